@@ -1,0 +1,1 @@
+"""The build runner: speaks the GitLab runner protocol and runs the steps."""

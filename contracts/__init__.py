@@ -1,0 +1,1 @@
+"""What crosses a wire: commands, queries, events, views and error codes."""

@@ -1,0 +1,1 @@
+"""The HTTP face: routes, dialects, authentication, live streams."""

@@ -1,0 +1,1 @@
+"""The machinery, each hard problem once."""
