@@ -1,0 +1,171 @@
+"""What a process is told by its environment: every HEADRACE_ variable, checked once at start."""
+
+import base64
+import binascii
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+
+class SettingsError(ValueError):
+    """A variable that cannot be used; the text is one sentence for the person who set it."""
+
+
+class MailSecurity(StrEnum):
+    NONE = "none"
+    STARTTLS = "starttls"
+    TLS = "tls"
+
+
+@dataclass(frozen=True, slots=True)
+class MailSettings:
+    host: str = ""  # empty: mails are recorded, not sent
+    port: int = 587
+    sender: str = "headrace@localhost"
+    username: str = ""
+    password: str = field(default="", repr=False)
+    tls: MailSecurity = MailSecurity.STARTTLS
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Addresses carry logins, so they are left out of the representation as passwords are."""
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    url: str = "http://127.0.0.1:8080"  # without a slash at the end
+    data: Path = Path(".headrace")
+    admin_username: str = "admin"
+    admin_password: str = field(default="", repr=False)
+    mongodb_url: str = field(default="", repr=False)  # empty: the embedded server
+    nats_url: str = field(default="", repr=False)  # empty: the embedded server
+    master_keys: tuple[bytes, ...] = field(default=(), repr=False)  # the first one wraps, the older ones still unwrap
+    mail: MailSettings = MailSettings()
+    replicas: int = 1
+    instance: str = "local"
+    health_port: int = 0  # 0: any free one
+    local_repositories: bool = False
+    long_poll_seconds: float = 30.0
+    job_lease_seconds: float = 60.0
+    runner_offline_seconds: float = 90.0
+    build_timeout_seconds: int = 3600
+    token_seconds: int = 3600
+    database_prefix: str = "headrace"
+    otlp_endpoint: str = ""
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str]) -> "Settings":
+        read = _Reader(environ)
+        host = read.text("HEADRACE_HOST", "127.0.0.1")
+        port = read.integer("HEADRACE_PORT", 8080, 1, 65535)
+        return cls(
+            host=host,
+            port=port,
+            url=read.url("HEADRACE_URL", _address(host, port)),
+            data=Path(read.text("HEADRACE_DATA", ".headrace")).expanduser().absolute(),
+            admin_username=read.text("HEADRACE_ADMIN_USERNAME", "admin"),
+            admin_password=read.text("HEADRACE_ADMIN_PASSWORD", ""),
+            mongodb_url=read.url("HEADRACE_MONGODB_URL", "", "mongodb", "mongodb+srv"),
+            nats_url=read.url("HEADRACE_NATS_URL", "", "nats", "tls", "ws", "wss"),
+            master_keys=read.keys("HEADRACE_MASTER_KEY"),
+            mail=MailSettings(
+                host=read.text("HEADRACE_MAIL_HOST", ""),
+                port=read.integer("HEADRACE_MAIL_PORT", 587, 1, 65535),
+                sender=read.text("HEADRACE_MAIL_FROM", "headrace@localhost"),
+                username=read.text("HEADRACE_MAIL_USERNAME", ""),
+                password=read.text("HEADRACE_MAIL_PASSWORD", ""),
+                tls=read.mail_security("HEADRACE_MAIL_TLS"),
+            ),
+            replicas=read.integer("HEADRACE_REPLICAS", 1, 1, 32),
+            instance=read.text("HEADRACE_INSTANCE", environ.get("HOSTNAME") or "local"),
+            health_port=read.integer("HEADRACE_HEALTH_PORT", 0, 0, 65535),
+            local_repositories=read.boolean("HEADRACE_LOCAL_REPOSITORIES", default=False),
+            long_poll_seconds=read.seconds("HEADRACE_LONG_POLL_SECONDS", 30, 2),
+            job_lease_seconds=read.seconds("HEADRACE_JOB_LEASE_SECONDS", 60, 1),
+            runner_offline_seconds=read.seconds("HEADRACE_RUNNER_OFFLINE_SECONDS", 90, 1),
+            build_timeout_seconds=read.integer("HEADRACE_BUILD_TIMEOUT_SECONDS", 3600, 1, 10**9),
+            token_seconds=read.integer("HEADRACE_TOKEN_SECONDS", 3600, 1, 10**9),
+            database_prefix=read.text("HEADRACE_DATABASE_PREFIX", "headrace"),
+            otlp_endpoint=read.url("OTEL_EXPORTER_OTLP_ENDPOINT", "", "http", "https"),
+        )
+
+    def require_servers(self) -> None:
+        """Refuse to start a service or the gateway that was not told where its servers are."""
+        for variable, value in (
+            ("HEADRACE_MONGODB_URL", self.mongodb_url),
+            ("HEADRACE_NATS_URL", self.nats_url),
+            ("HEADRACE_MASTER_KEY", self.master_keys),
+        ):
+            if not value:
+                raise SettingsError(f"{variable} is not set; set it, or let `headrace up` start everything.")
+
+    def database(self, service: str) -> str:
+        return f"{self.database_prefix}_{service}"
+
+
+def _address(host: str, port: int) -> str:
+    """The URL a client on this machine uses: a wildcard is no address to connect to."""
+    reachable = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+    return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """Reads one variable and says in words what is wrong with it; an empty variable counts as not set."""
+
+    environ: Mapping[str, str] = field(repr=False)
+
+    def text(self, name: str, default: str) -> str:
+        return self.environ.get(name, "").strip() or default
+
+    def integer(self, name: str, default: int, lowest: int, highest: int) -> int:
+        text = self.text(name, str(default))
+        if not (text.isascii() and text.isdigit() and lowest <= int(text) <= highest):
+            raise SettingsError(f"{name} must be a whole number from {lowest} to {highest}, not {text!r}.")
+        return int(text)
+
+    def seconds(self, name: str, default: float, lowest: float) -> float:
+        text = self.text(name, str(default))
+        try:
+            value = float(text)
+        except ValueError:
+            value = -1.0
+        if not lowest <= value <= 10**9:  # also false for "nan"
+            raise SettingsError(f"{name} must be a number of seconds, at least {lowest:g}, not {text!r}.")
+        return value
+
+    def boolean(self, name: str, *, default: bool) -> bool:
+        text = self.text(name, str(default)).lower()
+        if text not in {"true", "false", "1", "0", "yes", "no"}:
+            raise SettingsError(f"{name} must be true or false, not {text!r}.")
+        return text in {"true", "1", "yes"}
+
+    def url(self, name: str, default: str, *schemes: str) -> str:
+        """The value may hold a login, so the error does not repeat it."""
+        schemes = schemes or ("http", "https")
+        text = self.text(name, default)
+        if text and text.partition("://")[0] not in schemes:
+            raise SettingsError(
+                f"{name} must be an address that starts with {' or '.join(s + '://' for s in schemes)}."
+            )
+        return text.rstrip("/") if schemes[0] == "http" else text
+
+    def mail_security(self, name: str) -> MailSecurity:
+        text = self.text(name, MailSecurity.STARTTLS).lower()
+        try:
+            return MailSecurity(text)
+        except ValueError:
+            raise SettingsError(f"{name} must be none, starttls or tls, not {text!r}.") from None
+
+    def keys(self, name: str) -> tuple[bytes, ...]:
+        try:
+            keys = tuple(base64.b64decode(key, validate=True) for key in self.text(name, "").split(",") if key.strip())
+        except binascii.Error:
+            keys = (b"",)
+        if any(len(key) != 32 for key in keys):
+            raise SettingsError(
+                f"{name} must be 32 bytes in base64 (make one with `openssl rand -base64 32`); "
+                "older keys may follow after commas."
+            )
+        return keys
