@@ -1,0 +1,116 @@
+"""Every error code a client can meet, with its status and its meaning in words."""
+
+from typing import NamedTuple
+
+from contracts.messages import Message
+
+
+class Code(NamedTuple):
+    status: int
+    meaning: str
+
+
+class Failure(Message):
+    """The answer when a command or query could not be done; the same shape crosses NATS and HTTP."""
+
+    code: str
+    status: int
+    detail: str = ""
+    retry_after: int | None = None  # seconds
+
+
+CODES: dict[str, Code] = {
+    # any route
+    "UNAUTHORIZED": Code(401, "The user name or the password is wrong, or the token is missing."),
+    "TOKEN_EXPIRED": Code(401, "The token's time is over; log in again."),
+    "TOKEN_INVALID": Code(401, "The token is malformed, signed by somebody else or no longer valid."),
+    "FORBIDDEN": Code(403, "The token does not carry the role that this route needs."),
+    "NOT_FOUND": Code(404, "There is nothing at this address."),
+    "METHOD_NOT_ALLOWED": Code(405, "This address does not know this method."),
+    "REQUEST_TOO_LARGE": Code(413, "The body is larger than this route accepts."),
+    "REQUEST_MALFORMED": Code(400, "The body is not valid JSON, or the query cannot be read."),
+    "REQUEST_INVALID": Code(422, "A field is missing, of the wrong type or out of its range; `detail` says which."),
+    "IDEMPOTENCY_KEY_REUSED": Code(422, "This Idempotency-Key was used for another request."),
+    "TOO_MANY_REQUESTS": Code(429, "Too many failed attempts; wait as long as `Retry-After` says."),
+    "CONFLICT": Code(409, "Others changed the same thing at the same time, again and again; try again."),
+    "SERVICE_UNAVAILABLE": Code(503, "The service behind this route is not running; nothing was done."),
+    "SERVICE_TIMEOUT": Code(
+        504, "The service behind this route did not answer in time; ask again with the same Idempotency-Key."
+    ),
+    "INTERNAL_SERVER_ERROR": Code(500, "A defect of the server; the trace id leads to its log."),
+    # identity
+    "DEVELOPER_NOT_FOUND": Code(404, "There is no such user."),
+    "DEVELOPER_USERNAME_REQUIRED": Code(422, "A user needs a username."),
+    "DEVELOPER_USERNAME_INVALID": Code(422, "A username is 1 to 64 letters, digits, dots, dashes or underscores."),
+    "DEVELOPER_USERNAME_TAKEN": Code(422, "Another user has this username (case does not count)."),
+    "DEVELOPER_PASSWORD_REQUIRED": Code(422, "A user needs a password."),
+    "DEVELOPER_PASSWORD_WEAK": Code(422, "The password is too short, too common or contains the username."),
+    "DEVELOPER_EMAIL_INVALID": Code(422, "This is not an e-mail address."),
+    "DEVELOPER_EMAIL_TAKEN": Code(422, "Another user has this e-mail address (case does not count)."),
+    "DEVELOPER_ROLES_INVALID": Code(422, "A role is ROLE_ADMIN or ROLE_DEVELOPER."),
+    "DEVELOPER_ENABLED_REQUIRED": Code(422, "Say true or false."),
+    "DEVELOPER_LAST_ADMINISTRATOR": Code(409, "The last enabled administrator cannot be disabled, demoted or deleted."),
+    # projects
+    "PROJECT_NOT_FOUND": Code(404, "There is no such project."),
+    "PROJECT_NAME_REQUIRED": Code(422, "A project needs a name."),
+    "PROJECT_REPOSITORY_REQUIRED": Code(422, "A project needs the address of its git repository."),
+    "PROJECT_REPOSITORY_INVALID": Code(
+        422, "A repository is an http(s), ssh or scp-like address (local paths only where they are allowed)."
+    ),
+    "PROJECT_BRANCH_REQUIRED": Code(422, "A project needs a branch; * means the default branch, and any push."),
+    "PROJECT_BRANCH_INVALID": Code(422, "This is not a valid branch name."),
+    "PROJECT_SPEC_FILE_PATH_REQUIRED": Code(422, "A project needs the path of its spec file."),
+    "PROJECT_KEEP_NUMBER_BUILD_INVALID": Code(422, "A whole number from 0, or nothing to keep all builds."),
+    "PROJECT_ALLOW_CONCURRENT_EXECUTION_REQUIRED": Code(422, "Say whether builds may run at the same time."),
+    "PROJECT_OWNER_INVALID": Code(422, "The owner is the username of a user or the alias of a company."),
+    "PROJECT_ALIAS_TAKEN": Code(422, "The owner has another project with this alias."),
+    "PROJECT_ALIAS_INVALID": Code(422, "An alias is 1 to 64 lower-case letters, digits, dots, dashes or underscores."),
+    "SECRET_NOT_FOUND": Code(404, "There is no such secret."),
+    "SECRET_NAME_REQUIRED": Code(422, "A secret needs a name: that of its environment variable."),
+    "SECRET_NAME_INVALID": Code(
+        422, "The name of an environment variable is letters, digits and underscores, and starts with no digit."
+    ),
+    "SECRET_VALUE_REQUIRED": Code(422, "A secret needs a value."),
+    "SECRET_PROJECTS_NOT_EMPTY": Code(409, "The secret is still attached to a project."),
+    "CREDENTIAL_NOT_FOUND": Code(404, "There is no such credential."),
+    "CREDENTIAL_NAME_REQUIRED": Code(422, "A credential needs a name."),
+    "CREDENTIAL_SSH_KEY_REQUIRED": Code(422, "A credential needs a private SSH key."),
+    "CREDENTIAL_IN_USE": Code(409, "A project uses this credential."),
+    "EXECUTOR_NOT_FOUND": Code(404, "There is no such executor, or no queued or running build with this id."),
+    "EXECUTOR_NAME_REQUIRED": Code(422, "An executor needs a name."),
+    "EXECUTOR_DRIVER_REQUIRED": Code(422, "An executor needs a driver."),
+    "EXECUTOR_DRIVER_INVALID": Code(422, "A driver is localDriver or openStackDriver."),
+    "EXECUTOR_IN_USE": Code(409, "A project uses this executor."),
+    # builds
+    "BUILD_NOT_FOUND": Code(404, "There is no such build."),
+    "BUILD_STATUS": Code(409, "The build is not in a state in which this is possible."),
+    "JOB_NOT_FOUND": Code(404, "There is no such job."),
+    "JOB_STATUS": Code(409, "The job is not in a state in which this is possible."),
+    "JOB_TOKEN": Code(403, "This token does not speak for this job, or no longer."),
+    "LAUNCH_BUILD_NOT_ALLOWED": Code(403, "Only an administrator or a developer of the project may launch its builds."),
+    "LOG_NOT_FOUND": Code(404, "There is no further section in this log."),
+    "LOG_RANGE": Code(416, "The log does not continue at this offset; `Range` says where it does."),
+    "LOG_CHECKSUM": Code(412, "The log that arrived is not the log that was sent; send it again from the start."),
+    # runners
+    "RUNNER_NOT_FOUND": Code(404, "There is no such runner."),
+    "RUNNER_TOKEN": Code(403, "This token belongs to no runner."),
+    "RUNNER_INVALID": Code(422, "A field of the runner has a value that it cannot take."),
+    "REGISTRATION_TOKEN": Code(403, "This registration token is not valid."),
+    # notifications
+    "MAIL_RECIPIENT_INVALID": Code(422, "This is not an e-mail address."),
+}
+
+
+class Refused(Exception):
+    """A rule said no, or an answer from another service did. The code is stable; the detail is in words."""
+
+    def __init__(self, code: str, detail: str = "", *, retry_after: int | None = None) -> None:
+        super().__init__(code, detail)
+        self.code = code
+        self.detail = detail
+        self.retry_after = retry_after
+
+    @property
+    def failure(self) -> Failure:
+        status, meaning = CODES[self.code]
+        return Failure(code=self.code, status=status, detail=self.detail or meaning, retry_after=self.retry_after)

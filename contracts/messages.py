@@ -1,0 +1,95 @@
+"""The four kinds of messages, and the register of event types by name."""
+
+from collections.abc import Callable
+from typing import Annotated, Any, ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Payload = dict[str, Any]
+
+Sensitive = Annotated[str, Field(repr=False)]
+"""Text that must not show in a repr: passwords, tokens, secret values. Never in an event."""
+
+EVENTS: dict[str, type["Event"]] = {}
+UPCASTS: dict[tuple[str, int], Callable[[Payload], Payload]] = {}
+"""(event name, version) -> function that lifts a payload of that version to the next one."""
+
+
+def _service(module: str) -> str:
+    """`contracts.builds` speaks for the service `builds`."""
+    return module.rpartition(".")[2]
+
+
+class Message(BaseModel):
+    """Frozen, and strict about its fields: a misspelt one is an error, not a silence."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    service: ClassVar[str] = ""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        cls.service = _service(cls.__module__)
+
+    def but(self, **changes: Any) -> Self:
+        return self.model_copy(update=changes)
+
+
+class Command(Message):
+    """A wish. Fields that the service itself fills in (ids, hashes) have a default that says so."""
+
+    @classmethod
+    def subject(cls) -> str:
+        return f"cmd.{cls.service}.{cls.__name__}"
+
+
+class Query(Message):
+    """A question; it changes nothing."""
+
+    @classmethod
+    def subject(cls) -> str:
+        return f"qry.{cls.service}.{cls.__name__}"
+
+
+class Event(Message):
+    """A fact. A released one is never edited: a new optional field, or a new version with upcast and golden file."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+    schema_version: ClassVar[int] = 1
+    personal: ClassVar[frozenset[str]] = frozenset()
+    """Text fields that are sealed in the log under the stream's own key, so that deleting the key erases them."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        known = EVENTS.setdefault(cls.__name__, cls)
+        if known.__module__ != cls.__module__:
+            raise TypeError(f"two events are called {cls.__name__}: event names are unique in the whole system")
+
+
+class Row(Message):
+    """One line of a view: what people read about one stream. Unknown members of an older row are ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Done(Message):
+    """The answer to a command: where it was recorded and the row of its main view after it."""
+
+    stream: str
+    version: int
+    row: Payload
+
+
+class Page(Message):
+    """A slice of a list and how many there are in all."""
+
+    rows: tuple[Payload, ...]
+    total: int
+
+
+def event_from(name: str, version: int, payload: Payload) -> Event:
+    """Read an event of any released version. Raises KeyError for a name nobody declared."""
+    event_type = EVENTS[name]
+    while version < event_type.schema_version:
+        payload = UPCASTS[name, version](payload)
+        version += 1
+    return event_type.model_validate(payload)

@@ -1,0 +1,26 @@
+"""How a page of a list is asked for: filters, order and bounds."""
+
+from typing import Literal
+
+from contracts.messages import Message, Query
+
+Operator = Literal["eq", "ne", "sup", "inf", "supeq", "infeq", "contains", "necontains", "startwith", "endwith"]
+
+
+class Filter(Message):
+    """One column against one or more values; several values mean OR among them. The value "null" with eq/ne is NULL."""
+
+    column: str
+    operator: Operator
+    values: tuple[str, ...]
+
+
+class PageQuery(Query):
+    """Rows in order, filtered. Unknown columns in filters and order are ignored."""
+
+    filters: tuple[Filter, ...] = ()
+    any_filter: bool = False  # True: a row that satisfies one filter is enough
+    sort_by: str = "id"
+    descending: bool = True
+    page: int = 1  # from 1
+    per_page: int = 20

@@ -1,0 +1,112 @@
+"""Deciding: commands become events. The vocabulary of every service, without any I/O."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Generic, NamedTuple, TypeVar
+
+from contracts.errors import Refused
+from contracts.messages import Command, Event, Row
+
+__all__ = ["Actor", "Category", "Cause", "Claim", "Decider", "Recorded", "Refused", "Release", "Take"]
+
+C = TypeVar("C", bound=Command)
+S = TypeVar("S")
+E = TypeVar("E", bound=Event)
+R = TypeVar("R", bound=Row)
+
+
+class Actor(NamedTuple):
+    """Who wishes it: a user, a runner, or the system itself (id 0)."""
+
+    id: int = 0
+    name: str = "system"
+    roles: tuple[str, ...] = ()
+
+    @property
+    def is_admin(self) -> bool:
+        return "ROLE_ADMIN" in self.roles
+
+
+SYSTEM = Actor()
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Why something was recorded: the command, who gave it, when, and the trace it belongs to."""
+
+    command_id: str
+    at: datetime  # UTC, to the millisecond
+    actor: Actor = SYSTEM
+    command: str = ""  # its name
+    traceparent: str = ""
+    repeatable: bool = False  # the id comes from an idempotency key or an event: it may have been seen before
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded(Generic[E]):
+    """An event as the log keeps it."""
+
+    stream: str
+    version: int  # number of the decision in its stream, from 1
+    index: int  # place of the event within its decision, from 0
+    event: E
+    cause: Cause
+
+    @property
+    def id(self) -> str:
+        return f"{self.stream}@{self.version}.{self.index}"
+
+    @property
+    def at(self) -> datetime:
+        return self.cause.at
+
+
+@dataclass(frozen=True, slots=True)
+class Take:
+    """Claim a name for the stream; whoever comes second is refused with the code."""
+
+    key: str  # kind and name, for example "username:ivan"
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Give a name back."""
+
+    key: str
+
+
+Claim = Take | Release
+
+
+def no_claims(_before: S, _event: E) -> Sequence[Claim]:
+    return ()
+
+
+@dataclass(frozen=True)
+class Decider(Generic[C, S, E]):
+    """`decide` and `evolve` are pure; `claims` says which names an event takes or releases."""
+
+    commands: tuple[type[C], ...]
+    stream: Callable[[C], str]
+    initial: S
+    decide: Callable[[S, C], Sequence[E]]
+    evolve: Callable[[S, E], S]
+    claims: Callable[[S, E], Sequence[Claim]] = field(default=no_claims)
+
+
+@dataclass(frozen=True)
+class Category(Generic[C, S, E, R]):
+    """A kind of stream: how it decides, and the row of its main view, written with the events themselves.
+
+    Streams are called `<name>-<id>`; heads and rows live in the collection `<name>`, one document per stream.
+    """
+
+    name: str
+    decider: Decider[C, S, E]
+    row: R  # the row before the first event
+    fold: Callable[[R, Recorded[E]], R]
+    row_version: int = 1  # raise it when the fold changes: rows are then built anew
+    indexes: tuple[tuple[str, ...], ...] = ()  # row fields; a leading "-" means descending
+    gone: Callable[[R], bool] = field(default=lambda _row: False)  # deleted: the row is in no list

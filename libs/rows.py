@@ -1,0 +1,58 @@
+"""Reading view rows: one document per stream, the row under a field named after its version."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, Generic, TypeVar
+
+from pymongo.asynchronous.collection import AsyncCollection
+
+from contracts.messages import Row
+
+R = TypeVar("R", bound=Row)
+Filter = Mapping[str, Any]
+Order = Sequence[tuple[str, int]]
+
+
+def _inside(field: str, condition: Any) -> dict[str, Any]:
+    """Move a filter on row fields below the row's own field: {"a": 1} -> {"v1.a": 1}, also inside $and, $or and $nor."""
+    moved: dict[str, Any] = {}
+    for name, value in condition.items():
+        if name in ("$and", "$or", "$nor"):
+            moved[name] = [_inside(field, one) for one in value]
+        elif name == "_id":
+            moved[name] = value
+        else:
+            moved[f"{field}.{name}"] = value
+    return moved
+
+
+class Rows(Generic[R]):
+    """Queries over the rows of one view; filters and orders name row fields, `_id` is the stream (or key)."""
+
+    def __init__(self, collection: AsyncCollection[dict[str, Any]], row_type: type[R], version: int) -> None:
+        self._collection = collection
+        self._type = row_type
+        self._field = f"v{version}"
+
+    async def get(self, key: str) -> R | None:
+        found = await self._collection.find_one({"_id": key, self._field: {"$ne": None}}, {self._field: 1})
+        return self._type.model_validate(found[self._field]) if found else None
+
+    async def one(self, condition: Filter) -> R | None:
+        return next(iter(await self.find(condition, limit=1)), None)
+
+    async def find(self, condition: Filter, order: Order = (), *, skip: int = 0, limit: int = 0) -> list[R]:
+        return [row async for row in self.each(condition, order, skip=skip, limit=limit)]
+
+    async def each(self, condition: Filter, order: Order = (), *, skip: int = 0, limit: int = 0) -> AsyncIterator[R]:
+        cursor = self._collection.find(self._within(condition), {self._field: 1}, skip=skip, limit=limit)
+        if order:
+            cursor = cursor.sort([(f"{self._field}.{name}", direction) for name, direction in order])
+        async for found in cursor:
+            yield self._type.model_validate(found[self._field])
+
+    async def count(self, condition: Filter) -> int:
+        return await self._collection.count_documents(self._within(condition))
+
+    def _within(self, condition: Filter) -> dict[str, Any]:
+        """Deleted streams keep their head but have no row."""
+        return {self._field: {"$ne": None}, **_inside(self._field, condition)}

@@ -1,0 +1,97 @@
+"""What a service is: a declaration of its streams, answers, reactions and duties, and what its functions may use."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from contracts.messages import Command, Done, Event, Message, Payload, Query, Row
+from libs.deciding import Category, Cause, Recorded
+from libs.rows import Rows
+from libs.security.sealing import Sealing
+from libs.settings import Settings
+
+
+class Context(Protocol):
+    """What the functions of a service may use of the world. One per message: `cause` says who asks and when."""
+
+    settings: Settings
+    vault: Sealing
+    cause: Cause
+
+    def rows(self, category: str) -> Rows:
+        """The rows of a category of this service, or of one of its followed views."""
+        ...
+
+    def collection(self, name: str) -> Any:
+        """A collection of this service for what is no event: log chunks, presence. Majority writes."""
+        ...
+
+    async def next_id(self, kind: str) -> int:
+        """The next number of its kind, from 1; numbers may be skipped, never given twice."""
+        ...
+
+    async def ask(self, query: Query) -> Payload:
+        """Ask any service. Raises Refused with the code it answered, or SERVICE_UNAVAILABLE / SERVICE_TIMEOUT."""
+        ...
+
+    async def tell(self, command: Command, *, step: str = "") -> Done:
+        """Give a command to any service, in the name of the present cause.
+
+        The command's id follows from the present command's id, the command's name and `step`: telling twice is harmless.
+        """
+        ...
+
+
+Prepare = Callable[[Context, Any], Awaitable[Command]]
+Answer = Callable[[Context, Any], Awaitable[Message | Payload | bytes]]
+React = Callable[[Recorded[Any]], Sequence[Command]]
+
+
+@dataclass(frozen=True)
+class FollowedView:
+    """A view over the events of one service, kept by a follower; one row per key."""
+
+    name: str
+    source: str  # the service whose events it follows
+    key: Callable[[Recorded[Any]], str | None]  # which row an event belongs to; None: not of interest
+    row: Row
+    fold: Callable[[Any, Recorded[Any]], Any]
+    version: int = 1
+    indexes: tuple[tuple[str, ...], ...] = ()
+
+
+@dataclass(frozen=True)
+class Worker:
+    """Slow work that an event starts: at least once, several at a time, on every replica; tried again until it returns."""
+
+    name: str
+    source: str
+    events: tuple[type[Event], ...]
+    work: Callable[[Context, Recorded[Any]], Awaitable[None]]
+    concurrency: int = 4
+    patience: float = 60.0  # seconds without a sign of life until another replica takes over
+
+
+@dataclass(frozen=True)
+class Ticker:
+    """Something looked after again and again, by one replica at a time."""
+
+    name: str
+    every: float  # seconds
+    run: Callable[[Context], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class Service:
+    """The whole of a service; `libs.runtime.run` brings it to life."""
+
+    name: str
+    categories: tuple[Category[Any, Any, Any, Any], ...]
+    prepare: Mapping[type[Command], Prepare] = field(default_factory=dict)  # what a command needs before it is decided
+    answers: Mapping[type[Message], Answer] = field(default_factory=dict)  # queries, and commands that record no event
+    policies: Mapping[str, React] = field(default_factory=dict)  # source service -> reaction to its events
+    views: tuple[FollowedView, ...] = ()
+    workers: tuple[Worker, ...] = ()
+    tickers: tuple[Ticker, ...] = ()
+    started: Callable[[Context], Awaitable[None]] | None = None  # once per start of a process; must be idempotent
+    indexes: Mapping[str, tuple[tuple[str, ...], ...]] = field(default_factory=dict)  # of its other collections

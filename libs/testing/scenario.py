@@ -1,0 +1,39 @@
+"""Given events, when a command, then events or a refusal: the smallest form of a decider's test."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any
+
+from contracts.errors import Refused
+from contracts.messages import Command, Event
+from libs.deciding import Decider
+
+
+@dataclass(frozen=True)
+class Outcome:
+    events: Sequence[Event]
+    refusal: str | None
+
+    def then(self, *expected: Event) -> None:
+        assert self.refusal is None, f"refused with {self.refusal}"
+        assert list(self.events) == list(expected)
+
+    def then_refused(self, code: str) -> None:
+        assert self.refusal == code, f"expected the refusal {code}, got {self.refusal or list(self.events)}"
+
+
+@dataclass(frozen=True)
+class Scenario:
+    decider: Decider[Any, Any, Any]
+    history: tuple[Event, ...] = ()
+
+    def given(self, *events: Event) -> "Scenario":
+        return Scenario(self.decider, self.history + events)
+
+    def when(self, command: Command) -> Outcome:
+        state = reduce(self.decider.evolve, self.history, self.decider.initial)
+        try:
+            return Outcome(self.decider.decide(state, command), None)
+        except Refused as refused:
+            return Outcome((), refused.code)
