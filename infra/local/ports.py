@@ -1,0 +1,37 @@
+"""Ports on this machine: who has one, which are free, and short questions to those who listen."""
+
+import random
+import socket
+
+
+def is_taken(host: str, port: int) -> bool:
+    """Also true when the owner shares it (SO_REUSEPORT), because we ask for it alone."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a closed connection's leftovers do not count
+        try:
+            probe.bind((host, port))
+            probe.listen()
+        except OSError:
+            return True
+    return False
+
+
+def free_port() -> int:
+    """Below the range from which outgoing connections take theirs, so that it stays free while we are down."""
+    return next(
+        port
+        for port in iter(lambda: random.randrange(20_000, 32_000), 0)  # noqa: S311
+        if not is_taken("127.0.0.1", port)
+    )
+
+
+def http_answers(port: int, path: str) -> bool:
+    """Whether GET on the loopback port gives 200. By hand: an HTTP library would triple the supervisor's memory."""
+    request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n"
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
+            connection.sendall(request.encode())
+            return connection.makefile("rb").readline().split()[1:2] == [b"200"]
+    except OSError:
+        return False

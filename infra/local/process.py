@@ -1,0 +1,121 @@
+"""One child process: started so that it cannot outlive us, logged to a file, stopped politely and then firmly."""
+
+import contextlib
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+PR_SET_PDEATHSIG = 1
+LOG_LIMIT = 10_000_000  # bytes; a longer log is set aside at the next start
+
+
+class StackError(Exception):
+    """Why the local stack cannot run: one sentence for the person at the terminal, with what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    name: str
+    argv: tuple[str, ...]
+    log: Path
+    ready: Callable[[], bool]
+    environment: Mapping[str, str] | None = field(default=None, repr=False)  # None: ours
+    address: str = ""
+    health: str = ""
+    explain: Callable[[str], str] = lambda log: ""  # a sentence for a known failure found in the log, or nothing
+
+
+class Process:
+    """A program that runs, ran or will run again."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self._popen: subprocess.Popen[bytes] | None = None
+        self._log_start = 0
+
+    @property
+    def pid(self) -> int | None:
+        return self._popen.pid if self._popen else None
+
+    def start(self) -> None:
+        log = self.program.log
+        if log.exists() and log.stat().st_size > LOG_LIMIT:
+            log.replace(log.with_suffix(".old.log"))
+        with log.open("ab") as output:
+            self._log_start = output.tell()
+            # Its own process group: Ctrl-C in the terminal reaches the supervisor alone, which then stops all in order.
+            self._popen = subprocess.Popen(
+                self.program.argv,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=self.program.environment,
+                process_group=0,
+                preexec_fn=_dying_with(os.getpid()),
+            )
+
+    def exit_status(self) -> int | None:
+        """None while it runs."""
+        return self._popen.poll() if self._popen else 0
+
+    def terminate(self) -> None:
+        if self._popen:
+            self._popen.terminate()
+
+    def kill(self) -> None:
+        if self._popen and self._popen.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._popen.pid, signal.SIGKILL)
+            self._popen.wait()
+
+    def stop(self, grace: float = 10) -> None:
+        if self._popen:
+            self._popen.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._popen.wait(grace)
+            self.kill()
+
+    def wait_ready(self, timeout: float = 60) -> None:
+        deadline = time.monotonic() + timeout
+        while not self.program.ready():
+            if self.exit_status() is not None:
+                raise self.failure("ended at start-up")
+            if time.monotonic() > deadline:
+                raise self.failure(f"was not ready after {timeout:g} s")
+            time.sleep(0.02)
+
+    def failure(self, what: str) -> StackError:
+        """The known reason in words, or what happened with the last lines of this start's log."""
+        with self.program.log.open("rb") as log:
+            log.seek(self._log_start)
+            text = log.read()[-20_000:].decode(errors="replace")
+        if sentence := self.program.explain(text):
+            return StackError(sentence)
+        lines = "\n".join(f"  {line[:400]}" for line in text.splitlines()[-12:]) or "  (nothing)"
+        return StackError(f"{self.program.name} {what}; its log {self.program.log} ends with:\n{lines}")
+
+
+_libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+
+
+def _dying_with(parent: int) -> Callable[[], None] | None:
+    """Have the kernel kill the child when we die, also by kill -9.
+
+    The kernel means the *thread* that started the child: start processes from a thread that stays.
+    """
+    libc = _libc
+    if libc is None:
+        return None
+
+    def before_exec() -> None:
+        libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # we died before the kernel knew
+            os._exit(1)
+
+    return before_exec
