@@ -11,6 +11,14 @@ from libs.security.sealing import Sealing
 from libs.settings import Settings
 
 
+class TryLater(Exception):
+    """Raised by a worker: nothing is lost, come back with this event after some time."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(seconds)
+        self.seconds = seconds
+
+
 class Context(Protocol):
     """What the functions of a service may use of the world. One per message: `cause` says who asks and when."""
 
@@ -37,7 +45,7 @@ class Context(Protocol):
     async def tell(self, command: Command, *, step: str = "") -> Done:
         """Give a command to any service, in the name of the present cause.
 
-        The command's id follows from the present command's id, the command's name and `step`: telling twice is harmless.
+        The command's id follows from the present cause, the command's name and `step`: telling twice is harmless.
         """
         ...
 
@@ -62,7 +70,7 @@ class FollowedView:
 
 @dataclass(frozen=True)
 class Worker:
-    """Slow work that an event starts: at least once, several at a time, on every replica; tried again until it returns."""
+    """Slow work that an event starts: at least once, on every replica, several at a time, until it returns."""
 
     name: str
     source: str
