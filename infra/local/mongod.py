@@ -48,15 +48,13 @@ def _made_primary(port: int) -> bool:
     """One step towards a primary; repeated until true."""
     member = {"_id": 0, "host": f"127.0.0.1:{port}"}
     try:
-        hello = _ask(port, {"hello": 1})
-        if hello.get("isWritablePrimary"):
+        if is_primary(port):
             return True
-        if hello.get("isreplicaset"):  # the server's word for: started with --replSet, never initiated
+        found = _ask(port, {"replSetGetConfig": 1})
+        if found.get("codeName") == "NotYetInitialized":
             settings = {"electionTimeoutMillis": 1000}
             _ask(port, {"replSetInitiate": {"_id": REPLICA_SET, "members": [member], "settings": settings}})
-            return False
-        config = _ask(port, {"replSetGetConfig": 1}).get("config")
-        if config and config["members"][0]["host"] != member["host"]:
+        elif (config := found.get("config")) and config["members"][0]["host"] != member["host"]:
             # The configuration names the old port, and no other member could vote the new one in.
             moved = config | {"version": config["version"] + 1, "members": [config["members"][0] | member]}
             _ask(port, {"replSetReconfig": moved, "force": True})
