@@ -1,0 +1,1 @@
+"""Passwords, tokens and sealed values: everything here keeps a secret from someone."""
