@@ -29,7 +29,7 @@ class RequestNotification(Command):
     kind: Kind
     user_id: int | None = None
     recipient: str | None = None
-    subject: str
+    title: str
     text: str
     link: str = ""  # path below the server's own address
 
@@ -80,7 +80,7 @@ class NotificationRequested(Event):
     kind: Kind
     user_id: int | None = None
     recipient: str | None = None
-    subject: str
+    title: str
     text: str
     link: str = ""
 
@@ -115,7 +115,7 @@ class NotificationRow(Row):
     kind: Kind = "test"
     status: NotificationStatus = NotificationStatus.NEW
     user_id: int | None = None
-    subject: str = ""
+    title: str = ""
     attempts: int = 0
     reason: str = ""  # of the last failure, or why it was not sent
     requested_at: datetime | None = None

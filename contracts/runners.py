@@ -33,26 +33,34 @@ class RunnerInfo(Message):
     executor: Words = ""
 
 
-# commands
+class RunnerSettings(Message):
+    """What an administrator can change."""
 
-
-class RegisterRunner(Command):
-    """Make a runner for the scope of the registration token. Answers RunnerRegistration, the token in clear only here."""
-
-    registration_token: Sensitive
-    name: str = ""  # empty: the description, or what the runner calls itself
+    name: str = ""
     description: str = ""
     tags: tuple[str, ...] = ()
     run_untagged: bool = True
     locked: bool = False
     protected: bool = False
     active: bool = True
-    max_timeout_seconds: int | None = None
+    max_timeout_seconds: int | None = None  # None: no limit
+
+
+# commands
+
+
+class RegisterRunner(RunnerSettings, Command):
+    """Make a runner for the scope of the registration token. Answers RunnerRegistration with the runner's own token.
+
+    Without a name it is called after its description, or as it calls itself.
+    """
+
+    registration_token: Sensitive
     info: RunnerInfo = RunnerInfo()
     ip_address: str = ""
 
 
-class RecordRunner(Command):
+class RecordRunner(RunnerSettings, Command):
     """The second half of RegisterRunner: what is kept of it. Only the service itself gives it."""
 
     runner_uuid: str
@@ -60,14 +68,6 @@ class RecordRunner(Command):
     token_hash: str
     owner_type: OwnerType
     owner_id: int | None
-    name: str
-    description: str
-    tags: tuple[str, ...]
-    run_untagged: bool
-    locked: bool
-    protected: bool
-    active: bool
-    max_timeout_seconds: int | None
     info: RunnerInfo
     ip_address: str
 
@@ -183,45 +183,27 @@ class RunnerRegistration(Message):
     token_expires_at: datetime | None = None  # never, so far
 
 
-class RunnerProfile(Message):
+class RunnerProfile(RunnerSettings):
     """What decides which jobs the runner may take."""
 
     runner_id: int
     runner_uuid: str
-    name: str
-    active: bool
-    tags: tuple[str, ...]
-    run_untagged: bool
-    locked: bool
-    protected: bool
     owner_type: OwnerType
     owner_id: int | None
-    max_timeout_seconds: int | None
 
 
-class RunnerView(Message):
+class RunnerView(RunnerSettings):
     """A runner as administrators see it: its settings and its last contact."""
 
     id: int
     uuid: str
-    name: str
-    description: str
-    active: bool
-    online: bool
-    tags: tuple[str, ...]
-    run_untagged: bool
-    locked: bool
-    protected: bool
     owner_type: OwnerType
     owner_id: int | None
-    max_timeout_seconds: int | None
+    online: bool
     registered_at: datetime
     connected_at: datetime
     ip_address: str
-    version: str
-    platform: str
-    architecture: str
-    executor: str
+    info: RunnerInfo
 
 
 class RegistrationInfo(Message):
@@ -233,37 +215,21 @@ class RegistrationInfo(Message):
 # events
 
 
-class RunnerRegistered(Event):
+class RunnerRegistered(RunnerSettings, Event):
     runner_uuid: str
     runner_id: int
     token_hash: str
     owner_type: OwnerType
-    owner_id: int | None = None
-    name: str
-    description: str
-    tags: tuple[str, ...]
-    run_untagged: bool
-    locked: bool
-    protected: bool
-    active: bool
-    max_timeout_seconds: int | None = None
+    owner_id: int | None
     info: RunnerInfo
     ip_address: str
 
 
-class RunnerEdited(Event):
+class RunnerEdited(RunnerSettings, Event):
     """All settings as they are from now on."""
 
     runner_uuid: str
     runner_id: int
-    name: str
-    description: str
-    tags: tuple[str, ...]
-    run_untagged: bool
-    locked: bool
-    protected: bool
-    active: bool
-    max_timeout_seconds: int | None = None
 
 
 class RunnerOnline(Event):
@@ -305,25 +271,17 @@ class RegistrationTokenReset(Event):
 # rows
 
 
-class RunnerRow(Row):
+class RunnerRow(RunnerSettings, Row):
     id: int = 0
     uuid: str = ""
     token_hash: str = Field(default="", repr=False)
     owner_type: OwnerType = "GLOBAL"
     owner_id: int | None = None
-    name: str = ""
-    description: str = ""
-    active: bool = True
     online: bool = False
     deleted: bool = False
-    tags: tuple[str, ...] = ()
-    run_untagged: bool = True
-    locked: bool = False
-    protected: bool = False
-    max_timeout_seconds: int | None = None
     registered_at: datetime | None = None
     info: RunnerInfo = RunnerInfo()
-    ip_address: str = ""
+    ip_address: str = ""  # at registration; the present one is a matter of presence
 
 
 class RegistrationRow(Row):
