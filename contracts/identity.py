@@ -1,0 +1,262 @@
+"""What the identity service takes, answers and records: users, their access, and logging in."""
+
+from datetime import datetime
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from contracts.messages import Command, Event, Message, Query, Sensitive
+from contracts.paging import PageQuery
+
+ROLES = ("ROLE_ADMIN", "ROLE_DEVELOPER")
+
+PERSONAL = frozenset({"email", "github_username", "gitlab_username"})
+
+
+# commands: fields under "filled in" are overwritten by the service
+
+
+class RegisterUser(Command):
+    username: str | None = None
+    password: str | None = Field(default=None, repr=False)
+    email: str | None = None
+    roles: tuple[str, ...] = ()
+    github_username: str | None = None
+    gitlab_username: str | None = None
+    # filled in
+    user_id: int = 0
+    user_uuid: str = ""
+    sealed_password_hash: str = ""
+
+
+class RenameUser(Command):
+    user_id: int
+    username: str | None = None
+
+
+class ChangeEmail(Command):
+    user_id: int
+    email: str | None = None
+
+
+class ChangePassword(Command):
+    user_id: int
+    password: str | None = Field(default=None, repr=False)
+    # filled in
+    sealed_password_hash: str = ""
+
+
+class ChangeRoles(Command):
+    user_id: int
+    roles: tuple[str, ...] | None = None
+    # filled in
+    anchor: int = 0
+
+
+class SetUserEnabled(Command):
+    user_id: int
+    enabled: bool | None = None
+    # filled in
+    anchor: int = 0
+
+
+class ChangeProviderName(Command):
+    """One name at a forge; empty means none."""
+
+    user_id: int
+    provider: Literal["github", "gitlab"]
+    username: str | None = None
+
+
+class DeleteUser(Command):
+    user_id: int
+    # filled in
+    anchor: int = 0
+
+
+class AnchorAdministrator(Command):
+    """Make this administrator the one who must stay until another one is anchored; the service gives it to itself."""
+
+    user_id: int
+    # filled in
+    anchor: int = 0
+
+
+# events
+
+
+class UserRegistered(Event):
+    personal: ClassVar[frozenset[str]] = PERSONAL
+
+    user_id: int
+    user_uuid: str
+    username: str
+    sealed_password_hash: str
+    email: str | None = None
+    roles: tuple[str, ...]
+    github_username: str | None = None
+    gitlab_username: str | None = None
+
+
+class UserRenamed(Event):
+    user_id: int
+    username: str
+    former_username: str
+
+
+class UserEmailChanged(Event):
+    personal: ClassVar[frozenset[str]] = PERSONAL
+
+    user_id: int
+    email: str | None = None
+
+
+class UserPasswordChanged(Event):
+    user_id: int
+    sealed_password_hash: str
+    epoch: int
+
+
+class UserRolesChanged(Event):
+    user_id: int
+    roles: tuple[str, ...]
+    epoch: int
+
+
+class UserEnabled(Event):
+    user_id: int
+    epoch: int
+
+
+class UserDisabled(Event):
+    user_id: int
+    epoch: int
+
+
+class UserProviderNamesChanged(Event):
+    personal: ClassVar[frozenset[str]] = PERSONAL
+
+    user_id: int
+    github_username: str | None = None
+    gitlab_username: str | None = None
+
+
+class AdministratorAnchored(Event):
+    """Whoever holds the highest anchor is an enabled administrator: it can be lost only where a higher one exists."""
+
+    user_id: int
+    anchor: int
+
+
+class UserDeleted(Event):
+    user_id: int
+    username: str
+
+
+# questions and answers
+
+
+class LogIn(Query):
+    """Answered with a Session; every failure is UNAUTHORIZED and takes the same time."""
+
+    username: str
+    password: Sensitive
+
+
+class Session(Message):
+    access_token: Sensitive
+    expires_in: int  # seconds
+
+
+class GetAccess(Query):
+    """What a user may do now; a token whose epoch is another one is no longer valid."""
+
+    user_id: int
+
+
+class Access(Message):
+    user_id: int
+    user_uuid: str
+    username: str
+    enabled: bool
+    roles: tuple[str, ...]
+    epoch: int
+
+
+class PublicKeys(Query):
+    """The keys that verify tokens."""
+
+
+class VerificationKeys(Message):
+    keys: dict[str, str]  # key id -> PEM
+
+
+class UserView(Message):
+    id: int
+    uuid: str
+    username: str
+    email: str | None
+    roles: tuple[str, ...]
+    enabled: bool
+    github_username: str | None
+    gitlab_username: str | None
+    projects_id: tuple[int, ...]
+    created_at: datetime
+
+
+class GetUser(Query):
+    """One user, by id or by username (case does not count)."""
+
+    user_id: int | None = None
+    username: str | None = None
+
+
+class ListUsers(Query):
+    """All users by id, or those with these ids: then each of them must exist."""
+
+    user_ids: tuple[int, ...] | None = None
+
+
+class Users(Message):
+    users: tuple[UserView, ...]
+
+
+class PageUsers(PageQuery):
+    """Columns: developer_id, user_username, developer_email, user_role; id to filter and sort by."""
+
+
+class GetOwner(Query):
+    """Who may own projects under this alias: a user."""
+
+    alias: str
+
+
+class Owner(Message):
+    alias: str  # as it is written
+    kind: Literal["user"]
+    id: int
+
+
+UserCommand = (
+    RegisterUser
+    | RenameUser
+    | ChangeEmail
+    | ChangePassword
+    | ChangeRoles
+    | SetUserEnabled
+    | ChangeProviderName
+    | AnchorAdministrator
+    | DeleteUser
+)
+UserEvent = (
+    UserRegistered
+    | UserRenamed
+    | UserEmailChanged
+    | UserPasswordChanged
+    | UserRolesChanged
+    | UserEnabled
+    | UserDisabled
+    | UserProviderNamesChanged
+    | AdministratorAnchored
+    | UserDeleted
+)
