@@ -35,6 +35,10 @@ class DataFolder:
                 "free some space or choose a folder on another disk with --data or HEADRACE_DATA."
             )
 
+    @property
+    def agent_config(self) -> Path:
+        return self.path / "agent" / "config.json"
+
     def log(self, name: str) -> Path:
         return self.path / "logs" / f"{name}.log"
 

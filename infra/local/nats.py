@@ -30,11 +30,12 @@ def nats_server(folder: DataFolder) -> Program:
         ),
     )
     return Program(
-        name="nats",
+        name="nats-server",
         argv=(str(_binary()), "--config", str(config)),
-        log=folder.log("nats"),
+        log=folder.log("nats-server"),
         ready=lambda: ports.http_answers(monitoring, "/healthz"),
-        address=f"nats://headrace:{password}@127.0.0.1:{port}",
+        address=f"127.0.0.1:{port}",
+        url=f"nats://headrace:{password}@127.0.0.1:{port}",
         health=f"http://127.0.0.1:{monitoring}/healthz",
         explain=_explain,
     )

@@ -26,8 +26,10 @@ class Program:
     log: Path
     ready: Callable[[], bool]
     environment: Mapping[str, str] | None = field(default=None, repr=False)  # None: ours
-    address: str = ""
+    address: str = ""  # for people
+    url: str = field(default="", repr=False)  # for clients, with the login
     health: str = ""
+    grace: float = 2  # seconds between SIGTERM and SIGKILL
     explain: Callable[[str], str] = lambda log: ""  # a sentence for a known failure found in the log, or nothing
 
 
@@ -49,16 +51,18 @@ class Process:
             log.replace(log.with_suffix(".old.log"))
         with log.open("ab") as output:
             self._log_start = output.tell()
-            # Its own process group: Ctrl-C in the terminal reaches the supervisor alone, which then stops all in order.
-            self._popen = subprocess.Popen(
-                self.program.argv,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env=self.program.environment,
-                process_group=0,
-                preexec_fn=_dying_with(os.getpid()),
-            )
+            try:
+                self._popen = subprocess.Popen(
+                    self.program.argv,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    env=self.program.environment,
+                    process_group=0,  # Ctrl-C in the terminal reaches the supervisor alone, which stops all in order
+                    preexec_fn=_dying_with(os.getpid()),
+                )
+            except OSError as error:
+                raise StackError(f"{self.program.name} cannot be started: {error}.") from error
 
     def exit_status(self) -> int | None:
         """None while it runs."""
@@ -66,7 +70,7 @@ class Process:
 
     def terminate(self) -> None:
         if self._popen:
-            self._popen.terminate()
+            self._popen.terminate()  # does nothing once the exit status is known, so it never hits a stranger
 
     def kill(self) -> None:
         if self._popen and self._popen.poll() is None:
@@ -75,8 +79,8 @@ class Process:
             self._popen.wait()
 
     def stop(self, grace: float = 10) -> None:
+        self.terminate()
         if self._popen:
-            self._popen.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._popen.wait(grace)
             self.kill()

@@ -18,11 +18,11 @@ class Servers:
 
     @property
     def mongodb_url(self) -> str:
-        return self.mongod.program.address
+        return self.mongod.program.url
 
     @property
     def nats_url(self) -> str:
-        return self.nats.program.address
+        return self.nats.program.url
 
 
 @contextmanager

@@ -1,0 +1,141 @@
+"""What the stack consists of: every program with the environment it needs, and no secret it does not need."""
+
+import base64
+import secrets
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from infra.local import ports
+from infra.local.folder import DataFolder
+from infra.local.process import Program, StackError
+from libs.settings import Settings
+
+SERVICES = ("identity", "projects", "builds", "runners", "notifications")
+PYTHON = (sys.executable, "-m", "infra")
+
+Plan = Callable[[], Program]  # makes the program anew for each start, on a health port that is free then
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    settings: Settings
+    folder: DataFolder
+    mongodb_url: str = field(repr=False)
+    nats_url: str = field(repr=False)
+    environ: Mapping[str, str] = field(repr=False)
+    python: tuple[str, ...] = PYTHON
+
+    def migrate(self) -> Program:
+        return self._program("migrate", ("migrate",), self._for_services())
+
+    def services(self) -> list[Plan]:
+        return [
+            self._plan(f"{service}-{replica}", ("service", service), self._for_services(service))
+            for service in SERVICES
+            for replica in range(self.settings.replicas)
+        ]
+
+    def gateways(self) -> list[Plan]:
+        return [
+            self._plan(f"gateway-{replica}", ("gateway",), self._for_services(), self.settings.url)
+            for replica in range(self.settings.replicas)
+        ]
+
+    def registration(self) -> Program:
+        """Registers the agent; a child of its own, because the supervisor does without an HTTP client."""
+        environment = self._for_agent() | {"HEADRACE_ADMIN_PASSWORD": self.admin_password()}
+        return self._program("agent-registration", ("register-local-agent",), environment)
+
+    def agent(self) -> Plan:
+        config = str(self.folder.agent_config)
+        return self._plan("agent", ("agent", "run", "--config", config), self._for_agent(), grace=3)
+
+    def admin_password(self) -> str:
+        return self.settings.admin_password or self.folder.secret("admin-password")
+
+    def _plan(
+        self, name: str, arguments: tuple[str, ...], environment: dict[str, str], address: str = "", grace: float = 2
+    ) -> Plan:
+        def program() -> Program:
+            port = ports.free_port()
+            return self._program(
+                name,
+                arguments,
+                environment | {"HEADRACE_HEALTH_PORT": str(port), "HEADRACE_INSTANCE": name},
+                ready=lambda: ports.http_answers(port, "/readyz"),
+                address=address or f"http://127.0.0.1:{port}",
+                health=f"http://127.0.0.1:{port}/readyz",
+                grace=grace,
+            )
+
+        return program
+
+    def _program(
+        self,
+        name: str,
+        arguments: tuple[str, ...],
+        environment: Mapping[str, str],
+        *,
+        ready: Callable[[], bool] = lambda: False,
+        address: str = "",
+        health: str = "",
+        grace: float = 2,
+    ) -> Program:
+        return Program(
+            name=name,
+            argv=self.python + arguments,
+            log=self.folder.log(name),
+            ready=ready,
+            environment=environment,
+            address=address,
+            health=health,
+            grace=grace,
+            explain=_own_words,
+        )
+
+    def _for_services(self, service: str = "") -> dict[str, str]:
+        common = self._common()
+        if service == "identity":
+            common["HEADRACE_ADMIN_PASSWORD"] = self.admin_password()
+        if service == "notifications" and "HEADRACE_MAIL_PASSWORD" in self.environ:
+            common["HEADRACE_MAIL_PASSWORD"] = self.environ["HEADRACE_MAIL_PASSWORD"]
+        return {"HEADRACE_LOCAL_REPOSITORIES": "true"} | common | connections(self)
+
+    def _for_agent(self) -> dict[str, str]:
+        """Nothing that a build could find: the agent's jobs run with its environment."""
+        return self._common() | {"HEADRACE_AGENT_CONFIG": str(self.folder.agent_config)}
+
+    def _common(self) -> dict[str, str]:
+        secret = {"HEADRACE_ADMIN_PASSWORD", "HEADRACE_MAIL_PASSWORD", "HEADRACE_MASTER_KEY"}
+        servers = {"HEADRACE_MONGODB_URL", "HEADRACE_NATS_URL"}
+        dropped = secret | servers | {"PYTHONDONTWRITEBYTECODE"}  # without compiled files every start takes longer
+        return {name: value for name, value in self.environ.items() if name not in dropped} | {
+            "HEADRACE_DATA": str(self.folder.path),
+            "HEADRACE_URL": self.settings.url,
+            "PYTHONUNBUFFERED": "1",
+        }
+
+
+def connections(stack: Stack) -> dict[str, str]:
+    """The variables by which a process finds the servers and opens what is sealed."""
+    key = stack.environ.get("HEADRACE_MASTER_KEY", "").strip()
+    return {
+        "HEADRACE_MONGODB_URL": stack.mongodb_url,
+        "HEADRACE_NATS_URL": stack.nats_url,
+        "HEADRACE_MASTER_KEY": key
+        or stack.folder.secret("master-key", base64.b64encode(secrets.token_bytes(32)).decode()),
+    }
+
+
+def refuse_taken_port(settings: Settings) -> None:
+    if ports.is_taken(settings.host, settings.port):
+        raise StackError(
+            f"Port {settings.port} on {settings.host} is taken by another program; "
+            f"stop that one, or choose another port: HEADRACE_PORT={settings.port + 1} headrace up"
+        )
+
+
+def _own_words(log: str) -> str:
+    """Our processes end with one line that says why, if it is the operator's to mend."""
+    return next((line[10:] for line in reversed(log.splitlines()) if line.startswith("headrace: ")), "")
