@@ -1,0 +1,122 @@
+"""Secrets never show in a masked stream, however it is cut, and no byte changes its place."""
+
+import base64
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from libs.masking import Mask, _variants
+
+SECRET = "s3cr3t/pass?wörd"
+KEY = "-----BEGIN KEY-----\nMIIEvQIBADANBg\n  kqhkiG9w0BAQ\nab\n-----END KEY-----\n"
+
+# few letters, so that values overlap themselves and each other and pieces end inside them
+values = st.lists(st.text("ab\n", min_size=4, max_size=9), min_size=1, max_size=3)
+logs = st.text("ab\n", max_size=60)
+
+
+def whole(mask: Mask, log: bytes) -> bytes:
+    masked, rest = mask.apply(log, final=True)
+    assert rest == b""
+    return masked
+
+
+def in_pieces(mask: Mask, pieces: list[bytes]) -> bytes:
+    masked, rest = b"", b""
+    for piece in pieces:
+        more, rest = mask.apply(rest + piece, final=False)
+        masked += more
+    return masked + whole(mask, rest)
+
+
+def test_a_value_becomes_stars_of_the_same_length() -> None:
+    log = f"before {SECRET} after {SECRET}\n".encode()
+    stars = "*" * len(SECRET.encode())
+    assert whole(Mask([SECRET]), log) == f"before {stars} after {stars}\n".encode()
+
+
+@pytest.mark.parametrize("encode", [base64.b64encode, base64.urlsafe_b64encode], ids=["standard", "urlsafe"])
+@pytest.mark.parametrize("secret", ["four", "five5", "sixsix", "~~~???>>>", SECRET])
+@pytest.mark.parametrize("end", ["", "\n"])
+def test_base64_of_a_value_is_masked_with_and_without_padding(encode, secret: str, end: str) -> None:  # type: ignore[no-untyped-def]
+    encoded = encode((secret + end).encode())
+    bare = encoded.rstrip(b"=")
+    assert whole(Mask([secret]), b"> %b <" % encoded) == b"> %b <" % (b"*" * len(encoded))
+    assert whole(Mask([secret]), b"> %b <" % bare) == b"> %b <" % (b"*" * len(bare))
+
+
+@pytest.mark.parametrize("user", ["a:", "ab:", "abc:", "abcd:"])
+def test_a_value_is_masked_inside_a_longer_base64(user: str) -> None:
+    encoded = base64.b64encode(f"{user}{SECRET}@host".encode())
+    masked = whole(Mask([SECRET]), encoded)
+    assert masked.count(b"*") >= len(SECRET.encode()) * 8 // 6 - 1
+    assert len(masked) == len(encoded)
+
+
+def test_each_line_of_a_value_is_masked_by_itself() -> None:
+    log = b"1 -----END KEY-----\r\n2 MIIEvQIBADANBg\n3     kqhkiG9w0BAQ\n4 ab\n"
+    assert whole(Mask([KEY]), log) == b"1 *****************\r\n2 **************\n3     ************\n4 ab\n"
+
+
+def test_a_value_of_less_than_four_characters_is_not_masked() -> None:
+    assert whole(Mask(["abc", ""]), b"abc YWJj") == b"abc YWJj"
+
+
+def test_without_values_everything_passes_at_once() -> None:
+    assert Mask([]).apply(b"text", final=False) == (b"text", b"")
+
+
+def test_the_longer_of_two_values_is_masked_wholly() -> None:
+    assert whole(Mask(["pass", "password"]), b"password pass") == b"******** ****"
+
+
+def test_values_that_share_a_piece_are_both_masked() -> None:
+    assert whole(Mask(["abcdef", "efghij"]), b"<abcdefghij>") == b"<**********>"
+
+
+def test_only_what_may_begin_a_value_is_held_back() -> None:
+    mask = Mask(["password"])
+    assert mask.apply(b"the pass", final=False) == (b"the ", b"pass")
+    assert mask.apply(b"pass" + b"age", final=False) == (b"passage", b"")
+    assert mask.apply(b"pass" + b"word", final=False) == (b"********", b"")
+
+
+def test_at_the_end_the_beginning_of_a_value_is_just_text() -> None:
+    assert Mask(["password"]).apply(b"pass", final=True) == (b"pass", b"")
+
+
+def test_a_value_that_reaches_into_the_rest_is_not_forgotten() -> None:
+    assert in_pieces(Mask(["xxab", "abcd"]), [b"xxab", b"zz"]) == b"****zz"
+
+
+@given(values, logs, st.lists(st.integers(0, 60), max_size=8))
+def test_any_cut_gives_what_the_whole_gives(secrets: list[str], log: str, cuts: list[int]) -> None:
+    mask, raw = Mask(secrets), log.encode()
+    pieces = [raw[start:stop] for start, stop in pairwise([0, *sorted(cuts), 60])]
+    assert in_pieces(mask, pieces) == whole(mask, raw)
+
+
+@given(values, logs)
+def test_no_variant_remains_and_all_else_stays(secrets: list[str], log: str) -> None:
+    mask, raw = Mask(secrets), log.encode()
+    masked = whole(mask, raw)
+    variants = {variant for secret in secrets for variant in _variants(secret)}
+    hidden = {
+        place + offset
+        for variant in variants
+        for place in range(len(raw))
+        if raw.startswith(variant, place)
+        for offset in range(len(variant))
+    }
+    assert not any(variant in masked for variant in variants)
+    assert masked == bytes(ord("*") if place in hidden else byte for place, byte in enumerate(raw))
+
+
+@given(values, logs)
+def test_what_is_held_back_is_less_than_two_values(secrets: list[str], log: str) -> None:
+    mask = Mask(secrets)
+    masked, rest = mask.apply(log.encode(), final=False)
+    assert len(masked) + len(rest) == len(log.encode())
+    assert len(rest) < 2 * max(len(variant) for secret in secrets for variant in _variants(secret))
