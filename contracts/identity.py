@@ -1,7 +1,7 @@
 """What the identity service takes, answers and records: users, their access, and logging in."""
 
 from datetime import datetime
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -9,7 +9,9 @@ from contracts.messages import Command, Event, Message, Query, Sensitive
 from contracts.paging import PageQuery
 
 ROLES = ("ROLE_ADMIN", "ROLE_DEVELOPER")
-
+PASSWORD_LENGTH = 1024  # hashing a longer one would only cost time
+Name = Annotated[str, Field(max_length=255)]
+Names = Annotated[tuple[Name, ...], Field(max_length=100)]
 PERSONAL = frozenset({"email", "github_username", "gitlab_username"})
 
 
@@ -17,12 +19,12 @@ PERSONAL = frozenset({"email", "github_username", "gitlab_username"})
 
 
 class RegisterUser(Command):
-    username: str | None = None
-    password: str | None = Field(default=None, repr=False)
-    email: str | None = None
-    roles: tuple[str, ...] = ()
-    github_username: str | None = None
-    gitlab_username: str | None = None
+    username: Name | None = None
+    password: str | None = Field(default=None, repr=False, max_length=PASSWORD_LENGTH)
+    email: Name | None = None
+    roles: Names = ()
+    github_username: Name | None = None
+    gitlab_username: Name | None = None
     # filled in
     user_id: int = 0
     user_uuid: str = ""
@@ -31,24 +33,24 @@ class RegisterUser(Command):
 
 class RenameUser(Command):
     user_id: int
-    username: str | None = None
+    username: Name | None = None
 
 
 class ChangeEmail(Command):
     user_id: int
-    email: str | None = None
+    email: Name | None = None
 
 
 class ChangePassword(Command):
     user_id: int
-    password: str | None = Field(default=None, repr=False)
+    password: str | None = Field(default=None, repr=False, max_length=PASSWORD_LENGTH)
     # filled in
     sealed_password_hash: str = ""
 
 
 class ChangeRoles(Command):
     user_id: int
-    roles: tuple[str, ...] | None = None
+    roles: Names | None = None
     # filled in
     anchor: int = 0
 
@@ -65,7 +67,7 @@ class ChangeProviderName(Command):
 
     user_id: int
     provider: Literal["github", "gitlab"]
-    username: str | None = None
+    username: Name | None = None
 
 
 class DeleteUser(Command):
@@ -159,8 +161,8 @@ class UserDeleted(Event):
 class LogIn(Query):
     """Answered with a Session; every failure is UNAUTHORIZED and takes the same time."""
 
-    username: str
-    password: Sensitive
+    username: Name
+    password: str = Field(repr=False, max_length=PASSWORD_LENGTH)
 
 
 class Session(Message):

@@ -1,30 +1,39 @@
 """What the projects service takes, answers and records: projects, secrets, credentials and executors."""
 
 from datetime import datetime
+from typing import Annotated
 
 from pydantic import Field
 
 from contracts.messages import Command, Event, Message, Query, Sensitive
 from contracts.paging import PageQuery
 
+SECRET_LENGTH = 64 * 1024
+Name = Annotated[str, Field(max_length=255)]
+Address = Annotated[str, Field(max_length=2048)]
+Prose = Annotated[str, Field(max_length=10_000)]
+Value = Annotated[str, Field(max_length=SECRET_LENGTH)]
+Ids = Annotated[tuple[int, ...], Field(max_length=1000)]
+Names = Annotated[tuple[Name, ...], Field(max_length=100)]
+
 # commands of a project: fields under "filled in" are overwritten by the service
 
 
 class CreateProject(Command):
-    name: str | None = None
-    description: str | None = None
-    repository: str | None = None
-    branch: str | None = None
-    spec_file_path: str | None = None
+    name: Name | None = None
+    description: Prose | None = None
+    repository: Address | None = None
+    branch: Name | None = None
+    spec_file_path: Address | None = None
     keep_number_build: int | None = None  # nothing: keep all
     allow_concurrent_execution: bool | None = None
     executor_id: int | None = None
     credential_id: int | None = None
-    developers_id: tuple[int, ...] = ()
-    secrets_id: tuple[int, ...] = ()
-    owner_alias: str | None = None  # nothing: whoever creates it
-    alias: str | None = None  # nothing: from the name, made unique
-    protected_branches: tuple[str, ...] | None = None  # nothing: the project's own branch
+    developers_id: Ids = ()
+    secrets_id: Ids = ()
+    owner_alias: Name | None = None  # nothing: whoever creates it
+    alias: Name | None = None  # nothing: from the name, made unique
+    protected_branches: Names | None = None  # nothing: the project's own branch
     # filled in
     project_id: int = 0
     sealed_signature_key: str = ""
@@ -32,27 +41,27 @@ class CreateProject(Command):
 
 class RenameProject(Command):
     project_id: int
-    name: str | None = None
+    name: Name | None = None
 
 
 class DescribeProject(Command):
     project_id: int
-    description: str | None = None
+    description: Prose | None = None
 
 
 class ChangeRepository(Command):
     project_id: int
-    repository: str | None = None
+    repository: Address | None = None
 
 
 class ChangeBranch(Command):
     project_id: int
-    branch: str | None = None
+    branch: Name | None = None
 
 
 class ChangeSpecFilePath(Command):
     project_id: int
-    spec_file_path: str | None = None
+    spec_file_path: Address | None = None
 
 
 class ChangeRetention(Command):
@@ -69,12 +78,12 @@ class ProtectBranches(Command):
     """Names or globs; nothing means the project's own branch again."""
 
     project_id: int
-    protected_branches: tuple[str, ...] | None = None
+    protected_branches: Names | None = None
 
 
 class ChooseDevelopers(Command):
     project_id: int
-    developers_id: tuple[int, ...]
+    developers_id: Ids
 
 
 class AddDeveloper(Command):
@@ -89,9 +98,9 @@ class RemoveDeveloper(Command):
 
 class ChooseSecrets(Command):
     project_id: int
-    secrets_id: tuple[int, ...]
+    secrets_id: Ids
     # filled in
-    detached: tuple[int, ...] = ()
+    detached: Ids = ()
 
 
 class ChooseCredential(Command):
@@ -108,8 +117,8 @@ class MoveProject(Command):
     """Give it another owner, another alias or both; what is left out stays."""
 
     project_id: int
-    owner_alias: str | None = None
-    alias: str | None = None
+    owner_alias: Name | None = None
+    alias: Name | None = None
 
 
 class RenewSignatureKey(Command):
@@ -121,7 +130,7 @@ class RenewSignatureKey(Command):
 class DeleteProject(Command):
     project_id: int
     # filled in
-    secrets_id: tuple[int, ...] = ()
+    secrets_id: Ids = ()
 
 
 # events of a project
@@ -228,11 +237,11 @@ class ProjectDeleted(Event):
 
 
 class CreateSecret(Command):
-    name: str | None = None
-    value: str | None = Field(default=None, repr=False)
-    env: str | None = None
-    escape_char: str | None = None
-    projects_id: tuple[int, ...] = ()  # empty: global
+    name: Name | None = None
+    value: str | None = Field(default=None, repr=False, max_length=SECRET_LENGTH)
+    env: Name | None = None
+    escape_char: Name | None = None
+    projects_id: Ids = ()  # empty: global
     # filled in
     secret_id: int = 0
     sealed_value: str = ""
@@ -240,29 +249,29 @@ class CreateSecret(Command):
 
 class RenameSecret(Command):
     secret_id: int
-    name: str | None = None
+    name: Name | None = None
 
 
 class ChangeSecretValue(Command):
     secret_id: int
-    value: str | None = Field(default=None, repr=False)
+    value: str | None = Field(default=None, repr=False, max_length=SECRET_LENGTH)
     # filled in
     sealed_value: str = ""
 
 
 class LabelSecret(Command):
     secret_id: int
-    env: str | None = None
+    env: Name | None = None
 
 
 class ChangeEscapedCharacters(Command):
     secret_id: int
-    escape_char: str | None = None
+    escape_char: Name | None = None
 
 
 class ChooseSecretProjects(Command):
     secret_id: int
-    projects_id: tuple[int, ...]  # empty: global
+    projects_id: Ids  # empty: global
 
 
 class AttachSecret(Command):
@@ -349,8 +358,8 @@ class SecretDeleted(Event):
 
 
 class CreateCredential(Command):
-    name: str | None = None
-    ssh_key: str | None = Field(default=None, repr=False)
+    name: Name | None = None
+    ssh_key: str | None = Field(default=None, repr=False, max_length=SECRET_LENGTH)
     # filled in
     credential_id: int = 0
     sealed_ssh_key: str = ""
@@ -358,12 +367,12 @@ class CreateCredential(Command):
 
 class RenameCredential(Command):
     credential_id: int
-    name: str | None = None
+    name: Name | None = None
 
 
 class ChangeCredentialKey(Command):
     credential_id: int
-    ssh_key: str | None = Field(default=None, repr=False)
+    ssh_key: str | None = Field(default=None, repr=False, max_length=SECRET_LENGTH)
     # filled in
     sealed_ssh_key: str = ""
 
@@ -412,8 +421,8 @@ class CredentialDeleted(Event):
 
 
 class CreateExecutor(Command):
-    name: str | None = None
-    driver: str | None = None
+    name: Name | None = None
+    driver: Name | None = None
     # filled in
     executor_id: int = 0
     sealed_variables: str = ""
@@ -421,14 +430,14 @@ class CreateExecutor(Command):
 
 class RenameExecutor(Command):
     executor_id: int
-    name: str | None = None
+    name: Name | None = None
 
 
 class ChangeExecutorVariables(Command):
     """Replaces all of them."""
 
     executor_id: int
-    variables: dict[str, str] | None = Field(default=None, repr=False)
+    variables: dict[Name, Value] | None = Field(default=None, repr=False, max_length=100)
     # filled in
     sealed_variables: str = ""
 
