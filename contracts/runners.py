@@ -1,6 +1,6 @@
 """What crosses a wire about runners: registration, settings, presence, and the tokens that make new ones."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field
@@ -279,7 +279,7 @@ class RunnerRow(RunnerSettings, Row):
     owner_id: int | None = None
     online: bool = False
     deleted: bool = False
-    registered_at: datetime | None = None
+    registered_at: datetime = datetime.min.replace(tzinfo=UTC)
     info: RunnerInfo = RunnerInfo()
     ip_address: str = ""  # at registration; the present one is a matter of presence
 

@@ -1,0 +1,1 @@
+"""Runners: who may execute jobs, and who of them is there."""

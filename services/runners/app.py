@@ -1,0 +1,180 @@
+"""The service of the runners: registration, authentication of their calls, presence."""
+
+from datetime import timedelta
+from functools import partial
+from typing import Any
+from uuid import UUID, uuid4, uuid5
+
+from contracts.errors import Refused
+from contracts.messages import Command, Page
+from contracts.runners import (
+    GetRegistrationInfo,
+    GetRunner,
+    IssueRegistrationToken,
+    ListRunners,
+    MarkRunnerOnline,
+    NoticeRunner,
+    RecordRunner,
+    RecordRunnerToken,
+    RegisterRunner,
+    RegistrationInfo,
+    RegistrationRow,
+    ResetRegistrationToken,
+    ResetRunnerToken,
+    RunnerDeleted,
+    RunnerInfo,
+    RunnerProfile,
+    RunnerRegistration,
+    RunnerRow,
+    RunnerView,
+    TouchRunner,
+)
+from libs.deciding import Recorded
+from libs.security.tokens import new_token, same, token_hash
+from libs.service import Context, Service, Ticker, Worker
+from services.runners.domain import owner, registration_stream, runner_stream, settings_of
+from services.runners.policies import on_silence
+from services.runners.presence import Presence, forget, sightings
+from services.runners.views import profile, registrations, runners, view
+
+NAMESPACE = UUID("6b1f1f0e-6a53-4c37-9d0e-0f6f2f5f7a11")
+TOKEN_PREFIX = "hr-"  # noqa: S105  not "glrt-": with that prefix `gitlab-runner register` sends no settings
+
+
+async def register(ctx: Context, command: RegisterRunner) -> RunnerRegistration:
+    """The runner's UUID follows from the command, so that a repeated registration meets the same runner."""
+    registration = await ctx.rows("registration").one({"token_hash": token_hash(command.registration_token)})
+    if registration is None:
+        raise Refused("REGISTRATION_TOKEN")
+    owner_type, owner_id = owner(registration.scope)
+    uuid, token = str(uuid5(NAMESPACE, ctx.cause.command_id)), new_token(TOKEN_PREFIX)
+    name = command.name.strip() or command.description.strip() or command.info.name or f"runner {uuid[:8]}"
+    settings = settings_of(command).but(name=name)
+    recorded = await ctx.tell(
+        RecordRunner(
+            runner_uuid=uuid,
+            runner_id=await ctx.next_id("runner"),
+            token_hash=token_hash(token),
+            owner_type=owner_type,
+            owner_id=owner_id,
+            info=command.info,
+            ip_address=command.ip_address,
+            **dict(settings),
+        )
+    )
+    if not same(recorded.row.get("token_hash", ""), token_hash(token)):
+        # an earlier try recorded the runner, and its answer was lost together with the token in it
+        return await reset_token(ctx, ResetRunnerToken(runner_uuid=uuid))
+    return RunnerRegistration(id=recorded.row["id"], uuid=uuid, token=token)
+
+
+async def reset_token(ctx: Context, command: ResetRunnerToken) -> RunnerRegistration:
+    token = new_token(TOKEN_PREFIX)
+    recorded = await ctx.tell(
+        RecordRunnerToken(runner_uuid=command.runner_uuid, token_hash=token_hash(token)),
+        step=token_hash(token),  # each try records the token that it answers
+    )
+    return RunnerRegistration(id=recorded.row["id"], uuid=command.runner_uuid, token=token)
+
+
+async def touch(presence: Presence, ctx: Context, command: TouchRunner) -> RunnerProfile:
+    """The row is read at each call: an edit or a deletion counts at once, whichever replica it went to."""
+    row = await ctx.rows("runner").one({"token_hash": token_hash(command.token)})
+    if row is None:
+        raise Refused("RUNNER_TOKEN")
+    return await seen(presence, ctx, row, command.ip_address, command.info)
+
+
+async def notice(presence: Presence, ctx: Context, command: NoticeRunner) -> RunnerProfile:
+    row = await found(ctx, runner_uuid=command.runner_uuid)
+    return await seen(presence, ctx, row, command.ip_address, None)
+
+
+async def seen(
+    presence: Presence, ctx: Context, row: RunnerRow, ip_address: str, info: RunnerInfo | None
+) -> RunnerProfile:
+    await presence.note(ctx, row.uuid, ip_address, info)
+    if not row.online:  # after the sighting: the watch must not find the runner online and unseen
+        await ctx.tell(MarkRunnerOnline(runner_uuid=row.uuid))
+    return profile(row)
+
+
+async def found(ctx: Context, *, runner_uuid: str = "", runner_id: int = 0) -> RunnerRow:
+    rows = ctx.rows("runner")
+    row: RunnerRow | None = await (rows.get(runner_stream(runner_uuid)) if runner_uuid else rows.one({"id": runner_id}))
+    if row is None:
+        raise Refused("RUNNER_NOT_FOUND")
+    return row
+
+
+async def get_runner(ctx: Context, query: GetRunner) -> RunnerView:
+    row = await found(ctx, runner_uuid=query.runner_uuid, runner_id=query.runner_id)
+    return view(row, (await sightings(ctx, [row.uuid])).get(row.uuid))
+
+
+async def list_runners(ctx: Context, query: ListRunners) -> Page:
+    """Ordered here, for the last contact is in no row."""
+    condition = {"owner_type": query.owner_type, "owner_id": query.owner_id}
+    rows = await ctx.rows("runner").find({name: value for name, value in condition.items() if value is not None})
+    when = await sightings(ctx, [row.uuid for row in rows])
+    views = sorted(
+        (view(row, when.get(row.uuid)) for row in rows), key=lambda one: (one.connected_at, one.id), reverse=True
+    )
+    first = (query.page - 1) * query.per_page
+    shown = views[first : first + query.per_page]
+    return Page(rows=tuple(one.model_dump(mode="json") for one in shown), total=len(views))
+
+
+async def with_new_token(ctx: Context, command: IssueRegistrationToken | ResetRegistrationToken) -> Command:
+    token = str(uuid4())  # the form that clients of the administrator API know
+    sealed = await ctx.vault.seal(registration_stream(command.scope), token)
+    return command.but(token_hash=token_hash(token), token_sealed=sealed)
+
+
+async def registration_info(ctx: Context, query: GetRegistrationInfo) -> RegistrationInfo:
+    stream = registration_stream(query.scope)
+    row: RegistrationRow | None = await ctx.rows("registration").get(stream)
+    if row is None:
+        row = RegistrationRow.model_validate((await ctx.tell(IssueRegistrationToken(scope=query.scope))).row)
+    return RegistrationInfo(scope=query.scope, registration_token=await ctx.vault.open(stream, row.token_sealed))
+
+
+async def watch(ctx: Context) -> None:
+    """Other replicas may know of a call that is not written, but none older than a fraction of the patience."""
+    online = await ctx.rows("runner").find({"online": True})
+    when = await sightings(ctx, [row.uuid for row in online])
+    patience = timedelta(seconds=ctx.settings.runner_offline_seconds)
+    for command in on_silence(online, when, ctx.cause.at, patience):
+        await ctx.tell(command, step=command.runner_uuid)
+
+
+async def issue_service_token(ctx: Context) -> None:
+    await ctx.tell(IssueRegistrationToken(scope="service"))
+
+
+async def clear(ctx: Context, recorded: Recorded[Any]) -> None:
+    await forget(ctx, recorded.event.runner_uuid)
+
+
+def declare() -> Service:
+    presence = Presence()
+    return Service(
+        "runners",
+        categories=(runners, registrations),
+        prepare={IssueRegistrationToken: with_new_token, ResetRegistrationToken: with_new_token},
+        answers={
+            RegisterRunner: register,
+            ResetRunnerToken: reset_token,
+            TouchRunner: partial(touch, presence),
+            NoticeRunner: partial(notice, presence),
+            GetRunner: get_runner,
+            ListRunners: list_runners,
+            GetRegistrationInfo: registration_info,
+        },
+        workers=(Worker("presence", "runners", (RunnerDeleted,), clear),),
+        tickers=(Ticker("presence", 3.0, watch),),
+        started=issue_service_token,
+    )
+
+
+service = declare()
