@@ -27,7 +27,7 @@ def mongod(folder: DataFolder) -> Program:
         ),
         log=folder.log("mongod"),
         ready=lambda: _made_primary(port),
-        address=f"127.0.0.1:{port}",
+        address=f"mongodb://127.0.0.1:{port}",
         url=mongodb_url(port),
         health=f"mongodb://127.0.0.1:{port}",
         grace=3,

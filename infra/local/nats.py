@@ -34,7 +34,7 @@ def nats_server(folder: DataFolder) -> Program:
         argv=(str(_binary()), "--config", str(config)),
         log=folder.log("nats-server"),
         ready=lambda: ports.http_answers(monitoring, "/healthz"),
-        address=f"127.0.0.1:{port}",
+        address=f"nats://127.0.0.1:{port}",
         url=f"nats://headrace:{password}@127.0.0.1:{port}",
         health=f"http://127.0.0.1:{monitoring}/healthz",
         explain=_explain,

@@ -49,7 +49,7 @@ class Stack:
 
     def agent(self) -> Plan:
         config = str(self.folder.agent_config)
-        return self._plan("agent", ("agent", "run", "--config", config), self._for_agent(), grace=3)
+        return self._plan("agent", ("agent", "run", "--config", config), self._for_agent(), grace=6)
 
     def admin_password(self) -> str:
         return self.settings.admin_password or self.folder.secret("admin-password")

@@ -23,7 +23,7 @@ class Running:
     pid: int | None  # None: it died and waits for its restart
     address: str
     health: str
-    consumer_url: str = field(default="", repr=False)
+    url: str = field(default="", repr=False)  # with the login, if there is one
 
     def ready(self) -> bool:
         """Asks the process itself."""

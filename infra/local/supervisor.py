@@ -4,7 +4,6 @@ import os
 import select
 import signal
 import socket
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -86,7 +85,7 @@ class Keeper:
             pid=self.process.pid if self._start_at is None else None,
             address=program.address,
             health=program.health,
-            consumer_url=program.url if "nats" in self.name else "",
+            url=program.url,
         )
 
 
@@ -212,13 +211,3 @@ class Supervisor:
 
 def _same(program: Program) -> Plan:
     return lambda: program
-
-
-def supervise(announce: Callable[[], None], python: tuple[str, ...] = stacks.PYTHON) -> None:
-    """What `headrace up` becomes: settings from the environment, progress to standard output."""
-
-    def say(line: str) -> None:
-        sys.stdout.write(f"{line}\n")
-        sys.stdout.flush()
-
-    Supervisor(Settings.from_environment(os.environ), os.environ, say, python).run(announce)

@@ -1,0 +1,194 @@
+"""The command line `headrace`; every command imports what it needs only when it runs."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from infra import entry
+
+app = typer.Typer(
+    name="headrace",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    help="Headrace, a self-hosted build server. `headrace up` starts everything; settings are environment variables.",
+)
+PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+NOT_RUNNING = 3
+
+Data = Annotated[
+    Path | None,
+    typer.Option("--data", envvar="HEADRACE_DATA", help="Folder of databases, logs and keys; .headrace by default."),
+]
+
+
+@app.command()
+def up(
+    data: Data = None,
+    detach: Annotated[bool, typer.Option("--detach", "-d", help="Return once all is ready.")] = False,
+) -> None:
+    """Start everything on this machine: MongoDB, NATS, the services, the gateway and one agent.
+
+    No Docker and no root needed. Prints the address and, the first time, the administrator's password.
+    Stays in the foreground until Ctrl-C; with --detach use `headrace down`.
+
+    **HEADRACE_PORT** (8080), **HEADRACE_HOST** (127.0.0.1): where it listens.
+    **HEADRACE_REPLICAS** (1): processes of each service and of the gateway.
+    **HEADRACE_ADMIN_USERNAME**, **HEADRACE_ADMIN_PASSWORD**: the first administrator.
+    **HEADRACE_MONGODB_URL**, **HEADRACE_NATS_URL**: servers to use instead of the embedded ones.
+    **HEADRACE_MAIL_HOST** and others: where mails go.
+
+    Example: `HEADRACE_PORT=9000 headrace up --detach`
+    """
+    _use(data)
+    if detach:
+        from infra.local.control import start_detached
+
+        entry.in_words(lambda: sys.exit(start_detached()))
+    # The supervisor replaces us, so that this command line does not stay in memory with it.
+    os.execv(sys.executable, [sys.executable, "-m", "infra", "supervise"])  # noqa: S606
+
+
+@app.command()
+def down(data: Data = None) -> None:
+    """Stop what `headrace up` started, and wait until it is over. Harmless when nothing runs."""
+    _use(data)
+    from infra.local import control
+
+    entry.in_words(lambda: typer.echo(control.stop()))
+
+
+@app.command()
+def status(
+    data: Data = None,
+    as_json: Annotated[bool, typer.Option("--json", help="An array of name, pid, ready, address.")] = False,
+) -> None:
+    """Show every process and whether it is ready.
+
+    Exit status: 0 all are ready, 1 some are not, 3 nothing runs.
+    """
+    _use(data)
+    from infra.local import control
+
+    folder = control.data_folder()
+    rows = control.processes(folder)
+    if as_json:
+        typer.echo(json.dumps(rows or [], indent=2))
+    elif rows:
+        _print_table(rows)
+    if rows is None:
+        typer.echo(f"Headrace is not running on {folder.path}; start it with `headrace up`.", err=True)
+        raise typer.Exit(NOT_RUNNING)
+    raise typer.Exit(0 if rows and all(row["ready"] for row in rows) else 1)
+
+
+@app.command()
+def migrate(data: Data = None) -> None:
+    """Create or update streams, consumers and indexes. `up` does it by itself; elsewhere run it before the services."""
+    _connected(data)
+    entry.in_words(entry.migrate)
+
+
+@app.command()
+def service(name: Annotated[str, typer.Argument(help=", ".join(entry.SERVICES))], data: Data = None) -> None:
+    """Run one replica of one service in the foreground.
+
+    Needs **HEADRACE_MONGODB_URL**, **HEADRACE_NATS_URL** and **HEADRACE_MASTER_KEY**, or a stack that runs on the data
+    folder. **HEADRACE_HEALTH_PORT**: of /healthz, /readyz and /metrics.
+
+    Example: `headrace service builds`
+    """
+    _connected(data)
+    entry.in_words(lambda: entry.service(name))
+
+
+@app.command()
+def gateway(data: Data = None) -> None:
+    """Run one replica of the gateway in the foreground; replicas may share **HEADRACE_PORT**."""
+    _connected(data)
+    entry.in_words(entry.gateway)
+
+
+@app.command(context_settings=PASSED_ON, add_help_option=False)
+def agent(context: typer.Context) -> None:
+    """Register or run a build agent: see `headrace agent --help`."""
+    from agent.command import app as agent_app
+
+    agent_app(args=context.args, prog_name="headrace agent")
+
+
+@app.command()
+def rebuild(
+    service: Annotated[str, typer.Argument(help="Whose views: " + ", ".join(entry.SERVICES))],
+    view: Annotated[str | None, typer.Argument(help="One view; all of the service by default.")] = None,
+    data: Data = None,
+) -> None:
+    """Build views anew from the event log, beside the ones in use, and swap them in; shows progress.
+
+    Example: `headrace rebuild builds`
+    """
+    _connected(data)
+    from infra.rebuild import rebuild as rebuild_views
+
+    entry.in_words(lambda: rebuild_views(service, view))
+
+
+@app.command()
+def events(
+    start: Annotated[str, typer.Option("--from", help="A time (2026-01-31T12:00:00Z), `start`, or `now`.")] = "now",
+    data: Data = None,
+) -> None:
+    """Follow the event stream in this terminal.
+
+    Example: `headrace events --from start`
+    """
+    _connected(data)
+    from infra.events import follow
+
+    entry.in_words(lambda: follow(start))
+
+
+@app.command()
+def demo(data: Data = None) -> None:
+    """Start a stack, build a repository in front of your eyes, and say what to try next.
+
+    **REPO**, **BRANCH**, **SPEC**: your own repository instead of the sample; **KEEP=1** leaves the stack running.
+
+    Example: `REPO=/home/me/project BRANCH=main headrace demo`
+    """
+    _use(data)
+    from infra.demo import demo as show
+
+    entry.in_words(show)
+
+
+def _print_table(rows: list[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("process", "pid", "ready", "address")
+    for row in rows:
+        ready = "[green]yes[/]" if row["ready"] else "[red]no[/]"
+        table.add_row(row["name"], str(row["pid"] or "restarting"), ready, row["address"])
+    Console().print(table)
+
+
+def _use(data: Path | None) -> None:
+    if data is not None:
+        os.environ["HEADRACE_DATA"] = str(data)
+
+
+def _connected(data: Path | None) -> None:
+    _use(data)
+    from infra.local.control import connect
+
+    entry.in_words(connect)
+
+
+def main() -> None:
+    app()

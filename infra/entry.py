@@ -1,0 +1,49 @@
+"""The long-lived processes, started without the command line parser, which each would keep in memory."""
+
+import os
+import sys
+from collections.abc import Callable
+from importlib import import_module
+
+from infra.local.process import StackError
+from libs.settings import Settings, SettingsError
+
+SERVICES = ("identity", "projects", "builds", "runners", "notifications")
+
+
+def service(name: str) -> None:
+    if name not in SERVICES:
+        raise SettingsError(f"There is no service {name}; the services are {', '.join(SERVICES)}.")
+    settings = _settings()
+    from libs.runtime import run
+
+    run(import_module(f"services.{name}.app").service, settings)
+
+
+def gateway() -> None:
+    settings = _settings()
+    from gateway.app import run
+
+    run(settings)
+
+
+def migrate() -> None:
+    settings = _settings()
+    from infra.migrate import migrate as make_streams_consumers_and_indexes
+
+    make_streams_consumers_and_indexes(settings)
+
+
+def _settings() -> Settings:
+    settings = Settings.from_environment(os.environ)
+    settings.require_servers()
+    return settings
+
+
+def in_words(act: Callable[[], None]) -> None:
+    """What the operator can mend ends the process with one sentence instead of a traceback."""
+    try:
+        act()
+    except (SettingsError, StackError) as error:
+        sys.stderr.write(f"headrace: {error}\n")
+        sys.exit(1)

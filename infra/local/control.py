@@ -1,0 +1,147 @@
+"""Starting, asking and stopping a local stack from the outside: what `headrace up`, `status` and `down` do."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from infra.local.folder import DataFolder
+from infra.local.process import StackError
+from infra.local.stack import PYTHON
+from infra.local.state import Running, StackState, supervisor_of
+from libs.settings import Settings
+
+
+def data_folder() -> DataFolder:
+    return DataFolder(Settings.from_environment(os.environ).data)
+
+
+def say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def supervise(*, detached: bool, python: tuple[str, ...] = PYTHON) -> None:
+    """Be the supervisor, until told to stop."""
+    from infra.local.supervisor import Supervisor
+
+    settings = Settings.from_environment(os.environ)
+    welcome = _welcome(settings)
+    # What a detached supervisor says goes to a log, where a password has no place: who started it tells it instead.
+    Supervisor(settings, os.environ, say, python).run(announce=lambda: None if detached else say(welcome()))
+
+
+def start_detached(python: tuple[str, ...] = PYTHON) -> int:
+    """Start a supervisor that outlives us, show its progress until all is ready; returns an exit status."""
+    settings = Settings.from_environment(os.environ)
+    folder = DataFolder(settings.data)
+    folder.prepare()
+    welcome = _welcome(settings)
+    log = folder.log("supervisor")
+    with log.open("a") as output, log.open() as progress:
+        progress.seek(0, os.SEEK_END)
+        supervisor = subprocess.Popen(
+            (*python, "supervise", "--detached"),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            while not _is_ready(folder, supervisor.pid):
+                ended = supervisor.poll()
+                sys.stdout.write(progress.read())
+                sys.stdout.flush()
+                if ended is not None:
+                    return ended or 1
+                time.sleep(0.05)
+        except KeyboardInterrupt:
+            supervisor.terminate()
+            supervisor.wait()
+            return 130
+        sys.stdout.write(progress.read())
+    say(welcome())
+    supervisor.returncode = 0  # not ours to wait for any more
+    return 0
+
+
+def _is_ready(folder: DataFolder, supervisor: int) -> bool:
+    state = StackState.read(folder)
+    return state is not None and state.supervisor == supervisor and state.ready
+
+
+def _welcome(settings: Settings) -> Callable[[], str]:
+    """Made before the start, because only then one can see whether the first administrator is about to be made."""
+    folder = DataFolder(settings.data)
+    first = not folder.agent_config.exists()
+
+    def text() -> str:
+        kept = folder.path / "secrets" / "admin-password"
+        proof = "with the password in HEADRACE_ADMIN_PASSWORD"
+        if not settings.admin_password:
+            proof = (
+                f"password {kept.read_text()}  (shown once, kept in {kept})" if first else f"password kept in {kept}"
+            )
+        return (
+            f"\nHeadrace is up at {settings.url}\n"
+            f"  API page   {settings.url}/api/docs\n"
+            f"  log in as  {settings.admin_username}, {proof}\n"
+            f"  logs       {folder.path / 'logs'}\n"
+            f"  stop       headrace down, or Ctrl-C where it runs in the foreground"
+        )
+
+    return text
+
+
+def processes(folder: DataFolder) -> list[dict[str, Any]] | None:
+    """Every process, asked at once whether it is ready; None when no stack runs here."""
+    state = StackState.read(folder)
+    if state is None:
+        return None
+    with ThreadPoolExecutor(max_workers=16) as pool:
+        ready = pool.map(Running.ready, state.processes)
+        return [
+            {"name": each.name, "pid": each.pid, "ready": is_ready, "address": each.address}
+            | ({"consumer_url": each.url} if each.name == "nats-server" else {})
+            for each, is_ready in zip(state.processes, ready, strict=True)
+        ]
+
+
+def stop(patience: float = 30) -> str:
+    """Stop the stack, wait for its end and say what was done."""
+    folder = data_folder()
+    supervisor = supervisor_of(folder)
+    if supervisor is None:
+        return f"Nothing runs on {folder.path}."
+    os.kill(supervisor, signal.SIGTERM)
+    deadline = time.monotonic() + patience
+    while supervisor_of(folder) == supervisor:
+        if time.monotonic() > deadline:
+            raise StackError(f"The supervisor (process {supervisor}) did not stop; end it with kill -9 {supervisor}.")
+        time.sleep(0.05)
+    return f"Stopped everything that ran on {folder.path}."
+
+
+def connect() -> None:
+    """Point this process at the stack that runs on its data folder, as far as the environment names no servers."""
+    folder = data_folder()
+    state = StackState.read(folder)
+    if state is None:
+        return
+    urls = {process.name: process.url for process in state.processes}
+    known = {
+        "HEADRACE_MONGODB_URL": urls.get("mongod", ""),
+        "HEADRACE_NATS_URL": urls.get("nats-server", ""),
+        "HEADRACE_MASTER_KEY": _text(folder.path / "secrets" / "master-key"),
+        "HEADRACE_URL": state.url,
+    }
+    os.environ.update({name: value for name, value in known.items() if not os.environ.get(name)})
+
+
+def _text(file: Path) -> str:
+    return file.read_text().strip() if file.exists() else ""

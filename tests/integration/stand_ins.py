@@ -1,0 +1,54 @@
+"""Stand-ins for the services, the gateway and the agent: the local stack is tested without waiting for the real ones.
+
+Called like `python -m infra`: `supervise` and `up` are the real thing, told to start stand-ins.
+"""
+
+import os
+import socket
+import sys
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+from infra import entry
+from infra.local import control
+
+US = (sys.executable, __file__)
+
+
+class Healthy(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002
+        pass
+
+
+def serve_health() -> None:
+    HTTPServer(("127.0.0.1", int(os.environ["HEADRACE_HEALTH_PORT"])), Healthy).serve_forever()
+
+
+def main(arguments: list[str]) -> None:
+    match arguments:
+        case ["up"]:
+            entry.in_words(lambda: sys.exit(control.start_detached(US)))
+        case ["supervise", *options]:
+            entry.in_words(lambda: control.supervise(detached="--detached" in options, python=US))
+        case ["service", name] if name == os.environ.get("BROKEN_SERVICE"):
+            raise RuntimeError(f"{name} was told to break")
+        case ["gateway"]:
+            with socket.socket() as shared:
+                shared.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+                shared.bind(("127.0.0.1", int(os.environ["HEADRACE_PORT"])))
+                shared.listen()
+                serve_health()
+        case ["register-local-agent"]:
+            Path(os.environ["HEADRACE_AGENT_CONFIG"]).write_text("{}")
+        case ["migrate"]:
+            pass
+        case _:
+            serve_health()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
