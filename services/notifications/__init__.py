@@ -1,0 +1,1 @@
+"""Notifications: mails that are wished, tried and accounted for."""
