@@ -1,0 +1,140 @@
+"""One job from its first call to its last: checkout, steps in order, result."""
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from pathlib import Path
+
+from agent import shell
+from agent.config import Config
+from agent.delivery import Abandoned, Delivery, Outcome
+from agent.job import Job, Step
+from agent.masking import Masker
+from agent.protocol import VERSION, Protocol
+from agent.strays import clear
+from agent.trace import Trace
+from agent.workspace import CheckoutFailed, Workspace, secrets, without_credentials
+
+logger = logging.getLogger("headrace.agent")
+
+SUCCESS = Outcome("success")
+CLEANUP_SECONDS = 300  # for the steps that run after a cancel
+CANCELED = "job_canceled"
+INTERRUPTED = "runner_interrupted"
+TIMED_OUT = "job_execution_timeout"
+SYSTEM = "runner_system_failure"
+
+
+class Execution:
+    def __init__(self, job: Job, config: Config, protocol: Protocol, folder: Path) -> None:
+        self._job = job
+        self._config = config
+        self._folder = folder
+        self._trace = Trace(Masker(secrets(job)))
+        self._delivery = Delivery(protocol, job, self._trace, on_cancel=lambda: self.interrupt(CANCELED))
+        self._ending: str | None = None
+        self._limit: asyncio.Timeout | None = None
+
+    def interrupt(self, reason: str = INTERRUPTED) -> None:
+        """Stop what runs now; the job is then reported as failed for the first reason given."""
+        if reason != self._ending:  # a server repeats its wish, and must not stop the clean-up by it
+            self._ending = self._ending or reason
+            if self._limit is not None and not self._limit.expired():
+                self._limit.reschedule(0)
+
+    async def run(self) -> None:
+        logger.info("job %d (%s) starts", self._job.id, self._job.name)
+        try:
+            with self._trace:
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(self._delivery.follow())
+                    outcome = await self._perform()
+                    self._trace.close()
+                await self._delivery.finish(outcome)
+            logger.info("job %d ended: %s", self._job.id, outcome.reason or outcome.state)
+        except* Abandoned as gone:
+            logger.warning("job %d dropped: the server says %s", self._job.id, gone.exceptions[0])
+        finally:
+            if not await asyncio.shield(asyncio.to_thread(clear, self._folder)):
+                logger.warning("job %d: %s could not be removed", self._job.id, self._folder)
+
+    async def _perform(self) -> Outcome:
+        job, trace = self._job, self._trace
+        trace.line(f"Running with headrace-agent {VERSION} on {self._config.name}")
+        try:
+            workspace = Workspace(self._folder, job)
+            outcome = await self._limited(job.timeout, self._build(workspace))
+            if outcome.reason == CANCELED:
+                cleanup = tuple(step for step in job.steps if step.when == "always")
+                await self._limited(CLEANUP_SECONDS, self._steps(workspace, cleanup, outcome))
+        except CheckoutFailed as error:
+            trace.line(f"ERROR: {error}")
+            outcome = Outcome("failed", SYSTEM)
+        except (OSError, ValueError) as error:  # a variable that no process can take, a full disk, no git
+            trace.line(f"ERROR: {error}")
+            outcome = Outcome("failed", SYSTEM)
+        trace.line(self._verdict(outcome))
+        return outcome
+
+    def _verdict(self, outcome: Outcome) -> str:
+        match outcome:
+            case Outcome(state="success"):
+                return "Job succeeded"
+            case Outcome(exit_code=int(code)):
+                return f"ERROR: Job failed: exit status {code}"
+            case Outcome(reason="job_execution_timeout"):
+                return f"ERROR: Job failed: it took longer than its time limit (the job's is {self._job.timeout} s)"
+            case Outcome(reason="job_canceled"):
+                return "ERROR: Job failed: cancelled"
+            case Outcome(reason="runner_interrupted"):
+                return "ERROR: Job failed: the agent is shutting down"
+            case _:
+                return "ERROR: Job failed: it could not be run"
+
+    async def _limited(self, seconds: float, work: Coroutine[None, None, Outcome]) -> Outcome:
+        """Do the work within the time, unless an interruption ends it earlier."""
+        try:
+            async with asyncio.timeout(seconds) as self._limit:
+                if self._ending == INTERRUPTED:
+                    self._limit.reschedule(0)
+                return await work
+        except TimeoutError:
+            return Outcome("failed", self._ending or TIMED_OUT)
+        finally:
+            self._limit = None
+
+    async def _build(self, workspace: Workspace) -> Outcome:
+        for name in workspace.unusable:
+            self._trace.line(f"WARNING: {name!r} is no usable name of a variable; it is left out")
+        if source := self._job.source:
+            self._trace.line(f"Cloning {without_credentials(source.url)[0]}")
+            self._trace.line(
+                f"Checking out {source.sha[:8]}" + (f" as detached HEAD (ref is {source.ref})" * bool(source.ref))
+            )
+            await workspace.check_out(source, self._trace.write)
+        await self._delivery.accepted.wait()
+        return await self._steps(workspace, self._job.steps, SUCCESS)
+
+    async def _steps(self, workspace: Workspace, steps: tuple[Step, ...], outcome: Outcome) -> Outcome:
+        for number, step in enumerate(steps):
+            if step.runs_after(outcome is not SUCCESS):
+                result = await self._step(workspace, number, step, outcome)
+                if outcome is SUCCESS and not step.allow_failure:
+                    outcome = result
+        return outcome
+
+    async def _step(self, workspace: Workspace, number: int, step: Step, outcome: Outcome) -> Outcome:
+        before = {SUCCESS: "running" if number == 0 else "success"}.get(outcome, "failed")
+        status = "canceled" if outcome.reason == CANCELED else before
+        try:
+            async with asyncio.timeout(step.timeout or None):
+                code = await shell.run(
+                    [self._config.shell, "-e", workspace.script(number, step.script)],
+                    cwd=workspace.checkout,
+                    environment=workspace.environment | {"CI_JOB_STATUS": status},
+                    output=self._trace.write,
+                )
+        except TimeoutError:
+            self._trace.line(f"ERROR: step {step.name} took longer than {step.timeout} s")
+            return Outcome("failed", TIMED_OUT)
+        return SUCCESS if code == 0 else Outcome("failed", "script_failure", code)

@@ -1,0 +1,112 @@
+"""A job as the server hands it out, reduced to what a shell executor needs; unknown fields are ignored."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+DEFAULT_TIMEOUT = 7200
+ALWAYS_UNDERSTOOD = frozenset({"script_failure", "runner_system_failure", "job_execution_timeout"})
+SIMILAR = {"runner_interrupted": "runner_system_failure"}  # for servers that do not know the exact reason
+
+
+class BadPayload(Exception):
+    """The job cannot be understood; the text says why, and never shows a value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    key: str
+    value: str = field(repr=False)
+    file: bool = False  # the value goes to a file and the variable holds its path
+    masked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    name: str
+    script: str
+    when: str = "on_success"
+    allow_failure: bool = False
+    timeout: int = 0  # seconds; 0 is no limit of its own
+
+    def runs_after(self, failed: bool) -> bool:
+        return self.when == "always" or failed == (self.when == "on_failure")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What to check out."""
+
+    url: str = field(repr=False)  # may carry credentials
+    sha: str
+    ref: str = ""
+    refspecs: tuple[str, ...] = ()
+    depth: int = 0  # 0 is the whole history
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    id: int
+    token: str = field(repr=False)
+    name: str
+    source: Source | None
+    variables: tuple[Variable, ...]
+    steps: tuple[Step, ...]
+    timeout: int
+    understood_reasons: frozenset[str]
+
+    def reason(self, exact: str) -> str:
+        """The nearest failure reason that the server announced to understand."""
+        understood = ALWAYS_UNDERSTOOD | self.understood_reasons
+        return next((each for each in (exact, SIMILAR.get(exact)) if each in understood), "unknown_failure")
+
+
+def _variable(entry: Mapping[str, Any]) -> Variable:
+    value = entry.get("value")
+    return Variable(
+        key=str(entry["key"]),
+        value="" if value is None else str(value),
+        file=bool(entry.get("file")),
+        masked=bool(entry.get("masked")),
+    )
+
+
+def _step(entry: Mapping[str, Any]) -> Step:
+    return Step(
+        name=str(entry["name"]),
+        script="\n".join(entry.get("script") or ()) + "\n",
+        when=str(entry.get("when") or "on_success"),
+        allow_failure=bool(entry.get("allow_failure")),
+        timeout=int(entry.get("timeout") or 0),
+    )
+
+
+def _source(entry: Mapping[str, Any]) -> Source | None:
+    if not entry.get("repo_url"):
+        return None
+    return Source(
+        url=str(entry["repo_url"]),
+        sha=str(entry["sha"]),
+        ref=str(entry.get("ref") or ""),
+        refspecs=tuple(entry.get("refspecs") or ()),
+        depth=int(entry.get("depth") or 0),
+    )
+
+
+def parse(payload: Mapping[str, Any]) -> Job:
+    try:
+        timeout = int((payload.get("runner_info") or {}).get("timeout") or 0)
+        return Job(
+            id=int(payload["id"]),
+            token=str(payload["token"]),
+            name=str((payload.get("job_info") or {}).get("name") or "job"),
+            source=_source(payload.get("git_info") or {}),
+            variables=tuple(map(_variable, payload.get("variables") or ())),
+            steps=tuple(map(_step, payload.get("steps") or ())),
+            timeout=timeout if timeout > 0 else DEFAULT_TIMEOUT,
+            understood_reasons=frozenset((payload.get("features") or {}).get("failure_reasons") or ()),
+        )
+    except KeyError as error:
+        raise BadPayload(f"the job has no {error}") from error
+    except (TypeError, ValueError, AttributeError) as error:
+        raise BadPayload(f"the job has a field of an unexpected type ({type(error).__name__})") from None

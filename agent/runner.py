@@ -1,0 +1,101 @@
+"""The agent's main loop: asks for jobs while a slot is free, runs them side by side, drains on request."""
+
+import asyncio
+import logging
+import random
+import tempfile
+from pathlib import Path
+
+from agent.config import Config
+from agent.execution import Execution
+from agent.job import BadPayload, Job, parse
+from agent.protocol import Protocol, Refused, pauses
+from agent.strays import run_folder
+
+logger = logging.getLogger("headrace.agent")
+
+REPORT_SECONDS = 4.0  # for killing the jobs that did not finish in time, and for reporting them
+
+
+class Runner:
+    def __init__(self, config: Config, protocol: Protocol, folder: Path, jobs: asyncio.TaskGroup) -> None:
+        self._config = config
+        self._protocol = protocol
+        self._folder = folder
+        self._jobs = jobs
+        self._slots = asyncio.Semaphore(config.concurrency)
+        self._last_update: str | None = None
+        self._running: dict[asyncio.Task[None], Execution] = {}
+
+    async def serve(self, *, once: bool) -> None:
+        while True:
+            await self._slots.acquire()
+            job = await self._next_job()
+            folder = Path(tempfile.mkdtemp(dir=self._folder, prefix=f"job-{job.id}-"))
+            execution = Execution(job, self._config, self._protocol, folder)
+            task = self._jobs.create_task(self._execute(execution, job))
+            self._running[task] = execution
+            task.add_done_callback(self._forget)
+            if once:
+                await asyncio.wait([task])
+                return
+
+    async def drain(self) -> None:
+        """Let the jobs finish in time; then kill them, report that, and leave."""
+        if not self._running:
+            return
+        logger.info("waiting up to %g s for %d running jobs", self._config.grace_seconds, len(self._running))
+        _, late = await asyncio.wait(self._running, timeout=self._config.grace_seconds)
+        for task in late:
+            self._running[task].interrupt()
+        if late:
+            _, silent = await asyncio.wait(late, timeout=REPORT_SECONDS)
+            for task in silent:
+                logger.error("a result could not be delivered: the server does not answer")
+                task.cancel()
+
+    def _forget(self, task: asyncio.Task[None]) -> None:
+        del self._running[task]
+        self._slots.release()
+
+    async def _execute(self, execution: Execution, job: Job) -> None:
+        try:
+            await execution.run()
+        except Exception:
+            # one job must not take the others down with it; the server hears no more of it and gives it up
+            logger.exception("job %d broke", job.id)
+
+    async def _next_job(self) -> Job:
+        loop = asyncio.get_running_loop()
+        refusals = pauses(first=1, longest=60)
+        while True:
+            asked_at = loop.time()
+            try:
+                offer = await self._protocol.request_job(self._config.token, self._config.system_id, self._last_update)
+                self._last_update = offer.last_update or self._last_update
+                if offer.payload is not None:
+                    return parse(offer.payload)
+                if offer.status != 204:
+                    raise Refused(offer.status, "this runner is not known" if offer.status == 403 else "no job")
+            except (Refused, BadPayload) as error:
+                logger.error("asking for a job: %s", error)
+                await asyncio.sleep(next(refusals))
+                continue
+            refusals = pauses(first=1, longest=60)
+            if loop.time() - asked_at < 1:  # the server did not hold the request: go easy on it
+                await asyncio.sleep(random.uniform(0.8, 1.2))  # noqa: S311
+
+
+async def run(config: Config, *, stop: asyncio.Event, once: bool = False) -> None:
+    """Serve until `stop` is set, or until one job has ended."""
+    with run_folder(Path(config.builds_dir)) as folder:
+        async with Protocol(config.url) as protocol, asyncio.TaskGroup() as jobs:
+            runner = Runner(config, protocol, folder, jobs)
+            logger.info("agent %s asks %s for jobs, %d at a time", config.name, config.url, config.concurrency)
+            serving = jobs.create_task(runner.serve(once=once))
+            stopped = jobs.create_task(stop.wait())
+            await asyncio.wait([serving, stopped], return_when=asyncio.FIRST_COMPLETED)
+            serving.cancel()
+            stopped.cancel()
+            await runner.drain()
+    logger.info("agent %s left", config.name)

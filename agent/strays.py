@@ -1,0 +1,98 @@
+"""Ends processes that outlive their job and removes their folders; as a program it does so when its stdin closes."""
+
+import fcntl
+import os
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+MARK = "CI_PROJECT_DIR"  # every process of a job carries it, whatever session or group it moved to
+DEADLINE = 5.0
+
+
+def strays(folder: Path) -> list[int]:
+    """Processes started in this folder's jobs, found by their environment, so a reused process id is never mistaken."""
+    mark = f"\0{MARK}={folder}/".encode()
+    found = []
+    for entry in os.listdir("/proc") if sys.platform == "linux" else []:
+        if entry.isdigit() and int(entry) != os.getpid():
+            try:
+                environment = Path("/proc", entry, "environ").read_bytes()
+            except OSError:  # gone meanwhile, or of another user
+                continue
+            if mark in b"\0" + environment:
+                found.append(int(entry))
+    return found
+
+
+def _make_removable(_function: object, path: str, _error: object) -> None:
+    """Jobs leave folders without write permission behind (the Go module cache does)."""
+    for each in (os.path.dirname(path), path):
+        if os.path.isdir(each) and not os.path.islink(each):
+            os.chmod(each, stat.S_IRWXU)
+
+
+def clear(folder: Path) -> bool:
+    """Kill what still runs for this folder and remove it; false if something could not be removed."""
+    give_up = time.monotonic() + DEADLINE
+    while (left := strays(folder)) and time.monotonic() < give_up:
+        for process in left:
+            try:
+                os.kill(process, signal.SIGKILL)
+            except (ProcessLookupError, PermissionError):
+                continue
+        time.sleep(0.01)
+    shutil.rmtree(folder, onerror=_make_removable)
+    if folder.exists():  # second round, now with permissions
+        shutil.rmtree(folder, ignore_errors=True)
+    return not folder.exists()
+
+
+@contextmanager
+def _locked(folder: Path, *, wait: bool) -> Iterator[bool]:
+    """A lock that the kernel takes back when its owner dies; yields whether it was free."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        yield True
+    except BlockingIOError:
+        yield False
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def run_folder(builds: Path) -> Iterator[Path]:
+    """A private folder for one run of an agent. Should the agent be killed, a watching process ends its jobs."""
+    builds.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as held:
+        with _locked(builds, wait=True):  # nobody may take a folder for abandoned before its owner has locked it
+            for folder in builds.glob("run-*"):
+                with _locked(folder, wait=False) as abandoned:
+                    if abandoned:
+                        clear(folder)
+            folder = Path(tempfile.mkdtemp(dir=builds.resolve(), prefix="run-"))
+            held.enter_context(_locked(folder, wait=True))
+        watcher = subprocess.Popen(
+            [sys.executable, "-I", "-S", __file__, str(folder)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C in a terminal must not reach it
+        )
+        try:
+            yield folder
+        finally:
+            clear(folder)
+            watcher.communicate()
+
+
+if __name__ == "__main__":
+    sys.stdin.buffer.read()  # returns when the agent is gone, however it went
+    clear(Path(sys.argv[1]))
