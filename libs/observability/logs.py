@@ -1,0 +1,112 @@
+"""Logs: one JSON object per line on stderr, with the trace they belong to and without anybody's credentials."""
+
+import json
+import logging
+import os
+import re
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any
+
+from opentelemetry import trace
+
+REDACTED = "[redacted]"
+NOISY = ("uvicorn", "uvicorn.error", "uvicorn.access", "faststream", "pymongo", "nats", "httpx", "httpcore", "asyncio")
+CREDENTIALS = [
+    # a header however it was written down: `Authorization: Bearer x`, {"authorization": "x"}, (b"authorization", b"x")
+    (
+        re.compile(
+            r"""(?i)\b((?:proxy-)?authorization|(?:private|job|runner)-token|x-gitlab-token|cookie)"""
+            r"""(["']?\s*[:=]\s*(?:b?["'])?|["'],\s*b?["'])[^"'\r\n]+"""
+        ),
+        rf"\1\2{REDACTED}",
+    ),
+    (re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{8,}"), rf"\1 {REDACTED}"),
+    (re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]*"), REDACTED),  # a signed token anywhere
+    (re.compile(r"(://[^\s/@:]*:)[^\s/]+(?=@)"), rf"\1{REDACTED}"),
+    (re.compile(r"(://)[^\s/@:]{20,}(?=@)"), rf"\1{REDACTED}"),  # forges take a token for the name
+    # the validation errors of pydantic quote what was sent
+    (re.compile(r"input_value=.*?(?=, input_type=)", re.DOTALL), f"input_value={REDACTED}"),
+]
+OWN_FIELDS = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"}
+
+
+def redacted(text: str) -> str:
+    for pattern, replacement in CREDENTIALS:
+        text = pattern.sub(replacement, text)
+    return text
+
+
+class Lines(logging.Formatter):
+    """What both forms have in common: a record as a mapping, ready to be printed."""
+
+    def __init__(self, service: str, instance: str) -> None:
+        super().__init__()
+        self._origin = {"service": service, "instance": instance}
+
+    def fields(self, record: logging.LogRecord) -> dict[str, Any]:
+        span = trace.get_current_span().get_span_context()
+        ids = {"trace_id": f"{span.trace_id:032x}", "span_id": f"{span.span_id:016x}"} if span.is_valid else {}
+        # the standard formatter prints source lines only, never the values of variables
+        error = {"exception": redacted(self.formatException(record.exc_info))} if record.exc_info else {}
+        return {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": redacted(record.getMessage()),
+            **self._origin,
+            **ids,
+            **_extra(record),
+            **error,
+        }
+
+
+def _extra(record: logging.LogRecord) -> dict[str, Any]:
+    """What the caller gave as `extra`."""
+    return {
+        name: value if isinstance(value, bool | int | float | None) else redacted(str(value))
+        for name, value in vars(record).items()
+        if name not in OWN_FIELDS
+    }
+
+
+class JsonLines(Lines):
+    def format(self, record: logging.LogRecord) -> str:
+        return json.dumps(self.fields(record), ensure_ascii=False)
+
+
+class TextLines(Lines):
+    """For people: the time of day, what, where; an exception follows below."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        fields = self.fields(record)
+        message = fields["message"].replace("\n", "\\n")
+        facts = "".join(f" {name}={value}" for name, value in _extra(record).items())
+        trace_id = f" [{fields['trace_id'][:8]}]" if "trace_id" in fields else ""
+        error = "\n" + fields["exception"] if "exception" in fields else ""
+        return f"{fields['time'][11:23]} {record.levelname:<8} {fields['service']} {message}{facts}{trace_id}{error}"
+
+
+def configure_logging(service: str, instance: str, environ: Mapping[str, str] = os.environ) -> None:
+    """Route everything this process logs, warns of or dies of through one handler on stderr.
+
+    Call it after the imports: FastStream gives its logger a handler of its own when it is imported.
+    """
+    form = TextLines if environ.get("HEADRACE_LOG_FORMAT") == "text" else JsonLines
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(form(service, instance))
+    logging.basicConfig(level=environ.get("HEADRACE_LOG_LEVEL", "INFO").upper(), handlers=[handler], force=True)
+    for name in NOISY:
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.propagate = True
+        logger.setLevel(logging.WARNING)
+    logging.captureWarnings(True)
+    sys.excepthook = _log_what_killed_us
+
+
+def _log_what_killed_us(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+    if not issubclass(kind, KeyboardInterrupt):
+        logging.getLogger("headrace").critical("the process ends by an error", exc_info=(kind, error, traceback))
