@@ -1,0 +1,122 @@
+"""Pages of a list: filters and order as a client asks for them, as conditions on the rows of a view.
+
+Comparisons follow SQL where clients can tell: text is compared without case, and NULL satisfies only `eq null`.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from contracts.messages import Page, Payload, Row
+from contracts.paging import Filter, Operator, PageQuery
+from libs.rows import Rows
+
+R = TypeVar("R", bound=Row)
+Condition = dict[str, Any]
+Reader = Callable[[str], Any]
+
+LARGEST_PAGE = 100_000
+LONGEST_TEXT = 4096  # of a pattern; the database takes neither endless ones nor NUL
+LARGEST_NUMBER = 2**63 - 1  # of BSON
+NOTHING: Condition = {"_id": {"$in": []}}
+
+COMPARISONS: Mapping[Operator, str] = {"sup": "$gt", "inf": "$lt", "supeq": "$gte", "infeq": "$lte"}
+PATTERNS: Mapping[Operator, str] = {
+    "eq": r"^{}\z",
+    "ne": r"^{}\z",
+    "contains": "{}",
+    "necontains": "{}",
+    "startwith": "^{}",
+    "endwith": r"{}\z",
+}
+NEGATIONS: frozenset[Operator] = frozenset({"ne", "necontains"})
+
+
+def number(text: str) -> int | float:
+    """Raises ValueError for what is no number, and for what the database cannot hold."""
+    value = int(text) if text.strip().lstrip("+-").isdecimal() else float(text)
+    if not abs(value) <= LARGEST_NUMBER:  # also false for "nan"
+        raise ValueError(text)
+    return value
+
+
+def moment(text: str) -> datetime:
+    """A time without zone is UTC. Raises ValueError for what is no time."""
+    value = datetime.fromisoformat(text)
+    return value if value.tzinfo else value.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A row field that clients may filter and sort by; `read` makes its value of a text, nothing means text."""
+
+    field: str
+    read: Reader | None = None
+
+    def where(self, operator: Operator, value: str) -> Condition | None:
+        """The condition for one value, or nothing where the operator says nothing about such a column."""
+        if value == "null" and operator in ("eq", "ne"):
+            return {self.field: {"$eq" if operator == "eq" else "$ne": None}}
+        if operator in COMPARISONS:
+            return self._compared(COMPARISONS[operator], value)
+        if self.read is None:
+            escaped = re.escape(value[:LONGEST_TEXT]).replace(
+                "\0", r"\x00"
+            )  # the database refuses longer ones, and NUL
+            pattern = {"$regex": PATTERNS[operator].format(escaped), "$options": "is"}
+            return {self.field: {"$not": pattern, "$ne": None} if operator in NEGATIONS else pattern}
+        if operator == "eq":
+            return self._compared("$eq", value)
+        if operator == "ne":
+            return self._compared("$ne", value)
+        return None
+
+    def _compared(self, comparison: str, value: str) -> Condition:
+        try:
+            wanted = self.read(value) if self.read else value
+        except ValueError:
+            return {self.field: {"$ne": None}} if comparison == "$ne" else NOTHING
+        return {self.field: {"$nin": [wanted, None]} if comparison == "$ne" else {comparison: wanted}}
+
+
+Columns = Mapping[str, Column]
+
+
+def conditions(query: PageQuery, columns: Columns) -> list[Condition]:
+    """One condition for each filter on a known column."""
+    found = (condition(one, columns[one.column]) for one in query.filters if one.column in columns)
+    return [one for one in found if one is not None]
+
+
+def condition(one: Filter, column: Column) -> Condition | None:
+    alternatives = [found for value in one.values if (found := column.where(one.operator, value)) is not None]
+    return {"$or": alternatives} if alternatives else None
+
+
+def together(query: PageQuery, parts: list[Condition]) -> Condition:
+    if not parts:
+        return {}
+    return {"$or" if query.any_filter else "$and": parts}
+
+
+def order(query: PageQuery, columns: Columns) -> list[tuple[str, int]]:
+    """With the id as tie-break, so that pages neither repeat nor lose rows."""
+    direction = -1 if query.descending else 1
+    if query.sort_by not in columns or columns[query.sort_by].field == "id":
+        return [("id", direction)]
+    return [(columns[query.sort_by].field, direction), ("id", direction)]
+
+
+def bounds(query: PageQuery) -> tuple[int, int]:
+    """How many rows to skip and to take."""
+    size = min(max(query.per_page, 1), LARGEST_PAGE)
+    return min((max(query.page, 1) - 1) * size, 2**31), size
+
+
+async def page(rows: Rows[R], query: PageQuery, columns: Columns, shape: Callable[[R], Payload]) -> Page:
+    wanted = together(query, conditions(query, columns))
+    skip, limit = bounds(query)
+    found = await rows.find(wanted, order(query, columns), skip=skip, limit=limit)
+    return Page(rows=tuple(shape(row) for row in found), total=await rows.count(wanted))

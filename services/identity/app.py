@@ -1,0 +1,215 @@
+"""The identity service: users and their access, logging in, the keys that verify tokens."""
+
+from uuid import uuid4
+
+from contracts.errors import Refused
+from contracts.identity import (
+    Access,
+    AnchorAdministrator,
+    ChangePassword,
+    ChangeRoles,
+    DeleteUser,
+    GetAccess,
+    GetOwner,
+    GetUser,
+    ListUsers,
+    LogIn,
+    Owner,
+    PageUsers,
+    PublicKeys,
+    RegisterUser,
+    Session,
+    SetUserEnabled,
+    Users,
+    UserView,
+)
+from contracts.messages import Page
+from libs.paging import page
+from libs.security.passwords import DUMMY_HASH, check_policy, hash_password_async, verify_password_async
+from libs.security.sealing import Erased
+from libs.security.tokens import issue
+from libs.service import Context, Service
+from services.identity.domain import registered
+from services.identity.first_administrator import ensure_first_administrator
+from services.identity.policies import eraser
+from services.identity.signing import ensure_signing_key, public_keys, signing_key
+from services.identity.views import USER_COLUMNS, UserRow, access, listed, memberships, shown, user_category
+
+ADMINISTRATORS = {"enabled": True, "roles": "ROLE_ADMIN"}
+
+
+# what commands need before they are decided
+
+
+async def before_registering(ctx: Context, command: RegisterUser) -> RegisterUser:
+    username = registered(command).username  # whatever else is wrong is said before the password is hashed
+    user_id = await ctx.next_id("user")
+    return command.but(
+        user_id=user_id,
+        user_uuid=str(uuid4()),
+        password=None,
+        sealed_password_hash=await sealed_hash(ctx, user_id, command.password, username),
+    )
+
+
+async def before_changing_password(ctx: Context, command: ChangePassword) -> ChangePassword:
+    row = await existing(ctx, command.user_id)
+    sealed = await sealed_hash(ctx, row.id, command.password, row.username)
+    return command.but(password=None, sealed_password_hash=sealed)
+
+
+async def sealed_hash(ctx: Context, user_id: int, password: str | None, username: str) -> str:
+    if not password:
+        raise Refused("DEVELOPER_PASSWORD_REQUIRED")
+    if reason := check_policy(password, username):
+        raise Refused("DEVELOPER_PASSWORD_WEAK", reason)
+    return await ctx.vault.seal(f"user-{user_id}", await hash_password_async(password))
+
+
+Removal = ChangeRoles | SetUserEnabled | DeleteUser
+
+
+async def with_anchor(ctx: Context, command: Removal) -> Removal:
+    """Find an administrator who stays. Only the holder of the highest anchor needs somebody to hand it to."""
+    row = await ctx.rows("user").get(f"user-{command.user_id}")
+    if row is None or not (row.enabled and "ROLE_ADMIN" in row.roles) or keeps_administrator(command):
+        return command.but(anchor=0)
+    holder = await highest_anchor(ctx)
+    if holder is not None and holder.id != row.id:
+        return command.but(anchor=holder.anchor)
+    successor = await ctx.rows("user").one({**ADMINISTRATORS, "id": {"$ne": row.id}})
+    if successor is None:
+        raise Refused("DEVELOPER_LAST_ADMINISTRATOR")
+    anchored = await ctx.tell(AnchorAdministrator(user_id=successor.id))
+    return command.but(anchor=anchored.row["anchor"])
+
+
+def keeps_administrator(command: Removal) -> bool:
+    match command:
+        case ChangeRoles(roles=roles):
+            return roles is not None and "ROLE_ADMIN" in roles
+        case SetUserEnabled(enabled=enabled):
+            return enabled is not False
+        case DeleteUser():
+            return False
+
+
+async def before_anchoring(ctx: Context, command: AnchorAdministrator) -> AnchorAdministrator:
+    holder = await highest_anchor(ctx)
+    return command.but(anchor=holder.anchor + 1 if holder else 1)
+
+
+async def highest_anchor(ctx: Context) -> UserRow | None:
+    found: list[UserRow] = await ctx.rows("user").find({"anchor": {"$gt": 0}}, [("anchor", -1)], limit=1)
+    return found[0] if found else None
+
+
+# answers
+
+
+async def log_in(ctx: Context, query: LogIn) -> Session:
+    row = await ctx.rows("user").one({"username_key": query.username.strip().lower()})
+    right = await verify_password_async(await known_hash(ctx, row), query.password)
+    if row is None or not right or not row.enabled:
+        raise Refused("UNAUTHORIZED")
+    lifetime = ctx.settings.token_seconds
+    token = issue(
+        await signing_key(ctx),
+        subject=row.id,
+        username=row.username,
+        roles=row.roles,
+        epoch=row.epoch,
+        now=ctx.cause.at,
+        lifetime=lifetime,
+    )
+    return Session(access_token=token, expires_in=lifetime)
+
+
+async def known_hash(ctx: Context, row: UserRow | None) -> str:
+    """For an unknown user a hash that fits nothing, so that the time of a refusal does not tell who exists."""
+    if row is None:
+        return DUMMY_HASH
+    try:
+        return await ctx.vault.open(f"user-{row.id}", row.sealed_password_hash)
+    except Erased:  # deleted this very moment
+        return DUMMY_HASH
+
+
+async def get_access(ctx: Context, query: GetAccess) -> Access:
+    return access(await existing(ctx, query.user_id))
+
+
+async def get_user(ctx: Context, query: GetUser) -> UserView:
+    row = await (by_name(ctx, query.username) if query.user_id is None else existing(ctx, query.user_id))
+    return (await with_projects(ctx, [row]))[0]
+
+
+async def get_owner(ctx: Context, query: GetOwner) -> Owner:
+    row = await by_name(ctx, query.alias)
+    return Owner(alias=row.username, kind="user", id=row.id)
+
+
+async def list_users(ctx: Context, query: ListUsers) -> Users:
+    wanted = {} if query.user_ids is None else {"_id": {"$in": [f"user-{id_}" for id_ in query.user_ids]}}
+    rows = await ctx.rows("user").find(wanted, [("id", 1)])
+    if missing := set(query.user_ids or ()) - {row.id for row in rows}:
+        raise Refused("DEVELOPER_NOT_FOUND", f"There is no user {min(missing)}.")
+    return Users(users=tuple(await with_projects(ctx, rows)))
+
+
+async def page_users(ctx: Context, query: PageUsers) -> Page:
+    return await page(ctx.rows("user"), query, USER_COLUMNS, listed)
+
+
+async def existing(ctx: Context, user_id: int) -> UserRow:
+    row: UserRow | None = await ctx.rows("user").get(f"user-{user_id}")
+    if row is None:
+        raise Refused("DEVELOPER_NOT_FOUND")
+    return row
+
+
+async def by_name(ctx: Context, username: str | None) -> UserRow:
+    row: UserRow | None = await ctx.rows("user").one({"username_key": (username or "").lower()})
+    if row is None:
+        raise Refused("DEVELOPER_NOT_FOUND")
+    return row
+
+
+async def with_projects(ctx: Context, rows: list[UserRow]) -> list[UserView]:
+    projects: dict[int, list[int]] = {row.id: [] for row in rows}
+    memberships = ctx.rows("memberships")
+    async for membership in memberships.each({"developers_id": {"$in": list(projects)}}, [("project_id", 1)]):
+        for developer_id in membership.developers_id:
+            projects.get(developer_id, []).append(membership.project_id)
+    return [shown(row, tuple(projects[row.id])) for row in rows]
+
+
+async def started(ctx: Context) -> None:
+    await ensure_signing_key(ctx)
+    await ensure_first_administrator(ctx)
+
+
+service = Service(
+    "identity",
+    categories=(user_category,),
+    prepare={
+        RegisterUser: before_registering,
+        ChangePassword: before_changing_password,
+        ChangeRoles: with_anchor,
+        SetUserEnabled: with_anchor,
+        DeleteUser: with_anchor,
+        AnchorAdministrator: before_anchoring,
+    },
+    answers={
+        LogIn: log_in,
+        PublicKeys: public_keys,
+        GetAccess: get_access,
+        GetUser: get_user,
+        GetOwner: get_owner,
+        ListUsers: list_users,
+        PageUsers: page_users,
+    },
+    views=(memberships,),
+    workers=(eraser,),
+    started=started,
+)

@@ -1,0 +1,239 @@
+"""A user: names are unique, roles are known, and an enabled administrator always remains."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import assert_never
+
+from contracts.identity import (
+    ROLES,
+    AdministratorAnchored,
+    AnchorAdministrator,
+    ChangeEmail,
+    ChangePassword,
+    ChangeProviderName,
+    ChangeRoles,
+    DeleteUser,
+    RegisterUser,
+    RenameUser,
+    SetUserEnabled,
+    UserCommand,
+    UserDeleted,
+    UserDisabled,
+    UserEmailChanged,
+    UserEnabled,
+    UserEvent,
+    UserPasswordChanged,
+    UserProviderNamesChanged,
+    UserRegistered,
+    UserRenamed,
+    UserRolesChanged,
+)
+from libs.deciding import Claim, Decider, Refused, Release, Take
+
+USERNAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
+# what a browser accepts in <input type="email">
+EMAIL = re.compile(
+    r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}"
+    r"@[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*"
+)
+
+
+class Status(Enum):
+    NEW = "new"
+    ENABLED = "enabled"
+    DISABLED = "disabled"
+    DELETED = "deleted"
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    status: Status = Status.NEW
+    username: str = ""
+    email: str | None = None
+    roles: tuple[str, ...] = ()
+    github_username: str | None = None
+    gitlab_username: str | None = None
+    epoch: int = 0
+    anchor: int = 0
+
+    @property
+    def administers(self) -> bool:
+        return self.status is Status.ENABLED and "ROLE_ADMIN" in self.roles
+
+
+def decide(user: User, command: UserCommand) -> list[UserEvent]:
+    match user.status, command:
+        case Status.NEW, RegisterUser():
+            return [registered(command)]
+        case ((Status.NEW | Status.DELETED), _):
+            raise Refused("DEVELOPER_NOT_FOUND")
+        case _, RenameUser(username=text):
+            username = valid_username(text)
+            renamed = UserRenamed(user_id=command.user_id, username=username, former_username=user.username)
+            return [renamed] if username != user.username else []
+        case _, ChangeEmail(email=text):
+            email = valid_email(text)
+            return [UserEmailChanged(user_id=command.user_id, email=email)] if email != user.email else []
+        case _, ChangePassword(sealed_password_hash=sealed):
+            return [
+                UserPasswordChanged(user_id=command.user_id, sealed_password_hash=sealed, epoch=user.epoch + 1),
+            ]
+        case _, ChangeRoles(roles=texts, anchor=anchor):
+            roles = valid_roles(texts)
+            if "ROLE_ADMIN" not in roles:
+                keep_an_administrator(user, anchor)
+            changed = UserRolesChanged(user_id=command.user_id, roles=roles, epoch=user.epoch + 1)
+            return [changed] if roles != user.roles else []
+        case _, SetUserEnabled(enabled=None):
+            raise Refused("DEVELOPER_ENABLED_REQUIRED")
+        case Status.DISABLED, SetUserEnabled(enabled=True):
+            return [UserEnabled(user_id=command.user_id, epoch=user.epoch + 1)]
+        case Status.ENABLED, SetUserEnabled(enabled=False, anchor=anchor):
+            keep_an_administrator(user, anchor)
+            return [UserDisabled(user_id=command.user_id, epoch=user.epoch + 1)]
+        case _, SetUserEnabled():
+            return []
+        case _, ChangeProviderName():
+            names = provider_names(user, command)
+            return [names] if evolve(user, names) != user else []
+        case Status.ENABLED, AnchorAdministrator(anchor=anchor) if user.administers:
+            return [AdministratorAnchored(user_id=command.user_id, anchor=anchor)]
+        case _, DeleteUser(anchor=anchor):
+            keep_an_administrator(user, anchor)
+            return [UserDeleted(user_id=command.user_id, username=user.username)]
+        case _:
+            raise Refused("CONFLICT", f"{type(command).__name__} is not possible for this user now")
+
+
+def evolve(user: User, event: UserEvent) -> User:
+    match event:
+        case UserRegistered():
+            return User(
+                Status.ENABLED, event.username, event.email, event.roles, event.github_username, event.gitlab_username
+            )
+        case UserRenamed(username=username):
+            return replace(user, username=username)
+        case UserEmailChanged(email=email):
+            return replace(user, email=email)
+        case UserPasswordChanged(epoch=epoch):
+            return replace(user, epoch=epoch)
+        case UserRolesChanged(roles=roles, epoch=epoch):
+            return replace(user, roles=roles, epoch=epoch)
+        case UserEnabled(epoch=epoch):
+            return replace(user, status=Status.ENABLED, epoch=epoch)
+        case UserDisabled(epoch=epoch):
+            return replace(user, status=Status.DISABLED, epoch=epoch)
+        case UserProviderNamesChanged(github_username=github, gitlab_username=gitlab):
+            return replace(user, github_username=github, gitlab_username=gitlab)
+        case AdministratorAnchored(anchor=anchor):
+            return replace(user, anchor=anchor)
+        case UserDeleted():
+            return User(Status.DELETED)
+        case _:
+            assert_never(event)
+
+
+def claims(user: User, event: UserEvent) -> Sequence[Claim]:
+    match event:
+        case UserRegistered():
+            return [_username(event.username), *_emails(event.email)]
+        case UserRenamed() if event.username.lower() != user.username.lower():
+            return [Release(_username(user.username).key), _username(event.username)]
+        case UserEmailChanged() if (event.email or "").lower() != (user.email or "").lower():
+            return [*(Release(old.key) for old in _emails(user.email)), *_emails(event.email)]
+        case AdministratorAnchored(anchor=anchor):
+            return [Take(f"anchor:{anchor}", "CONFLICT")]
+        case UserDeleted():
+            return [Release(held.key) for held in (_username(user.username), *_emails(user.email))]
+        case _:
+            return []
+
+
+def _username(username: str) -> Take:
+    """Users share one space of names with whatever else may own a project."""
+    return Take(f"owner:{username.lower()}", "DEVELOPER_USERNAME_TAKEN")
+
+
+def _emails(email: str | None) -> list[Take]:
+    return [Take(f"email:{email.lower()}", "DEVELOPER_EMAIL_TAKEN")] if email else []
+
+
+def keep_an_administrator(user: User, anchor: int) -> None:
+    """`anchor` is one that another administrator holds.
+
+    The holder of the highest anchor is an enabled administrator and stays one, for its own anchor is never exceeded by
+    itself; so two administrators who remove each other at the same moment cannot both succeed.
+    """
+    if user.administers and anchor <= user.anchor:
+        raise Refused("DEVELOPER_LAST_ADMINISTRATOR")
+
+
+def registered(command: RegisterUser) -> UserRegistered:
+    return UserRegistered(
+        user_id=command.user_id,
+        user_uuid=command.user_uuid,
+        username=valid_username(command.username),
+        sealed_password_hash=command.sealed_password_hash,
+        email=valid_email(command.email),
+        roles=valid_roles(command.roles),
+        github_username=_name(command.github_username),
+        gitlab_username=_name(command.gitlab_username),
+    )
+
+
+def provider_names(user: User, command: ChangeProviderName) -> UserProviderNamesChanged:
+    name = _name(command.username)
+    return UserProviderNamesChanged(
+        user_id=command.user_id,
+        github_username=name if command.provider == "github" else user.github_username,
+        gitlab_username=name if command.provider == "gitlab" else user.gitlab_username,
+    )
+
+
+def valid_username(text: str | None) -> str:
+    username = (text or "").strip()
+    if not username:
+        raise Refused("DEVELOPER_USERNAME_REQUIRED")
+    if not USERNAME.fullmatch(username):
+        raise Refused("DEVELOPER_USERNAME_INVALID")
+    return username
+
+
+def valid_email(text: str | None) -> str | None:
+    email = (text or "").strip()
+    if email and not (len(email) <= 254 and EMAIL.fullmatch(email)):
+        raise Refused("DEVELOPER_EMAIL_INVALID")
+    return email or None
+
+
+def valid_roles(texts: Sequence[str] | None) -> tuple[str, ...]:
+    """Each at most once, in one order."""
+    if texts is None or not set(texts) <= set(ROLES):
+        raise Refused("DEVELOPER_ROLES_INVALID")
+    return tuple(role for role in ROLES if role in texts)
+
+
+def _name(text: str | None) -> str | None:
+    return (text or "").strip() or None
+
+
+user_decider = Decider[UserCommand, User, UserEvent](
+    commands=(
+        RegisterUser,
+        RenameUser,
+        ChangeEmail,
+        ChangePassword,
+        ChangeRoles,
+        SetUserEnabled,
+        ChangeProviderName,
+        AnchorAdministrator,
+        DeleteUser,
+    ),
+    stream=lambda command: f"user-{command.user_id}",
+    initial=User(),
+    decide=decide,
+    evolve=evolve,
+    claims=claims,
+)

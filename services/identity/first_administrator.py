@@ -1,0 +1,55 @@
+"""The first administrator: made at the first start, with a password from the environment or a drawn one told once."""
+
+import secrets
+import sys
+from contextlib import suppress
+
+from pymongo.errors import DuplicateKeyError
+
+from contracts.errors import Refused
+from contracts.identity import ROLES, RegisterUser
+from libs.service import Context
+from libs.settings import SettingsError
+
+SUBJECT = "first-administrator"
+
+
+async def ensure_first_administrator(ctx: Context) -> None:
+    if not await ctx.rows("user").count({}):
+        if ctx.settings.admin_password:
+            await _register(ctx, ctx.settings.admin_password)
+        else:
+            await _draw_password(ctx)
+    await _use_drawn_password(ctx)
+
+
+async def _draw_password(ctx: Context) -> None:
+    """Kept sealed until it is told: whoever dies in between must not leave an administrator with a lost password."""
+    sealed = await ctx.vault.seal(SUBJECT, secrets.token_urlsafe(12))
+    with suppress(DuplicateKeyError):  # another replica was faster
+        await ctx.collection("drawn_passwords").insert_one({"_id": SUBJECT, "sealed": sealed})
+
+
+async def _use_drawn_password(ctx: Context) -> None:
+    """What is told stays on record, without the password: a slow replica must not draw and tell another one."""
+    stored = await ctx.collection("drawn_passwords").find_one({"_id": SUBJECT})
+    if stored is None or "sealed" not in stored:
+        return
+    password = await ctx.vault.open(SUBJECT, stored["sealed"])
+    await _register(ctx, password)
+    sys.stdout.write(f"First administrator: {ctx.settings.admin_username}, password: {password}\n")
+    sys.stdout.flush()
+    await ctx.collection("drawn_passwords").update_one({"_id": SUBJECT}, {"$unset": {"sealed": ""}})
+
+
+async def _register(ctx: Context, password: str) -> None:
+    administrator = RegisterUser(username=ctx.settings.admin_username, password=password, roles=ROLES)
+    try:
+        await ctx.tell(administrator, step="first")
+    except Refused as refused:
+        if refused.code == "DEVELOPER_USERNAME_TAKEN":
+            return  # another replica was faster
+        if refused.code.startswith("DEVELOPER_"):
+            detail = refused.failure.detail
+            raise SettingsError(f"HEADRACE_ADMIN_USERNAME or HEADRACE_ADMIN_PASSWORD is refused: {detail}") from refused
+        raise

@@ -1,0 +1,176 @@
+"""What people read about users, and which projects they belong to."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from contracts.identity import (
+    ROLES,
+    Access,
+    AdministratorAnchored,
+    UserDeleted,
+    UserDisabled,
+    UserEmailChanged,
+    UserEnabled,
+    UserEvent,
+    UserPasswordChanged,
+    UserProviderNamesChanged,
+    UserRegistered,
+    UserRenamed,
+    UserRolesChanged,
+    UserView,
+)
+from contracts.messages import Payload, Row
+from contracts.projects import ProjectCreated, ProjectDeleted, ProjectDevelopersChosen
+from libs.deciding import Category, Recorded
+from libs.paging import Column, number
+from libs.service import FollowedView
+from services.identity.domain import user_decider
+
+
+class UserRow(Row):
+    id: int = 0
+    uuid: str = ""
+    username: str = ""
+    username_key: str = ""  # lower case
+    email: str | None = None
+    email_key: str | None = None  # lower case
+    roles: tuple[str, ...] = ()
+    role: str | None = None  # the strongest
+    enabled: bool = False
+    github_username: str | None = None
+    gitlab_username: str | None = None
+    epoch: int = 0
+    anchor: int = 0
+    sealed_password_hash: str = ""
+    created_at: datetime = datetime.fromtimestamp(0, UTC)
+
+
+def describe(row: UserRow, recorded: Recorded[UserEvent]) -> UserRow:
+    match recorded.event:
+        case UserRegistered() as event:
+            return UserRow(
+                id=event.user_id,
+                uuid=event.user_uuid,
+                username=event.username,
+                username_key=event.username.lower(),
+                **_email(event.email),
+                **_roles(event.roles),
+                enabled=True,
+                github_username=event.github_username,
+                gitlab_username=event.gitlab_username,
+                sealed_password_hash=event.sealed_password_hash,
+                created_at=recorded.at,
+            )
+        case UserRenamed(username=username):
+            return row.but(username=username, username_key=username.lower())
+        case UserEmailChanged(email=email):
+            return row.but(**_email(email))
+        case UserPasswordChanged(sealed_password_hash=sealed, epoch=epoch):
+            return row.but(sealed_password_hash=sealed, epoch=epoch)
+        case UserRolesChanged(roles=roles, epoch=epoch):
+            return row.but(**_roles(roles), epoch=epoch)
+        case UserEnabled(epoch=epoch):
+            return row.but(enabled=True, epoch=epoch)
+        case UserDisabled(epoch=epoch):
+            return row.but(enabled=False, epoch=epoch)
+        case UserProviderNamesChanged(github_username=github, gitlab_username=gitlab):
+            return row.but(github_username=github, gitlab_username=gitlab)
+        case AdministratorAnchored(anchor=anchor):
+            return row.but(anchor=anchor)
+        case UserDeleted():
+            return UserRow()
+
+
+def _email(email: str | None) -> Payload:
+    return {"email": email or None, "email_key": email.lower() if email else None}
+
+
+def _roles(roles: tuple[str, ...]) -> Payload:
+    return {"roles": roles, "role": next((role for role in ROLES if role in roles), None)}
+
+
+user_category = Category(
+    "user",
+    user_decider,
+    UserRow(),
+    describe,
+    indexes=(("id",), ("username_key",), ("email_key",), ("-anchor",)),
+    gone=lambda row: row.id == 0,
+)
+
+
+class MembershipRow(Row):
+    """The developers of one project."""
+
+    project_id: int = 0
+    developers_id: tuple[int, ...] = ()
+
+
+def project_of(recorded: Recorded[Any]) -> str | None:
+    match recorded.event:
+        case ProjectCreated() | ProjectDevelopersChosen() | ProjectDeleted():
+            return f"project-{recorded.event.project_id}"
+        case _:
+            return None
+
+
+def note_members(row: MembershipRow, recorded: Recorded[Any]) -> MembershipRow:
+    match recorded.event:
+        case (
+            ProjectCreated(project_id=id_, developers_id=ids)
+            | ProjectDevelopersChosen(project_id=id_, developers_id=ids)
+        ):
+            return MembershipRow(project_id=id_, developers_id=ids)
+        case ProjectDeleted():
+            return MembershipRow()
+        case _:
+            return row
+
+
+memberships = FollowedView(
+    "memberships", "projects", project_of, MembershipRow(), note_members, indexes=(("developers_id",),)
+)
+
+
+USER_COLUMNS = {
+    "id": Column("id", number),
+    "developer_id": Column("id", number),
+    "user_username": Column("username"),
+    "developer_email": Column("email"),
+    "user_role": Column("role"),
+}
+
+
+def listed(row: UserRow) -> Payload:
+    return {
+        "developer_id": row.id,
+        "user_username": row.username,
+        "developer_email": row.email,
+        "user_role": row.role,
+    }
+
+
+def access(row: UserRow) -> Access:
+    return Access(
+        user_id=row.id,
+        user_uuid=row.uuid,
+        username=row.username,
+        enabled=row.enabled,
+        roles=row.roles,
+        epoch=row.epoch,
+    )
+
+
+def shown(row: UserRow, projects_id: tuple[int, ...]) -> UserView:
+    return UserView(
+        id=row.id,
+        uuid=row.uuid,
+        username=row.username,
+        email=row.email,
+        roles=row.roles,
+        enabled=row.enabled,
+        github_username=row.github_username,
+        gitlab_username=row.gitlab_username,
+        projects_id=projects_id,
+        created_at=row.created_at,
+    )
