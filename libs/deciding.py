@@ -1,9 +1,9 @@
 """Deciding: commands become events. The vocabulary of every service, without any I/O."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from contracts.errors import Refused
 from contracts.messages import Command, Event, Row
@@ -41,6 +41,9 @@ class Cause:
     command: str = ""  # its name
     traceparent: str = ""
     repeatable: bool = False  # the id comes from an idempotency key or an event: it may have been seen before
+
+    def but(self, **changes: Any) -> "Cause":
+        return replace(self, **changes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Reading view rows: one document per stream, the row under a field named after its version."""
+"""Reading view rows: one document per stream, the row under a field named after its view and version."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Generic, TypeVar
@@ -13,7 +13,7 @@ Order = Sequence[tuple[str, int]]
 
 
 def _inside(field: str, condition: Any) -> dict[str, Any]:
-    """Move a filter on row fields below the row's own field: {"a": 1} -> {"v1.a": 1}, also inside $and, $or and $nor."""
+    """Move a filter on row fields below the row's own field: {"a": 1} -> {"job_v1.a": 1}, also inside $or and $and."""
     moved: dict[str, Any] = {}
     for name, value in condition.items():
         if name in ("$and", "$or", "$nor"):
@@ -26,12 +26,18 @@ def _inside(field: str, condition: Any) -> dict[str, Any]:
 
 
 class Rows(Generic[R]):
-    """Queries over the rows of one view; filters and orders name row fields, `_id` is the stream (or key)."""
+    """Queries over the rows of one view; filters and orders name row fields, `_id` is the stream (or key).
 
-    def __init__(self, collection: AsyncCollection[dict[str, Any]], row_type: type[R], version: int) -> None:
+    Rows of several categories share a collection, told apart by their field and the prefix of their streams.
+    """
+
+    def __init__(
+        self, collection: AsyncCollection[dict[str, Any]], row_type: type[R], field: str, prefix: str = ""
+    ) -> None:
         self._collection = collection
         self._type = row_type
-        self._field = f"v{version}"
+        self._field = field
+        self._all = {"_id": {"$gte": prefix, "$lt": prefix[:-1] + chr(ord(prefix[-1]) + 1)}} if prefix else {}
 
     async def get(self, key: str) -> R | None:
         found = await self._collection.find_one({"_id": key, self._field: {"$ne": None}}, {self._field: 1})
@@ -55,4 +61,4 @@ class Rows(Generic[R]):
 
     def _within(self, condition: Filter) -> dict[str, Any]:
         """Deleted streams keep their head but have no row."""
-        return {self._field: {"$ne": None}, **_inside(self._field, condition)}
+        return {self._field: {"$ne": None}, **(_inside(self._field, condition) if condition else self._all)}

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from contracts.messages import Command, Done, Event, Message, Payload, Query, Row
-from libs.deciding import Category, Cause, Recorded
+from libs.deciding import Actor, Category, Cause, Recorded
 from libs.rows import Rows
 from libs.security.sealing import Sealing
 from libs.settings import Settings
@@ -26,7 +26,7 @@ class Context(Protocol):
     vault: Sealing
     cause: Cause
 
-    def rows(self, category: str) -> Rows:
+    def rows(self, category: str) -> Rows[Any]:
         """The rows of a category of this service, or of one of its followed views."""
         ...
 
@@ -42,7 +42,7 @@ class Context(Protocol):
         """Ask any service. Raises Refused with the code it answered, or SERVICE_UNAVAILABLE / SERVICE_TIMEOUT."""
         ...
 
-    async def tell(self, command: Command, *, step: str = "") -> Done:
+    async def tell(self, command: Command, *, step: str = "", actor: Actor | None = None) -> Done:
         """Give a command to any service, in the name of the present cause.
 
         The command's id follows from the present cause, the command's name and `step`: telling twice is harmless.
@@ -98,6 +98,7 @@ class Service:
     prepare: Mapping[type[Command], Prepare] = field(default_factory=dict)  # what a command needs before it is decided
     answers: Mapping[type[Message], Answer] = field(default_factory=dict)  # queries, and commands that record no event
     policies: Mapping[str, React] = field(default_factory=dict)  # source service -> reaction to its events
+    eager: tuple[type[Event], ...] = ()  # own events whose reactions are over before the command is answered
     views: tuple[FollowedView, ...] = ()
     workers: tuple[Worker, ...] = ()
     tickers: tuple[Ticker, ...] = ()

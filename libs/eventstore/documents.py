@@ -1,0 +1,69 @@
+"""Events as MongoDB documents, with personal fields sealed under the stream's own key."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from contracts.messages import EVENTS, Event, Payload, event_from
+from libs.deciding import Actor, Cause, Recorded
+from libs.eventstore.store import Decision
+from libs.security.sealing import Erased, Sealing
+
+Document = dict[str, Any]
+ERASED = ""
+
+
+async def to_document(decision: Decision, vault: Sealing) -> Document:
+    """One commit document: a decision with all its events."""
+    cause = decision.cause
+    return {
+        "_id": cause.command_id,
+        "stream": decision.stream,
+        "version": decision.version,
+        "at": cause.at,
+        "command": cause.command,
+        "actor": {"id": cause.actor.id, "name": cause.actor.name},
+        "trace": cause.traceparent,
+        "events": [await _sealed(decision.stream, event, vault) for event in decision.events],
+    }
+
+
+async def _sealed(stream: str, event: Event, vault: Sealing) -> Document:
+    payload: Payload = event.model_dump()
+    for name in event.personal:
+        if payload[name]:
+            payload[name] = await vault.seal(stream, payload[name])
+    return {"name": type(event).__name__, "version": event.schema_version, "data": payload}
+
+
+async def from_document(document: Document, vault: Sealing | None) -> list[Recorded[Any]]:
+    """The events of a commit document. Without a vault personal fields stay sealed."""
+    cause = cause_of(document)
+    return [
+        Recorded(
+            document["stream"], document["version"], index, await _opened(document["stream"], stored, vault), cause
+        )
+        for index, stored in enumerate(document["events"])
+    ]
+
+
+def cause_of(document: Document) -> Cause:
+    at: datetime = document["at"]
+    actor = Actor(document["actor"]["id"], document["actor"]["name"])
+    return Cause(document["_id"], at, actor, document["command"], document["trace"])
+
+
+async def _opened(stream: str, stored: Document, vault: Sealing | None) -> Event:
+    payload: Payload = stored["data"]
+    if vault is not None:
+        for name in EVENTS[stored["name"]].personal:
+            if payload.get(name):
+                try:
+                    payload[name] = await vault.open(stream, payload[name])
+                except Erased:
+                    payload[name] = ERASED
+    return event_from(stored["name"], stored["version"], payload)
+
+
+async def from_documents(documents: Sequence[Document], vault: Sealing | None) -> list[Recorded[Any]]:
+    return [recorded for document in documents for recorded in await from_document(document, vault)]

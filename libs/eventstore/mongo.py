@@ -1,0 +1,54 @@
+"""The event store on MongoDB: `commits` is the log, `streams` holds heads and rows, `claims` the names taken."""
+
+from typing import Any
+
+from pymongo import ASCENDING, AsyncMongoClient
+from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import ConnectionFailure
+from pymongo.read_concern import ReadConcern
+
+from libs.deciding import Recorded
+from libs.eventstore.committer import MAJORITY, Committer
+from libs.eventstore.documents import Document, from_document
+from libs.eventstore.store import Commit, Decision, Unavailable
+from libs.security.sealing import Sealing
+
+
+class MongoStore:
+    def __init__(self, client: AsyncMongoClient[Document], database: AsyncDatabase[Document], vault: Sealing) -> None:
+        safe = database.with_options(write_concern=MAJORITY, read_concern=ReadConcern("majority"))
+        self.database = safe
+        self.commits = safe["commits"]
+        self._vault = vault
+        self._committer = Committer(client, safe, vault)
+
+    async def append(self, decision: Decision) -> None:
+        await self._committer.append(decision)
+
+    async def drain(self) -> None:
+        await self._committer.drain()
+
+    async def read(self, stream: str, *, after: int = 0, until: int | None = None) -> list[Recorded[Any]]:
+        versions: dict[str, Any] = {"$gt": after} if until is None else {"$gt": after, "$lte": until}
+        cursor = self.commits.find({"stream": stream, "version": versions}).sort("version", ASCENDING)
+        try:
+            documents = await cursor.to_list()
+        except ConnectionFailure as error:
+            raise Unavailable(str(error)) from error
+        return [recorded for document in documents for recorded in await from_document(document, self._vault)]
+
+    async def find(self, command_id: str) -> Commit | None:
+        try:
+            found = await self.commits.find_one({"_id": command_id}, {"stream": 1, "version": 1})
+        except ConnectionFailure as error:
+            raise Unavailable(str(error)) from error
+        return Commit(found["stream"], found["version"]) if found else None
+
+
+async def prepare_database(database: AsyncDatabase[Document]) -> None:
+    """Create what the store needs; harmless when it is there."""
+    existing = set(await database.list_collection_names())
+    for name in ("commits", "streams", "claims"):
+        if name not in existing:
+            await database.create_collection(name)
+    await database["commits"].create_index([("stream", ASCENDING), ("version", ASCENDING)], unique=True)

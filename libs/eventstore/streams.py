@@ -1,0 +1,136 @@
+"""The one command handler: load, decide, append, with folded states kept while their version still fits."""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakValueDictionary
+
+from contracts.errors import Refused
+from contracts.messages import Command, Row
+from libs.deciding import Category, Cause, Claim, Recorded
+from libs.eventstore.store import Commit, Conflict, Decision, EventStore, Repeated
+
+ATTEMPTS = 10
+KEPT = 4096  # folded streams per process
+
+
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """A stream, folded up to a version."""
+
+    version: int
+    state: Any
+    row: Row
+
+    def after(self, category: Category[Any, Any, Any, Any], news: Sequence[Recorded[Any]]) -> "Folded":
+        version, state, row = self.version, self.state, self.row
+        for recorded in news:
+            version = recorded.version
+            state = category.decider.evolve(state, recorded.event)
+            row = category.fold(row, recorded)
+        return Folded(version, state, row)
+
+
+@dataclass(frozen=True, slots=True)
+class Handled:
+    """What came of a command: the stream's version, its row and the events that were recorded just now."""
+
+    stream: str
+    version: int
+    row: Row
+    news: Sequence[Recorded[Any]]
+
+
+class Streams:
+    def __init__(self, store: EventStore) -> None:
+        self._store = store
+        self._kept: OrderedDict[str, Folded] = OrderedDict()
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    async def fold(self, category: Category[Any, Any, Any, Any], stream: str, *, until: int | None = None) -> Folded:
+        """The stream as it is now, or as it was at a version."""
+        start = Folded(0, category.decider.initial, category.row)
+        return start.after(category, await self._store.read(stream, until=until))
+
+    async def seen(self, category: Category[Any, Any, Any, Any], cause: Cause) -> Handled | None:
+        """The answer that a command got when it was recorded before."""
+        commit = await self._store.find(cause.command_id)
+        return await self._as_before(category, commit) if commit else None
+
+    async def handle(self, category: Category[Any, Any, Any, Any], command: Command, cause: Cause) -> Handled:
+        """Raises Refused, Conflict (after many tries), Unavailable or OutcomeUnknown."""
+        stream = category.decider.stream(command)
+        lock = self._locks.setdefault(stream, asyncio.Lock())
+        async with lock:  # in this process the stream's commands queue here instead of conflicting in the database
+            try:
+                return await self._decide_and_append(category, stream, command, cause)
+            except Repeated as repeated:
+                return await self._as_before(category, repeated.commit)
+
+    async def _decide_and_append(
+        self, category: Category[Any, Any, Any, Any], stream: str, command: Command, cause: Cause
+    ) -> Handled:
+        folded = self._kept.get(stream)
+        certain = folded is None  # a kept state may be behind: refuse or do nothing only on what the log says now
+        if folded is None:
+            folded = await self.fold(category, stream)
+        for _ in range(ATTEMPTS):
+            try:
+                events = category.decider.decide(folded.state, command)
+            except Refused:
+                if certain:
+                    raise
+                events = []
+            if not events:
+                if certain:
+                    self._keep(stream, folded)
+                    return Handled(stream, folded.version, folded.row, ())
+                folded, certain = await self._catch_up(category, stream, folded), True
+                continue
+            decision, result = _decided(category, stream, folded, events, cause)
+            try:
+                await self._store.append(decision)
+            except Conflict:
+                folded, certain = await self._catch_up(category, stream, folded), True
+                continue
+            except BaseException:
+                self._kept.pop(stream, None)
+                raise
+            self._keep(stream, result)
+            return Handled(stream, result.version, result.row, decision.recorded)
+        raise Conflict(stream)
+
+    async def _catch_up(self, category: Category[Any, Any, Any, Any], stream: str, folded: Folded) -> Folded:
+        return folded.after(category, await self._store.read(stream, after=folded.version))
+
+    async def _as_before(self, category: Category[Any, Any, Any, Any], commit: Commit) -> Handled:
+        folded = await self.fold(category, commit.stream, until=commit.version)
+        return Handled(commit.stream, commit.version, folded.row, ())
+
+    def _keep(self, stream: str, folded: Folded) -> None:
+        self._kept[stream] = folded
+        self._kept.move_to_end(stream)
+        if len(self._kept) > KEPT:
+            self._kept.popitem(last=False)
+
+
+def _decided(
+    category: Category[Any, Any, Any, Any], stream: str, before: Folded, events: Sequence[Any], cause: Cause
+) -> tuple[Decision, Folded]:
+    """The decision to be written and the stream as it will be."""
+    claims: list[Claim] = []
+    state = before.state
+    for event in events:
+        claims += category.decider.claims(state, event)
+        state = category.decider.evolve(state, event)
+    version = before.version + 1
+    row = before.row
+    for index, event in enumerate(events):
+        row = category.fold(row, Recorded(stream, version, index, event, cause))
+    shown = None if category.gone(row) else row
+    return (
+        Decision(category, stream, before.version, events, cause, shown, claims),
+        Folded(version, state, row),
+    )

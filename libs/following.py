@@ -1,0 +1,190 @@
+"""Followers: the events of a service, in order, each applied once; a failing one stops its follower, never the order.
+
+A follower's position lies in its own database and moves in the same transaction as what it wrote, so a batch is
+applied wholly or not at all, and a second follower of the same name finds the position moved and ends.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from nats.aio.client import Client
+from nats.errors import TimeoutError as NatsTimeout
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+from nats.js.errors import NotFoundError
+from pymongo.asynchronous.client_session import AsyncClientSession
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.asynchronous.database import AsyncDatabase
+
+from libs import cloudevents
+from libs.cloudevents import Delivered
+from libs.eventstore.committer import MAJORITY
+from libs.eventstore.documents import Document
+
+log = logging.getLogger("headrace.following")
+
+BATCH = 100
+LONGEST_PAUSE = 30.0
+
+
+class Gap(Exception):
+    """The stream no longer holds the event after the position, or holds another one in its place."""
+
+
+class Overtaken(Exception):
+    """Another follower of the same name has moved the position."""
+
+
+class Apply(Protocol):
+    """What is done with a batch. What it writes within the session is written with the new position."""
+
+    async def __call__(self, batch: Sequence[Delivered], session: AsyncClientSession | None) -> None: ...
+
+
+@dataclass(frozen=True)
+class Position:
+    incarnation: str = ""  # when the stream was made: a stream made anew counts from one again
+    sequence: int = 0
+    event_id: str = ""
+
+
+class Follower:
+    """`transaction`: apply and position are one transaction; without it, apply must be harmless when repeated."""
+
+    def __init__(
+        self,
+        client: Client,
+        database: AsyncDatabase[Document],
+        name: str,
+        source: str,
+        apply: Apply,
+        *,
+        transaction: bool,
+        reset: Callable[[], Awaitable[None]] | None = None,
+        on_state: Callable[[str, bool, int], None] = lambda _name, _stopped, _behind: None,
+    ) -> None:
+        self.name = name
+        self.source = source
+        self._js = client.jetstream()
+        self._database = database
+        self._positions: AsyncCollection[Document] = database["followers"]
+        self._apply = apply
+        self._transaction = transaction
+        self._reset = reset
+        self._on_state = on_state
+
+    async def run(self) -> None:
+        """Follow until cancelled. Raises Overtaken; every other failure is tried again, with an alarm, for ever."""
+        while True:
+            try:
+                await self._follow(await self._start())
+            except Gap as gap:
+                log.warning("follower %s: %s; going on from what the stream holds", self.name, gap)
+
+    async def _follow(self, position: Position) -> None:
+        subscription = await self._js.pull_subscribe(
+            f"evt.{self.source}.>",
+            stream=self.source,
+            config=ConsumerConfig(
+                deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
+                opt_start_seq=position.sequence + 1,
+                ack_policy=AckPolicy.NONE,
+                inactive_threshold=60,
+                mem_storage=True,
+            ),
+        )
+        try:
+            while True:
+                try:
+                    messages = await subscription.fetch(BATCH, timeout=2)
+                except (NatsTimeout, TimeoutError):
+                    await subscription.consumer_info()  # NotFoundError: the server forgot the consumer
+                    continue
+                batch = [
+                    Delivered(
+                        message.metadata.sequence.stream, cloudevents.from_message(message.headers or {}, message.data)
+                    )
+                    for message in messages
+                ]
+                for expected, delivered in enumerate(batch, position.sequence + 1):
+                    if delivered.sequence != expected:
+                        raise Gap(f"expected sequence {expected}, got {delivered.sequence}")
+                position = await self._apply_until_done(position, batch, messages[-1].metadata.num_pending)
+        except NotFoundError as error:
+            raise Gap("its consumer is gone") from error
+        finally:
+            if subscription._nc.is_connected:
+                await subscription.unsubscribe()
+
+    async def _apply_until_done(self, position: Position, batch: Sequence[Delivered], behind: int) -> Position:
+        pause = 0.1
+        while True:
+            try:
+                moved = await self._apply_once(position, batch)
+            except Overtaken:
+                raise
+            except Exception:
+                log.exception("follower %s stopped before event %s", self.name, batch[0].recorded.id)
+                self._on_state(self.name, True, behind + len(batch))
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, LONGEST_PAUSE)
+            else:
+                self._on_state(self.name, False, behind)
+                return moved
+
+    async def _apply_once(self, position: Position, batch: Sequence[Delivered]) -> Position:
+        moved = Position(position.incarnation, batch[-1].sequence, batch[-1].recorded.id)
+        if not self._transaction:
+            await self._apply(batch, None)
+            await self._move(position, moved, None)
+            return moved
+
+        async def body(session: AsyncClientSession) -> None:
+            await self._move(position, moved, session)
+            await self._apply(batch, session)
+
+        async with self._database.client.start_session() as session:
+            await session.with_transaction(body, write_concern=MAJORITY)
+        return moved
+
+    async def _move(self, position: Position, moved: Position, session: AsyncClientSession | None) -> None:
+        result = await self._positions.update_one(
+            {"_id": self.name, "incarnation": position.incarnation, "sequence": position.sequence},
+            {"$set": {"sequence": moved.sequence, "event_id": moved.event_id}},
+            session=session,
+        )
+        if result.matched_count == 0:
+            raise Overtaken(self.name)
+
+    async def _start(self) -> Position:
+        """The stored position if the stream still fits it; otherwise everything is applied anew from the start."""
+        info = await self._js.stream_info(self.source)
+        incarnation = str(info.created)
+        stored = await self._positions.find_one({"_id": self.name})
+        position = Position(stored["incarnation"], stored["sequence"], stored["event_id"]) if stored else Position()
+        if stored and position.incarnation == incarnation and await self._fits(position, info.state.first_seq):
+            return position
+        if stored:
+            log.warning("follower %s starts anew: stream %s does not hold its position", self.name, self.source)
+        if self._reset:
+            await self._reset()
+        position = Position(incarnation, max(info.state.first_seq - 1, 0), "")
+        await self._positions.replace_one(
+            {"_id": self.name},
+            {"incarnation": incarnation, "sequence": position.sequence, "event_id": ""},
+            upsert=True,
+        )
+        return position
+
+    async def _fits(self, position: Position, first: int) -> bool:
+        if position.sequence + 1 < first:
+            return False
+        if not position.event_id:
+            return True
+        try:
+            last = await self._js.get_msg(self.source, seq=position.sequence)
+        except NotFoundError:
+            return False
+        return (last.headers or {}).get("ce-id") == position.event_id

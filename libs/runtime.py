@@ -1,0 +1,286 @@
+"""Bringing a service to life: its answers, its reactions and its duties, on NATS and MongoDB."""
+
+import asyncio
+import json
+import logging
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+from uuid import NAMESPACE_URL, uuid4, uuid5
+
+from bson.codec_options import CodecOptions
+from nats.aio.client import Client
+from opentelemetry import trace
+from opentelemetry.trace import SpanKind
+from pydantic_core import to_json
+from pymongo import AsyncMongoClient, ReturnDocument
+from pymongo.asynchronous.client_session import AsyncClientSession
+from pymongo.asynchronous.collection import AsyncCollection
+
+from contracts.errors import Refused
+from contracts.messages import Command, Done, Message, Payload, Query
+from libs.cloudevents import Delivered
+from libs.deciding import SYSTEM, Actor, Category, Cause, Recorded
+from libs.eventstore.documents import Document
+from libs.eventstore.mongo import MongoStore
+from libs.eventstore.streams import Handled, Streams
+from libs.messaging import COMMAND_ID, REPEATABLE, TRACE, Caller, Headers, actor_from
+from libs.observability.telemetry import extract, inject
+from libs.rows import Rows
+from libs.security.sealing import Sealing
+from libs.service import FollowedView, Service, Worker
+from libs.settings import Settings
+
+log = logging.getLogger("headrace.runtime")
+tracer = trace.get_tracer("headrace")
+
+REMEMBERED = 4096  # reactions this process has just run, so that its followers need not ask the database
+IDS_AT_ONCE = 20
+CODECS: CodecOptions[Document] = CodecOptions(tz_aware=True, tzinfo=UTC)
+
+
+def now() -> datetime:
+    """UTC, to the millisecond: what MongoDB keeps."""
+    at = datetime.now(UTC)
+    return at.replace(microsecond=at.microsecond // 1000 * 1000)
+
+
+def derived_id(*parts: object) -> str:
+    return str(uuid5(NAMESPACE_URL, "/".join(map(str, parts))))
+
+
+def view_collection(view: FollowedView) -> str:
+    return f"view_{view.name}_v{view.version}"
+
+
+class Runtime:
+    """One service in one process."""
+
+    def __init__(
+        self,
+        service: Service,
+        settings: Settings,
+        client: AsyncMongoClient[Document],
+        nats: Client,
+        vault: Sealing,
+    ) -> None:
+        self.service = service
+        self.settings = settings
+        self.vault = vault
+        database = client.get_database(f"{settings.database_prefix}_{service.name}", codec_options=CODECS)
+        self.store = MongoStore(client, database, vault)
+        self.database = self.store.database
+        self.streams = Streams(self.store)
+        self.caller = Caller(nats)
+        self.reacting: set[asyncio.Task[None]] = set()
+        self._categories = {category.name: category for category in service.categories}
+        self._by_command = {
+            command: category for category in service.categories for command in category.decider.commands
+        }
+        self._views = {view.name: view for view in service.views}
+        self._reacted: OrderedDict[str, None] = OrderedDict()
+        self._ids: dict[str, list[int]] = {}
+        self._ids_lock = asyncio.Lock()
+
+    # ---- what arrives
+
+    async def respond(self, message_type: type[Command] | type[Query], body: bytes, headers: Headers) -> bytes:
+        """Answer one request."""
+        with tracer.start_as_current_span(
+            message_type.__name__, context=extract(headers.get(TRACE)), kind=SpanKind.SERVER
+        ):
+            message = message_type.model_validate_json(body)
+            cause = Cause(
+                headers.get(COMMAND_ID) or str(uuid4()),
+                now(),
+                actor_from(headers),
+                message_type.__name__,
+                inject() or "",
+                repeatable=REPEATABLE in headers,
+            )
+            return await self.execute(message, cause)
+
+    async def execute(self, message: Message, cause: Cause) -> bytes:
+        answer = self.service.answers.get(type(message))
+        if answer is not None:
+            return _encoded(await answer(Work(self, cause), message))
+        assert isinstance(message, Command)
+        return (await self.decide(message, cause)).model_dump_json().encode()
+
+    async def decide(self, command: Command, cause: Cause) -> Done:
+        """Prepare, decide, append and react."""
+        category = self._by_command[type(command)]
+        handled = await self.streams.seen(category, cause) if cause.repeatable else None
+        if handled is None:
+            prepare = self.service.prepare.get(type(command))
+            prepared = await prepare(Work(self, cause), command) if prepare else command
+            handled = await self.streams.handle(category, prepared, cause)
+            await self._react_at_once(handled, cause)
+        return Done(stream=handled.stream, version=handled.version, row=handled.row.model_dump(mode="json"))
+
+    # ---- what follows from it
+
+    async def _react_at_once(self, handled: Handled, cause: Cause) -> None:
+        """Run the service's reactions to its own events now; a follower repeats them should this process die."""
+        react = self.service.policies.get(self.service.name)
+        if react is None:
+            return
+        eager = [one for one in handled.news if isinstance(one.event, self.service.eager)]
+        later = [one for one in handled.news if not isinstance(one.event, self.service.eager)]
+        if later:
+            task = asyncio.create_task(self._react_quietly(later))
+            self.reacting.add(task)
+            task.add_done_callback(self.reacting.discard)
+        if eager:
+            await self._react_quietly(eager)
+
+    async def _react_quietly(self, news: Sequence[Recorded[Any]]) -> None:
+        try:
+            for recorded in news:
+                await self.react(self.service.name, recorded, repeatable=False)
+        except Exception:
+            # nothing is lost: the follower comes to the same event
+            log.warning("a reaction to %s is left to the follower", news[0].id, exc_info=True)
+
+    async def react(self, source: str, recorded: Recorded[Any], *, repeatable: bool = True) -> None:
+        """Tell what the policy wishes after an event. Harmless to repeat: the command ids follow from the event's."""
+        for place, command in enumerate(self.service.policies[source](recorded)):
+            command_id = derived_id(self.service.name, recorded.id, type(command).__name__, place)
+            if command_id in self._reacted:
+                continue
+            cause = Cause(command_id, now(), recorded.cause.actor, type(command).__name__, recorded.cause.traceparent)
+            try:
+                await self.tell(command, cause.but(repeatable=repeatable))
+            except Refused as refused:
+                if refused.failure.status >= 500:
+                    raise
+                log.warning("%s after %s was refused: %s", type(command).__name__, recorded.id, refused.code)
+            self._reacted[command_id] = None
+            if len(self._reacted) > REMEMBERED:
+                self._reacted.popitem(last=False)
+
+    async def tell(self, command: Command, cause: Cause) -> Done:
+        """Give a command to whichever service it belongs to."""
+        if type(command) in self._by_command:
+            return await self.decide(command, cause)
+        answer = await self.caller.tell(command, actor=cause.actor, command_id=cause.command_id)
+        return Done.model_validate_json(answer)
+
+    # ---- what duties need
+
+    async def react_to_batch(self, source: str, batch: Sequence[Delivered]) -> None:
+        for delivered in batch:
+            with tracer.start_as_current_span(
+                f"react {type(delivered.recorded.event).__name__}",
+                context=extract(delivered.recorded.cause.traceparent),
+                kind=SpanKind.CONSUMER,
+            ):
+                await self.react(source, delivered.recorded)
+
+    async def apply_to_view(
+        self, view: FollowedView, batch: Sequence[Delivered], session: AsyncClientSession | None
+    ) -> None:
+        """Fold a batch into the rows of a followed view."""
+        await fold_into(self.database[view_collection(view)], view, [one.recorded for one in batch], session)
+
+    async def work(self, worker: Worker, recorded: Recorded[Any]) -> None:
+        cause = Cause(
+            derived_id(self.service.name, worker.name, recorded.id),
+            now(),
+            recorded.cause.actor,
+            worker.name,
+            recorded.cause.traceparent,
+            repeatable=True,
+        )
+        with tracer.start_as_current_span(
+            f"work {worker.name}", context=extract(cause.traceparent), kind=SpanKind.CONSUMER
+        ):
+            await worker.work(Work(self, cause), recorded)
+
+    def duty(self, name: str) -> "Work":
+        """A context for what nobody asked for: tickers and what is done at start."""
+        return Work(self, Cause(str(uuid4()), now(), SYSTEM, name))
+
+    def rows(self, name: str) -> Rows[Any]:
+        if view := self._views.get(name):
+            return Rows(self.database[view_collection(view)], type(view.row), "row")
+        category: Category[Any, Any, Any, Any] = self._categories[name]
+        return Rows(self.database["streams"], type(category.row), f"{name}_v{category.row_version}", f"{name}-")
+
+    async def next_id(self, kind: str) -> int:
+        async with self._ids_lock:
+            block = self._ids.setdefault(kind, [])
+            if not block:
+                counter = await self.database["counters"].find_one_and_update(
+                    {"_id": kind}, {"$inc": {"last": IDS_AT_ONCE}}, upsert=True, return_document=ReturnDocument.AFTER
+                )
+                block += range(counter["last"], counter["last"] - IDS_AT_ONCE, -1)
+            return block.pop()
+
+
+@dataclass
+class Work:
+    """The Context that a service's functions get."""
+
+    runtime: Runtime
+    cause: Cause
+    settings: Settings = field(init=False)
+    vault: Sealing = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.settings = self.runtime.settings
+        self.vault = self.runtime.vault
+
+    def rows(self, category: str) -> Rows[Any]:
+        return self.runtime.rows(category)
+
+    def collection(self, name: str) -> AsyncCollection[Document]:
+        return self.runtime.database[name]
+
+    async def next_id(self, kind: str) -> int:
+        return await self.runtime.next_id(kind)
+
+    async def ask(self, query: Query) -> Payload:
+        if answer := self.runtime.service.answers.get(type(query)):
+            encoded = _encoded(await answer(self, query))
+        else:
+            encoded = await self.runtime.caller.ask(query, actor=self.cause.actor)
+        payload: Payload = json.loads(encoded)
+        return payload
+
+    async def tell(self, command: Command, *, step: str = "", actor: Actor | None = None) -> Done:
+        name = type(command).__name__
+        cause = self.cause.but(command_id=derived_id(self.cause.command_id, name, step), command=name, at=now())
+        return await self.runtime.tell(command, cause if actor is None else cause.but(actor=actor))
+
+
+async def fold_into(
+    collection: AsyncCollection[Document],
+    view: FollowedView,
+    news: Sequence[Recorded[Any]],
+    session: AsyncClientSession | None,
+) -> None:
+    """Read the rows that the events belong to, fold, write them back."""
+    keyed = [(key, recorded) for recorded in news if (key := view.key(recorded)) is not None]
+    if not keyed:
+        return
+    row_type = type(view.row)
+    rows = {key: view.row for key, _ in keyed}
+    async for found in collection.find({"_id": {"$in": list(rows)}}, session=session):
+        rows[found["_id"]] = row_type.model_validate(found["row"])
+    for key, recorded in keyed:
+        rows[key] = view.fold(rows[key], recorded)
+    for key, row in rows.items():
+        await collection.replace_one({"_id": key}, {"row": row.model_dump()}, upsert=True, session=session)
+
+
+def _encoded(answer: Any) -> bytes:
+    match answer:
+        case bytes():
+            return answer
+        case Message():
+            return answer.model_dump_json().encode()
+        case _:
+            return to_json(answer)

@@ -1,0 +1,101 @@
+"""Workers: slow work that events start, on every replica, at least once, each event until its work returns.
+
+FastStream subscribers on a durable pull consumer that the migration step makes. One message at a time per subscriber,
+as many subscribers as the worker's concurrency: FastStream's own `max_workers` would take far more messages off the
+server than it works on.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any
+
+from faststream import AckPolicy
+from faststream.exceptions import NackMessage
+from faststream.nats import JStream, NatsBroker, NatsMessage, PullSub
+from nats.aio.client import Client
+
+from libs import cloudevents
+from libs.deciding import Recorded
+from libs.service import TryLater, Worker
+
+log = logging.getLogger("headrace.working")
+
+LONGEST_DELAY = 30.0
+
+
+def consumer_name(service: str, worker: Worker) -> str:
+    return f"{service}-{worker.name}"
+
+
+def filter_subjects(worker: Worker) -> list[str]:
+    return [f"evt.{worker.source}.*.{event.__name__}" for event in worker.events]
+
+
+class Crew:
+    """The workers of one process."""
+
+    def __init__(self, nats_url: str, service: str) -> None:
+        self._broker = NatsBroker(nats_url, logger=None, max_reconnect_attempts=-1, reconnect_time_wait=0.1)
+        self._service = service
+        self._names: list[tuple[str, str]] = []
+
+    def hire(self, worker: Worker, work: Callable[[Recorded[Any]], Awaitable[None]]) -> None:
+        name = consumer_name(self._service, worker)
+        self._names.append((worker.source, name))
+
+        async def on_message(body: bytes, message: NatsMessage) -> None:
+            recorded = cloudevents.from_message(message.headers, message.body)
+            sign = asyncio.create_task(_sign_of_life(message, worker.patience / 3))
+            try:
+                await work(recorded)
+            except TryLater as later:
+                raise NackMessage(delay=later.seconds) from later
+            except Exception as error:
+                delay = min(0.5 * 2 ** (message.raw_message.metadata.num_delivered - 1), LONGEST_DELAY)
+                log.warning(
+                    "%s on %s: %s; again in %.1f s", name, recorded.id, type(error).__name__, delay, exc_info=error
+                )
+                raise NackMessage(delay=delay) from error
+            finally:
+                sign.cancel()
+
+        for _ in range(worker.concurrency):
+            self._broker.subscriber(
+                filter_subjects(worker)[0],
+                stream=JStream(worker.source, declare=False),
+                durable=name,
+                pull_sub=PullSub(batch_size=1, timeout=5),
+                ack_policy=AckPolicy.NACK_ON_ERROR,  # the default would drop an event whose work failed
+                decoder=_raw,
+            )(on_message)
+
+    async def start(self) -> None:
+        await self._broker.start()
+
+    async def missing(self, client: Client) -> list[str]:
+        """Consumers that are gone: FastStream would spin on them without a word."""
+        js = client.jetstream()
+        gone = []
+        for stream, name in self._names:
+            try:
+                await js.consumer_info(stream, name)
+            except Exception:
+                gone.append(name)
+        return gone
+
+    async def stop(self) -> None:
+        await self._broker.stop()
+
+
+async def _raw(message: NatsMessage) -> bytes:
+    return message.body
+
+
+async def _sign_of_life(message: NatsMessage, every: float) -> None:
+    """Tell the server that the work goes on, so that no other replica starts it too."""
+    with suppress(asyncio.CancelledError):
+        while True:
+            await asyncio.sleep(every)
+            await message.raw_message.in_progress()
