@@ -1,0 +1,251 @@
+"""The local stack with real servers and stand-ins for the rest: start, restart, stop, failures told in words."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pymongo
+import pytest
+
+from infra.local import ports
+from infra.local.servers import Servers, local_servers
+from tests.integration import stand_ins
+
+NAMES = [
+    *("mongod", "nats-server", "identity-0", "projects-0", "builds-0", "runners-0", "notifications-0"),
+    *("gateway-0", "agent"),
+]
+
+
+def until(true: Callable[[], object], seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.02)
+
+
+@dataclass
+class Stack:
+    data: Path
+    port: int
+    environ: dict[str, str] = field(default_factory=dict)
+
+    def run(self, *command: str, program: tuple[str, ...] = stand_ins.US) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            (*program, *command), env=self._environ(), capture_output=True, text=True, timeout=60, check=False
+        )
+
+    def headrace(self, *command: str) -> subprocess.CompletedProcess[str]:
+        return self.run(*command, program=(sys.executable, "-m", "infra"))
+
+    def start_in_foreground(self) -> subprocess.Popen[str]:
+        command = (*stand_ins.US, "supervise")
+        return subprocess.Popen(command, env=self._environ(), stdout=subprocess.PIPE, text=True)
+
+    def processes(self) -> list[dict[str, Any]]:
+        """By the state file; a check through the command line would take half a second each time."""
+        file = self.data / "run" / "processes.json"
+        state = json.loads(file.read_text()) if file.exists() else {"processes": []}
+        return list(state["processes"])
+
+    def pid(self, name: str) -> int | None:
+        return next((process["pid"] for process in self.processes() if process["name"] == name), None)
+
+    def survivors(self) -> list[psutil.Process]:
+        """Everything on this machine that was told to work on our data folder."""
+        ours = f"HEADRACE_DATA={self.data}"
+        return [each for each in psutil.process_iter() if ours in _environ_of(each)]
+
+    def _environ(self) -> dict[str, str]:
+        foreign = {name: value for name, value in os.environ.items() if not name.startswith("HEADRACE_")}
+        return foreign | {"HEADRACE_DATA": str(self.data), "HEADRACE_PORT": str(self.port)} | self.environ
+
+
+def _environ_of(process: psutil.Process) -> list[str]:
+    try:
+        return [f"{name}={value}" for name, value in process.environ().items()]
+    except psutil.Error:  # it ended meanwhile, or is not ours
+        return []
+
+
+@pytest.fixture
+def stack(tmp_path: Path) -> Iterator[Stack]:
+    made = Stack(tmp_path / "data", ports.free_port())
+    yield made
+    for process in made.survivors():
+        process.kill()
+
+
+@pytest.fixture
+def running(stack: Stack) -> Stack:
+    started = stack.run("up")
+    assert started.returncode == 0, started.stdout
+    return stack
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    with local_servers(tmp_path_factory.mktemp("servers")) as started:
+        yield started
+
+
+def test_up_starts_everything_and_tells_the_address_and_the_first_password(stack: Stack) -> None:
+    told = stack.run("up").stdout
+    password = (stack.data / "secrets" / "admin-password").read_text()
+    assert f"http://127.0.0.1:{stack.port}" in told
+    assert f"admin, password {password}" in told
+    assert password not in (stack.data / "logs" / "supervisor.log").read_text()
+    rows = json.loads(stack.headrace("status", "--json").stdout)
+    assert [(row["name"], row["ready"]) for row in rows] == [(name, True) for name in NAMES]
+
+
+def test_status_of_nothing_is_clear_to_people_and_scripts(stack: Stack) -> None:
+    answer = stack.headrace("status", "--json")
+    assert (answer.returncode, json.loads(answer.stdout)) == (3, [])
+    assert "not running" in answer.stderr
+
+
+def test_status_says_what_is_not_ready(running: Stack) -> None:
+    os.kill(running.pid("builds-0") or 0, signal.SIGSTOP)
+    answer = running.headrace("status", "--json")
+    assert answer.returncode == 1
+    assert [row["name"] for row in json.loads(answer.stdout) if not row["ready"]] == ["builds-0"]
+
+
+def test_down_stops_everything_and_may_be_repeated(running: Stack) -> None:
+    assert "Stopped everything" in running.headrace("down").stdout
+    assert running.survivors() == []
+    again = running.headrace("down")
+    assert (again.returncode, "Nothing runs" in again.stdout) == (0, True)
+
+
+def test_a_second_up_says_that_it_runs_already(running: Stack) -> None:
+    second = running.run("up")
+    assert second.returncode == 1
+    assert "already running" in second.stdout
+    assert running.headrace("status").returncode == 0
+
+
+def test_after_down_everything_starts_again_on_the_same_data(running: Stack) -> None:
+    running.headrace("down")
+    told = running.run("up").stdout
+    assert "agent-registration" not in told
+    assert (running.data / "secrets" / "admin-password").read_text() not in told
+    assert running.headrace("status").returncode == 0
+
+
+@pytest.mark.parametrize("name", ["mongod", "nats-server", "builds-0", "gateway-0", "agent"])
+def test_a_killed_process_is_started_again(running: Stack, name: str) -> None:
+    before = running.pid(name)
+    os.kill(before or 0, signal.SIGKILL)
+    until(lambda: running.pid(name) not in {None, before})
+    until(lambda: running.headrace("status").returncode == 0)
+
+
+def test_nothing_survives_kill_9_of_the_supervisor(running: Stack) -> None:
+    os.kill(int((running.data / "run" / "lock").read_text()), signal.SIGKILL)
+    until(lambda: running.survivors() == [])
+    assert running.headrace("status").returncode == 3
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_in_the_foreground_a_signal_stops_everything(stack: Stack, number: signal.Signals) -> None:
+    with stack.start_in_foreground() as supervisor:
+        until(lambda: stack.pid("agent"))
+        supervisor.send_signal(number)
+        told, _ = supervisor.communicate(timeout=15)
+    assert supervisor.returncode == 0
+    assert told.endswith("stopping ...\nstopped\n")
+    assert stack.survivors() == []
+
+
+def test_two_replicas_share_the_port_and_have_their_own_health(stack: Stack) -> None:
+    stack.environ["HEADRACE_REPLICAS"] = "2"
+    stack.run("up")
+    gateways = [process for process in stack.processes() if process["name"].startswith("gateway")]
+    assert [process["name"] for process in gateways] == ["gateway-0", "gateway-1"]
+    assert len({process["health"] for process in gateways}) == 2
+    assert len({process["address"] for process in gateways}) == 1
+
+
+def test_a_taken_port_is_told_in_one_sentence(stack: Stack) -> None:
+    with socket.create_server(("127.0.0.1", stack.port)):
+        refused = stack.run("up")
+    assert refused.returncode == 1
+    assert refused.stdout.startswith(f"headrace: Port {stack.port} on 127.0.0.1 is taken")
+    assert f"HEADRACE_PORT={stack.port + 1}" in refused.stdout
+    assert stack.survivors() == []
+
+
+def test_a_bad_variable_is_told_in_one_sentence(stack: Stack) -> None:
+    stack.environ["HEADRACE_REPLICAS"] = "many"
+    assert stack.run("up").stderr == "headrace: HEADRACE_REPLICAS must be a whole number from 1 to 32, not 'many'.\n"
+
+
+def test_a_service_that_cannot_start_ends_the_start_with_the_end_of_its_log(stack: Stack) -> None:
+    stack.environ["BROKEN_SERVICE"] = "builds"
+    refused = stack.run("up")
+    assert refused.returncode == 1
+    assert "headrace: builds-0 ended with status 1, 3 times in a row; its log" in refused.stdout
+    assert "RuntimeError: builds was told to break" in refused.stdout
+    assert stack.survivors() == []
+
+
+def test_given_servers_are_used_instead_of_embedded_ones(stack: Stack, servers: Servers) -> None:
+    stack.environ |= {"HEADRACE_MONGODB_URL": servers.mongodb_url, "HEADRACE_NATS_URL": servers.nats_url}
+    assert stack.run("up").returncode == 0
+    assert [process["name"] for process in stack.processes()] == NAMES[2:]
+
+
+def test_only_who_needs_a_secret_has_it_and_nobody_shows_it(running: Stack) -> None:
+    secrets = {file.name: file.read_text() for file in (running.data / "secrets").iterdir()}
+    holders = {
+        name: {
+            process["name"]
+            for process in running.processes()
+            if any(value in entry for entry in _environ_of(psutil.Process(process["pid"])))
+        }
+        for name, value in secrets.items()
+    }
+    services = set(NAMES[2:8])
+    assert holders == {"admin-password": {"identity-0"}, "master-key": services, "nats-password": services}
+    commands = [" ".join(process.cmdline()) for process in running.survivors()]
+    assert [command for command in commands if any(value in command for value in secrets.values())] == []
+
+
+def test_data_written_before_a_crash_of_both_servers_are_there_after_it(tmp_path: Path) -> None:
+    with local_servers(tmp_path) as servers, pymongo.MongoClient[dict[str, Any]](servers.mongodb_url) as client:
+        journaled = pymongo.WriteConcern("majority", j=True)
+        client.test.get_collection("notes", write_concern=journaled).insert_one({"_id": 1})
+        for server in (servers.mongod, servers.nats):
+            server.kill()
+            server.start()
+        for server in (servers.mongod, servers.nats):
+            server.wait_ready()
+        assert client.test.notes.find_one() == {"_id": 1}
+
+
+def test_mongod_follows_its_data_to_another_port(tmp_path: Path) -> None:
+    with local_servers(tmp_path) as before:
+        old_url = before.mongodb_url
+    (tmp_path / "run" / "mongod.port").write_text(str(ports.free_port()))
+    with (
+        local_servers(tmp_path) as after,
+        pymongo.MongoClient[dict[str, Any]](after.mongodb_url) as client,
+    ):
+        assert after.mongodb_url != old_url
+        assert client.admin.command("hello")["isWritablePrimary"]
+
+
+def test_a_missing_library_is_told_with_the_package_to_install(tmp_path: Path, servers: Servers) -> None:
+    known = "mongod: error while loading shared libraries: libcurl.so.4: cannot open shared object file"
+    assert "apt-get install -y libcurl4" in servers.mongod.program.explain(known)

@@ -1,0 +1,1 @@
+"""Tests of the local stack's parts that need no process."""

@@ -1,0 +1,111 @@
+"""What a process reads from its environment, and how it says that a value is wrong."""
+
+import base64
+from pathlib import Path
+
+import pytest
+
+from libs.settings import MailSecurity, MailSettings, Settings, SettingsError
+
+KEY, OLD_KEY = b"n" * 32, b"o" * 32
+KEYS = ",".join(base64.b64encode(key).decode() for key in (KEY, OLD_KEY))
+SECRETS = {
+    "HEADRACE_MASTER_KEY": KEYS,
+    "HEADRACE_ADMIN_PASSWORD": "admin-canary",
+    "HEADRACE_MAIL_PASSWORD": "mail-canary",
+    "HEADRACE_MONGODB_URL": "mongodb://someone:mongo-canary@db:27017",
+    "HEADRACE_NATS_URL": "nats://someone:nats-canary@bus:4222",
+}
+
+
+def test_an_empty_environment_gives_the_documented_defaults() -> None:
+    settings = Settings.from_environment({})
+    assert settings == Settings(data=Path(".headrace").absolute())
+    assert (settings.host, settings.port, settings.url) == ("127.0.0.1", 8080, "http://127.0.0.1:8080")
+    assert settings.mail == MailSettings(host="", port=587, tls=MailSecurity.STARTTLS)
+
+
+def test_an_empty_variable_counts_as_not_set() -> None:
+    assert Settings.from_environment({"HEADRACE_PORT": "", "HEADRACE_MASTER_KEY": " "}).port == 8080
+
+
+@pytest.mark.parametrize(
+    ("environ", "url"),
+    [
+        ({"HEADRACE_PORT": "9000"}, "http://127.0.0.1:9000"),
+        ({"HEADRACE_HOST": "0.0.0.0"}, "http://127.0.0.1:8080"),  # noqa: S104
+        ({"HEADRACE_HOST": "::"}, "http://[::1]:8080"),
+        ({"HEADRACE_HOST": "::1", "HEADRACE_PORT": "1"}, "http://[::1]:1"),
+        ({"HEADRACE_HOST": "0.0.0.0", "HEADRACE_URL": "https://ci.example.org/"}, "https://ci.example.org"),  # noqa: S104
+    ],
+)
+def test_the_url_is_one_that_a_client_can_use(environ: dict[str, str], url: str) -> None:
+    assert Settings.from_environment(environ).url == url
+
+
+def test_the_first_master_key_wraps_and_older_ones_follow() -> None:
+    assert Settings.from_environment(SECRETS).master_keys == (KEY, OLD_KEY)
+
+
+def test_mail_settings_are_read_together() -> None:
+    environ = {
+        "HEADRACE_MAIL_HOST": "mail",
+        "HEADRACE_MAIL_PORT": "25",
+        "HEADRACE_MAIL_FROM": "ci@example.org",
+        "HEADRACE_MAIL_USERNAME": "ci",
+        "HEADRACE_MAIL_PASSWORD": "secret",
+        "HEADRACE_MAIL_TLS": "none",
+    }
+    mail = MailSettings("mail", 25, "ci@example.org", "ci", "secret", MailSecurity.NONE)
+    assert Settings.from_environment(environ).mail == mail
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("HEADRACE_PORT", "http"),
+        ("HEADRACE_PORT", "0"),
+        ("HEADRACE_PORT", "65536"),
+        ("HEADRACE_PORT", "²"),
+        ("HEADRACE_REPLICAS", "0"),
+        ("HEADRACE_LONG_POLL_SECONDS", "1"),
+        ("HEADRACE_LONG_POLL_SECONDS", "soon"),
+        ("HEADRACE_JOB_LEASE_SECONDS", "nan"),
+        ("HEADRACE_LOCAL_REPOSITORIES", "maybe"),
+        ("HEADRACE_MAIL_TLS", "ssl"),
+    ],
+)
+def test_a_bad_value_is_named_with_its_variable(name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=name) as error:
+        Settings.from_environment({name: value})
+    assert repr(value) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("HEADRACE_MASTER_KEY", "canary"),
+        ("HEADRACE_MASTER_KEY", "Y2FuYXJ5"),
+        ("HEADRACE_MONGODB_URL", "postgres://user:canary@db"),
+        ("HEADRACE_NATS_URL", "canary"),
+    ],
+)
+def test_a_bad_value_that_may_hold_a_secret_is_not_repeated(name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=name) as error:
+        Settings.from_environment({name: value})
+    assert value not in str(error.value)
+
+
+def test_no_secret_shows_in_the_representation() -> None:
+    shown = repr(Settings.from_environment(SECRETS))
+    assert "canary" not in shown
+    assert "nnnn" not in shown
+
+
+def test_a_service_refuses_to_start_without_servers_and_says_which() -> None:
+    with pytest.raises(SettingsError, match="HEADRACE_NATS_URL is not set"):
+        Settings.from_environment(SECRETS | {"HEADRACE_NATS_URL": ""}).require_servers()
+
+
+def test_each_service_has_its_own_database_under_the_prefix() -> None:
+    assert Settings.from_environment({"HEADRACE_DATABASE_PREFIX": "t1"}).database("builds") == "t1_builds"
