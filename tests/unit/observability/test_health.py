@@ -1,0 +1,132 @@
+"""Probes and people ask a real socket whether a process lives, is ready, and what it measures."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+from prometheus_client import CollectorRegistry
+
+from libs.observability.health import Health, serve_health
+from libs.observability.metrics import Metrics
+from libs.observability.telemetry import configure_telemetry
+
+
+async def fine() -> str | None:
+    return None
+
+
+async def stopped() -> str | None:
+    return "the follower build_summary is stopped"
+
+
+async def hanging() -> str | None:
+    await asyncio.Event().wait()
+    return None
+
+
+async def failing() -> str | None:
+    raise ConnectionRefusedError("mongodb://root:hunter2@host is away")
+
+
+@pytest.fixture
+def health() -> Health:
+    return Health(check_seconds=0.05)
+
+
+@pytest.fixture
+async def port(health: Health) -> AsyncIterator[int]:
+    async with serve_health(health, CollectorRegistry(), "127.0.0.1", 0) as port:
+        yield port
+
+
+@pytest.fixture
+async def client(port: int) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+        yield client
+
+
+async def test_a_process_whose_checks_pass_is_ready(health: Health, client: httpx.AsyncClient) -> None:
+    health.register("mongodb", fine)
+    answer = await client.get("/readyz?verbose=1")
+    assert (answer.status_code, answer.json()) == (200, {"ready": True, "reasons": {}})
+
+
+async def test_a_process_that_is_not_ready_says_why(health: Health, client: httpx.AsyncClient) -> None:
+    health.register("mongodb", fine)
+    health.register("followers", stopped)
+    health.register("nats", hanging)
+    health.register("relay", failing)
+    answer = await client.get("/readyz")
+    assert answer.status_code == 503
+    assert answer.json() == {
+        "ready": False,
+        "reasons": {
+            "followers": "the follower build_summary is stopped",
+            "nats": "no answer within 0.05 s",
+            "relay": "ConnectionRefusedError: mongodb://root:[redacted]@host is away",
+        },
+    }
+
+
+async def test_a_process_that_is_not_ready_still_lives(health: Health, client: httpx.AsyncClient) -> None:
+    health.register("followers", stopped)
+    assert (await client.get("/healthz")).status_code == 200
+
+
+@pytest.mark.parametrize(("method", "path", "status"), [("GET", "/", 404), ("POST", "/healthz", 405)])
+async def test_anything_else_is_refused(client: httpx.AsyncClient, method: str, path: str, status: int) -> None:
+    assert (await client.request(method, path)).status_code == status
+
+
+async def test_a_head_request_gets_no_body(client: httpx.AsyncClient) -> None:
+    answer = await client.head("/healthz")
+    assert (answer.status_code, answer.content) == (200, b"")
+
+
+@pytest.mark.parametrize("request_head", [b"nonsense\r\n\r\n", b"\r\n\r\n"])
+async def test_what_is_no_request_is_a_bad_one(port: int, request_head: bytes) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(request_head)
+    assert (await reader.read()).startswith(b"HTTP/1.1 400 ")
+    writer.close()
+    await writer.wait_closed()
+
+
+async def test_a_client_that_leaves_early_harms_nobody(port: int, client: httpx.AsyncClient) -> None:
+    _, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"GET /rea")
+    writer.close()
+    await writer.wait_closed()
+    assert (await client.get("/healthz")).status_code == 200
+
+
+async def test_a_request_without_end_is_cut_off(client: httpx.AsyncClient) -> None:
+    with pytest.raises(httpx.TransportError):
+        await client.get("/healthz", headers={"x": "y" * 100_000})
+
+
+async def test_metrics_are_shown_under_their_names() -> None:
+    telemetry = configure_telemetry("builds", "b-1", None)
+    metrics = Metrics.made_from(telemetry.meter)
+    metrics.command_seconds.record(0.004, {"service": "builds", "command": "QueueBuild", "outcome": "ok"})
+    metrics.conflicts.add(2, {"service": "builds"})
+    metrics.queue_depth.set(3)
+    async with (
+        serve_health(Health(), telemetry.registry, "127.0.0.1", 0) as port,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client,
+    ):
+        answer = await client.get("/metrics")
+    telemetry.shutdown()
+    assert answer.headers["content-type"].startswith("text/plain")
+    labels = 'command="QueueBuild",le="0.005",outcome="ok",service="builds"'
+    assert f"headrace_command_seconds_bucket{{{labels}}} 1.0" in answer.text
+    assert 'headrace_conflicts_total{service="builds"} 2.0' in answer.text
+    assert "headrace_queue_depth 3.0" in answer.text
+
+
+async def test_after_the_end_nobody_listens() -> None:
+    async with serve_health(Health(), CollectorRegistry(), "127.0.0.1", 0) as port:
+        pass
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection("127.0.0.1", port)

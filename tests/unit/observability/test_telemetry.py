@@ -1,0 +1,100 @@
+"""Trace ids flow with and without an exporter, and several telemetries live side by side."""
+
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from queue import Queue
+from threading import Thread
+
+import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from prometheus_client import generate_latest
+
+from libs.observability.telemetry import Telemetry, configure_telemetry, extract, inject
+
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+Received = Queue[tuple[str, bytes]]
+
+
+@pytest.fixture
+def telemetry() -> Iterator[Telemetry]:
+    telemetry = configure_telemetry("builds", "b-1", None)
+    yield telemetry
+    telemetry.shutdown()
+
+
+@pytest.fixture
+def received() -> Received:
+    return Queue()
+
+
+@pytest.fixture
+def collector(received: Received) -> Iterator[str]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            received.put((self.path, self.rfile.read(int(self.headers["content-length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+        thread.join()
+
+
+def test_outside_of_spans_there_is_nothing_to_hand_on() -> None:
+    assert inject() is None
+
+
+def test_a_trace_goes_on_across_processes(telemetry: Telemetry) -> None:
+    with telemetry.tracer.start_as_current_span("command"):
+        sent = inject()
+    with telemetry.tracer.start_as_current_span("reaction", context=extract(sent)):
+        answered = inject()
+    assert sent is not None
+    assert answered is not None
+    assert sent[3:35] == answered[3:35]
+    assert sent[36:52] != answered[36:52]
+
+
+@pytest.mark.parametrize("flag", ["00", "01"])
+def test_the_decision_of_the_caller_to_sample_is_handed_on(telemetry: Telemetry, flag: str) -> None:
+    with telemetry.tracer.start_as_current_span("x", context=extract(f"00-{TRACE}-b7ad6b7169203331-{flag}")):
+        assert str(inject()).endswith(f"-{flag}")
+
+
+@pytest.mark.parametrize("header", [None, "", "nonsense", f"00-{'0' * 32}-b7ad6b7169203331-01", f"ff-{TRACE}-x-01"])
+def test_an_unreadable_header_begins_a_new_trace(telemetry: Telemetry, header: str | None) -> None:
+    with telemetry.tracer.start_as_current_span("outer"):
+        outer = str(inject())
+        with telemetry.tracer.start_as_current_span("x", context=extract(header)):
+            inner = str(inject())
+    assert inner[3:35] not in (TRACE, outer[3:35], "0" * 32)
+
+
+def test_several_live_side_by_side(telemetry: Telemetry) -> None:
+    other = configure_telemetry("runners", "r-1", None)
+    telemetry.meter.create_counter("mine").add(1)
+    other.meter.create_counter("theirs").add(1)
+    assert b"mine_total" in generate_latest(telemetry.registry)
+    assert b"mine_total" not in generate_latest(other.registry)
+    other.shutdown()
+
+
+def test_spans_and_metrics_reach_the_configured_collector(collector: str, received: Received) -> None:
+    telemetry = configure_telemetry("builds", "b-1", collector)
+    telemetry.meter.create_counter("headrace_conflicts").add(1)
+    with telemetry.tracer.start_as_current_span("command"):
+        traceparent = str(inject())
+    telemetry.shutdown()
+    exported = dict(received.get(timeout=10) for _ in range(2))
+    resource_spans = ExportTraceServiceRequest.FromString(exported["/v1/traces"]).resource_spans[0]
+    (span,) = resource_spans.scope_spans[0].spans
+    assert (span.name, span.trace_id.hex()) == ("command", traceparent[3:35])
+    assert int(traceparent[-2:], 16) & 1  # sampled
+    assert "builds" in str(resource_spans.resource)
+    assert b"headrace_conflicts" in exported["/v1/metrics"]
