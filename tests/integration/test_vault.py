@@ -1,20 +1,15 @@
 """The vault on a real MongoDB: races, erasure across processes, rotation of the master key."""
 
 import asyncio
-import contextlib
-import socket
-import subprocess
-import sysconfig
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
-from pymongo.errors import AutoReconnect, NotPrimaryError, OperationFailure
 
+from infra.local.servers import local_servers
 from libs.security.sealing import Erased, MasterKeyMissing, MasterKeys, SealBroken, Vault
 
 Database = AsyncDatabase[dict[str, Any]]
@@ -22,33 +17,10 @@ OLD, NEW = bytes(range(32)), bytes(range(1, 33))
 
 
 @pytest.fixture(scope="module")
-def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    folder = tmp_path_factory.mktemp("mongod")
-    mongod = Path(sysconfig.get_paths()["purelib"]) / "fiftyone/db/bin/mongod"
-    arguments = ["--dbpath", str(folder), "--port", str(port), "--bind_ip", "127.0.0.1", "--replSet", "vault"]
-    server = subprocess.Popen([mongod, *arguments], stdout=subprocess.DEVNULL)
-    try:
-        yield port
-    finally:
-        server.terminate()
-        server.wait(20)
-
-
-@pytest.fixture(scope="module")
-async def client(port: int) -> AsyncIterator[AsyncMongoClient[dict[str, Any]]]:
-    member = {"_id": 0, "host": f"127.0.0.1:{port}"}
-    configuration = {"_id": "vault", "members": [member], "settings": {"electionTimeoutMillis": 1000}}
-    async with AsyncMongoClient[dict[str, Any]](f"mongodb://127.0.0.1:{port}/?directConnection=true") as client:
-        await client.admin.command("replSetInitiate", configuration)
-        async with asyncio.timeout(30):
-            while True:
-                with contextlib.suppress(AutoReconnect, NotPrimaryError, OperationFailure):
-                    await client.admin["ready"].insert_one({})
-                    break
-        yield client
+async def client(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[AsyncMongoClient[dict[str, Any]]]:
+    with local_servers(tmp_path_factory.mktemp("servers")) as servers:
+        async with AsyncMongoClient[dict[str, Any]](servers.mongodb_url) as client:
+            yield client
 
 
 @pytest.fixture
