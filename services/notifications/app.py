@@ -20,6 +20,7 @@ from contracts.notifications import (
     SkipNotification,
 )
 from libs.deciding import Recorded
+from libs.security.sealing import Erased
 from libs.service import Context, Service, TryLater, Worker
 from libs.settings import MailSettings
 from services.notifications.mail import MailFailed, is_address, send, write
@@ -66,7 +67,7 @@ async def deliver(delays: Sequence[float], ctx: Context, recorded: Recorded[Noti
 async def attempt(ctx: Context, recorded: Recorded[NotificationRequested]) -> None:
     """Raises MailFailed. A crash between the sending and its record means a second mail with the same Message-ID."""
     request, mail = recorded.event, ctx.settings.mail
-    recipient = request.recipient or await address(ctx, request.user_id)
+    recipient = await (opened(ctx, recorded) if request.recipient else address(ctx, request.user_id))
     reason = obstacle(mail, recipient)
     if recipient is None or reason:
         await ctx.tell(SkipNotification(notification_id=request.notification_id, reason=reason))
@@ -84,6 +85,14 @@ def obstacle(mail: MailSettings, recipient: str | None) -> str:
     if not recipient:
         return "the user is gone or has no e-mail address"
     return "" if is_address(recipient) else "the user's e-mail address is not valid"
+
+
+async def opened(ctx: Context, recorded: Recorded[NotificationRequested]) -> str | None:
+    """Personal fields come sealed; None after their key was erased."""
+    try:
+        return await ctx.vault.open(recorded.stream, recorded.event.recipient or "")
+    except Erased:
+        return None
 
 
 async def address(ctx: Context, user_id: int | None) -> str | None:

@@ -1,6 +1,7 @@
 """Mails: how one is written, how it is handed to the mail server, and what the server's refusals mean."""
 
 import re
+import ssl
 from datetime import datetime
 from email.message import EmailMessage
 from email.utils import format_datetime
@@ -71,6 +72,8 @@ def failed(error: Exception) -> MailFailed:
             return _answered("refused the mail", error)
         case aiosmtplib.SMTPNotSupported():
             return MailFailed("the mail server does not support what this mail needs", final=True)
+        case ssl.SSLError() | aiosmtplib.SMTPConnectError(__cause__=ssl.SSLError()):
+            return MailFailed("no TLS connection that can be trusted came about with the mail server", final=False)
         case TimeoutError():
             return MailFailed("the mail server did not answer in time", final=False)
         case aiosmtplib.SMTPConnectError():

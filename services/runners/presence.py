@@ -25,7 +25,8 @@ class Presence:
     async def note(self, ctx: Context, runner_uuid: str, ip_address: str, info: RunnerInfo | None) -> None:
         at = ctx.cause.at
         pause = timedelta(seconds=min(LONGEST_PAUSE, ctx.settings.runner_offline_seconds / 4))
-        if runner_uuid in self.written and at - self.written[runner_uuid] < pause:
+        written = self.written.get(runner_uuid)
+        if written and abs(at - written) < pause:  # abs: a clock that was set back must not silence the runner
             return
         said: dict[str, Any] = {"ip_address": ip_address} if ip_address else {}
         if info is not None:
