@@ -100,6 +100,7 @@ class ChooseSecrets(Command):
     project_id: int
     secrets_id: Ids
     # filled in
+    attached: Ids = ()
     detached: Ids = ()
 
 
@@ -204,6 +205,7 @@ class ProjectSecretsChosen(Event):
 
     project_id: int
     secrets_id: tuple[int, ...]
+    attached: tuple[int, ...] = ()
     detached: tuple[int, ...] = ()
 
 

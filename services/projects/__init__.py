@@ -1,0 +1,1 @@
+"""Projects, their secrets, and the credentials and executors they use."""

@@ -1,0 +1,1 @@
+"""The deciders of projects, secrets, credentials and executors."""

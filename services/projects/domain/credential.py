@@ -1,0 +1,75 @@
+"""A credential: a private SSH key under a name. The key is never seen, only the sealed text."""
+
+from dataclasses import dataclass, replace
+from typing import assert_never
+
+from contracts.projects import (
+    ChangeCredentialKey,
+    CreateCredential,
+    CredentialCommand,
+    CredentialCreated,
+    CredentialDeleted,
+    CredentialEvent,
+    CredentialKeyChanged,
+    CredentialRenamed,
+    CredentialRevealed,
+    DeleteCredential,
+    RecordCredentialLook,
+    RenameCredential,
+)
+from libs.deciding import Decider, Refused
+from services.projects.domain.text import required_line
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    exists: bool = False
+    deleted: bool = False
+    name: str = ""
+
+
+def decide(credential: Credential, command: CredentialCommand) -> list[CredentialEvent]:
+    id_ = command.credential_id
+    match credential.exists, command:
+        case False, CreateCredential(name=name, sealed_ssh_key=sealed) if not credential.deleted:
+            return [CredentialCreated(credential_id=id_, name=valid_name(name), sealed_ssh_key=sealed)]
+        case False, _:
+            raise Refused("CREDENTIAL_NOT_FOUND")
+        case _, RenameCredential(name=name):
+            name = valid_name(name)
+            return [CredentialRenamed(credential_id=id_, name=name)] if name != credential.name else []
+        case _, ChangeCredentialKey(sealed_ssh_key=sealed):
+            return [CredentialKeyChanged(credential_id=id_, sealed_ssh_key=sealed)]
+        case _, RecordCredentialLook():
+            return [CredentialRevealed(credential_id=id_)]
+        case _, DeleteCredential():
+            return [CredentialDeleted(credential_id=id_)]
+        case _:
+            raise Refused("CONFLICT", "this credential exists already")
+
+
+def evolve(credential: Credential, event: CredentialEvent) -> Credential:
+    match event:
+        case CredentialCreated(name=name):
+            return Credential(True, False, name)
+        case CredentialRenamed(name=name):
+            return replace(credential, name=name)
+        case CredentialDeleted():
+            return Credential(deleted=True)
+        case CredentialKeyChanged() | CredentialRevealed():
+            return credential
+        case _:
+            assert_never(event)
+
+
+def valid_name(text: str | None) -> str:
+    return required_line(text, "CREDENTIAL_NAME_REQUIRED")
+
+
+credential_decider = Decider[CredentialCommand, Credential, CredentialEvent](
+    commands=(CreateCredential, RenameCredential, ChangeCredentialKey, RecordCredentialLook, DeleteCredential),
+    stream=lambda command: f"credential-{command.credential_id}",
+    initial=Credential(),
+    decide=decide,
+    evolve=evolve,
+)

@@ -1,0 +1,44 @@
+"""Addresses and branches that may be handed to git: nothing it could take for an option or for a helper program."""
+
+import re
+from urllib.parse import urlsplit
+
+from libs.deciding import Refused
+from services.projects.domain.text import required_line
+
+SCHEMES = frozenset({"http", "https", "ssh"})
+NAME = r"[A-Za-z0-9_][A-Za-z0-9._~-]*"  # of a user or a host: it must not start with a dash
+AUTHORITY = re.compile(rf"(?:{NAME}(?::[^@/\s]*)?@)?(?:{NAME}|\[[0-9A-Fa-f:.]+\])(?::[0-9]{{1,5}})?")
+# "host:path" without slashes before the colon; "::" would name a helper program
+SCP_LIKE = re.compile(rf"(?:{NAME}@)?{NAME}:(?![:/-]).+|(?:{NAME}@)?{NAME}:/(?!/).*")
+# what git itself refuses in the name of a branch (git-check-ref-format)
+NO_BRANCH = re.compile(r"^[-./]|[\s~^:?*\[\\]|\.\.|//|/\.|@\{|\.lock(?:/|$)|[./]$|^@$")
+
+
+def valid_repository(text: str | None) -> str:
+    """An address in one of the forms; whether local ones are allowed is not known here."""
+    address = required_line(text, "PROJECT_REPOSITORY_REQUIRED")
+    if any(character.isspace() for character in address) and not is_local(address):
+        raise Refused("PROJECT_REPOSITORY_INVALID")
+    if is_local(address) or _is_url(address) or ("://" not in address and SCP_LIKE.fullmatch(address)):
+        return address
+    raise Refused("PROJECT_REPOSITORY_INVALID")
+
+
+def is_local(address: str) -> bool:
+    return address.startswith("/") or address.lower().startswith("file:///")
+
+
+def valid_branch(text: str | None) -> str:
+    branch = required_line(text, "PROJECT_BRANCH_REQUIRED")
+    if branch != "*" and NO_BRANCH.search(branch):
+        raise Refused("PROJECT_BRANCH_INVALID")
+    return branch
+
+
+def _is_url(address: str) -> bool:
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return False
+    return parts.scheme in SCHEMES and AUTHORITY.fullmatch(parts.netloc) is not None and parts.path != ""

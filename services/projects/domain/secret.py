@@ -1,0 +1,154 @@
+"""A secret: which projects have it is decided here. Its value is never seen, only the sealed text."""
+
+import re
+from dataclasses import dataclass, replace
+from typing import assert_never
+
+from contracts.projects import (
+    AttachSecret,
+    ChangeEscapedCharacters,
+    ChangeSecretValue,
+    ChooseSecretProjects,
+    CreateSecret,
+    DeleteSecret,
+    DetachSecret,
+    LabelSecret,
+    RecordSecretLook,
+    RenameSecret,
+    SecretAttached,
+    SecretCommand,
+    SecretCreated,
+    SecretDeleted,
+    SecretDetached,
+    SecretEscapedCharactersChanged,
+    SecretEvent,
+    SecretLabelled,
+    SecretProjectsChosen,
+    SecretRenamed,
+    SecretRevealed,
+    SecretValueChanged,
+)
+from libs.deciding import Decider, Refused
+from services.projects.domain.text import optional, required_line, unique
+
+VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    exists: bool = False
+    deleted: bool = False
+    name: str = ""
+    env: str | None = None
+    escape_char: str | None = None
+    projects_id: tuple[int, ...] = ()
+    is_global: bool = False  # only while the list was set empty on purpose
+
+
+def decide(secret: Secret, command: SecretCommand) -> list[SecretEvent]:
+    id_ = command.secret_id
+    match secret.exists, command:
+        case False, CreateSecret() if not secret.deleted:
+            return [created(command)]
+        case False, (AttachSecret() | DetachSecret()):
+            return []  # deleted while a project chose it
+        case False, _:
+            raise Refused("SECRET_NOT_FOUND")
+        case _, RenameSecret(name=name):
+            name = valid_variable(name)
+            return [SecretRenamed(secret_id=id_, name=name)] if name != secret.name else []
+        case _, ChangeSecretValue(sealed_value=sealed):
+            return [SecretValueChanged(secret_id=id_, sealed_value=sealed)]
+        case _, LabelSecret(env=env):
+            env = optional(env)
+            return [SecretLabelled(secret_id=id_, env=env)] if env != secret.env else []
+        case _, ChangeEscapedCharacters(escape_char=characters):
+            characters = (characters or "").removeprefix(",").removesuffix(",") or None
+            changed = SecretEscapedCharactersChanged(secret_id=id_, escape_char=characters)
+            return [changed] if characters != secret.escape_char else []
+        case _, ChooseSecretProjects(projects_id=ids):
+            chosen = SecretProjectsChosen(secret_id=id_, projects_id=unique(ids))
+            return [chosen] if evolve(secret, chosen) != secret else []
+        case _, AttachSecret(project_id=project_id):
+            # recorded even if it changes nothing: only what is recorded is known when the same wish arrives again, late
+            return [SecretAttached(secret_id=id_, project_id=project_id)]
+        case _, DetachSecret(project_id=project_id):
+            return [SecretDetached(secret_id=id_, project_id=project_id)]
+        case _, RecordSecretLook():
+            return [SecretRevealed(secret_id=id_)]
+        case _, DeleteSecret():
+            if secret.projects_id:
+                raise Refused("SECRET_PROJECTS_NOT_EMPTY")
+            return [SecretDeleted(secret_id=id_)]
+        case _:
+            raise Refused("CONFLICT", "this secret exists already")
+
+
+def evolve(secret: Secret, event: SecretEvent) -> Secret:
+    match event:
+        case SecretCreated(name=name, env=env, escape_char=characters, projects_id=ids):
+            return Secret(True, False, name, env, characters, ids, is_global=not ids)
+        case SecretRenamed(name=name):
+            return replace(secret, name=name)
+        case SecretLabelled(env=env):
+            return replace(secret, env=env)
+        case SecretEscapedCharactersChanged(escape_char=characters):
+            return replace(secret, escape_char=characters)
+        case SecretProjectsChosen(projects_id=ids):
+            return replace(secret, projects_id=ids, is_global=not ids)
+        case SecretAttached(project_id=project_id):
+            return replace(secret, projects_id=with_project(secret.projects_id, project_id), is_global=False)
+        case SecretDetached(project_id=project_id):
+            return replace(secret, projects_id=without_project(secret.projects_id, project_id))
+        case SecretDeleted():
+            return Secret(deleted=True)
+        case SecretValueChanged() | SecretRevealed():
+            return secret
+        case _:
+            assert_never(event)
+
+
+def with_project(ids: tuple[int, ...], project_id: int) -> tuple[int, ...]:
+    return unique((*ids, project_id))
+
+
+def without_project(ids: tuple[int, ...], project_id: int) -> tuple[int, ...]:
+    return tuple(one for one in ids if one != project_id)
+
+
+def created(command: CreateSecret) -> SecretCreated:
+    return SecretCreated(
+        secret_id=command.secret_id,
+        name=valid_variable(command.name),
+        sealed_value=command.sealed_value,
+        env=optional(command.env),
+        escape_char=command.escape_char or None,
+        projects_id=unique(command.projects_id),
+    )
+
+
+def valid_variable(text: str | None) -> str:
+    name = required_line(text, "SECRET_NAME_REQUIRED")
+    if not VARIABLE.fullmatch(name):
+        raise Refused("SECRET_NAME_INVALID")
+    return name
+
+
+secret_decider = Decider[SecretCommand, Secret, SecretEvent](
+    commands=(
+        CreateSecret,
+        RenameSecret,
+        ChangeSecretValue,
+        LabelSecret,
+        ChangeEscapedCharacters,
+        ChooseSecretProjects,
+        AttachSecret,
+        DetachSecret,
+        RecordSecretLook,
+        DeleteSecret,
+    ),
+    stream=lambda command: f"secret-{command.secret_id}",
+    initial=Secret(),
+    decide=decide,
+    evolve=evolve,
+)
