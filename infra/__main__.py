@@ -18,9 +18,13 @@ def main(arguments: list[str]) -> None:
 
             entry.in_words(lambda: supervise(detached="--detached" in options))
         case ["register-local-agent"]:
-            from infra.local.registration import register_local_agent
+            from infra.local.agent import register_local_agent
 
             entry.in_words(register_local_agent)
+        case ["run-local-agent"]:
+            from infra.local.agent import run_local_agent
+
+            entry.in_words(run_local_agent)
         case _:
             from infra.cli import main as command_line
 

@@ -15,7 +15,7 @@ def service(name: str) -> None:
     if name not in SERVICES:
         raise SettingsError(f"There is no service {name}; the services are {', '.join(SERVICES)}.")
     settings = _settings()
-    from libs.runtime import run
+    from libs.hosting import run
 
     run(import_module(f"services.{name}.app").service, settings)
 

@@ -43,13 +43,12 @@ class Stack:
         ]
 
     def registration(self) -> Program:
-        """Registers the agent; a child of its own, because the supervisor does without an HTTP client."""
+        """Registers the agent; a child of its own, because it needs much that the supervisor can do without."""
         environment = self._for_agent() | {"HEADRACE_ADMIN_PASSWORD": self.admin_password()}
         return self._program("agent-registration", ("register-local-agent",), environment)
 
     def agent(self) -> Plan:
-        config = str(self.folder.agent_config)
-        return self._plan("agent", ("agent", "run", "--config", config), self._for_agent(), grace=6)
+        return self._plan("agent", ("run-local-agent",), self._for_agent(), grace=7)
 
     def admin_password(self) -> str:
         return self.settings.admin_password or self.folder.secret("admin-password")

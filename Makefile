@@ -1,0 +1,69 @@
+# Every target works from a fresh checkout: what it needs is made first.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help setup lock demo up down test check docs bench chaos clean
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/ready
+UV := $(shell sed -n 's/^uv==\([0-9.]*\).*/\1/p' requirements.txt)
+
+# A repository of one's own for the demo, and KEEP=1 to leave the stack running.
+export REPO BRANCH SPEC KEEP
+
+help: ## Show these targets
+	@echo "Headrace: make demo builds a repository in front of your eyes, make test runs the tests."
+	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r name what; do \
+		printf '  make %-8s %s\n' "$$name" "$$what"; done
+
+setup: $(READY) ## Make .venv from the lock file
+	@echo "Ready: $(BIN)/headrace --help"
+
+$(READY): requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "Python 3.11 or newer is needed, and $(PYTHON) is older or missing; name another: make PYTHON=python3.12"; \
+		exit 1; }
+	@$(BIN)/uv --version 2>/dev/null | grep -qF "uv $(UV) " || { \
+		echo "Making .venv ..."; \
+		$(PYTHON) -m venv .venv || { echo "Python's venv is missing; on Debian: apt-get install -y python3-venv"; exit 1; }; \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check "uv==$(UV)"; }
+	@echo "Installing what requirements.txt locks ..."
+	@$(BIN)/uv pip install --python $(BIN)/python --require-hashes -r requirements.txt
+	@$(BIN)/uv pip install --python $(BIN)/python --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+lock: $(READY) ## Write requirements.txt anew from pyproject.toml
+	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --generate-hashes --python-version 3.11 --no-header -o requirements.txt
+
+demo: $(READY) ## Build a repository in front of your eyes (REPO= BRANCH= SPEC= KEEP=1)
+	@exec $(BIN)/headrace demo
+
+up: $(READY) ## Start everything in the background
+	@exec $(BIN)/headrace up --detach
+
+down: $(READY) ## Stop it
+	@exec $(BIN)/headrace down
+
+test: $(READY) ## Run all tests
+	$(BIN)/pytest
+
+check: $(READY) ## Style, types, import arrows, generated documents
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m infra.docs --check
+
+docs: $(READY) ## Generate docs/MESSAGES.md and the AsyncAPI document
+	$(BIN)/python -m infra.docs
+
+bench: $(READY) ## Measure on this machine; prints a table, writes bench-results.json
+	$(BIN)/python -m tests.load.bench
+
+chaos: $(READY) ## Kill processes at random for a long time, and check that no build is lost
+	$(BIN)/pytest tests/chaos --override-ini="addopts=" -ra
+
+clean: ## Remove .venv, caches and the local stack's data
+	@if [ -x $(BIN)/headrace ]; then $(BIN)/headrace down; fi
+	rm -rf .venv .headrace *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,93 @@
+"""The embedded stack's agent: registered once, as an operator would do it, then served at the stack's own address."""
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import urllib.error
+import urllib.request
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+
+from agent import command, config, runner
+from agent.config import Config, ConfigError
+from agent.protocol import Protocol, Refused
+from infra.local.process import StackError
+from libs.observability.health import Health, serve_health
+from libs.settings import Settings
+
+UNKNOWN = 403
+GRACE = 2.0  # seconds for jobs when the stack stops: the whole of it has 10
+
+
+def register_local_agent() -> None:
+    """Log in as the administrator, read the registration token, register."""
+    settings = Settings.from_environment(os.environ)
+    login = {"auth": {"username": settings.admin_username, "password": settings.admin_password}}
+    jwt = _call("POST", f"{settings.url}/api/auth/token", {}, login)["access_token"]
+    info = _call("GET", f"{settings.url}/api/admin/runners/registration-info", {"Authorization": f"token {jwt}"})
+    try:
+        command.register(settings.url, info["registrationToken"], path=_path())
+    except (Refused, ConfigError) as error:
+        raise StackError(f"The local agent could not be registered: {error}.") from error
+
+
+def run_local_agent() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # a line per request otherwise
+    settings = Settings.from_environment(os.environ)
+    try:
+        # The file remembers the address of the first start; the stack may listen elsewhere today.
+        loaded = replace(config.load(_path()), url=settings.url, grace_seconds=GRACE)
+        asyncio.run(_serve(loaded, settings.health_port))
+    except ConfigError as error:
+        raise StackError(f"{error}.") from error
+
+
+async def _serve(loaded: Config, health_port: int) -> None:
+    """Ready once the server has said that it knows the agent."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with Protocol(loaded.url) as protocol:
+        try:
+            await protocol.verify(loaded.token, loaded.system_id)
+        except Refused as refused:
+            if refused.status != UNKNOWN:
+                raise StackError(f"The agent cannot start: {refused}.") from refused
+            raise StackError(f"The server knows the agent no more; delete {_path()} to register it anew.") from refused
+    async with serve_health(Health(), CollectorRegistry(), "127.0.0.1", health_port):
+        await runner.run(loaded, stop=stop)
+
+
+def _path() -> Path:
+    return Path(os.environ["HEADRACE_AGENT_CONFIG"])
+
+
+def _call(method: str, url: str, headers: dict[str, str], body: object = None) -> Any:
+    request = urllib.request.Request(  # noqa: S310
+        url,
+        method=method,
+        headers=headers | {"Content-Type": "application/json", "Accept": "application/json"},
+        data=None if body is None else json.dumps(body).encode(),
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310
+            return json.load(answer)
+    except urllib.error.HTTPError as error:
+        with error:
+            if error.code in {401, 403}:
+                raise StackError(
+                    "The local agent could not be registered, because the administrator's log-in was refused; "
+                    "set HEADRACE_ADMIN_USERNAME and HEADRACE_ADMIN_PASSWORD to those of an administrator."
+                ) from error
+            detail = error.read(2000).decode(errors="replace")
+        raise StackError(
+            f"The local agent could not be registered: {method} {url} answered {error.code} {detail}"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise StackError(f"The local agent could not be registered: {method} {url} failed ({error}).") from error
