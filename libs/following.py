@@ -27,6 +27,7 @@ log = logging.getLogger("headrace.following")
 
 BATCH = 100
 LONGEST_PAUSE = 30.0
+REBUILDING = "rebuilding"  # in place of an incarnation: a rebuild holds the position
 
 
 class Gap(Exception):
@@ -62,7 +63,7 @@ class Follower:
         apply: Apply,
         *,
         transaction: bool,
-        reset: Callable[[], Awaitable[None]] | None = None,
+        reset: Callable[[], Awaitable[object]] | None = None,
         on_state: Callable[[str, bool, int], None] = lambda _name, _stopped, _behind: None,
     ) -> None:
         self.name = name
@@ -166,6 +167,8 @@ class Follower:
         position = Position(stored["incarnation"], stored["sequence"], stored["event_id"]) if stored else Position()
         if stored and position.incarnation == incarnation and await self._fits(position, info.state.first_seq):
             return position
+        if stored and position.incarnation == REBUILDING:
+            raise Overtaken(f"{self.name} is being rebuilt; if that was interrupted, run `headrace rebuild` again")
         if stored:
             log.warning("follower %s starts anew: stream %s does not hold its position", self.name, self.source)
         if self._reset:

@@ -113,7 +113,7 @@ class Responder:
 
     async def stop(self, within: float) -> None:
         """Take no more, and finish what is in hand. A request that comes now reaches another replica or nobody."""
-        await asyncio.gather(*(one.drain() for one in self._subscriptions))
+        await asyncio.gather(*(one.drain() for one in self._subscriptions))  # type: ignore[no-untyped-call]
         if self._working:
             await asyncio.wait(self._working, timeout=within)
 

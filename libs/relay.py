@@ -8,7 +8,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from bson import Timestamp
@@ -22,6 +22,7 @@ from pymongo.errors import OperationFailure
 from libs import cloudevents
 from libs.deciding import Recorded
 from libs.eventstore.documents import Document, from_document
+from libs.observability.metrics import Metrics
 
 log = logging.getLogger("headrace.relay")
 
@@ -38,7 +39,10 @@ class Fenced(Exception):
 
 
 class Relay:
-    def __init__(self, client: Client, database: AsyncDatabase[Document], service: str) -> None:
+    def __init__(
+        self, client: Client, database: AsyncDatabase[Document], service: str, metrics: Metrics | None = None
+    ) -> None:
+        self._metrics = metrics
         self._js = client.jetstream(publish_async_max_pending=WINDOW * 2)
         self._commits: AsyncCollection[Document] = database["commits"]
         self._database = database
@@ -125,10 +129,16 @@ class Relay:
         async for token, document in self._changes(position):
             if document is None:
                 await self._settle()
+                self._measure(0.0)
             elif document["_id"] in published:
                 published.discard(document["_id"])
             else:
                 await self._publish(document, token)
+                self._measure((datetime.now(UTC) - document["at"]).total_seconds())
+
+    def _measure(self, lag: float) -> None:
+        if self._metrics:
+            self._metrics.relay_lag_seconds.set(max(lag, 0.0), {"service": self._service})
 
     async def _changes(self, position: dict[str, Any]) -> AsyncIterator[tuple[str, Document | None]]:
         """Commits in the database's own order; None now and then while nothing happens."""

@@ -7,17 +7,18 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from time import perf_counter
 from typing import Any
 from uuid import NAMESPACE_URL, uuid4, uuid5
 
-from bson.codec_options import CodecOptions
 from nats.aio.client import Client
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind
 from pydantic_core import to_json
-from pymongo import AsyncMongoClient, ReturnDocument
+from pymongo import ReturnDocument
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.asynchronous.database import AsyncDatabase
 
 from contracts.errors import Refused
 from contracts.messages import Command, Done, Message, Payload, Query
@@ -27,6 +28,7 @@ from libs.eventstore.documents import Document
 from libs.eventstore.mongo import MongoStore
 from libs.eventstore.streams import Handled, Streams
 from libs.messaging import COMMAND_ID, REPEATABLE, TRACE, Caller, Headers, actor_from
+from libs.observability.metrics import Metrics
 from libs.observability.telemetry import extract, inject
 from libs.rows import Rows
 from libs.security.sealing import Sealing
@@ -38,7 +40,6 @@ tracer = trace.get_tracer("headrace")
 
 REMEMBERED = 4096  # reactions this process has just run, so that its followers need not ask the database
 IDS_AT_ONCE = 20
-CODECS: CodecOptions[Document] = CodecOptions(tz_aware=True, tzinfo=UTC)
 
 
 def now() -> datetime:
@@ -62,16 +63,17 @@ class Runtime:
         self,
         service: Service,
         settings: Settings,
-        client: AsyncMongoClient[Document],
+        database: AsyncDatabase[Document],
         nats: Client,
         vault: Sealing,
+        metrics: Metrics,
     ) -> None:
         self.service = service
         self.settings = settings
         self.vault = vault
-        database = client.get_database(f"{settings.database_prefix}_{service.name}", codec_options=CODECS)
-        self.store = MongoStore(client, database, vault)
-        self.database = self.store.database
+        self.metrics = metrics
+        self.database = database
+        self.store = MongoStore(database, vault)
         self.streams = Streams(self.store)
         self.caller = Caller(nats)
         self.reacting: set[asyncio.Task[None]] = set()
@@ -88,25 +90,40 @@ class Runtime:
 
     async def respond(self, message_type: type[Command] | type[Query], body: bytes, headers: Headers) -> bytes:
         """Answer one request."""
+        began = perf_counter()
+        outcome = "failed"
         with tracer.start_as_current_span(
             message_type.__name__, context=extract(headers.get(TRACE)), kind=SpanKind.SERVER
         ):
-            message = message_type.model_validate_json(body)
-            cause = Cause(
-                headers.get(COMMAND_ID) or str(uuid4()),
-                now(),
-                actor_from(headers),
-                message_type.__name__,
-                inject() or "",
-                repeatable=REPEATABLE in headers,
-            )
-            return await self.execute(message, cause)
+            try:
+                answer = await self._answer(message_type, body, headers)
+                outcome = "done"
+            except Refused as refused:
+                outcome = refused.code
+                raise
+            finally:
+                attributes = {"service": self.service.name, "command": message_type.__name__, "outcome": outcome}
+                self.metrics.command_seconds.record(perf_counter() - began, attributes)
+        return answer
+
+    async def _answer(self, message_type: type[Command] | type[Query], body: bytes, headers: Headers) -> bytes:
+        message = message_type.model_validate_json(body)
+        cause = Cause(
+            headers.get(COMMAND_ID) or str(uuid4()),
+            now(),
+            actor_from(headers),
+            message_type.__name__,
+            inject() or "",
+            repeatable=REPEATABLE in headers,
+        )
+        return await self.execute(message, cause)
 
     async def execute(self, message: Message, cause: Cause) -> bytes:
         answer = self.service.answers.get(type(message))
         if answer is not None:
             return _encoded(await answer(Work(self, cause), message))
-        assert isinstance(message, Command)
+        if not isinstance(message, Command):
+            raise TypeError(f"{type(message).__name__} has no answer")
         return (await self.decide(message, cause)).model_dump_json().encode()
 
     async def decide(self, command: Command, cause: Cause) -> Done:
@@ -213,11 +230,18 @@ class Runtime:
         async with self._ids_lock:
             block = self._ids.setdefault(kind, [])
             if not block:
-                counter = await self.database["counters"].find_one_and_update(
+                counter: Any = await self.database["counters"].find_one_and_update(
                     {"_id": kind}, {"$inc": {"last": IDS_AT_ONCE}}, upsert=True, return_document=ReturnDocument.AFTER
                 )
-                block += range(counter["last"], counter["last"] - IDS_AT_ONCE, -1)
+                last = counter["last"]
+                block += range(last, last - IDS_AT_ONCE, -1)
             return block.pop()
+
+    async def finish(self, within: float) -> None:
+        """Let what is under way come to its end: reactions, then the commits."""
+        if self.reacting:
+            await asyncio.wait(self.reacting, timeout=within)
+        await asyncio.wait_for(self.store.drain(), within)
 
 
 @dataclass

@@ -19,25 +19,18 @@ from nats.aio.client import Client
 from libs import cloudevents
 from libs.deciding import Recorded
 from libs.service import TryLater, Worker
+from libs.workers import consumer_name, filter_subjects
 
 log = logging.getLogger("headrace.working")
 
 LONGEST_DELAY = 30.0
 
 
-def consumer_name(service: str, worker: Worker) -> str:
-    return f"{service}-{worker.name}"
-
-
-def filter_subjects(worker: Worker) -> list[str]:
-    return [f"evt.{worker.source}.*.{event.__name__}" for event in worker.events]
-
-
 class Crew:
     """The workers of one process."""
 
     def __init__(self, nats_url: str, service: str) -> None:
-        self._broker = NatsBroker(nats_url, logger=None, max_reconnect_attempts=-1, reconnect_time_wait=0.1)
+        self._broker = NatsBroker(nats_url, logger=None, max_reconnect_attempts=-1, reconnect_time_wait=1)
         self._service = service
         self._names: list[tuple[str, str]] = []
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from pymongo import AsyncMongoClient, InsertOne, UpdateOne, WriteConcern
+from pymongo import InsertOne, UpdateOne, WriteConcern
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import BulkWriteError, ConnectionFailure, DuplicateKeyError, PyMongoError
@@ -36,8 +36,8 @@ class Committer:
     transaction without aborting the others. The unique index on (stream, version) is the safety net below.
     """
 
-    def __init__(self, client: AsyncMongoClient[Document], database: AsyncDatabase[Document], vault: Sealing) -> None:
-        self._client = client
+    def __init__(self, database: AsyncDatabase[Document], vault: Sealing) -> None:
+        self._client = database.client
         self._streams = database["streams"]
         self._commits = database["commits"]
         self._claims = database["claims"]

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pymongo import ASCENDING, AsyncMongoClient
+from pymongo import ASCENDING
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import ConnectionFailure
 from pymongo.read_concern import ReadConcern
@@ -15,12 +15,11 @@ from libs.security.sealing import Sealing
 
 
 class MongoStore:
-    def __init__(self, client: AsyncMongoClient[Document], database: AsyncDatabase[Document], vault: Sealing) -> None:
+    def __init__(self, database: AsyncDatabase[Document], vault: Sealing) -> None:
         safe = database.with_options(write_concern=MAJORITY, read_concern=ReadConcern("majority"))
-        self.database = safe
         self.commits = safe["commits"]
         self._vault = vault
-        self._committer = Committer(client, safe, vault)
+        self._committer = Committer(safe, vault)
 
     async def append(self, decision: Decision) -> None:
         await self._committer.append(decision)

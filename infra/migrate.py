@@ -1,0 +1,34 @@
+"""The migration step over all services: run by `up`, by `headrace migrate` and by a Job before an upgrade."""
+
+import asyncio
+from importlib import import_module
+
+from infra.entry import SERVICES
+from libs.connections import database_of, mongo, vault_of
+from libs.messaging import connect
+from libs.migration import migrate as migrate_services
+from libs.service import Service
+from libs.settings import Settings
+
+
+def all_services() -> list[Service]:
+    return [import_module(f"services.{name}.app").service for name in SERVICES]
+
+
+def migrate(settings: Settings) -> None:
+    """Make or update streams, consumers, collections and indexes; says what it did."""
+    for line in asyncio.run(_migrate(settings)):
+        print(line)  # noqa: T201
+
+
+async def _migrate(settings: Settings) -> list[str]:
+    services = all_services()
+    client = mongo(settings, "migrate")
+    nats = await connect(settings, "migrate")
+    try:
+        databases = [database_of(client, settings, service.name) for service in services]
+        vaults = [vault_of(database, settings) for database in databases]
+        return await migrate_services(services, databases, vaults, nats)
+    finally:
+        await nats.close()
+        await client.close()

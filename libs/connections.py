@@ -1,0 +1,44 @@
+"""The database client and the service databases, opened the same way everywhere."""
+
+from datetime import UTC
+from typing import Any
+
+from bson.codec_options import CodecOptions
+from pymongo import AsyncMongoClient
+from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.read_concern import ReadConcern
+
+from libs.eventstore.committer import MAJORITY
+from libs.security.sealing import MasterKeys, Vault
+from libs.settings import Settings
+
+Document = dict[str, Any]
+CODECS: CodecOptions[Document] = CodecOptions(tz_aware=True, tzinfo=UTC)
+
+
+def mongo(settings: Settings, name: str) -> AsyncMongoClient[Document]:
+    return AsyncMongoClient(
+        settings.mongodb_url,
+        appname=f"headrace-{name}",
+        serverSelectionTimeoutMS=3000,
+        connectTimeoutMS=2000,
+        socketTimeoutMS=20000,
+        waitQueueTimeoutMS=3000,
+        heartbeatFrequencyMS=2000,
+        maxPoolSize=50,
+        tz_aware=True,
+    )
+
+
+def database_of(client: AsyncMongoClient[Document], settings: Settings, service: str) -> AsyncDatabase[Document]:
+    """Majority writes and reads: what was answered is not taken back by a fail-over."""
+    return client.get_database(
+        f"{settings.database_prefix}_{service}",
+        codec_options=CODECS,
+        write_concern=MAJORITY,
+        read_concern=ReadConcern("majority"),
+    )
+
+
+def vault_of(database: AsyncDatabase[Document], settings: Settings) -> Vault:
+    return Vault(database, MasterKeys.of(settings.master_keys))

@@ -1,0 +1,184 @@
+"""One process of a service: connects, answers, leads if nobody else does, and stops without dropping anything."""
+
+import asyncio
+import logging
+import signal
+from contextlib import AsyncExitStack
+from functools import partial
+from typing import Any
+
+import uvloop
+from nats.aio.client import Client
+from nats.errors import Error as NatsError
+from opentelemetry import trace
+from pymongo.errors import PyMongoError
+
+from contracts.messages import Command, Query
+from libs.connections import database_of, mongo, vault_of
+from libs.following import Follower
+from libs.leading import lead
+from libs.messaging import Responder, connect
+from libs.migration import pending
+from libs.observability.health import Health, serve_health
+from libs.observability.logs import configure_logging
+from libs.observability.metrics import Metrics
+from libs.observability.telemetry import configure_telemetry
+from libs.relay import Relay
+from libs.runtime import Runtime, view_collection
+from libs.service import FollowedView, Service, Ticker
+from libs.settings import Settings
+
+log = logging.getLogger("headrace.hosting")
+
+GRACE = 8.0  # seconds to finish what is in hand after SIGTERM
+
+
+def run(service: Service, settings: Settings) -> None:
+    """Run one replica until SIGTERM or SIGINT."""
+    configure_logging(service.name, settings.instance)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_until_told(service, settings))
+
+
+async def _until_told(service: Service, settings: Settings) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await serve(service, settings, stop)
+
+
+async def serve(service: Service, settings: Settings, stop: asyncio.Event) -> None:
+    """Run one replica until `stop` is set."""
+    telemetry = configure_telemetry(service.name, settings.instance, settings.otlp_endpoint or None)
+    trace.set_tracer_provider(telemetry.traces)
+    metrics = Metrics.made_from(telemetry.meter)
+    async with AsyncExitStack() as stack:
+        stack.callback(telemetry.shutdown)
+        client = mongo(settings, service.name)
+        stack.push_async_callback(client.close)
+        nats = await connect(settings, f"{service.name} {settings.instance}")
+        stack.push_async_callback(nats.close)
+        database = database_of(client, settings, service.name)
+        runtime = Runtime(service, settings, database, nats, vault_of(database, settings), metrics)
+        health = Health()
+        ready = asyncio.Event()
+        _watch(health, runtime, nats, ready)
+        await stack.enter_async_context(serve_health(health, telemetry.registry, settings.host, settings.health_port))
+        await _wait_for_migration(service, runtime, nats)
+        if service.started:
+            await service.started(runtime.duty("start"))
+        responder = Responder(nats, service.name)
+        for message_type in _answered(service):
+            await responder.answer(message_type, partial(runtime.respond, message_type))
+        crew = None
+        if service.workers:
+            from libs.working import Crew  # imported here: FastStream costs 13 MB that others need not pay
+
+            crew = Crew(settings.nats_url, service.name)
+            for worker in service.workers:
+                crew.hire(worker, partial(runtime.work, worker))
+            await crew.start()
+            health.register("workers", partial(_workers, crew, nats))
+        leading = asyncio.create_task(
+            lead(nats, service.name, settings.instance, partial(_duties, runtime, nats, metrics))
+        )
+        ready.set()
+        log.info("%s is ready", settings.instance)
+        await stop.wait()
+        ready.clear()
+        log.info("%s stops", settings.instance)
+        await responder.stop(GRACE)
+        leading.cancel()
+        await asyncio.wait({leading}, timeout=2)
+        if crew:
+            await crew.stop()
+        await runtime.finish(GRACE)
+
+
+def _answered(service: Service) -> list[type[Command] | type[Query]]:
+    commands: list[Any] = [one for category in service.categories for one in category.decider.commands]
+    return [*commands, *service.answers]
+
+
+def _watch(health: Health, runtime: Runtime, nats: Client, ready: asyncio.Event) -> None:
+    async def started() -> str | None:
+        return None if ready.is_set() else "starting, or stopping"
+
+    async def bus() -> str | None:
+        return None if nats.is_connected else "NATS is not reachable"
+
+    async def database() -> str | None:
+        try:
+            await runtime.database.command("ping")
+        except PyMongoError:
+            return "MongoDB is not reachable"
+        return None
+
+    health.register("process", started)
+    health.register("nats", bus)
+    health.register("mongodb", database)
+
+
+async def _workers(crew: Any, nats: Client) -> str | None:
+    gone = await crew.missing(nats)
+    return f"consumers are missing, run `headrace migrate`: {', '.join(gone)}" if gone else None
+
+
+async def _wait_for_migration(service: Service, runtime: Runtime, nats: Client) -> None:
+    """Streams, consumers and indexes are made by `headrace migrate`, never as a side effect of a start."""
+    told = False
+    while reason := await pending(service, runtime.database, nats):
+        if not told:
+            log.warning("waiting for `headrace migrate`: %s", reason)
+            told = True
+        await asyncio.sleep(0.5)
+
+
+async def _duties(runtime: Runtime, nats: Client, metrics: Metrics) -> None:
+    """What one replica does for all: relay, followers, tickers. The first failure ends them, and they start anew."""
+    service = runtime.service
+
+    def on_state(name: str, stopped: bool, behind: int) -> None:
+        where = {"service": service.name, "follower": name}
+        metrics.followers_stopped.set(int(stopped), where)
+        metrics.follower_lag.set(behind, where)
+
+    def follower(name: str, source: str, apply: Any, *, view: FollowedView | None = None) -> Follower:
+        reset = partial(runtime.database[view_collection(view)].delete_many, {}) if view else None
+        return Follower(
+            nats,
+            runtime.database,
+            name,
+            source,
+            apply,
+            transaction=view is not None,
+            reset=reset,
+            on_state=on_state,
+        )
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(Relay(nats, runtime.database, service.name, metrics).run())
+        for source in service.policies:
+            apply = partial(_react, runtime, source)
+            group.create_task(follower(f"reactions-to-{source}", source, apply).run())
+        for view in service.views:
+            apply = partial(runtime.apply_to_view, view)
+            group.create_task(follower(view_collection(view), view.source, apply, view=view).run())
+        for ticker in service.tickers:
+            group.create_task(_tick(runtime, ticker))
+
+
+async def _react(runtime: Runtime, source: str, batch: Any, session: Any) -> None:
+    await runtime.react_to_batch(source, batch)
+
+
+async def _tick(runtime: Runtime, ticker: Ticker) -> None:
+    while True:
+        try:
+            await ticker.run(runtime.duty(ticker.name))
+        except (PyMongoError, NatsError) as error:
+            log.warning("ticker %s: %s; it comes again", ticker.name, type(error).__name__)
+        except Exception:
+            log.exception("ticker %s failed; it comes again", ticker.name)
+        await asyncio.sleep(ticker.every)

@@ -1,0 +1,11 @@
+"""The names under which a worker's durable consumer is made by the migration step and found by its subscribers."""
+
+from libs.service import Worker
+
+
+def consumer_name(service: str, worker: Worker) -> str:
+    return f"{service}-{worker.name}"
+
+
+def filter_subjects(worker: Worker) -> list[str]:
+    return [f"evt.{worker.source}.*.{event.__name__}" for event in worker.events]
