@@ -30,7 +30,7 @@ class Masker:
         self._longest = len(self._forms[0]) if self._forms else 0
         # the longest alternative comes first: a secret that contains another one is masked whole
         self._secret = re.compile(b"|".join(map(re.escape, self._forms)))
-        self._start = re.compile(b"[" + b"".join(sorted({re.escape(form[:1]) for form in self._forms})) + b"]")
+        self._start = re.compile(b"|".join({re.escape(form[:1]) for form in self._forms}))
         self._held = b""
 
     def feed(self, chunk: bytes) -> bytes:

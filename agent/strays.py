@@ -15,21 +15,38 @@ from pathlib import Path
 
 MARK = "CI_PROJECT_DIR"  # every process of a job carries it, whatever session or group it moved to
 DEADLINE = 5.0
+LINUX = sys.platform == "linux"
 
 
-def strays(folder: Path) -> list[int]:
-    """Processes started in this folder's jobs, found by their environment, so a reused process id is never mistaken."""
+def _read(process: str, name: str) -> bytes:
+    try:
+        return Path("/proc", process, name).read_bytes()
+    except OSError:  # gone meanwhile, or of another user
+        return b""
+
+
+def _processes() -> list[str]:
+    own = str(os.getpid())
+    return [entry for entry in os.listdir("/proc") if entry.isdigit() and entry != own] if LINUX else []
+
+
+def _session(process: str) -> str:
+    """The fourth field after the name, which may itself hold spaces and brackets."""
+    fields = _read(process, "stat").rpartition(b")")[2].split()
+    return fields[3].decode() if fields else ""
+
+
+def sessions(folder: Path) -> set[str]:
+    """Sessions of this folder's jobs, known by the environment of their processes: numbers alone may be reused."""
     mark = f"\0{MARK}={folder}/".encode()
-    found = []
-    for entry in os.listdir("/proc") if sys.platform == "linux" else []:
-        if entry.isdigit() and int(entry) != os.getpid():
-            try:
-                environment = Path("/proc", entry, "environ").read_bytes()
-            except OSError:  # gone meanwhile, or of another user
-                continue
-            if mark in b"\0" + environment:
-                found.append(int(entry))
-    return found
+    marked = {each for each in _processes() if mark in b"\0" + _read(each, "environ")}
+    # a leader without the mark is somebody's terminal, where a job is being looked at
+    return {each for each in map(_session, marked) if each and (each in marked or not Path("/proc", each).exists())}
+
+
+def members(of: set[str]) -> list[int]:
+    """Also those who cleared their environment: a job shares its sessions with nobody."""
+    return [int(each) for each in _processes() if _session(each) in of] if of else []
 
 
 def _make_removable(_function: object, path: str, _error: object) -> None:
@@ -42,13 +59,15 @@ def _make_removable(_function: object, path: str, _error: object) -> None:
 def clear(folder: Path) -> bool:
     """Kill what still runs for this folder and remove it; false if something could not be removed."""
     give_up = time.monotonic() + DEADLINE
-    while (left := strays(folder)) and time.monotonic() < give_up:
+    known = sessions(folder)
+    while (left := members(known)) and time.monotonic() < give_up:
         for process in left:
             try:
                 os.kill(process, signal.SIGKILL)
             except (ProcessLookupError, PermissionError):
                 continue
         time.sleep(0.01)
+        known |= sessions(folder)
     shutil.rmtree(folder, onerror=_make_removable)
     if folder.exists():  # second round, now with permissions
         shutil.rmtree(folder, ignore_errors=True)

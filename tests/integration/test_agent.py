@@ -1,0 +1,402 @@
+"""The agent against a server that plays the protocol: real HTTP, real git, real processes."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from agent import config as configuration
+from agent.command import app
+from agent.config import Config
+from agent.runner import run
+from agent.strays import members, sessions
+from tests.integration.agent_coordinator import Coordinator, coordinator
+
+DEADLINE = 20.0
+GIT = ["git", "-c", "user.name=Ada", "-c", "user.email=ada@example.com"]
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Coordinator]:
+    async with coordinator() as server:
+        yield server
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    path = tmp_path / "repository"
+    path.mkdir()
+    (path / "greeting").write_text("good morning\n")
+    for command in (["init", "-q", "-b", "main"], ["add", "."], ["commit", "-q", "-m", "first"]):
+        subprocess.run([*GIT, *command], cwd=path, check=True)
+    return path
+
+
+def head(repository: Path) -> str:
+    return subprocess.check_output(["git", "rev-parse", "HEAD"], cwd=repository, text=True).strip()
+
+
+def job(number: int, repository: Path, *script: str, **fields: Any) -> dict[str, Any]:
+    source = {
+        "repo_url": str(repository),
+        "sha": head(repository),
+        "ref": "main",
+        "refspecs": ["+refs/heads/main:refs/remotes/origin/main"],
+        "depth": 1,
+    }
+    steps = [{"name": "script", "script": list(script), "when": "on_success"}]
+    return {"id": number, "token": f"token-of-{number}", "git_info": source, "variables": [], "steps": steps} | fields
+
+
+def variable(key: str, value: str, **flags: bool) -> dict[str, Any]:
+    return {"key": key, "value": value, **flags}
+
+
+def configured(server: Coordinator, tmp_path: Path, concurrency: int = 1, grace: float = 0.0) -> Config:
+    return Config(
+        url=server.url,
+        token="runner-token",
+        id=7,
+        name="tester",
+        system_id="s_1",
+        builds_dir=str(tmp_path / "builds"),
+        concurrency=concurrency,
+        grace_seconds=grace,
+    )
+
+
+@contextlib.asynccontextmanager
+async def serving(config: Config) -> AsyncIterator[asyncio.Event]:
+    stop = asyncio.Event()
+    task = asyncio.create_task(run(config, stop=stop))
+    try:
+        yield stop
+    finally:
+        stop.set()
+        await task
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(DEADLINE):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+def running(mark: str) -> list[int]:
+    """Processes whose command line holds the mark."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if mark.encode() in entry.read_bytes():
+                found.append(int(entry.parent.name))
+    return found
+
+
+async def test_a_job_runs_in_a_fresh_checkout_and_its_log_and_result_arrive(
+    server: Coordinator, repository: Path, tmp_path: Path
+) -> None:
+    server.waiting.put_nowait(job(1, repository, "cat greeting", "git rev-parse HEAD", "pwd; echo $CI_PROJECT_DIR"))
+    async with serving(configured(server, tmp_path)):
+        final = await server.final(1)
+    lines = server.log(1).splitlines()
+    assert lines[0].startswith("Running with headrace-agent")
+    assert lines[1:5] == [
+        f"Cloning {repository}",
+        f"Checking out {head(repository)[:8]} as detached HEAD (ref is main)",
+        "good morning",
+        head(repository),
+    ]
+    assert lines[5] == lines[6]
+    assert final["state"] == "success"
+    assert final["output"] == server.checksum(1)
+    assert server.states[1][0]["state"] == "running"
+    assert list((tmp_path / "builds").iterdir()) == []
+
+
+async def test_a_failing_script_stops_at_the_failing_line_and_reports_its_exit_code(
+    server: Coordinator, repository: Path, tmp_path: Path
+) -> None:
+    server.waiting.put_nowait(job(1, repository, "echo before", "sh -c 'exit 42'", "echo after"))
+    async with serving(configured(server, tmp_path)):
+        final = await server.final(1)
+    assert (final["state"], final["failure_reason"], final["exit_code"]) == ("failed", "script_failure", 42)
+    assert "before" in server.log(1)
+    assert "after" not in server.log(1)
+
+
+async def test_later_steps_run_as_their_condition_says(server: Coordinator, repository: Path, tmp_path: Path) -> None:
+    steps = [
+        {"name": "lint", "script": ["exit 5"], "allow_failure": True},
+        {"name": "script", "script": ["exit 3"]},
+        {"name": "publish", "script": ["echo published"], "when": "on_success"},
+        {"name": "explain", "script": ["echo explained $CI_JOB_STATUS"], "when": "on_failure"},
+        {"name": "after_script", "script": ["echo cleaned $CI_JOB_STATUS; exit 9"], "when": "always"},
+    ]
+    server.waiting.put_nowait(job(1, repository, steps=steps))
+    async with serving(configured(server, tmp_path)):
+        final = await server.final(1)
+    assert final["exit_code"] == 3
+    assert "published" not in server.log(1)
+    assert "explained failed" in server.log(1)
+    assert "cleaned failed" in server.log(1)
+
+
+async def test_a_masked_value_never_reaches_the_server_even_in_two_pieces(
+    server: Coordinator, repository: Path, tmp_path: Path
+) -> None:
+    script = ["printf 'see swordfi'", "sleep 1.3", "echo 'sh-2000 there'", "printf %s $WORD | base64"]
+    variables = [variable("WORD", "swordfish-2000", masked=True)]
+    server.waiting.put_nowait(job(1, repository, *script, variables=variables))
+    async with serving(configured(server, tmp_path)):
+        await server.final(1)
+    assert "see [MASKED] there\n[MASKED]\n" in server.log(1)
+    assert len(server.pieces) > 1
+
+
+async def test_file_variables_are_private_paths_and_the_agents_environment_stays_outside(
+    server: Coordinator, repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AGENT_ONLY", "not-for-jobs")
+    variables = [variable("NOTE", "two\nlines", file=True), variable("PLAIN", "a $HOME 'b'")]
+    script = ["cat $NOTE; echo", "stat -c %a $NOTE", 'echo "$PLAIN"', "env"]
+    server.waiting.put_nowait(job(1, repository, *script, variables=variables))
+    async with serving(configured(server, tmp_path)):
+        await server.final(1)
+    assert "two\nlines\n600\na $HOME 'b'\n" in server.log(1)
+    assert "not-for-jobs" not in server.log(1)
+
+
+async def test_a_time_out_ends_the_whole_group_of_a_hanging_script(
+    server: Coordinator, repository: Path, tmp_path: Path
+) -> None:
+    script = ["trap '' TERM", "sleep 7001 & (trap '' TERM; sleep 7001; sleep 7001) &", "echo up", "sleep 7001"]
+    server.waiting.put_nowait(job(1, repository, *script, runner_info={"timeout": 1}))
+    async with serving(configured(server, tmp_path)):
+        final = await server.final(1)
+    assert running("7001") == []
+    assert (final["state"], final["failure_reason"]) == ("failed", "job_execution_timeout")
+    assert "exit_code" not in final
+    assert "longer than its time limit" in server.log(1)
+
+
+async def test_children_that_hold_the_pipe_open_do_not_hang_the_job(
+    server: Coordinator, repository: Path, tmp_path: Path
+) -> None:
+    script = ["sleep 7002 &", "setsid -f sleep 7002", "echo done"]
+    server.waiting.put_nowait(job(1, repository, *script))
+    async with serving(configured(server, tmp_path)):
+        final = await server.final(1)
+        await until(lambda: running("7002") == [])
+    assert final["state"] == "success"
+
+
+@pytest.mark.parametrize("status", ["canceled", "failed"])
+async def test_a_job_that_is_over_on_the_server_is_killed_without_a_result(
+    server: Coordinator, repository: Path, tmp_path: Path, status: str
+) -> None:
+    server.waiting.put_nowait(job(1, repository, "echo up", "sleep 7003 & sleep 7003"))
+    async with serving(configured(server, tmp_path)):
+        await until(lambda: running("7003"))
+        server.job_status = status
+        await until(lambda: running("7003") == [])
+        await until(lambda: not list((tmp_path / "builds").glob("run-*/job-*")))
+    assert {state["state"] for state in server.states[1]} == {"running"}
+
+
+async def test_a_graceful_cancel_runs_the_clean_up_and_reports(
+    server: Coordinator, repository: Path, tmp_path: Path
+) -> None:
+    steps = [
+        {"name": "script", "script": ["sleep 7004"]},
+        {"name": "after_script", "script": ["echo cleaned $CI_JOB_STATUS"], "when": "always"},
+    ]
+    payload = job(1, repository, steps=steps, features={"failure_reasons": ["job_canceled"]})
+    server.waiting.put_nowait(payload)
+    async with serving(configured(server, tmp_path)):
+        await until(lambda: running("7004"))
+        server.job_status = "canceling"
+        final = await server.final(1)
+    assert (final["state"], final["failure_reason"]) == ("failed", "job_canceled")
+    assert "cleaned canceled" in server.log(1)
+    assert running("7004") == []
+
+
+async def test_a_server_that_lost_part_of_the_log_gets_it_again(
+    server: Coordinator, repository: Path, tmp_path: Path
+) -> None:
+    server.waiting.put_nowait(job(1, repository, "echo first", "sleep 1.3", "echo second"))
+    async with serving(configured(server, tmp_path)):
+        await server.until(lambda: "first" in server.log(1))
+        server.lose_from = 10
+        final = await server.final(1)
+    assert server.log(1).count("first\nsecond\n") == 1
+    assert final["output"] == server.checksum(1)
+
+
+async def test_a_wrong_checksum_is_answered_with_the_whole_log_and_an_unready_server_is_asked_again(
+    server: Coordinator, repository: Path, tmp_path: Path
+) -> None:
+    server.answers = [412, 202, 500, 200]
+    server.waiting.put_nowait(job(1, repository, "cat greeting"))
+    async with serving(configured(server, tmp_path)):
+        await server.until(lambda: server.states[1] and not server.answers)
+    assert server.log(1).count("good morning") == 1
+    assert [state["state"] for state in server.states[1]] == ["running", *["success"] * 4]
+    assert server.states[1][-1]["output"] == server.checksum(1)
+
+
+async def test_a_restart_of_the_server_in_the_middle_costs_neither_log_nor_result(
+    server: Coordinator, repository: Path, tmp_path: Path
+) -> None:
+    go = tmp_path / "go"
+    server.waiting.put_nowait(job(1, repository, "echo first", f"until [ -e {go} ]; do sleep 0.1; done", "echo last"))
+    async with serving(configured(server, tmp_path)):
+        await server.until(lambda: "first" in server.log(1))
+        await server.restart(go.touch)
+        final = await server.final(1)
+    assert "first\nlast\nJob succeeded\n" in server.log(1)
+    assert final["state"] == "success"
+    assert final["output"] == server.checksum(1)
+
+
+async def test_four_slots_run_four_jobs_at_once(server: Coordinator, repository: Path, tmp_path: Path) -> None:
+    meeting = tmp_path / "meeting"
+    meeting.mkdir()
+    everyone = f"touch {meeting}/$N; until [ $(ls {meeting} | wc -l) = 4 ]; do sleep 0.05; done"
+    for number in range(4):
+        server.waiting.put_nowait(job(number, repository, everyone, variables=[variable("N", str(number))]))
+    async with serving(configured(server, tmp_path, concurrency=4)):
+        finals = [await server.final(number) for number in range(4)]
+    assert [final["state"] for final in finals] == ["success"] * 4
+
+
+async def test_a_commit_that_does_not_exist_is_a_system_failure_in_gits_words(
+    server: Coordinator, repository: Path, tmp_path: Path
+) -> None:
+    payload = job(1, repository, "echo never")
+    payload["git_info"]["sha"] = "0123456789" * 4
+    server.waiting.put_nowait(payload)
+    async with serving(configured(server, tmp_path)):
+        final = await server.final(1)
+    assert final["failure_reason"] == "runner_system_failure"
+    assert "fatal: " in server.log(1)
+
+
+async def test_a_variable_too_large_for_a_process_is_a_finished_job(
+    server: Coordinator, repository: Path, tmp_path: Path
+) -> None:
+    variables = [variable("HUGE", "x" * 200_000)]
+    server.waiting.put_nowait(job(1, repository, "echo never", variables=variables))
+    async with serving(configured(server, tmp_path)):
+        final = await server.final(1)
+    assert final["failure_reason"] == "runner_system_failure"
+    assert "Argument list too long" in server.log(1)
+
+
+async def test_stopping_kills_late_jobs_and_reports_them(server: Coordinator, repository: Path, tmp_path: Path) -> None:
+    features = {"failure_reasons": ["runner_interrupted"]}
+    server.waiting.put_nowait(job(1, repository, "sleep 7005 & sleep 7005", features=features))
+    async with serving(configured(server, tmp_path)) as stop:
+        await until(lambda: running("7005"))
+        stop.set()
+        final = await server.final(1)
+    assert (final["state"], final["failure_reason"]) == ("failed", "runner_interrupted")
+    assert running("7005") == []
+
+
+async def test_stopping_lets_a_job_finish_within_the_grace_period(
+    server: Coordinator, repository: Path, tmp_path: Path
+) -> None:
+    go = tmp_path / "go"
+    server.waiting.put_nowait(job(1, repository, "echo up", f"until [ -e {go} ]; do sleep 0.05; done"))
+    async with serving(configured(server, tmp_path, grace=DEADLINE)) as stop:
+        await server.until(lambda: "up" in server.log(1))
+        stop.set()
+        go.touch()
+        final = await server.final(1)
+    assert final["state"] == "success"
+
+
+async def test_killing_the_agent_ends_its_jobs_and_a_new_one_goes_on(
+    server: Coordinator, repository: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "agent.json"
+    configuration.save(path, configured(server, tmp_path))
+    command = [sys.executable, "-c", "from agent.command import app; app()", "run", "--config", str(path)]
+    server.waiting.put_nowait(job(1, repository, "sleep 7006 & setsid -f sleep 7006; env -i sleep 7006"))
+    agent = subprocess.Popen(command, stderr=subprocess.DEVNULL)  # noqa: ASYNC220
+    try:
+        await until(lambda: len(running("7006")) > 2)
+    finally:
+        agent.kill()
+        agent.wait()
+    await until(lambda: running("7006") == [])
+    server.waiting.put_nowait(job(2, repository, "cat greeting"))
+    successor = await asyncio.create_subprocess_exec(*command, "--once", stderr=asyncio.subprocess.DEVNULL)
+    assert await successor.wait() == 0
+    assert server.states[2][-1]["state"] == "success"
+    assert list((tmp_path / "builds").iterdir()) == []
+
+
+async def test_sigterm_ends_the_command_in_order(server: Coordinator, tmp_path: Path) -> None:
+    path = tmp_path / "agent.json"
+    configuration.save(path, configured(server, tmp_path))
+    command = [sys.executable, "-c", "from agent.command import app; app()", "run", "--config", str(path)]
+    agent = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
+    assert agent.stderr
+    assert b"for jobs" in await agent.stderr.readline()
+    agent.send_signal(signal.SIGTERM)
+    assert await agent.wait() == 0
+    assert b"left" in await agent.stderr.read()
+
+
+async def test_register_verify_and_unregister(server: Coordinator, tmp_path: Path) -> None:
+    path = tmp_path / "settings" / "agent.json"
+    config = ["--config", str(path)]
+    environment = {"HEADRACE_REGISTRATION_TOKEN": "registration"}
+    register = ["register", "--url", server.url, "--description", "mill", "--tag", "linux", "--tag", "big", *config]
+
+    async def call(*arguments: str) -> tuple[int, str]:
+        result = await asyncio.to_thread(CliRunner().invoke, app, arguments, env=environment)
+        return result.exit_code, result.output
+
+    assert (await call(*register))[0] == 0
+    registered = server.runners["runner-token"]
+    assert (registered["description"], registered["tag_list"], registered["run_untagged"]) == (
+        "mill",
+        "linux,big",
+        False,
+    )
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert configuration.load(path).token == "runner-token"
+    assert (await call("verify", *config))[0] == 0
+    before = path.read_bytes()
+    assert "Already registered" in (await call(*register, "--if-missing"))[1]
+    assert path.read_bytes() == before
+    assert (await call("unregister", *config))[0] == 0
+    assert not path.exists()
+    assert server.runners == {}
+
+
+async def test_a_wrong_registration_token_is_one_clear_sentence(server: Coordinator, tmp_path: Path) -> None:
+    arguments = ["register", "--url", server.url, "--config", str(tmp_path / "agent.json"), "--token", "wrong"]
+    result = await asyncio.to_thread(CliRunner().invoke, app, arguments)
+    assert result.exit_code == 1
+    assert result.output == "Error: 403 Forbidden (status 403)\n"
+
+
+def test_only_processes_of_the_folder_count_as_strays(tmp_path: Path) -> None:
+    inside = os.environ | {"CI_PROJECT_DIR": f"{tmp_path}/run-1/job-1/checkout"}
+    with subprocess.Popen(["sleep", "7007"], env=inside, start_new_session=True) as process:
+        found = [members(sessions(tmp_path / name)) for name in ("run-1", "run")]
+        process.kill()
+    assert found == [[process.pid], []]

@@ -1,0 +1,70 @@
+"""The masker of job logs."""
+
+import base64
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.masking import Masker
+
+SECRETS = ["abab", "ababc", "cabab", "ba\nabba\ncc"]
+texts = st.text(alphabet="abc\n", max_size=60)
+cuts = st.lists(st.integers(min_value=0, max_value=60), max_size=8)
+
+
+def masked(secrets: list[str], *chunks: bytes) -> bytes:
+    masker = Masker(secrets)
+    return b"".join([*map(masker.feed, chunks), masker.flush()])
+
+
+@given(text=texts, places=cuts)
+def test_how_the_stream_is_cut_changes_nothing(text: str, places: list[int]) -> None:
+    content, borders = text.encode(), [0, *sorted(places), 60]
+    chunks = [content[start:end] for start, end in itertools.pairwise(borders)]
+    assert masked(SECRETS, *chunks) == masked(SECRETS, content)
+
+
+@given(text=texts)
+def test_no_secret_is_left(text: str) -> None:
+    left = masked(SECRETS, text.encode()).decode()
+    assert [secret for secret in SECRETS if secret in left] == []
+
+
+@given(text=texts)
+def test_byte_by_byte_nothing_but_secrets_disappears(text: str) -> None:
+    chunks = [bytes([byte]) for byte in text.encode()]
+    assert masked(["zzz"], *chunks) == text.encode()
+
+
+def test_the_longest_secret_wins() -> None:
+    assert masked(["pass", "password"], b"my password, my pass") == b"my [MASKED], my [MASKED]"
+
+
+def test_a_short_secret_at_the_border_waits_for_the_longer_one() -> None:
+    assert masked(["pass", "password"], b"pass", b"port pass", b"word") == b"[MASKED]port [MASKED]"
+
+
+@pytest.mark.parametrize("leak", ["s3cret-värde", "s3cret-värde\n"])
+def test_base64_is_masked_with_and_without_a_line_end(leak: str) -> None:
+    assert masked(["s3cret-värde"], b"x " + base64.b64encode(leak.encode()) + b" y") == b"x [MASKED] y"
+
+
+def test_wrapped_base64_of_a_long_secret_is_masked() -> None:
+    secret = "0123456789" * 20
+    assert masked([secret], base64.encodebytes(secret.encode())) == b"[MASKED]\n" * 4
+
+
+def test_every_line_of_a_long_secret_is_masked_and_a_closing_brace_is_not() -> None:
+    assert masked(["{\n  key: value\n}"], b"key: value; { }") == b"[MASKED]; { }"
+
+
+def test_only_what_may_begin_a_secret_is_held_back() -> None:
+    masker = Masker(["secret"])
+    assert masker.feed(b"a long line se") == b"a long line "
+    assert masker.feed(b"t") == b"set"
+
+
+def test_empty_values_mask_nothing() -> None:
+    assert masked(["", "  "], b"a  b") == b"a  b"
