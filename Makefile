@@ -23,10 +23,10 @@ $(READY): requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 		echo "Python 3.11 or newer is needed, and $(PYTHON) is older or missing; name another: make PYTHON=python3.12"; \
 		exit 1; }
-	@$(BIN)/uv --version 2>/dev/null | grep -qF "uv $(UV) " || { \
+	@$(BIN)/uv --version 2>/dev/null | grep -qE "^uv $(UV)( |$$)" || { \
 		echo "Making .venv ..."; \
 		$(PYTHON) -m venv .venv || { echo "Python's venv is missing; on Debian: apt-get install -y python3-venv"; exit 1; }; \
-		$(BIN)/python -m pip install --quiet --disable-pip-version-check "uv==$(UV)"; }
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --force-reinstall "uv==$(UV)"; }
 	@echo "Installing what requirements.txt locks ..."
 	@$(BIN)/uv pip install --python $(BIN)/python --require-hashes -r requirements.txt
 	@$(BIN)/uv pip install --python $(BIN)/python --quiet --no-deps --no-build-isolation -e .

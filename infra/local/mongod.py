@@ -30,7 +30,6 @@ def mongod(folder: DataFolder) -> Program:
         address=f"mongodb://127.0.0.1:{port}",
         url=mongodb_url(port),
         health=f"mongodb://127.0.0.1:{port}",
-        grace=3,
         explain=_explain,
     )
 

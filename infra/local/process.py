@@ -29,7 +29,6 @@ class Program:
     address: str = ""  # for people
     url: str = field(default="", repr=False)  # for clients, with the login
     health: str = ""
-    grace: float = 2  # seconds between SIGTERM and SIGKILL
     explain: Callable[[str], str] = lambda log: ""  # a sentence for a known failure found in the log, or nothing
 
 
