@@ -37,11 +37,11 @@ def up(
     No Docker and no root needed. Prints the address and, the first time, the administrator's password.
     Stays in the foreground until Ctrl-C; with --detach use `headrace down`.
 
-    **HEADRACE_PORT** (8080), **HEADRACE_HOST** (127.0.0.1): where it listens.
-    **HEADRACE_REPLICAS** (1): processes of each service and of the gateway.
-    **HEADRACE_ADMIN_USERNAME**, **HEADRACE_ADMIN_PASSWORD**: the first administrator.
-    **HEADRACE_MONGODB_URL**, **HEADRACE_NATS_URL**: servers to use instead of the embedded ones.
-    **HEADRACE_MAIL_HOST** and others: where mails go.
+    - **HEADRACE_HOST**, **HEADRACE_PORT**: where it listens; 127.0.0.1 and 8080 by default
+    - **HEADRACE_REPLICAS**: processes of each service and of the gateway; 1 by default
+    - **HEADRACE_ADMIN_USERNAME**, **HEADRACE_ADMIN_PASSWORD**: the first administrator; admin and a random one
+    - **HEADRACE_MONGODB_URL**, **HEADRACE_NATS_URL**: servers to use instead of the embedded ones
+    - **HEADRACE_MAIL_HOST**, **_PORT**, **_FROM**, **_USERNAME**, **_PASSWORD**, **_TLS**: where mails go
 
     Example: `HEADRACE_PORT=9000 headrace up --detach`
     """

@@ -6,12 +6,12 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from infra.entry import SERVICES
 from infra.local import ports
 from infra.local.folder import DataFolder
 from infra.local.process import Program, StackError
 from libs.settings import Settings
 
-SERVICES = ("identity", "projects", "builds", "runners", "notifications")
 PYTHON = (sys.executable, "-m", "infra")
 
 Plan = Callable[[], Program]  # makes the program anew for each start, on a health port that is free then
@@ -48,14 +48,12 @@ class Stack:
         return self._program("agent-registration", ("register-local-agent",), environment)
 
     def agent(self) -> Plan:
-        return self._plan("agent", ("run-local-agent",), self._for_agent(), grace=7)
+        return self._plan("agent", ("run-local-agent",), self._for_agent())
 
     def admin_password(self) -> str:
         return self.settings.admin_password or self.folder.secret("admin-password")
 
-    def _plan(
-        self, name: str, arguments: tuple[str, ...], environment: dict[str, str], address: str = "", grace: float = 2
-    ) -> Plan:
+    def _plan(self, name: str, arguments: tuple[str, ...], environment: dict[str, str], address: str = "") -> Plan:
         def program() -> Program:
             port = ports.free_port()
             return self._program(
@@ -65,7 +63,6 @@ class Stack:
                 ready=lambda: ports.http_answers(port, "/readyz"),
                 address=address or f"http://127.0.0.1:{port}",
                 health=f"http://127.0.0.1:{port}/readyz",
-                grace=grace,
             )
 
         return program
@@ -79,7 +76,6 @@ class Stack:
         ready: Callable[[], bool] = lambda: False,
         address: str = "",
         health: str = "",
-        grace: float = 2,
     ) -> Program:
         return Program(
             name=name,
@@ -89,7 +85,6 @@ class Stack:
             environment=environment,
             address=address,
             health=health,
-            grace=grace,
             explain=_own_words,
         )
 

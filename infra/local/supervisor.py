@@ -19,6 +19,8 @@ from libs.settings import Settings
 
 START_PATIENCE = 90.0  # seconds a process may take to become ready
 START_ATTEMPTS = 3
+STOP_WITHIN = 10.0  # seconds for everything together
+STOP_SHARE = 1.2  # seconds of it that every stage is sure of, whatever the ones before it take
 LONGEST_DELAY = 15.0  # seconds between two starts of a process that keeps dying
 
 
@@ -186,13 +188,14 @@ class Supervisor:
             self._written = state
 
     def _stop(self) -> None:
-        """In reverse order, so that nobody misses what he needs to finish; a stage gets its grace, then SIGKILL."""
-        for stage in reversed(self._keepers):
-            for keeper in stage:
-                keeper.process.terminate()
-            deadline = time.monotonic() + max((keeper.process.program.grace for keeper in stage), default=0)
-            for keeper in stage:
-                keeper.process.stop(max(0.0, deadline - time.monotonic()))
+        """In reverse order, so that nobody misses what he needs to finish; who takes too long is killed."""
+        end = time.monotonic() + STOP_WITHIN
+        for later in reversed(range(len(self._keepers))):
+            processes = [keeper.process for keeper in self._keepers[later]]
+            for process in processes:
+                process.terminate()
+            for process in processes:
+                process.stop(max(0.0, end - later * STOP_SHARE - time.monotonic()))
 
     @contextmanager
     def _signals(self) -> Iterator[socket.socket]:
