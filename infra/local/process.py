@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
-LOG_LIMIT = 10_000_000  # bytes; a longer log is set aside at the next start
+LOG_LIMIT = 20_000_000  # bytes; a longer log is set aside, and the one set aside before it is gone
 
 
 class StackError(Exception):
@@ -45,10 +46,7 @@ class Process:
         return self._popen.pid if self._popen else None
 
     def start(self) -> None:
-        log = self.program.log
-        if log.exists() and log.stat().st_size > LOG_LIMIT:
-            log.replace(log.with_suffix(".old.log"))
-        with log.open("ab") as output:
+        with self.program.log.open("ab") as output:
             self._log_start = output.tell()
             try:
                 self._popen = subprocess.Popen(
@@ -62,6 +60,14 @@ class Process:
                 )
             except OSError as error:
                 raise StackError(f"{self.program.name} cannot be started: {error}.") from error
+
+    def trim_log(self) -> None:
+        """Keep a talkative process from filling the disk. It goes on writing to the same file, so that is emptied."""
+        log = self.program.log
+        if log.stat().st_size > LOG_LIMIT:
+            shutil.copyfile(log, log.with_suffix(".old.log"))
+            os.truncate(log, 0)
+            self._log_start = 0
 
     def exit_status(self) -> int | None:
         """None while it runs."""

@@ -175,6 +175,9 @@ class Supervisor:
                 self._say(news)
         self._write_state()
         settled = self._up and all(keeper.settled for keeper in keepers)
+        if settled:
+            for keeper in keepers:
+                keeper.process.trim_log()
         if select.select([self._wake], [], [], 5.0 if settled else 0.03)[0]:
             self._wake.recv(4096)
         if self._stopping:

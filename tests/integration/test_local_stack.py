@@ -17,6 +17,7 @@ import pymongo
 import pytest
 
 from infra.local import ports
+from infra.local.process import LOG_LIMIT
 from infra.local.servers import Servers, local_servers
 from tests.integration import stand_ins
 
@@ -93,6 +94,15 @@ def running(stack: Stack) -> Stack:
 
 
 @pytest.fixture(scope="module")
+def lasting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A running stack for tests that leave it running."""
+    made = Stack(tmp_path_factory.mktemp("lasting") / "data", ports.free_port())
+    made.run("up")
+    yield made
+    made.headrace("down")
+
+
+@pytest.fixture(scope="module")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     with local_servers(tmp_path_factory.mktemp("servers")) as started:
         yield started
@@ -128,11 +138,11 @@ def test_down_stops_everything_and_may_be_repeated(running: Stack) -> None:
     assert (again.returncode, "Nothing runs" in again.stdout) == (0, True)
 
 
-def test_a_second_up_says_that_it_runs_already(running: Stack) -> None:
-    second = running.run("up")
+def test_a_second_up_says_that_it_runs_already(lasting: Stack) -> None:
+    second = lasting.run("up")
     assert second.returncode == 1
     assert "already running" in second.stdout
-    assert running.headrace("status").returncode == 0
+    assert lasting.headrace("status").returncode == 0
 
 
 def test_after_down_everything_starts_again_on_the_same_data(running: Stack) -> None:
@@ -144,11 +154,18 @@ def test_after_down_everything_starts_again_on_the_same_data(running: Stack) -> 
 
 
 @pytest.mark.parametrize("name", ["mongod", "nats-server", "builds-0", "gateway-0", "agent"])
-def test_a_killed_process_is_started_again(running: Stack, name: str) -> None:
-    before = running.pid(name)
+def test_a_killed_process_is_started_again(lasting: Stack, name: str) -> None:
+    before = lasting.pid(name)
     os.kill(before or 0, signal.SIGKILL)
-    until(lambda: running.pid(name) not in {None, before})
-    until(lambda: running.headrace("status").returncode == 0)
+    until(lambda: lasting.pid(name) not in {None, before})
+    until(lambda: lasting.headrace("status").returncode == 0)
+
+
+def test_a_log_that_grows_too_long_is_set_aside_while_its_process_writes_on(lasting: Stack) -> None:
+    log = lasting.data / "logs" / "builds-0.log"
+    os.truncate(log, LOG_LIMIT + 1)
+    until(lambda: log.stat().st_size == 0)
+    assert log.with_suffix(".old.log").stat().st_size == LOG_LIMIT + 1
 
 
 def test_nothing_survives_kill_9_of_the_supervisor(running: Stack) -> None:
@@ -206,19 +223,19 @@ def test_given_servers_are_used_instead_of_embedded_ones(stack: Stack, servers: 
     assert [process["name"] for process in stack.processes()] == NAMES[2:]
 
 
-def test_only_who_needs_a_secret_has_it_and_nobody_shows_it(running: Stack) -> None:
-    secrets = {file.name: file.read_text() for file in (running.data / "secrets").iterdir()}
+def test_only_who_needs_a_secret_has_it_and_nobody_shows_it(lasting: Stack) -> None:
+    secrets = {file.name: file.read_text() for file in (lasting.data / "secrets").iterdir()}
     holders = {
         name: {
             process["name"]
-            for process in running.processes()
+            for process in lasting.processes()
             if any(value in entry for entry in _environ_of(psutil.Process(process["pid"])))
         }
         for name, value in secrets.items()
     }
     services = set(NAMES[2:8])
     assert holders == {"admin-password": {"identity-0"}, "master-key": services, "nats-password": services}
-    commands = [" ".join(process.cmdline()) for process in running.survivors()]
+    commands = [" ".join(process.cmdline()) for process in lasting.survivors()]
     assert [command for command in commands if any(value in command for value in secrets.values())] == []
 
 
