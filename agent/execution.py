@@ -124,8 +124,7 @@ class Execution:
         return outcome
 
     async def _step(self, workspace: Workspace, number: int, step: Step, outcome: Outcome) -> Outcome:
-        before = {SUCCESS: "running" if number == 0 else "success"}.get(outcome, "failed")
-        status = "canceled" if outcome.reason == CANCELED else before
+        status = "canceled" if outcome.reason == CANCELED else outcome.state if number else "running"
         try:
             async with asyncio.timeout(step.timeout or None):
                 code = await shell.run(

@@ -4,10 +4,12 @@ import asyncio
 import logging
 import random
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from agent.config import Config
-from agent.execution import Execution
+from agent.execution import SYSTEM, Execution
 from agent.job import BadPayload, Job, parse
 from agent.protocol import Protocol, Refused, pauses
 from agent.strays import run_folder
@@ -65,6 +67,15 @@ class Runner:
             # one job must not take the others down with it; the server hears no more of it and gives it up
             logger.exception("job %d broke", job.id)
 
+    async def _understood(self, payload: Mapping[str, Any]) -> Job:
+        try:
+            return parse(payload)
+        except BadPayload:
+            match payload:
+                case {"id": int(id), "token": str(token)}:  # else nobody can be told
+                    await self._protocol.put_state(id, token, "failed", failure_reason=SYSTEM)
+            raise
+
     async def _next_job(self) -> Job:
         loop = asyncio.get_running_loop()
         refusals = pauses(first=1, longest=60)
@@ -74,7 +85,7 @@ class Runner:
                 offer = await self._protocol.request_job(self._config.token, self._config.system_id, self._last_update)
                 self._last_update = offer.last_update or self._last_update
                 if offer.payload is not None:
-                    return parse(offer.payload)
+                    return await self._understood(offer.payload)
                 if offer.status != 204:
                     raise Refused(offer.status, "this runner is not known" if offer.status == 403 else "no job")
             except (Refused, BadPayload) as error:

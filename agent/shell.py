@@ -7,6 +7,8 @@ import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from agent.strays import group_lives
+
 KILL_AFTER = 2.5  # seconds between the polite signal and the other one
 PIPE_SIZE = 64 * 1024
 
@@ -35,7 +37,7 @@ async def _end(process: subprocess.Popen[bytes]) -> None:
     try:
         while left and loop.time() < give_up:
             await asyncio.sleep(0.01)
-            left = _signalled(process, 0)
+            left = _signalled(process, 0) and group_lives(process.pid)
     finally:  # also when this wait is cut short
         if left:
             _signalled(process, signal.SIGKILL)

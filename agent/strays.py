@@ -30,10 +30,18 @@ def _processes() -> list[str]:
     return [entry for entry in os.listdir("/proc") if entry.isdigit() and entry != own] if LINUX else []
 
 
+def _stat(process: str) -> list[str]:
+    """State, parent, group, session, ...: what follows the name, which may itself hold spaces and brackets."""
+    return _read(process, "stat").rpartition(b")")[2].decode().split()
+
+
 def _session(process: str) -> str:
-    """The fourth field after the name, which may itself hold spaces and brackets."""
-    fields = _read(process, "stat").rpartition(b")")[2].split()
-    return fields[3].decode() if fields else ""
+    return "".join(_stat(process)[3:4])
+
+
+def group_lives(group: int) -> bool:
+    """Whether more than zombies is left: in a container nobody may reap them."""
+    return not LINUX or any(stat[2] == str(group) and stat[0] not in "ZX" for stat in map(_stat, _processes()) if stat)
 
 
 def sessions(folder: Path) -> set[str]:
@@ -46,7 +54,7 @@ def sessions(folder: Path) -> set[str]:
 
 def members(of: set[str]) -> list[int]:
     """Also those who cleared their environment: a job shares its sessions with nobody."""
-    return [int(each) for each in _processes() if _session(each) in of] if of else []
+    return [int(each) for each in _processes() if _session(each) in of and _stat(each)[:1] != ["Z"]] if of else []
 
 
 def _make_removable(_function: object, path: str, _error: object) -> None:

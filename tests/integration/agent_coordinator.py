@@ -1,11 +1,13 @@
 """A small server that plays the GitLab runner protocol, and can be told to misbehave."""
 
 import asyncio
+import base64
 import contextlib
 import socket
 import zlib
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 from typing import Any, Self
 
 import uvicorn
@@ -15,6 +17,24 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 DEADLINE = 20.0
+
+
+def _listening(port: int = 0) -> socket.socket:
+    """Says that it is TCP: asyncio sends small answers without delay only then."""
+    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listening.bind(("127.0.0.1", port))
+    listening.listen()
+    return listening
+
+
+def command_lines() -> dict[int, str]:
+    """Of all processes, as anybody may read them."""
+    found = {}
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            found[int(path.parent.name)] = path.read_bytes().decode(errors="replace")
+    return found
 
 
 class _Server(uvicorn.Server):
@@ -33,8 +53,11 @@ class Coordinator:
         self.job_status = "running"
         self.lose_from: int | None = None  # forget the log from here on, once
         self.answers: list[int] = []  # instead of 200 to the next final states
+        self.served = Path("/nonexistent")  # a repository prepared for plain HTTP
+        self.login = ("", "")
+        self.command_lines: list[str] = []  # of all processes, while the repository is read
         self.changed = asyncio.Condition()
-        self._socket = socket.create_server(("127.0.0.1", 0))
+        self._socket = _listening()
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
         self._server: _Server | None = None
         self._serving: asyncio.Task[None] | None = None
@@ -48,6 +71,7 @@ class Coordinator:
                 Route("/api/v4/jobs/request", self._request, methods=["POST"]),
                 Route("/api/v4/jobs/{id:int}/trace", self._trace, methods=["PATCH"]),
                 Route("/api/v4/jobs/{id:int}", self._state, methods=["PUT"]),
+                Route("/served/{path:path}", self._serve),
             ]
         )
         config = uvicorn.Config(app, lifespan="off", ws="none", log_level="critical", timeout_graceful_shutdown=0)
@@ -63,11 +87,11 @@ class Coordinator:
 
     async def restart(self, meanwhile: Callable[[], None]) -> None:
         """Go away, let something happen, come back at the same address."""
-        address = self._socket.getsockname()
+        port = self._socket.getsockname()[1]
         await self.stop()
         meanwhile()
         await asyncio.sleep(1)  # an outage takes time: nothing to wait for
-        self._socket = socket.create_server(address)
+        self._socket = _listening(port)
         await self.start()
 
     async def until(self, condition: Callable[[], Any]) -> None:
@@ -132,6 +156,14 @@ class Coordinator:
                 self.logs[job].clear()
         await self._notify()
         return Response(status_code=status, headers={"Job-Status": self.job_status})
+
+    async def _serve(self, request: Request) -> Response:
+        expected = base64.b64encode(":".join(self.login).encode()).decode()
+        if request.headers.get("Authorization") != f"Basic {expected}":
+            return Response(status_code=401, headers={"WWW-Authenticate": "Basic"})
+        self.command_lines += command_lines().values()
+        file = self.served / request.path_params["path"]
+        return Response(file.read_bytes()) if file.is_file() else Response(status_code=404)
 
     def log(self, job: int) -> str:
         return self.logs[job].decode()

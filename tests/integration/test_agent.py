@@ -19,7 +19,7 @@ from agent.command import app
 from agent.config import Config
 from agent.runner import run
 from agent.strays import members, sessions
-from tests.integration.agent_coordinator import Coordinator, coordinator
+from tests.integration.agent_coordinator import Coordinator, command_lines, coordinator
 
 DEADLINE = 20.0
 GIT = ["git", "-c", "user.name=Ada", "-c", "user.email=ada@example.com"]
@@ -93,12 +93,7 @@ async def until(condition: Callable[[], object]) -> None:
 
 def running(mark: str) -> list[int]:
     """Processes whose command line holds the mark."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*/cmdline"):
-        with contextlib.suppress(OSError):
-            if mark.encode() in entry.read_bytes():
-                found.append(int(entry.parent.name))
-    return found
+    return [process for process, line in command_lines().items() if mark in line]
 
 
 async def test_a_job_runs_in_a_fresh_checkout_and_its_log_and_result_arrive(
@@ -289,6 +284,33 @@ async def test_a_commit_that_does_not_exist_is_a_system_failure_in_gits_words(
         final = await server.final(1)
     assert final["failure_reason"] == "runner_system_failure"
     assert "fatal: " in server.log(1)
+
+
+async def test_credentials_of_an_address_reach_the_server_of_the_repository_and_nothing_else(
+    server: Coordinator, repository: Path, tmp_path: Path
+) -> None:
+    subprocess.run(["git", "update-server-info"], cwd=repository, check=True)  # noqa: ASYNC221
+    server.served, server.login = repository / ".git", ("ada", "pa:ss-w0rd")
+    payload = job(1, repository, "cat greeting .git/config; env; git fetch -q origin 2>&1 || true")
+    payload["git_info"]["repo_url"] = server.url.replace("http://", "http://ada:pa%3Ass-w0rd@") + "/served"
+    server.waiting.put_nowait(payload)
+    async with serving(configured(server, tmp_path)):
+        final = await server.final(1)
+    assert final["state"] == "success"
+    assert f"Cloning {server.url}/served\n" in server.log(1)
+    assert f"url = {server.url}/served\n" in server.log(1).replace('"', "")
+    assert [word for word in ("ss-w0rd", "[MASKED]", "Authorization") if word in server.log(1)] == []
+    assert not any("ss-w0rd" in line for line in server.command_lines)
+
+
+async def test_a_job_that_cannot_be_understood_is_reported_and_the_next_one_runs(
+    server: Coordinator, repository: Path, tmp_path: Path
+) -> None:
+    server.waiting.put_nowait(job(1, repository, steps="nonsense"))
+    server.waiting.put_nowait(job(2, repository, "cat greeting"))
+    async with serving(configured(server, tmp_path)):
+        assert (await server.final(1))["failure_reason"] == "runner_system_failure"
+        assert (await server.final(2))["state"] == "success"
 
 
 async def test_a_variable_too_large_for_a_process_is_a_finished_job(

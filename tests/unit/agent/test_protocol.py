@@ -1,0 +1,52 @@
+"""How patient the agent is, and how it reads answers."""
+
+import itertools
+
+import httpx
+import pytest
+
+from agent.protocol import Answer, _answer, _wished_pause, pauses
+
+
+def test_pauses_grow_up_to_a_limit() -> None:
+    taken = list(itertools.islice(pauses(first=1, longest=8), 6))
+    assert [0.75 * base <= pause <= 1.25 * base for base, pause in zip([1, 2, 4, 8, 8, 8], taken, strict=True)] == [
+        True
+    ] * 6
+
+
+@pytest.mark.parametrize(
+    ("headers", "pause"),
+    [
+        ({}, 0),
+        ({"Retry-After": "7"}, 7),
+        ({"Retry-After": "7000"}, 60),
+        ({"Retry-After": "soon"}, 0),
+        ({"RateLimit-ResetTime": "Fri, 01 Jan 2100 00:00:00 GMT", "Retry-After": "7"}, 60),
+        ({"RateLimit-ResetTime": "Thu, 01 Jan 1970 00:00:00 GMT"}, 0),
+    ],
+)
+def test_the_server_sets_the_pause_within_a_limit(headers: dict[str, str], pause: float) -> None:
+    assert _wished_pause(httpx.Headers(headers)) == pause
+
+
+def test_an_answer_about_a_log_is_read_from_its_headers() -> None:
+    headers = {"Job-Status": "running", "Range": "0-120", "X-GitLab-Trace-Update-Interval": "5"}
+    assert _answer(httpx.Response(202, headers=headers)) == Answer(202, "running", 120, 5.0)
+    assert _answer(httpx.Response(202)) == Answer(202, "", None, None)
+
+
+@pytest.mark.parametrize(
+    ("status", "job_status", "aborts"),
+    [
+        (202, "running", False),
+        (202, "canceling", False),
+        (202, "canceled", True),
+        (200, "failed", True),
+        (403, "", True),
+        (404, "", True),
+        (416, "running", False),
+    ],
+)
+def test_what_ends_a_job_at_once(status: int, job_status: str, aborts: bool) -> None:
+    assert Answer(status, job_status, None, None).aborts is aborts
