@@ -20,6 +20,8 @@ Names = Annotated[tuple[Name, ...], Field(max_length=100)]
 
 
 class CreateProject(Command):
+    """Answered like any recorded command."""
+
     name: Name | None = None
     description: Prose | None = None
     repository: Address | None = None
@@ -34,6 +36,11 @@ class CreateProject(Command):
     owner_alias: Name | None = None  # nothing: whoever creates it
     alias: Name | None = None  # nothing: from the name, made unique
     protected_branches: Names | None = None  # nothing: the project's own branch
+
+
+class RecordProject(CreateProject):
+    """The recorded half of CreateProject; the service gives it to itself."""
+
     # filled in
     project_id: int = 0
     sealed_signature_key: str = ""
@@ -632,7 +639,7 @@ class Executors(Message):
 
 
 ProjectCommand = (
-    CreateProject
+    RecordProject
     | RenameProject
     | DescribeProject
     | ChangeRepository

@@ -17,7 +17,6 @@ from contracts.projects import (
     ChooseDevelopers,
     ChooseExecutor,
     ChooseSecrets,
-    CreateProject,
     DeleteProject,
     DescribeProject,
     MoveProject,
@@ -40,6 +39,7 @@ from contracts.projects import (
     ProjectSignatureKeyRenewed,
     ProjectSpecFilePathChanged,
     ProtectBranches,
+    RecordProject,
     RemoveDeveloper,
     RenameProject,
     RenewSignatureKey,
@@ -62,11 +62,11 @@ class Project:
 
 def decide(project: Project, command: ProjectCommand) -> list[ProjectEvent]:
     match project.settings, command:
-        case None, CreateProject() if not project.deleted:
+        case None, RecordProject() if not project.deleted:
             return created(command)
         case None, _:
             raise Refused("PROJECT_NOT_FOUND")
-        case _, CreateProject():
+        case _, RecordProject():
             raise Refused("CONFLICT", "this project exists already")
         case _, DeleteProject(project_id=project_id, secrets_id=secrets_id):
             return [ProjectDeleted(project_id=project_id, secrets_id=secrets_id)]
@@ -77,7 +77,7 @@ def decide(project: Project, command: ProjectCommand) -> list[ProjectEvent]:
             return [event] if evolve(project, event) != project else []
 
 
-def created(command: CreateProject) -> list[ProjectEvent]:
+def created(command: RecordProject) -> list[ProjectEvent]:
     """Checked in the order in which clients expect the refusals."""
     creation = ProjectCreated(
         project_id=command.project_id,
@@ -221,7 +221,7 @@ def known_executor(executor_id: int | None) -> int:
 
 project_decider = Decider[ProjectCommand, Project, ProjectEvent](
     commands=(
-        CreateProject,
+        RecordProject,
         RenameProject,
         DescribeProject,
         ChangeRepository,

@@ -8,9 +8,10 @@ from services.projects.domain.text import required_line
 
 SCHEMES = frozenset({"http", "https", "ssh"})
 NAME = r"[A-Za-z0-9_][A-Za-z0-9._~-]*"  # of a user or a host: it must not start with a dash
-AUTHORITY = re.compile(rf"(?:{NAME}(?::[^@/\s]*)?@)?(?:{NAME}|\[[0-9A-Fa-f:.]+\])(?::[0-9]{{1,5}})?")
+USER = r"[A-Za-z0-9_%+][A-Za-z0-9._~%+-]*"
+AUTHORITY = re.compile(rf"(?:{USER}(?::[^@/\s]*)?@)?(?:{NAME}|\[[0-9A-Fa-f:.]+\])(?::[0-9]{{1,5}})?")
 # "host:path" without slashes before the colon; "::" would name a helper program
-SCP_LIKE = re.compile(rf"(?:{NAME}@)?{NAME}:(?![:/-]).+|(?:{NAME}@)?{NAME}:/(?!/).*")
+SCP_LIKE = re.compile(rf"(?:{NAME}@)?{NAME}:(?![:-]|//).+")
 # what git itself refuses in the name of a branch (git-check-ref-format)
 NO_BRANCH = re.compile(r"^[-./]|[\s~^:?*\[\\]|\.\.|//|/\.|@\{|\.lock(?:/|$)|[./]$|^@$")
 

@@ -1,0 +1,202 @@
+"""Projects: what their commands need before they are decided, and the answers about them."""
+
+import re
+import secrets
+
+from contracts.errors import Refused
+from contracts.identity import GetOwner, ListUsers
+from contracts.messages import Command, Done
+from contracts.projects import (
+    ChangeRepository,
+    ChooseCredential,
+    ChooseDevelopers,
+    ChooseExecutor,
+    ChooseSecrets,
+    CreateProject,
+    DeleteProject,
+    FindProject,
+    GetLaunchSettings,
+    GetProject,
+    LaunchSettings,
+    ListProjects,
+    MoveProject,
+    Projects,
+    ProjectView,
+    RecordProject,
+    RenewSignatureKey,
+)
+from libs.service import Context
+from services.projects.activity import ActivityRow
+from services.projects.domain.project import created, known_executor, slug, valid_alias
+from services.projects.domain.repository import is_local
+from services.projects.domain.text import unique
+from services.projects.views import ProjectRow, launch_settings, project_view
+
+ATTEMPTS = 10
+
+# creating and changing
+
+
+async def create(ctx: Context, command: CreateProject) -> Done:
+    """An alias that nobody asked for gives way to one that was taken a moment earlier."""
+    record = RecordProject.model_validate(dict(command))
+    for _ in range(ATTEMPTS - 1):
+        try:
+            return await ctx.tell(record)  # what was refused is not recorded, so the same command may try again
+        except Refused as refused:
+            if refused.code != "PROJECT_ALIAS_TAKEN" or command.alias:
+                raise
+    return await ctx.tell(record)
+
+
+async def before_recording(ctx: Context, command: RecordProject) -> RecordProject:
+    created(command)  # what is wrong in itself is said before what does not fit to the rest
+    refuse_local(ctx, command.repository)
+    await check_references(ctx, command)
+    owner = await owner_of(ctx, command.owner_alias) if command.owner_alias else ctx.cause.actor.name
+    alias = valid_alias(command.alias) if command.alias else await free_alias(ctx, owner, slug(command.name or ""))
+    project_id = await ctx.next_id("project")
+    return command.but(
+        owner_alias=owner, alias=alias, project_id=project_id, sealed_signature_key=await sealed_key(ctx, project_id)
+    )
+
+
+async def before_changing_repository(ctx: Context, command: ChangeRepository) -> ChangeRepository:
+    refuse_local(ctx, command.repository)
+    return command
+
+
+def refuse_local(ctx: Context, repository: str | None) -> None:
+    if is_local((repository or "").strip()) and not ctx.settings.local_repositories:
+        raise Refused("PROJECT_REPOSITORY_INVALID", "Local paths are not allowed on this server.")
+
+
+async def check_references(
+    ctx: Context, command: RecordProject | ChooseExecutor | ChooseCredential | ChooseDevelopers | ChooseSecrets
+) -> Command:
+    """Whatever the command refers to must exist, in the order in which clients expect the refusals."""
+    if isinstance(command, RecordProject | ChooseExecutor):
+        await check(ctx, "executor", (known_executor(command.executor_id),))
+    if isinstance(command, RecordProject | ChooseCredential) and command.credential_id is not None:
+        await check(ctx, "credential", (command.credential_id,))
+    if isinstance(command, RecordProject | ChooseDevelopers) and command.developers_id:
+        await ctx.ask(ListUsers(user_ids=command.developers_id))
+    if isinstance(command, RecordProject | ChooseSecrets):
+        await check(ctx, "secret", command.secrets_id)
+    return command
+
+
+async def check(ctx: Context, category: str, ids: tuple[int, ...]) -> None:
+    wanted = [f"{category}-{id_}" for id_ in set(ids)]
+    if wanted and await ctx.rows(category).count({"_id": {"$in": wanted}}) < len(wanted):
+        raise Refused(f"{category.upper()}_NOT_FOUND")
+
+
+async def owner_of(ctx: Context, alias: str) -> str:
+    try:
+        owner: str = (await ctx.ask(GetOwner(alias=alias)))["alias"]
+    except Refused as refused:
+        if refused.code == "DEVELOPER_NOT_FOUND":
+            raise Refused("PROJECT_OWNER_INVALID") from refused
+        raise
+    return owner
+
+
+async def free_alias(ctx: Context, owner: str, wanted: str) -> str:
+    """The wanted alias, or the first free one with a number."""
+    pattern = rf"^{re.escape(wanted)}(-[0-9]+)?$"
+    alike = ctx.rows("project").each({"owner_key": owner.lower(), "alias": {"$regex": pattern}})
+    taken = {row.alias async for row in alike}
+    candidates = (wanted, *(f"{wanted}-{number}" for number in range(2, len(taken) + 2)))
+    return next(alias for alias in candidates if alias not in taken)
+
+
+async def before_moving(ctx: Context, command: MoveProject) -> MoveProject:
+    row = await existing(ctx, command.project_id)
+    owner = await owner_of(ctx, command.owner_alias) if command.owner_alias else row.owner_alias
+    if command.alias is not None:
+        return command.but(owner_alias=owner, alias=valid_alias(command.alias))
+    moves = owner.lower() != row.owner_key
+    return command.but(owner_alias=owner, alias=await free_alias(ctx, owner, row.alias) if moves else row.alias)
+
+
+async def before_choosing_secrets(ctx: Context, command: ChooseSecrets) -> ChooseSecrets:
+    await check_references(ctx, command)
+    wanted = set(command.secrets_id)
+    present = set(await secrets_of(ctx, command.project_id))
+    return command.but(
+        secrets_id=unique(command.secrets_id),
+        attached=tuple(sorted(wanted - present)),
+        detached=tuple(sorted(present - wanted)),
+    )
+
+
+async def before_renewing_key(ctx: Context, command: RenewSignatureKey) -> RenewSignatureKey:
+    await existing(ctx, command.project_id)  # sealing for a deleted one would make a key that nobody erases
+    return command.but(sealed_signature_key=await sealed_key(ctx, command.project_id))
+
+
+async def sealed_key(ctx: Context, project_id: int) -> str:
+    return await ctx.vault.seal(f"project-{project_id}", secrets.token_hex(16))
+
+
+async def before_deleting(ctx: Context, command: DeleteProject) -> DeleteProject:
+    return command.but(secrets_id=await secrets_of(ctx, command.project_id))
+
+
+async def secrets_of(ctx: Context, project_id: int) -> tuple[int, ...]:
+    rows = ctx.rows("secret")
+    return tuple([row.id async for row in rows.each({"projects_id": project_id}, [("id", 1)])])
+
+
+# answers
+
+
+async def get(ctx: Context, query: GetProject) -> ProjectView:
+    return (await views(ctx, [await existing(ctx, query.project_id)], reveal=query.reveal))[0]
+
+
+async def find(ctx: Context, query: FindProject) -> ProjectView:
+    row = await ctx.rows("project").one({"owner_key": query.owner_alias.lower(), "alias": query.alias.lower()})
+    if row is None:
+        raise Refused("PROJECT_NOT_FOUND")
+    return (await views(ctx, [row], reveal=False))[0]
+
+
+async def list_all(ctx: Context, query: ListProjects) -> Projects:
+    rows = await ctx.rows("project").find({}, [("id", 1)])
+    return Projects(projects=tuple(await views(ctx, rows, reveal=query.reveal)))
+
+
+async def get_launch_settings(ctx: Context, query: GetLaunchSettings) -> LaunchSettings:
+    return launch_settings(await existing(ctx, query.project_id))
+
+
+async def existing(ctx: Context, project_id: int) -> ProjectRow:
+    row: ProjectRow | None = await ctx.rows("project").get(f"project-{project_id}")
+    if row is None:
+        raise Refused("PROJECT_NOT_FOUND")
+    return row
+
+
+async def views(ctx: Context, rows: list[ProjectRow], *, reveal: bool) -> list[ProjectView]:
+    ids = [row.id for row in rows]
+    secrets_id: dict[int, list[int]] = {id_: [] for id_ in ids}
+    async for secret in ctx.rows("secret").each({"projects_id": {"$in": ids}}, [("id", 1)]):
+        for project_id in secret.projects_id:
+            secrets_id.get(project_id, []).append(secret.id)
+    activities = await activities_of(ctx, ids)
+    return [
+        project_view(
+            row,
+            activities.get(row.id, ActivityRow()),
+            tuple(secrets_id[row.id]),
+            await ctx.vault.open(f"project-{row.id}", row.sealed_signature_key) if reveal else None,
+        )
+        for row in rows
+    ]
+
+
+async def activities_of(ctx: Context, project_ids: list[int]) -> dict[int, ActivityRow]:
+    rows = await ctx.rows("project_activity").find({"project_id": {"$in": project_ids}})
+    return {row.project_id: row for row in rows}

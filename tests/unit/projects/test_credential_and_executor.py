@@ -1,0 +1,69 @@
+"""What may happen to credentials and executors."""
+
+from contracts.projects import (
+    ChangeCredentialKey,
+    ChangeExecutorVariables,
+    CreateCredential,
+    CreateExecutor,
+    CredentialCreated,
+    CredentialDeleted,
+    CredentialKeyChanged,
+    CredentialRenamed,
+    CredentialRevealed,
+    DeleteCredential,
+    DeleteExecutor,
+    ExecutorCreated,
+    ExecutorDeleted,
+    ExecutorRenamed,
+    ExecutorVariablesChanged,
+    RecordCredentialLook,
+    RenameCredential,
+    RenameExecutor,
+)
+from libs.testing.scenario import Scenario
+from services.projects.domain.credential import credential_decider
+from services.projects.domain.executor import executor_decider
+
+create_key = CreateCredential(name="deploy", credential_id=2, sealed_ssh_key="sealed")
+key = CredentialCreated(credential_id=2, name="deploy", sealed_ssh_key="sealed")
+create_executor = CreateExecutor(name="box", driver="localDriver", executor_id=5, sealed_variables="sealed")
+box = ExecutorCreated(executor_id=5, name="box", driver="localDriver", sealed_variables="sealed")
+
+credential = Scenario(credential_decider)
+executor = Scenario(executor_decider)
+
+
+def test_a_credential_lives_through_its_changes() -> None:
+    credential.when(create_key).then(key)
+    there = credential.given(key)
+    there.when(RenameCredential(credential_id=2, name="x")).then(CredentialRenamed(credential_id=2, name="x"))
+    there.when(RenameCredential(credential_id=2, name="deploy")).then()
+    there.when(ChangeCredentialKey(credential_id=2, sealed_ssh_key="s2")).then(
+        CredentialKeyChanged(credential_id=2, sealed_ssh_key="s2")
+    )
+    there.when(RecordCredentialLook(credential_id=2)).then(CredentialRevealed(credential_id=2))
+    there.when(DeleteCredential(credential_id=2)).then(CredentialDeleted(credential_id=2))
+
+
+def test_a_credential_needs_a_name_and_has_to_exist() -> None:
+    credential.when(create_key.but(name="")).then_refused("CREDENTIAL_NAME_REQUIRED")
+    credential.when(RenameCredential(credential_id=2, name="x")).then_refused("CREDENTIAL_NOT_FOUND")
+    gone = credential.given(key, CredentialDeleted(credential_id=2))
+    gone.when(RecordCredentialLook(credential_id=2)).then_refused("CREDENTIAL_NOT_FOUND")
+
+
+def test_an_executor_lives_through_its_changes() -> None:
+    executor.when(create_executor).then(box)
+    there = executor.given(box)
+    there.when(RenameExecutor(executor_id=5, name="x")).then(ExecutorRenamed(executor_id=5, name="x"))
+    there.when(ChangeExecutorVariables(executor_id=5, sealed_variables="s2")).then(
+        ExecutorVariablesChanged(executor_id=5, sealed_variables="s2")
+    )
+    there.when(DeleteExecutor(executor_id=5)).then(ExecutorDeleted(executor_id=5))
+
+
+def test_an_executor_needs_a_name_and_a_known_driver() -> None:
+    executor.when(create_executor.but(name=None, driver=None)).then_refused("EXECUTOR_NAME_REQUIRED")
+    executor.when(create_executor.but(driver=" ")).then_refused("EXECUTOR_DRIVER_REQUIRED")
+    executor.when(create_executor.but(driver="remote")).then_refused("EXECUTOR_DRIVER_INVALID")
+    executor.when(RenameExecutor(executor_id=5, name="x")).then_refused("EXECUTOR_NOT_FOUND")

@@ -1,0 +1,201 @@
+"""What people read about projects and secrets, and what follows from events."""
+
+from datetime import UTC, datetime, timedelta
+from functools import reduce
+from typing import Any
+
+import pytest
+
+from contracts.builds import BuildFinished, BuildPlanned, BuildStatus, LaunchedProject
+from contracts.messages import Event
+from contracts.projects import (
+    AttachSecret,
+    DetachSecret,
+    LastBuild,
+    LaunchSettings,
+    ProjectBranchChanged,
+    ProjectBranchesProtected,
+    ProjectCreated,
+    ProjectDeleted,
+    ProjectMoved,
+    ProjectRenamed,
+    ProjectSecretsChosen,
+    SecretAttached,
+    SecretCreated,
+    SecretDeleted,
+    SecretDetached,
+    SecretEvent,
+    SecretRevealed,
+    SecretValueChanged,
+)
+from libs.deciding import Cause, Recorded
+from services.projects.activity import ActivityRow, note_build, project_activity
+from services.projects.policies import on_projects
+from services.projects.views import (
+    ProjectRow,
+    SecretRow,
+    describe_project,
+    describe_secret,
+    launch_settings,
+    project_category,
+    project_view,
+    secret_category,
+    secret_view,
+)
+
+AT = datetime(2026, 11, 22, 10, 15, tzinfo=UTC)
+
+created = ProjectCreated(
+    project_id=3,
+    owner_alias="Ivan",
+    alias="shop",
+    name="Shop",
+    repository="https://forge.example/shop.git",
+    branch="main",
+    spec_file_path="/spec.yaml",
+    allow_concurrent_execution=False,
+    executor_id=1,
+    credential_id=2,
+    developers_id=(7, 8),
+    sealed_signature_key="sealed",
+)
+SHOP = LaunchedProject(
+    project_id=3,
+    name="Shop",
+    owner_alias="Ivan",
+    alias="shop",
+    repository="https://forge.example/shop.git",
+    branch="main",
+    spec_file_path="/spec.yaml",
+)
+secret_created = SecretCreated(secret_id=4, name="TOKEN", sealed_value="sealed")
+
+
+def recorded(event: Event) -> Recorded[Any]:
+    return Recorded("stream-1", 1, 0, event, Cause("c1", AT))
+
+
+def project_after(*events: Event) -> ProjectRow:
+    return reduce(lambda row, event: describe_project(row, recorded(event)), events, ProjectRow())
+
+
+def secret_after(*events: SecretEvent) -> SecretRow:
+    return reduce(lambda row, event: describe_secret(row, recorded(event)), events, SecretRow())
+
+
+def activity_after(*events: Event) -> ActivityRow:
+    return reduce(lambda row, event: note_build(row, recorded(event)), events, ActivityRow())
+
+
+def test_a_project_is_shown_as_its_events_left_it() -> None:
+    row = project_after(
+        created,
+        ProjectRenamed(project_id=3, name="Store"),
+        ProjectSecretsChosen(project_id=3, secrets_id=(4,), attached=(4,)),
+        ProjectMoved(project_id=3, owner_alias="Olga", alias="store"),
+    )
+    view = project_view(row, ActivityRow(), (4,), None)
+    assert (row.owner_key, view.owner_alias, view.alias, view.name) == ("olga", "Olga", "store", "Store")
+    assert (view.id, view.secrets_id, view.developers_id, view.created_at) == (3, (4,), (7, 8), AT)
+    assert (view.last_build, view.available_steps, view.builds_id) == (LastBuild(), (), ())
+    assert "sealed" not in view.model_dump_json()
+
+
+def test_what_is_deleted_has_no_row() -> None:
+    assert project_category.gone(project_after(created, ProjectDeleted(project_id=3)))
+    assert secret_category.gone(secret_after(secret_created, SecretDeleted(secret_id=4)))
+
+
+def test_a_build_gets_the_settings_of_its_launch() -> None:
+    assert launch_settings(project_after(created)) == LaunchSettings(
+        project_id=3,
+        name="Shop",
+        owner_alias="Ivan",
+        alias="shop",
+        repository="https://forge.example/shop.git",
+        branch="main",
+        spec_file_path="/spec.yaml",
+        keep_number_build=None,
+        allow_concurrent_execution=False,
+        developers_id=(7, 8),
+        protected_branches=("main",),
+        credential_id=2,
+    )
+
+
+@pytest.mark.parametrize(
+    ("event", "protected"),
+    [
+        (ProjectBranchChanged(project_id=3, branch="develop"), ("develop",)),
+        (ProjectBranchChanged(project_id=3, branch="*"), ("main", "master")),
+        (ProjectBranchesProtected(project_id=3, protected_branches=("v*",)), ("v*",)),
+    ],
+)
+def test_the_own_branch_is_protected_unless_others_are_named(event: Event, protected: tuple[str, ...]) -> None:
+    assert project_after(created, event).protected == protected
+
+
+def test_a_secret_is_shown_without_its_value() -> None:
+    row = secret_after(
+        secret_created,
+        SecretValueChanged(secret_id=4, sealed_value="sealed-2"),
+        SecretAttached(secret_id=4, project_id=3),
+        SecretRevealed(secret_id=4),
+    )
+    view = secret_view(row)
+    assert row.sealed_value == "sealed-2"
+    assert (view.id, view.name, view.value, view.projects_id, view.is_global) == (4, "TOKEN", None, (3,), False)
+
+
+def test_a_secret_that_lost_its_last_project_stays_private() -> None:
+    lost = SecretDetached(secret_id=4, project_id=3)
+    assert secret_after(secret_created).scope == "PUBLIC"
+    assert secret_after(secret_created, SecretAttached(secret_id=4, project_id=3), lost).scope == "PRIVATE"
+
+
+def test_secrets_are_told_what_their_project_wishes() -> None:
+    chosen = recorded(ProjectSecretsChosen(project_id=3, secrets_id=(4, 5), attached=(5,), detached=(6,)))
+    gone = recorded(ProjectDeleted(project_id=3, secrets_id=(4,)))
+    assert on_projects(chosen) == [AttachSecret(secret_id=5, project_id=3), DetachSecret(secret_id=6, project_id=3)]
+    assert on_projects(gone) == [DetachSecret(secret_id=4, project_id=3)]
+    assert on_projects(recorded(created)) == []
+
+
+def planned(build_id: int, *steps: str) -> BuildPlanned:
+    return BuildPlanned(
+        build_id=build_id, project_id=3, project=SHOP, sha="s", ref="main", available_steps=steps, jobs=()
+    )
+
+
+def finished(build_id: int, exit_code: int, keep: int | None = None) -> BuildFinished:
+    return BuildFinished(
+        build_id=build_id,
+        executor_id="e",
+        project_id=3,
+        project_name="Shop",
+        status=BuildStatus.FAILED,
+        exit_code=exit_code,
+        exit_message=f"message {exit_code}",
+        queued_at=AT + timedelta(minutes=build_id),
+        keep_number_build=keep,
+    )
+
+
+def test_the_last_build_is_the_one_queued_last() -> None:
+    row = activity_after(planned(12, "@b"), planned(11, "@a"), finished(12, 1), finished(11, 0))
+    assert row.last_build == LastBuild(exit_code=1, exit_message="message 1", created_at=AT + timedelta(minutes=12))
+    assert (row.available_steps, row.builds_id) == (("@b",), (11, 12))
+
+
+def test_the_same_news_twice_change_nothing() -> None:
+    assert activity_after(finished(11, 0), finished(11, 0)) == activity_after(finished(11, 0))
+
+
+@pytest.mark.parametrize(("keep", "kept"), [(0, ()), (1, (12,)), (5, (10, 11, 12)), (None, (10, 11, 12))])
+def test_only_the_newest_builds_are_kept(keep: int | None, kept: tuple[int, ...]) -> None:
+    assert activity_after(finished(10, 0), finished(11, 0), finished(12, 0, keep)).builds_id == kept
+
+
+def test_other_events_of_builds_are_of_no_interest() -> None:
+    assert project_activity.key(recorded(created)) is None
+    assert project_activity.key(recorded(planned(11))) == "project-3"
