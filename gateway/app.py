@@ -1,0 +1,228 @@
+"""The gateway as an application and as a process: replicas share one port and leave without dropping anybody."""
+
+import asyncio
+import json
+import logging
+import signal
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+
+import uvicorn
+import uvloop
+from fastapi import FastAPI
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from opentelemetry import trace
+from prometheus_client import generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.routing import Route
+
+from contracts.builds import JobQueued
+from contracts.errors import Refused
+from gateway.asked import World
+from gateway.auth import Doorkeeper
+from gateway.edge import Edge
+from gateway.errors import on_http_exception, on_refused
+from gateway.openapi import document
+from gateway.pages import docs_page
+from gateway.routes import RAW, TABLE
+from gateway.routing import starlette_routes
+from gateway.waiting import WaitingRunners
+from libs.messaging import Caller, connect
+from libs.observability.health import Health, serve_health
+from libs.observability.logs import configure_logging
+from libs.observability.metrics import SECONDS
+from libs.observability.telemetry import Telemetry, configure_telemetry
+from libs.settings import Settings, SettingsError
+
+log = logging.getLogger("headrace.gateway")
+
+GRACE = 5  # seconds for answers that are under way
+BACKLOG = 2048
+JOB_QUEUED = "evt.builds.*.JobQueued"
+RUNNER_CHANGES = tuple(f"evt.runners.*.{name}" for name in ("RunnerEdited", "RunnerShutDown", "RunnerDeleted"))
+HEADERS = ["Authorization", "Cache-Control", "Content-Type", "Idempotency-Key", "Last-Event-ID", "traceparent"]
+
+
+def run(settings: Settings) -> None:
+    """Run one replica until SIGTERM or SIGINT."""
+    configure_logging("gateway", settings.instance)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(settings))
+
+
+async def _serve(settings: Settings) -> None:
+    telemetry = configure_telemetry("gateway", settings.instance, settings.otlp_endpoint or None)
+    trace.set_tracer_provider(telemetry.traces)
+    try:
+        async with opened(settings, telemetry) as gateway:
+            with listening(settings.host, settings.port) as sock:
+                async with serve_health(gateway.health, telemetry.registry, settings.host, settings.health_port):
+                    server = Server(gateway)
+                    for number in (signal.SIGTERM, signal.SIGINT):
+                        asyncio.get_running_loop().add_signal_handler(number, server.leave)
+                    await server.serve(sockets=[sock])
+    finally:
+        telemetry.shutdown()
+
+
+@dataclass(frozen=True)
+class Gateway:
+    app: FastAPI
+    world: World
+    health: Health
+
+    def close(self) -> None:
+        """Send away whoever is held: waiting runners get no job, streams of events end."""
+        self.world.closing.set()
+        self.world.waiting.close()
+
+
+@asynccontextmanager
+async def opened(settings: Settings, telemetry: Telemetry) -> AsyncIterator[Gateway]:
+    """The application, connected."""
+    client = await connect(settings, f"gateway {settings.instance}")
+    try:
+        caller = Caller(client)
+        world = World(settings, caller, Doorkeeper(caller), client, WaitingRunners(), asyncio.Event())
+        await _listen(client, world.waiting)
+        health = _health(client, world.closing)
+        gateway = Gateway(_application(world, health, telemetry), world, health)
+        yield gateway
+        gateway.close()
+    finally:
+        await client.close()
+
+
+async def _listen(client: Client, waiting: WaitingRunners) -> None:
+    """Published events also reach plain subscribers, at once; what is missed so is found by asking again."""
+
+    async def on_job(message: Msg) -> None:
+        if len(waiting):
+            waiting.call(JobQueued.model_validate_json(message.data))
+
+    async def on_runner(message: Msg) -> None:
+        if len(waiting):
+            waiting.changed(json.loads(message.data)["runner_uuid"])
+
+    await client.subscribe(JOB_QUEUED, cb=on_job)
+    for subject in RUNNER_CHANGES:
+        await client.subscribe(subject, cb=on_runner)
+
+
+def _health(client: Client, closing: asyncio.Event) -> Health:
+    async def bus() -> str | None:
+        return None if client.is_connected else "NATS is not reachable"
+
+    async def staying() -> str | None:
+        return "stopping" if closing.is_set() else None
+
+    health = Health()
+    health.register("nats", bus)
+    health.register("process", staying)
+    return health
+
+
+def _application(world: World, health: Health, telemetry: Telemetry) -> FastAPI:
+    seconds = telemetry.meter.create_histogram(
+        "headrace_http_request_seconds",
+        description="Time from a request to the end of its answer, by route",
+        explicit_bucket_boundaries_advisory=SECONDS,
+    )
+    return FastAPI(
+        title="Headrace",
+        openapi_url=None,  # made from the table instead
+        routes=[*starlette_routes(world, RAW, TABLE), *_descriptions(), *_probes(health, telemetry)],
+        redirect_slashes=False,
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # Edge does it, with the route's name
+        exception_handlers={Refused: on_refused, HTTPException: on_http_exception},
+        middleware=[
+            Middleware(Edge, telemetry.tracer, seconds),
+            Middleware(
+                CORSMiddleware,
+                allow_origins=["*"],
+                allow_methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],
+                allow_headers=HEADERS,
+            ),
+        ],
+    )
+
+
+def _descriptions() -> list[Route]:
+    described = document(TABLE)
+    page = docs_page(described)
+
+    async def openapi(_request: Request) -> Response:
+        return JSONResponse(described)
+
+    async def docs(_request: Request) -> Response:
+        return HTMLResponse(page)
+
+    return [Route("/api/openapi.json", openapi), Route("/api/docs", docs)]
+
+
+def _probes(health: Health, telemetry: Telemetry) -> list[Route]:
+    async def alive(_request: Request) -> Response:
+        return JSONResponse({"alive": True})
+
+    async def ready(_request: Request) -> Response:
+        reasons = await health.reasons()
+        return JSONResponse({"ready": not reasons, "reasons": reasons}, 503 if reasons else 200)
+
+    async def metrics(_request: Request) -> Response:
+        return Response(generate_latest(telemetry.registry), media_type=CONTENT_TYPE_LATEST)
+
+    return [Route("/healthz", alive), Route("/readyz", ready), Route("/metrics", metrics)]
+
+
+@contextmanager
+def listening(host: str, port: int) -> Iterator[socket.socket]:
+    """A port that replicas share: the kernel spreads the connections among them."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        try:
+            sock.bind((host, port))
+        except OSError as error:
+            raise SettingsError(f"The gateway cannot listen on {host}:{port}: {error.strerror}.") from error
+        yield sock
+
+
+class Server(uvicorn.Server):
+    def __init__(self, gateway: Gateway) -> None:
+        super().__init__(
+            uvicorn.Config(
+                gateway.app,
+                http="httptools",
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+                backlog=BACKLOG,
+                timeout_keep_alive=75,  # longer than the pauses of pollers, so that none meets a closing connection
+                timeout_graceful_shutdown=GRACE,
+            )
+        )
+        self._gateway = gateway
+
+    def leave(self) -> None:
+        self.should_exit = True
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Signals are the process's own affair: uvicorn would raise them again and cut the shutdown short."""
+        yield
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._gateway.close()
+        await super().shutdown(sockets)

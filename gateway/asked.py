@@ -1,0 +1,57 @@
+"""A request as routes see it, and what they may use to answer it."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import NAMESPACE_URL, uuid5
+
+from nats.aio.client import Client
+
+from contracts.messages import Command, Message, Query
+from gateway.auth import Doorkeeper
+from gateway.waiting import WaitingRunners
+from libs.deciding import Actor
+from libs.messaging import Caller
+from libs.settings import Settings
+
+
+@dataclass(frozen=True)
+class World:
+    """What every route may use of its process."""
+
+    settings: Settings
+    caller: Caller
+    doorkeeper: Doorkeeper
+    client: Client
+    waiting: WaitingRunners
+    closing: asyncio.Event  # set once the process is to end: whatever is held open ends then
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request, read."""
+
+    world: World
+    method: str
+    path: str  # below /api
+    captured: Mapping[str, Any]  # what the route's path captured
+    query: bytes
+    headers: Mapping[bytes, bytes]
+    actor: Actor
+    body: Mapping[str, Any]  # flattened
+
+    def command_id(self, command: Command) -> str | None:
+        """The same key from the same user at the same address is the same command."""
+        key = self.headers.get(b"idempotency-key", b"").decode("latin-1")
+        if not key:
+            return None
+        name = type(command).__name__
+        return str(uuid5(NAMESPACE_URL, "\n".join((str(self.actor.id), self.method, self.path, name, key))))
+
+    async def send(self, message: Message, *, timeout: float | None = None) -> bytes:
+        limit = {"timeout": timeout} if timeout else {}
+        if isinstance(message, Query):
+            return await self.world.caller.ask(message, actor=self.actor, **limit)
+        assert isinstance(message, Command)  # noqa: S101  there is no third kind
+        return await self.world.caller.tell(message, actor=self.actor, command_id=self.command_id(message), **limit)

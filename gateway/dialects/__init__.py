@@ -1,0 +1,1 @@
+"""One module per foreign API: how its requests are read and its answers written."""

@@ -1,0 +1,248 @@
+"""Free Commit's API: what its clients send, and the shapes in which they read it back."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field
+
+from contracts.errors import Refused
+from gateway.asked import Asked
+from gateway.fields import LARGEST_ID, boolean, integer, integers, scalar, text, texts
+from gateway.paging import page_of
+from gateway.routing import body
+from gateway.writing import Moment, Shape, as_it_is, echoed, row, shaped
+
+# ---- what clients send
+
+LOGIN = body("auth", username=text.otherwise(""), password=text.otherwise(""))
+LAUNCH = body("build", ignore_steps=texts.otherwise(()))
+PROJECT = body(
+    "project",
+    name=text,
+    description=text,
+    repository=text,
+    branch=text,
+    spec_file_path=text,
+    keep_number_build=integer,
+    allow_concurrent_execution=boolean,
+    executor_id=integer,
+    credential_id=integer.called("repository_credential_id"),
+    developers_id=integers.otherwise(()),
+    secrets_id=integers.otherwise(()),
+    owner_alias=text,
+    alias=text,
+    protected_branches=texts,
+)
+SECRET = body("secret", name=scalar, value=scalar, env=scalar, escape_char=scalar, projects_id=integers.otherwise(()))
+CREDENTIAL = body("credential", name=text, ssh_key=text)
+DEVELOPER = body(
+    "developer",
+    username=text,
+    password=text,
+    email=text,
+    roles=texts.otherwise(()),
+    github_username=text,
+    gitlab_username=text,
+)
+EXECUTOR = body("executor", name=scalar, driver=scalar)
+
+
+def revealing(asked: Asked) -> Mapping[str, Any]:
+    """Administrators see in clear what is hidden from others, on every route."""
+    return {"reveal": asked.actor.is_admin}
+
+
+def revealed(_asked: Asked) -> Mapping[str, Any]:
+    return {"reveal": True}
+
+
+def line_number(asked: Asked) -> Mapping[str, Any]:
+    given: str = asked.captured["line_number"]
+    if not (given.isascii() and given.isdigit() and len(given) < 19 and int(given) <= LARGEST_ID):
+        raise Refused("REQUEST_MALFORMED", "The line number is a whole number from 0.")
+    return {"line_number": int(given)}
+
+
+# ---- what they read
+
+HIDDEN_PASSWORD = "*" * 11
+HIDDEN_KEY = "*" * 15
+
+
+class Token(Shape):
+    access_token: str
+    token_type: str = "Bearer"  # noqa: S105
+    expires_in: int
+
+
+class User(Shape):
+    id: int
+    username: str
+    roles: tuple[str, ...]
+
+
+class Developer(Shape):
+    id: int
+    uuid: str
+    username: str
+    password: str = HIDDEN_PASSWORD
+    enabled: bool
+    roles: tuple[str, ...]
+    email: str | None
+    github_username: str | None
+    gitlab_username: str | None
+    projects_id: tuple[int, ...]
+
+
+class LastBuild(Shape):
+    exit_code: int | None
+    exit_message: str | None
+    created_at: Moment | None
+
+
+class Project(Shape):
+    id: int
+    name: str
+    description: str | None
+    repository: str
+    branch: str
+    spec_file_path: str
+    keep_number_build: int | None
+    allow_concurrent_execution: bool
+    signature_key: Annotated[str, BeforeValidator(lambda key: key or HIDDEN_KEY)]
+    available_steps: tuple[str, ...]
+    repository_credential_id: int | None = Field(validation_alias="credential_id")
+    secrets_id: tuple[int, ...]
+    builds_id: tuple[int, ...]
+    developers_id: tuple[int, ...]
+    executor_id: int | None
+    last_build: LastBuild
+    owner_alias: str
+    alias: str
+    protected_branches: tuple[str, ...]
+
+
+class Secret(Shape):
+    id: int
+    name: str
+    escape_char: str | None
+    env: str | None
+    projects_id: tuple[int, ...]
+
+
+class RevealedSecret(Secret):
+    value: str
+
+
+class Credential(Shape):
+    id: int
+    name: str
+
+
+class RevealedCredential(Credential):
+    ssh_key: str
+
+
+class Executor(Shape):
+    id: int
+    name: str
+    driver: str
+    variables: dict[str, str]
+
+
+class Build(Shape):
+    id: int
+    project_id: int
+    executor_id: str
+    status: str
+    sha: str | None
+    ref: str | None
+    output: str | None
+    exit_code: int | None
+    exit_message: str | None
+    created_at: Moment | None = Field(validation_alias="queued_at")
+    completed_at: Moment | None
+
+
+class Launched(Shape):
+    project_name: str
+    executor_id: str
+    build_id: int = Field(validation_alias="id")
+
+
+class Queued(Shape):
+    project_name: str
+    executor_id: str
+    build_id: int
+    project_id: int
+    queued_at: Moment
+    priority: int
+    reason: str
+
+
+class Executed(Shape):
+    project_name: str
+    executor_id: str
+    build_id: int = Field(validation_alias="id")
+    project_id: int
+    runner: str | None
+    at: Moment | None = Field(validation_alias="started_at")
+
+
+class LiveLog(Shape):
+    step: str
+    log: str
+    line_number: int
+    start_at: Moment
+    closed_at: Moment | None
+    success: bool | None
+    skipped: bool | None
+
+
+class Log(Shape):
+    id: int
+    build_id: int
+    step: str
+    log: str
+    start_at: Moment
+    closed_at: Moment | None
+    success: bool | None
+    skipped: bool | None
+
+
+class ProjectLine(Shape):
+    project_id: int
+    project_name: str
+    build_last_exit_code: int | None
+    build_last_exit_message: str | None
+    build_last_created_at: Moment | None
+
+
+class DeveloperLine(Shape):
+    developer_id: int
+    user_username: str
+    developer_email: str | None
+    user_role: str | None
+
+
+class SecretLine(Shape):
+    secret_id: int
+    secret_name: str
+    secret_env: str | None
+    secret_scope: str
+
+
+TOKEN = shaped(Token)
+USER = shaped(User)
+ONE_DEVELOPER, DEVELOPERS = shaped(Developer), shaped(list[Developer], "users")
+ONE_PROJECT, PROJECTS = shaped(Project), shaped(list[Project], "projects")
+ONE_SECRET, SECRETS = shaped(Secret), shaped(list[Secret], "secrets")
+REVEALED_SECRET, ECHOED_SECRET = shaped(RevealedSecret), echoed(RevealedSecret, "value")
+ONE_CREDENTIAL, CREDENTIALS = shaped(Credential), shaped(list[Credential], "credentials")
+REVEALED_CREDENTIAL, ECHOED_CREDENTIAL = shaped(RevealedCredential), echoed(RevealedCredential, "ssh_key")
+ONE_EXECUTOR, EXECUTORS = shaped(Executor), shaped(list[Executor], "executors")
+ONE_BUILD, BUILDS = shaped(Build), shaped(list[Build])
+LAUNCHED = row(Launched)
+QUEUEDS, EXECUTEDS = as_it_is(list[Queued]), shaped(list[Executed])
+LIVE_LOG, LOG = as_it_is(LiveLog), as_it_is(Log)
+PROJECT_PAGE, DEVELOPER_PAGE, SECRET_PAGE = page_of(ProjectLine), page_of(DeveloperLine), page_of(SecretLine)

@@ -1,0 +1,45 @@
+"""Free Commit's routes that are more than one message, or none at all."""
+
+from starlette.responses import Response
+
+from contracts.builds import FINISHED_BUILD, BuildRow, GetBuild, KillBuild, ListBuildsOfProject
+from contracts.errors import Refused
+from contracts.projects import GetProject
+from gateway.asked import Asked
+from gateway.dialects.free_commit import BUILDS, User
+
+NO_BUILDS = b"[]"
+
+
+async def ping(_asked: Asked) -> Response:
+    return Response()
+
+
+async def user_info(asked: Asked) -> Response:
+    """As identity has it now, not as the token says."""
+    user = User(id=asked.actor.id, username=asked.actor.name, roles=asked.actor.roles)
+    return Response(user.model_dump_json(), media_type="application/json")
+
+
+async def builds_of_project(asked: Asked) -> Response:
+    """Only an empty list leaves open whether there is such a project."""
+    message = ListBuildsOfProject(project_id=asked.captured["project_id"])
+    answer = await asked.send(message)
+    if answer == NO_BUILDS:
+        await asked.send(GetProject(project_id=message.project_id))
+    return Response(BUILDS(answer, asked, message), media_type="application/json")
+
+
+async def kill(asked: Asked) -> Response:
+    """A build that starts or ends while its button is pressed is no mistake of whoever pressed it."""
+    try:
+        found = await asked.send(GetBuild(executor_id=asked.captured["executor_id"]))
+    except Refused as refused:
+        if refused.code == "BUILD_NOT_FOUND":
+            raise Refused("EXECUTOR_NOT_FOUND") from None
+        raise
+    build = BuildRow.model_validate_json(found)
+    if build.status in FINISHED_BUILD:
+        raise Refused("EXECUTOR_NOT_FOUND")
+    await asked.send(KillBuild(build_id=build.id))
+    return Response(status_code=204)

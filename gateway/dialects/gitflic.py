@@ -1,0 +1,30 @@
+"""GitFlic's administrator API: what its clients send, and the shapes in which they read it back."""
+
+from contracts.messages import Message
+from contracts.runners import RegistrationInfo as RegistrationInfoAnswer
+from gateway.asked import Asked
+from gateway.writing import Shape, Writer
+
+REGISTRATION_PATH = "/-/runner/registration"
+
+
+class RegistrationInfo(Shape):
+    id: str
+    registrationUrl: str  # noqa: N815  GitFlic's own name
+    registrationToken: str  # noqa: N815
+
+
+def _registration_info(answer: bytes, asked: Asked, _message: Message) -> bytes:
+    known = RegistrationInfoAnswer.model_validate_json(answer)
+    return (
+        RegistrationInfo(
+            id=known.id,
+            registrationUrl=asked.world.settings.url + REGISTRATION_PATH,
+            registrationToken=known.registration_token,
+        )
+        .model_dump_json()
+        .encode()
+    )
+
+
+REGISTRATION_INFO = Writer(RegistrationInfo, _registration_info)

@@ -1,0 +1,205 @@
+"""Asking for a job the GitLab way: the held request, and the job as every GitLab-compatible runner reads it."""
+
+import asyncio
+import contextlib
+import secrets
+from datetime import UTC, datetime
+from typing import Any
+
+from starlette.requests import ClientDisconnect
+from starlette.responses import JSONResponse, Response
+from starlette.types import Receive, Scope
+
+from contracts.builds import Assignment, Claim, ClaimJob, RunnerOffer, Variable
+from contracts.runners import RunnerProfile
+from gateway.asked import World
+from gateway.dialects.gitlab_runner import Members, members, touch
+from gateway.waiting import Waiter
+from libs.deciding import Actor
+
+RECHECK = 10.0  # seconds until a waiting runner asks again unasked: a call may be lost with the bus
+PAUSED = 2.0  # seconds for which a runner that may take no job is held, so that it does not ask in a circle
+REASONS = (
+    "script_failure",
+    "runner_system_failure",
+    "job_execution_timeout",
+    "image_pull_failure",
+    "runner_configuration_error",
+    "runner_external_dependency_failure",
+    "runner_interrupted",
+    "unknown_failure",
+    "job_canceled",
+)
+NO_COMMIT = "0" * 40
+CONFIG_PATH = ".headrace/job-comes-from-the-server.yml"  # must not exist in the repository
+
+
+async def request_job(world: World, scope: Scope, receive: Receive) -> Response:
+    """201 with a job, or 204 once the time to wait is over."""
+    sent = await members(scope, receive)
+    with world.waiting.place() as waiter:
+        watching = asyncio.create_task(_watch(receive, waiter))
+        try:
+            assignment = await _wait(world, scope, sent, waiter)
+        finally:
+            watching.cancel()
+        if waiter.gone and assignment is None:
+            raise ClientDisconnect
+    headers = {"X-GitLab-Last-Update": secrets.token_hex(8)}
+    if assignment is None:
+        return Response(status_code=204, headers=headers)
+    return JSONResponse(job_object(assignment, waiter.offer, world.settings.url), 201, headers)
+
+
+async def _watch(receive: Receive, waiter: Waiter) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    waiter.leave()
+
+
+async def _wait(world: World, scope: Scope, sent: Members, waiter: Waiter) -> Assignment | None:
+    """In the list before the first claim: what is queued between a claim and the wait is not missed."""
+    clock = asyncio.get_running_loop().time
+    begun = clock()
+    limit = world.settings.long_poll_seconds
+    while True:
+        waiter.signal.clear()
+        profile = await touch(world, scope, sent)  # anew each time: an edit applies at once
+        waiter.runner_uuid = profile.runner_uuid
+        world.waiting.settle(waiter, _offer(profile) if profile.active else None)
+        if waiter.gone or world.waiting.closed:
+            return None
+        if waiter.offer and (assignment := await _claim(world, waiter.offer, waiter)):
+            return assignment
+        end = begun + (limit if waiter.offer else min(limit, PAUSED))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(min(end, clock() + RECHECK)):
+                await waiter.signal.wait()
+        if waiter.gone or world.waiting.closed or clock() >= end:
+            return None
+
+
+async def _claim(world: World, offer: RunnerOffer, waiter: Waiter) -> Assignment | None:
+    """Calls answered by this claim are done with, except where it brought another job: theirs may still be waiting."""
+    heard = len(waiter.calls)
+    answer = await world.caller.tell(ClaimJob(runner=offer), actor=Actor(offer.runner_id, offer.name))
+    assignment = Claim.model_validate_json(answer).assignment
+    if assignment is None:
+        del waiter.calls[:heard]
+    else:
+        waiter.calls = [job for job in waiter.calls if job.job_id != assignment.job_id]
+    return assignment
+
+
+def _offer(profile: RunnerProfile) -> RunnerOffer:
+    return RunnerOffer(
+        runner_id=profile.runner_id,
+        runner_uuid=profile.runner_uuid,
+        name=profile.name,
+        tags=profile.tags,
+        run_untagged=profile.run_untagged,
+        protected=profile.protected,
+        owner_type=profile.owner_type,
+        owner_id=profile.owner_id,
+        max_timeout_seconds=profile.max_timeout_seconds,
+    )
+
+
+def job_object(assignment: Assignment, offer: RunnerOffer | None, url: str) -> dict[str, Any]:
+    """Every key that one of the runners in use breaks without is here; unknown ones are ignored by all."""
+    longest = offer.max_timeout_seconds if offer else None
+    timeout = min(assignment.timeout_seconds, longest) if longest else assignment.timeout_seconds
+    project = assignment.project
+    path = f"{project.owner_alias}/{project.alias}"
+    variables = [*_predefined(assignment, path, url), *map(_variable, assignment.variables)]
+    return {
+        "id": assignment.job_id,
+        "token": assignment.token,
+        "allow_git_fetch": True,
+        "job_info": {
+            "name": assignment.name,
+            "stage": assignment.stage,
+            "pipeline_id": assignment.build_id,
+            "project_id": project.project_id,
+            "project_name": project.name,
+            "project_full_path": path,
+            "time_in_queue_seconds": max(0, int((datetime.now(UTC) - assignment.queued_at).total_seconds())),
+            "project_jobs_running_on_instance_runners_count": "0",
+        },
+        "git_info": _git(assignment),
+        "runner_info": {"timeout": timeout},
+        "variables": variables,
+        "steps": [
+            {
+                "name": "script",
+                "script": list(assignment.script),
+                "timeout": timeout,
+                "when": "on_success",
+                "allow_failure": False,
+            }
+        ],
+        "image": {"name": assignment.image} if assignment.image else None,
+        "services": [],
+        "artifacts": None,
+        "cache": [],
+        "credentials": [],
+        "dependencies": [],
+        "features": {"trace_sections": True, "failure_reasons": REASONS},
+    }
+
+
+def _git(assignment: Assignment) -> dict[str, Any]:
+    is_tag = assignment.ref.startswith("refs/tags/")
+    name = _ref_name(assignment)
+    return {
+        "repo_url": assignment.project.repository,
+        "ref": name,
+        "sha": assignment.sha,
+        "before_sha": NO_COMMIT,
+        "ref_type": "tag" if is_tag else "branch",
+        "refspecs": [
+            f"+refs/tags/{name}:refs/tags/{name}" if is_tag else f"+refs/heads/{name}:refs/remotes/origin/{name}"
+        ],
+        "depth": 0,
+    }
+
+
+def _ref_name(assignment: Assignment) -> str:
+    return assignment.ref.removeprefix("refs/heads/").removeprefix("refs/tags/")
+
+
+def _predefined(assignment: Assignment, path: str, url: str) -> list[dict[str, Any]]:
+    project = assignment.project
+    name = _ref_name(assignment)
+    values = {
+        "CI": "true",
+        "CI_SERVER_NAME": "Headrace",
+        "CI_SERVER_URL": url,
+        "CI_CONFIG_PATH": CONFIG_PATH,
+        "CI_PROJECT_ID": project.project_id,
+        "CI_PROJECT_NAME": project.alias,
+        "CI_PROJECT_TITLE": project.name,
+        "CI_PROJECT_NAMESPACE": project.owner_alias,
+        "CI_PROJECT_PATH": path,
+        "CI_PIPELINE_ID": assignment.build_id,
+        "CI_JOB_ID": assignment.job_id,
+        "CI_JOB_NAME": assignment.name,
+        "CI_JOB_STAGE": assignment.stage,
+        "CI_COMMIT_SHA": assignment.sha,
+        "CI_COMMIT_SHORT_SHA": assignment.sha[:8],
+        "CI_COMMIT_BEFORE_SHA": NO_COMMIT,
+        "CI_COMMIT_REF_NAME": name,
+        "CI_COMMIT_TAG" if assignment.ref.startswith("refs/tags/") else "CI_COMMIT_BRANCH": name,
+    }
+    return [_variable(Variable(key=key, value=str(value))) for key, value in values.items()]
+
+
+def _variable(one: Variable) -> dict[str, Any]:
+    return {
+        "key": one.key,
+        "value": one.value,
+        "public": not one.masked,
+        "masked": one.masked,
+        "file": one.file,
+        "raw": True,  # nothing in a value is expanded
+    }

@@ -1,0 +1,60 @@
+"""The outermost layer: one address for all prefixes, one trace per request, and an answer whatever happens inside."""
+
+import logging
+import time
+
+from opentelemetry.metrics import Histogram
+from opentelemetry.trace import SpanKind, StatusCode, Tracer
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from contracts.errors import Refused
+from gateway.errors import error_response, trace_id
+from gateway.prefixes import canonical
+from libs.observability.telemetry import extract
+
+log = logging.getLogger("headrace.gateway")
+QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
+
+
+class Edge:
+    def __init__(self, app: ASGIApp, tracer: Tracer, seconds: Histogram) -> None:
+        self._app = app
+        self._tracer = tracer
+        self._seconds = seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] in QUIET:
+            await self._app(scope, receive, send)
+            return
+        scope = {**scope, "asked_path": scope["path"], "path": canonical(scope["path"])}
+        traceparent = next((value for name, value in scope["headers"] if name == b"traceparent"), b"")
+        context = extract(traceparent.decode("latin-1"))
+        begun, status = time.perf_counter(), 0
+
+        async def sending(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], (b"x-trace-id", trace_id().encode())]
+            await send(message)
+
+        with self._tracer.start_as_current_span(scope["method"], context, SpanKind.SERVER) as span:
+            try:
+                await self._app(scope, receive, sending)
+            except ClientDisconnect:
+                pass  # nobody is left to answer
+            except Exception:
+                log.exception("%s failed", _name(scope))
+                span.set_status(StatusCode.ERROR)
+                if not status:
+                    failure = Refused("INTERNAL_SERVER_ERROR").failure
+                    await error_response(scope, failure)(scope, receive, sending)
+            span.update_name(_name(scope))
+            span.set_attribute("http.response.status_code", status)
+        self._seconds.record(time.perf_counter() - begun, {"route": _name(scope), "status": status})
+
+
+def _name(scope: Scope) -> str:
+    """The route, not the path: ids would make a name of their own each."""
+    return f"{scope['method']} {scope.get('route_path', 'unknown')}"

@@ -1,0 +1,56 @@
+"""The one shape in which a client learns that something could not be done."""
+
+import json
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Any
+
+from opentelemetry import trace
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Scope
+
+from contracts.errors import Failure, Refused
+
+GITLAB = "/api/v4/"
+OF_STATUS = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED", 413: "REQUEST_TOO_LARGE"}
+
+
+def trace_id() -> str:
+    return trace.format_trace_id(trace.get_current_span().get_span_context().trace_id)
+
+
+def error_response(scope: Scope, failure: Failure, headers: dict[str, str] | None = None) -> Response:
+    """GitLab's runners read nothing but a message in words; all others get the code in its place."""
+    if scope["path"].startswith(GITLAB):
+        body: dict[str, Any] = {"message": failure.detail}
+    else:
+        body = {
+            "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "status": failure.status,
+            "error": HTTPStatus(failure.status).phrase,
+            "message": failure.code,
+            "path": scope.get("asked_path", scope["path"]),
+            "detail": failure.detail,
+            "trace_id": trace_id(),
+        }
+    headers = dict(headers or {})
+    if failure.retry_after is not None:
+        headers["Retry-After"] = str(failure.retry_after)
+    if failure.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    # a name or a path may hold lone surrogates, which only ASCII escapes can carry
+    return Response(json.dumps(body), failure.status, headers, "application/json")
+
+
+async def on_refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Refused)  # noqa: S101  registered for this class alone
+    return error_response(request.scope, error.failure)
+
+
+async def on_http_exception(request: Request, error: Exception) -> Response:
+    """What the router itself refuses: unknown paths, methods, ids beyond all bounds."""
+    assert isinstance(error, HTTPException)  # noqa: S101  registered for this class alone
+    failure = Refused(OF_STATUS.get(error.status_code, "REQUEST_MALFORMED")).failure
+    return error_response(request.scope, failure, dict(error.headers or {}))

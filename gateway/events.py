@@ -1,0 +1,174 @@
+"""`GET /api/events`: what happens to builds and runners, as server-sent events that can be resumed."""
+
+import asyncio
+import contextlib
+import re
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from urllib.parse import parse_qs
+
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+from nats.js import JetStreamContext
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+from starlette.types import Receive, Scope, Send
+
+from contracts.errors import Refused
+from gateway.asked import World
+from gateway.auth import Role
+
+HEARTBEAT = 15.0  # seconds
+STREAMS = ("builds", "runners")
+POSITION = re.compile(r"([br])(\d{1,18})")
+READY = 64  # events read ahead; a client that is slower than that makes the reading wait
+FETCH_SECONDS = 2.0  # so long a request that was lost with the bus goes unnoticed
+PAUSE = 0.5  # seconds until a lost consumer is made anew
+FORGOTTEN = 60.0  # seconds after which the bus drops the consumer of a reader who is gone
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """From where a stream is read: after a sequence, or since a time."""
+
+    after: int | None = None
+    since: datetime | None = None
+
+    def config(self) -> ConsumerConfig:
+        by_time = self.after is None
+        return ConsumerConfig(
+            ack_policy=AckPolicy.NONE,
+            deliver_policy=DeliverPolicy.BY_START_TIME if by_time else DeliverPolicy.BY_START_SEQUENCE,
+            opt_start_time=self.since if by_time else None,
+            opt_start_seq=None if self.after is None else self.after + 1,
+            inactive_threshold=FORGOTTEN,
+            mem_storage=True,
+            num_replicas=1,
+        )
+
+
+async def events(world: World, scope: Scope, receive: Receive, send: Send) -> None:
+    headers = dict(scope["headers"])
+    await world.doorkeeper.admit(headers, Role.USER)
+    jetstream = world.client.jetstream()
+    starts = await _starts(jetstream, headers, scope["query_string"])
+    ready: asyncio.Queue[tuple[str, Msg]] = asyncio.Queue(READY)
+    await send(
+        {
+            "type": "http.response.start",
+            "status": 200,
+            "headers": [
+                (b"content-type", b"text/event-stream"),
+                (b"cache-control", b"no-store"),
+                (b"x-accel-buffering", b"no"),
+            ],
+        }
+    )
+    tasks = {
+        asyncio.create_task(_gone(receive)),
+        asyncio.create_task(world.closing.wait()),
+        asyncio.create_task(_write(world, headers, starts, ready, send)),
+        *(asyncio.create_task(_read(jetstream, stream, starts[stream], ready)) for stream in STREAMS),
+    }
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def _gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _starts(jetstream: JetStreamContext, headers: Mapping[bytes, bytes], query: bytes) -> dict[str, Start]:
+    """After the last event the client saw, else since a time, else from now on."""
+    last_id = headers.get(b"last-event-id", b"").decode("latin-1")
+    seen = {letter: int(sequence) for letter, sequence in POSITION.findall(last_id)}
+    if last_id and not seen:
+        raise Refused("REQUEST_MALFORMED", "Last-Event-ID is none of ours.")
+    since = _since(query)
+    starts = {}
+    for stream in STREAMS:
+        try:
+            newest = (await jetstream.stream_info(stream)).state.last_seq
+        except NatsError:
+            raise Refused("SERVICE_UNAVAILABLE", "The events cannot be read at present.") from None
+        if stream[0] in seen:
+            # a position beyond the end would wait for events that may never come
+            starts[stream] = Start(after=min(seen[stream[0]], newest))
+        else:
+            starts[stream] = Start(since=since) if since else Start(after=newest)
+    return starts
+
+
+def _since(query: bytes) -> datetime | None:
+    given = parse_qs(query.decode("latin-1")).get("since", [""])[0]
+    if not given:
+        return None
+    try:
+        since = datetime.fromisoformat(given.replace(" ", "+"))  # an unescaped plus arrives as a space
+    except ValueError:
+        raise Refused("REQUEST_MALFORMED", "since is a time in ISO 8601.") from None
+    return since if since.tzinfo else since.replace(tzinfo=UTC)
+
+
+async def _read(jetstream: JetStreamContext, stream: str, start: Start, ready: asyncio.Queue[tuple[str, Msg]]) -> None:
+    async for message in _messages(jetstream, stream, start):
+        await ready.put((stream, message))
+
+
+async def _messages(jetstream: JetStreamContext, stream: str, start: Start) -> AsyncIterator[Msg]:
+    """Without gaps and in order: a consumer that was lost with its server is made anew behind the last message."""
+    while True:
+        try:
+            subscription = await jetstream.pull_subscribe(f"evt.{stream}.>", stream=stream, config=start.config())
+            try:
+                while True:
+                    # one by one: a larger batch is only handed over when it is full
+                    with contextlib.suppress(TimeoutError):
+                        [message] = await subscription.fetch(1, FETCH_SECONDS)
+                        start = Start(after=message.metadata.sequence.stream)
+                        yield message
+            finally:
+                await subscription.unsubscribe()
+        except NatsError:
+            await asyncio.sleep(PAUSE)
+
+
+async def _write(
+    world: World,
+    headers: Mapping[bytes, bytes],
+    starts: Mapping[str, Start],
+    ready: asyncio.Queue[tuple[str, Msg]],
+    send: Send,
+) -> None:
+    """Ends when the token is no longer good."""
+    places = {stream: start.after for stream, start in starts.items()}
+    await send({"type": "http.response.body", "body": b": connected\n\n", "more_body": True})
+    while True:
+        try:
+            async with asyncio.timeout(HEARTBEAT):
+                stream, message = await ready.get()
+            places[stream] = message.metadata.sequence.stream
+            text = _event(places, message)
+        except TimeoutError:
+            text = b": still here\n\n"
+        try:
+            await world.doorkeeper.admit(headers, Role.USER)
+        except Refused:
+            return
+        await send({"type": "http.response.body", "body": text, "more_body": True})
+
+
+def _event(places: Mapping[str, int | None], message: Msg) -> bytes:
+    """A stream that was started by time has no place before its first event; then the id does not speak of it."""
+    place = "-".join(f"{stream[0]}{sequence}" for stream, sequence in places.items() if sequence is not None)
+    name = message.subject.rpartition(".")[2]
+    one_line = message.data.replace(b"\r", b"").replace(b"\n", b" ")
+    return b"id: %s\nevent: %s\ndata: %s\n\n" % (place.encode(), name.encode(), one_line)

@@ -1,0 +1,105 @@
+"""What a field of a body may be: each reader takes every form that clients send, and refuses the rest."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+LARGEST_ID = 2**63 - 1
+TEXT: dict[str, Any] = {"type": ["string", "null"]}
+
+
+class Unreadable(ValueError):
+    """The value is of a type that this field cannot have; the text says which ones it can."""
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    read: Callable[[Any], Any]
+    schema: Mapping[str, Any]
+    wire: str = ""  # its name in the body, where the message calls it otherwise
+
+    def called(self, wire: str) -> "Field":
+        return replace(self, wire=wire)
+
+    def otherwise(self, default: Any) -> "Field":
+        """This value in the place of null."""
+
+        def read(value: Any) -> Any:
+            found = self.read(value)
+            return default if found is None else found
+
+        return replace(self, read=read)
+
+
+def _text(value: Any) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    raise Unreadable("a text or null")
+
+
+def _scalar(value: Any) -> str | None:
+    match value:
+        case None | "":
+            return None
+        case str():
+            return value
+        case bool():
+            return str(value).lower()
+        case int() | float():
+            return str(value)
+    raise Unreadable("a text, a number or null")
+
+
+def _integer(value: Any) -> int | None:
+    match value:
+        case None | "":
+            return None
+        case str() if value.isascii() and value.removeprefix("-").isdigit() and len(value) <= 20:
+            value = int(value)
+        case bool():
+            raise Unreadable("a whole number or null")
+    if isinstance(value, int) and abs(value) <= LARGEST_ID:
+        return value
+    raise Unreadable("a whole number or null")
+
+
+def _boolean(value: Any) -> bool | None:
+    match value:
+        case None | "":
+            return None
+        case bool():
+            return value
+        case str():
+            return value.lower() == "true"
+    raise Unreadable("true, false or null")
+
+
+def _list_of(read: Callable[[Any], Any], wanted: str) -> Callable[[Any], Any]:
+    def read_all(value: Any) -> Any:
+        if value is None:
+            return None
+        items = [read(one) for one in value] if isinstance(value, list) else [None]
+        if None in items:
+            raise Unreadable(wanted)
+        return tuple(items)
+
+    return read_all
+
+
+def _mapping(value: Any) -> dict[str, str]:
+    if not isinstance(value, dict | None):
+        raise Unreadable("an object of texts or null")
+    return {name: _scalar(one) or "" for name, one in (value or {}).items()}
+
+
+def _array(items: Mapping[str, Any]) -> dict[str, Any]:
+    return {"type": ["array", "null"], "items": items}
+
+
+text = Field(_text, TEXT)
+scalar = Field(_scalar, TEXT)
+integer = Field(_integer, {"type": ["integer", "null"], "format": "int64"})
+boolean = Field(_boolean, {"type": ["boolean", "null"]})
+integers = Field(_list_of(_integer, "a list of whole numbers"), _array({"type": "integer", "format": "int64"}))
+texts = Field(_list_of(_text, "a list of texts"), _array({"type": "string"}))
+mapping = Field(_mapping, {"type": ["object", "null"], "additionalProperties": {"type": "string"}})

@@ -1,0 +1,102 @@
+"""Free Commit's pages: filters and order in the query, an envelope around the rows."""
+
+import re
+from collections.abc import Iterable
+from typing import Any, Generic, TypeVar, get_args
+from urllib.parse import parse_qsl
+
+from pydantic import Field, TypeAdapter
+
+from contracts.errors import Refused
+from contracts.messages import Message, Page
+from contracts.paging import Filter, Operator, PageQuery
+from gateway.asked import Asked
+from gateway.writing import Shape, Writer
+
+FILTER = re.compile(r"([A-Za-z0-9_]+)\[([a-z]+)\]")
+OPERATORS = frozenset(get_args(Operator))
+LARGEST_SIZE = 100_000
+LARGEST_PAGE = 2**31
+
+R = TypeVar("R", bound=Shape)
+
+PARAMETERS = {
+    "page": "the page, from 1",
+    "per_page": "rows per page, 20 unless told; also `perPage`",
+    "sort_by": "a column, or `NONE`; also `sortBy`",
+    "order_by": "`ASC` or `DESC`; also `orderBy`",
+    "mode": "`include`: a row that satisfies one filter is enough",
+    "dynamic_counting": "`true`: do not count, suppose that there is one more page",
+    "{column}[{operator}]": f"a filter; the operators are {', '.join(get_args(Operator))}; several values mean OR",
+}
+
+
+class Envelope(Shape, Generic[R]):
+    current_page: int
+    from_: int = Field(alias="from")
+    to: int
+    per_page: int
+    total: int
+    last_page: int
+    data: tuple[R, ...]
+
+
+def wanted(asked: Asked) -> dict[str, Any]:
+    """The fields of a PageQuery; what is not understood of filters and order is ignored, as its clients expect."""
+    pairs = parse_qsl(asked.query.decode("latin-1"), encoding="utf-8")
+    given = dict(pairs)
+    return {
+        "page": min(_number(given, 1, "page"), LARGEST_PAGE),
+        "per_page": min(_number(given, 20, "per_page", "perPage"), LARGEST_SIZE),
+        "sort_by": _first(given, "id", "sort_by", "sortBy"),
+        "descending": _first(given, "DESC", "order_by", "orderBy").upper() != "ASC",
+        "any_filter": given.get("mode", "") == "include",
+        "filters": tuple(_filters(pairs)),
+    }
+
+
+def _first(given: dict[str, str], default: str, *names: str) -> str:
+    return next((given[name] for name in names if name in given), default)
+
+
+def _number(given: dict[str, str], default: int, *names: str) -> int:
+    value = _first(given, str(default), *names)
+    if not (value.isascii() and value.isdigit() and len(value) < 20):
+        raise Refused("REQUEST_MALFORMED", f"{names[0]} is a whole number.")
+    return max(int(value), 1)
+
+
+def _filters(pairs: Iterable[tuple[str, str]]) -> Iterable[Filter]:
+    values: dict[tuple[str, str], list[str]] = {}
+    for name, value in pairs:
+        if found := FILTER.fullmatch(name):
+            values.setdefault((found[1], found[2]), []).append(value)
+    for (column, operator), one in values.items():
+        if operator not in OPERATORS:
+            raise Refused("REQUEST_MALFORMED", f"There is no operator {operator}.")
+        yield Filter.model_validate({"column": column, "operator": operator, "values": tuple(one)})
+
+
+def page_of(row: type[Shape]) -> Writer:
+    """The envelope around rows of this shape."""
+    envelope = Envelope[row]  # type: ignore[valid-type]
+    adapter: TypeAdapter[Any] = TypeAdapter(envelope)
+
+    def write(answer: bytes, asked: Asked, message: Message) -> bytes:
+        assert isinstance(message, PageQuery)  # noqa: S101  only pages are written so
+        page = Page.model_validate_json(answer)
+        uncounted = b"dynamic_counting=true" in asked.query
+        size = message.per_page
+        total = size * (message.page + 1) if uncounted else page.total
+        found = {
+            "current_page": message.page,
+            "from": size * (message.page - 1) + 1,
+            "to": min(size * message.page, total),
+            "per_page": size,
+            "total": total,
+            "last_page": message.page + 1 if uncounted else max(1, -(-total // size)),
+            "data": page.rows,
+        }
+        return adapter.dump_json(adapter.validate_python(found), by_alias=True)
+
+    return Writer(envelope, write)

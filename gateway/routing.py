@@ -1,0 +1,244 @@
+"""From one line per route to what answers it: who may ask, which message it becomes, how the answer is written."""
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from pydantic import ValidationError
+from starlette.convertors import Convertor, register_url_convertor
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+from starlette.routing import Route as StarletteRoute
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from contracts.errors import CODES, Refused
+from contracts.messages import Command, Done, Message, Query
+from gateway.asked import Asked, World
+from gateway.auth import Role, role_of
+from gateway.bodies import parameters, read_body
+from gateway.fields import LARGEST_ID, Field, Unreadable
+from gateway.writing import Writer
+from libs.deciding import SYSTEM, Actor
+
+WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+
+
+Part = Callable[[Asked], Mapping[str, Any]]
+Answer = Callable[[Asked], Awaitable[Response]]
+
+
+@dataclass(frozen=True)
+class Body:
+    """The fields of a resource that a route takes, and how they reach the message."""
+
+    resource: str
+    fields: Mapping[str, Field]
+
+    def read(self, sent: Mapping[str, Any]) -> dict[str, Any]:
+        """What was not sent is left out: the message knows its default."""
+        found: dict[str, Any] = {}
+        for name, one in self.fields.items():
+            wire = f"{self.resource}_{one.wire or name}"
+            if wire in sent:
+                try:
+                    value = one.read(sent[wire])
+                except Unreadable as error:
+                    raise Refused(self.code(one.wire or name, "INVALID"), f"{wire} is {error}.") from None
+                found[name] = value
+        return found
+
+    def code(self, wire: str, reason: str) -> str:
+        own = f"{self.resource}_{wire}_{reason}".upper()
+        return own if own in CODES else "REQUEST_INVALID"
+
+
+def body(resource: str, **fields: Field) -> Body:
+    return Body(resource, fields)
+
+
+@dataclass(frozen=True)
+class Route:
+    method: str
+    path: str  # below /api
+    needs: Role
+    status: int = 200
+    message: type[Message] | None = None
+    body: Body = field(default_factory=lambda: Body("", {}))
+    parts: tuple[Part, ...] = ()  # further fields of the message
+    then: Callable[[str], Message] | None = None  # after a command: what shows the thing with this id
+    write: Writer | None = None  # nothing: an empty body
+    answer: Answer | None = None  # instead of a message, for what is more than one
+    timeout: float | None = None  # seconds
+    stranger: int = 401  # the status for a missing or bad token
+    errors: tuple[str, ...] = ()  # its own codes, for its description
+    query: Mapping[str, str] = field(default_factory=dict)  # parameters of the query and their meaning, as well
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a command shows: the whole thing that it made or changed, asked for by its id."""
+
+    then: Callable[[str], Message]
+    write: Writer
+
+
+def command(
+    method: str,
+    path: str,
+    message: type[Command],
+    *,
+    needs: Role | None = None,
+    shows: Shown | None = None,
+    write: Writer | None = None,
+    **more: Any,
+) -> Route:
+    if shows:
+        more |= {"then": shows.then}
+        write = shows.write
+    return Route(method, path, role_of(path) if needs is None else needs, message=message, write=write, **more)
+
+
+def query(path: str, message: type[Query], *, method: str = "GET", needs: Role | None = None, **more: Any) -> Route:
+    return Route(method, path, role_of(path) if needs is None else needs, message=message, **more)
+
+
+def own(method: str, path: str, answer: Answer, *, needs: Role | None = None, **more: Any) -> Route:
+    return Route(method, path, role_of(path) if needs is None else needs, answer=answer, **more)
+
+
+def showing(message: type[Message], id_field: str, **more: Any) -> Callable[[str], Message]:
+    """After a command: ask for the whole thing."""
+    return lambda id_: message.model_validate({id_field: id_, **more})
+
+
+Handle = Callable[[World, Scope, Receive, Send], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class Raw:
+    """A route that speaks for itself: another protocol, or a body without end."""
+
+    method: str
+    path: str
+    handle: Handle
+
+
+def answered(answer: Callable[[World, Scope, Receive], Awaitable[Response]]) -> Handle:
+    async def handle(world: World, scope: Scope, receive: Receive, send: Send) -> None:
+        response = await answer(world, scope, receive)
+        await response(scope, receive, send)
+
+    return handle
+
+
+class Endpoint:
+    """Answers one route; raw ASGI, because a command through the gateway should cost little."""
+
+    def __init__(self, world: World, route: Route) -> None:
+        self._world = world
+        self._route = route
+        self._answer = route.answer or self._pass_on
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        response = await self._answer(await self._read(scope, receive))
+        await response(scope, receive, send)
+
+    async def _read(self, scope: Scope, receive: Receive) -> Asked:
+        route = self._route
+        headers = dict(scope["headers"])
+        actor = SYSTEM if route.needs is Role.NOBODY else await self._admit(headers)
+        sent: Mapping[str, Any] = {}
+        if route.method in WRITES:
+            sent = parameters(await read_body(receive), headers.get(b"content-type", b"").decode("latin-1"))
+        return Asked(
+            world=self._world,
+            method=route.method,
+            path=scope["path"].removeprefix("/api"),
+            captured=scope["path_params"],
+            query=scope["query_string"],
+            headers=headers,
+            actor=actor,
+            body=sent,
+        )
+
+    async def _admit(self, headers: Mapping[bytes, bytes]) -> Actor:
+        try:
+            return await self._world.doorkeeper.admit(headers, self._route.needs)
+        except Refused as refused:
+            if CODES[refused.code].status == 401 and self._route.stranger != 401:
+                raise Refused("FORBIDDEN", refused.failure.detail) from None
+            raise
+
+    async def _pass_on(self, asked: Asked) -> Response:
+        route = self._route
+        message = self._message(asked)
+        answer = await asked.send(message, timeout=route.timeout)
+        if route.then:
+            answer = await asked.send(route.then(Done.model_validate_json(answer).stream.rpartition("-")[2]))
+        if route.write is None:
+            return Response(status_code=route.status)
+        return Response(route.write(answer, asked, message), route.status, media_type="application/json")
+
+    def _message(self, asked: Asked) -> Message:
+        route = self._route
+        assert route.message is not None  # noqa: S101  a route without one has its own answer
+        fields = {**route.body.read(asked.body), **asked.captured}
+        for part in route.parts:
+            fields |= part(asked)
+        try:
+            return route.message.model_validate(fields)
+        except ValidationError as error:
+            raise self._refusal(error) from None
+
+    def _refusal(self, error: ValidationError) -> Refused:
+        """The first fault, by the code of its field; never with the value, which may be a secret."""
+        fault = error.errors(include_input=False, include_url=False, include_context=False)[0]
+        name = str(fault["loc"][0]) if fault["loc"] else ""
+        known = self._route.body.fields.get(name)
+        wire = (known.wire if known else "") or name
+        code = self._route.body.code(wire, "REQUIRED" if fault["type"] == "missing" else "INVALID")
+        return Refused(code, f"{wire}: {fault['msg']}")
+
+
+class Methods:
+    """The endpoints of one address."""
+
+    def __init__(self, path: str, endpoints: Mapping[str, ASGIApp]) -> None:
+        self._path = path
+        self._endpoints = {**endpoints, **({"HEAD": endpoints["GET"]} if "GET" in endpoints else {})}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope["route_path"] = self._path
+        endpoint = self._endpoints.get(scope["method"])
+        if endpoint is None:
+            raise HTTPException(405, headers={"Allow": ", ".join(self._endpoints)})
+        await endpoint(scope, receive, send)
+
+
+class Id(Convertor[int]):
+    """Ids in paths are decimal and fit into 64 bits; other paths are not there."""
+
+    regex = "[0-9]{1,19}"
+
+    def convert(self, value: str) -> int:
+        if int(value) > LARGEST_ID:
+            raise HTTPException(404)
+        return int(value)
+
+    def to_string(self, value: int) -> str:
+        return str(value)
+
+
+def starlette_routes(world: World, raw: Iterable[Raw], table: Iterable[Route]) -> list[BaseRoute]:
+    """One route per address, in the order of the tables: what is asked most often stands first."""
+    register_url_convertor("id", Id())
+    by_path: dict[str, dict[str, ASGIApp]] = {}
+    for one in raw:
+        by_path.setdefault(one.path, {})[one.method] = partial(one.handle, world)
+    for route in table:
+        by_path.setdefault("/api" + route.path, {})[route.method] = Endpoint(world, route)
+    return [
+        StarletteRoute(path, Methods(path, endpoints), include_in_schema=False) for path, endpoints in by_path.items()
+    ]

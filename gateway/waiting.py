@@ -1,0 +1,95 @@
+"""Runners that wait for a job on this gateway, and who of them is called when one is queued."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from contracts.builds import JobQueued, RunnerOffer
+
+
+def fits(offer: RunnerOffer, job: JobQueued) -> bool:
+    """Whether the runner may take the job, as far as the event tells; the claim decides."""
+    tags = set(job.job.tags)
+    return (
+        tags.issubset(offer.tags)
+        and (bool(tags) or offer.run_untagged)
+        and (job.protected or not offer.protected)
+        and _owns(offer, job)
+    )
+
+
+def _owns(offer: RunnerOffer, job: JobQueued) -> bool:
+    match offer.owner_type:
+        case "GLOBAL":
+            return True
+        case "PROJECT":
+            return offer.owner_id == job.project_id
+        case "COMPANY":
+            return False  # which projects are the company's is not known here: these runners ask by themselves
+
+
+@dataclass(eq=False, slots=True)
+class Waiter:
+    """One held request."""
+
+    offer: RunnerOffer | None = None  # nothing: the runner may take no job at present
+    runner_uuid: str = ""
+    calls: list[JobQueued] = field(default_factory=list)
+    signal: asyncio.Event = field(default_factory=asyncio.Event)  # something happened: look again
+    gone: bool = False  # its client is no longer there
+
+    def leave(self) -> None:
+        self.gone = True
+        self.signal.set()
+
+
+class WaitingRunners:
+    """In the order in which they came: whoever waits longest is called first."""
+
+    def __init__(self) -> None:
+        self._waiters: list[Waiter] = []
+        self.closed = False
+
+    def __len__(self) -> int:
+        return len(self._waiters)
+
+    @contextmanager
+    def place(self) -> Iterator[Waiter]:
+        """A place at the end. Calls that were not answered when it is left go to somebody else."""
+        waiter = Waiter()
+        self._waiters.append(waiter)
+        try:
+            yield waiter
+        finally:
+            self._waiters.remove(waiter)
+            for job in waiter.calls:
+                self.call(job)
+
+    def call(self, job: JobQueued) -> None:
+        """Wake one runner that may take the job: one that was not called yet, or else the one with the fewest calls."""
+        able = (each for each in self._waiters if not each.gone and each.offer and fits(each.offer, job))
+        waiter = min(able, key=lambda each: len(each.calls), default=None)
+        if waiter:
+            waiter.calls.append(job)
+            waiter.signal.set()
+
+    def settle(self, waiter: Waiter, offer: RunnerOffer | None) -> None:
+        """What the runner may take now; calls that no longer fit go to somebody else."""
+        waiter.offer = offer
+        strange = [job for job in waiter.calls if offer is None or not fits(offer, job)]
+        waiter.calls = [job for job in waiter.calls if job not in strange]
+        for job in strange:
+            self.call(job)
+
+    def changed(self, runner_uuid: str) -> None:
+        """Its settings are other ones: it looks again at once."""
+        for waiter in self._waiters:
+            if waiter.runner_uuid == runner_uuid:
+                waiter.signal.set()
+
+    def close(self) -> None:
+        """The process ends: everybody is sent away without a job."""
+        self.closed = True
+        for waiter in self._waiters:
+            waiter.signal.set()
