@@ -6,8 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,18 +19,12 @@ from infra.local import ports
 from infra.local.process import LOG_LIMIT
 from infra.local.servers import Servers, local_servers
 from tests.integration import stand_ins
+from tests.integration.waiting import until
 
 NAMES = [
     *("mongod", "nats-server", "identity-0", "projects-0", "builds-0", "runners-0", "notifications-0"),
     *("gateway-0", "agent"),
 ]
-
-
-def until(true: Callable[[], object], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
 
 
 @dataclass

@@ -1,0 +1,11 @@
+"""Waiting for a condition, never for an amount of time."""
+
+import time
+from collections.abc import Callable
+
+
+def until(true: Callable[[], object], seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.02)
