@@ -25,7 +25,7 @@ class MailFailed(Exception):
 
 
 def is_address(text: str) -> bool:
-    return ADDRESS.fullmatch(text) is not None
+    return text.isprintable() and ADDRESS.fullmatch(text) is not None
 
 
 def write(sender: str, recipient: str, title: str, text: str, *, mail_id: str, at: datetime) -> EmailMessage:

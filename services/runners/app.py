@@ -2,7 +2,6 @@
 
 from datetime import timedelta
 from functools import partial
-from typing import Any
 from uuid import UUID, uuid4, uuid5
 
 from contracts.errors import Refused
@@ -21,7 +20,6 @@ from contracts.runners import (
     RegistrationRow,
     ResetRegistrationToken,
     ResetRunnerToken,
-    RunnerDeleted,
     RunnerInfo,
     RunnerProfile,
     RunnerRegistration,
@@ -29,12 +27,11 @@ from contracts.runners import (
     RunnerView,
     TouchRunner,
 )
-from libs.deciding import Recorded
 from libs.security.tokens import new_token, same, token_hash
-from libs.service import Context, Service, Ticker, Worker
+from libs.service import Context, Service, Ticker
 from services.runners.domain import owner, registration_stream, runner_stream, settings_of
 from services.runners.policies import on_silence
-from services.runners.presence import Presence, forget, sightings
+from services.runners.presence import Presence, keep_only, sightings
 from services.runners.views import profile, registrations, runners, view
 
 NAMESPACE = UUID("6b1f1f0e-6a53-4c37-9d0e-0f6f2f5f7a11")
@@ -152,8 +149,9 @@ async def issue_service_token(ctx: Context) -> None:
     await ctx.tell(IssueRegistrationToken(scope="service"))
 
 
-async def clear(ctx: Context, recorded: Recorded[Any]) -> None:
-    await forget(ctx, recorded.event.runner_uuid)
+async def sweep(ctx: Context) -> None:
+    """A deleted runner's address need not be kept. Should this hit a runner that is just coming: it calls again."""
+    await keep_only(ctx, [row.uuid async for row in ctx.rows("runner").each({})])
 
 
 def declare() -> Service:
@@ -171,8 +169,7 @@ def declare() -> Service:
             ListRunners: list_runners,
             GetRegistrationInfo: registration_info,
         },
-        workers=(Worker("presence", "runners", (RunnerDeleted,), clear),),
-        tickers=(Ticker("presence", 3.0, watch),),
+        tickers=(Ticker("presence", 3.0, watch), Ticker("sweep", 600.0, sweep)),
         started=issue_service_token,
     )
 

@@ -42,8 +42,8 @@ async def sightings(ctx: Context, runner_uuids: Sequence[str]) -> dict[str, Sigh
     return {document["_id"]: _sighting(document) async for document in found}
 
 
-async def forget(ctx: Context, runner_uuid: str) -> None:
-    await ctx.collection(COLLECTION).delete_one({"_id": runner_uuid})
+async def keep_only(ctx: Context, runner_uuids: Sequence[str]) -> None:
+    await ctx.collection(COLLECTION).delete_many({"_id": {"$nin": list(runner_uuids)}})
 
 
 def _sighting(document: dict[str, Any]) -> Sighting:

@@ -1,0 +1,83 @@
+"""Whole services in this process, on a real mongod and nats-server: databases of their own, and empty streams."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, replace
+from typing import Any
+from uuid import uuid4
+
+from nats.aio.client import Client
+from nats.errors import NoRespondersError
+
+from infra.local.servers import Servers
+from libs.connections import database_of, mongo, vault_of
+from libs.hosting import serve
+from libs.messaging import connect
+from libs.migration import migrate
+from libs.service import Service
+from libs.settings import Settings
+
+
+@dataclass(frozen=True)
+class Stage:
+    settings: Settings
+
+    @asynccontextmanager
+    async def connected(self) -> AsyncIterator[Client]:
+        bus = await connect(self.settings, "test")
+        try:
+            yield bus
+        finally:
+            await bus.close()
+
+    async def migrate(self, *services: Service) -> None:
+        async with self.connected() as bus, mongo(self.settings, "test") as client:
+            databases = [database_of(client, self.settings, service.name) for service in services]
+            await migrate(services, databases, [vault_of(one, self.settings) for one in databases], bus)
+
+    @asynccontextmanager
+    async def running(self, declare: Callable[[], Service], *, replicas: int = 1) -> AsyncIterator[None]:
+        """Replicas of a service that was migrated before, from when they answer until they have stopped."""
+        stop = asyncio.Event()
+        async with asyncio.TaskGroup() as group:
+            for number in range(replicas):
+                group.create_task(serve(declare(), replace(self.settings, instance=f"replica-{number}"), stop))
+            try:
+                await self._answers(declare())
+                yield
+            finally:
+                stop.set()
+
+    async def _answers(self, service: Service) -> None:
+        """Nobody subscribed: NATS says so at once. An empty body is answered with a failure."""
+        subject = next(iter(service.answers)).subject()  # type: ignore[attr-defined]
+        async with self.connected() as bus, asyncio.timeout(30):
+            while True:
+                with suppress(NoRespondersError):
+                    await bus.request(subject, b"", timeout=5)
+                    return
+                await asyncio.sleep(0.02)
+
+
+@asynccontextmanager
+async def empty_stage(servers: Servers, **settings: Any) -> AsyncIterator[Stage]:
+    stage = Stage(
+        Settings(
+            mongodb_url=servers.mongodb_url,
+            nats_url=servers.nats_url,
+            master_keys=(bytes(32),),
+            database_prefix=f"test-{uuid4().hex[:8]}",
+            **settings,
+        )
+    )
+    async with stage.connected() as bus:
+        for stream in await bus.jetstream().streams_info():
+            await bus.jetstream().delete_stream(str(stream.config.name))
+    try:
+        yield stage
+    finally:
+        async with mongo(stage.settings, "test") as client:
+            for name in await client.list_database_names():
+                if name.startswith(stage.settings.database_prefix):
+                    await client.drop_database(name)

@@ -1,0 +1,347 @@
+"""Runners on a real database: registration, tokens, presence, with two replicas of the service."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from bson import json_util
+from opentelemetry.metrics import NoOpMeterProvider
+
+from contracts.errors import Refused
+from contracts.messages import Command, Done, Page, Query
+from contracts.runners import (
+    DeleteRunner,
+    EditRunner,
+    GetRegistrationInfo,
+    GetRunner,
+    ListRunners,
+    NoticeRunner,
+    RegisterRunner,
+    RegistrationInfo,
+    ResetRegistrationToken,
+    ResetRunnerToken,
+    RunnerInfo,
+    RunnerProfile,
+    RunnerRegistration,
+    RunnerView,
+    ShutDownRunner,
+    TouchRunner,
+)
+from infra.local.servers import Servers, local_servers
+from libs.connections import database_of, mongo, vault_of
+from libs.messaging import COMMAND_ID, REPEATABLE, Caller
+from libs.observability.metrics import Metrics
+from libs.runtime import Runtime, now
+from libs.settings import Settings
+from services.runners.app import declare
+from tests.integration.stage import Stage, empty_stage
+
+LINUX = RunnerInfo(version="17.0", platform="linux", architecture="amd64")
+
+
+@dataclass(frozen=True)
+class Replica:
+    """One process' worth of the service, asked as if over the wire."""
+
+    runtime: Runtime
+
+    async def request(self, message: Command | Query, headers: dict[str, str] | None = None) -> bytes:
+        return await self.runtime.respond(type(message), message.model_dump_json().encode(), headers or {})
+
+    async def done(self, command: Command) -> Done:
+        return Done.model_validate_json(await self.request(command))
+
+    async def start(self) -> None:
+        service = self.runtime.service
+        assert service.started
+        await service.started(self.runtime.duty("start"))
+
+    async def tick(self, name: str) -> None:
+        (ticker,) = (one for one in self.runtime.service.tickers if one.name == name)
+        await ticker.run(self.runtime.duty(ticker.name))
+
+    async def registration_token(self, scope: str = "service") -> str:
+        answer = await self.request(GetRegistrationInfo(scope=scope))
+        return RegistrationInfo.model_validate_json(answer).registration_token
+
+    async def register(self, **settings: Any) -> RunnerRegistration:
+        settings = {"registration_token": await self.registration_token(), "name": "Gloin"} | settings
+        return RunnerRegistration.model_validate_json(await self.request(RegisterRunner(**settings)))
+
+    async def touch(self, token: str, ip_address: str = "10.0.0.1") -> RunnerProfile:
+        command = TouchRunner(token=token, ip_address=ip_address, info=LINUX)
+        return RunnerProfile.model_validate_json(await self.request(command))
+
+    async def view(self, uuid: str) -> RunnerView:
+        return RunnerView.model_validate_json(await self.request(GetRunner(runner_uuid=uuid)))
+
+    async def page(self, **wish: Any) -> Page:
+        return Page.model_validate_json(await self.request(ListRunners(**wish)))
+
+    async def presence(self, uuid: str) -> dict[str, Any] | None:
+        found: dict[str, Any] | None = await self.runtime.database["presence"].find_one({"_id": uuid})
+        return found
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    with local_servers(tmp_path_factory.mktemp("servers")) as servers:
+        yield servers
+
+
+@pytest.fixture
+async def stage(servers: Servers) -> AsyncIterator[Stage]:
+    async with empty_stage(servers, runner_offline_seconds=0.4) as stage:
+        await stage.migrate(declare())
+        yield stage
+
+
+@pytest.fixture
+async def replicas(stage: Stage) -> AsyncIterator[tuple[Replica, Replica]]:
+    metrics = Metrics.made_from(NoOpMeterProvider().get_meter("test"))
+    async with stage.connected() as bus, mongo(stage.settings, "test") as client:
+        database = database_of(client, stage.settings, "runners")
+        vault = vault_of(database, stage.settings)
+        one, two = (Replica(Runtime(declare(), stage.settings, database, bus, vault, metrics)) for _ in range(2))
+        yield one, two
+
+
+@pytest.fixture
+def replica(replicas: tuple[Replica, Replica]) -> Replica:
+    return replicas[0]
+
+
+async def everything_stored(replica: Replica) -> str:
+    database = replica.runtime.database
+    documents = [await database[name].find().to_list() for name in await database.list_collection_names()]
+    return json_util.dumps(documents)
+
+
+async def refusal(replica: Replica, message: Command | Query) -> str:
+    with pytest.raises(Refused) as refused:
+        await replica.request(message)
+    return refused.value.code
+
+
+# ---- registration
+
+
+async def test_a_registered_runner_can_call_with_its_token(replica: Replica) -> None:
+    registration = await replica.register(tags=("docker",), max_timeout_seconds=100)
+    profile = await replica.touch(registration.token)
+    assert (profile.runner_id, profile.runner_uuid) == (registration.id, registration.uuid)
+    assert (profile.name, profile.tags, profile.owner_type) == ("Gloin", ("docker",), "GLOBAL")
+
+
+async def test_the_tokens_are_nowhere_in_clear(replica: Replica) -> None:
+    registration = await replica.register()
+    stored = await everything_stored(replica)
+    assert registration.uuid in stored
+    assert registration.token not in stored
+    assert await replica.registration_token() not in stored
+
+
+async def test_a_wrong_registration_token_makes_no_runner(replica: Replica) -> None:
+    assert await refusal(replica, RegisterRunner(registration_token="guessed")) == "REGISTRATION_TOKEN"
+    assert (await replica.page()).total == 0
+
+
+async def test_a_runner_without_a_name_is_called_after_its_description(replica: Replica) -> None:
+    registration = await replica.register(name="", description="Agent of a company")
+    assert (await replica.view(registration.uuid)).name == "Agent of a company"
+
+
+async def test_a_runner_without_name_and_description_gets_a_name(replica: Replica) -> None:
+    registration = await replica.register(name="")
+    assert (await replica.view(registration.uuid)).name == f"runner {registration.uuid[:8]}"
+
+
+async def test_the_scope_of_the_token_owns_the_runner(replica: Replica) -> None:
+    registration = await replica.register(registration_token=await replica.registration_token("project-84"))
+    view = await replica.view(registration.uuid)
+    assert (view.owner_type, view.owner_id) == ("PROJECT", 84)
+
+
+async def test_replicas_that_start_at_once_agree_on_the_token(replicas: tuple[Replica, Replica]) -> None:
+    one, two = replicas
+    await asyncio.gather(one.start(), two.start())
+    assert await one.registration_token() == await two.registration_token()
+
+
+async def test_the_first_questions_for_a_scope_get_the_same_token(replicas: tuple[Replica, Replica]) -> None:
+    one, two = replicas
+    first, second = await asyncio.gather(one.registration_token("company-4"), two.registration_token("company-4"))
+    assert first == second
+
+
+async def test_after_a_reset_the_old_token_registers_nobody(replicas: tuple[Replica, Replica]) -> None:
+    one, two = replicas
+    old, runner = await one.registration_token(), await one.register()
+    await one.done(ResetRegistrationToken(scope="service"))
+    assert await refusal(two, RegisterRunner(registration_token=old, name="late")) == "REGISTRATION_TOKEN"
+    assert (await two.register()).id != runner.id
+    assert (await two.touch(runner.token)).runner_id == runner.id
+
+
+async def test_a_repeated_registration_meets_the_same_runner(replicas: tuple[Replica, Replica]) -> None:
+    one, two = replicas
+    command = RegisterRunner(registration_token=await one.registration_token(), name="Gloin")
+    repeatable = {COMMAND_ID: str(uuid4()), REPEATABLE: "1"}
+    first = RunnerRegistration.model_validate_json(await one.request(command, repeatable))
+    second = RunnerRegistration.model_validate_json(await two.request(command, repeatable))
+    assert (first.id, first.uuid) == (second.id, second.uuid)
+    assert (await one.touch(second.token)).runner_id == first.id
+    assert (await one.page()).total == 1
+
+
+# ---- tokens and settings
+
+
+async def test_an_unknown_token_is_refused(replica: Replica) -> None:
+    assert await refusal(replica, TouchRunner(token="guessed")) == "RUNNER_TOKEN"
+
+
+async def test_a_new_token_makes_the_old_one_void(replicas: tuple[Replica, Replica]) -> None:
+    one, two = replicas
+    runner = await one.register()
+    answer = await one.request(ResetRunnerToken(runner_uuid=runner.uuid))
+    fresh = RunnerRegistration.model_validate_json(answer)
+    assert await refusal(two, TouchRunner(token=runner.token)) == "RUNNER_TOKEN"
+    assert (await two.touch(fresh.token)).runner_id == fresh.id == runner.id
+
+
+async def test_an_edit_counts_at_once_on_every_replica(replicas: tuple[Replica, Replica]) -> None:
+    one, two = replicas
+    runner = await one.register(tags=("old",))
+    await two.touch(runner.token)
+    await one.done(EditRunner(runner_uuid=runner.uuid, tags=("new",)))
+    assert (await two.touch(runner.token)).tags == ("new",)
+
+
+async def test_a_shut_down_runner_still_may_call(replica: Replica) -> None:
+    runner = await replica.register()
+    await replica.done(ShutDownRunner(runner_uuid=runner.uuid))
+    assert not (await replica.touch(runner.token)).active
+
+
+async def test_a_deleted_runner_is_gone_at_once_on_every_replica(replicas: tuple[Replica, Replica]) -> None:
+    one, two = replicas
+    runner = await one.register()
+    await two.touch(runner.token)
+    await one.done(DeleteRunner(runner_uuid=runner.uuid))
+    assert await refusal(two, TouchRunner(token=runner.token)) == "RUNNER_TOKEN"
+    assert await refusal(two, GetRunner(runner_uuid=runner.uuid)) == "RUNNER_NOT_FOUND"
+    assert (await two.page()).total == 0
+
+
+async def test_of_a_deleted_runner_no_presence_is_kept(replica: Replica) -> None:
+    runner = await replica.register()
+    await replica.touch(runner.token)
+    await replica.tick("sweep")
+    assert await replica.presence(runner.uuid)
+    await replica.done(DeleteRunner(runner_uuid=runner.uuid))
+    await replica.tick("sweep")
+    assert await replica.presence(runner.uuid) is None
+
+
+# ---- presence
+
+
+async def test_a_runner_is_online_from_its_first_call(replica: Replica) -> None:
+    runner = await replica.register()
+    assert not (await replica.view(runner.uuid)).online
+    await replica.touch(runner.token)
+    assert (await replica.view(runner.uuid)).online
+
+
+async def test_a_silent_runner_goes_offline_and_comes_back(replicas: tuple[Replica, Replica]) -> None:
+    one, two = replicas
+    runner = await one.register()
+    await one.touch(runner.token)
+    async with asyncio.timeout(20):
+        while (await one.view(runner.uuid)).online:
+            await two.tick("presence")
+    await one.touch(runner.token)
+    assert (await two.view(runner.uuid)).online
+
+
+async def test_a_runner_that_calls_another_replica_stays_online(replicas: tuple[Replica, Replica]) -> None:
+    one, two = replicas
+    one.runtime.settings = two.runtime.settings = Settings(runner_offline_seconds=2)
+    runner = await one.register()
+    await one.touch(runner.token)
+    started = now()
+    async with asyncio.timeout(20):
+        while now() - started < timedelta(seconds=2.5):
+            await two.request(NoticeRunner(runner_uuid=runner.uuid))
+            await one.tick("presence")
+    assert (await one.view(runner.uuid)).online
+    versions = await one.runtime.store.read(f"runner-{runner.uuid}")
+    assert [type(recorded.event).__name__ for recorded in versions] == ["RunnerRegistered", "RunnerOnline"]
+
+
+async def test_calls_within_moments_are_one_write(replica: Replica) -> None:
+    replica.runtime.settings = Settings()  # a pause of five seconds
+    runner = await replica.register()
+    await replica.touch(runner.token, "10.0.0.1")
+    await replica.touch(runner.token, "10.0.0.2")
+    seen = await replica.presence(runner.uuid)
+    assert seen
+    assert seen["ip_address"] == "10.0.0.1"
+
+
+async def test_a_whole_service_tells_the_world_who_comes_and_goes(stage: Stage) -> None:
+    async with stage.running(declare, replicas=2), stage.connected() as bus:
+        caller = Caller(bus)
+        info = RegistrationInfo.model_validate_json(await caller.ask(GetRegistrationInfo()))
+        command = RegisterRunner(registration_token=info.registration_token, name="Gloin")
+        runner = RunnerRegistration.model_validate_json(await caller.tell(command))
+        await caller.tell(TouchRunner(token=runner.token))
+        events = await bus.jetstream().subscribe(f"evt.runners.runner-{runner.uuid}.*", ordered_consumer=True)
+        subjects = [(await events.next_msg(20)).subject for _ in range(3)]
+    names = ["RunnerRegistered", "RunnerOnline", "RunnerOffline"]
+    assert subjects == [f"evt.runners.runner-{runner.uuid}.{name}" for name in names]
+
+
+async def test_the_last_contact_is_merged_into_the_view(replica: Replica) -> None:
+    runner = await replica.register(ip_address="10.0.0.9")
+    assert (await replica.view(runner.uuid)).ip_address == "10.0.0.9"
+    await replica.touch(runner.token)
+    view = await replica.view(runner.uuid)
+    assert (view.ip_address, view.info) == ("10.0.0.1", LINUX)
+    assert view.connected_at > view.registered_at
+
+
+async def test_runners_are_listed_by_their_last_contact(replica: Replica) -> None:
+    first, second = await replica.register(name="first"), await replica.register(name="second")
+    assert [row["id"] for row in (await replica.page()).rows] == [second.id, first.id]
+    await replica.touch(first.token)
+    page = await replica.page(per_page=1)
+    assert ([row["id"] for row in page.rows], page.total) == ([first.id], 2)
+    assert [row["id"] for row in (await replica.page(per_page=1, page=2)).rows] == [second.id]
+    assert (await replica.page(page=9)).rows == ()
+
+
+async def test_runners_of_one_owner_are_listed(replica: Replica) -> None:
+    await replica.register()
+    ours = await replica.register(registration_token=await replica.registration_token("company-4"))
+    page = await replica.page(owner_type="COMPANY", owner_id=4)
+    assert [row["uuid"] for row in page.rows] == [ours.uuid]
+    assert (await replica.page(owner_type="COMPANY", owner_id=5)).total == 0
+
+
+async def test_a_list_shows_no_token_hash(replica: Replica) -> None:
+    await replica.register()
+    (row,) = (await replica.page()).rows
+    assert "token_hash" not in row
+
+
+async def test_runners_have_numbers_too(replica: Replica) -> None:
+    runner = await replica.register()
+    answer = await replica.request(GetRunner(runner_id=runner.id))
+    assert RunnerView.model_validate_json(answer).uuid == runner.uuid
+    assert await refusal(replica, GetRunner(runner_id=runner.id + 99)) == "RUNNER_NOT_FOUND"
