@@ -11,7 +11,8 @@ import aiosmtplib
 from libs.settings import MailSecurity, MailSettings
 
 TIMEOUT = 15.0  # seconds for each step of the conversation
-ADDRESS = re.compile(r"[^@\s<>,;:\"()\[\]\\]{1,64}@[^@\s<>,;:\"()\[\]\\]{1,189}")
+WORD = r"[^@.\s<>,;:\"()\[\]\\]+"
+ADDRESS = re.compile(rf"(?=.{{3,254}}\Z)(?=[^@]{{1,64}}@){WORD}(\.{WORD})*@{WORD}(\.{WORD})*")
 DETAIL = re.compile(r"[245]\.\d{1,3}\.\d{1,3}")  # "5.1.1" and the like, the only part of an answer that names nobody
 
 

@@ -122,7 +122,24 @@ def test_addresses_are_recognised(address: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "ann", "@x", "ann@", "a@b@c", "a b@x", "a@x\n", "a@x,b@y", "<a@x>", "a\x00@x", "a" * 65 + "@x"]
+    "text",
+    [
+        "",
+        "ann",
+        "@x",
+        "ann@",
+        "a@b@c",
+        "a b@x",
+        "a@x\n",
+        "a@x,b@y",
+        "a..b@x",
+        ".a@x",
+        "a@x.",
+        "a@" + "x" * 253,
+        "<a@x>",
+        "a\x00@x",
+        "a" * 65 + "@x",
+    ],
 )
 def test_other_texts_are_no_addresses(text: str) -> None:
     assert not is_address(text)

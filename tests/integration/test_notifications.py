@@ -52,7 +52,8 @@ class World:
     bus: Client
 
     async def finish(self, build: BuildFinished) -> None:
-        recorded = Recorded[Event](f"build-{build.build_id}", 9, 0, build, Cause(f"finish {build.build_id}", now()))
+        cause = Cause(f"finish {build.build_id}", now())
+        recorded: Recorded[Event] = Recorded(f"build-{build.build_id}", 9, 0, build, cause)
         message = subject("builds", recorded), to_body(recorded)
         await self.bus.jetstream().publish(*message, headers=to_headers("builds", recorded))
 
