@@ -11,6 +11,7 @@ from pathlib import Path
 
 from infra import entry
 from infra.local import control
+from libs.settings import Settings
 
 US = (sys.executable, __file__)
 
@@ -34,6 +35,10 @@ def main(arguments: list[str]) -> None:
             entry.in_words(lambda: sys.exit(control.start_detached(US)))
         case ["supervise", *options]:
             entry.in_words(lambda: control.supervise(detached="--detached" in options, python=US))
+        case ["connected"]:
+            entry.in_words(control.connect)
+            Settings.from_environment(os.environ).require_servers()
+            sys.stdout.write(os.environ["HEADRACE_NATS_URL"])
         case ["service", name] if name == os.environ.get("BROKEN_SERVICE"):
             raise RuntimeError(f"{name} was told to break")
         case ["gateway"]:

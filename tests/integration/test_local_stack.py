@@ -187,6 +187,11 @@ def test_two_replicas_share_the_port_and_have_their_own_health(stack: Stack) -> 
     assert len({process["address"] for process in gateways}) == 1
 
 
+def test_a_command_finds_the_servers_of_the_stack_that_runs(lasting: Stack) -> None:
+    listed = json.loads(lasting.headrace("status", "--json").stdout)
+    assert [lasting.run("connected").stdout] == [row["consumer_url"] for row in listed if "nats" in row["name"]]
+
+
 def test_a_taken_port_is_told_in_one_sentence(stack: Stack) -> None:
     with socket.create_server(("127.0.0.1", stack.port)):
         refused = stack.run("up")
