@@ -12,7 +12,6 @@ ROLES = ("ROLE_ADMIN", "ROLE_DEVELOPER")
 PASSWORD_LENGTH = 1024  # hashing a longer one would only cost time
 Name = Annotated[str, Field(max_length=255)]
 Names = Annotated[tuple[Name, ...], Field(max_length=100)]
-PERSONAL = frozenset({"email", "github_username", "gitlab_username"})
 
 
 # commands: fields under "filled in" are overwritten by the service
@@ -88,7 +87,7 @@ class AnchorAdministrator(Command):
 
 
 class UserRegistered(Event):
-    personal: ClassVar[frozenset[str]] = PERSONAL
+    personal: ClassVar[frozenset[str]] = frozenset({"email", "github_username", "gitlab_username"})
 
     user_id: int
     user_uuid: str
@@ -107,7 +106,7 @@ class UserRenamed(Event):
 
 
 class UserEmailChanged(Event):
-    personal: ClassVar[frozenset[str]] = PERSONAL
+    personal: ClassVar[frozenset[str]] = frozenset({"email"})
 
     user_id: int
     email: str | None = None
@@ -136,7 +135,7 @@ class UserDisabled(Event):
 
 
 class UserProviderNamesChanged(Event):
-    personal: ClassVar[frozenset[str]] = PERSONAL
+    personal: ClassVar[frozenset[str]] = frozenset({"github_username", "gitlab_username"})
 
     user_id: int
     github_username: str | None = None
