@@ -77,6 +77,7 @@ class QueueBuild(Command):
     sha: str | None = None  # pinned by a webhook
     build_id: int = 0
     executor_id: str = ""
+    queued_at: datetime | None = None
     project: LaunchedProject | None = None
     initiator_id: int = 0
     initiator_name: str = ""
@@ -128,6 +129,7 @@ class BuildQueued(Event):
     executor_id: str
     project_id: int
     project: LaunchedProject
+    queued_at: datetime
     ignore_steps: tuple[str, ...] = ()
     sha: str | None = None
     initiator_id: int = 0
@@ -140,8 +142,10 @@ class BuildQueued(Event):
 class BuildPlanned(Event):
     build_id: int
     project_id: int
+    project: LaunchedProject
     sha: str
     ref: str
+    protected: bool = False
     available_steps: tuple[str, ...]
     jobs: tuple[PlannedJob, ...]
 
@@ -273,7 +277,7 @@ class StepStarted(Event):
     project_id: int
     attempt: int
     step: str
-    started_at: datetime
+    started_at: datetime | None
 
 
 class StepFinished(Event):
@@ -350,6 +354,11 @@ class BuildRow(Row):
     status: BuildStatus = BuildStatus.QUEUED
     finished: bool = False
     needs_lane: bool = False
+    project: LaunchedProject | None = None
+    ignore_steps: tuple[str, ...] = ()
+    pinned_sha: str | None = None
+    timeout_seconds: int = 3600
+    max_attempts: int = 3
     ref: str | None = None
     sha: str | None = None
     job_ids: tuple[int, ...] = ()
@@ -391,6 +400,7 @@ class JobRow(Row):
     started_at: datetime | None = None
     finished_at: datetime | None = None
     steps: tuple[PlannedStep, ...] = ()
+    image: str | None = None
     project: LaunchedProject | None = None
 
 
@@ -414,9 +424,9 @@ class Section(Message):
     """A part of a log: `init`, then one per step. Lines are separated by newlines; offsets count bytes of the log."""
 
     step: str  # without its @
-    start_at: datetime
+    start_at: datetime | None = None
     closed_at: datetime | None = None
-    success: bool | None = None
+    success: bool | None = None  # known once the next section opens or the job is over
     skipped: bool | None = None
 
 

@@ -51,7 +51,7 @@ class Context(Protocol):
 
 
 Prepare = Callable[[Context, Any], Awaitable[Command]]
-Answer = Callable[[Context, Any], Awaitable[Message | Payload | bytes]]
+Answer = Callable[[Context, Any], Awaitable[Message | Sequence[Message] | Payload | bytes]]
 React = Callable[[Recorded[Any]], Sequence[Command]]
 
 

@@ -1,0 +1,1 @@
+"""Builds: queued, planned, run as jobs by runners, logged."""

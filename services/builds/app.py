@@ -1,0 +1,47 @@
+"""The service builds."""
+
+from contracts import builds as contract
+from libs.service import Service, Ticker, Worker
+from services.builds import reading, views
+from services.builds.attempts import Attempts
+from services.builds.claiming import Claiming
+from services.builds.launching import prepare_build
+from services.builds.leases import Leases
+from services.builds.planner import Planner
+from services.builds.policies import on_build_event
+from services.builds.reporting import Reporting
+
+attempts = Attempts()
+reporting = Reporting(attempts)
+leases = Leases(attempts, reporting)
+
+service = Service(
+    "builds",
+    categories=(views.build, views.job, views.lane),
+    prepare={contract.QueueBuild: prepare_build},
+    answers={
+        contract.GetBuild: reading.get_build,
+        contract.GetJob: reading.get_job,
+        contract.ListQueued: reading.list_queued,
+        contract.ListRunning: reading.list_running,
+        contract.ListBuildsOfProject: reading.list_builds_of_project,
+        contract.ReadLiveLog: reading.read_live_log,
+        contract.ReadLog: reading.read_log,
+        contract.ClaimJob: Claiming(attempts).claim,
+        contract.AppendTrace: reporting.append,
+        contract.ReportJob: reporting.report,
+    },
+    policies={"builds": on_build_event},
+    workers=(
+        Worker("planner", "builds", (contract.BuildQueued, contract.LaneGranted), Planner().plan, concurrency=8),
+        Worker("closing", "builds", (contract.JobFinished, contract.JobLost), leases.conclude, concurrency=2),
+    ),
+    tickers=(
+        Ticker("leases", 1.0, leases.look_after),
+        Ticker("overdue", 10.0, leases.look_for_overdue),
+    ),
+    indexes={
+        "attempts": (("job_id",), ("finished", "lease_until")),
+        "log_chunks": (("attempt", "section", "offset", "place"),),
+    },
+)

@@ -1,0 +1,203 @@
+"""One attempt of a job at a runner: its lease, what its log hides, and the log itself as it arrives.
+
+An attempt is found by the hash of its job token. The log is no event: its bytes arrive by offset, secrets are covered
+before anything is stored, and what may be half a secret or half a marker waits, sealed, for the next piece.
+"""
+
+import json
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from pymongo.asynchronous.client_session import AsyncClientSession
+
+from contracts.builds import JobRow, PlannedStep, Section
+from contracts.errors import Refused
+from libs.masking import Mask
+from libs.service import Context
+from services.builds import sections
+from services.builds.sections import Piece, concluded
+
+Document = dict[str, Any]
+KEPT = 256  # attempts whose masks this process has at hand
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    id: str  # hash of the job token
+    job_id: int
+    number: int
+    word: str  # in the names of its section markers
+    length: int  # bytes received
+    crc: int  # of the bytes received
+    tail: bytes  # received, not yet stored
+    finished: bool
+    sections: tuple[Section, ...]
+    mask: Mask
+
+
+class Attempts:
+    def __init__(self) -> None:
+        self._masks: dict[str, Mask] = {}
+        self._renewed: dict[str, datetime] = {}
+
+    async def open(self, ctx: Context, attempt_id: str, job: JobRow, word: str, hidden: Sequence[str]) -> None:
+        """Before the job is assigned, so that there is no assigned job without a lease."""
+        now = ctx.cause.at
+        await ctx.collection("attempts").insert_one(
+            {
+                "_id": attempt_id,
+                "job_id": job.id,
+                "build_id": job.build_id,
+                "number": job.attempt,
+                "word": word,
+                "lease_until": now + timedelta(seconds=ctx.settings.job_lease_seconds),
+                "length": 0,
+                "crc": 0,
+                "tail": "",
+                "finished": False,
+                "sections": [Section(step=sections.INIT, start_at=now).model_dump()],
+                "masks": await ctx.vault.seal(_subject(job.project_id), json.dumps(list(hidden))) if hidden else "",
+            }
+        )
+
+    async def discard(self, ctx: Context, attempt_id: str) -> None:
+        """The job went to somebody else."""
+        await ctx.collection("attempts").delete_one({"_id": attempt_id})
+
+    async def get(self, ctx: Context, job: JobRow) -> Attempt:
+        found = await ctx.collection("attempts").find_one({"_id": job.token_hash})
+        if found is None:
+            raise Refused("JOB_TOKEN")
+        tail = await ctx.vault.open(_subject(job.project_id), found["tail"]) if found["tail"] else ""
+        return Attempt(
+            id=found["_id"],
+            job_id=found["job_id"],
+            number=found["number"],
+            word=found["word"],
+            length=found["length"],
+            crc=found["crc"],
+            tail=tail.encode("latin-1"),
+            finished=found["finished"],
+            sections=tuple(Section.model_validate(one) for one in found["sections"]),
+            mask=await self._mask(ctx, job, found),
+        )
+
+    async def renew(self, ctx: Context, attempt_id: str) -> None:
+        """A sign of life; written once in a while only."""
+        now = ctx.cause.at
+        last = self._renewed.get(attempt_id)
+        lease = timedelta(seconds=ctx.settings.job_lease_seconds)
+        if last is not None and now - last < lease / 4:
+            return
+        await ctx.collection("attempts").update_one({"_id": attempt_id}, {"$set": {"lease_until": now + lease}})
+        self._remember_renewal(attempt_id, now)
+
+    async def append(
+        self, ctx: Context, job: JobRow, attempt: Attempt, offset: int, content: bytes, steps: Sequence[PlannedStep]
+    ) -> Attempt:
+        """Store what is new of the content. Refused LOG_RANGE where it would leave a hole."""
+        if offset > attempt.length:
+            raise Refused("LOG_RANGE", str(attempt.length))
+        new = content[attempt.length - offset :]
+        if not new or attempt.finished:
+            return attempt
+        masked, rest = attempt.mask.apply(attempt.tail + new, final=False)
+        waiting = sections.held_back(masked)
+        text, tail = masked[: len(masked) - waiting], masked[len(masked) - waiting :] + rest
+        pieces, cut = sections.cut(text, attempt.sections, steps, attempt.word, ctx.cause.at)
+        return await self._store(ctx, job, attempt, pieces, cut, new, tail, finished=False)
+
+    async def finish(
+        self, ctx: Context, job: JobRow, attempt: Attempt, steps: Sequence[PlannedStep], *, success: bool
+    ) -> Attempt:
+        """The log is complete: store what waited, conclude the last section, forget the masks."""
+        if attempt.finished:
+            return attempt
+        masked, _ = attempt.mask.apply(attempt.tail, final=True)
+        pieces, cut = sections.cut(masked, attempt.sections, steps, attempt.word, ctx.cause.at)
+        cut[-1] = concluded(cut[-1], ctx.cause.at, success=success)
+        return await self._store(ctx, job, attempt, pieces, cut, b"", b"", finished=True)
+
+    async def restart(self, ctx: Context, attempt: Attempt) -> None:
+        """The log that arrived is not the one that was sent: the runner sends it again from its first byte."""
+
+        async def body(session: AsyncClientSession) -> None:
+            await ctx.collection("attempts").update_one(
+                {"_id": attempt.id, "finished": False},
+                {"$set": {"length": 0, "crc": 0, "tail": "", "sections": [attempt.sections[0].model_dump()]}},
+                session=session,
+            )
+            await ctx.collection("log_chunks").delete_many({"attempt": attempt.id}, session=session)
+
+        async with ctx.collection("attempts").database.client.start_session() as session:
+            await session.with_transaction(body)
+
+    async def _store(
+        self,
+        ctx: Context,
+        job: JobRow,
+        attempt: Attempt,
+        pieces: Sequence[Piece],
+        cut: Sequence[Section],
+        new: bytes,
+        tail: bytes,
+        *,
+        finished: bool,
+    ) -> Attempt:
+        length = attempt.length + len(new)
+        crc = zlib.crc32(new, attempt.crc)
+        now = ctx.cause.at
+        change: Document = {
+            "length": length,
+            "crc": crc,
+            "tail": await ctx.vault.seal(_subject(job.project_id), tail.decode("latin-1")) if tail else "",
+            "finished": finished,
+            "sections": [section.model_dump() for section in cut],
+            "lease_until": now + timedelta(seconds=ctx.settings.job_lease_seconds),
+        }
+        if finished:
+            change["masks"] = ""
+        chunks = [
+            {"attempt": attempt.id, "offset": length, "place": place, "section": piece.section, "text": piece.text}
+            for place, piece in enumerate(pieces)
+        ]
+
+        async def body(session: AsyncClientSession) -> None:
+            result = await ctx.collection("attempts").update_one(
+                {"_id": attempt.id, "length": attempt.length, "finished": False}, {"$set": change}, session=session
+            )
+            if result.matched_count == 0:
+                raise Refused("CONFLICT", "another piece of this log arrived at the same time")
+            if chunks:
+                await ctx.collection("log_chunks").insert_many([dict(one) for one in chunks], session=session)
+
+        async with ctx.collection("attempts").database.client.start_session() as session:
+            await session.with_transaction(body)
+        self._remember_renewal(attempt.id, now)
+        if finished:
+            self._masks.pop(attempt.id, None)
+            self._renewed.pop(attempt.id, None)
+        return replace(attempt, length=length, crc=crc, tail=tail, finished=finished, sections=tuple(cut))
+
+    async def _mask(self, ctx: Context, job: JobRow, found: Document) -> Mask:
+        known = self._masks.get(found["_id"])
+        if known is None:
+            sealed = found["masks"]
+            known = Mask(json.loads(await ctx.vault.open(_subject(job.project_id), sealed)) if sealed else [])
+            if len(self._masks) >= KEPT:
+                self._masks.pop(next(iter(self._masks)))
+            self._masks[found["_id"]] = known
+        return known
+
+    def _remember_renewal(self, attempt_id: str, now: datetime) -> None:
+        if len(self._renewed) >= KEPT:
+            self._renewed.pop(next(iter(self._renewed)))
+        self._renewed[attempt_id] = now
+
+
+def _subject(project_id: int) -> str:
+    """Whose data key seals what must wait."""
+    return f"logs-of-project-{project_id}"

@@ -1,0 +1,107 @@
+"""A runner asks for work: of the waiting jobs that fit it, it gets the oldest, and all that the job needs."""
+
+from typing import Any
+from uuid import uuid4
+
+from contracts.builds import AssignJob, Assignment, Claim, ClaimJob, JobRow, RunnerOffer, Variable
+from contracts.errors import Refused
+from contracts.projects import GetJobSecrets, JobSecrets
+from libs.security.tokens import new_token, token_hash
+from libs.service import Context
+from services.builds.attempts import Attempts
+from services.builds.script import compile_steps
+
+CANDIDATES = 10
+SSH_KEY = "HEADRACE_SSH_KEY"
+
+
+class Claiming:
+    def __init__(self, attempts: Attempts) -> None:
+        self._attempts = attempts
+
+    async def claim(self, ctx: Context, command: ClaimJob) -> Claim:
+        """Answer a job that nobody else has, or none."""
+        runner = command.runner
+        jobs: list[JobRow] = await ctx.rows("job").find(_fits(runner), [("queued_at", 1), ("id", 1)], limit=CANDIDATES)
+        for job in jobs:
+            assignment = await self._try(ctx, runner, job)
+            if assignment is not None:
+                return Claim(assignment=assignment)
+        return Claim(assignment=None)
+
+    async def _try(self, ctx: Context, runner: RunnerOffer, job: JobRow) -> Assignment | None:
+        try:
+            secrets = JobSecrets.model_validate(await ctx.ask(GetJobSecrets(project_id=job.project_id)))
+        except Refused as refused:
+            if refused.code != "PROJECT_NOT_FOUND":
+                raise
+            secrets = JobSecrets(secrets=(), ssh_key=None)  # deleted meanwhile: the job fails by itself
+        hidden = [secret.value for secret in secrets.secrets]
+        hidden += [secrets.ssh_key] if secrets.ssh_key else []
+        token, word = new_token("hrj-"), uuid4().hex[:12]
+        attempt_id = token_hash(token)
+        await self._attempts.open(ctx, attempt_id, job, word, hidden)
+        try:
+            await ctx.tell(
+                AssignJob(
+                    job_id=job.id,
+                    attempt=job.attempt,
+                    runner_id=runner.runner_id,
+                    runner_uuid=runner.runner_uuid,
+                    runner_name=runner.name,
+                    token_hash=attempt_id,
+                ),
+                step=str(job.id),
+            )
+        except Refused:
+            await self._attempts.discard(ctx, attempt_id)
+            return None
+        return _assignment(job, runner, secrets, token, word)
+
+
+def _fits(runner: RunnerOffer) -> dict[str, Any]:
+    """Which jobs this runner may take."""
+    condition: dict[str, Any] = {
+        "status": "QUEUED",
+        # every tag of the job is one of the runner's
+        "tags": {"$not": {"$elemMatch": {"$nin": list(runner.tags)}}},
+    }
+    if not runner.run_untagged:
+        condition["tags.0"] = {"$exists": True}
+    if runner.protected:
+        condition["protected"] = True
+    match runner.owner_type:
+        case "PROJECT":
+            condition["project_id"] = runner.owner_id
+        case "COMPANY":
+            condition["project.company_id"] = runner.owner_id
+        case "GLOBAL":
+            pass
+    return condition
+
+
+def _assignment(job: JobRow, runner: RunnerOffer, secrets: JobSecrets, token: str, word: str) -> Assignment:
+    if job.project is None or job.queued_at is None:
+        raise Refused("JOB_NOT_FOUND")
+    variables = [Variable(key=secret.name, value=secret.value, masked=True) for secret in secrets.secrets]
+    variables.append(Variable(key="FREE_COMMIT_REQUEST_BODY", value=""))
+    if secrets.ssh_key:
+        variables.append(Variable(key=SSH_KEY, value=secrets.ssh_key, masked=True, file=True))
+    limits = [job.timeout_seconds, *([runner.max_timeout_seconds] if runner.max_timeout_seconds else [])]
+    return Assignment(
+        job_id=job.id,
+        job_uuid=job.uuid,
+        build_id=job.build_id,
+        attempt=job.attempt,
+        token=token,
+        name=job.name,
+        stage=job.stage,
+        ref=job.ref,
+        sha=job.sha,
+        project=job.project,
+        script=compile_steps(job.steps, word),
+        variables=tuple(variables),
+        image=job.image,
+        timeout_seconds=min(limits),
+        queued_at=job.queued_at,
+    )

@@ -1,0 +1,1 @@
+"""The rules of builds, jobs and lanes."""

@@ -1,0 +1,163 @@
+"""A build from launch to result."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from fnmatch import fnmatchcase
+from typing import assert_never
+
+from contracts.builds import (
+    BuildCommand,
+    BuildEvent,
+    BuildFinished,
+    BuildKilled,
+    BuildPlanned,
+    BuildQueued,
+    BuildStarted,
+    BuildStatus,
+    EndJobOfBuild,
+    FailBuild,
+    JobStatus,
+    KillBuild,
+    PlanBuild,
+    QueueBuild,
+    StartBuild,
+)
+from contracts.errors import Refused
+from libs.deciding import Decider
+
+KILLED = 143
+
+
+class Phase(StrEnum):
+    NEW = "new"
+    QUEUED = "queued"
+    PLANNED = "planned"
+    RUNNING = "running"
+    FINISHED = "finished"
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    phase: Phase = Phase.NEW
+    queued: BuildQueued | None = None
+    job_ids: tuple[int, ...] = ()
+
+    @property
+    def launched(self) -> BuildQueued:
+        if self.queued is None:
+            raise Refused("BUILD_NOT_FOUND")
+        return self.queued
+
+
+def decide(build: Build, command: BuildCommand) -> Sequence[BuildEvent]:
+    match build.phase, command:
+        case Phase.NEW, QueueBuild():
+            return [_queued(command)]
+        case Phase.NEW, _:
+            raise Refused("BUILD_NOT_FOUND")
+        case Phase.QUEUED, PlanBuild():
+            return [_planned(build.launched, command)]
+        case Phase.QUEUED, FailBuild():
+            return [_finished(build, BuildStatus.FAILED, command.exit_code, command.exit_message, command.output)]
+        case Phase.PLANNED, StartBuild(runner_name=runner):
+            queued = build.launched
+            return [
+                BuildStarted(
+                    build_id=queued.build_id,
+                    project_id=queued.project_id,
+                    executor_id=queued.executor_id,
+                    runner_name=runner,
+                )
+            ]
+        case ((Phase.PLANNED | Phase.RUNNING), EndJobOfBuild(job_id=job_id)) if job_id in build.job_ids:
+            status = BuildStatus.SUCCESS if command.status is JobStatus.SUCCESS else BuildStatus.FAILED
+            return [_finished(build, status, command.exit_code, command.exit_message, command.output)]
+        case ((Phase.QUEUED | Phase.PLANNED | Phase.RUNNING), KillBuild(build_id=build_id)):
+            project_id = build.launched.project_id
+            return [
+                BuildKilled(build_id=build_id, project_id=project_id, job_ids=build.job_ids),
+                _finished(build, BuildStatus.KILLED, KILLED, "Deployment aborted by user", None),
+            ]
+        case _, (PlanBuild() | FailBuild() | StartBuild() | EndJobOfBuild() | KillBuild()):
+            return []  # already so, or already over
+        case _:
+            raise Refused("BUILD_STATUS", f"{type(command).__name__} while {build.phase}")
+
+
+def _queued(command: QueueBuild) -> BuildQueued:
+    project = command.project
+    if project is None or command.queued_at is None:
+        raise Refused("PROJECT_NOT_FOUND")
+    return BuildQueued(
+        build_id=command.build_id,
+        executor_id=command.executor_id,
+        project_id=command.project_id,
+        project=project,
+        ignore_steps=command.ignore_steps,
+        sha=command.sha,
+        queued_at=command.queued_at,
+        initiator_id=command.initiator_id,
+        initiator_name=command.initiator_name,
+        timeout_seconds=command.timeout_seconds,
+        max_attempts=command.max_attempts,
+        needs_lane=not project.allow_concurrent_execution,
+    )
+
+
+def _planned(queued: BuildQueued, command: PlanBuild) -> BuildPlanned:
+    branch = command.ref.removeprefix("refs/heads/")
+    return BuildPlanned(
+        build_id=queued.build_id,
+        project_id=queued.project_id,
+        project=queued.project,
+        sha=command.sha,
+        ref=command.ref,
+        protected=any(fnmatchcase(branch, pattern) for pattern in queued.project.protected_branches),
+        available_steps=command.available_steps,
+        jobs=command.jobs,
+    )
+
+
+def _finished(build: Build, status: BuildStatus, code: int, message: str | None, output: str | None) -> BuildFinished:
+    queued = build.launched
+    return BuildFinished(
+        build_id=queued.build_id,
+        executor_id=queued.executor_id,
+        project_id=queued.project_id,
+        project_name=queued.project.name,
+        status=status,
+        exit_code=code,
+        exit_message=message,
+        output=output,
+        queued_at=queued.queued_at,
+        initiator_id=queued.initiator_id,
+        initiator_name=queued.initiator_name,
+        held_lane=queued.needs_lane,
+        keep_number_build=queued.project.keep_number_build,
+    )
+
+
+def evolve(build: Build, event: BuildEvent) -> Build:
+    match event:
+        case BuildQueued():
+            return replace(build, phase=Phase.QUEUED, queued=event)
+        case BuildPlanned(jobs=jobs):
+            return replace(build, phase=Phase.PLANNED, job_ids=tuple(job.job_id for job in jobs))
+        case BuildStarted():
+            return replace(build, phase=Phase.RUNNING)
+        case BuildKilled():
+            return build
+        case BuildFinished():
+            return replace(build, phase=Phase.FINISHED)
+        case _:
+            assert_never(event)
+
+
+build_decider = Decider[BuildCommand, Build, BuildEvent](
+    commands=(QueueBuild, PlanBuild, StartBuild, FailBuild, EndJobOfBuild, KillBuild),
+    stream=lambda command: f"build-{command.build_id}",
+    initial=Build(),
+    decide=decide,
+    evolve=evolve,
+)

@@ -1,0 +1,189 @@
+"""A job: offered, given to one runner, run in steps, finished or lost and tried again."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import assert_never
+
+from contracts.builds import (
+    FINISHED_JOB,
+    AssignJob,
+    CancelJob,
+    FinishJob,
+    JobAssigned,
+    JobCommand,
+    JobEvent,
+    JobFinished,
+    JobLost,
+    JobQueued,
+    JobStarted,
+    JobStatus,
+    LoseJob,
+    QueueJob,
+    RecordSteps,
+    Section,
+    StartJob,
+    StepFinished,
+    StepStarted,
+)
+from contracts.errors import Refused
+from libs.deciding import Decider
+
+LOST = -2
+CANCELED = 143
+ON_A_RUNNER = (JobStatus.ASSIGNED, JobStatus.RUNNING)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    status: JobStatus | None = None
+    queued: JobQueued | None = None
+    runner_uuid: str | None = None
+    opened: frozenset[str] = frozenset()  # steps of this attempt
+    closed: frozenset[str] = frozenset()
+
+    @property
+    def order(self) -> JobQueued:
+        if self.queued is None:
+            raise Refused("JOB_NOT_FOUND")
+        return self.queued
+
+
+def decide(job: Job, command: JobCommand) -> Sequence[JobEvent]:
+    if isinstance(command, QueueJob):
+        return [_queued(command)] if job.queued is None else []
+    order = job.order
+    here = {"job_id": order.job_id, "build_id": order.build_id, "project_id": order.project_id}
+    match job.status, command:
+        case JobStatus.QUEUED, AssignJob(attempt=order.attempt):
+            return [
+                JobAssigned(
+                    **here,
+                    attempt=order.attempt,
+                    runner_id=command.runner_id,
+                    runner_uuid=command.runner_uuid,
+                    runner_name=command.runner_name,
+                    token_hash=command.token_hash,
+                )
+            ]
+        case JobStatus.ASSIGNED, StartJob(attempt=order.attempt):
+            return [JobStarted(**here, attempt=order.attempt, runner_uuid=job.runner_uuid or "")]
+        case JobStatus.RUNNING, StartJob(attempt=order.attempt):
+            return []
+        case ((JobStatus.ASSIGNED | JobStatus.RUNNING), RecordSteps(attempt=order.attempt, steps=steps)):
+            return list(_new_steps(job, order, steps))
+        case ((JobStatus.ASSIGNED | JobStatus.RUNNING), FinishJob(attempt=order.attempt)):
+            return [_finished(job, command.status, command.exit_code, command.reason, command.message, command.output)]
+        case status, FinishJob(attempt=order.attempt, status=wanted) if status is wanted:
+            return []  # a runner repeats what was not acknowledged
+        case ((JobStatus.QUEUED | JobStatus.ASSIGNED | JobStatus.RUNNING), CancelJob()):
+            return [_finished(job, JobStatus.CANCELED, CANCELED, "canceled", "Deployment aborted by user", None)]
+        case ((JobStatus.ASSIGNED | JobStatus.RUNNING), LoseJob(attempt=order.attempt, reason=reason)):
+            return _lost(job, order, reason)
+        case status, CancelJob() if status in FINISHED_JOB:
+            return []
+        case _, LoseJob():
+            return []  # it was heard of after all, or another attempt runs
+        case status, _:
+            raise Refused("JOB_STATUS", f"{type(command).__name__} while {status}, attempt {order.attempt}")
+
+
+def _queued(command: QueueJob) -> JobQueued:
+    return JobQueued(
+        job_id=command.job_id,
+        job_uuid=command.job.job_uuid,
+        build_id=command.build_id,
+        project_id=command.project.project_id,
+        owner_alias=command.project.owner_alias,
+        attempt=1,
+        ref=command.ref,
+        sha=command.sha,
+        protected=command.protected,
+        project=command.project,
+        job=command.job,
+    )
+
+
+def _new_steps(job: Job, order: JobQueued, steps: Sequence[Section]) -> Iterator[JobEvent]:
+    """What the log shows of the steps and the stream does not know yet."""
+    here = {
+        "job_id": order.job_id,
+        "build_id": order.build_id,
+        "project_id": order.project_id,
+        "attempt": order.attempt,
+    }
+    for one in steps:
+        if one.step not in job.opened:
+            yield StepStarted(**here, step=one.step, started_at=one.start_at)
+        if one.closed_at is not None and one.success is not None and one.step not in job.closed:
+            yield StepFinished(
+                **here,
+                step=one.step,
+                finished_at=one.closed_at,
+                success=one.success,
+                skipped=bool(one.skipped),
+            )
+
+
+def _finished(
+    job: Job, status: JobStatus, exit_code: int, reason: str, message: str | None, output: str | None
+) -> JobFinished:
+    order = job.order
+    return JobFinished(
+        job_id=order.job_id,
+        build_id=order.build_id,
+        project_id=order.project_id,
+        attempt=order.attempt,
+        status=status,
+        exit_code=exit_code,
+        reason=reason,
+        message=message,
+        output=output,
+        runner_uuid=job.runner_uuid,
+    )
+
+
+def _lost(job: Job, order: JobQueued, reason: str) -> list[JobEvent]:
+    again = order.attempt < order.job.max_attempts
+    lost = JobLost(
+        job_id=order.job_id,
+        build_id=order.build_id,
+        project_id=order.project_id,
+        attempt=order.attempt,
+        runner_uuid=job.runner_uuid or "",
+        reason=reason,
+        retried=again,
+    )
+    if again:
+        return [lost, order.but(attempt=order.attempt + 1)]
+    times = "once" if order.attempt == 1 else f"{order.attempt} times"
+    message = f"The runner was lost, {times}: {reason}"
+    return [lost, _finished(job, JobStatus.FAILED, LOST, "runner_lost", message, None)]
+
+
+def evolve(job: Job, event: JobEvent) -> Job:
+    match event:
+        case JobQueued():
+            return Job(status=JobStatus.QUEUED, queued=event)
+        case JobAssigned(runner_uuid=runner):
+            return replace(job, status=JobStatus.ASSIGNED, runner_uuid=runner)
+        case JobStarted():
+            return replace(job, status=JobStatus.RUNNING)
+        case StepStarted(step=step):
+            return replace(job, opened=job.opened | {step})
+        case StepFinished(step=step):
+            return replace(job, closed=job.closed | {step})
+        case JobFinished(status=status):
+            return replace(job, status=status)
+        case JobLost():
+            return job
+        case _:
+            assert_never(event)
+
+
+job_decider = Decider[JobCommand, Job, JobEvent](
+    commands=(QueueJob, AssignJob, StartJob, RecordSteps, FinishJob, CancelJob, LoseJob),
+    stream=lambda command: f"job-{command.job_id}",
+    initial=Job(),
+    decide=decide,
+    evolve=evolve,
+)

@@ -1,0 +1,28 @@
+"""Launching a build: who may, with which settings, under which numbers."""
+
+from uuid import uuid4
+
+from contracts.builds import LaunchedProject, QueueBuild
+from contracts.errors import Refused
+from contracts.projects import GetLaunchSettings, LaunchSettings
+from libs.service import Context
+
+MAX_ATTEMPTS = 3
+
+
+async def prepare_build(ctx: Context, command: QueueBuild) -> QueueBuild:
+    answer = await ctx.ask(GetLaunchSettings(project_id=command.project_id))
+    settings = LaunchSettings.model_validate(answer)
+    actor = ctx.cause.actor
+    if not actor.is_admin and actor.id not in settings.developers_id:
+        raise Refused("LAUNCH_BUILD_NOT_ALLOWED")
+    return command.but(
+        build_id=await ctx.next_id("build"),
+        executor_id=str(uuid4()),
+        queued_at=ctx.cause.at,
+        project=LaunchedProject.model_validate(settings.model_dump(include=set(LaunchedProject.model_fields))),
+        initiator_id=actor.id,
+        initiator_name=actor.name,
+        timeout_seconds=ctx.settings.build_timeout_seconds,
+        max_attempts=MAX_ATTEMPTS,
+    )

@@ -1,0 +1,70 @@
+"""Leases: a job whose runner is silent for too long is lost, and one that outlives its limit is ended."""
+
+from datetime import timedelta
+from typing import Any
+
+from contracts.builds import FinishJob, JobFinished, JobLost, JobRow, JobStatus, LoseJob
+from contracts.errors import Refused
+from contracts.messages import Command
+from libs.deciding import Recorded
+from libs.service import Context
+from services.builds.attempts import Attempts
+from services.builds.reporting import TIMED_OUT, Reporting
+
+AT_ONCE = 100
+RUNNING = {"$in": ["ASSIGNED", "RUNNING"]}
+GRACE = 60  # seconds that a runner gets to report its own time-out
+
+
+class Leases:
+    def __init__(self, attempts: Attempts, reporting: Reporting) -> None:
+        self._attempts = attempts
+        self._reporting = reporting
+
+    async def look_after(self, ctx: Context) -> None:
+        """Lose what is silent. Leases of claims that came to nothing are cleared away."""
+        expired = ctx.collection("attempts").find(
+            {"finished": False, "lease_until": {"$lt": ctx.cause.at}}, {"job_id": 1}, limit=AT_ONCE
+        )
+        async for found in expired:
+            job: JobRow | None = await ctx.rows("job").get(f"job-{found['job_id']}")
+            if job is None or job.token_hash != found["_id"]:
+                await self._attempts.discard(ctx, found["_id"])
+            elif job.status in (JobStatus.ASSIGNED, JobStatus.RUNNING):
+                reason = f"the runner {job.runner_name} has been silent for {ctx.settings.job_lease_seconds:g} seconds"
+                await self._end(ctx, LoseJob(job_id=job.id, attempt=job.attempt, reason=reason), job)
+            else:
+                await self._reporting.conclude(ctx, job, found["_id"], success=job.status is JobStatus.SUCCESS)
+
+    async def look_for_overdue(self, ctx: Context) -> None:
+        """End what runs longer than it may although its runner goes on reporting."""
+        async for job in ctx.rows("job").each({"status": RUNNING}):
+            limit = timedelta(seconds=job.timeout_seconds + GRACE)
+            if job.assigned_at is None or ctx.cause.at < job.assigned_at + limit:
+                continue
+            overdue = FinishJob(
+                job_id=job.id,
+                attempt=job.attempt,
+                status=JobStatus.FAILED,
+                exit_code=TIMED_OUT,
+                reason="job_execution_timeout",
+                message=f"The job took longer than its limit of {job.timeout_seconds} seconds",
+            )
+            await self._end(ctx, overdue, job)
+
+    async def _end(self, ctx: Context, command: Command, job: JobRow) -> None:
+        try:
+            await ctx.tell(command, step=f"{job.id}#{job.attempt}")
+        except Refused as refused:
+            if refused.code != "JOB_STATUS":  # it ended by itself in this very moment
+                raise
+
+    async def conclude(self, ctx: Context, recorded: Recorded[JobFinished | JobLost]) -> None:
+        """The work after a job's attempt is over: its log is closed and its secrets are forgotten."""
+        open_attempts = ctx.collection("attempts").find(
+            {"job_id": recorded.event.job_id, "number": recorded.event.attempt, "finished": False}
+        )
+        job: Any = await ctx.rows("job").get(f"job-{recorded.event.job_id}")
+        success = isinstance(recorded.event, JobFinished) and recorded.event.status is JobStatus.SUCCESS
+        async for found in open_attempts:
+            await self._reporting.conclude(ctx, job, found["_id"], success=success)

@@ -1,0 +1,102 @@
+"""The planner: from a branch to a commit, its spec file and the jobs; or to a finished build that says why not."""
+
+from typing import Any
+from uuid import uuid4
+
+from contracts.builds import (
+    BuildQueued,
+    BuildRow,
+    BuildStatus,
+    FailBuild,
+    PlanBuild,
+    PlannedJob,
+    PlannedStep,
+)
+from contracts.messages import Command
+from contracts.projects import GetJobSecrets, JobSecrets
+from libs.deciding import Recorded
+from libs.service import Context
+from services.builds.repository import Head, NoSuchFile, NoSuchRef, Repositories, Unreachable
+from services.builds.spec import CLEANUP, Spec, SpecInvalid, SpecUnreadable, parse
+
+NOT_REACHABLE = 128
+NOT_FOUND = 1000
+NOT_READABLE = 1001
+UNKNOWN = -1
+
+
+class Planner:
+    """Keeps the repositories of one process."""
+
+    def __init__(self) -> None:
+        self._repositories: Repositories | None = None
+
+    async def plan(self, ctx: Context, recorded: Recorded[Any]) -> None:
+        """The work after a build was queued, or was granted its lane."""
+        build: BuildRow | None = await ctx.rows("build").get(f"build-{recorded.event.build_id}")
+        if build is None or build.status is not BuildStatus.QUEUED:
+            return  # planned or over already
+        if isinstance(recorded.event, BuildQueued) and build.needs_lane:
+            return  # its turn comes with LaneGranted
+        await ctx.tell(await self._plan(ctx, build))
+
+    async def _plan(self, ctx: Context, build: BuildRow) -> Command:
+        def failed(code: int, message: str, output: str | None = None) -> FailBuild:
+            return FailBuild(build_id=build.id, exit_code=code, exit_message=message, output=output)
+
+        try:
+            head, content = await self._read(ctx, build)
+            spec = parse(content)
+        except Unreachable as error:
+            return failed(NOT_REACHABLE, "The repository could not be read", str(error))
+        except NoSuchRef as error:
+            return failed(NOT_REACHABLE, f"Nothing to build: {error}")
+        except NoSuchFile as error:
+            return failed(NOT_FOUND, "Spec file not found", f"There is no file {error} in the commit.")
+        except IsADirectoryError as error:
+            return failed(NOT_READABLE, "Spec file not readable", f"{error} is not a plain file.")
+        except SpecUnreadable as error:
+            return failed(NOT_READABLE, "Spec file not readable", str(error))
+        except SpecInvalid as error:
+            return failed(UNKNOWN, f"Unknown error: {error}", str(error))
+        return PlanBuild(
+            build_id=build.id,
+            sha=head.sha,
+            ref=head.ref,
+            available_steps=tuple(step.name for step in spec.steps),
+            jobs=(_job(build, spec, await ctx.next_id("job")),),
+        )
+
+    async def _read(self, ctx: Context, build: BuildRow) -> tuple[Head, bytes]:
+        project = build.project
+        if project is None:
+            raise NoSuchRef("the build has no project")
+        if self._repositories is None:
+            self._repositories = Repositories(ctx.settings.data / "repositories" / ctx.settings.instance)
+        ssh_key = None
+        if "://" not in project.repository or project.repository.startswith("ssh://"):
+            ssh_key = JobSecrets.model_validate(await ctx.ask(GetJobSecrets(project_id=build.project_id))).ssh_key
+        path = project.spec_file_path.replace("/", "", 1)  # the first slash of the text goes, wherever it stands
+        if build.pinned_sha:
+            head = Head(build.pinned_sha, f"refs/heads/{project.branch}")
+        else:
+            head = await self._repositories.head(project.repository, project.branch, ssh_key)
+        return head, await self._repositories.file(project.repository, head, path, ssh_key)
+
+
+def _job(build: BuildRow, spec: Spec, job_id: int) -> PlannedJob:
+    """All steps are one job: variables and folders of one step reach the next."""
+    skipped = set(build.ignore_steps)
+    return PlannedJob(
+        job_id=job_id,
+        job_uuid=str(uuid4()),
+        name="build",
+        steps=tuple(
+            PlannedStep(name=step.name, script=step.script, skipped=step.name in skipped)
+            for step in spec.steps
+            if step.name != CLEANUP
+        ),
+        image=spec.image,
+        timeout_seconds=build.timeout_seconds,
+        max_attempts=build.max_attempts,
+    )

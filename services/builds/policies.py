@@ -1,0 +1,59 @@
+"""What follows from what happened: an event of this or another service becomes commands."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from contracts.builds import (
+    BuildFinished,
+    BuildKilled,
+    BuildPlanned,
+    BuildQueued,
+    CancelJob,
+    EndJobOfBuild,
+    JobAssigned,
+    JobFinished,
+    QueueJob,
+    ReleaseLane,
+    RequestLane,
+    StartBuild,
+)
+from contracts.messages import Command
+from libs.deciding import Recorded
+
+
+def on_build_event(recorded: Recorded[Any]) -> Sequence[Command]:
+    match recorded.event:
+        case BuildQueued(needs_lane=True, project_id=project_id, build_id=build_id):
+            return [RequestLane(project_id=project_id, build_id=build_id)]
+        case BuildPlanned() as planned:
+            return [
+                QueueJob(
+                    job_id=job.job_id,
+                    build_id=planned.build_id,
+                    project=planned.project,
+                    job=job,
+                    ref=planned.ref,
+                    sha=planned.sha,
+                    protected=planned.protected,
+                )
+                for job in planned.jobs
+            ]
+        case JobAssigned(build_id=build_id, runner_name=runner):
+            return [StartBuild(build_id=build_id, runner_name=runner)]
+        case JobFinished() as finished:
+            return [
+                EndJobOfBuild(
+                    build_id=finished.build_id,
+                    job_id=finished.job_id,
+                    status=finished.status,
+                    exit_code=finished.exit_code,
+                    exit_message=finished.message,
+                    output=finished.output,
+                )
+            ]
+        case BuildKilled(job_ids=job_ids):
+            return [CancelJob(job_id=job_id) for job_id in job_ids]
+        case BuildFinished(held_lane=True, project_id=project_id, build_id=build_id):
+            return [ReleaseLane(project_id=project_id, build_id=build_id)]
+        case _:
+            return []

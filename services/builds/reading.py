@@ -1,0 +1,165 @@
+"""What people ask: builds, the queue with the reason why something waits, and logs section by section."""
+
+from collections.abc import Sequence
+
+from contracts.builds import (
+    BuildRow,
+    BuildStatus,
+    GetBuild,
+    GetJob,
+    JobRow,
+    LaneRow,
+    ListBuildsOfProject,
+    ListQueued,
+    ListRunning,
+    LiveSection,
+    LogSection,
+    QueuedBuild,
+    ReadLiveLog,
+    ReadLog,
+    Section,
+)
+from contracts.errors import Refused
+from libs.service import Context
+from services.builds.sections import INIT
+
+WAITING = "The build waits in the queue or is just being started."
+LOGS_PER_BUILD = 10_000  # numbers of log sections: build number times this, plus the section's place
+
+
+async def get_build(ctx: Context, query: GetBuild) -> BuildRow:
+    if query.build_id is not None:
+        build: BuildRow | None = await ctx.rows("build").get(f"build-{query.build_id}")
+        if build is None:
+            raise Refused("BUILD_NOT_FOUND")
+        return build
+    running: BuildRow | None = await ctx.rows("build").one({"executor_id": query.executor_id or ""})
+    if running is None:
+        raise Refused("EXECUTOR_NOT_FOUND")
+    return running
+
+
+async def get_job(ctx: Context, query: GetJob) -> JobRow:
+    job: JobRow | None = await ctx.rows("job").get(f"job-{query.job_id}")
+    if job is None:
+        raise Refused("JOB_NOT_FOUND")
+    return job.but(token_hash="")
+
+
+async def list_queued(ctx: Context, _query: ListQueued) -> list[QueuedBuild]:
+    builds: list[BuildRow] = await ctx.rows("build").find(
+        {"finished": False, "status": {"$in": [BuildStatus.QUEUED, BuildStatus.PLANNED]}}, [("id", 1)]
+    )
+    return [
+        QueuedBuild(
+            build_id=build.id,
+            executor_id=build.executor_id,
+            project_id=build.project_id,
+            project_name=build.project_name,
+            queued_at=build.queued_at,
+            reason=await _why(ctx, build),
+        )
+        for build in builds
+        if build.queued_at is not None
+    ]
+
+
+async def _why(ctx: Context, build: BuildRow) -> str:
+    """Why it waits, in words."""
+    if build.status is BuildStatus.QUEUED and build.needs_lane:
+        lane: LaneRow | None = await ctx.rows("lane").get(f"lane-{build.project_id}")
+        if lane is not None and lane.holder is not None and lane.holder != build.id:
+            return f"Waits until build {lane.holder} is over: the project's builds run one after the other."
+    if build.status is BuildStatus.QUEUED:
+        return "The repository and its spec file are being read."
+    job: JobRow | None = await ctx.rows("job").get(f"job-{build.job_ids[0]}")
+    if job is not None and job.tags:
+        return f"Waits for a free runner with the tags {', '.join(job.tags)}."
+    return "Waits for a free runner."
+
+
+async def list_running(ctx: Context, _query: ListRunning) -> list[BuildRow]:
+    return await ctx.rows("build").find({"finished": False, "status": BuildStatus.RUNNING}, [("id", 1)])
+
+
+async def list_builds_of_project(ctx: Context, query: ListBuildsOfProject) -> list[BuildRow]:
+    condition = {"project_id": query.project_id, "finished": True}
+    order = [("id", -1 if query.limit else 1)]
+    builds: list[BuildRow] = await ctx.rows("build").find(condition, order, limit=query.limit)
+    return sorted(builds, key=lambda build: build.id)
+
+
+async def read_live_log(ctx: Context, query: ReadLiveLog) -> LiveSection:
+    build = await get_build(ctx, GetBuild(executor_id=query.executor_id))
+    if build.finished:
+        raise Refused("EXECUTOR_NOT_FOUND")
+    attempt_id, sections = await _sections(ctx, build)
+    if not sections:
+        return LiveSection(step=INIT, log=WAITING, line_number=0)
+    place = next((place for place, one in enumerate(sections) if one.step == query.step), 0)
+    shown = query.line_number if sections[place].step == query.step else 0
+    lines = await _lines(ctx, attempt_id, place, whole=sections[place].closed_at is not None)
+    if len(lines) > shown:
+        return _live(sections[place], "".join(f"\n{line}" for line in lines[shown:]), len(lines))
+    if place + 1 < len(sections):
+        following = sections[place + 1]
+        lines = await _lines(ctx, attempt_id, place + 1, whole=following.closed_at is not None)
+        return _live(following, "\n".join(lines), len(lines))
+    return _live(sections[place], "", len(lines))
+
+
+def _live(section: Section, log: str, lines: int) -> LiveSection:
+    return LiveSection(**section.model_dump(), log=log, line_number=lines)
+
+
+async def read_log(ctx: Context, query: ReadLog) -> LogSection:
+    build = await get_build(ctx, GetBuild(build_id=query.build_id))
+    if not build.finished:
+        raise Refused("BUILD_NOT_FOUND", "the build is not finished")
+    attempt_id, recorded = await _sections(ctx, build)
+    sections = [*recorded, *_added(build, recorded)]
+    names = [section.step for section in sections]
+    if query.step != "-1" and query.step not in names:
+        raise Refused("LOG_NOT_FOUND")
+    place = 0 if query.step == "-1" else names.index(query.step) + 1
+    if place >= len(sections):
+        raise Refused("LOG_NOT_FOUND")
+    if place < len(recorded):
+        text = "\n".join(await _lines(ctx, attempt_id, place, whole=True))
+    else:
+        text = build.output or build.exit_message or ""
+    log_id = build.id * LOGS_PER_BUILD + place
+    return LogSection(**sections[place].model_dump(), id=log_id, build_id=build.id, log=text)
+
+
+def _added(build: BuildRow, recorded: Sequence[Section]) -> list[Section]:
+    """What is told as a section of the log although no runner wrote it."""
+    end = build.completed_at
+    if build.status is BuildStatus.KILLED:
+        return [Section(step="abort", start_at=end, closed_at=end, success=False)]
+    if not recorded:
+        return [Section(step=INIT, start_at=build.queued_at, closed_at=end, success=build.exit_code == 0)]
+    return []
+
+
+async def _sections(ctx: Context, build: BuildRow) -> tuple[str, list[Section]]:
+    """The present or last attempt of the build's job, and its sections so far."""
+    if not build.job_ids:
+        return "", []
+    job: JobRow | None = await ctx.rows("job").get(f"job-{build.job_ids[0]}")
+    if job is None or not job.token_hash:
+        return "", []
+    found = await ctx.collection("attempts").find_one({"_id": job.token_hash}, {"sections": 1})
+    if found is None:
+        return "", []
+    return job.token_hash, [Section.model_validate(one) for one in found["sections"]]
+
+
+async def _lines(ctx: Context, attempt_id: str, section: int, *, whole: bool) -> list[str]:
+    """The lines of a section; while it grows, only those that are complete."""
+    chunks = ctx.collection("log_chunks").find({"attempt": attempt_id, "section": section})
+    ordered = chunks.sort([("offset", 1), ("place", 1)])
+    text = b"".join([chunk["text"] async for chunk in ordered]).decode(errors="replace")
+    lines = text.replace("\r\n", "\n").split("\n")
+    last = lines.pop()
+    return [*lines, last] if whole and last else lines

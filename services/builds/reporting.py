@@ -1,0 +1,127 @@
+"""What a runner tells about its job: pieces of the log, that it lives, and how it ended."""
+
+from contracts.builds import (
+    FINISHED_JOB,
+    AppendTrace,
+    FinishJob,
+    JobRow,
+    JobStatus,
+    RecordSteps,
+    ReportJob,
+    StartJob,
+    TraceState,
+)
+from contracts.errors import Refused
+from libs.security.tokens import same, token_hash
+from libs.service import Context
+from services.builds.attempts import Attempt, Attempts
+from services.builds.script import STEP_FAILED
+
+CUSTOM_ERROR = 2000
+TIMED_OUT = 124
+CHECKOUT_FAILED = 128
+
+
+class Reporting:
+    def __init__(self, attempts: Attempts) -> None:
+        self._attempts = attempts
+
+    async def append(self, ctx: Context, command: AppendTrace) -> TraceState:
+        job = await self._job(ctx, command.job_id, command.token)
+        if job.status in FINISHED_JOB:
+            return TraceState(job_status=_word(job), length=0, accepted=False)
+        await self._started(ctx, job)
+        before = await self._attempts.get(ctx, job)
+        after = await self._attempts.append(ctx, job, before, command.offset, command.content, job.steps)
+        if after.sections != before.sections:
+            await self._record_steps(ctx, job, after)
+        if after is before:
+            await self._attempts.renew(ctx, after.id)
+        return TraceState(job_status="running", length=after.length, accepted=True)
+
+    async def report(self, ctx: Context, command: ReportJob) -> TraceState:
+        job = await self._job(ctx, command.job_id, command.token)
+        status = JobStatus.SUCCESS if command.state == "success" else JobStatus.FAILED
+        final = command.state in ("success", "failed")
+        if job.status in FINISHED_JOB:
+            repeated = final and job.status is status
+            return TraceState(job_status=_word(job), length=0, accepted=repeated)
+        await self._started(ctx, job)
+        attempt = await self._attempts.get(ctx, job)
+        if not final:
+            await self._attempts.renew(ctx, attempt.id)
+            return TraceState(job_status="running", length=attempt.length, accepted=True)
+        if not attempt.finished and not _complete(command, attempt):
+            await self._attempts.restart(ctx, attempt)
+            raise Refused("LOG_CHECKSUM")
+        attempt = await self._attempts.finish(ctx, job, attempt, job.steps, success=status is JobStatus.SUCCESS)
+        await self._record_steps(ctx, job, attempt)
+        await ctx.tell(_finish(job, status, command))
+        return TraceState(job_status=command.state, length=attempt.length, accepted=True)
+
+    async def conclude(self, ctx: Context, job: JobRow, attempt_id: str, *, success: bool = False) -> None:
+        """The job was ended by us: its log gets no more, so what waited is stored and the masks are forgotten."""
+        of_attempt = job.but(token_hash=attempt_id)
+        try:
+            attempt = await self._attempts.get(ctx, of_attempt)
+        except Refused:
+            return
+        await self._attempts.finish(ctx, of_attempt, attempt, job.steps, success=success)
+
+    async def _job(self, ctx: Context, job_id: int, token: str) -> JobRow:
+        job: JobRow | None = await ctx.rows("job").get(f"job-{job_id}")
+        if job is None or not job.token_hash or not same(job.token_hash, token_hash(token)):
+            raise Refused("JOB_TOKEN")
+        return job
+
+    async def _started(self, ctx: Context, job: JobRow) -> None:
+        """Some runners never say that they begin: any call means it."""
+        if job.status is JobStatus.ASSIGNED:
+            await ctx.tell(StartJob(job_id=job.id, attempt=job.attempt))
+
+    async def _record_steps(self, ctx: Context, job: JobRow, attempt: Attempt) -> None:
+        steps = attempt.sections[1:]  # the first one is what comes before the steps
+        if steps:
+            await ctx.tell(RecordSteps(job_id=job.id, attempt=job.attempt, steps=steps), step=str(attempt.length))
+
+
+def _complete(command: ReportJob, attempt: Attempt) -> bool:
+    """Whether the log that arrived is the one that was sent, as far as the runner says."""
+    if command.bytesize is not None and command.bytesize != attempt.length:
+        return False
+    return command.checksum is None or command.checksum == f"crc32:{attempt.crc:08x}"
+
+
+def _finish(job: JobRow, status: JobStatus, command: ReportJob) -> FinishJob:
+    code, message = _meaning(job, status, command)
+    return FinishJob(
+        job_id=job.id,
+        attempt=job.attempt,
+        status=status,
+        exit_code=code,
+        reason="" if status is JobStatus.SUCCESS else command.failure_reason or "script_failure",
+        message=message,
+        output=None if status is JobStatus.SUCCESS else f"The build ended with exit code {code}: {message}",
+    )
+
+
+def _meaning(job: JobRow, status: JobStatus, command: ReportJob) -> tuple[int, str | None]:
+    """Exit code and message in words."""
+    code = command.exit_code
+    match status, command.failure_reason, code:
+        case JobStatus.SUCCESS, _, _:
+            return 0, None
+        case _, "job_execution_timeout", _:
+            return TIMED_OUT, f"The job took longer than its limit of {job.timeout_seconds} seconds"
+        case _, ("runner_system_failure" | "runner_interrupted"), None:
+            return CHECKOUT_FAILED, "The runner could not prepare or go on with the job; its log says why"
+        case _, _, int() if code == STEP_FAILED:
+            return CUSTOM_ERROR, "Custom deployment error"
+        case _, _, int() if code:
+            return code, f"A script ended the build with exit code {code}"
+        case _:
+            return 1, command.failure_reason or "The job failed"
+
+
+def _word(job: JobRow) -> str:
+    return {JobStatus.CANCELED: "canceled", JobStatus.SUCCESS: "success"}.get(job.status, "failed")

@@ -1,0 +1,66 @@
+"""The program of a job: plain sh that starts one bash, which sources the steps' scripts in order.
+
+Each step is framed by section markers. Their names carry a word that only this attempt knows, so that no script
+forges a section by accident of its output. A step's own `exit n` ends the job with n; a script whose last command fails
+ends it with 208, the eight bits of 2000.
+"""
+
+import re
+import shlex
+from collections.abc import Iterator, Sequence
+
+from contracts.builds import PlannedStep
+
+STEP_FAILED = 208
+MARKER = re.compile(rb"(?:\x1b\[0K)?section_(start|end):(\d{1,15}):([A-Za-z0-9_.-]{1,128})\r\x1b\[0K\n?")
+
+PRELUDE = r"""
+headrace_root=$PWD
+headrace_section=
+headrace_open() {
+  headrace_section=$1
+  printf 'section_start:%(%s)T:%s\r\033[0K%s\n' -1 "$1" "$2"
+}
+headrace_close() {
+  if [ -n "$headrace_section" ]; then
+    printf 'section_end:%(%s)T:%s\r\033[0K\n' -1 "$headrace_section"
+  fi
+  headrace_section=
+}
+trap headrace_close EXIT
+"""
+
+
+def section_name(word: str, place: int) -> str:
+    return f"hr_{word}_{place}"
+
+
+def compile_steps(steps: Sequence[PlannedStep], word: str) -> tuple[str, ...]:
+    """The lines of the job's script."""
+    program = PRELUDE + "".join(_step(step, section_name(word, place)) for place, step in enumerate(steps))
+    return (f"exec bash -c {shlex.quote(program)} headrace",)
+
+
+def _step(step: PlannedStep, section: str) -> str:
+    return "\n".join(_lines(step, section)) + "\n"
+
+
+def _lines(step: PlannedStep, section: str) -> Iterator[str]:
+    yield f"headrace_open {section} {shlex.quote(f'Step {step.name} ...')}"
+    if step.skipped:
+        yield f"echo {shlex.quote(f'Step {step.name} skipped')}"
+        yield "headrace_close"
+        return
+    path, *arguments = step.script.split()
+    file = f'"$headrace_root"/{shlex.quote(path.lstrip("/"))}'
+    yield f"if [ ! -f {file} ]; then"
+    yield f"  echo {shlex.quote(f'The script {path} of step {step.name} does not exist in the repository.')}"
+    yield f"  exit {STEP_FAILED}"
+    yield "fi"
+    yield f"chmod +x {file} 2>/dev/null"
+    yield f"source {file} {' '.join(map(shlex.quote, arguments))}".rstrip()
+    yield "if [ $? -ne 0 ]; then"
+    yield f"  echo {shlex.quote(f'Step {step.name} failed')}"
+    yield f"  exit {STEP_FAILED}"
+    yield "fi"
+    yield "headrace_close"

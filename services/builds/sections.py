@@ -1,0 +1,66 @@
+"""Cutting a log into sections: the markers of our own program open and close them, all else is text."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from contracts.builds import PlannedStep, Section
+from services.builds.script import MARKER, section_name
+
+INIT = "init"
+OPEN_MARKER = re.compile(rb"(?:\x1b\[0K)?section_[^\n]{0,200}\Z")
+MARKER_START = b"section_"
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Text that belongs to one section."""
+
+    section: int  # its place in the list of sections
+    text: bytes
+
+
+def held_back(data: bytes) -> int:
+    """How many bytes at the end may be the beginning of a marker, and must wait for what comes."""
+    if found := OPEN_MARKER.search(data):
+        return len(data) - found.start()
+    for length in range(min(len(MARKER_START) + 3, len(data)), 0, -1):
+        if MARKER_START.startswith(data[-length:]) or b"\x1b[0Ksection_".startswith(data[-length:]):
+            return length
+    return 0
+
+
+def cut(
+    data: bytes, sections: Sequence[Section], steps: Sequence[PlannedStep], word: str, now: datetime
+) -> tuple[list[Piece], list[Section]]:
+    """The pieces of text, and the sections as they are afterwards. Markers of others are left out of the text."""
+    known = {section_name(word, place).encode(): step for place, step in enumerate(steps)}
+    result = list(sections) or [Section(step=INIT, start_at=now)]
+    pieces: list[Piece] = []
+    for text, marker in _parts(data):
+        if text:
+            pieces.append(Piece(len(result) - 1, text))
+        step = known.get(marker[3]) if marker else None
+        if marker is None or step is None:
+            continue
+        last = result[-1]
+        if marker[1] == b"start":
+            result[-1] = concluded(last, now, success=True)
+            result.append(Section(step=step.name.removeprefix("@"), start_at=now, skipped=step.skipped or None))
+        elif last.closed_at is None:
+            result[-1] = last.but(closed_at=now)
+    return pieces, result
+
+
+def concluded(section: Section, now: datetime, *, success: bool) -> Section:
+    """Another section begins, or the job is over: now it is known how this one went."""
+    return section.but(closed_at=section.closed_at or now, success=success)
+
+
+def _parts(data: bytes) -> Iterator[tuple[bytes, re.Match[bytes] | None]]:
+    start = 0
+    for marker in MARKER.finditer(data):
+        yield data[start : marker.start()], marker
+        start = marker.end()
+    yield data[start:], None

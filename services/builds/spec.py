@@ -1,0 +1,114 @@
+"""Free Commit's spec file: `from` and steps with a name and a script."""
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+LARGEST = 256 * 1024  # bytes
+MOST_STEPS = 500
+LONGEST_TEXT = 4096
+CLEANUP = "@cleanup"
+TOP_KEYS = {"version", "from", "steps"}
+STEP_KEYS = {"name", "script"}
+
+
+class SpecUnreadable(Exception):
+    """It is there, but it is no text."""
+
+
+class SpecInvalid(Exception):
+    """It can be read and says something that cannot be run; the text says what, and where."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpecStep:
+    name: str  # with its @
+    script: str
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    image: str | None
+    steps: tuple[SpecStep, ...]
+
+
+def parse(content: bytes) -> Spec:
+    if len(content) > LARGEST:
+        raise SpecUnreadable(f"the spec file is larger than {LARGEST // 1024} KiB")
+    try:
+        text = content.decode()
+    except UnicodeDecodeError as error:
+        raise SpecUnreadable("the spec file is not UTF-8 text") from error
+    top = _yaml(text)
+    if top is None:
+        raise SpecInvalid("the spec file is empty")
+    if not isinstance(top, dict):
+        raise SpecInvalid("the spec file must be a mapping with the key `steps`")
+    _known(top, TOP_KEYS, "the spec file")
+    steps = top.get("steps")
+    if not isinstance(steps, list) or not steps:
+        raise SpecInvalid("the spec file has no steps: `steps` must be a list with at least one step")
+    if len(steps) > MOST_STEPS:
+        raise SpecInvalid(f"the spec file has more than {MOST_STEPS} steps")
+    image = top.get("from")
+    if image is not None and not isinstance(image, str):
+        raise SpecInvalid("`from` must be text: the name of an image")
+    return Spec(image, tuple(_unique([_step(step, place) for place, step in enumerate(steps, 1)])))
+
+
+def _yaml(text: str) -> Any:
+    """Safe, and without aliases: a few bytes of them may unfold to gigabytes."""
+    try:
+        for token in yaml.scan(text, Loader=yaml.CSafeLoader):
+            if isinstance(token, yaml.AliasToken):
+                raise SpecInvalid("the spec file uses a YAML alias, which is not supported")
+        return yaml.load(text, Loader=yaml.CSafeLoader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise SpecInvalid(f"the spec file is not YAML: {error.problem}{where}") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise SpecInvalid(f"the spec file is not YAML: {type(error).__name__}") from error
+
+
+def _known(mapping: dict[Any, Any], keys: set[str], where: str) -> None:
+    unknown = [str(key) for key in mapping if key not in keys]
+    if unknown:
+        raise SpecInvalid(f"{where} has the unknown key `{unknown[0]}`; known are {', '.join(sorted(keys))}")
+
+
+def _step(step: Any, place: int) -> SpecStep:
+    where = f"step {place}"
+    if not isinstance(step, dict):
+        raise SpecInvalid(f"{where} must be a mapping with `name` and `script`")
+    _known(step, STEP_KEYS, where)
+    name, script = (_text(step, key, where) for key in ("name", "script"))
+    if not name.startswith("@") or not name.removeprefix("@").strip():
+        raise SpecInvalid(f"{where}: the name must start with @, for example '@build'")
+    return SpecStep(name, script)
+
+
+def _text(step: dict[Any, Any], key: str, where: str) -> str:
+    value = step.get(key)
+    if not isinstance(value, str) or not value.strip():
+        raise SpecInvalid(f"{where} has no {key}")
+    if len(value) > LONGEST_TEXT or not value.isprintable():
+        raise SpecInvalid(f"{where}: the {key} must be one line of at most {LONGEST_TEXT} characters")
+    return value.strip()
+
+
+def _unique(steps: list[SpecStep]) -> list[SpecStep]:
+    """Sections are told apart by name, so a second @build becomes @build-2."""
+    used = {step.name for step in steps}
+    seen: Counter[str] = Counter()
+    result = []
+    for step in steps:
+        seen[step.name] += 1
+        name, number = step.name, seen[step.name]
+        while number > 1 and (name := f"{step.name}-{number}") in used:
+            number += 1
+        used.add(name)
+        result.append(SpecStep(name, step.script))
+    return result

@@ -1,0 +1,143 @@
+"""What people read about builds, jobs and lanes: one row per stream."""
+
+from contracts.builds import (
+    BuildEvent,
+    BuildFinished,
+    BuildKilled,
+    BuildPlanned,
+    BuildQueued,
+    BuildRow,
+    BuildStarted,
+    BuildStatus,
+    JobAssigned,
+    JobEvent,
+    JobFinished,
+    JobLost,
+    JobQueued,
+    JobRow,
+    JobStarted,
+    JobStatus,
+    LaneEvent,
+    LaneGranted,
+    LaneReleased,
+    LaneRequested,
+    LaneRow,
+)
+from libs.deciding import Category, Recorded
+from services.builds.domain.build import build_decider
+from services.builds.domain.job import job_decider
+from services.builds.domain.lane import Lane as LaneState
+from services.builds.domain.lane import evolve as evolve_lane
+from services.builds.domain.lane import lane_decider
+
+
+def summarise_build(row: BuildRow, recorded: Recorded[BuildEvent]) -> BuildRow:
+    match recorded.event:
+        case BuildQueued() as queued:
+            return BuildRow(
+                id=queued.build_id,
+                executor_id=queued.executor_id,
+                project_id=queued.project_id,
+                project_name=queued.project.name,
+                branch=queued.project.branch,
+                needs_lane=queued.needs_lane,
+                project=queued.project,
+                ignore_steps=queued.ignore_steps,
+                pinned_sha=queued.sha,
+                timeout_seconds=queued.timeout_seconds,
+                max_attempts=queued.max_attempts,
+                initiator_id=queued.initiator_id,
+                initiator_name=queued.initiator_name,
+                queued_at=queued.queued_at,
+            )
+        case BuildPlanned() as planned:
+            return row.but(
+                status=BuildStatus.PLANNED,
+                sha=planned.sha,
+                ref=planned.ref,
+                available_steps=planned.available_steps,
+                job_ids=tuple(job.job_id for job in planned.jobs),
+            )
+        case BuildStarted(runner_name=runner):
+            return row.but(status=BuildStatus.RUNNING, runner=runner, started_at=recorded.at)
+        case BuildKilled():
+            return row
+        case BuildFinished() as finished:
+            return row.but(
+                status=finished.status,
+                finished=True,
+                exit_code=finished.exit_code,
+                exit_message=finished.exit_message,
+                output=finished.output,
+                completed_at=recorded.at,
+            )
+
+
+def summarise_job(row: JobRow, recorded: Recorded[JobEvent]) -> JobRow:
+    match recorded.event:
+        case JobQueued() as queued:
+            return JobRow(
+                id=queued.job_id,
+                uuid=queued.job_uuid,
+                build_id=queued.build_id,
+                project_id=queued.project_id,
+                owner_alias=queued.owner_alias,
+                name=queued.job.name,
+                stage=queued.job.stage,
+                ref=queued.ref,
+                sha=queued.sha,
+                tags=queued.job.tags,
+                protected=queued.protected,
+                attempt=queued.attempt,
+                timeout_seconds=queued.job.timeout_seconds,
+                queued_at=recorded.at,
+                steps=queued.job.steps,
+                image=queued.job.image,
+                project=queued.project,
+            )
+        case JobAssigned() as assigned:
+            return row.but(
+                status=JobStatus.ASSIGNED,
+                runner_id=assigned.runner_id,
+                runner_uuid=assigned.runner_uuid,
+                runner_name=assigned.runner_name,
+                token_hash=assigned.token_hash,
+                assigned_at=recorded.at,
+            )
+        case JobStarted():
+            return row.but(status=JobStatus.RUNNING, started_at=recorded.at)
+        case JobFinished() as finished:
+            return row.but(
+                status=finished.status,
+                exit_code=finished.exit_code,
+                reason=finished.reason,
+                finished_at=recorded.at,
+            )
+        case JobLost():
+            return row
+        case _:
+            return row  # steps are read from the log
+
+
+def summarise_lane(row: LaneRow, recorded: Recorded[LaneEvent]) -> LaneRow:
+    match recorded.event:
+        case LaneRequested() | LaneGranted() | LaneReleased() as event:
+            lane = evolve_lane(LaneState(holder=row.holder, waiting=row.waiting), event)
+            return LaneRow(project_id=event.project_id, holder=lane.holder, waiting=lane.waiting)
+
+
+build = Category(
+    "build",
+    build_decider,
+    BuildRow(),
+    summarise_build,
+    indexes=(("executor_id",), ("finished", "id"), ("project_id", "finished", "id")),
+)
+job = Category(
+    "job",
+    job_decider,
+    JobRow(),
+    summarise_job,
+    indexes=(("status", "queued_at", "id"), ("build_id",), ("runner_uuid", "status")),
+)
+lane = Category("lane", lane_decider, LaneRow(), summarise_lane)
