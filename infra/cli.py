@@ -141,6 +141,7 @@ def rebuild(
 @app.command()
 def events(
     start: Annotated[str, typer.Option("--from", help="A time (2026-01-31T12:00:00Z), `start`, or `now`.")] = "now",
+    raw: Annotated[bool, typer.Option("--raw", help="One JSON object per line, for other programs.")] = False,
     data: Data = None,
 ) -> None:
     """Follow the event stream in this terminal.
@@ -150,7 +151,7 @@ def events(
     _connected(data)
     from infra.events import follow
 
-    entry.in_words(lambda: follow(start))
+    entry.in_words(lambda: follow(start, raw=raw))
 
 
 @app.command()
