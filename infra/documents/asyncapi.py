@@ -1,0 +1,129 @@
+"""contracts/asyncapi.json: every event subject with its headers and payload, as an AsyncAPI 3 document."""
+
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from typing import Any
+
+from pydantic.json_schema import models_json_schema
+
+from contracts.messages import Event, Payload
+from infra.documents.declared import Declared, first_line
+from infra.documents.fields import sealed
+
+DESCRIPTION = """Everything that happens in Headrace, as CloudEvents 1.0 in binary mode over NATS headers, with JSON
+data. Each service has its own JetStream stream, named after it, which holds `evt.<service>.>` in the order in which
+things happened: subscribe to `evt.builds.*.BuildFinished`, or replay a stream from any point with an ordered consumer.
+Fields that are named as sealed hold ciphertext; no event holds a secret in clear."""
+
+SEALED = "Sealed: ciphertext under a key of its subject, opened only by the service itself."
+
+TEXT = {"type": "string"}
+HEADERS: dict[str, Any] = {
+    "ce-specversion": {"type": "string", "const": "1.0"},
+    "ce-id": TEXT | {"description": "`<stream>@<decision>.<place>`, unique in the whole system"},
+    "ce-source": TEXT | {"format": "uri-reference", "description": "`/headrace/<service>`"},
+    "ce-type": TEXT | {"description": "the event's name"},
+    "ce-subject": TEXT | {"description": "the stream, for example build-17"},
+    "ce-time": TEXT | {"format": "date-time"},
+    "ce-schemaversion": TEXT | {"pattern": "^[1-9][0-9]*$", "description": "version of the payload's schema"},
+    "ce-actor": TEXT | {"description": "who caused it, as a JSON array: number and name of the user; 0 is the system"},
+    "ce-causationid": TEXT | {"description": "the command that led to it"},
+    "content-type": {"type": "string", "const": "application/json"},
+    "traceparent": TEXT | {"description": "W3C trace context; events of one cause share their trace"},
+}
+OPTIONAL = {"traceparent"}
+
+
+def document(declared: Sequence[Declared], samples: Mapping[type[Event], Payload]) -> Payload:
+    events = [(one, event) for one in declared for event in one.events]
+    return {
+        "asyncapi": "3.0.0",
+        "id": "urn:headrace:events",
+        "info": {
+            "title": "Headrace events",
+            "version": version("headrace"),
+            "description": DESCRIPTION,
+            "tags": [{"name": one.name, "description": f"Events of the service {one.name}"} for one in declared],
+        },
+        "defaultContentType": "application/json",
+        "servers": {
+            "nats": {
+                "host": "{host}",
+                "protocol": "nats",
+                "description": "The message bus; `headrace status --json` tells the address of the embedded one.",
+                "variables": {"host": {"default": "127.0.0.1:4222"}},
+            }
+        },
+        "channels": {_channel(event): _described(one, event) for one, event in events},
+        "operations": {
+            f"send{event.__name__}": {
+                "action": "send",
+                "channel": {"$ref": f"#/channels/{_channel(event)}"},
+                "summary": f"{one.name.capitalize()} records {event.__name__}.",
+                "tags": [{"name": one.name}],
+                "messages": [{"$ref": f"#/channels/{_channel(event)}/messages/{event.__name__}"}],
+            }
+            for one, event in events
+        },
+        "components": {
+            "messages": {event.__name__: _message(one, event, samples[event]) for one, event in events},
+            "schemas": {"CloudEventHeaders": _headers()} | _payloads([event for _, event in events]),
+        },
+    }
+
+
+def _channel(event: type[Event]) -> str:
+    return f"{event.service}.{event.__name__}"
+
+
+def _stream(declared: Declared, event: type[Event]) -> str:
+    category = declared.category_of(event)
+    return category.name if category else declared.name
+
+
+def _described(declared: Declared, event: type[Event]) -> Payload:
+    kind = _stream(declared, event)
+    return {
+        "address": f"evt.{declared.name}.{{stream}}.{event.__name__}",
+        "description": first_line(event) or f"{event.__name__} of the service {declared.name}.",
+        "messages": {event.__name__: {"$ref": f"#/components/messages/{event.__name__}"}},
+        "parameters": {"stream": {"description": f"`{kind}-<id>`; `*` for all", "examples": [f"{kind}-1"]}},
+        "servers": [{"$ref": "#/servers/nats"}],
+    }
+
+
+def _message(declared: Declared, event: type[Event], sample: Payload) -> Payload:
+    name = event.__name__
+    own = {"ce-type": {"const": name}, "ce-schemaversion": {"const": str(event.schema_version)}}
+    summary = {"summary": line} if (line := first_line(event)) else {}
+    hidden = {"description": f"Sealed fields: {', '.join(sealed(event))}."} if sealed(event) else {}
+    return {
+        "name": name,
+        "title": name,
+        **summary,
+        **hidden,
+        "contentType": "application/json",
+        "headers": {
+            "type": "object",
+            "allOf": [{"$ref": "#/components/schemas/CloudEventHeaders"}, {"type": "object", "properties": own}],
+        },
+        "payload": {"$ref": f"#/components/schemas/{name}"},
+        "tags": [{"name": declared.name}],
+        "examples": [{"name": f"{name} in version {event.schema_version}", "payload": sample}],
+    }
+
+
+def _headers() -> Payload:
+    required = [name for name in HEADERS if name not in OPTIONAL]
+    return {"type": "object", "properties": HEADERS, "required": required}
+
+
+def _payloads(events: Sequence[type[Event]]) -> Payload:
+    _, schema = models_json_schema(
+        [(event, "serialization") for event in events], ref_template="#/components/schemas/{model}"
+    )
+    payloads: Payload = schema["$defs"]
+    for event in events:
+        for name in sealed(event):
+            payloads[event.__name__]["properties"][name] |= {"description": SEALED, "x-sealed": True}
+    return payloads

@@ -1,0 +1,21 @@
+"""docs/ERRORS.md: every error code with its status and its meaning."""
+
+from contracts.errors import CODES
+
+HEAD = """# Error codes
+
+Written by `make docs` from `contracts/errors.py`. Every error answer has the same body; `message` is the code and
+stays the same for ever, `detail` says more in words, and `trace_id` leads to the server's log:
+
+```json
+{"timestamp": "2026-01-31T12:00:00.000Z", "status": 404, "error": "Not Found", "message": "PROJECT_NOT_FOUND",
+ "path": "/api/admin/projects/7", "detail": "There is no such project.", "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"}
+```
+
+| code | status | meaning |
+| --- | --- | --- |
+"""
+
+
+def text() -> str:
+    return HEAD + "".join(f"| `{name}` | {code.status} | {code.meaning} |\n" for name, code in CODES.items())

@@ -1,0 +1,106 @@
+"""Golden samples: what an event of each released version looks like, kept for ever in contracts/golden."""
+
+import hashlib
+import json
+from enum import Enum
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin
+
+from contracts.messages import Event, Message, Payload
+from infra.documents.fields import sealed
+
+SEALED = "s1.c2VhbGVkIHVuZGVyIHRoZSBrZXkgb2YgaXRzIHN1YmplY3Q"
+TIME = "2026-01-31T12:00:00Z"
+
+BY_NAME: dict[str, Any] = {
+    "alias": "web-shop",
+    "attempt": 1,
+    "available_steps": ["@build", "@deploy", "@cleanup"],
+    "branch": "main",
+    "build_id": 17,
+    "description": "builds and ships the web shop",
+    "driver": "localDriver",
+    "env": "production",
+    "escape_char": "$,`",
+    "exit_code": 0,
+    "exit_message": "Custom deployment error",
+    "former_username": "ivan",
+    "ignore_steps": ["@deploy"],
+    "image": "debian:12",
+    "initiator_id": 3,
+    "initiator_name": "ivan",
+    "ip_address": "192.0.2.7",
+    "job_id": 42,
+    "job_ids": [42],
+    "link": "/api/developer/builds/17",
+    "name": "web shop",
+    "notification_id": "8f0c7a52-6a0e-4f0b-8a55-0f8d3f1c2b11",
+    "owner_alias": "ivan",
+    "owner_type": "GLOBAL",
+    "project_id": 5,
+    "project_name": "web shop",
+    "protected_branches": ["main", "release/*"],
+    "reason": "the runner was silent for too long",
+    "ref": "main",
+    "repository": "https://git.example.org/ivan/web-shop.git",
+    "roles": ["ROLE_DEVELOPER"],
+    "runner_name": "builder",
+    "scope": "service",
+    "script": "/ci/build.sh",
+    "sha": hashlib.sha1(b"sample", usedforsecurity=False).hexdigest(),
+    "spec_file_path": "/headrace.yaml",
+    "step": "build",
+    "tags": ["linux", "docker"],
+    "title": "WEB SHOP: build 17 failed",
+    "token_hash": hashlib.sha256(b"sample").hexdigest(),
+    "user_id": 3,
+    "username": "ivan",
+    "PlannedJob.name": "build",
+    "PlannedStep.name": "@build",
+}
+UUID = "0b0f5e0c-54a5-4f2b-9d0c-7a1d9a2f6c31"
+
+
+def sample(event: type[Event]) -> Payload:
+    """Every field filled, the same at every run."""
+    payload = _message(event) | dict.fromkeys(sealed(event), SEALED)
+    return event.model_validate(payload).model_dump(mode="json")
+
+
+def golden_file(folder: Path, event: type[Event]) -> Path:
+    return folder / f"{event.__name__}.v{event.schema_version}.json"
+
+
+def as_json(content: Any) -> str:
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+
+def _message(message: type[Message]) -> Payload:
+    own = {name: BY_NAME.get(f"{message.__name__}.{name}") for name in message.model_fields}
+    return {name: own[name] or _named(name, field.annotation) for name, field in message.model_fields.items()}
+
+
+def _named(name: str, annotation: Any) -> Any:
+    if name in BY_NAME:
+        return BY_NAME[name]
+    return UUID if name.endswith(("uuid", "executor_id")) and "str" in str(annotation) else _value(name, annotation)
+
+
+def _value(name: str, annotation: Any) -> Any:
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if origin in (Union, UnionType):
+        return _named(name, next(one for one in inner if one is not NoneType))
+    if origin is Literal:
+        return inner[0]
+    if origin in (tuple, list):
+        return [_value(name, inner[0])]
+    if origin is dict:
+        return {"KEY": "value"}
+    if hasattr(annotation, "__metadata__"):
+        return _value(name, inner[0])
+    if issubclass(annotation, Message):
+        return _message(annotation)
+    if issubclass(annotation, Enum):
+        return next(iter(annotation)).value
+    return {bool: True, int: 1, float: 1.5, str: name.replace("_", " ")}.get(annotation, TIME)

@@ -1,0 +1,75 @@
+"""`headrace rebuild`: rows and followed views made anew from the event log, with a progress bar for each."""
+
+import asyncio
+import os
+import time
+from collections.abc import Awaitable, Callable
+from functools import partial
+from importlib import import_module
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from infra.entry import SERVICES
+from infra.events import connected
+from infra.local.process import StackError
+from libs.connections import database_of, mongo, vault_of
+from libs.rebuilding import Progress as Report
+from libs.rebuilding import rebuild_rows, rebuild_view
+from libs.service import Service
+from libs.settings import Settings, SettingsError
+
+Rebuild = Callable[[Report], Awaitable[int]]  # returns how many rows
+
+
+def rebuild(service: str, view: str | None) -> None:
+    """One view of the service, or all; the service may run meanwhile."""
+    if service not in SERVICES:
+        raise SettingsError(f"There is no service {service}; the services are {', '.join(SERVICES)}.")
+    declared: Service = import_module(f"services.{service}.app").service
+    known = [category.name for category in declared.categories] + [one.name for one in declared.views]
+    if view is not None and view not in known:
+        raise SettingsError(f"The service {service} has no view {view}; its views are {', '.join(known)}.")
+    settings = Settings.from_environment(os.environ)
+    settings.require_servers()
+    asyncio.run(_rebuild(settings, declared, [view] if view else known))
+
+
+async def _rebuild(settings: Settings, service: Service, names: list[str]) -> None:
+    console = Console(highlight=False)
+    client = mongo(settings, "rebuild")
+    nats = await connected(settings, "rebuild")
+    try:
+        database = database_of(client, settings, service.name)
+        vault = vault_of(database, settings)
+        rebuilds: dict[str, Rebuild] = {
+            category.name: partial(rebuild_rows, database, category, vault) for category in service.categories
+        }
+        rebuilds |= {view.name: partial(rebuild_view, database, view, nats) for view in service.views}
+        for name in names:
+            units = "decisions" if name in {category.name for category in service.categories} else "events"
+            console.print(await _shown(console, f"{service.name}.{name}", units, rebuilds[name]))
+    finally:
+        await nats.close()
+        await client.close()
+
+
+async def _shown(console: Console, name: str, units: str, run: Rebuild) -> str:
+    """Show the progress, then say what was done."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), MofNCompleteColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as progress:
+        task = progress.add_task(name, total=None)
+        read = 0
+
+        def report(done: int, total: int) -> None:
+            nonlocal read
+            read = done
+            progress.update(task, completed=done, total=total)
+
+        started = time.monotonic()
+        try:
+            rows = await run(report)
+        except TimeoutError as error:
+            raise StackError(f"{name} was not rebuilt: the event stream does not answer; run it again.") from error
+        seconds = time.monotonic() - started
+    return f"{name:<28} {rows:>8,} rows from {read:,} {units} in {seconds:.2f} s ({read / seconds:,.0f}/s)"

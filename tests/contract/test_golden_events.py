@@ -1,0 +1,43 @@
+"""Every event that was ever released can still be read: its golden sample proves it."""
+
+import json
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from contracts.messages import EVENTS, event_from
+from infra.docs import ROOT
+from infra.entry import SERVICES
+
+MODULES = [import_module(f"contracts.{service}") for service in SERVICES]
+RELEASED = sorted(
+    (event.__name__, version)
+    for event in EVENTS.values()
+    if event.__module__ in {module.__name__ for module in MODULES}
+    for version in range(1, event.schema_version + 1)
+)
+GOLDEN = sorted((ROOT / "contracts" / "golden").glob("*.json"))
+
+
+@pytest.mark.parametrize(("name", "version"), RELEASED)
+def test_every_released_version_has_a_golden_sample(name: str, version: int) -> None:
+    assert (ROOT / "contracts" / "golden" / f"{name}.v{version}.json") in GOLDEN
+
+
+@pytest.mark.parametrize("file", GOLDEN, ids=lambda file: file.stem)
+def test_a_golden_sample_is_read_by_the_present_class(file: Path) -> None:
+    name, _, version = file.stem.partition(".v")
+    event = event_from(name, int(version), json.loads(file.read_text()))
+    assert type(event) is EVENTS[name]
+
+
+@pytest.mark.parametrize(
+    "file", [file for file in GOLDEN if file.stem.endswith(f".v{EVENTS[file.stem.partition('.v')[0]].schema_version}")],
+    ids=lambda file: file.stem,
+)
+def test_a_golden_sample_of_the_present_version_is_written_as_it_was_read(file: Path) -> None:
+    payload = json.loads(file.read_text())
+    event = EVENTS[file.stem.partition(".v")[0]].model_validate(payload)
+    # fields that were added since are not in the sample
+    assert event.model_dump(mode="json", exclude_unset=True) == payload
