@@ -4,29 +4,24 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from pymongo import InsertOne, UpdateOne, WriteConcern
+import pymongo
+from pymongo import DeleteOne, UpdateOne, WriteConcern
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.database import AsyncDatabase
-from pymongo.errors import BulkWriteError, ConnectionFailure, DuplicateKeyError, PyMongoError
-from pymongo.read_concern import ReadConcern
+from pymongo.errors import BulkWriteError, ConnectionFailure, DuplicateKeyError, ExecutionTimeout, PyMongoError
 
 from contracts.errors import Refused
-from libs.deciding import Release, Take
+from libs.deciding import Claim, Release, Take
 from libs.eventstore.documents import Document, to_document
 from libs.eventstore.store import Commit, Conflict, Decision, OutcomeUnknown, Repeated, Unavailable
 from libs.security.sealing import Sealing
 
 LARGEST_BATCH = 500
+PATIENCE = 8.0  # seconds for one transaction with all its retries, also while the database fails over
 MAJORITY = WriteConcern("majority", j=True)
 
 Waiting = tuple[Decision, Document, "asyncio.Future[None]"]
-
-
-class NamesOfALoser(Exception):
-    """A decision that lost its stream has already written its claims: the transaction must not be committed."""
-
-
-SETBACKS = (BulkWriteError, DuplicateKeyError, NamesOfALoser)
+Lost = dict[str, Exception]  # command id -> why its decision was not recorded
 
 
 class Committer:
@@ -63,16 +58,8 @@ class Committer:
         try:
             while self._waiting:
                 batch = self._next_batch()
-                try:
-                    outcomes = await self._transact(batch)
-                except SETBACKS:
-                    # nothing was written: find the culprit by writing each alone
-                    outcomes = [await self._alone(one) for one in batch]
-                except PyMongoError as error:
-                    outcomes = [await self._resolve(one, error) for one in batch]
+                outcomes = await self._write(batch)
                 for (_, _, future), outcome in zip(batch, outcomes, strict=True):
-                    if future.cancelled():
-                        continue
                     if outcome is None:
                         future.set_result(None)
                     else:
@@ -82,102 +69,138 @@ class Committer:
             self._writer = None
 
     def _next_batch(self) -> list[Waiting]:
-        """The longest-waiting decision of each stream; the next one of the same stream waits for its outcome."""
+        """The longest-waiting decisions that have no stream, name or command id in common; the others come next."""
         batch: list[Waiting] = []
         rest: list[Waiting] = []
-        streams: set[str] = set()
+        touched: set[str] = set()
         for one in self._waiting:
-            if len(batch) < LARGEST_BATCH and one[0].stream not in streams:
-                streams.add(one[0].stream)
+            decision = one[0]
+            touches = {decision.stream, decision.cause.command_id, *(claim.key for claim in decision.claims)}
+            if len(batch) < LARGEST_BATCH and touched.isdisjoint(touches):
                 batch.append(one)
             else:
                 rest.append(one)
+            touched |= touches
         self._waiting = rest
         return batch
 
-    async def _alone(self, one: Waiting) -> Exception | None:
+    async def _write(self, batch: Sequence[Waiting]) -> list[Exception | None]:
         try:
-            if known := await self._known(one[0]):
-                return Repeated(known)
-            return (await self._transact([one]))[0]
-        except SETBACKS:
-            known = await self._known(one[0])
-            return Repeated(known) if known else Conflict(one[0].stream)
-        except PyMongoError as error:
-            return await self._resolve(one, error)
+            return await self._transact(batch)
+        except Exception as error:
+            if len(batch) == 1 or _away(error):
+                return [await self._verdict(decision, error) for decision, _, _ in batch]
+        # nothing was written: find the culprit by writing each alone
+        return [outcome for one in batch for outcome in await self._write([one])]
 
-    async def _resolve(self, one: Waiting, error: PyMongoError) -> Exception | None:
-        """The transaction ended in an error that leaves its outcome open: the command id tells."""
+    async def _verdict(self, decision: Decision, error: Exception) -> Exception | None:
+        """What an error of the transaction means to one of its decisions."""
+        match error:
+            case PyMongoError() if error.has_error_label("UnknownTransactionCommitResult"):
+                verdict: Exception = OutcomeUnknown(decision.stream)
+            case DuplicateKeyError() | BulkWriteError():
+                verdict = Conflict(decision.stream)
+            case PyMongoError():
+                return _because(error, Unavailable(str(error)))
+            case _:
+                return error  # a defect of this one command, for example a value that MongoDB cannot hold
         try:
-            known = await self._known(one[0])
-        except ConnectionFailure:
-            unknown = OutcomeUnknown(one[0].stream)
-            unknown.__cause__ = error
-            return unknown
-        if known:
-            return None
-        failure = Unavailable(str(error))
-        failure.__cause__ = error
-        return failure
+            known = await self._known(decision)
+        except PyMongoError:
+            return _because(error, verdict)
+        if known is None:
+            return _because(error, verdict)
+        written = isinstance(verdict, OutcomeUnknown) and known == Commit(decision.stream, decision.version)
+        return None if written else Repeated(known)
 
     async def _known(self, decision: Decision) -> Commit | None:
-        majority = self._commits.with_options(read_concern=ReadConcern("majority"))
-        found = await majority.find_one({"_id": decision.cause.command_id}, {"stream": 1, "version": 1})
+        found = await self._commits.find_one({"_id": decision.cause.command_id}, {"stream": 1, "version": 1})
         return Commit(found["stream"], found["version"]) if found else None
 
     async def _transact(self, batch: Sequence[Waiting]) -> list[Exception | None]:
         async def body(session: AsyncClientSession) -> list[Exception | None]:
-            lost = await self._take_names(batch, session)
-            await self._move_heads([one for one in batch if one[1]["_id"] not in lost], lost, session)
-            won = [one[1] for one in batch if one[1]["_id"] not in lost]
-            if won:
-                await self._commits.insert_many(won, ordered=False, session=session)
-            return [lost.get(one[1]["_id"]) for one in batch]
+            lost = await self._without_names([one[0] for one in batch], session)
+            lost |= await self._move_heads([one[0] for one in _left(batch, lost)], session)
+            if lost:
+                lost |= await self._repeated(list(lost), session)
+            if won := _left(batch, lost):
+                await self._keep_names([one[0] for one in won], session)
+                await self._commits.insert_many([one[1] for one in won], ordered=False, session=session)
+            return [lost.get(one[0].cause.command_id) for one in batch]
 
-        async with self._client.start_session() as session:
-            return await session.with_transaction(body, write_concern=MAJORITY)
+        with pymongo.timeout(PATIENCE):
+            async with self._client.start_session() as session:
+                return await session.with_transaction(body, write_concern=MAJORITY)
 
-    async def _move_heads(
-        self, batch: Sequence[Waiting], lost: dict[str, Exception], session: AsyncClientSession
-    ) -> None:
-        if not batch:
-            return
-        result = await self._streams.bulk_write([_head(one[0]) for one in batch], ordered=False, session=session)
-        if result.upserted_count + result.modified_count == len(batch):
-            return
-        heads = self._streams.find({"_id": {"$in": [one[0].stream for one in batch]}}, {"commit": 1}, session=session)
-        won = {head["commit"] async for head in heads}
-        for decision, document, _ in batch:
-            if document["_id"] not in won:
-                lost[document["_id"]] = Conflict(decision.stream)
-        if any(decision.claims for decision, document, _ in batch if document["_id"] in lost):
-            raise NamesOfALoser
+    async def _move_heads(self, decisions: Sequence[Decision], session: AsyncClientSession) -> Lost:
+        if not decisions:
+            return {}
+        result = await self._streams.bulk_write([_head(one) for one in decisions], ordered=False, session=session)
+        if result.upserted_count + result.modified_count == len(decisions):
+            return {}
+        heads = self._streams.find({"_id": {"$in": [one.stream for one in decisions]}}, {"commit": 1}, session=session)
+        moved = {head["commit"] async for head in heads}
+        return {one.cause.command_id: Conflict(one.stream) for one in decisions if one.cause.command_id not in moved}
 
-    async def _take_names(self, batch: Sequence[Waiting], session: AsyncClientSession) -> dict[str, Exception]:
-        """Claim and release names; decisions whose name belongs to another stream are lost with their code."""
-        lost: dict[str, Exception] = {}
-        wanted = [claim.key for one in batch for claim in one[0].claims if isinstance(claim, Take)]
-        owners: dict[str, str] = {}
-        if wanted:
-            async for found in self._claims.find({"_id": {"$in": wanted}}, session=session):
-                owners[found["_id"]] = found["stream"]
-        inserts: list[InsertOne[Any]] = []
-        releases: list[str] = []
-        for decision, document, _ in batch:
-            taken = {claim.key: claim.code for claim in decision.claims if isinstance(claim, Take)}
-            clash = [code for key, code in taken.items() if owners.get(key, decision.stream) != decision.stream]
-            if clash:
-                lost[document["_id"]] = Refused(clash[0])
-                continue
-            new = [key for key in taken if key not in owners]
-            owners.update(dict.fromkeys(taken, decision.stream))
-            inserts += [InsertOne({"_id": key, "stream": decision.stream}) for key in new]
-            releases += [claim.key for claim in decision.claims if isinstance(claim, Release)]
-        if releases:
-            await self._claims.delete_many({"_id": {"$in": releases}}, session=session)
-        if inserts:
-            await self._claims.bulk_write(inserts, ordered=False, session=session)
-        return lost
+    async def _repeated(self, command_ids: Sequence[str], session: AsyncClientSession) -> Lost:
+        """A command that was recorded before answers as before, whatever else stands against it now."""
+        found = self._commits.find({"_id": {"$in": command_ids}}, {"stream": 1, "version": 1}, session=session)
+        return {one["_id"]: Repeated(Commit(one["stream"], one["version"])) async for one in found}
+
+    async def _without_names(self, decisions: Sequence[Decision], session: AsyncClientSession) -> Lost:
+        """Decisions that want a name which belongs to another stream, with the code of their refusal."""
+        wanted = [claim.key for one in decisions for claim in one.claims if isinstance(claim, Take)]
+        if not wanted:
+            return {}
+        owners = {
+            found["_id"]: found["stream"]
+            async for found in self._claims.find({"_id": {"$in": wanted}}, session=session)
+        }
+        return {
+            one.cause.command_id: Refused(claim.code)
+            for one in decisions
+            for claim in reversed(one.claims)  # the first one has the word
+            if isinstance(claim, Take) and owners.get(claim.key, one.stream) != one.stream
+        }
+
+    async def _keep_names(self, decisions: Sequence[Decision], session: AsyncClientSession) -> None:
+        writes = [_name(claim, one.stream) for one in decisions for claim in _last_of_each_name(one.claims)]
+        if writes:
+            await self._claims.bulk_write(writes, ordered=False, session=session)
+
+
+def _left(batch: Sequence[Waiting], lost: Lost) -> list[Waiting]:
+    return [one for one in batch if one[0].cause.command_id not in lost]
+
+
+def _away(error: Exception) -> bool:
+    """The database went away or was too slow: trying each decision alone would only make them wait longer."""
+    return isinstance(error, ConnectionFailure | ExecutionTimeout) or (
+        isinstance(error, PyMongoError)
+        and (
+            error.has_error_label("TransientTransactionError")
+            or error.has_error_label("UnknownTransactionCommitResult")
+        )
+    )
+
+
+def _because(error: Exception, verdict: Exception) -> Exception:
+    verdict.__cause__ = error
+    return verdict
+
+
+def _last_of_each_name(claims: Sequence[Claim]) -> list[Claim]:
+    """Taking and releasing the same name within one decision: what comes last holds."""
+    return list({claim.key: claim for claim in claims}.values())
+
+
+def _name(claim: Claim, stream: str) -> Any:
+    match claim:
+        case Take(key=key):
+            # the stream may have the name already; a name that another stream took meanwhile aborts the transaction
+            return UpdateOne({"_id": key, "stream": stream}, {"$set": {"stream": stream}}, upsert=True)
+        case Release(key=key):
+            return DeleteOne({"_id": key, "stream": stream})
 
 
 def _head(decision: Decision) -> UpdateOne:

@@ -4,7 +4,7 @@ from typing import Any
 
 from pymongo import ASCENDING
 from pymongo.asynchronous.database import AsyncDatabase
-from pymongo.errors import ConnectionFailure
+from pymongo.errors import ConnectionFailure, OperationFailure
 from pymongo.read_concern import ReadConcern
 
 from libs.deciding import Recorded
@@ -12,6 +12,8 @@ from libs.eventstore.committer import MAJORITY, Committer
 from libs.eventstore.documents import Document, from_document
 from libs.eventstore.store import Commit, Decision, Unavailable
 from libs.security.sealing import Sealing
+
+ALREADY_THERE = 48  # NamespaceExists
 
 
 class MongoStore:
@@ -46,8 +48,10 @@ class MongoStore:
 
 async def prepare_database(database: AsyncDatabase[Document]) -> None:
     """Create what the store needs; harmless when it is there."""
-    existing = set(await database.list_collection_names())
     for name in ("commits", "streams", "claims"):
-        if name not in existing:
-            await database.create_collection(name)
+        try:
+            await database.create_collection(name, check_exists=False)
+        except OperationFailure as error:
+            if error.code != ALREADY_THERE:
+                raise
     await database["commits"].create_index([("stream", ASCENDING), ("version", ASCENDING)], unique=True)

@@ -4,6 +4,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -12,8 +13,9 @@ from contracts.messages import Command, Row
 from libs.deciding import Category, Cause, Claim, Recorded
 from libs.eventstore.store import Commit, Conflict, Decision, EventStore, Repeated
 
-ATTEMPTS = 10
+ATTEMPTS = 50  # against a busy writer elsewhere, who need not catch up and so wins more often
 KEPT = 4096  # folded streams per process
+BEGINNING = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,14 +25,15 @@ class Folded:
     version: int
     state: Any
     row: Row
+    at: datetime = BEGINNING  # of the last decision
 
     def after(self, category: Category[Any, Any, Any, Any], news: Sequence[Recorded[Any]]) -> "Folded":
-        version, state, row = self.version, self.state, self.row
+        version, state, row, at = self.version, self.state, self.row, self.at
         for recorded in news:
-            version = recorded.version
+            version, at = recorded.version, recorded.at
             state = category.decider.evolve(state, recorded.event)
             row = category.fold(row, recorded)
-        return Folded(version, state, row)
+        return Folded(version, state, row, at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +68,18 @@ class Streams:
         lock = self._locks.setdefault(stream, asyncio.Lock())
         async with lock:  # in this process the stream's commands queue here instead of conflicting in the database
             try:
-                return await self._decide_and_append(category, stream, command, cause)
+                handled = await self._decide_and_append(category, stream, command, cause)
             except Repeated as repeated:
                 return await self._as_before(category, repeated.commit)
+            except Refused:
+                if before := await self._seen_meanwhile(category, cause):
+                    return before
+                raise
+            return handled if handled.news else await self._seen_meanwhile(category, cause) or handled
+
+    async def _seen_meanwhile(self, category: Category[Any, Any, Any, Any], cause: Cause) -> Handled | None:
+        """The same command may have been recorded between the first look and now: its own effect refuses it then."""
+        return await self.seen(category, cause) if cause.repeatable else None
 
     async def _decide_and_append(
         self, category: Category[Any, Any, Any, Any], stream: str, command: Command, cause: Cause
@@ -126,11 +138,12 @@ def _decided(
         claims += category.decider.claims(state, event)
         state = category.decider.evolve(state, event)
     version = before.version + 1
+    cause = cause.but(at=max(cause.at, before.at))  # clocks differ; within a stream time never goes back
     row = before.row
     for index, event in enumerate(events):
         row = category.fold(row, Recorded(stream, version, index, event, cause))
     shown = None if category.gone(row) else row
     return (
         Decision(category, stream, before.version, events, cause, shown, claims),
-        Folded(version, state, row),
+        Folded(version, state, row, cause.at),
     )

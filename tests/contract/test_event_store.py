@@ -1,8 +1,9 @@
 """What every event store promises; the MongoDB store and its in-memory twin pass the same suite."""
 
 import asyncio
+import gc
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from libs.eventstore.mongo import MongoStore, prepare_database
 from libs.eventstore.streams import Handled, Streams
 from libs.security.sealing import MasterKeys, MemoryVault, Vault
 from libs.settings import Settings
+from tests.support import eventually
 from tests.toy.counters import (
     CloseCounter,
     CounterOpened,
@@ -32,7 +34,6 @@ from tests.toy.counters import (
     RaiseCounter,
     RelabelCounter,
 )
-from tests.toy.domain import Counter as CounterState
 from tests.toy.domain import counters
 
 AT = datetime(2026, 11, 22, 12, 0, 0, 123000, UTC)
@@ -54,18 +55,31 @@ def decision(
     return Decision(counters, stream, expected, events, cause(command_id), CounterView(value=expected + 1), claims)
 
 
-@pytest.fixture
-async def database(mongo_client: AsyncMongoClient[Document], settings: Settings) -> AsyncDatabase[Document]:
-    database = database_of(mongo_client, settings, "counters")
+async def prepared(client: AsyncMongoClient[Document], settings: Settings) -> AsyncDatabase[Document]:
+    database = database_of(client, settings, "counters")
     await prepare_database(database)
     return database
 
 
-@pytest.fixture(params=["memory", "mongo"])
-async def store(request: pytest.FixtureRequest) -> EventStore:
-    if request.param == "memory":
-        return MemoryStore()
-    return MongoStore(request.getfixturevalue("database"), MemoryVault())
+async def in_memory(_client: AsyncMongoClient[Document], _settings: Settings) -> EventStore:
+    return MemoryStore()
+
+
+async def on_mongo(client: AsyncMongoClient[Document], settings: Settings) -> EventStore:
+    return MongoStore(await prepared(client, settings), MemoryVault())
+
+
+@pytest.fixture
+async def database(mongo_client: AsyncMongoClient[Document], settings: Settings) -> AsyncDatabase[Document]:
+    return await prepared(mongo_client, settings)
+
+
+@pytest.fixture(params=[in_memory, on_mongo])
+async def store(
+    request: pytest.FixtureRequest, mongo_client: AsyncMongoClient[Document], settings: Settings
+) -> EventStore:
+    opened: EventStore = await request.param(mongo_client, settings)
+    return opened
 
 
 @pytest.fixture
@@ -295,7 +309,7 @@ async def test_many_writers_lose_nothing_and_record_nothing_twice(database: Asyn
     acknowledged: list[str] = []
 
     async def write(streams: Streams, writer: int) -> None:
-        for number in range(30):
+        for number in range(20):
             one = cause()
             await streams.handle(counters, RaiseCounter(counter_id=str((writer + number) % 5)), one)
             acknowledged.append(one.command_id)
@@ -306,7 +320,6 @@ async def test_many_writers_lose_nothing_and_record_nothing_twice(database: Asyn
     heads = {one["_id"]: (one["version"], one["counter_v1"]["value"]) async for one in database["streams"].find({})}
     lengths = Counter(stream for stream, _, _ in commits)
     assert sorted(command for _, _, command in commits) == sorted(acknowledged)
-    assert sorted(commits)[:2] != []
     assert {(stream, version) for stream, version, _ in commits} == {
         (stream, version) for stream, length in lengths.items() for version in range(1, length + 1)
     }
@@ -314,6 +327,16 @@ async def test_many_writers_lose_nothing_and_record_nothing_twice(database: Asyn
 
 
 # ---- trouble
+
+
+@pytest.fixture
+def half_open_sockets() -> Iterator[None]:
+    """The driver leaves a socket to the garbage collector when the server dies while it connects."""
+    yield
+    gc.collect()
+
+
+dies = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
 
 
 async def test_a_value_that_cannot_be_stored_harms_only_its_own_command(database: AsyncDatabase[Document]) -> None:
@@ -363,6 +386,8 @@ async def test_after_the_erasure_personal_fields_read_as_empty(
     assert recorded.event == CounterOpened(label="a", owner="")
 
 
+@dies
+@pytest.mark.usefixtures("half_open_sockets")
 async def test_a_killed_database_loses_no_acknowledged_append(tmp_path: Path) -> None:
     acknowledged: list[str] = []
     failures: list[BaseException] = []
@@ -377,8 +402,7 @@ async def test_a_killed_database_loses_no_acknowledged_append(tmp_path: Path) ->
                 failures.append(failure)
 
     async def crash(servers: Any) -> None:
-        while len(acknowledged) < 500:
-            await asyncio.sleep(0.005)
+        await eventually(lambda: len(acknowledged) >= 500)
         await asyncio.to_thread(servers.mongod.kill)
         await asyncio.to_thread(servers.mongod.start)
 
@@ -397,7 +421,10 @@ async def test_a_killed_database_loses_no_acknowledged_append(tmp_path: Path) ->
     assert len(commits) - len(acknowledged) <= len(failures)
 
 
-async def test_a_database_that_stays_away_is_told_in_time(tmp_path: Path) -> None:
+@dies
+@pytest.mark.usefixtures("half_open_sockets")
+async def test_a_database_that_stays_away_is_told_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("libs.eventstore.committer.PATIENCE", 1.0)
     with local_servers(tmp_path) as servers:
         settings = Settings(mongodb_url=servers.mongodb_url)
         async with mongo(settings, "test") as client:
@@ -406,12 +433,8 @@ async def test_a_database_that_stays_away_is_told_in_time(tmp_path: Path) -> Non
             store = MongoStore(database, Vault(database, MasterKeys.of([bytes(32)])))
             await store.append(decision())
             servers.mongod.kill()
-            async with asyncio.timeout(15):
+            async with asyncio.timeout(10):
                 with pytest.raises(Unavailable):
                     await store.append(decision(expected=1))
                 with pytest.raises(Unavailable):
                     await store.read("counter-1")
-
-
-def test_the_state_of_the_toy_is_what_its_events_say() -> None:
-    assert counters.decider.evolve(CounterState(value=1), RAISED) == CounterState(value=2)

@@ -1,0 +1,48 @@
+"""One mongod and one nats-server for the whole run; each test has databases of its own and finds no streams."""
+
+from collections.abc import AsyncIterator, Iterator
+from uuid import uuid4
+
+import pytest
+from nats.aio.client import Client
+from pymongo import AsyncMongoClient
+
+from infra.local.servers import Servers, local_servers
+from libs.connections import Document, mongo
+from libs.messaging import connect
+from libs.settings import Settings
+
+
+@pytest.fixture(scope="session")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    with local_servers(tmp_path_factory.mktemp("servers")) as servers:
+        yield servers
+
+
+@pytest.fixture
+def settings(servers: Servers) -> Settings:
+    return Settings(
+        mongodb_url=servers.mongodb_url,
+        nats_url=servers.nats_url,
+        master_keys=(bytes(32),),
+        database_prefix=f"test-{uuid4().hex[:8]}",
+        instance="replica-1",
+    )
+
+
+@pytest.fixture
+async def mongo_client(settings: Settings) -> AsyncIterator[AsyncMongoClient[Document]]:
+    async with mongo(settings, "test") as client:
+        yield client
+        for name in await client.list_database_names():
+            if name.startswith(settings.database_prefix):
+                await client.drop_database(name)
+
+
+@pytest.fixture
+async def bus(settings: Settings) -> AsyncIterator[Client]:
+    client = await connect(settings, "test")
+    yield client
+    for stream in await client.jetstream().streams_info():
+        await client.jetstream().delete_stream(str(stream.config.name))
+    await client.close()

@@ -1,0 +1,79 @@
+"""The contract of the toy service `counters`."""
+
+from typing import ClassVar
+
+from contracts.messages import Command, Event, Query, Row
+
+
+class OpenCounter(Command):
+    counter_id: str
+    label: str = ""
+    owner: str = ""
+
+
+class RaiseCounter(Command):
+    counter_id: str
+    by: int = 1
+
+
+class RelabelCounter(Command):
+    counter_id: str
+    label: str
+
+
+class CloseCounter(Command):
+    counter_id: str
+
+
+class MirrorCounter(Command):
+    counter_id: str
+
+
+class GetCounter(Query):
+    counter_id: str
+
+
+class WaitLong(Query):
+    """Answered when the test says so."""
+
+
+class CounterOpened(Event):
+    personal: ClassVar[frozenset[str]] = frozenset({"owner"})
+
+    label: str
+    owner: str
+
+
+class CounterRaised(Event):
+    by: int
+
+
+class CounterRelabelled(Event):
+    before: str
+    label: str
+
+
+class CounterClosed(Event):
+    label: str
+
+
+class CounterMirrored(Event):
+    pass
+
+
+class CounterView(Row):
+    label: str = ""
+    owner: str = ""
+    value: int = 0
+    closed: bool = False
+
+
+class MirrorView(Row):
+    mirrored: bool = False
+
+
+class LabelTotal(Row):
+    """A followed view: how often and by how much the counters of one stream were raised."""
+
+    raises: int = 0
+    total: int = 0

@@ -1,0 +1,113 @@
+"""How counters are decided, and their rows."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from contracts.messages import Command, Event
+from libs.deciding import Category, Claim, Decider, Recorded, Refused, Release, Take
+from tests.toy.counters import (
+    CloseCounter,
+    CounterClosed,
+    CounterMirrored,
+    CounterOpened,
+    CounterRaised,
+    CounterRelabelled,
+    CounterView,
+    MirrorCounter,
+    MirrorView,
+    OpenCounter,
+    RaiseCounter,
+    RelabelCounter,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Counter:
+    opened: bool = False
+    closed: bool = False
+    label: str = ""
+    value: int = 0
+
+
+def decide(counter: Counter, command: Command) -> list[Event]:
+    match command:
+        case OpenCounter(label=label, owner=owner) if not counter.opened:
+            return [CounterOpened(label=label, owner=owner)]
+        case RaiseCounter(by=by) if not counter.closed:
+            return [CounterRaised(by=1) for _ in range(by)] if by <= 3 else [CounterRaised(by=by)]
+        case RelabelCounter(label=label) if not counter.closed:
+            return [] if label == counter.label else [CounterRelabelled(before=counter.label, label=label)]
+        case CloseCounter():
+            return [] if counter.closed else [CounterClosed(label=counter.label)]
+        case _:
+            raise Refused("BUILD_STATUS", f"{type(command).__name__} on {counter}")
+
+
+def evolve(counter: Counter, event: Event) -> Counter:
+    match event:
+        case CounterOpened(label=label):
+            return replace(counter, opened=True, label=label)
+        case CounterRaised(by=by):
+            return replace(counter, value=counter.value + by)
+        case CounterRelabelled(label=label):
+            return replace(counter, label=label)
+        case CounterClosed():
+            return replace(counter, closed=True)
+        case _:
+            return counter
+
+
+def claims(_counter: Counter, event: Event) -> Sequence[Claim]:
+    match event:
+        case CounterOpened(label=label) if label:
+            return [Take(f"label:{label}", "PROJECT_ALIAS_TAKEN")]
+        case CounterRelabelled(before=before, label=label):
+            return [Release(f"label:{before}"), Take(f"label:{label}", "PROJECT_ALIAS_TAKEN")]
+        case CounterClosed(label=label):
+            return [Release(f"label:{label}")]
+        case _:
+            return ()
+
+
+def show(row: CounterView, recorded: Recorded[Event]) -> CounterView:
+    match recorded.event:
+        case CounterOpened(label=label, owner=owner):
+            return row.but(label=label, owner=owner)
+        case CounterRaised(by=by):
+            return row.but(value=row.value + by)
+        case CounterRelabelled(label=label):
+            return row.but(label=label)
+        case CounterClosed():
+            return row.but(closed=True)
+        case _:
+            return row
+
+
+def stream(command: Command) -> str:
+    return f"counter-{command.counter_id}"  # type: ignore[attr-defined]
+
+
+counter_decider = Decider[Command, Counter, Event](
+    (OpenCounter, RaiseCounter, RelabelCounter, CloseCounter), stream, Counter(), decide, evolve, claims
+)
+counters: Category[Command, Counter, Event, CounterView] = Category(
+    "counter", counter_decider, CounterView(), show, indexes=(("label",), ("-value",)), gone=lambda row: row.closed
+)
+
+
+def decide_mirror(mirrored: bool, _command: Command) -> list[Event]:
+    return [] if mirrored else [CounterMirrored()]
+
+
+mirrors: Category[Command, bool, Event, MirrorView] = Category(
+    "mirror",
+    Decider[Command, bool, Event](
+        (MirrorCounter,),
+        lambda command: f"mirror-{command.counter_id}",  # type: ignore[attr-defined]
+        False,
+        decide_mirror,
+        lambda _mirrored, _event: True,
+    ),
+    MirrorView(),
+    lambda row, _recorded: row.but(mirrored=True),
+)
