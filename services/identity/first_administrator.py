@@ -31,7 +31,10 @@ async def _draw_password(ctx: Context) -> None:
 
 
 async def _use_drawn_password(ctx: Context) -> None:
-    """What is told stays on record, without the password: a slow replica must not draw and tell another one."""
+    """Told at least once; replicas that start at the same moment may both tell it.
+
+    That it was told stays on record, without the password: a slow replica must not draw and tell another one.
+    """
     stored = await ctx.collection("drawn_passwords").find_one({"_id": SUBJECT})
     if stored is None or "sealed" not in stored:
         return
