@@ -1,0 +1,37 @@
+"""What tests on real servers share: waiting for a condition, and everything that a stream of events holds."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.js.api import AckPolicy, ConsumerConfig
+
+
+async def eventually(condition: Callable[[], bool | Awaitable[bool]], *, within: float = 10.0) -> None:
+    """Wait until the condition holds; the test fails when it does not in time."""
+    async with asyncio.timeout(within):
+        while True:
+            holds = condition()
+            if holds if isinstance(holds, bool) else await holds:
+                return
+            await asyncio.sleep(0.01)
+
+
+async def stored(bus: Client, stream: str) -> Sequence[Msg]:
+    """All messages of a JetStream stream, from the first to the last."""
+    js = bus.jetstream()
+    count = (await js.stream_info(stream)).state.messages
+    if count == 0:
+        return []
+    config = ConsumerConfig(ack_policy=AckPolicy.NONE, mem_storage=True, inactive_threshold=10)
+    subscription = await js.pull_subscribe(f"evt.{stream}.>", stream=stream, config=config)
+    messages: list[Msg] = []
+    while len(messages) < count:
+        messages += await subscription.fetch(count - len(messages), timeout=5)
+    await subscription.unsubscribe()
+    return messages
+
+
+async def event_ids(bus: Client, stream: str) -> list[str]:
+    return [(message.headers or {})["ce-id"] for message in await stored(bus, stream)]

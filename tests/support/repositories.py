@@ -1,0 +1,52 @@
+"""Real git repositories on this machine, for builds to clone."""
+
+import os
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+import yaml
+
+SPEC = "headrace.yaml"
+HELLO = "echo hello from the sample repository\n"
+NOBODY = {
+    "GIT_CONFIG_GLOBAL": os.devnull,
+    "GIT_CONFIG_SYSTEM": os.devnull,
+    "GIT_AUTHOR_NAME": "Ada",
+    "GIT_AUTHOR_EMAIL": "ada@example.org",
+    "GIT_COMMITTER_NAME": "Ada",
+    "GIT_COMMITTER_EMAIL": "ada@example.org",
+}
+
+
+def git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(folder), *arguments]
+    return subprocess.run(command, env=os.environ | NOBODY, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def sample_repository(
+    folder: Path, steps: Mapping[str, str] | None = None, spec: str | bytes | None = None, branch: str = "main"
+) -> Path:
+    """A repository whose steps (`{"build": "make"}`) are scripts under /ci, called by its spec file."""
+    scripts = {"build": HELLO} if steps is None else steps
+    folder.mkdir(parents=True)
+    git(folder, "init", "--quiet", "-b", branch)
+    files = {f"ci/{name}.sh": text for name, text in scripts.items()}
+    commit(folder, files | {SPEC: spec_of(scripts) if spec is None else spec})
+    return folder
+
+
+def spec_of(steps: Mapping[str, str]) -> str:
+    listed = [{"name": f"@{name}", "script": f"/ci/{name}.sh"} for name in steps]
+    return str(yaml.safe_dump({"version": "1.0", "from": "debian", "steps": listed}, sort_keys=False))
+
+
+def commit(folder: Path, files: Mapping[str, str | bytes]) -> str:
+    """Write the files and commit them; returns the commit."""
+    for name, content in files.items():
+        file = folder / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content if isinstance(content, bytes) else content.encode())
+    git(folder, "add", "--all")
+    git(folder, "commit", "--quiet", "--allow-empty", "--message", "a commit")
+    return git(folder, "rev-parse", "HEAD")
