@@ -240,5 +240,7 @@ def starlette_routes(world: World, raw: Iterable[Raw], table: Iterable[Route]) -
     for route in table:
         by_path.setdefault("/api" + route.path, {})[route.method] = Endpoint(world, route)
     return [
-        StarletteRoute(path, Methods(path, endpoints), include_in_schema=False) for path, endpoints in by_path.items()
+        # with its methods, because two addresses may look alike: POST of a project's number, GET of a build's
+        StarletteRoute(path, Methods(path, endpoints), methods=list(endpoints), include_in_schema=False)
+        for path, endpoints in by_path.items()
     ]
