@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import os
 import sys
 from collections.abc import AsyncIterator, Sequence
@@ -33,7 +34,7 @@ SHOWN_LENGTH = 40
 COLOURS = dict(zip(SERVICES, ("cyan", "magenta", "blue", "yellow", "bright_black"), strict=True))
 GOOD, BAD = "green", "red"
 BAD_ENDINGS = ("Failed", "Lost", "Killed", "Offline", "GaveUp")
-UNTOLD = ("hash", "sealed", "token", "uuid", "executor")  # parts of names whose values tell people nothing
+UNTOLD = ("hash", "sealed", "token", "uuid", "executor", "at")  # parts of names whose values tell people nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,23 +63,24 @@ class Happened:
     def facts(self) -> str:
         """Its short fields, without what the line says anyway."""
         own = f"{self.stream.partition('-')[0]}_id"
-        told = (
-            f"{name}={value if isinstance(value, int) else _shortened(value)}"
+        told = [
+            (name, value)
             for name, value in self.payload.items()
             if isinstance(value, str | int) and value not in ("", False) and name != own
-            if not any(part in name for part in UNTOLD) and not str(value).startswith("s1.")
-        )
-        return " ".join(told)
+            if not any(part in name.split("_") for part in UNTOLD) and not str(value).startswith("s1.")
+        ]
+        told.sort(key=lambda fact: isinstance(fact[1], int))  # words first: numbers are mostly ids
+        return " ".join(name if value is True else f"{name}={_shortened(str(value))}" for name, value in told)
 
     def line(self) -> Text:
         return Text.assemble(
             (f"{self.at.astimezone():%H:%M:%S.%f}"[:-3], "dim"),
             "  ",
-            (f"{self.service:<13}", COLOURS.get(self.service, "")),
-            f"{_cut(self.stream, 22):<23}",
-            (f"{self.name:<24}", f"bold {self._colour()}"),
+            (f"{self.service:<14}", COLOURS.get(self.service, "")),
+            f"{_cut(self.stream, 16):<17}",
+            (f"{self.name:<23} ", f"bold {self._colour()}"),
+            (f"{_cut(self.actor, 12):<13}", "dim"),
             self.facts(),
-            (f"  {self.actor}", "dim"),
         )
 
     def _colour(self) -> str:
@@ -215,6 +217,7 @@ def moment(start: str) -> datetime | None:
 
 
 async def connected(settings: Settings, name: str) -> Client:
+    logging.getLogger("headrace.messaging").setLevel(logging.ERROR)  # a line per attempt is no news to a person
     try:
         return await asyncio.wait_for(connect(settings, name), PATIENCE)
     except (TimeoutError, OSError, NatsError) as error:

@@ -57,7 +57,8 @@ async def _rebuild(settings: Settings, service: Service, names: list[str]) -> No
 async def _shown(console: Console, name: str, units: str, run: Rebuild) -> str:
     """Show the progress, then say what was done."""
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), MofNCompleteColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as progress:
+    quiet = not console.is_terminal
+    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True, disable=quiet) as progress:
         task = progress.add_task(name, total=None)
         read = 0
 

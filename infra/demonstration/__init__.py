@@ -1,0 +1,1 @@
+"""The demonstration: what `headrace demo` makes, does over the HTTP API and shows."""

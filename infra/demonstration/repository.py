@@ -1,0 +1,108 @@
+"""The repository that the demonstration builds: a sample made on the spot, or the visitor's own."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from infra.local.process import StackError
+
+SECRET = "DEMO_TOKEN"  # noqa: S105  its name
+
+SPEC = """\
+version: "1.0"
+from: debian:12
+steps:
+  - name: "@test"
+    script: /ci/test.sh
+  - name: "@build"
+    script: /ci/build.sh
+  - name: "@deploy"
+    script: /ci/deploy.sh
+"""
+
+TEST = """\
+echo "testing commit $(git rev-parse --short HEAD) on $(uname -sm)"
+for part in pages basket payment; do
+  sleep 0.4
+  echo "  $part ... ok"
+done
+"""
+
+BUILD = """\
+mkdir -p out
+for page in src/*.txt; do
+  sleep 0.4
+  tr a-z A-Z < "$page" > "out/$(basename "$page" .txt).html"
+  echo "made out/$(basename "$page" .txt).html ($(wc -c < "$page") bytes)"
+done
+export ARTIFACTS=$(ls out | wc -l)
+"""
+
+DEPLOY = f"""\
+echo "the steps share one shell: the step before left ARTIFACTS=$ARTIFACTS"
+sleep 0.4
+echo "logging in with the token ${SECRET}"
+printf 'in base64 it is %s\\n' "$(printf %s "${SECRET}" | base64)"
+sleep 0.4
+echo "shipped"
+"""
+
+FILES = {
+    "headrace.yaml": SPEC,
+    "ci/test.sh": TEST,
+    "ci/build.sh": BUILD,
+    "ci/deploy.sh": DEPLOY,
+    "src/index.txt": "welcome to the web shop\n",
+    "src/basket.txt": "your basket is empty\n",
+    "README.md": "# Web shop\n\nThe sample that `headrace demo` builds; see headrace.yaml and ci/.\n",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    address: str
+    branch: str  # "*": its default branch
+    spec: str
+    is_sample: bool
+
+
+def chosen(environ: Mapping[str, str], sample: Path) -> Repository:
+    """What REPO, BRANCH and SPEC say; without REPO the sample, made anew in that folder."""
+    address = environ.get("REPO", "")
+    if not address:
+        make(sample)
+        return Repository(str(sample), "main", "/headrace.yaml", is_sample=True)
+    local = Path(address).expanduser()
+    if local.exists():
+        address = str(local.absolute())
+    return Repository(address, environ.get("BRANCH") or "*", environ.get("SPEC") or "/headrace.yaml", is_sample=False)
+
+
+def make(folder: Path) -> None:
+    if folder.exists():
+        shutil.rmtree(folder)
+    for name, text in FILES.items():
+        file = folder / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    _git(folder, "init", "--quiet", "--initial-branch=main")
+    _git(folder, "add", "--all")
+    _git(folder, "commit", "--quiet", "--message=A web shop with its pipeline")
+
+
+def _git(folder: Path, *arguments: str) -> None:
+    """Without the visitor's own settings: no signing, no hooks, no question for a name."""
+    who = {f"GIT_{role}_{part}": f"{name}" for role in ("AUTHOR", "COMMITTER") for part, name in AUTHOR.items()}
+    environment = {**os.environ, **who, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+    try:
+        subprocess.run(["git", *arguments], cwd=folder, env=environment, check=True, capture_output=True, text=True)
+    except FileNotFoundError:
+        raise StackError("git is missing; install it (on Debian: apt-get install -y git).") from None
+    except subprocess.CalledProcessError as error:
+        raise StackError(f"git {arguments[0]} failed in {folder}: {error.stderr.strip()}") from error
+
+
+AUTHOR = {"NAME": "Headrace demo", "EMAIL": "demo@localhost"}
