@@ -46,7 +46,7 @@ log = logging.getLogger("headrace.gateway")
 
 GRACE = 5  # seconds for answers that are under way
 BACKLOG = 2048
-JOB_QUEUED = "evt.builds.*.JobQueued"
+JOB_QUEUED = "hint.builds.*.JobQueued"
 RUNNER_CHANGES = tuple(f"evt.runners.*.{name}" for name in ("RunnerEdited", "RunnerShutDown", "RunnerDeleted"))
 HEADERS = ["Authorization", "Cache-Control", "Content-Type", "Idempotency-Key", "Last-Event-ID", "traceparent"]
 
@@ -102,7 +102,7 @@ async def opened(settings: Settings, telemetry: Telemetry) -> AsyncIterator[Gate
 
 
 async def _listen(client: Client, waiting: WaitingRunners) -> None:
-    """Published events also reach plain subscribers, at once; what is missed so is found by asking again."""
+    """Hints come at once and at most once; what is missed so is found by asking again."""
 
     async def on_job(message: Msg) -> None:
         if len(waiting):

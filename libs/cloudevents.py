@@ -16,6 +16,11 @@ def subject(service: str, recorded: Recorded[Event]) -> str:
     return f"evt.{service}.{recorded.stream}.{type(recorded.event).__name__}"
 
 
+def hint_subject(service: str, stream: str, event: str) -> str:
+    """Where an event is announced the moment it is recorded: at most once, for whoever wants to act before the relay."""
+    return f"hint.{service}.{stream}.{event}"
+
+
 def to_headers(service: str, recorded: Recorded[Event]) -> dict[str, str]:
     headers = {
         "ce-specversion": "1.0",

@@ -97,6 +97,7 @@ class Decider(Generic[C, S, E]):
     decide: Callable[[S, C], Sequence[E]]
     evolve: Callable[[S, E], S]
     claims: Callable[[S, E], Sequence[Claim]] = field(default=no_claims)
+    creates: tuple[type[C], ...] = ()  # commands whose stream is nearly always new: it is not read first
 
 
 @dataclass(frozen=True)

@@ -78,7 +78,7 @@ async def serve(service: Service, settings: Settings, stop: asyncio.Event) -> No
             crew = Crew(settings.nats_url, service.name)
             for worker in service.workers:
                 crew.hire(worker, partial(runtime.work, worker))
-            await crew.start()
+            await crew.start(nats)
             health.register("workers", partial(_workers, crew, nats))
         leading = asyncio.create_task(
             lead(nats, service.name, settings.instance, partial(_duties, runtime, nats, metrics))

@@ -22,7 +22,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from contracts.errors import Refused
 from contracts.messages import Command, Done, Message, Payload, Query
-from libs.cloudevents import Delivered
+from libs.cloudevents import Delivered, hint_subject, to_body, to_headers
 from libs.deciding import SYSTEM, Actor, Category, Cause, Recorded
 from libs.eventstore.documents import Document
 from libs.eventstore.mongo import MongoStore
@@ -75,6 +75,7 @@ class Runtime:
         self.database = database
         self.store = MongoStore(database, vault)
         self.streams = Streams(self.store)
+        self.nats = nats
         self.caller = Caller(nats)
         self.reacting: set[asyncio.Task[None]] = set()
         self._categories = {category.name: category for category in service.categories}
@@ -134,10 +135,19 @@ class Runtime:
             prepare = self.service.prepare.get(type(command))
             prepared = await prepare(Work(self, cause), command) if prepare else command
             handled = await self.streams.handle(category, prepared, cause)
+            await self._hint(handled)
             await self._react_at_once(handled, cause)
         return Done(stream=handled.stream, version=handled.version, row=handled.row.model_dump(mode="json"))
 
     # ---- what follows from it
+
+    async def _hint(self, handled: Handled) -> None:
+        """Announce at once what others wait for; if it does not arrive, the relay brings the same a little later."""
+        for recorded in handled.news:
+            if isinstance(recorded.event, self.service.hints) and self.nats.is_connected:
+                subject = hint_subject(self.service.name, recorded.stream, type(recorded.event).__name__)
+                headers = to_headers(self.service.name, recorded)
+                await self.nats.publish(subject, to_body(recorded), headers=headers)
 
     async def _react_at_once(self, handled: Handled, cause: Cause) -> None:
         """Run the service's reactions to its own events now; a follower repeats them should this process die."""

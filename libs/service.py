@@ -78,6 +78,7 @@ class Worker:
     work: Callable[[Context, Recorded[Any]], Awaitable[None]]
     concurrency: int = 4
     patience: float = 60.0  # seconds without a sign of life until another replica takes over
+    prompt: bool = False  # start by the hint that follows the commit; the durable consumer only makes sure
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,7 @@ class Service:
     categories: tuple[Category[Any, Any, Any, Any], ...]
     prepare: Mapping[type[Command], Prepare] = field(default_factory=dict)  # what a command needs before it is decided
     answers: Mapping[type[Message], Answer] = field(default_factory=dict)  # queries, and commands that record no event
+    hints: tuple[type[Event], ...] = ()  # own events that are announced at once, ahead of the relay and at most once
     policies: Mapping[str, React] = field(default_factory=dict)  # source service -> reaction to its events
     eager: tuple[type[Event], ...] = ()  # own events whose reactions are over before the command is answered
     views: tuple[FollowedView, ...] = ()

@@ -1,5 +1,6 @@
 """The names under which a worker's durable consumer is made by the migration step and found by its subscribers."""
 
+from libs.cloudevents import hint_subject
 from libs.service import Worker
 
 
@@ -9,3 +10,7 @@ def consumer_name(service: str, worker: Worker) -> str:
 
 def filter_subjects(worker: Worker) -> list[str]:
     return [f"evt.{worker.source}.*.{event.__name__}" for event in worker.events]
+
+
+def hint_subjects(worker: Worker) -> list[str]:
+    return [hint_subject(worker.source, "*", event.__name__) for event in worker.events]

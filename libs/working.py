@@ -9,21 +9,28 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any
 
 from faststream import AckPolicy
 from faststream.exceptions import NackMessage
 from faststream.nats import JStream, NatsBroker, NatsMessage, PullSub
 from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
 
 from libs import cloudevents
 from libs.deciding import Recorded
 from libs.service import TryLater, Worker
-from libs.workers import consumer_name, filter_subjects
+from libs.workers import consumer_name, filter_subjects, hint_subjects
 
 log = logging.getLogger("headrace.working")
 
 LONGEST_DELAY = 30.0
+PROMPT = 2.0  # seconds that the replica with the hint has for itself
+FINISHING = 5.0
+
+Work = Callable[[Recorded[Any]], Awaitable[None]]
 
 
 class Crew:
@@ -33,13 +40,20 @@ class Crew:
         self._broker = NatsBroker(nats_url, logger=None, max_reconnect_attempts=-1, reconnect_time_wait=1)
         self._service = service
         self._names: list[tuple[str, str]] = []
+        self._hired: list[tuple[Worker, Work]] = []
+        self._hints: list[Subscription] = []
+        self._prompt: set[asyncio.Task[None]] = set()
 
-    def hire(self, worker: Worker, work: Callable[[Recorded[Any]], Awaitable[None]]) -> None:
+    def hire(self, worker: Worker, work: Work) -> None:
         name = consumer_name(self._service, worker)
         self._names.append((worker.source, name))
+        self._hired.append((worker, work))
 
         async def on_message(body: bytes, message: NatsMessage) -> None:
             recorded = cloudevents.from_message(message.headers, message.body)
+            age = (datetime.now(UTC) - recorded.at).total_seconds()
+            if worker.prompt and 0 <= age < PROMPT:
+                raise NackMessage(delay=PROMPT - age)  # whoever got the hint is at it
             sign = asyncio.create_task(_sign_of_life(message, worker.patience / 3))
             try:
                 await work(recorded)
@@ -64,8 +78,31 @@ class Crew:
                 decoder=_raw,
             )(on_message)
 
-    async def start(self) -> None:
+    async def start(self, client: Client) -> None:
         await self._broker.start()
+        for worker, work in self._hired:
+            if worker.prompt:
+                await self._listen(client, worker, work)
+
+    async def _listen(self, client: Client, worker: Worker, work: Work) -> None:
+        """Hints are shared out among the replicas; one that is lost costs the time until the durable consumer acts."""
+        places = asyncio.Semaphore(worker.concurrency)
+
+        async def at_once(recorded: Recorded[Any]) -> None:
+            async with places:
+                try:
+                    await work(recorded)
+                except Exception as error:
+                    log.warning("%s on %s: %s; left to its consumer", worker.name, recorded.id, error)
+
+        async def on_hint(message: Msg) -> None:
+            task = asyncio.create_task(at_once(cloudevents.from_message(message.headers or {}, message.data)))
+            self._prompt.add(task)
+            task.add_done_callback(self._prompt.discard)
+
+        group = consumer_name(self._service, worker)
+        for subject in hint_subjects(worker):
+            self._hints.append(await client.subscribe(subject, group, cb=on_hint))
 
     async def missing(self, client: Client) -> list[str]:
         """Consumers that are gone: FastStream would spin on them without a word."""
@@ -79,6 +116,8 @@ class Crew:
         return gone
 
     async def stop(self) -> None:
+        if self._prompt:
+            await asyncio.wait(self._prompt, timeout=FINISHING)
         await self._broker.stop()
 
 

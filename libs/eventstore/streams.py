@@ -54,8 +54,7 @@ class Streams:
 
     async def fold(self, category: Category[Any, Any, Any, Any], stream: str, *, until: int | None = None) -> Folded:
         """The stream as it is now, or as it was at a version."""
-        start = Folded(0, category.decider.initial, category.row)
-        return start.after(category, await self._store.read(stream, until=until))
+        return _empty(category).after(category, await self._store.read(stream, until=until))
 
     async def seen(self, category: Category[Any, Any, Any, Any], cause: Cause) -> Handled | None:
         """The answer that a command got when it was recorded before."""
@@ -86,6 +85,8 @@ class Streams:
     ) -> Handled:
         folded = self._kept.get(stream)
         certain = folded is None  # a kept state may be behind: refuse or do nothing only on what the log says now
+        if folded is None and isinstance(command, category.decider.creates):
+            folded, certain = _empty(category), False
         if folded is None:
             folded = await self.fold(category, stream)
         for _ in range(ATTEMPTS):
@@ -126,6 +127,10 @@ class Streams:
         self._kept.move_to_end(stream)
         if len(self._kept) > KEPT:
             self._kept.popitem(last=False)
+
+
+def _empty(category: Category[Any, Any, Any, Any]) -> Folded:
+    return Folded(0, category.decider.initial, category.row)
 
 
 def _decided(

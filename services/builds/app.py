@@ -31,9 +31,17 @@ service = Service(
         contract.AppendTrace: reporting.append,
         contract.ReportJob: reporting.report,
     },
+    hints=(contract.BuildQueued, contract.LaneGranted, contract.JobQueued),
     policies={"builds": on_build_event},
     workers=(
-        Worker("planner", "builds", (contract.BuildQueued, contract.LaneGranted), Planner().plan, concurrency=8),
+        Worker(
+            "planner",
+            "builds",
+            (contract.BuildQueued, contract.LaneGranted),
+            Planner().plan,
+            concurrency=8,
+            prompt=True,
+        ),
         Worker("closing", "builds", (contract.JobFinished, contract.JobLost), leases.conclude, concurrency=2),
     ),
     tickers=(

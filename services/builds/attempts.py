@@ -44,7 +44,7 @@ class Attempts:
         self._renewed: dict[str, datetime] = {}
 
     async def open(self, ctx: Context, attempt_id: str, job: JobRow, word: str, hidden: Sequence[str]) -> None:
-        """Before the job is assigned, so that there is no assigned job without a lease."""
+        """Beside the assignment; an assigned job without an attempt is lost after the time of a lease."""
         now = ctx.cause.at
         await ctx.collection("attempts").insert_one(
             {

@@ -1,5 +1,6 @@
 """A runner asks for work: of the waiting jobs that fit it, it gets the oldest, and all that the job needs."""
 
+import asyncio
 from typing import Any
 from uuid import uuid4
 
@@ -40,22 +41,27 @@ class Claiming:
         hidden += [secrets.ssh_key] if secrets.ssh_key else []
         token, word = new_token("hrj-"), uuid4().hex[:12]
         attempt_id = token_hash(token)
-        await self._attempts.open(ctx, attempt_id, job, word, hidden)
-        try:
-            await ctx.tell(
-                AssignJob(
-                    job_id=job.id,
-                    attempt=job.attempt,
-                    runner_id=runner.runner_id,
-                    runner_uuid=runner.runner_uuid,
-                    runner_name=runner.name,
-                    token_hash=attempt_id,
-                ),
-                step=str(job.id),
-            )
-        except Refused:
+        assign = AssignJob(
+            job_id=job.id,
+            attempt=job.attempt,
+            runner_id=runner.runner_id,
+            runner_uuid=runner.runner_uuid,
+            runner_name=runner.name,
+            token_hash=attempt_id,
+        )
+        # side by side, to save a round: one without the other is found by the leases
+        opened, assigned = await asyncio.gather(
+            self._attempts.open(ctx, attempt_id, job, word, hidden),
+            ctx.tell(assign, step=str(job.id)),
+            return_exceptions=True,
+        )
+        if isinstance(assigned, BaseException):
             await self._attempts.discard(ctx, attempt_id)
-            return None
+            if isinstance(assigned, Refused):
+                return None
+            raise assigned
+        if isinstance(opened, BaseException):
+            raise opened
         return _assignment(job, runner, secrets, token, word)
 
 

@@ -37,10 +37,17 @@ class Leases:
                 await self._reporting.conclude(ctx, job, found["_id"], success=job.status is JobStatus.SUCCESS)
 
     async def look_for_overdue(self, ctx: Context) -> None:
-        """End what runs longer than it may although its runner goes on reporting."""
+        """End what runs longer than it may although its runner goes on reporting, and what never began."""
+        lease = timedelta(seconds=ctx.settings.job_lease_seconds)
         async for job in ctx.rows("job").each({"status": RUNNING}):
             limit = timedelta(seconds=job.timeout_seconds + GRACE)
-            if job.assigned_at is None or ctx.cause.at < job.assigned_at + limit:
+            if job.assigned_at is None or ctx.cause.at < job.assigned_at + min(lease, limit):
+                continue
+            if await ctx.collection("attempts").find_one({"_id": job.token_hash}, {"_id": 1}) is None:
+                reason = "the server was interrupted before the runner had the job"
+                await self._end(ctx, LoseJob(job_id=job.id, attempt=job.attempt, reason=reason), job)
+                continue
+            if ctx.cause.at < job.assigned_at + limit:
                 continue
             overdue = FinishJob(
                 job_id=job.id,

@@ -3,6 +3,8 @@
 import asyncio
 import hashlib
 import os
+import signal
+import subprocess
 import tempfile
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -13,6 +15,7 @@ from libs import git
 LIST_SECONDS = 60
 FETCH_SECONDS = 300
 REMEMBERED = 512  # spec files
+INHERITED = ("PATH", "HOME", "LANG", "SSL_CERT_FILE", "SSH_AUTH_SOCK")
 
 
 class Unreachable(Exception):
@@ -45,6 +48,8 @@ class Repositories:
         """The newest commit of a branch; `*` means the default branch."""
         wanted = "HEAD" if branch == "*" else f"refs/heads/{branch}"
         bare, _ = git.without_credentials(url)
+        if bare.startswith("/"):
+            return await _local_head(bare, wanted)
         listed = await _git(
             url, ssh_key, LIST_SECONDS, "ls-remote", "--symref", *git.upload_pack(bare), "--", bare, wanted
         )
@@ -90,6 +95,18 @@ class Repositories:
             raise NoSuchRef(f"the commit {head.sha} does not exist in {head.ref.removeprefix('refs/heads/')}")
 
 
+async def _local_head(path: str, wanted: str) -> Head:
+    """The same, for a folder of this machine: one small process instead of two that talk to each other."""
+    if wanted == "HEAD":
+        wanted = (await _git("", None, LIST_SECONDS, "-C", path, "symbolic-ref", "HEAD")).decode().strip()
+    listed = await _git("", None, LIST_SECONDS, "-C", path, "for-each-ref", "--format=%(objectname) %(refname)", wanted)
+    for line in listed.decode().splitlines():
+        sha, _, ref = line.partition(" ")
+        if ref == wanted:
+            return Head(sha, ref)
+    raise NoSuchRef(f"the branch {wanted.removeprefix('refs/heads/')} does not exist")
+
+
 async def _has(copy: Path, sha: str) -> bool:
     try:
         await _git("", None, LIST_SECONDS, "--git-dir", str(copy), "cat-file", "-e", f"{sha}^{{commit}}")
@@ -121,35 +138,33 @@ async def _git(url: str, ssh_key: str | None, seconds: float, *arguments: str) -
 
 
 async def _run(variables: dict[str, str], seconds: float, arguments: tuple[str, ...]) -> bytes:
-    inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "SSL_CERT_FILE") if name in os.environ}
-    process = await asyncio.create_subprocess_exec(
-        "git",
-        *arguments,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
+    """In a thread: starting a process this way costs a fraction of what the event loop's own way does."""
+    return await asyncio.to_thread(_run_and_wait, variables, seconds, arguments)
+
+
+def _run_and_wait(variables: dict[str, str], seconds: float, arguments: tuple[str, ...]) -> bytes:
+    inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
+    if arguments[0] == "-C":
+        inherited["GIT_CEILING_DIRECTORIES"] = str(Path(arguments[1]).parent)  # this folder, not one around it
+    process = subprocess.Popen(
+        ["git", *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         env=inherited | variables,
-        start_new_session=True,
+        start_new_session=True,  # its helpers end with it
     )
     try:
-        async with asyncio.timeout(seconds):
-            output, complaint = await process.communicate()
-    except TimeoutError:
+        output, complaint = process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
         raise Unreachable(f"git did not come to an end within {seconds:g} seconds") from None
     finally:
-        if process.returncode is None:
-            _kill_group(process.pid)
-            await process.wait()
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
     if process.returncode:
         raise Unreachable(_words(complaint))
     return output
-
-
-def _kill_group(leader: int) -> None:
-    try:
-        os.killpg(leader, 9)
-    except ProcessLookupError:
-        return
 
 
 def _words(complaint: bytes) -> str:

@@ -160,4 +160,5 @@ build_decider = Decider[BuildCommand, Build, BuildEvent](
     initial=Build(),
     decide=decide,
     evolve=evolve,
+    creates=(QueueBuild,),
 )

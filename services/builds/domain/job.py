@@ -186,4 +186,5 @@ job_decider = Decider[JobCommand, Job, JobEvent](
     initial=Job(),
     decide=decide,
     evolve=evolve,
+    creates=(QueueJob,),
 )
