@@ -17,7 +17,7 @@ def subject(service: str, recorded: Recorded[Event]) -> str:
 
 
 def hint_subject(service: str, stream: str, event: str) -> str:
-    """Where an event is announced the moment it is recorded: at most once, for whoever wants to act before the relay."""
+    """Where an event is announced the moment it is recorded: at most once, for those who act before the relay."""
     return f"hint.{service}.{stream}.{event}"
 
 
