@@ -33,7 +33,7 @@ async def lead(client: Client, service: str, instance: str, duties: Callable[[],
             log.info("%s leads %s", instance, service)
             await duties()
         except Exception as error:
-            log.warning("%s stops leading %s: %s: %s", instance, service, type(error).__name__, error)
+            log.warning("%s stops leading %s", instance, service, exc_info=error)
         finally:
             await _leave(subscription.unsubscribe)
         await asyncio.sleep(PATIENCE)
