@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from typing import Any
+from uuid import uuid4
 
 from contracts.errors import Refused
 from contracts.identity import GetUser, UserDeleted, UserRenamed
@@ -45,15 +46,27 @@ async def leave_projects(ctx: Context, recorded: Recorded[UserDeleted]) -> None:
 
 
 async def move_projects(ctx: Context, recorded: Recorded[UserRenamed]) -> None:
-    """To the name of today: the user may have been renamed again or deleted since."""
+    """To the name of today, and again if that changed while they moved: renamings may be worked off in any order."""
+    older = {"created_at": {"$lt": recorded.at}}  # whoever took the former name has newer projects under it
+    names = {recorded.event.former_username.lower()}
+    moved_to = None
+    while (owner := await name_of(ctx, recorded.event.user_id)) not in (None, moved_to):
+        behind = {"owner_key": {"$in": sorted(names)}, "owner_alias": {"$ne": owner}, **older}
+        async for project in ctx.rows("project").each(behind):
+            # each try is a new wish: a move that is already true changes nothing, and an earlier one may be undone
+            await ctx.tell(MoveProject(project_id=project.id, owner_alias=owner), step=str(uuid4()))
+        moved_to = owner
+        names.add(owner.lower())
+
+
+async def name_of(ctx: Context, user_id: int) -> str | None:
     try:
-        owner = (await ctx.ask(GetUser(user_id=recorded.event.user_id)))["username"]
+        username: str = (await ctx.ask(GetUser(user_id=user_id)))["username"]
     except Refused as refused:
         if refused.code != "DEVELOPER_NOT_FOUND":
             raise
-        return
-    async for project in ctx.rows("project").each({"owner_key": recorded.event.former_username.lower()}):
-        await ctx.tell(MoveProject(project_id=project.id, owner_alias=owner), step=f"{project.id} {owner}")
+        return None
+    return username
 
 
 workers = (
