@@ -17,8 +17,7 @@ def _words(value: Any) -> str:
     return value[:255] if isinstance(value, str) else ""
 
 
-Words = Annotated[str, BeforeValidator(_words)]
-"""Short text that a runner tells about itself; anything else it sends there counts as nothing."""
+Words = Annotated[str, BeforeValidator(_words)]  # short text; anything else that a runner sends counts as nothing
 
 
 class RunnerInfo(Message):
@@ -142,7 +141,7 @@ class TouchRunner(Command):
 
 
 class NoticeRunner(Command):
-    """A sign of life that came another way, as with a job's token. Answers RunnerProfile, or RUNNER_NOT_FOUND."""
+    """A sign of life that came another way, as with a job's token. Answers Done with the RunnerProfile as its row."""
 
     runner_uuid: str
     ip_address: str = ""

@@ -5,7 +5,7 @@ from functools import partial
 from uuid import UUID, uuid4, uuid5
 
 from contracts.errors import Refused
-from contracts.messages import Command, Page
+from contracts.messages import Command, Done, Page
 from contracts.runners import (
     GetRegistrationInfo,
     GetRunner,
@@ -29,7 +29,7 @@ from contracts.runners import (
 )
 from libs.security.tokens import new_token, same, token_hash
 from libs.service import Context, Service, Ticker
-from services.runners.domain import owner, registration_stream, runner_stream, settings_of
+from services.runners.domain import LONGEST_TEXT, owner, registration_stream, runner_stream, settings_of
 from services.runners.policies import on_silence
 from services.runners.presence import Presence, keep_only, sightings
 from services.runners.views import profile, registrations, runners, view
@@ -45,7 +45,9 @@ async def register(ctx: Context, command: RegisterRunner) -> RunnerRegistration:
         raise Refused("REGISTRATION_TOKEN")
     owner_type, owner_id = owner(registration.scope)
     uuid, token = str(uuid5(NAMESPACE, ctx.cause.command_id)), new_token(TOKEN_PREFIX)
-    name = command.name.strip() or command.description.strip() or command.info.name or f"runner {uuid[:8]}"
+    name = (
+        command.name.strip() or command.description.strip()[:LONGEST_TEXT] or command.info.name or f"runner {uuid[:8]}"
+    )
     settings = settings_of(command).but(name=name)
     recorded = await ctx.tell(
         RecordRunner(
@@ -82,9 +84,11 @@ async def touch(presence: Presence, ctx: Context, command: TouchRunner) -> Runne
     return await seen(presence, ctx, row, command.ip_address, command.info)
 
 
-async def notice(presence: Presence, ctx: Context, command: NoticeRunner) -> RunnerProfile:
+async def notice(presence: Presence, ctx: Context, command: NoticeRunner) -> Done:
+    """For other services, which get a Done for whatever they tell; nothing but the sighting may be written."""
     row = await found(ctx, runner_uuid=command.runner_uuid)
-    return await seen(presence, ctx, row, command.ip_address, None)
+    shown = await seen(presence, ctx, row, command.ip_address, None)
+    return Done(stream=runner_stream(row.uuid), version=0, row=shown.model_dump())
 
 
 async def seen(

@@ -33,6 +33,8 @@ from contracts.runners import (
 from libs.deciding import Decider, Refused
 
 LONGEST_TEXT = 255
+LONGEST_DESCRIPTION = 4096
+MOST_TAGS = 100
 LONGEST_TIMEOUT = 10**9
 
 
@@ -66,6 +68,10 @@ def checked(settings: RunnerSettings) -> RunnerSettings:
         raise Refused("RUNNER_INVALID", "A runner needs a name.")
     if max(map(len, (name, *tags))) > LONGEST_TEXT:
         raise Refused("RUNNER_INVALID", f"A name or a tag has at most {LONGEST_TEXT} characters.")
+    if len(settings.description) > LONGEST_DESCRIPTION or len(tags) > MOST_TAGS:
+        raise Refused(
+            "RUNNER_INVALID", f"At most {LONGEST_DESCRIPTION} characters of description and {MOST_TAGS} tags."
+        )
     if timeout is not None and not 0 < timeout <= LONGEST_TIMEOUT:
         raise Refused("RUNNER_INVALID", f"The longest time of a job is 0 (no limit) to {LONGEST_TIMEOUT} seconds.")
     return settings.but(name=name, description=settings.description.strip(), tags=tags, max_timeout_seconds=timeout)

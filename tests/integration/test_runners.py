@@ -155,6 +155,11 @@ async def test_a_runner_without_a_name_is_called_after_its_description(replica: 
     assert (await replica.view(registration.uuid)).name == "Agent of a company"
 
 
+async def test_of_a_long_description_the_start_is_the_name(replica: Replica) -> None:
+    registration = await replica.register(name="", description="d" * 300)
+    assert (await replica.view(registration.uuid)).name == "d" * 255
+
+
 async def test_a_runner_without_name_and_description_gets_a_name(replica: Replica) -> None:
     registration = await replica.register(name="")
     assert (await replica.view(registration.uuid)).name == f"runner {registration.uuid[:8]}"
@@ -305,6 +310,17 @@ async def test_a_whole_service_tells_the_world_who_comes_and_goes(stage: Stage) 
         subjects = [(await events.next_msg(20)).subject for _ in range(3)]
     names = ["RunnerRegistered", "RunnerOnline", "RunnerOffline"]
     assert subjects == [f"evt.runners.runner-{runner.uuid}.{name}" for name in names]
+
+
+async def test_another_service_can_notice_a_runner(replica: Replica) -> None:
+    runner = await replica.register()
+    answer = await replica.done(NoticeRunner(runner_uuid=runner.uuid, ip_address="10.0.0.3"))
+    assert answer.row["runner_id"] == runner.id
+    assert ((await replica.view(runner.uuid)).online, (await replica.view(runner.uuid)).ip_address) == (
+        True,
+        "10.0.0.3",
+    )
+    assert await refusal(replica, NoticeRunner(runner_uuid="unknown")) == "RUNNER_NOT_FOUND"
 
 
 async def test_the_last_contact_is_merged_into_the_view(replica: Replica) -> None:

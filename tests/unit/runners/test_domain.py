@@ -104,6 +104,8 @@ def test_a_timeout_of_zero_means_no_limit() -> None:
         {"name": " "},
         {"name": "n" * 256},
         {"tags": ("t" * 256,)},
+        {"tags": tuple(map(str, range(101)))},
+        {"description": "d" * 4097},
         {"max_timeout_seconds": -1},
         {"max_timeout_seconds": 10**9 + 1},
     ],
