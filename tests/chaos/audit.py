@@ -1,0 +1,255 @@
+"""Reads the whole log and everything that follows from it, and says what is lost, doubled, stuck or otherwise wrong."""
+
+import base64
+import itertools
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from nats.aio.client import Client
+from pymongo.asynchronous.database import AsyncDatabase
+
+from contracts.builds import (
+    BuildFinished,
+    BuildQueued,
+    JobAssigned,
+    JobFinished,
+    JobLost,
+    JobStatus,
+)
+from libs import cloudevents
+from libs.connections import Document, database_of, mongo, vault_of
+from libs.deciding import Category, Claim, Recorded, Release, Take
+from libs.eventstore.documents import from_document
+from libs.eventstore.streams import Folded
+from libs.messaging import connect
+from libs.runtime import view_collection
+from libs.security.sealing import Vault
+from libs.service import FollowedView, Service
+from libs.settings import Settings
+from services.builds.app import service as builds
+from services.identity.app import service as identity
+from services.notifications.app import service as notifications
+from services.projects.app import service as projects
+from services.runners.app import service as runners
+from tests.chaos.launches import Launched
+from tests.support import eventually, stored
+from tests.support.stack import RunningStack
+
+SERVICES = (identity, projects, builds, runners, notifications)
+SETTLED_WITHIN = 60.0
+
+
+@dataclass
+class Verdict:
+    """What should be four empty lists."""
+
+    lost: list[str] = field(default_factory=list)
+    duplicated: list[str] = field(default_factory=list)
+    stuck: list[str] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)  # what follows from the log disagrees with it
+
+    @property
+    def clean(self) -> bool:
+        return not (self.lost or self.duplicated or self.stuck or self.wrong)
+
+
+def settings_of(stack: RunningStack) -> Settings:
+    key = base64.b64decode((stack.data / "secrets" / "master-key").read_text())
+    return Settings(mongodb_url=stack.mongodb_url, nats_url=stack.nats_url, master_keys=(key,), instance="audit")
+
+
+async def audit(stack: RunningStack, launched: Sequence[Launched], executions: Path) -> Verdict:
+    """Once the stack is at rest."""
+    settings = settings_of(stack)
+    verdict = Verdict(stuck=[f"build {one.build_id} has not ended" for one in launched if one.finished is None])
+    bus = await connect(settings, "audit")
+    try:
+        async with mongo(settings, "audit") as client:
+            logs = {}
+            for service in SERVICES:
+                database = database_of(client, settings, service.name)
+                await _at_rest(service, database, bus, verdict)
+                logs[service.name] = await _log(database, vault_of(database, settings))
+                await _published(service, logs[service.name], bus, verdict)
+                await _rows(service, database, logs[service.name], verdict)
+                await _views(service, database, bus, verdict)
+            await _attempts(database_of(client, settings, "builds"), verdict)
+    finally:
+        await bus.close()
+    _builds(logs["builds"], launched, verdict)
+    _executions(logs["builds"], executions, verdict)
+    _nothing_waits(stack, verdict)
+    return verdict
+
+
+# ---- the builds
+
+
+def _builds(log: Sequence[Recorded[Any]], launched: Sequence[Launched], verdict: Verdict) -> None:
+    queued = Counter(one.event.build_id for one in log if isinstance(one.event, BuildQueued))
+    ended = Counter(one.event.build_id for one in log if isinstance(one.event, BuildFinished))
+    executors = {one.event.build_id: one.event.executor_id for one in log if isinstance(one.event, BuildQueued)}
+    ends = [one.event for one in log if isinstance(one.event, JobFinished)]
+    over = Counter(event.job_id for event in ends)
+    won = Counter(event.job_id for event in ends if event.status is JobStatus.SUCCESS)
+    for one in launched:
+        if executors.get(one.build_id) != one.executor_id:
+            verdict.lost.append(f"the launch of build {one.build_id} was acknowledged and is not in the log")
+    asked = Counter(one.build_id for one in launched)
+    verdict.duplicated += [f"build {build} is a launch too many" for build in queued.keys() - asked.keys()]
+    verdict.duplicated += [f"build {build} answers {count} launches" for build, count in asked.items() if count > 1]
+    verdict.duplicated += [f"build {build} was queued {count} times" for build, count in queued.items() if count > 1]
+    verdict.duplicated += [f"build {build} ended {count} times" for build, count in ended.items() if count > 1]
+    verdict.duplicated += [f"job {job} succeeded {count} times" for job, count in won.items() if count > 1]
+    verdict.duplicated += [f"job {job} ended {count} times" for job, count in over.items() if count > 1]
+    verdict.stuck += [f"build {build} has no end in the log" for build in queued.keys() - ended.keys()]
+
+
+def _executions(log: Sequence[Recorded[Any]], file: Path, verdict: Verdict) -> None:
+    """A job runs once; again only after its runner was lost, and then the attempts in the log bound it."""
+    lines = Counter(tuple(line.split()) for line in file.read_text().splitlines()) if file.exists() else Counter()
+    assigned = Counter(one.event.job_id for one in log if isinstance(one.event, JobAssigned))
+    lost = Counter(one.event.job_id for one in log if isinstance(one.event, JobLost))
+    won = {
+        one.event.job_id for one in log if isinstance(one.event, JobFinished) and one.event.status is JobStatus.SUCCESS
+    }
+    for job, times in assigned.items():
+        begun, ended = lines["begin", str(job)], lines["end", str(job)]
+        if begun > times or (not lost[job] and begun > 1):
+            verdict.duplicated.append(f"job {job} was executed {begun} times in {times} attempts, {lost[job]} lost")
+        if job in won and not ended:
+            verdict.wrong.append(f"job {job} succeeded and was never executed to its end")
+
+
+async def _attempts(database: AsyncDatabase[Document], verdict: Verdict) -> None:
+    async def closed() -> bool:
+        return await database["attempts"].count_documents({"finished": False}) == 0
+
+    try:
+        await eventually(closed, within=SETTLED_WITHIN)
+    except TimeoutError:
+        verdict.stuck.append(f"{await database['attempts'].count_documents({'finished': False})} attempts stay open")
+
+
+def _nothing_waits(stack: RunningStack, verdict: Verdict) -> None:
+    for name in ("queueds", "executeds"):
+        left = stack.admin.get(f"/developer/builds/{name}").raise_for_status().json()
+        verdict.stuck += [f"{name} still shows {one}" for one in left]
+
+
+# ---- what follows from the log
+
+
+async def _log(database: AsyncDatabase[Document], vault: Vault) -> list[Recorded[Any]]:
+    cursor = database["commits"].find({}).sort([("stream", 1), ("version", 1)])
+    return [recorded async for document in cursor for recorded in await from_document(document, vault)]
+
+
+async def _at_rest(service: Service, database: AsyncDatabase[Document], bus: Client, verdict: Verdict) -> None:
+    """Relay and followers have nothing left to do."""
+
+    async def published() -> bool:
+        pipeline: list[Document] = [{"$group": {"_id": None, "events": {"$sum": {"$size": "$events"}}}}]
+        counted = await (await database["commits"].aggregate(pipeline)).to_list()
+        events = counted[0]["events"] if counted else 0
+        return bool((await bus.jetstream().stream_info(service.name)).state.messages >= events)
+
+    async def followed() -> bool:
+        ends = {
+            one: (await bus.jetstream().stream_info(one)).state.last_seq
+            for one in {*service.policies, *(view.source for view in service.views)}
+        }
+        positions = {one["_id"]: one["sequence"] async for one in database["followers"].find({})}
+        wanted = {f"reactions-to-{source}": ends[source] for source in service.policies}
+        wanted |= {view_collection(view): ends[view.source] for view in service.views}
+        return all(positions.get(name) == end for name, end in wanted.items())
+
+    for condition, what in ((published, "the relay"), (followed, "a follower")):
+        try:
+            await eventually(condition, within=SETTLED_WITHIN)
+        except TimeoutError:
+            verdict.stuck.append(f"{what} of {service.name} did not catch up")
+
+
+async def _published(service: Service, log: Sequence[Recorded[Any]], bus: Client, verdict: Verdict) -> None:
+    """JetStream holds every event of the log once, and those of a stream in order."""
+    found = [(message.headers or {})["ce-id"] for message in await stored(bus, service.name)]
+    expected = [one.id for one in log]
+    verdict.duplicated += [f"{one} was published {times} times" for one, times in Counter(found).items() if times > 1]
+    verdict.lost += [f"{one} was not published" for one in set(expected) - set(found)]
+    verdict.wrong += [f"{one} was published and is not in the log" for one in set(found) - set(expected)]
+    order = {event_id: place for place, event_id in enumerate(found)}
+    verdict.wrong += [
+        f"{after.id} was published before {before.id}"
+        for before, after in itertools.pairwise(log)
+        if before.stream == after.stream and order.get(before.id, 0) > order.get(after.id, len(found))
+    ]
+
+
+async def _rows(
+    service: Service, database: AsyncDatabase[Document], log: Sequence[Recorded[Any]], verdict: Verdict
+) -> None:
+    """Heads, rows and claims are what a fold of the log says."""
+    heads = {one["_id"]: one async for one in database["streams"].find({})}
+    owners = {one["_id"]: one["stream"] async for one in database["claims"].find({})}
+    expected_owners: dict[str, str] = {}
+    by_stream = defaultdict(list)
+    for one in log:
+        by_stream[one.stream].append(one)
+    categories = {category.name: category for category in service.categories}
+    for stream, history in by_stream.items():
+        category = categories[stream.partition("-")[0]]
+        folded = Folded(0, category.decider.initial, category.row).after(category, history)
+        versions = sorted({one.version for one in history})
+        if versions != list(range(1, folded.version + 1)):
+            verdict.wrong.append(f"{stream} has the versions {versions}")
+        head = heads.pop(stream, None)
+        if head is None or (head["version"], head["commit"]) != (folded.version, history[-1].cause.command_id):
+            verdict.wrong.append(f"the head of {stream} is not at version {folded.version}")
+        elif _row(head, category) != (None if category.gone(folded.row) else folded.row):
+            verdict.wrong.append(f"the row of {stream} is not the fold of its events")
+        for claim in _claims(category, history):
+            match claim:
+                case Take(key=key):
+                    expected_owners[key] = stream
+                case Release(key=key):
+                    expected_owners.pop(key, None)
+    verdict.wrong += [f"{stream} has a head and no events" for stream in heads]
+    if owners != expected_owners:
+        verdict.wrong.append(f"the claims of {service.name} do not follow from the log")
+
+
+def _row(head: Document, category: Category[Any, Any, Any, Any]) -> Any:
+    found = head[f"{category.name}_v{category.row_version}"]
+    return None if found is None else type(category.row).model_validate(found)
+
+
+def _claims(category: Category[Any, Any, Any, Any], history: Iterable[Recorded[Any]]) -> Iterable[Claim]:
+    state = category.decider.initial
+    for one in history:
+        yield from category.decider.claims(state, one.event)
+        state = category.decider.evolve(state, one.event)
+
+
+async def _views(service: Service, database: AsyncDatabase[Document], bus: Client, verdict: Verdict) -> None:
+    for view in service.views:
+        messages = await stored(bus, view.source)
+        expected = _folded(view, [cloudevents.from_message(one.headers or {}, one.data) for one in messages])
+        found = {
+            one["_id"]: type(view.row).model_validate(one["row"])
+            async for one in database[view_collection(view)].find({})
+        }
+        if found != expected:
+            verdict.wrong.append(f"the view {view.name} is not what a rebuild would make")
+
+
+def _folded(view: FollowedView, news: Iterable[Recorded[Any]]) -> dict[str, Any]:
+    rows: dict[str, Any] = {}
+    for one in news:
+        key = view.key(one)
+        if key is not None:
+            rows[key] = view.fold(rows.get(key, view.row), one)
+    return rows

@@ -1,0 +1,86 @@
+"""Who kills, and when: seeded moments, and the next one only when the victims live again."""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from random import Random
+
+from infra.local.folder import DataFolder
+from infra.local.state import Running, StackState
+from tests.support import eventually
+from tests.support.stack import SERVICES, RunningStack
+
+KINDS = (*SERVICES, "gateway", "agent", "mongod", "nats-server")
+REBIRTH = 60.0  # seconds for the supervisor to start it again
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    kinds: tuple[str, ...]
+    at: float
+    ready: float | None  # when all of them answered again; None: the storm was over before
+
+
+def each_in_turn(seed: int) -> list[tuple[str]]:
+    return [(kind,) for kind in Random(seed).sample(KINDS, len(KINDS))]  # noqa: S311
+
+
+def pairs(seed: int) -> Iterator[Sequence[str]]:
+    """Two at once, for ever."""
+    random = Random(seed)  # noqa: S311
+    while True:
+        yield random.sample(KINDS, 2)
+
+
+class Killer:
+    """Kills processes of the given kinds, again and again."""
+
+    def __init__(self, stack: RunningStack, random: Random, pauses: tuple[float, float]) -> None:
+        self._folder = DataFolder(stack.data)
+        self._random = random
+        self._pauses = pauses
+        self.kills: list[Kill] = []
+
+    async def run(self, turns: Iterable[Sequence[str]]) -> None:
+        """Each turn names the kinds of which a process dies, all at the same time."""
+        for kinds in turns:
+            await asyncio.sleep(self._random.uniform(*self._pauses))
+            await self._kill(kinds, [self._one_of(kind) for kind in kinds])
+
+    async def peace(self) -> None:
+        """Everybody answers again."""
+        await eventually(lambda: asyncio.to_thread(self._all_ready), within=REBIRTH)
+
+    def _all_ready(self) -> bool:
+        return all(one.ready() for one in self._processes().values())
+
+    def _one_of(self, kind: str) -> str:
+        return self._random.choice(
+            [name for name in self._processes() if name == kind or name.rpartition("-")[0] == kind]
+        )
+
+    async def _kill(self, kinds: Sequence[str], names: Sequence[str]) -> None:
+        at = time.monotonic()
+        before = {name: self._processes()[name].pid for name in names}
+        for pid in before.values():
+            with suppress(ProcessLookupError):
+                os.kill(pid or 0, signal.SIGKILL)
+        ready = None
+        try:
+            await eventually(lambda: asyncio.to_thread(self._reborn, before), within=REBIRTH)
+            ready = time.monotonic()
+        finally:
+            self.kills.append(Kill(tuple(kinds), at, ready))
+
+    def _reborn(self, before: Mapping[str, int | None]) -> bool:
+        now = self._processes()
+        return all(now[name].pid != pid and now[name].ready() for name, pid in before.items())
+
+    def _processes(self) -> dict[str, Running]:
+        state = StackState.read(self._folder)
+        assert state is not None, "the supervisor is gone"
+        return {process.name: process for process in state.processes}

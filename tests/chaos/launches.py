@@ -1,0 +1,84 @@
+"""A stubborn client: launches builds, asks again until it has an answer, and waits for their end."""
+
+import asyncio
+import itertools
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+from uuid import UUID
+
+import httpx
+
+PATIENCE = 120.0  # seconds: what has not ended by then is stuck
+POLL = 0.25
+PAUSE = 0.2  # before the same question is asked again
+
+
+@dataclass(frozen=True, slots=True)
+class Launched:
+    """An acknowledged launch, with the moments at which it was asked for, acknowledged and seen finished."""
+
+    build_id: int
+    executor_id: str
+    asked: float
+    acknowledged: float
+    finished: float | None  # None: it is stuck
+
+
+class Launches:
+    def __init__(self, client: httpx.AsyncClient, projects: Sequence[int], random: Random) -> None:
+        self._client = client
+        self._projects = projects
+        self._random = random
+        self.done: list[Launched] = []
+
+    async def run(self, builds: int, at_once: int, more: Callable[[], bool]) -> None:
+        """At least that many builds, and others as long as `more` says so; so many of them under way at any time."""
+        numbers = itertools.count()
+
+        async def one_after_the_other() -> None:
+            while next(numbers) < builds or more():
+                key = str(UUID(int=self._random.getrandbits(128)))
+                self.done.append(await self._launch(key, self._random.choice(self._projects)))
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(at_once):
+                group.create_task(one_after_the_other())
+
+    async def _launch(self, key: str, project_id: int) -> Launched:
+        asked = time.monotonic()
+        body: dict[str, Any] = {"build": {"ignore_steps": []}}
+        answer = await self._answer(
+            "POST", f"/developer/builds/{project_id}", json=body, headers={"Idempotency-Key": key}
+        )
+        assert answer is not None, "a launch was not acknowledged in time"
+        assert answer.status_code == 200, answer.text
+        launched = answer.json()
+        acknowledged = time.monotonic()
+        finished = await self._finished(launched["build_id"])
+        return Launched(launched["build_id"], launched["executor_id"], asked, acknowledged, finished)
+
+    async def _finished(self, build_id: int) -> float | None:
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            answer = await self._answer("GET", f"/developer/builds/{build_id}")
+            if answer is not None and answer.json().get("completed_at"):
+                return time.monotonic()
+            await asyncio.sleep(POLL)
+        return None
+
+    async def _answer(self, method: str, path: str, **sent: Any) -> httpx.Response | None:
+        """The first answer that is no excuse; None if there is none in time."""
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            try:
+                answer = await self._client.request(method, path, **sent)
+            except httpx.TransportError:
+                await asyncio.sleep(PAUSE)
+                continue
+            if answer.status_code < 500:
+                return answer
+            await asyncio.sleep(PAUSE)
+        return None

@@ -1,0 +1,76 @@
+"""Many builds, launched while processes die, and what there is to tell about it afterwards."""
+
+import asyncio
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+
+import httpx
+
+from tests.chaos.audit import Verdict, audit
+from tests.chaos.killing import Kill, Killer
+from tests.chaos.launches import Launched, Launches
+from tests.support.stack import RunningStack, sample_repository
+
+AT_ONCE = 6
+QUICK = {"HEADRACE_JOB_LEASE_SECONDS": "5", "HEADRACE_LONG_POLL_SECONDS": "5", "HEADRACE_TOKEN_SECONDS": "86400"}
+WORK = """\
+echo "begin $CI_JOB_ID" >> {file}
+sleep 0.$(( CI_JOB_ID % 5 ))
+echo "end $CI_JOB_ID" >> {file}
+"""
+
+
+@dataclass(frozen=True)
+class Ground:
+    """A stack with two projects on one repository; the builds of the second never run side by side."""
+
+    stack: RunningStack
+    replicas: int
+    projects: tuple[int, int]
+    executions: Path  # a line for each time that a job begins or ends
+    launched: list[Launched] = field(default_factory=list)  # by all storms on this ground
+
+    @classmethod
+    def prepared(cls, stack: RunningStack, replicas: int, folder: Path) -> "Ground":
+        executions = folder / "executions"
+        repository = sample_repository(folder / "repository", {"work": WORK.format(file=executions)})
+        projects = stack.project(repository), stack.project(repository, allow_concurrent_execution=False)
+        return cls(stack, replicas, projects, executions)
+
+
+@dataclass(frozen=True)
+class Storm:
+    launched: Sequence[Launched]
+    kills: Sequence[Kill]
+    verdict: Verdict
+
+    def recoveries(self) -> Iterator[tuple[str, float]]:
+        """For each kill, how long until a build was over that was asked for after it."""
+        for kill in self.kills:
+            later = [one.finished - kill.at for one in self.launched if one.finished and one.asked > kill.at]
+            if later:
+                yield "+".join(kill.kinds), min(later)
+
+
+async def storm(
+    ground: Ground, turns: Iterable[Sequence[str]], *, builds: int, seed: int, pauses: tuple[float, float]
+) -> Storm:
+    """At least so many builds. The turns of the killer are all taken, or go on until the builds are over."""
+    random = Random(seed)  # noqa: S311
+    killer = Killer(ground.stack, Random(seed), pauses)  # noqa: S311
+    async with httpx.AsyncClient(
+        base_url=f"{ground.stack.url}/api",
+        headers={"Authorization": ground.stack.admin.headers["Authorization"]},
+        timeout=10,
+        trust_env=False,
+    ) as client:
+        launches = Launches(client, ground.projects, random)
+        async with asyncio.TaskGroup() as group:
+            killing = group.create_task(killer.run(turns))
+            await launches.run(builds, AT_ONCE, more=lambda: isinstance(turns, Sequence) and not killing.done())
+            killing.cancel()
+    await killer.peace()
+    ground.launched.extend(launches.done)
+    return Storm(launches.done, killer.kills, await audit(ground.stack, ground.launched, ground.executions))
