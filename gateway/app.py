@@ -26,6 +26,7 @@ from starlette.routing import Route
 
 from contracts.builds import JobQueued
 from contracts.errors import Refused
+from gateway.addresses import starlette_routes
 from gateway.asked import World
 from gateway.auth import Doorkeeper
 from gateway.edge import Edge
@@ -33,7 +34,6 @@ from gateway.errors import on_http_exception, on_refused
 from gateway.openapi import document
 from gateway.pages import docs_page
 from gateway.routes import RAW, TABLE
-from gateway.routing import starlette_routes
 from gateway.waiting import WaitingRunners
 from libs.messaging import Caller, connect
 from libs.observability.health import Health, serve_health

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -61,8 +61,9 @@ class Known:
 class Doorkeeper:
     """Keeps what identity said for a moment, so that a request costs no question in the usual case."""
 
-    def __init__(self, caller: Caller) -> None:
+    def __init__(self, caller: Caller, clock: Callable[[], float] = time.monotonic) -> None:
         self._caller = caller
+        self._clock = clock
         self._keys: dict[str, str] = {}
         self._keys_asked_at = float("-inf")
         self._asking_keys: asyncio.Task[None] | None = None
@@ -106,20 +107,20 @@ class Doorkeeper:
 
     async def _refresh_keys(self) -> None:
         if self._asking_keys is None or self._asking_keys.done():
-            if self._keys and time.monotonic() - self._keys_asked_at < KEYS_PAUSE:
+            if self._keys and self._clock() - self._keys_asked_at < KEYS_PAUSE:
                 return
             self._asking_keys = asyncio.create_task(self._ask_keys())
         # shielded: the question is everybody's, also when the client that started it goes away
         await asyncio.shield(self._asking_keys)
 
     async def _ask_keys(self) -> None:
-        self._keys_asked_at = time.monotonic()
+        self._keys_asked_at = self._clock()
         answer = await self._caller.ask(PublicKeys(), timeout=PATIENCE)
         self._keys = VerificationKeys.model_validate_json(answer).keys
 
     async def _access(self, user_id: int) -> Access:
         known = self._known.get(user_id)
-        if known and time.monotonic() - known.asked_at < FRESH:
+        if known and self._clock() - known.asked_at < FRESH:
             return known.access
         asking = self._asking.get(user_id)
         if asking is None:
@@ -128,13 +129,13 @@ class Doorkeeper:
         return await asyncio.shield(asking)
 
     async def _ask_access(self, user_id: int) -> Access:
-        asked_at = time.monotonic()
+        asked_at = self._clock()
         try:
             answer = await self._caller.ask(GetAccess(user_id=user_id), timeout=PATIENCE)
         except Refused as refused:
             known = self._known.pop(user_id, None)
             if refused.code in AWAY and known and asked_at - known.confirmed_at < USABLE:
-                self._known[user_id] = Known(known.access, time.monotonic(), known.confirmed_at)
+                self._known[user_id] = Known(known.access, self._clock(), known.confirmed_at)
                 return known.access
             if refused.code == "DEVELOPER_NOT_FOUND":
                 raise Refused("TOKEN_INVALID", "The user of this token is gone.") from None

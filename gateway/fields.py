@@ -17,18 +17,19 @@ class Field:
     read: Callable[[Any], Any]
     schema: Mapping[str, Any]
     wire: str = ""  # its name in the body, where the message calls it otherwise
+    always: bool = False  # read as null where it was not sent
 
     def called(self, wire: str) -> "Field":
         return replace(self, wire=wire)
 
     def otherwise(self, default: Any) -> "Field":
-        """This value in the place of null."""
+        """This value in the place of null, and where nothing was sent."""
 
         def read(value: Any) -> Any:
             found = self.read(value)
             return default if found is None else found
 
-        return replace(self, read=read)
+        return replace(self, read=read, always=True)
 
 
 def _text(value: Any) -> str | None:

@@ -1,24 +1,19 @@
 """From one line per route to what answers it: who may ask, which message it becomes, how the answer is written."""
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 from pydantic import ValidationError
-from starlette.convertors import Convertor, register_url_convertor
-from starlette.exceptions import HTTPException
 from starlette.responses import Response
-from starlette.routing import BaseRoute
-from starlette.routing import Route as StarletteRoute
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from contracts.errors import CODES, Refused
 from contracts.messages import Command, Done, Message, Query
 from gateway.asked import Asked, World
 from gateway.auth import Role, role_of
 from gateway.bodies import parameters, read_body
-from gateway.fields import LARGEST_ID, Field, Unreadable
+from gateway.fields import Field, Unreadable
 from gateway.writing import Writer
 from libs.deciding import SYSTEM, Actor
 
@@ -41,12 +36,11 @@ class Body:
         found: dict[str, Any] = {}
         for name, one in self.fields.items():
             wire = f"{self.resource}_{one.wire or name}"
-            if wire in sent:
+            if wire in sent or one.always:
                 try:
-                    value = one.read(sent[wire])
+                    found[name] = one.read(sent.get(wire))
                 except Unreadable as error:
                     raise Refused(self.code(one.wire or name, "INVALID"), f"{wire} is {error}.") from None
-                found[name] = value
         return found
 
     def code(self, wire: str, reason: str) -> str:
@@ -200,47 +194,3 @@ class Endpoint:
         wire = (known.wire if known else "") or name
         code = self._route.body.code(wire, "REQUIRED" if fault["type"] == "missing" else "INVALID")
         return Refused(code, f"{wire}: {fault['msg']}")
-
-
-class Methods:
-    """The endpoints of one address."""
-
-    def __init__(self, path: str, endpoints: Mapping[str, ASGIApp]) -> None:
-        self._path = path
-        self._endpoints = {**endpoints, **({"HEAD": endpoints["GET"]} if "GET" in endpoints else {})}
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        scope["route_path"] = self._path
-        endpoint = self._endpoints.get(scope["method"])
-        if endpoint is None:
-            raise HTTPException(405, headers={"Allow": ", ".join(self._endpoints)})
-        await endpoint(scope, receive, send)
-
-
-class Id(Convertor[int]):
-    """Ids in paths are decimal and fit into 64 bits; other paths are not there."""
-
-    regex = "[0-9]{1,19}"
-
-    def convert(self, value: str) -> int:
-        if int(value) > LARGEST_ID:
-            raise HTTPException(404)
-        return int(value)
-
-    def to_string(self, value: int) -> str:
-        return str(value)
-
-
-def starlette_routes(world: World, raw: Iterable[Raw], table: Iterable[Route]) -> list[BaseRoute]:
-    """One route per address, in the order of the tables: what is asked most often stands first."""
-    register_url_convertor("id", Id())
-    by_path: dict[str, dict[str, ASGIApp]] = {}
-    for one in raw:
-        by_path.setdefault(one.path, {})[one.method] = partial(one.handle, world)
-    for route in table:
-        by_path.setdefault("/api" + route.path, {})[route.method] = Endpoint(world, route)
-    return [
-        # with its methods, because two addresses may look alike: POST of a project's number, GET of a build's
-        StarletteRoute(path, Methods(path, endpoints), methods=list(endpoints), include_in_schema=False)
-        for path, endpoints in by_path.items()
-    ]

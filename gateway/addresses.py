@@ -1,0 +1,68 @@
+"""Addresses: the routes of the tables by what their paths look like, each with all its methods."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import partial
+
+from starlette.convertors import Convertor, register_url_convertor
+from starlette.exceptions import HTTPException
+from starlette.routing import BaseRoute
+from starlette.routing import Route as StarletteRoute
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from gateway.asked import World
+from gateway.fields import LARGEST_ID
+from gateway.routing import Endpoint, Raw, Route
+
+CAPTURED = re.compile(r"\{(\w+)")
+
+
+class Id(Convertor[int]):
+    """Ids in paths are decimal and fit into 64 bits; other paths are not there."""
+
+    regex = "[0-9]{1,19}"
+
+    def convert(self, value: str) -> int:
+        if int(value) > LARGEST_ID:
+            raise HTTPException(404)
+        return int(value)
+
+    def to_string(self, value: int) -> str:
+        return str(value)
+
+
+@dataclass
+class Address:
+    """What stands at one shape of path: POST may capture a project's number where GET captures a build's."""
+
+    path: str
+    endpoints: dict[str, tuple[str, list[str], ASGIApp]] = field(default_factory=dict)
+
+    def add(self, method: str, path: str, endpoint: ASGIApp) -> None:
+        for each in (method, "HEAD") if method == "GET" else (method,):
+            self.endpoints[each] = (path, CAPTURED.findall(path), endpoint)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] not in self.endpoints:
+            raise HTTPException(405, headers={"Allow": ", ".join(self.endpoints)})
+        path, names, endpoint = self.endpoints[scope["method"]]
+        scope["route_path"] = path
+        scope["path_params"] = dict(zip(names, scope["path_params"].values(), strict=True))
+        await endpoint(scope, receive, send)
+
+
+def starlette_routes(world: World, raw: Iterable[Raw], table: Iterable[Route]) -> list[BaseRoute]:
+    """In the order of the tables: what is asked most often stands first."""
+    register_url_convertor("id", Id())
+    addresses: dict[str, Address] = {}
+
+    def add(method: str, path: str, endpoint: ASGIApp) -> None:
+        shape = CAPTURED.sub("{", path)
+        addresses.setdefault(shape, Address(path)).add(method, path, endpoint)
+
+    for one in raw:
+        add(one.method, one.path, partial(one.handle, world))
+    for route in table:
+        add(route.method, "/api" + route.path, Endpoint(world, route))
+    return [StarletteRoute(one.path, one, include_in_schema=False) for one in addresses.values()]

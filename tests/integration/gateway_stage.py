@@ -1,0 +1,170 @@
+"""A gateway on a real nats-server and a real port; the services behind it are played by short functions."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+from nats.aio.client import Client
+from nats.js.api import StreamConfig
+from pydantic_core import to_json
+
+from contracts.errors import Refused
+from contracts.identity import Access, GetAccess, PublicKeys, VerificationKeys
+from contracts.messages import Command, Done, Query
+from gateway.app import Gateway, Server, listening, opened
+from infra.local.folder import DataFolder
+from infra.local.nats import nats_server
+from infra.local.process import Process
+from libs.deciding import Actor
+from libs.messaging import COMMAND_ID, Responder, actor_from, connect
+from libs.observability.telemetry import configure_telemetry
+from libs.security.tokens import SigningKey, issue, new_signing_key
+from libs.settings import Settings
+
+ADMIN, DEVELOPER = 1, 2
+T = TypeVar("T")
+Reply = Callable[[Any], Any]
+
+
+@dataclass(frozen=True)
+class Told:
+    message: Any
+    actor: Actor
+    command_id: str | None
+
+
+@dataclass
+class Services:
+    """Whoever answers behind the gateway, and what they were told."""
+
+    client: Client
+    told: list[Told] = field(default_factory=list)
+    replies: dict[type[Command] | type[Query], Reply] = field(default_factory=dict)
+    responders: dict[type[Command] | type[Query], Responder] = field(default_factory=dict)
+
+    async def play(self, message_type: type[Command] | type[Query], reply: Reply) -> None:
+        """Answer with what `reply` returns (or refuses); a later call replaces an earlier one."""
+        self.replies[message_type] = reply
+        if message_type in self.responders:
+            return
+
+        async def respond(body: bytes, headers: Mapping[str, str]) -> bytes:
+            message = message_type.model_validate_json(body)
+            self.told.append(Told(message, actor_from(headers), headers.get(COMMAND_ID)))
+            return to_json(self.replies[message_type](message))
+
+        responder = self.responders[message_type] = Responder(self.client, message_type.service)
+        await responder.answer(message_type, respond)
+        await self.client.flush()
+
+    async def stop(self, message_type: type[Command] | type[Query]) -> None:
+        await self.responders.pop(message_type).stop(1)
+        await self.client.flush()
+
+    def told_of(self, message_type: type[Command] | type[Query]) -> list[Told]:
+        return [one for one in self.told if isinstance(one.message, message_type)]
+
+
+@dataclass
+class Users:
+    """Identity, as the gateway sees it."""
+
+    key: SigningKey = field(default_factory=new_signing_key)
+    access: dict[int, Access] = field(default_factory=dict)
+
+    def put(self, user_id: int, *roles: str, enabled: bool = True, epoch: int = 1) -> None:
+        self.access[user_id] = Access(
+            user_id=user_id, user_uuid="u", username=f"user{user_id}", enabled=enabled, roles=roles, epoch=epoch
+        )
+
+    def get(self, query: GetAccess) -> Access:
+        if query.user_id not in self.access:
+            raise Refused("DEVELOPER_NOT_FOUND")
+        return self.access[query.user_id]
+
+    def token(self, user_id: int, *, epoch: int = 1, lifetime: int = 3600, age: int = 0) -> str:
+        now = datetime.now(UTC) - timedelta(seconds=age)
+        return issue(self.key, subject=user_id, username="old name", roles=(), epoch=epoch, now=now, lifetime=lifetime)
+
+
+@dataclass
+class Stage:
+    http: httpx.AsyncClient
+    services: Services
+    users: Users
+    gateway: Gateway
+    server: Server
+    client: Client  # of whoever publishes events
+
+    def bearer(self, user_id: int, **more: Any) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.users.token(user_id, **more)}"}
+
+    @property
+    def admin(self) -> dict[str, str]:
+        return self.bearer(ADMIN)
+
+    @property
+    def developer(self) -> dict[str, str]:
+        return self.bearer(DEVELOPER)
+
+
+@contextmanager
+def bus(folder: Path) -> Iterator[Process]:
+    data = DataFolder(folder)
+    data.prepare()
+    server = Process(nats_server(data))
+    server.start()
+    try:
+        server.wait_ready()
+        yield server
+    finally:
+        server.stop()
+
+
+@asynccontextmanager
+async def serving(settings: Settings) -> AsyncIterator[tuple[Gateway, Server, str]]:
+    telemetry = configure_telemetry("gateway", "test", None)
+    async with opened(settings, telemetry) as gateway:
+        with listening("127.0.0.1", 0) as sock:
+            server = Server(gateway)
+            task = asyncio.create_task(server.serve(sockets=[sock]))
+            await eventually(lambda: asyncio.sleep(0, server.started), bool, within=10)
+            yield gateway, server, f"http://127.0.0.1:{sock.getsockname()[1]}"
+            server.leave()
+            await task
+    telemetry.shutdown()
+
+
+@asynccontextmanager
+async def stage(nats_url: str, *, long_poll_seconds: float = 2.0) -> AsyncIterator[Stage]:
+    settings = Settings(nats_url=nats_url, url="http://ci.example", long_poll_seconds=long_poll_seconds)
+    client = await connect(settings, "services")
+    for name in ("builds", "runners"):
+        await client.jetstream().add_stream(StreamConfig(name=name, subjects=[f"evt.{name}.>"]))
+    services, users = Services(client), Users()
+    users.put(ADMIN, "ROLE_ADMIN")
+    users.put(DEVELOPER, "ROLE_DEVELOPER")
+    await services.play(PublicKeys, lambda _: VerificationKeys(keys={users.key.kid: users.key.public_pem}))
+    await services.play(GetAccess, users.get)
+    async with serving(settings) as (gateway, server, url), httpx.AsyncClient(base_url=url, timeout=20) as http:
+        yield Stage(http, services, users, gateway, server, client)
+    for name in ("builds", "runners"):
+        await client.jetstream().delete_stream(name)
+    await client.close()
+
+
+def done(stream: str, **row: Any) -> Done:
+    return Done(stream=stream, version=1, row=row)
+
+
+async def eventually(ask: Callable[[], Awaitable[T]], true: Callable[[T], bool], *, within: float) -> T:
+    """The first answer for which it is true."""
+    async with asyncio.timeout(within):
+        while not true(answer := await ask()):  # noqa: ASYNC110  nobody tells, so it asks
+            await asyncio.sleep(0.02)
+        return answer
