@@ -31,8 +31,9 @@ class Health:
 
     async def reasons(self) -> dict[str, str]:
         """Why this process is not ready, by the name of the check; empty when it is."""
-        answers = await asyncio.gather(*(self._ask(check) for check in self._checks.values()))
-        return {name: reason for name, reason in zip(self._checks, answers, strict=True) if reason is not None}
+        checks = dict(self._checks)  # others may be registered meanwhile
+        answers = await asyncio.gather(*(self._ask(check) for check in checks.values()))
+        return {name: reason for name, reason in zip(checks, answers, strict=True) if reason is not None}
 
     async def _ask(self, check: Check) -> str | None:
         try:
