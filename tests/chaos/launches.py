@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Any
-from uuid import UUID
+from uuid import uuid4
 
 import httpx
 
@@ -40,14 +40,13 @@ class Launches:
 
         async def one_after_the_other() -> None:
             while next(numbers) < builds or more():
-                key = str(UUID(int=self._random.getrandbits(128)))
-                self.done.append(await self._launch(key, self._random.choice(self._projects)))
+                self.done.append(await self._launch(self._random.choice(self._projects)))
 
         async with asyncio.TaskGroup() as group:
             for _ in range(at_once):
                 group.create_task(one_after_the_other())
 
-    async def _launch(self, key: str, project_id: int) -> Launched:
+    async def _launch(self, project_id: int) -> Launched:
         asked = time.monotonic()
         body: dict[str, Any] = {"build": {"ignore_steps": []}}
         answer = await self._answer(
