@@ -50,7 +50,7 @@ class Launches:
         asked = time.monotonic()
         body: dict[str, Any] = {"build": {"ignore_steps": []}}
         answer = await self._answer(
-            "POST", f"/developer/builds/{project_id}", json=body, headers={"Idempotency-Key": key}
+            "POST", f"/developer/builds/{project_id}", json=body, headers={"Idempotency-Key": uuid4().hex}
         )
         assert answer is not None, "a launch was not acknowledged in time"
         assert answer.status_code == 200, answer.text
