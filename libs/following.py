@@ -7,16 +7,21 @@ applied wholly or not at all, and a second follower of the same name finds the p
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
+from uuid import uuid4
 
 from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
 from nats.errors import TimeoutError as NatsTimeout
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from nats.js.errors import NotFoundError
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import PyMongoError
 
 from libs import cloudevents
 from libs.cloudevents import Delivered
@@ -26,7 +31,7 @@ from libs.eventstore.documents import Document
 log = logging.getLogger("headrace.following")
 
 BATCH = 100
-LONGEST_PAUSE = 30.0
+SHORTEST_PAUSE, LONGEST_PAUSE = 0.1, 5.0  # seconds between tries
 REBUILDING = "rebuilding"  # in place of an incarnation: a rebuild holds the position
 
 
@@ -77,12 +82,15 @@ class Follower:
         self._on_state = on_state
 
     async def run(self) -> None:
-        """Follow until cancelled. Raises Overtaken; every other failure is tried again, with an alarm, for ever."""
+        """Follow until cancelled. Raises Overtaken; every other failure is tried again, for ever."""
         while True:
             try:
                 await self._follow(await self._start())
             except Gap as gap:
                 log.warning("follower %s: %s; going on from what the stream holds", self.name, gap)
+            except (NatsError, PyMongoError, TimeoutError) as error:
+                log.warning("follower %s: %s; it tries again", self.name, type(error).__name__)
+            await asyncio.sleep(SHORTEST_PAUSE)
 
     async def _follow(self, position: Position) -> None:
         subscription = await self._js.pull_subscribe(
@@ -103,37 +111,40 @@ class Follower:
                 except (NatsTimeout, TimeoutError):
                     await subscription.consumer_info()  # NotFoundError: the server forgot the consumer
                     continue
-                batch = [
-                    Delivered(
-                        message.metadata.sequence.stream, cloudevents.from_message(message.headers or {}, message.data)
-                    )
-                    for message in messages
-                ]
-                for expected, delivered in enumerate(batch, position.sequence + 1):
-                    if delivered.sequence != expected:
-                        raise Gap(f"expected sequence {expected}, got {delivered.sequence}")
-                position = await self._apply_until_done(position, batch, messages[-1].metadata.num_pending)
+                for expected, message in enumerate(messages, position.sequence + 1):
+                    if message.metadata.sequence.stream != expected:
+                        raise Gap(f"expected sequence {expected}, got {message.metadata.sequence.stream}")
+                position = await self._apply_until_done(position, messages)
         except NotFoundError as error:
             raise Gap("its consumer is gone") from error
         finally:
-            if subscription._nc.is_connected:
+            with suppress(NatsError):
                 await subscription.unsubscribe()
 
-    async def _apply_until_done(self, position: Position, batch: Sequence[Delivered], behind: int) -> Position:
-        pause = 0.1
-        while True:
+    async def _apply_until_done(self, position: Position, messages: Sequence[Msg]) -> Position:
+        """All together; if that fails one by one, so that the event at fault holds up only what comes after it."""
+        behind = messages[-1].metadata.num_pending
+        at_once, pause = len(messages), SHORTEST_PAUSE
+        while messages:
             try:
-                moved = await self._apply_once(position, batch)
+                batch = [_delivered(message) for message in messages[:at_once]]
+                position = await self._apply_once(position, batch)
             except Overtaken:
                 raise
-            except Exception:
-                log.exception("follower %s stopped before event %s", self.name, batch[0].recorded.id)
-                self._on_state(self.name, True, behind + len(batch))
+            except Exception as error:
+                if at_once > 1:
+                    at_once = 1
+                    continue
+                event_id = (messages[0].headers or {}).get("ce-id", "without an id")
+                first = pause == SHORTEST_PAUSE
+                log.error("follower %s stopped before event %s", self.name, event_id, exc_info=error if first else None)
+                self._on_state(self.name, True, behind + len(messages))
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, LONGEST_PAUSE)
             else:
-                self._on_state(self.name, False, behind)
-                return moved
+                messages, pause = messages[at_once:], SHORTEST_PAUSE
+        self._on_state(self.name, False, behind)
+        return position
 
     async def _apply_once(self, position: Position, batch: Sequence[Delivered]) -> Position:
         moved = Position(position.incarnation, batch[-1].sequence, batch[-1].recorded.id)
@@ -161,24 +172,28 @@ class Follower:
 
     async def _start(self) -> Position:
         """The stored position if the stream still fits it; otherwise everything is applied anew from the start."""
+        stored = await self._positions.find_one({"_id": self.name})
+        while stored and stored["incarnation"] == REBUILDING:
+            self._on_state(self.name, True, 0)
+            log.warning("follower %s waits for `headrace rebuild`; if that was interrupted, run it again", self.name)
+            await asyncio.sleep(LONGEST_PAUSE)
+            stored = await self._positions.find_one({"_id": self.name})
         info = await self._js.stream_info(self.source)
         incarnation = str(info.created)
-        stored = await self._positions.find_one({"_id": self.name})
-        position = Position(stored["incarnation"], stored["sequence"], stored["event_id"]) if stored else Position()
-        if stored and position.incarnation == incarnation and await self._fits(position, info.state.first_seq):
-            return position
-        if stored and position.incarnation == REBUILDING:
-            raise Overtaken(f"{self.name} is being rebuilt; if that was interrupted, run `headrace rebuild` again")
         if stored:
+            position = Position(stored["incarnation"], stored["sequence"], stored["event_id"])
+            if position.incarnation == incarnation and await self._fits(position, info.state.first_seq):
+                return position
             log.warning("follower %s starts anew: stream %s does not hold its position", self.name, self.source)
+        # a position that fits nothing fences off another follower, which would write between the reset and our start
+        mark = uuid4().hex
+        await self._positions.replace_one({"_id": self.name}, _stored(Position(mark)), upsert=True)
         if self._reset:
             await self._reset()
-        position = Position(incarnation, max(info.state.first_seq - 1, 0), "")
-        await self._positions.replace_one(
-            {"_id": self.name},
-            {"incarnation": incarnation, "sequence": position.sequence, "event_id": ""},
-            upsert=True,
-        )
+        position = Position(incarnation, max(info.state.first_seq - 1, 0))
+        started = await self._positions.replace_one({"_id": self.name, "incarnation": mark}, _stored(position))
+        if started.matched_count == 0:
+            raise Overtaken(self.name)
         return position
 
     async def _fits(self, position: Position, first: int) -> bool:
@@ -191,3 +206,11 @@ class Follower:
         except NotFoundError:
             return False
         return (last.headers or {}).get("ce-id") == position.event_id
+
+
+def _stored(position: Position) -> Document:
+    return {"incarnation": position.incarnation, "sequence": position.sequence, "event_id": position.event_id}
+
+
+def _delivered(message: Msg) -> Delivered:
+    return Delivered(message.metadata.sequence.stream, cloudevents.from_message(message.headers or {}, message.data))

@@ -5,15 +5,22 @@ fenced off by the expected sequence: its first message is refused and it ends.
 """
 
 import asyncio
+import json
 import logging
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from time import monotonic
 from typing import Any
+from uuid import uuid4
 
 from bson import Timestamp
 from nats.aio.client import Client
-from nats.js.api import Header, PubAck
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+from nats.js.api import Header
 from nats.js.errors import NotFoundError
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
@@ -29,13 +36,29 @@ log = logging.getLogger("headrace.relay")
 POSITION = "Headrace-Position"
 WINDOW = 256  # messages on their way at once
 ACK_TIMEOUT = 5.0
+MARK = "position"
+MARK_EVERY = 60.0  # seconds
 SCANNING = "scanning"  # position while the whole log is published anew: a crash then starts over
+WRONG_LAST_SEQUENCE = 10071
 HISTORY_LOST = {136, 280, 286}  # the oplog no longer reaches back to the position
 SKEW = timedelta(minutes=10)  # how far clocks may differ between writers
 
 
+NEVER = Timestamp(0, 0)
+Position = dict[str, Any]  # how a change stream is told where to start
+
+
 class Fenced(Exception):
     """Another relay publishes to this stream."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A commit as the change stream shows it, and the token to go on after it."""
+
+    token: str
+    at: Timestamp = NEVER
+    document: Document | None = None
 
 
 class Relay:
@@ -43,38 +66,62 @@ class Relay:
         self, client: Client, database: AsyncDatabase[Document], service: str, metrics: Metrics | None = None
     ) -> None:
         self._metrics = metrics
-        self._js = client.jetstream(publish_async_max_pending=WINDOW * 2)
+        self._client = client
+        self._js = client.jetstream()
         self._commits: AsyncCollection[Document] = database["commits"]
+        self._marks: AsyncCollection[Document] = database["relay"]
+        self._marked = 0.0
         self._database = database
         self._service = service
         self._sequence = 0
+        self._last_id = ""
         self._edition = ""  # told apart from a first publication, which the server may still remember by its id
-        self._pending: deque[asyncio.Future[PubAck]] = deque()
+        self._inbox = ""
+        self._awaited: dict[str, asyncio.Future[Msg]] = {}  # by the subject of the answer
+        self._pending: deque[asyncio.Future[Msg]] = deque()
         self.published = 0
 
     async def run(self) -> None:
         """Publish until cancelled. Raises Fenced, or whatever ended it: run it anew and it goes on where it was."""
-        self._pending.clear()
-        position = await self._position()
-        try:
-            if position is None:
-                await self._follow(await self._publish_all())
-            else:
-                await self._follow(position)
-        except OperationFailure as error:
-            if error.code not in HISTORY_LOST:
-                raise
-            log.error("the oplog no longer reaches back to the last published event: publishing the whole log anew")
-            await self._follow(await self._publish_all())
+        async with self._acknowledged():
+            position = await self._position()
+            while True:
+                try:
+                    await self._follow(position or await self._publish_all())
+                except OperationFailure as error:
+                    if error.code not in HISTORY_LOST:
+                        raise
+                    log.error("the oplog does not reach back to the last published event: publishing all events anew")
+                    await self._settle(everything=True)
+                    position = None
 
     async def republish(self) -> None:
         """Publish the whole log anew, whatever the stream holds. For operators; stop the services first."""
-        await self._position()
-        await self._publish_all()
-        await self._settle(everything=True)
+        async with self._acknowledged():
+            await self._position()
+            await self._publish_all()
+            await self._settle(everything=True)
 
-    async def _position(self) -> dict[str, Any] | None:
-        """Where to go on, from the last message of the stream; None if it is empty."""
+    @asynccontextmanager
+    async def _acknowledged(self) -> AsyncIterator[None]:
+        """Collect the server's answers; nats-py's own `publish_async` loses those that say no."""
+        self._pending.clear()
+        self._awaited.clear()
+        self._inbox = self._client.new_inbox()
+        subscription = await self._client.subscribe(f"{self._inbox}.*", cb=self._on_answer)
+        try:
+            yield
+        finally:
+            with suppress(NatsError):
+                await subscription.unsubscribe()
+
+    async def _on_answer(self, message: Msg) -> None:
+        answered = self._awaited.pop(message.subject, None)
+        if answered is not None and not answered.done():
+            answered.set_result(message)
+
+    async def _position(self) -> Position | None:
+        """Where to go on, from the last message of the stream; None if everything is to be published."""
         info = await self._js.stream_info(self._service)
         self._sequence = info.state.last_seq
         if info.state.messages == 0:
@@ -84,16 +131,22 @@ class Relay:
         except NotFoundError:
             return None
         headers: Mapping[str, str] = last.headers or {}
-        kind, _, value = headers[POSITION].partition(" ")
-        if kind == SCANNING:
+        if headers[POSITION] == SCANNING:
             return None
-        if kind == "time":
-            seconds, _, increment = value.partition(".")
-            return {"start_at_operation_time": Timestamp(int(seconds), int(increment))}
-        token, index, count = value.split(" ")
+        self._last_id = headers["ce-id"]
+        token, index, count = headers[POSITION].split(" ")
         if int(index) + 1 < int(count):
-            await self._finish(headers["ce-id"], token)
+            await self._finish(self._last_id, token)
+        elif later := await self._marks.find_one({"_id": MARK, "sequence": self._sequence, "event": self._last_id}):
+            token = later["token"]
         return {"resume_after": {"_data": token}}
+
+    async def _mark(self, token: str) -> None:
+        """The oplog forgets the position of a service that is silent for long: note a later one that means the same."""
+        if monotonic() - self._marked > MARK_EVERY:
+            mark = {"sequence": self._sequence, "event": self._last_id, "token": token}
+            await self._marks.replace_one({"_id": MARK}, mark, upsert=True)
+            self._marked = monotonic()
 
     async def _finish(self, last_id: str, token: str) -> None:
         """The process died between two events of one commit: publish the others."""
@@ -104,12 +157,14 @@ class Relay:
             raise LookupError(f"JetStream holds {last_id}, which is not in the log")
         await self._publish(document, token, after=int(index))
 
-    async def _publish_all(self) -> dict[str, Any]:
-        """Empty the stream and publish the log from its first event; answers where the change stream goes on."""
+    async def _publish_all(self) -> Position:
+        """Empty the stream and publish the log from its first event; answers where the change stream goes on.
+
+        The last commit is held back until the change stream has caught up with the scan: it carries the position.
+        """
         await self._js.purge_stream(self._service)
-        hello = await self._database.command("ping")
-        start: Timestamp = hello["operationTime"]
-        self._edition = f"#{start.time}.{start.inc}"
+        self._edition = f"#{uuid4().hex}"
+        start = await self._now()
         recent: set[str] = set()
         since = start.as_datetime() - SKEW
         previous: Document | None = None
@@ -119,43 +174,59 @@ class Relay:
             previous = document
             if document["at"] >= since:
                 recent.add(document["_id"])
+        end = await self._now()
+        token = ""
+        async for change in self._changes({"start_at_operation_time": start}):
+            token = change.token
+            if change.document is not None and change.document["_id"] not in recent:
+                if previous is not None:
+                    await self._publish(previous, SCANNING)
+                previous = change.document
+            if change.document is None or change.at > end:
+                break
         if previous is not None:
-            await self._publish(previous, SCANNING, final=f"time {start.time}.{start.inc}")
+            await self._publish(previous, token)
         self._edition = ""
-        return {"start_at_operation_time": start, "published": recent}
+        return {"resume_after": {"_data": token}}
 
-    async def _follow(self, position: dict[str, Any]) -> None:
-        published: set[str] = position.pop("published", set())
-        async for token, document in self._changes(position):
-            if document is None:
-                await self._settle()
+    async def _now(self) -> Timestamp:
+        time: Timestamp = (await self._database.command("ping"))["operationTime"]
+        return time
+
+    async def _follow(self, position: Position) -> None:
+        async for change in self._changes(position):
+            if change.document is None:
+                await self._settle(everything=True)
+                await self._mark(change.token)
                 self._measure(0.0)
-            elif document["_id"] in published:
-                published.discard(document["_id"])
             else:
-                await self._publish(document, token)
-                self._measure((datetime.now(UTC) - document["at"]).total_seconds())
+                await self._publish(change.document, change.token)
+                self._measure((datetime.now(UTC) - change.document["at"]).total_seconds())
+        raise ConnectionError("the database ended the change stream")
 
     def _measure(self, lag: float) -> None:
         if self._metrics:
             self._metrics.relay_lag_seconds.set(max(lag, 0.0), {"service": self._service})
 
-    async def _changes(self, position: dict[str, Any]) -> AsyncIterator[tuple[str, Document | None]]:
-        """Commits in the database's own order; None now and then while nothing happens."""
-        pipeline: list[Document] = [{"$match": {"operationType": "insert"}}, {"$project": {"fullDocument": 1}}]
+    async def _changes(self, position: Position) -> AsyncIterator[Change]:
+        """Commits in the database's own order; one without a document now and then while nothing happens."""
+        pipeline: list[Document] = [
+            {"$match": {"operationType": "insert"}},
+            {"$project": {"fullDocument": 1, "clusterTime": 1}},
+        ]
         changes = await self._commits.watch(pipeline, batch_size=WINDOW, max_await_time_ms=500, **position)
         async with changes:
             while changes.alive:
                 change = await changes.try_next()
-                yield ("", None) if change is None else (change["_id"]["_data"], change["fullDocument"])
+                if change is not None:
+                    yield Change(change["_id"]["_data"], change["clusterTime"], change["fullDocument"])
+                elif changes.resume_token is not None:
+                    yield Change(changes.resume_token["_data"])
 
-    async def _publish(self, document: Document, token: str, *, after: int = -1, final: str = "") -> None:
+    async def _publish(self, document: Document, token: str, *, after: int = -1) -> None:
         events = await from_document(document, vault=None)
         for recorded in events[after + 1 :]:
-            position = SCANNING if token == SCANNING else f"token {token} {recorded.index} {len(events)}"
-            if final and recorded.index + 1 == len(events):
-                position = final
-            await self._send(recorded, position)
+            await self._send(recorded, token if token == SCANNING else f"{token} {recorded.index} {len(events)}")
         await self._settle()
 
     async def _send(self, recorded: Recorded[Any], position: str) -> None:
@@ -163,27 +234,24 @@ class Relay:
         headers[Header.MSG_ID] = recorded.id + self._edition
         headers[POSITION] = position
         headers[Header.EXPECTED_LAST_SEQUENCE] = str(self._sequence)
-        acknowledged = await self._js.publish_async(
-            cloudevents.subject(self._service, recorded),
-            cloudevents.to_body(recorded),
-            wait_stall=ACK_TIMEOUT,
-            headers=headers,
-        )
+        reply = f"{self._inbox}.{self.published}"
+        answered: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
+        self._awaited[reply] = answered
+        self._pending.append(answered)
+        subject = cloudevents.subject(self._service, recorded)
+        await self._client.publish(subject, cloudevents.to_body(recorded), reply, headers)
         self._sequence += 1
+        self._last_id = recorded.id
         self.published += 1
-        self._pending.append(acknowledged)
 
     async def _settle(self, *, everything: bool = False) -> None:
         """Look at the acknowledgements that have come; wait for the oldest one while the window is full."""
         while self._pending and (self._pending[0].done() or everything or len(self._pending) >= WINDOW):
-            oldest = self._pending.popleft()
-            try:
-                acknowledged = await asyncio.wait_for(oldest, ACK_TIMEOUT)
-            except asyncio.CancelledError:
-                raise
-            except Exception as error:
-                if getattr(error, "err_code", None) == 10071:
-                    raise Fenced(self._service) from error
-                raise
-            if acknowledged.duplicate:
+            async with asyncio.timeout(ACK_TIMEOUT):
+                message = await self._pending.popleft()
+            answer = json.loads(message.data) if message.data else {"error": {"description": "no stream takes it"}}
+            error = answer.get("error", {})
+            if answer.get("duplicate") or error.get("err_code") == WRONG_LAST_SEQUENCE:
                 raise Fenced(self._service)
+            if error:
+                raise ConnectionError(f"JetStream refused an event of {self._service}: {error['description']}")

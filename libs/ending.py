@@ -1,0 +1,27 @@
+"""Ending tasks for certain."""
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any
+
+PATIENCE = 0.2
+
+
+async def end(tasks: Iterable["asyncio.Task[Any]"]) -> None:
+    """Cancel until all are over: `asyncio.wait_for` of Python 3.11, used by the drivers, may swallow a cancellation."""
+    running = {task for task in tasks if not task.done()}
+    while running:
+        for task in running:
+            task.cancel()
+        _, running = await asyncio.wait(running, timeout=PATIENCE)
+
+
+async def first_to_end(tasks: Iterable["asyncio.Task[Any]"]) -> None:
+    """Run until one of the tasks is over, end the others, and raise what ended it."""
+    together = set(tasks)
+    try:
+        done, _ = await asyncio.wait(together, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        await end(together)
+    for task in done:
+        task.result()

@@ -1,0 +1,21 @@
+"""A relay in a process of its own, to be killed: `python -m tests.integration.relay_process <service> <prefix>`."""
+
+import asyncio
+import os
+import sys
+
+from libs.connections import database_of, mongo
+from libs.messaging import connect
+from libs.relay import Relay
+from libs.settings import Settings
+from tests.toy import counters  # noqa: F401  # its events are known by then
+
+
+async def main(service: str, prefix: str) -> None:
+    settings = Settings(mongodb_url=os.environ["MONGODB"], nats_url=os.environ["NATS"], database_prefix=prefix)
+    async with mongo(settings, service) as client:
+        await Relay(await connect(settings, service), database_of(client, settings, service), service).run()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))
