@@ -23,7 +23,7 @@ def _service(module: str) -> str:
 class Message(BaseModel):
     """Frozen, and strict about its fields: a misspelt one is an error, not a silence."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
     service: ClassVar[str] = ""
 
     def __init_subclass__(cls, **options: Any) -> None:

@@ -34,6 +34,7 @@ from gateway.errors import on_http_exception, on_refused
 from gateway.openapi import document
 from gateway.pages import docs_page
 from gateway.routes import RAW, TABLE
+from gateway.sharing import Sharing
 from gateway.waiting import WaitingRunners
 from libs.messaging import Caller, connect
 from libs.observability.health import Health, serve_health
@@ -91,7 +92,7 @@ async def opened(settings: Settings, telemetry: Telemetry) -> AsyncIterator[Gate
     client = await connect(settings, f"gateway {settings.instance}")
     try:
         caller = Caller(client)
-        world = World(settings, caller, Doorkeeper(caller), client, WaitingRunners(), asyncio.Event())
+        world = World(settings, caller, Sharing(caller), Doorkeeper(caller), client, WaitingRunners(), asyncio.Event())
         await _listen(client, world.waiting)
         health = _health(client, world.closing)
         gateway = Gateway(_application(world, health, telemetry), world, health)

@@ -10,6 +10,7 @@ from nats.aio.client import Client
 
 from contracts.messages import Command, Message, Query
 from gateway.auth import Doorkeeper
+from gateway.sharing import Sharing
 from gateway.waiting import WaitingRunners
 from libs.deciding import Actor
 from libs.messaging import Caller
@@ -22,6 +23,7 @@ class World:
 
     settings: Settings
     caller: Caller
+    sharing: Sharing
     doorkeeper: Doorkeeper
     client: Client
     waiting: WaitingRunners
@@ -50,8 +52,8 @@ class Asked:
         return str(uuid5(NAMESPACE_URL, "\n".join((str(self.actor.id), self.method, self.path, name, key))))
 
     async def send(self, message: Message, *, timeout: float | None = None) -> bytes:
-        limit = {"timeout": timeout} if timeout else {}
         if isinstance(message, Query):
-            return await self.world.caller.ask(message, actor=self.actor, **limit)
+            return await self.world.sharing.ask(message, self.actor)
+        limit = {"timeout": timeout} if timeout else {}
         assert isinstance(message, Command)  # noqa: S101  there is no third kind
         return await self.world.caller.tell(message, actor=self.actor, command_id=self.command_id(message), **limit)

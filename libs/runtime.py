@@ -236,16 +236,21 @@ class Runtime:
         category: Category[Any, Any, Any, Any] = self._categories[name]
         return Rows(self.database["streams"], type(category.row), f"{name}_v{category.row_version}", f"{name}-")
 
-    async def next_id(self, kind: str) -> int:
+    async def next_id(self, kind: str, *, in_order: bool) -> int:
+        if in_order:
+            return await self._count(kind, 1)
         async with self._ids_lock:
             block = self._ids.setdefault(kind, [])
             if not block:
-                counter: Any = await self.database["counters"].find_one_and_update(
-                    {"_id": kind}, {"$inc": {"last": IDS_AT_ONCE}}, upsert=True, return_document=ReturnDocument.AFTER
-                )
-                last = counter["last"]
+                last = await self._count(kind, IDS_AT_ONCE)
                 block += range(last, last - IDS_AT_ONCE, -1)
             return block.pop()
+
+    async def _count(self, kind: str, by: int) -> int:
+        counter: Any = await self.database["counters"].find_one_and_update(
+            {"_id": kind}, {"$inc": {"last": by}}, upsert=True, return_document=ReturnDocument.AFTER
+        )
+        return int(counter["last"])
 
     async def finish(self, within: float) -> None:
         """Let what is under way come to its end: reactions, then the commits."""
@@ -273,8 +278,8 @@ class Work:
     def collection(self, name: str) -> AsyncCollection[Document]:
         return self.runtime.database[name]
 
-    async def next_id(self, kind: str) -> int:
-        return await self.runtime.next_id(kind)
+    async def next_id(self, kind: str, *, in_order: bool = False) -> int:
+        return await self.runtime.next_id(kind, in_order=in_order)
 
     async def ask(self, query: Query) -> Payload:
         if answer := self.runtime.service.answers.get(type(query)):

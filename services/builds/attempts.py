@@ -86,7 +86,7 @@ class Attempts:
         )
 
     async def renew(self, ctx: Context, attempt_id: str) -> None:
-        """A sign of life; written once in a while only."""
+        """A sign of life of the job; written once in a while only."""
         now = ctx.cause.at
         last = self._renewed.get(attempt_id)
         lease = timedelta(seconds=ctx.settings.job_lease_seconds)

@@ -1,5 +1,6 @@
 """Launching a build: who may, with which settings, under which numbers."""
 
+import asyncio
 from uuid import uuid4
 
 from contracts.builds import LaunchedProject, QueueBuild
@@ -11,13 +12,16 @@ MAX_ATTEMPTS = 3
 
 
 async def prepare_build(ctx: Context, command: QueueBuild) -> QueueBuild:
-    answer = await ctx.ask(GetLaunchSettings(project_id=command.project_id))
+    # builds of a project are told apart, kept and shown by their number: it must grow with time
+    answer, build_id = await asyncio.gather(
+        ctx.ask(GetLaunchSettings(project_id=command.project_id)), ctx.next_id("build", in_order=True)
+    )
     settings = LaunchSettings.model_validate(answer)
     actor = ctx.cause.actor
     if not actor.is_admin and actor.id not in settings.developers_id:
         raise Refused("LAUNCH_BUILD_NOT_ALLOWED")
     return command.but(
-        build_id=await ctx.next_id("build"),
+        build_id=build_id,
         executor_id=str(uuid4()),
         queued_at=ctx.cause.at,
         project=LaunchedProject.model_validate(settings.model_dump(include=set(LaunchedProject.model_fields))),

@@ -1,5 +1,8 @@
 """What a runner tells about its job: pieces of the log, that it lives, and how it ended."""
 
+import logging
+from datetime import datetime, timedelta
+
 from contracts.builds import (
     FINISHED_JOB,
     AppendTrace,
@@ -12,10 +15,13 @@ from contracts.builds import (
     TraceState,
 )
 from contracts.errors import Refused
+from contracts.runners import NoticeRunner
 from libs.security.tokens import same, token_hash
 from libs.service import Context
 from services.builds.attempts import Attempt, Attempts
 from services.builds.script import STEP_FAILED
+
+log = logging.getLogger("headrace.builds")
 
 CUSTOM_ERROR = 2000
 TIMED_OUT = 124
@@ -25,6 +31,7 @@ CHECKOUT_FAILED = 128
 class Reporting:
     def __init__(self, attempts: Attempts) -> None:
         self._attempts = attempts
+        self._noticed: dict[str, datetime] = {}
 
     async def append(self, ctx: Context, command: AppendTrace) -> TraceState:
         job = await self._job(ctx, command.job_id, command.token)
@@ -37,6 +44,7 @@ class Reporting:
             await self._record_steps(ctx, job, after)
         if after is before:
             await self._attempts.renew(ctx, after.id)
+        await self._notice(ctx, job)
         return TraceState(job_status="running", length=after.length, accepted=True)
 
     async def report(self, ctx: Context, command: ReportJob) -> TraceState:
@@ -50,6 +58,7 @@ class Reporting:
         attempt = await self._attempts.get(ctx, job)
         if not final:
             await self._attempts.renew(ctx, attempt.id)
+            await self._notice(ctx, job)
             return TraceState(job_status="running", length=attempt.length, accepted=True)
         if not attempt.finished and not _complete(command, attempt):
             await self._attempts.restart(ctx, attempt)
@@ -78,6 +87,19 @@ class Reporting:
         """Some runners never say that they begin: any call means it."""
         if job.status is JobStatus.ASSIGNED:
             await ctx.tell(StartJob(job_id=job.id, attempt=job.attempt))
+
+    async def _notice(self, ctx: Context, job: JobRow) -> None:
+        """A runner that works does not ask for jobs: what it says of its job shows that it is there."""
+        runner, now = job.runner_uuid or "", ctx.cause.at
+        last = self._noticed.get(runner)
+        if last is not None and now - last < timedelta(seconds=ctx.settings.runner_offline_seconds / 4):
+            return
+        self._noticed[runner] = now
+        try:
+            await ctx.tell(NoticeRunner(runner_uuid=runner))
+        except Refused as refused:
+            log.warning("runner %s was not noticed: %s", runner, refused.code)  # the next call tells it again
+            del self._noticed[runner]
 
     async def _record_steps(self, ctx: Context, job: JobRow, attempt: Attempt) -> None:
         steps = attempt.sections[1:]  # the first one is what comes before the steps

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from contracts.builds import PlannedStep, Section
 from services.builds.script import MARKER, section_name
@@ -45,12 +45,21 @@ def cut(
         if marker is None or step is None:
             continue
         last = result[-1]
+        at = _moment(int(marker[2]), last.closed_at or last.start_at or now, now)
         if marker[1] == b"start":
-            result[-1] = concluded(last, now, success=True)
-            result.append(Section(step=step.name.removeprefix("@"), start_at=now, skipped=step.skipped or None))
+            result[-1] = concluded(last, at, success=True)
+            result.append(Section(step=step.name.removeprefix("@"), start_at=at, skipped=step.skipped or None))
         elif last.closed_at is None:
-            result[-1] = last.but(closed_at=now)
+            result[-1] = last.but(closed_at=at)
     return pieces, result
+
+
+def _moment(seconds: int, earliest: datetime, latest: datetime) -> datetime:
+    """When the runner says that it was, as far as that can be: its clock may be wrong."""
+    try:
+        return min(max(datetime.fromtimestamp(seconds, UTC), earliest), latest)
+    except (OverflowError, ValueError, OSError):
+        return latest
 
 
 def concluded(section: Section, now: datetime, *, success: bool) -> Section:

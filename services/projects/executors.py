@@ -70,9 +70,12 @@ async def existing(ctx: Context, executor_id: int) -> ExecutorRow:
 
 
 async def sealed(ctx: Context, executor_id: int, variables: dict[str, str]) -> str:
-    return await ctx.vault.seal(f"executor-{executor_id}", json.dumps(variables))
+    """Nothing to hide, nothing to seal: most executors have no variables."""
+    return await ctx.vault.seal(f"executor-{executor_id}", json.dumps(variables)) if variables else ""
 
 
 async def view(ctx: Context, row: ExecutorRow, *, reveal: bool) -> ExecutorView:
-    variables: dict[str, Any] = json.loads(await ctx.vault.open(f"executor-{row.id}", row.sealed_variables))
+    sealed_variables = row.sealed_variables
+    opened = await ctx.vault.open(f"executor-{row.id}", sealed_variables) if sealed_variables else "{}"
+    variables: dict[str, Any] = json.loads(opened)
     return executor_view(row, variables, reveal=reveal)

@@ -1,0 +1,57 @@
+"""Equal questions share answers: while one is under way, all that come in share the next one.
+
+Nobody gets an answer that was begun before he asked, so a client still reads its own writes; under load a list that a
+hundred clients poll costs the services as much as two.
+"""
+
+import asyncio
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from contracts.messages import Query
+from libs.deciding import Actor
+from libs.messaging import Caller
+
+Key = tuple[Query, Actor]
+
+
+@dataclass(slots=True)
+class Asking:
+    now: asyncio.Task[bytes]
+    following: asyncio.Task[bytes] | None = None
+
+
+class Sharing:
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
+        self._asking: dict[Key, Asking] = {}
+
+    async def ask(self, query: Query, actor: Actor) -> bytes:
+        key = (query, actor)
+        asking = self._asking.get(key)
+        if asking is None:
+            asking = self._asking[key] = Asking(_started(self._ask(key)))
+            return await asyncio.shield(asking.now)
+        if asking.following is None:
+            asking.following = _started(self._ask_after(asking.now, key))
+        return await asyncio.shield(asking.following)
+
+    async def _ask_after(self, before: asyncio.Task[bytes], key: Key) -> bytes:
+        await asyncio.wait({before})
+        return await self._ask(key)
+
+    async def _ask(self, key: Key) -> bytes:
+        try:
+            return await self._caller.ask(key[0], actor=key[1])
+        finally:
+            asking = self._asking.pop(key)
+            if asking.following is not None:
+                self._asking[key] = Asking(asking.following)
+
+
+def _started(answering: Coroutine[Any, Any, bytes]) -> asyncio.Task[bytes]:
+    """A task whose failure is no news when all who waited for it have gone."""
+    task = asyncio.create_task(answering)
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())
+    return task

@@ -1,0 +1,288 @@
+"""`make bench`: the figures of the embedded stack on this machine, as a table and as bench-results.json.
+
+Ratios are taken side by side in one run, because machines drift. Nothing here asserts.
+"""
+
+import asyncio
+import json
+import os
+import platform
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import uvloop
+from pymongo import AsyncMongoClient
+from rich.console import Console
+from rich.table import Table
+
+from contracts.runners import EditRunner, ListRunners
+from libs.connections import CODECS
+from libs.eventstore.documents import from_document
+from libs.messaging import Caller, connect
+from libs.rebuilding import rebuild_rows
+from libs.settings import Settings
+from services.builds.views import job as job_category
+from tests.load.cells import Cell, closed_loop, percentile
+from tests.load.client import Connection
+from tests.support.stack import RunningStack, running_stack, sample_repository
+
+DISPATCHES = 200
+NO_OPS = 120
+SECONDS = float(os.environ.get("BENCH_SECONDS", "3"))
+RESULTS = Path("bench-results.json")
+
+Row = tuple[str, str, str, str]
+
+
+class Bench:
+    def __init__(self, stack: RunningStack, folder: Path) -> None:
+        self.stack = stack
+        self.folder = folder
+        self.token = stack.admin.headers["Authorization"].removeprefix("Bearer ")
+        self.rows: list[Row] = []
+        self.results: dict[str, Any] = {}
+
+    def note(self, name: str, what: str, value: str, target: str, reached: bool | None, **figures: Any) -> None:
+        verdict = "" if reached is None else "reached" if reached else "missed"
+        self.rows.append((what, value, target, verdict))
+        self.results[name] = {"value": value, "target": target, "reached": reached, **figures}
+        Console(stderr=True).print(f"  {what}: {value}")
+
+    @asynccontextmanager
+    async def connections(self, url: str, number: int, token: str = "") -> AsyncIterator[list[Connection]]:
+        async with AsyncExitStack() as opened:
+            yield [await opened.enter_async_context(Connection(url, token)) for _ in range(number)]
+
+    async def all_agents(self, *, active: bool) -> None:
+        """Take the stack's own agent out of the way, or bring it back."""
+        nats = await connect(Settings(nats_url=self.stack.nats_url), "bench")
+        caller = Caller(nats)
+        page = json.loads(await caller.ask(ListRunners(per_page=100)))
+        for runner in page["rows"]:
+            await caller.tell(EditRunner(runner_uuid=runner["uuid"], active=active))
+        await nats.close()
+
+
+async def dispatch(bench: Bench, project_id: int) -> None:
+    """From the POST of a build to the job in the hands of a runner that waits, and to its end."""
+    await bench.all_agents(active=False)
+    in_hand: list[float] = []
+    finished: list[float] = []
+    async with bench.connections(bench.stack.url, 1, bench.token) as (user,), Connection(bench.stack.url) as runner:
+        info = (await user.call("GET", "/api/admin/runners/registration-info")).json()
+        registration = {"token": info["registrationToken"], "description": "bench", "run_untagged": True}
+        token = (await runner.call("POST", "/api/v4/runners", registration)).json()["token"]
+        for _ in range(DISPATCHES):
+            polling = asyncio.create_task(runner.call("POST", "/api/v4/jobs/request", {"token": token, "info": {}}))
+            await asyncio.sleep(0.03)  # so that it waits
+            begun = time.perf_counter()
+            await user.call("POST", f"/api/developer/builds/{project_id}", {"build": {}})
+            job = (await polling).json()
+            in_hand.append(time.perf_counter() - begun)
+            state = {"token": job["token"], "state": "success"}
+            await runner.call("PUT", f"/api/v4/jobs/{job['id']}", state)
+            finished.append(time.perf_counter() - begun)
+        await runner.call("DELETE", "/api/v4/runners", {"token": token})
+    await bench.all_agents(active=True)
+    p50, p99 = percentile(in_hand, 0.5), percentile(in_hand, 0.99)
+    bench.note(
+        "dispatch",
+        f"POST build to the job in hand, {DISPATCHES} builds, p50/p99",
+        f"{p50:.1f}/{p99:.1f} ms",
+        "25/100 ms",
+        p50 < 25 and p99 < 100,
+        p50=p50,
+        p99=p99,
+    )
+    end50, end99 = percentile(finished, 0.5), percentile(finished, 0.99)
+    bench.note(
+        "finished", "POST build to finished, p50/p99", f"{end50:.1f}/{end99:.1f} ms", "", None, p50=end50, p99=end99
+    )
+
+
+async def where_the_time_goes(bench: Bench) -> None:
+    """Between the events of the builds just dispatched, from the log."""
+    client: AsyncMongoClient[Any] = AsyncMongoClient(bench.stack.mongodb_url)
+    commits = client.get_database("headrace_builds", codec_options=CODECS)["commits"]
+    at: dict[int, dict[str, float]] = {}
+    async for commit in commits.find():
+        for event in commit["events"]:
+            at.setdefault(event["data"].get("build_id"), {}).setdefault(event["name"], commit["at"].timestamp())
+    await client.close()
+    names = ("BuildQueued", "BuildPlanned", "JobQueued", "JobAssigned")
+    for before, after in zip(names, names[1:], strict=False):
+        gaps = [build[after] - build[before] for build in at.values() if before in build and after in build]
+        bench.note(f"{before}-{after}", f"  {before} to {after}, p50", f"{percentile(gaps, 0.5):.0f} ms", "", None)
+
+
+async def no_ops(bench: Bench, project_id: int) -> None:
+    """Queued to finished by one real agent of four slots: a checkout and three empty scripts each."""
+    begun = time.perf_counter()
+    executors = [bench.stack.launch(project_id) for _ in range(NO_OPS)]
+    for executor in executors:
+        bench.stack.finished(executor, within=300)
+    rate = NO_OPS / (time.perf_counter() - begun) * 60
+    bench.note(
+        "no_ops", f"no-op builds, one agent with 4 slots, {NO_OPS} at once", f"{rate:.0f}/min", "", None, rate=rate
+    )
+
+
+async def commands(bench: Bench, peer: str) -> None:
+    body = {"executor": {"name": "bench", "driver": "localDriver"}}
+    for concurrency, target in ((1, 0.6), (16, None), (64, 1.5)):
+        ours = await _loop(bench, bench.stack.url, concurrency, "POST", "/api/admin/executors", body, bench.token)
+        theirs = await _loop(bench, peer, concurrency, "POST", "/executors", body)
+        ratio = ours.rate / theirs.rate
+        bench.note(
+            f"commands_{concurrency}",
+            f"create through the gateway, {concurrency} callers; FastAPI + insert",
+            f"{ours.text}; {theirs.text}; ratio {ratio:.2f}",
+            f"{target}" if target else "",
+            ratio >= target if target else None,
+            ours=vars(ours),
+            theirs=vars(theirs),
+            ratio=ratio,
+        )
+
+
+async def reads(bench: Bench, peer: str, path: str) -> None:
+    for concurrency in (1, 16, 64):
+        ours = await _loop(bench, bench.stack.url, concurrency, "GET", path, None, bench.token)
+        theirs = await _loop(bench, peer, concurrency, "GET", "/listing", None)
+        ratio = ours.rate / theirs.rate
+        bench.note(
+            f"reads_{concurrency}",
+            f"list of 20 projects, {concurrency} callers; FastAPI with the same bytes",
+            f"{ours.text}; {theirs.text}; ratio {ratio:.2f}",
+            "0.4",
+            ratio >= 0.4,
+            ours=vars(ours),
+            theirs=vars(theirs),
+            ratio=ratio,
+        )
+
+
+async def _loop(bench: Bench, url: str, concurrency: int, method: str, path: str, body: Any, token: str = "") -> Cell:
+    async with bench.connections(url, concurrency, token) as connections:
+
+        def caller(connection: Connection) -> Callable[[], Awaitable[None]]:
+            async def call() -> None:
+                reply = await connection.call(method, path, body)
+                if reply.status >= 300:
+                    raise RuntimeError(f"{method} {path}: {reply}")
+
+            return call
+
+        return await closed_loop([caller(connection) for connection in connections], SECONDS)
+
+
+async def rebuild(bench: Bench) -> None:
+    """Events per second, beside a cursor that only decodes the same commits."""
+    client: AsyncMongoClient[Any] = AsyncMongoClient(bench.stack.mongodb_url)
+    database = client.get_database("headrace_builds", codec_options=CODECS)
+    streams = {"stream": {"$gte": "job-", "$lt": "job."}}
+    begun = time.perf_counter()
+    events = 0
+    async for document in database["commits"].find(streams).sort([("stream", 1), ("version", 1)]):
+        events += len(await from_document(document, None))
+    bare = events / (time.perf_counter() - begun)
+    begun = time.perf_counter()
+    await rebuild_rows(database, job_category)
+    ours = events / (time.perf_counter() - begun)
+    await client.close()
+    ratio = ours / bare
+    bench.note(
+        "rebuild",
+        f"rebuild of the job rows, {events:,} events; a cursor that decodes them",
+        f"{ours:,.0f}/s; {bare:,.0f}/s; ratio {ratio:.2f}",
+        "0.5",
+        ratio >= 0.5,
+        ours=ours,
+        bare=bare,
+        ratio=ratio,
+    )
+
+
+def memory(bench: Bench) -> None:
+    """Resident memory of every process of the idle stack."""
+    processes = [one for one in bench.stack.status() if one["pid"]]
+    supervisor = psutil.Process(processes[0]["pid"]).parent()
+    sizes = {one["name"]: psutil.Process(one["pid"]).memory_info().rss / 2**20 for one in processes}
+    if supervisor is not None:
+        sizes["supervisor"] = supervisor.memory_info().rss / 2**20
+    ours = sum(size for name, size in sizes.items() if name not in ("mongod", "nats-server"))
+    for name, size in sizes.items():
+        bench.note(f"memory_{name}", f"  memory of {name}", f"{size:.0f} MB", "", None, megabytes=size)
+    bench.note("memory_headrace", "memory of Headrace, idle", f"{ours:.0f} MB", "400 MB", ours < 400, megabytes=ours)
+    whole = sum(sizes.values())
+    bench.note("memory", "memory of the whole stack, idle", f"{whole:.0f} MB", "600 MB", whole < 600, megabytes=whole)
+
+
+@contextmanager
+def running_peer(stack: RunningStack, folder: Path, listing: bytes) -> Any:
+    file = folder / "listing.json"
+    file.write_bytes(listing)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environ = os.environ | {"BENCH_MONGODB_URL": stack.mongodb_url}
+    process = subprocess.Popen([sys.executable, "-m", "tests.load.peers", str(port), str(file)], env=environ)
+    try:
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.05)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def main() -> None:
+    console = Console()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        console.print("starting the embedded stack ...")
+        with running_stack(folder / "data", replicas=1, slots=4) as stack:
+            bench = Bench(stack, folder)
+            memory(bench)
+            repository = sample_repository(
+                folder / "repository", steps={"@one": "true", "@two": "true", "@three": "true"}
+            )
+            project_id = stack.project(repository)
+            for _ in range(19):
+                stack.project(repository)
+            stack.run(project_id)
+            path = "/api/developer/paginations/project"
+            listing = stack.admin.get("/developer/paginations/project").content
+            with (
+                running_peer(stack, folder, listing) as peer,
+                asyncio.Runner(loop_factory=uvloop.new_event_loop) as run,
+            ):
+                run.run(dispatch(bench, project_id))
+                run.run(where_the_time_goes(bench))
+                run.run(no_ops(bench, project_id))
+                run.run(commands(bench, peer))
+                run.run(reads(bench, peer, path))
+                run.run(rebuild(bench))
+    table = Table("what", "measured", "target", "", title="Headrace on this machine")
+    for row in bench.rows:
+        table.add_row(*row)
+    console.print(table)
+    machine = {"python": platform.python_version(), "cores": os.cpu_count(), "system": platform.platform()}
+    RESULTS.write_text(json.dumps({"machine": machine, "results": bench.results}, indent=2) + "\n")
+    console.print(f"written to {RESULTS}")
+
+
+if __name__ == "__main__":
+    main()

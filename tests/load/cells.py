@@ -1,0 +1,39 @@
+"""Closed loops and what they measure: rates, and latencies by percentile."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Cell:
+    rate: float  # per second
+    p50: float  # milliseconds
+    p99: float
+
+    @property
+    def text(self) -> str:
+        return f"{self.rate:,.0f}/s, {self.p50:.1f}/{self.p99:.1f} ms"
+
+
+def percentile(seconds: list[float], share: float) -> float:
+    """In milliseconds."""
+    return sorted(seconds)[min(int(len(seconds) * share), len(seconds) - 1)] * 1000
+
+
+async def closed_loop(callers: list[Callable[[], Awaitable[None]]], seconds: float, warm_up: float = 0.5) -> Cell:
+    """Every caller calls again as soon as it was answered."""
+    taken: list[float] = []
+    begin = time.perf_counter() + warm_up
+    end = begin + seconds
+
+    async def loop(call: Callable[[], Awaitable[None]]) -> None:
+        while (started := time.perf_counter()) < end:
+            await call()
+            finished = time.perf_counter()
+            if begin <= started and finished <= end:
+                taken.append(finished - started)
+
+    await asyncio.gather(*(loop(call) for call in callers))
+    return Cell(len(taken) / seconds, percentile(taken, 0.5), percentile(taken, 0.99))
