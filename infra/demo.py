@@ -36,9 +36,9 @@ def demo() -> None:
     """Exit status 0 only if the build succeeded. KEEP=1 leaves the stack running."""
     keep = os.environ.get("KEEP", "") not in ("", "0")
     try:
-        with Screen() as screen, running_stack(keep=keep, say=screen.say) as stack:
+        with Screen() as screen, running_stack(screen, keep=keep) as stack:
             connect()
-            good = _show(screen, stack.url, keep=keep)
+            good = _show(screen, stack.url, stays=stack.stays)
     except Ended as ended:
         sys.exit(ended.status)
     except KeyboardInterrupt:
@@ -46,7 +46,7 @@ def demo() -> None:
     sys.exit(0 if good else 1)
 
 
-def _show(screen: Screen, url: str, *, keep: bool) -> bool:
+def _show(screen: Screen, url: str, *, stays: bool) -> bool:
     settings = Settings.from_environment(os.environ)
     repository = chosen(os.environ, settings.data / "sample-repository")
     began = datetime.now(UTC)
@@ -59,13 +59,12 @@ def _show(screen: Screen, url: str, *, keep: bool) -> bool:
         for news in Reader(developer, launched["executor_id"], launched["build_id"]).news():
             screen.log(news)
         screen.calm()
-        builds = developer.get(f"/developer/builds/by/project/{prepared.project_id}")
-        build = next(one for one in builds if one["id"] == launched["build_id"])
+        build = developer.get(f"/developer/builds/{launched['build_id']}")
     _tell_result(screen, build)
     screen.title("What happened, as the event stream tells it")
     screen.events(asyncio.run(_events(settings, began, build["id"])))
     screen.title("Where to go next")
-    screen.ways(_ways(settings, url, keep=keep))
+    screen.ways(_ways(settings, url, stays=stays))
     screen.say("")
     return bool(build["exit_code"] == 0)
 
@@ -131,9 +130,9 @@ async def _events(settings: Settings, since: datetime, build_id: int) -> list[Ha
         await client.close()
 
 
-def _ways(settings: Settings, url: str, *, keep: bool) -> dict[str, str]:
+def _ways(settings: Settings, url: str, *, stays: bool) -> dict[str, str]:
     command = _command()
-    if not keep:
+    if not stays:
         return {
             "The same again, and the stack stays up": "make demo KEEP=1",
             "A repository of your own": "make demo REPO=/path/or/address BRANCH=main SPEC=/headrace.yaml",

@@ -30,6 +30,7 @@ PATIENCE = 5.0  # seconds for the connection, and for what the stream already ho
 BATCH = 200
 LOOK_AGAIN = 2.0  # seconds without an event until we ask whether the server still knows us
 SHOWN_LENGTH = 40
+SHOWN_FACTS = 5
 
 COLOURS = dict(zip(SERVICES, ("cyan", "magenta", "blue", "yellow", "bright_black"), strict=True))
 GOOD, BAD = "green", "red"
@@ -70,7 +71,8 @@ class Happened:
             if not any(part in name.split("_") for part in UNTOLD) and not str(value).startswith("s1.")
         ]
         told.sort(key=lambda fact: isinstance(fact[1], int))  # words first: numbers are mostly ids
-        return " ".join(name if value is True else f"{name}={_shortened(str(value))}" for name, value in told)
+        shown = (name if value is True else f"{name}={_shortened(str(value))}" for name, value in told[:SHOWN_FACTS])
+        return " ".join(shown)
 
     def line(self) -> Text:
         return Text.assemble(

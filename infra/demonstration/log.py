@@ -7,8 +7,10 @@ from datetime import datetime
 from typing import Any
 
 from infra.demonstration.api import Api, Refusal
+from infra.local.process import StackError
 
 FIRST = "-1"
+PATIENCE = 120.0  # seconds until a build must have begun
 POLL = 0.15  # seconds between two looks at a log that has nothing new
 
 
@@ -55,6 +57,7 @@ class Reader:
         yield from self._finished()
 
     def _live(self) -> Iterator[News]:
+        deadline = time.monotonic() + PATIENCE
         while True:
             place = f"{self._step or FIRST}/{self._shown.get(self._step, 0)}"
             try:
@@ -64,7 +67,10 @@ class Reader:
                     raise
                 return
             if section["line_number"] == 0 and not self._step:
-                yield Waiting(self._reason())
+                reason = self._reason()
+                if time.monotonic() > deadline:
+                    raise StackError(f"The build has not begun for {PATIENCE:g} s: {reason}")
+                yield Waiting(reason)
                 time.sleep(POLL)
                 continue
             news = list(self._of(section, self._missing(section)))

@@ -26,7 +26,7 @@ steps:
 TEST = """\
 echo "testing commit $(git rev-parse --short HEAD) on $(uname -sm)"
 for part in pages basket payment; do
-  sleep 0.4
+  sleep 0.7
   echo "  $part ... ok"
 done
 """
@@ -34,7 +34,7 @@ done
 BUILD = """\
 mkdir -p out
 for page in src/*.txt; do
-  sleep 0.4
+  sleep 0.7
   tr a-z A-Z < "$page" > "out/$(basename "$page" .txt).html"
   echo "made out/$(basename "$page" .txt).html ($(wc -c < "$page") bytes)"
 done
@@ -43,10 +43,10 @@ export ARTIFACTS=$(ls out | wc -l)
 
 DEPLOY = f"""\
 echo "the steps share one shell: the step before left ARTIFACTS=$ARTIFACTS"
-sleep 0.4
+sleep 0.7
 echo "logging in with the token ${SECRET}"
 printf 'in base64 it is %s\\n' "$(printf %s "${SECRET}" | base64)"
-sleep 0.4
+sleep 0.7
 echo "shipped"
 """
 
@@ -57,6 +57,7 @@ FILES = {
     "ci/deploy.sh": DEPLOY,
     "src/index.txt": "welcome to the web shop\n",
     "src/basket.txt": "your basket is empty\n",
+    "src/payment.txt": "cards, cash and shells\n",
     "README.md": "# Web shop\n\nThe sample that `headrace demo` builds; see headrace.yaml and ci/.\n",
 }
 

@@ -3,10 +3,12 @@
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from types import FrameType
 
+from infra.demonstration.screen import Screen
 from infra.local import control, ports
 from infra.local.folder import DataFolder
 from infra.local.process import StackError
@@ -26,40 +28,49 @@ class Ended(Exception):
         self.status = status
 
 
+@dataclass(frozen=True, slots=True)
+class Stack:
+    url: str
+    stays: bool  # after the demonstration
+
+
 @contextmanager
-def running_stack(*, keep: bool, say: Callable[[str], None]) -> Iterator[StackState]:
+def running_stack(screen: Screen, *, keep: bool) -> Iterator[Stack]:
     """Stops what it started, however the block ends, unless it is to be kept."""
     os.environ.setdefault("HEADRACE_DATA", FOLDER)
     folder = control.data_folder()
     if supervisor_of(folder) is not None:
-        say(f"A stack runs on {folder.path} already; it is used, and left running.")
-        yield _ready(folder)
+        screen.say(f"A stack runs on {folder.path} already; it is used, and left running.")
+        yield Stack(_ready(folder), stays=True)
         return
     if not os.environ.get("HEADRACE_PORT"):
         port = ports.free_port() if ports.is_taken("127.0.0.1", USUAL_PORT) else USUAL_PORT
         os.environ["HEADRACE_PORT"] = str(port)
         os.environ.pop("HEADRACE_URL", None)  # it would name another port
+    screen.title("A whole stack: MongoDB, NATS, five services, the gateway and an agent, each a process of its own")
     kept = False
     with _interrupted_by(signal.SIGTERM, signal.SIGHUP):
         try:
             if status := control.start_detached():
                 raise Ended(status)
-            yield _ready(folder)
+            yield Stack(_ready(folder), stays=keep)
             kept = keep
         finally:
             if not kept and supervisor_of(folder) is not None:
                 signal.signal(signal.SIGINT, signal.SIG_IGN)  # an impatient second Ctrl-C would leave half of it
-                say("Stopping the stack ...")
-                say(control.stop())
+                screen.calm()
+                screen.say("Stopping the stack ...")
+                screen.say(control.stop())
 
 
-def _ready(folder: DataFolder) -> StackState:
+def _ready(folder: DataFolder) -> str:
+    """Its address, once everything is up."""
     deadline = time.monotonic() + PATIENCE
     while (state := StackState.read(folder)) is None or not state.ready:
         if supervisor_of(folder) is None or time.monotonic() > deadline:
             raise StackError(f"The stack on {folder.path} does not become ready; see `headrace status`.")
         time.sleep(0.1)
-    return state
+    return state.url
 
 
 @contextmanager
