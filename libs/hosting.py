@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import signal
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any
@@ -15,9 +16,10 @@ from pymongo.errors import PyMongoError
 
 from contracts.messages import Command, Query
 from libs.connections import database_of, mongo, vault_of
+from libs.ending import end, first_to_end
 from libs.following import Follower
 from libs.leading import lead
-from libs.messaging import Responder, connect
+from libs.messaging import Responder, connect, disconnect
 from libs.migration import pending
 from libs.observability.health import Health, serve_health
 from libs.observability.logs import configure_logging
@@ -31,6 +33,8 @@ from libs.settings import Settings
 log = logging.getLogger("headrace.hosting")
 
 GRACE = 8.0  # seconds to finish what is in hand after SIGTERM
+
+Leave = Callable[[], Awaitable[None]]
 
 
 def run(service: Service, settings: Settings) -> None:
@@ -49,51 +53,69 @@ async def _until_told(service: Service, settings: Settings) -> None:
 
 
 async def serve(service: Service, settings: Settings, stop: asyncio.Event) -> None:
-    """Run one replica until `stop` is set."""
+    """Run one replica until `stop` is set, also while it is still starting."""
+    async with AsyncExitStack() as stack:
+        starting = asyncio.create_task(_started(service, settings, stack))
+        told = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait({starting, told}, return_when=asyncio.FIRST_COMPLETED)
+            if starting.done():
+                leave = starting.result()
+                await told
+                await leave()
+        finally:
+            await end({starting, told})
+
+
+async def _started(service: Service, settings: Settings, stack: AsyncExitStack) -> Leave:
+    """Ready to answer; returns how to stop in good order."""
     telemetry = configure_telemetry(service.name, settings.instance, settings.otlp_endpoint or None)
+    stack.callback(telemetry.shutdown)
     trace.set_tracer_provider(telemetry.traces)
     metrics = Metrics.made_from(telemetry.meter)
-    async with AsyncExitStack() as stack:
-        stack.callback(telemetry.shutdown)
-        client = mongo(settings, service.name)
-        stack.push_async_callback(client.close)
-        nats = await connect(settings, f"{service.name} {settings.instance}")
-        stack.push_async_callback(nats.close)
-        database = database_of(client, settings, service.name)
-        runtime = Runtime(service, settings, database, nats, vault_of(database, settings), metrics)
-        health = Health()
-        ready = asyncio.Event()
-        _watch(health, runtime, nats, ready)
-        await stack.enter_async_context(serve_health(health, telemetry.registry, settings.host, settings.health_port))
-        await _wait_for_migration(service, runtime, nats)
-        if service.started:
-            await service.started(runtime.duty("start"))
-        responder = Responder(nats, service.name)
-        for message_type in _answered(service):
-            await responder.answer(message_type, partial(runtime.respond, message_type))
-        crew = None
-        if service.workers:
-            from libs.working import Crew  # imported here: FastStream costs 13 MB that others need not pay
+    client = mongo(settings, service.name)
+    stack.push_async_callback(client.close)
+    nats = await connect(settings, f"{service.name} {settings.instance}")
+    stack.push_async_callback(disconnect, nats)
+    database = database_of(client, settings, service.name)
+    runtime = Runtime(service, settings, database, nats, vault_of(database, settings), metrics)
+    health = Health()
+    ready = asyncio.Event()
+    _watch(health, runtime, nats, ready)
+    await stack.enter_async_context(serve_health(health, telemetry.registry, settings.host, settings.health_port))
+    await _wait_for_migration(service, runtime, nats)
+    if service.started:
+        await service.started(runtime.duty("start"))
+    responder = Responder(nats, service.name, (PyMongoError,))
+    for message_type in _answered(service):
+        await responder.answer(message_type, partial(runtime.respond, message_type))
+    crew = None
+    if service.workers:
+        from libs.working import Crew  # imported here: FastStream costs 13 MB that others need not pay
 
-            crew = Crew(settings.nats_url, service.name)
-            for worker in service.workers:
-                crew.hire(worker, partial(runtime.work, worker))
-            await crew.start(nats)
-            health.register("workers", partial(_workers, crew, nats))
-        leading = asyncio.create_task(
-            lead(nats, service.name, settings.instance, partial(_duties, runtime, nats, metrics))
-        )
-        ready.set()
-        log.info("%s is ready", settings.instance)
-        await stop.wait()
+        crew = Crew(settings.nats_url, service.name)
+        for worker in service.workers:
+            crew.hire(worker, partial(runtime.work, worker))
+        await crew.start(nats)
+        health.register("workers", partial(_workers, crew, nats))
+    leading = asyncio.create_task(lead(nats, service.name, settings.instance, partial(_duties, runtime, nats, metrics)))
+    ready.set()
+    log.info("%s is ready", settings.instance)
+
+    async def leave() -> None:
         ready.clear()
         log.info("%s stops", settings.instance)
-        await responder.stop(GRACE)
-        leading.cancel()
-        await asyncio.wait({leading}, timeout=2)
-        if crew:
-            await crew.stop()
-        await runtime.finish(GRACE)
+        try:
+            async with asyncio.timeout(GRACE):
+                await responder.stop(GRACE)
+                await end({leading})
+                if crew:
+                    await crew.stop()
+                await runtime.finish(GRACE)
+        except TimeoutError:
+            log.warning("%s leaves although not everything came to its end", settings.instance)
+
+    return leave
 
 
 def _answered(service: Service) -> list[type[Command] | type[Query]]:
@@ -157,16 +179,14 @@ async def _duties(runtime: Runtime, nats: Client, metrics: Metrics) -> None:
             on_state=on_state,
         )
 
-    async with asyncio.TaskGroup() as group:
-        group.create_task(Relay(nats, runtime.database, service.name, metrics).run())
-        for source in service.policies:
-            apply = partial(_react, runtime, source)
-            group.create_task(follower(f"reactions-to-{source}", source, apply).run())
-        for view in service.views:
-            apply = partial(runtime.apply_to_view, view)
-            group.create_task(follower(view_collection(view), view.source, apply, view=view).run())
-        for ticker in service.tickers:
-            group.create_task(_tick(runtime, ticker))
+    duties = [Relay(nats, runtime.database, service.name, metrics).run()]
+    for source in service.policies:
+        duties.append(follower(f"reactions-to-{source}", source, partial(_react, runtime, source)).run())
+    for view in service.views:
+        apply = partial(runtime.apply_to_view, view)
+        duties.append(follower(view_collection(view), view.source, apply, view=view).run())
+    duties += [_tick(runtime, ticker) for ticker in service.tickers]
+    await first_to_end(map(asyncio.create_task, duties))
 
 
 async def _react(runtime: Runtime, source: str, batch: Any, session: Any) -> None:

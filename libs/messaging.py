@@ -15,9 +15,9 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import ConnectionClosedError, NoRespondersError
+from nats.errors import Error as NatsError
 from nats.errors import TimeoutError as NatsTimeout
 from pydantic import ValidationError
-from pymongo.errors import PyMongoError
 
 from contracts.errors import CODES, Failure, Refused
 from contracts.messages import Command, Message, Query
@@ -33,6 +33,8 @@ REPEATABLE = "Headrace-Repeatable"
 ACTOR = "Headrace-Actor"
 TRACE = "traceparent"
 FAILURE = "Failure"
+
+CLOSING = 1.0  # seconds for a server to hear that we leave
 
 Headers = Mapping[str, str]
 Respond = Callable[[bytes, Headers], Awaitable[bytes]]
@@ -53,6 +55,15 @@ async def connect(settings: Settings, name: str) -> Client:
         error_cb=on_error,
         allow_reconnect=True,
     )
+
+
+async def disconnect(client: Client) -> None:
+    """Without complaint: a server that is away or hangs keeps nobody from leaving."""
+    try:
+        async with asyncio.timeout(CLOSING):
+            await client.close()
+    except (NatsError, OSError, RuntimeError, TimeoutError) as error:  # uvloop raises RuntimeError on a lost connection
+        log.info("NATS was left without a word: %s", type(error).__name__)
 
 
 class Caller:
@@ -97,9 +108,11 @@ class Caller:
 class Responder:
     """Answers requests in a queue group, each in a task of its own; stops without losing one."""
 
-    def __init__(self, client: Client, group: str) -> None:
+    def __init__(self, client: Client, group: str, outages: tuple[type[Exception], ...] = ()) -> None:
+        """`outages`: errors that mean that the service's database does not answer."""
         self._client = client
         self._group = group
+        self._outages: tuple[type[Exception], ...] = (Unavailable, *outages)
         self._subscriptions: list[Subscription] = []
         self._working: set[asyncio.Task[None]] = set()
 
@@ -113,7 +126,11 @@ class Responder:
 
     async def stop(self, within: float) -> None:
         """Take no more, and finish what is in hand. A request that comes now reaches another replica or nobody."""
-        await asyncio.gather(*(one.drain() for one in self._subscriptions))  # type: ignore[no-untyped-call]
+        try:
+            async with asyncio.timeout(CLOSING):
+                await asyncio.gather(*(one.drain() for one in self._subscriptions))  # type: ignore[no-untyped-call]
+        except (NatsError, TimeoutError):
+            log.info("NATS is away: it was not told that %s takes no more", self._group)
         if self._working:
             await asyncio.wait(self._working, timeout=within)
 
@@ -122,11 +139,15 @@ class Responder:
         try:
             answer, reply_headers = await respond(message.data, headers), None
         except Exception as error:
-            answer, reply_headers = _failure(error, message.subject).model_dump_json().encode(), {FAILURE: "1"}
+            failure = _failure(error, message.subject, self._outages)
+            answer, reply_headers = failure.model_dump_json().encode(), {FAILURE: "1"}
         await self._client.publish(message.reply, answer, headers=reply_headers)
 
 
-def _failure(error: Exception, subject: str) -> Failure:
+def _failure(error: Exception, subject: str, outages: tuple[type[Exception], ...]) -> Failure:
+    if isinstance(error, outages):
+        log.warning("%s: the database does not answer (%s)", subject, type(error).__name__)
+        return Refused("SERVICE_UNAVAILABLE", "the database does not answer").failure
     match error:
         case Refused():
             return error.failure
@@ -138,9 +159,6 @@ def _failure(error: Exception, subject: str) -> Failure:
             return Refused("CONFLICT").failure
         case OutcomeUnknown():
             return Refused("SERVICE_TIMEOUT", "the database went away during the commit").failure
-        case Unavailable() | PyMongoError():
-            log.warning("%s: the database does not answer (%s)", subject, type(error).__name__)
-            return Refused("SERVICE_UNAVAILABLE", "the database does not answer").failure
         case _:
             log.error("%s failed", subject, exc_info=error)
             status, meaning = CODES["INTERNAL_SERVER_ERROR"]
