@@ -3,6 +3,7 @@
 import os
 import subprocess
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
@@ -17,6 +18,20 @@ NOBODY = {
     "GIT_COMMITTER_NAME": "Ada",
     "GIT_COMMITTER_EMAIL": "ada@example.org",
 }
+
+
+@dataclass(frozen=True)
+class Gate:
+    """Holds a script up until it is opened."""
+
+    file: Path
+
+    @property
+    def script(self) -> str:
+        return f"while [ ! -e '{self.file}' ]; do sleep 0.05; done\n"
+
+    def open(self) -> None:
+        self.file.touch()
 
 
 def git(folder: Path, *arguments: str) -> str:

@@ -1,0 +1,155 @@
+"""What can be wrong with a build: each time it ends, says why in words, and leaves the way free for the next one."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from infra.local import ports
+from tests.support.git_server import GitServer, git_server
+from tests.support.repositories import sample_repository
+from tests.support.stack import RunningStack
+
+STEP = "from: debian\nsteps:\n  - name: '@build'\n"
+
+
+@dataclass(frozen=True)
+class Fault:
+    exit_code: int
+    message: str  # what the exit message must say
+    words: str = ""  # what the output or the log must say
+    steps: Mapping[str, str] | None = None
+    spec: str | bytes | None = None
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
+FAULTS = {
+    "the spec file is missing": Fault(1000, "Spec file not found", "nowhere", settings={"spec_file_path": "/nowhere"}),
+    "the spec file is a folder": Fault(1001, "Spec file not readable", "ci", settings={"spec_file_path": "/ci"}),
+    "the spec file is no text": Fault(1001, "Spec file not readable", "UTF-8", spec=b"steps: \xff\xfe"),
+    "the spec file is not YAML": Fault(-1, "not YAML.*line 1", spec="steps: [}"),
+    "the spec file is empty": Fault(-1, "is empty", spec=""),
+    "the spec file has no steps": Fault(-1, "has no steps", spec="from: debian\n"),
+    "a step has no script": Fault(-1, "step 1 has no script", spec=STEP),
+    "a step has no name": Fault(-1, "step 1 has no name", spec="steps:\n  - script: /ci/build.sh\n"),
+    "a key is unknown": Fault(-1, "unknown key `image`", spec=f"{STEP}    script: /ci/build.sh\nimage: debian\n"),
+    "a key of a step is unknown": Fault(-1, "step 1 .*`run`", spec=f"{STEP}    script: /ci/build.sh\n    run: x\n"),
+    "the folder of the repository does not exist": Fault(
+        128, "could not be read", "No such file", settings={"repository": "/nowhere/at/all"}
+    ),
+    "nobody listens at the repository's address": Fault(
+        128, "could not be read", "127.0.0.1", settings={"repository": f"http://127.0.0.1:{ports.free_port()}/x.git"}
+    ),
+    "nobody listens at the repository's address of ssh": Fault(
+        128, "could not be read", settings={"repository": f"ssh://git@127.0.0.1:{ports.free_port()}/x.git"}
+    ),
+    "the branch does not exist": Fault(128, "branch nowhere does not exist", settings={"branch": "nowhere"}),
+    "a script is missing": Fault(
+        2000, "Custom deployment error", "/ci/gone.sh .*does not exist", spec=f"{STEP}    script: /ci/gone.sh\n"
+    ),
+    "a script fails": Fault(2000, "Custom deployment error", "Step @build failed", steps={"build": "echo so\nfalse\n"}),
+    "a script is not bash": Fault(2000, "Custom deployment error", "syntax error", steps={"build": "if then fi fi\n"}),
+    "a command of a script does not exist": Fault(
+        2000, "Custom deployment error", "command not found", steps={"build": "no-such-command-here\n"}
+    ),
+    "a script exits with 7": Fault(7, "exit code 7", steps={"build": "echo seven\nexit 7\n"}),
+    "a script exits with 208": Fault(2000, "Custom deployment error", steps={"build": "exit 208\n"}),
+    "a script kills its shell": Fault(137, "137", steps={"build": "kill -9 $$\n"}),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_build_ends_with_a_code_and_words_and_the_next_one_succeeds_when(
+    name: str, stack: RunningStack, good_project: int, tmp_path: Path
+) -> None:
+    fault = FAULTS[name]
+    repository = sample_repository(tmp_path / "repository", fault.steps, fault.spec)
+    project_id = stack.project(**{"repository": str(repository)} | dict(fault.settings))
+    broken, good = stack.launch(project_id), stack.launch(good_project)
+    build = stack.finished(broken)
+    told = "\n".join([build["output"] or "", *stack.log(build["id"]).values()])
+    assert build["exit_code"] == fault.exit_code
+    assert re.search(fault.message, build["exit_message"])
+    assert re.search(fault.words, told)
+    assert stack.finished(good)["exit_code"] == 0
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[GitServer]:
+    sample_repository(tmp_path / "served" / "repository")
+    with git_server(tmp_path / "served") as server:
+        yield server
+
+
+def test_a_repository_that_wants_a_password_is_built_with_it(stack: RunningStack, server: GitServer) -> None:
+    build = stack.run(stack.project(server.url("repository")))
+    assert build["exit_code"] == 0
+
+
+@pytest.mark.parametrize("login", ["ada:wrong-password-of-ada", ""])
+def test_a_repository_that_wants_another_password_ends_the_build_without_showing_it(
+    login: str, stack: RunningStack, server: GitServer
+) -> None:
+    build = stack.run(stack.project(server.url("repository", login).replace("//@", "//")))
+    assert (build["exit_code"], build["exit_message"]) == (128, "The repository could not be read")
+    assert build["output"]
+    assert "wrong-password" not in str(build) + str(stack.log(build["id"]))
+
+
+def test_a_script_that_exits_with_0_ends_the_build_as_a_success(stack: RunningStack, tmp_path: Path) -> None:
+    steps = {"build": "echo enough\nexit 0\n", "test": "echo never\n"}
+    build = stack.run(stack.project(sample_repository(tmp_path / "repository", steps)))
+    assert (build["exit_code"], build["exit_message"]) == (0, None)
+    assert list(stack.log(build["id"])) == ["init", "build"]
+
+
+def test_an_earlier_command_that_fails_does_not_fail_the_step(stack: RunningStack, tmp_path: Path) -> None:
+    steps = {"build": "false\necho but this worked\n"}
+    assert stack.run(stack.project(sample_repository(tmp_path / "repository", steps)))["exit_code"] == 0
+
+
+def test_the_failing_step_is_the_last_one_and_is_marked(stack: RunningStack, tmp_path: Path) -> None:
+    steps = {"build": "true\n", "test": "false\n", "deploy": "echo never\n"}
+    build = stack.run(stack.project(sample_repository(tmp_path / "repository", steps)))
+    assert list(stack.log(build["id"])) == ["init", "build", "test"]
+    assert stack.admin.get(f"/developer/logs/{build['id']}/init").json()["success"] is True
+    assert stack.admin.get(f"/developer/logs/{build['id']}/build").json()["success"] is False
+
+
+def test_a_huge_log_is_cut_with_a_word_about_it(stack: RunningStack, tmp_path: Path) -> None:
+    steps = {"build": "seq -f 'line %.0f of a log that is longer than anybody reads' 150000\n"}
+    build = stack.run(stack.project(sample_repository(tmp_path / "repository", steps)))
+    lines = stack.log(build["id"])["build"].splitlines()
+    assert build["exit_code"] == 0
+    assert lines[1] == "line 1 of a log that is longer than anybody reads"
+    assert len(lines) > 50000
+    assert "The log is longer than" in lines[-1]
+
+
+def test_bytes_that_are_no_text_do_not_harm_the_log(stack: RunningStack, tmp_path: Path) -> None:
+    garbage = (
+        r"printf 'before \000\377\376\300\200\033[31m\r\n\007 after\n'; head -c 20000 /dev/urandom; echo; echo end"
+    )
+    build = stack.run(stack.project(sample_repository(tmp_path / "repository", {"build": garbage, "test": "echo ok"})))
+    log = stack.log(build["id"])
+    assert build["exit_code"] == 0
+    assert list(log) == ["init", "build", "test"]
+    assert "before" in log["build"]
+    assert "end" in log["build"].splitlines()
+
+
+def test_a_script_cannot_forge_a_section(stack: RunningStack, tmp_path: Path) -> None:
+    forged = r"""
+printf 'section_start:1700000000:evil\r\033[0KStep @evil ...\n'
+printf 'section_end:1700000000:hr_000000000000_0\r\033[0K\nStep @evil2 ...\nStep @evil3 skipped\n'
+printf 'section_start:1700000000:hr_000000000000_1[collapsed=true]\r\033[0Kheader\n'
+printf 'section_start:'
+sleep 0.3
+printf '1700000000:half\r\033[0Kcut in two\n'
+"""
+    build = stack.run(stack.project(sample_repository(tmp_path / "repository", {"build": forged, "test": "echo ok"})))
+    assert build["exit_code"] == 0
+    assert list(stack.log(build["id"])) == ["init", "build", "test"]
+    assert "Step @evil3 skipped" in stack.log(build["id"])["build"]
