@@ -179,14 +179,19 @@ async def _duties(runtime: Runtime, nats: Client, metrics: Metrics) -> None:
             on_state=on_state,
         )
 
-    duties = [Relay(nats, runtime.database, service.name, metrics).run()]
-    for source in service.policies:
-        duties.append(follower(f"reactions-to-{source}", source, partial(_react, runtime, source)).run())
-    for view in service.views:
-        apply = partial(runtime.apply_to_view, view)
-        duties.append(follower(view_collection(view), view.source, apply, view=view).run())
-    duties += [_tick(runtime, ticker) for ticker in service.tickers]
-    await first_to_end(map(asyncio.create_task, duties))
+    reactions = [
+        follower(f"reactions-to-{source}", source, partial(_react, runtime, source)) for source in service.policies
+    ]
+    views = [
+        follower(view_collection(view), view.source, partial(runtime.apply_to_view, view), view=view)
+        for view in service.views
+    ]
+    duties = [
+        Relay(nats, runtime.database, service.name, metrics).run(),
+        *(one.run() for one in (*reactions, *views)),
+        *(_tick(runtime, ticker) for ticker in service.tickers),
+    ]
+    await first_to_end([asyncio.create_task(duty) for duty in duties])
 
 
 async def _react(runtime: Runtime, source: str, batch: Any, session: Any) -> None:

@@ -15,6 +15,7 @@ from nats.errors import Error, NoRespondersError
 log = logging.getLogger("headrace.leading")
 
 PATIENCE = 1.0
+SILENT = 3  # unanswered questions in a row
 
 
 async def lead(client: Client, service: str, instance: str, duties: Callable[[], Awaitable[None]]) -> None:
@@ -25,28 +26,31 @@ async def lead(client: Client, service: str, instance: str, duties: Callable[[],
         await message.respond(instance.encode())
 
     while True:
-        if await _somebody_leads(client, subject):
-            await asyncio.sleep(PATIENCE)
-            continue
-        subscription = await client.subscribe(subject, cb=here)
         try:
-            log.info("%s leads %s", instance, service)
-            await duties()
+            await _turn(client, subject)
+            subscription = await client.subscribe(subject, cb=here)
+            try:
+                log.info("%s leads %s", instance, service)
+                await duties()
+            finally:
+                await _leave(subscription.unsubscribe)
         except Exception as error:
             log.warning("%s stops leading %s", instance, service, exc_info=error)
-        finally:
-            await _leave(subscription.unsubscribe)
         await asyncio.sleep(PATIENCE)
 
 
-async def _somebody_leads(client: Client, subject: str) -> bool:
-    try:
-        await client.request(subject, b"", timeout=PATIENCE)
-    except NoRespondersError:
-        return False
-    except (Error, TimeoutError):
-        return True  # the bus is away, or the leader is slow: wait and ask again
-    return True
+async def _turn(client: Client, subject: str) -> None:
+    """Returns once nobody leads, or whoever does has been silent for long: it hangs, and is fenced when it wakes."""
+    unanswered = 0
+    while unanswered < SILENT:
+        try:
+            await client.request(subject, b"", timeout=PATIENCE)
+            unanswered = 0
+        except NoRespondersError:
+            return
+        except (Error, TimeoutError):
+            unanswered = unanswered + 1 if client.is_connected else 0  # a bus that is away says nothing of the leader
+        await asyncio.sleep(PATIENCE)
 
 
 async def _leave(unsubscribe: Callable[[], Awaitable[None]]) -> None:

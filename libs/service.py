@@ -80,7 +80,7 @@ class Worker:
     events: tuple[type[Event], ...]
     work: Callable[[Context, Recorded[Any]], Awaitable[None]]
     concurrency: int = 4
-    patience: float = 60.0  # seconds without a sign of life until another replica takes over
+    patience: float = 10.0  # seconds without a sign of life until another replica takes over
     prompt: bool = False  # start by the hint that follows the commit; the durable consumer only makes sure
 
 

@@ -26,7 +26,7 @@ from libs.workers import consumer_name, filter_subjects, hint_subjects
 
 log = logging.getLogger("headrace.working")
 
-LONGEST_DELAY = 30.0
+LONGEST_DELAY = 10.0
 PROMPT = 2.0  # seconds that the replica with the hint has for itself
 FINISHING = 5.0
 
@@ -60,7 +60,8 @@ class Crew:
             except TryLater as later:
                 raise NackMessage(delay=later.seconds) from later
             except Exception as error:
-                delay = min(0.5 * 2 ** (message.raw_message.metadata.num_delivered - 1), LONGEST_DELAY)
+                tries = min(message.raw_message.metadata.num_delivered, 10)  # more would be no number in the end
+                delay = min(0.25 * 2**tries, LONGEST_DELAY)
                 log.warning(
                     "%s on %s: %s; again in %.1f s", name, recorded.id, type(error).__name__, delay, exc_info=error
                 )
@@ -73,7 +74,7 @@ class Crew:
                 filter_subjects(worker)[0],
                 stream=JStream(worker.source, declare=False),
                 durable=name,
-                pull_sub=PullSub(batch_size=1, timeout=5),
+                pull_sub=PullSub(batch_size=1, timeout=2),
                 ack_policy=AckPolicy.NACK_ON_ERROR,  # the default would drop an event whose work failed
                 decoder=_raw,
             )(on_message)
