@@ -21,7 +21,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.js.api import Header
-from nats.js.errors import NotFoundError
+from nats.js.errors import APIError, NotFoundError
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import OperationFailure
@@ -162,7 +162,8 @@ class Relay:
 
         The last commit is held back until the change stream has caught up with the scan: it carries the position.
         """
-        await self._js.purge_stream(self._service)
+        if self._sequence:
+            await self._empty()
         self._edition = f"#{uuid4().hex}"
         start = await self._now()
         recent: set[str] = set()
@@ -188,6 +189,19 @@ class Relay:
             await self._publish(previous, token)
         self._edition = ""
         return {"resume_after": {"_data": token}}
+
+    async def _empty(self) -> None:
+        """Purge, and leave out a sequence number: followers that run see a gap and start anew, too."""
+        await self._js.purge_stream(self._service)
+        headers = {POSITION: SCANNING, Header.EXPECTED_LAST_SEQUENCE: str(self._sequence)}
+        try:
+            gap = await self._js.publish(f"evt.{self._service}.stream.Emptied", b"{}", headers=headers)
+        except APIError as error:
+            if error.err_code == WRONG_LAST_SEQUENCE:
+                raise Fenced(self._service) from error
+            raise
+        self._sequence = gap.seq
+        await self._js.purge_stream(self._service)
 
     async def _now(self) -> Timestamp:
         time: Timestamp = (await self._database.command("ping"))["operationTime"]
