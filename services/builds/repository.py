@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import os
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -83,6 +84,19 @@ class Repositories:
     async def _bring(self, url: str, bare: str, copy: Path, head: Head, ssh_key: str | None) -> None:
         if await _has(copy, head.sha):
             return
+        used_before = await asyncio.to_thread(copy.exists)
+        try:
+            await self._fetch(url, bare, copy, head, ssh_key)
+        except Unreachable:
+            if not used_before:
+                raise
+            # a git that was killed leaves locks, or half a copy, and nobody but us would ever clear them away
+            await asyncio.to_thread(shutil.rmtree, copy, ignore_errors=True)
+            await self._fetch(url, bare, copy, head, ssh_key)
+        if not await _has(copy, head.sha):
+            raise NoSuchRef(f"the commit {head.sha} does not exist in {head.ref.removeprefix('refs/heads/')}")
+
+    async def _fetch(self, url: str, bare: str, copy: Path, head: Head, ssh_key: str | None) -> None:
         await _git(url, None, LIST_SECONDS, "init", "--quiet", "--bare", str(copy))
         options = ["--quiet", "--no-tags", "--depth=1", *git.upload_pack(bare), "--", bare]
         fetch = ["--git-dir", str(copy), "fetch", *options]
@@ -91,8 +105,6 @@ class Repositories:
         except Unreachable:
             # some servers do not give a bare commit: take the branch, and see whether it still is the commit
             await _git(url, ssh_key, FETCH_SECONDS, *fetch, head.ref)
-        if not await _has(copy, head.sha):
-            raise NoSuchRef(f"the commit {head.sha} does not exist in {head.ref.removeprefix('refs/heads/')}")
 
 
 async def _local_head(path: str, wanted: str) -> Head:

@@ -1,0 +1,40 @@
+"""Reading repositories with a real git, also after one that was killed."""
+
+from pathlib import Path
+
+import pytest
+
+from services.builds.repository import Repositories, Unreachable
+from tests.support.repositories import SPEC, commit, sample_repository, spec_of
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    return sample_repository(tmp_path / "repository")
+
+
+async def test_a_lock_that_a_killed_git_left_behind_stops_no_build(tmp_path: Path, repository: Path) -> None:
+    repositories = Repositories(tmp_path / "copies")
+    await repositories.file(str(repository), await repositories.head(str(repository), "main"), SPEC)
+    (copy,) = (tmp_path / "copies").iterdir()
+    (copy / "shallow.lock").touch()
+    commit(repository, {SPEC: spec_of({"other": ""})})
+    head = await repositories.head(str(repository), "main")
+    assert b"@other" in await repositories.file(str(repository), head, SPEC)
+
+
+async def test_half_a_copy_stops_no_build(tmp_path: Path, repository: Path) -> None:
+    repositories = Repositories(tmp_path / "copies")
+    await repositories.file(str(repository), await repositories.head(str(repository), "main"), SPEC)
+    (copy,) = (tmp_path / "copies").iterdir()
+    (copy / "HEAD").unlink()
+    commit(repository, {SPEC: spec_of({"other": ""})})
+    head = await repositories.head(str(repository), "main")
+    assert b"@other" in await repositories.file(str(repository), head, SPEC)
+
+
+async def test_a_repository_that_is_gone_says_so(tmp_path: Path, repository: Path) -> None:
+    repositories = Repositories(tmp_path / "copies")
+    head = await repositories.head(str(repository), "main")
+    with pytest.raises(Unreachable):
+        await repositories.file(str(tmp_path / "nowhere"), head, SPEC)
