@@ -1,6 +1,6 @@
 """Leases: a job whose runner is silent for too long is lost, and one that outlives its limit is ended."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from contracts.builds import FinishJob, JobFinished, JobLost, JobRow, JobStatus, LoseJob
@@ -13,6 +13,7 @@ from services.builds.reporting import TIMED_OUT, Reporting
 
 AT_ONCE = 100
 RUNNING = {"$in": ["ASSIGNED", "RUNNING"]}
+OUTAGE = timedelta(seconds=5)  # without a look at the leases: we started, or the database was away
 GRACE = 60  # seconds that a runner gets to report its own time-out
 
 
@@ -20,13 +21,23 @@ class Leases:
     def __init__(self, attempts: Attempts, reporting: Reporting) -> None:
         self._attempts = attempts
         self._reporting = reporting
+        self._looked_at = datetime.min.replace(tzinfo=UTC)
+        self._patient_until = self._looked_at
 
     async def look_after(self, ctx: Context) -> None:
         """Lose what is silent. Leases of claims that came to nothing are cleared away."""
+        now, lease = ctx.cause.at, timedelta(seconds=ctx.settings.job_lease_seconds)
         expired = ctx.collection("attempts").find(
-            {"finished": False, "lease_until": {"$lt": ctx.cause.at}}, {"job_id": 1}, limit=AT_ONCE
+            {"finished": False, "lease_until": {"$lt": now}}, {"job_id": 1}, limit=AT_ONCE
         )
-        async for found in expired:
+        found_expired = await expired.to_list()
+        if now - self._looked_at > OUTAGE:
+            # the silence may have been our own deafness: runners get the time to be heard again
+            self._patient_until = now + lease
+        self._looked_at = now
+        if now < self._patient_until:
+            return
+        for found in found_expired:
             job: JobRow | None = await ctx.rows("job").get(f"job-{found['job_id']}")
             if job is None or job.token_hash != found["_id"]:
                 await self._attempts.discard(ctx, found["_id"])
@@ -37,14 +48,15 @@ class Leases:
                 await self._reporting.conclude(ctx, job, found["_id"], success=job.status is JobStatus.SUCCESS)
 
     async def look_for_overdue(self, ctx: Context) -> None:
-        """End what runs longer than it may although its runner goes on reporting, and what never began."""
+        """End what runs longer than it may although its runner goes on reporting, and what nobody will report on."""
         lease = timedelta(seconds=ctx.settings.job_lease_seconds)
         async for job in ctx.rows("job").each({"status": RUNNING}):
             limit = timedelta(seconds=job.timeout_seconds + GRACE)
             if job.assigned_at is None or ctx.cause.at < job.assigned_at + min(lease, limit):
                 continue
-            if await ctx.collection("attempts").find_one({"_id": job.token_hash}, {"_id": 1}) is None:
-                reason = "the server was interrupted before the runner had the job"
+            expected = {"_id": job.token_hash, "$or": [{"finished": False}, {"lease_until": {"$gte": ctx.cause.at}}]}
+            if await ctx.collection("attempts").find_one(expected, {"_id": 1}) is None:
+                reason = "the server was interrupted while it gave out the job or took its result"
                 await self._end(ctx, LoseJob(job_id=job.id, attempt=job.attempt, reason=reason), job)
                 continue
             if ctx.cause.at < job.assigned_at + limit:
