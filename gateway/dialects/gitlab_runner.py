@@ -113,7 +113,8 @@ async def append_trace(world: World, scope: Scope, receive: Receive) -> Response
 
 async def report(world: World, scope: Scope, receive: Receive) -> Response:
     sent = await members(scope, receive)
-    if sent.get("state") not in STATES:
+    state_sent = _word(sent, "state")
+    if state_sent not in STATES:
         raise Refused("REQUEST_MALFORMED", f"state is one of {', '.join(sorted(STATES))}.")
     output = sent.get("output")
     output = output if isinstance(output, dict) else {}
@@ -121,7 +122,7 @@ async def report(world: World, scope: Scope, receive: Receive) -> Response:
         ReportJob,
         job_id=scope["path_params"]["job_id"],
         token=header(dict(scope["headers"]), b"job-token") or _word(sent, "token"),
-        state=sent["state"],
+        state=state_sent,
         exit_code=_number(sent, "exit_code"),
         failure_reason=_word(sent, "failure_reason"),
         checksum=_word(output, "checksum") or _word(sent, "checksum") or None,

@@ -21,7 +21,7 @@ from infra.local.folder import DataFolder
 from infra.local.nats import nats_server
 from infra.local.process import Process
 from libs.deciding import Actor
-from libs.messaging import COMMAND_ID, Responder, actor_from, connect
+from libs.messaging import ACTOR, COMMAND_ID, SHOWING, Responder, Showing, actor_from, connect
 from libs.observability.telemetry import configure_telemetry
 from libs.security.tokens import SigningKey, issue, new_signing_key
 from libs.settings import Settings
@@ -55,12 +55,21 @@ class Services:
 
         async def respond(body: bytes, headers: Mapping[str, str]) -> bytes:
             message = message_type.model_validate_json(body)
-            self.told.append(Told(message, actor_from(headers), headers.get(COMMAND_ID)))
-            return to_json(self.replies[message_type](message))
+            return to_json(self._answer(message, headers))
 
         responder = self.responders[message_type] = Responder(self.client, message_type.service)
         await responder.answer(message_type, respond)
         await self.client.flush()
+
+    def _answer(self, message: Any, headers: Mapping[str, str]) -> Any:
+        """As services do: after a command, the thing that it went to, if the gateway wants to see it."""
+        self.told.append(Told(message, actor_from(headers), headers.get(COMMAND_ID)))
+        answer = self.replies[type(message)](message)
+        if SHOWING not in headers:
+            return answer
+        stream = answer.stream if isinstance(answer, Done) else answer["stream"]
+        known = {one.__name__: one for one in self.replies}
+        return self._answer(Showing.read(headers[SHOWING], known, stream), {ACTOR: headers[ACTOR]})
 
     async def stop(self, message_type: type[Command] | type[Query]) -> None:
         await self.responders.pop(message_type).stop(1)
@@ -133,11 +142,13 @@ async def serving(settings: Settings) -> AsyncIterator[tuple[Gateway, Server, st
         with listening("127.0.0.1", 0) as sock:
             server = Server(gateway)
             task = asyncio.create_task(server.serve(sockets=[sock]))
-            await eventually(lambda: asyncio.sleep(0, server.started), bool, within=10)
-            yield gateway, server, f"http://127.0.0.1:{sock.getsockname()[1]}"
-            server.leave()
-            await task
-    telemetry.shutdown()
+            try:
+                await eventually(lambda: asyncio.sleep(0, server.started), bool, within=10)
+                yield gateway, server, f"http://127.0.0.1:{sock.getsockname()[1]}"
+            finally:
+                server.leave()
+                await task
+                telemetry.shutdown()
 
 
 @asynccontextmanager
