@@ -13,7 +13,7 @@ from gateway.auth import Doorkeeper
 from gateway.sharing import Sharing
 from gateway.waiting import WaitingRunners
 from libs.deciding import Actor
-from libs.messaging import Caller
+from libs.messaging import Caller, Showing
 from libs.settings import Settings
 
 
@@ -51,9 +51,11 @@ class Asked:
         name = type(command).__name__
         return str(uuid5(NAMESPACE_URL, "\n".join((str(self.actor.id), self.method, self.path, name, key))))
 
-    async def send(self, message: Message, *, timeout: float | None = None) -> bytes:
+    async def send(self, message: Message, *, timeout: float | None = None, showing: Showing | None = None) -> bytes:
         if isinstance(message, Query):
             return await self.world.sharing.ask(message, self.actor)
         limit = {"timeout": timeout} if timeout else {}
         assert isinstance(message, Command)  # noqa: S101  there is no third kind
-        return await self.world.caller.tell(message, actor=self.actor, command_id=self.command_id(message), **limit)
+        return await self.world.caller.tell(
+            message, actor=self.actor, command_id=self.command_id(message), showing=showing, **limit
+        )

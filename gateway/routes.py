@@ -71,7 +71,8 @@ from gateway.dialects import free_commit_actions as actions
 from gateway.dialects import gitflic, gitlab_job, gitlab_runner
 from gateway.events import events
 from gateway.fields import Field, boolean, integer, integers, mapping, scalar, text, texts
-from gateway.routing import Raw, Route, Shown, answered, body, command, own, query, showing
+from gateway.routing import Raw, Route, Shown, answered, body, command, own, query
+from libs.messaging import Showing
 
 
 def _change(
@@ -93,13 +94,13 @@ def _page(path: str, message: Any, write: Any) -> Route:
     return query(path, message, parts=(paging.wanted,), write=write, query=paging.PARAMETERS)
 
 
-_project = Shown(showing(GetProject, "project_id", reveal=True), fc.ONE_PROJECT)
-_user = Shown(showing(GetUser, "user_id"), fc.ONE_DEVELOPER)
-_secret = Shown(showing(RevealSecret, "secret_id"), fc.REVEALED_SECRET)
-_new_secret = Shown(showing(GetSecret, "secret_id"), fc.ECHOED_SECRET)
-_credential = Shown(showing(RevealCredential, "credential_id"), fc.REVEALED_CREDENTIAL)
-_new_credential = Shown(showing(GetCredential, "credential_id"), fc.ECHOED_CREDENTIAL)
-_executor = Shown(showing(GetExecutor, "executor_id", reveal=True), fc.ONE_EXECUTOR)
+_project = Shown(Showing(GetProject, "project_id", reveal=True), fc.ONE_PROJECT)
+_user = Shown(Showing(GetUser, "user_id"), fc.ONE_DEVELOPER)
+_secret = Shown(Showing(RevealSecret, "secret_id"), fc.REVEALED_SECRET)
+_new_secret = Shown(Showing(GetSecret, "secret_id"), fc.ECHOED_SECRET)
+_credential = Shown(Showing(RevealCredential, "credential_id"), fc.REVEALED_CREDENTIAL)
+_new_credential = Shown(Showing(GetCredential, "credential_id"), fc.ECHOED_CREDENTIAL)
+_executor = Shown(Showing(GetExecutor, "executor_id", reveal=True), fc.ONE_EXECUTOR)
 
 project = partial(_change, "/admin/projects/{project_id:id}", "project", shows=_project)
 secret = partial(_change, "/admin/secrets/{secret_id:id}", "secret", shows=_secret)

@@ -9,13 +9,14 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from contracts.errors import CODES, Refused
-from contracts.messages import Command, Done, Message, Query
+from contracts.messages import Command, Message, Query
 from gateway.asked import Asked, World
 from gateway.auth import Role, role_of
 from gateway.bodies import parameters, read_body
 from gateway.fields import Field, Unreadable
 from gateway.writing import Writer
 from libs.deciding import SYSTEM, Actor
+from libs.messaging import Showing
 
 WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
@@ -61,7 +62,7 @@ class Route:
     message: type[Message] | None = None
     body: Body = field(default_factory=lambda: Body("", {}))
     parts: tuple[Part, ...] = ()  # further fields of the message
-    then: Callable[[str], Message] | None = None  # after a command: what shows the thing with this id
+    then: Showing | None = None  # after a command: what shows the whole thing
     write: Writer | None = None  # nothing: an empty body
     answer: Answer | None = None  # instead of a message, for what is more than one
     timeout: float | None = None  # seconds
@@ -74,7 +75,7 @@ class Route:
 class Shown:
     """What a command shows: the whole thing that it made or changed, asked for by its id."""
 
-    then: Callable[[str], Message]
+    then: Showing
     write: Writer
 
 
@@ -100,11 +101,6 @@ def query(path: str, message: type[Query], *, method: str = "GET", needs: Role |
 
 def own(method: str, path: str, answer: Answer, *, needs: Role | None = None, **more: Any) -> Route:
     return Route(method, path, role_of(path) if needs is None else needs, answer=answer, **more)
-
-
-def showing(message: type[Message], id_field: str, **more: Any) -> Callable[[str], Message]:
-    """After a command: ask for the whole thing."""
-    return lambda id_: message.model_validate({id_field: id_, **more})
 
 
 Handle = Callable[[World, Scope, Receive, Send], Awaitable[None]]
@@ -168,9 +164,7 @@ class Endpoint:
     async def _pass_on(self, asked: Asked) -> Response:
         route = self._route
         message = self._message(asked)
-        answer = await asked.send(message, timeout=route.timeout)
-        if route.then:
-            answer = await asked.send(route.then(Done.model_validate_json(answer).stream.rpartition("-")[2]))
+        answer = await asked.send(message, timeout=route.timeout, showing=route.then)
         if route.write is None:
             return Response(status_code=route.status)
         return Response(route.write(answer, asked, message), route.status, media_type="application/json")

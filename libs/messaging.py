@@ -8,15 +8,16 @@ import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from typing import Any
 from uuid import uuid4
 
 import nats
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
-from nats.errors import ConnectionClosedError, NoRespondersError
 from nats.errors import Error as NatsError
-from nats.errors import TimeoutError as NatsTimeout
+from nats.errors import NoRespondersError
 from pydantic import ValidationError
 
 from contracts.errors import CODES, Failure, Refused
@@ -29,6 +30,7 @@ from libs.settings import Settings
 log = logging.getLogger("headrace.messaging")
 
 COMMAND_ID = "Headrace-Command-Id"
+SHOWING = "Headrace-Showing"
 REPEATABLE = "Headrace-Repeatable"
 ACTOR = "Headrace-Actor"
 TRACE = "traceparent"
@@ -66,6 +68,19 @@ async def disconnect(client: Client) -> None:
         log.info("NATS was left without a word: %s", type(error).__name__)
 
 
+class Showing:
+    """A question about the stream that a command went to; its answer takes the place of Done, without another round."""
+
+    def __init__(self, message: type[Message], id_field: str, **fixed: Any) -> None:
+        self.message = message
+        self.header = json.dumps([message.__name__, id_field, fixed])
+
+    @staticmethod
+    def read(header: str, messages: Mapping[str, type[Message]], stream: str) -> Message:
+        name, id_field, fixed = json.loads(header)
+        return messages[name].model_validate({id_field: stream.partition("-")[2], **fixed})
+
+
 class Caller:
     """Sends commands and queries to whichever replica of a service takes them."""
 
@@ -77,10 +92,18 @@ class Caller:
         return await self._request(query.subject(), query, {ACTOR: _actor_text(actor)}, timeout)
 
     async def tell(
-        self, command: Command, *, actor: Actor = SYSTEM, command_id: str | None = None, timeout: float = 5.0
+        self,
+        command: Command,
+        *,
+        actor: Actor = SYSTEM,
+        command_id: str | None = None,
+        showing: Showing | None = None,
+        timeout: float = 5.0,
     ) -> bytes:
         """The answer's JSON. A given `command_id` makes it safe to tell the same again: it is recorded once."""
         headers = {ACTOR: _actor_text(actor), COMMAND_ID: command_id or str(uuid4())}
+        if showing:
+            headers[SHOWING] = showing.header
         if command_id:
             headers[REPEATABLE] = "1"
         return await self._request(command.subject(), command, headers, timeout)
@@ -97,7 +120,9 @@ class Caller:
             )
         except NoRespondersError:
             raise Refused("SERVICE_UNAVAILABLE", f"no process of the service {message.service} is running") from None
-        except (NatsTimeout, ConnectionClosedError):
+        except MaxPayloadError:
+            raise Refused("REQUEST_TOO_LARGE") from None
+        except NatsError:  # also when the connection was lost: it may have been done or not
             raise Refused("SERVICE_TIMEOUT", f"the service {message.service} did not answer") from None
         if reply.headers and FAILURE in reply.headers:
             failure = Failure.model_validate_json(reply.data)
@@ -126,22 +151,25 @@ class Responder:
 
     async def stop(self, within: float) -> None:
         """Take no more, and finish what is in hand. A request that comes now reaches another replica or nobody."""
-        try:
-            async with asyncio.timeout(CLOSING):
+        with suppress(TimeoutError, NatsError):  # without a connection nothing arrives any more
+            async with asyncio.timeout(within):
                 await asyncio.gather(*(one.drain() for one in self._subscriptions))  # type: ignore[no-untyped-call]
-        except (NatsError, TimeoutError):
-            log.info("NATS is away: it was not told that %s takes no more", self._group)
-        if self._working:
-            await asyncio.wait(self._working, timeout=within)
+                if self._working:
+                    await asyncio.wait(self._working)
+                await self._client.flush()
 
     async def _respond(self, message: Msg, respond: Respond) -> None:
         headers = message.headers or {}
         try:
             answer, reply_headers = await respond(message.data, headers), None
+            if len(answer) > self._client.max_payload:
+                raise OverflowError(f"an answer of {len(answer)} bytes is too large for the message bus")
         except Exception as error:
-            failure = _failure(error, message.subject, self._outages)
-            answer, reply_headers = failure.model_dump_json().encode(), {FAILURE: "1"}
-        await self._client.publish(message.reply, answer, headers=reply_headers)
+            answer, reply_headers = _failure(error, message.subject).model_dump_json().encode(), {FAILURE: "1"}
+        try:
+            await self._client.publish(message.reply, answer, headers=reply_headers)
+        except NatsError as error:
+            log.warning("%s: the answer cannot be sent (%s)", message.subject, type(error).__name__)
 
 
 def _failure(error: Exception, subject: str, outages: tuple[type[Exception], ...]) -> Failure:
@@ -149,7 +177,7 @@ def _failure(error: Exception, subject: str, outages: tuple[type[Exception], ...
         log.warning("%s: the database does not answer (%s)", subject, type(error).__name__)
         return Refused("SERVICE_UNAVAILABLE", "the database does not answer").failure
     match error:
-        case Refused():
+        case Refused() if error.code in CODES:
             return error.failure
         case ValidationError():
             # without the input: it may hold a secret

@@ -27,7 +27,7 @@ from libs.deciding import SYSTEM, Actor, Category, Cause, Recorded
 from libs.eventstore.documents import Document
 from libs.eventstore.mongo import MongoStore
 from libs.eventstore.streams import Handled, Streams
-from libs.messaging import COMMAND_ID, REPEATABLE, TRACE, Caller, Headers, actor_from
+from libs.messaging import COMMAND_ID, REPEATABLE, SHOWING, TRACE, Caller, Headers, Showing, actor_from
 from libs.observability.metrics import Metrics
 from libs.observability.telemetry import extract, inject
 from libs.rows import Rows
@@ -82,6 +82,7 @@ class Runtime:
         self._by_command = {
             command: category for category in service.categories for command in category.decider.commands
         }
+        self._answers = {message.__name__: message for message in service.answers}
         self._views = {view.name: view for view in service.views}
         self._reacted: OrderedDict[str, None] = OrderedDict()
         self._ids: dict[str, list[int]] = {}
@@ -117,15 +118,19 @@ class Runtime:
             inject() or "",
             repeatable=REPEATABLE in headers,
         )
-        return await self.execute(message, cause)
+        answer = await self._execute(message, cause)
+        if SHOWING in headers and isinstance(answer, Done):
+            shown = Showing.read(headers[SHOWING], self._answers, answer.stream)
+            answer = await self._execute(shown, cause.but(command_id=derived_id(cause.command_id, "shown")))
+        return _encoded(answer)
 
-    async def execute(self, message: Message, cause: Cause) -> bytes:
+    async def _execute(self, message: Message, cause: Cause) -> Any:
         answer = self.service.answers.get(type(message))
         if answer is not None:
-            return _encoded(await answer(Work(self, cause), message))
+            return await answer(Work(self, cause), message)
         if not isinstance(message, Command):
             raise TypeError(f"{type(message).__name__} has no answer")
-        return (await self.decide(message, cause)).model_dump_json().encode()
+        return await self.decide(message, cause)
 
     async def decide(self, command: Command, cause: Cause) -> Done:
         """Prepare, decide, append and react."""
