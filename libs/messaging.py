@@ -17,7 +17,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
-from nats.errors import NoRespondersError
+from nats.errors import MaxPayloadError, NoRespondersError
 from pydantic import ValidationError
 
 from contracts.errors import CODES, Failure, Refused
@@ -165,7 +165,8 @@ class Responder:
             if len(answer) > self._client.max_payload:
                 raise OverflowError(f"an answer of {len(answer)} bytes is too large for the message bus")
         except Exception as error:
-            answer, reply_headers = _failure(error, message.subject).model_dump_json().encode(), {FAILURE: "1"}
+            failure = _failure(error, message.subject, self._outages)
+            answer, reply_headers = failure.model_dump_json().encode(), {FAILURE: "1"}
         try:
             await self._client.publish(message.reply, answer, headers=reply_headers)
         except NatsError as error:

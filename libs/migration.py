@@ -35,7 +35,7 @@ async def migrate(
     for service in services:  # all streams first: consumers of one service hang on the stream of another
         done += await _stream(service, nats, replicas)
     for service, database, vault in zip(services, databases, vaults, strict=True):
-        done += [await _consumer(service, worker, nats) for worker in service.workers]
+        done += [await place_consumer(service.name, worker, nats) for worker in service.workers]
         done += await _database(service, database, vault)
     return done
 
@@ -78,10 +78,10 @@ async def _stream(service: Service, nats: Client, replicas: int) -> list[str]:
     return [f"stream {service.name} updated"]
 
 
-async def _consumer(service: Service, worker: Worker, nats: Client) -> str:
+async def place_consumer(service: str, worker: Worker, nats: Client) -> str:
     """Add or update: a durable that exists would silently keep its old settings."""
     js = nats.jetstream()
-    name = consumer_name(service.name, worker)
+    name = consumer_name(service, worker)
     subjects = filter_subjects(worker)
     one = {"filter_subject": subjects[0]} if len(subjects) == 1 else {"filter_subjects": subjects}
     config: dict[str, Any] = {

@@ -18,6 +18,8 @@ from faststream.nats import JStream, NatsBroker, NatsMessage, PullSub
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
+from nats.errors import Error as NatsError
+from nats.js.errors import NotFoundError
 
 from libs import cloudevents
 from libs.deciding import Recorded
@@ -36,8 +38,10 @@ Work = Callable[[Recorded[Any]], Awaitable[None]]
 class Crew:
     """The workers of one process."""
 
-    def __init__(self, nats_url: str, service: str) -> None:
-        self._broker = NatsBroker(nats_url, logger=None, max_reconnect_attempts=-1, reconnect_time_wait=1)
+    def __init__(self, nats_url: str, service: str, *, grace: float = FINISHING) -> None:
+        self._broker = NatsBroker(
+            nats_url, logger=None, max_reconnect_attempts=-1, reconnect_time_wait=1, graceful_timeout=grace
+        )
         self._service = service
         self._names: list[tuple[str, str]] = []
         self._hired: list[tuple[Worker, Work]] = []
@@ -59,6 +63,11 @@ class Crew:
                 await work(recorded)
             except TryLater as later:
                 raise NackMessage(delay=later.seconds) from later
+            except asyncio.CancelledError:
+                # we stop before the work is over: another replica shall not wait until our patience is over
+                with suppress(NatsError):
+                    await message.raw_message.nak()
+                raise
             except Exception as error:
                 tries = min(message.raw_message.metadata.num_delivered, 10)  # more would be no number in the end
                 delay = min(0.25 * 2**tries, LONGEST_DELAY)
@@ -112,14 +121,17 @@ class Crew:
         for stream, name in self._names:
             try:
                 await js.consumer_info(stream, name)
-            except Exception:
+            except NotFoundError:
                 gone.append(name)
         return gone
 
     async def stop(self) -> None:
-        if self._prompt:
-            await asyncio.wait(self._prompt, timeout=FINISHING)
-        await self._broker.stop()
+        """Finish what is in hand within the grace; hand back the rest."""
+        # all at once: the broker would wait the whole grace for each of its subscribers
+        finishing = [asyncio.create_task(subscriber.stop()) for subscriber in self._broker.subscribers]
+        await asyncio.wait({*finishing, *self._prompt}, timeout=FINISHING)
+        with suppress(NatsError):
+            await self._broker.stop()
 
 
 async def _raw(message: NatsMessage) -> bytes:
@@ -131,4 +143,5 @@ async def _sign_of_life(message: NatsMessage, every: float) -> None:
     with suppress(asyncio.CancelledError):
         while True:
             await asyncio.sleep(every)
-            await message.raw_message.in_progress()
+            with suppress(NatsError):  # the bus is away; the next sign may reach it in time
+                await message.raw_message.in_progress()
