@@ -9,6 +9,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
 
+import nats
+
 from infra.local.folder import DataFolder
 from infra.local.state import Running, StackState
 from tests.support import eventually
@@ -39,9 +41,9 @@ def pairs(seed: int) -> Iterator[Sequence[str]]:
 class Killer:
     """Kills processes of the given kinds, again and again."""
 
-    def __init__(self, stack: RunningStack, random: Random, pauses: tuple[float, float]) -> None:
+    def __init__(self, stack: RunningStack, seed: int, pauses: tuple[float, float] = (0, 0)) -> None:
         self._folder = DataFolder(stack.data)
-        self._random = random
+        self._random = Random(seed)  # noqa: S311
         self._pauses = pauses
         self.kills: list[Kill] = []
 
@@ -50,6 +52,45 @@ class Killer:
         for kinds in turns:
             await asyncio.sleep(self._random.uniform(*self._pauses))
             await self._kill(kinds, [self._one_of(kind) for kind in kinds])
+
+    async def freeze_leader(self, service: str, seconds: float) -> None:
+        """Stop the replica that leads the service in the middle of what it does, and let it go on later."""
+        name = await self._leader(service)
+        pid = self._processes()[name].pid or 0
+        at = time.monotonic()
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            await asyncio.sleep(seconds)
+            assert await self._leader(service) != name, "nobody took over from a leader that hangs"
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        self.kills.append(Kill((f"{service} (frozen)",), at, time.monotonic()))
+
+    async def _leader(self, service: str) -> str:
+        bus = await nats.connect(self._processes()["nats-server"].url)
+        try:
+            return (await bus.request(f"lead.{service}", timeout=2)).data.decode()
+        finally:
+            await bus.close()
+
+    async def dismiss(self, server: str, names: Sequence[str]) -> float:
+        """Tell processes to stop, and then those that start in their place, while a server hangs: how long it took."""
+        pid = self._processes()[server].pid or 0
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            return max([await self._dismissed(names), await self._dismissed(names)])
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
+    async def _dismissed(self, names: Sequence[str]) -> float:
+        at = time.monotonic()
+        before = {name: self._processes()[name].pid for name in names}
+        for pid in before.values():
+            os.kill(pid or 0, signal.SIGTERM)
+        await eventually(
+            lambda: all(self._processes()[name].pid not in (None, pid) for name, pid in before.items()), within=REBIRTH
+        )
+        return time.monotonic() - at
 
     async def peace(self) -> None:
         """Everybody answers again."""

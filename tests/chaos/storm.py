@@ -1,7 +1,7 @@
 """Many builds, launched while processes die, and what there is to tell about it afterwards."""
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -41,6 +41,24 @@ class Ground:
 
 
 @dataclass(frozen=True)
+class Trouble:
+    make: Callable[[Killer], Coroutine[None, None, None]]
+    ends: bool  # by itself
+
+
+def once(turns: Sequence[Sequence[str]]) -> Trouble:
+    return Trouble(lambda killer: killer.run(turns), ends=True)
+
+
+def again_and_again(turns: Iterable[Sequence[str]]) -> Trouble:
+    return Trouble(lambda killer: killer.run(turns), ends=False)
+
+
+def frozen_leader(service: str, seconds: float) -> Trouble:
+    return Trouble(lambda killer: killer.freeze_leader(service, seconds), ends=True)
+
+
+@dataclass(frozen=True)
 class Storm:
     launched: Sequence[Launched]
     kills: Sequence[Kill]
@@ -55,22 +73,21 @@ class Storm:
 
 
 async def storm(
-    ground: Ground, turns: Iterable[Sequence[str]], *, builds: int, seed: int, pauses: tuple[float, float]
+    ground: Ground, trouble: Trouble, *, seed: int, builds: int = 50, pauses: tuple[float, float] = (0.3, 4.0)
 ) -> Storm:
-    """At least so many builds. The turns of the killer are all taken, or go on until the builds are over."""
-    random = Random(seed)  # noqa: S311
-    killer = Killer(ground.stack, Random(seed), pauses)  # noqa: S311
+    """At least so many builds; trouble that comes to an end is sat out, other trouble ends with the builds."""
+    killer = Killer(ground.stack, seed, pauses)
     async with httpx.AsyncClient(
         base_url=f"{ground.stack.url}/api",
         headers={"Authorization": ground.stack.admin.headers["Authorization"]},
         timeout=10,
         trust_env=False,
     ) as client:
-        launches = Launches(client, ground.projects, random)
+        launches = Launches(client, ground.projects, Random(seed))  # noqa: S311
         async with asyncio.TaskGroup() as group:
-            killing = group.create_task(killer.run(turns))
-            await launches.run(builds, AT_ONCE, more=lambda: isinstance(turns, Sequence) and not killing.done())
-            killing.cancel()
+            troubling = group.create_task(trouble.make(killer))
+            await launches.run(builds, AT_ONCE, more=lambda: trouble.ends and not troubling.done())
+            troubling.cancel()
     await killer.peace()
     ground.launched.extend(launches.done)
     return Storm(launches.done, killer.kills, await audit(ground.stack, ground.launched, ground.executions))

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 import pytest
 
 from tests.chaos.audit import Verdict
-from tests.chaos.killing import KINDS, each_in_turn, pairs
+from tests.chaos.killing import KINDS, Killer, each_in_turn, pairs
 from tests.chaos.report import Report
-from tests.chaos.storm import QUICK, Ground, storm
-from tests.support.stack import running_stack
+from tests.chaos.storm import QUICK, Ground, again_and_again, frozen_leader, once, storm
+from tests.support.stack import SERVICES, running_stack
 
 SEED = int(os.environ.get("HEADRACE_CHAOS_SEED", "1"))
 ROUNDS = int(os.environ.get("HEADRACE_CHAOS_ROUNDS", "0"))  # 0: only the short form
@@ -44,9 +44,23 @@ on_two = pytest.mark.parametrize("ground", [2], indirect=True, ids=["two replica
 @on_two
 @pytest.mark.timeout(600)
 async def test_one_process_of_each_kind_dies_while_fifty_builds_run(ground: Ground, report: Report) -> None:
-    seen = await storm(ground, each_in_turn(SEED), builds=50, seed=SEED, pauses=(0.2, 1.5))
+    seen = await storm(ground, once(each_in_turn(SEED)), seed=SEED, pauses=(0.2, 1.5))
     report.add("each in turn", seen)
     assert seen.verdict == Verdict()
+
+
+@on_two
+@pytest.mark.timeout(600)
+async def test_a_leader_that_hangs_is_replaced_and_fenced_when_it_wakes(ground: Ground, report: Report) -> None:
+    seen = await storm(ground, frozen_leader("builds", 10), seed=SEED, builds=20)
+    report.add("a frozen leader", seen)
+    assert seen.verdict == Verdict()
+
+
+@on_two
+@pytest.mark.parametrize("server", ["mongod", "nats-server"])
+async def test_services_leave_in_time_although_a_server_hangs(ground: Ground, server: str) -> None:
+    assert await Killer(ground.stack, SEED).dismiss(server, [f"{service}-0" for service in SERVICES]) < 10
 
 
 @long
@@ -55,7 +69,7 @@ async def test_one_process_of_each_kind_dies_while_fifty_builds_run(ground: Grou
 @pytest.mark.parametrize("seed", range(SEED, SEED + ROUNDS))
 @pytest.mark.timeout(600)
 async def test_processes_of_one_kind_die_again_and_again(ground: Ground, report: Report, kind: str, seed: int) -> None:
-    seen = await storm(ground, itertools.repeat((kind,)), builds=50, seed=seed, pauses=(0.3, 4.0))
+    seen = await storm(ground, again_and_again(itertools.repeat((kind,))), seed=seed)
     report.add(f"{kind}, {ground.replicas} replicas", seen)
     assert seen.verdict == Verdict()
 
@@ -65,6 +79,16 @@ async def test_processes_of_one_kind_die_again_and_again(ground: Ground, report:
 @pytest.mark.parametrize("seed", range(SEED, SEED + ROUNDS))
 @pytest.mark.timeout(600)
 async def test_two_processes_die_at_once_again_and_again(ground: Ground, report: Report, seed: int) -> None:
-    seen = await storm(ground, pairs(seed), builds=50, seed=seed, pauses=(0.3, 4.0))
+    seen = await storm(ground, again_and_again(pairs(seed)), seed=seed)
     report.add(f"two at once, {ground.replicas} replicas", seen)
+    assert seen.verdict == Verdict()
+
+
+@long
+@on_two
+@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.timeout(600)
+async def test_the_leader_of_any_service_may_hang(ground: Ground, report: Report, service: str) -> None:
+    seen = await storm(ground, frozen_leader(service, 10), seed=SEED)
+    report.add(f"the leader of {service}", seen)
     assert seen.verdict == Verdict()
