@@ -6,10 +6,12 @@ from uuid import uuid4
 
 from contracts.builds import AssignJob, Assignment, Claim, ClaimJob, JobRow, RunnerOffer, Variable
 from contracts.errors import Refused
-from contracts.projects import GetJobSecrets, JobSecrets
+from contracts.projects import JobSecrets
+from libs import git
 from libs.security.tokens import new_token, token_hash
 from libs.service import Context
 from services.builds.attempts import Attempts
+from services.builds.entrusted import job_secrets
 from services.builds.script import compile_steps
 
 CANDIDATES = 10
@@ -31,14 +33,10 @@ class Claiming:
         return Claim(assignment=None)
 
     async def _try(self, ctx: Context, runner: RunnerOffer, job: JobRow) -> Assignment | None:
-        try:
-            secrets = JobSecrets.model_validate(await ctx.ask(GetJobSecrets(project_id=job.project_id)))
-        except Refused as refused:
-            if refused.code != "PROJECT_NOT_FOUND":
-                raise
-            secrets = JobSecrets(secrets=(), ssh_key=None)  # deleted meanwhile: the job fails by itself
+        secrets = await job_secrets(ctx, job.project_id, job.project.repository if job.project else None)
         hidden = [secret.value for secret in secrets.secrets]
         hidden += [secrets.ssh_key] if secrets.ssh_key else []
+        hidden += git.confidential(secrets.repository_login or "")
         token, word = new_token("hrj-"), uuid4().hex[:12]
         attempt_id = token_hash(token)
         assign = AssignJob(
@@ -105,6 +103,7 @@ def _assignment(job: JobRow, runner: RunnerOffer, secrets: JobSecrets, token: st
         ref=job.ref,
         sha=job.sha,
         project=job.project,
+        repository_login=secrets.repository_login,
         script=compile_steps(job.steps, word),
         variables=tuple(variables),
         image=job.image,

@@ -13,9 +13,10 @@ from contracts.builds import (
     PlannedStep,
 )
 from contracts.messages import Command
-from contracts.projects import GetJobSecrets, JobSecrets
+from libs import git
 from libs.deciding import Recorded
 from libs.service import Context
+from services.builds.entrusted import job_secrets
 from services.builds.repository import Head, NoSuchFile, NoSuchRef, Repositories, Unreachable
 from services.builds.spec import CLEANUP, Spec, SpecInvalid, SpecUnreadable, parse
 
@@ -73,15 +74,16 @@ class Planner:
             raise NoSuchRef("the build has no project")
         if self._repositories is None:
             self._repositories = Repositories(ctx.settings.data / "repositories" / ctx.settings.instance)
-        ssh_key = None
-        if "://" not in project.repository or project.repository.startswith("ssh://"):
-            ssh_key = JobSecrets.model_validate(await ctx.ask(GetJobSecrets(project_id=build.project_id))).ssh_key
+        url, ssh_key = project.repository, None
+        if not git.is_local(url):
+            entrusted = await job_secrets(ctx, build.project_id, url)
+            url, ssh_key = git.with_credentials(url, entrusted.repository_login), entrusted.ssh_key
         path = project.spec_file_path.replace("/", "", 1)  # the first slash of the text goes, wherever it stands
         if build.pinned_sha:
             head = Head(build.pinned_sha, f"refs/heads/{project.branch}")
         else:
-            head = await self._repositories.head(project.repository, project.branch, ssh_key)
-        return head, await self._repositories.file(project.repository, head, path, ssh_key)
+            head = await self._repositories.head(url, project.branch, ssh_key)
+        return head, await self._repositories.file(url, head, path, ssh_key)
 
 
 def _job(build: BuildRow, spec: Spec, job_id: int) -> PlannedJob:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from libs import git
+from libs.masking import Mask
 
 LIST_SECONDS = 60
 FETCH_SECONDS = 300
@@ -140,6 +141,15 @@ async def _read(copy: Path, sha: str, path: str) -> bytes:
 
 async def _git(url: str, ssh_key: str | None, seconds: float, *arguments: str) -> bytes:
     """Run git; its output, or Unreachable with its last words."""
+    try:
+        return await _run_with_key(url, ssh_key, seconds, arguments)
+    except Unreachable as error:
+        _, login = git.without_credentials(url)
+        words, _ = Mask(git.confidential(login)).apply(str(error).encode(), final=True)  # a server may repeat it
+        raise Unreachable(words.decode()) from None
+
+
+async def _run_with_key(url: str, ssh_key: str | None, seconds: float, arguments: tuple[str, ...]) -> bytes:
     if ssh_key is None:
         return await _run(git.environment(url, None), seconds, arguments)
     with tempfile.TemporaryDirectory() as private:

@@ -236,4 +236,5 @@ user_decider = Decider[UserCommand, User, UserEvent](
     decide=decide,
     evolve=evolve,
     claims=claims,
+    creates=(RegisterUser,),
 )

@@ -80,6 +80,7 @@ notification_decider = Decider[NotificationCommand, Notification, NotificationEv
     initial=Notification(),
     decide=decide,
     evolve=evolve,
+    creates=(RequestNotification,),
 )
 
 

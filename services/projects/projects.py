@@ -28,7 +28,7 @@ from contracts.projects import (
 from libs.service import Context
 from services.projects.activity import ActivityRow
 from services.projects.domain.project import created, known_executor, slug, valid_alias
-from services.projects.domain.repository import is_local
+from services.projects.domain.repository import bare_repository, is_local, login_of
 from services.projects.domain.text import unique
 from services.projects.views import ProjectRow, launch_settings, project_view
 
@@ -57,13 +57,26 @@ async def before_recording(ctx: Context, command: RecordProject) -> RecordProjec
     alias = valid_alias(command.alias) if command.alias else await free_alias(ctx, owner, slug(command.name or ""))
     project_id = await ctx.next_id("project")
     return command.but(
-        owner_alias=owner, alias=alias, project_id=project_id, sealed_signature_key=await sealed_key(ctx, project_id)
+        owner_alias=owner,
+        alias=alias,
+        project_id=project_id,
+        sealed_signature_key=await sealed_key(ctx, project_id),
+        **await without_login(ctx, project_id, command.repository),
     )
 
 
 async def before_changing_repository(ctx: Context, command: ChangeRepository) -> ChangeRepository:
+    """An address without a login takes the former login away: it was meant for the former address."""
     refuse_local(ctx, command.repository)
-    return command
+    await existing(ctx, command.project_id)  # sealing for a deleted one would make a key that nobody erases
+    return command.but(**await without_login(ctx, command.project_id, command.repository))
+
+
+async def without_login(ctx: Context, project_id: int, repository: str | None) -> dict[str, str]:
+    """The address as everybody may read it, and beside it the login that it carried, sealed."""
+    login = login_of(repository)
+    sealed = await ctx.vault.seal(f"project-{project_id}", login) if login else ""
+    return {"repository": bare_repository(repository), "sealed_login": sealed}
 
 
 def refuse_local(ctx: Context, repository: str | None) -> None:

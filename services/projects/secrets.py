@@ -22,7 +22,7 @@ from libs.service import Context
 from services.projects.domain.secret import created
 from services.projects.domain.text import required_secret
 from services.projects.projects import check, existing
-from services.projects.views import SecretRow, secret_view
+from services.projects.views import ProjectRow, SecretRow, secret_view
 
 COLUMNS = {
     "id": Column("id", number),
@@ -94,12 +94,20 @@ async def get_job_secrets(ctx: Context, query: GetJobSecrets) -> JobSecrets:
             ]
         ),
         ssh_key=await ssh_key(ctx, project.credential_id),
+        repository_login=await repository_login(ctx, project, query.repository),
     )
 
 
 async def ssh_key(ctx: Context, credential_id: int | None) -> str | None:
     row = await ctx.rows("credential").get(f"credential-{credential_id}")
     return await ctx.vault.open(f"credential-{row.id}", row.sealed_ssh_key) if row else None
+
+
+async def repository_login(ctx: Context, project: ProjectRow, repository: str | None) -> str | None:
+    """Only for the address it came with: a build that was launched before a change must not take it elsewhere."""
+    if not project.sealed_login or repository != project.repository:
+        return None
+    return await ctx.vault.open(f"project-{project.id}", project.sealed_login)
 
 
 async def existing_secret(ctx: Context, secret_id: int) -> SecretRow:

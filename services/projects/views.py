@@ -57,6 +57,7 @@ class ProjectRow(Row):
     developers_id: tuple[int, ...] = ()
     protected_branches: tuple[str, ...] | None = None
     sealed_signature_key: str = ""
+    sealed_login: str = ""  # for the repository; empty: none
     created_at: datetime = BEGINNING
 
     @property
@@ -195,7 +196,7 @@ def project_view(
     row: ProjectRow, activity: ActivityRow, secrets_id: tuple[int, ...], signature_key: str | None
 ) -> ProjectView:
     return ProjectView(
-        **row.model_dump(exclude={"owner_key", "sealed_signature_key", "protected_branches"}),
+        **row.model_dump(exclude={"owner_key", "sealed_signature_key", "sealed_login", "protected_branches"}),
         protected_branches=row.protected,
         signature_key=signature_key,
         secrets_id=secrets_id,

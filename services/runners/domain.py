@@ -157,6 +157,7 @@ runner_decider = Decider[RunnerCommand, Runner, RunnerEvent](
     initial=Runner(),
     decide=decide,
     evolve=evolve,
+    creates=(RecordRunner,),
 )
 
 

@@ -72,4 +72,5 @@ credential_decider = Decider[CredentialCommand, Credential, CredentialEvent](
     initial=Credential(),
     decide=decide,
     evolve=evolve,
+    creates=(CreateCredential,),
 )

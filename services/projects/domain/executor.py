@@ -84,4 +84,5 @@ executor_decider = Decider[ExecutorCommand, Executor, ExecutorEvent](
     initial=Executor(),
     decide=decide,
     evolve=evolve,
+    creates=(CreateExecutor,),
 )

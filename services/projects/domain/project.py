@@ -45,7 +45,7 @@ from contracts.projects import (
     RenewSignatureKey,
 )
 from libs.deciding import Claim, Decider, Refused, Release, Take
-from services.projects.domain.repository import valid_branch, valid_repository
+from services.projects.domain.repository import bare_repository, valid_branch
 from services.projects.domain.text import optional, required_line, unique
 
 ALIAS = re.compile(r"[a-z0-9_][a-z0-9._-]{0,63}")
@@ -82,7 +82,7 @@ def created(command: RecordProject) -> list[ProjectEvent]:
     creation = ProjectCreated(
         project_id=command.project_id,
         name=required_line(command.name, "PROJECT_NAME_REQUIRED"),
-        repository=valid_repository(command.repository),
+        repository=bare_repository(command.repository),
         branch=valid_branch(command.branch),
         spec_file_path=required_line(command.spec_file_path, "PROJECT_SPEC_FILE_PATH_REQUIRED"),
         keep_number_build=valid_retention(command.keep_number_build),
@@ -95,6 +95,7 @@ def created(command: RecordProject) -> list[ProjectEvent]:
         owner_alias=command.owner_alias or "",
         alias=command.alias or "",
         sealed_signature_key=command.sealed_signature_key,
+        sealed_login=command.sealed_login,
     )
     if not command.secrets_id:
         return [creation]
@@ -109,8 +110,9 @@ def changed(settings: ProjectCreated, command: ProjectCommand) -> ProjectEvent:
             return ProjectRenamed(project_id=id_, name=required_line(name, "PROJECT_NAME_REQUIRED"))
         case DescribeProject(description=description):
             return ProjectDescribed(project_id=id_, description=optional(description))
-        case ChangeRepository(repository=repository):
-            return ProjectRepositoryChanged(project_id=id_, repository=valid_repository(repository))
+        case ChangeRepository(repository=repository, sealed_login=sealed):
+            bare = bare_repository(repository)
+            return ProjectRepositoryChanged(project_id=id_, repository=bare, sealed_login=sealed)
         case ChangeBranch(branch=branch):
             return ProjectBranchChanged(project_id=id_, branch=valid_branch(branch))
         case ChangeSpecFilePath(spec_file_path=path):
@@ -245,4 +247,5 @@ project_decider = Decider[ProjectCommand, Project, ProjectEvent](
     decide=decide,
     evolve=evolve,
     claims=claims,
+    creates=(RecordProject,),
 )

@@ -4,6 +4,7 @@ import re
 from urllib.parse import urlsplit
 
 from libs.deciding import Refused
+from libs.git import without_credentials
 from services.projects.domain.text import required_line
 
 SCHEMES = frozenset({"http", "https", "ssh"})
@@ -26,6 +27,16 @@ def valid_repository(text: str | None) -> str:
     raise Refused("PROJECT_REPOSITORY_INVALID")
 
 
+def bare_repository(text: str | None) -> str:
+    """The address as it may be read by others: without a login."""
+    return without_credentials(valid_repository(text))[0]
+
+
+def login_of(text: str | None) -> str:
+    """`user:password` or a lone token, if the address carries them."""
+    return without_credentials(valid_repository(text))[1]
+
+
 def is_local(address: str) -> bool:
     return address.startswith("/") or address.lower().startswith("file:///")
 
@@ -42,4 +53,6 @@ def _is_url(address: str) -> bool:
         parts = urlsplit(address)
     except ValueError:
         return False
+    if parts.scheme == "ssh" and parts.password is not None:
+        return False  # ssh takes none, and git would put it on a command line
     return parts.scheme in SCHEMES and AUTHORITY.fullmatch(parts.netloc) is not None and parts.path != ""

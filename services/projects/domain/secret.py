@@ -151,4 +151,5 @@ secret_decider = Decider[SecretCommand, Secret, SecretEvent](
     initial=Secret(),
     decide=decide,
     evolve=evolve,
+    creates=(CreateSecret,),
 )
