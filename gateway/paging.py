@@ -42,8 +42,12 @@ class Envelope(Shape, Generic[R]):
 
 
 def wanted(asked: Asked) -> dict[str, Any]:
+    return page_fields(asked.query)
+
+
+def page_fields(query: bytes) -> dict[str, Any]:
     """The fields of a PageQuery; what is not understood of filters and order is ignored, as its clients expect."""
-    pairs = parse_qsl(asked.query.decode("latin-1"), encoding="utf-8")
+    pairs = parse_qsl(query.decode("latin-1"), encoding="utf-8")
     given = dict(pairs)
     return {
         "page": min(_number(given, 1, "page"), LARGEST_PAGE),

@@ -1,0 +1,67 @@
+"""The job as GitLab-compatible runners read it."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from contracts.builds import Assignment, LaunchedProject, RunnerOffer
+from gateway.dialects.gitlab_job import job_object
+
+OFFER = RunnerOffer(runner_id=1, runner_uuid="r-1", name="one")
+ASSIGNMENT = Assignment(
+    job_id=11,
+    job_uuid="j-11",
+    build_id=17,
+    attempt=1,
+    token="t",
+    name="build",
+    stage="build",
+    ref="refs/heads/feature/x",
+    sha="f9a06e6e677efa280834f7bb7d17f5355f1e31df",
+    project=LaunchedProject(
+        project_id=84, name="Mill", owner_alias="ivan", alias="mill", repository="r", branch="*", spec_file_path="/c"
+    ),
+    script=("true",),
+    variables=(),
+    image=None,
+    timeout_seconds=3600,
+    queued_at=datetime(2026, 1, 2, tzinfo=UTC),
+)
+
+
+def test_every_key_that_a_runner_breaks_without_is_there() -> None:
+    job = job_object(ASSIGNMENT, OFFER, "http://ci.example")
+    assert {
+        "id",
+        "token",
+        "job_info",
+        "git_info",
+        "variables",
+        "steps",
+        "image",
+        "services",
+        "dependencies",
+    } <= job.keys()
+    assert all(one.keys() == {"key", "value", "public", "masked", "file", "raw"} for one in job["variables"])
+    assert isinstance(job["id"], int)
+
+
+def test_a_branch_is_fetched_by_its_name() -> None:
+    git = job_object(ASSIGNMENT, OFFER, "http://ci.example")["git_info"]
+    assert (git["ref"], git["ref_type"]) == ("feature/x", "branch")
+    assert git["refspecs"] == ["+refs/heads/feature/x:refs/remotes/origin/feature/x"]
+
+
+def test_a_tag_is_fetched_as_a_tag() -> None:
+    git = job_object(ASSIGNMENT.but(ref="refs/tags/v1"), OFFER, "http://ci.example")["git_info"]
+    assert (git["ref"], git["ref_type"], git["refspecs"]) == ("v1", "tag", ["+refs/tags/v1:refs/tags/v1"])
+
+
+@pytest.mark.parametrize(("most", "timeout"), [(None, 3600), (60, 60), (7200, 3600)])
+def test_the_runner_may_shorten_the_time_but_not_lengthen_it(most: int | None, timeout: int) -> None:
+    job = job_object(ASSIGNMENT, OFFER.but(max_timeout_seconds=most), "http://ci.example")
+    assert (job["runner_info"]["timeout"], job["steps"][0]["timeout"]) == (timeout, timeout)
+
+
+def test_an_image_is_an_object_with_a_name() -> None:
+    assert job_object(ASSIGNMENT.but(image="alpine"), OFFER, "http://ci.example")["image"] == {"name": "alpine"}
