@@ -52,9 +52,11 @@ class Asked:
         return str(uuid5(NAMESPACE_URL, "\n".join((str(self.actor.id), self.method, self.path, name, key))))
 
     async def send(self, message: Message, *, timeout: float | None = None, showing: Showing | None = None) -> bytes:
-        if isinstance(message, Query):
-            return await self.world.sharing.ask(message, self.actor)
         limit = {"timeout": timeout} if timeout else {}
+        if isinstance(message, Query):
+            if timeout:  # a slow question is each caller's own
+                return await self.world.caller.ask(message, actor=self.actor, timeout=timeout)
+            return await self.world.sharing.ask(message, self.actor)
         assert isinstance(message, Command)  # noqa: S101  there is no third kind
         return await self.world.caller.tell(
             message, actor=self.actor, command_id=self.command_id(message), showing=showing, **limit
