@@ -13,6 +13,7 @@ from gateway.routing import WRITES, Body, Route
 
 SERIALIZED: Literal["serialization"] = "serialization"
 PARAMETER = re.compile(r"\{(\w+)(:id)?\}")
+EVENTS = Route("GET", "/events", Role.USER, query={"since": "start at this time, in ISO 8601"})
 FAILURE = {
     "type": "object",
     "required": ["timestamp", "status", "error", "message", "path", "detail", "trace_id"],
@@ -38,6 +39,7 @@ def document(table: Iterable[Route]) -> dict[str, Any]:
         path = "/api" + PARAMETER.sub(r"{\1}", route.path)
         answer = schemas[id(route.write), SERIALIZED] if route.write else None
         paths.setdefault(path, {})[route.method.lower()] = _operation(route, answer)
+    paths["/api/events"] = {"get": _events()}
     return {
         "openapi": "3.1.0",
         "info": {
@@ -67,6 +69,26 @@ def _operation(route: Route, answer: Any) -> dict[str, Any]:
         operation["description"] = f"Needs {route.needs}."
     if route.body.fields:
         operation["requestBody"] = {"content": {"application/json": {"schema": _body(route.body)}}}
+    return operation
+
+
+def _events() -> dict[str, Any]:
+    """The one answer without end."""
+    operation = _operation(EVENTS, None)
+    operation["summary"] = "Events of builds and runners, as they happen"
+    operation["parameters"].append(
+        {
+            "name": "Last-Event-ID",
+            "in": "header",
+            "required": False,
+            "description": "resume after this event",
+            "schema": {"type": "string"},
+        }
+    )
+    operation["responses"]["200"] = {
+        "description": "Server-sent events: an id, the event's name, one line of JSON",
+        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+    }
     return operation
 
 

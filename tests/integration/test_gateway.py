@@ -495,6 +495,7 @@ async def test_the_document_speaks_only_of_the_documented_prefix(here: Stage) ->
         operation for path in document["paths"].values() for operation in path.values() if "security" in operation
     ]
     assert [one["operationId"] for one in protected if "403" not in one["responses"]] == []
+    assert "text/event-stream" in document["paths"]["/api/events"]["get"]["responses"]["200"]["content"]
     assert "/api/developer/builds/{project_id}" in (await here.http.get("/api/docs")).text
 
 
