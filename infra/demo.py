@@ -124,7 +124,7 @@ async def _events(settings: Settings, since: datetime, build_id: int) -> list[Ha
             events = await happened(client, since)
             ended = any(one.name == "BuildFinished" and one.payload["build_id"] == build_id for one in events)
             if ended or time.monotonic() > deadline:
-                return events
+                return [one for one in events if one.payload.get("build_id", build_id) == build_id]
             await asyncio.sleep(0.1)
     finally:
         await client.close()

@@ -33,7 +33,8 @@ def test_a_golden_sample_is_read_by_the_present_class(file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "file", [file for file in GOLDEN if file.stem.endswith(f".v{EVENTS[file.stem.partition('.v')[0]].schema_version}")],
+    "file",
+    [file for file in GOLDEN if file.stem.endswith(f".v{EVENTS[file.stem.partition('.v')[0]].schema_version}")],
     ids=lambda file: file.stem,
 )
 def test_a_golden_sample_of_the_present_version_is_written_as_it_was_read(file: Path) -> None:

@@ -1,0 +1,106 @@
+"""The demonstration as a newcomer runs it: what it shows, when it succeeds, and what it leaves behind."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from infra.local.folder import DataFolder
+from infra.local.state import supervisor_of
+from tests.support.repositories import sample_repository
+
+HEADRACE = (sys.executable, "-m", "infra")
+
+
+@dataclass(frozen=True)
+class Visitor:
+    """Somebody at a terminal, in a folder of the demonstration's own."""
+
+    data: Path
+
+    def environment(self, **more: str) -> Mapping[str, str]:
+        ours = {name: value for name, value in os.environ.items() if not name.startswith("HEADRACE_")}
+        return {**ours, "HEADRACE_DATA": str(self.data), **more}
+
+    def run(self, command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            (*HEADRACE, command), env=self.environment(**environment), capture_output=True, text=True, timeout=200
+        )
+
+    @property
+    def supervisor(self) -> int | None:
+        return supervisor_of(DataFolder(self.data))
+
+
+@pytest.fixture(scope="module")
+def visitor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visitor]:
+    visitor = Visitor(tmp_path_factory.mktemp("demo") / "data")
+    yield visitor
+    visitor.run("down")
+
+
+@pytest.fixture(scope="module")
+def first_run(visitor: Visitor) -> subprocess.CompletedProcess[str]:
+    return visitor.run("demo", KEEP="1")
+
+
+def test_the_build_succeeds(first_run: subprocess.CompletedProcess[str]) -> None:
+    assert first_run.returncode == 0, first_run.stdout + first_run.stderr
+    assert "\nBuild 1 succeeded" in first_run.stdout
+
+
+def test_every_step_shows_its_lines(first_run: subprocess.CompletedProcess[str]) -> None:
+    shown = [line for line in first_run.stdout.splitlines() if line.startswith(("> ", "  | shipped", "  | made out/"))]
+    made = [
+        f"  | made out/{page}.html ({size} bytes)" for page, size in (("basket", 21), ("index", 24), ("payment", 23))
+    ]
+    assert shown == ["> init", "> test", "> build", *made, "> deploy", "  | shipped"]
+
+
+def test_the_secret_is_masked(first_run: subprocess.CompletedProcess[str]) -> None:
+    assert "  | logging in with the token [MASKED]\n" in first_run.stdout
+    assert "  | in base64 it is [MASKED]\n" in first_run.stdout
+
+
+def test_the_events_are_told_from_the_launch_to_the_end(first_run: subprocess.CompletedProcess[str]) -> None:
+    _, _, told = first_run.stdout.partition("== What happened")
+    names = [line.split()[3] for line in told.splitlines() if " builds  " in line]
+    assert (names[0], names[-1]) == ("BuildQueued", "BuildFinished")
+
+
+def test_a_second_run_on_the_kept_stack_works_too(
+    visitor: Visitor, first_run: subprocess.CompletedProcess[str], tmp_path: Path
+) -> None:
+    supervisor = visitor.supervisor
+    second = visitor.run("demo", REPO=str(sample_repository(tmp_path / "own")))
+    assert (second.returncode, visitor.supervisor) == (0, supervisor)
+    assert "  | hello from the sample repository\n" in second.stdout
+
+
+def test_a_build_that_fails_is_told_by_the_exit_status(
+    visitor: Visitor, first_run: subprocess.CompletedProcess[str], tmp_path: Path
+) -> None:
+    broken = sample_repository(tmp_path / "broken", {"build": "echo no >&2; false\n"})
+    run = visitor.run("demo", REPO=str(broken), BRANCH="main", SPEC="/headrace.yaml")
+    assert run.returncode == 1
+    assert "failed with exit code 2000: Custom deployment error" in run.stdout
+
+
+def test_ctrl_c_stops_what_it_started(tmp_path: Path) -> None:
+    visitor = Visitor(tmp_path / "data")
+    demo = subprocess.Popen(
+        (*HEADRACE, "demo"), env=visitor.environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    with demo:
+        assert demo.stdout
+        next(line for line in demo.stdout if line.startswith("> test"))
+        demo.send_signal(signal.SIGINT)
+        rest = demo.stdout.read()
+    assert demo.returncode == 130
+    assert "Stopped everything" in rest
+    assert visitor.supervisor is None
