@@ -16,6 +16,7 @@ from uuid import uuid4
 import httpx
 
 from infra.local import ports
+from infra.local.state import Running
 from tests.support.repositories import SPEC, sample_repository
 
 __all__ = ["Answer", "RunningStack", "running_stack", "sample_repository", "until"]
@@ -71,22 +72,30 @@ class RunningStack:
         """Waits while the process is being started again."""
         return until(lambda: int(self._processes()[name]["pid"] or 0), what=f"{name} did not start")
 
-    def ready(self, name: str) -> bool:
-        health = self._processes()[name]["health"]
-        try:
-            return httpx.get(health, timeout=2).status_code == 200
-        except (httpx.TransportError, httpx.UnsupportedProtocol):
-            return False
+    def ready(self, *names: str) -> bool:
+        """These, or all."""
+        processes = self._processes()
+        return all(Running(**processes[name]).ready() for name in names or processes)
 
-    def restart(self, name: str, number: int = signal.SIGTERM, within: float = 30) -> float:
-        """Signal the process; returns how long it took to leave, once its successor is ready."""
+    def end(self, name: str, number: int = signal.SIGTERM, within: float = 30) -> float:
+        """Signal the process; returns how many seconds it took to leave."""
         before = self.pid(name)
         begun = time.monotonic()
         os.kill(before, number)
         until(lambda: self._processes()[name]["pid"] != before, within, f"{name} did not leave")
-        took = time.monotonic() - begun
+        return time.monotonic() - begun
+
+    def restart(self, name: str, number: int = signal.SIGTERM, within: float = 30) -> float:
+        """As `end`, and wait until its successor is ready."""
+        took = self.end(name, number, within)
         until(lambda: self.ready(name), within, f"{name} did not become ready again")
         return took
+
+    def connections(self) -> list[str]:
+        """The names of those who are connected to NATS."""
+        health: str = self._processes()["nats-server"]["health"]
+        found = httpx.get(health.replace("/healthz", "/connz"), trust_env=False).json()["connections"] or []
+        return [connection.get("name", "") for connection in found]
 
     @property
     def mongodb_url(self) -> str:

@@ -1,0 +1,32 @@
+"""Processes that are told to leave: they finish what is in hand, and nobody outside notices."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.repositories import sample_repository
+from tests.support.stack import SERVICES, RunningStack, until
+
+LONGEST = 10.0  # seconds from the signal to the end of a process
+NAMES = (*SERVICES, "gateway")
+
+
+def test_every_launch_of_a_rolling_restart_of_everything_comes_to_its_end(stack: RunningStack, tmp_path: Path) -> None:
+    project_id = stack.project(sample_repository(tmp_path / "repository", {"build": "sleep 0.5\n"}))
+    builds, took = [], {}
+    for replica in range(2):
+        for name in NAMES:
+            builds.append(stack.launch(project_id))
+            took[f"{name}-{replica}"] = stack.end(f"{name}-{replica}")
+        until(stack.ready)
+    finished = [stack.finished(build) for build in builds]
+    assert [build["exit_code"] for build in finished] == [0] * len(builds)
+    assert len({build["id"] for build in finished}) == len(builds)
+    assert {name: seconds for name, seconds in took.items() if seconds > LONGEST} == {}
+
+
+@pytest.mark.parametrize("name", ["agent", "nats-server", "mongod"])
+def test_a_stack_works_again_after_the_restart_of_its(name: str, stack: RunningStack, good_project: int) -> None:
+    assert stack.restart(name) < LONGEST
+    until(stack.ready)
+    assert stack.run(good_project)["exit_code"] == 0
