@@ -13,7 +13,8 @@ from agent.masking import Masker
 from agent.protocol import VERSION, Protocol
 from agent.strays import clear
 from agent.trace import Trace
-from agent.workspace import CheckoutFailed, Workspace, secrets, without_credentials
+from agent.workspace import CheckoutFailed, Workspace, secrets
+from libs.git import without_credentials
 
 logger = logging.getLogger("headrace.agent")
 

@@ -1,51 +1,33 @@
 """The folder of one job: its checkout, and beside it a private place for scripts and files that hold values."""
 
-import base64
 import os
 import re
-import shlex
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from urllib.parse import unquote, urlsplit, urlunsplit
 
 from agent import shell
 from agent.job import Job, Source, Variable
 from agent.protocol import VERSION
 from agent.strays import MARK
+from libs import git
 
 INHERITED = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ")
 SSH_KEY = "HEADRACE_SSH_KEY"
-SSH_OPTIONS = "-o IdentitiesOnly=yes -o StrictHostKeyChecking=accept-new -o BatchMode=yes"
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-GIT_SETTINGS = {
-    "safe.directory": "*",
-    "advice.detachedHead": "false",
-    "gc.auto": "0",
-    "maintenance.auto": "false",
-    "core.fsync": "none",  # the folder does not outlive the job
-}
+GIT_SETTINGS = {"core.fsync": "none"}  # the folder does not outlive the job
 
 
 class CheckoutFailed(Exception):
     """The planned commit could not be brought here; git's own words are in the log."""
 
 
-def without_credentials(url: str) -> tuple[str, str]:
-    """The address, and `user:password` if it carried them."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or "@" not in parts.netloc:
-        return url, ""
-    login, _, host = parts.netloc.rpartition("@")
-    return urlunsplit(parts._replace(netloc=host)), unquote(login)
-
-
 def secrets(job: Job) -> Iterator[str]:
     """What must not appear in the job's log."""
     yield job.token
     yield from (variable.value for variable in job.variables if variable.masked)
-    if job.source and (login := without_credentials(job.source.url)[1]):
-        _, colon, password = login.partition(":")
-        yield from (login, password) if colon or len(login) > len("anonymous") else ()  # a bare user name is no secret
+    if job.source:
+        _, login = git.without_credentials(job.source.url)
+        yield from git.confidential(login)
 
 
 def base_environment(own: Mapping[str, str]) -> dict[str, str]:
@@ -86,29 +68,27 @@ class Workspace:
         ways = [[f"--depth={source.depth}", *from_sha], from_refs] if source.depth > 0 else [from_refs, from_sha]
         said: list[bytes] = []
 
-        async def git(*arguments: str) -> bool:
+        async def worked(*arguments: str) -> bool:
             command = ["git", *arguments]
             status = await shell.run(command, cwd=self.checkout, environment=environment, output=said.append)
             return status == 0
 
-        # the other side of a local fetch does not inherit our settings, and would refuse a repository of another user
-        local = source.url.startswith(("/", "file://"))
-        served = ["--upload-pack=git -c safe.directory=* upload-pack"] if local else []
+        served = git.upload_pack(source.url)
         for way in filter(None, ways):
             said.clear()
-            fetched = await git("fetch", "--quiet", "--no-tags", *served, "origin", *way)
-            if fetched and await git("checkout", "--quiet", "--force", "--detach", source.sha):
+            fetched = await worked("fetch", "--quiet", "--no-tags", *served, "origin", *way)
+            if fetched and await worked("checkout", "--quiet", "--force", "--detach", source.sha):
                 return
         output(b"".join(said))
         raise CheckoutFailed(f"commit {source.sha} could not be checked out")
 
     def _make_repository(self, source: Source) -> None:
         """What `git init` and `git remote add` would write, without two processes."""
-        git = self.checkout / ".git"
+        inside = self.checkout / ".git"
         for folder in ("objects", "refs"):
-            (git / folder).mkdir(parents=True)
-        (git / "HEAD").write_text("ref: refs/heads/main\n")
-        url, _ = without_credentials(source.url)
+            (inside / folder).mkdir(parents=True)
+        (inside / "HEAD").write_text("ref: refs/heads/main\n")
+        url, _ = git.without_credentials(source.url)
         quoted = url.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
         sha256 = len(source.sha) == 64
         lines = [
@@ -120,21 +100,12 @@ class Workspace:
             f'\turl = "{quoted}"',
             "\tfetch = +refs/heads/*:refs/remotes/origin/*",
         ]
-        (git / "config").write_text("\n".join(lines) + "\n")
+        (inside / "config").write_text("\n".join(lines) + "\n")
 
     def _git_environment(self, source: Source) -> dict[str, str]:
-        settings = dict(GIT_SETTINGS)
-        url, login = without_credentials(source.url)
-        if login:
-            encoded = base64.b64encode((login if ":" in login else f"{login}:").encode()).decode()
-            parts = urlsplit(url)
-            settings[f"http.{parts.scheme}://{parts.netloc}/.extraHeader"] = f"Authorization: Basic {encoded}"
-        environment = {"GIT_TERMINAL_PROMPT": "0", "GIT_CONFIG_COUNT": str(len(settings))}
-        for number, (key, value) in enumerate(settings.items()):
-            environment |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
-        if any(variable.key == SSH_KEY and variable.file for variable in self._job.variables):
-            environment["GIT_SSH_COMMAND"] = f"ssh -i {shlex.quote(self.environment[SSH_KEY])} {SSH_OPTIONS}"
-        return self._base | environment
+        has_key = any(variable.key == SSH_KEY and variable.file for variable in self._job.variables)
+        key = Path(self.environment[SSH_KEY]) if has_key else None
+        return self._base | git.environment(source.url, key, GIT_SETTINGS)
 
     def _value(self, variable: Variable) -> str:
         if not variable.file:

@@ -38,7 +38,7 @@ class LaunchedProject(Message):
     name: str
     owner_alias: str
     alias: str
-    repository: str
+    repository: str  # without a login
     branch: str  # "*": the repository's default branch
     spec_file_path: str
     keep_number_build: int | None = None
@@ -524,6 +524,7 @@ class Assignment(Message):
     ref: str
     sha: str
     project: LaunchedProject
+    repository_login: str | None = Field(default=None, repr=False)  # user:password, or a lone token
     script: tuple[str, ...]
     variables: tuple[Variable, ...]
     image: str | None

@@ -24,7 +24,7 @@ class CreateProject(Command):
 
     name: Name | None = None
     description: Prose | None = None
-    repository: Address | None = None
+    repository: Address | None = Field(default=None, repr=False)  # may carry a login
     branch: Name | None = None
     spec_file_path: Address | None = None
     keep_number_build: int | None = None  # nothing: keep all
@@ -44,6 +44,7 @@ class RecordProject(CreateProject):
     # filled in
     project_id: int = 0
     sealed_signature_key: str = ""
+    sealed_login: str = ""
 
 
 class RenameProject(Command):
@@ -57,8 +58,12 @@ class DescribeProject(Command):
 
 
 class ChangeRepository(Command):
+    """The login comes with the address: one without takes a former login away."""
+
     project_id: int
-    repository: Address | None = None
+    repository: Address | None = Field(default=None, repr=False)  # may carry a login
+    # filled in
+    sealed_login: str = ""
 
 
 class ChangeBranch(Command):
@@ -160,6 +165,7 @@ class ProjectCreated(Event):
     developers_id: tuple[int, ...] = ()
     protected_branches: tuple[str, ...] | None = None  # nothing: the project's own branch
     sealed_signature_key: str
+    sealed_login: str = ""  # `user:password` for the repository; empty: none
 
 
 class ProjectRenamed(Event):
@@ -175,6 +181,7 @@ class ProjectDescribed(Event):
 class ProjectRepositoryChanged(Event):
     project_id: int
     repository: str
+    sealed_login: str = ""  # empty: none, also where there was one
 
 
 class ProjectBranchChanged(Event):
@@ -559,6 +566,7 @@ class GetJobSecrets(Query):
     """What a job of the project receives when a runner takes it; nobody else may ask."""
 
     project_id: int
+    repository: str | None = None  # as it was at launch: the login of another one is not given
 
 
 class SecretValue(Message):
@@ -569,6 +577,7 @@ class SecretValue(Message):
 class JobSecrets(Message):
     secrets: tuple[SecretValue, ...]  # a project's secret hides a global one of the same name
     ssh_key: str | None = Field(repr=False)
+    repository_login: str | None = Field(default=None, repr=False)  # user:password, or a lone token
 
 
 # questions and answers about the others

@@ -2,11 +2,13 @@
 
 import base64
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 SSH_OPTIONS = "-o IdentitiesOnly=yes -o StrictHostKeyChecking=accept-new -o BatchMode=yes -o ConnectTimeout=10"
+NO_PASSWORDS = ("", "x-oauth-basic")  # beside these the user name is a token
+LONGEST_NAME = len("anonymous")  # a shorter one that stands alone is no token
 SETTINGS = {
     "safe.directory": "*",
     "advice.detachedHead": "false",
@@ -18,6 +20,10 @@ SETTINGS = {
 }
 
 
+def is_local(url: str) -> bool:
+    return url.startswith("/") or url.lower().startswith("file://")
+
+
 def without_credentials(url: str) -> tuple[str, str]:
     """The address, and `user:password` if it carried them."""
     parts = urlsplit(url)
@@ -25,6 +31,25 @@ def without_credentials(url: str) -> tuple[str, str]:
         return url, ""
     login, _, host = parts.netloc.rpartition("@")
     return urlunsplit(parts._replace(netloc=host)), unquote(login)
+
+
+def with_credentials(url: str, login: str | None) -> str:
+    """The reverse of `without_credentials`."""
+    parts = urlsplit(url)
+    if not login or parts.scheme not in ("http", "https"):
+        return url
+    user, colon, password = login.partition(":")
+    return urlunsplit(parts._replace(netloc=f"{quote(user, safe='')}{colon}{quote(password, safe='')}@{parts.netloc}"))
+
+
+def confidential(login: str) -> Iterator[str]:
+    """What of `user:password` must show in no log; base64 is left to who masks it."""
+    user, colon, password = login.partition(":")
+    if colon:
+        # percent-encoded as we do it, and as runners written in Go show it
+        yield from dict.fromkeys((login, password, quote(password, safe=""), quote(password, safe="$&+,;=")))
+    if password in NO_PASSWORDS and len(user) > LONGEST_NAME:
+        yield user
 
 
 def environment(url: str, ssh_key: Path | None, more: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -49,5 +74,4 @@ def environment(url: str, ssh_key: Path | None, more: Mapping[str, str] | None =
 
 def upload_pack(url: str) -> list[str]:
     """The other side of a local fetch does not inherit our settings, and would refuse a repository of another user."""
-    local = url.startswith(("/", "file://"))
-    return ["--upload-pack=git -c safe.directory=* upload-pack"] if local else []
+    return ["--upload-pack=git -c safe.directory=* upload-pack"] if is_local(url) else []

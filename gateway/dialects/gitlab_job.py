@@ -16,6 +16,7 @@ from gateway.asked import World
 from gateway.dialects.gitlab_runner import Members, members, touch
 from gateway.waiting import Waiter
 from libs.deciding import Actor
+from libs.git import with_credentials
 
 RECHECK = 10.0  # seconds until a waiting runner asks again unasked: a call may be lost with the bus
 PAUSED = 2.0  # seconds for which a runner that may take no job is held, so that it does not ask in a circle
@@ -152,7 +153,7 @@ def _git(assignment: Assignment) -> dict[str, Any]:
     is_tag = assignment.ref.startswith("refs/tags/")
     name = _ref_name(assignment)
     return {
-        "repo_url": assignment.project.repository,
+        "repo_url": with_credentials(assignment.project.repository, assignment.repository_login),
         "ref": name,
         "sha": assignment.sha,
         "before_sha": NO_COMMIT,

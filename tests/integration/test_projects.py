@@ -341,6 +341,44 @@ async def test_secrets_lie_sealed_wherever_they_are(
     assert "canary-5b1f" not in shown.decode() + stored + await events(bus)
 
 
+async def test_the_login_of_a_repository_lies_sealed_and_goes_to_builds_of_that_address_alone(
+    stage: Stage, bus: Client, caller: Caller, shop: CreateProject
+) -> None:
+    address, other = "https://ada:canary%2D77c4@forge.example/login.git", "https://bob:canary-77c4@forge.example/x.git"
+    bare = "https://forge.example/login.git"
+    project_id = await done(caller, shop.but(name="Login", repository=address))
+
+    async def login(repository: str | None = bare) -> str | None:
+        question = GetJobSecrets(project_id=project_id, repository=repository)
+        return JobSecrets.model_validate_json(await caller.ask(question)).repository_login
+
+    assert (await login(), await login(None), await login("https://evil.example/")) == ("ada:canary-77c4", None, None)
+    settings = LaunchSettings.model_validate_json(await caller.ask(GetLaunchSettings(project_id=project_id)))
+    view = await project(caller, project_id, reveal=True)
+    assert (settings.repository, view.repository) == (bare, bare)
+
+    changed = await caller.tell(ChangeRepository(project_id=project_id, repository=other))
+    assert (await login(), await login("https://forge.example/x.git")) == (None, "bob:canary-77c4")
+    await caller.tell(ChangeRepository(project_id=project_id, repository="https://forge.example/x.git"))
+    assert await login("https://forge.example/x.git") is None
+
+    row = Done.model_validate_json(changed).row
+    assert row["sealed_login"].startswith("s1.")
+    history = json_util.dumps(await documents(stage, {"stream": f"project-{project_id}"}))
+    assert history.count('"sealed_login": "s1.') == 2
+    await until(lambda: published(bus, f"project-{project_id}"))
+    assert "canary" not in history + str(row) + view.model_dump_json()
+    assert "canary-77c4" not in await events(bus)
+
+
+async def test_a_login_for_a_project_that_does_not_exist_makes_no_key(stage: Stage, caller: Caller) -> None:
+    command = ChangeRepository(project_id=10**6, repository="https://ada:hush@forge.example/x.git")
+    assert await code_of(caller, command) == "PROJECT_NOT_FOUND"
+    async with mongo(stage.settings, "test") as client:
+        keys = database_of(client, stage.settings, "projects")["data_keys"]
+        assert await keys.count_documents({"_id": f"project-{10**6}"}) == 0
+
+
 async def published(bus: Client, stream: str) -> bool:
     return stream in await events(bus)
 

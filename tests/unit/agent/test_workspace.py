@@ -2,30 +2,13 @@
 
 from pathlib import Path
 
-import pytest
-
 from agent.job import parse
-from agent.workspace import Workspace, base_environment, secrets, without_credentials
+from agent.workspace import Workspace, base_environment, secrets
 
 
 def test_only_the_named_part_of_the_agents_environment_is_inherited() -> None:
     own = {"PATH": "/bin", "HOME": "/home/a", "TERM": "xterm", "HEADRACE_REGISTRATION_TOKEN": "t", "AWS_SECRET": "s"}
     assert base_environment(own) == {"PATH": "/bin", "HOME": "/home/a"}
-
-
-@pytest.mark.parametrize(
-    ("url", "clean", "login"),
-    [
-        ("http://user:pa%40ss@host:80/r.git", "http://host:80/r.git", "user:pa@ss"),
-        ("https://token@host/r.git", "https://host/r.git", "token"),
-        ("https://host/r@1.git", "https://host/r@1.git", ""),
-        ("git@host:owner/r.git", "git@host:owner/r.git", ""),
-        ("ssh://git@host/r.git", "ssh://git@host/r.git", ""),
-        ("/srv/r.git", "/srv/r.git", ""),
-    ],
-)
-def test_credentials_are_taken_out_of_web_addresses(url: str, clean: str, login: str) -> None:
-    assert without_credentials(url) == (clean, login)
 
 
 def test_a_payload_cannot_move_the_work_folder_or_write_outside_it(tmp_path: Path) -> None:

@@ -79,6 +79,26 @@ def test_a_project_is_created_with_tidy_values() -> None:
     project.when(record).then(created)
 
 
+def test_no_event_names_a_login_in_clear() -> None:
+    address, bare = "https://ada:hush@forge.example/shop.git", "https://forge.example/shop.git"
+    project.when(record.but(repository=address, sealed_login="s1")).then(created.but(sealed_login="s1"))
+    change = ChangeRepository(project_id=3, repository=address, sealed_login="s2")
+    changed = ProjectRepositoryChanged(project_id=3, repository=bare, sealed_login="s2")
+    project.given(created.but(sealed_login="s1")).when(change).then(changed)
+
+
+def test_an_address_without_a_login_takes_the_former_one_away() -> None:
+    change = ChangeRepository(project_id=3, repository="https://forge.example/shop.git")
+    changed = ProjectRepositoryChanged(project_id=3, repository="https://forge.example/shop.git")
+    project.given(created.but(sealed_login="s1")).when(change).then(changed)
+
+
+def test_a_login_does_not_show_when_a_command_is_printed() -> None:
+    address = "https://ada:hush@forge.example/shop.git"
+    assert "hush" not in repr(record.but(repository=address))
+    assert "hush" not in repr(ChangeRepository(project_id=3, repository=address))
+
+
 def test_the_secrets_of_a_new_project_are_a_wish_of_their_own() -> None:
     wish = ProjectSecretsChosen(project_id=3, secrets_id=(4, 5), attached=(4, 5))
     project.when(record.but(secrets_id=(5, 4, 5))).then(created, wish)

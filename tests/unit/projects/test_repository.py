@@ -3,7 +3,7 @@
 import pytest
 
 from libs.deciding import Refused
-from services.projects.domain.repository import is_local, valid_branch, valid_repository
+from services.projects.domain.repository import bare_repository, is_local, login_of, valid_branch, valid_repository
 
 
 @pytest.mark.parametrize(
@@ -48,6 +48,7 @@ def test_good_addresses_stay_as_they_are(address: str) -> None:
         "https://forge.example",
         "http://[::1/shop",
         "https://forge.example/a b",
+        "ssh://git:password@forge.example/shop.git",
         "shop",
         "../shop",
         "./shop:x",
@@ -62,6 +63,16 @@ def test_bad_addresses_are_refused(address: str) -> None:
 def test_an_address_is_one_line(address: str) -> None:
     with pytest.raises(Refused, match="REQUEST_INVALID"):
         valid_repository(address)
+
+
+def test_a_login_is_kept_apart_from_the_address() -> None:
+    address = " https://user:pass%20word@forge.example/shop.git "
+    assert (bare_repository(address), login_of(address)) == ("https://forge.example/shop.git", "user:pass word")
+
+
+@pytest.mark.parametrize("address", ["https://forge.example/shop.git", "git@forge.example:shop.git", "/srv/shop.git"])
+def test_an_address_without_a_login_is_bare(address: str) -> None:
+    assert (bare_repository(address), login_of(address)) == (address, "")
 
 
 def test_local_addresses_are_known() -> None:

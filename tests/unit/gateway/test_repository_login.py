@@ -1,0 +1,52 @@
+"""The login of a private repository, in the job as runners read it."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from contracts.builds import Assignment, LaunchedProject
+from gateway.dialects.gitlab_job import job_object
+
+ASSIGNMENT = Assignment(
+    job_id=11,
+    job_uuid="j-11",
+    build_id=17,
+    attempt=1,
+    token="job-token",
+    name="build",
+    stage="build",
+    ref="refs/heads/main",
+    sha="f9a06e6e677efa280834f7bb7d17f5355f1e31df",
+    project=LaunchedProject(
+        project_id=84,
+        name="Mill",
+        owner_alias="ivan",
+        alias="mill",
+        repository="https://forge.example/mill.git",
+        branch="main",
+        spec_file_path="/ci.yaml",
+    ),
+    script=("echo hello",),
+    variables=(),
+    image=None,
+    timeout_seconds=3600,
+    queued_at=datetime(2026, 1, 2, 12, tzinfo=UTC),
+)
+
+
+@pytest.mark.parametrize(
+    ("login", "url"),
+    [
+        (None, "https://forge.example/mill.git"),
+        ("ada:pa@ss", "https://ada:pa%40ss@forge.example/mill.git"),
+        ("a-token", "https://a-token@forge.example/mill.git"),
+    ],
+)
+def test_a_runner_gets_the_login_in_the_address_and_nowhere_else(login: str | None, url: str) -> None:
+    job = job_object(ASSIGNMENT.but(repository_login=login), None, "http://headrace.example")
+    assert job["git_info"].pop("repo_url") == url
+    assert str(login) not in str(job).replace("None", "")
+
+
+def test_a_login_does_not_show_when_an_assignment_is_printed() -> None:
+    assert "hush" not in repr(ASSIGNMENT.but(repository_login="ada:hush"))
