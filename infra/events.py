@@ -75,13 +75,14 @@ class Happened:
         return " ".join(shown)
 
     def line(self) -> Text:
+        """Narrow enough to leave room for some facts on 80 columns."""
         return Text.assemble(
             (f"{self.at.astimezone():%H:%M:%S.%f}"[:-3], "dim"),
-            "  ",
-            (f"{self.service:<14}", COLOURS.get(self.service, "")),
-            f"{_cut(self.stream, 16):<17}",
-            (f"{self.name:<23} ", f"bold {self._colour()}"),
-            (f"{_cut(self.actor, 12):<13}", "dim"),
+            " ",
+            (f"{_cut(self.service, 9):<10}", COLOURS.get(self.service, "")),
+            f"{_cut(self.stream, 12):<13}",
+            (f"{self.name:<16} ", f"bold {self._colour()}"),
+            (f"{_cut(self.actor, 8):<9}", "dim"),
             self.facts(),
         )
 
