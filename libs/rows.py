@@ -32,14 +32,23 @@ class Rows(Generic[R]):
     """
 
     def __init__(
-        self, collection: AsyncCollection[dict[str, Any]], row_type: type[R], field: str, prefix: str = ""
+        self,
+        collection: AsyncCollection[dict[str, Any]],
+        row_type: type[R],
+        field: str,
+        prefix: str = "",
+        at_hand: Mapping[str, R] | None = None,
     ) -> None:
+        """`at_hand`: rows that were written a moment ago and need not be read."""
         self._collection = collection
+        self._at_hand = at_hand or {}
         self._type = row_type
         self._field = field
         self._all = {"_id": {"$gte": prefix, "$lt": prefix[:-1] + chr(ord(prefix[-1]) + 1)}} if prefix else {}
 
     async def get(self, key: str) -> R | None:
+        if key in self._at_hand:
+            return self._at_hand[key]
         found = await self._collection.find_one({"_id": key, self._field: {"$ne": None}}, {self._field: 1})
         return self._type.model_validate(found[self._field]) if found else None
 

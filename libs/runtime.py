@@ -4,7 +4,7 @@ import asyncio
 import json
 import logging
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from time import perf_counter
@@ -15,13 +15,13 @@ from nats.aio.client import Client
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind
 from pydantic_core import to_json
-from pymongo import ReturnDocument
+from pymongo import ReplaceOne, ReturnDocument
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 
 from contracts.errors import Refused
-from contracts.messages import Command, Done, Message, Payload, Query
+from contracts.messages import Command, Done, Message, Payload, Query, Row
 from libs.cloudevents import Delivered, hint_subject, to_body, to_headers
 from libs.deciding import SYSTEM, Actor, Category, Cause, Recorded
 from libs.eventstore.documents import Document
@@ -40,6 +40,7 @@ tracer = trace.get_tracer("headrace")
 
 REMEMBERED = 4096  # reactions this process has just run, so that its followers need not ask the database
 IDS_AT_ONCE = 20
+TRY_AGAIN = {"CONFLICT", "REQUEST_INVALID"}  # busy, or a defect of ours: the follower comes again, with an alarm
 
 
 def now() -> datetime:
@@ -118,21 +119,24 @@ class Runtime:
             inject() or "",
             repeatable=REPEATABLE in headers,
         )
-        answer = await self._execute(message, cause)
-        if SHOWING in headers and isinstance(answer, Done):
+        work = Work(self, cause)
+        answer = await self._execute(message, work)
+        if SHOWING in headers and isinstance(answer, Handled | Done):
             shown = Showing.read(headers[SHOWING], self._answers, answer.stream)
-            answer = await self._execute(shown, cause.but(command_id=derived_id(cause.command_id, "shown")))
-        return _encoded(answer)
+            at_hand = {answer.stream: answer.row} if isinstance(answer, Handled) else {}
+            asked = cause.but(command_id=derived_id(cause.command_id, "shown"))
+            answer = await self._execute(shown, Work(self, asked, at_hand))
+        return _encoded(_done(answer) if isinstance(answer, Handled) else answer)
 
-    async def _execute(self, message: Message, cause: Cause) -> Any:
+    async def _execute(self, message: Message, work: "Work") -> Any:
         answer = self.service.answers.get(type(message))
         if answer is not None:
-            return await answer(Work(self, cause), message)
+            return await answer(work, message)
         if not isinstance(message, Command):
             raise TypeError(f"{type(message).__name__} has no answer")
-        return await self.decide(message, cause)
+        return await self.decide(message, work.cause)
 
-    async def decide(self, command: Command, cause: Cause) -> Done:
+    async def decide(self, command: Command, cause: Cause) -> Handled:
         """Prepare, decide, append and react."""
         category = self._by_command[type(command)]
         handled = await self.streams.seen(category, cause) if cause.repeatable else None
@@ -142,7 +146,7 @@ class Runtime:
             handled = await self.streams.handle(category, prepared, cause)
             await self._hint(handled)
             await self._react_at_once(handled, cause)
-        return Done(stream=handled.stream, version=handled.version, row=handled.row.model_dump(mode="json"))
+        return handled
 
     # ---- what follows from it
 
@@ -186,8 +190,8 @@ class Runtime:
             try:
                 await self.tell(command, cause.but(repeatable=repeatable))
             except Refused as refused:
-                if refused.failure.status >= 500:
-                    raise
+                if refused.code in TRY_AGAIN or refused.failure.status >= 500:
+                    raise  # not an answer of the rules
                 log.warning("%s after %s was refused: %s", type(command).__name__, recorded.id, refused.code)
             self._reacted[command_id] = None
             if len(self._reacted) > REMEMBERED:
@@ -196,7 +200,7 @@ class Runtime:
     async def tell(self, command: Command, cause: Cause) -> Done:
         """Give a command to whichever service it belongs to."""
         if type(command) in self._by_command:
-            return await self.decide(command, cause)
+            return _done(await self.decide(command, cause))
         answer = await self.caller.tell(command, actor=cause.actor, command_id=cause.command_id)
         return Done.model_validate_json(answer)
 
@@ -235,11 +239,12 @@ class Runtime:
         """A context for what nobody asked for: tickers and what is done at start."""
         return Work(self, Cause(str(uuid4()), now(), SYSTEM, name))
 
-    def rows(self, name: str) -> Rows[Any]:
+    def rows(self, name: str, at_hand: Mapping[str, Any] | None = None) -> Rows[Any]:
         if view := self._views.get(name):
             return Rows(self.database[view_collection(view)], type(view.row), "row")
         category: Category[Any, Any, Any, Any] = self._categories[name]
-        return Rows(self.database["streams"], type(category.row), f"{name}_v{category.row_version}", f"{name}-")
+        field = f"{name}_v{category.row_version}"
+        return Rows(self.database["streams"], type(category.row), field, f"{name}-", at_hand)
 
     async def next_id(self, kind: str, *, in_order: bool) -> int:
         if in_order:
@@ -270,6 +275,7 @@ class Work:
 
     runtime: Runtime
     cause: Cause
+    at_hand: Mapping[str, Any] = field(default_factory=dict)  # rows by stream, as the present command left them
     settings: Settings = field(init=False)
     vault: Sealing = field(init=False)
 
@@ -278,7 +284,7 @@ class Work:
         self.vault = self.runtime.vault
 
     def rows(self, category: str) -> Rows[Any]:
-        return self.runtime.rows(category)
+        return self.runtime.rows(category, self.at_hand)
 
     def collection(self, name: str) -> AsyncCollection[Document]:
         return self.runtime.database[name]
@@ -307,17 +313,38 @@ async def fold_into(
     session: AsyncClientSession | None,
 ) -> None:
     """Read the rows that the events belong to, fold, write them back."""
+    rows: dict[str, Row] = {}
+    await fold_rows(collection, view, news, rows, session)
+    await write_rows(collection, rows, session)
+
+
+async def fold_rows(
+    collection: AsyncCollection[Document],
+    view: FollowedView,
+    news: Sequence[Recorded[Any]],
+    rows: dict[str, Row],
+    session: AsyncClientSession | None = None,
+) -> None:
+    """Fold events into `rows`, which gets from the collection what it lacks."""
     keyed = [(key, recorded) for recorded in news if (key := view.key(recorded)) is not None]
-    if not keyed:
-        return
-    row_type = type(view.row)
-    rows = {key: view.row for key, _ in keyed}
-    async for found in collection.find({"_id": {"$in": list(rows)}}, session=session):
-        rows[found["_id"]] = row_type.model_validate(found["row"])
+    missing = {key for key, _ in keyed} - rows.keys()
+    if missing:
+        async for found in collection.find({"_id": {"$in": list(missing)}}, session=session):
+            rows[found["_id"]] = type(view.row).model_validate(found["row"])
     for key, recorded in keyed:
-        rows[key] = view.fold(rows[key], recorded)
-    for key, row in rows.items():
-        await collection.replace_one({"_id": key}, {"row": row.model_dump()}, upsert=True, session=session)
+        rows[key] = view.fold(rows.get(key, view.row), recorded)
+
+
+async def write_rows(
+    collection: AsyncCollection[Document], rows: Mapping[str, Row], session: AsyncClientSession | None = None
+) -> None:
+    writes = [ReplaceOne({"_id": key}, {"row": row.model_dump()}, upsert=True) for key, row in rows.items()]
+    if writes:
+        await collection.bulk_write(writes, ordered=False, session=session)
+
+
+def _done(handled: Handled) -> Done:
+    return Done(stream=handled.stream, version=handled.version, row=handled.row.model_dump(mode="json"))
 
 
 def _encoded(answer: Any) -> bytes:
