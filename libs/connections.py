@@ -1,10 +1,13 @@
 """The database client and the service databases, opened the same way everywhere."""
 
+import asyncio
+import sys
+from collections.abc import Awaitable
 from datetime import UTC
-from typing import Any
+from typing import Any, TypeVar
 
 from bson.codec_options import CodecOptions
-from pymongo import AsyncMongoClient
+from pymongo import AsyncMongoClient, lock
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.read_concern import ReadConcern
 
@@ -14,6 +17,19 @@ from libs.settings import Settings
 
 Document = dict[str, Any]
 CODECS: CodecOptions[Document] = CodecOptions(tz_aware=True, tzinfo=UTC)
+T = TypeVar("T")
+
+
+async def _wait_for(wanted: Awaitable[T], timeout: float | None) -> T:
+    """As Python 3.12 does it: in the same task."""
+    async with asyncio.timeout(timeout):
+        return await wanted
+
+
+if sys.version_info < (3, 12):
+    # The driver waits for its conditions so. If 3.11's is cancelled in the wrong moment, the condition's lock is
+    # taken and never given back: while the database is away, one cancelled task makes the client useless for ever.
+    lock.wait_for = _wait_for  # type: ignore[assignment,attr-defined]
 
 
 def mongo(settings: Settings, name: str) -> AsyncMongoClient[Document]:

@@ -1,0 +1,26 @@
+"""The driver's client under cancellation."""
+
+import asyncio
+
+from pymongo.lock import _async_cond_wait, _async_create_condition, _async_create_lock
+
+import libs.connections  # noqa: F401 - makes the driver's waits safe
+
+
+async def test_a_wait_of_the_driver_that_is_cancelled_while_it_times_out_gives_its_lock_back() -> None:
+    lock = _async_create_lock()
+    condition = _async_create_condition(lock)
+
+    async def wait() -> None:
+        async with lock:
+            await _async_cond_wait(condition, 0.01)
+
+    waiting = asyncio.create_task(wait())
+    await asyncio.sleep(0)  # it has taken the lock and given it away for the time of its wait
+    await lock.acquire()
+    await asyncio.wait({waiting}, timeout=0.05)  # the time is over, but it cannot go on without the lock
+    waiting.cancel()
+    lock.release()
+    await asyncio.wait({waiting})
+    async with asyncio.timeout(1):
+        await lock.acquire()
