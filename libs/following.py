@@ -106,9 +106,10 @@ class Follower:
         )
         try:
             while True:
-                try:
+                messages: Sequence[Msg] = ()
+                with suppress(NatsTimeout, TimeoutError):
                     messages = await subscription.fetch(BATCH, timeout=2)
-                except (NatsTimeout, TimeoutError):
+                if not messages:  # also without a time-out, when a reconnect came between
                     await subscription.consumer_info()  # NotFoundError: the server forgot the consumer
                     continue
                 for expected, message in enumerate(messages, position.sequence + 1):
