@@ -18,10 +18,14 @@ async def end(tasks: Iterable["asyncio.Task[Any]"]) -> None:
 
 async def first_to_end(tasks: Iterable["asyncio.Task[Any]"]) -> None:
     """Run until one of the tasks is over, end the others, and raise what ended it."""
-    together = set(tasks)
+    together = list(tasks)
     try:
-        done, _ = await asyncio.wait(together, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(together, return_when=asyncio.FIRST_COMPLETED)
     finally:
+        done = [task for task in together if task.done()]
         await end(together)
+    # look at each: several may have failed at once, or while they were ended
+    failures = {task: task.exception() for task in together if not task.cancelled()}
     for task in done:
-        task.result()
+        if failure := failures.get(task):
+            raise failure

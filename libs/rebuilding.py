@@ -1,25 +1,34 @@
 """Rebuilding: rows of a service's own streams, and followed views, made anew from the log while the service runs."""
 
-from collections.abc import AsyncIterator, Callable
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any, NamedTuple
 
 from nats.aio.client import Client
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from pymongo import ASCENDING, UpdateOne
 from pymongo.asynchronous.database import AsyncDatabase
 
+from contracts.messages import Row
 from libs import cloudevents
-from libs.deciding import Category, Recorded
+from libs.deciding import Category
 from libs.eventstore.documents import Document, from_document
-from libs.eventstore.streams import Folded
 from libs.following import REBUILDING
-from libs.runtime import fold_into, view_collection
+from libs.runtime import fold_rows, view_collection, write_rows
 from libs.security.sealing import Sealing
 from libs.service import FollowedView
 
 Progress = Callable[[int, int], None]  # done, of how many
 
 AT_ONCE = 1000
+KEPT = 20_000  # rows of a view in memory
+
+
+class Built(NamedTuple):
+    """A row as its stream's log makes it, and up to which version."""
+
+    stream: str
+    version: int
+    row: Row
 
 
 def silent(_done: int, _total: int) -> None:
@@ -37,40 +46,67 @@ async def rebuild_rows(
     Each row changes at once from the old to the new; a stream that moves meanwhile is written by its own writer.
     Rows of another version stand in their own field until no code reads them.
     """
-    field = f"{category.name}_v{category.row_version}"
     names = {"$gte": f"{category.name}-", "$lt": f"{category.name}."}
     total = await database["commits"].count_documents({"stream": names})
-    done, rows = 0, 0
-    writes: list[UpdateOne] = []
-    async for stream, folded, commits in _folded_streams(database, category, names, vault):
-        row = None if category.gone(folded.row) else folded.row.model_dump()
-        writes.append(UpdateOne({"_id": stream, "version": folded.version}, {"$set": {field: row}}))
-        done, rows = done + commits, rows + 1
-        if len(writes) == AT_ONCE:
-            await database["streams"].bulk_write(writes, ordered=False)
-            writes = []
+    done, built = 0, 0
+    batch: list[Built] = []
+    moved: set[str] = set()
+    async for one in _built(database, category, names, vault):
+        batch.append(one)
+        done, built = done + one.version, built + 1
+        if len(batch) == AT_ONCE:
+            moved |= await _replace(database, category, batch)
+            batch = []
             progress(done, total)
-    if writes:
-        await database["streams"].bulk_write(writes, ordered=False)
+    moved |= await _replace(database, category, batch)
+    # a writer of an older release writes its own row only: these streams are folded again
+    while moved:
+        batch = [one for name in moved async for one in _built(database, category, name, vault)]
+        moved = await _replace(database, category, batch)
     progress(total, total)
-    return rows
+    return built
 
 
-async def _folded_streams(
-    database: AsyncDatabase[Document], category: Category[Any, Any, Any, Any], names: Document, vault: Sealing | None
-) -> AsyncIterator[tuple[str, Folded, int]]:
-    empty = Folded(0, category.decider.initial, category.row)
-    stream, history, commits = "", list[Recorded[Any]](), 0
-    cursor = database["commits"].find({"stream": names}).sort([("stream", ASCENDING), ("version", ASCENDING)])
+async def _built(
+    database: AsyncDatabase[Document],
+    category: Category[Any, Any, Any, Any],
+    streams: str | Document,
+    vault: Sealing | None,
+) -> AsyncIterator[Built]:
+    stream, version, row = "", 0, category.row
+    cursor = database["commits"].find({"stream": streams}).sort([("stream", ASCENDING), ("version", ASCENDING)])
     async for document in cursor:
         if document["stream"] != stream:
             if stream:
-                yield stream, empty.after(category, history), commits
-            stream, history, commits = document["stream"], [], 0
-        history += await from_document(document, vault)
-        commits += 1
+                yield Built(stream, version, row)
+            stream, row = document["stream"], category.row
+        version = document["version"]
+        for recorded in await from_document(document, vault):
+            row = category.fold(row, recorded)
     if stream:
-        yield stream, empty.after(category, history), commits
+        yield Built(stream, version, row)
+
+
+async def _replace(
+    database: AsyncDatabase[Document], category: Category[Any, Any, Any, Any], batch: Sequence[Built]
+) -> set[str]:
+    """Write the rows whose stream has not moved on; answers the names of the others."""
+    if not batch:
+        return set()
+    field = f"{category.name}_v{category.row_version}"
+    writes = [
+        UpdateOne(
+            {"_id": one.stream, "version": one.version},
+            {"$set": {field: None if category.gone(one.row) else one.row.model_dump()}},
+        )
+        for one in batch
+    ]
+    result = await database["streams"].bulk_write(writes, ordered=False)
+    if result.matched_count == len(batch):
+        return set()
+    versions = {one.stream: one.version for one in batch}
+    heads = database["streams"].find({"_id": {"$in": list(versions)}}, {"version": 1})
+    return {head["_id"] async for head in heads if head["version"] != versions[head["_id"]]}
 
 
 async def rebuild_view(
@@ -115,11 +151,16 @@ async def _fill(js: Any, beside: Any, view: FollowedView, first: int, last: int,
             mem_storage=True,
         ),
     )
+    rows: dict[str, Row] = {}
     while reached < last:
         messages = await subscription.fetch(min(AT_ONCE, last - reached), timeout=10)
         news = [cloudevents.from_message(message.headers or {}, message.data) for message in messages]
-        await fold_into(beside, view, news, None)
+        await fold_rows(beside, view, news, rows)
+        if len(rows) > KEPT:
+            await write_rows(beside, rows)
+            rows.clear()
         reached, last_id = messages[-1].metadata.sequence.stream, news[-1].id
         progress(reached - first + 1, last - first + 1)
+    await write_rows(beside, rows)
     await subscription.unsubscribe()
     return reached, last_id

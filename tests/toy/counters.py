@@ -33,10 +33,6 @@ class GetCounter(Query):
     counter_id: str
 
 
-class WaitLong(Query):
-    """Answered when the test says so."""
-
-
 class CounterOpened(Event):
     personal: ClassVar[frozenset[str]] = frozenset({"owner"})
 
