@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 
 SHORTEST = 4  # characters; masking shorter ones would blacken half of every log and tell where they stand
 STAR = b"*"
+WRAPPED = (76, 64)  # characters in a line of what `base64` and `openssl base64` write
 
 
 class Mask:
@@ -49,8 +50,10 @@ def _variants(value: str) -> Iterator[bytes]:
             yield text.encode()
     for raw in (value.encode(), value.encode() + b"\n"):
         for encode in (base64.b64encode, base64.urlsafe_b64encode):
-            yield encode(raw)
-            yield encode(raw).rstrip(b"=")
+            encoded = encode(raw)
+            yield from (encoded, encoded.rstrip(b"="))
+            rows = (encoded[place : place + width] for width in WRAPPED for place in range(0, len(encoded), width))
+            yield from (row for row in rows if len(row) >= SHORTEST)
     # inside a longer encoded text, as `user:password` of basic authentication, a value begins at any of three phases:
     # what the bytes around it change is cut off
     for lead, cut in ((0, 0), (1, 2), (2, 3)):

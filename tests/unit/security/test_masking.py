@@ -47,6 +47,13 @@ def test_base64_of_a_value_is_masked_with_and_without_padding(encode, secret: st
     assert whole(Mask([secret]), b"> %b <" % bare) == b"> %b <" % (b"*" * len(bare))
 
 
+@pytest.mark.parametrize("width", [64, 76])
+def test_base64_of_a_long_value_is_masked_line_by_line(width: int) -> None:
+    encoded = base64.b64encode(KEY.encode())
+    log = b"".join(b"%b\n" % encoded[place : place + width] for place in range(0, len(encoded), width))
+    assert whole(Mask([KEY]), log).strip(b"*\n") == b""
+
+
 @pytest.mark.parametrize("user", ["a:", "ab:", "abc:", "abcd:"])
 def test_a_value_is_masked_inside_a_longer_base64(user: str) -> None:
     encoded = base64.b64encode(f"{user}{SECRET}@host".encode())
