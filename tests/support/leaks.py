@@ -14,6 +14,8 @@ from nats.aio.client import Client
 from nats.js.api import AckPolicy, ConsumerConfig
 from pymongo import MongoClient
 
+PIECE = 32  # characters of base64 that are a find: it may be broken into lines
+
 
 def traces_of(value: str) -> Iterator[bytes]:
     """The value, each of its lines, and what base64 makes of it wherever it stands in the encoded text."""
@@ -22,7 +24,8 @@ def traces_of(value: str) -> Iterator[bytes]:
         for lead in range(3):
             for encode in (base64.b64encode, base64.urlsafe_b64encode):
                 encoded = encode(b"x" * lead + part.encode())
-                yield encoded[4 : len(encoded) // 4 * 4 - 4]  # without what its neighbours change
+                inside = encoded[4 : len(encoded) // 4 * 4 - 4]  # without what its neighbours change
+                yield from (inside[place : place + PIECE] for place in range(0, max(len(inside) - PIECE, 0) + 1, 8))
 
 
 @dataclass
