@@ -1,0 +1,204 @@
+"""A private repository from its project to its runner, on real servers: who gets the login, and where it is covered."""
+
+import base64
+import threading
+from collections.abc import AsyncIterator, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+from contracts.builds import (
+    AppendTrace,
+    Assignment,
+    BuildRow,
+    Claim,
+    ClaimJob,
+    GetBuild,
+    LogSection,
+    QueueBuild,
+    ReadLog,
+    ReportJob,
+    RunnerOffer,
+)
+from contracts.messages import Done
+from contracts.projects import ChangeRepository, CreateProject, DeleteProject, Executors, ListExecutors
+from infra.local.servers import local_servers
+from libs.deciding import Actor
+from libs.messaging import Caller
+from services.builds.app import service as builds
+from services.builds.repository import Repositories, Unreachable
+from services.identity.app import service as identity
+from services.projects.app import service as projects
+from services.runners.app import service as runners
+from tests.integration.stage import empty_stage
+from tests.support import eventually
+from tests.support.git_server import GitServer, git_server
+from tests.support.repositories import SPEC, sample_repository
+
+PASSWORD = "pass/word+of@ada:77c4"
+LOGIN = f"ada:{PASSWORD}"
+ROOT = Actor(1, "root", ("ROLE_ADMIN",))
+RUNNER = RunnerOffer(runner_id=1, runner_uuid="r-1", name="one")
+SERVICES = (identity, projects, builds, runners)
+
+
+class Gossip(BaseHTTPRequestHandler):
+    """Refuses everybody, and repeats what it was told."""
+
+    def do_GET(self) -> None:
+        said = base64.b64decode(self.headers["Authorization"].removeprefix("Basic ")).decode()
+        body = f"{self.headers['Authorization']} or {said} is not welcome".encode()
+        self.send_response(403)
+        self.send_header("Content-Type", "text/plain")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002
+        pass
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GitServer]:
+    root = tmp_path_factory.mktemp("served")
+    sample_repository(root / "repository")
+    with git_server(root, LOGIN) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+async def caller(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Caller]:
+    folder = tmp_path_factory.mktemp("servers")
+    settings = {"admin_username": "root", "admin_password": "millwheel-7", "data": folder / "data"}
+    with local_servers(folder) as servers:
+        async with empty_stage(servers, **settings) as stage:
+            await stage.migrate(*SERVICES)
+            async with (
+                stage.running(lambda: identity),
+                stage.running(lambda: projects),
+                stage.running(lambda: runners),
+                stage.running(lambda: builds),
+                stage.connected() as bus,
+            ):
+                yield Caller(bus)
+
+
+def address(server: GitServer, password: str = PASSWORD) -> str:
+    return server.url("repository", f"ada:{quote(password, safe='')}")
+
+
+async def made(caller: Caller, repository: str, *, concurrent: bool = True) -> int:
+    (default,) = Executors.model_validate_json(await caller.ask(ListExecutors())).executors
+    command = CreateProject(
+        name="Private",
+        repository=repository,
+        branch="main",
+        spec_file_path=f"/{SPEC}",
+        allow_concurrent_execution=concurrent,
+        executor_id=default.id,
+    )
+    return int(Done.model_validate_json(await caller.tell(command, actor=ROOT)).row["id"])
+
+
+async def launched(caller: Caller, project_id: int) -> int:
+    done = Done.model_validate_json(await caller.tell(QueueBuild(project_id=project_id), actor=ROOT))
+    return int(done.row["id"])
+
+
+async def build(caller: Caller, build_id: int) -> BuildRow:
+    return BuildRow.model_validate_json(await caller.ask(GetBuild(build_id=build_id)))
+
+
+async def planned(caller: Caller, build_id: int) -> BuildRow:
+    async def known() -> bool:
+        found = await build(caller, build_id)
+        return found.finished or bool(found.job_ids)
+
+    await eventually(known, within=30)
+    return await build(caller, build_id)
+
+
+async def assigned(caller: Caller) -> Assignment:
+    taken: list[Assignment] = []
+
+    async def claimed() -> bool:
+        claim = Claim.model_validate_json(await caller.tell(ClaimJob(runner=RUNNER)))
+        taken.extend([claim.assignment] if claim.assignment else [])
+        return bool(taken)
+
+    await eventually(claimed, within=30)
+    return taken[0]
+
+
+async def finished(caller: Caller, job: Assignment, log: str = "") -> str:
+    """The job ends with this log; what is then read of it."""
+    content = base64.b64encode(log.encode())
+    await caller.tell(AppendTrace(job_id=job.job_id, token=job.token, offset=0, content=content))
+    await caller.tell(ReportJob(job_id=job.job_id, token=job.token, state="success"))
+
+    async def over() -> bool:
+        return (await build(caller, job.build_id)).finished
+
+    await eventually(over, within=30)
+    return LogSection.model_validate_json(await caller.ask(ReadLog(build_id=job.build_id, step="-1"))).log
+
+
+async def test_a_runner_gets_the_login_and_the_log_covers_it_in_every_form(caller: Caller, server: GitServer) -> None:
+    await launched(caller, await made(caller, address(server)))
+    job = await assigned(caller)
+    assert job.repository_login == LOGIN
+    assert job.project.repository == server.url("repository", "").replace("//@", "//")
+    forms = [LOGIN, PASSWORD, quote(PASSWORD, safe=""), base64.b64encode(LOGIN.encode()).decode()]
+    log = await finished(caller, job, "\n".join(forms) + "\nover\n")
+    lines = log.splitlines()
+    assert [set(line) for line in lines[:3]] == [{"*"}, {"*"}, {"*"}]
+    assert lines[3].strip("*") == ""
+    assert lines[4] == "over"
+
+
+async def test_a_login_that_came_later_with_another_address_goes_to_no_earlier_build(
+    caller: Caller, server: GitServer
+) -> None:
+    project_id = await made(caller, address(server))
+    assert (await planned(caller, await launched(caller, project_id))).job_ids
+    other = ChangeRepository(project_id=project_id, repository="https://bob:hush@forge.example/x.git")
+    await caller.tell(other, actor=ROOT)
+    job = await assigned(caller)
+    assert (job.project.project_id, job.repository_login) == (project_id, None)
+    await finished(caller, job)
+
+
+async def test_a_wrong_login_ends_the_build_without_showing_it(caller: Caller, server: GitServer) -> None:
+    project_id = await made(caller, address(server, "wrong-word-of-ada"))
+    ended = await planned(caller, await launched(caller, project_id))
+    assert (ended.exit_code, ended.exit_message) == (128, "The repository could not be read")
+    assert "wrong-word" not in ended.model_dump_json()
+
+
+async def test_a_build_that_is_planned_after_its_project_was_deleted_ends(caller: Caller, server: GitServer) -> None:
+    project_id = await made(caller, address(server), concurrent=False)
+    await launched(caller, project_id)
+    second = await launched(caller, project_id)
+    job = await assigned(caller)
+    await caller.tell(DeleteProject(project_id=project_id), actor=ROOT)
+    await finished(caller, job)
+    assert (await planned(caller, second)).exit_code == 128
+
+
+async def test_a_server_that_repeats_the_login_cannot_bring_it_into_the_words_of_the_failure(tmp_path: Path) -> None:
+    with HTTPServer(("127.0.0.1", 0), Gossip) as gossip:
+        thread = threading.Thread(target=gossip.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        url = f"http://ada:{quote(PASSWORD, safe='')}@127.0.0.1:{gossip.server_port}/x.git"
+        try:
+            with pytest.raises(Unreachable) as refused:
+                await Repositories(tmp_path).head(url, "main")
+        finally:
+            gossip.shutdown()
+            thread.join()
+    words = str(refused.value)
+    assert "* is not welcome" in words
+    assert PASSWORD not in words
+    assert base64.b64encode(LOGIN.encode()).decode() not in words
