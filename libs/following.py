@@ -6,10 +6,11 @@ applied wholly or not at all, and a second follower of the same name finds the p
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import uuid4
 
 from nats.aio.client import Client
@@ -25,6 +26,7 @@ from pymongo.errors import PyMongoError
 
 from libs import cloudevents
 from libs.cloudevents import Delivered
+from libs.deciding import Recorded
 from libs.eventstore.committer import MAJORITY
 from libs.eventstore.documents import Document
 
@@ -32,6 +34,7 @@ log = logging.getLogger("headrace.following")
 
 BATCH = 100
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.1, 5.0  # seconds between tries
+STORED_EVERY = 5.0  # seconds, for a position that moved over nothing of interest
 REBUILDING = "rebuilding"  # in place of an incarnation: a rebuild holds the position
 
 
@@ -57,7 +60,11 @@ class Position:
 
 
 class Follower:
-    """`transaction`: apply and position are one transaction; without it, apply must be harmless when repeated."""
+    """`transaction`: apply and position are one transaction; without it, apply must be harmless when repeated.
+
+    Events that do not concern it only move the position, which is then stored once in a while: to read them again is no
+    harm, and a write for each of them would be.
+    """
 
     def __init__(
         self,
@@ -68,6 +75,7 @@ class Follower:
         apply: Apply,
         *,
         transaction: bool,
+        concerns: Callable[[Recorded[Any]], bool] = lambda _recorded: True,
         reset: Callable[[], Awaitable[object]] | None = None,
         on_state: Callable[[str, bool, int], None] = lambda _name, _stopped, _behind: None,
     ) -> None:
@@ -78,6 +86,9 @@ class Follower:
         self._positions: AsyncCollection[Document] = database["followers"]
         self._apply = apply
         self._transaction = transaction
+        self._concerns = concerns
+        self._stored = Position()
+        self._stored_at = 0.0  # by the monotonic clock
         self._reset = reset
         self._on_state = on_state
 
@@ -149,22 +160,27 @@ class Follower:
 
     async def _apply_once(self, position: Position, batch: Sequence[Delivered]) -> Position:
         moved = Position(position.incarnation, batch[-1].sequence, batch[-1].recorded.id)
-        if not self._transaction:
-            await self._apply(batch, None)
-            await self._move(position, moved, None)
+        wanted = [one for one in batch if self._concerns(one.recorded)]
+        if not wanted and time.monotonic() - self._stored_at < STORED_EVERY:
             return moved
+        if self._transaction and wanted:
 
-        async def body(session: AsyncClientSession) -> None:
-            await self._move(position, moved, session)
-            await self._apply(batch, session)
+            async def body(session: AsyncClientSession) -> None:
+                await self._move(moved, session)
+                await self._apply(wanted, session)
 
-        async with self._database.client.start_session() as session:
-            await session.with_transaction(body, write_concern=MAJORITY)
+            async with self._database.client.start_session() as session:
+                await session.with_transaction(body, write_concern=MAJORITY)
+        else:
+            if wanted:
+                await self._apply(wanted, None)
+            await self._move(moved, None)
+        self._stored, self._stored_at = moved, time.monotonic()
         return moved
 
-    async def _move(self, position: Position, moved: Position, session: AsyncClientSession | None) -> None:
+    async def _move(self, moved: Position, session: AsyncClientSession | None) -> None:
         result = await self._positions.update_one(
-            {"_id": self.name, "incarnation": position.incarnation, "sequence": position.sequence},
+            {"_id": self.name, "incarnation": self._stored.incarnation, "sequence": self._stored.sequence},
             {"$set": {"sequence": moved.sequence, "event_id": moved.event_id}},
             session=session,
         )
@@ -172,6 +188,10 @@ class Follower:
             raise Overtaken(self.name)
 
     async def _start(self) -> Position:
+        self._stored = await self._start_position()
+        return self._stored
+
+    async def _start_position(self) -> Position:
         """The stored position if the stream still fits it; otherwise everything is applied anew from the start."""
         stored = await self._positions.find_one({"_id": self.name})
         while stored and stored["incarnation"] == REBUILDING:

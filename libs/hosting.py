@@ -16,6 +16,7 @@ from pymongo.errors import PyMongoError
 
 from contracts.messages import Command, Query
 from libs.connections import database_of, mongo, vault_of
+from libs.deciding import Recorded
 from libs.ending import end, first_to_end
 from libs.following import Follower
 from libs.leading import lead
@@ -27,7 +28,7 @@ from libs.observability.metrics import Metrics
 from libs.observability.telemetry import configure_telemetry
 from libs.relay import Relay
 from libs.runtime import Runtime, view_collection
-from libs.service import FollowedView, Service, Ticker
+from libs.service import FollowedView, React, Service, Ticker
 from libs.settings import Settings
 
 log = logging.getLogger("headrace.hosting")
@@ -166,7 +167,9 @@ async def _duties(runtime: Runtime, nats: Client, metrics: Metrics) -> None:
         metrics.followers_stopped.set(int(stopped), where)
         metrics.follower_lag.set(behind, where)
 
-    def follower(name: str, source: str, apply: Any, *, view: FollowedView | None = None) -> Follower:
+    def follower(
+        name: str, source: str, apply: Any, concerns: Callable[[Any], bool], *, view: FollowedView | None = None
+    ) -> Follower:
         reset = partial(runtime.database[view_collection(view)].delete_many, {}) if view else None
         return Follower(
             nats,
@@ -175,15 +178,19 @@ async def _duties(runtime: Runtime, nats: Client, metrics: Metrics) -> None:
             source,
             apply,
             transaction=view is not None,
+            concerns=concerns,
             reset=reset,
             on_state=on_state,
         )
 
     reactions = [
-        follower(f"reactions-to-{source}", source, partial(_react, runtime, source)) for source in service.policies
+        follower(f"reactions-to-{source}", source, partial(_react, runtime, source), partial(_calls_for, policy))
+        for source, policy in service.policies.items()
     ]
     views = [
-        follower(view_collection(view), view.source, partial(runtime.apply_to_view, view), view=view)
+        follower(
+            view_collection(view), view.source, partial(runtime.apply_to_view, view), partial(_belongs, view), view=view
+        )
         for view in service.views
     ]
     duties = [
@@ -192,6 +199,14 @@ async def _duties(runtime: Runtime, nats: Client, metrics: Metrics) -> None:
         *(_tick(runtime, ticker) for ticker in service.tickers),
     ]
     await first_to_end([asyncio.create_task(duty) for duty in duties])
+
+
+def _calls_for(policy: React, recorded: Recorded[Any]) -> bool:
+    return bool(policy(recorded))
+
+
+def _belongs(view: FollowedView, recorded: Recorded[Any]) -> bool:
+    return view.key(recorded) is not None
 
 
 async def _react(runtime: Runtime, source: str, batch: Any, session: Any) -> None:
