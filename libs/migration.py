@@ -9,16 +9,19 @@ from nats.js.errors import NotFoundError
 from pymongo import ASCENDING, DESCENDING
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import OperationFailure
 
 from libs.eventstore.documents import Document
 from libs.eventstore.mongo import prepare_database
 from libs.rebuilding import rebuild_rows
+from libs.rows import PRESENT
 from libs.runtime import view_collection
 from libs.security.sealing import Sealing
 from libs.service import Service, Worker
 from libs.workers import consumer_name, filter_subjects
 
 DUPLICATE_WINDOW = 120.0  # seconds; the relay's fence is the expected sequence, this only helps
+OTHER_SETTINGS = {85, 86}  # IndexOptionsConflict, IndexKeySpecsConflict
 LARGEST_MESSAGE = 8 * 1024 * 1024
 
 
@@ -102,7 +105,9 @@ async def _database(service: Service, database: AsyncDatabase[Document], vault: 
     for category in service.categories:
         field = f"{category.name}_v{category.row_version}"
         for index in category.indexes:
-            await _index(database["streams"], [_below(field, name) for name in index])
+            # only where there is a row, as deleted streams and other categories have none; a sparse one would not sort
+            only = {field: PRESENT}
+            await _index(database["streams"], [_below(field, name) for name in index], partialFilterExpression=only)
         known = await database["views"].find_one({"_id": category.name})
         if known is None or known["version"] < category.row_version:
             built = await rebuild_rows(database, category, vault)
@@ -122,7 +127,13 @@ def _below(field: str, name: str) -> str:
     return f"{'-' if descending else ''}{field}.{name.removeprefix('-')}"
 
 
-async def _index(collection: AsyncCollection[Document], names: Sequence[str]) -> None:
-    """Sparse: rows of other categories in the same collection cost nothing."""
+async def _index(collection: AsyncCollection[Document], names: Sequence[str], **options: Any) -> None:
+    """Add; one that exists with other settings is made anew."""
     keys = [(name.removeprefix("-"), DESCENDING if name.startswith("-") else ASCENDING) for name in names]
-    await collection.create_index(keys, sparse=True)
+    try:
+        await collection.create_index(keys, **options)
+    except OperationFailure as error:
+        if error.code not in OTHER_SETTINGS:
+            raise
+        await collection.drop_index(keys)
+        await collection.create_index(keys, **options)

@@ -10,6 +10,8 @@ from contracts.messages import Row
 R = TypeVar("R", bound=Row)
 Filter = Mapping[str, Any]
 Order = Sequence[tuple[str, int]]
+PRESENT = {"$type": "object"}
+"""The row is there. The very words of the partial indexes, or MongoDB would not use these."""
 
 
 def _inside(field: str, condition: Any) -> dict[str, Any]:
@@ -70,4 +72,4 @@ class Rows(Generic[R]):
 
     def _within(self, condition: Filter) -> dict[str, Any]:
         """Deleted streams keep their head but have no row."""
-        return {self._field: {"$ne": None}, **(_inside(self._field, condition) if condition else self._all)}
+        return {self._field: PRESENT, **(_inside(self._field, condition) if condition else self._all)}

@@ -143,7 +143,8 @@ def _decided(
         claims += category.decider.claims(state, event)
         state = category.decider.evolve(state, event)
     version = before.version + 1
-    cause = cause.but(at=max(cause.at, before.at))  # clocks differ; within a stream time never goes back
+    if cause.at < before.at:
+        cause = cause.but(at=before.at)  # clocks differ; within a stream time never goes back
     row = before.row
     for index, event in enumerate(events):
         row = category.fold(row, Recorded(stream, version, index, event, cause))

@@ -27,6 +27,7 @@ from libs.hosting import serve
 from libs.messaging import Caller
 from libs.migration import migrate, pending
 from libs.rebuilding import rebuild_rows, rebuild_view
+from libs.rows import Rows
 from libs.runtime import now
 from libs.security.sealing import MemoryVault
 from libs.service import Service
@@ -249,6 +250,28 @@ async def test_migrating_twice_is_harmless(place: Place) -> None:
         again = await place.migrate(declare())
         assert await place.value("1") == 5
     assert [line for line in again if "rows" in line or "made" in line] == []
+
+
+async def test_a_list_in_order_reads_no_more_than_it_shows(place: Place) -> None:
+    streams = Streams(MongoStore(place.database, MemoryVault()))
+    raising = [RaiseCounter(counter_id=str(number), by=number + 10) for number in range(300)]
+    await asyncio.gather(*(streams.handle(counters, one, cause()) for one in raising))
+    rows = Rows[CounterView](place.database["streams"], CounterView, "counter_v1", "counter-")
+    await place.database.command("profile", 2)
+    top = await rows.find({}, [("value", -1)], limit=3)
+    await place.database.command("profile", 0)
+    assert [row.value for row in top] == [309, 308, 307]
+    seen = await place.database["system.profile"].find_one({"op": "query", "command.find": "streams"})
+    assert seen is not None
+    assert seen["docsExamined"] == 3
+
+
+async def test_an_index_with_other_settings_is_made_anew(place: Place) -> None:
+    await place.database["streams"].drop_indexes()
+    await place.database["streams"].create_index([("counter_v1.label", 1)], sparse=True)
+    await place.migrate(declare())
+    index = (await place.database["streams"].index_information())["counter_v1.label_1"]
+    assert "partialFilterExpression" in index
 
 
 async def test_two_migrations_at_once_are_harmless(settings: Settings, place: Place) -> None:
