@@ -56,14 +56,13 @@ class Killer:
     async def freeze_leader(self, service: str, seconds: float) -> None:
         """Stop the replica that leads the service in the middle of what it does, and let it go on later."""
         name = await self._leader(service)
-        pid = self._processes()[name].pid or 0
         at = time.monotonic()
-        os.kill(pid, signal.SIGSTOP)
+        await self._signalled([name], signal.SIGSTOP)
         try:
             await asyncio.sleep(seconds)
             assert await self._leader(service) != name, "nobody took over from a leader that hangs"
         finally:
-            os.kill(pid, signal.SIGCONT)
+            await self._signalled([name], signal.SIGCONT)
         self.kills.append(Kill((f"{service} (frozen)",), at, time.monotonic()))
 
     async def _leader(self, service: str) -> str:
@@ -75,22 +74,28 @@ class Killer:
 
     async def dismiss(self, server: str, names: Sequence[str]) -> float:
         """Tell processes to stop, and then those that start in their place, while a server hangs: how long it took."""
-        pid = self._processes()[server].pid or 0
-        os.kill(pid, signal.SIGSTOP)
+        await self._signalled([server], signal.SIGSTOP)
         try:
             return max([await self._dismissed(names), await self._dismissed(names)])
         finally:
-            os.kill(pid, signal.SIGCONT)
+            await self._signalled([server], signal.SIGCONT)
 
     async def _dismissed(self, names: Sequence[str]) -> float:
+        before = await self._signalled(names, signal.SIGTERM)
         at = time.monotonic()
-        before = {name: self._processes()[name].pid for name in names}
-        for pid in before.values():
-            os.kill(pid or 0, signal.SIGTERM)
         await eventually(
-            lambda: all(self._processes()[name].pid not in (None, pid) for name, pid in before.items()), within=REBIRTH
+            lambda: all(self._processes()[name].pid != pid for name, pid in before.items()), within=REBIRTH
         )
         return time.monotonic() - at
+
+    async def _signalled(self, names: Sequence[str], number: signal.Signals) -> dict[str, int]:
+        """All of them at once, when all of them have been started; returns their process ids."""
+        await eventually(lambda: all(self._processes()[name].pid for name in names), within=REBIRTH)
+        pids = {name: self._processes()[name].pid or 0 for name in names}
+        for pid in filter(None, pids.values()):
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+        return pids
 
     async def peace(self) -> None:
         """Everybody answers again."""
@@ -106,10 +111,7 @@ class Killer:
 
     async def _kill(self, kinds: Sequence[str], names: Sequence[str]) -> None:
         at = time.monotonic()
-        before = {name: self._processes()[name].pid for name in names}
-        for pid in before.values():
-            with suppress(ProcessLookupError):
-                os.kill(pid or 0, signal.SIGKILL)
+        before = await self._signalled(names, signal.SIGKILL)
         ready = None
         try:
             await eventually(lambda: asyncio.to_thread(self._reborn, before), within=REBIRTH)
@@ -117,7 +119,7 @@ class Killer:
         finally:
             self.kills.append(Kill(tuple(kinds), at, ready))
 
-    def _reborn(self, before: Mapping[str, int | None]) -> bool:
+    def _reborn(self, before: Mapping[str, int]) -> bool:
         now = self._processes()
         return all(now[name].pid != pid and now[name].ready() for name, pid in before.items())
 
