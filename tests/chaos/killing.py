@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from random import Random
 
 import nats
@@ -76,7 +77,9 @@ class Killer:
         """Tell processes to stop, and then those that start in their place, while a server hangs: how long it took."""
         await self._signalled([server], signal.SIGSTOP)
         try:
-            return max([await self._dismissed(names), await self._dismissed(names)])
+            settled = await self._dismissed(names)
+            await eventually(lambda: all(map(self._heeds_signals, names)), within=REBIRTH)
+            return max(settled, await self._dismissed(names))
         finally:
             await self._signalled([server], signal.SIGCONT)
 
@@ -87,6 +90,14 @@ class Killer:
             lambda: all(self._processes()[name].pid != pid for name, pid in before.items()), within=REBIRTH
         )
         return time.monotonic() - at
+
+    def _heeds_signals(self, name: str) -> bool:
+        """It has come so far as to catch SIGTERM."""
+        pid = self._processes()[name].pid
+        if not pid or not (status := Path(f"/proc/{pid}/status")).exists():
+            return False
+        caught = next(line for line in status.read_text().splitlines() if line.startswith("SigCgt"))
+        return bool(int(caught.split()[1], 16) >> (signal.SIGTERM - 1) & 1)
 
     async def _signalled(self, names: Sequence[str], number: signal.Signals) -> dict[str, int]:
         """All of them at once, when all of them have been started; returns their process ids."""

@@ -8,7 +8,9 @@ from tests.chaos.storm import Storm
 
 COUNTS = ("lost", "duplicated", "stuck", "wrong")
 HEAD = (
-    f"{'killed':<28}{'builds':>7}{'kills':>7}" + "".join(f"{one:>12}" for one in COUNTS) + "   recovery: median, worst"
+    f"{'killed':<28}{'builds':>7}{'kills':>7}"
+    + "".join(f"{one:>12}" for one in COUNTS)
+    + "   a build takes   after a kill: median, worst"
 )
 
 
@@ -36,7 +38,8 @@ def _line(what: str, storms: list[Storm]) -> str:
     builds, kills = sum(len(one.launched) for one in storms), sum(len(one.kills) for one in storms)
     counts = "".join(f"{_count(storms, one):>12}" for one in COUNTS)
     times = [seconds for one in storms for _, seconds in one.recoveries()]
-    return f"{what:<28}{builds:>7}{kills:>7}{counts}   {_times(times)}"
+    usual = median([one.finished - one.asked for storm in storms for one in storm.launched if one.finished])
+    return f"{what:<28}{builds:>7}{kills:>7}{counts}   {usual:>10.1f} s   {_times(times)}"
 
 
 def _count(storms: list[Storm], what: str) -> int:
