@@ -1,12 +1,15 @@
 """How git is told about an address: credentials and settings travel in the environment, never on a command line."""
 
-import base64
 import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 SSH_OPTIONS = "-o IdentitiesOnly=yes -o StrictHostKeyChecking=accept-new -o BatchMode=yes -o ConnectTimeout=10"
+# git asks it for this server only: a header would follow a redirection to any other
+CREDENTIAL_HELPER = """!f() {
+  test "$1" != get || printf 'username=%s\\npassword=%s\\n' "$HEADRACE_GIT_USERNAME" "$HEADRACE_GIT_PASSWORD"
+}; f"""
 NO_PASSWORDS = ("", "x-oauth-basic")  # beside these the user name is a token
 LONGEST_NAME = len("anonymous")  # a shorter one that stands alone is no token
 SETTINGS = {
@@ -55,16 +58,18 @@ def confidential(login: str) -> Iterator[str]:
 def environment(url: str, ssh_key: Path | None, more: Mapping[str, str] | None = None) -> dict[str, str]:
     """The variables for a git command about this address; `more` are further git settings."""
     settings = {**SETTINGS, **(more or {})}
-    bare, login = without_credentials(url)
-    if login:
-        encoded = base64.b64encode((login if ":" in login else f"{login}:").encode()).decode()
-        parts = urlsplit(bare)
-        settings[f"http.{parts.scheme}://{parts.netloc}/.extraHeader"] = f"Authorization: Basic {encoded}"
     variables = {
         "GIT_TERMINAL_PROMPT": "0",
         "GIT_ASKPASS": "true",  # whoever would be asked says nothing
-        "GIT_CONFIG_COUNT": str(len(settings)),
     }
+    bare, login = without_credentials(url)
+    if login:
+        server = urlunsplit(urlsplit(bare)._replace(path="", query="", fragment=""))
+        settings["credential.helper"] = ""  # those of this machine would be told, and may keep it
+        settings[f"credential.{server}.helper"] = CREDENTIAL_HELPER
+        user, _, password = login.partition(":")
+        variables |= {"HEADRACE_GIT_USERNAME": user, "HEADRACE_GIT_PASSWORD": password}
+    variables["GIT_CONFIG_COUNT"] = str(len(settings))
     for number, (key, value) in enumerate(settings.items()):
         variables |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
     if ssh_key is not None:

@@ -3,8 +3,10 @@
 import base64
 import threading
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -44,10 +46,35 @@ RUNNER = RunnerOffer(runner_id=1, runner_uuid="r-1", name="one")
 SERVICES = (identity, projects, builds, runners)
 
 
+class Elsewhere(BaseHTTPRequestHandler):
+    """Sends everybody to the same server under another name, where a repository seems to be."""
+
+    server: Any
+
+    def do_GET(self) -> None:
+        self.server.seen.append((self.headers["Host"], self.command, self.headers["Authorization"]))
+        here, there = f"127.0.0.1:{self.server.server_port}", f"localhost:{self.server.server_port}"
+        self.send_response(301 if self.headers["Host"] == here else 200)
+        self.send_header("Location", f"http://{there}{self.path}")
+        self.send_header("Content-Type", "application/x-git-upload-pack-advertisement")
+        self.end_headers()
+        self.wfile.write(b"001e# service=git-upload-pack\n0000000eversion 2\n000cls-refs\n0000")
+
+    do_POST = do_GET  # noqa: N815
+
+    def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002
+        pass
+
+
 class Gossip(BaseHTTPRequestHandler):
     """Refuses everybody, and repeats what it was told."""
 
     def do_GET(self) -> None:
+        if "Authorization" not in self.headers:
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", 'Basic realm="git"')
+            self.end_headers()
+            return
         said = base64.b64decode(self.headers["Authorization"].removeprefix("Basic ")).decode()
         body = f"{self.headers['Authorization']} or {said} is not welcome".encode()
         self.send_response(403)
@@ -58,6 +85,19 @@ class Gossip(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002
         pass
+
+
+@contextmanager
+def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[Any]:
+    with HTTPServer(("127.0.0.1", 0), handler) as server:
+        server.seen = []  # type: ignore[attr-defined]
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 @pytest.fixture(scope="module")
@@ -188,17 +228,20 @@ async def test_a_build_that_is_planned_after_its_project_was_deleted_ends(caller
 
 
 async def test_a_server_that_repeats_the_login_cannot_bring_it_into_the_words_of_the_failure(tmp_path: Path) -> None:
-    with HTTPServer(("127.0.0.1", 0), Gossip) as gossip:
-        thread = threading.Thread(target=gossip.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
+    with serving(Gossip) as gossip:
         url = f"http://ada:{quote(PASSWORD, safe='')}@127.0.0.1:{gossip.server_port}/x.git"
-        try:
-            with pytest.raises(Unreachable) as refused:
-                await Repositories(tmp_path).head(url, "main")
-        finally:
-            gossip.shutdown()
-            thread.join()
+        with pytest.raises(Unreachable) as refused:
+            await Repositories(tmp_path).head(url, "main")
     words = str(refused.value)
     assert "* is not welcome" in words
     assert PASSWORD not in words
     assert base64.b64encode(LOGIN.encode()).decode() not in words
+
+
+async def test_a_login_does_not_follow_a_redirection_to_another_server(tmp_path: Path) -> None:
+    with serving(Elsewhere) as elsewhere:
+        url = f"http://ada:{quote(PASSWORD, safe='')}@127.0.0.1:{elsewhere.server_port}/x.git"
+        with pytest.raises(Unreachable):
+            await Repositories(tmp_path).head(url, "main")
+    host = f"localhost:{elsewhere.server_port}"
+    assert [(host, "GET", None), (host, "POST", None)] == elsewhere.seen[1:]

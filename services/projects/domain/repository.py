@@ -1,7 +1,7 @@
 """Addresses and branches that may be handed to git: nothing it could take for an option or for a helper program."""
 
 import re
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from libs.deciding import Refused
 from libs.git import without_credentials
@@ -55,4 +55,6 @@ def _is_url(address: str) -> bool:
         return False
     if parts.scheme == "ssh" and parts.password is not None:
         return False  # ssh takes none, and git would put it on a command line
+    if not unquote(parts.netloc).isprintable():
+        return False
     return parts.scheme in SCHEMES and AUTHORITY.fullmatch(parts.netloc) is not None and parts.path != ""

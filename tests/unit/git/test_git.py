@@ -56,8 +56,9 @@ def test_passwords_and_tokens_are_confidential_and_a_short_name_alone_is_not(log
     assert set(confidential(login)) == hidden
 
 
-def test_a_login_reaches_git_as_a_header_for_its_server_alone() -> None:
-    settings = environment("https://user:pw@host:8443/r.git", None)
-    places = [name.removeprefix("GIT_CONFIG_KEY_") for name, value in settings.items() if value.endswith("extraHeader")]
-    assert [settings[f"GIT_CONFIG_KEY_{place}"] for place in places] == ["http.https://host:8443/.extraHeader"]
-    assert [settings[f"GIT_CONFIG_VALUE_{place}"] for place in places] == ["Authorization: Basic dXNlcjpwdw=="]
+def test_a_login_is_in_no_setting_of_git() -> None:
+    variables = environment("https://user:secret-word@host:8443/r.git", None)
+    settings = {name: value for name, value in variables.items() if name.startswith("GIT_")}
+    assert "credential.https://host:8443.helper" in settings.values()
+    assert "secret-word" not in str(settings)
+    assert (variables["HEADRACE_GIT_USERNAME"], variables["HEADRACE_GIT_PASSWORD"]) == ("user", "secret-word")

@@ -48,6 +48,8 @@ def test_good_addresses_stay_as_they_are(address: str) -> None:
         "https://forge.example",
         "http://[::1/shop",
         "https://forge.example/a b",
+        "https://ada:pass%0Aword@forge.example/shop.git",
+        "https://ada:pass%00word@forge.example/shop.git",
         "ssh://git:password@forge.example/shop.git",
         "shop",
         "../shop",
