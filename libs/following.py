@@ -29,6 +29,7 @@ from libs.cloudevents import Delivered
 from libs.deciding import Recorded
 from libs.eventstore.committer import MAJORITY
 from libs.eventstore.documents import Document
+from libs.leading import Deposed
 
 log = logging.getLogger("headrace.following")
 
@@ -42,7 +43,7 @@ class Gap(Exception):
     """The stream no longer holds the event after the position, or holds another one in its place."""
 
 
-class Overtaken(Exception):
+class Overtaken(Deposed):
     """Another follower of the same name has moved the position."""
 
 

@@ -14,8 +14,11 @@ from nats.errors import Error, NoRespondersError
 
 log = logging.getLogger("headrace.leading")
 
-PATIENCE = 1.0
-SILENT = 3  # unanswered questions in a row
+PATIENCE = 1.0SILENT = 3  # unanswered questions in a row
+
+
+class Deposed(Exception):
+    """Another replica has taken a duty over: this is how a fence says so."""
 
 
 async def lead(client: Client, service: str, instance: str, duties: Callable[[], Awaitable[None]]) -> None:
@@ -34,6 +37,8 @@ async def lead(client: Client, service: str, instance: str, duties: Callable[[],
                 await duties()
             finally:
                 await _leave(subscription.unsubscribe)
+        except Deposed as deposed:
+            log.info("%s no longer leads %s: %s", instance, service, deposed)
         except Exception as error:
             log.warning("%s stops leading %s", instance, service, exc_info=error)
         await asyncio.sleep(PATIENCE)

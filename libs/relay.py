@@ -29,6 +29,7 @@ from pymongo.errors import OperationFailure
 from libs import cloudevents
 from libs.deciding import Recorded
 from libs.eventstore.documents import Document, from_document
+from libs.leading import Deposed
 from libs.observability.metrics import Metrics
 
 log = logging.getLogger("headrace.relay")
@@ -48,7 +49,7 @@ NEVER = Timestamp(0, 0)
 Position = dict[str, Any]  # how a change stream is told where to start
 
 
-class Fenced(Exception):
+class Fenced(Deposed):
     """Another relay publishes to this stream."""
 
 
