@@ -66,6 +66,13 @@ class Killer:
             await self._signalled([name], signal.SIGCONT)
         self.kills.append(Kill((f"{service} (frozen)",), at, time.monotonic()))
 
+    async def freeze(self, name: str, seconds: float) -> None:
+        await self._signalled([name], signal.SIGSTOP)
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            await self._signalled([name], signal.SIGCONT)
+
     async def _leader(self, service: str) -> str:
         bus = await nats.connect(self._processes()["nats-server"].url)
         try:

@@ -15,9 +15,10 @@ from tests.support.stack import RunningStack, sample_repository
 
 AT_ONCE = 6
 QUICK = {"HEADRACE_JOB_LEASE_SECONDS": "5", "HEADRACE_LONG_POLL_SECONDS": "5", "HEADRACE_TOKEN_SECONDS": "86400"}
+LONG = 12  # seconds
 WORK = """\
 echo "begin $CI_JOB_ID" >> {file}
-sleep 0.$(( CI_JOB_ID % 5 ))
+sleep {seconds}
 echo "end $CI_JOB_ID" >> {file}
 """
 
@@ -29,15 +30,18 @@ class Ground:
     stack: RunningStack
     replicas: int
     projects: tuple[int, int]
+    long: int  # a project whose builds take LONG
     executions: Path  # a line for each time that a job begins or ends
     launched: list[Launched] = field(default_factory=list)  # by all storms on this ground
 
     @classmethod
     def prepared(cls, stack: RunningStack, replicas: int, folder: Path) -> "Ground":
         executions = folder / "executions"
-        repository = sample_repository(folder / "repository", {"work": WORK.format(file=executions)})
+        quick = WORK.format(file=executions, seconds="0.$(( CI_JOB_ID % 5 ))")
+        repository = sample_repository(folder / "repository", {"work": quick})
         projects = stack.project(repository), stack.project(repository, allow_concurrent_execution=False)
-        return cls(stack, replicas, projects, executions)
+        long = sample_repository(folder / "long", {"work": WORK.format(file=executions, seconds=LONG)})
+        return cls(stack, replicas, projects, stack.project(long), executions)
 
 
 @dataclass(frozen=True)
@@ -91,3 +95,15 @@ async def storm(
     await killer.peace()
     ground.launched.extend(launches.done)
     return Storm(launches.done, killer.kills, await audit(ground.stack, ground.launched, ground.executions))
+
+
+async def outage(ground: Ground, server: str, seconds: float) -> list[str]:
+    """A server hangs while one long build runs; what was executed meanwhile, job by job."""
+    before = ground.executions.read_text().splitlines() if ground.executions.exists() else []
+    stack, killer = ground.stack, Killer(ground.stack, 0)
+    executor_id = stack.launch(ground.long)
+    stack.running(executor_id)
+    await killer.freeze(server, seconds)
+    stack.finished(executor_id)
+    ground.launched.append(Launched(stack.build_id(executor_id), executor_id, 0, 0, 0))
+    return ground.executions.read_text().splitlines()[len(before) :]

@@ -10,7 +10,7 @@ import pytest
 from tests.chaos.audit import Verdict
 from tests.chaos.killing import KINDS, Killer, each_in_turn, pairs
 from tests.chaos.report import Report
-from tests.chaos.storm import QUICK, Ground, again_and_again, frozen_leader, once, storm
+from tests.chaos.storm import QUICK, Ground, again_and_again, frozen_leader, once, outage, storm
 from tests.support.stack import SERVICES, running_stack
 
 SEED = int(os.environ.get("HEADRACE_CHAOS_SEED", "1"))
@@ -92,3 +92,10 @@ async def test_the_leader_of_any_service_may_hang(ground: Ground, report: Report
     seen = await storm(ground, frozen_leader(service, 10), seed=SEED)
     report.add(f"the leader of {service}", seen)
     assert seen.verdict == Verdict()
+
+
+@long
+@on_two
+async def test_an_outage_of_the_database_longer_than_a_lease_costs_no_running_job(ground: Ground) -> None:
+    executed = await outage(ground, "mongod", 8)
+    assert [line.split()[0] for line in executed] == ["begin", "end"]
