@@ -130,3 +130,13 @@ async def test_after_the_end_nobody_listens() -> None:
         pass
     with pytest.raises(ConnectionRefusedError):
         await asyncio.open_connection("127.0.0.1", port)
+
+
+async def test_a_check_that_is_added_while_others_are_asked_counts_from_the_next_time_on(health: Health) -> None:
+    async def adding() -> str | None:
+        health.register("workers", stopped)
+        return None
+
+    health.register("nats", adding)
+    assert await health.reasons() == {}
+    assert await health.reasons() == {"workers": "the follower build_summary is stopped"}
