@@ -14,7 +14,8 @@ from nats.errors import Error, NoRespondersError
 
 log = logging.getLogger("headrace.leading")
 
-PATIENCE = 1.0SILENT = 3  # unanswered questions in a row
+PATIENCE = 1.0  # seconds for an answer
+SILENT = 3  # unanswered questions in a row
 
 
 class Deposed(Exception):
