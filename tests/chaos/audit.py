@@ -3,7 +3,7 @@
 import base64
 import itertools
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -158,20 +158,28 @@ async def _at_rest(service: Service, database: AsyncDatabase[Document], bus: Cli
         return bool((await bus.jetstream().stream_info(service.name)).state.messages >= events)
 
     async def followed() -> bool:
-        ends = {
-            one: (await bus.jetstream().stream_info(one)).state.last_seq
-            for one in {*service.policies, *(view.source for view in service.views)}
-        }
         positions = {one["_id"]: one["sequence"] async for one in database["followers"].find({})}
-        wanted = {f"reactions-to-{source}": ends[source] for source in service.policies}
-        wanted |= {view_collection(view): ends[view.source] for view in service.views}
-        return all(positions.get(name) == end for name, end in wanted.items())
+        interests: list[tuple[str, str, Callable[[Recorded[Any]], Any]]] = [
+            *((f"reactions-to-{source}", source, policy) for source, policy in service.policies.items()),
+            *((view_collection(view), view.source, view.key) for view in service.views),
+        ]
+        ends = [(name, await _last_of_interest(bus, source, interest)) for name, source, interest in interests]
+        return all(positions.get(name, 0) >= end for name, end in ends)
 
     for condition, what in ((published, "the relay"), (followed, "a follower")):
         try:
             await eventually(condition, within=SETTLED_WITHIN)
         except TimeoutError:
             verdict.stuck.append(f"{what} of {service.name} did not catch up")
+
+
+async def _last_of_interest(bus: Client, source: str, interest: Callable[[Recorded[Any]], Any]) -> int:
+    places = [
+        message.metadata.sequence.stream
+        for message in await stored(bus, source)
+        if interest(cloudevents.from_message(message.headers or {}, message.data))
+    ]
+    return places[-1] if places else 0
 
 
 async def _published(service: Service, log: Sequence[Recorded[Any]], bus: Client, verdict: Verdict) -> None:
