@@ -1,7 +1,7 @@
 """The relay: follows the log in commit order and publishes every event to JetStream, in order, exactly once.
 
 The position travels in a header of each message, so it is stored by the very act of publishing. A second relay is
-fenced off by the expected sequence: its first message is refused and it ends.
+fenced off: its first message must be the next of the stream, and each later one must follow the one before.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ ACK_TIMEOUT = 5.0
 MARK = "position"
 MARK_EVERY = 60.0  # seconds
 SCANNING = "scanning"  # position while the whole log is published anew: a crash then starts over
-WRONG_LAST_SEQUENCE = 10071
+FENCES = {10070, 10071}  # another last message id, another last sequence than expected
 HISTORY_LOST = {136, 280, 286}  # the oplog no longer reaches back to the position
 SKEW = timedelta(minutes=10)  # how far clocks may differ between writers
 
@@ -75,6 +75,7 @@ class Relay:
         self._database = database
         self._service = service
         self._sequence = 0
+        self._previous = ""  # id of the message that was sent before
         self._last_id = ""
         self._edition = ""  # told apart from a first publication, which the server may still remember by its id
         self._inbox = ""
@@ -108,6 +109,7 @@ class Relay:
         """Collect the server's answers; nats-py's own `publish_async` loses those that say no."""
         self._pending.clear()
         self._awaited.clear()
+        self._previous = ""
         self._inbox = self._client.new_inbox()
         subscription = await self._client.subscribe(f"{self._inbox}.*", cb=self._on_answer)
         try:
@@ -163,9 +165,9 @@ class Relay:
 
         The last commit is held back until the change stream has caught up with the scan: it carries the position.
         """
+        self._edition = f"#{uuid4().hex}"
         if self._sequence:
             await self._empty()
-        self._edition = f"#{uuid4().hex}"
         start = await self._now()
         recent: set[str] = set()
         since = start.as_datetime() - SKEW
@@ -192,17 +194,24 @@ class Relay:
         return {"resume_after": {"_data": token}}
 
     async def _empty(self) -> None:
-        """Purge, and leave out a sequence number: followers that run see a gap and start anew, too."""
-        await self._js.purge_stream(self._service)
-        headers = {POSITION: SCANNING, Header.EXPECTED_LAST_SEQUENCE: str(self._sequence)}
+        """Leave out a sequence number, so that followers that run see a gap and start anew; then purge.
+
+        In this order: a relay that is at work is fenced off before what it published is taken away.
+        """
+        message_id = f"emptied{self._edition}"
+        headers = {
+            Header.MSG_ID: message_id,
+            Header.EXPECTED_LAST_SEQUENCE: str(self._sequence),
+            POSITION: SCANNING,
+        }
         try:
             gap = await self._js.publish(f"evt.{self._service}.stream.Emptied", b"{}", headers=headers)
         except APIError as error:
-            if error.err_code == WRONG_LAST_SEQUENCE:
+            if error.err_code in FENCES:
                 raise Fenced(self._service) from error
             raise
-        self._sequence = gap.seq
-        await self._js.purge_stream(self._service)
+        self._sequence, self._previous = gap.seq, ""
+        await self._js.purge_stream(self._service, seq=gap.seq + 1)
 
     async def _now(self) -> Timestamp:
         time: Timestamp = (await self._database.command("ping"))["operationTime"]
@@ -246,9 +255,13 @@ class Relay:
 
     async def _send(self, recorded: Recorded[Any], position: str) -> None:
         headers = cloudevents.to_headers(self._service, recorded)
-        headers[Header.MSG_ID] = recorded.id + self._edition
+        message_id = recorded.id + self._edition
+        headers[Header.MSG_ID] = message_id
         headers[POSITION] = position
         headers[Header.EXPECTED_LAST_SEQUENCE] = str(self._sequence)
+        if self._previous:
+            # a refused message must not be followed by the next one, which may fit the sequence again by accident
+            headers[Header.EXPECTED_LAST_MSG_ID] = self._previous
         reply = f"{self._inbox}.{self.published}"
         answered: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
         self._awaited[reply] = answered
@@ -258,6 +271,9 @@ class Relay:
         self._sequence += 1
         self._last_id = recorded.id
         self.published += 1
+        if not self._previous:
+            await self._settle(everything=True)  # the first one alone: from here on this relay is the only one
+        self._previous = message_id
 
     async def _settle(self, *, everything: bool = False) -> None:
         """Look at the acknowledgements that have come; wait for the oldest one while the window is full."""
@@ -266,7 +282,7 @@ class Relay:
                 message = await self._pending.popleft()
             answer = json.loads(message.data) if message.data else {"error": {"description": "no stream takes it"}}
             error = answer.get("error", {})
-            if answer.get("duplicate") or error.get("err_code") == WRONG_LAST_SEQUENCE:
+            if answer.get("duplicate") or error.get("err_code") in FENCES:
                 raise Fenced(self._service)
             if error:
                 raise ConnectionError(f"JetStream refused an event of {self._service}: {error['description']}")
