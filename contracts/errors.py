@@ -41,7 +41,9 @@ CODES: dict[str, Code] = {
     # identity
     "DEVELOPER_NOT_FOUND": Code(404, "There is no such user."),
     "DEVELOPER_USERNAME_REQUIRED": Code(422, "A user needs a username."),
-    "DEVELOPER_USERNAME_INVALID": Code(422, "A username is 1 to 64 letters, digits, dots, dashes or underscores, and starts with no dot or dash."),
+    "DEVELOPER_USERNAME_INVALID": Code(
+        422, "A username is 1 to 64 letters, digits, dots, dashes or underscores, and starts with no dot or dash."
+    ),
     "DEVELOPER_USERNAME_TAKEN": Code(422, "Another user has this username (case does not count)."),
     "DEVELOPER_PASSWORD_REQUIRED": Code(422, "A user needs a password."),
     "DEVELOPER_PASSWORD_WEAK": Code(422, "The password is too short, too common or contains the username."),
@@ -64,7 +66,10 @@ CODES: dict[str, Code] = {
     "PROJECT_ALLOW_CONCURRENT_EXECUTION_REQUIRED": Code(422, "Say whether builds may run at the same time."),
     "PROJECT_OWNER_INVALID": Code(422, "The owner is the username of a user or the alias of a company."),
     "PROJECT_ALIAS_TAKEN": Code(422, "The owner has another project with this alias."),
-    "PROJECT_ALIAS_INVALID": Code(422, "An alias is 1 to 64 lower-case letters, digits, dots, dashes or underscores, and starts with no dot or dash."),
+    "PROJECT_ALIAS_INVALID": Code(
+        422,
+        "An alias is 1 to 64 lower-case letters, digits, dots, dashes or underscores, and starts with no dot or dash.",
+    ),
     "SECRET_NOT_FOUND": Code(404, "There is no such secret."),
     "SECRET_NAME_REQUIRED": Code(422, "A secret needs a name: that of its environment variable."),
     "SECRET_NAME_INVALID": Code(
