@@ -4,6 +4,7 @@ Ratios are taken side by side in one run, because machines drift. Nothing here a
 """
 
 import asyncio
+import itertools
 import json
 import os
 import platform
@@ -118,7 +119,7 @@ async def where_the_time_goes(bench: Bench) -> None:
             at.setdefault(event["data"].get("build_id"), {}).setdefault(event["name"], commit["at"].timestamp())
     await client.close()
     names = ("BuildQueued", "BuildPlanned", "JobQueued", "JobAssigned")
-    for before, after in zip(names, names[1:], strict=False):
+    for before, after in itertools.pairwise(names):
         gaps = [build[after] - build[before] for build in at.values() if before in build and after in build]
         bench.note(f"{before}-{after}", f"  {before} to {after}, p50", f"{percentile(gaps, 0.5):.0f} ms", "", None)
 
@@ -212,18 +213,27 @@ async def rebuild(bench: Bench) -> None:
 
 
 def memory(bench: Bench) -> None:
-    """Resident memory of every process of the idle stack."""
-    processes = [one for one in bench.stack.status() if one["pid"]]
-    supervisor = psutil.Process(processes[0]["pid"]).parent()
-    sizes = {one["name"]: psutil.Process(one["pid"]).memory_info().rss / 2**20 for one in processes}
+    """Memory of every process of the idle stack: resident, and with each shared page counted once over all (PSS)."""
+    processes = [psutil.Process(one["pid"]) for one in bench.stack.status() if one["pid"]]
+    names = [one["name"] for one in bench.stack.status() if one["pid"]]
+    supervisor = processes[0].parent()
     if supervisor is not None:
-        sizes["supervisor"] = supervisor.memory_info().rss / 2**20
-    ours = sum(size for name, size in sizes.items() if name not in ("mongod", "nats-server"))
-    for name, size in sizes.items():
-        bench.note(f"memory_{name}", f"  memory of {name}", f"{size:.0f} MB", "", None, megabytes=size)
-    bench.note("memory_headrace", "memory of Headrace, idle", f"{ours:.0f} MB", "400 MB", ours < 400, megabytes=ours)
-    whole = sum(sizes.values())
-    bench.note("memory", "memory of the whole stack, idle", f"{whole:.0f} MB", "600 MB", whole < 600, megabytes=whole)
+        processes.append(supervisor)
+        names.append("supervisor")
+    sizes = {}
+    for name, process in zip(names, processes, strict=True):
+        full = process.memory_full_info()
+        sizes[name] = (full.rss / 2**20, getattr(full, "pss", full.rss) / 2**20)
+        text = f"RSS {sizes[name][0]:.0f} MB, PSS {sizes[name][1]:.0f} MB"
+        bench.note(f"memory_{name}", f"  memory of {name}", text, "", None, rss=sizes[name][0], pss=sizes[name][1])
+    ours = {name: size for name, size in sizes.items() if name not in ("mongod", "nats-server")}
+    for key, what, counted, limit in (
+        ("memory_headrace", "memory of Headrace, idle", ours, 400),
+        ("memory", "memory of the whole stack, idle", sizes, 600),
+    ):
+        rss, pss = (sum(size[place] for size in counted.values()) for place in (0, 1))
+        text = f"PSS {pss:.0f} MB (summed RSS {rss:.0f} MB)"
+        bench.note(key, what, text, f"{limit} MB", pss < limit, rss=rss, pss=pss)
 
 
 @contextmanager

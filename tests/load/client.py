@@ -1,4 +1,4 @@
-"""A bare HTTP/1.1 client over one kept-alive connection, so that the benchmark measures the server and not its client."""
+"""A bare HTTP/1.1 client over one kept-alive connection: the benchmark is to measure the server, not its client."""
 
 import asyncio
 import json
