@@ -9,7 +9,7 @@ import pytest
 
 from infra.local import ports
 from tests.support.git_server import GitServer, git_server
-from tests.support.repositories import sample_repository
+from tests.support.repositories import Gate, sample_repository
 from tests.support.stack import RunningStack
 
 STEP = "from: debian\nsteps:\n  - name: '@build'\n"
@@ -74,6 +74,34 @@ def test_a_build_ends_with_a_code_and_words_and_the_next_one_succeeds_when(
     assert re.search(fault.message, build["exit_message"])
     assert re.search(fault.words, told)
     assert stack.finished(good)["exit_code"] == 0
+
+
+def test_a_build_whose_project_is_deleted_while_it_runs_comes_to_its_end(
+    stack: RunningStack, good_project: int, tmp_path: Path
+) -> None:
+    gate = Gate(tmp_path / "gate")
+    repository = sample_repository(tmp_path / "repository", {"build": gate.script})
+    project_id = stack.project(repository, allow_concurrent_execution=False)
+    running, waiting = stack.launch(project_id), stack.launch(project_id)
+    stack.running(running)
+    assert stack.admin.delete(f"/admin/projects/{project_id}").status_code == 204
+    gate.open()
+    assert stack.finished(running)["completed_at"]
+    assert stack.finished(waiting)["completed_at"]
+    assert stack.run(good_project)["exit_code"] == 0
+
+
+def test_a_launch_of_what_is_no_project_is_refused(stack: RunningStack) -> None:
+    answer = stack.admin.post("/developer/builds/999999", json={"build": {"ignore_steps": []}})
+    assert (answer.status_code, answer.json()["message"]) == (404, "PROJECT_NOT_FOUND")
+
+
+def test_the_branch_of_any_event_is_the_one_that_the_repository_calls_its_own(
+    stack: RunningStack, tmp_path: Path
+) -> None:
+    repository = sample_repository(tmp_path / "repository", branch="trunk")
+    build = stack.run(stack.project(repository, branch="*"))
+    assert (build["exit_code"], build["ref"]) == (0, "refs/heads/trunk")
 
 
 @pytest.fixture

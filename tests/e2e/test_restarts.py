@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.repositories import sample_repository
-from tests.support.stack import SERVICES, RunningStack, until
+from tests.support.stack import SERVICES, RunningStack
 
 LONGEST = 10.0  # seconds from the signal to the end of a process
 NAMES = (*SERVICES, "gateway")
@@ -18,7 +18,7 @@ def test_every_launch_of_a_rolling_restart_of_everything_comes_to_its_end(stack:
         for name in NAMES:
             builds.append(stack.launch(project_id))
             took[f"{name}-{replica}"] = stack.end(f"{name}-{replica}")
-        until(stack.ready)
+        stack.settle()
     finished = [stack.finished(build) for build in builds]
     assert [build["exit_code"] for build in finished] == [0] * len(builds)
     assert len({build["id"] for build in finished}) == len(builds)
@@ -28,5 +28,5 @@ def test_every_launch_of_a_rolling_restart_of_everything_comes_to_its_end(stack:
 @pytest.mark.parametrize("name", ["agent", "nats-server", "mongod"])
 def test_a_stack_works_again_after_the_restart_of_its(name: str, stack: RunningStack, good_project: int) -> None:
     assert stack.restart(name) < LONGEST
-    until(stack.ready)
+    stack.settle()
     assert stack.run(good_project)["exit_code"] == 0

@@ -81,6 +81,7 @@ class Log:
             yield relay
         finally:
             await end([relay])
+            await asyncio.gather(relay, return_exceptions=True)  # tests that want to know how it ended have looked
 
     async def publish(self) -> None:
         """Have everything published that is in the log."""

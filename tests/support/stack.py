@@ -72,10 +72,15 @@ class RunningStack:
         """Waits while the process is being started again."""
         return until(lambda: int(self._processes()[name]["pid"] or 0), what=f"{name} did not start")
 
-    def ready(self, *names: str) -> bool:
-        """These, or all."""
-        processes = self._processes()
-        return all(Running(**processes[name]).ready() for name in names or processes)
+    def ready(self, name: str) -> bool:
+        return Running(**self._processes()[name]).ready()
+
+    def settle(self, within: float = 60) -> None:
+        """Wait until all are ready."""
+        deadline = time.monotonic() + within
+        while missing := [name for name in self._processes() if not self.ready(name)]:
+            assert time.monotonic() < deadline, f"not ready: {missing}"
+            time.sleep(0.1)
 
     def end(self, name: str, number: int = signal.SIGTERM, within: float = 30) -> float:
         """Signal the process; returns how many seconds it took to leave."""
