@@ -31,7 +31,7 @@ class Leases:
             {"finished": False, "lease_until": {"$lt": now}}, {"job_id": 1}, limit=AT_ONCE
         )
         found_expired = await expired.to_list()
-        if now - self._looked_at > OUTAGE:
+        if now - self._looked_at > OUTAGE and not await self._heard_lately(ctx, now + lease / 2):
             # the silence may have been our own deafness: runners get the time to be heard again
             self._patient_until = now + lease
         self._looked_at = now
@@ -46,6 +46,11 @@ class Leases:
                 await self._end(ctx, LoseJob(job_id=job.id, attempt=job.attempt, reason=reason), job)
             else:
                 await self._reporting.conclude(ctx, job, found["_id"], success=job.status is JobStatus.SUCCESS)
+
+    async def _heard_lately(self, ctx: Context, renewed_to: datetime) -> bool:
+        """Whether any runner was: then we were not deaf for long."""
+        renewed = {"finished": False, "lease_until": {"$gt": renewed_to}}
+        return await ctx.collection("attempts").find_one(renewed, {"_id": 1}) is not None
 
     async def look_for_overdue(self, ctx: Context) -> None:
         """End what runs longer than it may although its runner goes on reporting, and what nobody will report on."""
