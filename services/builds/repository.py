@@ -10,6 +10,7 @@ import tempfile
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
+from posixpath import normpath
 
 from libs import git
 from libs.masking import Mask
@@ -129,7 +130,12 @@ async def _has(copy: Path, sha: str) -> bool:
 
 
 async def _read(copy: Path, sha: str, path: str) -> bytes:
-    listed = await _git("", None, LIST_SECONDS, "--git-dir", str(copy), "ls-tree", "-z", sha, "--", path)
+    plain = normpath(path.strip("/"))  # git would list what is in a folder whose name ends with a slash
+    if plain == ".":
+        raise IsADirectoryError(path)
+    if plain.split("/")[0] == "..":
+        raise NoSuchFile(path)
+    listed = await _git("", None, LIST_SECONDS, "--git-dir", str(copy), "ls-tree", "-z", sha, "--", plain)
     entry = listed.split(b"\0", 1)[0]
     if not entry:
         raise NoSuchFile(path)

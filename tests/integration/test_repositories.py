@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from services.builds.repository import Repositories, Unreachable
+from services.builds.repository import NoSuchFile, Repositories, Unreachable
 from tests.support.repositories import SPEC, commit, sample_repository, spec_of
 
 
@@ -38,3 +38,30 @@ async def test_a_repository_that_is_gone_says_so(tmp_path: Path, repository: Pat
     head = await repositories.head(str(repository), "main")
     with pytest.raises(Unreachable):
         await repositories.file(str(tmp_path / "nowhere"), head, SPEC)
+
+
+@pytest.mark.parametrize("path", [SPEC, f"/{SPEC}", f"./ci/../{SPEC}", f"{SPEC}/"])
+async def test_a_path_may_be_written_in_many_ways(path: str, tmp_path: Path, repository: Path) -> None:
+    repositories = Repositories(tmp_path / "copies")
+    head = await repositories.head(str(repository), "main")
+    assert b"@build" in await repositories.file(str(repository), head, path)
+
+
+@pytest.mark.parametrize("path", ["", ".", "/", "ci", "ci/", "link"])
+async def test_a_folder_or_a_link_is_no_plain_file(path: str, tmp_path: Path, repository: Path) -> None:
+    (repository / "link").symlink_to(SPEC)
+    commit(repository, {})
+    repositories = Repositories(tmp_path / "copies")
+    head = await repositories.head(str(repository), "main")
+    with pytest.raises(IsADirectoryError):
+        await repositories.file(str(repository), head, path)
+
+
+@pytest.mark.parametrize(
+    "path", ["gone", "../repository/headrace.yaml", "*.yaml", ":(top)headrace.yaml", ".git/config"]
+)
+async def test_a_path_that_leads_to_nothing_says_so(path: str, tmp_path: Path, repository: Path) -> None:
+    repositories = Repositories(tmp_path / "copies")
+    head = await repositories.head(str(repository), "main")
+    with pytest.raises(NoSuchFile):
+        await repositories.file(str(repository), head, path)
