@@ -135,7 +135,8 @@ async def _read(copy: Path, sha: str, path: str) -> bytes:
         raise IsADirectoryError(path)
     if plain.split("/")[0] == "..":
         raise NoSuchFile(path)
-    listed = await _git("", None, LIST_SECONDS, "--git-dir", str(copy), "ls-tree", "-z", sha, "--", plain)
+    listing = ["--git-dir", str(copy), "--literal-pathspecs", "ls-tree", "-z", sha, "--", plain]
+    listed = await _git("", None, LIST_SECONDS, *listing)
     entry = listed.split(b"\0", 1)[0]
     if not entry:
         raise NoSuchFile(path)
