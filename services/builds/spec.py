@@ -10,6 +10,7 @@ LARGEST = 256 * 1024  # bytes
 MOST_STEPS = 500
 LONGEST_TEXT = 4096
 CLEANUP = "@cleanup"
+TAKEN = ("@init", "@abort", "@-1")  # sections of every log, and what asks for its first one
 TOP_KEYS = {"version", "from", "steps"}
 STEP_KEYS = {"name", "script"}
 
@@ -100,9 +101,9 @@ def _text(step: dict[Any, Any], key: str, where: str) -> str:
 
 
 def _unique(steps: list[SpecStep]) -> list[SpecStep]:
-    """Sections are told apart by name, so a second @build becomes @build-2."""
+    """Sections are told apart by name, so a second @build becomes @build-2, and so does what has another meaning."""
     used = {step.name for step in steps}
-    seen: Counter[str] = Counter()
+    seen: Counter[str] = Counter(TAKEN)
     result = []
     for step in steps:
         seen[step.name] += 1

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+import yaml
 
 from infra.local import ports
 from tests.support.git_server import GitServer, git_server
@@ -131,6 +132,25 @@ def test_a_script_that_exits_with_0_ends_the_build_as_a_success(stack: RunningSt
     build = stack.run(stack.project(sample_repository(tmp_path / "repository", steps)))
     assert (build["exit_code"], build["exit_message"]) == (0, None)
     assert list(stack.log(build["id"])) == ["init", "build"]
+
+
+def test_steps_may_have_any_name(stack: RunningStack, tmp_path: Path) -> None:
+    names = ["@init", "@abort", "@-1", "@with space", "@a", "@a", "@a-2", "@ünï $(id) `id`"]
+    spec = yaml.safe_dump({"steps": [{"name": name, "script": "/ci/build.sh"} for name in names]})
+    project_id = stack.project(sample_repository(tmp_path / "repository", spec=spec))
+    build = stack.run(project_id)
+    log = stack.log(build["id"])
+    assert build["exit_code"] == 0
+    assert list(log) == ["init", "init-2", "abort-2", "-1-2", "with space", "a", "a-3", "a-2", "ünï $(id) `id`"]
+    assert "Step @ünï $(id) `id` ..." in log["ünï $(id) `id`"]
+
+
+def test_the_arguments_of_a_script_are_no_shell_code(stack: RunningStack, tmp_path: Path) -> None:
+    spec = """steps: [{name: "@build", script: '/ci/build.sh ; touch stolen $(id) `id` "a b" *'}]"""
+    steps = {"build": 'printf "<%s>" "$@"; test ! -e stolen\n'}
+    build = stack.run(stack.project(sample_repository(tmp_path / "repository", steps, spec)))
+    assert build["exit_code"] == 0
+    assert '<;><touch><stolen><$(id)><`id`><"a><b"><*>' in stack.log(build["id"])["build"]
 
 
 def test_an_earlier_command_that_fails_does_not_fail_the_step(stack: RunningStack, tmp_path: Path) -> None:

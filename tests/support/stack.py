@@ -213,6 +213,7 @@ class RunningStack:
         step = "-1"
         while (answer := self.admin.get(f"/developer/logs/{build_id}/{step}")).status_code == 200:
             step = answer.json()["step"]
+            assert step not in sections, f"{step} comes twice"
             sections[step] = answer.json()["log"]
         assert answer.json()["message"] == "LOG_NOT_FOUND", answer.text
         return sections
