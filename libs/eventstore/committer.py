@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from itertools import count
 from typing import Any
 
 import pymongo
@@ -18,10 +19,15 @@ from libs.security.sealing import Sealing
 
 LARGEST_BATCH = 500
 PATIENCE = 8.0  # seconds for one transaction with all its retries, also while the database fails over
+TRIES_TOGETHER = 6
 MAJORITY = WriteConcern("majority", j=True)
 
 Waiting = tuple[Decision, Document, "asyncio.Future[None]"]
 Lost = dict[str, Exception]  # command id -> why its decision was not recorded
+
+
+class Locked(Exception):
+    """Another transaction, of a process that is slow or dead, holds what one of the batch needs."""
 
 
 class Committer:
@@ -38,6 +44,7 @@ class Committer:
         self._claims = database["claims"]
         self._vault = vault
         self._waiting: list[Waiting] = []
+        self._apart: set[asyncio.Task[None]] = set()
         self._writer: asyncio.Task[None] | None = None
 
     async def append(self, decision: Decision) -> None:
@@ -51,22 +58,41 @@ class Committer:
 
     async def drain(self) -> None:
         """Wait until everything handed in is written or refused."""
-        while self._writer is not None:
-            await asyncio.wait({self._writer})
+        while busy := {*self._apart, *([self._writer] if self._writer else [])}:
+            await asyncio.wait(busy)
 
     async def _write_all(self) -> None:
         try:
             while self._waiting:
                 batch = self._next_batch()
-                outcomes = await self._write(batch)
-                for (_, _, future), outcome in zip(batch, outcomes, strict=True):
-                    if outcome is None:
-                        future.set_result(None)
+                try:
+                    outcomes = await self._transact(batch, tries=TRIES_TOGETHER)
+                except Exception as error:
+                    if _away(error):
+                        outcomes = [await self._verdict(decision, error) for decision, _, _ in batch]
                     else:
-                        future.set_exception(outcome)
-                        future.exception()  # retrieved: a caller that went away is no news
+                        self._part(batch)
+                        continue
+                _tell(batch, outcomes)
         finally:
             self._writer = None
+
+    def _part(self, batch: Sequence[Waiting]) -> None:
+        """Nothing was written: each goes on alone, so that the one at fault, or one that waits, holds up no other.
+
+        A process that was killed within a transaction leaves its streams locked until the database gives it up.
+        """
+        for one in batch:
+            task = asyncio.create_task(self._write_alone(one))
+            self._apart.add(task)
+            task.add_done_callback(self._apart.discard)
+
+    async def _write_alone(self, one: Waiting) -> None:
+        try:
+            outcomes = await self._transact([one])
+        except Exception as error:
+            outcomes = [await self._verdict(one[0], error)]
+        _tell([one], outcomes)
 
     def _next_batch(self) -> list[Waiting]:
         """The longest-waiting decisions that have no stream, name or command id in common; the others come next."""
@@ -83,15 +109,6 @@ class Committer:
             touched |= touches
         self._waiting = rest
         return batch
-
-    async def _write(self, batch: Sequence[Waiting]) -> list[Exception | None]:
-        try:
-            return await self._transact(batch)
-        except Exception as error:
-            if len(batch) == 1 or _away(error):
-                return [await self._verdict(decision, error) for decision, _, _ in batch]
-        # nothing was written: find the culprit by writing each alone
-        return [outcome for one in batch for outcome in await self._write([one])]
 
     async def _verdict(self, decision: Decision, error: Exception) -> Exception | None:
         """What an error of the transaction means to one of its decisions."""
@@ -117,8 +134,13 @@ class Committer:
         found = await self._commits.find_one({"_id": decision.cause.command_id}, {"stream": 1, "version": 1})
         return Commit(found["stream"], found["version"]) if found else None
 
-    async def _transact(self, batch: Sequence[Waiting]) -> list[Exception | None]:
+    async def _transact(self, batch: Sequence[Waiting], *, tries: int | None = None) -> list[Exception | None]:
+        """Raises Locked when others held one of the streams or names at each of so many tries."""
+        attempts = count(1)
+
         async def body(session: AsyncClientSession) -> list[Exception | None]:
+            if tries and next(attempts) > tries:
+                raise Locked
             lost = await self._without_names([one[0] for one in batch], session)
             lost |= await self._move_heads([one[0] for one in _left(batch, lost)], session)
             if lost:
@@ -167,6 +189,15 @@ class Committer:
         writes = [_name(claim, one.stream) for one in decisions for claim in _last_of_each_name(one.claims)]
         if writes:
             await self._claims.bulk_write(writes, ordered=False, session=session)
+
+
+def _tell(batch: Sequence[Waiting], outcomes: Sequence[Exception | None]) -> None:
+    for (_, _, future), outcome in zip(batch, outcomes, strict=True):
+        if outcome is None:
+            future.set_result(None)
+        else:
+            future.set_exception(outcome)
+            future.exception()  # retrieved: a caller that went away is no news
 
 
 def _left(batch: Sequence[Waiting], lost: Lost) -> list[Waiting]:

@@ -76,6 +76,7 @@ class Ledger:
             yield task
         finally:
             await end([task])
+            await asyncio.gather(task, return_exceptions=True)
 
     async def ids(self) -> dict[str, list[str]]:
         return {one["_id"]: one["ids"] async for one in self.log.database["ledger"].find({})}
@@ -179,7 +180,10 @@ async def test_a_running_follower_starts_anew_when_the_stream_is_purged_under_it
             await eventually(ledger.is_complete)
 
 
-async def test_a_position_that_is_being_rebuilt_is_left_alone(log: Log, ledger: Ledger) -> None:
+async def test_a_position_that_is_being_rebuilt_is_left_alone(
+    log: Log, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("libs.following.LONGEST_PAUSE", 0.1)
     await log.add(3)
     await log.publish()
     followers = log.database["followers"]
