@@ -48,7 +48,7 @@ log = logging.getLogger("headrace.gateway")
 GRACE = 5  # seconds for answers that are under way
 BACKLOG = 2048
 JOB_QUEUED = "hint.builds.*.JobQueued"
-RUNNER_CHANGES = tuple(f"evt.runners.*.{name}" for name in ("RunnerEdited", "RunnerShutDown", "RunnerDeleted"))
+RUNNER_CHANGES = tuple(f"hint.runners.*.{name}" for name in ("RunnerEdited", "RunnerShutDown", "RunnerDeleted"))
 HEADERS = ["Authorization", "Cache-Control", "Content-Type", "Idempotency-Key", "Last-Event-ID", "traceparent"]
 
 

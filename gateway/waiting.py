@@ -37,6 +37,7 @@ class Waiter:
     runner_uuid: str = ""
     calls: list[JobQueued] = field(default_factory=list)
     signal: asyncio.Event = field(default_factory=asyncio.Event)  # something happened: look again
+    stale: bool = True  # what is known of the runner may be out of date: ask before it gets a job
     gone: bool = False  # its client is no longer there
 
     def leave(self) -> None:
@@ -86,6 +87,7 @@ class WaitingRunners:
         """Its settings are other ones: it looks again at once."""
         for waiter in self._waiters:
             if waiter.runner_uuid == runner_uuid:
+                waiter.stale = True
                 waiter.signal.set()
 
     def close(self) -> None:

@@ -1,7 +1,6 @@
 """Asking for a job the GitLab way: the held request, and the job as every GitLab-compatible runner reads it."""
 
 import asyncio
-import contextlib
 import secrets
 from datetime import UTC, datetime
 from typing import Any
@@ -65,17 +64,21 @@ async def _wait(world: World, scope: Scope, sent: Members, waiter: Waiter) -> As
     limit = world.settings.long_poll_seconds
     while True:
         waiter.signal.clear()
-        profile = await touch(world, scope, sent)  # anew each time: an edit applies at once
-        waiter.runner_uuid = profile.runner_uuid
-        world.waiting.settle(waiter, _offer(profile) if profile.active else None)
+        if waiter.stale:
+            waiter.stale = False
+            profile = await touch(world, scope, sent)
+            waiter.runner_uuid = profile.runner_uuid
+            world.waiting.settle(waiter, _offer(profile) if profile.active else None)
         if waiter.gone or world.waiting.closed:
             return None
         if waiter.offer and (assignment := await _claim(world, waiter.offer, waiter)):
             return assignment
         end = begun + (limit if waiter.offer else min(limit, PAUSED))
-        with contextlib.suppress(TimeoutError):
+        try:
             async with asyncio.timeout_at(min(end, clock() + RECHECK)):
                 await waiter.signal.wait()
+        except TimeoutError:
+            waiter.stale = True
         if waiter.gone or world.waiting.closed or clock() >= end:
             return None
 

@@ -1,5 +1,6 @@
 """The planner: from a branch to a commit, its spec file and the jobs; or to a finished build that says why not."""
 
+from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -19,11 +20,13 @@ from libs.service import Context
 from services.builds.entrusted import job_secrets
 from services.builds.repository import Head, NoSuchFile, NoSuchRef, Repositories, Unreachable
 from services.builds.spec import CLEANUP, Spec, SpecInvalid, SpecUnreadable, parse
+from services.builds.views import summarise_build
 
 NOT_REACHABLE = 128
 NOT_FOUND = 1000
 NOT_READABLE = 1001
 UNKNOWN = -1
+FRESH = timedelta(seconds=1)
 
 
 class Planner:
@@ -34,12 +37,18 @@ class Planner:
 
     async def plan(self, ctx: Context, recorded: Recorded[Any]) -> None:
         """The work after a build was queued, or was granted its lane."""
-        build: BuildRow | None = await ctx.rows("build").get(f"build-{recorded.event.build_id}")
+        build = await self._build(ctx, recorded)
         if build is None or build.status is not BuildStatus.QUEUED:
             return  # planned or over already
         if isinstance(recorded.event, BuildQueued) and build.needs_lane:
             return  # its turn comes with LaneGranted
         await ctx.tell(await self._plan(ctx, build))
+
+    async def _build(self, ctx: Context, recorded: Recorded[Any]) -> BuildRow | None:
+        if isinstance(recorded.event, BuildQueued) and ctx.cause.at - recorded.at < FRESH:
+            return summarise_build(BuildRow(), recorded)  # nothing else can have been planned in this moment
+        build: BuildRow | None = await ctx.rows("build").get(f"build-{recorded.event.build_id}")
+        return build
 
     async def _plan(self, ctx: Context, build: BuildRow) -> Command:
         def failed(code: int, message: str, output: str | None = None) -> FailBuild:

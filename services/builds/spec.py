@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import yaml
@@ -35,6 +36,7 @@ class Spec:
     steps: tuple[SpecStep, ...]
 
 
+@lru_cache(maxsize=256)  # most builds of a project read what the one before read
 def parse(content: bytes) -> Spec:
     if len(content) > LARGEST:
         raise SpecUnreadable(f"the spec file is larger than {LARGEST // 1024} KiB")

@@ -1,5 +1,7 @@
 """Secrets: sealing their values, showing them to nobody who was not recorded, handing them to jobs."""
 
+import asyncio
+
 from contracts.errors import Refused
 from contracts.messages import Page
 from contracts.projects import (
@@ -82,8 +84,10 @@ async def reveal(ctx: Context, command: RevealSecret) -> SecretView:
 
 
 async def get_job_secrets(ctx: Context, query: GetJobSecrets) -> JobSecrets:
-    project = await existing(ctx, query.project_id)
-    rows = await ctx.rows("secret").find({"$or": [{"projects_id": project.id}, {"scope": "PUBLIC"}]}, [("id", 1)])
+    project, rows = await asyncio.gather(
+        existing(ctx, query.project_id),
+        ctx.rows("secret").find({"$or": [{"projects_id": query.project_id}, {"scope": "PUBLIC"}]}, [("id", 1)]),
+    )
     rows.sort(key=lambda row: row.scope == "PRIVATE")  # later ones hide earlier ones
     by_name = {row.name: row for row in rows}
     return JobSecrets(
@@ -99,6 +103,8 @@ async def get_job_secrets(ctx: Context, query: GetJobSecrets) -> JobSecrets:
 
 
 async def ssh_key(ctx: Context, credential_id: int | None) -> str | None:
+    if credential_id is None:
+        return None
     row = await ctx.rows("credential").get(f"credential-{credential_id}")
     return await ctx.vault.open(f"credential-{row.id}", row.sealed_ssh_key) if row else None
 

@@ -20,10 +20,13 @@ from contracts.runners import (
     RegistrationRow,
     ResetRegistrationToken,
     ResetRunnerToken,
+    RunnerDeleted,
+    RunnerEdited,
     RunnerInfo,
     RunnerProfile,
     RunnerRegistration,
     RunnerRow,
+    RunnerShutDown,
     RunnerView,
     TouchRunner,
 )
@@ -163,6 +166,7 @@ def declare() -> Service:
     return Service(
         "runners",
         categories=(runners, registrations),
+        hints=(RunnerEdited, RunnerShutDown, RunnerDeleted),  # a held request of the runner looks again at once
         prepare={IssueRegistrationToken: with_new_token, ResetRegistrationToken: with_new_token},
         answers={
             RegisterRunner: register,

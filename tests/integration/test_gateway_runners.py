@@ -241,7 +241,7 @@ async def test_an_edit_applies_to_a_held_request_at_once(here: Stage) -> None:
     await here.services.play(TouchRunner, lambda _: RUNNER.but(tags=("linux", "gpu")))
     await here.services.play(ClaimJob, lambda _: Claim(assignment=ASSIGNMENT))
     edited = b'{"runner_uuid": "r-7", "runner_id": 7}'
-    await here.client.publish("evt.runners.runner-r-7.RunnerEdited", edited)
+    await here.client.publish("hint.runners.runner-r-7.RunnerEdited", edited)
     assert (await request).status_code == 201
     assert here.services.told_of(ClaimJob)[-1].message.runner.tags == ("linux", "gpu")
 
