@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from collections.abc import Awaitable
+from contextlib import suppress
 from datetime import UTC
 from typing import Any, TypeVar
 
@@ -17,6 +18,7 @@ from libs.settings import Settings
 
 Document = dict[str, Any]
 CODECS: CodecOptions[Document] = CodecOptions(tz_aware=True, tzinfo=UTC)
+CLOSING = 1.0  # seconds for a server to hear that we leave
 T = TypeVar("T")
 
 
@@ -44,6 +46,13 @@ def mongo(settings: Settings, name: str) -> AsyncMongoClient[Document]:
         maxPoolSize=50,
         tz_aware=True,
     )
+
+
+async def part_from(client: AsyncMongoClient[Document]) -> None:
+    """Close the client; a server that hangs keeps nobody from leaving."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(CLOSING):
+            await client.close()
 
 
 def database_of(client: AsyncMongoClient[Document], settings: Settings, service: str) -> AsyncDatabase[Document]:

@@ -12,10 +12,10 @@ import uvloop
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
 from opentelemetry import trace
-from pymongo.errors import PyMongoError
+from pymongo.errors import ConnectionFailure, PyMongoError
 
 from contracts.messages import Command, Query
-from libs.connections import database_of, mongo, vault_of
+from libs.connections import database_of, mongo, part_from, vault_of
 from libs.deciding import Recorded
 from libs.ending import end, first_to_end
 from libs.following import Follower
@@ -75,7 +75,7 @@ async def _started(service: Service, settings: Settings, stack: AsyncExitStack) 
     trace.set_tracer_provider(telemetry.traces)
     metrics = Metrics.made_from(telemetry.meter)
     client = mongo(settings, service.name)
-    stack.push_async_callback(client.close)
+    stack.push_async_callback(part_from, client)
     nats = await connect(settings, f"{service.name} {settings.instance}")
     stack.push_async_callback(disconnect, nats)
     database = database_of(client, settings, service.name)
@@ -150,12 +150,20 @@ async def _workers(crew: Any, nats: Client) -> str | None:
 
 async def _wait_for_migration(service: Service, runtime: Runtime, nats: Client) -> None:
     """Streams, consumers and indexes are made by `headrace migrate`, never as a side effect of a start."""
-    told = False
-    while reason := await pending(service, runtime.database, nats):
-        if not told:
-            log.warning("waiting for `headrace migrate`: %s", reason)
-            told = True
+    told = ""
+    while reason := await _missing(service, runtime, nats):
+        if reason != told:
+            log.warning("waiting: %s", reason)
+            told = reason
         await asyncio.sleep(0.5)
+
+
+async def _missing(service: Service, runtime: Runtime, nats: Client) -> str | None:
+    try:
+        reason = await pending(service, runtime.database, nats)
+    except (ConnectionFailure, NatsError, TimeoutError) as error:
+        return f"a server does not answer ({type(error).__name__})"
+    return reason and f"{reason}; run `headrace migrate`"
 
 
 async def _duties(runtime: Runtime, nats: Client, metrics: Metrics) -> None:

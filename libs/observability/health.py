@@ -18,6 +18,13 @@ Check = Callable[[], Awaitable[str | None]]  # None, or the reason in words why 
 Answer = tuple[HTTPStatus, str, bytes]
 CHECK_SECONDS = 2.0
 REQUEST_SECONDS = 5.0
+UNANSWERED = (
+    TimeoutError,
+    asyncio.IncompleteReadError,
+    asyncio.LimitOverrunError,
+    ConnectionError,
+    asyncio.CancelledError,
+)
 JSON = "application/json"
 
 
@@ -50,8 +57,8 @@ async def serve_health(health: Health, registry: CollectorRegistry, host: str, p
     """Serve `/healthz`, `/readyz` and `/metrics`; gives the port, which is any free one when 0 was asked for."""
 
     async def on_connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        # a client that is silent, too long or gone gets no answer
-        with suppress(TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ConnectionError):
+        # a client that is silent, too long or gone gets no answer, and nobody does when the process ends
+        with suppress(*UNANSWERED):
             async with asyncio.timeout(REQUEST_SECONDS):
                 head = await reader.readuntil(b"\r\n\r\n")
             writer.write(_response(head, await _answer(head, health, registry)))
