@@ -60,7 +60,7 @@ def told(stack: RunningStack, path: str, body: Mapping[str, Any], key: str) -> t
     return answer, time.monotonic() - begun
 
 
-def project_named(name: str) -> Answer:
+def project_named(name: str, stack: RunningStack) -> Answer:
     return {
         "project": {
             "name": name,
@@ -68,12 +68,12 @@ def project_named(name: str) -> Answer:
             "branch": "main",
             "spec_file_path": "/headrace.yaml",
             "allow_concurrent_execution": True,
-            "executor_id": 1,
+            "executor_id": stack.executor,
         }
     }
 
 
-def user_named(name: str) -> Answer:
+def user_named(name: str, _stack: RunningStack) -> Answer:
     return {"developer": {"username": name, "password": "a good one", "roles": ["ROLE_DEVELOPER"]}}
 
 
@@ -87,16 +87,17 @@ COMMANDS = {
 def test_a_command_is_refused_at_once_without_its_service_and_done_once_with_it(
     service: str, small: RunningStack
 ) -> None:
-    path, body, listing, field = COMMANDS[service]
+    path, body_of, listing, field = COMMANDS[service]
     name, key = f"one-{uuid4().hex[:8]}", uuid4().hex
+    body = body_of(name, small)
     assert small.admin.get("/user/info").status_code == 200
     with down(small, service):
-        refused, took = told(small, path, body(name), key)
+        refused, took = told(small, path, body, key)
     assert (refused.status_code, refused.json()["message"]) == (503, "SERVICE_UNAVAILABLE")
     assert took < SOON
     assert name not in small.admin.get(listing).text
-    first, _ = told(small, path, body(name), key)
-    again, _ = told(small, path, body(name), key)
+    first, _ = told(small, path, body, key)
+    again, _ = told(small, path, body, key)
     assert (first.status_code, first.json()) == (201, again.json())
     assert [one[field] for one in small.admin.get(listing).json()].count(name) == 1
 

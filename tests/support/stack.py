@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import uuid4
@@ -23,7 +24,6 @@ __all__ = ["Answer", "RunningStack", "running_stack", "sample_repository", "unti
 
 HEADRACE = (sys.executable, "-m", "infra")
 SERVICES = ("identity", "projects", "builds", "runners", "notifications")
-DEFAULT_EXECUTOR = 1
 
 Answer = dict[str, Any]
 T = TypeVar("T")
@@ -146,6 +146,12 @@ class RunningStack:
         assert answer.status_code == 201, answer.text
         return dict(answer.json())
 
+    @cached_property
+    def executor(self) -> int:
+        """The number of the one that every new server has."""
+        [default] = [one for one in self.admin.get("/developer/executors").json() if one["name"] == "default"]
+        return int(default["id"])
+
     def project(self, repository: Path | str, **settings: Any) -> int:
         defaults = {
             "name": f"project {uuid4().hex[:8]}",
@@ -153,7 +159,7 @@ class RunningStack:
             "branch": "main",
             "spec_file_path": f"/{SPEC}",
             "allow_concurrent_execution": True,
-            "executor_id": DEFAULT_EXECUTOR,
+            "executor_id": self.executor,
         }
         return int(self.made("project", **defaults | settings)["id"])
 
