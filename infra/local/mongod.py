@@ -12,6 +12,7 @@ from infra.local.process import Program, StackError
 
 REPLICA_SET = "headrace"
 OP_MSG = 2013
+TRANSACTION_SECONDS = 5  # ours take milliseconds
 
 
 def mongod(folder: DataFolder) -> Program:
@@ -24,6 +25,8 @@ def mongod(folder: DataFolder) -> Program:
             *("--replSet", REPLICA_SET, "--oplogSize", "1024", "--wiredTigerCacheSizeGB", "0.25"),
             *("--quiet", "--nounixsocket", "--networkMessageCompressors", "disabled"),
             *("--setParameter", "diagnosticDataCollectionEnabled=false"),
+            # a process that is killed within a transaction leaves its documents locked for this long; the default is 60
+            *("--setParameter", f"transactionLifetimeLimitSeconds={TRANSACTION_SECONDS}"),
         ),
         log=folder.log("mongod"),
         ready=lambda: _made_primary(port),
