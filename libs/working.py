@@ -47,6 +47,7 @@ class Crew:
         self._hired: list[tuple[Worker, Work]] = []
         self._hints: list[Subscription] = []
         self._prompt: set[asyncio.Task[None]] = set()
+        self._at_it: set[str] = set()  # events whose hint came to this process, and whose work is not over
 
     def hire(self, worker: Worker, work: Work) -> None:
         name = consumer_name(self._service, worker)
@@ -56,8 +57,8 @@ class Crew:
         async def on_message(body: bytes, message: NatsMessage) -> None:
             recorded = cloudevents.from_message(message.headers, message.body)
             age = (datetime.now(UTC) - recorded.at).total_seconds()
-            if worker.prompt and 0 <= age < PROMPT:
-                raise NackMessage(delay=PROMPT - age)  # whoever got the hint is at it
+            if worker.prompt and (0 <= age < PROMPT or recorded.id in self._at_it):
+                raise NackMessage(delay=max(PROMPT - age, 1))  # whoever got the hint is at it
             sign = asyncio.create_task(_sign_of_life(message, worker.patience / 3))
             try:
                 await work(recorded)
@@ -99,11 +100,14 @@ class Crew:
         places = asyncio.Semaphore(worker.concurrency)
 
         async def at_once(recorded: Recorded[Any]) -> None:
-            async with places:
-                try:
+            self._at_it.add(recorded.id)
+            try:
+                async with places:
                     await work(recorded)
-                except Exception as error:
-                    log.warning("%s on %s: %s; left to its consumer", worker.name, recorded.id, error)
+            except Exception as error:
+                log.warning("%s on %s: %s; left to its consumer", worker.name, recorded.id, error)
+            finally:
+                self._at_it.discard(recorded.id)
 
         async def on_hint(message: Msg) -> None:
             task = asyncio.create_task(at_once(cloudevents.from_message(message.headers or {}, message.data)))
