@@ -60,8 +60,8 @@ docs: $(READY) ## Generate docs/MESSAGES.md and the AsyncAPI document
 bench: $(READY) ## Measure on this machine; prints a table, writes bench-results.json
 	$(BIN)/python -m tests.load.bench
 
-chaos: $(READY) ## Kill processes at random for a long time, and check that no build is lost
-	$(BIN)/pytest tests/chaos --override-ini="addopts=" -ra
+chaos: $(READY) ## Kill processes at random for a long time, and check that no build is lost (HEADRACE_CHAOS_SEED=, _ROUNDS=)
+	HEADRACE_CHAOS_ROUNDS=$${HEADRACE_CHAOS_ROUNDS:-2} $(BIN)/pytest tests/chaos -v --override-ini="addopts=" -ra
 
 clean: ## Remove .venv, caches and the local stack's data
 	@if [ -x $(BIN)/headrace ]; then $(BIN)/headrace down; fi
