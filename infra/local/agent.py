@@ -31,7 +31,8 @@ def register_local_agent() -> None:
     jwt = _call("POST", f"{settings.url}/api/auth/token", {}, login)["access_token"]
     info = _call("GET", f"{settings.url}/api/admin/runners/registration-info", {"Authorization": f"token {jwt}"})
     try:
-        command.register(settings.url, info["registrationToken"], path=_path())
+        slots = max(2, os.cpu_count() or 2)
+        command.register(settings.url, info["registrationToken"], path=_path(), concurrency=slots)
     except (Refused, ConfigError) as error:
         raise StackError(f"The local agent could not be registered: {error}.") from error
 
