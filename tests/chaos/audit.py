@@ -72,9 +72,12 @@ async def audit(stack: RunningStack, launched: Sequence[Launched], executions: P
             for service in SERVICES:
                 database = database_of(client, settings, service.name)
                 await _at_rest(service, database, bus, verdict)
-                logs[service.name] = await _log(database, vault_of(database, settings))
-                await _published(service, logs[service.name], bus, verdict)
-                await _rows(service, database, logs[service.name], verdict)
+                vault = vault_of(database, settings)
+                before = await _log(database, vault)
+                found = [(message.headers or {})["ce-id"] for message in await stored(bus, service.name)]
+                log = logs[service.name] = await _log(database, vault)
+                _published(found, before, log, verdict)
+                await _rows(service, database, log, verdict)
                 await _views(service, database, bus, verdict)
             await _attempts(database_of(client, settings, "builds"), verdict)
     finally:
@@ -182,18 +185,18 @@ async def _last_of_interest(bus: Client, source: str, interest: Callable[[Record
     return places[-1] if places else 0
 
 
-async def _published(service: Service, log: Sequence[Recorded[Any]], bus: Client, verdict: Verdict) -> None:
+def _published(
+    found: Sequence[str], before: Sequence[Recorded[Any]], after: Sequence[Recorded[Any]], verdict: Verdict
+) -> None:
     """JetStream holds every event of the log once, and those of a stream in order."""
-    found = [(message.headers or {})["ce-id"] for message in await stored(bus, service.name)]
-    expected = [one.id for one in log]
     verdict.duplicated += [f"{one} was published {times} times" for one, times in Counter(found).items() if times > 1]
-    verdict.lost += [f"{one} was not published" for one in set(expected) - set(found)]
-    verdict.wrong += [f"{one} was published and is not in the log" for one in set(found) - set(expected)]
+    verdict.lost += [f"{one} was not published" for one in {one.id for one in before} - set(found)]
+    verdict.wrong += [f"{one} was published and is not in the log" for one in set(found) - {one.id for one in after}]
     order = {event_id: place for place, event_id in enumerate(found)}
     verdict.wrong += [
-        f"{after.id} was published before {before.id}"
-        for before, after in itertools.pairwise(log)
-        if before.stream == after.stream and order.get(before.id, 0) > order.get(after.id, len(found))
+        f"{second.id} was published before {first.id}"
+        for first, second in itertools.pairwise(before)
+        if first.stream == second.stream and order.get(first.id, 0) > order.get(second.id, len(found))
     ]
 
 
