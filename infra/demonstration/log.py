@@ -48,6 +48,7 @@ class Reader:
         self._executor_id = executor_id
         self._build_id = build_id
         self._step = ""
+        self._started = ""
         self._closed = False
         self._shown: dict[str, int] = {}  # lines by step
 
@@ -107,11 +108,17 @@ class Reader:
 
     def _of(self, section: dict[str, Any], lines: list[str]) -> Iterator[News]:
         if section["step"] != self._step:
-            self._step, self._closed = section["step"], False
+            if self._step and not self._closed:
+                yield Closed(self._step, _seconds(self._started, section["start_at"]), True, False)  # else none follows
+            self._step, self._started, self._closed = section["step"], section["start_at"], False
             yield Opened(self._step)
         self._shown[self._step] = self._shown.get(self._step, 0) + len(lines)
         yield from map(Line, lines)
         if section["closed_at"] and not self._closed:
             self._closed = True
-            took = datetime.fromisoformat(section["closed_at"]) - datetime.fromisoformat(section["start_at"])
-            yield Closed(self._step, took.total_seconds(), section["success"], bool(section["skipped"]))
+            took = _seconds(section["start_at"], section["closed_at"])
+            yield Closed(self._step, took, section["success"], bool(section["skipped"]))
+
+
+def _seconds(start: str, end: str) -> float:
+    return (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()
