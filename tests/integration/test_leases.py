@@ -1,0 +1,129 @@
+"""When a job counts as lost, on a real database and with a clock of our own."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from nats.aio.client import Client
+from opentelemetry.metrics import get_meter
+from pymongo import AsyncMongoClient
+
+from contracts.builds import AssignJob, JobRow, LaunchedProject, PlannedJob, PlannedStep, QueueJob
+from libs.connections import Document, database_of
+from libs.deciding import Cause
+from libs.migration import migrate
+from libs.observability.metrics import Metrics
+from libs.runtime import Runtime, Work, now
+from libs.security.sealing import MemoryVault
+from libs.settings import Settings
+from services.builds.app import service
+from services.builds.attempts import Attempts
+from services.builds.leases import Leases
+from services.builds.reporting import Reporting
+
+START = now()
+LEASE = 60
+ATTEMPT = "hash-of-a-token"
+PROJECT = LaunchedProject(
+    project_id=1,
+    name="mill",
+    owner_alias="ada",
+    alias="mill",
+    repository="/repository",
+    branch="main",
+    spec_file_path="/headrace.yaml",
+)
+JOB = PlannedJob(job_id=1, job_uuid=str(uuid4()), name="build", steps=(PlannedStep(name="@build", script="/b.sh"),))
+
+
+@dataclass
+class Yard:
+    """One job, given to a runner at second 0."""
+
+    runtime: Runtime
+    attempts: Attempts
+    leases: Leases
+
+    def at(self, second: int) -> Work:
+        return Work(self.runtime, Cause(uuid4().hex, START + timedelta(seconds=second)))
+
+    async def looks(self, first: int, last: int) -> None:
+        """The ticker, every second."""
+        for second in range(first, last + 1):
+            await self.leases.look_after(self.at(second))
+
+    async def job(self) -> JobRow:
+        found = await self.at(0).rows("job").get("job-1")
+        assert isinstance(found, JobRow)
+        return found
+
+    async def give_out(self) -> None:
+        queue = QueueJob(job_id=1, build_id=1, project=PROJECT, job=JOB, ref="refs/heads/main", sha="0" * 40)
+        assign = AssignJob(job_id=1, attempt=1, runner_id=1, runner_uuid="r", runner_name="miller", token_hash=ATTEMPT)
+        await self.at(0).tell(queue)
+        await self.at(0).tell(assign)
+        await self.attempts.open(self.at(0), ATTEMPT, await self.job(), "word", [])
+
+
+@pytest.fixture
+async def yard(settings: Settings, mongo_client: AsyncMongoClient[Document], bus: Client) -> AsyncIterator[Yard]:
+    database = database_of(mongo_client, settings, "builds")
+    vault = MemoryVault()
+    await migrate([service], [database], [vault], bus)
+    told = replace(settings, job_lease_seconds=LEASE)
+    runtime = Runtime(service, told, database, bus, vault, Metrics.made_from(get_meter("test")))
+    attempts = Attempts()
+    yard = Yard(runtime, attempts, Leases(attempts, Reporting(attempts)))
+    await yard.give_out()
+    yield yard
+    await runtime.finish(5)
+
+
+async def attempt_of(yard: Yard) -> tuple[Any, int]:
+    job = await yard.job()
+    return str(job.status), job.attempt
+
+
+async def test_a_job_whose_runner_is_silent_is_lost_and_tried_again(yard: Yard) -> None:
+    await yard.looks(1, LEASE)
+    assert await attempt_of(yard) == ("ASSIGNED", 1)
+    await yard.looks(LEASE + 1, LEASE + 1)
+    assert await attempt_of(yard) == ("QUEUED", 2)
+
+
+async def test_a_sign_of_life_keeps_a_job(yard: Yard) -> None:
+    await yard.looks(1, 40)
+    await yard.attempts.renew(yard.at(40), ATTEMPT)
+    await yard.looks(41, 40 + LEASE)
+    assert await attempt_of(yard) == ("ASSIGNED", 1)
+
+
+async def test_silence_while_the_server_was_away_is_not_held_against_a_runner(yard: Yard) -> None:
+    await yard.looks(1, 10)
+    await yard.looks(200, 210)
+    await yard.attempts.renew(yard.at(210), ATTEMPT)
+    await yard.looks(211, 210 + LEASE)
+    assert await attempt_of(yard) == ("ASSIGNED", 1)
+
+
+async def test_a_runner_that_is_not_heard_after_an_outage_either_has_lost_its_job(yard: Yard) -> None:
+    await yard.looks(1, 10)
+    await yard.looks(200, 200 + LEASE)
+    assert await attempt_of(yard) == ("QUEUED", 2)
+
+
+async def test_a_job_that_never_reached_its_runner_is_lost(yard: Yard) -> None:
+    await yard.attempts.discard(yard.at(1), ATTEMPT)
+    await yard.leases.look_for_overdue(yard.at(LEASE + 30))
+    assert await attempt_of(yard) == ("QUEUED", 2)
+
+
+async def test_a_job_whose_log_was_closed_and_whose_result_was_never_recorded_is_lost(yard: Yard) -> None:
+    job = await yard.job()
+    attempt = await yard.attempts.get(yard.at(1), job)
+    await yard.attempts.finish(yard.at(1), job, attempt, job.steps, success=True)
+    await yard.leases.look_for_overdue(yard.at(LEASE + 30))
+    assert await attempt_of(yard) == ("QUEUED", 2)
