@@ -108,8 +108,8 @@ async def _started(service: Service, settings: Settings, stack: AsyncExitStack) 
         log.info("%s stops", settings.instance)
         try:
             async with asyncio.timeout(GRACE):
+                await end({leading})  # first: another replica takes over while we finish
                 await responder.stop(GRACE)
-                await end({leading})
                 if crew:
                     await crew.stop()
                 await runtime.finish(GRACE)
