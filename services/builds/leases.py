@@ -1,6 +1,6 @@
 """Leases: a job whose runner is silent for too long is lost, and one that outlives its limit is ended."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from contracts.builds import FinishJob, JobFinished, JobLost, JobRow, JobStatus, LoseJob
@@ -13,7 +13,7 @@ from services.builds.reporting import TIMED_OUT, Reporting
 
 AT_ONCE = 100
 RUNNING = {"$in": ["ASSIGNED", "RUNNING"]}
-OUTAGE = timedelta(seconds=5)  # without a look at the leases: we started, or the database was away
+SHORTEST_OUTAGE = timedelta(seconds=5)  # a restart is none
 GRACE = 60  # seconds that a runner gets to report its own time-out
 
 
@@ -21,23 +21,15 @@ class Leases:
     def __init__(self, attempts: Attempts, reporting: Reporting) -> None:
         self._attempts = attempts
         self._reporting = reporting
-        self._looked_at = datetime.min.replace(tzinfo=UTC)
-        self._patient_until = self._looked_at
 
     async def look_after(self, ctx: Context) -> None:
         """Lose what is silent. Leases of claims that came to nothing are cleared away."""
-        now, lease = ctx.cause.at, timedelta(seconds=ctx.settings.job_lease_seconds)
-        expired = ctx.collection("attempts").find(
-            {"finished": False, "lease_until": {"$lt": now}}, {"job_id": 1}, limit=AT_ONCE
-        )
-        found_expired = await expired.to_list()
-        if now - self._looked_at > OUTAGE and not await self._heard_lately(ctx, now + lease / 2):
-            # the silence may have been our own deafness: runners get the time to be heard again
-            self._patient_until = now + lease
-        self._looked_at = now
-        if now < self._patient_until:
+        now = ctx.cause.at
+        attempts = ctx.collection("attempts")
+        if await attempts.find_one({"finished": False}, {"_id": 1}) is None or now < await self._patient_until(ctx):
             return
-        for found in found_expired:
+        expired = attempts.find({"finished": False, "lease_until": {"$lt": now}}, {"job_id": 1}, limit=AT_ONCE)
+        async for found in expired:
             job: JobRow | None = await ctx.rows("job").get(f"job-{found['job_id']}")
             if job is None or job.token_hash != found["_id"]:
                 await self._attempts.discard(ctx, found["_id"])
@@ -47,10 +39,18 @@ class Leases:
             else:
                 await self._reporting.conclude(ctx, job, found["_id"], success=job.status is JobStatus.SUCCESS)
 
-    async def _heard_lately(self, ctx: Context, renewed_to: datetime) -> bool:
-        """Whether any runner was: then we were not deaf for long."""
-        renewed = {"finished": False, "lease_until": {"$gt": renewed_to}}
-        return await ctx.collection("attempts").find_one(renewed, {"_id": 1}) is not None
+    async def _patient_until(self, ctx: Context) -> datetime:
+        """After an outage of ours runners get the time of a lease to be heard again: their silence was our deafness.
+
+        Looks are noted in the database, so that a new leader knows how long nobody looked.
+        """
+        now, lease = ctx.cause.at, timedelta(seconds=ctx.settings.job_lease_seconds)
+        looks = ctx.collection("lease_looks")
+        last = await looks.find_one({"_id": "last"})
+        unbroken = last is not None and now - last["at"] <= max(SHORTEST_OUTAGE, lease / 4)
+        until: datetime = last["patient_until"] if unbroken else now + lease
+        await looks.replace_one({"_id": "last"}, {"at": now, "patient_until": until}, upsert=True)
+        return until
 
     async def look_for_overdue(self, ctx: Context) -> None:
         """End what runs longer than it may although its runner goes on reporting, and what nobody will report on."""

@@ -115,6 +115,13 @@ async def test_a_runner_that_is_not_heard_after_an_outage_either_has_lost_its_jo
     assert await attempt_of(yard) == ("QUEUED", 2)
 
 
+async def test_a_new_leader_goes_on_where_the_old_one_left_off(yard: Yard) -> None:
+    await yard.looks(1, LEASE - 5)
+    yard.leases = Leases(yard.attempts, Reporting(yard.attempts))
+    await yard.looks(LEASE - 1, LEASE + 1)
+    assert await attempt_of(yard) == ("QUEUED", 2)
+
+
 async def test_a_job_that_never_reached_its_runner_is_lost(yard: Yard) -> None:
     await yard.attempts.discard(yard.at(1), ATTEMPT)
     await yard.leases.look_for_overdue(yard.at(LEASE + 30))
