@@ -77,7 +77,7 @@ class Storm:
 
 
 async def storm(
-    ground: Ground, trouble: Trouble, *, seed: int, builds: int = 50, pauses: tuple[float, float] = (0.3, 4.0)
+    ground: Ground, trouble: Trouble, *, seed: int, builds: int = 50, pauses: tuple[float, float] = (0.3, 7.0)
 ) -> Storm:
     """At least so many builds; trouble that comes to an end is sat out, other trouble ends with the builds."""
     killer = Killer(ground.stack, seed, pauses)

@@ -60,7 +60,7 @@ async def test_a_leader_that_hangs_is_replaced_and_fenced_when_it_wakes(ground: 
 @on_two
 @pytest.mark.parametrize("server", ["mongod", "nats-server"])
 async def test_services_leave_in_time_although_a_server_hangs(ground: Ground, server: str) -> None:
-    assert await Killer(ground.stack, SEED).dismiss(server, [f"{service}-0" for service in SERVICES]) < 10
+    assert await Killer(ground.stack, SEED).dismiss(server, [f"{name}-0" for name in (*SERVICES, "gateway")]) < 10
 
 
 @long
