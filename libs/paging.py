@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from contracts.messages import Page, Payload, Row
 from contracts.paging import Filter, Operator, PageQuery
-from libs.rows import Rows
+from libs.rows import Order, Rows
 
 R = TypeVar("R", bound=Row)
 Condition = dict[str, Any]
@@ -116,7 +116,13 @@ def bounds(query: PageQuery) -> tuple[int, int]:
 
 
 async def page(rows: Rows[R], query: PageQuery, columns: Columns, shape: Callable[[R], Payload]) -> Page:
-    wanted = together(query, conditions(query, columns))
+    found, total = await sliced(rows, query, together(query, conditions(query, columns)), order(query, columns))
+    return Page(rows=tuple(shape(row) for row in found), total=total)
+
+
+async def sliced(rows: Rows[R], query: PageQuery, wanted: Condition, ordered: Order) -> tuple[list[R], int]:
+    """The rows of the page and how many there are in all; where the list ends on this page it need not be counted."""
     skip, limit = bounds(query)
-    found = await rows.find(wanted, order(query, columns), skip=skip, limit=limit)
-    return Page(rows=tuple(shape(row) for row in found), total=await rows.count(wanted))
+    found = await rows.find(wanted, ordered, skip=skip, limit=limit + 1)
+    ends_here = len(found) <= limit and (found or not skip)
+    return found[:limit], skip + len(found) if ends_here else await rows.count(wanted)

@@ -3,7 +3,7 @@
 from contracts.messages import Page, Payload
 from contracts.paging import Filter
 from contracts.projects import PageProjects
-from libs.paging import Column, Columns, Condition, bounds, condition, moment, number, order, together
+from libs.paging import Column, Columns, Condition, bounds, condition, moment, number, order, sliced, together
 from libs.rows import Rows
 from libs.service import Context
 from services.projects.activity import ActivityRow
@@ -35,14 +35,14 @@ async def page_projects(ctx: Context, query: PageProjects) -> Page:
         parts += [part] if part is not None else []
     wanted = together(query, parts)
     if query.sort_by in OF_LAST_BUILD:
-        rows = await sorted_by_last_build(ctx, query, await projects.find(wanted, [("id", 1)]))
+        every = await projects.find(wanted, [("id", 1)])
+        rows, total = await sorted_by_last_build(ctx, query, every), len(every)
     else:
-        skip, limit = bounds(query)
-        rows = await projects.find(wanted, order(query, OWN), skip=skip, limit=limit)
+        rows, total = await sliced(projects, query, wanted, order(query, OWN))
     activities = await activities_of(ctx, [row.id for row in rows])
     return Page(
         rows=tuple(listed(row, activities.get(row.id, ActivityRow())) for row in rows),
-        total=await projects.count(wanted),
+        total=total,
     )
 
 
