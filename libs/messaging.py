@@ -12,12 +12,11 @@ from contextlib import suppress
 from typing import Any
 from uuid import uuid4
 
-import nats
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
+from nats.errors import ConnectionClosedError, MaxPayloadError, NoRespondersError
 from nats.errors import Error as NatsError
-from nats.errors import MaxPayloadError, NoRespondersError
 from pydantic import ValidationError
 
 from contracts.errors import CODES, Failure, Refused
@@ -48,15 +47,24 @@ async def connect(settings: Settings, name: str) -> Client:
     async def on_error(error: Exception) -> None:
         log.warning("NATS: %s", type(error).__name__)
 
-    return await nats.connect(
+    async def on_loss() -> None:
+        # answers that were on their way are lost with the connection: whoever waits for one may ask again at once
+        for answer in list(client._resp_map.values()):
+            if not answer.done():
+                answer.set_exception(ConnectionClosedError())
+
+    client = Client()
+    await client.connect(
         settings.nats_url,
         name=name,
         max_reconnect_attempts=-1,
-        reconnect_time_wait=0.1,
+        reconnect_time_wait=0.1,  # type: ignore[arg-type]
         connect_timeout=2,
         error_cb=on_error,
+        disconnected_cb=on_loss,
         allow_reconnect=True,
     )
+    return client
 
 
 async def disconnect(client: Client) -> None:

@@ -1,0 +1,31 @@
+"""What was asked when the message bus went away."""
+
+import asyncio
+
+import pytest
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from contracts.errors import Refused
+from infra.local.servers import Servers
+from libs.messaging import Caller
+from tests.toy.counters import GetCounter
+
+
+async def test_a_question_whose_answer_is_lost_with_the_connection_is_given_up_at_once(
+    servers: Servers, bus: Client
+) -> None:
+    asked = asyncio.Event()
+
+    async def silent(_message: Msg) -> None:
+        asked.set()
+
+    await bus.subscribe(GetCounter.subject(), cb=silent)
+    asking = asyncio.create_task(Caller(bus).ask(GetCounter(counter_id="1"), timeout=60))
+    await asked.wait()
+    servers.nats.kill()
+    servers.nats.start()
+    servers.nats.wait_ready()
+    with pytest.raises(Refused, match="SERVICE_TIMEOUT"):
+        async with asyncio.timeout(10):
+            await asking
