@@ -1,8 +1,8 @@
 """When a job counts as lost, on a real database and with a clock of our own."""
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
-from datetime import timedelta
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -24,7 +24,6 @@ from services.builds.attempts import Attempts
 from services.builds.leases import Leases
 from services.builds.reporting import Reporting
 
-START = now()
 LEASE = 60
 ATTEMPT = "hash-of-a-token"
 PROJECT = LaunchedProject(
@@ -46,9 +45,10 @@ class Yard:
     runtime: Runtime
     attempts: Attempts
     leases: Leases
+    start: datetime = field(default_factory=now)  # second 0
 
     def at(self, second: int) -> Work:
-        return Work(self.runtime, Cause(uuid4().hex, START + timedelta(seconds=second)))
+        return Work(self.runtime, Cause(uuid4().hex, self.start + timedelta(seconds=second)))
 
     async def looks(self, first: int, last: int) -> None:
         """The ticker, every second."""
