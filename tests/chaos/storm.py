@@ -14,6 +14,7 @@ from tests.chaos.launches import Launched, Launches
 from tests.support.stack import RunningStack, sample_repository
 
 AT_ONCE = 6
+LEAST_KILLS = 8
 QUICK = {"HEADRACE_JOB_LEASE_SECONDS": "5", "HEADRACE_LONG_POLL_SECONDS": "5", "HEADRACE_TOKEN_SECONDS": "86400"}
 LONG = 12  # seconds
 WORK = """\
@@ -77,9 +78,9 @@ class Storm:
 
 
 async def storm(
-    ground: Ground, trouble: Trouble, *, seed: int, builds: int = 50, pauses: tuple[float, float] = (0.3, 7.0)
+    ground: Ground, trouble: Trouble, *, seed: int, builds: int = 50, pauses: tuple[float, float] = (0.3, 5.0)
 ) -> Storm:
-    """At least so many builds; trouble that comes to an end is sat out, other trouble ends with the builds."""
+    """At least so many builds; trouble that comes to an end is sat out, other trouble lasts for some kills at least."""
     killer = Killer(ground.stack, seed, pauses)
     async with httpx.AsyncClient(
         base_url=f"{ground.stack.url}/api",
@@ -90,7 +91,8 @@ async def storm(
         launches = Launches(client, ground.projects, Random(seed))  # noqa: S311
         async with asyncio.TaskGroup() as group:
             troubling = group.create_task(trouble.make(killer))
-            await launches.run(builds, AT_ONCE, more=lambda: trouble.ends and not troubling.done())
+            enough = troubling.done if trouble.ends else lambda: len(killer.kills) >= LEAST_KILLS
+            await launches.run(builds, AT_ONCE, more=lambda: not enough())
             troubling.cancel()
     await killer.peace()
     ground.launched.extend(launches.done)
