@@ -20,7 +20,7 @@ from libs.deciding import Recorded
 from libs.ending import end, first_to_end
 from libs.following import Follower
 from libs.leading import lead
-from libs.messaging import Responder, connect, disconnect
+from libs.messaging import Responder, connect, disconnect, settled
 from libs.migration import pending
 from libs.observability.health import Health, serve_health
 from libs.observability.logs import configure_logging
@@ -100,6 +100,7 @@ async def _started(service: Service, settings: Settings, stack: AsyncExitStack) 
         await crew.start(nats)
         health.register("workers", partial(_workers, crew, nats))
     leading = asyncio.create_task(lead(nats, service.name, settings.instance, partial(_duties, runtime, nats, metrics)))
+    await settled(nats)
     ready.set()
     log.info("%s is ready", settings.instance)
 

@@ -67,6 +67,12 @@ async def connect(settings: Settings, name: str) -> Client:
     return client
 
 
+async def settled(client: Client) -> None:
+    """The server has seen all that was sent before; the client's own `flush` overtakes what waits in its buffer."""
+    with suppress(NatsError):  # nobody answers, and the server says so after all that came before
+        await client.request(f"settled.{uuid4().hex}", timeout=CLOSING)
+
+
 async def disconnect(client: Client) -> None:
     """Without complaint: a server that is away or hangs keeps nobody from leaving."""
     try:
@@ -161,10 +167,14 @@ class Responder:
         """Take no more, and finish what is in hand. A request that comes now reaches another replica or nobody."""
         with suppress(TimeoutError, NatsError):  # without a connection nothing arrives any more
             async with asyncio.timeout(within):
+                for one in self._subscriptions:
+                    # draining says so too, but it would drop what comes until the server has heard it
+                    await self._client._send_unsubscribe(one._id)
+                await settled(self._client)
                 await asyncio.gather(*(one.drain() for one in self._subscriptions))  # type: ignore[no-untyped-call]
                 if self._working:
                     await asyncio.wait(self._working)
-                await self._client.flush()
+                await settled(self._client)
 
     async def _respond(self, message: Msg, respond: Respond) -> None:
         headers = message.headers or {}

@@ -21,7 +21,7 @@ from infra.local.folder import DataFolder
 from infra.local.nats import nats_server
 from infra.local.process import Process
 from libs.deciding import Actor
-from libs.messaging import ACTOR, COMMAND_ID, SHOWING, Responder, Showing, actor_from, connect
+from libs.messaging import ACTOR, COMMAND_ID, SHOWING, Responder, Showing, actor_from, connect, settled
 from libs.observability.telemetry import configure_telemetry
 from libs.security.tokens import SigningKey, issue, new_signing_key
 from libs.settings import Settings
@@ -59,7 +59,7 @@ class Services:
 
         responder = self.responders[message_type] = Responder(self.client, message_type.service)
         await responder.answer(message_type, respond)
-        await self.client.flush()
+        await settled(self.client)
 
     def _answer(self, message: Any, headers: Mapping[str, str]) -> Any:
         """As services do: after a command, the thing that it went to, if the gateway wants to see it."""
@@ -73,7 +73,7 @@ class Services:
 
     async def stop(self, message_type: type[Command] | type[Query]) -> None:
         await self.responders.pop(message_type).stop(1)
-        await self.client.flush()
+        await settled(self.client)
 
     def told_of(self, message_type: type[Command] | type[Query]) -> list[Told]:
         return [one for one in self.told if isinstance(one.message, message_type)]

@@ -26,6 +26,7 @@ from contracts.builds import (
 from contracts.errors import Refused
 from contracts.runners import DeleteRunner, RegisterRunner, RunnerProfile, RunnerRegistration, TouchRunner
 from gateway.app import JOB_QUEUED
+from libs.messaging import settled
 from tests.integration.gateway_stage import Stage, bus, done, eventually, stage
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
@@ -104,7 +105,7 @@ async def waits(here: Stage, count: int = 1) -> None:
 
 async def queue(here: Stage, job: JobQueued = QUEUED) -> None:
     await here.client.publish(JOB_QUEUED.replace("*", f"job-{job.job_id}"), job.model_dump_json().encode())
-    await here.client.flush()
+    await settled(here.client)
 
 
 # ---- registration
