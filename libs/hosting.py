@@ -33,7 +33,7 @@ from libs.settings import Settings
 
 log = logging.getLogger("headrace.hosting")
 
-GRACE = 8.0  # seconds to finish what is in hand after SIGTERM
+GRACE = 5.0  # seconds to finish what is in hand after SIGTERM
 
 Leave = Callable[[], Awaitable[None]]
 
