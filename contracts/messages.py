@@ -16,8 +16,9 @@ UPCASTS: dict[tuple[str, int], Callable[[Payload], Payload]] = {}
 
 
 def _service(module: str) -> str:
-    """`contracts.builds` speaks for the service `builds`."""
-    return module.rpartition(".")[2]
+    """`contracts.builds` and all inside it speak for the service `builds`."""
+    package, _, rest = module.partition(".")
+    return rest.partition(".")[0] if package == "contracts" else module.rpartition(".")[2]
 
 
 class Message(BaseModel):

@@ -25,7 +25,7 @@ class Declared:
         """All that the contract of the service holds, in its order."""
         module = import_module(f"contracts.{self.name}")
         own = (one for one in vars(module).values() if isinstance(one, type) and issubclass(one, Message))
-        return tuple(one for one in own if one.__module__ == module.__name__)
+        return tuple(one for one in own if f"{one.__module__}.".startswith(f"{module.__name__}."))
 
     @property
     def commands(self) -> list[type[Command]]:

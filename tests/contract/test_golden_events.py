@@ -10,11 +10,12 @@ from contracts.messages import EVENTS, event_from
 from infra.docs import ROOT
 from infra.entry import SERVICES
 
-MODULES = [import_module(f"contracts.{service}") for service in SERVICES]
+for service in SERVICES:
+    import_module(f"contracts.{service}")
 RELEASED = sorted(
     (event.__name__, version)
     for event in EVENTS.values()
-    if event.__module__ in {module.__name__ for module in MODULES}
+    if event.service in SERVICES
     for version in range(1, event.schema_version + 1)
 )
 GOLDEN = sorted((ROOT / "contracts" / "golden").glob("*.json"))

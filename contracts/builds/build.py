@@ -1,0 +1,197 @@
+"""A build from launch to result, and what people ask about it."""
+
+from datetime import datetime
+from enum import StrEnum
+
+from pydantic import Field
+
+from contracts.builds.job import JobStatus
+from contracts.builds.planned import LaunchedProject, PlannedJob
+from contracts.messages import Command, Event, Message, Query, Row
+
+
+class BuildStatus(StrEnum):
+    QUEUED = "QUEUED"
+    PLANNED = "PLANNED"
+    RUNNING = "RUNNING"
+    SUCCESS = "SUCCESS"
+    FAILED = "FAILED"
+    KILLED = "KILLED"
+
+
+FINISHED_BUILD = frozenset({BuildStatus.SUCCESS, BuildStatus.FAILED, BuildStatus.KILLED})
+
+
+class QueueBuild(Command):
+    """Launch a build. The service fills in the ids, the settings and the limits."""
+
+    project_id: int
+    ignore_steps: tuple[str, ...] = ()
+    sha: str | None = None  # pinned by a webhook
+    build_id: int = 0
+    executor_id: str = ""
+    queued_at: datetime | None = None
+    project: LaunchedProject | None = None
+    initiator_id: int = 0
+    initiator_name: str = ""
+    timeout_seconds: int = 3600
+    max_attempts: int = 3
+
+
+class PlanBuild(Command):
+    build_id: int
+    sha: str
+    ref: str
+    available_steps: tuple[str, ...]
+    jobs: tuple[PlannedJob, ...]
+
+
+class StartBuild(Command):
+    """Its first job has gone to a runner."""
+
+    build_id: int
+    runner_name: str
+
+
+class FailBuild(Command):
+    """It cannot be planned: end it with the reason."""
+
+    build_id: int
+    exit_code: int
+    exit_message: str
+    output: str | None = None
+
+
+class EndJobOfBuild(Command):
+    """One of its jobs is over."""
+
+    build_id: int
+    job_id: int
+    status: JobStatus
+    exit_code: int
+    exit_message: str | None = None
+    output: str | None = None
+
+
+class KillBuild(Command):
+    build_id: int
+
+
+class BuildQueued(Event):
+    build_id: int
+    executor_id: str
+    project_id: int
+    project: LaunchedProject
+    queued_at: datetime
+    ignore_steps: tuple[str, ...] = ()
+    sha: str | None = None
+    initiator_id: int = 0
+    initiator_name: str = ""
+    timeout_seconds: int = 3600
+    max_attempts: int = 3
+    needs_lane: bool = False  # the project's builds run one after the other
+
+
+class BuildPlanned(Event):
+    build_id: int
+    project_id: int
+    project: LaunchedProject
+    sha: str
+    ref: str
+    protected: bool = False
+    available_steps: tuple[str, ...]
+    jobs: tuple[PlannedJob, ...]
+
+
+class BuildStarted(Event):
+    build_id: int
+    project_id: int
+    executor_id: str
+    runner_name: str
+
+
+class BuildKilled(Event):
+    build_id: int
+    project_id: int
+    job_ids: tuple[int, ...] = ()
+
+
+class BuildFinished(Event):
+    build_id: int
+    executor_id: str
+    project_id: int
+    project_name: str
+    status: BuildStatus
+    exit_code: int
+    exit_message: str | None = None
+    output: str | None = None
+    queued_at: datetime
+    initiator_id: int = 0
+    initiator_name: str = ""
+    held_lane: bool = False
+    keep_number_build: int | None = None
+
+
+class BuildRow(Row):
+    id: int = 0
+    executor_id: str = ""
+    project_id: int = 0
+    project_name: str = ""
+    branch: str = ""
+    status: BuildStatus = BuildStatus.QUEUED
+    finished: bool = False
+    needs_lane: bool = False
+    project: LaunchedProject | None = None
+    ignore_steps: tuple[str, ...] = ()
+    pinned_sha: str | None = None
+    timeout_seconds: int = 3600
+    max_attempts: int = 3
+    ref: str | None = None
+    sha: str | None = None
+    job_ids: tuple[int, ...] = ()
+    available_steps: tuple[str, ...] = ()
+    initiator_id: int = 0
+    initiator_name: str = ""
+    runner: str | None = None
+    exit_code: int | None = None
+    exit_message: str | None = None
+    output: str | None = None
+    queued_at: datetime | None = None
+    started_at: datetime | None = None
+    completed_at: datetime | None = None
+
+
+class QueuedBuild(Message):
+    build_id: int
+    executor_id: str
+    project_id: int
+    project_name: str
+    queued_at: datetime
+    priority: int = 0
+    reason: str  # why it waits, in words
+
+
+class GetBuild(Query):
+    """By its number, or by the executor_id it got at launch. Answer: BuildRow."""
+
+    build_id: int | None = None
+    executor_id: str | None = None
+
+
+class ListQueued(Query):
+    """Answer: a list of QueuedBuild, oldest first."""
+
+
+class ListRunning(Query):
+    """Answer: a list of BuildRow, oldest first."""
+
+
+class ListBuildsOfProject(Query):
+    """Finished builds, by number. Answer: a list of BuildRow."""
+
+    project_id: int
+    limit: int = Field(default=0, ge=0)  # newest ones only; 0 means all
+
+
+BuildCommand = QueueBuild | PlanBuild | StartBuild | FailBuild | EndJobOfBuild | KillBuild
+BuildEvent = BuildQueued | BuildPlanned | BuildStarted | BuildKilled | BuildFinished

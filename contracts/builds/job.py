@@ -1,0 +1,192 @@
+"""A job of a build: offered to runners, run in steps, finished."""
+
+from datetime import datetime
+from enum import StrEnum
+
+from contracts.builds.log import Section
+from contracts.builds.planned import LaunchedProject, PlannedJob, PlannedStep
+from contracts.messages import Command, Event, Query, Row
+
+
+class JobStatus(StrEnum):
+    QUEUED = "QUEUED"
+    ASSIGNED = "ASSIGNED"
+    RUNNING = "RUNNING"
+    SUCCESS = "SUCCESS"
+    FAILED = "FAILED"
+    CANCELED = "CANCELED"
+
+
+FINISHED_JOB = frozenset({JobStatus.SUCCESS, JobStatus.FAILED, JobStatus.CANCELED})
+
+
+class QueueJob(Command):
+    job_id: int
+    build_id: int
+    project: LaunchedProject
+    job: PlannedJob
+    ref: str
+    sha: str
+    protected: bool = False
+
+
+class AssignJob(Command):
+    """Give the job to a runner; of all that ask for it at once exactly one gets it."""
+
+    job_id: int
+    attempt: int
+    runner_id: int
+    runner_uuid: str
+    runner_name: str
+    token_hash: str
+
+
+class StartJob(Command):
+    job_id: int
+    attempt: int
+
+
+class RecordSteps(Command):
+    """All sections the log has shown so far; those already recorded change nothing."""
+
+    job_id: int
+    attempt: int
+    steps: tuple["Section", ...]
+
+
+class FinishJob(Command):
+    job_id: int
+    attempt: int
+    status: JobStatus
+    exit_code: int
+    reason: str = ""  # a stable word: script_failure, job_execution_timeout, ...
+    message: str | None = None  # for people
+    output: str | None = None
+
+
+class CancelJob(Command):
+    job_id: int
+
+
+class LoseJob(Command):
+    """Its runner has been silent for longer than the lease, or is gone."""
+
+    job_id: int
+    attempt: int
+    reason: str
+
+
+class JobQueued(Event):
+    job_id: int
+    job_uuid: str
+    build_id: int
+    project_id: int
+    owner_alias: str
+    attempt: int
+    ref: str
+    sha: str
+    protected: bool = False
+    project: LaunchedProject
+    job: PlannedJob
+
+
+class JobAssigned(Event):
+    job_id: int
+    build_id: int
+    project_id: int
+    attempt: int
+    runner_id: int
+    runner_uuid: str
+    runner_name: str
+    token_hash: str
+
+
+class JobStarted(Event):
+    job_id: int
+    build_id: int
+    project_id: int
+    attempt: int
+    runner_uuid: str
+
+
+class StepStarted(Event):
+    job_id: int
+    build_id: int
+    project_id: int
+    attempt: int
+    step: str
+    started_at: datetime | None
+
+
+class StepFinished(Event):
+    job_id: int
+    build_id: int
+    project_id: int
+    attempt: int
+    step: str
+    finished_at: datetime
+    success: bool
+    skipped: bool = False
+
+
+class JobFinished(Event):
+    job_id: int
+    build_id: int
+    project_id: int
+    attempt: int
+    status: JobStatus
+    exit_code: int
+    reason: str = ""
+    message: str | None = None
+    output: str | None = None
+    runner_uuid: str | None = None
+
+
+class JobLost(Event):
+    job_id: int
+    build_id: int
+    project_id: int
+    attempt: int
+    runner_uuid: str
+    reason: str
+    retried: bool
+
+
+class JobRow(Row):
+    id: int = 0
+    uuid: str = ""
+    build_id: int = 0
+    project_id: int = 0
+    owner_alias: str = ""
+    name: str = ""
+    stage: str = ""
+    ref: str = ""
+    sha: str = ""
+    tags: tuple[str, ...] = ()
+    protected: bool = False
+    status: JobStatus = JobStatus.QUEUED
+    attempt: int = 0
+    timeout_seconds: int = 3600
+    runner_id: int | None = None
+    runner_uuid: str | None = None
+    runner_name: str | None = None
+    token_hash: str = ""
+    exit_code: int | None = None
+    reason: str = ""
+    queued_at: datetime | None = None
+    assigned_at: datetime | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    steps: tuple[PlannedStep, ...] = ()
+    image: str | None = None
+    project: LaunchedProject | None = None
+
+
+class GetJob(Query):
+    """Answer: JobRow."""
+
+    job_id: int
+
+
+JobCommand = QueueJob | AssignJob | StartJob | RecordSteps | FinishJob | CancelJob | LoseJob
+JobEvent = JobQueued | JobAssigned | JobStarted | StepStarted | StepFinished | JobFinished | JobLost

@@ -1,0 +1,41 @@
+"""Logs, section by section."""
+
+from datetime import datetime
+
+from contracts.messages import Message, Query
+
+
+class Section(Message):
+    """A part of a log: `init`, then one per step. Lines are separated by newlines; offsets count bytes of the log."""
+
+    step: str  # without its @
+    start_at: datetime | None = None
+    closed_at: datetime | None = None
+    success: bool | None = None  # known once the next section opens or the job is over
+    skipped: bool | None = None
+
+
+class LiveSection(Section):
+    log: str
+    line_number: int
+
+
+class LogSection(Section):
+    id: int
+    build_id: int
+    log: str
+
+
+class ReadLiveLog(Query):
+    """The next lines for a reader of a queued or running build. Answer: LiveSection."""
+
+    executor_id: str
+    step: str  # the section the reader shows; "-1" at first
+    line_number: int  # how many of its lines the reader has
+
+
+class ReadLog(Query):
+    """The section after `step` of a finished build; "-1" for the first. Answer: LogSection."""
+
+    build_id: int
+    step: str

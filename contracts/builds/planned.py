@@ -1,0 +1,38 @@
+"""What a build is made of: the project as it was at launch, and the jobs of the plan."""
+
+from contracts.messages import Message
+
+
+class LaunchedProject(Message):
+    """The project's settings as they were at launch; a build never reads them again."""
+
+    project_id: int
+    name: str
+    owner_alias: str
+    alias: str
+    repository: str  # without a login
+    branch: str  # "*": the repository's default branch
+    spec_file_path: str
+    keep_number_build: int | None = None
+    allow_concurrent_execution: bool = True
+    protected_branches: tuple[str, ...] = ()
+
+
+class PlannedStep(Message):
+    name: str  # with its @
+    script: str  # path from the checkout root, arguments may follow
+    skipped: bool = False
+
+
+class PlannedJob(Message):
+    """A job as the plan wants it; the same shape whatever dialect the spec file speaks."""
+
+    job_id: int
+    job_uuid: str
+    name: str
+    stage: str = "build"
+    tags: tuple[str, ...] = ()
+    steps: tuple[PlannedStep, ...] = ()
+    image: str | None = None
+    timeout_seconds: int = 3600
+    max_attempts: int = 3

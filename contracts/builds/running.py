@@ -1,0 +1,88 @@
+"""What runners do with jobs: claim them, send their log, report."""
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import Base64Bytes, Field
+
+from contracts.builds.planned import LaunchedProject
+from contracts.messages import Command, Message, Sensitive
+
+
+class RunnerOffer(Message):
+    """What a claim needs to know about the runner that asks."""
+
+    runner_id: int
+    runner_uuid: str
+    name: str
+    tags: tuple[str, ...] = ()
+    run_untagged: bool = True
+    protected: bool = False
+    owner_type: Literal["GLOBAL", "COMPANY", "PROJECT"] = "GLOBAL"
+    owner_id: int | None = None
+    max_timeout_seconds: int | None = None
+
+
+class ClaimJob(Command):
+    """Take the next job that fits. Answer: Claim."""
+
+    runner: RunnerOffer
+
+
+class Variable(Message):
+    key: str
+    value: Sensitive
+    masked: bool = False
+    file: bool = False
+
+
+class Assignment(Message):
+    """All a runner needs to know about one attempt of a job."""
+
+    job_id: int
+    job_uuid: str
+    build_id: int
+    attempt: int
+    token: Sensitive
+    name: str
+    stage: str
+    ref: str
+    sha: str
+    project: LaunchedProject
+    repository_login: str | None = Field(default=None, repr=False)  # user:password, or a lone token
+    script: tuple[str, ...]
+    variables: tuple[Variable, ...]
+    image: str | None
+    timeout_seconds: int
+    queued_at: datetime
+
+
+class Claim(Message):
+    assignment: Assignment | None
+
+
+class AppendTrace(Command):
+    """More of the log, from a byte offset. Answer: TraceState; refused LOG_RANGE where it does not continue."""
+
+    job_id: int
+    token: Sensitive
+    offset: int = Field(ge=0)
+    content: Base64Bytes = Field(repr=False)
+
+
+class ReportJob(Command):
+    """What the runner says about the job. Answer: TraceState."""
+
+    job_id: int
+    token: Sensitive
+    state: Literal["pending", "running", "success", "failed"]
+    exit_code: int | None = None
+    failure_reason: str = ""
+    checksum: str | None = None  # "crc32:" and 8 hex digits
+    bytesize: int | None = None
+
+
+class TraceState(Message):
+    job_status: str  # running, canceled, failed, success
+    length: int  # bytes of the log received
+    accepted: bool  # False: the job is over for this token
