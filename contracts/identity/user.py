@@ -1,20 +1,13 @@
-"""What the identity service takes, answers and records: users, their access, and logging in."""
+"""A user: commands, events, questions and answers. Fields under "filled in" are overwritten by the service."""
 
 from datetime import datetime
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from contracts.messages import Command, Event, Message, Query, Sensitive
+from contracts.identity.fields import PASSWORD_LENGTH, Name, Names
+from contracts.messages import Command, Event, Message, Query
 from contracts.paging import PageQuery
-
-ROLES = ("ROLE_ADMIN", "ROLE_DEVELOPER")
-PASSWORD_LENGTH = 1024  # hashing a longer one would only cost time
-Name = Annotated[str, Field(max_length=255)]
-Names = Annotated[tuple[Name, ...], Field(max_length=100)]
-
-
-# commands: fields under "filled in" are overwritten by the service
 
 
 class RegisterUser(Command):
@@ -154,44 +147,6 @@ class UserDeleted(Event):
     username: str
 
 
-# questions and answers
-
-
-class LogIn(Query):
-    """Answered with a Session; every failure is UNAUTHORIZED and takes the same time."""
-
-    username: Name
-    password: str = Field(repr=False, max_length=PASSWORD_LENGTH)
-
-
-class Session(Message):
-    access_token: Sensitive
-    expires_in: int  # seconds
-
-
-class GetAccess(Query):
-    """What a user may do now; a token whose epoch is another one is no longer valid."""
-
-    user_id: int
-
-
-class Access(Message):
-    user_id: int
-    user_uuid: str
-    username: str
-    enabled: bool
-    roles: tuple[str, ...]
-    epoch: int
-
-
-class PublicKeys(Query):
-    """The keys that verify tokens."""
-
-
-class VerificationKeys(Message):
-    keys: dict[str, str]  # key id -> PEM
-
-
 class UserView(Message):
     id: int
     uuid: str
@@ -224,18 +179,6 @@ class Users(Message):
 
 class PageUsers(PageQuery):
     """Columns: developer_id, user_username, developer_email, user_role; id to filter and sort by."""
-
-
-class GetOwner(Query):
-    """Who may own projects under this alias: a user."""
-
-    alias: str
-
-
-class Owner(Message):
-    alias: str  # as it is written
-    kind: Literal["user"]
-    id: int
 
 
 UserCommand = (

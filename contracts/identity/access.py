@@ -1,0 +1,41 @@
+"""Logging in, and what a user may do now."""
+
+from pydantic import Field
+
+from contracts.identity.fields import PASSWORD_LENGTH, Name
+from contracts.messages import Message, Query, Sensitive
+
+
+class LogIn(Query):
+    """Answered with a Session; every failure is UNAUTHORIZED and takes the same time."""
+
+    username: Name
+    password: str = Field(repr=False, max_length=PASSWORD_LENGTH)
+
+
+class Session(Message):
+    access_token: Sensitive
+    expires_in: int  # seconds
+
+
+class GetAccess(Query):
+    """What a user may do now; a token whose epoch is another one is no longer valid."""
+
+    user_id: int
+
+
+class Access(Message):
+    user_id: int
+    user_uuid: str
+    username: str
+    enabled: bool
+    roles: tuple[str, ...]
+    epoch: int
+
+
+class PublicKeys(Query):
+    """The keys that verify tokens."""
+
+
+class VerificationKeys(Message):
+    keys: dict[str, str]  # key id -> PEM

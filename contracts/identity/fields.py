@@ -1,0 +1,10 @@
+"""Fields that several things of identity have, with their limits."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+ROLES = ("ROLE_ADMIN", "ROLE_DEVELOPER")
+PASSWORD_LENGTH = 1024  # hashing a longer one would only cost time
+Name = Annotated[str, Field(max_length=255)]
+Names = Annotated[tuple[Name, ...], Field(max_length=100)]

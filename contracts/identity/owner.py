@@ -1,0 +1,17 @@
+"""Who may own projects."""
+
+from typing import Literal
+
+from contracts.messages import Message, Query
+
+
+class GetOwner(Query):
+    """Who may own projects under this alias: a user."""
+
+    alias: str
+
+
+class Owner(Message):
+    alias: str  # as it is written
+    kind: Literal["user"]
+    id: int

@@ -1,0 +1,39 @@
+"""Every route of the gateway, one line each, in a module per resource."""
+
+from gateway.dialects import gitlab_job, gitlab_runner
+from gateway.events import events
+from gateway.routes.builds import BUILDS
+from gateway.routes.configuration import CONFIGURATION
+from gateway.routes.credentials import CREDENTIALS
+from gateway.routes.executors import EXECUTORS
+from gateway.routes.pages import PAGES
+from gateway.routes.projects import PROJECTS
+from gateway.routes.public import PUBLIC
+from gateway.routes.runners import RUNNERS
+from gateway.routes.secrets import SECRETS
+from gateway.routes.users import USERS
+from gateway.routing import Raw, answered
+
+RAW = (
+    Raw("POST", "/api/v4/jobs/request", answered(gitlab_job.request_job)),
+    Raw("PATCH", "/api/v4/jobs/{job_id:id}/trace", answered(gitlab_runner.append_trace)),
+    Raw("PUT", "/api/v4/jobs/{job_id:id}", answered(gitlab_runner.report)),
+    Raw("POST", "/api/v4/runners", answered(gitlab_runner.register)),
+    Raw("DELETE", "/api/v4/runners", answered(gitlab_runner.unregister)),
+    Raw("POST", "/api/v4/runners/verify", answered(gitlab_runner.verify)),
+    Raw("POST", "/api/v4/runners/reset_authentication_token", answered(gitlab_runner.reset_token)),
+    Raw("GET", "/api/events", events),
+)
+
+TABLE = (
+    *BUILDS,
+    *PUBLIC,
+    *PAGES,
+    *PROJECTS,
+    *SECRETS,
+    *CREDENTIALS,
+    *USERS,
+    *EXECUTORS,
+    *CONFIGURATION,
+    *RUNNERS,
+)

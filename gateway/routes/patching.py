@@ -1,0 +1,28 @@
+"""The two kinds of lines that many resources share."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from contracts.messages import Command
+from gateway import paging
+from gateway.fields import Field
+from gateway.routing import Route, Shown, body, command, query
+
+
+def change(
+    base: str,
+    resource: str,
+    part: str,
+    message: type[Command],
+    *,
+    shows: Shown,
+    fixed: Mapping[str, Any] | None = None,
+    **fields: Field,
+) -> Route:
+    """PATCH of a single field; the answer is the whole resource."""
+    parts = (lambda _asked: fixed,) if fixed else ()
+    return command("PATCH", f"{base}/{part}", message, body=body(resource, **fields), parts=parts, shows=shows)
+
+
+def page(path: str, message: Any, write: Any) -> Route:
+    return query(path, message, parts=(paging.wanted,), write=write, query=paging.PARAMETERS)

@@ -1,0 +1,42 @@
+"""Users, as Free Commit has them: developers."""
+
+from functools import partial
+
+from contracts.identity import (
+    ChangeEmail,
+    ChangePassword,
+    ChangeProviderName,
+    ChangeRoles,
+    GetUser,
+    ListUsers,
+    RegisterUser,
+    RenameUser,
+    SetUserEnabled,
+)
+from gateway.dialects import free_commit as fc
+from gateway.fields import boolean, text, texts
+from gateway.routes.patching import change
+from gateway.routing import Shown, command, query
+from libs.messaging import Showing
+
+_user = Shown(Showing(GetUser, "user_id"), fc.ONE_DEVELOPER)
+developer = partial(change, "/admin/developers/{user_id:id}", "developer", shows=_user)
+
+USERS = (
+    query("/developer/developers", ListUsers, write=fc.DEVELOPERS),
+    query("/developer/developers/{user_id:id}", GetUser, write=fc.ONE_DEVELOPER),
+    query("/admin/developers/{user_id:id}", GetUser, write=fc.ONE_DEVELOPER),
+    command("POST", "/admin/developers", RegisterUser, body=fc.DEVELOPER, status=201, shows=_user),
+    developer("username", RenameUser, username=text),
+    developer("password", ChangePassword, password=text),
+    developer("email", ChangeEmail, email=text),
+    developer(
+        "github_username", ChangeProviderName, fixed={"provider": "github"}, username=text.called("github_username")
+    ),
+    developer(
+        "gitlab_username", ChangeProviderName, fixed={"provider": "gitlab"}, username=text.called("gitlab_username")
+    ),
+    developer("enabled", SetUserEnabled, enabled=boolean),
+    developer("roles", ChangeRoles, roles=texts),
+    developer("role", ChangeRoles, roles=texts),
+)
