@@ -24,3 +24,10 @@ class PageQuery(Query):
     descending: bool = True
     page: int = 1  # from 1
     per_page: int = 20
+
+
+class SliceQuery(Query):
+    """Rows in the one order that the list has."""
+
+    page: int = 0  # from 0
+    size: int = 10

@@ -41,7 +41,7 @@ class Asked:
     query: bytes
     headers: Mapping[bytes, bytes]
     actor: Actor
-    body: Mapping[str, Any]  # flattened
+    body: Mapping[str, Any]  # flattened, unless the route takes bare fields
 
     def command_id(self, command: Command) -> str | None:
         """The same key from the same user at the same address is the same command."""

@@ -1,4 +1,4 @@
-"""Request bodies: read within a limit, parsed without surprises, flattened as Free Commit's clients expect it."""
+"""Request bodies: read within a limit, parsed without surprises, and flattened for Free Commit."""
 
 from typing import Any
 
@@ -29,10 +29,10 @@ async def read_body(receive: Receive, limit: int = LARGEST) -> bytes:
 
 
 def parameters(raw: bytes, content_type: str) -> dict[str, Any]:
-    """The parameters of a body; none where it is empty or is not called JSON."""
+    """The members of a body; none where it is empty or is not called JSON."""
     if "application/json" not in content_type.lower() or not raw.strip():
         return {}
-    return flattened(json_object(raw))
+    return json_object(raw)
 
 
 def json_object(raw: bytes) -> dict[str, Any]:

@@ -18,9 +18,13 @@ class Field:
     schema: Mapping[str, Any]
     wire: str = ""  # its name in the body, where the message calls it otherwise
     always: bool = False  # read as null where it was not sent
+    required: bool = False  # neither null nor empty
 
     def called(self, wire: str) -> "Field":
         return replace(self, wire=wire)
+
+    def needed(self) -> "Field":
+        return replace(self, required=True, always=True)
 
     def otherwise(self, default: Any) -> "Field":
         """This value in the place of null, and where nothing was sent."""

@@ -120,6 +120,9 @@ def _key(route: Route) -> list[dict[str, Any]]:
 
 def _body(body: Body) -> dict[str, Any]:
     fields = {one.wire or name: dict(one.schema) for name, one in body.fields.items()}
+    if body.bare:
+        needed = [one.wire or name for name, one in body.fields.items() if one.required]
+        return {"type": "object", "required": needed, "properties": fields}
     return {
         "type": "object",
         "required": [body.resource],
@@ -163,5 +166,6 @@ def _failures(route: Route) -> dict[str, Any]:
 
 def _own(route: Route, status: int) -> list[str]:
     """The codes of the resource that the address speaks of."""
-    resource = route.path.split("/")[2].removesuffix("s").upper() if route.path.count("/") > 1 else ""
+    named = route.path.split("/")[2].removesuffix("s") if route.path.count("/") > 1 else ""
+    resource = (route.body.resource or named).upper()
     return [code for code, meaning in CODES.items() if code.startswith(f"{resource}_") and meaning.status == status]

@@ -1,7 +1,7 @@
 """From one line per route to what answers it: who may ask, which message it becomes, how the answer is written."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -12,7 +12,7 @@ from contracts.errors import CODES, Refused
 from contracts.messages import Command, Message, Query
 from gateway.asked import Asked, World
 from gateway.auth import Role, role_of
-from gateway.bodies import parameters, read_body
+from gateway.bodies import flattened, parameters, read_body
 from gateway.fields import Field, Unreadable
 from gateway.writing import Writer
 from libs.deciding import SYSTEM, Actor
@@ -22,6 +22,7 @@ WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 
 Part = Callable[[Asked], Mapping[str, Any]]
+Find = Callable[[Asked], Awaitable[Mapping[str, Any]]]
 Answer = Callable[[Asked], Awaitable[Response]]
 
 
@@ -31,12 +32,15 @@ class Body:
 
     resource: str
     fields: Mapping[str, Field]
+    bare: bool = False  # they stand at the top of the body, not under the resource's name
 
     def read(self, sent: Mapping[str, Any]) -> dict[str, Any]:
         """What was not sent is left out: the message knows its default."""
         found: dict[str, Any] = {}
         for name, one in self.fields.items():
-            wire = f"{self.resource}_{one.wire or name}"
+            wire = one.wire or name if self.bare else f"{self.resource}_{one.wire or name}"
+            if one.required and sent.get(wire) in (None, ""):
+                raise Refused(self.code(one.wire or name, "REQUIRED"), f"{wire} is missing or empty.")
             if wire in sent or one.always:
                 try:
                     found[name] = one.read(sent.get(wire))
@@ -53,6 +57,10 @@ def body(resource: str, **fields: Field) -> Body:
     return Body(resource, fields)
 
 
+def bare(resource: str, **fields: Field) -> Body:
+    return Body(resource, fields, bare=True)
+
+
 @dataclass(frozen=True)
 class Route:
     method: str
@@ -61,6 +69,7 @@ class Route:
     status: int = 200
     message: type[Message] | None = None
     body: Body = field(default_factory=lambda: Body("", {}))
+    find: Find | None = None  # looks for what the path names before the body is read; its fields replace the captured
     parts: tuple[Part, ...] = ()  # further fields of the message
     then: Showing | None = None  # after a command: what shows the whole thing
     write: Writer | None = None  # nothing: an empty body
@@ -139,10 +148,7 @@ class Endpoint:
         route = self._route
         headers = dict(scope["headers"])
         actor = SYSTEM if route.needs is Role.NOBODY else await self._admit(headers)
-        sent: Mapping[str, Any] = {}
-        if route.method in WRITES:
-            sent = parameters(await read_body(receive), headers.get(b"content-type", b"").decode("latin-1"))
-        return Asked(
+        asked = Asked(
             world=self._world,
             method=route.method,
             path=scope["path"].removeprefix("/api"),
@@ -150,8 +156,14 @@ class Endpoint:
             query=scope["query_string"],
             headers=headers,
             actor=actor,
-            body=sent,
+            body={},
         )
+        if route.find:
+            asked = replace(asked, captured=await route.find(asked))
+        if route.method in WRITES:
+            sent = parameters(await read_body(receive), headers.get(b"content-type", b"").decode("latin-1"))
+            asked = replace(asked, body=sent if route.body.bare else flattened(sent))
+        return asked
 
     async def _admit(self, headers: Mapping[bytes, bytes]) -> Actor:
         try:

@@ -36,11 +36,15 @@ def as_it_is(shape: Any) -> Writer:
 
 
 def shaped(shape: Any, under: str = "") -> Writer:
-    """One thing or a list of things; `under` names the member of the answer that holds them."""
+    """One thing or a list of things, read with the request as context; `under` names the member that holds them."""
     adapter: TypeAdapter[Any] = TypeAdapter(shape)
 
-    def write(answer: bytes, _asked: Asked, _message: Message) -> bytes:
-        found = adapter.validate_python(from_json(answer)[under]) if under else adapter.validate_json(answer)
+    def write(answer: bytes, asked: Asked, _message: Message) -> bytes:
+        found = (
+            adapter.validate_python(from_json(answer)[under], context=asked)
+            if under
+            else adapter.validate_json(answer, context=asked)
+        )
         return adapter.dump_json(found)
 
     return Writer(shape, write)

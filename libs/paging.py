@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from contracts.messages import Page, Payload, Row
-from contracts.paging import Filter, Operator, PageQuery
+from contracts.paging import Filter, Operator, PageQuery, SliceQuery
 from libs.rows import Order, Rows
 
 R = TypeVar("R", bound=Row)
@@ -109,10 +109,11 @@ def order(query: PageQuery, columns: Columns) -> list[tuple[str, int]]:
     return [(columns[query.sort_by].field, direction), ("id", direction)]
 
 
-def bounds(query: PageQuery) -> tuple[int, int]:
+def bounds(query: PageQuery | SliceQuery) -> tuple[int, int]:
     """How many rows to skip and to take."""
-    size = min(max(query.per_page, 1), LARGEST_PAGE)
-    return min((max(query.page, 1) - 1) * size, 2**31), size
+    first, size = (query.page - 1, query.per_page) if isinstance(query, PageQuery) else (query.page, query.size)
+    size = min(max(size, 1), LARGEST_PAGE)
+    return min(max(first, 0) * size, 2**31), size
 
 
 async def page(rows: Rows[R], query: PageQuery, columns: Columns, shape: Callable[[R], Payload]) -> Page:
@@ -120,7 +121,9 @@ async def page(rows: Rows[R], query: PageQuery, columns: Columns, shape: Callabl
     return Page(rows=tuple(shape(row) for row in found), total=total)
 
 
-async def sliced(rows: Rows[R], query: PageQuery, wanted: Condition, ordered: Order) -> tuple[list[R], int]:
+async def sliced(
+    rows: Rows[R], query: PageQuery | SliceQuery, wanted: Condition, ordered: Order
+) -> tuple[list[R], int]:
     """The rows of the page and how many there are in all; where the list ends on this page it need not be counted."""
     skip, limit = bounds(query)
     found = await rows.find(wanted, ordered, skip=skip, limit=limit + 1)

@@ -1,9 +1,7 @@
 """Runners, as GitFlic has them."""
 
 from contracts.runners import GetRegistrationInfo
-from gateway.dialects import gitflic
-from gateway.routing import query
+from gateway.dialects.gitflic import registration
+from gateway.routes.gitflic import ask
 
-RUNNERS = (
-    query("/admin/runners/registration-info", GetRegistrationInfo, write=gitflic.REGISTRATION_INFO, stranger=403),
-)
+RUNNERS = (ask("/admin/runners/registration-info", GetRegistrationInfo, write=registration.REGISTRATION_INFO),)

@@ -1,4 +1,4 @@
-"""GitFlic's administrator API: what its clients send, and the shapes in which they read it back."""
+"""How agents register, as GitFlic tells it."""
 
 from contracts.messages import Message
 from contracts.runners import RegistrationInfo as RegistrationInfoAnswer

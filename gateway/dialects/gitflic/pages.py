@@ -1,0 +1,77 @@
+"""GitFlic's pages: counted from zero, in the list's one order, under a name that each list has of its own."""
+
+from typing import Any, Generic, TypeVar
+from urllib.parse import parse_qsl
+
+from pydantic import Field, TypeAdapter, create_model
+
+from contracts.messages import Message, Page
+from contracts.paging import SliceQuery
+from gateway.asked import Asked
+from gateway.writing import Shape, Writer
+
+SIZE = 10
+LARGEST_SIZE = 1000
+DIGITS = 15  # of a number that JSON carries exactly
+
+L = TypeVar("L", bound=Shape)
+
+PARAMETERS = {
+    "page": "the page, from 0; 0 also for what is no such number",
+    "size": f"rows per page, at most {LARGEST_SIZE}; {SIZE} also for what is no such number",
+}
+
+
+class Place(Shape):
+    size: int
+    totalElements: int  # noqa: N815  GitFlic's own names
+    totalPages: int  # noqa: N815
+    number: int
+
+
+class GitFlicPage(Shape, Generic[L]):
+    embedded: L = Field(alias="_embedded")
+    page: Place
+
+
+def wanted(asked: Asked) -> dict[str, int]:
+    return page_fields(asked.query)
+
+
+def page_fields(query: bytes) -> dict[str, int]:
+    """The fields of a SliceQuery."""
+    given = dict(parse_qsl(query.decode("latin-1")))
+    return {
+        "page": _number(given.get("page", ""), least=0, otherwise=0),
+        "size": min(_number(given.get("size", ""), least=1, otherwise=SIZE), LARGEST_SIZE),
+    }
+
+
+def _number(text: str, *, least: int, otherwise: int) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= DIGITS and int(text) >= least):
+        return otherwise
+    return int(text)
+
+
+def page_of(row: type[Shape], name: str) -> Writer:
+    """The envelope around rows of this shape; the question is a SliceQuery, its answer a Page."""
+    fields: dict[str, Any] = {name: (tuple[row, ...], ...)}  # type: ignore[valid-type]
+    embedded: Any = create_model(name[0].upper() + name[1:], __base__=Shape, **fields)
+    envelope: Any = GitFlicPage[embedded]
+    adapter: TypeAdapter[Any] = TypeAdapter(envelope)
+
+    def write(answer: bytes, asked: Asked, message: Message) -> bytes:
+        assert isinstance(message, SliceQuery)  # noqa: S101  only slices are written so
+        page = Page.model_validate_json(answer)
+        found = {
+            "_embedded": {name: page.rows},
+            "page": {
+                "size": message.size,
+                "totalElements": page.total,
+                "totalPages": -(-page.total // message.size),
+                "number": message.page,
+            },
+        }
+        return adapter.dump_json(adapter.validate_python(found, context=asked), by_alias=True)
+
+    return Writer(envelope, write)
