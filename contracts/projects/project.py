@@ -292,12 +292,13 @@ class PageProjects(PageQuery):
 
 
 class GetLaunchSettings(Query):
-    """What a build freezes when it is queued."""
+    """What a build freezes when it is queued, and whether whoever asks may launch it."""
 
     project_id: int
 
 
 class LaunchSettings(Message):
+    allowed: bool  # whoever asked may launch
     project_id: int
     name: str
     owner_alias: str

@@ -18,7 +18,7 @@ async def prepare_build(ctx: Context, command: QueueBuild) -> QueueBuild:
     )
     settings = LaunchSettings.model_validate(answer)
     actor = ctx.cause.actor
-    if not actor.is_admin and actor.id not in settings.developers_id:
+    if not settings.allowed:
         raise Refused("LAUNCH_BUILD_NOT_ALLOWED")
     return command.but(
         build_id=build_id,

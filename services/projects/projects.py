@@ -25,6 +25,7 @@ from contracts.projects import (
     RecordProject,
     RenewSignatureKey,
 )
+from libs.deciding import Actor
 from libs.service import Context
 from services.projects.activity import ActivityRow
 from services.projects.domain.project import created, known_executor, slug, valid_alias
@@ -182,7 +183,13 @@ async def list_all(ctx: Context, query: ListProjects) -> Projects:
 
 
 async def get_launch_settings(ctx: Context, query: GetLaunchSettings) -> LaunchSettings:
-    return launch_settings(await existing(ctx, query.project_id))
+    row = await existing(ctx, query.project_id)
+    return launch_settings(row, allowed=may_launch(row, ctx.cause.actor))
+
+
+def may_launch(row: ProjectRow, user: Actor) -> bool:
+    """The one place that says who launches builds, whether by hand or by a push."""
+    return user.is_admin or user.id in row.developers_id
 
 
 async def existing(ctx: Context, project_id: int) -> ProjectRow:

@@ -206,9 +206,10 @@ def project_view(
     )
 
 
-def launch_settings(row: ProjectRow) -> LaunchSettings:
-    shared = set(LaunchSettings.model_fields) - {"project_id", "protected_branches"}
-    return LaunchSettings(project_id=row.id, protected_branches=row.protected, **row.model_dump(include=shared))
+def launch_settings(row: ProjectRow, *, allowed: bool) -> LaunchSettings:
+    shared = set(LaunchSettings.model_fields) - {"project_id", "protected_branches", "allowed"}
+    own = row.model_dump(include=shared)
+    return LaunchSettings(project_id=row.id, protected_branches=row.protected, allowed=allowed, **own)
 
 
 def secret_view(row: SecretRow, value: str | None = None) -> SecretView:

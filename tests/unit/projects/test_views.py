@@ -107,7 +107,8 @@ def test_what_is_deleted_has_no_row() -> None:
 
 
 def test_a_build_gets_the_settings_of_its_launch() -> None:
-    assert launch_settings(project_after(created)) == LaunchSettings(
+    assert launch_settings(project_after(created), allowed=True) == LaunchSettings(
+        allowed=True,
         project_id=3,
         name="Shop",
         owner_alias="Ivan",

@@ -1,0 +1,22 @@
+"""Who may launch the builds of a project."""
+
+import pytest
+
+from libs.deciding import SYSTEM, Actor
+from services.projects.projects import may_launch
+from services.projects.views import ProjectRow
+
+PROJECT = ProjectRow(id=3, developers_id=(7, 8))
+
+
+@pytest.mark.parametrize(
+    ("user", "may"),
+    [
+        (Actor(7, "dev", ("ROLE_DEVELOPER",)), True),
+        (Actor(9, "root", ("ROLE_ADMIN",)), True),
+        (Actor(9, "other", ("ROLE_DEVELOPER",)), False),
+        (SYSTEM, False),
+    ],
+)
+def test_administrators_and_the_projects_own_developers_launch(user: Actor, may: bool) -> None:
+    assert may_launch(PROJECT, user) is may
