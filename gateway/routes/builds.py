@@ -6,15 +6,26 @@ from gateway.dialects import free_commit_actions as actions
 from gateway.routing import command, own, query
 
 BUILDS = (
-    command("POST", "/developer/builds/{project_id:id}", QueueBuild, body=fc.LAUNCH, write=fc.LAUNCHED),
+    command(
+        "POST",
+        "/developer/builds/{project_id:id}",
+        QueueBuild,
+        body=fc.LAUNCH,
+        write=fc.LAUNCHED,
+        errors=("LAUNCH_BUILD_NOT_ALLOWED",),
+    ),
     query("/developer/builds/queueds", ListQueued, write=fc.QUEUEDS),
     query("/developer/builds/executeds", ListRunning, write=fc.EXECUTEDS),
     query("/developer/builds/{build_id:id}", GetBuild, write=fc.ONE_BUILD),
     own("GET", "/developer/builds/by/project/{project_id:id}", actions.builds_of_project, write=fc.BUILDS),
     query(
-        "/developer/logs/{executor_id}/{step}/{line_number}", ReadLiveLog, parts=(fc.line_number,), write=fc.LIVE_LOG
+        "/developer/logs/{executor_id}/{step}/{line_number}",
+        ReadLiveLog,
+        parts=(fc.line_number,),
+        write=fc.LIVE_LOG,
+        errors=("REQUEST_MALFORMED",),
     ),
-    query("/developer/logs/{build_id:id}/{step}", ReadLog, write=fc.LOG),
+    query("/developer/logs/{build_id:id}/{step}", ReadLog, write=fc.LOG, errors=("LOG_NOT_FOUND",)),
     own("DELETE", "/developer/builds/kill/queued/{executor_id}", actions.kill, status=204),
     own("DELETE", "/developer/builds/kill/executed/{executor_id}", actions.kill, status=204),
 )

@@ -28,5 +28,7 @@ CREDENTIALS = (
     command("POST", "/admin/credentials", CreateCredential, body=fc.CREDENTIAL, status=201, shows=_new_credential),
     credential("name", RenameCredential, name=text),
     credential("ssh_key", ChangeCredentialKey, ssh_key=text, shows=_new_credential),
-    command("DELETE", "/admin/credentials/{credential_id:id}", DeleteCredential, status=204),
+    command(
+        "DELETE", "/admin/credentials/{credential_id:id}", DeleteCredential, status=204, errors=("CREDENTIAL_IN_USE",)
+    ),
 )

@@ -8,7 +8,15 @@ from gateway.dialects import free_commit_actions as actions
 from gateway.routing import own, query
 
 PUBLIC = (
-    query("/auth/token", LogIn, method="POST", body=fc.LOGIN, write=fc.TOKEN, timeout=10),
+    query(
+        "/auth/token",
+        LogIn,
+        method="POST",
+        body=fc.LOGIN,
+        write=fc.TOKEN,
+        timeout=10,
+        errors=("UNAUTHORIZED", "TOO_MANY_REQUESTS"),
+    ),
     own("GET", "/user/info", actions.user_info, write=fc.USER),
     own("GET", "/guest/ping", actions.ping),
 )

@@ -34,5 +34,5 @@ SECRETS = (
     secret("env", LabelSecret, env=scalar),
     secret("escape_char", ChangeEscapedCharacters, escape_char=text),
     secret("projects", ChooseSecretProjects, projects_id=integers.otherwise(())),
-    command("DELETE", "/admin/secrets/{secret_id:id}", DeleteSecret, status=204),
+    command("DELETE", "/admin/secrets/{secret_id:id}", DeleteSecret, status=204, errors=("SECRET_PROJECTS_NOT_EMPTY",)),
 )

@@ -1,0 +1,117 @@
+"""The OpenAPI document, made from the table of routes, so that it says what the gateway does."""
+
+import re
+from collections.abc import Iterable
+from typing import Any, Literal
+
+from pydantic import TypeAdapter
+
+from contracts.errors import CODES
+from gateway.auth import Role
+from gateway.openapi.examples import example
+from gateway.openapi.operations import operation
+from gateway.openapi.requests import CAPTURED
+from gateway.openapi.tags import TAGS
+from gateway.routing import Route
+
+SERIALIZED: Literal["serialization"] = "serialization"
+EVENTS = Route("GET", "/events", Role.USER, query={"since": "start at this time, in ISO 8601"})
+FAILURE = {
+    "type": "object",
+    "required": ["timestamp", "status", "error", "message", "path", "detail", "trace_id"],
+    "properties": {
+        "timestamp": {"type": "string", "format": "date-time"},
+        "status": {"type": "integer"},
+        "error": {"type": "string", "description": "the status in words"},
+        "message": {"type": "string", "enum": sorted(CODES), "description": "a stable code"},
+        "path": {"type": "string"},
+        "detail": {"type": "string", "description": "what is wrong, in words"},
+        "trace_id": {"type": "string"},
+    },
+}
+
+
+def document(table: Iterable[Route]) -> dict[str, Any]:
+    routes = list(table)
+    writers = {id(route.write): route.write for route in routes if route.write}
+    inputs = [(name, SERIALIZED, writer.adapter) for name, writer in writers.items()]
+    answers, shared = TypeAdapter.json_schemas(inputs, ref_template="#/components/schemas/{model}")
+    schemas = {name: _untitled(schema) for name, schema in shared["$defs"].items()}
+    paths: dict[str, dict[str, Any]] = {}
+    for route in routes:
+        answer = _untitled(answers[id(route.write), SERIALIZED]) if route.write else None
+        path = _path(route, paths)
+        paths.setdefault(path, {})[route.method.lower()] = operation(route, path, answer, _shown(answer, schemas))
+    paths["/api/events"] = {"get": _events()}
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Headrace",
+            "version": "1",
+            "description": (
+                "A build server. Every write takes an `Idempotency-Key`: the same key gives the same answer and has no "
+                "second effect. Errors carry a stable code in `message`, and the reason in words in `detail`."
+            ),
+        },
+        "servers": [{"url": "/"}],
+        "tags": [{"name": name, "description": text} for name, text in TAGS.items()],
+        "paths": paths,
+        "components": {
+            "schemas": {**schemas, "Failure": FAILURE},
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer", "description": "`Authorization: Bearer <token>`"},
+                "token": {
+                    "type": "apiKey",
+                    "in": "header",
+                    "name": "Authorization",
+                    "description": "`Authorization: token <token>`",
+                },
+            },
+        },
+    }
+
+
+def _path(route: Route, known: Iterable[str]) -> str:
+    """Paths that differ only in the names of what they capture are one path, with the names of the first."""
+    path = "/api" + CAPTURED.sub(r"{\1}", route.path)
+    shape = re.sub(r"\{\w+\}", "{}", path)
+    return next((one for one in known if re.sub(r"\{\w+\}", "{}", one) == shape), path)
+
+
+def _shown(answer: Any, schemas: dict[str, Any]) -> Any:
+    return None if answer is None else example(answer, schemas)
+
+
+def _untitled(schema: Any, *, named: bool = False) -> Any:
+    """Without the titles that only repeat names."""
+    match schema:
+        case dict():
+            return {
+                name: _untitled(one, named=name == "properties")
+                for name, one in schema.items()
+                if named or name != "title"
+            }
+        case list():
+            return [_untitled(one) for one in schema]
+        case _:
+            return schema
+
+
+def _events() -> dict[str, Any]:
+    """The one answer without end."""
+    events = operation(EVENTS, "/api/events", None, None)
+    events["summary"] = "Events of builds and runners, as they happen"
+    events["parameters"].append(
+        {
+            "name": "Last-Event-ID",
+            "in": "header",
+            "required": False,
+            "description": "resume after this event",
+            "schema": {"type": "string"},
+        }
+    )
+    events["responses"]["200"] = {
+        "description": "Server-sent events: an id, the event's name, one line of JSON",
+        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+    }
+    return events

@@ -1,0 +1,55 @@
+"""One route as an operation of the document."""
+
+import re
+from http import HTTPStatus
+from inspect import getdoc
+from typing import Any
+
+from contracts.messages import Command, Message, Query
+from gateway.auth import Role
+from gateway.openapi.failures import failures
+from gateway.openapi.requests import CAPTURED, parameters, request_body
+from gateway.openapi.tags import tag_of
+from gateway.routing import Route
+
+
+def operation(route: Route, path: str, answer: Any, shown: Any) -> dict[str, Any]:
+    """`shown` is an example of the answer."""
+    found: dict[str, Any] = {
+        "operationId": route.method.lower() + re.sub(r"\W+", "_", CAPTURED.sub(r"\1", route.path)),
+        "tags": [tag_of(route.path)],
+        "summary": _summary(route),
+        "description": _description(route),
+        "parameters": parameters(route, path),
+        "responses": {str(route.status): _success(route, answer, shown), **failures(route)},
+        "security": [] if route.needs is Role.NOBODY else [{"bearer": []}, {"token": []}],
+    }
+    if body := request_body(route):
+        found["requestBody"] = body
+    return found
+
+
+def _summary(route: Route) -> str:
+    name = route.message.__name__ if route.message else getattr(route.answer, "__name__", "").replace("_", " ")
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).capitalize()
+
+
+def _description(route: Route) -> str:
+    needs = "Needs no token." if route.needs is Role.NOBODY else f"Needs {route.needs}."
+    return f"{_meaning(route)} {needs}".strip()
+
+
+def _meaning(route: Route) -> str:
+    """The first line of what the message or the function says about itself."""
+    if route.message is None:
+        return (getdoc(route.answer) or "").partition("\n")[0]
+    inherited = {getdoc(one) for one in (Message, Command, Query)}
+    own = getdoc(route.message)
+    return "" if own is None or own in inherited else own.partition("\n")[0]
+
+
+def _success(route: Route, answer: Any, shown: Any) -> dict[str, Any]:
+    phrase = HTTPStatus(route.status).phrase
+    if answer is None:
+        return {"description": f"{phrase}, with an empty body"}
+    return {"description": phrase, "content": {"application/json": {"schema": answer, "example": shown}}}

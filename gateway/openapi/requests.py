@@ -1,0 +1,84 @@
+"""What a request may hold: captured parts of the path, the query, headers, the body."""
+
+import re
+from typing import Any
+
+from contracts.errors import CODES
+from contracts.messages import Message
+from gateway.auth import Role
+from gateway.openapi.examples import sent, value
+from gateway.routing import WRITES, Body, Route
+
+CAPTURED = re.compile(r"\{(\w+)(:id)?\}")
+KEY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "the same key gives the same answer and has no second effect",
+    "schema": {"type": "string", "maxLength": 255},
+}
+LIMITS = frozenset({"maxLength", "minLength", "maxItems", "minimum", "maximum", "enum", "pattern"})
+
+
+def parameters(route: Route, path: str) -> list[dict[str, Any]]:
+    found = [*_captured(route, path), *_queried(route)]
+    return [*found, KEY] if route.method in WRITES and route.needs is not Role.NOBODY else found
+
+
+def _captured(route: Route, path: str) -> list[dict[str, Any]]:
+    whole = {"type": "integer", "format": "int64", "minimum": 0, "maximum": 2**63 - 1}
+    shown = re.findall(r"\{(\w+)\}", path)
+    return [
+        {
+            "name": name,
+            "in": "path",
+            "required": True,
+            "description": own.replace("_", " "),
+            "schema": whole if is_id else {"type": "string", "minLength": 1},
+            "example": value(own) if not is_id else 17,
+        }
+        for name, (own, is_id) in zip(shown, CAPTURED.findall(route.path), strict=True)
+    ]
+
+
+def _queried(route: Route) -> list[dict[str, Any]]:
+    return [
+        {"name": name, "in": "query", "required": False, "description": meaning, "schema": {"type": "string"}}
+        for name, meaning in route.query.items()
+    ]
+
+
+def request_body(route: Route) -> dict[str, Any] | None:
+    if not route.body.fields:
+        return None
+    fields = {
+        one.wire or name: dict(one.schema) | _limits(route.message, name) for name, one in route.body.fields.items()
+    }
+    required = [wire for wire in fields if wire in _asked(route.body) or required_code(route.body, wire) in CODES]
+    schema = {"type": "object", "properties": fields} | ({"required": required} if required else {})
+    example = {wire: sent(wire) for wire in fields}
+    if not route.body.bare:
+        resource = route.body.resource
+        schema = {"type": "object", "required": [resource], "properties": {resource: schema}}
+        example = {resource: example}
+    return {"required": bool(required), "content": {"application/json": {"schema": schema, "example": example}}}
+
+
+def _asked(body: Body) -> set[str]:
+    return {one.wire or name for name, one in body.fields.items() if one.required}
+
+
+def required_code(body: Body, wire: str) -> str:
+    return f"{body.resource}_{wire}_REQUIRED".upper()
+
+
+def _limits(message: type[Message] | None, name: str) -> dict[str, Any]:
+    """What the contract says about the size of the field."""
+    if message is None or name not in message.model_fields:
+        return {}
+    schema = message.model_json_schema(ref_template="#/{model}")["properties"][name]
+    kinds = [one for one in schema.get("anyOf", [schema]) if one.get("type") != "null"]
+    limits = {key: one for key, one in kinds[0].items() if key in LIMITS}
+    if "enum" in limits:
+        limits["enum"] = [*limits["enum"], None]
+    return limits
