@@ -44,7 +44,7 @@ CODES: dict[str, Code] = {
     "DEVELOPER_USERNAME_INVALID": Code(
         422, "A username is 1 to 64 letters, digits, dots, dashes or underscores, and starts with no dot or dash."
     ),
-    "DEVELOPER_USERNAME_TAKEN": Code(422, "Another user has this username (case does not count)."),
+    "DEVELOPER_USERNAME_TAKEN": Code(422, "Another user or a company has this name (case does not count)."),
     "DEVELOPER_PASSWORD_REQUIRED": Code(422, "A user needs a password."),
     "DEVELOPER_PASSWORD_WEAK": Code(422, "The password is too short, too common or contains the username."),
     "DEVELOPER_EMAIL_INVALID": Code(422, "This is not an e-mail address."),
@@ -52,6 +52,13 @@ CODES: dict[str, Code] = {
     "DEVELOPER_ROLES_INVALID": Code(422, "A role is ROLE_ADMIN or ROLE_DEVELOPER."),
     "DEVELOPER_ENABLED_REQUIRED": Code(422, "Say true or false."),
     "DEVELOPER_LAST_ADMINISTRATOR": Code(409, "The last enabled administrator cannot be disabled, demoted or deleted."),
+    "COMPANY_NOT_FOUND": Code(404, "There is no such company."),
+    "COMPANY_TITLE_REQUIRED": Code(422, "A company needs a title."),
+    "COMPANY_ALIAS_INVALID": Code(
+        422, "An alias is 1 to 64 letters, digits, dots, dashes or underscores, and starts with no dot or dash."
+    ),
+    "COMPANY_ALIAS_TAKEN": Code(422, "Another company or a user has this name (case does not count)."),
+    "COMPANY_PROJECTS_NOT_EMPTY": Code(409, "The company still owns projects."),
     # projects
     "PROJECT_NOT_FOUND": Code(404, "There is no such project."),
     "PROJECT_NAME_REQUIRED": Code(422, "A project needs a name."),
@@ -92,7 +99,10 @@ CODES: dict[str, Code] = {
     "JOB_NOT_FOUND": Code(404, "There is no such job."),
     "JOB_STATUS": Code(409, "The job is not in a state in which this is possible."),
     "JOB_TOKEN": Code(403, "This token does not speak for this job, or no longer."),
-    "LAUNCH_BUILD_NOT_ALLOWED": Code(403, "Only an administrator or a developer of the project may launch its builds."),
+    "LAUNCH_BUILD_NOT_ALLOWED": Code(
+        403,
+        "Only an administrator, a developer of the project or a member of the company that owns it may launch its builds.",
+    ),
     "LOG_NOT_FOUND": Code(404, "There is no further section in this log."),
     "LOG_RANGE": Code(416, "The log does not continue at this offset; `Range` says where it does."),
     "LOG_CHECKSUM": Code(412, "The log that arrived is not the log that was sent; send it again from the start."),

@@ -26,7 +26,7 @@ def _owns(offer: RunnerOffer, job: JobQueued) -> bool:
         case "PROJECT":
             return offer.owner_id == job.project_id
         case "COMPANY":
-            return False  # which projects are the company's is not known here: these runners ask by themselves
+            return offer.owner_id is not None and offer.owner_id == job.project.company_id
 
 
 @dataclass(eq=False, slots=True)

@@ -9,6 +9,7 @@ class LaunchedProject(Message):
     project_id: int
     name: str
     owner_alias: str
+    company_id: int | None = None  # the company that owns it
     alias: str
     repository: str  # without a login
     branch: str  # "*": the repository's default branch

@@ -1,6 +1,7 @@
-"""What the identity service takes, answers and records: users, their access, and logging in."""
+"""What the identity service takes, answers and records: users, companies, access, and logging in."""
 
 from contracts.identity.access import *
+from contracts.identity.company import *
 from contracts.identity.fields import *
 from contracts.identity.owner import *
 from contracts.identity.user import *

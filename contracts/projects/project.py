@@ -33,6 +33,8 @@ class RecordProject(CreateProject):
 
     # filled in
     project_id: int = 0
+    owner_user_id: int | None = None
+    company_id: int | None = None
     sealed_signature_key: str = ""
     sealed_login: str = ""
 
@@ -122,6 +124,9 @@ class MoveProject(Command):
     project_id: int
     owner_alias: Name | None = None
     alias: Name | None = None
+    # filled in
+    owner_user_id: int | None = None
+    company_id: int | None = None
 
 
 class RenewSignatureKey(Command):
@@ -153,6 +158,8 @@ class ProjectCreated(Event):
     protected_branches: tuple[str, ...] | None = None  # nothing: the project's own branch
     sealed_signature_key: str
     sealed_login: str = ""  # `user:password` for the repository; empty: none
+    owner_user_id: int | None = None  # the owner is this user
+    company_id: int | None = None  # or this company
 
 
 class ProjectRenamed(Event):
@@ -224,6 +231,8 @@ class ProjectMoved(Event):
     project_id: int
     owner_alias: str
     alias: str
+    owner_user_id: int | None = None  # the owner is this user
+    company_id: int | None = None  # or this company
 
 
 class ProjectSignatureKeyRenewed(Event):
@@ -262,6 +271,8 @@ class ProjectView(Message):
     executor_id: int | None
     last_build: LastBuild
     owner_alias: str
+    owner_user_id: int | None = None  # the owner is this user
+    company_id: int | None = None  # or this company
     alias: str
     protected_branches: tuple[str, ...]
     created_at: datetime
@@ -287,6 +298,16 @@ class Projects(Message):
     projects: tuple[ProjectView, ...]
 
 
+class CountProjects(Query):
+    """How many projects the company owns."""
+
+    company_id: int
+
+
+class ProjectCount(Message):
+    count: int
+
+
 class PageProjects(PageQuery):
     """Columns: project_id, project_name, build_last_{exit_code,exit_message,created_at}; id to filter and sort by."""
 
@@ -302,6 +323,7 @@ class LaunchSettings(Message):
     project_id: int
     name: str
     owner_alias: str
+    company_id: int | None = None
     alias: str
     repository: str
     branch: str

@@ -138,6 +138,12 @@ job = Category(
     job_decider,
     JobRow(),
     summarise_job,
-    indexes=(("status", "queued_at", "id"), ("build_id",), ("runner_uuid", "status")),
+    indexes=(
+        ("status", "queued_at", "id"),
+        ("status", "project_id", "queued_at", "id"),
+        ("status", "project.company_id", "queued_at", "id"),
+        ("build_id",),
+        ("runner_uuid", "status"),
+    ),
 )
 lane = Category("lane", lane_decider, LaneRow(), summarise_lane)

@@ -1,4 +1,4 @@
-"""The identity service: users and their access, logging in, the keys that verify tokens."""
+"""The identity service: users, companies and their access, logging in, the keys that verify tokens."""
 
 from uuid import uuid4
 
@@ -8,15 +8,21 @@ from contracts.identity import (
     AnchorAdministrator,
     ChangePassword,
     ChangeRoles,
+    ChooseMembers,
+    CreateCompany,
+    DeleteCompany,
     DeleteUser,
     GetAccess,
+    GetCompany,
     GetOwner,
     GetUser,
+    ListCompanies,
     ListUsers,
     LogIn,
     Owner,
     PageUsers,
     PublicKeys,
+    RecordCompany,
     RegisterUser,
     Session,
     SetUserEnabled,
@@ -29,9 +35,10 @@ from libs.security.passwords import DUMMY_HASH, check_policy, hash_password_asyn
 from libs.security.sealing import Erased
 from libs.security.tokens import issue
 from libs.service import Context, Service
+from services.identity import companies
 from services.identity.domain import registered
 from services.identity.first_administrator import ensure_first_administrator
-from services.identity.policies import eraser
+from services.identity.policies import eraser, leaver
 from services.identity.signing import ensure_signing_key, public_keys, signing_key
 from services.identity.views import USER_COLUMNS, UserRow, access, listed, memberships, shown, user_category
 
@@ -145,6 +152,8 @@ async def get_user(ctx: Context, query: GetUser) -> UserView:
 
 
 async def get_owner(ctx: Context, query: GetOwner) -> Owner:
+    if company := await companies.by_alias(ctx, query.alias):
+        return Owner(alias=company.alias, kind="company", id=company.id)
     row = await by_name(ctx, query.alias)
     return Owner(alias=row.username, kind="user", id=row.id)
 
@@ -191,7 +200,7 @@ async def started(ctx: Context) -> None:
 
 service = Service(
     "identity",
-    categories=(user_category,),
+    categories=(user_category, companies.company_category),
     prepare={
         RegisterUser: before_registering,
         ChangePassword: before_changing_password,
@@ -199,6 +208,9 @@ service = Service(
         SetUserEnabled: with_anchor,
         DeleteUser: with_anchor,
         AnchorAdministrator: before_anchoring,
+        RecordCompany: companies.before_recording,
+        ChooseMembers: companies.check_members,
+        DeleteCompany: companies.before_deleting,
     },
     answers={
         LogIn: log_in,
@@ -208,8 +220,11 @@ service = Service(
         GetOwner: get_owner,
         ListUsers: list_users,
         PageUsers: page_users,
+        CreateCompany: companies.create,
+        GetCompany: companies.get_company,
+        ListCompanies: companies.list_companies,
     },
     views=(memberships,),
-    workers=(eraser,),
+    workers=(eraser, leaver),
     started=started,
 )

@@ -1,11 +1,11 @@
-"""What follows: secrets learn of their projects, users take their projects along, deleted things lose their keys."""
+"""What follows: secrets learn of their projects, owners take their projects along, deleted things lose their keys."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import uuid4
 
 from contracts.errors import Refused
-from contracts.identity import GetUser, UserDeleted, UserRenamed
+from contracts.identity import CompanyDeleted, CompanyRenamed, GetCompany, GetUser, UserDeleted, UserRenamed
 from contracts.messages import Command
 from contracts.projects import (
     AttachSecret,
@@ -45,32 +45,52 @@ async def leave_projects(ctx: Context, recorded: Recorded[UserDeleted]) -> None:
         await ctx.tell(RemoveDeveloper(project_id=project.id, developer_id=user_id), step=str(project.id))
 
 
-async def move_projects(ctx: Context, recorded: Recorded[UserRenamed]) -> None:
+async def move_with_user(ctx: Context, recorded: Recorded[UserRenamed]) -> None:
+    renamed = recorded.event
+    # projects from before their owner was known by number go by the name: whoever took it since has newer ones
+    unnumbered = {"owner_user_id": None, "company_id": None, "created_at": {"$lt": recorded.at}}
+    former = {"owner_key": renamed.former_username.lower(), **unnumbered}
+    await move(ctx, GetUser(user_id=renamed.user_id), {"$or": [{"owner_user_id": renamed.user_id}, former]})
+
+
+async def move_with_company(ctx: Context, recorded: Recorded[CompanyRenamed]) -> None:
+    company_id = recorded.event.company_id
+    await move(ctx, GetCompany(company_id=company_id), {"company_id": company_id})
+
+
+async def move(ctx: Context, owner: GetUser | GetCompany, owned: Mapping[str, Any]) -> None:
     """To the name of today, and again if that changed while they moved: renamings may be worked off in any order."""
-    older = {"created_at": {"$lt": recorded.at}}  # whoever took the former name has newer projects under it
-    names = {recorded.event.former_username.lower()}
     moved_to = None
-    while (owner := await name_of(ctx, recorded.event.user_id)) not in (None, moved_to):
-        behind = {"owner_key": {"$in": sorted(names)}, "owner_alias": {"$ne": owner}, **older}
-        async for project in ctx.rows("project").each(behind):
+    while (name := await name_of(ctx, owner)) not in (None, moved_to):
+        async for project in ctx.rows("project").each({"$and": [owned, {"owner_alias": {"$ne": name}}]}):
             # each try is a new wish: a move that is already true changes nothing, and an earlier one may be undone
-            await ctx.tell(MoveProject(project_id=project.id, owner_alias=owner), step=str(uuid4()))
-        moved_to = owner
-        names.add(owner.lower())
+            await ctx.tell(MoveProject(project_id=project.id, owner_alias=name), step=str(uuid4()))
+        moved_to = name
 
 
-async def name_of(ctx: Context, user_id: int) -> str | None:
+async def name_of(ctx: Context, owner: GetUser | GetCompany) -> str | None:
     try:
-        username: str = (await ctx.ask(GetUser(user_id=user_id)))["username"]
+        answer = await ctx.ask(owner)
     except Refused as refused:
-        if refused.code != "DEVELOPER_NOT_FOUND":
+        if refused.code not in ("DEVELOPER_NOT_FOUND", "COMPANY_NOT_FOUND"):
             raise
         return None
-    return username
+    name: str = answer["username" if isinstance(owner, GetUser) else "alias"]
+    return name
+
+
+async def take_over(ctx: Context, recorded: Recorded[CompanyDeleted]) -> None:
+    """A company goes without projects; one that was made for it in that very moment goes to whoever deleted it."""
+    if (name := await name_of(ctx, GetUser(user_id=recorded.cause.actor.id))) is None:
+        return  # gone as well: an administrator gives it to somebody
+    async for project in ctx.rows("project").each({"company_id": recorded.event.company_id}):
+        await ctx.tell(MoveProject(project_id=project.id, owner_alias=name), step=str(project.id))
 
 
 workers = (
     Worker("erase_deleted", "projects", (ProjectDeleted, SecretDeleted, CredentialDeleted, ExecutorDeleted), erase),
     Worker("leave_projects", "identity", (UserDeleted,), leave_projects),
-    Worker("move_projects", "identity", (UserRenamed,), move_projects),
+    Worker("move_projects", "identity", (UserRenamed,), move_with_user),
+    Worker("move_company_projects", "identity", (CompanyRenamed,), move_with_company),
+    Worker("take_over_projects", "identity", (CompanyDeleted,), take_over),
 )

@@ -1,10 +1,11 @@
 """Projects: what their commands need before they are decided, and the answers about them."""
 
-import re
 import secrets
+from collections.abc import Sequence
+from typing import Any
 
 from contracts.errors import Refused
-from contracts.identity import GetOwner, ListUsers
+from contracts.identity import CompanyView, GetCompany, GetOwner, ListUsers, Owner
 from contracts.messages import Command, Done
 from contracts.projects import (
     ChangeRepository,
@@ -12,6 +13,7 @@ from contracts.projects import (
     ChooseDevelopers,
     ChooseExecutor,
     ChooseSecrets,
+    CountProjects,
     CreateProject,
     DeleteProject,
     FindProject,
@@ -20,6 +22,7 @@ from contracts.projects import (
     LaunchSettings,
     ListProjects,
     MoveProject,
+    ProjectCount,
     Projects,
     ProjectView,
     RecordProject,
@@ -27,8 +30,9 @@ from contracts.projects import (
 )
 from libs.deciding import Actor
 from libs.service import Context
+from libs.slugs import numbered, pattern, slug
 from services.projects.activity import ActivityRow
-from services.projects.domain.project import created, known_executor, slug, valid_alias
+from services.projects.domain.project import created, known_executor, valid_alias
 from services.projects.domain.repository import bare_repository, is_local, login_of
 from services.projects.domain.text import unique
 from services.projects.views import ProjectRow, launch_settings, project_view
@@ -54,11 +58,12 @@ async def before_recording(ctx: Context, command: RecordProject) -> RecordProjec
     created(command)  # what is wrong in itself is said before what does not fit to the rest
     refuse_local(ctx, command.repository)
     await check_references(ctx, command)
-    owner = await owner_of(ctx, command.owner_alias) if command.owner_alias else ctx.cause.actor.name
-    alias = valid_alias(command.alias) if command.alias else await free_alias(ctx, owner, slug(command.name or ""))
+    owner = await owner_of(ctx, command.owner_alias) if command.owner_alias else creator(ctx)
+    wanted = slug(command.name or "", "project")
+    alias = valid_alias(command.alias) if command.alias else await free_alias(ctx, owner.alias, wanted)
     project_id = await ctx.next_id("project")
     return command.but(
-        owner_alias=owner,
+        **owned_by(owner),
         alias=alias,
         project_id=project_id,
         sealed_signature_key=await sealed_key(ctx, project_id),
@@ -106,32 +111,44 @@ async def check(ctx: Context, category: str, ids: tuple[int, ...]) -> None:
         raise Refused(f"{category.upper()}_NOT_FOUND")
 
 
-async def owner_of(ctx: Context, alias: str) -> str:
+async def owner_of(ctx: Context, alias: str) -> Owner:
     try:
-        owner: str = (await ctx.ask(GetOwner(alias=alias)))["alias"]
+        return Owner.model_validate(await ctx.ask(GetOwner(alias=alias)))
     except Refused as refused:
         if refused.code == "DEVELOPER_NOT_FOUND":
             raise Refused("PROJECT_OWNER_INVALID") from refused
         raise
-    return owner
+
+
+def creator(ctx: Context) -> Owner:
+    return Owner(alias=ctx.cause.actor.name, kind="user", id=ctx.cause.actor.id)
+
+
+def owned_by(owner: Owner) -> dict[str, Any]:
+    """The owner as projects keep it: the name in the address, and who it is."""
+    of_company = owner.kind == "company"
+    return {
+        "owner_alias": owner.alias,
+        "owner_user_id": None if of_company else owner.id,
+        "company_id": owner.id if of_company else None,
+    }
 
 
 async def free_alias(ctx: Context, owner: str, wanted: str) -> str:
     """The wanted alias, or the first free one with a number."""
-    pattern = rf"^{re.escape(wanted)}(-[0-9]+)?$"
-    alike = ctx.rows("project").each({"owner_key": owner.lower(), "alias": {"$regex": pattern}})
-    taken = {row.alias async for row in alike}
-    candidates = (wanted, *(f"{wanted}-{number}" for number in range(2, len(taken) + 2)))
-    return next(alias for alias in candidates if alias not in taken)
+    alike = ctx.rows("project").each({"owner_key": owner.lower(), "alias": {"$regex": pattern(wanted)}})
+    return numbered(wanted, {row.alias async for row in alike})
 
 
 async def before_moving(ctx: Context, command: MoveProject) -> MoveProject:
     row = await existing(ctx, command.project_id)
-    owner = await owner_of(ctx, command.owner_alias) if command.owner_alias else row.owner_alias
-    if command.alias is not None:
-        return command.but(owner_alias=owner, alias=valid_alias(command.alias))
-    moves = owner.lower() != row.owner_key
-    return command.but(owner_alias=owner, alias=await free_alias(ctx, owner, row.alias) if moves else row.alias)
+    alias = None if command.alias is None else valid_alias(command.alias)
+    if not command.owner_alias:
+        return command.but(owner_alias=None, alias=alias)
+    owner = await owner_of(ctx, command.owner_alias)
+    if alias is None and owner.alias.lower() != row.owner_key:
+        alias = await free_alias(ctx, owner.alias, row.alias)
+    return command.but(**owned_by(owner), alias=alias)
 
 
 async def before_choosing_secrets(ctx: Context, command: ChooseSecrets) -> ChooseSecrets:
@@ -182,14 +199,30 @@ async def list_all(ctx: Context, query: ListProjects) -> Projects:
     return Projects(projects=tuple(await views(ctx, rows, reveal=query.reveal)))
 
 
+async def count(ctx: Context, query: CountProjects) -> ProjectCount:
+    return ProjectCount(count=await ctx.rows("project").count({"company_id": query.company_id}))
+
+
 async def get_launch_settings(ctx: Context, query: GetLaunchSettings) -> LaunchSettings:
     row = await existing(ctx, query.project_id)
-    return launch_settings(row, allowed=may_launch(row, ctx.cause.actor))
+    return launch_settings(row, allowed=may_launch(row, ctx.cause.actor, await members_of(ctx, row.company_id)))
 
 
-def may_launch(row: ProjectRow, user: Actor) -> bool:
+def may_launch(row: ProjectRow, user: Actor, members_id: Sequence[int]) -> bool:
     """The one place that says who launches builds, whether by hand or by a push."""
-    return user.is_admin or user.id in row.developers_id
+    return user.is_admin or user.id in row.developers_id or user.id in members_id
+
+
+async def members_of(ctx: Context, company_id: int | None) -> Sequence[int]:
+    """Of the company that owns a project; nobody where it is no company's."""
+    if company_id is None:
+        return ()
+    try:
+        return CompanyView.model_validate(await ctx.ask(GetCompany(company_id=company_id))).members_id
+    except Refused as refused:
+        if refused.code != "COMPANY_NOT_FOUND":
+            raise
+        return ()
 
 
 async def existing(ctx: Context, project_id: int) -> ProjectRow:

@@ -44,6 +44,8 @@ class ProjectRow(Row):
     id: int = 0
     owner_alias: str = ""
     owner_key: str = ""  # lower case
+    owner_user_id: int | None = None
+    company_id: int | None = None
     alias: str = ""
     name: str = ""
     description: str | None = None
@@ -88,7 +90,16 @@ project_category = Category(
     project_decider,
     ProjectRow(),
     describe_project,
-    indexes=(("id",), ("owner_key", "alias"), ("developers_id",), ("credential_id",), ("executor_id",)),
+    row_version=2,
+    indexes=(
+        ("id",),
+        ("owner_key", "alias"),
+        ("owner_user_id",),
+        ("company_id",),
+        ("developers_id",),
+        ("credential_id",),
+        ("executor_id",),
+    ),
     gone=lambda row: row.id == 0,
 )
 

@@ -1,7 +1,6 @@
 """A project: its settings, its owner, its developers."""
 
 import re
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import assert_never
@@ -93,6 +92,8 @@ def created(command: RecordProject) -> list[ProjectEvent]:
         developers_id=unique(command.developers_id),
         protected_branches=command.protected_branches or None,
         owner_alias=command.owner_alias or "",
+        owner_user_id=command.owner_user_id,
+        company_id=command.company_id,
         alias=command.alias or "",
         sealed_signature_key=command.sealed_signature_key,
         sealed_login=command.sealed_login,
@@ -135,14 +136,24 @@ def changed(settings: ProjectCreated, command: ProjectCommand) -> ProjectEvent:
             return ProjectCredentialChosen(project_id=id_, credential_id=credential_id)
         case ChooseExecutor(executor_id=executor_id):
             return ProjectExecutorChosen(project_id=id_, executor_id=known_executor(executor_id))
-        case MoveProject(owner_alias=owner, alias=alias):
-            return ProjectMoved(
-                project_id=id_, owner_alias=owner or settings.owner_alias, alias=alias or settings.alias
-            )
+        case MoveProject(owner_alias=None, alias=alias):
+            return moved(settings, settings, alias)
+        case MoveProject(alias=alias):
+            return moved(settings, command, alias)
         case RenewSignatureKey(sealed_signature_key=sealed):
             return ProjectSignatureKeyRenewed(project_id=id_, sealed_signature_key=sealed)
         case _:
             raise AssertionError(f"{type(command).__name__} changes no setting")
+
+
+def moved(settings: ProjectCreated, owner: ProjectCreated | MoveProject, alias: str | None) -> ProjectMoved:
+    return ProjectMoved(
+        project_id=settings.project_id,
+        owner_alias=owner.owner_alias or "",
+        owner_user_id=owner.owner_user_id,
+        company_id=owner.company_id,
+        alias=alias or settings.alias,
+    )
 
 
 def evolve(project: Project, event: ProjectEvent) -> Project:
@@ -188,12 +199,6 @@ def claims(project: Project, event: ProjectEvent) -> Sequence[Claim]:
 
 def _address(at: ProjectCreated | ProjectMoved) -> Take:
     return Take(f"project:{at.owner_alias.lower()}/{at.alias}", "PROJECT_ALIAS_TAKEN")
-
-
-def slug(name: str) -> str:
-    """An alias that resembles the name."""
-    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
-    return re.sub(r"[^a-z0-9._]+", "-", plain).strip("-._")[:50].rstrip("-._") or "project"
 
 
 def valid_alias(text: str) -> str:

@@ -14,6 +14,7 @@ PROTECTED = ANY.but(protected=True)
 OF_PROJECT = ANY.but(owner_type="PROJECT", owner_id=84)
 OF_ANOTHER = ANY.but(owner_type="PROJECT", owner_id=85)
 OF_COMPANY = ANY.but(owner_type="COMPANY", owner_id=4)
+OF_ANOTHER_COMPANY = ANY.but(owner_type="COMPANY", owner_id=5)
 
 PROJECT = LaunchedProject(
     project_id=84, name="Mill", owner_alias="ivan", alias="mill", repository="r", branch="main", spec_file_path="/c"
@@ -32,6 +33,7 @@ PLAIN = JobQueued(
 )
 FOR_LINUX = PLAIN.but(job=PLAIN.job.but(tags=("linux",)))
 FOR_GPU = PLAIN.but(job=PLAIN.job.but(tags=("linux", "gpu")))
+OF_COMPANYS_PROJECT = PLAIN.but(project=PROJECT.but(company_id=4))
 ON_PROTECTED = PLAIN.but(protected=True)
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
@@ -52,6 +54,8 @@ NOW = datetime(2026, 1, 2, tzinfo=UTC)
         (OF_PROJECT, PLAIN, True),
         (OF_ANOTHER, PLAIN, False),
         (OF_COMPANY, PLAIN, False),
+        (OF_COMPANY, OF_COMPANYS_PROJECT, True),
+        (OF_ANOTHER_COMPANY, OF_COMPANYS_PROJECT, False),
     ],
 )
 def test_a_runner_fits_a_job(offer: RunnerOffer, job: JobQueued, may: bool) -> None:

@@ -15,8 +15,9 @@ PROJECT = ProjectRow(id=3, developers_id=(7, 8))
         (Actor(7, "dev", ("ROLE_DEVELOPER",)), True),
         (Actor(9, "root", ("ROLE_ADMIN",)), True),
         (Actor(9, "other", ("ROLE_DEVELOPER",)), False),
+        (Actor(11, "member", ("ROLE_DEVELOPER",)), True),
         (SYSTEM, False),
     ],
 )
-def test_administrators_and_the_projects_own_developers_launch(user: Actor, may: bool) -> None:
-    assert may_launch(PROJECT, user) is may
+def test_administrators_the_projects_developers_and_its_owners_launch(user: Actor, may: bool) -> None:
+    assert may_launch(PROJECT, user, (11, 12)) is may

@@ -41,8 +41,9 @@ from contracts.projects import (
     RenewSignatureKey,
 )
 from libs.deciding import Release, Take
+from libs.slugs import slug
 from libs.testing.scenario import Scenario
-from services.projects.domain.project import Project, claims, evolve, project_decider, slug
+from services.projects.domain.project import Project, claims, evolve, project_decider
 
 record = RecordProject(
     name=" Shop ",
@@ -229,4 +230,4 @@ def test_another_spelling_of_the_owner_claims_nothing() -> None:
     ],
 )
 def test_an_alias_resembles_the_name(name: str, alias: str) -> None:
-    assert slug(name) == alias
+    assert slug(name, "project") == alias

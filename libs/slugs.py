@@ -1,0 +1,23 @@
+"""Names for addresses, made of names for people."""
+
+import re
+import unicodedata
+
+LONGEST = 50
+
+
+def slug(name: str, otherwise: str) -> str:
+    """A text of lower-case letters, digits, dots, dashes and underscores that resembles the name."""
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
+    return re.sub(r"[^a-z0-9._]+", "-", plain).strip("-._")[:LONGEST].rstrip("-._") or otherwise
+
+
+def numbered(wanted: str, taken: set[str]) -> str:
+    """The wanted name, or the first free one with a number."""
+    candidates = (wanted, *(f"{wanted}-{number}" for number in range(2, len(taken) + 2)))
+    return next(name for name in candidates if name not in taken)
+
+
+def pattern(wanted: str) -> str:
+    """Of the wanted name and those with a number."""
+    return rf"^{re.escape(wanted)}(-[0-9]+)?$"
