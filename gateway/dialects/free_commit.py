@@ -44,6 +44,7 @@ DEVELOPER = body(
     github_username=text,
     gitlab_username=text,
 )
+COMPANY = body("company", title=text, alias=text, members_id=integers.otherwise(()))
 EXECUTOR = body("executor", name=scalar, driver=scalar)
 
 
@@ -92,6 +93,14 @@ class Developer(Shape):
     github_username: str | None
     gitlab_username: str | None
     projects_id: tuple[int, ...]
+
+
+class Company(Shape):
+    id: int
+    alias: str
+    title: str
+    members_id: tuple[int, ...]
+    created_at: Moment
 
 
 class LastBuild(Shape):
@@ -235,6 +244,7 @@ class SecretLine(Shape):
 TOKEN = shaped(Token)
 USER = shaped(User)
 ONE_DEVELOPER, DEVELOPERS = shaped(Developer), shaped(list[Developer], "users")
+ONE_COMPANY, COMPANIES = shaped(Company), shaped(list[Company], "companies")
 ONE_PROJECT, PROJECTS = shaped(Project), shaped(list[Project], "projects")
 ONE_SECRET, SECRETS = shaped(Secret), shaped(list[Secret], "secrets")
 REVEALED_SECRET, ECHOED_SECRET = shaped(RevealedSecret), echoed(RevealedSecret, "value")

@@ -3,6 +3,7 @@
 from gateway.dialects import gitlab_job, gitlab_runner
 from gateway.events import events
 from gateway.routes.builds import BUILDS
+from gateway.routes.companies import COMPANIES
 from gateway.routes.configuration import CONFIGURATION
 from gateway.routes.credentials import CREDENTIALS
 from gateway.routes.executors import EXECUTORS
@@ -33,6 +34,7 @@ TABLE = (
     *SECRETS,
     *CREDENTIALS,
     *USERS,
+    *COMPANIES,
     *EXECUTORS,
     *CONFIGURATION,
     *RUNNERS,

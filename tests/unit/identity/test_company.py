@@ -1,0 +1,108 @@
+"""What may happen to companies."""
+
+import pytest
+
+from contracts.identity import (
+    ChangeCompanyTitle,
+    ChooseMembers,
+    CompanyCommand,
+    CompanyCreated,
+    CompanyDeleted,
+    CompanyEvent,
+    CompanyMembersChosen,
+    CompanyRenamed,
+    CompanyTitleChanged,
+    DeleteCompany,
+    RecordCompany,
+    RemoveMember,
+    RenameCompany,
+)
+from libs.deciding import Claim, Release, Take
+from libs.testing.scenario import Scenario
+from services.identity.company import Company, claims, company_decider
+
+record = RecordCompany(company_id=4, title="Mill Works", alias="Mill", members_id=(7, 8))
+created = CompanyCreated(company_id=4, title="Mill Works", alias="Mill", members_id=(7, 8))
+renamed = CompanyRenamed(company_id=4, alias="wheel", former_alias="Mill")
+deleted = CompanyDeleted(company_id=4, alias="Mill")
+
+company = Scenario(company_decider)
+there = company.given(created)
+
+
+def test_a_company_is_created_with_tidy_values() -> None:
+    wish = record.but(title=" Mill Works ", alias=" Mill ", members_id=(8, 7, 8))
+    company.when(wish).then(created)
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"title": " "}, "COMPANY_TITLE_REQUIRED"),
+        ({"title": None}, "COMPANY_TITLE_REQUIRED"),
+        ({"title": "a\nb"}, "REQUEST_INVALID"),
+        ({"alias": "a b"}, "COMPANY_ALIAS_INVALID"),
+        ({"alias": "-a"}, "COMPANY_ALIAS_INVALID"),
+        ({"alias": "a/b"}, "COMPANY_ALIAS_INVALID"),
+        ({"alias": "x" * 65}, "COMPANY_ALIAS_INVALID"),
+    ],
+)
+def test_a_company_needs_a_title_and_a_plain_alias(changes: dict[str, str], code: str) -> None:
+    company.when(record.but(**changes)).then_refused(code)
+
+
+@pytest.mark.parametrize(
+    ("command", "event"),
+    [
+        (ChangeCompanyTitle(company_id=4, title="Wheel"), CompanyTitleChanged(company_id=4, title="Wheel")),
+        (RenameCompany(company_id=4, alias="wheel"), renamed),
+        (ChooseMembers(company_id=4, members_id=(9, 7)), CompanyMembersChosen(company_id=4, members_id=(7, 9))),
+        (ChooseMembers(company_id=4, members_id=()), CompanyMembersChosen(company_id=4, members_id=())),
+        (RemoveMember(company_id=4, member_id=7), CompanyMembersChosen(company_id=4, members_id=(8,))),
+        (DeleteCompany(company_id=4), deleted),
+    ],
+)
+def test_a_company_changes(command: CompanyCommand, event: CompanyEvent) -> None:
+    there.when(command).then(event)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ChangeCompanyTitle(company_id=4, title="Mill Works"),
+        RenameCompany(company_id=4, alias="Mill"),
+        ChooseMembers(company_id=4, members_id=(8, 7)),
+        RemoveMember(company_id=4, member_id=9),
+    ],
+)
+def test_a_wish_that_is_true_already_changes_nothing(command: CompanyCommand) -> None:
+    there.when(command).then()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ChangeCompanyTitle(company_id=4, title="Wheel"),
+        RenameCompany(company_id=4, alias="wheel"),
+        ChooseMembers(company_id=4, members_id=()),
+        RemoveMember(company_id=4, member_id=7),
+        DeleteCompany(company_id=4),
+    ],
+)
+def test_a_company_that_is_not_there_cannot_change(command: CompanyCommand) -> None:
+    company.when(command).then_refused("COMPANY_NOT_FOUND")
+    there.given(deleted).when(command).then_refused("COMPANY_NOT_FOUND")
+
+
+@pytest.mark.parametrize(
+    ("event", "expected"),
+    [
+        (created, [Take("owner:mill", "COMPANY_ALIAS_TAKEN")]),
+        (renamed, [Release("owner:mill"), Take("owner:wheel", "COMPANY_ALIAS_TAKEN")]),
+        (renamed.but(alias="MILL"), []),
+        (CompanyTitleChanged(company_id=4, title="Wheel"), []),
+        (deleted, [Release("owner:mill")]),
+    ],
+)
+def test_a_company_claims_its_alias_among_all_owners(event: CompanyEvent, expected: list[Claim]) -> None:
+    assert claims(Company(created), event) == expected
