@@ -21,6 +21,7 @@ OF_CAPTURED = {
     "secret_id": "SECRET_NOT_FOUND",
     "credential_id": "CREDENTIAL_NOT_FOUND",
     "user_id": "DEVELOPER_NOT_FOUND",
+    "company_id": "COMPANY_NOT_FOUND",
     "executor_id": "EXECUTOR_NOT_FOUND",
     "build_id": "BUILD_NOT_FOUND",
     "runner_uuid": "RUNNER_NOT_FOUND",

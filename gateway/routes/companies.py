@@ -29,5 +29,7 @@ COMPANIES = (
     company("title", ChangeCompanyTitle, title=text),
     company("alias", RenameCompany, alias=text),
     company("members", ChooseMembers, members_id=integers.otherwise(())),
-    command("DELETE", "/admin/companies/{company_id:id}", DeleteCompany, status=204),
+    command(
+        "DELETE", "/admin/companies/{company_id:id}", DeleteCompany, status=204, errors=("COMPANY_PROJECTS_NOT_EMPTY",)
+    ),
 )

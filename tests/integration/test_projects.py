@@ -183,6 +183,7 @@ async def test_a_project_is_created_whole(caller: Caller, shop: CreateProject) -
         executor_id=shop.executor_id,
         last_build=LastBuild(),
         owner_alias="dev-whole",
+        owner_user_id=developer,
         alias="whole-shop",
         protected_branches=("main",),
         created_at=view.created_at,
