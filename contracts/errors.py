@@ -113,6 +113,9 @@ CODES: dict[str, Code] = {
     "REGISTRATION_TOKEN": Code(403, "This registration token is not valid."),
     # notifications
     "MAIL_RECIPIENT_INVALID": Code(422, "This is not an e-mail address."),
+    # history
+    "HISTORY_KIND_UNKNOWN": Code(404, "There are no things of this kind; `detail` names the kinds."),
+    "HISTORY_NOT_FOUND": Code(404, "There never was such a thing, or not yet at that time."),
 }
 
 

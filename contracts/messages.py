@@ -1,6 +1,8 @@
 """The four kinds of messages, and the register of event types by name."""
 
+import re
 from collections.abc import Callable
+from functools import cache
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -9,6 +11,9 @@ Payload = dict[str, Any]
 
 Sensitive = Annotated[str, Field(repr=False)]
 """Text that must not show in a repr: passwords, tokens, secret values. Never in an event."""
+
+SECRET = re.compile(r"sealed_.+|.+_sealed|.+_hash")
+"""Names of fields that hold ciphertext or a hash of something secret."""
 
 EVENTS: dict[str, type["Event"]] = {}
 UPCASTS: dict[tuple[str, int], Callable[[Payload], Payload]] = {}
@@ -50,6 +55,10 @@ class Query(Message):
     def subject(cls) -> str:
         return f"qry.{cls.service}.{cls.__name__}"
 
+    def address(self) -> str:
+        """Where this one is sent."""
+        return self.subject()
+
 
 class Event(Message):
     """A fact. A released one is never edited: a new optional field, or a new version with upcast and golden file."""
@@ -85,6 +94,13 @@ class Page(Message):
 
     rows: tuple[Payload, ...]
     total: int
+
+
+@cache
+def secret_fields(message: type[Message]) -> frozenset[str]:
+    """What nobody gets to read: ciphertext, hashes, and whatever shows in no repr."""
+    fields = message.model_fields.items()
+    return frozenset(name for name, field in fields if SECRET.fullmatch(name) or not field.repr)
 
 
 def event_from(name: str, version: int, payload: Payload) -> Event:

@@ -155,6 +155,24 @@ def events(
 
 
 @app.command()
+def history(
+    kind: Annotated[str, typer.Argument(help="user, project, build, runner, ...")],
+    id: Annotated[str, typer.Argument(help="Its number or UUID.")],  # noqa: A002
+    at: Annotated[str | None, typer.Option("--at", help="A time: what it was like then, as JSON.")] = None,
+    raw: Annotated[bool, typer.Option("--raw", help="One JSON object per line, for other programs.")] = False,
+    data: Data = None,
+) -> None:
+    """Tell what happened to one thing and who did it, or what it was like at a time.
+
+    Example: `headrace history project 1`
+    """
+    _connected(data)
+    from infra.history import tell
+
+    entry.in_words(lambda: tell(kind, id, at, raw=raw))
+
+
+@app.command()
 def demo(data: Data = None) -> None:
     """Start a stack, build a repository in front of your eyes, and say what to try next.
 

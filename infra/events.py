@@ -195,18 +195,23 @@ async def tails_of(client: Client, start: datetime | None) -> list[Tail]:
 def follow(start: str, *, raw: bool = False) -> None:
     """Until Ctrl-C. `start` is a time, "start" or "now"; `raw` writes JSON lines for programs."""
     since = moment(start)
-    settings = Settings.from_environment(os.environ)
-    if not settings.nats_url:
-        raise SettingsError(
-            f"No stack runs on {settings.data}; start one with `headrace up`, name its folder with --data, "
-            "or set HEADRACE_NATS_URL."
-        )
+    settings = nats_of(Settings.from_environment(os.environ))
     console = Console(highlight=False)
     with suppress(KeyboardInterrupt):
         asyncio.run(_follow(settings, since, console, raw=raw))
 
 
-def moment(start: str) -> datetime | None:
+def nats_of(settings: Settings) -> Settings:
+    """The same settings, which say where NATS is."""
+    if not settings.nats_url:
+        raise SettingsError(
+            f"No stack runs on {settings.data}; start one with `headrace up`, name its folder with --data, "
+            "or set HEADRACE_NATS_URL."
+        )
+    return settings
+
+
+def moment(start: str, option: str = "--from") -> datetime | None:
     if start == "start":
         return None
     if start == "now":
@@ -215,7 +220,7 @@ def moment(start: str) -> datetime | None:
         return datetime.fromisoformat(start).astimezone(UTC)
     except ValueError:
         raise SettingsError(
-            f"--from takes a time like 2026-01-31T12:00:00Z, `start` or `now`, not {start!r}."
+            f"{option} takes a time like 2026-01-31T12:00:00Z, `start` or `now`, not {start!r}."
         ) from None
 
 

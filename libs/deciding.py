@@ -31,6 +31,11 @@ class Actor(NamedTuple):
 SYSTEM = Actor()
 
 
+def runner_called(name: str) -> Actor:
+    """Numbers are users' own: a runner acts under its name alone."""
+    return Actor(0, f"runner {name}")
+
+
 @dataclass(frozen=True, slots=True)
 class Cause:
     """Why something was recorded: the command, who gave it, when, and the trace it belongs to."""

@@ -103,7 +103,7 @@ class Caller:
 
     async def ask(self, query: Query, *, actor: Actor = SYSTEM, timeout: float = 2.0) -> bytes:
         """The answer's JSON. Raises Refused with the service's own code, SERVICE_UNAVAILABLE or SERVICE_TIMEOUT."""
-        return await self._request(query.subject(), query, {ACTOR: _actor_text(actor)}, timeout)
+        return await self._request(query.address(), query, {ACTOR: _actor_text(actor)}, timeout)
 
     async def tell(
         self,
@@ -133,11 +133,11 @@ class Caller:
                 subject, message.model_dump_json().encode(), timeout=timeout, headers=headers
             )
         except NoRespondersError:
-            raise Refused("SERVICE_UNAVAILABLE", f"no process of the service {message.service} is running") from None
+            raise Refused("SERVICE_UNAVAILABLE", f"no process of the service {_service(subject)} is running") from None
         except MaxPayloadError:
             raise Refused("REQUEST_TOO_LARGE") from None
         except NatsError:  # also when the connection was lost: it may have been done or not
-            raise Refused("SERVICE_TIMEOUT", f"the service {message.service} did not answer") from None
+            raise Refused("SERVICE_TIMEOUT", f"the service {_service(subject)} did not answer") from None
         if reply.headers and FAILURE in reply.headers:
             failure = Failure.model_validate_json(reply.data)
             raise Refused(failure.code, failure.detail, retry_after=failure.retry_after)
@@ -155,13 +155,16 @@ class Responder:
         self._subscriptions: list[Subscription] = []
         self._working: set[asyncio.Task[None]] = set()
 
-    async def answer(self, message_type: type[Command] | type[Query], respond: Respond) -> None:
+    async def answer(self, message_type: type[Command] | type[Query], respond: Respond, subject: str = "") -> None:
+        """`subject`: where several services answer the same question, each at an address of its own."""
+
         async def on_message(message: Msg) -> None:
             task = asyncio.create_task(self._respond(message, respond))
             self._working.add(task)
             task.add_done_callback(self._working.discard)
 
-        self._subscriptions.append(await self._client.subscribe(message_type.subject(), self._group, cb=on_message))
+        subject = subject or message_type.subject()
+        self._subscriptions.append(await self._client.subscribe(subject, self._group, cb=on_message))
 
     async def stop(self, within: float) -> None:
         """Take no more, and finish what is in hand. A request that comes now reaches another replica or nobody."""
@@ -210,6 +213,10 @@ def _failure(error: Exception, subject: str, outages: tuple[type[Exception], ...
             log.error("%s failed", subject, exc_info=error)
             status, meaning = CODES["INTERNAL_SERVER_ERROR"]
             return Failure(code="INTERNAL_SERVER_ERROR", status=status, detail=meaning)
+
+
+def _service(subject: str) -> str:
+    return subject.split(".")[1]
 
 
 def _actor_text(actor: Actor) -> str:

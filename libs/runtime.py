@@ -27,6 +27,7 @@ from libs.deciding import SYSTEM, Actor, Category, Cause, Recorded
 from libs.eventstore.documents import Document
 from libs.eventstore.mongo import MongoStore
 from libs.eventstore.streams import Handled, Streams
+from libs.history import Histories
 from libs.messaging import COMMAND_ID, REPEATABLE, SHOWING, TRACE, Caller, Headers, Showing, actor_from
 from libs.observability.metrics import Metrics
 from libs.observability.telemetry import extract, inject
@@ -83,6 +84,7 @@ class Runtime:
         self._by_command = {
             command: category for category in service.categories for command in category.decider.commands
         }
+        self.answers = {**Histories(database, vault, service.categories).answers, **service.answers}
         self._answers = {message.__name__: message for message in service.answers}
         self._views = {view.name: view for view in service.views}
         self._reacted: OrderedDict[str, None] = OrderedDict()
@@ -129,7 +131,7 @@ class Runtime:
         return _encoded(_done(answer) if isinstance(answer, Handled) else answer)
 
     async def _execute(self, message: Message, work: "Work") -> Any:
-        answer = self.service.answers.get(type(message))
+        answer = self.answers.get(type(message))
         if answer is not None:
             return await answer(work, message)
         if not isinstance(message, Command):
@@ -293,7 +295,7 @@ class Work:
         return await self.runtime.next_id(kind, in_order=in_order)
 
     async def ask(self, query: Query) -> Payload:
-        if answer := self.runtime.service.answers.get(type(query)):
+        if answer := self.runtime.answers.get(type(query)):
             encoded = _encoded(await answer(self, query))
         else:
             encoded = await self.runtime.caller.ask(query, actor=self.cause.actor)

@@ -14,7 +14,7 @@ from contracts.runners import RunnerProfile
 from gateway.asked import World
 from gateway.dialects.gitlab_runner import Members, members, touch
 from gateway.waiting import Waiter
-from libs.deciding import Actor
+from libs.deciding import runner_called
 from libs.git import with_credentials
 
 RECHECK = 10.0  # seconds until a waiting runner asks again unasked: a call may be lost with the bus
@@ -86,7 +86,7 @@ async def _wait(world: World, scope: Scope, sent: Members, waiter: Waiter) -> As
 async def _claim(world: World, offer: RunnerOffer, waiter: Waiter) -> Assignment | None:
     """Calls answered by this claim are done with, except where it brought another job: theirs may still be waiting."""
     heard = len(waiter.calls)
-    answer = await world.caller.tell(ClaimJob(runner=offer), actor=Actor(offer.runner_id, offer.name))
+    answer = await world.caller.tell(ClaimJob(runner=offer), actor=runner_called(offer.name))
     assignment = Claim.model_validate_json(answer).assignment
     if assignment is None:
         del waiter.calls[:heard]

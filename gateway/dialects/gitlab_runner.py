@@ -25,7 +25,7 @@ from contracts.runners import (
 )
 from gateway.asked import World
 from gateway.bodies import json_object, read_body
-from libs.deciding import Actor
+from libs.deciding import Actor, runner_called
 
 TRACE_LARGEST = 8 * 1024 * 1024
 PIECE = 512 * 1024  # a message on the bus holds 1 MiB where nobody raised the limit, and base64 adds a third
@@ -168,7 +168,7 @@ async def touch(world: World, scope: Scope, sent: Members) -> RunnerProfile:
 
 
 def actor_of(profile: RunnerProfile) -> Actor:
-    return Actor(profile.runner_id, profile.name)
+    return runner_called(profile.name)
 
 
 def runner_token(scope: Scope, sent: Members) -> str:

@@ -7,6 +7,7 @@ from gateway.routes.companies import COMPANIES
 from gateway.routes.configuration import CONFIGURATION
 from gateway.routes.credentials import CREDENTIALS
 from gateway.routes.executors import EXECUTORS
+from gateway.routes.history import HISTORY
 from gateway.routes.pages import PAGES
 from gateway.routes.projects import PROJECTS
 from gateway.routes.public import PUBLIC
@@ -38,4 +39,5 @@ TABLE = (
     *EXECUTORS,
     *CONFIGURATION,
     *RUNNERS,
+    *HISTORY,
 )

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from contracts.history import GetHistory, GetState
 from contracts.messages import Command, Message, Query
 from infra.documents.declared import Declared, events_of, first_line
 from infra.documents.fields import fields, sealed
@@ -26,6 +27,7 @@ def text(declared: Sequence[Declared], from_gateway: Sequence[Sent]) -> str:
     senders = _senders(declared, from_gateway)
     parts = [HEAD, "## Who sends what to whom\n", _picture(declared, from_gateway)]
     parts += [_service(one, senders) for one in declared]
+    parts += ["## every service\n", _everywhere()]
     return "\n".join(parts)
 
 
@@ -97,6 +99,13 @@ def _service(declared: Declared, senders: Mapping[Sent, Sequence[str]]) -> str:
         parts += [_table(title, ("name", "fields", "what becomes of it", "sent by", "meaning"), rows)]
     parts += [_events(declared), _reactions(declared), _views(declared), _duties(declared), _parts(declared)]
     return "\n".join(part for part in parts if part)
+
+
+def _everywhere() -> str:
+    rows = [
+        (f"`{one.subject_at('<service>')}`", fields(one), "gateway", first_line(one)) for one in (GetHistory, GetState)
+    ]
+    return _table("Queries", ("subject", "fields", "sent by", "meaning"), rows)
 
 
 def _streams(declared: Declared) -> str:

@@ -16,6 +16,7 @@ from contracts.builds import (
 )
 from contracts.errors import Refused
 from contracts.runners import NoticeRunner
+from libs.deciding import Actor, runner_called
 from libs.security.tokens import same, token_hash
 from libs.service import Context
 from services.builds.attempts import Attempt, Attempts
@@ -65,7 +66,7 @@ class Reporting:
             raise Refused("LOG_CHECKSUM")
         attempt = await self._attempts.finish(ctx, job, attempt, job.steps, success=status is JobStatus.SUCCESS)
         await self._record_steps(ctx, job, attempt)
-        await ctx.tell(_finish(job, status, command))
+        await ctx.tell(_finish(job, status, command), actor=_runner_of(job))
         return TraceState(job_status=command.state, length=attempt.length, accepted=True)
 
     async def conclude(self, ctx: Context, job: JobRow, attempt_id: str, *, success: bool = False) -> None:
@@ -86,7 +87,7 @@ class Reporting:
     async def _started(self, ctx: Context, job: JobRow) -> None:
         """Some runners never say that they begin: any call means it."""
         if job.status is JobStatus.ASSIGNED:
-            await ctx.tell(StartJob(job_id=job.id, attempt=job.attempt))
+            await ctx.tell(StartJob(job_id=job.id, attempt=job.attempt), actor=_runner_of(job))
 
     async def _notice(self, ctx: Context, job: JobRow) -> None:
         """A runner that works does not ask for jobs: what it says of its job shows that it is there."""
@@ -104,7 +105,12 @@ class Reporting:
     async def _record_steps(self, ctx: Context, job: JobRow, attempt: Attempt) -> None:
         steps = attempt.sections[1:]  # the first one is what comes before the steps
         if steps:
-            await ctx.tell(RecordSteps(job_id=job.id, attempt=job.attempt, steps=steps), step=str(attempt.length))
+            record = RecordSteps(job_id=job.id, attempt=job.attempt, steps=steps)
+            await ctx.tell(record, step=str(attempt.length), actor=_runner_of(job))
+
+
+def _runner_of(job: JobRow) -> Actor:
+    return runner_called(job.runner_name or "")
 
 
 def _complete(command: ReportJob, attempt: Attempt) -> bool:

@@ -94,7 +94,7 @@ user_category = Category(
     user_decider,
     UserRow(),
     describe,
-    indexes=(("id",), ("username_key",), ("email_key",), ("-anchor",)),
+    indexes=(("id",), ("uuid",), ("username_key",), ("email_key",), ("-anchor",)),
     gone=lambda row: row.id == 0,
 )
 

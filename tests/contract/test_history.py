@@ -1,0 +1,80 @@
+"""What a history may show is declared: every kind has its service, and nothing that looks secret goes unmarked."""
+
+import re
+from collections.abc import Iterator
+from typing import Any, get_args
+
+import pytest
+
+from contracts.history import kinds
+from contracts.messages import EVENTS, Message, Row, Sensitive, secret_fields
+from infra.migrate import all_services
+from libs.history import shown
+from libs.service import Service
+
+SERVICES = all_services()
+
+SECRET_WORDS = re.compile(
+    r"(^|_)(auth|cipher|ciphertext|code|credential|digest|hash|hmac|key|login|pass|passphrase|password|pem|private|salt"
+    r"|sealed|secret|session|sig|signature|token|value|variables)s?(_|$)"
+)
+HARMLESS = re.compile(r".*_ids?|exit_code|public_key|(username|email|owner)_key")  # ids, and names in lower case
+
+
+def within(annotation: Any) -> Iterator[type[Message]]:
+    """The messages that a field may hold, and those within them."""
+    if isinstance(annotation, type) and issubclass(annotation, Message):
+        yield annotation
+        for field in annotation.model_fields.values():
+            yield from within(field.annotation)
+    for inner in get_args(annotation):
+        yield from within(inner)
+
+
+def recorded() -> set[type[Message]]:
+    rows: list[type[Row]] = [type(category.row) for service in SERVICES for category in service.categories]
+    events = [event for event in EVENTS.values() if event.service in set(kinds().values())]
+    return {found for one in (*events, *rows) for found in within(one)}
+
+
+FIELDS = sorted(f"{message.__name__}.{name}" for message in recorded() for name in message.model_fields)
+SHOWN = {
+    f"{message.__name__}.{name}"
+    for message in recorded()
+    for name in message.model_fields.keys() - secret_fields(message)
+}
+
+
+@pytest.mark.parametrize("service", SERVICES, ids=lambda service: service.name)
+def test_every_kind_of_stream_leads_to_its_service(service: Service) -> None:
+    assert {kind for kind, owner in kinds().items() if owner == service.name} == {
+        category.name for category in service.categories
+    }
+
+
+@pytest.mark.parametrize("field", [one for one in FIELDS if SECRET_WORDS.search(one.partition(".")[2])])
+def test_a_field_that_looks_secret_is_hidden_or_known_to_be_harmless(field: str) -> None:
+    """Call it `sealed_...` or `..._hash`, or keep it out of reprs; if it is harmless, say so above."""
+    assert (field in SHOWN) == bool(HARMLESS.fullmatch(field.partition(".")[2]))
+
+
+class Inner(Message):
+    token_hash: str = "hush"
+    name: str = "inner"
+
+
+class Outer(Message):
+    sealed_value: str = "hush"
+    token_sealed: str = "hush"
+    password: Sensitive = "hush"
+    within: tuple[Inner, ...] = (Inner(),)
+    named: dict[str, Inner]
+    count: int = 1
+
+
+def test_secrets_are_left_out_however_deep_they_lie() -> None:
+    assert shown(Outer(named={"one": Inner()})) == {
+        "within": [{"name": "inner"}],
+        "named": {"one": {"name": "inner"}},
+        "count": 1,
+    }
