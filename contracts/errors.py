@@ -38,6 +38,9 @@ CODES: dict[str, Code] = {
         504, "The service behind this route did not answer in time; ask again with the same Idempotency-Key."
     ),
     "INTERNAL_SERVER_ERROR": Code(500, "A defect of the server; the trace id leads to its log."),
+    "PAGINATION_OPERATOR_INVALID": Code(422, "A filter has no such operator."),
+    "PAGINATION_PAGE_INVALID": Code(422, "The page is a whole number."),
+    "PAGINATION_PER_PAGE_INVALID": Code(422, "The number of rows per page is a whole number."),
     # identity
     "DEVELOPER_NOT_FOUND": Code(404, "There is no such user."),
     "DEVELOPER_USERNAME_REQUIRED": Code(422, "A user needs a username."),
@@ -49,8 +52,10 @@ CODES: dict[str, Code] = {
     "DEVELOPER_PASSWORD_WEAK": Code(422, "The password is too short, too common or contains the username."),
     "DEVELOPER_EMAIL_INVALID": Code(422, "This is not an e-mail address."),
     "DEVELOPER_EMAIL_TAKEN": Code(422, "Another user has this e-mail address (case does not count)."),
+    "DEVELOPER_ROLES_REQUIRED": Code(422, "Send the list of roles; it may be empty."),
     "DEVELOPER_ROLES_INVALID": Code(422, "A role is ROLE_ADMIN or ROLE_DEVELOPER."),
     "DEVELOPER_ENABLED_REQUIRED": Code(422, "Say true or false."),
+    "DEVELOPER_PROJECTS_ID_REQUIRED": Code(422, "Send the list of projects; it may be empty."),
     "DEVELOPER_LAST_ADMINISTRATOR": Code(409, "The last enabled administrator cannot be disabled, demoted or deleted."),
     "COMPANY_NOT_FOUND": Code(404, "There is no such company."),
     "COMPANY_TITLE_REQUIRED": Code(422, "A company needs a title."),
@@ -71,6 +76,8 @@ CODES: dict[str, Code] = {
     "PROJECT_SPEC_FILE_PATH_REQUIRED": Code(422, "A project needs the path of its spec file."),
     "PROJECT_KEEP_NUMBER_BUILD_INVALID": Code(422, "A whole number from 0, or nothing to keep all builds."),
     "PROJECT_ALLOW_CONCURRENT_EXECUTION_REQUIRED": Code(422, "Say whether builds may run at the same time."),
+    "PROJECT_DEVELOPERS_ID_REQUIRED": Code(422, "Send the list of developers; it may be empty."),
+    "PROJECT_SECRETS_ID_REQUIRED": Code(422, "Send the list of secrets; it may be empty."),
     "PROJECT_OWNER_INVALID": Code(422, "The owner is the username of a user or the alias of a company."),
     "PROJECT_ALIAS_TAKEN": Code(422, "The owner has another project with this alias."),
     "PROJECT_ALIAS_INVALID": Code(
@@ -83,9 +90,10 @@ CODES: dict[str, Code] = {
         422, "The name of an environment variable is letters, digits and underscores, and starts with no digit."
     ),
     "SECRET_VALUE_REQUIRED": Code(422, "A secret needs a value."),
+    "SECRET_ESCAPE_CHAR_REQUIRED": Code(422, "Send the characters; null means none."),
     "SECRET_PROJECTS_NOT_EMPTY": Code(409, "The secret is still attached to a project."),
     "CREDENTIAL_NOT_FOUND": Code(404, "There is no such credential."),
-    "CREDENTIAL_NAME_REQUIRED": Code(422, "A credential needs a name."),
+    "CREDENTIAL_NAME_REQUIRED": Code(422, "A credential needs a name; an empty text is one."),
     "CREDENTIAL_SSH_KEY_REQUIRED": Code(422, "A credential needs a private SSH key."),
     "CREDENTIAL_IN_USE": Code(409, "A project uses this credential."),
     "EXECUTOR_NOT_FOUND": Code(404, "There is no such executor, or no queued or running build with this id."),

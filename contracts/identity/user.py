@@ -1,7 +1,7 @@
 """A user: commands, events, questions and answers. Fields under "filled in" are overwritten by the service."""
 
 from datetime import datetime
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -66,6 +66,13 @@ class DeleteUser(Command):
     user_id: int
     # filled in
     anchor: int = 0
+
+
+class ChooseProjectsOfUser(Command):
+    """Replaces all of them. Answered with the UserView; the projects service records it. PROJECT_NOT_FOUND."""
+
+    user_id: int
+    projects_id: Annotated[tuple[int, ...], Field(max_length=1000)]
 
 
 class AnchorAdministrator(Command):

@@ -3,5 +3,6 @@
 from contracts.projects.credential import *
 from contracts.projects.executor import *
 from contracts.projects.fields import *
+from contracts.projects.membership import *
 from contracts.projects.project import *
 from contracts.projects.secret import *

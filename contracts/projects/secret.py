@@ -37,7 +37,7 @@ class LabelSecret(Command):
 
 class ChangeEscapedCharacters(Command):
     secret_id: int
-    escape_char: Name | None = None
+    escape_char: Name | None
 
 
 class ChooseSecretProjects(Command):

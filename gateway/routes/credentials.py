@@ -24,6 +24,7 @@ credential = partial(change, "/admin/credentials/{credential_id:id}", "credentia
 CREDENTIALS = (
     query("/developer/credentials", ListCredentials, write=fc.CREDENTIALS),
     query("/developer/credentials/{credential_id:id}", GetCredential, write=fc.ONE_CREDENTIAL),
+    query("/admin/credentials", ListCredentials, write=fc.CREDENTIALS),
     command("GET", "/admin/credentials/{credential_id:id}", RevealCredential, write=fc.REVEALED_CREDENTIAL),
     command("POST", "/admin/credentials", CreateCredential, body=fc.CREDENTIAL, status=201, shows=_new_credential),
     credential("name", RenameCredential, name=text),

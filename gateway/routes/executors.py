@@ -5,6 +5,7 @@ from functools import partial
 from contracts.projects import (
     ChangeExecutorVariables,
     CreateExecutor,
+    DeleteExecutor,
     GetExecutor,
     ListExecutors,
     RenameExecutor,
@@ -20,9 +21,11 @@ executor = partial(change, "/admin/executors/{executor_id:id}", "executor", show
 
 EXECUTORS = (
     query("/developer/executors", ListExecutors, write=fc.EXECUTORS),
+    query("/developer/executors/{executor_id:id}", GetExecutor, write=fc.ONE_EXECUTOR),
     query("/admin/executors", ListExecutors, parts=(fc.revealed,), write=fc.EXECUTORS),
     query("/admin/executors/{executor_id:id}", GetExecutor, parts=(fc.revealed,), write=fc.ONE_EXECUTOR),
     command("POST", "/admin/executors", CreateExecutor, body=fc.EXECUTOR, status=201, shows=_executor),
     executor("name", RenameExecutor, name=scalar),
     executor("variables", ChangeExecutorVariables, variables=mapping),
+    command("DELETE", "/admin/executors/{executor_id:id}", DeleteExecutor, status=204),
 )

@@ -34,6 +34,7 @@ project = partial(change, "/admin/projects/{project_id:id}", "project", shows=_p
 PROJECTS = (
     query("/developer/projects", ListProjects, parts=(fc.revealing,), write=fc.PROJECTS),
     query("/developer/projects/{project_id:id}", GetProject, parts=(fc.revealing,), write=fc.ONE_PROJECT),
+    query("/admin/projects", ListProjects, parts=(fc.revealed,), write=fc.PROJECTS),
     query("/admin/projects/{project_id:id}", GetProject, parts=(fc.revealed,), write=fc.ONE_PROJECT),
     command("POST", "/admin/projects", CreateProject, body=fc.PROJECT, status=201, shows=_project),
     project("name", RenameProject, name=text),

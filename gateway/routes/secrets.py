@@ -27,6 +27,7 @@ secret = partial(change, "/admin/secrets/{secret_id:id}", "secret", shows=_secre
 SECRETS = (
     query("/developer/secrets", ListSecrets, write=fc.SECRETS),
     query("/developer/secrets/{secret_id:id}", GetSecret, write=fc.ONE_SECRET),
+    query("/admin/secrets", ListSecrets, write=fc.SECRETS),  # without values: looks at them are recorded one by one
     command("GET", "/admin/secrets/{secret_id:id}", RevealSecret, write=fc.REVEALED_SECRET),
     command("POST", "/admin/secrets", CreateSecret, body=fc.SECRET, status=201, shows=_new_secret),
     secret("name", RenameSecret, name=scalar),

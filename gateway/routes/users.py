@@ -7,6 +7,8 @@ from contracts.identity import (
     ChangePassword,
     ChangeProviderName,
     ChangeRoles,
+    ChooseProjectsOfUser,
+    DeleteUser,
     GetUser,
     ListUsers,
     RegisterUser,
@@ -14,9 +16,9 @@ from contracts.identity import (
     SetUserEnabled,
 )
 from gateway.dialects import free_commit as fc
-from gateway.fields import boolean, text, texts
+from gateway.fields import boolean, integers, text, texts
 from gateway.routes.patching import change
-from gateway.routing import Shown, command, query
+from gateway.routing import Shown, body, command, query
 from libs.messaging import Showing
 
 _user = Shown(Showing(GetUser, "user_id"), fc.ONE_DEVELOPER)
@@ -25,6 +27,7 @@ developer = partial(change, "/admin/developers/{user_id:id}", "developer", shows
 USERS = (
     query("/developer/developers", ListUsers, write=fc.DEVELOPERS),
     query("/developer/developers/{user_id:id}", GetUser, write=fc.ONE_DEVELOPER),
+    query("/admin/developers", ListUsers, write=fc.DEVELOPERS),
     query("/admin/developers/{user_id:id}", GetUser, write=fc.ONE_DEVELOPER),
     command("POST", "/admin/developers", RegisterUser, body=fc.DEVELOPER, status=201, shows=_user),
     developer("username", RenameUser, username=text),
@@ -39,4 +42,12 @@ USERS = (
     developer("enabled", SetUserEnabled, enabled=boolean),
     developer("roles", ChangeRoles, roles=texts),
     developer("role", ChangeRoles, roles=texts),
+    command(
+        "PATCH",
+        "/admin/developers/{user_id:id}/projects",
+        ChooseProjectsOfUser,
+        body=body("developer", projects_id=integers),
+        write=fc.ONE_DEVELOPER,
+    ),
+    command("DELETE", "/admin/developers/{user_id:id}", DeleteUser, status=204),
 )

@@ -11,6 +11,7 @@ from contracts.identity import (
     ChooseMembers,
     CreateCompany,
     DeleteCompany,
+    ChooseProjectsOfUser,
     DeleteUser,
     GetAccess,
     GetCompany,
@@ -30,6 +31,7 @@ from contracts.identity import (
     UserView,
 )
 from contracts.messages import Page
+from contracts.projects import ChooseDeveloperProjects
 from libs.paging import page
 from libs.security.passwords import DUMMY_HASH, check_policy, hash_password_async, verify_password_async
 from libs.security.sealing import Erased
@@ -151,6 +153,14 @@ async def get_user(ctx: Context, query: GetUser) -> UserView:
     return (await with_projects(ctx, [row]))[0]
 
 
+async def choose_projects(ctx: Context, command: ChooseProjectsOfUser) -> UserView:
+    """Shown as chosen: what this service follows of the projects comes a moment later."""
+    row = await existing(ctx, command.user_id)
+    chosen = ChooseDeveloperProjects(developer_id=row.id, projects_id=command.projects_id)
+    done = await ctx.tell(chosen)
+    return shown(row, tuple(done.row["projects_id"]))
+
+
 async def get_owner(ctx: Context, query: GetOwner) -> Owner:
     if company := await companies.by_alias(ctx, query.alias):
         return Owner(alias=company.alias, kind="company", id=company.id)
@@ -217,6 +227,7 @@ service = Service(
         PublicKeys: public_keys,
         GetAccess: get_access,
         GetUser: get_user,
+        ChooseProjectsOfUser: choose_projects,
         GetOwner: get_owner,
         ListUsers: list_users,
         PageUsers: page_users,

@@ -210,7 +210,9 @@ def valid_email(text: str | None) -> str | None:
 
 def valid_roles(texts: Sequence[str] | None) -> tuple[str, ...]:
     """Each at most once, in one order."""
-    if texts is None or not set(texts) <= set(ROLES):
+    if texts is None:
+        raise Refused("DEVELOPER_ROLES_REQUIRED")
+    if not set(texts) <= set(ROLES):
         raise Refused("DEVELOPER_ROLES_INVALID")
     return tuple(role for role in ROLES if role in texts)
 

@@ -6,6 +6,7 @@ from contracts.projects import (
     ChangeRepository,
     ChangeSecretValue,
     ChooseCredential,
+    ChooseDeveloperProjects,
     ChooseDevelopers,
     ChooseExecutor,
     ChooseSecretProjects,
@@ -18,6 +19,7 @@ from contracts.projects import (
     DeleteCredential,
     DeleteExecutor,
     DeleteProject,
+    DeveloperProjectsChosen,
     FindProject,
     GetCredential,
     GetExecutor,
@@ -44,15 +46,22 @@ from services.projects import credentials, executors, projects, secrets
 from services.projects.activity import project_activity
 from services.projects.listing import page_projects
 from services.projects.policies import on_projects, workers
-from services.projects.views import credential_category, executor_category, project_category, secret_category
+from services.projects.views import (
+    credential_category,
+    executor_category,
+    membership_category,
+    project_category,
+    secret_category,
+)
 
 service = Service(
     "projects",
-    categories=(project_category, secret_category, credential_category, executor_category),
+    categories=(project_category, secret_category, credential_category, executor_category, membership_category),
     prepare={
         RecordProject: projects.before_recording,
         ChangeRepository: projects.before_changing_repository,
         ChooseDevelopers: projects.check_references,
+        ChooseDeveloperProjects: projects.before_choosing_memberships,
         ChooseSecrets: projects.before_choosing_secrets,
         ChooseCredential: projects.check_references,
         ChooseExecutor: projects.check_references,
@@ -89,7 +98,7 @@ service = Service(
         ListExecutors: executors.list_all,
     },
     policies={"projects": on_projects},
-    eager=(ProjectSecretsChosen, ProjectDeleted),
+    eager=(ProjectSecretsChosen, DeveloperProjectsChosen, ProjectDeleted),
     views=(project_activity,),
     workers=workers,
     started=executors.ensure_default_executor,

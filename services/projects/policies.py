@@ -8,9 +8,11 @@ from contracts.errors import Refused
 from contracts.identity import CompanyDeleted, CompanyRenamed, GetCompany, GetUser, UserDeleted, UserRenamed
 from contracts.messages import Command
 from contracts.projects import (
+    AddDeveloper,
     AttachSecret,
     CredentialDeleted,
     DetachSecret,
+    DeveloperProjectsChosen,
     ExecutorDeleted,
     MoveProject,
     ProjectDeleted,
@@ -28,6 +30,11 @@ def on_projects(recorded: Recorded[Any]) -> Sequence[Command]:
             return [
                 *(AttachSecret(secret_id=one, project_id=project_id) for one in attached),
                 *(DetachSecret(secret_id=one, project_id=project_id) for one in detached),
+            ]
+        case DeveloperProjectsChosen(developer_id=developer_id, joined=joined, left=left):
+            return [
+                *(AddDeveloper(project_id=one, developer_id=developer_id) for one in joined),
+                *(RemoveDeveloper(project_id=one, developer_id=developer_id) for one in left),
             ]
         case ProjectDeleted(project_id=project_id, secrets_id=secrets_id):
             return [DetachSecret(secret_id=one, project_id=project_id) for one in secrets_id]

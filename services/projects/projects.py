@@ -10,6 +10,7 @@ from contracts.messages import Command, Done
 from contracts.projects import (
     ChangeRepository,
     ChooseCredential,
+    ChooseDeveloperProjects,
     ChooseDevelopers,
     ChooseExecutor,
     ChooseSecrets,
@@ -94,6 +95,8 @@ async def check_references(
     ctx: Context, command: RecordProject | ChooseExecutor | ChooseCredential | ChooseDevelopers | ChooseSecrets
 ) -> Command:
     """Whatever the command refers to must exist, in the order in which clients expect the refusals."""
+    if not isinstance(command, RecordProject):
+        await existing(ctx, command.project_id)
     if isinstance(command, RecordProject | ChooseExecutor):
         await check(ctx, "executor", (known_executor(command.executor_id),))
     if isinstance(command, RecordProject | ChooseCredential) and command.credential_id is not None:
@@ -159,6 +162,17 @@ async def before_choosing_secrets(ctx: Context, command: ChooseSecrets) -> Choos
         secrets_id=unique(command.secrets_id),
         attached=tuple(sorted(wanted - present)),
         detached=tuple(sorted(present - wanted)),
+    )
+
+
+async def before_choosing_memberships(ctx: Context, command: ChooseDeveloperProjects) -> ChooseDeveloperProjects:
+    await check(ctx, "project", command.projects_id)
+    wanted = set(command.projects_id)
+    present = {row.id async for row in ctx.rows("project").each({"developers_id": command.developer_id})}
+    return command.but(
+        projects_id=unique(command.projects_id),
+        joined=tuple(sorted(wanted - present)),
+        left=tuple(sorted(present - wanted)),
     )
 
 

@@ -50,6 +50,7 @@ async def before_changing_value(ctx: Context, command: ChangeSecretValue) -> Cha
 
 
 async def before_choosing_projects(ctx: Context, command: ChooseSecretProjects) -> ChooseSecretProjects:
+    await existing_secret(ctx, command.secret_id)
     await check(ctx, "project", command.projects_id)
     return command
 

@@ -10,6 +10,7 @@ from contracts.projects import (
     CredentialEvent,
     CredentialRevealed,
     CredentialView,
+    DeveloperProjectsChosen,
     ExecutorCreated,
     ExecutorDeleted,
     ExecutorEvent,
@@ -33,6 +34,7 @@ from libs.deciding import Category, Recorded
 from services.projects.activity import ActivityRow
 from services.projects.domain.credential import credential_decider
 from services.projects.domain.executor import executor_decider
+from services.projects.domain.membership import membership_decider
 from services.projects.domain.project import project_decider
 from services.projects.domain.secret import secret_decider, with_project, without_project
 
@@ -201,6 +203,18 @@ executor_category = Category(
     indexes=(("id",),),
     gone=lambda row: row.id == 0,
 )
+
+
+class MembershipRow(Row):
+    developer_id: int = 0
+    projects_id: tuple[int, ...] = ()  # as they were last chosen; the projects know who belongs to them now
+
+
+def describe_membership(_row: MembershipRow, recorded: Recorded[DeveloperProjectsChosen]) -> MembershipRow:
+    return MembershipRow(developer_id=recorded.event.developer_id, projects_id=recorded.event.projects_id)
+
+
+membership_category = Category("membership", membership_decider, MembershipRow(), describe_membership)
 
 
 def project_view(

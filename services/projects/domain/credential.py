@@ -63,7 +63,8 @@ def evolve(credential: Credential, event: CredentialEvent) -> Credential:
 
 
 def valid_name(text: str | None) -> str:
-    return required_line(text, "CREDENTIAL_NAME_REQUIRED")
+    """An empty one is a name, as it is for Free Commit."""
+    return required_line(text, "CREDENTIAL_NAME_REQUIRED") if text is None or text.strip() else ""
 
 
 credential_decider = Decider[CredentialCommand, Credential, CredentialEvent](

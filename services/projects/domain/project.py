@@ -71,6 +71,9 @@ def decide(project: Project, command: ProjectCommand) -> list[ProjectEvent]:
             return [ProjectDeleted(project_id=project_id, secrets_id=secrets_id)]
         case _, ChooseSecrets():
             return [ProjectSecretsChosen.model_validate(dict(command))]
+        case ProjectCreated() as settings, (AddDeveloper() | RemoveDeveloper()):
+            # recorded even if it changes nothing: only what is recorded is known when the same wish arrives again, late
+            return [changed(settings, command)]
         case ProjectCreated() as settings, _:
             event = changed(settings, command)
             return [event] if evolve(project, event) != project else []
@@ -84,8 +87,8 @@ def created(command: RecordProject) -> list[ProjectEvent]:
         repository=bare_repository(command.repository),
         branch=valid_branch(command.branch),
         spec_file_path=required_line(command.spec_file_path, "PROJECT_SPEC_FILE_PATH_REQUIRED"),
-        keep_number_build=valid_retention(command.keep_number_build),
         allow_concurrent_execution=said(command.allow_concurrent_execution),
+        keep_number_build=valid_retention(command.keep_number_build),
         description=optional(command.description),
         executor_id=known_executor(command.executor_id),
         credential_id=command.credential_id,

@@ -1,0 +1,23 @@
+"""Which projects a developer belongs to, chosen all at once."""
+
+from contracts.messages import Command, Event
+from contracts.projects.fields import Ids
+
+
+class ChooseDeveloperProjects(Command):
+    """Replaces all of them; each project that is joined or left records its developers itself."""
+
+    developer_id: int
+    projects_id: Ids
+    # filled in
+    joined: Ids = ()
+    left: Ids = ()
+
+
+class DeveloperProjectsChosen(Event):
+    """A wish: who belongs to a project is recorded in the projects' own streams."""
+
+    developer_id: int
+    projects_id: tuple[int, ...]
+    joined: tuple[int, ...] = ()
+    left: tuple[int, ...] = ()
