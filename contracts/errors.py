@@ -39,6 +39,7 @@ CODES: dict[str, Code] = {
     ),
     "INTERNAL_SERVER_ERROR": Code(500, "A defect of the server; the trace id leads to its log."),
     "PAGINATION_OPERATOR_INVALID": Code(422, "A filter has no such operator."),
+    "PAGINATION_FILTERS_INVALID": Code(422, "There are more values in the filters than a list is searched for."),
     "PAGINATION_PAGE_INVALID": Code(422, "The page is a whole number."),
     "PAGINATION_PER_PAGE_INVALID": Code(422, "The number of rows per page is a whole number."),
     # identity

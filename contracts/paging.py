@@ -4,7 +4,23 @@ from typing import Literal
 
 from contracts.messages import Message, Query
 
-Operator = Literal["eq", "ne", "sup", "inf", "supeq", "infeq", "contains", "necontains", "startwith", "endwith"]
+Operator = Literal[
+    "eq",
+    "ne",
+    "sup",
+    "inf",
+    "supeq",
+    "infeq",
+    "contains",
+    "necontains",
+    "startwith",
+    "endwith",
+    "jsoncontains",
+    "nejsoncontains",
+    "distancesup",
+    "distanceinf",
+]
+MOST_VALUES = 100  # of all filters together
 
 
 class Filter(Message):
@@ -20,10 +36,11 @@ class PageQuery(Query):
 
     filters: tuple[Filter, ...] = ()
     any_filter: bool = False  # True: a row that satisfies one filter is enough
-    sort_by: str = "id"
+    sort_by: str = "id"  # NONE: as they were made
     descending: bool = True
     page: int = 1  # from 1
     per_page: int = 20
+    counted: bool = True  # False: the total is left at 0
 
 
 class SliceQuery(Query):

@@ -9,7 +9,7 @@ from pydantic import Field, TypeAdapter
 
 from contracts.errors import Refused
 from contracts.messages import Message, Page
-from contracts.paging import Filter, Operator, PageQuery
+from contracts.paging import MOST_VALUES, Filter, Operator, PageQuery
 from gateway.asked import Asked
 from gateway.writing import Shape, Writer
 
@@ -27,7 +27,9 @@ PARAMETERS = {
     "order_by": "`ASC` or `DESC`; also `orderBy`",
     "mode": "`include`: a row that satisfies one filter is enough",
     "dynamic_counting": "`true`: do not count, suppose that there is one more page",
-    "{column}[{operator}]": f"a filter; the operators are {', '.join(get_args(Operator))}; several values mean OR",
+    "{column}[{operator}]": (
+        f"a filter; the operators are {', '.join(get_args(Operator))}; several values mean OR; {MOST_VALUES} in all"
+    ),
 }
 
 
@@ -46,7 +48,7 @@ def wanted(asked: Asked) -> dict[str, Any]:
 
 
 def page_fields(query: bytes) -> dict[str, Any]:
-    """The fields of a PageQuery; what is not understood of filters and order is ignored, as its clients expect."""
+    """The fields of a PageQuery; unknown columns and orders are ignored, as its clients expect."""
     pairs = parse_qsl(query.decode("latin-1"), encoding="utf-8")
     given = dict(pairs)
     return {
@@ -55,6 +57,7 @@ def page_fields(query: bytes) -> dict[str, Any]:
         "sort_by": _first(given, "id", "sort_by", "sortBy"),
         "descending": _first(given, "DESC", "order_by", "orderBy").upper() != "ASC",
         "any_filter": given.get("mode", "") == "include",
+        "counted": given.get("dynamic_counting", "").lower() != "true",
         "filters": tuple(_filters(pairs)),
     }
 
@@ -66,7 +69,7 @@ def _first(given: dict[str, str], default: str, *names: str) -> str:
 def _number(given: dict[str, str], default: int, *names: str) -> int:
     value = _first(given, str(default), *names)
     if not (value.isascii() and value.isdigit() and len(value) < 20):
-        raise Refused("REQUEST_MALFORMED", f"{names[0]} is a whole number.")
+        raise Refused(f"PAGINATION_{names[0].upper()}_INVALID")
     return max(int(value), 1)
 
 
@@ -75,9 +78,11 @@ def _filters(pairs: Iterable[tuple[str, str]]) -> Iterable[Filter]:
     for name, value in pairs:
         if found := FILTER.fullmatch(name):
             values.setdefault((found[1], found[2]), []).append(value)
+    if sum(map(len, values.values())) > MOST_VALUES:
+        raise Refused("PAGINATION_FILTERS_INVALID")
     for (column, operator), one in values.items():
         if operator not in OPERATORS:
-            raise Refused("REQUEST_MALFORMED", f"There is no operator {operator}.")
+            raise Refused("PAGINATION_OPERATOR_INVALID", f"There is no operator {operator}.")
         yield Filter.model_validate({"column": column, "operator": operator, "values": tuple(one)})
 
 
@@ -86,19 +91,18 @@ def page_of(row: type[Shape]) -> Writer:
     envelope = Envelope[row]  # type: ignore[valid-type]
     adapter: TypeAdapter[Any] = TypeAdapter(envelope)
 
-    def write(answer: bytes, asked: Asked, message: Message) -> bytes:
+    def write(answer: bytes, _asked: Asked, message: Message) -> bytes:
         assert isinstance(message, PageQuery)  # noqa: S101  only pages are written so
         page = Page.model_validate_json(answer)
-        uncounted = b"dynamic_counting=true" in asked.query
         size = message.per_page
-        total = size * (message.page + 1) if uncounted else page.total
+        total = page.total if message.counted else size * (message.page + 1)
         found = {
             "current_page": message.page,
             "from": size * (message.page - 1) + 1,
             "to": min(size * message.page, total),
             "per_page": size,
             "total": total,
-            "last_page": message.page + 1 if uncounted else max(1, -(-total // size)),
+            "last_page": max(1, -(-total // size)),
             "data": page.rows,
         }
         return adapter.dump_json(adapter.validate_python(found), by_alias=True)

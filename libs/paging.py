@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, TypeVar
 
 from contracts.messages import Page, Payload, Row
@@ -32,6 +33,10 @@ PATTERNS: Mapping[Operator, str] = {
     "endwith": r"{}\z",
 }
 NEGATIONS: frozenset[Operator] = frozenset({"ne", "necontains"})
+OF_DOCUMENTS: Mapping[Operator, Operator] = {"jsoncontains": "eq", "nejsoncontains": "ne"}
+"""A single value, seen as a document, contains what it equals."""
+OF_PLACES: frozenset[Operator] = frozenset({"distancesup", "distanceinf"})
+"""No column is a place, so nothing is any distance away."""
 
 
 def number(text: str) -> int | float:
@@ -43,9 +48,12 @@ def number(text: str) -> int | float:
 
 
 def moment(text: str) -> datetime:
-    """A time without zone is UTC. Raises ValueError for what is no time."""
+    """A time without zone is UTC. Raises ValueError for what is no time, and for what is beyond the years 1 to 9999."""
     value = datetime.fromisoformat(text)
-    return value if value.tzinfo else value.replace(tzinfo=UTC)
+    try:
+        return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
+    except OverflowError:
+        raise ValueError(text) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,23 +63,32 @@ class Column:
     field: str
     read: Reader | None = None
 
-    def where(self, operator: Operator, value: str) -> Condition | None:
-        """The condition for one value, or nothing where the operator says nothing about such a column."""
+    def where(self, operator: Operator, value: str) -> Condition:
+        """The condition for one value."""
         if value == "null" and operator in ("eq", "ne"):
             return {self.field: {"$eq" if operator == "eq" else "$ne": None}}
+        if operator in OF_PLACES:
+            return NOTHING
+        operator = OF_DOCUMENTS.get(operator, operator)
         if operator in COMPARISONS:
             return self._compared(COMPARISONS[operator], value)
+        if self.read and operator in ("eq", "ne"):
+            return self._compared(f"${operator}", value)
+        # the database refuses longer patterns, and NUL
+        escaped = re.escape(value[:LONGEST_TEXT]).replace("\0", r"\x00")
+        return self._matched(PATTERNS[operator].format(escaped), negated=operator in NEGATIONS)
+
+    def _matched(self, pattern: str, *, negated: bool) -> Condition:
         if self.read is None:
-            escaped = re.escape(value[:LONGEST_TEXT]).replace(
-                "\0", r"\x00"
-            )  # the database refuses longer ones, and NUL
-            pattern = {"$regex": PATTERNS[operator].format(escaped), "$options": "is"}
-            return {self.field: {"$not": pattern, "$ne": None} if operator in NEGATIONS else pattern}
-        if operator == "eq":
-            return self._compared("$eq", value)
-        if operator == "ne":
-            return self._compared("$ne", value)
-        return None
+            wanted = {"$regex": pattern, "$options": "is"}
+            return {self.field: {"$not": wanted, "$ne": None} if negated else wanted}
+        return {"$expr": partial(self._written, pattern, negated)}
+
+    def _written(self, pattern: str, negated: bool, row: str) -> Condition:
+        """Numbers and times match by how they are written."""
+        field = f"${row}.{self.field}"
+        match = {"$regexMatch": {"input": {"$toString": field}, "regex": pattern, "options": "is"}}
+        return {"$and": [{"$ne": [field, None]}, {"$not": [match]}]} if negated else match
 
     def _compared(self, comparison: str, value: str) -> Condition:
         try:
@@ -86,13 +103,11 @@ Columns = Mapping[str, Column]
 
 def conditions(query: PageQuery, columns: Columns) -> list[Condition]:
     """One condition for each filter on a known column."""
-    found = (condition(one, columns[one.column]) for one in query.filters if one.column in columns)
-    return [one for one in found if one is not None]
+    return [condition(one, columns[one.column]) for one in query.filters if one.column in columns]
 
 
-def condition(one: Filter, column: Column) -> Condition | None:
-    alternatives = [found for value in one.values if (found := column.where(one.operator, value)) is not None]
-    return {"$or": alternatives} if alternatives else None
+def condition(one: Filter, column: Column) -> Condition:
+    return {"$or": [column.where(one.operator, value) for value in one.values] or [NOTHING]}
 
 
 def together(query: PageQuery, parts: list[Condition]) -> Condition:
@@ -103,6 +118,8 @@ def together(query: PageQuery, parts: list[Condition]) -> Condition:
 
 def order(query: PageQuery, columns: Columns) -> list[tuple[str, int]]:
     """With the id as tie-break, so that pages neither repeat nor lose rows."""
+    if query.sort_by == "NONE":
+        return [("id", 1)]
     direction = -1 if query.descending else 1
     if query.sort_by not in columns or columns[query.sort_by].field == "id":
         return [("id", direction)]
@@ -127,5 +144,7 @@ async def sliced(
     """The rows of the page and how many there are in all; where the list ends on this page it need not be counted."""
     skip, limit = bounds(query)
     found = await rows.find(wanted, ordered, skip=skip, limit=limit + 1)
+    if isinstance(query, PageQuery) and not query.counted:
+        return found[:limit], 0
     ends_here = len(found) <= limit and (found or not skip)
     return found[:limit], skip + len(found) if ends_here else await rows.count(wanted)

@@ -15,11 +15,16 @@ PRESENT = {"$type": "object"}
 
 
 def _inside(field: str, condition: Any) -> dict[str, Any]:
-    """Move a filter on row fields below the row's own field: {"a": 1} -> {"job_v1.a": 1}, also inside $or and $and."""
+    """Move a filter on row fields below the row's own field: {"a": 1} -> {"job_v1.a": 1}, also inside $or and $and.
+
+    An expression is a function of where the row lies.
+    """
     moved: dict[str, Any] = {}
     for name, value in condition.items():
         if name in ("$and", "$or", "$nor"):
             moved[name] = [_inside(field, one) for one in value]
+        elif name == "$expr":
+            moved[name] = value(field)
         elif name == "_id":
             moved[name] = value
         else:

@@ -46,7 +46,7 @@ USERS = (
         "PATCH",
         "/admin/developers/{user_id:id}/projects",
         ChooseProjectsOfUser,
-        body=body("developer", projects_id=integers),
+        body=body("developer", projects_id=integers.needed()),
         write=fc.ONE_DEVELOPER,
     ),
     command("DELETE", "/admin/developers/{user_id:id}", DeleteUser, status=204),

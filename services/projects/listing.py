@@ -27,12 +27,9 @@ async def page_projects(ctx: Context, query: PageProjects) -> Page:
     parts: list[Condition] = []
     for one in query.filters:
         if one.column in OWN:
-            part = condition(one, OWN[one.column])
+            parts.append(condition(one, OWN[one.column]))
         elif one.column in OF_LAST_BUILD:
-            part = await by_last_build(ctx.rows("project_activity"), one, OF_LAST_BUILD[one.column])
-        else:
-            part = None
-        parts += [part] if part is not None else []
+            parts.append(await by_last_build(ctx.rows("project_activity"), one, OF_LAST_BUILD[one.column]))
     wanted = together(query, parts)
     if query.sort_by in OF_LAST_BUILD:
         every = await projects.find(wanted, [("id", 1)])
@@ -46,11 +43,9 @@ async def page_projects(ctx: Context, query: PageProjects) -> Page:
     )
 
 
-async def by_last_build(activities: Rows[ActivityRow], one: Filter, column: Column) -> Condition | None:
+async def by_last_build(activities: Rows[ActivityRow], one: Filter, column: Column) -> Condition:
     """The projects whose last build satisfies the filter; a project without builds has NULL in these columns."""
     wanted = condition(one, column)
-    if wanted is None:
-        return None
     if one.operator == "eq" and "null" in one.values:
         others = await activities.find({"$nor": [wanted]})
         return {"id": {"$nin": [row.project_id for row in others]}}

@@ -20,6 +20,7 @@ def test_nothing_asked_is_the_first_twenty_newest_first() -> None:
         "per_page": 20,
         "sort_by": "id",
         "descending": True,
+        "counted": True,
         "any_filter": False,
         "filters": (),
     }
@@ -41,9 +42,37 @@ def test_filters_come_with_and_without_escapes() -> None:
     )
 
 
-@pytest.mark.parametrize("query", ["per_page=x", "per_page=-1", "page=1.5", "page=" + "9" * 30, "id[distancesup]=1"])
-def test_what_cannot_be_read_is_malformed(query: str) -> None:
-    with pytest.raises(Refused, match="REQUEST_MALFORMED"):
+def test_a_value_may_contain_equal_signs() -> None:
+    assert asked("a[eq]=x=y==")["filters"] == (Filter(column="a", operator="eq", values=("x=y==",)),)
+
+
+@pytest.mark.parametrize("query", ["a[EQ]=1", "a[]=1", "[eq]=1", "a[eq][eq]=1", "a-b[eq]=1", "a[eq]=", "=", "%ff"])
+def test_what_has_not_the_form_of_a_filter_is_none(query: str) -> None:
+    assert asked(query)["filters"] == ()
+
+
+@pytest.mark.parametrize(
+    ("query", "counted"),
+    [("dynamic_counting=true", False), ("dynamic_counting=false", True), ("a[eq]=dynamic_counting=true", True)],
+)
+def test_a_list_is_not_counted_where_that_was_asked(query: str, counted: bool) -> None:
+    assert asked(query)["counted"] is counted
+
+
+@pytest.mark.parametrize(
+    ("query", "code"),
+    [
+        ("per_page=x", "PAGINATION_PER_PAGE_INVALID"),
+        ("perPage=-1", "PAGINATION_PER_PAGE_INVALID"),
+        ("page=1.5", "PAGINATION_PAGE_INVALID"),
+        ("page=" + "9" * 30, "PAGINATION_PAGE_INVALID"),
+        ("id[near]=1", "PAGINATION_OPERATOR_INVALID"),
+        ("unknown[near]=1", "PAGINATION_OPERATOR_INVALID"),
+        ("&".join(["id[eq]=1"] * 101), "PAGINATION_FILTERS_INVALID"),
+    ],
+)
+def test_what_cannot_be_read_has_a_code(query: str, code: str) -> None:
+    with pytest.raises(Refused, match=code):
         asked(query)
 
 

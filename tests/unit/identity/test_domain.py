@@ -71,7 +71,7 @@ def test_emails_are_addresses(email: str) -> None:
 
 def test_only_known_roles_are_given() -> None:
     user.when(register.but(roles=("ROLE_KING",))).then_refused("DEVELOPER_ROLES_INVALID")
-    user.given(registered).when(ChangeRoles(user_id=7, roles=None)).then_refused("DEVELOPER_ROLES_INVALID")
+    user.given(registered).when(ChangeRoles(user_id=7, roles=None)).then_refused("DEVELOPER_ROLES_REQUIRED")
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,8 @@ def test_a_credential_lives_through_its_changes() -> None:
 
 
 def test_a_credential_needs_a_name_and_has_to_exist() -> None:
-    credential.when(create_key.but(name="")).then_refused("CREDENTIAL_NAME_REQUIRED")
+    credential.when(create_key.but(name=None)).then_refused("CREDENTIAL_NAME_REQUIRED")
+    credential.when(create_key.but(name=" ")).then(key.but(name=""))
     credential.when(RenameCredential(credential_id=2, name="x")).then_refused("CREDENTIAL_NOT_FOUND")
     gone = credential.given(key, CredentialDeleted(credential_id=2))
     gone.when(RecordCredentialLook(credential_id=2)).then_refused("CREDENTIAL_NOT_FOUND")

@@ -190,12 +190,18 @@ def test_a_wish_becomes_one_event(command: ProjectCommand, event: ProjectEvent) 
     ("command", "event"),
     [
         (RenameProject(project_id=3, name="Store"), ProjectRenamed(project_id=3, name="Store")),
-        (RemoveDeveloper(project_id=3, developer_id=9), ProjectRenamed(project_id=3, name="Store")),
         (ProtectBranches(project_id=3, protected_branches=()), ProjectRenamed(project_id=3, name="Store")),
     ],
 )
 def test_a_wish_that_is_already_true_changes_nothing(command: ProjectCommand, event: ProjectEvent) -> None:
     project.given(created, event).when(command).then()
+
+
+@pytest.mark.parametrize(
+    "command", [AddDeveloper(project_id=3, developer_id=7), RemoveDeveloper(project_id=3, developer_id=9)]
+)
+def test_joining_and_leaving_are_recorded_even_if_they_change_nothing(command: ProjectCommand) -> None:
+    project.given(created).when(command).then(ProjectDevelopersChosen(project_id=3, developers_id=(7, 8)))
 
 
 @pytest.mark.parametrize("command", [RenameProject(project_id=3, name="x"), DeleteProject(project_id=3), record])
