@@ -7,6 +7,7 @@ from functools import partial
 
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.exceptions import HTTPException
+from starlette.responses import Response
 from starlette.routing import BaseRoute
 from starlette.routing import Route as StarletteRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -45,7 +46,11 @@ class Address:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] not in self.endpoints:
-            raise HTTPException(405, headers={"Allow": ", ".join(self.endpoints)})
+            allowed = {"Allow": ", ".join((*self.endpoints, "OPTIONS"))}
+            if scope["method"] != "OPTIONS":
+                raise HTTPException(405, headers=allowed)
+            await Response(status_code=204, headers=allowed)(scope, receive, send)
+            return
         path, names, endpoint = self.endpoints[scope["method"]]
         scope["route_path"] = path
         scope["path_params"] = dict(zip(names, scope["path_params"].values(), strict=True))

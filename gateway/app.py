@@ -31,6 +31,7 @@ from gateway.asked import World
 from gateway.auth import Doorkeeper
 from gateway.edge import Edge
 from gateway.errors import on_http_exception, on_refused
+from gateway.folder import Folder
 from gateway.openapi import document
 from gateway.pages import docs_page
 from gateway.routes import RAW, TABLE
@@ -140,18 +141,24 @@ def _application(world: World, health: Health, telemetry: Telemetry) -> FastAPI:
     return FastAPI(
         title="Headrace",
         openapi_url=None,  # made from the table instead
-        routes=[*starlette_routes(world, RAW, TABLE), *_descriptions(), *_probes(health, telemetry)],
+        routes=[
+            *starlette_routes(world, RAW, TABLE),
+            *_descriptions(),
+            *_probes(health, telemetry),
+            Route("/{path:path}", Folder(world.settings.static), include_in_schema=False),
+        ],
         redirect_slashes=False,
         telemetry={"tracing": False, "metrics": False, "logs": False},  # Edge does it, with the route's name
         exception_handlers={Refused: on_refused, HTTPException: on_http_exception},
         middleware=[
-            Middleware(Edge, telemetry.tracer, seconds),
             Middleware(
                 CORSMiddleware,
                 allow_origins=["*"],
                 allow_methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],
                 allow_headers=HEADERS,
+                expose_headers=["Retry-After", "X-Trace-Id"],
             ),
+            Middleware(Edge, telemetry.tracer, seconds),
         ],
     )
 

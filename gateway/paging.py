@@ -33,6 +33,9 @@ PARAMETERS = {
 }
 
 
+CODES = tuple(f"PAGINATION_{one}_INVALID" for one in ("PAGE", "PER_PAGE", "OPERATOR", "FILTERS"))
+
+
 class Envelope(Shape, Generic[R]):
     current_page: int
     from_: int = Field(alias="from")

@@ -161,8 +161,10 @@ class Endpoint:
         if route.find:
             asked = replace(asked, captured=await route.find(asked))
         if route.method in WRITES:
-            sent = parameters(await read_body(receive), headers.get(b"content-type", b"").decode("latin-1"))
-            asked = replace(asked, body=sent if route.body.bare else flattened(sent))
+            raw = await read_body(receive)
+            if route.body.fields or route.answer:  # others ignore what they are sent
+                sent = parameters(raw, headers.get(b"content-type", b"").decode("latin-1"))
+                asked = replace(asked, body=sent if route.body.bare else flattened(sent))
         return asked
 
     async def _admit(self, headers: Mapping[bytes, bytes]) -> Actor:

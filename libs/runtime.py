@@ -126,7 +126,9 @@ class Runtime:
         if SHOWING in headers and isinstance(answer, Handled | Done):
             shown = Showing.read(headers[SHOWING], self._answers, answer.stream)
             at_hand = {answer.stream: answer.row} if isinstance(answer, Handled) else {}
-            asked = cause.but(command_id=derived_id(cause.command_id, "shown"))
+            asked = cause.but(
+                command_id=str(uuid4()), repeatable=False
+            )  # also of a repeated command each look is one of its own
             answer = await self._execute(shown, Work(self, asked, at_hand))
         return _encoded(_done(answer) if isinstance(answer, Handled) else answer)
 

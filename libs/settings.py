@@ -51,6 +51,7 @@ class Settings:
     runner_offline_seconds: float = 90.0
     build_timeout_seconds: int = 3600
     token_seconds: int = 3600
+    static: Path | None = None  # a folder that the gateway serves beside the API
     database_prefix: str = "headrace"
     otlp_endpoint: str = ""
 
@@ -86,6 +87,7 @@ class Settings:
             runner_offline_seconds=read.seconds("HEADRACE_RUNNER_OFFLINE_SECONDS", 90, 1),
             build_timeout_seconds=read.integer("HEADRACE_BUILD_TIMEOUT_SECONDS", 3600, 1, 10**9),
             token_seconds=read.integer("HEADRACE_TOKEN_SECONDS", 3600, 1, 10**9),
+            static=read.folder("HEADRACE_STATIC"),
             database_prefix=read.text("HEADRACE_DATABASE_PREFIX", "headrace"),
             otlp_endpoint=read.url("OTEL_EXPORTER_OTLP_ENDPOINT", "", "http", "https"),
         )
@@ -118,6 +120,10 @@ class _Reader:
 
     def text(self, name: str, default: str) -> str:
         return self.environ.get(name, "").strip() or default
+
+    def folder(self, name: str) -> Path | None:
+        text = self.text(name, "")
+        return Path(text).expanduser().absolute() if text else None
 
     def integer(self, name: str, default: int, lowest: int, highest: int) -> int:
         text = self.text(name, str(default))

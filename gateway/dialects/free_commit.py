@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
+from typing_extensions import TypedDict  # pydantic takes no other before Python 3.12
 
 from contracts.errors import Refused
 from gateway.asked import Asked
@@ -241,6 +242,18 @@ class SecretLine(Shape):
     secret_scope: str
 
 
+Environment = TypedDict(
+    "Environment",
+    {
+        "max.parallel.executor": str | None,
+        "default.admin.username": str | None,
+        "jwt.life-time": str | None,
+        "mail.from": str | None,
+        "mail.host": str | None,
+        "mail.port": str | None,
+    },
+)
+
 TOKEN = shaped(Token)
 USER = shaped(User)
 ONE_DEVELOPER, DEVELOPERS = shaped(Developer), shaped(list[Developer], "users")
@@ -255,4 +268,5 @@ ONE_BUILD, BUILDS = shaped(Build), shaped(list[Build])
 LAUNCHED = row(Launched)
 QUEUEDS, EXECUTEDS = as_it_is(list[Queued]), shaped(list[Executed])
 LIVE_LOG, LOG = as_it_is(LiveLog), as_it_is(Log)
+ENVIRONMENT = as_it_is(Environment)
 PROJECT_PAGE, DEVELOPER_PAGE, SECRET_PAGE = page_of(ProjectLine), page_of(DeveloperLine), page_of(SecretLine)

@@ -1,12 +1,13 @@
 """Free Commit's routes that are more than one message, or none at all."""
 
+from pydantic_core import to_json
 from starlette.responses import Response
 
 from contracts.builds import FINISHED_BUILD, BuildRow, GetBuild, KillBuild, ListBuildsOfProject
 from contracts.errors import Refused
 from contracts.projects import GetProject
 from gateway.asked import Asked
-from gateway.dialects.free_commit import BUILDS, User
+from gateway.dialects.free_commit import BUILDS, Environment, User
 
 NO_BUILDS = b"[]"
 
@@ -19,6 +20,20 @@ async def user_info(asked: Asked) -> Response:
     """As identity has it now, not as the token says."""
     user = User(id=asked.actor.id, username=asked.actor.name, roles=asked.actor.roles)
     return Response(user.model_dump_json(), media_type="application/json")
+
+
+async def config_env(asked: Asked) -> Response:
+    """Settings by the names that Free Commit gives them; how many builds run at once is each runner's own affair."""
+    settings = asked.world.settings
+    known: Environment = {
+        "max.parallel.executor": None,
+        "default.admin.username": settings.admin_username,
+        "jwt.life-time": str(settings.token_seconds),
+        "mail.from": settings.mail.sender,
+        "mail.host": settings.mail.host or None,
+        "mail.port": str(settings.mail.port),
+    }
+    return Response(to_json(known), media_type="application/json")
 
 
 async def builds_of_project(asked: Asked) -> Response:

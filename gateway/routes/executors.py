@@ -27,5 +27,5 @@ EXECUTORS = (
     command("POST", "/admin/executors", CreateExecutor, body=fc.EXECUTOR, status=201, shows=_executor),
     executor("name", RenameExecutor, name=scalar),
     executor("variables", ChangeExecutorVariables, variables=mapping),
-    command("DELETE", "/admin/executors/{executor_id:id}", DeleteExecutor, status=204),
+    command("DELETE", "/admin/executors/{executor_id:id}", DeleteExecutor, status=204, errors=("EXECUTOR_IN_USE",)),
 )

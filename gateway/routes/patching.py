@@ -17,12 +17,15 @@ def change(
     *,
     shows: Shown,
     fixed: Mapping[str, Any] | None = None,
+    errors: tuple[str, ...] = (),
     **fields: Field,
 ) -> Route:
     """PATCH of a single field; the answer is the whole resource."""
     parts = (lambda _asked: fixed,) if fixed else ()
-    return command("PATCH", f"{base}/{part}", message, body=body(resource, **fields), parts=parts, shows=shows)
+    return command(
+        "PATCH", f"{base}/{part}", message, body=body(resource, **fields), parts=parts, shows=shows, errors=errors
+    )
 
 
 def page(path: str, message: Any, write: Any) -> Route:
-    return query(path, message, parts=(paging.wanted,), write=write, query=paging.PARAMETERS)
+    return query(path, message, parts=(paging.wanted,), write=write, query=paging.PARAMETERS, errors=paging.CODES)

@@ -22,6 +22,7 @@ from gateway.routing import Shown, body, command, query
 from libs.messaging import Showing
 
 _user = Shown(Showing(GetUser, "user_id"), fc.ONE_DEVELOPER)
+LAST = ("DEVELOPER_LAST_ADMINISTRATOR",)
 developer = partial(change, "/admin/developers/{user_id:id}", "developer", shows=_user)
 
 USERS = (
@@ -39,9 +40,9 @@ USERS = (
     developer(
         "gitlab_username", ChangeProviderName, fixed={"provider": "gitlab"}, username=text.called("gitlab_username")
     ),
-    developer("enabled", SetUserEnabled, enabled=boolean),
-    developer("roles", ChangeRoles, roles=texts),
-    developer("role", ChangeRoles, roles=texts),
+    developer("enabled", SetUserEnabled, enabled=boolean, errors=LAST),
+    developer("roles", ChangeRoles, roles=texts, errors=LAST),
+    developer("role", ChangeRoles, roles=texts, errors=LAST),
     command(
         "PATCH",
         "/admin/developers/{user_id:id}/projects",
@@ -49,5 +50,5 @@ USERS = (
         body=body("developer", projects_id=integers.needed()),
         write=fc.ONE_DEVELOPER,
     ),
-    command("DELETE", "/admin/developers/{user_id:id}", DeleteUser, status=204),
+    command("DELETE", "/admin/developers/{user_id:id}", DeleteUser, status=204, errors=LAST),
 )

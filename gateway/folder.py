@@ -1,0 +1,67 @@
+"""A folder of static files beside the API: the page of an existing client, served from the same address."""
+
+import re
+from os import PathLike, stat_result
+from pathlib import Path
+
+from starlette.exceptions import HTTPException
+from starlette.responses import HTMLResponse, Response
+from starlette.staticfiles import StaticFiles
+from starlette.types import Receive, Scope, Send
+
+from gateway.prefixes import FOREIGN, KEPT
+from libs.settings import SettingsError
+
+SCREEN = re.compile(r"/(?:free-commit/[a-z]+/?)?")
+"""What the client's page shows by itself: all of these are its index."""
+HASHED = re.compile(r"[.-][0-9a-f]{8,}\.")
+"""A name that changes with the content."""
+SAME_ORIGIN = 'window.globalConfig = {"REACT_APP_API_URL": ""};\n'
+WELCOME = (
+    '<!doctype html><html lang="en"><meta charset="utf-8"><title>Headrace</title>'
+    '<h1>Headrace</h1><p>A build server. <a href="/api/docs">Its API</a></p></html>'
+)
+
+
+class Files(StaticFiles):
+    """Files are asked for again each time, unless their name says what is in them."""
+
+    def file_response(
+        self, full_path: PathLike[str] | str, stat_result: stat_result, scope: Scope, status_code: int = 200
+    ) -> Response:
+        response = super().file_response(full_path, stat_result, scope, status_code)
+        lasting = HASHED.search(Path(full_path).name)
+        response.headers["Cache-Control"] = "public, max-age=31536000, immutable" if lasting else "no-cache"
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        return response
+
+
+class Folder:
+    """What answers where no route does; without a folder there is only a page that leads to the API's."""
+
+    def __init__(self, path: Path | None) -> None:
+        if path and not path.is_dir():
+            raise SettingsError(f"HEADRACE_STATIC must be a folder, and {path} is none.")
+        self._files = Files(directory=path) if path else None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        response = await self._response(scope)
+        await response(scope, receive, send)
+
+    async def _response(self, scope: Scope) -> Response:
+        path: str = scope["asked_path"]  # the other one has its prefix
+        if scope["method"] not in ("GET", "HEAD") or path.startswith((*FOREIGN, *KEPT)):
+            raise HTTPException(404)
+        if self._files is None:
+            if path != "/":
+                raise HTTPException(404)
+            return HTMLResponse(WELCOME)
+        wanted = "index.html" if SCREEN.fullmatch(path) else path[1:]
+        if any(part.startswith(".") for part in wanted.split("/")):
+            raise HTTPException(404)
+        try:
+            return await self._files.get_response(wanted, scope)
+        except HTTPException:  # also for what may not be read
+            if wanted != "env.js":
+                raise HTTPException(404) from None
+            return Response(SAME_ORIGIN, media_type="text/javascript", headers={"Cache-Control": "no-cache"})
