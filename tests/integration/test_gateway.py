@@ -436,9 +436,9 @@ async def test_unknown_addresses_and_methods_have_their_codes(here: Stage) -> No
     assert (beyond.status_code, beyond.json()["message"]) == (404, "NOT_FOUND")
     wrong = await here.http.put("/api/admin/projects/1", headers=here.admin)
     assert (wrong.status_code, wrong.json()["message"]) == (405, "METHOD_NOT_ALLOWED")
-    assert wrong.headers["Allow"] == "GET, HEAD, DELETE"
+    assert wrong.headers["Allow"] == "GET, HEAD, DELETE, OPTIONS"
     alike = await here.http.put("/api/developer/builds/1", headers=here.developer)
-    assert alike.headers["Allow"] == "POST, GET, HEAD"
+    assert alike.headers["Allow"] == "POST, GET, HEAD, OPTIONS"
 
 
 async def test_a_body_that_is_no_json_is_a_bad_request(here: Stage) -> None:

@@ -1,0 +1,97 @@
+"""Free Commit's API on the real gateway with the real services that stand behind most of it."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
+
+import httpx
+
+from infra.local.servers import Servers
+from services.builds.app import service as builds
+from services.identity.app import service as identity
+from services.notifications.app import service as notifications
+from services.projects.app import service as projects
+from services.runners.app import service as runners
+from tests.integration.gateway_stage import serving
+from tests.integration.stage import Stage, empty_stage
+
+PASSWORD = "millwheel-7"
+NOWHERE = 777_777_777
+Json = dict[str, Any]
+
+
+@dataclass
+class FreeCommit:
+    url: str
+    stage: Stage
+    admin: httpx.AsyncClient  # both roles
+    developer: httpx.AsyncClient  # that one role
+    defaults: Json
+    numbers: "count[int]" = field(default_factory=count)
+
+    def client(self, authorization: str = "") -> httpx.AsyncClient:
+        headers = {"Authorization": authorization} if authorization else {}
+        return httpx.AsyncClient(base_url=self.url, headers=headers, timeout=20, trust_env=False)
+
+    async def log_in(self, username: str, password: str = PASSWORD) -> httpx.AsyncClient:
+        body = {"auth": {"username": username, "password": password}}
+        async with self.client() as stranger:
+            answer = await stranger.post("/api/auth/token", json=body)
+        return self.client(f"Bearer {answer.raise_for_status().json()['access_token']}")
+
+    def name(self) -> str:
+        return f"name_{next(self.numbers)}"
+
+    async def made(self, resource: str, **fields: Any) -> Json:
+        """A new one; what is needed and was not told is made up."""
+        named = {"username" if resource == "developer" else "name": self.name()}
+        body = {resource: named | self.defaults[resource] | fields}
+        answer = await self.admin.post(f"/api/admin/{resource}s", json=body)
+        assert answer.status_code == 201, answer.text
+        return dict(answer.json())
+
+    async def patched(self, resource: str, id_: int, part: str, fields: Mapping[str, Any]) -> httpx.Response:
+        return await self.admin.patch(f"/api/admin/{resource}s/{id_}/{part}", json={resource: fields})
+
+    async def shown(self, resource: str, id_: int) -> Json:
+        answer = await self.admin.get(f"/api/admin/{resource}s/{id_}")
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
+
+
+@asynccontextmanager
+async def free_commit(servers: Servers) -> AsyncIterator[FreeCommit]:
+    async with empty_stage(servers, admin_username="root", admin_password=PASSWORD) as stage:
+        await stage.migrate(identity, projects, builds, runners, notifications)
+        async with (
+            stage.running(lambda: identity),
+            stage.running(lambda: projects),
+            stage.running(lambda: builds),
+            serving(stage.settings) as (_gateway, _server, url),
+            httpx.AsyncClient() as nobody,
+        ):
+            here = FreeCommit(url, stage, nobody, nobody, {})
+            async with await here.log_in("root") as here.admin:
+                [executor] = (await here.admin.get("/api/admin/executors")).json()
+                here.defaults = {
+                    "project": {
+                        "repository": "https://forge.example/shop.git",
+                        "branch": "main",
+                        "spec_file_path": "/spec.yaml",
+                        "allow_concurrent_execution": True,
+                        "executor_id": executor["id"],
+                    },
+                    "secret": {"value": "hush"},
+                    "credential": {"ssh_key": "PRIVATE"},
+                    "executor": {"driver": "localDriver"},
+                    "developer": {"password": PASSWORD},
+                }
+                await here.made("developer", username="dora", roles=["ROLE_DEVELOPER"])
+                async with await here.log_in("dora") as here.developer:
+                    yield here
+
+
+def code_of(answer: httpx.Response) -> tuple[int, str]:
+    return answer.status_code, answer.json()["message"]

@@ -1,0 +1,170 @@
+"""The page of an existing client, served beside the API, and what browsers need from other addresses."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from gateway.folder import Folder
+from libs.settings import Settings, SettingsError
+from tests.integration.gateway_stage import bus, serving
+
+SCREENS = ("project", "developer", "secret", "credential", "executor", "statistic", "config")
+SCRIPT = "main.0a1b2c3d.js"
+
+
+@pytest.fixture(scope="module")
+async def urls(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[str, str]]:
+    """Of a gateway with a folder, and of one without."""
+    above = tmp_path_factory.mktemp("above")
+    (above / "hidden.txt").write_text("canary")
+    folder = above / "page"
+    (folder / "static" / "js").mkdir(parents=True)
+    (folder / ".git").mkdir()
+    (folder / ".git" / "config").write_text("canary")
+    (folder / "developer").mkdir()
+    (folder / "developer" / "projects").write_text("canary")
+    (folder / "guest").mkdir()
+    (folder / "guest" / "ping").write_text("canary")
+    (folder / "index.html").write_text("<html>the page</html>")
+    (folder / "favicon.ico").write_bytes(b"icon")
+    (folder / "static" / "js" / SCRIPT).write_text("let a;")
+    (folder / "static" / "link").symlink_to(above / "hidden.txt")
+    with bus(above / "bus") as server:
+        with_folder = Settings(nats_url=server.program.url, static=folder)
+        without = Settings(nats_url=server.program.url)
+        async with serving(with_folder) as (_one, _server, first), serving(without) as (_other, _its_server, second):
+            yield first, second
+
+
+@pytest.fixture
+async def http(urls: tuple[str, str]) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(base_url=urls[0], trust_env=False) as client:
+        yield client
+
+
+@pytest.fixture
+async def bare(urls: tuple[str, str]) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(base_url=urls[1], trust_env=False) as client:
+        yield client
+
+
+@pytest.mark.parametrize("path", ["/", "/index.html", *(f"/free-commit/{screen}" for screen in SCREENS)])
+async def test_every_screen_is_the_page(http: httpx.AsyncClient, path: str) -> None:
+    answer = await http.get(path)
+    assert (answer.status_code, answer.text) == (200, "<html>the page</html>")
+    assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+    assert answer.headers["Cache-Control"] == "no-cache"
+    again = await http.get(path, headers={"If-None-Match": answer.headers["ETag"]})
+    assert (again.status_code, again.content) == (304, b"")
+
+
+async def test_a_file_named_after_its_content_is_kept(http: httpx.AsyncClient) -> None:
+    answer = await http.get(f"/static/js/{SCRIPT}")
+    assert (answer.text, answer.headers["Cache-Control"]) == ("let a;", "public, max-age=31536000, immutable")
+    assert "javascript" in answer.headers["Content-Type"]
+    head = await http.head(f"/static/js/{SCRIPT}")
+    assert (head.status_code, head.content, head.headers["ETag"]) == (200, b"", answer.headers["ETag"])
+
+
+async def test_the_page_learns_that_the_api_is_at_its_own_address(
+    http: httpx.AsyncClient, urls: tuple[str, str]
+) -> None:
+    answer = await http.get("/env.js")
+    assert answer.text == 'window.globalConfig = {"REACT_APP_API_URL": ""};\n'
+    assert "javascript" in answer.headers["Content-Type"]
+
+
+async def test_a_folder_may_bring_its_own_settings_of_the_page(
+    http: httpx.AsyncClient, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    own = next(tmp_path_factory.getbasetemp().glob("above*/page")) / "env.js"
+    own.write_text("mine")
+    assert (await http.get("/env.js")).text == "mine"
+    own.unlink()
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/../hidden.txt",
+        "/static/../../hidden.txt",
+        "/%2e%2e/hidden.txt",
+        "/..%2fhidden.txt",
+        "/static/..%2f..%2fhidden.txt",
+        "//etc/hostname",
+        "/%2fetc/hostname",
+        "/static/link",
+        "/.git/config",
+        "/static/%00",
+        "/static/" + "a" * 300,
+        "/static",
+        "/static/js/none.js",
+        "/free-commit/project/1",
+        "/free-commit/../../hidden.txt",
+        "/api/index.html",
+        "/api-free-commit/env.js",
+        "/rest-api/",
+        "/-/index.html",
+        "/api",
+    ],
+)
+async def test_nothing_else_is_there(http: httpx.AsyncClient, path: str) -> None:
+    request = http.build_request("GET", "/")
+    request.url = request.url.copy_with(raw_path=path.encode())
+    answer = await http.send(request)
+    assert (answer.status_code, answer.json()["message"]) == (404, "NOT_FOUND")
+
+
+async def test_the_api_comes_before_files(http: httpx.AsyncClient) -> None:
+    assert (await http.get("/developer/projects")).status_code == 401
+    ping = await http.get("/guest/ping")
+    assert (ping.status_code, ping.content) == (200, b"")
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
+async def test_files_are_only_read(http: httpx.AsyncClient, method: str) -> None:
+    assert (await http.request(method, "/index.html")).status_code == 404
+
+
+async def test_without_a_folder_there_is_a_page_that_leads_on(bare: httpx.AsyncClient) -> None:
+    assert "/api/docs" in (await bare.get("/")).text
+    assert (await bare.get("/env.js")).status_code == 404
+    assert (await bare.get("/free-commit/project")).status_code == 404
+
+
+def test_a_folder_that_is_none_is_said_at_the_start(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="HEADRACE_STATIC"):
+        Folder(tmp_path / "none")
+
+
+# ---- from other addresses
+
+ORIGIN = {"Origin": "https://page.example"}
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"])
+async def test_pages_of_every_origin_may_call(bare: httpx.AsyncClient, method: str) -> None:
+    headers = ORIGIN | {
+        "Access-Control-Request-Method": method,
+        "Access-Control-Request-Headers": "Authorization, Cache-Control, Content-Type, Idempotency-Key, Last-Event-ID",
+    }
+    answer = await bare.options("/api-free-commit/admin/projects", headers=headers)
+    assert (answer.status_code, answer.headers["Access-Control-Allow-Origin"]) == (200, "*")
+    assert method in answer.headers["Access-Control-Allow-Methods"].split(", ")
+    assert "Access-Control-Allow-Credentials" not in answer.headers
+
+
+@pytest.mark.parametrize("path", ["/api/developer/projects", "/api-free-commit/admin/secrets/1", "/api/v4/runners"])
+async def test_asking_what_is_allowed_needs_no_token(bare: httpx.AsyncClient, path: str) -> None:
+    answer = await bare.options(path)
+    assert answer.status_code == 204
+    assert "OPTIONS" in answer.headers["Allow"]
+
+
+async def test_errors_can_be_read_from_every_origin(bare: httpx.AsyncClient) -> None:
+    answer = await bare.get("/api/developer/projects", headers=ORIGIN)
+    assert answer.status_code == 401
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    assert "X-Trace-Id" in answer.headers["Access-Control-Expose-Headers"]
