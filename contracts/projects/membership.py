@@ -21,3 +21,7 @@ class DeveloperProjectsChosen(Event):
     projects_id: tuple[int, ...]
     joined: tuple[int, ...] = ()
     left: tuple[int, ...] = ()
+
+
+MembershipCommand = ChooseDeveloperProjects
+MembershipEvent = DeveloperProjectsChosen

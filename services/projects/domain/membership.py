@@ -1,20 +1,20 @@
 """The projects that one developer was given: wishes, which the projects then fulfil."""
 
-from contracts.projects import ChooseDeveloperProjects, DeveloperProjectsChosen
+from contracts.projects import DeveloperProjectsChosen, MembershipCommand, MembershipEvent
 from libs.deciding import Decider
 
 
-def decide(_chosen: tuple[int, ...], command: ChooseDeveloperProjects) -> list[DeveloperProjectsChosen]:
+def decide(_chosen: tuple[int, ...], command: MembershipCommand) -> list[MembershipEvent]:
     """Recorded even if it changes nothing: the projects may have changed since the last wish."""
     return [DeveloperProjectsChosen.model_validate(dict(command))]
 
 
-def evolve(_chosen: tuple[int, ...], event: DeveloperProjectsChosen) -> tuple[int, ...]:
+def evolve(_chosen: tuple[int, ...], event: MembershipEvent) -> tuple[int, ...]:
     return event.projects_id
 
 
-membership_decider = Decider[ChooseDeveloperProjects, tuple[int, ...], DeveloperProjectsChosen](
-    commands=(ChooseDeveloperProjects,),
+membership_decider = Decider[MembershipCommand, tuple[int, ...], MembershipEvent](
+    commands=(MembershipCommand,),
     stream=lambda command: f"membership-{command.developer_id}",
     initial=(),
     decide=decide,
