@@ -2,14 +2,16 @@
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 from nats.aio.client import Client
+from starlette.types import Scope
 
 from contracts.messages import Command, Message, Query
 from gateway.auth import Doorkeeper
+from gateway.peers import client_address
 from gateway.sharing import Sharing
 from gateway.waiting import WaitingRunners
 from libs.deciding import Actor
@@ -35,6 +37,7 @@ class Asked:
     """A request, read."""
 
     world: World
+    scope: Scope = field(repr=False)
     method: str
     path: str  # below /api
     captured: Mapping[str, Any]  # what the route's path captured
@@ -42,6 +45,11 @@ class Asked:
     headers: Mapping[bytes, bytes]
     actor: Actor
     body: Mapping[str, Any]  # flattened, unless the route takes bare fields
+
+    @property
+    def address(self) -> str:
+        """From where the client asks."""
+        return client_address(self.scope, self.world.settings.trusted_proxies)
 
     def command_id(self, command: Command) -> str | None:
         """The same key from the same user at the same address is the same command."""

@@ -1,23 +1,33 @@
 """Who is asking: tokens are checked here, and what their user may do now is asked of identity."""
 
 import asyncio
+import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 
 from contracts.errors import Refused
-from contracts.identity import Access, GetAccess, PublicKeys, VerificationKeys
+from contracts.identity import (
+    TOKEN_PREFIX,
+    Access,
+    GetAccess,
+    GetTokenAccess,
+    PublicKeys,
+    TokenAccess,
+    TokenScope,
+    VerificationKeys,
+)
+from gateway.remembering import Remembered
 from libs.deciding import Actor
 from libs.messaging import Caller
-from libs.security.tokens import TokenClaims, TokenExpired, TokenInvalid, read
+from libs.security.tokens import KeyUnknown, TokenClaims, TokenExpired, TokenInvalid, read, token_hash
 
-FRESH = 1.0  # seconds: so long a change of a user may go unnoticed
-USABLE = 60.0  # seconds: so long the last answer counts while identity is away, where nobody can be disabled either
 KEYS_PAUSE = 1.0  # seconds between two questions for keys, however many tokens of strangers come
-MOST = 10_000  # remembered tokens, and users
-AWAY = frozenset({"SERVICE_UNAVAILABLE", "SERVICE_TIMEOUT"})
+KEYS_OLD = 60.0  # seconds after which keys are asked for again: so long one that was withdrawn is still good
+MOST = 10_000  # remembered tokens of log-ins
+LONGEST = 4096  # characters of a signed token; ours have some 400
+PERSONAL = re.compile(rf"{TOKEN_PREFIX}[\w-]{{43}}", re.ASCII)
 PATIENCE = 1.0  # seconds
 
 
@@ -51,37 +61,55 @@ def token_from(headers: Mapping[bytes, bytes]) -> str:
     return token.strip()
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
-    access: Access
-    asked_at: float  # when identity was last asked
-    confirmed_at: float  # when it was asked and answered
-
-
 class Doorkeeper:
-    """Keeps what identity said for a moment, so that a request costs no question in the usual case."""
+    """Two kinds of tokens: signed ones of a log-in, which are checked here, and personal ones, which identity knows."""
 
     def __init__(self, caller: Caller, clock: Callable[[], float] = time.monotonic) -> None:
         self._caller = caller
         self._clock = clock
         self._keys: dict[str, str] = {}
         self._keys_asked_at = float("-inf")
+        self._keys_known_at = float("-inf")  # when the question was asked that was answered last
         self._asking_keys: asyncio.Task[None] | None = None
         self._claims: dict[str, TokenClaims] = {}
-        self._known: dict[int, Known] = {}
-        self._asking: dict[int, asyncio.Task[Access]] = {}
+        self._users = Remembered[int, Access](self._ask_access, clock)
+        self._tokens = Remembered[str, TokenAccess](self._ask_token_access, clock)
 
-    async def admit(self, headers: Mapping[bytes, bytes], needs: Role) -> Actor:
-        """Who asks, if they may. Raises Refused with UNAUTHORIZED, TOKEN_EXPIRED, TOKEN_INVALID or FORBIDDEN."""
-        claims = await self._read(token_from(headers))
-        access = await self._access(claims.user_id)
-        if not access.enabled or access.epoch != claims.epoch:
-            raise Refused("TOKEN_INVALID", "The user was disabled or changed since; log in again.")
+    async def admit(self, headers: Mapping[bytes, bytes], needs: Role, scope: TokenScope | None) -> Actor:
+        """Who asks, if they may; without a scope only after a log-in.
+
+        Raises Refused with UNAUTHORIZED, TOKEN_EXPIRED, TOKEN_INVALID, TOKEN_SCOPE or FORBIDDEN.
+        """
+        token = token_from(headers)
+        if PERSONAL.fullmatch(token):
+            access = await self._of_personal(token, scope)
+        else:
+            access = await self._of_log_in(token)
         if needs is not Role.USER and needs not in access.roles:
             raise Refused("FORBIDDEN", f"This address needs {needs}.")
         return Actor(access.user_id, access.username, access.roles)
 
+    async def _of_log_in(self, token: str) -> Access:
+        claims = await self._read(token)
+        access = await self._users.get(claims.user_id)
+        if not access.enabled or access.epoch != claims.epoch:
+            raise Refused("TOKEN_INVALID", "The user was disabled or changed since; log in again.")
+        return access
+
+    async def _of_personal(self, token: str, scope: TokenScope | None) -> Access:
+        known = await self._tokens.get(token_hash(token))
+        if not known.access.enabled:
+            raise Refused("TOKEN_INVALID", "The user was disabled.")
+        if known.expires_at and datetime.now(UTC).date() > known.expires_at:
+            raise Refused("TOKEN_EXPIRED", f"The last day of this token was {known.expires_at}.")
+        if scope is None:
+            raise Refused("TOKEN_SCOPE", "This address needs a log-in; a personal token does not do.")
+        if known.scopes and scope not in known.scopes:
+            raise Refused("TOKEN_SCOPE", f"This address needs a token with the scope {scope}.")
+        return known.access
+
     async def _read(self, token: str) -> TokenClaims:
+        self._refresh_old_keys()
         if known := self._claims.get(token):
             if datetime.now(UTC) < known.expires_at:
                 return known
@@ -98,50 +126,49 @@ class Doorkeeper:
         return claims
 
     async def _verified(self, token: str) -> TokenClaims:
-        """The key may be newer than those we have: ask once more before saying no."""
-        try:
-            return read(token, self._keys)
-        except TokenInvalid:
-            await self._refresh_keys()
-            return read(token, self._keys)
+        """The key may be newer than those we have: ask, and only an answer from after that says no."""
+        if len(token) > LONGEST:
+            raise TokenInvalid("too long")
+        begun = self._clock()
+        while True:
+            try:
+                return read(token, self._keys)
+            except KeyUnknown:
+                if self._keys_known_at >= begun:
+                    raise
+                # shielded: the question is everybody's, also when the client that started it goes away
+                await asyncio.shield(self._refresh_keys())
 
-    async def _refresh_keys(self) -> None:
+    def _refresh_old_keys(self) -> None:
+        """Keys are withdrawn, too; nobody waits for that."""
+        if self._keys and self._clock() - self._keys_asked_at > KEYS_OLD:
+            self._refresh_keys()
+
+    def _refresh_keys(self) -> asyncio.Task[None]:
         if self._asking_keys is None or self._asking_keys.done():
-            if self._keys and self._clock() - self._keys_asked_at < KEYS_PAUSE:
-                return
             self._asking_keys = asyncio.create_task(self._ask_keys())
-        # shielded: the question is everybody's, also when the client that started it goes away
-        await asyncio.shield(self._asking_keys)
+            self._asking_keys.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return self._asking_keys
 
     async def _ask_keys(self) -> None:
+        if self._keys:
+            await asyncio.sleep(self._keys_asked_at + KEYS_PAUSE - self._clock())
         self._keys_asked_at = self._clock()
         answer = await self._caller.ask(PublicKeys(), timeout=PATIENCE)
-        self._keys = VerificationKeys.model_validate_json(answer).keys
-
-    async def _access(self, user_id: int) -> Access:
-        known = self._known.get(user_id)
-        if known and self._clock() - known.asked_at < FRESH:
-            return known.access
-        asking = self._asking.get(user_id)
-        if asking is None:
-            asking = self._asking[user_id] = asyncio.create_task(self._ask_access(user_id))
-            asking.add_done_callback(lambda _: self._asking.pop(user_id))
-        return await asyncio.shield(asking)
+        keys = VerificationKeys.model_validate_json(answer).keys
+        if not self._keys.keys() <= keys.keys():
+            self._claims.clear()  # they may rest on a key that is no more
+        self._keys, self._keys_known_at = keys, self._keys_asked_at
 
     async def _ask_access(self, user_id: int) -> Access:
-        asked_at = self._clock()
         try:
             answer = await self._caller.ask(GetAccess(user_id=user_id), timeout=PATIENCE)
         except Refused as refused:
-            known = self._known.pop(user_id, None)
-            if refused.code in AWAY and known and asked_at - known.confirmed_at < USABLE:
-                self._known[user_id] = Known(known.access, self._clock(), known.confirmed_at)
-                return known.access
             if refused.code == "DEVELOPER_NOT_FOUND":
                 raise Refused("TOKEN_INVALID", "The user of this token is gone.") from None
             raise
-        access = Access.model_validate_json(answer)
-        if len(self._known) >= MOST:
-            self._known.clear()
-        self._known[user_id] = Known(access, asked_at, asked_at)
-        return access
+        return Access.model_validate_json(answer)
+
+    async def _ask_token_access(self, hashed: str) -> TokenAccess:
+        answer = await self._caller.ask(GetTokenAccess(token_hash=hashed), timeout=PATIENCE)
+        return TokenAccess.model_validate_json(answer)

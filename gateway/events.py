@@ -15,6 +15,7 @@ from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from starlette.types import Receive, Scope, Send
 
 from contracts.errors import Refused
+from contracts.identity import TokenScope
 from gateway.asked import World
 from gateway.auth import Role
 
@@ -49,7 +50,7 @@ class Start:
 
 async def events(world: World, scope: Scope, receive: Receive, send: Send) -> None:
     headers = dict(scope["headers"])
-    await world.doorkeeper.admit(headers, Role.USER)
+    await world.doorkeeper.admit(headers, Role.USER, TokenScope.EVENT_READ)
     jetstream = world.client.jetstream()
     starts = await _starts(jetstream, headers, scope["query_string"])
     ready: asyncio.Queue[tuple[str, Msg]] = asyncio.Queue(READY)
@@ -160,7 +161,7 @@ async def _write(
         except TimeoutError:
             text = b": still here\n\n"
         try:
-            await world.doorkeeper.admit(headers, Role.USER)
+            await world.doorkeeper.admit(headers, Role.USER, TokenScope.EVENT_READ)
         except Refused:
             return
         await send({"type": "http.response.body", "body": text, "more_body": True})

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 
 LARGEST_ID = 2**63 - 1
@@ -79,6 +80,17 @@ def _boolean(value: Any) -> bool | None:
     raise Unreadable("true, false or null")
 
 
+def _day(value: Any) -> str | None:
+    """A moment counts as its day, in UTC."""
+    if value in (None, ""):
+        return None
+    try:
+        moment = datetime.fromisoformat(value)
+        return (moment.astimezone(UTC) if moment.tzinfo else moment).date().isoformat()
+    except (TypeError, ValueError, OverflowError):
+        raise Unreadable("a date like 2030-12-31, or null") from None
+
+
 def _list_of(read: Callable[[Any], Any], wanted: str) -> Callable[[Any], Any]:
     def read_all(value: Any) -> Any:
         if value is None:
@@ -105,6 +117,7 @@ text = Field(_text, TEXT)
 scalar = Field(_scalar, TEXT)
 integer = Field(_integer, {"type": ["integer", "null"], "format": "int64"})
 boolean = Field(_boolean, {"type": ["boolean", "null"]})
+day = Field(_day, {"type": ["string", "null"], "format": "date"})
 integers = Field(_list_of(_integer, "a list of whole numbers"), _array({"type": "integer", "format": "int64"}))
 texts = Field(_list_of(_text, "a list of texts"), _array({"type": "string"}))
 mapping = Field(_mapping, {"type": ["object", "null"], "additionalProperties": {"type": "string"}})

@@ -14,6 +14,7 @@ from gateway.asked import Asked, World
 from gateway.auth import Role, role_of
 from gateway.bodies import flattened, parameters, read_body
 from gateway.fields import Field, Unreadable
+from gateway.scopes import scope_of
 from gateway.writing import Writer
 from libs.deciding import SYSTEM, Actor
 from libs.messaging import Showing
@@ -139,6 +140,7 @@ class Endpoint:
         self._world = world
         self._route = route
         self._answer = route.answer or self._pass_on
+        self._scope = None if route.needs is Role.NOBODY else scope_of(route.method, route.path)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         response = await self._answer(await self._read(scope, receive))
@@ -150,6 +152,7 @@ class Endpoint:
         actor = SYSTEM if route.needs is Role.NOBODY else await self._admit(headers)
         asked = Asked(
             world=self._world,
+            scope=scope,
             method=route.method,
             path=scope["path"].removeprefix("/api"),
             captured=scope["path_params"],
@@ -169,7 +172,7 @@ class Endpoint:
 
     async def _admit(self, headers: Mapping[bytes, bytes]) -> Actor:
         try:
-            return await self._world.doorkeeper.admit(headers, self._route.needs)
+            return await self._world.doorkeeper.admit(headers, self._route.needs, self._scope)
         except Refused as refused:
             if CODES[refused.code].status == 401 and self._route.stranger != 401:
                 raise Refused("FORBIDDEN", refused.failure.detail) from None

@@ -119,6 +119,8 @@ async def _database(service: Service, database: AsyncDatabase[Document], vault: 
     for name, indexes in service.indexes.items():
         for index in indexes:
             await _index(database[name], list(index))
+    for name, ends in service.passing.items():
+        await _index(database[name], [ends], expireAfterSeconds=0)
     return done
 
 

@@ -109,3 +109,4 @@ class Service:
     tickers: tuple[Ticker, ...] = ()
     started: Callable[[Context], Awaitable[None]] | None = None  # once per start of a process; must be idempotent
     indexes: Mapping[str, tuple[tuple[str, ...], ...]] = field(default_factory=dict)  # of its other collections
+    passing: Mapping[str, str] = field(default_factory=dict)  # collection -> field with the time when a document may go

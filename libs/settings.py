@@ -5,7 +5,10 @@ import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
+
+Network = IPv4Network | IPv6Network
 
 
 class SettingsError(ValueError):
@@ -52,6 +55,10 @@ class Settings:
     build_timeout_seconds: int = 3600
     token_seconds: int = 3600
     static: Path | None = None  # a folder that the gateway serves beside the API
+    login_failures: int = 10
+    login_address_failures: int = 100
+    login_seconds: float = 300.0
+    trusted_proxies: tuple[Network, ...] = ()
     database_prefix: str = "headrace"
     otlp_endpoint: str = ""
 
@@ -88,6 +95,10 @@ class Settings:
             build_timeout_seconds=read.integer("HEADRACE_BUILD_TIMEOUT_SECONDS", 3600, 1, 10**9),
             token_seconds=read.integer("HEADRACE_TOKEN_SECONDS", 3600, 1, 10**9),
             static=read.folder("HEADRACE_STATIC"),
+            login_failures=read.integer("HEADRACE_LOGIN_FAILURES", 10, 1, 10**6),
+            login_address_failures=read.integer("HEADRACE_LOGIN_ADDRESS_FAILURES", 100, 1, 10**6),
+            login_seconds=read.seconds("HEADRACE_LOGIN_SECONDS", 300, 1),
+            trusted_proxies=read.networks("HEADRACE_TRUSTED_PROXIES"),
             database_prefix=read.text("HEADRACE_DATABASE_PREFIX", "headrace"),
             otlp_endpoint=read.url("OTEL_EXPORTER_OTLP_ENDPOINT", "", "http", "https"),
         )
@@ -163,6 +174,12 @@ class _Reader:
             return MailSecurity(text)
         except ValueError:
             raise SettingsError(f"{name} must be none, starttls or tls, not {text!r}.") from None
+
+    def networks(self, name: str) -> tuple[Network, ...]:
+        try:
+            return tuple(ip_network(part.strip()) for part in self.text(name, "").split(",") if part.strip())
+        except ValueError as error:
+            raise SettingsError(f"{name} must be networks like 10.0.0.0/8, separated by commas: {error}.") from None
 
     def keys(self, name: str) -> tuple[bytes, ...]:
         try:

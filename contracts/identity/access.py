@@ -3,14 +3,18 @@
 from pydantic import Field
 
 from contracts.identity.fields import PASSWORD_LENGTH, Name
-from contracts.messages import Message, Query, Sensitive
+from contracts.messages import Command, Message, Query, Sensitive
 
 
 class LogIn(Query):
-    """Answered with a Session; every failure is UNAUTHORIZED and takes the same time."""
+    """Answered with a Session; every failure is UNAUTHORIZED and takes the same time.
+
+    TOO_MANY_REQUESTS, with the seconds to wait, after too many failures; whether the user exists makes no difference.
+    """
 
     username: Name
     password: str = Field(repr=False, max_length=PASSWORD_LENGTH)
+    ip_address: str = ""  # of the client
 
 
 class Session(Message):
@@ -31,6 +35,13 @@ class Access(Message):
     enabled: bool
     roles: tuple[str, ...]
     epoch: int
+
+
+class RotateSigningKeys(Command):
+    """A new key signs from now on; those before it verify until the tokens that they signed have ended.
+
+    Answered with the VerificationKeys. Events do not speak of keys.
+    """
 
 
 class PublicKeys(Query):

@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from contracts.identity.fields import PASSWORD_LENGTH, Name, Names
+from contracts.identity.token import ApiTokenCreated, ApiTokenRevoked, RecordApiToken, RevokeApiToken
 from contracts.messages import Command, Event, Message, Query
 from contracts.paging import PageQuery
 
@@ -198,6 +199,8 @@ UserCommand = (
     | ChangeProviderName
     | AnchorAdministrator
     | DeleteUser
+    | RecordApiToken
+    | RevokeApiToken
 )
 UserEvent = (
     UserRegistered
@@ -210,4 +213,6 @@ UserEvent = (
     | UserProviderNamesChanged
     | AdministratorAnchored
     | UserDeleted
+    | ApiTokenCreated
+    | ApiTokenRevoked
 )

@@ -49,6 +49,10 @@ COMPANY = body("company", title=text, alias=text, members_id=integers.otherwise(
 EXECUTOR = body("executor", name=scalar, driver=scalar)
 
 
+def from_address(asked: Asked) -> Mapping[str, Any]:
+    return {"ip_address": asked.address}
+
+
 def revealing(asked: Asked) -> Mapping[str, Any]:
     """Administrators see in clear what is hidden from others, on every route."""
     return {"reveal": asked.actor.is_admin}

@@ -25,6 +25,7 @@ from contracts.runners import (
 )
 from gateway.asked import World
 from gateway.bodies import json_object, read_body
+from gateway.peers import client_address
 from libs.deciding import Actor, runner_called
 
 TRACE_LARGEST = 8 * 1024 * 1024
@@ -52,7 +53,7 @@ async def register(world: World, scope: Scope, receive: Receive) -> Response:
         active=not _flag(sent, "paused", default=False),
         max_timeout_seconds=_number(sent, "maximum_timeout") or None,
         info=info_of(sent) or RunnerInfo(),
-        ip_address=address_of(scope),
+        ip_address=client_address(scope, world.settings.trusted_proxies),
     )
     answer = RunnerRegistration.model_validate_json(await world.caller.tell(command))
     return _identity(answer.id, answer.token, answer.token_expires_at, 201)
@@ -163,7 +164,8 @@ async def members(scope: Scope, receive: Receive) -> Members:
 
 async def touch(world: World, scope: Scope, sent: Members) -> RunnerProfile:
     """A sign of life; also checks the token."""
-    command = _valid(TouchRunner, token=runner_token(scope, sent), ip_address=address_of(scope), info=info_of(sent))
+    address = client_address(scope, world.settings.trusted_proxies)
+    command = _valid(TouchRunner, token=runner_token(scope, sent), ip_address=address, info=info_of(sent))
     return RunnerProfile.model_validate_json(await world.caller.tell(command))
 
 
@@ -181,10 +183,6 @@ def header(headers: Mapping[bytes, bytes], name: bytes) -> str:
 
 def info_of(sent: Members) -> RunnerInfo | None:
     return RunnerInfo.model_validate(sent["info"]) if isinstance(sent.get("info"), dict) else None
-
-
-def address_of(scope: Scope) -> str:
-    return scope["client"][0] if scope.get("client") else ""
 
 
 def _valid(message: type[M], **fields: Any) -> M:

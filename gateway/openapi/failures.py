@@ -25,6 +25,7 @@ OF_CAPTURED = {
     "executor_id": "EXECUTOR_NOT_FOUND",
     "build_id": "BUILD_NOT_FOUND",
     "runner_uuid": "RUNNER_NOT_FOUND",
+    "token_id": "TOKEN_NOT_FOUND",
 }
 
 
@@ -50,7 +51,8 @@ def codes(route: Route) -> list[str]:
 def _of_access(route: Route) -> list[str]:
     if route.needs is Role.NOBODY:
         return []
-    return ["FORBIDDEN"] if route.stranger == 403 else ["UNAUTHORIZED", "TOKEN_EXPIRED", "TOKEN_INVALID", "FORBIDDEN"]
+    bad = [] if route.stranger == 403 else ["UNAUTHORIZED", "TOKEN_EXPIRED", "TOKEN_INVALID"]
+    return [*bad, "FORBIDDEN", "TOKEN_SCOPE"]
 
 
 def _of_path(route: Route) -> list[str]:

@@ -11,6 +11,7 @@ from gateway.openapi.failures import failures
 from gateway.openapi.requests import CAPTURED, parameters, request_body
 from gateway.openapi.tags import tag_of
 from gateway.routing import Route
+from gateway.scopes import scope_of
 
 
 def operation(route: Route, path: str, answer: Any, shown: Any) -> dict[str, Any]:
@@ -35,8 +36,15 @@ def _summary(route: Route) -> str:
 
 
 def _description(route: Route) -> str:
-    needs = "Needs no token." if route.needs is Role.NOBODY else f"Needs {route.needs}."
-    return f"{_meaning(route)} {needs}".strip()
+    return f"{_meaning(route)} {_needs(route)}".strip()
+
+
+def _needs(route: Route) -> str:
+    if route.needs is Role.NOBODY:
+        return "Needs no token."
+    scope = scope_of(route.method, route.path)
+    personal = f"of a personal token the scope {scope}" if scope else "no personal one"
+    return f"Needs {route.needs}; {personal}."
 
 
 def _meaning(route: Route) -> str:

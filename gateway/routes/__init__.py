@@ -13,6 +13,7 @@ from gateway.routes.projects import PROJECTS
 from gateway.routes.public import PUBLIC
 from gateway.routes.runners import RUNNERS
 from gateway.routes.secrets import SECRETS
+from gateway.routes.tokens import TOKENS
 from gateway.routes.users import USERS
 from gateway.routing import Raw, answered
 
@@ -36,6 +37,7 @@ TABLE = (
     *CREDENTIALS,
     *USERS,
     *COMPANIES,
+    *TOKENS,
     *EXECUTORS,
     *CONFIGURATION,
     *RUNNERS,

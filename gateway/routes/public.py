@@ -13,6 +13,7 @@ PUBLIC = (
         LogIn,
         method="POST",
         body=fc.LOGIN,
+        parts=(fc.from_address,),
         write=fc.TOKEN,
         timeout=10,
         errors=("UNAUTHORIZED", "TOO_MANY_REQUESTS"),

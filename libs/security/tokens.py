@@ -35,6 +35,10 @@ class TokenInvalid(Exception):
     """Not a token of ours, whatever the reason: malformed, altered, signed by an unknown key."""
 
 
+class KeyUnknown(TokenInvalid):
+    """Signed by a key that is not among ours, which may be newer than those we know."""
+
+
 class TokenExpired(Exception):
     """A token of ours whose time is over."""
 
@@ -90,9 +94,12 @@ def issue(
 def read(token: str, public_keys: Mapping[str, str], now: datetime | None = None) -> TokenClaims:
     """Check a token against the PEM public keys by key id; without `now` the clock is asked."""
     try:
-        pem = public_keys[jwt.get_unverified_header(token)["kid"]]
+        kid = jwt.get_unverified_header(token)["kid"]
+        pem = public_keys.get(kid)
     except MALFORMED as error:
         raise TokenInvalid(type(error).__name__) from error
+    if pem is None:
+        raise KeyUnknown
     key = _public_key(pem)  # an unreadable one is our mistake, not the token's
     try:
         claims = _claims(jwt.decode(token, key, algorithms=[ALGORITHM], options=OPTIONS))

@@ -10,13 +10,16 @@ from contracts.identity import (
     ChangeRoles,
     ChooseMembers,
     ChooseProjectsOfUser,
+    CreateApiToken,
     CreateCompany,
     DeleteCompany,
     DeleteUser,
     GetAccess,
     GetCompany,
     GetOwner,
+    GetTokenAccess,
     GetUser,
+    ListApiTokens,
     ListCompanies,
     ListUsers,
     LogIn,
@@ -25,7 +28,7 @@ from contracts.identity import (
     PublicKeys,
     RecordCompany,
     RegisterUser,
-    Session,
+    RotateSigningKeys,
     SetUserEnabled,
     Users,
     UserView,
@@ -33,15 +36,14 @@ from contracts.identity import (
 from contracts.messages import Page
 from contracts.projects import ChooseDeveloperProjects
 from libs.paging import page
-from libs.security.passwords import DUMMY_HASH, check_policy, hash_password_async, verify_password_async
-from libs.security.sealing import Erased
-from libs.security.tokens import issue
+from libs.security.passwords import check_policy, hash_password_async
 from libs.service import Context, Service
-from services.identity import companies
+from services.identity import companies, signing, tokens
 from services.identity.domain import registered
 from services.identity.first_administrator import ensure_first_administrator
+from services.identity.guessing import FAILURES
+from services.identity.logins import log_in
 from services.identity.policies import eraser, leaver
-from services.identity.signing import ensure_signing_key, public_keys, signing_key
 from services.identity.views import USER_COLUMNS, UserRow, access, listed, memberships, shown, user_category
 
 ADMINISTRATORS = {"enabled": True, "roles": "ROLE_ADMIN"}
@@ -116,34 +118,6 @@ async def highest_anchor(ctx: Context) -> UserRow | None:
 # answers
 
 
-async def log_in(ctx: Context, query: LogIn) -> Session:
-    row = await ctx.rows("user").one({"username_key": query.username.strip().lower()})
-    right = await verify_password_async(await known_hash(ctx, row), query.password)
-    if row is None or not right or not row.enabled:
-        raise Refused("UNAUTHORIZED")
-    lifetime = ctx.settings.token_seconds
-    token = issue(
-        await signing_key(ctx),
-        subject=row.id,
-        username=row.username,
-        roles=row.roles,
-        epoch=row.epoch,
-        now=ctx.cause.at,
-        lifetime=lifetime,
-    )
-    return Session(access_token=token, expires_in=lifetime)
-
-
-async def known_hash(ctx: Context, row: UserRow | None) -> str:
-    """For an unknown user a hash that fits nothing, so that the time of a refusal does not tell who exists."""
-    if row is None:
-        return DUMMY_HASH
-    try:
-        return await ctx.vault.open(f"user-{row.id}", row.sealed_password_hash)
-    except Erased:  # deleted this very moment
-        return DUMMY_HASH
-
-
 async def get_access(ctx: Context, query: GetAccess) -> Access:
     return access(await existing(ctx, query.user_id))
 
@@ -204,7 +178,7 @@ async def with_projects(ctx: Context, rows: list[UserRow]) -> list[UserView]:
 
 
 async def started(ctx: Context) -> None:
-    await ensure_signing_key(ctx)
+    await signing.ensure_signing_key(ctx)
     await ensure_first_administrator(ctx)
 
 
@@ -224,7 +198,8 @@ service = Service(
     },
     answers={
         LogIn: log_in,
-        PublicKeys: public_keys,
+        PublicKeys: signing.public_keys,
+        RotateSigningKeys: signing.rotate,
         GetAccess: get_access,
         GetUser: get_user,
         ChooseProjectsOfUser: choose_projects,
@@ -234,8 +209,12 @@ service = Service(
         CreateCompany: companies.create,
         GetCompany: companies.get_company,
         ListCompanies: companies.list_companies,
+        CreateApiToken: tokens.create,
+        ListApiTokens: tokens.list_all,
+        GetTokenAccess: tokens.get_token_access,
     },
     views=(memberships,),
     workers=(eraser, leaver),
     started=started,
+    passing={FAILURES: "gone_at", tokens.USES: "gone_at"},
 )

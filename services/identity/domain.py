@@ -10,13 +10,17 @@ from contracts.identity import (
     ROLES,
     AdministratorAnchored,
     AnchorAdministrator,
+    ApiTokenCreated,
+    ApiTokenRevoked,
     ChangeEmail,
     ChangePassword,
     ChangeProviderName,
     ChangeRoles,
     DeleteUser,
+    RecordApiToken,
     RegisterUser,
     RenameUser,
+    RevokeApiToken,
     SetUserEnabled,
     UserCommand,
     UserDeleted,
@@ -38,6 +42,8 @@ EMAIL = re.compile(
     r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}"
     r"@[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*"
 )
+TOKENS = 100  # of one user
+NOT_IN_NAMES = frozenset("{}$")
 
 
 class Status(Enum):
@@ -57,6 +63,7 @@ class User:
     gitlab_username: str | None = None
     epoch: int = 0
     anchor: int = 0
+    tokens: tuple[int, ...] = ()
 
     @property
     def administers(self) -> bool:
@@ -103,6 +110,12 @@ def decide(user: User, command: UserCommand) -> list[UserEvent]:
         case _, DeleteUser(anchor=anchor):
             keep_an_administrator(user, anchor)
             return [UserDeleted(user_id=command.user_id, username=user.username)]
+        case Status.ENABLED, RecordApiToken():
+            return [token_created(user, command)]
+        case _, RevokeApiToken(token_id=token_id):
+            if token_id not in user.tokens:
+                raise Refused("TOKEN_NOT_FOUND")
+            return [ApiTokenRevoked(user_id=command.user_id, token_id=token_id)]
         case _:
             raise Refused("CONFLICT", f"{type(command).__name__} is not possible for this user now")
 
@@ -118,19 +131,23 @@ def evolve(user: User, event: UserEvent) -> User:
         case UserEmailChanged(email=email):
             return replace(user, email=email)
         case UserPasswordChanged(epoch=epoch):
-            return replace(user, epoch=epoch)
+            return replace(user, epoch=epoch, tokens=())
         case UserRolesChanged(roles=roles, epoch=epoch):
-            return replace(user, roles=roles, epoch=epoch)
+            return replace(user, roles=roles, epoch=epoch, tokens=())
         case UserEnabled(epoch=epoch):
-            return replace(user, status=Status.ENABLED, epoch=epoch)
+            return replace(user, status=Status.ENABLED, epoch=epoch, tokens=())
         case UserDisabled(epoch=epoch):
-            return replace(user, status=Status.DISABLED, epoch=epoch)
+            return replace(user, status=Status.DISABLED, epoch=epoch, tokens=())
         case UserProviderNamesChanged(github_username=github, gitlab_username=gitlab):
             return replace(user, github_username=github, gitlab_username=gitlab)
         case AdministratorAnchored(anchor=anchor):
             return replace(user, anchor=anchor)
         case UserDeleted():
             return User(Status.DELETED)
+        case ApiTokenCreated(token_id=token_id):
+            return replace(user, tokens=(*user.tokens, token_id))
+        case ApiTokenRevoked(token_id=token_id):
+            return replace(user, tokens=tuple(one for one in user.tokens if one != token_id))
         case _:
             assert_never(event)
 
@@ -217,6 +234,27 @@ def valid_roles(texts: Sequence[str] | None) -> tuple[str, ...]:
     return tuple(role for role in ROLES if role in texts)
 
 
+def token_created(user: User, command: RecordApiToken) -> ApiTokenCreated:
+    name = (command.name or "").strip()
+    if not name:
+        raise Refused("TOKEN_NAME_REQUIRED")
+    if NOT_IN_NAMES & set(name):
+        raise Refused("TOKEN_NAME_INVALID")
+    if command.expires_at and command.expires_at < command.today:
+        raise Refused("TOKEN_EXPIRES_AT_INVALID")
+    if len(user.tokens) >= TOKENS:
+        raise Refused("TOKEN_LIMIT")
+    return ApiTokenCreated(
+        user_id=command.user_id,
+        token_id=command.token_id,
+        token_uuid=command.token_uuid,
+        token_hash=command.token_hash,
+        name=name,
+        expires_at=command.expires_at.isoformat() if command.expires_at else None,
+        scopes=tuple(dict.fromkeys(command.scopes)),
+    )
+
+
 def _name(text: str | None) -> str | None:
     return (text or "").strip() or None
 
@@ -232,6 +270,8 @@ user_decider = Decider[UserCommand, User, UserEvent](
         ChangeProviderName,
         AnchorAdministrator,
         DeleteUser,
+        RecordApiToken,
+        RevokeApiToken,
     ),
     stream=lambda command: f"user-{command.user_id}",
     initial=User(),

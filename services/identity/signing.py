@@ -1,35 +1,78 @@
-"""The keys that sign tokens: numbered, sealed, the same for all replicas; the newest one signs, all of them verify."""
+"""The keys that sign tokens: numbered, sealed, the same for all replicas; the newest one signs.
 
+A key that was followed by another verifies until the last token that it signed has ended.
+"""
+
+import logging
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from typing import Any
 
 from pymongo.errors import DuplicateKeyError
 
-from contracts.identity import PublicKeys, VerificationKeys
+from contracts.identity import PublicKeys, RotateSigningKeys, VerificationKeys
 from libs.security.tokens import SigningKey, new_signing_key
 from libs.service import Context
 
+log = logging.getLogger("headrace.identity")
+
 SUBJECT = "signing-keys"
+KEYS = "signing_keys"
+SLACK = timedelta(minutes=1)  # a replica may hold the older key a moment longer, and clocks differ
 
 
 async def ensure_signing_key(ctx: Context) -> None:
     """The first key; of several replicas that make one at once, one does."""
-    if await ctx.collection("signing_keys").find_one({}, {"_id": 1}) is None:
+    if await ctx.collection(KEYS).find_one({}, {"_id": 1}) is None:
         await _add_key(ctx, 1)
+    # tokens that were issued while log-ins lasted longer still count
+    await ctx.collection(KEYS).update_many({}, {"$max": {"token_seconds": ctx.settings.token_seconds}})
 
 
 async def signing_key(ctx: Context) -> SigningKey:
-    stored = await ctx.collection("signing_keys").find_one({}, sort=[("_id", -1)])
+    stored = await ctx.collection(KEYS).find_one({}, sort=[("_id", -1)])
     private_pem = await ctx.vault.open(SUBJECT, stored["sealed_private_pem"])
     return SigningKey(kid=stored["kid"], private_pem=private_pem, public_pem=stored["public_pem"])
 
 
 async def public_keys(ctx: Context, _query: PublicKeys) -> VerificationKeys:
-    return VerificationKeys(keys={one["kid"]: one["public_pem"] async for one in ctx.collection("signing_keys").find()})
+    stored = await _by_number(ctx)
+    over = _over(stored, ctx.cause.at)
+    return VerificationKeys(keys={one["kid"]: one["public_pem"] for one in stored if one["_id"] not in over})
+
+
+async def rotate(ctx: Context, _command: RotateSigningKeys) -> VerificationKeys:
+    """Of several rotations at once, one makes the key that all of them wanted."""
+    stored = await _by_number(ctx)
+    await _add_key(ctx, stored[-1]["_id"] + 1)
+    await ctx.collection(KEYS).delete_many({"_id": {"$in": _over(stored, ctx.cause.at)}})
+    log.info("tokens are signed with a new key, number %s", stored[-1]["_id"] + 1)
+    return await public_keys(ctx, PublicKeys())
+
+
+async def _by_number(ctx: Context) -> list[dict[str, Any]]:
+    return [one async for one in ctx.collection(KEYS).find(sort=[("_id", 1)])]
+
+
+def _over(stored: list[dict[str, Any]], now: datetime) -> list[int]:
+    """Numbers of the keys whose tokens have all ended: a key signs until the next one is made."""
+    return [
+        key["_id"]
+        for key, following in pairwise(stored)
+        if following["made_at"] + timedelta(seconds=key["token_seconds"]) + SLACK < now
+    ]
 
 
 async def _add_key(ctx: Context, number: int) -> None:
     key = new_signing_key()
-    sealed = await ctx.vault.seal(SUBJECT, key.private_pem)
-    document = {"_id": number, "kid": key.kid, "public_pem": key.public_pem, "sealed_private_pem": sealed}
+    document = {
+        "_id": number,
+        "kid": key.kid,
+        "public_pem": key.public_pem,
+        "sealed_private_pem": await ctx.vault.seal(SUBJECT, key.private_pem),
+        "made_at": datetime.now(UTC),
+        "token_seconds": ctx.settings.token_seconds,
+    }
     with suppress(DuplicateKeyError):  # another replica was faster: its key is as good
-        await ctx.collection("signing_keys").insert_one(document)
+        await ctx.collection(KEYS).insert_one(document)

@@ -7,6 +7,8 @@ from contracts.identity import (
     ROLES,
     Access,
     AdministratorAnchored,
+    ApiTokenCreated,
+    ApiTokenRevoked,
     UserDeleted,
     UserDisabled,
     UserEmailChanged,
@@ -27,6 +29,16 @@ from libs.service import FollowedView
 from services.identity.domain import user_decider
 
 
+class TokenRow(Row):
+    id: int
+    uuid: str
+    token_hash: str
+    name: str
+    expires_at: str | None  # YYYY-MM-DD
+    scopes: tuple[str, ...]
+    created_at: datetime
+
+
 class UserRow(Row):
     id: int = 0
     uuid: str = ""
@@ -42,6 +54,7 @@ class UserRow(Row):
     epoch: int = 0
     anchor: int = 0
     sealed_password_hash: str = ""
+    tokens: tuple[TokenRow, ...] = ()  # those that no change of access has ended
     created_at: datetime = datetime.fromtimestamp(0, UTC)
 
 
@@ -66,19 +79,32 @@ def describe(row: UserRow, recorded: Recorded[UserEvent]) -> UserRow:
         case UserEmailChanged(email=email):
             return row.but(**_email(email))
         case UserPasswordChanged(sealed_password_hash=sealed, epoch=epoch):
-            return row.but(sealed_password_hash=sealed, epoch=epoch)
+            return row.but(sealed_password_hash=sealed, epoch=epoch, tokens=())
         case UserRolesChanged(roles=roles, epoch=epoch):
-            return row.but(**_roles(roles), epoch=epoch)
+            return row.but(**_roles(roles), epoch=epoch, tokens=())
         case UserEnabled(epoch=epoch):
-            return row.but(enabled=True, epoch=epoch)
+            return row.but(enabled=True, epoch=epoch, tokens=())
         case UserDisabled(epoch=epoch):
-            return row.but(enabled=False, epoch=epoch)
+            return row.but(enabled=False, epoch=epoch, tokens=())
         case UserProviderNamesChanged(github_username=github, gitlab_username=gitlab):
             return row.but(github_username=github, gitlab_username=gitlab)
         case AdministratorAnchored(anchor=anchor):
             return row.but(anchor=anchor)
         case UserDeleted():
             return UserRow()
+        case ApiTokenCreated() as event:
+            token = TokenRow(
+                id=event.token_id,
+                uuid=event.token_uuid,
+                token_hash=event.token_hash,
+                name=event.name,
+                expires_at=event.expires_at,
+                scopes=event.scopes,
+                created_at=recorded.at,
+            )
+            return row.but(tokens=(*row.tokens, token))
+        case ApiTokenRevoked(token_id=token_id):
+            return row.but(tokens=tuple(one for one in row.tokens if one.id != token_id))
 
 
 def _email(email: str | None) -> Payload:
@@ -94,7 +120,8 @@ user_category = Category(
     user_decider,
     UserRow(),
     describe,
-    indexes=(("id",), ("uuid",), ("username_key",), ("email_key",), ("-anchor",)),
+    row_version=2,
+    indexes=(("id",), ("uuid",), ("username_key",), ("email_key",), ("-anchor",), ("tokens.token_hash",)),
     gone=lambda row: row.id == 0,
 )
 

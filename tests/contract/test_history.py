@@ -18,7 +18,9 @@ SECRET_WORDS = re.compile(
     r"(^|_)(auth|cipher|ciphertext|code|credential|digest|hash|hmac|key|login|pass|passphrase|password|pem|private|salt"
     r"|sealed|secret|session|sig|signature|token|value|variables)s?(_|$)"
 )
-HARMLESS = re.compile(r".*_ids?|exit_code|public_key|(alias|email|owner|username)_key")  # ids, and names in lower case
+HARMLESS = re.compile(
+    r".*_ids?|.*_uuid|tokens|exit_code|public_key|(alias|email|owner|username)_key"  # ids, and names in lower case
+)
 
 
 def within(annotation: Any) -> Iterator[type[Message]]:

@@ -109,7 +109,7 @@ async def test_a_log_in_answers_as_free_commit_does(here: Stage) -> None:
     answer = await here.http.post("/api/auth/token", json={"auth": {"username": "ivan", "password": "secret"}})
     assert answer.status_code == 200
     assert answer.json() == {"access_token": "a.b.c", "token_type": "Bearer", "expires_in": 3600}
-    assert here.services.told_of(LogIn)[0].message == LogIn(username="ivan", password="secret")
+    assert here.services.told_of(LogIn)[0].message == LogIn(username="ivan", password="secret", ip_address="127.0.0.1")
 
 
 def refuse_log_in(_query: LogIn) -> Session:
@@ -209,13 +209,13 @@ async def test_known_users_go_on_for_a_minute_while_identity_is_away(here: Stage
     clock = Clock()
     doorkeeper = Doorkeeper(Caller(here.client), clock)
     headers = {b"authorization": b"Bearer " + here.users.token(DEVELOPER).encode()}
-    await doorkeeper.admit(headers, Role.DEVELOPER)
+    await doorkeeper.admit(headers, Role.DEVELOPER, None)
     await here.services.stop(GetAccess)
     clock.now = 59
-    assert (await doorkeeper.admit(headers, Role.DEVELOPER)).id == DEVELOPER
+    assert (await doorkeeper.admit(headers, Role.DEVELOPER, None)).id == DEVELOPER
     clock.now = 61
     with pytest.raises(Refused, match="SERVICE_UNAVAILABLE"):
-        await doorkeeper.admit(headers, Role.DEVELOPER)
+        await doorkeeper.admit(headers, Role.DEVELOPER, None)
     await here.services.play(GetAccess, here.users.get)
 
 

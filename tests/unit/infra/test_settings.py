@@ -1,6 +1,7 @@
 """What a process reads from its environment, and how it says that a value is wrong."""
 
 import base64
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -109,3 +110,13 @@ def test_a_service_refuses_to_start_without_servers_and_says_which() -> None:
 
 def test_each_service_has_its_own_database_under_the_prefix() -> None:
     assert Settings.from_environment({"HEADRACE_DATABASE_PREFIX": "t1"}).database("builds") == "t1_builds"
+
+
+def test_trusted_proxies_are_networks_or_single_addresses() -> None:
+    settings = Settings.from_environment({"HEADRACE_TRUSTED_PROXIES": "10.0.0.0/8, ::1"})
+    assert settings.trusted_proxies == (ip_network("10.0.0.0/8"), ip_network("::1/128"))
+
+
+def test_a_network_with_a_host_in_it_is_refused_in_words() -> None:
+    with pytest.raises(SettingsError, match=r"^HEADRACE_TRUSTED_PROXIES must be networks like 10\.0\.0\.0/8"):
+        Settings.from_environment({"HEADRACE_TRUSTED_PROXIES": "10.0.0.1/8"})

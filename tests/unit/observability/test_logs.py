@@ -99,6 +99,7 @@ def test_people_may_read_text() -> None:
         ("[(b'authorization', b'Basic abc'), (b'a', b'b')]", "[(b'authorization', b'[redacted]'), (b'a', b'b')]"),
         ("PRIVATE-TOKEN: abc", "PRIVATE-TOKEN: [redacted]"),
         ("sent bearer abcdefgh12 to", "sent bearer [redacted] to"),
+        ("the token hrp_0123456789abcdef-_0 there", "the token [redacted] there"),
         ("got eyJhbGciOi.eyJzdWIi.c2lnbg there", "got [redacted] there"),
         ("mongodb://user:p@ss:w@host:1/x and", "mongodb://user:[redacted]@host:1/x and"),
         ("https://glpat-01234567890123456789@host/x", "https://[redacted]@host/x"),

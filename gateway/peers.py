@@ -1,0 +1,39 @@
+"""The address from which a client asks: that of the connection, or what a proxy that we trust says."""
+
+from collections.abc import Sequence
+from ipaddress import IPv4Address, IPv6Address, ip_address
+
+from starlette.types import Scope
+
+from libs.settings import Network
+
+FORWARDED = b"x-forwarded-for"
+
+
+def client_address(scope: Scope, trusted: Sequence[Network]) -> str:
+    """Every proxy appends whom it heard: read from the end, the first one that we do not trust is the client."""
+    peer: str = scope["client"][0] if scope.get("client") else ""
+    if not trusted:
+        return peer
+    said = b",".join(value for name, value in scope["headers"] if name == FORWARDED).decode("latin-1").split(",")
+    address = _address(peer)
+    while address and said and any(address in network for network in trusted):
+        before = _address(said.pop())
+        if before is None:
+            break
+        address = before
+    return str(address or peer)
+
+
+def _address(text: str) -> IPv4Address | IPv6Address | None:
+    """`192.0.2.7`, `192.0.2.7:4711`, `2001:db8::7` or `[2001:db8::7]:4711`."""
+    host = text.strip()
+    if host.startswith("["):
+        host = host[1:].partition("]")[0]
+    elif host.count(":") == 1:
+        host = host.partition(":")[0]
+    try:
+        parsed = ip_address(host)
+    except ValueError:
+        return None
+    return parsed.ipv4_mapped or parsed if isinstance(parsed, IPv6Address) else parsed

@@ -1,0 +1,129 @@
+"""The limit on guessing passwords: failed log-ins, counted by all replicas together.
+
+Failures count three times: for the name at the address, for the name wherever it comes from, and for the address. The
+first limit is the strict one, and its waits grow, for it hits only whoever shares both with the guesser. The wider ones
+are there for guesses from many addresses and at many names; their waits stay short, and they do not concern a name at
+an address from which it was right before. So strangers keep nobody out of the place where one usually logs in.
+
+A name counts the same whether there is such a user or not. What is kept of it is a keyed hash, because people type
+passwords into the wrong field.
+"""
+
+import hmac
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from ipaddress import IPv6Address, ip_address
+from math import ceil
+from typing import Any
+
+from pymongo import ReturnDocument
+
+from contracts.errors import Refused
+from libs.service import Context
+from libs.settings import Settings
+
+FAILURES = "login_failures"
+EVERYWHERE = 5  # so many times the failures for a name that are allowed at one address
+FIRST = 20  # the shortest wait is this part of the longest one
+TRUST = timedelta(days=30)  # so long an address stays one from which a name was right
+NEIGHBOURS = 64  # bits: whoever has one address of IPv6 has all that begin like it
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    key: str
+    failures: int  # that many are free
+    first: float  # seconds to wait after the last free one, twice as long after each further one
+    longest: float  # seconds to wait at most
+    memory: float  # seconds after the last wait until all is forgotten
+
+    def counting(self, now: datetime) -> list[dict[str, Any]]:
+        """As a pipeline, so that attempts at the same moment are counted one after the other."""
+        waiting = {"$gt": ["$until", now]}
+        remembered = {"$gt": ["$until", now - timedelta(seconds=self.memory)]}
+        over = {"$subtract": ["$failures", self.failures]}
+        wait = {"$min": [self.longest, {"$multiply": [self.first, {"$pow": [2, {"$min": [over, 32]}]}]}]}
+        until = {"$add": [now, {"$cond": [{"$lt": [over, 0]}, 0, {"$toLong": {"$multiply": [wait, 1000]}}]}]}
+        kept = timedelta(seconds=self.memory + self.longest)
+        return [
+            {"$set": {"failures": {"$cond": [remembered, {"$add": ["$failures", {"$cond": [waiting, 0, 1]}]}, 1]}}},
+            {"$set": {"until": {"$cond": [waiting, "$until", until]}, "gone_at": {"$max": ["$gone_at", now + kept]}}},
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A log-in before it is known whether it is right. `limits`: for the name at the address, the name, the address."""
+
+    ctx: Context
+    limits: tuple[Limit, Limit, Limit]
+
+    async def check(self) -> None:
+        """Refuse with TOO_MANY_REQUESTS while there is something to wait for."""
+        keys = [limit.key for limit in self.limits]
+        refuse(await self._states(keys), self.limits, datetime.now(UTC))
+
+    async def failed(self) -> None:
+        """Count it. Whoever was overtaken by others who used up the free ones is not told that it failed."""
+        now = datetime.now(UTC)
+        states = {}
+        for limit in self.limits:
+            before = await self.ctx.collection(FAILURES).find_one_and_update(
+                {"_id": limit.key}, limit.counting(now), upsert=True, return_document=ReturnDocument.BEFORE
+            )
+            states[limit.key] = before or {}
+            refuse(states, self.limits[:1], now)
+        refuse(states, self.limits, now)
+
+    async def succeeded(self) -> None:
+        """Forget the failures of this name at this address. Also a right guess is refused when it comes too late."""
+        now = datetime.now(UTC)
+        states = await self._states([limit.key for limit in self.limits])
+        refuse(states, self.limits, now)
+        key = self.limits[0].key
+        known = states.get(key, {})
+        if not known.get("trusted") or known["failures"] or known["gone_at"] < now + TRUST / 2:
+            right = {"failures": 0, "until": now, "trusted": True, "gone_at": now + TRUST}
+            await self.ctx.collection(FAILURES).update_one({"_id": key}, {"$set": right}, upsert=True)
+
+    async def _states(self, keys: Sequence[str]) -> dict[str, Mapping[str, Any]]:
+        return {one["_id"]: one async for one in self.ctx.collection(FAILURES).find({"_id": {"$in": keys}})}
+
+
+def attempt(ctx: Context, username: str, address: str) -> Attempt:
+    return Attempt(ctx, limits(ctx.settings, username.strip().lower(), neighbourhood(address)))
+
+
+def limits(settings: Settings, name: str, address: str) -> tuple[Limit, Limit, Limit]:
+    free, longest = settings.login_failures, settings.login_seconds
+    first = longest / FIRST
+
+    def limit(kind: str, whose: str, failures: int, at_most: float) -> Limit:
+        key = hmac.new(settings.master_keys[0], f"{kind}\n{whose}".encode(errors="surrogatepass"), "sha256").hexdigest()
+        return Limit(key, failures, first, at_most, longest)
+
+    return (
+        limit("name at address", f"{address}\n{name}", free, longest),
+        limit("name", name, EVERYWHERE * free, first),
+        limit("address", address, settings.login_address_failures, first),
+    )
+
+
+def neighbourhood(address: str) -> str:
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(parsed, IPv6Address):
+        parsed = parsed.ipv4_mapped or IPv6Address(int(parsed) >> (128 - NEIGHBOURS) << (128 - NEIGHBOURS))
+    return str(parsed)
+
+
+def refuse(states: Mapping[str, Mapping[str, Any]], limits: Sequence[Limit], now: datetime) -> None:
+    own = states.get(limits[0].key, {})
+    trusted = own.get("trusted") and own["gone_at"] > now
+    found = [own] if trusted else [states.get(limit.key, {}) for limit in limits]
+    wait = max(((one["until"] - now).total_seconds() for one in found if one), default=0)
+    if wait > 0:
+        raise Refused("TOO_MANY_REQUESTS", retry_after=ceil(wait))

@@ -1,0 +1,43 @@
+"""Logging in: a name and a password for a token that lasts a while."""
+
+from contracts.errors import Refused
+from contracts.identity import LogIn, Session
+from libs.security.passwords import DUMMY_HASH, verify_password_async
+from libs.security.sealing import Erased
+from libs.security.tokens import issue
+from libs.service import Context
+from services.identity.guessing import attempt
+from services.identity.signing import signing_key
+from services.identity.views import UserRow
+
+
+async def log_in(ctx: Context, query: LogIn) -> Session:
+    guess = attempt(ctx, query.username, query.ip_address)
+    await guess.check()
+    row = await ctx.rows("user").one({"username_key": query.username.strip().lower()})
+    right = await verify_password_async(await known_hash(ctx, row), query.password)
+    if row is None or not right or not row.enabled:
+        await guess.failed()
+        raise Refused("UNAUTHORIZED")
+    await guess.succeeded()
+    lifetime = ctx.settings.token_seconds
+    token = issue(
+        await signing_key(ctx),
+        subject=row.id,
+        username=row.username,
+        roles=row.roles,
+        epoch=row.epoch,
+        now=ctx.cause.at,
+        lifetime=lifetime,
+    )
+    return Session(access_token=token, expires_in=lifetime)
+
+
+async def known_hash(ctx: Context, row: UserRow | None) -> str:
+    """For an unknown user a hash that fits nothing, so that the time of a refusal does not tell who exists."""
+    if row is None:
+        return DUMMY_HASH
+    try:
+        return await ctx.vault.open(f"user-{row.id}", row.sealed_password_hash)
+    except Erased:  # deleted this very moment
+        return DUMMY_HASH

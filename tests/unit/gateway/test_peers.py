@@ -1,0 +1,44 @@
+"""From which address a client asks."""
+
+from ipaddress import ip_network
+
+import pytest
+
+from gateway.peers import client_address
+
+PROXIES = (ip_network("10.0.0.0/8"), ip_network("fd00::/8"))
+
+
+def address(peer: str, *said: str) -> str:
+    headers = [(b"x-forwarded-for", one.encode()) for one in said]
+    return client_address({"client": (peer, 4711), "headers": headers}, PROXIES)
+
+
+def test_nobody_is_believed_by_default() -> None:
+    scope = {"client": ("10.0.0.1", 1), "headers": [(b"x-forwarded-for", b"192.0.2.7")]}
+    assert client_address(scope, ()) == "10.0.0.1"
+
+
+def test_a_connection_without_an_address_has_none() -> None:
+    assert client_address({"client": None, "headers": []}, PROXIES) == ""
+
+
+@pytest.mark.parametrize(
+    ("peer", "said", "client"),
+    [
+        ("192.0.2.1", ["198.51.100.9"], "192.0.2.1"),
+        ("10.0.0.1", [], "10.0.0.1"),
+        ("10.0.0.1", ["192.0.2.7"], "192.0.2.7"),
+        ("10.0.0.1", ["6.6.6.6, 192.0.2.7"], "192.0.2.7"),
+        ("10.0.0.1", ["6.6.6.6, 192.0.2.7, 10.0.0.2"], "192.0.2.7"),
+        ("10.0.0.1", ["6.6.6.6", "192.0.2.7"], "192.0.2.7"),
+        ("10.0.0.1", ["10.0.0.3, 10.0.0.2"], "10.0.0.3"),
+        ("10.0.0.1", ["192.0.2.7, rubbish"], "10.0.0.1"),
+        ("10.0.0.1", ["192.0.2.7:4711"], "192.0.2.7"),
+        ("fd00::1", ["[2001:db8::7]:4711"], "2001:db8::7"),
+        ("::ffff:10.0.0.1", ["2001:db8::7"], "2001:db8::7"),
+        ("10.0.0.1", ["::ffff:192.0.2.7"], "192.0.2.7"),
+    ],
+)
+def test_only_trusted_proxies_are_believed(peer: str, said: list[str], client: str) -> None:
+    assert address(peer, *said) == client

@@ -1,0 +1,52 @@
+"""Which scope a personal token needs on which route."""
+
+import pytest
+
+from contracts.identity import TokenScope
+from gateway.auth import Role
+from gateway.routes import RAW, TABLE
+from gateway.scopes import scope_of
+
+OF_RUNNERS = "/api/v4/"  # runners have tokens of their own
+
+
+def test_every_route_that_needs_a_token_belongs_to_one_scope() -> None:
+    guarded = [(route.method, route.path) for route in TABLE if route.needs is not Role.NOBODY]
+    assert [route for route in guarded if scope_of(*route) is None] == [("POST", "/user/tokens")]
+
+
+def test_no_other_protocol_takes_personal_tokens_but_the_live_events() -> None:
+    assert [one.path for one in RAW if not one.path.startswith(OF_RUNNERS)] == ["/api/events"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "scope"),
+    [
+        ("GET", "/developer/builds/by/project/{project_id:id}", "BUILD_READ"),
+        ("POST", "/developer/builds/{project_id:id}", "BUILD_WRITE"),
+        ("POST", "/admin/projects", "PROJECT_WRITE"),
+        ("DELETE", "/admin/projects/{project_id:id}", "PROJECT_WRITE"),
+        ("PATCH", "/admin/projects/{project_id:id}/developers", "PROJECT_EDIT"),
+        ("PATCH", "/admin/secrets/{secret_id:id}/projects", "SECRET_WRITE"),
+        ("GET", "/developer/paginations/secret", "SECRET_READ"),
+        ("GET", "/admin/runners/project/{owner}/{alias}", "RUNNER_READ"),
+        ("GET", "/company/{alias}/runners", "RUNNER_READ"),
+        ("GET", "/company/my", "COMPANY_READ"),
+        ("POST", "/project/{owner}/{alias}/cicd/pipeline/start", "BUILD_WRITE"),
+        ("POST", "/user", "USER_WRITE"),
+        ("GET", "/admin/user/{alias}/key", "USER_READ"),
+        ("GET", "/admin/history/{kind}/{id}", "SERVER_READ"),
+        ("GET", "/events", "EVENT_READ"),
+    ],
+)
+def test_a_scope_follows_from_what_the_address_speaks_of(method: str, path: str, scope: str) -> None:
+    assert scope_of(method, path) is TokenScope(scope)
+
+
+def test_who_only_reads_does_not_learn_what_makes_runners() -> None:
+    assert scope_of("GET", "/admin/runners/registration-info") is TokenScope.RUNNER_WRITE
+
+
+def test_an_address_that_nobody_thought_of_is_an_error() -> None:
+    with pytest.raises(LookupError):
+        scope_of("GET", "/admin/surprises")
