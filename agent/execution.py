@@ -19,11 +19,12 @@ from libs.git import without_credentials
 logger = logging.getLogger("headrace.agent")
 
 SUCCESS = Outcome("success")
-CLEANUP_SECONDS = 300  # for the steps that run after a cancel
+AFTER_SECONDS = 300  # for what follows the script
 CANCELED = "job_canceled"
 INTERRUPTED = "runner_interrupted"
 TIMED_OUT = "job_execution_timeout"
 SYSTEM = "runner_system_failure"
+OUTSIDE = "runner_external_dependency_failure"
 
 
 class Execution:
@@ -34,14 +35,17 @@ class Execution:
         self._trace = Trace(Masker(secrets(job)))
         self._delivery = Delivery(protocol, job, self._trace, on_cancel=lambda: self.interrupt(CANCELED))
         self._ending: str | None = None
+        self._begun = False  # the checkout is there and the script runs, or ran
+        self._after = False  # the script is over
         self._limit: asyncio.Timeout | None = None
 
     def interrupt(self, reason: str = INTERRUPTED) -> None:
         """Stop what runs now; the job is then reported as failed for the first reason given."""
-        if reason != self._ending:  # a server repeats its wish, and must not stop the clean-up by it
-            self._ending = self._ending or reason
-            if self._limit is not None and not self._limit.expired():
-                self._limit.reschedule(0)
+        if reason == CANCELED and self._after:
+            return  # a server repeats its wish, and must not stop the clean-up by it
+        self._ending = self._ending or reason
+        if self._limit is not None and not self._limit.expired():
+            self._limit.reschedule(0)
 
     async def run(self) -> None:
         logger.info("job %d (%s) starts", self._job.id, self._job.name)
@@ -62,15 +66,18 @@ class Execution:
     async def _perform(self) -> Outcome:
         job, trace = self._job, self._trace
         trace.line(f"Running with headrace-agent {VERSION} on {self._config.name}")
+        clock = asyncio.get_running_loop().time
+        end = clock() + job.timeout
         try:
             workspace = Workspace(self._folder, job)
-            outcome = await self._limited(job.timeout, self._build(workspace))
-            if outcome.reason == CANCELED:
-                cleanup = tuple(step for step in job.steps if step.when == "always")
-                await self._limited(CLEANUP_SECONDS, self._steps(workspace, cleanup, outcome))
+            outcome = await self._limited(0 if self._ending else job.timeout, self._build(workspace))
+            self._after = True
+            seconds = AFTER_SECONDS if outcome.reason == CANCELED else min(AFTER_SECONDS, end - clock())
+            if self._begun and seconds > 0 and outcome.reason != INTERRUPTED:
+                await self._limited(seconds, self._steps(workspace, outcome))
         except CheckoutFailed as error:
             trace.line(f"ERROR: {error}")
-            outcome = Outcome("failed", SYSTEM)
+            outcome = Outcome("failed", OUTSIDE)
         except (OSError, ValueError) as error:  # a variable that no process can take, a full disk, no git
             trace.line(f"ERROR: {error}")
             outcome = Outcome("failed", SYSTEM)
@@ -96,8 +103,6 @@ class Execution:
         """Do the work within the time, unless an interruption ends it earlier."""
         try:
             async with asyncio.timeout(seconds) as self._limit:
-                if self._ending == INTERRUPTED:
-                    self._limit.reschedule(0)
                 return await work
         except TimeoutError:
             return Outcome("failed", self._ending or TIMED_OUT)
@@ -114,11 +119,13 @@ class Execution:
             )
             await workspace.check_out(source, self._trace.write)
         await self._delivery.accepted.wait()
-        return await self._steps(workspace, self._job.steps, SUCCESS)
+        self._begun = True
+        return await self._steps(workspace, SUCCESS)
 
-    async def _steps(self, workspace: Workspace, steps: tuple[Step, ...], outcome: Outcome) -> Outcome:
-        for number, step in enumerate(steps):
-            if step.runs_after(outcome is not SUCCESS):
+    async def _steps(self, workspace: Workspace, outcome: Outcome) -> Outcome:
+        """The script and what belongs to it; or, once that is over, what always follows and changes nothing."""
+        for number, step in enumerate(self._job.steps):
+            if step.always == self._after and step.runs_after(outcome is not SUCCESS):
                 result = await self._step(workspace, number, step, outcome)
                 if outcome is SUCCESS and not step.allow_failure:
                     outcome = result

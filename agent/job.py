@@ -6,7 +6,10 @@ from typing import Any
 
 DEFAULT_TIMEOUT = 7200
 ALWAYS_UNDERSTOOD = frozenset({"script_failure", "runner_system_failure", "job_execution_timeout"})
-SIMILAR = {"runner_interrupted": "runner_system_failure"}  # for servers that do not know the exact reason
+SIMILAR = {  # for servers that do not know the exact reason
+    "runner_interrupted": "runner_system_failure",
+    "runner_external_dependency_failure": "runner_system_failure",
+}
 
 
 class BadPayload(Exception):
@@ -29,8 +32,12 @@ class Step:
     allow_failure: bool = False
     timeout: int = 0  # seconds; 0 is no limit of its own
 
+    @property
+    def always(self) -> bool:
+        return self.when == "always"
+
     def runs_after(self, failed: bool) -> bool:
-        return self.when == "always" or failed == (self.when == "on_failure")
+        return self.always or failed == (self.when == "on_failure")
 
 
 @dataclass(frozen=True, slots=True)

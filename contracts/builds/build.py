@@ -14,6 +14,7 @@ class BuildStatus(StrEnum):
     QUEUED = "QUEUED"
     PLANNED = "PLANNED"
     RUNNING = "RUNNING"
+    CANCELING = "CANCELING"  # killed; its jobs clean up
     SUCCESS = "SUCCESS"
     FAILED = "FAILED"
     KILLED = "KILLED"
@@ -74,6 +75,8 @@ class EndJobOfBuild(Command):
 
 
 class KillBuild(Command):
+    """End it. A build with something to clean up does that first; killed once more, it is over at once."""
+
     build_id: int
 
 
@@ -111,9 +114,12 @@ class BuildStarted(Event):
 
 
 class BuildKilled(Event):
+    """The event's actor wished its end; BuildFinished follows. Comes a second time if somebody lost patience."""
+
     build_id: int
     project_id: int
     job_ids: tuple[int, ...] = ()
+    graceful: bool = False  # the jobs may clean up first
 
 
 class BuildFinished(Event):
@@ -156,6 +162,7 @@ class BuildRow(Row):
     exit_code: int | None = None
     exit_message: str | None = None
     output: str | None = None
+    killed_by: str | None = None
     queued_at: datetime | None = None
     started_at: datetime | None = None
     completed_at: datetime | None = None

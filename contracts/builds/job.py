@@ -12,6 +12,7 @@ class JobStatus(StrEnum):
     QUEUED = "QUEUED"
     ASSIGNED = "ASSIGNED"
     RUNNING = "RUNNING"
+    CANCELING = "CANCELING"  # the runner is to stop the script and clean up
     SUCCESS = "SUCCESS"
     FAILED = "FAILED"
     CANCELED = "CANCELED"
@@ -39,6 +40,7 @@ class AssignJob(Command):
     runner_uuid: str
     runner_name: str
     token_hash: str
+    cancels_gracefully: bool = False
 
 
 class StartJob(Command):
@@ -65,11 +67,14 @@ class FinishJob(Command):
 
 
 class CancelJob(Command):
+    """End it: at once, or if graceful as soon as its runner has cleaned up, where there is something to clean up."""
+
     job_id: int
+    graceful: bool = False
 
 
 class LoseJob(Command):
-    """Its runner has been silent for longer than the lease, or is gone."""
+    """Its runner has been silent for longer than the lease, is gone, or gave it back."""
 
     job_id: int
     attempt: int
@@ -99,6 +104,7 @@ class JobAssigned(Event):
     runner_uuid: str
     runner_name: str
     token_hash: str
+    cancels_gracefully: bool = False  # the runner can stop a script and clean up
 
 
 class JobStarted(Event):
@@ -127,6 +133,16 @@ class StepFinished(Event):
     finished_at: datetime
     success: bool
     skipped: bool = False
+
+
+class JobCanceling(Event):
+    """Its build was killed: the runner stops the script and cleans up. JobFinished follows in any case."""
+
+    job_id: int
+    build_id: int
+    project_id: int
+    attempt: int
+    runner_uuid: str
 
 
 class JobFinished(Event):
@@ -176,6 +192,7 @@ class JobRow(Row):
     queued_at: datetime | None = None
     assigned_at: datetime | None = None
     started_at: datetime | None = None
+    canceling_at: datetime | None = None
     finished_at: datetime | None = None
     steps: tuple[PlannedStep, ...] = ()
     image: str | None = None
@@ -189,4 +206,4 @@ class GetJob(Query):
 
 
 JobCommand = QueueJob | AssignJob | StartJob | RecordSteps | FinishJob | CancelJob | LoseJob
-JobEvent = JobQueued | JobAssigned | JobStarted | StepStarted | StepFinished | JobFinished | JobLost
+JobEvent = JobQueued | JobAssigned | JobStarted | StepStarted | StepFinished | JobCanceling | JobFinished | JobLost

@@ -23,6 +23,7 @@ class PlannedStep(Message):
     name: str  # with its @
     script: str  # path from the checkout root, arguments may follow
     skipped: bool = False
+    on_kill: bool = False  # runs only when the running build is killed
 
 
 class PlannedJob(Message):
@@ -37,3 +38,7 @@ class PlannedJob(Message):
     image: str | None = None
     timeout_seconds: int = 3600
     max_attempts: int = 3
+
+    @property
+    def cleans_up(self) -> bool:
+        return any(step.on_kill and not step.skipped for step in self.steps)

@@ -21,6 +21,7 @@ class RunnerOffer(Message):
     owner_type: Literal["GLOBAL", "COMPANY", "PROJECT"] = "GLOBAL"
     owner_id: int | None = None
     max_timeout_seconds: int | None = None
+    cancels_gracefully: bool = False  # it announced that it can stop a script and clean up
 
 
 class ClaimJob(Command):
@@ -51,6 +52,8 @@ class Assignment(Message):
     project: LaunchedProject
     repository_login: str | None = Field(default=None, repr=False)  # user:password, or a lone token
     script: tuple[str, ...]
+    after_script: tuple[str, ...] = ()  # runs after the script, however that ended
+    after_script_seconds: int = 0
     variables: tuple[Variable, ...]
     image: str | None
     timeout_seconds: int
@@ -83,6 +86,6 @@ class ReportJob(Command):
 
 
 class TraceState(Message):
-    job_status: str  # running, canceled, failed, success
+    job_status: str  # running, canceling, canceled, failed, success
     length: int  # bytes of the log received
     accepted: bool  # False: the job is over for this token

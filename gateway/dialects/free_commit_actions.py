@@ -1,15 +1,20 @@
 """Free Commit's routes that are more than one message, or none at all."""
 
+import asyncio
+import contextlib
+
 from pydantic_core import to_json
 from starlette.responses import Response
 
-from contracts.builds import FINISHED_BUILD, BuildRow, GetBuild, KillBuild, ListBuildsOfProject
+from contracts.builds import FINISHED_BUILD, BuildRow, BuildStatus, GetBuild, KillBuild, ListBuildsOfProject
 from contracts.errors import Refused
+from contracts.messages import Done
 from contracts.projects import GetProject
 from gateway.asked import Asked
 from gateway.dialects.free_commit import BUILDS, Environment, User
 
 NO_BUILDS = b"[]"
+CLEANUP_PATIENCE = 20.0  # seconds that a kill waits for the clean-up, which then goes on without it
 
 
 async def ping(_asked: Asked) -> Response:
@@ -46,7 +51,10 @@ async def builds_of_project(asked: Asked) -> Response:
 
 
 async def kill(asked: Asked) -> Response:
-    """A build that starts or ends while its button is pressed is no mistake of whoever pressed it."""
+    """Answers when the build has cleaned up, or has tried to for long.
+
+    A build that starts or ends while its button is pressed is no mistake of whoever pressed it.
+    """
     try:
         found = await asked.send(GetBuild(executor_id=asked.captured["executor_id"]))
     except Refused as refused:
@@ -56,5 +64,19 @@ async def kill(asked: Asked) -> Response:
     build = BuildRow.model_validate_json(found)
     if build.status in FINISHED_BUILD:
         raise Refused("EXECUTOR_NOT_FOUND")
-    await asked.send(KillBuild(build_id=build.id))
+    killed = Done.model_validate_json(await asked.send(KillBuild(build_id=build.id)))
+    if killed.row.get("status") == BuildStatus.CANCELING:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLEANUP_PATIENCE):
+                await _over(asked, build.id)
     return Response(status_code=204)
+
+
+async def _over(asked: Asked, build_id: int) -> None:
+    """Wait for the end of a killed build. It is recorded that it is to end: not to see it is no failure."""
+    pause = 0.02
+    while not asked.world.closing.is_set():
+        with contextlib.suppress(Refused):
+            if BuildRow.model_validate_json(await asked.send(GetBuild(build_id=build_id))).finished:
+                return
+        await asyncio.sleep(pause := min(2 * pause, 0.5))

@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -68,7 +69,7 @@ async def _wait(world: World, scope: Scope, sent: Members, waiter: Waiter) -> As
             waiter.stale = False
             profile = await touch(world, scope, sent)
             waiter.runner_uuid = profile.runner_uuid
-            world.waiting.settle(waiter, _offer(profile) if profile.active else None)
+            world.waiting.settle(waiter, _offer(profile, sent) if profile.active else None)
         if waiter.gone or world.waiting.closed:
             return None
         if waiter.offer and (assignment := await _claim(world, waiter.offer, waiter)):
@@ -95,7 +96,7 @@ async def _claim(world: World, offer: RunnerOffer, waiter: Waiter) -> Assignment
     return assignment
 
 
-def _offer(profile: RunnerProfile) -> RunnerOffer:
+def _offer(profile: RunnerProfile, sent: Members) -> RunnerOffer:
     return RunnerOffer(
         runner_id=profile.runner_id,
         runner_uuid=profile.runner_uuid,
@@ -106,7 +107,16 @@ def _offer(profile: RunnerProfile) -> RunnerOffer:
         owner_type=profile.owner_type,
         owner_id=profile.owner_id,
         max_timeout_seconds=profile.max_timeout_seconds,
+        cancels_gracefully=_announces(sent, "cancel_gracefully"),
     )
+
+
+def _announces(sent: Members, feature: str) -> bool:
+    match sent:
+        case {"info": {"features": dict(features)}}:
+            return features.get(feature) is True
+        case _:
+            return False
 
 
 def job_object(assignment: Assignment, offer: RunnerOffer | None, url: str) -> dict[str, Any]:
@@ -133,15 +143,7 @@ def job_object(assignment: Assignment, offer: RunnerOffer | None, url: str) -> d
         "git_info": _git(assignment),
         "runner_info": {"timeout": timeout},
         "variables": variables,
-        "steps": [
-            {
-                "name": "script",
-                "script": list(assignment.script),
-                "timeout": timeout,
-                "when": "on_success",
-                "allow_failure": False,
-            }
-        ],
+        "steps": list(_steps(assignment, timeout)),
         "image": {"name": assignment.image} if assignment.image else None,
         "services": [],
         "artifacts": None,
@@ -150,6 +152,24 @@ def job_object(assignment: Assignment, offer: RunnerOffer | None, url: str) -> d
         "dependencies": [],
         "features": {"trace_sections": True, "failure_reasons": REASONS},
     }
+
+
+def _steps(assignment: Assignment, timeout: int) -> Iterator[dict[str, Any]]:
+    yield {
+        "name": "script",
+        "script": list(assignment.script),
+        "timeout": timeout,
+        "when": "on_success",
+        "allow_failure": False,
+    }
+    if assignment.after_script:
+        yield {
+            "name": "after_script",
+            "script": list(assignment.after_script),
+            "timeout": assignment.after_script_seconds,
+            "when": "always",
+            "allow_failure": True,
+        }
 
 
 def _git(assignment: Assignment) -> dict[str, Any]:

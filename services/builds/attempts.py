@@ -18,7 +18,7 @@ from contracts.errors import Refused
 from libs.masking import Mask
 from libs.service import Context
 from services.builds import sections
-from services.builds.sections import Piece, concluded
+from services.builds.sections import Piece, ended
 
 Document = dict[str, Any]
 KEPT = 256  # attempts whose masks this process has at hand
@@ -118,7 +118,7 @@ class Attempts:
             return attempt
         masked, _ = attempt.mask.apply(attempt.tail, final=True)
         pieces, cut = sections.cut(masked, attempt.sections, steps, attempt.word, ctx.cause.at)
-        cut[-1] = concluded(cut[-1], ctx.cause.at, success=success)
+        cut[-1] = ended(cut[-1], steps, ctx.cause.at, success=success)
         return await self._store(ctx, job, attempt, pieces, cut, b"", b"", finished=True)
 
     async def restart(self, ctx: Context, attempt: Attempt) -> None:

@@ -12,7 +12,7 @@ from libs.security.tokens import new_token, token_hash
 from libs.service import Context
 from services.builds.attempts import Attempts
 from services.builds.entrusted import job_secrets
-from services.builds.script import compile_steps
+from services.builds.script import CLEANUP_SECONDS, compile_cleanup, compile_steps
 
 CANDIDATES = 10
 SSH_KEY = "HEADRACE_SSH_KEY"
@@ -46,6 +46,7 @@ class Claiming:
             runner_uuid=runner.runner_uuid,
             runner_name=runner.name,
             token_hash=attempt_id,
+            cancels_gracefully=runner.cancels_gracefully,
         )
         # side by side, to save a round: one without the other is found by the leases
         opened, assigned = await asyncio.gather(
@@ -105,6 +106,8 @@ def _assignment(job: JobRow, runner: RunnerOffer, secrets: JobSecrets, token: st
         project=job.project,
         repository_login=secrets.repository_login,
         script=compile_steps(job.steps, word),
+        after_script=compile_cleanup(job.steps, word) if runner.cancels_gracefully else (),
+        after_script_seconds=CLEANUP_SECONDS,
         variables=tuple(variables),
         image=job.image,
         timeout_seconds=min(limits),

@@ -3,18 +3,28 @@
 from datetime import datetime, timedelta
 from typing import Any
 
-from contracts.builds import FinishJob, JobFinished, JobLost, JobRow, JobStatus, LoseJob
+from contracts.builds import (
+    FINISHED_JOB,
+    CancelJob,
+    FinishJob,
+    JobFinished,
+    JobLost,
+    JobRow,
+    JobStatus,
+    LoseJob,
+)
 from contracts.errors import Refused
 from contracts.messages import Command
 from libs.deciding import Recorded
 from libs.service import Context
 from services.builds.attempts import Attempts
 from services.builds.reporting import TIMED_OUT, Reporting
+from services.builds.script import CLEANUP_SECONDS
 
 AT_ONCE = 100
-RUNNING = {"$in": ["ASSIGNED", "RUNNING"]}
+RUNNING = {"$in": ["ASSIGNED", "RUNNING", "CANCELING"]}
 SHORTEST_OUTAGE = timedelta(seconds=5)  # a restart is none
-GRACE = 60  # seconds that a runner gets to report its own time-out
+GRACE = 60  # seconds that a runner gets to report what it ended itself
 
 
 class Leases:
@@ -33,7 +43,7 @@ class Leases:
             job: JobRow | None = await ctx.rows("job").get(f"job-{found['job_id']}")
             if job is None or job.token_hash != found["_id"]:
                 await self._attempts.discard(ctx, found["_id"])
-            elif job.status in (JobStatus.ASSIGNED, JobStatus.RUNNING):
+            elif job.status not in FINISHED_JOB:
                 reason = f"the runner {job.runner_name} has been silent for {ctx.settings.job_lease_seconds:g} seconds"
                 await self._end(ctx, LoseJob(job_id=job.id, attempt=job.attempt, reason=reason), job)
             else:
@@ -56,25 +66,18 @@ class Leases:
         """End what runs longer than it may although its runner goes on reporting, and what nobody will report on."""
         lease = timedelta(seconds=ctx.settings.job_lease_seconds)
         async for job in ctx.rows("job").each({"status": RUNNING}):
-            limit = timedelta(seconds=job.timeout_seconds + GRACE)
-            if job.assigned_at is None or ctx.cause.at < job.assigned_at + min(lease, limit):
+            canceling = job.status is JobStatus.CANCELING
+            since = job.canceling_at if canceling else job.assigned_at
+            limit = timedelta(seconds=(CLEANUP_SECONDS if canceling else job.timeout_seconds) + GRACE)
+            if since is None or ctx.cause.at < since + min(lease, limit):
                 continue
             expected = {"_id": job.token_hash, "$or": [{"finished": False}, {"lease_until": {"$gte": ctx.cause.at}}]}
             if await ctx.collection("attempts").find_one(expected, {"_id": 1}) is None:
                 reason = "the server was interrupted while it gave out the job or took its result"
                 await self._end(ctx, LoseJob(job_id=job.id, attempt=job.attempt, reason=reason), job)
                 continue
-            if ctx.cause.at < job.assigned_at + limit:
-                continue
-            overdue = FinishJob(
-                job_id=job.id,
-                attempt=job.attempt,
-                status=JobStatus.FAILED,
-                exit_code=TIMED_OUT,
-                reason="job_execution_timeout",
-                message=f"The job took longer than its limit of {job.timeout_seconds} seconds",
-            )
-            await self._end(ctx, overdue, job)
+            if ctx.cause.at >= since + limit:
+                await self._end(ctx, CancelJob(job_id=job.id) if canceling else _overdue(job), job)
 
     async def _end(self, ctx: Context, command: Command, job: JobRow) -> None:
         try:
@@ -92,3 +95,14 @@ class Leases:
         success = isinstance(recorded.event, JobFinished) and recorded.event.status is JobStatus.SUCCESS
         async for found in open_attempts:
             await self._reporting.conclude(ctx, job, found["_id"], success=success)
+
+
+def _overdue(job: JobRow) -> FinishJob:
+    return FinishJob(
+        job_id=job.id,
+        attempt=job.attempt,
+        status=JobStatus.FAILED,
+        exit_code=TIMED_OUT,
+        reason="job_execution_timeout",
+        message=f"The job took longer than its limit of {job.timeout_seconds} seconds",
+    )

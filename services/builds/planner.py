@@ -19,7 +19,7 @@ from libs.deciding import Recorded
 from libs.service import Context
 from services.builds.entrusted import job_secrets
 from services.builds.repository import Head, NoSuchFile, NoSuchRef, Repositories, Unreachable
-from services.builds.spec import CLEANUP, Spec, SpecInvalid, SpecUnreadable, parse
+from services.builds.spec import Spec, SpecInvalid, SpecUnreadable, parse
 from services.builds.views import summarise_build
 
 NOT_REACHABLE = 128
@@ -103,9 +103,8 @@ def _job(build: BuildRow, spec: Spec, job_id: int) -> PlannedJob:
         job_uuid=str(uuid4()),
         name="build",
         steps=tuple(
-            PlannedStep(name=step.name, script=step.script, skipped=step.name in skipped)
+            PlannedStep(name=step.name, script=step.script, skipped=step.name in skipped, on_kill=step.on_kill)
             for step in spec.steps
-            if step.name != CLEANUP
         ),
         image=spec.image,
         timeout_seconds=build.timeout_seconds,

@@ -51,8 +51,8 @@ def on_build_event(recorded: Recorded[Any]) -> Sequence[Command]:
                     output=finished.output,
                 )
             ]
-        case BuildKilled(job_ids=job_ids):
-            return [CancelJob(job_id=job_id) for job_id in job_ids]
+        case BuildKilled(job_ids=job_ids, graceful=graceful):
+            return [CancelJob(job_id=job_id, graceful=graceful) for job_id in job_ids]
         case BuildFinished(held_lane=True, project_id=project_id, build_id=build_id):
             return [ReleaseLane(project_id=project_id, build_id=build_id)]
         case _:

@@ -79,7 +79,8 @@ async def _why(ctx: Context, build: BuildRow) -> str:
 
 
 async def list_running(ctx: Context, _query: ListRunning) -> list[BuildRow]:
-    return await ctx.rows("build").find({"finished": False, "status": BuildStatus.RUNNING}, [("id", 1)])
+    on_a_runner = {"$in": [BuildStatus.RUNNING, BuildStatus.CANCELING]}
+    return await ctx.rows("build").find({"finished": False, "status": on_a_runner}, [("id", 1)])
 
 
 async def list_builds_of_project(ctx: Context, query: ListBuildsOfProject) -> list[BuildRow]:

@@ -9,6 +9,7 @@ from contracts.builds import (
     FinishJob,
     JobRow,
     JobStatus,
+    LoseJob,
     RecordSteps,
     ReportJob,
     StartJob,
@@ -27,6 +28,10 @@ log = logging.getLogger("headrace.builds")
 CUSTOM_ERROR = 2000
 TIMED_OUT = 124
 CHECKOUT_FAILED = 128
+GIVEN_BACK = {
+    "runner_interrupted": "the runner {} was stopped",
+    "runner_system_failure": "the runner {} could not prepare or go on with the job; the log says why",
+}
 
 
 class Reporting:
@@ -46,27 +51,27 @@ class Reporting:
         if after is before:
             await self._attempts.renew(ctx, after.id)
         await self._notice(ctx, job)
-        return TraceState(job_status="running", length=after.length, accepted=True)
+        return TraceState(job_status=_word(job), length=after.length, accepted=True)
 
     async def report(self, ctx: Context, command: ReportJob) -> TraceState:
         job = await self._job(ctx, command.job_id, command.token)
         status = JobStatus.SUCCESS if command.state == "success" else JobStatus.FAILED
         final = command.state in ("success", "failed")
         if job.status in FINISHED_JOB:
-            repeated = final and job.status is status
+            repeated = final and (job.status is status or job.canceling_at is not None)
             return TraceState(job_status=_word(job), length=0, accepted=repeated)
         await self._started(ctx, job)
         attempt = await self._attempts.get(ctx, job)
         if not final:
             await self._attempts.renew(ctx, attempt.id)
             await self._notice(ctx, job)
-            return TraceState(job_status="running", length=attempt.length, accepted=True)
+            return TraceState(job_status=_word(job), length=attempt.length, accepted=True)
         if not attempt.finished and not _complete(command, attempt):
             await self._attempts.restart(ctx, attempt)
             raise Refused("LOG_CHECKSUM")
         attempt = await self._attempts.finish(ctx, job, attempt, job.steps, success=status is JobStatus.SUCCESS)
         await self._record_steps(ctx, job, attempt)
-        await ctx.tell(_finish(job, status, command), actor=_runner_of(job))
+        await ctx.tell(_end(job, status, command), actor=_runner_of(job))
         return TraceState(job_status=command.state, length=attempt.length, accepted=True)
 
     async def conclude(self, ctx: Context, job: JobRow, attempt_id: str, *, success: bool = False) -> None:
@@ -120,7 +125,9 @@ def _complete(command: ReportJob, attempt: Attempt) -> bool:
     return command.checksum is None or command.checksum == f"crc32:{attempt.crc:08x}"
 
 
-def _finish(job: JobRow, status: JobStatus, command: ReportJob) -> FinishJob:
+def _end(job: JobRow, status: JobStatus, command: ReportJob) -> FinishJob | LoseJob:
+    if status is JobStatus.FAILED and (reason := GIVEN_BACK.get(command.failure_reason)):
+        return LoseJob(job_id=job.id, attempt=job.attempt, reason=reason.format(job.runner_name))
     code, message = _meaning(job, status, command)
     return FinishJob(
         job_id=job.id,
@@ -141,8 +148,8 @@ def _meaning(job: JobRow, status: JobStatus, command: ReportJob) -> tuple[int, s
             return 0, None
         case _, "job_execution_timeout", _:
             return TIMED_OUT, f"The job took longer than its limit of {job.timeout_seconds} seconds"
-        case _, ("runner_system_failure" | "runner_interrupted"), None:
-            return CHECKOUT_FAILED, "The runner could not prepare or go on with the job; its log says why"
+        case _, "runner_external_dependency_failure", None:
+            return CHECKOUT_FAILED, "The runner could not check out the commit; the log says why"
         case _, _, int() if code == STEP_FAILED:
             return CUSTOM_ERROR, "Custom deployment error"
         case _, _, int() if code:
@@ -152,4 +159,8 @@ def _meaning(job: JobRow, status: JobStatus, command: ReportJob) -> tuple[int, s
 
 
 def _word(job: JobRow) -> str:
-    return {JobStatus.CANCELED: "canceled", JobStatus.SUCCESS: "success"}.get(job.status, "failed")
+    match job.status:
+        case JobStatus.CANCELING | JobStatus.CANCELED | JobStatus.SUCCESS | JobStatus.FAILED:
+            return job.status.lower()
+        case _:
+            return "running"

@@ -1,8 +1,11 @@
-"""The program of a job: plain sh that starts one bash, which sources the steps' scripts in order.
+"""The programs of a job: plain sh that starts one bash, which sources the steps' scripts in order.
 
 Each step is framed by section markers. Their names carry a word that only this attempt knows, so that no script
 forges a section by accident of its output. A step's own `exit n` ends the job with n; a script whose last command fails
 ends it with 208, the eight bits of 2000.
+
+What is to run on a kill is a program of its own, for the runner's after_script: in the same folder and with the same
+variables of the job, but in a new shell.
 """
 
 import re
@@ -12,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from contracts.builds import PlannedStep
 
 STEP_FAILED = 208
+CLEANUP_SECONDS = 300
 MARKER = re.compile(rb"(?:\x1b\[0K)?section_(start|end):(\d{1,15}):([A-Za-z0-9_.-]{1,128})\r\x1b\[0K\n?")
 
 PRELUDE = r"""
@@ -27,8 +31,9 @@ headrace_close() {
   fi
   headrace_section=
 }
-trap headrace_close EXIT
 """
+CLOSE_ALWAYS = "trap headrace_close EXIT\n"
+CLOSE_IF_GOOD = "trap '[ $? -ne 0 ] || headrace_close' EXIT\n"  # an open section at the end tells that it failed
 
 
 def section_name(word: str, place: int) -> str:
@@ -37,8 +42,21 @@ def section_name(word: str, place: int) -> str:
 
 def compile_steps(steps: Sequence[PlannedStep], word: str) -> tuple[str, ...]:
     """The lines of the job's script."""
-    program = PRELUDE + "".join(_step(step, section_name(word, place)) for place, step in enumerate(steps))
-    return (f"exec bash -c {shlex.quote(program)} headrace",)
+    return (f"exec {_bash(steps, word, CLOSE_ALWAYS, on_kill=False)}",)
+
+
+def compile_cleanup(steps: Sequence[PlannedStep], word: str) -> tuple[str, ...]:
+    """The lines of the job's after_script; none where nothing is to run on a kill."""
+    if not any(step.on_kill and not step.skipped for step in steps):
+        return ()
+    bash = _bash(steps, word, CLOSE_IF_GOOD, on_kill=True)
+    return (f'if [ "${{CI_JOB_STATUS:-}}" = canceled ]; then exec {bash}; fi',)
+
+
+def _bash(steps: Sequence[PlannedStep], word: str, at_exit: str, *, on_kill: bool) -> str:
+    chosen = [(place, step) for place, step in enumerate(steps) if step.on_kill == on_kill]
+    program = PRELUDE + at_exit + "".join(_step(step, section_name(word, place)) for place, step in chosen)
+    return f"bash -c {shlex.quote(program)} headrace"
 
 
 def _step(step: PlannedStep, section: str) -> str:

@@ -47,7 +47,7 @@ def cut(
         last = result[-1]
         at = _moment(int(marker[2]), last.closed_at or last.start_at or now, now)
         if marker[1] == b"start":
-            result[-1] = concluded(last, at, success=True)
+            result[-1] = ended(last, steps, at, success=not step.on_kill)  # what a kill interrupts has failed
             result.append(Section(step=step.name.removeprefix("@"), start_at=at, skipped=step.skipped or None))
         elif last.closed_at is None:
             result[-1] = last.but(closed_at=at)
@@ -62,8 +62,13 @@ def _moment(seconds: int, earliest: datetime, latest: datetime) -> datetime:
         return latest
 
 
-def concluded(section: Section, now: datetime, *, success: bool) -> Section:
-    """Another section begins, or the job is over: now it is known how this one went."""
+def ended(section: Section, steps: Sequence[PlannedStep], now: datetime, *, success: bool) -> Section:
+    """Another section begins, or the job is over: now it is known how this one went.
+
+    Nobody reports how the clean-up went: it closes its section only if it went well.
+    """
+    if any(step.on_kill and step.name.removeprefix("@") == section.step for step in steps):
+        success = section.closed_at is not None
     return section.but(closed_at=section.closed_at or now, success=success)
 
 

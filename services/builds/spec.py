@@ -1,7 +1,7 @@
 """Free Commit's spec file: `from` and steps with a name and a script."""
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -28,6 +28,7 @@ class SpecInvalid(Exception):
 class SpecStep:
     name: str  # with its @
     script: str
+    on_kill: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,7 @@ def _step(step: Any, place: int) -> SpecStep:
     name, script = (_text(step, key, where) for key in ("name", "script"))
     if not name.startswith("@") or not name.removeprefix("@").strip():
         raise SpecInvalid(f"{where}: the name must start with @, for example '@build'")
-    return SpecStep(name, script)
+    return SpecStep(name, script, on_kill=name == CLEANUP)
 
 
 def _text(step: dict[Any, Any], key: str, where: str) -> str:
@@ -113,5 +114,5 @@ def _unique(steps: list[SpecStep]) -> list[SpecStep]:
         while number > 1 and (name := f"{step.name}-{number}") in used:
             number += 1
         used.add(name)
-        result.append(SpecStep(name, step.script))
+        result.append(replace(step, name=name))
     return result

@@ -10,6 +10,7 @@ from contracts.builds import (
     BuildStarted,
     BuildStatus,
     JobAssigned,
+    JobCanceling,
     JobEvent,
     JobFinished,
     JobLost,
@@ -60,8 +61,9 @@ def summarise_build(row: BuildRow, recorded: Recorded[BuildEvent]) -> BuildRow:
             )
         case BuildStarted(runner_name=runner):
             return row.but(status=BuildStatus.RUNNING, runner=runner, started_at=recorded.at)
-        case BuildKilled():
-            return row
+        case BuildKilled(graceful=graceful):
+            status = BuildStatus.CANCELING if graceful else row.status
+            return row.but(status=status, killed_by=recorded.cause.actor.name)
         case BuildFinished() as finished:
             return row.but(
                 status=finished.status,
@@ -106,6 +108,8 @@ def summarise_job(row: JobRow, recorded: Recorded[JobEvent]) -> JobRow:
             )
         case JobStarted():
             return row.but(status=JobStatus.RUNNING, started_at=recorded.at)
+        case JobCanceling():
+            return row.but(status=JobStatus.CANCELING, canceling_at=recorded.at)
         case JobFinished() as finished:
             return row.but(
                 status=finished.status,
@@ -131,6 +135,7 @@ build = Category(
     build_decider,
     BuildRow(),
     summarise_build,
+    row_version=2,
     indexes=(("executor_id",), ("finished", "id"), ("project_id", "finished", "id")),
 )
 job = Category(
@@ -138,6 +143,7 @@ job = Category(
     job_decider,
     JobRow(),
     summarise_job,
+    row_version=2,
     indexes=(
         ("status", "queued_at", "id"),
         ("status", "project_id", "queued_at", "id"),

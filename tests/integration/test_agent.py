@@ -225,6 +225,65 @@ async def test_a_graceful_cancel_runs_the_clean_up_and_reports(
     assert running("7004") == []
 
 
+AFTER = {"name": "after_script", "script": ["echo after $CI_JOB_STATUS"], "when": "always", "allow_failure": True}
+
+
+async def test_what_follows_a_success_knows_of_it_and_cannot_spoil_it(
+    server: Coordinator, repository: Path, tmp_path: Path
+) -> None:
+    failing = AFTER | {"script": ["echo after $CI_JOB_STATUS; sleep 7008"], "timeout": 1}
+    server.waiting.put_nowait(job(1, repository, steps=[{"name": "script", "script": ["echo so"]}, failing]))
+    async with serving(configured(server, tmp_path)):
+        final = await server.final(1)
+    assert final["state"] == "success"
+    assert "after success" in server.log(1)
+    assert running("7008") == []
+
+
+async def test_a_job_that_is_cancelled_before_its_script_began_has_nothing_to_clean_up(
+    server: Coordinator, repository: Path, tmp_path: Path
+) -> None:
+    server.job_status = "canceling"
+    server.waiting.put_nowait(job(1, repository, steps=[{"name": "script", "script": ["echo so"]}, AFTER]))
+    async with serving(configured(server, tmp_path)):
+        final = await server.final(1)
+    assert final["state"] == "failed"
+    assert [line for line in server.log(1).splitlines() if line in ("so", "after canceled")] == []
+
+
+async def test_a_clean_up_is_cut_short_when_the_job_is_over_on_the_server(
+    server: Coordinator, repository: Path, tmp_path: Path
+) -> None:
+    steps = [{"name": "script", "script": ["sleep 7009"]}, AFTER | {"script": ["sleep 7010"]}]
+    server.waiting.put_nowait(job(1, repository, steps=steps))
+    async with serving(configured(server, tmp_path)):
+        await until(lambda: running("7009"))
+        server.job_status = "canceling"
+        await until(lambda: running("7010"))
+        assert running("7009") == []
+        server.job_status = "canceled"
+        await until(lambda: running("7010") == [])
+    assert {state["state"] for state in server.states[1]} == {"running"}
+
+
+async def test_a_cancel_that_comes_after_the_script_changes_nothing(
+    server: Coordinator, repository: Path, tmp_path: Path
+) -> None:
+    go = tmp_path / "go"
+    script = [f"echo after $CI_JOB_STATUS; until [ -e {go} ]; do sleep 0.05; done; echo done"]
+    steps = [{"name": "script", "script": ["true"]}, AFTER | {"script": script}]
+    server.waiting.put_nowait(job(1, repository, steps=steps))
+    async with serving(configured(server, tmp_path)):
+        await server.until(lambda: "after success" in server.log(1))
+        server.job_status = "canceling"
+        beats = len(server.states[1])
+        await server.until(lambda: len(server.states[1]) > beats)
+        go.touch()
+        final = await server.final(1)
+    assert final["state"] == "success"
+    assert "done" in server.log(1)
+
+
 async def test_a_server_that_lost_part_of_the_log_gets_it_again(
     server: Coordinator, repository: Path, tmp_path: Path
 ) -> None:
@@ -274,15 +333,16 @@ async def test_four_slots_run_four_jobs_at_once(server: Coordinator, repository:
     assert [final["state"] for final in finals] == ["success"] * 4
 
 
-async def test_a_commit_that_does_not_exist_is_a_system_failure_in_gits_words(
+async def test_a_commit_that_does_not_exist_is_a_failure_in_gits_words(
     server: Coordinator, repository: Path, tmp_path: Path
 ) -> None:
     payload = job(1, repository, "echo never")
     payload["git_info"]["sha"] = "0123456789" * 4
+    payload["features"] = {"failure_reasons": ["runner_external_dependency_failure"]}
     server.waiting.put_nowait(payload)
     async with serving(configured(server, tmp_path)):
         final = await server.final(1)
-    assert final["failure_reason"] == "runner_system_failure"
+    assert final["failure_reason"] == "runner_external_dependency_failure"
     assert "fatal: " in server.log(1)
 
 

@@ -43,6 +43,7 @@ from contracts.projects import (
 )
 from contracts.runners import GetRegistrationInfo, RegistrationInfo
 from gateway.auth import Doorkeeper, Role
+from gateway.dialects import free_commit_actions
 from libs.messaging import Caller
 from libs.security.tokens import new_signing_key
 from tests.integration.gateway_stage import ADMIN, DEVELOPER, Stage, bus, done, eventually, stage
@@ -290,6 +291,29 @@ async def test_killing_finds_the_build_by_its_executor_id(here: Stage, state: st
     answer = await here.http.delete(f"/api/developer/builds/kill/{state}/e-1", headers=here.developer)
     assert (answer.status_code, answer.content) == (204, b"")
     assert here.services.told_of(KillBuild)[0].message == KillBuild(build_id=17)
+
+
+async def test_a_kill_is_answered_when_the_build_has_cleaned_up(here: Stage) -> None:
+    looks = iter([RUNNING, RUNNING, None, RUNNING.but(status=BuildStatus.KILLED, finished=True)])
+
+    def look(_query: GetBuild) -> BuildRow:
+        if found := next(looks):
+            return found
+        raise Refused("SERVICE_UNAVAILABLE")
+
+    await here.services.play(GetBuild, look)
+    await here.services.play(KillBuild, lambda _: done("build-17", status="CANCELING"))
+    answer = await here.http.delete("/api/developer/builds/kill/executed/e-1", headers=here.developer)
+    assert answer.status_code == 204
+    assert next(looks, None) is None
+
+
+async def test_a_kill_does_not_wait_for_ever(here: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(free_commit_actions, "CLEANUP_PATIENCE", 0.3)
+    await here.services.play(GetBuild, lambda _: RUNNING)
+    await here.services.play(KillBuild, lambda _: done("build-17", status="CANCELING"))
+    answer = await here.http.delete("/api/developer/builds/kill/executed/e-1", headers=here.developer)
+    assert answer.status_code == 204
 
 
 async def test_a_build_that_is_over_cannot_be_killed(here: Stage) -> None:

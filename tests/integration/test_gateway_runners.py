@@ -182,6 +182,22 @@ async def test_a_waiting_job_is_handed_out_at_once(here: Stage) -> None:
     assert here.services.told_of(ClaimJob)[0].message.runner.tags == ("linux",)
 
 
+@pytest.mark.parametrize(
+    ("info", "can"),
+    [
+        ({"features": {"cancel_gracefully": True}}, True),
+        ({"features": {"cancel_gracefully": False}}, False),
+        ({"features": ["cancel_gracefully"]}, False),
+        ({}, False),
+        ("nothing", False),
+    ],
+)
+async def test_a_runner_cleans_up_only_if_it_announced_that_it_can(here: Stage, info: Any, can: bool) -> None:
+    await here.services.play(ClaimJob, lambda _: Claim(assignment=ASSIGNMENT))
+    await here.http.post("/api/v4/jobs/request", json={"token": "runner-token", "info": info})
+    assert here.services.told_of(ClaimJob)[0].message.runner.cancels_gracefully is can
+
+
 async def test_a_request_without_work_is_held_and_then_answered(here: Stage) -> None:
     begun = time.monotonic()
     answer = await job_requested(here)
@@ -325,6 +341,16 @@ async def test_a_cancelled_job_is_told_so(here: Stage) -> None:
     trace = await here.http.patch("/api/v4/jobs/11/trace", content=b"x", headers=JOB_TOKEN | {"Content-Range": "5-5"})
     state = await here.http.put("/api/v4/jobs/11", json={"token": "job-token", "state": "running"})
     assert [(one.status_code, one.headers["Job-Status"]) for one in (trace, state)] == [(403, "canceled")] * 2
+
+
+async def test_a_job_that_is_to_clean_up_is_told_so(here: Stage) -> None:
+    ending = TraceState(job_status="canceling", length=5, accepted=True)
+    await here.services.play(AppendTrace, lambda _: ending)
+    await here.services.play(ReportJob, lambda _: ending)
+    trace = await here.http.patch("/api/v4/jobs/11/trace", content=b"x", headers=JOB_TOKEN | {"Content-Range": "4-4"})
+    state = await here.http.put("/api/v4/jobs/11", json={"token": "job-token", "state": "running"})
+    assert (trace.status_code, trace.headers["Job-Status"]) == (202, "canceling")
+    assert (state.status_code, state.headers["Job-Status"]) == (200, "canceling")
 
 
 async def test_a_state_is_reported(here: Stage) -> None:

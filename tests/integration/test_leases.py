@@ -1,4 +1,4 @@
-"""When a job counts as lost, on a real database and with a clock of our own."""
+"""When a job counts as lost or is ended by us, on a real database and with a clock of our own."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
@@ -11,13 +11,25 @@ from nats.aio.client import Client
 from opentelemetry.metrics import get_meter
 from pymongo import AsyncMongoClient
 
-from contracts.builds import AssignJob, JobRow, LaunchedProject, PlannedJob, PlannedStep, QueueJob
+from contracts.builds import (
+    AssignJob,
+    CancelJob,
+    JobRow,
+    LaunchedProject,
+    PlannedJob,
+    PlannedStep,
+    QueueJob,
+    ReportJob,
+    StartJob,
+    TraceState,
+)
 from libs.connections import Document, database_of
 from libs.deciding import Cause
 from libs.migration import migrate
 from libs.observability.metrics import Metrics
 from libs.runtime import Runtime, Work, now
 from libs.security.sealing import MemoryVault
+from libs.security.tokens import token_hash
 from libs.settings import Settings
 from services.builds.app import service
 from services.builds.attempts import Attempts
@@ -25,7 +37,8 @@ from services.builds.leases import Leases
 from services.builds.reporting import Reporting
 
 LEASE = 60
-ATTEMPT = "hash-of-a-token"
+TOKEN = "the-token-of-the-job"
+ATTEMPT = token_hash(TOKEN)
 PROJECT = LaunchedProject(
     project_id=1,
     name="mill",
@@ -35,7 +48,8 @@ PROJECT = LaunchedProject(
     branch="main",
     spec_file_path="/headrace.yaml",
 )
-JOB = PlannedJob(job_id=1, job_uuid=str(uuid4()), name="build", steps=(PlannedStep(name="@build", script="/b.sh"),))
+STEPS = (PlannedStep(name="@build", script="/b.sh"), PlannedStep(name="@cleanup", script="/c.sh", on_kill=True))
+JOB = PlannedJob(job_id=1, job_uuid=str(uuid4()), name="build", steps=STEPS)
 
 
 @dataclass
@@ -62,10 +76,26 @@ class Yard:
 
     async def give_out(self) -> None:
         queue = QueueJob(job_id=1, build_id=1, project=PROJECT, job=JOB, ref="refs/heads/main", sha="0" * 40)
-        assign = AssignJob(job_id=1, attempt=1, runner_id=1, runner_uuid="r", runner_name="miller", token_hash=ATTEMPT)
+        assign = AssignJob(
+            job_id=1,
+            attempt=1,
+            runner_id=1,
+            runner_uuid="r",
+            runner_name="miller",
+            token_hash=ATTEMPT,
+            cancels_gracefully=True,
+        )
         await self.at(0).tell(queue)
         await self.at(0).tell(assign)
         await self.attempts.open(self.at(0), ATTEMPT, await self.job(), "word", [])
+
+    async def kill(self, second: int) -> None:
+        await self.at(second).tell(StartJob(job_id=1, attempt=1))
+        await self.at(second).tell(CancelJob(job_id=1, graceful=True))
+
+    async def report(self, second: int, reason: str) -> TraceState:
+        told = ReportJob(job_id=1, token=TOKEN, state="failed", failure_reason=reason)
+        return await Reporting(self.attempts).report(self.at(second), told)
 
 
 @pytest.fixture
@@ -134,3 +164,44 @@ async def test_a_job_whose_log_was_closed_and_whose_result_was_never_recorded_is
     await yard.attempts.finish(yard.at(1), job, attempt, job.steps, success=True)
     await yard.leases.look_for_overdue(yard.at(LEASE + 30))
     assert await attempt_of(yard) == ("QUEUED", 2)
+
+
+async def test_a_job_whose_runner_is_lost_while_it_cleans_up_is_canceled(yard: Yard) -> None:
+    await yard.kill(1)
+    await yard.looks(1, LEASE)
+    assert await attempt_of(yard) == ("CANCELING", 1)
+    await yard.looks(LEASE + 1, LEASE + 1)
+    assert await attempt_of(yard) == ("CANCELED", 1)
+
+
+async def test_a_job_that_cleans_up_for_too_long_is_ended(yard: Yard) -> None:
+    await yard.kill(1)
+    await yard.attempts.renew(yard.at(300), ATTEMPT)
+    await yard.leases.look_for_overdue(yard.at(360))
+    assert await attempt_of(yard) == ("CANCELING", 1)
+    await yard.leases.look_for_overdue(yard.at(361))
+    assert await attempt_of(yard) == ("CANCELED", 1)
+
+
+async def test_a_runner_that_has_cleaned_up_may_say_so_twice(yard: Yard) -> None:
+    await yard.kill(1)
+    assert (await yard.report(2, "job_canceled")).accepted
+    assert await attempt_of(yard) == ("CANCELED", 1)
+    assert (await yard.report(3, "job_canceled")).accepted
+
+
+@pytest.mark.parametrize("reason", ["runner_interrupted", "runner_system_failure"])
+async def test_a_job_that_its_runner_gives_back_is_tried_again(yard: Yard, reason: str) -> None:
+    assert (await yard.report(1, reason)).accepted
+    assert await attempt_of(yard) == ("QUEUED", 2)
+
+
+async def test_a_job_that_its_runner_gives_back_while_it_cleans_up_is_canceled(yard: Yard) -> None:
+    await yard.kill(1)
+    assert (await yard.report(2, "runner_interrupted")).accepted
+    assert await attempt_of(yard) == ("CANCELED", 1)
+
+
+async def test_a_commit_that_cannot_be_checked_out_is_not_tried_again(yard: Yard) -> None:
+    await yard.report(1, "runner_external_dependency_failure")
+    assert ((await yard.job()).status, (await yard.job()).exit_code) == ("FAILED", 128)

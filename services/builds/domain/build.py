@@ -34,6 +34,7 @@ class Phase(StrEnum):
     QUEUED = "queued"
     PLANNED = "planned"
     RUNNING = "running"
+    CANCELING = "canceling"
     FINISHED = "finished"
 
 
@@ -42,6 +43,7 @@ class Build:
     phase: Phase = Phase.NEW
     queued: BuildQueued | None = None
     job_ids: tuple[int, ...] = ()
+    cleans_up: bool = False
 
     @property
     def launched(self) -> BuildQueued:
@@ -73,12 +75,12 @@ def decide(build: Build, command: BuildCommand) -> Sequence[BuildEvent]:
         case ((Phase.PLANNED | Phase.RUNNING), EndJobOfBuild(job_id=job_id)) if job_id in build.job_ids:
             status = BuildStatus.SUCCESS if command.status is JobStatus.SUCCESS else BuildStatus.FAILED
             return [_finished(build, status, command.exit_code, command.exit_message, command.output)]
-        case ((Phase.QUEUED | Phase.PLANNED | Phase.RUNNING), KillBuild(build_id=build_id)):
-            project_id = build.launched.project_id
-            return [
-                BuildKilled(build_id=build_id, project_id=project_id, job_ids=build.job_ids),
-                _finished(build, BuildStatus.KILLED, KILLED, "Deployment aborted by user", None),
-            ]
+        case ((Phase.PLANNED | Phase.RUNNING), KillBuild()) if build.cleans_up:
+            return [_killed(build, graceful=True)]
+        case ((Phase.QUEUED | Phase.PLANNED | Phase.RUNNING | Phase.CANCELING), KillBuild()):
+            return [_killed(build, graceful=False), _aborted(build)]
+        case Phase.CANCELING, EndJobOfBuild(job_id=job_id) if job_id in build.job_ids:
+            return [_aborted(build)]  # however the job ended
         case _, (PlanBuild() | FailBuild() | StartBuild() | EndJobOfBuild() | KillBuild()):
             return []  # already so, or already over
         case _:
@@ -119,6 +121,15 @@ def _planned(queued: BuildQueued, command: PlanBuild) -> BuildPlanned:
     )
 
 
+def _killed(build: Build, *, graceful: bool) -> BuildKilled:
+    queued = build.launched
+    return BuildKilled(build_id=queued.build_id, project_id=queued.project_id, job_ids=build.job_ids, graceful=graceful)
+
+
+def _aborted(build: Build) -> BuildFinished:
+    return _finished(build, BuildStatus.KILLED, KILLED, "Deployment aborted by user", None)
+
+
 def _finished(build: Build, status: BuildStatus, code: int, message: str | None, output: str | None) -> BuildFinished:
     queued = build.launched
     return BuildFinished(
@@ -143,11 +154,12 @@ def evolve(build: Build, event: BuildEvent) -> Build:
         case BuildQueued():
             return replace(build, phase=Phase.QUEUED, queued=event)
         case BuildPlanned(jobs=jobs):
-            return replace(build, phase=Phase.PLANNED, job_ids=tuple(job.job_id for job in jobs))
+            cleans_up = any(job.cleans_up for job in jobs)
+            return replace(build, phase=Phase.PLANNED, job_ids=tuple(job.job_id for job in jobs), cleans_up=cleans_up)
         case BuildStarted():
             return replace(build, phase=Phase.RUNNING)
-        case BuildKilled():
-            return build
+        case BuildKilled(graceful=graceful):
+            return replace(build, phase=Phase.CANCELING) if graceful else build
         case BuildFinished():
             return replace(build, phase=Phase.FINISHED)
         case _:

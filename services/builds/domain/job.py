@@ -10,6 +10,7 @@ from contracts.builds import (
     CancelJob,
     FinishJob,
     JobAssigned,
+    JobCanceling,
     JobCommand,
     JobEvent,
     JobFinished,
@@ -30,7 +31,6 @@ from libs.deciding import Decider
 
 LOST = -2
 CANCELED = 143
-ON_A_RUNNER = (JobStatus.ASSIGNED, JobStatus.RUNNING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,7 @@ class Job:
     status: JobStatus | None = None
     queued: JobQueued | None = None
     runner_uuid: str | None = None
+    cancels_gracefully: bool = False
     opened: frozenset[str] = frozenset()  # steps of this attempt
     closed: frozenset[str] = frozenset()
 
@@ -51,6 +52,8 @@ class Job:
 def decide(job: Job, command: JobCommand) -> Sequence[JobEvent]:
     if isinstance(command, QueueJob):
         return [_queued(command)] if job.queued is None else []
+    if isinstance(command, CancelJob) and job.queued is None:
+        raise Refused("CONFLICT", "the job is just being queued")  # to be told again: it must not be forgotten
     order = job.order
     here = {"job_id": order.job_id, "build_id": order.build_id, "project_id": order.project_id}
     match job.status, command:
@@ -63,22 +66,34 @@ def decide(job: Job, command: JobCommand) -> Sequence[JobEvent]:
                     runner_uuid=command.runner_uuid,
                     runner_name=command.runner_name,
                     token_hash=command.token_hash,
+                    cancels_gracefully=command.cancels_gracefully,
                 )
             ]
         case JobStatus.ASSIGNED, StartJob(attempt=order.attempt):
             return [JobStarted(**here, attempt=order.attempt, runner_uuid=job.runner_uuid or "")]
-        case JobStatus.RUNNING, StartJob(attempt=order.attempt):
+        case ((JobStatus.RUNNING | JobStatus.CANCELING), StartJob(attempt=order.attempt)):
             return []
-        case ((JobStatus.ASSIGNED | JobStatus.RUNNING), RecordSteps(attempt=order.attempt, steps=steps)):
+        case (
+            (JobStatus.ASSIGNED | JobStatus.RUNNING | JobStatus.CANCELING),
+            RecordSteps(attempt=order.attempt, steps=steps),
+        ):
             return list(_new_steps(job, order, steps))
         case ((JobStatus.ASSIGNED | JobStatus.RUNNING), FinishJob(attempt=order.attempt)):
             return [_finished(job, command.status, command.exit_code, command.reason, command.message, command.output)]
         case status, FinishJob(attempt=order.attempt, status=wanted) if status is wanted:
             return []  # a runner repeats what was not acknowledged
-        case ((JobStatus.QUEUED | JobStatus.ASSIGNED | JobStatus.RUNNING), CancelJob()):
-            return [_finished(job, JobStatus.CANCELED, CANCELED, "canceled", "Deployment aborted by user", None)]
+        case JobStatus.RUNNING, CancelJob(graceful=True) if job.cancels_gracefully and order.job.cleans_up:
+            return [JobCanceling(**here, attempt=order.attempt, runner_uuid=job.runner_uuid or "")]
+        case JobStatus.CANCELING, CancelJob(graceful=True):
+            return []
+        case ((JobStatus.QUEUED | JobStatus.ASSIGNED | JobStatus.RUNNING | JobStatus.CANCELING), CancelJob()):
+            return [_canceled(job)]
+        case JobStatus.CANCELING, FinishJob(attempt=order.attempt):
+            return [_canceled(job)]  # whatever its runner says
+        case JobStatus.CANCELING, LoseJob(attempt=order.attempt, reason=reason):
+            return [_lost(job, reason, retried=False), _canceled(job)]
         case ((JobStatus.ASSIGNED | JobStatus.RUNNING), LoseJob(attempt=order.attempt, reason=reason)):
-            return _lost(job, order, reason)
+            return _given_up_or_retried(job, order, reason)
         case status, CancelJob() if status in FINISHED_JOB:
             return []
         case _, LoseJob():
@@ -142,17 +157,26 @@ def _finished(
     )
 
 
-def _lost(job: Job, order: JobQueued, reason: str) -> list[JobEvent]:
-    again = order.attempt < order.job.max_attempts
-    lost = JobLost(
+def _canceled(job: Job) -> JobFinished:
+    return _finished(job, JobStatus.CANCELED, CANCELED, "canceled", "Deployment aborted by user", None)
+
+
+def _lost(job: Job, reason: str, *, retried: bool) -> JobLost:
+    order = job.order
+    return JobLost(
         job_id=order.job_id,
         build_id=order.build_id,
         project_id=order.project_id,
         attempt=order.attempt,
         runner_uuid=job.runner_uuid or "",
         reason=reason,
-        retried=again,
+        retried=retried,
     )
+
+
+def _given_up_or_retried(job: Job, order: JobQueued, reason: str) -> list[JobEvent]:
+    again = order.attempt < order.job.max_attempts
+    lost = _lost(job, reason, retried=again)
     if again:
         return [lost, order.but(attempt=order.attempt + 1)]
     times = "once" if order.attempt == 1 else f"{order.attempt} times"
@@ -164,14 +188,16 @@ def evolve(job: Job, event: JobEvent) -> Job:
     match event:
         case JobQueued():
             return Job(status=JobStatus.QUEUED, queued=event)
-        case JobAssigned(runner_uuid=runner):
-            return replace(job, status=JobStatus.ASSIGNED, runner_uuid=runner)
+        case JobAssigned(runner_uuid=runner, cancels_gracefully=gracefully):
+            return replace(job, status=JobStatus.ASSIGNED, runner_uuid=runner, cancels_gracefully=gracefully)
         case JobStarted():
             return replace(job, status=JobStatus.RUNNING)
         case StepStarted(step=step):
             return replace(job, opened=job.opened | {step})
         case StepFinished(step=step):
             return replace(job, closed=job.closed | {step})
+        case JobCanceling():
+            return replace(job, status=JobStatus.CANCELING)
         case JobFinished(status=status):
             return replace(job, status=status)
         case JobLost():

@@ -46,6 +46,19 @@ def test_every_key_that_a_runner_breaks_without_is_there() -> None:
     assert isinstance(job["id"], int)
 
 
+def test_what_follows_the_script_is_a_step_of_its_own() -> None:
+    assignment = ASSIGNMENT.but(after_script=("echo after",), after_script_seconds=300)
+    script, after = job_object(assignment, OFFER, "http://ci.example")["steps"]
+    assert (script["name"], script["when"]) == ("script", "on_success")
+    assert after == {
+        "name": "after_script",
+        "script": ["echo after"],
+        "timeout": 300,
+        "when": "always",
+        "allow_failure": True,
+    }
+
+
 def test_a_branch_is_fetched_by_its_name() -> None:
     git = job_object(ASSIGNMENT, OFFER, "http://ci.example")["git_info"]
     assert (git["ref"], git["ref_type"]) == ("feature/x", "branch")

@@ -1,0 +1,151 @@
+"""Killing a build that has something to clean up."""
+
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.support.live_events import listening
+from tests.support.repositories import Gate, sample_repository
+from tests.support.stack import RunningStack, until
+
+
+@dataclass(frozen=True)
+class Site:
+    """A project whose step waits at a gate and whose clean-up leaves a mark, where it may wait at another gate."""
+
+    stack: RunningStack
+    project_id: int
+    marks: Path
+    step: Gate
+    cleanup: Gate
+
+    def started(self, *ignore_steps: str) -> str:
+        """A build that works at its step."""
+        executor_id = self.stack.launch(self.project_id, *ignore_steps)
+        until(lambda: "building" in self.stack.live(executor_id, "build").get("log", ""))
+        return executor_id
+
+    def kill(self, executor_id: str) -> httpx.Response:
+        return self.stack.admin.delete(f"/developer/builds/kill/executed/{executor_id}", timeout=40)
+
+    def marked(self) -> list[str]:
+        return self.marks.read_text().split() if self.marks.exists() else []
+
+
+@pytest.fixture
+def site(stack: RunningStack, tmp_path: Path) -> Iterator[Site]:
+    step, cleanup, marks = Gate(tmp_path / "step"), Gate(tmp_path / "cleanup"), tmp_path / "marks"
+    steps = {
+        "build": f"echo made > made; export EXPORTED=yes; echo building\n{step.script}",
+        "cleanup": f'echo "cleaning $(cat made) $CI_JOB_STATUS <$EXPORTED> $TIDY_TOKEN"\n'
+        f'echo "$CI_PIPELINE_ID" >> {marks}\n{cleanup.script}echo cleaned',
+    }
+    secret = stack.made("secret", name="TIDY_TOKEN", value="tidy-secret-value")
+    project_id = stack.project(
+        sample_repository(tmp_path / "repository", steps), allow_concurrent_execution=False, secrets_id=[secret["id"]]
+    )
+    yield Site(stack, project_id, marks, step, cleanup)
+    step.open()
+    cleanup.open()
+
+
+def test_a_killed_build_cleans_up_once_and_the_kill_waits_for_it(stack: RunningStack, site: Site) -> None:
+    site.cleanup.open()
+    killed = site.started()
+    with listening(stack.admin) as reader:
+        assert site.kill(killed).status_code == 204
+        build = stack.build(killed)
+        until(lambda: "BuildFinished" in reader.names(build["id"]))
+    assert (build["exit_code"], build["exit_message"]) == (143, "Deployment aborted by user")
+    assert site.marked() == [str(build["id"])]
+    log = stack.log(build["id"])
+    assert list(log) == ["init", "build", "cleanup", "abort"]
+    assert "cleaning made canceled <> [MASKED]" in log["cleanup"]
+    assert "cleaned" in log["cleanup"]
+    shown = [
+        stack.admin.get(f"/developer/logs/{build['id']}/{before}").json() for before in ("init", "build", "cleanup")
+    ]
+    assert [(one["step"], one["success"]) for one in shown] == [("build", False), ("cleanup", True), ("abort", False)]
+    names = [name for name in reader.names(build["id"]) if name.startswith(("Build", "Job"))]
+    assert names == ["BuildKilled", "JobCanceling", "JobFinished", "BuildFinished"]
+
+
+def test_while_it_cleans_up_a_build_is_listed_and_its_log_goes_on_and_its_lane_is_taken(
+    stack: RunningStack, site: Site
+) -> None:
+    killed = site.started()
+    following = stack.launch(site.project_id)
+    answers: list[httpx.Response] = []
+    killing = threading.Thread(target=lambda: answers.append(site.kill(killed)))
+    killing.start()
+    until(lambda: "cleaning made" in stack.live(killed, "cleanup").get("log", ""))
+    assert killed in [one["executor_id"] for one in stack.admin.get("/developer/builds/executeds").json()]
+    assert following in [one["executor_id"] for one in stack.admin.get("/developer/builds/queueds").json()]
+    assert stack.build(killed)["status"] == "CANCELING"
+    assert killing.is_alive()
+    site.cleanup.open()
+    killing.join()
+    assert [answer.status_code for answer in answers] == [204]
+    site.step.open()
+    assert stack.finished(following)["exit_code"] == 0
+
+
+def test_a_second_kill_does_not_wait_for_the_clean_up(stack: RunningStack, site: Site) -> None:
+    killed = site.started()
+    killing = threading.Thread(target=lambda: site.kill(killed))
+    killing.start()
+    until(lambda: "cleaning made" in stack.live(killed, "cleanup").get("log", ""))
+    assert site.kill(killed).status_code == 204
+    build = stack.build(killed)
+    killing.join()
+    assert (build["exit_code"], build["status"]) == (143, "KILLED")
+    log = stack.log(build["id"])
+    assert list(log) == ["init", "build", "cleanup", "abort"]
+    assert "cleaned" not in log["cleanup"]
+    assert site.kill(killed).json()["message"] == "EXECUTOR_NOT_FOUND"
+
+
+def test_a_build_that_succeeds_does_not_clean_up(stack: RunningStack, site: Site) -> None:
+    site.step.open()
+    build = stack.run(site.project_id)
+    assert build["exit_code"] == 0
+    assert list(stack.log(build["id"])) == ["init", "build"]
+    assert site.marked() == []
+
+
+def test_a_build_that_is_killed_while_it_waits_does_not_clean_up(stack: RunningStack, site: Site) -> None:
+    first, killed = site.started(), stack.launch(site.project_id)
+    assert stack.admin.delete(f"/developer/builds/kill/queued/{killed}").status_code == 204
+    site.step.open()
+    assert stack.finished(killed)["exit_code"] == 143
+    assert stack.finished(first)["exit_code"] == 0
+    assert site.marked() == []
+
+
+def test_an_ignored_clean_up_does_not_run(stack: RunningStack, site: Site) -> None:
+    killed = site.started("@cleanup")
+    assert site.kill(killed).status_code == 204
+    build = stack.finished(killed)
+    assert (build["exit_code"], list(stack.log(build["id"]))[-1]) == (143, "abort")
+    assert "cleanup" not in stack.log(build["id"])
+    assert site.marked() == []
+
+
+def test_a_build_may_be_killed_at_any_moment(stack: RunningStack, site: Site) -> None:
+    site.step.open()
+    site.cleanup.open()
+    answers = []
+    builds = []
+    for tenth in range(12):
+        builds.append(stack.launch(site.project_id))
+        time.sleep(tenth * 0.04)  # another moment of its life each time
+        answers.append(site.kill(builds[-1]))
+    assert {answer.status_code for answer in answers} <= {204, 404}
+    assert {answer.json()["message"] for answer in answers if answer.status_code == 404} <= {"EXECUTOR_NOT_FOUND"}
+    assert {stack.finished(build)["exit_code"] for build in builds} <= {0, 143}
+    assert stack.run(site.project_id)["exit_code"] == 0

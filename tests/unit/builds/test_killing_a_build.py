@@ -1,0 +1,123 @@
+"""What a kill means for a build, wherever it stands."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from contracts.builds import (
+    BuildFinished,
+    BuildKilled,
+    BuildPlanned,
+    BuildQueued,
+    BuildStarted,
+    BuildStatus,
+    EndJobOfBuild,
+    FailBuild,
+    JobStatus,
+    KillBuild,
+    LaunchedProject,
+    PlanBuild,
+    PlannedJob,
+    PlannedStep,
+    StartBuild,
+)
+from libs.testing.scenario import Scenario
+from services.builds.domain.build import build_decider
+
+NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
+PROJECT = LaunchedProject(
+    project_id=84,
+    name="Mill",
+    owner_alias="ivan",
+    alias="mill",
+    repository="r",
+    branch="main",
+    spec_file_path="/c",
+    allow_concurrent_execution=False,
+)
+STEP = PlannedStep(name="@build", script="/b.sh")
+CLEANUP = PlannedStep(name="@cleanup", script="/c.sh", on_kill=True)
+plain = PlannedJob(job_id=42, job_uuid="j", name="build", steps=(STEP,))
+cleaning = plain.model_copy(update={"steps": (STEP, CLEANUP)})
+ignoring = plain.model_copy(update={"steps": (STEP, CLEANUP.but(skipped=True))})
+
+queued = BuildQueued(build_id=17, executor_id="e", project_id=84, project=PROJECT, queued_at=NOON, needs_lane=True)
+
+
+def planned(job: PlannedJob) -> BuildPlanned:
+    return BuildPlanned(
+        build_id=17, project_id=84, project=PROJECT, sha="s", ref="main", available_steps=("@build",), jobs=(job,)
+    )
+
+
+started = BuildStarted(build_id=17, project_id=84, executor_id="e", runner_name="miller")
+killed = BuildKilled(build_id=17, project_id=84, job_ids=(42,))
+killed_gently = killed.but(graceful=True)
+aborted = BuildFinished(
+    build_id=17,
+    executor_id="e",
+    project_id=84,
+    project_name="Mill",
+    status=BuildStatus.KILLED,
+    exit_code=143,
+    exit_message="Deployment aborted by user",
+    queued_at=NOON,
+    held_lane=True,
+)
+kill = KillBuild(build_id=17)
+job_ended = EndJobOfBuild(build_id=17, job_id=42, status=JobStatus.SUCCESS, exit_code=0)
+
+build = Scenario(build_decider)
+
+
+def test_nothing_is_killed_before_it_is_launched() -> None:
+    build.when(kill).then_refused("BUILD_NOT_FOUND")
+
+
+def test_a_build_that_is_not_planned_yet_is_over_at_once() -> None:
+    build.given(queued).when(kill).then(killed.but(job_ids=()), aborted)
+
+
+@pytest.mark.parametrize("job", [plain, ignoring])
+def test_a_build_without_anything_to_clean_up_is_over_at_once(job: PlannedJob) -> None:
+    build.given(queued, planned(job), started).when(kill).then(killed, aborted)
+
+
+def test_a_build_that_cleans_up_goes_on_until_it_has() -> None:
+    build.given(queued, planned(cleaning), started).when(kill).then(killed_gently)
+
+
+def test_a_build_whose_job_may_just_be_starting_leaves_it_to_the_job() -> None:
+    build.given(queued, planned(cleaning)).when(kill).then(killed_gently)
+
+
+@pytest.mark.parametrize("status", [JobStatus.CANCELED, JobStatus.SUCCESS, JobStatus.FAILED])
+def test_however_the_job_of_a_killed_build_ends_the_build_is_killed(status: JobStatus) -> None:
+    ended = job_ended.but(status=status)
+    build.given(queued, planned(cleaning), started, killed_gently).when(ended).then(aborted)
+
+
+def test_a_second_kill_does_not_wait_for_the_clean_up() -> None:
+    build.given(queued, planned(cleaning), started, killed_gently).when(kill).then(killed, aborted)
+
+
+def test_a_kill_of_what_is_over_changes_nothing() -> None:
+    build.given(queued, planned(cleaning), started, killed_gently, aborted).when(kill).then()
+
+
+@pytest.mark.parametrize(
+    "late",
+    [
+        job_ended,
+        StartBuild(build_id=17, runner_name="miller"),
+        FailBuild(build_id=17, exit_code=1000, exit_message="Spec file not found"),
+        PlanBuild(build_id=17, sha="s", ref="main", available_steps=(), jobs=()),
+    ],
+)
+def test_what_comes_after_the_end_changes_nothing(late: EndJobOfBuild | StartBuild | FailBuild | PlanBuild) -> None:
+    build.given(queued, planned(plain), started, killed, aborted).when(late).then()
+
+
+def test_a_start_that_is_told_late_does_not_undo_the_kill() -> None:
+    start = StartBuild(build_id=17, runner_name="miller")
+    build.given(queued, planned(cleaning), killed_gently).when(start).then()
