@@ -16,7 +16,7 @@ from contracts.builds import (
 from contracts.errors import Refused
 from contracts.messages import Command
 from libs.deciding import Recorded
-from libs.service import Context
+from libs.service import Context, TryLater
 from services.builds.attempts import Attempts
 from services.builds.reporting import TIMED_OUT, Reporting
 from services.builds.script import CLEANUP_SECONDS
@@ -94,7 +94,12 @@ class Leases:
         job: Any = await ctx.rows("job").get(f"job-{recorded.event.job_id}")
         success = isinstance(recorded.event, JobFinished) and recorded.event.status is JobStatus.SUCCESS
         async for found in open_attempts:
-            await self._reporting.conclude(ctx, job, found["_id"], success=success)
+            try:
+                await self._reporting.conclude(ctx, job, found["_id"], success=success)
+            except Refused as refused:
+                if refused.code != "CONFLICT":
+                    raise
+                raise TryLater(0.1) from None  # a piece of the log came in between
 
 
 def _overdue(job: JobRow) -> FinishJob:
