@@ -22,6 +22,8 @@ OF_CAPTURED = {
     "credential_id": "CREDENTIAL_NOT_FOUND",
     "user_id": "DEVELOPER_NOT_FOUND",
     "company_id": "COMPANY_NOT_FOUND",
+    "company_alias": "COMPANY_NOT_FOUND",
+    "project_alias": "PROJECT_NOT_FOUND",
     "executor_id": "EXECUTOR_NOT_FOUND",
     "build_id": "BUILD_NOT_FOUND",
     "runner_uuid": "RUNNER_NOT_FOUND",

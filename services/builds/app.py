@@ -1,6 +1,7 @@
 """The service builds."""
 
 from contracts import builds as contract
+from contracts.runners import RunnerDeleted
 from libs.service import Service, Ticker, Worker
 from services.builds import reading, views
 from services.builds.attempts import Attempts
@@ -43,6 +44,7 @@ service = Service(
             prompt=True,
         ),
         Worker("closing", "builds", (contract.JobFinished, contract.JobLost), leases.conclude, concurrency=2),
+        Worker("dismissed", "runners", (RunnerDeleted,), leases.end_jobs_of, prompt=True),
     ),
     tickers=(
         Ticker("leases", 1.0, leases.look_after),

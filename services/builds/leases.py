@@ -15,9 +15,11 @@ from contracts.builds import (
 )
 from contracts.errors import Refused
 from contracts.messages import Command
+from contracts.runners import RunnerDeleted
 from libs.deciding import Recorded
 from libs.service import Context, TryLater
 from services.builds.attempts import Attempts
+from services.builds.domain.job import LOST
 from services.builds.reporting import TIMED_OUT, Reporting
 from services.builds.script import CLEANUP_SECONDS
 
@@ -78,6 +80,19 @@ class Leases:
                 continue
             if ctx.cause.at >= since + limit:
                 await self._end(ctx, CancelJob(job_id=job.id) if canceling else _overdue(job), job)
+
+    async def end_jobs_of(self, ctx: Context, recorded: Recorded[RunnerDeleted]) -> None:
+        """A deleted runner reports no more."""
+        async for job in ctx.rows("job").each({"runner_uuid": recorded.event.runner_uuid, "status": RUNNING}):
+            deleted = FinishJob(
+                job_id=job.id,
+                attempt=job.attempt,
+                status=JobStatus.FAILED,
+                exit_code=LOST,
+                reason="runner_deleted",
+                message=f"The runner {job.runner_name} was deleted",
+            )
+            await self._end(ctx, deleted, job)
 
     async def _end(self, ctx: Context, command: Command, job: JobRow) -> None:
         try:

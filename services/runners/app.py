@@ -1,12 +1,13 @@
 """The service of the runners: registration, authentication of their calls, presence."""
 
-from datetime import timedelta
+from datetime import UTC, timedelta
 from functools import partial
-from uuid import UUID, uuid4, uuid5
+from uuid import UUID, uuid5
 
 from contracts.errors import Refused
-from contracts.messages import Command, Done, Page
+from contracts.messages import Done, Page
 from contracts.runners import (
+    DeleteRunner,
     GetRegistrationInfo,
     GetRunner,
     IssueRegistrationToken,
@@ -16,8 +17,6 @@ from contracts.runners import (
     RecordRunner,
     RecordRunnerToken,
     RegisterRunner,
-    RegistrationInfo,
-    RegistrationRow,
     ResetRegistrationToken,
     ResetRunnerToken,
     RunnerDeleted,
@@ -30,11 +29,13 @@ from contracts.runners import (
     RunnerView,
     TouchRunner,
 )
+from libs.paging import bounds
 from libs.security.tokens import new_token, same, token_hash
 from libs.service import Context, Service, Ticker
 from services.runners.domain import LONGEST_TEXT, owner, registration_stream, runner_stream, settings_of
-from services.runners.policies import on_silence
-from services.runners.presence import Presence, keep_only, sightings
+from services.runners.policies import on_silence, workers
+from services.runners.presence import Presence, keep_only, last_seen, sightings
+from services.runners.registration import registration_info, with_new_token
 from services.runners.views import profile, registrations, runners, view
 
 NAMESPACE = UUID("6b1f1f0e-6a53-4c37-9d0e-0f6f2f5f7a11")
@@ -64,6 +65,10 @@ async def register(ctx: Context, command: RegisterRunner) -> RunnerRegistration:
             **dict(settings),
         )
     )
+    if await ctx.rows("registration").get(registration_stream(registration.scope)) is None:
+        # withdrawn meanwhile: whoever looked for the runners of the scope may have missed this one
+        await ctx.tell(DeleteRunner(runner_uuid=uuid))
+        raise Refused("REGISTRATION_TOKEN")
     if not same(recorded.row.get("token_hash", ""), token_hash(token)):
         # an earlier try recorded the runner, and its answer was lost together with the token in it
         return await reset_token(ctx, ResetRunnerToken(runner_uuid=uuid))
@@ -117,30 +122,19 @@ async def get_runner(ctx: Context, query: GetRunner) -> RunnerView:
 
 
 async def list_runners(ctx: Context, query: ListRunners) -> Page:
-    """Ordered here, for the last contact is in no row."""
-    condition = {"owner_type": query.owner_type, "owner_id": query.owner_id}
-    rows = await ctx.rows("runner").find({name: value for name, value in condition.items() if value is not None})
-    when = await sightings(ctx, [row.uuid for row in rows])
-    views = sorted(
-        (view(row, when.get(row.uuid)) for row in rows), key=lambda one: (one.connected_at, one.id), reverse=True
+    """The last contact is in no row: the order is made here, of nothing but times; the page alone is read whole."""
+    owned = {} if query.owner_type is None else {"owner_type": query.owner_type, "owner_id": query.owner_id}
+    keys = await ctx.rows("runner").values(owned, "registered_at", "id", "uuid")
+    seen = await last_seen(ctx)
+    latest_first = sorted(
+        ((seen.get(uuid) or at.replace(tzinfo=UTC), id_, uuid) for at, id_, uuid in keys), reverse=True
     )
-    first = (query.page - 1) * query.per_page
-    shown = views[first : first + query.per_page]
-    return Page(rows=tuple(one.model_dump(mode="json") for one in shown), total=len(views))
-
-
-async def with_new_token(ctx: Context, command: IssueRegistrationToken | ResetRegistrationToken) -> Command:
-    token = str(uuid4())  # the form that clients of the administrator API know
-    sealed = await ctx.vault.seal(registration_stream(command.scope), token)
-    return command.but(token_hash=token_hash(token), token_sealed=sealed)
-
-
-async def registration_info(ctx: Context, query: GetRegistrationInfo) -> RegistrationInfo:
-    stream = registration_stream(query.scope)
-    row: RegistrationRow | None = await ctx.rows("registration").get(stream)
-    if row is None:
-        row = RegistrationRow.model_validate((await ctx.tell(IssueRegistrationToken(scope=query.scope))).row)
-    return RegistrationInfo(scope=query.scope, registration_token=await ctx.vault.open(stream, row.token_sealed))
+    skip, limit = bounds(query)
+    uuids = [uuid for _, _, uuid in latest_first[skip : skip + limit]]
+    found = await ctx.rows("runner").find({"_id": {"$in": [runner_stream(uuid) for uuid in uuids]}})
+    rows, when = {row.uuid: row for row in found}, await sightings(ctx, uuids)
+    shown = (view(rows[uuid], when.get(uuid)) for uuid in uuids if uuid in rows)
+    return Page(rows=tuple(one.model_dump(mode="json") for one in shown), total=len(keys))
 
 
 async def watch(ctx: Context) -> None:
@@ -158,7 +152,7 @@ async def issue_service_token(ctx: Context) -> None:
 
 async def sweep(ctx: Context) -> None:
     """A deleted runner's address need not be kept. Should this hit a runner that is just coming: it calls again."""
-    await keep_only(ctx, [row.uuid async for row in ctx.rows("runner").each({})])
+    await keep_only(ctx, [uuid for (uuid,) in await ctx.rows("runner").values({}, "uuid")])
 
 
 def declare() -> Service:
@@ -177,6 +171,7 @@ def declare() -> Service:
             ListRunners: list_runners,
             GetRegistrationInfo: registration_info,
         },
+        workers=workers,
         tickers=(Ticker("presence", 3.0, watch), Ticker("sweep", 600.0, sweep)),
         started=issue_service_token,
     )

@@ -17,6 +17,7 @@ from contracts.runners import (
     RegistrationCommand,
     RegistrationEvent,
     RegistrationTokenReset,
+    RegistrationTokenWithdrawn,
     ResetRegistrationToken,
     RunnerCommand,
     RunnerDeleted,
@@ -29,6 +30,7 @@ from contracts.runners import (
     RunnerShutDown,
     RunnerTokenReset,
     ShutDownRunner,
+    WithdrawRegistrationToken,
 )
 from libs.deciding import Decider, Refused
 
@@ -168,10 +170,15 @@ def runner_stream(uuid: str) -> str:
 @dataclass(frozen=True, slots=True)
 class Registration:
     issued: bool = False
+    withdrawn: bool = False
 
 
 def decide_registration(registration: Registration, command: RegistrationCommand) -> Sequence[RegistrationEvent]:
     match command:
+        case WithdrawRegistrationToken(scope=scope):
+            return [] if registration.withdrawn else [RegistrationTokenWithdrawn(scope=scope)]
+        case _ if registration.withdrawn:
+            raise Refused(f"{command.scope.partition('-')[0].upper()}_NOT_FOUND")
         case IssueRegistrationToken() if registration.issued:
             return []
         case IssueRegistrationToken() | ResetRegistrationToken():
@@ -182,12 +189,12 @@ def decide_registration(registration: Registration, command: RegistrationCommand
             ]
 
 
-def evolve_registration(_registration: Registration, _event: RegistrationEvent) -> Registration:
-    return Registration(issued=True)
+def evolve_registration(_registration: Registration, event: RegistrationEvent) -> Registration:
+    return Registration(issued=True, withdrawn=isinstance(event, RegistrationTokenWithdrawn))
 
 
 registration_decider = Decider[RegistrationCommand, Registration, RegistrationEvent](
-    commands=(IssueRegistrationToken, ResetRegistrationToken),
+    commands=(IssueRegistrationToken, ResetRegistrationToken, WithdrawRegistrationToken),
     stream=lambda command: registration_stream(command.scope),
     initial=Registration(),
     decide=decide_registration,

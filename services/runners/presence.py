@@ -42,6 +42,12 @@ async def sightings(ctx: Context, runner_uuids: Sequence[str]) -> dict[str, Sigh
     return {document["_id"]: _sighting(document) async for document in found}
 
 
+async def last_seen(ctx: Context) -> dict[str, datetime]:
+    """Of all runners; of deleted ones for some time as well."""
+    found = ctx.collection(COLLECTION).find({}, {"seen_at": 1})
+    return {document["_id"]: document["seen_at"].replace(tzinfo=UTC) async for document in found}
+
+
 async def keep_only(ctx: Context, runner_uuids: Sequence[str]) -> None:
     await ctx.collection(COLLECTION).delete_many({"_id": {"$nin": list(runner_uuids)}})
 

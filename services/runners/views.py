@@ -7,6 +7,8 @@ from typing import assert_never
 from contracts.runners import (
     RegistrationEvent,
     RegistrationRow,
+    RegistrationTokenReset,
+    RegistrationTokenWithdrawn,
     RunnerDeleted,
     RunnerEdited,
     RunnerEvent,
@@ -64,10 +66,11 @@ def describe(row: RunnerRow, recorded: Recorded[RunnerEvent]) -> RunnerRow:
 
 
 def describe_registration(_row: RegistrationRow, recorded: Recorded[RegistrationEvent]) -> RegistrationRow:
-    event = recorded.event
-    return RegistrationRow(
-        scope=event.scope, token_hash=event.token_hash, token_sealed=event.token_sealed, reset_at=recorded.at
-    )
+    match recorded.event:
+        case RegistrationTokenReset(scope=scope, token_hash=token_hash, token_sealed=sealed):
+            return RegistrationRow(scope=scope, token_hash=token_hash, token_sealed=sealed, reset_at=recorded.at)
+        case RegistrationTokenWithdrawn():
+            return RegistrationRow()
 
 
 def profile(row: RunnerRow) -> RunnerProfile:
@@ -111,4 +114,5 @@ registrations = Category(
     row=RegistrationRow(),
     fold=describe_registration,
     indexes=(("token_hash",),),
+    gone=lambda row: not row.token_hash,
 )

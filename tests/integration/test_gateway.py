@@ -443,7 +443,7 @@ async def test_gitflics_registration_information_is_for_administrators(here: Sta
     answer = await here.http.get(path, headers={"Authorization": f"token {here.users.token(ADMIN)}"})
     assert answer.json() == {
         "id": "1",
-        "registrationUrl": "http://ci.example/-/runner/registration",
+        "registrationUrl": "http://ci.example:80/-/runner/registration",
         "registrationToken": "0d949a3a",
     }
     strangers = [{}, {"Authorization": "token x"}, here.bearer(ADMIN, age=7200), here.developer]

@@ -30,6 +30,7 @@ from libs.observability.metrics import Metrics
 from libs.runtime import Runtime, Work, now
 from libs.security.sealing import MemoryVault
 from libs.security.tokens import token_hash
+from libs.service import Service
 from libs.settings import Settings
 from services.builds.app import service
 from services.builds.attempts import Attempts
@@ -102,7 +103,8 @@ class Yard:
 async def yard(settings: Settings, mongo_client: AsyncMongoClient[Document], bus: Client) -> AsyncIterator[Yard]:
     database = database_of(mongo_client, settings, "builds")
     vault = MemoryVault()
-    await migrate([service], [database], [vault], bus)
+    runners = Service("runners", categories=())
+    await migrate([runners, service], [database, database], [vault, vault], bus)
     told = replace(settings, job_lease_seconds=LEASE)
     runtime = Runtime(service, told, database, bus, vault, Metrics.made_from(get_meter("test")))
     attempts = Attempts()

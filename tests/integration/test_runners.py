@@ -36,6 +36,7 @@ from libs.connections import database_of, mongo, vault_of
 from libs.messaging import COMMAND_ID, REPEATABLE, Caller
 from libs.observability.metrics import Metrics
 from libs.runtime import Runtime, now
+from libs.service import Service
 from libs.settings import Settings
 from services.runners.app import declare
 from tests.integration.stage import Stage, empty_stage
@@ -96,7 +97,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
 @pytest.fixture
 async def stage(servers: Servers) -> AsyncIterator[Stage]:
     async with empty_stage(servers, runner_offline_seconds=0.4) as stage:
-        await stage.migrate(declare())
+        await stage.migrate(Service("identity", categories=()), Service("projects", categories=()), declare())
         yield stage
 
 
@@ -336,9 +337,9 @@ async def test_runners_are_listed_by_their_last_contact(replica: Replica) -> Non
     first, second = await replica.register(name="first"), await replica.register(name="second")
     assert [row["id"] for row in (await replica.page()).rows] == [second.id, first.id]
     await replica.touch(first.token)
-    page = await replica.page(per_page=1)
+    page = await replica.page(size=1)
     assert ([row["id"] for row in page.rows], page.total) == ([first.id], 2)
-    assert [row["id"] for row in (await replica.page(per_page=1, page=2)).rows] == [second.id]
+    assert [row["id"] for row in (await replica.page(size=1, page=1)).rows] == [second.id]
     assert (await replica.page(page=9)).rows == ()
 
 

@@ -66,7 +66,7 @@ class Bench:
         """Take the stack's own agent out of the way, or bring it back."""
         nats = await connect(Settings(nats_url=self.stack.nats_url), "bench")
         caller = Caller(nats)
-        page = json.loads(await caller.ask(ListRunners(per_page=100)))
+        page = json.loads(await caller.ask(ListRunners(size=100)))
         for runner in page["rows"]:
             await caller.tell(EditRunner(runner_uuid=runner["uuid"], active=active))
         await nats.close()

@@ -4,6 +4,7 @@ import pytest
 
 from contracts.errors import Refused
 from gateway.dialects.gitflic.pages import page_fields
+from gateway.dialects.gitflic.registration import with_port
 from gateway.dialects.gitflic.times import instant, local
 from gateway.fields import integer, text
 from gateway.routes import TABLE
@@ -58,6 +59,20 @@ def test_a_needed_field_is_neither_missing_nor_empty(body: dict[str, str | None]
 def test_a_bare_field_of_the_wrong_type_is_named() -> None:
     with pytest.raises(Refused, match="timeout is a whole number"):
         EDIT.read({"title": "x", "timeout": []})
+
+
+@pytest.mark.parametrize(
+    ("url", "written"),
+    [
+        ("http://ci.example", "http://ci.example:80"),
+        ("https://ci.example", "https://ci.example:443"),
+        ("https://ci.example:8443", "https://ci.example:8443"),
+        ("http://[::1]", "http://[::1]:80"),
+        ("http://ci.example/builds", "http://ci.example:80/builds"),
+    ],
+)
+def test_a_registration_url_has_its_port_written_out(url: str, written: str) -> None:
+    assert with_port(url) == written
 
 
 def test_gitflics_routes_know_no_401() -> None:

@@ -11,6 +11,7 @@ from contracts.runners import (
     RecordRunner,
     RecordRunnerToken,
     RegistrationTokenReset,
+    RegistrationTokenWithdrawn,
     ResetRegistrationToken,
     RunnerDeleted,
     RunnerEdited,
@@ -21,6 +22,7 @@ from contracts.runners import (
     RunnerShutDown,
     RunnerTokenReset,
     ShutDownRunner,
+    WithdrawRegistrationToken,
 )
 from libs.testing.scenario import Scenario
 from services.runners.domain import owner, registration_decider, registration_stream, runner_decider
@@ -199,6 +201,23 @@ def test_a_scope_that_has_a_token_keeps_it() -> None:
 def test_a_reset_always_gives_a_new_token() -> None:
     reset = ResetRegistrationToken(scope="service", token_hash="h2", token_sealed="s2")
     token.given(first_token).when(reset).then(second_token)
+
+
+withdrawn = RegistrationTokenWithdrawn(scope="project-84")
+
+
+def test_a_scope_that_is_gone_never_has_a_token_again() -> None:
+    gone = WithdrawRegistrationToken(scope="project-84")
+    token.when(gone).then(withdrawn)
+    token.given(first_token).when(gone).then(withdrawn)
+    token.given(withdrawn).when(gone).then()
+
+
+@pytest.mark.parametrize(("scope", "code"), [("project-84", "PROJECT_NOT_FOUND"), ("company-4", "COMPANY_NOT_FOUND")])
+def test_a_withdrawn_scope_is_not_found(scope: str, code: str) -> None:
+    gone = token.given(RegistrationTokenWithdrawn(scope=scope))
+    gone.when(IssueRegistrationToken(scope=scope, token_hash="h", token_sealed="s")).then_refused(code)
+    gone.when(ResetRegistrationToken(scope=scope, token_hash="h", token_sealed="s")).then_refused(code)
 
 
 def test_each_scope_has_a_stream_of_its_own() -> None:

@@ -1,49 +1,12 @@
-"""What crosses a wire about runners: registration, settings, presence, and the tokens that make new ones."""
+"""A runner: registered, changed, shut down, deleted; and what people ask about it."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field
+from pydantic import Field
 
 from contracts.messages import Command, Event, Message, Query, Row, Sensitive
-
-OwnerType = Literal["GLOBAL", "COMPANY", "PROJECT"]
-
-Scope = Annotated[str, Field(pattern=r"^(service|(company|project)-[1-9][0-9]{0,17})$")]
-"""Whom a registration token makes runners for: "service", "company-4" or "project-84"."""
-
-
-def _words(value: Any) -> str:
-    return value[:255] if isinstance(value, str) else ""
-
-
-Words = Annotated[str, BeforeValidator(_words)]  # short text; anything else that a runner sends counts as nothing
-
-
-class RunnerInfo(Message):
-    """What a runner says about itself at each call; members nobody reads are ignored."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    name: Words = ""
-    version: Words = ""
-    platform: Words = ""
-    architecture: Words = ""
-    executor: Words = ""
-
-
-class RunnerSettings(Message):
-    """What an administrator can change."""
-
-    name: str = ""
-    description: str = ""
-    tags: tuple[str, ...] = ()
-    run_untagged: bool = True
-    locked: bool = False
-    protected: bool = False
-    active: bool = True
-    max_timeout_seconds: int | None = None  # None: no limit
-
+from contracts.paging import SliceQuery
+from contracts.runners.fields import OwnerType, RunnerInfo, RunnerSettings
 
 # commands
 
@@ -116,38 +79,7 @@ class MarkRunnerOffline(Command):
     runner_uuid: str
 
 
-class IssueRegistrationToken(Command):
-    """A registration token for the scope, unless it has one."""
-
-    scope: Scope
-    token_hash: str = ""  # filled in by the service
-    token_sealed: str = ""  # filled in by the service
-
-
-class ResetRegistrationToken(Command):
-    """A new registration token for the scope; the old one registers nobody from now on."""
-
-    scope: Scope
-    token_hash: str = ""  # filled in by the service
-    token_sealed: str = ""  # filled in by the service
-
-
-class TouchRunner(Command):
-    """A call of the runner that holds this token; also verifies the token. Answers RunnerProfile, or RUNNER_TOKEN."""
-
-    token: Sensitive
-    ip_address: str = ""
-    info: RunnerInfo | None = None  # None: as it said before
-
-
-class NoticeRunner(Command):
-    """A sign of life that came another way, as with a job's token. Answers Done with the RunnerProfile as its row."""
-
-    runner_uuid: str
-    ip_address: str = ""
-
-
-# queries
+# queries and answers
 
 
 class GetRunner(Query):
@@ -157,22 +89,11 @@ class GetRunner(Query):
     runner_id: int = 0
 
 
-class ListRunners(Query):
+class ListRunners(SliceQuery):
     """Answers a Page of RunnerView, the latest contact first."""
 
     owner_type: OwnerType | None = None  # None: of all owners
     owner_id: int | None = None
-    page: int = Field(default=1, ge=1)
-    per_page: int = Field(default=10, ge=1, le=1000)
-
-
-class GetRegistrationInfo(Query):
-    """Answers RegistrationInfo; a scope that was never asked about gets its token now."""
-
-    scope: Scope = "service"
-
-
-# answers
 
 
 class RunnerRegistration(Message):
@@ -180,15 +101,6 @@ class RunnerRegistration(Message):
     uuid: str
     token: Sensitive
     token_expires_at: datetime | None = None  # never, so far
-
-
-class RunnerProfile(RunnerSettings):
-    """What decides which jobs the runner may take."""
-
-    runner_id: int
-    runner_uuid: str
-    owner_type: OwnerType
-    owner_id: int | None
 
 
 class RunnerView(RunnerSettings):
@@ -203,12 +115,6 @@ class RunnerView(RunnerSettings):
     connected_at: datetime
     ip_address: str
     info: RunnerInfo
-
-
-class RegistrationInfo(Message):
-    id: str = "1"
-    scope: str
-    registration_token: Sensitive
 
 
 # events
@@ -259,17 +165,6 @@ class RunnerTokenReset(Event):
     token_hash: str
 
 
-class RegistrationTokenReset(Event):
-    """The scope has a new token; also recorded for its first one."""
-
-    scope: str
-    token_hash: str
-    token_sealed: str
-
-
-# rows
-
-
 class RunnerRow(RunnerSettings, Row):
     id: int = 0
     uuid: str = ""
@@ -283,18 +178,9 @@ class RunnerRow(RunnerSettings, Row):
     ip_address: str = ""  # at registration; the present one is a matter of presence
 
 
-class RegistrationRow(Row):
-    scope: str = ""
-    token_hash: str = Field(default="", repr=False)
-    token_sealed: str = Field(default="", repr=False)
-    reset_at: datetime | None = None
-
-
 RunnerCommand = (
     RecordRunner | EditRunner | ShutDownRunner | DeleteRunner | RecordRunnerToken | MarkRunnerOnline | MarkRunnerOffline
 )
 RunnerEvent = (
     RunnerRegistered | RunnerEdited | RunnerOnline | RunnerOffline | RunnerShutDown | RunnerDeleted | RunnerTokenReset
 )
-RegistrationCommand = IssueRegistrationToken | ResetRegistrationToken
-RegistrationEvent = RegistrationTokenReset

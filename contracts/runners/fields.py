@@ -1,0 +1,44 @@
+"""Fields that several messages about runners have."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, ConfigDict, Field
+
+from contracts.messages import Message
+
+OwnerType = Literal["GLOBAL", "COMPANY", "PROJECT"]
+
+Scope = Annotated[str, Field(pattern=r"^(service|(company|project)-[1-9][0-9]{0,17})$")]
+"""Whom a registration token makes runners for: "service", "company-4" or "project-84"."""
+
+
+def _words(value: Any) -> str:
+    return value[:255] if isinstance(value, str) else ""
+
+
+Words = Annotated[str, BeforeValidator(_words)]  # short text; anything else that a runner sends counts as nothing
+
+
+class RunnerInfo(Message):
+    """What a runner says about itself at each call; members nobody reads are ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    name: Words = ""
+    version: Words = ""
+    platform: Words = ""
+    architecture: Words = ""
+    executor: Words = ""
+
+
+class RunnerSettings(Message):
+    """What an administrator can change."""
+
+    name: str = ""
+    description: str = ""
+    tags: tuple[str, ...] = ()
+    run_untagged: bool = True
+    locked: bool = False
+    protected: bool = False
+    active: bool = True
+    max_timeout_seconds: int | None = None  # None: no limit

@@ -1,0 +1,155 @@
+"""All services and a gateway in this process, on real servers, used over HTTP as its users and runners do."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from gateway.app import Gateway
+from infra.local.servers import local_servers
+from libs.service import Service
+from services.builds.app import service as builds
+from services.identity.app import service as identity
+from services.projects.app import service as projects
+from services.runners.app import declare as runners
+from tests.integration.gateway_stage import serving
+from tests.integration.stage import empty_stage
+from tests.support import eventually
+from tests.support.repositories import SPEC, sample_repository
+
+PASSWORD = "millwheel-7"
+Body = dict[str, Any]
+
+
+@dataclass
+class Whole:
+    http: httpx.AsyncClient
+    gateway: Gateway
+    repository: Path
+    admin: dict[str, str] = field(default_factory=dict)
+    numbers: "count[int]" = field(default_factory=lambda: count(1))
+
+    async def logged_in(self, username: str) -> dict[str, str]:
+        answer = await self.http.post("/api/auth/token", json={"auth": {"username": username, "password": PASSWORD}})
+        return {"Authorization": f"token {answer.json()['access_token']}"}
+
+    async def get(self, path: str, **more: Any) -> Any:
+        answer = await self.http.get(path, headers=self.admin, **more)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    async def post(self, path: str, body: Body | None = None, status: int = 200) -> httpx.Response:
+        answer = await self.http.post(path, headers=self.admin, json=body or {})
+        assert answer.status_code == status, answer.text
+        return answer
+
+    # ---- what tests need to be there; names are made up where they do not matter
+
+    async def user(self, username: str, *roles: str) -> int:
+        body = {"developer": {"username": username, "password": PASSWORD, "roles": roles or ("ROLE_DEVELOPER",)}}
+        return int((await self.post("/api/admin/developers", body, 201)).json()["id"])
+
+    async def company(self, *members_id: int, **more: Any) -> Body:
+        body = {"company": {"title": f"Works {next(self.numbers)}", "members_id": members_id, **more}}
+        return dict((await self.post("/api/admin/companies", body, 201)).json())
+
+    async def project(self, owner_alias: str = "root", **more: Any) -> Body:
+        body = {
+            "name": f"Project {next(self.numbers)}",
+            "repository": str(self.repository),
+            "branch": "main",
+            "spec_file_path": f"/{SPEC}",
+            "allow_concurrent_execution": True,
+            "executor_id": 1,
+            "owner_alias": owner_alias,
+            **more,
+        }
+        return dict((await self.post("/api/admin/projects", {"project": body}, 201)).json())
+
+    async def runner(self, base: str = "/admin/runners", **settings: Any) -> "RunnerAtWork":
+        """Registered with the token of this place."""
+        info = await self.get(f"{base}/registration-info")
+        body = {"token": info["registrationToken"], "name": f"runner {next(self.numbers)}", **settings}
+        answer = await self.http.post("/api/v4/runners", json=body)
+        assert answer.status_code == 201, answer.text
+        listed = (await self.get(base, params={"size": 1000}))["_embedded"]["restPipelineRunnerModelList"]
+        (uuid,) = [one["id"] for one in listed if one["name"] == body["name"]]
+        return RunnerAtWork(self.http, answer.json()["token"], uuid)
+
+    async def held(self, *runners: "RunnerAtWork") -> "list[asyncio.Task[httpx.Response]]":
+        """They ask for a job, find none and wait."""
+        asking = [runner.waiting() for runner in runners]
+        await eventually(lambda: len(self.gateway.world.waiting) == len(runners))
+        return asking
+
+    async def launched(self, project: Body) -> int:
+        return int((await self.post(f"/api/developer/builds/{project['id']}")).json()["build_id"])
+
+    async def build(self, build_id: int) -> Body:
+        return dict(await self.get(f"/api/developer/builds/{build_id}"))
+
+    async def ended(self, build_id: int) -> Body:
+        async def over() -> bool:
+            return (await self.build(build_id))["exit_code"] is not None
+
+        await eventually(over, within=20)
+        return await self.build(build_id)
+
+
+@dataclass(frozen=True)
+class RunnerAtWork:
+    http: httpx.AsyncClient
+    token: str
+    uuid: str
+
+    async def ask(self) -> httpx.Response:
+        """Held until there is a job: 201 with it; 204 when there is none."""
+        return await self.http.post("/api/v4/jobs/request", json={"token": self.token})
+
+    def waiting(self) -> "asyncio.Task[httpx.Response]":
+        return asyncio.create_task(self.ask())
+
+    async def job(self) -> Body:
+        async def taken() -> bool:
+            answers.append(await self.ask())
+            return answers[-1].status_code == 201
+
+        answers: list[httpx.Response] = []
+        await eventually(taken, within=30)
+        return dict(answers[-1].json())
+
+    async def report(self, job: Body, state: str) -> httpx.Response:
+        return await self.http.put(f"/api/v4/jobs/{job['id']}", json={"token": job["token"], "state": state})
+
+
+def itself(service: Service) -> Service:
+    return service
+
+
+@asynccontextmanager
+async def whole_stage(folder: Path, *, long_poll_seconds: float = 20.0) -> AsyncIterator[Whole]:
+    settings: Body = {
+        "admin_username": "root",
+        "admin_password": PASSWORD,
+        "data": folder / "data",
+        "url": "http://ci.example",
+        "long_poll_seconds": long_poll_seconds,
+        "local_repositories": True,
+    }
+    with local_servers(folder) as servers:
+        async with empty_stage(servers, **settings) as stage, AsyncExitStack() as stack:
+            services = (identity, projects, runners(), builds)
+            await stage.migrate(*services)
+            for service in services:
+                await stack.enter_async_context(stage.running(partial(itself, service)))
+            gateway, _, url = await stack.enter_async_context(serving(replace(stage.settings, instance="gateway")))
+            http = await stack.enter_async_context(httpx.AsyncClient(base_url=url, timeout=40))
+            whole = Whole(http, gateway, sample_repository(folder / "repository"))
+            whole.admin = await whole.logged_in("root")
+            yield whole
