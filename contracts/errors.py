@@ -31,6 +31,7 @@ CODES: dict[str, Code] = {
     "REQUEST_TOO_LARGE": Code(413, "The body is larger than this route accepts."),
     "REQUEST_MALFORMED": Code(400, "The body is not valid JSON, or the query cannot be read."),
     "REQUEST_INVALID": Code(422, "A field is missing, of the wrong type or out of its range; `detail` says which."),
+    "IDEMPOTENCY_KEY_INVALID": Code(400, "An Idempotency-Key is 1 to 255 printable characters of ASCII."),
     "IDEMPOTENCY_KEY_REUSED": Code(422, "This Idempotency-Key was used for another request."),
     "TOO_MANY_REQUESTS": Code(429, "Too many failed attempts; wait as long as `Retry-After` says."),
     "CONFLICT": Code(409, "Others changed the same thing at the same time, again and again; try again."),

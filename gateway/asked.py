@@ -1,14 +1,18 @@
 """A request as routes see it, and what they may use to answer it."""
 
 import asyncio
+import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 from nats.aio.client import Client
 from starlette.types import Scope
 
+from contracts.errors import Refused
 from contracts.messages import Command, Message, Query
 from gateway.auth import Doorkeeper
 from gateway.peers import client_address
@@ -17,6 +21,8 @@ from gateway.waiting import WaitingRunners
 from libs.deciding import Actor
 from libs.messaging import Caller, Showing
 from libs.settings import Settings
+
+KEY = re.compile(rb"[ -~]{1,255}")
 
 
 @dataclass(frozen=True)
@@ -32,6 +38,14 @@ class World:
     closing: asyncio.Event  # set once the process is to end: whatever is held open ends then
 
 
+def key_from(headers: Mapping[bytes, bytes]) -> str:
+    """The Idempotency-Key; nothing where none was sent."""
+    key = headers.get(b"idempotency-key")
+    if key is not None and not KEY.fullmatch(key):
+        raise Refused("IDEMPOTENCY_KEY_INVALID")
+    return (key or b"").decode()
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
     """A request, read."""
@@ -45,6 +59,7 @@ class Asked:
     headers: Mapping[bytes, bytes]
     actor: Actor
     body: Mapping[str, Any]  # flattened, unless the route takes bare fields
+    key: str = ""  # the Idempotency-Key of a write
 
     @property
     def address(self) -> str:
@@ -53,11 +68,16 @@ class Asked:
 
     def command_id(self, command: Command) -> str | None:
         """The same key from the same user at the same address is the same command."""
-        key = self.headers.get(b"idempotency-key", b"").decode("latin-1")
-        if not key or self.method == "GET":  # each look at a secret is one of its own
+        if not self.key:
             return None
         name = type(command).__name__
-        return str(uuid5(NAMESPACE_URL, "\n".join((str(self.actor.id), self.method, self.path, name, key))))
+        return str(uuid5(NAMESPACE_URL, "\n".join((str(self.actor.id), self.method, self.path, name, self.key))))
+
+    @property
+    def fingerprint(self) -> str:
+        """What tells it from another request at the same address."""
+        told = json.dumps([self.query.decode("latin-1"), self.body], sort_keys=True)
+        return sha256(told.encode()).hexdigest()
 
     async def send(self, message: Message, *, timeout: float | None = None, showing: Showing | None = None) -> bytes:
         limit = {"timeout": timeout} if timeout else {}
@@ -67,5 +87,10 @@ class Asked:
             return await self.world.sharing.ask(message, self.actor)
         assert isinstance(message, Command)  # noqa: S101  there is no third kind
         return await self.world.caller.tell(
-            message, actor=self.actor, command_id=self.command_id(message), showing=showing, **limit
+            message,
+            actor=self.actor,
+            command_id=self.command_id(message),
+            fingerprint=self.fingerprint if self.key else "",
+            showing=showing,
+            **limit,
         )

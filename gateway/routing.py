@@ -10,7 +10,7 @@ from starlette.types import Receive, Scope, Send
 
 from contracts.errors import CODES, Refused
 from contracts.messages import Command, Message, Query
-from gateway.asked import Asked, World
+from gateway.asked import Asked, World, key_from
 from gateway.auth import Role, role_of
 from gateway.bodies import flattened, parameters, read_body
 from gateway.fields import Field, Unreadable
@@ -160,6 +160,7 @@ class Endpoint:
             headers=headers,
             actor=actor,
             body={},
+            key=key_from(headers) if route.method in WRITES else "",
         )
         if route.find:
             asked = replace(asked, captured=await route.find(asked))

@@ -46,6 +46,7 @@ class Cause:
     command: str = ""  # its name
     traceparent: str = ""
     repeatable: bool = False  # the id comes from an idempotency key or an event: it may have been seen before
+    fingerprint: str = ""  # of the request that came with an idempotency key: no other one may use the key again
 
     def but(self, **changes: Any) -> "Cause":
         return replace(self, **changes)

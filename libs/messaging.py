@@ -24,6 +24,7 @@ from contracts.messages import Command, Message, Query
 from libs.deciding import SYSTEM, Actor
 from libs.eventstore import Conflict, OutcomeUnknown, Unavailable
 from libs.observability.telemetry import inject
+from libs.security.sealing import Erased
 from libs.settings import Settings
 
 log = logging.getLogger("headrace.messaging")
@@ -31,6 +32,7 @@ log = logging.getLogger("headrace.messaging")
 COMMAND_ID = "Headrace-Command-Id"
 SHOWING = "Headrace-Showing"
 REPEATABLE = "Headrace-Repeatable"
+FINGERPRINT = "Headrace-Fingerprint"
 ACTOR = "Headrace-Actor"
 TRACE = "traceparent"
 FAILURE = "Failure"
@@ -111,15 +113,21 @@ class Caller:
         *,
         actor: Actor = SYSTEM,
         command_id: str | None = None,
+        fingerprint: str = "",
         showing: Showing | None = None,
         timeout: float = 5.0,
     ) -> bytes:
-        """The answer's JSON. A given `command_id` makes it safe to tell the same again: it is recorded once."""
+        """The answer's JSON. A given `command_id` makes it safe to tell the same again: it is recorded once.
+
+        `fingerprint` tells requests apart that come with the same id: Refused with IDEMPOTENCY_KEY_REUSED.
+        """
         headers = {ACTOR: _actor_text(actor), COMMAND_ID: command_id or str(uuid4())}
         if showing:
             headers[SHOWING] = showing.header
         if command_id:
             headers[REPEATABLE] = "1"
+        if fingerprint:
+            headers[FINGERPRINT] = fingerprint
         return await self._request(command.subject(), command, headers, timeout)
 
     async def _request(self, subject: str, message: Message, headers: dict[str, str], timeout: float) -> bytes:
@@ -207,6 +215,8 @@ def _failure(error: Exception, subject: str, outages: tuple[type[Exception], ...
             return Refused("REQUEST_INVALID", "; ".join(lines)).failure
         case Conflict():
             return Refused("CONFLICT").failure
+        case Erased():
+            return Refused("NOT_FOUND", "It was deleted, and what was sealed for it is gone.").failure
         case OutcomeUnknown():
             return Refused("SERVICE_TIMEOUT", "the database went away during the commit").failure
         case _:

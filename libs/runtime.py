@@ -28,7 +28,7 @@ from libs.eventstore.documents import Document
 from libs.eventstore.mongo import MongoStore
 from libs.eventstore.streams import Handled, Streams
 from libs.history import Histories
-from libs.messaging import COMMAND_ID, REPEATABLE, SHOWING, TRACE, Caller, Headers, Showing, actor_from
+from libs.messaging import COMMAND_ID, FINGERPRINT, REPEATABLE, SHOWING, TRACE, Caller, Headers, Showing, actor_from
 from libs.observability.metrics import Metrics
 from libs.observability.telemetry import extract, inject
 from libs.rows import Rows
@@ -120,17 +120,22 @@ class Runtime:
             message_type.__name__,
             inject() or "",
             repeatable=REPEATABLE in headers,
+            # kept in the log, where a bare hash would let people try out what a secret was
+            fingerprint=await self.vault.mac("requests", headers[FINGERPRINT]) if FINGERPRINT in headers else "",
         )
         work = Work(self, cause)
         answer = await self._execute(message, work)
         if SHOWING in headers and isinstance(answer, Handled | Done):
             shown = Showing.read(headers[SHOWING], self._answers, answer.stream)
-            at_hand = {answer.stream: answer.row} if isinstance(answer, Handled) else {}
-            asked = cause.but(
-                command_id=str(uuid4()), repeatable=False
-            )  # also of a repeated command each look is one of its own
+            at_hand = {answer.stream: answer.row if isinstance(answer, Handled) else self._row(answer)}
+            # also of a repeated command each look is one of its own
+            asked = cause.but(command_id=str(uuid4()), repeatable=False, fingerprint="")
             answer = await self._execute(shown, Work(self, asked, at_hand))
         return _encoded(_done(answer) if isinstance(answer, Handled) else answer)
+
+    def _row(self, done: Done) -> Row:
+        row: type[Row] = type(self._categories[done.stream.partition("-")[0]].row)
+        return row.model_validate(done.row)
 
     async def _execute(self, message: Message, work: "Work") -> Any:
         answer = self.answers.get(type(message))
@@ -205,7 +210,9 @@ class Runtime:
         """Give a command to whichever service it belongs to."""
         if type(command) in self._by_command:
             return _done(await self.decide(command, cause))
-        answer = await self.caller.tell(command, actor=cause.actor, command_id=cause.command_id)
+        answer = await self.caller.tell(
+            command, actor=cause.actor, command_id=cause.command_id, fingerprint=cause.fingerprint
+        )
         return Done.model_validate_json(answer)
 
     # ---- what duties need

@@ -75,9 +75,13 @@ class EndJobOfBuild(Command):
 
 
 class KillBuild(Command):
-    """End it. A build with something to clean up does that first; killed once more, it is over at once."""
+    """End it. A build with something to clean up does that first; killed once more, it is over at once.
 
-    build_id: int
+    Either of the two ids; by the second one EXECUTOR_NOT_FOUND, also for a build that is over.
+    """
+
+    build_id: int = 0
+    executor_id: str = ""
 
 
 class BuildQueued(Event):

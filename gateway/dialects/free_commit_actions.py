@@ -6,7 +6,7 @@ import contextlib
 from pydantic_core import to_json
 from starlette.responses import Response
 
-from contracts.builds import FINISHED_BUILD, BuildRow, BuildStatus, GetBuild, KillBuild, ListBuildsOfProject
+from contracts.builds import BuildRow, BuildStatus, GetBuild, KillBuild, ListBuildsOfProject
 from contracts.errors import Refused
 from contracts.messages import Done
 from contracts.projects import GetProject
@@ -51,32 +51,21 @@ async def builds_of_project(asked: Asked) -> Response:
 
 
 async def kill(asked: Asked) -> Response:
-    """Answers when the build has cleaned up, or has tried to for long.
-
-    A build that starts or ends while its button is pressed is no mistake of whoever pressed it.
-    """
-    try:
-        found = await asked.send(GetBuild(executor_id=asked.captured["executor_id"]))
-    except Refused as refused:
-        if refused.code == "BUILD_NOT_FOUND":
-            raise Refused("EXECUTOR_NOT_FOUND") from None
-        raise
-    build = BuildRow.model_validate_json(found)
-    if build.status in FINISHED_BUILD:
-        raise Refused("EXECUTOR_NOT_FOUND")
-    killed = Done.model_validate_json(await asked.send(KillBuild(build_id=build.id)))
+    """Answers when the build has cleaned up, or has tried to for long."""
+    executor_id = asked.captured["executor_id"]
+    killed = Done.model_validate_json(await asked.send(KillBuild(executor_id=executor_id)))
     if killed.row.get("status") == BuildStatus.CANCELING:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CLEANUP_PATIENCE):
-                await _over(asked, build.id)
+                await _over(asked, executor_id)
     return Response(status_code=204)
 
 
-async def _over(asked: Asked, build_id: int) -> None:
+async def _over(asked: Asked, executor_id: str) -> None:
     """Wait for the end of a killed build. It is recorded that it is to end: not to see it is no failure."""
     pause = 0.02
     while not asked.world.closing.is_set():
         with contextlib.suppress(Refused):
-            if BuildRow.model_validate_json(await asked.send(GetBuild(build_id=build_id))).finished:
+            if BuildRow.model_validate_json(await asked.send(GetBuild(executor_id=executor_id))).finished:
                 return
         await asyncio.sleep(pause := min(2 * pause, 0.5))

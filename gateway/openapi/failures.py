@@ -42,7 +42,7 @@ def codes(route: Route) -> list[str]:
     found = [*_of_access(route), *_of_path(route), *route.errors, "SERVICE_UNAVAILABLE", "SERVICE_TIMEOUT"]
     if route.method in WRITES:
         found += ["REQUEST_MALFORMED", "REQUEST_TOO_LARGE", "REQUEST_INVALID", "CONFLICT"]
-        found += [] if route.needs is Role.NOBODY else ["IDEMPOTENCY_KEY_REUSED"]
+        found += [] if route.needs is Role.NOBODY else ["IDEMPOTENCY_KEY_INVALID", "IDEMPOTENCY_KEY_REUSED"]
     if route.body.fields:
         found += _of_body(route)
     if route.query:

@@ -15,7 +15,7 @@ KEY = {
     "in": "header",
     "required": False,
     "description": "the same key gives the same answer and has no second effect",
-    "schema": {"type": "string", "maxLength": 255},
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$"},
 }
 LIMITS = frozenset({"maxLength", "minLength", "maxItems", "minimum", "maximum", "enum", "pattern"})
 

@@ -13,7 +13,7 @@ from pymongo.errors import BulkWriteError, ConnectionFailure, DuplicateKeyError,
 
 from contracts.errors import Refused
 from libs.deciding import Claim, Release, Take
-from libs.eventstore.documents import Document, to_document
+from libs.eventstore.documents import FOUND, Document, commit_of, to_document
 from libs.eventstore.store import Commit, Conflict, Decision, OutcomeUnknown, Repeated, Unavailable
 from libs.security.sealing import Sealing
 
@@ -131,8 +131,8 @@ class Committer:
         return None if written else Repeated(known)
 
     async def _known(self, decision: Decision) -> Commit | None:
-        found = await self._commits.find_one({"_id": decision.cause.command_id}, {"stream": 1, "version": 1})
-        return Commit(found["stream"], found["version"]) if found else None
+        found = await self._commits.find_one({"_id": decision.cause.command_id}, FOUND)
+        return commit_of(found) if found else None
 
     async def _transact(self, batch: Sequence[Waiting], *, tries: int | None = None) -> list[Exception | None]:
         """Raises Locked when others held one of the streams or names at each of so many tries."""
@@ -166,8 +166,8 @@ class Committer:
 
     async def _repeated(self, command_ids: Sequence[str], session: AsyncClientSession) -> Lost:
         """A command that was recorded before answers as before, whatever else stands against it now."""
-        found = self._commits.find({"_id": {"$in": command_ids}}, {"stream": 1, "version": 1}, session=session)
-        return {one["_id"]: Repeated(Commit(one["stream"], one["version"])) async for one in found}
+        found = self._commits.find({"_id": {"$in": command_ids}}, FOUND, session=session)
+        return {one["_id"]: Repeated(commit_of(one)) async for one in found}
 
     async def _without_names(self, decisions: Sequence[Decision], session: AsyncClientSession) -> Lost:
         """Decisions that want a name which belongs to another stream, with the code of their refusal."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from contracts.messages import EVENTS, Event, Payload, event_from
 from libs.deciding import Actor, Cause, Recorded
-from libs.eventstore.store import Decision
+from libs.eventstore.store import Commit, Decision
 from libs.security.sealing import Erased, Sealing
 
 Document = dict[str, Any]
@@ -25,7 +25,15 @@ async def to_document(decision: Decision, vault: Sealing) -> Document:
         "actor": {"id": cause.actor.id, "name": cause.actor.name},
         "trace": cause.traceparent,
         "events": [await _sealed(decision.stream, event, vault) for event in decision.events],
+        **({"fingerprint": cause.fingerprint} if cause.fingerprint else {}),
     }
+
+
+FOUND = {"stream": 1, "version": 1, "fingerprint": 1}
+
+
+def commit_of(document: Document) -> Commit:
+    return Commit(document["stream"], document["version"], document.get("fingerprint", ""))
 
 
 async def _sealed(stream: str, event: Event, vault: Sealing) -> Document:

@@ -4,7 +4,7 @@ from typing import Any
 
 from contracts.errors import Refused
 from contracts.messages import Row
-from libs.deciding import Recorded, Release, Take
+from libs.deciding import Cause, Recorded, Release, Take
 from libs.eventstore.store import Commit, Conflict, Decision, Repeated
 
 
@@ -12,6 +12,7 @@ class MemoryStore:
     def __init__(self) -> None:
         self._streams: dict[str, list[Decision]] = {}
         self._commands: dict[str, Commit] = {}
+        self._noted: dict[str, Commit] = {}
         self._claims: dict[str, str] = {}
         self.rows: dict[str, Row | None] = {}
 
@@ -31,7 +32,8 @@ class MemoryStore:
                 case Release(key=key) if self._claims.get(key) == decision.stream:
                     del self._claims[key]
         history.append(decision)
-        self._commands[decision.cause.command_id] = Commit(decision.stream, decision.version)
+        cause = decision.cause
+        self._commands[cause.command_id] = Commit(decision.stream, decision.version, cause.fingerprint)
         self.rows[decision.stream] = decision.row
 
     async def read(self, stream: str, *, after: int = 0, until: int | None = None) -> list[Recorded[Any]]:
@@ -39,3 +41,11 @@ class MemoryStore:
 
     async def find(self, command_id: str) -> Commit | None:
         return self._commands.get(command_id)
+
+    async def note(self, stream: str, version: int, cause: Cause) -> None:
+        if known := self._noted.get(cause.command_id):
+            raise Repeated(known)
+        self._noted[cause.command_id] = Commit(stream, version, cause.fingerprint)
+
+    async def noted(self, command_id: str) -> Commit | None:
+        return self._noted.get(command_id)

@@ -1,25 +1,31 @@
-"""The event store on MongoDB: `commits` is the log, `streams` holds heads and rows, `claims` the names taken."""
+"""The event store on MongoDB: `commits` is the log, `streams` holds heads and rows, `claims` the names taken.
+
+`notes` holds for a while where commands with an idempotency key found that there was nothing to record.
+"""
 
 from typing import Any
 
 from pymongo import ASCENDING
+from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
-from pymongo.errors import ConnectionFailure, OperationFailure
+from pymongo.errors import ConnectionFailure, DuplicateKeyError, OperationFailure
 from pymongo.read_concern import ReadConcern
 
-from libs.deciding import Recorded
+from libs.deciding import Cause, Recorded
 from libs.eventstore.committer import MAJORITY, Committer
-from libs.eventstore.documents import Document, from_document
-from libs.eventstore.store import Commit, Decision, Unavailable
+from libs.eventstore.documents import FOUND, Document, commit_of, from_document
+from libs.eventstore.store import Commit, Decision, Repeated, Unavailable
 from libs.security.sealing import Sealing
 
 ALREADY_THERE = 48  # NamespaceExists
+NOTED = 7 * 24 * 3600  # seconds: nobody repeats a request later than that
 
 
 class MongoStore:
     def __init__(self, database: AsyncDatabase[Document], vault: Sealing) -> None:
         safe = database.with_options(write_concern=MAJORITY, read_concern=ReadConcern("majority"))
         self.commits = safe["commits"]
+        self._notes = safe["notes"]
         self._vault = vault
         self._committer = Committer(safe, vault)
 
@@ -39,19 +45,37 @@ class MongoStore:
         return [recorded for document in documents for recorded in await from_document(document, self._vault)]
 
     async def find(self, command_id: str) -> Commit | None:
+        return await _found(self.commits, command_id)
+
+    async def note(self, stream: str, version: int, cause: Cause) -> None:
+        note = {"stream": stream, "version": version, "fingerprint": cause.fingerprint, "at": cause.at}
         try:
-            found = await self.commits.find_one({"_id": command_id}, {"stream": 1, "version": 1})
+            await self._notes.insert_one({"_id": cause.command_id, **note})
+        except DuplicateKeyError:
+            if known := await self.noted(cause.command_id):
+                raise Repeated(known) from None
         except ConnectionFailure as error:
             raise Unavailable(str(error)) from error
-        return Commit(found["stream"], found["version"]) if found else None
+
+    async def noted(self, command_id: str) -> Commit | None:
+        return await _found(self._notes, command_id)
+
+
+async def _found(collection: AsyncCollection[Document], command_id: str) -> Commit | None:
+    try:
+        found = await collection.find_one({"_id": command_id}, FOUND)
+    except ConnectionFailure as error:
+        raise Unavailable(str(error)) from error
+    return commit_of(found) if found else None
 
 
 async def prepare_database(database: AsyncDatabase[Document]) -> None:
     """Create what the store needs; harmless when it is there."""
-    for name in ("commits", "streams", "claims"):
+    for name in ("commits", "streams", "claims", "notes"):
         try:
             await database.create_collection(name, check_exists=False)
         except OperationFailure as error:
             if error.code != ALREADY_THERE:
                 raise
     await database["commits"].create_index([("stream", ASCENDING), ("version", ASCENDING)], unique=True)
+    await database["notes"].create_index("at", expireAfterSeconds=NOTED)

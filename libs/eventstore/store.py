@@ -1,7 +1,7 @@
 """What an event store promises; the MongoDB store and its in-memory twin pass the same suite."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from contracts.messages import Event, Row
@@ -22,10 +22,11 @@ class OutcomeUnknown(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """Where a command was recorded."""
+    """Where a command was recorded, or the version at which it found its wish already true."""
 
     stream: str
     version: int
+    fingerprint: str = field(default="", compare=False)  # of the request, where it came with an idempotency key
 
 
 class Repeated(Exception):
@@ -69,3 +70,9 @@ class EventStore(Protocol):
     async def find(self, command_id: str) -> Commit | None:
         """Where this command was recorded, if it was."""
         ...
+
+    async def note(self, stream: str, version: int, cause: Cause) -> None:
+        """Remember for a while the answer to a command that recorded nothing. Raises Repeated, Unavailable."""
+        ...
+
+    async def noted(self, command_id: str) -> Commit | None: ...

@@ -59,22 +59,33 @@ class Streams:
     async def seen(self, category: Category[Any, Any, Any, Any], cause: Cause) -> Handled | None:
         """The answer that a command got when it was recorded before."""
         commit = await self._store.find(cause.command_id)
-        return await self._as_before(category, commit) if commit else None
+        if commit is None and cause.fingerprint:
+            commit = await self._store.noted(cause.command_id)
+        return await self._as_before(category, commit, cause) if commit else None
 
     async def handle(self, category: Category[Any, Any, Any, Any], command: Command, cause: Cause) -> Handled:
-        """Raises Refused, Conflict (after many tries), Unavailable or OutcomeUnknown."""
+        """Raises Refused, Conflict (after many tries), Unavailable or OutcomeUnknown.
+
+        Refused with IDEMPOTENCY_KEY_REUSED: the command's id stands for another request.
+        """
         stream = category.decider.stream(command)
         lock = self._locks.setdefault(stream, asyncio.Lock())
         async with lock:  # in this process the stream's commands queue here instead of conflicting in the database
             try:
                 handled = await self._decide_and_append(category, stream, command, cause)
+                if handled.news:
+                    return handled
+                if before := await self._seen_meanwhile(category, cause):
+                    return before
+                if cause.fingerprint:
+                    await self._store.note(stream, handled.version, cause)
+                return handled
             except Repeated as repeated:
-                return await self._as_before(category, repeated.commit)
+                return await self._as_before(category, repeated.commit, cause)
             except Refused:
                 if before := await self._seen_meanwhile(category, cause):
                     return before
                 raise
-            return handled if handled.news else await self._seen_meanwhile(category, cause) or handled
 
     async def _seen_meanwhile(self, category: Category[Any, Any, Any, Any], cause: Cause) -> Handled | None:
         """The same command may have been recorded between the first look and now: its own effect refuses it then."""
@@ -118,7 +129,9 @@ class Streams:
     async def _catch_up(self, category: Category[Any, Any, Any, Any], stream: str, folded: Folded) -> Folded:
         return folded.after(category, await self._store.read(stream, after=folded.version))
 
-    async def _as_before(self, category: Category[Any, Any, Any, Any], commit: Commit) -> Handled:
+    async def _as_before(self, category: Category[Any, Any, Any, Any], commit: Commit, cause: Cause) -> Handled:
+        if cause.fingerprint and commit.fingerprint != cause.fingerprint:
+            raise Refused("IDEMPOTENCY_KEY_REUSED")
         folded = await self.fold(category, commit.stream, until=commit.version)
         return Handled(commit.stream, commit.version, folded.row, ())
 

@@ -6,6 +6,7 @@ Deleting a subject's data key erases everything ever sealed for it, wherever the
 import base64
 import binascii
 import hashlib
+import hmac
 import os
 import time
 from collections import OrderedDict
@@ -43,6 +44,10 @@ class Sealing(Protocol):
     async def seal(self, subject: str, plaintext: str) -> str: ...
 
     async def open(self, subject: str, sealed: str) -> str: ...
+
+    async def mac(self, subject: str, text: str) -> str:
+        """The same for the same text, and of no use to whoever guesses texts without the subject's key."""
+        ...
 
     async def erase(self, subject: str) -> None: ...
 
@@ -99,6 +104,10 @@ def _decrypt(key: bytes, subject: str, secret: bytes) -> bytes:
         raise SealBroken(subject) from error
 
 
+def _mac(key: bytes, text: str) -> str:
+    return hmac.new(key, b"mac:" + text.encode(), hashlib.sha256).hexdigest()
+
+
 def _to_text(secret: bytes) -> str:
     return VERSION + base64.urlsafe_b64encode(secret).decode()
 
@@ -139,6 +148,13 @@ class Vault:
         self._clock = clock
 
     async def seal(self, subject: str, plaintext: str) -> str:
+        return _to_text(_encrypt(await self._data_key(subject), subject, plaintext.encode()))
+
+    async def mac(self, subject: str, text: str) -> str:
+        return _mac(await self._data_key(subject), text)
+
+    async def _data_key(self, subject: str) -> bytes:
+        """Made for its first user."""
         data_key = self._remembered(subject)
         if data_key is None:
             fresh = self._master.wrap(subject, os.urandom(KEY_BYTES))
@@ -150,7 +166,7 @@ class Vault:
                 return_document=ReturnDocument.AFTER,
             )
             data_key = self._remember(subject, stored)
-        return _to_text(_encrypt(data_key, subject, plaintext.encode()))
+        return data_key
 
     async def open(self, subject: str, sealed: str) -> str:
         secret = _from_text(subject, sealed)
@@ -202,8 +218,13 @@ class MemoryVault:
         self._data_keys: dict[str, bytes] = {}
 
     async def seal(self, subject: str, plaintext: str) -> str:
-        data_key = self._data_keys.setdefault(subject, os.urandom(KEY_BYTES))
-        return _to_text(_encrypt(data_key, subject, plaintext.encode()))
+        return _to_text(_encrypt(self._data_key(subject), subject, plaintext.encode()))
+
+    async def mac(self, subject: str, text: str) -> str:
+        return _mac(self._data_key(subject), text)
+
+    def _data_key(self, subject: str) -> bytes:
+        return self._data_keys.setdefault(subject, os.urandom(KEY_BYTES))
 
     async def open(self, subject: str, sealed: str) -> str:
         secret = _from_text(subject, sealed)

@@ -6,6 +6,7 @@ from libs.service import Service, Ticker, Worker
 from services.builds import reading, views
 from services.builds.attempts import Attempts
 from services.builds.claiming import Claiming
+from services.builds.killing import find_running
 from services.builds.launching import prepare_build
 from services.builds.leases import Leases
 from services.builds.planner import Planner
@@ -19,7 +20,7 @@ leases = Leases(attempts, reporting)
 service = Service(
     "builds",
     categories=(views.build, views.job, views.lane),
-    prepare={contract.QueueBuild: prepare_build},
+    prepare={contract.QueueBuild: prepare_build, contract.KillBuild: find_running},
     answers={
         contract.GetBuild: reading.get_build,
         contract.GetJob: reading.get_job,

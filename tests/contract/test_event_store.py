@@ -40,8 +40,14 @@ AT = datetime(2026, 11, 22, 12, 0, 0, 123000, UTC)
 RAISED = CounterRaised(by=1)
 
 
-def cause(command_id: str | None = None, *, repeatable: bool = False) -> Cause:
-    return Cause(command_id or uuid4().hex, AT, Actor(7, "ivan"), "RaiseCounter", "00-trace-01", repeatable)
+def cause(command_id: str | None = None, *, repeatable: bool = False, fingerprint: str = "") -> Cause:
+    actor = Actor(7, "ivan")
+    return Cause(command_id or uuid4().hex, AT, actor, "RaiseCounter", "00-trace-01", repeatable, fingerprint)
+
+
+def keyed(fingerprint: str) -> Cause:
+    """As it comes with an idempotency key."""
+    return cause("same", repeatable=True, fingerprint=fingerprint)
 
 
 def decision(
@@ -260,6 +266,53 @@ async def test_the_same_command_many_times_at_once_has_one_effect_and_one_answer
     )
     assert {(one.version, one.row) for one in answers} == {(1, CounterView(label="a"))}
     assert [len(one.news) for one in answers].count(1) == 1
+
+
+async def test_a_key_stands_for_one_request(streams: Streams) -> None:
+    await streams.handle(counters, OpenCounter(counter_id="1", label="a"), keyed("one"))
+    assert await streams.seen(counters, keyed("one")) is not None
+    with pytest.raises(Refused, match="IDEMPOTENCY_KEY_REUSED"):
+        await streams.seen(counters, keyed("other"))
+    with pytest.raises(Refused, match="IDEMPOTENCY_KEY_REUSED"):
+        await streams.handle(counters, OpenCounter(counter_id="2", label="b"), keyed("other"))
+
+
+async def test_of_different_requests_that_use_a_key_at_once_one_is_done(store: EventStore, streams: Streams) -> None:
+    wishes = [
+        streams.handle(counters, OpenCounter(counter_id=str(number), label=str(number)), keyed(str(number)))
+        for number in range(10)
+    ]
+    outcomes = await asyncio.gather(*wishes, return_exceptions=True)
+    refusals = [one.code for one in outcomes if isinstance(one, Refused)]
+    assert refusals == ["IDEMPOTENCY_KEY_REUSED"] * 9
+    assert sum([len(await store.read(f"counter-{number}")) for number in range(10)]) == 1
+
+
+async def test_a_request_that_found_its_wish_true_is_remembered_too(streams: Streams) -> None:
+    await streams.handle(counters, OpenCounter(counter_id="1", label="a"), cause())
+    relabel = RelabelCounter(counter_id="1", label="a")
+    first = await streams.handle(counters, relabel, keyed("one"))
+    await streams.handle(counters, RelabelCounter(counter_id="1", label="b"), cause())
+    assert await streams.seen(counters, keyed("one")) == first
+    assert (first.version, first.row) == (1, CounterView(label="a"))
+    with pytest.raises(Refused, match="IDEMPOTENCY_KEY_REUSED"):
+        await streams.seen(counters, keyed("other"))
+
+
+async def test_of_different_requests_that_find_their_wish_true_at_once_one_has_the_key(streams: Streams) -> None:
+    await streams.handle(counters, OpenCounter(counter_id="1", label="a"), cause())
+    relabel = RelabelCounter(counter_id="1", label="a")
+    wishes = [streams.handle(counters, relabel, keyed(str(number % 2))) for number in range(6)]
+    outcomes = await asyncio.gather(*wishes, return_exceptions=True)
+    assert Counter(type(one) for one in outcomes) == {Handled: 3, Refused: 3}
+
+
+async def test_a_refused_request_leaves_its_key_free(streams: Streams) -> None:
+    await streams.handle(counters, OpenCounter(counter_id="1", label="a"), cause())
+    with pytest.raises(Refused, match="PROJECT_ALIAS_TAKEN"):
+        await streams.handle(counters, OpenCounter(counter_id="2", label="a"), keyed("one"))
+    handled = await streams.handle(counters, OpenCounter(counter_id="2", label="b"), keyed("other"))
+    assert handled.row == CounterView(label="b")
 
 
 async def test_a_kept_state_is_caught_up_before_it_refuses(store: EventStore) -> None:

@@ -7,9 +7,11 @@ from functools import partial
 from typing import Any
 
 import httpx
+from pymongo.asynchronous.database import AsyncDatabase
 
 from infra.local.servers import Servers
 from infra.migrate import all_services
+from libs.connections import Document, database_of, mongo
 from libs.service import Service
 from libs.settings import Settings
 from tests.integration.gateway_stage import serving
@@ -29,6 +31,11 @@ class Whole:
     @property
     def settings(self) -> Settings:
         return self.stage.settings
+
+    @asynccontextmanager
+    async def database(self, service: str) -> AsyncIterator[AsyncDatabase[Document]]:
+        async with mongo(self.settings, "test") as client:
+            yield database_of(client, self.settings, service)
 
     async def log_in(self, username: str, password: str) -> Headers:
         answer = await self.http.post("/api/auth/token", json={"auth": {"username": username, "password": password}})

@@ -31,6 +31,17 @@ async def test_sealing_twice_shows_no_sameness(vault: Sealing) -> None:
     assert await vault.seal("secret-1", "value") != await vault.seal("secret-1", "value")
 
 
+async def test_a_mac_is_the_same_for_the_same_text_and_subject_alone(vault: Sealing) -> None:
+    mac = await vault.mac("requests", "value")
+    assert await vault.mac("requests", "value") == mac
+    others = {
+        await vault.mac("requests", "other"),
+        await vault.mac("secret-7", "value"),
+        hashlib.sha256(b"value").hexdigest(),
+    }
+    assert mac not in others
+
+
 async def test_a_value_sealed_for_another_subject_does_not_open(vault: Sealing) -> None:
     await vault.seal("secret-2", "other")
     with pytest.raises(SealBroken):
