@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from contracts.builds import (
     BuildRow,
     BuildStatus,
+    GetBuild,
     KillBuild,
     ListBuildsOfProject,
     ListQueued,
