@@ -73,6 +73,20 @@ CODES: dict[str, Code] = {
     "TOKEN_EXPIRES_AT_INVALID": Code(422, "The last day of a token is a date like 2030-12-31, and not over yet."),
     "TOKEN_SCOPES_INVALID": Code(422, "There is no such scope."),
     "TOKEN_LIMIT": Code(409, "A user has at most 100 tokens; revoke one first."),
+    "DEVELOPER_EMAIL_REQUIRED": Code(422, "This needs an e-mail address."),
+    "DEVELOPER_PASSWORDS_DIFFER": Code(422, "The password and its repetition differ."),
+    "KEY_NOT_FOUND": Code(404, "The user has no such SSH key."),
+    "KEY_TITLE_REQUIRED": Code(422, "An SSH key needs a title."),
+    "KEY_PUBLIC_KEY_REQUIRED": Code(422, "Send the public key, one line as in authorized_keys."),
+    "KEY_PUBLIC_KEY_INVALID": Code(
+        422, "This is no public SSH key of type ed25519, rsa, ecdsa, sk-ed25519 or sk-ecdsa, or it is damaged."
+    ),
+    "KEY_PUBLIC_KEY_WEAK": Code(422, "Keys of type DSA, and RSA keys of less than 2048 bits, are not accepted."),
+    "KEY_PUBLIC_KEY_PRIVATE": Code(422, "This is a private key; it was not kept. Send the public one."),
+    "KEY_PUBLIC_KEY_TAKEN": Code(422, "This key is already in use, by this user or another one."),
+    "KEY_EXPIRES_AT_INVALID": Code(422, "This is not a date; write 2030-12-31."),
+    "KEY_EXPIRES_AT_PAST": Code(422, "The last day of the key lies in the past."),
+    "KEY_LIMIT": Code(422, "The user has as many SSH keys as one can have."),
     # projects
     "PROJECT_NOT_FOUND": Code(404, "There is no such project."),
     "PROJECT_NAME_REQUIRED": Code(422, "A project needs a name."),

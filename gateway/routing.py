@@ -1,5 +1,6 @@
 """From one line per route to what answers it: who may ask, which message it becomes, how the answer is written."""
 
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -19,6 +20,7 @@ from gateway.writing import Writer
 from libs.deciding import SYSTEM, Actor
 from libs.messaging import Showing
 
+SEAM = re.compile(r"(?<=[a-z])(?=[A-Z])")  # of camelCase
 WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 
@@ -41,17 +43,23 @@ class Body:
         for name, one in self.fields.items():
             wire = one.wire or name if self.bare else f"{self.resource}_{one.wire or name}"
             if one.required and sent.get(wire) in (None, ""):
-                raise Refused(self.code(one.wire or name, "REQUIRED"), f"{wire} is missing or empty.")
+                raise Refused(self.code(name, "REQUIRED"), f"{wire} is missing or empty.")
             if wire in sent or one.always:
                 try:
                     found[name] = one.read(sent.get(wire))
                 except Unreadable as error:
-                    raise Refused(self.code(one.wire or name, "INVALID"), f"{wire} is {error}.") from None
+                    raise Refused(self.code(name, "INVALID"), f"{wire} is {error}.") from None
         return found
 
-    def code(self, wire: str, reason: str) -> str:
-        own = f"{self.resource}_{wire}_{reason}".upper()
-        return own if own in CODES else "REQUEST_INVALID"
+    def code(self, name: str, reason: str) -> str:
+        """Not every field has every code of its own."""
+        own = (start + reason for start in self.code_starts(name))
+        return next((code for code in own if code in CODES), "REQUEST_INVALID")
+
+    def code_starts(self, name: str) -> tuple[str, ...]:
+        """How the codes of a field begin: with its name in the body, or in the message."""
+        wire = self.fields[name].wire if name in self.fields else ""
+        return tuple(f"{self.resource}_{SEAM.sub('_', one)}_".upper() for one in (wire, name) if one)
 
 
 def body(resource: str, **fields: Field) -> Body:
@@ -204,5 +212,5 @@ class Endpoint:
         name = str(fault["loc"][0]) if fault["loc"] else ""
         known = self._route.body.fields.get(name)
         wire = (known.wire if known else "") or name
-        code = self._route.body.code(wire, "REQUIRED" if fault["type"] == "missing" else "INVALID")
+        code = self._route.body.code(name, "REQUIRED" if fault["type"] == "missing" else "INVALID")
         return Refused(code, f"{wire}: {fault['msg']}")

@@ -3,6 +3,7 @@
 from contracts.identity.access import *
 from contracts.identity.company import *
 from contracts.identity.fields import *
+from contracts.identity.key import *
 from contracts.identity.owner import *
 from contracts.identity.token import *
 from contracts.identity.user import *

@@ -6,9 +6,10 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from contracts.identity.fields import PASSWORD_LENGTH, Name, Names
+from contracts.identity.key import AddSshKey, RemoveSshKey, SshKeyAdded, SshKeyRemoved
 from contracts.identity.token import ApiTokenCreated, ApiTokenRevoked, RecordApiToken, RevokeApiToken
 from contracts.messages import Command, Event, Message, Query
-from contracts.paging import PageQuery
+from contracts.paging import PageQuery, SliceQuery
 
 
 class RegisterUser(Command):
@@ -37,6 +38,7 @@ class ChangeEmail(Command):
 class ChangePassword(Command):
     user_id: int
     password: str | None = Field(default=None, repr=False, max_length=PASSWORD_LENGTH)
+    password_confirm: str | None = Field(default=None, repr=False)  # the same again, of those who type it twice
     # filled in
     sealed_password_hash: str = ""
 
@@ -189,6 +191,22 @@ class PageUsers(PageQuery):
     """Columns: developer_id, user_username, developer_email, user_role; id to filter and sort by."""
 
 
+class FindUsers(SliceQuery):
+    """Users by username; of those who have this e-mail address and this username, where they are given (without case).
+
+    The rows are FoundUsers.
+    """
+
+    email: str | None = None
+    username: str | None = None
+
+
+class FoundUser(Message):
+    uuid: str
+    username: str
+    email: str | None
+
+
 UserCommand = (
     RegisterUser
     | RenameUser
@@ -198,6 +216,8 @@ UserCommand = (
     | SetUserEnabled
     | ChangeProviderName
     | AnchorAdministrator
+    | AddSshKey
+    | RemoveSshKey
     | DeleteUser
     | RecordApiToken
     | RevokeApiToken
@@ -212,6 +232,8 @@ UserEvent = (
     | UserDisabled
     | UserProviderNamesChanged
     | AdministratorAnchored
+    | SshKeyAdded
+    | SshKeyRemoved
     | UserDeleted
     | ApiTokenCreated
     | ApiTokenRevoked

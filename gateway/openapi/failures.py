@@ -4,7 +4,7 @@ from typing import Any
 
 from contracts.errors import CODES
 from gateway.auth import Role
-from gateway.openapi.requests import CAPTURED, required_code
+from gateway.openapi.requests import CAPTURED
 from gateway.routing import WRITES, Route
 
 OF_FIELD = {
@@ -28,6 +28,8 @@ OF_CAPTURED = {
     "build_id": "BUILD_NOT_FOUND",
     "runner_uuid": "RUNNER_NOT_FOUND",
     "token_id": "TOKEN_NOT_FOUND",
+    "user_alias": "DEVELOPER_NOT_FOUND",
+    "key_uuid": "KEY_NOT_FOUND",
 }
 
 
@@ -66,8 +68,7 @@ def _of_body(route: Route) -> list[str]:
     found = []
     for name, one in route.body.fields.items():
         wire = one.wire or name
-        start = required_code(route.body, wire).removesuffix("REQUIRED")
-        found += [code for code in CODES if code.startswith(start)]
+        found += [code for code in CODES if code.startswith(route.body.code_starts(name))]
         found += [OF_FIELD[wire]] if wire in OF_FIELD else []
     return found
 

@@ -54,7 +54,7 @@ def request_body(route: Route) -> dict[str, Any] | None:
     fields = {
         one.wire or name: dict(one.schema) | _limits(route.message, name) for name, one in route.body.fields.items()
     }
-    required = [wire for wire in fields if wire in _asked(route.body) or required_code(route.body, wire) in CODES]
+    required = _required(route.body)
     schema = {"type": "object", "properties": fields} | ({"required": required} if required else {})
     example = {wire: sent(wire) for wire in fields}
     if not route.body.bare:
@@ -64,12 +64,12 @@ def request_body(route: Route) -> dict[str, Any] | None:
     return {"required": bool(required), "content": {"application/json": {"schema": schema, "example": example}}}
 
 
-def _asked(body: Body) -> set[str]:
-    return {one.wire or name for name, one in body.fields.items() if one.required}
-
-
-def required_code(body: Body, wire: str) -> str:
-    return f"{body.resource}_{wire}_REQUIRED".upper()
+def _required(body: Body) -> list[str]:
+    return [
+        one.wire or name
+        for name, one in body.fields.items()
+        if one.required or any(start + "REQUIRED" in CODES for start in body.code_starts(name))
+    ]
 
 
 def _limits(message: type[Message] | None, name: str) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Every route of the gateway, one line each, in a module per resource."""
 
 from gateway.dialects import gitlab_job, gitlab_runner
+from gateway.dialects.gitflic.pictures import picture
 from gateway.events import events
 from gateway.routes.builds import BUILDS
 from gateway.routes.companies import COMPANIES
@@ -8,6 +9,7 @@ from gateway.routes.configuration import CONFIGURATION
 from gateway.routes.credentials import CREDENTIALS
 from gateway.routes.executors import EXECUTORS
 from gateway.routes.history import HISTORY
+from gateway.routes.keys import KEYS
 from gateway.routes.pages import PAGES
 from gateway.routes.projects import PROJECTS
 from gateway.routes.public import PUBLIC
@@ -26,6 +28,7 @@ RAW = (
     Raw("POST", "/api/v4/runners/verify", answered(gitlab_runner.verify)),
     Raw("POST", "/api/v4/runners/reset_authentication_token", answered(gitlab_runner.reset_token)),
     Raw("GET", "/api/events", events),
+    Raw("GET", "/api/upload/img/{name}", answered(picture)),
 )
 
 TABLE = (
@@ -38,6 +41,7 @@ TABLE = (
     *USERS,
     *COMPANIES,
     *TOKENS,
+    *KEYS,
     *EXECUTORS,
     *CONFIGURATION,
     *RUNNERS,

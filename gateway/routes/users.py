@@ -1,4 +1,4 @@
-"""Users, as Free Commit has them: developers."""
+"""Users: Free Commit's developers, and the same as GitFlic has them."""
 
 from functools import partial
 
@@ -9,6 +9,7 @@ from contracts.identity import (
     ChangeRoles,
     ChooseProjectsOfUser,
     DeleteUser,
+    FindUsers,
     GetUser,
     ListUsers,
     RegisterUser,
@@ -16,13 +17,16 @@ from contracts.identity import (
     SetUserEnabled,
 )
 from gateway.dialects import free_commit as fc
+from gateway.dialects.gitflic import users
 from gateway.fields import boolean, integers, text, texts
+from gateway.routes.gitflic import listing, tell
 from gateway.routes.patching import change
 from gateway.routing import Shown, body, command, query
 from libs.messaging import Showing
 
 _user = Shown(Showing(GetUser, "user_id"), fc.ONE_DEVELOPER)
 LAST = ("DEVELOPER_LAST_ADMINISTRATOR",)
+_gitflic_user = Shown(Showing(GetUser, "user_id"), users.ONE_USER)
 developer = partial(change, "/admin/developers/{user_id:id}", "developer", shows=_user)
 
 USERS = (
@@ -51,4 +55,16 @@ USERS = (
         write=fc.ONE_DEVELOPER,
     ),
     command("DELETE", "/admin/developers/{user_id:id}", DeleteUser, status=204, errors=LAST),
+    tell("POST", "/user", RegisterUser, body=users.USER, parts=(users.as_developer,), shows=_gitflic_user),
+    listing("/admin/user", FindUsers, users.USER_PAGE, parts=(users.wanted,), query=users.FILTERS),
+    tell("PUT", "/admin/user/{user_alias}/change-email", ChangeEmail, find=users.owner, body=users.EMAIL),
+    tell("PUT", "/admin/user/{user_alias}/change-username", RenameUser, find=users.owner, body=users.USERNAME),
+    tell(
+        "PUT",
+        "/admin/user/{user_alias}/change-password",
+        ChangePassword,
+        find=users.owner,
+        body=users.PASSWORD,
+        errors=("DEVELOPER_PASSWORDS_DIFFER",),
+    ),
 )

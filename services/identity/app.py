@@ -5,6 +5,7 @@ from uuid import uuid4
 from contracts.errors import Refused
 from contracts.identity import (
     Access,
+    AddSshKey,
     AnchorAdministrator,
     ChangePassword,
     ChangeRoles,
@@ -14,9 +15,11 @@ from contracts.identity import (
     CreateCompany,
     DeleteCompany,
     DeleteUser,
+    FindUsers,
     GetAccess,
     GetCompany,
     GetOwner,
+    GetSshKey,
     GetTokenAccess,
     GetUser,
     ListApiTokens,
@@ -24,10 +27,12 @@ from contracts.identity import (
     ListUsers,
     LogIn,
     Owner,
+    PageSshKeys,
     PageUsers,
     PublicKeys,
     RecordCompany,
     RegisterUser,
+    RemoveSshKey,
     RotateSigningKeys,
     SetUserEnabled,
     Users,
@@ -38,12 +43,13 @@ from contracts.projects import ChooseDeveloperProjects
 from libs.paging import page
 from libs.security.passwords import check_policy, hash_password_async
 from libs.service import Context, Service
-from services.identity import companies, signing, tokens
+from services.identity import companies, keys, signing, tokens
 from services.identity.domain import registered
 from services.identity.first_administrator import ensure_first_administrator
 from services.identity.guessing import FAILURES
 from services.identity.logins import log_in
 from services.identity.policies import eraser, leaver
+from services.identity.users import by_name, existing, find_users
 from services.identity.views import USER_COLUMNS, UserRow, access, listed, memberships, shown, user_category
 
 ADMINISTRATORS = {"enabled": True, "roles": "ROLE_ADMIN"}
@@ -65,8 +71,10 @@ async def before_registering(ctx: Context, command: RegisterUser) -> RegisterUse
 
 async def before_changing_password(ctx: Context, command: ChangePassword) -> ChangePassword:
     row = await existing(ctx, command.user_id)
+    if command.password_confirm not in (None, command.password):
+        raise Refused("DEVELOPER_PASSWORDS_DIFFER")
     sealed = await sealed_hash(ctx, row.id, command.password, row.username)
-    return command.but(password=None, sealed_password_hash=sealed)
+    return command.but(password=None, password_confirm=None, sealed_password_hash=sealed)
 
 
 async def sealed_hash(ctx: Context, user_id: int, password: str | None, username: str) -> str:
@@ -154,20 +162,6 @@ async def page_users(ctx: Context, query: PageUsers) -> Page:
     return await page(ctx.rows("user"), query, USER_COLUMNS, listed)
 
 
-async def existing(ctx: Context, user_id: int) -> UserRow:
-    row: UserRow | None = await ctx.rows("user").get(f"user-{user_id}")
-    if row is None:
-        raise Refused("DEVELOPER_NOT_FOUND")
-    return row
-
-
-async def by_name(ctx: Context, username: str | None) -> UserRow:
-    row: UserRow | None = await ctx.rows("user").one({"username_key": (username or "").lower()})
-    if row is None:
-        raise Refused("DEVELOPER_NOT_FOUND")
-    return row
-
-
 async def with_projects(ctx: Context, rows: list[UserRow]) -> list[UserView]:
     projects: dict[int, list[int]] = {row.id: [] for row in rows}
     memberships = ctx.rows("memberships")
@@ -195,6 +189,8 @@ service = Service(
         RecordCompany: companies.before_recording,
         ChooseMembers: companies.check_members,
         DeleteCompany: companies.before_deleting,
+        AddSshKey: keys.before_adding,
+        RemoveSshKey: keys.before_removing,
     },
     answers={
         LogIn: log_in,
@@ -212,6 +208,9 @@ service = Service(
         CreateApiToken: tokens.create,
         ListApiTokens: tokens.list_all,
         GetTokenAccess: tokens.get_token_access,
+        FindUsers: find_users,
+        GetSshKey: keys.get_key,
+        PageSshKeys: keys.page_keys,
     },
     views=(memberships,),
     workers=(eraser, leaver),

@@ -20,7 +20,7 @@ from contracts.identity import (
     RenameCompany,
 )
 from libs.deciding import Claim, Decider, Refused, Release, Take
-from services.identity.domain import USERNAME
+from services.identity.texts import USERNAME
 
 
 @dataclass(frozen=True, slots=True)

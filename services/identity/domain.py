@@ -1,13 +1,12 @@
 """A user: names are unique, roles are known, and an enabled administrator always remains."""
 
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import assert_never
 
 from contracts.identity import (
-    ROLES,
+    AddSshKey,
     AdministratorAnchored,
     AnchorAdministrator,
     ApiTokenCreated,
@@ -19,9 +18,12 @@ from contracts.identity import (
     DeleteUser,
     RecordApiToken,
     RegisterUser,
+    RemoveSshKey,
     RenameUser,
     RevokeApiToken,
     SetUserEnabled,
+    SshKeyAdded,
+    SshKeyRemoved,
     UserCommand,
     UserDeleted,
     UserDisabled,
@@ -35,13 +37,9 @@ from contracts.identity import (
     UserRolesChanged,
 )
 from libs.deciding import Claim, Decider, Refused, Release, Take
+from services.identity import key
+from services.identity.texts import optional, valid_email, valid_roles, valid_username
 
-USERNAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
-# what a browser accepts in <input type="email">
-EMAIL = re.compile(
-    r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}"
-    r"@[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*"
-)
 TOKENS = 100  # of one user
 NOT_IN_NAMES = frozenset("{}$")
 
@@ -64,6 +62,7 @@ class User:
     epoch: int = 0
     anchor: int = 0
     tokens: tuple[int, ...] = ()
+    keys: key.Keys = field(default_factory=dict)
 
     @property
     def administers(self) -> bool:
@@ -107,6 +106,10 @@ def decide(user: User, command: UserCommand) -> list[UserEvent]:
             return [names] if evolve(user, names) != user else []
         case Status.ENABLED, AnchorAdministrator(anchor=anchor) if user.administers:
             return [AdministratorAnchored(user_id=command.user_id, anchor=anchor)]
+        case _, AddSshKey():
+            return [key.added(user.keys, command)]
+        case _, RemoveSshKey():
+            return [key.removed(user.keys, command)]
         case _, DeleteUser(anchor=anchor):
             keep_an_administrator(user, anchor)
             return [UserDeleted(user_id=command.user_id, username=user.username)]
@@ -142,6 +145,10 @@ def evolve(user: User, event: UserEvent) -> User:
             return replace(user, github_username=github, gitlab_username=gitlab)
         case AdministratorAnchored(anchor=anchor):
             return replace(user, anchor=anchor)
+        case SshKeyAdded(key_uuid=uuid, fingerprint=fingerprint):
+            return replace(user, keys={**user.keys, uuid: fingerprint})
+        case SshKeyRemoved(key_uuid=uuid):
+            return replace(user, keys={known: one for known, one in user.keys.items() if known != uuid})
         case UserDeleted():
             return User(Status.DELETED)
         case ApiTokenCreated(token_id=token_id):
@@ -162,8 +169,13 @@ def claims(user: User, event: UserEvent) -> Sequence[Claim]:
             return [*(Release(old.key) for old in _emails(user.email)), *_emails(event.email)]
         case AdministratorAnchored(anchor=anchor):
             return [Take(f"anchor:{anchor}", "CONFLICT")]
+        case SshKeyAdded(fingerprint=fingerprint):
+            return [key.claim(fingerprint)]
+        case SshKeyRemoved(key_uuid=uuid):
+            return [Release(key.claim(user.keys[uuid]).key)]
         case UserDeleted():
-            return [Release(held.key) for held in (_username(user.username), *_emails(user.email))]
+            held = (_username(user.username), *_emails(user.email), *map(key.claim, user.keys.values()))
+            return [Release(one.key) for one in held]
         case _:
             return []
 
@@ -195,43 +207,18 @@ def registered(command: RegisterUser) -> UserRegistered:
         sealed_password_hash=command.sealed_password_hash,
         email=valid_email(command.email),
         roles=valid_roles(command.roles),
-        github_username=_name(command.github_username),
-        gitlab_username=_name(command.gitlab_username),
+        github_username=optional(command.github_username),
+        gitlab_username=optional(command.gitlab_username),
     )
 
 
 def provider_names(user: User, command: ChangeProviderName) -> UserProviderNamesChanged:
-    name = _name(command.username)
+    name = optional(command.username)
     return UserProviderNamesChanged(
         user_id=command.user_id,
         github_username=name if command.provider == "github" else user.github_username,
         gitlab_username=name if command.provider == "gitlab" else user.gitlab_username,
     )
-
-
-def valid_username(text: str | None) -> str:
-    username = (text or "").strip()
-    if not username:
-        raise Refused("DEVELOPER_USERNAME_REQUIRED")
-    if not USERNAME.fullmatch(username):
-        raise Refused("DEVELOPER_USERNAME_INVALID")
-    return username
-
-
-def valid_email(text: str | None) -> str | None:
-    email = (text or "").strip()
-    if email and not (len(email) <= 254 and EMAIL.fullmatch(email)):
-        raise Refused("DEVELOPER_EMAIL_INVALID")
-    return email or None
-
-
-def valid_roles(texts: Sequence[str] | None) -> tuple[str, ...]:
-    """Each at most once, in one order."""
-    if texts is None:
-        raise Refused("DEVELOPER_ROLES_REQUIRED")
-    if not set(texts) <= set(ROLES):
-        raise Refused("DEVELOPER_ROLES_INVALID")
-    return tuple(role for role in ROLES if role in texts)
 
 
 def token_created(user: User, command: RecordApiToken) -> ApiTokenCreated:
@@ -255,10 +242,6 @@ def token_created(user: User, command: RecordApiToken) -> ApiTokenCreated:
     )
 
 
-def _name(text: str | None) -> str | None:
-    return (text or "").strip() or None
-
-
 user_decider = Decider[UserCommand, User, UserEvent](
     commands=(
         RegisterUser,
@@ -269,6 +252,8 @@ user_decider = Decider[UserCommand, User, UserEvent](
         SetUserEnabled,
         ChangeProviderName,
         AnchorAdministrator,
+        AddSshKey,
+        RemoveSshKey,
         DeleteUser,
         RecordApiToken,
         RevokeApiToken,

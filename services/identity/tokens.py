@@ -16,6 +16,7 @@ from contracts.identity import (
 )
 from libs.security.tokens import new_token, same, token_hash
 from libs.service import Context
+from services.identity.users import existing
 from services.identity.views import TokenRow, UserRow, access
 
 USES = "token_uses"  # one document per token that was used: when, and when that may be forgotten
@@ -40,9 +41,7 @@ async def create(ctx: Context, command: CreateApiToken) -> ApiTokenView:
 
 
 async def list_all(ctx: Context, query: ListApiTokens) -> ApiTokens:
-    row: UserRow | None = await ctx.rows("user").get(f"user-{query.user_id}")
-    if row is None:
-        raise Refused("DEVELOPER_NOT_FOUND")
+    row = await existing(ctx, query.user_id)
     wanted = {"_id": {"$in": [one.id for one in row.tokens]}}
     uses = {one["_id"]: one["at"] async for one in ctx.collection(USES).find(wanted)}
     return ApiTokens(tokens=tuple(shown(one, uses.get(one.id)) for one in sorted(row.tokens, key=lambda one: one.id)))

@@ -1,6 +1,6 @@
 """What people read about users, and which projects they belong to."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 from contracts.identity import (
@@ -9,6 +9,10 @@ from contracts.identity import (
     AdministratorAnchored,
     ApiTokenCreated,
     ApiTokenRevoked,
+    FoundUser,
+    SshKeyAdded,
+    SshKeyRemoved,
+    SshKeyView,
     UserDeleted,
     UserDisabled,
     UserEmailChanged,
@@ -39,6 +43,15 @@ class TokenRow(Row):
     created_at: datetime
 
 
+class SshKeyRow(Row):
+    uuid: str
+    title: str
+    public_key: str
+    fingerprint: str
+    expires_at: str | None
+    created_at: datetime
+
+
 class UserRow(Row):
     id: int = 0
     uuid: str = ""
@@ -55,6 +68,7 @@ class UserRow(Row):
     anchor: int = 0
     sealed_password_hash: str = ""
     tokens: tuple[TokenRow, ...] = ()  # those that no change of access has ended
+    keys: tuple[SshKeyRow, ...] = ()  # oldest first
     created_at: datetime = datetime.fromtimestamp(0, UTC)
 
 
@@ -90,6 +104,10 @@ def describe(row: UserRow, recorded: Recorded[UserEvent]) -> UserRow:
             return row.but(github_username=github, gitlab_username=gitlab)
         case AdministratorAnchored(anchor=anchor):
             return row.but(anchor=anchor)
+        case SshKeyAdded() as event:
+            return row.but(keys=(*row.keys, _key(event, recorded.at)))
+        case SshKeyRemoved(key_uuid=uuid):
+            return row.but(keys=tuple(one for one in row.keys if one.uuid != uuid))
         case UserDeleted():
             return UserRow()
         case ApiTokenCreated() as event:
@@ -107,6 +125,17 @@ def describe(row: UserRow, recorded: Recorded[UserEvent]) -> UserRow:
             return row.but(tokens=tuple(one for one in row.tokens if one.id != token_id))
 
 
+def _key(event: SshKeyAdded, at: datetime) -> SshKeyRow:
+    return SshKeyRow(
+        uuid=event.key_uuid,
+        title=event.title,
+        public_key=event.public_key,
+        fingerprint=event.fingerprint,
+        expires_at=event.expires_at,
+        created_at=at,
+    )
+
+
 def _email(email: str | None) -> Payload:
     return {"email": email or None, "email_key": email.lower() if email else None}
 
@@ -120,7 +149,7 @@ user_category = Category(
     user_decider,
     UserRow(),
     describe,
-    row_version=2,
+    row_version=3,
     indexes=(("id",), ("uuid",), ("username_key",), ("email_key",), ("-anchor",), ("tokens.token_hash",)),
     gone=lambda row: row.id == 0,
 )
@@ -175,6 +204,22 @@ def listed(row: UserRow) -> Payload:
         "developer_email": row.email,
         "user_role": row.role,
     }
+
+
+def found(row: UserRow) -> Payload:
+    return FoundUser(uuid=row.uuid, username=row.username, email=row.email).model_dump()
+
+
+def shown_key(row: UserRow, key: SshKeyRow) -> SshKeyView:
+    return SshKeyView(
+        uuid=key.uuid,
+        user_uuid=row.uuid,
+        public_key=key.public_key,
+        title=key.title,
+        fingerprint=key.fingerprint,
+        expires_at=date.fromisoformat(key.expires_at) if key.expires_at else None,
+        created_at=key.created_at,
+    )
 
 
 def access(row: UserRow) -> Access:

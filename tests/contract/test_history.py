@@ -19,7 +19,7 @@ SECRET_WORDS = re.compile(
     r"|sealed|secret|session|sig|signature|token|value|variables)s?(_|$)"
 )
 HARMLESS = re.compile(
-    r".*_ids?|.*_uuid|tokens|exit_code|public_key|(alias|email|owner|username)_key"  # ids, and names in lower case
+    r".*_ids?|.*_uuid|tokens|keys|exit_code|public_key|(alias|email|owner|username)_key"  # ids, and names in lower case
 )
 
 

@@ -1,0 +1,65 @@
+"""Public SSH keys: read strictly, so that what is kept is one usable key, and each key has one fingerprint."""
+
+import base64
+import hashlib
+import re
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_ssh_public_key
+
+LINE = re.compile(r"([a-z0-9@.-]+)[ \t]+([A-Za-z0-9+/]+={0,2})(?:[ \t][^\r\n]*)?")  # type, base64, perhaps a comment
+PRIVATE = re.compile(r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY|PuTTY-User-Key-File")
+PLAIN = frozenset({"ssh-ed25519", "ssh-rsa", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521"})
+OF_DEVICES = frozenset({"sk-ssh-ed25519@openssh.com", "sk-ecdsa-sha2-nistp256@openssh.com"})
+WEAK = "ssh-dss"
+SMALLEST_RSA, LARGEST_RSA = 2048, 16384  # bits; OpenSSH reads no larger ones
+
+
+class BrokenKey(ValueError):
+    """The text is no public key. None of these errors repeats the text."""
+
+
+class WeakKey(ValueError):
+    """Nobody should log in with it any more."""
+
+
+class PrivateKey(ValueError):
+    """The text is the half that its owner should have kept."""
+
+
+def fingerprint(text: str) -> str:
+    """`SHA256:...`, as OpenSSH writes it, of a line as in authorized_keys without options.
+
+    Raises BrokenKey, WeakKey or PrivateKey.
+    """
+    text = text.strip()
+    if PRIVATE.match(text):
+        raise PrivateKey
+    line = LINE.fullmatch(text)
+    if line is None or line[1] not in PLAIN | OF_DEVICES | {WEAK}:
+        raise BrokenKey
+    if line[1] == WEAK:
+        raise WeakKey
+    try:
+        blob = base64.b64decode(line[2], validate=True)
+    except ValueError:
+        raise BrokenKey from None
+    _check(line[1], blob)
+    return "SHA256:" + base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip("=")
+
+
+def _check(type_: str, blob: bytes) -> None:
+    canonical = f"{type_} {base64.b64encode(blob).decode()}".encode()
+    try:
+        key = load_ssh_public_key(canonical)
+    except (ValueError, NotImplementedError, UnsupportedAlgorithm):
+        raise BrokenKey from None
+    # a number with needless zeros would be the same key under another fingerprint; nobody writes one
+    if type_ in PLAIN and key.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH) != canonical:
+        raise BrokenKey
+    if isinstance(key, RSAPublicKey):
+        if key.key_size < SMALLEST_RSA:
+            raise WeakKey
+        if key.key_size > LARGEST_RSA or key.public_numbers().n % 2 == 0:
+            raise BrokenKey
