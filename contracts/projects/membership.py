@@ -1,6 +1,6 @@
 """Which projects a developer belongs to, chosen all at once."""
 
-from contracts.messages import Command, Event
+from contracts.messages import Command, Event, Message, Query
 from contracts.projects.fields import Ids
 
 
@@ -21,6 +21,16 @@ class DeveloperProjectsChosen(Event):
     projects_id: tuple[int, ...]
     joined: tuple[int, ...] = ()
     left: tuple[int, ...] = ()
+
+
+class ListMemberships(Query):
+    """The projects of each of these developers."""
+
+    developers_id: tuple[int, ...]
+
+
+class Memberships(Message):
+    projects_id: dict[int, tuple[int, ...]]  # by developer; who belongs to none is left out
 
 
 MembershipCommand = ChooseDeveloperProjects

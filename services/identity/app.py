@@ -48,9 +48,10 @@ from services.identity.domain import registered
 from services.identity.first_administrator import ensure_first_administrator
 from services.identity.guessing import FAILURES
 from services.identity.logins import log_in
+from services.identity.memberships import with_projects
 from services.identity.policies import eraser, leaver
 from services.identity.users import by_name, existing, find_users
-from services.identity.views import USER_COLUMNS, UserRow, access, listed, memberships, shown, user_category
+from services.identity.views import USER_COLUMNS, UserRow, access, listed, memberships, user_category
 
 ADMINISTRATORS = {"enabled": True, "roles": "ROLE_ADMIN"}
 
@@ -136,11 +137,9 @@ async def get_user(ctx: Context, query: GetUser) -> UserView:
 
 
 async def choose_projects(ctx: Context, command: ChooseProjectsOfUser) -> UserView:
-    """Shown as chosen: what this service follows of the projects comes a moment later."""
     row = await existing(ctx, command.user_id)
-    chosen = ChooseDeveloperProjects(developer_id=row.id, projects_id=command.projects_id)
-    done = await ctx.tell(chosen)
-    return shown(row, tuple(done.row["projects_id"]))
+    await ctx.tell(ChooseDeveloperProjects(developer_id=row.id, projects_id=command.projects_id))
+    return (await with_projects(ctx, [row]))[0]
 
 
 async def get_owner(ctx: Context, query: GetOwner) -> Owner:
@@ -160,15 +159,6 @@ async def list_users(ctx: Context, query: ListUsers) -> Users:
 
 async def page_users(ctx: Context, query: PageUsers) -> Page:
     return await page(ctx.rows("user"), query, USER_COLUMNS, listed)
-
-
-async def with_projects(ctx: Context, rows: list[UserRow]) -> list[UserView]:
-    projects: dict[int, list[int]] = {row.id: [] for row in rows}
-    memberships = ctx.rows("memberships")
-    async for membership in memberships.each({"developers_id": {"$in": list(projects)}}, [("project_id", 1)]):
-        for developer_id in membership.developers_id:
-            projects.get(developer_id, []).append(membership.project_id)
-    return [shown(row, tuple(projects[row.id])) for row in rows]
 
 
 async def started(ctx: Context) -> None:

@@ -21,7 +21,9 @@ from contracts.projects import (
     GetLaunchSettings,
     GetProject,
     LaunchSettings,
+    ListMemberships,
     ListProjects,
+    Memberships,
     MoveProject,
     ProjectCount,
     Projects,
@@ -217,6 +219,14 @@ async def count(ctx: Context, query: CountProjects) -> ProjectCount:
     return ProjectCount(count=await ctx.rows("project").count({"company_id": query.company_id}))
 
 
+async def list_memberships(ctx: Context, query: ListMemberships) -> Memberships:
+    projects: dict[int, tuple[int, ...]] = {}
+    async for row in ctx.rows("project").each({"developers_id": {"$in": query.developers_id}}, [("id", 1)]):
+        for developer_id in row.developers_id:
+            projects[developer_id] = (*projects.get(developer_id, ()), row.id)
+    return Memberships(projects_id=projects)
+
+
 async def get_launch_settings(ctx: Context, query: GetLaunchSettings) -> LaunchSettings:
     row = await existing(ctx, query.project_id)
     return launch_settings(row, allowed=may_launch(row, ctx.cause.actor, await members_of(ctx, row.company_id)))
@@ -253,12 +263,14 @@ async def views(ctx: Context, rows: list[ProjectRow], *, reveal: bool) -> list[P
         for project_id in secret.projects_id:
             secrets_id.get(project_id, []).append(secret.id)
     activities = await activities_of(ctx, ids)
+    sealed = {f"project-{row.id}": row.sealed_signature_key for row in rows} if reveal else {}
+    keys = await ctx.vault.open_all(sealed)
     return [
         project_view(
             row,
             activities.get(row.id, ActivityRow()),
             tuple(secrets_id[row.id]),
-            await ctx.vault.open(f"project-{row.id}", row.sealed_signature_key) if reveal else None,
+            keys.get(f"project-{row.id}"),
         )
         for row in rows
     ]

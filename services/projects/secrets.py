@@ -91,12 +91,12 @@ async def get_job_secrets(ctx: Context, query: GetJobSecrets) -> JobSecrets:
     )
     rows.sort(key=lambda row: row.scope == "PRIVATE")  # later ones hide earlier ones
     by_name = {row.name: row for row in rows}
+    values = await ctx.vault.open_all({f"secret-{row.id}": row.sealed_value for row in by_name.values()})
     return JobSecrets(
         secrets=tuple(
-            [
-                SecretValue(name=name, value=await ctx.vault.open(f"secret-{row.id}", row.sealed_value))
-                for name, row in by_name.items()
-            ]
+            SecretValue(name=name, value=values[f"secret-{row.id}"])
+            for name, row in by_name.items()
+            if f"secret-{row.id}" in values
         ),
         ssh_key=await ssh_key(ctx, project.credential_id),
         repository_login=await repository_login(ctx, project, query.repository),

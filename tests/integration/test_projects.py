@@ -19,6 +19,7 @@ from contracts.projects import (
     ChangeRepository,
     ChangeSecretValue,
     ChooseCredential,
+    ChooseDeveloperProjects,
     ChooseDevelopers,
     ChooseSecretProjects,
     ChooseSecrets,
@@ -57,12 +58,15 @@ from contracts.projects import (
 )
 from infra.local.servers import Servers, local_servers
 from libs import cloudevents
-from libs.connections import database_of, mongo
+from libs.connections import database_of, mongo, vault_of
 from libs.deciding import Actor, Cause, Recorded
+from libs.eventstore.mongo import MongoStore
+from libs.eventstore.streams import Streams
 from libs.messaging import Caller
 from libs.service import Service
 from services.identity.app import service as identity
 from services.projects.app import service as projects
+from services.projects.views import membership_category
 from tests.integration.stage import Stage, empty_stage
 
 CANARY = "canary-5b1f\nsecond line"
@@ -442,6 +446,26 @@ async def test_projects_follow_their_users(caller: Caller, shop: CreateProject) 
         return (view.owner_alias, view.developers_id) == ("follow-3", (owner,))
 
     await until(followed)
+
+
+async def test_a_wish_whose_process_died_is_fulfilled_by_the_follower(
+    stage: Stage, caller: Caller, shop: CreateProject
+) -> None:
+    developer = await done(caller, RegisterUser(username="wished", password="millwheel-7"))
+    joined = await done(caller, shop.but(name="Joined"))
+    left = await done(caller, shop.but(name="Left", developers_id=(developer,)))
+    wish = ChooseDeveloperProjects(developer_id=developer, projects_id=(joined,), joined=(joined,), left=(left,))
+    async with mongo(stage.settings, "test") as client:
+        database = database_of(client, stage.settings, "projects")
+        store = MongoStore(database, vault_of(database, stage.settings))
+        await Streams(store).handle(membership_category, wish, Cause("a wish without reactions", QUEUED_AT))
+        await store.drain()
+
+    async def fulfilled() -> bool:
+        members = [(await project(caller, one)).developers_id for one in (joined, left)]
+        return members == [(developer,), ()]
+
+    await until(fulfilled)
 
 
 LAUNCHED = LaunchedProject(

@@ -35,6 +35,16 @@ async def test_another_process_opens_what_one_sealed(database: Database) -> None
     assert await Vault(database, MasterKeys.of([OLD])).open("secret-1", sealed) == "value"
 
 
+async def test_many_are_opened_at_once_without_those_that_were_erased(database: Database) -> None:
+    first, second = Vault(database, MasterKeys.of([OLD])), Vault(database, MasterKeys.of([OLD]))
+    sealed = {subject: await first.seal(subject, f"value of {subject}") for subject in ("a", "b", "c")}
+    await second.open("a", sealed["a"])
+    await first.erase("b")
+    assert await second.open_all(sealed) == {"a": "value of a", "c": "value of c"}
+    with pytest.raises(SealBroken):
+        await second.open_all({"a": sealed["c"]})
+
+
 async def test_first_users_at_the_same_moment_agree_on_one_data_key(database: Database) -> None:
     vaults = [Vault(database, MasterKeys.of([OLD])) for _ in range(32)]
     sealed = await asyncio.gather(*(vault.seal("secret-1", "value") for vault in vaults))

@@ -23,6 +23,12 @@ async def test_what_was_sealed_opens_again(vault: Sealing) -> None:
     assert await vault.open("secret-1", sealed) == "pass wörd\n"
 
 
+async def test_many_open_at_once_without_those_that_were_erased(vault: Sealing) -> None:
+    sealed = {subject: await vault.seal(subject, f"value of {subject}") for subject in ("a", "b", "c")}
+    await vault.erase("b")
+    assert await vault.open_all(sealed) == {"a": "value of a", "c": "value of c"}
+
+
 async def test_the_empty_text_can_be_sealed(vault: Sealing) -> None:
     assert await vault.open("secret-1", await vault.seal("secret-1", "")) == ""
 
