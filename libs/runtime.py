@@ -303,6 +303,9 @@ class Work:
     async def next_id(self, kind: str, *, in_order: bool = False) -> int:
         return await self.runtime.next_id(kind, in_order=in_order)
 
+    async def new_token(self, prefix: str) -> str:
+        return prefix + await self.vault.mac("tokens", self.cause.command_id)
+
     async def ask(self, query: Query) -> Payload:
         if answer := self.runtime.answers.get(type(query)):
             encoded = _encoded(await answer(self, query))

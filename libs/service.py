@@ -41,6 +41,10 @@ class Context(Protocol):
         """
         ...
 
+    async def new_token(self, prefix: str) -> str:
+        """A token that follows from the present command: the answer to a repeated one is the same, and kept nowhere."""
+        ...
+
     async def ask(self, query: Query) -> Payload:
         """Ask any service. Raises Refused with the code it answered, or SERVICE_UNAVAILABLE / SERVICE_TIMEOUT."""
         ...

@@ -14,7 +14,7 @@ from contracts.identity import (
     RecordApiToken,
     TokenAccess,
 )
-from libs.security.tokens import new_token, same, token_hash
+from libs.security.tokens import same, token_hash
 from libs.service import Context
 from services.identity.users import existing
 from services.identity.views import TokenRow, UserRow, access
@@ -25,7 +25,7 @@ USE_IS_FORGOTTEN = timedelta(days=365)
 
 
 async def create(ctx: Context, command: CreateApiToken) -> ApiTokenView:
-    value = new_token(TOKEN_PREFIX)
+    value = await ctx.new_token(TOKEN_PREFIX)
     recorded = await ctx.tell(
         RecordApiToken(
             **dict(command),
@@ -35,9 +35,7 @@ async def create(ctx: Context, command: CreateApiToken) -> ApiTokenView:
             today=ctx.cause.at.date(),
         )
     )
-    token = UserRow.model_validate(recorded.row).tokens[-1]
-    # an earlier try may have recorded the token: its value is gone
-    return shown(token, None, value if same(token.token_hash, token_hash(value)) else None)
+    return shown(UserRow.model_validate(recorded.row).tokens[-1], None, value)
 
 
 async def list_all(ctx: Context, query: ListApiTokens) -> ApiTokens:

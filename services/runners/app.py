@@ -30,7 +30,7 @@ from contracts.runners import (
     TouchRunner,
 )
 from libs.paging import bounds
-from libs.security.tokens import new_token, same, token_hash
+from libs.security.tokens import token_hash
 from libs.service import Context, Service, Ticker
 from services.runners.domain import LONGEST_TEXT, owner, registration_stream, runner_stream, settings_of
 from services.runners.policies import on_silence, workers
@@ -43,12 +43,12 @@ TOKEN_PREFIX = "hr-"  # noqa: S105  not "glrt-": with that prefix `gitlab-runner
 
 
 async def register(ctx: Context, command: RegisterRunner) -> RunnerRegistration:
-    """The runner's UUID follows from the command, so that a repeated registration meets the same runner."""
+    """The runner's UUID and token follow from the command, so that a repeated registration meets the same runner."""
     registration = await ctx.rows("registration").one({"token_hash": token_hash(command.registration_token)})
     if registration is None:
         raise Refused("REGISTRATION_TOKEN")
     owner_type, owner_id = owner(registration.scope)
-    uuid, token = str(uuid5(NAMESPACE, ctx.cause.command_id)), new_token(TOKEN_PREFIX)
+    uuid, token = str(uuid5(NAMESPACE, ctx.cause.command_id)), await ctx.new_token(TOKEN_PREFIX)
     name = (
         command.name.strip() or command.description.strip()[:LONGEST_TEXT] or command.info.name or f"runner {uuid[:8]}"
     )
@@ -69,18 +69,12 @@ async def register(ctx: Context, command: RegisterRunner) -> RunnerRegistration:
         # withdrawn meanwhile: whoever looked for the runners of the scope may have missed this one
         await ctx.tell(DeleteRunner(runner_uuid=uuid))
         raise Refused("REGISTRATION_TOKEN")
-    if not same(recorded.row.get("token_hash", ""), token_hash(token)):
-        # an earlier try recorded the runner, and its answer was lost together with the token in it
-        return await reset_token(ctx, ResetRunnerToken(runner_uuid=uuid))
     return RunnerRegistration(id=recorded.row["id"], uuid=uuid, token=token)
 
 
 async def reset_token(ctx: Context, command: ResetRunnerToken) -> RunnerRegistration:
-    token = new_token(TOKEN_PREFIX)
-    recorded = await ctx.tell(
-        RecordRunnerToken(runner_uuid=command.runner_uuid, token_hash=token_hash(token)),
-        step=token_hash(token),  # each try records the token that it answers
-    )
+    token = await ctx.new_token(TOKEN_PREFIX)
+    recorded = await ctx.tell(RecordRunnerToken(runner_uuid=command.runner_uuid, token_hash=token_hash(token)))
     return RunnerRegistration(id=recorded.row["id"], uuid=command.runner_uuid, token=token)
 
 

@@ -129,6 +129,16 @@ async def test_a_kill_is_answered_alike_although_the_build_is_over_now(
     assert (await history(here, f"build/{launch.json()['build_id']}")).count("BuildKilled") == 1
 
 
+async def test_a_personal_token_is_answered_alike_although_its_value_is_kept_nowhere(
+    here: Whole, keyed: Headers
+) -> None:
+    body = {"token": {"name": "script"}}
+    answers = [told(await here.http.post("/api/user/tokens", json=body, headers=keyed)) for _ in range(2)]
+    assert answers[0] == answers[1]
+    token = {"Authorization": f"token {answers[0][1]['value']}"}
+    assert (await here.http.get("/api/user/info", headers=token)).status_code == 200
+
+
 async def test_a_test_mail_is_sent_once(here: Whole, keyed: Headers) -> None:
     path = "/api/admin/config/mail/test/ivan@example.org"
     answers = [told(await here.http.post(path, headers=keyed)) for _ in range(2)]

@@ -199,8 +199,8 @@ async def test_a_repeated_registration_meets_the_same_runner(replicas: tuple[Rep
     repeatable = {COMMAND_ID: str(uuid4()), REPEATABLE: "1"}
     first = RunnerRegistration.model_validate_json(await one.request(command, repeatable))
     second = RunnerRegistration.model_validate_json(await two.request(command, repeatable))
-    assert (first.id, first.uuid) == (second.id, second.uuid)
-    assert (await one.touch(second.token)).runner_id == first.id
+    assert first == second
+    assert (await one.touch(first.token)).runner_id == first.id
     assert (await one.page()).total == 1
 
 
