@@ -138,6 +138,15 @@ def rebuild(
     entry.in_words(lambda: rebuild_views(service, view))
 
 
+@app.command(name="rotate-keys")
+def rotate_keys(data: Data = None) -> None:
+    """Sign log-ins with a new key; older keys verify until the last log-in that they signed has ended."""
+    _connected(data)
+    from infra.rotation import rotate
+
+    entry.in_words(rotate)
+
+
 @app.command()
 def events(
     start: Annotated[str, typer.Option("--from", help="A time (2026-01-31T12:00:00Z), `start`, or `now`.")] = "now",

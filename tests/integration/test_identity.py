@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from bson import json_util
@@ -23,6 +23,7 @@ from contracts.identity import (
     PublicKeys,
     RegisterUser,
     RenameUser,
+    RotateSigningKeys,
     Session,
     SetUserEnabled,
     Users,
@@ -35,7 +36,7 @@ from infra.local.servers import Servers, local_servers
 from libs.connections import database_of, mongo
 from libs.deciding import Actor
 from libs.messaging import Caller
-from libs.security.tokens import read
+from libs.security.tokens import TokenInvalid, read
 from services.identity.app import service as identity
 from services.projects.app import service as projects
 from tests.integration.stage import Stage, empty_stage
@@ -107,6 +108,25 @@ async def test_a_token_carries_who_may_what_and_is_verified_with_the_public_keys
     assert (claims.user_id, claims.username, claims.roles) == (user_id, "token-owner", (ADMIN, DEVELOPER))
     assert claims.epoch == (await access(caller, user_id)).epoch
     assert session.expires_in == 3600
+
+
+async def test_a_new_signing_key_locks_nobody_out_and_the_old_one_goes_when_its_tokens_have_ended(
+    stage: Stage, caller: Caller
+) -> None:
+    await registered(caller, "key-owner")
+    before = (await logged_in(caller, "key-owner")).access_token
+    both = VerificationKeys.model_validate_json(await caller.tell(RotateSigningKeys())).keys
+    after = (await logged_in(caller, "key-owner")).access_token
+    assert read(before, both).username == read(after, both).username == "key-owner"
+    async with mongo(stage.settings, "test") as client:
+        stored = database_of(client, stage.settings, "identity")["signing_keys"]
+        await stored.update_one({"_id": 2}, {"$set": {"made_at": datetime.now(UTC) - timedelta(hours=2)}})
+        left = VerificationKeys.model_validate_json(await caller.ask(PublicKeys())).keys
+        assert read(after, left).username == "key-owner"
+        with pytest.raises(TokenInvalid):
+            read(before, left)
+        await caller.tell(RotateSigningKeys())
+        assert [one["_id"] async for one in stored.find(sort=[("_id", 1)])] == [2, 3]
 
 
 async def test_every_failed_log_in_looks_the_same(caller: Caller) -> None:
