@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import tempfile
 import zlib
 from types import TracebackType
@@ -11,10 +12,17 @@ from agent.masking import Masker
 
 LIMIT = 4 * 1024 * 1024
 TRUNCATED = b"\nThe log is longer than %d bytes; the rest is not kept.\n"
+OMITTED = b"What this section printed is not kept: the log is too long.\n"
+MARKER = re.compile(rb"section_(start|end):\d{1,15}:[\w.-]{1,128}\r\x1b\[0K[^\n]{0,16384}\n")
+LONGEST_MARKER = 17_000  # with the name of its step
+MOST_MARKERS = 2000  # beyond the limit
 
 
 class Trace:
-    """Grows at the end, is read from any offset. Output beyond the limit is dropped after a notice."""
+    """Grows at the end, is read from any offset.
+
+    Output beyond the limit is dropped after a notice; sections are still opened and closed there.
+    """
 
     def __init__(self, masker: Masker, limit: int = LIMIT) -> None:
         self._masker = masker
@@ -22,6 +30,8 @@ class Trace:
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by __exit__
         self._checksum = 0
         self._full = False
+        self._beyond = b""  # the limit, and perhaps the beginning of a marker
+        self._markers = 0
         self.length = 0
         self.grown = asyncio.Event()
         self.closed = asyncio.Event()
@@ -38,7 +48,8 @@ class Trace:
         self._append(self._masker.feed(output))
 
     def line(self, text: str) -> None:
-        self.write(text.encode(errors="replace") + b"\n")
+        """In the agent's own words, which the limit does not touch."""
+        self._keep(self._masker.feed(text.encode(errors="replace") + b"\n"))
 
     def close(self) -> None:
         self._append(self._masker.flush())
@@ -53,11 +64,27 @@ class Trace:
         return f"crc32:{self._checksum:08x}"
 
     def _append(self, content: bytes) -> None:
-        if self._full or not content:
+        room = 0 if self._full else max(self._limit - self.length, 0)
+        if len(content) > room:  # a line is cut only where it must be: it may hold a marker
+            room = content.rfind(b"\n", 0, room) + 1 or room
+        self._keep(content[:room])
+        if len(content) <= room:
             return
-        if self.length + len(content) > self._limit:
-            content = content[: self._limit - self.length] + TRUNCATED % self._limit
+        if not self._full:
             self._full = True
+            self._keep(TRUNCATED % self._limit)
+        self._beyond += content[room:]
+        end = 0
+        for marker in MARKER.finditer(self._beyond):
+            end = marker.end()
+            if self._markers < MOST_MARKERS:
+                self._markers += 1
+                self._keep(marker[0] + (OMITTED if marker[1] == b"start" else b""))
+        self._beyond = self._beyond[max(end, len(self._beyond) - LONGEST_MARKER) :]
+
+    def _keep(self, content: bytes) -> None:
+        if not content:
+            return
         self._file.write(content)
         self._file.flush()  # read() goes past the buffer
         self._checksum = zlib.crc32(content, self._checksum)

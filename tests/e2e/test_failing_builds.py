@@ -167,13 +167,18 @@ def test_the_failing_step_is_the_last_one_and_is_marked(stack: RunningStack, tmp
 
 
 def test_a_huge_log_is_cut_with_a_word_about_it(stack: RunningStack, tmp_path: Path) -> None:
-    steps = {"build": "seq -f 'line %.0f of a log that is longer than anybody reads' 150000\n"}
+    steps = {"build": "seq -f 'line %.0f of a log that is longer than anybody reads' 150000\n"} | {"test": "echo"}
     build = stack.run(stack.project(sample_repository(tmp_path / "repository", steps)))
-    lines = stack.log(build["id"])["build"].splitlines()
+    log = stack.log(build["id"])
+    lines = log["build"].splitlines()
     assert build["exit_code"] == 0
     assert lines[1] == "line 1 of a log that is longer than anybody reads"
     assert len(lines) > 50000
     assert "The log is longer than" in lines[-1]
+    assert log["test"].splitlines()[:2] == [
+        "Step @test ...",
+        "What this section printed is not kept: the log is too long.",
+    ]
 
 
 def test_bytes_that_are_no_text_do_not_harm_the_log(stack: RunningStack, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from agent.masking import Masker
-from agent.trace import TRUNCATED, Trace
+from agent.trace import MOST_MARKERS, OMITTED, TRUNCATED, Trace
 
 
 @pytest.fixture
@@ -40,6 +40,38 @@ def test_what_is_too_long_ends_with_a_notice(trace: Trace) -> None:
     trace.write(b"0123456789" * 3)
     trace.write(b"more")
     assert trace.read(0, 1000) == b"0123456789" * 2 + TRUNCATED % 20
+
+
+OPENED = b"section_start:1700000000:hr_word_1\r\x1b[0KStep @test ...\n"
+CLOSED = b"section_end:1700000000:hr_word_1\r\x1b[0K\n"
+
+
+@pytest.mark.parametrize("piece", [1, 7, 1000])
+def test_sections_beyond_the_limit_are_still_there_and_say_that_they_are_not_whole(trace: Trace, piece: int) -> None:
+    output = b"0123456789\nabcdefghijklm" + b"no end of line" + OPENED + b"x" * 2000 + CLOSED + b"more"
+    for place in range(0, len(output), piece):
+        trace.write(output[place : place + piece])
+    trace.close()
+    kept = trace.read(0, 10000)
+    assert kept.startswith(b"0123456789\n")
+    assert kept.partition(TRUNCATED % 20)[2] == OPENED + OMITTED + CLOSED
+
+
+def test_a_marker_at_the_limit_is_kept_whole(trace: Trace) -> None:
+    trace.write(b"0123456789\n" + CLOSED)
+    assert trace.read(0, 1000) == b"0123456789\n" + TRUNCATED % 20 + CLOSED
+
+
+def test_not_even_markers_come_without_end(trace: Trace) -> None:
+    for _ in range(MOST_MARKERS + 10):
+        trace.write(CLOSED)
+    assert trace.read(0, 10**6).count(CLOSED) == MOST_MARKERS
+
+
+def test_the_agent_has_the_last_word(trace: Trace) -> None:
+    trace.write(b"0123456789" * 3)
+    trace.line("Job failed with a secret")
+    assert trace.read(0, 1000) == b"0123456789" * 2 + TRUNCATED % 20 + b"Job failed with a [MASKED]\n"
 
 
 def test_a_line_with_broken_characters_is_written_anyway(trace: Trace) -> None:
