@@ -10,6 +10,7 @@ from agent.config import Config
 from agent.delivery import Abandoned, Delivery, Outcome
 from agent.job import Job, Step
 from agent.masking import Masker
+from agent.nursery import Nursery
 from agent.protocol import VERSION, Protocol
 from agent.strays import clear
 from agent.trace import Trace
@@ -28,10 +29,11 @@ OUTSIDE = "runner_external_dependency_failure"
 
 
 class Execution:
-    def __init__(self, job: Job, config: Config, protocol: Protocol, folder: Path) -> None:
+    def __init__(self, job: Job, config: Config, protocol: Protocol, folder: Path, nursery: Nursery) -> None:
         self._job = job
         self._config = config
         self._folder = folder
+        self._nursery = nursery
         self._trace = Trace(Masker(secrets(job)))
         self._delivery = Delivery(protocol, job, self._trace, on_cancel=lambda: self.interrupt(CANCELED))
         self._ending: str | None = None
@@ -117,7 +119,7 @@ class Execution:
             self._trace.line(
                 f"Checking out {source.sha[:8]}" + (f" as detached HEAD (ref is {source.ref})" * bool(source.ref))
             )
-            await workspace.check_out(source, self._trace.write)
+            await workspace.check_out(source, self._nursery, self._trace.write)
         await self._delivery.accepted.wait()
         self._begun = True
         return await self._steps(workspace, SUCCESS)
@@ -136,6 +138,7 @@ class Execution:
         try:
             async with asyncio.timeout(step.timeout or None):
                 code = await shell.run(
+                    self._nursery,
                     [self._config.shell, "-e", workspace.script(number, step.script)],
                     cwd=workspace.checkout,
                     environment=workspace.environment | {"CI_JOB_STATUS": status},

@@ -11,6 +11,7 @@ from typing import Any
 from agent.config import Config
 from agent.execution import SYSTEM, Execution
 from agent.job import BadPayload, Job, parse
+from agent.nursery import Nursery
 from agent.protocol import Protocol, Refused, pauses
 from agent.strays import run_folder
 
@@ -20,10 +21,13 @@ REPORT_SECONDS = 4.0  # for killing the jobs that did not finish in time, and fo
 
 
 class Runner:
-    def __init__(self, config: Config, protocol: Protocol, folder: Path, jobs: asyncio.TaskGroup) -> None:
+    def __init__(
+        self, config: Config, protocol: Protocol, folder: Path, nursery: Nursery, jobs: asyncio.TaskGroup
+    ) -> None:
         self._config = config
         self._protocol = protocol
         self._folder = folder
+        self._nursery = nursery
         self._jobs = jobs
         self._slots = asyncio.Semaphore(config.concurrency)
         self._last_update: str | None = None
@@ -34,7 +38,7 @@ class Runner:
             await self._slots.acquire()
             job = await self._next_job()
             folder = Path(tempfile.mkdtemp(dir=self._folder, prefix=f"job-{job.id}-"))
-            execution = Execution(job, self._config, self._protocol, folder)
+            execution = Execution(job, self._config, self._protocol, folder, self._nursery)
             task = self._jobs.create_task(self._execute(execution, job))
             self._running[task] = execution
             task.add_done_callback(self._forget)
@@ -99,9 +103,9 @@ class Runner:
 
 async def run(config: Config, *, stop: asyncio.Event, once: bool = False) -> None:
     """Serve until `stop` is set, or until one job has ended."""
-    with run_folder(Path(config.builds_dir)) as folder:
+    with run_folder(Path(config.builds_dir)) as folder, Nursery(folder) as nursery:
         async with Protocol(config.url) as protocol, asyncio.TaskGroup() as jobs:
-            runner = Runner(config, protocol, folder, jobs)
+            runner = Runner(config, protocol, folder, nursery, jobs)
             logger.info("agent %s asks %s for jobs, %d at a time", config.name, config.url, config.concurrency)
             serving = jobs.create_task(runner.serve(once=once))
             stopped = jobs.create_task(stop.wait())

@@ -1,106 +1,101 @@
-"""Runs one program as a process group of its own, and leaves nothing of that group behind."""
+"""Runs one program, and leaves nothing of it behind."""
 
 import asyncio
 import os
-import signal
-import subprocess
 from collections.abc import Callable, Mapping, Sequence
+from io import FileIO
 from pathlib import Path
+from signal import SIGTERM
 
-from agent.strays import group_lives
+from agent.nursery import Nursery
+from agent.strays import LINUX, living, signal_group, signalled, uproot
 
 KILL_AFTER = 2.5  # seconds between the polite signal and the other one
 PIPE_SIZE = 64 * 1024
+KILLED = 137
 
 
-def _signalled(process: subprocess.Popen[bytes], number: int) -> bool:
-    """Signal the whole group; false when nobody of it is left."""
-    if (
-        process.poll() is not None
-    ):  # as process 1 of a container the agent inherits, and must reap, the leader's orphans
+def _start(
+    nursery: Nursery, command: Sequence[str | Path], cwd: Path, environment: Mapping[str, str]
+) -> tuple[int, FileIO, FileIO]:
+    """The supervisor, where it tells the status, and the output."""
+    report, told = _pipe()
+    output, written = _pipe()
+    with told, written:
         try:
-            while os.waitpid(-process.pid, os.WNOHANG)[0]:
-                continue
-        except ChildProcessError:
-            pass
-    try:
-        os.killpg(process.pid, number)
-    except (ProcessLookupError, PermissionError):  # macOS says the latter of a group of zombies
-        return False
-    return True
+            supervisor = nursery.start(list(map(str, command)), cwd, environment, told.fileno(), written.fileno())
+        except BaseException:
+            report.close()
+            output.close()
+            raise
+    return supervisor, report, output
 
 
-async def _end(process: subprocess.Popen[bytes]) -> None:
+def _pipe() -> tuple[FileIO, FileIO]:
+    reading, writing = os.pipe()
+    return FileIO(reading), FileIO(writing, "w")
+
+
+async def _end(supervisor: int, status: asyncio.Future[bytes]) -> None:
+    """Ask all that is left to leave, then make it."""
     loop = asyncio.get_running_loop()
     give_up = loop.time() + KILL_AFTER
-    left = _signalled(process, signal.SIGTERM)
+
+    def left() -> bool:
+        return bool(living(supervisor)) if LINUX else not status.done()
+
     try:
-        while left and loop.time() < give_up:
+        if not LINUX:
+            signal_group(supervisor, SIGTERM)
+        for process in living(supervisor):
+            signalled(process, SIGTERM)
+        while left() and loop.time() < give_up:  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(0.01)
-            left = _signalled(process, 0) and group_lives(process.pid)
     finally:  # also when this wait is cut short
-        if left:
-            _signalled(process, signal.SIGKILL)
-            process.wait(timeout=10)
-
-
-async def _exited(process: subprocess.Popen[bytes]) -> None:
-    """Wait for the end of the process without reaping it."""
-    try:
-        handle = os.pidfd_open(process.pid)
-    except AttributeError:  # not Linux
-        while process.poll() is None:  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
-        return
-    loop, exited = asyncio.get_running_loop(), asyncio.Event()
-    loop.add_reader(handle, exited.set)
-    try:
-        await exited.wait()
-    finally:
-        loop.remove_reader(handle)
-        os.close(handle)
+        uproot(supervisor)
 
 
 async def run(
-    command: Sequence[str | Path], *, cwd: Path, environment: Mapping[str, str], output: Callable[[bytes], None]
+    nursery: Nursery,
+    command: Sequence[str | Path],
+    *,
+    cwd: Path,
+    environment: Mapping[str, str],
+    output: Callable[[bytes], None],
 ) -> int:
-    """Return the exit status as a shell would show it. Cancelling ends the whole group before it returns."""
-    process = subprocess.Popen(  # noqa: ASYNC220 - asyncio starts it just so, and then spends a thread on waiting
-        command,
-        cwd=cwd,
-        env=dict(environment),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
+    """Return the exit status as a shell would show it. Cancelling ends all of the program before it returns."""
     loop = asyncio.get_running_loop()
-    assert process.stdout is not None  # noqa: S101 - a pipe was asked for
-    with process.stdout as stdout:
-        os.set_blocking(stdout.fileno(), False)
+    supervisor, report, printed = _start(nursery, command, cwd, environment)
+    status: asyncio.Future[bytes] = loop.create_future()
 
-        def forward() -> bool:
-            try:
-                content = os.read(stdout.fileno(), PIPE_SIZE)
-            except BlockingIOError:
-                return False
-            if content:
-                output(content)
-            else:
-                loop.remove_reader(stdout)
-            return bool(content)
+    def take_status() -> None:
+        loop.remove_reader(report)
+        status.set_result(report.read(PIPE_SIZE) or b"")
 
-        loop.add_reader(stdout, forward)
+    def forward() -> bool:
+        content = printed.read(PIPE_SIZE)
+        if content:
+            output(content)
+        elif content is not None:
+            loop.remove_reader(printed)
+        return bool(content)
+
+    with report, printed:
+        os.set_blocking(printed.fileno(), False)
+        loop.add_reader(report, take_status)
+        loop.add_reader(printed, forward)
         try:
-            await _exited(process)
+            await asyncio.wait([status])
         finally:
             try:
-                await _end(process)
+                await _end(supervisor, status)
             finally:
-                loop.remove_reader(stdout)
-                # a process that left the group may hold the pipe open and go on writing: take what is there, no more
-                for _ in range(16):
+                loop.remove_reader(report)
+                loop.remove_reader(printed)
+                for _ in range(16):  # what is still in the pipe, and no more
                     if not forward():
                         break
-    status = process.wait(timeout=10)
-    return status if status >= 0 else 128 - status
+    told = status.result()
+    if told.startswith(b"!"):
+        raise OSError(told[1:].decode().strip())
+    return int(told) if told else KILLED  # nothing: the supervisor was killed, too

@@ -1,16 +1,15 @@
-"""Ends processes that outlive their job and removes their folders; as a program it does so when its stdin closes."""
+"""Finds and ends processes that outlive their job, and removes their folders."""
 
 import fcntl
 import os
 import shutil
 import signal
 import stat
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 MARK = "CI_PROJECT_DIR"  # every process of a job carries it, whatever session or group it moved to
@@ -39,9 +38,48 @@ def _session(process: str) -> str:
     return "".join(_stat(process)[3:4])
 
 
-def group_lives(group: int) -> bool:
-    """Whether more than zombies is left: in a container nobody may reap them."""
-    return not LINUX or any(stat[2] == str(group) and stat[0] not in "ZX" for stat in map(_stat, _processes()) if stat)
+def _children(process: str) -> Iterator[str]:
+    try:
+        threads = os.listdir(f"/proc/{process}/task")
+    except OSError:
+        return
+    for thread in threads:
+        yield from _read(process, f"task/{thread}/children").decode().split()
+
+
+def living(root: int) -> list[int]:
+    """All that descends from the process and is more than a zombie."""
+    family = [str(root)]
+    for process in family:  # grows meanwhile
+        family += _children(process)
+    return [int(process) for process in family[1:] if _stat(process)[:1] not in ([], ["Z"], ["X"])]
+
+
+def signalled(process: int, number: int) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.kill(process, number)
+
+
+def signal_group(group: int, number: int) -> None:
+    with suppress(ProcessLookupError, PermissionError):  # macOS says the latter of a group of zombies
+        os.killpg(group, number)
+
+
+def weed(root: int) -> None:
+    """Kill all that descends from a process that adopts orphans."""
+    give_up = time.monotonic() + DEADLINE
+    for _ in range(2):  # a list that is read while somebody dies may lack others
+        while (left := living(root)) and time.monotonic() < give_up:
+            for process in left:
+                signalled(process, signal.SIGKILL)
+            time.sleep(0.001)
+
+
+def uproot(supervisor: int) -> None:
+    """Kill all that descends from it and at last itself: stopped before, it cannot lose anybody."""
+    signalled(supervisor, signal.SIGSTOP)
+    weed(supervisor)
+    signal_group(supervisor, signal.SIGKILL)
 
 
 def sessions(folder: Path) -> set[str]:
@@ -68,12 +106,11 @@ def clear(folder: Path) -> bool:
     """Kill what still runs for this folder and remove it; false if something could not be removed."""
     give_up = time.monotonic() + DEADLINE
     known = sessions(folder)
+    for session in known:
+        uproot(int(session))
     while (left := members(known)) and time.monotonic() < give_up:
         for process in left:
-            try:
-                os.kill(process, signal.SIGKILL)
-            except (ProcessLookupError, PermissionError):
-                continue
+            signalled(process, signal.SIGKILL)
         time.sleep(0.01)
         known |= sessions(folder)
     shutil.rmtree(folder, onerror=_make_removable)
@@ -97,7 +134,7 @@ def _locked(folder: Path, *, wait: bool) -> Iterator[bool]:
 
 @contextmanager
 def run_folder(builds: Path) -> Iterator[Path]:
-    """A private folder for one run of an agent. Should the agent be killed, a watching process ends its jobs."""
+    """A private folder for one run of an agent."""
     builds.mkdir(parents=True, exist_ok=True)
     with ExitStack() as held:
         with _locked(builds, wait=True):  # nobody may take a folder for abandoned before its owner has locked it
@@ -107,19 +144,7 @@ def run_folder(builds: Path) -> Iterator[Path]:
                         clear(folder)
             folder = Path(tempfile.mkdtemp(dir=builds.resolve(), prefix="run-"))
             held.enter_context(_locked(folder, wait=True))
-        watcher = subprocess.Popen(
-            [sys.executable, "-I", "-S", __file__, str(folder)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            start_new_session=True,  # Ctrl-C in a terminal must not reach it
-        )
         try:
             yield folder
         finally:
             clear(folder)
-            watcher.communicate()
-
-
-if __name__ == "__main__":
-    sys.stdin.buffer.read()  # returns when the agent is gone, however it went
-    clear(Path(sys.argv[1]))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from agent import shell
 from agent.job import Job, Source, Variable
+from agent.nursery import Nursery
 from agent.protocol import VERSION
 from agent.strays import MARK
 from libs import git
@@ -59,7 +60,7 @@ class Workspace:
         self._write(path, text, 0o700)
         return path
 
-    async def check_out(self, source: Source, output: Callable[[bytes], None]) -> None:
+    async def check_out(self, source: Source, nursery: Nursery, output: Callable[[bytes], None]) -> None:
         """Bring exactly the planned commit, with as much history as asked for."""
         self._make_repository(source)
         environment = self._git_environment(source)
@@ -70,7 +71,7 @@ class Workspace:
 
         async def worked(*arguments: str) -> bool:
             command = ["git", *arguments]
-            status = await shell.run(command, cwd=self.checkout, environment=environment, output=said.append)
+            status = await shell.run(nursery, command, cwd=self.checkout, environment=environment, output=said.append)
             return status == 0
 
         served = git.upload_pack(source.url)

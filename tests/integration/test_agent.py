@@ -194,6 +194,48 @@ async def test_children_that_hold_the_pipe_open_do_not_hang_the_job(
     assert final["state"] == "success"
 
 
+ESCAPES = (  # each ignores what it can, and clears what it is known by
+    "env -i setsid sh -c 'trap \"\" TERM; sleep 7011; sleep 7011' &",
+    "(setsid sh -c 'env -i setsid sleep 7011 & exit' &)",
+    "until [ $(pgrep -fc 'sleep 701[1]') -ge 3 ]; do sleep 0.05; done",
+)
+
+
+async def test_nothing_that_a_job_started_survives_a_time_out(
+    server: Coordinator, repository: Path, tmp_path: Path
+) -> None:
+    server.waiting.put_nowait(job(1, repository, *ESCAPES, "echo up; sleep 7011", runner_info={"timeout": 3}))
+    async with serving(configured(server, tmp_path)):
+        await server.until(lambda: "up" in server.log(1))
+        final = await server.final(1)
+        assert running("7011") == []
+    assert final["failure_reason"] == "job_execution_timeout"
+
+
+async def test_nothing_that_a_job_started_survives_its_success_and_its_neighbour_is_not_touched(
+    server: Coordinator, repository: Path, tmp_path: Path
+) -> None:
+    go = tmp_path / "go"
+    neighbour = ("setsid sleep 7012 &", f"until [ -e {go} ]; do sleep 0.05; done", "pgrep -f 'sleep 701[2]'")
+    server.waiting.put_nowait(job(1, repository, *neighbour))
+    server.waiting.put_nowait(job(2, repository, *ESCAPES))
+    async with serving(configured(server, tmp_path, concurrency=2)):
+        assert (await server.final(2))["state"] == "success"
+        assert running("7011") == []
+        go.touch()
+        assert (await server.final(1))["state"] == "success"
+
+
+async def test_an_agent_whose_nursery_was_killed_goes_on(server: Coordinator, repository: Path, tmp_path: Path) -> None:
+    server.waiting.put_nowait(job(1, repository, "true"))
+    async with serving(configured(server, tmp_path)):
+        await server.final(1)
+        [nursery] = running(str(tmp_path / "builds"))
+        os.kill(nursery, signal.SIGKILL)
+        server.waiting.put_nowait(job(2, repository, "true"))
+        assert (await server.final(2))["state"] == "success"
+
+
 @pytest.mark.parametrize("status", ["canceled", "failed"])
 async def test_a_job_that_is_over_on_the_server_is_killed_without_a_result(
     server: Coordinator, repository: Path, tmp_path: Path, status: str
@@ -414,10 +456,11 @@ async def test_killing_the_agent_ends_its_jobs_and_a_new_one_goes_on(
     path = tmp_path / "agent.json"
     configuration.save(path, configured(server, tmp_path))
     command = [sys.executable, "-c", "from agent.command import app; app()", "run", "--config", str(path)]
-    server.waiting.put_nowait(job(1, repository, "sleep 7006 & setsid -f sleep 7006; env -i sleep 7006"))
+    escape = "(env -i setsid sh -c 'env -i setsid sleep 7006 & exit' &)"
+    server.waiting.put_nowait(job(1, repository, f"sleep 7006 & setsid -f sleep 7006; {escape}; env -i sleep 7006"))
     agent = subprocess.Popen(command, stderr=subprocess.DEVNULL)  # noqa: ASYNC220
     try:
-        await until(lambda: len(running("7006")) > 2)
+        await until(lambda: sum("sleep\x007006" in line for line in command_lines().values()) == 4)
     finally:
         agent.kill()
         agent.wait()
