@@ -3,8 +3,10 @@
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -12,6 +14,8 @@ import pytest
 from tests.support.live_events import listening
 from tests.support.repositories import Gate, sample_repository
 from tests.support.stack import RunningStack, until
+
+SLOTS = 4  # of the stack's own agent
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,46 @@ class Site:
 
     def marked(self) -> list[str]:
         return self.marks.read_text().split() if self.marks.exists() else []
+
+
+@dataclass(frozen=True)
+class ForeignRunner:
+    """A runner that was written by somebody else, here by hand; the job it got."""
+
+    http: httpx.Client
+    job: dict[str, Any]
+
+    def says(self, **state: Any) -> tuple[int, str]:
+        body = {"token": self.job["token"], **state}
+        answer = self.http.put(f"/jobs/{self.job['id']}", json=body)
+        return answer.status_code, answer.headers["Job-Status"]
+
+
+@pytest.fixture
+def occupied(stack: RunningStack, tmp_path: Path) -> Iterator[None]:
+    """The stack's own agent has no free slot."""
+    gate = Gate(tmp_path / "occupied")
+    project_id = stack.project(sample_repository(tmp_path / "occupying", {"build": gate.script}))
+    builds = [stack.launch(project_id) for _ in range(SLOTS)]
+    for build in builds:
+        stack.running(build)
+    yield
+    gate.open()
+    for build in builds:
+        stack.finished(build)
+
+
+@contextmanager
+def foreign_runner(stack: RunningStack, **features: bool) -> Iterator[ForeignRunner]:
+    """It gets the one job that waits, and has begun."""
+    registration = stack.admin.get("/admin/runners/registration-info").json()["registrationToken"]
+    with httpx.Client(base_url=f"{stack.url}/api/v4", trust_env=False, timeout=40) as http:
+        token = http.post("/runners", json={"token": registration, "run_untagged": True}).json()["token"]
+        job = http.post("/jobs/request", json={"token": token, "info": {"features": features}}).json()
+        runner = ForeignRunner(http, job)
+        assert runner.says(state="running") == (200, "running")
+        yield runner
+        http.request("DELETE", "/runners", json={"token": token})
 
 
 @pytest.fixture
@@ -149,3 +193,33 @@ def test_a_build_may_be_killed_at_any_moment(stack: RunningStack, site: Site) ->
     assert {answer.json()["message"] for answer in answers if answer.status_code == 404} <= {"EXECUTOR_NOT_FOUND"}
     assert {stack.finished(build)["exit_code"] for build in builds} <= {0, 143}
     assert stack.run(site.project_id)["exit_code"] == 0
+
+
+@pytest.mark.usefixtures("occupied")
+def test_a_runner_that_does_not_announce_it_is_asked_for_no_clean_up(stack: RunningStack, site: Site) -> None:
+    killed = stack.launch(site.project_id)
+    with foreign_runner(stack) as runner:
+        assert [step["name"] for step in runner.job["steps"]] == ["script"]
+        assert site.kill(killed).status_code == 204
+        assert stack.build(killed)["exit_code"] == 143
+        assert runner.says(state="running") == (403, "canceled")
+
+
+@pytest.mark.usefixtures("occupied")
+def test_a_runner_that_announces_it_is_told_to_clean_up_and_ends_the_build(stack: RunningStack, site: Site) -> None:
+    killed = stack.launch(site.project_id)
+    with foreign_runner(stack, cancel_gracefully=True) as runner:
+        assert [(step["name"], step["when"]) for step in runner.job["steps"]] == [
+            ("script", "on_success"),
+            ("after_script", "always"),
+        ]
+        killing = threading.Thread(target=lambda: site.kill(killed))
+        killing.start()
+        until(lambda: runner.says(state="running") == (200, "canceling"))
+        assert killing.is_alive()
+        final = {"state": "failed", "failure_reason": "job_canceled"}
+        assert runner.says(**final)[0] == 200
+        killing.join()
+        assert stack.build(killed)["exit_code"] == 143
+        assert runner.says(**final)[0] == 200
+        assert runner.says(state="running") == (403, "canceled")

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.repositories import sample_repository
-from tests.support.stack import SERVICES, RunningStack
+from tests.support.live_events import listening
+from tests.support.repositories import Gate, sample_repository
+from tests.support.stack import SERVICES, RunningStack, until
 
 LONGEST = 10.0  # seconds from the signal to the end of a process
 NAMES = (*SERVICES, "gateway")
@@ -30,3 +31,17 @@ def test_a_stack_works_again_after_the_restart_of_its(name: str, stack: RunningS
     assert stack.restart(name) < LONGEST
     stack.settle()
     assert stack.run(good_project)["exit_code"] == 0
+
+
+def test_a_build_whose_agent_is_told_to_leave_is_tried_again(stack: RunningStack, tmp_path: Path) -> None:
+    gate = Gate(tmp_path / "gate")
+    project_id = stack.project(sample_repository(tmp_path / "repository", {"build": f"echo up\n{gate.script}"}))
+    build = stack.launch(project_id)
+    until(lambda: "up" in stack.live(build, "build").get("log", ""))
+    with listening(stack.admin) as reader:
+        stack.restart("agent", within=LONGEST)
+        gate.open()
+        assert stack.finished(build)["exit_code"] == 0
+        until(lambda: "BuildFinished" in reader.names(stack.build_id(build)))
+    names = [name for name in reader.names(stack.build_id(build)) if name.startswith("Job")]
+    assert names == ["JobLost", "JobQueued", "JobAssigned", "JobStarted", "JobFinished"]
