@@ -8,12 +8,22 @@ PATIENCE = 0.2
 
 
 async def end(tasks: Iterable["asyncio.Task[Any]"]) -> None:
-    """Cancel until all are over: `asyncio.wait_for` of Python 3.11, used by the drivers, may swallow a cancellation."""
+    """Cancel until all are over: `asyncio.wait_for` of Python 3.11, used by the drivers, may swallow a cancellation.
+
+    Whoever is cancelled here is still waiting for them: a task left behind would go on for ever.
+    """
     running = {task for task in tasks if not task.done()}
+    told = None
     while running:
         for task in running:
             task.cancel()
-        _, running = await asyncio.wait(running, timeout=PATIENCE)
+        try:
+            await asyncio.wait(running, timeout=PATIENCE)
+        except asyncio.CancelledError as cancelled:
+            told = cancelled
+        running = {task for task in running if not task.done()}
+    if told:
+        raise told
 
 
 async def first_to_end(tasks: Iterable["asyncio.Task[Any]"]) -> None:

@@ -157,10 +157,10 @@ async def _fill(js: Any, beside: Any, view: FollowedView, first: int, last: int,
         news = [cloudevents.from_message(message.headers or {}, message.data) for message in messages]
         await fold_rows(beside, view, news, rows)
         if len(rows) > KEPT:
-            await write_rows(beside, rows)
+            await write_rows(beside, view, rows)
             rows.clear()
         reached, last_id = messages[-1].metadata.sequence.stream, news[-1].id
         progress(reached - first + 1, last - first + 1)
-    await write_rows(beside, rows)
+    await write_rows(beside, view, rows)
     await subscription.unsubscribe()
     return reached, last_id

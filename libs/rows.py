@@ -1,6 +1,7 @@
 """Reading view rows: one document per stream, the row under a field named after its view and version."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 
 from pymongo.asynchronous.collection import AsyncCollection
@@ -12,6 +13,8 @@ Filter = Mapping[str, Any]
 Order = Sequence[tuple[str, int]]
 PRESENT = {"$type": "object"}
 """The row is there. The very words of the partial indexes, or MongoDB would not use these."""
+DATED = {"$gt": datetime.fromtimestamp(0, UTC)}
+"""The row is there, said of a field that has a time in every row: MongoDB sees it in the index, without the row."""
 
 
 def _inside(field: str, condition: Any) -> dict[str, Any]:
@@ -67,19 +70,37 @@ class Rows(Generic[R]):
 
     async def each(self, condition: Filter, order: Order = (), *, skip: int = 0, limit: int = 0) -> AsyncIterator[R]:
         cursor = self._collection.find(self._within(condition), {self._field: 1}, skip=skip, limit=limit)
-        if order:
-            cursor = cursor.sort([(f"{self._field}.{name}", direction) for name, direction in order])
-        async for found in cursor:
+        async for found in self._sorted(cursor, order):
             yield self._type.model_validate(found[self._field])
 
-    async def values(self, condition: Filter, *names: str) -> list[tuple[Any, ...]]:
-        """These fields alone: what puts many rows in order need not read them whole."""
-        cursor = self._collection.find(self._within(condition), {f"{self._field}.{name}": 1 for name in names})
+    async def values(self, condition: Filter, *names: str, order: Order = ()) -> list[tuple[Any, ...]]:
+        """These fields alone: rows need not be read whole, or not at all where an index holds what is asked."""
+        shown = {"_id": 0, **{f"{self._field}.{name}": 1 for name in names}}
+        cursor = self._sorted(self._collection.find(self._within(condition), shown), order)
         return [tuple(found[self._field][name] for name in names) async for found in cursor]
+
+    async def latest(self, of: str, by: str, condition: Filter) -> list[R]:
+        """Of the rows of the same `of` the one with the highest `by`, if it satisfies the condition.
+
+        An index on both, `by` descending, is read in leaps, from each `of` to the next.
+        """
+        pipeline: list[dict[str, Any]] = [
+            {"$sort": {f"{self._field}.{of}": 1, f"{self._field}.{by}": -1}},
+            {"$group": {"_id": f"${self._field}.{of}", "latest": {"$first": f"${self._field}"}}},
+            {"$match": _inside("latest", condition)},
+        ]
+        if of in condition:
+            pipeline.insert(0, {"$match": _inside(self._field, {of: condition[of]})})
+        return [self._type.model_validate(one["latest"]) async for one in await self._collection.aggregate(pipeline)]
 
     async def count(self, condition: Filter) -> int:
         return await self._collection.count_documents(self._within(condition))
 
+    def _sorted(self, cursor: Any, order: Order) -> Any:
+        return cursor.sort([(f"{self._field}.{name}", direction) for name, direction in order]) if order else cursor
+
     def _within(self, condition: Filter) -> dict[str, Any]:
-        """Deleted streams keep their head but have no row."""
+        """Deleted streams keep their head but have no row; a followed view holds nothing but rows."""
+        if DATED in condition.values() or not self._all:
+            return _inside(self._field, condition)
         return {self._field: PRESENT, **(_inside(self._field, condition) if condition else self._all)}

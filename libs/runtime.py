@@ -15,7 +15,7 @@ from nats.aio.client import Client
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind
 from pydantic_core import to_json
-from pymongo import ReplaceOne, ReturnDocument
+from pymongo import DeleteOne, ReplaceOne, ReturnDocument
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
@@ -329,7 +329,7 @@ async def fold_into(
     """Read the rows that the events belong to, fold, write them back."""
     rows: dict[str, Row] = {}
     await fold_rows(collection, view, news, rows, session)
-    await write_rows(collection, rows, session)
+    await write_rows(collection, view, rows, session)
 
 
 async def fold_rows(
@@ -350,9 +350,15 @@ async def fold_rows(
 
 
 async def write_rows(
-    collection: AsyncCollection[Document], rows: Mapping[str, Row], session: AsyncClientSession | None = None
+    collection: AsyncCollection[Document],
+    view: FollowedView,
+    rows: Mapping[str, Row],
+    session: AsyncClientSession | None = None,
 ) -> None:
-    writes = [ReplaceOne({"_id": key}, {"row": row.model_dump()}, upsert=True) for key, row in rows.items()]
+    writes = [
+        DeleteOne({"_id": key}) if view.gone(row) else ReplaceOne({"_id": key}, {"row": row.model_dump()}, upsert=True)
+        for key, row in rows.items()
+    ]
     if writes:
         await collection.bulk_write(writes, ordered=False, session=session)
 

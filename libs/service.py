@@ -73,6 +73,7 @@ class FollowedView:
     fold: Callable[[Any, Recorded[Any]], Any]
     version: int = 1
     indexes: tuple[tuple[str, ...], ...] = ()
+    gone: Callable[[Any], bool] = field(default=lambda _row: False)  # the row is in no list
 
 
 @dataclass(frozen=True)

@@ -6,3 +6,4 @@ from contracts.builds.lane import *
 from contracts.builds.log import *
 from contracts.builds.planned import *
 from contracts.builds.running import *
+from contracts.builds.statistics import *

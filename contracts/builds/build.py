@@ -30,6 +30,7 @@ class QueueBuild(Command):
     ignore_steps: tuple[str, ...] = ()
     sha: str | None = None  # pinned by a webhook
     build_id: int = 0
+    local_id: int = 0
     executor_id: str = ""
     queued_at: datetime | None = None
     project: LaunchedProject | None = None
@@ -72,6 +73,7 @@ class EndJobOfBuild(Command):
     exit_code: int
     exit_message: str | None = None
     output: str | None = None
+    duration: int = 0
 
 
 class KillBuild(Command):
@@ -82,6 +84,13 @@ class KillBuild(Command):
 
     build_id: int = 0
     executor_id: str = ""
+    duration: int = 0
+
+
+class DeleteBuild(Command):
+    """Forget a finished build with its log. Refused BUILD_STATUS while it is not over."""
+
+    build_id: int
 
 
 class BuildQueued(Event):
@@ -97,6 +106,7 @@ class BuildQueued(Event):
     timeout_seconds: int = 3600
     max_attempts: int = 3
     needs_lane: bool = False  # the project's builds run one after the other
+    local_id: int = 0  # number of the build inside its project
 
 
 class BuildPlanned(Event):
@@ -108,6 +118,7 @@ class BuildPlanned(Event):
     protected: bool = False
     available_steps: tuple[str, ...]
     jobs: tuple[PlannedJob, ...]
+    local_id: int = 0
 
 
 class BuildStarted(Event):
@@ -140,10 +151,20 @@ class BuildFinished(Event):
     initiator_name: str = ""
     held_lane: bool = False
     keep_number_build: int | None = None
+    duration: int = 0  # seconds: of each section of its log the whole ones
+
+
+class BuildDeleted(Event):
+    """Nobody sees it any more; what is left of its jobs and their logs follows."""
+
+    build_id: int
+    project_id: int
+    job_ids: tuple[int, ...] = ()
 
 
 class BuildRow(Row):
     id: int = 0
+    local_id: int = 0
     executor_id: str = ""
     project_id: int = 0
     project_name: str = ""
@@ -204,5 +225,5 @@ class ListBuildsOfProject(Query):
     limit: int = Field(default=0, ge=0)  # newest ones only; 0 means all
 
 
-BuildCommand = QueueBuild | PlanBuild | StartBuild | FailBuild | EndJobOfBuild | KillBuild
-BuildEvent = BuildQueued | BuildPlanned | BuildStarted | BuildKilled | BuildFinished
+BuildCommand = QueueBuild | PlanBuild | StartBuild | FailBuild | EndJobOfBuild | KillBuild | DeleteBuild
+BuildEvent = BuildQueued | BuildPlanned | BuildStarted | BuildKilled | BuildFinished | BuildDeleted

@@ -1,11 +1,12 @@
 """A job of a build: offered to runners, run in steps, finished."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 
 from contracts.builds.log import Section
 from contracts.builds.planned import LaunchedProject, PlannedJob, PlannedStep
 from contracts.messages import Command, Event, Query, Row
+from contracts.paging import SliceQuery
 
 
 class JobStatus(StrEnum):
@@ -18,6 +19,7 @@ class JobStatus(StrEnum):
     CANCELED = "CANCELED"
 
 
+UNFINISHED = datetime(9999, 1, 1, tzinfo=UTC)
 FINISHED_JOB = frozenset({JobStatus.SUCCESS, JobStatus.FAILED, JobStatus.CANCELED})
 
 
@@ -29,6 +31,7 @@ class QueueJob(Command):
     ref: str
     sha: str
     protected: bool = False
+    build_local_id: int = 0
 
 
 class AssignJob(Command):
@@ -73,6 +76,12 @@ class CancelJob(Command):
     graceful: bool = False
 
 
+class DeleteJob(Command):
+    """Its build was deleted."""
+
+    job_id: int
+
+
 class LoseJob(Command):
     """Its runner has been silent for longer than the lease, is gone, or gave it back."""
 
@@ -93,6 +102,7 @@ class JobQueued(Event):
     protected: bool = False
     project: LaunchedProject
     job: PlannedJob
+    build_local_id: int = 0  # number of the build inside its project
 
 
 class JobAssigned(Event):
@@ -168,10 +178,18 @@ class JobLost(Event):
     retried: bool
 
 
+class JobDeleted(Event):
+    job_id: int
+    build_id: int
+    project_id: int
+
+
 class JobRow(Row):
     id: int = 0
+    local_id: int = 0  # number of the job inside its project
     uuid: str = ""
     build_id: int = 0
+    build_local_id: int = 0
     project_id: int = 0
     owner_alias: str = ""
     name: str = ""
@@ -194,6 +212,7 @@ class JobRow(Row):
     started_at: datetime | None = None
     canceling_at: datetime | None = None
     finished_at: datetime | None = None
+    listed_at: datetime = UNFINISHED  # its place in lists: the latest first, before them what is not finished
     steps: tuple[PlannedStep, ...] = ()
     image: str | None = None
     project: LaunchedProject | None = None
@@ -205,5 +224,22 @@ class GetJob(Query):
     job_id: int
 
 
-JobCommand = QueueJob | AssignJob | StartJob | RecordSteps | FinishJob | CancelJob | LoseJob
-JobEvent = JobQueued | JobAssigned | JobStarted | StepStarted | StepFinished | JobCanceling | JobFinished | JobLost
+class ListJobs(SliceQuery):
+    """Jobs, unfinished ones first, then those that finished last. Answer: Page of JobRow."""
+
+    runner_uuid: str | None = None  # those that this runner has or had; nothing means all
+    statuses: tuple[JobStatus, ...] | None = None  # nothing means any
+
+
+JobCommand = QueueJob | AssignJob | StartJob | RecordSteps | FinishJob | CancelJob | LoseJob | DeleteJob
+JobEvent = (
+    JobQueued
+    | JobAssigned
+    | JobStarted
+    | StepStarted
+    | StepFinished
+    | JobCanceling
+    | JobFinished
+    | JobLost
+    | JobDeleted
+)

@@ -32,6 +32,7 @@ class PlannedJob(Message):
     job_id: int
     job_uuid: str
     name: str
+    local_id: int = 0  # number of the job inside its project
     stage: str = "build"
     tags: tuple[str, ...] = ()
     steps: tuple[PlannedStep, ...] = ()

@@ -65,7 +65,10 @@ async def _over(asked: Asked, executor_id: str) -> None:
     """Wait for the end of a killed build. It is recorded that it is to end: not to see it is no failure."""
     pause = 0.02
     while not asked.world.closing.is_set():
-        with contextlib.suppress(Refused):
+        try:
             if BuildRow.model_validate_json(await asked.send(GetBuild(executor_id=executor_id))).finished:
                 return
+        except Refused as refused:
+            if refused.code == "EXECUTOR_NOT_FOUND":
+                return  # over, and its project keeps no builds
         await asyncio.sleep(pause := min(2 * pause, 0.5))

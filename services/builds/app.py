@@ -1,32 +1,42 @@
 """The service builds."""
 
 from contracts import builds as contract
+from contracts.projects import ProjectDeleted
 from contracts.runners import RunnerDeleted
 from libs.service import Service, Ticker, Worker
-from services.builds import reading, views
+from services.builds import listing, reading, statistics, views
 from services.builds.attempts import Attempts
 from services.builds.claiming import Claiming
-from services.builds.killing import find_running
+from services.builds.ending import Ending
 from services.builds.launching import prepare_build
 from services.builds.leases import Leases
 from services.builds.planner import Planner
 from services.builds.policies import on_build_event
 from services.builds.reporting import Reporting
+from services.builds.retention import Retention
 
 attempts = Attempts()
 reporting = Reporting(attempts)
 leases = Leases(attempts, reporting)
+retention = Retention(attempts)
+ending = Ending(attempts)
 
 service = Service(
     "builds",
     categories=(views.build, views.job, views.lane),
-    prepare={contract.QueueBuild: prepare_build, contract.KillBuild: find_running},
+    prepare={
+        contract.QueueBuild: prepare_build,
+        contract.EndJobOfBuild: ending.of_job,
+        contract.KillBuild: ending.by_kill,
+    },
     answers={
         contract.GetBuild: reading.get_build,
         contract.GetJob: reading.get_job,
         contract.ListQueued: reading.list_queued,
         contract.ListRunning: reading.list_running,
         contract.ListBuildsOfProject: reading.list_builds_of_project,
+        contract.ListJobs: listing.list_jobs,
+        contract.PageDurations: statistics.page_durations,
         contract.ReadLiveLog: reading.read_live_log,
         contract.ReadLog: reading.read_log,
         contract.ClaimJob: Claiming(attempts).claim,
@@ -35,6 +45,7 @@ service = Service(
     },
     hints=(contract.BuildQueued, contract.LaneGranted, contract.JobQueued),
     policies={"builds": on_build_event},
+    views=(statistics.durations,),
     workers=(
         Worker(
             "planner",
@@ -46,6 +57,9 @@ service = Service(
         ),
         Worker("closing", "builds", (contract.JobFinished, contract.JobLost), leases.conclude, concurrency=2),
         Worker("dismissed", "runners", (RunnerDeleted,), leases.end_jobs_of, prompt=True),
+        Worker("retention", "builds", (contract.BuildFinished,), retention.keep_newest, concurrency=2),
+        Worker("removal", "builds", (contract.JobDeleted,), retention.remove, concurrency=2),
+        Worker("clearing", "projects", (ProjectDeleted,), retention.clear, concurrency=2),
     ),
     tickers=(
         Ticker("leases", 1.0, leases.look_after),

@@ -59,7 +59,7 @@ class Attempts:
                 "tail": "",
                 "finished": False,
                 "sections": [Section(step=sections.INIT, start_at=now).model_dump()],
-                "masks": await ctx.vault.seal(_subject(job.project_id), json.dumps(list(hidden))) if hidden else "",
+                "masks": await ctx.vault.seal(sealed_for(job.project_id), json.dumps(list(hidden))) if hidden else "",
             }
         )
 
@@ -67,11 +67,28 @@ class Attempts:
         """The job went to somebody else."""
         await ctx.collection("attempts").delete_one({"_id": attempt_id})
 
+    async def remove(self, ctx: Context, job_id: int) -> None:
+        """All attempts of a job that was deleted, with their logs."""
+        attempts, theirs = ctx.collection("attempts"), {"job_id": job_id}
+        await attempts.update_many(theirs, {"$set": {"finished": True}})  # from here on no piece is added
+        found = [one["_id"] async for one in attempts.find(theirs, {"_id": 1})]
+        await ctx.collection("log_chunks").delete_many({"attempt": {"$in": found}})
+        await attempts.delete_many(theirs)
+
+    async def seconds(self, ctx: Context, job_ids: Sequence[int]) -> int:
+        """How long the last attempts of these jobs took, or have taken so far: of each section the whole seconds."""
+        last = {
+            one["job_id"]: one["sections"]
+            async for one in ctx.collection("attempts").find({"job_id": {"$in": list(job_ids)}}, sort=[("number", 1)])
+        }
+        found = [Section.model_validate(one) for sections in last.values() for one in sections]
+        return sum(_seconds(one, ctx.cause.at) for one in found)
+
     async def get(self, ctx: Context, job: JobRow) -> Attempt:
         found = await ctx.collection("attempts").find_one({"_id": job.token_hash})
         if found is None:
             raise Refused("JOB_TOKEN")
-        tail = await ctx.vault.open(_subject(job.project_id), found["tail"]) if found["tail"] else ""
+        tail = await ctx.vault.open(sealed_for(job.project_id), found["tail"]) if found["tail"] else ""
         return Attempt(
             id=found["_id"],
             job_id=found["job_id"],
@@ -153,7 +170,7 @@ class Attempts:
         change: Document = {
             "length": length,
             "crc": crc,
-            "tail": await ctx.vault.seal(_subject(job.project_id), tail.decode("latin-1")) if tail else "",
+            "tail": await ctx.vault.seal(sealed_for(job.project_id), tail.decode("latin-1")) if tail else "",
             "finished": finished,
             "sections": [section.model_dump() for section in cut],
             "lease_until": now + timedelta(seconds=ctx.settings.job_lease_seconds),
@@ -186,7 +203,7 @@ class Attempts:
         known = self._masks.get(found["_id"])
         if known is None:
             sealed = found["masks"]
-            known = Mask(json.loads(await ctx.vault.open(_subject(job.project_id), sealed)) if sealed else [])
+            known = Mask(json.loads(await ctx.vault.open(sealed_for(job.project_id), sealed)) if sealed else [])
             if len(self._masks) >= KEPT:
                 self._masks.pop(next(iter(self._masks)))
             self._masks[found["_id"]] = known
@@ -198,6 +215,11 @@ class Attempts:
         self._renewed[attempt_id] = now
 
 
-def _subject(project_id: int) -> str:
+def _seconds(section: Section, now: datetime) -> int:
+    start = section.start_at or now
+    return max((section.closed_at or now) - start, timedelta()) // timedelta(seconds=1)
+
+
+def sealed_for(project_id: int) -> str:
     """Whose data key seals what must wait."""
     return f"logs-of-project-{project_id}"

@@ -4,14 +4,14 @@ import asyncio
 from typing import Any
 from uuid import uuid4
 
-from contracts.builds import AssignJob, Assignment, Claim, ClaimJob, JobRow, RunnerOffer, Variable
+from contracts.builds import AssignJob, Assignment, Claim, ClaimJob, JobRow, KillBuild, RunnerOffer, Variable
 from contracts.errors import Refused
 from contracts.projects import JobSecrets
 from libs import git
 from libs.security.tokens import new_token, token_hash
 from libs.service import Context
 from services.builds.attempts import Attempts
-from services.builds.entrusted import job_secrets
+from services.builds.entrusted import ProjectGone, job_secrets
 from services.builds.script import CLEANUP_SECONDS, compile_cleanup, compile_steps
 
 CANDIDATES = 10
@@ -33,7 +33,11 @@ class Claiming:
         return Claim(assignment=None)
 
     async def _try(self, ctx: Context, runner: RunnerOffer, job: JobRow) -> Assignment | None:
-        secrets = await job_secrets(ctx, job.project_id, job.project.repository if job.project else None)
+        try:
+            secrets = await job_secrets(ctx, job.project_id, job.project.repository if job.project else None)
+        except ProjectGone:
+            await ctx.tell(KillBuild(build_id=job.build_id), step=str(job.build_id))
+            return None
         hidden = [secret.value for secret in secrets.secrets]
         hidden += [secrets.ssh_key] if secrets.ssh_key else []
         hidden += git.confidential(secrets.repository_login or "")

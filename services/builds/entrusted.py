@@ -5,11 +5,14 @@ from contracts.projects import GetJobSecrets, JobSecrets
 from libs.service import Context
 
 
+class ProjectGone(Exception):
+    """The project was deleted meanwhile; there is nothing to build any more."""
+
+
 async def job_secrets(ctx: Context, project_id: int, repository: str | None) -> JobSecrets:
-    """None for a project that was deleted meanwhile: what needs them fails by itself, with words."""
     try:
         return JobSecrets.model_validate(await ctx.ask(GetJobSecrets(project_id=project_id, repository=repository)))
     except Refused as refused:
         if refused.code != "PROJECT_NOT_FOUND":
             raise
-        return JobSecrets(secrets=(), ssh_key=None)
+        raise ProjectGone from refused

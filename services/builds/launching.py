@@ -13,8 +13,11 @@ MAX_ATTEMPTS = 3
 
 async def prepare_build(ctx: Context, command: QueueBuild) -> QueueBuild:
     # builds of a project are told apart, kept and shown by their number: it must grow with time
-    answer, build_id = await asyncio.gather(
-        ctx.ask(GetLaunchSettings(project_id=command.project_id)), ctx.next_id("build", in_order=True)
+    project_id = command.project_id
+    answer, build_id, local_id = await asyncio.gather(
+        ctx.ask(GetLaunchSettings(project_id=project_id)),
+        ctx.next_id("build", in_order=True),
+        ctx.next_id(f"build of project {project_id}", in_order=True),
     )
     settings = LaunchSettings.model_validate(answer)
     actor = ctx.cause.actor
@@ -22,6 +25,7 @@ async def prepare_build(ctx: Context, command: QueueBuild) -> QueueBuild:
         raise Refused("LAUNCH_BUILD_NOT_ALLOWED")
     return command.but(
         build_id=build_id,
+        local_id=local_id,
         executor_id=str(uuid4()),
         queued_at=ctx.cause.at,
         project=LaunchedProject.model_validate(settings.model_dump(include=set(LaunchedProject.model_fields))),

@@ -1,7 +1,6 @@
 """Leases: a job whose runner is silent for too long is lost, and one that outlives its limit is ended."""
 
 from datetime import datetime, timedelta
-from typing import Any
 
 from contracts.builds import (
     FINISHED_JOB,
@@ -43,7 +42,9 @@ class Leases:
         expired = attempts.find({"finished": False, "lease_until": {"$lt": now}}, {"job_id": 1}, limit=AT_ONCE)
         async for found in expired:
             job: JobRow | None = await ctx.rows("job").get(f"job-{found['job_id']}")
-            if job is None or job.token_hash != found["_id"]:
+            if job is None:
+                await self._attempts.remove(ctx, found["job_id"])
+            elif job.token_hash != found["_id"]:
                 await self._attempts.discard(ctx, found["_id"])
             elif job.status not in FINISHED_JOB:
                 reason = f"the runner {job.runner_name} has been silent for {ctx.settings.job_lease_seconds:g} seconds"
@@ -106,7 +107,9 @@ class Leases:
         open_attempts = ctx.collection("attempts").find(
             {"job_id": recorded.event.job_id, "number": recorded.event.attempt, "finished": False}
         )
-        job: Any = await ctx.rows("job").get(f"job-{recorded.event.job_id}")
+        job: JobRow | None = await ctx.rows("job").get(f"job-{recorded.event.job_id}")
+        if job is None:
+            return  # deleted meanwhile, and its log with it
         success = isinstance(recorded.event, JobFinished) and recorded.event.status is JobStatus.SUCCESS
         async for found in open_attempts:
             try:

@@ -1,5 +1,6 @@
 """The planner: from a branch to a commit, its spec file and the jobs; or to a finished build that says why not."""
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -9,6 +10,7 @@ from contracts.builds import (
     BuildRow,
     BuildStatus,
     FailBuild,
+    KillBuild,
     PlanBuild,
     PlannedJob,
     PlannedStep,
@@ -17,7 +19,7 @@ from contracts.messages import Command
 from libs import git
 from libs.deciding import Recorded
 from libs.service import Context
-from services.builds.entrusted import job_secrets
+from services.builds.entrusted import ProjectGone, job_secrets
 from services.builds.repository import Head, NoSuchFile, NoSuchRef, Repositories, Unreachable
 from services.builds.spec import Spec, SpecInvalid, SpecUnreadable, parse
 from services.builds.views import summarise_build
@@ -55,8 +57,15 @@ class Planner:
             return FailBuild(build_id=build.id, exit_code=code, exit_message=message, output=output)
 
         try:
-            head, content = await self._read(ctx, build)
+            # numbers that a faulty spec file leaves unused are missed by nobody
+            (head, content), job_id, local_id = await asyncio.gather(
+                self._read(ctx, build),
+                ctx.next_id("job"),
+                ctx.next_id(f"job of project {build.project_id}", in_order=True),
+            )
             spec = parse(content)
+        except ProjectGone:
+            return KillBuild(build_id=build.id)
         except Unreachable as error:
             return failed(NOT_REACHABLE, "The repository could not be read", str(error))
         except NoSuchRef as error:
@@ -74,7 +83,7 @@ class Planner:
             sha=head.sha,
             ref=head.ref,
             available_steps=tuple(step.name for step in spec.steps),
-            jobs=(_job(build, spec, await ctx.next_id("job")),),
+            jobs=(_job(build, spec, job_id, local_id),),
         )
 
     async def _read(self, ctx: Context, build: BuildRow) -> tuple[Head, bytes]:
@@ -95,13 +104,14 @@ class Planner:
         return head, await self._repositories.file(url, head, path, ssh_key)
 
 
-def _job(build: BuildRow, spec: Spec, job_id: int) -> PlannedJob:
+def _job(build: BuildRow, spec: Spec, job_id: int, local_id: int) -> PlannedJob:
     """All steps are one job: variables and folders of one step reach the next."""
     skipped = set(build.ignore_steps)
     return PlannedJob(
         job_id=job_id,
         job_uuid=str(uuid4()),
         name="build",
+        local_id=local_id,
         steps=tuple(
             PlannedStep(name=step.name, script=step.script, skipped=step.name in skipped, on_kill=step.on_kill)
             for step in spec.steps

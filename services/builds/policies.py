@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from contracts.builds import (
+    BuildDeleted,
     BuildFinished,
     BuildKilled,
     BuildPlanned,
     BuildQueued,
     CancelJob,
+    DeleteJob,
     EndJobOfBuild,
     JobAssigned,
     JobFinished,
@@ -35,6 +37,7 @@ def on_build_event(recorded: Recorded[Any]) -> Sequence[Command]:
                     ref=planned.ref,
                     sha=planned.sha,
                     protected=planned.protected,
+                    build_local_id=planned.local_id,
                 )
                 for job in planned.jobs
             ]
@@ -53,6 +56,8 @@ def on_build_event(recorded: Recorded[Any]) -> Sequence[Command]:
             ]
         case BuildKilled(job_ids=job_ids, graceful=graceful):
             return [CancelJob(job_id=job_id, graceful=graceful) for job_id in job_ids]
+        case BuildDeleted(job_ids=job_ids):
+            return [DeleteJob(job_id=job_id) for job_id in job_ids]
         case BuildFinished(held_lane=True, project_id=project_id, build_id=build_id):
             return [ReleaseLane(project_id=project_id, build_id=build_id)]
         case _:

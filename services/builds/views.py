@@ -1,6 +1,7 @@
 """What people read about builds, jobs and lanes: one row per stream."""
 
 from contracts.builds import (
+    BuildDeleted,
     BuildEvent,
     BuildFinished,
     BuildKilled,
@@ -11,6 +12,7 @@ from contracts.builds import (
     BuildStatus,
     JobAssigned,
     JobCanceling,
+    JobDeleted,
     JobEvent,
     JobFinished,
     JobLost,
@@ -37,6 +39,7 @@ def summarise_build(row: BuildRow, recorded: Recorded[BuildEvent]) -> BuildRow:
         case BuildQueued() as queued:
             return BuildRow(
                 id=queued.build_id,
+                local_id=queued.local_id or queued.build_id,
                 executor_id=queued.executor_id,
                 project_id=queued.project_id,
                 project_name=queued.project.name,
@@ -73,6 +76,8 @@ def summarise_build(row: BuildRow, recorded: Recorded[BuildEvent]) -> BuildRow:
                 output=finished.output,
                 completed_at=recorded.at,
             )
+        case BuildDeleted():
+            return BuildRow()
 
 
 def summarise_job(row: JobRow, recorded: Recorded[JobEvent]) -> JobRow:
@@ -80,8 +85,10 @@ def summarise_job(row: JobRow, recorded: Recorded[JobEvent]) -> JobRow:
         case JobQueued() as queued:
             return JobRow(
                 id=queued.job_id,
+                local_id=queued.job.local_id or queued.job_id,
                 uuid=queued.job_uuid,
                 build_id=queued.build_id,
+                build_local_id=queued.build_local_id or queued.build_id,
                 project_id=queued.project_id,
                 owner_alias=queued.owner_alias,
                 name=queued.job.name,
@@ -116,9 +123,12 @@ def summarise_job(row: JobRow, recorded: Recorded[JobEvent]) -> JobRow:
                 exit_code=finished.exit_code,
                 reason=finished.reason,
                 finished_at=recorded.at,
+                listed_at=recorded.at,
             )
         case JobLost():
             return row
+        case JobDeleted():
+            return JobRow()
         case _:
             return row  # steps are read from the log
 
@@ -135,21 +145,27 @@ build = Category(
     build_decider,
     BuildRow(),
     summarise_build,
-    row_version=2,
+    row_version=3,
     indexes=(("executor_id",), ("finished", "id"), ("project_id", "finished", "id")),
+    gone=lambda row: row.id == 0,
 )
 job = Category(
     "job",
     job_decider,
     JobRow(),
     summarise_job,
-    row_version=2,
+    row_version=3,
     indexes=(
         ("status", "queued_at", "id"),
         ("status", "project_id", "queued_at", "id"),
         ("status", "project.company_id", "queued_at", "id"),
         ("build_id",),
-        ("runner_uuid", "status"),
+        ("-listed_at", "-id"),
+        ("status", "-listed_at", "-id"),
+        ("runner_uuid", "-listed_at", "-id"),
+        ("runner_uuid", "status", "-listed_at", "-id"),
     ),
+    dated="listed_at",
+    gone=lambda row: row.id == 0,
 )
 lane = Category("lane", lane_decider, LaneRow(), summarise_lane)

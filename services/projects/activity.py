@@ -1,59 +1,107 @@
 """What happened to the builds of each project, followed from the builds."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from contracts.builds import BuildFinished, BuildPlanned
+from contracts.builds import BuildDeleted, BuildFinished, BuildPlanned
 from contracts.messages import Row
 from contracts.projects import LastBuild
 from libs.deciding import Recorded
-from libs.service import FollowedView
+from libs.service import Context, FollowedView
 
 
-class ActivityRow(Row):
+class StepsRow(Row):
+    """The steps of a project, as its newest plan has them."""
+
     project_id: int = 0
     planned_id: int = 0  # the build that the steps are of
     available_steps: tuple[str, ...] = ()
-    builds_id: tuple[int, ...] = ()  # finished, ascending
-    last_id: int = 0
+
+
+def planned_project(recorded: Recorded[Any]) -> str | None:
+    return f"project-{recorded.event.project_id}" if isinstance(recorded.event, BuildPlanned) else None
+
+
+def note_steps(row: StepsRow, recorded: Recorded[BuildPlanned]) -> StepsRow:
+    planned = recorded.event
+    if planned.build_id < row.planned_id:
+        return row
+    return StepsRow(project_id=planned.project_id, planned_id=planned.build_id, available_steps=planned.available_steps)
+
+
+project_steps = FollowedView(
+    "project_steps", "builds", planned_project, StepsRow(), note_steps, indexes=(("project_id",),)
+)
+
+
+class FinishedBuild(Row):
+    """A row of its own for each, for a project may have very many."""
+
+    id: int = 0
+    project_id: int = 0
     exit_code: int | None = None
     exit_message: str | None = None
     created_at: datetime | None = None
 
-    @property
-    def last_build(self) -> LastBuild:
-        return LastBuild(exit_code=self.exit_code, exit_message=self.exit_message, created_at=self.created_at)
+
+def finished_build(recorded: Recorded[Any]) -> str | None:
+    return recorded.stream if isinstance(recorded.event, BuildFinished | BuildDeleted) else None
 
 
-def project_of(recorded: Recorded[Any]) -> str | None:
+def note_end(_row: FinishedBuild, recorded: Recorded[BuildFinished | BuildDeleted]) -> FinishedBuild:
     match recorded.event:
-        case BuildPlanned() | BuildFinished():
-            return f"project-{recorded.event.project_id}"
-        case _:
-            return None
-
-
-def note_build(row: ActivityRow, recorded: Recorded[Any]) -> ActivityRow:
-    """Builds may end in another order than they were queued: the one with the highest id counts."""
-    match recorded.event:
-        case BuildPlanned(build_id=build_id) as planned if build_id >= row.planned_id:
-            return row.but(project_id=planned.project_id, planned_id=build_id, available_steps=planned.available_steps)
-        case BuildFinished(build_id=build_id, keep_number_build=keep) as finished:
-            builds = sorted({*row.builds_id, build_id})
-            kept = builds if keep is None else builds[max(len(builds) - keep, 0) :]
-            row = row.but(project_id=finished.project_id, builds_id=tuple(kept))
-            if build_id < row.last_id:
-                return row
-            return row.but(
-                last_id=build_id,
+        case BuildFinished() as finished:
+            return FinishedBuild(
+                id=finished.build_id,
+                project_id=finished.project_id,
                 exit_code=finished.exit_code,
                 exit_message=finished.exit_message,
                 created_at=finished.queued_at,
             )
-        case _:
-            return row
+        case BuildDeleted():
+            return FinishedBuild()
 
 
-project_activity = FollowedView(
-    "project_activity", "builds", project_of, ActivityRow(), note_build, indexes=(("project_id",),)
+project_builds = FollowedView(
+    "project_builds",
+    "builds",
+    finished_build,
+    FinishedBuild(),
+    note_end,
+    indexes=(("project_id", "-id"),),
+    gone=lambda row: row.id == 0,
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Activity:
+    available_steps: tuple[str, ...] = ()
+    builds_id: tuple[int, ...] = ()  # finished, ascending
+    last_build: LastBuild = field(default_factory=LastBuild)
+
+
+async def activities_of(ctx: Context, project_ids: Sequence[int]) -> dict[int, Activity]:
+    """All of them; a project without builds has the empty one."""
+    wanted = {"project_id": {"$in": list(project_ids)}}
+    steps = {row.project_id: row.available_steps for row in await ctx.rows("project_steps").find(wanted)}
+    builds: dict[int, list[int]] = {id_: [] for id_ in project_ids}
+    newest_first = [("project_id", 1), ("id", -1)]
+    ids = await ctx.rows("project_builds").values(wanted, "project_id", "id", order=newest_first)
+    for project_id, build_id in ids:
+        builds[project_id].append(build_id)
+    last = await last_builds_of(ctx, project_ids)
+    return {
+        id_: Activity(steps.get(id_, ()), tuple(reversed(builds[id_])), last.get(id_, LastBuild()))
+        for id_ in project_ids
+    }
+
+
+async def last_builds_of(ctx: Context, project_ids: Sequence[int]) -> dict[int, LastBuild]:
+    """Builds may end in another order than they were queued: the one with the highest id counts."""
+    rows = await ctx.rows("project_builds").latest("project_id", "id", {"project_id": {"$in": list(project_ids)}})
+    return {
+        row.project_id: LastBuild(exit_code=row.exit_code, exit_message=row.exit_message, created_at=row.created_at)
+        for row in rows
+    }

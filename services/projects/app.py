@@ -44,7 +44,7 @@ from contracts.projects import (
 )
 from libs.service import Service
 from services.projects import credentials, executors, projects, secrets
-from services.projects.activity import project_activity
+from services.projects.activity import project_builds, project_steps
 from services.projects.listing import page_projects
 from services.projects.policies import on_projects, workers
 from services.projects.views import (
@@ -101,7 +101,7 @@ service = Service(
     },
     policies={"projects": on_projects},
     eager=(ProjectSecretsChosen, DeveloperProjectsChosen, ProjectDeleted),
-    views=(project_activity,),
+    views=(project_steps, project_builds),
     workers=workers,
     started=executors.ensure_default_executor,
 )

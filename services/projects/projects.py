@@ -34,7 +34,7 @@ from contracts.projects import (
 from libs.deciding import Actor
 from libs.service import Context
 from libs.slugs import numbered, pattern, slug
-from services.projects.activity import ActivityRow
+from services.projects.activity import activities_of
 from services.projects.domain.project import created, known_executor, valid_alias
 from services.projects.domain.repository import bare_repository, is_local, login_of
 from services.projects.domain.text import unique
@@ -268,14 +268,9 @@ async def views(ctx: Context, rows: list[ProjectRow], *, reveal: bool) -> list[P
     return [
         project_view(
             row,
-            activities.get(row.id, ActivityRow()),
+            activities[row.id],
             tuple(secrets_id[row.id]),
             keys.get(f"project-{row.id}"),
         )
         for row in rows
     ]
-
-
-async def activities_of(ctx: Context, project_ids: list[int]) -> dict[int, ActivityRow]:
-    rows = await ctx.rows("project_activity").find({"project_id": {"$in": project_ids}})
-    return {row.project_id: row for row in rows}

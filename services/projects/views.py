@@ -31,7 +31,7 @@ from contracts.projects import (
     SecretView,
 )
 from libs.deciding import Category, Recorded
-from services.projects.activity import ActivityRow
+from services.projects.activity import Activity
 from services.projects.domain.credential import credential_decider
 from services.projects.domain.executor import executor_decider
 from services.projects.domain.membership import membership_decider
@@ -218,7 +218,7 @@ membership_category = Category("membership", membership_decider, MembershipRow()
 
 
 def project_view(
-    row: ProjectRow, activity: ActivityRow, secrets_id: tuple[int, ...], signature_key: str | None
+    row: ProjectRow, activity: Activity, secrets_id: tuple[int, ...], signature_key: str | None
 ) -> ProjectView:
     return ProjectView(
         **row.model_dump(exclude={"owner_key", "sealed_signature_key", "sealed_login", "protected_branches"}),

@@ -103,8 +103,8 @@ class Yard:
 async def yard(settings: Settings, mongo_client: AsyncMongoClient[Document], bus: Client) -> AsyncIterator[Yard]:
     database = database_of(mongo_client, settings, "builds")
     vault = MemoryVault()
-    runners = Service("runners", categories=())
-    await migrate([runners, service], [database, database], [vault, vault], bus)
+    others = [Service(name, categories=()) for name in ("runners", "projects")]
+    await migrate([*others, service], [database] * 3, [vault] * 3, bus)
     told = replace(settings, job_lease_seconds=LEASE)
     runtime = Runtime(service, told, database, bus, vault, Metrics.made_from(get_meter("test")))
     attempts = Attempts()

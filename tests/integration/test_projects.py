@@ -9,7 +9,7 @@ import pytest
 from bson import json_util
 from nats.aio.client import Client
 
-from contracts.builds import BuildFinished, BuildPlanned, BuildStatus, LaunchedProject
+from contracts.builds import BuildDeleted, BuildFinished, BuildPlanned, BuildStatus, LaunchedProject
 from contracts.errors import Refused
 from contracts.identity import DeleteUser, GetUser, RegisterUser, RenameUser, UserView
 from contracts.messages import Command, Done, Event, Page, Query
@@ -552,3 +552,38 @@ async def test_projects_show_their_last_builds_and_are_listed_by_them(
         ),
         total=1,
     )
+
+
+async def test_a_deleted_build_is_no_longer_the_last_one_of_its_project(
+    bus: Client, caller: Caller, shop: CreateProject
+) -> None:
+    project_id = await done(caller, shop.but(name="Tidy"))
+
+    def ended(build_id: int) -> BuildFinished:
+        return BuildFinished(
+            build_id=build_id,
+            executor_id="e",
+            project_id=project_id,
+            project_name="Tidy",
+            status=BuildStatus.FAILED,
+            exit_code=build_id,
+            queued_at=QUEUED_AT,
+        )
+
+    async def follows(builds_id: tuple[int, ...], exit_code: int | None) -> None:
+        async def shown() -> bool:
+            view = await project(caller, project_id)
+            return (view.builds_id, view.last_build.exit_code) == (builds_id, exit_code)
+
+        await until(shown)
+
+    await publish(bus, 23, ended(23))  # ended before those that were queued before it
+    await publish(bus, 21, ended(21))
+    await publish(bus, 22, ended(22))
+    await follows((21, 22, 23), 23)
+    await publish(bus, 23, BuildDeleted(build_id=23, project_id=project_id))
+    await follows((21, 22), 22)
+    await publish(bus, 21, BuildDeleted(build_id=21, project_id=project_id))
+    await follows((22,), 22)
+    await publish(bus, 22, BuildDeleted(build_id=22, project_id=project_id))
+    await follows((), None)

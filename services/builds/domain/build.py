@@ -8,6 +8,7 @@ from typing import assert_never
 
 from contracts.builds import (
     BuildCommand,
+    BuildDeleted,
     BuildEvent,
     BuildFinished,
     BuildKilled,
@@ -15,6 +16,7 @@ from contracts.builds import (
     BuildQueued,
     BuildStarted,
     BuildStatus,
+    DeleteBuild,
     EndJobOfBuild,
     FailBuild,
     JobStatus,
@@ -36,6 +38,7 @@ class Phase(StrEnum):
     RUNNING = "running"
     CANCELING = "canceling"
     FINISHED = "finished"
+    DELETED = "deleted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +77,17 @@ def decide(build: Build, command: BuildCommand) -> Sequence[BuildEvent]:
             ]
         case ((Phase.PLANNED | Phase.RUNNING), EndJobOfBuild(job_id=job_id)) if job_id in build.job_ids:
             status = BuildStatus.SUCCESS if command.status is JobStatus.SUCCESS else BuildStatus.FAILED
-            return [_finished(build, status, command.exit_code, command.exit_message, command.output)]
+            return [_finished(build, status, command.exit_code, command.exit_message, command.output, command.duration)]
         case ((Phase.PLANNED | Phase.RUNNING), KillBuild()) if build.cleans_up:
             return [_killed(build, graceful=True)]
         case ((Phase.QUEUED | Phase.PLANNED | Phase.RUNNING | Phase.CANCELING), KillBuild()):
-            return [_killed(build, graceful=False), _aborted(build)]
+            return [_killed(build, graceful=False), _aborted(build, command.duration)]
         case Phase.CANCELING, EndJobOfBuild(job_id=job_id) if job_id in build.job_ids:
-            return [_aborted(build)]  # however the job ended
+            return [_aborted(build, command.duration)]  # however the job ended
+        case Phase.FINISHED, DeleteBuild(build_id=build_id):
+            return [BuildDeleted(build_id=build_id, project_id=build.launched.project_id, job_ids=build.job_ids)]
+        case Phase.DELETED, DeleteBuild():
+            raise Refused("BUILD_NOT_FOUND")
         case _, (PlanBuild() | FailBuild() | StartBuild() | EndJobOfBuild() | KillBuild()):
             return []  # already so, or already over
         case _:
@@ -104,6 +111,7 @@ def _queued(command: QueueBuild) -> BuildQueued:
         timeout_seconds=command.timeout_seconds,
         max_attempts=command.max_attempts,
         needs_lane=not project.allow_concurrent_execution,
+        local_id=command.local_id,
     )
 
 
@@ -118,6 +126,7 @@ def _planned(queued: BuildQueued, command: PlanBuild) -> BuildPlanned:
         protected=any(fnmatchcase(branch, pattern) for pattern in queued.project.protected_branches),
         available_steps=command.available_steps,
         jobs=command.jobs,
+        local_id=queued.local_id,
     )
 
 
@@ -126,11 +135,13 @@ def _killed(build: Build, *, graceful: bool) -> BuildKilled:
     return BuildKilled(build_id=queued.build_id, project_id=queued.project_id, job_ids=build.job_ids, graceful=graceful)
 
 
-def _aborted(build: Build) -> BuildFinished:
-    return _finished(build, BuildStatus.KILLED, KILLED, "Deployment aborted by user", None)
+def _aborted(build: Build, duration: int) -> BuildFinished:
+    return _finished(build, BuildStatus.KILLED, KILLED, "Deployment aborted by user", None, duration)
 
 
-def _finished(build: Build, status: BuildStatus, code: int, message: str | None, output: str | None) -> BuildFinished:
+def _finished(
+    build: Build, status: BuildStatus, code: int, message: str | None, output: str | None, duration: int = 0
+) -> BuildFinished:
     queued = build.launched
     return BuildFinished(
         build_id=queued.build_id,
@@ -146,6 +157,7 @@ def _finished(build: Build, status: BuildStatus, code: int, message: str | None,
         initiator_name=queued.initiator_name,
         held_lane=queued.needs_lane,
         keep_number_build=queued.project.keep_number_build,
+        duration=duration,
     )
 
 
@@ -162,12 +174,14 @@ def evolve(build: Build, event: BuildEvent) -> Build:
             return replace(build, phase=Phase.CANCELING) if graceful else build
         case BuildFinished():
             return replace(build, phase=Phase.FINISHED)
+        case BuildDeleted():
+            return replace(build, phase=Phase.DELETED)
         case _:
             assert_never(event)
 
 
 build_decider = Decider[BuildCommand, Build, BuildEvent](
-    commands=(QueueBuild, PlanBuild, StartBuild, FailBuild, EndJobOfBuild, KillBuild),
+    commands=(QueueBuild, PlanBuild, StartBuild, FailBuild, EndJobOfBuild, KillBuild, DeleteBuild),
     stream=lambda command: f"build-{command.build_id}",
     initial=Build(),
     decide=decide,

@@ -8,10 +8,12 @@ from contracts.builds import (
     FINISHED_JOB,
     AssignJob,
     CancelJob,
+    DeleteJob,
     FinishJob,
     JobAssigned,
     JobCanceling,
     JobCommand,
+    JobDeleted,
     JobEvent,
     JobFinished,
     JobLost,
@@ -41,6 +43,7 @@ class Job:
     cancels_gracefully: bool = False
     opened: frozenset[str] = frozenset()  # steps of this attempt
     closed: frozenset[str] = frozenset()
+    deleted: bool = False
 
     @property
     def order(self) -> JobQueued:
@@ -96,6 +99,11 @@ def decide(job: Job, command: JobCommand) -> Sequence[JobEvent]:
             return _given_up_or_retried(job, order, reason)
         case status, CancelJob() if status in FINISHED_JOB:
             return []
+        case _, DeleteJob() if job.deleted:
+            return []
+        case status, DeleteJob():
+            end = [] if status in FINISHED_JOB else [_canceled(job)]
+            return [*end, JobDeleted(**here)]
         case _, LoseJob():
             return []  # it was heard of after all, or another attempt runs
         case status, _:
@@ -113,6 +121,7 @@ def _queued(command: QueueJob) -> JobQueued:
         ref=command.ref,
         sha=command.sha,
         protected=command.protected,
+        build_local_id=command.build_local_id,
         project=command.project,
         job=command.job,
     )
@@ -202,12 +211,14 @@ def evolve(job: Job, event: JobEvent) -> Job:
             return replace(job, status=status)
         case JobLost():
             return job
+        case JobDeleted():
+            return replace(job, deleted=True)
         case _:
             assert_never(event)
 
 
 job_decider = Decider[JobCommand, Job, JobEvent](
-    commands=(QueueJob, AssignJob, StartJob, RecordSteps, FinishJob, CancelJob, LoseJob),
+    commands=(QueueJob, AssignJob, StartJob, RecordSteps, FinishJob, CancelJob, LoseJob, DeleteJob),
     stream=lambda command: f"job-{command.job_id}",
     initial=Job(),
     decide=decide,

@@ -1,12 +1,12 @@
 """What people read about projects and secrets, and what follows from events."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import reduce
 from typing import Any
 
 import pytest
 
-from contracts.builds import BuildFinished, BuildPlanned, BuildStatus, LaunchedProject
+from contracts.builds import BuildPlanned, LaunchedProject
 from contracts.messages import Event
 from contracts.projects import (
     AttachSecret,
@@ -29,7 +29,7 @@ from contracts.projects import (
     SecretValueChanged,
 )
 from libs.deciding import Cause, Recorded
-from services.projects.activity import ActivityRow, note_build, project_activity
+from services.projects.activity import Activity, StepsRow, note_steps, project_builds, project_steps
 from services.projects.policies import on_projects
 from services.projects.views import (
     ProjectRow,
@@ -83,8 +83,8 @@ def secret_after(*events: SecretEvent) -> SecretRow:
     return reduce(lambda row, event: describe_secret(row, recorded(event)), events, SecretRow())
 
 
-def activity_after(*events: Event) -> ActivityRow:
-    return reduce(lambda row, event: note_build(row, recorded(event)), events, ActivityRow())
+def steps_after(*events: BuildPlanned) -> StepsRow:
+    return reduce(lambda row, event: note_steps(row, recorded(event)), events, StepsRow())
 
 
 def test_a_project_is_shown_as_its_events_left_it() -> None:
@@ -94,7 +94,7 @@ def test_a_project_is_shown_as_its_events_left_it() -> None:
         ProjectSecretsChosen(project_id=3, secrets_id=(4,), attached=(4,)),
         ProjectMoved(project_id=3, owner_alias="Olga", alias="store"),
     )
-    view = project_view(row, ActivityRow(), (4,), None)
+    view = project_view(row, Activity(), (4,), None)
     assert (row.owner_key, view.owner_alias, view.alias, view.name) == ("olga", "Olga", "store", "Store")
     assert (view.id, view.secrets_id, view.developers_id, view.created_at) == (3, (4,), (7, 8), AT)
     assert (view.last_build, view.available_steps, view.builds_id) == (LastBuild(), (), ())
@@ -168,35 +168,12 @@ def planned(build_id: int, *steps: str) -> BuildPlanned:
     )
 
 
-def finished(build_id: int, exit_code: int, keep: int | None = None) -> BuildFinished:
-    return BuildFinished(
-        build_id=build_id,
-        executor_id="e",
-        project_id=3,
-        project_name="Shop",
-        status=BuildStatus.FAILED,
-        exit_code=exit_code,
-        exit_message=f"message {exit_code}",
-        queued_at=AT + timedelta(minutes=build_id),
-        keep_number_build=keep,
-    )
-
-
-def test_the_last_build_is_the_one_queued_last() -> None:
-    row = activity_after(planned(12, "@b"), planned(11, "@a"), finished(12, 1), finished(11, 0))
-    assert row.last_build == LastBuild(exit_code=1, exit_message="message 1", created_at=AT + timedelta(minutes=12))
-    assert (row.available_steps, row.builds_id) == (("@b",), (11, 12))
-
-
-def test_the_same_news_twice_change_nothing() -> None:
-    assert activity_after(finished(11, 0), finished(11, 0)) == activity_after(finished(11, 0))
-
-
-@pytest.mark.parametrize(("keep", "kept"), [(0, ()), (1, (12,)), (5, (10, 11, 12)), (None, (10, 11, 12))])
-def test_only_the_newest_builds_are_kept(keep: int | None, kept: tuple[int, ...]) -> None:
-    assert activity_after(finished(10, 0), finished(11, 0), finished(12, 0, keep)).builds_id == kept
+def test_the_steps_are_those_of_the_build_queued_last() -> None:
+    assert steps_after(planned(12, "@b"), planned(11, "@a")).available_steps == ("@b",)
+    assert steps_after(planned(11, "@a"), planned(12, "@b")).available_steps == ("@b",)
 
 
 def test_other_events_of_builds_are_of_no_interest() -> None:
-    assert project_activity.key(recorded(created)) is None
-    assert project_activity.key(recorded(planned(11))) == "project-3"
+    assert project_steps.key(recorded(created)) is None
+    assert project_steps.key(recorded(planned(11))) == "project-3"
+    assert project_builds.key(recorded(planned(11))) is None

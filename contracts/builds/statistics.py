@@ -1,0 +1,7 @@
+"""How long builds take."""
+
+from contracts.paging import PageQuery
+
+
+class PageDurations(PageQuery):
+    """Months in which builds ended, oldest first, with the seconds of their logs. Answer: Page; `per_page` 0: all."""
