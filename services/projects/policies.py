@@ -15,7 +15,9 @@ from contracts.projects import (
     DeveloperProjectsChosen,
     ExecutorDeleted,
     MoveProject,
+    ProjectCreated,
     ProjectDeleted,
+    ProjectMoved,
     ProjectSecretsChosen,
     RemoveDeveloper,
     SecretDeleted,
@@ -86,12 +88,15 @@ async def name_of(ctx: Context, owner: GetUser | GetCompany) -> str | None:
     return name
 
 
-async def take_over(ctx: Context, recorded: Recorded[CompanyDeleted]) -> None:
-    """A company goes without projects; one that was made for it in that very moment goes to whoever deleted it."""
-    if (name := await name_of(ctx, GetUser(user_id=recorded.cause.actor.id))) is None:
-        return  # gone as well: an administrator gives it to somebody
-    async for project in ctx.rows("project").each({"company_id": recorded.event.company_id}):
-        await ctx.tell(MoveProject(project_id=project.id, owner_alias=name), step=str(project.id))
+async def leave_company(ctx: Context, recorded: Recorded[CompanyDeleted | ProjectCreated | ProjectMoved]) -> None:
+    """A company goes without projects. One that it got in that very moment is seen from here or from there, whichever
+    came later, and goes to whoever did that; if that one is gone as well, an administrator gives it to somebody."""
+    company_id = recorded.event.company_id
+    if company_id is None or await name_of(ctx, GetCompany(company_id=company_id)) is not None:
+        return
+    if (name := await name_of(ctx, GetUser(user_id=recorded.cause.actor.id))) is not None:
+        async for project in ctx.rows("project").each({"company_id": company_id}):
+            await ctx.tell(MoveProject(project_id=project.id, owner_alias=name), step=str(project.id))
 
 
 workers = (
@@ -99,5 +104,6 @@ workers = (
     Worker("leave_projects", "identity", (UserDeleted,), leave_projects),
     Worker("move_projects", "identity", (UserRenamed,), move_with_user),
     Worker("move_company_projects", "identity", (CompanyRenamed,), move_with_company),
-    Worker("take_over_projects", "identity", (CompanyDeleted,), take_over),
+    Worker("leave_deleted_company", "identity", (CompanyDeleted,), leave_company),
+    Worker("leave_missing_company", "projects", (ProjectCreated, ProjectMoved), leave_company),
 )

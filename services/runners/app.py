@@ -7,7 +7,6 @@ from uuid import UUID, uuid5
 from contracts.errors import Refused
 from contracts.messages import Done, Page
 from contracts.runners import (
-    DeleteRunner,
     GetRegistrationInfo,
     GetRunner,
     IssueRegistrationToken,
@@ -33,7 +32,7 @@ from libs.paging import bounds
 from libs.security.tokens import token_hash
 from libs.service import Context, Service, Ticker
 from services.runners.domain import LONGEST_TEXT, owner, registration_stream, runner_stream, settings_of
-from services.runners.policies import on_silence, workers
+from services.runners.policies import dismiss, on_silence, workers
 from services.runners.presence import Presence, keep_only, last_seen, sightings
 from services.runners.registration import registration_info, with_new_token
 from services.runners.views import profile, registrations, runners, view
@@ -67,7 +66,7 @@ async def register(ctx: Context, command: RegisterRunner) -> RunnerRegistration:
     )
     if await ctx.rows("registration").get(registration_stream(registration.scope)) is None:
         # withdrawn meanwhile: whoever looked for the runners of the scope may have missed this one
-        await ctx.tell(DeleteRunner(runner_uuid=uuid))
+        await dismiss(ctx, uuid)
         raise Refused("REGISTRATION_TOKEN")
     return RunnerRegistration(id=recorded.row["id"], uuid=uuid, token=token)
 

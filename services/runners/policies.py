@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
+from contracts.errors import Refused
 from contracts.identity import CompanyDeleted
 from contracts.projects import ProjectDeleted
 from contracts.runners import DeleteRunner, MarkRunnerOffline, RunnerRow, WithdrawRegistrationToken
@@ -33,7 +34,16 @@ async def dissolve(ctx: Context, scope: str) -> None:
     await ctx.tell(WithdrawRegistrationToken(scope=scope))
     owner_type, owner_id = owner(scope)
     async for row in ctx.rows("runner").each({"owner_type": owner_type, "owner_id": owner_id}):
-        await ctx.tell(DeleteRunner(runner_uuid=row.uuid), step=row.uuid)
+        await dismiss(ctx, row.uuid)
+
+
+async def dismiss(ctx: Context, runner_uuid: str) -> None:
+    """Unless somebody else has deleted it in this very moment."""
+    try:
+        await ctx.tell(DeleteRunner(runner_uuid=runner_uuid), step=runner_uuid)
+    except Refused as refused:
+        if refused.code != "RUNNER_NOT_FOUND":
+            raise
 
 
 workers = (

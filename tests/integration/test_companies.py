@@ -25,9 +25,11 @@ from contracts.messages import Command, Done, Query
 from contracts.projects import (
     CreateProject,
     DeleteProject,
+    Executors,
     GetLaunchSettings,
     GetProject,
     LaunchSettings,
+    ListExecutors,
     MoveProject,
     ProjectView,
 )
@@ -39,15 +41,7 @@ from services.identity.app import service as identity
 from services.projects.app import service as projects
 from tests.integration.stage import Stage, empty_stage
 
-ROOT = Actor(1, "root", ("ROLE_ADMIN",))
-SHOP = CreateProject(
-    name="Shop",
-    repository="https://forge.example/shop.git",
-    branch="main",
-    spec_file_path="/spec.yaml",
-    allow_concurrent_execution=True,
-    executor_id=1,
-)
+ROOT = Actor(0, "root", ("ROLE_ADMIN",))
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +62,20 @@ async def stage(servers: Servers) -> AsyncIterator[Stage]:
 async def caller(stage: Stage) -> AsyncIterator[Caller]:
     async with stage.connected() as bus:
         yield Caller(bus)
+
+
+@pytest.fixture(scope="module")
+async def shop(caller: Caller) -> CreateProject:
+    """A project that only wants an owner."""
+    (default,) = Executors.model_validate_json(await caller.ask(ListExecutors())).executors
+    return CreateProject(
+        name="Shop",
+        repository="https://forge.example/shop.git",
+        branch="main",
+        spec_file_path="/spec.yaml",
+        allow_concurrent_execution=True,
+        executor_id=default.id,
+    )
 
 
 async def done(caller: Caller, command: Command) -> int:
@@ -144,7 +152,7 @@ async def test_members_are_users_that_exist(caller: Caller) -> None:
     company_id = await done(caller, CreateCompany(title="Real Members"))
     for wish in (
         CreateCompany(title="Ghosts", members_id=(99999,)),
-        ChooseMembers(company_id=company_id, members_id=(1, 99999)),
+        ChooseMembers(company_id=company_id, members_id=(99999,)),
     ):
         assert await code_of(caller, wish) == "DEVELOPER_NOT_FOUND"
 
@@ -184,9 +192,9 @@ async def test_a_deleted_user_leaves_its_companies(caller: Caller) -> None:
     await until(left)
 
 
-async def test_projects_of_a_company_follow_its_alias(caller: Caller) -> None:
+async def test_projects_of_a_company_follow_its_alias(caller: Caller, shop: CreateProject) -> None:
     company_id = await done(caller, CreateCompany(title="Follow Works", alias="follow-works"))
-    project_id = await done(caller, SHOP.but(owner_alias="Follow-Works"))
+    project_id = await done(caller, shop.but(owner_alias="Follow-Works"))
     view = await project(caller, project_id)
     assert (view.owner_alias, view.company_id, view.owner_user_id) == ("follow-works", company_id, None)
     await done(caller, RenameCompany(company_id=company_id, alias="follow-2"))
@@ -199,10 +207,10 @@ async def test_projects_of_a_company_follow_its_alias(caller: Caller) -> None:
     assert (await project(caller, project_id)).company_id == company_id
 
 
-async def test_a_project_moves_from_a_user_to_a_company_and_back(caller: Caller) -> None:
+async def test_a_project_moves_from_a_user_to_a_company_and_back(caller: Caller, shop: CreateProject) -> None:
     mover = await user(caller, "mover-user")
     company_id = await done(caller, CreateCompany(title="Mover Works", alias="mover-works"))
-    project_id = await done(caller, SHOP.but(owner_alias="mover-user"))
+    project_id = await done(caller, shop.but(owner_alias="mover-user"))
     assert ((await project(caller, project_id)).owner_user_id, mover) == (mover, mover)
     await done(caller, MoveProject(project_id=project_id, owner_alias="mover-works"))
     await done(caller, MoveProject(project_id=project_id, alias="store"))
@@ -218,10 +226,12 @@ async def test_a_project_moves_from_a_user_to_a_company_and_back(caller: Caller)
     assert (view.owner_alias, view.company_id, view.owner_user_id) == ("mover-user", None, mover)
 
 
-async def test_a_renamed_user_takes_no_project_of_a_company_that_took_the_former_name(caller: Caller) -> None:
+async def test_a_renamed_user_takes_no_project_of_a_company_that_took_the_former_name(
+    caller: Caller, shop: CreateProject
+) -> None:
     ivan = await user(caller, "hand-over")
-    own = await done(caller, SHOP.but(owner_alias="hand-over"))
-    foreign = await done(caller, SHOP.but(owner_alias="root", name="Foreign"))
+    own = await done(caller, shop.but(owner_alias="hand-over"))
+    foreign = await done(caller, shop.but(owner_alias="root", name="Foreign"))
     await done(caller, RenameUser(user_id=ivan, username="handed-over"))
     await done(caller, CreateCompany(title="Hand Over", alias="hand-over"))
     await done(caller, MoveProject(project_id=foreign, owner_alias="hand-over"))
@@ -233,10 +243,10 @@ async def test_a_renamed_user_takes_no_project_of_a_company_that_took_the_former
     assert (await project(caller, foreign)).owner_alias == "hand-over"
 
 
-async def test_members_of_the_owning_company_may_launch_and_nobody_else(caller: Caller) -> None:
+async def test_members_of_the_owning_company_may_launch_and_nobody_else(caller: Caller, shop: CreateProject) -> None:
     member, stranger = await user(caller, "launch-member"), await user(caller, "launch-stranger")
     company_id = await done(caller, CreateCompany(title="Launch", alias="launch-works", members_id=(member,)))
-    project_id = await done(caller, SHOP.but(owner_alias="launch-works"))
+    project_id = await done(caller, shop.but(owner_alias="launch-works"))
     assert await may_launch(caller, project_id, member)
     assert not await may_launch(caller, project_id, stranger)
     await done(caller, ChooseMembers(company_id=company_id, members_id=(stranger,)))
@@ -244,24 +254,27 @@ async def test_members_of_the_owning_company_may_launch_and_nobody_else(caller: 
     assert await may_launch(caller, project_id, stranger)
 
 
-async def test_a_company_with_projects_is_not_deleted(caller: Caller) -> None:
+async def test_a_company_with_projects_is_not_deleted(caller: Caller, shop: CreateProject) -> None:
     company_id = await done(caller, CreateCompany(title="Kept Works", alias="kept-works"))
-    project_id = await done(caller, SHOP.but(owner_alias="kept-works"))
+    project_id = await done(caller, shop.but(owner_alias="kept-works"))
     assert await code_of(caller, DeleteCompany(company_id=company_id)) == "COMPANY_PROJECTS_NOT_EMPTY"
     await caller.tell(DeleteProject(project_id=project_id), actor=ROOT)
     await caller.tell(DeleteCompany(company_id=company_id), actor=ROOT)
     assert await code_of(caller, GetCompany(company_id=company_id)) == "COMPANY_NOT_FOUND"
-    assert await code_of(caller, SHOP.but(owner_alias="kept-works")) == "PROJECT_OWNER_INVALID"
+    assert await code_of(caller, shop.but(owner_alias="kept-works")) == "PROJECT_OWNER_INVALID"
     assert await user(caller, "kept-works") > 0
 
 
 @pytest.mark.parametrize("round_", range(5))
-async def test_no_project_stays_with_a_company_that_is_deleted_at_the_same_moment(caller: Caller, round_: int) -> None:
-    alias = f"brief-{round_}"
+async def test_no_project_stays_with_a_company_that_is_deleted_at_the_same_moment(
+    caller: Caller, shop: CreateProject, round_: int
+) -> None:
+    alias, name = f"brief-{round_}", f"deleter-{round_}"
+    actor = Actor(await user(caller, name), name, ("ROLE_ADMIN",))
     company_id = await done(caller, CreateCompany(title="Brief", alias=alias))
     made, deleted = await asyncio.gather(
-        caller.tell(SHOP.but(owner_alias=alias), actor=ROOT),
-        outcome(caller.tell(DeleteCompany(company_id=company_id), actor=ROOT)),
+        caller.tell(shop.but(owner_alias=alias), actor=actor),
+        outcome(caller.tell(DeleteCompany(company_id=company_id), actor=actor)),
         return_exceptions=True,
     )
 

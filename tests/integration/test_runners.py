@@ -39,6 +39,7 @@ from libs.runtime import Runtime, now
 from libs.service import Service
 from libs.settings import Settings
 from services.runners.app import declare
+from services.runners.policies import dissolve
 from tests.integration.stage import Stage, empty_stage
 
 LINUX = RunnerInfo(version="17.0", platform="linux", architecture="amd64")
@@ -202,6 +203,22 @@ async def test_a_repeated_registration_meets_the_same_runner(replicas: tuple[Rep
     assert first == second
     assert (await one.touch(first.token)).runner_id == first.id
     assert (await one.page()).total == 1
+
+
+@pytest.mark.parametrize("project_id", range(1, 6))
+async def test_no_runner_comes_after_its_project_has_gone(replicas: tuple[Replica, Replica], project_id: int) -> None:
+    one, two = replicas
+    scope = f"project-{project_id}"
+    command = RegisterRunner(registration_token=await one.registration_token(scope), name="late")
+    await asyncio.gather(
+        *(replica.request(command) for replica in replicas * 2),
+        dissolve(two.runtime.duty("dissolve"), scope),
+        return_exceptions=True,
+    )
+    assert (await one.page(owner_type="PROJECT", owner_id=project_id)).total == 0
+    assert await refusal(one, command) == "REGISTRATION_TOKEN"
+    assert await refusal(two, GetRegistrationInfo(scope=scope)) == "PROJECT_NOT_FOUND"
+    assert await refusal(two, ResetRegistrationToken(scope=scope)) == "PROJECT_NOT_FOUND"
 
 
 # ---- tokens and settings

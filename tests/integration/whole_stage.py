@@ -32,6 +32,7 @@ class Whole:
     http: httpx.AsyncClient
     gateway: Gateway
     repository: Path
+    executor_id: int = 0
     admin: dict[str, str] = field(default_factory=dict)
     numbers: "count[int]" = field(default_factory=lambda: count(1))
 
@@ -66,7 +67,7 @@ class Whole:
             "branch": "main",
             "spec_file_path": f"/{SPEC}",
             "allow_concurrent_execution": True,
-            "executor_id": 1,
+            "executor_id": self.executor_id,
             "owner_alias": owner_alias,
             **more,
         }
@@ -152,4 +153,6 @@ async def whole_stage(folder: Path, *, long_poll_seconds: float = 20.0) -> Async
             http = await stack.enter_async_context(httpx.AsyncClient(base_url=url, timeout=40))
             whole = Whole(http, gateway, sample_repository(folder / "repository"))
             whole.admin = await whole.logged_in("root")
+            (executor,) = await whole.get("/api/admin/executors")
+            whole.executor_id = executor["id"]
             yield whole
