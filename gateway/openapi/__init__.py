@@ -59,12 +59,16 @@ def document(table: Iterable[Route]) -> dict[str, Any]:
         "components": {
             "schemas": {**schemas, "Failure": FAILURE},
             "securitySchemes": {
-                "bearer": {"type": "http", "scheme": "bearer", "description": "`Authorization: Bearer <token>`"},
+                "bearer": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "`Authorization: Bearer <token>`, of a log-in or a personal one",
+                },
                 "token": {
                     "type": "apiKey",
                     "in": "header",
                     "name": "Authorization",
-                    "description": "`Authorization: token <token>`",
+                    "description": "`Authorization: token <token>`, of a log-in or a personal one",
                 },
             },
         },

@@ -54,3 +54,39 @@ def test_a_developer_is_no_administrator(stack: RunningStack, good_project: int)
         assert client.get(f"/admin/projects/{good_project}").status_code == 403
         answer = client.post(f"/developer/builds/{good_project}", json={"build": {}})
     assert (answer.status_code, answer.json()["message"]) == (403, "LAUNCH_BUILD_NOT_ALLOWED")
+
+
+def test_a_personal_token_opens_both_apis_until_it_is_revoked(stack: RunningStack) -> None:
+    token = stack.admin.post("/user/tokens", json={"token": {"name": "script"}}).raise_for_status().json()
+    with stack.client() as script:
+
+        def opened() -> list[int]:
+            """Each API as its clients ask; of many requests, each meets a gateway by chance."""
+            bearer, gitflic = ({"Authorization": f"{scheme} {token['value']}"} for scheme in ("Bearer", "token"))
+            free_commit = [script.get("/developer/projects", headers=bearer) for _ in range(4 * GATEWAYS)]
+            runners = [script.get(f"{stack.url}/rest-api/admin/runners", headers=gitflic) for _ in range(4 * GATEWAYS)]
+            return sorted({answer.status_code for answer in (*free_commit, *runners)})
+
+        assert opened() == [200]
+        assert stack.admin.delete(f"/user/tokens/{token['id']}").status_code == 204
+        deadline = time.monotonic() + 2
+        while (found := opened()) != [401, 403]:
+            assert time.monotonic() < deadline, found
+
+
+def test_guessing_a_password_comes_to_an_end(stack: RunningStack) -> None:
+    guess = {"auth": {"username": f"nobody-{uuid4().hex[:8]}", "password": "a good one"}}
+    with stack.client() as stranger:
+        answers = [stranger.post("/auth/token", json=guess) for _ in range(11)]
+    assert [answer.status_code for answer in answers] == [401] * 10 + [429]
+    assert {answer.json()["message"] for answer in answers[:10]} == {"UNAUTHORIZED"}
+    assert 1 <= int(answers[10].headers["Retry-After"]) <= 15
+
+
+def test_a_new_signing_key_locks_nobody_out(stack: RunningStack) -> None:
+    assert "keys verify them" in stack.headrace("rotate-keys").stdout
+    name = f"user-{uuid4().hex[:8]}"
+    stack.made("developer", username=name, password="a good one", roles=["ROLE_DEVELOPER"])
+    with stack.log_in(name, "a good one") as client:
+        assert statuses(client) == {200}
+    assert stack.admin.get("/user/info").status_code == 200
