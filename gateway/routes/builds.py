@@ -14,8 +14,8 @@ BUILDS = (
         write=fc.LAUNCHED,
         errors=("LAUNCH_BUILD_NOT_ALLOWED",),
     ),
-    query("/developer/builds/queueds", ListQueued, write=fc.QUEUEDS),
-    query("/developer/builds/executeds", ListRunning, write=fc.EXECUTEDS),
+    query("/developer/builds/queueds", ListQueued, write=fc.QUEUEDS, poll=True),
+    query("/developer/builds/executeds", ListRunning, write=fc.EXECUTEDS, poll=True),
     query("/developer/builds/{build_id:id}", GetBuild, write=fc.ONE_BUILD),
     own("GET", "/developer/builds/by/project/{project_id:id}", actions.builds_of_project, write=fc.BUILDS),
     query(

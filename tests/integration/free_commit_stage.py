@@ -63,7 +63,7 @@ class FreeCommit:
 
 @asynccontextmanager
 async def free_commit(servers: Servers) -> AsyncIterator[FreeCommit]:
-    async with empty_stage(servers, admin_username="root", admin_password=PASSWORD) as stage:
+    async with empty_stage(servers, admin_username="root", admin_password=PASSWORD, local_repositories=True) as stage:
         await stage.migrate(identity, projects, builds, runners, notifications)
         async with (
             stage.running(lambda: identity),

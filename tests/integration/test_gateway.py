@@ -19,6 +19,7 @@ from contracts.builds import (
     KillBuild,
     ListBuildsOfProject,
     ListQueued,
+    ListRunning,
     LiveSection,
     QueueBuild,
     QueuedBuild,
@@ -26,7 +27,7 @@ from contracts.builds import (
 )
 from contracts.errors import Refused
 from contracts.identity import ChangeEmail, GetAccess, GetUser, LogIn, RegisterUser, Session, UserView
-from contracts.messages import Command, Page
+from contracts.messages import Command, Page, Query
 from contracts.notifications import SendTestMail
 from contracts.projects import (
     CreateCredential,
@@ -262,6 +263,22 @@ async def test_a_service_that_is_down_is_said_at_once(here: Stage) -> None:
     assert (answer.status_code, answer.json()["message"]) == (503, "SERVICE_UNAVAILABLE")
     assert time.monotonic() - begun < 2
     assert here.services.told_of(QueueBuild) == []
+
+
+@pytest.mark.parametrize(("path", "message_type"), [("queueds", ListQueued), ("executeds", ListRunning)])
+async def test_an_outage_blanks_no_page_and_is_told_to_all_others(
+    here: Stage, path: str, message_type: type[Query]
+) -> None:
+    await here.services.play(message_type, lambda _: [])
+    await here.services.stop(message_type)
+    page = await here.http.get(f"/api-free-commit/developer/builds/{path}", headers=here.developer)
+    assert (page.status_code, page.json()) == (200, [])
+    other = await here.http.get(f"/api/developer/builds/{path}", headers=here.developer)
+    assert (other.status_code, other.json()["message"]) == (503, "SERVICE_UNAVAILABLE")
+    stranger = await here.http.get(
+        f"/api-free-commit/developer/builds/{path}", headers={"Authorization": "Bearer null"}
+    )
+    assert stranger.status_code == 401
 
 
 async def test_queued_builds_are_passed_on_as_they_are(here: Stage) -> None:
