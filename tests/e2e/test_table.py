@@ -17,7 +17,8 @@ PASSWORD = "a long enough one"
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
-    with running_stack(tmp_path_factory.mktemp("table") / "data", replicas=1) as stack:
+    patience = {"HEADRACE_LONG_POLL_SECONDS": "2"}
+    with running_stack(tmp_path_factory.mktemp("table") / "data", replicas=1, environment=patience) as stack:
         yield stack
         assert stack.complaints() == []
 
