@@ -20,6 +20,7 @@ LARGEST_PAGE = 2**31
 
 R = TypeVar("R", bound=Shape)
 
+FILTERS = "{column}[{operator}]"
 PARAMETERS = {
     "page": "the page, from 1",
     "per_page": "rows per page, 20 unless told; also `perPage`",
@@ -27,9 +28,7 @@ PARAMETERS = {
     "order_by": "`ASC` or `DESC`; also `orderBy`",
     "mode": "`include`: a row that satisfies one filter is enough",
     "dynamic_counting": "`true`: do not count, suppose that there is one more page",
-    "{column}[{operator}]": (
-        f"a filter; the operators are {', '.join(get_args(Operator))}; several values mean OR; {MOST_VALUES} in all"
-    ),
+    FILTERS: f"a filter: `column[operator]=value`; several values mean OR; {MOST_VALUES} in all",
 }
 
 

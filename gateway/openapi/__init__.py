@@ -15,7 +15,9 @@ from gateway.openapi.tags import TAGS
 from gateway.routing import Route
 
 SERIALIZED: Literal["serialization"] = "serialization"
-EVENTS = Route("GET", "/events", Role.USER, query={"since": "start at this time, in ISO 8601"})
+EVENTS = Route(
+    "GET", "/events", Role.USER, query={"since": "start at this time, in ISO 8601"}, errors=("REQUEST_MALFORMED",)
+)
 FAILURE = {
     "type": "object",
     "required": ["timestamp", "status", "error", "message", "path", "detail", "trace_id"],

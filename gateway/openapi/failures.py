@@ -47,8 +47,6 @@ def codes(route: Route) -> list[str]:
         found += [] if route.needs is Role.NOBODY else ["IDEMPOTENCY_KEY_INVALID", "IDEMPOTENCY_KEY_REUSED"]
     if route.body.fields:
         found += _of_body(route)
-    if route.query:
-        found += ["REQUEST_MALFORMED"]
     return found
 
 

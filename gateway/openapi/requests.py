@@ -7,6 +7,7 @@ from contracts.errors import CODES
 from contracts.messages import Message
 from gateway.auth import Role
 from gateway.openapi.examples import sent, value
+from gateway.openapi.queries import queried
 from gateway.routing import WRITES, Body, Route
 
 CAPTURED = re.compile(r"\{(\w+)(:id)?\}")
@@ -21,7 +22,7 @@ LIMITS = frozenset({"maxLength", "minLength", "maxItems", "minimum", "maximum", 
 
 
 def parameters(route: Route, path: str) -> list[dict[str, Any]]:
-    found = [*_captured(route, path), *_queried(route)]
+    found = [*_captured(route, path), *queried(route)]
     return [*found, KEY] if route.method in WRITES and route.needs is not Role.NOBODY else found
 
 
@@ -38,13 +39,6 @@ def _captured(route: Route, path: str) -> list[dict[str, Any]]:
             "example": value(own) if not is_id else 17,
         }
         for name, (own, is_id) in zip(shown, CAPTURED.findall(route.path), strict=True)
-    ]
-
-
-def _queried(route: Route) -> list[dict[str, Any]]:
-    return [
-        {"name": name, "in": "query", "required": False, "description": meaning, "schema": {"type": "string"}}
-        for name, meaning in route.query.items()
     ]
 
 

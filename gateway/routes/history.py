@@ -10,6 +10,6 @@ HISTORY = (
         history_or_state,
         write=ANSWER,
         query=PARAMETERS,
-        errors=("HISTORY_KIND_UNKNOWN", "HISTORY_NOT_FOUND"),
+        errors=("REQUEST_MALFORMED", "HISTORY_KIND_UNKNOWN", "HISTORY_NOT_FOUND"),
     ),
 )

@@ -19,7 +19,7 @@ from gateway.routes import TABLE
 from tests.support.fuzzing import Inhabited, inhabited
 from tests.support.stack import running_stack
 
-EXAMPLES = 12  # per operation
+EXAMPLES = 8  # per operation
 CHECKS = [
     not_a_server_error,
     status_code_conformance,
