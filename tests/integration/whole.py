@@ -44,7 +44,8 @@ class Whole:
 
     async def make(self, path: str, **body: Any) -> Any:
         """What an administrator creates; the path below /api/admin names the resource in the plural."""
-        answer = await self.http.post(f"/api/admin/{path}", json={path.removesuffix("s"): body}, headers=self.admin)
+        resource = path.replace("ies", "ys").removesuffix("s")
+        answer = await self.http.post(f"/api/admin/{path}", json={resource: body}, headers=self.admin)
         assert answer.status_code == 201, answer.text
         return answer.json()
 
