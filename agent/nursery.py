@@ -23,8 +23,8 @@ NUMBER = 8  # bytes
 MAIN = "import sys; sys.path.insert(0, sys.argv[1]); from agent.nursery import serve; serve(sys.argv[2])"
 
 # It tells the exit status through its standard input, which the program does not get, and then stands still until it
-# is killed, so that what the program left behind can be found below it.
-SUPERVISOR = 'trap : HUP INT TERM PIPE; "$@" </dev/null; echo "$?" >&0; kill -STOP "$$"'
+# is killed, so that what the program left behind can be found below it. Its own words about signals go nowhere.
+SUPERVISOR = 'trap : HUP INT TERM PIPE; "$@" </dev/null 2>&1; echo "$?" >&0; kill -STOP "$$"'
 
 
 class Nursery:
@@ -49,6 +49,9 @@ class Nursery:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._close()
+
+    def _close(self) -> None:
         self._socket.close()
         self._process.wait()
 
@@ -56,11 +59,14 @@ class Nursery:
         """Returns the process id of the supervisor, which writes the exit status, or ! and an error, to `told`."""
         request = json.dumps([command, str(cwd), dict(environment)]).encode()
         try:
-            return self._ask(request, told, output)
+            supervisor = self._ask(request, told, output)
         except OSError:  # somebody killed it: what it started goes on, and a new one starts the rest
-            self.__exit__()
+            self._close()
             self._socket, self._process = self._open()
-            return self._ask(request, told, output)
+            supervisor = self._ask(request, told, output)
+        if not supervisor:
+            raise OSError("this machine has no room for another process")
+        return supervisor
 
     def _ask(self, request: bytes, told: int, output: int) -> int:
         socket.send_fds(self._socket, [len(request).to_bytes(NUMBER)], [told, output])
@@ -80,9 +86,9 @@ def serve(folder: str) -> None:
             while True:
                 size, handles, _, _ = socket.recv_fds(agent, NUMBER, 2)
                 request = json.loads(_received(agent, int.from_bytes(size)))
-                supervisor = os.fork()
-                if supervisor == 0:
-                    _become_supervisor(*request, *handles)
+                supervisor = 0
+                with suppress(OSError):
+                    supervisor = os.fork() or _become_supervisor(*request, *handles)
                 for handle in handles:
                     os.close(handle)
                 agent.sendall(supervisor.to_bytes(NUMBER))
@@ -104,7 +110,7 @@ def _received(agent: socket.socket, size: int) -> bytes:
 
 def _become_supervisor(command: list[str], cwd: str, environment: dict[str, Any], told: int, output: int) -> NoReturn:
     try:
-        for handle, place in ((told, 0), (output, 1), (output, 2)):
+        for handle, place in ((told, 0), (output, 1), (os.open(os.devnull, os.O_WRONLY), 2)):
             os.dup2(handle, place)
         os.close(told)
         os.close(output)

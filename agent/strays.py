@@ -79,7 +79,8 @@ def uproot(supervisor: int) -> None:
     """Kill all that descends from it and at last itself: stopped before, it cannot lose anybody."""
     signalled(supervisor, signal.SIGSTOP)
     weed(supervisor)
-    signal_group(supervisor, signal.SIGKILL)
+    signalled(supervisor, signal.SIGKILL)
+    signal_group(supervisor, signal.SIGKILL)  # where its family cannot be seen
 
 
 def sessions(folder: Path) -> set[str]:

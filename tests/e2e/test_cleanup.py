@@ -1,5 +1,6 @@
 """Killing a build that has something to clean up."""
 
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -137,6 +138,23 @@ def test_while_it_cleans_up_a_build_is_listed_and_its_log_goes_on_and_its_lane_i
     assert [answer.status_code for answer in answers] == [204]
     site.step.open()
     assert stack.finished(following)["exit_code"] == 0
+
+
+def test_a_clean_up_outlives_the_service_that_ordered_it(stack: RunningStack, site: Site) -> None:
+    killed = site.started()
+    answers: list[httpx.Response] = []
+    killing = threading.Thread(target=lambda: answers.append(site.kill(killed)))
+    killing.start()
+    until(site.marked)
+    for replica in range(2):
+        stack.end(f"builds-{replica}", signal.SIGKILL)
+    stack.settle()
+    site.cleanup.open()
+    build = stack.finished(killed)
+    killing.join()
+    assert [answer.status_code for answer in answers] == [204]
+    assert (build["exit_code"], site.marked()) == (143, [str(build["id"])])
+    assert "cleaned" in stack.log(build["id"])["cleanup"]
 
 
 def test_a_second_kill_does_not_wait_for_the_clean_up(stack: RunningStack, site: Site) -> None:

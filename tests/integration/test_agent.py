@@ -264,6 +264,7 @@ async def test_a_graceful_cancel_runs_the_clean_up_and_reports(
         final = await server.final(1)
     assert (final["state"], final["failure_reason"]) == ("failed", "job_canceled")
     assert "cleaned canceled" in server.log(1)
+    assert "Terminated" not in server.log(1)
     assert running("7004") == []
 
 
