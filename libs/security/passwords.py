@@ -37,6 +37,8 @@ def check_policy(password: str, username: str) -> str | None:
     """The reason in words why this password is refused, if it is."""
     if len(password) < MINIMUM_LENGTH:
         return f"the password must have at least {MINIMUM_LENGTH} characters"
+    if not password.strip("*"):
+        return "asterisks are what is shown in the place of a password"
     if password.casefold() in _common_passwords():
         return "the password is one of the most common ones"
     if username and username.casefold() in password.casefold():

@@ -57,6 +57,7 @@ async def test_the_loop_goes_on_while_a_password_is_checked() -> None:
         ("PassWord1", "most common"),
         ("12345678", "most common"),
         ("qwertyuiop", "most common"),
+        ("*" * 11, "in the place of a password"),
         ("xx-Ann.Lee-xx", "contain the username"),
     ],
 )
