@@ -129,6 +129,7 @@ CODES: dict[str, Code] = {
     "BUILD_STATUS": Code(409, "The build is not in a state in which this is possible."),
     "JOB_NOT_FOUND": Code(404, "There is no such job."),
     "JOB_STATUS": Code(409, "The job is not in a state in which this is possible."),
+    "JOB_STATUS_INVALID": Code(422, "This is not the status of a job."),
     "JOB_TOKEN": Code(403, "This token does not speak for this job, or no longer."),
     "LAUNCH_BUILD_NOT_ALLOWED": Code(
         403,

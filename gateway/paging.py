@@ -15,6 +15,7 @@ from gateway.writing import Shape, Writer
 
 FILTER = re.compile(r"([A-Za-z0-9_]+)\[([a-z]+)\]")
 OPERATORS = frozenset(get_args(Operator))
+USUAL_SIZE = 20
 LARGEST_SIZE = 100_000
 LARGEST_PAGE = 2**31
 
@@ -55,13 +56,19 @@ def page_fields(query: bytes) -> dict[str, Any]:
     given = dict(pairs)
     return {
         "page": min(_number(given, 1, "page"), LARGEST_PAGE),
-        "per_page": min(_number(given, 20, "per_page", "perPage"), LARGEST_SIZE),
+        "per_page": min(_number(given, USUAL_SIZE, "per_page", "perPage"), LARGEST_SIZE),
         "sort_by": _first(given, "id", "sort_by", "sortBy"),
         "descending": _first(given, "DESC", "order_by", "orderBy").upper() != "ASC",
         "any_filter": given.get("mode", "") == "include",
         "counted": given.get("dynamic_counting", "").lower() != "true",
         "filters": tuple(_filters(pairs)),
     }
+
+
+def at_once(asked: Asked) -> dict[str, Any]:
+    """Unless a size of pages was asked for, the first page holds everything."""
+    given = dict(parse_qsl(asked.query.decode("latin-1")))
+    return {} if given.keys() & {"per_page", "perPage"} else {"per_page": 0}
 
 
 def _first(given: dict[str, str], default: str, *names: str) -> str:
@@ -96,7 +103,7 @@ def page_of(row: type[Shape]) -> Writer:
     def write(answer: bytes, _asked: Asked, message: Message) -> bytes:
         assert isinstance(message, PageQuery)  # noqa: S101  only pages are written so
         page = Page.model_validate_json(answer)
-        size = message.per_page
+        size = message.per_page or max(page.total, USUAL_SIZE)
         total = page.total if message.counted else size * (message.page + 1)
         found = {
             "current_page": message.page,

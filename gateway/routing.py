@@ -200,7 +200,7 @@ class Endpoint:
         answer = await asked.send(message, timeout=route.timeout, showing=route.then)
         if route.write is None:
             return Response(status_code=route.status)
-        return Response(route.write(answer, asked, message), route.status, media_type="application/json")
+        return Response(route.write(answer, asked, message), route.status, media_type=route.write.media)
 
     def _message(self, asked: Asked) -> Message:
         route = self._route

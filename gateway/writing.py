@@ -22,17 +22,20 @@ class Shape(BaseModel):
 class Writer:
     """Makes a body of an answer; the adapter describes it."""
 
-    def __init__(self, shape: Any, write: Callable[[bytes, Asked, Message], bytes]) -> None:
+    def __init__(
+        self, shape: Any, write: Callable[[bytes, Asked, Message], bytes], media: str = "application/json"
+    ) -> None:
         self.adapter: TypeAdapter[Any] = TypeAdapter(shape)
         self._write = write
+        self.media = media
 
     def __call__(self, answer: bytes, asked: Asked, message: Message) -> bytes:
         return self._write(answer, asked, message)
 
 
-def as_it_is(shape: Any) -> Writer:
+def as_it_is(shape: Any, media: str = "application/json") -> Writer:
     """The service's answer already has this shape."""
-    return Writer(shape, lambda answer, _asked, _message: answer)
+    return Writer(shape, lambda answer, _asked, _message: answer, media)
 
 
 def shaped(shape: Any, under: str = "") -> Writer:

@@ -34,6 +34,12 @@ class ReadLiveLog(Query):
     line_number: int  # how many of its lines the reader has
 
 
+class ReadOutput(Query):
+    """The closing words of a queued or running build, so far. Answer: text."""
+
+    executor_id: str
+
+
 class ReadLog(Query):
     """The section after `step` of a finished build; "-1" for the first. Answer: LogSection."""
 

@@ -207,7 +207,7 @@ class LiveLog(Shape):
     step: str
     log: str
     line_number: int
-    start_at: Moment
+    start_at: Moment | None
     closed_at: Moment | None
     success: bool | None
     skipped: bool | None
@@ -222,6 +222,11 @@ class Log(Shape):
     closed_at: Moment | None
     success: bool | None
     skipped: bool | None
+
+
+class Month(Shape):
+    date: str
+    duration: int
 
 
 class ProjectLine(Shape):
@@ -272,5 +277,7 @@ ONE_BUILD, BUILDS = shaped(Build), shaped(list[Build])
 LAUNCHED = row(Launched)
 QUEUEDS, EXECUTEDS = as_it_is(list[Queued]), shaped(list[Executed])
 LIVE_LOG, LOG = as_it_is(LiveLog), as_it_is(Log)
+OUTPUT = as_it_is(str, "text/plain")
+DURATION_PAGE = page_of(Month)
 ENVIRONMENT = as_it_is(Environment)
 PROJECT_PAGE, DEVELOPER_PAGE, SECRET_PAGE = page_of(ProjectLine), page_of(DeveloperLine), page_of(SecretLine)

@@ -9,7 +9,7 @@ from starlette.responses import Response
 from contracts.builds import BuildRow, BuildStatus, GetBuild, KillBuild, ListBuildsOfProject
 from contracts.errors import Refused
 from contracts.messages import Done
-from contracts.projects import GetProject
+from contracts.projects import GetLaunchSettings
 from gateway.asked import Asked
 from gateway.dialects.free_commit import BUILDS, Environment, User
 
@@ -42,11 +42,14 @@ async def config_env(asked: Asked) -> Response:
 
 
 async def builds_of_project(asked: Asked) -> Response:
-    """Only an empty list leaves open whether there is such a project."""
+    """The builds of a deleted project go a little later than itself, so whether it is there is asked as well."""
     message = ListBuildsOfProject(project_id=asked.captured["project_id"])
     answer = await asked.send(message)
-    if answer == NO_BUILDS:
-        await asked.send(GetProject(project_id=message.project_id))
+    try:
+        await asked.send(GetLaunchSettings(project_id=message.project_id))
+    except Refused as refused:
+        if refused.code == "PROJECT_NOT_FOUND" or answer == NO_BUILDS:
+            raise
     return Response(BUILDS(answer, asked, message), media_type="application/json")
 
 

@@ -60,4 +60,5 @@ def _success(route: Route, answer: Any, shown: Any) -> dict[str, Any]:
     phrase = HTTPStatus(route.status).phrase
     if answer is None:
         return {"description": f"{phrase}, with an empty body"}
-    return {"description": phrase, "content": {"application/json": {"schema": answer, "example": shown}}}
+    media = route.write.media if route.write else "application/json"
+    return {"description": phrase, "content": {media: {"schema": answer, "example": shown}}}

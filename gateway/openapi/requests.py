@@ -10,7 +10,7 @@ from gateway.openapi.examples import sent, value
 from gateway.openapi.queries import queried
 from gateway.routing import WRITES, Body, Route
 
-CAPTURED = re.compile(r"\{(\w+)(:id)?\}")
+CAPTURED = re.compile(r"\{(\w+)(:id)?(?::path)?\}")
 KEY = {
     "name": "Idempotency-Key",
     "in": "header",

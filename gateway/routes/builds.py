@@ -1,6 +1,15 @@
 """Builds, the queue and logs."""
 
-from contracts.builds import GetBuild, ListQueued, ListRunning, QueueBuild, ReadLiveLog, ReadLog
+from contracts.builds import (
+    DeleteBuild,
+    GetBuild,
+    ListQueued,
+    ListRunning,
+    QueueBuild,
+    ReadLiveLog,
+    ReadLog,
+    ReadOutput,
+)
 from gateway.dialects import free_commit as fc
 from gateway.dialects import free_commit_actions as actions
 from gateway.routing import command, own, query
@@ -18,14 +27,17 @@ BUILDS = (
     query("/developer/builds/executeds", ListRunning, write=fc.EXECUTEDS, poll=True),
     query("/developer/builds/{build_id:id}", GetBuild, write=fc.ONE_BUILD),
     own("GET", "/developer/builds/by/project/{project_id:id}", actions.builds_of_project, write=fc.BUILDS),
+    query("/developer/builds/output/{executor_id}", ReadOutput, write=fc.OUTPUT),
+    # a step may have any name, with slashes in it; what runs has no number for an id
+    query("/developer/logs/{build_id:id}/{step:path}", ReadLog, write=fc.LOG, errors=("LOG_NOT_FOUND",)),
     query(
-        "/developer/logs/{executor_id}/{step}/{line_number}",
+        "/developer/logs/{executor_id}/{step:path}/{line_number}",
         ReadLiveLog,
         parts=(fc.line_number,),
         write=fc.LIVE_LOG,
         errors=("REQUEST_MALFORMED",),
     ),
-    query("/developer/logs/{build_id:id}/{step}", ReadLog, write=fc.LOG, errors=("LOG_NOT_FOUND",)),
     own("DELETE", "/developer/builds/kill/queued/{executor_id}", actions.kill, status=204),
     own("DELETE", "/developer/builds/kill/executed/{executor_id}", actions.kill, status=204),
+    command("DELETE", "/admin/builds/{build_id:id}", DeleteBuild, status=204, errors=("BUILD_STATUS",)),
 )

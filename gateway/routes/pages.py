@@ -1,5 +1,6 @@
 """Pages of lists."""
 
+from contracts.builds import PageDurations
 from contracts.identity import (
     PageUsers,
 )
@@ -7,6 +8,7 @@ from contracts.projects import (
     PageProjects,
     PageSecrets,
 )
+from gateway import paging
 from gateway.dialects import free_commit as fc
 from gateway.routes.patching import page
 
@@ -14,4 +16,5 @@ PAGES = (
     page("/developer/paginations/project", PageProjects, fc.PROJECT_PAGE),
     page("/developer/paginations/developer", PageUsers, fc.DEVELOPER_PAGE),
     page("/developer/paginations/secret", PageSecrets, fc.SECRET_PAGE),
+    page("/developer/statistics/sum/duration", PageDurations, fc.DURATION_PAGE, parts=(paging.at_once,)),
 )

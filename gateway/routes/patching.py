@@ -6,7 +6,7 @@ from typing import Any
 from contracts.messages import Command
 from gateway import paging
 from gateway.fields import Field
-from gateway.routing import Route, Shown, body, command, query
+from gateway.routing import Part, Route, Shown, body, command, query
 
 
 def change(
@@ -27,5 +27,7 @@ def change(
     )
 
 
-def page(path: str, message: Any, write: Any) -> Route:
-    return query(path, message, parts=(paging.wanted,), write=write, query=paging.PARAMETERS, errors=paging.CODES)
+def page(path: str, message: Any, write: Any, *, parts: tuple[Part, ...] = ()) -> Route:
+    return query(
+        path, message, parts=(paging.wanted, *parts), write=write, query=paging.PARAMETERS, errors=paging.CODES
+    )

@@ -2,6 +2,7 @@
 
 from functools import partial
 
+from contracts.builds import ListJobs
 from contracts.runners import (
     DeleteRunner,
     EditRunner,
@@ -12,7 +13,7 @@ from contracts.runners import (
     ShutDownRunner,
 )
 from gateway.auth import Role
-from gateway.dialects.gitflic import owners
+from gateway.dialects.gitflic import jobs, owners
 from gateway.dialects.gitflic.owners import FindOwner
 from gateway.dialects.gitflic.registration import REGISTRATION_INFO
 from gateway.dialects.gitflic.runners import EDIT, RUNNER, RUNNER_PAGE, as_shown
@@ -21,6 +22,14 @@ from gateway.routing import Find, Route, Shown
 from libs.messaging import Showing
 
 RUNNER_LIST = partial(listing, message=ListRunners, write=RUNNER_PAGE)
+JOB_LIST = partial(
+    listing,
+    message=ListJobs,
+    write=jobs.JOB_PAGE,
+    parts=(jobs.wanted,),
+    query=jobs.PARAMETERS,
+    errors=("JOB_STATUS_INVALID",),
+)
 _runner = Shown(Showing(GetRunner, "runner_uuid"), RUNNER)
 edit = partial(
     tell, "POST", message=EditRunner, body=EDIT, parts=(as_shown,), shows=_runner, errors=("RUNNER_INVALID",)
@@ -60,6 +69,8 @@ RUNNERS = (
     RUNNER_LIST("/admin/runners"),
     RUNNER_LIST("/admin/runners/project/{owner_alias}/{project_alias}", find=owners.runners_of(owners.project)),
     RUNNER_LIST("/admin/runners/company/{company_alias}", find=owners.runners_of(owners.company)),
+    JOB_LIST("/admin/runners/all/jobs"),
+    JOB_LIST("/admin/runners/{runner_uuid}/jobs", find=owners.known_runner),
     *each("/admin/runners", owners.any_runner, owners.known_runner, Role.ADMIN),
     *owned("/project/{owner_alias}/{project_alias}/runners", owners.project),
     *owned("/company/{company_alias}/runners", owners.company),

@@ -39,6 +39,7 @@ service = Service(
         contract.PageDurations: statistics.page_durations,
         contract.ReadLiveLog: reading.read_live_log,
         contract.ReadLog: reading.read_log,
+        contract.ReadOutput: reading.read_output,
         contract.ClaimJob: Claiming(attempts).claim,
         contract.AppendTrace: reporting.append,
         contract.ReportJob: reporting.report,

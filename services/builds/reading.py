@@ -17,6 +17,7 @@ from contracts.builds import (
     QueuedBuild,
     ReadLiveLog,
     ReadLog,
+    ReadOutput,
     Section,
 )
 from contracts.errors import Refused
@@ -24,6 +25,7 @@ from libs.service import Context
 from services.builds.sections import INIT
 
 WAITING = "The build waits in the queue or is just being started."
+NOT_STARTED = [BuildStatus.QUEUED, BuildStatus.PLANNED]
 LOGS_PER_BUILD = 10_000  # numbers of log sections: build number times this, plus the section's place
 
 
@@ -48,7 +50,7 @@ async def get_job(ctx: Context, query: GetJob) -> JobRow:
 
 async def list_queued(ctx: Context, _query: ListQueued) -> list[QueuedBuild]:
     builds: list[BuildRow] = await ctx.rows("build").find(
-        {"finished": False, "status": {"$in": [BuildStatus.QUEUED, BuildStatus.PLANNED]}}, [("id", 1)]
+        {"finished": False, "status": {"$in": NOT_STARTED}}, [("id", 1)]
     )
     return [
         QueuedBuild(
@@ -90,10 +92,20 @@ async def list_builds_of_project(ctx: Context, query: ListBuildsOfProject) -> li
     return sorted(builds, key=lambda build: build.id)
 
 
-async def read_live_log(ctx: Context, query: ReadLiveLog) -> LiveSection:
-    build = await get_build(ctx, GetBuild(executor_id=query.executor_id))
+async def read_output(ctx: Context, query: ReadOutput) -> bytes:
+    build = await _unfinished(ctx, query.executor_id)
+    return (WAITING if build.status in NOT_STARTED else build.output or "").encode()
+
+
+async def _unfinished(ctx: Context, executor_id: str) -> BuildRow:
+    build = await get_build(ctx, GetBuild(executor_id=executor_id))
     if build.finished:
         raise Refused("EXECUTOR_NOT_FOUND")
+    return build
+
+
+async def read_live_log(ctx: Context, query: ReadLiveLog) -> LiveSection:
+    build = await _unfinished(ctx, query.executor_id)
     attempt_id, sections = await _sections(ctx, build)
     if not sections:
         return LiveSection(step=INIT, log=WAITING, line_number=0)

@@ -34,6 +34,7 @@ from contracts.projects import (
     CreateExecutor,
     CreateProject,
     CreateSecret,
+    GetLaunchSettings,
     GetProject,
     GetSecret,
     LastBuild,
@@ -292,7 +293,7 @@ async def test_queued_builds_are_passed_on_as_they_are(here: Stage) -> None:
 
 async def test_builds_of_a_project_that_is_not_there_are_not_an_empty_list(here: Stage) -> None:
     await here.services.play(ListBuildsOfProject, lambda _: [])
-    await here.services.play(GetProject, no_project)
+    await here.services.play(GetLaunchSettings, no_project)
     answer = await here.http.get("/api/developer/builds/by/project/9", headers=here.developer)
     assert (answer.status_code, answer.json()["message"]) == (404, "PROJECT_NOT_FOUND")
 
@@ -509,6 +510,7 @@ async def test_an_answer_that_cannot_be_read_is_a_defect_logged_once(
     here: Stage, caplog: pytest.LogCaptureFixture
 ) -> None:
     await here.services.play(ListBuildsOfProject, lambda _: [{"id": "hush"}])
+    await here.services.play(GetLaunchSettings, lambda _: {})
     answer = await here.http.get("/api/developer/builds/by/project/9", headers=here.developer)
     assert (answer.status_code, answer.json()["message"]) == (500, "INTERNAL_SERVER_ERROR")
     assert "hush" not in answer.text

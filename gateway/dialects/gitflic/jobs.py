@@ -1,0 +1,66 @@
+"""Jobs, as GitFlic has them."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+from urllib.parse import parse_qsl
+
+from pydantic import AliasPath, BeforeValidator, Field
+
+from contracts.builds import JobStatus
+from contracts.errors import Refused
+from gateway.asked import Asked
+from gateway.dialects.gitflic.pages import page_of
+from gateway.dialects.gitflic.times import Instant
+from gateway.writing import Shape
+
+STATUSES: Mapping[str, tuple[JobStatus, ...]] = {
+    "CREATED": (),
+    "PENDING": (JobStatus.QUEUED,),
+    "WAITING_FOR_RESOURCE": (),
+    "RUNNING": (JobStatus.ASSIGNED, JobStatus.RUNNING, JobStatus.CANCELING),
+    "SUCCESS": (JobStatus.SUCCESS,),
+    "FAILED": (JobStatus.FAILED,),
+    "CANCELED": (JobStatus.CANCELED,),
+    "SKIPPED": (),
+    "MANUAL": (),
+    "WARNING": (),
+}
+"""GitFlic's words and what they are here; some never happen."""
+WORDS = {status: word for word, ours in STATUSES.items() for status in ours}
+
+PARAMETERS = {"jobStatus": f"only jobs in this status: {', '.join(STATUSES)}"}
+
+
+def wanted(asked: Asked) -> Mapping[str, Any]:
+    word = dict(parse_qsl(asked.query.decode("latin-1"))).get("jobStatus", "").upper()
+    if not word:
+        return {}
+    if word not in STATUSES:
+        raise Refused("JOB_STATUS_INVALID", f"A job is {', '.join(STATUSES)}.")
+    return {"statuses": STATUSES[word]}
+
+
+def _is_tag(ref: str) -> bool:
+    return ref.startswith("refs/tags/")
+
+
+def _short(ref: str) -> str:
+    return ref.removeprefix("refs/heads/").removeprefix("refs/tags/")
+
+
+class Job(Shape):
+    id: str = Field(validation_alias="uuid")
+    localId: int = Field(validation_alias="local_id")  # noqa: N815  GitFlic's own names
+    finishedAt: Instant | None = Field(validation_alias="finished_at")  # noqa: N815
+    startedAt: Instant | None = Field(validation_alias="started_at")  # noqa: N815
+    name: str
+    stageName: str = Field(validation_alias="stage")  # noqa: N815
+    ref: Annotated[str, BeforeValidator(_short)]
+    tag: Annotated[bool, BeforeValidator(_is_tag)] = Field(validation_alias=AliasPath("ref"))
+    erasedAt: None = None  # noqa: N815
+    artifactsExpireAt: Instant | None = None  # noqa: N815
+    status: Annotated[str, BeforeValidator(WORDS.__getitem__)]
+    pipelineLocalId: int = Field(validation_alias="build_local_id")  # noqa: N815
+
+
+JOB_PAGE = page_of(Job, "restPipelineJobModelList")
