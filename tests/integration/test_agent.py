@@ -253,7 +253,7 @@ async def test_a_graceful_cancel_runs_the_clean_up_and_reports(
     server: Coordinator, repository: Path, tmp_path: Path
 ) -> None:
     steps = [
-        {"name": "script", "script": ["sleep 7004"]},
+        {"name": "script", "script": ["exec sleep 7004"]},
         {"name": "after_script", "script": ["echo cleaned $CI_JOB_STATUS"], "when": "always"},
     ]
     payload = job(1, repository, steps=steps, features={"failure_reasons": ["job_canceled"]})
