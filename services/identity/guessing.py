@@ -39,16 +39,21 @@ class Limit:
     memory: float  # seconds after the last wait until all is forgotten
 
     def counting(self, now: datetime) -> list[dict[str, Any]]:
-        """As a pipeline, so that attempts at the same moment are counted one after the other."""
+        """As a pipeline, so that attempts at the same moment are counted one after the other.
+
+        While nobody waits there is no `until`: clocks differ, and what another replica counted must not look like a wait.
+        """
         waiting = {"$gt": ["$until", now]}
-        remembered = {"$gt": ["$until", now - timedelta(seconds=self.memory)]}
+        remembered = {"$gt": ["$forgotten_at", now]}
         over = {"$subtract": ["$failures", self.failures]}
         wait = {"$min": [self.longest, {"$multiply": [self.first, {"$pow": [2, {"$min": [over, 32]}]}]}]}
-        until = {"$add": [now, {"$cond": [{"$lt": [over, 0]}, 0, {"$toLong": {"$multiply": [wait, 1000]}}]}]}
-        kept = timedelta(seconds=self.memory + self.longest)
+        until = {"$cond": [{"$lt": [over, 0]}, None, {"$add": [now, {"$toLong": {"$multiply": [wait, 1000]}}]}]}
+        memory = {"$add": [{"$max": ["$until", now]}, int(self.memory * 1000)]}
         return [
             {"$set": {"failures": {"$cond": [remembered, {"$add": ["$failures", {"$cond": [waiting, 0, 1]}]}, 1]}}},
-            {"$set": {"until": {"$cond": [waiting, "$until", until]}, "gone_at": {"$max": ["$gone_at", now + kept]}}},
+            {"$set": {"until": {"$cond": [waiting, "$until", until]}}},
+            {"$set": {"forgotten_at": memory}},
+            {"$set": {"gone_at": {"$max": ["$gone_at", "$forgotten_at"]}}},
         ]
 
 
@@ -84,7 +89,7 @@ class Attempt:
         key = self.limits[0].key
         known = states.get(key, {})
         if not known.get("trusted") or known["failures"] or known["gone_at"] < now + TRUST / 2:
-            right = {"failures": 0, "until": now, "trusted": True, "gone_at": now + TRUST}
+            right = {"failures": 0, "until": None, "trusted": True, "gone_at": now + TRUST}
             await self.ctx.collection(FAILURES).update_one({"_id": key}, {"$set": right}, upsert=True)
 
     async def _states(self, keys: Sequence[str]) -> dict[str, Mapping[str, Any]]:
@@ -124,6 +129,6 @@ def refuse(states: Mapping[str, Mapping[str, Any]], limits: Sequence[Limit], now
     own = states.get(limits[0].key, {})
     trusted = own.get("trusted") and own["gone_at"] > now
     found = [own] if trusted else [states.get(limit.key, {}) for limit in limits]
-    wait = max(((one["until"] - now).total_seconds() for one in found if one), default=0)
+    wait = max(((one["until"] - now).total_seconds() for one in found if one.get("until")), default=0)
     if wait > 0:
         raise Refused("TOO_MANY_REQUESTS", retry_after=ceil(wait))

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
@@ -100,6 +100,28 @@ async def test_a_success_starts_anew(caller: Caller, name: str, home: str) -> No
 async def test_guesses_at_the_same_moment_are_counted_one_by_one(caller: Caller, name: str, home: str) -> None:
     guesses = [code(caller, name, WRONG, home) for _ in range(20)]
     assert sorted(await asyncio.gather(*guesses)) == [WAIT] * (20 - FREE) + [FAILED] * FREE
+
+
+async def counted(stage: Stage, *moments: datetime) -> tuple[list[bool], int]:
+    """Failures at these moments: whether each met a wait, and how many count in the end."""
+    limit, _, _ = limits(stage.settings, uuid4().hex, "home")
+    async with mongo(stage.settings, "test") as client:
+        failures = database_of(client, stage.settings, "identity")[FAILURES]
+        waited = []
+        for moment in moments:
+            before = await failures.find_one_and_update({"_id": limit.key}, limit.counting(moment), upsert=True)
+            waited.append(bool(before and before["until"]))
+        return waited, (await failures.find_one({"_id": limit.key}) or {})["failures"]
+
+
+async def test_a_replica_whose_clock_is_behind_counts_as_well(stage: Stage) -> None:
+    now = datetime.now(UTC)
+    assert await counted(stage, now, now - timedelta(seconds=1)) == ([False, False], 2)
+
+
+async def test_failures_are_forgotten_after_a_quiet_time(stage: Stage) -> None:
+    now = datetime.now(UTC)
+    assert await counted(stage, now, now, now + timedelta(seconds=LONGEST + 1)) == ([False, False, False], 1)
 
 
 async def test_successes_are_not_counted(caller: Caller, name: str, home: str) -> None:
