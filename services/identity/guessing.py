@@ -41,7 +41,7 @@ class Limit:
     def counting(self, now: datetime) -> list[dict[str, Any]]:
         """As a pipeline, so that attempts at the same moment are counted one after the other.
 
-        While nobody waits there is no `until`: clocks differ, and what another replica counted must not look like a wait.
+        While nobody waits there is no `until`: clocks differ, and what another replica counted must not look like one.
         """
         waiting = {"$gt": ["$until", now]}
         remembered = {"$gt": ["$forgotten_at", now]}
