@@ -118,5 +118,7 @@ class Workspace:
         return str(path)
 
     def _write(self, path: Path, text: str, mode: int) -> None:
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w", newline="") as file:
+        with open(
+            os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w", encoding="utf-8", newline=""
+        ) as file:
             file.write(text)

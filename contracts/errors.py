@@ -124,6 +124,10 @@ CODES: dict[str, Code] = {
     "EXECUTOR_DRIVER_REQUIRED": Code(422, "An executor needs a driver."),
     "EXECUTOR_DRIVER_INVALID": Code(422, "A driver is localDriver or openStackDriver."),
     "EXECUTOR_IN_USE": Code(409, "A project uses this executor."),
+    "WEBHOOK_PROVIDER_NOT_SUPPORTED": Code(400, "A webhook is GitHub's or GitLab's, and its headers say so."),
+    "WEBHOOK_SIGNATURE_INVALID": Code(401, "The signature or token is missing, or not made with the project's key."),
+    "WEBHOOK_PAYLOAD_INVALID": Code(400, "The body is not the JSON that the forge sends."),
+    "DELIVERY_NOT_FOUND": Code(404, "There is no such delivery of a webhook, or its project is gone."),
     # builds
     "BUILD_NOT_FOUND": Code(404, "There is no such build."),
     "BUILD_STATUS": Code(409, "The build is not in a state in which this is possible."),

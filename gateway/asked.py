@@ -59,6 +59,7 @@ class Asked:
     headers: Mapping[bytes, bytes]
     actor: Actor
     body: Mapping[str, Any]  # flattened, unless the route takes bare fields
+    raw: bytes = b""  # instead, where the route takes it as it comes
     key: str = ""  # the Idempotency-Key of a write
 
     @property

@@ -77,8 +77,10 @@ class Route:
     path: str  # below /api
     needs: Role
     status: int = 200
+    also: int | None = None  # another status of success, with the same shape
     message: type[Message] | None = None
     body: Body = field(default_factory=lambda: Body("", {}))
+    raw: int = 0  # instead of a body's fields: all of it as it comes, up to so many bytes
     find: Find | None = None  # looks for what the path names before the body is read; its fields replace the captured
     parts: tuple[Part, ...] = ()  # further fields of the message
     then: Showing | None = None  # after a command: what shows the whole thing
@@ -89,6 +91,7 @@ class Route:
     errors: tuple[str, ...] = ()  # its own codes, for its description
     poll: bool = False  # Free Commit's page goes blank on any failure of it: an outage is an empty list there
     query: Mapping[str, str] = field(default_factory=dict)  # parameters of the query and their meaning, as well
+    headers: Mapping[str, str] = field(default_factory=dict)  # that it reads, and their meaning
 
 
 @dataclass(frozen=True)
@@ -179,7 +182,9 @@ class Endpoint:
         )
         if route.find:
             asked = replace(asked, captured=await route.find(asked))
-        if route.method in WRITES:
+        if route.raw:
+            asked = replace(asked, raw=await read_body(receive, route.raw))
+        elif route.method in WRITES:
             raw = await read_body(receive)
             if route.body.fields or route.answer:  # others ignore what they are sent
                 sent = parameters(raw, headers.get(b"content-type", b"").decode("latin-1"))

@@ -14,7 +14,7 @@ NOUNS: tuple[tuple[str, str], ...] = (  # the beginning of a path below its role
     (r"/(user|developers|paginations/developer)\b", "USER"),
     (r"/(company|companies)\b", "COMPANY"),
     (r"/teams?\b", "TEAM"),
-    (r"/(projects?|executors|paginations/project)\b", "PROJECT"),
+    (r"/(projects?|deliveries|executors|paginations/project)\b", "PROJECT"),
     (r"/(config|history)\b", "SERVER"),
     (r"/events\b", "EVENT"),
 )

@@ -29,6 +29,8 @@ class QueueBuild(Command):
     project_id: int
     ignore_steps: tuple[str, ...] = ()
     sha: str | None = None  # pinned by a webhook
+    ref: str | None = None  # what was pushed; nothing: the project's branch
+    delivery_id: str | None = None  # of the webhook that asked for it, and then also its executor_id
     build_id: int = 0
     local_id: int = 0
     executor_id: str = ""
@@ -101,6 +103,8 @@ class BuildQueued(Event):
     queued_at: datetime
     ignore_steps: tuple[str, ...] = ()
     sha: str | None = None
+    ref: str | None = None
+    delivery_id: str | None = None
     initiator_id: int = 0
     initiator_name: str = ""
     timeout_seconds: int = 3600
@@ -175,6 +179,8 @@ class BuildRow(Row):
     project: LaunchedProject | None = None
     ignore_steps: tuple[str, ...] = ()
     pinned_sha: str | None = None
+    pinned_ref: str | None = None
+    delivery_id: str | None = None
     timeout_seconds: int = 3600
     max_attempts: int = 3
     ref: str | None = None

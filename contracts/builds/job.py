@@ -216,6 +216,7 @@ class JobRow(Row):
     steps: tuple[PlannedStep, ...] = ()
     image: str | None = None
     project: LaunchedProject | None = None
+    delivery_id: str | None = None
 
 
 class GetJob(Query):

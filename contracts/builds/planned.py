@@ -39,6 +39,7 @@ class PlannedJob(Message):
     image: str | None = None
     timeout_seconds: int = 3600
     max_attempts: int = 3
+    delivery_id: str | None = None  # of the webhook whose body the job gets
 
     @property
     def cleans_up(self) -> bool:

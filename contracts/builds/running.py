@@ -58,6 +58,7 @@ class Assignment(Message):
     image: str | None
     timeout_seconds: int
     queued_at: datetime
+    delivery_id: str | None = None  # of the webhook whose body the job gets
 
 
 class Claim(Message):

@@ -1,5 +1,7 @@
 """Logging in, and what a user may do now."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from contracts.identity.fields import PASSWORD_LENGTH, Name
@@ -35,6 +37,17 @@ class Access(Message):
     enabled: bool
     roles: tuple[str, ...]
     epoch: int
+
+
+class FindAccess(Query):
+    """What the users may do who have this name at a forge: case does not count, and nobody has an empty name."""
+
+    provider: Literal["github", "gitlab"]
+    name: Name
+
+
+class Accesses(Message):
+    users: tuple[Access, ...]
 
 
 class RotateSigningKeys(Command):

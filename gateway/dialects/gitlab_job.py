@@ -1,6 +1,7 @@
 """Asking for a job the GitLab way: the held request, and the job as every GitLab-compatible runner reads it."""
 
 import asyncio
+import base64
 import secrets
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -11,6 +12,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope
 
 from contracts.builds import Assignment, Claim, ClaimJob, RunnerOffer, Variable
+from contracts.projects import GetRequestBody
 from contracts.runners import RunnerProfile
 from gateway.asked import World
 from gateway.dialects.gitlab_runner import Members, members, touch
@@ -31,6 +33,8 @@ REASONS = (
     "unknown_failure",
     "job_canceled",
 )
+REQUEST_BODY = "FREE_COMMIT_REQUEST_BODY"
+LONGEST_VARIABLE = 128 * 1024  # bytes of `NAME=value` that Linux hands to a process
 NO_COMMIT = "0" * 40
 CONFIG_PATH = ".headrace/job-comes-from-the-server.yml"  # must not exist in the repository
 
@@ -49,7 +53,15 @@ async def request_job(world: World, scope: Scope, receive: Receive) -> Response:
     headers = {"X-GitLab-Last-Update": secrets.token_hex(8)}
     if assignment is None:
         return Response(status_code=204, headers=headers)
-    return JSONResponse(job_object(assignment, waiter.offer, world.settings.url), 201, headers)
+    request_body = await _request_body(world, assignment)
+    return JSONResponse(job_object(assignment, waiter.offer, world.settings.url, request_body), 201, headers)
+
+
+async def _request_body(world: World, assignment: Assignment) -> bytes:
+    """Fetched by itself, not within the assignment: together with many secrets it might be too much for one message."""
+    if assignment.delivery_id is None:
+        return b""
+    return await world.caller.ask(GetRequestBody(delivery_id=assignment.delivery_id))
 
 
 async def _watch(receive: Receive, waiter: Waiter) -> None:
@@ -119,13 +131,16 @@ def _announces(sent: Members, feature: str) -> bool:
             return False
 
 
-def job_object(assignment: Assignment, offer: RunnerOffer | None, url: str) -> dict[str, Any]:
+def job_object(
+    assignment: Assignment, offer: RunnerOffer | None, url: str, request_body: bytes = b""
+) -> dict[str, Any]:
     """Every key that one of the runners in use breaks without is here; unknown ones are ignored by all."""
     longest = offer.max_timeout_seconds if offer else None
     timeout = min(assignment.timeout_seconds, longest) if longest else assignment.timeout_seconds
     project = assignment.project
     path = f"{project.owner_alias}/{project.alias}"
-    variables = [*_predefined(assignment, path, url), *map(_variable, assignment.variables)]
+    given = (*assignment.variables, *_request_variables(request_body))
+    variables = [*_predefined(assignment, path, url), *map(_variable, given)]
     return {
         "id": assignment.job_id,
         "token": assignment.token,
@@ -216,6 +231,16 @@ def _predefined(assignment: Assignment, path: str, url: str) -> list[dict[str, A
         "CI_COMMIT_TAG" if assignment.ref.startswith("refs/tags/") else "CI_COMMIT_BRANCH": name,
     }
     return [_variable(Variable(key=key, value=str(value))) for key, value in values.items()]
+
+
+def _request_variables(body: bytes) -> tuple[Variable, ...]:
+    """The webhook's body: in a file always, and as base64 where it fits into one variable of an environment."""
+    encoded = base64.b64encode(body).decode()
+    fits = len(f"{REQUEST_BODY}={encoded}\0") <= LONGEST_VARIABLE
+    return (
+        Variable(key=REQUEST_BODY, value=encoded if fits else ""),
+        Variable(key=f"{REQUEST_BODY}_FILE", value=body.decode(), file=True),
+    )
 
 
 def _variable(one: Variable) -> dict[str, Any]:

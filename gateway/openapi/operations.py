@@ -22,7 +22,7 @@ def operation(route: Route, path: str, answer: Any, shown: Any) -> dict[str, Any
         "summary": _summary(route),
         "description": _description(route),
         "parameters": parameters(route, path),
-        "responses": {str(route.status): _success(route, answer, shown), **failures(route)},
+        "responses": {**_successes(route, answer, shown), **failures(route)},
         "security": [] if route.needs is Role.NOBODY else [{"bearer": []}, {"token": []}],
     }
     if body := request_body(route):
@@ -56,8 +56,12 @@ def _meaning(route: Route) -> str:
     return "" if own is None or own in inherited else own.partition("\n")[0]
 
 
-def _success(route: Route, answer: Any, shown: Any) -> dict[str, Any]:
-    phrase = HTTPStatus(route.status).phrase
+def _successes(route: Route, answer: Any, shown: Any) -> dict[str, Any]:
+    return {str(status): _success(status, answer, shown) for status in (route.status, route.also) if status}
+
+
+def _success(status: int, answer: Any, shown: Any) -> dict[str, Any]:
+    phrase = HTTPStatus(status).phrase
     if answer is None:
         return {"description": f"{phrase}, with an empty body"}
     media = route.write.media if route.write else "application/json"

@@ -22,7 +22,7 @@ LIMITS = frozenset({"maxLength", "minLength", "maxItems", "minimum", "maximum", 
 
 
 def parameters(route: Route, path: str) -> list[dict[str, Any]]:
-    found = [*_captured(route, path), *queried(route)]
+    found = [*_captured(route, path), *queried(route), *_sent_headers(route)]
     return [*found, KEY] if route.method in WRITES and route.needs is not Role.NOBODY else found
 
 
@@ -42,7 +42,16 @@ def _captured(route: Route, path: str) -> list[dict[str, Any]]:
     ]
 
 
+def _sent_headers(route: Route) -> list[dict[str, Any]]:
+    return [
+        {"name": name, "in": "header", "required": False, "description": meaning, "schema": {"type": "string"}}
+        for name, meaning in route.headers.items()
+    ]
+
+
 def request_body(route: Route) -> dict[str, Any] | None:
+    if route.raw:
+        return {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}
     if not route.body.fields:
         return None
     fields = {

@@ -17,6 +17,7 @@ from gateway.routes.runners import RUNNERS
 from gateway.routes.secrets import SECRETS
 from gateway.routes.tokens import TOKENS
 from gateway.routes.users import USERS
+from gateway.routes.webhooks import WEBHOOKS
 from gateway.routing import Raw, answered
 
 RAW = (
@@ -46,4 +47,5 @@ TABLE = (
     *CONFIGURATION,
     *RUNNERS,
     *HISTORY,
+    *WEBHOOKS,
 )

@@ -1,6 +1,7 @@
 """docs/ERRORS.md: every error code with its status and its meaning."""
 
 from contracts.errors import CODES
+from contracts.projects import IGNORED
 
 HEAD = """# Error codes
 
@@ -17,5 +18,14 @@ stays the same for ever, `detail` says more in words, and `trace_id` leads to th
 """
 
 
+IGNORED_HEAD = """
+A webhook that is genuine and builds nothing is no error: the status is 200, `decision` is `IGNORED` and `code` one of
+
+| code | meaning |
+| --- | --- |
+"""
+
+
 def text() -> str:
-    return HEAD + "".join(f"| `{name}` | {code.status} | {code.meaning} |\n" for name, code in CODES.items())
+    errors = "".join(f"| `{name}` | {code.status} | {code.meaning} |\n" for name, code in CODES.items())
+    return HEAD + errors + IGNORED_HEAD + "".join(f"| `{name}` | {meaning} |\n" for name, meaning in IGNORED.items())

@@ -93,7 +93,6 @@ def _assignment(job: JobRow, runner: RunnerOffer, secrets: JobSecrets, token: st
     if job.project is None or job.queued_at is None:
         raise Refused("JOB_NOT_FOUND")
     variables = [Variable(key=secret.name, value=secret.value, masked=True) for secret in secrets.secrets]
-    variables.append(Variable(key="FREE_COMMIT_REQUEST_BODY", value=""))
     if secrets.ssh_key:
         variables.append(Variable(key=SSH_KEY, value=secrets.ssh_key, masked=True, file=True))
     limits = [job.timeout_seconds, *([runner.max_timeout_seconds] if runner.max_timeout_seconds else [])]
@@ -116,4 +115,5 @@ def _assignment(job: JobRow, runner: RunnerOffer, secrets: JobSecrets, token: st
         image=job.image,
         timeout_seconds=min(limits),
         queued_at=job.queued_at,
+        delivery_id=job.delivery_id,
     )

@@ -21,12 +21,12 @@ async def prepare_build(ctx: Context, command: QueueBuild) -> QueueBuild:
     )
     settings = LaunchSettings.model_validate(answer)
     actor = ctx.cause.actor
-    if not settings.allowed:
+    if not (settings.allowed or command.delivery_id):  # a push was allowed when its delivery was accepted
         raise Refused("LAUNCH_BUILD_NOT_ALLOWED")
     return command.but(
         build_id=build_id,
         local_id=local_id,
-        executor_id=str(uuid4()),
+        executor_id=command.delivery_id or str(uuid4()),
         queued_at=ctx.cause.at,
         project=LaunchedProject.model_validate(settings.model_dump(include=set(LaunchedProject.model_fields))),
         initiator_id=actor.id,

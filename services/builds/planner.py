@@ -98,7 +98,7 @@ class Planner:
             url, ssh_key = git.with_credentials(url, entrusted.repository_login), entrusted.ssh_key
         path = project.spec_file_path.replace("/", "", 1)  # the first slash of the text goes, wherever it stands
         if build.pinned_sha:
-            head = Head(build.pinned_sha, f"refs/heads/{project.branch}")
+            head = Head(build.pinned_sha, build.pinned_ref or f"refs/heads/{project.branch}")
         else:
             head = await self._repositories.head(url, project.branch, ssh_key)
         return head, await self._repositories.file(url, head, path, ssh_key)
@@ -119,4 +119,5 @@ def _job(build: BuildRow, spec: Spec, job_id: int, local_id: int) -> PlannedJob:
         image=spec.image,
         timeout_seconds=build.timeout_seconds,
         max_attempts=build.max_attempts,
+        delivery_id=build.delivery_id,
     )

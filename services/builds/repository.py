@@ -17,6 +17,7 @@ from libs.masking import Mask
 
 LIST_SECONDS = 60
 FETCH_SECONDS = 300
+WHOLE = 2**31 - 1  # commits; what git itself calls infinite
 REMEMBERED = 512  # spec files
 INHERITED = ("PATH", "HOME", "LANG", "SSL_CERT_FILE", "SSH_AUTH_SOCK")
 
@@ -100,13 +101,15 @@ class Repositories:
 
     async def _fetch(self, url: str, bare: str, copy: Path, head: Head, ssh_key: str | None) -> None:
         await _git(url, None, LIST_SECONDS, "init", "--quiet", "--bare", str(copy))
-        options = ["--quiet", "--no-tags", "--depth=1", *git.upload_pack(bare), "--", bare]
-        fetch = ["--git-dir", str(copy), "fetch", *options]
+        fetch = ["--git-dir", str(copy), "fetch", "--quiet", "--no-tags"]
+        source = [*git.upload_pack(bare), "--", bare]
         try:
-            await _git(url, ssh_key, FETCH_SECONDS, *fetch, head.sha)
+            await _git(url, ssh_key, FETCH_SECONDS, *fetch, "--depth=1", *source, head.sha)
         except Unreachable:
-            # some servers do not give a bare commit: take the branch, and see whether it still is the commit
-            await _git(url, ssh_key, FETCH_SECONDS, *fetch, head.ref)
+            # some servers do not give a bare commit: take the branch, and all of it where it has moved on
+            await _git(url, ssh_key, FETCH_SECONDS, *fetch, "--depth=1", *source, head.ref)
+            if not await _has(copy, head.sha):
+                await _git(url, ssh_key, FETCH_SECONDS, *fetch, f"--depth={WHOLE}", *source, head.ref)
 
 
 async def _local_head(path: str, wanted: str) -> Head:

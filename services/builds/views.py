@@ -48,6 +48,8 @@ def summarise_build(row: BuildRow, recorded: Recorded[BuildEvent]) -> BuildRow:
                 project=queued.project,
                 ignore_steps=queued.ignore_steps,
                 pinned_sha=queued.sha,
+                pinned_ref=queued.ref,
+                delivery_id=queued.delivery_id,
                 timeout_seconds=queued.timeout_seconds,
                 max_attempts=queued.max_attempts,
                 initiator_id=queued.initiator_id,
@@ -103,6 +105,7 @@ def summarise_job(row: JobRow, recorded: Recorded[JobEvent]) -> JobRow:
                 steps=queued.job.steps,
                 image=queued.job.image,
                 project=queued.project,
+                delivery_id=queued.job.delivery_id,
             )
         case JobAssigned() as assigned:
             return row.but(

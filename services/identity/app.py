@@ -5,6 +5,7 @@ from uuid import uuid4
 from contracts.errors import Refused
 from contracts.identity import (
     Access,
+    Accesses,
     AddSshKey,
     AnchorAdministrator,
     ChangePassword,
@@ -15,6 +16,7 @@ from contracts.identity import (
     CreateCompany,
     DeleteCompany,
     DeleteUser,
+    FindAccess,
     FindUsers,
     GetAccess,
     GetCompany,
@@ -131,6 +133,13 @@ async def get_access(ctx: Context, query: GetAccess) -> Access:
     return access(await existing(ctx, query.user_id))
 
 
+async def find_access(ctx: Context, query: FindAccess) -> Accesses:
+    if not query.name:
+        return Accesses(users=())
+    rows = await ctx.rows("user").find({f"{query.provider}_key": query.name.lower()}, [("id", 1)])
+    return Accesses(users=tuple(access(row) for row in rows))
+
+
 async def get_user(ctx: Context, query: GetUser) -> UserView:
     row = await (by_name(ctx, query.username) if query.user_id is None else existing(ctx, query.user_id))
     return (await with_projects(ctx, [row]))[0]
@@ -187,6 +196,7 @@ service = Service(
         PublicKeys: signing.public_keys,
         RotateSigningKeys: signing.rotate,
         GetAccess: get_access,
+        FindAccess: find_access,
         GetUser: get_user,
         ChooseProjectsOfUser: choose_projects,
         GetOwner: get_owner,

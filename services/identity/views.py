@@ -64,6 +64,8 @@ class UserRow(Row):
     enabled: bool = False
     github_username: str | None = None
     gitlab_username: str | None = None
+    github_key: str | None = None  # lower case
+    gitlab_key: str | None = None  # lower case
     epoch: int = 0
     anchor: int = 0
     sealed_password_hash: str = ""
@@ -83,8 +85,7 @@ def describe(row: UserRow, recorded: Recorded[UserEvent]) -> UserRow:
                 **_email(event.email),
                 **_roles(event.roles),
                 enabled=True,
-                github_username=event.github_username,
-                gitlab_username=event.gitlab_username,
+                **_provider_names(event),
                 sealed_password_hash=event.sealed_password_hash,
                 created_at=recorded.at,
             )
@@ -100,8 +101,8 @@ def describe(row: UserRow, recorded: Recorded[UserEvent]) -> UserRow:
             return row.but(enabled=True, epoch=epoch, tokens=())
         case UserDisabled(epoch=epoch):
             return row.but(enabled=False, epoch=epoch, tokens=())
-        case UserProviderNamesChanged(github_username=github, gitlab_username=gitlab):
-            return row.but(github_username=github, gitlab_username=gitlab)
+        case UserProviderNamesChanged() as event:
+            return row.but(**_provider_names(event))
         case AdministratorAnchored(anchor=anchor):
             return row.but(anchor=anchor)
         case SshKeyAdded() as event:
@@ -140,6 +141,16 @@ def _email(email: str | None) -> Payload:
     return {"email": email or None, "email_key": email.lower() if email else None}
 
 
+def _provider_names(event: UserRegistered | UserProviderNamesChanged) -> Payload:
+    github, gitlab = event.github_username, event.gitlab_username
+    return {
+        "github_username": github,
+        "gitlab_username": gitlab,
+        "github_key": github.lower() if github else None,
+        "gitlab_key": gitlab.lower() if gitlab else None,
+    }
+
+
 def _roles(roles: tuple[str, ...]) -> Payload:
     return {"roles": roles, "role": next((role for role in ROLES if role in roles), None)}
 
@@ -149,8 +160,17 @@ user_category = Category(
     user_decider,
     UserRow(),
     describe,
-    row_version=3,
-    indexes=(("id",), ("uuid",), ("username_key",), ("email_key",), ("-anchor",), ("tokens.token_hash",)),
+    row_version=4,
+    indexes=(
+        ("id",),
+        ("uuid",),
+        ("username_key",),
+        ("email_key",),
+        ("github_key",),
+        ("gitlab_key",),
+        ("-anchor",),
+        ("tokens.token_hash",),
+    ),
     gone=lambda row: row.id == 0,
 )
 

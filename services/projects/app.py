@@ -19,13 +19,16 @@ from contracts.projects import (
     DeleteCredential,
     DeleteExecutor,
     DeleteProject,
+    DeliveryAccepted,
     DeveloperProjectsChosen,
     FindProject,
     GetCredential,
+    GetDelivery,
     GetExecutor,
     GetJobSecrets,
     GetLaunchSettings,
     GetProject,
+    GetRequestBody,
     GetSecret,
     ListCredentials,
     ListExecutors,
@@ -33,18 +36,21 @@ from contracts.projects import (
     ListProjects,
     ListSecrets,
     MoveProject,
+    PageDeliveries,
     PageProjects,
     PageSecrets,
     ProjectDeleted,
     ProjectSecretsChosen,
+    ReceiveDelivery,
     RecordProject,
     RenewSignatureKey,
     RevealCredential,
     RevealSecret,
 )
-from libs.service import Service
-from services.projects import credentials, executors, projects, secrets
+from libs.service import Service, Ticker
+from services.projects import credentials, deliveries, executors, projects, secrets
 from services.projects.activity import project_builds, project_steps
+from services.projects.delivery_views import delivery_category
 from services.projects.listing import page_projects
 from services.projects.policies import on_projects, workers
 from services.projects.views import (
@@ -57,7 +63,14 @@ from services.projects.views import (
 
 service = Service(
     "projects",
-    categories=(project_category, secret_category, credential_category, executor_category, membership_category),
+    categories=(
+        project_category,
+        secret_category,
+        credential_category,
+        executor_category,
+        membership_category,
+        delivery_category,
+    ),
     prepare={
         RecordProject: projects.before_recording,
         ChangeRepository: projects.before_changing_repository,
@@ -98,10 +111,16 @@ service = Service(
         RevealCredential: credentials.reveal,
         GetExecutor: executors.get,
         ListExecutors: executors.list_all,
+        ReceiveDelivery: deliveries.receive,
+        GetDelivery: deliveries.get,
+        PageDeliveries: deliveries.page,
+        GetRequestBody: deliveries.get_request_body,
     },
     policies={"projects": on_projects},
-    eager=(ProjectSecretsChosen, DeveloperProjectsChosen, ProjectDeleted),
+    eager=(ProjectSecretsChosen, DeveloperProjectsChosen, ProjectDeleted, DeliveryAccepted),
     views=(project_steps, project_builds),
     workers=workers,
+    tickers=(Ticker("stray_bodies", 3600.0, deliveries.forget_strays),),
     started=executors.ensure_default_executor,
+    indexes={"request_bodies": (("project_id",), ("at",))},
 )

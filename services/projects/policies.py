@@ -1,9 +1,10 @@
-"""What follows: secrets learn of their projects, owners take their projects along, deleted things lose their keys."""
+"""What follows: secrets learn of projects, pushes build, owners take projects along, deleted things lose their keys."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import uuid4
 
+from contracts.builds import BuildFinished, QueueBuild
 from contracts.errors import Refused
 from contracts.identity import CompanyDeleted, CompanyRenamed, GetCompany, GetUser, UserDeleted, UserRenamed
 from contracts.messages import Command
@@ -11,6 +12,7 @@ from contracts.projects import (
     AddDeveloper,
     AttachSecret,
     CredentialDeleted,
+    DeliveryAccepted,
     DetachSecret,
     DeveloperProjectsChosen,
     ExecutorDeleted,
@@ -24,6 +26,7 @@ from contracts.projects import (
 )
 from libs.deciding import Recorded
 from libs.service import Context, Worker
+from services.projects import deliveries
 
 
 def on_projects(recorded: Recorded[Any]) -> Sequence[Command]:
@@ -37,6 +40,15 @@ def on_projects(recorded: Recorded[Any]) -> Sequence[Command]:
             return [
                 *(AddDeveloper(project_id=one, developer_id=developer_id) for one in joined),
                 *(RemoveDeveloper(project_id=one, developer_id=developer_id) for one in left),
+            ]
+        case DeliveryAccepted() as accepted:
+            return [
+                QueueBuild(
+                    project_id=accepted.project_id,
+                    ref=accepted.ref,
+                    sha=accepted.sha,
+                    delivery_id=accepted.delivery_id,
+                )
             ]
         case ProjectDeleted(project_id=project_id, secrets_id=secrets_id):
             return [DetachSecret(secret_id=one, project_id=project_id) for one in secrets_id]
@@ -101,6 +113,8 @@ async def leave_company(ctx: Context, recorded: Recorded[CompanyDeleted | Projec
 
 workers = (
     Worker("erase_deleted", "projects", (ProjectDeleted, SecretDeleted, CredentialDeleted, ExecutorDeleted), erase),
+    Worker("forget_deliveries", "projects", (ProjectDeleted,), deliveries.forget_project),
+    Worker("forget_request_bodies", "builds", (BuildFinished,), deliveries.forget_body),
     Worker("leave_projects", "identity", (UserDeleted,), leave_projects),
     Worker("move_projects", "identity", (UserRenamed,), move_with_user),
     Worker("move_company_projects", "identity", (CompanyRenamed,), move_with_company),

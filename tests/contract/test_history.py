@@ -19,7 +19,8 @@ SECRET_WORDS = re.compile(
     r"|sealed|secret|session|sig|signature|token|value|variables)s?(_|$)"
 )
 HARMLESS = re.compile(
-    r".*_ids?|.*_uuid|tokens|keys|exit_code|public_key|(alias|email|owner|username)_key"  # ids, and names in lower case
+    # ids, codes, what a body sums up to, and names in lower case
+    r".*_ids?|.*_uuid|tokens|keys|(exit_)?code|digest|public_key|(alias|email|github|gitlab|owner|username)_key"
 )
 
 

@@ -12,6 +12,7 @@ from contracts.identity import ROLES, ListUsers, LogIn, Users
 from infra.local.servers import Servers, local_servers
 from libs.hosting import serve
 from libs.messaging import Caller
+from libs.service import Service
 from libs.settings import SettingsError
 from services.identity.app import service as identity
 from services.projects.app import service as projects
@@ -34,7 +35,7 @@ class TornPipe(io.StringIO):
 @pytest.fixture
 async def empty(servers: Servers) -> AsyncIterator[Stage]:
     async with empty_stage(servers) as stage:
-        await stage.migrate(identity, projects)
+        await stage.migrate(identity, projects, Service("builds", categories=()))
         yield stage
 
 

@@ -37,6 +37,7 @@ from libs.connections import database_of, mongo
 from libs.deciding import Actor
 from libs.messaging import Caller
 from libs.security.tokens import TokenInvalid, read
+from libs.service import Service
 from services.identity.app import service as identity
 from services.projects.app import service as projects
 from tests.integration.stage import Stage, empty_stage
@@ -55,7 +56,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
 @pytest.fixture(scope="module")
 async def stage(servers: Servers) -> AsyncIterator[Stage]:
     async with empty_stage(servers, admin_username="root", admin_password=PASSWORD) as stage:
-        await stage.migrate(identity, projects)
+        await stage.migrate(identity, projects, Service("builds", categories=()))
         async with stage.running(lambda: identity, replicas=2):
             yield stage
 

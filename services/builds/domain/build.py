@@ -105,6 +105,8 @@ def _queued(command: QueueBuild) -> BuildQueued:
         project=project,
         ignore_steps=command.ignore_steps,
         sha=command.sha,
+        ref=command.ref,
+        delivery_id=command.delivery_id,
         queued_at=command.queued_at,
         initiator_id=command.initiator_id,
         initiator_name=command.initiator_name,

@@ -14,7 +14,7 @@ AUTHORITY = re.compile(rf"(?:{USER}(?::[^@/\s]*)?@)?(?:{NAME}|\[[0-9A-Fa-f:.]+\]
 # "host:path" without slashes before the colon; "::" would name a helper program
 SCP_LIKE = re.compile(rf"(?:{NAME}@)?{NAME}:(?![:-]|//).+")
 # what git itself refuses in the name of a branch (git-check-ref-format)
-NO_BRANCH = re.compile(r"^[-./]|[\s~^:?*\[\\]|\.\.|//|/\.|@\{|\.lock(?:/|$)|[./]$|^@$")
+NO_BRANCH = re.compile(r"^[-./]|[\s\x00-\x1f\x7f~^:?*\[\\]|\.\.|//|/\.|@\{|\.lock(?:/|$)|[./]$|^@$")
 
 
 def valid_repository(text: str | None) -> str:
@@ -43,9 +43,14 @@ def is_local(address: str) -> bool:
 
 def valid_branch(text: str | None) -> str:
     branch = required_line(text, "PROJECT_BRANCH_REQUIRED")
-    if branch != "*" and NO_BRANCH.search(branch):
+    if branch != "*" and not is_branch(branch):
         raise Refused("PROJECT_BRANCH_INVALID")
     return branch
+
+
+def is_branch(text: str) -> bool:
+    """Whether git could have a branch of this name."""
+    return text != "" and not NO_BRANCH.search(text)
 
 
 def _is_url(address: str) -> bool:

@@ -1,0 +1,105 @@
+"""Webhooks as GitHub and GitLab send them, and their deliveries as administrators read them."""
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import Field
+from starlette.responses import Response
+
+from contracts.projects import Decision, DeliveryView, Provider, ReceiveDelivery
+from gateway.asked import Asked
+from gateway.paging import page_of
+from gateway.writing import Moment, Shape, shaped
+
+LARGEST = 5 * 1024 * 1024  # bytes; base64 of it, with its line ends, fits into one message of 8 MiB
+PATIENCE = 9.0  # seconds; forges give up after ten
+ERRORS = (
+    "PROJECT_NOT_FOUND",
+    "WEBHOOK_PROVIDER_NOT_SUPPORTED",
+    "WEBHOOK_SIGNATURE_INVALID",
+    "WEBHOOK_PAYLOAD_INVALID",
+    "IDEMPOTENCY_KEY_REUSED",
+)
+HEADERS = {
+    "X-GitHub-Event": "GitHub's name of the event; `push` builds",
+    "X-Hub-Signature-256": "`sha256=` and the HMAC-SHA256 of the body under the project's signature key, in hex",
+    "X-GitHub-Delivery": "GitHub's id of the delivery: one that comes again is answered as before",
+    "X-Gitlab-Event": "GitLab's name of the event; `Push Hook` builds",
+    "X-Gitlab-Token": "the project's signature key",
+    "X-Gitlab-Event-UUID": "GitLab's id of the event",
+    "Idempotency-Key": "the id of the delivery; counts before GitLab's own",
+}
+
+
+@dataclass(frozen=True)
+class Forge:
+    """Names of headers."""
+
+    provider: Provider
+    event: bytes
+    proof: bytes
+    ids: tuple[bytes, ...]  # the first that was sent counts
+
+
+FORGES = (
+    Forge("github", b"x-github-event", b"x-hub-signature-256", (b"x-github-delivery", b"idempotency-key")),
+    # GitLab keeps the key when it sends again; the event's id is shared by hooks that cause each other
+    Forge("gitlab", b"x-gitlab-event", b"x-gitlab-token", (b"idempotency-key", b"x-gitlab-event-uuid")),
+)
+NO_FORGE = Forge("github", b"", b"", ())
+
+
+class Receipt(Shape):
+    decision: Decision
+    code: str | None  # why it was ignored
+    reason: str  # in words
+    delivery_id: str = Field(validation_alias="id")
+    executor_id: str | None  # of the queued build
+
+
+class Delivery(Shape):
+    id: str
+    project_id: int
+    provider: Literal["github", "gitlab"] | None
+    event: str
+    forge_id: str | None
+    sender: str | None
+    user_id: int | None
+    ref: str | None
+    sha: str | None
+    decision: Decision
+    code: str | None
+    reason: str
+    executor_id: str | None
+    body_size: int
+    unrecorded: int
+    received_at: Moment
+
+
+RECEIPT, ONE_DELIVERY, DELIVERY_PAGE = shaped(Receipt), shaped(Delivery), page_of(Delivery)
+
+
+async def receive_delivery(asked: Asked) -> Response:
+    """201 queued a build; 200 is genuine, and not for us."""
+    headers = asked.headers
+    forge = next((one for one in FORGES if one.event in headers), None)
+    named = forge or NO_FORGE
+    message = ReceiveDelivery(
+        project_id=asked.captured["project_id"],
+        provider=forge and forge.provider,
+        event=_header(headers, named.event),
+        forge_id=next((found for name in named.ids if (found := _header(headers, name))), ""),
+        proof=_header(headers, named.proof),
+        content_type=_header(headers, b"content-type"),
+        body=base64.b64encode(asked.raw),
+    )
+    # told without a command id: what a stranger sends must not take the place of what the forge sends
+    answer = await asked.world.caller.tell(message, timeout=PATIENCE)
+    accepted = DeliveryView.model_validate_json(answer).decision is Decision.ACCEPTED
+    return Response(RECEIPT(answer, asked, message), 201 if accepted else 200, media_type="application/json")
+
+
+def _header(headers: Mapping[bytes, bytes], name: bytes) -> str:
+    return headers.get(name, b"").decode("latin-1")

@@ -1,0 +1,154 @@
+"""What a webhook's request says: who proves to be the forge, who pushed, and what."""
+
+import hashlib
+import hmac
+import json
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+
+from contracts.errors import Refused
+from contracts.projects import Provider, Push
+from services.projects.domain.webhook import Report, proven, readable
+
+KEY = "0123456789abcdef0123456789abcdef"
+SHA = "0d1a26e67d8f5eaf1f6ba5c57fc3c7d91ac0fd1c"
+GONE = "0" * 40
+BODY = b'{"zen": "It\'s not fully shipped until it\'s fast."}'
+JSON = "application/json"
+FORM = "application/x-www-form-urlencoded"
+
+
+def signed(key: str, body: bytes) -> str:
+    return f"sha256={hmac.new(key.encode(), body, hashlib.sha256).hexdigest()}"
+
+
+def read(provider: Provider, event: str, **members: Any) -> Report:
+    return readable(provider, event, JSON, json.dumps(members).encode())[1]
+
+
+def test_githubs_own_example_of_a_signature_is_right() -> None:
+    signature = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"
+    assert proven("github", "It's a Secret to Everybody", signature, b"Hello, World!")
+
+
+@pytest.mark.parametrize(
+    "proof",
+    [
+        "",
+        "sha256=",
+        KEY,
+        signed(KEY, BODY).upper(),
+        signed(KEY, BODY).removeprefix("sha256="),
+        signed(KEY, BODY + b"\n"),
+        signed("another key", BODY),
+        signed("", BODY),
+        signed(KEY, BODY)[:-1],
+        "sha1=" + hmac.new(KEY.encode(), BODY, hashlib.sha1).hexdigest(),
+        "sha256=é\x00",
+    ],
+)
+def test_no_other_signature_is_githubs(proof: str) -> None:
+    assert proven("github", KEY, signed(KEY, BODY), BODY)
+    assert not proven("github", KEY, proof, BODY)
+
+
+@pytest.mark.parametrize("proof", ["", KEY[:-1], KEY + " ", KEY.upper(), signed(KEY, BODY), "é"])
+def test_only_the_key_itself_is_gitlabs_token(proof: str) -> None:
+    assert proven("gitlab", KEY, KEY, BODY)
+    assert not proven("gitlab", KEY, proof, BODY)
+
+
+def test_a_push_names_its_ref_and_the_commit_after_it() -> None:
+    report = read("github", "push", ref="refs/heads/main", before=GONE, after=SHA, sender={"login": "Ada"})
+    assert report == Report("Ada", Push(ref="refs/heads/main", sha=SHA, deleted=False))
+
+
+def test_a_commit_of_a_sha256_repository_is_one() -> None:
+    after = hashlib.sha256(b"commit").hexdigest()
+    assert read("github", "push", ref="r", after=after).push == Push(ref="r", sha=after, deleted=False)
+
+
+@pytest.mark.parametrize("members", [{"after": GONE}, {"after": "0" * 64}, {"after": SHA, "deleted": True}])
+def test_a_push_that_deletes_has_no_commit(members: dict[str, Any]) -> None:
+    assert read("gitlab", "Push Hook", ref="r", **members).push == Push(ref="r", sha="", deleted=True)
+
+
+@pytest.mark.parametrize("after", [None, 7, "", "main", SHA[:-1], SHA.upper(), f"{SHA}\n", "--upload-pack=touch x"])
+def test_what_is_no_commit_id_is_none(after: object) -> None:
+    assert read("github", "push", ref="r", after=after).push == Push(ref="r", sha="", deleted=False)
+
+
+@pytest.mark.parametrize(
+    ("provider", "event"), [("github", "ping"), ("github", "Push Hook"), ("gitlab", "Tag Push Hook"), ("gitlab", "")]
+)
+def test_other_events_are_no_push(provider: Provider, event: str) -> None:
+    assert read(provider, event, ref="refs/heads/main", after=SHA).push is None
+
+
+@pytest.mark.parametrize(
+    ("members", "sender"),
+    [
+        ({"user_username": "ada", "user_name": "Ada Lovelace"}, "ada"),
+        ({"user_name": "Ada Lovelace"}, "Ada Lovelace"),
+        ({"user_username": "", "user_name": "ada"}, "ada"),
+        ({"user": {"username": "ada"}}, "ada"),
+        ({"sender": {"login": "ada"}}, ""),
+        ({}, ""),
+    ],
+)
+def test_gitlabs_sender(members: dict[str, Any], sender: str) -> None:
+    assert read("gitlab", "Push Hook", **members).sender == sender
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {},
+        {"sender": None},
+        {"sender": "ada"},
+        {"sender": {}},
+        {"sender": {"login": None}},
+        {"sender": {"login": ["ada"]}},
+        {"sender": {"login": "a" * 256}},
+        {"user_username": "ada"},
+    ],
+)
+def test_a_github_request_without_sender_names_nobody(members: dict[str, Any]) -> None:
+    assert read("github", "push", **members).sender == ""
+
+
+def test_the_form_around_the_json_is_taken_off() -> None:
+    text = json.dumps({"ref": "refs/heads/ä+&=%20", "after": SHA}, ensure_ascii=False)
+    content, report = readable("github", "push", f"{FORM}; charset=utf-8", urlencode({"payload": text}).encode())
+    assert content == text.encode()
+    assert report.push == Push(ref="refs/heads/ä+&=%20", sha=SHA, deleted=False)
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        (JSON, b""),
+        (JSON, b"{"),
+        (JSON, b"[]"),
+        (JSON, b"null"),
+        (JSON, b'"push"'),
+        (JSON, b'{"after": NaN}'),
+        (JSON, b'{"ref": "\xff"}'),
+        (JSON, b"\xef\xbb\xbf{}"),
+        (JSON, b"[" * 100_000),
+        (JSON, b'{"ref": "\\ud800"}'),
+        ("", b"{}"),
+        ("text/plain", b"{}"),
+        (FORM, b"{}"),
+        (FORM, b"payload="),
+        (FORM, b"payload=%ff"),
+        (FORM, b"payload=%7B"),
+        (FORM, b"&".join([b"payload=%7B%7D"] * 100)),
+    ],
+)
+def test_what_cannot_be_read_is_refused(content_type: str, body: bytes) -> None:
+    with pytest.raises(Refused) as refused:
+        readable("github", "push", content_type, body)
+    assert refused.value.code == "WEBHOOK_PAYLOAD_INVALID"
