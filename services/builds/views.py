@@ -148,7 +148,7 @@ build = Category(
     build_decider,
     BuildRow(),
     summarise_build,
-    row_version=3,
+    row_version=4,
     indexes=(("executor_id",), ("finished", "id"), ("project_id", "finished", "id")),
     gone=lambda row: row.id == 0,
 )
@@ -157,7 +157,7 @@ job = Category(
     job_decider,
     JobRow(),
     summarise_job,
-    row_version=3,
+    row_version=4,
     indexes=(
         ("status", "queued_at", "id"),
         ("status", "project_id", "queued_at", "id"),
