@@ -57,10 +57,10 @@ def _meaning(route: Route) -> str:
 
 
 def _successes(route: Route, answer: Any, shown: Any) -> dict[str, Any]:
-    return {str(status): _success(status, answer, shown) for status in (route.status, route.also) if status}
+    return {str(status): _success(route, status, answer, shown) for status in (route.status, route.also) if status}
 
 
-def _success(status: int, answer: Any, shown: Any) -> dict[str, Any]:
+def _success(route: Route, status: int, answer: Any, shown: Any) -> dict[str, Any]:
     phrase = HTTPStatus(status).phrase
     if answer is None:
         return {"description": f"{phrase}, with an empty body"}
