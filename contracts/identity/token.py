@@ -39,7 +39,7 @@ class TokenScope(StrEnum):
 class CreateApiToken(Command):
     """A token for programs that act in the user's name; its value is in this answer alone.
 
-    Answered with an ApiTokenView. The answer to a repetition is without the value, which is known no more.
+    Answered with an ApiTokenView, also to a repetition: the value follows from the command's id and is kept nowhere.
     """
 
     user_id: int

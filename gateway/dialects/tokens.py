@@ -26,7 +26,7 @@ class ApiToken(Shape):
 
 
 class NewApiToken(ApiToken):
-    value: str | None
+    value: str
 
 
 TOKENS, NEW_TOKEN = shaped(list[ApiToken], "tokens"), shaped(NewApiToken)
