@@ -24,7 +24,7 @@ MAIN = "import sys; sys.path.insert(0, sys.argv[1]); from agent.nursery import s
 
 # It tells the exit status through its standard input, which the program does not get, and then stands still until it
 # is killed, so that what the program left behind can be found below it. Its own words about signals go nowhere.
-SUPERVISOR = 'trap : HUP INT TERM PIPE; "$@" </dev/null 2>&1; echo "$?" >&0; kill -STOP "$$"'
+SUPERVISOR = 'trap : HUP INT TERM PIPE; ("$@" </dev/null 2>&1); echo "$?" >&0; kill -STOP "$$"'
 
 
 class Nursery:
