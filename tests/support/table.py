@@ -2,11 +2,12 @@
 
 A file is a list of scenes; a scene has a title and calls. A call names method and path below /api, who calls (`as`, an
 administrator unless told), what is sent (`send`: JSON), the answer (status, and the code of a failure), what it shows
-and what of it is kept for later calls
-(`keep`: a path of members). `{name}` stands for something kept. What an answer shows may hold more members.
+and what of it is kept for later calls (`keep`: a path of members). `{name}` stands for something kept. What an answer
+shows may hold more members. A `patient` call is made again until it is answered so.
 """
 
 import re
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -21,6 +22,7 @@ import yaml
 from gateway.openapi.requests import CAPTURED
 from gateway.routing import Route
 
+PATIENCE = 30  # seconds
 KEPT = re.compile(r"\{(\w+)\}")
 KINDS: dict[str, type | tuple[type, ...]] = {
     "number": int,
@@ -47,6 +49,12 @@ class Play:
     complaints: list[str] = field(default_factory=list)
 
     def call(self, line: Mapping[str, Any]) -> None:
+        deadline = time.monotonic() + (PATIENCE if line.get("patient") else 0)
+        while (complaints := self._try(line)) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        self.complaints += [f"{line.get('as', 'admin')}: {line['call']}\n  {one}" for one in complaints]
+
+    def _try(self, line: Mapping[str, Any]) -> list[str]:
         method, path = line["call"].split(" ", 1)
         sent = {"json": self._filled(line["send"])} if "send" in line else {}
         answer = self.clients[line.get("as", "admin")].request(
@@ -54,16 +62,13 @@ class Play:
         )
         status, _, code = str(line["answer"]).partition(" ")
         found: Any = answer.json() if "json" in answer.headers.get("content-type", "") else answer.text
-        where = f"{line.get('as', 'admin')}: {line['call']}"
         if answer.status_code != int(status) or (code and found.get("message") != code):
-            self.complaints.append(f"{where}\n  wanted {line['answer']}, got {answer.status_code} {answer.text[:300]}")
-            return
-        if "shows" in line:
-            self.complaints += [f"{where}\n  {one}" for one in differences(self._filled(line["shows"]), found)]
+            return [f"wanted {line['answer']}, got {answer.status_code} {answer.text[:300]}"]
         for name, member in line.get("keep", {}).items():
             self.kept[name] = reduce(
                 lambda here, part: here[int(part) if part.isdigit() else part], member.split("."), found
             )
+        return list(differences(self._filled(line["shows"]), found)) if "shows" in line else []
 
     def _path(self, path: str) -> str:
         return KEPT.sub(lambda name: str(self.kept[name[1]]), path)
