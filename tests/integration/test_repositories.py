@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from services.builds.repository import NoSuchFile, Repositories, Unreachable
+from libs.git import SETTINGS
+from services.builds.repository import Head, NoSuchFile, NoSuchRef, Repositories, Unreachable
 from tests.support.repositories import SPEC, commit, sample_repository, spec_of
 
 
@@ -31,6 +32,24 @@ async def test_half_a_copy_stops_no_build(tmp_path: Path, repository: Path) -> N
     commit(repository, {SPEC: spec_of({"other": ""})})
     head = await repositories.head(str(repository), "main")
     assert b"@other" in await repositories.file(str(repository), head, SPEC)
+
+
+@pytest.mark.parametrize("protocol", ["0", "2"])  # servers of the first give no commit that no branch names
+async def test_a_commit_is_read_although_its_branch_has_moved_on(
+    protocol: str, tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(SETTINGS, "protocol.version", protocol)
+    repositories = Repositories(tmp_path / "copies")
+    head = await repositories.head(str(repository), "main")
+    for name in ("one", "two"):
+        commit(repository, {SPEC: spec_of({name: ""})})
+    assert b"@build" in await repositories.file(f"file://{repository}", head, SPEC)
+
+
+async def test_a_commit_that_is_on_no_branch_says_so(tmp_path: Path, repository: Path) -> None:
+    repositories = Repositories(tmp_path / "copies")
+    with pytest.raises(NoSuchRef):
+        await repositories.file(str(repository), Head("1" * 40, "refs/heads/main"), SPEC)
 
 
 async def test_a_repository_that_is_gone_says_so(tmp_path: Path, repository: Path) -> None:

@@ -1,8 +1,6 @@
 """Webhooks through two gateways on real services: who is let in, what is decided, and that nothing happens twice."""
 
 import asyncio
-import hashlib
-import hmac
 import json
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
@@ -42,13 +40,21 @@ from services.projects.app import service as projects
 from tests.integration.gateway_stage import eventually, serving
 from tests.integration.stage import Stage, empty_stage
 from tests.support import stored
+from tests.support.forges import NOTHING, github, github_push, gitlab, gitlab_push, signed
 from tests.support.repositories import commit, git, sample_repository
 
 ROOT = Actor(1, "root", ("ROLE_ADMIN",))
-GONE = "0" * 40
 ELSEWHERE = "1" * 40  # a commit that nobody builds
 Answer = tuple[int, Any]
 RUNNER = RunnerOffer(runner_id=1, runner_uuid="r-1", name="one")
+
+
+@dataclass(frozen=True)
+class Mill:
+    """A project and its signature key."""
+
+    id: int
+    key: str
 
 
 @dataclass(frozen=True)
@@ -69,7 +75,7 @@ class Yard:
         username = f"user-{uuid4().hex[:8]}"
         return await self.made(RegisterUser(username=username, password="millwheel-7", roles=roles, **names))
 
-    async def project(self, *developers: int, branch: str = "main") -> ProjectView:
+    async def project(self, *developers: int, branch: str = "main") -> Mill:
         (default,) = Executors.model_validate_json(await self.caller.ask(ListExecutors())).executors
         wanted = CreateProject(
             name=f"mill {uuid4().hex[:6]}",
@@ -80,10 +86,11 @@ class Yard:
             executor_id=default.id,
             developers_id=developers,
         )
-        return await self.shown(await self.made(wanted))
+        return await self.mill(await self.made(wanted))
 
-    async def shown(self, project_id: int) -> ProjectView:
-        return ProjectView.model_validate_json(await self.caller.ask(GetProject(project_id=project_id, reveal=True)))
+    async def mill(self, project_id: int) -> Mill:
+        shown = ProjectView.model_validate_json(await self.caller.ask(GetProject(project_id=project_id, reveal=True)))
+        return Mill(project_id, shown.signature_key or "")
 
     async def send(self, project_id: int, headers: Mapping[str, str], body: bytes, *, gateway: int = 0) -> Answer:
         path = f"/api/guest/webhooks/build/{project_id}"
@@ -149,28 +156,7 @@ async def yard(servers: Servers, repository: Path, tmp_path_factory: pytest.Temp
 
 
 def push(ref: str = "refs/heads/main", after: str = ELSEWHERE, login: str = "Octo-Ada", **more: Any) -> bytes:
-    sender = {"login": login, "id": 1}
-    return json.dumps({"ref": ref, "before": GONE, "after": after, "sender": sender, **more}).encode()
-
-
-def github(key: str | None, body: bytes, event: str = "push", delivery: str = "", **more: str) -> dict[str, str]:
-    signed = hmac.new((key or "").encode(), body, hashlib.sha256).hexdigest()
-    return {
-        "Content-Type": "application/json",
-        "X-GitHub-Event": event,
-        "X-GitHub-Delivery": delivery or str(uuid4()),
-        "X-Hub-Signature-256": f"sha256={signed}",
-        **more,
-    }
-
-
-def gitlab_push(after: str = ELSEWHERE, ref: str = "refs/heads/main", **sender: str) -> bytes:
-    return json.dumps({"object_kind": "push", "ref": ref, "before": GONE, "after": after, **sender}).encode()
-
-
-def gitlab(token: str | None, event: str = "Push Hook", **more: str) -> dict[str, str]:
-    ids = {"X-Gitlab-Event-UUID": str(uuid4())}
-    return {"Content-Type": "application/json", "X-Gitlab-Event": event, "X-Gitlab-Token": token or "", **ids, **more}
+    return github_push(after, ref, login, **more)
 
 
 def ignored(answer: Answer) -> str:
@@ -190,7 +176,7 @@ async def test_a_push_is_built_at_its_commit_by_its_sender(yard: Yard) -> None:
     ada = await yard.user(github_username="octo-ada")
     project = await yard.project(ada)
     body = push()
-    status, answer = await yard.send(project.id, github(project.signature_key, body), body)
+    status, answer = await yard.send(project.id, github(project.key, body), body)
     assert (status, answer["decision"], answer["code"]) == (201, "ACCEPTED", None)
     build = await yard.build(answer["executor_id"])  # at once: it is queued when the forge is answered
     assert (build.pinned_sha, build.pinned_ref, build.initiator_id) == (ELSEWHERE, "refs/heads/main", ada)
@@ -203,6 +189,17 @@ async def test_a_push_is_built_at_its_commit_by_its_sender(yard: Yard) -> None:
     await eventually(lambda: yard.events(project.id), lambda names: names == ["DeliveryAccepted"], within=10)
 
 
+async def test_the_history_of_a_delivery_and_of_its_build_names_the_sender(yard: Yard) -> None:
+    kim = await yard.user(github_username="octo-kim")
+    project = await yard.project(kim)
+    body = push(login="octo-kim")
+    _, answer = await yard.send(project.id, github(project.key, body), body)
+    build = await yard.build(answer["executor_id"])
+    for one in (f"delivery/{answer['delivery_id']}", f"build/{build.id}"):
+        told = (await yard.gateways[0].get(f"/api/admin/history/{one}", headers=yard.admin)).json()
+        assert told["entries"][0]["actor"]["id"] == kim
+
+
 async def test_gitlab_pushes_are_built_too_and_the_display_name_is_only_a_fallback(yard: Yard) -> None:
     bob, mallory = await yard.user(gitlab_username="Tanuki-Bob"), await yard.user(gitlab_username="Bob Builder")
     project = await yard.project(bob, mallory)
@@ -210,7 +207,9 @@ async def test_gitlab_pushes_are_built_too_and_the_display_name_is_only_a_fallba
         ({"user_username": "tanuki-bob", "user_name": "Bob Builder"}, bob),
         ({"user_name": "bob builder"}, mallory),
     ):
-        status, answer = await yard.send(project.id, gitlab(project.signature_key), gitlab_push(**sender))
+        status, answer = await yard.send(
+            project.id, gitlab(project.key), gitlab_push(ELSEWHERE, **({"user_username": ""} | sender))
+        )
         assert status == 201
         assert (await yard.build(answer["executor_id"])).initiator_id == user
 
@@ -219,7 +218,7 @@ async def test_an_administrator_need_not_be_of_the_project(yard: Yard) -> None:
     await yard.user(roles=("ROLE_ADMIN",), github_username="octo-admin")
     project = await yard.project()
     body = push(login="octo-admin")
-    status, answer = await yard.send(project.id, github(project.signature_key, body), body)
+    status, answer = await yard.send(project.id, github(project.key, body), body)
     assert status == 201
     assert (await yard.build(answer["executor_id"])).project_id == project.id
 
@@ -232,7 +231,7 @@ async def test_any_branch_is_built_at_its_own_ref_and_protected_by_its_own_name(
     claims = {}
     for branch in ("main", "topic/one"):
         body = push(f"refs/heads/{branch}", sha, "octo-carol")
-        status, answer = await yard.send(project.id, github(project.signature_key, body), body)
+        status, answer = await yard.send(project.id, github(project.key, body), body)
         assert status == 201
         build = await eventually(lambda: yard.build(answer["executor_id"]), planned, within=20)  # noqa: B023
         assert (build.sha, build.ref) == (sha, f"refs/heads/{branch}")
@@ -240,7 +239,7 @@ async def test_any_branch_is_built_at_its_own_ref_and_protected_by_its_own_name(
         claims[branch] = await eventually(lambda: claimed(yard, offer), bool, within=20)  # noqa: B023
         assert claims[branch].ref == f"refs/heads/{branch}"
     body = push("refs/heads/topic/one", sha, "octo-carol")
-    await yard.send(project.id, github(project.signature_key, body), body)
+    await yard.send(project.id, github(project.key, body), body)
     assert await claimed(yard, RUNNER.but(owner_type="PROJECT", owner_id=project.id, protected=True)) is None
 
 
@@ -260,7 +259,7 @@ async def test_the_pushed_commit_is_planned_although_the_branch_has_moved_on(yar
     git(yard.repository, "checkout", "--quiet", "main")
     project = await yard.project(dora, branch="moving")
     body = push("refs/heads/moving", pushed, "octo-dora")
-    _, answer = await yard.send(project.id, github(project.signature_key, body), body)
+    _, answer = await yard.send(project.id, github(project.key, body), body)
     build = await eventually(lambda: yard.build(answer["executor_id"]), planned, within=20)
     assert (build.sha, build.exit_code) == (pushed, None)
 
@@ -270,7 +269,7 @@ async def test_githubs_form_is_read(yard: Yard) -> None:
     project = await yard.project()
     body = urlencode({"payload": push(login="octo-form").decode()}).encode()
     form = {"Content-Type": "application/x-www-form-urlencoded"}
-    status, answer = await yard.send(project.id, github(project.signature_key, body) | form, body)
+    status, answer = await yard.send(project.id, github(project.key, body) | form, body)
     assert status == 201
     kept = await yard.caller.ask(GetRequestBody(delivery_id=answer["delivery_id"]))
     assert kept == push(login="octo-form")
@@ -285,7 +284,7 @@ async def erin(yard: Yard) -> int:
 
 
 @pytest.fixture(scope="module")
-async def mill(yard: Yard, erin: int) -> ProjectView:
+async def mill(yard: Yard, erin: int) -> Mill:
     return await yard.project(erin)
 
 
@@ -294,7 +293,7 @@ async def mill(yard: Yard, erin: int) -> ProjectView:
     [
         ("push", push("refs/heads/topic", login="octo-erin"), "WEBHOOK_BRANCH_IGNORED"),
         ("push", push("refs/tags/main", login="octo-erin"), "WEBHOOK_REF_IGNORED"),
-        ("push", push(after=GONE, login="octo-erin", deleted=True), "WEBHOOK_BRANCH_DELETED"),
+        ("push", push(after=NOTHING, login="octo-erin", deleted=True), "WEBHOOK_BRANCH_DELETED"),
         ("ping", b'{"zen": "x", "hook_id": 1, "sender": {"login": "octo-erin"}}', "WEBHOOK_EVENT_IGNORED"),
         ("issues", b'{"action": "opened", "sender": {"login": "OCTO-ERIN"}}', "WEBHOOK_EVENT_IGNORED"),
         ("", push(login="octo-erin"), "WEBHOOK_EVENT_IGNORED"),
@@ -305,9 +304,9 @@ async def mill(yard: Yard, erin: int) -> ProjectView:
     ],
 )
 async def test_what_is_not_for_us_is_told_and_recorded(
-    yard: Yard, mill: ProjectView, event: str, body: bytes, code: str
+    yard: Yard, mill: Mill, event: str, body: bytes, code: str
 ) -> None:
-    assert ignored(await yard.send(mill.id, github(mill.signature_key, body, event), body)) == code
+    assert ignored(await yard.send(mill.id, github(mill.key, body, event), body)) == code
     newest = (await yard.deliveries(mill.id))[0]
     assert (newest["decision"], newest["code"], newest["event"]) == ("IGNORED", code, event)
     assert await yard.builds(mill.id) == []
@@ -316,15 +315,15 @@ async def test_what_is_not_for_us_is_told_and_recorded(
 @pytest.mark.parametrize(
     ("event", "body", "code"),
     [
-        ("Push Hook", gitlab_push(after=GONE, user_username="tanuki-erin"), "WEBHOOK_BRANCH_DELETED"),
-        ("Tag Push Hook", gitlab_push(ref="refs/tags/v1", user_username="tanuki-erin"), "WEBHOOK_EVENT_IGNORED"),
+        ("Push Hook", gitlab_push(NOTHING, username="tanuki-erin"), "WEBHOOK_BRANCH_DELETED"),
+        ("Tag Push Hook", gitlab_push(ELSEWHERE, "refs/tags/v1", "tanuki-erin"), "WEBHOOK_EVENT_IGNORED"),
         ("Issue Hook", b'{"user": {"username": "tanuki-erin"}}', "WEBHOOK_EVENT_IGNORED"),
-        ("Push Hook", gitlab_push(user_username="octo-erin"), "WEBHOOK_SENDER_UNKNOWN"),
-        ("Push Hook", gitlab_push(user_username="", user_name=""), "WEBHOOK_SENDER_UNKNOWN"),
+        ("Push Hook", gitlab_push(ELSEWHERE, username="octo-erin"), "WEBHOOK_SENDER_UNKNOWN"),
+        ("Push Hook", gitlab_push(ELSEWHERE, username="", user_name=""), "WEBHOOK_SENDER_UNKNOWN"),
     ],
 )
-async def test_nor_is_it_from_gitlab(yard: Yard, mill: ProjectView, event: str, body: bytes, code: str) -> None:
-    assert ignored(await yard.send(mill.id, gitlab(mill.signature_key, event), body)) == code
+async def test_nor_is_it_from_gitlab(yard: Yard, mill: Mill, event: str, body: bytes, code: str) -> None:
+    assert ignored(await yard.send(mill.id, gitlab(mill.key, event), body)) == code
     assert await yard.builds(mill.id) == []
 
 
@@ -334,7 +333,7 @@ async def test_strangers_to_the_project_and_disabled_users_trigger_nothing(yard:
     await yard.caller.tell(SetUserEnabled(user_id=grace, enabled=False), actor=ROOT)
     for login, code in (("octo-frank", "WEBHOOK_SENDER_NOT_ALLOWED"), ("octo-grace", "WEBHOOK_SENDER_DISABLED")):
         body = push(login=login)
-        assert ignored(await yard.send(project.id, github(project.signature_key, body), body)) == code
+        assert ignored(await yard.send(project.id, github(project.key, body), body)) == code
     shown = await yard.deliveries(project.id)
     assert [one["user_id"] for one in shown] == [grace, frank]
 
@@ -344,7 +343,7 @@ async def test_of_users_with_one_name_one_who_may_launch_counts(yard: Yard) -> N
     await yard.caller.tell(SetUserEnabled(user_id=users[1], enabled=False), actor=ROOT)
     project = await yard.project(users[1], users[2])
     body = push(login="octo-twin")
-    status, answer = await yard.send(project.id, github(project.signature_key, body), body)
+    status, answer = await yard.send(project.id, github(project.key, body), body)
     assert status == 201
     assert (await yard.build(answer["executor_id"])).initiator_id == users[2]
 
@@ -357,14 +356,14 @@ async def test_a_name_at_a_forge_counts_from_when_it_is_given_until_it_is_taken(
     for name in (None, "Octo-Henry", ""):
         command = ChangeProviderName(user_id=henry, provider="github", username=name)
         await yard.caller.tell(command, actor=ROOT)
-        codes.append((await yard.send(project.id, github(project.signature_key, body), body))[1]["code"])
+        codes.append((await yard.send(project.id, github(project.key, body), body))[1]["code"])
     assert codes == ["WEBHOOK_SENDER_UNKNOWN", None, "WEBHOOK_SENDER_UNKNOWN"]
 
 
 # ---- what is refused
 
 
-async def test_the_project_comes_first_then_the_forge_then_the_signature(yard: Yard, mill: ProjectView) -> None:
+async def test_the_project_comes_first_then_the_forge_then_the_signature(yard: Yard, mill: Mill) -> None:
     assert refused(await yard.send(999_999, {}, b"")) == (404, "PROJECT_NOT_FOUND")
     nobody = {"Content-Type": "application/json"}
     assert refused(await yard.send(mill.id, nobody, b"{")) == (400, "WEBHOOK_PROVIDER_NOT_SUPPORTED")
@@ -373,25 +372,25 @@ async def test_the_project_comes_first_then_the_forge_then_the_signature(yard: Y
     assert refused(await yard.send(mill.id, github("another key", body), body)) == bad
     assert refused(await yard.send(mill.id, gitlab("another key"), b"{")) == bad
     assert refused(await yard.send(mill.id, {"X-GitHub-Event": "push"}, body)) == bad
-    right = github(mill.signature_key, body)
+    right = github(mill.key, body)
     assert refused(await yard.send(mill.id, right, body + b" ")) == bad
 
 
-async def test_the_signature_is_over_the_bytes_as_they_came(yard: Yard, mill: ProjectView) -> None:
+async def test_the_signature_is_over_the_bytes_as_they_came(yard: Yard, mill: Mill) -> None:
     body = b' {"ref" : "refs/heads/topic",\r\n\t"sender":{"login":"octo-\\u0065rin"}, "note": "\xc3\xa4"} \n'
-    answer = await yard.send(mill.id, github(mill.signature_key, body), body)
+    answer = await yard.send(mill.id, github(mill.key, body), body)
     assert ignored(answer) == "WEBHOOK_BRANCH_IGNORED"
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[1]", b'{"ref": "\xff"}'])
-async def test_what_cannot_be_read_is_no_error_of_ours(yard: Yard, mill: ProjectView, body: bytes) -> None:
-    answer = await yard.send(mill.id, github(mill.signature_key, body), body)
+async def test_what_cannot_be_read_is_no_error_of_ours(yard: Yard, mill: Mill, body: bytes) -> None:
+    answer = await yard.send(mill.id, github(mill.key, body), body)
     assert refused(answer) == (400, "WEBHOOK_PAYLOAD_INVALID")
 
 
-async def test_a_push_without_a_commit_is_no_error_of_ours(yard: Yard, mill: ProjectView) -> None:
+async def test_a_push_without_a_commit_is_no_error_of_ours(yard: Yard, mill: Mill) -> None:
     body = push(after="main", login="octo-erin")
-    answer = await yard.send(mill.id, github(mill.signature_key, body), body)
+    answer = await yard.send(mill.id, github(mill.key, body), body)
     assert refused(answer) == (400, "WEBHOOK_PAYLOAD_INVALID")
 
 
@@ -400,9 +399,9 @@ async def test_a_renewed_key_makes_the_old_one_useless(yard: Yard, erin: int) ->
     await yard.caller.tell(RenewSignatureKey(project_id=project.id), actor=ROOT)
     body = push(login="octo-erin")
     delivery = str(uuid4())
-    old = github(project.signature_key, body, delivery=delivery)
+    old = github(project.key, body, delivery=delivery)
     assert refused(await yard.send(project.id, old, body)) == (401, "WEBHOOK_SIGNATURE_INVALID")
-    new = github((await yard.shown(project.id)).signature_key, body, delivery=delivery)
+    new = github((await yard.mill(project.id)).key, body, delivery=delivery)
     assert (await yard.send(project.id, new, body))[0] == 201  # who proves nothing uses up no id
 
 
@@ -428,9 +427,9 @@ async def test_a_body_beyond_the_limit_is_refused_and_one_below_is_not(yard: Yar
     body = push(login="octo-erin", padding="")
     large = push(login="octo-erin", padding="x" * (limit - len(body)))
     assert len(large) == limit
-    assert (await yard.send(project.id, github(project.signature_key, large), large))[0] == 201
+    assert (await yard.send(project.id, github(project.key, large), large))[0] == 201
     beyond = large + b" "
-    answer = await yard.send(project.id, github(project.signature_key, beyond), beyond)
+    answer = await yard.send(project.id, github(project.key, beyond), beyond)
     assert refused(answer) == (413, "REQUEST_TOO_LARGE")
 
 
@@ -442,11 +441,11 @@ async def test_a_delivery_that_comes_again_is_answered_as_before(yard: Yard, eri
     project = await yard.project(erin)
     if provider == "github":
         body = push(login="octo-erin")
-        again = [github(project.signature_key, body, delivery="72d3162e")] * 2
+        again = [github(project.key, body, delivery="72d3162e")] * 2
     else:
-        body = gitlab_push(user_username="tanuki-erin")
+        body = gitlab_push(ELSEWHERE, username="tanuki-erin")
         key = {"Idempotency-Key": "f5e5f430"} if provider == "gitlab by key" else {"X-Gitlab-Event-UUID": "13792a34"}
-        again = [gitlab(project.signature_key) | key for _ in range(2)]
+        again = [gitlab(project.key) | key for _ in range(2)]
     answers = [await yard.send(project.id, headers, body, gateway=place) for place, headers in enumerate(again)]
     assert answers[0] == answers[1]
     assert answers[0][0] == 201
@@ -458,7 +457,7 @@ async def test_a_delivery_that_comes_again_is_answered_as_before(yard: Yard, eri
 async def test_of_equal_deliveries_at_once_one_is_recorded_and_built(yard: Yard, erin: int) -> None:
     project = await yard.project(erin)
     body = push(login="octo-erin")
-    headers = github(project.signature_key, body)
+    headers = github(project.key, body)
     answers = await asyncio.gather(*(yard.send(project.id, headers, body, gateway=place % 2) for place in range(12)))
     assert {status for status, _ in answers} == {201}
     assert len({answer["executor_id"] for _, answer in answers}) == 1
@@ -470,18 +469,18 @@ async def test_the_same_id_is_another_delivery_for_another_project_and_none_for_
 ) -> None:
     one, other = await yard.project(erin), await yard.project(erin)
     body, changed = push(login="octo-erin"), push(login="octo-erin", after="2" * 40)
-    first = await yard.send(one.id, github(one.signature_key, body, delivery="same"), body)
-    second = await yard.send(other.id, github(other.signature_key, body, delivery="same"), body)
+    first = await yard.send(one.id, github(one.key, body, delivery="same"), body)
+    second = await yard.send(other.id, github(other.key, body, delivery="same"), body)
     assert (first[0], second[0]) == (201, 201)
     assert first[1]["executor_id"] != second[1]["executor_id"]
-    third = await yard.send(one.id, github(one.signature_key, changed, delivery="same"), changed)
+    third = await yard.send(one.id, github(one.key, changed, delivery="same"), changed)
     assert refused(third) == (422, "IDEMPOTENCY_KEY_REUSED")
 
 
 async def test_deliveries_without_an_id_are_each_their_own(yard: Yard, erin: int) -> None:
     project = await yard.project(erin)
     body = push(login="octo-erin")
-    headers = github(project.signature_key, body)
+    headers = github(project.key, body)
     del headers["X-GitHub-Delivery"]
     answers = [await yard.send(project.id, headers, body) for _ in range(2)]
     assert len({answer["executor_id"] for _, answer in answers}) == 2
@@ -490,7 +489,7 @@ async def test_deliveries_without_an_id_are_each_their_own(yard: Yard, erin: int
 # ---- afterwards
 
 
-async def test_deliveries_are_for_administrators(yard: Yard, mill: ProjectView) -> None:
+async def test_deliveries_are_for_administrators(yard: Yard, mill: Mill) -> None:
     paths = [f"/api/admin/projects/{mill.id}/deliveries", f"/api/admin/deliveries/{uuid4()}"]
     assert [(await yard.gateways[0].get(path)).status_code for path in paths] == [401, 401]
     answers = [
@@ -504,7 +503,7 @@ async def test_deliveries_come_newest_first_page_by_page_and_filtered(yard: Yard
     project = await yard.project(erin)
     for branch in ("one", "main", "two"):
         body = push(f"refs/heads/{branch}", login="octo-erin")
-        await yard.send(project.id, github(project.signature_key, body), body)
+        await yard.send(project.id, github(project.key, body), body)
     refs = [one["ref"] for one in await yard.deliveries(project.id)]
     assert refs == ["refs/heads/two", "refs/heads/main", "refs/heads/one"]
     assert [one["ref"] for one in await yard.deliveries(project.id, per_page="2", page="2")] == ["refs/heads/one"]
@@ -515,22 +514,22 @@ async def test_deliveries_come_newest_first_page_by_page_and_filtered(yard: Yard
 async def test_neither_keys_nor_names_of_senders_are_readable_in_the_log_or_on_the_bus(yard: Yard) -> None:
     project = await yard.project()
     body = push(login="octo-canary")
-    await yard.send(project.id, github(project.signature_key, body), body)
-    await yard.send(project.id, gitlab(project.signature_key), gitlab_push(user_username="octo-canary"))
-    await yard.send(project.id, gitlab("token-canary"), gitlab_push())
+    await yard.send(project.id, github(project.key, body), body)
+    await yard.send(project.id, gitlab(project.key), gitlab_push(ELSEWHERE, username="octo-canary"))
+    await yard.send(project.id, gitlab("token-canary"), gitlab_push(ELSEWHERE))
     await eventually(lambda: yard.events(project.id), lambda names: len(names) == 3, within=10)
     async with mongo(yard.stage.settings, "test") as client:
         database = database_of(client, yard.stage.settings, "projects")
         told = [str(one) for name in ("commits", "streams") async for one in database[name].find({})]
     told += [one.data.decode() for one in await stored(yard.bus, "projects")]
-    words = ("canary", project.signature_key or "-", hmac.new(b"", body, hashlib.sha256).hexdigest())
+    words = ("canary", project.key or "-", signed(project.key, body))
     assert [word for word in words for one in told if word in one] == []
 
 
 async def test_a_deleted_project_takes_its_deliveries_along(yard: Yard, erin: int) -> None:
     project = await yard.project(erin)
     body = push(login="octo-erin")
-    _, answer = await yard.send(project.id, github(project.signature_key, body), body)
+    _, answer = await yard.send(project.id, github(project.key, body), body)
     assert await yard.caller.ask(GetRequestBody(delivery_id=answer["delivery_id"])) == body
     await yard.caller.tell(DeleteProject(project_id=project.id), actor=ROOT)
     path = f"/api/admin/deliveries/{answer['delivery_id']}"
@@ -542,7 +541,7 @@ async def test_a_deleted_project_takes_its_deliveries_along(yard: Yard, erin: in
 async def test_a_build_that_is_over_needs_no_body_any_more(yard: Yard, erin: int) -> None:
     project = await yard.project(erin, branch="main")
     body = push(login="octo-erin")  # of a commit that does not exist: the build fails in the planner
-    _, answer = await yard.send(project.id, github(project.signature_key, body), body)
+    _, answer = await yard.send(project.id, github(project.key, body), body)
     build = await eventually(lambda: yard.build(answer["executor_id"]), lambda build: build.finished, within=20)
     assert build.exit_code == 128
     body_of = GetRequestBody(delivery_id=answer["delivery_id"])
@@ -556,7 +555,7 @@ async def test_what_was_accepted_is_built_although_nobody_could_be_told(reposito
             ivan = await yard.user(github_username="octo-ivan")
             project = await yard.project(ivan)
             body = push(login="octo-ivan", after=git(repository, "rev-parse", "main"))
-            headers = github(project.signature_key, body)
+            headers = github(project.key, body)
             status, answer = await yard.send(project.id, headers, body)
             assert (status, answer["decision"]) == (201, "ACCEPTED")
             with pytest.raises(Refused, match="SERVICE_UNAVAILABLE"):

@@ -1,5 +1,8 @@
 """The folder and the environment of a job."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 from agent.job import parse
@@ -23,6 +26,23 @@ def test_an_ssh_key_gets_the_line_end_that_ssh_wants(tmp_path: Path) -> None:
     variables = [{"key": "HEADRACE_SSH_KEY", "value": "key", "file": True}]
     workspace = Workspace(tmp_path / "job", parse({"id": 1, "token": "t", "variables": variables}))
     assert Path(workspace.environment["HEADRACE_SSH_KEY"]).read_text() == "key\n"
+
+
+WRITE = """
+import sys
+from pathlib import Path
+from agent.job import parse
+from agent.workspace import Workspace
+variables = [{"key": "BODY", "value": "\\u00e4\\r\\n", "file": True}]
+Workspace(Path(sys.argv[1]), parse({"id": 1, "token": "t", "variables": variables}))
+"""
+
+
+def test_a_file_holds_the_bytes_of_its_text_whatever_the_locale(tmp_path: Path) -> None:
+    ascii_only = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PATH": os.environ["PATH"]}
+    command = [sys.executable, "-X", "utf8=0", "-c", WRITE, str(tmp_path / "job")]
+    subprocess.run(command, env=ascii_only, check=True)
+    assert (tmp_path / "job" / "private" / "BODY").read_bytes() == "\u00e4\r\n".encode()
 
 
 def test_tokens_passwords_and_masked_values_are_secrets_and_a_bare_user_name_is_not() -> None:

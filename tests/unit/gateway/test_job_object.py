@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from contracts.builds import Assignment, LaunchedProject, RunnerOffer
+from contracts.builds import Assignment, LaunchedProject, RunnerOffer, Variable
 from gateway.dialects.gitlab_job import job_object
 
 OFFER = RunnerOffer(runner_id=1, runner_uuid="r-1", name="one")
@@ -78,3 +78,34 @@ def test_the_runner_may_shorten_the_time_but_not_lengthen_it(most: int | None, t
 
 def test_an_image_is_an_object_with_a_name() -> None:
     assert job_object(ASSIGNMENT.but(image="alpine"), OFFER, "http://ci.example")["image"] == {"name": "alpine"}
+
+
+def variables_of(body: bytes) -> dict[str, tuple[str, bool]]:
+    job = job_object(ASSIGNMENT, OFFER, "http://ci.example", body)
+    return {one["key"]: (one["value"], one["file"]) for one in job["variables"] if one["key"].startswith("FREE_COMMIT")}
+
+
+def test_the_body_of_a_webhook_is_a_variable_and_a_file() -> None:
+    assert variables_of('{"text": "ä\n"}'.encode()) == {
+        "FREE_COMMIT_REQUEST_BODY": ("eyJ0ZXh0IjogIsOkCiJ9", False),
+        "FREE_COMMIT_REQUEST_BODY_FILE": ('{"text": "ä\n"}', True),
+    }
+
+
+def test_without_a_webhook_both_are_empty() -> None:
+    empty = {"FREE_COMMIT_REQUEST_BODY": ("", False), "FREE_COMMIT_REQUEST_BODY_FILE": ("", True)}
+    assert variables_of(b"") == empty
+
+
+@pytest.mark.parametrize(("size", "fits"), [(98_283, True), (98_284, False), (200 * 1024, False)])
+def test_what_no_environment_could_hold_is_in_the_file_alone(size: int, fits: bool) -> None:
+    """A process takes 131,072 bytes of `FREE_COMMIT_REQUEST_BODY=<base64>` and the zero after it."""
+    found = variables_of(b"x" * size)
+    assert bool(found["FREE_COMMIT_REQUEST_BODY"][0]) is fits
+    assert found["FREE_COMMIT_REQUEST_BODY_FILE"] == ("x" * size, True)
+
+
+def test_no_secret_takes_the_place_of_the_body() -> None:
+    secret = Variable(key="FREE_COMMIT_REQUEST_BODY", value="secret", masked=True)
+    job = job_object(ASSIGNMENT.but(variables=(secret,)), OFFER, "http://ci.example", b"{}")
+    assert [one["value"] for one in job["variables"] if one["key"] == "FREE_COMMIT_REQUEST_BODY"] == ["secret", "e30="]
