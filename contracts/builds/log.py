@@ -17,13 +17,15 @@ class Section(Message):
 
 class LiveSection(Section):
     log: str
-    line_number: int
+    line_number: int  # how many of its lines the reader has with these
 
 
 class LogSection(Section):
     id: int
     build_id: int
     log: str
+    lines: int  # of the section, up to and including these
+    more: bool  # there are further ones
 
 
 class ReadLiveLog(Query):
@@ -45,3 +47,4 @@ class ReadLog(Query):
 
     build_id: int
     step: str
+    line_number: int = 0  # how many of its lines the reader has

@@ -6,12 +6,12 @@ import contextlib
 from pydantic_core import to_json
 from starlette.responses import Response
 
-from contracts.builds import BuildRow, BuildStatus, GetBuild, KillBuild, ListBuildsOfProject
+from contracts.builds import BuildRow, BuildStatus, GetBuild, KillBuild, ListBuildsOfProject, LogSection, ReadLog
 from contracts.errors import Refused
 from contracts.messages import Done
 from contracts.projects import GetLaunchSettings
 from gateway.asked import Asked
-from gateway.dialects.free_commit import BUILDS, Environment, User
+from gateway.dialects.free_commit import BUILDS, LOG, Environment, User
 
 NO_BUILDS = b"[]"
 CLEANUP_PATIENCE = 20.0  # seconds that a kill waits for the clean-up, which then goes on without it
@@ -51,6 +51,18 @@ async def builds_of_project(asked: Asked) -> Response:
         if refused.code == "PROJECT_NOT_FOUND" or answer == NO_BUILDS:
             raise
     return Response(BUILDS(answer, asked, message), media_type="application/json")
+
+
+async def log_of_build(asked: Asked) -> Response:
+    """The section after this one, "-1" for the first. A long one comes in several messages and goes out in one."""
+    message = ReadLog(**asked.captured)
+    part = LogSection.model_validate_json(await asked.send(message))
+    texts = [part.log]
+    while part.more:
+        part = LogSection.model_validate_json(await asked.send(message.but(line_number=part.lines)))
+        texts.append(part.log)
+    whole = part.but(log="\n".join(texts)).model_dump_json().encode()
+    return Response(LOG(whole, asked, message), media_type=LOG.media)
 
 
 async def kill(asked: Asked) -> Response:

@@ -7,7 +7,6 @@ from contracts.builds import (
     ListRunning,
     QueueBuild,
     ReadLiveLog,
-    ReadLog,
     ReadOutput,
 )
 from gateway.dialects import free_commit as fc
@@ -29,7 +28,13 @@ BUILDS = (
     own("GET", "/developer/builds/by/project/{project_id:id}", actions.builds_of_project, write=fc.BUILDS),
     query("/developer/builds/output/{executor_id}", ReadOutput, write=fc.OUTPUT),
     # a step may have any name, with slashes in it; what runs has no number for an id
-    query("/developer/logs/{build_id:id}/{step:path}", ReadLog, write=fc.LOG, errors=("LOG_NOT_FOUND",)),
+    own(
+        "GET",
+        "/developer/logs/{build_id:id}/{step:path}",
+        actions.log_of_build,
+        write=fc.LOG,
+        errors=("LOG_NOT_FOUND",),
+    ),
     query(
         "/developer/logs/{executor_id}/{step:path}/{line_number}",
         ReadLiveLog,

@@ -68,6 +68,6 @@ service = Service(
     ),
     indexes={
         "attempts": (("job_id",), ("finished", "lease_until")),
-        "log_chunks": (("attempt", "section", "offset", "place"),),
+        "log_chunks": (("attempt", "section", "lines", "offset", "place"),),
     },
 )

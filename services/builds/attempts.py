@@ -35,6 +35,7 @@ class Attempt:
     tail: bytes  # received, not yet stored
     finished: bool
     sections: tuple[Section, ...]
+    lines: tuple[int, ...]  # that have ended, of each section
     mask: Mask
 
 
@@ -59,6 +60,7 @@ class Attempts:
                 "tail": "",
                 "finished": False,
                 "sections": [Section(step=sections.INIT, start_at=now).model_dump()],
+                "lines": [0],
                 "masks": await ctx.vault.seal(sealed_for(job.project_id), json.dumps(list(hidden))) if hidden else "",
             }
         )
@@ -99,6 +101,7 @@ class Attempts:
             tail=tail.encode("latin-1"),
             finished=found["finished"],
             sections=tuple(Section.model_validate(one) for one in found["sections"]),
+            lines=tuple(found["lines"]),
             mask=await self._mask(ctx, job, found),
         )
 
@@ -144,7 +147,15 @@ class Attempts:
         async def body(session: AsyncClientSession) -> None:
             await ctx.collection("attempts").update_one(
                 {"_id": attempt.id, "finished": False},
-                {"$set": {"length": 0, "crc": 0, "tail": "", "sections": [attempt.sections[0].model_dump()]}},
+                {
+                    "$set": {
+                        "length": 0,
+                        "crc": 0,
+                        "tail": "",
+                        "sections": [attempt.sections[0].model_dump()],
+                        "lines": [0],
+                    }
+                },
                 session=session,
             )
             await ctx.collection("log_chunks").delete_many({"attempt": attempt.id}, session=session)
@@ -167,20 +178,23 @@ class Attempts:
         length = attempt.length + len(new)
         crc = zlib.crc32(new, attempt.crc)
         now = ctx.cause.at
+        lines = [*attempt.lines, *([0] * (len(cut) - len(attempt.lines)))]
+        chunks = []
+        for place, piece in enumerate(pieces):
+            lines[piece.section] += piece.text.count(b"\n")
+            where = {"attempt": attempt.id, "section": piece.section, "offset": length, "place": place}
+            chunks.append({**where, "lines": lines[piece.section], "text": piece.text})
         change: Document = {
             "length": length,
             "crc": crc,
             "tail": await ctx.vault.seal(sealed_for(job.project_id), tail.decode("latin-1")) if tail else "",
             "finished": finished,
             "sections": [section.model_dump() for section in cut],
+            "lines": lines,
             "lease_until": now + timedelta(seconds=ctx.settings.job_lease_seconds),
         }
         if finished:
             change["masks"] = ""
-        chunks = [
-            {"attempt": attempt.id, "offset": length, "place": place, "section": piece.section, "text": piece.text}
-            for place, piece in enumerate(pieces)
-        ]
 
         async def body(session: AsyncClientSession) -> None:
             result = await ctx.collection("attempts").update_one(
@@ -197,7 +211,9 @@ class Attempts:
         if finished:
             self._masks.pop(attempt.id, None)
             self._renewed.pop(attempt.id, None)
-        return replace(attempt, length=length, crc=crc, tail=tail, finished=finished, sections=tuple(cut))
+        return replace(
+            attempt, length=length, crc=crc, tail=tail, finished=finished, sections=tuple(cut), lines=tuple(lines)
+        )
 
     async def _mask(self, ctx: Context, job: JobRow, found: Document) -> Mask:
         known = self._masks.get(found["_id"])

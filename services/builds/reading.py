@@ -22,6 +22,7 @@ from contracts.builds import (
 )
 from contracts.errors import Refused
 from libs.service import Context
+from services.builds.lines import Lines, lines_after
 from services.builds.sections import INIT
 
 WAITING = "The build waits in the queue or is just being started."
@@ -111,18 +112,15 @@ async def read_live_log(ctx: Context, query: ReadLiveLog) -> LiveSection:
         return LiveSection(step=INIT, log=WAITING, line_number=0)
     place = next((place for place, one in enumerate(sections) if one.step == query.step), 0)
     shown = query.line_number if sections[place].step == query.step else 0
-    lines = await _lines(ctx, attempt_id, place, whole=sections[place].closed_at is not None)
-    if len(lines) > shown:
-        return _live(sections[place], "".join(f"\n{line}" for line in lines[shown:]), len(lines))
-    if place + 1 < len(sections):
-        following = sections[place + 1]
-        lines = await _lines(ctx, attempt_id, place + 1, whole=following.closed_at is not None)
-        return _live(following, "\n".join(lines), len(lines))
-    return _live(sections[place], "", len(lines))
-
-
-def _live(section: Section, log: str, lines: int) -> LiveSection:
-    return LiveSection(**section.model_dump(), log=log, line_number=lines)
+    section = sections[place]
+    lines = await lines_after(ctx, attempt_id, place, shown, whole=section.closed_at is not None)
+    if not lines.text and place + 1 < len(sections):
+        section = sections[place + 1]
+        lines = await lines_after(ctx, attempt_id, place + 1, 0, whole=section.closed_at is not None)
+        log = "\n".join(lines.text)
+    else:
+        log = "".join(f"\n{line}" for line in lines.text)
+    return LiveSection(**section.model_dump(), log=log, line_number=lines.known)
 
 
 async def read_log(ctx: Context, query: ReadLog) -> LogSection:
@@ -138,11 +136,17 @@ async def read_log(ctx: Context, query: ReadLog) -> LogSection:
     if place >= len(sections):
         raise Refused("LOG_NOT_FOUND")
     if place < len(recorded):
-        text = "\n".join(await _lines(ctx, attempt_id, place, whole=True))
+        lines = await lines_after(ctx, attempt_id, place, query.line_number, whole=True)
     else:
-        text = build.output or build.exit_message or ""
-    log_id = build.id * LOGS_PER_BUILD + place
-    return LogSection(**sections[place].model_dump(), id=log_id, build_id=build.id, log=text)
+        lines = Lines((build.output or build.exit_message or "",), 1, more=False)
+    return LogSection(
+        **sections[place].model_dump(),
+        id=build.id * LOGS_PER_BUILD + place,
+        build_id=build.id,
+        log="\n".join(lines.text),
+        lines=lines.known,
+        more=lines.more,
+    )
 
 
 def _added(build: BuildRow, recorded: Sequence[Section]) -> list[Section]:
@@ -166,13 +170,3 @@ async def _sections(ctx: Context, build: BuildRow) -> tuple[str, list[Section]]:
     if found is None:
         return "", []
     return job.token_hash, [Section.model_validate(one) for one in found["sections"]]
-
-
-async def _lines(ctx: Context, attempt_id: str, section: int, *, whole: bool) -> list[str]:
-    """The lines of a section; while it grows, only those that are complete."""
-    chunks = ctx.collection("log_chunks").find({"attempt": attempt_id, "section": section})
-    ordered = chunks.sort([("offset", 1), ("place", 1)])
-    text = b"".join([chunk["text"] async for chunk in ordered]).decode(errors="replace")
-    lines = text.replace("\r\n", "\n").split("\n")
-    last = lines.pop()
-    return [*lines, last] if whole and last else lines

@@ -25,7 +25,7 @@ from contracts.builds import (
     RunnerOffer,
 )
 from contracts.messages import Done
-from contracts.projects import ChangeRepository, CreateProject, DeleteProject, Executors, ListExecutors
+from contracts.projects import ChangeRepository, CreateProject, Executors, ListExecutors
 from infra.local.servers import local_servers
 from libs.deciding import Actor
 from libs.messaging import Caller
@@ -215,16 +215,6 @@ async def test_a_wrong_login_ends_the_build_without_showing_it(caller: Caller, s
     ended = await planned(caller, await launched(caller, project_id))
     assert (ended.exit_code, ended.exit_message) == (128, "The repository could not be read")
     assert "wrong-word" not in ended.model_dump_json()
-
-
-async def test_a_build_that_is_planned_after_its_project_was_deleted_ends(caller: Caller, server: GitServer) -> None:
-    project_id = await made(caller, address(server), concurrent=False)
-    await launched(caller, project_id)
-    second = await launched(caller, project_id)
-    job = await assigned(caller)
-    await caller.tell(DeleteProject(project_id=project_id), actor=ROOT)
-    await finished(caller, job)
-    assert (await planned(caller, second)).exit_code == 128
 
 
 async def test_a_server_that_repeats_the_login_cannot_bring_it_into_the_words_of_the_failure(tmp_path: Path) -> None:
