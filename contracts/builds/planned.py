@@ -1,5 +1,7 @@
 """What a build is made of: the project as it was at launch, and the jobs of the plan."""
 
+from typing import Literal
+
 from contracts.messages import Message
 
 
@@ -26,8 +28,43 @@ class PlannedStep(Message):
     on_kill: bool = False  # runs only when the running build is killed
 
 
+class PlannedVariable(Message):
+    key: str
+    value: str
+    expand: bool = True  # $NAMES in the value mean other variables
+
+
+class PlannedImage(Message):
+    name: str
+    alias: str | None = None
+    entrypoint: tuple[str, ...] | None = None
+    command: tuple[str, ...] | None = None
+    pull_policy: tuple[str, ...] = ()
+
+
+class PlannedArtifacts(Message):
+    name: str | None = None
+    paths: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    untracked: bool = False
+    when: Literal["on_success", "on_failure", "always"] = "on_success"
+    expire_in: str | None = None
+
+
+class PlannedCache(Message):
+    key: str = "default"
+    paths: tuple[str, ...] = ()
+    untracked: bool = False
+    policy: str = "pull-push"
+    when: Literal["on_success", "on_failure", "always"] = "on_success"
+    fallback_keys: tuple[str, ...] = ()
+
+
 class PlannedJob(Message):
-    """A job as the plan wants it; the same shape whatever dialect the spec file speaks."""
+    """A job as the plan wants it; the same shape whatever dialect the spec file speaks.
+
+    A pipeline's job has `commands`; Free Commit's has scripts of the repository in `steps`.
+    """
 
     job_id: int
     job_uuid: str
@@ -40,6 +77,21 @@ class PlannedJob(Message):
     timeout_seconds: int = 3600
     max_attempts: int = 3
     delivery_id: str | None = None  # of the webhook whose body the job gets
+    stage_place: int = 0  # stages follow each other by it
+    needs: tuple[str, ...] | None = None  # names of the jobs it waits for; None: all of earlier stages
+    fetches: tuple[str, ...] = ()  # names of the jobs whose artifacts it gets
+    when: Literal["on_success", "on_failure", "always", "manual"] = "on_success"
+    allow_failure: bool = False
+    allow_failure_codes: tuple[int, ...] = ()  # exit codes that are no failure of the build
+    retries: int = 0  # how often it is tried again after a failure
+    retry_when: tuple[str, ...] = ()  # only after these reasons; none: after all
+    variables: tuple[PlannedVariable, ...] = ()
+    commands: tuple[str, ...] = ()  # lines of the script
+    after_commands: tuple[str, ...] = ()
+    container: PlannedImage | None = None  # what the spec file says of the image beyond its name
+    services: tuple[PlannedImage, ...] = ()
+    artifacts: PlannedArtifacts | None = None
+    caches: tuple[PlannedCache, ...] = ()
 
     @property
     def cleans_up(self) -> bool:

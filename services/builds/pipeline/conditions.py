@@ -1,0 +1,110 @@
+"""Whether a job is in the pipeline, and how it starts: `rules`, `only` and `except`, `workflow: rules`."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from contracts.builds import PlannedVariable
+from services.builds.pipeline.expressions import ExpressionInvalid, holds
+from services.builds.pipeline.nodes import Block, Node, block, choice, flag, listed, text, wrong
+from services.builds.pipeline.patterns import PatternInvalid, is_pattern, matches
+from services.builds.pipeline.variables import Situation, declared
+
+Warn = Callable[[str], None]
+
+WHEN = ("on_success", "on_failure", "always", "manual", "delayed", "never")
+RULE_KEYS = {"if", "when", "changes", "exists", "allow_failure", "variables", "needs", "start_in", "interruptible"}
+NOT_EVALUATED = ("changes", "exists")
+SOURCES: dict[str, Callable[[Situation], bool]] = {
+    "branches": lambda now: not now.is_tag,
+    "tags": lambda now: now.is_tag,
+    "pushes": lambda now: now.source == "push",
+    "web": lambda now: now.source == "web",
+    "api": lambda now: now.source == "api",
+    **dict.fromkeys(
+        ("merge_requests", "schedules", "triggers", "external", "pipelines", "chat", "external_pull_requests"),
+        lambda _now: False,
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """What the first rule that holds says; None: the job says it itself."""
+
+    when: str | None = None
+    allow_failure: bool | None = None
+    variables: Mapping[str, PlannedVariable] = field(default_factory=dict)
+    needs: Node | None = None
+
+
+def ruled(node: Node, what: str, values: Mapping[str, str], warn: Warn) -> Ruling | None:
+    """None: no rule holds."""
+    for one in listed(node):
+        rule = block(one, f"a rule of {what}")
+        for key in rule.members:
+            if key not in RULE_KEYS:
+                warn(f"{rule.at(key)}: the keyword `{key}` in a rule of {what} is not known and has no effect")
+            elif key in NOT_EVALUATED:
+                warn(f"{rule.at(key)}: `{key}` in a rule of {what} is not evaluated: it counts as fulfilled")
+            elif key == "interruptible":
+                warn(f"{rule.at(key)}: `{key}` in a rule of {what} is not supported and has no effect")
+        condition = rule.get("if")
+        if condition is not None and not true(condition, f"`if` of {what}", values):
+            continue
+        when, allowed = rule.get("when"), rule.get("allow_failure")
+        return Ruling(
+            when=choice(when, f"`when` in a rule of {what}", WHEN) if when is not None else None,
+            allow_failure=flag(allowed, f"`allow_failure` in a rule of {what}") if allowed is not None else None,
+            variables=declared(rule.get("variables"), f"`variables` in a rule of {what}"),
+            needs=rule.members.get("needs"),
+        )
+    return None
+
+
+def true(node: Node, what: str, values: Mapping[str, str]) -> bool:
+    try:
+        return holds(text(node, what), values)
+    except ExpressionInvalid as error:
+        wrong(node.place, f"{what}: {error}")
+
+
+def selected(job: Block, what: str, now: Situation, values: Mapping[str, str], warn: Warn) -> bool:
+    """By `only` and `except`; without `only` all branches and tags."""
+    only, refused = job.get("only"), job.get("except")
+    if only is not None and not _chosen(only, f"`only` of {what}", now, values, warn, every=True):
+        return False
+    return refused is None or not _chosen(refused, f"`except` of {what}", now, values, warn, every=False)
+
+
+def _chosen(node: Node, what: str, now: Situation, values: Mapping[str, str], warn: Warn, *, every: bool) -> bool:
+    """`only` wants all of its kinds of conditions to hold, `except` is content with one."""
+    if not isinstance(node, Block):
+        return any(_is_ref(one, what, now) for one in listed(node))
+    found = []
+    for key, inner in node.members.items():
+        match key:
+            case "refs":
+                found.append(any(_is_ref(one, what, now) for one in listed(inner)))
+            case "variables":
+                found.append(any(true(one, f"`variables` in {what}", values) for one in listed(inner)))
+            case "changes" | "kubernetes":
+                effect = "counts as fulfilled" if every else "has no effect"
+                warn(f"{node.at(key)}: `{key}` in {what} is not evaluated: it {effect}")
+            case _:
+                wrong(node.at(key), f"{what} has the unknown keyword `{key}`; known are refs, variables, changes")
+    return all(found) if every else any(found)
+
+
+def _is_ref(node: Node, what: str, now: Situation) -> bool:
+    written = text(node, what)
+    wanted, _, path = (written, "", "") if is_pattern(written) else written.partition("@")
+    if path and path != f"{now.project.owner_alias}/{now.project.alias}":
+        return False
+    if wanted in SOURCES:
+        return SOURCES[wanted](now)
+    if not is_pattern(wanted):
+        return wanted == now.ref_name
+    try:
+        return matches(wanted, now.ref_name)
+    except PatternInvalid as error:
+        wrong(node.place, f"{what}: {error}")

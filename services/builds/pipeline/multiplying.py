@@ -1,0 +1,59 @@
+"""`parallel`: one job of the file becomes several, by number or by all combinations of a matrix."""
+
+from collections.abc import Iterator
+from itertools import product
+
+from contracts.builds import PlannedJob, PlannedVariable
+from services.builds.pipeline.nodes import Block, Node, block, listed, number, texts, wrong
+from services.builds.pipeline.variables import NAME
+
+MOST = 200
+
+Combination = tuple[tuple[str, str], ...]
+
+
+def instances(job: PlannedJob, parallel: Node | None) -> list[PlannedJob]:
+    if parallel is None:
+        return [job]
+    if not isinstance(parallel, Block):
+        total = number(parallel, f"`parallel` of the job `{job.name}`", 1, MOST)
+        return [_instance(job, f"{job.name} {place}/{total}", place, total, ()) for place in range(1, total + 1)]
+    chosen = combinations(parallel.get("matrix"), parallel, f"the job `{job.name}`")
+    return [
+        _instance(job, instance_name(job.name, one), place, len(chosen), one) for place, one in enumerate(chosen, 1)
+    ]
+
+
+def instance_name(name: str, combination: Combination) -> str:
+    return f"{name}: [{', '.join(value for _, value in combination)}]"
+
+
+def combinations(matrix: Node | None, parallel: Node, what: str) -> list[Combination]:
+    if matrix is None:
+        wrong(parallel.place, f"`parallel` of {what} must be a number, or a mapping with `matrix`")
+    found: list[Combination] = []
+    for one in listed(matrix):
+        for combination in _of_row(block(one, f"a row of the matrix of {what}"), what):
+            found.append(combination)
+            if len(found) > MOST:
+                wrong(matrix.place, f"the matrix of {what} has more than {MOST} combinations")
+    if not found:
+        wrong(matrix.place, f"the matrix of {what} is empty")
+    return list(dict.fromkeys(found))
+
+
+def _of_row(row: Block, what: str) -> Iterator[Combination]:
+    axes = []
+    for name, node in row.members.items():
+        if not NAME.fullmatch(name):
+            wrong(row.at(name), f"`{name}` in the matrix of {what} cannot be the name of a variable")
+        axes.append([(name, value) for value in texts(node, f"`{name}` in the matrix of {what}")])
+    return product(*axes) if axes else iter(())
+
+
+def _instance(job: PlannedJob, name: str, place: int, total: int, combination: Combination) -> PlannedJob:
+    own = {"CI_NODE_INDEX": str(place), "CI_NODE_TOTAL": str(total)} | dict(combination)
+    variables = {one.key: one for one in job.variables} | {
+        key: PlannedVariable(key=key, value=value, expand=False) for key, value in own.items()
+    }
+    return job.but(name=name, variables=tuple(variables.values()))

@@ -1,0 +1,170 @@
+"""Variables: those of the spec file, those every job has (CI_*), and $NAMES in values."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from contracts.builds import LaunchedProject, PlannedVariable
+from services.builds.pipeline.nodes import Block, Node, Place, block, flag, text, wrong
+
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+USED = re.compile(r"\$(?:(\$)|([A-Za-z_]\w*)|\{([A-Za-z_]\w*)\})", re.ASCII)
+DEEPEST = 10  # values that mean values that mean values
+MOST = 128 * 1024  # characters that values may get by what they mean, all together
+NO_COMMIT = "0" * 40
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What is known of a build before its jobs are."""
+
+    project: LaunchedProject
+    build_id: int
+    local_id: int
+    ref: str  # refs/heads/... or refs/tags/...
+    sha: str
+    url: str  # of the server
+    default_branch: str = ""
+    source: str = "web"
+    initiator: str = ""
+    protected: bool = False
+    message: str = ""
+
+    @property
+    def ref_name(self) -> str:
+        return self.ref.removeprefix("refs/heads/").removeprefix("refs/tags/")
+
+    @property
+    def is_tag(self) -> bool:
+        return self.ref.startswith("refs/tags/")
+
+
+def declared(node: Node | None, what: str) -> dict[str, PlannedVariable]:
+    """`variables`: names with a value, or with a mapping of value, description, options, expand."""
+    if node is None:
+        return {}
+    source = block(node, what)
+    return {name: _variable(name, value, source.at(name)) for name, value in source.members.items()}
+
+
+def _variable(name: str, node: Node, place: Place) -> PlannedVariable:
+    if not NAME.fullmatch(name):
+        wrong(place, f"`{name}` cannot be the name of a variable: letters, digits and _ are allowed")
+    if not isinstance(node, Block):
+        return PlannedVariable(key=name, value=_value(node, name))
+    unknown = set(node.members) - {"value", "description", "options", "expand"}
+    if unknown:
+        wrong(node.at(min(unknown)), f"the variable `{name}` has the unknown keyword `{min(unknown)}`")
+    value, expand = node.get("value"), node.get("expand")
+    return PlannedVariable(
+        key=name,
+        value=_value(value, name) if value is not None else "",
+        expand=expand is None or flag(expand, "`expand`"),
+    )
+
+
+def _value(node: Node, name: str) -> str:
+    if not isinstance(node, Block) and getattr(node, "kind", "") == "null":
+        return ""
+    return text(node, f"the variable `{name}`")
+
+
+def project_variables(project: LaunchedProject, url: str) -> dict[str, str]:
+    path = f"{project.owner_alias}/{project.alias}"
+    values = {
+        "CI": "true",
+        "GITLAB_CI": "true",
+        "CI_SERVER": "yes",
+        "CI_SERVER_NAME": "Headrace",
+        "CI_SERVER_URL": url,
+        "CI_SERVER_VERSION": "0.1.0",
+        "CI_API_V4_URL": f"{url}/api/v4",
+        "CI_PROJECT_ID": str(project.project_id),
+        "CI_PROJECT_NAME": project.alias,
+        "CI_PROJECT_TITLE": project.name,
+        "CI_PROJECT_NAMESPACE": project.owner_alias,
+        "CI_PROJECT_ROOT_NAMESPACE": project.owner_alias,
+        "CI_PROJECT_PATH": path,
+        "CI_PROJECT_PATH_SLUG": slug(path),
+        "CI_PROJECT_URL": f"{url}/{path}",
+    }
+    scheme, _, rest = url.partition("://")
+    host, _, port = rest.partition("/")[0].partition(":")
+    server = {
+        "CI_SERVER_PROTOCOL": scheme,
+        "CI_SERVER_HOST": host,
+        "CI_SERVER_FQDN": rest.partition("/")[0],
+        "CI_SERVER_PORT": port or ("443" if scheme == "https" else "80"),
+    }
+    return values | server
+
+
+def build_variables(now: Situation) -> dict[str, str]:
+    name = now.ref_name
+    title, _, description = now.message.partition("\n")
+    return project_variables(now.project, now.url) | {
+        "CI_COMMIT_SHA": now.sha,
+        "CI_COMMIT_SHORT_SHA": now.sha[:8],
+        "CI_COMMIT_BEFORE_SHA": NO_COMMIT,
+        "CI_COMMIT_REF_NAME": name,
+        "CI_COMMIT_REF_SLUG": slug(name),
+        "CI_COMMIT_REF_PROTECTED": "true" if now.protected else "false",
+        **({"CI_COMMIT_TAG": name} if now.is_tag else {"CI_COMMIT_BRANCH": name}),
+        **(
+            {
+                "CI_COMMIT_MESSAGE": now.message,
+                "CI_COMMIT_TITLE": title,
+                "CI_COMMIT_DESCRIPTION": description.strip("\n"),
+            }
+            if now.message
+            else {}
+        ),
+        **({"CI_DEFAULT_BRANCH": now.default_branch} if now.default_branch else {}),
+        "CI_PIPELINE_ID": str(now.build_id),
+        "CI_PIPELINE_IID": str(now.local_id),
+        "CI_PIPELINE_SOURCE": now.source,
+        "GITLAB_USER_LOGIN": now.initiator,
+    }
+
+
+def slug(text: str) -> str:
+    """Lower case, at most 63 characters, only what a host name may hold."""
+    return re.sub(r"[^a-z0-9]", "-", text.lower())[:63].strip("-")
+
+
+def with_meanings(known: Mapping[str, str], more: Iterable[PlannedVariable]) -> dict[str, str]:
+    """All values, with $NAMES in them replaced; of the same name the later one wins."""
+    raw = dict(known)
+    expanded = set[str]()
+    for one in more:
+        raw[one.key] = one.value
+        (expanded.add if one.expand else expanded.discard)(one.key)
+    return _meanings(raw, expanded)
+
+
+def _meanings(raw: Mapping[str, str], expanded: set[str]) -> dict[str, str]:
+    """A variable that means itself, directly or not, is left as it stands."""
+    left = MOST
+
+    def of(one: str, within: tuple[str, ...]) -> str:
+        if one not in expanded:
+            return raw[one]
+        return USED.sub(lambda found: inner(found, (*within, one)), raw[one])
+
+    def inner(found: re.Match[str], within: tuple[str, ...]) -> str:
+        nonlocal left
+        wanted = found[2] or found[3]
+        if not wanted:
+            return "$"  # written as $$
+        if wanted not in raw or wanted in within or len(within) > DEEPEST or left <= 0:
+            return found[0]
+        meaning = of(wanted, within)
+        left -= len(meaning) + 1
+        return meaning
+
+    return {name: of(name, ()) for name in raw}
+
+
+def expand(source: str, values: Mapping[str, str]) -> str:
+    """$NAMES in a text; those that are not known stay for whoever knows them."""
+    return USED.sub(lambda found: values.get(found[2] or found[3] or "", found[0]), source)

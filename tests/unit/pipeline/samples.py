@@ -1,0 +1,54 @@
+"""A build of a project, and its pipeline compiled from a few lines of YAML."""
+
+from dataclasses import replace
+from textwrap import dedent
+from typing import Any
+
+import pytest
+
+from contracts.builds import LaunchedProject, PlannedJob
+from services.builds.pipeline.compiling import Pipeline, compile_pipeline
+from services.builds.pipeline.variables import Situation
+from services.builds.spec import SpecInvalid
+
+PROJECT = LaunchedProject(
+    project_id=1,
+    name="The Shop",
+    owner_alias="acme",
+    alias="shop",
+    repository="https://git.example.org/shop.git",
+    branch="main",
+    spec_file_path="/.gitlab-ci.yml",
+)
+
+
+def situation(**known: Any) -> Situation:
+    usual = Situation(
+        project=PROJECT,
+        build_id=7,
+        local_id=3,
+        ref="refs/heads/main",
+        sha="a" * 40,
+        url="http://ci.example.org:8080",
+        default_branch="main",
+    )
+    return replace(usual, **known)
+
+
+def pipeline(source: str, /, **known: Any) -> Pipeline:
+    return compile_pipeline(dedent(source).encode(), situation(**known), timeout_seconds=3600, max_attempts=3)
+
+
+def jobs(source: str, /, **known: Any) -> dict[str, PlannedJob]:
+    return {job.name: job for job in pipeline(source, **known).jobs}
+
+
+def job(source: str, /, **known: Any) -> PlannedJob:
+    (found,) = pipeline(source, **known).jobs
+    return found
+
+
+def fault(source: str, /, **known: Any) -> str:
+    with pytest.raises(SpecInvalid) as refused:
+        pipeline(source, **known)
+    return str(refused.value)

@@ -1,0 +1,116 @@
+"""Which jobs are in a pipeline: rules, only, except, workflow."""
+
+import pytest
+
+from tests.unit.pipeline.samples import fault, job, jobs, pipeline
+
+TAG = {"ref": "refs/tags/v1.0"}
+BRANCH = {"ref": "refs/heads/feature/x"}
+
+
+def names(keyword: str, **known: str) -> list[str]:
+    return list(jobs(f"{{always: {{script: x}}, it: {{script: x, {keyword}}}}}", **known))
+
+
+@pytest.mark.parametrize(
+    ("keyword", "known"),
+    [
+        ("only: [main]", {}),
+        ("only: main", {}),
+        ("only: [branches]", {}),
+        ("only: [tags]", TAG),
+        ("only: [/^feature/]", BRANCH),
+        ("only: [/^FEATURE/i]", BRANCH),
+        ("only: [/^main$/@acme/shop]", {}),
+        ("only: [web]", {}),
+        ("only: [pushes]", {"source": "push"}),
+        ("only: {refs: [main], variables: ['$CI_COMMIT_BRANCH == \"main\"']}", {}),
+        ("except: [tags]", {}),
+        ("except: {refs: [tags], variables: [$NO]}", {}),
+        ("only: [main], except: [tags]", {}),
+        ("rules: [{if: '$CI_COMMIT_TAG'}]", TAG),
+        ("rules: [{if: '$NO'}, {if: '$CI'}]", {}),
+        ("rules: [{when: always}]", {}),
+        ("rules: [{if: '$CI_PIPELINE_SOURCE == \"web\"'}]", {}),
+        ("rules: [{if: '$CI_COMMIT_BRANCH == $CI_DEFAULT_BRANCH'}]", {}),
+        ("variables: {A: 'x$CI'}, rules: [{if: '$A == \"xtrue\"'}]", {}),
+    ],
+)
+def test_it_is_in(keyword: str, known: dict[str, str]) -> None:
+    assert "it" in names(keyword, **known)
+
+
+@pytest.mark.parametrize(
+    ("keyword", "known"),
+    [
+        ("only: [main]", BRANCH),
+        ("only: [/^main$/@other/shop]", {}),
+        ("only: [branches]", TAG),
+        ("only: [schedules, merge_requests]", {}),
+        ("only: {refs: [main], variables: [$NO]}", {}),
+        ("except: [main]", {}),
+        ("except: {refs: [tags], variables: [$CI]}", {}),
+        ("rules: []", {}),
+        ("rules: [{if: '$CI_COMMIT_TAG'}]", {}),
+        ("rules: [{if: '$CI', when: never}, {when: always}]", {}),
+        ("when: never", {}),
+    ],
+)
+def test_it_is_out(keyword: str, known: dict[str, str]) -> None:
+    assert "it" not in names(keyword, **known)
+
+
+def test_the_first_rule_that_holds_changes_the_job() -> None:
+    found = job(
+        """
+        build:
+          script: x
+          variables: {A: own, B: own}
+          rules:
+            - {if: $CI_COMMIT_TAG, when: never}
+            - {if: $CI, when: always, allow_failure: true, variables: {B: of the rule}}
+            - {when: manual}
+        """
+    )
+    assert (found.when, found.allow_failure) == ("always", True)
+    assert [(one.key, one.value) for one in found.variables] == [("A", "own"), ("B", "of the rule")]
+
+
+def test_rules_may_come_by_reference() -> None:
+    source = """
+        .rules: {rules: [{if: $CI_COMMIT_TAG}]}
+        a: {script: x, rules: [!reference [.rules, rules], {if: $NO}]}
+        b: {script: x}
+        """
+    assert list(jobs(source, **TAG)) == ["a", "b"]
+    assert list(jobs(source)) == ["b"]
+
+
+def test_what_is_not_evaluated_counts_as_fulfilled_and_is_warned_of() -> None:
+    found = pipeline("build:\n  script: x\n  rules:\n    - changes: [a]\n      exists: [b]\n")
+    assert found.warnings == (
+        "line 4, column 7: `changes` in a rule of the job `build` is not evaluated: it counts as fulfilled",
+        "line 5, column 7: `exists` in a rule of the job `build` is not evaluated: it counts as fulfilled",
+    )
+
+
+def test_a_wrong_expression_is_told_with_its_place() -> None:
+    assert fault("build:\n  script: x\n  rules:\n    - if: $A =\n") == (
+        "line 4, column 11: `if` of the job `build`: `=` at character 4 is not understood"
+    )
+
+
+def test_a_wrong_pattern_is_told_with_its_place() -> None:
+    assert fault("build:\n  script: x\n  only: [/(/]\n").startswith("line 3, column 10: `only` of the job `build`: ")
+
+
+def test_the_rules_of_the_workflow_bring_variables_for_all() -> None:
+    found = job("{workflow: {rules: [{if: $CI, variables: {A: b}}]}, build: {script: x}}")
+    assert [(one.key, one.value) for one in found.variables] == [("A", "b")]
+
+
+@pytest.mark.parametrize("rules", ["[{if: $NO}]", "[{when: never}]"])
+def test_the_rules_of_the_workflow_may_allow_no_pipeline(rules: str) -> None:
+    assert "the rules of `workflow` allow no pipeline for main" in fault(
+        f"{{workflow: {{rules: {rules}}}, build: {{script: x}}}}"
+    )

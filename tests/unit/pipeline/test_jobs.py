@@ -1,0 +1,286 @@
+"""The keywords of a job, and what is told of those that are not supported, not known or wrong."""
+
+import pytest
+
+from contracts.builds import PlannedArtifacts, PlannedCache, PlannedImage
+from tests.unit.pipeline.samples import fault, job, jobs, pipeline
+
+
+def test_a_job_is_its_script_between_what_comes_before_and_after() -> None:
+    found = job("{build: {before_script: [one], script: [two, three], after_script: four}}")
+    assert (found.commands, found.after_commands) == (("one", "two", "three"), ("four",))
+    assert (found.stage, found.when, found.allow_failure, found.needs) == ("test", "on_success", False, None)
+
+
+def test_gitflics_spellings_mean_the_same() -> None:
+    found = job("{build: {before_scripts: [one], scripts: [two], after_scripts: [three]}}")
+    assert (found.commands, found.after_commands) == (("one", "two"), ("three",))
+
+
+def test_jobs_come_in_the_order_of_their_stages() -> None:
+    found = pipeline(
+        """
+        stages: [lint, ship]
+        last: {stage: .post, script: x}
+        second: {stage: ship, script: x}
+        first: {stage: lint, script: x}
+        before: {stage: .pre, script: x}
+        """
+    )
+    assert [(one.name, one.stage_place) for one in found.jobs] == [
+        ("before", 0),
+        ("first", 1),
+        ("second", 2),
+        ("last", 3),
+    ]
+
+
+def test_without_stages_there_are_build_test_and_deploy() -> None:
+    found = jobs("{a: {stage: deploy, script: x}, b: {script: x}, c: {stage: build, script: x}}")
+    assert [(one.name, one.stage) for one in found.values()] == [("c", "build"), ("b", "test"), ("a", "deploy")]
+
+
+def test_a_hidden_job_is_only_there_for_others() -> None:
+    assert list(jobs("{.base: {script: x}, build: {extends: .base}}")) == ["build"]
+
+
+def test_extends_merges_mappings_and_replaces_lists() -> None:
+    found = job(
+        """
+        .far: {variables: {A: far, B: far}, tags: [far], script: far}
+        .near: {extends: .far, variables: {B: near}, tags: [near]}
+        .other: {variables: {D: other}}
+        build: {extends: [.near, .other], variables: {C: own}}
+        """
+    )
+    assert [(one.key, one.value) for one in found.variables] == [
+        ("A", "far"),
+        ("B", "near"),
+        ("D", "other"),
+        ("C", "own"),
+    ]
+    assert (found.tags, found.commands) == (("near",), ("far",))
+
+
+def test_defaults_are_for_what_a_job_does_not_say_itself() -> None:
+    source = """
+        image: old
+        default: {image: debian, before_script: [prepare], tags: [linux], retry: 1, timeout: 5 minutes}
+        a: {script: x}
+        b: {script: x, image: alpine, before_script: []}
+        c: {script: x, inherit: {default: false}}
+        d: {script: x, inherit: {default: [tags]}}
+        """
+    found = jobs(source)
+    assert (found["a"].image, found["a"].commands, found["a"].tags) == ("debian", ("prepare", "x"), ("linux",))
+    assert (found["a"].retries, found["a"].timeout_seconds) == (1, 300)
+    assert (found["b"].image, found["b"].commands) == ("alpine", ("x",))
+    assert (found["c"].image, found["c"].commands, found["c"].tags) == (None, ("x",), ())
+    assert (found["d"].image, found["d"].tags) == (None, ("linux",))
+
+
+def test_image_and_services_are_names_or_mappings() -> None:
+    found = job(
+        """
+        build:
+          image: {name: "debian:12", entrypoint: [""], pull_policy: always}
+          services: [redis, {name: "postgres:16", alias: db, command: [postgres, -d]}]
+          script: x
+        """
+    )
+    assert found.image == "debian:12"
+    assert found.container == PlannedImage(name="debian:12", entrypoint=("",), pull_policy=("always",))
+    assert found.services == (
+        PlannedImage(name="redis"),
+        PlannedImage(name="postgres:16", alias="db", command=("postgres", "-d")),
+    )
+
+
+def test_artifacts_and_caches_are_passed_on() -> None:
+    found = job(
+        """
+        build:
+          script: x
+          artifacts: {name: out, paths: [out/], exclude: ["*.o"], when: always, expire_in: 1 week, untracked: true}
+          cache:
+            - {key: deps, paths: [.deps], policy: pull, when: on_failure, fallback_keys: [old]}
+            - {paths: [other]}
+        """
+    )
+    assert found.artifacts == PlannedArtifacts(
+        name="out", paths=("out/",), exclude=("*.o",), when="always", expire_in="1 week", untracked=True
+    )
+    assert found.caches == (
+        PlannedCache(key="deps", paths=(".deps",), policy="pull", when="on_failure", fallback_keys=("old",)),
+        PlannedCache(paths=("other",)),
+    )
+
+
+@pytest.mark.parametrize(
+    ("keywords", "when", "allowed"),
+    [
+        ("when: always", "always", False),
+        ("when: on_failure", "on_failure", False),
+        ("when: manual", "manual", True),
+        ("when: manual, allow_failure: false", "manual", False),
+        ("when: manual, rules: [{if: $CI}]", "manual", False),
+        ("rules: [{when: manual, allow_failure: true}]", "manual", True),
+        ("allow_failure: true", "on_success", True),
+    ],
+)
+def test_a_job_that_waits_for_somebody_holds_nothing_up_unless_a_rule_says_so(
+    keywords: str, when: str, allowed: bool
+) -> None:
+    found = job(f"{{build: {{script: x, {keywords}}}}}")
+    assert (found.when, found.allow_failure) == (when, allowed)
+
+
+def test_failures_with_some_exit_codes_may_be_allowed() -> None:
+    assert job("{build: {script: x, allow_failure: {exit_codes: [3, 4]}}}").allow_failure_codes == (3, 4)
+    assert job("{build: {script: x, allow_failure: {exit_codes: 3}}}").allow_failure_codes == (3,)
+
+
+def test_a_job_may_be_tried_again() -> None:
+    assert job("{build: {script: x, retry: 2}}").retries == 2
+    found = job("{build: {script: x, retry: {max: 1, when: [script_failure, job_execution_timeout]}}}")
+    assert (found.retries, found.retry_when) == (1, ("script_failure", "job_execution_timeout"))
+    assert job("{build: {script: x, retry: {max: 1, when: always}}}").retry_when == ()
+
+
+@pytest.mark.parametrize(
+    ("written", "seconds"),
+    [("1h 30m", 5400), ("90 minutes", 5400), ("3600", 3600), ("1 hour and 5 seconds", 3605), ("0.5h", 1800)],
+)
+def test_a_timeout_is_written_as_people_do(written: str, seconds: int) -> None:
+    source = f"{{build: {{script: x, timeout: {written}}}}}"
+    assert job(source).timeout_seconds == min(seconds, 3600)
+
+
+def test_no_timeout_is_longer_than_the_servers() -> None:
+    assert pipeline("build:\n  script: x\n  timeout: 2h\n").warnings == (
+        "line 3, column 12: `timeout` of the job `build` is more than the server's limit: it is 3600 seconds",
+    )
+
+
+def test_parallel_makes_so_many_of_it() -> None:
+    found = jobs("{build: {script: x, parallel: 2}}")
+    assert list(found) == ["build 1/2", "build 2/2"]
+    assert [(one.key, one.value) for one in found["build 2/2"].variables] == [
+        ("CI_NODE_INDEX", "2"),
+        ("CI_NODE_TOTAL", "2"),
+    ]
+
+
+def test_a_matrix_makes_all_combinations() -> None:
+    found = jobs(
+        """
+        build:
+          script: x
+          parallel:
+            matrix:
+              - {OS: [linux, mac], ARCH: arm}
+              - {OS: bsd}
+        """
+    )
+    assert list(found) == ["build: [linux, arm]", "build: [mac, arm]", "build: [bsd]"]
+    assert {one.key: one.value for one in found["build: [mac, arm]"].variables} == {
+        "CI_NODE_INDEX": "2",
+        "CI_NODE_TOTAL": "3",
+        "OS": "mac",
+        "ARCH": "arm",
+    }
+
+
+@pytest.mark.parametrize(
+    ("line", "warning"),
+    [
+        ("environment: prod", "`environment` of the job `build` is not supported and has no effect"),
+        ("interruptible: true", "`interruptible` of the job `build` is not supported and has no effect"),
+        ("resource_group: one", "`resource_group` of the job `build` is not supported and has no effect"),
+        ("coverage: /x/", "`coverage` of the job `build` is not supported and has no effect"),
+        ("release: {}", "`release` of the job `build` is not supported and has no effect"),
+        ("secrets: {}", "`secrets` of the job `build` is not supported and has no effect"),
+        ("trigger: other", "`trigger` of the job `build` is not supported and has no effect"),
+        ("scirpt: x", "the keyword `scirpt` of the job `build` is not known and has no effect"),
+    ],
+)
+def test_no_keyword_is_ignored_in_silence(line: str, warning: str) -> None:
+    assert pipeline(f"build:\n  script: x\n  {line}\n").warnings == (f"line 3, column 3: {warning}",)
+
+
+@pytest.mark.parametrize(
+    ("source", "warning"),
+    [
+        ("include: other.yml", "line 1, column 1: `include` at the top is not supported and has no effect"),
+        ("default: {hooks: x}", "line 1, column 11: `hooks` in `default` is not supported and has no effect"),
+        ("workflow: {name: x}", "line 1, column 12: `name` in `workflow` is not supported and has no effect"),
+    ],
+)
+def test_no_keyword_of_the_file_is_ignored_in_silence(source: str, warning: str) -> None:
+    assert pipeline(f"{source}\nbuild: {{script: x}}\n").warnings == (warning,)
+
+
+def test_details_without_effect_are_warned_of() -> None:
+    found = pipeline(
+        """
+        build:
+          script: x
+          when: delayed
+          start_in: 5 minutes
+          artifacts: {paths: [a], reports: {junit: a.xml}}
+          cache: {key: {files: [lock]}, paths: [b]}
+          retry: {max: 1, exit_codes: 3}
+        start:
+          trigger: other
+        """
+    )
+    assert [one.partition(": ")[2] for one in found.warnings] == [
+        "the job `build` starts without delay: `when: delayed` is not supported",
+        "`exit_codes` in `retry` of the job `build` is not supported and has no effect",
+        "`reports` in `artifacts` of the job `build` is not supported and has no effect",
+        "the key of the cache of the job `build` does not follow the content of files: that is not supported",
+        "`trigger` of the job `start` is not supported and has no effect",
+        "the job `start` has no script; starting other pipelines is not supported: it is left out",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("keyword", "words"),
+    [
+        ("script: {a: b}", "line 2, column 11: `script` of the job `build` must be text"),
+        ("tags: [x]", "line 2, column 3: the job `build` has no script"),
+        ("script: x\n  stage: ship", "line 3, column 3: the job `build` is of the stage `ship`, which is not one of"),
+        ("script: x\n  when: later", "line 3, column 9: `when` of the job `build` must be one of on_success"),
+        ("script: x\n  retry: 3", "line 3, column 10: `retry` of the job `build` must be a whole number from 0 to 2"),
+        ("script: x\n  retry: {max: 1, foo: 2}", "line 3, column 19: `retry` of the job `build` has the unknown"),
+        ("script: x\n  timeout: soon", "line 3, column 12: `timeout` of the job `build` must be a length of time"),
+        ("script: x\n  allow_failure: 1", "line 3, column 18: `allow_failure` of the job `build` must be true"),
+        ("script: x\n  variables: {1A: b}", "line 3, column 15: `1A` cannot be the name of a variable"),
+        ("script: x\n  variables: {A: [b]}", "line 3, column 18: the variable `A` must be text"),
+        ("script: x\n  image: {entrypoint: a}", "line 3, column 10: `image` of the job `build` has no name"),
+        ("script: x\n  image: {name: a, nmae: b}", "line 3, column 20: `image` of the job `build` has the unknown"),
+        ("script: x\n  artifacts: [a]", "line 3, column 14: `artifacts` of the job `build` must be a mapping"),
+        ("script: x\n  cache: a", "line 3, column 10: `cache` of the job `build` must be a mapping"),
+        ("script: x\n  parallel: 0", "line 3, column 13: `parallel` of the job `build` must be a whole number"),
+        ("script: x\n  parallel: {a: 1}", "line 3, column 13: `parallel` of the job `build` must be a number, or"),
+        ("script: x\n  extends: .no", "line 3, column 12: `build` extends `.no`, which does not exist"),
+        ("script: x\n  extends: build", "line 3, column 3: `extends` of `build` leads in a circle"),
+        ("script: x\n  rules: [{if: $A}]\n  only: [main]", "line 3, column 3: the job `build` has `rules`, and `only`"),
+    ],
+)
+def test_what_is_wrong_is_told_with_line_and_column(keyword: str, words: str) -> None:
+    assert fault(f"build:\n  {keyword}\n").startswith(words)
+
+
+def test_what_is_neither_keyword_nor_job_is_told() -> None:
+    assert fault("build: {script: x}\nfoo: 1\n") == (
+        "line 2, column 1: `foo` is neither a known keyword nor a job: a job is a mapping"
+    )
+
+
+def test_a_pipeline_of_nothing_but_before_and_after_does_not_run() -> None:
+    assert "the pipeline has no jobs for main" in fault("{a: {stage: .pre, script: x}}")
+
+
+def test_a_plan_that_no_event_could_carry_is_refused() -> None:
+    assert "more than 512 KiB together" in fault(f"{{build: {{script: {'x' * 6000}, parallel: 100}}}}")
