@@ -28,15 +28,30 @@ def kinds() -> Mapping[str, str]:
     }
 
 
-class AboutOne(Query):
-    """A question about one stream, by its kind and its id; a thing that also has a number or a UUID answers to both."""
-
-    kind: str
-    id: str = Field(min_length=1, max_length=255)
+class AskedEverywhere(Query):
+    """A question that every service answers, each at an address of its own."""
 
     @classmethod
     def subject_at(cls, service: str) -> str:
         return f"qry.{service}.{cls.__name__}"
+
+
+class GetAnswer(AskedEverywhere):
+    """What a command was answered that was given before. Answers Done, or HISTORY_NOT_FOUND."""
+
+    taken_by: str  # the service
+    command_id: str
+    fingerprint: str  # IDEMPOTENCY_KEY_REUSED where it is not that of the request
+
+    def address(self) -> str:
+        return self.subject_at(self.taken_by)
+
+
+class AboutOne(AskedEverywhere):
+    """A question about one stream, by its kind and its id; a thing that also has a number or a UUID answers to both."""
+
+    kind: str
+    id: str = Field(min_length=1, max_length=255)
 
     def address(self) -> str:
         if self.kind not in kinds():

@@ -13,6 +13,7 @@ from nats.aio.client import Client
 from starlette.types import Scope
 
 from contracts.errors import Refused
+from contracts.history import GetAnswer
 from contracts.messages import Command, Message, Query
 from gateway.auth import Doorkeeper
 from gateway.peers import client_address
@@ -67,18 +68,27 @@ class Asked:
         """From where the client asks."""
         return client_address(self.scope, self.world.settings.trusted_proxies)
 
-    def command_id(self, command: Command) -> str | None:
+    def command_id(self, command: type[Command]) -> str:
         """The same key from the same user at the same address is the same command."""
-        if not self.key:
-            return None
-        name = type(command).__name__
-        return str(uuid5(NAMESPACE_URL, "\n".join((str(self.actor.id), self.method, self.path, name, self.key))))
+        parts = (str(self.actor.id), self.method, self.path, command.__name__, self.key)
+        return str(uuid5(NAMESPACE_URL, "\n".join(parts)))
 
     @property
     def fingerprint(self) -> str:
         """What tells it from another request at the same address."""
         told = json.dumps([self.query.decode("latin-1"), self.body], sort_keys=True)
         return sha256(told.encode()).hexdigest()
+
+    async def was_answered(self, command: type[Command]) -> bool:
+        """Whether this request was made before under its key. Refused with IDEMPOTENCY_KEY_REUSED for another one."""
+        before = GetAnswer(taken_by=command.service, command_id=self.command_id(command), fingerprint=self.fingerprint)
+        try:
+            await self.world.caller.ask(before, actor=self.actor)
+        except Refused as refused:
+            if refused.code == "HISTORY_NOT_FOUND":
+                return False
+            raise
+        return True
 
     async def send(self, message: Message, *, timeout: float | None = None, showing: Showing | None = None) -> bytes:
         limit = {"timeout": timeout} if timeout else {}
@@ -90,7 +100,7 @@ class Asked:
         return await self.world.caller.tell(
             message,
             actor=self.actor,
-            command_id=self.command_id(message),
+            command_id=self.command_id(type(message)) if self.key else None,
             fingerprint=self.fingerprint if self.key else "",
             showing=showing,
             **limit,

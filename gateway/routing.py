@@ -157,18 +157,37 @@ class Endpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            response = await self._answer(await self._read(scope, receive))
+            response = await self._respond(scope, receive)
         except Refused as refused:
             if not (self._route.poll and refused.failure.status >= 500 and scope["asked_path"].startswith(PAGE)):
                 raise
             response = Response(b"[]", media_type="application/json")
         await response(scope, receive, send)
 
-    async def _read(self, scope: Scope, receive: Receive) -> Asked:
+    async def _respond(self, scope: Scope, receive: Receive) -> Response:
+        asked = await self._admitted(scope)
+        if self._route.find:
+            try:
+                asked = replace(asked, captured=await self._route.find(asked))
+            except Refused as refused:
+                if not asked.key or refused.failure.status != 404:
+                    raise
+                return await self._as_before(await self._with_body(asked, receive), refused)
+        return await self._answer(await self._with_body(asked, receive))
+
+    async def _as_before(self, asked: Asked, refused: Refused) -> Response:
+        """A command may take away what its address names: given once more, it is answered as it was all the same."""
+        status, command, write = self._route.status, self._route.message, self._route.write
+        known = write is None and command and issubclass(command, Command) and await asked.was_answered(command)
+        if known:
+            return Response(status_code=status)
+        raise refused
+
+    async def _admitted(self, scope: Scope) -> Asked:
         route = self._route
         headers = dict(scope["headers"])
         actor = SYSTEM if route.needs is Role.NOBODY else await self._admit(headers)
-        asked = Asked(
+        return Asked(
             world=self._world,
             scope=scope,
             method=route.method,
@@ -178,10 +197,11 @@ class Endpoint:
             headers=headers,
             actor=actor,
             body={},
-            key=key_from(headers) if route.method in WRITES else "",
+            key=key_from(headers) if route.method in WRITES and route.needs is not Role.NOBODY else "",
         )
-        if route.find:
-            asked = replace(asked, captured=await route.find(asked))
+
+    async def _with_body(self, asked: Asked, receive: Receive) -> Asked:
+        route, headers = self._route, asked.headers
         if route.raw:
             asked = replace(asked, raw=await read_body(receive, route.raw))
         elif route.method in WRITES:

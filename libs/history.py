@@ -1,6 +1,6 @@
 """History: what the log says of one stream, and its row as it was at a moment, without secrets."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from pymongo import ASCENDING, DESCENDING
@@ -43,7 +43,7 @@ class Histories:
         self._streams = database["streams"]
         self._vault = vault
         self._categories = {category.name: category for category in categories}
-        self.answers: Mapping[type[Message], Answer] = {GetHistory: self.history, GetState: self.state}
+        self.answers: dict[type[Message], Answer] = {GetHistory: self.history, GetState: self.state}
 
     async def history(self, _context: Context | None, query: GetHistory) -> History:
         head = await self._head(query)

@@ -14,7 +14,7 @@ from nats.errors import Error as NatsError
 from opentelemetry import trace
 from pymongo.errors import ConnectionFailure, PyMongoError
 
-from contracts.history import GetHistory, GetState
+from contracts.history import GetAnswer, GetHistory, GetState
 from contracts.messages import Command, Query
 from libs.connections import database_of, mongo, part_from, vault_of
 from libs.deciding import Recorded
@@ -91,8 +91,8 @@ async def _started(service: Service, settings: Settings, stack: AsyncExitStack) 
     responder = Responder(nats, service.name, (PyMongoError,))
     for message_type in _answered(service):
         await responder.answer(message_type, partial(runtime.respond, message_type))
-    for about_one in (GetHistory, GetState):
-        await responder.answer(about_one, partial(runtime.respond, about_one), about_one.subject_at(service.name))
+    for everywhere in (GetHistory, GetState, GetAnswer):
+        await responder.answer(everywhere, partial(runtime.respond, everywhere), everywhere.subject_at(service.name))
     crew = None
     if service.workers:
         from libs.working import Crew  # imported here: FastStream costs 13 MB that others need not pay

@@ -21,6 +21,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 
 from contracts.errors import Refused
+from contracts.history import GetAnswer
 from contracts.messages import Command, Done, Message, Payload, Query, Row
 from libs.cloudevents import Delivered, hint_subject, to_body, to_headers
 from libs.deciding import SYSTEM, Actor, Category, Cause, Recorded
@@ -33,7 +34,7 @@ from libs.observability.metrics import Metrics
 from libs.observability.telemetry import extract, inject
 from libs.rows import Rows
 from libs.security.sealing import Sealing
-from libs.service import FollowedView, Service, Worker
+from libs.service import Answer, Context, FollowedView, Service, Worker
 from libs.settings import Settings
 
 log = logging.getLogger("headrace.runtime")
@@ -84,7 +85,8 @@ class Runtime:
         self._by_command = {
             command: category for category in service.categories for command in category.decider.commands
         }
-        self.answers = {**Histories(database, vault, service.categories).answers, **service.answers}
+        everywhere: dict[type[Message], Answer] = {GetAnswer: self._answer_before}
+        self.answers = everywhere | Histories(database, vault, service.categories).answers | dict(service.answers)
         self._answers = {message.__name__: message for message in service.answers}
         self._views = {view.name: view for view in service.views}
         self._reacted: OrderedDict[str, None] = OrderedDict()
@@ -120,8 +122,7 @@ class Runtime:
             message_type.__name__,
             inject() or "",
             repeatable=REPEATABLE in headers,
-            # kept in the log, where a bare hash would let people try out what a secret was
-            fingerprint=await self.vault.mac("requests", headers[FINGERPRINT]) if FINGERPRINT in headers else "",
+            fingerprint=await self._fingerprint(headers[FINGERPRINT]) if FINGERPRINT in headers else "",
         )
         work = Work(self, cause)
         answer = await self._execute(message, work)
@@ -132,6 +133,22 @@ class Runtime:
             asked = cause.but(command_id=str(uuid4()), repeatable=False, fingerprint="")
             answer = await self._execute(shown, Work(self, asked, at_hand))
         return _encoded(_done(answer) if isinstance(answer, Handled) else answer)
+
+    async def _fingerprint(self, text: str) -> str:
+        """As it stands in the log, where a bare hash would let people try out what a secret was."""
+        return await self.vault.mac("requests", text)
+
+    async def _answer_before(self, context: Context, query: GetAnswer) -> Done:
+        commit = await self.store.find(query.command_id) or await self.store.noted(query.command_id)
+        if commit is None:
+            raise Refused("HISTORY_NOT_FOUND")
+        category = self._categories[commit.stream.partition("-")[0]]
+        fingerprint = await self._fingerprint(query.fingerprint)
+        handled = await self.streams.seen(
+            category, context.cause.but(command_id=query.command_id, fingerprint=fingerprint)
+        )
+        assert handled is not None  # noqa: S101  what was recorded stays
+        return _done(handled)
 
     def _row(self, done: Done) -> Row:
         row: type[Row] = type(self._categories[done.stream.partition("-")[0]].row)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from contracts.history import GetHistory, GetState
+from contracts.history import GetAnswer, GetHistory, GetState
 from contracts.messages import Command, Message, Query
 from infra.documents.declared import Declared, events_of, first_line
 from infra.documents.fields import fields, sealed
@@ -103,7 +103,8 @@ def _service(declared: Declared, senders: Mapping[Sent, Sequence[str]]) -> str:
 
 def _everywhere() -> str:
     rows = [
-        (f"`{one.subject_at('<service>')}`", fields(one), "gateway", first_line(one)) for one in (GetHistory, GetState)
+        (f"`{one.subject_at('<service>')}`", fields(one), "gateway", first_line(one))
+        for one in (GetHistory, GetState, GetAnswer)
     ]
     return _table("Queries", ("subject", "fields", "sent by", "meaning"), rows)
 

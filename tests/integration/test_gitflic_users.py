@@ -13,10 +13,10 @@ import pytest
 
 from contracts.identity import DeleteUser, GetUser, UserView
 from infra.local.servers import Servers
+from infra.migrate import all_services
 from libs.connections import database_of, mongo
 from libs.messaging import Caller, connect
 from services.identity.app import service as identity
-from services.projects.app import service as projects
 from tests.integration.gateway_stage import serving
 from tests.integration.stage import Stage, empty_stage
 from tests.support.ssh_keys import WEAK_RSA
@@ -69,7 +69,7 @@ async def gitflic(servers: Servers) -> AsyncIterator[GitFlic]:
     async with AsyncExitStack() as opened:
         settings = {"url": URL, "admin_username": "root", "admin_password": PASSWORD}
         stage = await opened.enter_async_context(empty_stage(servers, **settings))
-        await stage.migrate(identity, projects)
+        await stage.migrate(*all_services())
         await opened.enter_async_context(stage.running(lambda: identity, replicas=2))
         clients = []
         for _ in range(2):

@@ -86,15 +86,32 @@ async def test_the_answer_stays_as_it_was_although_the_thing_changed(here: Whole
     assert told(await project(here, keyed)) == told(first)
 
 
-async def test_a_thing_that_was_deleted_since_is_not_made_again(here: Whole, keyed: Headers) -> None:
-    id_ = (await project(here, keyed)).json()["id"]
-    await here.http.delete(f"/api/admin/projects/{id_}", headers=here.admin)
+async def test_a_thing_that_was_deleted_since_is_answered_as_it_was_without_what_was_erased(
+    here: Whole, keyed: Headers
+) -> None:
+    first = (await project(here, keyed)).json()
+    await here.http.delete(f"/api/admin/projects/{first['id']}", headers=here.admin)
 
     async def is_erased() -> bool:
-        return (await project(here, keyed)).status_code == 404
+        return "*" * 15 in (await project(here, keyed)).text
 
     await eventually(is_erased)
-    assert await history(here, f"project/{id_}") == ["ProjectCreated", "ProjectDeleted"]
+    assert told(await project(here, keyed)) == (201, first | {"signature_key": "*" * 15})
+    assert await history(here, f"project/{first['id']}") == ["ProjectCreated", "ProjectDeleted"]
+
+
+async def test_what_was_erased_cannot_be_shown_again(here: Whole, keyed: Headers) -> None:
+    made = await here.make("executors", name="e", driver="localDriver")
+    path = f"/api/admin/executors/{made['id']}"
+    body = {"executor": {"variables": {"A": "1"}}}
+    await here.http.patch(f"{path}/variables", json=body, headers=keyed)
+    await here.http.delete(path, headers=here.admin)
+
+    async def is_erased() -> bool:
+        answer = await here.http.patch(f"{path}/variables", json=body, headers=keyed)
+        return answer.status_code == 404
+
+    await eventually(is_erased)
 
 
 async def test_a_deletion_is_answered_alike(here: Whole, keyed: Headers) -> None:
@@ -137,6 +154,16 @@ async def test_a_personal_token_is_answered_alike_although_its_value_is_kept_now
     assert answers[0] == answers[1]
     token = {"Authorization": f"token {answers[0][1]['value']}"}
     assert (await here.http.get("/api/user/info", headers=token)).status_code == 200
+
+
+async def test_a_renaming_is_answered_alike_although_its_address_has_gone(here: Whole, keyed: Headers) -> None:
+    await here.make("developers", username="olga", password="long enough 7", roles=[])
+    path = "/rest-api/admin/user/olga/change-username"
+    answers = [await here.http.put(path, json={"username": "olya"}, headers=keyed) for _ in range(2)]
+    assert [told(answer) for answer in answers] == [(200, None)] * 2
+    assert refusal(await here.http.put(path, json={"username": "other"}, headers=keyed)) == REUSED
+    stranger = here.admin | {"Idempotency-Key": uuid4().hex}
+    assert (await here.http.put(path, json={"username": "olya"}, headers=stranger)).status_code == 404
 
 
 async def test_a_test_mail_is_sent_once(here: Whole, keyed: Headers) -> None:
