@@ -219,6 +219,7 @@ class Runtime:
                 if refused.code in TRY_AGAIN or refused.failure.status >= 500:
                     raise  # not an answer of the rules
                 log.warning("%s after %s was refused: %s", type(command).__name__, recorded.id, refused.code)
+                continue  # not remembered: the follower, who comes in order, may find what was not there yet
             self._reacted[command_id] = None
             if len(self._reacted) > REMEMBERED:
                 self._reacted.popitem(last=False)

@@ -108,3 +108,24 @@ def test_killing_what_is_over_is_told_so(stack: RunningStack, good_project: int)
     stack.finished(over)
     answer = stack.admin.delete(f"/developer/builds/kill/executed/{over}")
     assert (answer.status_code, answer.json()["message"]) == (404, "EXECUTOR_NOT_FOUND")
+
+
+def test_a_deleted_project_ends_what_runs_of_it_and_leaves_nothing_in_the_queue(
+    stack: RunningStack, tmp_path: Path
+) -> None:
+    pids = tmp_path / "pids"
+    script = f"sleep 1002 & echo $! >> {pids}\necho $$ >> {pids}; echo ready\nwait\n"
+    project_id = stack.project(
+        sample_repository(tmp_path / "repository", {"build": script}), allow_concurrent_execution=False
+    )
+    running, waiting = stack.launch(project_id), stack.launch(project_id)
+    until(lambda: "ready" in stack.live(running, "build").get("log", ""))
+    processes = [psutil.Process(int(pid)) for pid in pids.read_text().split()]
+    numbers = [stack.build_id(one) for one in (running, waiting)]
+    assert stack.admin.delete(f"/admin/projects/{project_id}").status_code == 204
+    until(lambda: not any(process.is_running() for process in processes), 15, "processes of the build go on")
+    until(lambda: queued(stack, project_id) == [])
+    until(lambda: {stack.admin.get(f"/developer/builds/{one}").status_code for one in numbers} == {404})
+    executing = [one["executor_id"] for one in stack.admin.get("/developer/builds/executeds").json()]
+    assert not {running, waiting} & set(executing)
+    assert stack.admin.get(f"/developer/builds/by/project/{project_id}").status_code == 404
