@@ -1,15 +1,16 @@
 """Addresses: the routes of the tables by what their paths look like, each with all its methods."""
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
-from starlette.routing import BaseRoute
-from starlette.routing import Route as StarletteRoute
+from starlette.routing import compile_path
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.asked import World
@@ -31,6 +32,9 @@ class Id(Convertor[int]):
 
     def to_string(self, value: int) -> str:
         return str(value)
+
+
+Pattern = tuple[re.Pattern[str], dict[str, Convertor[Any]], "Address"]
 
 
 @dataclass
@@ -57,7 +61,35 @@ class Address:
         await endpoint(scope, receive, send)
 
 
-def starlette_routes(world: World, raw: Iterable[Raw], table: Iterable[Route]) -> list[BaseRoute]:
+class Addresses:
+    """All of them. To try one pattern after the other would cost as much as many an answer: most paths have none."""
+
+    def __init__(self, addresses: Iterable[Address], otherwise: ASGIApp) -> None:
+        self._otherwise = otherwise
+        self._plain: dict[str, Address] = {}
+        self._capturing = defaultdict[int, list[Pattern]](list)  # by the number of their segments
+        for one in addresses:
+            if "{" in one.path:
+                expression, _, convertors = compile_path(one.path)
+                self._capturing[one.path.count("/")].append((expression, convertors, one))
+            else:
+                self._plain[one.path] = one
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope["path_params"] = {}
+        await (self._plain.get(scope["path"]) or self._matching(scope))(scope, receive, send)
+
+    def _matching(self, scope: Scope) -> ASGIApp:
+        path: str = scope["path"]
+        for expression, convertors, one in self._capturing.get(path.count("/"), ()):
+            if match := expression.match(path):
+                captured = match.groupdict().items()
+                scope["path_params"] = {name: convertors[name].convert(text) for name, text in captured}
+                return one
+        return self._otherwise
+
+
+def addresses(world: World, raw: Iterable[Raw], table: Iterable[Route]) -> list[Address]:
     """In the order of the tables: what is asked most often stands first."""
     register_url_convertor("id", Id())
     addresses: dict[str, Address] = {}
@@ -70,4 +102,4 @@ def starlette_routes(world: World, raw: Iterable[Raw], table: Iterable[Route]) -
         add(one.method, one.path, partial(one.handle, world))
     for route in table:
         add(route.method, "/api" + route.path, Endpoint(world, route))
-    return [StarletteRoute(one.path, one, include_in_schema=False) for one in addresses.values()]
+    return list(addresses.values())

@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import sha256
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
@@ -93,9 +94,9 @@ class Asked:
     async def send(self, message: Message, *, timeout: float | None = None, showing: Showing | None = None) -> bytes:
         limit = {"timeout": timeout} if timeout else {}
         if isinstance(message, Query):
-            if timeout:  # a slow question is each caller's own
-                return await self.world.caller.ask(message, actor=self.actor, timeout=timeout)
-            return await self.world.sharing.ask(message, self.actor)
+            ask = partial(self.world.caller.ask, message, actor=self.actor, **limit)
+            # a slow question is each caller's own
+            return await (ask() if timeout else self.world.sharing.share((message, self.actor), ask))
         assert isinstance(message, Command)  # noqa: S101  there is no third kind
         return await self.world.caller.tell(
             message,

@@ -5,16 +5,19 @@ import time
 
 from opentelemetry.metrics import Histogram
 from opentelemetry.trace import SpanKind, StatusCode, Tracer
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from contracts.errors import Refused
-from gateway.errors import error_response, trace_id
+from gateway.errors import error_response, refused_by_router, trace_id
 from gateway.prefixes import canonical
 from libs.observability.telemetry import extract
 
 log = logging.getLogger("headrace.gateway")
 QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
+OPEN = [(b"access-control-allow-origin", b"*"), (b"access-control-expose-headers", b"Retry-After, X-Trace-Id")]
+"""On every answer, so that a cache may give it to pages of any origin."""
 
 
 class Edge:
@@ -36,12 +39,12 @@ class Edge:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], (b"x-trace-id", trace_id().encode())]
+                message["headers"] = [*message["headers"], *OPEN, (b"x-trace-id", trace_id().encode())]
             await send(message)
 
         with self._tracer.start_as_current_span(scope["method"], context, SpanKind.SERVER) as span:
             try:
-                await self._app(scope, receive, sending)
+                await self._answer(scope, receive, sending)
             except ClientDisconnect:
                 pass  # nobody is left to answer
             except Exception:
@@ -53,6 +56,16 @@ class Edge:
             span.update_name(_name(scope))
             span.set_attribute("http.response.status_code", status)
         self._seconds.record(time.perf_counter() - begun, {"route": _name(scope), "status": status})
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self._app(scope, receive, send)
+            return
+        except Refused as refused:
+            response = error_response(scope, refused.failure)
+        except HTTPException as error:
+            response = refused_by_router(scope, error)
+        await response(scope, receive, send)
 
 
 def _name(scope: Scope) -> str:

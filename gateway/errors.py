@@ -7,7 +7,6 @@ from typing import Any
 
 from opentelemetry import trace
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Scope
 
@@ -44,13 +43,7 @@ def error_response(scope: Scope, failure: Failure, headers: dict[str, str] | Non
     return Response(json.dumps(body), failure.status, headers, "application/json")
 
 
-async def on_refused(request: Request, error: Exception) -> Response:
-    assert isinstance(error, Refused)  # noqa: S101  registered for this class alone
-    return error_response(request.scope, error.failure)
-
-
-async def on_http_exception(request: Request, error: Exception) -> Response:
-    """What the router itself refuses: unknown paths, methods, ids beyond all bounds."""
-    assert isinstance(error, HTTPException)  # noqa: S101  registered for this class alone
+def refused_by_router(scope: Scope, error: HTTPException) -> Response:
+    """Unknown paths, methods, ids beyond all bounds."""
     failure = Refused(OF_STATUS.get(error.status_code, "REQUEST_MALFORMED")).failure
-    return error_response(request.scope, failure, dict(error.headers or {}))
+    return error_response(scope, failure, dict(error.headers or {}))

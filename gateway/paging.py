@@ -1,7 +1,8 @@
 """Free Commit's pages: filters and order in the query, an envelope around the rows."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any, Generic, TypeVar, get_args
 from urllib.parse import parse_qsl
 
@@ -46,11 +47,12 @@ class Envelope(Shape, Generic[R]):
     data: tuple[R, ...]
 
 
-def wanted(asked: Asked) -> dict[str, Any]:
+def wanted(asked: Asked) -> Mapping[str, Any]:
     return page_fields(asked.query)
 
 
-def page_fields(query: bytes) -> dict[str, Any]:
+@lru_cache(maxsize=256)  # the same pages are asked for again and again
+def page_fields(query: bytes) -> Mapping[str, Any]:
     """The fields of a PageQuery; unknown columns and orders are ignored, as its clients expect."""
     pairs = parse_qsl(query.decode("latin-1"), encoding="utf-8")
     given = dict(pairs)

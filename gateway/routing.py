@@ -3,6 +3,7 @@
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from pydantic import ValidationError
@@ -222,10 +223,19 @@ class Endpoint:
     async def _pass_on(self, asked: Asked) -> Response:
         route = self._route
         message = self._message(asked)
-        answer = await asked.send(message, timeout=route.timeout, showing=route.then)
-        if route.write is None:
-            return Response(status_code=route.status)
-        return Response(route.write(answer, asked, message), route.status, media_type=route.write.media)
+        if isinstance(message, Query) and not route.timeout:
+            key = (route.path, message, asked.actor)
+            body = await self._world.sharing.share(key, partial(self._ask, message, asked))
+        else:
+            answer = await asked.send(message, timeout=route.timeout, showing=route.then)
+            body = self._written(answer, asked, message)
+        return Response(body, route.status, media_type=route.write.media if route.write else None)
+
+    async def _ask(self, query: Query, asked: Asked) -> bytes:
+        return self._written(await self._world.caller.ask(query, actor=asked.actor), asked, query)
+
+    def _written(self, answer: bytes, asked: Asked, message: Message) -> bytes:
+        return self._route.write(answer, asked, message) if self._route.write else b""
 
     def _message(self, asked: Asked) -> Message:
         route = self._route

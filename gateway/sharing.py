@@ -1,19 +1,15 @@
-"""Equal questions share answers: while one is under way, all that come in share the next one.
+"""Equal questions share answers, written once for all: while one is under way, all that come in share the next one.
 
 Nobody gets an answer that was begun before he asked, so a client still reads its own writes; under load a list that a
 hundred clients poll costs the services as much as two.
 """
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Hashable
 from dataclasses import dataclass
 from typing import Any
 
-from contracts.messages import Query
-from libs.deciding import Actor
-from libs.messaging import Caller
-
-Key = tuple[Query, Actor]
+Ask = Callable[[], Awaitable[bytes]]
 
 
 @dataclass(slots=True)
@@ -23,27 +19,26 @@ class Asking:
 
 
 class Sharing:
-    def __init__(self, caller: Caller) -> None:
-        self._caller = caller
-        self._asking: dict[Key, Asking] = {}
+    def __init__(self) -> None:
+        self._asking: dict[Hashable, Asking] = {}
 
-    async def ask(self, query: Query, actor: Actor) -> bytes:
-        key = (query, actor)
+    async def share(self, key: Hashable, ask: Ask) -> bytes:
+        """What `ask` brings, or what it brings to another one with the same key: all that it depends on."""
         asking = self._asking.get(key)
         if asking is None:
-            asking = self._asking[key] = Asking(_started(self._ask(key)))
+            asking = self._asking[key] = Asking(_started(self._ask(key, ask)))
             return await asyncio.shield(asking.now)
         if asking.following is None:
-            asking.following = _started(self._ask_after(asking.now, key))
+            asking.following = _started(self._ask_after(asking.now, key, ask))
         return await asyncio.shield(asking.following)
 
-    async def _ask_after(self, before: asyncio.Task[bytes], key: Key) -> bytes:
+    async def _ask_after(self, before: asyncio.Task[bytes], key: Hashable, ask: Ask) -> bytes:
         await asyncio.wait({before})
-        return await self._ask(key)
+        return await self._ask(key, ask)
 
-    async def _ask(self, key: Key) -> bytes:
+    async def _ask(self, key: Hashable, ask: Ask) -> bytes:
         try:
-            return await self._caller.ask(key[0], actor=key[1])
+            return await ask()
         finally:
             asking = self._asking.pop(key)
             if asking.following is not None:

@@ -20,7 +20,10 @@ class Shape(BaseModel):
 
 
 class Writer:
-    """Makes a body of an answer; the adapter describes it."""
+    """Makes a body of an answer; the adapter describes it.
+
+    Of the request it may use nothing but the world: whoever asks the same at the same time gets the same body.
+    """
 
     def __init__(
         self, shape: Any, write: Callable[[bytes, Asked, Message], bytes], media: str = "application/json"
