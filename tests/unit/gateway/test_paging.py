@@ -1,5 +1,6 @@
 """Pages as Free Commit's clients ask for them."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from contracts.projects import PageProjects
 from gateway.paging import page_fields
 
 
-def asked(query: str) -> dict[str, Any]:
+def asked(query: str) -> Mapping[str, Any]:
     return page_fields(query.encode())
 
 
