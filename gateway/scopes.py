@@ -8,7 +8,7 @@ ROLE = re.compile(r"^/(admin|developer)(?=/)")
 NOUNS: tuple[tuple[str, str], ...] = (  # the beginning of a path below its role; the first that fits counts
     (r"/(project|company)/.+/runners\b", "RUNNER"),
     (r"/project/.+/cicd\b", "BUILD"),
-    (r"/(builds|logs|statistics)\b", "BUILD"),
+    (r"/(builds|jobs|logs|statistics)\b", "BUILD"),
     (r"/runners\b", "RUNNER"),
     (r"/(secrets|credentials|paginations/secret)\b", "SECRET"),
     (r"/(user|developers|paginations/developer)\b", "USER"),

@@ -53,6 +53,7 @@ class Settings:
     job_lease_seconds: float = 60.0
     runner_offline_seconds: float = 90.0
     build_timeout_seconds: int = 3600
+    artifact_megabytes: int = 100  # of a mebibyte each, that one artifact may have
     token_seconds: int = 3600
     static: Path | None = None  # a folder that the gateway serves beside the API
     login_failures: int = 10
@@ -93,6 +94,7 @@ class Settings:
             job_lease_seconds=read.seconds("HEADRACE_JOB_LEASE_SECONDS", 60, 1),
             runner_offline_seconds=read.seconds("HEADRACE_RUNNER_OFFLINE_SECONDS", 90, 1),
             build_timeout_seconds=read.integer("HEADRACE_BUILD_TIMEOUT_SECONDS", 3600, 1, 10**9),
+            artifact_megabytes=read.integer("HEADRACE_ARTIFACT_MEGABYTES", 100, 1, 100_000),
             token_seconds=read.integer("HEADRACE_TOKEN_SECONDS", 3600, 1, 10**9),
             static=read.folder("HEADRACE_STATIC"),
             login_failures=read.integer("HEADRACE_LOGIN_FAILURES", 10, 1, 10**6),

@@ -1,5 +1,6 @@
 """Builds, their jobs and their logs: what may be wished, asked and what happened."""
 
+from contracts.builds.artifact import *
 from contracts.builds.build import *
 from contracts.builds.job import *
 from contracts.builds.lane import *

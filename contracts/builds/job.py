@@ -3,8 +3,9 @@
 from datetime import UTC, datetime
 from enum import StrEnum
 
+from contracts.builds.artifact import Artifact, ArtifactRemoved, ArtifactUploaded, RecordArtifact, RemoveArtifact
 from contracts.builds.log import Section
-from contracts.builds.planned import LaunchedProject, PlannedJob, PlannedStep
+from contracts.builds.planned import LaunchedProject, PlannedArtifacts, PlannedJob, PlannedStep
 from contracts.messages import Command, Event, Query, Row
 from contracts.paging import SliceQuery
 
@@ -217,6 +218,9 @@ class JobRow(Row):
     image: str | None = None
     project: LaunchedProject | None = None
     delivery_id: str | None = None
+    fetches: tuple[str, ...] = ()  # names of the jobs whose artifacts it gets
+    collects: PlannedArtifacts | None = None
+    artifacts: tuple[Artifact, ...] = ()
 
 
 class GetJob(Query):
@@ -232,7 +236,18 @@ class ListJobs(SliceQuery):
     statuses: tuple[JobStatus, ...] | None = None  # nothing means any
 
 
-JobCommand = QueueJob | AssignJob | StartJob | RecordSteps | FinishJob | CancelJob | LoseJob | DeleteJob
+JobCommand = (
+    QueueJob
+    | AssignJob
+    | StartJob
+    | RecordSteps
+    | FinishJob
+    | CancelJob
+    | LoseJob
+    | DeleteJob
+    | RecordArtifact
+    | RemoveArtifact
+)
 JobEvent = (
     JobQueued
     | JobAssigned
@@ -243,4 +258,6 @@ JobEvent = (
     | JobFinished
     | JobLost
     | JobDeleted
+    | ArtifactUploaded
+    | ArtifactRemoved
 )

@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Base64Bytes, Field
 
-from contracts.builds.planned import LaunchedProject
+from contracts.builds.planned import LaunchedProject, PlannedArtifacts
 from contracts.messages import Command, Message, Sensitive
 
 
@@ -37,6 +37,15 @@ class Variable(Message):
     file: bool = False
 
 
+class Dependency(Message):
+    """A job whose archive the runner fetches first, with the token of the assignment."""
+
+    job_id: int
+    name: str
+    file_name: str
+    size: int
+
+
 class Assignment(Message):
     """All a runner needs to know about one attempt of a job."""
 
@@ -59,6 +68,8 @@ class Assignment(Message):
     timeout_seconds: int
     queued_at: datetime
     delivery_id: str | None = None  # of the webhook whose body the job gets
+    artifacts: PlannedArtifacts | None = None
+    dependencies: tuple[Dependency, ...] = ()
 
 
 class Claim(Message):

@@ -11,7 +11,16 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope
 
-from contracts.builds import Assignment, Claim, ClaimJob, RunnerOffer, Variable
+from contracts.builds import (
+    ARCHIVE,
+    Assignment,
+    Claim,
+    ClaimJob,
+    Dependency,
+    PlannedArtifacts,
+    RunnerOffer,
+    Variable,
+)
 from contracts.projects import GetRequestBody
 from contracts.runners import RunnerProfile
 from gateway.asked import World
@@ -161,12 +170,32 @@ def job_object(
         "steps": list(_steps(assignment, timeout)),
         "image": {"name": assignment.image} if assignment.image else None,
         "services": [],
-        "artifacts": None,
+        "artifacts": [_artifacts(assignment.artifacts)] if assignment.artifacts else None,
         "cache": [],
         "credentials": [],
-        "dependencies": [],
+        "dependencies": [_dependency(assignment, one) for one in assignment.dependencies],
         "features": {"trace_sections": True, "failure_reasons": REASONS},
     }
+
+
+def _artifacts(wanted: PlannedArtifacts) -> dict[str, Any]:
+    """Runners know no more of a name that is null than of one that is missing."""
+    named = {name: value for name, value in (("name", wanted.name), ("expire_in", wanted.expire_in)) if value}
+    return {
+        **named,
+        "untracked": wanted.untracked,
+        "paths": wanted.paths,
+        "exclude": wanted.exclude,
+        "when": wanted.when,
+        "artifact_type": ARCHIVE,
+        "artifact_format": "zip",
+    }
+
+
+def _dependency(assignment: Assignment, one: Dependency) -> dict[str, Any]:
+    """Of other jobs' tokens only hashes are kept: the runner fetches with its own."""
+    file = {"filename": one.file_name, "size": one.size}
+    return {"id": one.job_id, "name": one.name, "token": assignment.token, "artifacts_file": file}
 
 
 def _steps(assignment: Assignment, timeout: int) -> Iterator[dict[str, Any]]:

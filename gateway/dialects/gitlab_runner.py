@@ -41,7 +41,7 @@ M = TypeVar("M", bound=Message)
 
 async def register(world: World, scope: Scope, receive: Receive) -> Response:
     sent = await members(scope, receive)
-    command = _valid(
+    command = valid(
         RegisterRunner,
         registration_token=_word(sent, "token"),
         name=_word(sent, "name")[:255],
@@ -87,7 +87,7 @@ async def append_trace(world: World, scope: Scope, receive: Receive) -> Response
     token, start = header(headers, b"job-token"), int(found[1])
     log = await read_body(receive, TRACE_LARGEST)
     for place in range(0, len(log) or 1, PIECE):
-        command = _valid(
+        command = valid(
             AppendTrace,
             job_id=scope["path_params"]["job_id"],
             token=token,
@@ -119,7 +119,7 @@ async def report(world: World, scope: Scope, receive: Receive) -> Response:
         raise Refused("REQUEST_MALFORMED", f"state is one of {', '.join(sorted(STATES))}.")
     output = sent.get("output")
     output = output if isinstance(output, dict) else {}
-    command = _valid(
+    command = valid(
         ReportJob,
         job_id=scope["path_params"]["job_id"],
         token=header(dict(scope["headers"]), b"job-token") or _word(sent, "token"),
@@ -165,7 +165,7 @@ async def members(scope: Scope, receive: Receive) -> Members:
 async def touch(world: World, scope: Scope, sent: Members) -> RunnerProfile:
     """A sign of life; also checks the token."""
     address = client_address(scope, world.settings.trusted_proxies)
-    command = _valid(TouchRunner, token=runner_token(scope, sent), ip_address=address, info=info_of(sent))
+    command = valid(TouchRunner, token=runner_token(scope, sent), ip_address=address, info=info_of(sent))
     return RunnerProfile.model_validate_json(await world.caller.tell(command))
 
 
@@ -185,7 +185,7 @@ def info_of(sent: Members) -> RunnerInfo | None:
     return RunnerInfo.model_validate(sent["info"]) if isinstance(sent.get("info"), dict) else None
 
 
-def _valid(message: type[M], **fields: Any) -> M:
+def valid(message: type[M], **fields: Any) -> M:
     try:
         return message.model_validate(fields)
     except ValidationError as error:

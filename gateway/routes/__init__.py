@@ -1,6 +1,6 @@
 """Every route of the gateway, one line each, in a module per resource."""
 
-from gateway.dialects import gitlab_job, gitlab_runner
+from gateway.dialects import gitlab_artifacts, gitlab_job, gitlab_runner
 from gateway.dialects.gitflic.pictures import picture
 from gateway.events import events
 from gateway.routes.builds import BUILDS
@@ -9,6 +9,7 @@ from gateway.routes.configuration import CONFIGURATION
 from gateway.routes.credentials import CREDENTIALS
 from gateway.routes.executors import EXECUTORS
 from gateway.routes.history import HISTORY
+from gateway.routes.jobs import JOBS
 from gateway.routes.keys import KEYS
 from gateway.routes.pages import PAGES
 from gateway.routes.projects import PROJECTS
@@ -23,6 +24,8 @@ from gateway.routing import Raw, answered
 RAW = (
     Raw("POST", "/api/v4/jobs/request", answered(gitlab_job.request_job)),
     Raw("PATCH", "/api/v4/jobs/{job_id:id}/trace", answered(gitlab_runner.append_trace)),
+    Raw("POST", "/api/v4/jobs/{job_id:id}/artifacts", answered(gitlab_artifacts.upload)),
+    Raw("GET", "/api/v4/jobs/{job_id:id}/artifacts", answered(gitlab_artifacts.fetch)),
     Raw("PUT", "/api/v4/jobs/{job_id:id}", answered(gitlab_runner.report)),
     Raw("POST", "/api/v4/runners", answered(gitlab_runner.register)),
     Raw("DELETE", "/api/v4/runners", answered(gitlab_runner.unregister)),
@@ -34,6 +37,7 @@ RAW = (
 
 TABLE = (
     *BUILDS,
+    *JOBS,
     *PUBLIC,
     *PAGES,
     *PROJECTS,

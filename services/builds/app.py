@@ -5,9 +5,11 @@ from contracts.projects import ProjectDeleted
 from contracts.runners import RunnerDeleted
 from libs.service import Service, Ticker, Worker
 from services.builds import listing, reading, statistics, views
+from services.builds.artifacts import Artifacts
 from services.builds.attempts import Attempts
 from services.builds.claiming import Claiming
 from services.builds.ending import Ending
+from services.builds.files import FilesInDatabase
 from services.builds.launching import prepare_build
 from services.builds.leases import Leases
 from services.builds.planner import Planner
@@ -20,6 +22,7 @@ reporting = Reporting(attempts)
 leases = Leases(attempts, reporting)
 retention = Retention(attempts)
 ending = Ending(attempts)
+artifacts = Artifacts(FilesInDatabase())
 
 service = Service(
     "builds",
@@ -43,6 +46,12 @@ service = Service(
         contract.ClaimJob: Claiming(attempts).claim,
         contract.AppendTrace: reporting.append,
         contract.ReportJob: reporting.report,
+        contract.BeginArtifact: artifacts.begin,
+        contract.AppendArtifact: artifacts.append,
+        contract.FinishArtifact: artifacts.finish,
+        contract.DiscardArtifact: artifacts.discard,
+        contract.GetArtifact: artifacts.get,
+        contract.ReadArtifact: artifacts.read,
     },
     hints=(contract.BuildQueued, contract.LaneGranted, contract.JobQueued),
     policies={"builds": on_build_event},
@@ -60,14 +69,22 @@ service = Service(
         Worker("dismissed", "runners", (RunnerDeleted,), leases.end_jobs_of, prompt=True),
         Worker("retention", "builds", (contract.BuildFinished,), retention.keep_newest, concurrency=2),
         Worker("removal", "builds", (contract.JobDeleted,), retention.remove, concurrency=2),
+        Worker("artifacts", "builds", (contract.ArtifactRemoved, contract.JobDeleted), artifacts.clear, concurrency=2),
         Worker("clearing", "projects", (ProjectDeleted,), retention.clear, concurrency=2),
     ),
     tickers=(
         Ticker("leases", 1.0, leases.look_after),
         Ticker("overdue", 10.0, leases.look_for_overdue),
+        Ticker("artifacts", 10.0, artifacts.look_after),
     ),
     indexes={
         "attempts": (("job_id",), ("finished", "lease_until")),
+<<<<<<< HEAD
         "log_chunks": (("attempt", "section", "lines", "offset", "place"),),
+=======
+        "log_chunks": (("attempt", "section", "offset", "place"),),
+        "artifacts": (("job_id",), ("recorded", "expire_at"), ("recorded", "touched_at")),
+        "file_pieces": (("file", "offset"),),
+>>>>>>> 1d58b1f (Artifacts of jobs: taken over the runner protocol, kept by the builds, given to later jobs and to people)
     },
 )

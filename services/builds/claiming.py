@@ -4,7 +4,18 @@ import asyncio
 from typing import Any
 from uuid import uuid4
 
-from contracts.builds import AssignJob, Assignment, Claim, ClaimJob, JobRow, KillBuild, RunnerOffer, Variable
+from contracts.builds import (
+    ARCHIVE,
+    AssignJob,
+    Assignment,
+    Claim,
+    ClaimJob,
+    Dependency,
+    JobRow,
+    KillBuild,
+    RunnerOffer,
+    Variable,
+)
 from contracts.errors import Refused
 from contracts.projects import JobSecrets
 from libs import git
@@ -41,6 +52,7 @@ class Claiming:
         hidden = [secret.value for secret in secrets.secrets]
         hidden += [secrets.ssh_key] if secrets.ssh_key else []
         hidden += git.confidential(secrets.repository_login or "")
+        dependencies = await _dependencies(ctx, job)
         token, word = new_token("hrj-"), uuid4().hex[:12]
         attempt_id = token_hash(token)
         assign = AssignJob(
@@ -65,7 +77,22 @@ class Claiming:
             raise assigned
         if isinstance(opened, BaseException):
             raise opened
-        return _assignment(job, runner, secrets, token, word)
+        return _assignment(job, runner, secrets, token, word).but(dependencies=dependencies)
+
+
+async def _dependencies(ctx: Context, job: JobRow) -> tuple[Dependency, ...]:
+    """Of the jobs that it names, those that left an archive."""
+    if not job.fetches:
+        return ()
+    named: list[JobRow] = await ctx.rows("job").find(
+        {"build_id": job.build_id, "name": {"$in": list(job.fetches)}}, [("id", 1)]
+    )
+    return tuple(
+        Dependency(job_id=one.id, name=one.name, file_name=archive.file_name, size=archive.size)
+        for one in named
+        for archive in one.artifacts
+        if archive.artifact_type == ARCHIVE
+    )
 
 
 def _fits(runner: RunnerOffer) -> dict[str, Any]:
@@ -116,4 +143,5 @@ def _assignment(job: JobRow, runner: RunnerOffer, secrets: JobSecrets, token: st
         timeout_seconds=min(limits),
         queued_at=job.queued_at,
         delivery_id=job.delivery_id,
+        artifacts=job.collects,
     )

@@ -1,6 +1,9 @@
 """What people read about builds, jobs and lanes: one row per stream."""
 
 from contracts.builds import (
+    Artifact,
+    ArtifactRemoved,
+    ArtifactUploaded,
     BuildDeleted,
     BuildEvent,
     BuildFinished,
@@ -106,6 +109,8 @@ def summarise_job(row: JobRow, recorded: Recorded[JobEvent]) -> JobRow:
                 image=queued.job.image,
                 project=queued.project,
                 delivery_id=queued.job.delivery_id,
+                fetches=queued.job.fetches,
+                collects=queued.job.artifacts,
             )
         case JobAssigned() as assigned:
             return row.but(
@@ -128,6 +133,19 @@ def summarise_job(row: JobRow, recorded: Recorded[JobEvent]) -> JobRow:
                 finished_at=recorded.at,
                 listed_at=recorded.at,
             )
+        case ArtifactUploaded() as uploaded:
+            artifact = Artifact(
+                id=uploaded.artifact_id,
+                artifact_type=uploaded.artifact_type,
+                artifact_format=uploaded.artifact_format,
+                file_name=uploaded.file_name,
+                size=uploaded.size,
+                uploaded_at=recorded.at,
+                expire_at=uploaded.expire_at,
+            )
+            return row.but(artifacts=(*row.artifacts, artifact))
+        case ArtifactRemoved(artifact_id=artifact_id):
+            return row.but(artifacts=tuple(one for one in row.artifacts if one.id != artifact_id))
         case JobLost():
             return row
         case JobDeleted():
@@ -157,7 +175,7 @@ job = Category(
     job_decider,
     JobRow(),
     summarise_job,
-    row_version=4,
+    row_version=5,
     indexes=(
         ("status", "queued_at", "id"),
         ("status", "project_id", "queued_at", "id"),

@@ -48,6 +48,10 @@ def _short(ref: str) -> str:
     return ref.removeprefix("refs/heads/").removeprefix("refs/tags/")
 
 
+def _first_expiry(artifacts: list[Mapping[str, Any]]) -> str | None:
+    return min((one["expire_at"] for one in artifacts if one["expire_at"]), default=None)
+
+
 class Job(Shape):
     id: str = Field(validation_alias="uuid")
     localId: int = Field(validation_alias="local_id")  # noqa: N815  GitFlic's own names
@@ -58,7 +62,9 @@ class Job(Shape):
     ref: Annotated[str, BeforeValidator(_short)]
     tag: Annotated[bool, BeforeValidator(_is_tag)] = Field(validation_alias=AliasPath("ref"))
     erasedAt: None = None  # noqa: N815
-    artifactsExpireAt: Instant | None = None  # noqa: N815
+    artifactsExpireAt: Annotated[Instant | None, BeforeValidator(_first_expiry)] = Field(  # noqa: N815
+        validation_alias="artifacts"
+    )
     status: Annotated[str, BeforeValidator(WORDS.__getitem__)]
     pipelineLocalId: int = Field(validation_alias="build_local_id")  # noqa: N815
 

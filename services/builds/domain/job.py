@@ -1,11 +1,13 @@
 """A job: offered, given to one runner, run in steps, finished or lost and tried again."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import assert_never
 
 from contracts.builds import (
     FINISHED_JOB,
+    ArtifactRemoved,
+    ArtifactUploaded,
     AssignJob,
     CancelJob,
     DeleteJob,
@@ -22,7 +24,9 @@ from contracts.builds import (
     JobStatus,
     LoseJob,
     QueueJob,
+    RecordArtifact,
     RecordSteps,
+    RemoveArtifact,
     Section,
     StartJob,
     StepFinished,
@@ -43,6 +47,7 @@ class Job:
     cancels_gracefully: bool = False
     opened: frozenset[str] = frozenset()  # steps of this attempt
     closed: frozenset[str] = frozenset()
+    artifacts: Mapping[str, str] = field(default_factory=dict)  # type -> id
     deleted: bool = False
 
     @property
@@ -81,6 +86,12 @@ def decide(job: Job, command: JobCommand) -> Sequence[JobEvent]:
             RecordSteps(attempt=order.attempt, steps=steps),
         ):
             return list(_new_steps(job, order, steps))
+        case _, RecordArtifact(artifact=artifact) if artifact.id in job.artifacts.values():
+            return []
+        case ((JobStatus.ASSIGNED | JobStatus.RUNNING | JobStatus.CANCELING), RecordArtifact(attempt=order.attempt)):
+            return _uploaded(job, command)
+        case _, RemoveArtifact(artifact_id=id_, reason=reason):
+            return [_removed(job, id_, reason)] if id_ in job.artifacts.values() else []
         case ((JobStatus.ASSIGNED | JobStatus.RUNNING), FinishJob(attempt=order.attempt)):
             return [_finished(job, command.status, command.exit_code, command.reason, command.message, command.output)]
         case status, FinishJob(attempt=order.attempt, status=wanted) if status is wanted:
@@ -148,6 +159,42 @@ def _new_steps(job: Job, order: JobQueued, steps: Sequence[Section]) -> Iterator
             )
 
 
+def _uploaded(job: Job, command: RecordArtifact) -> list[JobEvent]:
+    """It takes the place of what was there."""
+    order, artifact = job.order, command.artifact
+    former = job.artifacts.get(artifact.artifact_type)
+    uploaded = ArtifactUploaded(
+        job_id=order.job_id,
+        build_id=order.build_id,
+        project_id=order.project_id,
+        attempt=order.attempt,
+        artifact_id=artifact.id,
+        artifact_type=artifact.artifact_type,
+        artifact_format=artifact.artifact_format,
+        file_name=artifact.file_name,
+        size=artifact.size,
+        expire_at=artifact.expire_at,
+    )
+    return [*([_removed(job, former, "replaced")] if former else []), uploaded]
+
+
+def _removed(job: Job, artifact_id: str, reason: str) -> ArtifactRemoved:
+    order = job.order
+    return ArtifactRemoved(
+        job_id=order.job_id,
+        build_id=order.build_id,
+        project_id=order.project_id,
+        artifact_id=artifact_id,
+        reason=reason,
+    )
+
+
+def _again(job: Job, order: JobQueued) -> list[JobEvent]:
+    """The next attempt begins with nothing."""
+    cleared = [_removed(job, artifact_id, "retried") for artifact_id in job.artifacts.values()]
+    return [*cleared, order.but(attempt=order.attempt + 1)]
+
+
 def _finished(
     job: Job, status: JobStatus, exit_code: int, reason: str, message: str | None, output: str | None
 ) -> JobFinished:
@@ -187,7 +234,7 @@ def _given_up_or_retried(job: Job, order: JobQueued, reason: str) -> list[JobEve
     again = order.attempt < order.job.max_attempts
     lost = _lost(job, reason, retried=again)
     if again:
-        return [lost, order.but(attempt=order.attempt + 1)]
+        return [lost, *_again(job, order)]
     times = "once" if order.attempt == 1 else f"{order.attempt} times"
     message = f"The runner was lost, {times}: {reason}"
     return [lost, _finished(job, JobStatus.FAILED, LOST, "runner_lost", message, None)]
@@ -211,6 +258,10 @@ def evolve(job: Job, event: JobEvent) -> Job:
             return replace(job, status=status)
         case JobLost():
             return job
+        case ArtifactUploaded(artifact_type=type_, artifact_id=id_):
+            return replace(job, artifacts={**job.artifacts, type_: id_})
+        case ArtifactRemoved(artifact_id=id_):
+            return replace(job, artifacts={type_: one for type_, one in job.artifacts.items() if one != id_})
         case JobDeleted():
             return replace(job, deleted=True)
         case _:
@@ -218,7 +269,18 @@ def evolve(job: Job, event: JobEvent) -> Job:
 
 
 job_decider = Decider[JobCommand, Job, JobEvent](
-    commands=(QueueJob, AssignJob, StartJob, RecordSteps, FinishJob, CancelJob, LoseJob, DeleteJob),
+    commands=(
+        QueueJob,
+        AssignJob,
+        StartJob,
+        RecordSteps,
+        FinishJob,
+        CancelJob,
+        LoseJob,
+        DeleteJob,
+        RecordArtifact,
+        RemoveArtifact,
+    ),
     stream=lambda command: f"job-{command.job_id}",
     initial=Job(),
     decide=decide,

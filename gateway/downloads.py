@@ -1,0 +1,44 @@
+"""Files on their way to a client: read piece by piece, always saved and never shown by a browser."""
+
+from collections.abc import AsyncIterator
+from urllib.parse import quote
+
+from starlette.responses import Response, StreamingResponse
+from starlette.types import Scope
+
+from contracts.builds import Artifact, ReadArtifact
+from contracts.errors import Refused
+from gateway.asked import World
+
+PIECE = 512 * 1024  # a message on the bus holds 1 MiB where nobody raised the limit, and base64 adds a third
+BINARY = "application/octet-stream"
+
+
+async def download(world: World, scope: Scope, artifact: Artifact) -> Response:
+    """Its first piece is there before the status goes out; what is lost later breaks the connection off."""
+    headers = {
+        "Content-Length": str(artifact.size),
+        "Content-Disposition": f"attachment; filename*=UTF-8''{quote(artifact.file_name, safe='')}",
+        "X-Content-Type-Options": "nosniff",
+        "Cache-Control": "private, no-store",
+    }
+    if scope["method"] == "HEAD":
+        return Response(headers=headers, media_type=BINARY)
+    first = await _piece(world, artifact, 0) if artifact.size else b""
+    return StreamingResponse(_pieces(world, artifact, first), headers=headers, media_type=BINARY)
+
+
+async def _pieces(world: World, artifact: Artifact, piece: bytes) -> AsyncIterator[bytes]:
+    yield piece
+    offset = len(piece)
+    while offset < artifact.size:
+        piece = await _piece(world, artifact, offset)
+        yield piece
+        offset += len(piece)
+
+
+async def _piece(world: World, artifact: Artifact, offset: int) -> bytes:
+    piece = await world.caller.ask(ReadArtifact(artifact_id=artifact.id, offset=offset), timeout=10)
+    if not piece:
+        raise Refused("ARTIFACT_NOT_FOUND")
+    return piece
