@@ -75,16 +75,12 @@ service = Service(
     tickers=(
         Ticker("leases", 1.0, leases.look_after),
         Ticker("overdue", 10.0, leases.look_for_overdue),
-        Ticker("artifacts", 10.0, artifacts.look_after),
+        Ticker("artifacts", 5.0, artifacts.look_after),
     ),
     indexes={
         "attempts": (("job_id",), ("finished", "lease_until")),
-<<<<<<< HEAD
         "log_chunks": (("attempt", "section", "lines", "offset", "place"),),
-=======
-        "log_chunks": (("attempt", "section", "offset", "place"),),
         "artifacts": (("job_id",), ("recorded", "expire_at"), ("recorded", "touched_at")),
         "file_pieces": (("file", "offset"),),
->>>>>>> 1d58b1f (Artifacts of jobs: taken over the runner protocol, kept by the builds, given to later jobs and to people)
     },
 )

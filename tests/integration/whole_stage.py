@@ -14,6 +14,7 @@ import httpx
 from gateway.app import Gateway
 from infra.local.servers import local_servers
 from libs.service import Service
+from libs.settings import Settings
 from services.builds.app import service as builds
 from services.identity.app import service as identity
 from services.projects.app import service as projects
@@ -32,6 +33,7 @@ class Whole:
     http: httpx.AsyncClient
     gateway: Gateway
     repository: Path
+    settings: Settings
     executor_id: int = 0
     admin: dict[str, str] = field(default_factory=dict)
     numbers: "count[int]" = field(default_factory=lambda: count(1))
@@ -134,7 +136,7 @@ def itself(service: Service) -> Service:
 
 
 @asynccontextmanager
-async def whole_stage(folder: Path, *, long_poll_seconds: float = 20.0) -> AsyncIterator[Whole]:
+async def whole_stage(folder: Path, *, long_poll_seconds: float = 20.0, **more: Any) -> AsyncIterator[Whole]:
     settings: Body = {
         "admin_username": "root",
         "admin_password": PASSWORD,
@@ -142,6 +144,7 @@ async def whole_stage(folder: Path, *, long_poll_seconds: float = 20.0) -> Async
         "url": "http://ci.example",
         "long_poll_seconds": long_poll_seconds,
         "local_repositories": True,
+        **more,
     }
     with local_servers(folder) as servers:
         async with empty_stage(servers, **settings) as stage, AsyncExitStack() as stack:
@@ -151,7 +154,7 @@ async def whole_stage(folder: Path, *, long_poll_seconds: float = 20.0) -> Async
                 await stack.enter_async_context(stage.running(partial(itself, service)))
             gateway, _, url = await stack.enter_async_context(serving(replace(stage.settings, instance="gateway")))
             http = await stack.enter_async_context(httpx.AsyncClient(base_url=url, timeout=40))
-            whole = Whole(http, gateway, sample_repository(folder / "repository"))
+            whole = Whole(http, gateway, sample_repository(folder / "repository"), stage.settings)
             whole.admin = await whole.logged_in("root")
             (executor,) = await whole.get("/api/admin/executors")
             whole.executor_id = executor["id"]
