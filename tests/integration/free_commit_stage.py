@@ -1,4 +1,4 @@
-"""Free Commit's API on the real gateway with the real services that stand behind most of it."""
+"""Everything in this process, used as Free Commit's clients do."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -9,13 +9,8 @@ from typing import Any
 import httpx
 
 from infra.local.servers import Servers
-from services.builds.app import service as builds
-from services.identity.app import service as identity
-from services.notifications.app import service as notifications
-from services.projects.app import service as projects
-from services.runners.app import service as runners
-from tests.integration.gateway_stage import serving
-from tests.integration.stage import Stage, empty_stage
+from tests.integration.stage import Stage
+from tests.integration.whole import all_running
 
 PASSWORD = "millwheel-7"
 NOWHERE = 777_777_777
@@ -63,34 +58,27 @@ class FreeCommit:
 
 @asynccontextmanager
 async def free_commit(servers: Servers) -> AsyncIterator[FreeCommit]:
-    async with empty_stage(servers, admin_username="root", admin_password=PASSWORD, local_repositories=True) as stage:
-        await stage.migrate(identity, projects, builds, runners, notifications)
-        async with (
-            stage.running(lambda: identity),
-            stage.running(lambda: projects),
-            stage.running(lambda: builds),
-            serving(stage.settings) as (_gateway, _server, url),
-            httpx.AsyncClient() as nobody,
-        ):
-            here = FreeCommit(url, stage, nobody, nobody, {})
-            async with await here.log_in("root") as here.admin:
-                [executor] = (await here.admin.get("/api/admin/executors")).json()
-                here.defaults = {
-                    "project": {
-                        "repository": "https://forge.example/shop.git",
-                        "branch": "main",
-                        "spec_file_path": "/spec.yaml",
-                        "allow_concurrent_execution": True,
-                        "executor_id": executor["id"],
-                    },
-                    "secret": {"value": "hush"},
-                    "credential": {"ssh_key": "PRIVATE"},
-                    "executor": {"driver": "localDriver"},
-                    "developer": {"password": PASSWORD},
-                }
-                await here.made("developer", username="dora", roles=["ROLE_DEVELOPER"])
-                async with await here.log_in("dora") as here.developer:
-                    yield here
+    settings = {"admin_username": "root", "admin_password": PASSWORD, "local_repositories": True}
+    async with all_running(servers, **settings) as (stage, _gateway, url), httpx.AsyncClient() as nobody:
+        here = FreeCommit(url, stage, nobody, nobody, {})
+        async with await here.log_in("root") as here.admin:
+            [executor] = (await here.admin.get("/api/admin/executors")).json()
+            here.defaults = {
+                "project": {
+                    "repository": "https://forge.example/shop.git",
+                    "branch": "main",
+                    "spec_file_path": "/spec.yaml",
+                    "allow_concurrent_execution": True,
+                    "executor_id": executor["id"],
+                },
+                "secret": {"value": "hush"},
+                "credential": {"ssh_key": "PRIVATE"},
+                "executor": {"driver": "localDriver"},
+                "developer": {"password": PASSWORD},
+            }
+            await here.made("developer", username="dora", roles=["ROLE_DEVELOPER"])
+            async with await here.log_in("dora") as here.developer:
+                yield here
 
 
 def code_of(answer: httpx.Response) -> tuple[int, str]:

@@ -2,13 +2,14 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import httpx
 from pymongo.asynchronous.database import AsyncDatabase
 
+from gateway.app import Gateway
 from infra.local.servers import Servers
 from infra.migrate import all_services
 from libs.connections import Document, database_of, mongo
@@ -51,19 +52,28 @@ class Whole:
 
 
 @asynccontextmanager
-async def whole(servers: Servers, **settings: Any) -> AsyncIterator[Whole]:
-    login = {"admin_username": ADMINISTRATOR, "admin_password": PASSWORD}
-    async with empty_stage(servers, **login, **settings) as stage, AsyncExitStack() as stack:
+async def all_running(servers: Servers, **settings: Any) -> AsyncIterator[tuple[Stage, Gateway, str]]:
+    """Every service, and a gateway with its address."""
+    async with empty_stage(servers, **settings) as stage, AsyncExitStack() as stack:
         services = all_services()
         await stage.migrate(*services)
         for service in services:
             await stack.enter_async_context(stage.running(partial(_itself, service)))
-        _, _, url = await stack.enter_async_context(serving(stage.settings))
-        http = await stack.enter_async_context(httpx.AsyncClient(base_url=url, timeout=20))
-        here = Whole(stage, http, {})
-        here.admin = await here.log_in(ADMINISTRATOR, PASSWORD)
-        yield here
+        gateway, _, url = await stack.enter_async_context(serving(replace(stage.settings, instance="gateway")))
+        yield stage, gateway, url
 
 
 def _itself(service: Service) -> Service:
     return service
+
+
+@asynccontextmanager
+async def whole(servers: Servers, **settings: Any) -> AsyncIterator[Whole]:
+    login = {"admin_username": ADMINISTRATOR, "admin_password": PASSWORD}
+    async with (
+        all_running(servers, **login, **settings) as (stage, _gateway, url),
+        httpx.AsyncClient(base_url=url, timeout=20) as http,
+    ):
+        here = Whole(stage, http, {})
+        here.admin = await here.log_in(ADMINISTRATOR, PASSWORD)
+        yield here

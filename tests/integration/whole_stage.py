@@ -1,10 +1,9 @@
-"""All services and a gateway in this process, on real servers, used over HTTP as its users and runners do."""
+"""Everything in this process, used over HTTP as its users and runners do."""
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field, replace
-from functools import partial
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -13,14 +12,8 @@ import httpx
 
 from gateway.app import Gateway
 from infra.local.servers import local_servers
-from libs.service import Service
 from libs.settings import Settings
-from services.builds.app import service as builds
-from services.identity.app import service as identity
-from services.projects.app import service as projects
-from services.runners.app import declare as runners
-from tests.integration.gateway_stage import serving
-from tests.integration.stage import empty_stage
+from tests.integration.whole import all_running
 from tests.support import eventually
 from tests.support.repositories import SPEC, sample_repository
 
@@ -131,10 +124,6 @@ class RunnerAtWork:
         return await self.http.put(f"/api/v4/jobs/{job['id']}", json={"token": job["token"], "state": state})
 
 
-def itself(service: Service) -> Service:
-    return service
-
-
 @asynccontextmanager
 async def whole_stage(folder: Path, *, long_poll_seconds: float = 20.0, **more: Any) -> AsyncIterator[Whole]:
     settings: Body = {
@@ -147,13 +136,10 @@ async def whole_stage(folder: Path, *, long_poll_seconds: float = 20.0, **more: 
         **more,
     }
     with local_servers(folder) as servers:
-        async with empty_stage(servers, **settings) as stage, AsyncExitStack() as stack:
-            services = (identity, projects, runners(), builds)
-            await stage.migrate(*services)
-            for service in services:
-                await stack.enter_async_context(stage.running(partial(itself, service)))
-            gateway, _, url = await stack.enter_async_context(serving(replace(stage.settings, instance="gateway")))
-            http = await stack.enter_async_context(httpx.AsyncClient(base_url=url, timeout=40))
+        async with (
+            all_running(servers, **settings) as (stage, gateway, url),
+            httpx.AsyncClient(base_url=url, timeout=40) as http,
+        ):
             whole = Whole(http, gateway, sample_repository(folder / "repository"), stage.settings)
             whole.admin = await whole.logged_in("root")
             (executor,) = await whole.get("/api/admin/executors")
