@@ -130,6 +130,8 @@ CODES: dict[str, Code] = {
     "DELIVERY_NOT_FOUND": Code(404, "There is no such delivery of a webhook, or its project is gone."),
     # builds
     "BUILD_NOT_FOUND": Code(404, "There is no such build."),
+    "BUILD_PRIORITY_REQUIRED": Code(422, "Send the priority, a whole number from -100 to 100."),
+    "BUILD_PRIORITY_INVALID": Code(422, "A priority is a whole number from -100 to 100."),
     "BUILD_STATUS": Code(409, "The build is not in a state in which this is possible."),
     "JOB_NOT_FOUND": Code(404, "There is no such job."),
     "JOB_STATUS": Code(409, "The job is not in a state in which this is possible."),

@@ -5,28 +5,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from contracts.builds import JobQueued, RunnerOffer
+from contracts.builds import Demand, JobQueued, RunnerOffer
 
 
 def fits(offer: RunnerOffer, job: JobQueued) -> bool:
     """Whether the runner may take the job, as far as the event tells; the claim decides."""
-    tags = set(job.job.tags)
-    return (
-        tags.issubset(offer.tags)
-        and (bool(tags) or offer.run_untagged)
-        and (job.protected or not offer.protected)
-        and _owns(offer, job)
-    )
-
-
-def _owns(offer: RunnerOffer, job: JobQueued) -> bool:
-    match offer.owner_type:
-        case "GLOBAL":
-            return True
-        case "PROJECT":
-            return offer.owner_id == job.project_id
-        case "COMPANY":
-            return offer.owner_id is not None and offer.owner_id == job.project.company_id
+    return Demand.of(job.job.tags, job.project, protected=job.protected).met_by(offer, job.project_id)
 
 
 @dataclass(eq=False, slots=True)

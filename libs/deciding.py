@@ -120,4 +120,5 @@ class Category(Generic[C, S, E, R]):
     row_version: int = 1  # raise it when the fold changes: rows are then built anew
     indexes: tuple[tuple[str, ...], ...] = ()  # row fields; a leading "-" means descending
     dated: str = ""  # a row field with a time in every row: the indexes that hold it count rows without reading them
+    named: str = ""  # a row field with a text in some rows alone: the indexes that hold it hold only these rows
     gone: Callable[[R], bool] = field(default=lambda _row: False)  # deleted: the row is in no list

@@ -14,7 +14,7 @@ from pymongo.errors import OperationFailure
 from libs.eventstore.documents import Document
 from libs.eventstore.mongo import prepare_database
 from libs.rebuilding import rebuild_rows
-from libs.rows import DATED, PRESENT
+from libs.rows import DATED, NAMED, PRESENT
 from libs.runtime import view_collection
 from libs.security.sealing import Sealing
 from libs.service import Service, Worker
@@ -106,8 +106,9 @@ async def _database(service: Service, database: AsyncDatabase[Document], vault: 
         field = f"{category.name}_v{category.row_version}"
         for index in category.indexes:
             # only where there is a row, as deleted streams and other categories have none; a sparse one would not sort
-            dated = category.dated in (name.removeprefix("-") for name in index)
-            only = {_below(field, category.dated): DATED} if dated else {field: PRESENT}
+            names = [name.removeprefix("-") for name in index]
+            special = {category.dated: DATED, category.named: NAMED}
+            only = next(({_below(field, name): special[name]} for name in names if name in special), {field: PRESENT})
             await _index(database["streams"], [_below(field, name) for name in index], partialFilterExpression=only)
         known = await database["views"].find_one({"_id": category.name})
         if known is None or known["version"] < category.row_version:

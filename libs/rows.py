@@ -16,6 +16,9 @@ PRESENT = {"$type": "object"}
 DATED = {"$gt": datetime.fromtimestamp(0, UTC)}
 """The row is there, said of a field that has a time in every row: MongoDB sees it in the index, without the row."""
 
+NAMED = {"$gt": ""}
+"""The row has a text in this field: the words of the partial indexes that hold only rows which have one."""
+
 
 def _inside(field: str, condition: Any) -> dict[str, Any]:
     """Move a filter on row fields below the row's own field: {"a": 1} -> {"job_v1.a": 1}, also inside $or and $and.
@@ -92,6 +95,21 @@ class Rows(Generic[R]):
         if of in condition:
             pipeline.insert(0, {"$match": _inside(self._field, {of: condition[of]})})
         return [self._type.model_validate(one["latest"]) async for one in await self._collection.aggregate(pipeline)]
+
+    async def firsts(self, of: str, condition: Filter, *names: str, order: Order = ()) -> list[tuple[Any, ...]]:
+        """Of the rows of the same `of` the first in this order: its `of`, and of the others these fields.
+
+        An index on the fields of the condition, on `of` and on the order is read in leaps, from each `of` to the next,
+        and no row is read if it holds all names.
+        """
+        ordered = {f"{self._field}.{name}": direction for name, direction in ((of, 1), *order)}
+        pipeline = [
+            {"$match": _inside(self._field, condition)},
+            {"$sort": ordered},
+            {"$group": {"_id": f"${self._field}.{of}", **{n: {"$first": f"${self._field}.{n}"} for n in names}}},
+        ]
+        found = await self._collection.aggregate(pipeline)
+        return [(one["_id"], *(one[name] for name in names)) async for one in found]
 
     async def count(self, condition: Filter) -> int:
         return await self._collection.count_documents(self._within(condition))

@@ -2,6 +2,7 @@
 
 from contracts.builds.artifact import *
 from contracts.builds.build import *
+from contracts.builds.demand import *
 from contracts.builds.job import *
 from contracts.builds.lane import *
 from contracts.builds.log import *

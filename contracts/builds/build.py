@@ -6,7 +6,7 @@ from enum import StrEnum
 from pydantic import Field
 
 from contracts.builds.job import JobStatus
-from contracts.builds.planned import LaunchedProject, PlannedJob
+from contracts.builds.planned import LaunchedProject, PlannedJob, Priority
 from contracts.messages import Command, Event, Message, Query, Row
 
 
@@ -89,6 +89,13 @@ class KillBuild(Command):
     duration: int = 0
 
 
+class ChangeBuildPriority(Command):
+    """Where its jobs stand in the queue. Refused BUILD_STATUS once it is over."""
+
+    build_id: int
+    priority: Priority
+
+
 class DeleteBuild(Command):
     """Forget a finished build with its log. Refused BUILD_STATUS while it is not over."""
 
@@ -123,6 +130,7 @@ class BuildPlanned(Event):
     available_steps: tuple[str, ...]
     jobs: tuple[PlannedJob, ...]
     local_id: int = 0
+    priority: int = 0
 
 
 class BuildStarted(Event):
@@ -158,6 +166,15 @@ class BuildFinished(Event):
     duration: int = 0  # seconds: of each section of its log the whole ones
 
 
+class BuildPriorityChanged(Event):
+    """By an administrator. Its jobs follow, those that are yet to be planned get it when they are queued."""
+
+    build_id: int
+    project_id: int
+    priority: int
+    job_ids: tuple[int, ...] = ()
+
+
 class BuildDeleted(Event):
     """Nobody sees it any more; what is left of its jobs and their logs follows."""
 
@@ -174,6 +191,7 @@ class BuildRow(Row):
     project_name: str = ""
     branch: str = ""
     status: BuildStatus = BuildStatus.QUEUED
+    priority: int = 0
     finished: bool = False
     needs_lane: bool = False
     project: LaunchedProject | None = None
@@ -231,5 +249,9 @@ class ListBuildsOfProject(Query):
     limit: int = Field(default=0, ge=0)  # newest ones only; 0 means all
 
 
-BuildCommand = QueueBuild | PlanBuild | StartBuild | FailBuild | EndJobOfBuild | KillBuild | DeleteBuild
-BuildEvent = BuildQueued | BuildPlanned | BuildStarted | BuildKilled | BuildFinished | BuildDeleted
+BuildCommand = (
+    QueueBuild | PlanBuild | StartBuild | FailBuild | EndJobOfBuild | KillBuild | ChangeBuildPriority | DeleteBuild
+)
+BuildEvent = (
+    BuildQueued | BuildPlanned | BuildStarted | BuildKilled | BuildPriorityChanged | BuildFinished | BuildDeleted
+)

@@ -5,7 +5,7 @@ from enum import StrEnum
 
 from contracts.builds.artifact import Artifact, ArtifactRemoved, ArtifactUploaded, RecordArtifact, RemoveArtifact
 from contracts.builds.log import Section
-from contracts.builds.planned import LaunchedProject, PlannedArtifacts, PlannedJob, PlannedStep
+from contracts.builds.planned import LaunchedProject, PlannedArtifacts, PlannedJob, PlannedStep, Priority
 from contracts.messages import Command, Event, Query, Row
 from contracts.paging import SliceQuery
 
@@ -33,6 +33,7 @@ class QueueJob(Command):
     sha: str
     protected: bool = False
     build_local_id: int = 0
+    priority: int = 0
 
 
 class AssignJob(Command):
@@ -77,6 +78,13 @@ class CancelJob(Command):
     graceful: bool = False
 
 
+class ChangeJobPriority(Command):
+    """From its build."""
+
+    job_id: int
+    priority: Priority
+
+
 class DeleteJob(Command):
     """Its build was deleted."""
 
@@ -104,6 +112,7 @@ class JobQueued(Event):
     project: LaunchedProject
     job: PlannedJob
     build_local_id: int = 0  # number of the build inside its project
+    priority: int = 0
 
 
 class JobAssigned(Event):
@@ -179,6 +188,15 @@ class JobLost(Event):
     retried: bool
 
 
+class JobPriorityChanged(Event):
+    """Of the jobs that wait, those with the highest priority are given out first."""
+
+    job_id: int
+    build_id: int
+    project_id: int
+    priority: int
+
+
 class JobDeleted(Event):
     job_id: int
     build_id: int
@@ -199,6 +217,8 @@ class JobRow(Row):
     sha: str = ""
     tags: tuple[str, ...] = ()
     protected: bool = False
+    priority: int = 0
+    demand: str = ""  # while it waits for a runner: the key of what it asks of one
     status: JobStatus = JobStatus.QUEUED
     attempt: int = 0
     timeout_seconds: int = 3600
@@ -244,6 +264,7 @@ JobCommand = (
     | FinishJob
     | CancelJob
     | LoseJob
+    | ChangeJobPriority
     | DeleteJob
     | RecordArtifact
     | RemoveArtifact
@@ -257,6 +278,7 @@ JobEvent = (
     | JobCanceling
     | JobFinished
     | JobLost
+    | JobPriorityChanged
     | JobDeleted
     | ArtifactUploaded
     | ArtifactRemoved

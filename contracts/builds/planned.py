@@ -1,8 +1,13 @@
 """What a build is made of: the project as it was at launch, and the jobs of the plan."""
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from contracts.messages import Message
+
+Priority = Annotated[int, Field(ge=-100, le=100)]
+"""Of builds that wait, the higher one comes first; 0 unless an administrator says otherwise."""
 
 
 class LaunchedProject(Message):

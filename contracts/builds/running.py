@@ -5,21 +5,17 @@ from typing import Literal
 
 from pydantic import Base64Bytes, Field
 
+from contracts.builds.demand import Abilities
 from contracts.builds.planned import LaunchedProject, PlannedArtifacts
 from contracts.messages import Command, Message, Sensitive
 
 
-class RunnerOffer(Message):
+class RunnerOffer(Abilities):
     """What a claim needs to know about the runner that asks."""
 
     runner_id: int
     runner_uuid: str
     name: str
-    tags: tuple[str, ...] = ()
-    run_untagged: bool = True
-    protected: bool = False
-    owner_type: Literal["GLOBAL", "COMPANY", "PROJECT"] = "GLOBAL"
-    owner_id: int | None = None
     max_timeout_seconds: int | None = None
     cancels_gracefully: bool = False  # it announced that it can stop a script and clean up
 

@@ -169,6 +169,7 @@ class Build(Shape):
     project_id: int
     executor_id: str
     status: str
+    priority: int
     sha: str | None
     ref: str | None
     output: str | None

@@ -1,6 +1,7 @@
 """Builds, the queue and logs."""
 
 from contracts.builds import (
+    ChangeBuildPriority,
     DeleteBuild,
     GetBuild,
     ListQueued,
@@ -11,7 +12,10 @@ from contracts.builds import (
 )
 from gateway.dialects import free_commit as fc
 from gateway.dialects import free_commit_actions as actions
-from gateway.routing import command, own, query
+from gateway.fields import integer
+from gateway.routes.patching import change
+from gateway.routing import Shown, command, own, query
+from libs.messaging import Showing
 
 BUILDS = (
     command(
@@ -44,5 +48,14 @@ BUILDS = (
     ),
     own("DELETE", "/developer/builds/kill/queued/{executor_id}", actions.kill, status=204),
     own("DELETE", "/developer/builds/kill/executed/{executor_id}", actions.kill, status=204),
+    change(
+        "/admin/builds/{build_id:id}",
+        "build",
+        "priority",
+        ChangeBuildPriority,
+        shows=Shown(Showing(GetBuild, "build_id"), fc.ONE_BUILD),
+        errors=("BUILD_STATUS",),
+        priority=integer.needed(),
+    ),
     command("DELETE", "/admin/builds/{build_id:id}", DeleteBuild, status=204, errors=("BUILD_STATUS",)),
 )

@@ -55,6 +55,7 @@ service = Service(
     },
     hints=(contract.BuildQueued, contract.LaneGranted, contract.JobQueued),
     policies={"builds": on_build_event},
+    eager=(contract.BuildPriorityChanged,),
     views=(statistics.durations,),
     workers=(
         Worker(

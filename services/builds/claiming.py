@@ -1,7 +1,6 @@
-"""A runner asks for work: of the waiting jobs that fit it, it gets the oldest, and all that the job needs."""
+"""A runner asks for work: it gets the job that fits it and whose turn it is, and all that the job needs."""
 
 import asyncio
-from typing import Any
 from uuid import uuid4
 
 from contracts.builds import (
@@ -23,24 +22,29 @@ from libs.security.tokens import new_token, token_hash
 from libs.service import Context
 from services.builds.attempts import Attempts
 from services.builds.entrusted import ProjectGone, job_secrets
+from services.builds.queue import Turns
 from services.builds.script import CLEANUP_SECONDS, compile_cleanup, compile_steps
 
-CANDIDATES = 10
+TRIES = 10
 SSH_KEY = "HEADRACE_SSH_KEY"
 
 
 class Claiming:
     def __init__(self, attempts: Attempts) -> None:
         self._attempts = attempts
+        self._turns = Turns()
 
     async def claim(self, ctx: Context, command: ClaimJob) -> Claim:
         """Answer a job that nobody else has, or none."""
-        runner = command.runner
-        jobs: list[JobRow] = await ctx.rows("job").find(_fits(runner), [("queued_at", 1), ("id", 1)], limit=CANDIDATES)
-        for job in jobs:
-            assignment = await self._try(ctx, runner, job)
+        passed: set[int] = set()
+        while len(passed) < TRIES and (job := await self._turns.next(ctx, command.runner, passed)):
+            try:
+                assignment = await self._try(ctx, command.runner, job)
+            finally:
+                self._turns.done(job)
             if assignment is not None:
                 return Claim(assignment=assignment)
+            passed.add(job.id)
         return Claim(assignment=None)
 
     async def _try(self, ctx: Context, runner: RunnerOffer, job: JobRow) -> Assignment | None:
@@ -65,9 +69,10 @@ class Claiming:
             cancels_gracefully=runner.cancels_gracefully,
         )
         # side by side, to save a round: one without the other is found by the leases
-        opened, assigned = await asyncio.gather(
+        opened, assigned, noted = await asyncio.gather(
             self._attempts.open(ctx, attempt_id, job, word, hidden),
             ctx.tell(assign, step=str(job.id)),
+            self._turns.note(ctx, job),
             return_exceptions=True,
         )
         if isinstance(assigned, BaseException):
@@ -75,8 +80,9 @@ class Claiming:
             if isinstance(assigned, Refused):
                 return None
             raise assigned
-        if isinstance(opened, BaseException):
-            raise opened
+        for outcome in (opened, noted):
+            if isinstance(outcome, BaseException):
+                raise outcome
         return _assignment(job, runner, secrets, token, word).but(dependencies=dependencies)
 
 
@@ -93,27 +99,6 @@ async def _dependencies(ctx: Context, job: JobRow) -> tuple[Dependency, ...]:
         for archive in one.artifacts
         if archive.artifact_type == ARCHIVE
     )
-
-
-def _fits(runner: RunnerOffer) -> dict[str, Any]:
-    """Which jobs this runner may take."""
-    condition: dict[str, Any] = {
-        "status": "QUEUED",
-        # every tag of the job is one of the runner's
-        "tags": {"$not": {"$elemMatch": {"$nin": list(runner.tags)}}},
-    }
-    if not runner.run_untagged:
-        condition["tags.0"] = {"$exists": True}
-    if runner.protected:
-        condition["protected"] = True
-    match runner.owner_type:
-        case "PROJECT":
-            condition["project_id"] = runner.owner_id
-        case "COMPANY":
-            condition["project.company_id"] = runner.owner_id
-        case "GLOBAL":
-            pass
-    return condition
 
 
 def _assignment(job: JobRow, runner: RunnerOffer, secrets: JobSecrets, token: str, word: str) -> Assignment:

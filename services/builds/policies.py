@@ -8,8 +8,10 @@ from contracts.builds import (
     BuildFinished,
     BuildKilled,
     BuildPlanned,
+    BuildPriorityChanged,
     BuildQueued,
     CancelJob,
+    ChangeJobPriority,
     DeleteJob,
     EndJobOfBuild,
     JobAssigned,
@@ -38,6 +40,7 @@ def on_build_event(recorded: Recorded[Any]) -> Sequence[Command]:
                     sha=planned.sha,
                     protected=planned.protected,
                     build_local_id=planned.local_id,
+                    priority=planned.priority,
                 )
                 for job in planned.jobs
             ]
@@ -56,6 +59,8 @@ def on_build_event(recorded: Recorded[Any]) -> Sequence[Command]:
             ]
         case BuildKilled(job_ids=job_ids, graceful=graceful):
             return [CancelJob(job_id=job_id, graceful=graceful) for job_id in job_ids]
+        case BuildPriorityChanged(job_ids=job_ids, priority=priority):
+            return [ChangeJobPriority(job_id=job_id, priority=priority) for job_id in job_ids]
         case BuildDeleted(job_ids=job_ids):
             return [DeleteJob(job_id=job_id) for job_id in job_ids]
         case BuildFinished(held_lane=True, project_id=project_id, build_id=build_id):

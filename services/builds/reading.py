@@ -60,6 +60,7 @@ async def list_queued(ctx: Context, _query: ListQueued) -> list[QueuedBuild]:
             project_id=build.project_id,
             project_name=build.project_name,
             queued_at=build.queued_at,
+            priority=build.priority,
             reason=await _why(ctx, build),
         )
         for build in builds

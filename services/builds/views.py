@@ -9,16 +9,19 @@ from contracts.builds import (
     BuildFinished,
     BuildKilled,
     BuildPlanned,
+    BuildPriorityChanged,
     BuildQueued,
     BuildRow,
     BuildStarted,
     BuildStatus,
+    Demand,
     JobAssigned,
     JobCanceling,
     JobDeleted,
     JobEvent,
     JobFinished,
     JobLost,
+    JobPriorityChanged,
     JobQueued,
     JobRow,
     JobStarted,
@@ -81,6 +84,8 @@ def summarise_build(row: BuildRow, recorded: Recorded[BuildEvent]) -> BuildRow:
                 output=finished.output,
                 completed_at=recorded.at,
             )
+        case BuildPriorityChanged(priority=priority):
+            return row.but(priority=priority)
         case BuildDeleted():
             return BuildRow()
 
@@ -102,6 +107,8 @@ def summarise_job(row: JobRow, recorded: Recorded[JobEvent]) -> JobRow:
                 sha=queued.sha,
                 tags=queued.job.tags,
                 protected=queued.protected,
+                priority=queued.priority,
+                demand=Demand.of(queued.job.tags, queued.project, protected=queued.protected).key,
                 attempt=queued.attempt,
                 timeout_seconds=queued.job.timeout_seconds,
                 queued_at=recorded.at,
@@ -115,6 +122,7 @@ def summarise_job(row: JobRow, recorded: Recorded[JobEvent]) -> JobRow:
         case JobAssigned() as assigned:
             return row.but(
                 status=JobStatus.ASSIGNED,
+                demand="",
                 runner_id=assigned.runner_id,
                 runner_uuid=assigned.runner_uuid,
                 runner_name=assigned.runner_name,
@@ -128,6 +136,7 @@ def summarise_job(row: JobRow, recorded: Recorded[JobEvent]) -> JobRow:
         case JobFinished() as finished:
             return row.but(
                 status=finished.status,
+                demand="",
                 exit_code=finished.exit_code,
                 reason=finished.reason,
                 finished_at=recorded.at,
@@ -148,6 +157,8 @@ def summarise_job(row: JobRow, recorded: Recorded[JobEvent]) -> JobRow:
             return row.but(artifacts=tuple(one for one in row.artifacts if one.id != artifact_id))
         case JobLost():
             return row
+        case JobPriorityChanged(priority=priority):
+            return row.but(priority=priority)
         case JobDeleted():
             return JobRow()
         case _:
@@ -166,7 +177,7 @@ build = Category(
     build_decider,
     BuildRow(),
     summarise_build,
-    row_version=4,
+    row_version=5,
     indexes=(("executor_id",), ("finished", "id"), ("project_id", "finished", "id")),
     gone=lambda row: row.id == 0,
 )
@@ -175,11 +186,9 @@ job = Category(
     job_decider,
     JobRow(),
     summarise_job,
-    row_version=5,
+    row_version=6,
     indexes=(
-        ("status", "queued_at", "id"),
-        ("status", "project_id", "queued_at", "id"),
-        ("status", "project.company_id", "queued_at", "id"),
+        ("demand", "project_id", "-priority", "queued_at", "id"),
         ("build_id",),
         ("-listed_at", "-id"),
         ("status", "-listed_at", "-id"),
@@ -187,6 +196,7 @@ job = Category(
         ("runner_uuid", "status", "-listed_at", "-id"),
     ),
     dated="listed_at",
+    named="demand",
     gone=lambda row: row.id == 0,
 )
 lane = Category("lane", lane_decider, LaneRow(), summarise_lane)

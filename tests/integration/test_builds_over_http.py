@@ -227,3 +227,23 @@ async def test_steps_may_have_any_name_in_the_addresses_of_logs(here: Whole, tmp
     assert [one["log"] for one in read[:3]] == ["before", "line of 0\n\nlast", "line of 1\n\nlast"]
     last = await answer(here, f"/developer/logs/{launched['build_id']}/{quote(names[-1])}")
     assert (last.status_code, last.json()["message"]) == (404, "LOG_NOT_FOUND")
+
+
+# ---- priority
+
+
+async def test_an_administrator_moves_a_build_to_the_head_of_the_queue(here: Whole) -> None:
+    project = await here.project()
+    runner = await here.runner(f"/project/root/{project['alias']}/runners")
+    first, second = await here.launched(project), await here.launched(project)
+    await eventually(lambda: planned(here, first, second))
+    changed = await answer(here, f"/admin/builds/{second}/priority", "PATCH", json={"build": {"priority": 5}})
+    assert (changed.status_code, changed.json()["priority"]) == (200, 5)
+    waiting = {one["build_id"]: one["priority"] for one in await here.get("/api/developer/builds/queueds")}
+    assert (waiting[first], waiting[second]) == (0, 5)
+    taken = [(await runner.job())["job_info"]["pipeline_id"] for _ in range(2)]
+    assert taken == [second, first]
+
+
+async def planned(here: Whole, *builds: int) -> bool:
+    return {(await here.build(one))["status"] for one in builds} == {"PLANNED"}

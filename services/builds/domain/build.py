@@ -13,9 +13,11 @@ from contracts.builds import (
     BuildFinished,
     BuildKilled,
     BuildPlanned,
+    BuildPriorityChanged,
     BuildQueued,
     BuildStarted,
     BuildStatus,
+    ChangeBuildPriority,
     DeleteBuild,
     EndJobOfBuild,
     FailBuild,
@@ -47,6 +49,7 @@ class Build:
     queued: BuildQueued | None = None
     job_ids: tuple[int, ...] = ()
     cleans_up: bool = False
+    priority: int = 0
 
     @property
     def launched(self) -> BuildQueued:
@@ -62,7 +65,7 @@ def decide(build: Build, command: BuildCommand) -> Sequence[BuildEvent]:
         case Phase.NEW, _:
             raise Refused("BUILD_NOT_FOUND")
         case Phase.QUEUED, PlanBuild():
-            return [_planned(build.launched, command)]
+            return [_planned(build, command)]
         case Phase.QUEUED, FailBuild():
             return [_finished(build, BuildStatus.FAILED, command.exit_code, command.exit_message, command.output)]
         case Phase.PLANNED, StartBuild(runner_name=runner):
@@ -84,9 +87,11 @@ def decide(build: Build, command: BuildCommand) -> Sequence[BuildEvent]:
             return [_killed(build, graceful=False), _aborted(build, command.duration)]
         case Phase.CANCELING, EndJobOfBuild(job_id=job_id) if job_id in build.job_ids:
             return [_aborted(build, command.duration)]  # however the job ended
+        case ((Phase.QUEUED | Phase.PLANNED | Phase.RUNNING | Phase.CANCELING), ChangeBuildPriority(priority=priority)):
+            return [] if priority == build.priority else [_reordered(build, priority)]
         case Phase.FINISHED, DeleteBuild(build_id=build_id):
             return [BuildDeleted(build_id=build_id, project_id=build.launched.project_id, job_ids=build.job_ids)]
-        case Phase.DELETED, DeleteBuild():
+        case Phase.DELETED, (ChangeBuildPriority() | DeleteBuild()):
             raise Refused("BUILD_NOT_FOUND")
         case _, (PlanBuild() | FailBuild() | StartBuild() | EndJobOfBuild() | KillBuild()):
             return []  # already so, or already over
@@ -117,7 +122,8 @@ def _queued(command: QueueBuild) -> BuildQueued:
     )
 
 
-def _planned(queued: BuildQueued, command: PlanBuild) -> BuildPlanned:
+def _planned(build: Build, command: PlanBuild) -> BuildPlanned:
+    queued = build.launched
     branch = command.ref.removeprefix("refs/heads/")
     return BuildPlanned(
         build_id=queued.build_id,
@@ -129,6 +135,14 @@ def _planned(queued: BuildQueued, command: PlanBuild) -> BuildPlanned:
         available_steps=command.available_steps,
         jobs=command.jobs,
         local_id=queued.local_id,
+        priority=build.priority,
+    )
+
+
+def _reordered(build: Build, priority: int) -> BuildPriorityChanged:
+    queued = build.launched
+    return BuildPriorityChanged(
+        build_id=queued.build_id, project_id=queued.project_id, priority=priority, job_ids=build.job_ids
     )
 
 
@@ -174,6 +188,8 @@ def evolve(build: Build, event: BuildEvent) -> Build:
             return replace(build, phase=Phase.RUNNING)
         case BuildKilled(graceful=graceful):
             return replace(build, phase=Phase.CANCELING) if graceful else build
+        case BuildPriorityChanged(priority=priority):
+            return replace(build, priority=priority)
         case BuildFinished():
             return replace(build, phase=Phase.FINISHED)
         case BuildDeleted():
@@ -183,7 +199,7 @@ def evolve(build: Build, event: BuildEvent) -> Build:
 
 
 build_decider = Decider[BuildCommand, Build, BuildEvent](
-    commands=(QueueBuild, PlanBuild, StartBuild, FailBuild, EndJobOfBuild, KillBuild, DeleteBuild),
+    commands=(QueueBuild, PlanBuild, StartBuild, FailBuild, EndJobOfBuild, KillBuild, ChangeBuildPriority, DeleteBuild),
     stream=lambda command: f"build-{command.build_id}",
     initial=Build(),
     decide=decide,

@@ -10,6 +10,7 @@ from contracts.builds import (
     ArtifactUploaded,
     AssignJob,
     CancelJob,
+    ChangeJobPriority,
     DeleteJob,
     FinishJob,
     JobAssigned,
@@ -19,6 +20,7 @@ from contracts.builds import (
     JobEvent,
     JobFinished,
     JobLost,
+    JobPriorityChanged,
     JobQueued,
     JobStarted,
     JobStatus,
@@ -60,7 +62,7 @@ class Job:
 def decide(job: Job, command: JobCommand) -> Sequence[JobEvent]:
     if isinstance(command, QueueJob):
         return [_queued(command)] if job.queued is None else []
-    if isinstance(command, CancelJob) and job.queued is None:
+    if isinstance(command, CancelJob | ChangeJobPriority) and job.queued is None:
         raise Refused("CONFLICT", "the job is just being queued")  # to be told again: it must not be forgotten
     order = job.order
     here = {"job_id": order.job_id, "build_id": order.build_id, "project_id": order.project_id}
@@ -108,6 +110,9 @@ def decide(job: Job, command: JobCommand) -> Sequence[JobEvent]:
             return [_lost(job, reason, retried=False), _canceled(job)]
         case ((JobStatus.ASSIGNED | JobStatus.RUNNING), LoseJob(attempt=order.attempt, reason=reason)):
             return _given_up_or_retried(job, order, reason)
+        case status, ChangeJobPriority(priority=priority):
+            stays = status in FINISHED_JOB or priority == order.priority
+            return [] if stays else [JobPriorityChanged(**here, priority=priority)]
         case status, CancelJob() if status in FINISHED_JOB:
             return []
         case _, DeleteJob() if job.deleted:
@@ -133,6 +138,7 @@ def _queued(command: QueueJob) -> JobQueued:
         sha=command.sha,
         protected=command.protected,
         build_local_id=command.build_local_id,
+        priority=command.priority,
         project=command.project,
         job=command.job,
     )
@@ -262,6 +268,8 @@ def evolve(job: Job, event: JobEvent) -> Job:
             return replace(job, artifacts={**job.artifacts, type_: id_})
         case ArtifactRemoved(artifact_id=id_):
             return replace(job, artifacts={type_: one for type_, one in job.artifacts.items() if one != id_})
+        case JobPriorityChanged(priority=priority):
+            return replace(job, queued=job.order.but(priority=priority))
         case JobDeleted():
             return replace(job, deleted=True)
         case _:
@@ -277,6 +285,7 @@ job_decider = Decider[JobCommand, Job, JobEvent](
         FinishJob,
         CancelJob,
         LoseJob,
+        ChangeJobPriority,
         DeleteJob,
         RecordArtifact,
         RemoveArtifact,

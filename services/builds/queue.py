@@ -1,0 +1,104 @@
+"""The order in which runners get jobs: higher priorities first, then projects take turns, oldest first within each.
+
+The jobs of one demand in one project are a lot. A look costs a leap through an index for each demand that waits, and
+one for each lot that fits; how many jobs wait, and how many of them fit nobody, makes no difference.
+"""
+
+import asyncio
+from collections.abc import Set as AbstractSet
+from datetime import UTC, datetime, timedelta
+from heapq import heapify, heappop, heappush
+from typing import NamedTuple
+
+from contracts.builds import Abilities, JobRow, demand_from
+from libs.rows import NAMED
+from libs.service import Context
+
+ORDER = [("priority", -1), ("queued_at", 1), ("id", 1)]
+NEVER = datetime.fromtimestamp(0, UTC)
+
+
+class Lot(NamedTuple):
+    """In the order in which lots come to their turn."""
+
+    urgency: int  # priority of its first job, negative: the smallest comes first
+    served_at: datetime  # when its project last got a runner
+    queued_at: datetime  # of its first job
+    project_id: int
+    demand: str
+
+
+async def lots(ctx: Context, runner: Abilities | None = None) -> list[Lot]:
+    """All that wait, or those that the runner may take; as if no project had ever been served."""
+    jobs = ctx.rows("job")
+    only = {"project_id": runner.owner_id} if runner and runner.owner_type == "PROJECT" else {}
+    project_id = runner.owner_id or 0 if runner else 0  # of others it plays no part
+    demands = [demand for (demand,) in await jobs.firsts("demand", {"demand": NAMED})]
+    fitting = [one for one in demands if runner is None or demand_from(one).met_by(runner, project_id)]
+    heads = await asyncio.gather(
+        *(jobs.firsts("project_id", {"demand": one, **only}, "priority", "queued_at", order=ORDER) for one in fitting)
+    )
+    return [
+        Lot(-priority, NEVER, queued_at, project, demand)
+        for demand, firsts in zip(fitting, heads, strict=True)
+        for project, priority, queued_at in firsts
+    ]
+
+
+class Turns:
+    """Whose turn it is. Turns are kept in the database, roughly: each process knows its own at once."""
+
+    def __init__(self) -> None:
+        self._given: set[int] = set()  # jobs that this process is giving to somebody
+        self._served: dict[int, datetime] = {}  # project -> when this process last served it
+        self._last = NEVER
+
+    async def next(self, ctx: Context, runner: Abilities, passed: AbstractSet[int]) -> JobRow | None:
+        """The job whose turn it is, but none of `passed`. To be handed back with `done`."""
+        found = await lots(ctx, runner)
+        several = len({lot.project_id for lot in found}) > 1
+        served = await self._served_at(ctx, found) if several else {}
+        waiting = [self._placed(lot, served) for lot in found]
+        heapify(waiting)
+        while waiting:
+            lot = heappop(waiting)
+            job = await self._first(ctx, lot, passed)
+            if job is None or job.queued_at is None:
+                continue
+            now = self._placed(lot._replace(urgency=-job.priority, queued_at=job.queued_at), served)
+            if waiting and waiting[0] < now:  # its first jobs went to others, or its project had a turn meanwhile
+                heappush(waiting, now)
+                continue
+            self._given.add(job.id)
+            if several:
+                self._last = max(ctx.cause.at, self._last + timedelta(milliseconds=1))  # no two turns are at one moment
+                self._served[job.project_id] = self._last
+            return job
+        return None
+
+    async def note(self, ctx: Context, job: JobRow) -> None:
+        """For the other processes, and for those to come; where projects do not compete nothing is written."""
+        if at := self._served.get(job.project_id):
+            await ctx.collection("turns").update_one({"_id": job.project_id}, {"$max": {"at": at}}, upsert=True)
+
+    def done(self, job: JobRow) -> None:
+        """Given, or not: the row tells."""
+        self._given.discard(job.id)
+
+    async def _first(self, ctx: Context, lot: Lot, passed: AbstractSet[int]) -> JobRow | None:
+        """The lot's first job that is not being given to somebody else."""
+        while True:
+            free = {"demand": lot.demand, "project_id": lot.project_id, "id": {"$nin": [*self._given, *passed]}}
+            jobs: list[JobRow] = await ctx.rows("job").find(free, ORDER, limit=1)
+            if not jobs:
+                return None
+            if jobs[0].id not in self._given:
+                return jobs[0]
+
+    async def _served_at(self, ctx: Context, found: list[Lot]) -> dict[int, datetime]:
+        known = ctx.collection("turns").find({"_id": {"$in": list({lot.project_id for lot in found})}})
+        return {one["_id"]: one["at"] async for one in known}
+
+    def _placed(self, lot: Lot, served: dict[int, datetime]) -> Lot:
+        known = served.get(lot.project_id, NEVER)
+        return lot._replace(served_at=max(known, self._served.get(lot.project_id, NEVER)))

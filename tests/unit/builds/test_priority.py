@@ -1,0 +1,123 @@
+"""The priority of a build: when it can be changed, and how it reaches the jobs."""
+
+from datetime import UTC, datetime
+
+import pytest
+from pydantic import ValidationError
+
+from contracts.builds import (
+    AssignJob,
+    BuildFinished,
+    BuildPlanned,
+    BuildPriorityChanged,
+    BuildQueued,
+    BuildStatus,
+    ChangeBuildPriority,
+    ChangeJobPriority,
+    FinishJob,
+    JobAssigned,
+    JobLost,
+    JobPriorityChanged,
+    JobQueued,
+    JobStatus,
+    LaunchedProject,
+    LoseJob,
+    PlanBuild,
+    PlannedJob,
+    QueueJob,
+)
+from libs.deciding import Cause, Recorded
+from libs.testing.scenario import Scenario
+from services.builds.domain.build import build_decider
+from services.builds.domain.job import job_decider
+from services.builds.policies import on_build_event
+
+AT = datetime(2026, 1, 2, tzinfo=UTC)
+PROJECT = LaunchedProject(
+    project_id=3, name="mill", owner_alias="ada", alias="mill", repository="r", branch="main", spec_file_path="/c"
+)
+JOB = PlannedJob(job_id=5, job_uuid="u", name="build", max_attempts=2)
+queued = BuildQueued(build_id=7, executor_id="e", project_id=3, project=PROJECT, queued_at=AT)
+plan = PlanBuild(build_id=7, sha="s", ref="main", available_steps=(), jobs=(JOB,))
+planned = BuildPlanned(build_id=7, project_id=3, project=PROJECT, sha="s", ref="main", available_steps=(), jobs=(JOB,))
+finished = BuildFinished(
+    build_id=7,
+    executor_id="e",
+    project_id=3,
+    project_name="mill",
+    status=BuildStatus.SUCCESS,
+    exit_code=0,
+    queued_at=AT,
+)
+raised = BuildPriorityChanged(build_id=7, project_id=3, priority=5)
+here = {"job_id": 5, "build_id": 7, "project_id": 3}
+job_queued = JobQueued(
+    **here, job_uuid="u", owner_alias="ada", attempt=1, ref="main", sha="s", project=PROJECT, job=JOB
+)
+job_assigned = JobAssigned(**here, attempt=1, runner_id=1, runner_uuid="r", runner_name="miller", token_hash="h")
+job_raised = JobPriorityChanged(**here, priority=5)
+build = Scenario(build_decider)
+job = Scenario(job_decider)
+
+
+def commands_after(event: object) -> list[object]:
+    return list(on_build_event(Recorded("build-7", 2, 0, event, Cause("c", AT))))
+
+
+def test_a_build_that_waits_gets_another_priority() -> None:
+    build.given(queued).when(ChangeBuildPriority(build_id=7, priority=5)).then(raised)
+    build.given(queued, planned).when(ChangeBuildPriority(build_id=7, priority=5)).then(raised.but(job_ids=(5,)))
+
+
+def test_the_priority_it_has_already_changes_nothing() -> None:
+    build.given(queued).when(ChangeBuildPriority(build_id=7, priority=0)).then()
+    build.given(queued, raised).when(ChangeBuildPriority(build_id=7, priority=5)).then()
+
+
+def test_what_is_over_has_no_place_in_the_queue() -> None:
+    change = ChangeBuildPriority(build_id=7, priority=5)
+    build.given(queued, planned, finished).when(change).then_refused("BUILD_STATUS")
+    build.given().when(change).then_refused("BUILD_NOT_FOUND")
+
+
+@pytest.mark.parametrize("priority", [-101, 101])
+def test_a_priority_has_limits(priority: int) -> None:
+    with pytest.raises(ValidationError):
+        ChangeBuildPriority(build_id=7, priority=priority)
+
+
+def test_jobs_that_are_planned_later_get_the_priority_of_their_build() -> None:
+    build.given(queued, raised).when(plan).then(planned.but(priority=5))
+    (queue,) = commands_after(planned.but(priority=5))
+    assert isinstance(queue, QueueJob)
+    job.given().when(queue).then(job_queued.but(priority=5))
+
+
+def test_jobs_that_wait_follow_their_build() -> None:
+    change = ChangeJobPriority(job_id=5, priority=5)
+    assert commands_after(raised.but(job_ids=(5,))) == [change]
+    job.given(job_queued).when(change).then(job_raised)
+
+
+def test_a_change_that_overtakes_the_job_comes_again() -> None:
+    job.given().when(ChangeJobPriority(job_id=5, priority=5)).then_refused("CONFLICT")
+
+
+def test_a_lost_job_keeps_its_priority() -> None:
+    lost = JobLost(**here, attempt=1, runner_uuid="r", reason="silence", retried=True)
+    lose = LoseJob(job_id=5, attempt=1, reason="silence")
+    again = job_queued.but(priority=5, attempt=2)
+    job.given(job_queued, job_raised, job_assigned).when(lose).then(lost, again)
+
+
+def test_a_finished_job_stays_as_it_is() -> None:
+    finish = FinishJob(job_id=5, attempt=1, status=JobStatus.SUCCESS, exit_code=0)
+    over = job_decider.decide(
+        job_decider.evolve(job_decider.evolve(job_decider.initial, job_queued), job_assigned), finish
+    )
+    job.given(job_queued, job_assigned, *over).when(ChangeJobPriority(job_id=5, priority=5)).then()
+
+
+def test_a_change_does_not_hinder_an_assignment() -> None:
+    assign = AssignJob(job_id=5, attempt=1, runner_id=1, runner_uuid="r", runner_name="miller", token_hash="h")
+    job.given(job_queued, job_raised).when(assign).then(job_assigned)
