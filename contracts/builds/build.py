@@ -164,6 +164,7 @@ class BuildFinished(Event):
     held_lane: bool = False
     keep_number_build: int | None = None
     duration: int = 0  # seconds: of each section of its log the whole ones
+    ran: bool = True  # False: it was killed before any runner had it, and is in no list of finished builds
 
 
 class BuildPriorityChanged(Event):
@@ -208,6 +209,7 @@ class BuildRow(Row):
     initiator_id: int = 0
     initiator_name: str = ""
     runner: str | None = None
+    ran: bool = True  # as in BuildFinished
     exit_code: int | None = None
     exit_message: str | None = None
     output: str | None = None

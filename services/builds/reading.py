@@ -88,7 +88,7 @@ async def list_running(ctx: Context, _query: ListRunning) -> list[BuildRow]:
 
 
 async def list_builds_of_project(ctx: Context, query: ListBuildsOfProject) -> list[BuildRow]:
-    condition = {"project_id": query.project_id, "finished": True}
+    condition = {"project_id": query.project_id, "finished": True, "ran": True}
     order = [("id", -1 if query.limit else 1)]
     builds: list[BuildRow] = await ctx.rows("build").find(condition, order, limit=query.limit)
     return sorted(builds, key=lambda build: build.id)

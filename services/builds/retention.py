@@ -58,8 +58,10 @@ async def _unplanned(ctx: Context, build_id: int) -> bool:
 
 
 async def _delete_finished(ctx: Context, project_id: int, keep: int, actor: Actor | None) -> None:
-    """All but the newest."""
+    """All but the newest, and those that never ran."""
     finished = {"project_id": project_id, "finished": True}
+    while builds := await ctx.rows("build").find({**finished, "ran": False}, [("id", -1)], limit=AT_ONCE):
+        await asyncio.gather(*(_delete(ctx, build.id, actor) for build in builds))
     while builds := await ctx.rows("build").find(finished, [("id", -1)], skip=keep, limit=AT_ONCE):
         await asyncio.gather(*(_delete(ctx, build.id, actor) for build in builds))
 

@@ -83,6 +83,7 @@ def summarise_build(row: BuildRow, recorded: Recorded[BuildEvent]) -> BuildRow:
                 exit_message=finished.exit_message,
                 output=finished.output,
                 completed_at=recorded.at,
+                ran=finished.ran,
             )
         case BuildPriorityChanged(priority=priority):
             return row.but(priority=priority)

@@ -52,7 +52,7 @@ def finished_build(recorded: Recorded[Any]) -> str | None:
 
 def note_end(_row: FinishedBuild, recorded: Recorded[BuildFinished | BuildDeleted]) -> FinishedBuild:
     match recorded.event:
-        case BuildFinished() as finished:
+        case BuildFinished(ran=True) as finished:
             return FinishedBuild(
                 id=finished.build_id,
                 project_id=finished.project_id,
@@ -60,7 +60,7 @@ def note_end(_row: FinishedBuild, recorded: Recorded[BuildFinished | BuildDelete
                 exit_message=finished.exit_message,
                 created_at=finished.queued_at,
             )
-        case BuildDeleted():
+        case _:
             return FinishedBuild()
 
 

@@ -71,7 +71,11 @@ def test_killing_a_build_that_waits_ends_it_and_the_next_one_gets_its_turn(
     assert killed not in [one["executor_id"] for one in queued(stack, project_id)]
     gate.open()
     assert [stack.finished(one)["exit_code"] for one in (first, last)] == [0, 0]
-    assert marks.read_text().split() == [str(stack.build_id(one)) for one in (first, last)]
+    built = [stack.build_id(one) for one in (first, last)]
+    assert marks.read_text().split() == [str(one) for one in built]
+    listed = stack.admin.get(f"/developer/builds/by/project/{project_id}").json()
+    assert [one["id"] for one in listed] == built  # what was killed in the queue is in no list of builds
+    until(lambda: stack.shown(project_id)["builds_id"] == built)
 
 
 def test_killing_a_build_that_runs_ends_all_its_processes_and_frees_its_lane(

@@ -174,6 +174,7 @@ def _finished(
         held_lane=queued.needs_lane,
         keep_number_build=queued.project.keep_number_build,
         duration=duration,
+        ran=status is not BuildStatus.KILLED or build.phase not in (Phase.QUEUED, Phase.PLANNED),
     )
 
 

@@ -74,8 +74,12 @@ def test_nothing_is_killed_before_it_is_launched() -> None:
     build.when(kill).then_refused("BUILD_NOT_FOUND")
 
 
-def test_a_build_that_is_not_planned_yet_is_over_at_once() -> None:
-    build.given(queued).when(kill).then(killed.but(job_ids=()), aborted)
+def test_a_build_that_is_not_planned_yet_is_over_at_once_and_never_ran() -> None:
+    build.given(queued).when(kill).then(killed.but(job_ids=()), aborted.but(ran=False))
+
+
+def test_a_build_that_waits_for_a_runner_is_over_at_once_and_never_ran() -> None:
+    build.given(queued, planned(plain)).when(kill).then(killed, aborted.but(ran=False))
 
 
 @pytest.mark.parametrize("job", [plain, ignoring])
