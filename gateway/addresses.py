@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 from typing import Any
 
 from starlette.convertors import Convertor, register_url_convertor
@@ -68,10 +69,12 @@ class Addresses:
         self._otherwise = otherwise
         self._plain: dict[str, Address] = {}
         self._capturing = defaultdict[int, list[Pattern]](list)  # by the number of their segments
+        self._long: list[Pattern] = []  # those that capture any number of segments
         for one in addresses:
             if "{" in one.path:
                 expression, _, convertors = compile_path(one.path)
-                self._capturing[one.path.count("/")].append((expression, convertors, one))
+                alike = self._long if ":path}" in one.path else self._capturing[one.path.count("/")]
+                alike.append((expression, convertors, one))
             else:
                 self._plain[one.path] = one
 
@@ -81,7 +84,7 @@ class Addresses:
 
     def _matching(self, scope: Scope) -> ASGIApp:
         path: str = scope["path"]
-        for expression, convertors, one in self._capturing.get(path.count("/"), ()):
+        for expression, convertors, one in chain(self._capturing.get(path.count("/"), ()), self._long):
             if match := expression.match(path):
                 captured = match.groupdict().items()
                 scope["path_params"] = {name: convertors[name].convert(text) for name, text in captured}
