@@ -6,6 +6,7 @@ from collections.abc import Coroutine
 from pathlib import Path
 
 from agent import shell
+from agent.artifacts import ArtifactsFailed, Exchange
 from agent.config import Config
 from agent.delivery import Abandoned, Delivery, Outcome
 from agent.job import Job, Step
@@ -21,10 +22,12 @@ logger = logging.getLogger("headrace.agent")
 
 SUCCESS = Outcome("success")
 AFTER_SECONDS = 300  # for what follows the script
+UPLOAD_SECONDS = 900  # for artifacts
 CANCELED = "job_canceled"
 INTERRUPTED = "runner_interrupted"
 TIMED_OUT = "job_execution_timeout"
 SYSTEM = "runner_system_failure"
+SCRIPT = "script_failure"
 OUTSIDE = "runner_external_dependency_failure"
 
 
@@ -34,6 +37,7 @@ class Execution:
         self._config = config
         self._folder = folder
         self._nursery = nursery
+        self._protocol = protocol
         self._trace = Trace(Masker(secrets(job)))
         self._delivery = Delivery(protocol, job, self._trace, on_cancel=lambda: self.interrupt(CANCELED))
         self._ending: str | None = None
@@ -77,9 +81,14 @@ class Execution:
             seconds = AFTER_SECONDS if outcome.reason == CANCELED else min(AFTER_SECONDS, end - clock())
             if self._begun and seconds > 0 and outcome.reason != INTERRUPTED:
                 await self._limited(seconds, self._steps(workspace, outcome))
+            if self._begun and outcome.reason != INTERRUPTED and job.artifacts:
+                left = await self._limited(UPLOAD_SECONDS, self._leave_artifacts(workspace, outcome))
+                outcome = left if outcome is SUCCESS else outcome
         except CheckoutFailed as error:
             trace.line(f"ERROR: {error}")
             outcome = Outcome("failed", OUTSIDE)
+        except ArtifactsFailed as error:
+            outcome = self._without_artifacts(error)
         except (OSError, ValueError) as error:  # a variable that no process can take, a full disk, no git
             trace.line(f"ERROR: {error}")
             outcome = Outcome("failed", SYSTEM)
@@ -121,8 +130,31 @@ class Execution:
             )
             await workspace.check_out(source, self._nursery, self._trace.write)
         await self._delivery.accepted.wait()
+        await self._exchange(workspace).fetch()
         self._begun = True
         return await self._steps(workspace, SUCCESS)
+
+    async def _leave_artifacts(self, workspace: Workspace, outcome: Outcome) -> Outcome:
+        try:
+            await self._exchange(workspace).leave(failed=outcome is not SUCCESS)
+        except ArtifactsFailed as error:
+            return self._without_artifacts(error)
+        return SUCCESS
+
+    def _without_artifacts(self, error: ArtifactsFailed) -> Outcome:
+        self._trace.line(f"ERROR: {error}")
+        return Outcome("failed", SCRIPT if error.final else SYSTEM)
+
+    def _exchange(self, workspace: Workspace) -> Exchange:
+        return Exchange(
+            self._protocol,
+            self._job,
+            self._trace,
+            self._nursery,
+            workspace.checkout,
+            workspace.private,
+            workspace.environment,
+        )
 
     async def _steps(self, workspace: Workspace, outcome: Outcome) -> Outcome:
         """The script and what belongs to it; or, once that is over, what always follows and changes nothing."""
@@ -147,4 +179,4 @@ class Execution:
         except TimeoutError:
             self._trace.line(f"ERROR: step {step.name} took longer than {step.timeout} s")
             return Outcome("failed", TIMED_OUT)
-        return SUCCESS if code == 0 else Outcome("failed", "script_failure", code)
+        return SUCCESS if code == 0 else Outcome("failed", SCRIPT, code)

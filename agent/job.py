@@ -52,6 +52,38 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
+class Artifacts:
+    """What is kept of a job's folder."""
+
+    name: str = ""
+    paths: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    untracked: bool = False
+    when: str = "on_success"
+    type: str = "archive"
+    format: str = "zip"
+    expire_in: str = ""
+
+    def left_after(self, failed: bool) -> bool:
+        return self.when == "always" or failed == (self.when == "on_failure")
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        """Of the upload."""
+        expires = {"expire_in": self.expire_in} if self.expire_in else {}
+        return {"artifact_type": self.type, "artifact_format": self.format, **expires}
+
+
+@dataclass(frozen=True, slots=True)
+class Dependency:
+    """A job whose archive is fetched first."""
+
+    id: int
+    token: str = field(repr=False)
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     id: int
     token: str = field(repr=False)
@@ -61,6 +93,8 @@ class Job:
     steps: tuple[Step, ...]
     timeout: int
     understood_reasons: frozenset[str]
+    artifacts: tuple[Artifacts, ...] = ()
+    dependencies: tuple[Dependency, ...] = ()
 
     def reason(self, exact: str) -> str:
         """The nearest failure reason that the server announced to understand."""
@@ -88,6 +122,23 @@ def _step(entry: Mapping[str, Any]) -> Step:
     )
 
 
+def _artifacts(entry: Mapping[str, Any]) -> Artifacts:
+    return Artifacts(
+        name=str(entry.get("name") or ""),
+        paths=tuple(map(str, entry.get("paths") or ())),
+        exclude=tuple(map(str, entry.get("exclude") or ())),
+        untracked=bool(entry.get("untracked")),
+        when=str(entry.get("when") or "on_success"),
+        type=str(entry.get("artifact_type") or "archive"),
+        format=str(entry.get("artifact_format") or "zip"),
+        expire_in=str(entry.get("expire_in") or ""),
+    )
+
+
+def _dependency(entry: Mapping[str, Any]) -> Dependency:
+    return Dependency(id=int(entry["id"]), token=str(entry["token"]), name=str(entry.get("name") or entry["id"]))
+
+
 def _source(entry: Mapping[str, Any]) -> Source | None:
     if not entry.get("repo_url"):
         return None
@@ -112,6 +163,10 @@ def parse(payload: Mapping[str, Any]) -> Job:
             steps=tuple(map(_step, payload.get("steps") or ())),
             timeout=timeout if timeout > 0 else DEFAULT_TIMEOUT,
             understood_reasons=frozenset((payload.get("features") or {}).get("failure_reasons") or ()),
+            artifacts=tuple(map(_artifacts, payload.get("artifacts") or ())),
+            dependencies=tuple(
+                _dependency(entry) for entry in payload.get("dependencies") or () if entry.get("artifacts_file")
+            ),
         )
     except KeyError as error:
         raise BadPayload(f"the job has no {error}") from error

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from importlib.metadata import version
+from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 import httpx
 
@@ -23,6 +24,7 @@ VERSION = version("headrace")
 BUSY = frozenset({408, 429, 500, 502, 503, 504})
 HOLD = 75.0  # longer than any server holds a request without work
 LONGEST_WAIT = 60.0
+FILE_ATTEMPTS = 6  # at a file; what is smaller is tried for ever
 ABORTED = frozenset({"canceled", "failed"})
 FEATURES = {
     "variables": True,
@@ -39,7 +41,9 @@ FEATURES = {
     "two_phase_job_commit": False,
     "image": False,
     "services": False,
-    "artifacts": False,
+    "artifacts": True,
+    "artifacts_exclude": True,
+    "upload_multiple_artifacts": True,
     "cache": False,
     "session": False,
     "terminal": False,
@@ -198,6 +202,46 @@ class Protocol:
         body = {"token": token, "state": state, "info": about(), **details}
         return _answer(await self._send("PUT", f"/jobs/{job_id}", json=body, headers={"JOB-TOKEN": token}))
 
+    async def upload_artifacts(
+        self, job_id: int, token: str, path: Path, name: str, parameters: Mapping[str, str]
+    ) -> None:
+        """Raises Refused once the server does not want the file, or after some attempts."""
+        with path.open("rb") as content:  # rewound for every attempt
+            response = await self._send(
+                "POST",
+                f"/jobs/{job_id}/artifacts",
+                params=parameters,
+                files={"file": (name, content, "application/octet-stream")},
+                headers={"JOB-TOKEN": token},
+                attempts=FILE_ATTEMPTS,
+            )
+        if response.status_code != 201:
+            raise _explained(response)
+
+    async def download_artifacts(self, job_id: int, token: str, path: Path) -> None:
+        """Into a new file. Raises Refused once the server does not give it, or after some attempts."""
+        for attempt, pause in enumerate(pauses(first=0.5), start=1):
+            try:
+                await self._download(f"/jobs/{job_id}/artifacts", {"JOB-TOKEN": token}, path)
+            except httpx.TransportError as error:
+                failure = Refused(0, f"the server cannot be reached: {error or type(error).__name__}")
+            except Refused as refused:
+                failure = refused
+            else:
+                return
+            if attempt == FILE_ATTEMPTS or (failure.status and failure.status not in BUSY):
+                raise failure
+            await asyncio.sleep(pause)
+
+    async def _download(self, path: str, headers: Mapping[str, str], into: Path) -> None:
+        async with self._client.stream("GET", path, headers=headers, follow_redirects=True) as response:
+            if response.status_code != 200:
+                await response.aread()
+                raise _explained(response)
+            with into.open("wb") as file:
+                async for chunk in response.aiter_raw():
+                    file.write(chunk)
+
     def _identity(self, response: httpx.Response, expected: int, known: str = "") -> Identity:
         if response.status_code != expected:
             raise _explained(response)
@@ -216,6 +260,8 @@ class Protocol:
         *,
         json: Mapping[str, Any] | None = None,
         content: bytes | None = None,
+        params: Mapping[str, str] | None = None,
+        files: Mapping[str, tuple[str, BinaryIO, str]] | None = None,
         headers: Mapping[str, str] | None = None,
         attempts: int | None = None,
     ) -> httpx.Response:
@@ -223,7 +269,9 @@ class Protocol:
         for attempt, pause in enumerate(pauses(), start=1):
             wished = 0.0
             try:
-                response = await self._client.request(method, path, json=json, content=content, headers=sent)
+                response = await self._client.request(
+                    method, path, json=json, content=content, params=params, files=files, headers=sent
+                )
             except httpx.TransportError as error:
                 if attempt == attempts:
                     raise Refused(0, f"the server cannot be reached: {error or type(error).__name__}") from error

@@ -25,6 +25,7 @@ class CheckoutFailed(Exception):
 def secrets(job: Job) -> Iterator[str]:
     """What must not appear in the job's log."""
     yield job.token
+    yield from (one.token for one in job.dependencies)
     yield from (variable.value for variable in job.variables if variable.masked)
     if job.source:
         _, login = git.without_credentials(job.source.url)
@@ -38,8 +39,8 @@ def base_environment(own: Mapping[str, str]) -> dict[str, str]:
 
 class Workspace:
     def __init__(self, folder: Path, job: Job) -> None:
-        self._private = folder / "private"
-        self._private.mkdir(mode=0o700, parents=True)
+        self.private = folder / "private"
+        self.private.mkdir(mode=0o700, parents=True)
         self.checkout = folder / "checkout"
         self.checkout.mkdir()
         self._job = job
@@ -56,7 +57,7 @@ class Workspace:
         self.unusable = [variable.key for variable in job.variables if not NAME.fullmatch(variable.key)]
 
     def script(self, number: int, text: str) -> Path:
-        path = self._private / f"script-{number}"
+        path = self.private / f"script-{number}"
         self._write(path, text, 0o700)
         return path
 
@@ -111,7 +112,7 @@ class Workspace:
     def _value(self, variable: Variable) -> str:
         if not variable.file:
             return variable.value
-        path = self._private / variable.key
+        path = self.private / variable.key
         # ssh refuses a key whose last line has no end
         end = "\n" if variable.key == SSH_KEY and not variable.value.endswith("\n") else ""
         self._write(path, variable.value + end, 0o600)

@@ -12,6 +12,7 @@ from typing import Any, Self
 
 import uvicorn
 from starlette.applications import Starlette
+from starlette.datastructures import UploadFile
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -53,6 +54,9 @@ class Coordinator:
         self.job_status = "running"
         self.lose_from: int | None = None  # forget the log from here on, once
         self.answers: list[int] = []  # instead of 200 to the next final states
+        self.artifacts: dict[int, bytes] = {}  # of each job
+        self.uploads: list[dict[str, Any]] = []  # token, name and parameters of each that was taken
+        self.file_answers: list[int] = []  # instead of what the next calls about artifacts would get
         self.served = Path("/nonexistent")  # a repository prepared for plain HTTP
         self.login = ("", "")
         self.command_lines: list[str] = []  # of all processes, while the repository is read
@@ -71,6 +75,8 @@ class Coordinator:
                 Route("/api/v4/jobs/request", self._request, methods=["POST"]),
                 Route("/api/v4/jobs/{id:int}/trace", self._trace, methods=["PATCH"]),
                 Route("/api/v4/jobs/{id:int}", self._state, methods=["PUT"]),
+                Route("/api/v4/jobs/{id:int}/artifacts", self._take, methods=["POST"]),
+                Route("/api/v4/jobs/{id:int}/artifacts", self._give, methods=["GET"]),
                 Route("/served/{path:path}", self._serve),
             ]
         )
@@ -156,6 +162,25 @@ class Coordinator:
                 self.logs[job].clear()
         await self._notify()
         return Response(status_code=status, headers={"Job-Status": self.job_status})
+
+    async def _take(self, request: Request) -> Response:
+        async with request.form() as form:
+            file = form["file"]
+            assert isinstance(file, UploadFile)
+            content = await file.read()
+        if self.file_answers:
+            return Response(status_code=self.file_answers.pop(0))
+        self.artifacts[request.path_params["id"]] = content
+        told = {"token": request.headers["JOB-TOKEN"], "name": file.filename}
+        self.uploads.append({**told, **request.query_params})
+        return Response(status_code=201)
+
+    async def _give(self, request: Request) -> Response:
+        if self.file_answers:
+            return Response(status_code=self.file_answers.pop(0))
+        content = self.artifacts.get(request.path_params["id"])
+        known = content is not None and request.headers["JOB-TOKEN"] == "token-of-dependency"
+        return Response(content) if known else Response(status_code=404)
 
     async def _serve(self, request: Request) -> Response:
         expected = base64.b64encode(":".join(self.login).encode()).decode()

@@ -1,0 +1,144 @@
+"""Zip archives of a job's folder: what is found by patterns goes in, and nothing leads out of the folder."""
+
+import os
+import re
+import shutil
+import stat
+import zipfile
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path, PurePosixPath
+from threading import Event
+
+OWN = ".git"
+SPECIAL = re.compile(r"\*\*/|\*\*|\*|\?|\[!?\]?[^\]]*\]|\{[^{}]*\}|.", re.DOTALL)
+
+
+class Stopped(Exception):
+    """Whoever wanted the archive does not wait for it any more."""
+
+
+def _translated(pattern: str) -> str:
+    return "".join(map(_piece, SPECIAL.findall(pattern)))
+
+
+def _piece(piece: str) -> str:
+    match piece:
+        case "**/":
+            return "(?:.*/)?"
+        case "**":
+            return ".*"
+        case "*":
+            return "[^/]*"
+        case "?":
+            return "[^/]"
+        case _ if len(piece) > 2 and piece[0] == "[":
+            inside = piece[1:-1].replace("\\", r"\\").replace("[", r"\[").replace("]", r"\]")
+            return f"[{'^' + inside[1:] if inside[0] == '!' else inside}]"
+        case _ if len(piece) > 1 and piece[0] == "{":
+            return f"(?:{'|'.join(map(_translated, piece[1:-1].split(',')))})"
+        case _:
+            return re.escape(piece)
+
+
+def _relative(folder: Path, pattern: str) -> str:
+    """Slashes at the end and dots at the start mean nothing; the folder's own path may stand in front."""
+    inside = os.path.normpath(pattern.removeprefix(f"{folder}/"))
+    return "**" if inside == "." else inside
+
+
+def matcher(folder: Path, patterns: Iterable[str], *, deep: bool) -> re.Pattern[str]:
+    """`deep`: a folder means all that is in it. Raises ValueError for a pattern that makes no sense."""
+    ways = "|".join(_translated(_relative(folder, pattern)) for pattern in patterns if pattern.strip())
+    try:
+        return re.compile(f"(?:{ways}){'(?:/.*)?' if deep else ''}" if ways else "(?!)", re.DOTALL)
+    except re.error as error:
+        raise ValueError(f"a pattern of the artifacts makes no sense: {error}") from None
+
+
+def found(folder: Path, paths: Sequence[str], exclude: Sequence[str], also: Iterable[str] = ()) -> list[str]:
+    """Names below the folder, sorted; `also` are names that no pattern needs to match."""
+    wanted, unwanted = matcher(folder, paths, deep=True), matcher(folder, exclude, deep=False)
+    named = set(also)
+    return sorted(
+        name
+        for name in _names(folder)
+        if (wanted.fullmatch(name) or name in named) and not unwanted.fullmatch(name) and _readable(name)
+    )
+
+
+def _readable(name: str) -> bool:
+    """Archives hold names in Unicode only."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _names(folder: Path) -> Iterator[str]:
+    """Links are names, whatever they lead to; a folder that was replaced by one holds nothing."""
+    if folder.is_symlink():
+        return
+    for place, folders, files in os.walk(folder):
+        inside = PurePosixPath(place).relative_to(folder)
+        if inside == PurePosixPath():
+            folders[:] = [each for each in folders if each != OWN]
+        yield from (str(inside / each) for each in (*folders, *files))
+
+
+def pack(folder: Path, names: Iterable[str], archive: Path, stop: Event) -> list[str]:
+    """Write the archive; answers the names that were left out: sockets, pipes, and links that lead out."""
+    left_out = []
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED, strict_timestamps=False) as into:
+        for name in names:
+            if stop.is_set():
+                raise Stopped
+            path = folder / name
+            mode = path.lstat().st_mode
+            if stat.S_ISLNK(mode) and _inside(folder, path.parent / os.readlink(path)):
+                link = zipfile.ZipInfo(name)
+                link.external_attr = mode << 16
+                into.writestr(link, os.readlink(path))
+            elif stat.S_ISREG(mode) or stat.S_ISDIR(mode):
+                into.write(path, name)
+            else:
+                left_out.append(name)
+    return left_out
+
+
+def unpack(archive: Path, folder: Path) -> list[str]:
+    """Into the folder, over what is there; answers the names that were left out. Raises ValueError if it is no zip."""
+    try:
+        with zipfile.ZipFile(archive) as source:
+            return [one.filename for one in source.infolist() if not _put(source, one, folder)]
+    except (zipfile.BadZipFile, NotImplementedError, EOFError, RuntimeError) as error:
+        raise ValueError(f"the archive cannot be read: {error}") from None
+
+
+def _put(source: zipfile.ZipFile, one: zipfile.ZipInfo, folder: Path) -> bool:
+    parts = PurePosixPath(one.filename).parts
+    path, mode = folder.joinpath(*parts), one.external_attr >> 16
+    if not parts or parts[0] == OWN or ".." in parts or not _inside(folder, path.parent):
+        return False
+    if one.is_dir():
+        if not _inside(folder, path):
+            return False
+        path.mkdir(parents=True, exist_ok=True)
+        return True
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+    if stat.S_ISLNK(mode):
+        target = source.read(one).decode()
+        if not _inside(folder, path.parent / target):
+            return False
+        path.symlink_to(target)
+        return True
+    with source.open(one) as content, path.open("xb") as file:
+        shutil.copyfileobj(content, file)
+    path.chmod(stat.S_IMODE(mode) & 0o777 or 0o644)
+    return True
+
+
+def _inside(folder: Path, path: Path) -> bool:
+    return path.resolve().is_relative_to(folder.resolve())

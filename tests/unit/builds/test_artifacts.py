@@ -1,0 +1,151 @@
+"""Artifacts in the life of a job: recorded while it runs, replaced, expired, gone when it is tried again."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from contracts.builds import (
+    Artifact,
+    ArtifactRemoved,
+    ArtifactUploaded,
+    JobAssigned,
+    JobEvent,
+    JobFinished,
+    JobLost,
+    JobQueued,
+    JobRow,
+    JobStarted,
+    JobStatus,
+    LaunchedProject,
+    LoseJob,
+    PlannedArtifacts,
+    PlannedJob,
+    RecordArtifact,
+    RemoveArtifact,
+)
+from contracts.errors import Refused
+from gateway.dialects.gitflic.jobs import Job as JobOfGitFlic
+from libs.deciding import SYSTEM, Cause, Recorded
+from libs.testing.scenario import Scenario
+from services.builds.artifacts import USUAL, expiry
+from services.builds.domain.job import job_decider
+from services.builds.views import summarise_job
+
+NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
+PROJECT = LaunchedProject(
+    project_id=84, name="Mill", owner_alias="ivan", alias="mill", repository="r", branch="main", spec_file_path="/c"
+)
+PLANNED = PlannedJob(
+    job_id=42,
+    job_uuid="j",
+    name="build",
+    max_attempts=2,
+    artifacts=PlannedArtifacts(paths=("out/",)),
+    fetches=("make",),
+)
+ids = {"job_id": 42, "build_id": 17, "project_id": 84}
+queued = JobQueued(
+    **ids, job_uuid="j", owner_alias="ivan", attempt=1, ref="main", sha="s", project=PROJECT, job=PLANNED
+)
+assigned = JobAssigned(**ids, attempt=1, runner_id=1, runner_uuid="r", runner_name="miller", token_hash="h")
+started = JobStarted(**ids, attempt=1, runner_uuid="r")
+finished = JobFinished(**ids, attempt=1, status=JobStatus.SUCCESS, exit_code=0, runner_uuid="r")
+file: dict[str, Any] = {"artifact_type": "archive", "artifact_format": "zip", "file_name": "out.zip", "size": 7}
+uploaded = ArtifactUploaded(**ids, attempt=1, artifact_id="a", **file, expire_at=NOON + timedelta(days=2))
+report = uploaded.but(artifact_id="r", artifact_type="junit", expire_at=NOON + timedelta(days=1))
+artifact = Artifact(id="a", **file, uploaded_at=NOON, expire_at=NOON + timedelta(days=2))
+record = RecordArtifact(job_id=42, attempt=1, artifact=artifact)
+
+job = Scenario(job_decider)
+
+
+def removed(reason: str) -> ArtifactRemoved:
+    return ArtifactRemoved(**ids, artifact_id="a", reason=reason)
+
+
+def test_a_running_job_gets_an_artifact() -> None:
+    job.given(queued, assigned, started).when(record).then(uploaded)
+
+
+def test_to_record_it_again_changes_nothing_even_after_the_end() -> None:
+    job.given(queued, assigned, started, uploaded, finished).when(record).then()
+
+
+def test_another_of_the_same_type_takes_its_place() -> None:
+    other = record.but(artifact=artifact.but(id="b"))
+    job.given(queued, assigned, started, uploaded).when(other).then(removed("replaced"), uploaded.but(artifact_id="b"))
+
+
+def test_one_of_another_type_stands_beside_it() -> None:
+    other = record.but(artifact=artifact.but(id="b", artifact_type="junit"))
+    job.given(queued, assigned, started, uploaded).when(other).then(
+        uploaded.but(artifact_id="b", artifact_type="junit")
+    )
+
+
+def test_a_finished_job_and_an_attempt_that_is_over_get_none() -> None:
+    job.given(queued, assigned, started, finished).when(record).then_refused("JOB_STATUS")
+    job.given(queued, assigned, started).when(record.but(attempt=2)).then_refused("JOB_STATUS")
+
+
+def test_an_artifact_expires_once() -> None:
+    remove = RemoveArtifact(job_id=42, artifact_id="a", reason="expired")
+    job.given(queued, assigned, started, uploaded, finished).when(remove).then(removed("expired"))
+    job.given(queued, assigned, started, uploaded, finished, removed("expired")).when(remove).then()
+
+
+def test_a_job_that_is_tried_again_loses_its_artifacts() -> None:
+    lost = JobLost(**ids, attempt=1, runner_uuid="r", reason="silence", retried=True)
+    job.given(queued, assigned, started, uploaded).when(LoseJob(job_id=42, attempt=1, reason="silence")).then(
+        lost, removed("retried"), queued.but(attempt=2)
+    )
+
+
+def row(*events: JobEvent) -> JobRow:
+    found = JobRow()
+    for place, event in enumerate(events):
+        cause = Cause("c", NOON, SYSTEM, "Test")
+        found = summarise_job(found, Recorded("job-42", place + 1, 0, event, cause))
+    return found
+
+
+def test_the_row_tells_what_there_is_and_gitflic_when_the_first_of_it_goes() -> None:
+    shown = row(queued, assigned, started, uploaded, report)
+    assert shown.artifacts[0] == artifact
+    assert shown.collects == PlannedArtifacts(paths=("out/",))
+    assert shown.fetches == ("make",)
+    line = JobOfGitFlic.model_validate(shown.model_dump(mode="json"))
+    assert line.artifactsExpireAt == "2026-02-01T12:00:00.000000Z"
+    without = row(queued, assigned, started, uploaded, removed("expired"))
+    assert without.artifacts == ()
+    assert JobOfGitFlic.model_validate(without.model_dump(mode="json")).artifactsExpireAt is None
+
+
+@pytest.mark.parametrize(
+    ("text", "lives"),
+    [
+        ("", USUAL),
+        ("42", timedelta(seconds=42)),
+        ("1 day", timedelta(days=1)),
+        ("3 mins 4 sec", timedelta(seconds=184)),
+        ("2h20min", timedelta(hours=2, minutes=20)),
+        ("6 mos 1 day", timedelta(days=181)),
+        ("3 weeks and 2 days", timedelta(days=23)),
+        ("P1DT12H", timedelta(hours=36)),
+        ("pt90s", timedelta(seconds=90)),
+        ("999999999 years", timedelta(days=36500)),
+    ],
+)
+def test_an_artifact_lives_as_long_as_its_job_says(text: str, lives: timedelta) -> None:
+    assert expiry(text, NOON) == NOON + lives
+
+
+def test_an_artifact_may_live_for_ever() -> None:
+    assert expiry(" Never ", NOON) is None
+
+
+@pytest.mark.parametrize("text", ["soon", "1 fortnight", "P", "-1", "1 day or two", "PT1X"])
+def test_what_is_no_length_of_time_is_refused(text: str) -> None:
+    with pytest.raises(Refused, match="ARTIFACT_EXPIRE_IN_INVALID"):
+        expiry(text, NOON)
