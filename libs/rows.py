@@ -76,10 +76,10 @@ class Rows(Generic[R]):
         async for found in self._sorted(cursor, order):
             yield self._type.model_validate(found[self._field])
 
-    async def values(self, condition: Filter, *names: str, order: Order = ()) -> list[tuple[Any, ...]]:
+    async def values(self, condition: Filter, *names: str, order: Order = (), limit: int = 0) -> list[tuple[Any, ...]]:
         """These fields alone: rows need not be read whole, or not at all where an index holds what is asked."""
         shown = {"_id": 0, **{f"{self._field}.{name}": 1 for name in names}}
-        cursor = self._sorted(self._collection.find(self._within(condition), shown), order)
+        cursor = self._sorted(self._collection.find(self._within(condition), shown, limit=limit), order)
         return [tuple(found[self._field][name] for name in names) async for found in cursor]
 
     async def latest(self, of: str, by: str, condition: Filter) -> list[R]:

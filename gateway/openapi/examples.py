@@ -42,7 +42,7 @@ VALUES: dict[str, Any] = {
     "passwordConfirm": "correct horse battery staple",
     "project_name": "website",
     "protected_branches": ["main"],
-    "reason": "Waits for a free runner.",
+    "reason": "Waits for a free runner: all that fit are busy (miller).",
     "recipient": "ivan@example.org",
     "publicKey": "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDkxjaVmTEsJDTtf3bI4XYDpb58fvKfSjy7u8EZeIabc ivan@laptop",
     "ref": "refs/heads/main",

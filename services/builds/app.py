@@ -4,12 +4,13 @@ from contracts import builds as contract
 from contracts.projects import ProjectDeleted
 from contracts.runners import RunnerDeleted
 from libs.service import Service, Ticker, Worker
-from services.builds import listing, reading, statistics, views
+from services.builds import listing, reading, statistics, views, waiting
 from services.builds.artifacts import Artifacts
 from services.builds.attempts import Attempts
 from services.builds.claiming import Claiming
 from services.builds.ending import Ending
 from services.builds.files import FilesInDatabase
+from services.builds.fleet import fleet
 from services.builds.launching import prepare_build
 from services.builds.leases import Leases
 from services.builds.planner import Planner
@@ -35,7 +36,7 @@ service = Service(
     answers={
         contract.GetBuild: reading.get_build,
         contract.GetJob: reading.get_job,
-        contract.ListQueued: reading.list_queued,
+        contract.ListQueued: waiting.list_queued,
         contract.ListRunning: reading.list_running,
         contract.ListBuildsOfProject: reading.list_builds_of_project,
         contract.ListJobs: listing.list_jobs,
@@ -56,7 +57,7 @@ service = Service(
     hints=(contract.BuildQueued, contract.LaneGranted, contract.JobQueued),
     policies={"builds": on_build_event},
     eager=(contract.BuildPriorityChanged,),
-    views=(statistics.durations,),
+    views=(statistics.durations, fleet),
     workers=(
         Worker(
             "planner",

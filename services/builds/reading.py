@@ -1,4 +1,4 @@
-"""What people ask: builds, the queue with the reason why something waits, and logs section by section."""
+"""What people ask: builds, and logs section by section."""
 
 from collections.abc import Sequence
 
@@ -8,13 +8,10 @@ from contracts.builds import (
     GetBuild,
     GetJob,
     JobRow,
-    LaneRow,
     ListBuildsOfProject,
-    ListQueued,
     ListRunning,
     LiveSection,
     LogSection,
-    QueuedBuild,
     ReadLiveLog,
     ReadLog,
     ReadOutput,
@@ -24,9 +21,9 @@ from contracts.errors import Refused
 from libs.service import Context
 from services.builds.lines import Lines, lines_after
 from services.builds.sections import INIT
+from services.builds.waiting import NOT_STARTED
 
 WAITING = "The build waits in the queue or is just being started."
-NOT_STARTED = [BuildStatus.QUEUED, BuildStatus.PLANNED]
 LOGS_PER_BUILD = 10_000  # numbers of log sections: build number times this, plus the section's place
 
 
@@ -47,39 +44,6 @@ async def get_job(ctx: Context, query: GetJob) -> JobRow:
     if job is None:
         raise Refused("JOB_NOT_FOUND")
     return job.but(token_hash="")
-
-
-async def list_queued(ctx: Context, _query: ListQueued) -> list[QueuedBuild]:
-    builds: list[BuildRow] = await ctx.rows("build").find(
-        {"finished": False, "status": {"$in": NOT_STARTED}}, [("id", 1)]
-    )
-    return [
-        QueuedBuild(
-            build_id=build.id,
-            executor_id=build.executor_id,
-            project_id=build.project_id,
-            project_name=build.project_name,
-            queued_at=build.queued_at,
-            priority=build.priority,
-            reason=await _why(ctx, build),
-        )
-        for build in builds
-        if build.queued_at is not None
-    ]
-
-
-async def _why(ctx: Context, build: BuildRow) -> str:
-    """Why it waits, in words."""
-    if build.status is BuildStatus.QUEUED and build.needs_lane:
-        lane: LaneRow | None = await ctx.rows("lane").get(f"lane-{build.project_id}")
-        if lane is not None and lane.holder is not None and lane.holder != build.id:
-            return f"Waits until build {lane.holder} is over: the project's builds run one after the other."
-    if build.status is BuildStatus.QUEUED:
-        return "The repository and its spec file are being read."
-    job: JobRow | None = await ctx.rows("job").get(f"job-{build.job_ids[0]}")
-    if job is not None and job.tags:
-        return f"Waits for a free runner with the tags {', '.join(job.tags)}."
-    return "Waits for a free runner."
 
 
 async def list_running(ctx: Context, _query: ListRunning) -> list[BuildRow]:
