@@ -48,6 +48,9 @@ class PlanBuild(Command):
     ref: str
     available_steps: tuple[str, ...]
     jobs: tuple[PlannedJob, ...]
+    warnings: tuple[str, ...] = ()
+    default_branch: str = ""
+    message: str = ""
 
 
 class StartBuild(Command):
@@ -76,6 +79,33 @@ class EndJobOfBuild(Command):
     exit_message: str | None = None
     output: str | None = None
     duration: int = 0
+
+
+class PlayJob(Command):
+    """Start a job that waits for somebody. Refused JOB_STATUS where it does not."""
+
+    build_id: int = 0  # found by the job
+    job_id: int
+
+
+class RetryJob(Command):
+    """Run a job again that is over, and what waits for it. Refused JOB_STATUS where it is not over."""
+
+    build_id: int = 0  # found by the job
+    job_id: int
+
+
+class StopJob(Command):
+    """Cancel a job of a running build, whether it runs, is queued or waits. Refused JOB_STATUS where it is over."""
+
+    build_id: int = 0  # found by the job
+    job_id: int
+
+
+class RetryBuild(Command):
+    """Run all jobs again that failed, were canceled or were skipped. Refused BUILD_STATUS where there are none."""
+
+    build_id: int
 
 
 class KillBuild(Command):
@@ -130,7 +160,43 @@ class BuildPlanned(Event):
     available_steps: tuple[str, ...]
     jobs: tuple[PlannedJob, ...]
     local_id: int = 0
+    warnings: tuple[str, ...] = ()  # what of the spec file has no effect
+    default_branch: str = ""
+    message: str = ""  # of the commit
     priority: int = 0
+
+
+class JobNow(Message):
+    job_id: int
+    status: JobStatus
+
+
+class BuildAdvanced(Event):
+    """One of several jobs is over, or somebody wished one: what follows for the others."""
+
+    build_id: int
+    project_id: int
+    project: LaunchedProject
+    sha: str
+    ref: str
+    protected: bool = False
+    local_id: int = 0
+    priority: int = 0
+    ended: tuple[JobNow, ...] = ()
+    released: tuple[PlannedJob, ...] = ()  # go to the queue
+    waiting: tuple[JobNow, ...] = ()  # CREATED, MANUAL or SKIPPED from now on
+    stopped: tuple[int, ...] = ()  # queued or running jobs that are to be canceled
+    exit_code: int = 0
+    exit_message: str | None = None
+    output: str | None = None
+
+
+class BuildResumed(Event):
+    """It was over, and somebody wished some of its jobs."""
+
+    build_id: int
+    project_id: int
+    executor_id: str
 
 
 class BuildStarted(Event):
@@ -184,6 +250,17 @@ class BuildDeleted(Event):
     job_ids: tuple[int, ...] = ()
 
 
+class JobOfBuild(Message):
+    """A job as its build sees it: QUEUED until it is over, whatever its runner does."""
+
+    job_id: int
+    name: str
+    stage: str
+    when: str
+    allow_failure: bool
+    status: JobStatus
+
+
 class BuildRow(Row):
     id: int = 0
     local_id: int = 0
@@ -206,6 +283,11 @@ class BuildRow(Row):
     sha: str | None = None
     job_ids: tuple[int, ...] = ()
     available_steps: tuple[str, ...] = ()
+    jobs: tuple[JobOfBuild, ...] = ()  # of a pipeline
+    protected: bool = False
+    default_branch: str = ""
+    message: str = ""
+    warnings: tuple[str, ...] = ()
     initiator_id: int = 0
     initiator_name: str = ""
     runner: str | None = None
@@ -252,8 +334,27 @@ class ListBuildsOfProject(Query):
 
 
 BuildCommand = (
-    QueueBuild | PlanBuild | StartBuild | FailBuild | EndJobOfBuild | KillBuild | ChangeBuildPriority | DeleteBuild
+    QueueBuild
+    | PlanBuild
+    | StartBuild
+    | FailBuild
+    | EndJobOfBuild
+    | PlayJob
+    | RetryJob
+    | StopJob
+    | RetryBuild
+    | KillBuild
+    | ChangeBuildPriority
+    | DeleteBuild
 )
 BuildEvent = (
-    BuildQueued | BuildPlanned | BuildStarted | BuildKilled | BuildPriorityChanged | BuildFinished | BuildDeleted
+    BuildQueued
+    | BuildPlanned
+    | BuildStarted
+    | BuildAdvanced
+    | BuildResumed
+    | BuildKilled
+    | BuildPriorityChanged
+    | BuildFinished
+    | BuildDeleted
 )

@@ -11,6 +11,10 @@ from contracts.paging import SliceQuery
 
 
 class JobStatus(StrEnum):
+    CREATED = "CREATED"  # waits for other jobs of its build
+    MANUAL = "MANUAL"  # waits for somebody to play it
+    SKIPPED = "SKIPPED"  # the others ended so that it is not wanted
+    WARNING = "WARNING"  # failed, as it may
     QUEUED = "QUEUED"
     ASSIGNED = "ASSIGNED"
     RUNNING = "RUNNING"
@@ -97,6 +101,19 @@ class LoseJob(Command):
     job_id: int
     attempt: int
     reason: str
+
+
+class JobRetried(Event):
+    """It failed, and the spec file wants it tried again: JobQueued with the next attempt follows."""
+
+    job_id: int
+    build_id: int
+    project_id: int
+    attempt: int
+    exit_code: int
+    reason: str = ""
+    message: str | None = None
+    runner_uuid: str | None = None
 
 
 class JobQueued(Event):
@@ -228,6 +245,7 @@ class JobRow(Row):
     token_hash: str = ""
     exit_code: int | None = None
     reason: str = ""
+    message: str | None = None
     queued_at: datetime | None = None
     assigned_at: datetime | None = None
     started_at: datetime | None = None
@@ -236,6 +254,7 @@ class JobRow(Row):
     listed_at: datetime = UNFINISHED  # its place in lists: the latest first, before them what is not finished
     steps: tuple[PlannedStep, ...] = ()
     image: str | None = None
+    planned: PlannedJob | None = None  # of a pipeline's job
     project: LaunchedProject | None = None
     delivery_id: str | None = None
     fetches: tuple[str, ...] = ()  # names of the jobs whose artifacts it gets
@@ -279,6 +298,7 @@ JobEvent = (
     | JobFinished
     | JobLost
     | JobPriorityChanged
+    | JobRetried
     | JobDeleted
     | ArtifactUploaded
     | ArtifactRemoved

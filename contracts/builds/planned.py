@@ -31,6 +31,7 @@ class PlannedStep(Message):
     script: str  # path from the checkout root, arguments may follow
     skipped: bool = False
     on_kill: bool = False  # runs only when the running build is killed
+    after: bool = False  # runs when the others are over, however they ended
 
 
 class PlannedVariable(Message):
@@ -97,7 +98,12 @@ class PlannedJob(Message):
     services: tuple[PlannedImage, ...] = ()
     artifacts: PlannedArtifacts | None = None
     caches: tuple[PlannedCache, ...] = ()
+    round: int = 0  # how often somebody wished it again
+
+    @property
+    def is_pipelines(self) -> bool:
+        return bool(self.commands)
 
     @property
     def cleans_up(self) -> bool:
-        return any(step.on_kill and not step.skipped for step in self.steps)
+        return bool(self.after_commands) or any(step.on_kill and not step.skipped for step in self.steps)

@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import Base64Bytes, Field
 
 from contracts.builds.demand import Abilities
-from contracts.builds.planned import LaunchedProject, PlannedArtifacts
+from contracts.builds.planned import LaunchedProject, PlannedArtifacts, PlannedCache, PlannedImage
 from contracts.messages import Command, Message, Sensitive
 
 
@@ -66,6 +66,9 @@ class Assignment(Message):
     delivery_id: str | None = None  # of the webhook whose body the job gets
     artifacts: PlannedArtifacts | None = None
     dependencies: tuple[Dependency, ...] = ()
+    container: PlannedImage | None = None
+    services: tuple[PlannedImage, ...] = ()
+    caches: tuple[PlannedCache, ...] = ()
 
 
 class Claim(Message):

@@ -18,6 +18,8 @@ from contracts.builds import (
     ClaimJob,
     Dependency,
     PlannedArtifacts,
+    PlannedCache,
+    PlannedImage,
     RunnerOffer,
     Variable,
 )
@@ -149,7 +151,8 @@ def job_object(
     project = assignment.project
     path = f"{project.owner_alias}/{project.alias}"
     given = (*assignment.variables, *_request_variables(request_body))
-    variables = [*_predefined(assignment, path, url), *map(_variable, given)]
+    taken = {one.key for one in given}
+    predefined = [one for one in _predefined(assignment, path, url) if one["key"] not in taken]
     return {
         "id": assignment.job_id,
         "token": assignment.token,
@@ -166,16 +169,26 @@ def job_object(
         },
         "git_info": _git(assignment),
         "runner_info": {"timeout": timeout},
-        "variables": variables,
+        "variables": [*predefined, *map(_variable, given)],
         "steps": list(_steps(assignment, timeout)),
-        "image": {"name": assignment.image} if assignment.image else None,
-        "services": [],
+        "image": _image(assignment.container, assignment.image) if assignment.image else None,
+        "services": [_image(one, one.name) for one in assignment.services],
         "artifacts": [_artifacts(assignment.artifacts)] if assignment.artifacts else None,
-        "cache": [],
+        "cache": [_cache(one) for one in assignment.caches],
         "credentials": [],
         "dependencies": [_dependency(assignment, one) for one in assignment.dependencies],
         "features": {"trace_sections": True, "failure_reasons": REASONS},
     }
+
+
+def _image(said: PlannedImage | None, name: str) -> dict[str, Any]:
+    """What nothing was said about is left out."""
+    more = said.model_dump(mode="json", exclude={"name"}) if said else {}
+    return {"name": name, **{key: value for key, value in more.items() if value}}
+
+
+def _cache(wanted: PlannedCache) -> dict[str, Any]:
+    return wanted.model_dump(mode="json")
 
 
 def _artifacts(wanted: PlannedArtifacts) -> dict[str, Any]:

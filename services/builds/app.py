@@ -4,7 +4,7 @@ from contracts import builds as contract
 from contracts.projects import ProjectDeleted
 from contracts.runners import RunnerDeleted
 from libs.service import Service, Ticker, Worker
-from services.builds import listing, reading, statistics, views, waiting
+from services.builds import listing, logs, reading, statistics, views, waiting, wishing
 from services.builds.artifacts import Artifacts
 from services.builds.attempts import Attempts
 from services.builds.claiming import Claiming
@@ -32,6 +32,10 @@ service = Service(
         contract.QueueBuild: prepare_build,
         contract.EndJobOfBuild: ending.of_job,
         contract.KillBuild: ending.by_kill,
+        contract.PlayJob: wishing.of_job,
+        contract.RetryJob: wishing.of_job,
+        contract.StopJob: wishing.of_job,
+        contract.RetryBuild: wishing.of_build,
     },
     answers={
         contract.GetBuild: reading.get_build,
@@ -41,8 +45,8 @@ service = Service(
         contract.ListBuildsOfProject: reading.list_builds_of_project,
         contract.ListJobs: listing.list_jobs,
         contract.PageDurations: statistics.page_durations,
-        contract.ReadLiveLog: reading.read_live_log,
-        contract.ReadLog: reading.read_log,
+        contract.ReadLiveLog: logs.read_live_log,
+        contract.ReadLog: logs.read_log,
         contract.ReadOutput: reading.read_output,
         contract.ClaimJob: Claiming(attempts).claim,
         contract.AppendTrace: reporting.append,
@@ -67,7 +71,13 @@ service = Service(
             concurrency=8,
             prompt=True,
         ),
-        Worker("closing", "builds", (contract.JobFinished, contract.JobLost), leases.conclude, concurrency=2),
+        Worker(
+            "closing",
+            "builds",
+            (contract.JobFinished, contract.JobLost, contract.JobRetried),
+            leases.conclude,
+            concurrency=2,
+        ),
         Worker("dismissed", "runners", (RunnerDeleted,), leases.end_jobs_of, prompt=True),
         Worker("retention", "builds", (contract.BuildFinished,), retention.keep_newest, concurrency=2),
         Worker("removal", "builds", (contract.JobDeleted,), retention.remove, concurrency=2),
@@ -80,7 +90,7 @@ service = Service(
         Ticker("artifacts", 5.0, artifacts.look_after),
     ),
     indexes={
-        "attempts": (("job_id",), ("finished", "lease_until")),
+        "attempts": (("job_id",), ("build_id",), ("finished", "lease_until")),
         "log_chunks": (("attempt", "section", "lines", "offset", "place"),),
         "artifacts": (("job_id",), ("recorded", "expire_at"), ("recorded", "touched_at")),
         "file_pieces": (("file", "offset"),),

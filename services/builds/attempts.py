@@ -79,9 +79,15 @@ class Attempts:
 
     async def seconds(self, ctx: Context, job_ids: Sequence[int]) -> int:
         """How long the last attempts of these jobs took, or have taken so far: of each section the whole seconds."""
+        return await self._seconds(ctx, {"job_id": {"$in": list(job_ids)}})
+
+    async def seconds_of_build(self, ctx: Context, build_id: int) -> int:
+        return await self._seconds(ctx, {"build_id": build_id})
+
+    async def _seconds(self, ctx: Context, wanted: Document) -> int:
         last = {
             one["job_id"]: one["sections"]
-            async for one in ctx.collection("attempts").find({"job_id": {"$in": list(job_ids)}}, sort=[("number", 1)])
+            async for one in ctx.collection("attempts").find(wanted, sort=[("number", 1)])
         }
         found = [Section.model_validate(one) for sections in last.values() for one in sections]
         return sum(_seconds(one, ctx.cause.at) for one in found)

@@ -7,6 +7,7 @@ from contracts.builds import (
     ARCHIVE,
     AssignJob,
     Assignment,
+    BuildRow,
     Claim,
     ClaimJob,
     Dependency,
@@ -22,6 +23,7 @@ from libs.security.tokens import new_token, token_hash
 from libs.service import Context
 from services.builds.attempts import Attempts
 from services.builds.entrusted import ProjectGone, job_secrets
+from services.builds.pipeline.assigning import equipped
 from services.builds.queue import Turns
 from services.builds.script import CLEANUP_SECONDS, compile_cleanup, compile_steps
 
@@ -57,6 +59,7 @@ class Claiming:
         hidden += [secrets.ssh_key] if secrets.ssh_key else []
         hidden += git.confidential(secrets.repository_login or "")
         dependencies = await _dependencies(ctx, job)
+        build: BuildRow | None = await ctx.rows("build").get(f"build-{job.build_id}") if job.planned else None
         token, word = new_token("hrj-"), uuid4().hex[:12]
         attempt_id = token_hash(token)
         assign = AssignJob(
@@ -83,7 +86,10 @@ class Claiming:
         for outcome in (opened, noted):
             if isinstance(outcome, BaseException):
                 raise outcome
-        return _assignment(job, runner, secrets, token, word).but(dependencies=dependencies)
+        assignment = _assignment(job, runner, secrets, token, word).but(dependencies=dependencies)
+        if job.planned is None or build is None:
+            return assignment
+        return equipped(assignment, build, job, job.planned, word, ctx.settings.url)
 
 
 async def _dependencies(ctx: Context, job: JobRow) -> tuple[Dependency, ...]:
@@ -107,6 +113,7 @@ def _assignment(job: JobRow, runner: RunnerOffer, secrets: JobSecrets, token: st
     variables = [Variable(key=secret.name, value=secret.value, masked=True) for secret in secrets.secrets]
     if secrets.ssh_key:
         variables.append(Variable(key=SSH_KEY, value=secrets.ssh_key, masked=True, file=True))
+    steps = job.steps if job.planned is None else ()  # a pipeline's job brings its own script
     limits = [job.timeout_seconds, *([runner.max_timeout_seconds] if runner.max_timeout_seconds else [])]
     return Assignment(
         job_id=job.id,
@@ -120,8 +127,8 @@ def _assignment(job: JobRow, runner: RunnerOffer, secrets: JobSecrets, token: st
         sha=job.sha,
         project=job.project,
         repository_login=secrets.repository_login,
-        script=compile_steps(job.steps, word),
-        after_script=compile_cleanup(job.steps, word) if runner.cancels_gracefully else (),
+        script=compile_steps(steps, word),
+        after_script=compile_cleanup(steps, word) if runner.cancels_gracefully else (),
         after_script_seconds=CLEANUP_SECONDS,
         variables=tuple(variables),
         image=job.image,

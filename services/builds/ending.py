@@ -11,7 +11,7 @@ class Ending:
         self._attempts = attempts
 
     async def of_job(self, ctx: Context, command: EndJobOfBuild) -> EndJobOfBuild:
-        return command.but(duration=await self._attempts.seconds(ctx, (command.job_id,)))
+        return command.but(duration=await self._attempts.seconds_of_build(ctx, command.build_id))
 
     async def by_kill(self, ctx: Context, command: KillBuild) -> KillBuild:
         """A build that ends between this look and the decision is no mistake of whoever pressed the button."""

@@ -8,6 +8,7 @@ from contracts.builds import (
     FinishJob,
     JobFinished,
     JobLost,
+    JobRetried,
     JobRow,
     JobStatus,
     LoseJob,
@@ -102,7 +103,7 @@ class Leases:
             if refused.code != "JOB_STATUS":  # it ended by itself in this very moment
                 raise
 
-    async def conclude(self, ctx: Context, recorded: Recorded[JobFinished | JobLost]) -> None:
+    async def conclude(self, ctx: Context, recorded: Recorded[JobFinished | JobLost | JobRetried]) -> None:
         """The work after a job's attempt is over: its log is closed and its secrets are forgotten."""
         open_attempts = ctx.collection("attempts").find(
             {"job_id": recorded.event.job_id, "number": recorded.event.attempt, "finished": False}

@@ -9,7 +9,7 @@ from libs.rows import DATED
 from libs.service import Context
 
 LATEST_FIRST = (("listed_at", -1), ("id", -1))
-INTERNAL = {"token_hash", "steps", "project", "listed_at", "fetches", "collects"}
+INTERNAL = {"token_hash", "steps", "project", "listed_at", "fetches", "collects", "planned"}
 
 
 async def list_jobs(ctx: Context, query: ListJobs) -> Page:

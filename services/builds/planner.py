@@ -11,6 +11,7 @@ from contracts.builds import (
     BuildStatus,
     FailBuild,
     KillBuild,
+    LaunchedProject,
     PlanBuild,
     PlannedJob,
     PlannedStep,
@@ -20,6 +21,8 @@ from libs import git
 from libs.deciding import Recorded
 from libs.service import Context
 from services.builds.entrusted import ProjectGone, job_secrets
+from services.builds.pipeline.compiling import compile_pipeline, is_pipeline
+from services.builds.pipeline.situation import situation
 from services.builds.repository import Head, NoSuchFile, NoSuchRef, Repositories, Unreachable
 from services.builds.spec import Spec, SpecInvalid, SpecUnreadable, parse
 from services.builds.views import summarise_build
@@ -57,6 +60,8 @@ class Planner:
             return FailBuild(build_id=build.id, exit_code=code, exit_message=message, output=output)
 
         try:
+            if is_pipeline(build.project.spec_file_path if build.project else ""):
+                return await self._pipeline(ctx, build)
             # numbers that a faulty spec file leaves unused are missed by nobody
             (head, content), job_id, local_id = await asyncio.gather(
                 self._read(ctx, build),
@@ -86,22 +91,73 @@ class Planner:
             jobs=(_job(build, spec, job_id, local_id),),
         )
 
+    async def _pipeline(self, ctx: Context, build: BuildRow) -> PlanBuild:
+        head, content = await self._read(ctx, build)
+        default_branch, message = await self._about(ctx, build, head)
+        now = situation(build, head.ref, head.sha, ctx.settings.url, default_branch, message)
+        # in a thread: a file may be long, and others are planned meanwhile
+        pipeline = await asyncio.to_thread(compile_pipeline, content, now, build.timeout_seconds, build.max_attempts)
+        count = len(pipeline.jobs)
+        job_ids, local_ids = await asyncio.gather(
+            asyncio.gather(*(ctx.next_id("job") for _ in range(count))),
+            asyncio.gather(*(ctx.next_id(f"job of project {build.project_id}", in_order=True) for _ in range(count))),
+        )
+        numbered = zip(pipeline.jobs, sorted(job_ids), sorted(local_ids), strict=True)
+        return PlanBuild(
+            build_id=build.id,
+            sha=head.sha,
+            ref=head.ref,
+            available_steps=(),
+            jobs=tuple(_numbered(build, job, job_id, local_id) for job, job_id, local_id in numbered),
+            warnings=pipeline.warnings,
+            default_branch=default_branch,
+            message=message,
+        )
+
+    async def _about(self, ctx: Context, build: BuildRow, head: Head) -> tuple[str, str]:
+        """The default branch, and the message of the commit."""
+        if build.project is None or self._repositories is None:
+            return "", ""
+        if build.project.branch == "*" and not build.pinned_sha:
+            default = head
+        else:
+            url, ssh_key = await self._address(ctx, build.project)
+            try:
+                default = await self._repositories.head(url, "*", ssh_key)
+            except NoSuchRef:
+                default = head  # a repository without a default branch
+        message = await self._repositories.message(build.project.repository, head)
+        return default.ref.removeprefix("refs/heads/"), message
+
     async def _read(self, ctx: Context, build: BuildRow) -> tuple[Head, bytes]:
         project = build.project
         if project is None:
             raise NoSuchRef("the build has no project")
         if self._repositories is None:
             self._repositories = Repositories(ctx.settings.data / "repositories" / ctx.settings.instance)
-        url, ssh_key = project.repository, None
-        if not git.is_local(url):
-            entrusted = await job_secrets(ctx, build.project_id, url)
-            url, ssh_key = git.with_credentials(url, entrusted.repository_login), entrusted.ssh_key
+        url, ssh_key = await self._address(ctx, project)
         path = project.spec_file_path.replace("/", "", 1)  # the first slash of the text goes, wherever it stands
         if build.pinned_sha:
             head = Head(build.pinned_sha, build.pinned_ref or f"refs/heads/{project.branch}")
         else:
             head = await self._repositories.head(url, project.branch, ssh_key)
         return head, await self._repositories.file(url, head, path, ssh_key)
+
+    async def _address(self, ctx: Context, project: LaunchedProject) -> tuple[str, str | None]:
+        """With the login, and the key."""
+        if git.is_local(project.repository):
+            return project.repository, None
+        entrusted = await job_secrets(ctx, project.project_id, project.repository)
+        return git.with_credentials(project.repository, entrusted.repository_login), entrusted.ssh_key
+
+
+def _numbered(build: BuildRow, job: PlannedJob, job_id: int, local_id: int) -> PlannedJob:
+    steps = [PlannedStep(name=f"@{job.name}:script", script="")]
+    if job.after_commands:
+        steps.append(PlannedStep(name=f"@{job.name}:after_script", script="", after=True))
+    return job.but(
+        job_id=job_id, job_uuid=str(uuid4()), local_id=local_id, steps=tuple(steps), delivery_id=build.delivery_id
+    )
 
 
 def _job(build: BuildRow, spec: Spec, job_id: int, local_id: int) -> PlannedJob:

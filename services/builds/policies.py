@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from contracts.builds import (
+    BuildAdvanced,
     BuildDeleted,
     BuildFinished,
     BuildKilled,
@@ -16,6 +17,7 @@ from contracts.builds import (
     EndJobOfBuild,
     JobAssigned,
     JobFinished,
+    PlannedJob,
     QueueJob,
     ReleaseLane,
     RequestLane,
@@ -23,6 +25,7 @@ from contracts.builds import (
 )
 from contracts.messages import Command
 from libs.deciding import Recorded
+from services.builds.domain.progress import Progress
 
 
 def on_build_event(recorded: Recorded[Any]) -> Sequence[Command]:
@@ -30,20 +33,11 @@ def on_build_event(recorded: Recorded[Any]) -> Sequence[Command]:
         case BuildQueued(needs_lane=True, project_id=project_id, build_id=build_id):
             return [RequestLane(project_id=project_id, build_id=build_id)]
         case BuildPlanned() as planned:
-            return [
-                QueueJob(
-                    job_id=job.job_id,
-                    build_id=planned.build_id,
-                    project=planned.project,
-                    job=job,
-                    ref=planned.ref,
-                    sha=planned.sha,
-                    protected=planned.protected,
-                    build_local_id=planned.local_id,
-                    priority=planned.priority,
-                )
-                for job in planned.jobs
-            ]
+            begun = Progress.of(planned.jobs)
+            return [_queue(planned, begun.jobs[job_id]) for job_id in begun.queued]
+        case BuildAdvanced(stopped=stopped) as advanced:
+            cancels = [CancelJob(job_id=job_id, graceful=True) for job_id in stopped]
+            return [*cancels, *(_queue(advanced, job) for job in advanced.released)]
         case JobAssigned(build_id=build_id, runner_name=runner):
             return [StartBuild(build_id=build_id, runner_name=runner)]
         case JobFinished() as finished:
@@ -67,3 +61,17 @@ def on_build_event(recorded: Recorded[Any]) -> Sequence[Command]:
             return [ReleaseLane(project_id=project_id, build_id=build_id)]
         case _:
             return []
+
+
+def _queue(plan: BuildPlanned | BuildAdvanced, job: PlannedJob) -> QueueJob:
+    return QueueJob(
+        job_id=job.job_id,
+        build_id=plan.build_id,
+        project=plan.project,
+        job=job,
+        ref=plan.ref,
+        sha=plan.sha,
+        protected=plan.protected,
+        build_local_id=plan.local_id,
+        priority=plan.priority,
+    )

@@ -150,7 +150,7 @@ def _meaning(job: JobRow, status: JobStatus, command: ReportJob) -> tuple[int, s
             return TIMED_OUT, f"The job took longer than its limit of {job.timeout_seconds} seconds"
         case _, "runner_external_dependency_failure", None:
             return CHECKOUT_FAILED, "The runner could not check out the commit; the log says why"
-        case _, _, int() if code == STEP_FAILED:
+        case _, _, int() if code == STEP_FAILED and job.planned is None:
             return CUSTOM_ERROR, "Custom deployment error"
         case _, _, int() if code:
             return code, f"A script ended the build with exit code {code}"

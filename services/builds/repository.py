@@ -18,6 +18,7 @@ from libs.masking import Mask
 LIST_SECONDS = 60
 FETCH_SECONDS = 300
 WHOLE = 2**31 - 1  # commits; what git itself calls infinite
+LONGEST_MESSAGE = 16 * 1024  # bytes
 REMEMBERED = 512  # spec files
 INHERITED = ("PATH", "HOME", "LANG", "SSL_CERT_FILE", "SSH_AUTH_SOCK")
 
@@ -75,7 +76,7 @@ class Repositories:
             self._files.move_to_end(key)
             return known
         bare, _ = git.without_credentials(url)
-        copy = self._folder / hashlib.sha256(bare.encode()).hexdigest()[:24]
+        copy = self._copy(bare)
         async with self._locks.setdefault(bare, asyncio.Lock()):
             await self._bring(url, bare, copy, head, ssh_key)
             content = await _read(copy, head.sha, path)
@@ -83,6 +84,21 @@ class Repositories:
         if len(self._files) > REMEMBERED:
             self._files.popitem(last=False)
         return content
+
+    async def message(self, url: str, head: Head) -> str:
+        """Of a commit whose files were read before."""
+        bare, _ = git.without_credentials(url)
+        copy = self._copy(bare)
+        async with self._locks.setdefault(bare, asyncio.Lock()):
+            if not await _has(copy, head.sha):
+                return ""  # somebody cleared the copy away
+            text = await _git(
+                "", None, LIST_SECONDS, "--git-dir", str(copy), "log", "-1", "--format=%B", head.sha, "--"
+            )
+        return text[:LONGEST_MESSAGE].decode(errors="replace").strip("\n")
+
+    def _copy(self, bare: str) -> Path:
+        return self._folder / hashlib.sha256(bare.encode()).hexdigest()[:24]
 
     async def _bring(self, url: str, bare: str, copy: Path, head: Head, ssh_key: str | None) -> None:
         if await _has(copy, head.sha):

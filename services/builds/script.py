@@ -53,6 +53,24 @@ def compile_cleanup(steps: Sequence[PlannedStep], word: str) -> tuple[str, ...]:
     return (f'if [ "${{CI_JOB_STATUS:-}}" = canceled ]; then exec {bash}; fi',)
 
 
+def compile_commands(commands: Sequence[str], section: str, title: str) -> tuple[str, ...]:
+    """The lines of a pipeline's script, for any shell: as one, so that runners that echo lines do not do it twice.
+
+    The shell ends at the first command that fails, as all runners want it; an open section tells of that.
+    """
+    if not commands:
+        return ()
+    lines = [f": {shlex.quote(title)}", _mark("start", section, title)]
+    for command in commands:
+        first, *more = command.strip().split("\n")
+        lines += [f"printf '%s\\n' {shlex.quote(f'$ {first}' + (' ...' if more else ''))}", command]
+    return ("\n".join([*lines, _mark("end", section)]),)
+
+
+def _mark(word: str, section: str, title: str = "") -> str:
+    return rf"""printf 'section_{word}:%s:{section}\r\033[0K%s\n' "$(date +%s)" {shlex.quote(title)}"""
+
+
 def _bash(steps: Sequence[PlannedStep], word: str, at_exit: str, *, on_kill: bool) -> str:
     chosen = [(place, step) for place, step in enumerate(steps) if step.on_kill == on_kill]
     program = PRELUDE + at_exit + "".join(_step(step, section_name(word, place)) for place, step in chosen)

@@ -47,7 +47,9 @@ def cut(
         last = result[-1]
         at = _moment(int(marker[2]), last.closed_at or last.start_at or now, now)
         if marker[1] == b"start":
-            result[-1] = ended(last, steps, at, success=not step.on_kill)  # what a kill interrupts has failed
+            # what a kill interrupts has failed; so has what is followed by the last part although it did not close
+            good = last.closed_at is not None or len(result) == 1 if step.after else not step.on_kill
+            result[-1] = ended(last, steps, at, success=good)
             result.append(Section(step=step.name.removeprefix("@"), start_at=at, skipped=step.skipped or None))
         elif last.closed_at is None:
             result[-1] = last.but(closed_at=at)
@@ -67,7 +69,7 @@ def ended(section: Section, steps: Sequence[PlannedStep], now: datetime, *, succ
 
     Nobody reports how the clean-up went: it closes its section only if it went well.
     """
-    if any(step.on_kill and step.name.removeprefix("@") == section.step for step in steps):
+    if any((step.on_kill or step.after) and step.name.removeprefix("@") == section.step for step in steps):
         success = section.closed_at is not None
     return section.but(closed_at=section.closed_at or now, success=success)
 

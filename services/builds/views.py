@@ -1,9 +1,12 @@
 """What people read about builds, jobs and lanes: one row per stream."""
 
+from collections.abc import Mapping
+
 from contracts.builds import (
     Artifact,
     ArtifactRemoved,
     ArtifactUploaded,
+    BuildAdvanced,
     BuildDeleted,
     BuildEvent,
     BuildFinished,
@@ -11,6 +14,7 @@ from contracts.builds import (
     BuildPlanned,
     BuildPriorityChanged,
     BuildQueued,
+    BuildResumed,
     BuildRow,
     BuildStarted,
     BuildStatus,
@@ -21,8 +25,10 @@ from contracts.builds import (
     JobEvent,
     JobFinished,
     JobLost,
+    JobOfBuild,
     JobPriorityChanged,
     JobQueued,
+    JobRetried,
     JobRow,
     JobStarted,
     JobStatus,
@@ -38,6 +44,7 @@ from services.builds.domain.job import job_decider
 from services.builds.domain.lane import Lane as LaneState
 from services.builds.domain.lane import evolve as evolve_lane
 from services.builds.domain.lane import lane_decider
+from services.builds.domain.progress import Progress, left, told
 
 
 def summarise_build(row: BuildRow, recorded: Recorded[BuildEvent]) -> BuildRow:
@@ -69,6 +76,23 @@ def summarise_build(row: BuildRow, recorded: Recorded[BuildEvent]) -> BuildRow:
                 ref=planned.ref,
                 available_steps=planned.available_steps,
                 job_ids=tuple(job.job_id for job in planned.jobs),
+                jobs=_jobs(planned),
+                protected=planned.protected,
+                default_branch=planned.default_branch,
+                message=planned.message,
+                warnings=planned.warnings,
+            )
+        case BuildAdvanced():
+            return row.but(jobs=_having(row, told(recorded.event)))
+        case BuildResumed():
+            return row.but(
+                status=BuildStatus.RUNNING,
+                finished=False,
+                exit_code=None,
+                exit_message=None,
+                output=None,
+                completed_at=None,
+                killed_by=None,
             )
         case BuildStarted(runner_name=runner):
             return row.but(status=BuildStatus.RUNNING, runner=runner, started_at=recorded.at)
@@ -84,11 +108,33 @@ def summarise_build(row: BuildRow, recorded: Recorded[BuildEvent]) -> BuildRow:
                 output=finished.output,
                 completed_at=recorded.at,
                 ran=finished.ran,
+                jobs=_having(row, left({job.job_id: job.status for job in row.jobs}, finished.status)),
             )
         case BuildPriorityChanged(priority=priority):
             return row.but(priority=priority)
         case BuildDeleted():
             return BuildRow()
+
+
+def _jobs(planned: BuildPlanned) -> tuple[JobOfBuild, ...]:
+    if not any(job.is_pipelines for job in planned.jobs):
+        return ()
+    statuses = Progress.of(planned.jobs).statuses
+    return tuple(
+        JobOfBuild(
+            job_id=job.job_id,
+            name=job.name,
+            stage=job.stage,
+            when=job.when,
+            allow_failure=job.allow_failure,
+            status=statuses[job.job_id],
+        )
+        for job in planned.jobs
+    )
+
+
+def _having(row: BuildRow, changes: Mapping[int, JobStatus]) -> tuple[JobOfBuild, ...]:
+    return tuple(job.but(status=changes.get(job.job_id, job.status)) for job in row.jobs)
 
 
 def summarise_job(row: JobRow, recorded: Recorded[JobEvent]) -> JobRow:
@@ -115,6 +161,7 @@ def summarise_job(row: JobRow, recorded: Recorded[JobEvent]) -> JobRow:
                 queued_at=recorded.at,
                 steps=queued.job.steps,
                 image=queued.job.image,
+                planned=queued.job if queued.job.is_pipelines else None,
                 project=queued.project,
                 delivery_id=queued.job.delivery_id,
                 fetches=queued.job.fetches,
@@ -140,6 +187,7 @@ def summarise_job(row: JobRow, recorded: Recorded[JobEvent]) -> JobRow:
                 demand="",
                 exit_code=finished.exit_code,
                 reason=finished.reason,
+                message=finished.message,
                 finished_at=recorded.at,
                 listed_at=recorded.at,
             )
@@ -156,10 +204,10 @@ def summarise_job(row: JobRow, recorded: Recorded[JobEvent]) -> JobRow:
             return row.but(artifacts=(*row.artifacts, artifact))
         case ArtifactRemoved(artifact_id=artifact_id):
             return row.but(artifacts=tuple(one for one in row.artifacts if one.id != artifact_id))
-        case JobLost():
-            return row
         case JobPriorityChanged(priority=priority):
             return row.but(priority=priority)
+        case JobLost() | JobRetried():
+            return row  # JobQueued follows, or JobFinished
         case JobDeleted():
             return JobRow()
         case _:
@@ -178,8 +226,8 @@ build = Category(
     build_decider,
     BuildRow(),
     summarise_build,
-    row_version=5,
-    indexes=(("executor_id",), ("finished", "id"), ("project_id", "finished", "id")),
+    row_version=6,
+    indexes=(("executor_id",), ("job_ids",), ("finished", "id"), ("project_id", "finished", "id")),
     gone=lambda row: row.id == 0,
 )
 job = Category(
@@ -187,7 +235,7 @@ job = Category(
     job_decider,
     JobRow(),
     summarise_job,
-    row_version=6,
+    row_version=7,
     indexes=(
         ("demand", "project_id", "-priority", "queued_at", "id"),
         ("build_id",),

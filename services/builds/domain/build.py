@@ -1,12 +1,13 @@
 """A build from launch to result."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import assert_never
 
 from contracts.builds import (
+    BuildAdvanced,
     BuildCommand,
     BuildDeleted,
     BuildEvent,
@@ -15,20 +16,27 @@ from contracts.builds import (
     BuildPlanned,
     BuildPriorityChanged,
     BuildQueued,
+    BuildResumed,
     BuildStarted,
     BuildStatus,
     ChangeBuildPriority,
     DeleteBuild,
     EndJobOfBuild,
     FailBuild,
+    JobNow,
     JobStatus,
     KillBuild,
     PlanBuild,
+    PlayJob,
     QueueBuild,
+    RetryBuild,
+    RetryJob,
     StartBuild,
+    StopJob,
 )
 from contracts.errors import Refused
 from libs.deciding import Decider
+from services.builds.domain.progress import BAD, CREATED, GOOD, HOLDING, MANUAL, SKIPPED, Progress, left, told
 
 KILLED = 143
 
@@ -47,9 +55,16 @@ class Phase(StrEnum):
 class Build:
     phase: Phase = Phase.NEW
     queued: BuildQueued | None = None
-    job_ids: tuple[int, ...] = ()
-    cleans_up: bool = False
+    planned: BuildPlanned | None = None
+    progress: Progress = field(default_factory=Progress)
+    known: frozenset[int] = frozenset()  # jobs that were queued at some time
+    failures: tuple[BuildAdvanced, ...] = ()  # how jobs ended that were not wished again since, the first one first
+    seconds: int = 0  # counted when it was over before
     priority: int = 0
+
+    @property
+    def cleans_up(self) -> bool:
+        return any(self.progress.jobs[job_id].cleans_up for job_id in self.progress.queued)
 
     @property
     def launched(self) -> BuildQueued:
@@ -65,7 +80,7 @@ def decide(build: Build, command: BuildCommand) -> Sequence[BuildEvent]:
         case Phase.NEW, _:
             raise Refused("BUILD_NOT_FOUND")
         case Phase.QUEUED, PlanBuild():
-            return [_planned(build, command)]
+            return _begin(build, command)
         case Phase.QUEUED, FailBuild():
             return [_finished(build, BuildStatus.FAILED, command.exit_code, command.exit_message, command.output)]
         case Phase.PLANNED, StartBuild(runner_name=runner):
@@ -78,20 +93,25 @@ def decide(build: Build, command: BuildCommand) -> Sequence[BuildEvent]:
                     runner_name=runner,
                 )
             ]
-        case ((Phase.PLANNED | Phase.RUNNING), EndJobOfBuild(job_id=job_id)) if job_id in build.job_ids:
-            status = BuildStatus.SUCCESS if command.status is JobStatus.SUCCESS else BuildStatus.FAILED
-            return [_finished(build, status, command.exit_code, command.exit_message, command.output, command.duration)]
+        case (
+            (Phase.PLANNED | Phase.RUNNING | Phase.CANCELING),
+            EndJobOfBuild(job_id=job_id),
+        ) if job_id in build.progress.queued:
+            return _go_on(build, command)
         case ((Phase.PLANNED | Phase.RUNNING), KillBuild()) if build.cleans_up:
             return [_killed(build, graceful=True)]
         case ((Phase.QUEUED | Phase.PLANNED | Phase.RUNNING | Phase.CANCELING), KillBuild()):
             return [_killed(build, graceful=False), _aborted(build, command.duration)]
-        case Phase.CANCELING, EndJobOfBuild(job_id=job_id) if job_id in build.job_ids:
-            return [_aborted(build, command.duration)]  # however the job ended
         case ((Phase.QUEUED | Phase.PLANNED | Phase.RUNNING | Phase.CANCELING), ChangeBuildPriority(priority=priority)):
             return [] if priority == build.priority else [_reordered(build, priority)]
+        case ((Phase.PLANNED | Phase.RUNNING | Phase.FINISHED), (PlayJob() | RetryJob() | RetryBuild())):
+            return list(wish(build, command))
+        case ((Phase.PLANNED | Phase.RUNNING), StopJob(job_id=job_id)):
+            return _stop(build, job_id)
         case Phase.FINISHED, DeleteBuild(build_id=build_id):
-            return [BuildDeleted(build_id=build_id, project_id=build.launched.project_id, job_ids=build.job_ids)]
-        case Phase.DELETED, (ChangeBuildPriority() | DeleteBuild()):
+            job_ids = tuple(sorted(build.known))
+            return [BuildDeleted(build_id=build_id, project_id=build.launched.project_id, job_ids=job_ids)]
+        case Phase.DELETED, (ChangeBuildPriority() | DeleteBuild() | PlayJob() | RetryJob() | RetryBuild() | StopJob()):
             raise Refused("BUILD_NOT_FOUND")
         case _, (PlanBuild() | FailBuild() | StartBuild() | EndJobOfBuild() | KillBuild()):
             return []  # already so, or already over
@@ -122,6 +142,12 @@ def _queued(command: QueueBuild) -> BuildQueued:
     )
 
 
+def _begin(build: Build, command: PlanBuild) -> list[BuildEvent]:
+    planned = _planned(build, command)
+    after = evolve(build, planned)
+    return [planned, _ended(after, after.progress, (), 0)] if after.progress.over else [planned]
+
+
 def _planned(build: Build, command: PlanBuild) -> BuildPlanned:
     queued = build.launched
     branch = command.ref.removeprefix("refs/heads/")
@@ -136,19 +162,124 @@ def _planned(build: Build, command: PlanBuild) -> BuildPlanned:
         jobs=command.jobs,
         local_id=queued.local_id,
         priority=build.priority,
+        warnings=command.warnings,
+        default_branch=command.default_branch,
+        message=command.message,
     )
 
 
 def _reordered(build: Build, priority: int) -> BuildPriorityChanged:
     queued = build.launched
     return BuildPriorityChanged(
-        build_id=queued.build_id, project_id=queued.project_id, priority=priority, job_ids=build.job_ids
+        build_id=queued.build_id, project_id=queued.project_id, priority=priority, job_ids=build.progress.queued
     )
+
+
+def _go_on(build: Build, command: EndJobOfBuild) -> list[BuildEvent]:
+    """One of its jobs is over. A build of one job is over with it."""
+    canceling = build.phase is Phase.CANCELING
+    status = build.progress.meaning(command.job_id, command.status, command.exit_code)
+    ended = build.progress.having({command.job_id: status})
+    now = ended if canceling else ended.settled()
+    advanced = _advanced(build, now, {command.job_id: status}).but(
+        exit_code=command.exit_code, exit_message=command.exit_message, output=command.output
+    )
+    events: list[BuildEvent] = [advanced] if len(now.jobs) > 1 or status is JobStatus.WARNING else []
+    if canceling and not now.queued:
+        events.append(_aborted(build, command.duration))  # however its jobs ended
+    elif not canceling and now.over:
+        failures = (*build.failures, *([advanced] if status in BAD else []))
+        events.append(_ended(build, now, failures, command.duration))
+    return events
+
+
+def _stop(build: Build, job_id: int) -> list[BuildEvent]:
+    """What is queued or runs ends by its job; what waits is over at once."""
+    status = build.progress.statuses.get(job_id)
+    if status is None:
+        raise Refused("JOB_NOT_FOUND")
+    if status is JobStatus.QUEUED:
+        return [_advanced(build, build.progress, {}).but(stopped=(job_id,))]
+    if status not in HOLDING:
+        raise Refused("JOB_STATUS", f"the job is over: {status}")
+    now = build.progress.having({job_id: JobStatus.CANCELED}).settled()
+    message = "Deployment aborted by user"
+    advanced = _advanced(build, now, {job_id: JobStatus.CANCELED}).but(exit_code=KILLED, exit_message=message)
+    return [advanced, _ended(build, now, (*build.failures, advanced), 0)] if now.over else [advanced]
+
+
+def wish(build: Build, command: PlayJob | RetryJob | RetryBuild) -> Iterator[BuildEvent]:
+    """Some of its jobs run, or run again; it may have been over."""
+    queued, statuses = build.launched, build.progress.statuses
+    if isinstance(command, RetryBuild):
+        job_ids = [job_id for job_id, status in statuses.items() if status in BAD]
+        if not job_ids:
+            raise Refused("BUILD_STATUS", "no job of the build failed or was canceled")
+    else:
+        job_ids = [command.job_id]
+        status = statuses.get(command.job_id)
+        if status is None:
+            raise Refused("JOB_NOT_FOUND")
+        if status is JobStatus.QUEUED:
+            return  # it is on its way
+        wanted = {MANUAL} if isinstance(command, PlayJob) else BAD | GOOD
+        if status not in wanted:
+            raise Refused("JOB_STATUS", f"{type(command).__name__} while {status}")
+    if build.phase is Phase.FINISHED:
+        if queued.needs_lane:
+            raise Refused("BUILD_STATUS", "the project's builds run one after the other: launch a new one")
+        yield BuildResumed(build_id=queued.build_id, project_id=queued.project_id, executor_id=queued.executor_id)
+    yield _advanced(build, build.progress.wished(job_ids), {})
+
+
+def _advanced(build: Build, now: Progress, ended: Mapping[int, JobStatus]) -> BuildAdvanced:
+    planned = build.planned
+    if planned is None:
+        raise Refused("BUILD_STATUS", "the build could not be planned")
+    changed = {
+        job_id: status for job_id, status in now.statuses.items() if status is not build.progress.statuses[job_id]
+    }
+    return BuildAdvanced(
+        build_id=planned.build_id,
+        project_id=planned.project_id,
+        project=planned.project,
+        sha=planned.sha,
+        ref=planned.ref,
+        protected=planned.protected,
+        local_id=planned.local_id,
+        priority=build.priority,
+        ended=_now(ended),
+        released=tuple(
+            now.jobs[job_id].but(round=now.jobs[job_id].round + (job_id in build.known))
+            for job_id, status in changed.items()
+            if status is JobStatus.QUEUED
+        ),
+        waiting=_now({job_id: status for job_id, status in changed.items() if status in (CREATED, MANUAL, SKIPPED)}),
+    )
+
+
+def _now(statuses: Mapping[int, JobStatus]) -> tuple[JobNow, ...]:
+    return tuple(JobNow(job_id=job_id, status=status) for job_id, status in statuses.items())
+
+
+def _ended(build: Build, now: Progress, failures: Sequence[BuildAdvanced], duration: int) -> BuildFinished:
+    """It ends as its jobs did; of those that failed the first one says how."""
+    warnings = build.planned.warnings if build.planned else ()
+    allowed = [now.jobs[job_id].name for job_id, status in now.statuses.items() if status is JobStatus.WARNING]
+    words = [*warnings, *(f"The job {name} failed, as it may." for name in allowed)]
+    seconds = max(0, duration - build.seconds)
+    if not failures:
+        return _finished(build, BuildStatus.SUCCESS, 0, None, "\n".join(words) or None, seconds)
+    first = failures[0]
+    words += [first.output] if first.output else []
+    return _finished(build, BuildStatus.FAILED, first.exit_code, first.exit_message, "\n".join(words) or None, seconds)
 
 
 def _killed(build: Build, *, graceful: bool) -> BuildKilled:
     queued = build.launched
-    return BuildKilled(build_id=queued.build_id, project_id=queued.project_id, job_ids=build.job_ids, graceful=graceful)
+    return BuildKilled(
+        build_id=queued.build_id, project_id=queued.project_id, job_ids=build.progress.queued, graceful=graceful
+    )
 
 
 def _aborted(build: Build, duration: int) -> BuildFinished:
@@ -183,24 +314,61 @@ def evolve(build: Build, event: BuildEvent) -> Build:
         case BuildQueued():
             return replace(build, phase=Phase.QUEUED, queued=event)
         case BuildPlanned(jobs=jobs):
-            cleans_up = any(job.cleans_up for job in jobs)
-            return replace(build, phase=Phase.PLANNED, job_ids=tuple(job.job_id for job in jobs), cleans_up=cleans_up)
+            progress = Progress.of(jobs)
+            known = frozenset(progress.queued)
+            return replace(build, phase=Phase.PLANNED, planned=event, progress=progress, known=known)
         case BuildStarted():
             return replace(build, phase=Phase.RUNNING)
         case BuildKilled(graceful=graceful):
             return replace(build, phase=Phase.CANCELING) if graceful else build
         case BuildPriorityChanged(priority=priority):
             return replace(build, priority=priority)
+        case BuildAdvanced():
+            return _evolved(build, event)
+        case BuildResumed():
+            return replace(build, phase=Phase.RUNNING)
         case BuildFinished():
-            return replace(build, phase=Phase.FINISHED)
+            return _closed(build, event)
         case BuildDeleted():
             return replace(build, phase=Phase.DELETED)
         case _:
             assert_never(event)
 
 
+def _evolved(build: Build, event: BuildAdvanced) -> Build:
+    released = {job.job_id: job for job in event.released}
+    progress = build.progress.having(told(event))
+    failures = [one for one in build.failures if released.keys().isdisjoint(now.job_id for now in one.ended)]
+    if any(one.status in BAD for one in event.ended):
+        failures.append(event)
+    return replace(
+        build,
+        progress=replace(progress, jobs={**progress.jobs, **released}),
+        known=build.known | released.keys(),
+        failures=tuple(failures),
+    )
+
+
+def _closed(build: Build, event: BuildFinished) -> Build:
+    progress = build.progress.having(left(build.progress.statuses, event.status))
+    return replace(build, phase=Phase.FINISHED, progress=progress, seconds=build.seconds + event.duration)
+
+
 build_decider = Decider[BuildCommand, Build, BuildEvent](
-    commands=(QueueBuild, PlanBuild, StartBuild, FailBuild, EndJobOfBuild, KillBuild, ChangeBuildPriority, DeleteBuild),
+    commands=(
+        QueueBuild,
+        PlanBuild,
+        StartBuild,
+        FailBuild,
+        EndJobOfBuild,
+        PlayJob,
+        RetryJob,
+        StopJob,
+        RetryBuild,
+        KillBuild,
+        ChangeBuildPriority,
+        DeleteBuild,
+    ),
     stream=lambda command: f"build-{command.build_id}",
     initial=Build(),
     decide=decide,

@@ -22,6 +22,7 @@ from contracts.builds import (
     JobLost,
     JobPriorityChanged,
     JobQueued,
+    JobRetried,
     JobStarted,
     JobStatus,
     LoseJob,
@@ -39,6 +40,7 @@ from libs.deciding import Decider
 
 LOST = -2
 CANCELED = 143
+RETRIED_AS = {"runner_lost": "runner_system_failure", "": "unknown_failure"}  # reasons as spec files name them
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,8 @@ class Job:
     closed: frozenset[str] = frozenset()
     artifacts: Mapping[str, str] = field(default_factory=dict)  # type -> id
     deleted: bool = False
+    losses: int = 0  # of runners, since somebody wished the job
+    failures: int = 0  # that led to another attempt, since then
 
     @property
     def order(self) -> JobQueued:
@@ -61,7 +65,7 @@ class Job:
 
 def decide(job: Job, command: JobCommand) -> Sequence[JobEvent]:
     if isinstance(command, QueueJob):
-        return [_queued(command)] if job.queued is None else []
+        return _queued_or_again(job, command)
     if isinstance(command, CancelJob | ChangeJobPriority) and job.queued is None:
         raise Refused("CONFLICT", "the job is just being queued")  # to be told again: it must not be forgotten
     order = job.order
@@ -94,6 +98,16 @@ def decide(job: Job, command: JobCommand) -> Sequence[JobEvent]:
             return _uploaded(job, command)
         case _, RemoveArtifact(artifact_id=id_, reason=reason):
             return [_removed(job, id_, reason)] if id_ in job.artifacts.values() else []
+        case ((JobStatus.ASSIGNED | JobStatus.RUNNING), FinishJob(attempt=order.attempt)) if _tried_again(job, command):
+            retried = JobRetried(
+                **here,
+                attempt=order.attempt,
+                exit_code=command.exit_code,
+                reason=command.reason,
+                message=command.message,
+                runner_uuid=job.runner_uuid,
+            )
+            return [retried, *_again(job, order)]
         case ((JobStatus.ASSIGNED | JobStatus.RUNNING), FinishJob(attempt=order.attempt)):
             return [_finished(job, command.status, command.exit_code, command.reason, command.message, command.output)]
         case status, FinishJob(attempt=order.attempt, status=wanted) if status is wanted:
@@ -124,6 +138,21 @@ def decide(job: Job, command: JobCommand) -> Sequence[JobEvent]:
             return []  # it was heard of after all, or another attempt runs
         case status, _:
             raise Refused("JOB_STATUS", f"{type(command).__name__} while {status}, attempt {order.attempt}")
+
+
+def _queued_or_again(job: Job, command: QueueJob) -> list[JobEvent]:
+    if job.queued is None:
+        return [_queued(command)]
+    if job.deleted or job.status not in FINISHED_JOB or command.job.round <= job.queued.job.round:
+        return []
+    return _again(job, _queued(command).but(attempt=job.queued.attempt))
+
+
+def _tried_again(job: Job, command: FinishJob) -> bool:
+    wanted = job.order.job
+    if command.status is not JobStatus.FAILED or job.failures >= wanted.retries:
+        return False
+    return not wanted.retry_when or RETRIED_AS.get(command.reason, command.reason) in wanted.retry_when
 
 
 def _queued(command: QueueJob) -> JobQueued:
@@ -237,19 +266,21 @@ def _lost(job: Job, reason: str, *, retried: bool) -> JobLost:
 
 
 def _given_up_or_retried(job: Job, order: JobQueued, reason: str) -> list[JobEvent]:
-    again = order.attempt < order.job.max_attempts
+    times = job.losses + 1
+    again = times < order.job.max_attempts
     lost = _lost(job, reason, retried=again)
     if again:
         return [lost, *_again(job, order)]
-    times = "once" if order.attempt == 1 else f"{order.attempt} times"
-    message = f"The runner was lost, {times}: {reason}"
+    message = f"The runner was lost, {'once' if times == 1 else f'{times} times'}: {reason}"
     return [lost, _finished(job, JobStatus.FAILED, LOST, "runner_lost", message, None)]
 
 
 def evolve(job: Job, event: JobEvent) -> Job:
     match event:
         case JobQueued():
-            return Job(status=JobStatus.QUEUED, queued=event)
+            same = job.queued is not None and job.queued.job.round == event.job.round
+            losses, failures = (job.losses, job.failures) if same else (0, 0)
+            return Job(status=JobStatus.QUEUED, queued=event, losses=losses, failures=failures)
         case JobAssigned(runner_uuid=runner, cancels_gracefully=gracefully):
             return replace(job, status=JobStatus.ASSIGNED, runner_uuid=runner, cancels_gracefully=gracefully)
         case JobStarted():
@@ -263,7 +294,9 @@ def evolve(job: Job, event: JobEvent) -> Job:
         case JobFinished(status=status):
             return replace(job, status=status)
         case JobLost():
-            return job
+            return replace(job, losses=job.losses + 1)
+        case JobRetried():
+            return replace(job, failures=job.failures + 1)
         case ArtifactUploaded(artifact_type=type_, artifact_id=id_):
             return replace(job, artifacts={**job.artifacts, type_: id_})
         case ArtifactRemoved(artifact_id=id_):

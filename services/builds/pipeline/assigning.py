@@ -1,0 +1,91 @@
+"""What a runner gets of a pipeline's job: variables, image, services, artifacts, caches, the script."""
+
+from collections.abc import Iterable, Mapping
+
+from contracts.builds import (
+    Assignment,
+    BuildRow,
+    JobRow,
+    PlannedArtifacts,
+    PlannedCache,
+    PlannedImage,
+    PlannedJob,
+    PlannedVariable,
+    Variable,
+)
+from services.builds.pipeline.situation import situation
+from services.builds.pipeline.variables import build_variables, expand, slug, with_meanings
+from services.builds.script import compile_commands, section_name
+
+Values = Mapping[str, str]
+
+
+def equipped(
+    assignment: Assignment, build: BuildRow, job: JobRow, planned: PlannedJob, word: str, url: str
+) -> Assignment:
+    """$NAMES are replaced where their meaning is known here; the runner may know the others."""
+    variables = job_variables(build, job, planned, url, assignment.token, assignment.variables)
+    values = {key: one.value for key, one in variables.items()}
+    container = planned.container
+    return assignment.but(
+        script=compile_commands(planned.commands, section_name(word, 0), f"Script of {job.name}"),
+        after_script=compile_commands(planned.after_commands, section_name(word, 1), f"After script of {job.name}"),
+        variables=tuple(variables.values()),
+        image=expand(planned.image, values) if planned.image else None,
+        container=_image(container, values) if container else None,
+        services=tuple(_image(one, values) for one in planned.services),
+        artifacts=_artifacts(planned.artifacts, values) if planned.artifacts else None,
+        caches=tuple(_cache(one, values) for one in planned.caches),
+    )
+
+
+def job_variables(
+    build: BuildRow, job: JobRow, planned: PlannedJob, url: str, token: str, secrets: Iterable[Variable]
+) -> dict[str, Variable]:
+    """Those every job has, those of the spec file, the project's secrets; what holds a secret is none's to see."""
+    secrets = tuple(secrets)
+    known = build_variables(situation(build, job.ref, job.sha, url, build.default_branch, build.message)) | {
+        "CI_JOB_ID": str(job.id),
+        "CI_JOB_NAME": job.name,
+        "CI_JOB_NAME_SLUG": slug(job.name),
+        "CI_JOB_STAGE": job.stage,
+        "CI_JOB_URL": f"{url}/api/developer/builds/{job.build_id}/jobs",
+        "CI_JOB_TIMEOUT": str(job.timeout_seconds),
+        "CI_JOB_MANUAL": "true" if planned.when == "manual" else "false",
+        **({"CI_JOB_IMAGE": planned.image} if planned.image else {}),
+    }
+    hidden = {one.key: one for one in secrets}
+    given = [PlannedVariable(key=one.key, value=one.value, expand=False) for one in secrets if not one.file]
+    meanings = with_meanings(known, [*planned.variables, *given])
+    values = [one.value for one in secrets if one.value]
+    shown = {
+        key: Variable(key=key, value=value, masked=any(secret in value for secret in values))
+        for key, value in meanings.items()
+        if key not in hidden
+    }
+    job_token = Variable(key="CI_JOB_TOKEN", value=token, masked=True)
+    return shown | {"CI_JOB_TOKEN": job_token} | hidden
+
+
+def _image(image: PlannedImage, values: Values) -> PlannedImage:
+    return image.but(name=expand(image.name, values))
+
+
+def _artifacts(wanted: PlannedArtifacts, values: Values) -> PlannedArtifacts:
+    return wanted.but(
+        name=expand(wanted.name, values) if wanted.name else None,
+        paths=_each(wanted.paths, values),
+        exclude=_each(wanted.exclude, values),
+    )
+
+
+def _cache(wanted: PlannedCache, values: Values) -> PlannedCache:
+    return wanted.but(
+        key=expand(wanted.key, values),
+        paths=_each(wanted.paths, values),
+        fallback_keys=_each(wanted.fallback_keys, values),
+    )
+
+
+def _each(texts: tuple[str, ...], values: Values) -> tuple[str, ...]:
+    return tuple(expand(text, values) for text in texts)

@@ -1,0 +1,26 @@
+"""What a pipeline's jobs may know of their build."""
+
+from fnmatch import fnmatchcase
+
+from contracts.builds import BuildRow
+from contracts.errors import Refused
+from services.builds.pipeline.variables import Situation
+
+
+def situation(build: BuildRow, ref: str, sha: str, url: str, default_branch: str, message: str) -> Situation:
+    if build.project is None:
+        raise Refused("PROJECT_NOT_FOUND")
+    name = ref.removeprefix("refs/heads/").removeprefix("refs/tags/")
+    return Situation(
+        project=build.project,
+        build_id=build.id,
+        local_id=build.local_id,
+        ref=ref,
+        sha=sha,
+        url=url,
+        default_branch=default_branch,
+        source="push" if build.delivery_id else "web",
+        initiator=build.initiator_name,
+        protected=any(fnmatchcase(name, pattern) for pattern in build.project.protected_branches),
+        message=message,
+    )

@@ -1,0 +1,29 @@
+"""What people wish of single jobs: which build is meant, and whether they may."""
+
+from contracts.builds import BuildRow, PlayJob, RetryBuild, RetryJob, StopJob
+from contracts.errors import Refused
+from contracts.projects import GetLaunchSettings, LaunchSettings
+from libs.service import Context
+
+
+async def of_job(ctx: Context, command: PlayJob | RetryJob | StopJob) -> PlayJob | RetryJob | StopJob:
+    build: BuildRow | None = await ctx.rows("build").one({"job_ids": command.job_id})
+    if build is None:
+        raise Refused("JOB_NOT_FOUND")
+    await _allowed(ctx, build)
+    return command.but(build_id=build.id)
+
+
+async def of_build(ctx: Context, command: RetryBuild) -> RetryBuild:
+    build: BuildRow | None = await ctx.rows("build").get(f"build-{command.build_id}")
+    if build is None:
+        raise Refused("BUILD_NOT_FOUND")
+    await _allowed(ctx, build)
+    return command
+
+
+async def _allowed(ctx: Context, build: BuildRow) -> None:
+    """Who may launch builds of the project."""
+    answer = await ctx.ask(GetLaunchSettings(project_id=build.project_id))
+    if not LaunchSettings.model_validate(answer).allowed:
+        raise Refused("LAUNCH_BUILD_NOT_ALLOWED")

@@ -1,0 +1,120 @@
+"""How the jobs of a build follow each other."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from contracts.builds import JobStatus, PlannedJob
+from services.builds.domain.progress import Progress
+
+
+def jobs(**wanted: Mapping[str, Any]) -> list[PlannedJob]:
+    """Numbered as they come."""
+    return [
+        PlannedJob(job_id=number, job_uuid=str(number), name=name, **more)
+        for number, (name, more) in enumerate(wanted.items(), 1)
+    ]
+
+
+def after(planned: list[PlannedJob], **ends: str) -> dict[str, str]:
+    """Statuses by name, once these have ended so, one after the other."""
+    numbers = {job.name: job.job_id for job in planned}
+    progress = Progress.of(planned)
+    for name, status in ends.items():
+        assert progress.statuses[numbers[name]] is JobStatus.QUEUED
+        progress = progress.having({numbers[name]: JobStatus(status)}).settled()
+    return {name: str(progress.statuses[number]) for name, number in numbers.items()}
+
+
+STAGES = jobs(a={}, b={}, c={"stage_place": 1}, d={"stage_place": 2})
+NEEDS = jobs(a={}, b={}, c={"stage_place": 1, "needs": ("a",)}, d={"stage_place": 2, "needs": ("c",)})
+
+
+def test_the_first_stage_begins_at_once() -> None:
+    assert after(STAGES) == {"a": "QUEUED", "b": "QUEUED", "c": "CREATED", "d": "CREATED"}
+
+
+def test_a_stage_waits_for_all_of_the_one_before() -> None:
+    assert after(STAGES, a="SUCCESS")["c"] == "CREATED"
+    assert after(STAGES, a="SUCCESS", b="WARNING")["c"] == "QUEUED"
+
+
+def test_nobody_follows_a_failure() -> None:
+    assert after(STAGES, a="SUCCESS", b="FAILED") == {"a": "SUCCESS", "b": "FAILED", "c": "SKIPPED", "d": "SKIPPED"}
+
+
+def test_a_job_with_needs_waits_for_these_alone() -> None:
+    assert after(NEEDS, a="SUCCESS") == {"a": "SUCCESS", "b": "QUEUED", "c": "QUEUED", "d": "CREATED"}
+
+
+def test_what_is_skipped_skips_who_needs_it() -> None:
+    assert after(NEEDS, a="FAILED") == {"a": "FAILED", "b": "QUEUED", "c": "SKIPPED", "d": "SKIPPED"}
+
+
+def test_no_needs_at_all_begins_at_once() -> None:
+    assert after(jobs(a={}, b={"stage_place": 1, "needs": ()}))["b"] == "QUEUED"
+
+
+@pytest.mark.parametrize(
+    ("when", "good", "bad"),
+    [
+        ("on_success", "QUEUED", "SKIPPED"),
+        ("on_failure", "SKIPPED", "QUEUED"),
+        ("always", "QUEUED", "QUEUED"),
+        ("manual", "MANUAL", "SKIPPED"),
+    ],
+)
+def test_when_says_what_must_have_been(when: str, good: str, bad: str) -> None:
+    planned = jobs(a={}, b={"stage_place": 1, "when": when})
+    assert after(planned, a="SUCCESS")["b"] == good
+    assert after(planned, a="FAILED")["b"] == bad
+
+
+def test_a_skipped_job_holds_up_no_later_stage() -> None:
+    planned = jobs(a={}, rescue={"stage_place": 1, "when": "on_failure"}, b={"stage_place": 2})
+    assert after(planned, a="SUCCESS") == {"a": "SUCCESS", "rescue": "SKIPPED", "b": "QUEUED"}
+
+
+def test_later_stages_wait_for_somebody_only_where_the_job_must_succeed() -> None:
+    optional = {"when": "manual", "allow_failure": True}
+    assert after(jobs(a=optional, b={"stage_place": 1})) == {"a": "MANUAL", "b": "QUEUED"}
+    assert after(jobs(a={"when": "manual"}, b={"stage_place": 1})) == {"a": "MANUAL", "b": "CREATED"}
+
+
+def test_who_needs_a_job_that_nobody_plays_is_skipped_in_the_end() -> None:
+    planned = jobs(
+        a={},
+        offered={"when": "manual", "allow_failure": True},
+        b={"stage_place": 1, "needs": ("offered",)},
+        c={"stage_place": 2, "needs": ("b",)},
+        d={"stage_place": 3},
+    )
+    assert after(planned, a="SUCCESS")["d"] == "QUEUED"
+    assert after(planned, a="SUCCESS", d="SUCCESS") == {
+        "a": "SUCCESS",
+        "offered": "MANUAL",
+        "b": "SKIPPED",
+        "c": "SKIPPED",
+        "d": "SUCCESS",
+    }
+
+
+def test_what_was_skipped_waits_anew_for_what_is_wished() -> None:
+    progress = Progress.of(jobs(a={}, b={"stage_place": 1})).having({1: JobStatus.FAILED}).settled()
+    assert progress.over
+    again = progress.wished([1])
+    assert again.statuses == {1: JobStatus.QUEUED, 2: JobStatus.CREATED}
+    assert again.having({1: JobStatus.SUCCESS}).settled().statuses[2] is JobStatus.QUEUED
+
+
+def test_a_failure_may_be_allowed_for_all_exit_codes_or_for_some() -> None:
+    progress = Progress.of(jobs(a={"allow_failure": True}, b={"allow_failure_codes": (3,)}, c={}))
+    failed = JobStatus.FAILED
+    assert [progress.meaning(job_id, failed, code) for job_id, code in ((1, 1), (2, 3), (2, 1), (3, 3))] == [
+        JobStatus.WARNING,
+        JobStatus.WARNING,
+        JobStatus.FAILED,
+        JobStatus.FAILED,
+    ]
+    assert progress.meaning(1, JobStatus.CANCELED, 143) is JobStatus.CANCELED

@@ -1,0 +1,85 @@
+"""A job that failed is tried again as its file says; one that somebody wishes again starts anew."""
+
+from contracts.builds import (
+    FinishJob,
+    JobAssigned,
+    JobFinished,
+    JobLost,
+    JobQueued,
+    JobRetried,
+    JobStatus,
+    LaunchedProject,
+    LoseJob,
+    PlannedJob,
+    QueueJob,
+)
+from libs.testing.scenario import Scenario
+from services.builds.domain.job import job_decider
+
+PROJECT = LaunchedProject(
+    project_id=84, name="Mill", owner_alias="ivan", alias="mill", repository="r", branch="main", spec_file_path="/c"
+)
+HERE = {"job_id": 42, "build_id": 17, "project_id": 84}
+once = PlannedJob(job_id=42, job_uuid="j", name="build", commands=("make",), retries=1, max_attempts=2)
+picky = once.but(retry_when=("runner_system_failure",))
+again = once.but(round=1)
+
+
+def queued(job: PlannedJob, attempt: int = 1) -> JobQueued:
+    return JobQueued(
+        **HERE, job_uuid="j", owner_alias="ivan", attempt=attempt, ref="main", sha="s", project=PROJECT, job=job
+    )
+
+
+def assigned(attempt: int = 1) -> JobAssigned:
+    return JobAssigned(**HERE, attempt=attempt, runner_id=1, runner_uuid="r", runner_name="miller", token_hash="t")
+
+
+def fail(attempt: int = 1) -> FinishJob:
+    return FinishJob(job_id=42, attempt=attempt, status=JobStatus.FAILED, exit_code=7, reason="script_failure")
+
+
+def failed(attempt: int) -> JobFinished:
+    return JobFinished(
+        **HERE, attempt=attempt, status=JobStatus.FAILED, exit_code=7, reason="script_failure", runner_uuid="r"
+    )
+
+
+def wish(job: PlannedJob) -> QueueJob:
+    return QueueJob(job_id=42, build_id=17, project=PROJECT, job=job, ref="main", sha="s")
+
+
+retried = JobRetried(**HERE, attempt=1, exit_code=7, reason="script_failure", runner_uuid="r")
+lost = JobLost(**HERE, attempt=2, runner_uuid="r", reason="silence", retried=True)
+job = Scenario(job_decider)
+
+
+def test_a_failure_leads_to_the_next_attempt() -> None:
+    job.given(queued(once), assigned()).when(fail()).then(retried, queued(once, 2))
+
+
+def test_only_as_often_as_the_file_says() -> None:
+    job.given(queued(once), assigned(), retried, queued(once, 2), assigned(2)).when(fail(2)).then(failed(2))
+
+
+def test_only_for_the_reasons_that_the_file_names() -> None:
+    job.given(queued(picky), assigned()).when(fail()).then(failed(1))
+
+
+def test_a_lost_runner_is_counted_apart_from_failures() -> None:
+    lose = LoseJob(job_id=42, attempt=2, reason="silence")
+    job.given(queued(once), assigned(), retried, queued(once, 2), assigned(2)).when(lose).then(lost, queued(once, 3))
+
+
+def test_a_job_that_is_over_runs_again_when_somebody_wishes() -> None:
+    job.given(queued(once), assigned(), failed(1)).when(wish(again)).then(queued(again, 2))
+
+
+def test_then_it_has_all_its_tries_anew() -> None:
+    before = (queued(once), assigned(), retried, queued(once, 2), assigned(2), failed(2), queued(again, 3), assigned(3))
+    job.given(*before).when(fail(3)).then(retried.but(attempt=3), queued(again, 4))
+
+
+def test_the_same_wish_twice_is_one() -> None:
+    job.given(queued(once), assigned(), failed(1), queued(again, 2)).when(wish(again)).then()
+    job.given(queued(once), assigned(), failed(1)).when(wish(once)).then()
