@@ -1,12 +1,15 @@
 """Artifacts of jobs on all the services: both clients' ways of sending, limits, tokens, crashes and expiry."""
 
 import asyncio
+import io
 import itertools
 import json
+import zipfile
 from base64 import b64encode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,6 +17,8 @@ import httpx
 import pytest
 from pymongo.asynchronous.database import AsyncDatabase
 
+from agent.config import Config
+from agent.runner import run
 from contracts.builds import (
     AppendArtifact,
     ArtifactUpload,
@@ -25,6 +30,7 @@ from contracts.builds import (
     LoseJob,
     PlannedArtifacts,
     PlannedJob,
+    PlannedStep,
     QueueJob,
 )
 from contracts.messages import Command
@@ -128,8 +134,8 @@ async def fetched(here: Whole, job: Body, bearer: Body) -> httpx.Response:
     return await here.http.get(address(job), headers=token(bearer), params={"direct_download": "true"})
 
 
-async def second_job(here: Whole, job: Body, runner: RunnerAtWork) -> Body:
-    """Another job of the same build, that wants what the first one left."""
+async def another_job(here: Whole, job: Body, **wants: Any) -> int:
+    """Of the same build."""
     number = next(NUMBERS)
     project = LaunchedProject(
         project_id=job["job_info"]["project_id"],
@@ -140,18 +146,10 @@ async def second_job(here: Whole, job: Body, runner: RunnerAtWork) -> Body:
         branch="main",
         spec_file_path="/headrace.yaml",
     )
-    planned = PlannedJob(
-        job_id=number,
-        job_uuid=f"uuid-{number}",
-        name="deploy",
-        fetches=(job["job_info"]["name"],),
-        artifacts=PlannedArtifacts(paths=("dist/",), expire_in="2 days"),
-    )
+    planned = PlannedJob(job_id=number, job_uuid=f"uuid-{number}", **wants)
     build_id, sha = job["job_info"]["pipeline_id"], job["git_info"]["sha"]
     await told(here, QueueJob(job_id=number, build_id=build_id, project=project, job=planned, ref="main", sha=sha))
-    found = await runner.job()
-    assert found["id"] == number
-    return found
+    return number
 
 
 # ---- up and down
@@ -207,7 +205,10 @@ async def test_a_later_job_of_the_build_is_told_of_the_archive_and_gets_it(
     here: Whole, job: Body, runner: RunnerAtWork
 ) -> None:
     await sent_by_go(here, job, form(LARGE, "bundle.zip"))
-    later = await second_job(here, job, runner)
+    wanted = PlannedArtifacts(paths=("dist/",), expire_in="2 days")
+    number = await another_job(here, job, name="deploy", fetches=(job["job_info"]["name"],), artifacts=wanted)
+    later = await runner.job()
+    assert later["id"] == number
     (dependency,) = later["dependencies"]
     assert dependency["artifacts_file"] == {"filename": "bundle.zip", "size": len(LARGE)}
     got = await here.http.get(f"/api/v4/jobs/{dependency['id']}/artifacts", headers={"JOB-TOKEN": dependency["token"]})
@@ -225,6 +226,35 @@ async def test_a_later_job_of_the_build_is_told_of_the_archive_and_gets_it(
     ]
     await runner.report(later, "success")
     assert (await fetched(here, job, later)).status_code == 403  # its time is over
+
+
+async def test_our_own_agent_leaves_files_and_gets_those_of_earlier_jobs(
+    here: Whole, job: Body, runner: RunnerAtWork, tmp_path: Path
+) -> None:
+    steps = (PlannedStep(name="@build", script="/ci/build.sh"),)
+    wanted = PlannedArtifacts(name="scripts-$CI_JOB_ID", paths=("ci/",))
+    first = await another_job(here, job, name="make", steps=steps, artifacts=wanted)
+    url = str(here.http.base_url).rstrip("/")
+    config = Config(url=url, token=runner.token, id=1, name="ours", system_id="s", builds_dir=str(tmp_path / "builds"))
+    await run(config, stop=asyncio.Event(), once=True)
+    (archive,) = await kept(here, {"id": first})
+    assert archive["file_name"] == f"scripts-{first}.zip"
+    path = f"/api/developer/jobs/{first}/artifacts/{archive['id']}"
+    content = (await here.http.get(path, headers=here.admin)).content
+    with zipfile.ZipFile(io.BytesIO(content)) as opened:
+        assert opened.read("ci/build.sh") == (here.repository / "ci/build.sh").read_bytes()
+    second = await another_job(here, job, name="again", steps=steps, fetches=("make",))
+    await run(config, stop=asyncio.Event(), once=True)
+    log = await log_of(here, second)
+    assert "Downloading artifacts of make" in log
+    assert "Job succeeded" in log
+
+
+async def log_of(here: Whole, job_id: int) -> str:
+    async with database(here) as found:
+        attempts = [one["_id"] async for one in found["attempts"].find({"job_id": job_id})]
+        chunks = found["log_chunks"].find({"attempt": {"$in": attempts}}, sort=[("offset", 1), ("place", 1)])
+        return b"".join([one["text"] async for one in chunks]).decode()
 
 
 async def test_a_job_without_an_archive_has_none(here: Whole, job: Body) -> None:
