@@ -60,7 +60,7 @@ class FinishArtifact(Command):
     artifact_type: str = Field(default=ARCHIVE, pattern=r"^[a-z][a-z0-9_]{0,63}$")
     artifact_format: str = Field(default="zip", pattern=r"^(zip|gzip|raw)$")
     file_name: str = Field(min_length=1, max_length=255)
-    expire_in: str = Field(default="", max_length=255)  # "1 week", "never", "P1D", seconds; nothing: the usual time
+    expire_in: str = Field(default="", max_length=255)  # "1 week", "never", "P1D", seconds; nothing: as the job wishes
 
 
 class DiscardArtifact(Command):

@@ -5,7 +5,7 @@ from gateway.dialects.artifacts import ARTIFACTS, FILE, artifact
 from gateway.routing import own, query
 
 JOBS = (
-    query("/developer/jobs/{job_id:id}/artifacts", GetJob, write=ARTIFACTS),
+    query("/developer/jobs/{job_id:id}/artifacts", GetJob, write=ARTIFACTS, errors=("JOB_NOT_FOUND",)),
     own(
         "GET",
         "/developer/jobs/{job_id:id}/artifacts/{artifact_id}",

@@ -94,7 +94,7 @@ class Artifacts:
             file_name=command.file_name,
             size=command.size,
             uploaded_at=ctx.cause.at,
-            expire_at=expiry(command.expire_in, ctx.cause.at),
+            expire_at=expiry(command.expire_in or _wished(job, command), ctx.cause.at),
         )
         complete = {"_id": id_, "job_id": job.id, "length": command.size, "gone": False}
         known = {"$set": {"touched_at": ctx.cause.at, "expire_at": artifact.expire_at}}
@@ -200,6 +200,11 @@ async def _may_read(ctx: Context, job: JobRow, token: str) -> bool:
         return False
     reader: JobRow | None = await ctx.rows("job").get(f"job-{attempt['job_id']}")
     return reader is not None and same(reader.token_hash, hashed) and reader.status not in FINISHED_JOB
+
+
+def _wished(job: JobRow, command: FinishArtifact) -> str:
+    """Not every runner repeats what its job says."""
+    return (job.collects.expire_in or "") if job.collects and command.artifact_type == ARCHIVE else ""
 
 
 def _expired(artifact: Artifact, now: datetime) -> bool:

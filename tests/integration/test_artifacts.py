@@ -213,6 +213,9 @@ async def test_a_later_job_of_the_build_is_told_of_the_archive_and_gets_it(
     assert dependency["artifacts_file"] == {"filename": "bundle.zip", "size": len(LARGE)}
     got = await here.http.get(f"/api/v4/jobs/{dependency['id']}/artifacts", headers={"JOB-TOKEN": dependency["token"]})
     assert (got.status_code, got.content) == (200, LARGE)
+    assert (await sent_by_python(here, later, SMALL)).status_code == 201  # it says nothing of an end
+    (mine,) = await kept(here, later)
+    assert timedelta(days=1) < datetime.fromisoformat(mine["expire_at"]) - datetime.now(UTC) < timedelta(days=3)
     assert later["artifacts"] == [
         {
             "expire_in": "2 days",
