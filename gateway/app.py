@@ -105,10 +105,12 @@ async def _listen(client: Client, waiting: WaitingRunners) -> None:
     """Hints come at once and at most once; what is missed so is found by asking again."""
 
     async def on_job(message: Msg) -> None:
+        waiting.hear()
         if len(waiting):
             waiting.call(JobQueued.model_validate_json(message.data))
 
     async def on_runner(message: Msg) -> None:
+        waiting.hear()
         if len(waiting):
             waiting.changed(json.loads(message.data)["runner_uuid"])
 

@@ -1,6 +1,7 @@
 """Runners that wait for a job on this gateway, and who of them is called when one is queued."""
 
 import asyncio
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ class Waiter:
     signal: asyncio.Event = field(default_factory=asyncio.Event)  # something happened: look again
     stale: bool = True  # what is known of the runner may be out of date: ask before it gets a job
     gone: bool = False  # its client is no longer there
+    looked: str = ""  # what the news were when it last looked for work, as far as is known
 
     def leave(self) -> None:
         self.gone = True
@@ -34,10 +36,20 @@ class WaitingRunners:
 
     def __init__(self) -> None:
         self._waiters: list[Waiter] = []
+        self._process = secrets.token_hex(4)  # what another process has heard is another story
+        self._heard = 0
         self.closed = False
 
     def __len__(self) -> int:
         return len(self._waiters)
+
+    @property
+    def news(self) -> str:
+        """Another one after everything that may bring work to somebody."""
+        return f"{self._process}-{self._heard}"
+
+    def hear(self) -> None:
+        self._heard += 1
 
     @contextmanager
     def place(self) -> Iterator[Waiter]:

@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import secrets
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -51,9 +50,13 @@ CONFIG_PATH = ".headrace/job-comes-from-the-server.yml"  # must not exist in the
 
 
 async def request_job(world: World, scope: Scope, receive: Receive) -> Response:
-    """201 with a job, or 204 once the time to wait is over."""
+    """201 with a job, or 204 once the time to wait is over.
+
+    A runner that says what it was told with its last 204 does not look again for what was not there then.
+    """
     sent = await members(scope, receive)
     with world.waiting.place() as waiter:
+        waiter.looked = str(sent.get("last_update", ""))
         watching = asyncio.create_task(_watch(receive, waiter))
         try:
             assignment = await _wait(world, scope, sent, waiter)
@@ -61,11 +64,10 @@ async def request_job(world: World, scope: Scope, receive: Receive) -> Response:
             watching.cancel()
         if waiter.gone and assignment is None:
             raise ClientDisconnect
-    headers = {"X-GitLab-Last-Update": secrets.token_hex(8)}
     if assignment is None:
-        return Response(status_code=204, headers=headers)
+        return Response(status_code=204, headers={"X-GitLab-Last-Update": waiter.looked or world.waiting.news})
     request_body = await _request_body(world, assignment)
-    return JSONResponse(job_object(assignment, waiter.offer, world.settings.url, request_body), 201, headers)
+    return JSONResponse(job_object(assignment, waiter.offer, world.settings.url, request_body), 201)
 
 
 async def _request_body(world: World, assignment: Assignment) -> bytes:
@@ -95,14 +97,16 @@ async def _wait(world: World, scope: Scope, sent: Members, waiter: Waiter) -> As
             world.waiting.settle(waiter, _offer(profile, sent) if profile.active else None)
         if waiter.gone or world.waiting.closed:
             return None
-        if waiter.offer and (assignment := await _claim(world, waiter.offer, waiter)):
-            return assignment
+        if waiter.offer and (waiter.calls or waiter.looked != world.waiting.news):
+            waiter.looked = world.waiting.news  # before the look: what is queued meanwhile is new
+            if assignment := await _claim(world, waiter.offer, waiter):
+                return assignment
         end = begun + (limit if waiter.offer else min(limit, PAUSED))
         try:
             async with asyncio.timeout_at(min(end, clock() + RECHECK)):
                 await waiter.signal.wait()
         except TimeoutError:
-            waiter.stale = True
+            waiter.stale, waiter.looked = True, ""
         if waiter.gone or world.waiting.closed or clock() >= end:
             return None
 

@@ -95,7 +95,7 @@ async def notice(presence: Presence, ctx: Context, command: NoticeRunner) -> Don
 async def seen(
     presence: Presence, ctx: Context, row: RunnerRow, ip_address: str, info: RunnerInfo | None
 ) -> RunnerProfile:
-    await presence.note(ctx, row.uuid, ip_address, info)
+    await presence.note(ctx, row.uuid, ip_address, info, at_once=not row.online)
     if not row.online:  # after the sighting: the watch must not find the runner online and unseen
         await ctx.tell(MarkRunnerOnline(runner_uuid=row.uuid))
     return profile(row)

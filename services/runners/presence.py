@@ -1,9 +1,10 @@
 """When and from where each runner was last seen: too frequent for events, so one document per runner is kept."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
+
+from pymongo import UpdateOne
 
 from contracts.runners import RunnerInfo
 from libs.service import Context
@@ -11,30 +12,54 @@ from services.runners.views import Sighting
 
 COLLECTION = "presence"
 LONGEST_PAUSE = 5.0  # seconds
+NEVER = datetime.min.replace(tzinfo=UTC)
 
 
-@dataclass(frozen=True, slots=True)
+class Call(NamedTuple):
+    """Of a runner, not yet written."""
+
+    at: datetime
+    said: dict[str, Any]
+
+
 class Presence:
-    """Writes a runner's sighting once in a few seconds; what this process wrote last is all that it remembers.
+    """Writes what was seen of all runners at once, every few seconds; it remembers what this process wrote last.
 
-    Nothing is held back: a call is either written or so close to a written one that it tells nothing new.
+    What is held back at the end of a process tells little: each runner was written a moment before.
     """
 
-    written: dict[str, datetime] = field(default_factory=dict)  # runner -> time of the sighting
+    def __init__(self) -> None:
+        self._written: dict[str, datetime] = {}  # runner -> time of the sighting
+        self._held: dict[str, Call] = {}
+        self._wrote_at = NEVER
 
-    async def note(self, ctx: Context, runner_uuid: str, ip_address: str, info: RunnerInfo | None) -> None:
+    async def note(
+        self, ctx: Context, runner_uuid: str, ip_address: str, info: RunnerInfo | None, *, at_once: bool
+    ) -> None:
+        """`at_once`: the sighting counts from now on."""
         at = ctx.cause.at
-        pause = timedelta(seconds=min(LONGEST_PAUSE, ctx.settings.runner_offline_seconds / 4))
-        written = self.written.get(runner_uuid)
-        if written and abs(at - written) < pause:  # abs: a clock that was set back must not silence the runner
+        patience = timedelta(seconds=ctx.settings.runner_offline_seconds)
+        pause = min(timedelta(seconds=LONGEST_PAUSE), patience / 4)
+        unseen = abs(at - self._written.get(runner_uuid, NEVER))  # abs: a clock set back must not silence the runner
+        if unseen < pause and not at_once:
             return
         said: dict[str, Any] = {"ip_address": ip_address} if ip_address else {}
         if info is not None:
             said["info"] = info.model_dump()
-        await ctx.collection(COLLECTION).update_one(
-            {"_id": runner_uuid}, {"$max": {"seen_at": at}, **({"$set": said} if said else {})}, upsert=True
-        )
-        self.written[runner_uuid] = at
+        before = self._held.get(runner_uuid)
+        self._held[runner_uuid] = Call(at, {**(before.said if before else {}), **said})
+        if at_once or unseen > patience / 3 or abs(at - self._wrote_at) >= pause:
+            self._wrote_at = at
+            await self._write(ctx)
+
+    async def _write(self, ctx: Context) -> None:
+        calls, self._held = self._held, {}
+        writes = [
+            UpdateOne({"_id": uuid}, {"$max": {"seen_at": at}, **({"$set": said} if said else {})}, upsert=True)
+            for uuid, (at, said) in calls.items()
+        ]
+        await ctx.collection(COLLECTION).bulk_write(writes, ordered=False)
+        self._written |= {uuid: call.at for uuid, call in calls.items()}
 
 
 async def sightings(ctx: Context, runner_uuids: Sequence[str]) -> dict[str, Sighting]:

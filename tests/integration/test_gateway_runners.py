@@ -218,14 +218,45 @@ async def test_a_held_runner_gets_a_queued_job_at_once(here: Stage) -> None:
     assert time.monotonic() - begun < 0.5  # far below the next time it would have asked by itself
 
 
-async def test_one_queued_job_wakes_one_runner(here: Stage) -> None:
-    requests = [job_requested(here), job_requested(here)]
-    await waits(here, 2)
+async def test_one_queued_job_wakes_one_of_many_runners(here: Stage) -> None:
+    requests = [job_requested(here) for _ in range(50)]
+    await waits(here, 50)
     here.services.told.clear()
     await queue(here)
     await eventually(lambda: claims(here), bool, within=2)
     await asyncio.gather(*requests)
     assert await claims(here) == 1
+
+
+async def test_a_runner_that_is_called_in_vain_waits_on(here: Stage) -> None:
+    request = job_requested(here)
+    await waits(here)
+    await queue(here)
+    await eventually(lambda: claims(here), lambda count: count == 2, within=1)
+    await here.services.play(ClaimJob, lambda _: Claim(assignment=ASSIGNMENT))
+    await queue(here)
+    assert (await request).status_code == 201
+
+
+async def test_a_runner_that_knows_the_news_does_not_look_again(here: Stage) -> None:
+    known = {"token": "runner-token", "last_update": (await job_requested(here)).headers["X-GitLab-Last-Update"]}
+    here.services.told.clear()
+    again = await here.http.post("/api/v4/jobs/request", json=known)
+    assert (again.status_code, again.headers["X-GitLab-Last-Update"]) == (204, known["last_update"])
+    assert await claims(here) == 0
+    await queue(here)
+    other = await here.http.post("/api/v4/jobs/request", json=known)
+    assert other.headers["X-GitLab-Last-Update"] != known["last_update"]
+    assert await claims(here) == 1
+
+
+async def test_a_runner_that_knows_the_news_is_called_nevertheless(here: Stage) -> None:
+    known = {"token": "runner-token", "last_update": (await job_requested(here)).headers["X-GitLab-Last-Update"]}
+    request = asyncio.create_task(here.http.post("/api/v4/jobs/request", json=known))
+    await waits(here)
+    await here.services.play(ClaimJob, lambda _: Claim(assignment=ASSIGNMENT))
+    await queue(here)
+    assert (await request).status_code == 201
 
 
 async def claims(here: Stage) -> int:

@@ -317,6 +317,22 @@ async def test_calls_within_moments_are_one_write(replica: Replica) -> None:
     assert seen["ip_address"] == "10.0.0.1"
 
 
+async def test_what_was_seen_of_many_runners_is_written_together(replica: Replica) -> None:
+    replica.runtime.settings = Settings(runner_offline_seconds=1)  # a pause of a quarter of a second
+    runners = [await replica.register() for _ in range(3)]
+    tokens = [one.token for one in runners]
+    await asyncio.gather(*map(replica.touch, tokens))
+    database = replica.runtime.database
+    await database.command("profile", 2)
+    started = now()
+    async with asyncio.timeout(20):
+        while now() - started < timedelta(seconds=1):
+            await asyncio.gather(*map(replica.touch, tokens))
+    await database.command("profile", 0)
+    writes = await database["system.profile"].find({"ns": f"{database.name}.presence", "op": "update"}).to_list()
+    assert 3 <= len(writes) <= 15  # each runner at most once in a pause
+
+
 async def test_a_whole_service_tells_the_world_who_comes_and_goes(stage: Stage) -> None:
     async with stage.running(declare, replicas=2), stage.connected() as bus:
         caller = Caller(bus)
