@@ -318,6 +318,29 @@ class GetBuild(Query):
     executor_id: str | None = None
 
 
+class JobInBuild(Message):
+    id: int
+    local_id: int | None  # number inside its project; none before it is queued
+    name: str
+    stage: str
+    status: JobStatus
+    when: str = "on_success"
+    allow_failure: bool = False
+    attempt: int = 0
+    runner: str | None = None
+    exit_code: int | None = None
+    exit_message: str | None = None
+    queued_at: datetime | None = None
+    started_at: datetime | None = None
+    completed_at: datetime | None = None
+
+
+class ListJobsOfBuild(Query):
+    """All its jobs, also those that wait or were skipped. Answer: a list of JobInBuild, stage by stage."""
+
+    build_id: int
+
+
 class ListQueued(Query):
     """Answer: a list of QueuedBuild, oldest first."""
 

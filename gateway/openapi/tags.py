@@ -2,7 +2,7 @@
 
 TAGS = {
     "Access": "Logging in, and who the token is.",
-    "Builds": "Launching, the queue, running and finished builds, kill, and the files that jobs left.",
+    "Builds": "Launching, the queue, running and finished builds, their jobs, kill, and files that jobs left.",
     "Logs": "Logs, section by section, live and finished.",
     "Projects": "What is built, from where, by whom, with which secrets.",
     "Secrets": "Environment variables of builds. Values are written, and read only by administrators who ask for them.",
@@ -27,6 +27,7 @@ BY_SEGMENT = {
     "auth": "Access",
     "builds": "Builds",
     "artifacts": "Builds",
+    "jobs": "Builds",
     "logs": "Logs",
     "paginations": "Lists",
     "statistics": "Lists",

@@ -1,10 +1,21 @@
-"""Jobs of builds, and the files that they left."""
+"""Jobs of builds, what people may wish of them, and the files that they left."""
 
-from contracts.builds import GetJob
+from functools import partial
+
+from contracts.builds import GetJob, ListJobsOfBuild, PlayJob, RetryBuild, RetryJob, StopJob
 from gateway.dialects.artifacts import ARTIFACTS, FILE, artifact
-from gateway.routing import own, query
+from gateway.dialects.jobs import JOBS_OF_BUILD
+from gateway.routing import command, own, query
+
+LAUNCHER = "LAUNCH_BUILD_NOT_ALLOWED"
+wish = partial(command, "POST", status=204, errors=("JOB_NOT_FOUND", "JOB_STATUS", "BUILD_STATUS", LAUNCHER))
 
 JOBS = (
+    query("/developer/builds/{build_id:id}/jobs", ListJobsOfBuild, write=JOBS_OF_BUILD),
+    command("POST", "/developer/builds/{build_id:id}/retry", RetryBuild, status=204, errors=("BUILD_STATUS", LAUNCHER)),
+    wish("/developer/jobs/{job_id:id}/play", message=PlayJob),
+    wish("/developer/jobs/{job_id:id}/retry", message=RetryJob),
+    wish("/developer/jobs/{job_id:id}/cancel", message=StopJob),
     query("/developer/jobs/{job_id:id}/artifacts", GetJob, write=ARTIFACTS, errors=("JOB_NOT_FOUND",)),
     own(
         "GET",

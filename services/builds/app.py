@@ -44,6 +44,7 @@ service = Service(
         contract.ListRunning: reading.list_running,
         contract.ListBuildsOfProject: reading.list_builds_of_project,
         contract.ListJobs: listing.list_jobs,
+        contract.ListJobsOfBuild: listing.list_jobs_of_build,
         contract.PageDurations: statistics.page_durations,
         contract.ReadLiveLog: logs.read_live_log,
         contract.ReadLog: logs.read_log,

@@ -1,15 +1,67 @@
-"""Lists of jobs, page by page, straight from the indexes however many there are."""
+"""Lists of jobs: those of a build, and all of them page by page, straight from the indexes however many there are."""
 
 from typing import Any
 
-from contracts.builds import ListJobs
+from contracts.builds import (
+    BuildRow,
+    GetBuild,
+    JobInBuild,
+    JobOfBuild,
+    JobRow,
+    JobStatus,
+    ListJobs,
+    ListJobsOfBuild,
+)
 from contracts.messages import Page
 from libs.paging import sliced
 from libs.rows import DATED
 from libs.service import Context
+from services.builds.reading import get_build
 
 LATEST_FIRST = (("listed_at", -1), ("id", -1))
 INTERNAL = {"token_hash", "steps", "project", "listed_at", "fetches", "collects", "planned"}
+
+
+async def list_jobs_of_build(ctx: Context, query: ListJobsOfBuild) -> list[JobInBuild]:
+    build: BuildRow = await get_build(ctx, GetBuild(build_id=query.build_id))
+    jobs: list[JobRow] = await ctx.rows("job").find({"build_id": build.id}, [("id", 1)])
+    if not build.jobs:
+        return [_in_build(job) for job in jobs]
+    known = {job.id: job for job in jobs}
+    return [_of_pipeline(one, known.get(one.job_id)) for one in build.jobs]
+
+
+def _of_pipeline(seen: JobOfBuild, job: JobRow | None) -> JobInBuild:
+    """At work as its own row says it; else what its build says."""
+    if job is None:
+        return JobInBuild(
+            id=seen.job_id,
+            local_id=None,
+            name=seen.name,
+            stage=seen.stage,
+            status=seen.status,
+            when=seen.when,
+            allow_failure=seen.allow_failure,
+        )
+    found = _in_build(job).but(when=seen.when, allow_failure=seen.allow_failure)
+    return found if seen.status is JobStatus.QUEUED else found.but(status=seen.status)
+
+
+def _in_build(job: JobRow) -> JobInBuild:
+    return JobInBuild(
+        id=job.id,
+        local_id=job.local_id,
+        name=job.name,
+        stage=job.stage,
+        status=job.status,
+        attempt=job.attempt,
+        runner=job.runner_name,
+        exit_code=job.exit_code,
+        exit_message=job.message,
+        queued_at=job.queued_at,
+        started_at=job.started_at,
+        completed_at=job.finished_at,
+    )
 
 
 async def list_jobs(ctx: Context, query: ListJobs) -> Page:

@@ -7,11 +7,16 @@ import httpx
 import pytest
 
 from gateway.routes import TABLE
-from tests.support.repositories import sample_repository
+from tests.support.repositories import commit, sample_repository
 from tests.support.stack import RunningStack, running_stack
 from tests.support.table import Play, Scene, scenes, uncalled
 
 SCENES = list(scenes(Path(__file__).parent / "table"))
+PIPELINE = """
+hello: {stage: build, script: [echo hello, test -n "$CI_JOB_TOKEN"], after_script: [echo bye], environment: none}
+broken: {script: [exit 7], retry: 1}
+deploy: {stage: deploy, script: [echo deployed], when: manual, allow_failure: false}
+"""
 PASSWORD = "a long enough one"
 
 
@@ -41,6 +46,7 @@ def clients(server: RunningStack) -> dict[str, httpx.Client]:
 def kept(server: RunningStack, tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     """What every scene may use."""
     repository = sample_repository(tmp_path_factory.mktemp("table") / "repository")
+    commit(repository, {".gitlab-ci.yml": PIPELINE})
     project = server.project(repository)
     return {
         "repository": str(repository),
