@@ -5,7 +5,7 @@ from enum import StrEnum
 
 from contracts.builds.artifact import Artifact, ArtifactRemoved, ArtifactUploaded, RecordArtifact, RemoveArtifact
 from contracts.builds.log import Section
-from contracts.builds.planned import LaunchedProject, PlannedArtifacts, PlannedJob, PlannedStep, Priority
+from contracts.builds.planned import LaunchedProject, PlannedJob, PlannedStep, Priority
 from contracts.messages import Command, Event, Query, Row
 from contracts.paging import SliceQuery
 
@@ -257,8 +257,6 @@ class JobRow(Row):
     planned: PlannedJob | None = None  # of a pipeline's job
     project: LaunchedProject | None = None
     delivery_id: str | None = None
-    fetches: tuple[str, ...] = ()  # names of the jobs whose artifacts it gets
-    collects: PlannedArtifacts | None = None
     artifacts: tuple[Artifact, ...] = ()
 
 

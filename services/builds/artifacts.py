@@ -204,7 +204,8 @@ async def _may_read(ctx: Context, job: JobRow, token: str) -> bool:
 
 def _wished(job: JobRow, command: FinishArtifact) -> str:
     """Not every runner repeats what its job says."""
-    return (job.collects.expire_in or "") if job.collects and command.artifact_type == ARCHIVE else ""
+    wished = job.planned.artifacts if job.planned else None
+    return (wished.expire_in or "") if wished and command.artifact_type == ARCHIVE else ""
 
 
 def _expired(artifact: Artifact, now: datetime) -> bool:

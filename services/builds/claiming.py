@@ -94,10 +94,10 @@ class Claiming:
 
 async def _dependencies(ctx: Context, job: JobRow) -> tuple[Dependency, ...]:
     """Of the jobs that it names, those that left an archive."""
-    if not job.fetches:
+    if job.planned is None or not job.planned.fetches:
         return ()
     named: list[JobRow] = await ctx.rows("job").find(
-        {"build_id": job.build_id, "name": {"$in": list(job.fetches)}}, [("id", 1)]
+        {"build_id": job.build_id, "name": {"$in": list(job.planned.fetches)}}, [("id", 1)]
     )
     return tuple(
         Dependency(job_id=one.id, name=one.name, file_name=archive.file_name, size=archive.size)
@@ -135,5 +135,4 @@ def _assignment(job: JobRow, runner: RunnerOffer, secrets: JobSecrets, token: st
         timeout_seconds=min(limits),
         queued_at=job.queued_at,
         delivery_id=job.delivery_id,
-        artifacts=job.collects,
     )

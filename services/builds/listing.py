@@ -19,7 +19,7 @@ from libs.service import Context
 from services.builds.reading import get_build
 
 LATEST_FIRST = (("listed_at", -1), ("id", -1))
-INTERNAL = {"token_hash", "steps", "project", "listed_at", "fetches", "collects", "planned"}
+INTERNAL = {"token_hash", "steps", "project", "listed_at", "planned"}
 
 
 async def list_jobs_of_build(ctx: Context, query: ListJobsOfBuild) -> list[JobInBuild]:

@@ -164,8 +164,6 @@ def summarise_job(row: JobRow, recorded: Recorded[JobEvent]) -> JobRow:
                 planned=queued.job if queued.job.is_pipelines else None,
                 project=queued.project,
                 delivery_id=queued.job.delivery_id,
-                fetches=queued.job.fetches,
-                collects=queued.job.artifacts,
             )
         case JobAssigned() as assigned:
             return row.but(

@@ -19,7 +19,6 @@ from contracts.builds import (
     JobStatus,
     LaunchedProject,
     LoseJob,
-    PlannedArtifacts,
     PlannedJob,
     RecordArtifact,
     RemoveArtifact,
@@ -36,15 +35,8 @@ NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 PROJECT = LaunchedProject(
     project_id=84, name="Mill", owner_alias="ivan", alias="mill", repository="r", branch="main", spec_file_path="/c"
 )
-PLANNED = PlannedJob(
-    job_id=42,
-    job_uuid="j",
-    name="build",
-    max_attempts=2,
-    artifacts=PlannedArtifacts(paths=("out/",)),
-    fetches=("make",),
-)
-ids = {"job_id": 42, "build_id": 17, "project_id": 84}
+PLANNED = PlannedJob(job_id=42, job_uuid="j", name="build", max_attempts=2)
+ids: dict[str, int] = {"job_id": 42, "build_id": 17, "project_id": 84}
 queued = JobQueued(
     **ids, job_uuid="j", owner_alias="ivan", attempt=1, ref="main", sha="s", project=PROJECT, job=PLANNED
 )
@@ -113,8 +105,6 @@ def row(*events: JobEvent) -> JobRow:
 def test_the_row_tells_what_there_is_and_gitflic_when_the_first_of_it_goes() -> None:
     shown = row(queued, assigned, started, uploaded, report)
     assert shown.artifacts[0] == artifact
-    assert shown.collects == PlannedArtifacts(paths=("out/",))
-    assert shown.fetches == ("make",)
     line = JobOfGitFlic.model_validate(shown.model_dump(mode="json"))
     assert line.artifactsExpireAt == "2026-02-01T12:00:00.000000Z"
     without = row(queued, assigned, started, uploaded, removed("expired"))
