@@ -37,11 +37,25 @@ from libs.connections import Document, database_of, mongo
 from libs.messaging import Caller, connect
 from tests.integration.whole_stage import Body, RunnerAtWork, Whole, whole_stage
 from tests.support import eventually
+from tests.support.repositories import commit
 
 PIECE = 512 * 1024
 LARGE = b"".join(number.to_bytes(4, "big") for number in range(PIECE // 2 + 3000))  # no two pieces alike
 SMALL = b"PK\x05\x06" + bytes(18)
 BOUNDARY = "a3f1c0ffee"
+PIPELINE = """
+make:
+  stage: build
+  script: [mkdir -p dist/deep, "echo made > dist/deep/$CI_JOB_NAME", echo hidden > dist/skipped.o]
+  artifacts:
+    name: "$CI_JOB_NAME of $CI_COMMIT_REF_NAME"
+    paths: [dist/]
+    exclude: ["**/*.o"]
+    expire_in: 2 days
+try:
+  stage: test
+  script: [grep made dist/deep/make, test ! -e dist/skipped.o]
+"""
 NUMBERS = itertools.count(900_000)
 
 
@@ -252,6 +266,17 @@ async def test_our_own_agent_leaves_files_and_gets_those_of_earlier_jobs(
     log = await log_of(here, second)
     assert "Downloading artifacts of make" in log
     assert (here.repository / "ci/build.sh").read_text() in log
+
+
+async def test_a_pipeline_hands_files_from_stage_to_stage(here: Whole, runner: RunnerAtWork, tmp_path: Path) -> None:
+    commit(here.repository, {"pipeline/.gitlab-ci.yml": PIPELINE})
+    build_id = await here.launched(await here.project(spec_file_path="/pipeline/.gitlab-ci.yml"))
+    url = str(here.http.base_url).rstrip("/")
+    config = Config(url=url, token=runner.token, id=1, name="ours", system_id="s", builds_dir=str(tmp_path / "builds"))
+    for _ in range(2):
+        await run(config, stop=asyncio.Event(), once=True)
+    ended = await here.ended(build_id)
+    assert ended["exit_code"] == 0, ended
 
 
 async def log_of(here: Whole, job_id: int) -> str:
