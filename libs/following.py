@@ -35,7 +35,7 @@ log = logging.getLogger("headrace.following")
 
 BATCH = 100
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.1, 5.0  # seconds between tries
-STORED_EVERY = 5.0  # seconds, for a position that moved over nothing of interest
+STORED_EVERY = 5.0  # seconds, for a position that moves alone
 REBUILDING = "rebuilding"  # in place of an incarnation: a rebuild holds the position
 
 
@@ -63,8 +63,8 @@ class Position:
 class Follower:
     """`transaction`: apply and position are one transaction; without it, apply must be harmless when repeated.
 
-    Events that do not concern it only move the position, which is then stored once in a while: to read them again is no
-    harm, and a write for each of them would be.
+    Where nothing is written with it, the position is stored once in a while: to read these events again is no harm,
+    and a write for each of them would be.
     """
 
     def __init__(
@@ -162,9 +162,11 @@ class Follower:
     async def _apply_once(self, position: Position, batch: Sequence[Delivered]) -> Position:
         moved = Position(position.incarnation, batch[-1].sequence, batch[-1].recorded.id)
         wanted = [one for one in batch if self._concerns(one.recorded)]
-        if not wanted and time.monotonic() - self._stored_at < STORED_EVERY:
+        if wanted and not self._transaction:
+            await self._apply(wanted, None)
+        if not (wanted and self._transaction) and time.monotonic() - self._stored_at < STORED_EVERY:
             return moved
-        if self._transaction and wanted:
+        if wanted and self._transaction:
 
             async def body(session: AsyncClientSession) -> None:
                 await self._move(moved, session)
@@ -173,8 +175,6 @@ class Follower:
             async with self._database.client.start_session() as session:
                 await session.with_transaction(body, write_concern=MAJORITY)
         else:
-            if wanted:
-                await self._apply(wanted, None)
             await self._move(moved, None)
         self._stored, self._stored_at = moved, time.monotonic()
         return moved

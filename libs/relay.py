@@ -35,6 +35,7 @@ from libs.observability.metrics import Metrics
 log = logging.getLogger("headrace.relay")
 
 POSITION = "Headrace-Position"
+GATHERING = 0.01  # seconds
 WINDOW = 256  # messages on their way at once
 ACK_TIMEOUT = 5.0
 MARK = "position"
@@ -244,6 +245,10 @@ class Relay:
                 change = await changes.try_next()
                 if change is not None:
                     yield Change(change["_id"]["_data"], change["clusterTime"], change["fullDocument"])
+                    if not changes._cursor._has_next():
+                        # what comes in this moment comes together: the relay, its followers and their databases have
+                        # a fraction of the work, and those who cannot wait are told by hints
+                        await asyncio.sleep(GATHERING)
                 elif changes.resume_token is not None:
                     yield Change(changes.resume_token["_data"])
 

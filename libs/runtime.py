@@ -6,10 +6,11 @@ import logging
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from time import perf_counter
 from typing import Any
 from uuid import NAMESPACE_URL, uuid4, uuid5
+from weakref import WeakValueDictionary
 
 from nats.aio.client import Client
 from opentelemetry import trace
@@ -42,6 +43,7 @@ tracer = trace.get_tracer("headrace")
 
 REMEMBERED = 4096  # reactions this process has just run, so that its followers need not ask the database
 IDS_AT_ONCE = 20
+JUST_NOW = timedelta(seconds=1)  # what follows was hardly recorded before; if it was, the log says so at the append
 TRY_AGAIN = {"CONFLICT", "REQUEST_INVALID"}  # busy, or a defect of ours: the follower comes again, with an alarm
 
 
@@ -90,6 +92,7 @@ class Runtime:
         self._answers = {message.__name__: message for message in service.answers}
         self._views = {view.name: view for view in service.views}
         self._reacted: OrderedDict[str, None] = OrderedDict()
+        self._reaction_locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._ids: dict[str, list[int]] = {}
         self._ids_lock = asyncio.Lock()
 
@@ -208,6 +211,10 @@ class Runtime:
 
     async def react(self, source: str, recorded: Recorded[Any], *, repeatable: bool = True) -> None:
         """Tell what the policy wishes after an event. Harmless to repeat: the command ids follow from the event's."""
+        async with self._reaction_locks.setdefault(recorded.id, asyncio.Lock()):
+            await self._react(source, recorded, repeatable=repeatable)
+
+    async def _react(self, source: str, recorded: Recorded[Any], *, repeatable: bool) -> None:
         for place, command in enumerate(self.service.policies[source](recorded)):
             command_id = derived_id(self.service.name, recorded.id, type(command).__name__, place)
             if command_id in self._reacted:
@@ -257,7 +264,7 @@ class Runtime:
             recorded.cause.actor,
             worker.name,
             recorded.cause.traceparent,
-            repeatable=True,
+            repeatable=now() - recorded.at > JUST_NOW,
         )
         with tracer.start_as_current_span(
             f"work {worker.name}", context=extract(cause.traceparent), kind=SpanKind.CONSUMER
