@@ -4,7 +4,7 @@ import asyncio
 import json
 import logging
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from time import perf_counter
@@ -28,7 +28,7 @@ from libs.cloudevents import Delivered, hint_subject, to_body, to_headers
 from libs.deciding import SYSTEM, Actor, Category, Cause, Recorded
 from libs.eventstore.documents import Document
 from libs.eventstore.mongo import MongoStore
-from libs.eventstore.streams import Handled, Streams
+from libs.eventstore.streams import Beginning, Handled, Streams
 from libs.history import Histories
 from libs.messaging import COMMAND_ID, FINGERPRINT, REPEATABLE, SHOWING, TRACE, Caller, Headers, Showing, actor_from
 from libs.observability.metrics import Metrics
@@ -172,12 +172,34 @@ class Runtime:
         if handled is None:
             prepare = self.service.prepare.get(type(command))
             prepared = await prepare(Work(self, cause), command) if prepare else command
-            handled = await self.streams.handle(category, prepared, cause)
+            handled = await self.streams.handle(category, prepared, cause, self._bring)
+            for recorded in handled.news:
+                if recorded.stream != handled.stream:
+                    self._remember(recorded.cause)
             await self._hint(handled)
             await self._react_at_once(handled, cause)
         return handled
 
     # ---- what follows from it
+
+    def _bring(self, news: Sequence[Recorded[Any]]) -> Sequence[Beginning]:
+        """Reactions of the service to its own events that begin a stream are recorded together with these."""
+        if self.service.name not in self.service.policies:
+            return ()
+        wishes = [wish for recorded in news for wish in self._wishes(self.service.name, recorded)]
+        return [(self._by_command[type(command)], command, cause) for command, cause in wishes if self._begins(command)]
+
+    def _begins(self, command: Command) -> bool:
+        category = self._by_command.get(type(command))
+        plain = type(command) not in self.service.prepare
+        return category is not None and plain and isinstance(command, category.decider.creates)
+
+    def _wishes(self, source: str, recorded: Recorded[Any]) -> Iterator[tuple[Command, Cause]]:
+        """What the policy wishes after an event. The ids of the commands follow from the event's."""
+        for place, command in enumerate(self.service.policies[source](recorded)):
+            name = type(command).__name__
+            command_id = derived_id(self.service.name, recorded.id, name, place)
+            yield command, Cause(command_id, now(), recorded.cause.actor, name, recorded.cause.traceparent)
 
     async def _hint(self, handled: Handled) -> None:
         """Announce at once what others wait for; if it does not arrive, the relay brings the same a little later."""
@@ -210,16 +232,14 @@ class Runtime:
             log.warning("a reaction to %s is left to the follower", news[0].id, exc_info=True)
 
     async def react(self, source: str, recorded: Recorded[Any], *, repeatable: bool = True) -> None:
-        """Tell what the policy wishes after an event. Harmless to repeat: the command ids follow from the event's."""
+        """Tell what the policy wishes after an event. Harmless to repeat."""
         async with self._reaction_locks.setdefault(recorded.id, asyncio.Lock()):
             await self._react(source, recorded, repeatable=repeatable)
 
     async def _react(self, source: str, recorded: Recorded[Any], *, repeatable: bool) -> None:
-        for place, command in enumerate(self.service.policies[source](recorded)):
-            command_id = derived_id(self.service.name, recorded.id, type(command).__name__, place)
-            if command_id in self._reacted:
+        for command, cause in self._wishes(source, recorded):
+            if cause.command_id in self._reacted:
                 continue
-            cause = Cause(command_id, now(), recorded.cause.actor, type(command).__name__, recorded.cause.traceparent)
             try:
                 await self.tell(command, cause.but(repeatable=repeatable))
             except Refused as refused:
@@ -227,9 +247,12 @@ class Runtime:
                     raise  # not an answer of the rules
                 log.warning("%s after %s was refused: %s", type(command).__name__, recorded.id, refused.code)
                 continue  # not remembered: the follower, who comes in order, may find what was not there yet
-            self._reacted[command_id] = None
-            if len(self._reacted) > REMEMBERED:
-                self._reacted.popitem(last=False)
+            self._remember(cause)
+
+    def _remember(self, cause: Cause) -> None:
+        self._reacted[cause.command_id] = None
+        if len(self._reacted) > REMEMBERED:
+            self._reacted.popitem(last=False)
 
     async def tell(self, command: Command, cause: Cause) -> Done:
         """Give a command to whichever service it belongs to."""

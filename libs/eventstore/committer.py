@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from itertools import count
-from typing import Any
+from typing import Any, NamedTuple
 
 import pymongo
 from pymongo import DeleteOne, UpdateOne, WriteConcern
@@ -22,12 +22,27 @@ PATIENCE = 8.0  # seconds for one transaction with all its retries, also while t
 TRIES_TOGETHER = 6
 MAJORITY = WriteConcern("majority", j=True)
 
-Waiting = tuple[Decision, Document, "asyncio.Future[None]"]
 Lost = dict[str, Exception]  # command id -> why its decision was not recorded
+
+
+class Waiting(NamedTuple):
+    decisions: Sequence[Decision]  # recorded together or not at all
+    documents: Sequence[Document]
+    outcome: "asyncio.Future[None]"
+
+    def why(self, lost: Lost) -> Exception | None:
+        return next((lost[id_] for one in self.decisions if (id_ := one.cause.command_id) in lost), None)
+
+    def torn(self, lost: Lost) -> bool:
+        return len({one.cause.command_id in lost for one in self.decisions}) > 1
 
 
 class Locked(Exception):
     """Another transaction, of a process that is slow or dead, holds what one of the batch needs."""
+
+
+class Torn(Exception):
+    """Of decisions that belong together only some found their streams as expected."""
 
 
 class Committer:
@@ -47,10 +62,10 @@ class Committer:
         self._apart: set[asyncio.Task[None]] = set()
         self._writer: asyncio.Task[None] | None = None
 
-    async def append(self, decision: Decision) -> None:
-        document = await to_document(decision, self._vault)
+    async def append(self, *decisions: Decision) -> None:
+        documents = [await to_document(one, self._vault) for one in decisions]
         outcome: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((decision, document, outcome))
+        self._waiting.append(Waiting(decisions, documents, outcome))
         if self._writer is None:
             self._writer = asyncio.create_task(self._write_all())
         # a caller that gives up must not take the batch with it
@@ -69,7 +84,7 @@ class Committer:
                     outcomes = await self._transact(batch, tries=TRIES_TOGETHER)
                 except Exception as error:
                     if _away(error):
-                        outcomes = [await self._verdict(decision, error) for decision, _, _ in batch]
+                        outcomes = [await self._verdict(one.decisions[0], error) for one in batch]
                     else:
                         self._part(batch)
                         continue
@@ -91,7 +106,7 @@ class Committer:
         try:
             outcomes = await self._transact([one])
         except Exception as error:
-            outcomes = [await self._verdict(one[0], error)]
+            outcomes = [await self._verdict(one.decisions[0], error)]
         _tell([one], outcomes)
 
     def _next_batch(self) -> list[Waiting]:
@@ -100,8 +115,11 @@ class Committer:
         rest: list[Waiting] = []
         touched: set[str] = set()
         for one in self._waiting:
-            decision = one[0]
-            touches = {decision.stream, decision.cause.command_id, *(claim.key for claim in decision.claims)}
+            touches = {
+                key
+                for decision in one.decisions
+                for key in (decision.stream, decision.cause.command_id, *(claim.key for claim in decision.claims))
+            }
             if len(batch) < LARGEST_BATCH and touched.isdisjoint(touches):
                 batch.append(one)
             else:
@@ -115,7 +133,7 @@ class Committer:
         match error:
             case PyMongoError() if error.has_error_label("UnknownTransactionCommitResult"):
                 verdict: Exception = OutcomeUnknown(decision.stream)
-            case DuplicateKeyError() | BulkWriteError():
+            case DuplicateKeyError() | BulkWriteError() | Torn():
                 verdict = Conflict(decision.stream)
             case PyMongoError():
                 return _because(error, Unavailable(str(error)))
@@ -141,14 +159,18 @@ class Committer:
         async def body(session: AsyncClientSession) -> list[Exception | None]:
             if tries and next(attempts) > tries:
                 raise Locked
-            lost = await self._without_names([one[0] for one in batch], session)
-            lost |= await self._move_heads([one[0] for one in _left(batch, lost)], session)
-            if lost:
+            lost = await self._without_names(_decisions(batch), session)
+            racing = _left(batch, lost)
+            overtaken = await self._move_heads(_decisions(racing), session)
+            if overtaken and any(one.torn(overtaken) for one in racing):
+                raise Torn
+            if lost := lost | overtaken:
                 lost |= await self._repeated(list(lost), session)
             if won := _left(batch, lost):
-                await self._keep_names([one[0] for one in won], session)
-                await self._commits.insert_many([one[1] for one in won], ordered=False, session=session)
-            return [lost.get(one[0].cause.command_id) for one in batch]
+                await self._keep_names(_decisions(won), session)
+                documents = [document for one in won for document in one.documents]
+                await self._commits.insert_many(documents, ordered=False, session=session)
+            return [one.why(lost) for one in batch]
 
         with pymongo.timeout(PATIENCE):
             async with self._client.start_session() as session:
@@ -201,7 +223,11 @@ def _tell(batch: Sequence[Waiting], outcomes: Sequence[Exception | None]) -> Non
 
 
 def _left(batch: Sequence[Waiting], lost: Lost) -> list[Waiting]:
-    return [one for one in batch if one[0].cause.command_id not in lost]
+    return [one for one in batch if not one.why(lost)]
+
+
+def _decisions(batch: Sequence[Waiting]) -> list[Decision]:
+    return [decision for one in batch for decision in one.decisions]
 
 
 def _away(error: Exception) -> bool:

@@ -16,22 +16,29 @@ class MemoryStore:
         self._claims: dict[str, str] = {}
         self.rows: dict[str, Row | None] = {}
 
-    async def append(self, decision: Decision) -> None:
+    async def append(self, *decisions: Decision) -> None:
+        for decision in decisions:
+            self._check(decision)
+        for decision in decisions:
+            self._record(decision)
+
+    def _check(self, decision: Decision) -> None:
         if known := self._commands.get(decision.cause.command_id):
             raise Repeated(known)
-        history = self._streams.setdefault(decision.stream, [])
-        if len(history) != decision.expected:
+        if len(self._streams.get(decision.stream, [])) != decision.expected:
             raise Conflict(decision.stream)
         for claim in decision.claims:
             if isinstance(claim, Take) and self._claims.get(claim.key, decision.stream) != decision.stream:
                 raise Refused(claim.code)
+
+    def _record(self, decision: Decision) -> None:
         for claim in decision.claims:
             match claim:
                 case Take(key=key):
                     self._claims[key] = decision.stream
                 case Release(key=key) if self._claims.get(key) == decision.stream:
                     del self._claims[key]
-        history.append(decision)
+        self._streams.setdefault(decision.stream, []).append(decision)
         cause = decision.cause
         self._commands[cause.command_id] = Commit(decision.stream, decision.version, cause.fingerprint)
         self.rows[decision.stream] = decision.row

@@ -29,8 +29,8 @@ class MongoStore:
         self._vault = vault
         self._committer = Committer(safe, vault)
 
-    async def append(self, decision: Decision) -> None:
-        await self._committer.append(decision)
+    async def append(self, *decisions: Decision) -> None:
+        await self._committer.append(*decisions)
 
     async def drain(self) -> None:
         await self._committer.drain()

@@ -59,8 +59,11 @@ class Decision:
 
 
 class EventStore(Protocol):
-    async def append(self, decision: Decision) -> None:
-        """All or nothing. Raises Conflict, Repeated, Refused (a name is taken), Unavailable or OutcomeUnknown."""
+    async def append(self, *decisions: Decision) -> None:
+        """All or nothing; further decisions follow from the first one and begin streams.
+
+        Raises Conflict, Repeated, Refused (a name is taken), Unavailable or OutcomeUnknown.
+        """
         ...
 
     async def read(self, stream: str, *, after: int = 0, until: int | None = None) -> list[Recorded[Any]]:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -46,6 +46,14 @@ class Handled:
     news: Sequence[Recorded[Any]]
 
 
+Beginning = tuple[Category[Any, Any, Any, Any], Command, Cause]
+Bring = Callable[[Sequence[Recorded[Any]]], Sequence[Beginning]]
+
+
+def brings_nothing(_news: Sequence[Recorded[Any]]) -> Sequence[Beginning]:
+    return ()
+
+
 class Streams:
     def __init__(self, store: EventStore) -> None:
         self._store = store
@@ -63,16 +71,19 @@ class Streams:
             commit = await self._store.noted(cause.command_id)
         return await self._as_before(category, commit, cause) if commit else None
 
-    async def handle(self, category: Category[Any, Any, Any, Any], command: Command, cause: Cause) -> Handled:
-        """Raises Refused, Conflict (after many tries), Unavailable or OutcomeUnknown.
+    async def handle(
+        self, category: Category[Any, Any, Any, Any], command: Command, cause: Cause, bring: Bring = brings_nothing
+    ) -> Handled:
+        """`bring`: which streams begin with what is decided; that is recorded together or not at all.
 
+        Raises Refused, Conflict (after many tries), Unavailable or OutcomeUnknown.
         Refused with IDEMPOTENCY_KEY_REUSED: the command's id stands for another request.
         """
         stream = category.decider.stream(command)
         lock = self._locks.setdefault(stream, asyncio.Lock())
         async with lock:  # in this process the stream's commands queue here instead of conflicting in the database
             try:
-                handled = await self._decide_and_append(category, stream, command, cause)
+                handled = await self._decide_and_append(category, stream, command, cause, bring)
                 if handled.news:
                     return handled
                 if before := await self._seen_meanwhile(category, cause):
@@ -92,7 +103,7 @@ class Streams:
         return await self.seen(category, cause) if cause.repeatable else None
 
     async def _decide_and_append(
-        self, category: Category[Any, Any, Any, Any], stream: str, command: Command, cause: Cause
+        self, category: Category[Any, Any, Any, Any], stream: str, command: Command, cause: Cause, bring: Bring
     ) -> Handled:
         folded = self._kept.get(stream)
         certain = folded is None  # a kept state may be behind: refuse or do nothing only on what the log says now
@@ -114,16 +125,22 @@ class Streams:
                 folded, certain = await self._catch_up(category, stream, folded), True
                 continue
             decision, result = _decided(category, stream, folded, events, cause)
+            begun = [_begun(*one) for one in bring(decision.recorded)]
             try:
-                await self._store.append(decision)
+                await self._store.append(decision, *(one for one, _ in begun))
             except Conflict:
                 folded, certain = await self._catch_up(category, stream, folded), True
+                bring = brings_nothing  # whatever was in the way: what follows is told of its own now
                 continue
             except BaseException:
                 self._kept.pop(stream, None)
                 raise
             self._keep(stream, result)
-            return Handled(stream, result.version, result.row, decision.recorded)
+            news = decision.recorded
+            for other, beginning in begun:
+                self._keep(other.stream, beginning)
+                news += other.recorded
+            return Handled(stream, result.version, result.row, news)
         raise Conflict(stream)
 
     async def _catch_up(self, category: Category[Any, Any, Any, Any], stream: str, folded: Folded) -> Folded:
@@ -144,6 +161,13 @@ class Streams:
 
 def _empty(category: Category[Any, Any, Any, Any]) -> Folded:
     return Folded(0, category.decider.initial, category.row)
+
+
+def _begun(category: Category[Any, Any, Any, Any], command: Command, cause: Cause) -> tuple[Decision, Folded]:
+    empty = _empty(category)
+    return _decided(
+        category, category.decider.stream(command), empty, category.decider.decide(empty.state, command), cause
+    )
 
 
 def _decided(

@@ -21,7 +21,7 @@ from libs.deciding import Actor, Cause, Claim, Recorded, Release, Take
 from libs.eventstore import Commit, Conflict, Decision, EventStore, OutcomeUnknown, Repeated, Unavailable
 from libs.eventstore.memory import MemoryStore
 from libs.eventstore.mongo import MongoStore, prepare_database
-from libs.eventstore.streams import Handled, Streams
+from libs.eventstore.streams import Beginning, Handled, Streams
 from libs.security.sealing import MasterKeys, MemoryVault, Vault
 from libs.settings import Settings
 from tests.support import eventually
@@ -236,6 +236,28 @@ async def test_stale_versions_do_not_disturb_the_others(store: EventStore) -> No
 # ---- commands
 
 
+async def test_decisions_that_belong_together_are_recorded_together(store: EventStore) -> None:
+    await store.append(decision("counter-1"), decision("counter-2"))
+    assert [len(await store.read(stream)) for stream in ("counter-1", "counter-2")] == [1, 1]
+
+
+@pytest.mark.parametrize("taken", ["counter-1", "counter-2"])
+async def test_of_decisions_that_belong_together_none_is_recorded_alone(store: EventStore, taken: str) -> None:
+    await store.append(decision(taken))
+    with pytest.raises(Conflict):
+        await store.append(decision("counter-1"), decision("counter-2"))
+    assert sorted([len(await store.read(stream)) for stream in ("counter-1", "counter-2")]) == [0, 1]
+
+
+async def test_decisions_that_are_torn_apart_do_not_disturb_the_others(store: EventStore) -> None:
+    await store.append(decision("counter-2"))
+    others = [store.append(decision(f"counter-{number}"), decision(f"counter-{number}0")) for number in range(3, 9)]
+    outcomes = await asyncio.gather(
+        *others, store.append(decision("counter-1"), decision("counter-2")), return_exceptions=True
+    )
+    assert [type(one) for one in outcomes] == [*[type(None)] * 6, Conflict]
+
+
 async def test_a_command_answers_with_the_version_the_row_and_the_news(streams: Streams) -> None:
     await streams.handle(counters, OpenCounter(counter_id="1", label="a"), cause())
     handled = await streams.handle(counters, RaiseCounter(counter_id="1", by=2), cause())
@@ -334,6 +356,26 @@ async def test_time_never_goes_back_within_a_stream(streams: Streams, store: Eve
 
 
 # ---- several processes on one database
+
+
+def beginning(news: Sequence[Recorded[Any]]) -> Sequence[Beginning]:
+    """With each counter another one begins."""
+    opened = [one for one in news if isinstance(one.event, CounterOpened)]
+    return [
+        (counters, OpenCounter(counter_id=f"{one.event.counter_id}-next"), cause(f"after {one.id}")) for one in opened
+    ]
+
+
+async def test_what_begins_with_a_decision_is_recorded_with_it(streams: Streams, store: EventStore) -> None:
+    handled = await streams.handle(counters, OpenCounter(counter_id="1"), cause(), beginning)
+    assert [one.stream for one in handled.news] == ["counter-1", "counter-next"]
+    assert [one.cause.command_id for one in await store.read("counter-next")] == ["after counter-1@1.0"]
+
+
+async def test_what_has_begun_already_holds_up_no_decision(streams: Streams, store: EventStore) -> None:
+    await store.append(decision("counter-next"))
+    handled = await streams.handle(counters, OpenCounter(counter_id="1"), cause(), beginning)
+    assert [one.stream for one in handled.news] == ["counter-1"]
 
 
 async def test_two_processes_record_the_same_command_once(database: AsyncDatabase[Document]) -> None:
