@@ -63,8 +63,8 @@ class Position:
 class Follower:
     """`transaction`: apply and position are one transaction; without it, apply must be harmless when repeated.
 
-    Where nothing is written with it, the position is stored once in a while: to read these events again is no harm,
-    and a write for each of them would be.
+    Where nothing is written with it, the position is stored once in a while and when nothing comes: to read these
+    events again is no harm, and a write for each of them would be.
     """
 
     def __init__(
@@ -123,6 +123,7 @@ class Follower:
                     messages = await subscription.fetch(BATCH, timeout=2)
                 if not messages:  # also without a time-out, when a reconnect came between
                     await subscription.consumer_info()  # NotFoundError: the server forgot the consumer
+                    await self._store(position)
                     continue
                 for expected, message in enumerate(messages, position.sequence + 1):
                     if message.metadata.sequence.stream != expected or message.subject.endswith(".stream.Emptied"):
@@ -174,10 +175,15 @@ class Follower:
 
             async with self._database.client.start_session() as session:
                 await session.with_transaction(body, write_concern=MAJORITY)
+            self._stored, self._stored_at = moved, time.monotonic()
         else:
-            await self._move(moved, None)
-        self._stored, self._stored_at = moved, time.monotonic()
+            await self._store(moved)
         return moved
+
+    async def _store(self, position: Position) -> None:
+        if position != self._stored:
+            await self._move(position, None)
+        self._stored, self._stored_at = position, time.monotonic()
 
     async def _move(self, moved: Position, session: AsyncClientSession | None) -> None:
         result = await self._positions.update_one(

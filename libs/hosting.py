@@ -1,7 +1,6 @@
 """One process of a service: connects, answers, leads if nobody else does, and stops without dropping anything."""
 
 import asyncio
-import gc
 import logging
 import signal
 from collections.abc import Awaitable, Callable
@@ -89,7 +88,6 @@ async def _started(service: Service, settings: Settings, stack: AsyncExitStack) 
     await _wait_for_migration(service, runtime, nats)
     if service.started:
         await service.started(runtime.duty("start"))
-    gc.freeze()  # what is there now stays: no collection need look at it again
     responder = Responder(nats, service.name, (PyMongoError,))
     for message_type in _answered(service):
         await responder.answer(message_type, partial(runtime.respond, message_type))

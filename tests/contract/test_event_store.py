@@ -361,9 +361,7 @@ async def test_time_never_goes_back_within_a_stream(streams: Streams, store: Eve
 def beginning(news: Sequence[Recorded[Any]]) -> Sequence[Beginning]:
     """With each counter another one begins."""
     opened = [one for one in news if isinstance(one.event, CounterOpened)]
-    return [
-        (counters, OpenCounter(counter_id=f"{one.event.counter_id}-next"), cause(f"after {one.id}")) for one in opened
-    ]
+    return [(counters, OpenCounter(counter_id="next"), cause(f"after {one.id}")) for one in opened]
 
 
 async def test_what_begins_with_a_decision_is_recorded_with_it(streams: Streams, store: EventStore) -> None:

@@ -34,8 +34,16 @@ from libs.service import Service
 from libs.settings import Settings
 from tests.support import eventually
 from tests.toy.app import declare, declare_next, totals
-from tests.toy.counters import CloseCounter, CounterView, GetCounter, OpenCounter, RaiseCounter, RelabelCounter
-from tests.toy.domain import counters
+from tests.toy.counters import (
+    CloseCounter,
+    CounterView,
+    GetCounter,
+    MirrorCounter,
+    OpenCounter,
+    RaiseCounter,
+    RelabelCounter,
+)
+from tests.toy.domain import counters, mirrors
 
 
 @dataclass(frozen=True)
@@ -169,6 +177,13 @@ async def test_a_reaction_that_ran_at_once_is_repeated_harmlessly_by_the_followe
     async with place.running(replace(declare(), tickers=())):
         await place.tell(OpenCounter(counter_id="1", label="a"))
         await eventually(has_passed)
+        assert await place.commits("mirror-1") == 1
+
+
+async def test_a_reaction_that_begins_a_stream_is_recorded_with_what_it_follows_from(place: Place) -> None:
+    begun = replace(mirrors, decider=replace(mirrors.decider, creates=(MirrorCounter,)))
+    async with place.running(replace(declare(), categories=(counters, begun), tickers=())):
+        await place.tell(OpenCounter(counter_id="1", label="a"))
         assert await place.commits("mirror-1") == 1
 
 
