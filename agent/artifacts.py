@@ -96,7 +96,9 @@ class Exchange:
     async def _untracked(self) -> list[str]:
         """What git does not know, ignored or not."""
         said: list[bytes] = []
-        command = ["git", "ls-files", "--others", "-z"]
+        # the job may have been in a container, and its settings of git must start nothing outside
+        settings = ["-c", "core.fsmonitor=false", "-c", "safe.directory=*"]
+        command = ["git", *settings, "ls-files", "--others", "-z"]
         status = await shell.run(
             self._nursery, command, cwd=self._checkout, environment=self._environment, output=said.append
         )

@@ -3,11 +3,9 @@
 import asyncio
 import contextlib
 import logging
-import os
-import platform
-import secrets
 import signal
 from dataclasses import replace
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -16,91 +14,16 @@ import typer
 from agent import config as configuration
 from agent import runner
 from agent.config import Config, ConfigError
-from agent.protocol import Protocol, Refused
+from agent.protocol import Refused
+from agent.registration import UNKNOWN, register, unregister, verify
 
 app = typer.Typer(help="Run builds: register this machine as a build agent and serve.", no_args_is_help=True)
 
 DEFAULT_CONFIG = Path("~/.config/headrace/agent.json")
 DEFAULT_URL = "http://127.0.0.1:8080"
-UNKNOWN = 403
 
 
-def register(
-    url: str,
-    token: str,
-    *,
-    path: Path,
-    description: str = "",
-    tags: tuple[str, ...] = (),
-    run_untagged: bool | None = None,
-    locked: bool = False,
-    maximum_timeout: int = 0,
-    concurrency: int = 1,
-    shell: str = "sh",
-    builds_dir: Path | None = None,
-) -> Config:
-    """Make this machine known to the server and write what `run` needs."""
-    if not url.startswith(("http://", "https://")):
-        raise ConfigError(f"{url!r} is no address: it must begin with http:// or https://")
-    name = description or f"headrace-agent on {platform.node()}"
-    settings = {
-        "description": name,
-        "tag_list": ",".join(tags),
-        "run_untagged": not tags if run_untagged is None else run_untagged,
-        "locked": locked,
-        "paused": False,
-    } | ({"maximum_timeout": maximum_timeout} if maximum_timeout > 0 else {})
-
-    async def ask() -> Config:
-        async with Protocol(url) as protocol:
-            identity = await protocol.register(token, **settings)
-        return Config(
-            url=url,
-            token=identity.token,
-            id=identity.id,
-            name=name,
-            system_id=f"s_{secrets.token_hex(6)}",
-            builds_dir=str((builds_dir or path.parent / "builds").absolute()),
-            concurrency=concurrency,
-            shell=shell,
-        )
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not os.access(path.parent, os.W_OK):  # before the server makes a runner that nobody can use
-        raise ConfigError(f"{path.parent} is not writable")
-    config = asyncio.run(ask())
-    configuration.save(path, config)
-    return config
-
-
-def verify(config: Config) -> bool:
-    """Whether the server knows this agent."""
-
-    async def ask() -> bool:
-        async with Protocol(config.url) as protocol:
-            try:
-                await protocol.verify(config.token, config.system_id)
-            except Refused as refused:
-                if refused.status == UNKNOWN:
-                    return False
-                raise
-        return True
-
-    return asyncio.run(ask())
-
-
-def unregister(config: Config, path: Path) -> None:
-    """Take this agent off the server, then forget its token."""
-
-    async def ask() -> None:
-        async with Protocol(config.url) as protocol:
-            await protocol.unregister(config.token)
-
-    asyncio.run(ask())
-    path.unlink(missing_ok=True)
-
-
-def run(config: Config, *, once: bool = False) -> None:
+def run(*runners: Config, once: bool = False) -> None:
     """Serve until SIGTERM or SIGINT; a second signal ends it without waiting for jobs."""
 
     async def serve() -> None:
@@ -116,7 +39,13 @@ def run(config: Config, *, once: bool = False) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, on_signal)
         with contextlib.suppress(asyncio.CancelledError):
-            await runner.run(config, stop=stop, once=once)
+            async with asyncio.TaskGroup() as group:
+                for config in runners:
+                    group.create_task(one(config, stop))
+
+    async def one(config: Config, stop: asyncio.Event) -> None:
+        await runner.run(config, stop=stop, once=once)
+        stop.set()  # with --once, the first job of all is the last
 
     asyncio.run(serve())
 
@@ -124,6 +53,13 @@ def run(config: Config, *, once: bool = False) -> None:
 ConfigOption = Annotated[
     Path, typer.Option("--config", envvar="HEADRACE_AGENT_CONFIG", help="The agent's file (mode 0600).")
 ]
+RunnerOption = Annotated[int | None, typer.Option("--runner", help="Number of one runner of the file (see list).")]
+
+
+class Executors(StrEnum):
+    auto = "auto"
+    shell = "shell"
+    docker = "docker"
 
 
 def _fail(error: Exception) -> typer.Exit:
@@ -131,11 +67,19 @@ def _fail(error: Exception) -> typer.Exit:
     return typer.Exit(1)
 
 
-def _loaded(path: Path) -> Config:
+def _loaded(path: Path, only: int | None = None) -> tuple[Config, ...]:
     try:
-        return configuration.load(path.expanduser())
+        runners = configuration.load(path.expanduser())
+        chosen = tuple(each for each in runners if only in (None, each.id))
+        if not chosen:
+            raise ConfigError(f"{path} holds no runner {only}; it holds {_ids(runners)}")
     except ConfigError as error:
         raise _fail(error) from error
+    return chosen
+
+
+def _ids(runners: tuple[Config, ...]) -> str:
+    return ", ".join(str(each.id) for each in runners)
 
 
 @app.command("register")
@@ -157,17 +101,33 @@ def register_command(
     ] = None,
     locked: Annotated[bool, typer.Option("--locked", help="Serve only the project of the registration.")] = False,
     maximum_timeout: Annotated[int, typer.Option(min=0, help="Longest job in seconds; 0 is no limit.")] = 0,
+    paused: Annotated[bool, typer.Option("--paused", help="Get no jobs before somebody switches it on.")] = False,
+    protected: Annotated[bool, typer.Option("--protected", help="Only jobs of protected branches.")] = False,
     concurrency: Annotated[int, typer.Option(min=1, help="Jobs at a time.")] = 1,
+    executor: Annotated[
+        Executors,
+        typer.Option(
+            help="shell: all jobs in a shell of this machine. docker: all in containers. "
+            "auto: in a container if the job names an image and a Docker engine answers, else in the shell."
+        ),
+    ] = Executors.auto,
     shell: Annotated[str, typer.Option(help="Program that runs the scripts.")] = "sh",
     builds_dir: Annotated[Path | None, typer.Option(help="Where jobs work (default: beside the file).")] = None,
-    if_missing: Annotated[bool, typer.Option("--if-missing", help="Do nothing if it is registered already.")] = False,
+    if_missing: Annotated[
+        bool, typer.Option("--if-missing", help="Do nothing if it is registered there already.")
+    ] = False,
 ) -> None:
-    """Register this machine as a build agent."""
+    """Register this machine as a build agent. More than one runner may stand in one file; `run` serves them all.
+
+    How containers are made (limits, user, volumes, pull policy, logins of registries) is edited in the file.
+    """
     path = config.expanduser()
     try:
-        if if_missing and path.exists() and verify(configuration.load(path)):
-            typer.echo(f"Already registered: {path}")
-            return
+        if if_missing and path.exists():
+            known = [each for each in configuration.load(path) if each.url == url and verify(each)]
+            if known:
+                typer.echo(f"Already registered: {path}")
+                return
         if not token:
             raise ConfigError("a registration token is needed: set HEADRACE_REGISTRATION_TOKEN")
         made = register(
@@ -179,55 +139,87 @@ def register_command(
             run_untagged=run_untagged,
             locked=locked,
             maximum_timeout=maximum_timeout,
+            paused=paused,
+            protected=protected,
             concurrency=concurrency,
+            executor=executor.value,
             shell=shell,
             builds_dir=builds_dir,
         )
-    except (Refused, ConfigError, OSError) as error:
+    except Refused as error:
+        refused = ConfigError(f"{url} does not accept this registration token")
+        raise _fail(refused if error.status == UNKNOWN else error) from error
+    except (ConfigError, OSError) as error:
         raise _fail(error) from error
     typer.echo(f"Registered as runner {made.id} ({made.name}); now: headrace agent run --config {path}")
 
 
+@app.command("list")
+def list_command(config: ConfigOption = DEFAULT_CONFIG) -> None:
+    """Show the runners of the file."""
+    for each in _loaded(config):
+        typer.echo(f"{each.id}\t{each.url}\t{each.executor}\t{each.concurrency} at a time\t{each.name}")
+
+
 @app.command("verify")
-def verify_command(config: ConfigOption = DEFAULT_CONFIG) -> None:
-    """Ask the server whether it knows this agent."""
-    loaded = _loaded(config)
+def verify_command(config: ConfigOption = DEFAULT_CONFIG, only: RunnerOption = None) -> None:
+    """Ask the server whether it knows the runners of the file."""
+    unknown = []
     try:
-        known = verify(loaded)
+        for each in _loaded(config, only):
+            if verify(each):
+                typer.echo(f"{each.url} knows runner {each.id} ({each.name})")
+            else:
+                unknown.append(f"{each.url} does not know runner {each.id}")
     except Refused as error:
         raise _fail(error) from error
-    if not known:
-        raise _fail(ConfigError(f"{loaded.url} does not know runner {loaded.id}"))
-    typer.echo(f"{loaded.url} knows runner {loaded.id} ({loaded.name})")
+    if unknown:
+        raise _fail(ConfigError("; ".join(unknown)))
 
 
 @app.command("unregister")
-def unregister_command(config: ConfigOption = DEFAULT_CONFIG) -> None:
-    """Take this agent off the server and delete its file."""
-    loaded = _loaded(config)
+def unregister_command(
+    config: ConfigOption = DEFAULT_CONFIG,
+    only: RunnerOption = None,
+    everything: Annotated[bool, typer.Option("--all", help="All runners of the file.")] = False,
+) -> None:
+    """Take a runner off the server and out of the file; the file goes with its last runner."""
+    chosen = _loaded(config, only)
+    if len(chosen) > 1 and not everything:
+        raise _fail(ConfigError(f"{config} holds the runners {_ids(chosen)}: choose with --runner, or --all"))
     try:
-        unregister(loaded, config.expanduser())
-    except (Refused, OSError) as error:
+        for each in chosen:
+            unregister(each, config.expanduser())
+            typer.echo(f"Runner {each.id} is gone")
+    except (Refused, ConfigError, OSError) as error:
         raise _fail(error) from error
-    typer.echo(f"Runner {loaded.id} is gone")
 
 
 @app.command("run")
 def run_command(
     config: ConfigOption = DEFAULT_CONFIG,
+    only: RunnerOption = None,
     once: Annotated[bool, typer.Option("--once", help="Leave after one job.")] = False,
-    concurrency: Annotated[int | None, typer.Option(min=1, help="Jobs at a time (default: the file's).")] = None,
+    concurrency: Annotated[
+        int | None, typer.Option(min=1, help="Jobs of each runner at a time (default: the file's).")
+    ] = None,
     grace: Annotated[float | None, typer.Option(min=0, help="Seconds for running jobs after SIGTERM.")] = None,
 ) -> None:
-    """Ask the server for jobs and run them until SIGTERM or Ctrl-C."""
-    loaded = _loaded(config)
+    """Ask the server for jobs and run them until SIGTERM or Ctrl-C.
+
+    The first signal: no new jobs, and those that run may end within the grace. The second ends them at once.
+    """
+    loaded = _loaded(config, only)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)  # a line per request otherwise
     run(
-        replace(
-            loaded,
-            concurrency=concurrency or loaded.concurrency,
-            grace_seconds=loaded.grace_seconds if grace is None else grace,
+        *(
+            replace(
+                each,
+                concurrency=concurrency or each.concurrency,
+                grace_seconds=each.grace_seconds if grace is None else grace,
+            )
+            for each in loaded
         ),
         once=once,
     )

@@ -5,10 +5,11 @@ import logging
 from collections.abc import Coroutine
 from pathlib import Path
 
-from agent import shell
 from agent.artifacts import ArtifactsFailed, Exchange
 from agent.config import Config
 from agent.delivery import Abandoned, Delivery, Outcome
+from agent.engine import EngineError
+from agent.executor import Executor, choose
 from agent.job import Job, Step
 from agent.masking import Masker
 from agent.nursery import Nursery
@@ -41,6 +42,7 @@ class Execution:
         self._trace = Trace(Masker(secrets(job)))
         self._delivery = Delivery(protocol, job, self._trace, on_cancel=lambda: self.interrupt(CANCELED))
         self._ending: str | None = None
+        self._executor: Executor | None = None  # once the checkout is there
         self._begun = False  # the checkout is there and the script runs, or ran
         self._after = False  # the script is over
         self._limit: asyncio.Timeout | None = None
@@ -74,13 +76,15 @@ class Execution:
         trace.line(f"Running with headrace-agent {VERSION} on {self._config.name}")
         clock = asyncio.get_running_loop().time
         end = clock() + job.timeout
+        workspace: Workspace | None = None
         try:
             workspace = Workspace(self._folder, job)
             outcome = await self._limited(0 if self._ending else job.timeout, self._build(workspace))
             self._after = True
             seconds = AFTER_SECONDS if outcome.reason == CANCELED else min(AFTER_SECONDS, end - clock())
-            if self._begun and seconds > 0 and outcome.reason != INTERRUPTED:
-                await self._limited(seconds, self._steps(workspace, outcome))
+            if self._executor and self._begun and seconds > 0 and outcome.reason != INTERRUPTED:
+                await self._limited(seconds, self._steps(self._executor, outcome))
+            await self._close_executor()  # nothing of the job changes its files any more
             if self._begun and outcome.reason != INTERRUPTED and job.artifacts:
                 left = await self._limited(UPLOAD_SECONDS, self._leave_artifacts(workspace, outcome))
                 outcome = left if outcome is SUCCESS else outcome
@@ -89,11 +93,23 @@ class Execution:
             outcome = Outcome("failed", OUTSIDE)
         except ArtifactsFailed as error:
             outcome = self._without_artifacts(error)
+        except EngineError as error:
+            trace.line(f"ERROR: {error}")
+            outcome = Outcome("failed", error.reason)
         except (OSError, ValueError) as error:  # a variable that no process can take, a full disk, no git
             trace.line(f"ERROR: {error}")
             outcome = Outcome("failed", SYSTEM)
+        finally:
+            await self._close_executor()
+            if workspace is not None:
+                workspace.close()
         trace.line(self._verdict(outcome))
         return outcome
+
+    async def _close_executor(self) -> None:
+        executor, self._executor = self._executor, None
+        if executor is not None:
+            await asyncio.shield(executor.close())
 
     def _verdict(self, outcome: Outcome) -> str:
         match outcome:
@@ -131,8 +147,10 @@ class Execution:
             await workspace.check_out(source, self._nursery, self._trace.write)
         await self._delivery.accepted.wait()
         await self._exchange(workspace).fetch()
+        self._executor = await choose(self._config, self._job, workspace, self._nursery, self._trace)
+        await self._executor.prepare()
         self._begun = True
-        return await self._steps(workspace, SUCCESS)
+        return await self._steps(self._executor, SUCCESS)
 
     async def _leave_artifacts(self, workspace: Workspace, outcome: Outcome) -> Outcome:
         try:
@@ -156,26 +174,20 @@ class Execution:
             workspace.environment,
         )
 
-    async def _steps(self, workspace: Workspace, outcome: Outcome) -> Outcome:
+    async def _steps(self, executor: Executor, outcome: Outcome) -> Outcome:
         """The script and what belongs to it; or, once that is over, what always follows and changes nothing."""
         for number, step in enumerate(self._job.steps):
             if step.always == self._after and step.runs_after(outcome is not SUCCESS):
-                result = await self._step(workspace, number, step, outcome)
+                result = await self._step(executor, number, step, outcome)
                 if outcome is SUCCESS and not step.allow_failure:
                     outcome = result
         return outcome
 
-    async def _step(self, workspace: Workspace, number: int, step: Step, outcome: Outcome) -> Outcome:
+    async def _step(self, executor: Executor, number: int, step: Step, outcome: Outcome) -> Outcome:
         status = "canceled" if outcome.reason == CANCELED else outcome.state if number else "running"
         try:
             async with asyncio.timeout(step.timeout or None):
-                code = await shell.run(
-                    self._nursery,
-                    [self._config.shell, "-e", workspace.script(number, step.script)],
-                    cwd=workspace.checkout,
-                    environment=workspace.environment | {"CI_JOB_STATUS": status},
-                    output=self._trace.write,
-                )
+                code = await executor.run(number, step.script, {"CI_JOB_STATUS": status})
         except TimeoutError:
             self._trace.line(f"ERROR: step {step.name} took longer than {step.timeout} s")
             return Outcome("failed", TIMED_OUT)

@@ -1,6 +1,6 @@
 """A job as the server hands it out, reduced to what a shell executor needs; unknown fields are ignored."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,6 +9,7 @@ ALWAYS_UNDERSTOOD = frozenset({"script_failure", "runner_system_failure", "job_e
 SIMILAR = {  # for servers that do not know the exact reason
     "runner_interrupted": "runner_system_failure",
     "runner_external_dependency_failure": "runner_system_failure",
+    "image_pull_failure": "runner_system_failure",
 }
 
 
@@ -84,6 +85,27 @@ class Dependency:
 
 
 @dataclass(frozen=True, slots=True)
+class Image:
+    """What a container is made of: the job's own, or a service beside it."""
+
+    name: str
+    aliases: tuple[str, ...] = ()
+    entrypoint: tuple[str, ...] | None = None  # None: the image's; ("",): none at all
+    command: tuple[str, ...] | None = None  # of a service; the job's own container runs the steps
+    variables: tuple[Variable, ...] = ()
+    pull_policies: tuple[str, ...] = ()  # tried in turn
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """At a registry of images."""
+
+    registry: str
+    username: str
+    password: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     id: int
     token: str = field(repr=False)
@@ -95,6 +117,9 @@ class Job:
     understood_reasons: frozenset[str]
     artifacts: tuple[Artifacts, ...] = ()
     dependencies: tuple[Dependency, ...] = ()
+    image: Image | None = None
+    services: tuple[Image, ...] = ()
+    logins: tuple[Login, ...] = ()
 
     def reason(self, exact: str) -> str:
         """The nearest failure reason that the server announced to understand."""
@@ -151,6 +176,29 @@ def _source(entry: Mapping[str, Any]) -> Source | None:
     )
 
 
+def _words(value: Any) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else tuple(map(str, value or ()))
+
+
+def _image(entry: Mapping[str, Any]) -> Image | None:
+    if not entry.get("name"):
+        return None
+    return Image(
+        name=str(entry["name"]),
+        aliases=tuple(str(entry.get("alias") or "").replace(",", " ").split()),
+        entrypoint=_words(entry.get("entrypoint")) or None,
+        command=_words(entry.get("command")) or None,
+        variables=tuple(map(_variable, entry.get("variables") or ())),
+        pull_policies=_words(entry.get("pull_policy")),
+    )
+
+
+def _logins(entries: Iterable[Mapping[str, Any]]) -> Iterator[Login]:
+    for entry in entries:
+        if entry.get("type") == "registry":
+            yield Login(str(entry["url"]), str(entry["username"]), str(entry["password"]))
+
+
 def parse(payload: Mapping[str, Any]) -> Job:
     try:
         timeout = int((payload.get("runner_info") or {}).get("timeout") or 0)
@@ -167,6 +215,9 @@ def parse(payload: Mapping[str, Any]) -> Job:
             dependencies=tuple(
                 _dependency(entry) for entry in payload.get("dependencies") or () if entry.get("artifacts_file")
             ),
+            image=_image(payload.get("image") or {}),
+            services=tuple(filter(None, map(_image, payload.get("services") or ()))),
+            logins=tuple(_logins(payload.get("credentials") or ())),
         )
     except KeyError as error:
         raise BadPayload(f"the job has no {error}") from error

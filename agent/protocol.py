@@ -87,16 +87,17 @@ class Answer:
         return self.status in (403, 404) or self.job_status in ABORTED
 
 
-def about() -> dict[str, Any]:
+def about(executor: str = "shell") -> dict[str, Any]:
+    contained = executor != "shell"
     machine = platform.machine().lower()
     return {
         "name": "headrace-agent",
         "version": VERSION,
         "platform": platform.system().lower(),
         "architecture": {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine),
-        "executor": "shell",
+        "executor": "docker" if executor == "docker" else "shell",
         "shell": "bash",
-        "features": FEATURES,
+        "features": FEATURES | {"image": contained, "services": contained},
     }
 
 
@@ -142,7 +143,8 @@ def _answer(response: httpx.Response) -> Answer:
 class Protocol:
     """One method per call. Calls about jobs go on trying until there is an answer."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, executor: str = "shell") -> None:
+        self._about = about(executor)
         base = url.rstrip("/").removesuffix("/ci")
         self._client = httpx.AsyncClient(
             base_url=f"{base}/api/v4",
@@ -161,11 +163,11 @@ class Protocol:
         await self._client.__aexit__(kind, error, where)
 
     async def register(self, token: str, **settings: Any) -> Identity:
-        body = {"token": token, "info": about(), **settings}
+        body = {"token": token, "info": self._about, **settings}
         return self._identity(await self._send("POST", "/runners", json=body, attempts=5), 201)
 
     async def verify(self, token: str, system_id: str) -> Identity:
-        body = {"token": token, "system_id": system_id, "info": about()}
+        body = {"token": token, "system_id": system_id, "info": self._about}
         headers = {"RUNNER-TOKEN": token}
         return self._identity(
             await self._send("POST", "/runners/verify", json=body, headers=headers, attempts=5), 200, known=token
@@ -179,7 +181,7 @@ class Protocol:
             raise _explained(response)
 
     async def request_job(self, token: str, system_id: str, last_update: str | None) -> Offer:
-        body = {"token": token, "system_id": system_id, "info": about()}
+        body = {"token": token, "system_id": system_id, "info": self._about}
         if last_update:
             body["last_update"] = last_update
         response = await self._send("POST", "/jobs/request", json=body, headers={"RUNNER-TOKEN": token})
@@ -199,7 +201,7 @@ class Protocol:
         return _answer(await self._send("PATCH", path, content=content, headers=headers))
 
     async def put_state(self, job_id: int, token: str, state: str, **details: Any) -> Answer:
-        body = {"token": token, "state": state, "info": about(), **details}
+        body = {"token": token, "state": state, "info": self._about, **details}
         return _answer(await self._send("PUT", f"/jobs/{job_id}", json=body, headers={"JOB-TOKEN": token}))
 
     async def upload_artifacts(
@@ -274,7 +276,9 @@ class Protocol:
                 )
             except httpx.TransportError as error:
                 if attempt == attempts:
-                    raise Refused(0, f"the server cannot be reached: {error or type(error).__name__}") from error
+                    hint = " (SSL_CERT_FILE names the authorities to trust)" * ("CERTIFICATE_VERIFY" in str(error))
+                    why = f"{error or type(error).__name__}{hint}"
+                    raise Refused(0, f"the server at {self._client.base_url} cannot be reached: {why}") from error
                 trouble = str(error) or type(error).__name__
             else:
                 busy = response.status_code in BUSY or response.status_code >= 512

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from agent.config import Config
+from agent.container import sweep
+from agent.engine import Engine, EngineError, socket_path
 from agent.execution import SYSTEM, Execution
 from agent.job import BadPayload, Job, parse
 from agent.nursery import Nursery
@@ -103,8 +105,9 @@ class Runner:
 
 async def run(config: Config, *, stop: asyncio.Event, once: bool = False) -> None:
     """Serve until `stop` is set, or until one job has ended."""
+    await _remove_left_containers(config)
     with run_folder(Path(config.builds_dir)) as folder, Nursery(folder) as nursery:
-        async with Protocol(config.url) as protocol, asyncio.TaskGroup() as jobs:
+        async with Protocol(config.url, config.executor) as protocol, asyncio.TaskGroup() as jobs:
             runner = Runner(config, protocol, folder, nursery, jobs)
             logger.info("agent %s asks %s for jobs, %d at a time", config.name, config.url, config.concurrency)
             serving = jobs.create_task(runner.serve(once=once))
@@ -114,3 +117,18 @@ async def run(config: Config, *, stop: asyncio.Event, once: bool = False) -> Non
             stopped.cancel()
             await runner.drain()
     logger.info("agent %s left", config.name)
+
+
+async def _remove_left_containers(config: Config) -> None:
+    if config.executor == "shell":
+        return
+    engine = Engine(socket_path(config.docker.socket))
+    try:
+        if await engine.answers():
+            await sweep(engine, config)
+        else:
+            logger.warning("no Docker engine answers at %s", socket_path(config.docker.socket))
+    except EngineError as error:
+        logger.warning("containers of an earlier run are left: %s", error)
+    finally:
+        await engine.close()

@@ -133,6 +133,14 @@ def _locked(folder: Path, *, wait: bool) -> Iterator[bool]:
         os.close(handle)
 
 
+def abandoned(folder: Path) -> bool:
+    """Whether the run that this folder was made for is over, however it ended."""
+    if not folder.is_dir():
+        return True
+    with _locked(folder, wait=False) as free:
+        return free
+
+
 @contextmanager
 def run_folder(builds: Path) -> Iterator[Path]:
     """A private folder for one run of an agent."""

@@ -1,4 +1,7 @@
-"""The folder of one job: its checkout, and beside it a private place for scripts and files that hold values."""
+"""The folder of one job: its checkout, and beside it a private place for scripts and files that hold values.
+
+An SSH key is kept in memory where the system can do it (Linux), and is known by a path of this process.
+"""
 
 import os
 import re
@@ -15,6 +18,9 @@ from libs import git
 INHERITED = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ")
 SSH_KEY = "HEADRACE_SSH_KEY"
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+# the user of a container is seldom the one who made the checkout
+SAFE_CHECKOUT = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "safe.directory", "GIT_CONFIG_VALUE_0": "*"}
+SUBMODULES: Mapping[str, tuple[str, ...]] = {"normal": (), "recursive": ("--recursive",)}
 GIT_SETTINGS = {"core.fsync": "none"}  # the folder does not outlive the job
 
 
@@ -27,6 +33,7 @@ def secrets(job: Job) -> Iterator[str]:
     yield job.token
     yield from (one.token for one in job.dependencies)
     yield from (variable.value for variable in job.variables if variable.masked)
+    yield from (login.password for login in job.logins)
     if job.source:
         _, login = git.without_credentials(job.source.url)
         yield from git.confidential(login)
@@ -39,6 +46,9 @@ def base_environment(own: Mapping[str, str]) -> dict[str, str]:
 
 class Workspace:
     def __init__(self, folder: Path, job: Job) -> None:
+        self.folder = folder
+        self._in_memory: list[int] = []
+        self._shared = False
         self.private = folder / "private"
         self.private.mkdir(mode=0o700, parents=True)
         self.checkout = folder / "checkout"
@@ -54,20 +64,39 @@ class Workspace:
         self._base = base_environment(os.environ) | own
         given = {variable.key: self._value(variable) for variable in job.variables if NAME.fullmatch(variable.key)}
         self.environment = self._base | given | own
+        # nothing of this machine, and not the key: the checkout is made outside
+        contained = {key: value for key, value in (given | own).items() if key != SSH_KEY}
+        self.contained_environment = SAFE_CHECKOUT | contained
         self.unusable = [variable.key for variable in job.variables if not NAME.fullmatch(variable.key)]
 
     def script(self, number: int, text: str) -> Path:
         path = self.private / f"script-{number}"
-        self._write(path, text, 0o700)
+        self._write(path, text, 0o755 if self._shared else 0o700)
         return path
 
+    def share(self, *, writable: bool) -> None:
+        """With the users of a container. Those of this machine stay outside: the folder around is closed to them."""
+        self._shared = True
+        for path in (self.private, *self.private.iterdir()):
+            path.chmod(0o755 if path.is_dir() else 0o644)
+        for folder, _, names in os.walk(self.checkout) if writable else ():
+            for path in (Path(folder), *(Path(folder, name) for name in names)):
+                if not path.is_symlink():
+                    mode = path.stat().st_mode
+                    path.chmod(mode | 0o666 | (0o111 if mode & 0o111 else 0))
+
     async def check_out(self, source: Source, nursery: Nursery, output: Callable[[bytes], None]) -> None:
-        """Bring exactly the planned commit, with as much history as asked for."""
+        """Bring exactly the planned commit, with as much history and as many submodules as asked for."""
+        wishes = {variable.key: variable.value for variable in self._job.variables}
+        if wishes.get("GIT_STRATEGY") in ("none", "empty"):
+            return
+        wished = wishes.get("GIT_DEPTH", "")
+        depth = int(wished) if wished.isdecimal() else source.depth
         self._make_repository(source)
         environment = self._git_environment(source)
         from_refs, from_sha = list(source.refspecs), [source.sha]
         # a server may refuse to give a bare commit, and a branch may no longer hold the planned one
-        ways = [[f"--depth={source.depth}", *from_sha], from_refs] if source.depth > 0 else [from_refs, from_sha]
+        ways = [[f"--depth={depth}", *from_sha], from_refs] if depth > 0 else [from_refs, from_sha]
         said: list[bytes] = []
 
         async def worked(*arguments: str) -> bool:
@@ -80,9 +109,23 @@ class Workspace:
             said.clear()
             fetched = await worked("fetch", "--quiet", "--no-tags", *served, "origin", *way)
             if fetched and await worked("checkout", "--quiet", "--force", "--detach", source.sha):
-                return
-        output(b"".join(said))
-        raise CheckoutFailed(f"commit {source.sha} could not be checked out")
+                break
+        else:
+            output(b"".join(said))
+            raise CheckoutFailed(f"commit {source.sha} could not be checked out")
+        strategy = wishes.get("GIT_SUBMODULE_STRATEGY", "")
+        if strategy in SUBMODULES:
+            shallow = wishes.get("GIT_SUBMODULE_DEPTH", "")
+            flags = (*SUBMODULES[strategy], *([f"--depth={shallow}"] if shallow.isdecimal() else []))
+            said.clear()
+            if not await worked("submodule", "update", "--quiet", "--init", *flags):
+                output(b"".join(said))
+                raise CheckoutFailed("the submodules could not be checked out")
+
+    def close(self) -> None:
+        """Forget what is kept in memory."""
+        while self._in_memory:
+            os.close(self._in_memory.pop())
 
     def _make_repository(self, source: Source) -> None:
         """What `git init` and `git remote add` would write, without two processes."""
@@ -107,16 +150,31 @@ class Workspace:
     def _git_environment(self, source: Source) -> dict[str, str]:
         has_key = any(variable.key == SSH_KEY and variable.file for variable in self._job.variables)
         key = Path(self.environment[SSH_KEY]) if has_key else None
-        return self._base | git.environment(source.url, key, GIT_SETTINGS)
+        # beside a repository of this machine, its submodules may be, too
+        local = {"protocol.file.allow": "always"} if git.is_local(source.url) else {}
+        return self._base | git.environment(source.url, key, GIT_SETTINGS | local)
 
     def _value(self, variable: Variable) -> str:
         if not variable.file:
             return variable.value
         path = self.private / variable.key
-        # ssh refuses a key whose last line has no end
-        end = "\n" if variable.key == SSH_KEY and not variable.value.endswith("\n") else ""
-        self._write(path, variable.value + end, 0o600)
+        if variable.key == SSH_KEY:
+            # ssh refuses a key whose last line has no end
+            return str(self._keep(path, variable.value.removesuffix("\n") + "\n"))
+        self._write(path, variable.value, 0o600)
         return str(path)
+
+    def _keep(self, path: Path, text: str) -> Path:
+        """In no file of a disk: one could outlive a crash."""
+        if not hasattr(os, "memfd_create"):
+            self._write(path, text, 0o600)
+            return path
+        handle = os.memfd_create(path.name)
+        self._in_memory.append(handle)
+        os.fchmod(handle, 0o600)  # ssh refuses a key that others can read
+        with open(handle, "w", encoding="utf-8", newline="", closefd=False) as file:
+            file.write(text)
+        return Path(f"/proc/{os.getpid()}/fd/{handle}")
 
     def _write(self, path: Path, text: str, mode: int) -> None:
         with open(

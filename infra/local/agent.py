@@ -13,7 +13,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
-from agent import command, config, runner
+from agent import config, registration, runner
 from agent.config import Config, ConfigError
 from agent.protocol import Protocol, Refused
 from infra.local.process import StackError
@@ -32,7 +32,7 @@ def register_local_agent() -> None:
     info = _call("GET", f"{settings.url}/api/admin/runners/registration-info", {"Authorization": f"token {jwt}"})
     try:
         slots = max(2, os.cpu_count() or 2)
-        command.register(settings.url, info["registrationToken"], path=_path(), concurrency=slots)
+        registration.register(settings.url, info["registrationToken"], path=_path(), concurrency=slots)
     except (Refused, ConfigError) as error:
         raise StackError(f"The local agent could not be registered: {error}.") from error
 
@@ -43,7 +43,7 @@ def run_local_agent() -> None:
     settings = Settings.from_environment(os.environ)
     try:
         # The file remembers the address of the first start; the stack may listen elsewhere today.
-        loaded = replace(config.load(_path()), url=settings.url, grace_seconds=GRACE)
+        loaded = replace(config.load(_path())[0], url=settings.url, grace_seconds=GRACE)
         asyncio.run(_serve(loaded, settings.health_port))
     except ConfigError as error:
         raise StackError(f"{error}.") from error

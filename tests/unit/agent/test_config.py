@@ -13,7 +13,7 @@ CONFIG = Config(url="http://h", token="runner-token", id=7, name="mill", system_
 def test_what_was_saved_is_loaded_and_only_the_owner_may_read_it(tmp_path: Path) -> None:
     path = tmp_path / "new" / "agent.json"
     save(path, CONFIG)
-    assert load(path) == CONFIG
+    assert load(path) == (CONFIG,)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert [each.name for each in path.parent.iterdir()] == ["agent.json"]
 

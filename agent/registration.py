@@ -1,0 +1,98 @@
+"""Makes this machine known to a server as a runner, asks whether it is, and takes it off again."""
+
+import asyncio
+import os
+import platform
+import secrets
+from pathlib import Path
+
+from agent import config as configuration
+from agent.config import Config, ConfigError
+from agent.protocol import Protocol, Refused
+
+UNKNOWN = 403
+
+
+def register(
+    url: str,
+    token: str,
+    *,
+    path: Path,
+    description: str = "",
+    tags: tuple[str, ...] = (),
+    run_untagged: bool | None = None,
+    locked: bool = False,
+    maximum_timeout: int = 0,
+    paused: bool = False,
+    protected: bool = False,
+    concurrency: int = 1,
+    shell: str = "sh",
+    executor: str = "shell",
+    builds_dir: Path | None = None,
+) -> Config:
+    """Make this machine known to the server and add what `run` needs to the file."""
+    if not url.startswith(("http://", "https://")):
+        raise ConfigError(f"{url!r} is no address: it must begin with http:// or https://")
+    name = description or f"headrace-agent on {platform.node()}"
+    settings = {
+        "description": name,
+        "tag_list": ",".join(tags),
+        "run_untagged": not tags if run_untagged is None else run_untagged,
+        "locked": locked,
+        "paused": paused,
+        "access_level": "ref_protected" if protected else "not_protected",
+    } | ({"maximum_timeout": maximum_timeout} if maximum_timeout > 0 else {})
+
+    async def ask() -> Config:
+        async with Protocol(url, executor) as protocol:
+            identity = await protocol.register(token, **settings)
+        return Config(
+            url=url,
+            token=identity.token,
+            id=identity.id,
+            name=name,
+            system_id=f"s_{secrets.token_hex(6)}",
+            builds_dir=str((builds_dir or path.parent / "builds").absolute()),
+            concurrency=concurrency,
+            shell=shell,
+            executor=executor,
+        )
+
+    known = configuration.load(path) if path.exists() else ()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not os.access(path.parent, os.W_OK):  # before the server makes a runner that nobody can use
+        raise ConfigError(f"{path.parent} is not writable")
+    config = asyncio.run(ask())
+    configuration.save(path, *known, config)
+    return config
+
+
+def verify(config: Config) -> bool:
+    """Whether the server knows this agent."""
+
+    async def ask() -> bool:
+        async with Protocol(config.url, config.executor) as protocol:
+            try:
+                await protocol.verify(config.token, config.system_id)
+            except Refused as refused:
+                if refused.status == UNKNOWN:
+                    return False
+                raise
+        return True
+
+    return asyncio.run(ask())
+
+
+def unregister(config: Config, path: Path) -> None:
+    """Take this runner off the server, then forget its token."""
+
+    async def ask() -> None:
+        async with Protocol(config.url) as protocol:
+            await protocol.unregister(config.token)
+
+    try:
+        asyncio.run(ask())
+    except Refused as refused:
+        if refused.status != UNKNOWN:  # what the server knows no more is gone already
+            raise
+    configuration.save(path, *(each for each in configuration.load(path) if each != config))
