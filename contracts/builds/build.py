@@ -102,6 +102,12 @@ class StopJob(Command):
     job_id: int
 
 
+class GoOnBuild(Command):
+    """It was resumed, and the lane of its project is its own again."""
+
+    build_id: int
+
+
 class RetryBuild(Command):
     """Run all jobs again that failed, were canceled or were skipped. Refused BUILD_STATUS where there are none."""
 
@@ -197,6 +203,8 @@ class BuildResumed(Event):
     build_id: int
     project_id: int
     executor_id: str
+    job_ids: tuple[int, ...] = ()
+    needs_lane: bool = False  # it goes on when the lane is its own again
 
 
 class BuildStarted(Event):
@@ -366,6 +374,7 @@ BuildCommand = (
     | RetryJob
     | StopJob
     | RetryBuild
+    | GoOnBuild
     | KillBuild
     | ChangeBuildPriority
     | DeleteBuild

@@ -61,6 +61,7 @@ class Claiming:
         dependencies = await _dependencies(ctx, job)
         build: BuildRow | None = await ctx.rows("build").get(f"build-{job.build_id}") if job.planned else None
         token, word = new_token("hrj-"), uuid4().hex[:12]
+        hidden += [token] if job.planned else []  # a variable of pipelines' jobs
         attempt_id = token_hash(token)
         assign = AssignJob(
             job_id=job.id,

@@ -10,7 +10,9 @@ from contracts.builds import (
     BuildRow,
     BuildStatus,
     FailBuild,
+    GoOnBuild,
     KillBuild,
+    LaneGranted,
     LaunchedProject,
     PlanBuild,
     PlannedJob,
@@ -43,6 +45,9 @@ class Planner:
     async def plan(self, ctx: Context, recorded: Recorded[Any]) -> None:
         """The work after a build was queued, or was granted its lane."""
         build = await self._build(ctx, recorded)
+        if build is not None and build.status is BuildStatus.PLANNED and isinstance(recorded.event, LaneGranted):
+            await ctx.tell(GoOnBuild(build_id=build.id))
+            return
         if build is None or build.status is not BuildStatus.QUEUED:
             return  # planned or over already
         if isinstance(recorded.event, BuildQueued) and build.needs_lane:

@@ -11,6 +11,7 @@ from contracts.builds import (
     BuildPlanned,
     BuildPriorityChanged,
     BuildQueued,
+    BuildResumed,
     CancelJob,
     ChangeJobPriority,
     DeleteJob,
@@ -35,6 +36,8 @@ def on_build_event(recorded: Recorded[Any]) -> Sequence[Command]:
         case BuildPlanned() as planned:
             begun = Progress.of(planned.jobs)
             return [_queue(planned, begun.jobs[job_id]) for job_id in begun.queued]
+        case BuildResumed(needs_lane=True, project_id=project_id, build_id=build_id):
+            return [RequestLane(project_id=project_id, build_id=build_id)]
         case BuildAdvanced(stopped=stopped) as advanced:
             cancels = [CancelJob(job_id=job_id, graceful=True) for job_id in stopped]
             return [*cancels, *(_queue(advanced, job) for job in advanced.released)]

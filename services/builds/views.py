@@ -86,7 +86,7 @@ def summarise_build(row: BuildRow, recorded: Recorded[BuildEvent]) -> BuildRow:
             return row.but(jobs=_having(row, told(recorded.event)))
         case BuildResumed():
             return row.but(
-                status=BuildStatus.RUNNING,
+                status=BuildStatus.PLANNED,
                 finished=False,
                 exit_code=None,
                 exit_message=None,

@@ -12,6 +12,7 @@ LONGEST = 10_000  # builds in one list, the oldest; a message holds no more
 NOT_STARTED = [BuildStatus.QUEUED, BuildStatus.PLANNED]
 AT_WORK = {"$in": [JobStatus.ASSIGNED, JobStatus.RUNNING, JobStatus.CANCELING]}
 PLANNING = "The repository and its spec file are being read."
+TO_BE_PLAYED = "Waits for somebody to start one of its jobs."
 COMING = "Waits for a runner."  # its job is just being queued, or has just been taken
 
 
@@ -27,6 +28,7 @@ class Waiting(NamedTuple):
     status: BuildStatus
     needs_lane: bool
     job_ids: Sequence[int]
+    jobs: Sequence[Mapping[str, Any]]  # of a pipeline
 
 
 class Kind(NamedTuple):
@@ -67,7 +69,9 @@ def _before_its_jobs(build: Waiting, holder: int | None) -> str:
 
 
 def _first(build: Waiting, jobs: Mapping[int, str]) -> str:
-    return next((jobs[one] for one in build.job_ids if one in jobs), COMING)
+    statuses = {job["status"] for job in build.jobs}
+    idle = JobStatus.MANUAL in statuses and JobStatus.QUEUED not in statuses
+    return next((jobs[one] for one in build.job_ids if one in jobs), TO_BE_PLAYED if idle else COMING)
 
 
 async def _holders(ctx: Context, builds: Sequence[Waiting]) -> dict[int, int | None]:

@@ -1,5 +1,6 @@
 """Pipelines on real servers: jobs follow each other, fail as they may, wait for people, are tried and run again."""
 
+import json
 from collections.abc import AsyncIterator, Iterator
 from textwrap import dedent
 
@@ -10,6 +11,7 @@ from contracts.builds import (
     BuildRow,
     BuildStatus,
     KillBuild,
+    ListQueued,
     LiveSection,
     LogSection,
     PlayJob,
@@ -151,6 +153,8 @@ async def test_a_job_waits_for_somebody_and_goes_on_after_the_build_was_over(sit
 async def test_a_job_that_holds_up_the_others_holds_up_the_build(site: Site) -> None:
     build_id = await launched(site, "{a: {stage: build, script: x, rules: [{when: manual}]}, b: {script: x}}")
     await becomes(site, build_id, a="MANUAL")
+    (queued,) = json.loads(await site.caller.ask(ListQueued()))
+    assert queued["reason"] == "Waits for somebody to start one of its jobs."
     assert await site.try_claim() is None
     await site.tell(PlayJob(job_id=await job_id(site, build_id, "a")))
     await run(site, "a")
@@ -179,6 +183,32 @@ async def test_a_job_that_was_good_may_run_again(site: Site) -> None:
     await site.tell(RetryJob(job_id=job.job_id))
     await run(site, "a", "failed", exit_code=4)
     assert (await finished(site, build_id)).exit_code == 4
+
+
+async def test_where_builds_run_one_after_the_other_one_that_goes_on_waits_for_its_turn(site: Site) -> None:
+    first = await launched(site, "{a: {script: x}}", allow_concurrent_execution=False)
+    await run(site, "a", "failed", exit_code=4)
+    await site.ended(first)
+    second = await site.launch((await site.build(first)).project_id)
+    job = await site.claim()
+    await site.tell(RetryBuild(build_id=first))
+    assert (await site.build(first)).status is BuildStatus.PLANNED
+    assert await site.try_claim() is None
+    await site.report(job, "success")
+    await site.ended(second)
+    await run(site, "a")
+    assert (await finished(site, first)).status is BuildStatus.SUCCESS
+
+
+async def test_a_build_that_goes_on_and_is_killed_stays_in_the_list(site: Site) -> None:
+    build_id = await launched(site, "{a: {script: x}}")
+    await run(site, "a", "failed", exit_code=4)
+    await site.ended(build_id)
+    await site.tell(RetryBuild(build_id=build_id))
+    await site.tell(KillBuild(build_id=build_id))
+    build = await finished(site, build_id)
+    assert (build.status, build.ran) == (BuildStatus.KILLED, True)
+    assert await site.try_claim() is None
 
 
 async def test_a_job_is_stopped_whether_it_runs_or_waits(site: Site) -> None:

@@ -23,6 +23,7 @@ from contracts.builds import (
     DeleteBuild,
     EndJobOfBuild,
     FailBuild,
+    GoOnBuild,
     JobNow,
     JobStatus,
     KillBuild,
@@ -45,6 +46,7 @@ class Phase(StrEnum):
     NEW = "new"
     QUEUED = "queued"
     PLANNED = "planned"
+    RESUMED = "resumed"  # waits for its lane
     RUNNING = "running"
     CANCELING = "canceling"
     FINISHED = "finished"
@@ -60,6 +62,8 @@ class Build:
     known: frozenset[int] = frozenset()  # jobs that were queued at some time
     failures: tuple[BuildAdvanced, ...] = ()  # how jobs ended that were not wished again since, the first one first
     seconds: int = 0  # counted when it was over before
+    wished: tuple[int, ...] = ()  # jobs for which it was resumed
+    ran: bool = False
     priority: int = 0
 
     @property
@@ -100,12 +104,14 @@ def decide(build: Build, command: BuildCommand) -> Sequence[BuildEvent]:
             return _go_on(build, command)
         case ((Phase.PLANNED | Phase.RUNNING), KillBuild()) if build.cleans_up:
             return [_killed(build, graceful=True)]
-        case ((Phase.QUEUED | Phase.PLANNED | Phase.RUNNING | Phase.CANCELING), KillBuild()):
+        case ((Phase.QUEUED | Phase.PLANNED | Phase.RESUMED | Phase.RUNNING | Phase.CANCELING), KillBuild()):
             return [_killed(build, graceful=False), _aborted(build, command.duration)]
         case ((Phase.QUEUED | Phase.PLANNED | Phase.RUNNING | Phase.CANCELING), ChangeBuildPriority(priority=priority)):
             return [] if priority == build.priority else [_reordered(build, priority)]
         case ((Phase.PLANNED | Phase.RUNNING | Phase.FINISHED), (PlayJob() | RetryJob() | RetryBuild())):
             return list(wish(build, command))
+        case Phase.RESUMED, GoOnBuild():
+            return [_advanced(build, build.progress.wished(build.wished), {})]
         case ((Phase.PLANNED | Phase.RUNNING), StopJob(job_id=job_id)):
             return _stop(build, job_id)
         case Phase.FINISHED, DeleteBuild(build_id=build_id):
@@ -113,7 +119,7 @@ def decide(build: Build, command: BuildCommand) -> Sequence[BuildEvent]:
             return [BuildDeleted(build_id=build_id, project_id=build.launched.project_id, job_ids=job_ids)]
         case Phase.DELETED, (ChangeBuildPriority() | DeleteBuild() | PlayJob() | RetryJob() | RetryBuild() | StopJob()):
             raise Refused("BUILD_NOT_FOUND")
-        case _, (PlanBuild() | FailBuild() | StartBuild() | EndJobOfBuild() | KillBuild()):
+        case _, (PlanBuild() | FailBuild() | StartBuild() | EndJobOfBuild() | GoOnBuild() | KillBuild()):
             return []  # already so, or already over
         case _:
             raise Refused("BUILD_STATUS", f"{type(command).__name__} while {build.phase}")
@@ -226,9 +232,15 @@ def wish(build: Build, command: PlayJob | RetryJob | RetryBuild) -> Iterator[Bui
         if status not in wanted:
             raise Refused("JOB_STATUS", f"{type(command).__name__} while {status}")
     if build.phase is Phase.FINISHED:
+        yield BuildResumed(
+            build_id=queued.build_id,
+            project_id=queued.project_id,
+            executor_id=queued.executor_id,
+            job_ids=tuple(job_ids),
+            needs_lane=queued.needs_lane,
+        )
         if queued.needs_lane:
-            raise Refused("BUILD_STATUS", "the project's builds run one after the other: launch a new one")
-        yield BuildResumed(build_id=queued.build_id, project_id=queued.project_id, executor_id=queued.executor_id)
+            return
     yield _advanced(build, build.progress.wished(job_ids), {})
 
 
@@ -305,7 +317,7 @@ def _finished(
         held_lane=queued.needs_lane,
         keep_number_build=queued.project.keep_number_build,
         duration=duration,
-        ran=status is not BuildStatus.KILLED or build.phase not in (Phase.QUEUED, Phase.PLANNED),
+        ran=build.ran or status is not BuildStatus.KILLED or build.phase not in (Phase.QUEUED, Phase.PLANNED),
     )
 
 
@@ -325,8 +337,8 @@ def evolve(build: Build, event: BuildEvent) -> Build:
             return replace(build, priority=priority)
         case BuildAdvanced():
             return _evolved(build, event)
-        case BuildResumed():
-            return replace(build, phase=Phase.RUNNING)
+        case BuildResumed(needs_lane=needs_lane, job_ids=job_ids):
+            return replace(build, phase=Phase.RESUMED if needs_lane else Phase.PLANNED, wished=job_ids)
         case BuildFinished():
             return _closed(build, event)
         case BuildDeleted():
@@ -343,6 +355,7 @@ def _evolved(build: Build, event: BuildAdvanced) -> Build:
         failures.append(event)
     return replace(
         build,
+        phase=Phase.PLANNED if build.phase is Phase.RESUMED else build.phase,
         progress=replace(progress, jobs={**progress.jobs, **released}),
         known=build.known | released.keys(),
         failures=tuple(failures),
@@ -351,7 +364,8 @@ def _evolved(build: Build, event: BuildAdvanced) -> Build:
 
 def _closed(build: Build, event: BuildFinished) -> Build:
     progress = build.progress.having(left(build.progress.statuses, event.status))
-    return replace(build, phase=Phase.FINISHED, progress=progress, seconds=build.seconds + event.duration)
+    seconds = build.seconds + event.duration
+    return replace(build, phase=Phase.FINISHED, progress=progress, seconds=seconds, ran=event.ran)
 
 
 build_decider = Decider[BuildCommand, Build, BuildEvent](
@@ -365,6 +379,7 @@ build_decider = Decider[BuildCommand, Build, BuildEvent](
         RetryJob,
         StopJob,
         RetryBuild,
+        GoOnBuild,
         KillBuild,
         ChangeBuildPriority,
         DeleteBuild,
