@@ -1,14 +1,18 @@
 """Files on their way to a client: read piece by piece, always saved and never shown by a browser."""
 
+import logging
 from collections.abc import AsyncIterator
 from urllib.parse import quote
 
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Scope
 
 from contracts.builds import Artifact, ReadArtifact
 from contracts.errors import Refused
 from gateway.asked import World
+
+log = logging.getLogger("headrace.gateway")
 
 PIECE = 512 * 1024  # a message on the bus holds 1 MiB where nobody raised the limit, and base64 adds a third
 BINARY = "application/octet-stream"
@@ -28,11 +32,19 @@ async def download(world: World, scope: Scope, artifact: Artifact) -> Response:
     return StreamingResponse(_pieces(world, artifact, first), headers=headers, media_type=BINARY)
 
 
+class BrokenOff(ClientDisconnect):
+    """The status is out, so all that is left is to end the connection: the length shows that bytes are missing."""
+
+
 async def _pieces(world: World, artifact: Artifact, piece: bytes) -> AsyncIterator[bytes]:
     yield piece
     offset = len(piece)
     while offset < artifact.size:
-        piece = await _piece(world, artifact, offset)
+        try:
+            piece = await _piece(world, artifact, offset)
+        except Refused as refused:
+            log.warning("artifact %s broke off at %d bytes: %s", artifact.id, offset, refused.code)
+            raise BrokenOff from refused
         yield piece
         offset += len(piece)
 
