@@ -149,6 +149,7 @@ def _application(world: World, health: Health, telemetry: Telemetry) -> FastAPI:
             Route("/{path:path}", Folder(world.settings.static), include_in_schema=False),
         ],
         redirect_slashes=False,
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # Edge does it, with the route's name
     )
 
 
