@@ -5,6 +5,7 @@ one for each lot that fits; how many jobs wait, and how many of them fit nobody,
 """
 
 import asyncio
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime, timedelta
 from heapq import heapify, heappop, heappush
@@ -52,28 +53,29 @@ class Turns:
         self._given: set[int] = set()  # jobs that this process is giving to somebody
         self._served: dict[int, datetime] = {}  # project -> when this process last served it
         self._last = NEVER
+        self._looking = asyncio.Lock()  # one after the other: many that look at once would all want the same job
 
     async def next(self, ctx: Context, runner: Abilities, passed: AbstractSet[int]) -> JobRow | None:
         """The job whose turn it is, but none of `passed`. To be handed back with `done`."""
-        found = await lots(ctx, runner)
-        several = len({lot.project_id for lot in found}) > 1
-        served = await self._served_at(ctx, found) if several else {}
-        waiting = [self._placed(lot, served) for lot in found]
-        heapify(waiting)
-        while waiting:
-            lot = heappop(waiting)
-            job = await self._first(ctx, lot, passed)
-            if job is None or job.queued_at is None:
-                continue
-            now = self._placed(lot._replace(urgency=-job.priority, queued_at=job.queued_at), served)
-            if waiting and waiting[0] < now:  # its first jobs went to others, or its project had a turn meanwhile
-                heappush(waiting, now)
-                continue
-            self._given.add(job.id)
-            if several:
-                self._last = max(ctx.cause.at, self._last + timedelta(milliseconds=1))  # no two turns are at one moment
-                self._served[job.project_id] = self._last
-            return job
+        async with self._looking:
+            found = await lots(ctx, runner)
+            several = len({lot.project_id for lot in found}) > 1
+            waiting = await self._placed(ctx, found) if several else found
+            heapify(waiting)
+            while waiting:
+                lot = heappop(waiting)
+                job = await self._first(ctx, lot, passed)
+                if job is None or job.queued_at is None:
+                    continue
+                now = lot._replace(urgency=-job.priority, queued_at=job.queued_at)
+                if waiting and waiting[0] < now:  # its first jobs are going to others, and this one is less urgent
+                    heappush(waiting, now)
+                    continue
+                self._given.add(job.id)
+                if several:
+                    self._last = max(ctx.cause.at, self._last + timedelta(milliseconds=1))  # no two turns at one moment
+                    self._served[job.project_id] = self._last
+                return job
         return None
 
     async def note(self, ctx: Context, job: JobRow) -> None:
@@ -87,18 +89,16 @@ class Turns:
 
     async def _first(self, ctx: Context, lot: Lot, passed: AbstractSet[int]) -> JobRow | None:
         """The lot's first job that is not being given to somebody else."""
-        while True:
-            free = {"demand": lot.demand, "project_id": lot.project_id, "id": {"$nin": [*self._given, *passed]}}
-            jobs: list[JobRow] = await ctx.rows("job").find(free, ORDER, limit=1)
-            if not jobs:
-                return None
-            if jobs[0].id not in self._given:
-                return jobs[0]
+        free = {"demand": lot.demand, "project_id": lot.project_id, "id": {"$nin": [*self._given, *passed]}}
+        jobs: list[JobRow] = await ctx.rows("job").find(free, ORDER, limit=1)
+        return jobs[0] if jobs else None
 
-    async def _served_at(self, ctx: Context, found: list[Lot]) -> dict[int, datetime]:
-        known = ctx.collection("turns").find({"_id": {"$in": list({lot.project_id for lot in found})}})
-        return {one["_id"]: one["at"] async for one in known}
+    async def _placed(self, ctx: Context, found: Sequence[Lot]) -> list[Lot]:
+        """With the turns of their projects."""
+        turns = ctx.collection("turns").find({"_id": {"$in": list({lot.project_id for lot in found})}})
+        served: dict[int, datetime] = {one["_id"]: one["at"] async for one in turns}
 
-    def _placed(self, lot: Lot, served: dict[int, datetime]) -> Lot:
-        known = served.get(lot.project_id, NEVER)
-        return lot._replace(served_at=max(known, self._served.get(lot.project_id, NEVER)))
+        def last(project_id: int) -> datetime:
+            return max(served.get(project_id, NEVER), self._served.get(project_id, NEVER))
+
+        return [lot._replace(served_at=last(lot.project_id)) for lot in found]

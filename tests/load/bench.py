@@ -33,6 +33,7 @@ from libs.settings import Settings
 from services.builds.views import job as job_category
 from tests.load.cells import Cell, closed_loop, percentile
 from tests.load.client import Connection
+from tests.load.fleet import fleet, long_queue
 from tests.support.stack import RunningStack, running_stack, sample_repository
 
 DISPATCHES = 200
@@ -270,8 +271,7 @@ def main() -> None:
                 folder / "repository", steps={"@one": "true", "@two": "true", "@three": "true"}
             )
             project_id = stack.project(repository)
-            for _ in range(19):
-                stack.project(repository)
+            projects = [stack.project(repository) for _ in range(19)]
             stack.run(project_id)
             path = "/api/developer/paginations/project"
             listing = stack.admin.get("/developer/paginations/project").content
@@ -284,7 +284,10 @@ def main() -> None:
                 run.run(no_ops(bench, project_id))
                 run.run(commands(bench, peer))
                 run.run(reads(bench, peer, path))
+                run.run(fleet(bench, projects))
                 run.run(rebuild(bench))
+        with asyncio.Runner() as run:
+            run.run(long_queue(bench, folder / "queue"))
     table = Table("what", "measured", "target", "", title="Headrace on this machine")
     for row in bench.rows:
         table.add_row(*row)
