@@ -143,6 +143,7 @@ CODES: dict[str, Code] = {
     ),
     "ARTIFACT_NOT_FOUND": Code(404, "The job has no such artifact, or no longer."),
     "ARTIFACT_TOO_LARGE": Code(413, "The artifact is larger than this server takes."),
+    "ARTIFACT_TOO_MANY": Code(413, "The job has as many artifacts and uploads under way as a job may have."),
     "ARTIFACT_INCOMPLETE": Code(409, "Not all of the artifact has arrived; send it again."),
     "ARTIFACT_EXPIRE_IN_INVALID": Code(422, "This is no length of time; an artifact expires in `2 days`, or `never`."),
     "LOG_NOT_FOUND": Code(404, "There is no further section in this log."),

@@ -22,7 +22,7 @@ class Artifact(Message):
 
 
 class BeginArtifact(Command):
-    """A runner wants to upload a file of its job. Answer: ArtifactUpload; refused JOB_TOKEN."""
+    """A runner wants to upload a file of its job. Answer: ArtifactUpload; refused JOB_TOKEN and ARTIFACT_TOO_MANY."""
 
     job_id: int
     token: Sensitive

@@ -41,6 +41,7 @@ USUAL = timedelta(days=30)  # GitLab's, where the job says nothing
 LONGEST = timedelta(days=365 * 100)
 IDLE = timedelta(hours=1)  # an upload that nobody goes on with
 AT_ONCE = 100
+MOST = 50  # of one job, with those under way
 ISO_8601 = re.compile(r"P[0-9YMWDTHS.]+")
 
 
@@ -55,6 +56,8 @@ class Artifacts:
         if job.status is JobStatus.ASSIGNED:  # some runners never say that they begin
             start = StartJob(job_id=job.id, attempt=job.attempt)
             await ctx.tell(start, actor=runner_called(job.runner_name or ""))
+        if await ctx.collection("artifacts").count_documents({"job_id": job.id, "gone": False}, limit=MOST) >= MOST:
+            raise Refused("ARTIFACT_TOO_MANY")
         upload = ArtifactUpload(artifact_id=str(uuid4()), longest=_longest(ctx))
         await ctx.collection("artifacts").insert_one(
             {

@@ -368,6 +368,12 @@ async def test_parameters_that_mean_nothing_are_refused(here: Whole, job: Body, 
     await nothing_left(here, job)
 
 
+async def test_a_job_cannot_fill_the_disk_with_uploads_that_it_never_ends(here: Whole, job: Body) -> None:
+    for _ in range(50):
+        await begin(here, job)
+    assert (await sent_by_go(here, job, form(SMALL))).status_code == 413
+
+
 # ---- crashes, and the end
 
 
