@@ -100,6 +100,22 @@ class Coordinator:
         self._socket = _listening(port)
         await self.start()
 
+    async def outage(self, attempts: int) -> None:
+        """Go away until so many calls have come to nothing, then come back at the same address."""
+        port = self._socket.getsockname()[1]
+        await self.stop()
+        failed = asyncio.Semaphore(0)
+
+        async def hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.close()
+            failed.release()
+
+        async with asyncio.timeout(DEADLINE), await asyncio.start_server(hang_up, sock=_listening(port)):
+            for _ in range(attempts):
+                await failed.acquire()
+        self._socket = _listening(port)
+        await self.start()
+
     async def until(self, condition: Callable[[], Any]) -> None:
         async with asyncio.timeout(DEADLINE), self.changed:
             await self.changed.wait_for(condition)
@@ -116,8 +132,9 @@ class Coordinator:
         body = await request.json()
         if body["token"] != "registration":
             return JSONResponse({"message": "403 Forbidden"}, 403)
-        self.runners["runner-token"] = body
-        return JSONResponse({"id": 7, "token": "runner-token", "token_expires_at": None}, 201)
+        token = f"runner-token{'-again' * len(self.runners)}"
+        self.runners[token] = body
+        return JSONResponse({"id": 6 + len(self.runners), "token": token, "token_expires_at": None}, 201)
 
     async def _verify(self, request: Request) -> Response:
         known = (await request.json())["token"] in self.runners

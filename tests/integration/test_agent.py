@@ -365,6 +365,65 @@ async def test_a_restart_of_the_server_in_the_middle_costs_neither_log_nor_resul
     assert final["output"] == server.checksum(1)
 
 
+async def test_an_outage_of_many_attempts_costs_neither_log_nor_result(
+    server: Coordinator, repository: Path, tmp_path: Path
+) -> None:
+    go = tmp_path / "go"
+    server.waiting.put_nowait(job(1, repository, "echo first", f"until [ -e {go} ]; do sleep 0.1; done", "seq 5000"))
+    async with serving(configured(server, tmp_path)):
+        await server.until(lambda: "first" in server.log(1))
+        go.touch()
+        await server.outage(attempts=6)
+        final = await server.final(1)
+        server.waiting.put_nowait(job(2, repository, "cat greeting"))
+        assert (await server.final(2))["state"] == "success"
+    assert "4999\n5000\nJob succeeded\n" in server.log(1)
+    assert (final["state"], final["output"]) == ("success", server.checksum(1))
+
+
+async def test_submodules_and_depth_are_as_the_job_wishes(
+    server: Coordinator, repository: Path, tmp_path: Path
+) -> None:
+    part = tmp_path / "part"
+    local = ["-c", "protocol.file.allow=always"]
+    for command in (
+        ["clone", "-q", str(repository), str(part)],
+        ["-C", str(repository), *local, "submodule", "--quiet", "add", str(part), "part"],
+        ["-C", str(repository), "commit", "-q", "-m", "with a part"],
+    ):
+        subprocess.run([*GIT, *command], check=True)  # noqa: ASYNC221
+    wishes = [
+        [variable("GIT_SUBMODULE_STRATEGY", "recursive"), variable("GIT_DEPTH", "0")],
+        [variable("GIT_SUBMODULE_STRATEGY", "none")],
+        [variable("GIT_STRATEGY", "none")],
+    ]
+    look = "cat part/greeting || true; git rev-list --count HEAD || true; ls -A"
+    for number, variables in enumerate(wishes):
+        server.waiting.put_nowait(job(number, repository, look, variables=variables))
+    async with serving(configured(server, tmp_path)):
+        for number in range(len(wishes)):
+            await server.final(number)
+    said = [server.log(number).splitlines()[3:-1] for number in range(len(wishes))]
+    assert said[0][:2] == ["good morning", "2"]
+    assert said[1][1:2] == ["1"]
+    assert not [line for line in said[2] if line in (".git", "greeting")]
+
+
+async def test_an_ssh_key_is_in_no_file_of_a_disk(server: Coordinator, repository: Path, tmp_path: Path) -> None:
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "key"], check=True)  # noqa: ASYNC221
+    key = (tmp_path / "key").read_text()
+    public = (tmp_path / "key.pub").read_text().split()[1]
+    (tmp_path / "key").unlink()
+    # ssh-keygen refuses what others can read, as ssh does
+    script = ("ssh-keygen -y -f $HEADRACE_SSH_KEY", f"grep -rl PRIV[A]TE {tmp_path} || echo nowhere")
+    variables = [variable("HEADRACE_SSH_KEY", key, file=True, masked=True)]
+    server.waiting.put_nowait(job(1, repository, *script, variables=variables))
+    async with serving(configured(server, tmp_path)):
+        await server.final(1)
+    assert public in server.log(1)
+    assert "nowhere\n" in server.log(1)
+
+
 async def test_four_slots_run_four_jobs_at_once(server: Coordinator, repository: Path, tmp_path: Path) -> None:
     meeting = tmp_path / "meeting"
     meeting.mkdir()
@@ -511,6 +570,62 @@ async def test_register_verify_and_unregister(server: Coordinator, tmp_path: Pat
     assert (await call("unregister", *config))[0] == 0
     assert not path.exists()
     assert server.runners == {}
+
+
+async def test_several_runners_share_a_file_and_are_served_together(
+    server: Coordinator, repository: Path, tmp_path: Path
+) -> None:
+    config = ["--config", str(tmp_path / "agent.json")]
+    environment = {"HEADRACE_REGISTRATION_TOKEN": "registration"}
+
+    async def call(*arguments: str) -> tuple[int, str]:
+        result = await asyncio.to_thread(CliRunner().invoke, app, arguments, env=environment)
+        return result.exit_code, result.output
+
+    register = ("register", "--url", server.url, *config)
+    assert (await call(*register, "--description", "one", "--paused", "--maximum-timeout", "60"))[0] == 0
+    assert (await call(*register, "--description", "two", "--protected", "--locked", "--executor", "docker"))[0] == 0
+    first, second = server.runners.values()
+    assert (first["paused"], first["maximum_timeout"], first["info"]["executor"]) == (True, 60, "shell")
+    assert (second["access_level"], second["locked"], second["info"]["executor"]) == ("ref_protected", True, "docker")
+    _, listed = await call("list", *config)
+    assert [line.split("\t")[0] for line in listed.splitlines()] == ["7", "8"]
+    assert "runner-token" not in listed
+    assert (await call("unregister", *config)) == (
+        1,
+        f"Error: {config[1]} holds the runners 7, 8: choose with --runner, or --all\n",
+    )
+    assert (await call("unregister", *config, "--runner", "8"))[0] == 0
+    assert list(server.runners) == ["runner-token"]
+    assert (await call("verify", *config, "--runner", "8"))[0] == 1
+    assert (await call("verify", *config))[0] == 0
+
+
+async def test_a_second_signal_ends_a_command_that_waits_for_its_jobs(
+    server: Coordinator, repository: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "agent.json"
+    configuration.save(path, configured(server, tmp_path, grace=600), configured(server, tmp_path, grace=600))
+    command = [sys.executable, "-c", "from agent.command import app; app()", "run", "--config", str(path)]
+    server.waiting.put_nowait(job(1, repository, "echo up; sleep 7008"))
+    agent = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
+    assert agent.stderr
+    await server.until(lambda: "up" in server.log(1))
+    agent.send_signal(signal.SIGTERM)
+    while b"waiting up to" not in await agent.stderr.readline():
+        pass
+    agent.send_signal(signal.SIGTERM)
+    async with asyncio.timeout(DEADLINE):
+        assert await agent.wait() == 0
+    assert running("7008") == []
+    assert list((tmp_path / "builds").iterdir()) == []
+
+
+async def test_a_server_that_cannot_be_reached_is_one_clear_sentence(tmp_path: Path) -> None:
+    arguments = ["register", "--url", "http://127.0.0.1:9", "--config", str(tmp_path / "agent.json"), "--token", "t"]
+    result = await asyncio.to_thread(CliRunner().invoke, app, arguments)
+    assert result.exit_code == 1
+    assert result.output.startswith("Error: the server at http://127.0.0.1:9/api/v4/ cannot be reached: ")
 
 
 async def test_a_wrong_registration_token_is_one_clear_sentence(server: Coordinator, tmp_path: Path) -> None:

@@ -256,5 +256,6 @@ def running_stack(
 
 def _give_slots(stack: RunningStack, slots: int) -> None:
     file = stack.data / "agent" / "config.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | {"concurrency": slots}))
+    [runner] = json.loads(file.read_text())["runners"]
+    file.write_text(json.dumps({"runners": [runner | {"concurrency": slots}]}))
     stack.restart("agent")
