@@ -60,7 +60,8 @@ async def bring(
 ) -> None:
     """The image is there afterwards; the policies are tried in turn."""
     failed = EngineError(f"image {name}: no policy", PULL)
-    for policy in policies or (docker.pull_policy,):
+    policies = policies or (docker.pull_policy,)
+    for policy in policies:
         if policy not in PULL_POLICIES:
             raise EngineError(f"image {name}: {policy!r} is no pull policy")
         if policy != "always" and await engine.has_image(name):
@@ -72,8 +73,9 @@ async def bring(
         try:
             await engine.pull(*split_image(name), login(name, logins, docker.auth_file))
         except EngineError as error:
-            tell(f"WARNING: {error}")
             failed = error
+            if policy != policies[-1]:
+                tell(f"WARNING: {error}")
         else:
             return
     raise failed
