@@ -10,7 +10,7 @@ async def of_job(ctx: Context, command: PlayJob | RetryJob | StopJob) -> PlayJob
     build: BuildRow | None = await ctx.rows("build").one({"job_ids": command.job_id})
     if build is None:
         raise Refused("JOB_NOT_FOUND")
-    await _allowed(ctx, build)
+    await _allowed(ctx, build, "JOB_NOT_FOUND")
     return command.but(build_id=build.id)
 
 
@@ -18,12 +18,15 @@ async def of_build(ctx: Context, command: RetryBuild) -> RetryBuild:
     build: BuildRow | None = await ctx.rows("build").get(f"build-{command.build_id}")
     if build is None:
         raise Refused("BUILD_NOT_FOUND")
-    await _allowed(ctx, build)
+    await _allowed(ctx, build, "BUILD_NOT_FOUND")
     return command
 
 
-async def _allowed(ctx: Context, build: BuildRow) -> None:
-    """Who may launch builds of the project."""
-    answer = await ctx.ask(GetLaunchSettings(project_id=build.project_id))
+async def _allowed(ctx: Context, build: BuildRow, gone: str) -> None:
+    """Who may launch builds of the project. The builds of a deleted one go a little later than itself."""
+    try:
+        answer = await ctx.ask(GetLaunchSettings(project_id=build.project_id))
+    except Refused as refused:
+        raise Refused(gone) if refused.code == "PROJECT_NOT_FOUND" else refused from None
     if not LaunchSettings.model_validate(answer).allowed:
         raise Refused("LAUNCH_BUILD_NOT_ALLOWED")

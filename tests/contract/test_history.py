@@ -23,9 +23,9 @@ HARMLESS = re.compile(
     r".*_ids?|.*_uuid|tokens|keys|(exit_)?code|allow_failure_codes|digest|public_key|(alias|email|github|gitlab|owner|username)_key"
 )
 
-IN_THE_REPOSITORY = {"PlannedJob.variables", "PlannedVariable.key", "PlannedVariable.value"} | {
-    "PlannedCache.key",
-    "PlannedCache.fallback_keys",
+IN_THE_REPOSITORY = {
+    *("PlannedJob.variables", "PlannedVariable.key", "PlannedVariable.value"),
+    *("PlannedCache.key", "PlannedCache.fallback_keys"),
 }
 
 

@@ -5,7 +5,7 @@ from functools import lru_cache
 import re2
 
 LONGEST = 1000
-MEMORY = 1024 * 1024  # bytes for one compiled pattern
+MEMORY = 256 * 1024  # bytes for one compiled pattern
 FLAGS = {"i": "i", "m": "m", "s": "s", "u": ""}
 
 
@@ -17,7 +17,7 @@ def is_pattern(text: str) -> bool:
     return len(text) > 1 and text.startswith("/") and "/" in text[1:] and not text.rpartition("/")[2].strip("imsu")
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=64)
 def compiled(literal: str) -> "re2._Regexp":
     """Of `/pattern/flags`."""
     body, _, flags = literal[1:].rpartition("/")
