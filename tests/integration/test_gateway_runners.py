@@ -27,7 +27,7 @@ from contracts.errors import Refused
 from contracts.runners import DeleteRunner, RegisterRunner, RunnerProfile, RunnerRegistration, TouchRunner
 from gateway.app import JOB_QUEUED
 from libs.messaging import settled
-from tests.integration.gateway_stage import Stage, bus, done, eventually, stage
+from tests.integration.gateway_stage import Stage, bus, done, eventually, serving, stage
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 RUNNER = RunnerProfile(
@@ -226,6 +226,24 @@ async def test_one_queued_job_wakes_one_of_many_runners(here: Stage) -> None:
     await eventually(lambda: claims(here), bool, within=2)
     await asyncio.gather(*requests)
     assert await claims(here) == 1
+
+
+async def test_every_gateway_wakes_one_runner_at_most(here: Stage) -> None:
+    async with (
+        serving(here.gateway.world.settings) as (second, _, url),
+        httpx.AsyncClient(base_url=url, timeout=20) as there,
+    ):
+        asking = {"token": "runner-token"}
+        requests = [job_requested(here) for _ in range(10)]
+        requests += [asyncio.create_task(there.post("/api/v4/jobs/request", json=asking)) for _ in range(10)]
+        await waits(here, 10)
+        await eventually(lambda: claims(here), lambda count: count == 20, within=5)
+        assert len(second.world.waiting) == 10
+        here.services.told.clear()
+        await queue(here)
+        await eventually(lambda: claims(here), lambda count: count == 2, within=2)
+        await asyncio.gather(*requests)
+        assert await claims(here) == 2
 
 
 async def test_a_runner_that_is_called_in_vain_waits_on(here: Stage) -> None:

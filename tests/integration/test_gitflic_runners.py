@@ -301,6 +301,32 @@ async def test_a_runner_that_is_shut_down_gets_no_job_until_it_is_switched_on(he
     assert (await runner.job())["job_info"]["project_id"] == project["id"]
 
 
+async def test_a_runner_that_is_shut_down_or_changed_while_it_works_ends_its_job(here: Whole) -> None:
+    project = await here.project()
+    runner = await here.runner(of_project(project))
+    for change, settings in (
+        ("shutdown", {}),
+        ("edit", {"tags": ["other"], "runUntagged": False, "isProtected": True}),
+    ):
+        build_id = await here.launched(project)
+        job = await runner.job()
+        assert (await runner.report(job, "running")).headers["job-status"] == "running"
+        await here.post(f"/admin/runners/{runner.uuid}/{change}", settings)
+        assert (await runner.report(job, "running")).headers["job-status"] == "running"
+        assert (await runner.report(job, "success")).status_code == 200
+        assert (await here.ended(build_id))["status"] == "SUCCESS"
+        assert (await edit(here, runner, isActive=True))["active"] is True
+
+
+async def test_a_locked_runner_works_for_its_own_project_alone(here: Whole) -> None:
+    own, other = await here.project(), await here.project()
+    runner = await here.runner(of_project(own), locked=True)
+    await here.launched(other)
+    await here.launched(own)
+    assert (await runner.job())["job_info"]["project_id"] == own["id"]
+    assert (await runner.ask()).status_code == 204
+
+
 async def test_a_deleted_runner_is_gone_and_its_running_job_has_failed(here: Whole) -> None:
     project = await here.project()
     runner = await here.runner(of_project(project))
