@@ -166,24 +166,20 @@ class DockerExecutor:
             )
         )
         try:
-            status = await asyncio.shield(step)
+            return await asyncio.shield(step)
         finally:
             if not step.done():
                 await self._end(step)
-        await self._take_checkout_back()
-        return status
 
     async def close(self) -> None:
         try:
+            await remove_all(self._engine, f"{FOLDER}={self._workspace.folder}")
             if self._container:
                 await self._take_checkout_back()
-        except EngineError as error:
+        except EngineError as error:  # the next start finds what is left
             logger.warning("job %d: %s", self._job.id, error)
-        try:
-            await remove_all(self._engine, f"{FOLDER}={self._workspace.folder}")
-        except EngineError as error:  # the next start finds them
-            logger.warning("job %d: its containers are left: %s", self._job.id, error)
-        await self._engine.close()
+        finally:
+            await self._engine.close()
 
     async def _end(self, step: asyncio.Task[int]) -> None:
         """Ask all that runs in the container to leave, then make it."""

@@ -102,7 +102,7 @@ def test_it_logs_in_reads_the_registration_token_and_keeps_its_own(tmp_path: Pat
         ("/api/admin/runners/registration-info", "token the-jwt"),
     ]
     kept = (tmp_path / "config.json").read_text()
-    assert json.loads(kept)["token"] == "glrt-canary"
+    assert json.loads(kept)["runners"][0]["token"] == "glrt-canary"
     assert "registration-canary" not in kept
 
 
