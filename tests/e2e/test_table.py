@@ -13,8 +13,13 @@ from tests.support.table import Play, Scene, scenes, uncalled
 
 SCENES = list(scenes(Path(__file__).parent / "table"))
 PIPELINE = """
-hello: {stage: build, script: [echo hello, test -n "$CI_JOB_TOKEN"], after_script: [echo bye], environment: none}
-broken: {script: [exit 7], retry: 1}
+hello:
+  stage: build
+  script: [echo hello, test -n "$CI_JOB_TOKEN", echo "$CI_JOB_NAME" > made.txt]
+  after_script: [echo bye]
+  artifacts: {paths: [made.txt]}
+  environment: none
+broken: {script: [grep hello made.txt, exit 7], retry: 1}
 deploy: {stage: deploy, script: [echo deployed], when: manual, allow_failure: false}
 """
 PASSWORD = "a long enough one"

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from contracts.builds import Assignment, LaunchedProject, RunnerOffer, Variable
+from contracts.builds import Assignment, LaunchedProject, PlannedCache, PlannedImage, RunnerOffer, Variable
 from gateway.dialects.gitlab_job import job_object
 
 OFFER = RunnerOffer(runner_id=1, runner_uuid="r-1", name="one")
@@ -109,3 +109,31 @@ def test_no_secret_takes_the_place_of_the_body() -> None:
     secret = Variable(key="FREE_COMMIT_REQUEST_BODY", value="secret", masked=True)
     job = job_object(ASSIGNMENT.but(variables=(secret,)), OFFER, "http://ci.example", b"{}")
     assert [one["value"] for one in job["variables"] if one["key"] == "FREE_COMMIT_REQUEST_BODY"] == ["secret", "e30="]
+
+
+def test_what_a_pipeline_says_of_images_services_and_caches_reaches_the_runner() -> None:
+    assignment = ASSIGNMENT.but(
+        image="debian:12",
+        container=PlannedImage(name="debian:$V", entrypoint=("",), pull_policy=("always",)),
+        services=(PlannedImage(name="redis", alias="store"),),
+        caches=(PlannedCache(key="main", paths=(".deps",)),),
+    )
+    job = job_object(assignment, OFFER, "http://ci.example")
+    assert job["image"] == {"name": "debian:12", "entrypoint": [""], "pull_policy": ["always"]}
+    assert job["services"] == [{"name": "redis", "alias": "store"}]
+    assert job["cache"] == [
+        {
+            "key": "main",
+            "paths": [".deps"],
+            "untracked": False,
+            "policy": "pull-push",
+            "when": "on_success",
+            "fallback_keys": [],
+        }
+    ]
+
+
+def test_a_variable_of_the_job_takes_the_place_of_the_predefined_one() -> None:
+    named = Variable(key="CI_COMMIT_SHORT_SHA", value="mine")
+    job = job_object(ASSIGNMENT.but(variables=(named,)), OFFER, "http://ci.example")
+    assert [one["value"] for one in job["variables"] if one["key"] == "CI_COMMIT_SHORT_SHA"] == ["mine"]
