@@ -35,7 +35,7 @@ SHOWN_FACTS = 5
 COLOURS = dict(zip(SERVICES, ("cyan", "magenta", "blue", "yellow", "bright_black"), strict=True))
 GOOD, BAD = "green", "red"
 BAD_ENDINGS = ("Failed", "Lost", "Killed", "Offline", "GaveUp")
-UNTOLD = ("hash", "sealed", "token", "uuid", "executor", "at")  # parts of names whose values tell people nothing
+UNTOLD = ("hash", "sealed", "token", "uuid", "executor", "at", "ran")  # parts of names whose values tell people nothing
 
 
 @dataclass(frozen=True, slots=True)

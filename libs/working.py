@@ -21,6 +21,7 @@ from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 from nats.js.errors import NotFoundError
 
+from contracts.errors import Refused
 from libs import cloudevents
 from libs.deciding import Recorded
 from libs.service import TryLater, Worker
@@ -72,9 +73,9 @@ class Crew:
             except Exception as error:
                 tries = min(message.raw_message.metadata.num_delivered, 10)  # more would be no number in the end
                 delay = min(0.25 * 2**tries, LONGEST_DELAY)
-                log.warning(
-                    "%s on %s: %s; again in %.1f s", name, recorded.id, type(error).__name__, delay, exc_info=error
-                )
+                # what another service answered needs no trace: most often it was away or busy
+                what, where = (error.code, None) if isinstance(error, Refused) else (type(error).__name__, error)
+                log.warning("%s on %s: %s; again in %.1f s", name, recorded.id, what, delay, exc_info=where)
                 raise NackMessage(delay=delay) from error
             finally:
                 sign.cancel()

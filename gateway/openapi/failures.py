@@ -26,6 +26,7 @@ OF_CAPTURED = {
     "project_alias": "PROJECT_NOT_FOUND",
     "executor_id": "EXECUTOR_NOT_FOUND",
     "build_id": "BUILD_NOT_FOUND",
+    "job_id": "JOB_NOT_FOUND",
     "runner_uuid": "RUNNER_NOT_FOUND",
     "token_id": "TOKEN_NOT_FOUND",
     "user_alias": "DEVELOPER_NOT_FOUND",

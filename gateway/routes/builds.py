@@ -44,7 +44,7 @@ BUILDS = (
         ReadLiveLog,
         parts=(fc.line_number,),
         write=fc.LIVE_LOG,
-        errors=("REQUEST_MALFORMED",),
+        errors=("REQUEST_MALFORMED", "BUILD_NOT_FOUND", "LOG_NOT_FOUND"),
     ),
     own("DELETE", "/developer/builds/kill/queued/{executor_id}", actions.kill, status=204),
     own("DELETE", "/developer/builds/kill/executed/{executor_id}", actions.kill, status=204),

@@ -11,7 +11,7 @@ import yaml
 from infra.local import ports
 from tests.support.git_server import GitServer, git_server
 from tests.support.repositories import Gate, sample_repository
-from tests.support.stack import RunningStack
+from tests.support.stack import RunningStack, until
 
 STEP = "from: debian\nsteps:\n  - name: '@build'\n"
 
@@ -77,7 +77,7 @@ def test_a_build_ends_with_a_code_and_words_and_the_next_one_succeeds_when(
     assert stack.finished(good)["exit_code"] == 0
 
 
-def test_a_build_whose_project_is_deleted_while_it_runs_comes_to_its_end(
+def test_the_builds_of_a_deleted_project_end_and_go_with_it(
     stack: RunningStack, good_project: int, tmp_path: Path
 ) -> None:
     gate = Gate(tmp_path / "gate")
@@ -86,9 +86,10 @@ def test_a_build_whose_project_is_deleted_while_it_runs_comes_to_its_end(
     running, waiting = stack.launch(project_id), stack.launch(project_id)
     stack.running(running)
     assert stack.admin.delete(f"/admin/projects/{project_id}").status_code == 204
-    gate.open()
-    assert stack.finished(running)["completed_at"]
-    assert stack.finished(waiting)["completed_at"]
+    for one in (running, waiting):
+        address = f"/developer/builds/{stack.build_id(one)}"
+        until(lambda address=address: stack.admin.get(address).status_code == 404)  # type: ignore[misc]
+    assert stack.admin.get("/developer/builds/executeds").json() == []
     assert stack.run(good_project)["exit_code"] == 0
 
 

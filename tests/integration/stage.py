@@ -32,6 +32,9 @@ class Stage:
             await bus.close()
 
     async def migrate(self, *services: Service) -> None:
+        """And the streams of those that they follow, although nobody stands behind these."""
+        followed = {source for one in services for source in sources_of(one)} - {one.name for one in services}
+        services = (*services, *(Service(name, categories=()) for name in sorted(followed)))
         async with self.connected() as bus, mongo(self.settings, "test") as client:
             databases = [database_of(client, self.settings, service.name) for service in services]
             await migrate(services, databases, [vault_of(one, self.settings) for one in databases], bus)
@@ -58,6 +61,10 @@ class Stage:
                     await bus.request(subject, b"", timeout=5)
                     return
                 await asyncio.sleep(0.02)
+
+
+def sources_of(service: Service) -> set[str]:
+    return {*service.policies, *(one.source for one in service.views), *(one.source for one in service.workers)}
 
 
 @asynccontextmanager

@@ -635,9 +635,11 @@ async def test_a_wrong_registration_token_is_one_clear_sentence(server: Coordina
     assert result.output == f"Error: {server.url} does not accept this registration token\n"
 
 
-def test_only_processes_of_the_folder_count_as_strays(tmp_path: Path) -> None:
+async def test_only_processes_of_the_folder_count_as_strays(tmp_path: Path) -> None:
     inside = os.environ | {"CI_PROJECT_DIR": f"{tmp_path}/run-1/job-1/checkout"}
-    with subprocess.Popen(["sleep", "7007"], env=inside, start_new_session=True) as process:
-        found = [members(sessions(tmp_path / name)) for name in ("run-1", "run")]
+    with subprocess.Popen(["sleep", "7007"], env=inside, start_new_session=True) as process:  # noqa: ASYNC220
+        # a process that is just being started has no environment yet
+        await until(lambda: members(sessions(tmp_path / "run-1")) == [process.pid])
+        elsewhere = members(sessions(tmp_path / "run"))
         process.kill()
-    assert found == [[process.pid], []]
+    assert elsewhere == []
