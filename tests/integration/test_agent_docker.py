@@ -32,12 +32,13 @@ async def engine() -> AsyncIterator[Engine]:
     try:
         if not await engine.answers():
             pytest.skip(f"no Docker engine answers at {socket_path()}")
-        if not await engine.has_image(IMAGE):
-            await engine.pull(*split_image(IMAGE), None)
+        try:
+            if not await engine.has_image(IMAGE):
+                await engine.pull(*split_image(IMAGE), None)
+        except EngineError as error:
+            pytest.skip(str(error))
         yield engine
         assert (await engine.containers(MINE), await engine.networks(MINE)) == ([], [])
-    except EngineError as error:
-        pytest.skip(str(error))
     finally:
         await engine.close()
 
