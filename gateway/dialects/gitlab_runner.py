@@ -40,7 +40,11 @@ M = TypeVar("M", bound=Message)
 
 
 async def register(world: World, scope: Scope, receive: Receive) -> Response:
-    sent = await members(scope, receive)
+    answer = await registered(world, scope, await members(scope, receive))
+    return _identity(answer.id, answer.token, answer.token_expires_at, 201)
+
+
+async def registered(world: World, scope: Scope, sent: Members) -> RunnerRegistration:
     command = valid(
         RegisterRunner,
         registration_token=_word(sent, "token"),
@@ -55,8 +59,7 @@ async def register(world: World, scope: Scope, receive: Receive) -> Response:
         info=info_of(sent) or RunnerInfo(),
         ip_address=client_address(scope, world.settings.trusted_proxies),
     )
-    answer = RunnerRegistration.model_validate_json(await world.caller.tell(command))
-    return _identity(answer.id, answer.token, answer.token_expires_at, 201)
+    return RunnerRegistration.model_validate_json(await world.caller.tell(command))
 
 
 async def verify(world: World, scope: Scope, receive: Receive) -> Response:

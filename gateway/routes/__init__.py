@@ -1,6 +1,7 @@
 """Every route of the gateway, one line each, in a module per resource."""
 
 from gateway.dialects import gitlab_artifacts, gitlab_job, gitlab_runner
+from gateway.dialects.gitflic import registration
 from gateway.dialects.gitflic.pictures import picture
 from gateway.events import events
 from gateway.routes.builds import BUILDS
@@ -28,6 +29,7 @@ RAW = (
     Raw("GET", "/api/v4/jobs/{job_id:id}/artifacts", answered(gitlab_artifacts.fetch)),
     Raw("PUT", "/api/v4/jobs/{job_id:id}", answered(gitlab_runner.report)),
     Raw("POST", "/api/v4/runners", answered(gitlab_runner.register)),
+    Raw("POST", registration.REGISTRATION_PATH, answered(registration.register)),
     Raw("DELETE", "/api/v4/runners", answered(gitlab_runner.unregister)),
     Raw("POST", "/api/v4/runners/verify", answered(gitlab_runner.verify)),
     Raw("POST", "/api/v4/runners/reset_authentication_token", answered(gitlab_runner.reset_token)),

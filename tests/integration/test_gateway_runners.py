@@ -141,6 +141,22 @@ async def test_a_runner_registers_with_a_form(here: Stage) -> None:
     assert (told.tags, told.run_untagged, told.registration_token) == (("a", "b"), False, "registration")
 
 
+async def test_the_address_that_gitflic_names_registers_as_well(here: Stage) -> None:
+    await here.services.play(RegisterRunner, lambda _: RunnerRegistration(id=7, uuid="r-7", token="new"))
+    body = {"token": "registration", "name": "a box", "tags": ["a", "b"], "runUntagged": False, "platform": "linux"}
+    answer = await here.http.post("/-/runner/registration", json=body)
+    assert answer.status_code == 201
+    assert answer.json() == {"id": 7, "uuid": "r-7", "token": "new", "token_expires_at": None}
+    told = here.services.told_of(RegisterRunner)[0].message
+    assert (told.name, told.tags, told.run_untagged, told.info.platform) == ("a box", ("a", "b"), False, "linux")
+
+
+async def test_there_a_wrong_token_is_forbidden_as_well(here: Stage) -> None:
+    await here.services.play(RegisterRunner, refuse_registration)
+    answer = await here.http.post("/-/runner/registration", json={"token": "wrong"})
+    assert (answer.status_code, answer.json()["message"]) == (403, "REGISTRATION_TOKEN")
+
+
 def refuse_registration(_command: RegisterRunner) -> None:
     raise Refused("REGISTRATION_TOKEN")
 

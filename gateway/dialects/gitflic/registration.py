@@ -2,12 +2,18 @@
 
 from urllib.parse import urlsplit, urlunsplit
 
+from starlette.responses import JSONResponse, Response
+from starlette.types import Receive, Scope
+
 from contracts.messages import Message
 from contracts.runners import RegistrationInfo as RegistrationInfoAnswer
-from gateway.asked import Asked
+from gateway.asked import Asked, World
+from gateway.dialects import gitlab_runner
 from gateway.writing import Shape, Writer
 
 REGISTRATION_PATH = "/-/runner/registration"
+NAMES = {"registrationToken": "token", "tags": "tag_list", "runUntagged": "run_untagged", "isLocked": "locked"}
+ABOUT_ITSELF = ("name", "version", "platform", "architecture", "executor")
 PORTS = {"http": 80, "https": 443}
 
 
@@ -39,3 +45,12 @@ def _registration_info(answer: bytes, asked: Asked, _message: Message) -> bytes:
 
 
 REGISTRATION_INFO = Writer(RegistrationInfo, _registration_info)
+
+
+async def register(world: World, scope: Scope, receive: Receive) -> Response:
+    """What `registrationUrl` names: GitLab's registration, also with the names that GitFlic gives to the fields."""
+    sent = await gitlab_runner.members(scope, receive)
+    renamed = {theirs: sent[own] for own, theirs in NAMES.items() if own in sent}
+    info = {name: sent[name] for name in ABOUT_ITSELF if name in sent}
+    answer = await gitlab_runner.registered(world, scope, {"info": info, **renamed, **sent})
+    return JSONResponse(answer.model_dump(mode="json"), 201)
