@@ -28,9 +28,10 @@ from libs.observability.logs import configure_logging
 from libs.observability.metrics import Metrics
 from libs.observability.telemetry import configure_telemetry
 from libs.relay import Relay
-from libs.runtime import Runtime, view_collection
+from libs.runtime import Runtime
 from libs.service import FollowedView, React, Service, Ticker
 from libs.settings import Settings
+from libs.views import view_collection
 
 log = logging.getLogger("headrace.hosting")
 

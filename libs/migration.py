@@ -15,9 +15,9 @@ from libs.eventstore.documents import Document
 from libs.eventstore.mongo import prepare_database
 from libs.rebuilding import rebuild_rows
 from libs.rows import DATED, NAMED, PRESENT
-from libs.runtime import view_collection
 from libs.security.sealing import Sealing
 from libs.service import Service, Worker
+from libs.views import view_collection
 from libs.workers import consumer_name, filter_subjects
 
 DUPLICATE_WINDOW = 120.0  # seconds; the relay's fence is the expected sequence, this only helps

@@ -13,9 +13,9 @@ from libs import cloudevents
 from libs.deciding import Category
 from libs.eventstore.documents import Document, from_document
 from libs.following import REBUILDING
-from libs.runtime import fold_rows, view_collection, write_rows
 from libs.security.sealing import Sealing
 from libs.service import FollowedView
+from libs.views import fold_rows, view_collection, write_rows
 
 Progress = Callable[[int, int], None]  # done, of how many
 

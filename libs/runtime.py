@@ -16,7 +16,7 @@ from nats.aio.client import Client
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind
 from pydantic_core import to_json
-from pymongo import DeleteOne, ReplaceOne, ReturnDocument
+from pymongo import ReturnDocument
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
@@ -37,6 +37,7 @@ from libs.rows import Rows
 from libs.security.sealing import Sealing
 from libs.service import Answer, Context, FollowedView, Service, Worker
 from libs.settings import Settings
+from libs.views import fold_into, view_collection
 
 log = logging.getLogger("headrace.runtime")
 tracer = trace.get_tracer("headrace")
@@ -55,10 +56,6 @@ def now() -> datetime:
 
 def derived_id(*parts: object) -> str:
     return str(uuid5(NAMESPACE_URL, "/".join(map(str, parts))))
-
-
-def view_collection(view: FollowedView) -> str:
-    return f"view_{view.name}_v{view.version}"
 
 
 class Runtime:
@@ -366,49 +363,6 @@ class Work:
         name = type(command).__name__
         cause = self.cause.but(command_id=derived_id(self.cause.command_id, name, step), command=name, at=now())
         return await self.runtime.tell(command, cause if actor is None else cause.but(actor=actor))
-
-
-async def fold_into(
-    collection: AsyncCollection[Document],
-    view: FollowedView,
-    news: Sequence[Recorded[Any]],
-    session: AsyncClientSession | None,
-) -> None:
-    """Read the rows that the events belong to, fold, write them back."""
-    rows: dict[str, Row] = {}
-    await fold_rows(collection, view, news, rows, session)
-    await write_rows(collection, view, rows, session)
-
-
-async def fold_rows(
-    collection: AsyncCollection[Document],
-    view: FollowedView,
-    news: Sequence[Recorded[Any]],
-    rows: dict[str, Row],
-    session: AsyncClientSession | None = None,
-) -> None:
-    """Fold events into `rows`, which gets from the collection what it lacks."""
-    keyed = [(key, recorded) for recorded in news if (key := view.key(recorded)) is not None]
-    missing = {key for key, _ in keyed} - rows.keys()
-    if missing:
-        async for found in collection.find({"_id": {"$in": list(missing)}}, session=session):
-            rows[found["_id"]] = type(view.row).model_validate(found["row"])
-    for key, recorded in keyed:
-        rows[key] = view.fold(rows.get(key, view.row), recorded)
-
-
-async def write_rows(
-    collection: AsyncCollection[Document],
-    view: FollowedView,
-    rows: Mapping[str, Row],
-    session: AsyncClientSession | None = None,
-) -> None:
-    writes = [
-        DeleteOne({"_id": key}) if view.gone(row) else ReplaceOne({"_id": key}, {"row": row.model_dump()}, upsert=True)
-        for key, row in rows.items()
-    ]
-    if writes:
-        await collection.bulk_write(writes, ordered=False, session=session)
 
 
 def _done(handled: Handled) -> Done:

@@ -25,10 +25,10 @@ from libs.deciding import Category, Claim, Recorded, Release, Take
 from libs.eventstore.documents import from_document
 from libs.eventstore.streams import Folded
 from libs.messaging import connect
-from libs.runtime import view_collection
 from libs.security.sealing import Vault
 from libs.service import FollowedView, Service
 from libs.settings import Settings
+from libs.views import view_collection
 from services.builds.app import service as builds
 from services.identity.app import service as identity
 from services.notifications.app import service as notifications
