@@ -4,6 +4,7 @@ import pytest
 
 from contracts.identity import TokenScope
 from gateway.auth import Role
+from gateway.dialects.gitflic.registration import REGISTRATION_PATH
 from gateway.routes import RAW, TABLE
 from gateway.scopes import scope_of
 
@@ -17,7 +18,9 @@ def test_every_route_that_needs_a_token_belongs_to_one_scope() -> None:
 
 
 def test_no_other_protocol_takes_personal_tokens_but_the_live_events() -> None:
-    assert [one.path for one in RAW if not one.path.startswith((OF_RUNNERS, OF_PICTURES))] == ["/api/events"]
+    assert [one.path for one in RAW if not one.path.startswith((OF_RUNNERS, OF_PICTURES, REGISTRATION_PATH))] == [
+        "/api/events"
+    ]
 
 
 @pytest.mark.parametrize(
