@@ -22,7 +22,6 @@ from libs.workers import consumer_name, filter_subjects
 
 DUPLICATE_WINDOW = 120.0  # seconds; the relay's fence is the expected sequence, this only helps
 OTHER_SETTINGS = {85, 86}  # IndexOptionsConflict, IndexKeySpecsConflict
-LARGEST_MESSAGE = 8 * 1024 * 1024
 
 
 async def migrate(

@@ -98,13 +98,6 @@ class Relay:
                     await self._settle(everything=True)
                     position = None
 
-    async def republish(self) -> None:
-        """Publish the whole log anew, whatever the stream holds. For operators; stop the services first."""
-        async with self._acknowledged():
-            await self._position()
-            await self._publish_all()
-            await self._settle(everything=True)
-
     @asynccontextmanager
     async def _acknowledged(self) -> AsyncIterator[None]:
         """Collect the server's answers; nats-py's own `publish_async` loses those that say no."""

@@ -20,9 +20,6 @@ class BuildStatus(StrEnum):
     KILLED = "KILLED"
 
 
-FINISHED_BUILD = frozenset({BuildStatus.SUCCESS, BuildStatus.FAILED, BuildStatus.KILLED})
-
-
 class QueueBuild(Command):
     """Launch a build. The service fills in the ids, the settings and the limits."""
 

@@ -1,6 +1,5 @@
 """Events as MongoDB documents, with personal fields sealed under the stream's own key."""
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -71,7 +70,3 @@ async def _opened(stream: str, stored: Document, vault: Sealing | None) -> Event
                 except Erased:
                     payload[name] = ERASED
     return event_from(stored["name"], stored["version"], payload)
-
-
-async def from_documents(documents: Sequence[Document], vault: Sealing | None) -> list[Recorded[Any]]:
-    return [recorded for document in documents for recorded in await from_document(document, vault)]
