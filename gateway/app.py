@@ -6,7 +6,7 @@ import logging
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +41,7 @@ from libs.observability.logs import configure_logging
 from libs.observability.metrics import SECONDS
 from libs.observability.telemetry import Telemetry, configure_telemetry
 from libs.settings import Settings, SettingsError
+from libs.sockets import shared
 
 log = logging.getLogger("headrace.gateway")
 
@@ -207,12 +208,9 @@ def _probes(health: Health, telemetry: Telemetry) -> list[Route]:
 @contextmanager
 def listening(host: str, port: int) -> Iterator[socket.socket]:
     """A port that replicas share: the kernel spreads the connections among them."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as sock:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    with ExitStack() as stack:
         try:
-            sock.bind((host, port))
+            sock = stack.enter_context(shared(host, port))
         except OSError as error:
             raise SettingsError(f"The gateway cannot listen on {host}:{port}: {error.strerror}.") from error
         yield sock

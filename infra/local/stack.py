@@ -2,8 +2,10 @@
 
 import base64
 import secrets
+import socket
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from infra.entry import SERVICES
@@ -11,6 +13,7 @@ from infra.local import ports
 from infra.local.folder import DataFolder
 from infra.local.process import Program, StackError
 from libs.settings import Settings
+from libs.sockets import shared
 
 PYTHON = (sys.executable, "-m", "infra")
 
@@ -122,12 +125,18 @@ def connections(stack: Stack) -> dict[str, str]:
     }
 
 
-def refuse_taken_port(settings: Settings) -> None:
-    if ports.is_taken(settings.host, settings.port):
+@contextmanager
+def gateway_port(settings: Settings) -> Iterator[None]:
+    """The port is ours before any gateway listens, and between two of them: no other program of a stack draws it."""
+    host, port = settings.host, settings.port
+    if ports.is_taken(host, port):
         raise StackError(
-            f"Port {settings.port} on {settings.host} is taken by another program; "
-            f"stop that one, or choose another port: HEADRACE_PORT={settings.port + 1} headrace up"
+            f"Port {port} on {host} is taken by another program; "
+            f"stop that one, or choose another port: HEADRACE_PORT={port + 1} headrace up"
         )
+    with shared(host, port) as ours:  # never listened on, so it gets no connections
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)  # or Linux would let anybody listen meanwhile
+        yield
 
 
 def _own_words(log: str) -> str:

@@ -8,12 +8,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from infra.local import stack as stacks
 from infra.local.folder import DataFolder
 from infra.local.mongod import mongod
 from infra.local.nats import nats_server
 from infra.local.process import Process, Program
-from infra.local.stack import Plan, Stack
+from infra.local.stack import Plan, Stack, gateway_port
 from infra.local.state import Running, StackState, held_by_us
 from libs.settings import Settings
 
@@ -108,9 +107,8 @@ class Supervisor:
     def run(self, announce: Callable[[], None]) -> None:
         """Until SIGTERM or SIGINT. Raises StackError when the stack cannot start."""
         self._folder.prepare()
-        with held_by_us(self._folder), self._signals() as wake:
+        with held_by_us(self._folder), self._signals() as wake, gateway_port(self._settings):
             self._wake = wake
-            stacks.refuse_taken_port(self._settings)
             try:
                 self._start()
                 self._up = True

@@ -18,6 +18,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from contracts.errors import Refused
 from contracts.messages import Command, Done
+from infra.local import ports
 from libs.connections import Document, database_of, vault_of
 from libs.deciding import Cause
 from libs.eventstore.documents import from_document
@@ -207,19 +208,22 @@ async def test_when_the_leader_is_killed_another_leads(place: Place) -> None:
         "HEADRACE_DATABASE_PREFIX": place.settings.database_prefix,
     }
     command = (sys.executable, "-m", "tests.integration.toy_process")
+    health = {name: ports.free_port() for name in ("one", "two")}
     processes = {
         name: await asyncio.create_subprocess_exec(
-            *command, env={**environment, "HEADRACE_INSTANCE": name}, stderr=asyncio.subprocess.DEVNULL
+            *command,
+            env={**environment, "HEADRACE_INSTANCE": name, "HEADRACE_HEALTH_PORT": str(port)},
+            stderr=asyncio.subprocess.DEVNULL,
         )
-        for name in ("one", "two")
+        for name, port in health.items()
     }
     try:
 
-        async def somebody_leads() -> bool:
-            return await place.leader() in processes
+        async def both_are_ready_and_one_leads() -> bool:
+            ready = [await asyncio.to_thread(ports.http_answers, port, "/readyz") for port in health.values()]
+            return all(ready) and await place.leader() in processes
 
-        await eventually(somebody_leads, within=30)
-        await eventually(place.answers)
+        await eventually(both_are_ready_and_one_leads, within=60)
         first = await place.leader()
         processes[first].kill()
         (second,) = processes.keys() - {first}
