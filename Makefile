@@ -33,7 +33,7 @@ $(READY): requirements.txt pyproject.toml
 	@touch $@
 
 lock: $(READY) ## Write requirements.txt anew from pyproject.toml
-	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --generate-hashes --python-version 3.11 --no-header -o requirements.txt
+	$(BIN)/uv pip compile pyproject.toml --extra local --extra dev --universal --generate-hashes --python-version 3.11 --no-header -o requirements.txt
 
 demo: $(READY) ## Build a repository in front of your eyes (REPO= BRANCH= SPEC= KEEP=1)
 	@exec $(BIN)/headrace demo

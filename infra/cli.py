@@ -219,4 +219,4 @@ def _connected(data: Path | None) -> None:
 
 
 def main() -> None:
-    app()
+    app(prog_name="headrace")
