@@ -29,7 +29,7 @@ async def read_body(receive: Receive, limit: int = LARGEST) -> bytes:
 
 
 def parameters(raw: bytes, content_type: str) -> dict[str, Any]:
-    """The members of a body; none where it is empty or is not called JSON."""
+    """The members of a body; none where it is empty or is not called JSON, which is Free Commit's way."""
     if "application/json" not in content_type.lower() or not raw.strip():
         return {}
     return json_object(raw)

@@ -14,7 +14,7 @@ from contracts.errors import CODES, Refused
 from contracts.messages import Command, Message, Query
 from gateway.asked import Asked, World, key_from
 from gateway.auth import Role, role_of
-from gateway.bodies import flattened, parameters, read_body
+from gateway.bodies import flattened, json_object, parameters, read_body
 from gateway.fields import Field, Unreadable
 from gateway.scopes import scope_of
 from gateway.writing import Writer
@@ -208,8 +208,11 @@ class Endpoint:
         elif route.method in WRITES:
             raw = await read_body(receive)
             if route.body.fields or route.answer:  # others ignore what they are sent
-                sent = parameters(raw, headers.get(b"content-type", b"").decode("latin-1"))
-                asked = replace(asked, body=sent if route.body.bare else flattened(sent))
+                if route.body.bare:
+                    asked = replace(asked, body=json_object(raw) if raw.strip() else {})
+                else:
+                    sent = parameters(raw, headers.get(b"content-type", b"").decode("latin-1"))
+                    asked = replace(asked, body=flattened(sent))
         return asked
 
     async def _admit(self, headers: Mapping[bytes, bytes]) -> Actor:

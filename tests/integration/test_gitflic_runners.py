@@ -289,6 +289,14 @@ async def test_a_body_that_is_no_json_changes_nothing(here: Whole) -> None:
     assert (await here.http.post(path, headers=headers, content=b"[]")).status_code == 422
 
 
+async def test_a_body_is_read_as_json_whatever_it_is_called(here: Whole) -> None:
+    runner = await here.runner()
+    path, headers = f"/admin/runners/{runner.uuid}/edit", here.admin | {"Content-Type": "text/plain"}
+    assert (await here.http.post(path, headers=headers, content=b"isPaused=on")).status_code == 400
+    assert (await here.http.post(path, headers=headers, content=b'{"description": "told"}')).status_code == 200
+    assert (await shown(here, runner))["description"] == "told"
+
+
 async def test_a_runner_that_is_shut_down_gets_no_job_until_it_is_switched_on(here: Whole) -> None:
     project = await here.project()
     runner = await here.runner(of_project(project))
