@@ -23,7 +23,7 @@ DEFAULT_CONFIG = Path("~/.config/headrace/agent.json")
 DEFAULT_URL = "http://127.0.0.1:8080"
 
 
-def run(*runners: Config, once: bool = False) -> None:
+def run(*runners: Config, once: bool = False, for_good: bool = False) -> None:
     """Serve until SIGTERM or SIGINT; a second signal ends it without waiting for jobs."""
 
     async def serve() -> None:
@@ -44,7 +44,7 @@ def run(*runners: Config, once: bool = False) -> None:
                     group.create_task(one(config, stop))
 
     async def one(config: Config, stop: asyncio.Event) -> None:
-        await runner.run(config, stop=stop, once=once)
+        await runner.run(config, stop=stop, once=once, for_good=for_good)
         stop.set()  # with --once, the first job of all is the last
 
     asyncio.run(serve())
@@ -187,8 +187,12 @@ def unregister_command(
     chosen = _loaded(config, only)
     if len(chosen) > 1 and not everything:
         raise _fail(ConfigError(f"{config} holds the runners {_ids(chosen)}: choose with --runner, or --all"))
+    _unregistered(config, chosen)
+
+
+def _unregistered(config: Path, runners: tuple[Config, ...]) -> None:
     try:
-        for each in chosen:
+        for each in runners:
             unregister(each, config.expanduser())
             typer.echo(f"Runner {each.id} is gone")
     except (Refused, ConfigError, OSError) as error:
@@ -204,6 +208,9 @@ def run_command(
         int | None, typer.Option(min=1, help="Jobs of each runner at a time (default: the file's).")
     ] = None,
     grace: Annotated[float | None, typer.Option(min=0, help="Seconds for running jobs after SIGTERM.")] = None,
+    ephemeral: Annotated[
+        bool, typer.Option("--ephemeral", help="Unregister in the end: for machines and containers that come and go.")
+    ] = False,
 ) -> None:
     """Ask the server for jobs and run them until SIGTERM or Ctrl-C.
 
@@ -222,4 +229,7 @@ def run_command(
             for each in loaded
         ),
         once=once,
+        for_good=ephemeral,
     )
+    if ephemeral:
+        _unregistered(config, loaded)

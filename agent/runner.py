@@ -14,7 +14,7 @@ from agent.engine import Engine, EngineError, socket_path
 from agent.execution import SYSTEM, Execution
 from agent.job import BadPayload, Job, parse
 from agent.nursery import Nursery
-from agent.protocol import Protocol, Refused, pauses
+from agent.protocol import HOLD, Offer, Protocol, Refused, pauses
 from agent.strays import run_folder
 
 logger = logging.getLogger("headrace.agent")
@@ -34,11 +34,15 @@ class Runner:
         self._slots = asyncio.Semaphore(config.concurrency)
         self._last_update: str | None = None
         self._running: dict[asyncio.Task[None], Execution] = {}
+        self._asking = False
+        self._leaving = False
 
     async def serve(self, *, once: bool) -> None:
-        while True:
+        while not self._leaving:
             await self._slots.acquire()
             job = await self._next_job()
+            if job is None:
+                return
             folder = Path(tempfile.mkdtemp(dir=self._folder, prefix=f"job-{job.id}-"))
             execution = Execution(job, self._config, self._protocol, folder, self._nursery)
             task = self._jobs.create_task(self._execute(execution, job))
@@ -47,6 +51,13 @@ class Runner:
             if once:
                 await asyncio.wait([task])
                 return
+
+    async def hear_out(self, serving: asyncio.Task[None]) -> None:
+        """Ask no more, but wait for what was asked: a job may be on its way here."""
+        self._leaving = True
+        logger.info("asking for no more jobs")
+        if self._asking:
+            await asyncio.wait([serving], timeout=HOLD)
 
     async def drain(self) -> None:
         """Let the jobs finish in time; then kill them, report that, and leave."""
@@ -82,13 +93,14 @@ class Runner:
                     await self._protocol.put_state(id, token, "failed", failure_reason=SYSTEM)
             raise
 
-    async def _next_job(self) -> Job:
+    async def _next_job(self) -> Job | None:
+        """Nothing once this runner leaves."""
         loop = asyncio.get_running_loop()
         refusals = pauses(first=1, longest=60)
-        while True:
+        while not self._leaving:
             asked_at = loop.time()
             try:
-                offer = await self._protocol.request_job(self._config.token, self._config.system_id, self._last_update)
+                offer = await self._ask()
                 self._last_update = offer.last_update or self._last_update
                 if offer.payload is not None:
                     return await self._understood(offer.payload)
@@ -101,10 +113,18 @@ class Runner:
             refusals = pauses(first=1, longest=60)
             if loop.time() - asked_at < 1:  # the server did not hold the request: go easy on it
                 await asyncio.sleep(random.uniform(0.8, 1.2))  # noqa: S311
+        return None
+
+    async def _ask(self) -> Offer:
+        self._asking = True
+        try:
+            return await self._protocol.request_job(self._config.token, self._config.system_id, self._last_update)
+        finally:
+            self._asking = False
 
 
-async def run(config: Config, *, stop: asyncio.Event, once: bool = False) -> None:
-    """Serve until `stop` is set, or until one job has ended."""
+async def run(config: Config, *, stop: asyncio.Event, once: bool = False, for_good: bool = False) -> None:
+    """Serve until `stop` is set, or until one job has ended. `for_good`: nobody will find what is left behind."""
     await _remove_left_containers(config)
     with run_folder(Path(config.builds_dir)) as folder, Nursery(folder) as nursery:
         async with Protocol(config.url, config.executor) as protocol, asyncio.TaskGroup() as jobs:
@@ -113,6 +133,8 @@ async def run(config: Config, *, stop: asyncio.Event, once: bool = False) -> Non
             serving = jobs.create_task(runner.serve(once=once))
             stopped = jobs.create_task(stop.wait())
             await asyncio.wait([serving, stopped], return_when=asyncio.FIRST_COMPLETED)
+            if for_good:
+                await runner.hear_out(serving)
             serving.cancel()
             stopped.cancel()
             await runner.drain()

@@ -79,6 +79,7 @@ class Gateway:
     app: FastAPI
     world: World
     health: Health
+    leaving: asyncio.Event
 
     def close(self) -> None:
         """Send away whoever is held: waiting runners get no job, streams of events end."""
@@ -94,8 +95,9 @@ async def opened(settings: Settings, telemetry: Telemetry) -> AsyncIterator[Gate
         caller = Caller(client)
         world = World(settings, caller, Sharing(), Doorkeeper(caller), client, WaitingRunners(), asyncio.Event())
         await _listen(client, world.waiting)
-        health = _health(client, world.closing)
-        gateway = Gateway(_application(world, health, telemetry), world, health)
+        leaving = asyncio.Event()
+        health = _health(client, leaving)
+        gateway = Gateway(_application(world, health, telemetry), world, health, leaving)
         yield gateway
         gateway.close()
     finally:
@@ -120,12 +122,12 @@ async def _listen(client: Client, waiting: WaitingRunners) -> None:
         await client.subscribe(subject, cb=on_runner)
 
 
-def _health(client: Client, closing: asyncio.Event) -> Health:
+def _health(client: Client, leaving: asyncio.Event) -> Health:
     async def bus() -> str | None:
         return None if client.is_connected else "NATS is not reachable"
 
     async def staying() -> str | None:
-        return "stopping" if closing.is_set() else None
+        return "stopping" if leaving.is_set() else None
 
     health = Health()
     health.register("nats", bus)
@@ -236,6 +238,16 @@ class Server(uvicorn.Server):
         self._gateway = gateway
 
     def leave(self) -> None:
+        """Stop, the first time after a while in which whoever sends clients here learns that it should not.
+
+        Until then all are served, and asked to come back on another connection.
+        """
+        patience = 0.0 if self._gateway.leaving.is_set() else self._gateway.world.settings.leave_seconds
+        self._gateway.leaving.set()
+        self.config.encoded_headers.append((b"connection", b"close"))
+        asyncio.get_running_loop().call_later(patience, self._stop)
+
+    def _stop(self) -> None:
         self.should_exit = True
 
     @contextmanager

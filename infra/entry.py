@@ -24,7 +24,7 @@ def service(name: str) -> None:
 
 
 def gateway() -> None:
-    settings = _settings()
+    settings = _settings(bus_alone=True)
     from gateway.app import run
 
     _collect_less()
@@ -44,9 +44,9 @@ def _collect_less() -> None:
     gc.set_threshold(10_000, 20, 20)
 
 
-def _settings() -> Settings:
+def _settings(*, bus_alone: bool = False) -> Settings:
     settings = Settings.from_environment(os.environ)
-    settings.require_servers()
+    settings.require_servers(bus_alone=bus_alone)
     return settings
 
 

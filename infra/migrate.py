@@ -3,12 +3,16 @@
 import asyncio
 from importlib import import_module
 
+from nats.js.errors import APIError
+
 from infra.entry import SERVICES
 from libs.connections import database_of, mongo, vault_of
 from libs.messaging import connect
 from libs.migration import migrate as migrate_services
 from libs.service import Service
-from libs.settings import Settings
+from libs.settings import Settings, SettingsError
+
+TOO_FEW_SERVERS = {10005, 10074}  # no peers for so many copies; no cluster at all
 
 
 def all_services() -> list[Service]:
@@ -28,7 +32,14 @@ async def _migrate(settings: Settings) -> list[str]:
     try:
         databases = [database_of(client, settings, service.name) for service in services]
         vaults = [vault_of(database, settings) for database in databases]
-        return await migrate_services(services, databases, vaults, nats)
+        return await migrate_services(services, databases, vaults, nats, replicas=settings.stream_replicas)
+    except APIError as error:
+        if error.err_code not in TOO_FEW_SERVERS:
+            raise
+        raise SettingsError(
+            f"NATS cannot keep HEADRACE_STREAM_REPLICAS={settings.stream_replicas} copies of an event: "
+            f"{error.description}."
+        ) from error
     finally:
         await nats.close()
         await client.close()

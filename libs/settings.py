@@ -45,10 +45,13 @@ class Settings:
     nats_url: str = field(default="", repr=False)  # empty: the embedded server
     master_keys: tuple[bytes, ...] = field(default=(), repr=False)  # the first one wraps, the older ones still unwrap
     mail: MailSettings = MailSettings()
+    registration_token: str = field(default="", repr=False)  # the first one that registers runners; empty: drawn
     replicas: int = 1
+    stream_replicas: int = 1  # servers of a NATS cluster that keep each event
     instance: str = "local"
     health_port: int = 0  # 0: any free one
     local_repositories: bool = False
+    leave_seconds: float = 0.0  # for which a gateway that was told to stop goes on serving
     long_poll_seconds: float = 30.0
     job_lease_seconds: float = 60.0
     runner_offline_seconds: float = 90.0
@@ -86,10 +89,13 @@ class Settings:
                 password=read.text("HEADRACE_MAIL_PASSWORD", ""),
                 tls=read.mail_security("HEADRACE_MAIL_TLS"),
             ),
+            registration_token=read.text("HEADRACE_REGISTRATION_TOKEN", ""),
             replicas=read.integer("HEADRACE_REPLICAS", 1, 1, 32),
+            stream_replicas=read.integer("HEADRACE_STREAM_REPLICAS", 1, 1, 5),
             instance=read.text("HEADRACE_INSTANCE", environ.get("HOSTNAME") or "local"),
             health_port=read.integer("HEADRACE_HEALTH_PORT", 0, 0, 65535),
             local_repositories=read.boolean("HEADRACE_LOCAL_REPOSITORIES", default=False),
+            leave_seconds=read.seconds("HEADRACE_LEAVE_SECONDS", 0, 0),
             long_poll_seconds=read.seconds("HEADRACE_LONG_POLL_SECONDS", 30, 2),
             job_lease_seconds=read.seconds("HEADRACE_JOB_LEASE_SECONDS", 60, 1),
             runner_offline_seconds=read.seconds("HEADRACE_RUNNER_OFFLINE_SECONDS", 90, 1),
@@ -105,14 +111,14 @@ class Settings:
             otlp_endpoint=read.url("OTEL_EXPORTER_OTLP_ENDPOINT", "", "http", "https"),
         )
 
-    def require_servers(self) -> None:
-        """Refuse to start a service or the gateway that was not told where its servers are."""
-        for variable, value in (
-            ("HEADRACE_MONGODB_URL", self.mongodb_url),
-            ("HEADRACE_NATS_URL", self.nats_url),
-            ("HEADRACE_MASTER_KEY", self.master_keys),
+    def require_servers(self, *, bus_alone: bool = False) -> None:
+        """Refuse to start a process that was not told where its servers are; the gateway needs the bus alone."""
+        for variable, value, needed in (
+            ("HEADRACE_MONGODB_URL", self.mongodb_url, not bus_alone),
+            ("HEADRACE_NATS_URL", self.nats_url, True),
+            ("HEADRACE_MASTER_KEY", self.master_keys, not bus_alone),
         ):
-            if not value:
+            if needed and not value:
                 raise SettingsError(f"{variable} is not set; set it, or let `headrace up` start everything.")
 
     def database(self, service: str) -> str:

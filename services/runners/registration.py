@@ -16,7 +16,8 @@ from services.runners.domain import registration_stream
 
 
 async def with_new_token(ctx: Context, command: IssueRegistrationToken | ResetRegistrationToken) -> Command:
-    token = str(uuid4())  # the form that clients of the administrator API know
+    first = ctx.settings.registration_token if isinstance(command, IssueRegistrationToken) else ""
+    token = (first if command.scope == "service" else "") or str(uuid4())  # the form that administrators' clients know
     sealed = await ctx.vault.seal(registration_stream(command.scope), token)
     return command.but(token_hash=token_hash(token), token_sealed=sealed)
 

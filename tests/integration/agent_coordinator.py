@@ -51,6 +51,7 @@ class Coordinator:
         self.states: dict[int, list[dict[str, Any]]] = defaultdict(list)
         self.pieces: list[str] = []  # the Content-Range of each part of a log
         self.runners: dict[str, dict[str, Any]] = {}
+        self.asked = 0  # for a job
         self.job_status = "running"
         self.lose_from: int | None = None  # forget the log from here on, once
         self.answers: list[int] = []  # instead of 200 to the next final states
@@ -145,6 +146,8 @@ class Coordinator:
         return Response(status_code=204)
 
     async def _request(self, request: Request) -> Response:
+        self.asked += 1
+        await self._notify()
         try:
             async with asyncio.timeout(2):
                 return JSONResponse(await self.waiting.get(), 201)

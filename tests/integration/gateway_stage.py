@@ -147,13 +147,16 @@ async def serving(settings: Settings) -> AsyncIterator[tuple[Gateway, Server, st
                 yield gateway, server, f"http://127.0.0.1:{sock.getsockname()[1]}"
             finally:
                 server.leave()
+                server.leave()  # without the patience that it may have
                 await task
                 telemetry.shutdown()
 
 
 @asynccontextmanager
-async def stage(nats_url: str, *, long_poll_seconds: float = 2.0) -> AsyncIterator[Stage]:
-    settings = Settings(nats_url=nats_url, url="http://ci.example", long_poll_seconds=long_poll_seconds)
+async def stage(nats_url: str, *, long_poll_seconds: float = 2.0, leave_seconds: float = 0.0) -> AsyncIterator[Stage]:
+    settings = Settings(
+        nats_url=nats_url, url="http://ci.example", long_poll_seconds=long_poll_seconds, leave_seconds=leave_seconds
+    )
     client = await connect(settings, "services")
     for name in ("builds", "runners"):
         await client.jetstream().add_stream(StreamConfig(name=name, subjects=[f"evt.{name}.>"]))

@@ -544,6 +544,34 @@ async def test_sigterm_ends_the_command_in_order(server: Coordinator, tmp_path: 
     assert b"left" in await agent.stderr.read()
 
 
+async def test_an_ephemeral_agent_takes_the_job_that_is_on_its_way_and_then_leaves_no_runner_behind(
+    server: Coordinator, repository: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "agent.json"
+    configuration.save(path, configured(server, tmp_path, grace=DEADLINE))
+    server.runners["runner-token"] = {}
+    command = [
+        sys.executable,
+        "-c",
+        "from agent.command import app; app()",
+        "run",
+        "--ephemeral",
+        "--config",
+        str(path),
+    ]
+    agent = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
+    assert agent.stderr
+    await server.until(lambda: server.asked)
+    agent.send_signal(signal.SIGTERM)
+    while b"no more jobs" not in await agent.stderr.readline():
+        pass
+    server.waiting.put_nowait(job(1, repository, "cat greeting"))
+    assert await agent.wait() == 0
+    assert server.states[1][-1]["state"] == "success"
+    assert server.runners == {}
+    assert not path.exists()
+
+
 async def test_register_verify_and_unregister(server: Coordinator, tmp_path: Path) -> None:
     path = tmp_path / "settings" / "agent.json"
     config = ["--config", str(path)]

@@ -471,3 +471,26 @@ async def test_a_gateway_that_stops_sends_held_runners_away(tmp_path_factory: py
             here.server.leave()
             answer = await asyncio.wait_for(request, 5)
     assert answer.status_code == 204
+
+
+async def test_a_gateway_that_leaves_in_peace_serves_on_and_sends_its_clients_elsewhere(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    with bus(tmp_path_factory.mktemp("bus")) as server:
+        async with stage(server.program.url, long_poll_seconds=60, leave_seconds=60) as here:
+            await here.services.play(TouchRunner, lambda _: RUNNER)
+            await here.services.play(ClaimJob, lambda _: Claim(assignment=None))
+            request = job_requested(here)
+            await waits(here)
+            here.server.leave()
+            assert (await here.http.get("/readyz")).status_code == 503
+
+            async def asked() -> httpx.Response:
+                return await here.http.get("/api/openapi.json")
+
+            answer = await eventually(asked, lambda got: got.headers.get("connection") == "close", within=5)
+            assert answer.status_code == 200
+            assert not request.done()
+            here.server.leave()
+            answer = await asyncio.wait_for(request, 5)
+    assert answer.status_code == 204

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -145,6 +145,20 @@ async def test_the_tokens_are_nowhere_in_clear(replica: Replica) -> None:
     assert registration.uuid in stored
     assert registration.token not in stored
     assert await replica.registration_token() not in stored
+
+
+async def test_the_first_registration_token_may_be_given_and_is_replaced_like_any_other(stage: Stage) -> None:
+    given = replace(stage.settings, registration_token="from-a-secret")
+    async with stage.connected() as bus, mongo(given, "test") as client:
+        database = database_of(client, given, "runners")
+        metrics = Metrics.made_from(NoOpMeterProvider().get_meter("test"))
+        replica = Replica(Runtime(declare(), given, database, bus, vault_of(database, given), metrics))
+        await replica.start()
+        assert await replica.registration_token() == "from-a-secret"
+        assert await replica.registration_token("company-4") != "from-a-secret"
+        await replica.request(ResetRegistrationToken(scope="service"))
+        await replica.start()
+        assert await replica.registration_token() != "from-a-secret"
 
 
 async def test_a_wrong_registration_token_makes_no_runner(replica: Replica) -> None:

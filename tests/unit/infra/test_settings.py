@@ -120,3 +120,10 @@ def test_trusted_proxies_are_networks_or_single_addresses() -> None:
 def test_a_network_with_a_host_in_it_is_refused_in_words() -> None:
     with pytest.raises(SettingsError, match=r"^HEADRACE_TRUSTED_PROXIES must be networks like 10\.0\.0\.0/8"):
         Settings.from_environment({"HEADRACE_TRUSTED_PROXIES": "10.0.0.1/8"})
+
+
+def test_the_gateway_needs_no_database_and_no_master_key() -> None:
+    settings = Settings.from_environment({"HEADRACE_NATS_URL": "nats://bus:4222"})
+    settings.require_servers(bus_alone=True)
+    with pytest.raises(SettingsError, match="HEADRACE_MONGODB_URL"):
+        settings.require_servers()
