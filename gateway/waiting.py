@@ -24,6 +24,7 @@ class Waiter:
     signal: asyncio.Event = field(default_factory=asyncio.Event)  # something happened: look again
     stale: bool = True  # what is known of the runner may be out of date: ask before it gets a job
     gone: bool = False  # its client is no longer there
+    claim_id: str = ""  # of all its claims; the same if the client repeats its request
     looked: str = ""  # what the news were when it last looked for work, as far as is known
 
     def leave(self) -> None:

@@ -101,6 +101,7 @@ class LoseJob(Command):
     job_id: int
     attempt: int
     reason: str
+    delivered: bool = True  # False: the runner cannot have heard of it, which holds only until it reports
 
 
 class JobRetried(Event):
@@ -203,6 +204,7 @@ class JobLost(Event):
     runner_uuid: str
     reason: str
     retried: bool
+    delivered: bool = True  # False: its runner never got it; JobQueued follows, however often
 
 
 class JobPriorityChanged(Event):

@@ -21,9 +21,23 @@ class RunnerOffer(Abilities):
 
 
 class ClaimJob(Command):
-    """Take the next job that fits. Answer: Claim."""
+    """Take the next job that fits. Answer: Claim.
+
+    Told again with the same id it answers the same job, until the runner was heard of it.
+    """
 
     runner: RunnerOffer
+
+
+class ReturnClaim(Command):
+    """The answer to a claim could not be delivered: what it took goes to the next runner. Answer: Returned.
+
+    Told with the id of the claim. One that is still being answered gets nothing any more.
+    """
+
+
+class Returned(Message):
+    job_id: int | None  # nothing: the claim took none, or its runner was heard of
 
 
 class Variable(Message):

@@ -1,20 +1,13 @@
-"""Asking for a job the GitLab way: the held request, and the job as every GitLab-compatible runner reads it."""
+"""A job as every GitLab-compatible runner reads it."""
 
-import asyncio
 import base64
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from starlette.requests import ClientDisconnect
-from starlette.responses import JSONResponse, Response
-from starlette.types import Receive, Scope
-
 from contracts.builds import (
     ARCHIVE,
     Assignment,
-    Claim,
-    ClaimJob,
     Dependency,
     PlannedArtifacts,
     PlannedCache,
@@ -22,16 +15,8 @@ from contracts.builds import (
     RunnerOffer,
     Variable,
 )
-from contracts.projects import GetRequestBody
-from contracts.runners import RunnerProfile
-from gateway.asked import World
-from gateway.dialects.gitlab_runner import Members, members, touch
-from gateway.waiting import Waiter
-from libs.deciding import runner_called
 from libs.git import with_credentials
 
-RECHECK = 10.0  # seconds until a waiting runner asks again unasked: a call may be lost with the bus
-PAUSED = 2.0  # seconds for which a runner that may take no job is held, so that it does not ask in a circle
 REASONS = (
     "script_failure",
     "runner_system_failure",
@@ -47,103 +32,6 @@ REQUEST_BODY = "FREE_COMMIT_REQUEST_BODY"
 LONGEST_VARIABLE = 128 * 1024  # bytes of `NAME=value` that Linux hands to a process
 NO_COMMIT = "0" * 40
 CONFIG_PATH = ".headrace/job-comes-from-the-server.yml"  # must not exist in the repository
-
-
-async def request_job(world: World, scope: Scope, receive: Receive) -> Response:
-    """201 with a job, or 204 once the time to wait is over.
-
-    A runner that says what it was told with its last 204 does not look again for what was not there then.
-    """
-    sent = await members(scope, receive)
-    with world.waiting.place() as waiter:
-        waiter.looked = str(sent.get("last_update", ""))
-        watching = asyncio.create_task(_watch(receive, waiter))
-        try:
-            assignment = await _wait(world, scope, sent, waiter)
-        finally:
-            watching.cancel()
-        if waiter.gone and assignment is None:
-            raise ClientDisconnect
-    if assignment is None:
-        return Response(status_code=204, headers={"X-GitLab-Last-Update": waiter.looked or world.waiting.news})
-    request_body = await _request_body(world, assignment)
-    return JSONResponse(job_object(assignment, waiter.offer, world.settings.url, request_body), 201)
-
-
-async def _request_body(world: World, assignment: Assignment) -> bytes:
-    """Fetched by itself, not within the assignment: together with many secrets it might be too much for one message."""
-    if assignment.delivery_id is None:
-        return b""
-    return await world.caller.ask(GetRequestBody(delivery_id=assignment.delivery_id))
-
-
-async def _watch(receive: Receive, waiter: Waiter) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-    waiter.leave()
-
-
-async def _wait(world: World, scope: Scope, sent: Members, waiter: Waiter) -> Assignment | None:
-    """In the list before the first claim: what is queued between a claim and the wait is not missed."""
-    clock = asyncio.get_running_loop().time
-    begun = clock()
-    limit = world.settings.long_poll_seconds
-    while True:
-        waiter.signal.clear()
-        if waiter.stale:
-            waiter.stale = False
-            profile = await touch(world, scope, sent)
-            waiter.runner_uuid = profile.runner_uuid
-            world.waiting.settle(waiter, _offer(profile, sent) if profile.active else None)
-        if waiter.gone or world.waiting.closed:
-            return None
-        if waiter.offer and (waiter.calls or waiter.looked != world.waiting.news):
-            waiter.looked = world.waiting.news  # before the look: what is queued meanwhile is new
-            if assignment := await _claim(world, waiter.offer, waiter):
-                return assignment
-        end = begun + (limit if waiter.offer else min(limit, PAUSED))
-        try:
-            async with asyncio.timeout_at(min(end, clock() + RECHECK)):
-                await waiter.signal.wait()
-        except TimeoutError:
-            waiter.stale, waiter.looked = True, ""
-        if waiter.gone or world.waiting.closed or clock() >= end:
-            return None
-
-
-async def _claim(world: World, offer: RunnerOffer, waiter: Waiter) -> Assignment | None:
-    """Calls answered by this claim are done with, except where it brought another job: theirs may still be waiting."""
-    heard = len(waiter.calls)
-    answer = await world.caller.tell(ClaimJob(runner=offer), actor=runner_called(offer.name))
-    assignment = Claim.model_validate_json(answer).assignment
-    if assignment is None:
-        del waiter.calls[:heard]
-    else:
-        waiter.calls = [job for job in waiter.calls if job.job_id != assignment.job_id]
-    return assignment
-
-
-def _offer(profile: RunnerProfile, sent: Members) -> RunnerOffer:
-    return RunnerOffer(
-        runner_id=profile.runner_id,
-        runner_uuid=profile.runner_uuid,
-        name=profile.name,
-        tags=profile.tags,
-        run_untagged=profile.run_untagged,
-        protected=profile.protected,
-        owner_type=profile.owner_type,
-        owner_id=profile.owner_id,
-        max_timeout_seconds=profile.max_timeout_seconds,
-        cancels_gracefully=_announces(sent, "cancel_gracefully"),
-    )
-
-
-def _announces(sent: Members, feature: str) -> bool:
-    match sent:
-        case {"info": {"features": dict(features)}}:
-            return features.get(feature) is True
-        case _:
-            return False
 
 
 def job_object(

@@ -1,6 +1,6 @@
 """Every route of the gateway, one line each, in a module per resource."""
 
-from gateway.dialects import gitlab_artifacts, gitlab_job, gitlab_runner
+from gateway.dialects import gitlab_artifacts, gitlab_request, gitlab_runner
 from gateway.dialects.gitflic import registration
 from gateway.dialects.gitflic.pictures import picture
 from gateway.events import events
@@ -23,7 +23,7 @@ from gateway.routes.webhooks import WEBHOOKS
 from gateway.routing import Raw, answered
 
 RAW = (
-    Raw("POST", "/api/v4/jobs/request", answered(gitlab_job.request_job)),
+    Raw("POST", "/api/v4/jobs/request", answered(gitlab_request.request_job)),
     Raw("PATCH", "/api/v4/jobs/{job_id:id}/trace", answered(gitlab_runner.append_trace)),
     Raw("POST", "/api/v4/jobs/{job_id:id}/artifacts", answered(gitlab_artifacts.upload)),
     Raw("GET", "/api/v4/jobs/{job_id:id}/artifacts", answered(gitlab_artifacts.fetch)),

@@ -23,6 +23,7 @@ reporting = Reporting(attempts)
 leases = Leases(attempts, reporting)
 retention = Retention(attempts)
 ending = Ending(attempts)
+claiming = Claiming(attempts)
 artifacts = Artifacts(FilesInDatabase())
 
 service = Service(
@@ -49,7 +50,8 @@ service = Service(
         contract.ReadLiveLog: logs.read_live_log,
         contract.ReadLog: logs.read_log,
         contract.ReadOutput: reading.read_output,
-        contract.ClaimJob: Claiming(attempts).claim,
+        contract.ClaimJob: claiming.claim,
+        contract.ReturnClaim: claiming.give_back,
         contract.AppendTrace: reporting.append,
         contract.ReportJob: reporting.report,
         contract.BeginArtifact: artifacts.begin,

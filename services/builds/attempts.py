@@ -61,9 +61,38 @@ class Attempts:
                 "finished": False,
                 "sections": [Section(step=sections.INIT, start_at=now).model_dump()],
                 "lines": [0],
-                "masks": await ctx.vault.seal(sealed_for(job.project_id), json.dumps(list(hidden))) if hidden else "",
+                "masks": await self._sealed(ctx, job, hidden),
             }
         )
+
+    async def reopen(self, ctx: Context, attempt_id: str, job: JobRow, hidden: Sequence[str]) -> str:
+        """It is given to its runner once more, with secrets that may be other ones by now. Answers its word."""
+        change = {
+            "lease_until": ctx.cause.at + timedelta(seconds=ctx.settings.job_lease_seconds),
+            "masks": await self._sealed(ctx, job, hidden),
+        }
+        found = await ctx.collection("attempts").find_one_and_update({"_id": attempt_id}, {"$set": change})
+        if found is None:
+            raise Refused("CONFLICT")
+        self._masks.pop(attempt_id, None)
+        return str(found["word"])
+
+    async def taken(self, ctx: Context, attempt_id: str) -> int | None:
+        """The job of this attempt; 0 if it is none any more."""
+        found = await ctx.collection("attempts").find_one({"_id": attempt_id}, {"job_id": 1})
+        return found and int(found["job_id"])
+
+    async def bar(self, ctx: Context, attempt_id: str) -> int:
+        """Nobody opens it for the time of a lease. Answers the job of one that is open already, or else 0."""
+        barred = {
+            "job_id": 0,
+            "finished": False,
+            "lease_until": ctx.cause.at + timedelta(seconds=ctx.settings.job_lease_seconds),
+        }
+        found = await ctx.collection("attempts").find_one_and_update(
+            {"_id": attempt_id}, {"$setOnInsert": barred}, {"job_id": 1}, upsert=True
+        )
+        return int(found["job_id"]) if found else 0
 
     async def discard(self, ctx: Context, attempt_id: str) -> None:
         """The job went to somebody else."""
@@ -220,6 +249,9 @@ class Attempts:
         return replace(
             attempt, length=length, crc=crc, tail=tail, finished=finished, sections=tuple(cut), lines=tuple(lines)
         )
+
+    async def _sealed(self, ctx: Context, job: JobRow, hidden: Sequence[str]) -> str:
+        return await ctx.vault.seal(sealed_for(job.project_id), json.dumps(list(hidden))) if hidden else ""
 
     async def _mask(self, ctx: Context, job: JobRow, found: Document) -> Mask:
         known = self._masks.get(found["_id"])

@@ -3,6 +3,8 @@
 import asyncio
 from uuid import uuid4
 
+from pymongo.errors import DuplicateKeyError
+
 from contracts.builds import (
     ARCHIVE,
     AssignJob,
@@ -12,7 +14,12 @@ from contracts.builds import (
     ClaimJob,
     Dependency,
     JobRow,
+    JobStatus,
     KillBuild,
+    LoseJob,
+    PlannedJob,
+    ReturnClaim,
+    Returned,
     RunnerOffer,
     Variable,
 )
@@ -27,6 +34,7 @@ from services.builds.pipeline.assigning import equipped
 from services.builds.queue import Turns
 from services.builds.script import CLEANUP_SECONDS, compile_cleanup, compile_steps
 
+BEGINNING = "hrj-"  # what job tokens begin with
 TRIES = 10
 SSH_KEY = "HEADRACE_SSH_KEY"
 
@@ -37,11 +45,16 @@ class Claiming:
         self._turns = Turns()
 
     async def claim(self, ctx: Context, command: ClaimJob) -> Claim:
-        """Answer a job that nobody else has, or none."""
+        """Answer a job that nobody else has, or none; the same one again to a claim that is repeated."""
+        token = await ctx.new_token(BEGINNING)
+        if ctx.cause.repeatable and (taken := await self._attempts.taken(ctx, token_hash(token))) is not None:
+            if job := await _given(ctx, taken, token):
+                return Claim(assignment=await self._repeat(ctx, command.runner, job, token))
+            token = new_token(BEGINNING)  # its runner was heard of since, or it was returned: this is another claim
         passed: set[int] = set()
         while len(passed) < TRIES and (job := await self._turns.next(ctx, command.runner, passed)):
             try:
-                assignment = await self._try(ctx, command.runner, job)
+                assignment = await self._try(ctx, command.runner, job, token)
             finally:
                 self._turns.done(job)
             if assignment is not None:
@@ -49,19 +62,30 @@ class Claiming:
             passed.add(job.id)
         return Claim(assignment=None)
 
-    async def _try(self, ctx: Context, runner: RunnerOffer, job: JobRow) -> Assignment | None:
+    async def give_back(self, ctx: Context, _command: ReturnClaim) -> Returned:
+        token = await ctx.new_token(BEGINNING)
+        job = await _given(ctx, await self._attempts.bar(ctx, token_hash(token)), token)
+        if job is not None:
+            await self._undeliverable(ctx, job, job.runner_name or "")
+        return Returned(job_id=job.id if job else None)
+
+    async def _undeliverable(self, ctx: Context, job: JobRow, runner: str) -> None:
+        reason = f"the answer did not reach the runner {runner}"
+        lose = LoseJob(job_id=job.id, attempt=job.attempt, reason=reason, delivered=False)
+        await ctx.tell(lose, step=f"{job.id}#{job.attempt}")
+
+    async def _repeat(self, ctx: Context, runner: RunnerOffer, job: JobRow, token: str) -> Assignment:
+        secrets = await job_secrets(ctx, job.project_id, job.project.repository if job.project else None)
+        word = await self._attempts.reopen(ctx, token_hash(token), job, _hidden(job, secrets, token))
+        return await _assignment(ctx, job, runner, secrets, token, word)
+
+    async def _try(self, ctx: Context, runner: RunnerOffer, job: JobRow, token: str) -> Assignment | None:
         try:
             secrets = await job_secrets(ctx, job.project_id, job.project.repository if job.project else None)
         except ProjectGone:
             await ctx.tell(KillBuild(build_id=job.build_id), step=str(job.build_id))
             return None
-        hidden = [secret.value for secret in secrets.secrets]
-        hidden += [secrets.ssh_key] if secrets.ssh_key else []
-        hidden += git.confidential(secrets.repository_login or "")
-        dependencies = await _dependencies(ctx, job)
-        build: BuildRow | None = await ctx.rows("build").get(f"build-{job.build_id}") if job.planned else None
-        token, word = new_token("hrj-"), uuid4().hex[:12]
-        hidden += [token] if job.planned else []  # a variable of pipelines' jobs
+        word = uuid4().hex[:12]
         attempt_id = token_hash(token)
         assign = AssignJob(
             job_id=job.id,
@@ -74,31 +98,49 @@ class Claiming:
         )
         # side by side, to save a round: one without the other is found by the leases
         opened, assigned, noted = await asyncio.gather(
-            self._attempts.open(ctx, attempt_id, job, word, hidden),
-            ctx.tell(assign, step=str(job.id)),
+            self._attempts.open(ctx, attempt_id, job, word, _hidden(job, secrets, token)),
+            ctx.tell(assign, step=f"{job.id}#{job.attempt}"),
             self._turns.note(ctx, job),
             return_exceptions=True,
         )
+        given_up = isinstance(opened, DuplicateKeyError)  # by who waited for the answer, or it was repeated meanwhile
         if isinstance(assigned, BaseException):
-            await self._attempts.discard(ctx, attempt_id)
+            if not given_up:
+                await self._attempts.discard(ctx, attempt_id)
             if isinstance(assigned, Refused):
                 return None
             raise assigned
+        if given_up and await self._attempts.taken(ctx, attempt_id) == job.id:
+            return await self._repeat(ctx, runner, job, token)
+        if given_up:
+            await self._undeliverable(ctx, job, runner.name)
+            raise Refused("CONFLICT", "the claim was returned, or got another job")
         for outcome in (opened, noted):
             if isinstance(outcome, BaseException):
                 raise outcome
-        assignment = _assignment(job, runner, secrets, token, word).but(dependencies=dependencies)
-        if job.planned is None or build is None:
-            return assignment
-        return equipped(assignment, build, job, job.planned, word, ctx.settings.url)
+        return await _assignment(ctx, job, runner, secrets, token, word)
 
 
-async def _dependencies(ctx: Context, job: JobRow) -> tuple[Dependency, ...]:
+async def _given(ctx: Context, job_id: int, token: str) -> JobRow | None:
+    """The job, if it is this token's and its runner was not heard of."""
+    job: JobRow | None = await ctx.rows("job").get(f"job-{job_id}")
+    return job if job and job.token_hash == token_hash(token) and job.status is JobStatus.ASSIGNED else None
+
+
+def _hidden(job: JobRow, secrets: JobSecrets, token: str) -> list[str]:
+    """What the log must not show."""
+    hidden = [secret.value for secret in secrets.secrets]
+    hidden += [secrets.ssh_key] if secrets.ssh_key else []
+    hidden += git.confidential(secrets.repository_login or "")
+    return [*hidden, *([token] if job.planned else [])]  # a variable of pipelines' jobs
+
+
+async def _dependencies(ctx: Context, job: JobRow, planned: PlannedJob) -> tuple[Dependency, ...]:
     """Of the jobs that it names, those that left an archive."""
-    if job.planned is None or not job.planned.fetches:
+    if not planned.fetches:
         return ()
     named: list[JobRow] = await ctx.rows("job").find(
-        {"build_id": job.build_id, "name": {"$in": list(job.planned.fetches)}}, [("id", 1)]
+        {"build_id": job.build_id, "name": {"$in": list(planned.fetches)}}, [("id", 1)]
     )
     return tuple(
         Dependency(job_id=one.id, name=one.name, file_name=archive.file_name, size=archive.size)
@@ -108,7 +150,20 @@ async def _dependencies(ctx: Context, job: JobRow) -> tuple[Dependency, ...]:
     )
 
 
-def _assignment(job: JobRow, runner: RunnerOffer, secrets: JobSecrets, token: str, word: str) -> Assignment:
+async def _assignment(
+    ctx: Context, job: JobRow, runner: RunnerOffer, secrets: JobSecrets, token: str, word: str
+) -> Assignment:
+    assignment = _plain(job, runner, secrets, token, word)
+    if job.planned is None:
+        return assignment
+    build: BuildRow | None = await ctx.rows("build").get(f"build-{job.build_id}")
+    if build is None:
+        return assignment
+    more = assignment.but(dependencies=await _dependencies(ctx, job, job.planned))
+    return equipped(more, build, job, job.planned, word, ctx.settings.url)
+
+
+def _plain(job: JobRow, runner: RunnerOffer, secrets: JobSecrets, token: str, word: str) -> Assignment:
     if job.project is None or job.queued_at is None:
         raise Refused("JOB_NOT_FOUND")
     variables = [Variable(key=secret.name, value=secret.value, masked=True) for secret in secrets.secrets]

@@ -43,9 +43,9 @@ class Leases:
         expired = attempts.find({"finished": False, "lease_until": {"$lt": now}}, {"job_id": 1}, limit=AT_ONCE)
         async for found in expired:
             job: JobRow | None = await ctx.rows("job").get(f"job-{found['job_id']}")
-            if job is None:
+            if job is None and found["job_id"]:
                 await self._attempts.remove(ctx, found["job_id"])
-            elif job.token_hash != found["_id"]:
+            elif job is None or job.token_hash != found["_id"]:
                 await self._attempts.discard(ctx, found["_id"])
             elif job.status not in FINISHED_JOB:
                 reason = f"the runner {job.runner_name} has been silent for {ctx.settings.job_lease_seconds:g} seconds"

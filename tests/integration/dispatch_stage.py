@@ -92,8 +92,12 @@ class Yard:
             found.append(job.id)
         return found
 
-    async def claim(self, claiming: Claiming, runner: RunnerOffer = ANY) -> Claim:
-        return await claiming.claim(self.work, ClaimJob(runner=runner))
+    async def claim(self, claiming: Claiming, runner: RunnerOffer = ANY, claim_id: str = "") -> Claim:
+        return await claiming.claim(self.named(claim_id) if claim_id else self.work, ClaimJob(runner=runner))
+
+    def named(self, claim_id: str) -> Work:
+        """Of a command that may come again."""
+        return Work(self.runtime, Cause(claim_id, now(), repeatable=True))
 
 
 @asynccontextmanager

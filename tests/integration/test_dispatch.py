@@ -8,12 +8,14 @@ import pytest
 from nats.aio.client import Client
 from pymongo import AsyncMongoClient
 
-from contracts.builds import Demand, RunnerOffer
+from contracts.builds import Claim, Demand, JobRow, JobStatus, ReportJob, ReturnClaim, RunnerOffer, StartJob
+from contracts.errors import Refused
 from libs.connections import Document
 from libs.settings import Settings
 from services.builds.attempts import Attempts
 from services.builds.claiming import Claiming
 from services.builds.queue import Turns
+from services.builds.reporting import Reporting
 from tests.integration.dispatch_stage import ANY, Yard, dispatching, head
 
 LINUX = ANY.but(tags=("linux",))
@@ -128,3 +130,73 @@ async def test_of_many_runners_at_two_processes_each_job_goes_to_one(yards: list
     given = Counter(one.assignment.job_id for one in claims if one.assignment)
     assert given == Counter(range(1, 16))
     assert await yard.runtime.database["attempts"].count_documents({}) == 15
+
+
+# ---- answers that are lost on their way
+
+
+async def job_of(yard: Yard, job_id: int) -> JobRow:
+    found = await yard.work.rows("job").get(f"job-{job_id}")
+    assert isinstance(found, JobRow)
+    return found
+
+
+async def test_a_claim_that_is_repeated_at_another_process_is_given_the_same_job(yards: list[Yard]) -> None:
+    await yards[0].queue(1, 2)
+    first = await yards[0].claim(Claiming(Attempts()), claim_id="request-1")
+    again = await yards[1].claim(Claiming(Attempts()), claim_id="request-1")
+    assert first == again
+    assert again.assignment is not None
+    assert (again.assignment.job_id, (await job_of(yards[0], 2)).status) == (1, JobStatus.QUEUED)
+
+
+async def test_a_claim_whose_runner_was_heard_of_is_over(yard: Yard) -> None:
+    await yard.queue(1, 2)
+    claiming = Claiming(Attempts())
+    await yard.claim(claiming, claim_id="request-1")
+    await yard.work.tell(StartJob(job_id=1, attempt=1))
+    other = await yard.claim(claiming, claim_id="request-1")
+    assert other.assignment is not None
+    assert other.assignment.job_id == 2
+
+
+async def test_a_job_that_is_returned_goes_to_the_next_runner_at_once_and_the_old_token_is_worth_nothing(
+    yard: Yard,
+) -> None:
+    await yard.queue(1)
+    claiming = Claiming(Attempts())
+    first = (await yard.claim(claiming, claim_id="request-1")).assignment
+    returned = await claiming.give_back(yard.named("request-1"), ReturnClaim())
+    repeated = await claiming.give_back(yard.named("request-1"), ReturnClaim())
+    second = (await yard.claim(claiming, claim_id="request-2")).assignment
+    assert (returned.job_id, repeated.job_id) == (1, None)
+    assert first is not None
+    assert second is not None
+    assert (second.job_id, second.attempt) == (1, 2)
+    with pytest.raises(Refused, match="JOB_TOKEN"):
+        await Reporting(Attempts()).report(yard.work, ReportJob(job_id=1, token=first.token, state="running"))
+
+
+async def test_a_claim_that_is_returned_before_it_is_answered_takes_nothing(yard: Yard) -> None:
+    await yard.queue(1)
+    claiming = Claiming(Attempts())
+    found = await Turns().next(yard.work, ANY, set())
+    assert found is not None
+    name = yard.named("request-1")
+    await claiming.give_back(name, ReturnClaim())
+    with pytest.raises(Refused, match="CONFLICT"):
+        await claiming._try(name, ANY, found, await name.new_token("hrj-"))
+    assert (await job_of(yard, 1)).status is JobStatus.QUEUED
+    second = (await yard.claim(claiming, claim_id="request-2")).assignment
+    assert second is not None
+
+
+async def test_two_answers_to_one_claim_give_out_one_job(yards: list[Yard]) -> None:
+    await yards[0].queue(1, 2)
+    answers = await asyncio.gather(
+        *(one.claim(Claiming(Attempts()), claim_id="request-1") for one in yards), return_exceptions=True
+    )
+    given = {one.assignment.job_id for one in answers if isinstance(one, Claim) and one.assignment}
+    statuses = [(await job_of(yards[0], number)).status for number in (1, 2)]
+    assert len(given) == 1
+    assert sorted(statuses) == [JobStatus.ASSIGNED, JobStatus.QUEUED]

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import time
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,13 +20,16 @@ from contracts.builds import (
     LaunchedProject,
     PlannedJob,
     ReportJob,
+    ReturnClaim,
+    Returned,
     TraceState,
     Variable,
 )
 from contracts.errors import Refused
+from contracts.projects import GetRequestBody
 from contracts.runners import DeleteRunner, RegisterRunner, RunnerProfile, RunnerRegistration, TouchRunner
 from gateway.app import JOB_QUEUED
-from libs.messaging import settled
+from libs.messaging import Responder, settled
 from tests.integration.gateway_stage import Stage, bus, done, eventually, serving, stage
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
@@ -335,6 +338,69 @@ def refuse_runner(_command: TouchRunner) -> None:
 async def test_an_unknown_runner_is_forbidden(here: Stage) -> None:
     await here.services.play(TouchRunner, refuse_runner)
     assert (await job_requested(here)).status_code == 403
+
+
+async def returned(here: Stage) -> list[str | None]:
+    return [one.command_id for one in here.services.told_of(ReturnClaim)]
+
+
+async def test_a_job_for_a_client_that_went_away_is_given_back(here: Stage) -> None:
+    await here.services.play(ReturnClaim, lambda _: Returned(job_id=11))
+    request = job_requested(here)
+    await waits(here)
+    (waiter,) = here.gateway.world.waiting._waiters
+
+    async def once_the_client_is_gone(_body: bytes, _headers: Mapping[str, str]) -> bytes:
+        request.cancel()
+        await eventually(lambda: asyncio.sleep(0, waiter.gone), bool, within=5)
+        return b"the body"
+
+    bodies = Responder(here.client, "projects")
+    await bodies.answer(GetRequestBody, once_the_client_is_gone)
+    await here.services.play(ClaimJob, lambda _: Claim(assignment=ASSIGNMENT.but(delivery_id="d-1")))
+    await queue(here)
+    found = await eventually(lambda: returned(here), bool, within=5)
+    await bodies.stop(1)
+    assert found == [here.services.told_of(ClaimJob)[-1].command_id]
+
+
+def break_down(_command: Any) -> None:
+    raise Refused("SERVICE_TIMEOUT")
+
+
+async def test_a_claim_that_was_not_answered_is_given_back_and_tried_again_until_that_is_known(here: Stage) -> None:
+    answers: Iterator[Callable[[], Any]] = iter([lambda: break_down(ClaimJob), lambda: Returned(job_id=None)])
+
+    await here.services.play(ClaimJob, break_down)
+    await here.services.play(ReturnClaim, lambda _: next(answers)())
+    answer = await job_requested(here)
+    claimed = here.services.told_of(ClaimJob)[0].command_id
+    assert (answer.status_code, await returned(here)) == (504, [claimed, claimed])
+
+
+async def test_a_job_without_the_body_of_its_webhook_is_given_back(here: Stage) -> None:
+    await here.services.play(ClaimJob, lambda _: Claim(assignment=ASSIGNMENT.but(delivery_id="d-1")))
+    await here.services.play(ReturnClaim, lambda _: Returned(job_id=11))
+    assert (await job_requested(here)).status_code == 503
+    assert await returned(here) == [here.services.told_of(ClaimJob)[0].command_id]
+
+
+async def test_a_repeated_request_is_the_same_claim_at_another_gateway_and_every_other_is_another_one(
+    here: Stage,
+) -> None:
+    await here.services.play(ClaimJob, lambda _: Claim(assignment=ASSIGNMENT))
+    body, name = {"token": "runner-token"}, {"X-Request-Id": "4f7c2f4d6c1c4e0f9a2f3b1c0d5e6f70"}
+    async with (
+        serving(here.gateway.world.settings) as (_, _, url),
+        httpx.AsyncClient(base_url=url, timeout=20) as there,
+    ):
+        await here.http.post("/api/v4/jobs/request", json=body, headers=name)
+        await there.post("/api/v4/jobs/request", json=body, headers=name)
+    await here.http.post("/api/v4/jobs/request", json=body, headers={"X-Request-Id": "1"})
+    await here.http.post("/api/v4/jobs/request", json=body, headers={"X-Request-Id": "1"})
+    first, again, other, another = [one.command_id for one in here.services.told_of(ClaimJob)]
+    assert first == again
+    assert len({first, other, another}) == 3
 
 
 # ---- the log and the state

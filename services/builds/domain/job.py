@@ -120,9 +120,11 @@ def decide(job: Job, command: JobCommand) -> Sequence[JobEvent]:
             return [_canceled(job)]
         case JobStatus.CANCELING, FinishJob(attempt=order.attempt):
             return [_canceled(job)]  # whatever its runner says
-        case JobStatus.CANCELING, LoseJob(attempt=order.attempt, reason=reason):
+        case JobStatus.CANCELING, LoseJob(attempt=order.attempt, reason=reason, delivered=True):
             return [_lost(job, reason, retried=False), _canceled(job)]
-        case ((JobStatus.ASSIGNED | JobStatus.RUNNING), LoseJob(attempt=order.attempt, reason=reason)):
+        case JobStatus.ASSIGNED, LoseJob(attempt=order.attempt, reason=reason, delivered=False):
+            return [_lost(job, reason, retried=True).but(delivered=False), *_again(job, order)]
+        case ((JobStatus.ASSIGNED | JobStatus.RUNNING), LoseJob(attempt=order.attempt, reason=reason, delivered=True)):
             return _given_up_or_retried(job, order, reason)
         case status, ChangeJobPriority(priority=priority):
             stays = status in FINISHED_JOB or priority == order.priority
@@ -293,8 +295,8 @@ def evolve(job: Job, event: JobEvent) -> Job:
             return replace(job, status=JobStatus.CANCELING)
         case JobFinished(status=status):
             return replace(job, status=status)
-        case JobLost():
-            return replace(job, losses=job.losses + 1)
+        case JobLost(delivered=delivered):
+            return replace(job, losses=job.losses + delivered)
         case JobRetried():
             return replace(job, failures=job.failures + 1)
         case ArtifactUploaded(artifact_type=type_, artifact_id=id_):

@@ -5,7 +5,7 @@ import itertools
 import httpx
 import pytest
 
-from agent.protocol import Answer, _answer, _wished_pause, pauses
+from agent.protocol import Answer, Protocol, _answer, _wished_pause, pauses
 
 
 def test_pauses_grow_up_to_a_limit() -> None:
@@ -50,3 +50,20 @@ def test_an_answer_about_a_log_is_read_from_its_headers() -> None:
 )
 def test_what_ends_a_job_at_once(status: int, job_status: str, aborts: bool) -> None:
     assert Answer(status, job_status, None, None).aborts is aborts
+
+
+async def test_a_request_that_is_repeated_keeps_its_name_so_that_a_lost_answer_costs_no_job() -> None:
+    names: list[str] = []
+
+    def answers_at_last(request: httpx.Request) -> httpx.Response:
+        names.append(request.headers["X-Request-Id"])
+        return httpx.Response(502 if len(names) == 1 else 204)
+
+    async with Protocol("http://127.0.0.1:1") as protocol:
+        protocol._client = httpx.AsyncClient(
+            base_url="http://127.0.0.1:1", transport=httpx.MockTransport(answers_at_last)
+        )
+        await protocol.request_job("token", "s", None)
+        await protocol.request_job("token", "s", None)
+    first, again, other = names
+    assert first == again != other

@@ -136,6 +136,22 @@ def test_a_canceling_job_that_reports_itself_started_again_changes_nothing() -> 
     job.given(queued, assigned, started, canceling).when(StartJob(job_id=42, attempt=1)).then()
 
 
+def test_a_job_that_could_not_be_delivered_is_queued_again_however_often() -> None:
+    returned, second = lose.but(delivered=False), assigned.but(attempt=2)
+    again = [lost.but(retried=True, delivered=False), queued.but(attempt=2)]
+    job.given(queued, assigned).when(returned).then(*again)
+    thrice = [lost.but(attempt=2, retried=True, delivered=False), queued.but(attempt=3)]
+    job.given(queued, assigned, *again, second).when(returned.but(attempt=2)).then(*thrice)
+    job.given(queued, assigned, *again, second).when(lose.but(attempt=2)).then(
+        lost.but(attempt=2, retried=True), queued.but(attempt=3)
+    )
+
+
+@pytest.mark.parametrize("since", [(started,), (started, canceling), (lost.but(retried=True), queued.but(attempt=2))])
+def test_a_job_that_was_heard_of_was_delivered(since: tuple[JobEvent, ...]) -> None:
+    job.given(queued, assigned, *since).when(lose.but(delivered=False)).then()
+
+
 def test_a_lost_job_is_tried_again_and_then_given_up() -> None:
     again = queued.but(attempt=2)
     job.given(queued, assigned, started).when(lose).then(lost.but(retried=True), again)
