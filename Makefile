@@ -10,6 +10,8 @@ UV := $(shell sed -n 's/^uv==\([0-9.]*\).*/\1/p' requirements.txt)
 
 # A repository of one's own for the demo, and KEEP=1 to leave the stack running.
 export REPO BRANCH SPEC KEEP
+# What the tests run against: STACK=containers, of these images.
+export STACK MONGO_IMAGE NATS_IMAGE
 
 help: ## Show these targets
 	@echo "Headrace: make demo builds a repository in front of your eyes, make test runs the tests."
@@ -44,7 +46,7 @@ up: $(READY) ## Start everything in the background
 down: $(READY) ## Stop it
 	@exec $(BIN)/headrace down
 
-test: $(READY) ## Run all tests
+test: $(READY) ## Run all tests (STACK=containers: NATS and MongoDB from Docker)
 	$(BIN)/pytest
 
 check: $(READY) ## Style, types, import arrows, generated documents

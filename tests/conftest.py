@@ -7,15 +7,37 @@ import pytest
 from nats.aio.client import Client
 from pymongo import AsyncMongoClient
 
-from infra.local.servers import Servers, local_servers
 from libs.connections import Document, mongo
 from libs.messaging import connect
 from libs.settings import Settings
+from tests.support.servers import STACK, Servers, chosen, servers_in
+
+CHOSEN = pytest.StashKey[str]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    try:
+        config.stash[CHOSEN] = chosen()
+    except ValueError as error:
+        raise pytest.UsageError(str(error)) from None
+    if STACK == "containers":
+        # The engine takes connections for a server that is just starting and drops them; the clients, which meet that
+        # nowhere else, leave such a socket to the garbage collector.
+        config.addinivalue_line("filterwarnings", "ignore:unclosed:ResourceWarning")
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    return config.stash[CHOSEN]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if config.get_verbosity() < 0:  # -q prints no header
+        terminalreporter.write_line(config.stash[CHOSEN])
 
 
 @pytest.fixture(scope="session")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    with local_servers(tmp_path_factory.mktemp("servers")) as servers:
+    with servers_in(tmp_path_factory.mktemp("servers")) as servers:
         yield servers
 
 

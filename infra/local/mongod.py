@@ -15,13 +15,13 @@ OP_MSG = 2013
 TRANSACTION_SECONDS = 5  # ours take milliseconds
 
 
-def mongod(folder: DataFolder) -> Program:
+def mongod(folder: DataFolder, listen: str = "127.0.0.1") -> Program:
     port = folder.port("mongod")
     return Program(
         name="mongod",
         argv=(
             str(_binary()),
-            *("--dbpath", str(folder.path / "mongodb"), "--bind_ip", "127.0.0.1", "--port", str(port)),
+            *("--dbpath", str(folder.path / "mongodb"), "--bind_ip", listen, "--port", str(port)),
             *("--replSet", REPLICA_SET, "--oplogSize", "1024", "--wiredTigerCacheSizeGB", "0.25"),
             *("--quiet", "--nounixsocket", "--networkMessageCompressors", "disabled"),
             *("--setParameter", "diagnosticDataCollectionEnabled=false"),

@@ -9,7 +9,7 @@ from infra.local.folder import DataFolder, write_atomically
 from infra.local.process import Program, StackError
 
 
-def nats_server(folder: DataFolder) -> Program:
+def nats_server(folder: DataFolder, listen: str = "127.0.0.1") -> Program:
     port, monitoring = folder.port("nats"), folder.port("nats-monitoring")
     password = folder.secret("nats-password")
     config = folder.path / "nats" / "nats.conf"
@@ -19,9 +19,9 @@ def nats_server(folder: DataFolder) -> Program:
         json.dumps(
             {
                 "server_name": "headrace",
-                "host": "127.0.0.1",
+                "host": listen,
                 "port": port,
-                "http": f"127.0.0.1:{monitoring}",
+                "http": f"{listen}:{monitoring}",
                 "max_payload": 8 * 1024 * 1024,
                 "jetstream": {"store_dir": str(folder.path / "nats")},
                 "authorization": {"users": [{"user": "headrace", "password": password}]},

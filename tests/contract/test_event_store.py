@@ -15,7 +15,6 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from contracts.errors import Refused
 from contracts.messages import Event
-from infra.local.servers import local_servers
 from libs.connections import Document, database_of, mongo, vault_of
 from libs.deciding import Actor, Cause, Claim, Recorded, Release, Take
 from libs.eventstore import Commit, Conflict, Decision, EventStore, OutcomeUnknown, Repeated, Unavailable
@@ -25,6 +24,7 @@ from libs.eventstore.streams import Beginning, Handled, Streams
 from libs.security.sealing import MasterKeys, MemoryVault, Vault
 from libs.settings import Settings
 from tests.support import eventually
+from tests.support.servers import servers_in
 from tests.toy.counters import (
     CloseCounter,
     CounterOpened,
@@ -516,7 +516,7 @@ async def test_a_killed_database_loses_no_acknowledged_append(tmp_path: Path) ->
         await asyncio.to_thread(servers.mongod.kill)
         await asyncio.to_thread(servers.mongod.start)
 
-    with local_servers(tmp_path) as servers:
+    with servers_in(tmp_path) as servers:
         settings = Settings(mongodb_url=servers.mongodb_url)
         async with mongo(settings, "test") as client, asyncio.timeout(40), asyncio.TaskGroup() as group:
             database = database_of(client, settings, "counters")
@@ -535,7 +535,7 @@ async def test_a_killed_database_loses_no_acknowledged_append(tmp_path: Path) ->
 @pytest.mark.usefixtures("half_open_sockets")
 async def test_a_database_that_stays_away_is_told_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("libs.eventstore.committer.PATIENCE", 1.0)
-    with local_servers(tmp_path) as servers:
+    with servers_in(tmp_path) as servers:
         settings = Settings(mongodb_url=servers.mongodb_url)
         async with mongo(settings, "test") as client:
             database = database_of(client, settings, "counters")

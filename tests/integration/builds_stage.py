@@ -27,7 +27,6 @@ from contracts.builds import (
 from contracts.errors import Refused
 from contracts.messages import Command, Done, Query
 from contracts.projects import CreateProject, Executors, ListExecutors
-from infra.local.servers import Servers
 from libs.connections import Document, database_of, mongo
 from libs.deciding import Actor
 from libs.messaging import Caller
@@ -36,6 +35,7 @@ from services.builds.app import service as builds
 from services.projects.app import service as projects
 from tests.integration.stage import Stage, empty_stage
 from tests.support.repositories import SPEC
+from tests.support.servers import Servers
 
 ROOT = Actor(1, "root", ("ROLE_ADMIN",))
 MILLER = RunnerOffer(runner_id=1, runner_uuid="7a6ff6d6-0000-4000-8000-000000000001", name="miller")

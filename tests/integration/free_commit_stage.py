@@ -8,9 +8,9 @@ from typing import Any
 
 import httpx
 
-from infra.local.servers import Servers
 from tests.integration.stage import Stage
 from tests.integration.whole import all_running
+from tests.support.servers import Servers
 
 PASSWORD = "millwheel-7"
 NOWHERE = 777_777_777

@@ -1,11 +1,10 @@
 """A gateway on a real nats-server and a real port; the services behind it are played by short functions."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
@@ -17,9 +16,6 @@ from contracts.errors import Refused
 from contracts.identity import Access, GetAccess, PublicKeys, VerificationKeys
 from contracts.messages import Command, Done, Query
 from gateway.app import Gateway, Server, listening, opened
-from infra.local.folder import DataFolder
-from infra.local.nats import nats_server
-from infra.local.process import Process
 from libs.deciding import Actor
 from libs.messaging import ACTOR, COMMAND_ID, SHOWING, Responder, Showing, actor_from, connect, settled
 from libs.observability.telemetry import configure_telemetry
@@ -120,19 +116,6 @@ class Stage:
     @property
     def developer(self) -> dict[str, str]:
         return self.bearer(DEVELOPER)
-
-
-@contextmanager
-def bus(folder: Path) -> Iterator[Process]:
-    data = DataFolder(folder)
-    data.prepare()
-    server = Process(nats_server(data))
-    server.start()
-    try:
-        server.wait_ready()
-        yield server
-    finally:
-        server.stop()
 
 
 @asynccontextmanager

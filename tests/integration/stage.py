@@ -10,13 +10,13 @@ from uuid import uuid4
 from nats.aio.client import Client
 from nats.errors import NoRespondersError
 
-from infra.local.servers import Servers
 from libs.connections import database_of, mongo, vault_of
 from libs.hosting import serve
 from libs.messaging import connect
 from libs.migration import migrate
 from libs.service import Service
 from libs.settings import Settings
+from tests.support.servers import Servers
 
 
 @dataclass(frozen=True)

@@ -16,12 +16,12 @@ from gateway.auth import Role
 from gateway.openapi.failures import codes
 from gateway.routes import TABLE
 from gateway.routing import Route
-from infra.local.servers import Servers
 from libs.connections import vault_of
 from libs.security.tokens import SigningKey, issue
 from services.identity.signing import KEYS, SUBJECT
 from tests.integration.whole import Headers, Whole, whole
 from tests.support import eventually
+from tests.support.servers import Servers
 
 WRITTEN = yaml.safe_load((Path(__file__).parent / "access.yaml").read_text())
 CALLERS: list[str] = WRITTEN["callers"]

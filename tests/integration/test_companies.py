@@ -33,20 +33,20 @@ from contracts.projects import (
     MoveProject,
     ProjectView,
 )
-from infra.local.servers import Servers, local_servers
 from libs.deciding import Actor
 from libs.messaging import Caller
 from libs.service import Service
 from services.identity.app import service as identity
 from services.projects.app import service as projects
 from tests.integration.stage import Stage, empty_stage
+from tests.support.servers import Servers, servers_in
 
 ROOT = Actor(0, "root", ("ROLE_ADMIN",))
 
 
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    with local_servers(tmp_path_factory.mktemp("servers")) as servers:
+    with servers_in(tmp_path_factory.mktemp("servers")) as servers:
         yield servers
 
 

@@ -18,13 +18,11 @@ from contracts.builds import BuildFinished, BuildKilled, BuildStatus
 from contracts.identity import UserDisabled, UserRenamed
 from contracts.messages import Event
 from infra.entry import SERVICES
-from infra.local.folder import DataFolder
-from infra.local.nats import nats_server
-from infra.local.process import Process
 from libs import cloudevents
 from libs.deciding import Actor, Cause, Recorded
 from libs.messaging import connect
 from libs.settings import Settings
+from tests.support.servers import Process, lone_nats
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 RENAMED = UserRenamed(user_id=3, username="ivan", former_username="vanya")
@@ -43,13 +41,8 @@ FINISHED = BuildFinished(
 
 @pytest.fixture
 def nats(tmp_path: Path) -> Iterator[Process]:
-    folder = DataFolder(tmp_path)
-    folder.prepare()
-    server = Process(nats_server(folder))
-    server.start()
-    server.wait_ready()
-    yield server
-    server.stop()
+    with lone_nats(tmp_path) as server:
+        yield server
 
 
 @pytest.fixture

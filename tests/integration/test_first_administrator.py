@@ -9,7 +9,6 @@ from dataclasses import replace
 import pytest
 
 from contracts.identity import ROLES, ListUsers, LogIn, Users
-from infra.local.servers import Servers, local_servers
 from libs.hosting import serve
 from libs.messaging import Caller
 from libs.service import Service
@@ -17,13 +16,14 @@ from libs.settings import SettingsError
 from services.identity.app import service as identity
 from services.projects.app import service as projects
 from tests.integration.stage import Stage, empty_stage
+from tests.support.servers import Servers, servers_in
 
 TOLD = re.compile(r"^First administrator: admin, password: (\S+)$", re.MULTILINE)
 
 
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    with local_servers(tmp_path_factory.mktemp("servers")) as servers:
+    with servers_in(tmp_path_factory.mktemp("servers")) as servers:
         yield servers
 
 

@@ -8,7 +8,8 @@ import pytest
 
 from gateway.folder import Folder
 from libs.settings import Settings, SettingsError
-from tests.integration.gateway_stage import bus, serving
+from tests.integration.gateway_stage import serving
+from tests.support.servers import lone_nats
 
 SCREENS = ("project", "developer", "secret", "credential", "executor", "statistic", "config")
 SCRIPT = "main.0a1b2c3d.js"
@@ -31,7 +32,7 @@ async def urls(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[
     (folder / "favicon.ico").write_bytes(b"icon")
     (folder / "static" / "js" / SCRIPT).write_text("let a;")
     (folder / "static" / "link").symlink_to(above / "hidden.txt")
-    with bus(above / "bus") as server:
+    with lone_nats(above / "bus") as server:
         with_folder = Settings(nats_url=server.program.url, static=folder)
         without = Settings(nats_url=server.program.url)
         async with serving(with_folder) as (_one, _server, first), serving(without) as (_other, _its_server, second):

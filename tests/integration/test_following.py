@@ -13,7 +13,6 @@ from nats.aio.client import Client
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.client_session import AsyncClientSession
 
-from infra.local.servers import Servers, local_servers
 from libs.cloudevents import Delivered
 from libs.connections import Document, mongo
 from libs.ending import end
@@ -22,6 +21,7 @@ from libs.messaging import connect
 from libs.settings import Settings
 from tests.support import eventually
 from tests.support.log import Log, new_log
+from tests.support.servers import Servers, servers_in
 from tests.toy.counters import CounterRaised
 
 POISON = CounterRaised(by=-1)
@@ -198,7 +198,7 @@ async def test_a_position_that_is_being_rebuilt_is_left_alone(
 
 @pytest.fixture
 def own_servers(tmp_path: Path) -> Iterator[Servers]:
-    with local_servers(tmp_path) as servers:
+    with servers_in(tmp_path) as servers:
         yield servers
 
 

@@ -9,9 +9,9 @@ import pytest
 
 from gateway.auth import Role
 from gateway.routes import TABLE
-from infra.local.servers import Servers, local_servers
 from tests.integration.free_commit_stage import NOWHERE, PASSWORD, FreeCommit, code_of, free_commit
 from tests.integration.gateway_stage import eventually
+from tests.support.servers import Servers, servers_in
 
 CAPTURED = re.compile(r"\{[^}]*\}")
 NUMBER, TEXT, NULL, YES, NUMBERS, TEXTS = int, str, type(None), bool, list, list
@@ -68,7 +68,7 @@ CLEAR: dict[str, dict[str, tuple[type, ...]]] = {
 
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    with local_servers(tmp_path_factory.mktemp("servers")) as servers:
+    with servers_in(tmp_path_factory.mktemp("servers")) as servers:
         yield servers
 
 

@@ -10,11 +10,11 @@ import pytest
 
 from contracts.builds import BuildFinished, BuildStatus
 from contracts.messages import Event
-from infra.local.servers import Servers, local_servers
 from libs import cloudevents
 from libs.deciding import Cause, Recorded
 from tests.integration.free_commit_stage import FreeCommit, code_of, free_commit
 from tests.integration.gateway_stage import eventually
+from tests.support.servers import Servers, servers_in
 
 NOON = datetime(2026, 6, 27, 12, tzinfo=UTC)
 NAMES = ("alpha", "Beta", "gamma=1", "100%_sure", "a.b")
@@ -22,7 +22,7 @@ NAMES = ("alpha", "Beta", "gamma=1", "100%_sure", "a.b")
 
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    with local_servers(tmp_path_factory.mktemp("servers")) as servers:
+    with servers_in(tmp_path_factory.mktemp("servers")) as servers:
         yield servers
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from infra.local.servers import Servers, local_servers
 from tests.integration.free_commit_stage import PASSWORD, FreeCommit, code_of, free_commit
 from tests.support.repositories import SPEC, sample_repository
+from tests.support.servers import Servers, servers_in
 
 LIST = "per_page=10&page=1&mode=exclude&orderBy=DESC"
 API = "/api-free-commit"
@@ -18,7 +18,7 @@ API = "/api-free-commit"
 
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    with local_servers(tmp_path_factory.mktemp("servers")) as servers:
+    with servers_in(tmp_path_factory.mktemp("servers")) as servers:
         yield servers
 
 

@@ -48,7 +48,8 @@ from gateway.auth import Doorkeeper, Role
 from gateway.dialects import free_commit_actions
 from libs.messaging import Caller
 from libs.security.tokens import new_signing_key
-from tests.integration.gateway_stage import ADMIN, DEVELOPER, Stage, bus, done, eventually, stage
+from tests.integration.gateway_stage import ADMIN, DEVELOPER, Stage, done, eventually, stage
+from tests.support.servers import lone_nats
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 PROJECT = ProjectView(
@@ -94,7 +95,7 @@ FAILURE = {"timestamp", "status", "error", "message", "path", "detail", "trace_i
 
 @pytest.fixture(scope="module")
 async def here(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
-    with bus(tmp_path_factory.mktemp("bus")) as server:
+    with lone_nats(tmp_path_factory.mktemp("bus")) as server:
         async with stage(server.program.url) as one:
             yield one
 

@@ -26,12 +26,13 @@ from gateway.auth import Doorkeeper, Role
 from libs.deciding import Actor
 from libs.messaging import Caller
 from libs.security.tokens import new_signing_key, token_hash
-from tests.integration.gateway_stage import DEVELOPER, Stage, bus, eventually, serving, stage
+from tests.integration.gateway_stage import DEVELOPER, Stage, eventually, serving, stage
+from tests.support.servers import lone_nats
 
 
 @pytest.fixture(scope="module")
 async def here(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
-    with bus(tmp_path_factory.mktemp("bus")) as server:
+    with lone_nats(tmp_path_factory.mktemp("bus")) as server:
         async with stage(server.program.url) as one:
             yield one
 

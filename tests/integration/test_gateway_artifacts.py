@@ -19,7 +19,8 @@ from contracts.builds import (
 )
 from contracts.errors import Refused
 from gateway.downloads import PIECE
-from tests.integration.gateway_stage import Stage, bus, stage
+from tests.integration.gateway_stage import Stage, stage
+from tests.support.servers import lone_nats
 
 ADDRESS, TOKEN = "/api/v4/jobs/11/artifacts", {"JOB-TOKEN": "job-token"}
 BEGUN = ArtifactUpload(artifact_id="a", longest=10 * PIECE)
@@ -36,7 +37,7 @@ FILE = {"file": ("out.zip", bytes(2 * PIECE + 5), "application/octet-stream")}
 
 @pytest.fixture(scope="module")
 async def here(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
-    with bus(tmp_path_factory.mktemp("bus")) as server:
+    with lone_nats(tmp_path_factory.mktemp("bus")) as server:
         async with stage(server.program.url) as here:
             await here.services.play(BeginArtifact, lambda _: BEGUN)
             await here.services.play(AppendArtifact, lambda _: BEGUN)

@@ -9,12 +9,13 @@ import httpx
 import pytest
 from nats.errors import Error as NatsError
 
-from tests.integration.gateway_stage import DEVELOPER, Stage, bus, eventually, stage
+from tests.integration.gateway_stage import DEVELOPER, Stage, eventually, stage
+from tests.support.servers import lone_nats
 
 
 @pytest.fixture
 async def here(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
-    with bus(tmp_path_factory.mktemp("bus")) as server:
+    with lone_nats(tmp_path_factory.mktemp("bus")) as server:
         async with stage(server.program.url) as one:
             yield one
 
@@ -93,7 +94,7 @@ async def test_a_reader_may_start_earlier(here: Stage) -> None:
 async def test_nothing_is_missed_or_repeated_over_a_restart_of_the_bus(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    with bus(tmp_path_factory.mktemp("bus")) as server:
+    with lone_nats(tmp_path_factory.mktemp("bus")) as server:
         async with stage(server.program.url) as here, listening(here) as source:
             await publish(here, "builds", "BuildQueued", 1)
             assert [one["id"] for one in await first(1, source)] == ["b1-r0"]

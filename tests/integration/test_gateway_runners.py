@@ -30,7 +30,8 @@ from contracts.projects import GetRequestBody
 from contracts.runners import DeleteRunner, RegisterRunner, RunnerProfile, RunnerRegistration, TouchRunner
 from gateway.app import JOB_QUEUED
 from libs.messaging import Responder, settled
-from tests.integration.gateway_stage import Stage, bus, done, eventually, serving, stage
+from tests.integration.gateway_stage import Stage, done, eventually, serving, stage
+from tests.support.servers import lone_nats
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 RUNNER = RunnerProfile(
@@ -81,7 +82,7 @@ JOB_TOKEN = {"JOB-TOKEN": "job-token"}
 
 @pytest.fixture(scope="module")
 async def here(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
-    with bus(tmp_path_factory.mktemp("bus")) as server:
+    with lone_nats(tmp_path_factory.mktemp("bus")) as server:
         async with stage(server.program.url, long_poll_seconds=2) as one:
             yield one
 
@@ -528,7 +529,7 @@ async def test_a_state_that_makes_no_sense_is_the_runners_fault(here: Stage, bod
 
 
 async def test_a_gateway_that_stops_sends_held_runners_away(tmp_path_factory: pytest.TempPathFactory) -> None:
-    with bus(tmp_path_factory.mktemp("bus")) as server:
+    with lone_nats(tmp_path_factory.mktemp("bus")) as server:
         async with stage(server.program.url, long_poll_seconds=60) as here:
             await here.services.play(TouchRunner, lambda _: RUNNER)
             await here.services.play(ClaimJob, lambda _: Claim(assignment=None))
@@ -542,7 +543,7 @@ async def test_a_gateway_that_stops_sends_held_runners_away(tmp_path_factory: py
 async def test_a_gateway_that_leaves_in_peace_serves_on_and_sends_its_clients_elsewhere(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    with bus(tmp_path_factory.mktemp("bus")) as server:
+    with lone_nats(tmp_path_factory.mktemp("bus")) as server:
         async with stage(server.program.url, long_poll_seconds=60, leave_seconds=60) as here:
             await here.services.play(TouchRunner, lambda _: RUNNER)
             await here.services.play(ClaimJob, lambda _: Claim(assignment=None))

@@ -12,13 +12,13 @@ import httpx
 import pytest
 
 from contracts.identity import DeleteUser, GetUser, UserView
-from infra.local.servers import Servers
 from infra.migrate import all_services
 from libs.connections import database_of, mongo
 from libs.messaging import Caller, connect
 from services.identity.app import service as identity
 from tests.integration.gateway_stage import serving
 from tests.integration.stage import Stage, empty_stage
+from tests.support.servers import Servers
 from tests.support.ssh_keys import WEAK_RSA
 from tests.support.ssh_keys import new_key as public_key
 

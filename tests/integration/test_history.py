@@ -15,10 +15,10 @@ from contracts.history import kinds
 from contracts.identity import DeleteUser
 from contracts.notifications import RequestNotification
 from contracts.runners import RegisterRunner, RunnerRegistration
-from infra.local.servers import Servers
 from libs.messaging import Caller
 from tests.integration.whole import Headers, Whole, whole
 from tests.support import eventually
+from tests.support.servers import Servers
 
 PRIVATE_KEY = "-----BEGIN OPENSSH PRIVATE KEY-----\nhush-key\n-----END OPENSSH PRIVATE KEY-----"
 HUSH = ("hush-", "s1.", "$argon2")  # what was given as a secret, ciphertext, hashes of passwords

@@ -10,8 +10,8 @@ import pytest
 
 from gateway.routes import TABLE
 from gateway.routing import Route
-from infra.local.servers import Servers, local_servers
 from tests.integration.free_commit_stage import FreeCommit, free_commit
+from tests.support.servers import Servers, servers_in
 
 RESOURCES = ("project", "secret", "credential", "developer", "executor")
 VALUES: list[Any] = [
@@ -65,7 +65,7 @@ ROUTES = [
 
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    with local_servers(tmp_path_factory.mktemp("servers")) as servers:
+    with servers_in(tmp_path_factory.mktemp("servers")) as servers:
         yield servers
 
 

@@ -11,10 +11,10 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from infra.local.servers import Servers
 from tests.integration.whole import Headers, Whole, whole
 from tests.support import eventually
 from tests.support.repositories import SPEC, sample_repository
+from tests.support.servers import Servers
 
 SECRET = {"secret": {"name": "KEY", "value": "hush"}}
 

@@ -32,7 +32,6 @@ from contracts.identity import (
 )
 from contracts.messages import Command, Done, Page
 from contracts.paging import Filter
-from infra.local.servers import Servers, local_servers
 from libs.connections import database_of, mongo
 from libs.deciding import Actor
 from libs.messaging import Caller
@@ -41,6 +40,7 @@ from libs.service import Service
 from services.identity.app import service as identity
 from services.projects.app import service as projects
 from tests.integration.stage import Stage, empty_stage
+from tests.support.servers import Servers, servers_in
 
 ADMIN, DEVELOPER = "ROLE_ADMIN", "ROLE_DEVELOPER"
 PASSWORD = "millwheel-7"
@@ -49,7 +49,7 @@ ROOT = Actor(1, "root", (ADMIN,))
 
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    with local_servers(tmp_path_factory.mktemp("servers")) as servers:
+    with servers_in(tmp_path_factory.mktemp("servers")) as servers:
         yield servers
 
 

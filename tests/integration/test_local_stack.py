@@ -1,4 +1,4 @@
-"""The local stack with real servers and stand-ins for the rest: start, restart, stop, failures told in words."""
+"""The local stack, with its embedded servers whatever STACK says: start, restart, stop, failures told in words."""
 
 import json
 import os

@@ -10,13 +10,13 @@ from bson import json_util
 
 from contracts.errors import Refused
 from contracts.identity import LogIn, RegisterUser
-from infra.local.servers import Servers, local_servers
 from libs.connections import database_of, mongo
 from libs.messaging import Caller
 from services.identity.app import service as identity
 from services.identity.guessing import EVERYWHERE, FAILURES, limits
 from services.projects.app import service as projects
 from tests.integration.stage import Stage, empty_stage
+from tests.support.servers import Servers, servers_in
 
 PASSWORD, WRONG = "millwheel-7", "millwheel-8"
 FREE, OF_ADDRESS, LONGEST = 3, 20, 60
@@ -26,7 +26,7 @@ FAILED, WAIT = "UNAUTHORIZED", "TOO_MANY_REQUESTS"
 
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    with local_servers(tmp_path_factory.mktemp("servers")) as servers:
+    with servers_in(tmp_path_factory.mktemp("servers")) as servers:
         yield servers
 
 

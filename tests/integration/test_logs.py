@@ -7,17 +7,17 @@ from itertools import pairwise
 import pytest
 
 from contracts.builds import Assignment, LiveSection, LogSection, ReadLiveLog, ReadLog
-from infra.local.servers import Servers, local_servers
 from services.builds.lines import CUT, LARGEST
 from tests.integration.builds_stage import Site, building_site
 from tests.support.repositories import sample_repository
+from tests.support.servers import Servers, servers_in
 
 MESSAGE = 1024 * 1024  # what a bus carries unless it was told otherwise
 
 
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    with local_servers(tmp_path_factory.mktemp("servers")) as servers:
+    with servers_in(tmp_path_factory.mktemp("servers")) as servers:
         yield servers
 
 

@@ -7,8 +7,8 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from contracts.errors import Refused
-from infra.local.servers import Servers
 from libs.messaging import Caller
+from tests.support.servers import Servers
 from tests.toy.counters import GetCounter
 
 

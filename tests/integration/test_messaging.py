@@ -9,12 +9,12 @@ from nats.aio.client import Client
 from pymongo.errors import AutoReconnect, PyMongoError
 
 from contracts.errors import Refused
-from infra.local.servers import Servers, local_servers
 from libs.deciding import Actor
 from libs.eventstore import Conflict, OutcomeUnknown, Unavailable
 from libs.messaging import COMMAND_ID, REPEATABLE, Caller, Headers, Responder, actor_from, connect
 from libs.settings import Settings
 from tests.support import eventually
+from tests.support.servers import Servers, servers_in
 from tests.toy.counters import GetCounter, OpenCounter, RaiseCounter
 
 SECRET = "hunter2-hunter2"
@@ -216,7 +216,7 @@ async def test_stopping_does_not_wait_for_ever(caller: Caller, responder: Respon
 
 @pytest.fixture
 def own_servers(tmp_path: Path) -> Iterator[Servers]:
-    with local_servers(tmp_path) as servers:
+    with servers_in(tmp_path) as servers:
         yield servers
 
 

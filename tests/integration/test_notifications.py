@@ -16,7 +16,6 @@ from contracts.errors import Refused
 from contracts.identity import GetUser
 from contracts.messages import Event, Page
 from contracts.notifications import ListNotifications, NotificationRow, SendTestMail
-from infra.local.servers import Servers, local_servers
 from libs.cloudevents import subject, to_body, to_headers
 from libs.connections import database_of, mongo
 from libs.deciding import Cause, Recorded
@@ -27,6 +26,7 @@ from libs.settings import MailSecurity, MailSettings
 from services.notifications.app import declare
 from tests.integration.mail_server import Mailbox, mail_server
 from tests.integration.stage import Stage, empty_stage
+from tests.support.servers import Servers, servers_in
 
 IMPATIENT = partial(declare, delays=(0.05, 0.05))
 PATIENT = partial(declare, delays=(0.2,) * 100)
@@ -99,7 +99,7 @@ async def world(stage: Stage, port: int, service: Callable[[], Service] = declar
 
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    with local_servers(tmp_path_factory.mktemp("servers")) as servers:
+    with servers_in(tmp_path_factory.mktemp("servers")) as servers:
         yield servers
 
 

@@ -24,7 +24,6 @@ from contracts.identity import (
     SetUserEnabled,
 )
 from contracts.messages import Command, Done
-from infra.local.servers import Servers, local_servers
 from libs.connections import database_of, mongo
 from libs.messaging import Caller
 from libs.security.tokens import token_hash
@@ -33,6 +32,7 @@ from services.identity.tokens import USES
 from services.projects.app import service as projects
 from tests.integration.gateway_stage import eventually, serving
 from tests.integration.stage import Stage, empty_stage
+from tests.support.servers import Servers, servers_in
 
 PASSWORD = "millwheel-7"
 ADMIN = "ROLE_ADMIN"
@@ -41,7 +41,7 @@ Gateways = tuple[httpx.AsyncClient, httpx.AsyncClient]
 
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    with local_servers(tmp_path_factory.mktemp("servers")) as servers:
+    with servers_in(tmp_path_factory.mktemp("servers")) as servers:
         yield servers
 
 

@@ -22,16 +22,16 @@ from contracts.builds import (
     StopJob,
 )
 from contracts.projects import CreateProject
-from infra.local.servers import Servers, local_servers
 from tests.integration.builds_stage import Site, building_site, eventually
 from tests.support.repositories import commit, sample_repository
+from tests.support.servers import Servers, servers_in
 
 SPEC = ".gitlab-ci.yml"
 
 
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    with local_servers(tmp_path_factory.mktemp("servers")) as servers:
+    with servers_in(tmp_path_factory.mktemp("servers")) as servers:
         yield servers
 
 

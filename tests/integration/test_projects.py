@@ -56,7 +56,6 @@ from contracts.projects import (
     RevealSecret,
     SecretView,
 )
-from infra.local.servers import Servers, local_servers
 from libs import cloudevents
 from libs.connections import database_of, mongo, vault_of
 from libs.deciding import Actor, Cause, Recorded
@@ -68,6 +67,7 @@ from services.identity.app import service as identity
 from services.projects.app import service as projects
 from services.projects.views import membership_category
 from tests.integration.stage import Stage, empty_stage
+from tests.support.servers import Servers, servers_in
 
 CANARY = "canary-5b1f\nsecond line"
 QUEUED_AT = datetime(2026, 11, 22, 10, 15, tzinfo=UTC)
@@ -76,7 +76,7 @@ ROOT = Actor(1, "root", ("ROLE_ADMIN",))
 
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    with local_servers(tmp_path_factory.mktemp("servers")) as servers:
+    with servers_in(tmp_path_factory.mktemp("servers")) as servers:
         yield servers
 
 

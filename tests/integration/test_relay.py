@@ -16,7 +16,6 @@ from pymongo import AsyncMongoClient
 from pymongo.errors import OperationFailure
 
 from contracts.messages import event_from
-from infra.local.servers import Servers, local_servers
 from libs import cloudevents
 from libs.connections import Document, mongo
 from libs.ending import end
@@ -25,6 +24,7 @@ from libs.relay import Fenced, Relay
 from libs.settings import Settings
 from tests.support import eventually, stored
 from tests.support.log import Log, new_log
+from tests.support.servers import Servers, servers_in
 from tests.toy.counters import CounterOpened, CounterRaised
 
 RAISED = CounterRaised(by=1)
@@ -240,7 +240,7 @@ async def test_a_silent_service_keeps_its_place_in_the_oplog(log: Log, monkeypat
 
 @pytest.fixture
 def own_servers(tmp_path: Path) -> Iterator[Servers]:
-    with local_servers(tmp_path) as servers:
+    with servers_in(tmp_path) as servers:
         yield servers
 
 

@@ -26,7 +26,6 @@ from contracts.builds import (
 )
 from contracts.messages import Done
 from contracts.projects import ChangeRepository, CreateProject, Executors, ListExecutors
-from infra.local.servers import local_servers
 from libs.deciding import Actor
 from libs.messaging import Caller
 from services.builds.app import service as builds
@@ -38,6 +37,7 @@ from tests.integration.stage import empty_stage
 from tests.support import eventually
 from tests.support.git_server import GitServer, git_server
 from tests.support.repositories import SPEC, sample_repository
+from tests.support.servers import servers_in
 
 PASSWORD = "pass/word+of@ada:77c4"
 LOGIN = f"ada:{PASSWORD}"
@@ -112,7 +112,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GitServer]:
 async def caller(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Caller]:
     folder = tmp_path_factory.mktemp("servers")
     settings = {"admin_username": "root", "admin_password": "millwheel-7", "data": folder / "data"}
-    with local_servers(folder) as servers:
+    with servers_in(folder) as servers:
         async with empty_stage(servers, **settings) as stage:
             await stage.migrate(*SERVICES)
             async with (

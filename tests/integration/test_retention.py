@@ -14,17 +14,17 @@ from contracts.builds import (
     ReadLog,
 )
 from contracts.projects import ChangeRetention, DeleteProject
-from infra.local.servers import Servers, local_servers
 from services.builds import views
 from tests.integration.builds_stage import Site, building_site, eventually
 from tests.support.repositories import sample_repository
+from tests.support.servers import Servers, servers_in
 
 NONE: list[int] = []
 
 
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    with local_servers(tmp_path_factory.mktemp("servers")) as servers:
+    with servers_in(tmp_path_factory.mktemp("servers")) as servers:
         yield servers
 
 

@@ -31,7 +31,6 @@ from contracts.runners import (
     ShutDownRunner,
     TouchRunner,
 )
-from infra.local.servers import Servers, local_servers
 from libs.connections import database_of, mongo, vault_of
 from libs.messaging import COMMAND_ID, REPEATABLE, Caller
 from libs.observability.metrics import Metrics
@@ -41,6 +40,7 @@ from libs.settings import Settings
 from services.runners.app import declare
 from services.runners.policies import dissolve
 from tests.integration.stage import Stage, empty_stage
+from tests.support.servers import Servers, servers_in
 
 LINUX = RunnerInfo(version="17.0", platform="linux", architecture="amd64")
 
@@ -91,7 +91,7 @@ class Replica:
 
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    with local_servers(tmp_path_factory.mktemp("servers")) as servers:
+    with servers_in(tmp_path_factory.mktemp("servers")) as servers:
         yield servers
 
 

@@ -9,8 +9,8 @@ import pytest
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 
-from infra.local.servers import local_servers
 from libs.security.sealing import Erased, MasterKeyMissing, MasterKeys, SealBroken, Vault
+from tests.support.servers import servers_in
 
 Database = AsyncDatabase[dict[str, Any]]
 OLD, NEW = bytes(range(32)), bytes(range(1, 33))
@@ -18,7 +18,7 @@ OLD, NEW = bytes(range(32)), bytes(range(1, 33))
 
 @pytest.fixture(scope="module")
 async def client(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[AsyncMongoClient[dict[str, Any]]]:
-    with local_servers(tmp_path_factory.mktemp("servers")) as servers:
+    with servers_in(tmp_path_factory.mktemp("servers")) as servers:
         async with AsyncMongoClient[dict[str, Any]](servers.mongodb_url) as client:
             yield client
 

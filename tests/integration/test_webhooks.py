@@ -29,7 +29,6 @@ from contracts.projects import (
     ProjectView,
     RenewSignatureKey,
 )
-from infra.local.servers import Servers, local_servers
 from infra.migrate import all_services
 from libs.connections import database_of, mongo
 from libs.deciding import Actor
@@ -42,6 +41,7 @@ from tests.integration.stage import Stage, empty_stage
 from tests.support import stored
 from tests.support.forges import NOTHING, github, github_push, gitlab, gitlab_push, signed
 from tests.support.repositories import commit, git, sample_repository
+from tests.support.servers import Servers, servers_in
 
 ROOT = Actor(1, "root", ("ROLE_ADMIN",))
 ELSEWHERE = "1" * 40  # a commit that nobody builds
@@ -120,7 +120,7 @@ class Yard:
 
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    with local_servers(tmp_path_factory.mktemp("servers")) as servers:
+    with servers_in(tmp_path_factory.mktemp("servers")) as servers:
         yield servers
 
 
@@ -553,7 +553,7 @@ async def test_a_build_that_is_over_needs_no_body_any_more(yard: Yard, erin: int
 
 async def test_what_was_accepted_is_built_although_nobody_could_be_told(repository: Path, tmp_path: Path) -> None:
     """As if the process had died between recording and queueing: only the log knows of the build."""
-    with local_servers(tmp_path / "servers") as servers:
+    with servers_in(tmp_path / "servers") as servers:
         async with opened_yard(servers, repository, tmp_path / "data") as yard:
             ivan = await yard.user(github_username="octo-ivan")
             project = await yard.project(ivan)

@@ -10,13 +10,13 @@ import httpx
 from pymongo.asynchronous.database import AsyncDatabase
 
 from gateway.app import Gateway
-from infra.local.servers import Servers
 from infra.migrate import all_services
 from libs.connections import Document, database_of, mongo
 from libs.service import Service
 from libs.settings import Settings
 from tests.integration.gateway_stage import serving
 from tests.integration.stage import Stage, empty_stage
+from tests.support.servers import Servers
 
 ADMINISTRATOR, PASSWORD = "admin", "correct horse battery"
 

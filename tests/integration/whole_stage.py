@@ -11,11 +11,11 @@ from typing import Any
 import httpx
 
 from gateway.app import Gateway
-from infra.local.servers import local_servers
 from libs.settings import Settings
 from tests.integration.whole import all_running
 from tests.support import eventually
 from tests.support.repositories import SPEC, sample_repository
+from tests.support.servers import servers_in
 
 PASSWORD = "millwheel-7"
 Body = dict[str, Any]
@@ -135,7 +135,7 @@ async def whole_stage(folder: Path, *, long_poll_seconds: float = 20.0, **more: 
         "local_repositories": True,
         **more,
     }
-    with local_servers(folder) as servers:
+    with servers_in(folder) as servers:
         async with (
             all_running(servers, **settings) as (stage, gateway, url),
             httpx.AsyncClient(base_url=url, timeout=40) as http,

@@ -1,0 +1,28 @@
+"""What the tests run against is never chosen in silence."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+NOWHERE = "unix:///nowhere/docker.sock"
+
+
+def tests_with(**variables: str) -> subprocess.CompletedProcess[str]:
+    command = (sys.executable, "-m", "pytest", "--collect-only", "-q", "tests/unit/test_ending.py")
+    return subprocess.run(command, env=os.environ | variables, capture_output=True, text=True, timeout=60)
+
+
+def test_without_a_wish_the_servers_are_embedded_and_the_run_says_so() -> None:
+    assert "servers: the embedded mongod and nats-server" in tests_with(STACK="", DOCKER_HOST=NOWHERE).stdout
+
+
+@pytest.mark.parametrize(
+    ("wish", "told"),
+    [("containers", "STACK=containers, but no Docker engine answers"), ("swarm", "STACK is embedded or containers")],
+)
+def test_a_wish_that_cannot_be_met_ends_the_run_in_a_sentence(wish: str, told: str) -> None:
+    done = tests_with(STACK=wish, DOCKER_HOST=NOWHERE)
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    assert told in done.stderr
