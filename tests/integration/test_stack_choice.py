@@ -9,13 +9,13 @@ import pytest
 NOWHERE = "unix:///nowhere/docker.sock"
 
 
-def tests_with(**variables: str) -> subprocess.CompletedProcess[str]:
+def run_with(**variables: str) -> subprocess.CompletedProcess[str]:
     command = (sys.executable, "-m", "pytest", "--collect-only", "-q", "tests/unit/test_ending.py")
     return subprocess.run(command, env=os.environ | variables, capture_output=True, text=True, timeout=60)
 
 
 def test_without_a_wish_the_servers_are_embedded_and_the_run_says_so() -> None:
-    assert "servers: the embedded mongod and nats-server" in tests_with(STACK="", DOCKER_HOST=NOWHERE).stdout
+    assert "servers: the embedded mongod and nats-server" in run_with(STACK="", DOCKER_HOST=NOWHERE).stdout
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,6 @@ def test_without_a_wish_the_servers_are_embedded_and_the_run_says_so() -> None:
     [("containers", "STACK=containers, but no Docker engine answers"), ("swarm", "STACK is embedded or containers")],
 )
 def test_a_wish_that_cannot_be_met_ends_the_run_in_a_sentence(wish: str, told: str) -> None:
-    done = tests_with(STACK=wish, DOCKER_HOST=NOWHERE)
+    done = run_with(STACK=wish, DOCKER_HOST=NOWHERE)
     assert done.returncode == pytest.ExitCode.USAGE_ERROR
     assert told in done.stderr
