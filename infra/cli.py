@@ -148,6 +148,52 @@ def rotate_keys(data: Data = None) -> None:
 
 
 @app.command()
+def backup(
+    file: Annotated[str, typer.Argument(help="Where it goes; `-`: to the standard output.")],
+    verify: Annotated[bool, typer.Option("--verify", help="Check the file instead; needs no system.")] = False,
+    without_logs: Annotated[bool, typer.Option("--without-logs", help="Leave the logs of builds out.")] = False,
+    without_artifacts: Annotated[
+        bool, typer.Option("--without-artifacts", help="Leave the files of artifacts out.")
+    ] = False,
+    data: Data = None,
+) -> None:
+    """Back up all services, as they are at one moment, while they go on; or check a backup.
+
+    The file has checksums throughout. **HEADRACE_BACKUP_KEY** seals it: the base64 of 32 bytes, or a passphrase.
+    The master key is not in it. Exit status: 0 done, or the file is sound; 1 not.
+
+    Examples: `headrace backup today.backup`, `headrace backup - | ssh store 'cat > today.backup'`,
+    `headrace backup --verify today.backup`
+    """
+    _connected(data)
+    from infra.backup import command
+
+    left_out = [name for name, chosen in (("logs", without_logs), ("artifacts", without_artifacts)) if chosen]
+    entry.in_words(lambda: command.verify(file) if verify else command.backup(file, left_out))
+
+
+@app.command()
+def restore(
+    file: Annotated[str, typer.Argument(help="A backup; `-`: from the standard input.")],
+    purge_streams: Annotated[
+        bool, typer.Option("--purge-streams", help="Empty the JetStream streams of the system that was here before.")
+    ] = False,
+    data: Data = None,
+) -> None:
+    """Make an empty system the one that was backed up; its services must not run.
+
+    Needs **HEADRACE_MASTER_KEY** of the system that was backed up, and **HEADRACE_BACKUP_KEY** if the backup is sealed.
+    Nothing is written unless the whole file is sound. Interrupted, it begins again. Exit status: 0 done, 1 not.
+
+    Examples: `headrace restore today.backup --data new`, `ssh store 'cat today.backup' | headrace restore -`
+    """
+    _connected(data)
+    from infra.backup import command
+
+    entry.in_words(lambda: command.restore(file, purge=purge_streams))
+
+
+@app.command()
 def events(
     start: Annotated[str, typer.Option("--from", help="A time (2026-01-31T12:00:00Z), `start`, or `now`.")] = "now",
     raw: Annotated[bool, typer.Option("--raw", help="One JSON object per line, for other programs.")] = False,

@@ -5,7 +5,9 @@ from importlib import import_module
 
 from nats.js.errors import APIError
 
+from infra.backup.contents import interrupted_restore
 from infra.entry import SERVICES
+from infra.local.process import StackError
 from libs.connections import database_of, mongo, vault_of
 from libs.messaging import connect
 from libs.migration import migrate as migrate_services
@@ -31,6 +33,8 @@ async def _migrate(settings: Settings) -> list[str]:
     nats = await connect(settings, "migrate")
     try:
         databases = [database_of(client, settings, service.name) for service in services]
+        if await interrupted_restore(databases[0]):
+            raise StackError("A restore into these databases did not come to its end; run `headrace restore` again.")
         vaults = [vault_of(database, settings) for database in databases]
         return await migrate_services(services, databases, vaults, nats, replicas=settings.stream_replicas)
     except APIError as error:

@@ -34,13 +34,14 @@ if sys.version_info < (3, 12):
     lock.wait_for = _wait_for  # type: ignore[assignment,attr-defined]
 
 
-def mongo(settings: Settings, name: str) -> AsyncMongoClient[Document]:
+def mongo(settings: Settings, name: str, *, patience: float = 20.0) -> AsyncMongoClient[Document]:
+    """`patience`: seconds for the answer to one question."""
     return AsyncMongoClient(
         settings.mongodb_url,
         appname=f"headrace-{name}",
         serverSelectionTimeoutMS=3000,
         connectTimeoutMS=2000,
-        socketTimeoutMS=20000,
+        socketTimeoutMS=int(patience * 1000),
         waitQueueTimeoutMS=3000,
         heartbeatFrequencyMS=2000,
         maxPoolSize=50,

@@ -10,6 +10,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Protocol
 from uuid import uuid4
 
@@ -29,6 +30,7 @@ from libs.cloudevents import Delivered
 from libs.deciding import Recorded
 from libs.eventstore.committer import MAJORITY
 from libs.eventstore.documents import Document
+from libs.handled import handled_before
 from libs.leading import Deposed
 
 log = logging.getLogger("headrace.following")
@@ -90,6 +92,7 @@ class Follower:
         self._concerns = concerns
         self._stored = Position()
         self._stored_at = 0.0  # by the monotonic clock
+        self._handled_before: datetime | None = None  # of a system that was restored
         self._reset = reset
         self._on_state = on_state
 
@@ -162,7 +165,7 @@ class Follower:
 
     async def _apply_once(self, position: Position, batch: Sequence[Delivered]) -> Position:
         moved = Position(position.incarnation, batch[-1].sequence, batch[-1].recorded.id)
-        wanted = [one for one in batch if self._concerns(one.recorded)]
+        wanted = [one for one in batch if self._is_due(one.recorded)]
         if wanted and not self._transaction:
             await self._apply(wanted, None)
         if not (wanted and self._transaction) and time.monotonic() - self._stored_at < STORED_EVERY:
@@ -180,6 +183,10 @@ class Follower:
             await self._store(moved)
         return moved
 
+    def _is_due(self, recorded: Recorded[Any]) -> bool:
+        handled = self._handled_before is not None and recorded.at < self._handled_before
+        return not handled and self._concerns(recorded)
+
     async def _store(self, position: Position) -> None:
         if position != self._stored:
             await self._move(position, None)
@@ -195,6 +202,7 @@ class Follower:
             raise Overtaken(self.name)
 
     async def _start(self) -> Position:
+        self._handled_before = (await handled_before(self._database)).get(self.name)
         self._stored = await self._start_position()
         return self._stored
 

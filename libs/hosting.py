@@ -20,6 +20,7 @@ from libs.connections import database_of, mongo, part_from, vault_of
 from libs.deciding import Recorded
 from libs.ending import end, first_to_end
 from libs.following import Follower
+from libs.handled import handled_before
 from libs.leading import lead
 from libs.messaging import Responder, connect, disconnect, settled
 from libs.migration import pending
@@ -98,7 +99,7 @@ async def _started(service: Service, settings: Settings, stack: AsyncExitStack) 
     if service.workers:
         from libs.working import Crew  # imported here: FastStream costs 13 MB that others need not pay
 
-        crew = Crew(settings.nats_url, service.name)
+        crew = Crew(settings.nats_url, service.name, await handled_before(database))
         for worker in service.workers:
             crew.hire(worker, partial(runtime.work, worker))
         await crew.start(nats)

@@ -44,6 +44,7 @@ class Settings:
     mongodb_url: str = field(default="", repr=False)  # empty: the embedded server
     nats_url: str = field(default="", repr=False)  # empty: the embedded server
     master_keys: tuple[bytes, ...] = field(default=(), repr=False)  # the first one wraps, the older ones still unwrap
+    backup_key: str = field(default="", repr=False)  # seals and opens backups: a key or a passphrase
     mail: MailSettings = MailSettings()
     registration_token: str = field(default="", repr=False)  # the first one that registers runners; empty: drawn
     replicas: int = 1
@@ -81,6 +82,7 @@ class Settings:
             mongodb_url=read.url("HEADRACE_MONGODB_URL", "", "mongodb", "mongodb+srv"),
             nats_url=read.url("HEADRACE_NATS_URL", "", "nats", "tls", "ws", "wss"),
             master_keys=read.keys("HEADRACE_MASTER_KEY"),
+            backup_key=read.text("HEADRACE_BACKUP_KEY", ""),
             mail=MailSettings(
                 host=read.text("HEADRACE_MAIL_HOST", ""),
                 port=read.integer("HEADRACE_MAIL_PORT", 587, 1, 65535),

@@ -7,7 +7,7 @@ server than it works on.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -39,11 +39,15 @@ Work = Callable[[Recorded[Any]], Awaitable[None]]
 class Crew:
     """The workers of one process."""
 
-    def __init__(self, nats_url: str, service: str, *, grace: float = FINISHING) -> None:
+    def __init__(
+        self, nats_url: str, service: str, handled: Mapping[str, datetime] | None = None, *, grace: float = FINISHING
+    ) -> None:
+        """`handled`: by a consumer's name the time before which all was worked off, in a system that was restored."""
         self._broker = NatsBroker(
             nats_url, logger=None, max_reconnect_attempts=-1, reconnect_time_wait=1, graceful_timeout=grace
         )
         self._service = service
+        self._handled = handled or {}
         self._names: list[tuple[str, str]] = []
         self._hired: list[tuple[Worker, Work]] = []
         self._hints: list[Subscription] = []
@@ -54,9 +58,12 @@ class Crew:
         name = consumer_name(self._service, worker)
         self._names.append((worker.source, name))
         self._hired.append((worker, work))
+        handled = self._handled.get(name)
 
         async def on_message(body: bytes, message: NatsMessage) -> None:
             recorded = cloudevents.from_message(message.headers, message.body)
+            if handled is not None and recorded.at < handled:
+                return
             age = (datetime.now(UTC) - recorded.at).total_seconds()
             if worker.prompt and (0 <= age < PROMPT or recorded.id in self._at_it):
                 raise NackMessage(delay=max(PROMPT - age, 1))  # whoever got the hint is at it

@@ -1,0 +1,147 @@
+"""Restoring: an empty system becomes the one that was backed up; what follows from the log is built anew."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from bson import decode
+from bson.raw_bson import RawBSONDocument
+from nats.aio.client import Client
+from nats.errors import Error as NatsError
+from nats.errors import NoRespondersError
+from nats.js.errors import NotFoundError
+from pymongo import WriteConcern
+from pymongo.asynchronous.database import AsyncDatabase
+
+from contracts.history import GetHistory
+from infra.backup.container import BackupError, Reader, Section, split
+from infra.backup.contents import DATA_KEYS, LOG, NOTE, RESTORING, interrupted_restore
+from infra.local.process import StackError
+from libs.eventstore.documents import Document
+from libs.eventstore.mongo import prepare_database
+from libs.security.sealing import MasterKeyMissing, MasterKeys, SealBroken
+
+Databases = Mapping[str, AsyncDatabase[Document]]
+Report = Callable[[int, int], None]  # bytes of the file done, of how many
+
+FAST = WriteConcern(1)  # the note that all is over is written safely, and whatever was written before is safe then, too
+TELLING = (LOG, DATA_KEYS, "counters")  # what a system that was ever started has
+
+
+@dataclass
+class Checked:
+    """What a look through the whole file has shown."""
+
+    sections: Sequence[Section]
+    data_keys: int = 0
+    opened: bool = False  # with the master keys at hand
+    services: set[str] = field(default_factory=set)
+
+
+def check(reader: Reader, master: MasterKeys | None, report: Report) -> Checked:
+    """Read it all. Raises BackupError where a byte is wrong, or where the master keys do not open the data keys."""
+    found = Checked(())
+    for section, content in reader.blocks():
+        report(reader.position, reader.size)
+        if section.collection == DATA_KEYS:
+            for document in map(decode, split(content)):
+                found.data_keys += 1
+                if master is not None:
+                    _open(master, document)
+    found.sections = reader.sections
+    found.services = {one.service for one in reader.sections}
+    found.opened = master is not None
+    return found
+
+
+def _open(master: MasterKeys, data_key: Document) -> None:
+    try:
+        master.unwrap(data_key["kid"], data_key["_id"], data_key["wrapped"])
+    except MasterKeyMissing as missing:
+        raise BackupError(
+            f"The backup's data keys are wrapped by the master key {missing.key_id}, and HEADRACE_MASTER_KEY does not "
+            "hold it: set it to the master key of the system that was backed up, or append that one after a comma."
+        ) from missing
+    except SealBroken as broken:
+        raise BackupError(f"The data key of {data_key['_id']} is damaged; the backup cannot be used.") from broken
+
+
+async def refuse_occupied(databases: Databases, nats: Client, *, purge: bool) -> bool:
+    """Raises StackError where something runs or lies here already; answers whether a restore was interrupted."""
+    for service in databases:
+        if await _answers(nats, GetHistory.subject_at(service)):
+            raise StackError(
+                f"The service {service} runs; stop all services first (`headrace down`, or scale them to zero), "
+                "and start them when the restore is over."
+            )
+    interrupted = await interrupted_restore(next(iter(databases.values())))
+    if not interrupted:
+        for database in databases.values():
+            for name in TELLING:
+                if await database[name].find_one({}, {"_id": 1}) is not None:
+                    raise StackError(
+                        f"The database {database.name} is not empty; a backup is restored into an empty system only. "
+                        "Name another server or data folder, or drop the databases of this one if nobody needs them."
+                    )
+    for service in databases:
+        if (events := await _events(nats, service)) and not purge:
+            raise StackError(
+                f"JetStream still holds {events} events of {service}, of the system that was here before; "
+                "they follow from the log and are filled in again: run it with --purge-streams."
+            )
+    return interrupted
+
+
+async def _answers(nats: Client, subject: str) -> bool:
+    try:
+        await nats.request(subject, b"", timeout=1)
+    except NoRespondersError:
+        return False
+    except (NatsError, TimeoutError):
+        return True  # somebody is there, and slow
+    return True
+
+
+async def _events(nats: Client, service: str) -> int:
+    try:
+        return (await nats.jetstream().stream_info(service)).state.messages
+    except NotFoundError:
+        return 0
+
+
+async def load(databases: Databases, nats: Client, reader: Reader, report: Report) -> None:
+    """Fill the databases and JetStream's place; a crash leaves the note, and the next restore begins again."""
+    first, *others = databases.values()
+    for database in (*others, first):  # the one with the note last
+        await database.client.drop_database(database.name)
+    await first[RESTORING].insert_one({"_id": NOTE, "backup": reader.header.backup})
+    for service in databases:
+        if await _events(nats, service):
+            await nats.jetstream().purge_stream(service)
+    for section, content in reader.blocks():
+        target = databases[section.service].get_collection(section.collection, write_concern=FAST)
+        await target.insert_many([RawBSONDocument(one) for one in split(content)], ordered=False)
+        report(reader.position, reader.size)
+
+
+async def finish(databases: Databases) -> None:
+    """Heads of the streams, from the log; then it is no restore any more, but a system that waits for its migration."""
+    await asyncio.gather(*(_heads(database) for database in databases.values()))
+    first = next(iter(databases.values()))
+    await first[RESTORING].delete_one({"_id": NOTE})
+
+
+async def _heads(database: AsyncDatabase[Document]) -> None:
+    await prepare_database(database)
+    last = {"version": {"$last": "$version"}, "commit": {"$last": "$_id"}}
+    pipeline: list[Document] = [
+        {"$sort": {"stream": 1, "version": 1}},
+        {"$group": {"_id": "$stream", **last}},
+        {"$merge": {"into": "streams"}},
+    ]
+    await (await database[LOG].aggregate(pipeline, allowDiskUse=True)).to_list()
+
+
+async def interrupted_jobs(database: AsyncDatabase[Document]) -> int:
+    """Jobs that ran at the moment of the backup."""
+    return await database["attempts"].count_documents({"finished": False})
