@@ -58,12 +58,12 @@ async def all_running(servers: Servers, **settings: Any) -> AsyncIterator[tuple[
         services = all_services()
         await stage.migrate(*services)
         for service in services:
-            await stack.enter_async_context(stage.running(partial(_itself, service)))
+            await stack.enter_async_context(stage.running(partial(itself, service)))
         gateway, _, url = await stack.enter_async_context(serving(replace(stage.settings, instance="gateway")))
         yield stage, gateway, url
 
 
-def _itself(service: Service) -> Service:
+def itself(service: Service) -> Service:
     return service
 
 
