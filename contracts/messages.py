@@ -27,9 +27,9 @@ def _service(module: str) -> str:
 
 
 class Message(BaseModel):
-    """Frozen, and strict about its fields: a misspelt one is an error, not a silence."""
+    """Frozen. Fields that it does not know are ignored: a later release may have added them to what it answers."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
     service: ClassVar[str] = ""
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -41,7 +41,9 @@ class Message(BaseModel):
 
 
 class Command(Message):
-    """A wish. Fields that the service itself fills in (ids, hashes) have a default that says so."""
+    """A wish; a field that it does not know is refused. Those that the service fills in have a default that says so."""
+
+    model_config = ConfigDict(extra="forbid")
 
     @classmethod
     def subject(cls) -> str:
@@ -49,7 +51,9 @@ class Command(Message):
 
 
 class Query(Message):
-    """A question; it changes nothing."""
+    """A question; it changes nothing. A field that it does not know is refused."""
+
+    model_config = ConfigDict(extra="forbid")
 
     @classmethod
     def subject(cls) -> str:
@@ -63,7 +67,6 @@ class Query(Message):
 class Event(Message):
     """A fact. A released one is never edited: a new optional field, or a new version with upcast and golden file."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
     schema_version: ClassVar[int] = 1
     personal: ClassVar[frozenset[str]] = frozenset()
     """Text fields that are sealed in the log under the stream's own key, so that deleting the key erases them."""
@@ -76,9 +79,7 @@ class Event(Message):
 
 
 class Row(Message):
-    """One line of a view: what people read about one stream. Unknown members of an older row are ignored."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    """One line of a view: what people read about one stream."""
 
 
 class Done(Message):

@@ -122,3 +122,13 @@ class Category(Generic[C, S, E, R]):
     dated: str = ""  # a row field with a time in every row: the indexes that hold it count rows without reading them
     named: str = ""  # a row field with a text in some rows alone: the indexes that hold it hold only these rows
     gone: Callable[[R], bool] = field(default=lambda _row: False)  # deleted: the row is in no list
+
+    @property
+    def row_field(self) -> str:
+        """Where the row stands in the head of its stream. Rows of another version stand beside it."""
+        return f"{self.name}_v{self.row_version}"
+
+    @property
+    def written_field(self) -> str:
+        """Where the head says which version of the row its last writer wrote: an older release leaves a lower one."""
+        return f"{self.name}_row_version"

@@ -118,5 +118,5 @@ class Histories:
         """Only where an index helps: nobody shall make us read all streams for an id that is not there."""
         is_number = id_.isascii() and id_.isdigit() and len(id_) <= LONGEST_NUMBER
         name, value = ("id", int(id_)) if is_number else ("uuid", id_.lower())
-        field = f"{category.name}_v{category.row_version}"
+        field = category.row_field
         return {field: PRESENT, f"{field}.{name}": value} if (name,) in category.indexes else None

@@ -28,15 +28,17 @@ from libs.observability.health import Health, serve_health
 from libs.observability.logs import configure_logging
 from libs.observability.metrics import Metrics
 from libs.observability.telemetry import configure_telemetry
+from libs.rebuilding import complete_rows
 from libs.relay import Relay
 from libs.runtime import Runtime
-from libs.service import FollowedView, React, Service, Ticker
+from libs.service import Context, FollowedView, React, Service, Ticker
 from libs.settings import Settings
 from libs.views import view_collection
 
 log = logging.getLogger("headrace.hosting")
 
 GRACE = 5.0  # seconds to finish what is in hand after SIGTERM
+ROWS = 2.0  # seconds between looks for rows that an older release, which is being replaced, left behind
 
 Leave = Callable[[], Awaitable[None]]
 
@@ -210,7 +212,7 @@ async def _duties(runtime: Runtime, nats: Client, metrics: Metrics) -> None:
     duties = [
         Relay(nats, runtime.database, service.name, metrics).run(),
         *(one.run() for one in (*reactions, *views)),
-        *(_tick(runtime, ticker) for ticker in service.tickers),
+        *(_tick(runtime, ticker) for ticker in (*service.tickers, Ticker("rows", ROWS, partial(_complete, runtime)))),
     ]
     await first_to_end([asyncio.create_task(duty) for duty in duties])
 
@@ -225,6 +227,11 @@ def _belongs(view: FollowedView, recorded: Recorded[Any]) -> bool:
 
 async def _react(runtime: Runtime, source: str, batch: Any, session: Any) -> None:
     await runtime.react_to_batch(source, batch)
+
+
+async def _complete(runtime: Runtime, _context: Context) -> None:
+    for category in runtime.service.categories:
+        await complete_rows(runtime.database, category, runtime.vault)
 
 
 async def _tick(runtime: Runtime, ticker: Ticker) -> None:

@@ -102,7 +102,8 @@ async def _database(service: Service, database: AsyncDatabase[Document], vault: 
     await prepare_database(database)
     done = []
     for category in service.categories:
-        field = f"{category.name}_v{category.row_version}"
+        field, written = category.row_field, category.written_field
+        await _index(database["streams"], [written], partialFilterExpression={written: {"$lt": category.row_version}})
         for index in category.indexes:
             # only where there is a row, as deleted streams and other categories have none; a sparse one would not sort
             names = [name.removeprefix("-") for name in index]

@@ -67,6 +67,20 @@ async def rebuild_rows(
     return built
 
 
+async def complete_rows(
+    database: AsyncDatabase[Document], category: Category[Any, Any, Any, Any], vault: Sealing | None = None
+) -> None:
+    """Make the rows that a replica of an older release did not write, since it knew only those of its own version.
+
+    An index holds just these streams, so that looking for them costs nothing where there are none.
+    """
+    behind = {category.written_field: {"$lt": category.row_version}}
+    heads = await database["streams"].find(behind, {"_id": 1}, limit=AT_ONCE).to_list()
+    await _replace(
+        database, category, [one for head in heads async for one in _built(database, category, head["_id"], vault)]
+    )
+
+
 async def _built(
     database: AsyncDatabase[Document],
     category: Category[Any, Any, Any, Any],
@@ -93,11 +107,13 @@ async def _replace(
     """Write the rows whose stream has not moved on; answers the names of the others."""
     if not batch:
         return set()
-    field = f"{category.name}_v{category.row_version}"
     writes = [
         UpdateOne(
             {"_id": one.stream, "version": one.version},
-            {"$set": {field: None if category.gone(one.row) else one.row.model_dump()}},
+            {
+                "$set": {category.row_field: None if category.gone(one.row) else one.row.model_dump()},
+                "$max": {category.written_field: category.row_version},
+            },
         )
         for one in batch
     ]

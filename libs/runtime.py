@@ -299,8 +299,7 @@ class Runtime:
         if view := self._views.get(name):
             return Rows(self.database[view_collection(view)], type(view.row), "row")
         category: Category[Any, Any, Any, Any] = self._categories[name]
-        field = f"{name}_v{category.row_version}"
-        return Rows(self.database["streams"], type(category.row), field, f"{name}-", at_hand)
+        return Rows(self.database["streams"], type(category.row), category.row_field, f"{name}-", at_hand)
 
     async def next_id(self, kind: str, *, in_order: bool) -> int:
         if in_order:

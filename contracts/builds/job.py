@@ -6,7 +6,7 @@ from enum import StrEnum
 from contracts.builds.artifact import Artifact, ArtifactRemoved, ArtifactUploaded, RecordArtifact, RemoveArtifact
 from contracts.builds.log import Section
 from contracts.builds.planned import LaunchedProject, PlannedJob, PlannedStep, Priority
-from contracts.messages import Command, Event, Query, Row
+from contracts.messages import Command, Event, Message, Query, Row
 from contracts.paging import SliceQuery
 
 
@@ -104,7 +104,15 @@ class LoseJob(Command):
     delivered: bool = True  # False: the runner cannot have heard of it, which holds only until it reports
 
 
-class JobRetried(Event):
+class JobNames(Message):
+    """What people call the job, so that one event alone tells them enough."""
+
+    job_name: str = ""
+    stage: str = ""
+    project_name: str = ""
+
+
+class JobRetried(JobNames, Event):
     """It failed, and the spec file wants it tried again: JobQueued with the next attempt follows."""
 
     job_id: int
@@ -115,9 +123,12 @@ class JobRetried(Event):
     reason: str = ""
     message: str | None = None
     runner_uuid: str | None = None
+    runner_name: str | None = None
 
 
 class JobQueued(Event):
+    """It waits for a runner, for the first time or again: `attempt` counts."""
+
     job_id: int
     job_uuid: str
     build_id: int
@@ -133,7 +144,9 @@ class JobQueued(Event):
     priority: int = 0
 
 
-class JobAssigned(Event):
+class JobAssigned(JobNames, Event):
+    """The runner has it; of all that asked for it exactly one."""
+
     job_id: int
     build_id: int
     project_id: int
@@ -145,15 +158,20 @@ class JobAssigned(Event):
     cancels_gracefully: bool = False  # the runner can stop a script and clean up
 
 
-class JobStarted(Event):
+class JobStarted(JobNames, Event):
+    """The runner works on it."""
+
     job_id: int
     build_id: int
     project_id: int
     attempt: int
     runner_uuid: str
+    runner_name: str = ""
 
 
 class StepStarted(Event):
+    """A step of the spec file, or a section of the log, begins."""
+
     job_id: int
     build_id: int
     project_id: int
@@ -163,6 +181,8 @@ class StepStarted(Event):
 
 
 class StepFinished(Event):
+    """A step of the spec file, or a section of the log, ends."""
+
     job_id: int
     build_id: int
     project_id: int
@@ -173,7 +193,7 @@ class StepFinished(Event):
     skipped: bool = False
 
 
-class JobCanceling(Event):
+class JobCanceling(JobNames, Event):
     """Its build was killed: the runner stops the script and cleans up. JobFinished follows in any case."""
 
     job_id: int
@@ -181,9 +201,12 @@ class JobCanceling(Event):
     project_id: int
     attempt: int
     runner_uuid: str
+    runner_name: str = ""
 
 
-class JobFinished(Event):
+class JobFinished(JobNames, Event):
+    """It is over: SUCCESS, FAILED or CANCELED. `reason` is a stable word for programs, `message` is for people."""
+
     job_id: int
     build_id: int
     project_id: int
@@ -194,20 +217,24 @@ class JobFinished(Event):
     message: str | None = None
     output: str | None = None
     runner_uuid: str | None = None
+    runner_name: str | None = None
 
 
-class JobLost(Event):
+class JobLost(JobNames, Event):
+    """Its runner is gone or gave it back. JobQueued with the next attempt follows if `retried`, else JobFinished."""
+
     job_id: int
     build_id: int
     project_id: int
     attempt: int
     runner_uuid: str
+    runner_name: str = ""
     reason: str
     retried: bool
     delivered: bool = True  # False: its runner never got it; JobQueued follows, however often
 
 
-class JobPriorityChanged(Event):
+class JobPriorityChanged(JobNames, Event):
     """Of the jobs that wait, those with the highest priority are given out first."""
 
     job_id: int
@@ -216,7 +243,9 @@ class JobPriorityChanged(Event):
     priority: int
 
 
-class JobDeleted(Event):
+class JobDeleted(JobNames, Event):
+    """Its build was deleted, and its log with it."""
+
     job_id: int
     build_id: int
     project_id: int

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, Field
 
 from contracts.messages import Message
 
@@ -21,8 +21,6 @@ Words = Annotated[str, BeforeValidator(_words)]  # short text; anything else tha
 
 class RunnerInfo(Message):
     """What a runner says about itself at each call; members nobody reads are ignored."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     name: Words = ""
     version: Words = ""

@@ -71,6 +71,13 @@ class RecordRunnerToken(Command):
     token_hash: str
 
 
+class NoteRunnerInfo(Command):
+    """The runner says something new about itself."""
+
+    runner_uuid: str
+    info: RunnerInfo
+
+
 class MarkRunnerOnline(Command):
     runner_uuid: str
 
@@ -121,6 +128,8 @@ class RunnerView(RunnerSettings):
 
 
 class RunnerRegistered(RunnerSettings, Event):
+    """A new runner, with all its settings. It is offline until it is heard of."""
+
     runner_uuid: str
     runner_id: int
     token_hash: str
@@ -137,9 +146,21 @@ class RunnerEdited(RunnerSettings, Event):
     runner_id: int
 
 
-class RunnerOnline(Event):
+class RunnerInfoChanged(Event):
+    """It says something new about itself: another version, another machine. Told once in some minutes at most."""
+
     runner_uuid: str
     runner_id: int
+    info: RunnerInfo
+    name: str = ""
+
+
+class RunnerOnline(Event):
+    """It is heard of, for the first time or again."""
+
+    runner_uuid: str
+    runner_id: int
+    name: str = ""
 
 
 class RunnerOffline(Event):
@@ -147,19 +168,28 @@ class RunnerOffline(Event):
 
     runner_uuid: str
     runner_id: int
+    name: str = ""
 
 
 class RunnerShutDown(Event):
+    """It gets no new jobs: `active` is false from now on."""
+
     runner_uuid: str
     runner_id: int
+    name: str = ""
 
 
 class RunnerDeleted(Event):
+    """For ever; its token opens nothing. JobFinished of the jobs that it had follows."""
+
     runner_uuid: str
     runner_id: int
+    name: str = ""
 
 
 class RunnerTokenReset(Event):
+    """The former token opens nothing any more."""
+
     runner_uuid: str
     runner_id: int
     token_hash: str
@@ -175,12 +205,27 @@ class RunnerRow(RunnerSettings, Row):
     deleted: bool = False
     registered_at: datetime = datetime.min.replace(tzinfo=UTC)
     info: RunnerInfo = RunnerInfo()
+    info_at: datetime = datetime.min.replace(tzinfo=UTC)  # when it was recorded
     ip_address: str = ""  # at registration; the present one is a matter of presence
 
 
 RunnerCommand = (
-    RecordRunner | EditRunner | ShutDownRunner | DeleteRunner | RecordRunnerToken | MarkRunnerOnline | MarkRunnerOffline
+    RecordRunner
+    | EditRunner
+    | ShutDownRunner
+    | DeleteRunner
+    | RecordRunnerToken
+    | NoteRunnerInfo
+    | MarkRunnerOnline
+    | MarkRunnerOffline
 )
 RunnerEvent = (
-    RunnerRegistered | RunnerEdited | RunnerOnline | RunnerOffline | RunnerShutDown | RunnerDeleted | RunnerTokenReset
+    RunnerRegistered
+    | RunnerEdited
+    | RunnerInfoChanged
+    | RunnerOnline
+    | RunnerOffline
+    | RunnerShutDown
+    | RunnerDeleted
+    | RunnerTokenReset
 )

@@ -261,9 +261,13 @@ def _name(claim: Claim, stream: str) -> Any:
 
 
 def _head(decision: Decision) -> UpdateOne:
-    row = decision.row.model_dump() if decision.row is not None else None
-    field = f"{decision.category.name}_v{decision.category.row_version}"
-    head = {"version": decision.version, "commit": decision.cause.command_id, field: row}
+    category = decision.category
+    head = {
+        "version": decision.version,
+        "commit": decision.cause.command_id,
+        category.row_field: decision.row.model_dump() if decision.row is not None else None,
+        category.written_field: category.row_version,
+    }
     if decision.expected == 0:
         # an upsert that finds the stream changes nothing, where an insert would abort the whole transaction
         return UpdateOne({"_id": decision.stream}, {"$setOnInsert": head}, upsert=True)

@@ -12,6 +12,7 @@ from contracts.runners import (
     IssueRegistrationToken,
     ListRunners,
     MarkRunnerOnline,
+    NoteRunnerInfo,
     NoticeRunner,
     RecordRunner,
     RecordRunnerToken,
@@ -38,6 +39,7 @@ from services.runners.registration import registration_info, with_new_token
 from services.runners.views import profile, registrations, runners, view
 
 NAMESPACE = UUID("6b1f1f0e-6a53-4c37-9d0e-0f6f2f5f7a11")
+INFO_PAUSE = timedelta(minutes=5)
 TOKEN_PREFIX = "hr-"  # noqa: S105  not "glrt-": with that prefix `gitlab-runner register` sends no settings
 
 
@@ -98,6 +100,10 @@ async def seen(
     await presence.note(ctx, row.uuid, ip_address, info, at_once=not row.online)
     if not row.online:  # after the sighting: the watch must not find the runner online and unseen
         await ctx.tell(MarkRunnerOnline(runner_uuid=row.uuid))
+    # once in a while: machines that share a token say something else with each call
+    unknown = row.info == RunnerInfo()
+    if info is not None and info != row.info and (unknown or ctx.cause.at - row.info_at >= INFO_PAUSE):
+        await ctx.tell(NoteRunnerInfo(runner_uuid=row.uuid, info=info))
     return profile(row)
 
 

@@ -11,6 +11,7 @@ from contracts.runners import (
     IssueRegistrationToken,
     MarkRunnerOffline,
     MarkRunnerOnline,
+    NoteRunnerInfo,
     OwnerType,
     RecordRunner,
     RecordRunnerToken,
@@ -23,6 +24,8 @@ from contracts.runners import (
     RunnerDeleted,
     RunnerEdited,
     RunnerEvent,
+    RunnerInfo,
+    RunnerInfoChanged,
     RunnerOffline,
     RunnerOnline,
     RunnerRegistered,
@@ -53,6 +56,7 @@ class Runner:
     life: Life = Life.NEW
     id: int = 0
     settings: RunnerSettings = field(default_factory=RunnerSettings)
+    info: RunnerInfo = field(default_factory=RunnerInfo)
     online: bool = False
 
 
@@ -86,12 +90,13 @@ def edited(settings: RunnerSettings, command: EditRunner) -> RunnerSettings:
 
 def decide(runner: Runner, command: RunnerCommand) -> Sequence[RunnerEvent]:
     uuid = command.runner_uuid
+    here = {"runner_uuid": uuid, "runner_id": runner.id, "name": runner.settings.name}
     match runner.life, command:
         case Life.NEW, RecordRunner():
             return [registered(command)]
         case _, RecordRunner():
             return []  # the same registration again
-        case Life.DELETED, (MarkRunnerOnline() | MarkRunnerOffline()):
+        case Life.DELETED, (NoteRunnerInfo() | MarkRunnerOnline() | MarkRunnerOffline()):
             return []  # its last call crossed the deletion
         case Life.REGISTERED, EditRunner():
             settings = edited(runner.settings, command)
@@ -99,15 +104,17 @@ def decide(runner: Runner, command: RunnerCommand) -> Sequence[RunnerEvent]:
                 return []
             return [RunnerEdited(runner_uuid=uuid, runner_id=runner.id, **dict(settings))]
         case Life.REGISTERED, ShutDownRunner():
-            return [RunnerShutDown(runner_uuid=uuid, runner_id=runner.id)] if runner.settings.active else []
+            return [RunnerShutDown(**here)] if runner.settings.active else []
         case Life.REGISTERED, DeleteRunner():
-            return [RunnerDeleted(runner_uuid=uuid, runner_id=runner.id)]
+            return [RunnerDeleted(**here)]
         case Life.REGISTERED, RecordRunnerToken(token_hash=token_hash):
             return [RunnerTokenReset(runner_uuid=uuid, runner_id=runner.id, token_hash=token_hash)]
         case Life.REGISTERED, MarkRunnerOnline():
-            return [] if runner.online else [RunnerOnline(runner_uuid=uuid, runner_id=runner.id)]
+            return [] if runner.online else [RunnerOnline(**here)]
         case Life.REGISTERED, MarkRunnerOffline():
-            return [RunnerOffline(runner_uuid=uuid, runner_id=runner.id)] if runner.online else []
+            return [RunnerOffline(**here)] if runner.online else []
+        case Life.REGISTERED, NoteRunnerInfo(info=info):
+            return [] if info == runner.info else [RunnerInfoChanged(**here, info=info)]
         case _:
             raise Refused("RUNNER_NOT_FOUND")
 
@@ -128,9 +135,11 @@ def registered(command: RecordRunner) -> RunnerRegistered:
 def evolve(runner: Runner, event: RunnerEvent) -> Runner:
     match event:
         case RunnerRegistered(runner_id=id):
-            return Runner(Life.REGISTERED, id, settings_of(event))
+            return Runner(Life.REGISTERED, id, settings_of(event), event.info)
         case RunnerEdited():
             return replace(runner, settings=settings_of(event))
+        case RunnerInfoChanged(info=info):
+            return replace(runner, info=info)
         case RunnerShutDown():
             return replace(runner, settings=runner.settings.but(active=False))
         case RunnerOnline():
@@ -152,6 +161,7 @@ runner_decider = Decider[RunnerCommand, Runner, RunnerEvent](
         ShutDownRunner,
         DeleteRunner,
         RecordRunnerToken,
+        NoteRunnerInfo,
         MarkRunnerOnline,
         MarkRunnerOffline,
     ),

@@ -13,6 +13,7 @@ from contracts.runners import (
     RunnerEdited,
     RunnerEvent,
     RunnerInfo,
+    RunnerInfoChanged,
     RunnerOffline,
     RunnerOnline,
     RunnerProfile,
@@ -46,11 +47,14 @@ def describe(row: RunnerRow, recorded: Recorded[RunnerEvent]) -> RunnerRow:
                 owner_id=event.owner_id,
                 registered_at=recorded.at,
                 info=event.info,
+                info_at=recorded.at,
                 ip_address=event.ip_address,
                 **dict(settings_of(event)),
             )
         case RunnerEdited() as event:
             return row.but(**dict(settings_of(event)))
+        case RunnerInfoChanged(info=info):
+            return row.but(info=info, info_at=recorded.at)
         case RunnerShutDown():
             return row.but(active=False)
         case RunnerOnline():
@@ -104,6 +108,7 @@ runners = Category(
     decider=runner_decider,
     row=RunnerRow(),
     fold=describe,
+    row_version=2,
     indexes=(("token_hash",), ("id",), ("online",), ("owner_type", "owner_id")),
     gone=lambda row: row.deleted,
 )

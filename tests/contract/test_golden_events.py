@@ -3,6 +3,7 @@
 import json
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,6 +31,25 @@ def test_every_released_version_has_a_golden_sample(name: str, version: int) -> 
 def test_a_golden_sample_is_read_by_the_present_class(file: Path) -> None:
     name, _, version = file.stem.partition(".v")
     event = event_from(name, int(version), json.loads(file.read_text()))
+    assert type(event) is EVENTS[name]
+
+
+def of_a_later_release(payload: Any) -> Any:
+    """With a member that nobody knows, at every depth."""
+    match payload:
+        case dict():
+            known = {name: of_a_later_release(value) for name, value in payload.items()}
+            return {**known, "ADDED_LATER": "something"}
+        case list():
+            return [of_a_later_release(value) for value in payload]
+        case _:
+            return payload
+
+
+@pytest.mark.parametrize("file", GOLDEN, ids=lambda file: file.stem)
+def test_what_a_later_release_adds_to_an_event_is_no_harm(file: Path) -> None:
+    name, _, version = file.stem.partition(".v")
+    event = event_from(name, int(version), of_a_later_release(json.loads(file.read_text())))
     assert type(event) is EVENTS[name]
 
 

@@ -313,6 +313,29 @@ async def test_a_raised_row_version_has_the_rows_built_anew(place: Place) -> Non
         assert (await place.tell(RaiseCounter(counter_id="1"))).row["value"] == 12
 
 
+async def test_what_the_older_release_writes_after_the_migration_is_in_the_new_rows(place: Place) -> None:
+    async with place.running():
+        await place.tell(OpenCounter(counter_id="1", label="a"))
+        await place.migrate(declare_next())
+        await place.tell(RaiseCounter(counter_id="1", by=5))
+        await place.tell(OpenCounter(counter_id="2", label="b"))
+        await place.tell(RaiseCounter(counter_id="2", by=3))
+    async with place.running(declare_next()):
+
+        async def complete() -> bool:
+            return [await place.value("1"), await place.value("2")] == [10, 6]
+
+        await eventually(complete)
+
+
+async def test_looking_for_rows_of_an_older_release_reads_nothing_where_there_are_none(place: Place) -> None:
+    async with place.running():
+        await place.tell(OpenCounter(counter_id="1", label="a"))
+    behind = place.database["streams"].find({"counter_row_version": {"$lt": 1}})
+    seen = (await behind.explain())["executionStats"]
+    assert (seen["totalDocsExamined"], seen["totalKeysExamined"]) == (0, 0)
+
+
 async def while_writing(place: Place, rebuild: Callable[[], Awaitable[Any]]) -> None:
     """Rebuild again and again while eight writers raise, relabel and close."""
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import assert_never
+from typing import Any, assert_never
 
 from contracts.builds import (
     FINISHED_JOB,
@@ -48,6 +48,7 @@ class Job:
     status: JobStatus | None = None
     queued: JobQueued | None = None
     runner_uuid: str | None = None
+    runner_name: str | None = None
     cancels_gracefully: bool = False
     opened: frozenset[str] = frozenset()  # steps of this attempt
     closed: frozenset[str] = frozenset()
@@ -69,7 +70,7 @@ def decide(job: Job, command: JobCommand) -> Sequence[JobEvent]:
     if isinstance(command, CancelJob | ChangeJobPriority) and job.queued is None:
         raise Refused("CONFLICT", "the job is just being queued")  # to be told again: it must not be forgotten
     order = job.order
-    here = {"job_id": order.job_id, "build_id": order.build_id, "project_id": order.project_id}
+    here = _here(order)
     match job.status, command:
         case JobStatus.QUEUED, AssignJob(attempt=order.attempt):
             return [
@@ -84,7 +85,7 @@ def decide(job: Job, command: JobCommand) -> Sequence[JobEvent]:
                 )
             ]
         case JobStatus.ASSIGNED, StartJob(attempt=order.attempt):
-            return [JobStarted(**here, attempt=order.attempt, runner_uuid=job.runner_uuid or "")]
+            return [JobStarted(**here, attempt=order.attempt, **_by(job))]
         case ((JobStatus.RUNNING | JobStatus.CANCELING), StartJob(attempt=order.attempt)):
             return []
         case (
@@ -106,6 +107,7 @@ def decide(job: Job, command: JobCommand) -> Sequence[JobEvent]:
                 reason=command.reason,
                 message=command.message,
                 runner_uuid=job.runner_uuid,
+                runner_name=job.runner_name,
             )
             return [retried, *_again(job, order)]
         case ((JobStatus.ASSIGNED | JobStatus.RUNNING), FinishJob(attempt=order.attempt)):
@@ -113,7 +115,7 @@ def decide(job: Job, command: JobCommand) -> Sequence[JobEvent]:
         case status, FinishJob(attempt=order.attempt, status=wanted) if status is wanted:
             return []  # a runner repeats what was not acknowledged
         case JobStatus.RUNNING, CancelJob(graceful=True) if job.cancels_gracefully and order.job.cleans_up:
-            return [JobCanceling(**here, attempt=order.attempt, runner_uuid=job.runner_uuid or "")]
+            return [JobCanceling(**here, attempt=order.attempt, **_by(job))]
         case JobStatus.CANCELING, CancelJob(graceful=True):
             return []
         case ((JobStatus.QUEUED | JobStatus.ASSIGNED | JobStatus.RUNNING | JobStatus.CANCELING), CancelJob()):
@@ -140,6 +142,21 @@ def decide(job: Job, command: JobCommand) -> Sequence[JobEvent]:
             return []  # it was heard of after all, or another attempt runs
         case status, _:
             raise Refused("JOB_STATUS", f"{type(command).__name__} while {status}, attempt {order.attempt}")
+
+
+def _here(order: JobQueued) -> dict[str, Any]:
+    return {
+        "job_id": order.job_id,
+        "build_id": order.build_id,
+        "project_id": order.project_id,
+        "job_name": order.job.name,
+        "stage": order.job.stage,
+        "project_name": order.project.name,
+    }
+
+
+def _by(job: Job) -> dict[str, str]:
+    return {"runner_uuid": job.runner_uuid or "", "runner_name": job.runner_name or ""}
 
 
 def _queued_or_again(job: Job, command: QueueJob) -> list[JobEvent]:
@@ -235,18 +252,16 @@ def _again(job: Job, order: JobQueued) -> list[JobEvent]:
 def _finished(
     job: Job, status: JobStatus, exit_code: int, reason: str, message: str | None, output: str | None
 ) -> JobFinished:
-    order = job.order
     return JobFinished(
-        job_id=order.job_id,
-        build_id=order.build_id,
-        project_id=order.project_id,
-        attempt=order.attempt,
+        **_here(job.order),
+        attempt=job.order.attempt,
         status=status,
         exit_code=exit_code,
         reason=reason,
         message=message,
         output=output,
         runner_uuid=job.runner_uuid,
+        runner_name=job.runner_name,
     )
 
 
@@ -255,16 +270,7 @@ def _canceled(job: Job) -> JobFinished:
 
 
 def _lost(job: Job, reason: str, *, retried: bool) -> JobLost:
-    order = job.order
-    return JobLost(
-        job_id=order.job_id,
-        build_id=order.build_id,
-        project_id=order.project_id,
-        attempt=order.attempt,
-        runner_uuid=job.runner_uuid or "",
-        reason=reason,
-        retried=retried,
-    )
+    return JobLost(**_here(job.order), attempt=job.order.attempt, **_by(job), reason=reason, retried=retried)
 
 
 def _given_up_or_retried(job: Job, order: JobQueued, reason: str) -> list[JobEvent]:
@@ -283,8 +289,14 @@ def evolve(job: Job, event: JobEvent) -> Job:
             same = job.queued is not None and job.queued.job.round == event.job.round
             losses, failures = (job.losses, job.failures) if same else (0, 0)
             return Job(status=JobStatus.QUEUED, queued=event, losses=losses, failures=failures)
-        case JobAssigned(runner_uuid=runner, cancels_gracefully=gracefully):
-            return replace(job, status=JobStatus.ASSIGNED, runner_uuid=runner, cancels_gracefully=gracefully)
+        case JobAssigned():
+            return replace(
+                job,
+                status=JobStatus.ASSIGNED,
+                runner_uuid=event.runner_uuid,
+                runner_name=event.runner_name,
+                cancels_gracefully=event.cancels_gracefully,
+            )
         case JobStarted():
             return replace(job, status=JobStatus.RUNNING)
         case StepStarted(step=step):

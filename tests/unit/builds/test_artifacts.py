@@ -37,12 +37,15 @@ PROJECT = LaunchedProject(
 )
 PLANNED = PlannedJob(job_id=42, job_uuid="j", name="build", max_attempts=2)
 ids: dict[str, int] = {"job_id": 42, "build_id": 17, "project_id": 84}
+names = {"job_name": "build", "stage": "build", "project_name": "Mill"}
 queued = JobQueued(
     **ids, job_uuid="j", owner_alias="ivan", attempt=1, ref="main", sha="s", project=PROJECT, job=PLANNED
 )
-assigned = JobAssigned(**ids, attempt=1, runner_id=1, runner_uuid="r", runner_name="miller", token_hash="h")
-started = JobStarted(**ids, attempt=1, runner_uuid="r")
-finished = JobFinished(**ids, attempt=1, status=JobStatus.SUCCESS, exit_code=0, runner_uuid="r")
+assigned = JobAssigned(**ids, **names, attempt=1, runner_id=1, runner_uuid="r", runner_name="miller", token_hash="h")
+started = JobStarted(**ids, **names, attempt=1, runner_uuid="r", runner_name="miller")
+finished = JobFinished(
+    **ids, **names, attempt=1, status=JobStatus.SUCCESS, exit_code=0, runner_uuid="r", runner_name="miller"
+)
 file: dict[str, Any] = {"artifact_type": "archive", "artifact_format": "zip", "file_name": "out.zip", "size": 7}
 uploaded = ArtifactUploaded(**ids, attempt=1, artifact_id="a", **file, expire_at=NOON + timedelta(days=2))
 report = uploaded.but(artifact_id="r", artifact_type="junit", expire_at=NOON + timedelta(days=1))
@@ -88,7 +91,7 @@ def test_an_artifact_expires_once() -> None:
 
 
 def test_a_job_that_is_tried_again_loses_its_artifacts() -> None:
-    lost = JobLost(**ids, attempt=1, runner_uuid="r", reason="silence", retried=True)
+    lost = JobLost(**ids, **names, attempt=1, runner_uuid="r", runner_name="miller", reason="silence", retried=True)
     job.given(queued, assigned, started, uploaded).when(LoseJob(job_id=42, attempt=1, reason="silence")).then(
         lost, removed("retried"), queued.but(attempt=2)
     )

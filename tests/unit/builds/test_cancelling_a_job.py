@@ -47,21 +47,24 @@ queued = JobQueued(
 without_cleanup = queued.but(job=queued.job.but(steps=(STEP,)))
 ignored_cleanup = queued.but(job=queued.job.but(steps=(STEP, CLEANUP.but(skipped=True))))
 here = {"job_id": 42, "build_id": 17, "project_id": 84, "attempt": 1}
+names = {"job_name": "build", "stage": "build", "project_name": "Mill"}
 assigned = JobAssigned(
-    **here, runner_id=1, runner_uuid="r", runner_name="miller", token_hash="h", cancels_gracefully=True
+    **here, **names, runner_id=1, runner_uuid="r", runner_name="miller", token_hash="h", cancels_gracefully=True
 )
 to_a_plain_runner = assigned.but(cancels_gracefully=False)
-started = JobStarted(**here, runner_uuid="r")
-canceling = JobCanceling(**here, runner_uuid="r")
+started = JobStarted(**here, **names, runner_uuid="r", runner_name="miller")
+canceling = JobCanceling(**here, **names, runner_uuid="r", runner_name="miller")
 canceled = JobFinished(
     **here,
+    **names,
     status=JobStatus.CANCELED,
     exit_code=143,
     reason="canceled",
     message="Deployment aborted by user",
     runner_uuid="r",
+    runner_name="miller",
 )
-lost = JobLost(**here, runner_uuid="r", reason="silence", retried=False)
+lost = JobLost(**here, **names, runner_uuid="r", runner_name="miller", reason="silence", retried=False)
 cancel = CancelJob(job_id=42, graceful=True)
 cancel_at_once = CancelJob(job_id=42)
 lose = LoseJob(job_id=42, attempt=1, reason="silence")
@@ -85,7 +88,7 @@ def test_a_job_without_need_or_means_to_clean_up_is_over_at_once(history: tuple[
 
 
 def test_a_waiting_job_is_over_at_once() -> None:
-    job.given(queued).when(cancel).then(canceled.but(runner_uuid=None))
+    job.given(queued).when(cancel).then(canceled.but(runner_uuid=None, runner_name=None))
 
 
 def test_a_cancel_that_comes_before_the_job_is_to_be_told_again() -> None:

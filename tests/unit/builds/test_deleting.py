@@ -74,7 +74,9 @@ job_queued = JobQueued(
     job=JOB,
     build_local_id=4,
 )
+names = {"job_name": "build", "stage": "build", "project_name": "mill"}
 job_canceled = JobFinished(
+    **names,
     job_id=5,
     build_id=7,
     project_id=3,
@@ -84,7 +86,7 @@ job_canceled = JobFinished(
     reason="canceled",
     message="Deployment aborted by user",
 )
-job_deleted = JobDeleted(job_id=5, build_id=7, project_id=3)
+job_deleted = JobDeleted(**names, job_id=5, build_id=7, project_id=3)
 E = TypeVar("E", bound=Event)
 build = Scenario(build_decider)
 job = Scenario(job_decider)

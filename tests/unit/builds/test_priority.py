@@ -51,11 +51,14 @@ finished = BuildFinished(
 )
 raised = BuildPriorityChanged(build_id=7, project_id=3, priority=5)
 here = {"job_id": 5, "build_id": 7, "project_id": 3}
+names = {"job_name": "build", "stage": "build", "project_name": "mill"}
 job_queued = JobQueued(
     **here, job_uuid="u", owner_alias="ada", attempt=1, ref="main", sha="s", project=PROJECT, job=JOB
 )
-job_assigned = JobAssigned(**here, attempt=1, runner_id=1, runner_uuid="r", runner_name="miller", token_hash="h")
-job_raised = JobPriorityChanged(**here, priority=5)
+job_assigned = JobAssigned(
+    **here, **names, attempt=1, runner_id=1, runner_uuid="r", runner_name="miller", token_hash="h"
+)
+job_raised = JobPriorityChanged(**here, **names, priority=5)
 build = Scenario(build_decider)
 job = Scenario(job_decider)
 
@@ -104,7 +107,7 @@ def test_a_change_that_overtakes_the_job_comes_again() -> None:
 
 
 def test_a_lost_job_keeps_its_priority() -> None:
-    lost = JobLost(**here, attempt=1, runner_uuid="r", reason="silence", retried=True)
+    lost = JobLost(**here, **names, attempt=1, runner_uuid="r", runner_name="miller", reason="silence", retried=True)
     lose = LoseJob(job_id=5, attempt=1, reason="silence")
     again = job_queued.but(priority=5, attempt=2)
     job.given(job_queued, job_raised, job_assigned).when(lose).then(lost, again)

@@ -20,6 +20,7 @@ PROJECT = LaunchedProject(
     project_id=84, name="Mill", owner_alias="ivan", alias="mill", repository="r", branch="main", spec_file_path="/c"
 )
 HERE = {"job_id": 42, "build_id": 17, "project_id": 84}
+NAMES = {"job_name": "build", "stage": "build", "project_name": "Mill"}
 once = PlannedJob(job_id=42, job_uuid="j", name="build", commands=("make",), retries=1, max_attempts=2)
 picky = once.but(retry_when=("runner_system_failure",))
 again = once.but(round=1)
@@ -32,7 +33,9 @@ def queued(job: PlannedJob, attempt: int = 1) -> JobQueued:
 
 
 def assigned(attempt: int = 1) -> JobAssigned:
-    return JobAssigned(**HERE, attempt=attempt, runner_id=1, runner_uuid="r", runner_name="miller", token_hash="t")
+    return JobAssigned(
+        **HERE, **NAMES, attempt=attempt, runner_id=1, runner_uuid="r", runner_name="miller", token_hash="t"
+    )
 
 
 def fail(attempt: int = 1) -> FinishJob:
@@ -41,7 +44,14 @@ def fail(attempt: int = 1) -> FinishJob:
 
 def failed(attempt: int) -> JobFinished:
     return JobFinished(
-        **HERE, attempt=attempt, status=JobStatus.FAILED, exit_code=7, reason="script_failure", runner_uuid="r"
+        **HERE,
+        **NAMES,
+        attempt=attempt,
+        status=JobStatus.FAILED,
+        exit_code=7,
+        reason="script_failure",
+        runner_uuid="r",
+        runner_name="miller",
     )
 
 
@@ -49,8 +59,10 @@ def wish(job: PlannedJob) -> QueueJob:
     return QueueJob(job_id=42, build_id=17, project=PROJECT, job=job, ref="main", sha="s")
 
 
-retried = JobRetried(**HERE, attempt=1, exit_code=7, reason="script_failure", runner_uuid="r")
-lost = JobLost(**HERE, attempt=2, runner_uuid="r", reason="silence", retried=True)
+retried = JobRetried(
+    **HERE, **NAMES, attempt=1, exit_code=7, reason="script_failure", runner_uuid="r", runner_name="miller"
+)
+lost = JobLost(**HERE, **NAMES, attempt=2, runner_uuid="r", runner_name="miller", reason="silence", retried=True)
 job = Scenario(job_decider)
 
 

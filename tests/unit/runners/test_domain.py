@@ -8,6 +8,7 @@ from contracts.runners import (
     IssueRegistrationToken,
     MarkRunnerOffline,
     MarkRunnerOnline,
+    NoteRunnerInfo,
     RecordRunner,
     RecordRunnerToken,
     RegistrationTokenReset,
@@ -16,6 +17,7 @@ from contracts.runners import (
     RunnerDeleted,
     RunnerEdited,
     RunnerInfo,
+    RunnerInfoChanged,
     RunnerOffline,
     RunnerOnline,
     RunnerRegistered,
@@ -74,10 +76,13 @@ unchanged = RunnerEdited(
     active=True,
     max_timeout_seconds=100,
 )
-shut_down = RunnerShutDown(runner_uuid=UUID, runner_id=3)
-online = RunnerOnline(runner_uuid=UUID, runner_id=3)
-offline = RunnerOffline(runner_uuid=UUID, runner_id=3)
-deleted = RunnerDeleted(runner_uuid=UUID, runner_id=3)
+shut_down = RunnerShutDown(runner_uuid=UUID, runner_id=3, name="Gloin")
+online = RunnerOnline(runner_uuid=UUID, runner_id=3, name="Gloin")
+offline = RunnerOffline(runner_uuid=UUID, runner_id=3, name="Gloin")
+deleted = RunnerDeleted(runner_uuid=UUID, runner_id=3, name="Gloin")
+
+NEWER = LINUX.but(version="17.0.0")
+renewed = RunnerInfoChanged(runner_uuid=UUID, runner_id=3, name="Gloin", info=NEWER)
 
 runner = Scenario(runner_decider)
 token = Scenario(registration_decider)
@@ -146,6 +151,12 @@ def test_an_edit_brings_a_shut_down_runner_back() -> None:
 def test_a_runner_comes_online_once() -> None:
     runner.given(registered).when(MarkRunnerOnline(runner_uuid=UUID)).then(online)
     runner.given(registered, online).when(MarkRunnerOnline(runner_uuid=UUID)).then()
+
+
+def test_what_a_runner_says_anew_of_itself_is_recorded_once() -> None:
+    runner.given(registered).when(NoteRunnerInfo(runner_uuid=UUID, info=NEWER)).then(renewed)
+    runner.given(registered, renewed).when(NoteRunnerInfo(runner_uuid=UUID, info=NEWER)).then()
+    runner.given(registered, deleted).when(NoteRunnerInfo(runner_uuid=UUID, info=NEWER)).then()
 
 
 def test_a_runner_goes_offline_once() -> None:
