@@ -191,6 +191,7 @@ class StepFinished(Event):
     finished_at: datetime
     success: bool
     skipped: bool = False
+    timed_out: bool = False
 
 
 class JobCanceling(JobNames, Event):

@@ -13,6 +13,7 @@ class Section(Message):
     closed_at: datetime | None = None
     success: bool | None = None  # known once the next section opens or the job is over
     skipped: bool | None = None
+    timed_out: bool = False  # it took longer than its own limit
 
 
 class LiveSection(Section):

@@ -32,6 +32,7 @@ class PlannedStep(Message):
     skipped: bool = False
     on_kill: bool = False  # runs only when the running build is killed
     after: bool = False  # runs when the others are over, however they ended
+    timeout_seconds: int = 0  # 0: no limit of its own
 
 
 class PlannedVariable(Message):

@@ -212,6 +212,7 @@ class LiveLog(Shape):
     closed_at: Moment | None
     success: bool | None
     skipped: bool | None
+    timed_out: bool
 
 
 class Log(Shape):
@@ -223,6 +224,7 @@ class Log(Shape):
     closed_at: Moment | None
     success: bool | None
     skipped: bool | None
+    timed_out: bool
 
 
 class Month(Shape):

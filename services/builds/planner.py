@@ -174,7 +174,13 @@ def _job(build: BuildRow, spec: Spec, job_id: int, local_id: int) -> PlannedJob:
         name="build",
         local_id=local_id,
         steps=tuple(
-            PlannedStep(name=step.name, script=step.script, skipped=step.name in skipped, on_kill=step.on_kill)
+            PlannedStep(
+                name=step.name,
+                script=step.script,
+                skipped=step.name in skipped,
+                on_kill=step.on_kill,
+                timeout_seconds=step.timeout_seconds,
+            )
             for step in spec.steps
         ),
         image=spec.image,

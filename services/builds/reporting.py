@@ -1,6 +1,7 @@
 """What a runner tells about its job: pieces of the log, that it lives, and how it ended."""
 
 import logging
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from contracts.builds import (
@@ -12,6 +13,7 @@ from contracts.builds import (
     LoseJob,
     RecordSteps,
     ReportJob,
+    Section,
     StartJob,
     TraceState,
 )
@@ -71,7 +73,7 @@ class Reporting:
             raise Refused("LOG_CHECKSUM")
         attempt = await self._attempts.finish(ctx, job, attempt, job.steps, success=status is JobStatus.SUCCESS)
         await self._record_steps(ctx, job, attempt)
-        await ctx.tell(_end(job, status, command), actor=_runner_of(job))
+        await ctx.tell(_end(job, status, command, attempt.sections), actor=_runner_of(job))
         return TraceState(job_status=command.state, length=attempt.length, accepted=True)
 
     async def conclude(self, ctx: Context, job: JobRow, attempt_id: str, *, success: bool = False) -> None:
@@ -125,19 +127,26 @@ def _complete(command: ReportJob, attempt: Attempt) -> bool:
     return command.checksum is None or command.checksum == f"crc32:{attempt.crc:08x}"
 
 
-def _end(job: JobRow, status: JobStatus, command: ReportJob) -> FinishJob | LoseJob:
+def _end(job: JobRow, status: JobStatus, command: ReportJob, sections: Sequence[Section]) -> FinishJob | LoseJob:
     if status is JobStatus.FAILED and (reason := GIVEN_BACK.get(command.failure_reason)):
         return LoseJob(job_id=job.id, attempt=job.attempt, reason=reason.format(job.runner_name))
-    code, message = _meaning(job, status, command)
+    late = next((one for one in sections if one.timed_out), None) if status is JobStatus.FAILED else None
+    code, message = _outlasted(job, late) if late else _meaning(job, status, command)
+    reason = "job_execution_timeout" if late else command.failure_reason or "script_failure"
     return FinishJob(
         job_id=job.id,
         attempt=job.attempt,
         status=status,
         exit_code=code,
-        reason="" if status is JobStatus.SUCCESS else command.failure_reason or "script_failure",
+        reason="" if status is JobStatus.SUCCESS else reason,
         message=message,
         output=None if status is JobStatus.SUCCESS else f"The build ended with exit code {code}: {message}",
     )
+
+
+def _outlasted(job: JobRow, section: Section) -> tuple[int, str]:
+    limit = next((step.timeout_seconds for step in job.steps if step.name.removeprefix("@") == section.step), 0)
+    return TIMED_OUT, f"The step @{section.step} took longer than its limit of {limit} seconds"
 
 
 def _meaning(job: JobRow, status: JobStatus, command: ReportJob) -> tuple[int, str | None]:

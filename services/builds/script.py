@@ -2,7 +2,7 @@
 
 Each step is framed by section markers. Their names carry a word that only this attempt knows, so that no script
 forges a section by accident of its output. A step's own `exit n` ends the job with n; a script whose last command fails
-ends it with 208, the eight bits of 2000.
+ends it with 208, the eight bits of 2000. A process of the program itself watches over the limit of a step.
 
 What is to run on a kill is a program of its own, for the runner's after_script: in the same folder and with the same
 variables of the job, but in a new shell.
@@ -15,6 +15,8 @@ from collections.abc import Iterator, Sequence
 from contracts.builds import PlannedStep
 
 STEP_FAILED = 208
+STEP_TIMED_OUT = 124
+TIMED_OUT = b"timeout"  # after the name in the marker that ends such a section
 CLEANUP_SECONDS = 300
 MARKER = re.compile(rb"(?:\x1b\[0K)?section_(start|end):(\d{1,15}):([A-Za-z0-9_.-]{1,128})\r\x1b\[0K\n?")
 
@@ -25,12 +27,58 @@ headrace_open() {
   headrace_section=$1
   printf 'section_start:%(%s)T:%s\r\033[0K%s\n' -1 "$1" "$2"
 }
+headrace_watch=
 headrace_close() {
+  if [ -n "$headrace_watch" ]; then
+    { echo >&"$headrace_watch"; exec {headrace_watch}>&-; } 2>/dev/null
+    headrace_watch=
+  fi
   if [ -n "$headrace_section" ]; then
     printf 'section_end:%(%s)T:%s\r\033[0K\n' -1 "$headrace_section"
   fi
   headrace_section=
 }
+"""
+# The watcher is no child of the shell, or a plain `wait` of a step would wait for it. It hears through a pipe that its
+# step is over. The shell itself sees its signal when what it waits for is gone, so all that descends from it is killed.
+LIMITS = rf"""
+headrace_limit() {{
+  exec {{headrace_watch}}> >(headrace_watched "$@" <&0 &)
+}}
+headrace_watched() {{
+  trap - EXIT ALRM
+  read -r -t "$1"
+  [ $? -gt 128 ] || return
+  local kin late=
+  kin=$(headrace_kin "$$")
+  printf '%s\n' "$3"
+  printf 'section_end:%(%s)T:%s.{TIMED_OUT.decode()}\r\033[0K\n' -1 "$2"
+  kill -ALRM "$$"
+  kill -TERM $kin
+  read -r -t 2
+  [ $? -gt 128 ] && late=yes
+  kill -KILL $kin
+  [ -z "$late" ] || read -r -t 2 || [ $? -le 128 ] || kill -KILL "$$"
+}} 2>/dev/null
+headrace_kin() {{
+  local all stat rest pid parent kin=" $1 " more=1
+  if [ -r "/proc/$1/stat" ]; then
+    all=$(for stat in /proc/[0-9]*/stat; do
+      read -r rest <"$stat" && pid=${{rest%% *}} && rest=${{rest##*) ? }} && echo "$pid ${{rest%% *}}"
+    done)
+  else
+    all=$(ps -A -o pid= -o ppid=)
+  fi
+  while [ -n "$more" ]; do
+    more=
+    while read -r pid parent; do
+      case $kin in *" $pid "*) continue ;; esac
+      case $kin in *" $parent "*) kin="$kin$pid " more=1 ;; esac
+    done <<<"$all"
+  done
+  echo "${{kin#" $1 "}}"
+}}
+trap 'exit {STEP_TIMED_OUT}' ALRM
 """
 CLOSE_ALWAYS = "trap headrace_close EXIT\n"
 CLOSE_IF_GOOD = "trap '[ $? -ne 0 ] || headrace_close' EXIT\n"  # an open section at the end tells that it failed
@@ -73,7 +121,8 @@ def _mark(word: str, section: str, title: str = "") -> str:
 
 def _bash(steps: Sequence[PlannedStep], word: str, at_exit: str, *, on_kill: bool) -> str:
     chosen = [(place, step) for place, step in enumerate(steps) if step.on_kill == on_kill]
-    program = PRELUDE + at_exit + "".join(_step(step, section_name(word, place)) for place, step in chosen)
+    limits = LIMITS if any(step.timeout_seconds for _, step in chosen) else ""
+    program = PRELUDE + limits + at_exit + "".join(_step(step, section_name(word, place)) for place, step in chosen)
     return f"bash -c {shlex.quote(program)} headrace"
 
 
@@ -87,6 +136,9 @@ def _lines(step: PlannedStep, section: str) -> Iterator[str]:
         yield f"echo {shlex.quote(f'Step {step.name} skipped')}"
         yield "headrace_close"
         return
+    if step.timeout_seconds:
+        words = f"Step {step.name} TIMED OUT: it took longer than its limit of {step.timeout_seconds} seconds"
+        yield f"headrace_limit {step.timeout_seconds} {section} {shlex.quote(words)}"
     path, *arguments = step.script.split()
     file = f'"$headrace_root"/{shlex.quote(path.lstrip("/"))}'
     yield f"if [ ! -f {file} ]; then"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from contracts.builds import PlannedStep, Section
-from services.builds.script import MARKER, section_name
+from services.builds.script import MARKER, TIMED_OUT, section_name
 
 INIT = "init"
 OPEN_MARKER = re.compile(rb"(?:\x1b\[0K)?section_[^\n]{0,200}\Z")
@@ -41,7 +41,8 @@ def cut(
     for text, marker in _parts(data):
         if text:
             pieces.append(Piece(len(result) - 1, text))
-        step = known.get(marker[3]) if marker else None
+        name, _, how = marker[3].partition(b".") if marker else (b"", b"", b"")
+        step = known.get(name)
         if marker is None or step is None:
             continue
         last = result[-1]
@@ -52,7 +53,7 @@ def cut(
             result[-1] = ended(last, steps, at, success=good)
             result.append(Section(step=step.name.removeprefix("@"), start_at=at, skipped=step.skipped or None))
         elif last.closed_at is None:
-            result[-1] = last.but(closed_at=at)
+            result[-1] = last.but(closed_at=at, timed_out=how == TIMED_OUT)
     return pieces, result
 
 
@@ -71,7 +72,7 @@ def ended(section: Section, steps: Sequence[PlannedStep], now: datetime, *, succ
     """
     if any((step.on_kill or step.after) and step.name.removeprefix("@") == section.step for step in steps):
         success = section.closed_at is not None
-    return section.but(closed_at=section.closed_at or now, success=success)
+    return section.but(closed_at=section.closed_at or now, success=success and not section.timed_out)
 
 
 def _parts(data: bytes) -> Iterator[tuple[bytes, re.Match[bytes] | None]]:

@@ -1,4 +1,4 @@
-"""Free Commit's spec file: `from` and steps with a name and a script."""
+"""Free Commit's spec file: `from` and steps with a name and a script; and, of our own, a `timeout` of a step."""
 
 from collections import Counter
 from dataclasses import dataclass, replace
@@ -7,13 +7,16 @@ from typing import Any
 
 import yaml
 
+from services.builds.pipeline.durations import seconds
+
 LARGEST = 256 * 1024  # bytes
 MOST_STEPS = 500
 LONGEST_TEXT = 4096
+LONGEST_TIMEOUT = 365 * 24 * 3600  # seconds
 CLEANUP = "@cleanup"
 TAKEN = ("@init", "@abort", "@-1")  # sections of every log, and what asks for its first one
 TOP_KEYS = {"version", "from", "steps"}
-STEP_KEYS = {"name", "script"}
+STEP_KEYS = {"name", "script", "timeout"}
 
 
 class SpecUnreadable(Exception):
@@ -29,6 +32,7 @@ class SpecStep:
     name: str  # with its @
     script: str
     on_kill: bool
+    timeout_seconds: int = 0  # 0: no limit of its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +95,18 @@ def _step(step: Any, place: int) -> SpecStep:
     name, script = (_text(step, key, where) for key in ("name", "script"))
     if not name.startswith("@") or not name.removeprefix("@").strip():
         raise SpecInvalid(f"{where}: the name must start with @, for example '@build'")
-    return SpecStep(name, script, on_kill=name == CLEANUP)
+    return SpecStep(name, script, on_kill=name == CLEANUP, timeout_seconds=_timeout(step, where))
+
+
+def _timeout(step: dict[Any, Any], where: str) -> int:
+    """Seconds, or a length of time in words."""
+    value = step.get("timeout")
+    if value is None:
+        return 0
+    found = None if isinstance(value, bool) or not isinstance(value, int | str) else seconds(str(value))
+    if not found:
+        raise SpecInvalid(f"{where}: the timeout must be seconds or a length of time, for example 10m")
+    return min(found, LONGEST_TIMEOUT)
 
 
 def _text(step: dict[Any, Any], key: str, where: str) -> str:

@@ -55,6 +55,16 @@ FAULTS = {
     "a command of a script does not exist": Fault(
         2000, "Custom deployment error", "command not found", steps={"build": "no-such-command-here\n"}
     ),
+    "a step takes longer than its limit": Fault(
+        124,
+        "The step @build took longer than its limit of 1 seconds",
+        "Step @build TIMED OUT",
+        spec=f"{STEP}    script: /ci/build.sh\n    timeout: 1\n",
+        steps={"build": "sleep 3600\n"},
+    ),
+    "the limit of a step is no time": Fault(
+        -1, "step 1: the timeout must be", spec=f"{STEP}    script: /ci/build.sh\n    timeout: soon\n"
+    ),
     "a script exits with 7": Fault(7, "exit code 7", steps={"build": "echo seven\nexit 7\n"}),
     "a script exits with 208": Fault(2000, "Custom deployment error", steps={"build": "exit 208\n"}),
     "a script kills its shell": Fault(137, "137", steps={"build": "kill -9 $$\n"}),

@@ -210,6 +210,7 @@ def _new_steps(job: Job, order: JobQueued, steps: Sequence[Section]) -> Iterator
                 finished_at=one.closed_at,
                 success=one.success,
                 skipped=bool(one.skipped),
+                timed_out=one.timed_out,
             )
 
 

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -76,3 +77,70 @@ def test_the_section_of_the_clean_up_tells_how_it_went(folder: Path, ending: str
     (folder / "cleanup.sh").write_text(f"echo cleaning\n{ending}\n")
     output = run(folder, compile_cleanup(STEPS, "word"), "canceled")
     assert sections(output)[-1] == ("cleanup", ending.startswith("exit 0"))
+
+
+# ---- limits of steps
+
+LIMITED = (
+    PlannedStep(name="@slow", script="/slow.sh", timeout_seconds=1),
+    PlannedStep(name="@next", script="/build.sh"),
+)
+
+
+def limited(folder: Path, script: str) -> tuple[int, bytes, list[Section]]:
+    """How the job ends whose first step may take a second; the others of its processes would go on for an hour."""
+    (folder / "slow.sh").write_text(f"echo begun\n{script}\n")
+    lines = "\n".join(compile_steps(LIMITED, "word")).encode()
+    begun = time.monotonic()
+    done = subprocess.run(["sh", "-e"], input=lines, cwd=folder, env=os.environ, capture_output=True, timeout=30)
+    assert time.monotonic() - begun < 10
+    pieces, found = cut(done.stdout, (), LIMITED, "word", NOW)
+    found[-1] = ended(found[-1], LIMITED, NOW, success=done.returncode == 0)
+    return done.returncode, b"".join(one.text for one in pieces), found
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "sleep 3600",
+        "sleep 3600 | cat",
+        "(sleep 3600; true) & wait",
+        "while :; do :; done",
+        "sh -c 'trap \"\" TERM; sleep 3600 & wait; sleep 3600'",
+        "set -eu; sleep 3600",
+    ],
+)
+def test_a_step_that_takes_longer_than_its_limit_is_ended_with_all_it_started_and_says_so(
+    folder: Path, script: str
+) -> None:
+    code, text, found = limited(folder, script)
+    assert code == 124
+    assert text == b"Step @slow ...\nbegun\nStep @slow TIMED OUT: it took longer than its limit of 1 seconds\n"
+    assert [(one.step, one.success, one.timed_out) for one in found] == [("init", True, False), ("slow", False, True)]
+
+
+@pytest.mark.parametrize("script", ["trap '' ALRM; sleep 3600", "exec sleep 3600"])
+def test_a_step_that_takes_over_the_shell_is_ended_as_well(folder: Path, script: str) -> None:
+    code, text, found = limited(folder, script)
+    assert code != 0
+    assert b"TIMED OUT" in text
+    assert found[-1].timed_out
+
+
+@pytest.mark.parametrize("script", ["true", "sleep 3600 & disown", "exec 3>&1; wait", "wait; set -eu", "trap - ALRM"])
+def test_a_step_within_its_limit_goes_on_to_the_next_and_leaves_no_watcher(folder: Path, script: str) -> None:
+    code, text, found = limited(folder, script.replace("sleep 3600", "sleep 3600 >/dev/null 2>&1"))
+    assert code == 0
+    assert text == b"Step @slow ...\nbegun\nStep @next ...\nbuilding\n"
+    assert [(one.step, one.success) for one in found] == [("init", True), ("slow", True), ("next", True)]
+
+
+def test_a_step_may_end_the_job_within_its_limit(folder: Path) -> None:
+    code, _, found = limited(folder, "exit 7")
+    assert (code, found[-1].success, found[-1].timed_out) == (7, False, False)
+
+
+def test_variables_and_folders_of_a_step_with_a_limit_reach_the_next(folder: Path) -> None:
+    (folder / "build.sh").write_text('echo "$SEEN in $(basename "$PWD")"\n')
+    _, text, _ = limited(folder, "export SEEN=yes; mkdir -p inner; cd inner")
+    assert text.endswith(b"yes in inner\n")

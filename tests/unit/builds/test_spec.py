@@ -1,0 +1,28 @@
+"""The limit of a step in the spec file; what else can be wrong there is seen in builds that fail."""
+
+import pytest
+
+from services.builds.spec import SpecInvalid, parse
+
+
+def spec(timeout: str) -> bytes:
+    return f"steps:\n  - name: '@build'\n    script: /b.sh\n    timeout: {timeout}\n".encode()
+
+
+@pytest.mark.parametrize(
+    ("written", "seconds"), [("90", 90), ("'90'", 90), ("10m", 600), ("1h 30 minutes", 5400), ("null", 0)]
+)
+def test_a_limit_is_seconds_or_a_length_of_time(written: str, seconds: int) -> None:
+    (step,) = parse(spec(written)).steps
+    assert step.timeout_seconds == seconds
+
+
+def test_a_limit_beyond_all_measure_is_a_year() -> None:
+    (step,) = parse(spec("999999999 years")).steps
+    assert step.timeout_seconds == 365 * 24 * 3600
+
+
+@pytest.mark.parametrize("written", ["0", "-1", "1.5", "true", "soon", "''", "[1]", "{a: 1}"])
+def test_what_is_no_limit_is_refused_with_the_number_of_the_step(written: str) -> None:
+    with pytest.raises(SpecInvalid, match="step 1: the timeout must be seconds or a length of time"):
+        parse(spec(written))
