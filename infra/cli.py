@@ -103,14 +103,14 @@ def service(name: Annotated[str, typer.Argument(help=", ".join(entry.SERVICES))]
 
     Example: `headrace service builds`
     """
-    _connected(data)
+    _connected(data, name if name in entry.SERVICES else "migrate")
     entry.in_words(lambda: entry.service(name))
 
 
 @app.command()
 def gateway(data: Data = None) -> None:
     """Run one replica of the gateway in the foreground; replicas may share **HEADRACE_PORT**."""
-    _connected(data)
+    _connected(data, "gateway")
     entry.in_words(entry.gateway)
 
 
@@ -257,11 +257,11 @@ def _use(data: Path | None) -> None:
         os.environ["HEADRACE_DATA"] = str(data)
 
 
-def _connected(data: Path | None) -> None:
+def _connected(data: Path | None, login: str = "migrate") -> None:
     _use(data)
     from infra.local.control import connect
 
-    entry.in_words(connect)
+    entry.in_words(lambda: connect(login))
 
 
 def main() -> None:

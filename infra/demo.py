@@ -37,7 +37,7 @@ def demo() -> None:
     keep = os.environ.get("KEEP", "") not in ("", "0")
     try:
         with Screen() as screen, running_stack(screen, keep=keep) as stack:
-            connect()
+            connect("migrate")
             good = _show(screen, stack.url, stays=stack.stays)
     except Ended as ended:
         sys.exit(ended.status)

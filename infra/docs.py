@@ -12,7 +12,7 @@ import gateway
 from contracts.messages import Event, Payload
 from gateway import openapi
 from gateway.routes import TABLE
-from infra.documents import asyncapi, errors, messages
+from infra.documents import asyncapi, errors, messages, nats
 from infra.documents.declared import Declared, gather, unanswered
 from infra.documents.reading import imported_by
 from infra.documents.samples import as_json, golden_file, sample
@@ -24,12 +24,14 @@ HEAD_OF_DIFF = 40  # lines
 
 def generate(root: Path = ROOT) -> dict[Path, str]:
     """Every document with the text that it should have."""
-    declared = gather(all_services())
+    services = all_services()
+    declared = gather(services)
     return {
         root / "docs" / "MESSAGES.md": messages.text(declared, imported_by(gateway)),
         root / "docs" / "ERRORS.md": errors.text(),
         root / "contracts" / "openapi.json": as_json(openapi.document(TABLE)),
         root / "contracts" / "asyncapi.json": as_json(asyncapi.document(declared, golden_samples(declared, root))),
+        root / "infra" / "nats" / "nats.conf": nats.text(services, imported_by(gateway)),
     }
 
 

@@ -210,7 +210,7 @@ async def _duties(runtime: Runtime, nats: Client, metrics: Metrics) -> None:
         for view in service.views
     ]
     duties = [
-        Relay(nats, runtime.database, service.name, metrics).run(),
+        Relay(nats, runtime.database, service.name, metrics, public=service.public).run(),
         *(one.run() for one in (*reactions, *views)),
         *(_tick(runtime, ticker) for ticker in (*service.tickers, Ticker("rows", ROWS, partial(_complete, runtime)))),
     ]

@@ -7,9 +7,10 @@ docs/adr. Every failure is an answer: a reply with the header `Failure` carries 
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
 from typing import Any
+from urllib.parse import unquote, urlsplit
 from uuid import uuid4
 
 from nats.aio.client import Client
@@ -43,11 +44,22 @@ Headers = Mapping[str, str]
 Respond = Callable[[bytes, Headers], Awaitable[bytes]]
 
 
+def inbox_prefix(nats_url: str) -> str:
+    """Each login has its own inboxes, where nobody else may listen."""
+    user = urlsplit(nats_url).username
+    return f"_INBOX.{unquote(user)}" if user else "_INBOX"
+
+
+async def on_error(error: Exception) -> None:
+    """What a connection tells in passing. A login that lacks a permission is a defect: nothing else would say so."""
+    if "permissions violation" in str(error).lower():
+        log.error("NATS: %s", error)
+    else:
+        log.warning("NATS: %s", type(error).__name__)
+
+
 async def connect(settings: Settings, name: str) -> Client:
     """A connection that never gives up; requests while the server is away are refused, not buffered."""
-
-    async def on_error(error: Exception) -> None:
-        log.warning("NATS: %s", type(error).__name__)
 
     async def on_loss() -> None:
         # answers that were on their way are lost with the connection: whoever waits for one may ask again at once
@@ -59,6 +71,7 @@ async def connect(settings: Settings, name: str) -> Client:
     await client.connect(
         settings.nats_url,
         name=name,
+        inbox_prefix=inbox_prefix(settings.nats_url),
         max_reconnect_attempts=-1,
         reconnect_time_wait=0.1,  # type: ignore[arg-type]
         connect_timeout=2,
@@ -100,8 +113,10 @@ class Showing:
 class Caller:
     """Sends commands and queries to whichever replica of a service takes them."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, calls: Collection[type[Message]] | None = None) -> None:
+        """`calls`: what may be sent; None: anything. The server knows them too, and would drop others silently."""
         self._client = client
+        self._calls = calls
 
     async def ask(self, query: Query, *, actor: Actor = SYSTEM, timeout: float = 2.0) -> bytes:
         """The answer's JSON. Raises Refused with the service's own code, SERVICE_UNAVAILABLE or SERVICE_TIMEOUT."""
@@ -131,6 +146,8 @@ class Caller:
         return await self._request(command.subject(), command, headers, timeout)
 
     async def _request(self, subject: str, message: Message, headers: dict[str, str], timeout: float) -> bytes:
+        if self._calls is not None and type(message) not in self._calls:
+            raise TypeError(f"{type(message).__name__} is not among the declared calls")
         if trace := inject():
             headers[TRACE] = trace
         if not self._client.is_connected:

@@ -13,6 +13,7 @@ from pymongo.errors import OperationFailure
 
 from libs.eventstore.documents import Document
 from libs.eventstore.mongo import prepare_database
+from libs.mirrors import mirror
 from libs.rebuilding import rebuild_rows
 from libs.rows import DATED, NAMED, PRESENT
 from libs.security.sealing import Sealing
@@ -70,14 +71,17 @@ async def _stream(service: Service, nats: Client, replicas: int) -> list[str]:
         num_replicas=replicas,
     )
     try:
-        present = (await js.stream_info(service.name)).config
+        present = await js.stream_info(service.name)
     except NotFoundError:
-        await js.add_stream(config)
-        return [f"stream {service.name} made"]
-    if (present.subjects, present.num_replicas) == (config.subjects, config.num_replicas):
-        return []
-    await js.update_stream(config)
-    return [f"stream {service.name} updated"]
+        present = await js.add_stream(config)
+        done = f"stream {service.name} made"
+    else:
+        done = ""
+        if (present.config.subjects, present.config.num_replicas) != (config.subjects, config.num_replicas):
+            present = await js.update_stream(config)
+            done = f"stream {service.name} updated"
+    mirrored = await mirror(nats, present) if service.public else None
+    return [one for one in (done, mirrored) if one]
 
 
 async def place_consumer(service: str, worker: Worker, nats: Client) -> str:

@@ -30,6 +30,7 @@ from libs import cloudevents
 from libs.deciding import Recorded
 from libs.eventstore.documents import Document, from_document
 from libs.leading import Deposed
+from libs.mirrors import purge_mirror
 from libs.observability.metrics import Metrics
 
 log = logging.getLogger("headrace.relay")
@@ -65,8 +66,16 @@ class Change:
 
 class Relay:
     def __init__(
-        self, client: Client, database: AsyncDatabase[Document], service: str, metrics: Metrics | None = None
+        self,
+        client: Client,
+        database: AsyncDatabase[Document],
+        service: str,
+        metrics: Metrics | None = None,
+        *,
+        public: bool = False,
     ) -> None:
+        """`public`: there may be a copy of the stream for consumers outside."""
+        self._public = public
         self._metrics = metrics
         self._client = client
         self._js = client.jetstream()
@@ -206,6 +215,8 @@ class Relay:
             raise
         self._sequence, self._previous = gap.seq, ""
         await self._js.purge_stream(self._service, seq=gap.seq + 1)
+        if self._public:
+            await purge_mirror(self._client, self._service, gap.seq + 1)
 
     async def _now(self) -> Timestamp:
         time: Timestamp = (await self._database.command("ping"))["operationTime"]

@@ -78,7 +78,7 @@ class Runtime:
         self.store = MongoStore(database, vault)
         self.streams = Streams(self.store)
         self.nats = nats
-        self.caller = Caller(nats)
+        self.caller = Caller(nats, service.calls)
         self.reacting: set[asyncio.Task[None]] = set()
         self._categories = {category.name: category for category in service.categories}
         self._by_command = {

@@ -106,9 +106,11 @@ class Service:
     categories: tuple[Category[Any, Any, Any, Any], ...]
     prepare: Mapping[type[Command], Prepare] = field(default_factory=dict)  # what a command needs before it is decided
     answers: Mapping[type[Message], Answer] = field(default_factory=dict)  # queries, and commands that record no event
+    public: bool = False  # programs outside may read its events
     hints: tuple[type[Event], ...] = ()  # own events that are announced at once, ahead of the relay and at most once
     policies: Mapping[str, React] = field(default_factory=dict)  # source service -> reaction to its events
     eager: tuple[type[Event], ...] = ()  # own events whose reactions are over before the command is answered
+    calls: tuple[type[Message], ...] = ()  # all that it asks and tells other services; nothing else goes out
     views: tuple[FollowedView, ...] = ()
     workers: tuple[Worker, ...] = ()
     tickers: tuple[Ticker, ...] = ()

@@ -24,6 +24,7 @@ from nats.js.errors import NotFoundError
 from contracts.errors import Refused
 from libs import cloudevents
 from libs.deciding import Recorded
+from libs.messaging import inbox_prefix, on_error
 from libs.service import TryLater, Worker
 from libs.workers import consumer_name, filter_subjects, hint_subjects
 
@@ -43,8 +44,15 @@ class Crew:
         self, nats_url: str, service: str, handled: Mapping[str, datetime] | None = None, *, grace: float = FINISHING
     ) -> None:
         """`handled`: by a consumer's name the time before which all was worked off, in a system that was restored."""
+        self._inbox = inbox_prefix(nats_url)
         self._broker = NatsBroker(
-            nats_url, logger=None, max_reconnect_attempts=-1, reconnect_time_wait=1, graceful_timeout=grace
+            nats_url,
+            logger=None,
+            inbox_prefix=self._inbox,
+            error_cb=on_error,
+            max_reconnect_attempts=-1,
+            reconnect_time_wait=1,
+            graceful_timeout=grace,
         )
         self._service = service
         self._handled = handled or {}
@@ -95,6 +103,7 @@ class Crew:
                 pull_sub=PullSub(batch_size=1, timeout=2),
                 ack_policy=AckPolicy.NACK_ON_ERROR,  # the default would drop an event whose work failed
                 decoder=_raw,
+                inbox_prefix=f"{self._inbox}.".encode(),
             )(on_message)
 
     async def start(self, client: Client) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.local.folder import DataFolder
+from infra.local.nats import with_login
 from infra.local.process import StackError
 from infra.local.stack import PYTHON
 from infra.local.state import Running, StackState, supervisor_of
@@ -127,16 +128,20 @@ def stop(patience: float = 30) -> str:
     return f"Stopped everything that ran on {folder.path}."
 
 
-def connect() -> None:
-    """Point this process at the stack that runs on its data folder, as far as the environment names no servers."""
+def connect(login: str) -> None:
+    """Point this process at the stack that runs on its data folder, as far as the environment names no servers.
+
+    `login`: as whom it speaks on NATS.
+    """
     folder = data_folder()
     state = StackState.read(folder)
     if state is None:
         return
-    urls = {process.name: process.url for process in state.processes}
+    servers = {process.name: process for process in state.processes}
+    mongod, nats = servers.get("mongod"), servers.get("nats-server")
     known = {
-        "HEADRACE_MONGODB_URL": urls.get("mongod", ""),
-        "HEADRACE_NATS_URL": urls.get("nats-server", ""),
+        "HEADRACE_MONGODB_URL": mongod.url if mongod else "",
+        "HEADRACE_NATS_URL": with_login(nats.address, folder, login) if nats else "",
         "HEADRACE_MASTER_KEY": _text(folder.path / "secrets" / "master-key"),
         "HEADRACE_URL": state.url,
     }

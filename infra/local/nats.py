@@ -1,44 +1,59 @@
-"""The embedded nats-server with JetStream; its login lives in a file that only the owner reads."""
+"""The embedded nats-server with JetStream: with the permissions of infra/nats/nats.conf, and passwords of its own."""
 
 import importlib.metadata
 import json
+import re
 from pathlib import Path
 
 from infra.local import ports
 from infra.local.folder import DataFolder, write_atomically
 from infra.local.process import Program, StackError
 
+LOGINS = Path(__file__).parent.parent / "nats" / "nats.conf"
+PASSWORD = re.compile(r"\$HEADRACE_NATS_PASSWORD_([A-Z]+)")
+UNLIMITED = "unlimited"
 
-def nats_server(folder: DataFolder, listen: str = "127.0.0.1") -> Program:
+
+def nats_server(folder: DataFolder, listen: str = "127.0.0.1", *, unlimited: bool = False) -> Program:
+    """`unlimited`: has a login more that may do everything, for tests and benchmarks; its address has that one."""
     port, monitoring = folder.port("nats"), folder.port("nats-monitoring")
-    password = folder.secret("nats-password")
+    address = f"nats://127.0.0.1:{port}"
     config = folder.path / "nats" / "nats.conf"
-    # nats-server reads JSON; a file keeps the password off the command line.
-    write_atomically(
-        config,
-        json.dumps(
-            {
-                "server_name": "headrace",
-                "host": listen,
-                "port": port,
-                "http": f"{listen}:{monitoring}",
-                "max_payload": 8 * 1024 * 1024,
-                "jetstream": {"store_dir": str(folder.path / "nats")},
-                "authorization": {"users": [{"user": "headrace", "password": password}]},
-            },
-            indent=2,
-        ),
-    )
+    # a file keeps the passwords off the command line and out of the environment
+    write_atomically(config, _config(folder, f"{listen}:{port}", f"{listen}:{monitoring}", unlimited=unlimited))
     return Program(
         name="nats-server",
         argv=(str(_binary()), "--config", str(config)),
         log=folder.log("nats-server"),
         ready=lambda: ports.http_answers(monitoring, "/healthz"),
-        address=f"nats://127.0.0.1:{port}",
-        url=f"nats://headrace:{password}@127.0.0.1:{port}",
+        address=address,
+        url=with_login(address, folder, UNLIMITED if unlimited else "consumer"),
         health=f"http://127.0.0.1:{monitoring}/healthz",
         explain=_explain,
     )
+
+
+def with_login(address: str, folder: DataFolder, login: str) -> str:
+    """The address by which the owner of a login connects."""
+    return address.replace("://", f"://{login}:{folder.secret(f'nats-{login}')}@")
+
+
+def _config(folder: DataFolder, clients: str, monitoring: str, *, unlimited: bool) -> str:
+    """What is said last counts."""
+    text = PASSWORD.sub(lambda found: _quoted(folder, found[1].lower()), LOGINS.read_text())
+    if unlimited:
+        text = text.replace("users: [", f"users: [{{ user: {UNLIMITED}, password: {_quoted(folder, UNLIMITED)} }}", 1)
+    own = {
+        "server_name": "headrace",
+        "listen": clients,
+        "http": monitoring,
+        "jetstream": {"store_dir": str(folder.path / "nats")},
+    }
+    return text + "".join(f"{name}: {json.dumps(value)}\n" for name, value in own.items())
+
+
+def _quoted(folder: DataFolder, login: str) -> str:
+    return json.dumps(folder.secret(f"nats-{login}"))
 
 
 def _binary() -> Path:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from infra.local.folder import DataFolder
 from infra.local.mongod import mongod
-from infra.local.nats import nats_server
+from infra.local.nats import nats_server, with_login
 from infra.local.process import Process, Program
 
 
@@ -15,6 +15,8 @@ from infra.local.process import Process, Program
 class Servers:
     mongod: Process
     nats: Process
+    folder: DataFolder
+    unlimited: bool = False
 
     @property
     def mongodb_url(self) -> str:
@@ -22,17 +24,27 @@ class Servers:
 
     @property
     def nats_url(self) -> str:
-        return self.nats.program.url
+        return self.nats.program.url if self.unlimited else self.nats_for("migrate")
+
+    def nats_for(self, login: str) -> str:
+        return with_login(self.nats.program.address, self.folder, login)
 
 
 @contextmanager
 def local_servers(
-    folder: Path, run: Callable[[Program], Process] = Process, listen: str = "127.0.0.1"
+    folder: Path,
+    run: Callable[[Program], Process] = Process,
+    listen: str = "127.0.0.1",
+    *,
+    unlimited: bool = False,
 ) -> Iterator[Servers]:
-    """Ready after about a second. To see what a crash does: `servers.nats.kill()`, `.start()`, `.wait_ready()`."""
+    """Ready after about a second. To see what a crash does: `servers.nats.kill()`, `.start()`, `.wait_ready()`.
+
+    `unlimited`: `nats_url` may do everything on NATS; otherwise it is that of the operator.
+    """
     data = DataFolder(folder)
     data.prepare()
-    servers = Servers(run(mongod(data, listen)), run(nats_server(data, listen)))
+    servers = Servers(run(mongod(data, listen)), run(nats_server(data, listen, unlimited=unlimited)), data, unlimited)
     try:
         for server in (servers.mongod, servers.nats):
             server.start()

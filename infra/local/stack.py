@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from infra.entry import SERVICES
 from infra.local import ports
 from infra.local.folder import DataFolder
+from infra.local.nats import with_login
 from infra.local.process import Program, StackError
 from libs.settings import Settings
 from libs.sockets import shared
@@ -25,12 +26,12 @@ class Stack:
     settings: Settings
     folder: DataFolder
     mongodb_url: str = field(repr=False)
-    nats_url: str = field(repr=False)
+    nats_address: str = field(repr=False)
     environ: Mapping[str, str] = field(repr=False)
     python: tuple[str, ...] = PYTHON
 
     def migrate(self) -> Program:
-        return self._program("migrate", ("migrate",), self._for_services())
+        return self._program("migrate", ("migrate",), self._for_services("migrate"))
 
     def services(self) -> list[Plan]:
         return [
@@ -41,7 +42,7 @@ class Stack:
 
     def gateways(self) -> list[Plan]:
         return [
-            self._plan(f"gateway-{replica}", ("gateway",), self._for_services(), self.settings.url)
+            self._plan(f"gateway-{replica}", ("gateway",), self._for_services("gateway"), self.settings.url)
             for replica in range(self.settings.replicas)
         ]
 
@@ -91,13 +92,17 @@ class Stack:
             explain=_own_words,
         )
 
-    def _for_services(self, service: str = "") -> dict[str, str]:
+    def nats_for(self, login: str) -> str:
+        """The embedded server has a login for everybody; another one is used as it was given."""
+        return self.settings.nats_url or with_login(self.nats_address, self.folder, login)
+
+    def _for_services(self, service: str) -> dict[str, str]:
         common = self._common()
         if service == "identity":
             common["HEADRACE_ADMIN_PASSWORD"] = self.admin_password()
         if service == "notifications" and "HEADRACE_MAIL_PASSWORD" in self.environ:
             common["HEADRACE_MAIL_PASSWORD"] = self.environ["HEADRACE_MAIL_PASSWORD"]
-        return {"HEADRACE_LOCAL_REPOSITORIES": "true"} | common | connections(self)
+        return {"HEADRACE_LOCAL_REPOSITORIES": "true"} | common | connections(self, service)
 
     def _for_agent(self) -> dict[str, str]:
         """Nothing that a build could find: the agent's jobs run with its environment."""
@@ -114,12 +119,12 @@ class Stack:
         }
 
 
-def connections(stack: Stack) -> dict[str, str]:
+def connections(stack: Stack, login: str) -> dict[str, str]:
     """The variables by which a process finds the servers and opens what is sealed."""
     key = stack.environ.get("HEADRACE_MASTER_KEY", "").strip()
     return {
         "HEADRACE_MONGODB_URL": stack.mongodb_url,
-        "HEADRACE_NATS_URL": stack.nats_url,
+        "HEADRACE_NATS_URL": stack.nats_for(login),
         "HEADRACE_MASTER_KEY": key
         or stack.folder.secret("master-key", base64.b64encode(secrets.token_bytes(32)).decode()),
     }

@@ -135,16 +135,16 @@ class Supervisor:
     def _start_servers(self) -> Stack:
         settings = self._settings
         servers: list[Program] = []
-        mongodb_url, nats_url = settings.mongodb_url, settings.nats_url
+        mongodb_url, nats_address = settings.mongodb_url, settings.nats_url
         if not mongodb_url:
             servers.append(mongod(self._folder))
             mongodb_url = servers[-1].url
-        if not nats_url:
+        if not nats_address:
             servers.append(nats_server(self._folder))
-            nats_url = servers[-1].url
+            nats_address = servers[-1].address
         # Unlike the rest these keep their program, because the others were told their ports.
         self._bring_up([_same(program) for program in servers])
-        return Stack(settings, self._folder, mongodb_url, nats_url, self._environ, self._python)
+        return Stack(settings, self._folder, mongodb_url, nats_address, self._environ, self._python)
 
     def _bring_up(self, plans: Sequence[Plan]) -> None:
         stage = [Keeper(plan) for plan in plans]

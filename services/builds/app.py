@@ -1,8 +1,8 @@
 """The service builds."""
 
 from contracts import builds as contract
-from contracts.projects import ProjectDeleted
-from contracts.runners import RunnerDeleted
+from contracts.projects import GetJobSecrets, GetLaunchSettings, ProjectDeleted
+from contracts.runners import NoticeRunner, RunnerDeleted
 from libs.service import Service, Ticker, Worker
 from services.builds import listing, logs, reading, statistics, views, waiting, wishing
 from services.builds.artifacts import Artifacts
@@ -61,6 +61,8 @@ service = Service(
         contract.GetArtifact: artifacts.get,
         contract.ReadArtifact: artifacts.read,
     },
+    calls=(GetJobSecrets, GetLaunchSettings, NoticeRunner),
+    public=True,
     hints=(contract.BuildQueued, contract.LaneGranted, contract.JobQueued),
     policies={"builds": on_build_event},
     eager=(contract.BuildPriorityChanged,),

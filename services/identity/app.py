@@ -41,7 +41,7 @@ from contracts.identity import (
     UserView,
 )
 from contracts.messages import Page
-from contracts.projects import ChooseDeveloperProjects
+from contracts.projects import ChooseDeveloperProjects, CountProjects, ListMemberships
 from libs.paging import page
 from libs.security.passwords import check_policy, hash_password_async
 from libs.service import Context, Service
@@ -212,6 +212,7 @@ service = Service(
         GetSshKey: keys.get_key,
         PageSshKeys: keys.page_keys,
     },
+    calls=(ChooseDeveloperProjects, CountProjects, ListMemberships),
     views=(memberships,),
     workers=(eraser, leaver),
     started=started,

@@ -118,6 +118,7 @@ def declare(delays: Sequence[float] = DELAYS) -> Service:
         "notifications",
         categories=(notifications,),
         answers={SendTestMail: send_test_mail, ListNotifications: list_notifications},
+        calls=(GetUser,),
         policies={"builds": on_build},
         workers=(Worker("mailer", "notifications", (NotificationRequested,), partial(deliver, delays)),),
     )

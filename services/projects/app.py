@@ -1,5 +1,7 @@
 """The projects service: what belongs to what, and what a build may know."""
 
+from contracts.builds import GetBuild, QueueBuild
+from contracts.identity import FindAccess, GetCompany, GetOwner, GetUser, ListUsers
 from contracts.projects import (
     ChangeCredentialKey,
     ChangeExecutorVariables,
@@ -116,6 +118,7 @@ service = Service(
         PageDeliveries: deliveries.page,
         GetRequestBody: deliveries.get_request_body,
     },
+    calls=(FindAccess, GetBuild, GetCompany, GetOwner, GetUser, ListUsers, QueueBuild),
     policies={"projects": on_projects},
     eager=(ProjectSecretsChosen, DeveloperProjectsChosen, ProjectDeleted, DeliveryAccepted),
     views=(project_steps, project_builds),

@@ -159,6 +159,7 @@ def declare() -> Service:
     return Service(
         "runners",
         categories=(runners, registrations),
+        public=True,
         hints=(RunnerEdited, RunnerShutDown, RunnerDeleted),  # a held request of the runner looks again at once
         prepare={IssueRegistrationToken: with_new_token, ResetRegistrationToken: with_new_token},
         answers={

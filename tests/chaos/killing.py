@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-import nats
-
 from infra.local.folder import DataFolder
+from infra.local.nats import with_login
 from infra.local.state import Running, StackState
+from libs.messaging import connect
+from libs.settings import Settings
 from tests.support import eventually
 from tests.support.stack import SERVICES, RunningStack
 
@@ -74,7 +75,8 @@ class Killer:
             await self._signalled([name], signal.SIGCONT)
 
     async def _leader(self, service: str) -> str:
-        bus = await nats.connect(self._processes()["nats-server"].url)
+        address = with_login(self._processes()["nats-server"].address, self._folder, service)
+        bus = await connect(Settings(nats_url=address), "chaos")
         try:
             return (await bus.request(f"lead.{service}", timeout=2)).data.decode()
         finally:

@@ -36,7 +36,7 @@ def main(arguments: list[str]) -> None:
         case ["supervise", *options]:
             entry.in_words(lambda: control.supervise(detached="--detached" in options, python=US))
         case ["connected"]:
-            entry.in_words(control.connect)
+            entry.in_words(lambda: control.connect("migrate"))
             Settings.from_environment(os.environ).require_servers()
             sys.stdout.write(os.environ["HEADRACE_NATS_URL"])
         case ["service", name] if name == os.environ.get("BROKEN_SERVICE"):

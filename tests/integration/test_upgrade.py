@@ -59,7 +59,7 @@ def lacking(before: Any, now: Any, place: str = "") -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    with local_servers(tmp_path_factory.mktemp("servers")) as servers:
+    with local_servers(tmp_path_factory.mktemp("servers"), unlimited=True) as servers:
         yield servers
 
 

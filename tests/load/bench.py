@@ -65,7 +65,7 @@ class Bench:
 
     async def all_agents(self, *, active: bool) -> None:
         """Take the stack's own agent out of the way, or bring it back."""
-        nats = await connect(Settings(nats_url=self.stack.nats_url), "bench")
+        nats = await connect(Settings(nats_url=self.stack.nats_for("gateway")), "bench")
         caller = Caller(nats)
         page = json.loads(await caller.ask(ListRunners(size=100)))
         for runner in page["rows"]:

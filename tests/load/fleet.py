@@ -155,7 +155,7 @@ async def _all_planned(user: Connection) -> bool:
 async def long_queue(bench: "Bench", folder: Path) -> None:
     """A claim within the service, with few jobs that wait and with very many, most of them for nobody."""
     logging.getLogger("headrace.runtime").setLevel(logging.ERROR)  # the jobs have no builds, and each would be told of
-    with local_servers(folder) as servers:
+    with local_servers(folder, unlimited=True) as servers:
         settings = Settings(
             mongodb_url=servers.mongodb_url,
             nats_url=servers.nats_url,

@@ -39,7 +39,7 @@ def run(program: Program) -> Process:
 
 @contextmanager
 def servers_in(folder: Path) -> Iterator[Servers]:
-    with local_servers(folder, run, LISTEN[STACK]) as servers:
+    with local_servers(folder, run, LISTEN[STACK], unlimited=True) as servers:
         yield servers
 
 
@@ -47,7 +47,7 @@ def servers_in(folder: Path) -> Iterator[Servers]:
 def lone_nats(folder: Path) -> Iterator[Process]:
     data = DataFolder(folder)
     data.prepare()
-    server = run(nats_server(data, LISTEN[STACK]))
+    server = run(nats_server(data, LISTEN[STACK], unlimited=True))
     server.start()
     try:
         server.wait_ready()

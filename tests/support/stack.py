@@ -17,6 +17,8 @@ from uuid import uuid4
 import httpx
 
 from infra.local import ports
+from infra.local.folder import DataFolder
+from infra.local.nats import with_login
 from infra.local.state import Running
 from tests.support.repositories import SPEC, sample_repository
 
@@ -108,7 +110,11 @@ class RunningStack:
 
     @property
     def nats_url(self) -> str:
-        return str(self._processes()["nats-server"]["url"])
+        """With the operator's login."""
+        return self.nats_for("migrate")
+
+    def nats_for(self, login: str) -> str:
+        return with_login(str(self._processes()["nats-server"]["address"]), DataFolder(self.data), login)
 
     def complaints(self) -> list[str]:
         """What the processes logged as errors."""
