@@ -188,8 +188,15 @@ def test_two_replicas_share_the_port_and_have_their_own_health(stack: Stack) -> 
 
 
 def test_a_command_finds_the_servers_of_the_stack_that_runs(lasting: Stack) -> None:
-    listed = json.loads(lasting.headrace("status", "--json").stdout)
-    assert [lasting.run("connected").stdout] == [row["consumer_url"] for row in listed if "nats" in row["name"]]
+    [nats] = [process["address"] for process in lasting.processes() if process["name"] == "nats-server"]
+    login = (lasting.data / "secrets" / "nats-migrate").read_text()
+    assert lasting.run("connected").stdout == nats.replace("://", f"://migrate:{login}@")
+
+
+def test_status_tells_the_login_that_may_be_given_away_and_no_other(lasting: Stack) -> None:
+    told = lasting.headrace("status", "--json").stdout
+    shown = [file.name for file in (lasting.data / "secrets").iterdir() if file.read_text() in told]
+    assert shown == ["nats-consumer"]
 
 
 def test_a_taken_port_is_told_in_one_sentence(stack: Stack) -> None:
@@ -232,7 +239,9 @@ def test_only_who_needs_a_secret_has_it_and_nobody_shows_it(lasting: Stack) -> N
         for name, value in secrets.items()
     }
     services = set(NAMES[2:8])
-    assert holders == {"admin-password": {"identity-0"}, "master-key": services, "nats-password": services}
+    logins = {f"nats-{name.removesuffix('-0')}": {name} for name in services}
+    logins |= {"nats-consumer": set(), "nats-migrate": set()}
+    assert holders == {"admin-password": {"identity-0"}, "master-key": services} | logins
     commands = [" ".join(process.cmdline()) for process in lasting.survivors()]
     assert [command for command in commands if any(value in command for value in secrets.values())] == []
 
