@@ -14,6 +14,7 @@ import typer
 from agent import config as configuration
 from agent import runner
 from agent.config import Config, ConfigError
+from agent.observing import observed
 from agent.protocol import Refused
 from agent.registration import UNKNOWN, register, unregister, verify
 
@@ -47,7 +48,8 @@ def run(*runners: Config, once: bool = False, for_good: bool = False) -> None:
         await runner.run(config, stop=stop, once=once, for_good=for_good)
         stop.set()  # with --once, the first job of all is the last
 
-    asyncio.run(serve())
+    with observed(runners[0].system_id):
+        asyncio.run(serve())
 
 
 ConfigOption = Annotated[

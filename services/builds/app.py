@@ -13,6 +13,7 @@ from services.builds.files import FilesInDatabase
 from services.builds.fleet import fleet
 from services.builds.launching import prepare_build
 from services.builds.leases import Leases
+from services.builds.measures import MEASURES
 from services.builds.planner import Planner
 from services.builds.policies import on_build_event
 from services.builds.reporting import Reporting
@@ -67,6 +68,7 @@ service = Service(
     policies={"builds": on_build_event},
     eager=(contract.BuildPriorityChanged,),
     views=(statistics.durations, fleet),
+    measures=MEASURES,
     workers=(
         Worker(
             "planner",
