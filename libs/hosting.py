@@ -14,6 +14,7 @@ from nats.errors import Error as NatsError
 from opentelemetry import trace
 from pymongo.errors import ConnectionFailure, PyMongoError
 
+from contracts.errors import Refused
 from contracts.history import GetAnswer, GetHistory, GetState
 from contracts.messages import Command, Query
 from libs.connections import database_of, mongo, part_from, vault_of
@@ -252,6 +253,8 @@ async def _tick(runtime: Runtime, ticker: Ticker) -> None:
             await ticker.run(runtime.duty(ticker.name))
         except (PyMongoError, NatsError) as error:
             log.warning("ticker %s: %s; it comes again", ticker.name, type(error).__name__)
+        except Refused as refused:
+            log.warning("ticker %s: %s; it comes again", ticker.name, refused.code)
         except Exception:
             log.exception("ticker %s failed; it comes again", ticker.name)
         await asyncio.sleep(ticker.every)

@@ -32,6 +32,17 @@ class MailSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class BucketSettings:
+    """A bucket of an S3-compatible store."""
+
+    name: str
+    endpoint: str = ""  # empty: Amazon's, of that region
+    region: str = "us-east-1"
+    access_key: str = field(default="", repr=False)  # empty: what the machine or the pod has been given
+    secret_key: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Addresses carry logins, so they are left out of the representation as passwords are."""
 
@@ -58,6 +69,7 @@ class Settings:
     runner_offline_seconds: float = 90.0
     build_timeout_seconds: int = 3600
     artifact_megabytes: int = 100  # of a mebibyte each, that one artifact may have
+    bucket: BucketSettings | None = None  # of artifacts; none: they are in the database
     token_seconds: int = 3600
     static: Path | None = None  # a folder that the gateway serves beside the API
     login_failures: int = 10
@@ -103,6 +115,7 @@ class Settings:
             runner_offline_seconds=read.seconds("HEADRACE_RUNNER_OFFLINE_SECONDS", 90, 1),
             build_timeout_seconds=read.integer("HEADRACE_BUILD_TIMEOUT_SECONDS", 3600, 1, 10**9),
             artifact_megabytes=read.integer("HEADRACE_ARTIFACT_MEGABYTES", 100, 1, 100_000),
+            bucket=_bucket(read),
             token_seconds=read.integer("HEADRACE_TOKEN_SECONDS", 3600, 1, 10**9),
             static=read.folder("HEADRACE_STATIC"),
             login_failures=read.integer("HEADRACE_LOGIN_FAILURES", 10, 1, 10**6),
@@ -131,6 +144,21 @@ def _address(host: str, port: int) -> str:
     """The URL a client on this machine uses: a wildcard is no address to connect to."""
     reachable = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
     return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"
+
+
+def _bucket(read: "_Reader") -> BucketSettings | None:
+    bucket = BucketSettings(
+        name=read.text("HEADRACE_S3_BUCKET", ""),
+        endpoint=read.url("HEADRACE_S3_ENDPOINT", ""),
+        region=read.text("HEADRACE_S3_REGION", "us-east-1"),
+        access_key=read.text("HEADRACE_S3_ACCESS_KEY", ""),
+        secret_key=read.text("HEADRACE_S3_SECRET_KEY", ""),
+    )
+    if bool(bucket.access_key) != bool(bucket.secret_key):
+        raise SettingsError("HEADRACE_S3_ACCESS_KEY and HEADRACE_S3_SECRET_KEY are set together, or neither of them.")
+    if (bucket.endpoint or bucket.access_key) and not bucket.name:
+        raise SettingsError("HEADRACE_S3_BUCKET is not set, and artifacts need its name.")
+    return bucket if bucket.name else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from services.builds.artifacts import Artifacts
 from services.builds.attempts import Attempts
 from services.builds.claiming import Claiming
 from services.builds.ending import Ending
-from services.builds.files import FilesInDatabase
+from services.builds.files import files_for
 from services.builds.fleet import fleet
 from services.builds.launching import prepare_build
 from services.builds.leases import Leases
@@ -25,7 +25,7 @@ leases = Leases(attempts, reporting)
 retention = Retention(attempts)
 ending = Ending(attempts)
 claiming = Claiming(attempts)
-artifacts = Artifacts(FilesInDatabase())
+artifacts = Artifacts(files_for)
 
 service = Service(
     "builds",
