@@ -109,13 +109,15 @@ def verify(file: str) -> None:
 
 
 def restore(file: str, *, purge: bool) -> None:
-    with _input(file) as source, _servers(Settings.from_environment(os.environ), there=False) as settings:
+    settings = _with_master_key(Settings.from_environment(os.environ))
+    with _input(file) as source:
         reader, checked = _checked(source, settings)
         if unknown := checked.services - {one.name for one in all_services()}:
             raise StackError(f"The backup has services that this Headrace does not know: {', '.join(unknown)}.")
         started = time.monotonic()
-        jobs = _in_words(lambda: asyncio.run(_restore(settings, reader, purge=purge)))
-        migrate_services(settings)
+        with _servers(settings, there=False) as settings:
+            jobs = _in_words(lambda: asyncio.run(_restore(settings, reader, purge=purge)))
+            migrate_services(settings)
     console.print(
         f"Restored {_decisions(checked.sections):,} decisions, {sum(one.documents for one in checked.sections):,} "
         f"documents in {time.monotonic() - started:.1f} s: the system is as it was at "
@@ -213,16 +215,21 @@ def _servers(settings: Settings, *, there: bool) -> Iterator[Settings]:
             "and HEADRACE_NATS_URL."
         )
     folder.prepare()
-    kept = folder.path / "secrets" / "master-key"
+    with held_by_us(folder), local_servers(folder.path) as servers:
+        yield replace(settings, mongodb_url=servers.mongodb_url, nats_url=servers.nats_url)
+
+
+def _with_master_key(settings: Settings) -> Settings:
+    """The one that is set, or the one of the local stack; without any a restored system could open nothing."""
+    kept = settings.data / "secrets" / "master-key"
     if not settings.master_keys and kept.exists():
         settings = Settings.from_environment({**os.environ, "HEADRACE_MASTER_KEY": kept.read_text()})
-    if not (settings.master_keys or there):
+    if not settings.master_keys:
         raise SettingsError(
             "HEADRACE_MASTER_KEY is not set: without the master key of the system that was backed up nothing can be "
             f"opened that is sealed. Set it, or put it into {kept}."
         )
-    with held_by_us(folder), local_servers(folder.path) as servers:
-        yield replace(settings, mongodb_url=servers.mongodb_url, nats_url=servers.nats_url)
+    return settings
 
 
 @asynccontextmanager

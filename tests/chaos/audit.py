@@ -63,8 +63,17 @@ def settings_of(stack: RunningStack) -> Settings:
 
 async def audit(stack: RunningStack, launched: Sequence[Launched], executions: Path) -> Verdict:
     """Once the stack is at rest."""
-    settings = settings_of(stack)
     verdict = Verdict(stuck=[f"build {one.build_id} has not ended" for one in launched if one.finished is None])
+    logs = await compare(stack, verdict)
+    _builds(logs["builds"], launched, verdict)
+    _executions(logs["builds"], executions, verdict)
+    _nothing_waits(stack, verdict)
+    return verdict
+
+
+async def compare(stack: RunningStack, verdict: Verdict) -> dict[str, list[Recorded[Any]]]:
+    """Everything that follows from the logs of the services with these logs, which it answers."""
+    settings = settings_of(stack)
     bus = await connect(settings, "audit")
     try:
         async with mongo(settings, "audit") as client:
@@ -82,10 +91,7 @@ async def audit(stack: RunningStack, launched: Sequence[Launched], executions: P
             await _attempts(database_of(client, settings, "builds"), verdict)
     finally:
         await bus.close()
-    _builds(logs["builds"], launched, verdict)
-    _executions(logs["builds"], executions, verdict)
-    _nothing_waits(stack, verdict)
-    return verdict
+    return logs
 
 
 # ---- the builds
@@ -263,4 +269,4 @@ def _folded(view: FollowedView, news: Iterable[Recorded[Any]]) -> dict[str, Any]
         key = view.key(one)
         if key is not None:
             rows[key] = view.fold(rows.get(key, view.row), one)
-    return rows
+    return {key: row for key, row in rows.items() if not view.gone(row)}

@@ -7,22 +7,11 @@ import httpx
 import pytest
 
 from gateway.routes import TABLE
-from tests.support.repositories import commit, sample_repository
+from tests.support.scenery import clients_of, kept_of
 from tests.support.stack import RunningStack, running_stack
 from tests.support.table import Play, Scene, scenes, uncalled
 
 SCENES = list(scenes(Path(__file__).parent / "table"))
-PIPELINE = """
-hello:
-  stage: build
-  script: [echo hello, test -n "$CI_JOB_TOKEN", echo "$CI_JOB_NAME" > made.txt]
-  after_script: [echo bye]
-  artifacts: {paths: [made.txt]}
-  environment: none
-broken: {script: [grep hello made.txt, exit 7], retry: 1}
-deploy: {stage: deploy, script: [echo deployed], when: manual, allow_failure: false}
-"""
-PASSWORD = "a long enough one"
 
 
 @pytest.fixture(scope="module")
@@ -35,30 +24,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
 
 @pytest.fixture(scope="module")
 def clients(server: RunningStack) -> dict[str, httpx.Client]:
-    for username, roles in (("dora", ["ROLE_DEVELOPER"]), ("olga", ["ROLE_DEVELOPER"]), ("anna", ["ROLE_ADMIN"])):
-        server.made("developer", username=username, password=PASSWORD, roles=roles, email=f"{username}@example.org")
-    return {
-        "admin": server.admin,
-        "developer": server.log_in("dora", PASSWORD),
-        "other developer": server.log_in("olga", PASSWORD),
-        "mere admin": server.log_in("anna", PASSWORD),
-        "nobody": server.client(),
-        "bad token": server.client("null"),
-    }
+    return clients_of(server)
 
 
 @pytest.fixture(scope="module")
 def kept(server: RunningStack, tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
-    """What every scene may use."""
-    repository = sample_repository(tmp_path_factory.mktemp("table") / "repository")
-    commit(repository, {".gitlab-ci.yml": PIPELINE})
-    project = server.project(repository)
-    return {
-        "repository": str(repository),
-        "executor": server.executor,
-        "project": project,
-        "build": server.run(project)["id"],
-    }
+    return kept_of(server, tmp_path_factory.mktemp("table"))
 
 
 @pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.title)
