@@ -194,6 +194,24 @@ def restore(
 
 
 @app.command()
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="healthy, looked_at and findings.")] = False,
+    data: Data = None,
+) -> None:
+    """Look at a deployment from outside and say what is wrong with it, why that matters and what to do.
+
+    Settings, key files, MongoDB, NATS, streams and who follows them, services, gateway, mail server, runners and queue.
+    It changes nothing and sends no mail. Exit status: 0 all is well, 1 there are findings.
+
+    Example: `headrace doctor`, or in a cluster with the settings of the migration job
+    """
+    _use(data)
+    from infra.doctor import command
+
+    raise typer.Exit(command.doctor(as_json=as_json))
+
+
+@app.command()
 def events(
     start: Annotated[str, typer.Option("--from", help="A time (2026-01-31T12:00:00Z), `start`, or `now`.")] = "now",
     raw: Annotated[bool, typer.Option("--raw", help="One JSON object per line, for other programs.")] = False,

@@ -1,0 +1,211 @@
+"""NATS and JetStream: the server, streams, consumers, and whether what is recorded arrives where it should."""
+
+from collections.abc import AsyncIterator, Sequence
+from functools import partial
+
+from nats.aio.client import Client
+from nats.errors import Error as NatsError
+from nats.js.api import ConsumerInfo, StreamInfo
+from nats.js.errors import APIError, NotFoundError, ServiceUnavailableError
+from pymongo.asynchronous.database import AsyncDatabase
+
+from infra.doctor.database import MIGRATE
+from infra.doctor.finding import Finding, holds
+from libs.eventstore.documents import Document
+from libs.following import REBUILDING
+from libs.service import Service, Worker
+from libs.settings import Settings
+from libs.views import view_collection
+from libs.workers import consumer_name, filter_subjects
+
+LEAST_PAYLOAD = 8 * 1024 * 1024
+CATCH_UP = 8.0  # seconds: longer than a follower keeps its position to itself
+COUNTING = 5000  # milliseconds
+
+
+def unreachable(error: Exception) -> Finding:
+    refused = "authorization" in str(error).lower()
+    return Finding(
+        "nats",
+        "NATS refuses the log-in." if refused else f"NATS is not reachable ({type(error).__name__}).",
+        "All requests between gateway and services go over it, and all events.",
+        "Correct the user and password in HEADRACE_NATS_URL."
+        if refused
+        else "Start it, and check the address in HEADRACE_NATS_URL.",
+    )
+
+
+async def server(client: Client) -> AsyncIterator[Finding]:
+    if client.max_payload < LEAST_PAYLOAD:
+        yield Finding(
+            "nats.max_payload",
+            f"NATS takes messages of at most {client.max_payload / 2**20:.0f} MiB.",
+            "Bodies of webhooks may have up to 5 MiB: larger pushes are refused with REQUEST_TOO_LARGE.",
+            "Set `max_payload: 8MB` in the configuration of the NATS server.",
+        )
+    try:
+        await client.jetstream().account_info()
+    except (ServiceUnavailableError, NotFoundError, NatsError) as error:
+        yield Finding(
+            "nats.jetstream",
+            f"JetStream is not available ({type(error).__name__}).",
+            "It keeps the events: nothing follows from what happens, no builds are planned, no mails are sent.",
+            "Switch it on in the NATS server (`jetstream { store_dir: ... }`), for this account as well.",
+        )
+
+
+async def streams(client: Client, settings: Settings, services: Sequence[Service]) -> AsyncIterator[Finding]:
+    js = client.jetstream()
+    for service in services:
+        try:
+            info = await js.stream_info(service.name)
+        except NotFoundError:
+            yield Finding(
+                f"stream.{service.name}",
+                f"The stream {service.name} is missing.",
+                f"Events of {service.name} go nowhere, and the services that follow them wait.",
+                MIGRATE + " The service fills the stream from its log.",
+            )
+            continue
+        if info.config.subjects != [f"evt.{service.name}.>"] or info.config.num_replicas != settings.stream_replicas:
+            yield Finding(
+                f"stream.{service.name}",
+                f"The stream {service.name} has other settings than it should: subjects {info.config.subjects}, "
+                f"{info.config.num_replicas} replicas instead of {settings.stream_replicas}.",
+                "Events may get lost with a server, or do not arrive.",
+                f"Set HEADRACE_STREAM_REPLICAS to what you want. {MIGRATE}",
+            )
+        if lagging := _lagging(info):
+            yield Finding(
+                f"stream.{service.name}",
+                f"Of the stream {service.name} {lagging}.",
+                "The next server that fails may stop it, or take events along.",
+                "Start the NATS servers that are missing, and see `nats server report jetstream`.",
+            )
+        state = info.state
+        if state.messages and state.messages != state.last_seq - state.first_seq + 1:
+            yield Finding(
+                f"stream.{service.name}",
+                f"The stream {service.name} has holes: {state.messages} events between {state.first_seq} and "
+                f"{state.last_seq}.",
+                "Followers see that events were deleted and begin anew; consumers outside miss them for ever.",
+                f"Have it filled anew: purge the stream {service.name} and restart the service {service.name}.",
+            )
+        for worker in service.workers:
+            async for one in _consumer(client, service, worker):
+                yield one
+
+
+def _lagging(info: StreamInfo) -> str:
+    cluster = info.cluster
+    if cluster is None:
+        return ""
+    if not cluster.leader:
+        return "no server leads"
+    behind = [one.name for one in cluster.replicas or () if one.offline or not one.current]
+    return f"{len(behind)} replicas are away or behind ({', '.join(map(str, behind))})" if behind else ""
+
+
+async def _consumer(client: Client, service: Service, worker: Worker) -> AsyncIterator[Finding]:
+    name = consumer_name(service.name, worker)
+    why = f"The work of {worker.name} is never begun: {service.name} starts it by this consumer."
+    js = client.jetstream()
+    try:
+        info = await js.consumer_info(worker.source, name)
+    except NotFoundError:
+        yield Finding(f"consumer.{name}", f"The consumer {name} of stream {worker.source} is missing.", why, MIGRATE)
+        return
+    config = info.config
+    subjects = sorted(config.filter_subjects or ([config.filter_subject] if config.filter_subject else []))
+    if (subjects, config.max_deliver) != (sorted(filter_subjects(worker)), -1):
+        what = f"The consumer {name} of stream {worker.source} has other settings than it should."
+        yield Finding(f"consumer.{name}", what, "Events may be left out, or given up.", MIGRATE)
+    elif (info.num_pending or 0) and not await holds(partial(_moved, client, worker, name, info), within=CATCH_UP):
+        yield Finding(
+            f"consumer.{name}",
+            f"{info.num_pending} events wait for {worker.name} of {service.name}, and none is taken.",
+            why,
+            f"See the logs of the service {service.name}; restart it if they are silent.",
+        )
+
+
+async def _moved(client: Client, worker: Worker, name: str, before: ConsumerInfo) -> bool:
+    now = await client.jetstream().consumer_info(worker.source, name)
+    then, here = before.delivered, now.delivered
+    return not now.num_pending or then is None or here is None or here.consumer_seq > then.consumer_seq
+
+
+# ---- from the log to JetStream, and from there to whoever follows
+
+
+async def relay(client: Client, service: Service, database: AsyncDatabase[Document]) -> AsyncIterator[Finding]:
+    """Whether the newest decision arrives, and whether all of the older ones are there."""
+    newest = await database["commits"].find_one({}, sort=[("$natural", -1)])
+    if newest is None:
+        return
+    todo = f"See the logs of the service {service.name} and start it if it does not run: it publishes what is missing."
+    if not await holds(partial(_published, client, service.name, newest), within=CATCH_UP):
+        yield Finding(
+            f"relay.{service.name}",
+            f"What {service.name} decided last, at {newest['at']:%Y-%m-%d %H:%M:%S} UTC, is not in its stream.",
+            "Nothing follows from what happens: views, mails and builds stand still. Nothing is lost.",
+            todo,
+        )
+        return
+    pipeline: list[Document] = [{"$group": {"_id": None, "events": {"$sum": {"$size": "$events"}}}}]
+    counted = await (await database["commits"].aggregate(pipeline, maxTimeMS=COUNTING)).to_list()
+    messages = (await client.jetstream().stream_info(service.name)).state.messages
+    if messages < counted[0]["events"]:
+        yield Finding(
+            f"relay.{service.name}",
+            f"The stream of {service.name} has {messages} events, and the log {counted[0]['events']}.",
+            "Views over them are not complete, and consumers outside miss some.",
+            "After a restore or a loss of the stream wait until it is filled. Otherwise purge the stream "
+            f"{service.name} and restart the service {service.name}: it fills it anew.",
+        )
+
+
+async def _published(client: Client, service: str, commit: Document) -> bool:
+    last = commit["events"][-1]
+    subject = f"evt.{service}.{commit['stream']}.{last['name']}"
+    try:
+        message = await client.jetstream().get_last_msg(service, subject)
+    except NotFoundError:
+        return False
+    version = (message.headers or {})["ce-id"].rpartition("@")[2].partition(".")[0]
+    return int(version) >= int(commit["version"])
+
+
+async def followers(client: Client, service: Service, database: AsyncDatabase[Document]) -> AsyncIterator[Finding]:
+    followed = {f"reactions-to-{source}": source for source in service.policies}
+    followed |= {view_collection(view): view.source for view in service.views}
+    for name, source in followed.items():
+        try:
+            end = (await client.jetstream().stream_info(source)).state.last_seq
+        except (NotFoundError, APIError):
+            continue  # told of elsewhere
+        before = await _position(database, name)
+        if before.get("incarnation") == REBUILDING:
+            yield Finding(
+                f"follower.{name}",
+                f"{name} of {service.name} waits for a rebuild.",
+                f"It does not follow the events of {source} meanwhile.",
+                f"If no `headrace rebuild {service.name}` is running, run it again.",
+            )
+        elif before.get("sequence", 0) < end and not await holds(
+            partial(_went_on, database, name, before), within=CATCH_UP
+        ):
+            yield Finding(
+                f"follower.{name}",
+                f"{name} of {service.name} stands still, {end - before.get('sequence', 0)} events behind.",
+                "It stops before an event that it cannot apply, so that none is left out: what it does is out of date.",
+                f"See the logs of the service {service.name} for the event and the reason; it tries again by itself.",
+            )
+
+
+async def _position(database: AsyncDatabase[Document], name: str) -> Document:
+    return await database["followers"].find_one({"_id": name}) or {}
+
+
+async def _went_on(database: AsyncDatabase[Document], name: str, before: Document) -> bool:
+    return await _position(database, name) != before

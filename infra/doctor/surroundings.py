@@ -1,0 +1,140 @@
+"""What lies around the services: settings, key files, git, disk, the gateway's address and the mail server."""
+
+import asyncio
+import shutil
+import stat
+from collections.abc import AsyncIterator, Iterator, Mapping
+from pathlib import Path
+
+import aiosmtplib
+import httpx
+
+from infra.doctor.finding import Finding
+from infra.local import control
+from infra.local.folder import LEAST_FREE, DataFolder
+from libs.settings import MailSecurity, MailSettings, Settings
+from services.notifications.mail import failed
+
+MAIL_PATIENCE = 5.0  # seconds for each step of the conversation
+GATEWAY_PATIENCE = 5.0
+OTHERS = stat.S_IRWXG | stat.S_IRWXO
+SCARCE = 0.05  # of the disk
+
+
+async def files(settings: Settings, environ: Mapping[str, str]) -> AsyncIterator[Finding]:
+    """Secrets that somebody else may read."""
+    for file in _secret_files(settings.data, environ):
+        if not file.exists():
+            if file.parent != settings.data / "secrets":
+                yield Finding(
+                    "files",
+                    f"The file {file}, which a setting names, is not there.",
+                    "What the setting should say is unknown, and what needs it does not start.",
+                    "Put the secret there, or correct the variable that ends in _FILE.",
+                )
+        elif file.stat().st_mode & OTHERS:
+            yield Finding(
+                "files",
+                f"{file} can be read or written by others than its owner.",
+                "It holds a secret: whoever reads it can open what is sealed, or log in.",
+                f"chmod 600 {file}",
+            )
+
+
+def _secret_files(data: Path, environ: Mapping[str, str]) -> Iterator[Path]:
+    yield from (Path(file) for name, file in environ.items() if _names_a_file(name) and file)
+    if (data / "secrets").is_dir():
+        yield from (file for file in sorted((data / "secrets").iterdir()) if file.is_file())
+
+
+def _names_a_file(name: str) -> bool:
+    return name.startswith("HEADRACE_") and name.endswith(("_KEY_FILE", "_PASSWORD_FILE", "_URL_FILE"))
+
+
+async def processes(settings: Settings) -> AsyncIterator[Finding]:
+    """Of the local stack, where there is one."""
+    folder = DataFolder(settings.data)
+    if not (folder.path / "mongodb").is_dir():
+        return
+    found = await asyncio.to_thread(control.processes, folder)
+    down = [one["name"] for one in found or () if not one["ready"]]
+    if found is None and not settings.mongodb_url:
+        yield Finding(
+            "processes",
+            f"The stack on {folder.path} does not run.",
+            "Nobody can use it.",
+            "Start it with `headrace up`.",
+        )
+    elif down:
+        yield Finding(
+            "processes",
+            f"Of the stack on {folder.path} {', '.join(down)} {'is' if len(down) == 1 else 'are'} not ready.",
+            "What they are for does not work.",
+            f"See {folder.log(down[0])}; whatever dies is started again by itself.",
+        )
+
+
+async def disk(settings: Settings) -> AsyncIterator[Finding]:
+    """Only where the local stack keeps its data."""
+    if not (settings.data / "mongodb").is_dir():
+        return
+    usage = shutil.disk_usage(settings.data)
+    if usage.free < max(LEAST_FREE, usage.total * SCARCE):
+        yield Finding(
+            "disk",
+            f"The disk of {settings.data} has {usage.free // 10**6} MB left.",
+            "Databases and logs lie there; when it is full, nothing is recorded any more and mongod stops.",
+            "Free some space, let projects keep fewer builds, or move the folder to a larger disk.",
+        )
+
+
+async def git() -> AsyncIterator[Finding]:
+    if shutil.which("git") is None:
+        yield Finding(
+            "git",
+            "There is no git here.",
+            "Where builds and agents run without git, every build ends with code 128: nothing can be fetched.",
+            "Install git wherever the service builds and agents run.",
+        )
+
+
+async def gateway(settings: Settings) -> AsyncIterator[Finding]:
+    address = f"{settings.url}/api/guest/ping"
+    try:
+        async with httpx.AsyncClient(timeout=GATEWAY_PATIENCE, trust_env=False) as client:
+            answer = await client.get(address)
+        problem = "" if answer.status_code == 200 else f"answers {answer.status_code}"
+    except httpx.HTTPError as error:
+        problem = f"is not reachable ({type(error).__name__})"
+    if problem:
+        yield Finding(
+            "gateway",
+            f"The gateway {problem} at {settings.url}.",
+            "People, forges and runners use this address, and links in mails lead to it.",
+            "Start the gateway, or set HEADRACE_URL to the address at which it is reached from here.",
+        )
+
+
+async def mail(settings: MailSettings) -> AsyncIterator[Finding]:
+    """As far as the log-in; nothing is sent."""
+    if not settings.host:
+        return
+    client = aiosmtplib.SMTP(
+        hostname=settings.host,
+        port=settings.port,
+        username=settings.username or None,
+        password=settings.password or None,
+        use_tls=settings.tls is MailSecurity.TLS,
+        start_tls=settings.tls is MailSecurity.STARTTLS,
+        timeout=MAIL_PATIENCE,
+    )
+    try:
+        async with asyncio.timeout(3 * MAIL_PATIENCE), client:
+            return
+    except (aiosmtplib.SMTPException, OSError) as error:
+        yield Finding(
+            "mail",
+            f"Mails cannot be sent: {failed(error).reason}.",
+            "Nobody is told of failed builds; the mails are tried for an hour and then given up.",
+            "Correct HEADRACE_MAIL_HOST, _PORT, _USERNAME, _PASSWORD and _TLS, or start the mail server.",
+        )
