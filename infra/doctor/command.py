@@ -30,7 +30,7 @@ def doctor(*, as_json: bool) -> int:
     for noisy in ("headrace.messaging", "nats", "pymongo"):
         logging.getLogger(noisy).setLevel(logging.CRITICAL)
     try:
-        connect_to_stack()
+        connect_to_stack("migrate")
         settings = Settings.from_environment(os.environ)
     except SettingsError as error:
         checks = ["settings"]
