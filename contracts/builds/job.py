@@ -290,7 +290,6 @@ class JobRow(Row):
     project: LaunchedProject | None = None
     delivery_id: str | None = None
     artifacts: tuple[Artifact, ...] = ()
-    traceparent: str = ""  # of the launch
 
 
 class GetJob(Query):

@@ -69,7 +69,6 @@ def job_object(
         "cache": [_cache(one) for one in assignment.caches],
         "credentials": [],
         "dependencies": [_dependency(assignment, one) for one in assignment.dependencies],
-        "traceparent": assignment.traceparent,
         "features": {"trace_sections": True, "failure_reasons": REASONS},
     }
 

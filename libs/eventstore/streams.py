@@ -55,9 +55,8 @@ def brings_nothing(_news: Sequence[Recorded[Any]]) -> Sequence[Beginning]:
 
 
 class Streams:
-    def __init__(self, store: EventStore, on_conflict: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, store: EventStore) -> None:
         self._store = store
-        self._on_conflict = on_conflict
         self._kept: OrderedDict[str, Folded] = OrderedDict()
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
@@ -130,7 +129,6 @@ class Streams:
             try:
                 await self._store.append(decision, *(one for one, _ in begun))
             except Conflict:
-                self._on_conflict()
                 folded, certain = await self._catch_up(category, stream, folded), True
                 bring = brings_nothing  # whatever was in the way: what follows is told of its own now
                 continue
