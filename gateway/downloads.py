@@ -8,7 +8,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Scope
 
-from contracts.builds import Artifact, ReadArtifact
+from contracts.builds import Artifact, FileOfJob, ReadArtifact, ReadTrace, TracePart
 from contracts.errors import Refused
 from gateway.asked import World
 
@@ -20,16 +20,46 @@ BINARY = "application/octet-stream"
 
 async def download(world: World, scope: Scope, artifact: Artifact) -> Response:
     """Its first piece is there before the status goes out; what is lost later breaks the connection off."""
-    headers = {
-        "Content-Length": str(artifact.size),
-        "Content-Disposition": f"attachment; filename*=UTF-8''{quote(artifact.file_name, safe='')}",
-        "X-Content-Type-Options": "nosniff",
-        "Cache-Control": "private, no-store",
-    }
+    headers = {"Content-Length": str(artifact.size), **_saved(artifact)}
     if scope["method"] == "HEAD":
         return Response(headers=headers, media_type=BINARY)
     first = await _piece(world, artifact, 0) if artifact.size else b""
     return StreamingResponse(_pieces(world, artifact, first), headers=headers, media_type=BINARY)
+
+
+async def download_log(world: World, log_of: FileOfJob) -> Response:
+    """Of a job that is at work as much as there is; its size may change meanwhile, so it is not told."""
+    first = await _part(world, ReadTrace(job_id=log_of.job_id))
+    return StreamingResponse(_parts(world, log_of, first), headers=_saved(log_of), media_type="text/plain")
+
+
+async def _parts(world: World, log_of: FileOfJob, part: TracePart) -> AsyncIterator[bytes]:
+    yield _text(part)
+    while part.more:
+        try:
+            part = await _part(
+                world, ReadTrace(job_id=log_of.job_id, section=part.section, line_number=part.line_number)
+            )
+        except Refused as refused:
+            log.warning("the log of job %d broke off: %s", log_of.job_id, refused.code)
+            raise BrokenOff from refused
+        yield _text(part)
+
+
+async def _part(world: World, query: ReadTrace) -> TracePart:
+    return TracePart.model_validate_json(await world.caller.ask(query, timeout=10))
+
+
+def _text(part: TracePart) -> bytes:
+    return "".join(f"{line}\n" for line in part.lines).encode()
+
+
+def _saved(artifact: Artifact) -> dict[str, str]:
+    return {
+        "Content-Disposition": f"attachment; filename*=UTF-8''{quote(artifact.file_name, safe='')}",
+        "X-Content-Type-Options": "nosniff",
+        "Cache-Control": "private, no-store",
+    }
 
 
 class BrokenOff(ClientDisconnect):

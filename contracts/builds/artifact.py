@@ -5,8 +5,10 @@ from datetime import datetime
 from pydantic import Base64Bytes, Field
 
 from contracts.messages import Command, Event, Message, Query, Sensitive
+from contracts.paging import SliceQuery
 
 ARCHIVE = "archive"
+TRACE = "trace"
 
 
 class Artifact(Message):
@@ -123,3 +125,36 @@ class ReadArtifact(Query):
 
     artifact_id: str
     offset: int
+
+
+class FileOfJob(Artifact):
+    """An artifact, or the log of a job: its type is `trace`, its id the UUID of the job, its size as far as it is."""
+
+    job_id: int
+    job_local_id: int
+
+
+class ListFiles(SliceQuery):
+    """What a job left, or all jobs of a build; which one is said by its number in the project.
+
+    Answer: Page of FileOfJob. Refused JOB_NOT_FOUND and BUILD_NOT_FOUND.
+    """
+
+    project_id: int
+    job_local_id: int | None = None
+    build_local_id: int | None = None  # where there is no job
+
+
+class ReadTrace(Query):
+    """The log of a job, from a line of a section on, as much as fits. Answer: TracePart; refused JOB_NOT_FOUND."""
+
+    job_id: int
+    section: int = 0
+    line_number: int = 0
+
+
+class TracePart(Message):
+    lines: tuple[str, ...]
+    section: int  # where it goes on, if there is more
+    line_number: int
+    more: bool

@@ -27,6 +27,7 @@ BY_SEGMENT = {
     "auth": "Access",
     "builds": "Builds",
     "artifacts": "Builds",
+    "artifact": "Builds",
     "jobs": "Builds",
     "logs": "Logs",
     "paginations": "Lists",

@@ -9,6 +9,7 @@ from gateway.routes.companies import COMPANIES
 from gateway.routes.configuration import CONFIGURATION
 from gateway.routes.credentials import CREDENTIALS
 from gateway.routes.executors import EXECUTORS
+from gateway.routes.files import FILES
 from gateway.routes.history import HISTORY
 from gateway.routes.jobs import JOBS
 from gateway.routes.keys import KEYS
@@ -40,6 +41,7 @@ RAW = (
 TABLE = (
     *BUILDS,
     *JOBS,
+    *FILES,
     *PUBLIC,
     *PAGES,
     *PROJECTS,

@@ -4,7 +4,7 @@ from contracts import builds as contract
 from contracts.projects import GetJobSecrets, GetLaunchSettings, ProjectDeleted
 from contracts.runners import NoticeRunner, RunnerDeleted
 from libs.service import Service, Ticker, Worker
-from services.builds import listing, logs, reading, statistics, views, waiting, wishing
+from services.builds import left, listing, logs, reading, statistics, views, waiting, wishing
 from services.builds.artifacts import Artifacts
 from services.builds.attempts import Attempts
 from services.builds.claiming import Claiming
@@ -60,6 +60,8 @@ service = Service(
         contract.DiscardArtifact: artifacts.discard,
         contract.GetArtifact: artifacts.get,
         contract.ReadArtifact: artifacts.read,
+        contract.ListFiles: left.list_files,
+        contract.ReadTrace: left.read_trace,
     },
     calls=(GetJobSecrets, GetLaunchSettings, NoticeRunner),
     public=True,

@@ -124,7 +124,7 @@ class Artifacts:
         if job is None or not await _may_read(ctx, job, query.token):
             raise Refused("JOB_TOKEN")
         for artifact in job.artifacts:
-            if artifact.artifact_type == ARCHIVE and not _expired(artifact, ctx.cause.at):
+            if artifact.artifact_type == ARCHIVE and not expired(artifact, ctx.cause.at):
                 return artifact
         raise Refused("ARTIFACT_NOT_FOUND")
 
@@ -211,7 +211,7 @@ def _wished(job: JobRow, command: FinishArtifact) -> str:
     return (wished.expire_in or "") if wished and command.artifact_type == ARCHIVE else ""
 
 
-def _expired(artifact: Artifact, now: datetime) -> bool:
+def expired(artifact: Artifact, now: datetime) -> bool:
     return artifact.expire_at is not None and artifact.expire_at <= now
 
 

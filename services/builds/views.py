@@ -225,7 +225,13 @@ build = Category(
     BuildRow(),
     summarise_build,
     row_version=6,
-    indexes=(("executor_id",), ("job_ids",), ("finished", "id"), ("project_id", "finished", "id")),
+    indexes=(
+        ("executor_id",),
+        ("job_ids",),
+        ("finished", "id"),
+        ("project_id", "finished", "id"),
+        ("project_id", "local_id"),
+    ),
     gone=lambda row: row.id == 0,
 )
 job = Category(
@@ -237,6 +243,7 @@ job = Category(
     indexes=(
         ("demand", "project_id", "-priority", "queued_at", "id"),
         ("build_id",),
+        ("project_id", "local_id"),
         ("-listed_at", "-id"),
         ("status", "-listed_at", "-id"),
         ("runner_uuid", "-listed_at", "-id"),

@@ -1,4 +1,4 @@
-"""Whose runners a path speaks of, and whether whoever asks may: administrators, and the owners themselves."""
+"""Whose runners or files a path speaks of, and whether whoever asks may: administrators, and the owners themselves."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -43,7 +43,7 @@ async def _company(asked: Asked, wanted: GetCompany) -> CompanyView:
 
 
 def _foreign() -> Refused:
-    return Refused("FORBIDDEN", "Only administrators and the owners themselves see and change these runners.")
+    return Refused("FORBIDDEN", "Only administrators and the owners themselves.")
 
 
 # ---- what of it a message needs

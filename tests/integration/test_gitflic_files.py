@@ -1,0 +1,117 @@
+"""Files that jobs left, as GitFlic's clients ask for them: lists with addresses, artifacts, and logs as files."""
+
+from collections.abc import AsyncIterator
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from tests.integration.whole_stage import Body, RunnerAtWork, Whole, whole_stage
+
+CONTENT = b"PK" + bytes(700_000)  # two pieces
+LOG = "".join(f"line {number} of the log\n" for number in range(40_000))  # more than one message holds
+
+
+@pytest.fixture(scope="module")
+async def here(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Whole]:
+    async with whole_stage(tmp_path_factory.mktemp("whole"), long_poll_seconds=2) as whole:
+        yield whole
+
+
+@pytest.fixture(scope="module")
+async def runner(here: Whole) -> RunnerAtWork:
+    return await here.runner()
+
+
+@pytest.fixture(scope="module")
+async def project(here: Whole) -> Body:
+    return await here.project()
+
+
+@pytest.fixture(scope="module")
+async def job(here: Whole, project: Body, runner: RunnerAtWork) -> Body:
+    """Over, with an archive, a report and a log."""
+    await here.launched(project)
+    job = await runner.job()
+    for kind in ("archive", "junit"):
+        await send(here, job, kind)
+    traced = {"JOB-TOKEN": job["token"], "Content-Range": f"0-{len(LOG) - 1}"}
+    answer = await here.http.patch(f"/api/v4/jobs/{job['id']}/trace", headers=traced, content=LOG)
+    assert answer.status_code == 202, answer.text
+    await runner.report(job, "success")
+    await here.ended(job["job_info"]["pipeline_id"])
+    return job
+
+
+async def send(here: Whole, job: Body, kind: str) -> None:
+    answer = await here.http.post(
+        f"/api/v4/jobs/{job['id']}/artifacts",
+        headers={"JOB-TOKEN": job["token"]},
+        data={"artifact_type": kind},
+        files={"file": (f"{kind}.zip", CONTENT, "application/octet-stream")},
+    )
+    assert answer.status_code == 201, answer.text
+
+
+@pytest.fixture(scope="module")
+async def base(project: Body) -> str:
+    return f"/rest-api/project/{project['owner_alias']}/{project['alias']}/cicd"
+
+
+async def files_at(here: Whole, path: str, **params: int) -> Body:
+    answer = await here.http.get(path, params=params, headers=here.admin)
+    assert answer.status_code == 200, answer.text
+    return dict(answer.json())
+
+
+async def fetched(here: Whole, file: Body) -> httpx.Response:
+    url = urlsplit(file["downloadUrl"])
+    assert url.netloc == "ci.example"
+    return await here.http.get(url.path, headers=here.admin)
+
+
+async def test_a_job_lists_its_files_and_its_log_and_each_comes_from_its_address(
+    here: Whole, job: Body, base: str
+) -> None:
+    found = await files_at(here, f"{base}/job/1/artifacts")
+    files = found["_embedded"]["restPipelineJobArtifactModelList"]
+    assert [(file["fileName"], file["fileType"]) for file in files] == [
+        ("archive.zip", "archive"),
+        ("junit.zip", "junit"),
+        ("job.log", "trace"),
+    ]
+    assert found["page"] == {"size": 10, "totalElements": 3, "totalPages": 1, "number": 0}
+    archive, _, log = [await fetched(here, file) for file in files]
+    assert (archive.status_code, archive.content) == (200, CONTENT)
+    assert (log.status_code, log.text) == (200, LOG)
+    assert log.headers["content-disposition"] == "attachment; filename*=UTF-8''job.log"
+
+
+@pytest.mark.usefixtures("job")
+async def test_a_pipeline_lists_the_files_of_its_jobs_page_by_page(here: Whole, base: str) -> None:
+    found = await files_at(here, f"{base}/pipeline/1/artifacts", page=1, size=2)
+    (log,) = found["_embedded"]["restPipelineJobArtifactModelList"]
+    assert (log["fileType"], found["page"]["totalElements"], found["page"]["number"]) == ("trace", 3, 1)
+
+
+@pytest.mark.usefixtures("job")
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        ("/job/9/artifacts", "JOB_NOT_FOUND"),
+        ("/pipeline/9/artifacts", "BUILD_NOT_FOUND"),
+        ("/job/1/artifact/c0f4ce7a-1111-4111-8111-f75d22415acc/download", "ARTIFACT_NOT_FOUND"),
+    ],
+)
+async def test_what_is_not_there_is_told_by_its_code(here: Whole, base: str, path: str, code: str) -> None:
+    answer = await here.http.get(base + path, headers=here.admin)
+    assert (answer.status_code, answer.json()["message"]) == (404, code)
+
+
+@pytest.mark.usefixtures("job")
+async def test_numbers_count_within_their_project(here: Whole) -> None:
+    other = await here.project()
+    answer = await here.http.get(
+        f"/api/project/{other['owner_alias']}/{other['alias']}/cicd/job/1/artifacts", headers=here.admin
+    )
+    assert answer.json()["message"] == "JOB_NOT_FOUND"
