@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import logging
-import os
 import signal
 from dataclasses import replace
 from enum import StrEnum
@@ -11,15 +10,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from prometheus_client import CollectorRegistry
 
 from agent import config as configuration
 from agent import runner
 from agent.config import Config, ConfigError
+from agent.observing import observed
 from agent.protocol import Refused
 from agent.registration import UNKNOWN, register, unregister, verify
-from libs.observability.health import Health, serve_health
-from libs.settings import SettingsError, with_files
 
 app = typer.Typer(help="Run builds: register this machine as a build agent and serve.", no_args_is_help=True)
 
@@ -27,8 +24,8 @@ DEFAULT_CONFIG = Path("~/.config/headrace/agent.json")
 DEFAULT_URL = "http://127.0.0.1:8080"
 
 
-def run(*runners: Config, once: bool = False, for_good: bool = False, health: tuple[str, int] | None = None) -> None:
-    """Serve until SIGTERM or SIGINT; a second signal ends it without waiting for jobs. `health`: where probes ask."""
+def run(*runners: Config, once: bool = False, for_good: bool = False) -> None:
+    """Serve until SIGTERM or SIGINT; a second signal ends it without waiting for jobs."""
 
     async def serve() -> None:
         stop = asyncio.Event()
@@ -42,9 +39,8 @@ def run(*runners: Config, once: bool = False, for_good: bool = False, health: tu
 
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, on_signal)
-        probed = serve_health(Health(), CollectorRegistry(), *health) if health else contextlib.nullcontext()
         with contextlib.suppress(asyncio.CancelledError):
-            async with probed, asyncio.TaskGroup() as group:
+            async with asyncio.TaskGroup() as group:
                 for config in runners:
                     group.create_task(one(config, stop))
 
@@ -52,7 +48,8 @@ def run(*runners: Config, once: bool = False, for_good: bool = False, health: tu
         await runner.run(config, stop=stop, once=once, for_good=for_good)
         stop.set()  # with --once, the first job of all is the last
 
-    asyncio.run(serve())
+    with observed(runners[0].system_id):
+        asyncio.run(serve())
 
 
 ConfigOption = Annotated[
@@ -93,8 +90,8 @@ def register_command(
     token: Annotated[
         str,
         typer.Option(
-            help="Registration token. Better in HEADRACE_REGISTRATION_TOKEN, or in the file that "
-            "HEADRACE_REGISTRATION_TOKEN_FILE names: others can read a command line.",
+            envvar="HEADRACE_REGISTRATION_TOKEN",
+            help="Registration token. Better in the environment: others can read a command line.",
         ),
     ] = "",
     config: ConfigOption = DEFAULT_CONFIG,
@@ -133,7 +130,6 @@ def register_command(
             if known:
                 typer.echo(f"Already registered: {path}")
                 return
-        token = token or with_files(os.environ).get("HEADRACE_REGISTRATION_TOKEN", "")
         if not token:
             raise ConfigError("a registration token is needed: set HEADRACE_REGISTRATION_TOKEN")
         made = register(
@@ -155,7 +151,7 @@ def register_command(
     except Refused as error:
         refused = ConfigError(f"{url} does not accept this registration token")
         raise _fail(refused if error.status == UNKNOWN else error) from error
-    except (ConfigError, OSError, SettingsError) as error:
+    except (ConfigError, OSError) as error:
         raise _fail(error) from error
     typer.echo(f"Registered as runner {made.id} ({made.name}); now: headrace agent run --config {path}")
 
@@ -217,10 +213,6 @@ def run_command(
     ephemeral: Annotated[
         bool, typer.Option("--ephemeral", help="Unregister in the end: for machines and containers that come and go.")
     ] = False,
-    host: Annotated[str, typer.Option(envvar="HEADRACE_HOST", help="Where probes may ask.")] = "127.0.0.1",
-    health_port: Annotated[
-        int, typer.Option(envvar="HEADRACE_HEALTH_PORT", min=0, help="Of /healthz and /readyz; 0 (default) is none.")
-    ] = 0,
 ) -> None:
     """Ask the server for jobs and run them until SIGTERM or Ctrl-C.
 
@@ -240,7 +232,6 @@ def run_command(
         ),
         once=once,
         for_good=ephemeral,
-        health=(host, health_port) if health_port else None,
     )
     if ephemeral:
         _unregistered(config, loaded)

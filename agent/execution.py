@@ -18,6 +18,7 @@ from agent.strays import clear
 from agent.trace import Trace
 from agent.workspace import CheckoutFailed, Workspace, secrets
 from libs.git import without_credentials
+from libs.observability.tracing import SpanKind, begun, child
 
 logger = logging.getLogger("headrace.agent")
 
@@ -57,11 +58,16 @@ class Execution:
 
     async def run(self) -> None:
         logger.info("job %d (%s) starts", self._job.id, self._job.name)
+        # a trace of its own, linked to the launch: time has passed
+        tracing = begun(
+            f"job {self._job.name}", SpanKind.CONSUMER, None, {"headrace.job.id": self._job.id}, self._job.traceparent
+        )
         try:
-            with self._trace:
+            with tracing as span, self._trace:
                 async with asyncio.TaskGroup() as group:
                     group.create_task(self._delivery.follow())
                     outcome = await self._perform()
+                    span.set_attribute("headrace.outcome", outcome.reason or outcome.state)
                     self._trace.close()
                 await self._delivery.finish(outcome)
             logger.info("job %d ended: %s", self._job.id, outcome.reason or outcome.state)
@@ -144,9 +150,11 @@ class Execution:
             self._trace.line(
                 f"Checking out {source.sha[:8]}" + (f" as detached HEAD (ref is {source.ref})" * bool(source.ref))
             )
-            await workspace.check_out(source, self._nursery, self._trace.write)
+            with child("check out"):
+                await workspace.check_out(source, self._nursery, self._trace.write)
         await self._delivery.accepted.wait()
-        await self._exchange(workspace).fetch()
+        with child("fetch artifacts"):
+            await self._exchange(workspace).fetch()
         self._executor = await choose(self._config, self._job, workspace, self._nursery, self._trace)
         await self._executor.prepare()
         self._begun = True
@@ -154,7 +162,8 @@ class Execution:
 
     async def _leave_artifacts(self, workspace: Workspace, outcome: Outcome) -> Outcome:
         try:
-            await self._exchange(workspace).leave(failed=outcome is not SUCCESS)
+            with child("leave artifacts"):
+                await self._exchange(workspace).leave(failed=outcome is not SUCCESS)
         except ArtifactsFailed as error:
             return self._without_artifacts(error)
         return SUCCESS
@@ -186,8 +195,10 @@ class Execution:
     async def _step(self, executor: Executor, number: int, step: Step, outcome: Outcome) -> Outcome:
         status = "canceled" if outcome.reason == CANCELED else outcome.state if number else "running"
         try:
-            async with asyncio.timeout(step.timeout or None):
-                code = await executor.run(number, step.script, {"CI_JOB_STATUS": status})
+            with child(f"step {step.name}") as span:
+                async with asyncio.timeout(step.timeout or None):
+                    code = await executor.run(number, step.script, {"CI_JOB_STATUS": status})
+                span.set_attribute("process.exit.code", code)
         except TimeoutError:
             self._trace.line(f"ERROR: step {step.name} took longer than {step.timeout} s")
             return Outcome("failed", TIMED_OUT)

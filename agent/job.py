@@ -120,6 +120,7 @@ class Job:
     image: Image | None = None
     services: tuple[Image, ...] = ()
     logins: tuple[Login, ...] = ()
+    traceparent: str = ""  # of the launch, where the server tells it
 
     def reason(self, exact: str) -> str:
         """The nearest failure reason that the server announced to understand."""
@@ -218,6 +219,7 @@ def parse(payload: Mapping[str, Any]) -> Job:
             image=_image(payload.get("image") or {}),
             services=tuple(filter(None, map(_image, payload.get("services") or ()))),
             logins=tuple(_logins(payload.get("credentials") or ())),
+            traceparent=str(payload.get("traceparent") or ""),
         )
     except KeyError as error:
         raise BadPayload(f"the job has no {error}") from error

@@ -18,6 +18,9 @@ from typing import Any, BinaryIO, Self
 
 import httpx
 
+from libs.observability.tracing import HEADER as TRACEPARENT
+from libs.observability.tracing import inject
+
 logger = logging.getLogger("headrace.agent")
 
 VERSION = version("headrace")
@@ -268,6 +271,8 @@ class Protocol:
         attempts: int | None = None,
     ) -> httpx.Response:
         sent = {**(headers or {}), "X-Request-Id": uuid.uuid4().hex}
+        if traceparent := inject():
+            sent[TRACEPARENT] = traceparent
         for attempt, pause in enumerate(pauses(), start=1):
             wished = 0.0
             try:

@@ -142,6 +142,9 @@ CODES: dict[str, Code] = {
         "Only an administrator, a developer of the project or a member of the company that owns it may launch its builds.",
     ),
     "ARTIFACT_NOT_FOUND": Code(404, "The job has no such artifact, or no longer."),
+    "ARTIFACT_STORE_UNAVAILABLE": Code(
+        503, "The store of artifacts does not answer or refuses this server; nothing is lost, try again."
+    ),
     "ARTIFACT_TOO_LARGE": Code(413, "The artifact is larger than this server takes."),
     "ARTIFACT_TOO_MANY": Code(413, "The job has as many artifacts and uploads under way as a job may have."),
     "ARTIFACT_INCOMPLETE": Code(409, "Not all of the artifact has arrived; send it again."),

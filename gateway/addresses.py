@@ -19,6 +19,7 @@ from gateway.fields import LARGEST_ID
 from gateway.routing import Endpoint, Raw, Route
 
 CAPTURED = re.compile(r"\{(\w+)")
+KIND = re.compile(r":\w+}")  # of what is captured
 
 
 class Id(Convertor[int]):
@@ -47,7 +48,7 @@ class Address:
 
     def add(self, method: str, path: str, endpoint: ASGIApp) -> None:
         for each in (method, "HEAD") if method == "GET" else (method,):
-            self.endpoints[each] = (path, CAPTURED.findall(path), endpoint)
+            self.endpoints[each] = (KIND.sub("}", path), CAPTURED.findall(path), endpoint)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] not in self.endpoints:

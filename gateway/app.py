@@ -16,6 +16,7 @@ from fastapi import FastAPI
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from opentelemetry import trace
+from opentelemetry.metrics import Meter
 from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from starlette.middleware.cors import CORSMiddleware
@@ -25,20 +26,25 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from contracts.builds import JobQueued
+from contracts.errors import Refused
 from gateway.addresses import Address, Addresses, addresses
 from gateway.asked import World
 from gateway.auth import Doorkeeper
 from gateway.edge import Edge
+from gateway.errors import error_response
 from gateway.folder import Folder
 from gateway.openapi import document
 from gateway.pages import docs_page
+from gateway.peers import is_local
 from gateway.routes import RAW, TABLE
 from gateway.sharing import Sharing
 from gateway.waiting import WaitingRunners
+from libs.ending import end
 from libs.messaging import Caller, connect
 from libs.observability.health import Health, serve_health
 from libs.observability.logs import configure_logging
-from libs.observability.metrics import SECONDS
+from libs.observability.metrics import Level, seconds
+from libs.observability.pulse import pulse
 from libs.observability.telemetry import Telemetry, configure_telemetry
 from libs.settings import Settings, SettingsError
 from libs.sockets import shared
@@ -98,10 +104,20 @@ async def opened(settings: Settings, telemetry: Telemetry) -> AsyncIterator[Gate
         leaving = asyncio.Event()
         health = _health(client, leaving)
         gateway = Gateway(_application(world, health, telemetry), world, health, leaving)
+        _measure(world, telemetry.meter)
+        feeling = asyncio.create_task(pulse(telemetry.meter, health, "gateway"))
         yield gateway
         gateway.close()
+        await end({feeling})
     finally:
         await client.close()
+
+
+def _measure(world: World, meter: Meter) -> None:
+    held = Level.of(meter, "headrace_long_polls", "Requests of runners that wait for a job")
+    held.set(lambda: len(world.waiting), {})
+    readers = Level.of(meter, "headrace_event_readers", "Clients that read live events")
+    readers.set(lambda: len(world.readers), {})
 
 
 async def _listen(client: Client, waiting: WaitingRunners) -> None:
@@ -136,14 +152,11 @@ def _health(client: Client, leaving: asyncio.Event) -> Health:
 
 
 def _application(world: World, health: Health, telemetry: Telemetry) -> FastAPI:
-    seconds = telemetry.meter.create_histogram(
-        "headrace_http_request_seconds",
-        description="Time from a request to the end of its answer, by route",
-        explicit_bucket_boundaries_advisory=SECONDS,
-    )
+    meter = telemetry.meter
+    took = seconds(meter, "headrace_http_request_seconds", "Time from a request to the end of its answer, by route")
     return Application(
         addresses(world, RAW, TABLE),
-        lambda app: Edge(app, telemetry.tracer, seconds),
+        lambda app: Edge(app, telemetry.tracer, took),
         title="Headrace",
         openapi_url=None,  # made from the table instead
         routes=[
@@ -201,7 +214,10 @@ def _probes(health: Health, telemetry: Telemetry) -> list[Route]:
         reasons = await health.reasons()
         return JSONResponse({"ready": not reasons, "reasons": reasons}, 503 if reasons else 200)
 
-    async def metrics(_request: Request) -> Response:
+    async def metrics(request: Request) -> Response:
+        """Not for the world: others ask at HEADRACE_HEALTH_PORT."""
+        if not is_local(request.scope):
+            return error_response(request.scope, Refused("NOT_FOUND").failure)
         return Response(generate_latest(telemetry.registry), media_type=CONTENT_TYPE_LATEST)
 
     return [Route("/healthz", alive), Route("/readyz", ready), Route("/metrics", metrics)]

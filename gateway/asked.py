@@ -38,6 +38,7 @@ class World:
     client: Client
     waiting: WaitingRunners
     closing: asyncio.Event  # set once the process is to end: whatever is held open ends then
+    readers: set[object] = field(default_factory=set, init=False)  # of live events
 
 
 def key_from(headers: Mapping[bytes, bytes]) -> str:

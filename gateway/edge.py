@@ -4,7 +4,7 @@ import logging
 import time
 
 from opentelemetry.metrics import Histogram
-from opentelemetry.trace import SpanKind, StatusCode, Tracer
+from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -12,10 +12,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from contracts.errors import Refused
 from gateway.errors import error_response, refused_by_router, trace_id
 from gateway.prefixes import canonical
-from libs.observability.telemetry import extract
+from libs.observability.tracing import Spanning, extract
 
 log = logging.getLogger("headrace.gateway")
 QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
+CLASSES = ("none", "1xx", "2xx", "3xx", "4xx", "5xx")  # none: the client left before the answer began
 OPEN = [(b"access-control-allow-origin", b"*"), (b"access-control-expose-headers", b"Retry-After, X-Trace-Id")]
 """On every answer, so that a cache may give it to pages of any origin."""
 
@@ -42,20 +43,19 @@ class Edge:
                 message["headers"] = [*message["headers"], *OPEN, (b"x-trace-id", trace_id().encode())]
             await send(message)
 
-        with self._tracer.start_as_current_span(scope["method"], context, SpanKind.SERVER) as span:
+        with Spanning(self._tracer.start_span(scope["method"], context, SpanKind.SERVER)) as span:
             try:
                 await self._answer(scope, receive, sending)
             except ClientDisconnect:
                 pass  # nobody is left to answer
             except Exception:
                 log.exception("%s failed", _name(scope))
-                span.set_status(StatusCode.ERROR)
                 if not status:
                     failure = Refused("INTERNAL_SERVER_ERROR").failure
                     await error_response(scope, failure)(scope, receive, sending)
-            span.update_name(_name(scope))
-            span.set_attribute("http.response.status_code", status)
-        self._seconds.record(time.perf_counter() - begun, {"route": _name(scope), "status": status})
+            if span.is_recording():
+                _describe(span, scope, status)
+        self._seconds.record(time.perf_counter() - begun, {"route": _name(scope), "status": CLASSES[status // 100]})
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -66,6 +66,22 @@ class Edge:
         except HTTPException as error:
             response = refused_by_router(scope, error)
         await response(scope, receive, send)
+
+
+def _describe(span: Span, scope: Scope, status: int) -> None:
+    """The route and how it ended: paths hold names, and what was sent is nobody's business."""
+    span.update_name(_name(scope))
+    span.set_attributes(
+        {
+            "http.request.method": scope["method"],
+            "http.route": scope.get("route_path", ""),
+            "http.response.status_code": status,
+            "url.scheme": scope.get("scheme", "http"),
+        }
+    )
+    if status >= 500:
+        span.set_attribute("error.type", str(status))
+        span.set_status(StatusCode.ERROR)
 
 
 def _name(scope: Scope) -> str:

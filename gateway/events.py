@@ -71,11 +71,14 @@ async def events(world: World, scope: Scope, receive: Receive, send: Send) -> No
         asyncio.create_task(_write(world, headers, starts, ready, send)),
         *(asyncio.create_task(_read(jetstream, stream, starts[stream], ready)) for stream in STREAMS),
     }
+    reader = object()
+    world.readers.add(reader)
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             task.result()
     finally:
+        world.readers.discard(reader)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -8,6 +8,7 @@ from starlette.types import Scope
 from libs.settings import Network
 
 FORWARDED = b"x-forwarded-for"
+PROXIED = frozenset({FORWARDED, b"x-forwarded-host", b"x-real-ip", b"forwarded", b"via"})
 
 
 def client_address(scope: Scope, trusted: Sequence[Network]) -> str:
@@ -23,6 +24,12 @@ def client_address(scope: Scope, trusted: Sequence[Network]) -> str:
             break
         address = before
     return str(address or peer)
+
+
+def is_local(scope: Scope) -> bool:
+    """Whether a program of this machine asks, and nobody through a proxy that runs here."""
+    peer = _address(scope["client"][0]) if scope.get("client") else None
+    return bool(peer and peer.is_loopback) and not any(name in PROXIED for name, _ in scope["headers"])
 
 
 def _address(text: str) -> IPv4Address | IPv6Address | None:

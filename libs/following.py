@@ -119,6 +119,7 @@ class Follower:
                 mem_storage=True,
             ),
         )
+        self._on_state(self.name, False, (await subscription.consumer_info()).num_pending or 0)
         try:
             while True:
                 messages: Sequence[Msg] = ()

@@ -14,6 +14,7 @@ from nats.errors import Error as NatsError
 from opentelemetry import trace
 from pymongo.errors import ConnectionFailure, PyMongoError
 
+from contracts.errors import Refused
 from contracts.history import GetAnswer, GetHistory, GetState
 from contracts.messages import Command, Query
 from libs.connections import database_of, mongo, part_from, vault_of
@@ -22,11 +23,13 @@ from libs.ending import end, first_to_end
 from libs.following import Follower
 from libs.handled import handled_before
 from libs.leading import lead
+from libs.measuring import Readings
 from libs.messaging import Responder, connect, disconnect, settled
 from libs.migration import pending
 from libs.observability.health import Health, serve_health
 from libs.observability.logs import configure_logging
 from libs.observability.metrics import Metrics
+from libs.observability.pulse import pulse
 from libs.observability.telemetry import configure_telemetry
 from libs.rebuilding import complete_rows
 from libs.relay import Relay
@@ -106,7 +109,11 @@ async def _started(service: Service, settings: Settings, stack: AsyncExitStack) 
             crew.hire(worker, partial(runtime.work, worker))
         await crew.start(nats)
         health.register("workers", partial(_workers, crew, nats))
-    leading = asyncio.create_task(lead(nats, service.name, settings.instance, partial(_duties, runtime, nats, metrics)))
+    readings = Readings(telemetry.meter, service.measures)
+    feeling = asyncio.create_task(pulse(telemetry.meter, health, service.name))
+    leading = asyncio.create_task(
+        lead(nats, service.name, settings.instance, partial(_duties, runtime, nats, metrics, readings))
+    )
     await settled(nats)
     ready.set()
     log.info("%s is ready", settings.instance)
@@ -116,7 +123,7 @@ async def _started(service: Service, settings: Settings, stack: AsyncExitStack) 
         log.info("%s stops", settings.instance)
         try:
             async with asyncio.timeout(GRACE):
-                await end({leading})  # first: another replica takes over while we finish
+                await end({leading, feeling})  # first: another replica takes over while we finish
                 await responder.stop(GRACE)
                 if crew:
                     await crew.stop()
@@ -174,7 +181,7 @@ async def _missing(service: Service, runtime: Runtime, nats: Client) -> str | No
     return reason and f"{reason}; run `headrace migrate`"
 
 
-async def _duties(runtime: Runtime, nats: Client, metrics: Metrics) -> None:
+async def _duties(runtime: Runtime, nats: Client, metrics: Metrics, readings: Readings) -> None:
     """What one replica does for all: relay, followers, tickers. The first failure ends them, and they start anew."""
     service = runtime.service
 
@@ -213,8 +220,14 @@ async def _duties(runtime: Runtime, nats: Client, metrics: Metrics) -> None:
         Relay(nats, runtime.database, service.name, metrics, public=service.public).run(),
         *(one.run() for one in (*reactions, *views)),
         *(_tick(runtime, ticker) for ticker in (*service.tickers, Ticker("rows", ROWS, partial(_complete, runtime)))),
+        readings.run(partial(runtime.duty, "readings")),
     ]
-    await first_to_end([asyncio.create_task(duty) for duty in duties])
+    metrics.leading.set(1, {"service": service.name})
+    try:
+        await first_to_end([asyncio.create_task(duty) for duty in duties])
+    finally:
+        metrics.leading.set(0, {"service": service.name})
+        metrics.withdraw()
 
 
 def _calls_for(policy: React, recorded: Recorded[Any]) -> bool:
@@ -240,6 +253,8 @@ async def _tick(runtime: Runtime, ticker: Ticker) -> None:
             await ticker.run(runtime.duty(ticker.name))
         except (PyMongoError, NatsError) as error:
             log.warning("ticker %s: %s; it comes again", ticker.name, type(error).__name__)
+        except Refused as refused:
+            log.warning("ticker %s: %s; it comes again", ticker.name, refused.code)
         except Exception:
             log.exception("ticker %s failed; it comes again", ticker.name)
         await asyncio.sleep(ticker.every)

@@ -24,7 +24,7 @@ from contracts.errors import CODES, Failure, Refused
 from contracts.messages import Command, Message, Query
 from libs.deciding import SYSTEM, Actor
 from libs.eventstore import Conflict, OutcomeUnknown, Unavailable
-from libs.observability.telemetry import inject
+from libs.observability.tracing import NATS, SpanKind, child, inject
 from libs.security.sealing import Erased
 from libs.settings import Settings
 
@@ -148,8 +148,13 @@ class Caller:
     async def _request(self, subject: str, message: Message, headers: dict[str, str], timeout: float) -> bytes:
         if self._calls is not None and type(message) not in self._calls:
             raise TypeError(f"{type(message).__name__} is not among the declared calls")
-        if trace := inject():
-            headers[TRACE] = trace
+        about = {**NATS, "messaging.destination.name": subject}
+        with child(type(message).__name__, SpanKind.CLIENT, about):
+            if trace := inject():
+                headers[TRACE] = trace
+            return await self._answered(subject, message, headers, timeout)
+
+    async def _answered(self, subject: str, message: Message, headers: dict[str, str], timeout: float) -> bytes:
         if not self._client.is_connected:
             # it would be buffered and might go out long after the caller was told that it failed
             raise Refused("SERVICE_UNAVAILABLE", "the message bus is not reachable")

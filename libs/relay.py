@@ -22,6 +22,7 @@ from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.js.api import Header
 from nats.js.errors import APIError, NotFoundError
+from opentelemetry.trace import Span
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import OperationFailure
@@ -32,6 +33,7 @@ from libs.eventstore.documents import Document, from_document
 from libs.leading import Deposed
 from libs.mirrors import purge_mirror
 from libs.observability.metrics import Metrics
+from libs.observability.tracing import NATS, SpanKind, sampled, start
 
 log = logging.getLogger("headrace.relay")
 
@@ -44,6 +46,7 @@ MARK_EVERY = 60.0  # seconds
 SCANNING = "scanning"  # position while the whole log is published anew: a crash then starts over
 FENCES = {10070, 10071}  # another last message id, another last sequence than expected
 HISTORY_LOST = {136, 280, 286}  # the oplog no longer reaches back to the position
+PUBLISHING = {**NATS, "messaging.operation.type": "send"}
 SKEW = timedelta(minutes=10)  # how far clocks may differ between writers
 
 
@@ -91,10 +94,14 @@ class Relay:
         self._inbox = ""
         self._awaited: dict[str, asyncio.Future[Msg]] = {}  # by the subject of the answer
         self._pending: deque[asyncio.Future[Msg]] = deque()
+        self._lag = 0.0  # of the newest commit that was taken, at that moment
+        self._taken = 0.0  # when it was; 0: nothing is in hand
         self.published = 0
 
     async def run(self) -> None:
         """Publish until cancelled. Raises Fenced, or whatever ended it: run it anew and it goes on where it was."""
+        if self._metrics:
+            self._metrics.relay_lag_seconds.set(self._lag_now, {"service": self._service})
         async with self._acknowledged():
             position = await self._position()
             while True:
@@ -227,15 +234,17 @@ class Relay:
             if change.document is None:
                 await self._settle(everything=True)
                 await self._mark(change.token)
-                self._measure(0.0)
+                self._lag = 0.0
             else:
+                self._lag = max((datetime.now(UTC) - change.document["at"]).total_seconds(), 0.0)
+                self._taken = monotonic()
                 await self._publish(change.document, change.token)
-                self._measure((datetime.now(UTC) - change.document["at"]).total_seconds())
+                self._taken = 0.0
         raise ConnectionError("the database ended the change stream")
 
-    def _measure(self, lag: float) -> None:
-        if self._metrics:
-            self._metrics.relay_lag_seconds.set(max(lag, 0.0), {"service": self._service})
+    def _lag_now(self) -> float:
+        """While a publication hangs it grows."""
+        return self._lag + (monotonic() - self._taken if self._taken else 0.0)
 
     async def _changes(self, position: Position) -> AsyncIterator[Change]:
         """Commits in the database's own order; one without a document now and then while nothing happens."""
@@ -274,8 +283,10 @@ class Relay:
         reply = f"{self._inbox}.{self.published}"
         answered: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
         self._awaited[reply] = answered
-        self._pending.append(answered)
         subject = cloudevents.subject(self._service, recorded)
+        self._pending.append(answered)
+        if span := self._span(recorded):
+            answered.add_done_callback(lambda _acknowledged: span.end())
         await self._client.publish(subject, cloudevents.to_body(recorded), reply, headers)
         self._sequence += 1
         self._last_id = recorded.id
@@ -283,6 +294,13 @@ class Relay:
         if not self._previous:
             await self._settle(everything=True)  # the first one alone: from here on this relay is the only one
         self._previous = message_id
+
+    def _span(self, recorded: Recorded[Any]) -> Span | None:
+        """From the sending to the acknowledgement, in the trace of the event."""
+        if not sampled(recorded.cause.traceparent):
+            return None
+        name = type(recorded.event).__name__
+        return start(f"publish {name}", SpanKind.PRODUCER, recorded.cause.traceparent, PUBLISHING)
 
     async def _settle(self, *, everything: bool = False) -> None:
         """Look at the acknowledgements that have come; wait for the oldest one while the window is full."""

@@ -119,6 +119,6 @@ class Rows(Generic[R]):
 
     def _within(self, condition: Filter) -> dict[str, Any]:
         """Deleted streams keep their head but have no row; a followed view holds nothing but rows."""
-        if DATED in condition.values() or not self._all:
+        if DATED in condition.values() or NAMED in condition.values() or not self._all:
             return _inside(self._field, condition)
         return {self._field: PRESENT, **(_inside(self._field, condition) if condition else self._all)}

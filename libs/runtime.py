@@ -7,14 +7,13 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from time import perf_counter
 from typing import Any
 from uuid import NAMESPACE_URL, uuid4, uuid5
 from weakref import WeakValueDictionary
 
 from nats.aio.client import Client
-from opentelemetry import trace
-from opentelemetry.trace import SpanKind
 from pydantic_core import to_json
 from pymongo import ReturnDocument
 from pymongo.asynchronous.client_session import AsyncClientSession
@@ -30,9 +29,10 @@ from libs.eventstore.documents import Document
 from libs.eventstore.mongo import MongoStore
 from libs.eventstore.streams import Beginning, Handled, Streams
 from libs.history import Histories
+from libs.measuring import Tally
 from libs.messaging import COMMAND_ID, FINGERPRINT, REPEATABLE, SHOWING, TRACE, Caller, Headers, Showing, actor_from
 from libs.observability.metrics import Metrics
-from libs.observability.telemetry import extract, inject
+from libs.observability.tracing import NATS, SpanKind, begun, child, inject
 from libs.rows import Rows
 from libs.security.sealing import Sealing
 from libs.service import Answer, Context, FollowedView, Service, Worker
@@ -40,10 +40,10 @@ from libs.settings import Settings
 from libs.views import fold_into, view_collection
 
 log = logging.getLogger("headrace.runtime")
-tracer = trace.get_tracer("headrace")
 
 REMEMBERED = 4096  # reactions this process has just run, so that its followers need not ask the database
 IDS_AT_ONCE = 20
+FOLLOWED = {**NATS, "messaging.operation.type": "process"}
 JUST_NOW = timedelta(seconds=1)  # what follows was hardly recorded before; if it was, the log says so at the append
 TRY_AGAIN = {"CONFLICT", "REQUEST_INVALID"}  # busy, or a defect of ours: the follower comes again, with an alarm
 
@@ -76,7 +76,9 @@ class Runtime:
         self.metrics = metrics
         self.database = database
         self.store = MongoStore(database, vault)
-        self.streams = Streams(self.store)
+        self.streams = Streams(self.store, partial(metrics.conflicts.add, 1, {"service": service.name}))
+        metrics.conflicts.add(0, {"service": service.name})  # shown from the start
+        self._tally = Tally(metrics.meter, service.measures)
         self.nats = nats
         self.caller = Caller(nats, service.calls)
         self.reacting: set[asyncio.Task[None]] = set()
@@ -99,9 +101,7 @@ class Runtime:
         """Answer one request."""
         began = perf_counter()
         outcome = "failed"
-        with tracer.start_as_current_span(
-            message_type.__name__, context=extract(headers.get(TRACE)), kind=SpanKind.SERVER
-        ):
+        with begun(message_type.__name__, SpanKind.SERVER, headers.get(TRACE), NATS):
             try:
                 answer = await self._answer(message_type, body, headers)
                 outcome = "done"
@@ -164,6 +164,13 @@ class Runtime:
 
     async def decide(self, command: Command, cause: Cause) -> Handled:
         """Prepare, decide, append and react."""
+        with child(f"decide {type(command).__name__}") as span:
+            handled = await self._decided(command, cause)
+            span.set_attributes({"headrace.stream": handled.stream, "headrace.events": len(handled.news)})
+        await self._react_at_once(handled, cause)
+        return handled
+
+    async def _decided(self, command: Command, cause: Cause) -> Handled:
         category = self._by_command[type(command)]
         handled = await self.streams.seen(category, cause) if cause.repeatable else None
         if handled is None:
@@ -173,8 +180,8 @@ class Runtime:
             for recorded in handled.news:
                 if recorded.stream != handled.stream:
                     self._remember(recorded.cause)
+                self._tally.take(recorded, handled.row if recorded.stream == handled.stream else category.row)
             await self._hint(handled)
-            await self._react_at_once(handled, cause)
         return handled
 
     # ---- what follows from it
@@ -238,7 +245,7 @@ class Runtime:
             if cause.command_id in self._reacted:
                 continue
             try:
-                await self.tell(command, cause.but(repeatable=repeatable))
+                await self.tell(command, cause.but(repeatable=repeatable, traceparent=inject() or cause.traceparent))
             except Refused as refused:
                 if refused.code in TRY_AGAIN or refused.failure.status >= 500:
                     raise  # not an answer of the rules
@@ -264,10 +271,11 @@ class Runtime:
 
     async def react_to_batch(self, source: str, batch: Sequence[Delivered]) -> None:
         for delivered in batch:
-            with tracer.start_as_current_span(
+            with begun(
                 f"react {type(delivered.recorded.event).__name__}",
-                context=extract(delivered.recorded.cause.traceparent),
-                kind=SpanKind.CONSUMER,
+                SpanKind.CONSUMER,
+                delivered.recorded.cause.traceparent,
+                FOLLOWED,
             ):
                 await self.react(source, delivered.recorded)
 
@@ -275,20 +283,21 @@ class Runtime:
         self, view: FollowedView, batch: Sequence[Delivered], session: AsyncClientSession | None
     ) -> None:
         """Fold a batch into the rows of a followed view."""
-        await fold_into(self.database[view_collection(view)], view, [one.recorded for one in batch], session)
+        first, *others = (one.recorded.cause.traceparent for one in batch)
+        with begun(f"follow {view.name}", SpanKind.CONSUMER, first, FOLLOWED, *others):
+            await fold_into(self.database[view_collection(view)], view, [one.recorded for one in batch], session)
 
     async def work(self, worker: Worker, recorded: Recorded[Any]) -> None:
-        cause = Cause(
-            derived_id(self.service.name, worker.name, recorded.id),
-            now(),
-            recorded.cause.actor,
-            worker.name,
-            recorded.cause.traceparent,
-            repeatable=now() - recorded.at > JUST_NOW,
-        )
-        with tracer.start_as_current_span(
-            f"work {worker.name}", context=extract(cause.traceparent), kind=SpanKind.CONSUMER
-        ):
+        event = {"headrace.event": type(recorded.event).__name__, "headrace.stream": recorded.stream}
+        with begun(f"work {worker.name}", SpanKind.CONSUMER, recorded.cause.traceparent, {**FOLLOWED, **event}):
+            cause = Cause(
+                derived_id(self.service.name, worker.name, recorded.id),
+                now(),
+                recorded.cause.actor,
+                worker.name,
+                inject() or "",
+                repeatable=now() - recorded.at > JUST_NOW,
+            )
             await worker.work(Work(self, cause), recorded)
 
     def duty(self, name: str) -> "Work":
@@ -361,7 +370,11 @@ class Work:
     async def tell(self, command: Command, *, step: str = "", actor: Actor | None = None) -> Done:
         name = type(command).__name__
         cause = self.cause.but(command_id=derived_id(self.cause.command_id, name, step), command=name, at=now())
-        return await self.runtime.tell(command, cause if actor is None else cause.but(actor=actor))
+        cause = cause if actor is None else cause.but(actor=actor)
+        if cause.traceparent:
+            return await self.runtime.tell(command, cause)
+        with begun(f"duty {self.cause.command}", SpanKind.INTERNAL):  # nobody asked for it: a trace begins here
+            return await self.runtime.tell(command, cause.but(traceparent=inject() or ""))
 
 
 def _done(handled: Handled) -> Done:

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from contracts.messages import Command, Done, Event, Message, Payload, Query, Row
 from libs.deciding import Actor, Category, Cause, Recorded
+from libs.measuring import Measure
 from libs.rows import Rows
 from libs.security.sealing import Sealing
 from libs.settings import Settings
@@ -114,6 +115,7 @@ class Service:
     views: tuple[FollowedView, ...] = ()
     workers: tuple[Worker, ...] = ()
     tickers: tuple[Ticker, ...] = ()
+    measures: tuple[Measure, ...] = ()
     started: Callable[[Context], Awaitable[None]] | None = None  # once per start of a process; must be idempotent
     indexes: Mapping[str, tuple[tuple[str, ...], ...]] = field(default_factory=dict)  # of its other collections
     passing: Mapping[str, str] = field(default_factory=dict)  # collection -> field with the time when a document may go

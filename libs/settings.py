@@ -9,14 +9,6 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 
 Network = IPv4Network | IPv6Network
-SECRET = (
-    "HEADRACE_ADMIN_PASSWORD",
-    "HEADRACE_MAIL_PASSWORD",
-    "HEADRACE_MASTER_KEY",
-    "HEADRACE_MONGODB_URL",
-    "HEADRACE_NATS_URL",
-    "HEADRACE_REGISTRATION_TOKEN",
-)
 
 
 class SettingsError(ValueError):
@@ -37,6 +29,17 @@ class MailSettings:
     username: str = ""
     password: str = field(default="", repr=False)
     tls: MailSecurity = MailSecurity.STARTTLS
+
+
+@dataclass(frozen=True, slots=True)
+class BucketSettings:
+    """A bucket of an S3-compatible store."""
+
+    name: str
+    endpoint: str = ""  # empty: Amazon's, of that region
+    region: str = "us-east-1"
+    access_key: str = field(default="", repr=False)  # empty: what the machine or the pod has been given
+    secret_key: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,7 @@ class Settings:
     runner_offline_seconds: float = 90.0
     build_timeout_seconds: int = 3600
     artifact_megabytes: int = 100  # of a mebibyte each, that one artifact may have
+    bucket: BucketSettings | None = None  # of artifacts; none: they are in the database
     token_seconds: int = 3600
     static: Path | None = None  # a folder that the gateway serves beside the API
     login_failures: int = 10
@@ -77,7 +81,7 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> "Settings":
-        read = _Reader(with_files(environ))
+        read = _Reader(environ)
         host = read.text("HEADRACE_HOST", "127.0.0.1")
         port = read.integer("HEADRACE_PORT", 8080, 1, 65535)
         return cls(
@@ -111,6 +115,7 @@ class Settings:
             runner_offline_seconds=read.seconds("HEADRACE_RUNNER_OFFLINE_SECONDS", 90, 1),
             build_timeout_seconds=read.integer("HEADRACE_BUILD_TIMEOUT_SECONDS", 3600, 1, 10**9),
             artifact_megabytes=read.integer("HEADRACE_ARTIFACT_MEGABYTES", 100, 1, 100_000),
+            bucket=_bucket(read),
             token_seconds=read.integer("HEADRACE_TOKEN_SECONDS", 3600, 1, 10**9),
             static=read.folder("HEADRACE_STATIC"),
             login_failures=read.integer("HEADRACE_LOGIN_FAILURES", 10, 1, 10**6),
@@ -141,20 +146,19 @@ def _address(host: str, port: int) -> str:
     return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"
 
 
-def with_files(environ: Mapping[str, str]) -> dict[str, str]:
-    """With the content of the file that HEADRACE_X_FILE names as HEADRACE_X, for every secret X."""
-    plain = dict(environ)
-    for name in SECRET:
-        path = plain.pop(f"{name}_FILE", "").strip()
-        if not path:
-            continue
-        if plain.get(name, "").strip():
-            raise SettingsError(f"{name} and {name}_FILE are both set; set one of them.")
-        try:
-            plain[name] = Path(path).read_text().strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise SettingsError(f"{name}_FILE names {path}, which cannot be read: {error}.") from None
-    return plain
+def _bucket(read: "_Reader") -> BucketSettings | None:
+    bucket = BucketSettings(
+        name=read.text("HEADRACE_S3_BUCKET", ""),
+        endpoint=read.url("HEADRACE_S3_ENDPOINT", ""),
+        region=read.text("HEADRACE_S3_REGION", "us-east-1"),
+        access_key=read.text("HEADRACE_S3_ACCESS_KEY", ""),
+        secret_key=read.text("HEADRACE_S3_SECRET_KEY", ""),
+    )
+    if bool(bucket.access_key) != bool(bucket.secret_key):
+        raise SettingsError("HEADRACE_S3_ACCESS_KEY and HEADRACE_S3_SECRET_KEY are set together, or neither of them.")
+    if (bucket.endpoint or bucket.access_key) and not bucket.name:
+        raise SettingsError("HEADRACE_S3_BUCKET is not set, and artifacts need its name.")
+    return bucket if bucket.name else None
 
 
 @dataclass(frozen=True, slots=True)

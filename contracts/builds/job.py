@@ -290,6 +290,7 @@ class JobRow(Row):
     project: LaunchedProject | None = None
     delivery_id: str | None = None
     artifacts: tuple[Artifact, ...] = ()
+    traceparent: str = ""  # of the launch
 
 
 class GetJob(Query):

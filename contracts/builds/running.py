@@ -83,6 +83,7 @@ class Assignment(Message):
     container: PlannedImage | None = None
     services: tuple[PlannedImage, ...] = ()
     caches: tuple[PlannedCache, ...] = ()
+    traceparent: str = ""  # of the launch: what the runner does may be linked to it
 
 
 class Claim(Message):

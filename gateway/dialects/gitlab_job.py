@@ -69,6 +69,7 @@ def job_object(
         "cache": [_cache(one) for one in assignment.caches],
         "credentials": [],
         "dependencies": [_dependency(assignment, one) for one in assignment.dependencies],
+        "traceparent": assignment.traceparent,
         "features": {"trace_sections": True, "failure_reasons": REASONS},
     }
 

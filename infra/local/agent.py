@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry
 
 from agent import config, registration, runner
 from agent.config import Config, ConfigError
+from agent.observing import observed
 from agent.protocol import Protocol, Refused
 from infra.local.process import StackError
 from libs.observability.health import Health, serve_health
@@ -44,12 +45,13 @@ def run_local_agent() -> None:
     try:
         # The file remembers the address of the first start; the stack may listen elsewhere today.
         loaded = replace(config.load(_path())[0], url=settings.url, grace_seconds=GRACE)
-        asyncio.run(_serve(loaded, settings.health_port))
+        with observed(loaded.system_id) as registry:
+            asyncio.run(_serve(loaded, settings.health_port, registry))
     except ConfigError as error:
         raise StackError(f"{error}.") from error
 
 
-async def _serve(loaded: Config, health_port: int) -> None:
+async def _serve(loaded: Config, health_port: int, registry: CollectorRegistry) -> None:
     """Ready once the server has said that it knows the agent."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -61,7 +63,7 @@ async def _serve(loaded: Config, health_port: int) -> None:
             if refused.status != UNKNOWN:
                 raise StackError(f"The agent cannot start: {refused}.") from refused
             raise StackError(f"The server knows the agent no more; delete {_path()} to register it anew.") from refused
-    async with serve_health(Health(), CollectorRegistry(), "127.0.0.1", health_port):
+    async with serve_health(Health(), registry, "127.0.0.1", health_port):
         await runner.run(loaded, stop=stop)
 
 

@@ -20,8 +20,7 @@ def nats_server(folder: DataFolder, listen: str = "127.0.0.1", *, unlimited: boo
     address = f"nats://127.0.0.1:{port}"
     config = folder.path / "nats" / "nats.conf"
     # a file keeps the passwords off the command line and out of the environment
-    addresses = f"{listen}:{port}", f"{listen}:{monitoring}"
-    write_atomically(config, configuration(folder, *addresses, folder.path / "nats", unlimited=unlimited))
+    write_atomically(config, _config(folder, f"{listen}:{port}", f"{listen}:{monitoring}", unlimited=unlimited))
     return Program(
         name="nats-server",
         argv=(str(_binary()), "--config", str(config)),
@@ -39,8 +38,8 @@ def with_login(address: str, folder: DataFolder, login: str) -> str:
     return address.replace("://", f"://{login}:{folder.secret(f'nats-{login}')}@")
 
 
-def configuration(folder: DataFolder, clients: str, monitoring: str, store: Path, *, unlimited: bool = False) -> str:
-    """The permissions with the folder's passwords, and what differs from one server to the other: the last counts."""
+def _config(folder: DataFolder, clients: str, monitoring: str, *, unlimited: bool) -> str:
+    """What is said last counts."""
     text = PASSWORD.sub(lambda found: _quoted(folder, found[1].lower()), LOGINS.read_text())
     if unlimited:
         text = text.replace("users: [", f"users: [{{ user: {UNLIMITED}, password: {_quoted(folder, UNLIMITED)} }}", 1)
@@ -48,7 +47,7 @@ def configuration(folder: DataFolder, clients: str, monitoring: str, store: Path
         "server_name": "headrace",
         "listen": clients,
         "http": monitoring,
-        "jetstream": {"store_dir": str(store)},
+        "jetstream": {"store_dir": str(folder.path / "nats")},
     }
     return text + "".join(f"{name}: {json.dumps(value)}\n" for name, value in own.items())
 

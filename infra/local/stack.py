@@ -18,6 +18,7 @@ from libs.sockets import shared
 
 PYTHON = (sys.executable, "-m", "infra")
 
+BUCKET = "HEADRACE_S3_"
 Plan = Callable[[], Program]  # makes the program anew for each start, on a health port that is free then
 
 
@@ -102,6 +103,8 @@ class Stack:
             common["HEADRACE_ADMIN_PASSWORD"] = self.admin_password()
         if service == "notifications" and "HEADRACE_MAIL_PASSWORD" in self.environ:
             common["HEADRACE_MAIL_PASSWORD"] = self.environ["HEADRACE_MAIL_PASSWORD"]
+        if service == "builds":
+            common |= {name: value for name, value in self.environ.items() if name.startswith(BUCKET)}
         return {"HEADRACE_LOCAL_REPOSITORIES": "true"} | common | connections(self, service)
 
     def _for_agent(self) -> dict[str, str]:
@@ -112,7 +115,8 @@ class Stack:
         secret = {"HEADRACE_ADMIN_PASSWORD", "HEADRACE_MAIL_PASSWORD", "HEADRACE_MASTER_KEY"}
         servers = {"HEADRACE_MONGODB_URL", "HEADRACE_NATS_URL"}
         dropped = secret | servers | {"PYTHONDONTWRITEBYTECODE"}  # without compiled files every start takes longer
-        return {name: value for name, value in self.environ.items() if name not in dropped} | {
+        kept = {name: value for name, value in self.environ.items() if name not in dropped}
+        return {name: value for name, value in kept.items() if not name.startswith(BUCKET)} | {
             "HEADRACE_DATA": str(self.folder.path),
             "HEADRACE_URL": self.settings.url,
             "PYTHONUNBUFFERED": "1",

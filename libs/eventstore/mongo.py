@@ -15,9 +15,11 @@ from libs.deciding import Cause, Recorded
 from libs.eventstore.committer import MAJORITY, Committer
 from libs.eventstore.documents import FOUND, Document, commit_of, from_document
 from libs.eventstore.store import Commit, Decision, Repeated, Unavailable
+from libs.observability.tracing import MONGODB, SpanKind, child
 from libs.security.sealing import Sealing
 
 ALREADY_THERE = 48  # NamespaceExists
+APPEND = {**MONGODB, "db.operation.name": "append", "db.collection.name": "commits"}
 NOTED = 7 * 24 * 3600  # seconds: nobody repeats a request later than that
 
 
@@ -30,7 +32,9 @@ class MongoStore:
         self._committer = Committer(safe, vault)
 
     async def append(self, *decisions: Decision) -> None:
-        await self._committer.append(*decisions)
+        events = sum(len(one.events) for one in decisions)
+        with child("append", SpanKind.CLIENT, {**APPEND, "headrace.events": events}):
+            await self._committer.append(*decisions)
 
     async def drain(self) -> None:
         await self._committer.drain()

@@ -55,8 +55,9 @@ def brings_nothing(_news: Sequence[Recorded[Any]]) -> Sequence[Beginning]:
 
 
 class Streams:
-    def __init__(self, store: EventStore) -> None:
+    def __init__(self, store: EventStore, on_conflict: Callable[[], None] = lambda: None) -> None:
         self._store = store
+        self._on_conflict = on_conflict
         self._kept: OrderedDict[str, Folded] = OrderedDict()
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
@@ -129,6 +130,7 @@ class Streams:
             try:
                 await self._store.append(decision, *(one for one, _ in begun))
             except Conflict:
+                self._on_conflict()
                 folded, certain = await self._catch_up(category, stream, folded), True
                 bring = brings_nothing  # whatever was in the way: what follows is told of its own now
                 continue

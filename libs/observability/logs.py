@@ -13,6 +13,7 @@ from typing import Any
 from opentelemetry import trace
 
 REDACTED = "[redacted]"
+SELDOM = 60.0  # seconds
 NOISY = ("uvicorn", "uvicorn.error", "uvicorn.access", "faststream", "pymongo", "nats", "httpx", "httpcore", "asyncio")
 CREDENTIALS = [
     # a header however it was written down: `Authorization: Bearer x`, {"authorization": "x"}, (b"authorization", b"x")
@@ -90,6 +91,23 @@ class TextLines(Lines):
         return f"{fields['time'][11:23]} {record.levelname:<8} {fields['service']} {message}{facts}{trace_id}{error}"
 
 
+class Seldom(logging.Filter):
+    """That the place for telemetry is away is worth a line a minute, and is no error of ours."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._last = -SELDOM
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if not record.name.startswith("opentelemetry"):
+            return True
+        if record.created - self._last < SELDOM:
+            return False
+        self._last = record.created
+        record.levelno, record.levelname, record.exc_info = logging.WARNING, "WARNING", None
+        return True
+
+
 def configure_logging(service: str, instance: str, environ: Mapping[str, str] = os.environ) -> None:
     """Route everything this process logs, warns of or dies of through one handler on stderr.
 
@@ -98,6 +116,7 @@ def configure_logging(service: str, instance: str, environ: Mapping[str, str] = 
     form = TextLines if environ.get("HEADRACE_LOG_FORMAT") == "text" else JsonLines
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(form(service, instance))
+    handler.addFilter(Seldom())
     logging.basicConfig(level=environ.get("HEADRACE_LOG_LEVEL", "INFO").upper(), handlers=[handler], force=True)
     for name in NOISY:
         logger = logging.getLogger(name)

@@ -1,61 +1,77 @@
-"""The instruments of Headrace, made once per process from its meter."""
+"""The instruments of Headrace, made once per process from its meter. No label ever has a value per project or user."""
 
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from opentelemetry.metrics import Counter, Histogram, Meter
-from opentelemetry.metrics import _Gauge as Gauge  # the API's only name for it
+from opentelemetry.metrics import CallbackOptions, Counter, Histogram, Meter, Observation
 
-SECONDS = [
-    0.001,
-    0.0025,
-    0.005,
-    0.01,
-    0.025,
-    0.05,
-    0.1,
-    0.25,
-    0.5,
-    1,
-    2.5,
-    5,
-    10,
-]  # the default buckets are milliseconds
+SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]  # the SDK's own are milliseconds
+LONG_SECONDS = [0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600]
+
+Labels = Mapping[str, str]
+
+
+class Level:
+    """A value that stands until it is set anew or withdrawn: what was measured while leading goes with the lead."""
+
+    def __init__(self) -> None:
+        self._values: dict[tuple[tuple[str, str], ...], float | Callable[[], float]] = {}
+
+    @classmethod
+    def of(cls, meter: Meter, name: str, description: str) -> "Level":
+        level = cls()
+        meter.create_observable_gauge(name, callbacks=[level.observe], description=description)
+        return level
+
+    def set(self, value: float | Callable[[], float], labels: Labels) -> None:
+        """A function is asked whenever somebody looks, from any thread."""
+        self._values[tuple(labels.items())] = value
+
+    def withdraw(self, labels: Labels | None = None) -> None:
+        """One value, or all."""
+        if labels is None:
+            self._values.clear()
+        else:
+            self._values.pop(tuple(labels.items()), None)
+
+    def observe(self, _options: CallbackOptions) -> Iterator[Observation]:
+        for labels, value in list(self._values.items()):
+            yield Observation(value() if callable(value) else value, dict(labels))
 
 
 @dataclass(frozen=True)
 class Metrics:
+    meter: Meter
     command_seconds: Histogram  # service, command, outcome
     conflicts: Counter  # service
-    relay_lag_seconds: Gauge  # service
-    follower_lag: Gauge  # service, follower: events not yet applied
-    followers_stopped: Gauge  # service, follower: 1 while one waits for a person
-    queue_depth: Gauge
-    queue_age_seconds: Gauge  # of the oldest waiting job
-    runners_online: Gauge
-    mails: Counter  # outcome
+    leading: Level  # service
+    relay_lag_seconds: Level  # service
+    follower_lag: Level  # service, follower: events not yet applied
+    followers_stopped: Level  # service, follower: 1 while one waits for a person
 
     @classmethod
     def made_from(cls, meter: Meter) -> "Metrics":
+        def level(name: str, description: str) -> Level:
+            return Level.of(meter, name, description)
+
         return cls(
-            command_seconds=meter.create_histogram(
-                "headrace_command_seconds",
-                description="Time from taking a command to its answer",
-                explicit_bucket_boundaries_advisory=SECONDS,
-            ),
+            meter=meter,
+            command_seconds=seconds(meter, "headrace_command_seconds", "Time from taking a command to its answer"),
             conflicts=meter.create_counter("headrace_conflicts", description="Decisions that another writer overtook"),
-            relay_lag_seconds=meter.create_gauge(
-                "headrace_relay_lag_seconds", description="Age of the oldest commit that is not yet published"
+            leading=level("headrace_leading", "1 while this replica does what one does for all: relay, followers"),
+            relay_lag_seconds=level("headrace_relay_lag_seconds", "Age of the oldest commit that is not yet published"),
+            follower_lag=level("headrace_follower_lag", "Events that a follower has not yet applied"),
+            followers_stopped=level(
+                "headrace_followers_stopped", "1 while a follower is stopped by an event it cannot apply"
             ),
-            follower_lag=meter.create_gauge(
-                "headrace_follower_lag", description="Events that a follower has not yet applied"
-            ),
-            followers_stopped=meter.create_gauge(
-                "headrace_followers_stopped", description="1 while a follower is stopped by an event it cannot apply"
-            ),
-            queue_depth=meter.create_gauge("headrace_queue_depth", description="Jobs that wait for a runner"),
-            queue_age_seconds=meter.create_gauge(
-                "headrace_queue_age_seconds", description="Age of the oldest job that waits for a runner"
-            ),
-            runners_online=meter.create_gauge("headrace_runners_online", description="Runners seen lately"),
-            mails=meter.create_counter("headrace_mails", description="Mails by what became of them"),
         )
+
+    def withdraw(self) -> None:
+        """What only a leader knows is no longer ours to tell."""
+        for level in (self.relay_lag_seconds, self.follower_lag, self.followers_stopped):
+            level.withdraw()
+
+
+def seconds(meter: Meter, name: str, description: str, boundaries: list[Any] = SECONDS) -> Histogram:
+    return meter.create_histogram(name, description=description, explicit_bucket_boundaries_advisory=boundaries)

@@ -1,21 +1,26 @@
-"""Traces and metrics of one process: always measured, exported by OTLP only where an endpoint is configured."""
+"""Traces and metrics of one process: always measured, exported by OTLP only where an endpoint is configured.
 
+The standard variables hold: endpoints and headers of the exporters, their batches and time-outs, OTEL_TRACES_SAMPLER,
+OTEL_RESOURCE_ATTRIBUTES, OTEL_TRACES_EXPORTER=none, OTEL_METRICS_EXPORTER=none, OTEL_SDK_DISABLED.
+"""
+
+import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from threading import Thread
+from time import monotonic
 
-from opentelemetry.context import Context
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.metrics import Meter
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import MetricReader
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, ParentBased
-from opentelemetry.trace import Tracer
-from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-from prometheus_client import CollectorRegistry
+from opentelemetry.sdk.resources import OTELResourceDetector, Resource
+from opentelemetry.trace import Tracer, TracerProvider
+from prometheus_client import CollectorRegistry, ProcessCollector
 
-HEADER = "traceparent"
-PROPAGATOR = TraceContextTextMapPropagator()
+from libs.observability.ids import IdsOnly
+
+LEAVING = 2.0  # seconds in which what is still waiting may be sent
 
 
 @dataclass(frozen=True)
@@ -24,45 +29,64 @@ class Telemetry:
     meter: Meter
     registry: CollectorRegistry  # what `/metrics` shows
     traces: TracerProvider
-    metrics: MeterProvider
+    ends: tuple[Callable[[], object], ...]
 
     def shutdown(self) -> None:
-        """Send what is still waiting; blocks for some seconds when the endpoint is away."""
-        self.traces.shutdown()
-        self.metrics.shutdown()
+        """Send what is still waiting; an endpoint that is away keeps nobody from leaving."""
+        # in threads that end with the process: the exporters' own patience is longer than ours
+        leaving = [Thread(target=end, daemon=True) for end in self.ends]
+        for thread in leaving:
+            thread.start()
+        end = monotonic() + LEAVING
+        for thread in leaving:
+            thread.join(max(end - monotonic(), 0))
 
 
-def configure_telemetry(service: str, instance: str, otlp_endpoint: str | None) -> Telemetry:
+def configure_telemetry(
+    service: str, instance: str, otlp_endpoint: str | None, environ: Mapping[str, str] = os.environ
+) -> Telemetry:
     """Without an endpoint spans are not recorded, but they have real ids: `traceparent` and logs stay useful."""
-    resource = Resource({"service.name": service, "service.namespace": "headrace", "service.instance.id": instance})
-    sampler = ParentBased(ALWAYS_ON if otlp_endpoint else ALWAYS_OFF)
-    traces = TracerProvider(sampler=sampler, resource=resource, shutdown_on_exit=False)
+    resource = (
+        Resource({"service.namespace": "headrace"})
+        .merge(OTELResourceDetector().detect())
+        .merge(Resource({"service.name": service, "service.instance.id": instance}))
+    )
     registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
     readers: list[MetricReader] = [PrometheusMetricReader(registry=registry, scope_info_enabled=False)]
-    if otlp_endpoint:
-        readers.append(_export(traces, otlp_endpoint.rstrip("/")))
+    if endpoint := _endpoint("metrics", otlp_endpoint, environ):
+        readers.append(_metric_exporter(endpoint))
     metrics = MeterProvider(readers, resource=resource, shutdown_on_exit=False)
-    return Telemetry(traces.get_tracer("headrace"), metrics.get_meter("headrace"), registry, traces, metrics)
+    ends: list[Callable[[], object]] = [metrics.shutdown]
+    traces: TracerProvider = IdsOnly()
+    if endpoint := _endpoint("traces", otlp_endpoint, environ):
+        traces, end = _recording(resource, endpoint)
+        ends.append(end)
+    return Telemetry(traces.get_tracer("headrace"), metrics.get_meter("headrace"), registry, traces, tuple(ends))
 
 
-def _export(traces: TracerProvider, endpoint: str) -> MetricReader:
+def _endpoint(signal: str, common: str | None, environ: Mapping[str, str]) -> str:
+    """Where it goes; nothing where it is switched off."""
+    off = environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
+    if off or environ.get(f"OTEL_{signal.upper()}_EXPORTER", "").strip() == "none":
+        return ""
+    own = environ.get(f"OTEL_EXPORTER_OTLP_{signal.upper()}_ENDPOINT", "").strip()
+    return own or (f"{common.rstrip('/')}/v1/{signal}" if common else "")
+
+
+def _metric_exporter(endpoint: str) -> MetricReader:
     # imported here: a process without an endpoint saves their memory
     from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
-    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+
+    return PeriodicExportingMetricReader(OTLPMetricExporter(endpoint))
+
+
+def _recording(resource: Resource, endpoint: str) -> tuple[TracerProvider, Callable[[], None]]:
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-    traces.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(f"{endpoint}/v1/traces")))
-    return PeriodicExportingMetricReader(OTLPMetricExporter(f"{endpoint}/v1/metrics"))
-
-
-def inject() -> str | None:
-    """The `traceparent` header of the current span, if there is one."""
-    carrier: dict[str, str] = {}
-    PROPAGATOR.inject(carrier)
-    return carrier.get(HEADER)
-
-
-def extract(traceparent: str | None) -> Context:
-    """The context to start a span in; what cannot be read is as good as nothing: the span begins a new trace."""
-    return PROPAGATOR.extract({HEADER: traceparent} if traceparent else {}, context=Context())
+    traces = TracerProvider(resource=resource, shutdown_on_exit=False)
+    traces.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint)))
+    return traces, traces.shutdown

@@ -9,10 +9,11 @@ from services.builds.artifacts import Artifacts
 from services.builds.attempts import Attempts
 from services.builds.claiming import Claiming
 from services.builds.ending import Ending
-from services.builds.files import FilesInDatabase
+from services.builds.files import files_for
 from services.builds.fleet import fleet
 from services.builds.launching import prepare_build
 from services.builds.leases import Leases
+from services.builds.measures import MEASURES
 from services.builds.planner import Planner
 from services.builds.policies import on_build_event
 from services.builds.reporting import Reporting
@@ -24,7 +25,7 @@ leases = Leases(attempts, reporting)
 retention = Retention(attempts)
 ending = Ending(attempts)
 claiming = Claiming(attempts)
-artifacts = Artifacts(FilesInDatabase())
+artifacts = Artifacts(files_for)
 
 service = Service(
     "builds",
@@ -69,6 +70,7 @@ service = Service(
     policies={"builds": on_build_event},
     eager=(contract.BuildPriorityChanged,),
     views=(statistics.durations, fleet),
+    measures=MEASURES,
     workers=(
         Worker(
             "planner",

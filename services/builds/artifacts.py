@@ -5,7 +5,9 @@ the first piece until all is cleared away.
 """
 
 import re
+from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 from uuid import uuid4
 
@@ -34,6 +36,7 @@ from contracts.errors import Refused
 from libs.deciding import Recorded, runner_called
 from libs.security.tokens import same, token_hash
 from libs.service import Context
+from libs.settings import Settings
 from services.builds.files import Files
 from services.builds.pipeline.durations import seconds
 
@@ -46,8 +49,8 @@ ISO_8601 = re.compile(r"P[0-9YMWDTHS.]+")
 
 
 class Artifacts:
-    def __init__(self, files: Files) -> None:
-        self._files = files
+    def __init__(self, files: Callable[[Settings], Files]) -> None:
+        self._files = cache(files)
 
     # ---- up
 
@@ -81,7 +84,7 @@ class Artifacts:
         here = {"_id": id_, "recorded": False, "gone": False, "length": {"$gte": command.offset}}
         if await uploads.find_one_and_update(here, {"$set": {"touched_at": ctx.cause.at}}) is None:
             raise Refused("JOB_TOKEN", "This upload was given up.")
-        await self._files.write(ctx, id_, command.offset, command.content)
+        await self._files(ctx.settings).write(ctx, id_, command.offset, command.content)
         if await uploads.find_one_and_update(here, {"$max": {"length": end}}) is None:
             raise Refused("JOB_TOKEN", "This upload was given up.")
         return ArtifactUpload(artifact_id=id_, length=end, longest=_longest(ctx))
@@ -129,7 +132,7 @@ class Artifacts:
         raise Refused("ARTIFACT_NOT_FOUND")
 
     async def read(self, ctx: Context, query: ReadArtifact) -> bytes:
-        piece = await self._files.read(ctx, query.artifact_id, query.offset)
+        piece = await self._files(ctx.settings).read(ctx, query.artifact_id, query.offset)
         if piece is None:
             raise Refused("ARTIFACT_NOT_FOUND")
         return piece
@@ -169,7 +172,7 @@ class Artifacts:
         elif not upload["gone"]:
             await self._clear(ctx, same_one)
         else:
-            await self._files.remove(ctx, [upload["_id"]])
+            await self._files(ctx.settings).remove(ctx, [upload["_id"]])
             await ctx.collection("artifacts").delete_one(same_one)
 
     async def _clear(self, ctx: Context, which: dict[str, Any]) -> None:
@@ -178,7 +181,9 @@ class Artifacts:
         found = {"_id": {"$in": [one["_id"] async for one in uploads.find(which, {"_id": 1})]}}
         gone = {"gone": True, "recorded": False, "touched_at": ctx.cause.at}
         await uploads.update_many({"$and": [which, found]}, {"$set": gone})
-        await self._files.remove(ctx, [one["_id"] async for one in uploads.find({**found, "gone": True}, {"_id": 1})])
+        await self._files(ctx.settings).remove(
+            ctx, [one["_id"] async for one in uploads.find({**found, "gone": True}, {"_id": 1})]
+        )
 
 
 def _longest(ctx: Context) -> int:

@@ -33,6 +33,7 @@ from services.builds.entrusted import ProjectGone, job_secrets
 from services.builds.pipeline.assigning import equipped
 from services.builds.queue import Turns
 from services.builds.script import CLEANUP_SECONDS, compile_cleanup, compile_steps
+from services.builds.story import tell_wait
 
 BEGINNING = "hrj-"  # what job tokens begin with
 TRIES = 10
@@ -118,6 +119,7 @@ class Claiming:
         for outcome in (opened, noted):
             if isinstance(outcome, BaseException):
                 raise outcome
+        tell_wait(job, ctx.cause.at)
         return await _assignment(ctx, job, runner, secrets, token, word)
 
 
@@ -191,4 +193,5 @@ def _plain(job: JobRow, runner: RunnerOffer, secrets: JobSecrets, token: str, wo
         timeout_seconds=min(limits),
         queued_at=job.queued_at,
         delivery_id=job.delivery_id,
+        traceparent=job.traceparent,
     )

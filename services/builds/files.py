@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from libs.service import Context
+from libs.settings import Settings
 
 
 class Files(Protocol):
@@ -31,3 +32,12 @@ class FilesInDatabase:
 
     async def remove(self, ctx: Context, file_ids: Sequence[str]) -> None:
         await ctx.collection("file_pieces").delete_many({"file": {"$in": list(file_ids)}})
+
+
+def files_for(settings: Settings) -> Files:
+    """Where new artifacts go."""
+    if settings.bucket is None:
+        return FilesInDatabase()
+    from services.builds.bucket import FilesInBucket  # here: its library takes memory that others need not pay
+
+    return FilesInBucket(settings.bucket, f"{settings.database_prefix}/artifacts", FilesInDatabase())

@@ -22,6 +22,7 @@ from services.builds.attempts import Attempts
 from services.builds.domain.job import LOST
 from services.builds.reporting import TIMED_OUT, Reporting
 from services.builds.script import CLEANUP_SECONDS
+from services.builds.story import tell_run
 
 AT_ONCE = 100
 RUNNING = {"$in": ["ASSIGNED", "RUNNING", "CANCELING"]}
@@ -99,6 +100,7 @@ class Leases:
     async def _end(self, ctx: Context, command: Command, job: JobRow) -> None:
         try:
             await ctx.tell(command, step=f"{job.id}#{job.attempt}")
+            tell_run(job, ctx.cause.at, type(command).__name__)
         except Refused as refused:
             if refused.code != "JOB_STATUS":  # it ended by itself in this very moment
                 raise

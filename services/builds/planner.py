@@ -21,6 +21,7 @@ from contracts.builds import (
 from contracts.messages import Command
 from libs import git
 from libs.deciding import Recorded
+from libs.observability.tracing import child
 from libs.service import Context
 from services.builds.entrusted import ProjectGone, job_secrets
 from services.builds.pipeline.compiling import compile_pipeline, is_pipeline
@@ -145,8 +146,10 @@ class Planner:
         if build.pinned_sha:
             head = Head(build.pinned_sha, build.pinned_ref or f"refs/heads/{project.branch}")
         else:
-            head = await self._repositories.head(url, project.branch, ssh_key)
-        return head, await self._repositories.file(url, head, path, ssh_key)
+            with child("read branch"):
+                head = await self._repositories.head(url, project.branch, ssh_key)
+        with child("read spec file"):
+            return head, await self._repositories.file(url, head, path, ssh_key)
 
     async def _address(self, ctx: Context, project: LaunchedProject) -> tuple[str, str | None]:
         """With the login, and the key."""

@@ -20,10 +20,12 @@ from contracts.builds import (
 from contracts.errors import Refused
 from contracts.runners import NoticeRunner
 from libs.deciding import Actor, runner_called
+from libs.observability.tracing import link
 from libs.security.tokens import same, token_hash
 from libs.service import Context
 from services.builds.attempts import Attempt, Attempts
 from services.builds.script import STEP_FAILED
+from services.builds.story import tell_run, tell_steps
 
 log = logging.getLogger("headrace.builds")
 
@@ -50,6 +52,7 @@ class Reporting:
         after = await self._attempts.append(ctx, job, before, command.offset, command.content, job.steps)
         if after.sections != before.sections:
             await self._record_steps(ctx, job, after)
+            tell_steps(job, before.sections, after.sections)
         if after is before:
             await self._attempts.renew(ctx, after.id)
         await self._notice(ctx, job)
@@ -71,9 +74,12 @@ class Reporting:
         if not attempt.finished and not _complete(command, attempt):
             await self._attempts.restart(ctx, attempt)
             raise Refused("LOG_CHECKSUM")
+        before = attempt.sections
         attempt = await self._attempts.finish(ctx, job, attempt, job.steps, success=status is JobStatus.SUCCESS)
         await self._record_steps(ctx, job, attempt)
+        tell_steps(job, before, attempt.sections)
         await ctx.tell(_end(job, status, command, attempt.sections), actor=_runner_of(job))
+        tell_run(job, ctx.cause.at, command.state)
         return TraceState(job_status=command.state, length=attempt.length, accepted=True)
 
     async def conclude(self, ctx: Context, job: JobRow, attempt_id: str, *, success: bool = False) -> None:
@@ -89,6 +95,7 @@ class Reporting:
         job: JobRow | None = await ctx.rows("job").get(f"job-{job_id}")
         if job is None or not job.token_hash or not same(job.token_hash, token_hash(token)):
             raise Refused("JOB_TOKEN")
+        link(job.traceparent)
         return job
 
     async def _started(self, ctx: Context, job: JobRow) -> None:

@@ -14,6 +14,7 @@ from posixpath import normpath
 
 from libs import git
 from libs.masking import Mask
+from libs.observability.tracing import child
 
 LIST_SECONDS = 60
 FETCH_SECONDS = 300
@@ -105,7 +106,8 @@ class Repositories:
             return
         used_before = await asyncio.to_thread(copy.exists)
         try:
-            await self._fetch(url, bare, copy, head, ssh_key)
+            with child("git fetch"):
+                await self._fetch(url, bare, copy, head, ssh_key)
         except Unreachable:
             if not used_before:
                 raise

@@ -164,6 +164,7 @@ def summarise_job(row: JobRow, recorded: Recorded[JobEvent]) -> JobRow:
                 planned=queued.job if queued.job.is_pipelines else None,
                 project=queued.project,
                 delivery_id=queued.job.delivery_id,
+                traceparent=row.traceparent or recorded.cause.traceparent,
             )
         case JobAssigned() as assigned:
             return row.but(
@@ -239,7 +240,7 @@ job = Category(
     job_decider,
     JobRow(),
     summarise_job,
-    row_version=7,
+    row_version=8,
     indexes=(
         ("demand", "project_id", "-priority", "queued_at", "id"),
         ("build_id",),

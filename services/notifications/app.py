@@ -24,6 +24,7 @@ from libs.security.sealing import Erased
 from libs.service import Context, Service, TryLater, Worker
 from libs.settings import MailSettings
 from services.notifications.mail import MailFailed, is_address, send, write
+from services.notifications.measures import MEASURES
 from services.notifications.policies import NAMESPACE, on_build
 from services.notifications.views import notifications
 
@@ -120,6 +121,7 @@ def declare(delays: Sequence[float] = DELAYS) -> Service:
         answers={SendTestMail: send_test_mail, ListNotifications: list_notifications},
         calls=(GetUser,),
         policies={"builds": on_build},
+        measures=MEASURES,
         workers=(Worker("mailer", "notifications", (NotificationRequested,), partial(deliver, delays)),),
     )
 

@@ -8,6 +8,7 @@ from email.utils import format_datetime
 
 import aiosmtplib
 
+from libs.observability.tracing import SpanKind, child
 from libs.settings import MailSecurity, MailSettings
 
 TIMEOUT = 15.0  # seconds for each step of the conversation
@@ -45,16 +46,17 @@ def write(sender: str, recipient: str, title: str, text: str, *, mail_id: str, a
 async def send(settings: MailSettings, message: EmailMessage) -> None:
     """Raises MailFailed."""
     try:
-        await aiosmtplib.send(
-            message,
-            hostname=settings.host,
-            port=settings.port,
-            username=settings.username or None,
-            password=settings.password or None,
-            use_tls=settings.tls is MailSecurity.TLS,
-            start_tls=settings.tls is MailSecurity.STARTTLS,
-            timeout=TIMEOUT,
-        )
+        with child("send mail", SpanKind.CLIENT, {"server.address": settings.host, "server.port": settings.port}):
+            await aiosmtplib.send(
+                message,
+                hostname=settings.host,
+                port=settings.port,
+                username=settings.username or None,
+                password=settings.password or None,
+                use_tls=settings.tls is MailSecurity.TLS,
+                start_tls=settings.tls is MailSecurity.STARTTLS,
+                timeout=TIMEOUT,
+            )
     except (aiosmtplib.SMTPException, OSError) as error:
         raise failed(error) from None  # the original carries what the server said, addresses included
 

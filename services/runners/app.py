@@ -33,6 +33,7 @@ from libs.paging import bounds
 from libs.security.tokens import token_hash
 from libs.service import Context, Service, Ticker
 from services.runners.domain import LONGEST_TEXT, owner, registration_stream, runner_stream, settings_of
+from services.runners.measures import MEASURES
 from services.runners.policies import dismiss, on_silence, workers
 from services.runners.presence import Presence, keep_only, last_seen, sightings
 from services.runners.registration import registration_info, with_new_token
@@ -172,6 +173,7 @@ def declare() -> Service:
             GetRegistrationInfo: registration_info,
         },
         workers=workers,
+        measures=MEASURES,
         tickers=(Ticker("presence", 3.0, watch), Ticker("sweep", 600.0, sweep)),
         started=issue_service_token,
     )

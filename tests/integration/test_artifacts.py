@@ -6,7 +6,7 @@ import itertools
 import json
 import zipfile
 from base64 import b64encode
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -35,8 +35,10 @@ from contracts.builds import (
 from contracts.messages import Command
 from libs.connections import Document, database_of, mongo
 from libs.messaging import Caller, connect
+from libs.settings import BucketSettings
 from tests.integration.whole_stage import Body, RunnerAtWork, Whole, whole_stage
 from tests.support import eventually
+from tests.support.buckets import objects, s3_server
 from tests.support.repositories import commit
 
 PIECE = 512 * 1024
@@ -59,9 +61,20 @@ try:
 NUMBERS = itertools.count(900_000)
 
 
+@pytest.fixture(scope="module", params=["database", "bucket"])
+def bucket(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BucketSettings | None]:
+    """Where the bytes lie; all tests hold for both."""
+    if request.param == "database":
+        yield None
+        return
+    with s3_server(tmp_path_factory.mktemp("s3")) as (_server, settings):
+        yield settings
+
+
 @pytest.fixture(scope="module")
-async def here(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Whole]:
-    async with whole_stage(tmp_path_factory.mktemp("whole"), long_poll_seconds=2, artifact_megabytes=2) as whole:
+async def here(tmp_path_factory: pytest.TempPathFactory, bucket: BucketSettings | None) -> AsyncIterator[Whole]:
+    folder = tmp_path_factory.mktemp("whole")
+    async with whole_stage(folder, long_poll_seconds=2, artifact_megabytes=2, bucket=bucket) as whole:
         yield whole
 
 
@@ -200,11 +213,19 @@ async def test_a_second_file_of_the_same_type_takes_the_place_of_the_first(here:
     assert (await fetched(here, job, job)).content == b"second"
     (present,) = await kept(here, job)
     assert present["id"] != former["id"]
-    await eventually(lambda: none_left(here, "file_pieces", {"file": former["id"]}))
+    await eventually(lambda: no_bytes(here, former["id"]))
 
 
 async def none_left(here: Whole, collection: str, condition: Document) -> bool:
     return await count(here, collection, condition) == 0
+
+
+async def no_bytes(here: Whole, *artifact_ids: str) -> bool:
+    """Neither in the database nor in the bucket."""
+    async with database(here) as found:
+        pieces = await found["file_pieces"].distinct("file")
+    left = (*pieces, *await asyncio.to_thread(objects, here.settings.bucket))
+    return not any(id_ in one for id_ in artifact_ids for one in left)
 
 
 async def test_a_finished_job_gives_its_archive_and_takes_no_more(here: Whole, job: Body, runner: RunnerAtWork) -> None:
@@ -354,7 +375,7 @@ async def nothing_left(here: Whole, job: Body) -> None:
     async with database(here) as found:
         ids = [one["_id"] async for one in found["artifacts"].find({"job_id": job["id"]})]
     assert ids
-    await eventually(lambda: none_left(here, "file_pieces", {"file": {"$in": ids}}))
+    await eventually(lambda: no_bytes(here, *ids))
 
 
 @pytest.mark.parametrize(
@@ -385,7 +406,7 @@ async def test_pieces_without_an_end_are_seen_by_nobody_and_cleared_away(here: W
     for _ in range(2):  # cleared, and an hour later forgotten
         await wait_an_hour(here, begun.artifact_id)
     await eventually(lambda: none_left(here, "artifacts", {"_id": begun.artifact_id}), within=25)
-    assert await none_left(here, "file_pieces", {"file": begun.artifact_id})
+    assert await no_bytes(here, begun.artifact_id)
 
 
 async def test_a_file_that_was_recorded_survives_a_crash_before_that_was_noted(here: Whole, job: Body) -> None:
@@ -436,7 +457,7 @@ async def test_an_artifact_expires_when_its_job_said(here: Whole, job: Body, run
     (one,) = await kept(here, job)
     await eventually(lambda: gone(here, job), within=25)
     assert (await fetched(here, job, job)).status_code == 404
-    await eventually(lambda: none_left(here, "file_pieces", {"file": one["id"]}))
+    await eventually(lambda: no_bytes(here, one["id"]))
 
 
 async def gone(here: Whole, job: Body) -> bool:
@@ -449,7 +470,7 @@ async def test_a_job_that_is_tried_again_begins_without_artifacts(here: Whole, j
     await told(here, LoseJob(job_id=job["id"], attempt=1, reason="silent"))
     assert await kept(here, job) == []
     assert (await sent_by_python(here, job, SMALL)).status_code == 403
-    await eventually(lambda: none_left(here, "file_pieces", {"file": one["id"]}))
+    await eventually(lambda: no_bytes(here, one["id"]))
     again = await runner.job()
     assert (await sent_by_python(here, again, SMALL)).status_code == 201
     await runner.report(again, "success")
@@ -461,7 +482,7 @@ async def test_a_deleted_build_takes_its_artifacts_with_it(here: Whole, job: Bod
     await runner.report(job, "success")
     await here.ended(job["job_info"]["pipeline_id"])
     await told(here, DeleteBuild(build_id=job["job_info"]["pipeline_id"]))
-    await eventually(lambda: none_left(here, "file_pieces", {"file": one["id"]}))
+    await eventually(lambda: no_bytes(here, one["id"]))
     assert (await fetched(here, job, job)).status_code == 403
     answer = await here.http.get(f"/api/developer/jobs/{job['id']}/artifacts", headers=here.admin)
     assert answer.status_code == 404

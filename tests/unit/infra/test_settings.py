@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from libs.settings import MailSecurity, MailSettings, Settings, SettingsError
+from libs.settings import BucketSettings, MailSecurity, MailSettings, Settings, SettingsError
 
 KEY, OLD_KEY = b"n" * 32, b"o" * 32
 KEYS = ",".join(base64.b64encode(key).decode() for key in (KEY, OLD_KEY))
@@ -14,6 +14,9 @@ SECRETS = {
     "HEADRACE_MASTER_KEY": KEYS,
     "HEADRACE_ADMIN_PASSWORD": "admin-canary",
     "HEADRACE_MAIL_PASSWORD": "mail-canary",
+    "HEADRACE_S3_BUCKET": "artifacts",
+    "HEADRACE_S3_ACCESS_KEY": "key-canary",
+    "HEADRACE_S3_SECRET_KEY": "bucket-canary",
     "HEADRACE_MONGODB_URL": "mongodb://someone:mongo-canary@db:27017",
     "HEADRACE_NATS_URL": "nats://someone:nats-canary@bus:4222",
 }
@@ -108,6 +111,25 @@ def test_a_service_refuses_to_start_without_servers_and_says_which() -> None:
         Settings.from_environment(SECRETS | {"HEADRACE_NATS_URL": ""}).require_servers()
 
 
+def test_a_bucket_of_artifacts_is_read_from_the_environment() -> None:
+    environ = {"HEADRACE_S3_BUCKET": "artifacts", "HEADRACE_S3_ENDPOINT": "http://s3:9000/", "HEADRACE_S3_REGION": "x"}
+    assert Settings.from_environment(environ).bucket == BucketSettings("artifacts", "http://s3:9000", "x")
+
+
+@pytest.mark.parametrize(
+    ("environ", "told"),
+    [
+        ({"HEADRACE_S3_ENDPOINT": "http://s3:9000"}, "HEADRACE_S3_BUCKET is not set"),
+        ({"HEADRACE_S3_BUCKET": "a", "HEADRACE_S3_SECRET_KEY": "canary"}, "are set together"),
+        ({"HEADRACE_S3_BUCKET": "a", "HEADRACE_S3_ENDPOINT": "s3:9000"}, "HEADRACE_S3_ENDPOINT must be an address"),
+    ],
+)
+def test_half_a_bucket_is_refused_in_words(environ: dict[str, str], told: str) -> None:
+    with pytest.raises(SettingsError, match=told) as error:
+        Settings.from_environment(environ)
+    assert "canary" not in str(error.value)
+
+
 def test_each_service_has_its_own_database_under_the_prefix() -> None:
     assert Settings.from_environment({"HEADRACE_DATABASE_PREFIX": "t1"}).database("builds") == "t1_builds"
 
@@ -127,23 +149,3 @@ def test_the_gateway_needs_no_database_and_no_master_key() -> None:
     settings.require_servers(bus_alone=True)
     with pytest.raises(SettingsError, match="HEADRACE_MONGODB_URL"):
         settings.require_servers()
-
-
-def test_a_variable_may_stand_in_a_file(tmp_path: Path) -> None:
-    (tmp_path / "password").write_text("from a file\n")
-    settings = Settings.from_environment({"HEADRACE_ADMIN_PASSWORD_FILE": str(tmp_path / "password")})
-    assert settings.admin_password == "from a file"
-
-
-def test_a_variable_and_its_file_contradict_each_other(tmp_path: Path) -> None:
-    (tmp_path / "password").write_text("one")
-    both = {"HEADRACE_ADMIN_PASSWORD_FILE": str(tmp_path / "password"), "HEADRACE_ADMIN_PASSWORD": "admin-canary"}
-    with pytest.raises(SettingsError, match="HEADRACE_ADMIN_PASSWORD and HEADRACE_ADMIN_PASSWORD_FILE are both set"):
-        Settings.from_environment(both)
-
-
-def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
-    with pytest.raises(
-        SettingsError, match=r"HEADRACE_MASTER_KEY_FILE names .*nowhere, which cannot be read: .*No such"
-    ):
-        Settings.from_environment({"HEADRACE_MASTER_KEY_FILE": str(tmp_path / "nowhere")})

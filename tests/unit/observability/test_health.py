@@ -111,7 +111,7 @@ async def test_metrics_are_shown_under_their_names() -> None:
     metrics = Metrics.made_from(telemetry.meter)
     metrics.command_seconds.record(0.004, {"service": "builds", "command": "QueueBuild", "outcome": "ok"})
     metrics.conflicts.add(2, {"service": "builds"})
-    metrics.queue_depth.set(3)
+    metrics.followers_stopped.set(1, {"service": "builds", "follower": "f"})
     async with (
         serve_health(Health(), telemetry.registry, "127.0.0.1", 0) as port,
         httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client,
@@ -122,7 +122,7 @@ async def test_metrics_are_shown_under_their_names() -> None:
     labels = 'command="QueueBuild",le="0.005",outcome="ok",service="builds"'
     assert f"headrace_command_seconds_bucket{{{labels}}} 1.0" in answer.text
     assert 'headrace_conflicts_total{service="builds"} 2.0' in answer.text
-    assert "headrace_queue_depth 3.0" in answer.text
+    assert 'headrace_followers_stopped{follower="f",service="builds"} 1.0' in answer.text
 
 
 async def test_after_the_end_nobody_listens() -> None:

@@ -38,7 +38,7 @@ def test_a_record_is_one_json_object_on_one_line() -> None:
 
 def test_a_record_inside_a_span_carries_its_ids() -> None:
     (line,) = logged(
-        "from libs.observability.telemetry import configure_telemetry, extract\n"
+        "from libs.observability.telemetry import configure_telemetry\nfrom libs.observability.tracing import extract\n"
         "span = configure_telemetry('s', 'i', None).tracer.start_as_current_span(\n"
         "    'x', context=extract('00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'))\n"
         "with span: logging.warning('hello')"
@@ -122,3 +122,12 @@ def test_credentials_are_redacted(text: str, safe: str) -> None:
 )
 def test_plain_text_stays(text: str) -> None:
     assert redacted(text) == text
+
+
+def test_a_collector_that_is_away_is_a_warning_a_minute() -> None:
+    line, ours = logged(
+        "exporter = logging.getLogger('opentelemetry.exporter')\n"
+        "exporter.error('no'); exporter.error('no'); logging.error('ours')"
+    )
+    assert (line["level"], line["message"]) == ("WARNING", "no")
+    assert (ours["level"], ours["message"]) == ("ERROR", "ours")

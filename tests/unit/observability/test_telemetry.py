@@ -4,12 +4,14 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from queue import Queue
 from threading import Thread
+from time import monotonic
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from prometheus_client import generate_latest
 
-from libs.observability.telemetry import Telemetry, configure_telemetry, extract, inject
+from libs.observability.telemetry import LEAVING, Telemetry, configure_telemetry
+from libs.observability.tracing import extract, inject
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 Received = Queue[tuple[str, bytes]]
@@ -98,3 +100,56 @@ def test_spans_and_metrics_reach_the_configured_collector(collector: str, receiv
     assert int(traceparent[-2:], 16) & 1  # sampled
     assert "builds" in str(resource_spans.resource)
     assert b"headrace_conflicts" in exported["/v1/metrics"]
+
+
+def test_what_waits_is_dropped_when_the_collector_is_away_and_nobody_waits_for_it() -> None:
+    telemetry = configure_telemetry("builds", "b-1", "http://127.0.0.1:9")
+    begun = monotonic()
+    for _ in range(5000):  # more than the queue holds
+        telemetry.tracer.start_span("command").end()
+    emitted = monotonic()
+    telemetry.shutdown()
+    assert emitted - begun < 5
+    assert monotonic() - emitted < LEAVING + 3
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"OTEL_SDK_DISABLED": "true"},
+        {"OTEL_TRACES_EXPORTER": "none", "OTEL_METRICS_EXPORTER": "none"},
+    ],
+)
+def test_it_can_be_switched_off_where_an_endpoint_is_set(variables: dict[str, str]) -> None:
+    telemetry = configure_telemetry("builds", "b-1", "http://127.0.0.1:9", variables)
+    with telemetry.tracer.start_as_current_span("command") as span:
+        assert not span.is_recording()
+        assert inject()
+    begun = monotonic()
+    telemetry.shutdown()
+    assert monotonic() - begun < 1
+
+
+def test_the_usual_variables_choose_what_is_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER", "parentbased_traceidratio")
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", "0")
+    telemetry = configure_telemetry("builds", "b-1", "http://127.0.0.1:9")
+    assert not telemetry.tracer.start_span("command").is_recording()
+    assert telemetry.tracer.start_span("command", extract(f"00-{TRACE}-b7ad6b7169203331-01")).is_recording()
+
+
+def test_the_usual_variables_describe_the_process_and_log_in_at_the_collector(
+    monkeypatch: pytest.MonkeyPatch, collector: str, received: Received
+) -> None:
+    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=prod,service.name=other")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", f"{collector}elsewhere")
+    monkeypatch.setenv("OTEL_METRICS_EXPORTER", "none")
+    telemetry = configure_telemetry("builds", "b-1", None)
+    telemetry.tracer.start_span("command").end()
+    telemetry.shutdown()
+    path, body = received.get(timeout=10)
+    resource = str(ExportTraceServiceRequest.FromString(body).resource_spans[0].resource)
+    assert path == "/elsewhere"
+    assert "prod" in resource
+    assert "builds" in resource
+    assert "other" not in resource

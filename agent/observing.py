@@ -1,0 +1,28 @@
+"""The agent's traces: sent where OpenTelemetry's usual variables say, and not even made where they say nothing."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from opentelemetry import trace
+from prometheus_client import CollectorRegistry, ProcessCollector
+
+ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT")
+
+
+@contextmanager
+def observed(instance: str) -> Iterator[CollectorRegistry]:
+    """While this lasts; what is left is sent at the end. Gives what may be shown at `/metrics`."""
+    if not any(os.environ.get(name, "").strip() for name in ENDPOINTS):
+        registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        yield registry
+        return
+    from libs.observability.telemetry import configure_telemetry  # the SDK costs memory that most agents save
+
+    telemetry = configure_telemetry("agent", instance, os.environ.get(ENDPOINTS[0]))
+    trace.set_tracer_provider(telemetry.traces)
+    try:
+        yield telemetry.registry
+    finally:
+        telemetry.shutdown()

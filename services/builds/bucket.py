@@ -1,0 +1,84 @@
+"""Artifacts in an S3-compatible bucket: an object per piece, so that any replica goes on with any upload."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import obstore
+from obstore.exceptions import BaseError
+from obstore.store import S3Store
+
+from contracts.errors import Refused
+from libs.service import Context
+from libs.settings import BucketSettings
+from services.builds.files import Files
+
+if TYPE_CHECKING:
+    from obstore.store import S3Config
+
+log = logging.getLogger("headrace.builds.bucket")
+
+TIMEOUT = timedelta(seconds=4)  # the gateway waits 5 s until a piece is taken
+CONNECTING = timedelta(seconds=2)
+AGAIN = timedelta(seconds=1)  # what failed as quickly as a connection that was closed meanwhile is tried again
+
+
+class FilesInBucket:
+    """What is not there may still lie in the database, from before there was a bucket."""
+
+    def __init__(self, bucket: BucketSettings, folder: str, older: Files) -> None:
+        config: S3Config = {"region": bucket.region}
+        if bucket.endpoint:
+            config["endpoint"] = bucket.endpoint
+        if bucket.access_key:
+            config |= {"access_key_id": bucket.access_key, "secret_access_key": bucket.secret_key}
+        self._store = S3Store(
+            bucket.name,
+            prefix=folder,
+            config=config,
+            client_options={
+                "allow_http": bucket.endpoint.startswith("http://"),
+                "timeout": TIMEOUT,
+                "connect_timeout": CONNECTING,
+            },
+            retry_config={"max_retries": 1, "retry_timeout": AGAIN},
+        )
+        self._older = older
+
+    async def write(self, ctx: Context, file_id: str, offset: int, content: bytes) -> None:
+        with _told():
+            await obstore.put_async(self._store, _place(file_id, offset), content, use_multipart=False)
+
+    async def read(self, ctx: Context, file_id: str, offset: int) -> bytes | None:
+        with _told():
+            try:
+                found = await obstore.get_async(self._store, _place(file_id, offset))
+                return bytes(await found.bytes_async())
+            except FileNotFoundError as error:
+                if "NoSuchBucket" in str(error):
+                    raise
+        return await self._older.read(ctx, file_id, offset)
+
+    async def remove(self, ctx: Context, file_ids: Sequence[str]) -> None:
+        with _told():
+            for file_id in file_ids:
+                async for pieces in obstore.list(self._store, prefix=file_id):
+                    await obstore.delete_async(self._store, [piece["path"] for piece in pieces])
+        await self._older.remove(ctx, file_ids)
+
+
+def _place(file_id: str, offset: int) -> str:
+    return f"{file_id}/{offset:014d}"
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """A bucket that does not answer, is missing or refuses us: a reason for the log, a code for the client."""
+    try:
+        yield
+    except (BaseError, FileNotFoundError, PermissionError) as error:
+        words = " ".join(str(error).partition("Debug source")[0].split())
+        log.warning("the bucket of artifacts cannot be used: %s", words[:400])
+        raise Refused("ARTIFACT_STORE_UNAVAILABLE") from None

@@ -1,0 +1,10 @@
+"""The bucket's library is there for those alone who have a bucket."""
+
+import subprocess
+import sys
+
+
+def test_builds_without_a_bucket_do_not_load_its_library() -> None:
+    program = "import sys, services.builds.app; print('obstore' in sys.modules)"
+    loaded = subprocess.run((sys.executable, "-c", program), capture_output=True, text=True, check=True)
+    assert loaded.stdout.strip() == "False"

@@ -1,0 +1,25 @@
+"""What the processes of the local stack are told: no secret that they do not need."""
+
+from pathlib import Path
+
+import pytest
+
+from infra.local.folder import DataFolder
+from infra.local.stack import Stack
+from libs.settings import Settings
+
+BUCKET = {"HEADRACE_S3_BUCKET": "artifacts", "HEADRACE_S3_ACCESS_KEY": "key", "HEADRACE_S3_SECRET_KEY": "canary"}
+
+
+@pytest.fixture
+def stack(tmp_path: Path) -> Stack:
+    folder = DataFolder(tmp_path)
+    folder.prepare()
+    return Stack(Settings.from_environment(BUCKET), folder, "mongodb://db", "nats://bus", BUCKET)
+
+
+def test_only_the_builds_are_told_of_the_bucket(stack: Stack) -> None:
+    programs = [plan() for plan in (*stack.services(), *stack.gateways(), stack.agent())]
+    told = {program.name for program in programs if "HEADRACE_S3_BUCKET" in (program.environment or {})}
+    entrusted = {program.name for program in programs if "canary" in (program.environment or {}).values()}
+    assert told == entrusted == {"builds-0"}
