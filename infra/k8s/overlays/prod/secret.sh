@@ -1,0 +1,34 @@
+#!/bin/sh
+# Prints the Secret headrace-secrets, every value drawn anew: apply it once, and keep a copy where you keep such things.
+# usage: secret.sh | kubectl apply -f -      with a MongoDB elsewhere: secret.sh 'mongodb://user:password@host/?...'
+set -eu
+
+# with a letter first: nats-server would read some others as numbers
+drawn() { echo "p$(openssl rand -hex 24)"; }
+
+database=$(drawn)
+members=mongo-0.mongo:27017,mongo-1.mongo:27017,mongo-2.mongo:27017
+cat <<SECRET
+apiVersion: v1
+kind: Secret
+metadata:
+  name: headrace-secrets
+  namespace: headrace
+stringData:
+  master-key: "$(openssl rand -base64 32)"
+  admin-password: "$(drawn)"
+  registration-token: "$(drawn)"
+  mongodb-url: "${1:-mongodb://headrace:$database@$members/?replicaSet=headrace&authSource=admin}"
+  mongodb-password: "$database"
+  mongodb-keyfile: "$(openssl rand -hex 128)"
+  nats-identity: "$(drawn)"
+  nats-projects: "$(drawn)"
+  nats-builds: "$(drawn)"
+  nats-runners: "$(drawn)"
+  nats-notifications: "$(drawn)"
+  nats-gateway: "$(drawn)"
+  nats-migrate: "$(drawn)"
+  nats-consumer: "$(drawn)"
+  nats-routes: "$(drawn)"
+  mail-password: ""
+SECRET

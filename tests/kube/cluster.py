@@ -1,0 +1,97 @@
+"""kubectl, as far as the tests need it."""
+
+import json
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+HERE = Path(__file__).parent
+NAMESPACE = "headrace"
+PODS = ("test-git", "test-load")
+PROGRAMS = ("git_front.py", "load.py")
+ROLLED_OUT = 600  # seconds: an agent is drained, a node may be slow
+
+
+def kubectl(*arguments: str, given: str = "", check: bool = True) -> str:
+    command = ["kubectl", "--namespace", NAMESPACE, *arguments]
+    done = subprocess.run(command, input=given, capture_output=True, text=True, timeout=ROLLED_OUT + 30)
+    assert not check or done.returncode == 0, f"{' '.join(command)}: {done.stderr}"
+    return done.stdout
+
+
+def described(kind: str) -> list[dict[str, Any]]:
+    return list(json.loads(kubectl("get", kind, "--output=json"))["items"])
+
+
+def workloads() -> list[str]:
+    """`deployment/headrace-builds` and so on."""
+    return [f"{one['kind'].lower()}/{one['metadata']['name']}" for one in described("deployments,statefulsets")]
+
+
+def apply(overlay: Path) -> None:
+    """From nothing, or over a present one. A job cannot be changed, only made anew."""
+    kubectl("delete", "job", "--all", check=False)
+    kubectl("apply", "--kustomize", str(overlay))
+
+
+def rolled_out(*names: str) -> None:
+    for name in names:
+        kubectl("rollout", "status", name, f"--timeout={ROLLED_OUT}s")
+
+
+def place_test_pods() -> None:
+    """With the image and the secret of the deployment."""
+    remove_test_pods()
+    programs = [f"--from-file={HERE / program}" for program in PROGRAMS]
+    kubectl("create", "configmap", "test-programs", *programs)
+    [gateway] = [one for one in described("deployments") if one["metadata"]["name"] == "headrace-gateway"]
+    [container] = gateway["spec"]["template"]["spec"]["containers"]
+    [secret] = {one["valueFrom"]["secretKeyRef"]["name"] for one in container["env"] if "valueFrom" in one}
+    text = (HERE / "pods.yaml").read_text().replace("name: headrace-secrets", f"name: {secret}")
+    documents = list(yaml.safe_load_all(text))
+    for pod in documents:
+        if pod["kind"] == "Pod":
+            pod["spec"]["containers"][0]["image"] = container["image"]
+    kubectl("apply", "--filename=-", given=yaml.safe_dump_all(documents))
+
+
+def remove_test_pods() -> None:
+    kubectl("delete", "pod", *PODS, "--ignore-not-found")
+    kubectl("delete", "configmap", "test-programs", "--ignore-not-found")
+
+
+def until(wanted: Callable[[], Any], within: float, what: str) -> Any:
+    deadline = time.monotonic() + within
+    while not (found := wanted()):
+        assert time.monotonic() < deadline, what
+        time.sleep(0.5)
+    return found
+
+
+def load_begun() -> None:
+    until(lambda: "listening" in kubectl("logs", "test-load", check=False), 120, "the load did not begin")
+
+
+def load_report() -> dict[str, Any]:
+    """Tell the load to stop, and wait for the builds that are under way."""
+    kubectl("exec", "test-load", "--", "bash", "-c", "kill -TERM 1")
+
+    def told() -> str:
+        lines = kubectl("logs", "test-load").splitlines()
+        return next((line for line in lines if line.startswith("REPORT ")), "")
+
+    return dict(json.loads(until(told, 300, "the load told nothing").removeprefix("REPORT ")))
+
+
+def restarted(component: str) -> list[str]:
+    """Pods of which a container ended and was started again."""
+    pods = json.loads(kubectl("get", "pods", f"--selector=app.kubernetes.io/component={component}", "--output=json"))
+    return [
+        pod["metadata"]["name"]
+        for pod in pods["items"]
+        if any(one["restartCount"] for one in pod["status"].get("containerStatuses", ()))
+    ]

@@ -1,0 +1,268 @@
+"""The manifests fit the product: settings, secrets, ports, logins, graces. Rendered by kubectl, without a cluster."""
+
+import functools
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from gateway import app as gateway
+from infra.entry import SERVICES
+from libs import hosting
+from libs.settings import Settings
+from libs.workers import consumer_name
+from services.builds.app import service as builds
+
+ROOT = Path(__file__).parents[3]
+MANIFESTS = ROOT / "infra" / "k8s"
+OVERLAYS = ("dev", "prod")
+PROCESSES = (*SERVICES, "gateway")
+MEASURES = re.compile(r"headrace_\w+")
+
+Manifest = dict[str, Any]
+
+needs_kubectl = pytest.mark.skipif(
+    shutil.which("kubectl") is None, reason="kubectl renders the overlays; it is missing"
+)
+
+
+@functools.cache
+def rendered(folder: str) -> list[Manifest]:
+    command = ["kubectl", "kustomize", str(MANIFESTS / folder)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return [one for one in yaml.safe_load_all(done.stdout) if one]
+
+
+def of_kind(overlay: str, *kinds: str) -> dict[str, Manifest]:
+    return {one["metadata"]["name"]: one for one in rendered(f"overlays/{overlay}") if one["kind"] in kinds}
+
+
+def workloads(overlay: str) -> dict[str, Manifest]:
+    """The specifications of pods."""
+    found = of_kind(overlay, "Deployment", "StatefulSet", "Job")
+    return {name: one["spec"]["template"]["spec"] for name, one in found.items()}
+
+
+def containers(overlay: str) -> Iterator[tuple[str, Manifest]]:
+    for name, pod in workloads(overlay).items():
+        for container in (*pod.get("initContainers", ()), *pod["containers"]):
+            yield f"{name}/{container['name']}", container
+
+
+def process(overlay: str, name: str) -> Manifest:
+    [container] = workloads(overlay)[f"headrace-{name}"]["containers"]
+    return dict(container)
+
+
+def environment(container: Manifest) -> dict[str, Any]:
+    """Values, and for those that come from a secret its key."""
+    return {one["name"]: one.get("value") or _source(one["valueFrom"]) for one in container.get("env", ())}
+
+
+def _source(source: Manifest) -> str:
+    return str(source["secretKeyRef"]["key"] if "secretKeyRef" in source else source["fieldRef"]["fieldPath"])
+
+
+def settings(overlay: str) -> dict[str, str]:
+    [found] = [
+        one["data"] for name, one in of_kind(overlay, "ConfigMap").items() if name.startswith("headrace-settings")
+    ]
+    return dict(found)
+
+
+def variables_of_the_product() -> set[str]:
+    sources = [file.read_text() for folder in ("libs", "agent") for file in (ROOT / folder).rglob("*.py")]
+    return {name for text in sources for name in re.findall(r"\"((?:HEADRACE|OTEL)_[A-Z_]+)\"", text)}
+
+
+def secret_keys(overlay: str) -> set[str]:
+    taken = {
+        one["valueFrom"]["secretKeyRef"]["key"]
+        for _, container in containers(overlay)
+        for one in container.get("env", ())
+        if "secretKeyRef" in one.get("valueFrom", {})
+    }
+    return taken | {
+        item["key"]
+        for pod in workloads(overlay).values()
+        for volume in pod.get("volumes", ())
+        for item in volume.get("secret", {}).get("items", ())
+    }
+
+
+def test_every_file_of_the_manifests_is_readable() -> None:
+    files = sorted(MANIFESTS.rglob("*.yaml"))
+    assert files
+    assert [file.name for file in files if not list(yaml.safe_load_all(file.read_text()))] == []
+
+
+@needs_kubectl
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_every_process_has_a_deployment_a_budget_and_an_account_of_its_own(overlay: str) -> None:
+    names = {f"headrace-{name}" for name in (*PROCESSES, "agent")}
+    assert names <= of_kind(overlay, "Deployment").keys()
+    assert names <= of_kind(overlay, "PodDisruptionBudget").keys()
+    accounts = {pod["serviceAccountName"] for pod in workloads(overlay).values()}
+    assert names <= accounts <= of_kind(overlay, "ServiceAccount").keys()
+
+
+@needs_kubectl
+def test_whatever_answers_requests_is_scaled_in_production() -> None:
+    assert of_kind("prod", "HorizontalPodAutoscaler").keys() == {f"headrace-{name}" for name in PROCESSES}
+    assert [one["spec"]["minReplicas"] for one in of_kind("prod", "HorizontalPodAutoscaler").values()] == [2] * 6
+
+
+@needs_kubectl
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_every_variable_is_one_that_the_product_reads(overlay: str) -> None:
+    given = {name for place, container in containers(overlay) if "headrace" in place for name in environment(container)}
+    assert {*given, *settings(overlay)} - {"NATS_PASSWORD", "POD"} <= variables_of_the_product()
+
+
+@needs_kubectl
+@pytest.mark.parametrize("name", PROCESSES)
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_every_process_runs_what_it_is_called_and_logs_in_to_nats_as_itself(overlay: str, name: str) -> None:
+    container = process(overlay, name)
+    assert container["args"] == (["gateway"] if name == "gateway" else ["service", name])
+    assert environment(container)["NATS_PASSWORD"] == f"nats-{name}"
+    assert environment(container)["HEADRACE_NATS_URL"] == f"nats://{name}:$(NATS_PASSWORD)@nats:4222"
+
+
+@needs_kubectl
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_nobody_holds_a_secret_that_is_not_its_own(overlay: str) -> None:
+    holders: dict[str, set[str]] = {}
+    for place, container in containers(overlay):
+        for key in environment(container).values():
+            holders.setdefault(key, set()).add(place)
+    stored = {f"headrace-{name}/headrace" for name in (*SERVICES, "migrate")}
+    assert holders["master-key"] == holders["mongodb-url"] == stored
+    assert holders["admin-password"] == {"headrace-identity/headrace"}
+    assert holders["registration-token"] == {"headrace-runners/headrace", "headrace-agent/register"}
+    assert holders["mail-password"] == {"headrace-notifications/headrace"}
+
+
+@needs_kubectl
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_every_key_of_the_secret_is_made_and_described(overlay: str) -> None:
+    described = (ROOT / "docs" / "DEPLOYING.md").read_text()
+    drawn = (MANIFESTS / "overlays" / "prod" / "secret.sh").read_text()
+    keys = secret_keys(overlay)
+    assert [
+        key for key in keys if f"`{key}`" not in described and f"`{key.partition('-')[0]}-…`" not in described
+    ] == []
+    assert [key for key in keys if f"  {key}: " not in drawn] == []
+
+
+@needs_kubectl
+def test_the_secret_for_development_has_every_key_that_is_needed() -> None:
+    [secret] = of_kind("dev", "Secret").values()
+    assert secret_keys("dev") - {"mail-password"} <= secret["data"].keys()
+
+
+@needs_kubectl
+def test_production_commits_no_secret() -> None:
+    assert of_kind("prod", "Secret") == {}
+
+
+@needs_kubectl
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_nats_gets_every_password_that_its_configuration_asks_for(overlay: str) -> None:
+    maps = {name: one for name, one in of_kind(overlay, "ConfigMap").items() if name.startswith("nats-")}
+    text = "".join(text for one in maps.values() for text in one["data"].values())
+    [container] = workloads(overlay)["nats"]["containers"]
+    asked = set(re.findall(r"\$([A-Z][A-Z0-9_]*)\b(?!\.)", text)) - {"JS", "KV", "SYS", "SRV", "MQTT", "O", "G"}
+    assert asked <= environment(container).keys()
+    assert {f"HEADRACE_NATS_PASSWORD_{name.upper()}" for name in PROCESSES} <= asked
+
+
+@needs_kubectl
+@pytest.mark.parametrize("name", PROCESSES)
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_the_ports_are_those_on_which_the_process_listens(overlay: str, name: str) -> None:
+    container = process(overlay, name)
+    ports = {one["name"]: one["containerPort"] for one in container["ports"]}
+    assert str(ports["health"]) == settings(overlay)["HEADRACE_HEALTH_PORT"]
+    assert ports.get("http", Settings().port) == Settings().port
+    probes = [container[probe]["httpGet"] for probe in ("startupProbe", "livenessProbe", "readinessProbe")]
+    assert [(one["path"], one["port"]) for one in probes] == [
+        ("/healthz", "health"),
+        ("/healthz", "health"),
+        ("/readyz", "health"),
+    ]
+
+
+@needs_kubectl
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_everybody_has_the_time_to_leave_that_he_takes(overlay: str) -> None:
+    pods = workloads(overlay)
+    grace = {name: pod.get("terminationGracePeriodSeconds", 30) for name, pod in pods.items()}
+    assert min(grace[f"headrace-{name}"] for name in SERVICES) >= hosting.GRACE * 2
+    leaving = float(environment(process(overlay, "gateway"))["HEADRACE_LEAVE_SECONDS"])
+    assert grace["headrace-gateway"] >= leaving + gateway.GRACE * 2
+    [patience] = re.findall(r"--grace=(\d+)", " ".join(process(overlay, "agent")["args"]))
+    assert grace["headrace-agent"] >= Settings().long_poll_seconds + int(patience) + 10
+
+
+@needs_kubectl
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_every_container_is_without_rights_and_within_limits(overlay: str) -> None:
+    pods = workloads(overlay).values()
+    assert all(pod["automountServiceAccountToken"] is False for pod in pods)
+    assert all(pod["securityContext"]["runAsNonRoot"] for pod in pods)
+    assert {pod["securityContext"]["seccompProfile"]["type"] for pod in pods} == {"RuntimeDefault"}
+    found = [container for _, container in containers(overlay)]
+    context = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
+    assert [one["securityContext"] for one in found] == [context] * len(found)
+    assert all({"cpu", "memory"} <= one["resources"]["requests"].keys() for one in found)
+    assert all("memory" in one["resources"]["limits"] for one in found)
+    assert [one["image"] for one in found if ":" not in one["image"]] == []
+
+
+@needs_kubectl
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_nothing_is_allowed_but_what_a_policy_says(overlay: str) -> None:
+    policies = of_kind(overlay, "NetworkPolicy")
+    nothing = policies.pop("headrace-nothing")["spec"]
+    assert nothing == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+    chosen = {name for one in policies.values() for name in _chosen(one["spec"]["podSelector"])}
+    peers = {name for one in policies.values() for name in _peers(one["spec"])}
+    components = {
+        one["spec"]["template"]["metadata"]["labels"]["app.kubernetes.io/component"]
+        for one in of_kind(overlay, "Deployment", "StatefulSet", "Job").values()
+    }
+    assert chosen == components
+    assert peers <= components
+
+
+def _chosen(selector: Manifest) -> Iterator[str]:
+    yield from selector.get("matchLabels", {}).values()
+    for expression in selector.get("matchExpressions", ()):
+        yield from expression["values"]
+
+
+def _peers(spec: Manifest) -> Iterator[str]:
+    for rule in (*spec.get("ingress", ()), *spec.get("egress", ())):
+        for peer in (*rule.get("from", ()), *rule.get("to", ())):
+            yield from _chosen(peer.get("podSelector", {}))
+
+
+def test_scaling_by_what_waits_asks_for_things_that_there_are() -> None:
+    [trigger, *_] = _scaled("builds.yaml")["spec"]["triggers"]
+    assert trigger["metadata"]["stream"] == builds.name
+    assert trigger["metadata"]["consumer"] in {consumer_name(builds.name, worker) for worker in builds.workers}
+    [trigger] = _scaled("agent.yaml")["spec"]["triggers"]
+    measured = (ROOT / "libs" / "observability" / "metrics.py").read_text()
+    assert MEASURES.findall(trigger["metadata"]["query"])
+    assert [name for name in MEASURES.findall(trigger["metadata"]["query"]) if f'"{name}"' not in measured] == []
+
+
+def _scaled(file: str) -> Manifest:
+    return dict(yaml.safe_load((MANIFESTS / "components" / "keda" / file).read_text()))
