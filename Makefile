@@ -1,7 +1,7 @@
 # Every target works from a fresh checkout: what it needs is made first.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup lock demo up down test check docs bench chaos clean
+.PHONY: help setup lock demo up down test check docs bench chaos kube-test clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -15,8 +15,8 @@ export STACK MONGO_IMAGE NATS_IMAGE
 
 help: ## Show these targets
 	@echo "Headrace: make demo builds a repository in front of your eyes, make test runs the tests."
-	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r name what; do \
-		printf '  make %-8s %s\n' "$$name" "$$what"; done
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r name what; do \
+		printf '  make %-9s %s\n' "$$name" "$$what"; done
 
 setup: $(READY) ## Make .venv from the lock file
 	@echo "Ready: $(BIN)/headrace --help"
@@ -64,6 +64,9 @@ bench: $(READY) ## Measure on this machine; prints a table, writes bench-results
 
 chaos: $(READY) ## Kill processes at random for a long time, and check that no build is lost (HEADRACE_CHAOS_SEED=, _ROUNDS=)
 	HEADRACE_CHAOS_ROUNDS=$${HEADRACE_CHAOS_ROUNDS:-2} $(BIN)/pytest tests/chaos -v --override-ini="addopts=" -ra
+
+kube-test: $(READY) ## Deploy to the cluster at KUBECONFIG, replace everything under load, and check that nothing is lost
+	HEADRACE_KUBE_TEST=1 $(BIN)/pytest tests/kube -v --override-ini="addopts=" -ra
 
 clean: ## Remove .venv, caches and the local stack's data
 	@if [ -x $(BIN)/headrace ]; then $(BIN)/headrace down; fi

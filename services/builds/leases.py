@@ -85,15 +85,19 @@ class Leases:
                 await self._end(ctx, CancelJob(job_id=job.id) if canceling else _overdue(job), job)
 
     async def end_jobs_of(self, ctx: Context, recorded: Recorded[RunnerDeleted]) -> None:
-        """A deleted runner reports no more."""
+        """A deleted runner reports no more: what it ran has failed, what it had not begun is for another one."""
         async for job in ctx.rows("job").each({"runner_uuid": recorded.event.runner_uuid, "status": RUNNING}):
+            message = f"The runner {job.runner_name} was deleted"
+            if job.status is JobStatus.ASSIGNED:
+                await self._end(ctx, LoseJob(job_id=job.id, attempt=job.attempt, reason=message), job)
+                continue
             deleted = FinishJob(
                 job_id=job.id,
                 attempt=job.attempt,
                 status=JobStatus.FAILED,
                 exit_code=LOST,
                 reason="runner_deleted",
-                message=f"The runner {job.runner_name} was deleted",
+                message=message,
             )
             await self._end(ctx, deleted, job)
 

@@ -335,6 +335,17 @@ async def test_a_locked_runner_works_for_its_own_project_alone(here: Whole) -> N
     assert (await runner.ask()).status_code == 204
 
 
+async def test_a_job_that_a_deleted_runner_had_not_begun_goes_to_another_one(here: Whole) -> None:
+    project = await here.project()
+    leaving, staying = await here.runner(of_project(project)), await here.runner(of_project(project))
+    build_id = await here.launched(project)
+    await leaving.job()
+    await here.http.delete(f"/admin/runners/{leaving.uuid}", headers=here.admin)
+    async with asyncio.timeout(AT_ONCE):
+        assert (await staying.report(await staying.job(), "success")).status_code == 200
+        assert (await here.ended(build_id))["status"] == "SUCCESS"
+
+
 async def test_a_deleted_runner_is_gone_and_its_running_job_has_failed(here: Whole) -> None:
     project = await here.project()
     runner = await here.runner(of_project(project))

@@ -1,7 +1,9 @@
 """A git server in a pod: one sample repository behind git's own HTTP backend. Runs by itself, without this package."""
 
 import os
+import signal
 import subprocess
+import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -37,6 +39,7 @@ class Front(BaseHTTPRequestHandler):
 
 
 def main() -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # the first process of a pod ignores it otherwise
     repository = ROOT / "sample"
     (repository / "ci").mkdir(parents=True)
     (repository / "ci" / "nothing.sh").write_text("echo done\n")
