@@ -31,4 +31,7 @@ stringData:
   nats-consumer: "$(drawn)"
   nats-routes: "$(drawn)"
   mail-password: ""
+  s3-access-key: ""
+  s3-secret-key: ""
+  backup-key: "$(openssl rand -base64 32)"
 SECRET
