@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 from dataclasses import replace
 from enum import StrEnum
@@ -17,6 +18,7 @@ from agent.config import Config, ConfigError
 from agent.observing import observed
 from agent.protocol import Refused
 from agent.registration import UNKNOWN, register, unregister, verify
+from libs.settings import SettingsError, with_files
 
 app = typer.Typer(help="Run builds: register this machine as a build agent and serve.", no_args_is_help=True)
 
@@ -90,8 +92,8 @@ def register_command(
     token: Annotated[
         str,
         typer.Option(
-            envvar="HEADRACE_REGISTRATION_TOKEN",
-            help="Registration token. Better in the environment: others can read a command line.",
+            help="Registration token. Better in HEADRACE_REGISTRATION_TOKEN, or in the file that "
+            "HEADRACE_REGISTRATION_TOKEN_FILE names: others can read a command line.",
         ),
     ] = "",
     config: ConfigOption = DEFAULT_CONFIG,
@@ -115,6 +117,10 @@ def register_command(
     ] = Executors.auto,
     shell: Annotated[str, typer.Option(help="Program that runs the scripts.")] = "sh",
     builds_dir: Annotated[Path | None, typer.Option(help="Where jobs work (default: beside the file).")] = None,
+    ca_file: Annotated[
+        Path | None,
+        typer.Option(envvar="HEADRACE_CA_FILE", help="Authorities that sign the server (default: the system's)."),
+    ] = None,
     if_missing: Annotated[
         bool, typer.Option("--if-missing", help="Do nothing if it is registered there already.")
     ] = False,
@@ -130,6 +136,7 @@ def register_command(
             if known:
                 typer.echo(f"Already registered: {path}")
                 return
+        token = token or with_files(os.environ).get("HEADRACE_REGISTRATION_TOKEN", "")
         if not token:
             raise ConfigError("a registration token is needed: set HEADRACE_REGISTRATION_TOKEN")
         made = register(
@@ -147,11 +154,12 @@ def register_command(
             executor=executor.value,
             shell=shell,
             builds_dir=builds_dir,
+            ca_file=ca_file,
         )
     except Refused as error:
         refused = ConfigError(f"{url} does not accept this registration token")
         raise _fail(refused if error.status == UNKNOWN else error) from error
-    except (ConfigError, OSError) as error:
+    except (ConfigError, SettingsError, OSError) as error:
         raise _fail(error) from error
     typer.echo(f"Registered as runner {made.id} ({made.name}); now: headrace agent run --config {path}")
 
@@ -173,7 +181,7 @@ def verify_command(config: ConfigOption = DEFAULT_CONFIG, only: RunnerOption = N
                 typer.echo(f"{each.url} knows runner {each.id} ({each.name})")
             else:
                 unknown.append(f"{each.url} does not know runner {each.id}")
-    except Refused as error:
+    except (Refused, SettingsError) as error:
         raise _fail(error) from error
     if unknown:
         raise _fail(ConfigError("; ".join(unknown)))
@@ -197,7 +205,7 @@ def _unregistered(config: Path, runners: tuple[Config, ...]) -> None:
         for each in runners:
             unregister(each, config.expanduser())
             typer.echo(f"Runner {each.id} is gone")
-    except (Refused, ConfigError, OSError) as error:
+    except (Refused, ConfigError, SettingsError, OSError) as error:
         raise _fail(error) from error
 
 

@@ -73,6 +73,7 @@ class Config:
     grace_seconds: float = 5.0  # what running jobs get to finish after SIGTERM
     executor: str = "shell"  # auto: docker for jobs with an image while an engine answers
     docker: Docker = Docker()
+    ca_file: str = ""  # authorities that sign the server's certificate; default: the system's
 
     def __post_init__(self) -> None:
         if self.executor not in EXECUTORS:

@@ -20,6 +20,7 @@ import httpx
 
 from libs.observability.tracing import HEADER as TRACEPARENT
 from libs.observability.tracing import inject
+from libs.tls import UNTRUSTED, outgoing
 
 logger = logging.getLogger("headrace.agent")
 
@@ -146,7 +147,8 @@ def _answer(response: httpx.Response) -> Answer:
 class Protocol:
     """One method per call. Calls about jobs go on trying until there is an answer."""
 
-    def __init__(self, url: str, executor: str = "shell") -> None:
+    def __init__(self, url: str, executor: str = "shell", ca_file: str = "") -> None:
+        """`ca_file`: authorities to trust instead of the system's. Raises CertificateError."""
         self._about = about(executor)
         base = url.rstrip("/").removesuffix("/ci")
         self._client = httpx.AsyncClient(
@@ -154,6 +156,7 @@ class Protocol:
             timeout=httpx.Timeout(30, read=HOLD),
             headers={"User-Agent": f"headrace-agent {VERSION}", "Accept": "application/json"},
             limits=httpx.Limits(keepalive_expiry=4),  # many servers close idle connections after 5 seconds
+            verify=outgoing(Path(ca_file)) if ca_file else True,
         )
 
     async def __aenter__(self) -> Self:
@@ -281,7 +284,7 @@ class Protocol:
                 )
             except httpx.TransportError as error:
                 if attempt == attempts:
-                    hint = " (SSL_CERT_FILE names the authorities to trust)" * ("CERTIFICATE_VERIFY" in str(error))
+                    hint = " (--ca-file names the authorities to trust)" * (UNTRUSTED in str(error))
                     why = f"{error or type(error).__name__}{hint}"
                     raise Refused(0, f"the server at {self._client.base_url} cannot be reached: {why}") from error
                 trouble = str(error) or type(error).__name__

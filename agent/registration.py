@@ -29,6 +29,7 @@ def register(
     shell: str = "sh",
     executor: str = "shell",
     builds_dir: Path | None = None,
+    ca_file: Path | None = None,
 ) -> Config:
     """Make this machine known to the server and add what `run` needs to the file."""
     if not url.startswith(("http://", "https://")):
@@ -43,8 +44,10 @@ def register(
         "access_level": "ref_protected" if protected else "not_protected",
     } | ({"maximum_timeout": maximum_timeout} if maximum_timeout > 0 else {})
 
+    trusted = str(ca_file.expanduser().absolute()) if ca_file else ""
+
     async def ask() -> Config:
-        async with Protocol(url, executor) as protocol:
+        async with Protocol(url, executor, trusted) as protocol:
             identity = await protocol.register(token, **settings)
         return Config(
             url=url,
@@ -56,6 +59,7 @@ def register(
             concurrency=concurrency,
             shell=shell,
             executor=executor,
+            ca_file=trusted,
         )
 
     known = configuration.load(path) if path.exists() else ()
@@ -71,7 +75,7 @@ def verify(config: Config) -> bool:
     """Whether the server knows this agent."""
 
     async def ask() -> bool:
-        async with Protocol(config.url, config.executor) as protocol:
+        async with Protocol(config.url, config.executor, config.ca_file) as protocol:
             try:
                 await protocol.verify(config.token, config.system_id)
             except Refused as refused:
@@ -87,7 +91,7 @@ def unregister(config: Config, path: Path) -> None:
     """Take this runner off the server, then forget its token."""
 
     async def ask() -> None:
-        async with Protocol(config.url) as protocol:
+        async with Protocol(config.url, ca_file=config.ca_file) as protocol:
             await protocol.unregister(config.token)
 
     try:

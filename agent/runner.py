@@ -127,7 +127,7 @@ async def run(config: Config, *, stop: asyncio.Event, once: bool = False, for_go
     """Serve until `stop` is set, or until one job has ended. `for_good`: nobody will find what is left behind."""
     await _remove_left_containers(config)
     with run_folder(Path(config.builds_dir)) as folder, Nursery(folder) as nursery:
-        async with Protocol(config.url, config.executor) as protocol, asyncio.TaskGroup() as jobs:
+        async with Protocol(config.url, config.executor, config.ca_file) as protocol, asyncio.TaskGroup() as jobs:
             runner = Runner(config, protocol, folder, nursery, jobs)
             logger.info("agent %s asks %s for jobs, %d at a time", config.name, config.url, config.concurrency)
             serving = jobs.create_task(runner.serve(once=once))

@@ -30,6 +30,7 @@ from contracts.errors import Refused
 from gateway.addresses import Address, Addresses, addresses
 from gateway.asked import World
 from gateway.auth import Doorkeeper
+from gateway.certificate import Certificate
 from gateway.edge import Edge
 from gateway.errors import error_response
 from gateway.folder import Folder
@@ -53,6 +54,7 @@ log = logging.getLogger("headrace.gateway")
 
 GRACE = 5  # seconds for answers that are under way
 BACKLOG = 2048
+LOOK_EVERY = 100  # ticks, for a renewed certificate
 JOB_QUEUED = "hint.builds.*.JobQueued"
 RUNNER_CHANGES = tuple(f"hint.runners.*.{name}" for name in ("RunnerEdited", "RunnerShutDown", "RunnerDeleted"))
 HEADERS = ["Authorization", "Cache-Control", "Content-Type", "Idempotency-Key", "Last-Event-ID", "traceparent"]
@@ -252,6 +254,9 @@ class Server(uvicorn.Server):
             )
         )
         self._gateway = gateway
+        self._certificate = Certificate.of(gateway.world.settings)
+        self.config.load()
+        self.config.ssl = self._certificate.context if self._certificate else None
 
     def leave(self) -> None:
         """Stop, the first time after a while in which whoever sends clients here learns that it should not.
@@ -270,6 +275,12 @@ class Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Signals are the process's own affair: uvicorn would raise them again and cut the shutdown short."""
         yield
+
+    async def on_tick(self, counter: int) -> bool:
+        """Ten times a second."""
+        if self._certificate and counter % LOOK_EVERY == 0:
+            self._certificate.renew()
+        return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._gateway.close()

@@ -4,6 +4,7 @@ import asyncio
 from importlib import import_module
 
 from nats.js.errors import APIError
+from pymongo.errors import ConnectionFailure
 
 from infra.backup.contents import interrupted_restore
 from infra.entry import SERVICES
@@ -13,6 +14,7 @@ from libs.messaging import connect
 from libs.migration import migrate as migrate_services
 from libs.service import Service
 from libs.settings import Settings, SettingsError
+from libs.tls import untrusted
 
 TOO_FEW_SERVERS = {10005, 10074}  # no peers for so many copies; no cluster at all
 
@@ -37,6 +39,8 @@ async def _migrate(settings: Settings) -> list[str]:
             raise StackError("A restore into these databases did not come to its end; run `headrace restore` again.")
         vaults = [vault_of(database, settings) for database in databases]
         return await migrate_services(services, databases, vaults, nats, replicas=settings.stream_replicas)
+    except ConnectionFailure as error:
+        raise SettingsError(untrusted("MongoDB", error) or "MongoDB does not answer; is it running?") from error
     except APIError as error:
         if error.err_code not in TOO_FEW_SERVERS:
             raise

@@ -6,6 +6,7 @@ from collections.abc import Awaitable
 from contextlib import suppress
 from datetime import UTC
 from typing import Any, TypeVar
+from urllib.parse import parse_qs, urlsplit
 
 from bson.codec_options import CodecOptions
 from pymongo import AsyncMongoClient, lock
@@ -15,6 +16,7 @@ from pymongo.read_concern import ReadConcern
 from libs.eventstore.committer import MAJORITY
 from libs.security.sealing import MasterKeys, Vault
 from libs.settings import Settings
+from libs.tls import outgoing
 
 Document = dict[str, Any]
 CODECS: CodecOptions[Document] = CodecOptions(tz_aware=True, tzinfo=UTC)
@@ -46,7 +48,18 @@ def mongo(settings: Settings, name: str, *, patience: float = 20.0) -> AsyncMong
         heartbeatFrequencyMS=2000,
         maxPoolSize=50,
         tz_aware=True,
+        **_tls(settings),
     )
+
+
+def _tls(settings: Settings) -> dict[str, Any]:
+    """Only for an address that asks for TLS; the driver wants files."""
+    asked = parse_qs(urlsplit(settings.mongodb_url).query)
+    if "true" not in asked.get("tls", asked.get("ssl", [])) and not settings.mongodb_url.startswith("mongodb+srv:"):
+        return {}
+    outgoing(settings.ca_file, settings.client_certificate)  # says in words what is wrong with them
+    files = {"tlsCAFile": settings.ca_file, "tlsCertificateKeyFile": settings.client_certificate}
+    return {name: str(file) for name, file in files.items() if file}
 
 
 async def part_from(client: AsyncMongoClient[Document]) -> None:

@@ -35,7 +35,8 @@ from libs.rebuilding import complete_rows
 from libs.relay import Relay
 from libs.runtime import Runtime
 from libs.service import Context, FollowedView, React, Service, Ticker
-from libs.settings import Settings
+from libs.settings import Settings, SettingsError
+from libs.tls import untrusted
 from libs.views import view_collection
 
 log = logging.getLogger("headrace.hosting")
@@ -104,7 +105,7 @@ async def _started(service: Service, settings: Settings, stack: AsyncExitStack) 
     if service.workers:
         from libs.working import Crew  # imported here: FastStream costs 13 MB that others need not pay
 
-        crew = Crew(settings.nats_url, service.name, await handled_before(database))
+        crew = Crew(settings, service.name, await handled_before(database))
         for worker in service.workers:
             crew.hire(worker, partial(runtime.work, worker))
         await crew.start(nats)
@@ -177,6 +178,8 @@ async def _missing(service: Service, runtime: Runtime, nats: Client) -> str | No
     try:
         reason = await pending(service, runtime.database, nats)
     except (ConnectionFailure, NatsError, TimeoutError) as error:
+        if reason := untrusted("MongoDB", error):
+            raise SettingsError(reason) from None
         return f"a server does not answer ({type(error).__name__})"
     return reason and f"{reason}; run `headrace migrate`"
 

@@ -16,17 +16,25 @@ from uuid import uuid4
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
-from nats.errors import ConnectionClosedError, MaxPayloadError, NoRespondersError
+from nats.errors import (
+    AuthorizationError,
+    ConnectionClosedError,
+    MaxPayloadError,
+    NoRespondersError,
+    SecureConnWantedError,
+)
 from nats.errors import Error as NatsError
 from pydantic import ValidationError
 
 from contracts.errors import CODES, Failure, Refused
 from contracts.messages import Command, Message, Query
 from libs.deciding import SYSTEM, Actor
+from libs.ending import end
 from libs.eventstore import Conflict, OutcomeUnknown, Unavailable
 from libs.observability.tracing import NATS, SpanKind, child, inject
 from libs.security.sealing import Erased
-from libs.settings import Settings
+from libs.settings import Settings, SettingsError
+from libs.tls import outgoing, untrusted
 
 log = logging.getLogger("headrace.messaging")
 
@@ -50,16 +58,30 @@ def inbox_prefix(nats_url: str) -> str:
     return f"_INBOX.{unquote(user)}" if user else "_INBOX"
 
 
-async def on_error(error: Exception) -> None:
-    """What a connection tells in passing. A login that lacks a permission is a defect: nothing else would say so."""
-    if "permissions violation" in str(error).lower():
-        log.error("NATS: %s", error)
-    else:
-        log.warning("NATS: %s", type(error).__name__)
+class Wary(Client):
+    """Where the address asks for TLS, a server without it does not get to see the login; nats-py would not mind."""
+
+    async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
+        asked = self._current_server is not None and self._current_server.uri.scheme == "tls"
+        if initial_connection and asked and not info.get("tls_required"):
+            raise SecureConnWantedError
+        await super()._process_info(info, initial_connection)
 
 
 async def connect(settings: Settings, name: str) -> Client:
-    """A connection that never gives up; requests while the server is away are refused, not buffered."""
+    """A connection that never gives up; requests while the server is away are refused, not buffered.
+
+    Raises SettingsError where trying again at the start would be of no use.
+    """
+    refused: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    async def on_error(error: Exception) -> None:
+        if reason := _refusal(error):
+            log.error("%s", reason)
+            if not refused.done():
+                refused.set_result(reason)
+        else:
+            log.warning("NATS: %s", type(error).__name__)
 
     async def on_loss() -> None:
         # answers that were on their way are lost with the connection: whoever waits for one may ask again at once
@@ -67,19 +89,43 @@ async def connect(settings: Settings, name: str) -> Client:
             if not answer.done():
                 answer.set_exception(ConnectionClosedError())
 
-    client = Client()
-    await client.connect(
-        settings.nats_url,
-        name=name,
-        inbox_prefix=inbox_prefix(settings.nats_url),
-        max_reconnect_attempts=-1,
-        reconnect_time_wait=0.1,  # type: ignore[arg-type]
-        connect_timeout=2,
-        error_cb=on_error,
-        disconnected_cb=on_loss,
-        allow_reconnect=True,
+    client = Wary()
+    own = settings.ca_file or settings.client_certificate
+    connecting = asyncio.create_task(
+        client.connect(
+            settings.nats_url,
+            name=name,
+            inbox_prefix=inbox_prefix(settings.nats_url),
+            max_reconnect_attempts=-1,
+            reconnect_time_wait=0.1,  # type: ignore[arg-type]
+            connect_timeout=2,
+            error_cb=on_error,
+            disconnected_cb=on_loss,
+            allow_reconnect=True,
+            tls=outgoing(settings.ca_file, settings.client_certificate) if own else None,
+        )
     )
+    try:
+        either: set[asyncio.Future[Any]] = {connecting, refused}
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        if not connecting.done():
+            raise SettingsError(refused.result())
+        connecting.result()
+    finally:
+        await end({connecting})
     return client
+
+
+def _refusal(error: Exception) -> str | None:
+    """In words what an operator has to mend; nothing for what passes by itself."""
+    text = str(error)
+    if "permissions violation" in text.lower():
+        return f"NATS: {text}"  # a defect: nothing else would say so
+    if isinstance(error, SecureConnWantedError):
+        return "NATS speaks no TLS, although its address in HEADRACE_NATS_URL begins with tls."
+    if isinstance(error, AuthorizationError) or "authorization violation" in text.lower():
+        return "NATS refuses the login of HEADRACE_NATS_URL."
+    return untrusted("NATS", error)
 
 
 async def settled(client: Client) -> None:

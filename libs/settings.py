@@ -9,6 +9,17 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 
 Network = IPv4Network | IPv6Network
+SECRET = (
+    "HEADRACE_ADMIN_PASSWORD",
+    "HEADRACE_BACKUP_KEY",
+    "HEADRACE_MAIL_PASSWORD",
+    "HEADRACE_MASTER_KEY",
+    "HEADRACE_MONGODB_URL",
+    "HEADRACE_NATS_URL",
+    "HEADRACE_REGISTRATION_TOKEN",
+    "HEADRACE_S3_ACCESS_KEY",
+    "HEADRACE_S3_SECRET_KEY",
+)
 
 
 class SettingsError(ValueError):
@@ -72,6 +83,10 @@ class Settings:
     bucket: BucketSettings | None = None  # of artifacts; none: they are in the database
     token_seconds: int = 3600
     static: Path | None = None  # a folder that the gateway serves beside the API
+    ca_file: Path | None = None  # authorities that sign NATS, MongoDB and the mail server; None: the system's
+    client_certificate: Path | None = None  # with its key: shown to NATS and MongoDB
+    tls_certificate: Path | None = None  # the gateway's
+    tls_key: Path | None = None
     login_failures: int = 10
     login_address_failures: int = 100
     login_seconds: float = 300.0
@@ -81,13 +96,16 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> "Settings":
-        read = _Reader(environ)
+        read = _Reader(with_files(environ))
         host = read.text("HEADRACE_HOST", "127.0.0.1")
         port = read.integer("HEADRACE_PORT", 8080, 1, 65535)
+        certificate, key = read.file("HEADRACE_TLS_CERTIFICATE"), read.file("HEADRACE_TLS_KEY")
+        if (certificate is None) != (key is None):
+            raise SettingsError("HEADRACE_TLS_CERTIFICATE and HEADRACE_TLS_KEY are needed together, or not at all.")
         return cls(
             host=host,
             port=port,
-            url=read.url("HEADRACE_URL", _address(host, port)),
+            url=read.url("HEADRACE_URL", _address(host, port, "https" if certificate else "http")),
             data=Path(read.text("HEADRACE_DATA", ".headrace")).expanduser().absolute(),
             admin_username=read.text("HEADRACE_ADMIN_USERNAME", "admin"),
             admin_password=read.text("HEADRACE_ADMIN_PASSWORD", ""),
@@ -117,7 +135,11 @@ class Settings:
             artifact_megabytes=read.integer("HEADRACE_ARTIFACT_MEGABYTES", 100, 1, 100_000),
             bucket=_bucket(read),
             token_seconds=read.integer("HEADRACE_TOKEN_SECONDS", 3600, 1, 10**9),
-            static=read.folder("HEADRACE_STATIC"),
+            static=read.file("HEADRACE_STATIC"),
+            ca_file=read.file("HEADRACE_CA_FILE"),
+            client_certificate=read.file("HEADRACE_CLIENT_CERTIFICATE"),
+            tls_certificate=certificate,
+            tls_key=key,
             login_failures=read.integer("HEADRACE_LOGIN_FAILURES", 10, 1, 10**6),
             login_address_failures=read.integer("HEADRACE_LOGIN_ADDRESS_FAILURES", 100, 1, 10**6),
             login_seconds=read.seconds("HEADRACE_LOGIN_SECONDS", 300, 1),
@@ -140,10 +162,10 @@ class Settings:
         return f"{self.database_prefix}_{service}"
 
 
-def _address(host: str, port: int) -> str:
+def _address(host: str, port: int, scheme: str) -> str:
     """The URL a client on this machine uses: a wildcard is no address to connect to."""
     reachable = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
-    return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"
+    return f"{scheme}://[{reachable}]:{port}" if ":" in reachable else f"{scheme}://{reachable}:{port}"
 
 
 def _bucket(read: "_Reader") -> BucketSettings | None:
@@ -161,6 +183,30 @@ def _bucket(read: "_Reader") -> BucketSettings | None:
     return bucket if bucket.name else None
 
 
+def with_files(environ: Mapping[str, str]) -> dict[str, str]:
+    """With the content of the file that HEADRACE_X_FILE names as HEADRACE_X, for every secret X."""
+    plain = dict(environ)
+    for name in SECRET:
+        path = plain.pop(f"{name}_FILE", "").strip()
+        if path and plain.get(name, "").strip():
+            raise SettingsError(f"{name} and {name}_FILE are both set; keep one of them.")
+        if path:
+            plain[name] = _content(f"{name}_FILE", Path(path).expanduser())
+    return plain
+
+
+def _content(variable: str, file: Path) -> str:
+    try:
+        text = file.read_text(encoding="utf-8").rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise SettingsError(f"{variable}: {file} is no text.") from None  # the error would show a piece of it
+    except OSError as error:
+        raise SettingsError(f"{variable}: {file} cannot be read ({error.strerror}).") from None
+    if not text.strip():
+        raise SettingsError(f"{variable}: {file} is empty.")
+    return text
+
+
 @dataclass(frozen=True, slots=True)
 class _Reader:
     """Reads one variable and says in words what is wrong with it; an empty variable counts as not set."""
@@ -170,7 +216,8 @@ class _Reader:
     def text(self, name: str, default: str) -> str:
         return self.environ.get(name, "").strip() or default
 
-    def folder(self, name: str) -> Path | None:
+    def file(self, name: str) -> Path | None:
+        """A file or a folder."""
         text = self.text(name, "")
         return Path(text).expanduser().absolute() if text else None
 

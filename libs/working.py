@@ -24,8 +24,9 @@ from nats.js.errors import NotFoundError
 from contracts.errors import Refused
 from libs import cloudevents
 from libs.deciding import Recorded
-from libs.messaging import inbox_prefix, on_error
+from libs.messaging import connect, inbox_prefix
 from libs.service import TryLater, Worker
+from libs.settings import Settings
 from libs.workers import consumer_name, filter_subjects, hint_subjects
 
 log = logging.getLogger("headrace.working")
@@ -37,23 +38,34 @@ FINISHING = 5.0
 Work = Callable[[Recorded[Any]], Awaitable[None]]
 
 
+class _Broker(NatsBroker):
+    """FastStream on a connection that is made as all others are."""
+
+    def __init__(self, settings: Settings, service: str, grace: float) -> None:
+        super().__init__(settings.nats_url, logger=None, graceful_timeout=grace)
+        self._settings = settings
+        self._service = service
+
+    async def _connect(self) -> Client:
+        connection = await connect(self._settings, f"{self._service} workers")
+        self.config.connect(connection)
+        return connection
+
+
 class Crew:
     """The workers of one process."""
 
     def __init__(
-        self, nats_url: str, service: str, handled: Mapping[str, datetime] | None = None, *, grace: float = FINISHING
+        self,
+        settings: Settings,
+        service: str,
+        handled: Mapping[str, datetime] | None = None,
+        *,
+        grace: float = FINISHING,
     ) -> None:
         """`handled`: by a consumer's name the time before which all was worked off, in a system that was restored."""
-        self._inbox = inbox_prefix(nats_url)
-        self._broker = NatsBroker(
-            nats_url,
-            logger=None,
-            inbox_prefix=self._inbox,
-            error_cb=on_error,
-            max_reconnect_attempts=-1,
-            reconnect_time_wait=1,
-            graceful_timeout=grace,
-        )
+        self._inbox = inbox_prefix(settings.nats_url)
+        self._broker = _Broker(settings, service, grace)
         self._service = service
         self._handled = handled or {}
         self._names: list[tuple[str, str]] = []

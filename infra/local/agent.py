@@ -20,6 +20,7 @@ from agent.protocol import Protocol, Refused
 from infra.local.process import StackError
 from libs.observability.health import Health, serve_health
 from libs.settings import Settings
+from libs.tls import outgoing
 
 UNKNOWN = 403
 GRACE = 2.0  # seconds for jobs when the stack stops: the whole of it has 10
@@ -29,11 +30,12 @@ def register_local_agent() -> None:
     """Log in as the administrator, read the registration token, register."""
     settings = Settings.from_environment(os.environ)
     login = {"auth": {"username": settings.admin_username, "password": settings.admin_password}}
-    jwt = _call("POST", f"{settings.url}/api/auth/token", {}, login)["access_token"]
-    info = _call("GET", f"{settings.url}/api/admin/runners/registration-info", {"Authorization": f"token {jwt}"})
+    jwt = _call(settings, "POST", "/api/auth/token", {}, login)["access_token"]
+    info = _call(settings, "GET", "/api/admin/runners/registration-info", {"Authorization": f"token {jwt}"})
     try:
         slots = max(2, os.cpu_count() or 2)
-        registration.register(settings.url, info["registrationToken"], path=_path(), concurrency=slots)
+        token, ca_file = info["registrationToken"], settings.ca_file
+        registration.register(settings.url, token, path=_path(), concurrency=slots, ca_file=ca_file)
     except (Refused, ConfigError) as error:
         raise StackError(f"The local agent could not be registered: {error}.") from error
 
@@ -44,7 +46,9 @@ def run_local_agent() -> None:
     settings = Settings.from_environment(os.environ)
     try:
         # The file remembers the address of the first start; the stack may listen elsewhere today.
-        loaded = replace(config.load(_path())[0], url=settings.url, grace_seconds=GRACE)
+        loaded = replace(
+            config.load(_path())[0], url=settings.url, grace_seconds=GRACE, ca_file=str(settings.ca_file or "")
+        )
         with observed(loaded.system_id) as registry:
             asyncio.run(_serve(loaded, settings.health_port, registry))
     except ConfigError as error:
@@ -56,7 +60,7 @@ async def _serve(loaded: Config, health_port: int, registry: CollectorRegistry) 
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with Protocol(loaded.url) as protocol:
+    async with Protocol(loaded.url, ca_file=loaded.ca_file) as protocol:
         try:
             await protocol.verify(loaded.token, loaded.system_id)
         except Refused as refused:
@@ -71,7 +75,8 @@ def _path() -> Path:
     return Path(os.environ["HEADRACE_AGENT_CONFIG"])
 
 
-def _call(method: str, url: str, headers: dict[str, str], body: object = None) -> Any:
+def _call(settings: Settings, method: str, path: str, headers: dict[str, str], body: object = None) -> Any:
+    url = f"{settings.url}{path}"
     request = urllib.request.Request(  # noqa: S310
         url,
         method=method,
@@ -79,7 +84,7 @@ def _call(method: str, url: str, headers: dict[str, str], body: object = None) -
         data=None if body is None else json.dumps(body).encode(),
     )
     try:
-        with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=20, context=outgoing(settings.ca_file)) as answer:  # noqa: S310
             return json.load(answer)
     except urllib.error.HTTPError as error:
         with error:

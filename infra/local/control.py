@@ -15,7 +15,7 @@ from infra.local.nats import with_login
 from infra.local.process import StackError
 from infra.local.stack import PYTHON
 from infra.local.state import Running, StackState, supervisor_of
-from libs.settings import Settings
+from libs.settings import Settings, with_files
 
 
 def data_folder() -> DataFolder:
@@ -34,7 +34,8 @@ def supervise(*, detached: bool, python: tuple[str, ...] = PYTHON) -> None:
     settings = Settings.from_environment(os.environ)
     welcome = _welcome(settings)
     # What a detached supervisor says goes to a log, where a password has no place: who started it tells it instead.
-    Supervisor(settings, os.environ, say, python).run(announce=lambda: None if detached else say(welcome()))
+    supervisor = Supervisor(settings, with_files(os.environ), say, python)
+    supervisor.run(announce=lambda: None if detached else say(welcome()))
 
 
 def start_detached(python: tuple[str, ...] = PYTHON) -> int:
@@ -145,7 +146,8 @@ def connect(login: str) -> None:
         "HEADRACE_MASTER_KEY": _text(folder.path / "secrets" / "master-key"),
         "HEADRACE_URL": state.url,
     }
-    os.environ.update({name: value for name, value in known.items() if not os.environ.get(name)})
+    given = with_files(os.environ)
+    os.environ.update({name: value for name, value in known.items() if not given.get(name)})
 
 
 def _text(file: Path) -> str:

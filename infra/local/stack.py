@@ -13,9 +13,10 @@ from infra.local import ports
 from infra.local.folder import DataFolder
 from infra.local.nats import with_login
 from infra.local.process import Program, StackError
-from libs.settings import Settings
+from libs.settings import SECRET, Settings
 from libs.sockets import shared
 
+ENTRUSTED = {"notifications": "HEADRACE_MAIL_PASSWORD", "runners": "HEADRACE_REGISTRATION_TOKEN"}
 PYTHON = (sys.executable, "-m", "infra")
 
 BUCKET = "HEADRACE_S3_"
@@ -101,8 +102,8 @@ class Stack:
         common = self._common()
         if service == "identity":
             common["HEADRACE_ADMIN_PASSWORD"] = self.admin_password()
-        if service == "notifications" and "HEADRACE_MAIL_PASSWORD" in self.environ:
-            common["HEADRACE_MAIL_PASSWORD"] = self.environ["HEADRACE_MAIL_PASSWORD"]
+        if (entrusted := ENTRUSTED.get(service, "")) in self.environ:
+            common[entrusted] = self.environ[entrusted]
         if service == "builds":
             common |= {name: value for name, value in self.environ.items() if name.startswith(BUCKET)}
         return {"HEADRACE_LOCAL_REPOSITORIES": "true"} | common | connections(self, service)
@@ -112,9 +113,7 @@ class Stack:
         return self._common() | {"HEADRACE_AGENT_CONFIG": str(self.folder.agent_config)}
 
     def _common(self) -> dict[str, str]:
-        secret = {"HEADRACE_ADMIN_PASSWORD", "HEADRACE_MAIL_PASSWORD", "HEADRACE_MASTER_KEY"}
-        servers = {"HEADRACE_MONGODB_URL", "HEADRACE_NATS_URL"}
-        dropped = secret | servers | {"PYTHONDONTWRITEBYTECODE"}  # without compiled files every start takes longer
+        dropped = {*SECRET, "PYTHONDONTWRITEBYTECODE"}  # without compiled files every start takes longer
         kept = {name: value for name, value in self.environ.items() if name not in dropped}
         return {name: value for name, value in kept.items() if not name.startswith(BUCKET)} | {
             "HEADRACE_DATA": str(self.folder.path),

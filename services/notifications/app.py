@@ -75,7 +75,7 @@ async def attempt(ctx: Context, recorded: Recorded[NotificationRequested]) -> No
         return
     text = f"{request.text}\n\n{ctx.settings.url}{request.link}\n" if request.link else f"{request.text}\n"
     message = write(mail.sender, recipient, request.title, text, mail_id=request.notification_id, at=recorded.at)
-    await send(mail, message)
+    await send(mail, message, ca_file=ctx.settings.ca_file)
     await ctx.tell(MarkNotificationSent(notification_id=request.notification_id))
 
 

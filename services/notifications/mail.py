@@ -5,11 +5,13 @@ import ssl
 from datetime import datetime
 from email.message import EmailMessage
 from email.utils import format_datetime
+from pathlib import Path
 
 import aiosmtplib
 
 from libs.observability.tracing import SpanKind, child
 from libs.settings import MailSecurity, MailSettings
+from libs.tls import outgoing
 
 TIMEOUT = 15.0  # seconds for each step of the conversation
 WORD = r"[^@.\s<>,;:\"()\[\]\\]+"
@@ -43,8 +45,8 @@ def write(sender: str, recipient: str, title: str, text: str, *, mail_id: str, a
     return message
 
 
-async def send(settings: MailSettings, message: EmailMessage) -> None:
-    """Raises MailFailed."""
+async def send(settings: MailSettings, message: EmailMessage, *, ca_file: Path | None = None) -> None:
+    """`ca_file`: authorities to trust instead of the system's. Raises MailFailed."""
     try:
         with child("send mail", SpanKind.CLIENT, {"server.address": settings.host, "server.port": settings.port}):
             await aiosmtplib.send(
@@ -56,6 +58,7 @@ async def send(settings: MailSettings, message: EmailMessage) -> None:
                 use_tls=settings.tls is MailSecurity.TLS,
                 start_tls=settings.tls is MailSecurity.STARTTLS,
                 timeout=TIMEOUT,
+                tls_context=outgoing(ca_file) if settings.tls is not MailSecurity.NONE else None,
             )
     except (aiosmtplib.SMTPException, OSError) as error:
         raise failed(error) from None  # the original carries what the server said, addresses included

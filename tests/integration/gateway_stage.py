@@ -127,7 +127,8 @@ async def serving(settings: Settings) -> AsyncIterator[tuple[Gateway, Server, st
             task = asyncio.create_task(server.serve(sockets=[sock]))
             try:
                 await eventually(lambda: asyncio.sleep(0, server.started), bool, within=10)
-                yield gateway, server, f"http://127.0.0.1:{sock.getsockname()[1]}"
+                scheme = "https" if settings.tls_certificate else "http"
+                yield gateway, server, f"{scheme}://127.0.0.1:{sock.getsockname()[1]}"
             finally:
                 server.leave()
                 server.leave()  # without the patience that it may have

@@ -50,7 +50,7 @@ class Yard:
             await work(recorded)
             self.done.append(recorded.id)
 
-        crew = Crew(self.settings.nats_url, "toy", grace=grace)
+        crew = Crew(self.settings, "toy", grace=grace)
         crew.hire(self.worker, tracked)
         await crew.start(self.log.bus)
         try:
