@@ -76,10 +76,12 @@ class Rows(Generic[R]):
         async for found in self._sorted(cursor, order):
             yield self._type.model_validate(found[self._field])
 
-    async def values(self, condition: Filter, *names: str, order: Order = (), limit: int = 0) -> list[tuple[Any, ...]]:
+    async def values(
+        self, condition: Filter, *names: str, order: Order = (), skip: int = 0, limit: int = 0
+    ) -> list[tuple[Any, ...]]:
         """These fields alone: rows need not be read whole, or not at all where an index holds what is asked."""
         shown = {"_id": 0, **{f"{self._field}.{name}": 1 for name in names}}
-        cursor = self._sorted(self._collection.find(self._within(condition), shown, limit=limit), order)
+        cursor = self._sorted(self._collection.find(self._within(condition), shown, skip=skip, limit=limit), order)
         return [tuple(found[self._field][name] for name in names) async for found in cursor]
 
     async def latest(self, of: str, by: str, condition: Filter) -> list[R]:
@@ -111,8 +113,10 @@ class Rows(Generic[R]):
         found = await self._collection.aggregate(pipeline)
         return [(one["_id"], *(one[name] for name in names)) async for one in found]
 
-    async def count(self, condition: Filter) -> int:
-        return await self._collection.count_documents(self._within(condition))
+    async def count(self, condition: Filter, *, limit: int = 0) -> int:
+        """Not further than the limit, if there is one."""
+        counted = self._collection.count_documents
+        return await (counted(self._within(condition), limit=limit) if limit else counted(self._within(condition)))
 
     def _sorted(self, cursor: Any, order: Order) -> Any:
         return cursor.sort([(f"{self._field}.{name}", direction) for name, direction in order]) if order else cursor

@@ -45,7 +45,7 @@ service = Service(
         contract.ListQueued: waiting.list_queued,
         contract.ListRunning: reading.list_running,
         contract.ListBuildsOfProject: reading.list_builds_of_project,
-        contract.ListJobs: listing.list_jobs,
+        contract.ListJobs: listing.JobList().show,
         contract.ListJobsOfBuild: listing.list_jobs_of_build,
         contract.PageDurations: statistics.page_durations,
         contract.ReadLiveLog: logs.read_live_log,

@@ -3,6 +3,7 @@
 from typing import Any
 
 from contracts.builds import (
+    UNFINISHED,
     BuildRow,
     GetBuild,
     JobInBuild,
@@ -13,12 +14,10 @@ from contracts.builds import (
     ListJobsOfBuild,
 )
 from contracts.messages import Page
-from libs.paging import sliced
-from libs.rows import DATED
+from libs.milestones import LongList
 from libs.service import Context
 from services.builds.reading import get_build
 
-LATEST_FIRST = (("listed_at", -1), ("id", -1))
 INTERNAL = {"token_hash", "steps", "project", "listed_at", "planned"}
 
 
@@ -64,13 +63,18 @@ def _in_build(job: JobRow) -> JobInBuild:
     )
 
 
-async def list_jobs(ctx: Context, query: ListJobs) -> Page:
-    if query.statuses == ():
-        return Page(rows=(), total=0)
-    wanted: dict[str, Any] = {"listed_at": DATED}
-    if query.runner_uuid is not None:
-        wanted["runner_uuid"] = query.runner_uuid
-    if query.statuses is not None:
-        wanted["status"] = {"$in": list(query.statuses)}
-    rows, total = await sliced(ctx.rows("job"), query, wanted, LATEST_FIRST)
-    return Page(rows=tuple(row.model_dump(mode="json", exclude=INTERNAL) for row in rows), total=total)
+class JobList:
+    def __init__(self) -> None:
+        self._long = LongList[JobRow]("listed_at", moving=UNFINISHED)
+
+    async def show(self, ctx: Context, query: ListJobs) -> Page:
+        if query.statuses == ():
+            return Page(rows=(), total=0)
+        wanted: dict[str, Any] = {}
+        if query.runner_uuid is not None:
+            wanted["runner_uuid"] = query.runner_uuid
+        if query.statuses is not None:
+            wanted["status"] = {"$in": list(query.statuses)}
+        key = (ctx.settings.database_prefix, query.runner_uuid, query.statuses)
+        rows, total = await self._long.slice(ctx.rows("job"), key, wanted, query)
+        return Page(rows=tuple(row.model_dump(mode="json", exclude=INTERNAL) for row in rows), total=total)
