@@ -1,5 +1,6 @@
 """One failing build of a private repository, as a receiver of OTLP sees it: its traces, the metrics, and no secret."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import quote
@@ -10,6 +11,7 @@ import pytest
 
 from tests.support.git_server import git_server
 from tests.support.leaks import Leaks
+from tests.support.observability import metrics
 from tests.support.otlp import Receiver, Seen, otlp_receiver, tree, ways
 from tests.support.post_office import PostOffice, post_office
 from tests.support.repositories import sample_repository
@@ -176,12 +178,22 @@ def test_the_metrics_arrive_too(story: Story) -> None:
     assert sent("headrace_build_seconds") == {"builds"}
 
 
-def test_processes_show_what_happened(story: Story) -> None:
-    shown = "".join(
+def scraped(stack: RunningStack) -> str:
+    return "".join(
         httpx.get(f"{one['address']}/metrics", trust_env=False).text
-        for one in story.stack.status()
+        for one in stack.status()
         if one["address"].startswith("http")
     )
+
+
+def test_dashboard_and_alerts_speak_of_metrics_that_there_are(story: Story) -> None:
+    until(lambda: "headrace_queue_depth" in scraped(story.stack))
+    shown = {re.split(r"[{ ]", line)[0] for line in scraped(story.stack).splitlines()}
+    assert metrics() - shown == set()
+
+
+def test_processes_show_what_happened(story: Story) -> None:
+    shown = scraped(story.stack)
     assert 'headrace_builds_finished_total{outcome="failed"} 1.0' in shown
     assert 'headrace_jobs_finished_total{outcome="failed"} 1.0' in shown
     assert 'headrace_mails_total{outcome="sent"} 1.0' in shown

@@ -539,7 +539,12 @@ async def test_the_document_speaks_only_of_the_documented_prefix(here: Stage) ->
 async def test_probes_answer_for_themselves(here: Stage) -> None:
     assert (await here.http.get("/healthz")).json() == {"alive": True}
     assert (await here.http.get("/readyz")).json() == {"ready": True, "reasons": {}}
-    assert "headrace_http_request_seconds" in (await here.http.get("/metrics")).text
+    assert "headrace_long_polls 0.0" in (await here.http.get("/metrics")).text
+
+
+async def test_metrics_are_for_programs_of_the_same_machine(here: Stage) -> None:
+    answer = await here.http.get("/metrics", headers={"X-Forwarded-For": "192.0.2.7"})
+    assert (answer.status_code, answer.json()["message"]) == (404, "NOT_FOUND")
 
 
 JSON = st.recursive(

@@ -4,7 +4,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from gateway.peers import client_address
+from gateway.peers import client_address, is_local
 
 PROXIES = (ip_network("10.0.0.0/8"), ip_network("fd00::/8"))
 
@@ -42,3 +42,24 @@ def test_a_connection_without_an_address_has_none() -> None:
 )
 def test_only_trusted_proxies_are_believed(peer: str, said: list[str], client: str) -> None:
     assert address(peer, *said) == client
+
+
+@pytest.mark.parametrize(
+    ("peer", "header", "local"),
+    [
+        ("127.0.0.1", "accept", True),
+        ("::1", "accept", True),
+        ("::ffff:127.0.0.1", "accept", True),
+        ("10.0.0.1", "accept", False),
+        ("127.0.0.1", "x-forwarded-for", False),
+        ("127.0.0.1", "forwarded", False),
+        ("127.0.0.1", "via", False),
+        ("nonsense", "accept", False),
+    ],
+)
+def test_a_program_of_this_machine_comes_through_no_proxy(peer: str, header: str, local: bool) -> None:
+    assert is_local({"client": (peer, 4711), "headers": [(header.encode(), b"x")]}) is local
+
+
+def test_a_connection_without_an_address_is_not_of_this_machine() -> None:
+    assert not is_local({"client": None, "headers": []})
