@@ -1,11 +1,14 @@
 """The agent's traces: sent where OpenTelemetry's usual variables say, and not even made where they say nothing."""
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from opentelemetry import trace
 from prometheus_client import CollectorRegistry, ProcessCollector
+
+from libs.observability.logs import Seldom
 
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT")
 
@@ -20,6 +23,8 @@ def observed(instance: str) -> Iterator[CollectorRegistry]:
         return
     from libs.observability.telemetry import configure_telemetry  # the SDK costs memory that most agents save
 
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(Seldom())
     telemetry = configure_telemetry("agent", instance, os.environ.get(ENDPOINTS[0]))
     trace.set_tracer_provider(telemetry.traces)
     try:

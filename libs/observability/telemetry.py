@@ -20,7 +20,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 
 from libs.observability.ids import IdsOnly
 
-LEAVING = 2.0  # seconds in which what is still waiting may be sent
+LEAVING = 1.0  # seconds in which what is still waiting may be sent
 
 
 @dataclass(frozen=True)
