@@ -32,6 +32,7 @@ from libs.eventstore.committer import MAJORITY
 from libs.eventstore.documents import Document
 from libs.handled import handled_before
 from libs.leading import Deposed
+from libs.observability.tracing import within
 
 log = logging.getLogger("headrace.following")
 
@@ -153,9 +154,11 @@ class Follower:
                 if at_once > 1:
                     at_once = 1
                     continue
-                event_id = (messages[0].headers or {}).get("ce-id", "without an id")
+                headers = messages[0].headers or {}
                 first = pause == SHORTEST_PAUSE
-                log.error("follower %s stopped before event %s", self.name, event_id, exc_info=error if first else None)
+                event_id, where = headers.get("ce-id", "without an id"), error if first else None
+                with within(headers.get("traceparent", "")):
+                    log.error("follower %s stopped before event %s", self.name, event_id, exc_info=where)
                 self._on_state(self.name, True, behind + len(messages))
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, LONGEST_PAUSE)

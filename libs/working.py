@@ -25,6 +25,7 @@ from contracts.errors import Refused
 from libs import cloudevents
 from libs.deciding import Recorded
 from libs.messaging import connect, inbox_prefix
+from libs.observability.tracing import within
 from libs.service import TryLater, Worker
 from libs.settings import Settings
 from libs.workers import consumer_name, filter_subjects, hint_subjects
@@ -102,7 +103,8 @@ class Crew:
                 delay = min(0.25 * 2**tries, LONGEST_DELAY)
                 # what another service answered needs no trace: most often it was away or busy
                 what, where = (error.code, None) if isinstance(error, Refused) else (type(error).__name__, error)
-                log.warning("%s on %s: %s; again in %.1f s", name, recorded.id, what, delay, exc_info=where)
+                with within(recorded.cause.traceparent):
+                    log.warning("%s on %s: %s; again in %.1f s", name, recorded.id, what, delay, exc_info=where)
                 raise NackMessage(delay=delay) from error
             finally:
                 sign.cancel()
@@ -134,7 +136,8 @@ class Crew:
                 async with places:
                     await work(recorded)
             except Exception as error:
-                log.warning("%s on %s: %s; left to its consumer", worker.name, recorded.id, error)
+                with within(recorded.cause.traceparent):
+                    log.warning("%s on %s: %s; left to its consumer", worker.name, recorded.id, error)
             finally:
                 self._at_it.discard(recorded.id)
 

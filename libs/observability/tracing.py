@@ -23,7 +23,20 @@ LINKS = 32  # of one span; a batch may have more events
 MONGODB = {"db.system.name": "mongodb"}
 NATS = {"messaging.system": "nats"}
 
-__all__ = ["MONGODB", "NATS", "SpanKind", "begun", "child", "extract", "inject", "link", "past", "sampled", "start"]
+__all__ = [
+    "MONGODB",
+    "NATS",
+    "SpanKind",
+    "begun",
+    "child",
+    "extract",
+    "inject",
+    "link",
+    "past",
+    "sampled",
+    "start",
+    "within",
+]
 
 tracer = trace.get_tracer("headrace")
 
@@ -84,6 +97,12 @@ def child(
     if not trace.get_current_span().get_span_context().trace_flags.sampled:
         return UNSEEN
     return Spanning(tracer.start_span(name, None, kind, attributes, record_exception=False))
+
+
+def within(traceparent: str) -> AbstractContextManager[Span]:
+    """No span, but what is logged here belongs to that trace."""
+    there = _remote(traceparent)
+    return Spanning(NonRecordingSpan(there)) if there else UNSEEN
 
 
 def past(name: str, traceparent: str, start: datetime, end: datetime, attributes: Attributes | None = None) -> None:

@@ -12,7 +12,7 @@ from opentelemetry.trace import SpanContext, StatusCode
 from contracts.errors import Refused
 from libs.observability import tracing
 from libs.observability.ids import Ids
-from libs.observability.tracing import SpanKind, begun, child, inject, link, past
+from libs.observability.tracing import SpanKind, begun, child, inject, link, past, within
 
 LAUNCH = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 UNSAMPLED = LAUNCH[:-1] + "0"
@@ -92,6 +92,14 @@ def test_another_trace_is_linked(seen: InMemorySpanExporter) -> None:
         link(LAUNCH)
         link("nonsense")
     assert [one.context.trace_id for one in only(seen).links] == [TRACE]
+
+
+def test_what_is_logged_about_an_event_belongs_to_its_trace(seen: InMemorySpanExporter) -> None:
+    with within(LAUNCH):
+        assert inject() == LAUNCH
+    with within("nonsense"):
+        assert inject() is None
+    assert seen.get_finished_spans() == ()
 
 
 def test_what_is_over_is_told_where_it_belongs_with_the_times_it_had(seen: InMemorySpanExporter) -> None:
