@@ -27,6 +27,8 @@ class QueueBuild(Command):
     ignore_steps: tuple[str, ...] = ()
     sha: str | None = None  # pinned by a webhook
     ref: str | None = None  # what was pushed; nothing: the project's branch
+    before_sha: str = ""  # what the ref named before the push
+    source: str = "web"  # push, web (after a log-in) or api (with a personal token)
     delivery_id: str | None = None  # of the webhook that asked for it, and then also its executor_id
     build_id: int = 0
     local_id: int = 0
@@ -151,6 +153,8 @@ class BuildQueued(Event):
     max_attempts: int = 3
     needs_lane: bool = False  # the project's builds run one after the other
     local_id: int = 0  # number of the build inside its project
+    before_sha: str = ""
+    source: str = "web"
 
 
 class BuildPlanned(Event):
@@ -281,6 +285,8 @@ class BuildRow(Row):
     ignore_steps: tuple[str, ...] = ()
     pinned_sha: str | None = None
     pinned_ref: str | None = None
+    before_sha: str = ""
+    source: str = "web"
     delivery_id: str | None = None
     timeout_seconds: int = 3600
     max_attempts: int = 3

@@ -47,6 +47,7 @@ class PlannedImage(Message):
     entrypoint: tuple[str, ...] | None = None
     command: tuple[str, ...] | None = None
     pull_policy: tuple[str, ...] = ()
+    variables: tuple[PlannedVariable, ...] = ()  # of a service, beside those of the job
 
 
 class PlannedArtifacts(Message):

@@ -47,6 +47,14 @@ class Variable(Message):
     file: bool = False
 
 
+class RegistryLogin(Message):
+    """At a registry of images."""
+
+    url: str  # a host, or the address that stands for Docker Hub
+    username: str
+    password: Sensitive
+
+
 class Dependency(Message):
     """A job whose archive the runner fetches first, with the token of the assignment."""
 
@@ -68,12 +76,14 @@ class Assignment(Message):
     stage: str
     ref: str
     sha: str
+    before_sha: str = ""  # of a push
     project: LaunchedProject
     repository_login: str | None = Field(default=None, repr=False)  # user:password, or a lone token
     script: tuple[str, ...]
     after_script: tuple[str, ...] = ()  # runs after the script, however that ended
     after_script_seconds: int = 0
     variables: tuple[Variable, ...]
+    registry_logins: tuple[RegistryLogin, ...] = ()
     image: str | None
     timeout_seconds: int
     queued_at: datetime

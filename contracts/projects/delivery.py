@@ -59,6 +59,7 @@ class Push(Message):
     ref: str  # refs/heads/... or refs/tags/...
     sha: str  # the commit that the ref names after it; empty where the push deleted the ref
     deleted: bool
+    before: str = ""  # the commit that it named until then; empty for a new one
 
 
 class RecordDelivery(Command):
@@ -101,6 +102,7 @@ class DeliveryAccepted(Event):
     user_id: int
     ref: str
     sha: str
+    before_sha: str = ""  # what the ref named until then
     size: int
     digest: str
 

@@ -8,6 +8,7 @@ from typing_extensions import TypedDict  # pydantic takes no other before Python
 
 from contracts.errors import Refused
 from gateway.asked import Asked
+from gateway.auth import PERSONAL, token_from
 from gateway.fields import LARGEST_ID, boolean, integer, integers, scalar, text, texts
 from gateway.paging import page_of
 from gateway.routing import body
@@ -60,6 +61,11 @@ def revealing(asked: Asked) -> Mapping[str, Any]:
 
 def revealed(_asked: Asked) -> Mapping[str, Any]:
     return {"reveal": True}
+
+
+def launched_from(asked: Asked) -> Mapping[str, Any]:
+    """A script has a token of its own; whoever logged in is taken for a person at a page."""
+    return {"source": "api" if PERSONAL.fullmatch(token_from(asked.headers)) else "web"}
 
 
 def line_number(asked: Asked) -> Mapping[str, Any]:

@@ -34,17 +34,15 @@ NO_COMMIT = "0" * 40
 CONFIG_PATH = ".headrace/job-comes-from-the-server.yml"  # must not exist in the repository
 
 
-def job_object(
-    assignment: Assignment, offer: RunnerOffer | None, url: str, request_body: bytes = b""
-) -> dict[str, Any]:
+def job_object(assignment: Assignment, offer: RunnerOffer | None, request_body: bytes = b"") -> dict[str, Any]:
     """Every key that one of the runners in use breaks without is here; unknown ones are ignored by all."""
     longest = offer.max_timeout_seconds if offer else None
     timeout = min(assignment.timeout_seconds, longest) if longest else assignment.timeout_seconds
     project = assignment.project
     path = f"{project.owner_alias}/{project.alias}"
-    given = (*assignment.variables, *_request_variables(request_body))
-    taken = {one.key for one in given}
-    predefined = [one for one in _predefined(assignment, path, url) if one["key"] not in taken]
+    config = Variable(key="CI_CONFIG_PATH", value=CONFIG_PATH)  # whatever the project says: it comes last
+    given = (*assignment.variables, *_request_variables(request_body), config)
+    variables = {one.key: one for one in given}
     return {
         "id": assignment.job_id,
         "token": assignment.token,
@@ -61,13 +59,13 @@ def job_object(
         },
         "git_info": _git(assignment),
         "runner_info": {"timeout": timeout},
-        "variables": [*predefined, *map(_variable, given)],
+        "variables": list(map(_variable, variables.values())),
         "steps": list(_steps(assignment, timeout)),
         "image": _image(assignment.container, assignment.image) if assignment.image else None,
         "services": [_image(one, one.name) for one in assignment.services],
         "artifacts": [_artifacts(assignment.artifacts)] if assignment.artifacts else None,
         "cache": [_cache(one) for one in assignment.caches],
-        "credentials": [],
+        "credentials": [{"type": "registry", **one.model_dump()} for one in assignment.registry_logins],
         "dependencies": [_dependency(assignment, one) for one in assignment.dependencies],
         "traceparent": assignment.traceparent,
         "features": {"trace_sections": True, "failure_reasons": REASONS},
@@ -76,8 +74,9 @@ def job_object(
 
 def _image(said: PlannedImage | None, name: str) -> dict[str, Any]:
     """What nothing was said about is left out."""
-    more = said.model_dump(mode="json", exclude={"name"}) if said else {}
-    return {"name": name, **{key: value for key, value in more.items() if value}}
+    more = said.model_dump(mode="json", exclude={"name", "variables"}) if said else {}
+    own = [_variable(Variable(key=one.key, value=one.value)) for one in said.variables] if said else []
+    return {"name": name, **{key: value for key, value in more.items() if value}, **({"variables": own} if own else {})}
 
 
 def _cache(wanted: PlannedCache) -> dict[str, Any]:
@@ -129,7 +128,7 @@ def _git(assignment: Assignment) -> dict[str, Any]:
         "repo_url": with_credentials(assignment.project.repository, assignment.repository_login),
         "ref": name,
         "sha": assignment.sha,
-        "before_sha": NO_COMMIT,
+        "before_sha": assignment.before_sha or NO_COMMIT,
         "ref_type": "tag" if is_tag else "branch",
         "refspecs": [
             f"+refs/tags/{name}:refs/tags/{name}" if is_tag else f"+refs/heads/{name}:refs/remotes/origin/{name}"
@@ -140,32 +139,6 @@ def _git(assignment: Assignment) -> dict[str, Any]:
 
 def _ref_name(assignment: Assignment) -> str:
     return assignment.ref.removeprefix("refs/heads/").removeprefix("refs/tags/")
-
-
-def _predefined(assignment: Assignment, path: str, url: str) -> list[dict[str, Any]]:
-    project = assignment.project
-    name = _ref_name(assignment)
-    values = {
-        "CI": "true",
-        "CI_SERVER_NAME": "Headrace",
-        "CI_SERVER_URL": url,
-        "CI_CONFIG_PATH": CONFIG_PATH,
-        "CI_PROJECT_ID": project.project_id,
-        "CI_PROJECT_NAME": project.alias,
-        "CI_PROJECT_TITLE": project.name,
-        "CI_PROJECT_NAMESPACE": project.owner_alias,
-        "CI_PROJECT_PATH": path,
-        "CI_PIPELINE_ID": assignment.build_id,
-        "CI_JOB_ID": assignment.job_id,
-        "CI_JOB_NAME": assignment.name,
-        "CI_JOB_STAGE": assignment.stage,
-        "CI_COMMIT_SHA": assignment.sha,
-        "CI_COMMIT_SHORT_SHA": assignment.sha[:8],
-        "CI_COMMIT_BEFORE_SHA": NO_COMMIT,
-        "CI_COMMIT_REF_NAME": name,
-        "CI_COMMIT_TAG" if assignment.ref.startswith("refs/tags/") else "CI_COMMIT_BRANCH": name,
-    }
-    return [_variable(Variable(key=key, value=str(value))) for key, value in values.items()]
 
 
 def _request_variables(body: bytes) -> tuple[Variable, ...]:

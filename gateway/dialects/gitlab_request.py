@@ -52,7 +52,7 @@ async def _answer(world: World, scope: Scope, sent: Members, waiter: Waiter) -> 
         return Response(status_code=204, headers={"X-GitLab-Last-Update": waiter.looked or world.waiting.news})
     try:
         request_body = await _request_body(world, assignment)
-        answer = JSONResponse(job_object(assignment, waiter.offer, world.settings.url, request_body), 201)
+        answer = JSONResponse(job_object(assignment, waiter.offer, request_body), 201)
         if waiter.gone:
             raise ClientDisconnect
     except (Refused, ClientDisconnect):

@@ -23,6 +23,7 @@ BUILDS = (
         "/developer/builds/{project_id:id}",
         QueueBuild,
         body=fc.LAUNCH,
+        parts=(fc.launched_from,),
         write=fc.LAUNCHED,
         errors=("LAUNCH_BUILD_NOT_ALLOWED",),
     ),

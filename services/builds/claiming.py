@@ -17,7 +17,6 @@ from contracts.builds import (
     JobStatus,
     KillBuild,
     LoseJob,
-    PlannedJob,
     ReturnClaim,
     Returned,
     RunnerOffer,
@@ -32,6 +31,7 @@ from services.builds.attempts import Attempts
 from services.builds.entrusted import ProjectGone, job_secrets
 from services.builds.pipeline.assigning import equipped
 from services.builds.queue import Turns
+from services.builds.registries import registry_logins
 from services.builds.script import CLEANUP_SECONDS, compile_cleanup, compile_steps
 from services.builds.story import tell_wait
 
@@ -77,7 +77,7 @@ class Claiming:
 
     async def _repeat(self, ctx: Context, runner: RunnerOffer, job: JobRow, token: str) -> Assignment:
         secrets = await job_secrets(ctx, job.project_id, job.project.repository if job.project else None)
-        word = await self._attempts.reopen(ctx, token_hash(token), job, _hidden(job, secrets, token))
+        word = await self._attempts.reopen(ctx, token_hash(token), job, _hidden(secrets, token))
         return await _assignment(ctx, job, runner, secrets, token, word)
 
     async def _try(self, ctx: Context, runner: RunnerOffer, job: JobRow, token: str) -> Assignment | None:
@@ -99,7 +99,7 @@ class Claiming:
         )
         # side by side, to save a round: one without the other is found by the leases
         opened, assigned, noted = await asyncio.gather(
-            self._attempts.open(ctx, attempt_id, job, word, _hidden(job, secrets, token)),
+            self._attempts.open(ctx, attempt_id, job, word, _hidden(secrets, token)),
             ctx.tell(assign, step=f"{job.id}#{job.attempt}"),
             self._turns.note(ctx, job),
             return_exceptions=True,
@@ -129,20 +129,21 @@ async def _given(ctx: Context, job_id: int, token: str) -> JobRow | None:
     return job if job and job.token_hash == token_hash(token) and job.status is JobStatus.ASSIGNED else None
 
 
-def _hidden(job: JobRow, secrets: JobSecrets, token: str) -> list[str]:
+def _hidden(secrets: JobSecrets, token: str) -> list[str]:
     """What the log must not show."""
     hidden = [secret.value for secret in secrets.secrets]
     hidden += [secrets.ssh_key] if secrets.ssh_key else []
     hidden += git.confidential(secrets.repository_login or "")
-    return [*hidden, *([token] if job.planned else [])]  # a variable of pipelines' jobs
+    hidden += [one.password for one in registry_logins(secrets.secrets)]
+    return [*hidden, token]
 
 
-async def _dependencies(ctx: Context, job: JobRow, planned: PlannedJob) -> tuple[Dependency, ...]:
+async def _dependencies(ctx: Context, job: JobRow) -> tuple[Dependency, ...]:
     """Of the jobs that it names, those that left an archive."""
-    if not planned.fetches:
+    if job.planned is None or not job.planned.fetches:
         return ()
     named: list[JobRow] = await ctx.rows("job").find(
-        {"build_id": job.build_id, "name": {"$in": list(planned.fetches)}}, [("id", 1)]
+        {"build_id": job.build_id, "name": {"$in": list(job.planned.fetches)}}, [("id", 1)]
     )
     return tuple(
         Dependency(job_id=one.id, name=one.name, file_name=archive.file_name, size=archive.size)
@@ -155,14 +156,11 @@ async def _dependencies(ctx: Context, job: JobRow, planned: PlannedJob) -> tuple
 async def _assignment(
     ctx: Context, job: JobRow, runner: RunnerOffer, secrets: JobSecrets, token: str, word: str
 ) -> Assignment:
-    assignment = _plain(job, runner, secrets, token, word)
-    if job.planned is None:
-        return assignment
+    dependencies = await _dependencies(ctx, job)
     build: BuildRow | None = await ctx.rows("build").get(f"build-{job.build_id}")
-    if build is None:
-        return assignment
-    more = assignment.but(dependencies=await _dependencies(ctx, job, job.planned))
-    return equipped(more, build, job, job.planned, word, ctx.settings.url)
+    known = build or BuildRow(id=job.build_id, local_id=job.build_local_id, project=job.project)  # deleted meanwhile
+    assignment = _plain(job, runner, secrets, token, word).but(dependencies=dependencies)
+    return equipped(assignment, known, job, runner, word, ctx.settings.url)
 
 
 def _plain(job: JobRow, runner: RunnerOffer, secrets: JobSecrets, token: str, word: str) -> Assignment:
@@ -189,6 +187,7 @@ def _plain(job: JobRow, runner: RunnerOffer, secrets: JobSecrets, token: str, wo
         after_script=compile_cleanup(steps, word) if runner.cancels_gracefully else (),
         after_script_seconds=CLEANUP_SECONDS,
         variables=tuple(variables),
+        registry_logins=registry_logins(secrets.secrets),
         image=job.image,
         timeout_seconds=min(limits),
         queued_at=job.queued_at,

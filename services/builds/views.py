@@ -62,6 +62,8 @@ def summarise_build(row: BuildRow, recorded: Recorded[BuildEvent]) -> BuildRow:
                 ignore_steps=queued.ignore_steps,
                 pinned_sha=queued.sha,
                 pinned_ref=queued.ref,
+                before_sha=queued.before_sha,
+                source="push" if queued.delivery_id else queued.source,
                 delivery_id=queued.delivery_id,
                 timeout_seconds=queued.timeout_seconds,
                 max_attempts=queued.max_attempts,
@@ -225,7 +227,7 @@ build = Category(
     build_decider,
     BuildRow(),
     summarise_build,
-    row_version=6,
+    row_version=7,
     indexes=(
         ("executor_id",),
         ("job_ids",),

@@ -47,6 +47,8 @@ def on_projects(recorded: Recorded[Any]) -> Sequence[Command]:
                     project_id=accepted.project_id,
                     ref=accepted.ref,
                     sha=accepted.sha,
+                    before_sha=accepted.before_sha,
+                    source="push",
                     delivery_id=accepted.delivery_id,
                 )
             ]

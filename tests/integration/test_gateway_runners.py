@@ -59,7 +59,7 @@ ASSIGNMENT = Assignment(
     sha=SHA,
     project=PROJECT,
     script=("echo hello",),
-    variables=(Variable(key="KEY", value="hush", masked=True),),
+    variables=(Variable(key="KEY", value="hush", masked=True), Variable(key="CI_COMMIT_SHA", value=SHA)),
     image=None,
     timeout_seconds=3600,
     queued_at=NOON,
@@ -198,7 +198,7 @@ async def test_a_waiting_job_is_handed_out_at_once(here: Stage) -> None:
         "variables"
     ]
     plain = {one["key"]: one["value"] for one in job["variables"]}
-    assert (plain["CI"], plain["CI_PROJECT_PATH"], plain["CI_COMMIT_SHA"]) == ("true", "ivan/mill", SHA)
+    assert (plain["CI_COMMIT_SHA"], plain["CI_CONFIG_PATH"].startswith(".headrace/")) == (SHA, True)
     assert here.services.told_of(ClaimJob)[0].message.runner.tags == ("linux",)
 
 

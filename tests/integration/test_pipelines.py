@@ -252,7 +252,7 @@ async def test_the_runner_gets_all_that_the_file_says(site: Site) -> None:
         variables: {VERSION: "1.$CI_PIPELINE_ID"}
         a:
           image: {name: "debian:$VERSION", entrypoint: [""]}
-          services: ["redis:$VERSION"]
+          services: [{name: "redis:$VERSION", variables: {EDITION: "v$VERSION"}}]
           script: [make, make test]
           after_script: [make clean]
           cache: {key: $CI_COMMIT_REF_SLUG, paths: [.deps]}
@@ -267,6 +267,7 @@ async def test_the_runner_gets_all_that_the_file_says(site: Site) -> None:
     assert job.container is not None
     assert job.container.entrypoint == ("",)
     assert [one.name for one in job.services] == [f"redis:1.{build_id}"]
+    assert [(one.key, one.value) for one in job.services[0].variables] == [("EDITION", f"v1.{build_id}")]
     assert [one.key for one in job.caches] == ["main"]
     assert job.artifacts is not None
     assert job.artifacts.paths == ("out/a",)

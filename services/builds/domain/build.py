@@ -145,6 +145,8 @@ def _queued(command: QueueBuild) -> BuildQueued:
         max_attempts=command.max_attempts,
         needs_lane=not project.allow_concurrent_execution,
         local_id=command.local_id,
+        before_sha=command.before_sha,
+        source=command.source,
     )
 
 

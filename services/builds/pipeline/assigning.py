@@ -1,5 +1,6 @@
-"""What a runner gets of a pipeline's job: variables, image, services, artifacts, caches, the script."""
+"""What a runner gets of a job: variables; of a pipeline's also image, services, artifacts, caches and the script."""
 
+import json
 from collections.abc import Iterable, Mapping
 
 from contracts.builds import (
@@ -9,8 +10,8 @@ from contracts.builds import (
     PlannedArtifacts,
     PlannedCache,
     PlannedImage,
-    PlannedJob,
     PlannedVariable,
+    RunnerOffer,
     Variable,
 )
 from services.builds.pipeline.situation import situation
@@ -21,16 +22,19 @@ Values = Mapping[str, str]
 
 
 def equipped(
-    assignment: Assignment, build: BuildRow, job: JobRow, planned: PlannedJob, word: str, url: str
+    assignment: Assignment, build: BuildRow, job: JobRow, runner: RunnerOffer, word: str, url: str
 ) -> Assignment:
     """$NAMES are replaced where their meaning is known here; the runner may know the others."""
-    variables = job_variables(build, job, planned, url, assignment.token, assignment.variables)
+    variables = job_variables(build, job, runner, url, assignment.token, assignment.variables)
+    assignment = assignment.but(variables=tuple(variables.values()), before_sha=build.before_sha)
+    planned = job.planned
+    if planned is None:
+        return assignment
     values = {key: one.value for key, one in variables.items()}
     container = planned.container
     return assignment.but(
         script=compile_commands(planned.commands, section_name(word, 0), f"Script of {job.name}"),
         after_script=compile_commands(planned.after_commands, section_name(word, 1), f"After script of {job.name}"),
-        variables=tuple(variables.values()),
         image=expand(planned.image, values) if planned.image else None,
         container=_image(container, values) if container else None,
         services=tuple(_image(one, values) for one in planned.services),
@@ -40,10 +44,11 @@ def equipped(
 
 
 def job_variables(
-    build: BuildRow, job: JobRow, planned: PlannedJob, url: str, token: str, secrets: Iterable[Variable]
+    build: BuildRow, job: JobRow, runner: RunnerOffer, url: str, token: str, secrets: Iterable[Variable]
 ) -> dict[str, Variable]:
     """Those every job has, those of the spec file, the project's secrets; what holds a secret is none's to see."""
     secrets = tuple(secrets)
+    named = job.planned.variables if job.planned else ()
     known = build_variables(situation(build, job.ref, job.sha, url, build.default_branch, build.message)) | {
         "CI_JOB_ID": str(job.id),
         "CI_JOB_NAME": job.name,
@@ -51,15 +56,19 @@ def job_variables(
         "CI_JOB_STAGE": job.stage,
         "CI_JOB_URL": f"{url}/api/developer/builds/{job.build_id}/jobs",
         "CI_JOB_TIMEOUT": str(job.timeout_seconds),
-        "CI_JOB_MANUAL": "true" if planned.when == "manual" else "false",
-        **({"CI_JOB_IMAGE": planned.image} if planned.image else {}),
+        "CI_JOB_MANUAL": "true" if job.planned and job.planned.when == "manual" else "false",
+        **({"CI_JOB_IMAGE": job.image} if job.image else {}),
+        "CI_RUNNER_ID": str(runner.runner_id),
+        "CI_RUNNER_DESCRIPTION": runner.name,
+        "CI_RUNNER_TAGS": json.dumps(runner.tags),
     }
     hidden = {one.key: one for one in secrets}
     given = [PlannedVariable(key=one.key, value=one.value, expand=False) for one in secrets if not one.file]
-    meanings = with_meanings(known, [*planned.variables, *given])
+    meanings = with_meanings(known, [*named, *given])
     values = [one.value for one in secrets if one.value]
+    own = {one.key for one in named}
     shown = {
-        key: Variable(key=key, value=value, masked=any(secret in value for secret in values))
+        key: Variable(key=key, value=value, masked=key in own and any(secret in value for secret in values))
         for key, value in meanings.items()
         if key not in hidden
     }
@@ -68,7 +77,9 @@ def job_variables(
 
 
 def _image(image: PlannedImage, values: Values) -> PlannedImage:
-    return image.but(name=expand(image.name, values))
+    meanings = with_meanings(values, image.variables)
+    own = tuple(PlannedVariable(key=one.key, value=meanings[one.key], expand=False) for one in image.variables)
+    return image.but(name=expand(image.name, values), variables=own)
 
 
 def _artifacts(wanted: PlannedArtifacts, values: Values) -> PlannedArtifacts:

@@ -6,10 +6,11 @@ from typing import Literal
 from contracts.builds import PlannedArtifacts, PlannedCache, PlannedImage
 from services.builds.pipeline.durations import seconds
 from services.builds.pipeline.nodes import Block, Items, Node, block, choice, flag, listed, text, texts, wrong
+from services.builds.pipeline.variables import declared
 
 Warn = Callable[[str], None]
 
-IMAGE_KEYS = {"name", "alias", "entrypoint", "command", "pull_policy"}
+IMAGE_KEYS = {"name", "alias", "entrypoint", "command", "pull_policy", "variables"}
 ARTIFACT_KEYS = {"name", "paths", "exclude", "untracked", "when", "expire_in"}
 CACHE_KEYS = {"key", "paths", "untracked", "policy", "when", "fallback_keys"}
 End = Literal["on_success", "on_failure", "always"]
@@ -30,7 +31,7 @@ def _image(node: Node, what: str, keys: set[str]) -> PlannedImage:
     if not isinstance(node, Block):
         return PlannedImage(name=_filled(node, what))
     for key in node.members:
-        if key not in keys and key not in ("docker", "kubernetes", "variables", "ports"):
+        if key not in keys and key not in ("docker", "kubernetes", "ports"):
             wrong(node.at(key), f"{what} has the unknown keyword `{key}`; known are {', '.join(sorted(keys))}")
     name, alias, pull = node.get("name"), node.get("alias"), node.get("pull_policy")
     if name is None:
@@ -41,6 +42,7 @@ def _image(node: Node, what: str, keys: set[str]) -> PlannedImage:
         entrypoint=_words(node, "entrypoint", what),
         command=_words(node, "command", what),
         pull_policy=tuple(choice(one, f"`pull_policy` of {what}", PULL_POLICIES) for one in listed(pull)),
+        variables=tuple(declared(node.get("variables"), f"`variables` of {what}").values()),
     )
 
 

@@ -19,8 +19,11 @@ def situation(build: BuildRow, ref: str, sha: str, url: str, default_branch: str
         sha=sha,
         url=url,
         default_branch=default_branch,
-        source="push" if build.delivery_id else "web",
+        source=build.source,
         initiator=build.initiator_name,
+        initiator_id=build.initiator_id,
+        before_sha=build.before_sha,
+        queued_at=build.queued_at,
         protected=any(fnmatchcase(name, pattern) for pattern in build.project.protected_branches),
         message=message,
     )

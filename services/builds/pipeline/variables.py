@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 from contracts.builds import LaunchedProject, PlannedVariable
 from services.builds.pipeline.nodes import Block, Node, Place, block, flag, text, wrong
@@ -29,6 +30,9 @@ class Situation:
     initiator: str = ""
     protected: bool = False
     message: str = ""
+    before_sha: str = ""
+    initiator_id: int = 0
+    queued_at: datetime | None = None
 
     @property
     def ref_name(self) -> str:
@@ -87,6 +91,7 @@ def project_variables(project: LaunchedProject, url: str) -> dict[str, str]:
         "CI_PROJECT_PATH": path,
         "CI_PROJECT_PATH_SLUG": slug(path),
         "CI_PROJECT_URL": f"{url}/{path}",
+        "CI_REPOSITORY_URL": project.repository,
     }
     scheme, _, rest = url.partition("://")
     host, _, port = rest.partition("/")[0].partition(":")
@@ -105,7 +110,7 @@ def build_variables(now: Situation) -> dict[str, str]:
     return project_variables(now.project, now.url) | {
         "CI_COMMIT_SHA": now.sha,
         "CI_COMMIT_SHORT_SHA": now.sha[:8],
-        "CI_COMMIT_BEFORE_SHA": NO_COMMIT,
+        "CI_COMMIT_BEFORE_SHA": now.before_sha or NO_COMMIT,
         "CI_COMMIT_REF_NAME": name,
         "CI_COMMIT_REF_SLUG": slug(name),
         "CI_COMMIT_REF_PROTECTED": "true" if now.protected else "false",
@@ -123,8 +128,16 @@ def build_variables(now: Situation) -> dict[str, str]:
         "CI_PIPELINE_ID": str(now.build_id),
         "CI_PIPELINE_IID": str(now.local_id),
         "CI_PIPELINE_SOURCE": now.source,
+        "CI_PIPELINE_URL": f"{now.url}/api/developer/builds/{now.build_id}",
+        **({"CI_PIPELINE_CREATED_AT": moment(now.queued_at)} if now.queued_at else {}),
+        "GITLAB_USER_ID": str(now.initiator_id),
         "GITLAB_USER_LOGIN": now.initiator,
+        "GITLAB_USER_NAME": now.initiator,
     }
+
+
+def moment(at: datetime) -> str:
+    return at.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def slug(text: str) -> str:

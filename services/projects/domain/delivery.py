@@ -45,7 +45,7 @@ def decided(command: RecordDelivery) -> DeliveryAccepted | DeliveryIgnored:
         return DeliveryIgnored(**facts, code=code)
     if not (push and push.sha and is_branch(push.ref.removeprefix(BRANCHES))):
         raise Refused("WEBHOOK_PAYLOAD_INVALID", "The push names no branch or no commit that git could have.")
-    return DeliveryAccepted(**facts)
+    return DeliveryAccepted(**facts, before_sha=push.before)
 
 
 def why_ignored(command: RecordDelivery) -> str | None:

@@ -72,7 +72,13 @@ def _sender(provider: Provider, found: Mapping[str, Any]) -> str:
 def _push(found: Mapping[str, Any]) -> Push:
     after = _text(found, "after")
     gone = found.get("deleted") is True or (after != "" and not after.strip("0"))
-    return Push(ref=_text(found, "ref"), sha=after if COMMIT.fullmatch(after) and not gone else "", deleted=gone)
+    before = _text(found, "before")
+    return Push(
+        ref=_text(found, "ref"),
+        sha=after if COMMIT.fullmatch(after) and not gone else "",
+        deleted=gone,
+        before=before if COMMIT.fullmatch(before) and before.strip("0") else "",
+    )
 
 
 def _object(found: Mapping[str, Any], name: str) -> Mapping[str, Any]:

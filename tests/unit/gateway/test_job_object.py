@@ -4,7 +4,16 @@ from datetime import UTC, datetime
 
 import pytest
 
-from contracts.builds import Assignment, LaunchedProject, PlannedCache, PlannedImage, RunnerOffer, Variable
+from contracts.builds import (
+    Assignment,
+    LaunchedProject,
+    PlannedCache,
+    PlannedImage,
+    PlannedVariable,
+    RegistryLogin,
+    RunnerOffer,
+    Variable,
+)
 from gateway.dialects.gitlab_job import job_object
 
 OFFER = RunnerOffer(runner_id=1, runner_uuid="r-1", name="one")
@@ -30,7 +39,7 @@ ASSIGNMENT = Assignment(
 
 
 def test_every_key_that_a_runner_breaks_without_is_there() -> None:
-    job = job_object(ASSIGNMENT, OFFER, "http://ci.example")
+    job = job_object(ASSIGNMENT, OFFER)
     assert {
         "id",
         "token",
@@ -48,7 +57,7 @@ def test_every_key_that_a_runner_breaks_without_is_there() -> None:
 
 def test_what_follows_the_script_is_a_step_of_its_own() -> None:
     assignment = ASSIGNMENT.but(after_script=("echo after",), after_script_seconds=300)
-    script, after = job_object(assignment, OFFER, "http://ci.example")["steps"]
+    script, after = job_object(assignment, OFFER)["steps"]
     assert (script["name"], script["when"]) == ("script", "on_success")
     assert after == {
         "name": "after_script",
@@ -60,28 +69,28 @@ def test_what_follows_the_script_is_a_step_of_its_own() -> None:
 
 
 def test_a_branch_is_fetched_by_its_name() -> None:
-    git = job_object(ASSIGNMENT, OFFER, "http://ci.example")["git_info"]
+    git = job_object(ASSIGNMENT, OFFER)["git_info"]
     assert (git["ref"], git["ref_type"]) == ("feature/x", "branch")
     assert git["refspecs"] == ["+refs/heads/feature/x:refs/remotes/origin/feature/x"]
 
 
 def test_a_tag_is_fetched_as_a_tag() -> None:
-    git = job_object(ASSIGNMENT.but(ref="refs/tags/v1"), OFFER, "http://ci.example")["git_info"]
+    git = job_object(ASSIGNMENT.but(ref="refs/tags/v1"), OFFER)["git_info"]
     assert (git["ref"], git["ref_type"], git["refspecs"]) == ("v1", "tag", ["+refs/tags/v1:refs/tags/v1"])
 
 
 @pytest.mark.parametrize(("most", "timeout"), [(None, 3600), (60, 60), (7200, 3600)])
 def test_the_runner_may_shorten_the_time_but_not_lengthen_it(most: int | None, timeout: int) -> None:
-    job = job_object(ASSIGNMENT, OFFER.but(max_timeout_seconds=most), "http://ci.example")
+    job = job_object(ASSIGNMENT, OFFER.but(max_timeout_seconds=most))
     assert (job["runner_info"]["timeout"], job["steps"][0]["timeout"]) == (timeout, timeout)
 
 
 def test_an_image_is_an_object_with_a_name() -> None:
-    assert job_object(ASSIGNMENT.but(image="alpine"), OFFER, "http://ci.example")["image"] == {"name": "alpine"}
+    assert job_object(ASSIGNMENT.but(image="alpine"), OFFER)["image"] == {"name": "alpine"}
 
 
 def variables_of(body: bytes) -> dict[str, tuple[str, bool]]:
-    job = job_object(ASSIGNMENT, OFFER, "http://ci.example", body)
+    job = job_object(ASSIGNMENT, OFFER, body)
     return {one["key"]: (one["value"], one["file"]) for one in job["variables"] if one["key"].startswith("FREE_COMMIT")}
 
 
@@ -107,8 +116,8 @@ def test_what_no_environment_could_hold_is_in_the_file_alone(size: int, fits: bo
 
 def test_no_secret_takes_the_place_of_the_body() -> None:
     secret = Variable(key="FREE_COMMIT_REQUEST_BODY", value="secret", masked=True)
-    job = job_object(ASSIGNMENT.but(variables=(secret,)), OFFER, "http://ci.example", b"{}")
-    assert [one["value"] for one in job["variables"] if one["key"] == "FREE_COMMIT_REQUEST_BODY"] == ["secret", "e30="]
+    job = job_object(ASSIGNMENT.but(variables=(secret,)), OFFER, b"{}")
+    assert [one["value"] for one in job["variables"] if one["key"] == "FREE_COMMIT_REQUEST_BODY"] == ["e30="]
 
 
 def test_what_a_pipeline_says_of_images_services_and_caches_reaches_the_runner() -> None:
@@ -118,7 +127,7 @@ def test_what_a_pipeline_says_of_images_services_and_caches_reaches_the_runner()
         services=(PlannedImage(name="redis", alias="store"),),
         caches=(PlannedCache(key="main", paths=(".deps",)),),
     )
-    job = job_object(assignment, OFFER, "http://ci.example")
+    job = job_object(assignment, OFFER)
     assert job["image"] == {"name": "debian:12", "entrypoint": [""], "pull_policy": ["always"]}
     assert job["services"] == [{"name": "redis", "alias": "store"}]
     assert job["cache"] == [
@@ -133,7 +142,27 @@ def test_what_a_pipeline_says_of_images_services_and_caches_reaches_the_runner()
     ]
 
 
-def test_a_variable_of_the_job_takes_the_place_of_the_predefined_one() -> None:
-    named = Variable(key="CI_COMMIT_SHORT_SHA", value="mine")
-    job = job_object(ASSIGNMENT.but(variables=(named,)), OFFER, "http://ci.example")
-    assert [one["value"] for one in job["variables"] if one["key"] == "CI_COMMIT_SHORT_SHA"] == ["mine"]
+def test_no_variable_takes_the_place_of_the_path_that_runners_must_not_find() -> None:
+    named = Variable(key="CI_CONFIG_PATH", value=".gitlab-ci.yml")
+    job = job_object(ASSIGNMENT.but(variables=(named,)), OFFER)
+    (found,) = [one["value"] for one in job["variables"] if one["key"] == "CI_CONFIG_PATH"]
+    assert found != ".gitlab-ci.yml"
+
+
+def test_logins_at_registries_are_credentials() -> None:
+    known = RegistryLogin(url="registry.example", username="ada", password="p")
+    assert job_object(ASSIGNMENT.but(registry_logins=(known,)), OFFER)["credentials"] == [
+        {"type": "registry", "url": "registry.example", "username": "ada", "password": "p"}
+    ]
+
+
+def test_a_service_has_variables_of_its_own() -> None:
+    database = PlannedImage(name="postgres", variables=(PlannedVariable(key="POSTGRES_DB", value="shop"),))
+    (service,) = job_object(ASSIGNMENT.but(services=(database,)), OFFER)["services"]
+    (variable,) = service["variables"]
+    assert (variable["key"], variable["value"], variable["file"]) == ("POSTGRES_DB", "shop", False)
+
+
+def test_the_commit_before_a_push_is_told() -> None:
+    assert job_object(ASSIGNMENT.but(before_sha="b" * 40), OFFER)["git_info"]["before_sha"] == "b" * 40
+    assert job_object(ASSIGNMENT, OFFER)["git_info"]["before_sha"] == "0" * 40

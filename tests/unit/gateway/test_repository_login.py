@@ -43,7 +43,7 @@ ASSIGNMENT = Assignment(
     ],
 )
 def test_a_runner_gets_the_login_in_the_address_and_nowhere_else(login: str | None, url: str) -> None:
-    job = job_object(ASSIGNMENT.but(repository_login=login), None, "http://headrace.example")
+    job = job_object(ASSIGNMENT.but(repository_login=login), None)
     assert job["git_info"].pop("repo_url") == url
     assert str(login) not in str(job).replace("None", "")
 

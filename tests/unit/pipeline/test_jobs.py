@@ -2,7 +2,7 @@
 
 import pytest
 
-from contracts.builds import PlannedArtifacts, PlannedCache, PlannedImage
+from contracts.builds import PlannedArtifacts, PlannedCache, PlannedImage, PlannedVariable
 from tests.unit.pipeline.samples import fault, job, jobs, pipeline
 
 
@@ -84,7 +84,7 @@ def test_image_and_services_are_names_or_mappings() -> None:
         """
         build:
           image: {name: "debian:12", entrypoint: [""], pull_policy: always}
-          services: [redis, {name: "postgres:16", alias: db, command: [postgres, -d]}]
+          services: [redis, {name: "postgres:16", alias: db, command: [postgres, -d], variables: {POSTGRES_DB: $NAME}}]
           script: x
         """
     )
@@ -92,7 +92,12 @@ def test_image_and_services_are_names_or_mappings() -> None:
     assert found.container == PlannedImage(name="debian:12", entrypoint=("",), pull_policy=("always",))
     assert found.services == (
         PlannedImage(name="redis"),
-        PlannedImage(name="postgres:16", alias="db", command=("postgres", "-d")),
+        PlannedImage(
+            name="postgres:16",
+            alias="db",
+            command=("postgres", "-d"),
+            variables=(PlannedVariable(key="POSTGRES_DB", value="$NAME"),),
+        ),
     )
 
 

@@ -24,7 +24,8 @@ from services.projects.policies import on_projects
 
 SHA = "0d1a26e67d8f5eaf1f6ba5c57fc3c7d91ac0fd1c"
 AT = datetime(2026, 11, 22, 10, 15, tzinfo=UTC)
-main = Push(ref="refs/heads/main", sha=SHA, deleted=False)
+BEFORE = "1" * 40
+main = Push(ref="refs/heads/main", sha=SHA, deleted=False, before=BEFORE)
 ada = Sender(user_id=7, enabled=True, allowed=True)
 record = RecordDelivery(
     delivery_id="d1",
@@ -49,6 +50,7 @@ accepted = DeliveryAccepted(
     user_id=7,
     ref="refs/heads/main",
     sha=SHA,
+    before_sha=BEFORE,
     size=2,
     digest="digest",
 )
@@ -84,7 +86,7 @@ def test_a_push_of_the_branch_by_somebody_who_may_launch_is_accepted() -> None:
 
 
 def test_any_branch_is_the_projects_where_it_names_none() -> None:
-    topic = Push(ref="refs/heads/topic/one", sha=SHA, deleted=False)
+    topic = main.but(ref="refs/heads/topic/one")
     delivery.when(record.but(branch="*", push=topic)).then(accepted.but(ref="refs/heads/topic/one"))
 
 
@@ -142,7 +144,9 @@ def test_a_refusal_is_recorded_without_anything_of_the_body() -> None:
 
 def test_an_accepted_push_is_built_at_its_commit_and_ref() -> None:
     recorded = Recorded("delivery-d1", 1, 0, accepted, Cause("c1", AT, Actor(7, "ada")))
-    assert on_projects(recorded) == [QueueBuild(project_id=3, sha=SHA, ref="refs/heads/main", delivery_id="d1")]
+    assert on_projects(recorded) == [
+        QueueBuild(project_id=3, sha=SHA, ref="refs/heads/main", before_sha=BEFORE, source="push", delivery_id="d1")
+    ]
 
 
 def row_of(event: DeliveryAccepted | DeliveryIgnored | DeliveryRefused) -> DeliveryRow:

@@ -152,3 +152,14 @@ def test_what_cannot_be_read_is_refused(content_type: str, body: bytes) -> None:
     with pytest.raises(Refused) as refused:
         readable("github", "push", content_type, body)
     assert refused.value.code == "WEBHOOK_PAYLOAD_INVALID"
+
+
+@pytest.mark.parametrize(
+    ("before", "known"),
+    [(SHA, SHA), ("0" * 40, ""), ("--upload-pack=x", ""), ("", "")],
+    ids=str,
+)
+def test_the_commit_before_a_push_is_read_where_there_was_one(before: str, known: str) -> None:
+    push = read("github", "push", ref="r", after=SHA, before=before).push
+    assert push is not None
+    assert push.before == known

@@ -1,0 +1,45 @@
+"""The variables that a runner gets with a job, whatever its spec file speaks."""
+
+import pytest
+
+from contracts.builds import BuildRow, JobRow, LaunchedProject, PlannedJob, PlannedVariable, RunnerOffer, Variable
+from services.builds.pipeline.assigning import job_variables
+
+PROJECT = LaunchedProject(
+    project_id=84, name="Mill", owner_alias="ivan", alias="mill", repository="r", branch="main", spec_file_path="/c"
+)
+BUILD = BuildRow(id=17, local_id=3, project=PROJECT, source="api", before_sha="b" * 40, initiator_name="ada")
+JOB = JobRow(id=42, build_id=17, name="build", stage="build", ref="refs/heads/main", sha="a" * 40, project=PROJECT)
+RUNNER = RunnerOffer(runner_id=7, runner_uuid="r", name="seven", tags=("linux", "gpu"))
+PASSWORD = Variable(key="PASSWORD", value="hush", masked=True)
+
+
+def variables(job: JobRow = JOB, *secrets: Variable) -> dict[str, Variable]:
+    return job_variables(BUILD, job, RUNNER, "http://ci.example", "job-token", secrets)
+
+
+def test_a_job_without_a_pipeline_knows_as_much_as_one_of_a_pipeline() -> None:
+    found = {key: one.value for key, one in variables().items()}
+    pipelines = variables(JOB.but(planned=PlannedJob(job_id=42, job_uuid="j", name="build", commands=("x",))))
+    assert found.keys() == pipelines.keys()
+    assert found["CI_PIPELINE_SOURCE"] == "api"
+    assert found["CI_COMMIT_BEFORE_SHA"] == "b" * 40
+    assert (found["CI_RUNNER_ID"], found["CI_RUNNER_DESCRIPTION"], found["CI_RUNNER_TAGS"]) == (
+        "7",
+        "seven",
+        '["linux", "gpu"]',
+    )
+    assert found["CI_JOB_TOKEN"] == "job-token"
+
+
+def test_what_holds_a_secret_is_masked_and_what_merely_looks_like_one_is_not() -> None:
+    address = PlannedVariable(key="ADDRESS", value="https://ada:$PASSWORD@host")
+    job = JOB.but(planned=PlannedJob(job_id=42, job_uuid="j", name="build", variables=(address,)))
+    found = variables(job, PASSWORD, Variable(key="FLAG", value="true", masked=True))
+    assert (found["ADDRESS"].value, found["ADDRESS"].masked) == ("https://ada:hush@host", True)
+    assert (found["CI"].value, found["CI"].masked) == ("true", False)
+
+
+@pytest.mark.parametrize("name", ["CI_COMMIT_SHA", "CI_JOB_TOKEN"])
+def test_a_secret_takes_the_place_of_a_variable_of_its_name(name: str) -> None:
+    assert variables(JOB, PASSWORD.but(key=name))[name].value == "hush"
