@@ -9,35 +9,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from threading import Event
 
+from libs.globs import regular
+
 OWN = ".git"
-SPECIAL = re.compile(r"\*\*/|\*\*|\*|\?|\[!?\]?[^\]]*\]|\{[^{}]*\}|.", re.DOTALL)
 
 
 class Stopped(Exception):
     """Whoever wanted the archive does not wait for it any more."""
-
-
-def _translated(pattern: str) -> str:
-    return "".join(map(_piece, SPECIAL.findall(pattern)))
-
-
-def _piece(piece: str) -> str:
-    match piece:
-        case "**/":
-            return "(?:.*/)?"
-        case "**":
-            return ".*"
-        case "*":
-            return "[^/]*"
-        case "?":
-            return "[^/]"
-        case _ if len(piece) > 2 and piece[0] == "[":
-            inside = piece[1:-1].replace("\\", r"\\").replace("[", r"\[").replace("]", r"\]")
-            return f"[{'^' + inside[1:] if inside[0] == '!' else inside}]"
-        case _ if len(piece) > 1 and piece[0] == "{":
-            return f"(?:{'|'.join(map(_translated, piece[1:-1].split(',')))})"
-        case _:
-            return re.escape(piece)
 
 
 def _relative(folder: Path, pattern: str) -> str:
@@ -48,7 +26,7 @@ def _relative(folder: Path, pattern: str) -> str:
 
 def matcher(folder: Path, patterns: Iterable[str], *, deep: bool) -> re.Pattern[str]:
     """`deep`: a folder means all that is in it. Raises ValueError for a pattern that makes no sense."""
-    ways = "|".join(_translated(_relative(folder, pattern)) for pattern in patterns if pattern.strip())
+    ways = "|".join(regular(_relative(folder, pattern)) for pattern in patterns if pattern.strip())
     try:
         return re.compile(f"(?:{ways}){'(?:/.*)?' if deep else ''}" if ways else "(?!)", re.DOTALL)
     except re.error as error:

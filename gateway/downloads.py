@@ -1,7 +1,7 @@
 """Files on their way to a client: read piece by piece, always saved and never shown by a browser."""
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from urllib.parse import quote
 
 from starlette.requests import ClientDisconnect
@@ -29,19 +29,21 @@ async def download(world: World, scope: Scope, artifact: Artifact) -> Response:
 
 async def download_log(world: World, log_of: FileOfJob) -> Response:
     """Of a job that is at work as much as there is; its size may change meanwhile, so it is not told."""
-    first = await _part(world, ReadTrace(job_id=log_of.job_id))
-    return StreamingResponse(_parts(world, log_of, first), headers=_saved(log_of), media_type="text/plain")
+    return await stream_log(world, ReadTrace(job_id=log_of.job_id), _saved(log_of))
 
 
-async def _parts(world: World, log_of: FileOfJob, part: TracePart) -> AsyncIterator[bytes]:
+async def stream_log(world: World, wanted: ReadTrace, headers: Mapping[str, str]) -> Response:
+    first = await _part(world, wanted)
+    return StreamingResponse(_parts(world, wanted, first), headers=headers, media_type="text/plain")
+
+
+async def _parts(world: World, wanted: ReadTrace, part: TracePart) -> AsyncIterator[bytes]:
     yield _text(part)
     while part.more:
         try:
-            part = await _part(
-                world, ReadTrace(job_id=log_of.job_id, section=part.section, line_number=part.line_number)
-            )
+            part = await _part(world, wanted.but(section=part.section, line_number=part.line_number))
         except Refused as refused:
-            log.warning("the log of job %d broke off: %s", log_of.job_id, refused.code)
+            log.warning("the log of job %d broke off: %s", wanted.job_id, refused.code)
             raise BrokenOff from refused
         yield _text(part)
 

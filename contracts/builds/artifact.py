@@ -149,6 +149,7 @@ class ReadTrace(Query):
     """The log of a job, from a line of a section on, as much as fits. Answer: TracePart; refused JOB_NOT_FOUND."""
 
     job_id: int
+    attempt: int = Field(default=0, ge=0)  # 0: the last one that a runner had
     section: int = 0
     line_number: int = 0
 

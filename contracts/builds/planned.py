@@ -92,7 +92,8 @@ class PlannedJob(Message):
     allow_failure: bool = False
     allow_failure_codes: tuple[int, ...] = ()  # exit codes that are no failure of the build
     retries: int = 0  # how often it is tried again after a failure
-    retry_when: tuple[str, ...] = ()  # only after these reasons; none: after all
+    retry_when: tuple[str, ...] = ()  # only after these reasons
+    retry_codes: tuple[int, ...] = ()  # or after these exit codes; neither: after all failures
     variables: tuple[PlannedVariable, ...] = ()
     commands: tuple[str, ...] = ()  # lines of the script
     after_commands: tuple[str, ...] = ()

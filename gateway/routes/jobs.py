@@ -3,7 +3,7 @@
 from functools import partial
 
 from contracts.builds import GetJob, ListJobsOfBuild, PlayJob, RetryBuild, RetryJob, StopJob
-from gateway.dialects.artifacts import ARTIFACTS, FILE, artifact
+from gateway.dialects.artifacts import ARTIFACTS, FILE, LOG, artifact, log_of_attempt
 from gateway.dialects.jobs import JOBS_OF_BUILD
 from gateway.routing import command, own, query
 
@@ -16,6 +16,14 @@ JOBS = (
     wish("/developer/jobs/{job_id:id}/play", message=PlayJob),
     wish("/developer/jobs/{job_id:id}/retry", message=RetryJob),
     wish("/developer/jobs/{job_id:id}/cancel", message=StopJob),
+    own(
+        "GET",
+        "/developer/jobs/{job_id:id}/log",
+        log_of_attempt,
+        write=LOG,
+        query={"attempt": "which attempt's log, from 1; the last one's where this is missing"},
+        errors=("JOB_NOT_FOUND", "REQUEST_INVALID"),
+    ),
     query("/developer/jobs/{job_id:id}/artifacts", GetJob, write=ARTIFACTS, errors=("JOB_NOT_FOUND",)),
     own(
         "GET",

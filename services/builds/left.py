@@ -54,9 +54,9 @@ def _files(job: JobRow, log_length: int | None, ctx: Context) -> Iterator[FileOf
 
 
 async def read_trace(ctx: Context, query: ReadTrace) -> TracePart:
-    job: JobRow | None = await ctx.rows("job").get(f"job-{query.job_id}")
-    found = await ctx.collection("attempts").find_one({"_id": job.token_hash}, {"sections": 1}) if job else None
-    if found is None:
+    of_job = {"job_id": query.job_id, **({"number": query.attempt} if query.attempt else {})}
+    found = await ctx.collection("attempts").find_one(of_job, {"sections": 1}, sort=[("number", -1)])
+    if found is None or not query.job_id:
         raise Refused("JOB_NOT_FOUND")
     lines = await lines_after(ctx, found["_id"], query.section, query.line_number, whole=True)
     section, line_number = (query.section, lines.known) if lines.more else (query.section + 1, 0)

@@ -1,6 +1,7 @@
 """The planner: from a branch to a commit, its spec file and the jobs; or to a finished build that says why not."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -26,6 +27,7 @@ from libs.service import Context
 from services.builds.entrusted import ProjectGone, job_secrets
 from services.builds.pipeline.compiling import compile_pipeline, is_pipeline
 from services.builds.pipeline.situation import situation
+from services.builds.pipeline.tree import WORDS, Tree
 from services.builds.repository import Head, NoSuchFile, NoSuchRef, Repositories, Unreachable
 from services.builds.spec import Spec, SpecInvalid, SpecUnreadable, parse
 from services.builds.views import summarise_build
@@ -101,6 +103,7 @@ class Planner:
         head, content = await self._read(ctx, build)
         default_branch, message = await self._about(ctx, build, head)
         now = situation(build, head.ref, head.sha, ctx.settings.url, default_branch, message)
+        now = replace(now, tree=await self._tree(ctx, build, head, content))
         # in a thread: a file may be long, and others are planned meanwhile
         pipeline = await asyncio.to_thread(compile_pipeline, content, now, build.timeout_seconds, build.max_attempts)
         count = len(pipeline.jobs)
@@ -119,6 +122,16 @@ class Planner:
             default_branch=default_branch,
             message=message,
         )
+
+    async def _tree(self, ctx: Context, build: BuildRow, head: Head, content: bytes) -> Tree | None:
+        """Looked at only for files that may ask for it."""
+        if build.project is None or self._repositories is None or not any(word in content for word in WORDS):
+            return None
+        url, ssh_key = await self._address(ctx, build.project)
+        blobs = await self._repositories.tree(url, head, ssh_key)
+        if b"changes" not in content:
+            return Tree(blobs)
+        return Tree(blobs, await self._repositories.changed(url, head, build.before_sha, ssh_key))
 
     async def _about(self, ctx: Context, build: BuildRow, head: Head) -> tuple[str, str]:
         """The default branch, and the message of the commit."""

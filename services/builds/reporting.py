@@ -1,8 +1,9 @@
 """What a runner tells about its job: pieces of the log, that it lives, and how it ended."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from contracts.builds import (
     FINISHED_JOB,
@@ -38,12 +39,35 @@ GIVEN_BACK = {
 }
 
 
+M = TypeVar("M", AppendTrace, ReportJob)
+
+
 class Reporting:
     def __init__(self, attempts: Attempts) -> None:
         self._attempts = attempts
         self._noticed: dict[str, datetime] = {}
 
     async def append(self, ctx: Context, command: AppendTrace) -> TraceState:
+        return await self._unless_over(ctx, command, self._append)
+
+    async def report(self, ctx: Context, command: ReportJob) -> TraceState:
+        return await self._unless_over(ctx, command, self._report)
+
+    async def _unless_over(
+        self, ctx: Context, command: M, work: Callable[[Context, M], Awaitable[TraceState]]
+    ) -> TraceState:
+        """A job may be ended while its runner reports: then that is what the runner is told."""
+        try:
+            return await work(ctx, command)
+        except Refused as refused:
+            if refused.code != "JOB_STATUS":
+                raise
+            job = await self._job(ctx, command.job_id, command.token)
+            if job.status not in FINISHED_JOB:
+                raise
+            return TraceState(job_status=_word(job), length=0, accepted=False)
+
+    async def _append(self, ctx: Context, command: AppendTrace) -> TraceState:
         job = await self._job(ctx, command.job_id, command.token)
         if job.status in FINISHED_JOB:
             return TraceState(job_status=_word(job), length=0, accepted=False)
@@ -58,7 +82,7 @@ class Reporting:
         await self._notice(ctx, job)
         return TraceState(job_status=_word(job), length=after.length, accepted=True)
 
-    async def report(self, ctx: Context, command: ReportJob) -> TraceState:
+    async def _report(self, ctx: Context, command: ReportJob) -> TraceState:
         job = await self._job(ctx, command.job_id, command.token)
         status = JobStatus.SUCCESS if command.state == "success" else JobStatus.FAILED
         final = command.state in ("success", "failed")

@@ -8,6 +8,8 @@ import signal
 import subprocess
 import tempfile
 from collections import OrderedDict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from posixpath import normpath
@@ -76,10 +78,7 @@ class Repositories:
         if (known := self._files.get(key)) is not None:
             self._files.move_to_end(key)
             return known
-        bare, _ = git.without_credentials(url)
-        copy = self._copy(bare)
-        async with self._locks.setdefault(bare, asyncio.Lock()):
-            await self._bring(url, bare, copy, head, ssh_key)
+        async with self._brought(url, head, ssh_key) as copy:
             content = await _read(copy, head.sha, path)
         self._files[key] = content
         if len(self._files) > REMEMBERED:
@@ -97,6 +96,44 @@ class Repositories:
                 "", None, LIST_SECONDS, "--git-dir", str(copy), "log", "-1", "--format=%B", head.sha, "--"
             )
         return text[:LONGEST_MESSAGE].decode(errors="replace").strip("\n")
+
+    async def tree(self, url: str, head: Head, ssh_key: str | None = None) -> dict[str, str]:
+        """All files of a commit: path and id of the content."""
+        async with self._brought(url, head, ssh_key) as copy:
+            listed = await _git("", None, LIST_SECONDS, "--git-dir", str(copy), "ls-tree", "-r", "-z", head.sha)
+        entries = (line.decode(errors="replace").partition("\t") for line in listed.split(b"\0") if line)
+        return {path: about.split()[2] for about, _, path in entries}
+
+    async def changed(self, url: str, head: Head, before: str, ssh_key: str | None = None) -> frozenset[str] | None:
+        """Paths that differ from the commit before a push, or else from the first parent; None: there is neither."""
+        bare, _ = git.without_credentials(url)
+        async with self._brought(url, head, ssh_key) as copy:
+            folder = ["--git-dir", str(copy)]
+            fetch = [*folder, "fetch", "--quiet", "--no-tags"]
+            source = [*git.upload_pack(bare), "--", bare]
+            if before and not await _has(copy, before):
+                with suppress(Unreachable):  # overwritten by force, or not given by its bare name
+                    await _git(url, ssh_key, FETCH_SECONDS, *fetch, "--depth=1", *source, before)
+            if not before or not await _has(copy, before):
+                before = f"{head.sha}^"
+                for wanted in (head.sha, head.ref):
+                    if not await _has(copy, before):
+                        with suppress(Unreachable):
+                            await _git(url, ssh_key, FETCH_SECONDS, *fetch, "--depth=2", *source, wanted)
+                if not await _has(copy, before):
+                    return None
+            compare = [*folder, "diff-tree", "-r", "-z", "--name-only", "--no-renames", before, head.sha]
+            listed = await _git("", None, LIST_SECONDS, *compare)
+        return frozenset(path.decode(errors="replace") for path in listed.split(b"\0") if path)
+
+    @asynccontextmanager
+    async def _brought(self, url: str, head: Head, ssh_key: str | None) -> AsyncIterator[Path]:
+        """The copy, with the commit in it, for nobody else meanwhile."""
+        bare, _ = git.without_credentials(url)
+        copy = self._copy(bare)
+        async with self._locks.setdefault(bare, asyncio.Lock()):
+            await self._bring(url, bare, copy, head, ssh_key)
+            yield copy
 
     def _copy(self, bare: str) -> Path:
         return self._folder / hashlib.sha256(bare.encode()).hexdigest()[:24]

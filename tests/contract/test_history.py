@@ -24,7 +24,13 @@ HARMLESS = re.compile(
 )
 
 IN_THE_REPOSITORY = {
-    *("PlannedJob.variables", "PlannedVariable.key", "PlannedVariable.value"),
+    *(
+        "PlannedJob.variables",
+        "PlannedImage.variables",
+        "PlannedJob.retry_codes",
+        "PlannedVariable.key",
+        "PlannedVariable.value",
+    ),
     *("PlannedCache.key", "PlannedCache.fallback_keys"),
 }
 

@@ -115,3 +115,29 @@ async def test_numbers_count_within_their_project(here: Whole) -> None:
         f"/api/project/{other['owner_alias']}/{other['alias']}/cicd/job/1/artifacts", headers=here.admin
     )
     assert answer.json()["message"] == "JOB_NOT_FOUND"
+
+
+async def test_the_log_of_each_attempt_can_be_read_and_without_a_wish_the_last(
+    here: Whole, runner: RunnerAtWork
+) -> None:
+    await here.launched(await here.project())
+    attempts = []
+    for words in ("first\n", "second\n"):
+        job = await runner.job()
+        traced = {"JOB-TOKEN": job["token"], "Content-Range": f"0-{len(words) - 1}"}
+        await here.http.patch(f"/api/v4/jobs/{job['id']}/trace", headers=traced, content=words)
+        attempts.append(job)
+        given_back = {"token": job["token"], "state": "failed", "failure_reason": "runner_interrupted"}
+        await here.http.put(f"/api/v4/jobs/{job['id']}", json=given_back)
+    address = f"/api/developer/jobs/{attempts[0]['id']}/log"
+
+    async def text(**asked: str) -> str:
+        answer = await here.http.get(address, params=asked, headers=here.admin)
+        assert answer.status_code == 200, answer.text
+        return answer.text
+
+    assert (await text(attempt="1"), await text(attempt="2"), await text()) == ("first\n", "second\n", "second\n")
+    missing = await here.http.get(address, params={"attempt": "9"}, headers=here.admin)
+    wrong = await here.http.get(address, params={"attempt": "last"}, headers=here.admin)
+    assert (missing.status_code, missing.json()["message"]) == (404, "JOB_NOT_FOUND")
+    assert (wrong.status_code, wrong.json()["message"]) == (422, "REQUEST_INVALID")

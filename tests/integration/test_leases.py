@@ -1,5 +1,6 @@
 """When a job counts as lost or is ended by us, on a real database and with a clock of our own."""
 
+from base64 import b64encode
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -12,6 +13,7 @@ from opentelemetry.metrics import get_meter
 from pymongo import AsyncMongoClient
 
 from contracts.builds import (
+    AppendTrace,
     AssignJob,
     CancelJob,
     JobRow,
@@ -30,7 +32,7 @@ from libs.observability.metrics import Metrics
 from libs.runtime import Runtime, Work, now
 from libs.security.sealing import MemoryVault
 from libs.security.tokens import token_hash
-from libs.service import Service
+from libs.service import Context, Service
 from libs.settings import Settings
 from services.builds.app import service
 from services.builds.attempts import Attempts
@@ -207,3 +209,25 @@ async def test_a_job_that_its_runner_gives_back_while_it_cleans_up_is_canceled(y
 async def test_a_commit_that_cannot_be_checked_out_is_not_tried_again(yard: Yard) -> None:
     await yard.report(1, "runner_external_dependency_failure")
     assert ((await yard.job()).status, (await yard.job()).exit_code) == ("FAILED", 128)
+
+
+class Overtaken(Reporting):
+    """Between its look and its word somebody kills the job."""
+
+    async def _job(self, ctx: Context, job_id: int, token: str) -> JobRow:
+        job = await super()._job(ctx, job_id, token)
+        await ctx.tell(CancelJob(job_id=job_id))
+        return job
+
+
+@pytest.mark.parametrize("state", ["running", "success", "failed"])
+async def test_a_report_that_a_kill_overtakes_is_answered_with_the_kill(yard: Yard, state: Any) -> None:
+    told = ReportJob(job_id=1, token=TOKEN, state=state)
+    answer = await Overtaken(yard.attempts).report(yard.at(1), told)
+    assert (answer.job_status, answer.accepted) == ("canceled", False)
+
+
+async def test_a_log_that_a_kill_overtakes_is_answered_with_the_kill(yard: Yard) -> None:
+    piece = AppendTrace(job_id=1, token=TOKEN, offset=0, content=b64encode(b"hello"))
+    answer = await Overtaken(yard.attempts).append(yard.at(1), piece)
+    assert (answer.job_status, answer.accepted) == ("canceled", False)

@@ -317,3 +317,19 @@ async def live(site: Site, executor_id: str, step: str, line_number: int) -> Liv
 
 async def section(site: Site, build_id: int, step: str) -> LogSection:
     return LogSection.model_validate_json(await site.caller.ask(ReadLog(build_id=build_id, step=step)))
+
+
+async def test_rules_ask_for_files_of_the_commit_and_for_what_it_changed(site: Site) -> None:
+    build_id = await launched(
+        site,
+        """
+        a: {script: x, rules: [{exists: ["**/*.sh"], changes: [.gitlab-ci.yml]}]}
+        b: {script: x, rules: [{changes: ["ci/*"]}]}
+        c: {script: x, rules: [{exists: [nowhere]}]}
+        """,
+    )
+    job = await site.claim()
+    assert job.name == "a"
+    assert (await statuses(site, build_id)).keys() == {"a"}
+    await site.report(job, "success")
+    assert (await finished(site, build_id)).warnings == ()

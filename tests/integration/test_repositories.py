@@ -84,3 +84,31 @@ async def test_a_path_that_leads_to_nothing_says_so(path: str, tmp_path: Path, r
     head = await repositories.head(str(repository), "main")
     with pytest.raises(NoSuchFile):
         await repositories.file(str(repository), head, path)
+
+
+async def test_the_files_of_a_commit_are_told_with_the_ids_of_their_contents(tmp_path: Path, repository: Path) -> None:
+    commit(repository, {"a/b c.txt": "same", "ä.txt": "same", "other": "else"})
+    repositories = Repositories(tmp_path / "copies")
+    found = await repositories.tree(str(repository), await repositories.head(str(repository), "main"))
+    assert found.keys() >= {SPEC, "ci/build.sh", "a/b c.txt", "ä.txt", "other"}
+    assert found["a/b c.txt"] == found["ä.txt"] != found["other"]
+
+
+@pytest.mark.parametrize("protocol", ["0", "2"])
+@pytest.mark.parametrize("way", ["", "file://"])
+async def test_what_changed_is_told_since_the_push_or_else_since_the_parent(
+    way: str, protocol: str, tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(SETTINGS, "protocol.version", protocol)
+    url = f"{way}{repository}"
+    repositories = Repositories(tmp_path / "copies")
+    first = await repositories.head(url, "main")
+    commit(repository, {"one": "1"})
+    second = await repositories.head(url, "main")
+    commit(repository, {"two": "2"})
+    third = await repositories.head(url, "main")
+    assert await repositories.changed(url, third, "") == {"two"}
+    assert await repositories.changed(url, third, first.sha) == {"one", "two"}
+    assert await repositories.changed(url, third, second.sha) == {"two"}
+    assert await repositories.changed(url, third, "1" * 40) == {"two"}
+    assert await repositories.changed(url, first, "") is None

@@ -171,7 +171,10 @@ def _tried_again(job: Job, command: FinishJob) -> bool:
     wanted = job.order.job
     if command.status is not JobStatus.FAILED or job.failures >= wanted.retries:
         return False
-    return not wanted.retry_when or RETRIED_AS.get(command.reason, command.reason) in wanted.retry_when
+    if not (wanted.retry_when or wanted.retry_codes):
+        return True
+    reason = RETRIED_AS.get(command.reason, command.reason)
+    return reason in wanted.retry_when or command.exit_code in wanted.retry_codes
 
 
 def _queued(command: QueueJob) -> JobQueued:

@@ -90,7 +90,7 @@ def _workflow(top: Block, now: Situation, variables: Declared, warnings: list[st
     if rules is None:
         return {}
     values = with_meanings(build_variables(now), variables.values())
-    ruling = conditions.ruled(rules, "`workflow`", values, warnings.append)
+    ruling = conditions.ruled(rules, "`workflow`", now, values, warnings.append)
     if ruling is None or ruling.when == "never":
         raise SpecInvalid(f"{rules.place}: the rules of `workflow` allow no pipeline for {now.ref_name}")
     return dict(ruling.variables)

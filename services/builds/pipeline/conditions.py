@@ -5,15 +5,15 @@ from dataclasses import dataclass, field
 
 from contracts.builds import PlannedVariable
 from services.builds.pipeline.expressions import ExpressionInvalid, holds
-from services.builds.pipeline.nodes import Block, Node, block, choice, flag, listed, text, wrong
+from services.builds.pipeline.nodes import Block, Node, block, choice, flag, listed, text, texts, wrong
 from services.builds.pipeline.patterns import PatternInvalid, is_pattern, matches
-from services.builds.pipeline.variables import Situation, declared
+from services.builds.pipeline.tree import GlobInvalid, any_matches
+from services.builds.pipeline.variables import Situation, declared, expand
 
 Warn = Callable[[str], None]
 
 WHEN = ("on_success", "on_failure", "always", "manual", "delayed", "never")
 RULE_KEYS = {"if", "when", "changes", "exists", "allow_failure", "variables", "needs", "start_in", "interruptible"}
-NOT_EVALUATED = ("changes", "exists")
 SOURCES: dict[str, Callable[[Situation], bool]] = {
     "branches": lambda now: not now.is_tag,
     "tags": lambda now: now.is_tag,
@@ -37,19 +37,20 @@ class Ruling:
     needs: Node | None = None
 
 
-def ruled(node: Node, what: str, values: Mapping[str, str], warn: Warn) -> Ruling | None:
+def ruled(node: Node, what: str, now: Situation, values: Mapping[str, str], warn: Warn) -> Ruling | None:
     """None: no rule holds."""
     for one in listed(node):
         rule = block(one, f"a rule of {what}")
         for key in rule.members:
             if key not in RULE_KEYS:
                 warn(f"{rule.at(key)}: the keyword `{key}` in a rule of {what} is not known and has no effect")
-            elif key in NOT_EVALUATED:
-                warn(f"{rule.at(key)}: `{key}` in a rule of {what} is not evaluated: it counts as fulfilled")
             elif key == "interruptible":
                 warn(f"{rule.at(key)}: `{key}` in a rule of {what} is not supported and has no effect")
         condition = rule.get("if")
         if condition is not None and not true(condition, f"`if` of {what}", values):
+            continue
+        where = f"a rule of {what}"
+        if not all(_in_tree(key, rule, where, now, values, warn) for key in ("changes", "exists")):
             continue
         when, allowed = rule.get("when"), rule.get("allow_failure")
         return Ruling(
@@ -66,6 +67,29 @@ def true(node: Node, what: str, values: Mapping[str, str]) -> bool:
         return holds(text(node, what), values)
     except ExpressionInvalid as error:
         wrong(node.place, f"{what}: {error}")
+
+
+def _in_tree(
+    key: str, source: Block, what: str, now: Situation, values: Mapping[str, str], warn: Warn, *, unknown: bool = True
+) -> bool:
+    """Whether one of the paths changed, or exists."""
+    node = source.get(key)
+    if node is None:
+        return True
+    if isinstance(node, Block):
+        for other in node.members.keys() - {"paths"}:
+            warn(f"{node.at(other)}: `{other}` of `{key}` in {what} is not supported and has no effect")
+    listed_in = node.get("paths") if isinstance(node, Block) else node
+    globs = [expand(one, values) for one in texts(listed_in, f"`{key}` in {what}")]
+    paths = None if now.tree is None else now.tree.changed if key == "changes" else now.tree.blobs
+    if paths is None:
+        effect = "counts as fulfilled" if unknown else "has no effect"
+        warn(f"{source.at(key)}: `{key}` in {what} {effect}: it is not known of this commit")
+        return unknown
+    try:
+        return any_matches(globs, paths)
+    except GlobInvalid as error:
+        wrong(node.place, f"`{key}` in {what}: {error}")
 
 
 def selected(job: Block, what: str, now: Situation, values: Mapping[str, str], warn: Warn) -> bool:
@@ -87,7 +111,9 @@ def _chosen(node: Node, what: str, now: Situation, values: Mapping[str, str], wa
                 found.append(any(_is_ref(one, what, now) for one in listed(inner)))
             case "variables":
                 found.append(any(true(one, f"`variables` in {what}", values) for one in listed(inner)))
-            case "changes" | "kubernetes":
+            case "changes":
+                found.append(_in_tree(key, node, what, now, values, warn, unknown=every))
+            case "kubernetes":
                 effect = "counts as fulfilled" if every else "has no effect"
                 warn(f"{node.at(key)}: `{key}` in {what} is not evaluated: it {effect}")
             case _:

@@ -6,6 +6,7 @@ from typing import Literal
 from contracts.builds import PlannedArtifacts, PlannedCache, PlannedImage
 from services.builds.pipeline.durations import seconds
 from services.builds.pipeline.nodes import Block, Items, Node, block, choice, flag, listed, text, texts, wrong
+from services.builds.pipeline.tree import Tree
 from services.builds.pipeline.variables import declared
 
 Warn = Callable[[str], None]
@@ -82,16 +83,16 @@ def _expiry(node: Node, what: str) -> str:
     return written
 
 
-def caches(node: Node | None, what: str, warn: Warn) -> tuple[PlannedCache, ...]:
-    found = [_cache(block(one, f"`cache` of {what}"), what, warn) for one in listed(node)]
+def caches(node: Node | None, what: str, tree: Tree | None, warn: Warn) -> tuple[PlannedCache, ...]:
+    found = [_cache(block(one, f"`cache` of {what}"), what, tree, warn) for one in listed(node)]
     return tuple(one for one in found if one.paths or one.untracked)
 
 
-def _cache(source: Block, what: str, warn: Warn) -> PlannedCache:
+def _cache(source: Block, what: str, tree: Tree | None, warn: Warn) -> PlannedCache:
     _warn_of_others(source, CACHE_KEYS, "cache", what, warn)
     key, untracked, policy = source.get("key"), source.get("untracked"), source.get("policy")
     return PlannedCache(
-        key=_key(key, what, warn) if key is not None else "default",
+        key=_key(key, what, tree, warn) if key is not None else "default",
         paths=texts(source.get("paths"), f"`paths` in `cache` of {what}"),
         untracked=untracked is not None and flag(untracked, f"`untracked` in `cache` of {what}"),
         policy=choice(policy, f"`policy` in `cache` of {what}", POLICIES) if policy is not None else POLICIES[0],
@@ -100,12 +101,15 @@ def _cache(source: Block, what: str, warn: Warn) -> PlannedCache:
     )
 
 
-def _key(node: Node, what: str, warn: Warn) -> str:
+def _key(node: Node, what: str, tree: Tree | None, warn: Warn) -> str:
+    """A text, or what follows from the content of files; `default` where none of them exists."""
     if not isinstance(node, Block):
         return text(node, f"the key of the cache of {what}")
-    warn(f"{node.place}: the key of the cache of {what} does not follow the content of files: that is not supported")
-    prefix = node.get("prefix")
-    return text(prefix, "`prefix`") if prefix is not None else "default"
+    prefix, files = node.get("prefix"), texts(node.get("files"), f"`files` of the key of the cache of {what}")
+    if files and tree is None:
+        warn(f"{node.place}: the key of the cache of {what} does not follow the content of files: they are not known")
+    found = (tree.key_of(files) if tree else "") or "default"
+    return f"{text(prefix, '`prefix`')}-{found}" if prefix is not None else found
 
 
 def _end(source: Block, what: str) -> End:

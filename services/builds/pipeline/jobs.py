@@ -104,7 +104,7 @@ def draft(name: str, job: Block, file: File, warn: Warn) -> Draft | None:
     when, allowed = _start(job, what, ruling, warn)
     if when is None:
         return None
-    retries, retry_when = _retry(job.get("retry"), what, warn)
+    retries, retry_when, retry_codes = _retry(job.get("retry"), what)
     container = image(job.get("image"), what)
     planned = PlannedJob(
         job_id=0,
@@ -121,13 +121,14 @@ def draft(name: str, job: Block, file: File, warn: Warn) -> Draft | None:
         allow_failure_codes=allowed[1],
         retries=retries,
         retry_when=retry_when,
+        retry_codes=retry_codes,
         variables=tuple((variables | dict(ruling.variables)).values()),
         commands=(*texts(job.get("before_script", "before_scripts"), f"`before_script` of {what}"), *commands),
         after_commands=texts(job.get("after_script", "after_scripts"), f"`after_script` of {what}"),
         container=container,
         services=services(job.get("services"), what),
         artifacts=artifacts(job.get("artifacts"), what, warn),
-        caches=caches(job.get("cache"), what, warn),
+        caches=caches(job.get("cache"), what, file.now.tree, warn),
     )
     needs = ruling.needs if ruling.needs is not None else job.members.get("needs")
     fetched = job.members.get("dependencies")
@@ -154,7 +155,7 @@ def _ruling(job: Block, what: str, now: Situation, values: Mapping[str, str], wa
         return Ruling() if conditions.selected(job, what, now, values, warn) else None
     if job.get("only", "except") is not None:
         wrong(job.at("rules"), f"{what} has `rules`, and `only` or `except` as well")
-    return conditions.ruled(rules, what, values, warn)
+    return conditions.ruled(rules, what, now, values, warn)
 
 
 Start = Literal["on_success", "on_failure", "always", "manual"]
@@ -192,20 +193,20 @@ def _allow_failure(node: Node | None, what: str) -> tuple[bool | None, tuple[int
     return False, tuple(number(code, f"`exit_codes` of {what}", 0, 255) for code in codes)
 
 
-def _retry(node: Node | None, what: str, warn: Warn) -> tuple[int, tuple[str, ...]]:
+def _retry(node: Node | None, what: str) -> tuple[int, tuple[str, ...], tuple[int, ...]]:
+    """How often, after which reasons, and after which exit codes whatever the reason."""
     if node is None:
-        return 0, ()
+        return 0, (), ()
     if not isinstance(node, Block):
-        return number(node, f"`retry` of {what}", 0, MOST_RETRIES), ()
+        return number(node, f"`retry` of {what}", 0, MOST_RETRIES), (), ()
     for key in node.members:
-        if key == "exit_codes":
-            warn(f"{node.at(key)}: `exit_codes` in `retry` of {what} is not supported and has no effect")
-        elif key not in ("max", "when"):
-            wrong(node.at(key), f"`retry` of {what} has the unknown keyword `{key}`; known are max, when")
+        if key not in ("max", "when", "exit_codes"):
+            wrong(node.at(key), f"`retry` of {what} has the unknown keyword `{key}`; known are max, when, exit_codes")
+    codes = tuple(number(one, f"`exit_codes` of {what}", 0, 255) for one in listed(node.get("exit_codes")))
     most, reasons = node.get("max"), listed(node.get("when"))
     found = tuple(choice(one, f"`when` in `retry` of {what}", sorted(REASONS)) for one in reasons)
     times = number(most, f"`max` in `retry` of {what}", 0, MOST_RETRIES) if most is not None else MOST_RETRIES
-    return times, () if "always" in found else found
+    return (times, (), ()) if "always" in found else (times, found, codes)
 
 
 def _timeout(node: Node | None, what: str, limit: int, warn: Warn) -> int:

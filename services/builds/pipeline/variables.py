@@ -7,6 +7,7 @@ from datetime import datetime
 
 from contracts.builds import LaunchedProject, PlannedVariable
 from services.builds.pipeline.nodes import Block, Node, Place, block, flag, text, wrong
+from services.builds.pipeline.tree import Tree
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 USED = re.compile(r"\$(?:(\$)|([A-Za-z_]\w*)|\{([A-Za-z_]\w*)\})", re.ASCII)
@@ -33,6 +34,7 @@ class Situation:
     before_sha: str = ""
     initiator_id: int = 0
     queued_at: datetime | None = None
+    tree: Tree | None = None  # None: nobody looked
 
     @property
     def ref_name(self) -> str:

@@ -1,5 +1,9 @@
 """A job that failed is tried again as its file says; one that somebody wishes again starts anew."""
 
+from typing import Any
+
+import pytest
+
 from contracts.builds import (
     FinishJob,
     JobAssigned,
@@ -68,6 +72,21 @@ job = Scenario(job_decider)
 
 def test_a_failure_leads_to_the_next_attempt() -> None:
     job.given(queued(once), assigned()).when(fail()).then(retried, queued(once, 2))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "again"),
+    [
+        ({"retry_codes": (7,)}, True),
+        ({"retry_codes": (8,)}, False),
+        ({"retry_codes": (8,), "retry_when": ("script_failure",)}, True),
+        ({"retry_codes": (7,), "retry_when": ("runner_system_failure",)}, True),
+    ],
+)
+def test_only_after_the_exit_codes_or_reasons_that_the_file_names(wanted: dict[str, Any], again: bool) -> None:
+    chosen = once.but(**wanted)
+    events = [retried, queued(chosen, 2)] if again else [failed(1)]
+    job.given(queued(chosen), assigned()).when(fail()).then(*events)
 
 
 def test_only_as_often_as_the_file_says() -> None:

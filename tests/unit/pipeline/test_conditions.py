@@ -86,11 +86,11 @@ def test_rules_may_come_by_reference() -> None:
     assert list(jobs(source)) == ["b"]
 
 
-def test_what_is_not_evaluated_counts_as_fulfilled_and_is_warned_of() -> None:
+def test_what_nobody_looked_at_counts_as_fulfilled_and_is_warned_of() -> None:
     found = pipeline("build:\n  script: x\n  rules:\n    - changes: [a]\n      exists: [b]\n")
     assert found.warnings == (
-        "line 4, column 7: `changes` in a rule of the job `build` is not evaluated: it counts as fulfilled",
-        "line 5, column 7: `exists` in a rule of the job `build` is not evaluated: it counts as fulfilled",
+        "line 4, column 7: `changes` in a rule of the job `build` counts as fulfilled: it is not known of this commit",
+        "line 5, column 7: `exists` in a rule of the job `build` counts as fulfilled: it is not known of this commit",
     )
 
 

@@ -234,16 +234,14 @@ def test_details_without_effect_are_warned_of() -> None:
           start_in: 5 minutes
           artifacts: {paths: [a], reports: {junit: a.xml}}
           cache: {key: {files: [lock]}, paths: [b]}
-          retry: {max: 1, exit_codes: 3}
         start:
           trigger: other
         """
     )
     assert [one.partition(": ")[2] for one in found.warnings] == [
         "the job `build` starts without delay: `when: delayed` is not supported",
-        "`exit_codes` in `retry` of the job `build` is not supported and has no effect",
         "`reports` in `artifacts` of the job `build` is not supported and has no effect",
-        "the key of the cache of the job `build` does not follow the content of files: that is not supported",
+        "the key of the cache of the job `build` does not follow the content of files: they are not known",
         "`trigger` of the job `start` is not supported and has no effect",
         "the job `start` has no script; starting other pipelines is not supported: it is left out",
     ]
@@ -289,3 +287,10 @@ def test_a_pipeline_of_nothing_but_before_and_after_does_not_run() -> None:
 
 def test_a_plan_that_no_event_could_carry_is_refused() -> None:
     assert "more than 512 KiB together" in fault(f"{{build: {{script: {'x' * 6000}, parallel: 100}}}}")
+
+
+def test_a_retry_may_be_for_reasons_or_exit_codes() -> None:
+    found = job("build: {script: x, retry: {max: 1, when: [runner_system_failure], exit_codes: [137, 3]}}\n")
+    assert (found.retries, found.retry_when, found.retry_codes) == (1, ("runner_system_failure",), (137, 3))
+    (always,) = (job("build: {script: x, retry: {max: 1, when: always, exit_codes: 3}}\n"),)
+    assert (always.retry_when, always.retry_codes) == ((), ())

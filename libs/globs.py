@@ -1,0 +1,29 @@
+"""Patterns of paths as people write them, as regular expressions that Python and RE2 both read."""
+
+import re
+
+SPECIAL = re.compile(r"\*\*/|\*\*|\*|\?|\[!?\]?[^\]]*\]|\{[^{}]*\}|.", re.DOTALL)
+
+
+def regular(glob: str) -> str:
+    """`*` and `?` stay within a folder, `**/` means any folders or none, `{a,b}` either."""
+    return "".join(map(_piece, SPECIAL.findall(glob)))
+
+
+def _piece(piece: str) -> str:
+    match piece:
+        case "**/":
+            return "(?:.*/)?"
+        case "**":
+            return ".*"
+        case "*":
+            return "[^/]*"
+        case "?":
+            return "[^/]"
+        case _ if len(piece) > 2 and piece[0] == "[":
+            inside = piece[1:-1].replace("\\", r"\\").replace("[", r"\[").replace("]", r"\]")
+            return f"[{'^' + inside[1:] if inside[0] == '!' else inside}]"
+        case _ if len(piece) > 1 and piece[0] == "{":
+            return f"(?:{'|'.join(map(regular, piece[1:-1].split(',')))})"
+        case _:
+            return re.escape(piece)

@@ -1,0 +1,52 @@
+"""The files of the commit and what changed in them, as far as rules and keys of caches ask for it."""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import re2
+
+from libs.globs import regular
+from services.builds.pipeline.patterns import MEMORY
+
+WORDS = (b"changes", b"exists", b"files")  # who never says them never asks
+MOST_GLOBS = 50
+LONGEST = 1000  # characters of a glob
+
+
+class GlobInvalid(Exception):
+    """The text says what is wrong with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    blobs: Mapping[str, str] = field(default_factory=dict)  # path -> id of its content
+    changed: frozenset[str] | None = None  # paths; None: not known, as for the first commit
+
+    def key_of(self, paths: Iterable[str]) -> str:
+        """Another one whenever the content of one of these files is; nothing if there is none of them."""
+        found = [f"{path}\0{self.blobs[path]}" for path in paths if path in self.blobs]
+        return hashlib.sha256("\n".join(found).encode()).hexdigest()[:40] if found else ""
+
+
+def any_matches(globs: Sequence[str], paths: Iterable[str]) -> bool:
+    """In time linear to the paths, whatever the patterns."""
+    if len(globs) > MOST_GLOBS:
+        raise GlobInvalid(f"more than {MOST_GLOBS} paths")
+    patterns = [_compiled(glob) for glob in globs]
+    return any(pattern.fullmatch(path) for path in paths for pattern in patterns)
+
+
+@lru_cache(maxsize=256)
+def _compiled(glob: str) -> "re2._Regexp":
+    if len(glob) > LONGEST:
+        raise GlobInvalid(f"a path is longer than {LONGEST} characters")
+    options = re2.Options()
+    options.log_errors = False
+    options.max_mem = MEMORY
+    options.dot_nl = True
+    try:
+        return re2.compile(regular(glob.removeprefix("./").removeprefix("/")), options)
+    except re2.error:
+        raise GlobInvalid(f"the path {glob} makes no sense") from None
