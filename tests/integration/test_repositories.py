@@ -107,8 +107,8 @@ async def test_what_changed_is_told_since_the_push_or_else_since_the_parent(
     second = await repositories.head(url, "main")
     commit(repository, {"two": "2"})
     third = await repositories.head(url, "main")
-    assert await repositories.changed(url, third, "") == {"two"}
-    assert await repositories.changed(url, third, first.sha) == {"one", "two"}
-    assert await repositories.changed(url, third, second.sha) == {"two"}
-    assert await repositories.changed(url, third, "1" * 40) == {"two"}
+    assert await repositories.changed(url, third, "") == frozenset({"two"})
+    assert await repositories.changed(url, third, first.sha) == frozenset({"one", "two"})
+    assert await repositories.changed(url, third, second.sha) == frozenset({"two"})
+    assert await repositories.changed(url, third, "1" * 40) == frozenset({"two"})
     assert await repositories.changed(url, first, "") is None
