@@ -36,7 +36,7 @@ def doctor(*, as_json: bool) -> int:
         checks = ["settings"]
         findings = [Finding("settings", str(error), "No process starts with it.", "Correct the variable.")]
     else:
-        checks, findings = asyncio.run(_examined(settings))
+        checks, findings = asyncio.run(examined(settings))
     if as_json:
         report = {"healthy": not findings, "looked_at": checks, "findings": [asdict(one) for one in findings]}
         sys.stdout.write(f"{json.dumps(report, indent=2)}\n")
@@ -45,7 +45,7 @@ def doctor(*, as_json: bool) -> int:
     return 1 if findings else 0
 
 
-async def _examined(settings: Settings) -> tuple[list[str], list[Finding]]:
+async def examined(settings: Settings) -> tuple[list[str], list[Finding]]:
     looks: dict[str, Look] = {
         "processes": partial(surroundings.processes, settings),
         "files": partial(surroundings.files, settings, os.environ),

@@ -5,6 +5,7 @@ import random
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from libs.cloudevents import Delivered
 from libs.connections import Document, mongo
 from libs.ending import end
 from libs.following import Follower, Overtaken
+from libs.handled import HANDLED
 from libs.messaging import connect
 from libs.settings import Settings
 from tests.support import eventually
@@ -220,3 +222,20 @@ async def test_a_follower_goes_on_when_the_message_server_was_killed(own_servers
             await log.publish()
             await eventually(ledger.is_complete, within=8)
         await bus.close()
+
+
+async def test_what_was_handled_before_a_backup_is_left_out_also_after_a_new_start(log: Log, ledger: Ledger) -> None:
+    await log.add(6)
+    [newest] = [one["at"] async for one in log.database["commits"].find({}).sort("at", -1).limit(1)]
+    before = newest + timedelta(milliseconds=1)
+    await log.database[HANDLED].insert_one({"_id": "ledger", "before": before})
+    await eventually(lambda: datetime.now(UTC) > before)
+    await log.add(6, start=6)
+    await log.publish()
+    for _ in range(2):
+        async with ledger.kept():
+            await eventually(partial(ledger.holds, 6))
+    later = {
+        stream: [one for one in ids if int(one.split("@")[1][0]) > 2] for stream, ids in (await log.by_stream()).items()
+    }
+    assert await ledger.ids() == later

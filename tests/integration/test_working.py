@@ -2,9 +2,10 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -44,13 +45,15 @@ class Yard:
     done: list[str] = field(default_factory=list)
 
     @asynccontextmanager
-    async def crew(self, work: Work, *, grace: float = 8.0) -> AsyncIterator[Crew]:
+    async def crew(
+        self, work: Work, *, grace: float = 8.0, handled: Mapping[str, datetime] | None = None
+    ) -> AsyncIterator[Crew]:
         async def tracked(recorded: Recorded[Any]) -> None:
             self.begun.append(recorded.id)
             await work(recorded)
             self.done.append(recorded.id)
 
-        crew = Crew(self.settings, "toy", grace=grace)
+        crew = Crew(self.settings, "toy", handled, grace=grace)
         crew.hire(self.worker, tracked)
         await crew.start(self.log.bus)
         try:
@@ -178,3 +181,11 @@ async def test_a_consumer_deleted_under_its_worker_is_reported(log: Log, yard: Y
         assert await crew.missing(log.bus) == []
         await log.bus.jetstream().delete_consumer(log.service, "toy-dig")
         assert await crew.missing(log.bus) == ["toy-dig"]
+
+
+async def test_what_was_worked_off_before_a_backup_is_not_worked_on_again(log: Log, yard: Yard) -> None:
+    await log.add(3)
+    await log.publish()
+    async with yard.crew(at_once, handled={f"toy-{yard.worker.name}": datetime.now(UTC)}):
+        await eventually(yard.is_all_done)
+    assert yard.begun == []
