@@ -133,11 +133,11 @@ async def finish(databases: Databases) -> None:
 
 async def _heads(database: AsyncDatabase[Document]) -> None:
     await prepare_database(database)
-    last = {"version": {"$last": "$version"}, "commit": {"$last": "$_id"}}
+    newest = {"version": {"$first": "$version"}, "commit": {"$first": "$_id"}}
     pipeline: list[Document] = [
-        {"$sort": {"stream": 1, "version": 1}},
-        {"$group": {"_id": "$stream", **last}},
-        {"$merge": {"into": "streams"}},
+        {"$sort": {"stream": -1, "version": -1}},  # in this form MongoDB skips from stream to stream in its index
+        {"$group": {"_id": "$stream", **newest}},
+        {"$out": "streams"},
     ]
     await (await database[LOG].aggregate(pipeline, allowDiskUse=True)).to_list()
 

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
 
+import nats
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
 from nats.js.api import ConsumerInfo, StreamInfo
@@ -23,16 +24,25 @@ CATCH_UP = 8.0  # seconds: longer than a follower keeps its position to itself
 COUNTING = 5000  # milliseconds
 
 
-def unreachable(error: Exception) -> Finding:
-    refused = "authorization" in str(error).lower()
+async def unreachable(settings: Settings) -> Finding:
+    """Why, from a connection that does not try again."""
+    reason = "it does not answer"
+    try:
+        await (
+            await nats.connect(settings.nats_url, allow_reconnect=False, connect_timeout=2, error_cb=_silent)
+        ).close()
+    except (NatsError, OSError, TimeoutError) as error:
+        reason = "it refuses the log-in" if "authorization" in str(error).lower() else type(error).__name__
     return Finding(
         "nats",
-        "NATS refuses the log-in." if refused else f"NATS is not reachable ({type(error).__name__}).",
+        f"No connection to NATS comes about ({reason}).",
         "All requests between gateway and services go over it, and all events.",
-        "Correct the user and password in HEADRACE_NATS_URL."
-        if refused
-        else "Start it, and check the address in HEADRACE_NATS_URL.",
+        "Start it, and check address, user and password in HEADRACE_NATS_URL.",
     )
+
+
+async def _silent(_error: Exception) -> None:
+    """The finding says it."""
 
 
 async def server(client: Client) -> AsyncIterator[Finding]:

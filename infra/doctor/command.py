@@ -92,8 +92,8 @@ async def _inner(settings: Settings, stack: AsyncExitStack, findings: list[Findi
     try:
         async with asyncio.timeout(PATIENCE):
             nats = await connect(settings, "doctor")
-    except (NatsError, OSError, TimeoutError) as error:
-        findings.append(bus.unreachable(error))
+    except (NatsError, OSError, TimeoutError):
+        findings.append(await bus.unreachable(settings))
         return looks
     stack.push_async_callback(disconnect, nats)
     findings += (found := await looked("nats", partial(bus.server, nats)))

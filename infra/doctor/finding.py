@@ -5,7 +5,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
-PATIENCE = 20.0  # seconds for one look
+PATIENCE = 30.0  # seconds for one look
 
 
 @dataclass(frozen=True, slots=True)

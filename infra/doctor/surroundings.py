@@ -1,9 +1,10 @@
 """What lies around the services: settings, key files, git, disk, the gateway's address and the mail server."""
 
 import asyncio
+import re
 import shutil
 import stat
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import aiosmtplib
@@ -17,38 +18,22 @@ from services.notifications.mail import failed
 
 MAIL_PATIENCE = 5.0  # seconds for each step of the conversation
 GATEWAY_PATIENCE = 5.0
-OTHERS = stat.S_IRWXG | stat.S_IRWXO
+SECRET = re.compile(r"_(KEY|PASSWORD|URL|TOKEN)_FILE$")
 SCARCE = 0.05  # of the disk
 
 
 async def files(settings: Settings, environ: Mapping[str, str]) -> AsyncIterator[Finding]:
-    """Secrets that somebody else may read."""
-    for file in _secret_files(settings.data, environ):
-        if not file.exists():
-            if file.parent != settings.data / "secrets":
-                yield Finding(
-                    "files",
-                    f"The file {file}, which a setting names, is not there.",
-                    "What the setting should say is unknown, and what needs it does not start.",
-                    "Put the secret there, or correct the variable that ends in _FILE.",
-                )
-        elif file.stat().st_mode & OTHERS:
+    """Secrets that somebody else may read; of those that are mounted for a group, the group may."""
+    own = [*sorted((settings.data / "secrets").glob("*")), DataFolder(settings.data).agent_config]
+    named = [Path(file) for name, file in environ.items() if name.startswith("HEADRACE_") and SECRET.search(name)]
+    for file, others in [*((one, stat.S_IRWXG | stat.S_IRWXO) for one in own), *((one, stat.S_IRWXO) for one in named)]:
+        if file.is_file() and file.stat().st_mode & others:
             yield Finding(
                 "files",
                 f"{file} can be read or written by others than its owner.",
                 "It holds a secret: whoever reads it can open what is sealed, or log in.",
                 f"chmod 600 {file}",
             )
-
-
-def _secret_files(data: Path, environ: Mapping[str, str]) -> Iterator[Path]:
-    yield from (Path(file) for name, file in environ.items() if _names_a_file(name) and file)
-    if (data / "secrets").is_dir():
-        yield from (file for file in sorted((data / "secrets").iterdir()) if file.is_file())
-
-
-def _names_a_file(name: str) -> bool:
-    return name.startswith("HEADRACE_") and name.endswith(("_KEY_FILE", "_PASSWORD_FILE", "_URL_FILE"))
 
 
 async def processes(settings: Settings) -> AsyncIterator[Finding]:
