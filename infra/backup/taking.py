@@ -40,9 +40,12 @@ async def take(
 ) -> Sequence[Section]:
     """`floors`: by service and consumer the time of the last event below which all were worked off."""
     before = await _names(databases)
+    if not (logs := [databases[name][LOG] for name, names in before.items() if LOG in names]):
+        raise BackupError("There is nothing to back up: no service has a log here.")
     async with client.start_session(snapshot=True) as session:
-        # the first read makes the moment; all others of the session, in all databases, see the same
-        await databases[services[0].name][LOG].find_one({}, {"_id": 1}, session=session)
+        # the first read makes the moment, but not that of a collection that is not there; all others of the session,
+        # in all databases, see the same
+        await logs[0].find_one({}, {"_id": 1}, session=session)
         assert session.operation_time is not None  # noqa: S101
         moment = session.operation_time.as_datetime()
         if before != await _names(databases):

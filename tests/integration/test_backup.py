@@ -6,23 +6,30 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
+from bson import Timestamp
 from pymongo import MongoClient
+from pymongo.errors import OperationFailure
 
 from infra.backup import command, restoring
+from infra.backup.container import BackupError, Header, Writer
+from infra.backup.taking import take
 from infra.local.process import StackError
-from infra.migrate import migrate
+from infra.migrate import all_services, migrate
+from libs.connections import database_of, mongo
 from libs.messaging import connect
 from libs.security.sealing import MasterKeys
 from libs.settings import Settings, SettingsError
-from tests.support.servers import Servers
-from tests.support.stack import HEADRACE, SERVICES
+from tests.support.servers import Servers, servers_in
+from tests.support.stack import HEADRACE, SERVICES, until
 
 KEY, OTHER_KEY = "A" * 43 + "=", "B" * 42 + "A="
+SNAPSHOT_TOO_OLD = 239
 OLD = datetime(2026, 1, 31, 12, tzinfo=UTC)
 GOLDEN = Path(__file__).parent / "backups"
 Documents = dict[str, list[dict[str, Any]]]  # by database, without its prefix, and collection
@@ -267,6 +274,41 @@ def test_events_of_the_system_before_are_purged_only_when_told(places: tuple[Pla
         command.restore(backup, purge=False)
     command.restore(backup, purge=True)
     assert len(places[1].held()["projects.commits"]) == 3
+
+
+async def test_a_backup_that_takes_longer_than_the_database_remembers_says_what_to_do(tmp_path: Path) -> None:
+    with servers_in(tmp_path) as servers:
+        place = Place(servers, "test-slow")
+        place.put(sample(datetime.now(UTC)))
+        async with mongo(place.settings, "test") as client:
+            databases = {one.name: database_of(client, place.settings, one.name) for one in all_services()}
+
+            def begin(moment: datetime) -> Writer:
+                forget(place, moment)
+                return Writer(BytesIO(), Header("b1", moment, "0.1.0"))
+
+            with pytest.raises(BackupError, match="minSnapshotHistoryWindowInSeconds"):
+                await take(client, all_services(), databases, {}, begin, lambda _section: None)
+
+
+def forget(place: Place, moment: datetime) -> None:
+    """Have the database go on until it no longer knows what it was like then."""
+    concern = {
+        "level": "snapshot",
+        "atClusterTime": Timestamp(moment + timedelta(seconds=1), 1),
+    }  # after the moment, within the next second
+    with place.client() as client:
+        client.admin.command("setParameter", 1, minSnapshotHistoryWindowInSeconds=1)
+
+        def forgotten() -> bool:
+            client["scratch"]["scratch"].insert_one({})
+            try:
+                client[f"{place.prefix}_projects"].command("find", "commits", readConcern=concern)
+            except OperationFailure as error:
+                return error.code == SNAPSHOT_TOO_OLD
+            return False
+
+        until(forgotten, within=60)
 
 
 def test_a_backup_replaces_no_file(places: tuple[Place, Place], tmp_path: Path) -> None:
