@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
 
-import nats
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
 from nats.js.api import ConsumerInfo, StreamInfo
@@ -15,7 +14,7 @@ from infra.doctor.finding import Finding, holds
 from libs.eventstore.documents import Document
 from libs.following import REBUILDING
 from libs.service import Service, Worker
-from libs.settings import Settings
+from libs.settings import Settings, SettingsError
 from libs.views import view_collection
 from libs.workers import consumer_name, filter_subjects
 
@@ -24,25 +23,15 @@ CATCH_UP = 8.0  # seconds: longer than a follower keeps its position to itself
 COUNTING = 5000  # milliseconds
 
 
-async def unreachable(settings: Settings) -> Finding:
-    """Why, from a connection that does not try again."""
-    reason = "it does not answer"
-    try:
-        await (
-            await nats.connect(settings.nats_url, allow_reconnect=False, connect_timeout=2, error_cb=_silent)
-        ).close()
-    except (NatsError, OSError, TimeoutError) as error:
-        reason = "it refuses the log-in" if "authorization" in str(error).lower() else type(error).__name__
+def unreachable(error: Exception) -> Finding:
+    """A SettingsError says itself what to mend."""
+    known = isinstance(error, SettingsError)
     return Finding(
         "nats",
-        f"No connection to NATS comes about ({reason}).",
+        str(error) if known else f"NATS is not reachable ({type(error).__name__}).",
         "All requests between gateway and services go over it, and all events.",
-        "Start it, and check address, user and password in HEADRACE_NATS_URL.",
+        "Correct the setting." if known else "Start it, and check the address in HEADRACE_NATS_URL.",
     )
-
-
-async def _silent(_error: Exception) -> None:
-    """The finding says it."""
 
 
 async def server(client: Client) -> AsyncIterator[Finding]:

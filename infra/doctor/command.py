@@ -52,7 +52,7 @@ async def examined(settings: Settings) -> tuple[list[str], list[Finding]]:
         "disk": partial(surroundings.disk, settings),
         "git": surroundings.git,
         "gateway": partial(surroundings.gateway, settings),
-        "mail": partial(surroundings.mail, settings.mail),
+        "mail": partial(surroundings.mail, settings),
     }
     findings = _unset(settings)
     async with AsyncExitStack() as stack:
@@ -75,10 +75,14 @@ async def _inner(settings: Settings, stack: AsyncExitStack, findings: list[Findi
     services, looks = all_services(), dict[str, Look]()
     client = None
     if settings.mongodb_url:
-        client = mongo(settings, "doctor")
-        stack.push_async_callback(part_from, client)
-        findings += (found := await looked("mongodb", partial(database.server, client)))
-        client = None if found and found[0].check in database.FATAL else client
+        try:
+            client = mongo(settings, "doctor")
+        except SettingsError as error:
+            findings.append(database.unusable(error))
+        else:
+            stack.push_async_callback(part_from, client)
+            findings += (found := await looked("mongodb", partial(database.server, client)))
+            client = None if found and found[0].check in database.FATAL else client
     if client is not None:
         looks["durability"] = partial(database.durability, client, settings)
         looks["contents"] = partial(database.contents, client, settings, services)
@@ -92,8 +96,8 @@ async def _inner(settings: Settings, stack: AsyncExitStack, findings: list[Findi
     try:
         async with asyncio.timeout(PATIENCE):
             nats = await connect(settings, "doctor")
-    except (NatsError, OSError, TimeoutError):
-        findings.append(await bus.unreachable(settings))
+    except (NatsError, OSError, TimeoutError, SettingsError) as error:
+        findings.append(bus.unreachable(error))
         return looks
     stack.push_async_callback(disconnect, nats)
     findings += (found := await looked("nats", partial(bus.server, nats)))

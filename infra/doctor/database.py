@@ -14,7 +14,7 @@ from libs.eventstore.documents import Document
 from libs.migration import indexes_of, keys_of
 from libs.security.sealing import MasterKeyMissing, MasterKeys, SealBroken
 from libs.service import Service
-from libs.settings import Settings
+from libs.settings import Settings, SettingsError
 
 OLDEST = (6, 0)
 SKEW = 5.0  # seconds
@@ -22,6 +22,10 @@ LONGEST_TRANSACTION = 15  # seconds
 UNAUTHORIZED = {13, 18}
 FATAL = {"mongodb", "mongodb.replica_set"}  # no other look at the database makes sense
 MIGRATE = "Run `headrace migrate` (it may run while the services do)."
+
+
+def unusable(error: SettingsError) -> Finding:
+    return Finding("mongodb", str(error), "It holds everything: without it no service answers.", "Correct the setting.")
 
 
 async def server(client: AsyncMongoClient[Document]) -> AsyncIterator[Finding]:

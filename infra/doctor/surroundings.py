@@ -13,7 +13,8 @@ import httpx
 from infra.doctor.finding import Finding
 from infra.local import control
 from infra.local.folder import LEAST_FREE, DataFolder
-from libs.settings import MailSecurity, MailSettings, Settings
+from libs.settings import MailSecurity, Settings
+from libs.tls import outgoing
 from services.notifications.mail import failed
 
 MAIL_PATIENCE = 5.0  # seconds for each step of the conversation
@@ -86,7 +87,9 @@ async def git() -> AsyncIterator[Finding]:
 async def gateway(settings: Settings) -> AsyncIterator[Finding]:
     address = f"{settings.url}/api/guest/ping"
     try:
-        async with httpx.AsyncClient(timeout=GATEWAY_PATIENCE, trust_env=False) as client:
+        async with httpx.AsyncClient(
+            timeout=GATEWAY_PATIENCE, trust_env=False, verify=outgoing(settings.ca_file)
+        ) as client:
             answer = await client.get(address)
         problem = "" if answer.status_code == 200 else f"answers {answer.status_code}"
     except httpx.HTTPError as error:
@@ -100,17 +103,19 @@ async def gateway(settings: Settings) -> AsyncIterator[Finding]:
         )
 
 
-async def mail(settings: MailSettings) -> AsyncIterator[Finding]:
+async def mail(settings: Settings) -> AsyncIterator[Finding]:
     """As far as the log-in; nothing is sent."""
-    if not settings.host:
+    mail = settings.mail
+    if not mail.host:
         return
     client = aiosmtplib.SMTP(
-        hostname=settings.host,
-        port=settings.port,
-        username=settings.username or None,
-        password=settings.password or None,
-        use_tls=settings.tls is MailSecurity.TLS,
-        start_tls=settings.tls is MailSecurity.STARTTLS,
+        hostname=mail.host,
+        port=mail.port,
+        username=mail.username or None,
+        password=mail.password or None,
+        use_tls=mail.tls is MailSecurity.TLS,
+        start_tls=mail.tls is MailSecurity.STARTTLS,
+        tls_context=outgoing(settings.ca_file) if mail.tls is not MailSecurity.NONE else None,
         timeout=MAIL_PATIENCE,
     )
     try:

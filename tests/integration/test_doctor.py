@@ -279,4 +279,4 @@ async def test_a_wrong_password_for_nats_is_told(patient: Patient, tmp_path: Pat
         "HEADRACE_URL": patient.settings.url,
     }
     _, report = await asyncio.to_thread(asked, environ, tmp_path)
-    assert [one["what"] for one in report["findings"]] == ["No connection to NATS comes about (it refuses the log-in)."]
+    assert [one["what"] for one in report["findings"]] == ["NATS refuses the login of HEADRACE_NATS_URL."]
