@@ -50,6 +50,8 @@ def complaints(root: Path = ROOT) -> Iterator[str]:
     declared = gather(all_services())
     for message in unanswered(declared):
         yield f"{message.__name__} stands in contracts/{message.service}.py, but the service does not take it."
+    for one in declared:
+        yield from messages.undeclared(one)
     for event in events(declared):
         if not (file := golden_file(root / "contracts" / "golden", event)).exists():
             yield f"{file.relative_to(root)} is missing; write it with `python -m infra.docs --golden`."

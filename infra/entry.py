@@ -10,6 +10,7 @@ from infra.local.process import StackError
 from libs.settings import Settings, SettingsError
 
 SERVICES = ("identity", "projects", "builds", "runners", "notifications")
+PUBLIC = ("builds", "runners")  # whose events the login `consumer` may read
 
 
 def service(name: str) -> None:

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.text import Text
 
 from contracts.messages import Payload
-from infra.entry import SERVICES
+from infra.entry import PUBLIC, SERVICES
 from infra.local.process import StackError
 from libs.messaging import connect
 from libs.settings import Settings, SettingsError
@@ -177,13 +177,17 @@ async def _firsts(sources: Sequence[AsyncIterator[Happened]]) -> AsyncIterator[t
             yield place, first
 
 
+def login_of(client: Client) -> str:
+    return (client.connected_url and client.connected_url.username) or ""
+
+
 async def happened(client: Client, since: datetime | None) -> list[Happened]:
     """Everything since then that the streams hold now."""
     return [one async for one in held(await tails_of(client, since))]
 
 
 async def tails_of(client: Client, start: datetime | None) -> list[Tail]:
-    tails = [Tail(client, service) for service in SERVICES]
+    tails = [Tail(client, service) for service in (PUBLIC if login_of(client) == "consumer" else SERVICES)]
     for tail in tails:
         await tail.open(start)
     return tails

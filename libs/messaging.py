@@ -109,6 +109,8 @@ async def connect(settings: Settings, name: str) -> Client:
         either: set[asyncio.Future[Any]] = {connecting, refused}
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if not connecting.done():
+            await end({connecting})
+            await client.close()
             raise SettingsError(refused.result())
         connecting.result()
     finally:

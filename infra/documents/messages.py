@@ -1,6 +1,6 @@
 """docs/MESSAGES.md: every service with its streams, messages, reactions and duties, and who sends what to whom."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from contracts.history import GetAnswer, GetHistory, GetState
 from contracts.messages import Command, Message, Query
@@ -48,6 +48,14 @@ def _functions(declared: Declared) -> list[Callable[..., object]]:
     found += [*service.policies.values(), *(worker.work for worker in service.workers)]
     found += [ticker.run for ticker in service.tickers]
     return [*found, service.started] if service.started else found
+
+
+def undeclared(one: Declared) -> Iterator[str]:
+    """Where the calls of a service's declaration are not those of its code, in words."""
+    sent = {message for message in sent_by(*_functions(one)) if message.service != one.name}
+    for message in sorted(sent ^ set(one.service.calls), key=lambda call: call.__name__):
+        where = "sends, but does not declare" if message in sent else "declares, but does not send"
+        yield f"{message.__name__} is among what {one.name} {where}: see `calls` in services/{one.name}/app.py."
 
 
 def _picture(declared: Sequence[Declared], from_gateway: Sequence[Sent]) -> str:

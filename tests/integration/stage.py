@@ -10,6 +10,7 @@ from uuid import uuid4
 from nats.aio.client import Client
 from nats.errors import NoRespondersError
 
+from infra.entry import SERVICES
 from libs.connections import database_of, mongo, vault_of
 from libs.hosting import serve
 from libs.messaging import connect
@@ -22,6 +23,7 @@ from tests.support.servers import Servers
 @dataclass(frozen=True)
 class Stage:
     settings: Settings
+    servers: Servers | None = None
 
     @asynccontextmanager
     async def connected(self) -> AsyncIterator[Client]:
@@ -45,12 +47,19 @@ class Stage:
         stop = asyncio.Event()
         async with asyncio.TaskGroup() as group:
             for number in range(replicas):
-                group.create_task(serve(declare(), replace(self.settings, instance=f"replica-{number}"), stop))
+                own = replace(self._settings_of(declare().name), instance=f"replica-{number}")
+                group.create_task(serve(declare(), own, stop))
             try:
                 await self._answers(declare())
                 yield
             finally:
                 stop.set()
+
+    def _settings_of(self, service: str) -> Settings:
+        """With its own login on NATS, so that it can do no more here than elsewhere."""
+        if self.servers is None or service not in SERVICES:
+            return self.settings
+        return replace(self.settings, nats_url=self.servers.nats_for(service))
 
     async def _answers(self, service: Service) -> None:
         """Nobody subscribed: NATS says so at once. An empty body is answered with a failure."""
@@ -76,7 +85,8 @@ async def empty_stage(servers: Servers, **settings: Any) -> AsyncIterator[Stage]
             master_keys=(bytes(32),),
             database_prefix=f"test-{uuid4().hex[:8]}",
             **settings,
-        )
+        ),
+        servers,
     )
     async with stage.connected() as bus:
         for stream in await bus.jetstream().streams_info():

@@ -17,10 +17,13 @@ from nats.aio.client import Client
 from contracts.builds import BuildFinished, BuildKilled, BuildStatus
 from contracts.identity import UserDisabled, UserRenamed
 from contracts.messages import Event
-from infra.entry import SERVICES
+from infra.entry import PUBLIC, SERVICES
+from infra.local.folder import DataFolder
+from infra.local.nats import with_login
 from libs import cloudevents
 from libs.deciding import Actor, Cause, Recorded
 from libs.messaging import connect
+from libs.mirrors import mirror
 from libs.settings import Settings
 from tests.support.servers import Process, lone_nats
 
@@ -80,10 +83,10 @@ class Terminal:
 
 
 @asynccontextmanager
-async def following(nats: Process, *arguments: str) -> AsyncIterator[Terminal]:
+async def following(nats: Process, *arguments: str, url: str = "") -> AsyncIterator[Terminal]:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "infra", "events", *arguments),
-        env={**os.environ, "HEADRACE_NATS_URL": nats.program.url},
+        env={**os.environ, "HEADRACE_NATS_URL": url or nats.program.url},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
@@ -157,6 +160,18 @@ async def test_a_restart_of_the_server_neither_repeats_nor_loses_an_event(nats: 
         await reconnected.close()
         second = await terminal.line()
     assert ("UserRenamed" in first, "UserDisabled" in second) == (True, True)
+
+
+async def test_the_login_that_is_given_away_shows_builds_and_runners(
+    nats: Process, bus: Client, tmp_path: Path
+) -> None:
+    await publish(bus, "user-3", 1, RENAMED)
+    await publish(bus, "build-17", 1, KILLED)
+    for stream in PUBLIC:
+        await mirror(bus, await bus.jetstream().stream_info(stream))
+    url = with_login(nats.program.address, DataFolder(tmp_path), "consumer")
+    async with following(nats, "--from", "start", url=url) as terminal:
+        assert "BuildKilled" in await terminal.line()
 
 
 async def test_ctrl_c_ends_it_quietly(nats: Process, bus: Client) -> None:

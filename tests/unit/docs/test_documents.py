@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,8 +20,10 @@ from infra import docs
 from infra.documents import asyncapi, errors
 from infra.documents.declared import Declared, events_of, gather, unanswered
 from infra.documents.fields import fields, sealed
+from infra.documents.messages import undeclared
 from infra.documents.reading import known_to, sent_by
 from infra.documents.samples import sample
+from infra.entry import PUBLIC
 from infra.migrate import all_services
 from services.builds.app import service as builds
 from services.notifications.app import service as notifications
@@ -159,3 +162,22 @@ def test_a_golden_sample_is_never_overwritten(tmp_path: Path) -> None:
     written = list(docs.write_missing_golden(tmp_path))
     assert kept not in written
     assert kept.read_text() == "as it was released"
+
+
+# ---- permissions
+
+
+def test_the_declared_calls_are_those_of_the_code() -> None:
+    assert [line for one in DECLARED for line in undeclared(one)] == []
+
+
+def test_a_call_that_is_missing_in_the_declaration_or_in_the_code_is_told() -> None:
+    wrong = Declared(replace(notifications, calls=(GetJobSecrets,)))
+    assert [line.split(":")[0] for line in undeclared(wrong)] == [
+        "GetJobSecrets is among what notifications declares, but does not send",
+        "GetUser is among what notifications sends, but does not declare",
+    ]
+
+
+def test_the_command_line_knows_which_events_are_public() -> None:
+    assert [one.name for one in DECLARED if one.service.public] == list(PUBLIC)
