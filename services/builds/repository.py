@@ -111,9 +111,10 @@ class Repositories:
             folder = ["--git-dir", str(copy)]
             fetch = [*folder, "fetch", "--quiet", "--no-tags"]
             source = [*git.upload_pack(bare), "--", bare]
-            if before and not await _has(copy, before):
-                with suppress(Unreachable):  # overwritten by force, or not given by its bare name
-                    await _git(url, ssh_key, FETCH_SECONDS, *fetch, "--depth=1", *source, before)
+            for depth, wanted in ((1, before), (WHOLE, head.ref)):  # some servers do not give a bare commit
+                if before and not await _has(copy, before):
+                    with suppress(Unreachable):  # overwritten by force
+                        await _git(url, ssh_key, FETCH_SECONDS, *fetch, f"--depth={depth}", *source, wanted)
             if not before or not await _has(copy, before):
                 before = f"{head.sha}^"
                 for wanted in (head.sha, head.ref):
