@@ -1,6 +1,7 @@
 """The manifests fit the product: settings, secrets, ports, logins, graces. Rendered by kubectl, without a cluster."""
 
 import functools
+import os
 import re
 import shutil
 import subprocess
@@ -32,7 +33,7 @@ needs_kubectl = pytest.mark.skipif(
 
 
 @functools.cache
-def rendered(folder: str) -> list[Manifest]:
+def rendered(folder: str | Path) -> list[Manifest]:
     command = ["kubectl", "kustomize", str(MANIFESTS / folder)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
@@ -264,6 +265,17 @@ def test_scaling_by_what_waits_asks_for_things_that_there_are() -> None:
     measured = "".join(file.read_text() for file in (ROOT / "services" / "builds").glob("*.py"))
     assert MEASURES.findall(trigger["metadata"]["query"])
     assert [name for name in MEASURES.findall(trigger["metadata"]["query"]) if f'"{name}"' not in measured] == []
+
+
+@needs_kubectl
+def test_scaling_by_what_waits_takes_the_place_of_the_autoscaler_of_builds(tmp_path: Path) -> None:
+    there = os.path.relpath(MANIFESTS, tmp_path.resolve())
+    overlay = {"resources": [f"{there}/overlays/prod"], "components": [f"{there}/components/keda"]}
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(overlay))
+    scaled = [one["metadata"]["name"] for one in rendered(tmp_path) if one["kind"] == "ScaledObject"]
+    by_cpu = [one["metadata"]["name"] for one in rendered(tmp_path) if one["kind"] == "HorizontalPodAutoscaler"]
+    assert sorted(scaled) == ["headrace-agent", "headrace-builds"]
+    assert sorted(by_cpu) == sorted(f"headrace-{name}" for name in PROCESSES if name != "builds")
 
 
 def _scaled(file: str) -> Manifest:
