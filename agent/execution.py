@@ -13,12 +13,13 @@ from agent.executor import Executor, choose
 from agent.job import Job, Step
 from agent.masking import Masker
 from agent.nursery import Nursery
-from agent.protocol import VERSION, Protocol
+from agent.protocol import Protocol
 from agent.strays import clear
 from agent.trace import Trace
 from agent.workspace import CheckoutFailed, Workspace, secrets
 from libs.git import without_credentials
 from libs.observability.tracing import SpanKind, begun, child
+from libs.version import VERSION
 
 logger = logging.getLogger("headrace.agent")
 

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
@@ -21,10 +20,10 @@ import httpx
 from libs.observability.tracing import HEADER as TRACEPARENT
 from libs.observability.tracing import inject
 from libs.tls import UNTRUSTED, outgoing
+from libs.version import VERSION
 
 logger = logging.getLogger("headrace.agent")
 
-VERSION = version("headrace")
 BUSY = frozenset({408, 429, 500, 502, 503, 504})
 HOLD = 75.0  # longer than any server holds a request without work
 LONGEST_WAIT = 60.0

@@ -11,9 +11,9 @@ from pathlib import Path
 from agent import shell
 from agent.job import Job, Source, Variable
 from agent.nursery import Nursery
-from agent.protocol import VERSION
 from agent.strays import MARK
 from libs import git
+from libs.version import VERSION
 
 INHERITED = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ")
 SSH_KEY = "HEADRACE_SSH_KEY"

@@ -104,9 +104,19 @@ def secret_fields(message: type[Message]) -> frozenset[str]:
     return frozenset(name for name, field in fields if SECRET.fullmatch(name) or not field.repr)
 
 
+def personal_fields(event: str) -> frozenset[str]:
+    return EVENTS[event].personal if event in EVENTS else frozenset()
+
+
+class UnknownEvent(Exception):
+    """A later release recorded it: this one cannot read it, and does not guess."""
+
+
 def event_from(name: str, version: int, payload: Payload) -> Event:
-    """Read an event of any released version. Raises KeyError for a name nobody declared."""
-    event_type = EVENTS[name]
+    """Read an event of any released version. Raises UnknownEvent for what only a later release declares."""
+    event_type = EVENTS.get(name)
+    if event_type is None or version > event_type.schema_version:
+        raise UnknownEvent(f"{name} in version {version}")
     while version < event_type.schema_version:
         payload = UPCASTS[name, version](payload)
         version += 1

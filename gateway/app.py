@@ -5,7 +5,7 @@ import json
 import logging
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -33,6 +33,7 @@ from gateway.auth import Doorkeeper
 from gateway.certificate import Certificate
 from gateway.edge import Edge
 from gateway.errors import error_response
+from gateway.event_page import asyncapi, event_page
 from gateway.folder import Folder
 from gateway.openapi import document
 from gateway.pages import docs_page
@@ -49,6 +50,7 @@ from libs.observability.pulse import pulse
 from libs.observability.telemetry import Telemetry, configure_telemetry
 from libs.settings import Settings, SettingsError
 from libs.sockets import shared
+from libs.version import VERSION
 
 log = logging.getLogger("headrace.gateway")
 
@@ -196,21 +198,26 @@ class Application(FastAPI):
 
 
 def _descriptions() -> list[Route]:
-    described = document(TABLE)
-    page = docs_page(described)
+    routes, events = document(TABLE), asyncapi()
+    answers = {
+        "/api/openapi.json": JSONResponse(routes),
+        "/api/docs": HTMLResponse(docs_page(routes)),
+        "/api/asyncapi.json": JSONResponse(events),
+        "/api/events/docs": HTMLResponse(event_page(events)),
+    }
 
-    async def openapi(_request: Request) -> Response:
-        return JSONResponse(described)
+    def always(answer: Response) -> Callable[[Request], Awaitable[Response]]:
+        async def endpoint(_request: Request) -> Response:
+            return answer
 
-    async def docs(_request: Request) -> Response:
-        return HTMLResponse(page)
+        return endpoint
 
-    return [Route("/api/openapi.json", openapi), Route("/api/docs", docs)]
+    return [Route(path, always(answer)) for path, answer in answers.items()]
 
 
 def _probes(health: Health, telemetry: Telemetry) -> list[Route]:
     async def alive(_request: Request) -> Response:
-        return JSONResponse({"alive": True})
+        return JSONResponse({"alive": True, "version": VERSION})
 
     async def ready(_request: Request) -> Response:
         reasons = await health.reasons()

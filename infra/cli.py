@@ -16,7 +16,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
-    help="Headrace, a self-hosted build server. `headrace up` starts everything; settings are environment variables.",
 )
 PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 NOT_RUNNING = 3
@@ -25,6 +24,23 @@ Data = Annotated[
     Path | None,
     typer.Option("--data", envvar="HEADRACE_DATA", help="Folder of databases, logs and keys; .headrace by default."),
 ]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from libs.version import VERSION
+
+        typer.echo(f"headrace {VERSION}")
+        raise typer.Exit
+
+
+@app.callback()
+def headrace(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and stop.")
+    ] = False,
+) -> None:
+    """Headrace, a self-hosted build server. `headrace up` starts everything; settings are environment variables."""
 
 
 @app.command()

@@ -2,15 +2,16 @@
 
 import argparse
 import difflib
-import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import gateway
-from contracts.messages import Event, Payload
+from contracts.messages import Event
 from gateway import openapi
+from gateway.event_page import event_page
+from gateway.pages import docs_page
 from gateway.routes import TABLE
 from infra.documents import asyncapi, errors, messages, nats
 from infra.documents.declared import Declared, gather, unanswered
@@ -30,19 +31,13 @@ def generate(root: Path = ROOT) -> dict[Path, str]:
         root / "docs" / "MESSAGES.md": messages.text(declared, imported_by(gateway)),
         root / "docs" / "ERRORS.md": errors.text(),
         root / "contracts" / "openapi.json": as_json(openapi.document(TABLE)),
-        root / "contracts" / "asyncapi.json": as_json(asyncapi.document(declared, golden_samples(declared, root))),
+        root / "contracts" / "asyncapi.json": as_json(asyncapi.document(declared)),
         root / "infra" / "nats" / "nats.conf": nats.text(services, imported_by(gateway)),
     }
 
 
 def events(declared: Sequence[Declared]) -> list[type[Event]]:
     return [event for one in declared for event in one.events]
-
-
-def golden_samples(declared: Sequence[Declared], root: Path = ROOT) -> dict[type[Event], Payload]:
-    """The kept sample of each event; where it is still missing, what would be kept."""
-    files = {event: golden_file(root / "contracts" / "golden", event) for event in events(declared)}
-    return {event: json.loads(file.read_text()) if file.exists() else sample(event) for event, file in files.items()}
 
 
 def complaints(root: Path = ROOT) -> Iterator[str]:
@@ -70,8 +65,16 @@ def _difference(present: str, wanted: str) -> str:
     return "\n".join(shown[:HEAD_OF_DIFF] + more)
 
 
+def pages(root: Path = ROOT) -> dict[Path, str]:
+    """What the gateway shows at /api/docs and /api/events/docs, for other web servers; not kept in the repository."""
+    return {
+        root / "docs" / "html" / "api.html": docs_page(openapi.document(TABLE)),
+        root / "docs" / "html" / "events.html": event_page(asyncapi.document(gather(all_services()))),
+    }
+
+
 def write(root: Path = ROOT) -> Iterator[Path]:
-    for path, text in generate(root).items():
+    for path, text in {**generate(root), **pages(root)}.items():
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)
         yield path

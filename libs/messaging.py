@@ -27,7 +27,7 @@ from nats.errors import Error as NatsError
 from pydantic import ValidationError
 
 from contracts.errors import CODES, Failure, Refused
-from contracts.messages import Command, Message, Query
+from contracts.messages import Command, Message, Query, UnknownEvent
 from libs.deciding import SYSTEM, Actor
 from libs.ending import end
 from libs.eventstore import Conflict, OutcomeUnknown, Unavailable
@@ -287,6 +287,9 @@ def _failure(error: Exception, subject: str, outages: tuple[type[Exception], ...
             return Refused("CONFLICT").failure
         case Erased():
             return Refused("NOT_FOUND", "It was deleted, and what was sealed for it is gone.").failure
+        case UnknownEvent():
+            log.warning("%s: a later release recorded %s", subject, error)
+            return Refused("SERVICE_UNAVAILABLE", "this process is about to be replaced by a later release").failure
         case OutcomeUnknown():
             return Refused("SERVICE_TIMEOUT", "the database went away during the commit").failure
         case _:

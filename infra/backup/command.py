@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from datetime import datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 from uuid import uuid4
@@ -37,6 +36,7 @@ from libs.messaging import disconnect
 from libs.security.sealing import MasterKeys
 from libs.service import Service
 from libs.settings import Settings, SettingsError
+from libs.version import VERSION
 
 STREAM = "-"
 T = TypeVar("T")
@@ -64,7 +64,7 @@ async def _backup(settings: Settings, output: BinaryIO, left_out: Sequence[str])
     writers: list[Writer] = []
 
     def begin(moment: datetime) -> Writer:
-        header = Header(str(uuid4()), moment, version("headrace"), tuple(left_out))
+        header = Header(str(uuid4()), moment, VERSION, tuple(left_out))
         writers.append(Writer(output, header, settings.backup_key))
         return writers[0]
 

@@ -1,7 +1,6 @@
 """contracts/asyncapi.json: every event subject with its headers and payload, as an AsyncAPI 3 document."""
 
-from collections.abc import Mapping, Sequence
-from importlib.metadata import version
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic.json_schema import models_json_schema
@@ -9,11 +8,14 @@ from pydantic.json_schema import models_json_schema
 from contracts.messages import Event, Payload
 from infra.documents.declared import Declared, first_line
 from infra.documents.fields import sealed
+from infra.documents.samples import sample
+from libs.version import VERSION
 
 DESCRIPTION = """Everything that happens in Headrace, as CloudEvents 1.0 in binary mode over NATS headers, with JSON
 data. Each service has its own JetStream stream, named after it, which holds `evt.<service>.>` in the order in which
 things happened: subscribe to `evt.builds.*.BuildFinished`, or replay a stream from any point with an ordered consumer.
-Fields that are named as sealed hold ciphertext; no event holds a secret in clear."""
+An event never changes and may come more than once: its `ce-id` tells. Fields that are named as sealed hold ciphertext;
+no event holds a secret in clear. Programs outside log in as `consumer` and read the events of builds and runners."""
 
 SEALED = "Sealed: ciphertext under a key of its subject, opened only by the service itself."
 
@@ -30,18 +32,25 @@ HEADERS: dict[str, Any] = {
     "ce-causationid": TEXT | {"description": "the command that led to it"},
     "content-type": {"type": "string", "const": "application/json"},
     "traceparent": TEXT | {"description": "W3C trace context; events of one cause share their trace"},
+    "Nats-Msg-Id": TEXT
+    | {"description": "of JetStream: begins with the ce-id, with something behind it when it is repeated"},
+    "Headrace-Position": TEXT | {"description": "of the relay: where it was in the log; means nothing to others"},
 }
-OPTIONAL = {"traceparent"}
+OPTIONAL = {"traceparent", "Nats-Msg-Id", "Headrace-Position"}
+EMPTIED = (
+    "The stream was emptied, and all its events come once more, in their order, under new sequence numbers: the relay "
+    "lost its place in the log. It has none of the headers, and only those see it who read at that moment."
+)
 
 
-def document(declared: Sequence[Declared], samples: Mapping[type[Event], Payload]) -> Payload:
+def document(declared: Sequence[Declared]) -> Payload:
     events = [(one, event) for one in declared for event in one.events]
     return {
         "asyncapi": "3.0.0",
         "id": "urn:headrace:events",
         "info": {
             "title": "Headrace events",
-            "version": version("headrace"),
+            "version": VERSION,
             "description": DESCRIPTION,
             "tags": [{"name": one.name, "description": f"Events of the service {one.name}"} for one in declared],
         },
@@ -52,9 +61,11 @@ def document(declared: Sequence[Declared], samples: Mapping[type[Event], Payload
                 "protocol": "nats",
                 "description": "The message bus; `headrace status --json` tells the address of the embedded one.",
                 "variables": {"host": {"default": "127.0.0.1:4222"}},
+                "security": [{"$ref": "#/components/securitySchemes/login"}],
             }
         },
-        "channels": {_channel(event): _described(one, event) for one, event in events},
+        "channels": {_channel(event): _described(one, event) for one, event in events}
+        | {f"{one.name}.Emptied": _emptied(one) for one in declared},
         "operations": {
             f"send{event.__name__}": {
                 "action": "send",
@@ -66,7 +77,14 @@ def document(declared: Sequence[Declared], samples: Mapping[type[Event], Payload
             for one, event in events
         },
         "components": {
-            "messages": {event.__name__: _message(one, event, samples[event]) for one, event in events},
+            "securitySchemes": {
+                "login": {
+                    "type": "userPassword",
+                    "description": "User and password in the address: `nats://consumer:<password>@<host>`.",
+                }
+            },
+            "messages": {event.__name__: _message(one, event) for one, event in events}
+            | {"Emptied": {"name": "Emptied", "title": "Emptied", "summary": EMPTIED, "payload": {"type": "object"}}},
             "schemas": {"CloudEventHeaders": _headers()} | _payloads([event for _, event in events]),
         },
     }
@@ -92,7 +110,16 @@ def _described(declared: Declared, event: type[Event]) -> Payload:
     }
 
 
-def _message(declared: Declared, event: type[Event], sample: Payload) -> Payload:
+def _emptied(declared: Declared) -> Payload:
+    return {
+        "address": f"evt.{declared.name}.stream.Emptied",
+        "description": EMPTIED,
+        "messages": {"Emptied": {"$ref": "#/components/messages/Emptied"}},
+        "servers": [{"$ref": "#/servers/nats"}],
+    }
+
+
+def _message(declared: Declared, event: type[Event]) -> Payload:
     name = event.__name__
     own = {"ce-type": {"const": name}, "ce-schemaversion": {"const": str(event.schema_version)}}
     summary = {"summary": line} if (line := first_line(event)) else {}
@@ -109,7 +136,7 @@ def _message(declared: Declared, event: type[Event], sample: Payload) -> Payload
         },
         "payload": {"$ref": f"#/components/schemas/{name}"},
         "tags": [{"name": declared.name}],
-        "examples": [{"name": f"{name} in version {event.schema_version}", "payload": sample}],
+        "examples": [{"name": f"{name} in version {event.schema_version}", "payload": sample(event)}],
     }
 
 

@@ -37,6 +37,7 @@ BY_NAME: dict[str, Any] = {
     "ip_address": "192.0.2.7",
     "job_id": 42,
     "job_ids": [42],
+    "job_name": "build",
     "link": "/api/developer/builds/17",
     "name": "web shop",
     "notification_id": "8f0c7a52-6a0e-4f0b-8a55-0f8d3f1c2b11",
@@ -54,6 +55,7 @@ BY_NAME: dict[str, Any] = {
     "scopes": ["PROJECT_READ", "BUILD_WRITE"],
     "script": "/ci/build.sh",
     "sha": hashlib.sha1(b"sample", usedforsecurity=False).hexdigest(),
+    "stage": "build",
     "spec_file_path": "/headrace.yaml",
     "step": "build",
     "tags": ["linux", "docker"],
@@ -69,6 +71,11 @@ BY_NAME: dict[str, Any] = {
     "DeliveryRefused.code": "WEBHOOK_SIGNATURE_INVALID",
     "DeliveryRefused.event": "push",
     "PlannedJob.name": "build",
+    "RunnerInfo.architecture": "amd64",
+    "RunnerInfo.executor": "docker",
+    "RunnerInfo.name": "headrace-agent",
+    "RunnerInfo.platform": "linux",
+    "RunnerInfo.version": "0.1.0",
     "PlannedStep.name": "@build",
 }
 UUID = "0b0f5e0c-54a5-4f2b-9d0c-7a1d9a2f6c31"

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from contracts.messages import EVENTS, Event, Payload, event_from
+from contracts.messages import Event, Payload, event_from, personal_fields
 from libs.deciding import Actor, Cause, Recorded
 from libs.eventstore.store import Commit, Decision
 from libs.security.sealing import Erased, Sealing
@@ -63,7 +63,7 @@ def cause_of(document: Document) -> Cause:
 async def _opened(stream: str, stored: Document, vault: Sealing | None) -> Event:
     payload: Payload = stored["data"]
     if vault is not None:
-        for name in EVENTS[stored["name"]].personal:
+        for name in personal_fields(stored["name"]):
             if payload.get(name):
                 try:
                     payload[name] = await vault.open(stream, payload[name])

@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from libs.observability.logs import redacted
+from libs.version import VERSION
 
 Check = Callable[[], Awaitable[str | None]]  # None, or the reason in words why not
 Answer = tuple[HTTPStatus, str, bytes]
@@ -82,7 +83,7 @@ async def _answer(head: bytes, health: Health, registry: CollectorRegistry) -> A
             return HTTPStatus.BAD_REQUEST, JSON, b"{}"
     match path:
         case b"/healthz":
-            return HTTPStatus.OK, JSON, b'{"alive": true}'
+            return HTTPStatus.OK, JSON, json.dumps({"alive": True, "version": VERSION}).encode()
         case b"/readyz":
             reasons = await health.reasons()
             status = HTTPStatus.SERVICE_UNAVAILABLE if reasons else HTTPStatus.OK

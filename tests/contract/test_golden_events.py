@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from contracts.messages import EVENTS, event_from
+from contracts.messages import EVENTS, UnknownEvent, event_from
 from infra.docs import ROOT
 from infra.entry import SERVICES
 
@@ -44,6 +44,12 @@ def of_a_later_release(payload: Any) -> Any:
             return [of_a_later_release(value) for value in payload]
         case _:
             return payload
+
+
+@pytest.mark.parametrize(("name", "version"), [("NobodyDeclaredThis", 1), ("BuildKilled", 99)])
+def test_what_only_a_later_release_knows_is_not_guessed(name: str, version: int) -> None:
+    with pytest.raises(UnknownEvent):
+        event_from(name, version, {"build_id": 1, "project_id": 1})
 
 
 @pytest.mark.parametrize("file", GOLDEN, ids=lambda file: file.stem)

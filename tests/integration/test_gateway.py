@@ -48,6 +48,7 @@ from gateway.auth import Doorkeeper, Role
 from gateway.dialects import free_commit_actions
 from libs.messaging import Caller
 from libs.security.tokens import new_signing_key
+from libs.version import VERSION
 from tests.integration.gateway_stage import ADMIN, DEVELOPER, Stage, done, eventually, stage
 from tests.support.servers import lone_nats
 
@@ -536,8 +537,14 @@ async def test_the_document_speaks_only_of_the_documented_prefix(here: Stage) ->
     assert "/api/developer/builds/{project_id}" in (await here.http.get("/api/docs")).text
 
 
+async def test_the_events_are_described_beside_it(here: Stage) -> None:
+    document = (await here.http.get("/api/asyncapi.json")).json()
+    assert "builds.BuildFinished" in document["channels"]
+    assert 'id="builds.BuildFinished"' in (await here.http.get("/api/events/docs")).text
+
+
 async def test_probes_answer_for_themselves(here: Stage) -> None:
-    assert (await here.http.get("/healthz")).json() == {"alive": True}
+    assert (await here.http.get("/healthz")).json() == {"alive": True, "version": VERSION}
     assert (await here.http.get("/readyz")).json() == {"ready": True, "reasons": {}}
     assert "headrace_long_polls 0.0" in (await here.http.get("/metrics")).text
 

@@ -328,6 +328,21 @@ async def test_what_the_older_release_writes_after_the_migration_is_in_the_new_r
         await eventually(complete)
 
 
+async def test_a_stream_that_a_later_release_has_written_to_is_not_guessed(place: Place) -> None:
+    async with place.running():
+        await place.tell(OpenCounter(counter_id="1", label="a"))
+    later = {"$set": {"events.0.name": "CounterPainted"}}
+    await place.database["commits"].update_one({"stream": "counter-1"}, later)
+    async with place.running(replicas=1):
+
+        async def led() -> bool:
+            return await place.leader() != ""
+
+        await eventually(led)
+        with pytest.raises(Refused, match="SERVICE_UNAVAILABLE"):
+            await place.tell(RaiseCounter(counter_id="1"))
+
+
 async def test_looking_for_rows_of_an_older_release_reads_nothing_where_there_are_none(place: Place) -> None:
     async with place.running():
         await place.tell(OpenCounter(counter_id="1", label="a"))

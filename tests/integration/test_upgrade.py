@@ -14,7 +14,6 @@ import pytest
 
 from agent.config import Config
 from agent.runner import run
-from infra.local.servers import Servers, local_servers
 from infra.migrate import all_services
 from libs.connections import database_of, mongo
 from tests.golden import dump
@@ -25,6 +24,7 @@ from tests.integration.stage import Stage, empty_stage
 from tests.integration.whole import itself
 from tests.support import event_ids, eventually
 from tests.support.repositories import sample_repository
+from tests.support.servers import Servers, servers_in
 
 RELEASES = sorted(folder.name for folder in FOLDER.iterdir() if (folder / "answers.json").exists())
 Json = dict[str, Any]
@@ -59,7 +59,7 @@ def lacking(before: Any, now: Any, place: str = "") -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    with local_servers(tmp_path_factory.mktemp("servers"), unlimited=True) as servers:
+    with servers_in(tmp_path_factory.mktemp("servers")) as servers:
         yield servers
 
 
@@ -145,7 +145,7 @@ async def test_a_job_that_was_running_goes_on_and_ends(here: Upgraded) -> None:
 
     await eventually(over)
     log = (await here.http.get(f"/api/developer/logs/{running['build_id']}/-1", headers=admin)).json()["log"]
-    assert log == f"half of the log\nthe other half with {'*' * len(SECRET)}\n"
+    assert log == f"half of the log\nthe other half with {'*' * len(SECRET)}"
 
 
 async def test_old_and_new_builds_of_an_old_project_run_on_its_old_runner(here: Upgraded, tmp_path: Path) -> None:

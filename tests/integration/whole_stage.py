@@ -27,6 +27,7 @@ class Whole:
     gateway: Gateway
     repository: Path
     settings: Settings
+    events_url: str  # of NATS, with the login for programs of others
     executor_id: int = 0
     admin: dict[str, str] = field(default_factory=dict)
     numbers: "count[int]" = field(default_factory=lambda: count(1))
@@ -140,7 +141,9 @@ async def whole_stage(folder: Path, *, long_poll_seconds: float = 20.0, **more: 
             all_running(servers, **settings) as (stage, gateway, url),
             httpx.AsyncClient(base_url=url, timeout=40) as http,
         ):
-            whole = Whole(http, gateway, sample_repository(folder / "repository"), stage.settings)
+            whole = Whole(
+                http, gateway, sample_repository(folder / "repository"), stage.settings, servers.nats_for("consumer")
+            )
             whole.admin = await whole.logged_in("root")
             (executor,) = await whole.get("/api/admin/executors")
             whole.executor_id = executor["id"]

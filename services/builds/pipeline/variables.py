@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from contracts.builds import LaunchedProject, PlannedVariable
+from libs.version import VERSION
 from services.builds.pipeline.nodes import Block, Node, Place, block, flag, text, wrong
 from services.builds.pipeline.tree import Tree
 
@@ -83,7 +84,7 @@ def project_variables(project: LaunchedProject, url: str) -> dict[str, str]:
         "CI_SERVER": "yes",
         "CI_SERVER_NAME": "Headrace",
         "CI_SERVER_URL": url,
-        "CI_SERVER_VERSION": "0.1.0",
+        "CI_SERVER_VERSION": VERSION,
         "CI_API_V4_URL": f"{url}/api/v4",
         "CI_PROJECT_ID": str(project.project_id),
         "CI_PROJECT_NAME": project.alias,

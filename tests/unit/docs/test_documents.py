@@ -22,7 +22,7 @@ from infra.documents.declared import Declared, events_of, gather, unanswered
 from infra.documents.fields import fields, sealed
 from infra.documents.messages import undeclared
 from infra.documents.reading import known_to, sent_by
-from infra.documents.samples import sample
+from infra.documents.samples import golden_file, sample
 from infra.entry import PUBLIC
 from infra.migrate import all_services
 from services.builds.app import service as builds
@@ -38,7 +38,7 @@ VALIDATOR = Draft7Validator(SCHEMA)
 
 @pytest.fixture(scope="module")
 def document() -> Payload:
-    return asyncapi.document(DECLARED, docs.golden_samples(DECLARED))
+    return asyncapi.document(DECLARED)
 
 
 def errors_in(document: Payload) -> Iterator[str]:
@@ -57,15 +57,18 @@ def test_the_official_schema_notices_a_wrong_document(document: Payload) -> None
 
 
 @pytest.mark.parametrize("event", EVENTS, ids=lambda event: event.__name__)
-def test_a_golden_sample_fits_the_schema_of_its_message(document: Payload, event: type[Event]) -> None:
-    kept = document["components"]["messages"][event.__name__]["examples"][0]["payload"]
+def test_a_golden_sample_and_the_example_fit_the_schema_of_the_message(document: Payload, event: type[Event]) -> None:
+    kept = json.loads(golden_file(docs.ROOT / "contracts" / "golden", event).read_text())
+    shown = document["components"]["messages"][event.__name__]["examples"][0]["payload"]
     schema = {"$ref": f"#/components/schemas/{event.__name__}", "components": document["components"]}
-    Draft202012Validator(schema).validate(kept)
+    for one in (kept, shown):
+        Draft202012Validator(schema).validate(one)
 
 
 def test_every_event_has_a_channel_with_its_subject(document: Payload) -> None:
     addresses = {channel["address"] for channel in document["channels"].values()}
-    assert addresses == {f"evt.{event.service}.{{stream}}.{event.__name__}" for event in EVENTS}
+    emptied = {f"evt.{one.name}.stream.Emptied" for one in DECLARED}
+    assert addresses == {f"evt.{event.service}.{{stream}}.{event.__name__}" for event in EVENTS} | emptied
 
 
 def test_sealed_fields_are_marked(document: Payload) -> None:

@@ -1,0 +1,31 @@
+"""The page of events: all of the AsyncAPI document, in one file that asks nobody for more."""
+
+import re
+
+from gateway.event_page import asyncapi, event_page
+
+DOCUMENT = asyncapi()
+PAGE = event_page(DOCUMENT)
+
+
+def test_every_event_has_an_anchor_that_the_navigation_leads_to() -> None:
+    anchors, links = (
+        set(re.findall(pattern, PAGE)) for pattern in (r'<section id="([^"]+)"', r'<a href="#(\w+\.\w+)">')
+    )
+    assert anchors == links == DOCUMENT["channels"].keys()
+
+
+def test_every_subject_and_every_header_is_told() -> None:
+    subjects = [channel["address"] for channel in DOCUMENT["channels"].values()]
+    headers = DOCUMENT["components"]["schemas"]["CloudEventHeaders"]["properties"]
+    assert [one for one in (*subjects, *headers) if f"<code>{one}</code>" not in PAGE] == []
+
+
+def test_a_payload_is_shown_field_by_field_and_by_example() -> None:
+    (section,) = re.findall(r'<section id="builds.JobFinished">.*?</section>', PAGE, re.DOTALL)
+    assert "<td><code>status</code><td><td>CREATED | MANUAL |" in section
+    assert "&quot;exit_code&quot;: 0" in section
+
+
+def test_the_page_needs_nothing_from_elsewhere() -> None:
+    assert re.findall(r'(?:src|href)="(?:https?:)?//[^"]*"|@import|url\(', PAGE) == []
