@@ -29,6 +29,7 @@ RUN /tools/bin/uv build --quiet --wheel --require-hashes --build-constraints req
 
 FROM ${PYTHON_IMAGE}
 # git and ssh for the planner and the agent; tini ends what a job leaves behind, and passes signals on.
+# hadolint ignore=DL3008
 RUN apt-get update \
     && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends git openssh-client tini \
     && python -m pip uninstall --quiet --yes --root-user-action=ignore pip \

@@ -1,7 +1,7 @@
 # Every target works from a fresh checkout: what it needs is made first.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup lock demo up down test check docs bench chaos kube-test clean
+.PHONY: help setup lock demo up down test compose-test check docs bench chaos kube-test clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -16,7 +16,7 @@ export STACK MONGO_IMAGE NATS_IMAGE
 help: ## Show these targets
 	@echo "Headrace: make demo builds a repository in front of your eyes, make test runs the tests."
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r name what; do \
-		printf '  make %-9s %s\n' "$$name" "$$what"; done
+		printf '  make %-12s %s\n' "$$name" "$$what"; done
 
 setup: $(READY) ## Make .venv from the lock file
 	@echo "Ready: $(BIN)/headrace --help"
@@ -48,6 +48,9 @@ down: $(READY) ## Stop it
 
 test: $(READY) ## Run all tests (STACK=containers: NATS and MongoDB from Docker)
 	$(BIN)/pytest
+
+compose-test: $(READY) ## Build the image, start docker-compose.yml, use it, damage it, take it away
+	HEADRACE_COMPOSE_TEST=1 $(BIN)/pytest tests/compose
 
 check: $(READY) ## Style, types, import arrows, generated documents
 	$(BIN)/ruff check

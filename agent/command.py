@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from prometheus_client import CollectorRegistry
 
 from agent import config as configuration
 from agent import runner
@@ -18,6 +19,7 @@ from agent.config import Config, ConfigError
 from agent.observing import observed
 from agent.protocol import Refused
 from agent.registration import UNKNOWN, register, unregister, verify
+from libs.observability.health import Health, serve_health
 from libs.settings import SettingsError, with_files
 
 app = typer.Typer(help="Run builds: register this machine as a build agent and serve.", no_args_is_help=True)
@@ -26,10 +28,10 @@ DEFAULT_CONFIG = Path("~/.config/headrace/agent.json")
 DEFAULT_URL = "http://127.0.0.1:8080"
 
 
-def run(*runners: Config, once: bool = False, for_good: bool = False) -> None:
-    """Serve until SIGTERM or SIGINT; a second signal ends it without waiting for jobs."""
+def run(*runners: Config, once: bool = False, for_good: bool = False, health: tuple[str, int] | None = None) -> None:
+    """Serve until SIGTERM or SIGINT; a second signal ends it without waiting for jobs. `health`: where probes ask."""
 
-    async def serve() -> None:
+    async def serve(registry: CollectorRegistry) -> None:
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         serving = asyncio.current_task()
@@ -41,8 +43,9 @@ def run(*runners: Config, once: bool = False, for_good: bool = False) -> None:
 
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, on_signal)
+        probed = serve_health(Health(), registry, *health) if health else contextlib.nullcontext()
         with contextlib.suppress(asyncio.CancelledError):
-            async with asyncio.TaskGroup() as group:
+            async with probed, asyncio.TaskGroup() as group:
                 for config in runners:
                     group.create_task(one(config, stop))
 
@@ -50,8 +53,8 @@ def run(*runners: Config, once: bool = False, for_good: bool = False) -> None:
         await runner.run(config, stop=stop, once=once, for_good=for_good)
         stop.set()  # with --once, the first job of all is the last
 
-    with observed(runners[0].system_id):
-        asyncio.run(serve())
+    with observed(runners[0].system_id) as registry:
+        asyncio.run(serve(registry))
 
 
 ConfigOption = Annotated[
@@ -221,6 +224,10 @@ def run_command(
     ephemeral: Annotated[
         bool, typer.Option("--ephemeral", help="Unregister in the end: for machines and containers that come and go.")
     ] = False,
+    host: Annotated[str, typer.Option(envvar="HEADRACE_HOST", help="Where probes may ask.")] = "127.0.0.1",
+    health_port: Annotated[
+        int, typer.Option(envvar="HEADRACE_HEALTH_PORT", min=0, help="Of /healthz and /readyz; 0 (default) is none.")
+    ] = 0,
 ) -> None:
     """Ask the server for jobs and run them until SIGTERM or Ctrl-C.
 
@@ -240,6 +247,7 @@ def run_command(
         ),
         once=once,
         for_good=ephemeral,
+        health=(host, health_port) if health_port else None,
     )
     if ephemeral:
         _unregistered(config, loaded)

@@ -130,6 +130,23 @@ def gateway(data: Data = None) -> None:
     entry.in_words(entry.gateway)
 
 
+@app.command()
+def secrets(
+    folder: Annotated[Path, typer.Argument(help="Where a folder for every process is made.")],
+    mongodb: Annotated[str, typer.Option(help="host:port of MongoDB; several with commas.")] = "mongo:27017",
+    nats: Annotated[str, typer.Option(help="host:port of NATS.")] = "nats:4222",
+) -> None:
+    """Draw the passwords and keys of a deployment: those that are missing, as files for each of its processes.
+
+    Everything that was drawn stays in `secrets` below the folder. Files for mongod and nats-server are among them.
+
+    Example: `headrace secrets /deployment`
+    """
+    from infra import secret_files
+
+    entry.in_words(lambda: secret_files.write(folder, secret_files.Deployment(mongodb=mongodb, nats=nats)))
+
+
 @app.command(context_settings=PASSED_ON, add_help_option=False)
 def agent(context: typer.Context) -> None:
     """Register or run a build agent: see `headrace agent --help`."""
@@ -264,6 +281,9 @@ def history(
 @app.command()
 def demo(data: Data = None) -> None:
     """Start a stack, build a repository in front of your eyes, and say what to try next.
+
+    With **HEADRACE_URL** it happens on the system that runs there, whose administrator's password is
+    **HEADRACE_ADMIN_PASSWORD**; the sample is served to it from here meanwhile.
 
     **REPO**, **BRANCH**, **SPEC**: your own repository instead of the sample; **KEEP=1** leaves the stack running.
 

@@ -14,11 +14,12 @@ from typing import Any
 
 from infra.demonstration.api import Api, Refusal
 from infra.demonstration.log import Reader
-from infra.demonstration.repository import SECRET, Repository, chosen
+from infra.demonstration.repository import SECRET, Repository, chosen, reachable
 from infra.demonstration.screen import Screen
-from infra.demonstration.stack import Ended, administrator, running_stack
+from infra.demonstration.stack import Ended, Stack, administrator, running_stack
 from infra.events import Happened, connected, happened
 from infra.local.control import connect
+from infra.local.process import StackError
 from libs.settings import Settings
 
 PATIENCE = 10.0  # seconds until the last event of a finished build must be published
@@ -33,12 +34,17 @@ class Prepared:
 
 
 def demo() -> None:
-    """Exit status 0 only if the build succeeded. KEEP=1 leaves the stack running."""
+    """Exit status 0 only if the build succeeded. With HEADRACE_URL on the system that runs there, else on a stack of
+    its own, which KEEP=1 leaves running."""
     keep = os.environ.get("KEEP", "") not in ("", "0")
+    url = os.environ.get("HEADRACE_URL", "")
     try:
-        with Screen() as screen, running_stack(screen, keep=keep) as stack:
-            connect("migrate")
-            good = _show(screen, stack.url, stays=stack.stays)
+        with Screen() as screen:
+            if url:
+                good = _show_elsewhere(screen)
+            else:
+                with running_stack(screen, keep=keep) as stack:
+                    good = _show_here(screen, stack)
     except Ended as ended:
         sys.exit(ended.status)
     except KeyboardInterrupt:
@@ -46,12 +52,34 @@ def demo() -> None:
     sys.exit(0 if good else 1)
 
 
-def _show(screen: Screen, url: str, *, stays: bool) -> bool:
+def _show_here(screen: Screen, stack: Stack) -> bool:
+    connect("migrate")
     settings = Settings.from_environment(os.environ)
     repository = chosen(os.environ, settings.data / "sample-repository")
     began = datetime.now(UTC)
+    build = _build(screen, stack.url, administrator(settings), repository)
+    screen.title("What happened, as the event stream tells it")
+    screen.events(asyncio.run(_events(settings, began, build["id"])))
+    screen.title("Where to go next")
+    screen.ways(_ways(settings, stack.url, stays=stack.stays))
+    screen.say("")
+    return bool(build["exit_code"] == 0)
+
+
+def _show_elsewhere(screen: Screen) -> bool:
+    """On a system that may be anywhere: all of it over HTTP, also the sample repository."""
+    settings = Settings.from_environment(os.environ)
+    if not settings.admin_password:
+        raise StackError(f"HEADRACE_ADMIN_PASSWORD must be the password of {settings.admin_username} there.")
+    login = settings.admin_username, settings.admin_password
+    with reachable(chosen(os.environ, settings.data / "sample-repository"), settings.url) as repository:
+        build = _build(screen, settings.url, login, repository)
+    return bool(build["exit_code"] == 0)
+
+
+def _build(screen: Screen, url: str, administrator: tuple[str, str], repository: Repository) -> dict[str, Any]:
     screen.title("What the build needs, made over the HTTP API")
-    with Api.logged_in(url, *administrator(settings)) as admin:
+    with Api.logged_in(url, *administrator) as admin:
         prepared = _prepare(screen, admin, repository)
     with Api.logged_in(url, prepared.developer, prepared.password) as developer:
         launched = developer.post(f"/developer/builds/{prepared.project_id}", build={"ignore_steps": []})
@@ -59,14 +87,9 @@ def _show(screen: Screen, url: str, *, stays: bool) -> bool:
         for news in Reader(developer, launched["executor_id"], launched["build_id"]).news():
             screen.log(news)
         screen.calm()
-        build = developer.get(f"/developer/builds/{launched['build_id']}")
+        build: dict[str, Any] = developer.get(f"/developer/builds/{launched['build_id']}")
     _tell_result(screen, build)
-    screen.title("What happened, as the event stream tells it")
-    screen.events(asyncio.run(_events(settings, began, build["id"])))
-    screen.title("Where to go next")
-    screen.ways(_ways(settings, url, stays=stays))
-    screen.say("")
-    return bool(build["exit_code"] == 0)
+    return build
 
 
 def _prepare(screen: Screen, admin: Api, repository: Repository) -> Prepared:

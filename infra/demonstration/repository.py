@@ -3,10 +3,12 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from infra.demonstration.serving import GitServer, own_address
 from infra.local.process import StackError
 
 SECRET = "DEMO_TOKEN"  # noqa: S105  its name
@@ -80,6 +82,19 @@ def chosen(environ: Mapping[str, str], sample: Path) -> Repository:
     if local.exists():
         address = str(local.absolute())
     return Repository(address, environ.get("BRANCH") or "*", environ.get("SPEC") or "/headrace.yaml", is_sample=False)
+
+
+@contextmanager
+def reachable(repository: Repository, url: str) -> Iterator[Repository]:
+    """The sample, served over HTTP for as long as the block runs to whoever runs the builds of the system there."""
+    if not repository.is_sample:
+        yield repository
+        return
+    sample = Path(repository.address)
+    host = own_address(url)
+    server = GitServer(sample.parent, host)
+    with server.serving():
+        yield replace(repository, address=f"http://{host}:{server.server_port}/{sample.name}/.git")
 
 
 def make(folder: Path) -> None:

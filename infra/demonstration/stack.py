@@ -46,7 +46,6 @@ def running_stack(screen: Screen, *, keep: bool) -> Iterator[Stack]:
     if not os.environ.get("HEADRACE_PORT"):
         port = ports.free_port() if ports.is_taken("127.0.0.1", USUAL_PORT) else USUAL_PORT
         os.environ["HEADRACE_PORT"] = str(port)
-        os.environ.pop("HEADRACE_URL", None)  # it would name another port
     screen.title("A whole stack: MongoDB, NATS, five services, the gateway and an agent, each a process of its own")
     kept = False
     with _interrupted_by(signal.SIGTERM, signal.SIGHUP):

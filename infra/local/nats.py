@@ -20,7 +20,8 @@ def nats_server(folder: DataFolder, listen: str = "127.0.0.1", *, unlimited: boo
     address = f"nats://127.0.0.1:{port}"
     config = folder.path / "nats" / "nats.conf"
     # a file keeps the passwords off the command line and out of the environment
-    write_atomically(config, _config(folder, f"{listen}:{port}", f"{listen}:{monitoring}", unlimited=unlimited))
+    addresses = f"{listen}:{port}", f"{listen}:{monitoring}"
+    write_atomically(config, configuration(folder, *addresses, folder.path / "nats", unlimited=unlimited))
     return Program(
         name="nats-server",
         argv=(str(_binary()), "--config", str(config)),
@@ -38,8 +39,8 @@ def with_login(address: str, folder: DataFolder, login: str) -> str:
     return address.replace("://", f"://{login}:{folder.secret(f'nats-{login}')}@")
 
 
-def _config(folder: DataFolder, clients: str, monitoring: str, *, unlimited: bool) -> str:
-    """What is said last counts."""
+def configuration(folder: DataFolder, clients: str, monitoring: str, store: Path, *, unlimited: bool = False) -> str:
+    """The permissions with the folder's passwords, and what differs from one server to the other: the last counts."""
     text = PASSWORD.sub(lambda found: _quoted(folder, found[1].lower()), LOGINS.read_text())
     if unlimited:
         text = text.replace("users: [", f"users: [{{ user: {UNLIMITED}, password: {_quoted(folder, UNLIMITED)} }}", 1)
@@ -47,7 +48,7 @@ def _config(folder: DataFolder, clients: str, monitoring: str, *, unlimited: boo
         "server_name": "headrace",
         "listen": clients,
         "http": monitoring,
-        "jetstream": {"store_dir": str(folder.path / "nats")},
+        "jetstream": {"store_dir": str(store)},
     }
     return text + "".join(f"{name}: {json.dumps(value)}\n" for name, value in own.items())
 

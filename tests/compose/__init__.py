@@ -1,0 +1,1 @@
+"""Tests of docker-compose.yml on a Docker engine."""
