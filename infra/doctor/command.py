@@ -53,6 +53,7 @@ async def examined(settings: Settings) -> tuple[list[str], list[Finding]]:
         "git": surroundings.git,
         "gateway": partial(surroundings.gateway, settings),
         "mail": partial(surroundings.mail, settings),
+        "bucket": partial(surroundings.bucket, settings),
     }
     findings = _unset(settings)
     async with AsyncExitStack() as stack:

@@ -128,3 +128,18 @@ async def mail(settings: Settings) -> AsyncIterator[Finding]:
             "Nobody is told of failed builds; the mails are tried for an hour and then given up.",
             "Correct HEADRACE_MAIL_HOST, _PORT, _USERNAME, _PASSWORD and _TLS, or start the mail server.",
         )
+
+
+async def bucket(settings: Settings) -> AsyncIterator[Finding]:
+    """As the service builds uses it: an object is put, read, listed and removed."""
+    if settings.bucket is None:
+        return
+    from services.builds.bucket import problem  # here: its library takes a while that others need not wait
+
+    if why := await problem(settings.bucket, settings.database_prefix, settings.ca_file):
+        yield Finding(
+            "bucket",
+            f"Artifacts cannot be kept in the bucket {settings.bucket.name}: {why}",
+            "What jobs leave is refused with ARTIFACT_STORE_UNAVAILABLE, and what they left cannot be fetched.",
+            "Correct HEADRACE_S3_ENDPOINT, _REGION, _BUCKET and the login; it must read, write, list and delete.",
+        )

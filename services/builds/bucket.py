@@ -4,7 +4,9 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 import obstore
 from obstore.exceptions import BaseError
@@ -16,35 +18,21 @@ from libs.settings import BucketSettings
 from services.builds.files import Files
 
 if TYPE_CHECKING:
-    from obstore.store import S3Config
+    from obstore.store import ClientConfig, RetryConfig, S3Config
 
 log = logging.getLogger("headrace.builds.bucket")
 
 TIMEOUT = timedelta(seconds=4)  # the gateway waits 5 s until a piece is taken
 CONNECTING = timedelta(seconds=2)
+UNUSABLE = (BaseError, FileNotFoundError, PermissionError)
 AGAIN = timedelta(seconds=1)  # what failed as quickly as a connection that was closed meanwhile is tried again
 
 
 class FilesInBucket:
     """What is not there may still lie in the database, from before there was a bucket."""
 
-    def __init__(self, bucket: BucketSettings, folder: str, older: Files) -> None:
-        config: S3Config = {"region": bucket.region}
-        if bucket.endpoint:
-            config["endpoint"] = bucket.endpoint
-        if bucket.access_key:
-            config |= {"access_key_id": bucket.access_key, "secret_access_key": bucket.secret_key}
-        self._store = S3Store(
-            bucket.name,
-            prefix=folder,
-            config=config,
-            client_options={
-                "allow_http": bucket.endpoint.startswith("http://"),
-                "timeout": TIMEOUT,
-                "connect_timeout": CONNECTING,
-            },
-            retry_config={"max_retries": 1, "retry_timeout": AGAIN},
-        )
+    def __init__(self, bucket: BucketSettings, folder: str, older: Files, ca_file: Path | None = None) -> None:
+        self._store = _opened(bucket, folder, ca_file)
         self._older = older
 
     async def write(self, ctx: Context, file_id: str, offset: int, content: bytes) -> None:
@@ -69,6 +57,37 @@ class FilesInBucket:
         await self._older.remove(ctx, file_ids)
 
 
+async def problem(bucket: BucketSettings, folder: str, ca_file: Path | None) -> str | None:
+    """Why the bucket cannot be used as artifacts need it, in the store's words; leaves nothing in it."""
+    store = _opened(bucket, folder, ca_file)
+    place = f"doctor/{uuid4()}"
+    try:
+        await obstore.put_async(store, place, b"here", use_multipart=False)
+        await obstore.get_async(store, place)
+        await obstore.list(store, prefix="doctor").collect_async()
+        await obstore.delete_async(store, place)
+    except UNUSABLE as error:
+        return _words(error)
+    return None
+
+
+def _opened(bucket: BucketSettings, folder: str, ca_file: Path | None) -> S3Store:
+    config: S3Config = {"region": bucket.region}
+    if bucket.endpoint:
+        config["endpoint"] = bucket.endpoint
+    if bucket.access_key:
+        config |= {"access_key_id": bucket.access_key, "secret_access_key": bucket.secret_key}
+    client: ClientConfig = {
+        "allow_http": bucket.endpoint.startswith("http://"),
+        "timeout": TIMEOUT,
+        "connect_timeout": CONNECTING,
+    }
+    if ca_file:
+        client["root_certificate"] = ca_file.read_bytes()
+    retries: RetryConfig = {"max_retries": 1, "retry_timeout": AGAIN}
+    return S3Store(bucket.name, prefix=folder, config=config, client_options=client, retry_config=retries)
+
+
 def _place(file_id: str, offset: int) -> str:
     return f"{file_id}/{offset:014d}"
 
@@ -78,7 +97,13 @@ def _told() -> Iterator[None]:
     """A bucket that does not answer, is missing or refuses us: a reason for the log, a code for the client."""
     try:
         yield
-    except (BaseError, FileNotFoundError, PermissionError) as error:
-        words = " ".join(str(error).partition("Debug source")[0].split())
-        log.warning("the bucket of artifacts cannot be used: %s", words[:400])
+    except UNUSABLE as error:
+        log.warning("the bucket of artifacts cannot be used: %s", _words(error))
         raise Refused("ARTIFACT_STORE_UNAVAILABLE") from None
+
+
+def _words(error: Exception) -> str:
+    """Without the library's inner objects, of which only one says something that nothing else does."""
+    told, _, inner = str(error).partition("Debug source")
+    why = "; its certificate is not trusted: HEADRACE_CA_FILE" if "InvalidCertificate" in inner else ""
+    return " ".join(told.split())[:400] + why

@@ -40,4 +40,4 @@ def files_for(settings: Settings) -> Files:
         return FilesInDatabase()
     from services.builds.bucket import FilesInBucket  # here: its library takes memory that others need not pay
 
-    return FilesInBucket(settings.bucket, f"{settings.database_prefix}/artifacts", FilesInDatabase())
+    return FilesInBucket(settings.bucket, f"{settings.database_prefix}/artifacts", FilesInDatabase(), settings.ca_file)

@@ -34,6 +34,7 @@ from tests.integration.mail_server import LOGIN, mail_server
 from tests.integration.stage import Stage
 from tests.integration.whole_stage import whole_stage
 from tests.support import eventually
+from tests.support.buckets import SECRET, objects, s3_server
 from tests.support.stack import HEADRACE
 
 pytestmark = pytest.mark.timeout(300)
@@ -150,6 +151,18 @@ async def test_a_mail_server_that_refuses_the_log_in_or_is_away_is_told(patient:
         found = await patient.findings(mail=mail)
     assert set(found) == {"mail"}
     assert not box.mails
+
+
+async def test_a_bucket_that_is_missing_is_told_and_one_that_works_is_left_empty(
+    patient: Patient, tmp_path: Path
+) -> None:
+    with s3_server(tmp_path) as (_, bucket):
+        assert await patient.findings(bucket=bucket) == {}
+        assert objects(bucket) == []
+        found = await patient.findings(bucket=replace(bucket, name="elsewhere"))
+    assert set(found) == {"bucket"}
+    assert "elsewhere" in found["bucket"].what
+    assert SECRET not in str(found)
 
 
 async def test_transactions_that_lock_for_long_are_told(patient: Patient) -> None:

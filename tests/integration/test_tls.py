@@ -20,6 +20,7 @@ from infra.local.process import Process
 from libs.hosting import serve
 from libs.messaging import Caller, Responder, connect, settled
 from libs.settings import MailSecurity, MailSettings, Settings, SettingsError
+from services.builds.bucket import problem
 from services.notifications.mail import MailFailed, send
 from services.runners.app import declare
 from tests.integration.gateway_stage import serving
@@ -27,6 +28,7 @@ from tests.integration.mail_server import LOGIN, mail_server
 from tests.integration.stage import Stage
 from tests.integration.test_mail import SENDER, mail
 from tests.support.authority import Authority, Issued
+from tests.support.buckets import s3_server
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +108,13 @@ async def test_mongodb_of_another_authority_is_refused_in_words(
         wrong = replace(settings, mongodb_url=f"{foreign.program.url}&tls=true")
         with pytest.raises(SettingsError, match=r"^MongoDB shows a certificate that is not trusted"):
             await asyncio.wait_for(serve(declare(), wrong, asyncio.Event()), 30)
+
+
+async def test_a_bucket_is_reached_by_the_authority_that_is_named(authority: Authority, tmp_path: Path) -> None:
+    shown = authority.issue("bucket")
+    with s3_server(tmp_path, tls=(shown.certificate, shown.key, authority.file)) as (_, bucket):
+        assert await problem(bucket, "folder", authority.file) is None
+        assert "certificate" in str(await problem(bucket, "folder", None))
 
 
 async def test_a_server_without_tls_does_not_get_the_login_of_an_address_with_tls() -> None:

@@ -1,5 +1,6 @@
 """An S3 server of its own process, and what lies in its bucket."""
 
+import ssl
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,29 +18,31 @@ SECRET = "bucket-canary"
 
 
 @contextmanager
-def s3_server(folder: Path) -> Iterator[tuple[Process, BucketSettings]]:
-    """It keeps all in memory, so that a stop forgets everything."""
+def s3_server(folder: Path, *, tls: tuple[Path, Path, Path] | None = None) -> Iterator[tuple[Process, BucketSettings]]:
+    """It keeps all in memory, so that a stop forgets everything. `tls`: files of certificate, key and authority."""
     port = ports.free_port()
-    url = f"http://127.0.0.1:{port}"
+    url = f"{'https' if tls else 'http'}://127.0.0.1:{port}"
+    secured = ("-s", "-c", str(tls[0]), "-k", str(tls[1])) if tls else ()
     server = Process(
         Program(
             name="moto",
-            argv=(sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)),
+            argv=(sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port), *secured),
             log=folder / "moto.log",
-            ready=lambda: ports.http_answers(port, "/moto-api/"),
+            ready=lambda: ports.is_taken("127.0.0.1", port) if tls else ports.http_answers(port, "/moto-api/"),
         )
     )
     server.start()
     try:
         server.wait_ready()
-        make_bucket(url, "artifacts")
+        make_bucket(url, "artifacts", tls and tls[2])
         yield server, BucketSettings("artifacts", url, access_key="key", secret_key=SECRET)
     finally:
         server.kill()
 
 
-def make_bucket(url: str, name: str) -> None:
-    httpx.put(f"{url}/{name}", trust_env=False).raise_for_status()
+def make_bucket(url: str, name: str, authority: Path | None = None) -> None:
+    verify = ssl.create_default_context(cafile=authority) if authority else True
+    httpx.put(f"{url}/{name}", trust_env=False, verify=verify).raise_for_status()
 
 
 def objects(bucket: BucketSettings | None) -> list[str]:
