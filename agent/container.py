@@ -36,6 +36,7 @@ READY = b"headrace: ready\n"
 IDLE = f"trap '' TERM; echo '{READY.decode().strip()}'; while sleep 3600; do :; done"
 SERVICE_SECONDS = 30.0  # what a service gets to open its port
 ROOT = ("", "0", "root")
+PORTLESS_SECONDS = 1.0  # for which one without a port is watched
 LAST_WORDS = 50  # pieces of output of a service that failed
 
 
@@ -234,14 +235,17 @@ class DockerExecutor:
 
     async def _opens(self, container: str) -> bool:
         clock = asyncio.get_running_loop().time
-        give_up = clock() + SERVICE_SECONDS
-        while clock() < give_up:
+        begun = clock()
+        while clock() < begun + SERVICE_SECONDS:
             known = await self._engine.inspect(container)
             ports = [int(port.split("/")[0]) for port in known["Config"].get("ExposedPorts") or () if "/tcp" in port]
             if not known["State"]["Running"]:
                 return False
-            if not ports:
-                return True
+            if not ports:  # nothing to try: it is well if it lives on
+                if clock() > begun + PORTLESS_SECONDS:
+                    return True
+                await asyncio.sleep(0.2)
+                continue
             address = known["NetworkSettings"]["Networks"][self._name]["IPAddress"]
             try:
                 async with asyncio.timeout(1):

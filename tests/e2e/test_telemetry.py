@@ -81,10 +81,10 @@ def built(stack: RunningStack, repository: str) -> int:
 
 
 def has(story: Story, office: PostOffice) -> bool:
-    """The last spans are the job's, whose agent has reported, and the one after the mail."""
-    return bool(office.to(EMAIL) and story.named("agent", RUN.removeprefix("agent "))) and bool(
-        story.named("notifications", "decide MarkNotificationSent")
-    )
+    """The last spans are the job's, whose agent has reported, the one after the mail, and what the relay sent."""
+    there = office.to(EMAIL) and story.named("agent", RUN.removeprefix("agent "))
+    sent = story.named("notifications", "decide MarkNotificationSent")
+    return bool(there and sent and ENDED in ways(story.run))
 
 
 def test_a_trace_goes_from_the_request_through_the_bus_and_the_log_to_the_planner(story: Story) -> None:
@@ -193,12 +193,12 @@ def test_dashboard_and_alerts_speak_of_metrics_that_there_are(story: Story) -> N
 
 
 def test_processes_show_what_happened(story: Story) -> None:
+    until(lambda: "headrace_runners_online 1.0" in scraped(story.stack))
     shown = scraped(story.stack)
     assert 'headrace_builds_finished_total{outcome="failed"} 1.0' in shown
     assert 'headrace_jobs_finished_total{outcome="failed"} 1.0' in shown
     assert 'headrace_mails_total{outcome="sent"} 1.0' in shown
     assert "headrace_build_seconds_count 1.0" in shown
-    assert "headrace_runners_online 1.0" in shown
     assert "process_resident_memory_bytes" in shown
 
 

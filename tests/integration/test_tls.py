@@ -20,6 +20,7 @@ from infra.local.process import Process
 from libs.hosting import serve
 from libs.messaging import Caller, Responder, connect, settled
 from libs.settings import MailSecurity, MailSettings, Settings, SettingsError
+from libs.version import VERSION
 from services.builds.bucket import problem
 from services.notifications.mail import MailFailed, send
 from services.runners.app import declare
@@ -166,7 +167,7 @@ def trusting(authority: Authority) -> ssl.SSLContext:
 async def test_the_gateway_speaks_tls(secured: Settings, authority: Authority, stranger: Authority) -> None:
     async with serving(secured) as (_, _, url):
         async with httpx.AsyncClient(base_url=url, verify=trusting(authority)) as http:
-            assert (await http.get("/healthz")).json() == {"alive": True}
+            assert (await http.get("/healthz")).json() == {"alive": True, "version": VERSION}
         async with httpx.AsyncClient(base_url=url, verify=trusting(stranger)) as http:
             with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
                 await http.get("/healthz")
