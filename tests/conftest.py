@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Iterator
 from uuid import uuid4
 
+import hypothesis
 import pytest
 from nats.aio.client import Client
 from pymongo import AsyncMongoClient
@@ -13,6 +14,9 @@ from libs.settings import Settings
 from tests.support.servers import STACK, Servers, chosen, servers_in
 
 CHOSEN = pytest.StashKey[str]()
+# how long an example takes says something of the machine, not of the code
+hypothesis.settings.register_profile("untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("untimed")
 
 
 def pytest_configure(config: pytest.Config) -> None:
