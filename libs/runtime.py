@@ -31,6 +31,7 @@ from libs.eventstore.streams import Beginning, Handled, Streams
 from libs.history import Histories
 from libs.measuring import Tally
 from libs.messaging import COMMAND_ID, FINGERPRINT, REPEATABLE, SHOWING, TRACE, Caller, Headers, Showing, actor_from
+from libs.observability.logs import in_brief
 from libs.observability.metrics import Metrics
 from libs.observability.tracing import NATS, SpanKind, begun, child, inject
 from libs.rows import Rows
@@ -231,9 +232,10 @@ class Runtime:
         try:
             for recorded in news:
                 await self.react(self.service.name, recorded, repeatable=False)
-        except Exception:
+        except Exception as error:
             # nothing is lost: the follower comes to the same event
-            log.warning("a reaction to %s is left to the follower", news[0].id, exc_info=True)
+            what, where = in_brief(error)
+            log.warning("a reaction to %s is left to the follower: %s", news[0].id, what, exc_info=where)
 
     async def react(self, source: str, recorded: Recorded[Any], *, repeatable: bool = True) -> None:
         """Tell what the policy wishes after an event. Harmless to repeat."""

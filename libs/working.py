@@ -21,10 +21,10 @@ from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 from nats.js.errors import NotFoundError
 
-from contracts.errors import Refused
 from libs import cloudevents
 from libs.deciding import Recorded
 from libs.messaging import connect, inbox_prefix
+from libs.observability.logs import in_brief
 from libs.observability.tracing import within
 from libs.service import TryLater, Worker
 from libs.settings import Settings
@@ -101,8 +101,7 @@ class Crew:
             except Exception as error:
                 tries = min(message.raw_message.metadata.num_delivered, 10)  # more would be no number in the end
                 delay = min(0.25 * 2**tries, LONGEST_DELAY)
-                # what another service answered needs no trace: most often it was away or busy
-                what, where = (error.code, None) if isinstance(error, Refused) else (type(error).__name__, error)
+                what, where = in_brief(error)
                 with within(recorded.cause.traceparent):
                     log.warning("%s on %s: %s; again in %.1f s", name, recorded.id, what, delay, exc_info=where)
                 raise NackMessage(delay=delay) from error

@@ -12,6 +12,8 @@ from typing import Any
 
 from opentelemetry import trace
 
+from contracts.errors import Refused
+
 REDACTED = "[redacted]"
 SELDOM = 60.0  # seconds
 NOISY = ("uvicorn", "uvicorn.error", "uvicorn.access", "faststream", "pymongo", "nats", "httpx", "httpcore", "asyncio")
@@ -39,6 +41,11 @@ def redacted(text: str) -> str:
     for pattern, replacement in CREDENTIALS:
         text = pattern.sub(replacement, text)
     return text
+
+
+def in_brief(error: Exception) -> tuple[str, Exception | None]:
+    """How a warning names an error, and the trace it needs: none for another service, which was away or busy."""
+    return (error.code, None) if isinstance(error, Refused) else (type(error).__name__, error)
 
 
 class Lines(logging.Formatter):

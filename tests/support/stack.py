@@ -117,14 +117,15 @@ class RunningStack:
         return with_login(str(self._processes()["nats-server"]["address"]), DataFolder(self.data), login)
 
     def complaints(self) -> list[str]:
-        """What the processes logged as errors."""
-        words = ('"level": "ERROR"', '"level":"ERROR"', "Traceback (most recent call last)", " ERROR ")
+        """What the processes logged as errors, or died of."""
+        words = ('"level": "ERROR"', '"level": "CRITICAL"', " ERROR ", " CRITICAL ")
+        died = "Traceback (most recent call last)"
         return [
             f"{log.name}: {line}"
             for log in sorted((self.data / "logs").glob("*.log"))
             if log.stem not in {"mongod", "nats-server"}
             for line in log.read_text(errors="replace").splitlines()
-            if any(word in line for word in words)
+            if any(word in line for word in words) or line.startswith(died)
         ]
 
     # ---- its API

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from libs.observability.logs import redacted
+from contracts.errors import Refused
+from libs.observability.logs import in_brief, redacted
 
 START = "import logging; from libs.observability.logs import configure_logging; configure_logging('builds', 'b-1');"
 
@@ -131,3 +132,9 @@ def test_a_collector_that_is_away_is_a_warning_a_minute() -> None:
     )
     assert (line["level"], line["message"]) == ("WARNING", "no")
     assert (ours["level"], ours["message"]) == ("ERROR", "ours")
+
+
+def test_what_another_service_answered_is_named_without_a_trace() -> None:
+    defect = ValueError("1")
+    assert in_brief(Refused("SERVICE_UNAVAILABLE")) == ("SERVICE_UNAVAILABLE", None)
+    assert in_brief(defect) == ("ValueError", defect)
