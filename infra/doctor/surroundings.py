@@ -13,9 +13,9 @@ import httpx
 from infra.doctor.finding import Finding
 from infra.local import control
 from infra.local.folder import LEAST_FREE, DataFolder
-from libs.settings import MailSecurity, Settings
+from libs.settings import Settings
 from libs.tls import outgoing
-from services.notifications.mail import failed
+from services.notifications.mail import client, failed
 
 MAIL_PATIENCE = 5.0  # seconds for each step of the conversation
 GATEWAY_PATIENCE = 5.0
@@ -89,8 +89,8 @@ async def gateway(settings: Settings) -> AsyncIterator[Finding]:
     try:
         async with httpx.AsyncClient(
             timeout=GATEWAY_PATIENCE, trust_env=False, verify=outgoing(settings.ca_file)
-        ) as client:
-            answer = await client.get(address)
+        ) as http:
+            answer = await http.get(address)
         problem = "" if answer.status_code == 200 else f"answers {answer.status_code}"
     except httpx.HTTPError as error:
         problem = f"is not reachable ({type(error).__name__})"
@@ -105,21 +105,10 @@ async def gateway(settings: Settings) -> AsyncIterator[Finding]:
 
 async def mail(settings: Settings) -> AsyncIterator[Finding]:
     """As far as the log-in; nothing is sent."""
-    mail = settings.mail
-    if not mail.host:
+    if not settings.mail.host:
         return
-    client = aiosmtplib.SMTP(
-        hostname=mail.host,
-        port=mail.port,
-        username=mail.username or None,
-        password=mail.password or None,
-        use_tls=mail.tls is MailSecurity.TLS,
-        start_tls=mail.tls is MailSecurity.STARTTLS,
-        tls_context=outgoing(settings.ca_file) if mail.tls is not MailSecurity.NONE else None,
-        timeout=MAIL_PATIENCE,
-    )
     try:
-        async with asyncio.timeout(3 * MAIL_PATIENCE), client:
+        async with asyncio.timeout(3 * MAIL_PATIENCE), client(settings.mail, settings.ca_file, MAIL_PATIENCE):
             return
     except (aiosmtplib.SMTPException, OSError) as error:
         yield Finding(

@@ -45,21 +45,30 @@ def write(sender: str, recipient: str, title: str, text: str, *, mail_id: str, a
     return message
 
 
+def client(settings: MailSettings, ca_file: Path | None = None, patience: float = TIMEOUT) -> aiosmtplib.SMTP:
+    """Connects and logs in when it is entered.
+
+    ca_file: authorities to trust instead of the system's.
+    patience: seconds for each step of the conversation.
+    """
+    return aiosmtplib.SMTP(
+        hostname=settings.host,
+        port=settings.port,
+        username=settings.username or None,
+        password=settings.password or None,
+        use_tls=settings.tls is MailSecurity.TLS,
+        start_tls=settings.tls is MailSecurity.STARTTLS,
+        tls_context=outgoing(ca_file) if settings.tls is not MailSecurity.NONE else None,
+        timeout=patience,
+    )
+
+
 async def send(settings: MailSettings, message: EmailMessage, *, ca_file: Path | None = None) -> None:
-    """`ca_file`: authorities to trust instead of the system's. Raises MailFailed."""
+    """Raises MailFailed."""
     try:
         with child("send mail", SpanKind.CLIENT, {"server.address": settings.host, "server.port": settings.port}):
-            await aiosmtplib.send(
-                message,
-                hostname=settings.host,
-                port=settings.port,
-                username=settings.username or None,
-                password=settings.password or None,
-                use_tls=settings.tls is MailSecurity.TLS,
-                start_tls=settings.tls is MailSecurity.STARTTLS,
-                timeout=TIMEOUT,
-                tls_context=outgoing(ca_file) if settings.tls is not MailSecurity.NONE else None,
-            )
+            async with client(settings, ca_file) as server:
+                await server.send_message(message)
     except (aiosmtplib.SMTPException, OSError) as error:
         raise failed(error) from None  # the original carries what the server said, addresses included
 
