@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from threading import Event
@@ -12,9 +11,9 @@ from agent.job import Artifacts, Job
 from agent.nursery import Nursery
 from agent.protocol import Protocol, Refused
 from agent.trace import Trace
+from agent.variables import filled
 
 FINAL = frozenset({400, 401, 403, 404, 409, 413, 422})  # no other attempt would fare better
-VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
 SHOWN = 5  # names of files, in the log
 
 
@@ -70,7 +69,7 @@ class Exchange:
                 f"WARNING: this runner makes no artifacts of the format {wanted.format}; they are left out"
             )
             return
-        name = self._filled(wanted.name).replace("/", "-") or "default"
+        name = filled(wanted.name, self._environment).replace("/", "-") or "default"
         names = await self._names(wanted)
         if not names:
             self._trace.line("WARNING: no file matches the artifacts; nothing is uploaded")
@@ -87,9 +86,9 @@ class Exchange:
 
     async def _names(self, wanted: Artifacts) -> list[str]:
         also = await self._untracked() if wanted.untracked else []
-        paths, exclude = map(self._filled, wanted.paths), map(self._filled, wanted.exclude)
+        paths, exclude = ([filled(one, self._environment) for one in each] for each in (wanted.paths, wanted.exclude))
         try:
-            return await asyncio.to_thread(archive.found, self._checkout, list(paths), list(exclude), also)
+            return await asyncio.to_thread(archive.found, self._checkout, paths, exclude, also)
         except ValueError as error:
             raise ArtifactsFailed(str(error), final=True) from error
 
@@ -105,10 +104,6 @@ class Exchange:
         if status != 0:
             raise ArtifactsFailed("git could not say which files it does not know", final=True)
         return [os.fsdecode(one) for one in b"".join(said).split(b"\0") if one]
-
-    def _filled(self, text: str) -> str:
-        """With the values of variables; unknown ones are empty."""
-        return VARIABLE.sub(lambda found: self._environment.get(found[1] or found[2], ""), text)
 
     def _leave_out(self, names: list[str]) -> None:
         if names:

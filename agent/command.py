@@ -118,7 +118,7 @@ def register_command(
             "auto: in a container if the job names an image and a Docker engine answers, else in the shell."
         ),
     ] = Executors.auto,
-    shell: Annotated[str, typer.Option(help="Program that runs the scripts.")] = "sh",
+    shell: Annotated[str, typer.Option(help="Program that runs the scripts (default: bash, or else sh).")] = "",
     builds_dir: Annotated[Path | None, typer.Option(help="Where jobs work (default: beside the file).")] = None,
     ca_file: Annotated[
         Path | None,

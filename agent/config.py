@@ -69,7 +69,7 @@ class Config:
     system_id: str  # tells machines apart that share one token
     builds_dir: str
     concurrency: int = 1
-    shell: str = "sh"
+    shell: str = ""  # bash where there is one, else sh
     grace_seconds: float = 5.0  # what running jobs get to finish after SIGTERM
     executor: str = "shell"  # auto: docker for jobs with an image while an engine answers
     docker: Docker = Docker()

@@ -19,7 +19,7 @@ from agent.config import Config, Docker
 from agent.engine import Engine, EngineError
 from agent.images import bring, split_image
 from agent.job import Image, Job
-from agent.shell import KILL_AFTER
+from agent.shell import KILL_AFTER, interpreter
 from agent.strays import abandoned
 from agent.trace import Trace
 from agent.workspace import Workspace
@@ -122,7 +122,7 @@ class DockerExecutor:
             FOLDER: str(workspace.folder),
             JOB: str(job.id),
         }
-        self._values = {variable.key: variable.value for variable in job.variables if not variable.file}
+        self._values = workspace.contained_environment
         self._container = ""
         self._image = ""
         self._up = False
@@ -160,7 +160,7 @@ class DockerExecutor:
         step = asyncio.create_task(
             self._engine.execute(
                 self._container,
-                ["sh", "-c", 'exec "$@" 2>&1', "sh", self._program, "-e", str(path)],
+                ["sh", "-c", 'exec "$@" 2>&1', "sh", *interpreter(self._program), str(path)],
                 self._trace.write,
                 environment={**self._workspace.contained_environment, "CI_JOB_IMAGE": self._image, **more},
                 cwd=str(self._workspace.checkout),
@@ -222,7 +222,8 @@ class DockerExecutor:
         name = await self._bring(service)
         own = {each.key: Template(each.value).safe_substitute(self._values) for each in service.variables}
         # a secret reaches it only by a variable of its own: whoever looks at a container sees these
-        open_ones = {each.key: each.value for each in self._job.variables if not (each.masked or each.file)}
+        plain = (each.key for each in self._job.variables if not (each.masked or each.file))
+        open_ones = {key: self._values[key] for key in plain if key in self._values}
         description = self._described(name, service.entrypoint, service.command, aliases(service))
         description["Env"] = [f"{key}={value}" for key, value in (open_ones | own).items()]
         self._trace.line(f"Starting service {name}")

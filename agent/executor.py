@@ -37,7 +37,7 @@ class ShellExecutor:
     async def run(self, number: int, script: str, more: Mapping[str, str]) -> int:
         return await shell.run(
             self._nursery,
-            [self._program, "-e", self._workspace.script(number, script)],
+            [*shell.interpreter(self._program), self._workspace.script(number, script)],
             cwd=self._workspace.checkout,
             environment={**self._workspace.environment, **more},
             output=self._trace.write,

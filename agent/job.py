@@ -23,6 +23,7 @@ class Variable:
     value: str = field(repr=False)
     file: bool = False  # the value goes to a file and the variable holds its path
     masked: bool = False
+    raw: bool = False  # nothing in the value means another variable
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +136,7 @@ def _variable(entry: Mapping[str, Any]) -> Variable:
         value="" if value is None else str(value),
         file=bool(entry.get("file")),
         masked=bool(entry.get("masked")),
+        raw=bool(entry.get("raw")),
     )
 
 

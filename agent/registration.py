@@ -26,7 +26,7 @@ def register(
     paused: bool = False,
     protected: bool = False,
     concurrency: int = 1,
-    shell: str = "sh",
+    shell: str = "",
     executor: str = "shell",
     builds_dir: Path | None = None,
     ca_file: Path | None = None,

@@ -13,6 +13,12 @@ from agent.strays import LINUX, living, signal_group, signalled, uproot
 KILL_AFTER = 2.5  # seconds between the polite signal and the other one
 PIPE_SIZE = 64 * 1024
 KILLED = 137
+PREFERRED = 'if command -v bash >/dev/null; then exec bash -eo pipefail "$1"; else exec sh -e "$1"; fi'
+
+
+def interpreter(program: str) -> list[str]:
+    """What runs a script whose path follows, to its first failure: the program, or else the best that is there."""
+    return [program, "-e"] if program else ["sh", "-c", PREFERRED, "sh"]
 
 
 def _start(

@@ -12,6 +12,7 @@ from agent import shell
 from agent.job import Job, Source, Variable
 from agent.nursery import Nursery
 from agent.strays import MARK
+from agent.variables import meaning
 from libs import git
 from libs.version import VERSION
 
@@ -62,7 +63,9 @@ class Workspace:
             MARK: str(self.checkout),
         }
         self._base = base_environment(os.environ) | own
-        given = {variable.key: self._value(variable) for variable in job.variables if NAME.fullmatch(variable.key)}
+        usable = [variable for variable in job.variables if NAME.fullmatch(variable.key)]
+        written = {one.key: self._value(one) for one in usable}
+        given = written | {one.key: meaning(one, written | own) for one in usable if not one.file}
         self.environment = self._base | given | own
         # nothing of this machine, and not the key: the checkout is made outside
         contained = {key: value for key, value in (given | own).items() if key != SSH_KEY}

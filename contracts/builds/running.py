@@ -45,6 +45,7 @@ class Variable(Message):
     value: Sensitive
     masked: bool = False
     file: bool = False
+    raw: bool = True  # else the runner replaces $NAMES in it, and $$ by one $
 
 
 class RegistryLogin(Message):

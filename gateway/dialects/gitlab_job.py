@@ -158,5 +158,5 @@ def _variable(one: Variable) -> dict[str, Any]:
         "public": not one.masked,
         "masked": one.masked,
         "file": one.file,
-        "raw": True,  # nothing in a value is expanded
+        "raw": one.raw,
     }

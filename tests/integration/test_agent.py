@@ -96,6 +96,18 @@ def running(mark: str) -> list[int]:
     return [process for process, line in command_lines().items() if mark in line]
 
 
+async def test_a_script_runs_in_bash_where_there_is_one_and_fails_with_any_part_of_a_pipe(
+    server: Coordinator, repository: Path, tmp_path: Path
+) -> None:
+    script = ("[[ $CI_SERVER == y* ]] && echo in bash", "cat missing | sort", "echo not reached")
+    server.waiting.put_nowait(job(1, repository, *script))
+    async with serving(configured(server, tmp_path)):
+        final = await server.final(1)
+    assert (final["failure_reason"], final["exit_code"]) == ("script_failure", 1)
+    assert "in bash" in server.log(1)
+    assert "not reached" not in server.log(1)
+
+
 async def test_a_job_runs_in_a_fresh_checkout_and_its_log_and_result_arrive(
     server: Coordinator, repository: Path, tmp_path: Path
 ) -> None:
@@ -161,7 +173,7 @@ async def test_file_variables_are_private_paths_and_the_agents_environment_stays
     server: Coordinator, repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AGENT_ONLY", "not-for-jobs")
-    variables = [variable("NOTE", "two\nlines", file=True), variable("PLAIN", "a $HOME 'b'")]
+    variables = [variable("NOTE", "two\nlines", file=True), variable("PLAIN", "a $HOME 'b'", raw=True)]
     script = ["cat $NOTE; echo", "stat -c %a $NOTE", 'echo "$PLAIN"', "env"]
     server.waiting.put_nowait(job(1, repository, *script, variables=variables))
     async with serving(configured(server, tmp_path)):

@@ -12,7 +12,7 @@ from services.builds.pipeline.multiplying import instances
 from services.builds.pipeline.needing import settled
 from services.builds.pipeline.nodes import Block, Node, block, nothing, texts, wrong
 from services.builds.pipeline.reading import limited, read, resolved
-from services.builds.pipeline.variables import Situation, build_variables, declared, with_meanings
+from services.builds.pipeline.variables import Situation, build_variables, declared, expand, with_meanings
 from services.builds.spec import SpecInvalid
 
 NAMES = frozenset({".gitlab-ci.yml", ".gitlab-ci.yaml", "gitflic-ci.yaml", "gitflic-ci.yml"})
@@ -56,7 +56,7 @@ def compile_pipeline(content: bytes, now: Situation, timeout_seconds: int, max_a
         if _is_job(name, node, top):
             job = with_defaults(block(node, f"the job `{name}`"), top, defaults)
             drafts.append(jobs.draft(name, job, file, warnings.append))
-    planned = _multiplied([one for one in drafts if one is not None], top)
+    planned = _multiplied([one for one in drafts if one is not None], top, now)
     ordered = settled(planned)
     if not {job.stage for job in ordered} - {FIRST, LAST}:
         raise SpecInvalid(f"the pipeline has no jobs for {now.ref_name}: their rules, or `only` and `except`, say so")
@@ -112,8 +112,8 @@ def _is_job(name: str, node: Node, top: Block) -> bool:
     return True
 
 
-def _multiplied(drafts: Sequence[Draft], top: Block) -> list[tuple[Draft, list[PlannedJob]]]:
-    result = [(draft, instances(draft.planned, draft.parallel)) for draft in drafts]
+def _multiplied(drafts: Sequence[Draft], top: Block, now: Situation) -> list[tuple[Draft, list[PlannedJob]]]:
+    result = [(draft, [_tagged(job, now) for job in instances(draft.planned, draft.parallel)]) for draft in drafts]
     names = Counter(job.name for _, found in result for job in found)
     if names.total() > MOST_JOBS:
         wrong(top.place, f"the pipeline has {names.total()} jobs; at most {MOST_JOBS} are allowed")
@@ -121,6 +121,15 @@ def _multiplied(drafts: Sequence[Draft], top: Block) -> list[tuple[Draft, list[P
     if twice:
         wrong(top.place, f"two jobs are called `{twice[0]}`")
     return result
+
+
+def _tagged(job: PlannedJob, now: Situation) -> PlannedJob:
+    """Variables in tags may be those of a matrix."""
+    if not any("$" in tag for tag in job.tags):
+        return job
+    known = build_variables(now) | {"CI_JOB_NAME": job.name, "CI_JOB_STAGE": job.stage}
+    values = with_meanings(known, job.variables)
+    return job.but(tags=tuple(expand(tag, values) for tag in job.tags))
 
 
 def _few(warnings: Sequence[str]) -> tuple[str, ...]:

@@ -20,19 +20,22 @@ POLICIES = ("pull-push", "pull", "push")
 PULL_POLICIES = ("always", "if-not-present", "never")
 
 
-def image(node: Node | None, what: str) -> PlannedImage | None:
-    return _image(node, f"`image` of {what}", {"name", "entrypoint", "pull_policy"}) if node is not None else None
+def image(node: Node | None, what: str, warn: Warn) -> PlannedImage | None:
+    keys = {"name", "entrypoint", "pull_policy"}
+    return _image(node, f"`image` of {what}", keys, warn) if node is not None else None
 
 
-def services(node: Node | None, what: str) -> tuple[PlannedImage, ...]:
-    return tuple(_image(one, f"a service of {what}", IMAGE_KEYS) for one in listed(node))
+def services(node: Node | None, what: str, warn: Warn) -> tuple[PlannedImage, ...]:
+    return tuple(_image(one, f"a service of {what}", IMAGE_KEYS, warn) for one in listed(node))
 
 
-def _image(node: Node, what: str, keys: set[str]) -> PlannedImage:
+def _image(node: Node, what: str, keys: set[str], warn: Warn) -> PlannedImage:
     if not isinstance(node, Block):
         return PlannedImage(name=_filled(node, what))
     for key in node.members:
-        if key not in keys and key not in ("docker", "kubernetes", "ports"):
+        if key in ("docker", "kubernetes", "ports"):
+            warn(f"{node.at(key)}: `{key}` of {what} is not supported and has no effect")
+        elif key not in keys:
             wrong(node.at(key), f"{what} has the unknown keyword `{key}`; known are {', '.join(sorted(keys))}")
     name, alias, pull = node.get("name"), node.get("alias"), node.get("pull_policy")
     if name is None:

@@ -11,7 +11,7 @@ from services.builds.pipeline.durations import seconds
 from services.builds.pipeline.equipment import artifacts, caches, image, services
 from services.builds.pipeline.inheriting import inherited_variables
 from services.builds.pipeline.nodes import Block, Node, block, choice, flag, listed, number, text, texts, wrong
-from services.builds.pipeline.variables import Situation, build_variables, declared, expand, with_meanings
+from services.builds.pipeline.variables import Situation, build_variables, declared, with_meanings
 
 Warn = Callable[[str], None]
 
@@ -105,14 +105,14 @@ def draft(name: str, job: Block, file: File, warn: Warn) -> Draft | None:
     if when is None:
         return None
     retries, retry_when, retry_codes = _retry(job.get("retry"), what)
-    container = image(job.get("image"), what)
+    container = image(job.get("image"), what, warn)
     planned = PlannedJob(
         job_id=0,
         job_uuid="",
         name=name,
         stage=stage,
         stage_place=file.stages.index(stage),
-        tags=tuple(expand(tag, values) for tag in texts(job.get("tags"), f"`tags` of {what}")),
+        tags=texts(job.get("tags"), f"`tags` of {what}"),
         image=container.name if container else None,
         timeout_seconds=_timeout(job.get("timeout"), what, file.timeout_seconds, warn),
         max_attempts=file.max_attempts,
@@ -126,7 +126,7 @@ def draft(name: str, job: Block, file: File, warn: Warn) -> Draft | None:
         commands=(*texts(job.get("before_script", "before_scripts"), f"`before_script` of {what}"), *commands),
         after_commands=texts(job.get("after_script", "after_scripts"), f"`after_script` of {what}"),
         container=container,
-        services=services(job.get("services"), what),
+        services=services(job.get("services"), what, warn),
         artifacts=artifacts(job.get("artifacts"), what, warn),
         caches=caches(job.get("cache"), what, file.now.tree, warn),
     )

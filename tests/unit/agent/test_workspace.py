@@ -28,6 +28,21 @@ def test_an_ssh_key_gets_the_line_end_that_ssh_wants(tmp_path: Path) -> None:
     assert Path(workspace.environment["HEADRACE_SSH_KEY"]).read_text() == "key\n"
 
 
+def test_variables_that_are_not_raw_mean_the_folders_of_this_run_and_other_variables(tmp_path: Path) -> None:
+    variables = [
+        {"key": "CACHE", "value": "${CI_PROJECT_DIR}/.cache/$$x$NOWHERE", "raw": False},
+        {"key": "LITERAL", "value": "$CI_PROJECT_DIR", "raw": True},
+        {"key": "BOTH", "value": "$LITERAL $LETTER"},
+        {"key": "LETTER", "value": "$CI_PROJECT_DIR", "file": True},
+    ]
+    workspace = Workspace(tmp_path / "job", parse({"id": 1, "token": "t", "variables": variables}))
+    found = workspace.environment
+    assert found["CACHE"] == f"{tmp_path}/job/checkout/.cache/$x"
+    assert found["LITERAL"] == "$CI_PROJECT_DIR"
+    assert found["BOTH"] == f"$CI_PROJECT_DIR {found['LETTER']}"
+    assert Path(found["LETTER"]).read_text() == "$CI_PROJECT_DIR"
+
+
 WRITE = """
 import sys
 from pathlib import Path

@@ -43,3 +43,23 @@ def test_what_holds_a_secret_is_masked_and_what_merely_looks_like_one_is_not() -
 @pytest.mark.parametrize("name", ["CI_COMMIT_SHA", "CI_JOB_TOKEN"])
 def test_a_secret_takes_the_place_of_a_variable_of_its_name(name: str) -> None:
     assert variables(JOB, PASSWORD.but(key=name))[name].value == "hush"
+
+
+def test_what_only_the_runner_knows_is_left_to_it_and_nothing_else_is() -> None:
+    cache = PlannedVariable(key="PIP_CACHE_DIR", value="$CI_PROJECT_DIR/.cache/$CI_COMMIT_REF_NAME")
+    deeper = PlannedVariable(key="DEEPER", value="${PIP_CACHE_DIR}/$PASSWORD/$UNKNOWN")
+    literal = PlannedVariable(key="LITERAL", value="$CI_PROJECT_DIR", expand=False)
+    job = JOB.but(
+        planned=PlannedJob(job_id=42, job_uuid="j", name="build", variables=(cache, deeper, literal)),
+    )
+    found = variables(job, PASSWORD.but(value="a$b"))
+    assert (found["PIP_CACHE_DIR"].value, found["PIP_CACHE_DIR"].raw) == ("${CI_PROJECT_DIR}/.cache/main", False)
+    assert (found["DEEPER"].value, found["DEEPER"].raw) == ("${CI_PROJECT_DIR}/.cache/main/a$$b/$$UNKNOWN", False)
+    assert (found["LITERAL"].value, found["LITERAL"].raw) == ("$CI_PROJECT_DIR", True)
+    assert "CI_PROJECT_DIR" not in found
+
+
+def test_variables_in_the_name_of_the_image_are_replaced_where_the_job_is_told_of_it() -> None:
+    tag = PlannedVariable(key="VERSION", value="3.12")
+    planned = PlannedJob(job_id=42, job_uuid="j", name="build", image="python:$VERSION", variables=(tag,))
+    assert variables(JOB.but(planned=planned, image=planned.image))["CI_JOB_IMAGE"].value == "python:3.12"

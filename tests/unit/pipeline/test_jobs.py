@@ -294,3 +294,24 @@ def test_a_retry_may_be_for_reasons_or_exit_codes() -> None:
     assert (found.retries, found.retry_when, found.retry_codes) == (1, ("runner_system_failure",), (137, 3))
     (always,) = (job("build: {script: x, retry: {max: 1, when: always, exit_codes: 3}}\n"),)
     assert (always.retry_when, always.retry_codes) == ((), ())
+
+
+def test_tags_may_name_the_variables_of_a_matrix_and_of_a_rule() -> None:
+    found = jobs(
+        """
+        variables: {WHERE: nowhere}
+        a: {script: x, tags: ["on-${WHERE}", "$SIZE"], parallel: {matrix: [{WHERE: [aws, gcp]}]},
+            rules: [{variables: {SIZE: big}}]}
+        """
+    )
+    assert [one.tags for one in found.values()] == [("on-aws", "big"), ("on-gcp", "big")]
+
+
+def test_what_an_image_may_not_say_here_is_warned_of() -> None:
+    found = pipeline(
+        "{a: {script: x, image: {name: debian, docker: {user: dave}}, services: [{name: db, ports: [1]}]}}"
+    )
+    assert [warning.partition(": ")[2] for warning in found.warnings] == [
+        "`docker` of `image` of the job `a` is not supported and has no effect",
+        "`ports` of a service of the job `a` is not supported and has no effect",
+    ]
