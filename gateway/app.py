@@ -31,6 +31,7 @@ from gateway.addresses import Address, Addresses, addresses
 from gateway.asked import World
 from gateway.auth import Doorkeeper
 from gateway.certificate import Certificate
+from gateway.connection import Connection
 from gateway.edge import Edge
 from gateway.errors import error_response
 from gateway.event_page import asyncapi, event_page
@@ -248,7 +249,7 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 gateway.app,
-                http="httptools",
+                http=Connection,
                 ws="none",
                 lifespan="off",
                 log_config=None,

@@ -1,0 +1,87 @@
+"""A client's connection: the head of a request has an end, and what follows it comes at the pace of a network.
+
+Otherwise strangers hold memory and connections for ever, by a header without end or by sending next to nothing.
+"""
+
+import asyncio
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+HEAD_BYTES = 64 * 1024  # of a head, or of anything else that is no body; a first piece may be longer
+HEAD_SECONDS = 20.0
+BODY_SECONDS = 60.0  # between two looks at a body on its way
+BODY_PACE = 4096  # bytes that must have come meanwhile
+TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
+TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\n"
+LAST_WORDS = b"content-length: 0\r\nconnection: close\r\n\r\n"
+
+
+class Connection(HttpToolsProtocol):
+    _in_head = True  # also before the first byte: whoever connects has something to ask
+    _in_message = True
+    _no_body = 0  # bytes since the last one of a body, or since the head began
+    _came = 0  # bytes of the body since the last look
+    _was_held = False  # nobody read here at the last look
+    _looking: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._look_in(HEAD_SECONDS)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_looking()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        self._no_body += len(data)
+        super().data_received(data)
+        if not self._in_message or self.transport.is_closing():
+            return
+        if self._no_body > HEAD_BYTES:
+            self._refuse(TOO_LARGE)
+        elif self._looking is None:
+            self._look_in(HEAD_SECONDS if self._in_head else BODY_SECONDS)
+
+    def on_message_begin(self) -> None:
+        self._in_head = self._in_message = True
+        self._no_body = self._came = 0
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        self._no_body = 0
+        self._stop_looking()
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._no_body = 0
+        self._came += len(body)
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._in_message = False
+        self._stop_looking()
+        super().on_message_complete()
+
+    def _look_in(self, seconds: float) -> None:
+        self._looking = self.loop.call_later(seconds, self._look)
+
+    def _stop_looking(self) -> None:
+        if self._looking is not None:
+            self._looking.cancel()
+            self._looking = None
+
+    def _look(self) -> None:
+        self._looking = None
+        held, before = self.flow.read_paused, self._was_held  # by a route that is slow itself
+        if self._in_head or not (held or before or self._came >= BODY_PACE):
+            self._refuse(TOO_SLOW)
+            return
+        self._was_held, self._came = held, 0
+        self._look_in(BODY_SECONDS)
+
+    def _refuse(self, status: bytes) -> None:
+        """In words only where no other answer is under way; a route sees that its client is gone."""
+        if self._in_head and (self.cycle is None or self.cycle.response_complete):
+            self.transport.write(status + LAST_WORDS)
+        self.transport.close()
