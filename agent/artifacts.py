@@ -12,6 +12,7 @@ from agent.nursery import Nursery
 from agent.protocol import Protocol, Refused
 from agent.trace import Trace
 from agent.variables import filled
+from agent.workspace import base_environment
 
 FINAL = frozenset({400, 401, 403, 404, 409, 413, 422})  # no other attempt would fare better
 SHOWN = 5  # names of files, in the log
@@ -95,11 +96,12 @@ class Exchange:
     async def _untracked(self) -> list[str]:
         """What git does not know, ignored or not."""
         said: list[bytes] = []
-        # the job may have been in a container, and its settings of git must start nothing outside
-        settings = ["-c", "core.fsmonitor=false", "-c", "safe.directory=*"]
+        # the job may have been in a container: neither its settings of git nor its variables may start anything outside
+        settings = [*("-c", "core.fsmonitor=false"), *("-c", "core.hooksPath=/dev/null"), *("-c", "safe.directory=*")]
         command = ["git", *settings, "ls-files", "--others", "-z"]
+        environment = {**base_environment(os.environ), "GIT_ALLOW_PROTOCOL": "none"}
         status = await shell.run(
-            self._nursery, command, cwd=self._checkout, environment=self._environment, output=said.append
+            self._nursery, command, cwd=self._checkout, environment=environment, output=said.append
         )
         if status != 0:
             raise ArtifactsFailed("git could not say which files it does not know", final=True)

@@ -72,10 +72,11 @@ async def fetch(world: World, scope: Scope, _receive: Receive) -> Response:
 
 async def _send_on(world: World, receive: Receive, form: Form, begun: ArtifactUpload) -> int:
     """Bring the file to the builds piece by piece; answers its size."""
-    offset, waiting = 0, bytearray()
+    offset, waiting, came = 0, bytearray(), 0
     async for chunk in _chunks(receive):
         waiting += form.feed(chunk)
-        if offset + len(waiting) > begun.longest:
+        came += len(chunk)
+        if offset + len(waiting) > begun.longest or came > begun.longest + OVERHEAD:
             raise _too_large(begun)
         while len(waiting) >= PIECE:
             await _append(world, begun, offset, bytes(waiting[:PIECE]))

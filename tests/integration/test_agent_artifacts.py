@@ -88,6 +88,19 @@ async def test_files_that_git_does_not_know_are_taken_as_well(
     assert unzipped(server.artifacts[1]) == {"new": "1\n", "ignored": "2\n"}
 
 
+async def test_no_variable_of_a_job_changes_which_program_asks_git(
+    server: Coordinator, repository: Path, tmp_path: Path
+) -> None:
+    fake = tmp_path / "bin" / "git"
+    fake.parent.mkdir()
+    fake.write_text(f"#!/bin/sh\ntouch {tmp_path}/fooled\n")
+    fake.chmod(0o755)
+    path = [{"key": "PATH", "value": f"{fake.parent}:/usr/local/bin:/usr/bin:/bin"}]
+    await ran(server, tmp_path, job(1, repository, "echo 1 > new", variables=path, **artifacts(untracked=True)))
+    assert unzipped(server.artifacts[1]) == {"new": "1\n"}
+    assert not (tmp_path / "fooled").exists()
+
+
 @pytest.mark.parametrize(
     ("when", "script", "uploads"),
     [

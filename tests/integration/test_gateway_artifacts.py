@@ -86,3 +86,18 @@ async def test_a_file_that_ends_too_early_breaks_the_connection(here: Stage) -> 
     await here.services.play(ReadArtifact, read)
     with pytest.raises(httpx.RemoteProtocolError):
         await here.http.get(ADDRESS, headers=TOKEN)
+
+
+async def test_a_form_that_goes_on_behind_its_end_is_cut_off(here: Stage) -> None:
+    await here.services.play(AppendArtifact, lambda _: BEGUN)
+    here.services.told.clear()
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b'--x\r\nContent-Disposition: form-data; name="file"; filename="out.zip"\r\n\r\none\r\n--x--\r\n'
+        for _ in range(11):
+            yield b"more" * (PIECE // 4)
+
+    headers = {**TOKEN, "Content-Type": "multipart/form-data; boundary=x"}
+    answer = await here.http.post(ADDRESS, headers=headers, content=body())
+    assert answer.status_code == 413
+    assert here.services.told_of(FinishArtifact) == []

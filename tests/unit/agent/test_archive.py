@@ -66,6 +66,13 @@ def test_a_pattern_without_sense_is_named(folder: Path) -> None:
         found(folder, ["out/[z-a]"], ())
 
 
+def test_no_pattern_takes_longer_than_its_names(folder: Path) -> None:
+    deep = folder / "/".join("a" * 40)
+    deep.mkdir(parents=True)
+    (deep / "b").write_text("")
+    assert found(folder, ["**/" * 60 + "*a*a*a*a*a*a*a*a*c"], ()) == []
+
+
 def test_contents_modes_empty_folders_and_inner_links_survive(folder: Path, tmp_path: Path) -> None:
     (folder / "out/app").chmod(0o755)
     (folder / "out/empty").mkdir()
