@@ -22,6 +22,8 @@ from services.builds.sections import Piece, ended
 
 Document = dict[str, Any]
 KEPT = 256  # attempts whose masks this process has at hand
+LARGEST = 100 * 1024 * 1024  # bytes of a log that are kept; a script can send without end, in its runner's name
+TRUNCATED = "\nThe log is longer than {} bytes; the rest is not kept.\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,15 +155,19 @@ class Attempts:
     async def append(
         self, ctx: Context, job: JobRow, attempt: Attempt, offset: int, content: bytes, steps: Sequence[PlannedStep]
     ) -> Attempt:
-        """Store what is new of the content. Refused LOG_RANGE where it would leave a hole."""
+        """Store what is new of the content; too much is counted only. Refused LOG_RANGE where it would leave a hole."""
         if offset > attempt.length:
             raise Refused("LOG_RANGE", str(attempt.length))
         new = content[attempt.length - offset :]
         if not new or attempt.finished:
             return attempt
+        if attempt.length >= LARGEST:
+            return await self._store(ctx, job, attempt, (), attempt.sections, new, b"", finished=False)
         masked, rest = attempt.mask.apply(attempt.tail + new, final=False)
         waiting = sections.held_back(masked)
         text, tail = masked[: len(masked) - waiting], masked[len(masked) - waiting :] + rest
+        if attempt.length + len(new) >= LARGEST:
+            text, tail = text + TRUNCATED.format(LARGEST).encode(), b""
         pieces, cut = sections.cut(text, attempt.sections, steps, attempt.word, ctx.cause.at)
         return await self._store(ctx, job, attempt, pieces, cut, new, tail, finished=False)
 

@@ -47,11 +47,14 @@ def cut(
             continue
         last = result[-1]
         at = _moment(int(marker[2]), last.closed_at or last.start_at or now, now)
+        title = step.name.removeprefix("@")
         if marker[1] == b"start":
+            if any(one.step == title for one in result):
+                continue  # each begins once: a script that knows the word must not make sections without end
             # what a kill interrupts has failed; so has what is followed by the last part although it did not close
             good = last.closed_at is not None or len(result) == 1 if step.after else not step.on_kill
             result[-1] = ended(last, steps, at, success=good)
-            result.append(Section(step=step.name.removeprefix("@"), start_at=at, skipped=step.skipped or None))
+            result.append(Section(step=title, start_at=at, skipped=step.skipped or None))
         elif last.closed_at is None:
             result[-1] = last.but(closed_at=at, timed_out=how == TIMED_OUT)
     return pieces, result

@@ -7,6 +7,8 @@ from itertools import pairwise
 import pytest
 
 from contracts.builds import Assignment, LiveSection, LogSection, ReadLiveLog, ReadLog
+from contracts.errors import Refused
+from services.builds import attempts
 from services.builds.lines import CUT, LARGEST
 from tests.integration.builds_stage import Site, building_site
 from tests.support.repositories import sample_repository
@@ -156,3 +158,18 @@ async def test_a_line_larger_than_a_message_is_cut_and_says_so(running: Running)
     assert after == "after"
     await running.end()
     assert (await running.finished("-1")).split("\n") == [long, after]
+
+
+async def test_a_log_without_end_is_taken_and_not_kept(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attempts, "LARGEST", 10)
+    await pieces(running, "one\ntwo\nthree\nfour\nfive\n", (8, 14, 19))
+    await running.end()
+    assert await running.finished("-1") == "one\ntwo\nthree\n\nThe log is longer than 10 bytes; the rest is not kept."
+
+
+async def test_a_step_that_is_said_to_begin_again_and_again_begins_once(running: Running) -> None:
+    await running.write(running.step(0, "one\n") + running.step(0, "two\n") + running.step(0, "three\n"))
+    await running.end()
+    assert await running.finished("init") == "one\ntwo\nthree"
+    with pytest.raises(Refused, match="LOG_NOT_FOUND"):
+        await running.finished("build")
