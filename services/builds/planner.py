@@ -25,9 +25,11 @@ from libs.deciding import Recorded
 from libs.observability.tracing import child
 from libs.service import Context
 from services.builds.entrusted import ProjectGone, job_secrets
-from services.builds.pipeline.compiling import compile_pipeline, is_pipeline
+from services.builds.pipeline.compiling import Pipeline, compile_pipeline, is_pipeline
+from services.builds.pipeline.including import FilesWanted
 from services.builds.pipeline.situation import situation
-from services.builds.pipeline.tree import WORDS, Tree
+from services.builds.pipeline.tree import Tree, asks
+from services.builds.pipeline.variables import Situation
 from services.builds.repository import Head, NoSuchFile, NoSuchRef, Repositories, Unreachable
 from services.builds.spec import Spec, SpecInvalid, SpecUnreadable, parse
 from services.builds.views import summarise_build
@@ -103,9 +105,7 @@ class Planner:
         head, content = await self._read(ctx, build)
         default_branch, message = await self._about(ctx, build, head)
         now = situation(build, head.ref, head.sha, ctx.settings.url, default_branch, message)
-        now = replace(now, tree=await self._tree(ctx, build, head, content))
-        # in a thread: a file may be long, and others are planned meanwhile
-        pipeline = await asyncio.to_thread(compile_pipeline, content, now, build.timeout_seconds, build.max_attempts)
+        pipeline = await self._compiled(ctx, build, head, content, now)
         count = len(pipeline.jobs)
         job_ids, local_ids = await asyncio.gather(
             asyncio.gather(*(ctx.next_id("job") for _ in range(count))),
@@ -123,9 +123,33 @@ class Planner:
             message=message,
         )
 
+    async def _compiled(self, ctx: Context, build: BuildRow, head: Head, content: bytes, now: Situation) -> Pipeline:
+        """Files that it includes are read when it is known which."""
+        while True:
+            text = b"\n".join(filter(None, (content, *now.files.values())))
+            if now.tree is None or (now.tree.changed is None and b"changes" in text):
+                now = replace(now, tree=await self._tree(ctx, build, head, text))
+            try:
+                # in a thread: a file may be long, and others are planned meanwhile
+                return await asyncio.to_thread(
+                    compile_pipeline, content, now, build.timeout_seconds, build.max_attempts
+                )
+            except FilesWanted as wanted:
+                found = {path: await self._included(ctx, build, head, path) for path in sorted(wanted.paths)}
+                now = replace(now, files={**now.files, **found})
+
+    async def _included(self, ctx: Context, build: BuildRow, head: Head, path: str) -> bytes | None:
+        if build.project is None or self._repositories is None:
+            return None
+        url, ssh_key = await self._address(ctx, build.project)
+        try:
+            return await self._repositories.file(url, head, path, ssh_key)
+        except (NoSuchFile, IsADirectoryError):
+            return None
+
     async def _tree(self, ctx: Context, build: BuildRow, head: Head, content: bytes) -> Tree | None:
         """Looked at only for files that may ask for it."""
-        if build.project is None or self._repositories is None or not any(word in content for word in WORDS):
+        if build.project is None or self._repositories is None or not asks(content):
             return None
         url, ssh_key = await self._address(ctx, build.project)
         blobs = await self._repositories.tree(url, head, ssh_key)

@@ -237,6 +237,13 @@ async def test_a_kill_ends_all_jobs(site: Site) -> None:
     assert await statuses(site, build_id) == {"a": "CANCELED", "b": "CANCELED", "c": "SKIPPED"}
 
 
+async def test_a_file_includes_others_of_its_commit(site: Site) -> None:
+    commit(site.repository, {"ci/base.yml": "include: ci/deep/*.yml\n", "ci/deep/job.yml": ".job: {image: debian}\n"})
+    build_id = await launched(site, "{include: /ci/base.yml, build: {extends: .job, script: make}}")
+    assert (await run(site, "build")).image == "debian"
+    assert (await finished(site, build_id)).status is BuildStatus.SUCCESS
+
+
 async def test_what_is_wrong_with_the_file_is_told_by_a_finished_build(site: Site) -> None:
     build_id = await launched(site, "a:\n  script: x\n  when: later\n")
     build = await finished(site, build_id)

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 from contracts.builds import PlannedJob, PlannedVariable
 from services.builds.pipeline import conditions, jobs
+from services.builds.pipeline.including import included
 from services.builds.pipeline.inheriting import DEFAULTS, extended, with_defaults
 from services.builds.pipeline.jobs import Draft, File
 from services.builds.pipeline.multiplying import instances
 from services.builds.pipeline.needing import settled
 from services.builds.pipeline.nodes import Block, Node, block, nothing, texts, wrong
-from services.builds.pipeline.reading import limited, read, resolved
+from services.builds.pipeline.reading import limited, resolved
 from services.builds.pipeline.variables import Situation, build_variables, declared, expand, with_meanings
 from services.builds.spec import SpecInvalid
 
@@ -24,7 +25,7 @@ LARGEST_PLAN = 512 * 1024  # bytes of all jobs together, as events carry them
 LONGEST_NAME = 255
 SPELLINGS = {spelling for spellings in DEFAULTS.values() for spelling in spellings}
 GLOBAL = {"stages", "variables", "default", "workflow", "types", *SPELLINGS} - {"artifacts", "retry", "timeout", "tags"}
-WITHOUT_EFFECT = {"include", "spec"}
+WITHOUT_EFFECT = {"spec"}
 
 Declared = dict[str, PlannedVariable]
 
@@ -41,9 +42,9 @@ def is_pipeline(spec_file_path: str) -> bool:
 
 
 def compile_pipeline(content: bytes, now: Situation, timeout_seconds: int, max_attempts: int) -> Pipeline:
-    """Raises SpecInvalid or SpecUnreadable; the text has line and column."""
+    """Raises SpecInvalid or SpecUnreadable, whose text has line and column; FilesWanted for files that it includes."""
     warnings: list[str] = []
-    top = resolved(extended(read(content, warnings.append)))
+    top = resolved(extended(included(content, now, warnings.append)))
     limited(top)
     _warn_of(top, WITHOUT_EFFECT & top.members.keys(), "at the top", warnings)
     defaults = _defaults(top, warnings)

@@ -1,7 +1,7 @@
 """What a job gets from others: `extends`, and `default` where the job says nothing itself."""
 
+from services.builds.pipeline.merging import Merging, without
 from services.builds.pipeline.nodes import Block, Items, Node, flag, listed, text, texts, wrong
-from services.builds.pipeline.reading import MOST_NODES
 
 LONGEST_CHAIN = 10
 DEFAULTS = {
@@ -21,7 +21,7 @@ class _Extending:
     def __init__(self, top: Block) -> None:
         self._top = top
         self._done: dict[str, Block] = {}
-        self._merged = 0
+        self._merging = Merging("extends")
 
     def job(self, name: str, chain: tuple[str, ...]) -> Block:
         node = self._top.members[name]
@@ -40,21 +40,9 @@ class _Extending:
             if parent not in self._top.members:
                 wrong(one.place, f"`{name}` extends `{parent}`, which does not exist")
             found = self.job(parent, (*chain, name))
-            result = found if result is None else self._merge(result, found)
-        self._done[name] = _without_extends(node if result is None else self._merge(result, node))
+            result = found if result is None else self._merging.merged(result, found)
+        self._done[name] = without(node if result is None else self._merging.merged(result, node), "extends")
         return self._done[name]
-
-    def _merge(self, under: Block, over: Block) -> Block:
-        """Mappings are merged however deep; all else is replaced."""
-        self._merged += len(under.members) + len(over.members)
-        if self._merged > MOST_NODES:
-            wrong(over.place, f"`extends` brings more than {MOST_NODES} values")
-        members = dict(under.members)
-        for key, node in over.members.items():
-            before = members.get(key)
-            both = isinstance(before, Block) and isinstance(node, Block)
-            members[key] = self._merge(before, node) if both else node  # type: ignore[arg-type]
-        return Block(over.place, members, {**under.keys, **over.keys})
 
 
 def extended(top: Block) -> Block:
@@ -65,10 +53,6 @@ def extended(top: Block) -> Block:
         has_parents = isinstance(node, Block) and "extends" in node.members and name != "variables"
         members[name] = extending.job(name, ()) if has_parents else node
     return Block(top.place, members, top.keys)
-
-
-def _without_extends(job: Block) -> Block:
-    return Block(job.place, {key: node for key, node in job.members.items() if key != "extends"}, job.keys)
 
 
 def with_defaults(job: Block, top: Block, defaults: Block | None) -> Block:

@@ -14,9 +14,10 @@ DEEPEST_LIST = 10  # lists in lists of a script
 class Place(NamedTuple):
     line: int
     column: int
+    file: str = ""  # of the repository; empty for the spec file itself
 
     def __str__(self) -> str:
-        return f"line {self.line}, column {self.column}"
+        return f"{self.file}: " * bool(self.file) + f"line {self.line}, column {self.column}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,8 @@ def block(node: Node, what: str) -> Block:
 
 
 def text(node: Node, what: str) -> str:
+    if isinstance(node, Block) and what.startswith("`script`"):
+        wrong(node.place, f"{what} must be text: a command with `: ` in it stands in quotes, or behind `|`")
     if not isinstance(node, Scalar) or node.kind == "null":
         wrong(node.place, f"{what} must be text")
     if "\0" in node.text:

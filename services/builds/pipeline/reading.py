@@ -19,28 +19,29 @@ KINDS = PLAIN | DATES
 MERGE = "tag:yaml.org,2002:merge"
 
 
-def read(content: bytes, warn: Callable[[str], None]) -> Block:
-    """The top of the file. Raises SpecUnreadable, or SpecInvalid with line and column."""
+def read(content: bytes, warn: Callable[[str], None], name: str = "") -> Block:
+    """The top of the file. Raises SpecUnreadable, or SpecInvalid with line and column; `name` of an included file."""
+    called = f"the file {name}" if name else "the spec file"
     if len(content) > LARGEST:
-        raise SpecUnreadable(f"the spec file is larger than {LARGEST // 1024} KiB")
+        raise SpecUnreadable(f"{called} is larger than {LARGEST // 1024} KiB")
     try:
         source = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise SpecUnreadable("the spec file is not UTF-8 text") from error
+        raise SpecUnreadable(f"{called} is not UTF-8 text") from error
     try:
-        _within_limits(source)
+        _within_limits(source, name)
         top = yaml.compose(source, Loader=yaml.CSafeLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        raise SpecInvalid(f"{where}the spec file is not YAML: {error.problem or error.context}") from error
+        where = f"{_place(mark, name)}: " if mark else ""
+        raise SpecInvalid(f"{where}{called} is not YAML: {error.problem or error.context}") from error
     except yaml.YAMLError as error:
-        raise SpecInvalid(f"the spec file is not YAML: {' '.join(str(error).split())[:200]}") from error
+        raise SpecInvalid(f"{called} is not YAML: {' '.join(str(error).split())[:200]}") from error
     if top is None:
-        raise SpecInvalid("the spec file is empty")
-    node = _Conversion(warn).node(top)
+        raise SpecInvalid(f"{called} is empty")
+    node = _Conversion(warn, name).node(top)
     if not isinstance(node, Block):
-        wrong(node.place, "the spec file must be a mapping of keywords and jobs")
+        wrong(node.place, f"{called} must be a mapping of keywords and jobs")
     limited(node)
     return node
 
@@ -73,10 +74,10 @@ def _children(node: Node) -> Sequence[Node]:
             return ()
 
 
-def _within_limits(source: str) -> None:
+def _within_limits(source: str, name: str) -> None:
     depth = aliases = documents = 0
     for event in yaml.parse(source, Loader=yaml.CSafeLoader):
-        place = _place(event.start_mark)
+        place = _place(event.start_mark, name)
         match event:
             case yaml.CollectionStartEvent():
                 depth += 1
@@ -91,7 +92,10 @@ def _within_limits(source: str) -> None:
             case yaml.DocumentStartEvent():
                 documents += 1
                 if documents > 1:
-                    wrong(place, "a second YAML document; one is expected")
+                    wrong(
+                        place,
+                        "a second YAML document; one is expected, and a header of `spec: inputs` is not supported",
+                    )
             case _:
                 pass
 
@@ -101,22 +105,23 @@ class _Mark(Protocol):
     column: int
 
 
-def _place(mark: _Mark | None) -> Place:
-    return Place(mark.line + 1, mark.column + 1) if mark else Place(1, 1)
+def _place(mark: _Mark | None, name: str) -> Place:
+    return Place(mark.line + 1, mark.column + 1, name) if mark else Place(1, 1, name)
 
 
 class _Conversion:
     """Of PyYAML's nodes; what an anchor names is converted once, however many aliases it has."""
 
-    def __init__(self, warn: Callable[[str], None]) -> None:
+    def __init__(self, warn: Callable[[str], None], name: str) -> None:
         self._warn = warn
+        self._name = name
         self._done: dict[int, Node] = {}
         self._open: set[int] = set()
         self._merges = 0
 
     def node(self, source: yaml.Node) -> Node:
         if id(source) in self._open:
-            wrong(_place(source.start_mark), "an anchor contains itself")
+            wrong(_place(source.start_mark, self._name), "an anchor contains itself")
         if id(source) not in self._done:
             self._open.add(id(source))
             self._done[id(source)] = self._converted(source)
@@ -124,7 +129,7 @@ class _Conversion:
         return self._done[id(source)]
 
     def _converted(self, source: yaml.Node) -> Node:
-        place = _place(source.start_mark)
+        place = _place(source.start_mark, self._name)
         match source:
             case yaml.SequenceNode(tag="!reference"):
                 return Reference(place, tuple(one.value for one in source.value if isinstance(one, yaml.ScalarNode)))
@@ -142,7 +147,7 @@ class _Conversion:
         keys: dict[str, Place] = {}
         merged: list[Block] = []
         for key, value in source.value:
-            at = _place(key.start_mark)
+            at = _place(key.start_mark, self._name)
             if key.tag == MERGE:
                 merged += self._merged(value)
                 continue

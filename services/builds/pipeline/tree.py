@@ -19,6 +19,11 @@ class GlobInvalid(Exception):
     """The text says what is wrong with it."""
 
 
+def asks(content: bytes) -> bool:
+    """Whether a spec file may want to know of other files than those that it names."""
+    return any(word in content for word in WORDS) or (b"include" in content and b"*" in content)
+
+
 @dataclass(frozen=True, slots=True)
 class Tree:
     blobs: Mapping[str, str] = field(default_factory=dict)  # path -> id of its content

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from contracts.builds import LaunchedProject, PlannedVariable
@@ -36,6 +36,7 @@ class Situation:
     initiator_id: int = 0
     queued_at: datetime | None = None
     tree: Tree | None = None  # None: nobody looked
+    files: Mapping[str, bytes | None] = field(default_factory=dict)  # by path, what was asked for; None: there is none
 
     @property
     def ref_name(self) -> str:

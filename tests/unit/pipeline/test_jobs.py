@@ -216,7 +216,6 @@ def test_no_keyword_is_ignored_in_silence(line: str, warning: str) -> None:
 @pytest.mark.parametrize(
     ("source", "warning"),
     [
-        ("include: other.yml", "line 1, column 1: `include` at the top is not supported and has no effect"),
         ("default: {hooks: x}", "line 1, column 11: `hooks` in `default` is not supported and has no effect"),
         ("workflow: {name: x}", "line 1, column 12: `name` in `workflow` is not supported and has no effect"),
     ],
