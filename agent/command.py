@@ -124,6 +124,10 @@ def register_command(
         Path | None,
         typer.Option(envvar="HEADRACE_CA_FILE", help="Authorities that sign the server (default: the system's)."),
     ] = None,
+    wait: Annotated[
+        float,
+        typer.Option(envvar="HEADRACE_WAIT_SECONDS", min=0, help="Seconds to wait for a server that does not answer."),
+    ] = 120.0,
     if_missing: Annotated[
         bool, typer.Option("--if-missing", help="Do nothing if it is registered there already.")
     ] = False,
@@ -135,7 +139,7 @@ def register_command(
     path = config.expanduser()
     try:
         if if_missing and path.exists():
-            known = [each for each in configuration.load(path) if each.url == url and verify(each)]
+            known = [each for each in configuration.load(path) if each.url == url and verify(each, wait)]
             if known:
                 typer.echo(f"Already registered: {path}")
                 return
@@ -158,6 +162,7 @@ def register_command(
             shell=shell,
             builds_dir=builds_dir,
             ca_file=ca_file,
+            patience=wait,
         )
     except Refused as error:
         refused = ConfigError(f"{url} does not accept this registration token")

@@ -6,6 +6,7 @@ import logging
 import platform
 import random
 import re
+import time
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -27,6 +28,8 @@ logger = logging.getLogger("headrace.agent")
 BUSY = frozenset({408, 429, 500, 502, 503, 504})
 HOLD = 75.0  # longer than any server holds a request without work
 LONGEST_WAIT = 60.0
+LONGEST_PAUSE = 15.0
+WATCHED = 2.0  # the longest pause where somebody waits for the end
 FILE_ATTEMPTS = 6  # at a file; what is smaller is tried for ever
 ABORTED = frozenset({"canceled", "failed"})
 FEATURES = {
@@ -104,7 +107,7 @@ def about(executor: str = "shell") -> dict[str, Any]:
     }
 
 
-def pauses(first: float = 0.1, longest: float = 15.0) -> Iterator[float]:
+def pauses(first: float = 0.1, longest: float = LONGEST_PAUSE) -> Iterator[float]:
     """Growing, and never the same for two agents."""
     pause = first
     while True:
@@ -146,8 +149,12 @@ def _answer(response: httpx.Response) -> Answer:
 class Protocol:
     """One method per call. Calls about jobs go on trying until there is an answer."""
 
-    def __init__(self, url: str, executor: str = "shell", ca_file: str = "") -> None:
-        """`ca_file`: authorities to trust instead of the system's. Raises CertificateError."""
+    def __init__(self, url: str, executor: str = "shell", ca_file: str = "", patience: float = 0.0) -> None:
+        """`ca_file`: authorities to trust instead of the system's. Raises CertificateError.
+
+        `patience`: seconds for which a server that does not answer is asked to register and to verify.
+        """
+        self._patience = patience
         self._about = about(executor)
         base = url.rstrip("/").removesuffix("/ci")
         self._client = httpx.AsyncClient(
@@ -169,14 +176,15 @@ class Protocol:
 
     async def register(self, token: str, **settings: Any) -> Identity:
         body = {"token": token, "info": self._about, **settings}
-        return self._identity(await self._send("POST", "/runners", json=body, attempts=5), 201)
+        return self._identity(await self._send("POST", "/runners", json=body, attempts=5, within=self._patience), 201)
 
     async def verify(self, token: str, system_id: str) -> Identity:
         body = {"token": token, "system_id": system_id, "info": self._about}
         headers = {"RUNNER-TOKEN": token}
-        return self._identity(
-            await self._send("POST", "/runners/verify", json=body, headers=headers, attempts=5), 200, known=token
+        response = await self._send(
+            "POST", "/runners/verify", json=body, headers=headers, attempts=5, within=self._patience
         )
+        return self._identity(response, 200, known=token)
 
     async def unregister(self, token: str) -> None:
         response = await self._send(
@@ -271,30 +279,36 @@ class Protocol:
         files: Mapping[str, tuple[str, BinaryIO, str]] | None = None,
         headers: Mapping[str, str] | None = None,
         attempts: int | None = None,
+        within: float = 0.0,
     ) -> httpx.Response:
+        """Until there is an answer; `attempts` at least, and more of them `within` so many seconds."""
         sent = {**(headers or {}), "X-Request-Id": uuid.uuid4().hex}
         if traceparent := inject():
             sent[TRACEPARENT] = traceparent
-        for attempt, pause in enumerate(pauses(), start=1):
+        deadline = time.monotonic() + within
+        for attempt, pause in enumerate(pauses(longest=WATCHED if within else LONGEST_PAUSE), start=1):
+            last = attempts is not None and attempt >= attempts and time.monotonic() >= deadline
             wished = 0.0
             try:
                 response = await self._client.request(
                     method, path, json=json, content=content, params=params, files=files, headers=sent
                 )
             except httpx.TransportError as error:
-                if attempt == attempts:
+                if last or (within and UNTRUSTED in str(error)):
                     hint = " (--ca-file names the authorities to trust)" * (UNTRUSTED in str(error))
                     why = f"{error or type(error).__name__}{hint}"
                     raise Refused(0, f"the server at {self._client.base_url} cannot be reached: {why}") from error
                 trouble = str(error) or type(error).__name__
             else:
                 busy = response.status_code in BUSY or response.status_code >= 512
-                if not busy or attempt == attempts or response.headers.get("Job-Status") in ABORTED:
+                if not busy or last or response.headers.get("Job-Status") in ABORTED:
                     if attempt > 1:
                         logger.info("%s %s: answered at attempt %d", method, path, attempt)
                     return response
                 wished, trouble = _wished_pause(response.headers), f"status {response.status_code}"
             if attempt == 1:
-                logger.warning("%s %s: %s; trying again", method, path, trouble)
+                where = f"{self._client.base_url}{path.removeprefix('/')}"
+                limit = f", for {within:g} seconds at most" if within else ""
+                logger.warning("%s %s: %s; trying again%s", method, where, trouble, limit)
             await asyncio.sleep(max(pause, wished))
         raise AssertionError("unreachable")

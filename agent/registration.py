@@ -30,8 +30,12 @@ def register(
     executor: str = "shell",
     builds_dir: Path | None = None,
     ca_file: Path | None = None,
+    patience: float = 0.0,
 ) -> Config:
-    """Make this machine known to the server and add what `run` needs to the file."""
+    """Make this machine known to the server and add what `run` needs to the file.
+
+    `patience`: seconds for which a server that does not answer is waited for.
+    """
     if not url.startswith(("http://", "https://")):
         raise ConfigError(f"{url!r} is no address: it must begin with http:// or https://")
     name = description or f"headrace-agent on {platform.node()}"
@@ -47,7 +51,7 @@ def register(
     trusted = str(ca_file.expanduser().absolute()) if ca_file else ""
 
     async def ask() -> Config:
-        async with Protocol(url, executor, trusted) as protocol:
+        async with Protocol(url, executor, trusted, patience) as protocol:
             identity = await protocol.register(token, **settings)
         return Config(
             url=url,
@@ -71,11 +75,11 @@ def register(
     return config
 
 
-def verify(config: Config) -> bool:
+def verify(config: Config, patience: float = 0.0) -> bool:
     """Whether the server knows this agent."""
 
     async def ask() -> bool:
-        async with Protocol(config.url, config.executor, config.ca_file) as protocol:
+        async with Protocol(config.url, config.executor, config.ca_file, patience) as protocol:
             try:
                 await protocol.verify(config.token, config.system_id)
             except Refused as refused:

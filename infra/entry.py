@@ -1,6 +1,7 @@
 """The long-lived processes, started without the command line parser, which each would keep in memory."""
 
 import gc
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -34,6 +35,7 @@ def gateway() -> None:
 
 def migrate() -> None:
     settings = _settings()
+    logging.getLogger("headrace.messaging").setLevel(logging.CRITICAL)  # what is in the way is told in words
     from infra.migrate import migrate as make_streams_consumers_and_indexes
 
     make_streams_consumers_and_indexes(settings)

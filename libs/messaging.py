@@ -68,22 +68,25 @@ class Wary(Client):
         await super()._process_info(info, initial_connection)
 
 
-async def connect(settings: Settings, name: str) -> Client:
+async def connect(settings: Settings, name: str, *, patience: float | None = None) -> Client:
     """A connection that never gives up; requests while the server is away are refused, not buffered.
 
-    Raises SettingsError where trying again at the start would be of no use.
+    Raises SettingsError where trying again at the start would be of no use, and TimeoutError after `patience` seconds.
     """
     refused: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    told: set[str] = set()  # why it was in vain to connect: ten times a second would be too often to hear it
 
     async def on_error(error: Exception) -> None:
         if reason := _refusal(error):
             log.error("%s", reason)
             if not refused.done():
                 refused.set_result(reason)
-        else:
+        elif not isinstance(error, OSError) or type(error).__name__ not in told:
+            told.add(type(error).__name__)
             log.warning("NATS: %s", type(error).__name__)
 
     async def on_loss() -> None:
+        told.clear()
         # answers that were on their way are lost with the connection: whoever waits for one may ask again at once
         for answer in list(client._resp_map.values()):
             if not answer.done():
@@ -107,11 +110,11 @@ async def connect(settings: Settings, name: str) -> Client:
     )
     try:
         either: set[asyncio.Future[Any]] = {connecting, refused}
-        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED, timeout=patience)
         if not connecting.done():
             await end({connecting})
             await client.close()
-            raise SettingsError(refused.result())
+            raise SettingsError(refused.result()) if refused.done() else TimeoutError
         connecting.result()
     finally:
         await end({connecting})

@@ -74,6 +74,7 @@ class Settings:
     instance: str = "local"
     health_port: int = 0  # 0: any free one
     local_repositories: bool = False
+    wait_seconds: float = 120.0  # for which a command waits for servers that are about to come
     leave_seconds: float = 0.0  # for which a gateway that was told to stop goes on serving
     long_poll_seconds: float = 30.0
     job_lease_seconds: float = 60.0
@@ -127,6 +128,7 @@ class Settings:
             instance=read.text("HEADRACE_INSTANCE", environ.get("HOSTNAME") or "local"),
             health_port=read.integer("HEADRACE_HEALTH_PORT", 0, 0, 65535),
             local_repositories=read.boolean("HEADRACE_LOCAL_REPOSITORIES", default=False),
+            wait_seconds=read.seconds("HEADRACE_WAIT_SECONDS", 120, 0),
             leave_seconds=read.seconds("HEADRACE_LEAVE_SECONDS", 0, 0),
             long_poll_seconds=read.seconds("HEADRACE_LONG_POLL_SECONDS", 30, 2),
             job_lease_seconds=read.seconds("HEADRACE_JOB_LEASE_SECONDS", 60, 1),

@@ -663,9 +663,23 @@ async def test_a_second_signal_ends_a_command_that_waits_for_its_jobs(
 
 async def test_a_server_that_cannot_be_reached_is_one_clear_sentence(tmp_path: Path) -> None:
     arguments = ["register", "--url", "http://127.0.0.1:9", "--config", str(tmp_path / "agent.json"), "--token", "t"]
-    result = await asyncio.to_thread(CliRunner().invoke, app, arguments)
+    result = await asyncio.to_thread(CliRunner().invoke, app, [*arguments, "--wait", "0"])
     assert result.exit_code == 1
     assert result.output.startswith("Error: the server at http://127.0.0.1:9/api/v4/ cannot be reached: ")
+
+
+async def test_a_server_that_is_not_there_yet_is_waited_for(server: Coordinator, tmp_path: Path) -> None:
+    more_than_usual = asyncio.create_task(server.outage(attempts=6))
+    arguments = ["register", "--url", server.url, "--config", str(tmp_path / "agent.json"), "--token", "registration"]
+    agent = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "infra", "agent", *arguments, "--wait", "60", stderr=asyncio.subprocess.PIPE
+    )
+    async with asyncio.timeout(DEADLINE):
+        _, told = await agent.communicate()
+        await more_than_usual
+    assert told.startswith(f"POST {server.url}/api/v4/runners: ".encode())
+    assert told.endswith(b"; trying again, for 60 seconds at most\n")
+    assert (agent.returncode, len(server.runners)) == (0, 1)
 
 
 async def test_a_wrong_registration_token_is_one_clear_sentence(server: Coordinator, tmp_path: Path) -> None:
