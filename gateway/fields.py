@@ -95,7 +95,10 @@ def _list_of(read: Callable[[Any], Any], wanted: str) -> Callable[[Any], Any]:
     def read_all(value: Any) -> Any:
         if value is None:
             return None
-        items = [read(one) for one in value] if isinstance(value, list) else [None]
+        try:
+            items = [read(one) for one in value] if isinstance(value, list) else [None]
+        except Unreadable:
+            items = [None]
         if None in items:
             raise Unreadable(wanted)
         return tuple(items)

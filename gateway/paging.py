@@ -30,7 +30,7 @@ PARAMETERS = {
     "order_by": "`ASC` or `DESC`; also `orderBy`",
     "mode": "`include`: a row that satisfies one filter is enough",
     "dynamic_counting": "`true`: do not count, suppose that there is one more page",
-    FILTERS: f"a filter: `column[operator]=value`; several values mean OR; {MOST_VALUES} in all",
+    FILTERS: f"a filter: `column[operator]=value`; several values mean OR, {MOST_VALUES} in all; `null` is none",
 }
 
 

@@ -45,7 +45,7 @@ class Body:
         for name, one in self.fields.items():
             wire = one.wire or name if self.bare else f"{self.resource}_{one.wire or name}"
             if one.required and sent.get(wire) in (None, ""):
-                raise Refused(self.code(name, "REQUIRED"), f"{wire} is missing or empty.")
+                raise Refused(self.code(name, "REQUIRED"), f"{wire} is missing, null or an empty text.")
             if wire in sent or one.always:
                 try:
                     found[name] = one.read(sent.get(wire))

@@ -20,6 +20,8 @@ Reader = Callable[[str], Any]
 
 LARGEST_PAGE = 100_000
 LONGEST_TEXT = 4096  # of a pattern; the database takes neither endless ones nor NUL
+LONGEST_LIKE = 2048  # a part of it becomes up to six times as long
+PIECE = re.compile(r"\\[%_]|.", re.DOTALL)
 LARGEST_NUMBER = 2**63 - 1  # of BSON
 NOTHING: Condition = {"_id": {"$in": []}}
 
@@ -32,6 +34,7 @@ PATTERNS: Mapping[Operator, str] = {
     "startwith": "^{}",
     "endwith": r"{}\z",
 }
+LIKE: frozenset[Operator] = frozenset({"contains", "necontains"})
 NEGATIONS: frozenset[Operator] = frozenset({"ne", "necontains"})
 OF_DOCUMENTS: Mapping[Operator, Operator] = {"jsoncontains": "eq", "nejsoncontains": "ne"}
 """A single value, seen as a document, contains what it equals."""
@@ -56,6 +59,20 @@ def moment(text: str) -> datetime:
         raise ValueError(text) from None
 
 
+def like(text: str) -> str:
+    r"""A pattern for what contains the text, in which `%` is any text and `_` any character; `\%` and `\_` are plain."""
+    parts = [""]
+    for piece in PIECE.findall(text):
+        if piece == "%":
+            parts.append("")
+        else:
+            parts[-1] += "." if piece == "_" else re.escape(piece.removeprefix("\\") or piece)
+    if len(parts) == 1:
+        return parts[0]
+    # the first place of each part is as good as any later one: to try those would take for ever
+    return r"\A" + "".join(f"(?>.*?{part})" for part in parts if part)
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
     """A row field that clients may filter and sort by; `read` makes its value of a text, nothing means text."""
@@ -74,9 +91,8 @@ class Column:
             return self._compared(COMPARISONS[operator], value)
         if self.read and operator in ("eq", "ne"):
             return self._compared(f"${operator}", value)
-        # the database refuses longer patterns, and NUL
-        escaped = re.escape(value[:LONGEST_TEXT]).replace("\0", r"\x00")
-        return self._matched(PATTERNS[operator].format(escaped), negated=operator in NEGATIONS)
+        escaped = like(value[:LONGEST_LIKE]) if operator in LIKE else re.escape(value[:LONGEST_TEXT])
+        return self._matched(PATTERNS[operator].format(escaped.replace("\0", r"\x00")), negated=operator in NEGATIONS)
 
     def _matched(self, pattern: str, *, negated: bool) -> Condition:
         if self.read is None:

@@ -15,7 +15,6 @@ from weakref import WeakValueDictionary
 
 from nats.aio.client import Client
 from pydantic_core import to_json
-from pymongo import ReturnDocument
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
@@ -31,6 +30,7 @@ from libs.eventstore.streams import Beginning, Handled, Streams
 from libs.history import Histories
 from libs.measuring import Tally
 from libs.messaging import COMMAND_ID, FINGERPRINT, REPEATABLE, SHOWING, TRACE, Caller, Headers, Showing, actor_from
+from libs.numbering import Numbering
 from libs.observability.logs import in_brief
 from libs.observability.metrics import Metrics
 from libs.observability.tracing import NATS, SpanKind, begun, child, inject
@@ -43,7 +43,6 @@ from libs.views import fold_into, view_collection
 log = logging.getLogger("headrace.runtime")
 
 REMEMBERED = 4096  # reactions this process has just run, so that its followers need not ask the database
-IDS_AT_ONCE = 20
 FOLLOWED = {**NATS, "messaging.operation.type": "process"}
 JUST_NOW = timedelta(seconds=1)  # what follows was hardly recorded before; if it was, the log says so at the append
 TRY_AGAIN = {"CONFLICT", "REQUEST_INVALID"}  # busy, or a defect of ours: the follower comes again, with an alarm
@@ -82,6 +81,7 @@ class Runtime:
         self._tally = Tally(metrics.meter, service.measures)
         self.nats = nats
         self.caller = Caller(nats, service.calls)
+        self.numbering = Numbering(database["counters"])
         self.reacting: set[asyncio.Task[None]] = set()
         self._categories = {category.name: category for category in service.categories}
         self._by_command = {
@@ -93,8 +93,6 @@ class Runtime:
         self._views = {view.name: view for view in service.views}
         self._reacted: OrderedDict[str, None] = OrderedDict()
         self._reaction_locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        self._ids: dict[str, list[int]] = {}
-        self._ids_lock = asyncio.Lock()
 
     # ---- what arrives
 
@@ -312,22 +310,6 @@ class Runtime:
         category: Category[Any, Any, Any, Any] = self._categories[name]
         return Rows(self.database["streams"], type(category.row), category.row_field, f"{name}-", at_hand)
 
-    async def next_id(self, kind: str, *, in_order: bool) -> int:
-        if in_order:
-            return await self._count(kind, 1)
-        async with self._ids_lock:
-            block = self._ids.setdefault(kind, [])
-            if not block:
-                last = await self._count(kind, IDS_AT_ONCE)
-                block += range(last, last - IDS_AT_ONCE, -1)
-            return block.pop()
-
-    async def _count(self, kind: str, by: int) -> int:
-        counter: Any = await self.database["counters"].find_one_and_update(
-            {"_id": kind}, {"$inc": {"last": by}}, upsert=True, return_document=ReturnDocument.AFTER
-        )
-        return int(counter["last"])
-
     async def finish(self, within: float) -> None:
         """Let what is under way come to its end: reactions, then the commits."""
         if self.reacting:
@@ -355,8 +337,8 @@ class Work:
     def collection(self, name: str) -> AsyncCollection[Document]:
         return self.runtime.database[name]
 
-    async def next_id(self, kind: str, *, in_order: bool = False) -> int:
-        return await self.runtime.next_id(kind, in_order=in_order)
+    async def next_id(self, kind: str) -> int:
+        return await self.runtime.numbering.next(kind)
 
     async def new_token(self, prefix: str) -> str:
         return prefix + await self.vault.mac("tokens", self.cause.command_id)

@@ -35,11 +35,8 @@ class Context(Protocol):
         """A collection of this service for what is no event: log chunks, presence. Majority writes."""
         ...
 
-    async def next_id(self, kind: str, *, in_order: bool = False) -> int:
-        """The next number of its kind, from 1; numbers may be skipped, never given twice.
-
-        `in_order`: a later number is never smaller, also across processes; costs a write each time.
-        """
+    async def next_id(self, kind: str) -> int:
+        """The next number of its kind, from 1; numbers may be skipped, but a later one is never smaller."""
         ...
 
     async def new_token(self, prefix: str) -> str:

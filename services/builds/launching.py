@@ -12,12 +12,11 @@ MAX_ATTEMPTS = 3
 
 
 async def prepare_build(ctx: Context, command: QueueBuild) -> QueueBuild:
-    # builds of a project are told apart, kept and shown by their number: it must grow with time
     project_id = command.project_id
     answer, build_id, local_id = await asyncio.gather(
         ctx.ask(GetLaunchSettings(project_id=project_id)),
-        ctx.next_id("build", in_order=True),
-        ctx.next_id(f"build of project {project_id}", in_order=True),
+        ctx.next_id("build"),
+        ctx.next_id(f"build of project {project_id}"),
     )
     settings = LaunchSettings.model_validate(answer)
     actor = ctx.cause.actor

@@ -76,7 +76,7 @@ class Planner:
             (head, content), job_id, local_id = await asyncio.gather(
                 self._read(ctx, build),
                 ctx.next_id("job"),
-                ctx.next_id(f"job of project {build.project_id}", in_order=True),
+                ctx.next_id(f"job of project {build.project_id}"),
             )
             spec = parse(content)
         except ProjectGone:
@@ -109,7 +109,7 @@ class Planner:
         count = len(pipeline.jobs)
         job_ids, local_ids = await asyncio.gather(
             asyncio.gather(*(ctx.next_id("job") for _ in range(count))),
-            asyncio.gather(*(ctx.next_id(f"job of project {build.project_id}", in_order=True) for _ in range(count))),
+            asyncio.gather(*(ctx.next_id(f"job of project {build.project_id}") for _ in range(count))),
         )
         numbered = zip(pipeline.jobs, sorted(job_ids), sorted(local_ids), strict=True)
         return PlanBuild(

@@ -1,5 +1,6 @@
 """Free Commit's pages on real rows: every parameter, every operator, and exact numbers."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -84,7 +85,12 @@ ALPHA, BETA, GAMMA, SURE, DOTTED = NAMES
         ("project_name[startwith]=a", [ALPHA, DOTTED]),
         ("project_name[endwith]=A", [ALPHA, BETA]),
         ("project_name[contains]=.", [DOTTED]),
-        ("project_name[contains]=%25_", [SURE]),
+        ("project_name[contains]=%25_", [*NAMES]),
+        ("project_name[contains]=a%25a", [ALPHA, GAMMA]),
+        ("project_name[necontains]=a%25A", [BETA, SURE, DOTTED]),
+        ("project_name[contains]=A_b", [DOTTED]),
+        ("project_name[contains]=%5C%25%5C_", [SURE]),
+        ("project_name[contains]=%5C", []),
         ("project_name[eq]=gamma=1", [GAMMA]),
         ("project_name[contains]==", [GAMMA]),
         ("project_name%5Beq%5D=gamma%3D1", [GAMMA]),
@@ -176,6 +182,13 @@ async def test_what_cannot_be_read_is_unprocessable(here: FreeCommit, listing: s
 async def test_a_hundred_long_values_are_searched_for(here: FreeCommit) -> None:
     hard = "&".join(f"project_name[contains]={quote('(.*)' * 30)}{number}" for number in range(100))
     assert await names(here, hard) == []
+
+
+async def test_many_wildcards_are_searched_for_in_no_time(here: FreeCommit) -> None:
+    long = await here.made("project", name="ab" * 120)
+    async with asyncio.timeout(5):
+        assert await names(here, f"project_name[contains]={quote('%a%b' * 512)}") == []
+    assert (await here.admin.delete(f"/api/admin/projects/{long['id']}")).status_code == 204
 
 
 async def test_developers_are_listed_with_their_strongest_role(here: FreeCommit) -> None:

@@ -39,7 +39,7 @@ from contracts.errors import Refused
 from libs.deciding import Decider
 from services.builds.domain.progress import BAD, CREATED, GOOD, HOLDING, MANUAL, SKIPPED, Progress, left, told
 
-KILLED = 143
+KILLED, ABORTED = 143, "Deployment aborted by user"
 
 
 class Phase(StrEnum):
@@ -211,8 +211,7 @@ def _stop(build: Build, job_id: int) -> list[BuildEvent]:
     if status not in HOLDING:
         raise Refused("JOB_STATUS", f"the job is over: {status}")
     now = build.progress.having({job_id: JobStatus.CANCELED}).settled()
-    message = "Deployment aborted by user"
-    advanced = _advanced(build, now, {job_id: JobStatus.CANCELED}).but(exit_code=KILLED, exit_message=message)
+    advanced = _advanced(build, now, {job_id: JobStatus.CANCELED}).but(exit_code=KILLED, exit_message=ABORTED)
     return [advanced, _ended(build, now, (*build.failures, advanced), 0)] if now.over else [advanced]
 
 
@@ -297,7 +296,8 @@ def _killed(build: Build, *, graceful: bool) -> BuildKilled:
 
 
 def _aborted(build: Build, duration: int) -> BuildFinished:
-    return _finished(build, BuildStatus.KILLED, KILLED, "Deployment aborted by user", None, duration)
+    output = f"The build ended with exit code {KILLED}: {ABORTED}"
+    return _finished(build, BuildStatus.KILLED, KILLED, ABORTED, output, duration)
 
 
 def _finished(

@@ -138,5 +138,6 @@ def test_a_running_job_is_stopped_by_its_runner_and_a_waiting_one_at_once() -> N
 def test_a_kill_cancels_the_jobs_that_are_queued_or_run() -> None:
     killed = BuildKilled(build_id=17, project_id=84, job_ids=(2,))
     message = "Deployment aborted by user"
-    aborted = over.but(status=BuildStatus.KILLED, exit_code=143, exit_message=message, output=None, ran=False)
+    output = f"The build ended with exit code 143: {message}"
+    aborted = over.but(status=BuildStatus.KILLED, exit_code=143, exit_message=message, output=output, ran=False)
     build.given(queued, planned, went_on).when(KillBuild(build_id=17)).then(killed, aborted)

@@ -61,6 +61,7 @@ aborted = BuildFinished(
     status=BuildStatus.KILLED,
     exit_code=143,
     exit_message="Deployment aborted by user",
+    output="The build ended with exit code 143: Deployment aborted by user",
     queued_at=NOON,
     held_lane=True,
 )

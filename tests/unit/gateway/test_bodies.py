@@ -111,3 +111,9 @@ def test_a_wrong_type_has_the_code_of_its_field_where_there_is_one() -> None:
         body("project", keep_number_build=integer).read({"project_keep_number_build": []})
     with pytest.raises(Refused, match="REQUEST_INVALID"):
         body("project", name=text).read({"project_name": []})
+
+
+@pytest.mark.parametrize("sent", [[[1]], ["x"], [None], "1", {}, [1.5]])
+def test_what_is_no_list_of_numbers_is_called_so(sent: Any) -> None:
+    with pytest.raises(Unreadable, match="a list of whole numbers"):
+        integers.read(sent)

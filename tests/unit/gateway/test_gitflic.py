@@ -52,7 +52,7 @@ def test_bare_fields_stand_at_the_top_of_the_body() -> None:
 
 @pytest.mark.parametrize("body", [{}, {"title": None}, {"title": ""}])
 def test_a_needed_field_is_neither_missing_nor_empty(body: dict[str, str | None]) -> None:
-    with pytest.raises(Refused, match="title is missing or empty"):
+    with pytest.raises(Refused, match="title is missing, null or an empty text"):
         EDIT.read(body)
 
 

@@ -70,6 +70,8 @@ def test_comments_do_not_count(comment: str) -> None:
         line(ED25519).replace("ssh-ed25519", "ssh-rsa"),
         line(P256).replace("ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384"),
         line(ED25519) + "\n" + line(RSA),
+        line(ED25519) + " ivan\0",
+        line(ED25519) + " \x1b[2Jivan",
         'command="id" ' + line(ED25519),
         built("ssh-ed25519", part(RAW), b"more"),
         built("ssh-ed25519", part(RAW[:31])),
