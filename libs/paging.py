@@ -60,7 +60,7 @@ def moment(text: str) -> datetime:
 
 
 def like(text: str) -> str:
-    r"""A pattern for what contains the text, in which `%` is any text and `_` any character; `\%` and `\_` are plain."""
+    r"""A pattern for what contains the text: `%` in it is any text, `_` any character; `\%` and `\_` are plain."""
     parts = [""]
     for piece in PIECE.findall(text):
         if piece == "%":
