@@ -13,17 +13,21 @@ from starlette.types import Receive, Scope
 
 from contracts.builds import AppendTrace, ReportJob, TraceState
 from contracts.errors import Refused
+from contracts.identity import TokenScope
 from contracts.messages import Message
 from contracts.runners import (
     DeleteRunner,
+    GetRunner,
     RegisterRunner,
     ResetRunnerToken,
     RunnerInfo,
     RunnerProfile,
     RunnerRegistration,
+    RunnerView,
     TouchRunner,
 )
 from gateway.asked import World
+from gateway.auth import Role
 from gateway.bodies import json_object, read_body
 from gateway.peers import client_address
 from libs.deciding import Actor, runner_called
@@ -53,7 +57,7 @@ async def registered(world: World, scope: Scope, sent: Members) -> RunnerRegistr
         tags=_tags(sent),
         run_untagged=_flag(sent, "run_untagged", default=True),
         locked=_flag(sent, "locked", default=False),
-        protected=_word(sent, "access_level") == "ref_protected",
+        protected=_access(sent) == "ref_protected",
         active=not _flag(sent, "paused", default=False),
         max_timeout_seconds=_number(sent, "maximum_timeout") or None,
         info=info_of(sent) or RunnerInfo(),
@@ -79,6 +83,28 @@ async def reset_token(world: World, scope: Scope, receive: Receive) -> Response:
     told = await world.caller.tell(ResetRunnerToken(runner_uuid=profile.runner_uuid), actor=actor_of(profile))
     answer = RunnerRegistration.model_validate_json(told)
     return _identity(answer.id, answer.token, answer.token_expires_at, 201)
+
+
+async def reset_token_of(world: World, scope: Scope, _receive: Receive) -> Response:
+    """With an administrator's token instead of the runner's own, which may be lost."""
+    sent = {b"authorization": b"token " + dict(scope["headers"]).get(b"private-token", b"")}
+    try:
+        actor = await world.doorkeeper.admit(sent, Role.ADMIN, TokenScope.RUNNER_WRITE)
+    except Refused as refused:
+        if refused.failure.status == 401:
+            raise Refused("FORBIDDEN", refused.detail) from None  # runners know no other refusal
+        raise
+    found = await world.caller.ask(GetRunner(runner_id=scope["path_params"]["runner_id"]), actor=actor)
+    uuid = RunnerView.model_validate_json(found).uuid
+    told = await world.caller.tell(ResetRunnerToken(runner_uuid=uuid), actor=actor)
+    answer = RunnerRegistration.model_validate_json(told)
+    return _identity(answer.id, answer.token, answer.token_expires_at, 201)
+
+
+async def leave_machine(world: World, scope: Scope, receive: Receive) -> Response:
+    """One of the machines that share a token is gone: nothing is kept of it, and the runner stays."""
+    await touch(world, scope, await members(scope, receive))
+    return Response(status_code=204)
 
 
 async def append_trace(world: World, scope: Scope, receive: Receive) -> Response:
@@ -223,9 +249,18 @@ def _number(sent: Members, name: str) -> int | None:
             raise Refused("REQUEST_INVALID", f"{name} is a whole number.")
 
 
+def _access(sent: Members) -> str:
+    level = sent.get("access_level") or "not_protected"
+    if level not in ("not_protected", "ref_protected"):
+        raise Refused("REQUEST_INVALID", "access_level is not_protected or ref_protected.")
+    return str(level)
+
+
 def _tags(sent: Members) -> tuple[str, ...]:
     """A list, or one text with commas; each tag once."""
     value = sent.get("tag_list")
-    parts = value if isinstance(value, list) else [value]
-    words = (word.strip() for part in parts if isinstance(part, str) for word in part.split(","))
+    parts = value if isinstance(value, list) else [value or ""]
+    if not all(isinstance(part, str) for part in parts):
+        raise Refused("REQUEST_INVALID", "tag_list is a text with commas, or a list of texts.")
+    words = (word.strip() for part in parts for word in part.split(","))
     return tuple(dict.fromkeys(word for word in words if word))

@@ -34,6 +34,8 @@ RAW = (
     Raw("DELETE", "/api/v4/runners", answered(gitlab_runner.unregister)),
     Raw("POST", "/api/v4/runners/verify", answered(gitlab_runner.verify)),
     Raw("POST", "/api/v4/runners/reset_authentication_token", answered(gitlab_runner.reset_token)),
+    Raw("POST", "/api/v4/runners/{runner_id:id}/reset_authentication_token", answered(gitlab_runner.reset_token_of)),
+    Raw("DELETE", "/api/v4/runners/managers", answered(gitlab_runner.leave_machine)),
     Raw("GET", "/api/events", events),
     Raw("GET", "/api/upload/img/{name}", answered(picture)),
 )

@@ -155,8 +155,8 @@ class Attempts:
     async def append(
         self, ctx: Context, job: JobRow, attempt: Attempt, offset: int, content: bytes, steps: Sequence[PlannedStep]
     ) -> Attempt:
-        """Store what is new of the content; too much is counted only. Refused LOG_RANGE where it would leave a hole."""
-        if offset > attempt.length:
+        """Store the content; too much is counted only. The last piece may be told again; others are LOG_RANGE."""
+        if attempt.length not in (offset, offset + len(content)):
             raise Refused("LOG_RANGE", str(attempt.length))
         new = content[attempt.length - offset :]
         if not new or attempt.finished:

@@ -27,15 +27,37 @@ from contracts.builds import (
 )
 from contracts.errors import Refused
 from contracts.projects import GetRequestBody
-from contracts.runners import DeleteRunner, RegisterRunner, RunnerProfile, RunnerRegistration, TouchRunner
+from contracts.runners import (
+    DeleteRunner,
+    GetRunner,
+    RegisterRunner,
+    ResetRunnerToken,
+    RunnerInfo,
+    RunnerProfile,
+    RunnerRegistration,
+    RunnerView,
+    TouchRunner,
+)
 from gateway.app import JOB_QUEUED
 from libs.messaging import Responder, settled
-from tests.integration.gateway_stage import Stage, done, eventually, serving, stage
+from tests.integration.gateway_stage import ADMIN, DEVELOPER, Stage, done, eventually, serving, stage
 from tests.support.servers import lone_nats
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 RUNNER = RunnerProfile(
     runner_id=7, runner_uuid="r-7", name="seven", tags=("linux",), owner_type="GLOBAL", owner_id=None
+)
+VIEW = RunnerView(
+    id=7,
+    uuid="r-7",
+    name="seven",
+    owner_type="GLOBAL",
+    owner_id=None,
+    online=True,
+    registered_at=datetime(2026, 1, 2, tzinfo=UTC),
+    connected_at=datetime(2026, 1, 2, tzinfo=UTC),
+    ip_address="",
+    info=RunnerInfo(),
 )
 PROJECT = LaunchedProject(
     project_id=84,
@@ -134,6 +156,31 @@ async def test_a_runner_registers_with_json(here: Stage) -> None:
     assert (told.tags, told.run_untagged, told.protected) == (("linux", "docker"), False, True)
     assert (told.max_timeout_seconds, told.active, told.info.platform) == (60, False, "linux")
     assert told.ip_address == "127.0.0.1"
+
+
+@pytest.mark.parametrize("wrong", [{"access_level": "protected"}, {"tag_list": [1, 2]}, {"tag_list": {"a": "b"}}])
+async def test_a_setting_that_makes_no_sense_registers_nobody(here: Stage, wrong: dict[str, Any]) -> None:
+    answer = await here.http.post("/api/v4/runners", json={"token": "registration", **wrong})
+    assert answer.status_code == 422
+    assert here.services.told_of(RegisterRunner) == []
+
+
+async def test_an_administrator_resets_the_token_of_a_runner_by_its_number(here: Stage) -> None:
+    await here.services.play(GetRunner, lambda _: VIEW)
+    await here.services.play(ResetRunnerToken, lambda _: RunnerRegistration(id=7, uuid="r-7", token="new"))
+    path = "/api/v4/runners/7/reset_authentication_token"
+    answer = await here.http.post(path, headers={"PRIVATE-TOKEN": here.users.token(ADMIN)})
+    assert (answer.status_code, answer.json()["token"]) == (201, "new")
+    (told,) = here.services.told_of(ResetRunnerToken)
+    assert (told.message.runner_uuid, told.actor.name) == ("r-7", f"user{ADMIN}")
+    refused = [{}, {"PRIVATE-TOKEN": "nobody's"}, {"PRIVATE-TOKEN": here.users.token(DEVELOPER)}]
+    assert [(await here.http.post(path, headers=one)).status_code for one in refused] == [403, 403, 403]
+
+
+async def test_a_machine_that_leaves_does_not_take_its_runner_with_it(here: Stage) -> None:
+    sent = {"token": "runner-token", "system_id": "s_1"}
+    assert (await here.http.request("DELETE", "/api/v4/runners/managers", json=sent)).status_code == 204
+    assert len(here.services.told_of(TouchRunner)) == 1
 
 
 async def test_a_runner_registers_with_a_form(here: Stage) -> None:

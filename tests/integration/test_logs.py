@@ -105,6 +105,21 @@ async def test_blank_lines_and_foreign_line_ends_stay_where_they_were(running: R
     assert await running.finished("-1") == "one\n\ntwo\n\nnull\nlast"
 
 
+@pytest.mark.parametrize(("offset", "content"), [(0, b"one"), (2, b"e\ntwo"), (3, b""), (9, b"x"), (5, b"two\n")])
+async def test_a_piece_begins_where_the_log_ends(running: Running, offset: int, content: bytes) -> None:
+    await running.write("one\n")
+    with pytest.raises(Refused) as refused:
+        await running.site.append(running.job, offset, content)
+    assert (refused.value.code, refused.value.detail) == ("LOG_RANGE", "4")
+
+
+async def test_the_last_piece_may_be_told_again_by_who_did_not_hear_the_answer(running: Running) -> None:
+    await pieces(running, "one\ntwo\n", (4,))
+    assert (await running.site.append(running.job, 4, b"two\n")).length == 8
+    assert (await running.site.append(running.job, 8, b"")).length == 8
+    assert await running.followed("init") == ["one", "two"]
+
+
 @pytest.mark.parametrize("known", range(7))
 async def test_a_reader_gets_what_it_lacks_wherever_the_pieces_were_cut(running: Running, known: int) -> None:
     await pieces(running, "a\nbb\n\nccc\ndd\ne\nrest", (2, 3, 6, 7, 8, 13))
