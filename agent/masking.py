@@ -4,17 +4,21 @@ import base64
 import re
 from collections.abc import Iterable, Iterator
 
+from libs.masking import spellings
+
 MASK = b"[MASKED]"
 SHORTEST_LINE = 4  # a closing brace on a line of its own is no secret
 
 
-def _forms(value: bytes) -> Iterator[bytes]:
+def _forms(value: str) -> Iterator[bytes]:
     """The shapes in which a secret usually reaches a log."""
-    yield value
+    yield from spellings(value)
     lines = [line.strip() for line in value.splitlines()]
     if len(lines) > 1:
-        yield from (line for line in lines if len(line) >= SHORTEST_LINE)
-    for content in (value, value + b"\n"):  # printf | base64, echo | base64
+        for line in lines:
+            if len(line) >= SHORTEST_LINE:
+                yield from spellings(line)
+    for content in (value.encode(), value.encode() + b"\n"):  # printf | base64, echo | base64
         encoded = base64.b64encode(content)
         yield from (encoded, base64.urlsafe_b64encode(content), encoded.rstrip(b"="))
         wrapped = base64.encodebytes(content).split()  # base64 breaks its lines at 76
@@ -25,7 +29,7 @@ class Masker:
     """Feed it chunks, write what it returns; `flush` gives the rest."""
 
     def __init__(self, values: Iterable[str]) -> None:
-        forms = {form for value in values if value.strip() for form in _forms(value.encode())}
+        forms = {form for value in values if value.strip() for form in _forms(value)}
         self._forms = sorted(forms, key=len, reverse=True)
         self._longest = len(self._forms[0]) if self._forms else 0
         # the longest alternative comes first: a secret that contains another one is masked whole

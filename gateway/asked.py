@@ -38,7 +38,7 @@ class World:
     client: Client
     waiting: WaitingRunners
     closing: asyncio.Event  # set once the process is to end: whatever is held open ends then
-    readers: set[object] = field(default_factory=set, init=False)  # of live events
+    readers: dict[object, int] = field(default_factory=dict, init=False)  # of live events, and which user each is
 
 
 def key_from(headers: Mapping[bytes, bytes]) -> str:

@@ -25,6 +25,7 @@ POSITION = re.compile(r"([br])(\d{1,18})")
 READY = 64  # events read ahead; a client that is slower than that makes the reading wait
 FETCH_SECONDS = 2.0  # so long a request that was lost with the bus goes unnoticed
 PAUSE = 0.5  # seconds until a lost consumer is made anew
+MOST_READERS = 100  # of one user at one gateway: each costs the bus two consumers
 FORGOTTEN = 60.0  # seconds after which the bus drops the consumer of a reader who is gone
 
 
@@ -50,9 +51,20 @@ class Start:
 
 async def events(world: World, scope: Scope, receive: Receive, send: Send) -> None:
     headers = dict(scope["headers"])
-    await world.doorkeeper.admit(headers, Role.USER, TokenScope.EVENT_READ)
+    user = await world.doorkeeper.admit(headers, Role.USER, TokenScope.EVENT_READ)
+    if sum(one == user.id for one in world.readers.values()) >= MOST_READERS:
+        raise Refused("TOO_MANY_REQUESTS", f"One user may read events {MOST_READERS} times at once.", retry_after=60)
+    reader = object()
+    world.readers[reader] = user.id
+    try:
+        await _tell(world, headers, scope["query_string"], receive, send)
+    finally:
+        del world.readers[reader]
+
+
+async def _tell(world: World, headers: Mapping[bytes, bytes], query: bytes, receive: Receive, send: Send) -> None:
     jetstream = world.client.jetstream()
-    starts = await _starts(jetstream, headers, scope["query_string"])
+    starts = await _starts(jetstream, headers, query)
     ready: asyncio.Queue[tuple[str, Msg]] = asyncio.Queue(READY)
     await send(
         {
@@ -71,14 +83,11 @@ async def events(world: World, scope: Scope, receive: Receive, send: Send) -> No
         asyncio.create_task(_write(world, headers, starts, ready, send)),
         *(asyncio.create_task(_read(jetstream, stream, starts[stream], ready)) for stream in STREAMS),
     }
-    reader = object()
-    world.readers.add(reader)
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             task.result()
     finally:
-        world.readers.discard(reader)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,7 +1,9 @@
 """Masks secret values in a stream of log bytes without moving a single byte."""
 
 import base64
+import json
 from collections.abc import Iterable, Iterator
+from urllib.parse import quote, quote_plus
 
 SHORTEST = 4  # characters; masking shorter ones would blacken half of every log and tell where they stand
 STAR = b"*"
@@ -9,7 +11,7 @@ WRAPPED = (76, 64)  # characters in a line of what `base64` and `openssl base64`
 
 
 class Mask:
-    """Finds each value raw, line by line, and in base64 wherever it stands in the encoded text.
+    """Finds each value raw, line by line, escaped, and in base64 wherever it stands in the encoded text.
 
     Occurrences that overlap are masked together, so that of two secrets that share a piece neither shows.
     """
@@ -44,10 +46,17 @@ class Mask:
         return first
 
 
+def spellings(text: str) -> Iterator[bytes]:
+    """As it is, and as programs write it down: in an address or a form, in JSON, and what `set -x` shows of it."""
+    in_json = (json.dumps(text, ensure_ascii=plain)[1:-1] for plain in (True, False))
+    in_address = (quote(text, safe=""), quote(text), quote_plus(text))
+    yield from {one.encode() for one in (text, *in_address, *in_json, text.replace("'", r"'\''"))}
+
+
 def _variants(value: str) -> Iterator[bytes]:
     for text in {value, *(line.strip() for line in value.split("\n"))}:
         if len(text) >= SHORTEST:
-            yield text.encode()
+            yield from spellings(text)
     for raw in (value.encode(), value.encode() + b"\n"):
         for encode in (base64.b64encode, base64.urlsafe_b64encode):
             encoded = encode(raw)

@@ -27,7 +27,7 @@ CREDENTIALS = [
         rf"\1\2{REDACTED}",
     ),
     (re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{8,}"), rf"\1 {REDACTED}"),
-    (re.compile(r"\bhrp_[\w-]{8,}"), REDACTED),  # a personal one
+    (re.compile(r"\bhrp_[\w-]{8,}|\bhrj?-[\w-]{43}"), REDACTED),  # a personal one, a runner's, a job's
     (re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]*"), REDACTED),  # a signed token anywhere
     (re.compile(r"(://[^\s/@:]*:)[^\s/]+(?=@)"), rf"\1{REDACTED}"),
     (re.compile(r"(://)[^\s/@:]{20,}(?=@)"), rf"\1{REDACTED}"),  # forges take a token for the name

@@ -151,3 +151,18 @@ async def test_a_stream_that_is_read_slowly_is_no_mistake_of_anybody(here: Stage
             await publish(here, "builds", "BuildQueued", number)
         found = await first(300, events(answer.aiter_lines()))
     assert [one["id"] for one in found[-1:]] == ["b300-r0"]
+
+
+async def test_one_user_may_read_so_many_times_at_once(here: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.events.MOST_READERS", 1)
+    async with listening(here):
+        refused = await here.http.get("/api/events", headers=here.developer)
+        assert (refused.status_code, refused.headers["Retry-After"]) == (429, "60")
+        async with here.http.stream("GET", "/api/events", headers=here.admin) as another:
+            assert another.status_code == 200
+
+    async def free() -> bool:
+        async with here.http.stream("GET", "/api/events", headers=here.developer) as answer:
+            return answer.status_code == 200
+
+    assert await eventually(free, bool, within=10)

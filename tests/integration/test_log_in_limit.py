@@ -12,6 +12,7 @@ from contracts.errors import Refused
 from contracts.identity import LogIn, RegisterUser
 from libs.connections import database_of, mongo
 from libs.messaging import Caller
+from services.identity import logins
 from services.identity.app import service as identity
 from services.identity.guessing import EVERYWHERE, FAILURES, limits
 from services.projects.app import service as projects
@@ -100,6 +101,20 @@ async def test_a_success_starts_anew(caller: Caller, name: str, home: str) -> No
 async def test_guesses_at_the_same_moment_are_counted_one_by_one(caller: Caller, name: str, home: str) -> None:
     guesses = [code(caller, name, WRONG, home) for _ in range(20)]
     assert sorted(await asyncio.gather(*guesses)) == [WAIT] * (20 - FREE) + [FAILED] * FREE
+
+
+async def test_guesses_that_come_too_late_cost_no_work(
+    caller: Caller, name: str, home: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checked: list[str] = []
+
+    async def verify(_hash: str, password: str) -> bool:
+        checked.append(password)
+        return False
+
+    monkeypatch.setattr(logins, "verify_password_async", verify)
+    await asyncio.gather(*(code(caller, name, WRONG, home) for _ in range(40)))
+    assert len(checked) <= FREE + logins.AT_ONCE
 
 
 async def counted(stage: Stage, *moments: datetime) -> tuple[list[bool], int]:

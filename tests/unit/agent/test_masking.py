@@ -51,6 +51,11 @@ def test_base64_is_masked_with_and_without_a_line_end(leak: str) -> None:
     assert masked(["s3cret-värde"], b"x " + base64.b64encode(leak.encode()) + b" y") == b"x [MASKED] y"
 
 
+@pytest.mark.parametrize("leak", ["a%26b%2Fc%22", "a%26b/c%22", r"a&b/c\""])
+def test_what_is_escaped_for_an_address_or_in_json_is_masked(leak: str) -> None:
+    assert masked(['a&b/c"'], f"x {leak} y".encode()) == b"x [MASKED] y"
+
+
 def test_wrapped_base64_of_a_long_secret_is_masked() -> None:
     secret = "0123456789" * 20
     assert masked([secret], base64.encodebytes(secret.encode())) == b"[MASKED]\n" * 4

@@ -101,6 +101,7 @@ def test_people_may_read_text() -> None:
         ("PRIVATE-TOKEN: abc", "PRIVATE-TOKEN: [redacted]"),
         ("sent bearer abcdefgh12 to", "sent bearer [redacted] to"),
         ("the token hrp_0123456789abcdef-_0 there", "the token [redacted] there"),
+        ("a runner's hr-" + "x" * 43 + ", a job's hrj-" + "y" * 43, "a runner's [redacted], a job's [redacted]"),
         ("got eyJhbGciOi.eyJzdWIi.c2lnbg there", "got [redacted] there"),
         ("mongodb://user:p@ss:w@host:1/x and", "mongodb://user:[redacted]@host:1/x and"),
         ("https://glpat-01234567890123456789@host/x", "https://[redacted]@host/x"),

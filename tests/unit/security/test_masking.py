@@ -47,6 +47,23 @@ def test_base64_of_a_value_is_masked_with_and_without_padding(encode, secret: st
     assert whole(Mask([secret]), b"> %b <" % bare) == b"> %b <" % (b"*" * len(bare))
 
 
+@pytest.mark.parametrize(
+    "written",
+    [
+        "it%27s+a%2F%2250%25%22+%C3%B6",
+        "it%27s%20a/%2250%25%22%20%C3%B6",
+        "it%27s%20a%2F%2250%25%22%20%C3%B6",
+        r"it's a/\"50%\" ö",
+        r"it's a/\"50%\" \u00f6",
+        r"""it'\''s a/"50%" ö""",
+    ],
+    ids=["form", "path", "query", "JSON", "JSON in ASCII", "shell"],
+)
+def test_a_value_is_masked_however_programs_write_it_down(written: str) -> None:
+    log = f"> {written} <".encode()
+    assert whole(Mask(['it\'s a/"50%" ö']), log) == b"> %b <" % (b"*" * (len(log) - 4))
+
+
 @pytest.mark.parametrize("width", [64, 76])
 def test_base64_of_a_long_value_is_masked_line_by_line(width: int) -> None:
     encoded = base64.b64encode(KEY.encode())
