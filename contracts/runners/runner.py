@@ -31,7 +31,6 @@ class RecordRunner(RunnerSettings, Command):
     owner_type: OwnerType
     owner_id: int | None
     info: RunnerInfo
-    ip_address: str
 
 
 class EditRunner(Command):
@@ -136,7 +135,7 @@ class RunnerRegistered(RunnerSettings, Event):
     owner_type: OwnerType
     owner_id: int | None
     info: RunnerInfo
-    ip_address: str
+    ip_address: str = ""  # only where 0.1.0 recorded it: where a runner is seen is personal, and in no event
 
 
 class RunnerEdited(RunnerSettings, Event):
@@ -206,7 +205,6 @@ class RunnerRow(RunnerSettings, Row):
     registered_at: datetime = datetime.min.replace(tzinfo=UTC)
     info: RunnerInfo = RunnerInfo()
     info_at: datetime = datetime.min.replace(tzinfo=UTC)  # when it was recorded
-    ip_address: str = ""  # at registration; the present one is a matter of presence
 
 
 RunnerCommand = (

@@ -44,7 +44,7 @@ INFO_PAUSE = timedelta(minutes=5)
 TOKEN_PREFIX = "hr-"  # noqa: S105  not "glrt-": with that prefix `gitlab-runner register` sends no settings
 
 
-async def register(ctx: Context, command: RegisterRunner) -> RunnerRegistration:
+async def register(presence: Presence, ctx: Context, command: RegisterRunner) -> RunnerRegistration:
     """The runner's UUID and token follow from the command, so that a repeated registration meets the same runner."""
     registration = await ctx.rows("registration").one({"token_hash": token_hash(command.registration_token)})
     if registration is None:
@@ -63,7 +63,6 @@ async def register(ctx: Context, command: RegisterRunner) -> RunnerRegistration:
             owner_type=owner_type,
             owner_id=owner_id,
             info=command.info,
-            ip_address=command.ip_address,
             **dict(settings),
         )
     )
@@ -71,6 +70,7 @@ async def register(ctx: Context, command: RegisterRunner) -> RunnerRegistration:
         # withdrawn meanwhile: whoever looked for the runners of the scope may have missed this one
         await dismiss(ctx, uuid)
         raise Refused("REGISTRATION_TOKEN")
+    await presence.note(ctx, uuid, command.ip_address, None, at_once=True)
     return RunnerRegistration(id=recorded.row["id"], uuid=uuid, token=token)
 
 
@@ -164,7 +164,7 @@ def declare() -> Service:
         hints=(RunnerEdited, RunnerShutDown, RunnerDeleted),  # a held request of the runner looks again at once
         prepare={IssueRegistrationToken: with_new_token, ResetRegistrationToken: with_new_token},
         answers={
-            RegisterRunner: register,
+            RegisterRunner: partial(register, presence),
             ResetRunnerToken: reset_token,
             TouchRunner: partial(touch, presence),
             NoticeRunner: partial(notice, presence),

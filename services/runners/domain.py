@@ -127,7 +127,6 @@ def registered(command: RecordRunner) -> RunnerRegistered:
         owner_type=command.owner_type,
         owner_id=command.owner_id,
         info=command.info,
-        ip_address=command.ip_address,
         **dict(checked(settings_of(command))),
     )
 

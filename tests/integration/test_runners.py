@@ -381,6 +381,17 @@ async def test_the_last_contact_is_merged_into_the_view(replica: Replica) -> Non
     assert view.connected_at > view.registered_at
 
 
+async def test_where_a_runner_is_seen_is_in_no_event_and_is_forgotten_with_it(replica: Replica) -> None:
+    runner = await replica.register(ip_address="10.0.0.9")
+    await replica.touch(runner.token, "10.0.0.9")
+    logged = await replica.runtime.database["commits"].find({"stream": f"runner-{runner.uuid}"}).to_list()
+    assert "RunnerRegistered" in str(logged)
+    assert "10.0.0.9" not in str(logged)
+    await replica.done(DeleteRunner(runner_uuid=runner.uuid))
+    await replica.tick("sweep")
+    assert await replica.presence(runner.uuid) is None
+
+
 async def test_runners_are_listed_by_their_last_contact(replica: Replica) -> None:
     first, second = await replica.register(name="first"), await replica.register(name="second")
     assert [row["id"] for row in (await replica.page()).rows] == [second.id, first.id]

@@ -46,7 +46,6 @@ record = RecordRunner(
     protected=True,
     max_timeout_seconds=100,
     info=LINUX,
-    ip_address="127.0.0.1",
 )
 registered = RunnerRegistered(
     runner_uuid=UUID,
@@ -62,7 +61,6 @@ registered = RunnerRegistered(
     protected=True,
     max_timeout_seconds=100,
     info=LINUX,
-    ip_address="127.0.0.1",
 )
 unchanged = RunnerEdited(
     runner_uuid=UUID,
