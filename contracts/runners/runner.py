@@ -205,6 +205,7 @@ class RunnerRow(RunnerSettings, Row):
     registered_at: datetime = datetime.min.replace(tzinfo=UTC)
     info: RunnerInfo = RunnerInfo()
     info_at: datetime = datetime.min.replace(tzinfo=UTC)  # when it was recorded
+    ip_address: str = ""  # at registration, of what 0.1.0 recorded
 
 
 RunnerCommand = (

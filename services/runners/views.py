@@ -48,6 +48,7 @@ def describe(row: RunnerRow, recorded: Recorded[RunnerEvent]) -> RunnerRow:
                 registered_at=recorded.at,
                 info=event.info,
                 info_at=recorded.at,
+                ip_address=event.ip_address,
                 **dict(settings_of(event)),
             )
         case RunnerEdited() as event:
@@ -96,7 +97,7 @@ def view(row: RunnerRow, sighting: Sighting | None) -> RunnerView:
         online=row.online,
         registered_at=row.registered_at,
         connected_at=sighting.seen_at if sighting else row.registered_at,
-        ip_address=sighting.ip_address if sighting else "",
+        ip_address=(sighting and sighting.ip_address) or row.ip_address,
         info=(sighting and sighting.info) or row.info,
         **dict(settings_of(row)),
     )
@@ -107,7 +108,7 @@ runners = Category(
     decider=runner_decider,
     row=RunnerRow(),
     fold=describe,
-    row_version=3,
+    row_version=2,
     indexes=(("token_hash",), ("id",), ("online",), ("owner_type", "owner_id")),
     gone=lambda row: row.deleted,
 )
