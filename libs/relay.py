@@ -38,7 +38,7 @@ from libs.observability.tracing import NATS, SpanKind, sampled, start
 log = logging.getLogger("headrace.relay")
 
 POSITION = "Headrace-Position"
-GATHERING = 0.01  # seconds
+GATHERING = 0.05  # seconds
 WINDOW = 256  # messages on their way at once
 ACK_TIMEOUT = 5.0
 MARK = "position"

@@ -73,6 +73,7 @@ class FinishJob(Command):
     reason: str = ""  # a stable word: script_failure, job_execution_timeout, ...
     message: str | None = None  # for people
     output: str | None = None
+    steps: tuple["Section", ...] = ()  # as RecordSteps has them: what the end of the log has shown
 
 
 class CancelJob(Command):
@@ -102,6 +103,7 @@ class LoseJob(Command):
     attempt: int
     reason: str
     delivered: bool = True  # False: the runner cannot have heard of it, which holds only until it reports
+    steps: tuple["Section", ...] = ()  # as RecordSteps has them
 
 
 class JobNames(Message):

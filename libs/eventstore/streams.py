@@ -67,9 +67,11 @@ class Streams:
 
     async def seen(self, category: Category[Any, Any, Any, Any], cause: Cause) -> Handled | None:
         """The answer that a command got when it was recorded before."""
-        commit = await self._store.find(cause.command_id)
-        if commit is None and cause.fingerprint:
-            commit = await self._store.noted(cause.command_id)
+        if cause.fingerprint:  # side by side, to save a round: mostly there is neither
+            found = await asyncio.gather(self._store.find(cause.command_id), self._store.noted(cause.command_id))
+            commit = found[0] or found[1]
+        else:
+            commit = await self._store.find(cause.command_id)
         return await self._as_before(category, commit, cause) if commit else None
 
     async def handle(

@@ -66,6 +66,7 @@ class Attempts:
                 "masks": await self._sealed(ctx, job, hidden),
             }
         )
+        self._remember_renewal(attempt_id, now)
 
     async def reopen(self, ctx: Context, attempt_id: str, job: JobRow, hidden: Sequence[str]) -> str:
         """It is given to its runner once more, with secrets that may be other ones by now. Answers its word."""
@@ -237,7 +238,7 @@ class Attempts:
         if finished:
             change["masks"] = ""
 
-        async def body(session: AsyncClientSession) -> None:
+        async def body(session: AsyncClientSession | None) -> None:
             result = await ctx.collection("attempts").update_one(
                 {"_id": attempt.id, "length": attempt.length, "finished": False}, {"$set": change}, session=session
             )
@@ -246,8 +247,11 @@ class Attempts:
             if chunks:
                 await ctx.collection("log_chunks").insert_many([dict(one) for one in chunks], session=session)
 
-        async with ctx.collection("attempts").database.client.start_session() as session:
-            await session.with_transaction(body)
+        if chunks:
+            async with ctx.collection("attempts").database.client.start_session() as session:
+                await session.with_transaction(body)
+        else:
+            await body(None)
         self._remember_renewal(attempt.id, now)
         if finished:
             self._masks.pop(attempt.id, None)

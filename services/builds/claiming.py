@@ -1,6 +1,7 @@
 """A runner asks for work: it gets the job that fits it and whose turn it is, and all that the job needs."""
 
 import asyncio
+from dataclasses import dataclass
 from uuid import uuid4
 
 from pymongo.errors import DuplicateKeyError
@@ -76,13 +77,13 @@ class Claiming:
         await ctx.tell(lose, step=f"{job.id}#{job.attempt}")
 
     async def _repeat(self, ctx: Context, runner: RunnerOffer, job: JobRow, token: str) -> Assignment:
-        secrets = await job_secrets(ctx, job.project_id, job.project.repository if job.project else None)
-        word = await self._attempts.reopen(ctx, token_hash(token), job, _hidden(secrets, token))
-        return await _assignment(ctx, job, runner, secrets, token, word)
+        needs = await _needs(ctx, job)
+        word = await self._attempts.reopen(ctx, token_hash(token), job, _hidden(needs.secrets, token))
+        return _assignment(ctx, job, runner, needs, token, word)
 
     async def _try(self, ctx: Context, runner: RunnerOffer, job: JobRow, token: str) -> Assignment | None:
         try:
-            secrets = await job_secrets(ctx, job.project_id, job.project.repository if job.project else None)
+            needs = await _needs(ctx, job)
         except ProjectGone:
             await ctx.tell(KillBuild(build_id=job.build_id), step=str(job.build_id))
             return None
@@ -99,7 +100,7 @@ class Claiming:
         )
         # side by side, to save a round: one without the other is found by the leases
         opened, assigned, noted = await asyncio.gather(
-            self._attempts.open(ctx, attempt_id, job, word, _hidden(secrets, token)),
+            self._attempts.open(ctx, attempt_id, job, word, _hidden(needs.secrets, token)),
             ctx.tell(assign, step=f"{job.id}#{job.attempt}"),
             self._turns.note(ctx, job),
             return_exceptions=True,
@@ -120,7 +121,27 @@ class Claiming:
             if isinstance(outcome, BaseException):
                 raise outcome
         tell_wait(job, ctx.cause.at)
-        return await _assignment(ctx, job, runner, secrets, token, word)
+        return _assignment(ctx, job, runner, needs, token, word)
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a job's runner gets besides the job itself."""
+
+    secrets: JobSecrets
+    build: BuildRow
+    dependencies: tuple[Dependency, ...]
+
+
+async def _needs(ctx: Context, job: JobRow) -> Needs:
+    """All at once, to save rounds. Raises ProjectGone."""
+    secrets, build, dependencies = await asyncio.gather(
+        job_secrets(ctx, job.project_id, job.project.repository if job.project else None),
+        ctx.rows("build").get(f"build-{job.build_id}"),
+        _dependencies(ctx, job),
+    )
+    gone = BuildRow(id=job.build_id, local_id=job.build_local_id, project=job.project)  # deleted meanwhile
+    return Needs(secrets, build or gone, dependencies)
 
 
 async def _given(ctx: Context, job_id: int, token: str) -> JobRow | None:
@@ -153,14 +174,9 @@ async def _dependencies(ctx: Context, job: JobRow) -> tuple[Dependency, ...]:
     )
 
 
-async def _assignment(
-    ctx: Context, job: JobRow, runner: RunnerOffer, secrets: JobSecrets, token: str, word: str
-) -> Assignment:
-    dependencies = await _dependencies(ctx, job)
-    build: BuildRow | None = await ctx.rows("build").get(f"build-{job.build_id}")
-    known = build or BuildRow(id=job.build_id, local_id=job.build_local_id, project=job.project)  # deleted meanwhile
-    assignment = _plain(job, runner, secrets, token, word).but(dependencies=dependencies)
-    return equipped(assignment, known, job, runner, word, ctx.settings.url)
+def _assignment(ctx: Context, job: JobRow, runner: RunnerOffer, needs: Needs, token: str, word: str) -> Assignment:
+    assignment = _plain(job, runner, needs.secrets, token, word).but(dependencies=needs.dependencies)
+    return equipped(assignment, needs.build, job, runner, word, ctx.settings.url)
 
 
 def _plain(job: JobRow, runner: RunnerOffer, secrets: JobSecrets, token: str, word: str) -> Assignment:

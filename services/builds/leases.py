@@ -114,11 +114,11 @@ class Leases:
         open_attempts = ctx.collection("attempts").find(
             {"job_id": recorded.event.job_id, "number": recorded.event.attempt, "finished": False}
         )
-        job: JobRow | None = await ctx.rows("job").get(f"job-{recorded.event.job_id}")
-        if job is None:
-            return  # deleted meanwhile, and its log with it
         success = isinstance(recorded.event, JobFinished) and recorded.event.status is JobStatus.SUCCESS
-        async for found in open_attempts:
+        async for found in open_attempts:  # seldom one: its runner has mostly told of its end
+            job: JobRow | None = await ctx.rows("job").get(f"job-{recorded.event.job_id}")
+            if job is None:
+                return  # deleted meanwhile, and its log with it
             try:
                 await self._reporting.conclude(ctx, job, found["_id"], success=success)
             except Refused as refused:

@@ -1,7 +1,7 @@
 """What a runner tells about its job: pieces of the log, that it lives, and how it ended."""
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import TypeVar
 
@@ -74,8 +74,9 @@ class Reporting:
         await self._started(ctx, job)
         before = await self._attempts.get(ctx, job)
         after = await self._attempts.append(ctx, job, before, command.offset, command.content, job.steps)
-        if after.sections != before.sections:
-            await self._record_steps(ctx, job, after)
+        if after.sections != before.sections and (steps := _steps(after.sections)):
+            record = RecordSteps(job_id=job.id, attempt=job.attempt, steps=steps)
+            await ctx.tell(record, step=str(after.length), actor=_runner_of(job))
             tell_steps(job, before.sections, after.sections)
         if after is before:
             await self._attempts.renew(ctx, after.id)
@@ -100,7 +101,6 @@ class Reporting:
             raise Refused("LOG_CHECKSUM")
         before = attempt.sections
         attempt = await self._attempts.finish(ctx, job, attempt, job.steps, success=status is JobStatus.SUCCESS)
-        await self._record_steps(ctx, job, attempt)
         tell_steps(job, before, attempt.sections)
         await ctx.tell(_end(job, status, command, attempt.sections), actor=_runner_of(job))
         tell_run(job, ctx.cause.at, command.state)
@@ -140,11 +140,10 @@ class Reporting:
             log.warning("runner %s was not noticed: %s", runner, refused.code)  # the next call tells it again
             del self._noticed[runner]
 
-    async def _record_steps(self, ctx: Context, job: JobRow, attempt: Attempt) -> None:
-        steps = attempt.sections[1:]  # the first one is what comes before the steps
-        if steps:
-            record = RecordSteps(job_id=job.id, attempt=job.attempt, steps=steps)
-            await ctx.tell(record, step=str(attempt.length), actor=_runner_of(job))
+
+def _steps(sections: tuple[Section, ...]) -> tuple[Section, ...]:
+    """The first one is what comes before the steps."""
+    return sections[1:]
 
 
 def _runner_of(job: JobRow) -> Actor:
@@ -158,9 +157,10 @@ def _complete(command: ReportJob, attempt: Attempt) -> bool:
     return command.checksum is None or command.checksum == f"crc32:{attempt.crc:08x}"
 
 
-def _end(job: JobRow, status: JobStatus, command: ReportJob, sections: Sequence[Section]) -> FinishJob | LoseJob:
+def _end(job: JobRow, status: JobStatus, command: ReportJob, sections: tuple[Section, ...]) -> FinishJob | LoseJob:
     if status is JobStatus.FAILED and (reason := GIVEN_BACK.get(command.failure_reason)):
-        return LoseJob(job_id=job.id, attempt=job.attempt, reason=reason.format(job.runner_name))
+        reason = reason.format(job.runner_name)
+        return LoseJob(job_id=job.id, attempt=job.attempt, reason=reason, steps=_steps(sections))
     late = next((one for one in sections if one.timed_out), None) if status is JobStatus.FAILED else None
     code, message = _outlasted(job, late) if late else _meaning(job, status, command)
     reason = "job_execution_timeout" if late else command.failure_reason or "script_failure"
@@ -172,6 +172,7 @@ def _end(job: JobRow, status: JobStatus, command: ReportJob, sections: Sequence[
         reason="" if status is JobStatus.SUCCESS else reason,
         message=message,
         output=None if status is JobStatus.SUCCESS else f"The build ended with exit code {code}: {message}",
+        steps=_steps(sections),
     )
 
 

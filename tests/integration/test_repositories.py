@@ -6,7 +6,7 @@ import pytest
 
 from libs.git import SETTINGS
 from services.builds.repository import Head, NoSuchFile, NoSuchRef, Repositories, Unreachable
-from tests.support.repositories import SPEC, commit, sample_repository, spec_of
+from tests.support.repositories import SPEC, commit, git, sample_repository, spec_of
 
 
 @pytest.fixture
@@ -50,6 +50,26 @@ async def test_a_commit_that_is_on_no_branch_says_so(tmp_path: Path, repository:
     repositories = Repositories(tmp_path / "copies")
     with pytest.raises(NoSuchRef):
         await repositories.file(str(repository), Head("1" * 40, "refs/heads/main"), SPEC)
+
+
+@pytest.mark.parametrize("branch", ["main", "*"])
+async def test_the_newest_commit_is_found_wherever_git_keeps_it(branch: str, tmp_path: Path, repository: Path) -> None:
+    repositories = Repositories(tmp_path / "copies")
+    git(repository, "pack-refs", "--all")
+    packed = await repositories.head(str(repository), branch)
+    sha = commit(repository, {SPEC: spec_of({"other": ""})})
+    loose = await repositories.head(str(repository), branch)
+    git(repository, "worktree", "add", "--quiet", "--detach", str(tmp_path / "tree"))
+    beside = await repositories.head(str(tmp_path / "tree"), "main")
+    assert packed.sha == git(repository, "rev-parse", "main^")
+    assert packed.ref == "refs/heads/main"
+    assert loose == beside == Head(sha, "refs/heads/main")
+
+
+@pytest.mark.parametrize("branch", ["other", "main/", "./main", "../heads/main", "../../HEAD", "", "a\nb"])
+async def test_a_branch_that_is_not_there_says_so(branch: str, tmp_path: Path, repository: Path) -> None:
+    with pytest.raises(NoSuchRef):
+        await Repositories(tmp_path / "copies").head(str(repository), branch)
 
 
 async def test_a_repository_that_is_gone_says_so(tmp_path: Path, repository: Path) -> None:

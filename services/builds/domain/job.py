@@ -71,6 +71,9 @@ def decide(job: Job, command: JobCommand) -> Sequence[JobEvent]:
         raise Refused("CONFLICT", "the job is just being queued")  # to be told again: it must not be forgotten
     order = job.order
     here = _here(order)
+    if isinstance(command, FinishJob | LoseJob) and command.steps:
+        shown = RecordSteps(job_id=command.job_id, attempt=command.attempt, steps=command.steps)
+        return [*decide(job, shown), *decide(job, command.but(steps=()))]  # steps have no say in how it goes on
     match job.status, command:
         case JobStatus.QUEUED, AssignJob(attempt=order.attempt):
             return [

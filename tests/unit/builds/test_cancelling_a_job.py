@@ -69,6 +69,8 @@ cancel = CancelJob(job_id=42, graceful=True)
 cancel_at_once = CancelJob(job_id=42)
 lose = LoseJob(job_id=42, attempt=1, reason="silence")
 finish = FinishJob(job_id=42, attempt=1, status=JobStatus.FAILED, exit_code=1, reason="job_canceled")
+shown = (Section(step="cleanup"),)
+step = StepStarted(**here, step="cleanup", started_at=None)
 
 job = Scenario(job_decider)
 
@@ -117,9 +119,17 @@ def test_a_job_whose_runner_is_lost_while_it_cleans_up_is_not_tried_again() -> N
 
 
 def test_the_steps_of_the_clean_up_are_recorded() -> None:
-    seen = RecordSteps(job_id=42, attempt=1, steps=(Section(step="cleanup"),))
-    step = StepStarted(**here, step="cleanup", started_at=None)
+    seen = RecordSteps(job_id=42, attempt=1, steps=shown)
     job.given(queued, assigned, started, canceling).when(seen).then(step)
+
+
+@pytest.mark.parametrize(("end", "over"), [(finish, [canceled]), (lose, [lost, canceled])])
+def test_what_the_end_of_the_log_shows_is_recorded_with_the_end(end: FinishJob | LoseJob, over: list[JobEvent]) -> None:
+    job.given(queued, assigned, started, canceling).when(end.but(steps=shown)).then(step, *over)
+
+
+def test_steps_that_are_known_are_not_recorded_again_with_the_end() -> None:
+    job.given(queued, assigned, started, canceling, step).when(finish.but(steps=shown)).then(canceled)
 
 
 @pytest.mark.parametrize(
