@@ -1,6 +1,7 @@
 """The database client and the service databases, opened the same way everywhere."""
 
 import asyncio
+import socket
 import sys
 from collections.abc import Awaitable
 from contextlib import suppress
@@ -9,7 +10,7 @@ from typing import Any, TypeVar
 from urllib.parse import parse_qs, urlsplit
 
 from bson.codec_options import CodecOptions
-from pymongo import AsyncMongoClient, lock
+from pymongo import AsyncMongoClient, lock, pool_shared
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.read_concern import ReadConcern
 
@@ -34,6 +35,21 @@ if sys.version_info < (3, 12):
     # The driver waits for its conditions so. If 3.11's is cancelled in the wrong moment, the condition's lock is
     # taken and never given back: while the database is away, one cancelled task makes the client useless for ever.
     lock.wait_for = _wait_for  # type: ignore[assignment,attr-defined]
+
+_connecting = pool_shared._async_create_connection
+
+
+async def _connected(address: Any, options: Any) -> socket.socket:
+    """As the driver does it; where it is cancelled it would leave its socket to the garbage collector."""
+    connecting = asyncio.ensure_future(_connecting(address, options))
+    try:
+        return await asyncio.shield(connecting)
+    except asyncio.CancelledError:
+        connecting.add_done_callback(pool_shared._close_late_socket)
+        raise
+
+
+pool_shared._async_create_connection = _connected
 
 
 def mongo(settings: Settings, name: str, *, patience: float = 20.0) -> AsyncMongoClient[Document]:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any
@@ -44,8 +44,6 @@ log = logging.getLogger("headrace.hosting")
 GRACE = 5.0  # seconds to finish what is in hand after SIGTERM
 ROWS = 2.0  # seconds between looks for rows that an older release, which is being replaced, left behind
 
-Leave = Callable[[], Awaitable[None]]
-
 
 def run(service: Service, settings: Settings) -> None:
     """Run one replica until SIGTERM or SIGINT."""
@@ -70,15 +68,14 @@ async def serve(service: Service, settings: Settings, stop: asyncio.Event) -> No
         try:
             await asyncio.wait({starting, told}, return_when=asyncio.FIRST_COMPLETED)
             if starting.done():
-                leave = starting.result()
+                starting.result()
                 await told
-                await leave()
         finally:
             await end({starting, told})
 
 
-async def _started(service: Service, settings: Settings, stack: AsyncExitStack) -> Leave:
-    """Ready to answer; returns how to stop in good order."""
+async def _started(service: Service, settings: Settings, stack: AsyncExitStack) -> None:
+    """Ready to answer; the stack knows how to stop in good order, at whatever point of the start."""
     telemetry = configure_telemetry(service.name, settings.instance, settings.otlp_endpoint or None)
     stack.callback(telemetry.shutdown)
     trace.set_tracer_provider(telemetry.traces)
@@ -94,45 +91,53 @@ async def _started(service: Service, settings: Settings, stack: AsyncExitStack) 
     _watch(health, runtime, nats, ready)
     await stack.enter_async_context(serve_health(health, telemetry.registry, settings.host, settings.health_port))
     await _wait_for_migration(service, runtime, nats)
-    if service.started:
-        await service.started(runtime.duty("start"))
+    crew = await _crew(service, runtime) if service.workers else None
     responder = Responder(nats, service.name, (PyMongoError,))
-    for message_type in _answered(service):
-        await responder.answer(message_type, partial(runtime.respond, message_type))
-    for everywhere in (GetHistory, GetState, GetAnswer):
-        await responder.answer(everywhere, partial(runtime.respond, everywhere), everywhere.subject_at(service.name))
-    crew = None
-    if service.workers:
-        from libs.working import Crew  # imported here: FastStream costs 13 MB that others need not pay
+    duties: set[asyncio.Task[None]] = set()
 
-        crew = Crew(settings, service.name, await handled_before(database))
-        for worker in service.workers:
-            crew.hire(worker, partial(runtime.work, worker))
-        await crew.start(nats)
-        health.register("workers", partial(_workers, crew, nats))
-    readings = Readings(telemetry.meter, service.measures)
-    feeling = asyncio.create_task(pulse(telemetry.meter, health, service.name))
-    leading = asyncio.create_task(
-        lead(nats, service.name, settings.instance, partial(_duties, runtime, nats, metrics, readings))
-    )
-    await settled(nats)
-    ready.set()
-    log.info("%s is ready", settings.instance)
-
+    @stack.push_async_callback
     async def leave() -> None:
         ready.clear()
         log.info("%s stops", settings.instance)
         try:
             async with asyncio.timeout(GRACE):
-                await end({leading, feeling})  # first: another replica takes over while we finish
-                await responder.stop(GRACE)
-                if crew:
-                    await crew.stop()
+                await end(duties)  # first: another replica takes over while we finish
+                async with asyncio.TaskGroup() as finishing:
+                    finishing.create_task(responder.stop(GRACE))
+                    if crew:
+                        finishing.create_task(crew.stop())
                 await runtime.finish(GRACE)
         except TimeoutError:
             log.warning("%s leaves although not everything came to its end", settings.instance)
 
-    return leave
+    if service.started:
+        await service.started(runtime.duty("start"))
+    for message_type in _answered(service):
+        await responder.answer(message_type, partial(runtime.respond, message_type))
+    for everywhere in (GetHistory, GetState, GetAnswer):
+        await responder.answer(everywhere, partial(runtime.respond, everywhere), everywhere.subject_at(service.name))
+    if crew:
+        await crew.start(nats)
+        health.register("workers", partial(_workers, crew, nats))
+    readings = Readings(telemetry.meter, service.measures)
+    duties.add(asyncio.create_task(pulse(telemetry.meter, health, service.name)))
+    duties.add(
+        asyncio.create_task(
+            lead(nats, service.name, settings.instance, partial(_duties, runtime, nats, metrics, readings))
+        )
+    )
+    await settled(nats)
+    ready.set()
+    log.info("%s is ready", settings.instance)
+
+
+async def _crew(service: Service, runtime: Runtime) -> Any:
+    from libs.working import Crew  # imported here: FastStream costs 13 MB that others need not pay
+
+    crew = Crew(runtime.settings, service.name, await handled_before(runtime.database))
+    for worker in service.workers:
+        crew.hire(worker, partial(runtime.work, worker))
+    return crew
 
 
 def _answered(service: Service) -> list[type[Command] | type[Query]]:

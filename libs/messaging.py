@@ -112,12 +112,12 @@ async def connect(settings: Settings, name: str, *, patience: float | None = Non
         either: set[asyncio.Future[Any]] = {connecting, refused}
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED, timeout=patience)
         if not connecting.done():
-            await end({connecting})
-            await client.close()
             raise SettingsError(refused.result()) if refused.done() else TimeoutError
         connecting.result()
-    finally:
+    except BaseException:  # told to stop meanwhile, as well: there may be a connection already
         await end({connecting})
+        await disconnect(client)
+        raise
     return client
 
 

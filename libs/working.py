@@ -23,7 +23,8 @@ from nats.js.errors import NotFoundError
 
 from libs import cloudevents
 from libs.deciding import Recorded
-from libs.messaging import connect, inbox_prefix
+from libs.ending import end
+from libs.messaging import connect, disconnect, inbox_prefix
 from libs.observability.logs import in_brief
 from libs.observability.tracing import within
 from libs.service import TryLater, Worker
@@ -52,6 +53,11 @@ class _Broker(NatsBroker):
         self.config.connect(connection)
         return connection
 
+    async def part(self) -> None:
+        """Close the connection for certain; `stop` leaves it open where a subscriber could not be stopped."""
+        if self._connection:
+            await disconnect(self._connection)
+
 
 class Crew:
     """The workers of one process."""
@@ -67,12 +73,14 @@ class Crew:
         """`handled`: by a consumer's name the time before which all was worked off, in a system that was restored."""
         self._inbox = inbox_prefix(settings.nats_url)
         self._broker = _Broker(settings, service, grace)
+        self._grace = grace
         self._service = service
         self._handled = handled or {}
         self._names: list[tuple[str, str]] = []
         self._hired: list[tuple[Worker, Work]] = []
         self._hints: list[Subscription] = []
         self._prompt: set[asyncio.Task[None]] = set()
+        self._in_hand: set[asyncio.Task[Any]] = set()  # what the consumers brought
         self._at_it: set[str] = set()  # events whose hint came to this process, and whose work is not over
 
     def hire(self, worker: Worker, work: Work) -> None:
@@ -89,6 +97,8 @@ class Crew:
             if worker.prompt and (0 <= age < PROMPT or recorded.id in self._at_it):
                 raise NackMessage(delay=max(PROMPT - age, 1))  # whoever got the hint is at it
             sign = asyncio.create_task(_sign_of_life(message, worker.patience / 3))
+            at_it = _this_task()
+            self._in_hand.add(at_it)
             try:
                 await work(recorded)
             except TryLater as later:
@@ -106,6 +116,7 @@ class Crew:
                     log.warning("%s on %s: %s; again in %.1f s", name, recorded.id, what, delay, exc_info=where)
                 raise NackMessage(delay=delay) from error
             finally:
+                self._in_hand.discard(at_it)
                 sign.cancel()
 
         for _ in range(worker.concurrency):
@@ -161,12 +172,28 @@ class Crew:
         return gone
 
     async def stop(self) -> None:
-        """Finish what is in hand within the grace; hand back the rest."""
+        """Finish what is in hand within the grace; hand back the rest. Also after a start that was cut short."""
+        for hint in self._hints:
+            with suppress(NatsError):
+                await hint.unsubscribe()
         # all at once: the broker would wait the whole grace for each of its subscribers
-        finishing = [asyncio.create_task(subscriber.stop()) for subscriber in self._broker.subscribers]
-        await asyncio.wait({*finishing, *self._prompt}, timeout=FINISHING)
-        with suppress(NatsError):
-            await self._broker.stop()
+        finishing = [asyncio.create_task(_rest(subscriber)) for subscriber in self._broker.subscribers]
+        try:
+            await asyncio.wait({*finishing, *self._prompt}, timeout=self._grace)
+        finally:
+            await end({*finishing, *self._prompt, *self._in_hand})
+            await self._broker.part()
+
+
+async def _rest(subscriber: Any) -> None:
+    with suppress(NatsError):  # the bus is away
+        await subscriber.stop()
+
+
+def _this_task() -> "asyncio.Task[Any]":
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101  it is a coroutine that asks
+    return task
 
 
 async def _raw(message: NatsMessage) -> bytes:
