@@ -77,10 +77,10 @@ def _names(folder: Path) -> Iterator[str]:
         yield from (str(inside / each) for each in (*folders, *files))
 
 
-def pack(folder: Path, names: Iterable[str], archive: Path, stop: Event) -> list[str]:
+def pack(folder: Path, names: Iterable[str], archive: Path, stop: Event, *, level: int | None = None) -> list[str]:
     """Write the archive; answers the names that were left out: sockets, pipes, and links that lead out."""
     left_out = []
-    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED, strict_timestamps=False) as into:
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED, compresslevel=level, strict_timestamps=False) as into:
         for name in names:
             if stop.is_set():
                 raise Stopped

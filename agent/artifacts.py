@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from threading import Event
 
@@ -71,7 +71,7 @@ class Exchange:
             )
             return
         name = filled(wanted.name, self._environment).replace("/", "-") or "default"
-        names = await self._names(wanted)
+        names = await self.names(wanted.paths, wanted.exclude, untracked=wanted.untracked)
         if not names:
             self._trace.line("WARNING: no file matches the artifacts; nothing is uploaded")
             return
@@ -85,9 +85,10 @@ class Exchange:
         finally:
             stop.set()
 
-    async def _names(self, wanted: Artifacts) -> list[str]:
-        also = await self._untracked() if wanted.untracked else []
-        paths, exclude = ([filled(one, self._environment) for one in each] for each in (wanted.paths, wanted.exclude))
+    async def names(self, wanted: Iterable[str], unwanted: Iterable[str], *, untracked: bool) -> list[str]:
+        """What is there of the patterns, below the checkout."""
+        also = await self._untracked() if untracked else []
+        paths, exclude = ([filled(one, self._environment) for one in each] for each in (wanted, unwanted))
         try:
             return await asyncio.to_thread(archive.found, self._checkout, paths, exclude, also)
         except ValueError as error:

@@ -73,6 +73,7 @@ class Config:
     grace_seconds: float = 5.0  # what running jobs get to finish after SIGTERM
     executor: str = "shell"  # auto: docker for jobs with an image while an engine answers
     docker: Docker = Docker()
+    cache_megabytes: int = 2048  # of all caches that jobs keep on this machine; 0: none are kept
     ca_file: str = ""  # authorities that sign the server's certificate; default: the system's
 
     def __post_init__(self) -> None:
@@ -80,6 +81,8 @@ class Config:
             raise ValueError(f"executor must be one of {', '.join(EXECUTORS)}")
         if self.concurrency < 1:
             raise ValueError("concurrency must be at least 1")
+        if self.cache_megabytes < 0:
+            raise ValueError("cache_megabytes must be at least 0")
 
     @classmethod
     def usable(cls, values: Mapping[str, Any]) -> Self:

@@ -6,6 +6,7 @@ from collections.abc import Coroutine
 from pathlib import Path
 
 from agent.artifacts import ArtifactsFailed, Exchange
+from agent.cache import Caches
 from agent.config import Config
 from agent.delivery import Abandoned, Delivery, Outcome
 from agent.engine import EngineError
@@ -92,8 +93,8 @@ class Execution:
             if self._executor and self._begun and seconds > 0 and outcome.reason != INTERRUPTED:
                 await self._limited(seconds, self._steps(self._executor, outcome))
             await self._close_executor()  # nothing of the job changes its files any more
-            if self._begun and outcome.reason != INTERRUPTED and job.artifacts:
-                left = await self._limited(UPLOAD_SECONDS, self._leave_artifacts(workspace, outcome))
+            if self._begun and outcome.reason != INTERRUPTED:
+                left = await self._limited(UPLOAD_SECONDS, self._leave(workspace, outcome))
                 outcome = left if outcome is SUCCESS else outcome
         except CheckoutFailed as error:
             trace.line(f"ERROR: {error}")
@@ -154,17 +155,24 @@ class Execution:
             with child("check out"):
                 await workspace.check_out(source, self._nursery, self._trace.write)
         await self._delivery.accepted.wait()
+        exchange = self._exchange(workspace)
+        with child("restore caches"):
+            await self._caches(exchange).restore(workspace.checkout, workspace.environment)
         with child("fetch artifacts"):
-            await self._exchange(workspace).fetch()
+            await exchange.fetch()
         self._executor = await choose(self._config, self._job, workspace, self._nursery, self._trace)
         await self._executor.prepare()
         self._begun = True
         return await self._steps(self._executor, SUCCESS)
 
-    async def _leave_artifacts(self, workspace: Workspace, outcome: Outcome) -> Outcome:
+    async def _leave(self, workspace: Workspace, outcome: Outcome) -> Outcome:
+        """Caches, then artifacts."""
+        exchange, failed = self._exchange(workspace), outcome is not SUCCESS
+        with child("save caches"):
+            await self._caches(exchange).save(workspace.checkout, workspace.environment, failed=failed)
         try:
             with child("leave artifacts"):
-                await self._exchange(workspace).leave(failed=outcome is not SUCCESS)
+                await exchange.leave(failed=failed)
         except ArtifactsFailed as error:
             return self._without_artifacts(error)
         return SUCCESS
@@ -172,6 +180,9 @@ class Execution:
     def _without_artifacts(self, error: ArtifactsFailed) -> Outcome:
         self._trace.line(f"ERROR: {error}")
         return Outcome("failed", SCRIPT if error.final else SYSTEM)
+
+    def _caches(self, exchange: Exchange) -> Caches:
+        return Caches(self._config, self._job, self._trace, exchange)
 
     def _exchange(self, workspace: Workspace) -> Exchange:
         return Exchange(

@@ -77,6 +77,29 @@ class Artifacts:
 
 
 @dataclass(frozen=True, slots=True)
+class Cache:
+    """What is kept of a job's folder for later jobs, under a key."""
+
+    key: str = "default"
+    paths: tuple[str, ...] = ()
+    untracked: bool = False
+    policy: str = "pull-push"
+    when: str = "on_success"
+    fallback_keys: tuple[str, ...] = ()
+
+    @property
+    def pulls(self) -> bool:
+        return self.policy != "push"
+
+    @property
+    def pushes(self) -> bool:
+        return self.policy != "pull"
+
+    def kept_after(self, failed: bool) -> bool:
+        return self.when == "always" or failed == (self.when == "on_failure")
+
+
+@dataclass(frozen=True, slots=True)
 class Dependency:
     """A job whose archive is fetched first."""
 
@@ -117,6 +140,8 @@ class Job:
     timeout: int
     understood_reasons: frozenset[str]
     artifacts: tuple[Artifacts, ...] = ()
+    caches: tuple[Cache, ...] = ()
+    project_id: int = 0
     dependencies: tuple[Dependency, ...] = ()
     image: Image | None = None
     services: tuple[Image, ...] = ()
@@ -160,6 +185,17 @@ def _artifacts(entry: Mapping[str, Any]) -> Artifacts:
         type=str(entry.get("artifact_type") or "archive"),
         format=str(entry.get("artifact_format") or "zip"),
         expire_in=str(entry.get("expire_in") or ""),
+    )
+
+
+def _cache(entry: Mapping[str, Any]) -> Cache:
+    return Cache(
+        key=str(entry.get("key") or "default"),
+        paths=tuple(map(str, entry.get("paths") or ())),
+        untracked=bool(entry.get("untracked")),
+        policy=str(entry.get("policy") or "pull-push"),
+        when=str(entry.get("when") or "on_success"),
+        fallback_keys=tuple(map(str, entry.get("fallback_keys") or ())),
     )
 
 
@@ -215,6 +251,8 @@ def parse(payload: Mapping[str, Any]) -> Job:
             timeout=timeout if timeout > 0 else DEFAULT_TIMEOUT,
             understood_reasons=frozenset((payload.get("features") or {}).get("failure_reasons") or ()),
             artifacts=tuple(map(_artifacts, payload.get("artifacts") or ())),
+            caches=tuple(map(_cache, payload.get("cache") or ())),
+            project_id=int((payload.get("job_info") or {}).get("project_id") or 0),
             dependencies=tuple(
                 _dependency(entry) for entry in payload.get("dependencies") or () if entry.get("artifacts_file")
             ),

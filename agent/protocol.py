@@ -50,7 +50,8 @@ FEATURES = {
     "artifacts": True,
     "artifacts_exclude": True,
     "upload_multiple_artifacts": True,
-    "cache": False,
+    "cache": True,
+    "fallback_cache_keys": True,
     "session": False,
     "terminal": False,
 }

@@ -13,7 +13,10 @@ from agent.strays import LINUX, living, signal_group, signalled, uproot
 KILL_AFTER = 2.5  # seconds between the polite signal and the other one
 PIPE_SIZE = 64 * 1024
 KILLED = 137
-PREFERRED = 'if command -v bash >/dev/null; then exec bash -eo pipefail "$1"; else exec sh -e "$1"; fi'
+PREFERRED = (
+    'if command -v bash >/dev/null; then exec bash -eo pipefail "$1"; '
+    'elif (set -o pipefail) 2>/dev/null; then exec sh -eo pipefail "$1"; else exec sh -e "$1"; fi'
+)
 
 
 def interpreter(program: str) -> list[str]:

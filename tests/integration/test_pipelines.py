@@ -256,13 +256,13 @@ async def test_the_runner_gets_all_that_the_file_says(site: Site) -> None:
     build_id = await launched(
         site,
         """
-        variables: {VERSION: "1.$CI_PIPELINE_ID"}
+        variables: {VERSION: "1.$CI_PIPELINE_ID", CACHING: pull}
         a:
           image: {name: "debian:$VERSION", entrypoint: [""]}
           services: [{name: "redis:$VERSION", variables: {EDITION: "v$VERSION"}}]
           script: [make, make test]
           after_script: [make clean]
-          cache: {key: $CI_COMMIT_REF_SLUG, paths: [.deps]}
+          cache: [{key: $CI_COMMIT_REF_SLUG, paths: [$CI_PROJECT_DIR/x], policy: $CACHING}, {paths: [y], policy: $WHAT}]
           artifacts: {paths: [out/$CI_JOB_NAME]}
         """,
     )
@@ -275,7 +275,10 @@ async def test_the_runner_gets_all_that_the_file_says(site: Site) -> None:
     assert job.container.entrypoint == ("",)
     assert [one.name for one in job.services] == [f"redis:1.{build_id}"]
     assert [(one.key, one.value) for one in job.services[0].variables] == [("EDITION", f"v1.{build_id}")]
-    assert [one.key for one in job.caches] == ["main"]
+    assert [(one.key, one.paths, one.policy) for one in job.caches] == [
+        ("main", ("$CI_PROJECT_DIR/x",), "pull"),
+        ("default", ("y",), "pull-push"),
+    ]
     assert job.artifacts is not None
     assert job.artifacts.paths == ("out/a",)
     assert "make test" in job.script[0]

@@ -15,6 +15,7 @@ from contracts.builds import (
     RunnerOffer,
     Variable,
 )
+from services.builds.pipeline.equipment import POLICIES
 from services.builds.pipeline.situation import situation
 from services.builds.pipeline.variables import build_variables, expand, slug, with_meanings
 from services.builds.script import compile_commands, section_name
@@ -115,6 +116,7 @@ def _artifacts(wanted: PlannedArtifacts, values: Values) -> PlannedArtifacts:
 def _cache(wanted: PlannedCache, values: Values) -> PlannedCache:
     return wanted.but(
         key=expand(wanted.key, values),
+        policy=policy if (policy := expand(wanted.policy, values)) in POLICIES else POLICIES[0],
         paths=_each(wanted.paths, values),
         fallback_keys=_each(wanted.fallback_keys, values),
     )

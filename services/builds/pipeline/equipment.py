@@ -5,7 +5,7 @@ from typing import Literal
 
 from contracts.builds import PlannedArtifacts, PlannedCache, PlannedImage
 from services.builds.pipeline.durations import seconds
-from services.builds.pipeline.nodes import Block, Items, Node, block, choice, flag, listed, text, texts, wrong
+from services.builds.pipeline.nodes import Block, Items, Node, Scalar, block, choice, flag, listed, text, texts, wrong
 from services.builds.pipeline.tree import Tree
 from services.builds.pipeline.variables import declared
 
@@ -98,10 +98,15 @@ def _cache(source: Block, what: str, tree: Tree | None, warn: Warn) -> PlannedCa
         key=_key(key, what, tree, warn) if key is not None else "default",
         paths=texts(source.get("paths"), f"`paths` in `cache` of {what}"),
         untracked=untracked is not None and flag(untracked, f"`untracked` in `cache` of {what}"),
-        policy=choice(policy, f"`policy` in `cache` of {what}", POLICIES) if policy is not None else POLICIES[0],
+        policy=_policy(policy, f"`policy` in `cache` of {what}") if policy is not None else POLICIES[0],
         when=_end(source, what),
         fallback_keys=texts(source.get("fallback_keys"), f"`fallback_keys` in `cache` of {what}"),
     )
+
+
+def _policy(node: Node, what: str) -> str:
+    """A variable is known when a runner gets the job."""
+    return node.text if isinstance(node, Scalar) and node.text.startswith("$") else choice(node, what, POLICIES)
 
 
 def _key(node: Node, what: str, tree: Tree | None, warn: Warn) -> str:

@@ -314,3 +314,8 @@ def test_what_an_image_may_not_say_here_is_warned_of() -> None:
         "`docker` of `image` of the job `a` is not supported and has no effect",
         "`ports` of a service of the job `a` is not supported and has no effect",
     ]
+
+
+def test_the_policy_of_a_cache_may_be_a_variable() -> None:
+    (cache,) = job("{a: {script: x, variables: {HOW: pull}, cache: {paths: [x], policy: $HOW}}}").caches
+    assert cache.policy == "$HOW"

@@ -1,0 +1,131 @@
+"""Files that jobs of a project keep for later jobs on this machine: a zip for every key, the oldest ones go first."""
+
+import asyncio
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from threading import Event
+
+from agent import archive
+from agent.artifacts import ArtifactsFailed, Exchange
+from agent.config import Config
+from agent.job import Cache, Job
+from agent.trace import Trace
+from agent.variables import filled
+
+FOLDER = "cache"  # beside the folders of runs
+ENDING = ".zip"
+FALLBACK = "CACHE_FALLBACK_KEY"
+LONGEST_KEY = 200  # characters that are shown
+LONGEST = 300  # seconds for saving all of a job
+FAST = 1  # of zip's levels: what is kept on a disk is read soon
+
+
+class Caches:
+    """Of one job. What goes wrong with them is told in the log and never fails it: they only save time.
+
+    Jobs of protected branches have caches of their own: what others put into theirs must not get there.
+    """
+
+    def __init__(self, config: Config, job: Job, trace: Trace, exchange: Exchange) -> None:
+        self._limit = config.cache_megabytes * 1024 * 1024
+        self._job = job
+        self._trace = trace
+        self._exchange = exchange
+        self._all = Path(config.builds_dir, FOLDER)
+        values = {variable.key: variable.value for variable in job.variables}
+        kind = "protected" if values.get("CI_COMMIT_REF_PROTECTED") == "true" else "open"
+        server = hashlib.sha256(config.url.encode()).hexdigest()[:12]
+        self._folder = self._all / f"{server}-{job.project_id}-{kind}"
+
+    async def restore(self, checkout: Path, values: Mapping[str, str]) -> None:
+        for wanted in self._usable():
+            if wanted.pulls:
+                for words in await asyncio.to_thread(lambda one: list(self._restored(one, checkout, values)), wanted):
+                    self._trace.line(words)
+
+    async def save(self, checkout: Path, values: Mapping[str, str], *, failed: bool) -> None:
+        try:
+            async with asyncio.timeout(LONGEST):
+                for wanted in self._usable():
+                    if wanted.pushes and wanted.kept_after(failed):
+                        await self._save(wanted, checkout, values)
+        except TimeoutError:
+            self._trace.line(f"WARNING: not all caches could be saved within {LONGEST} s")
+
+    def _usable(self) -> tuple[Cache, ...]:
+        return self._job.caches if self._limit else ()
+
+    def _restored(self, wanted: Cache, checkout: Path, values: Mapping[str, str]) -> Iterator[str]:
+        """The first one that is there: of the key, or of those to fall back on. What to say of it."""
+        keys = [filled(key, values) for key in (wanted.key, *wanted.fallback_keys, values.get(FALLBACK, ""))]
+        for key in dict.fromkeys(filter(None, keys)):
+            path = self._path(key)
+            try:
+                with suppress(FileNotFoundError):
+                    os.utime(path)  # used: it is not among the oldest any more
+                    archive.unpack(path, checkout)
+                    yield f"Restored cache {_shown(key)}"
+                    return
+            except (OSError, ValueError) as error:
+                yield f"WARNING: the cache {_shown(key)} could not be restored: {error}"
+                with suppress(OSError):
+                    path.unlink()
+        yield f"No cache {_shown(keys[0])} on this machine yet"
+
+    async def _save(self, wanted: Cache, checkout: Path, values: Mapping[str, str]) -> None:
+        key, stop = filled(wanted.key, values), Event()
+        try:
+            names = await self._exchange.names(wanted.paths, (), untracked=wanted.untracked)
+            if not names:
+                self._trace.line(f"WARNING: no file matches the cache {_shown(key)}; it is not saved")
+                return
+            size = await asyncio.to_thread(self._pack, self._path(key), checkout, names, stop)
+            self._trace.line(f"Saved cache {_shown(key)}: {len(names)} files and folders, {size // 1024 + 1} KiB")
+        except (OSError, ValueError, ArtifactsFailed) as error:
+            self._trace.line(f"WARNING: the cache {_shown(key)} could not be saved: {error}")
+        finally:
+            stop.set()
+
+    def _pack(self, path: Path, checkout: Path, names: list[str], stop: Event) -> int:
+        """Whoever reads it meanwhile reads the one before it, as a whole."""
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        handle, temporary = tempfile.mkstemp(dir=self._folder)
+        os.close(handle)
+        try:
+            archive.pack(checkout, names, Path(temporary), stop, level=FAST)
+            size = os.path.getsize(temporary)
+            if size > self._limit:
+                raise ValueError(f"it has {size // 1024 // 1024} MiB, more than all caches of this agent may have")
+            os.replace(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+        self._make_room()
+        return size
+
+    def _make_room(self) -> None:
+        found = sorted(_known(self._all), key=lambda each: each[1].st_mtime, reverse=True)
+        total = 0
+        for path, about in found:
+            total += about.st_size
+            if total > self._limit:
+                with suppress(FileNotFoundError):
+                    path.unlink()
+
+    def _path(self, key: str) -> Path:
+        return self._folder / (hashlib.sha256(key.encode(errors="replace")).hexdigest() + ENDING)
+
+
+def _known(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
+    """Also what a killed agent did not bring to its end: it has no ending, and counts among the oldest one day."""
+    for path in folder.glob("*/*"):
+        with suppress(FileNotFoundError):
+            yield path, path.stat()
+
+
+def _shown(key: str) -> str:
+    return "".join(one if one.isprintable() else "?" for one in key[:LONGEST_KEY])
