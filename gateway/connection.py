@@ -11,6 +11,7 @@ HEAD_BYTES = 64 * 1024  # of a head, or of anything else that is no body; a firs
 HEAD_SECONDS = 20.0
 BODY_SECONDS = 60.0  # between two looks at a body on its way
 BODY_PACE = 4096  # bytes that must have come meanwhile
+ANSWER_SECONDS = 300.0  # for which nothing of a long answer is taken
 TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
 TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\n"
 LAST_WORDS = b"content-length: 0\r\nconnection: close\r\n\r\n"
@@ -23,6 +24,7 @@ class Connection(HttpToolsProtocol):
     _came = 0  # bytes of the body since the last look
     _was_held = False  # nobody read here at the last look
     _looking: asyncio.TimerHandle | None = None
+    _stuck: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -30,6 +32,7 @@ class Connection(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_looking()
+        self._is_unstuck()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -62,6 +65,19 @@ class Connection(HttpToolsProtocol):
         self._in_message = False
         self._stop_looking()
         super().on_message_complete()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._stuck = self.loop.call_later(ANSWER_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        self._is_unstuck()
+        super().resume_writing()
+
+    def _is_unstuck(self) -> None:
+        if self._stuck is not None:
+            self._stuck.cancel()
+            self._stuck = None
 
     def _look_in(self, seconds: float) -> None:
         self._looking = self.loop.call_later(seconds, self._look)

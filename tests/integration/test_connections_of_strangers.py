@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 import uvicorn
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway import connection
 from gateway.bodies import read_body
@@ -24,8 +24,8 @@ async def echo(_scope: Scope, receive: Receive, send: Send) -> None:
 
 
 @asynccontextmanager
-async def connected() -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    config = uvicorn.Config(echo, port=0, http=Connection, lifespan="off", ws="none", log_config=None)
+async def connected(app: ASGIApp = echo) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    config = uvicorn.Config(app, port=0, http=Connection, lifespan="off", ws="none", log_config=None)
     server = uvicorn.Server(config)
     config.load()
     server.lifespan = config.lifespan_class(config)
@@ -102,3 +102,19 @@ async def test_a_body_that_keeps_its_pace_is_looked_at_and_taken(monkeypatch: py
                 await reader.read(1)
         writer.write(b"a" * 100_000)
         assert b"200 OK" in await reader.readuntil(b"\r\n")
+
+
+async def test_who_takes_nothing_of_an_answer_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "ANSWER_SECONDS", 0.1)
+    over = asyncio.Event()
+
+    async def tell_much(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for _ in range(64):
+            await send({"type": "http.response.body", "body": bytes(1024 * 1024), "more_body": True})
+        over.set()
+
+    async with asyncio.timeout(20), connected(tell_much) as (_, writer):
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        writer.write(GOOD)
+        await over.wait()
