@@ -94,7 +94,18 @@ class Happened:
     def raw(self) -> str:
         """One line of JSON."""
         fields = {"service": self.service, "stream": self.stream, "name": self.name, "at": self.at.isoformat()}
-        return json.dumps(fields | {"actor": self.actor, "data": self.payload}, ensure_ascii=False)
+        return as_json(fields | {"actor": self.actor, "data": self.payload})
+
+
+def harmless(text: str) -> str:
+    """Strangers give names to what they send: nothing in them may move the cursor of who looks at it."""
+    return "".join(one if one.isprintable() else f"\\x{ord(one):02x}" for one in text)
+
+
+def as_json(content: object, indent: int | None = None) -> str:
+    """JSON, of which a terminal only shows the characters."""
+    text = json.dumps(content, indent=indent, ensure_ascii=False)
+    return "".join(one if one.isprintable() or one == "\n" else json.dumps(one)[1:-1] for one in text)
 
 
 def _shortened(text: str) -> str:
@@ -102,6 +113,7 @@ def _shortened(text: str) -> str:
 
 
 def _cut(text: str, length: int) -> str:
+    text = harmless(text)
     return text if len(text) <= length else f"{text[: length - 1]}…"
 
 

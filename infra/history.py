@@ -10,7 +10,7 @@ from typing import Any
 
 from contracts.errors import Refused
 from contracts.history import AboutOne, Entry, GetHistory, GetState, History, kinds
-from infra.events import Happened, connected, moment, nats_of
+from infra.events import Happened, as_json, connected, harmless, moment, nats_of
 from infra.local.process import StackError
 from libs.messaging import Caller
 from libs.settings import Settings
@@ -34,10 +34,10 @@ async def _tell(settings: Settings, kind: str, id_: str, at: datetime | None, *,
         caller = Caller(client)
         if at is not None:
             state = await _ask(caller, GetState(kind=kind, id=id_, at=at))
-            sys.stdout.write(f"{json.dumps(state, indent=2, ensure_ascii=False)}\n")
+            sys.stdout.write(f"{as_json(state, indent=2)}\n")
             return
         async for entry in entries(caller, kind, id_):
-            for line in [entry.model_dump_json()] if raw else lines(f"{kind}-{id_}", entry):
+            for line in [as_json(entry.model_dump(mode="json"))] if raw else lines(f"{kind}-{id_}", entry):
                 sys.stdout.write(f"{line}\n")
     finally:
         await client.close()
@@ -55,7 +55,7 @@ async def entries(caller: Caller, kind: str, id_: str) -> AsyncIterator[Entry]:
 def lines(stream: str, entry: Entry) -> Iterator[str]:
     service = kinds()[stream.partition("-")[0]]
     for event in entry.events:
-        one = Happened(service, stream, event.name, entry.at, entry.actor.name, event.data)
+        one = Happened(service, stream, event.name, entry.at, harmless(entry.actor.name), event.data)
         yield f"{one.at.astimezone():%Y-%m-%d %H:%M:%S}  {one.actor:<12}  {one.name:<28}  {one.facts()}".rstrip()
 
 

@@ -1,0 +1,33 @@
+"""What happened as a person sees it in a terminal: names that strangers gave cannot do anything there."""
+
+import json
+from datetime import UTC, datetime
+
+from contracts.history import Entry
+from infra.events import Happened, as_json
+from infra.history import lines
+
+NAME = "evil\x1b[2J\x9b31m\nname"
+AT = datetime(2026, 11, 22, 10, tzinfo=UTC)
+happened = Happened("runners", "runner-1", "RunnerOnline", AT, f"runner {NAME}", {"name": NAME})
+
+
+def test_a_line_holds_no_control_characters() -> None:
+    assert happened.line().plain.isprintable()
+    assert r"name=evil\x1b[2J\x9b31m\x0aname" in happened.facts()
+
+
+def test_an_entry_of_a_history_is_one_line_without_control_characters() -> None:
+    event = {"name": "RunnerOnline", "schema_version": 1, "data": {"name": NAME}}
+    actor = {"id": 0, "name": NAME}
+    entry = Entry.model_validate(
+        {"version": 1, "at": AT, "actor": actor, "command": "x", "trace_id": "", "events": [event]}
+    )
+    [line] = lines("runner-1", entry)
+    assert line.isprintable()
+
+
+def test_json_says_the_same_without_control_characters() -> None:
+    text = as_json({"name": f"{NAME} \U000e0001 ž"})
+    assert text.isprintable()
+    assert json.loads(text) == {"name": f"{NAME} \U000e0001 ž"}
