@@ -19,6 +19,7 @@ from agent.strays import run_folder
 
 logger = logging.getLogger("headrace.agent")
 
+NO_ROOM_SECONDS = 5.0  # until the next job is asked for
 REPORT_SECONDS = 4.0  # for killing the jobs that did not finish in time, and for reporting them
 
 
@@ -43,8 +44,15 @@ class Runner:
             job = await self._next_job()
             if job is None:
                 return
-            folder = Path(tempfile.mkdtemp(dir=self._folder, prefix=f"job-{job.id}-"))
-            execution = Execution(job, self._config, self._protocol, folder, self._nursery)
+            try:
+                folder = Path(tempfile.mkdtemp(dir=self._folder, prefix=f"job-{job.id}-"))
+                execution = Execution(job, self._config, self._protocol, folder, self._nursery)
+            except OSError as error:  # a full disk: the jobs that run may make room
+                logger.error("job %d cannot begin here: %s", job.id, error)
+                self._slots.release()
+                await self._give_back(job)
+                await asyncio.sleep(NO_ROOM_SECONDS)
+                continue
             task = self._jobs.create_task(self._execute(execution, job))
             self._running[task] = execution
             task.add_done_callback(self._forget)
@@ -81,8 +89,12 @@ class Runner:
         try:
             await execution.run()
         except Exception:
-            # one job must not take the others down with it; the server hears no more of it and gives it up
-            logger.exception("job %d broke", job.id)
+            logger.exception("job %d broke", job.id)  # one job must not take the others down with it
+            await self._give_back(job)
+
+    async def _give_back(self, job: Job) -> None:
+        """The server learns that it cannot be run here, and need not wait for a sign of life."""
+        await self._protocol.put_state(job.id, job.token, "failed", failure_reason=SYSTEM)
 
     async def _understood(self, payload: Mapping[str, Any]) -> Job:
         try:

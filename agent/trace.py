@@ -12,6 +12,7 @@ from agent.masking import Masker
 
 LIMIT = 4 * 1024 * 1024
 TRUNCATED = b"\nThe log is longer than %d bytes; the rest is not kept.\n"
+NO_ROOM = "\nThe log could not be kept any further on the agent's machine: %s\n"
 OMITTED = b"What this section printed is not kept: the log is too long.\n"
 MARKER = re.compile(rb"section_(start|end):\d{1,15}:[\w.-]{1,128}\r\x1b\[0K[^\n]{0,16384}\n")
 LONGEST_MARKER = 17_000  # with the name of its step
@@ -21,13 +22,16 @@ MOST_MARKERS = 2000  # beyond the limit
 class Trace:
     """Grows at the end, is read from any offset.
 
-    Output beyond the limit is dropped after a notice; sections are still opened and closed there.
+    Output beyond the limit, or beyond what the disk holds, is dropped after a notice; sections are still opened and
+    closed there.
     """
 
     def __init__(self, masker: Masker, limit: int = LIMIT) -> None:
         self._masker = masker
         self._limit = limit
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by __exit__
+        self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - closed by __exit__
+        self._on_disk: int | None = None  # bytes, once no more go there
+        self._rest = b""  # what follows them
         self._checksum = 0
         self._full = False
         self._beyond = b""  # the limit, and perhaps the beginning of a marker
@@ -57,7 +61,10 @@ class Trace:
         self.grown.set()
 
     def read(self, offset: int, size: int) -> bytes:
-        return os.pread(self._file.fileno(), min(size, self.length - offset), offset)
+        end = min(offset + size, self.length)
+        border = self.length if self._on_disk is None else self._on_disk
+        head = os.pread(self._file.fileno(), min(end, border) - offset, offset) if offset < border else b""
+        return head + self._rest[max(offset - border, 0) : max(end - border, 0)]
 
     @property
     def checksum(self) -> str:
@@ -85,8 +92,22 @@ class Trace:
     def _keep(self, content: bytes) -> None:
         if not content:
             return
-        self._file.write(content)
-        self._file.flush()  # read() goes past the buffer
+        content = self._stored(content)
         self._checksum = zlib.crc32(content, self._checksum)
         self.length += len(content)
         self.grown.set()
+
+    def _stored(self, content: bytes) -> bytes:
+        """On the disk; what has no room there, and the little that is kept after it, in memory."""
+        if self._on_disk is None:
+            try:
+                place = self.length
+                while place < self.length + len(content):
+                    place += os.pwrite(self._file.fileno(), content[place - self.length :], place)
+            except OSError as error:
+                self._on_disk, self._full = self.length, True
+                content += (NO_ROOM % error).encode()
+            else:
+                return content
+        self._rest += content
+        return content

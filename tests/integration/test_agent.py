@@ -2,11 +2,13 @@
 
 import asyncio
 import contextlib
+import errno
 import os
 import signal
 import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ import pytest
 from typer.testing import CliRunner
 
 from agent import config as configuration
+from agent import runner
 from agent.command import app
 from agent.config import Config
 from agent.runner import run
@@ -485,6 +488,28 @@ async def test_a_job_that_cannot_be_understood_is_reported_and_the_next_one_runs
     async with serving(configured(server, tmp_path)):
         assert (await server.final(1))["failure_reason"] == "runner_system_failure"
         assert (await server.final(2))["state"] == "success"
+
+
+async def test_a_job_that_has_no_room_here_is_reported_and_the_next_one_runs(
+    server: Coordinator, repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make: Callable[..., str] = tempfile.mkdtemp
+
+    def mkdtemp(**wanted: Any) -> str:
+        if wanted["prefix"].startswith("job-1-"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return make(**wanted)
+
+    monkeypatch.setattr(tempfile, "mkdtemp", mkdtemp)
+    monkeypatch.setattr(runner, "NO_ROOM_SECONDS", 0)
+    for number in (1, 2):
+        server.waiting.put_nowait(job(number, repository, "true"))
+    async with serving(configured(server, tmp_path)):
+        final = [await server.final(number) for number in (1, 2)]
+    assert [(one["state"], one.get("failure_reason")) for one in final] == [
+        ("failed", "runner_system_failure"),
+        ("success", None),
+    ]
 
 
 async def test_a_variable_too_large_for_a_process_is_a_finished_job(

@@ -1,7 +1,9 @@
 """The log of one job."""
 
+import errno
+import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -77,3 +79,35 @@ def test_the_agent_has_the_last_word(trace: Trace) -> None:
 def test_a_line_with_broken_characters_is_written_anyway(trace: Trace) -> None:
     trace.line("a\ud800b")
     assert trace.read(0, 10) == b"a?b\n"
+
+
+@pytest.fixture
+def full_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """A disk that holds so many bytes of a file."""
+
+    def fill(limit: int) -> None:
+        write = os.pwrite
+
+        def pwrite(handle: int, content: bytes, offset: int) -> int:
+            if offset >= limit:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return write(handle, content[: limit - offset], offset)
+
+        monkeypatch.setattr(os, "pwrite", pwrite)
+
+    return fill
+
+
+def test_a_full_disk_ends_the_log_in_words_and_what_the_agent_says_follows(full_at: Callable[[int], None]) -> None:
+    full_at(10)
+    with Trace(Masker([])) as trace:
+        for output in (b"first\n", b"second\n", b"third\n"):
+            trace.write(output)
+        trace.line("Job succeeded")
+        trace.close()
+        whole = trace.read(0, 10_000)
+        pieces = b"".join(trace.read(offset, 7) for offset in range(0, trace.length, 7))
+    words = b"\nThe log could not be kept any further on the agent's machine: [Errno 28] No space left on device\n"
+    assert whole == b"first\nsecond\n" + words + b"Job succeeded\n"
+    assert (pieces, trace.length) == (whole, len(whole))
+    assert trace.checksum == f"crc32:{zlib.crc32(whole):08x}"
