@@ -57,6 +57,8 @@ check: $(READY) ## Style, types, import arrows, generated documents
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/hadolint Dockerfile
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.compose-spec docker-compose.yml
 	$(BIN)/python -m infra.docs --check
 
 docs: $(READY) ## Generate docs/MESSAGES.md and the AsyncAPI document

@@ -273,7 +273,8 @@ class Server(uvicorn.Server):
         """
         patience = 0.0 if self._gateway.leaving.is_set() else self._gateway.world.settings.leave_seconds
         self._gateway.leaving.set()
-        self.config.encoded_headers.append((b"connection", b"close"))
+        for headers in (self.config.encoded_headers, self.server_state.default_headers):  # uvicorn looks once a second
+            headers.append((b"connection", b"close"))
         asyncio.get_running_loop().call_later(patience, self._stop)
 
     def _stop(self) -> None:

@@ -1,5 +1,6 @@
 """Whom we trust on the other end of a TLS connection, and with which certificate we show ourselves."""
 
+import re
 import ssl
 from pathlib import Path
 
@@ -12,10 +13,12 @@ class CertificateError(SettingsError):
     """A file of certificates that cannot be used; the text is one sentence for the person who named it."""
 
 
-def outgoing(ca_file: Path | None, client_certificate: Path | None = None) -> ssl.SSLContext:
-    """Trusts the authorities of the file instead of the system's. Raises CertificateError."""
+def outgoing(ca_file: Path | None, client_certificate: Path | None = None, *, besides: bool = False) -> ssl.SSLContext:
+    """Trusts the authorities of the file instead of the system's, or `besides` them. Raises CertificateError."""
     try:
-        context = ssl.create_default_context(cafile=ca_file)
+        context = ssl.create_default_context(cafile=None if besides else ca_file)
+        if ca_file and besides:
+            context.load_verify_locations(ca_file)
     except (OSError, ssl.SSLError) as error:
         raise CertificateError(f"HEADRACE_CA_FILE: {ca_file} holds no certificates ({_reason(error)}).") from None
     if client_certificate:
@@ -52,7 +55,11 @@ def untrusted(whose: str, error: BaseException) -> str | None:
     """In words, if that is what went wrong: the other end's certificate is not signed by those we trust."""
     if UNTRUSTED not in str(error):
         return None
-    return f"{whose} shows a certificate that is not trusted; HEADRACE_CA_FILE names a file of authorities to trust."
+    why = re.search(r"verify failed: ([^(]+?) *\(", str(error))
+    return (
+        f"{whose} shows a certificate that is not trusted; HEADRACE_CA_FILE names a file of authorities to trust"
+        f"{f' ({why[1]})' if why else ''}."
+    )
 
 
 def _reason(error: OSError) -> str:

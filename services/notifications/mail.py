@@ -48,7 +48,7 @@ def write(sender: str, recipient: str, title: str, text: str, *, mail_id: str, a
 def client(settings: MailSettings, ca_file: Path | None = None, patience: float = TIMEOUT) -> aiosmtplib.SMTP:
     """Connects and logs in when it is entered.
 
-    ca_file: authorities to trust instead of the system's.
+    ca_file: authorities to trust besides the system's.
     patience: seconds for each step of the conversation.
     """
     return aiosmtplib.SMTP(
@@ -58,7 +58,7 @@ def client(settings: MailSettings, ca_file: Path | None = None, patience: float 
         password=settings.password or None,
         use_tls=settings.tls is MailSecurity.TLS,
         start_tls=settings.tls is MailSecurity.STARTTLS,
-        tls_context=outgoing(ca_file) if settings.tls is not MailSecurity.NONE else None,
+        tls_context=outgoing(ca_file, besides=True) if settings.tls is not MailSecurity.NONE else None,
         timeout=patience,
     )
 

@@ -51,12 +51,18 @@ def place_test_pods() -> None:
     [gateway] = [one for one in described("deployments") if one["metadata"]["name"] == "headrace-gateway"]
     [container] = gateway["spec"]["template"]["spec"]["containers"]
     [secret] = {one["valueFrom"]["secretKeyRef"]["name"] for one in container["env"] if "valueFrom" in one}
+    [service] = [one for one in described("services") if one["metadata"]["name"] == "headrace-gateway"]
+    [port] = service["spec"]["ports"]  # http or https
     text = (HERE / "pods.yaml").read_text().replace("name: headrace-secrets", f"name: {secret}")
+    text = text.replace("http://headrace-gateway", f"{port['name']}://headrace-gateway")
     documents = list(yaml.safe_load_all(text))
     for pod in documents:
         if pod["kind"] == "Pod":
             pod["spec"]["containers"][0]["image"] = container["image"]
-    kubectl("apply", "--filename=-", given=yaml.safe_dump_all(documents))
+    [load] = [pod for pod in documents if pod["metadata"]["name"] == "test-load"]
+    kubectl("apply", "--filename=-", given=yaml.safe_dump_all([one for one in documents if one is not load]))
+    kubectl("wait", "pod/test-git", "--for=condition=Ready", "--timeout=120s")
+    kubectl("apply", "--filename=-", given=yaml.safe_dump(load))
 
 
 def remove_test_pods() -> None:

@@ -8,15 +8,18 @@ import asyncio
 import json
 import os
 import signal
+import ssl
 import sys
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import httpx
 
+AUTHORITY = Path("/authority/ca.crt")  # of a gateway that speaks TLS
 READERS = 4
 LAUNCH_EVERY = 1.0
 PATIENCE = 180.0  # seconds for the last builds to end
@@ -127,10 +130,14 @@ def tell(line: str) -> None:
     sys.stdout.flush()
 
 
+def trusted() -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=AUTHORITY if AUTHORITY.exists() else None)
+
+
 async def main(address: str, repository: str) -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    async with httpx.AsyncClient(base_url=f"{address}/api", timeout=20) as client:
+    async with httpx.AsyncClient(base_url=f"{address}/api", timeout=20, verify=trusted()) as client:
         login = {"auth": {"username": "admin", "password": os.environ["HEADRACE_ADMIN_PASSWORD"]}}
         token = (await client.post("/auth/token", json=login)).raise_for_status().json()["access_token"]
         client.headers["Authorization"] = f"Bearer {token}"

@@ -1,5 +1,6 @@
 """The manifests fit the product: settings, secrets, ports, logins, graces. Rendered by kubectl, without a cluster."""
 
+import base64
 import functools
 import os
 import re
@@ -267,15 +268,108 @@ def test_scaling_by_what_waits_asks_for_things_that_there_are() -> None:
     assert [name for name in MEASURES.findall(trigger["metadata"]["query"]) if f'"{name}"' not in measured] == []
 
 
+def with_component(folder: Path, overlay: str, component: str) -> list[Manifest]:
+    there = os.path.relpath(MANIFESTS, folder.resolve())
+    above = {"resources": [f"{there}/overlays/{overlay}"], "components": [f"{there}/components/{component}"]}
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(above))
+    return rendered(folder)
+
+
 @needs_kubectl
 def test_scaling_by_what_waits_takes_the_place_of_the_autoscaler_of_builds(tmp_path: Path) -> None:
-    there = os.path.relpath(MANIFESTS, tmp_path.resolve())
-    overlay = {"resources": [f"{there}/overlays/prod"], "components": [f"{there}/components/keda"]}
-    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(overlay))
-    scaled = [one["metadata"]["name"] for one in rendered(tmp_path) if one["kind"] == "ScaledObject"]
-    by_cpu = [one["metadata"]["name"] for one in rendered(tmp_path) if one["kind"] == "HorizontalPodAutoscaler"]
+    found = with_component(tmp_path, "prod", "keda")
+    scaled = [one["metadata"]["name"] for one in found if one["kind"] == "ScaledObject"]
+    by_cpu = [one["metadata"]["name"] for one in found if one["kind"] == "HorizontalPodAutoscaler"]
     assert sorted(scaled) == ["headrace-agent", "headrace-builds"]
     assert sorted(by_cpu) == sorted(f"headrace-{name}" for name in PROCESSES if name != "builds")
+
+
+@pytest.fixture(params=OVERLAYS)
+def secured(request: pytest.FixtureRequest, tmp_path: Path) -> list[Manifest]:
+    """An overlay with TLS."""
+    return with_component(tmp_path, request.param, "tls")
+
+
+def pods_of(manifests: list[Manifest]) -> dict[str, Manifest]:
+    kinds = ("Deployment", "StatefulSet", "Job")
+    return {one["metadata"]["name"]: one["spec"]["template"]["spec"] for one in manifests if one["kind"] in kinds}
+
+
+def mounted(pod: Manifest, secret: str, among: str = "containers") -> list[str]:
+    """Where the first container finds it."""
+    volumes = {one["name"] for one in pod["volumes"] if one.get("secret", {}).get("secretName") == secret}
+    return [one["mountPath"] for one in pod[among][0]["volumeMounts"] if one["name"] in volumes]
+
+
+@needs_kubectl
+def test_with_tls_no_process_speaks_to_nats_without(secured: list[Manifest]) -> None:
+    pods = pods_of(secured)
+    found = {name: environment(pod["containers"][0]).get("HEADRACE_NATS_URL", "") for name, pod in pods.items()}
+    named = {f"headrace-{name}" for name in (*PROCESSES, "migrate", "operator")}
+    assert {name for name, url in found.items() if url.startswith("tls://")} == named
+    assert {name for name, url in found.items() if url.startswith("nats://")} == set()
+
+
+@needs_kubectl
+def test_with_tls_every_process_finds_the_authority_where_it_is_told_to_look(secured: list[Manifest]) -> None:
+    pods = pods_of(secured)
+    [told] = {one["data"]["HEADRACE_CA_FILE"] for one in secured if "headrace-settings" in one["metadata"]["name"]}
+    for name in (*PROCESSES, "migrate", "operator"):
+        assert mounted(pods[f"headrace-{name}"], "nats-tls") == [str(Path(told).parent)]
+    agent = pods["headrace-agent"]
+    assert environment(agent["initContainers"][0])["HEADRACE_CA_FILE"] == told
+    for among in ("initContainers", "containers"):  # the agent's file names it, and another container reads that
+        assert mounted(agent, "headrace-gateway-tls", among) == [str(Path(told).parent)]
+
+
+@needs_kubectl
+def test_with_tls_only_servers_hold_their_keys(secured: list[Manifest]) -> None:
+    holders = {
+        name: volume["secret"]["secretName"]
+        for name, pod in pods_of(secured).items()
+        for volume in pod.get("volumes", ())
+        if volume.get("secret", {}).get("secretName", "").endswith("-tls") and "items" not in volume["secret"]
+    }
+    assert holders == {"nats": "nats-tls", "mongo": "mongo-tls", "headrace-gateway": "headrace-gateway-tls"}
+
+
+@needs_kubectl
+def test_with_tls_the_files_that_servers_are_told_of_are_there(secured: list[Manifest]) -> None:
+    pods = pods_of(secured)
+    [config] = [one["data"]["tls.conf"] for one in secured if one["metadata"]["name"].startswith("nats-server")]
+    assert {str(Path(file).parent) for file in re.findall(r'"(.+)"', config)} == {*mounted(pods["nats"], "nats-tls")}
+    shown = environment(pods["headrace-gateway"]["containers"][0])
+    named = {shown["HEADRACE_TLS_CERTIFICATE"], shown["HEADRACE_TLS_KEY"]}
+    assert {str(Path(file).parent) for file in named} == {*mounted(pods["headrace-gateway"], "headrace-gateway-tls")}
+    assert mounted(pods["mongo"], "mongo-tls") == ["/etc/mongo-tls"] == mounted(pods["mongo-initiate"], "mongo-tls")
+
+
+@needs_kubectl
+def test_with_tls_the_gateway_is_found_at_the_port_of_https(secured: list[Manifest]) -> None:
+    [service] = [one for one in secured if one["kind"] == "Service" and one["metadata"]["name"] == "headrace-gateway"]
+    [port] = service["spec"]["ports"]
+    assert (port["name"], port["port"]) == ("https", 443)
+    behind = [one["spec"]["rules"][0]["http"]["paths"][0]["backend"] for one in secured if one["kind"] == "Ingress"]
+    assert [one["service"]["port"]["name"] for one in behind] == ["https"] * len(behind)
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificates; it is missing")
+def test_certificates_that_are_made_here_are_valid_for_the_names_that_are_used(tmp_path: Path) -> None:
+    made = subprocess.check_output([MANIFESTS / "components" / "tls" / "secrets.sh"], text=True, timeout=60)
+    secrets = {one["metadata"]["name"]: one["data"] for one in yaml.safe_load_all(made) if one}
+    assert secrets.keys() == {"nats-tls", "mongo-tls", "headrace-gateway-tls"}
+    for secret, name in (
+        ("nats-tls", "nats"),
+        ("nats-tls", "nats-2.nats-peers"),
+        ("mongo-tls", "mongo-0.mongo"),
+        ("headrace-gateway-tls", "headrace-gateway"),
+    ):
+        for file, content in secrets[secret].items():
+            (tmp_path / file).write_bytes(base64.b64decode(content))
+        # as strict as Python 3.13 and later
+        command = ["openssl", "verify", "-x509_strict", "-CAfile", "ca.crt", "-verify_hostname", name, "tls.crt"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=20)
+        assert done.stdout == "tls.crt: OK\n", done.stderr
 
 
 def _scaled(file: str) -> Manifest:

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Prints the Secret headrace-secrets, every value drawn anew: apply it once, and keep a copy where you keep such things.
 # usage: secret.sh | kubectl apply -f -      with a MongoDB elsewhere: secret.sh 'mongodb://user:password@host/?...'
+# with components/tls: TLS=1 secret.sh
 set -eu
 
 # with a letter first: nats-server would read some others as numbers
@@ -18,7 +19,7 @@ stringData:
   master-key: "$(openssl rand -base64 32)"
   admin-password: "$(drawn)"
   registration-token: "$(drawn)"
-  mongodb-url: "${1:-mongodb://headrace:$database@$members/?replicaSet=headrace&authSource=admin}"
+  mongodb-url: "${1:-mongodb://headrace:$database@$members/?replicaSet=headrace&authSource=admin${TLS:+&tls=true}}"
   mongodb-password: "$database"
   mongodb-keyfile: "$(openssl rand -hex 128)"
   nats-identity: "$(drawn)"
