@@ -55,6 +55,7 @@ from libs.version import VERSION
 
 log = logging.getLogger("headrace.gateway")
 
+AND_GO = (b"connection", b"close")  # said with an answer: the next request should come to another gateway
 GRACE = 5  # seconds for answers that are under way
 BACKLOG = 2048
 LOOK_EVERY = 100  # ticks, for a renewed certificate
@@ -271,11 +272,20 @@ class Server(uvicorn.Server):
 
         Until then all are served, and asked to come back on another connection.
         """
-        patience = 0.0 if self._gateway.leaving.is_set() else self._gateway.world.settings.leave_seconds
-        self._gateway.leaving.set()
-        for headers in (self.config.encoded_headers, self.server_state.default_headers):  # uvicorn looks once a second
-            headers.append((b"connection", b"close"))
+        patience = 0.0
+        if not self._gateway.leaving.is_set():
+            patience = self._gateway.world.settings.leave_seconds
+            self._gateway.leaving.set()
+            self._part_with_clients()
         asyncio.get_running_loop().call_later(patience, self._stop)
+
+    def _part_with_clients(self) -> None:
+        """Every answer from now on says it, also to requests that are held."""
+        self.config.encoded_headers.append(AND_GO)
+        self.server_state.default_headers = [*self.server_state.default_headers, AND_GO]  # uvicorn looks once a second
+        for connection in self.server_state.connections:
+            if isinstance(connection, Connection) and connection.cycle:
+                connection.cycle.default_headers = self.server_state.default_headers
 
     def _stop(self) -> None:
         self.should_exit = True

@@ -74,6 +74,7 @@ async def _tell(world: World, headers: Mapping[bytes, bytes], query: bytes, rece
                 (b"content-type", b"text/event-stream"),
                 (b"cache-control", b"no-store"),
                 (b"x-accel-buffering", b"no"),
+                (b"connection", b"close"),  # a gateway that ends the stream is leaving, and nobody else comes this way
             ],
         }
     )

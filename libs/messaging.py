@@ -133,10 +133,10 @@ def _refusal(error: Exception) -> str | None:
     return untrusted("NATS", error)
 
 
-async def settled(client: Client) -> None:
+async def settled(client: Client, patience: float = CLOSING) -> None:
     """The server has seen all that was sent before; the client's own `flush` overtakes what waits in its buffer."""
     with suppress(NatsError):  # nobody answers, and the server says so after all that came before
-        await client.request(f"settled.{uuid4().hex}", timeout=CLOSING)
+        await client.request(f"settled.{uuid4().hex}", timeout=patience)
 
 
 async def disconnect(client: Client) -> None:
@@ -249,16 +249,17 @@ class Responder:
 
     async def stop(self, within: float) -> None:
         """Take no more, and finish what is in hand. A request that comes now reaches another replica or nobody."""
+        patience = within if self._client.is_connected else CLOSING  # a busy server may take its time to hear it
         with suppress(TimeoutError, NatsError):  # without a connection nothing arrives any more
             async with asyncio.timeout(within):
                 for one in self._subscriptions:
                     # draining says so too, but it would drop what comes until the server has heard it
                     await self._client._send_unsubscribe(one._id)
-                await settled(self._client)
+                await settled(self._client, patience)
                 await asyncio.gather(*(one.drain() for one in self._subscriptions))  # type: ignore[no-untyped-call]
                 if self._working:
                     await asyncio.wait(self._working)
-                await settled(self._client)
+                await settled(self._client, patience)
 
     async def _respond(self, message: Msg, respond: Respond) -> None:
         headers = message.headers or {}

@@ -144,6 +144,11 @@ async def test_open_streams_end_when_the_gateway_stops(here: Stage) -> None:
             assert [one async for one in source] == []
 
 
+async def test_no_client_keeps_the_connection_of_a_stream_for_its_next_request(here: Stage) -> None:
+    async with here.http.stream("GET", "/api/events", headers=here.developer) as answer:
+        assert answer.headers["connection"] == "close"
+
+
 async def test_a_stream_that_is_read_slowly_is_no_mistake_of_anybody(here: Stage) -> None:
     async with here.http.stream("GET", "/api/events", headers=here.developer) as answer:
         assert isinstance(answer, httpx.Response)

@@ -584,7 +584,7 @@ async def test_a_gateway_that_stops_sends_held_runners_away(tmp_path_factory: py
             await waits(here)
             here.server.leave()
             answer = await asyncio.wait_for(request, 5)
-    assert answer.status_code == 204
+    assert (answer.status_code, answer.headers["connection"]) == (204, "close")
 
 
 async def test_a_gateway_that_leaves_in_peace_serves_on_and_sends_its_clients_elsewhere(
@@ -603,4 +603,4 @@ async def test_a_gateway_that_leaves_in_peace_serves_on_and_sends_its_clients_el
             assert not request.done()
             here.server.leave()
             answer = await asyncio.wait_for(request, 5)
-    assert answer.status_code == 204
+    assert (answer.status_code, answer.headers["connection"]) == (204, "close")
