@@ -20,12 +20,21 @@ class Field:
     wire: str = ""  # its name in the body, where the message calls it otherwise
     always: bool = False  # read as null where it was not sent
     required: bool = False  # neither null nor empty
+    told: bool | None = None  # what is said about it: it must be sent, or need not be; nothing: its error codes tell
 
     def called(self, wire: str) -> "Field":
         return replace(self, wire=wire)
 
     def needed(self) -> "Field":
         return replace(self, required=True, always=True)
+
+    def must(self) -> "Field":
+        """Clients are told to send it; what the message says to its absence stands."""
+        return replace(self, told=True)
+
+    def may(self) -> "Field":
+        """Clients need not send it, although elsewhere it is required."""
+        return replace(self, told=False)
 
     def otherwise(self, default: Any) -> "Field":
         """This value in the place of null, and where nothing was sent."""

@@ -35,11 +35,13 @@ def docs_page(document: dict[str, Any]) -> str:
         + "".join(_operation(*one) for one in operations if tag["name"] in one[2]["tags"])
         for tag in tags
     )
+    shapes = "".join(_shape(name, one) for name, one in document["components"]["schemas"].items())
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8"><title>Headrace API</title>'
         f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style>'
-        f'<nav>{"".join(links)}<a href="#errors">Error codes</a><a href="/api/openapi.json">openapi.json</a></nav>'
-        f"<main><h1>Headrace API</h1><p>{_words(document['info']['description'])}</p>{sections}{_errors()}</main></html>"
+        f'<nav>{"".join(links)}<a href="#shapes">Shapes</a><a href="#errors">Error codes</a><a href="/api/openapi.json">openapi.json</a></nav>'
+        f"<main><h1>Headrace API</h1><p>{_words(document['info']['description'])}</p>{sections}"
+        f'<h2 id="shapes">Shapes</h2>{shapes}{_errors()}</main></html>'
     )
 
 
@@ -64,7 +66,22 @@ def _facts(operation: dict[str, Any]) -> Iterator[str]:
         yield f"<h3>{escape(status)}</h3>{_table((code,) for code in codes)}"
         if status < "400":
             for body in one.get("content", {}).values():
-                yield _json(body.get("example"))
+                yield _link(body["schema"]) + _json(body.get("example"))
+
+
+def _link(schema: dict[str, Any]) -> str:
+    """To the shape of an answer, or of each thing in its list."""
+    name = schema.get("items", schema).get("$ref", "").rpartition("/")[2]
+    return (
+        f'<p><a href="#shape.{escape(name)}">{escape(name)}{"[]" if "items" in schema else ""}</a></p>' if name else ""
+    )
+
+
+def _shape(name: str, schema: dict[str, Any]) -> str:
+    fields = schema.get("properties", {}).items()
+    rows = ((f"`{field}`", _kind(one), one.get("description", "")) for field, one in fields)
+    shown = _table(rows) if fields else f"<p>{_words(_kind(schema))}</p>"
+    return f'<details id="shape.{escape(name)}"><summary>{escape(name)}</summary>{shown}</details>'
 
 
 def _fields(schema: dict[str, Any], before: str = "", needed: bool = True) -> Iterator[tuple[str, ...]]:
@@ -74,10 +91,17 @@ def _fields(schema: dict[str, Any], before: str = "", needed: bool = True) -> It
         if "properties" in one:
             yield from _fields(one, f"{before}{name}.", asked)
         else:
-            yield (f"{before}{name}", "required" if asked else "", _kind(one))
+            yield (f"`{before}{name}`", "required" if asked else "", _kind(one), one.get("description", ""))
 
 
 def _kind(schema: dict[str, Any]) -> str:
+    """`text or null` and the like, with the limits; or the name of another shape."""
+    if "anyOf" in schema:
+        return " or ".join(map(_kind, schema["anyOf"]))
+    if "$ref" in schema:
+        return str(schema["$ref"].rpartition("/")[2])
+    if schema.get("type") == "array" and "items" in schema:
+        return f"{_kind(schema['items'])}[]"
     kinds = schema.get("type", "any")
     text = " or ".join(kinds) if isinstance(kinds, list) else str(kinds)
     limits = (

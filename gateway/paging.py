@@ -3,10 +3,10 @@
 import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from typing import Any, Generic, TypeVar, get_args
+from typing import Any, get_args
 from urllib.parse import parse_qsl
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field, TypeAdapter, create_model
 
 from contracts.errors import Refused
 from contracts.messages import Message, Page
@@ -19,8 +19,6 @@ OPERATORS = frozenset(get_args(Operator))
 USUAL_SIZE = 20
 LARGEST_SIZE = 100_000
 LARGEST_PAGE = 2**31
-
-R = TypeVar("R", bound=Shape)
 
 FILTERS = "{column}[{operator}]"
 PARAMETERS = {
@@ -37,14 +35,13 @@ PARAMETERS = {
 CODES = tuple(f"PAGINATION_{one}_INVALID" for one in ("PAGE", "PER_PAGE", "OPERATOR", "FILTERS"))
 
 
-class Envelope(Shape, Generic[R]):
+class Envelope(Shape):
     current_page: int
     from_: int = Field(alias="from")
     to: int
     per_page: int
     total: int
     last_page: int
-    data: tuple[R, ...]
 
 
 def wanted(asked: Asked) -> Mapping[str, Any]:
@@ -99,7 +96,8 @@ def _filters(pairs: Iterable[tuple[str, str]]) -> Iterable[Filter]:
 
 def page_of(row: type[Shape]) -> Writer:
     """The envelope around rows of this shape."""
-    envelope = Envelope[row]  # type: ignore[valid-type]
+    data: Any = (tuple[row, ...], ...)  # type: ignore[valid-type]
+    envelope = create_model(f"{row.__name__}Page", __base__=Envelope, data=data)
     adapter: TypeAdapter[Any] = TypeAdapter(envelope)
 
     def write(answer: bytes, _asked: Asked, message: Message) -> bytes:

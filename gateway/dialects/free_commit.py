@@ -16,7 +16,7 @@ from gateway.writing import Moment, Shape, as_it_is, echoed, row, shaped
 
 # ---- what clients send
 
-LOGIN = body("auth", username=text.otherwise(""), password=text.otherwise(""))
+LOGIN = body("auth", username=text.otherwise("").must(), password=text.otherwise("").must())
 LAUNCH = body("build", ignore_steps=texts.otherwise(()))
 PROJECT = body(
     "project",
@@ -27,7 +27,7 @@ PROJECT = body(
     spec_file_path=text,
     keep_number_build=integer,
     allow_concurrent_execution=boolean,
-    executor_id=integer,
+    executor_id=integer.must(),
     credential_id=integer.called("repository_credential_id"),
     developers_id=integers.otherwise(()),
     secrets_id=integers.otherwise(()),
@@ -35,13 +35,15 @@ PROJECT = body(
     alias=text,
     protected_branches=texts,
 )
-SECRET = body("secret", name=scalar, value=scalar, env=scalar, escape_char=scalar, projects_id=integers.otherwise(()))
+SECRET = body(
+    "secret", name=scalar, value=scalar, env=scalar, escape_char=scalar.may(), projects_id=integers.otherwise(())
+)
 CREDENTIAL = body("credential", name=text, ssh_key=text)
 DEVELOPER = body(
     "developer",
     username=text,
     password=text,
-    email=text,
+    email=text.may(),
     roles=texts.otherwise(()),
     github_username=text,
     gitlab_username=text,

@@ -9,6 +9,7 @@ from pydantic import TypeAdapter
 from contracts.errors import CODES
 from gateway.auth import Role
 from gateway.openapi.examples import example
+from gateway.openapi.meanings import described
 from gateway.openapi.operations import operation
 from gateway.openapi.requests import CAPTURED
 from gateway.openapi.tags import TAGS
@@ -38,7 +39,7 @@ def document(table: Iterable[Route]) -> dict[str, Any]:
     writers = {id(route.write): route.write for route in routes if route.write}
     inputs = [(name, SERIALIZED, writer.adapter) for name, writer in writers.items()]
     answers, shared = TypeAdapter.json_schemas(inputs, ref_template="#/components/schemas/{model}")
-    schemas = {name: _untitled(schema) for name, schema in shared["$defs"].items()}
+    schemas = {name: described(name, _untitled(schema)) for name, schema in shared["$defs"].items()}
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
         answer = _untitled(answers[id(route.write), SERIALIZED]) if route.write else None
@@ -59,7 +60,7 @@ def document(table: Iterable[Route]) -> dict[str, Any]:
         "tags": [{"name": name, "description": text} for name, text in TAGS.items()],
         "paths": paths,
         "components": {
-            "schemas": {**schemas, "Failure": FAILURE},
+            "schemas": {**schemas, "Failure": described("Failure", FAILURE)},
             "securitySchemes": {
                 "bearer": {
                     "type": "http",

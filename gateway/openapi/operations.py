@@ -10,6 +10,7 @@ from gateway.auth import Role
 from gateway.openapi.failures import failures
 from gateway.openapi.requests import CAPTURED, parameters, request_body
 from gateway.openapi.tags import tag_of
+from gateway.openapi.words import WORDS
 from gateway.routing import Route
 from gateway.scopes import scope_of
 
@@ -48,7 +49,9 @@ def _needs(route: Route) -> str:
 
 
 def _meaning(route: Route) -> str:
-    """The first line of what the message or the function says about itself."""
+    """Or else the first line of what the message or the function says about itself."""
+    if said := WORDS.get(getattr(route.message or route.answer, "__name__", "")):
+        return said
     if route.message is None:
         return (getdoc(route.answer) or "").partition("\n")[0]
     inherited = {getdoc(one) for one in (Message, Command, Query)}

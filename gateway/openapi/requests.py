@@ -7,6 +7,7 @@ from contracts.errors import CODES
 from contracts.messages import Message
 from gateway.auth import Role
 from gateway.openapi.examples import sent, value
+from gateway.openapi.meanings import described
 from gateway.openapi.queries import queried
 from gateway.routing import WRITES, Body, Route
 
@@ -58,7 +59,9 @@ def request_body(route: Route) -> dict[str, Any] | None:
         one.wire or name: dict(one.schema) | _limits(route.message, name) for name, one in route.body.fields.items()
     }
     required = _required(route.body)
-    schema = {"type": "object", "properties": fields} | ({"required": required} if required else {})
+    schema = described(
+        route.body.resource, {"type": "object", "properties": fields} | ({"required": required} if required else {})
+    )
     example = {wire: sent(wire) for wire in fields}
     if not route.body.bare:
         resource = route.body.resource
@@ -68,11 +71,15 @@ def request_body(route: Route) -> dict[str, Any] | None:
 
 
 def _required(body: Body) -> list[str]:
-    return [
-        one.wire or name
-        for name, one in body.fields.items()
-        if one.required or any(start + "REQUIRED" in CODES for start in body.code_starts(name))
-    ]
+    return [one.wire or name for name, one in body.fields.items() if _must(body, name)]
+
+
+def _must(body: Body, name: str) -> bool:
+    one = body.fields[name]
+    if one.told is not None:
+        return one.told
+    has_code = body.code_starts(name)[0] + "REQUIRED" in CODES
+    return one.required or (has_code and not one.always)
 
 
 def _limits(message: type[Message] | None, name: str) -> dict[str, Any]:

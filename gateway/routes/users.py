@@ -37,7 +37,7 @@ USERS = (
     command("POST", "/admin/developers", RegisterUser, body=fc.DEVELOPER, status=201, shows=_user),
     developer("username", RenameUser, username=text),
     developer("password", ChangePassword, password=text),
-    developer("email", ChangeEmail, email=text),
+    developer("email", ChangeEmail, email=text.may()),
     developer(
         "github_username", ChangeProviderName, fixed={"provider": "github"}, username=text.called("github_username")
     ),

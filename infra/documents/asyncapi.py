@@ -8,6 +8,7 @@ from pydantic.json_schema import models_json_schema
 from contracts.messages import Event, Payload
 from infra.documents.declared import Declared, first_line
 from infra.documents.fields import sealed
+from infra.documents.meanings import described
 from infra.documents.samples import sample
 from libs.version import VERSION
 
@@ -85,7 +86,7 @@ def document(declared: Sequence[Declared]) -> Payload:
             },
             "messages": {event.__name__: _message(one, event) for one, event in events}
             | {"Emptied": {"name": "Emptied", "title": "Emptied", "summary": EMPTIED, "payload": {"type": "object"}}},
-            "schemas": {"CloudEventHeaders": _headers()} | _payloads([event for _, event in events]),
+            "schemas": {"CloudEventHeaders": _headers()} | _payloads(declared),
         },
     }
 
@@ -145,11 +146,15 @@ def _headers() -> Payload:
     return {"type": "object", "properties": HEADERS, "required": required}
 
 
-def _payloads(events: Sequence[type[Event]]) -> Payload:
+def _payloads(declared: Sequence[Declared]) -> Payload:
+    events = [event for one in declared for event in one.events]
+    messages = {message.__name__: message for one in declared for message in one.messages}
     _, schema = models_json_schema(
         [(event, "serialization") for event in events], ref_template="#/components/schemas/{model}"
     )
-    payloads: Payload = schema["$defs"]
+    payloads = {
+        name: described(messages[name], one) if name in messages else one for name, one in schema["$defs"].items()
+    }
     for event in events:
         for name in sealed(event):
             payloads[event.__name__]["properties"][name] |= {"description": SEALED, "x-sealed": True}

@@ -52,7 +52,7 @@ def _first_expiry(artifacts: list[Mapping[str, Any]]) -> str | None:
     return min((one["expire_at"] for one in artifacts if one["expire_at"]), default=None)
 
 
-class Job(Shape):
+class GitFlicJob(Shape):
     id: str = Field(validation_alias="uuid")
     localId: int = Field(validation_alias="local_id")  # noqa: N815  GitFlic's own names
     finishedAt: Instant | None = Field(validation_alias="finished_at")  # noqa: N815
@@ -69,4 +69,4 @@ class Job(Shape):
     pipelineLocalId: int = Field(validation_alias="build_local_id")  # noqa: N815
 
 
-JOB_PAGE = page_of(Job, "restPipelineJobModelList")
+JOB_PAGE = page_of(GitFlicJob, "restPipelineJobModelList")

@@ -1,6 +1,6 @@
 """GitFlic's pages: counted from zero, in the list's one order, under a name that each list has of its own."""
 
-from typing import Any, Generic, TypeVar
+from typing import Any
 from urllib.parse import parse_qsl
 
 from pydantic import Field, TypeAdapter, create_model
@@ -14,8 +14,6 @@ SIZE = 10
 LARGEST_SIZE = 1000
 DIGITS = 15  # of a number that JSON carries exactly
 
-L = TypeVar("L", bound=Shape)
-
 PARAMETERS = {
     "page": "the page, from 0; 0 also for what is no such number",
     "size": f"rows per page, at most {LARGEST_SIZE}; {SIZE} also for what is no such number",
@@ -27,11 +25,6 @@ class Place(Shape):
     totalElements: int  # noqa: N815  GitFlic's own names
     totalPages: int  # noqa: N815
     number: int
-
-
-class GitFlicPage(Shape, Generic[L]):
-    embedded: L = Field(alias="_embedded")
-    page: Place
 
 
 def wanted(asked: Asked) -> dict[str, int]:
@@ -56,8 +49,9 @@ def _number(text: str, *, least: int, otherwise: int) -> int:
 def page_of(row: type[Shape], name: str) -> Writer:
     """The envelope around rows of this shape; the question is a SliceQuery, its answer a Page."""
     fields: dict[str, Any] = {name: (tuple[row, ...], ...)}  # type: ignore[valid-type]
-    embedded: Any = create_model(name[0].upper() + name[1:], __base__=Shape, **fields)
-    envelope: Any = GitFlicPage[embedded]
+    embedded: Any = create_model(f"{row.__name__}List", __base__=Shape, **fields)
+    parts: dict[str, Any] = {"embedded": (embedded, Field(alias="_embedded")), "page": (Place, ...)}
+    envelope: Any = create_model(f"{row.__name__}Page", __base__=Shape, **parts)
     adapter: TypeAdapter[Any] = TypeAdapter(envelope)
 
     def write(answer: bytes, asked: Asked, message: Message) -> bytes:

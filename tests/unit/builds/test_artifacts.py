@@ -24,7 +24,7 @@ from contracts.builds import (
     RemoveArtifact,
 )
 from contracts.errors import Refused
-from gateway.dialects.gitflic.jobs import Job as JobOfGitFlic
+from gateway.dialects.gitflic.jobs import GitFlicJob
 from libs.deciding import SYSTEM, Cause, Recorded
 from libs.testing.scenario import Scenario
 from services.builds.artifacts import USUAL, expiry
@@ -108,11 +108,11 @@ def row(*events: JobEvent) -> JobRow:
 def test_the_row_tells_what_there_is_and_gitflic_when_the_first_of_it_goes() -> None:
     shown = row(queued, assigned, started, uploaded, report)
     assert shown.artifacts[0] == artifact
-    line = JobOfGitFlic.model_validate(shown.model_dump(mode="json"))
+    line = GitFlicJob.model_validate(shown.model_dump(mode="json"))
     assert line.artifactsExpireAt == "2026-02-01T12:00:00.000000Z"
     without = row(queued, assigned, started, uploaded, removed("expired"))
     assert without.artifacts == ()
-    assert JobOfGitFlic.model_validate(without.model_dump(mode="json")).artifactsExpireAt is None
+    assert GitFlicJob.model_validate(without.model_dump(mode="json")).artifactsExpireAt is None
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from infra import docs
 from infra.documents import asyncapi, errors
 from infra.documents.declared import Declared, events_of, gather, unanswered
 from infra.documents.fields import fields, sealed
+from infra.documents.meanings import MEANINGS
 from infra.documents.messages import undeclared
 from infra.documents.reading import known_to, sent_by
 from infra.documents.samples import golden_file, sample
@@ -54,6 +55,30 @@ def test_the_asyncapi_document_follows_the_official_schema(document: Payload) ->
 
 def test_the_official_schema_notices_a_wrong_document(document: Payload) -> None:
     assert list(errors_in(document | {"channels": {"wrong": {"address": 7}}})) != []
+
+
+EXPLAINS_ITSELF = {
+    *("command", "provider", "value", "variables"),  # and what the spec file says, in its own words:
+    *("artifacts", "caches", "exclude", "fallback_keys", "key", "paths", "policy", "pull_policy", "untracked"),
+}
+
+
+def test_the_fields_of_events_say_what_they_hold(document: Payload) -> None:
+    known = {message.__name__: message for one in DECLARED for message in one.messages}
+    silent = {
+        field
+        for name, schema in document["components"]["schemas"].items()
+        if name in known
+        for field, one in schema.get("properties", {}).items()
+        if "description" not in one
+    }
+    assert silent == EXPLAINS_ITSELF
+
+
+def test_nothing_is_said_about_a_field_that_is_not_there(document: Payload) -> None:
+    schemas = document["components"]["schemas"]
+    said = {one.get("description", "") for schema in schemas.values() for one in schema.get("properties", {}).values()}
+    assert [name for name, words in MEANINGS.items() if words not in said] == []
 
 
 @pytest.mark.parametrize("event", EVENTS, ids=lambda event: event.__name__)

@@ -1,5 +1,6 @@
 """The OpenAPI document: valid, complete, and its examples are what it describes."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,7 +10,9 @@ from jsonschema import Draft202012Validator
 
 from contracts.errors import CODES
 from gateway.openapi import document
+from gateway.openapi.meanings import MEANINGS
 from gateway.openapi.tags import TAGS
+from gateway.openapi.words import WORDS
 from gateway.pages import docs_page
 from gateway.routes import TABLE
 
@@ -65,13 +68,84 @@ def test_the_limits_of_the_contract_are_told() -> None:
     assert name == {"type": ["string", "null"], "maxLength": 255}
 
 
+def required(method: str, path: str, resource: str) -> set[str]:
+    body = DOCUMENT["paths"][path][method]["requestBody"]["content"]["application/json"]["schema"]
+    return set(body["properties"][resource].get("required", ()))
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "resource", "fields"),
+    [
+        ("post", "/api/auth/token", "auth", "username password"),
+        (
+            "post",
+            "/api/admin/projects",
+            "project",
+            "name repository branch spec_file_path allow_concurrent_execution executor_id",
+        ),
+        ("patch", "/api/admin/projects/{project_id}/secrets", "project", "secrets_id"),
+        ("patch", "/api/admin/projects/{project_id}/repository_credential", "project", ""),
+        ("post", "/api/admin/secrets", "secret", "name value"),
+        ("patch", "/api/admin/secrets/{secret_id}/escape_char", "secret", "escape_char"),
+        ("post", "/api/admin/developers", "developer", "username password"),
+        ("patch", "/api/admin/developers/{user_id}/github_username", "developer", ""),
+        ("patch", "/api/admin/developers/{user_id}/email", "developer", ""),
+    ],
+)
+def test_required_is_what_has_to_be_sent(method: str, path: str, resource: str, fields: str) -> None:
+    assert required(method, path, resource) == set(fields.split())
+
+
 def test_a_failure_names_the_codes_that_its_status_can_have() -> None:
     answer = DOCUMENT["paths"]["/api/admin/secrets/{secret_id}"]["delete"]["responses"]["409"]
     codes = answer["content"]["application/json"]["schema"]["allOf"][1]["properties"]["message"]["enum"]
     assert set(codes) == {"CONFLICT", "SECRET_PROJECTS_NOT_EMPTY"}
 
 
+def strings(part: Any) -> Iterator[str]:
+    match part:
+        case dict():
+            for one in part.values():
+                yield from strings(one)
+        case list():
+            for one in part:
+                yield from strings(one)
+        case str():
+            yield part
+
+
+def test_what_is_said_about_a_field_or_a_route_is_said_somewhere() -> None:
+    said = set(strings(DOCUMENT))
+    assert [name for name, words in MEANINGS.items() if words not in said] == []
+    assert [name for name, words in WORDS.items() if not any(one.startswith(words) for one in said)] == []
+
+
+def test_units_and_what_null_means_stand_beside_the_fields() -> None:
+    schemas = DOCUMENT["components"]["schemas"]
+    assert schemas["Token"]["properties"]["expires_in"]["description"] == "seconds"
+    assert schemas["Project"]["properties"]["keep_number_build"]["description"].endswith("null keeps all")
+    assert schemas["Build"]["properties"]["executor_id"]["description"].startswith("UUID")
+    assert schemas["RevealedSecret"]["properties"]["name"] == schemas["Secret"]["properties"]["name"]
+
+
+def test_shapes_have_names_of_their_own() -> None:
+    assert [name for name in DOCUMENT["components"]["schemas"] if not name.isalpha()] == []
+
+
+def test_descriptions_speak_of_no_message_inside() -> None:
+    words = {word for one in OPERATIONS for word in re.findall(r"\w+", one.values[0]["description"])}
+    assert words & {one.message.__name__ for one in TABLE if one.message} == set()
+    assert words & {"Answer", "Answered", "BuildRow", "JobRow", "RunnerView", "None", "Done"} == set()
+
+
 def test_the_page_shows_every_operation_and_every_error_code() -> None:
     page = docs_page(DOCUMENT)
     assert [one.id for one in OPERATIONS if f'id="{one.id}"' not in page] == []
     assert [code for code in CODES if f"<code>{code}</code>" not in page] == []
+
+
+def test_the_page_leads_to_the_shape_of_every_answer() -> None:
+    page = docs_page(DOCUMENT)
+    links = set(re.findall(r'href="#(shape\.\w+)"', page))
+    assert links <= set(re.findall(r'id="(shape\.\w+)"', page))
+    assert "shape.Project" in links
