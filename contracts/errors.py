@@ -48,7 +48,7 @@ CODES: dict[str, Code] = {
     "DEVELOPER_NOT_FOUND": Code(404, "There is no such user."),
     "DEVELOPER_USERNAME_REQUIRED": Code(422, "A user needs a username."),
     "DEVELOPER_USERNAME_INVALID": Code(
-        422, "A username is 1 to 64 letters, digits, dots, dashes or underscores, and starts with no dot or dash."
+        422, "A username is 1 to 64 Latin letters, digits, dots, dashes or underscores, and starts with no dot or dash."
     ),
     "DEVELOPER_USERNAME_TAKEN": Code(422, "Another user or a company has this name (case does not count)."),
     "DEVELOPER_PASSWORD_REQUIRED": Code(422, "A user needs a password."),
@@ -63,7 +63,7 @@ CODES: dict[str, Code] = {
     "COMPANY_NOT_FOUND": Code(404, "There is no such company."),
     "COMPANY_TITLE_REQUIRED": Code(422, "A company needs a title."),
     "COMPANY_ALIAS_INVALID": Code(
-        422, "An alias is 1 to 64 letters, digits, dots, dashes or underscores, and starts with no dot or dash."
+        422, "An alias is 1 to 64 Latin letters, digits, dots, dashes or underscores, and starts with no dot or dash."
     ),
     "COMPANY_ALIAS_TAKEN": Code(422, "Another company or a user has this name (case does not count)."),
     "COMPANY_PROJECTS_NOT_EMPTY": Code(409, "The company still owns projects."),
@@ -105,7 +105,7 @@ CODES: dict[str, Code] = {
     "PROJECT_ALIAS_TAKEN": Code(422, "The owner has another project with this alias."),
     "PROJECT_ALIAS_INVALID": Code(
         422,
-        "An alias is 1 to 64 lower-case letters, digits, dots, dashes or underscores, and starts with no dot or dash.",
+        "An alias is 1 to 64 lower-case Latin letters, digits, dots, dashes or underscores, and starts with no dot or dash.",
     ),
     "SECRET_NOT_FOUND": Code(404, "There is no such secret."),
     "SECRET_NAME_REQUIRED": Code(422, "A secret needs a name: that of its environment variable."),

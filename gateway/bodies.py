@@ -10,6 +10,7 @@ from contracts.errors import Refused
 
 LARGEST = 1024 * 1024
 RESERVED = "uploaded_file"
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # Windows writes one at the beginning of files
 
 
 async def read_body(receive: Receive, limit: int = LARGEST) -> bytes:
@@ -37,7 +38,7 @@ def parameters(raw: bytes, content_type: str) -> dict[str, Any]:
 
 def json_object(raw: bytes) -> dict[str, Any]:
     try:
-        parsed = from_json(raw, allow_inf_nan=False)
+        parsed = from_json(raw.removeprefix(BYTE_ORDER_MARK), allow_inf_nan=False)
     except ValueError as error:
         # the position is the parser's own word; what stands there is not repeated
         raise Refused("REQUEST_MALFORMED", f"The body is not valid JSON: {error}.") from None

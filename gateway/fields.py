@@ -1,5 +1,6 @@
 """What a field of a body may be: each reader takes every form that clients send, and refuses the rest."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -60,7 +61,9 @@ def _scalar(value: Any) -> str | None:
             return value
         case bool():
             return str(value).lower()
-        case int() | float():
+        case int():
+            return str(value)
+        case float() if math.isfinite(value):  # 1e400 is none that could be given back
             return str(value)
     raise Unreadable("a text, a number or null")
 

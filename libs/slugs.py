@@ -4,11 +4,14 @@ import re
 import unicodedata
 
 LONGEST = 50
+LATIN = "a b v g d e e zh z i y k l m n o p r s t u f kh ts ch sh shch  y  e yu ya"
+RUSSIAN = str.maketrans(dict(zip("абвгдеёжзийклмнопрстуфхцчшщъыьэюя", LATIN.split(" "), strict=True)))
 
 
 def slug(name: str, otherwise: str) -> str:
     """A text of lower-case letters, digits, dots, dashes and underscores that resembles the name."""
-    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
+    latin = unicodedata.normalize("NFC", name).lower().translate(RUSSIAN)
+    plain = unicodedata.normalize("NFKD", latin).encode("ascii", "ignore").decode().lower()
     return re.sub(r"[^a-z0-9._]+", "-", plain).strip("-._")[:LONGEST].rstrip("-._") or otherwise
 
 

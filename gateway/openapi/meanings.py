@@ -146,7 +146,7 @@ MEANINGS = {
     "user_role": "the strongest of the user's roles; null: none",
     "userUuid": "whose key it is",
     "user_id": "the number of the user; null: nobody known",
-    "username": "1 to 64 letters, digits, dots, dashes or underscores; unique without regard to case",
+    "username": "1 to 64 Latin letters, digits, dots, dashes or underscores; unique without regard to case",
     "version": "how many times something was recorded until then",
     "uuid": "the same thing's id in GitFlic's routes",
     "value": "in clear",

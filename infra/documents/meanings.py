@@ -62,7 +62,6 @@ MEANINGS = {
     "info": "what the runner says of itself",
     "initiator_id": "number of the user who launched it; 0: nobody known",
     "initiator_name": "as it was at launch",
-    "ip_address": "from where it registered",
     "job_id": "number of the job, as in its stream",
     "job_ids": "numbers of the jobs that are meant",
     "job_name": "as the spec file calls it",

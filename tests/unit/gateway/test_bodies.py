@@ -43,6 +43,10 @@ def test_what_is_no_json_is_malformed(raw: bytes) -> None:
         parameters(raw, JSON)
 
 
+def test_a_byte_order_mark_is_passed_over() -> None:
+    assert parameters('\ufeff{"a": 1}'.encode(), JSON) == {"a": 1}
+
+
 @pytest.mark.parametrize("raw", [b"1", b'"text"', b"[1]", b"true"])
 def test_a_body_is_one_object(raw: bytes) -> None:
     with pytest.raises(Refused, match="REQUEST_INVALID"):
@@ -57,6 +61,7 @@ def test_a_body_is_one_object(raw: bytes) -> None:
         (scalar, "", None),
         (scalar, 5, "5"),
         (scalar, True, "true"),
+        (scalar, 10**400, f"1{'0' * 400}"),
         (integer, "", None),
         (integer, "-12", -12),
         (integer, 2**63 - 1, 2**63 - 1),
@@ -82,6 +87,7 @@ def test_a_field_takes_every_form_that_clients_send(field: Field, sent: Any, rea
         (text, 5),
         (text, True),
         (scalar, []),
+        (scalar, 1e400),
         (integer, "1.5"),
         (integer, 1.0),
         (integer, True),

@@ -229,7 +229,9 @@ def test_another_spelling_of_the_owner_claims_nothing() -> None:
     [
         ("My Shop!", "my-shop"),
         ("Été 2026", "ete-2026"),
-        ("Проект", "project"),
+        ("Проект «Щука» №1", "proekt-shchuka-no1"),
+        ("Ёлка и подъезд", "elka-i-podezd"),
+        ("商店", "project"),
         ("...", "project"),
         ("a" * 80, "a" * 50),
         ("v1.2_x", "v1.2_x"),
