@@ -1,8 +1,11 @@
 """Ending tasks for certain."""
 
 import asyncio
+import logging
 from collections.abc import Iterable
 from typing import Any
+
+log = logging.getLogger("headrace.ending")
 
 PATIENCE = 0.2
 
@@ -10,10 +13,11 @@ PATIENCE = 0.2
 async def end(tasks: Iterable["asyncio.Task[Any]"]) -> None:
     """Cancel until all are over: `asyncio.wait_for` of Python 3.11, used by the drivers, may swallow a cancellation.
 
-    Whoever is cancelled here is still waiting for them: a task left behind would go on for ever.
+    Whoever is cancelled here is still waiting for them: a task left behind would go on for ever. What a task fails of
+    on its way out is told of, and is nobody's affair any more.
     """
-    running = {task for task in tasks if not task.done()}
-    told = None
+    ended = {task for task in tasks if not task.done()}
+    running, told = ended, None
     while running:
         for task in running:
             task.cancel()
@@ -22,6 +26,9 @@ async def end(tasks: Iterable["asyncio.Task[Any]"]) -> None:
         except asyncio.CancelledError as cancelled:
             told = cancelled
         running = {task for task in running if not task.done()}
+    for task in ended:
+        if failure := _failure(task):
+            log.warning("a task that was ended met a %s", type(failure).__name__)
     if told:
         raise told
 
@@ -32,10 +39,12 @@ async def first_to_end(tasks: Iterable["asyncio.Task[Any]"]) -> None:
     try:
         await asyncio.wait(together, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        done = [task for task in together if task.done()]
+        # look at each, also when this was cancelled meanwhile: several may have failed at once
+        failures = [failure for task in together if task.done() and (failure := _failure(task))]
         await end(together)
-    # look at each: several may have failed at once, or while they were ended
-    failures = {task: task.exception() for task in together if not task.cancelled()}
-    for task in done:
-        if failure := failures.get(task):
-            raise failure
+    if failures:
+        raise failures[0]
+
+
+def _failure(task: "asyncio.Task[Any]") -> BaseException | None:
+    return None if task.cancelled() else task.exception()
