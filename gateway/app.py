@@ -43,7 +43,7 @@ from gateway.routes import RAW, TABLE
 from gateway.sharing import Sharing
 from gateway.waiting import WaitingRunners
 from libs.ending import end
-from libs.messaging import Caller, connect
+from libs.messaging import Caller, connect, disconnect
 from libs.observability.health import Health, serve_health
 from libs.observability.logs import configure_logging
 from libs.observability.metrics import Level, seconds
@@ -57,6 +57,7 @@ log = logging.getLogger("headrace.gateway")
 
 AND_GO = (b"connection", b"close")  # said with an answer: the next request should come to another gateway
 GRACE = 5  # seconds for answers that are under way
+HEARD = 0.2  # seconds in which a request learns that its client is gone
 BACKLOG = 2048
 LOOK_EVERY = 100  # ticks, for a renewed certificate
 JOB_QUEUED = "hint.builds.*.JobQueued"
@@ -112,11 +113,13 @@ async def opened(settings: Settings, telemetry: Telemetry) -> AsyncIterator[Gate
         gateway = Gateway(_application(world, health, telemetry), world, health, leaving)
         _measure(world, telemetry.meter)
         feeling = asyncio.create_task(pulse(telemetry.meter, health, "gateway"))
-        yield gateway
-        gateway.close()
-        await end({feeling})
+        try:
+            yield gateway
+        finally:
+            gateway.close()
+            await end({feeling})
     finally:
-        await client.close()
+        await disconnect(client)
 
 
 def _measure(world: World, meter: Meter) -> None:
@@ -259,7 +262,7 @@ class Server(uvicorn.Server):
                 proxy_headers=False,
                 backlog=BACKLOG,
                 timeout_keep_alive=75,  # longer than the pauses of pollers, so that none meets a closing connection
-                timeout_graceful_shutdown=GRACE,
+                timeout_graceful_shutdown=2 * GRACE,  # for what does not even end when it is cut off
             )
         )
         self._gateway = gateway
@@ -303,4 +306,17 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._gateway.close()
-        await super().shutdown(sockets)
+        cutting = asyncio.create_task(self._cut_off())
+        try:
+            await super().shutdown(sockets)
+        finally:
+            await end({cutting})
+
+    async def _cut_off(self) -> None:
+        """Who takes no answer, or gets none, within the grace keeps nobody from leaving."""
+        await asyncio.sleep(GRACE)
+        for connection in self.server_state.connections:
+            connection.transport.abort()
+        await asyncio.sleep(HEARD)
+        for task in self.server_state.tasks:
+            task.cancel()

@@ -1,5 +1,6 @@
 """The outermost layer: one address for all prefixes, one trace per request, and an answer whatever happens inside."""
 
+import asyncio
 import logging
 import time
 
@@ -48,6 +49,8 @@ class Edge:
                 await self._answer(scope, receive, sending)
             except ClientDisconnect:
                 pass  # nobody is left to answer
+            except asyncio.CancelledError:
+                log.warning("%s was cut off by the end of this process", _name(scope))  # which is all that cancels it
             except Exception:
                 log.exception("%s failed", _name(scope))
                 if not status:

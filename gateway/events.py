@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import parse_qs
@@ -18,6 +18,7 @@ from contracts.errors import Refused
 from contracts.identity import TokenScope
 from gateway.asked import World
 from gateway.auth import Role
+from libs.ending import first_to_end
 
 HEARTBEAT = 15.0  # seconds
 STREAMS = ("builds", "runners")
@@ -78,20 +79,13 @@ async def _tell(world: World, headers: Mapping[bytes, bytes], query: bytes, rece
             ],
         }
     )
-    tasks = {
-        asyncio.create_task(_gone(receive)),
-        asyncio.create_task(world.closing.wait()),
-        asyncio.create_task(_write(world, headers, starts, ready, send)),
-        *(asyncio.create_task(_read(jetstream, stream, starts[stream], ready)) for stream in STREAMS),
-    }
-    try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+    parts = (
+        _gone(receive),
+        world.closing.wait(),
+        _write(world, headers, starts, ready, send),
+        *(_read(jetstream, stream, starts[stream], ready) for stream in STREAMS),
+    )
+    await first_to_end([asyncio.create_task(part) for part in parts])
     await send({"type": "http.response.body", "body": b""})
 
 
@@ -133,11 +127,12 @@ def _since(query: bytes) -> datetime | None:
 
 
 async def _read(jetstream: JetStreamContext, stream: str, start: Start, ready: asyncio.Queue[tuple[str, Msg]]) -> None:
-    async for message in _messages(jetstream, stream, start):
-        await ready.put((stream, message))
+    async with contextlib.aclosing(_messages(jetstream, stream, start)) as messages:
+        async for message in messages:
+            await ready.put((stream, message))
 
 
-async def _messages(jetstream: JetStreamContext, stream: str, start: Start) -> AsyncIterator[Msg]:
+async def _messages(jetstream: JetStreamContext, stream: str, start: Start) -> AsyncGenerator[Msg]:
     """Without gaps and in order: a consumer that was lost with its server is made anew behind the last message."""
     while True:
         try:

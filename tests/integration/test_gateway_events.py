@@ -171,3 +171,17 @@ async def test_one_user_may_read_so_many_times_at_once(here: Stage, monkeypatch:
             return answer.status_code == 200
 
     assert await eventually(free, bool, within=10)
+
+
+async def test_a_reader_that_takes_nothing_keeps_no_gateway_from_leaving(
+    here: Stage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("gateway.app.GRACE", 0.5)
+    async with here.http.stream("GET", "/api/events", headers=here.developer):
+        for number in range(60):  # more than all buffers on the way hold
+            body = b'{"number": "%s"}' % (b"x" * 400_000)
+            await here.client.jetstream().publish(f"evt.builds.thing-{number}.BuildQueued", body)
+        here.server.leave()
+        requests = here.server.server_state.tasks
+        await eventually(lambda: asyncio.sleep(0, len(requests)), lambda count: count == 0, within=20)
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
