@@ -5,7 +5,7 @@ import json
 import logging
 import signal
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +21,7 @@ from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -32,12 +32,10 @@ from gateway.asked import World
 from gateway.auth import Doorkeeper
 from gateway.certificate import Certificate
 from gateway.connection import Connection
+from gateway.described import descriptions
 from gateway.edge import Edge
 from gateway.errors import error_response
-from gateway.event_page import asyncapi, event_page
 from gateway.folder import Folder
-from gateway.openapi import document
-from gateway.pages import docs_page
 from gateway.peers import is_local
 from gateway.routes import RAW, TABLE
 from gateway.sharing import Sharing
@@ -167,9 +165,9 @@ def _application(world: World, health: Health, telemetry: Telemetry) -> FastAPI:
         addresses(world, RAW, TABLE),
         lambda app: Edge(app, telemetry.tracer, took),
         title="Headrace",
-        openapi_url=None,  # made from the table instead
+        openapi_url=None,  # `make docs` makes it from the table instead
         routes=[
-            *_descriptions(),
+            *descriptions(),
             *_probes(health, telemetry),
             Route("/{path:path}", Folder(world.settings.static), include_in_schema=False),
         ],
@@ -200,24 +198,6 @@ class Application(FastAPI):
             await (preflight if scope.get("method") == "OPTIONS" else plain)(scope, receive, send)
 
         return layers
-
-
-def _descriptions() -> list[Route]:
-    routes, events = document(TABLE), asyncapi()
-    answers = {
-        "/api/openapi.json": JSONResponse(routes),
-        "/api/docs": HTMLResponse(docs_page(routes)),
-        "/api/asyncapi.json": JSONResponse(events),
-        "/api/events/docs": HTMLResponse(event_page(events)),
-    }
-
-    def always(answer: Response) -> Callable[[Request], Awaitable[Response]]:
-        async def endpoint(_request: Request) -> Response:
-            return answer
-
-        return endpoint
-
-    return [Route(path, always(answer)) for path, answer in answers.items()]
 
 
 def _probes(health: Health, telemetry: Telemetry) -> list[Route]:

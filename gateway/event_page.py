@@ -1,9 +1,7 @@
 """The page at `/api/events/docs`: the AsyncAPI document for people, in one file that needs nothing from elsewhere."""
 
-import json
 from collections.abc import Iterator, Mapping
 from html import escape
-from importlib.resources import files
 from typing import Any
 
 from gateway.pages import STYLE, _json, _table, _words
@@ -32,12 +30,6 @@ evt.builds.build-17.*          all that happens to one build
 evt.runners.*.RunnerOffline    one kind of event, of all runners"""
 FIRST = ("builds", "runners")  # what programs outside may read
 Json = Mapping[str, Any]
-
-
-def asyncapi() -> dict[str, Any]:
-    """As `make docs` wrote it from the contracts."""
-    document: dict[str, Any] = json.loads(files("contracts").joinpath("asyncapi.json").read_text("utf-8"))
-    return document
 
 
 def event_page(document: Json) -> str:

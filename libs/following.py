@@ -8,7 +8,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -17,8 +16,6 @@ from uuid import uuid4
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
-from nats.errors import TimeoutError as NatsTimeout
-from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from nats.js.errors import NotFoundError
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.collection import AsyncCollection
@@ -33,10 +30,10 @@ from libs.eventstore.documents import Document
 from libs.handled import handled_before
 from libs.leading import Deposed
 from libs.observability.tracing import within
+from libs.pulling import Pulled
 
 log = logging.getLogger("headrace.following")
 
-BATCH = 100
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.1, 5.0  # seconds between tries
 STORED_EVERY = 5.0  # seconds, for a position that moves alone
 REBUILDING = "rebuilding"  # in place of an incarnation: a rebuild holds the position
@@ -85,6 +82,7 @@ class Follower:
     ) -> None:
         self.name = name
         self.source = source
+        self._client = client
         self._js = client.jetstream()
         self._database = database
         self._positions: AsyncCollection[Document] = database["followers"]
@@ -109,36 +107,21 @@ class Follower:
             await asyncio.sleep(SHORTEST_PAUSE)
 
     async def _follow(self, position: Position) -> None:
-        subscription = await self._js.pull_subscribe(
-            f"evt.{self.source}.>",
-            stream=self.source,
-            config=ConsumerConfig(
-                deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
-                opt_start_seq=position.sequence + 1,
-                ack_policy=AckPolicy.NONE,
-                inactive_threshold=60,
-                mem_storage=True,
-            ),
-        )
-        self._on_state(self.name, False, (await subscription.consumer_info()).num_pending or 0)
         try:
-            while True:
-                messages: Sequence[Msg] = ()
-                with suppress(NatsTimeout, TimeoutError):
-                    messages = await subscription.fetch(BATCH, timeout=2)
-                if not messages:  # also without a time-out, when a reconnect came between
-                    await subscription.consumer_info()  # NotFoundError: the server forgot the consumer
-                    await self._store(position)
-                    continue
-                for expected, message in enumerate(messages, position.sequence + 1):
-                    if message.metadata.sequence.stream != expected or message.subject.endswith(".stream.Emptied"):
-                        raise Gap(f"expected an event at {expected}, got {message.metadata.sequence.stream}")
-                position = await self._apply_until_done(position, messages)
+            async with Pulled.after(self._client, self.source, position.sequence) as pulled:
+                self._on_state(self.name, False, await pulled.behind())
+                while True:
+                    messages = await pulled.batch()
+                    if not messages:
+                        await pulled.behind()  # NotFoundError: the server forgot the consumer
+                        await self._store(position)
+                        continue
+                    for expected, message in enumerate(messages, position.sequence + 1):
+                        if message.metadata.sequence.stream != expected or message.subject.endswith(".stream.Emptied"):
+                            raise Gap(f"expected an event at {expected}, got {message.metadata.sequence.stream}")
+                    position = await self._apply_until_done(position, messages)
         except NotFoundError as error:
             raise Gap("its consumer is gone") from error
-        finally:
-            with suppress(NatsError):
-                await subscription.unsubscribe()
 
     async def _apply_until_done(self, position: Position, messages: Sequence[Msg]) -> Position:
         """All together; if that fails one by one, so that the event at fault holds up only what comes after it."""

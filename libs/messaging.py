@@ -32,7 +32,7 @@ from libs.deciding import SYSTEM, Actor
 from libs.ending import end
 from libs.eventstore import Conflict, OutcomeUnknown, Unavailable
 from libs.observability.tracing import NATS, SpanKind, child, inject
-from libs.security.sealing import Erased
+from libs.security.erased import Erased
 from libs.settings import Settings, SettingsError
 from libs.tls import outgoing, untrusted
 

@@ -6,7 +6,8 @@ from typing import Any
 from contracts.messages import Event, Payload, event_from, personal_fields
 from libs.deciding import Actor, Cause, Recorded
 from libs.eventstore.store import Commit, Decision
-from libs.security.sealing import Erased, Sealing
+from libs.security.erased import Erased
+from libs.security.sealing import Sealing
 
 Document = dict[str, Any]
 ERASED = ""

@@ -19,13 +19,11 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from pymongo import ReadPreference, ReturnDocument, WriteConcern
 from pymongo.asynchronous.database import AsyncDatabase
 
+from libs.security.erased import Erased
+
 VERSION = "s1."
 KEY_BYTES = 32
 NONCE_BYTES = 12
-
-
-class Erased(Exception):
-    """The subject's data key is gone, and with it everything sealed for it."""
 
 
 class SealBroken(Exception):

@@ -5,8 +5,8 @@ from functools import lru_cache
 
 from contracts.errors import Refused
 from contracts.identity import LogIn, Session
+from libs.security.erased import Erased
 from libs.security.passwords import DUMMY_HASH, verify_password_async
-from libs.security.sealing import Erased
 from libs.security.tokens import issue
 from libs.service import Context
 from services.identity.guessing import attempt

@@ -20,7 +20,7 @@ from contracts.notifications import (
     SkipNotification,
 )
 from libs.deciding import Recorded
-from libs.security.sealing import Erased
+from libs.security.erased import Erased
 from libs.service import Context, Service, TryLater, Worker
 from libs.settings import MailSettings
 from services.notifications.mail import MailFailed, is_address, send, write

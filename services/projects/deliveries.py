@@ -25,7 +25,7 @@ from contracts.projects import (
 )
 from libs.deciding import SYSTEM, Actor, Recorded
 from libs.paging import Column, conditions, sliced, together
-from libs.security.sealing import Erased
+from libs.security.erased import Erased
 from libs.service import Context
 from services.projects.delivery_views import DeliveryRow, delivery_view
 from services.projects.domain import webhook

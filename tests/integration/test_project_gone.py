@@ -29,7 +29,8 @@ from libs.deciding import Cause, Recorded
 from libs.migration import migrate
 from libs.observability.metrics import Metrics
 from libs.runtime import Runtime, Work, now
-from libs.security.sealing import Erased, MemoryVault
+from libs.security.erased import Erased
+from libs.security.sealing import MemoryVault
 from libs.service import Service, TryLater
 from libs.settings import Settings
 from services.builds.app import service

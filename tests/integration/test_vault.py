@@ -9,7 +9,8 @@ import pytest
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 
-from libs.security.sealing import Erased, MasterKeyMissing, MasterKeys, SealBroken, Vault
+from libs.security.erased import Erased
+from libs.security.sealing import MasterKeyMissing, MasterKeys, SealBroken, Vault
 from tests.support.servers import servers_in
 
 Database = AsyncDatabase[dict[str, Any]]

@@ -2,9 +2,10 @@
 
 import re
 
-from gateway.event_page import asyncapi, event_page
+from gateway.described import written
+from gateway.event_page import event_page
 
-DOCUMENT = asyncapi()
+DOCUMENT = written("asyncapi.json")
 PAGE = event_page(DOCUMENT)
 
 

@@ -5,7 +5,8 @@ import hashlib
 
 import pytest
 
-from libs.security.sealing import Erased, MasterKeyMissing, MasterKeys, MemoryVault, SealBroken, Sealing, new_master_key
+from libs.security.erased import Erased
+from libs.security.sealing import MasterKeyMissing, MasterKeys, MemoryVault, SealBroken, Sealing, new_master_key
 
 KEY = bytes(range(32))
 OLDER = bytes(32)
