@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.client_session import AsyncClientSession
 
@@ -119,6 +120,21 @@ async def test_without_a_transaction_all_events_are_applied_too(log: Log, ledger
     await end([task])
 
 
+async def test_events_that_come_one_by_one_are_not_asked_for_one_by_one(log: Log, ledger: Ledger) -> None:
+    asked: list[Msg] = []
+
+    async def note(message: Msg) -> None:
+        asked.append(message)
+
+    listening = await log.bus.subscribe(f"$JS.API.CONSUMER.MSG.NEXT.{log.service}.*", cb=note)
+    async with log.relayed(), ledger.kept():
+        for number in range(20):
+            await log.add(1, streams=1, start=number)
+            await eventually(partial(ledger.holds, number + 1))
+    await listening.unsubscribe()
+    assert 1 <= len(asked) < 10
+
+
 @pytest.mark.parametrize("seed", [1, 2])
 async def test_a_follower_cut_off_again_and_again_applies_each_event_once(log: Log, ledger: Ledger, seed: int) -> None:
     moments = random.Random(seed)  # noqa: S311
@@ -180,6 +196,16 @@ async def test_a_running_follower_starts_anew_when_the_stream_is_purged_under_it
         await log.add(30, start=30)
         async with log.relayed():
             await eventually(ledger.is_complete)
+
+
+async def test_a_follower_goes_on_when_the_server_has_forgotten_its_consumer(log: Log, ledger: Ledger) -> None:
+    async with log.relayed(), ledger.kept():
+        await log.add(10)
+        await eventually(ledger.is_complete)
+        [consumer] = await log.bus.jetstream().consumers_info(log.service)
+        await log.bus.jetstream().delete_consumer(log.service, consumer.name)
+        await log.add(10, start=10)
+        await eventually(ledger.is_complete)
 
 
 async def test_a_position_that_is_being_rebuilt_is_left_alone(
