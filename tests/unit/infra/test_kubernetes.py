@@ -17,6 +17,7 @@ from gateway import app as gateway
 from infra.entry import SERVICES
 from libs import hosting
 from libs.settings import Settings
+from libs.version import VERSION
 from libs.workers import consumer_name
 from services.builds.app import service as builds
 
@@ -169,6 +170,12 @@ def test_the_secret_for_development_has_every_key_that_is_needed() -> None:
     assert (
         secret_keys("dev") - {"mail-password", "s3-access-key", "s3-secret-key", "backup-key"} <= secret["data"].keys()
     )
+
+
+@needs_kubectl
+def test_production_runs_this_release() -> None:
+    images = {container["image"].rpartition(":") for place, container in containers("prod") if "headrace-" in place}
+    assert images == {("registry.example.org/headrace", ":", VERSION)}
 
 
 @needs_kubectl
