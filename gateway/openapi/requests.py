@@ -7,7 +7,7 @@ from contracts.errors import CODES
 from contracts.messages import Message
 from gateway.auth import Role
 from gateway.openapi.examples import sent, value
-from gateway.openapi.meanings import described
+from gateway.openapi.meanings import MEANINGS, described
 from gateway.openapi.queries import queried
 from gateway.routing import WRITES, Body, Route
 
@@ -35,12 +35,19 @@ def _captured(route: Route, path: str) -> list[dict[str, Any]]:
             "name": name,
             "in": "path",
             "required": True,
-            "description": own.replace("_", " "),
+            "description": _number(own) if is_id else MEANINGS[f"path.{own}"],
             "schema": whole if is_id else {"type": "string", "minLength": 1},
-            "example": value(own) if not is_id else 17,
+            "example": 17 if is_id else "17" if own == "id" else value(own),
         }
         for name, (own, is_id) in zip(shown, CAPTURED.findall(route.path), strict=True)
     ]
+
+
+def _number(name: str) -> str:
+    """Of `project_id`, and of `job_local_id`."""
+    noun = name.removesuffix("_id")
+    local = noun.endswith("_local")
+    return f"the number of the {noun.removesuffix('_local')}" + (" inside its project" if local else "")
 
 
 def _sent_headers(route: Route) -> list[dict[str, Any]]:

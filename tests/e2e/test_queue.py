@@ -71,6 +71,7 @@ def test_killing_a_build_that_waits_ends_it_and_the_next_one_gets_its_turn(
     assert stack.admin.delete(f"/developer/builds/kill/queued/{killed}").status_code == 204
     build = stack.finished(killed)
     assert (build["exit_code"], build["exit_message"]) == (143, "Deployment aborted by user")
+    assert build["output"] == "The build ended with exit code 143: Deployment aborted by user"
     assert killed not in [one["executor_id"] for one in queued(stack, project_id)]
     gate.open()
     assert [stack.finished(one)["exit_code"] for one in (first, last)] == [0, 0]
