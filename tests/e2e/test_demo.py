@@ -13,6 +13,7 @@ import pytest
 from infra.local.folder import DataFolder
 from infra.local.state import supervisor_of
 from tests.support.repositories import sample_repository
+from tests.support.signals import heed_ctrl_c
 
 HEADRACE = (sys.executable, "-m", "infra")
 
@@ -94,7 +95,12 @@ def test_a_build_that_fails_is_told_by_the_exit_status(
 def test_ctrl_c_stops_what_it_started(tmp_path: Path) -> None:
     visitor = Visitor(tmp_path / "data")
     demo = subprocess.Popen(
-        (*HEADRACE, "demo"), env=visitor.environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        (*HEADRACE, "demo"),
+        env=visitor.environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        preexec_fn=heed_ctrl_c,
     )
     with demo:
         assert demo.stdout

@@ -26,6 +26,7 @@ from libs.messaging import connect
 from libs.mirrors import mirror
 from libs.settings import Settings
 from tests.support.servers import Process, lone_nats
+from tests.support.signals import heed_ctrl_c
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 RENAMED = UserRenamed(user_id=3, username="ivan", former_username="vanya")
@@ -89,6 +90,7 @@ async def following(nats: Process, *arguments: str, url: str = "") -> AsyncItera
         env={**os.environ, "HEADRACE_NATS_URL": url or nats.program.url},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
+        preexec_fn=heed_ctrl_c,
     )
     try:
         yield Terminal(process)

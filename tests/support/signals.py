@@ -1,0 +1,8 @@
+"""What a test hands on to its children: a shell has its jobs in the background ignore Ctrl-C, and they inherit that."""
+
+import signal
+
+
+def heed_ctrl_c() -> None:
+    """The `preexec_fn` of a child that is to be interrupted."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
