@@ -1,13 +1,11 @@
 """The migration step: JetStream streams, consumers of workers, collections and indexes; harmless to run twice."""
 
-import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from nats.aio.client import Client
-from nats.js.api import AckPolicy, ConsumerConfig, StreamConfig, StreamInfo
-from nats.js.client import JetStreamContext
-from nats.js.errors import NotFoundError, ServerError
+from nats.js.api import AckPolicy, ConsumerConfig, StreamConfig
+from nats.js.errors import NotFoundError
 from pymongo import ASCENDING, DESCENDING
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
@@ -20,11 +18,11 @@ from libs.rebuilding import rebuild_rows
 from libs.rows import DATED, NAMED, PRESENT
 from libs.security.sealing import Sealing
 from libs.service import Service, Worker
+from libs.streams import made
 from libs.views import view_collection
 from libs.workers import consumer_name, filter_subjects
 
 DUPLICATE_WINDOW = 120.0  # seconds; the relay's fence is the expected sequence, this only helps
-NO_STORE = 10049  # JSStreamStoreFailed
 OTHER_SETTINGS = {85, 86}  # IndexOptionsConflict, IndexKeySpecsConflict
 
 
@@ -82,7 +80,7 @@ async def _stream(service: Service, nats: Client, replicas: int) -> list[str]:
     try:
         present = await js.stream_info(service.name)
     except NotFoundError:
-        present = await _made(js, config)
+        present = await made(js, config)
         done = f"stream {service.name} made"
     else:
         done = ""
@@ -91,18 +89,6 @@ async def _stream(service: Service, nats: Client, replicas: int) -> list[str]:
             done = f"stream {service.name} updated"
     mirrored = await mirror(nats, present) if service.public else None
     return [one for one in (done, mirrored) if one]
-
-
-async def _made(js: JetStreamContext, config: StreamConfig) -> StreamInfo:
-    """The server may still be at removing the files of a stream of that name: then a little later."""
-    for pause in (0.1, 0.5, 2.0):
-        try:
-            return await js.add_stream(config)
-        except ServerError as error:
-            if error.err_code != NO_STORE:
-                raise
-            await asyncio.sleep(pause)
-    return await js.add_stream(config)
 
 
 async def place_consumer(service: str, worker: Worker, nats: Client) -> str:

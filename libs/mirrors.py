@@ -11,6 +11,8 @@ from nats.js.api import ExternalStream, StreamConfig, StreamInfo, StreamSource
 from nats.js.errors import NotFoundError, ServiceUnavailableError
 from nats.js.manager import JetStreamManager
 
+from libs.streams import made
+
 ACCOUNT = "EVENTS"
 API = f"$JS.{ACCOUNT}.API"  # how HEADRACE reaches the copies
 ORIGINALS = "$JS.HEADRACE.API"  # how EVENTS reaches the originals
@@ -41,7 +43,7 @@ async def mirror(client: Client, original: StreamInfo) -> str | None:
     except ServiceUnavailableError:
         return None
     except NotFoundError:
-        await copies.add_stream(config)
+        await made(copies, config)
         return f"copy of stream {stream} made for outside consumers"
     if present.config.num_replicas == config.num_replicas:
         return None

@@ -21,6 +21,7 @@ from libs.messaging import ACTOR, COMMAND_ID, SHOWING, Responder, Showing, actor
 from libs.observability.telemetry import configure_telemetry
 from libs.security.tokens import SigningKey, issue, new_signing_key
 from libs.settings import Settings
+from libs.streams import made
 
 ADMIN, DEVELOPER = 1, 2
 T = TypeVar("T")
@@ -143,7 +144,7 @@ async def stage(nats_url: str, *, long_poll_seconds: float = 2.0, leave_seconds:
     )
     client = await connect(settings, "services")
     for name in ("builds", "runners"):
-        await client.jetstream().add_stream(StreamConfig(name=name, subjects=[f"evt.{name}.>"]))
+        await made(client.jetstream(), StreamConfig(name=name, subjects=[f"evt.{name}.>"]))
     services, users = Services(client), Users()
     users.put(ADMIN, "ROLE_ADMIN")
     users.put(DEVELOPER, "ROLE_DEVELOPER")

@@ -22,6 +22,7 @@ from libs.ending import end
 from libs.messaging import connect
 from libs.relay import Fenced, Relay
 from libs.settings import Settings
+from libs.streams import made
 from tests.support import eventually, stored
 from tests.support.log import Log, new_log
 from tests.support.servers import Servers, servers_in
@@ -260,7 +261,7 @@ async def test_when_the_message_server_dies_and_loses_everything_all_is_publishe
         assert await log.published_by_stream() == await log.by_stream()
         await _crash(own_servers, forget=tmp_path / "nats" / "jetstream")
         await eventually(lambda: bus.is_connected)
-        await bus.jetstream().add_stream(StreamConfig(name=log.service, subjects=[f"evt.{log.service}.>"]))
+        await made(bus.jetstream(), StreamConfig(name=log.service, subjects=[f"evt.{log.service}.>"]))
         await log.publish()
         assert await log.published_by_stream() == await log.by_stream()
         await bus.close()

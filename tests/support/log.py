@@ -22,6 +22,7 @@ from libs.eventstore.mongo import MongoStore, prepare_database
 from libs.relay import Relay
 from libs.security.sealing import MemoryVault
 from libs.settings import Settings
+from libs.streams import made
 from tests.support import event_ids, eventually
 from tests.toy.counters import CounterRaised, CounterView
 from tests.toy.domain import counters
@@ -93,5 +94,5 @@ async def new_log(settings: Settings, client: AsyncMongoClient[Document], bus: C
     service = f"toy{uuid4().hex[:8]}"
     database = database_of(client, settings, service)
     await prepare_database(database)
-    await bus.jetstream().add_stream(StreamConfig(name=service, subjects=[f"evt.{service}.>"]))
+    await made(bus.jetstream(), StreamConfig(name=service, subjects=[f"evt.{service}.>"]))
     return Log(service, database, MongoStore(database, MemoryVault()), bus)
