@@ -81,9 +81,12 @@ class WaitingRunners:
             self.call(job)
 
     def changed(self, runner_uuid: str) -> None:
-        """Its settings are other ones: it looks again at once."""
+        """Its settings are other ones: it looks again at once.
+
+        So does who is just asking who it is: it may be told what was true before.
+        """
         for waiter in self._waiters:
-            if waiter.runner_uuid == runner_uuid:
+            if waiter.runner_uuid in {"", runner_uuid}:
                 waiter.stale = True
                 waiter.signal.set()
 

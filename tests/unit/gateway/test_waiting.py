@@ -132,3 +132,12 @@ def test_a_closed_list_sends_everybody_away() -> None:
         assert waiting.closed
         assert waiter.signal.is_set()
     assert len(waiting) == 0
+
+
+@pytest.mark.parametrize(("known", "again"), [("r-1", True), ("", True), ("r-2", False)])
+def test_a_change_of_a_runner_has_it_look_again_also_while_it_is_not_known_yet(known: str, again: bool) -> None:
+    waiting = WaitingRunners()
+    with waiting.place() as waiter:
+        waiter.runner_uuid, waiter.stale = known, False
+        waiting.changed("r-1")
+        assert (waiter.stale, waiter.signal.is_set()) == (again, again)
