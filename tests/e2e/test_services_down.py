@@ -16,7 +16,7 @@ import pytest
 from tests.support.repositories import sample_repository
 from tests.support.stack import Answer, RunningStack, running_stack, until
 
-SOON = 2.0  # seconds in which a service that is down must be told
+SOON = 4.0  # seconds in which a service that is down must be told; one that is silent is after five
 TIME_LIMIT = 6  # seconds a build may take on this stack
 HANGING = """
 sleep 77000 &

@@ -246,7 +246,7 @@ async def test_a_follower_goes_on_when_the_message_server_was_killed(own_servers
             await eventually(lambda: bus.is_connected)
             await log.add(30, start=30)
             await log.publish()
-            await eventually(ledger.is_complete, within=8)
+            await eventually(ledger.is_complete, within=20)
         await bus.close()
 
 

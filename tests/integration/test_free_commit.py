@@ -460,7 +460,7 @@ async def test_a_token_gives_no_more_than_its_user_has_now(here: FreeCommit) -> 
         assert (await riser.patch(f"/api/admin/developers/{user['id']}/roles", json=body)).status_code == 403
         assert (await riser.post("/api/admin/developers", json=body)).status_code == 403
         await here.patched("developer", user["id"], "enabled", {"enabled": False})
-        await eventually(lambda: riser.get("/api/user/info"), lambda answer: answer.status_code == 401, within=2)
+        await eventually(lambda: riser.get("/api/user/info"), lambda answer: answer.status_code == 401, within=10)
     login = {"auth": {"username": "riser", "password": PASSWORD}}
     async with here.client() as nobody:
         assert code_of(await nobody.post("/api/auth/token", json=login)) == (401, "UNAUTHORIZED")
@@ -471,7 +471,7 @@ async def test_a_deleted_user_is_out_and_leaves_the_projects(here: FreeCommit) -
     project = await here.made("project", developers_id=[user["id"]])
     async with await here.log_in("leaver") as leaver:
         assert (await here.admin.delete(f"/api/admin/developers/{user['id']}")).status_code == 204
-        await eventually(lambda: leaver.get("/api/user/info"), lambda answer: answer.status_code == 401, within=2)
+        await eventually(lambda: leaver.get("/api/user/info"), lambda answer: answer.status_code == 401, within=10)
     await eventually(lambda: here.shown("project", project["id"]), lambda one: one["developers_id"] == [], within=10)
 
 

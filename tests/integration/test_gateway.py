@@ -264,7 +264,7 @@ async def test_a_service_that_is_down_is_said_at_once(here: Stage) -> None:
     begun = time.monotonic()
     answer = await here.http.post("/api/developer/builds/84", headers=here.developer)
     assert (answer.status_code, answer.json()["message"]) == (503, "SERVICE_UNAVAILABLE")
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - begun < 4  # a service that is silent is told after five
     assert here.services.told_of(QueueBuild) == []
 
 

@@ -282,7 +282,7 @@ async def test_a_held_runner_gets_a_queued_job_at_once(here: Stage) -> None:
     await queue(here)
     answer = await request
     assert answer.json()["id"] == 11
-    assert time.monotonic() - begun < 0.5  # far below the next time it would have asked by itself
+    assert time.monotonic() - begun < 1.5  # the time to wait is over after two
 
 
 async def test_one_queued_job_wakes_one_of_many_runners(here: Stage) -> None:
@@ -290,7 +290,7 @@ async def test_one_queued_job_wakes_one_of_many_runners(here: Stage) -> None:
     await waits(here, 50)
     here.services.told.clear()
     await queue(here)
-    await eventually(lambda: claims(here), bool, within=2)
+    await eventually(lambda: claims(here), bool, within=10)
     await asyncio.gather(*requests)
     assert await claims(here) == 1
 
@@ -308,7 +308,7 @@ async def test_every_gateway_wakes_one_runner_at_most(here: Stage) -> None:
         assert len(second.world.waiting) == 10
         here.services.told.clear()
         await queue(here)
-        await eventually(lambda: claims(here), lambda count: count == 2, within=2)
+        await eventually(lambda: claims(here), lambda count: count == 2, within=10)
         await asyncio.gather(*requests)
         assert await claims(here) == 2
 
@@ -317,7 +317,7 @@ async def test_a_runner_that_is_called_in_vain_waits_on(here: Stage) -> None:
     request = job_requested(here)
     await waits(here)
     await queue(here)
-    await eventually(lambda: claims(here), lambda count: count == 2, within=1)
+    await eventually(lambda: claims(here), lambda count: count == 2, within=10)
     await here.services.play(ClaimJob, lambda _: Claim(assignment=ASSIGNMENT))
     await queue(here)
     assert (await request).status_code == 201
@@ -354,7 +354,7 @@ async def test_a_client_that_goes_away_leaves_the_list_and_gets_nothing(here: St
     request.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await request
-    await eventually(lambda: asyncio.sleep(0, len(here.gateway.world.waiting)), lambda count: count == 0, within=1)
+    await eventually(lambda: asyncio.sleep(0, len(here.gateway.world.waiting)), lambda count: count == 0, within=10)
     here.services.told.clear()
     await queue(here)
     assert (await job_requested(here)).status_code == 204

@@ -36,9 +36,9 @@ async def echo(body: bytes, _headers: Headers) -> bytes:
     return body
 
 
-async def refusal(caller: Caller) -> Refused:
+async def refusal(caller: Caller, timeout: float = 20) -> Refused:
     with pytest.raises(Refused) as refused:
-        await caller.tell(OPEN, timeout=0.3)
+        await caller.tell(OPEN, timeout=timeout)
     return refused.value
 
 
@@ -73,7 +73,7 @@ async def test_actor_and_command_id_travel_along(caller: Caller, responder: Resp
 
 
 async def test_a_service_that_does_not_run_is_unavailable_at_once(caller: Caller) -> None:
-    async with asyncio.timeout(0.25):
+    async with asyncio.timeout(10):  # far below the time in which it may answer
         refused = await refusal(caller)
     assert refused.code == "SERVICE_UNAVAILABLE"
 
@@ -84,7 +84,7 @@ async def test_a_silent_service_is_a_timeout(caller: Caller, responder: Responde
         return b""
 
     await responder.answer(OpenCounter, wait)
-    assert (await refusal(caller)).code == "SERVICE_TIMEOUT"
+    assert (await refusal(caller, timeout=0.3)).code == "SERVICE_TIMEOUT"
 
 
 async def test_a_refusal_crosses_with_code_detail_and_delay(caller: Caller, responder: Responder) -> None:
@@ -208,7 +208,7 @@ async def test_stopping_does_not_wait_for_ever(caller: Caller, responder: Respon
     await responder.answer(GetCounter, hang)
     asked = asyncio.create_task(caller.ask(GET, timeout=0.5))
     await begun.wait()
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(10):
         await responder.stop(within=0.1)
     with pytest.raises(Refused, match="SERVICE_TIMEOUT"):
         await asked
@@ -226,9 +226,9 @@ async def test_while_the_bus_is_away_requests_are_refused_at_once_and_later_answ
     await Responder(bus, "counters").answer(GetCounter, echo)
     await asyncio.to_thread(own_servers.nats.kill)
     await eventually(lambda: not bus.is_connected)
-    async with asyncio.timeout(0.5):
+    async with asyncio.timeout(10):
         with pytest.raises(Refused, match="SERVICE_UNAVAILABLE"):
-            await caller.ask(GET)
+            await caller.ask(GET, timeout=20)
     own_servers.nats.start()
     await eventually(lambda: bus.is_connected)
     assert await caller.ask(GET)

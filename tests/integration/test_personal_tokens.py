@@ -146,7 +146,7 @@ async def ends(gateways: Gateways, token: Mapping[str, Any]) -> None:
     async def statuses() -> list[int]:
         return [await status(http, token) for http in gateways]
 
-    await eventually(statuses, lambda found: found == [401, 401], within=2)
+    await eventually(statuses, lambda found: found == [401, 401], within=10)
 
 
 @pytest.mark.parametrize(
