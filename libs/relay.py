@@ -8,8 +8,8 @@ import asyncio
 import json
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from time import monotonic
@@ -190,14 +190,15 @@ class Relay:
                 recent.add(document["_id"])
         end = await self._now()
         token = ""
-        async for change in self._changes({"start_at_operation_time": start}):
-            token = change.token
-            if change.document is not None and change.document["_id"] not in recent:
-                if previous is not None:
-                    await self._publish(previous, SCANNING)
-                previous = change.document
-            if change.document is None or change.at > end:
-                break
+        async with aclosing(self._changes({"start_at_operation_time": start})) as changes:
+            async for change in changes:
+                token = change.token
+                if change.document is not None and change.document["_id"] not in recent:
+                    if previous is not None:
+                        await self._publish(previous, SCANNING)
+                    previous = change.document
+                if change.document is None or change.at > end:
+                    break
         if previous is not None:
             await self._publish(previous, token)
         self._edition = ""
@@ -230,23 +231,24 @@ class Relay:
         return time
 
     async def _follow(self, position: Position) -> None:
-        async for change in self._changes(position):
-            if change.document is None:
-                await self._settle(everything=True)
-                await self._mark(change.token)
-                self._lag = 0.0
-            else:
-                self._lag = max((datetime.now(UTC) - change.document["at"]).total_seconds(), 0.0)
-                self._taken = monotonic()
-                await self._publish(change.document, change.token)
-                self._taken = 0.0
+        async with aclosing(self._changes(position)) as changes:
+            async for change in changes:
+                if change.document is None:
+                    await self._settle(everything=True)
+                    await self._mark(change.token)
+                    self._lag = 0.0
+                else:
+                    self._lag = max((datetime.now(UTC) - change.document["at"]).total_seconds(), 0.0)
+                    self._taken = monotonic()
+                    await self._publish(change.document, change.token)
+                    self._taken = 0.0
         raise ConnectionError("the database ended the change stream")
 
     def _lag_now(self) -> float:
         """While a publication hangs it grows."""
         return self._lag + (monotonic() - self._taken if self._taken else 0.0)
 
-    async def _changes(self, position: Position) -> AsyncIterator[Change]:
+    async def _changes(self, position: Position) -> AsyncGenerator[Change]:
         """Commits in the database's own order; one without a document now and then while nothing happens."""
         pipeline: list[Document] = [
             {"$match": {"operationType": "insert"}},
