@@ -20,15 +20,18 @@ from nats.js.errors import NotFoundError
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
-from pymongo.errors import PyMongoError
+from pymongo.errors import ConnectionFailure, PyMongoError
 
+from contracts.errors import Refused
 from libs import cloudevents
 from libs.cloudevents import Delivered
 from libs.deciding import Recorded
+from libs.eventstore import OutcomeUnknown, Unavailable
 from libs.eventstore.committer import MAJORITY
 from libs.eventstore.documents import Document
 from libs.handled import handled_before
 from libs.leading import Deposed
+from libs.observability.logs import in_brief
 from libs.observability.tracing import within
 from libs.pulling import Pulled
 
@@ -36,6 +39,7 @@ log = logging.getLogger("headrace.following")
 
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.1, 5.0  # seconds between tries
 STORED_EVERY = 5.0  # seconds, for a position that moves alone
+AWAY = {"SERVICE_UNAVAILABLE", "SERVICE_TIMEOUT"}
 REBUILDING = "rebuilding"  # in place of an incarnation: a rebuild holds the position
 
 
@@ -138,10 +142,14 @@ class Follower:
                     at_once = 1
                     continue
                 headers = messages[0].headers or {}
-                first = pause == SHORTEST_PAUSE
-                event_id, where = headers.get("ce-id", "without an id"), error if first else None
+                event_id = headers.get("ce-id", "without an id")
                 with within(headers.get("traceparent", "")):
-                    log.error("follower %s stopped before event %s", self.name, event_id, exc_info=where)
+                    if _away(error):
+                        what, _ = in_brief(error)
+                        log.warning("follower %s waits before event %s: %s", self.name, event_id, what)
+                    else:
+                        where = error if pause == SHORTEST_PAUSE else None
+                        log.error("follower %s stopped before event %s", self.name, event_id, exc_info=where)
                 self._on_state(self.name, True, behind + len(messages))
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, LONGEST_PAUSE)
@@ -229,6 +237,13 @@ class Follower:
         except NotFoundError:
             return False
         return (last.headers or {}).get("ce-id") == position.event_id
+
+
+def _away(error: Exception) -> bool:
+    """A server or another service does not answer at present; all else is a defect."""
+    if isinstance(error, Refused):
+        return error.code in AWAY
+    return isinstance(error, (NatsError, ConnectionFailure, TimeoutError, Unavailable, OutcomeUnknown))
 
 
 def _stored(position: Position) -> Document:

@@ -14,10 +14,13 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.client_session import AsyncClientSession
+from pymongo.errors import AutoReconnect
 
+from contracts.errors import Refused
 from libs.cloudevents import Delivered
 from libs.connections import Document, mongo
 from libs.ending import end
+from libs.eventstore import Unavailable
 from libs.following import Follower, Overtaken
 from libs.handled import HANDLED
 from libs.messaging import connect
@@ -41,11 +44,12 @@ class Ledger:
     log: Log
     stopped: list[tuple[str, bool, int]] = field(default_factory=list)
     heals: asyncio.Event = field(default_factory=asyncio.Event)
+    fault: Exception = field(default_factory=Broken)  # of the poison
 
     async def apply(self, batch: Sequence[Delivered], session: AsyncClientSession | None) -> None:
         for delivered in batch:
             if delivered.recorded.event == POISON and not self.heals.is_set():
-                raise Broken
+                raise self.fault
             await self.log.database["ledger"].update_one(
                 {"_id": delivered.recorded.stream},
                 {"$push": {"ids": delivered.recorded.id}},
@@ -154,6 +158,27 @@ async def test_a_second_follower_of_the_same_name_is_turned_away(log: Log, ledge
         done, _ = await asyncio.wait({one, other}, timeout=10, return_when=asyncio.FIRST_COMPLETED)
         assert [type(task.exception()) for task in done] == [Overtaken]
         await eventually(ledger.is_complete)
+
+
+@pytest.mark.parametrize(
+    ("fault", "level"),
+    [
+        (Broken(), "ERROR"),
+        (Refused("INTERNAL_SERVER_ERROR"), "ERROR"),
+        (Refused("SERVICE_UNAVAILABLE"), "WARNING"),
+        (AutoReconnect(), "WARNING"),
+        (Unavailable(), "WARNING"),
+    ],
+)
+async def test_only_a_defect_is_an_error_in_the_log(
+    log: Log, ledger: Ledger, caplog: pytest.LogCaptureFixture, fault: Exception, level: str
+) -> None:
+    ledger.fault = fault
+    await log.add(1, events=[POISON])
+    await log.publish()
+    async with ledger.kept():
+        await eventually(lambda: ("ledger", True, 1) in ledger.stopped)
+    assert {record.levelname for record in caplog.records if "before event" in record.getMessage()} == {level}
 
 
 async def test_a_poison_event_stops_its_follower_until_it_is_healed(log: Log, ledger: Ledger) -> None:
