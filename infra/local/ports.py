@@ -2,6 +2,11 @@
 
 import random
 import socket
+from itertools import count
+
+LOWEST, HOW_MANY = 20_000, 12_000  # below the range from which outgoing connections take theirs
+STEP = 7_919  # has no divisor in common with how many there are: each comes once before one comes again
+_draws = count(random.randrange(HOW_MANY), STEP)  # noqa: S311
 
 
 def is_taken(host: str, port: int) -> bool:
@@ -18,12 +23,9 @@ def is_taken(host: str, port: int) -> bool:
 
 
 def free_port() -> int:
-    """Below the range from which outgoing connections take theirs, so that it stays free while we are down."""
-    return next(
-        port
-        for port in iter(lambda: random.randrange(20_000, 32_000), 0)  # noqa: S311
-        if not is_taken("127.0.0.1", port)
-    )
+    """One that stays free while nobody listens there yet; another one at each call."""
+    candidates = (LOWEST + draw % HOW_MANY for draw in _draws)
+    return next(port for port in candidates if not is_taken("127.0.0.1", port))
 
 
 def http_answers(port: int, path: str) -> bool:

@@ -30,3 +30,8 @@ def test_a_port_that_somebody_has_is_refused_in_words() -> None:
         gateway_port(replace(Settings(), port=other.getsockname()[1])),
     ):
         pass
+
+
+def test_ports_that_are_drawn_one_after_the_other_are_all_different() -> None:
+    drawn = [ports.free_port() for _ in range(500)]
+    assert len({*drawn}) == 500
