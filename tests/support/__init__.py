@@ -8,7 +8,7 @@ from nats.aio.msg import Msg
 from nats.js.api import AckPolicy, ConsumerConfig
 
 
-async def eventually(condition: Callable[[], bool | Awaitable[bool]], *, within: float = 10.0) -> None:
+async def eventually(condition: Callable[[], bool | Awaitable[bool]], *, within: float = 30.0) -> None:
     """Wait until the condition holds; the test fails when it does not in time."""
     async with asyncio.timeout(within):
         while True:
