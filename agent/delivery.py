@@ -11,7 +11,7 @@ from agent.protocol import Answer, Protocol, pauses
 from agent.trace import Trace
 
 PIECE = 1024 * 1024
-SOON = 0.1  # the first output after a silence waits so long for company
+SOON = 0.25  # the first output after a silence waits so long for company
 HEARTBEAT = 3.0  # of a silent job: the server's lease, and its only way to tell of a cancel
 RESENDS = 3  # of a whole log that the server finds different from its checksum
 
