@@ -8,6 +8,7 @@ from contracts.builds import PlannedJob, PlannedVariable
 from services.builds.pipeline import conditions
 from services.builds.pipeline.conditions import Ruling
 from services.builds.pipeline.durations import seconds
+from services.builds.pipeline.environment import environment
 from services.builds.pipeline.equipment import artifacts, caches, image, services
 from services.builds.pipeline.inheriting import inherited_variables
 from services.builds.pipeline.nodes import Block, Node, block, choice, flag, listed, number, text, texts, wrong
@@ -18,10 +19,10 @@ Warn = Callable[[str], None]
 KNOWN = {
     *("stage", "script", "scripts", "before_script", "before_scripts", "after_script", "after_scripts", "variables"),
     *("image", "services", "tags", "needs", "only", "except", "rules", "when", "start_in", "allow_failure"),
-    *("artifacts", "dependencies", "cache", "retry", "timeout", "parallel", "extends", "inherit"),
+    *("artifacts", "dependencies", "cache", "retry", "timeout", "parallel", "extends", "inherit", "environment"),
 }
 WITHOUT_EFFECT = {
-    *("interruptible", "environment", "resource_group", "coverage", "release", "inputs", "secrets", "id_tokens"),
+    *("interruptible", "resource_group", "coverage", "release", "inputs", "secrets", "id_tokens"),
     *(
         "identity",
         "pages",
@@ -104,6 +105,7 @@ def draft(name: str, job: Block, file: File, warn: Warn) -> Draft | None:
     when, allowed = _start(job, what, ruling, warn)
     if when is None:
         return None
+    set_by_it = environment(job.get("environment"), what, values, warn)
     retries, retry_when, retry_codes = _retry(job.get("retry"), what)
     container = image(job.get("image"), what, warn)
     planned = PlannedJob(
@@ -122,7 +124,7 @@ def draft(name: str, job: Block, file: File, warn: Warn) -> Draft | None:
         retries=retries,
         retry_when=retry_when,
         retry_codes=retry_codes,
-        variables=tuple((variables | dict(ruling.variables)).values()),
+        variables=tuple((variables | dict(ruling.variables) | set_by_it).values()),
         commands=(*texts(job.get("before_script", "before_scripts"), f"`before_script` of {what}"), *commands),
         after_commands=texts(job.get("after_script", "after_scripts"), f"`after_script` of {what}"),
         container=container,
@@ -145,6 +147,8 @@ def _warn_of_keywords(job: Block, what: str, warn: Warn) -> None:
     for keyword in job.members:
         if keyword in WITHOUT_EFFECT:
             warn(f"{job.at(keyword)}: `{keyword}` of {what} is not supported and has no effect")
+        elif keyword == "environment":
+            warn(f"{job.at(keyword)}: `environment` of {what} sets variables only: what is deployed where is not kept")
         elif keyword not in KNOWN:
             warn(f"{job.at(keyword)}: the keyword `{keyword}` of {what} is not known and has no effect")
 

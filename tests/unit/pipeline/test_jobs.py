@@ -199,7 +199,10 @@ def test_a_matrix_makes_all_combinations() -> None:
 @pytest.mark.parametrize(
     ("line", "warning"),
     [
-        ("environment: prod", "`environment` of the job `build` is not supported and has no effect"),
+        (
+            "environment: prod",
+            "`environment` of the job `build` sets variables only: what is deployed where is not kept",
+        ),
         ("interruptible: true", "`interruptible` of the job `build` is not supported and has no effect"),
         ("resource_group: one", "`resource_group` of the job `build` is not supported and has no effect"),
         ("coverage: /x/", "`coverage` of the job `build` is not supported and has no effect"),
@@ -319,3 +322,28 @@ def test_what_an_image_may_not_say_here_is_warned_of() -> None:
 def test_the_policy_of_a_cache_may_be_a_variable() -> None:
     (cache,) = job("{a: {script: x, variables: {HOW: pull}, cache: {paths: [x], policy: $HOW}}}").caches
     assert cache.policy == "$HOW"
+
+
+@pytest.mark.parametrize(
+    ("written", "variables"),
+    [
+        ("staging", {"NAME": "staging", "SLUG": "staging", "ACTION": "start"}),
+        (
+            "{name: review/$CI_COMMIT_REF_NAME, url: https://$CI_ENVIRONMENT_SLUG.x, action: stop, "
+            "deployment_tier: test}",
+            {
+                "NAME": "review/$CI_COMMIT_REF_NAME",
+                "SLUG": "review-main-b8c678",
+                "ACTION": "stop",
+                "URL": "https://$CI_ENVIRONMENT_SLUG.x",
+                "TIER": "test",
+            },
+        ),
+    ],
+)
+def test_an_environment_brings_its_variables_and_is_warned_of(written: str, variables: dict[str, str]) -> None:
+    (found,) = (result := pipeline(f"{{a: {{script: x, environment: {written}}}}}")).jobs
+    assert {one.key.removeprefix("CI_ENVIRONMENT_"): one.value for one in found.variables} == variables
+    assert result.warnings == (
+        "line 1, column 17: `environment` of the job `a` sets variables only: what is deployed where is not kept",
+    )
