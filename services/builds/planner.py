@@ -105,6 +105,7 @@ class Planner:
         head, content = await self._read(ctx, build)
         default_branch, message = await self._about(ctx, build, head)
         now = situation(build, head.ref, head.sha, ctx.settings.url, default_branch, message)
+        now = replace(now, secrets=await self._secrets(ctx, build))
         pipeline = await self._compiled(ctx, build, head, content, now)
         count = len(pipeline.jobs)
         job_ids, local_ids = await asyncio.gather(
@@ -137,6 +138,10 @@ class Planner:
             except FilesWanted as wanted:
                 found = {path: await self._included(ctx, build, head, path) for path in sorted(wanted.paths)}
                 now = replace(now, files={**now.files, **found})
+
+    async def _secrets(self, ctx: Context, build: BuildRow) -> dict[str, str]:
+        entrusted = await job_secrets(ctx, build.project_id, None)
+        return {one.name: one.value for one in entrusted.secrets}
 
     async def _included(self, ctx: Context, build: BuildRow, head: Head, path: str) -> bytes | None:
         if build.project is None or self._repositories is None:

@@ -21,7 +21,7 @@ from contracts.builds import (
     RetryJob,
     StopJob,
 )
-from contracts.projects import CreateProject
+from contracts.projects import CreateProject, CreateSecret, DeleteSecret
 from tests.integration.builds_stage import Site, building_site, eventually
 from tests.support.repositories import commit, sample_repository
 from tests.support.servers import Servers, servers_in
@@ -238,6 +238,19 @@ async def test_a_file_includes_others_of_its_commit(site: Site) -> None:
     build_id = await launched(site, "{include: /ci/base.yml, build: {extends: .job, script: make}}")
     assert (await run(site, "build")).image == "debian"
     assert (await finished(site, build_id)).status is BuildStatus.SUCCESS
+
+
+async def test_a_secret_of_the_project_decides_a_rule_and_is_in_no_event_of_the_build(site: Site) -> None:
+    secret = int((await site.tell(CreateSecret(name="PLACE", value="hidden-place"))).row["id"])
+    source = """
+        a: {script: x, rules: [{if: $PLACE == "elsewhere"}]}
+        b: {script: x, rules: [{if: $PLACE == "hidden-place"}], variables: {OF: $PLACE}}
+        """
+    build_id = await launched(site, source)
+    assert (await run(site, "b")).name == "b"
+    build = await finished(site, build_id)
+    assert "hidden-place" not in build.model_dump_json()
+    await site.tell(DeleteSecret(secret_id=secret))
 
 
 async def test_what_is_wrong_with_the_file_is_told_by_a_finished_build(site: Site) -> None:

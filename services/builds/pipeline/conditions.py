@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from contracts.builds import PlannedVariable
-from services.builds.pipeline.expressions import ExpressionInvalid, holds
+from services.builds.pipeline.expressions import ExpressionInvalid, holds, parsed
 from services.builds.pipeline.nodes import Block, Node, block, choice, flag, listed, text, texts, wrong
 from services.builds.pipeline.patterns import PatternInvalid, is_pattern, matches
 from services.builds.pipeline.tree import GlobInvalid, any_matches
@@ -47,7 +47,7 @@ def ruled(node: Node, what: str, now: Situation, values: Mapping[str, str], warn
             elif key == "interruptible":
                 warn(f"{rule.at(key)}: `{key}` in a rule of {what} is not supported and has no effect")
         condition = rule.get("if")
-        if condition is not None and not true(condition, f"`if` of {what}", values):
+        if condition is not None and not true(condition, f"`if` of {what}", now, values):
             continue
         where = f"a rule of {what}"
         if not all(_in_tree(key, rule, where, now, values, warn) for key in ("changes", "exists")):
@@ -62,11 +62,18 @@ def ruled(node: Node, what: str, now: Situation, values: Mapping[str, str], warn
     return None
 
 
-def true(node: Node, what: str, values: Mapping[str, str]) -> bool:
+def true(node: Node, what: str, now: Situation, values: Mapping[str, str]) -> bool:
+    """The project's secrets count as well, but here alone: nothing of them gets into the plan or the words about it."""
+    source = text(node, what)
     try:
-        return holds(text(node, what), values)
+        parsed(source)
     except ExpressionInvalid as error:
         wrong(node.place, f"{what}: {error}")
+    try:
+        return holds(source, {**values, **now.secrets})
+    except ExpressionInvalid as error:  # for what a variable holds
+        hidden = any(name in source for name in now.secrets)
+        wrong(node.place, f"{what}: {'a secret in it is not a valid pattern' if hidden else error}")
 
 
 def _in_tree(
@@ -110,7 +117,7 @@ def _chosen(node: Node, what: str, now: Situation, values: Mapping[str, str], wa
             case "refs":
                 found.append(any(_is_ref(one, what, now) for one in listed(inner)))
             case "variables":
-                found.append(any(true(one, f"`variables` in {what}", values) for one in listed(inner)))
+                found.append(any(true(one, f"`variables` in {what}", now, values) for one in listed(inner)))
             case "changes":
                 found.append(_in_tree(key, node, what, now, values, warn, unknown=every))
             case "kubernetes":

@@ -89,7 +89,7 @@ def draft(name: str, job: Block, file: File, warn: Warn) -> Draft | None:
     commands = texts(job.get("script", "scripts"), f"`script` of {what}")
     if not commands:
         if job.get("trigger", "run") is not None:
-            warn(f"{job.place}: {what} has no script; starting other pipelines is not supported: it is left out")
+            warn(f"{job.place}: {what} has no script, and is left out: `trigger` and `run` are not supported")
             return None
         wrong(job.place, f"{what} has no script")
     own = dict(declared(job.get("variables"), f"`variables` of {what}"))

@@ -35,6 +35,7 @@ class Situation:
     before_sha: str = ""
     initiator_id: int = 0
     queued_at: datetime | None = None
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)  # of the project, for conditions alone
     tree: Tree | None = None  # None: nobody looked
     files: Mapping[str, bytes | None] = field(default_factory=dict)  # by path, what was asked for; None: there is none
 

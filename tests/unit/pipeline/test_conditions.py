@@ -114,3 +114,17 @@ def test_the_rules_of_the_workflow_may_allow_no_pipeline(rules: str) -> None:
     assert "the rules of `workflow` allow no pipeline for main" in fault(
         f"{{workflow: {{rules: {rules}}}, build: {{script: x}}}}"
     )
+
+
+def test_secrets_decide_conditions_and_get_neither_into_the_plan_nor_into_words() -> None:
+    source = """
+        variables: {WHERE: nowhere, GOT: "<$WHERE>"}
+        a: {script: x, tags: ["$WHERE"], rules: [{if: $WHERE == "hidden-place"}]}
+        b: {script: x, only: {variables: [$WHERE == "nowhere"]}}
+        """
+    found = jobs(source, secrets={"WHERE": "hidden-place"})
+    assert list(found) == ["a"]
+    assert "hidden-place" not in found["a"].model_dump_json()
+    told = fault("a: {script: x, rules: [{if: $CI =~ $WHERE}]}", secrets={"WHERE": "/hidden-place(/"})
+    assert "hidden-place" not in told
+    assert "a secret in it is not a valid pattern" in told

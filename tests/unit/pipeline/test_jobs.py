@@ -245,7 +245,7 @@ def test_details_without_effect_are_warned_of() -> None:
         "`reports` in `artifacts` of the job `build` is not supported and has no effect",
         "the key of the cache of the job `build` does not follow the content of files: they are not known",
         "`trigger` of the job `start` is not supported and has no effect",
-        "the job `start` has no script; starting other pipelines is not supported: it is left out",
+        "the job `start` has no script, and is left out: `trigger` and `run` are not supported",
     ]
 
 
