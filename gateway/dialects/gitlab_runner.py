@@ -35,6 +35,7 @@ from libs.deciding import Actor, runner_called
 TRACE_LARGEST = 8 * 1024 * 1024
 PIECE = 512 * 1024  # a message on the bus holds 1 MiB where nobody raised the limit, and base64 adds a third
 RANGE = re.compile(r"(?:bytes )?(\d{1,18})-\d*")
+REASON = re.compile(r"[a-z0-9_]{1,64}")
 STATES = frozenset(get_args(ReportJob.model_fields["state"].annotation))
 UPDATE_SECONDS = "1"
 LARGEST_NUMBER = 2**63 - 1
@@ -154,7 +155,7 @@ async def report(world: World, scope: Scope, receive: Receive) -> Response:
         token=header(dict(scope["headers"]), b"job-token") or _word(sent, "token"),
         state=state_sent,
         exit_code=_number(sent, "exit_code"),
-        failure_reason=_word(sent, "failure_reason"),
+        failure_reason=_reason(sent),
         checksum=_word(output, "checksum") or _word(sent, "checksum") or None,
         bytesize=_number(output, "bytesize"),
     )
@@ -247,6 +248,12 @@ def _number(sent: Members, name: str) -> int | None:
             return value
         case _:
             raise Refused("REQUEST_INVALID", f"{name} is a whole number.")
+
+
+def _reason(sent: Members) -> str:
+    """A word; whatever else a runner says is not for events and mails."""
+    reason = _word(sent, "failure_reason")
+    return reason if not reason or REASON.fullmatch(reason) else "unknown_failure"
 
 
 def _access(sent: Members) -> str:

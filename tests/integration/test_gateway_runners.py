@@ -558,6 +558,14 @@ def refuse_checksum(_command: ReportJob) -> None:
     raise Refused("LOG_CHECKSUM")
 
 
+@pytest.mark.parametrize("reason", ["x" * 65, "a\x1b[31mb", "Made up!", "line\nbreak"])
+async def test_a_reason_that_is_no_word_is_unknown(here: Stage, reason: str) -> None:
+    await here.services.play(ReportJob, lambda _: TraceState(job_status="failed", length=0, accepted=True))
+    sent = {"token": "job-token", "state": "failed", "failure_reason": reason}
+    assert (await here.http.put("/api/v4/jobs/11", json=sent)).status_code == 200
+    assert here.services.told_of(ReportJob)[0].message.failure_reason == "unknown_failure"
+
+
 async def test_a_log_that_arrived_damaged_is_asked_for_again(here: Stage) -> None:
     await here.services.play(ReportJob, refuse_checksum)
     answer = await here.http.put("/api/v4/jobs/11", json={"state": "success"}, headers=JOB_TOKEN)
