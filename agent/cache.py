@@ -36,8 +36,8 @@ class Caches:
         self._trace = trace
         self._exchange = exchange
         self._all = Path(config.builds_dir, FOLDER)
-        values = {variable.key: variable.value for variable in job.variables}
-        kind = "protected" if values.get("CI_COMMIT_REF_PROTECTED") == "true" else "open"
+        # told by the server: a variable may be the spec file's own
+        kind = "protected" if job.source and job.source.protected else "open"
         server = hashlib.sha256(config.url.encode()).hexdigest()[:12]
         self._folder = self._all / f"{server}-{job.project_id}-{kind}"
 

@@ -51,6 +51,7 @@ class Source:
     ref: str = ""
     refspecs: tuple[str, ...] = ()
     depth: int = 0  # 0 is the whole history
+    protected: bool = False  # only some may write to its branch
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +213,7 @@ def _source(entry: Mapping[str, Any]) -> Source | None:
         ref=str(entry.get("ref") or ""),
         refspecs=tuple(entry.get("refspecs") or ()),
         depth=int(entry.get("depth") or 0),
+        protected=bool(entry.get("protected")),
     )
 
 

@@ -78,6 +78,7 @@ class Assignment(Message):
     ref: str
     sha: str
     before_sha: str = ""  # of a push
+    protected: bool = False  # its branch is
     project: LaunchedProject
     repository_login: str | None = Field(default=None, repr=False)  # user:password, or a lone token
     script: tuple[str, ...]

@@ -134,6 +134,7 @@ def _git(assignment: Assignment) -> dict[str, Any]:
             f"+refs/tags/{name}:refs/tags/{name}" if is_tag else f"+refs/heads/{name}:refs/remotes/origin/{name}"
         ],
         "depth": 0,
+        "protected": assignment.protected,
     }
 
 

@@ -84,8 +84,10 @@ async def test_another_key_stands_in_and_keys_hold_variables(
 async def test_protected_branches_get_nothing_that_others_kept(
     server: Coordinator, repository: Path, tmp_path: Path
 ) -> None:
-    protected = caching(2, repository, *LOOK) | {"variables": [variable("CI_COMMIT_REF_PROTECTED", "true")]}
-    assert "nothing there" in await ran(server, tmp_path, caching(1, repository, *WRITE), protected)
+    claiming = caching(1, repository, *WRITE) | {"variables": [variable("CI_COMMIT_REF_PROTECTED", "true")]}
+    protected = caching(2, repository, *LOOK)
+    protected["git_info"]["protected"] = True
+    assert "nothing there" in await ran(server, tmp_path, claiming, protected)
 
 
 async def test_a_damaged_cache_is_a_warning_and_goes(server: Coordinator, repository: Path, tmp_path: Path) -> None:

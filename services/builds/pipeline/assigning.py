@@ -31,7 +31,9 @@ def equipped(
 ) -> Assignment:
     """$NAMES are replaced where their meaning is known here; the runner may know the others."""
     meant = _meant(build, job, runner, url, assignment.token, assignment.variables)
-    assignment = assignment.but(variables=tuple(map(_handed_on, meant.values())), before_sha=build.before_sha)
+    assignment = assignment.but(
+        variables=tuple(map(_handed_on, meant.values())), before_sha=build.before_sha, protected=job.protected
+    )
     planned = job.planned
     if planned is None:
         return assignment

@@ -166,3 +166,9 @@ def test_a_service_has_variables_of_its_own() -> None:
 def test_the_commit_before_a_push_is_told() -> None:
     assert job_object(ASSIGNMENT.but(before_sha="b" * 40), OFFER)["git_info"]["before_sha"] == "b" * 40
     assert job_object(ASSIGNMENT, OFFER)["git_info"]["before_sha"] == "0" * 40
+
+
+@pytest.mark.parametrize("protected", [True, False])
+def test_a_runner_is_told_whether_the_branch_is_protected(protected: bool) -> None:
+    job = job_object(ASSIGNMENT.but(protected=protected), OFFER)
+    assert job["git_info"]["protected"] is protected
