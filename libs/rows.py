@@ -9,6 +9,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 from contracts.messages import Row
 
 R = TypeVar("R", bound=Row)
+S = TypeVar("S", bound=Row)
 Filter = Mapping[str, Any]
 Order = Sequence[tuple[str, int]]
 PRESENT = {"$type": "object"}
@@ -57,12 +58,20 @@ class Rows(Generic[R]):
         self._at_hand = at_hand or {}
         self._type = row_type
         self._field = field
+        self._shown = {field: 1}
         self._all = {"_id": {"$gte": prefix, "$lt": prefix[:-1] + chr(ord(prefix[-1]) + 1)}} if prefix else {}
+
+    def only(self, row_type: type[S]) -> "Rows[S]":
+        """The same rows, as far as this type shows them: the rest is neither sent nor read."""
+        some: Rows[S] = Rows(self._collection, row_type, self._field)
+        some._all = self._all
+        some._shown = {f"{self._field}.{name}": 1 for name in row_type.model_fields}
+        return some
 
     async def get(self, key: str) -> R | None:
         if key in self._at_hand:
             return self._at_hand[key]
-        found = await self._collection.find_one({"_id": key, self._field: {"$ne": None}}, {self._field: 1})
+        found = await self._collection.find_one({"_id": key, self._field: {"$ne": None}}, self._shown)
         return self._type.model_validate(found[self._field]) if found else None
 
     async def one(self, condition: Filter) -> R | None:
@@ -72,7 +81,7 @@ class Rows(Generic[R]):
         return [row async for row in self.each(condition, order, skip=skip, limit=limit)]
 
     async def each(self, condition: Filter, order: Order = (), *, skip: int = 0, limit: int = 0) -> AsyncIterator[R]:
-        cursor = self._collection.find(self._within(condition), {self._field: 1}, skip=skip, limit=limit)
+        cursor = self._collection.find(self._within(condition), self._shown, skip=skip, limit=limit)
         async for found in self._sorted(cursor, order):
             yield self._type.model_validate(found[self._field])
 

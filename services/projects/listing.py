@@ -1,12 +1,11 @@
 """The page of projects: columns of the projects themselves, and of their last builds, which lie in another view."""
 
-from contracts.messages import Page, Payload
+from contracts.messages import Page, Payload, Row
 from contracts.paging import Filter
 from contracts.projects import LastBuild, PageProjects
 from libs.paging import Column, Columns, Condition, bounds, condition, moment, number, order, sliced, together
 from libs.service import Context
 from services.projects.activity import last_builds_of
-from services.projects.views import ProjectRow
 
 OWN: Columns = {
     "id": Column("id", number),
@@ -20,8 +19,15 @@ OF_LAST_BUILD: Columns = {
 }
 
 
+class Listed(Row):
+    """What the page shows of a project itself."""
+
+    id: int
+    name: str
+
+
 async def page_projects(ctx: Context, query: PageProjects) -> Page:
-    projects = ctx.rows("project")
+    projects = ctx.rows("project").only(Listed)
     parts: list[Condition] = []
     for one in query.filters:
         if one.column in OWN:
@@ -48,12 +54,12 @@ async def by_last_build(ctx: Context, one: Filter, column: Column) -> Condition:
     return {"id": {"$in": [row.project_id for row in found]}}
 
 
-async def sorted_by_last_build(ctx: Context, query: PageProjects, rows: list[ProjectRow]) -> list[ProjectRow]:
+async def sorted_by_last_build(ctx: Context, query: PageProjects, rows: list[Listed]) -> list[Listed]:
     """NULL comes before everything, as in SQL."""
     field = OF_LAST_BUILD[query.sort_by].field
     last = await last_builds_of(ctx, [row.id for row in rows])
 
-    def value(row: ProjectRow) -> tuple[bool, object, int]:
+    def value(row: Listed) -> tuple[bool, object, int]:
         found = getattr(last.get(row.id), field, None)
         return found is not None, found, row.id
 
@@ -61,7 +67,7 @@ async def sorted_by_last_build(ctx: Context, query: PageProjects, rows: list[Pro
     return sorted(rows, key=value, reverse=query.descending)[skip : skip + limit]
 
 
-def listed(row: ProjectRow, last: LastBuild) -> Payload:
+def listed(row: Listed, last: LastBuild) -> Payload:
     return {
         "project_id": row.id,
         "project_name": row.name,
