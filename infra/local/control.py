@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -120,13 +121,22 @@ def stop(patience: float = 30) -> str:
     supervisor = supervisor_of(folder)
     if supervisor is None:
         return f"Nothing runs on {folder.path}."
-    os.kill(supervisor, signal.SIGTERM)
+    with suppress(ProcessLookupError):  # it is ending by itself
+        os.kill(supervisor, signal.SIGTERM)
     deadline = time.monotonic() + patience
-    while supervisor_of(folder) == supervisor:
+    while supervisor_of(folder) == supervisor or _runs(supervisor):
         if time.monotonic() > deadline:
             raise StackError(f"The supervisor (process {supervisor}) did not stop; end it with kill -9 {supervisor}.")
         time.sleep(0.05)
     return f"Stopped everything that ran on {folder.path}."
+
+
+def _runs(process: int) -> bool:
+    """Whether it still does something, where the system tells: it lets go of its folder a moment before its end."""
+    try:
+        return Path(f"/proc/{process}/cmdline").read_bytes() != b""  # nothing: it is dead, and nobody buried it yet
+    except OSError:
+        return False
 
 
 def connect(login: str) -> None:
