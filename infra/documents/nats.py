@@ -16,6 +16,7 @@ http: "0.0.0.0:8222"
 max_payload: 8MB
 jetstream { store_dir: "/data" }
 """
+MOST_CONSUMERS = 1000  # of a copy: whoever reads them could fill the server's memory with theirs
 
 
 def text(services: Sequence[Service], from_gateway: Iterable[type[Message]]) -> str:
@@ -23,7 +24,10 @@ def text(services: Sequence[Service], from_gateway: Iterable[type[Message]]) -> 
     public = [one.name for one in services if one.public]
     inside = [*_users(known, HEADRACE), *_inside(public)]
     outside = [*_users(known, EVENTS), *_outside(public)]
-    return "\n".join([HEAD, "accounts {", *_account(HEADRACE, inside), *_account(EVENTS, outside), "}", ""])
+    limited = f"{{ max_consumers: {MOST_CONSUMERS} }}"
+    return "\n".join(
+        [HEAD, "accounts {", *_account(HEADRACE, "enabled", inside), *_account(EVENTS, limited, outside), "}", ""]
+    )
 
 
 def password(login: str) -> str:
@@ -31,8 +35,8 @@ def password(login: str) -> str:
     return f"HEADRACE_NATS_PASSWORD_{login.upper()}"
 
 
-def _account(name: str, lines: Iterable[str]) -> list[str]:
-    return [f"  {name} {{", "    jetstream: enabled", *(f"    {line}" for line in lines), "  }"]
+def _account(name: str, jetstream: str, lines: Iterable[str]) -> list[str]:
+    return [f"  {name} {{", f"    jetstream: {jetstream}", *(f"    {line}" for line in lines), "  }"]
 
 
 def _users(known: Iterable[Login], account: str) -> list[str]:

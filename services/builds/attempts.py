@@ -22,7 +22,7 @@ from services.builds.sections import Piece, ended
 
 Document = dict[str, Any]
 KEPT = 256  # attempts whose masks this process has at hand
-LARGEST = 100 * 1024 * 1024  # bytes of a log that are kept; a script can send without end, in its runner's name
+LARGEST = 32 * 1024 * 1024  # bytes of a log that are kept; a script can send without end, in its runner's name
 TRUNCATED = "\nThe log is longer than {} bytes; the rest is not kept.\n"
 
 

@@ -16,10 +16,11 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js.api import ConsumerConfig, DeliverPolicy
-from nats.js.errors import NotFoundError
+from nats.js.errors import APIError, NotFoundError
 
 import gateway
 from contracts.runners import DeleteRunner, GetRunner
+from infra.documents.nats import MOST_CONSUMERS
 from infra.documents.reading import imported_by
 from infra.local.servers import Servers
 from infra.migrate import all_services
@@ -340,3 +341,13 @@ async def test_messages_of_other_streams_are_not_to_be_had(consumer: Client) -> 
         await js.get_msg("identity", seq=1)
     with pytest.raises(nats.errors.TimeoutError):
         await js.subscribe("evt.identity.>", stream="identity", ordered_consumer=True)
+
+
+async def test_the_copies_have_so_many_consumers_and_no_more(consumer: Client, operator: Client) -> None:
+    js = consumer.jetstream()
+    names = [f"many-{number}" for number in range(MOST_CONSUMERS + 1)]
+    made = [js.add_consumer("builds", ConsumerConfig(name=name, inactive_threshold=60.0)) for name in names]
+    outcomes = await asyncio.gather(*made, return_exceptions=True)
+    assert any(isinstance(one, APIError) for one in outcomes)
+    await asyncio.gather(*(js.delete_consumer("builds", name) for name in names), return_exceptions=True)
+    assert await operator.jsm().consumer_info("builds", PLANNER)
