@@ -110,6 +110,21 @@ async def test_a_container_has_limits_and_few_rights(server: Coordinator, reposi
     assert {"67108864", "77", "CapEff:\t0000000000000000", "NoNewPrivs:\t1", "1234"} <= set(server.log(1).splitlines())
 
 
+async def test_what_a_container_keeps_the_next_one_has_whoever_its_user_is(
+    server: Coordinator, repository: Path, tmp_path: Path
+) -> None:
+    script = ("cat deps/file 2>/dev/null || echo nothing there", "mkdir -p deps; id -u > deps/file")
+    cache = [{"key": "deps", "paths": ["deps/"], "policy": "pull-push"}]
+    about = {"name": "a job", "project_id": 1}
+    for number, user in ((1, "1234:1234"), (2, "4321:4321"), (3, "")):
+        server.waiting.put_nowait(contained(number, repository, *script, cache=cache, job_info=about))
+        async with serving(docked(server, tmp_path, user=user)):
+            assert (await server.final(number))["state"] == "success"
+    found = [server.log(number).split("Restored cache deps\n")[-1].splitlines() for number in (1, 2, 3)]
+    assert "nothing there" in found[0]
+    assert [lines[0] for lines in found[1:]] == ["1234", "4321"]
+
+
 async def test_a_service_is_found_by_its_alias_and_sees_no_secret(
     server: Coordinator, repository: Path, tmp_path: Path
 ) -> None:
