@@ -4,6 +4,7 @@ import re
 from os import PathLike, stat_result
 from pathlib import Path
 
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
@@ -16,6 +17,10 @@ SCREEN = re.compile(r"/(?:free-commit/[a-z]+/?)?")
 """What the client's page shows by itself: all of these are its index."""
 HASHED = re.compile(r"[.-][0-9a-f]{8,}\.")
 """A name that changes with the content."""
+COMMENT = re.compile(r"/\*.*?\*/|^\s*//[^\n]*", re.DOTALL | re.MULTILINE)
+API_ADDRESS = re.compile(r"""REACT_APP_API_URL["']?\]?\s*[:=]\s*(?!undefined\b|null\b)\S""")
+"""A setting with a value; the empty text is one: it means the page's own origin."""
+MAX_ENV_SIZE = 64 * 1024  # bytes
 SAME_ORIGIN = 'window.globalConfig = {"REACT_APP_API_URL": ""};\n'
 WELCOME = (
     '<!doctype html><html lang="en"><meta charset="utf-8"><title>Headrace</title>'
@@ -59,9 +64,21 @@ class Folder:
         wanted = "index.html" if SCREEN.fullmatch(path) else path[1:]
         if any(part.startswith(".") for part in wanted.split("/")):
             raise HTTPException(404)
+        if wanted == "env.js" and not await run_in_threadpool(self._names_api_address):
+            return Response(SAME_ORIGIN, media_type="text/javascript", headers={"Cache-Control": "no-cache"})
         try:
             return await self._files.get_response(wanted, scope)
-        except HTTPException:  # also for what may not be read
-            if wanted != "env.js":
-                raise HTTPException(404) from None
-            return Response(SAME_ORIGIN, media_type="text/javascript", headers={"Cache-Control": "no-cache"})
+        except HTTPException:  # also for a file that may not be read
+            raise HTTPException(404) from None
+
+    def _names_api_address(self) -> bool:
+        """Whether the folder has an env.js that sets the API's address. The page's build has one that sets nothing."""
+        path, found = self._files.lookup_path("env.js") if self._files else ("", None)
+        if found is None:
+            return False
+        try:
+            with Path(path).open("rb") as file:
+                content = file.read(MAX_ENV_SIZE)
+        except OSError:
+            return False
+        return bool(API_ADDRESS.search(COMMENT.sub("", content.decode(errors="replace"))))

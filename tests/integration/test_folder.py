@@ -1,6 +1,6 @@
 """The page of an existing client, served beside the API, and what browsers need from other addresses."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import httpx
@@ -77,13 +77,50 @@ async def test_the_page_learns_that_the_api_is_at_its_own_address(
     assert "javascript" in answer.headers["Content-Type"]
 
 
-async def test_a_folder_may_bring_its_own_settings_of_the_page(
-    http: httpx.AsyncClient, tmp_path_factory: pytest.TempPathFactory
+@pytest.fixture
+def env_js(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    path = next(tmp_path_factory.getbasetemp().glob("above*/page")) / "env.js"
+    yield path
+    path.unlink()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'window.globalConfig = {"REACT_APP_API_URL": "https://ci.example.org"};\n',
+        "window.globalConfig = {\n    REACT_APP_API_URL: 'https://ci.example.org',\n};",
+        "window.globalConfig = {};\nwindow.globalConfig['REACT_APP_API_URL'] = 'https://ci.example.org';",
+        "window.globalConfig = {REACT_APP_API_URL:``, THEME: 'dark'};",
+    ],
+)
+async def test_an_api_address_in_env_js_of_the_folder_is_kept(
+    http: httpx.AsyncClient, env_js: Path, text: str
 ) -> None:
-    own = next(tmp_path_factory.getbasetemp().glob("above*/page")) / "env.js"
-    own.write_text("mine")
-    assert (await http.get("/env.js")).text == "mine"
-    own.unlink()
+    env_js.write_text(text)
+    assert (await http.get("/env.js")).text == text
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"window.globalConfig = {};\n",  # as the page's public/env.js
+        b"",
+        b"window.globalConfig = {REACT_APP_API_URL: undefined};",
+        b'// window.globalConfig = {"REACT_APP_API_URL": "https://ci.example.org"};\nwindow.globalConfig = {};',
+        b'window.globalConfig = {/* REACT_APP_API_URL: "https://ci.example.org" */};',
+        b"\xff\xfe",
+    ],
+)
+async def test_env_js_without_an_api_address_is_answered_as_same_origin(
+    http: httpx.AsyncClient, env_js: Path, content: bytes
+) -> None:
+    env_js.write_bytes(content)
+    answer = await http.get("/env.js")
+    assert (answer.status_code, answer.text) == (200, 'window.globalConfig = {"REACT_APP_API_URL": ""};\n')
+    assert "javascript" in answer.headers["Content-Type"]
+    assert answer.headers["Cache-Control"] == "no-cache"
+    head = await http.head("/env.js")
+    assert (head.content, head.headers["Content-Length"]) == (b"", answer.headers["Content-Length"])
 
 
 @pytest.mark.parametrize(
