@@ -25,7 +25,7 @@ class JobStatus(StrEnum):
 
 
 UNFINISHED = datetime(9999, 1, 1, tzinfo=UTC)
-FINISHED_JOB = frozenset({JobStatus.SUCCESS, JobStatus.FAILED, JobStatus.CANCELED})
+FINISHED_JOB = frozenset({JobStatus.SUCCESS, JobStatus.WARNING, JobStatus.FAILED, JobStatus.CANCELED})
 
 
 class QueueJob(Command):
@@ -302,7 +302,10 @@ class GetJob(Query):
 
 
 class ListJobs(SliceQuery):
-    """Jobs, unfinished ones first, then those that finished last. Answer: Page of JobRow."""
+    """Jobs, unfinished ones first, then those that finished last.
+
+    Answer: Page of JobRow. A job with the status WARNING is answered as FAILED with `failure_allowed`.
+    """
 
     runner_uuid: str | None = None  # those that this runner has or had; nothing means all
     statuses: tuple[JobStatus, ...] | None = None  # nothing means any

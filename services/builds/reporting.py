@@ -88,7 +88,7 @@ class Reporting:
         status = JobStatus.SUCCESS if command.state == "success" else JobStatus.FAILED
         final = command.state in ("success", "failed")
         if job.status in FINISHED_JOB:
-            repeated = final and (job.status is status or job.canceling_at is not None)
+            repeated = final and (_word(job) == command.state or job.canceling_at is not None)
             return TraceState(job_status=_word(job), length=0, accepted=repeated)
         await self._started(ctx, job)
         attempt = await self._attempts.get(ctx, job)
@@ -203,5 +203,7 @@ def _word(job: JobRow) -> str:
     match job.status:
         case JobStatus.CANCELING | JobStatus.CANCELED | JobStatus.SUCCESS | JobStatus.FAILED:
             return job.status.lower()
+        case JobStatus.WARNING:
+            return "failed"
         case _:
             return "running"

@@ -44,7 +44,7 @@ from services.builds.domain.job import job_decider
 from services.builds.domain.lane import Lane as LaneState
 from services.builds.domain.lane import evolve as evolve_lane
 from services.builds.domain.lane import lane_decider
-from services.builds.domain.progress import Progress, left, told
+from services.builds.domain.progress import Progress, left, outcome, told
 
 
 def summarise_build(row: BuildRow, recorded: Recorded[BuildEvent]) -> BuildRow:
@@ -183,8 +183,9 @@ def summarise_job(row: JobRow, recorded: Recorded[JobEvent]) -> JobRow:
         case JobCanceling():
             return row.but(status=JobStatus.CANCELING, canceling_at=recorded.at)
         case JobFinished() as finished:
+            planned = row.planned
             return row.but(
-                status=finished.status,
+                status=outcome(planned, finished.status, finished.exit_code) if planned else finished.status,
                 demand="",
                 exit_code=finished.exit_code,
                 reason=finished.reason,
@@ -242,7 +243,7 @@ job = Category(
     job_decider,
     JobRow(),
     summarise_job,
-    row_version=8,
+    row_version=9,
     indexes=(
         ("demand", "project_id", "-priority", "queued_at", "id"),
         ("build_id",),

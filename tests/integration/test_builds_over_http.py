@@ -11,10 +11,15 @@ import pytest
 
 from tests.integration.whole_stage import Body, RunnerAtWork, Whole, whole_stage
 from tests.support import eventually
-from tests.support.repositories import SPEC, sample_repository
+from tests.support.repositories import SPEC, commit, sample_repository
 
 JOBS = "restPipelineJobModelList"
 ALL = "/admin/runners/all/jobs"
+PIPELINE = """
+any: {stage: build, script: x, allow_failure: true}
+some: {stage: test, script: x, allow_failure: {exit_codes: [3]}}
+other: {stage: deploy, script: x, allow_failure: {exit_codes: [3]}}
+"""
 ODD = ("@a/b", "@50% done", "@plain text", "@same", "@same", "@what?#", "@end/")
 
 
@@ -72,6 +77,32 @@ async def test_the_jobs_of_a_runner_are_listed_the_latest_first_and_before_them_
     assert page["page"] == {"size": 2, "totalElements": 3, "totalPages": 2, "number": 1}
     await runner.report(running, "success")
     await here.ended(running_id)
+
+
+async def test_an_allowed_failure_is_a_warning_in_every_list_of_jobs(here: Whole) -> None:
+    commit(here.repository, {".gitlab-ci.yml": PIPELINE})
+    runner, project = await here.runner(), await here.project(spec_file_path="/.gitlab-ci.yml")
+    build_id = await here.launched(project)
+    for code, name in ((1, "any"), (3, "some"), (4, "other")):
+        job = await runner.job()
+        assert job["job_info"]["name"] == name
+        assert (await runner.report(job, "failed", exit_code=code)).status_code == 200
+        assert (await runner.report(job, "failed", exit_code=code)).status_code == 200  # its answer was lost
+        assert (await runner.report(job, "success")).headers["Job-Status"] == "failed"
+    await here.ended(build_id)
+    own = f"/admin/runners/{runner.uuid}/jobs"
+    for path in (own, ALL):
+        listed = await jobs(here, path, size=3)
+        assert [(one["name"], one["status"]) for one in listed] == [
+            ("other", "FAILED"),
+            ("some", "WARNING"),
+            ("any", "WARNING"),
+        ]
+        assert await jobs(here, path, size=2, jobStatus="warning") == listed[1:]
+        assert (await jobs(here, path, jobStatus="FAILED"))[0] == listed[0]
+    assert await jobs(here, own, jobStatus="FAILED") == (await jobs(here, own))[:1]
+    of_build = await here.get(f"/developer/builds/{build_id}/jobs")
+    assert [one["status"] for one in of_build] == ["WARNING", "WARNING", "FAILED"]
 
 
 async def test_a_job_has_the_fields_that_clients_know(here: Whole) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -28,6 +29,7 @@ from tests.support.servers import Servers, servers_in
 
 RELEASES = sorted(folder.name for folder in FOLDER.iterdir() if (folder / "answers.json").exists())
 Json = dict[str, Any]
+CORRECTED = re.compile(r"\.status: 'FAILED' became 'WARNING'$")  # GitFlic's status of a failure that the pipeline allows
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ async def test_every_answer_is_what_it_was(here: Upgraded) -> None:
         now = answer.json() if answer.status_code == 200 else {"status": answer.status_code, **answer.json()}
         fleeting = {"timestamp", "trace_id"} if answer.status_code != 200 else set()
         told = {name: value for name, value in before.items() if name not in fleeting} if fleeting else before
-        missing += [f"{path}{one}" for one in lacking(told, now)]
+        missing += [f"{path}{one}" for one in lacking(told, now) if not CORRECTED.search(one)]
     assert missing == []
 
 

@@ -121,8 +121,9 @@ class RunnerAtWork:
         await eventually(taken, within=30)
         return dict(answers[-1].json())
 
-    async def report(self, job: Body, state: str) -> httpx.Response:
-        return await self.http.put(f"/api/v4/jobs/{job['id']}", json={"token": job["token"], "state": state})
+    async def report(self, job: Body, state: str, **more: Any) -> httpx.Response:
+        body = {"token": job["token"], "state": state, **more}
+        return await self.http.put(f"/api/v4/jobs/{job['id']}", json=body)
 
 
 @asynccontextmanager

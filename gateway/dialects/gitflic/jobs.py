@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 from urllib.parse import parse_qsl
 
-from pydantic import AliasPath, BeforeValidator, Field
+from pydantic import AliasPath, BeforeValidator, Field, model_validator
 
 from contracts.builds import JobStatus
 from contracts.errors import Refused
@@ -23,7 +23,7 @@ STATUSES: Mapping[str, tuple[JobStatus, ...]] = {
     "CANCELED": (JobStatus.CANCELED,),
     "SKIPPED": (),
     "MANUAL": (),
-    "WARNING": (),
+    "WARNING": (JobStatus.WARNING,),
 }
 """GitFlic's words and what they are here; some never happen."""
 WORDS = {status: word for word, ours in STATUSES.items() for status in ours}
@@ -67,6 +67,11 @@ class GitFlicJob(Shape):
     )
     status: Annotated[str, BeforeValidator(WORDS.__getitem__)]
     pipelineLocalId: int = Field(validation_alias="build_local_id")  # noqa: N815
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_allowed_failure(cls, row: Any) -> Any:
+        return {**row, "status": JobStatus.WARNING} if row.get("failure_allowed") else row
 
 
 JOB_PAGE = page_of(GitFlicJob, "restPipelineJobModelList")

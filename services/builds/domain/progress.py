@@ -48,9 +48,7 @@ class Progress:
 
     def meaning(self, job_id: int, status: JobStatus, exit_code: int) -> JobStatus:
         """What the end of a job is for its build."""
-        job = self.jobs[job_id]
-        allowed = job.allow_failure or exit_code in job.allow_failure_codes
-        return JobStatus.WARNING if status is JobStatus.FAILED and allowed else status
+        return outcome(self.jobs[job_id], status, exit_code)
 
     def settled(self) -> "Progress":
         """With every job queued, skipped or offered to people that need not wait any longer.
@@ -107,6 +105,12 @@ class Progress:
             more = not found <= idle
             idle |= found
         return frozenset(idle)
+
+
+def outcome(job: PlannedJob, status: JobStatus, exit_code: int) -> JobStatus:
+    """Return the status of a finished job, which is WARNING for a failure that its pipeline allows."""
+    allowed = job.allow_failure or exit_code in job.allow_failure_codes
+    return JobStatus.WARNING if status is JobStatus.FAILED and allowed else status
 
 
 def told(event: BuildAdvanced) -> dict[int, JobStatus]:
