@@ -11,7 +11,7 @@ from services.builds.pipeline.inheriting import DEFAULTS, extended, with_default
 from services.builds.pipeline.jobs import Draft, File
 from services.builds.pipeline.multiplying import instances
 from services.builds.pipeline.needing import settled
-from services.builds.pipeline.nodes import Block, Node, block, nothing, texts, wrong
+from services.builds.pipeline.nodes import Block, Node, block, nothing, strings, wrong
 from services.builds.pipeline.reading import limited, resolved
 from services.builds.pipeline.variables import Situation, build_variables, declared, expand, with_meanings
 from services.builds.spec import SpecInvalid
@@ -98,7 +98,7 @@ def _workflow(top: Block, now: Situation, variables: Declared, warnings: list[st
 
 
 def _stages(top: Block) -> tuple[str, ...]:
-    named = texts(top.get("stages", "types"), "`stages`") or STAGES
+    named = strings(top.get("stages", "types"), "`stages`") or STAGES
     middle = [stage for stage in dict.fromkeys(named) if stage not in (FIRST, LAST)]
     return (FIRST, *middle, LAST)
 

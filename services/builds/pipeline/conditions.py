@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from contracts.builds import PlannedVariable
 from services.builds.pipeline.expressions import ExpressionInvalid, holds, parsed
-from services.builds.pipeline.nodes import Block, Node, block, choice, flag, listed, text, texts, wrong
+from services.builds.pipeline.nodes import Block, Node, block, choice, flag, items, string, strings, wrong
 from services.builds.pipeline.patterns import PatternInvalid, is_pattern, matches
 from services.builds.pipeline.tree import GlobInvalid, any_matches
 from services.builds.pipeline.variables import Situation, declared, expand
@@ -39,7 +39,7 @@ class Ruling:
 
 def ruled(node: Node, what: str, now: Situation, values: Mapping[str, str], warn: Warn) -> Ruling | None:
     """None: no rule holds."""
-    for one in listed(node):
+    for one in items(node, f"`rules` of {what}"):
         rule = block(one, f"a rule of {what}")
         for key in rule.members:
             if key not in RULE_KEYS:
@@ -64,7 +64,7 @@ def ruled(node: Node, what: str, now: Situation, values: Mapping[str, str], warn
 
 def true(node: Node, what: str, now: Situation, values: Mapping[str, str]) -> bool:
     """The project's secrets count as well, but here alone: nothing of them gets into the plan or the words about it."""
-    source = text(node, what)
+    source = string(node, what)
     try:
         parsed(source)
     except ExpressionInvalid as error:
@@ -87,7 +87,7 @@ def _in_tree(
         for other in node.members.keys() - {"paths"}:
             warn(f"{node.at(other)}: `{other}` of `{key}` in {what} is not supported and has no effect")
     listed_in = node.get("paths") if isinstance(node, Block) else node
-    globs = [expand(one, values) for one in texts(listed_in, f"`{key}` in {what}")]
+    globs = [expand(one, values) for one in strings(listed_in, f"`{key}` in {what}")]
     paths = None if now.tree is None else now.tree.changed if key == "changes" else now.tree.blobs
     if paths is None:
         effect = "counts as fulfilled" if unknown else "has no effect"
@@ -110,14 +110,19 @@ def selected(job: Block, what: str, now: Situation, values: Mapping[str, str], w
 def _chosen(node: Node, what: str, now: Situation, values: Mapping[str, str], warn: Warn, *, every: bool) -> bool:
     """`only` wants all of its kinds of conditions to hold, `except` is content with one."""
     if not isinstance(node, Block):
-        return any(_is_ref(one, what, now) for one in listed(node))
+        return any(_is_ref(one, what, now) for one in items(node, what))
     found = []
     for key, inner in node.members.items():
         match key:
             case "refs":
-                found.append(any(_is_ref(one, what, now) for one in listed(inner)))
+                found.append(any(_is_ref(one, what, now) for one in items(inner, f"`refs` in {what}")))
             case "variables":
-                found.append(any(true(one, f"`variables` in {what}", now, values) for one in listed(inner)))
+                found.append(
+                    any(
+                        true(one, f"`variables` in {what}", now, values)
+                        for one in items(inner, f"`variables` in {what}")
+                    )
+                )
             case "changes":
                 found.append(_in_tree(key, node, what, now, values, warn, unknown=every))
             case "kubernetes":
@@ -129,7 +134,7 @@ def _chosen(node: Node, what: str, now: Situation, values: Mapping[str, str], wa
 
 
 def _is_ref(node: Node, what: str, now: Situation) -> bool:
-    written = text(node, what)
+    written = string(node, what)
     wanted, _, path = (written, "", "") if is_pattern(written) else written.partition("@")
     if path and path != f"{now.project.owner_alias}/{now.project.alias}":
         return False

@@ -5,7 +5,21 @@ from typing import Literal
 
 from contracts.builds import PlannedArtifacts, PlannedCache, PlannedImage
 from services.builds.pipeline.durations import seconds
-from services.builds.pipeline.nodes import Block, Items, Node, Scalar, block, choice, flag, listed, text, texts, wrong
+from services.builds.pipeline.nodes import (
+    Block,
+    Items,
+    Node,
+    Scalar,
+    block,
+    choice,
+    flag,
+    items,
+    listed,
+    string,
+    strings,
+    text,
+    wrong,
+)
 from services.builds.pipeline.tree import Tree
 from services.builds.pipeline.variables import declared
 
@@ -26,7 +40,7 @@ def image(node: Node | None, what: str, warn: Warn) -> PlannedImage | None:
 
 
 def services(node: Node | None, what: str, warn: Warn) -> tuple[PlannedImage, ...]:
-    return tuple(_image(one, f"a service of {what}", IMAGE_KEYS, warn) for one in listed(node))
+    return tuple(_image(one, f"a service of {what}", IMAGE_KEYS, warn) for one in items(node, f"`services` of {what}"))
 
 
 def _image(node: Node, what: str, keys: set[str], warn: Warn) -> PlannedImage:
@@ -51,7 +65,7 @@ def _image(node: Node, what: str, keys: set[str], warn: Warn) -> PlannedImage:
 
 
 def _filled(node: Node, what: str) -> str:
-    value = text(node, what)
+    value = string(node, what)
     if not value.strip() or not value.isprintable():
         wrong(node.place, f"{what} has no name")
     return value.strip()
@@ -59,7 +73,7 @@ def _filled(node: Node, what: str) -> str:
 
 def _words(node: Block, key: str, what: str) -> tuple[str, ...] | None:
     found = node.get(key)
-    return texts(found, f"`{key}` of {what}") if found is not None else None
+    return strings(found, f"`{key}` of {what}") if found is not None else None
 
 
 def artifacts(node: Node | None, what: str, warn: Warn) -> PlannedArtifacts | None:
@@ -70,8 +84,8 @@ def artifacts(node: Node | None, what: str, warn: Warn) -> PlannedArtifacts | No
     name, untracked, expire = source.get("name"), source.get("untracked"), source.get("expire_in")
     result = PlannedArtifacts(
         name=text(name, f"the name of the artifacts of {what}") if name is not None else None,
-        paths=texts(source.get("paths"), f"`paths` in `artifacts` of {what}"),
-        exclude=texts(source.get("exclude"), f"`exclude` in `artifacts` of {what}"),
+        paths=strings(source.get("paths"), f"`paths` in `artifacts` of {what}"),
+        exclude=strings(source.get("exclude"), f"`exclude` in `artifacts` of {what}"),
         untracked=untracked is not None and flag(untracked, f"`untracked` in `artifacts` of {what}"),
         when=_end(source, what),
         expire_in=_expiry(expire, what) if expire is not None else None,
@@ -96,11 +110,11 @@ def _cache(source: Block, what: str, tree: Tree | None, warn: Warn) -> PlannedCa
     key, untracked, policy = source.get("key"), source.get("untracked"), source.get("policy")
     return PlannedCache(
         key=_key(key, what, tree, warn) if key is not None else "default",
-        paths=texts(source.get("paths"), f"`paths` in `cache` of {what}"),
+        paths=strings(source.get("paths"), f"`paths` in `cache` of {what}"),
         untracked=untracked is not None and flag(untracked, f"`untracked` in `cache` of {what}"),
         policy=_policy(policy, f"`policy` in `cache` of {what}") if policy is not None else POLICIES[0],
         when=_end(source, what),
-        fallback_keys=texts(source.get("fallback_keys"), f"`fallback_keys` in `cache` of {what}"),
+        fallback_keys=strings(source.get("fallback_keys"), f"`fallback_keys` in `cache` of {what}"),
     )
 
 
@@ -112,8 +126,8 @@ def _policy(node: Node, what: str) -> str:
 def _key(node: Node, what: str, tree: Tree | None, warn: Warn) -> str:
     """A text, or what follows from the content of files; `default` where none of them exists."""
     if not isinstance(node, Block):
-        return text(node, f"the key of the cache of {what}")
-    prefix, files = node.get("prefix"), texts(node.get("files"), f"`files` of the key of the cache of {what}")
+        return string(node, f"the key of the cache of {what}")
+    prefix, files = node.get("prefix"), strings(node.get("files"), f"`files` of the key of the cache of {what}")
     if files and tree is None:
         warn(f"{node.place}: the key of the cache of {what} does not follow the content of files: they are not known")
     found = (tree.key_of(files) if tree else "") or "default"

@@ -1,7 +1,7 @@
 """What a job gets from others: `extends`, and `default` where the job says nothing itself."""
 
 from services.builds.pipeline.merging import Merging, without
-from services.builds.pipeline.nodes import Block, Items, Node, flag, listed, text, texts, wrong
+from services.builds.pipeline.nodes import Block, Items, Node, block, flag, listed, string, strings, wrong
 
 LONGEST_CHAIN = 10
 DEFAULTS = {
@@ -36,7 +36,7 @@ class _Extending:
             wrong(node.at("extends"), f"`extends` of `{name}` leads in a circle, or through more than {LONGEST_CHAIN}")
         result: Block | None = None
         for one in listed(parents):
-            parent = text(one, "`extends`")
+            parent = string(one, "`extends`")
             if parent not in self._top.members:
                 wrong(one.place, f"`{name}` extends `{parent}`, which does not exist")
             found = self.job(parent, (*chain, name))
@@ -77,10 +77,16 @@ def inherited_variables(job: Block, names: tuple[str, ...]) -> frozenset[str]:
 
 def _inherits(job: Block, kind: str, all_of_them: tuple[str, ...]) -> tuple[str, ...]:
     inherit = job.get("inherit")
-    node = inherit.get(kind) if isinstance(inherit, Block) else None
+    if inherit is None:
+        return all_of_them
+    found = block(inherit, "`inherit`")
+    for key in found.members:
+        if key not in ("default", "variables"):
+            wrong(found.at(key), f"`inherit` has the unknown keyword `{key}`; known are default, variables")
+    node = found.get(kind)
     if node is None:
         return all_of_them
     if isinstance(node, Items):
-        chosen = texts(node, f"`inherit: {kind}`")
+        chosen = strings(node, f"`inherit: {kind}`")
         return tuple(name for name in all_of_them if name in chosen)
     return all_of_them if flag(node, f"`inherit: {kind}`") else ()

@@ -11,7 +11,22 @@ from services.builds.pipeline.durations import seconds
 from services.builds.pipeline.environment import environment
 from services.builds.pipeline.equipment import artifacts, caches, image, services
 from services.builds.pipeline.inheriting import inherited_variables
-from services.builds.pipeline.nodes import Block, Node, block, choice, flag, listed, number, text, texts, wrong
+from services.builds.pipeline.nodes import (
+    Block,
+    Node,
+    block,
+    choice,
+    commands,
+    flag,
+    items,
+    listed,
+    nothing,
+    number,
+    string,
+    strings,
+    text,
+    wrong,
+)
 from services.builds.pipeline.variables import Situation, build_variables, declared, with_meanings
 
 Warn = Callable[[str], None]
@@ -86,8 +101,8 @@ def draft(name: str, job: Block, file: File, warn: Warn) -> Draft | None:
     """None: its rules leave it out."""
     what = f"the job `{name}`"
     _warn_of_keywords(job, what, warn)
-    commands = texts(job.get("script", "scripts"), f"`script` of {what}")
-    if not commands:
+    script = commands(job.get("script", "scripts"), f"`script` of {what}")
+    if script in ((), ("",)):
         if job.get("trigger", "run") is not None:
             warn(f"{job.place}: {what} has no script, and is left out: `trigger` and `run` are not supported")
             return None
@@ -95,7 +110,7 @@ def draft(name: str, job: Block, file: File, warn: Warn) -> Draft | None:
     own = dict(declared(job.get("variables"), f"`variables` of {what}"))
     inherited = inherited_variables(job, tuple(file.variables))
     variables = {key: one for key, one in file.variables.items() if key in inherited} | own
-    stage = text(stage_node, f"`stage` of {what}") if (stage_node := job.get("stage")) is not None else "test"
+    stage = string(stage_node, f"`stage` of {what}") if (stage_node := job.get("stage")) is not None else "test"
     if stage not in file.stages:
         wrong(job.at("stage"), f"{what} is of the stage `{stage}`, which is not one of {', '.join(file.stages)}")
     values = with_meanings(build_variables(file.now) | {"CI_JOB_NAME": name, "CI_JOB_STAGE": stage}, variables.values())
@@ -114,7 +129,7 @@ def draft(name: str, job: Block, file: File, warn: Warn) -> Draft | None:
         name=name,
         stage=stage,
         stage_place=file.stages.index(stage),
-        tags=texts(job.get("tags"), f"`tags` of {what}"),
+        tags=strings(job.get("tags"), f"`tags` of {what}"),
         image=container.name if container else None,
         timeout_seconds=_timeout(job.get("timeout"), what, file.timeout_seconds, warn),
         max_attempts=file.max_attempts,
@@ -125,8 +140,8 @@ def draft(name: str, job: Block, file: File, warn: Warn) -> Draft | None:
         retry_when=retry_when,
         retry_codes=retry_codes,
         variables=tuple((variables | dict(ruling.variables) | set_by_it).values()),
-        commands=(*texts(job.get("before_script", "before_scripts"), f"`before_script` of {what}"), *commands),
-        after_commands=texts(job.get("after_script", "after_scripts"), f"`after_script` of {what}"),
+        commands=(*commands(job.get("before_script", "before_scripts"), f"`before_script` of {what}"), *script),
+        after_commands=commands(job.get("after_script", "after_scripts"), f"`after_script` of {what}"),
         container=container,
         services=services(job.get("services"), what, warn),
         artifacts=artifacts(job.get("artifacts"), what, warn),
@@ -138,7 +153,7 @@ def draft(name: str, job: Block, file: File, warn: Warn) -> Draft | None:
         planned,
         job,
         _needs(needs, what, warn) if needs is not None else None,
-        listed(fetched) if fetched is not None else None,
+        items(fetched, f"`dependencies` of {what}") if fetched is not None and not nothing(fetched) else None,
         job.get("parallel"),
     )
 

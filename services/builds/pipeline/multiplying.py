@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from itertools import product
 
 from contracts.builds import PlannedJob, PlannedVariable
-from services.builds.pipeline.nodes import Block, Node, block, listed, number, texts, wrong
+from services.builds.pipeline.nodes import Block, Node, block, items, number, texts, wrong
 from services.builds.pipeline.variables import NAME
 
 MOST = 200
@@ -32,7 +32,7 @@ def combinations(matrix: Node | None, parallel: Node, what: str) -> list[Combina
     if matrix is None:
         wrong(parallel.place, f"`parallel` of {what} must be a number, or a mapping with `matrix`")
     found: list[Combination] = []
-    for one in listed(matrix):
+    for one in items(matrix, f"the matrix of {what}"):
         for combination in _of_row(block(one, f"a row of the matrix of {what}"), what):
             found.append(combination)
             if len(found) > MOST:

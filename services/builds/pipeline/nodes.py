@@ -8,7 +8,8 @@ from services.builds.spec import SpecInvalid
 
 T = TypeVar("T", bound=str)
 
-DEEPEST_LIST = 10  # lists in lists of a script
+SCRIPTS = ("`script`", "`before_script`", "`after_script`")
+DEEPEST_LIST = 10  # lists in lists of a script, the outermost one included
 
 
 class Place(NamedTuple):
@@ -74,13 +75,21 @@ def block(node: Node, what: str) -> Block:
 
 
 def text(node: Node, what: str) -> str:
-    if isinstance(node, Block) and what.startswith("`script`"):
+    if isinstance(node, Block) and what.startswith(SCRIPTS):
         wrong(node.place, f"{what} must be text: a command with `: ` in it stands in quotes, or behind `|`")
     if not isinstance(node, Scalar) or node.kind == "null":
         wrong(node.place, f"{what} must be text")
     if "\0" in node.text:
         wrong(node.place, f"{what} must not contain a null character")
     return node.text
+
+
+def string(node: Node, what: str) -> str:
+    """Return a value that is text in YAML too: a number, true or false is written in quotes."""
+    value = text(node, what)
+    if isinstance(node, Scalar) and node.kind != "str":
+        wrong(node.place, f"{what} must be text: write {value[:50]} in quotes")
+    return value
 
 
 def flag(node: Node, what: str) -> bool:
@@ -110,15 +119,32 @@ def listed(node: Node | None) -> tuple[Node, ...]:
     return tuple(_flat(node, 0)) if node is not None else ()
 
 
+def items(node: Node | None, what: str) -> tuple[Node, ...]:
+    """Return the members of a list; lists in it (by references) are laid out flat."""
+    if node is not None and not isinstance(node, Items):
+        wrong(node.place, f"{what} must be a list")
+    return listed(node)
+
+
 def texts(node: Node | None, what: str) -> tuple[str, ...]:
+    """Return one value or a list of them as text, whatever its type in YAML."""
     return tuple(text(one, what) for one in listed(node))
+
+
+def strings(node: Node | None, what: str) -> tuple[str, ...]:
+    return tuple(string(one, f"each of {what}") for one in items(node, what))
+
+
+def commands(node: Node | None, what: str) -> tuple[str, ...]:
+    """Return the commands of a script, which is a string or a list of strings that may contain such lists."""
+    return tuple(string(one, what) for one in listed(node))
 
 
 def _flat(node: Node, depth: int) -> Iterator[Node]:
     if not isinstance(node, Items):
         yield node
         return
-    if depth > DEEPEST_LIST:
+    if depth >= DEEPEST_LIST:
         wrong(node.place, f"lists are nested deeper than {DEEPEST_LIST}")
     for one in node.nodes:
         yield from _flat(one, depth + 1)

@@ -277,6 +277,59 @@ def test_what_is_wrong_is_told_with_line_and_column(keyword: str, words: str) ->
     assert fault(f"build:\n  {keyword}\n").startswith(words)
 
 
+NESTED = f"script: {'[' * 11}x{']' * 11}"
+
+
+@pytest.mark.parametrize(
+    ("keyword", "words"),
+    [
+        ("script: 42", "line 2, column 11: `script` of the job `build` must be text: write 42 in quotes"),
+        ("script: true", "line 2, column 11: `script` of the job `build` must be text: write true in quotes"),
+        ("script: ''", "line 2, column 3: the job `build` has no script"),
+        ("script: []", "line 2, column 3: the job `build` has no script"),
+        ("script: [a, 1.5]", "line 2, column 15: `script` of the job `build` must be text: write 1.5 in quotes"),
+        ("script: [a, null]", "line 2, column 15: `script` of the job `build` must be text"),
+        ("script: [a, [{b: c}]]", "line 2, column 16: `script` of the job `build` must be text: a command with"),
+        (NESTED, "line 2, column 21: lists are nested deeper than 10"),
+        ("script: x\n  before_script: {a: b}", "line 3, column 18: `before_script` of the job `build` must be text: a"),
+        ("script: x\n  before_script: 1", "line 3, column 18: `before_script` of the job `build` must be text"),
+        ("script: x\n  after_script: [no]", "line 3, column 18: `after_script` of the job `build` must be text"),
+        ("script: x\n  stage: 1", "line 3, column 10: `stage` of the job `build` must be text: write 1 in quotes"),
+        ("script: x\n  tags: x", "line 3, column 9: `tags` of the job `build` must be a list"),
+        ("script: x\n  tags: [1]", "line 3, column 10: each of `tags` of the job `build` must be text"),
+        ("script: x\n  only: main", "line 3, column 9: `only` of the job `build` must be a list"),
+        ("script: x\n  except: {refs: main}", "line 3, column 18: `refs` in `except` of the job `build` must be a"),
+        ("script: x\n  only: {variables: $A}", "line 3, column 21: `variables` in `only` of the job `build` must"),
+        ("script: x\n  rules: {if: $A}", "line 3, column 10: `rules` of the job `build` must be a list"),
+        ("script: x\n  rules: [{if: true}]", "line 3, column 16: `if` of the job `build` must be text"),
+        ("script: x\n  rules: [{changes: a}]", "line 3, column 21: `changes` in a rule of the job `build` must be a"),
+        ("script: x\n  dependencies: a", "line 3, column 17: `dependencies` of the job `build` must be a list"),
+        ("script: x\n  services: redis", "line 3, column 13: `services` of the job `build` must be a list"),
+        ("script: x\n  image: 12", "line 3, column 10: `image` of the job `build` must be text: write 12 in quotes"),
+        ("script: x\n  image: {name: a, entrypoint: b}", "line 3, column 32: `entrypoint` of `image` of the job"),
+        ("script: x\n  artifacts: {paths: a}", "line 3, column 22: `paths` in `artifacts` of the job `build` must"),
+        ("script: x\n  cache: {paths: a}", "line 3, column 18: `paths` in `cache` of the job `build` must be a list"),
+        ("script: x\n  cache: {key: 1}", "line 3, column 16: the key of the cache of the job `build` must be text"),
+        ("script: x\n  inherit: false", "line 3, column 12: `inherit` must be a mapping"),
+        ("script: x\n  inherit: {tags: true}", "line 3, column 13: `inherit` has the unknown keyword `tags`"),
+        ("script: x\n  parallel: {matrix: {A: b}}", "line 3, column 22: the matrix of the job `build` must be a list"),
+    ],
+)
+def test_a_value_of_another_type_is_refused_as_gitlab_refuses_it(keyword: str, words: str) -> None:
+    assert fault(f"build:\n  {keyword}\n").startswith(words)
+
+
+def test_stages_are_a_list_of_texts() -> None:
+    assert fault("stages: build\nbuild: {script: x}\n") == "line 1, column 9: `stages` must be a list"
+    assert fault("stages: [1]\nbuild: {script: x}\n").startswith("line 1, column 10: each of `stages` must be text")
+
+
+def test_a_script_is_text_or_lists_of_texts_in_at_most_ten_levels() -> None:
+    assert job("build: {script: '42'}").commands == ("42",)
+    assert job("build: {script: [a, [b, [c]], '1'], before_script: ''}").commands == ("", "a", "b", "c", "1")
+    assert job(f"build: {{script: {'[' * 10}x{']' * 10}}}").commands == ("x",)
+
+
 def test_what_is_neither_keyword_nor_job_is_told() -> None:
     assert fault("build: {script: x}\nfoo: 1\n") == (
         "line 2, column 1: `foo` is neither a known keyword nor a job: a job is a mapping"
