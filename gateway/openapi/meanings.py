@@ -170,7 +170,7 @@ MEANINGS = {
     "File.id": "a UUID",
     "GitFlicJob.id": "a UUID",
     "GitFlicJob.ref": "the name of the branch or tag",
-    "GitFlicJob.status": "`PENDING`, `RUNNING`, `SUCCESS`, `WARNING` (a failure that the pipeline allows), `FAILED` or `CANCELED`",
+    "GitFlicJob.status": "`PENDING`, `RUNNING`, `SUCCESS`, `WARNING` (an allowed failure), `FAILED` or `CANCELED`",
     "GitFlicUser.id": "a UUID",
     "GitFlicUser.name": "always null",
     "Acting.id": "the number of the user; 0: a runner or the server itself",

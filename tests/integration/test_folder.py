@@ -1,6 +1,6 @@
 """The page of an existing client, served beside the API, and what browsers need from other addresses."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -78,9 +78,9 @@ async def test_the_page_learns_that_the_api_is_at_its_own_address(
 
 
 @pytest.fixture
-def env_js(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def bring_env_js(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[bytes], int]]:
     path = next(tmp_path_factory.getbasetemp().glob("above*/page")) / "env.js"
-    yield path
+    yield path.write_bytes
     path.unlink()
 
 
@@ -94,9 +94,9 @@ def env_js(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     ],
 )
 async def test_an_api_address_in_env_js_of_the_folder_is_kept(
-    http: httpx.AsyncClient, env_js: Path, text: str
+    http: httpx.AsyncClient, bring_env_js: Callable[[bytes], int], text: str
 ) -> None:
-    env_js.write_text(text)
+    bring_env_js(text.encode())
     assert (await http.get("/env.js")).text == text
 
 
@@ -112,9 +112,9 @@ async def test_an_api_address_in_env_js_of_the_folder_is_kept(
     ],
 )
 async def test_env_js_without_an_api_address_is_answered_as_same_origin(
-    http: httpx.AsyncClient, env_js: Path, content: bytes
+    http: httpx.AsyncClient, bring_env_js: Callable[[bytes], int], content: bytes
 ) -> None:
-    env_js.write_bytes(content)
+    bring_env_js(content)
     answer = await http.get("/env.js")
     assert (answer.status_code, answer.text) == (200, 'window.globalConfig = {"REACT_APP_API_URL": ""};\n')
     assert "javascript" in answer.headers["Content-Type"]

@@ -29,7 +29,9 @@ from tests.support.servers import Servers, servers_in
 
 RELEASES = sorted(folder.name for folder in FOLDER.iterdir() if (folder / "answers.json").exists())
 Json = dict[str, Any]
-CORRECTED = re.compile(r"\.status: 'FAILED' became 'WARNING'$")  # GitFlic's status of a failure that the pipeline allows
+CORRECTED = re.compile(
+    r"\.status: 'FAILED' became 'WARNING'$"
+)  # GitFlic's status of a failure that the pipeline allows
 
 
 @dataclass(frozen=True)

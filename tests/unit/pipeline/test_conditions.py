@@ -16,7 +16,6 @@ def names(keyword: str, **known: str) -> list[str]:
     ("keyword", "known"),
     [
         ("only: [main]", {}),
-        ("only: [main]", {}),
         ("only: [branches]", {}),
         ("only: [tags]", TAG),
         ("only: [/^feature/]", BRANCH),
