@@ -25,9 +25,10 @@ FAST = 1  # of zip's levels: what is kept on a disk is read soon
 
 
 class Caches:
-    """Of one job. What goes wrong with them is told in the log and never fails it: they only save time.
+    """The caches of one job. A failure is a warning in the log and never fails the job: caches only save time.
 
-    Jobs of protected branches have caches of their own: what others put into theirs must not get there.
+    Projects, and within them protected and other branches, have caches of their own. The server separates them by their
+    keys; one that does not say so (a Headrace before 0.3, GitLab) gets folders of its own for each.
     """
 
     def __init__(self, config: Config, job: Job, trace: Trace, exchange: Exchange) -> None:
@@ -36,10 +37,10 @@ class Caches:
         self._trace = trace
         self._exchange = exchange
         self._all = Path(config.builds_dir, FOLDER)
-        # told by the server: a variable may be the spec file's own
-        kind = "protected" if job.source and job.source.protected else "open"
         server = hashlib.sha256(config.url.encode()).hexdigest()[:12]
-        self._folder = self._all / f"{server}-{job.project_id}-{kind}"
+        # from `git_info`: a variable may be the spec file's own
+        kind = "protected" if job.source and job.source.protected else "open"
+        self._folder = self._all / (server if job.separate_caches else f"{server}-{job.project_id}-{kind}")
 
     async def restore(self, checkout: Path, values: Mapping[str, str]) -> None:
         for wanted in self._usable():

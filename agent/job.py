@@ -148,6 +148,7 @@ class Job:
     services: tuple[Image, ...] = ()
     logins: tuple[Login, ...] = ()
     traceparent: str = ""  # of the launch, where the server tells it
+    separate_caches: bool = False  # keys of caches name the project and the protection of its branch
 
     def reason(self, exact: str) -> str:
         """The nearest failure reason that the server announced to understand."""
@@ -262,6 +263,7 @@ def parse(payload: Mapping[str, Any]) -> Job:
             services=tuple(filter(None, map(_image, payload.get("services") or ()))),
             logins=tuple(_logins(payload.get("credentials") or ())),
             traceparent=str(payload.get("traceparent") or ""),
+            separate_caches=bool((payload.get("features") or {}).get("separate_caches")),
         )
     except KeyError as error:
         raise BadPayload(f"the job has no {error}") from error

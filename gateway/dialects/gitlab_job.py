@@ -10,11 +10,11 @@ from contracts.builds import (
     Assignment,
     Dependency,
     PlannedArtifacts,
-    PlannedCache,
     PlannedImage,
     RunnerOffer,
     Variable,
 )
+from gateway.dialects.cache_keys import separate_caches, separate_fallback
 from libs.git import with_credentials
 
 REASONS = (
@@ -41,7 +41,8 @@ def job_object(assignment: Assignment, offer: RunnerOffer | None, request_body: 
     project = assignment.project
     path = f"{project.owner_alias}/{project.alias}"
     config = Variable(key="CI_CONFIG_PATH", value=CONFIG_PATH)  # whatever the project says: it comes last
-    given = (*assignment.variables, *_request_variables(request_body), config)
+    own = [separate_fallback(assignment, one) for one in assignment.variables]
+    given = (*own, *_request_variables(request_body), config)
     variables = {one.key: one for one in given}
     return {
         "id": assignment.job_id,
@@ -64,11 +65,11 @@ def job_object(assignment: Assignment, offer: RunnerOffer | None, request_body: 
         "image": _image(assignment.container, assignment.image) if assignment.image else None,
         "services": [_image(one, one.name) for one in assignment.services],
         "artifacts": [_artifacts(assignment.artifacts)] if assignment.artifacts else None,
-        "cache": [_cache(one) for one in assignment.caches],
+        "cache": [one.model_dump(mode="json") for one in separate_caches(assignment)],
         "credentials": [{"type": "registry", **one.model_dump()} for one in assignment.registry_logins],
         "dependencies": [_dependency(assignment, one) for one in assignment.dependencies],
         "traceparent": assignment.traceparent,
-        "features": {"trace_sections": True, "failure_reasons": REASONS},
+        "features": {"trace_sections": True, "failure_reasons": REASONS, "separate_caches": True},
     }
 
 
@@ -77,10 +78,6 @@ def _image(said: PlannedImage | None, name: str) -> dict[str, Any]:
     more = said.model_dump(mode="json", exclude={"name", "variables"}) if said else {}
     own = [_variable(Variable(key=one.key, value=one.value)) for one in said.variables] if said else []
     return {"name": name, **{key: value for key, value in more.items() if value}, **({"variables": own} if own else {})}
-
-
-def _cache(wanted: PlannedCache) -> dict[str, Any]:
-    return wanted.model_dump(mode="json")
 
 
 def _artifacts(wanted: PlannedArtifacts) -> dict[str, Any]:

@@ -90,6 +90,18 @@ async def test_protected_branches_get_nothing_that_others_kept(
     assert "nothing there" in await ran(server, tmp_path, claiming, protected)
 
 
+async def test_one_mechanism_separates_caches(server: Coordinator, repository: Path, tmp_path: Path) -> None:
+    """The keys of a server that says so; the agent's own folders where the server does not."""
+    separate = {"features": {"separate_caches": True}}
+    first = caching(1, repository, *WRITE, key="1-deps-non_protected") | separate
+    same_key = caching(2, repository, *LOOK, project=2, key="1-deps-non_protected") | separate
+    assert "Restored cache 1-deps-non_protected\nkept" in await ran(server, tmp_path, first, same_key)
+    (kept,) = (tmp_path / "builds" / "cache").glob("*/*")
+    older = caching(3, repository, *LOOK, key="1-deps-non_protected")
+    assert "nothing there" in await ran(server, tmp_path, older)
+    assert "-" not in kept.parent.name
+
+
 async def test_a_damaged_cache_is_a_warning_and_goes(server: Coordinator, repository: Path, tmp_path: Path) -> None:
     await ran(server, tmp_path, caching(1, repository, *WRITE))
     (kept,) = (tmp_path / "builds" / "cache").glob("*/*")

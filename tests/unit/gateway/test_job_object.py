@@ -132,7 +132,7 @@ def test_what_a_pipeline_says_of_images_services_and_caches_reaches_the_runner()
     assert job["services"] == [{"name": "redis", "alias": "store"}]
     assert job["cache"] == [
         {
-            "key": "main",
+            "key": "84-main-non_protected",
             "paths": [".deps"],
             "untracked": False,
             "policy": "pull-push",
