@@ -1,35 +1,25 @@
 """The migration step: JetStream streams, consumers of workers, collections and indexes; harmless to run twice."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 from nats.aio.client import Client
 from nats.js.api import AckPolicy, ConsumerConfig, StreamConfig
 from nats.js.errors import NotFoundError
-from pymongo import ASCENDING, DESCENDING
-from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
-from pymongo.errors import OperationFailure
 
 from libs.eventstore.documents import Document
 from libs.eventstore.mongo import prepare_database
+from libs.indexes import ensure_index
 from libs.mirrors import mirror
 from libs.rebuilding import rebuild_rows
-from libs.rows import DATED, NAMED, PRESENT
+from libs.schema import indexes_of
 from libs.security.sealing import Sealing
 from libs.service import Service, Worker
 from libs.streams import made
-from libs.views import view_collection
 from libs.workers import consumer_name, filter_subjects
 
 DUPLICATE_WINDOW = 120.0  # seconds; the relay's fence is the expected sequence, this only helps
-OTHER_SETTINGS = {85, 86}  # IndexOptionsConflict, IndexKeySpecsConflict
-
-
-class Index(NamedTuple):
-    collection: str
-    names: tuple[str, ...]  # of fields; descending with a minus before
-    options: Mapping[str, Any] = {}
 
 
 async def migrate(
@@ -111,8 +101,8 @@ async def place_consumer(service: str, worker: Worker, nats: Client) -> str:
 
 async def _database(service: Service, database: AsyncDatabase[Document], vault: Sealing) -> list[str]:
     await prepare_database(database)
-    for one in indexes_of(service):
-        await _index(database[one.collection], one.names, **one.options)
+    for index in indexes_of(service):
+        await ensure_index(database, index)
     done = []
     for category in service.categories:
         known = await database["views"].find_one({"_id": category.name})
@@ -121,45 +111,3 @@ async def _database(service: Service, database: AsyncDatabase[Document], vault: 
             await database["views"].replace_one({"_id": category.name}, {"version": category.row_version}, upsert=True)
             done.append(f"rows of {service.name}.{category.name} in version {category.row_version}: {built}")
     return done
-
-
-def indexes_of(service: Service) -> Iterator[Index]:
-    """All but those that every event store has."""
-    for category in service.categories:
-        field, written = category.row_field, category.written_field
-        yield Index("streams", (written,), {"partialFilterExpression": {written: {"$lt": category.row_version}}})
-        for index in category.indexes:
-            # only where there is a row, as deleted streams and other categories have none; a sparse one would not sort
-            names = [name.removeprefix("-") for name in index]
-            special = {category.dated: DATED, category.named: NAMED}
-            only = next(({_below(field, name): special[name]} for name in names if name in special), {field: PRESENT})
-            yield Index("streams", tuple(_below(field, name) for name in index), {"partialFilterExpression": only})
-    for view in service.views:
-        for index in view.indexes:
-            yield Index(view_collection(view), tuple(_below("row", name) for name in index))
-    for collection, indexes in service.indexes.items():
-        for index in indexes:
-            yield Index(collection, index)
-    for collection, ends in service.passing.items():
-        yield Index(collection, (ends,), {"expireAfterSeconds": 0})
-
-
-def _below(field: str, name: str) -> str:
-    descending = name.startswith("-")
-    return f"{'-' if descending else ''}{field}.{name.removeprefix('-')}"
-
-
-def keys_of(names: Sequence[str]) -> list[tuple[str, int]]:
-    return [(name.removeprefix("-"), DESCENDING if name.startswith("-") else ASCENDING) for name in names]
-
-
-async def _index(collection: AsyncCollection[Document], names: Sequence[str], **options: Any) -> None:
-    """Add; one that exists with other settings is made anew."""
-    keys = keys_of(names)
-    try:
-        await collection.create_index(keys, **options)
-    except OperationFailure as error:
-        if error.code not in OTHER_SETTINGS:
-            raise
-        await collection.drop_index(keys)
-        await collection.create_index(keys, **options)

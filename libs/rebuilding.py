@@ -13,6 +13,8 @@ from libs import cloudevents
 from libs.deciding import Category
 from libs.eventstore.documents import Document, from_document
 from libs.following import REBUILDING
+from libs.indexes import ensure_index
+from libs.schema import indexes_of_view
 from libs.security.sealing import Sealing
 from libs.service import FollowedView
 from libs.views import fold_rows, view_collection, write_rows
@@ -137,6 +139,8 @@ async def rebuild_view(
     info = await js.stream_info(view.source)
     first = max(info.state.first_seq, 1)
     reached, last_id = await _fill(js, beside, view, first, info.state.last_seq, progress)
+    for index in indexes_of_view(view, beside.name):
+        await ensure_index(database, index)
     # from here its follower stands still: it finds that its position is no longer its own
     incarnation = str(info.created)
     await database["followers"].replace_one(

@@ -115,4 +115,5 @@ class Service:
     measures: tuple[Measure, ...] = ()
     started: Callable[[Context], Awaitable[None]] | None = None  # once per start of a process; must be idempotent
     indexes: Mapping[str, tuple[tuple[str, ...], ...]] = field(default_factory=dict)  # of its other collections
+    unique_indexes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # documents of the same key are copies
     passing: Mapping[str, str] = field(default_factory=dict)  # collection -> field with the time when a document may go

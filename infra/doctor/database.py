@@ -11,7 +11,8 @@ from infra.backup.contents import interrupted_restore
 from infra.doctor.finding import Finding
 from libs.connections import CODECS, database_of
 from libs.eventstore.documents import Document
-from libs.migration import indexes_of, keys_of
+from libs.indexes import differing_indexes
+from libs.schema import indexes_of
 from libs.security.sealing import MasterKeyMissing, MasterKeys, SealBroken
 from libs.service import Service
 from libs.settings import Settings, SettingsError
@@ -19,6 +20,7 @@ from libs.settings import Settings, SettingsError
 OLDEST = (6, 0)
 SKEW = 5.0  # seconds
 LONGEST_TRANSACTION = 15  # seconds
+SHOWN = 5  # indexes that a finding names
 UNAUTHORIZED = {13, 18}
 FATAL = {"mongodb", "mongodb.replica_set"}  # no other look at the database makes sense
 MIGRATE = "Run `headrace migrate` (it may run while the services do)."
@@ -146,18 +148,13 @@ async def _prepared(service: Service, database: AsyncDatabase[Document]) -> Asyn
             f"The service {service.name} waits for them and does not start.",
             MIGRATE,
         )
-    missing = []
-    present: dict[str, list[list[tuple[str, int]]]] = {}
-    for collection, names, _ in indexes_of(service):
-        if collection not in present:
-            present[collection] = [list(one["key"].items()) async for one in await database[collection].list_indexes()]
-        if keys_of(names) not in present[collection]:
-            missing.append(f"{collection}({', '.join(names)})")
-    if missing and not stale:
+    differing = await differing_indexes(database, list(indexes_of(service)))
+    if differing and not stale:
         yield Finding(
             f"indexes.{service.name}",
-            f"{len(missing)} indexes of {service.name} are missing, {missing[0]} among them.",
-            "Without them lists read whole collections, and slow down as these grow.",
+            f"{len(differing)} indexes of {service.name} are missing or have other settings: "
+            f"{', '.join(map(str, differing[:SHOWN]))}{' ...' if len(differing) > SHOWN else ''}.",
+            "Without them lists read whole collections, old documents stay, or the same one is stored twice.",
             MIGRATE,
         )
 

@@ -15,12 +15,17 @@ from libs.deciding import Cause, Recorded
 from libs.eventstore.committer import MAJORITY, Committer
 from libs.eventstore.documents import FOUND, Document, commit_of, from_document
 from libs.eventstore.store import Commit, Decision, Repeated, Unavailable
+from libs.indexes import Index, ensure_index
 from libs.observability.tracing import MONGODB, SpanKind, child
 from libs.security.sealing import Sealing
 
 ALREADY_THERE = 48  # NamespaceExists
 APPEND = {**MONGODB, "db.operation.name": "append", "db.collection.name": "commits"}
-NOTED = 7 * 24 * 3600  # seconds: nobody repeats a request later than that
+NOTED = 7 * 24 * 3600  # seconds for which a repeated request is recognised
+INDEXES = (
+    Index("commits", ("stream", "version"), {"unique": True}),
+    Index("notes", ("at",), {"expireAfterSeconds": NOTED}),
+)
 
 
 class MongoStore:
@@ -81,5 +86,5 @@ async def prepare_database(database: AsyncDatabase[Document]) -> None:
         except OperationFailure as error:
             if error.code != ALREADY_THERE:
                 raise
-    await database["commits"].create_index([("stream", ASCENDING), ("version", ASCENDING)], unique=True)
-    await database["notes"].create_index("at", expireAfterSeconds=NOTED)
+    for index in INDEXES:
+        await ensure_index(database, index)

@@ -102,6 +102,6 @@ service = Service(
         "attempts": (("job_id",), ("build_id",), ("finished", "lease_until")),
         "log_chunks": (("attempt", "section", "lines", "offset", "place"),),
         "artifacts": (("job_id",), ("recorded", "expire_at"), ("recorded", "touched_at")),
-        "file_pieces": (("file", "offset"),),
     },
+    unique_indexes={"file_pieces": ("file", "offset")},
 )

@@ -94,6 +94,21 @@ async def test_a_missing_index_is_told(patient: Patient) -> None:
     assert "log_chunks(attempt" in found["indexes.builds"].what
 
 
+async def test_indexes_with_other_settings_than_declared_are_told(patient: Patient) -> None:
+    async with mongo(patient.settings, "test") as client:
+        database = patient.database("builds", client)
+        await database["file_pieces"].drop_indexes()
+        await database["file_pieces"].create_index([("file", 1), ("offset", 1)])
+        await database["commits"].drop_indexes()
+        await database["view_durations_v1"].drop_indexes()
+        found = await patient.findings()
+    await patient.migrate()
+    assert set(found) == {"indexes.builds"}
+    for index in ("file_pieces(file, offset)", "commits(stream, version)", "view_durations_v1(row.months)"):
+        assert index in found["indexes.builds"].what
+    assert await patient.findings() == {}
+
+
 async def test_rows_of_an_older_version_are_told(patient: Patient) -> None:
     async with mongo(patient.settings, "test") as client:
         views = patient.database("runners", client)["views"]

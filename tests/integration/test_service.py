@@ -16,6 +16,7 @@ from nats.aio.client import Client
 from nats.errors import NoRespondersError
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import DuplicateKeyError
 
 from contracts.errors import Refused
 from contracts.messages import Command, Done
@@ -26,11 +27,13 @@ from libs.eventstore.documents import from_document
 from libs.eventstore.mongo import MongoStore
 from libs.eventstore.streams import Streams
 from libs.hosting import serve
+from libs.indexes import differing_indexes
 from libs.messaging import Caller
 from libs.migration import migrate, pending
 from libs.rebuilding import rebuild_rows, rebuild_view
 from libs.rows import Rows
 from libs.runtime import now
+from libs.schema import indexes_of
 from libs.security.sealing import MemoryVault
 from libs.service import Service
 from libs.settings import Settings
@@ -318,6 +321,17 @@ async def test_an_index_with_other_settings_is_made_anew(place: Place) -> None:
     assert "partialFilterExpression" in index
 
 
+async def test_copies_of_a_document_are_removed_when_their_index_becomes_unique(place: Place) -> None:
+    pieces = place.database["pieces"]
+    await pieces.create_index([("file", 1), ("offset", 1)])
+    copy = {"file": "a", "offset": 0, "content": b"x"}
+    await pieces.insert_many([{**copy}, {**copy}, {**copy, "offset": 1}, {**copy, "file": "b"}])
+    await place.migrate(replace(declare(), unique_indexes={"pieces": ("file", "offset")}))
+    assert sorted([(one["file"], one["offset"]) async for one in pieces.find({})]) == [("a", 0), ("a", 1), ("b", 0)]
+    with pytest.raises(DuplicateKeyError):
+        await pieces.insert_one({**copy})
+
+
 async def test_two_migrations_at_once_are_harmless(settings: Settings, place: Place) -> None:
     await asyncio.gather(place.migrate(declare_next()), place.migrate(declare_next()))
     assert await pending(declare_next(), place.database, place.bus) is None
@@ -415,6 +429,15 @@ async def test_a_view_rebuilt_under_writes_is_the_view_that_its_follower_kept(pl
         await eventually(place.is_level)
         await place.tell(RaiseCounter(counter_id="after"))
         await eventually(place.is_level)
+
+
+async def test_a_rebuilt_view_has_the_indexes_that_are_declared(place: Place) -> None:
+    async with place.running(replace(declare(), tickers=())):
+        await place.tell(RaiseCounter(counter_id="1", by=5))
+        await rebuild_view(place.database, totals, place.bus)
+    assert await differing_indexes(place.database, list(indexes_of(declare()))) == []
+    by_total = place.database["view_totals_v1"].find({}).sort("row.total", -1).limit(1)
+    assert (await by_total.explain())["queryPlanner"]["winningPlan"]["inputStage"]["inputStage"]["stage"] == "IXSCAN"
 
 
 async def test_a_lost_row_comes_back_by_rebuilding(place: Place) -> None:
