@@ -14,7 +14,6 @@ from pymongo import AsyncMongoClient, lock, pool_shared
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.read_concern import ReadConcern
 
-from libs.eventstore.committer import MAJORITY
 from libs.security.sealing import MasterKeys, Vault
 from libs.settings import Settings
 from libs.tls import outgoing
@@ -53,7 +52,11 @@ pool_shared._async_create_connection = _connected
 
 
 def mongo(settings: Settings, name: str, *, patience: float = 20.0) -> AsyncMongoClient[Document]:
-    """`patience`: seconds for the answer to one question."""
+    """`patience`: seconds for the answer to one question.
+
+    All writes wait for a majority, those of transactions too: a transaction takes the concern of the client, not of the
+    database, and without it a fail-over could take back what was acknowledged.
+    """
     return AsyncMongoClient(
         settings.mongodb_url,
         appname=f"headrace-{name}",
@@ -64,6 +67,8 @@ def mongo(settings: Settings, name: str, *, patience: float = 20.0) -> AsyncMong
         heartbeatFrequencyMS=2000,
         maxPoolSize=50,
         tz_aware=True,
+        w="majority",
+        journal=True,
         **_tls(settings),
     )
 
@@ -90,7 +95,6 @@ def database_of(client: AsyncMongoClient[Document], settings: Settings, service:
     return client.get_database(
         f"{settings.database_prefix}_{service}",
         codec_options=CODECS,
-        write_concern=MAJORITY,
         read_concern=ReadConcern("majority"),
     )
 

@@ -27,7 +27,6 @@ from libs import cloudevents
 from libs.cloudevents import Delivered
 from libs.deciding import Recorded
 from libs.eventstore import OutcomeUnknown, Unavailable
-from libs.eventstore.committer import MAJORITY
 from libs.eventstore.documents import Document
 from libs.handled import handled_before
 from libs.leading import Deposed
@@ -172,7 +171,7 @@ class Follower:
                 await self._apply(wanted, session)
 
             async with self._database.client.start_session() as session:
-                await session.with_transaction(body, write_concern=MAJORITY)
+                await session.with_transaction(body)
             self._stored, self._stored_at = moved, time.monotonic()
         else:
             await self._store(moved)

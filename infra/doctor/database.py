@@ -19,7 +19,7 @@ from libs.settings import Settings, SettingsError
 
 OLDEST = (6, 0)
 SKEW = 5.0  # seconds
-LONGEST_TRANSACTION = 15  # seconds
+LONGEST_TRANSACTION = 5  # seconds
 SHOWN = 5  # indexes that a finding names
 UNAUTHORIZED = {13, 18}
 FATAL = {"mongodb", "mongodb.replica_set"}  # no other look at the database makes sense
@@ -108,7 +108,7 @@ async def durability(client: AsyncMongoClient[Document], settings: Settings) -> 
             "mongodb.transactions",
             f"MongoDB gives up an abandoned transaction after {limit} s.",
             "A process that is killed within one leaves what it touched locked so long; ours take milliseconds.",
-            "On every member: --setParameter transactionLifetimeLimitSeconds=5",
+            "On every member: --setParameter transactionLifetimeLimitSeconds=3",
         )
 
 

@@ -12,7 +12,7 @@ from infra.local.process import Program, StackError
 
 REPLICA_SET = "headrace"
 OP_MSG = 2013
-TRANSACTION_SECONDS = 5  # ours take milliseconds
+TRANSACTION_SECONDS = 3  # ours take milliseconds; an abandoned one ends after half as long again at most
 
 
 def mongod(folder: DataFolder, listen: str = "127.0.0.1") -> Program:

@@ -1,12 +1,13 @@
 """Group commit: all decisions that wait are written in one MongoDB transaction, each with its own outcome."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import count
+from random import uniform
 from typing import Any, NamedTuple
 
 import pymongo
-from pymongo import DeleteOne, UpdateOne, WriteConcern
+from pymongo import DeleteOne, UpdateOne
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import BulkWriteError, ConnectionFailure, DuplicateKeyError, ExecutionTimeout, PyMongoError
@@ -17,10 +18,12 @@ from libs.eventstore.documents import FOUND, Document, commit_of, to_document
 from libs.eventstore.store import Commit, Conflict, Decision, OutcomeUnknown, Repeated, Unavailable
 from libs.security.sealing import Sealing
 
-LARGEST_BATCH = 500
+MAX_BATCH_SIZE = 500  # decisions
 PATIENCE = 8.0  # seconds for one transaction with all its retries, also while the database fails over
+LOOKUP_TIMEOUT = 3.0  # seconds to find out which commits of unknown outcome are in the log
 TRIES_TOGETHER = 6
-MAJORITY = WriteConcern("majority", j=True)
+MAX_INDIVIDUAL = 16  # transactions side by side, so that connections of the pool are left for other callers
+MAX_BACKOFF = 0.4  # seconds
 
 Lost = dict[str, Exception]  # command id -> why its decision was not recorded
 
@@ -60,6 +63,7 @@ class Committer:
         self._vault = vault
         self._waiting: list[Waiting] = []
         self._apart: set[asyncio.Task[None]] = set()
+        self._individual = asyncio.Semaphore(MAX_INDIVIDUAL)
         self._writer: asyncio.Task[None] | None = None
 
     async def append(self, *decisions: Decision) -> None:
@@ -84,7 +88,7 @@ class Committer:
                     outcomes = await self._transact(batch, tries=TRIES_TOGETHER)
                 except Exception as error:
                     if _away(error):
-                        outcomes = [await self._verdict(one.decisions[0], error) for one in batch]
+                        outcomes = await self._verdicts(batch, error)
                     else:
                         self._part(batch)
                         continue
@@ -103,62 +107,74 @@ class Committer:
             task.add_done_callback(self._apart.discard)
 
     async def _write_alone(self, one: Waiting) -> None:
-        try:
-            outcomes = await self._transact([one])
-        except Exception as error:
-            outcomes = [await self._verdict(one.decisions[0], error)]
-        _tell([one], outcomes)
+        """Try with backoff: a locked stream uses no connection between the tries."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + PATIENCE
+        outcomes: Sequence[Exception | None] | None = None
+        for attempt in count():
+            async with self._individual:
+                try:
+                    outcomes = await self._transact([one], tries=1, within=max(deadline - loop.time(), 1.0))
+                except Exception as error:
+                    if not isinstance(error, Locked) or loop.time() >= deadline:
+                        outcomes = await self._verdicts([one], error)
+            if outcomes is not None:
+                _tell([one], outcomes)
+                return
+            await asyncio.sleep(uniform(0.5, 1) * min(MAX_BACKOFF, 0.01 * 2**attempt))  # noqa: S311
 
     def _next_batch(self) -> list[Waiting]:
         """The longest-waiting decisions that have no stream, name or command id in common; the others come next."""
         batch: list[Waiting] = []
         rest: list[Waiting] = []
         touched: set[str] = set()
+        size = 0
         for one in self._waiting:
             touches = {
                 key
                 for decision in one.decisions
                 for key in (decision.stream, decision.cause.command_id, *(claim.key for claim in decision.claims))
             }
-            if len(batch) < LARGEST_BATCH and touched.isdisjoint(touches):
+            fits = not batch or size + len(one.decisions) <= MAX_BATCH_SIZE
+            if fits and touched.isdisjoint(touches):
                 batch.append(one)
+                size += len(one.decisions)
             else:
                 rest.append(one)
             touched |= touches
         self._waiting = rest
         return batch
 
-    async def _verdict(self, decision: Decision, error: Exception) -> Exception | None:
-        """What an error of the transaction means to one of its decisions."""
+    async def _verdicts(self, batch: Sequence[Waiting], error: Exception) -> list[Exception | None]:
+        """What an error of the transaction means to each of the batch; the log is asked once for all of them."""
+        firsts = [one.decisions[0] for one in batch]
         match error:
             case PyMongoError() if error.has_error_label("UnknownTransactionCommitResult"):
-                verdict: Exception = OutcomeUnknown(decision.stream)
+                verdict: type[Exception] = OutcomeUnknown
             case DuplicateKeyError() | BulkWriteError() | Torn():
-                verdict = Conflict(decision.stream)
-            case PyMongoError():
-                return _because(error, Unavailable(str(error)))
+                verdict = Conflict
+            case PyMongoError() | Locked():
+                return [_because(error, Unavailable(str(error))) for _ in batch]
             case _:
-                return error  # a defect of this one command, for example a value that MongoDB cannot hold
+                return [error for _ in batch]  # a defect of this one command, such as a value that MongoDB cannot hold
         try:
-            known = await self._known(decision)
+            found = await self._find_commits([one.cause.command_id for one in firsts])
         except PyMongoError:
-            return _because(error, verdict)
-        if known is None:
-            return _because(error, verdict)
-        written = isinstance(verdict, OutcomeUnknown) and known == Commit(decision.stream, decision.version)
-        return None if written else Repeated(known)
+            found = {}
+        return [_verdict(one, verdict, found.get(one.cause.command_id), error) for one in firsts]
 
-    async def _known(self, decision: Decision) -> Commit | None:
-        found = await self._commits.find_one({"_id": decision.cause.command_id}, FOUND)
-        return commit_of(found) if found else None
+    async def _find_commits(self, command_ids: Sequence[str]) -> Mapping[str, Commit]:
+        with pymongo.timeout(LOOKUP_TIMEOUT):
+            found = await self._commits.find({"_id": {"$in": command_ids}}, FOUND).to_list()
+        return {one["_id"]: commit_of(one) for one in found}
 
-    async def _transact(self, batch: Sequence[Waiting], *, tries: int | None = None) -> list[Exception | None]:
+    async def _transact(self, batch: Sequence[Waiting], *, tries: int, within: float = 0.0) -> list[Exception | None]:
         """Raises Locked when others held one of the streams or names at each of so many tries."""
         attempts = count(1)
 
         async def body(session: AsyncClientSession) -> list[Exception | None]:
-            if tries and next(attempts) > tries:
-                raise Locked
+            if next(attempts) > tries:
+                raise Locked("another transaction holds the stream or a name")
             lost = await self._without_names(_decisions(batch), session)
             racing = _left(batch, lost)
             overtaken = await self._move_heads(_decisions(racing), session)
@@ -172,9 +188,9 @@ class Committer:
                 await self._commits.insert_many(documents, ordered=False, session=session)
             return [one.why(lost) for one in batch]
 
-        with pymongo.timeout(PATIENCE):
+        with pymongo.timeout(within or PATIENCE):
             async with self._client.start_session() as session:
-                return await session.with_transaction(body, write_concern=MAJORITY)
+                return await session.with_transaction(body)
 
     async def _move_heads(self, decisions: Sequence[Decision], session: AsyncClientSession) -> Lost:
         if not decisions:
@@ -220,6 +236,13 @@ def _tell(batch: Sequence[Waiting], outcomes: Sequence[Exception | None]) -> Non
         else:
             future.set_exception(outcome)
             future.exception()  # retrieved: a caller that went away is no news
+
+
+def _verdict(decision: Decision, verdict: type[Exception], found: Commit | None, error: Exception) -> Exception | None:
+    if found is None:
+        return _because(error, verdict(decision.stream))
+    written = verdict is OutcomeUnknown and found == Commit(decision.stream, decision.version)
+    return None if written else Repeated(found)
 
 
 def _left(batch: Sequence[Waiting], lost: Lost) -> list[Waiting]:

@@ -9,10 +9,9 @@ from pymongo import ASCENDING
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import ConnectionFailure, DuplicateKeyError, OperationFailure
-from pymongo.read_concern import ReadConcern
 
 from libs.deciding import Cause, Recorded
-from libs.eventstore.committer import MAJORITY, Committer
+from libs.eventstore.committer import Committer
 from libs.eventstore.documents import FOUND, Document, commit_of, from_document
 from libs.eventstore.store import Commit, Decision, Repeated, Unavailable
 from libs.indexes import Index, ensure_index
@@ -30,11 +29,10 @@ INDEXES = (
 
 class MongoStore:
     def __init__(self, database: AsyncDatabase[Document], vault: Sealing) -> None:
-        safe = database.with_options(write_concern=MAJORITY, read_concern=ReadConcern("majority"))
-        self.commits = safe["commits"]
-        self._notes = safe["notes"]
+        self.commits = database["commits"]
+        self._notes = database["notes"]
         self._vault = vault
-        self._committer = Committer(safe, vault)
+        self._committer = Committer(database, vault)
 
     async def append(self, *decisions: Decision) -> None:
         events = sum(len(one.events) for one in decisions)

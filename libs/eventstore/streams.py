@@ -1,12 +1,15 @@
 """The one command handler: load, decide, append, with folded states kept while their version still fits."""
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from random import uniform
 from typing import Any
 from weakref import WeakValueDictionary
+
+from cachetools import LRUCache
+from pydantic_core import to_json
 
 from contracts.errors import Refused
 from contracts.messages import Command, Row
@@ -14,7 +17,9 @@ from libs.deciding import Category, Cause, Claim, Recorded
 from libs.eventstore.store import Commit, Conflict, Decision, EventStore, Repeated
 
 ATTEMPTS = 50  # against a busy writer elsewhere, who need not catch up and so wins more often
-KEPT = 4096  # folded streams per process
+MAX_BACKOFF = 0.1  # seconds
+MAX_CACHE_BYTES = 32 * 1024 * 1024  # of folded streams per process, as JSON; in memory they take a few times as much
+STATE_BYTES = 512  # of a folded stream beside what grows with its row
 BEGINNING = datetime.min.replace(tzinfo=UTC)
 
 
@@ -58,7 +63,7 @@ class Streams:
     def __init__(self, store: EventStore, on_conflict: Callable[[], None] = lambda: None) -> None:
         self._store = store
         self._on_conflict = on_conflict
-        self._kept: OrderedDict[str, Folded] = OrderedDict()
+        self._kept: LRUCache[str, Folded] = LRUCache(MAX_CACHE_BYTES, getsizeof=_size_of)
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def fold(self, category: Category[Any, Any, Any, Any], stream: str, *, until: int | None = None) -> Folded:
@@ -114,7 +119,7 @@ class Streams:
             folded, certain = _empty(category), False
         if folded is None:
             folded = await self.fold(category, stream)
-        for _ in range(ATTEMPTS):
+        for attempt in range(ATTEMPTS):
             try:
                 events = category.decider.decide(folded.state, command)
             except Refused:
@@ -133,6 +138,8 @@ class Streams:
                 await self._store.append(decision, *(one for one, _ in begun))
             except Conflict:
                 self._on_conflict()
+                if attempt:
+                    await asyncio.sleep(uniform(0, min(MAX_BACKOFF, 0.002 * 2**attempt)))  # noqa: S311
                 folded, certain = await self._catch_up(category, stream, folded), True
                 bring = brings_nothing  # whatever was in the way: what follows is told of its own now
                 continue
@@ -157,10 +164,15 @@ class Streams:
         return Handled(commit.stream, commit.version, folded.row, ())
 
     def _keep(self, stream: str, folded: Folded) -> None:
-        self._kept[stream] = folded
-        self._kept.move_to_end(stream)
-        if len(self._kept) > KEPT:
-            self._kept.popitem(last=False)
+        try:
+            self._kept[stream] = folded
+        except ValueError:  # larger than the whole cache
+            self._kept.pop(stream, None)
+
+
+def _size_of(folded: Folded) -> int:
+    """The state holds about as much as the row."""
+    return STATE_BYTES + 2 * len(to_json(folded.row))
 
 
 def _empty(category: Category[Any, Any, Any, Any]) -> Folded:

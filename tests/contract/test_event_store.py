@@ -4,20 +4,18 @@ import asyncio
 import gc
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import pytest
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 
 from contracts.errors import Refused
-from contracts.messages import Event
 from libs.connections import Document, database_of, mongo, vault_of
-from libs.deciding import Actor, Cause, Claim, Recorded, Release, Take
-from libs.eventstore import Commit, Conflict, Decision, EventStore, OutcomeUnknown, Repeated, Unavailable
+from libs.deciding import Cause, Recorded, Release, Take
+from libs.eventstore import Commit, Conflict, EventStore, OutcomeUnknown, Repeated, Unavailable
 from libs.eventstore.memory import MemoryStore
 from libs.eventstore.mongo import MongoStore, prepare_database
 from libs.eventstore.streams import Beginning, Handled, Streams
@@ -34,31 +32,13 @@ from tests.toy.counters import (
     RaiseCounter,
     RelabelCounter,
 )
+from tests.toy.decisions import AT, RAISED, cause, decision
 from tests.toy.domain import counters
-
-AT = datetime(2026, 11, 22, 12, 0, 0, 123000, UTC)
-RAISED = CounterRaised(by=1)
-
-
-def cause(command_id: str | None = None, *, repeatable: bool = False, fingerprint: str = "") -> Cause:
-    actor = Actor(7, "ivan")
-    return Cause(command_id or uuid4().hex, AT, actor, "RaiseCounter", "00-trace-01", repeatable, fingerprint)
 
 
 def keyed(fingerprint: str) -> Cause:
     """As it comes with an idempotency key."""
     return cause("same", repeatable=True, fingerprint=fingerprint)
-
-
-def decision(
-    stream: str = "counter-1",
-    expected: int = 0,
-    events: Sequence[Event] = (RAISED,),
-    *,
-    command_id: str | None = None,
-    claims: Sequence[Claim] = (),
-) -> Decision:
-    return Decision(counters, stream, expected, events, cause(command_id), CounterView(value=expected + 1), claims)
 
 
 async def prepared(client: AsyncMongoClient[Document], settings: Settings) -> AsyncDatabase[Document]:
@@ -346,6 +326,35 @@ async def test_a_kept_state_is_caught_up_before_it_refuses(store: EventStore) ->
     await elsewhere.handle(counters, CloseCounter(counter_id="1"), cause())
     with pytest.raises(Refused, match="BUILD_STATUS"):
         await here.handle(counters, RaiseCounter(counter_id="1"), cause())
+
+
+class ReadsCounted(MemoryStore):
+    def __init__(self) -> None:
+        super().__init__()
+        self.reads: list[str] = []
+
+    async def read(self, stream: str, *, after: int = 0, until: int | None = None) -> list[Recorded[Any]]:
+        self.reads.append(stream)
+        return await super().read(stream, after=after, until=until)
+
+
+async def test_folded_streams_are_cached_up_to_a_number_of_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("libs.eventstore.streams.MAX_CACHE_BYTES", 100_000)
+    store = ReadsCounted()
+    streams = Streams(store)
+
+    async def read_again(*ids: str) -> list[str]:
+        store.reads.clear()
+        for counter_id in ids:
+            await streams.handle(counters, RaiseCounter(counter_id=counter_id), cause())
+        return store.reads
+
+    await streams.handle(counters, OpenCounter(counter_id="small", label="x"), cause())
+    await streams.handle(counters, OpenCounter(counter_id="huge", label="x" * 60_000), cause())
+    assert await read_again("small", "small", "huge", "huge") == ["counter-huge", "counter-huge"]
+    for number in range(3):  # room for two of them
+        await streams.handle(counters, OpenCounter(counter_id=f"{number}", label=f"{number}" * 20_000), cause())
+    assert await read_again("2", "1", "small", "0") == ["counter-small", "counter-0"]
 
 
 async def test_time_never_goes_back_within_a_stream(streams: Streams, store: EventStore) -> None:

@@ -23,7 +23,7 @@ from infra.doctor.command import examined
 from infra.doctor.finding import Finding
 from infra.local import ports
 from infra.local.folder import DataFolder
-from infra.local.mongod import mongod
+from infra.local.mongod import TRANSACTION_SECONDS, mongod
 from infra.local.nats import nats_server
 from infra.local.process import Process
 from infra.migrate import all_services
@@ -184,7 +184,7 @@ async def test_transactions_that_lock_for_long_are_told(patient: Patient) -> Non
     async with mongo(patient.settings, "test") as client:
         await client.admin.command("setParameter", 1, transactionLifetimeLimitSeconds=60)
         found = await patient.findings()
-        await client.admin.command("setParameter", 1, transactionLifetimeLimitSeconds=5)
+        await client.admin.command("setParameter", 1, transactionLifetimeLimitSeconds=TRANSACTION_SECONDS)
     assert set(found) == {"mongodb.transactions"}
 
 

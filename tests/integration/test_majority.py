@@ -1,0 +1,68 @@
+"""A replica set with an arbiter, of which one data node is missing: no majority can acknowledge a write."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from pymongo import AsyncMongoClient
+from pymongo.asynchronous.client_session import AsyncClientSession
+
+from infra.local import ports
+from infra.local.folder import DataFolder
+from infra.local.mongod import mongod
+from infra.local.process import Process
+from libs.connections import Document, database_of, mongo
+from libs.settings import Settings
+from tests.support import eventually
+
+
+def server(folder: Path) -> Process:
+    data = DataFolder(folder)
+    data.prepare()
+    return Process(mongod(data))
+
+
+@pytest.fixture
+async def minority(tmp_path: Path) -> AsyncIterator[str]:
+    """A primary that an arbiter keeps in office; its third member never started. Writes of one node are the default."""
+    primary, arbiter = server(tmp_path / "primary"), server(tmp_path / "arbiter")
+    primary.start()
+    arbiter.start()
+    try:
+        primary.wait_ready()
+        async with AsyncMongoClient[Document](primary.program.url) as client:
+            await client.admin.command("setDefaultRWConcern", 1, defaultWriteConcern={"w": 1})
+            config = (await client.admin.command("replSetGetConfig"))["config"]
+            arbiter_host = arbiter.program.address.removeprefix("mongodb://")
+            others = [
+                {"_id": 1, "host": arbiter_host, "arbiterOnly": True},
+                {"_id": 2, "host": f"127.0.0.1:{ports.free_port()}", "priority": 0},
+            ]
+            grown = {**config, "version": config["version"] + 1, "members": [*config["members"], *others]}
+            await client.admin.command("replSetReconfig", grown, force=True)
+
+            async def is_kept_in_office() -> bool:
+                members = (await client.admin.command("replSetGetStatus"))["members"]
+                return [member["stateStr"] for member in members][:2] == ["PRIMARY", "ARBITER"]
+
+            await eventually(is_kept_in_office)
+        yield primary.program.url
+    finally:
+        primary.kill()
+        arbiter.kill()
+
+
+async def test_a_transaction_without_a_concern_of_its_own_waits_for_a_majority(minority: str) -> None:
+    settings = Settings(mongodb_url=minority)
+
+    async def body(session: AsyncClientSession) -> None:
+        await collection.insert_one({"x": 1}, session=session)
+
+    async with mongo(settings, "test") as client, AsyncMongoClient[Document](minority) as careless:
+        await careless[settings.database("builds")]["attempts"].insert_one({"x": 0})  # one node is enough for this one
+        collection = database_of(client, settings, "builds")["attempts"]
+        async with client.start_session() as session:
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(2):
+                    await session.with_transaction(body)
