@@ -12,6 +12,7 @@ R = TypeVar("R", bound=Row)
 S = TypeVar("S", bound=Row)
 Filter = Mapping[str, Any]
 Order = Sequence[tuple[str, int]]
+PAGE_SIZE = 500  # rows of a walk that are in memory
 PRESENT = {"$type": "object"}
 """The row is there. The very words of the partial indexes, or MongoDB would not use these."""
 DATED = {"$gt": datetime.fromtimestamp(0, UTC)}
@@ -84,6 +85,17 @@ class Rows(Generic[R]):
         cursor = self._collection.find(self._within(condition), self._shown, skip=skip, limit=limit)
         async for found in self._sorted(cursor, order):
             yield self._type.model_validate(found[self._field])
+
+    async def walk(self, condition: Filter) -> AsyncIterator[R]:
+        """All rows with an `id`, in pages: no cursor is open while the caller works on a row, however long that takes.
+
+        Rows that meet the condition later with a lower `id` are not seen.
+        """
+        after: Filter = {}
+        while page := await self.find({**condition, **after}, [("id", 1)], limit=PAGE_SIZE):
+            for row in page:
+                yield row
+            after = {"id": {"$gt": page[-1].id}}  # type: ignore[attr-defined]
 
     async def values(
         self, condition: Filter, *names: str, order: Order = (), skip: int = 0, limit: int = 0

@@ -77,7 +77,8 @@ class Runtime:
         self.database = database
         self.store = MongoStore(database, vault)
         self.streams = Streams(self.store, partial(metrics.conflicts.add, 1, {"service": service.name}))
-        metrics.conflicts.add(0, {"service": service.name})  # shown from the start
+        for counter in (metrics.conflicts, metrics.reactions_refused):
+            counter.add(0, {"service": service.name})  # shown from the start
         self._tally = Tally(metrics.meter, service.measures)
         self.nats = nats
         self.caller = Caller(nats, service.calls)
@@ -249,8 +250,10 @@ class Runtime:
             except Refused as refused:
                 if refused.code in TRY_AGAIN or refused.failure.status >= 500:
                     raise  # not an answer of the rules
+                if repeatable:  # the follower, which comes in order and last; before, something may not be there yet
+                    self.metrics.reactions_refused.add(1, {"service": self.service.name})
                 log.warning("%s after %s was refused: %s", type(command).__name__, recorded.id, refused.code)
-                continue  # not remembered: the follower, who comes in order, may find what was not there yet
+                continue  # not remembered, so that the follower tries it
             self._remember(cause)
 
     def _remember(self, cause: Cause) -> None:

@@ -45,6 +45,7 @@ class Metrics:
     meter: Meter
     command_seconds: Histogram  # service, command, outcome
     conflicts: Counter  # service
+    reactions_refused: Counter  # service
     leading: Level  # service
     relay_lag_seconds: Level  # service
     follower_lag: Level  # service, follower: events not yet applied
@@ -59,6 +60,10 @@ class Metrics:
             meter=meter,
             command_seconds=seconds(meter, "headrace_command_seconds", "Time from taking a command to its answer"),
             conflicts=meter.create_counter("headrace_conflicts", description="Decisions that another writer overtook"),
+            reactions_refused=meter.create_counter(
+                "headrace_reactions_refused",
+                description="Commands of reactions that were refused for good: what follows is missing",
+            ),
             leading=level("headrace_leading", "1 while this replica does what one does for all: relay, followers"),
             relay_lag_seconds=level("headrace_relay_lag_seconds", "Age of the oldest commit that is not yet published"),
             follower_lag=level("headrace_follower_lag", "Events that a follower has not yet applied"),

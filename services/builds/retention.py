@@ -39,7 +39,7 @@ class Retention:
     async def clear(self, ctx: Context, recorded: Recorded[ProjectDeleted]) -> None:
         """The work after a project was deleted, until no build of it is left, nor any that was just being launched."""
         project_id = recorded.event.project_id
-        async for build in ctx.rows("build").each({"project_id": project_id, "finished": False}):
+        async for build in ctx.rows("build").walk({"project_id": project_id, "finished": False}):
             await ctx.tell(KillBuild(build_id=build.id), step=str(build.id))
         await _delete_finished(ctx, project_id, 0, None)
         some_left = await ctx.rows("build").one({"project_id": project_id}) is not None

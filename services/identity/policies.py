@@ -11,7 +11,7 @@ async def erase(ctx: Context, recorded: Recorded[UserDeleted]) -> None:
 
 async def leave_companies(ctx: Context, recorded: Recorded[UserDeleted]) -> None:
     user_id = recorded.event.user_id
-    async for company in ctx.rows("company").each({"members_id": user_id}):
+    async for company in ctx.rows("company").walk({"members_id": user_id}):
         await ctx.tell(RemoveMember(company_id=company.id, member_id=user_id), step=str(company.id))
 
 

@@ -64,7 +64,7 @@ async def erase(ctx: Context, recorded: Recorded[Any]) -> None:
 
 async def leave_projects(ctx: Context, recorded: Recorded[UserDeleted]) -> None:
     user_id = recorded.event.user_id
-    async for project in ctx.rows("project").each({"developers_id": user_id}):
+    async for project in ctx.rows("project").walk({"developers_id": user_id}):
         await ctx.tell(RemoveDeveloper(project_id=project.id, developer_id=user_id), step=str(project.id))
 
 
@@ -85,7 +85,7 @@ async def move(ctx: Context, owner: GetUser | GetCompany, owned: Mapping[str, An
     """To the name of today, and again if that changed while they moved: renamings may be worked off in any order."""
     moved_to = None
     while (name := await name_of(ctx, owner)) not in (None, moved_to):
-        async for project in ctx.rows("project").each({"$and": [owned, {"owner_alias": {"$ne": name}}]}):
+        async for project in ctx.rows("project").walk({"$and": [owned, {"owner_alias": {"$ne": name}}]}):
             # each try is a new wish: a move that is already true changes nothing, and an earlier one may be undone
             await ctx.tell(MoveProject(project_id=project.id, owner_alias=name), step=str(uuid4()))
         moved_to = name
@@ -109,7 +109,7 @@ async def leave_company(ctx: Context, recorded: Recorded[CompanyDeleted | Projec
     if company_id is None or await name_of(ctx, GetCompany(company_id=company_id)) is not None:
         return
     if (name := await name_of(ctx, GetUser(user_id=recorded.cause.actor.id))) is not None:
-        async for project in ctx.rows("project").each({"company_id": company_id}):
+        async for project in ctx.rows("project").walk({"company_id": company_id}):
             await ctx.tell(MoveProject(project_id=project.id, owner_alias=name), step=str(project.id))
 
 

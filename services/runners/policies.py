@@ -33,7 +33,7 @@ async def dissolve(ctx: Context, scope: str) -> None:
     """First the token, so that no runner comes after those that are found."""
     await ctx.tell(WithdrawRegistrationToken(scope=scope))
     owner_type, owner_id = owner(scope)
-    async for row in ctx.rows("runner").each({"owner_type": owner_type, "owner_id": owner_id}):
+    async for row in ctx.rows("runner").walk({"owner_type": owner_type, "owner_id": owner_id}):
         await dismiss(ctx, row.uuid)
 
 

@@ -11,6 +11,7 @@ from time import perf_counter
 from typing import Any
 from uuid import uuid4
 
+import httpx
 import pytest
 from nats.aio.client import Client
 from nats.errors import NoRespondersError
@@ -22,7 +23,7 @@ from contracts.errors import Refused
 from contracts.messages import Command, Done
 from infra.local import ports
 from libs.connections import Document, database_of, vault_of
-from libs.deciding import Cause
+from libs.deciding import Cause, Recorded
 from libs.eventstore.documents import from_document
 from libs.eventstore.mongo import MongoStore
 from libs.eventstore.streams import Streams
@@ -41,6 +42,7 @@ from tests.support import eventually
 from tests.toy.app import declare, declare_next, totals
 from tests.toy.counters import (
     CloseCounter,
+    CounterClosed,
     CounterView,
     GetCounter,
     MirrorCounter,
@@ -286,6 +288,39 @@ async def test_a_replica_that_is_stopped_at_any_moment_of_its_start_leaves_nothi
     connections = running("Client._read_loop")
     assert (connections, running("lead"), running("pulse")) == (1, 0, 0)  # that of the test itself
     gc.collect()  # a socket that nobody closed fails the test
+
+
+def raise_closed(recorded: Recorded[Any]) -> list[Command]:
+    """Refused each time: a closed counter cannot be raised."""
+    closed = isinstance(recorded.event, CounterClosed)
+    return [RaiseCounter(counter_id=recorded.stream.removeprefix("counter-"))] if closed else []
+
+
+async def test_a_refused_reaction_is_counted_once(place: Place) -> None:
+    port = ports.free_port()
+    service = replace(declare(), tickers=(), policies={"counters": raise_closed})
+    stop = asyncio.Event()
+    running = asyncio.ensure_future(serve(service, replace(place.settings, health_port=port), stop))
+
+    async def refused() -> str:
+        async with httpx.AsyncClient(trust_env=False) as client:
+            metrics = (await client.get(f"http://127.0.0.1:{port}/metrics")).text
+        return next(line for line in metrics.splitlines() if line.startswith("headrace_reactions_refused_total"))
+
+    async def is_followed() -> bool:
+        position = await place.database["followers"].find_one({"_id": "reactions-to-counters"})
+        return position is not None and position["sequence"] == 3
+
+    try:
+        await eventually(place.answers)
+        assert (await refused()).endswith(" 0.0")
+        for command in (OpenCounter(counter_id="1", label="a"), CloseCounter(counter_id="1")):
+            await place.tell(command)
+        await eventually(is_followed)
+        assert (await refused()).endswith(" 1.0")
+    finally:
+        stop.set()
+        await running
 
 
 # ---- migration and rebuilding
