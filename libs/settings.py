@@ -80,6 +80,7 @@ class Settings:
     job_lease_seconds: float = 60.0
     runner_offline_seconds: float = 90.0
     build_timeout_seconds: int = 3600
+    mirror_megabytes: int = 4096  # of mebibytes, for bare copies of repositories at each replica of builds
     artifact_megabytes: int = 100  # of a mebibyte each, that one artifact may have
     bucket: BucketSettings | None = None  # of artifacts; none: they are in the database
     token_seconds: int = 3600
@@ -134,6 +135,7 @@ class Settings:
             job_lease_seconds=read.seconds("HEADRACE_JOB_LEASE_SECONDS", 60, 1),
             runner_offline_seconds=read.seconds("HEADRACE_RUNNER_OFFLINE_SECONDS", 90, 1),
             build_timeout_seconds=read.integer("HEADRACE_BUILD_TIMEOUT_SECONDS", 3600, 1, 10**9),
+            mirror_megabytes=read.integer("HEADRACE_MIRROR_MEGABYTES", 4096, 1, 10**7),
             artifact_megabytes=read.integer("HEADRACE_ARTIFACT_MEGABYTES", 100, 1, 100_000),
             bucket=_bucket(read),
             token_seconds=read.integer("HEADRACE_TOKEN_SECONDS", 3600, 1, 10**9),

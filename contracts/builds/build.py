@@ -356,15 +356,35 @@ class ListQueued(Query):
     """Answer: a list of QueuedBuild, oldest first."""
 
 
+class ListedBuild(Row):
+    """A build in a list: the fields of BuildRow that do not grow with its pipeline."""
+
+    id: int = 0
+    executor_id: str = ""
+    project_id: int = 0
+    project_name: str = ""
+    status: BuildStatus = BuildStatus.QUEUED
+    priority: int = 0
+    ref: str | None = None
+    sha: str | None = None
+    runner: str | None = None
+    exit_code: int | None = None
+    exit_message: str | None = None
+    output: str | None = None
+    queued_at: datetime | None = None
+    started_at: datetime | None = None
+    completed_at: datetime | None = None
+
+
 class ListRunning(Query):
-    """Answer: a list of BuildRow, oldest first."""
+    """Answer: a list of ListedBuild, oldest first; at most 1,000, and as many as one message holds."""
 
 
 class ListBuildsOfProject(Query):
-    """Finished builds, by number. Answer: a list of BuildRow."""
+    """Finished builds, by number. Answer: a list of ListedBuild; the newest 1,000, and as many as one message holds."""
 
     project_id: int
-    limit: int = Field(default=0, ge=0)  # newest ones only; 0 means all
+    limit: int = Field(default=0, ge=0)  # the newest ones only; 0: as many as possible
 
 
 BuildCommand = (

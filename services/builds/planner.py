@@ -182,7 +182,8 @@ class Planner:
         if project is None:
             raise NoSuchRef("the build has no project")
         if self._repositories is None:
-            self._repositories = Repositories(ctx.settings.data / "repositories" / ctx.settings.instance)
+            folder = ctx.settings.data / "repositories" / ctx.settings.instance
+            self._repositories = Repositories(folder, ctx.settings.mirror_megabytes * 1024**2)
         url, ssh_key = await self._address(ctx, project)
         path = project.spec_file_path.replace("/", "", 1)  # the first slash of the text goes, wherever it stands
         if build.pinned_sha:

@@ -1,5 +1,10 @@
 """What people ask of builds."""
 
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic_core import to_json
+
 from contracts.builds import (
     BuildRow,
     BuildStatus,
@@ -7,6 +12,7 @@ from contracts.builds import (
     GetJob,
     JobRow,
     ListBuildsOfProject,
+    ListedBuild,
     ListRunning,
     ReadOutput,
 )
@@ -14,6 +20,8 @@ from contracts.errors import Refused
 from libs.service import Context
 from services.builds.waiting import NOT_STARTED
 
+MAX_LISTED = 1000  # builds in one list
+MAX_LIST_BYTES = 4 * 1024 * 1024  # of JSON, half of what a message of the bus holds
 WAITING = "The build waits in the queue or is just being started."
 
 
@@ -36,16 +44,25 @@ async def get_job(ctx: Context, query: GetJob) -> JobRow:
     return job.but(token_hash="")
 
 
-async def list_running(ctx: Context, _query: ListRunning) -> list[BuildRow]:
+async def list_running(ctx: Context, _query: ListRunning) -> list[ListedBuild]:
     on_a_runner = {"$in": [BuildStatus.RUNNING, BuildStatus.CANCELING]}
-    return await ctx.rows("build").find({"finished": False, "status": on_a_runner}, [("id", 1)])
+    return await _list(ctx, {"finished": False, "status": on_a_runner}, 1, MAX_LISTED)
 
 
-async def list_builds_of_project(ctx: Context, query: ListBuildsOfProject) -> list[BuildRow]:
+async def list_builds_of_project(ctx: Context, query: ListBuildsOfProject) -> list[ListedBuild]:
     condition = {"project_id": query.project_id, "finished": True, "ran": True}
-    order = [("id", -1 if query.limit else 1)]
-    builds: list[BuildRow] = await ctx.rows("build").find(condition, order, limit=query.limit)
-    return sorted(builds, key=lambda build: build.id)
+    return (await _list(ctx, condition, -1, min(query.limit or MAX_LISTED, MAX_LISTED)))[::-1]
+
+
+async def _list(ctx: Context, condition: Mapping[str, Any], direction: int, limit: int) -> list[ListedBuild]:
+    builds: list[ListedBuild] = []
+    size = 0
+    async for build in ctx.rows("build").only(ListedBuild).each(condition, [("id", direction)], limit=limit):
+        size += len(to_json(build))
+        if size > MAX_LIST_BYTES:
+            break
+        builds.append(build)
+    return builds
 
 
 async def read_output(ctx: Context, query: ReadOutput) -> bytes:

@@ -8,22 +8,28 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections import OrderedDict
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from posixpath import normpath
+from weakref import WeakValueDictionary
+
+from cachetools import LRUCache
 
 from libs import git
 from libs.masking import Mask
 from libs.observability.tracing import child
+from services.builds.mirror_eviction import evictable, mark_used
 
 LIST_SECONDS = 60
 FETCH_SECONDS = 300
 WHOLE = 2**31 - 1  # commits; what git itself calls infinite
 LONGEST_MESSAGE = 16 * 1024  # bytes
-REMEMBERED = 512  # spec files
+MAX_CACHE_BYTES = 16 * 1024 * 1024  # of spec files and included files
+MAX_MIRROR_BYTES = 4 * 1024**3  # of all bare copies
+EVICTION_INTERVAL = 60.0  # seconds
 SHA = re.compile("[0-9a-f]{40}|[0-9a-f]{64}")
 INHERITED = ("PATH", "HOME", "LANG", "SSL_CERT_FILE", "SSH_AUTH_SOCK")
 
@@ -47,12 +53,14 @@ class Head:
 
 
 class Repositories:
-    """Bare copies under one folder, one per address, only ever used by this process."""
+    """Bare copies under one folder, one per address, only ever used by this process, and of bounded size."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, max_bytes: int = MAX_MIRROR_BYTES) -> None:
         self._folder = folder
-        self._locks: dict[str, asyncio.Lock] = {}
-        self._files: OrderedDict[tuple[str, str, str], bytes] = OrderedDict()
+        self._max_bytes = max_bytes
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # by the name of the copy
+        self._files: LRUCache[tuple[str, str, str], bytes] = LRUCache(MAX_CACHE_BYTES, getsizeof=len)
+        self._evicted_at = -EVICTION_INTERVAL  # by the monotonic clock
 
     async def head(self, url: str, branch: str, ssh_key: str | None = None) -> Head:
         """The newest commit of a branch; `*` means the default branch."""
@@ -78,20 +86,18 @@ class Repositories:
         """The content of a file at a commit. Raises NoSuchFile; IsADirectoryError where it is no plain file."""
         key = (url, head.sha, path)
         if (known := self._files.get(key)) is not None:
-            self._files.move_to_end(key)
             return known
         async with self._brought(url, head, ssh_key) as copy:
             content = await _read(copy, head.sha, path)
-        self._files[key] = content
-        if len(self._files) > REMEMBERED:
-            self._files.popitem(last=False)
+        if len(content) <= MAX_CACHE_BYTES:
+            self._files[key] = content
         return content
 
     async def message(self, url: str, head: Head) -> str:
         """Of a commit whose files were read before."""
         bare, _ = git.without_credentials(url)
         copy = self._copy(bare)
-        async with self._locks.setdefault(bare, asyncio.Lock()):
+        async with self._lock(copy):
             if not await _has(copy, head.sha):
                 return ""  # somebody cleared the copy away
             text = await _git(
@@ -134,16 +140,34 @@ class Repositories:
         """The copy, with the commit in it, for nobody else meanwhile."""
         bare, _ = git.without_credentials(url)
         copy = self._copy(bare)
-        async with self._locks.setdefault(bare, asyncio.Lock()):
-            await self._bring(url, bare, copy, head, ssh_key)
+        async with self._lock(copy):
+            fetched = await self._bring(url, bare, copy, head, ssh_key)
+            await asyncio.to_thread(mark_used, copy)
             yield copy
+        if fetched:
+            await self._evict()
+
+    async def _evict(self) -> None:
+        """Copies grow by fetching only. One that is in use is spared until the next time."""
+        if time.monotonic() - self._evicted_at < EVICTION_INTERVAL:
+            return
+        self._evicted_at = time.monotonic()
+        for copy in await asyncio.to_thread(evictable, self._folder, self._max_bytes):
+            lock = self._lock(copy)
+            if not lock.locked():
+                async with lock:
+                    await asyncio.to_thread(shutil.rmtree, copy, ignore_errors=True)
+
+    def _lock(self, copy: Path) -> asyncio.Lock:
+        return self._locks.setdefault(copy.name, asyncio.Lock())
 
     def _copy(self, bare: str) -> Path:
         return self._folder / hashlib.sha256(bare.encode()).hexdigest()[:24]
 
-    async def _bring(self, url: str, bare: str, copy: Path, head: Head, ssh_key: str | None) -> None:
+    async def _bring(self, url: str, bare: str, copy: Path, head: Head, ssh_key: str | None) -> bool:
+        """Fetch the commit unless the copy has it. Returns whether something was fetched."""
         if await _has(copy, head.sha):
-            return
+            return False
         used_before = await asyncio.to_thread(copy.exists)
         try:
             with child("git fetch"):
@@ -156,6 +180,7 @@ class Repositories:
             await self._fetch(url, bare, copy, head, ssh_key)
         if not await _has(copy, head.sha):
             raise NoSuchRef(f"the commit {head.sha} does not exist in {head.ref.removeprefix('refs/heads/')}")
+        return True
 
     async def _fetch(self, url: str, bare: str, copy: Path, head: Head, ssh_key: str | None) -> None:
         await _git(url, None, LIST_SECONDS, "init", "--quiet", "--bare", str(copy))

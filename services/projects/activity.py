@@ -1,5 +1,6 @@
 """What happened to the builds of each project, followed from the builds."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -10,6 +11,10 @@ from contracts.messages import Row
 from contracts.projects import LastBuild
 from libs.deciding import Recorded
 from libs.service import Context, FollowedView
+
+MAX_BUILD_IDS = 10_000  # of one project
+MAX_BUILD_IDS_IN_LIST = 100  # of each project in a list
+CONCURRENT_QUERIES = 16
 
 
 class StepsRow(Row):
@@ -78,7 +83,7 @@ project_builds = FollowedView(
 @dataclass(frozen=True, slots=True)
 class Activity:
     available_steps: tuple[str, ...] = ()
-    builds_id: tuple[int, ...] = ()  # finished, ascending
+    builds_id: tuple[int, ...] = ()  # the newest finished ones, ascending
     last_build: LastBuild = field(default_factory=LastBuild)
 
 
@@ -86,16 +91,20 @@ async def activities_of(ctx: Context, project_ids: Sequence[int]) -> dict[int, A
     """All of them; a project without builds has the empty one."""
     wanted = {"project_id": {"$in": list(project_ids)}}
     steps = {row.project_id: row.available_steps for row in await ctx.rows("project_steps").find(wanted)}
-    builds: dict[int, list[int]] = {id_: [] for id_ in project_ids}
-    newest_first = [("project_id", 1), ("id", -1)]
-    ids = await ctx.rows("project_builds").values(wanted, "project_id", "id", order=newest_first)
-    for project_id, build_id in ids:
-        builds[project_id].append(build_id)
+    per_project = MAX_BUILD_IDS if len(project_ids) == 1 else MAX_BUILD_IDS_IN_LIST
+    builds: dict[int, tuple[int, ...]] = {}
+    for start in range(0, len(project_ids), CONCURRENT_QUERIES):
+        chunk = project_ids[start : start + CONCURRENT_QUERIES]
+        builds |= zip(chunk, await asyncio.gather(*(_newest(ctx, id_, per_project) for id_ in chunk)), strict=True)
     last = await last_builds_of(ctx, project_ids)
-    return {
-        id_: Activity(steps.get(id_, ()), tuple(reversed(builds[id_])), last.get(id_, LastBuild()))
-        for id_ in project_ids
-    }
+    return {id_: Activity(steps.get(id_, ()), builds[id_], last.get(id_, LastBuild())) for id_ in project_ids}
+
+
+async def _newest(ctx: Context, project_id: int, limit: int) -> tuple[int, ...]:
+    """Ids of the newest finished builds, ascending."""
+    rows = ctx.rows("project_builds")
+    ids = await rows.values({"project_id": project_id}, "id", order=[("project_id", 1), ("id", -1)], limit=limit)
+    return tuple(id_ for (id_,) in reversed(ids))
 
 
 async def last_builds_of(ctx: Context, project_ids: Sequence[int]) -> dict[int, LastBuild]:

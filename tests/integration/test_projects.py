@@ -587,3 +587,28 @@ async def test_a_deleted_build_is_no_longer_the_last_one_of_its_project(
     await follows((22,), 22)
     await publish(bus, 22, BuildDeleted(build_id=22, project_id=project_id))
     await follows((), None)
+
+
+async def test_the_build_ids_of_a_project_are_those_of_its_newest_builds(
+    bus: Client, caller: Caller, shop: CreateProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.projects.activity.MAX_BUILD_IDS", 2)
+    monkeypatch.setattr("services.projects.activity.MAX_BUILD_IDS_IN_LIST", 1)
+    project_id = await done(caller, shop.but(name="Busy"))
+    for build_id in (31, 33, 32):
+        finished = BuildFinished(
+            build_id=build_id,
+            executor_id="e",
+            project_id=project_id,
+            project_name="Busy",
+            status=BuildStatus.SUCCESS,
+            queued_at=QUEUED_AT,
+        )
+        await publish(bus, build_id, finished)
+
+    async def are_the_newest() -> bool:
+        return (await project(caller, project_id)).builds_id == (32, 33)
+
+    await until(are_the_newest)
+    listed = Projects.model_validate_json(await caller.ask(ListProjects()))
+    assert {one.id: one.builds_id for one in listed.projects}[project_id] == (33,)

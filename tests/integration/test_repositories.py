@@ -1,10 +1,13 @@
 """Reading repositories with a real git, also after one that was killed."""
 
+import os
+import time
 from pathlib import Path
 
 import pytest
 
 from libs.git import SETTINGS
+from services.builds.mirror_eviction import LAST_USED, MAX_UNUSED_SECONDS
 from services.builds.repository import Head, NoSuchFile, NoSuchRef, Repositories, Unreachable
 from tests.support.repositories import SPEC, commit, git, sample_repository, spec_of
 
@@ -132,3 +135,43 @@ async def test_what_changed_is_told_since_the_push_or_else_since_the_parent(
     assert await repositories.changed(url, third, second.sha) == frozenset({"two"})
     assert await repositories.changed(url, third, "1" * 40) == frozenset({"two"})
     assert await repositories.changed(url, first, "") is None
+
+
+async def test_copies_beyond_the_size_are_removed_the_least_recently_used_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.builds.repository.EVICTION_INTERVAL", 0)
+    folder = tmp_path / "copies"
+    sources = [sample_repository(tmp_path / name) for name in ("first", "second", "third")]
+    measured = Repositories(tmp_path / "measured")
+    await measured.file(str(sources[0]), await measured.head(str(sources[0]), "main"), SPEC)
+    size = sum(file.stat().st_size for file in (tmp_path / "measured").rglob("*"))
+    repositories = Repositories(folder, max_bytes=int(size * 2.5))
+    heads = [await repositories.head(str(source), "main") for source in sources]
+    for place in (0, 1):
+        await repositories.file(str(sources[place]), heads[place], SPEC)
+    oldest, second = sorted(folder.iterdir(), key=lambda copy: (copy / LAST_USED).stat().st_mtime)
+    await repositories.tree(str(sources[0]), heads[0])  # used again
+    await repositories.file(str(sources[2]), heads[2], SPEC)
+    left = set(folder.iterdir())
+    assert oldest in left
+    assert second not in left
+    assert len(left) == 2
+    assert await repositories.tree(str(sources[1]), heads[1])  # fetched again
+
+
+async def test_copies_that_nothing_was_built_from_for_two_weeks_are_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.builds.repository.EVICTION_INTERVAL", 0)
+    folder = tmp_path / "copies"
+    repositories = Repositories(folder)
+    for name in ("abandoned", "active"):
+        source = str(sample_repository(tmp_path / name))
+        await repositories.file(source, await repositories.head(source, "main"), SPEC)
+        if name == "abandoned":
+            (abandoned,) = folder.iterdir()
+            long_ago = time.time() - MAX_UNUSED_SECONDS - 1
+            os.utime(abandoned / LAST_USED, (long_ago, long_ago))
+    assert abandoned not in set(folder.iterdir())
+    assert len(list(folder.iterdir())) == 1
