@@ -602,6 +602,7 @@ async def test_the_build_ids_of_a_project_are_those_of_its_newest_builds(
             project_id=project_id,
             project_name="Busy",
             status=BuildStatus.SUCCESS,
+            exit_code=0,
             queued_at=QUEUED_AT,
         )
         await publish(bus, build_id, finished)
