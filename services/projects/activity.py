@@ -87,15 +87,14 @@ class Activity:
     last_build: LastBuild = field(default_factory=LastBuild)
 
 
-async def activities_of(ctx: Context, project_ids: Sequence[int]) -> dict[int, Activity]:
+async def activities_of(ctx: Context, project_ids: Sequence[int], max_build_ids: int) -> dict[int, Activity]:
     """All of them; a project without builds has the empty one."""
     wanted = {"project_id": {"$in": list(project_ids)}}
     steps = {row.project_id: row.available_steps for row in await ctx.rows("project_steps").find(wanted)}
-    per_project = MAX_BUILD_IDS if len(project_ids) == 1 else MAX_BUILD_IDS_IN_LIST
     builds: dict[int, tuple[int, ...]] = {}
     for start in range(0, len(project_ids), CONCURRENT_QUERIES):
         chunk = project_ids[start : start + CONCURRENT_QUERIES]
-        builds |= zip(chunk, await asyncio.gather(*(_newest(ctx, id_, per_project) for id_ in chunk)), strict=True)
+        builds |= zip(chunk, await asyncio.gather(*(_newest(ctx, id_, max_build_ids) for id_ in chunk)), strict=True)
     last = await last_builds_of(ctx, project_ids)
     return {id_: Activity(steps.get(id_, ()), builds[id_], last.get(id_, LastBuild())) for id_ in project_ids}
 

@@ -34,7 +34,7 @@ from contracts.projects import (
 from libs.deciding import Actor
 from libs.service import Context
 from libs.slugs import numbered, pattern, slug
-from services.projects.activity import activities_of
+from services.projects import activity
 from services.projects.domain.project import created, known_executor, valid_alias
 from services.projects.domain.repository import bare_repository, is_local, login_of
 from services.projects.domain.text import unique
@@ -212,7 +212,8 @@ async def find(ctx: Context, query: FindProject) -> ProjectView:
 
 async def list_all(ctx: Context, query: ListProjects) -> Projects:
     rows = await ctx.rows("project").find({}, [("id", 1)])
-    return Projects(projects=tuple(await views(ctx, rows, reveal=query.reveal)))
+    listed = await views(ctx, rows, reveal=query.reveal, max_build_ids=activity.MAX_BUILD_IDS_IN_LIST)
+    return Projects(projects=tuple(listed))
 
 
 async def count(ctx: Context, query: CountProjects) -> ProjectCount:
@@ -256,13 +257,15 @@ async def existing(ctx: Context, project_id: int) -> ProjectRow:
     return row
 
 
-async def views(ctx: Context, rows: list[ProjectRow], *, reveal: bool) -> list[ProjectView]:
+async def views(
+    ctx: Context, rows: list[ProjectRow], *, reveal: bool, max_build_ids: int | None = None
+) -> list[ProjectView]:
     ids = [row.id for row in rows]
     secrets_id: dict[int, list[int]] = {id_: [] for id_ in ids}
     async for secret in ctx.rows("secret").each({"projects_id": {"$in": ids}}, [("id", 1)]):
         for project_id in secret.projects_id:
             secrets_id.get(project_id, []).append(secret.id)
-    activities = await activities_of(ctx, ids)
+    activities = await activity.activities_of(ctx, ids, max_build_ids or activity.MAX_BUILD_IDS)
     sealed = {f"project-{row.id}": row.sealed_signature_key for row in rows} if reveal else {}
     keys = await ctx.vault.open_all(sealed)
     return [
