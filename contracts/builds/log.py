@@ -30,7 +30,7 @@ class LogSection(Section):
 
 
 class ReadLiveLog(Query):
-    """The next lines for a reader of a queued or running build. Answer: LiveSection."""
+    """The next lines for a reader of a build that is queued, runs, or ended at most 10 s ago. Answer: LiveSection."""
 
     executor_id: str
     step: str  # the section the reader shows; "-1" at first

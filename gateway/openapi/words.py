@@ -62,7 +62,7 @@ WORDS = {
     "ping": "Whether the server is there.",
     "PlayJob": "Start a job that waits for somebody.",
     "QueueBuild": "Launch a build of the newest commit of the project's branch.",
-    "ReadLiveLog": "What follows what the reader has of the log of a queued or running build: see `LiveLog`.",
+    "ReadLiveLog": "The next lines of a build that is queued, runs, or ended at most 10 s ago: see `LiveLog`.",
     "ReadOutput": "The closing words of a queued or running build, so far.",
     "RegisterUser": "A user, who can log in through every API here.",
     "RemoveSshKey": "The key is nobody's then, and may be added again.",

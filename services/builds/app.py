@@ -16,6 +16,7 @@ from services.builds.leases import Leases
 from services.builds.measures import MEASURES
 from services.builds.planner import Planner
 from services.builds.policies import on_build_event
+from services.builds.recent_ends import ENDS, UNTIL
 from services.builds.reporting import Reporting
 from services.builds.retention import Retention
 
@@ -32,11 +33,13 @@ service = Service(
     categories=(views.build, views.job, views.lane),
     prepare={
         contract.QueueBuild: prepare_build,
+        contract.PlanBuild: ending.by_plan,
+        contract.FailBuild: ending.by_failure,
         contract.EndJobOfBuild: ending.of_job,
         contract.KillBuild: ending.by_kill,
         contract.PlayJob: wishing.of_job,
         contract.RetryJob: wishing.of_job,
-        contract.StopJob: wishing.of_job,
+        contract.StopJob: wishing.of_stop,
         contract.RetryBuild: wishing.of_build,
     },
     answers={
@@ -98,6 +101,7 @@ service = Service(
         Ticker("overdue", 10.0, leases.look_for_overdue),
         Ticker("artifacts", 5.0, artifacts.look_after),
     ),
+    passing={ENDS: UNTIL},
     indexes={
         "attempts": (("job_id",), ("build_id",), ("finished", "lease_until")),
         "log_chunks": (("attempt", "section", "lines", "offset", "place"),),

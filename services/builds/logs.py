@@ -17,7 +17,8 @@ from contracts.builds import (
 from contracts.errors import Refused
 from libs.service import Context
 from services.builds.lines import Lines, lines_after
-from services.builds.reading import WAITING, get_build, unfinished
+from services.builds.reading import WAITING, get_build
+from services.builds.recent_ends import ended_recently
 from services.builds.sections import INIT
 
 LOGS_PER_BUILD = 10_000  # numbers of log sections: build number times this, plus the section's place
@@ -41,8 +42,10 @@ class Part:
 
 
 async def read_live_log(ctx: Context, query: ReadLiveLog) -> LiveSection:
-    build = await unfinished(ctx, query.executor_id)
+    build = await _watched(ctx, query.executor_id)
     parts = await _parts(ctx, build)
+    if build.finished:
+        parts += _added(build, parts)
     if not parts:
         return LiveSection(step=INIT, log=WAITING, line_number=0)
     place = next((place for place, one in enumerate(parts) if one.section.step == query.step), 0)
@@ -57,6 +60,14 @@ async def read_live_log(ctx: Context, query: ReadLiveLog) -> LiveSection:
         lines = await part.lines(ctx, 0, whole=part.section.closed_at is not None)
         log = "\n".join(lines.text)
     return LiveSection(**part.section.model_dump(), log=log, line_number=lines.known)
+
+
+async def _watched(ctx: Context, executor_id: str) -> BuildRow:
+    """The queued or running build with this id, or one that ended a moment ago."""
+    build = await get_build(ctx, GetBuild(executor_id=executor_id))
+    if build.finished and not await ended_recently(ctx, build.id):
+        raise Refused("EXECUTOR_NOT_FOUND")
+    return build
 
 
 async def read_log(ctx: Context, query: ReadLog) -> LogSection:

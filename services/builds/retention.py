@@ -4,6 +4,7 @@ The number is the one that the project has when one of its builds ends, whatever
 """
 
 import asyncio
+from collections.abc import Sequence
 from datetime import timedelta
 
 from contracts.builds import BuildFinished, BuildRow, BuildStatus, DeleteBuild, JobDeleted, KillBuild
@@ -12,6 +13,7 @@ from contracts.projects import GetLaunchSettings, ProjectDeleted
 from libs.deciding import SYSTEM, Actor, Recorded
 from libs.service import Context, TryLater
 from services.builds.attempts import Attempts, sealed_for
+from services.builds.recent_ends import READABLE_SECONDS, ended_recently
 
 AT_ONCE = 100
 LONGEST_LAUNCH = timedelta(seconds=30)  # from asking for the project's settings until its build is there
@@ -24,7 +26,8 @@ class Retention:
 
     async def keep_newest(self, ctx: Context, recorded: Recorded[BuildFinished]) -> None:
         """The work after a build is over. A build that could not be planned takes no other's place."""
-        project_id = recorded.event.project_id
+        project_id, build_id = recorded.event.project_id, recorded.event.build_id
+        spared: list[int] = []
         try:
             keep = (await ctx.ask(GetLaunchSettings(project_id=project_id)))["keep_number_build"]
         except Refused as refused:
@@ -32,9 +35,13 @@ class Retention:
                 raise
             keep = 0
         else:
-            if keep is None or await _unplanned(ctx, recorded.event.build_id):
+            if keep is None or await _unplanned(ctx, build_id):
                 return
-        await _delete_finished(ctx, project_id, keep, SYSTEM)
+            if await ended_recently(ctx, build_id):  # its live log is still read
+                spared = [build_id]
+        await _delete_finished(ctx, project_id, keep, SYSTEM, spared)
+        if spared and await _surplus(ctx, project_id, keep, ()):
+            raise TryLater(READABLE_SECONDS)
 
     async def clear(self, ctx: Context, recorded: Recorded[ProjectDeleted]) -> None:
         """The work after a project was deleted, until no build of it is left, nor any that was just being launched."""
@@ -57,13 +64,22 @@ async def _unplanned(ctx: Context, build_id: int) -> bool:
     return build is not None and build.status is BuildStatus.FAILED and not build.job_ids
 
 
-async def _delete_finished(ctx: Context, project_id: int, keep: int, actor: Actor | None) -> None:
+async def _delete_finished(
+    ctx: Context, project_id: int, keep: int, actor: Actor | None, spared: Sequence[int] = ()
+) -> None:
     """All but the newest, and those that never ran."""
     finished = {"project_id": project_id, "finished": True}
     while builds := await ctx.rows("build").find({**finished, "ran": False}, [("id", -1)], limit=AT_ONCE):
         await asyncio.gather(*(_delete(ctx, build.id, actor) for build in builds))
-    while builds := await ctx.rows("build").find(finished, [("id", -1)], skip=keep, limit=AT_ONCE):
+    while builds := await _surplus(ctx, project_id, keep, spared):
         await asyncio.gather(*(_delete(ctx, build.id, actor) for build in builds))
+
+
+async def _surplus(ctx: Context, project_id: int, keep: int, spared: Sequence[int]) -> list[BuildRow]:
+    """Finished builds beyond the newest ones, as many as are deleted at a time."""
+    finished = {"project_id": project_id, "finished": True}
+    found: list[BuildRow] = await ctx.rows("build").find(finished, [("id", -1)], skip=keep, limit=AT_ONCE)
+    return [build for build in found if build.id not in spared]
 
 
 async def _delete(ctx: Context, build_id: int, actor: Actor | None) -> None:
