@@ -97,7 +97,8 @@ class Workspace:
         depth = int(wished) if wished.isdecimal() else source.depth
         self._make_repository(source)
         environment = self._git_environment(source)
-        from_refs, from_sha = list(source.refspecs), [source.sha]
+        from_refs = list(source.refspecs)
+        from_sha = [one for one in from_refs if one.removeprefix("+").startswith(f"{source.sha}:")] or [source.sha]
         # a server may refuse to give a bare commit, and a branch may no longer hold the planned one
         ways = [[f"--depth={depth}", *from_sha], from_refs] if depth > 0 else [from_refs, from_sha]
         said: list[bytes] = []

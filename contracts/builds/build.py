@@ -50,6 +50,7 @@ class PlanBuild(Command):
     warnings: tuple[str, ...] = ()
     default_branch: str = ""
     message: str = ""
+    served_by_hash: bool = False
 
 
 class StartBuild(Command):
@@ -171,6 +172,7 @@ class BuildPlanned(Event):
     default_branch: str = ""
     message: str = ""  # of the commit
     priority: int = 0
+    served_by_hash: bool = False  # the git server gives the commit by its hash, whether or not its branch has it
 
 
 class JobNow(Message):
@@ -298,6 +300,7 @@ class BuildRow(Row):
     protected: bool = False
     default_branch: str = ""
     message: str = ""
+    served_by_hash: bool = False
     warnings: tuple[str, ...] = ()
     initiator_id: int = 0
     initiator_name: str = ""

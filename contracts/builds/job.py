@@ -50,6 +50,7 @@ class AssignJob(Command):
     runner_name: str
     token_hash: str
     cancels_gracefully: bool = False
+    reports_late: bool = False
 
 
 class StartJob(Command):
@@ -158,6 +159,7 @@ class JobAssigned(JobNames, Event):
     runner_name: str
     token_hash: str
     cancels_gracefully: bool = False  # the runner can stop a script and clean up
+    reports_late: bool = False  # the runner may run the script before its first report
 
 
 class JobStarted(JobNames, Event):
@@ -169,6 +171,7 @@ class JobStarted(JobNames, Event):
     attempt: int
     runner_uuid: str
     runner_name: str = ""
+    since_assignment: bool = False  # the runner reports late: it has worked on the job since JobAssigned
 
 
 class StepStarted(Event):

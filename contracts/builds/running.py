@@ -18,6 +18,7 @@ class RunnerOffer(Abilities):
     name: str
     max_timeout_seconds: int | None = None
     cancels_gracefully: bool = False  # it announced that it can stop a script and clean up
+    reports_late: bool = False  # its script may run before its first report
 
 
 class ClaimJob(Command):
@@ -79,6 +80,7 @@ class Assignment(Message):
     sha: str
     before_sha: str = ""  # of a push
     protected: bool = False  # its branch is
+    served_by_hash: bool = False  # the git server gives the commit by its hash
     project: LaunchedProject
     repository_login: str | None = Field(default=None, repr=False)  # user:password, or a lone token
     script: tuple[str, ...]

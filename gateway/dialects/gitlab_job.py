@@ -1,6 +1,7 @@
 """A job as every GitLab-compatible runner reads it."""
 
 import base64
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -31,6 +32,7 @@ REASONS = (
 REQUEST_BODY = "FREE_COMMIT_REQUEST_BODY"
 LONGEST_VARIABLE = 128 * 1024  # bytes of `NAME=value` that Linux hands to a process
 NO_COMMIT = "0" * 40
+DEPTH = re.compile(r"[0-9]{1,9}")  # git takes at most 2**31 - 1
 CONFIG_PATH = ".headrace/job-comes-from-the-server.yml"  # must not exist in the repository
 
 
@@ -119,20 +121,31 @@ def _steps(assignment: Assignment, timeout: int) -> Iterator[dict[str, Any]]:
 
 
 def _git(assignment: Assignment) -> dict[str, Any]:
+    """What to fetch: the planned commit by its hash where the server gives it so, which also works after a force-push.
+
+    Runners fetch once, and one refspec that the server refuses fails all of it. So elsewhere it is the whole branch,
+    with its whole history: nothing else brings a commit that is not the branch's head any more.
+    """
     is_tag = assignment.ref.startswith("refs/tags/")
     name = _ref_name(assignment)
+    by_hash = assignment.served_by_hash and not is_tag
+    source = assignment.sha if by_hash else f"refs/heads/{name}"
     return {
         "repo_url": with_credentials(assignment.project.repository, assignment.repository_login),
         "ref": name,
         "sha": assignment.sha,
         "before_sha": assignment.before_sha or NO_COMMIT,
         "ref_type": "tag" if is_tag else "branch",
-        "refspecs": [
-            f"+refs/tags/{name}:refs/tags/{name}" if is_tag else f"+refs/heads/{name}:refs/remotes/origin/{name}"
-        ],
-        "depth": 0,
+        "refspecs": [f"+refs/tags/{name}:refs/tags/{name}" if is_tag else f"+{source}:refs/remotes/origin/{name}"],
+        "depth": _depth(assignment) if by_hash else 0,
         "protected": assignment.protected,
     }
+
+
+def _depth(assignment: Assignment) -> int:
+    """The job's GIT_DEPTH; 0, the whole history, without a usable one."""
+    wanted = next((one.value for one in reversed(assignment.variables) if one.key == "GIT_DEPTH"), "")
+    return int(wanted) if DEPTH.fullmatch(wanted) else 0
 
 
 def _ref_name(assignment: Assignment) -> str:

@@ -153,6 +153,7 @@ def _offer(profile: RunnerProfile, sent: Members) -> RunnerOffer:
         owner_id=profile.owner_id,
         max_timeout_seconds=profile.max_timeout_seconds,
         cancels_gracefully=_announces(sent, "cancel_gracefully"),
+        reports_late=not _announces(sent, "two_phase_job_commit"),
     )
 
 

@@ -59,7 +59,8 @@ async def registered(world: World, scope: Scope, sent: Members) -> RunnerRegistr
         run_untagged=_flag(sent, "run_untagged", default=True),
         locked=_flag(sent, "locked", default=False),
         protected=_access(sent) == "ref_protected",
-        active=not _flag(sent, "paused", default=False),
+        # `active` before GitLab's runner 15.0, `paused` since
+        active=_flag(sent, "active", default=True) and not _flag(sent, "paused", default=False),
         max_timeout_seconds=_number(sent, "maximum_timeout") or None,
         info=info_of(sent) or RunnerInfo(),
         ip_address=client_address(scope, world.settings.trusted_proxies),

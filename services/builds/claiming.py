@@ -97,6 +97,7 @@ class Claiming:
             runner_name=runner.name,
             token_hash=attempt_id,
             cancels_gracefully=runner.cancels_gracefully,
+            reports_late=runner.reports_late,
         )
         # side by side, to save a round: one without the other is found by the leases
         opened, assigned, noted = await asyncio.gather(

@@ -99,6 +99,7 @@ class Planner:
             ref=head.ref,
             available_steps=tuple(step.name for step in spec.steps),
             jobs=(_job(build, spec, job_id, local_id),),
+            served_by_hash=self._served_by_hash(build),
         )
 
     async def _pipeline(self, ctx: Context, build: BuildRow) -> PlanBuild:
@@ -122,6 +123,7 @@ class Planner:
             warnings=pipeline.warnings,
             default_branch=default_branch,
             message=message,
+            served_by_hash=self._served_by_hash(build),
         )
 
     async def _compiled(self, ctx: Context, build: BuildRow, head: Head, content: bytes, now: Situation) -> Pipeline:
@@ -176,6 +178,12 @@ class Planner:
                 default = head  # a repository without a default branch
         message = await self._repositories.message(build.project.repository, head)
         return default.ref.removeprefix("refs/heads/"), message
+
+    def _served_by_hash(self, build: BuildRow) -> bool:
+        """Return whether runners may fetch the commit by its hash. Its files were read before."""
+        if build.project is None or self._repositories is None:
+            return False
+        return self._repositories.serves_commits(build.project.repository)
 
     async def _read(self, ctx: Context, build: BuildRow) -> tuple[Head, bytes]:
         project = build.project

@@ -21,6 +21,7 @@ from cachetools import LRUCache
 from libs import git
 from libs.masking import Mask
 from libs.observability.tracing import child
+from services.builds.git_protocol import VERSION_WITHOUT_REFS, protocol_version
 from services.builds.mirror_eviction import evictable, mark_used
 
 LIST_SECONDS = 60
@@ -30,6 +31,9 @@ LONGEST_MESSAGE = 16 * 1024  # bytes
 MAX_CACHE_BYTES = 16 * 1024 * 1024  # of spec files and included files
 MAX_MIRROR_BYTES = 4 * 1024**3  # of all bare copies
 EVICTION_INTERVAL = 60.0  # seconds
+SERVES_COMMITS = (
+    "headrace-serves-commits"  # a file in the copy of a repository whose server gives commits by their hash
+)
 SHA = re.compile("[0-9a-f]{40}|[0-9a-f]{64}")
 INHERITED = ("PATH", "HOME", "LANG", "SSL_CERT_FILE", "SSH_AUTH_SOCK")
 
@@ -104,6 +108,11 @@ class Repositories:
                 "", None, LIST_SECONDS, "--git-dir", str(copy), "log", "-1", "--format=%B", head.sha, "--"
             )
         return text[:LONGEST_MESSAGE].decode(errors="replace").strip("\n")
+
+    def serves_commits(self, url: str) -> bool:
+        """Return whether the server gave a commit by its hash when one was last fetched, also if no ref named it."""
+        bare, _ = git.without_credentials(url)
+        return (self._copy(bare) / SERVES_COMMITS).exists()
 
     async def tree(self, url: str, head: Head, ssh_key: str | None = None) -> dict[str, str]:
         """All files of a commit: path and id of the content."""
@@ -186,13 +195,28 @@ class Repositories:
         await _git(url, None, LIST_SECONDS, "init", "--quiet", "--bare", str(copy))
         fetch = ["--git-dir", str(copy), "fetch", "--quiet", "--no-tags"]
         source = [*git.upload_pack(bare), "--", bare]
+        mark = copy / SERVES_COMMITS
+        known = mark.exists()
+        mark.unlink(missing_ok=True)
         try:
-            await _git(url, ssh_key, FETCH_SECONDS, *fetch, "--depth=1", *source, head.sha)
+            served = await self._served(url, [*fetch, "--depth=1", *source], head.sha, ssh_key)
+            if served and not known and (parent := await _parent(copy, head.sha)):
+                with suppress(Unreachable):  # that it gave the head of a branch says nothing about other commits
+                    known = await self._served(url, [*fetch, "--depth=1", *source], parent, ssh_key)
+            if served and known:
+                mark.touch()
         except Unreachable:
             # some servers do not give a bare commit: take the branch, and all of it where it has moved on
             await _git(url, ssh_key, FETCH_SECONDS, *fetch, "--depth=1", *source, head.ref)
             if not await _has(copy, head.sha):
                 await _git(url, ssh_key, FETCH_SECONDS, *fetch, f"--depth={WHOLE}", *source, head.ref)
+
+    async def _served(self, url: str, fetch: list[str], sha: str, ssh_key: str | None) -> bool:
+        """Fetch a commit by its hash. Return whether it was asked for in a protocol that makes no use of refs."""
+        with tempfile.TemporaryDirectory() as folder:
+            trace = Path(folder, "trace")
+            await _git(url, ssh_key, FETCH_SECONDS, *fetch, sha, trace=trace)
+            return protocol_version(trace) == VERSION_WITHOUT_REFS
 
 
 async def _local_head(path: str, wanted: str) -> Head:
@@ -238,6 +262,14 @@ async def _has(copy: Path, sha: str) -> bool:
     return True
 
 
+async def _parent(copy: Path, sha: str) -> str:
+    """Return the first parent's hash, also where history ends with this commit here; empty for a first commit."""
+    header = (await _git("", None, LIST_SECONDS, "--git-dir", str(copy), "cat-file", "commit", sha)).partition(b"\n\n")[
+        0
+    ]
+    return next((line[7:].decode() for line in header.splitlines() if line.startswith(b"parent ")), "")
+
+
 async def _read(copy: Path, sha: str, path: str) -> bytes:
     plain = normpath(path.strip("/"))  # git would list what is in a folder whose name ends with a slash
     if plain == ".":
@@ -255,24 +287,27 @@ async def _read(copy: Path, sha: str, path: str) -> bytes:
     return await _git("", None, LIST_SECONDS, "--git-dir", str(copy), "cat-file", "blob", blob.decode())
 
 
-async def _git(url: str, ssh_key: str | None, seconds: float, *arguments: str) -> bytes:
-    """Run git; its output, or Unreachable with its last words."""
+async def _git(url: str, ssh_key: str | None, seconds: float, *arguments: str, trace: Path | None = None) -> bytes:
+    """Run git; its output, or Unreachable with its last words. `trace` is a file for git's own events."""
     try:
-        return await _run_with_key(url, ssh_key, seconds, arguments)
+        return await _run_with_key(url, ssh_key, seconds, arguments, trace)
     except Unreachable as error:
         _, login = git.without_credentials(url)
         words, _ = Mask(git.confidential(login)).apply(str(error).encode(), final=True)  # a server may repeat it
         raise Unreachable(words.decode()) from None
 
 
-async def _run_with_key(url: str, ssh_key: str | None, seconds: float, arguments: tuple[str, ...]) -> bytes:
+async def _run_with_key(
+    url: str, ssh_key: str | None, seconds: float, arguments: tuple[str, ...], trace: Path | None
+) -> bytes:
+    traced = {} if trace is None else {"GIT_TRACE2_EVENT": str(trace)}
     if ssh_key is None:
-        return await _run(git.environment(url, None), seconds, arguments)
+        return await _run(git.environment(url, None) | traced, seconds, arguments)
     with tempfile.TemporaryDirectory() as private:
         key = Path(private) / "key"
         key.touch(mode=0o600)
         key.write_text(ssh_key if ssh_key.endswith("\n") else f"{ssh_key}\n")
-        return await _run(git.environment(url, key), seconds, arguments)
+        return await _run(git.environment(url, key) | traced, seconds, arguments)
 
 
 async def _run(variables: dict[str, str], seconds: float, arguments: tuple[str, ...]) -> bytes:

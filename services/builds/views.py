@@ -83,6 +83,7 @@ def summarise_build(row: BuildRow, recorded: Recorded[BuildEvent]) -> BuildRow:
                 default_branch=planned.default_branch,
                 message=planned.message,
                 warnings=planned.warnings,
+                served_by_hash=planned.served_by_hash,
             )
         case BuildAdvanced():
             return row.but(jobs=_having(row, told(recorded.event)))
@@ -178,8 +179,9 @@ def summarise_job(row: JobRow, recorded: Recorded[JobEvent]) -> JobRow:
                 token_hash=assigned.token_hash,
                 assigned_at=recorded.at,
             )
-        case JobStarted():
-            return row.but(status=JobStatus.RUNNING, started_at=recorded.at)
+        case JobStarted(since_assignment=since_assignment):
+            started_at = row.assigned_at if since_assignment else recorded.at
+            return row.but(status=JobStatus.RUNNING, started_at=started_at)
         case JobCanceling():
             return row.but(status=JobStatus.CANCELING, canceling_at=recorded.at)
         case JobFinished() as finished:
@@ -228,7 +230,7 @@ build = Category(
     build_decider,
     BuildRow(),
     summarise_build,
-    row_version=7,
+    row_version=8,
     indexes=(
         ("executor_id",),
         ("job_ids",),

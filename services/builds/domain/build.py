@@ -173,6 +173,7 @@ def _planned(build: Build, command: PlanBuild) -> BuildPlanned:
         warnings=command.warnings,
         default_branch=command.default_branch,
         message=command.message,
+        served_by_hash=command.served_by_hash,
     )
 
 

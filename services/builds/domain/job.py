@@ -50,6 +50,7 @@ class Job:
     runner_uuid: str | None = None
     runner_name: str | None = None
     cancels_gracefully: bool = False
+    reports_late: bool = False
     opened: frozenset[str] = frozenset()  # steps of this attempt
     closed: frozenset[str] = frozenset()
     artifacts: Mapping[str, str] = field(default_factory=dict)  # type -> id
@@ -85,10 +86,11 @@ def decide(job: Job, command: JobCommand) -> Sequence[JobEvent]:
                     runner_name=command.runner_name,
                     token_hash=command.token_hash,
                     cancels_gracefully=command.cancels_gracefully,
+                    reports_late=command.reports_late,
                 )
             ]
         case JobStatus.ASSIGNED, StartJob(attempt=order.attempt):
-            return [JobStarted(**here, attempt=order.attempt, **_by(job))]
+            return [_started(job)]
         case ((JobStatus.RUNNING | JobStatus.CANCELING), StartJob(attempt=order.attempt)):
             return []
         case (
@@ -117,8 +119,11 @@ def decide(job: Job, command: JobCommand) -> Sequence[JobEvent]:
             return [_finished(job, command.status, command.exit_code, command.reason, command.message, command.output)]
         case status, FinishJob(attempt=order.attempt, status=wanted) if status is wanted:
             return []  # a runner repeats what was not acknowledged
-        case JobStatus.RUNNING, CancelJob(graceful=True) if job.cancels_gracefully and order.job.cleans_up:
+        case JobStatus.RUNNING, CancelJob(graceful=True) if _can_clean_up(job):
             return [JobCanceling(**here, attempt=order.attempt, **_by(job))]
+        case JobStatus.ASSIGNED, CancelJob(graceful=True) if job.reports_late and _can_clean_up(job):
+            # the script may run already; a runner that reports first would drop the job without running it
+            return [_started(job), JobCanceling(**here, attempt=order.attempt, **_by(job))]
         case JobStatus.CANCELING, CancelJob(graceful=True):
             return []
         case ((JobStatus.QUEUED | JobStatus.ASSIGNED | JobStatus.RUNNING | JobStatus.CANCELING), CancelJob()):
@@ -160,6 +165,15 @@ def _here(order: JobQueued) -> dict[str, Any]:
 
 def _by(job: Job) -> dict[str, str]:
     return {"runner_uuid": job.runner_uuid or "", "runner_name": job.runner_name or ""}
+
+
+def _started(job: Job) -> JobStarted:
+    order = job.order
+    return JobStarted(**_here(order), attempt=order.attempt, **_by(job), since_assignment=job.reports_late)
+
+
+def _can_clean_up(job: Job) -> bool:
+    return job.cancels_gracefully and job.order.job.cleans_up
 
 
 def _queued_or_again(job: Job, command: QueueJob) -> list[JobEvent]:
@@ -303,6 +317,7 @@ def evolve(job: Job, event: JobEvent) -> Job:
                 runner_uuid=event.runner_uuid,
                 runner_name=event.runner_name,
                 cancels_gracefully=event.cancels_gracefully,
+                reports_late=event.reports_late,
             )
         case JobStarted():
             return replace(job, status=JobStatus.RUNNING)

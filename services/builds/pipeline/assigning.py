@@ -32,7 +32,10 @@ def equipped(
     """$NAMES are replaced where their meaning is known here; the runner may know the others."""
     meant = _meant(build, job, runner, url, assignment.token, assignment.variables)
     assignment = assignment.but(
-        variables=tuple(map(_handed_on, meant.values())), before_sha=build.before_sha, protected=job.protected
+        variables=tuple(map(_handed_on, meant.values())),
+        before_sha=build.before_sha,
+        protected=job.protected,
+        served_by_hash=build.served_by_hash,
     )
     planned = job.planned
     if planned is None:

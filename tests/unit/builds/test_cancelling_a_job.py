@@ -52,7 +52,9 @@ assigned = JobAssigned(
     **here, **names, runner_id=1, runner_uuid="r", runner_name="miller", token_hash="h", cancels_gracefully=True
 )
 to_a_plain_runner = assigned.but(cancels_gracefully=False)
+to_a_late_one = assigned.but(reports_late=True)
 started = JobStarted(**here, **names, runner_uuid="r", runner_name="miller")
+started_before = started.but(since_assignment=True)
 canceling = JobCanceling(**here, **names, runner_uuid="r", runner_name="miller")
 canceled = JobFinished(
     **here,
@@ -82,8 +84,10 @@ job = Scenario(job_decider)
         (ignored_cleanup, assigned, started),
         (queued, to_a_plain_runner, started),
         (queued, assigned),
+        (without_cleanup, to_a_late_one),
+        (queued, to_a_plain_runner.but(reports_late=True)),
     ],
-    ids=["nothing to clean up", "clean-up ignored", "runner cannot", "not started"],
+    ids=["nothing to clean up", "clean-up ignored", "runner cannot", "not started", "late, no need", "late, no means"],
 )
 def test_a_job_without_need_or_means_to_clean_up_is_over_at_once(history: tuple[JobEvent, ...]) -> None:
     job.given(*history).when(cancel).then(canceled)
@@ -99,6 +103,23 @@ def test_a_cancel_that_comes_before_the_job_is_to_be_told_again() -> None:
 
 def test_a_running_job_cleans_up() -> None:
     job.given(queued, assigned, started).when(cancel).then(canceling)
+
+
+def test_a_job_whose_runner_reports_late_cleans_up_before_the_first_report() -> None:
+    """Its script may run. One whose runner reports first has no script yet, and would drop the job without a word."""
+    job.given(queued, to_a_late_one).when(cancel).then(started_before, canceling)
+    job.given(queued, to_a_late_one, started_before, canceling).when(finish).then(canceled)
+    job.given(queued, to_a_late_one, started_before, canceling).when(lose).then(lost, canceled)
+
+
+def test_a_runner_that_reports_late_has_worked_since_it_got_the_job() -> None:
+    start = StartJob(job_id=42, attempt=1)
+    job.given(queued, to_a_late_one).when(start).then(started_before)
+    job.given(queued, assigned).when(start).then(started)
+
+
+def test_a_job_whose_runner_reports_late_can_be_ended_at_once() -> None:
+    job.given(queued, to_a_late_one).when(cancel_at_once).then(canceled)
 
 
 def test_the_same_cancel_told_again_changes_nothing() -> None:
