@@ -34,11 +34,11 @@ from services.builds.pipeline.assigning import equipped
 from services.builds.queue import Turns
 from services.builds.registries import registry_logins
 from services.builds.script import CLEANUP_SECONDS, compile_cleanup, compile_steps
+from services.builds.ssh_access import ssh_variables
 from services.builds.story import tell_wait
 
 BEGINNING = "hrj-"  # what job tokens begin with
 TRIES = 10
-SSH_KEY = "HEADRACE_SSH_KEY"
 
 
 class Claiming:
@@ -185,7 +185,10 @@ def _plain(job: JobRow, runner: RunnerOffer, secrets: JobSecrets, token: str, wo
         raise Refused("JOB_NOT_FOUND")
     variables = [Variable(key=secret.name, value=secret.value, masked=True) for secret in secrets.secrets]
     if secrets.ssh_key:
-        variables.append(Variable(key=SSH_KEY, value=secrets.ssh_key, masked=True, file=True))
+        own = {one.name for one in secrets.secrets} | {
+            one.key for one in (job.planned.variables if job.planned else ())
+        }
+        variables += ssh_variables(secrets.ssh_key, own)
     steps = job.steps if job.planned is None else ()  # a pipeline's job brings its own script
     limits = [job.timeout_seconds, *([runner.max_timeout_seconds] if runner.max_timeout_seconds else [])]
     return Assignment(
