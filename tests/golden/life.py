@@ -3,12 +3,13 @@
 import asyncio
 import io
 import zipfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from agent.config import Config
 from agent.runner import run
+from tests.golden.changes import delete, every_setting, patch
+from tests.golden.work import LOCK, lanes, mails, turns
 from tests.integration.whole_stage import PASSWORD, Body, RunnerAtWork, Whole
 from tests.support import eventually
 from tests.support.forges import github, github_push
@@ -57,6 +58,11 @@ class Left:
     running: Body = field(default_factory=dict)  # a job on a runner: number, token, bytes of its log so far
     queued: int = 0  # a build that waits
     project: int = 0  # a project to build again
+    lane: Body = field(default_factory=dict)  # a build that waits for its runner, and one that waits for that build
+    mails: int = 0  # a project whose builds fail at once
+    locked_out: str = ""  # a user with too many failed logins
+    unfinished: Body = field(default_factory=dict)  # work that is pending in durable consumers; see unfinished.py
+    read: dict[str, Body] = field(default_factory=dict)  # stream -> what an outside consumer read last of its copy
 
 
 async def live(here: Whole, folder: Path) -> Left:
@@ -65,23 +71,22 @@ async def live(here: Whole, folder: Path) -> Left:
     commit(here.repository, {**files, "ci/cleanup.sh": "echo swept\n", "ci/bad.sh": "exit 7\n"})
     commit(here.repository, {"broken/headrace.yaml": "steps: 7", "pipeline/.gitlab-ci.yml": PIPELINE})
     bad = SPEC.replace("/ci/test.sh", "/ci/bad.sh")
-    commit(here.repository, {"bad/headrace.yaml": bad})
+    commit(here.repository, {"bad/headrace.yaml": bad, "lock/.gitlab-ci.yml": LOCK})
     ada = await people(here, left)
     project, company = await settings_of_projects(here, ada)
     left.project = project["id"]
     worker = await runners(here, left, project, company)
-    await builds(here, left, project, worker, folder)
+    await every_setting(here, left.tokens)
+    left.locked_out = "gus"
+    await builds(here, project, worker, folder)
+    await turns(here, project, worker)
+    left.lane = await lanes(here)
+    left.mails = await mails(here)
+    await here.launched(project)
+    left.running = await half_done(here, worker)
+    left.queued = await here.launched(project)
+    await patch(here, f"/api/admin/builds/{left.queued}/priority", build={"priority": 7})
     return left
-
-
-async def patch(here: Whole, path: str, **body: Any) -> None:
-    answer = await here.http.patch(path, headers=here.admin, json=body)
-    assert answer.status_code == 200, answer.text
-
-
-async def delete(here: Whole, path: str) -> None:
-    answer = await here.http.delete(path, headers=here.admin)
-    assert answer.status_code in (200, 204), answer.text
 
 
 async def people(here: Whole, left: Left) -> int:
@@ -155,7 +160,7 @@ async def runners(here: Whole, left: Left, project: Body, company: Body) -> Runn
     return everybodys
 
 
-async def builds(here: Whole, left: Left, project: Body, worker: RunnerAtWork, folder: Path) -> None:
+async def builds(here: Whole, project: Body, worker: RunnerAtWork, folder: Path) -> None:
     url = str(here.http.base_url).rstrip("/")
     config = Config(url=url, token=worker.token, id=1, name="miller", system_id="s", builds_dir=str(folder / "builds"))
 
@@ -178,6 +183,7 @@ async def builds(here: Whole, left: Left, project: Body, worker: RunnerAtWork, f
     pipeline = await here.launched(project)
     await work(4)  # make, lint, grind and grind again
     assert (await here.ended(pipeline))["exit_code"] == 4
+    await resumed(here, pipeline, worker)
     await spec("/headrace.yaml")
     await pushed(here, project, worker)
     killed = (await here.build(await here.launched(project)))["executor_id"]
@@ -187,11 +193,37 @@ async def builds(here: Whole, left: Left, project: Body, worker: RunnerAtWork, f
     await work(1)
     await here.ended(forgotten)
     await delete(here, f"/api/admin/builds/{forgotten}")
-    await with_artifact(here, project, worker)
-    await here.launched(project)
-    left.running = await half_done(here, worker)
-    left.queued = await here.launched(project)
-    await patch(here, f"/api/admin/builds/{left.queued}/priority", build={"priority": 7})
+    await with_artifact(here, project, worker, expire_in="never")
+    expired = await with_artifact(here, project, worker, expire_in="1 sec")
+
+    async def removed() -> bool:
+        return not await here.get(f"/api/developer/jobs/{expired}/artifacts")
+
+    await eventually(removed)
+    await canceled(here, project, worker)
+
+
+async def resumed(here: Whole, build: int, worker: RunnerAtWork) -> None:
+    """Its failed job is tried once more, and succeeds."""
+    (failed,) = [one for one in await here.get(f"/api/developer/builds/{build}/jobs") if one["name"] == "grind"]
+    await here.post(f"/api/developer/jobs/{failed['id']}/retry", status=204)
+    await worker.report(await worker.job(), "success")
+
+    async def succeeded() -> bool:
+        return bool((await here.build(build))["exit_code"] == 0)
+
+    await eventually(succeeded)
+
+
+async def canceled(here: Whole, project: Body, worker: RunnerAtWork) -> None:
+    """Its runner cleans up before the build ends."""
+    build = await here.launched(project)
+    job = await replace(worker, features={"cancel_gracefully": True}).job()
+    await worker.report(job, "running")
+    killed = (await here.build(build))["executor_id"]
+    await delete(here, f"/api/developer/builds/kill/executed/{killed}")
+    await worker.report(job, "success")
+    await here.ended(build)
 
 
 async def pushed(here: Whole, project: Body, worker: RunnerAtWork) -> None:
@@ -223,7 +255,7 @@ async def given_back(here: Whole, project: Body, worker: RunnerAtWork) -> None:
     await here.ended(build)
 
 
-async def with_artifact(here: Whole, project: Body, worker: RunnerAtWork) -> None:
+async def with_artifact(here: Whole, project: Body, worker: RunnerAtWork, expire_in: str) -> int:
     build = await here.launched(project)
     job = await worker.job()
     packed = io.BytesIO()
@@ -231,13 +263,14 @@ async def with_artifact(here: Whole, project: Body, worker: RunnerAtWork) -> Non
         archive.writestr("flour.txt", "fine\n")
     head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="flour.zip"\r\n\r\n'
     answer = await here.http.post(
-        f"/api/v4/jobs/{job['id']}/artifacts?artifact_format=zip&artifact_type=archive&expire_in=never",
+        f"/api/v4/jobs/{job['id']}/artifacts?artifact_format=zip&artifact_type=archive&expire_in={expire_in}",
         content=head.encode() + packed.getvalue() + f"\r\n--{BOUNDARY}--\r\n".encode(),
         headers={"JOB-TOKEN": job["token"], "Content-Type": f"multipart/form-data; boundary={BOUNDARY}"},
     )
     assert answer.status_code == 201, answer.text
     await worker.report(job, "success")
     await here.ended(build)
+    return int(job["id"])
 
 
 async def half_done(here: Whole, worker: RunnerAtWork) -> Body:

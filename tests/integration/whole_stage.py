@@ -1,7 +1,7 @@
 """Everything in this process, used over HTTP as its users and runners do."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import count
@@ -104,10 +104,12 @@ class RunnerAtWork:
     http: httpx.AsyncClient
     token: str
     uuid: str
+    features: Mapping[str, bool] = field(default_factory=dict)  # that it announces
 
     async def ask(self) -> httpx.Response:
         """Held until there is a job: 201 with it; 204 when there is none."""
-        return await self.http.post("/api/v4/jobs/request", json={"token": self.token})
+        announced = {"info": {"features": dict(self.features)}} if self.features else {}
+        return await self.http.post("/api/v4/jobs/request", json={"token": self.token, **announced})
 
     def waiting(self) -> "asyncio.Task[httpx.Response]":
         return asyncio.create_task(self.ask())

@@ -16,8 +16,11 @@ from infra.local import ports
 class PostOffice:
     port: int
     mails: list[EmailMessage] = field(default_factory=list)
+    refused: set[str] = field(default_factory=set)  # recipients, for the time being
 
     async def handle_DATA(self, _server: Any, _session: Any, envelope: Any) -> str:  # noqa: N802
+        if self.refused.intersection(envelope.rcpt_tos):
+            return "451 try again later"
         self.mails.append(message_from_bytes(envelope.content, _class=EmailMessage, policy=policy.default))
         return "250 OK"
 

@@ -1,0 +1,106 @@
+"""What JetStream holds, as one file: snapshots of all streams with their durable consumers, and how they are copied.
+
+A snapshot is the server's own (`nats stream backup` keeps the same): subjects, headers, data, sequence numbers, times,
+and of each consumer its configuration, what was delivered and what was acknowledged. The one thing that a restored
+stream does not keep is the time of its creation; `restore_streams` returns the new one.
+"""
+
+import asyncio
+import gzip
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import bson
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from infra.entry import SERVICES
+
+API = "$JS.API"
+COPIES = "$JS.EVENTS.API"  # of the account for outside consumers
+CHUNK = 128 * 1024
+TIMEOUT = 10.0  # seconds
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Stream:
+    name: str
+    created: str  # when it was recorded
+    consumers: Sequence[Json]  # consumer infos: configuration, delivered, ack_floor, num_pending, num_ack_pending
+    snapshot: Json  # configuration and state, with which the server restores
+    data: bytes
+    copy: Json | None  # the configuration of its mirror
+
+
+async def request(bus: Client, subject: str, body: Json | bytes = b"") -> Json:
+    """Answer of JetStream's API. Raises LookupError if it refuses."""
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    answer: Json = json.loads((await bus.request(subject, data, timeout=TIMEOUT)).data)
+    if "error" in answer:
+        raise LookupError(f"{subject}: {answer['error']}")
+    return answer
+
+
+async def read_stream(bus: Client, name: str, *, copied: bool) -> Stream:
+    consumers = await request(bus, f"{API}.CONSUMER.LIST.{name}")
+    durables = [one for one in consumers["consumers"] if one["config"].get("durable_name")]
+    copy = (await request(bus, f"{COPIES}.STREAM.INFO.{name}"))["config"] if copied else None
+    snapshot, data = await _snapshot(bus, name)
+    return Stream(name, await creation(bus, name), durables, snapshot, data, copy)
+
+
+async def creation(bus: Client, name: str) -> str:
+    """As followers note it beside their position."""
+    return str((await bus.jetstream().stream_info(name)).created)
+
+
+async def _snapshot(bus: Client, name: str) -> tuple[Json, bytes]:
+    chunks: list[bytes] = []
+    complete = asyncio.Event()
+
+    async def on_chunk(message: Msg) -> None:
+        if message.data:
+            chunks.append(message.data)
+            if message.reply:
+                await message.respond(b"")
+        else:
+            complete.set()
+
+    inbox = bus.new_inbox()
+    subscription = await bus.subscribe(inbox, cb=on_chunk)
+    answer = await request(bus, f"{API}.STREAM.SNAPSHOT.{name}", {"deliver_subject": inbox})
+    async with asyncio.timeout(TIMEOUT):
+        await complete.wait()
+    await subscription.unsubscribe()
+    return {"config": answer["config"], "state": answer["state"]}, b"".join(chunks)
+
+
+async def write_streams(file: Path, bus: Client, public: Sequence[str]) -> None:
+    """`public`: the streams that are copied for outside consumers."""
+    with file.open("wb") as raw, gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0) as packed:
+        for name in SERVICES:
+            stream = await read_stream(bus, name, copied=name in public)
+            packed.write(bson.encode(vars(stream)))
+
+
+def streams(file: Path) -> list[Stream]:
+    with gzip.open(file) as packed:
+        return [Stream(**one) for one in bson.decode_all(packed.read())]
+
+
+async def restore_streams(file: Path, bus: Client) -> dict[str, str]:
+    """Restore streams, durable consumers and copies; returns for each recorded time of creation the present one."""
+    created = {}
+    for stream in streams(file):
+        upload = await request(bus, f"{API}.STREAM.RESTORE.{stream.name}", stream.snapshot)
+        for start in range(0, len(stream.data), CHUNK):
+            await bus.request(upload["deliver_subject"], stream.data[start : start + CHUNK], timeout=TIMEOUT)
+        await request(bus, upload["deliver_subject"])
+        created[stream.created] = await creation(bus, stream.name)
+        if stream.copy is not None:  # the server fills it from the original, under the same sequence numbers
+            await request(bus, f"{COPIES}.STREAM.CREATE.{stream.name}", stream.copy)
+    return created
