@@ -190,7 +190,7 @@ async def _firsts(sources: Sequence[AsyncIterator[Happened]]) -> AsyncIterator[t
 
 
 def login_of(client: Client) -> str:
-    return (client.connected_url and client.connected_url.username) or ""
+    return client.options["user"] or ""
 
 
 async def happened(client: Client, since: datetime | None) -> list[Happened]:

@@ -10,7 +10,6 @@ import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
 from typing import Any
-from urllib.parse import unquote, urlsplit
 from uuid import uuid4
 
 from nats.aio.client import Client
@@ -18,7 +17,6 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import (
     AuthorizationError,
-    ConnectionClosedError,
     MaxPayloadError,
     NoRespondersError,
     SecureConnWantedError,
@@ -31,6 +29,15 @@ from contracts.messages import Command, Message, Query, UnknownEvent
 from libs.deciding import SYSTEM, Actor
 from libs.ending import end
 from libs.eventstore import Conflict, OutcomeUnknown, Unavailable
+from libs.nats_address import AddressError, NatsAddress
+from libs.nats_client import (
+    FLUSH_TIMEOUT_SECONDS,
+    MAX_OUTSTANDING_PINGS,
+    PING_INTERVAL_SECONDS,
+    RECONNECT_DELAY_SECONDS,
+    NatsClient,
+    ServerChoice,
+)
 from libs.observability.tracing import NATS, SpanKind, child, inject
 from libs.security.erased import Erased
 from libs.settings import Settings, SettingsError
@@ -52,58 +59,57 @@ Headers = Mapping[str, str]
 Respond = Callable[[bytes, Headers], Awaitable[bytes]]
 
 
-def inbox_prefix(nats_url: str) -> str:
-    """Each login has its own inboxes, where nobody else may listen."""
-    user = urlsplit(nats_url).username
-    return f"_INBOX.{unquote(user)}" if user else "_INBOX"
+async def connect(settings: Settings, name: str, *, patience: float | None = None) -> NatsClient:
+    """A connection that never gives up; requests while no server answers are refused, not buffered.
 
-
-class Wary(Client):
-    """Where the address asks for TLS, a server without it does not get to see the login; nats-py would not mind."""
-
-    async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
-        asked = self._current_server is not None and self._current_server.uri.scheme == "tls"
-        if initial_connection and asked and not info.get("tls_required"):
-            raise SecureConnWantedError
-        await super()._process_info(info, initial_connection)
-
-
-async def connect(settings: Settings, name: str, *, patience: float | None = None) -> Client:
-    """A connection that never gives up; requests while the server is away are refused, not buffered.
-
-    Raises SettingsError where trying again at the start would be of no use, and TimeoutError after `patience` seconds.
+    A server that hangs is noticed like one that dies, a few seconds later; then any other server of the cluster is
+    used, whether HEADRACE_NATS_URL names it or the cluster does. Raises SettingsError where trying again at the start
+    would be of no use, and TimeoutError after `patience` seconds.
     """
+    address = nats_address(settings)
     refused: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     told: set[str] = set()  # why it was in vain to connect: ten times a second would be too often to hear it
 
     async def on_error(error: Exception) -> None:
-        if reason := _refusal(error):
+        reason = _refusal(error)
+        if reason and not refused.done():
+            refused.set_result(reason)
+        if reason and (reason not in told or _is_permission(error)):
             log.error("%s", reason)
-            if not refused.done():
-                refused.set_result(reason)
-        elif not isinstance(error, OSError) or type(error).__name__ not in told:
-            told.add(type(error).__name__)
+        elif not reason and (not isinstance(error, OSError) or type(error).__name__ not in told):
             log.warning("NATS: %s", type(error).__name__)
+        told.add(reason or type(error).__name__)
 
     async def on_loss() -> None:
         told.clear()
-        # answers that were on their way are lost with the connection: whoever waits for one may ask again at once
-        for answer in list(client._resp_map.values()):
-            if not answer.done():
-                answer.set_exception(ConnectionClosedError())
+        client.fail_open_requests()
 
-    client = Wary()
+    async def on_reconnect() -> None:
+        choice.connected()
+        log.info("NATS: connected to %s", client.connected_url.netloc if client.connected_url else "")
+
+    client = NatsClient()
+    choice = ServerChoice(client)
     own = settings.ca_file or settings.client_certificate
     connecting = asyncio.create_task(
         client.connect(
-            settings.nats_url,
+            list(address.servers),
             name=name,
-            inbox_prefix=inbox_prefix(settings.nats_url),
+            user=address.user,
+            password=address.password,
+            token=address.token,
+            inbox_prefix=address.inbox_prefix,
             max_reconnect_attempts=-1,
-            reconnect_time_wait=0.1,  # type: ignore[arg-type]
+            reconnect_time_wait=RECONNECT_DELAY_SECONDS,  # type: ignore[arg-type]
+            reconnect_to_server_handler=choice,
+            ping_interval=PING_INTERVAL_SECONDS,  # type: ignore[arg-type]
+            max_outstanding_pings=MAX_OUTSTANDING_PINGS,
+            flush_timeout=FLUSH_TIMEOUT_SECONDS,
+            flusher_queue_size=0,  # unbounded: with a full one pings would wait, too
             connect_timeout=2,
             error_cb=on_error,
             disconnected_cb=on_loss,
+            reconnected_cb=on_reconnect,
             allow_reconnect=True,
             tls=outgoing(settings.ca_file, settings.client_certificate) if own else None,
         )
@@ -118,19 +124,31 @@ async def connect(settings: Settings, name: str, *, patience: float | None = Non
         await end({connecting})
         await disconnect(client)
         raise
+    choice.connected()
     return client
 
 
+def nats_address(settings: Settings) -> NatsAddress:
+    """Raises SettingsError."""
+    try:
+        return NatsAddress.parse(settings.nats_url)
+    except AddressError as error:
+        raise SettingsError(f"HEADRACE_NATS_URL {error}.") from None
+
+
 def _refusal(error: Exception) -> str | None:
-    """In words what an operator has to mend; nothing for what passes by itself."""
-    text = str(error)
-    if "permissions violation" in text.lower():
-        return f"NATS: {text}"  # a defect: nothing else would say so
+    """What an operator has to change, in a sentence; nothing for what passes by itself."""
+    if _is_permission(error):
+        return f"NATS: {error}"  # a defect: nothing else would say so
     if isinstance(error, SecureConnWantedError):
         return "NATS speaks no TLS, although its address in HEADRACE_NATS_URL begins with tls."
-    if isinstance(error, AuthorizationError) or "authorization violation" in text.lower():
+    if isinstance(error, AuthorizationError) or "authorization violation" in str(error).lower():
         return "NATS refuses the login of HEADRACE_NATS_URL."
     return untrusted("NATS", error)
+
+
+def _is_permission(error: Exception) -> bool:
+    return "permissions violation" in str(error).lower()
 
 
 async def settled(client: Client, patience: float = CLOSING) -> None:

@@ -8,6 +8,8 @@ from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 
+from libs.nats_address import AddressError, NatsAddress
+
 Network = IPv4Network | IPv6Network
 SECRET = (
     "HEADRACE_ADMIN_PASSWORD",
@@ -64,7 +66,7 @@ class Settings:
     admin_username: str = "admin"
     admin_password: str = field(default="", repr=False)
     mongodb_url: str = field(default="", repr=False)  # empty: the embedded server
-    nats_url: str = field(default="", repr=False)  # empty: the embedded server
+    nats_url: str = field(default="", repr=False)  # of one or several servers; empty: the embedded one
     master_keys: tuple[bytes, ...] = field(default=(), repr=False)  # the first one wraps, the older ones still unwrap
     backup_key: str = field(default="", repr=False)  # seals and opens backups: a key or a passphrase
     mail: MailSettings = MailSettings()
@@ -112,7 +114,7 @@ class Settings:
             admin_username=read.text("HEADRACE_ADMIN_USERNAME", "admin"),
             admin_password=read.text("HEADRACE_ADMIN_PASSWORD", ""),
             mongodb_url=read.url("HEADRACE_MONGODB_URL", "", "mongodb", "mongodb+srv"),
-            nats_url=read.url("HEADRACE_NATS_URL", "", "nats", "tls", "ws", "wss"),
+            nats_url=read.nats("HEADRACE_NATS_URL"),
             master_keys=read.keys("HEADRACE_MASTER_KEY"),
             backup_key=read.text("HEADRACE_BACKUP_KEY", ""),
             mail=MailSettings(
@@ -256,6 +258,14 @@ class _Reader:
                 f"{name} must be an address that starts with {' or '.join(s + '://' for s in schemes)}."
             )
         return text.rstrip("/") if schemes[0] == "http" else text
+
+    def nats(self, name: str) -> str:
+        text = self.text(name, "")
+        try:
+            _ = text and NatsAddress.parse(text)
+        except AddressError as error:  # does not repeat the value, which may hold a login
+            raise SettingsError(f"{name} {error}.") from None
+        return text
 
     def mail_security(self, name: str) -> MailSecurity:
         text = self.text(name, MailSecurity.STARTTLS).lower()

@@ -24,7 +24,7 @@ from nats.js.errors import NotFoundError
 from libs import cloudevents
 from libs.deciding import Recorded
 from libs.ending import end
-from libs.messaging import connect, disconnect, inbox_prefix
+from libs.messaging import connect, disconnect, nats_address
 from libs.observability.logs import in_brief
 from libs.observability.tracing import within
 from libs.service import TryLater, Worker
@@ -44,7 +44,7 @@ class _Broker(NatsBroker):
     """FastStream on a connection that is made as all others are."""
 
     def __init__(self, settings: Settings, service: str, grace: float) -> None:
-        super().__init__(settings.nats_url, logger=None, graceful_timeout=grace)
+        super().__init__(nats_address(settings).servers, logger=None, graceful_timeout=grace)
         self._settings = settings
         self._service = service
 
@@ -71,7 +71,7 @@ class Crew:
         grace: float = FINISHING,
     ) -> None:
         """`handled`: by a consumer's name the time before which all was worked off, in a system that was restored."""
-        self._inbox = inbox_prefix(settings.nats_url)
+        self._inbox = nats_address(settings).inbox_prefix
         self._broker = _Broker(settings, service, grace)
         self._grace = grace
         self._service = service

@@ -1,0 +1,189 @@
+"""nats-py's client, made to notice a server that hangs and to leave it: what its options alone do not do.
+
+With its own defaults it takes six minutes to notice a server that answers nothing, and may wait without an end for a
+socket that takes nothing. https://docs.nats.io/using-nats/developer/connecting/pingpong
+"""
+
+import asyncio
+import ssl
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from random import random
+from typing import Any
+from urllib.parse import ParseResult
+
+import nats.aio.client
+from nats.aio.client import Client, Server
+from nats.aio.msg import Msg
+from nats.aio.transport import Transport
+from nats.errors import ConnectionClosedError, MaxPayloadError, SecureConnWantedError
+
+# A server is given up when it owes this many answers and the next one is due: after 5 to 7.5 seconds.
+PING_INTERVAL_SECONDS = 2.5
+MAX_OUTSTANDING_PINGS = 2
+FLUSH_TIMEOUT_SECONDS = 2.0
+CLOSE_TIMEOUT_SECONDS = 0.5
+RECONNECT_DELAY_SECONDS = 0.1
+HEADER_FRAME_BYTES = len(b"NATS/1.0\r\n\r\n")
+
+
+class NatsTransport(Transport):
+    """A TCP connection, with TLS once the server asks for it. Closing it takes a moment whatever the server does.
+
+    nats-py's own transport waits until the server has taken everything, which one that hangs never does. For a
+    `tls://` address nothing is sent before the connection is encrypted, so that a server without TLS, on whichever
+    connect, sees no login.
+    """
+
+    def __init__(self) -> None:
+        self._reader: asyncio.StreamReader | None = None
+        self._writer: asyncio.StreamWriter | None = None
+        self._must_encrypt = False
+        self._plain: object = None  # under TLS; asyncio closes a connection whose reader or writer is collected
+
+    async def connect(self, uri: ParseResult, buffer_size: int, connect_timeout: int) -> None:
+        if self._writer is not None:
+            self._writer.transport.abort()  # nats-py leaves the socket of a failed attempt to the garbage collector
+        self._must_encrypt = uri.scheme == "tls"
+        async with asyncio.timeout(connect_timeout):
+            self._reader, self._writer = await asyncio.open_connection(uri.hostname, uri.port, limit=buffer_size)
+        self._plain = self._reader, self._writer
+
+    async def connect_tls(
+        self, uri: str | ParseResult, ssl_context: ssl.SSLContext, buffer_size: int, connect_timeout: int
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader(limit=buffer_size)
+        protocol = asyncio.StreamReaderProtocol(reader)
+        async with asyncio.timeout(connect_timeout):
+            transport = await loop.start_tls(
+                self._out.transport,
+                protocol,
+                ssl_context,
+                server_hostname=uri if isinstance(uri, str) else uri.hostname,
+            )
+        assert transport is not None  # noqa: S101  as long as the loop runs
+        self._reader, self._writer = reader, asyncio.StreamWriter(transport, protocol, reader, loop)
+        self._must_encrypt = False
+
+    def write(self, payload: bytes) -> None:
+        if self._must_encrypt:
+            raise SecureConnWantedError
+        self._out.write(payload)
+
+    def writelines(self, payload: list[bytes]) -> None:
+        self.write(b"".join(payload))
+
+    async def read(self, buffer_size: int) -> bytes:
+        return await self._in.read(buffer_size)
+
+    async def readline(self) -> bytes:
+        try:
+            return await self._in.readline()
+        except ValueError as error:  # longer than the buffer; nats-py would give up reconnecting
+            raise ConnectionError(str(error)) from None
+
+    async def drain(self) -> None:
+        await self._out.drain()
+
+    def close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+
+    async def wait_closed(self) -> None:
+        if self._writer is None:
+            return
+        closing = asyncio.ensure_future(self._writer.wait_closed())
+        closing.add_done_callback(lambda closed: closed.cancelled() or closed.exception())  # if nothing awaits it
+        await asyncio.wait({closing}, timeout=CLOSE_TIMEOUT_SECONDS)
+        self._writer.transport.abort()  # has no effect on what is closed
+        await closing
+
+    def at_eof(self) -> bool:
+        return self._reader is None or self._reader.at_eof()
+
+    def __bool__(self) -> bool:
+        return self._writer is not None
+
+    @property
+    def _in(self) -> asyncio.StreamReader:
+        assert self._reader is not None  # noqa: S101  nats-py connects first
+        return self._reader
+
+    @property
+    def _out(self) -> asyncio.StreamWriter:
+        assert self._writer is not None  # noqa: S101
+        return self._writer
+
+
+# `connect` takes no transport, so the client finds this one under the name of its own.
+nats.aio.client.TcpTransport = NatsTransport  # type: ignore[attr-defined,assignment]
+
+
+class NatsClient(Client):
+    """Requests end with the connection they were sent on; no message is so large that the server hangs up."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._open_requests: set[asyncio.Timeout] = set()
+
+    async def request(
+        self,
+        subject: str,
+        payload: bytes = b"",
+        timeout: float = 0.5,
+        old_style: bool = False,
+        headers: dict[str, Any] | None = None,
+    ) -> Msg:
+        """As in the base class. Raises ConnectionClosedError when the connection is lost before the answer."""
+        try:
+            async with asyncio.timeout(None) as scope:
+                self._open_requests.add(scope)
+                return await super().request(subject, payload, timeout, old_style, headers)
+        except TimeoutError:
+            if scope.expired():
+                raise ConnectionClosedError from None
+            raise
+        finally:
+            self._open_requests.discard(scope)
+
+    def fail_open_requests(self) -> None:
+        """End them at once, for their answers are lost with the connection."""
+        now = asyncio.get_running_loop().time()
+        for scope in self._open_requests:
+            if not scope.expired():
+                scope.reschedule(now)
+
+    async def publish(
+        self, subject: str, payload: bytes = b"", reply: str = "", headers: dict[str, str] | None = None
+    ) -> None:
+        """As in the base class, which forgets the headers: the server closes a connection that sends too much."""
+        if len(payload) + _size(headers or {}) > self.max_payload:
+            raise MaxPayloadError
+        await super().publish(subject, payload, reply, headers)
+
+
+class ServerChoice:
+    """Which server is tried next after a loss: each in turn, at random, the one that was just lost last.
+
+    Configured servers go before discovered ones, whose addresses may not be reachable from here.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._attempts: Counter[str] = Counter()
+
+    def connected(self) -> None:
+        here = self._client.connected_url
+        self._attempts = Counter([here.netloc] if here else ())
+
+    def __call__(self, servers: Sequence[Server], _info: Mapping[str, Any]) -> tuple[Server, float]:
+        discovered = {url.netloc for url in self._client.discovered_servers}
+        order = [(self._attempts[one.uri.netloc], one.uri.netloc in discovered, random(), one) for one in servers]  # noqa: S311
+        attempts, *_, chosen = min(order, key=lambda entry: entry[:3])
+        self._attempts[chosen.uri.netloc] += 1
+        return chosen, RECONNECT_DELAY_SECONDS if attempts else 0.0
+
+
+def _size(headers: Mapping[str, str]) -> int:
+    return HEADER_FRAME_BYTES + sum(len(name) + len(value.encode()) + 4 for name, value in headers.items())

@@ -1,0 +1,74 @@
+"""HEADRACE_NATS_URL: one or several servers with one login, or a sentence that does not repeat the login."""
+
+import pytest
+
+from libs.nats_address import AddressError, NatsAddress
+from libs.settings import Settings, SettingsError
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "nats://builds:secret@a:4222,nats://builds:secret@b:4222,nats://builds:secret@c:4222",
+        "nats://builds:secret@a:4222,b:4222,c:4222",
+        "nats://builds:secret@a, b, c",
+        "nats://a,nats://builds:secret@b,c,",
+        "nats://builds:secret@a,b,builds:secret@c:4222,a:4222",
+    ],
+)
+def test_a_login_holds_for_all_servers(text: str) -> None:
+    address = NatsAddress.parse(text)
+    assert address == NatsAddress(("nats://a:4222", "nats://b:4222", "nats://c:4222"), "builds", "secret")
+    assert address.inbox_prefix == "_INBOX.builds"
+
+
+def test_a_login_is_percent_encoded() -> None:
+    address = NatsAddress.parse("tls://b%40x:p%2C%25%3A%2Fz@host,[::1]:5222")
+    assert address == NatsAddress(("tls://host:4222", "tls://[::1]:5222"), "b@x", "p,%:/z")
+    assert address.of("tls://host:4222") == "tls://b%40x:p%2C%25%3A%2Fz@host:4222"
+    assert NatsAddress.parse(address.of("tls://host:4222")) == NatsAddress(("tls://host:4222",), "b@x", "p,%:/z")
+
+
+def test_a_token_is_in_no_subject() -> None:
+    address = NatsAddress.parse("nats://to%2Fken@a,b")
+    assert address == NatsAddress(("nats://a:4222", "nats://b:4222"), token="to/ken")
+    assert address.inbox_prefix == "_INBOX"
+    assert address.of("nats://b:4222") == "nats://to%2Fken@b:4222"
+
+
+def test_an_address_needs_no_login() -> None:
+    address = NatsAddress.parse("nats://127.0.0.1:4222")
+    assert address == NatsAddress(("nats://127.0.0.1:4222",))
+    assert (address.inbox_prefix, address.of("nats://127.0.0.1:4222")) == ("_INBOX", "nats://127.0.0.1:4222")
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("u:canary@host:4222", "must be an address that starts with nats:// or tls://"),
+        ("http://u:canary@host", "must be an address that starts with nats:// or tls://"),
+        (",", "must be an address that starts with nats:// or tls://"),
+        ("nats://u:canary@a,tls://u:canary@b", "must name servers that all start with nats://"),
+        ("nats://u:canary@a,nats://u:canary2@b", "must give all servers the same login"),
+        ("nats://u:canary@a,v:canary@b", "must give all servers the same login"),
+        ("nats://u:can,ary@host", "a comma is %2C"),
+        ("nats://u:can/ary@host:4222", "must be servers like"),
+        ("nats://u:canary@", "must be servers like"),
+        ("nats://u:canary@host:notaport", "must be servers like"),
+        ("nats://u:canary@host:70000", "must be servers like"),
+        ("nats://u:canary@host:0", "must be servers like"),
+        ("nats://u:canary@[::1", "must be servers like"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_sentence_without_the_login(text: str, sentence: str) -> None:
+    with pytest.raises(AddressError) as wrong:
+        NatsAddress.parse(text)
+    assert sentence in str(wrong.value)
+    with pytest.raises(SettingsError, match=r"^HEADRACE_NATS_URL must ") as refused:
+        Settings.from_environment({"HEADRACE_NATS_URL": text})
+    assert "can" not in str(refused.value)
+    assert refused.value.__cause__ is None
+
+
+def test_no_password_shows_in_the_representation() -> None:
+    assert "canary" not in repr(NatsAddress.parse("nats://u:canary@a")) + repr(NatsAddress.parse("nats://canary@a"))
