@@ -12,13 +12,13 @@ from agent.delivery import Abandoned, Delivery, Outcome
 from agent.engine import EngineError
 from agent.executor import Executor, choose
 from agent.job import Job, Step
-from agent.masking import Masker
 from agent.nursery import Nursery
 from agent.protocol import Protocol
 from agent.strays import clear
 from agent.trace import Trace
-from agent.workspace import CheckoutFailed, Workspace, secrets
+from agent.workspace import CheckoutFailed, Workspace, mask
 from libs.git import without_credentials
+from libs.masking import MaskedStream
 from libs.observability.tracing import SpanKind, begun, child
 from libs.version import VERSION
 
@@ -42,7 +42,7 @@ class Execution:
         self._folder = folder
         self._nursery = nursery
         self._protocol = protocol
-        self._trace = Trace(Masker(secrets(job)))
+        self._trace = Trace(MaskedStream(mask(job)))
         self._delivery = Delivery(protocol, job, self._trace, on_cancel=lambda: self.interrupt(CANCELED))
         self._ending: str | None = None
         self._executor: Executor | None = None  # once the checkout is there

@@ -8,7 +8,7 @@ import zlib
 from types import TracebackType
 from typing import Self
 
-from agent.masking import Masker
+from libs.masking import MaskedStream
 
 LIMIT = 4 * 1024 * 1024
 TRUNCATED = b"\nThe log is longer than %d bytes; the rest is not kept.\n"
@@ -26,8 +26,8 @@ class Trace:
     closed there.
     """
 
-    def __init__(self, masker: Masker, limit: int = LIMIT) -> None:
-        self._masker = masker
+    def __init__(self, masked: MaskedStream, limit: int = LIMIT) -> None:
+        self._masked = masked
         self._limit = limit
         self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - closed by __exit__
         self._on_disk: int | None = None  # bytes, once no more go there
@@ -49,14 +49,14 @@ class Trace:
         self._file.close()
 
     def write(self, output: bytes) -> None:
-        self._append(self._masker.feed(output))
+        self._append(self._masked.feed(output))
 
     def line(self, text: str) -> None:
         """In the agent's own words, which the limit does not touch."""
-        self._keep(self._masker.feed(text.encode(errors="replace") + b"\n"))
+        self._keep(self._masked.feed(text.encode(errors="replace") + b"\n"))
 
     def close(self) -> None:
-        self._append(self._masker.flush())
+        self._append(self._masked.flush())
         self.closed.set()
         self.grown.set()
 

@@ -14,6 +14,8 @@ from agent.nursery import Nursery
 from agent.strays import MARK
 from agent.variables import meaning
 from libs import git
+from libs.markers import words_in
+from libs.masking import Mask
 from libs.version import VERSION
 
 INHERITED = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ")
@@ -27,6 +29,11 @@ GIT_SETTINGS = {"core.fsync": "none"}  # the folder does not outlive the job
 
 class CheckoutFailed(Exception):
     """The planned commit could not be brought here; git's own words are in the log."""
+
+
+def mask(job: Job) -> Mask:
+    """Return the mask of the job's log. The markers that the job's own scripts write are left as they are."""
+    return Mask(secrets(job), words_in("".join(step.script for step in job.steps)))
 
 
 def secrets(job: Job) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 from typing_extensions import TypedDict  # pydantic takes no other before Python 3.12
 
 from contracts.errors import Refused
@@ -13,6 +13,9 @@ from gateway.fields import LARGEST_ID, boolean, integer, integers, scalar, text,
 from gateway.paging import page_of
 from gateway.routing import body
 from gateway.writing import Moment, Shape, as_it_is, echoed, row, shaped
+from libs.masking import MIN_LENGTH, is_masked
+
+NOT_MASKED = f"The value has fewer than {MIN_LENGTH} characters, so it is not masked in logs."
 
 # ---- what clients send
 
@@ -156,6 +159,21 @@ class RevealedSecret(Secret):
     value: str
 
 
+class WrittenSecret(RevealedSecret):
+    detail: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_detail(cls, row: Any) -> Any:
+        return row if is_masked(row["value"]) else {**row, "detail": NOT_MASKED}
+
+    @model_serializer(mode="wrap")
+    def _without_empty_detail(self, members: SerializerFunctionWrapHandler):  # type: ignore[no-untyped-def]
+        """Without a return type: pydantic would describe that instead of the members."""
+        found = members(self)
+        return {name: value for name, value in found.items() if name != "detail" or value is not None}
+
+
 class Credential(Shape):
     id: int
     name: str
@@ -280,7 +298,7 @@ ONE_DEVELOPER, DEVELOPERS = shaped(Developer), shaped(list[Developer], "users")
 ONE_COMPANY, COMPANIES = shaped(Company), shaped(list[Company], "companies")
 ONE_PROJECT, PROJECTS = shaped(Project), shaped(list[Project], "projects")
 ONE_SECRET, SECRETS = shaped(Secret), shaped(list[Secret], "secrets")
-REVEALED_SECRET, ECHOED_SECRET = shaped(RevealedSecret), echoed(RevealedSecret, "value")
+REVEALED_SECRET, ECHOED_SECRET = shaped(RevealedSecret), echoed(WrittenSecret, "value")
 ONE_CREDENTIAL, CREDENTIALS = shaped(Credential), shaped(list[Credential], "credentials")
 REVEALED_CREDENTIAL, ECHOED_CREDENTIAL = shaped(RevealedCredential), echoed(RevealedCredential, "ssh_key")
 ONE_EXECUTOR, EXECUTORS = shaped(Executor), shaped(list[Executor], "executors")

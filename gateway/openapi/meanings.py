@@ -230,6 +230,7 @@ MEANINGS = {
     "project.secrets_id": "replaces all of them",
     "runner.maxTimeoutInSec": "seconds that a job may take; 0: no limit of the runner's",
     "runner.tags": "replaces all of them",
+    "WrittenSecret.detail": "that the value is too short to be masked in logs; not there where it is masked",
     "secret.escape_char": "characters separated by commas; one comma at either end is dropped by a change",
     "secret.name": "the name of the environment variable",
     "secret.projects_id": "replaces all of them; none: the secret is global",

@@ -15,6 +15,7 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 
 from contracts.builds import JobRow, PlannedStep, Section
 from contracts.errors import Refused
+from libs.markers import held_back
 from libs.masking import Mask
 from libs.service import Context
 from services.builds import sections
@@ -165,7 +166,7 @@ class Attempts:
         if attempt.length >= LARGEST:
             return await self._store(ctx, job, attempt, (), attempt.sections, new, b"", finished=False)
         masked, rest = attempt.mask.apply(attempt.tail + new, final=False)
-        waiting = sections.held_back(masked)
+        waiting = held_back(masked)
         text, tail = masked[: len(masked) - waiting], masked[len(masked) - waiting :] + rest
         if attempt.length + len(new) >= LARGEST:
             text, tail = text + TRUNCATED.format(LARGEST).encode(), b""
@@ -267,7 +268,8 @@ class Attempts:
         known = self._masks.get(found["_id"])
         if known is None:
             sealed = found["masks"]
-            known = Mask(json.loads(await ctx.vault.open(sealed_for(job.project_id), sealed)) if sealed else [])
+            values = json.loads(await ctx.vault.open(sealed_for(job.project_id), sealed)) if sealed else []
+            known = Mask(values, [found["word"]])
             if len(self._masks) >= KEPT:
                 self._masks.pop(next(iter(self._masks)))
             self._masks[found["_id"]] = known

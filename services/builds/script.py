@@ -8,17 +8,16 @@ What is to run on a kill is a program of its own, for the runner's after_script:
 variables of the job, but in a new shell.
 """
 
-import re
 import shlex
 from collections.abc import Iterator, Sequence
 
 from contracts.builds import PlannedStep
+from libs.markers import section_name
 
 STEP_FAILED = 208
 STEP_TIMED_OUT = 124
 TIMED_OUT = b"timeout"  # after the name in the marker that ends such a section
 CLEANUP_SECONDS = 300
-MARKER = re.compile(rb"(?:\x1b\[0K)?section_(start|end):(\d{1,15}):([A-Za-z0-9_.-]{1,128})\r\x1b\[0K\n?")
 
 PRELUDE = r"""
 headrace_root=$PWD
@@ -82,10 +81,6 @@ trap 'exit {STEP_TIMED_OUT}' ALRM
 """
 CLOSE_ALWAYS = "trap headrace_close EXIT\n"
 CLOSE_IF_GOOD = "trap '[ $? -ne 0 ] || headrace_close' EXIT\n"  # an open section at the end tells that it failed
-
-
-def section_name(word: str, place: int) -> str:
-    return f"hr_{word}_{place}"
 
 
 def compile_steps(steps: Sequence[PlannedStep], word: str) -> tuple[str, ...]:

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from contracts.builds import PlannedStep, Section
-from services.builds.script import MARKER, TIMED_OUT, section_name
+from libs.markers import MARKER, section_name
+from services.builds.script import TIMED_OUT
 
 INIT = "init"
-OPEN_MARKER = re.compile(rb"(?:\x1b\[0K)?section_[^\n]{0,200}\Z")
-MARKER_START = b"section_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,16 +18,6 @@ class Piece:
 
     section: int  # its place in the list of sections
     text: bytes
-
-
-def held_back(data: bytes) -> int:
-    """How many bytes at the end may be the beginning of a marker, and must wait for what comes."""
-    if found := OPEN_MARKER.search(data):
-        return len(data) - found.start()
-    for length in range(min(len(MARKER_START) + 3, len(data)), 0, -1):
-        if MARKER_START.startswith(data[-length:]) or b"\x1b[0Ksection_".startswith(data[-length:]):
-            return length
-    return 0
 
 
 def cut(

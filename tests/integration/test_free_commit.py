@@ -271,7 +271,7 @@ CHANGES: list[tuple[str, str, dict[str, Any], dict[str, Any]]] = [
     ("project", "repository_credential", {}, {"repository_credential_id": None}),
     ("project", "repository_credential", {"repository_credential_id": ""}, {"repository_credential_id": None}),
     ("secret", "name", {"name": "OTHER"}, {"name": "OTHER"}),
-    ("secret", "value", {"value": "new"}, {"value": "new"}),
+    ("secret", "value", {"value": "new value"}, {"value": "new value"}),
     ("secret", "env", {"env": "prod"}, {"env": "prod"}),
     ("secret", "env", {"env": None}, {"env": None}),
     ("secret", "escape_char", {"escape_char": ",a,b,"}, {"escape_char": "a,b"}),

@@ -15,10 +15,11 @@ from contracts.builds import (
     RunnerOffer,
     Variable,
 )
+from libs.markers import section_name
 from services.builds.pipeline.equipment import POLICIES
 from services.builds.pipeline.situation import situation
 from services.builds.pipeline.variables import build_variables, expand, slug, with_meanings
-from services.builds.script import compile_commands, section_name
+from services.builds.script import compile_commands
 
 Values = Mapping[str, str]
 

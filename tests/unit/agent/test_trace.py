@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from agent.masking import Masker
 from agent.trace import MOST_MARKERS, OMITTED, TRUNCATED, Trace
+from libs.masking import Mask, MaskedStream
 
 
 @pytest.fixture
 def trace() -> Iterator[Trace]:
-    with Trace(Masker(["secret"]), limit=20) as trace:
+    with Trace(MaskedStream(Mask(["secret"])), limit=20) as trace:
         yield trace
 
 
@@ -100,7 +100,7 @@ def full_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 
 def test_a_full_disk_ends_the_log_in_words_and_what_the_agent_says_follows(full_at: Callable[[int], None]) -> None:
     full_at(10)
-    with Trace(Masker([])) as trace:
+    with Trace(MaskedStream(Mask([]))) as trace:
         for output in (b"first\n", b"second\n", b"third\n"):
             trace.write(output)
         trace.line("Job succeeded")

@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from contracts.builds import PlannedStep, Section
-from services.builds.script import compile_commands, section_name
+from libs.markers import section_name
+from services.builds.script import compile_commands
 from services.builds.sections import cut, ended
 
 NOW = datetime.now(UTC)

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from libs.markers import words_in
 from libs.masking import Mask, _variants
 
 SECRET = "s3cr3t/pass?wörd"
@@ -82,6 +83,39 @@ def test_a_value_is_masked_inside_a_longer_base64(user: str) -> None:
 def test_each_line_of_a_value_is_masked_by_itself() -> None:
     log = b"1 -----END KEY-----\r\n2 MIIEvQIBADANBg\n3     kqhkiG9w0BAQ\n4 ab\n"
     assert whole(Mask([KEY]), log) == b"1 *****************\r\n2 **************\n3     ************\n4 ab\n"
+    encoded = base64.b64encode(b"MIIEvQIBADANBg")
+    assert whole(Mask([KEY]), encoded) == b"*" * len(encoded)
+
+
+def test_a_short_line_of_a_value_is_not_masked_by_itself() -> None:
+    log = b"line by line: multi\nline\nvalue, values"
+    assert whole(Mask(["multi\nline\nvalue"]), log) == b"line by line: ****************, values"
+
+
+WORD = "0123456789ab"
+MARKERS = f"section_start:1700000000123:hr_{WORD}_0\r\x1b[0K|\x1b[0Ksection_end:1700:hr_{WORD}_0.timeout\r\x1b[0K"
+PARTS = ["section", "hr_0", "1700", "\x1b[0K", "end:", "timeout\r", "0123", "_start:17"]
+
+
+@given(st.lists(st.sampled_from(PARTS), min_size=1, max_size=3), st.lists(st.integers(0, 130), max_size=8))
+def test_the_markers_of_the_attempt_are_never_masked_however_they_are_cut(values: list[str], cuts: list[int]) -> None:
+    mask, raw = Mask(values, [WORD]), f"<{MARKERS}>{''.join(values)}\n".encode()
+    masked = whole(mask, raw)
+    assert masked.startswith(f"<{MARKERS}>*".encode())
+    assert in_pieces(mask, [raw[start:stop] for start, stop in pairwise([0, *sorted(cuts), len(raw)])]) == masked
+
+
+def test_what_only_looks_like_a_marker_of_the_attempt_is_masked() -> None:
+    other = b"section_start:1:hr_ba9876543210_0\r\x1b[0K section_start:1:hr_0123456789ab_0\r\n"
+    assert whole(Mask(["section", "hr_"], [WORD]), other) == other.replace(b"section", b"*******")
+
+
+def test_a_script_names_the_words_of_its_markers() -> None:
+    assert words_in(f"printf 'section_start:%s:hr_{WORD}_0'; hr_{WORD}_1 hr_short_1 xhr_{WORD}_0") == {WORD}
+
+
+def test_a_blank_value_is_not_masked() -> None:
+    assert whole(Mask(["    "]), b"a     b") == b"a     b"
 
 
 def test_a_value_of_less_than_four_characters_is_not_masked() -> None:

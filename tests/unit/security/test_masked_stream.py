@@ -1,4 +1,4 @@
-"""The masker of job logs."""
+"""A stream in which masked values are replaced, as the agent writes the logs of its jobs."""
 
 import base64
 import itertools
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.masking import Masker
+from libs.masking import Mask, MaskedStream
 
 SECRETS = ["abab", "ababc", "cabab", "ba\nabba\ncc"]
 texts = st.text(alphabet="abc\n", max_size=60)
@@ -15,8 +15,8 @@ cuts = st.lists(st.integers(min_value=0, max_value=60), max_size=8)
 
 
 def masked(secrets: list[str], *chunks: bytes) -> bytes:
-    masker = Masker(secrets)
-    return b"".join([*map(masker.feed, chunks), masker.flush()])
+    stream = MaskedStream(Mask(secrets))
+    return b"".join([*map(stream.feed, chunks), stream.flush()])
 
 
 @given(text=texts, places=cuts)
@@ -66,10 +66,15 @@ def test_every_line_of_a_long_secret_is_masked_and_a_closing_brace_is_not() -> N
 
 
 def test_only_what_may_begin_a_secret_is_held_back() -> None:
-    masker = Masker(["secret"])
-    assert masker.feed(b"a long line se") == b"a long line "
-    assert masker.feed(b"t") == b"set"
+    stream = MaskedStream(Mask(["secret"]))
+    assert stream.feed(b"a long line se") == b"a long line "
+    assert stream.feed(b"t") == b"set"
 
 
-def test_empty_values_mask_nothing() -> None:
-    assert masked(["", "  "], b"a  b") == b"a  b"
+def test_blank_and_short_values_mask_nothing() -> None:
+    assert masked(["", "  ", "    ", "1", "abc"], b"a    b 1 abc") == b"a    b 1 abc"
+
+
+def test_a_run_of_masked_bytes_is_replaced_once_however_it_is_cut() -> None:
+    assert masked(["aaaa"], *[b"a"] * 9, b" b") == b"[MASKED] b"
+    assert masked(["abcdef", "efghij"], b"<abcdefgh", b"ij>") == b"<[MASKED]>"

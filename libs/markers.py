@@ -1,0 +1,41 @@
+"""Section markers, by which a job's program tells where a section of its log begins and ends.
+
+The format is GitLab's: https://docs.gitlab.com/ci/jobs/job_logs/#custom-collapsible-sections. The time is in seconds
+or, from our own programs, in milliseconds. The names of our own markers carry a word that is drawn for each attempt.
+"""
+
+import re
+from collections.abc import Iterable
+
+MARKER = re.compile(rb"(?:\x1b\[0K)?section_(start|end):(\d{1,15}):([A-Za-z0-9_.-]{1,128})\r\x1b\[0K\n?")
+WORD = re.compile(r"\bhr_([0-9a-f]{12})_\d")
+OPEN_MARKER = re.compile(rb"(?:\x1b\[0K)?section_[^\n]{0,200}\Z")
+BEGINNINGS = (b"section_", b"\x1b[0Ksection_")
+
+
+def section_name(word: str, place: int) -> str:
+    return f"hr_{word}_{place}"
+
+
+def words_in(script: str) -> frozenset[str]:
+    """Return the words of the markers that a script writes."""
+    return frozenset(WORD.findall(script))
+
+
+def markers_of(words: Iterable[str]) -> re.Pattern[bytes] | None:
+    """Return what matches the markers with these words, without the line end."""
+    names = b"|".join(re.escape(word.encode()) for word in sorted(set(words)))
+    if not names:
+        return None
+    name = rb"hr_(?:%b)_\d{1,4}(?:\.[a-z]{1,16})?" % names
+    return re.compile(rb"(?:\x1b\[0K)?section_(?:start|end):\d{1,15}:%b\r\x1b\[0K" % name)
+
+
+def held_back(data: bytes) -> int:
+    """Return how many bytes at the end may be the beginning of a marker, and must wait for the next piece."""
+    if found := OPEN_MARKER.search(data):
+        return len(data) - found.start()
+    for length in range(min(len(BEGINNINGS[1]), len(data)), 0, -1):
+        if any(beginning.startswith(data[-length:]) for beginning in BEGINNINGS):
+            return length
+    return 0
