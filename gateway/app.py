@@ -36,15 +36,17 @@ from gateway.described import descriptions
 from gateway.edge import Edge
 from gateway.errors import error_response
 from gateway.folder import Folder
+from gateway.heartbeat import Heart
 from gateway.peers import is_local
 from gateway.routes import RAW, TABLE
 from gateway.sharing import Sharing
 from gateway.waiting import WaitingRunners
+from libs.clock import Clock
 from libs.ending import end
 from libs.messaging import Caller, connect, disconnect
 from libs.observability.health import Health, serve_health
 from libs.observability.logs import configure_logging
-from libs.observability.metrics import Level, seconds
+from libs.observability.metrics import Level, clock_offset, seconds
 from libs.observability.pulse import pulse
 from libs.observability.telemetry import Telemetry, configure_telemetry
 from libs.settings import Settings, SettingsError
@@ -99,23 +101,29 @@ class Gateway:
 
 
 @asynccontextmanager
-async def opened(settings: Settings, telemetry: Telemetry) -> AsyncIterator[Gateway]:
+async def opened(settings: Settings, telemetry: Telemetry, clock: Clock | None = None) -> AsyncIterator[Gateway]:
     """The application, connected."""
+    clock = clock or Clock()
     client = await connect(settings, f"gateway {settings.instance}")
     try:
         caller = Caller(client)
         world = World(settings, caller, Sharing(), Doorkeeper(caller), client, WaitingRunners(), asyncio.Event())
         await _listen(client, world.waiting)
         leaving = asyncio.Event()
-        health = _health(client, leaving)
+        health = _health(client, leaving, clock)
         gateway = Gateway(_application(world, health, telemetry), world, health, leaving)
         _measure(world, telemetry.meter)
-        feeling = asyncio.create_task(pulse(telemetry.meter, health, "gateway"))
+        heart = Heart(client, settings.instance, clock, clock_offset(telemetry.meter))
+        tasks = {
+            asyncio.create_task(pulse(telemetry.meter, health, "gateway")),
+            asyncio.create_task(heart.beat()),
+        }
         try:
             yield gateway
         finally:
             gateway.close()
-            await end({feeling})
+            await end(tasks)
+            await heart.stop()
     finally:
         await disconnect(client)
 
@@ -145,16 +153,20 @@ async def _listen(client: Client, waiting: WaitingRunners) -> None:
         await client.subscribe(subject, cb=on_runner)
 
 
-def _health(client: Client, leaving: asyncio.Event) -> Health:
+def _health(client: Client, leaving: asyncio.Event, clock: Clock) -> Health:
     async def bus() -> str | None:
         return None if client.is_connected else "NATS is not reachable"
 
     async def staying() -> str | None:
         return "stopping" if leaving.is_set() else None
 
+    async def right_time() -> str | None:
+        return clock.problem()
+
     health = Health()
     health.register("nats", bus)
     health.register("process", staying)
+    health.register("clock", right_time)
     return health
 
 

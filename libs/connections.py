@@ -5,7 +5,7 @@ import socket
 import sys
 from collections.abc import Awaitable
 from contextlib import suppress
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 from urllib.parse import parse_qs, urlsplit
 
@@ -97,6 +97,13 @@ def database_of(client: AsyncMongoClient[Document], settings: Settings, service:
         codec_options=CODECS,
         read_concern=ReadConcern("majority"),
     )
+
+
+async def server_time(database: AsyncDatabase[Document]) -> datetime:
+    """Return the time of the server that takes writes."""
+    hello = await database.command("hello", codec_options=CODECS)
+    at: datetime = hello["localTime"]
+    return at
 
 
 def vault_of(database: AsyncDatabase[Document], settings: Settings) -> Vault:

@@ -69,8 +69,9 @@ class Histories:
 
     async def state(self, context: Context, query: GetState) -> State:
         category = self._categories[query.kind]
-        at = query.at or context.cause.at
-        until: Document = {"version": {"$lte": query.version}, "at": {"$lte": at}}
+        until: Document = {"version": {"$lte": query.version}}
+        if query.at:  # without it all that was recorded counts, also by a replica whose clock is ahead
+            until["at"] = {"$lte": query.at}
         log = self._commits.find({"stream": (await self._head(query))["_id"], **until}).sort("version", ASCENDING)
         row, last = category.row, None
         async for document in log:
@@ -82,7 +83,7 @@ class Histories:
         return State(
             kind=query.kind,
             id=query.id,
-            at=at,
+            at=query.at or max(context.cause.at, last["at"]),
             version=last["version"],
             changed_at=last["at"],
             state=None if category.gone(row) else shown(row),

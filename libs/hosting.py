@@ -15,8 +15,10 @@ from opentelemetry import trace
 from pymongo.errors import ConnectionFailure, PyMongoError
 
 from contracts.errors import Refused
+from contracts.heartbeat import Heartbeat
 from contracts.history import GetAnswer, GetHistory, GetState
 from contracts.messages import Command, Query
+from libs.clock import Clock
 from libs.connections import database_of, mongo, part_from, vault_of
 from libs.deciding import Recorded
 from libs.ending import end, first_to_end
@@ -33,6 +35,7 @@ from libs.observability.pulse import pulse
 from libs.observability.telemetry import configure_telemetry
 from libs.rebuilding import complete_rows
 from libs.relay import Relay
+from libs.replicas import Replica, remove_old
 from libs.runtime import Runtime
 from libs.service import Context, FollowedView, React, Service, Ticker
 from libs.settings import Settings, SettingsError
@@ -42,28 +45,29 @@ from libs.views import view_collection
 log = logging.getLogger("headrace.hosting")
 
 GRACE = 5.0  # seconds to finish what is in hand after SIGTERM
+REPLICAS = 600.0  # seconds between removals of processes that were not seen for long
 ROWS = 2.0  # seconds between looks for rows that an older release, which is being replaced, left behind
 
 
-def run(service: Service, settings: Settings) -> None:
+def run(service: Service, settings: Settings, clock: Clock | None = None) -> None:
     """Run one replica until SIGTERM or SIGINT."""
     configure_logging(service.name, settings.instance)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_until_told(service, settings))
+        runner.run(_until_told(service, settings, clock))
 
 
-async def _until_told(service: Service, settings: Settings) -> None:
+async def _until_told(service: Service, settings: Settings, clock: Clock | None) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    await serve(service, settings, stop)
+    await serve(service, settings, stop, clock)
 
 
-async def serve(service: Service, settings: Settings, stop: asyncio.Event) -> None:
+async def serve(service: Service, settings: Settings, stop: asyncio.Event, clock: Clock | None = None) -> None:
     """Run one replica until `stop` is set, also while it is still starting."""
     async with AsyncExitStack() as stack:
-        starting = asyncio.create_task(_started(service, settings, stack))
+        starting = asyncio.create_task(_started(service, settings, stack, clock or Clock()))
         told = asyncio.create_task(stop.wait())
         try:
             await asyncio.wait({starting, told}, return_when=asyncio.FIRST_COMPLETED)
@@ -74,7 +78,7 @@ async def serve(service: Service, settings: Settings, stop: asyncio.Event) -> No
             await end({starting, told})
 
 
-async def _started(service: Service, settings: Settings, stack: AsyncExitStack) -> None:
+async def _started(service: Service, settings: Settings, stack: AsyncExitStack, clock: Clock) -> None:
     """Ready to answer; the stack knows how to stop in good order, at whatever point of the start."""
     telemetry = configure_telemetry(service.name, settings.instance, settings.otlp_endpoint or None)
     stack.callback(telemetry.shutdown)
@@ -85,12 +89,14 @@ async def _started(service: Service, settings: Settings, stack: AsyncExitStack) 
     nats = await connect(settings, f"{service.name} {settings.instance}")
     stack.push_async_callback(disconnect, nats)
     database = database_of(client, settings, service.name)
-    runtime = Runtime(service, settings, database, nats, vault_of(database, settings), metrics)
+    runtime = Runtime(service, settings, database, nats, vault_of(database, settings), metrics, clock)
     health = Health()
     ready = asyncio.Event()
     _watch(health, runtime, nats, ready)
     await stack.enter_async_context(serve_health(health, telemetry.registry, settings.host, settings.health_port))
     await _wait_for_migration(service, runtime, nats)
+    replica = Replica(database, service.name, settings.instance, clock, metrics.clock_offset_seconds)
+    await replica.start()
     crew = await _crew(service, runtime) if service.workers else None
     responder = Responder(nats, service.name, (PyMongoError,))
     duties: set[asyncio.Task[None]] = set()
@@ -107,6 +113,7 @@ async def _started(service: Service, settings: Settings, stack: AsyncExitStack) 
                     if crew:
                         finishing.create_task(crew.stop())
                 await runtime.finish(GRACE)
+                await replica.stop()
         except TimeoutError:
             log.warning("%s leaves although not everything came to its end", settings.instance)
 
@@ -114,6 +121,7 @@ async def _started(service: Service, settings: Settings, stack: AsyncExitStack) 
         await service.started(runtime.duty("start"))
     for message_type in _answered(service):
         await responder.answer(message_type, partial(runtime.respond, message_type))
+    await responder.answer(Heartbeat, runtime.hear, Heartbeat.subject_at(service.name))
     for everywhere in (GetHistory, GetState, GetAnswer):
         await responder.answer(everywhere, partial(runtime.respond, everywhere), everywhere.subject_at(service.name))
     if crew:
@@ -121,6 +129,7 @@ async def _started(service: Service, settings: Settings, stack: AsyncExitStack) 
         health.register("workers", partial(_workers, crew, nats))
     readings = Readings(telemetry.meter, service.measures)
     duties.add(asyncio.create_task(pulse(telemetry.meter, health, service.name)))
+    duties.add(asyncio.create_task(replica.run()))
     duties.add(
         asyncio.create_task(
             lead(nats, service.name, settings.instance, partial(_duties, runtime, nats, metrics, readings))
@@ -159,9 +168,13 @@ def _watch(health: Health, runtime: Runtime, nats: Client, ready: asyncio.Event)
             return "MongoDB is not reachable"
         return None
 
+    async def clock() -> str | None:
+        return runtime.clock.problem()
+
     health.register("process", started)
     health.register("nats", bus)
     health.register("mongodb", database)
+    health.register("clock", clock)
 
 
 async def _workers(crew: Any, nats: Client) -> str | None:
@@ -224,10 +237,14 @@ async def _duties(runtime: Runtime, nats: Client, metrics: Metrics, readings: Re
         )
         for view in service.views
     ]
+    own = (
+        Ticker("rows", ROWS, partial(_complete, runtime)),
+        Ticker("replicas", REPLICAS, partial(_remove_old_replicas, runtime)),
+    )
     duties = [
         Relay(nats, runtime.database, service.name, metrics, public=service.public).run(),
         *(one.run() for one in (*reactions, *views)),
-        *(_tick(runtime, ticker) for ticker in (*service.tickers, Ticker("rows", ROWS, partial(_complete, runtime)))),
+        *(_tick(runtime, ticker) for ticker in (*service.tickers, *own)),
         readings.run(partial(runtime.duty, "readings")),
     ]
     metrics.leading.set(1, {"service": service.name})
@@ -248,6 +265,10 @@ def _belongs(view: FollowedView, recorded: Recorded[Any]) -> bool:
 
 async def _react(runtime: Runtime, source: str, batch: Any, session: Any) -> None:
     await runtime.react_to_batch(source, batch)
+
+
+async def _remove_old_replicas(runtime: Runtime, _context: Context) -> None:
+    await remove_old(runtime.database, runtime.clock.database_time())
 
 
 async def _complete(runtime: Runtime, _context: Context) -> None:

@@ -71,6 +71,7 @@ async def connect(settings: Settings, name: str, *, patience: float | None = Non
     told: set[str] = set()  # why it was in vain to connect: ten times a second would be too often to hear it
 
     async def on_error(error: Exception) -> None:
+        client.note_permission(error)
         reason = _refusal(error)
         if reason and not refused.done():
             refused.set_result(reason)
@@ -82,6 +83,7 @@ async def connect(settings: Settings, name: str, *, patience: float | None = Non
 
     async def on_loss() -> None:
         told.clear()
+        client.forget_permissions()
         client.fail_open_requests()
 
     async def on_reconnect() -> None:

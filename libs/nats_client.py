@@ -5,6 +5,7 @@ socket that takes nothing. https://docs.nats.io/using-nats/developer/connecting/
 """
 
 import asyncio
+import re
 import ssl
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -24,6 +25,8 @@ MAX_OUTSTANDING_PINGS = 2
 FLUSH_TIMEOUT_SECONDS = 2.0
 CLOSE_TIMEOUT_SECONDS = 0.5
 RECONNECT_DELAY_SECONDS = 0.1
+MAX_REFUSED_SUBJECTS = 100
+REFUSED_SUBJECT = re.compile(r'permissions violation for publish to "([^"]+)"')
 HEADER_FRAME_BYTES = len(b"NATS/1.0\r\n\r\n")
 
 
@@ -126,6 +129,7 @@ class NatsClient(Client):
     def __init__(self) -> None:
         super().__init__()
         self._open_requests: set[asyncio.Timeout] = set()
+        self._forbidden: set[str] = set()
 
     async def request(
         self,
@@ -153,6 +157,20 @@ class NatsClient(Client):
         for scope in self._open_requests:
             if not scope.expired():
                 scope.reschedule(now)
+
+    def may_publish(self, subject: str) -> bool:
+        """Return False once the server has refused this subject on the present connection."""
+        return subject.lower() not in self._forbidden
+
+    def note_permission(self, error: Exception) -> None:
+        """Note the subject if the error says that the server refused one; nats-py has it in lower case."""
+        refused = REFUSED_SUBJECT.search(str(error))
+        if refused and len(self._forbidden) < MAX_REFUSED_SUBJECTS:
+            self._forbidden.add(refused[1])
+
+    def forget_permissions(self) -> None:
+        """The next server may have other ones."""
+        self._forbidden.clear()
 
     async def publish(
         self, subject: str, payload: bytes = b"", reply: str = "", headers: dict[str, str] | None = None

@@ -6,7 +6,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from time import perf_counter
 from typing import Any
@@ -20,8 +20,10 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 
 from contracts.errors import Refused
+from contracts.heartbeat import DatabaseTime, Heartbeat
 from contracts.history import GetAnswer
 from contracts.messages import Command, Done, Message, Payload, Query, Row
+from libs.clock import Clock
 from libs.cloudevents import Delivered, hint_subject, to_body, to_headers
 from libs.deciding import SYSTEM, Actor, Category, Cause, Recorded
 from libs.eventstore.documents import Document
@@ -34,6 +36,7 @@ from libs.numbering import Numbering
 from libs.observability.logs import in_brief
 from libs.observability.metrics import Metrics
 from libs.observability.tracing import NATS, SpanKind, begun, child, inject
+from libs.replicas import GATEWAY, record, remove
 from libs.rows import Rows
 from libs.security.sealing import Sealing
 from libs.service import Answer, Context, FollowedView, Service, Worker
@@ -46,12 +49,6 @@ REMEMBERED = 4096  # reactions this process has just run, so that its followers 
 FOLLOWED = {**NATS, "messaging.operation.type": "process"}
 JUST_NOW = timedelta(seconds=1)  # what follows was hardly recorded before; if it was, the log says so at the append
 TRY_AGAIN = {"CONFLICT", "REQUEST_INVALID"}  # busy, or a defect of ours: the follower comes again, with an alarm
-
-
-def now() -> datetime:
-    """UTC, to the millisecond: what MongoDB keeps."""
-    at = datetime.now(UTC)
-    return at.replace(microsecond=at.microsecond // 1000 * 1000)
 
 
 def derived_id(*parts: object) -> str:
@@ -69,9 +66,11 @@ class Runtime:
         nats: Client,
         vault: Sealing,
         metrics: Metrics,
+        clock: Clock | None = None,
     ) -> None:
         self.service = service
         self.settings = settings
+        self.clock = clock or Clock()
         self.vault = vault
         self.metrics = metrics
         self.database = database
@@ -117,7 +116,7 @@ class Runtime:
         message = message_type.model_validate_json(body)
         cause = Cause(
             headers.get(COMMAND_ID) or str(uuid4()),
-            now(),
+            self.clock.machine_time(),
             actor_from(headers),
             message_type.__name__,
             inject() or "",
@@ -149,6 +148,16 @@ class Runtime:
         )
         assert handled is not None  # noqa: S101  what was recorded stays
         return _done(handled)
+
+    async def hear(self, body: bytes, _headers: Headers) -> bytes:
+        """Answer a gateway's heartbeat. It has no trace and counts as no command: it comes every few seconds."""
+        beat = Heartbeat.model_validate_json(body)
+        at = self.clock.database_time()
+        if beat.leaving:
+            await remove(self.database, GATEWAY, beat.gateway)
+        else:
+            await record(self.database, GATEWAY, beat.gateway, at, beat.clock_offset)
+        return DatabaseTime(at=self.clock.database_time()).model_dump_json().encode()
 
     def _row(self, done: Done) -> Row:
         row: type[Row] = type(self._categories[done.stream.partition("-")[0]].row)
@@ -203,7 +212,10 @@ class Runtime:
         for place, command in enumerate(self.service.policies[source](recorded)):
             name = type(command).__name__
             command_id = derived_id(self.service.name, recorded.id, name, place)
-            yield command, Cause(command_id, now(), recorded.cause.actor, name, recorded.cause.traceparent)
+            yield (
+                command,
+                Cause(command_id, self.clock.machine_time(), recorded.cause.actor, name, recorded.cause.traceparent),
+            )
 
     async def _hint(self, handled: Handled) -> None:
         """Announce at once what others wait for; if it does not arrive, the relay brings the same a little later."""
@@ -293,19 +305,20 @@ class Runtime:
     async def work(self, worker: Worker, recorded: Recorded[Any]) -> None:
         event = {"headrace.event": type(recorded.event).__name__, "headrace.stream": recorded.stream}
         with begun(f"work {worker.name}", SpanKind.CONSUMER, recorded.cause.traceparent, {**FOLLOWED, **event}):
+            now = self.clock.machine_time()
             cause = Cause(
                 derived_id(self.service.name, worker.name, recorded.id),
-                now(),
+                now,
                 recorded.cause.actor,
                 worker.name,
                 inject() or "",
-                repeatable=now() - recorded.at > JUST_NOW,
+                repeatable=now - recorded.at > JUST_NOW,
             )
             await worker.work(Work(self, cause), recorded)
 
     def duty(self, name: str) -> "Work":
         """A context for what nobody asked for: tickers and what is done at start."""
-        return Work(self, Cause(str(uuid4()), now(), SYSTEM, name))
+        return Work(self, Cause(str(uuid4()), self.clock.machine_time(), SYSTEM, name))
 
     def rows(self, name: str, at_hand: Mapping[str, Any] | None = None) -> Rows[Any]:
         if view := self._views.get(name):
@@ -328,10 +341,12 @@ class Work:
     cause: Cause
     at_hand: Mapping[str, Any] = field(default_factory=dict)  # rows by stream, as the present command left them
     settings: Settings = field(init=False)
+    clock: Clock = field(init=False)
     vault: Sealing = field(init=False)
 
     def __post_init__(self) -> None:
         self.settings = self.runtime.settings
+        self.clock = self.runtime.clock
         self.vault = self.runtime.vault
 
     def rows(self, category: str) -> Rows[Any]:
@@ -356,7 +371,8 @@ class Work:
 
     async def tell(self, command: Command, *, step: str = "", actor: Actor | None = None) -> Done:
         name = type(command).__name__
-        cause = self.cause.but(command_id=derived_id(self.cause.command_id, name, step), command=name, at=now())
+        command_id, at = derived_id(self.cause.command_id, name, step), self.clock.machine_time()
+        cause = self.cause.but(command_id=command_id, command=name, at=at)
         cause = cause if actor is None else cause.but(actor=actor)
         if cause.traceparent:
             return await self.runtime.tell(command, cause)

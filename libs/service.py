@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from contracts.messages import Command, Done, Event, Message, Payload, Query, Row
+from libs.clock import Clock
 from libs.deciding import Actor, Category, Cause, Recorded
 from libs.measuring import Measure
 from libs.rows import Rows
@@ -21,9 +22,13 @@ class TryLater(Exception):
 
 
 class Context(Protocol):
-    """What the functions of a service may use of the world. One per message: `cause` says who asks and when."""
+    """What the functions of a service may use of the world. One per message: `cause` says who asks and when.
+
+    What other replicas compare, such as a lease, goes by `clock.database_time()`, not by the time of the cause.
+    """
 
     settings: Settings
+    clock: Clock
     vault: Sealing
     cause: Cause
 

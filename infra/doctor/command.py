@@ -91,6 +91,7 @@ async def _inner(settings: Settings, stack: AsyncExitStack, findings: list[Findi
             looks["master_key"] = partial(database.keys, client, settings, services)
     databases = {one.name: database_of(client, settings, one.name) for one in services} if client is not None else {}
     if databases:
+        looks["clocks"] = partial(work.clocks, databases)
         looks["runners"] = partial(work.fleet, databases["builds"], databases["runners"])
     if not settings.nats_url:
         return looks

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+from contracts.heartbeat import Heartbeat
 from contracts.history import GetAnswer, GetHistory, GetState
 from contracts.messages import Command, Message, Query
 from infra.documents.declared import Declared, events_of, first_line
@@ -112,7 +113,7 @@ def _service(declared: Declared, senders: Mapping[Sent, Sequence[str]]) -> str:
 def _everywhere() -> str:
     rows = [
         (f"`{one.subject_at('<service>')}`", fields(one), "gateway", first_line(one))
-        for one in (GetHistory, GetState, GetAnswer)
+        for one in (GetHistory, GetState, GetAnswer, Heartbeat)
     ]
     return _table("Queries", ("subject", "fields", "sent by", "meaning"), rows)
 

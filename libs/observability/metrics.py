@@ -50,6 +50,7 @@ class Metrics:
     relay_lag_seconds: Level  # service
     follower_lag: Level  # service, follower: events not yet applied
     followers_stopped: Level  # service, follower: 1 while one waits for a person
+    clock_offset_seconds: Level  # service: how far the machine's clock is ahead of the database's
 
     @classmethod
     def made_from(cls, meter: Meter) -> "Metrics":
@@ -70,12 +71,19 @@ class Metrics:
             followers_stopped=level(
                 "headrace_followers_stopped", "1 while a follower is stopped by an event it cannot apply"
             ),
+            clock_offset_seconds=clock_offset(meter),
         )
 
     def withdraw(self) -> None:
         """What only a leader knows is no longer ours to tell."""
         for level in (self.relay_lag_seconds, self.follower_lag, self.followers_stopped):
             level.withdraw()
+
+
+def clock_offset(meter: Meter) -> Level:
+    """Of services, and of the gateway, which has no other instrument with them in common."""
+    description = "Seconds by which the clock of the process is ahead of the database's; negative: behind"
+    return Level.of(meter, "headrace_clock_offset_seconds", description)
 
 
 def seconds(meter: Meter, name: str, description: str, boundaries: list[Any] = SECONDS) -> Histogram:

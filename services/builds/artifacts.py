@@ -69,7 +69,7 @@ class Artifacts:
                 "length": 0,
                 "recorded": False,
                 "gone": False,
-                "touched_at": ctx.cause.at,
+                "touched_at": ctx.clock.database_time(),
                 "expire_at": None,
             }
         )
@@ -82,7 +82,7 @@ class Artifacts:
         if end > _longest(ctx):
             raise Refused("ARTIFACT_TOO_LARGE", f"An artifact has at most {_longest(ctx)} bytes.")
         here = {"_id": id_, "recorded": False, "gone": False, "length": {"$gte": command.offset}}
-        if await uploads.find_one_and_update(here, {"$set": {"touched_at": ctx.cause.at}}) is None:
+        if await uploads.find_one_and_update(here, {"$set": {"touched_at": ctx.clock.database_time()}}) is None:
             raise Refused("JOB_TOKEN", "This upload was given up.")
         await self._files(ctx.settings).write(ctx, id_, command.offset, command.content)
         if await uploads.find_one_and_update(here, {"$max": {"length": end}}) is None:
@@ -100,10 +100,10 @@ class Artifacts:
             file_name=command.file_name,
             size=command.size,
             uploaded_at=ctx.cause.at,
-            expire_at=expiry(command.expire_in or _wished(job, command), ctx.cause.at),
+            expire_at=expiry(command.expire_in or _wished(job, command), ctx.clock.database_time()),
         )
         complete = {"_id": id_, "job_id": job.id, "length": command.size, "gone": False}
-        known = {"$set": {"touched_at": ctx.cause.at, "expire_at": artifact.expire_at}}
+        known = {"$set": {"touched_at": ctx.clock.database_time(), "expire_at": artifact.expire_at}}
         if await uploads.find_one_and_update(complete, known) is None:
             raise Refused("ARTIFACT_INCOMPLETE")
         record = RecordArtifact(job_id=job.id, attempt=job.attempt, artifact=artifact)
@@ -127,7 +127,7 @@ class Artifacts:
         if job is None or not await _may_read(ctx, job, query.token):
             raise Refused("JOB_TOKEN")
         for artifact in job.artifacts:
-            if artifact.artifact_type == ARCHIVE and not expired(artifact, ctx.cause.at):
+            if artifact.artifact_type == ARCHIVE and not expired(artifact, ctx.clock.database_time()):
                 return artifact
         raise Refused("ARTIFACT_NOT_FOUND")
 
@@ -149,7 +149,7 @@ class Artifacts:
 
     async def look_after(self, ctx: Context) -> None:
         """Remove what has expired, and what came to nothing."""
-        uploads, now = ctx.collection("artifacts"), ctx.cause.at
+        uploads, now = ctx.collection("artifacts"), ctx.clock.database_time()
         expired = {"gone": False, "recorded": True, "expire_at": {"$lte": now}}
         async for one in uploads.find(expired, limit=AT_ONCE):
             remove = RemoveArtifact(job_id=one["job_id"], artifact_id=one["_id"], reason="expired")
@@ -179,7 +179,7 @@ class Artifacts:
         """First nothing more is taken, then the bytes go; the document goes once nothing can be on its way any more."""
         uploads = ctx.collection("artifacts")
         found = {"_id": {"$in": [one["_id"] async for one in uploads.find(which, {"_id": 1})]}}
-        gone = {"gone": True, "recorded": False, "touched_at": ctx.cause.at}
+        gone = {"gone": True, "recorded": False, "touched_at": ctx.clock.database_time()}
         await uploads.update_many({"$and": [which, found]}, {"$set": gone})
         await self._files(ctx.settings).remove(
             ctx, [one["_id"] async for one in uploads.find({**found, "gone": True}, {"_id": 1})]

@@ -2,6 +2,9 @@
 
 An attempt is found by the hash of its job token. The log is no event: its bytes arrive by offset, secrets are covered
 before anything is stored, and what may be half a secret or half a marker waits, sealed, for the next piece.
+
+Its times are those of the database's clock: the replica that gets a report and the one that looks for silent runners
+need not agree on the time.
 """
 
 import json
@@ -45,11 +48,11 @@ class Attempt:
 class Attempts:
     def __init__(self) -> None:
         self._masks: dict[str, Mask] = {}
-        self._renewed: dict[str, datetime] = {}
+        self._renewed: dict[str, float] = {}  # by the monotonic clock
 
     async def open(self, ctx: Context, attempt_id: str, job: JobRow, word: str, hidden: Sequence[str]) -> None:
         """Beside the assignment; an assigned job without an attempt is lost after the time of a lease."""
-        now = ctx.cause.at
+        now = ctx.clock.database_time()
         await ctx.collection("attempts").insert_one(
             {
                 "_id": attempt_id,
@@ -57,7 +60,8 @@ class Attempts:
                 "build_id": job.build_id,
                 "number": job.attempt,
                 "word": word,
-                "lease_until": now + timedelta(seconds=ctx.settings.job_lease_seconds),
+                "opened_at": now,
+                "lease_until": _lease_until(ctx),
                 "length": 0,
                 "crc": 0,
                 "tail": "",
@@ -67,15 +71,13 @@ class Attempts:
                 "masks": await self._sealed(ctx, job, hidden),
             }
         )
-        self._remember_renewal(attempt_id, now)
+        self._remember_renewal(ctx, attempt_id)
 
     async def reopen(self, ctx: Context, attempt_id: str, job: JobRow, hidden: Sequence[str]) -> str:
         """It is given to its runner once more, with secrets that may be other ones by now. Answers its word."""
-        change = {
-            "lease_until": ctx.cause.at + timedelta(seconds=ctx.settings.job_lease_seconds),
-            "masks": await self._sealed(ctx, job, hidden),
-        }
-        found = await ctx.collection("attempts").find_one_and_update({"_id": attempt_id}, {"$set": change})
+        masks = await self._sealed(ctx, job, hidden)
+        change = {"$set": {"masks": masks}, "$max": {"lease_until": _lease_until(ctx)}}
+        found = await ctx.collection("attempts").find_one_and_update({"_id": attempt_id}, change)
         if found is None:
             raise Refused("CONFLICT")
         self._masks.pop(attempt_id, None)
@@ -88,11 +90,7 @@ class Attempts:
 
     async def bar(self, ctx: Context, attempt_id: str) -> int:
         """Nobody opens it for the time of a lease. Answers the job of one that is open already, or else 0."""
-        barred = {
-            "job_id": 0,
-            "finished": False,
-            "lease_until": ctx.cause.at + timedelta(seconds=ctx.settings.job_lease_seconds),
-        }
+        barred = {"job_id": 0, "finished": False, "lease_until": _lease_until(ctx)}
         found = await ctx.collection("attempts").find_one_and_update(
             {"_id": attempt_id}, {"$setOnInsert": barred}, {"job_id": 1}, upsert=True
         )
@@ -123,7 +121,7 @@ class Attempts:
             async for one in ctx.collection("attempts").find(wanted, sort=[("number", 1)])
         }
         found = [Section.model_validate(one) for sections in last.values() for one in sections]
-        return sum(_seconds(one, ctx.cause.at) for one in found)
+        return sum(_seconds(one, ctx.clock.database_time()) for one in found)
 
     async def get(self, ctx: Context, job: JobRow) -> Attempt:
         found = await ctx.collection("attempts").find_one({"_id": job.token_hash})
@@ -146,13 +144,12 @@ class Attempts:
 
     async def renew(self, ctx: Context, attempt_id: str) -> None:
         """A sign of life of the job; written once in a while only."""
-        now = ctx.cause.at
         last = self._renewed.get(attempt_id)
-        lease = timedelta(seconds=ctx.settings.job_lease_seconds)
-        if last is not None and now - last < lease / 4:
+        if last is not None and ctx.clock.monotonic() - last < ctx.settings.job_lease_seconds / 4:
             return
-        await ctx.collection("attempts").update_one({"_id": attempt_id}, {"$set": {"lease_until": now + lease}})
-        self._remember_renewal(attempt_id, now)
+        # never shortened: a process that was paused may have an old reading of the time
+        await ctx.collection("attempts").update_one({"_id": attempt_id}, {"$max": {"lease_until": _lease_until(ctx)}})
+        self._remember_renewal(ctx, attempt_id)
 
     async def append(
         self, ctx: Context, job: JobRow, attempt: Attempt, offset: int, content: bytes, steps: Sequence[PlannedStep]
@@ -170,7 +167,7 @@ class Attempts:
         text, tail = masked[: len(masked) - waiting], masked[len(masked) - waiting :] + rest
         if attempt.length + len(new) >= LARGEST:
             text, tail = text + TRUNCATED.format(LARGEST).encode(), b""
-        pieces, cut = sections.cut(text, attempt.sections, steps, attempt.word, ctx.cause.at)
+        pieces, cut = sections.cut(text, attempt.sections, steps, attempt.word, ctx.clock.database_time())
         return await self._store(ctx, job, attempt, pieces, cut, new, tail, finished=False)
 
     async def finish(
@@ -180,8 +177,9 @@ class Attempts:
         if attempt.finished:
             return attempt
         masked, _ = attempt.mask.apply(attempt.tail, final=True)
-        pieces, cut = sections.cut(masked, attempt.sections, steps, attempt.word, ctx.cause.at)
-        cut[-1] = ended(cut[-1], steps, ctx.cause.at, success=success)
+        now = ctx.clock.database_time()
+        pieces, cut = sections.cut(masked, attempt.sections, steps, attempt.word, now)
+        cut[-1] = ended(cut[-1], steps, now, success=success)
         return await self._store(ctx, job, attempt, pieces, cut, b"", b"", finished=True)
 
     async def restart(self, ctx: Context, attempt: Attempt) -> None:
@@ -220,7 +218,6 @@ class Attempts:
     ) -> Attempt:
         length = attempt.length + len(new)
         crc = zlib.crc32(new, attempt.crc)
-        now = ctx.cause.at
         lines = [*attempt.lines, *([0] * (len(cut) - len(attempt.lines)))]
         chunks = []
         for place, piece in enumerate(pieces):
@@ -234,14 +231,15 @@ class Attempts:
             "finished": finished,
             "sections": [section.model_dump() for section in cut],
             "lines": lines,
-            "lease_until": now + timedelta(seconds=ctx.settings.job_lease_seconds),
         }
         if finished:
             change["masks"] = ""
 
         async def body(session: AsyncClientSession | None) -> None:
             result = await ctx.collection("attempts").update_one(
-                {"_id": attempt.id, "length": attempt.length, "finished": False}, {"$set": change}, session=session
+                {"_id": attempt.id, "length": attempt.length, "finished": False},
+                {"$set": change, "$max": {"lease_until": _lease_until(ctx)}},
+                session=session,
             )
             if result.matched_count == 0:
                 raise Refused("CONFLICT", "another piece of this log arrived at the same time")
@@ -253,7 +251,7 @@ class Attempts:
                 await session.with_transaction(body)
         else:
             await body(None)
-        self._remember_renewal(attempt.id, now)
+        self._remember_renewal(ctx, attempt.id)
         if finished:
             self._masks.pop(attempt.id, None)
             self._renewed.pop(attempt.id, None)
@@ -275,10 +273,14 @@ class Attempts:
             self._masks[found["_id"]] = known
         return known
 
-    def _remember_renewal(self, attempt_id: str, now: datetime) -> None:
+    def _remember_renewal(self, ctx: Context, attempt_id: str) -> None:
         if len(self._renewed) >= KEPT:
             self._renewed.pop(next(iter(self._renewed)))
-        self._renewed[attempt_id] = now
+        self._renewed[attempt_id] = ctx.clock.monotonic()
+
+
+def _lease_until(ctx: Context) -> datetime:
+    return ctx.clock.database_time() + timedelta(seconds=ctx.settings.job_lease_seconds)
 
 
 def _seconds(section: Section, now: datetime) -> int:

@@ -1,6 +1,10 @@
-"""Leases: a job whose runner is silent for too long is lost, and one that outlives its limit is ended."""
+"""Leases: a job whose runner is silent for too long is lost, and one that outlives its limit is ended.
+
+All that is compared here is the database's time, or was measured by this process: replicas' clocks differ.
+"""
 
 from datetime import datetime, timedelta
+from typing import Any
 
 from contracts.builds import (
     FINISHED_JOB,
@@ -17,6 +21,7 @@ from contracts.errors import Refused
 from contracts.messages import Command
 from contracts.runners import RunnerDeleted
 from libs.deciding import Recorded
+from libs.patience import patient_until
 from libs.service import Context, TryLater
 from services.builds.attempts import Attempts
 from services.builds.domain.job import LOST
@@ -24,9 +29,10 @@ from services.builds.reporting import TIMED_OUT, Reporting
 from services.builds.script import CLEANUP_SECONDS
 from services.builds.story import tell_run
 
+Document = dict[str, Any]
 AT_ONCE = 100
+TIMES = {"finished": 1, "lease_until": 1, "opened_at": 1, "canceling_since": 1}
 RUNNING = {"$in": ["ASSIGNED", "RUNNING", "CANCELING"]}
-SHORTEST_OUTAGE = timedelta(seconds=5)  # a restart is none
 GRACE = 60  # seconds that a runner gets to report what it ended itself
 
 
@@ -34,12 +40,14 @@ class Leases:
     def __init__(self, attempts: Attempts, reporting: Reporting) -> None:
         self._attempts = attempts
         self._reporting = reporting
+        self._unopened: dict[str, float] = {}  # jobs without an attempt: since when, by the monotonic clock
 
     async def look_after(self, ctx: Context) -> None:
         """Lose what is silent. Leases of claims that came to nothing are cleared away."""
-        now = ctx.cause.at
-        attempts = ctx.collection("attempts")
-        if await attempts.find_one({"finished": False}, {"_id": 1}) is None or now < await self._patient_until(ctx):
+        attempts, lease = ctx.collection("attempts"), timedelta(seconds=ctx.settings.job_lease_seconds)
+        if await attempts.find_one({"finished": False}, {"_id": 1}) is None:
+            return
+        if (now := ctx.clock.database_time()) < await patient_until(ctx, "lease_looks", lease):
             return
         expired = attempts.find({"finished": False, "lease_until": {"$lt": now}}, {"job_id": 1}, limit=AT_ONCE)
         async for found in expired:
@@ -54,35 +62,39 @@ class Leases:
             else:
                 await self._reporting.conclude(ctx, job, found["_id"], success=job.status is JobStatus.SUCCESS)
 
-    async def _patient_until(self, ctx: Context) -> datetime:
-        """After an outage of ours runners get the time of a lease to be heard again: their silence was our deafness.
-
-        Looks are noted in the database, so that a new leader knows how long nobody looked.
-        """
-        now, lease = ctx.cause.at, timedelta(seconds=ctx.settings.job_lease_seconds)
-        looks = ctx.collection("lease_looks")
-        last = await looks.find_one({"_id": "last"})
-        unbroken = last is not None and now - last["at"] <= max(SHORTEST_OUTAGE, lease / 4)
-        until: datetime = last["patient_until"] if unbroken else now + lease
-        await looks.replace_one({"_id": "last"}, {"at": now, "patient_until": until}, upsert=True)
-        return until
-
     async def look_for_overdue(self, ctx: Context) -> None:
         """End what runs longer than it may although its runner goes on reporting, and what nobody will report on."""
-        lease = timedelta(seconds=ctx.settings.job_lease_seconds)
+        unopened: dict[str, float] = {}
         async for job in ctx.rows("job").each({"status": RUNNING}):
-            canceling = job.status is JobStatus.CANCELING
-            since = job.canceling_at if canceling else job.assigned_at
-            limit = timedelta(seconds=(CLEANUP_SECONDS if canceling else job.timeout_seconds) + GRACE)
-            if since is None or ctx.cause.at < since + min(lease, limit):
-                continue
-            expected = {"_id": job.token_hash, "$or": [{"finished": False}, {"lease_until": {"$gte": ctx.cause.at}}]}
-            if await ctx.collection("attempts").find_one(expected, {"_id": 1}) is None:
-                reason = "the server was interrupted while it gave out the job or took its result"
-                await self._end(ctx, LoseJob(job_id=job.id, attempt=job.attempt, reason=reason), job)
-                continue
-            if ctx.cause.at >= since + limit:
-                await self._end(ctx, CancelJob(job_id=job.id) if canceling else _overdue(job), job)
+            attempt = await ctx.collection("attempts").find_one({"_id": job.token_hash}, TIMES)
+            if attempt is None:
+                since = unopened[job.token_hash] = self._unopened.get(job.token_hash, ctx.clock.monotonic())
+                if ctx.clock.monotonic() - since >= min(ctx.settings.job_lease_seconds, _limit(job)):
+                    await self._lose_interrupted(ctx, job)
+            elif attempt["finished"] and attempt["lease_until"] < ctx.clock.database_time():
+                await self._lose_interrupted(ctx, job)
+            elif job.status is JobStatus.CANCELING:
+                canceling = await self._canceling_since(ctx, attempt)
+                await self._end_if_overdue(ctx, job, canceling, CancelJob(job_id=job.id))
+            else:
+                await self._end_if_overdue(ctx, job, attempt.get("opened_at", job.assigned_at), _overdue(job))
+        self._unopened = unopened
+
+    async def _lose_interrupted(self, ctx: Context, job: JobRow) -> None:
+        reason = "the server was interrupted while it gave out the job or took its result"
+        await self._end(ctx, LoseJob(job_id=job.id, attempt=job.attempt, reason=reason), job)
+
+    async def _end_if_overdue(self, ctx: Context, job: JobRow, since: datetime, command: Command) -> None:
+        if ctx.clock.database_time() >= since + timedelta(seconds=_limit(job)):
+            await self._end(ctx, command, job)
+
+    async def _canceling_since(self, ctx: Context, attempt: Document) -> datetime:
+        """The event has the clock of the replica that canceled the job; this look has the database's."""
+        since: datetime = attempt.get("canceling_since") or ctx.clock.database_time()
+        if "canceling_since" not in attempt:
+            change = {"$set": {"canceling_since": since}}
+            await ctx.collection("attempts").update_one({"_id": attempt["_id"]}, change)
+        return since
 
     async def end_jobs_of(self, ctx: Context, recorded: Recorded[RunnerDeleted]) -> None:
         """A deleted runner reports no more: what it ran has failed, what it had not begun is for another one."""
@@ -125,6 +137,11 @@ class Leases:
                 if refused.code != "CONFLICT":
                     raise
                 raise TryLater(0.1) from None  # a piece of the log came in between
+
+
+def _limit(job: JobRow) -> float:
+    """Seconds for which a job may be at a runner, or be canceled there."""
+    return (CLEANUP_SECONDS if job.status is JobStatus.CANCELING else job.timeout_seconds) + GRACE
 
 
 def _overdue(job: JobRow) -> FinishJob:

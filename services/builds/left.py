@@ -38,7 +38,7 @@ async def _jobs(ctx: Context, query: ListFiles) -> list[JobRow]:
 def _files(job: JobRow, log_length: int | None, ctx: Context) -> Iterator[FileOfJob]:
     """Of those that are there the log comes last."""
     for artifact in job.artifacts:
-        if not expired(artifact, ctx.cause.at):
+        if not expired(artifact, ctx.clock.database_time()):
             yield FileOfJob(**artifact.model_dump(), job_id=job.id, job_local_id=job.local_id)
     if log_length is not None and job.assigned_at is not None:
         yield FileOfJob(

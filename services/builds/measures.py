@@ -18,7 +18,8 @@ async def queue_depth(ctx: Context) -> float:
 
 async def queue_age(ctx: Context) -> float:
     oldest = await ctx.rows("job").values(WAITING, "queued_at", order=[("queued_at", 1)], limit=1)
-    return max((ctx.cause.at - at).total_seconds() for (at,) in oldest) if oldest else 0.0
+    age: float = max(((ctx.clock.database_time() - at).total_seconds() for (at,) in oldest), default=0.0)
+    return max(age, 0.0)  # it was queued by the clock of another replica
 
 
 async def jobs_running(ctx: Context) -> float:

@@ -60,7 +60,8 @@ class Planner:
         await ctx.tell(await self._plan(ctx, build))
 
     async def _build(self, ctx: Context, recorded: Recorded[Any]) -> BuildRow | None:
-        if isinstance(recorded.event, BuildQueued) and ctx.cause.at - recorded.at < FRESH:
+        # not older, and not from a clock that is ahead of this one: that would look fresh for long
+        if isinstance(recorded.event, BuildQueued) and timedelta() <= ctx.cause.at - recorded.at < FRESH:
             return summarise_build(BuildRow(), recorded)  # nothing else can have been planned in this moment
         build: BuildRow | None = await ctx.rows("build").get(f"build-{recorded.event.build_id}")
         return build

@@ -86,7 +86,8 @@ class Turns:
                     continue
                 self._given.add(job.id)
                 if several:
-                    self._last = max(ctx.cause.at, self._last + timedelta(milliseconds=1))  # no two turns at one moment
+                    now_at = ctx.clock.database_time()  # other replicas compare turns with theirs
+                    self._last = max(now_at, self._last + timedelta(milliseconds=1))  # no two turns at one moment
                     self._served[job.project_id] = self._last
                 return job
         return None

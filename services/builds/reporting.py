@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Awaitable, Callable
-from datetime import datetime, timedelta
 from typing import TypeVar
 
 from contracts.builds import (
@@ -45,7 +44,7 @@ M = TypeVar("M", AppendTrace, ReportJob)
 class Reporting:
     def __init__(self, attempts: Attempts) -> None:
         self._attempts = attempts
-        self._noticed: dict[str, datetime] = {}
+        self._noticed: dict[str, float] = {}  # by the monotonic clock
 
     async def append(self, ctx: Context, command: AppendTrace) -> TraceState:
         return await self._unless_over(ctx, command, self._append)
@@ -129,9 +128,9 @@ class Reporting:
 
     async def _notice(self, ctx: Context, job: JobRow) -> None:
         """A runner that works does not ask for jobs: what it says of its job shows that it is there."""
-        runner, now = job.runner_uuid or "", ctx.cause.at
+        runner, now = job.runner_uuid or "", ctx.clock.monotonic()
         last = self._noticed.get(runner)
-        if last is not None and now - last < timedelta(seconds=ctx.settings.runner_offline_seconds / 4):
+        if last is not None and now - last < ctx.settings.runner_offline_seconds / 4:
             return
         self._noticed[runner] = now
         try:

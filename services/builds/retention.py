@@ -5,7 +5,6 @@ The number is the one that the project has when one of its builds ends, whatever
 
 import asyncio
 from collections.abc import Sequence
-from datetime import timedelta
 
 from contracts.builds import BuildFinished, BuildRow, BuildStatus, DeleteBuild, JobDeleted, KillBuild
 from contracts.errors import Refused
@@ -16,13 +15,14 @@ from services.builds.attempts import Attempts, sealed_for
 from services.builds.recent_ends import READABLE_SECONDS, ended_recently
 
 AT_ONCE = 100
-LONGEST_LAUNCH = timedelta(seconds=30)  # from asking for the project's settings until its build is there
+LONGEST_LAUNCH = 30.0  # seconds from asking for the project's settings until its build is there
 AGAIN = 10.0  # seconds
 
 
 class Retention:
     def __init__(self, attempts: Attempts) -> None:
         self._attempts = attempts
+        self._clearing: dict[int, float] = {}  # projects: since when, by the monotonic clock
 
     async def keep_newest(self, ctx: Context, recorded: Recorded[BuildFinished]) -> None:
         """The work after a build is over. A build that could not be planned takes no other's place."""
@@ -50,7 +50,12 @@ class Retention:
             await ctx.tell(KillBuild(build_id=build.id), step=str(build.id))
         await _delete_finished(ctx, project_id, 0, None)
         some_left = await ctx.rows("build").one({"project_id": project_id}) is not None
-        if some_left or ctx.cause.at < recorded.at + LONGEST_LAUNCH:
+        # not by the time of the event: the clock of the replica that recorded it may be another one
+        since = self._clearing.pop(project_id, ctx.clock.monotonic())
+        if some_left or ctx.clock.monotonic() - since < LONGEST_LAUNCH:
+            if len(self._clearing) >= AT_ONCE:  # those that other replicas have cleared meanwhile
+                self._clearing.pop(next(iter(self._clearing)))
+            self._clearing[project_id] = since
             raise TryLater(AGAIN)
         await ctx.vault.erase(sealed_for(project_id))
 

@@ -12,7 +12,7 @@ passwords into the wrong field.
 import hmac
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from ipaddress import IPv6Address, ip_address
 from math import ceil
 from typing import Any
@@ -41,7 +41,8 @@ class Limit:
     def counting(self, now: datetime) -> list[dict[str, Any]]:
         """As a pipeline, so that attempts at the same moment are counted one after the other.
 
-        While nobody waits there is no `until`: clocks differ, and what another replica counted must not look like one.
+        While nobody waits there is no `until`: a replica of 0.2.0 goes by its own clock, and what it counted must not
+        look like one.
         """
         waiting = {"$gt": ["$until", now]}
         remembered = {"$gt": ["$forgotten_at", now]}
@@ -67,11 +68,11 @@ class Attempt:
     async def check(self) -> None:
         """Refuse with TOO_MANY_REQUESTS while there is something to wait for."""
         keys = [limit.key for limit in self.limits]
-        refuse(await self._states(keys), self.limits, datetime.now(UTC))
+        refuse(await self._states(keys), self.limits, self.ctx.clock.database_time())
 
     async def failed(self) -> None:
         """Count it. Whoever was overtaken by others who used up the free ones is not told that it failed."""
-        now = datetime.now(UTC)
+        now = self.ctx.clock.database_time()
         states = {}
         for limit in self.limits:
             before = await self.ctx.collection(FAILURES).find_one_and_update(
@@ -83,7 +84,7 @@ class Attempt:
 
     async def succeeded(self) -> None:
         """Forget the failures of this name at this address. Also a right guess is refused when it comes too late."""
-        now = datetime.now(UTC)
+        now = self.ctx.clock.database_time()
         states = await self._states([limit.key for limit in self.limits])
         refuse(states, self.limits, now)
         key = self.limits[0].key

@@ -31,7 +31,7 @@ async def log_in(ctx: Context, query: LogIn) -> Session:
         username=row.username,
         roles=row.roles,
         epoch=row.epoch,
-        now=ctx.cause.at,
+        now=ctx.clock.database_time(),
         lifetime=lifetime,
     )
     return Session(access_token=token, expires_in=lifetime)

@@ -5,7 +5,7 @@ A key that was followed by another verifies until the last token that it signed 
 
 import logging
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
@@ -38,7 +38,7 @@ async def signing_key(ctx: Context) -> SigningKey:
 
 async def public_keys(ctx: Context, _query: PublicKeys) -> VerificationKeys:
     stored = await _by_number(ctx)
-    over = _over(stored, ctx.cause.at)
+    over = _over(stored, ctx.clock.database_time())
     return VerificationKeys(keys={one["kid"]: one["public_pem"] for one in stored if one["_id"] not in over})
 
 
@@ -46,7 +46,7 @@ async def rotate(ctx: Context, _command: RotateSigningKeys) -> VerificationKeys:
     """Of several rotations at once, one makes the key that all of them wanted."""
     stored = await _by_number(ctx)
     await _add_key(ctx, stored[-1]["_id"] + 1)
-    await ctx.collection(KEYS).delete_many({"_id": {"$in": _over(stored, ctx.cause.at)}})
+    await ctx.collection(KEYS).delete_many({"_id": {"$in": _over(stored, ctx.clock.database_time())}})
     log.info("tokens are signed with a new key, number %s", stored[-1]["_id"] + 1)
     return await public_keys(ctx, PublicKeys())
 
@@ -71,7 +71,7 @@ async def _add_key(ctx: Context, number: int) -> None:
         "kid": key.kid,
         "public_pem": key.public_pem,
         "sealed_private_pem": await ctx.vault.seal(SUBJECT, key.private_pem),
-        "made_at": datetime.now(UTC),
+        "made_at": ctx.clock.database_time(),
         "token_seconds": ctx.settings.token_seconds,
     }
     with suppress(DuplicateKeyError):  # another replica was faster: its key is as good

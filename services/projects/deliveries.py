@@ -103,7 +103,7 @@ async def _record(
     )
     if why_ignored(record) is None:
         # before the event: what is accepted has its body, and what was kept in vain is found by `forget_strays`
-        kept = {"project_id": project.id, "body": content, "at": ctx.cause.at}
+        kept = {"project_id": project.id, "body": content, "at": ctx.clock.database_time()}
         await ctx.collection("request_bodies").replace_one({"_id": delivery_id}, kept, upsert=True)
     done = await ctx.tell(record, actor=user)
     return DeliveryRow.model_validate(done.row)
@@ -126,7 +126,7 @@ async def _note_refusal(ctx: Context, command: ReceiveDelivery, code: str) -> No
 
     What comes beyond is counted, and the next event tells how much it was.
     """
-    minute = f"{ctx.cause.at:%Y-%m-%dT%H:%M}"
+    minute = f"{ctx.clock.database_time():%Y-%m-%dT%H:%M}"
     in_minute: Any = {"$cond": [{"$eq": ["$minute", minute]}, {"$add": ["$in_minute", 1]}, 1]}
     beyond: Any = {"$gt": ["$in_minute", REFUSALS_A_MINUTE]}
     counted = await ctx.collection("refusals").find_one_and_update(
@@ -203,7 +203,8 @@ async def forget_project(ctx: Context, recorded: Recorded[Any]) -> None:
 
 async def forget_strays(ctx: Context) -> None:
     """Bodies whose delivery was never recorded, because the process died in between, or was over already."""
-    async for found in ctx.collection("request_bodies").find({"at": {"$lt": ctx.cause.at - STRAY}}, {"_id": 1}):
+    old = {"at": {"$lt": ctx.clock.database_time() - STRAY}}
+    async for found in ctx.collection("request_bodies").find(old, {"_id": 1}):
         if not await _needed(ctx, found["_id"]):
             await ctx.collection("request_bodies").delete_one({"_id": found["_id"]})
 

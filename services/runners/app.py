@@ -30,6 +30,7 @@ from contracts.runners import (
     TouchRunner,
 )
 from libs.paging import bounds
+from libs.patience import patient_until
 from libs.security.tokens import token_hash
 from libs.service import Context, Service, Ticker
 from services.runners.domain import LONGEST_TEXT, owner, registration_stream, runner_stream, settings_of
@@ -41,6 +42,7 @@ from services.runners.views import profile, registrations, runners, view
 
 NAMESPACE = UUID("6b1f1f0e-6a53-4c37-9d0e-0f6f2f5f7a11")
 INFO_PAUSE = timedelta(minutes=5)
+LOOKS = "presence_looks"
 TOKEN_PREFIX = "hr-"  # noqa: S105  not "glrt-": with that prefix `gitlab-runner register` sends no settings
 
 
@@ -139,10 +141,12 @@ async def list_runners(ctx: Context, query: ListRunners) -> Page:
 
 async def watch(ctx: Context) -> None:
     """Other replicas may know of a call that is not written, but none older than a fraction of the patience."""
+    patience = timedelta(seconds=ctx.settings.runner_offline_seconds)
+    if ctx.clock.database_time() < await patient_until(ctx, LOOKS, patience):
+        return
     online = await ctx.rows("runner").find({"online": True})
     when = await sightings(ctx, [row.uuid for row in online])
-    patience = timedelta(seconds=ctx.settings.runner_offline_seconds)
-    for command in on_silence(online, when, ctx.cause.at, patience):
+    for command in on_silence(online, when, ctx.clock.database_time(), patience):
         await ctx.tell(command, step=command.runner_uuid)
 
 

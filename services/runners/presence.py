@@ -1,7 +1,7 @@
 """When and from where each runner was last seen: too frequent for events, so one document per runner is kept."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from pymongo import UpdateOne
@@ -12,13 +12,14 @@ from services.runners.views import Sighting
 
 COLLECTION = "presence"
 LONGEST_PAUSE = 5.0  # seconds
-NEVER = datetime.min.replace(tzinfo=UTC)
+NEVER = float("-inf")
 
 
 class Call(NamedTuple):
     """Of a runner, not yet written."""
 
-    at: datetime
+    at: datetime  # by the database's clock
+    moment: float  # by the monotonic clock
     said: dict[str, Any]
 
 
@@ -29,7 +30,7 @@ class Presence:
     """
 
     def __init__(self) -> None:
-        self._written: dict[str, datetime] = {}  # runner -> time of the sighting
+        self._written: dict[str, float] = {}  # runner -> moment of the sighting
         self._held: dict[str, Call] = {}
         self._wrote_at = NEVER
 
@@ -37,29 +38,28 @@ class Presence:
         self, ctx: Context, runner_uuid: str, ip_address: str, info: RunnerInfo | None, *, at_once: bool
     ) -> None:
         """`at_once`: the sighting counts from now on."""
-        at = ctx.cause.at
-        patience = timedelta(seconds=ctx.settings.runner_offline_seconds)
-        pause = min(timedelta(seconds=LONGEST_PAUSE), patience / 4)
-        unseen = abs(at - self._written.get(runner_uuid, NEVER))  # abs: a clock set back must not silence the runner
+        moment, patience = ctx.clock.monotonic(), ctx.settings.runner_offline_seconds
+        pause = min(LONGEST_PAUSE, patience / 4)
+        unseen = moment - self._written.get(runner_uuid, NEVER)
         if unseen < pause and not at_once:
             return
         said: dict[str, Any] = {"ip_address": ip_address} if ip_address else {}
         if info is not None:
             said["info"] = info.model_dump()
         before = self._held.get(runner_uuid)
-        self._held[runner_uuid] = Call(at, {**(before.said if before else {}), **said})
-        if at_once or unseen > patience / 3 or abs(at - self._wrote_at) >= pause:
-            self._wrote_at = at
+        self._held[runner_uuid] = Call(ctx.clock.database_time(), moment, {**(before.said if before else {}), **said})
+        if at_once or unseen > patience / 3 or moment - self._wrote_at >= pause:
+            self._wrote_at = moment
             await self._write(ctx)
 
     async def _write(self, ctx: Context) -> None:
         calls, self._held = self._held, {}
         writes = [
             UpdateOne({"_id": uuid}, {"$max": {"seen_at": at}, **({"$set": said} if said else {})}, upsert=True)
-            for uuid, (at, said) in calls.items()
+            for uuid, (at, _, said) in calls.items()
         ]
         await ctx.collection(COLLECTION).bulk_write(writes, ordered=False)
-        self._written |= {uuid: call.at for uuid, call in calls.items()}
+        self._written |= {uuid: call.moment for uuid, call in calls.items()}
 
 
 async def sightings(ctx: Context, runner_uuids: Sequence[str]) -> dict[str, Sighting]:

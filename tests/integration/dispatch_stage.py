@@ -13,11 +13,12 @@ from pymongo import AsyncMongoClient
 
 from contracts.builds import Claim, ClaimJob, Demand, JobRow, LaunchedProject, PlannedJob, QueueJob, RunnerOffer
 from contracts.projects import GetJobSecrets, JobSecrets
+from libs.clock import now
 from libs.connections import Document, database_of
 from libs.deciding import Cause
 from libs.migration import migrate
 from libs.observability.metrics import Metrics
-from libs.runtime import Runtime, Work, now
+from libs.runtime import Runtime, Work
 from libs.security.sealing import MemoryVault
 from libs.service import Service
 from libs.settings import Settings

@@ -16,6 +16,7 @@ from contracts.errors import Refused
 from contracts.identity import Access, GetAccess, PublicKeys, VerificationKeys
 from contracts.messages import Command, Done, Query
 from gateway.app import Gateway, Server, listening, opened
+from libs.clock import Clock
 from libs.deciding import Actor
 from libs.messaging import ACTOR, COMMAND_ID, SHOWING, Responder, Showing, actor_from, connect, settled
 from libs.observability.telemetry import configure_telemetry
@@ -120,9 +121,9 @@ class Stage:
 
 
 @asynccontextmanager
-async def serving(settings: Settings) -> AsyncIterator[tuple[Gateway, Server, str]]:
+async def serving(settings: Settings, clock: Clock | None = None) -> AsyncIterator[tuple[Gateway, Server, str]]:
     telemetry = configure_telemetry("gateway", "test", None)
-    async with opened(settings, telemetry) as gateway:
+    async with opened(settings, telemetry, clock) as gateway:
         with listening("127.0.0.1", 0) as sock:
             server = Server(gateway)
             task = asyncio.create_task(server.serve(sockets=[sock]))

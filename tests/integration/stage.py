@@ -11,6 +11,7 @@ from nats.aio.client import Client
 from nats.errors import NoRespondersError
 
 from infra.entry import SERVICES
+from libs.clock import Clock
 from libs.connections import database_of, mongo, vault_of
 from libs.hosting import serve
 from libs.messaging import connect
@@ -42,13 +43,20 @@ class Stage:
             await migrate(services, databases, [vault_of(one, self.settings) for one in databases], bus)
 
     @asynccontextmanager
-    async def running(self, declare: Callable[[], Service], *, replicas: int = 1) -> AsyncIterator[None]:
+    async def running(
+        self,
+        declare: Callable[[], Service],
+        *,
+        replicas: int = 1,
+        instance: str = "replica",
+        clock: Clock | None = None,
+    ) -> AsyncIterator[None]:
         """Replicas of a service that was migrated before, from when they answer until they have stopped."""
         stop = asyncio.Event()
         async with asyncio.TaskGroup() as group:
             for number in range(replicas):
-                own = replace(self._settings_of(declare().name), instance=f"replica-{number}")
-                group.create_task(serve(declare(), own, stop))
+                own = replace(self._settings_of(declare().name), instance=f"{instance}-{number}")
+                group.create_task(serve(declare(), own, stop, clock))
             try:
                 await self._answers(declare())
                 yield

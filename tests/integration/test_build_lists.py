@@ -9,10 +9,11 @@ from opentelemetry.metrics import get_meter
 from pymongo import AsyncMongoClient
 
 from contracts.builds import BuildRow, BuildStatus, ListBuildsOfProject, ListRunning
+from libs.clock import now
 from libs.connections import Document, database_of
 from libs.deciding import Cause
 from libs.observability.metrics import Metrics
-from libs.runtime import Runtime, Work, now
+from libs.runtime import Runtime, Work
 from libs.security.sealing import MemoryVault
 from libs.settings import Settings
 from services.builds import reading

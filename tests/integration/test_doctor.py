@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 import os
+import re
 import subprocess
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -27,9 +28,11 @@ from infra.local.mongod import TRANSACTION_SECONDS, mongod
 from infra.local.nats import nats_server
 from infra.local.process import Process
 from infra.migrate import all_services
+from libs.clock import Clock, now
 from libs.connections import Document, database_of, mongo
 from libs.following import REBUILDING
 from libs.settings import MailSecurity, MailSettings, Settings
+from services.runners.app import service as runners
 from tests.integration.mail_server import LOGIN, mail_server
 from tests.integration.stage import Stage
 from tests.integration.whole_stage import whole_stage
@@ -116,6 +119,20 @@ async def test_rows_of_an_older_version_are_told(patient: Patient) -> None:
         found = await patient.findings()
     await patient.migrate()
     assert set(found) == {"rows.runners"}
+
+
+async def test_a_replica_whose_clock_is_wrong_is_told(patient: Patient) -> None:
+    behind = Clock(lambda: now() - timedelta(seconds=90))
+    async with Stage(patient.settings).running(lambda: runners, instance="behind", clock=behind):
+
+        async def told() -> bool:
+            return "clock.runners" in await patient.findings()
+
+        await eventually(told)
+        found = await patient.findings()
+    assert set(found) == {"clock.runners"}
+    what = r"The clock of behind-0 \(runners\) is (89|90)\.\d s behind the database's\."
+    assert re.fullmatch(what, found["clock.runners"].what)
 
 
 async def test_an_interrupted_restore_is_told(patient: Patient) -> None:

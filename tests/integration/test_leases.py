@@ -25,18 +25,20 @@ from contracts.builds import (
     StartJob,
     TraceState,
 )
+from contracts.heartbeat import Heartbeat
+from libs.clock import Clock, now
 from libs.connections import Document, database_of
 from libs.deciding import Cause
 from libs.migration import migrate
 from libs.observability.metrics import Metrics
-from libs.runtime import Runtime, Work, now
+from libs.runtime import Runtime, Work
 from libs.security.sealing import MemoryVault
 from libs.security.tokens import token_hash
 from libs.service import Context, Service
 from libs.settings import Settings
 from services.builds.app import service
 from services.builds.attempts import Attempts
-from services.builds.leases import Leases
+from services.builds.leases import GRACE, Leases
 from services.builds.reporting import Reporting
 
 LEASE = 60
@@ -63,9 +65,14 @@ class Yard:
     attempts: Attempts
     leases: Leases
     start: datetime = field(default_factory=now)  # second 0
+    second: int = 0
+
+    def __post_init__(self) -> None:
+        self.runtime.clock = Clock(lambda: self.start + timedelta(seconds=self.second), lambda: self.second)
 
     def at(self, second: int) -> Work:
-        return Work(self.runtime, Cause(uuid4().hex, self.start + timedelta(seconds=second)))
+        self.second = second
+        return Work(self.runtime, Cause(uuid4().hex, self.runtime.clock.machine_time()))
 
     async def looks(self, first: int, last: int) -> None:
         """The ticker, every second."""
@@ -91,6 +98,14 @@ class Yard:
         await self.at(0).tell(queue)
         await self.at(0).tell(assign)
         await self.attempts.open(self.at(0), ATTEMPT, await self.job(), "word", [])
+
+    async def beats(self, first: int, last: int, *, leaving: bool = False) -> None:
+        """A gateway and the ticker, every second."""
+        for second in range(first, last + 1):
+            self.second = second
+            beat = Heartbeat(to="builds", gateway="gateway-0", leaving=leaving)
+            await self.runtime.hear(beat.model_dump_json().encode(), {})
+            await self.looks(second, second)
 
     async def kill(self, second: int) -> None:
         await self.at(second).tell(StartJob(job_id=1, attempt=1))
@@ -156,8 +171,62 @@ async def test_a_new_leader_goes_on_where_the_old_one_left_off(yard: Yard) -> No
     assert await attempt_of(yard) == ("QUEUED", 2)
 
 
+async def test_a_job_is_not_lost_while_a_gateway_is_cut_off(yard: Yard) -> None:
+    await yard.beats(1, 20)
+    await yard.attempts.renew(yard.at(20), ATTEMPT)
+    await yard.looks(21, 20 + LEASE + 5)
+    await yard.beats(20 + LEASE + 6, 20 + LEASE + 10)  # it can be reached again, and the runner through it
+    await yard.attempts.renew(yard.at(20 + LEASE + 10), ATTEMPT)
+    await yard.beats(20 + LEASE + 11, 20 + 2 * LEASE + 10)
+    assert await attempt_of(yard) == ("ASSIGNED", 1)
+    await yard.beats(20 + 2 * LEASE + 11, 20 + 2 * LEASE + 15)
+    assert await attempt_of(yard) == ("QUEUED", 2)
+
+
+async def test_a_gateway_that_does_not_come_back_delays_the_loss_of_a_job_once(yard: Yard) -> None:
+    await yard.beats(1, 20)
+    await yard.attempts.renew(yard.at(20), ATTEMPT)
+    await yard.looks(21, 20 + 2 * LEASE)
+    assert await attempt_of(yard) == ("ASSIGNED", 1)
+    await yard.looks(20 + 2 * LEASE + 1, 20 + 2 * LEASE + 10)
+    assert await attempt_of(yard) == ("QUEUED", 2)
+
+
+async def test_a_gateway_that_stops_does_not_delay_the_loss_of_a_job(yard: Yard) -> None:
+    await yard.beats(1, 19)
+    await yard.beats(20, 20, leaving=True)
+    await yard.attempts.renew(yard.at(20), ATTEMPT)
+    await yard.looks(21, 20 + LEASE + 1)
+    assert await attempt_of(yard) == ("QUEUED", 2)
+
+
+async def test_a_time_far_in_the_future_that_a_leader_left_behind_does_not_keep_silent_jobs(yard: Yard) -> None:
+    """As a leader of 0.2.0 does whose clock is ahead."""
+    ahead = yard.start + timedelta(hours=2)
+    looks = yard.runtime.database["lease_looks"]
+    await looks.replace_one({"_id": "last"}, {"at": ahead, "patient_until": ahead}, upsert=True)
+    await yard.looks(1, LEASE + 1)
+    assert await attempt_of(yard) == ("QUEUED", 2)
+
+
+@pytest.mark.parametrize("skew", [-3600, 3600])
+async def test_a_job_that_a_replica_with_a_wrong_clock_gave_out_has_its_whole_time(yard: Yard, skew: int) -> None:
+    """The event of its assignment has a wrong time."""
+    row = {"$set": {f"job_v{service.categories[1].row_version}.assigned_at": yard.start + timedelta(seconds=skew)}}
+    await yard.runtime.database["streams"].update_one({"_id": "job-1"}, row)
+    limit = (await yard.job()).timeout_seconds + GRACE
+    await yard.attempts.renew(yard.at(limit - 1), ATTEMPT)
+    await yard.leases.look_for_overdue(yard.at(limit - 1))
+    assert await attempt_of(yard) == ("ASSIGNED", 1)
+    await yard.leases.look_for_overdue(yard.at(limit))
+    assert await attempt_of(yard) == ("FAILED", 1)
+
+
 async def test_a_job_that_never_reached_its_runner_is_lost(yard: Yard) -> None:
     await yard.attempts.discard(yard.at(1), ATTEMPT)
+    await yard.leases.look_for_overdue(yard.at(30))
+    await yard.leases.look_for_overdue(yard.at(LEASE + 20))
+    assert await attempt_of(yard) == ("ASSIGNED", 1)
     await yard.leases.look_for_overdue(yard.at(LEASE + 30))
     assert await attempt_of(yard) == ("QUEUED", 2)
 
@@ -180,6 +249,7 @@ async def test_a_job_whose_runner_is_lost_while_it_cleans_up_is_canceled(yard: Y
 
 async def test_a_job_that_cleans_up_for_too_long_is_ended(yard: Yard) -> None:
     await yard.kill(1)
+    await yard.leases.look_for_overdue(yard.at(1))
     await yard.attempts.renew(yard.at(300), ATTEMPT)
     await yard.leases.look_for_overdue(yard.at(360))
     assert await attempt_of(yard) == ("CANCELING", 1)

@@ -16,11 +16,11 @@ from contracts.errors import Refused
 from contracts.identity import GetUser
 from contracts.messages import Event, Page
 from contracts.notifications import ListNotifications, NotificationRow, SendTestMail
+from libs.clock import now
 from libs.cloudevents import subject, to_body, to_headers
 from libs.connections import database_of, mongo
 from libs.deciding import Cause, Recorded
 from libs.messaging import Caller, Headers, Responder
-from libs.runtime import now
 from libs.service import Service
 from libs.settings import MailSecurity, MailSettings
 from services.notifications.app import declare

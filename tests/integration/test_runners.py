@@ -2,8 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass, replace
-from datetime import timedelta
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -12,6 +12,7 @@ from bson import json_util
 from opentelemetry.metrics import NoOpMeterProvider
 
 from contracts.errors import Refused
+from contracts.heartbeat import Heartbeat
 from contracts.messages import Command, Done, Page, Query
 from contracts.runners import (
     DeleteRunner,
@@ -31,10 +32,11 @@ from contracts.runners import (
     ShutDownRunner,
     TouchRunner,
 )
+from libs.clock import Clock, now
 from libs.connections import database_of, mongo, vault_of
 from libs.messaging import COMMAND_ID, REPEATABLE, Caller
 from libs.observability.metrics import Metrics
-from libs.runtime import Runtime, now
+from libs.runtime import Runtime
 from libs.service import Service
 from libs.settings import Settings
 from services.runners.app import declare
@@ -304,6 +306,55 @@ async def test_a_silent_runner_goes_offline_and_comes_back(replicas: tuple[Repli
             await two.tick("presence")
     await one.touch(runner.token)
     assert (await two.view(runner.uuid)).online
+
+
+@dataclass
+class Hours:
+    """A clock that the test sets."""
+
+    second: float = 0.0
+    start: datetime = field(default_factory=now)
+
+    def clock(self) -> Clock:
+        return Clock(lambda: self.start + timedelta(seconds=self.second), lambda: self.second)
+
+
+async def test_runners_stay_online_while_their_gateway_is_cut_off(replica: Replica) -> None:
+    hours = Hours()
+    replica.runtime.clock, replica.runtime.settings = hours.clock(), Settings(runner_offline_seconds=60)
+    runner = await replica.register()
+    beat = Heartbeat(to="runners", gateway="gateway-0").model_dump_json().encode()
+
+    async def pass_to(second: int, *, reachable: bool) -> None:
+        while hours.second < second:
+            hours.second += 3
+            if reachable:
+                await replica.runtime.hear(beat, {})
+                await replica.touch(runner.token)
+            await replica.tick("presence")
+
+    await pass_to(90, reachable=True)
+    await pass_to(90 + 75, reachable=False)
+    await pass_to(300, reachable=True)
+    told = [type(one.event).__name__ for one in await replica.runtime.store.read(f"runner-{runner.uuid}")]
+    assert "RunnerOffline" not in told
+    await pass_to(300 + 150, reachable=False)  # the gateway and the runner are gone for good
+    assert not (await replica.view(runner.uuid)).online
+
+
+async def test_runners_stay_online_after_an_outage_of_the_service(replica: Replica) -> None:
+    hours = Hours()
+    replica.runtime.clock, replica.runtime.settings = hours.clock(), Settings(runner_offline_seconds=60)
+    runner = await replica.register()
+    await replica.touch(runner.token)
+    await replica.tick("presence")
+    hours.second += 600
+    await replica.tick("presence")
+    await replica.touch(runner.token)
+    hours.second += 3
+    await replica.tick("presence")
+    told = [type(one.event).__name__ for one in await replica.runtime.store.read(f"runner-{runner.uuid}")]
+    assert "RunnerOffline" not in told
 
 
 async def test_a_runner_that_calls_another_replica_stays_online(replicas: tuple[Replica, Replica]) -> None:

@@ -22,6 +22,7 @@ from pymongo.errors import DuplicateKeyError
 from contracts.errors import Refused
 from contracts.messages import Command, Done
 from infra.local import ports
+from libs.clock import now
 from libs.connections import Document, database_of, vault_of
 from libs.deciding import Cause, Recorded
 from libs.eventstore.documents import from_document
@@ -33,7 +34,6 @@ from libs.messaging import Caller
 from libs.migration import migrate, pending
 from libs.rebuilding import rebuild_rows, rebuild_view
 from libs.rows import Rows
-from libs.runtime import now
 from libs.schema import indexes_of
 from libs.security.sealing import MemoryVault
 from libs.service import Service

@@ -5,7 +5,7 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,26 @@ import pytest
 
 from agent.config import Config
 from agent.runner import run
-from libs import runtime
+from libs.clock import Clock, now
 from services.builds.recent_ends import READABLE_SECONDS
 from tests.integration.whole_stage import Body, Whole, whole_stage
 from tests.support import eventually
 from tests.support.repositories import Gate, commit, spec_of
 
 POLL_SECONDS = 1.0
+
+
+@dataclass
+class Machine:
+    """Where the services run; a test may set its clock wrong."""
+
+    ahead: timedelta = timedelta()
+
+    def time(self) -> datetime:
+        return now() + self.ahead
+
+
+MACHINE = Machine()
 
 
 @dataclass
@@ -60,7 +73,7 @@ class Page:
 
 @pytest.fixture(scope="module")
 async def here(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Whole]:
-    async with whole_stage(tmp_path_factory.mktemp("whole"), long_poll_seconds=2) as whole:
+    async with whole_stage(tmp_path_factory.mktemp("whole"), Clock(MACHINE.time), long_poll_seconds=2) as whole:
         yield whole
 
 
@@ -190,10 +203,9 @@ async def test_the_time_is_the_databases_whatever_clock_a_service_has(
     here: Whole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hours: int
 ) -> None:
     gate = Gate(tmp_path / "gate")
-    true_time = runtime.now
     async with watched(here, tmp_path, {"one": f"echo begun\n{gate.script}"}) as (page, watching):
         await eventually(lambda: "begun" in page.text("one"))
-        monkeypatch.setattr(runtime, "now", lambda: true_time() + timedelta(hours=hours))
+        monkeypatch.setattr(MACHINE, "ahead", timedelta(hours=hours))
         gate.open()
         await finished(here, page)
         monkeypatch.undo()

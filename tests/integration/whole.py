@@ -11,6 +11,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from gateway.app import Gateway
 from infra.migrate import all_services
+from libs.clock import Clock
 from libs.connections import Document, database_of, mongo
 from libs.service import Service
 from libs.settings import Settings
@@ -52,13 +53,15 @@ class Whole:
 
 
 @asynccontextmanager
-async def all_running(servers: Servers, **settings: Any) -> AsyncIterator[tuple[Stage, Gateway, str]]:
+async def all_running(
+    servers: Servers, clock: Clock | None = None, /, **settings: Any
+) -> AsyncIterator[tuple[Stage, Gateway, str]]:
     """Every service, and a gateway with its address."""
     async with empty_stage(servers, **settings) as stage, AsyncExitStack() as stack:
         services = all_services()
         await stage.migrate(*services)
         for service in services:
-            await stack.enter_async_context(stage.running(partial(itself, service)))
+            await stack.enter_async_context(stage.running(partial(itself, service), clock=clock))
         gateway, _, url = await stack.enter_async_context(serving(replace(stage.settings, instance="gateway")))
         yield stage, gateway, url
 

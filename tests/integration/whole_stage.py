@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 
 from gateway.app import Gateway
+from libs.clock import Clock
 from libs.settings import Settings
 from tests.integration.whole import all_running
 from tests.support import eventually
@@ -129,7 +130,10 @@ class RunnerAtWork:
 
 
 @asynccontextmanager
-async def whole_stage(folder: Path, *, long_poll_seconds: float = 20.0, **more: Any) -> AsyncIterator[Whole]:
+async def whole_stage(
+    folder: Path, clock: Clock | None = None, /, *, long_poll_seconds: float = 20.0, **more: Any
+) -> AsyncIterator[Whole]:
+    """`clock`: that of all services."""
     settings: Body = {
         "admin_username": "root",
         "admin_password": PASSWORD,
@@ -141,7 +145,7 @@ async def whole_stage(folder: Path, *, long_poll_seconds: float = 20.0, **more: 
     }
     with servers_in(folder) as servers:
         async with (
-            all_running(servers, **settings) as (stage, gateway, url),
+            all_running(servers, clock, **settings) as (stage, gateway, url),
             httpx.AsyncClient(base_url=url, timeout=40) as http,
         ):
             whole = Whole(

@@ -16,12 +16,13 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from contracts.builds import UNFINISHED, JobRow, JobStatus, ListJobs
 from infra.local.servers import local_servers
+from libs.clock import now
 from libs.connections import Document, database_of, mongo
 from libs.deciding import Cause
 from libs.messaging import connect
 from libs.migration import migrate
 from libs.observability.metrics import Metrics
-from libs.runtime import Runtime, Work, now
+from libs.runtime import Runtime, Work
 from libs.security.sealing import MemoryVault
 from libs.service import Service
 from libs.settings import Settings
