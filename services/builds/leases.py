@@ -65,7 +65,7 @@ class Leases:
     async def look_for_overdue(self, ctx: Context) -> None:
         """End what runs longer than it may although its runner goes on reporting, and what nobody will report on."""
         unopened: dict[str, float] = {}
-        async for job in ctx.rows("job").each({"status": RUNNING}):
+        async for job in ctx.rows("job").walk({"status": RUNNING}):
             attempt = await ctx.collection("attempts").find_one({"_id": job.token_hash}, TIMES)
             if attempt is None:
                 since = unopened[job.token_hash] = self._unopened.get(job.token_hash, ctx.clock.monotonic())
@@ -98,7 +98,7 @@ class Leases:
 
     async def end_jobs_of(self, ctx: Context, recorded: Recorded[RunnerDeleted]) -> None:
         """A deleted runner reports no more: what it ran has failed, what it had not begun is for another one."""
-        async for job in ctx.rows("job").each({"runner_uuid": recorded.event.runner_uuid, "status": RUNNING}):
+        async for job in ctx.rows("job").walk({"runner_uuid": recorded.event.runner_uuid, "status": RUNNING}):
             message = f"The runner {job.runner_name} was deleted"
             if job.status is JobStatus.ASSIGNED:
                 await self._end(ctx, LoseJob(job_id=job.id, attempt=job.attempt, reason=message), job)

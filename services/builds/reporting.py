@@ -4,6 +4,8 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from cachetools import LRUCache
+
 from contracts.builds import (
     FINISHED_JOB,
     AppendTrace,
@@ -29,6 +31,7 @@ from services.builds.story import tell_run, tell_steps
 
 log = logging.getLogger("headrace.builds")
 
+MAX_RUNNERS = 10_000  # remembered: a forgotten one is noticed once more
 CUSTOM_ERROR = 2000
 TIMED_OUT = 124
 CHECKOUT_FAILED = 128
@@ -44,7 +47,7 @@ M = TypeVar("M", AppendTrace, ReportJob)
 class Reporting:
     def __init__(self, attempts: Attempts) -> None:
         self._attempts = attempts
-        self._noticed: dict[str, float] = {}  # by the monotonic clock
+        self._noticed: LRUCache[str, float] = LRUCache(MAX_RUNNERS)  # by the monotonic clock
 
     async def append(self, ctx: Context, command: AppendTrace) -> TraceState:
         return await self._unless_over(ctx, command, self._append)
@@ -137,7 +140,7 @@ class Reporting:
             await ctx.tell(NoticeRunner(runner_uuid=runner))
         except Refused as refused:
             log.warning("runner %s was not noticed: %s", runner, refused.code)  # the next call tells it again
-            del self._noticed[runner]
+            self._noticed.pop(runner, None)
 
 
 def _steps(sections: tuple[Section, ...]) -> tuple[Section, ...]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
+from cachetools import LRUCache
 from pymongo import UpdateOne
 
 from contracts.runners import RunnerInfo
@@ -13,6 +14,7 @@ from services.runners.views import Sighting
 COLLECTION = "presence"
 LONGEST_PAUSE = 5.0  # seconds
 NEVER = float("-inf")
+MAX_RUNNERS = 20_000  # remembered: a forgotten one is written once more
 
 
 class Call(NamedTuple):
@@ -30,7 +32,7 @@ class Presence:
     """
 
     def __init__(self) -> None:
-        self._written: dict[str, float] = {}  # runner -> moment of the sighting
+        self._written: LRUCache[str, float] = LRUCache(MAX_RUNNERS)  # runner -> moment of the sighting
         self._held: dict[str, Call] = {}
         self._wrote_at = NEVER
 
@@ -59,7 +61,7 @@ class Presence:
             for uuid, (at, _, said) in calls.items()
         ]
         await ctx.collection(COLLECTION).bulk_write(writes, ordered=False)
-        self._written |= {uuid: call.moment for uuid, call in calls.items()}
+        self._written.update({uuid: call.moment for uuid, call in calls.items()})
 
 
 async def sightings(ctx: Context, runner_uuids: Sequence[str]) -> dict[str, Sighting]:

@@ -394,9 +394,10 @@ async def test_what_was_seen_of_many_runners_is_written_together(replica: Replic
     async with asyncio.timeout(20):
         while now() - started < timedelta(seconds=1):
             await asyncio.gather(*map(replica.touch, tokens))
+    pauses = (now() - started) / timedelta(seconds=0.25)  # more than four where the machine is busy
     await database.command("profile", 0)
     writes = await database["system.profile"].find({"ns": f"{database.name}.presence", "op": "update"}).to_list()
-    assert 3 <= len(writes) <= 15  # each runner at most once in a pause
+    assert 3 <= len(writes) <= 3 * (pauses + 1)  # each runner at most once in a pause
 
 
 async def test_a_whole_service_tells_the_world_who_comes_and_goes(stage: Stage) -> None:
