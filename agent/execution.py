@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Coroutine
 from pathlib import Path
 
@@ -16,8 +17,9 @@ from agent.nursery import Nursery
 from agent.protocol import Protocol
 from agent.strays import clear
 from agent.trace import Trace
-from agent.workspace import CheckoutFailed, Workspace, mask
+from agent.workspace import CheckoutFailed, Workspace, mask, script_of
 from libs.git import without_credentials
+from libs.markers import job_marker, words_in
 from libs.masking import MaskedStream
 from libs.observability.tracing import SpanKind, begun, child
 from libs.version import VERSION
@@ -81,6 +83,8 @@ class Execution:
 
     async def _perform(self) -> Outcome:
         job, trace = self._job, self._trace
+        for word in words_in(script_of(job)):
+            trace.write(job_marker(word, int(time.time() * 1000)))
         trace.line(f"Running with headrace-agent {VERSION} on {self._config.name}")
         clock = asyncio.get_running_loop().time
         end = clock() + job.timeout

@@ -33,7 +33,11 @@ class CheckoutFailed(Exception):
 
 def mask(job: Job) -> Mask:
     """Return the mask of the job's log. The markers that the job's own scripts write are left as they are."""
-    return Mask(secrets(job), words_in("".join(step.script for step in job.steps)))
+    return Mask(secrets(job), words_in(script_of(job)))
+
+
+def script_of(job: Job) -> str:
+    return "".join(step.script for step in job.steps)
 
 
 def secrets(job: Job) -> Iterator[str]:

@@ -17,6 +17,15 @@ def section_name(word: str, place: int) -> str:
     return f"hr_{word}_{place}"
 
 
+def job_marker(word: str, milliseconds: int) -> bytes:
+    """Return what a runner writes when it begins with a job: the time by its clock that all other markers follow."""
+    return b"section_start:%d:%b\r\x1b[0K" % (milliseconds, job_name(word).encode())
+
+
+def job_name(word: str) -> str:
+    return f"hr_{word}_job"
+
+
 def words_in(script: str) -> frozenset[str]:
     """Return the words of the markers that a script writes."""
     return frozenset(WORD.findall(script))
@@ -27,7 +36,7 @@ def markers_of(words: Iterable[str]) -> re.Pattern[bytes] | None:
     names = b"|".join(re.escape(word.encode()) for word in sorted(set(words)))
     if not names:
         return None
-    name = rb"hr_(?:%b)_\d{1,4}(?:\.[a-z]{1,16})?" % names
+    name = rb"hr_(?:%b)_(?:\d{1,4}(?:\.[a-z]{1,16})?|job)" % names
     return re.compile(rb"(?:\x1b\[0K)?section_(?:start|end):\d{1,15}:%b\r\x1b\[0K" % name)
 
 

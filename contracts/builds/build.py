@@ -78,7 +78,7 @@ class EndJobOfBuild(Command):
     exit_code: int
     exit_message: str | None = None
     output: str | None = None
-    duration: int = 0
+    duration_ms: int = 0
 
 
 class PlayJob(Command):
@@ -122,7 +122,7 @@ class KillBuild(Command):
 
     build_id: int = 0
     executor_id: str = ""
-    duration: int = 0
+    duration_ms: int = 0
 
 
 class ChangeBuildPriority(Command):
@@ -240,7 +240,8 @@ class BuildFinished(Event):
     initiator_name: str = ""
     held_lane: bool = False
     keep_number_build: int | None = None
-    duration: int = 0  # seconds: of each section of its log the whole ones
+    duration: int = 0  # seconds that the sections of its log took, rounded; up to 0.2.0 the whole ones of each
+    duration_ms: int | None = None  # the same in milliseconds
     ran: bool = True  # False: it was killed before any runner had it, and is in no list of finished builds
 
 

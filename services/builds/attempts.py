@@ -22,7 +22,7 @@ from libs.markers import held_back
 from libs.masking import Mask
 from libs.service import Context
 from services.builds import sections
-from services.builds.sections import Piece, ended
+from services.builds.sections import Cut, ended
 
 Document = dict[str, Any]
 KEPT = 256  # attempts whose masks this process has at hand
@@ -41,6 +41,7 @@ class Attempt:
     tail: bytes  # received, not yet stored
     finished: bool
     sections: tuple[Section, ...]
+    began: int | None  # when the job began, in milliseconds by its runner's clock
     lines: tuple[int, ...]  # that have ended, of each section
     mask: Mask
 
@@ -108,20 +109,20 @@ class Attempts:
         await ctx.collection("log_chunks").delete_many({"attempt": {"$in": found}})
         await attempts.delete_many(theirs)
 
-    async def seconds(self, ctx: Context, job_ids: Sequence[int]) -> int:
-        """How long the last attempts of these jobs took, or have taken so far: of each section the whole seconds."""
-        return await self._seconds(ctx, {"job_id": {"$in": list(job_ids)}})
+    async def milliseconds(self, ctx: Context, job_ids: Sequence[int]) -> int:
+        """Return how long the sections of the last attempts of these jobs took, or have taken so far."""
+        return await self._milliseconds(ctx, {"job_id": {"$in": list(job_ids)}})
 
-    async def seconds_of_build(self, ctx: Context, build_id: int) -> int:
-        return await self._seconds(ctx, {"build_id": build_id})
+    async def milliseconds_of_build(self, ctx: Context, build_id: int) -> int:
+        return await self._milliseconds(ctx, {"build_id": build_id})
 
-    async def _seconds(self, ctx: Context, wanted: Document) -> int:
+    async def _milliseconds(self, ctx: Context, wanted: Document) -> int:
         last = {
             one["job_id"]: one["sections"]
             async for one in ctx.collection("attempts").find(wanted, sort=[("number", 1)])
         }
         found = [Section.model_validate(one) for sections in last.values() for one in sections]
-        return sum(_seconds(one, ctx.clock.database_time()) for one in found)
+        return sum(_milliseconds(one, ctx.clock.database_time()) for one in found)
 
     async def get(self, ctx: Context, job: JobRow) -> Attempt:
         found = await ctx.collection("attempts").find_one({"_id": job.token_hash})
@@ -138,6 +139,7 @@ class Attempts:
             tail=tail.encode("latin-1"),
             finished=found["finished"],
             sections=tuple(Section.model_validate(one) for one in found["sections"]),
+            began=found.get("began"),
             lines=tuple(found["lines"]),
             mask=await self._mask(ctx, job, found),
         )
@@ -161,14 +163,16 @@ class Attempts:
         if not new or attempt.finished:
             return attempt
         if attempt.length >= LARGEST:
-            return await self._store(ctx, job, attempt, (), attempt.sections, new, b"", finished=False)
+            return await self._store(
+                ctx, job, attempt, Cut([], list(attempt.sections), attempt.began), new, b"", finished=False
+            )
         masked, rest = attempt.mask.apply(attempt.tail + new, final=False)
         waiting = held_back(masked)
         text, tail = masked[: len(masked) - waiting], masked[len(masked) - waiting :] + rest
         if attempt.length + len(new) >= LARGEST:
             text, tail = text + TRUNCATED.format(LARGEST).encode(), b""
-        pieces, cut = sections.cut(text, attempt.sections, steps, attempt.word, ctx.clock.database_time())
-        return await self._store(ctx, job, attempt, pieces, cut, new, tail, finished=False)
+        cut = sections.cut(text, attempt.sections, steps, attempt.word, ctx.clock.database_time(), attempt.began)
+        return await self._store(ctx, job, attempt, cut, new, tail, finished=False)
 
     async def finish(
         self, ctx: Context, job: JobRow, attempt: Attempt, steps: Sequence[PlannedStep], *, success: bool
@@ -178,9 +182,9 @@ class Attempts:
             return attempt
         masked, _ = attempt.mask.apply(attempt.tail, final=True)
         now = ctx.clock.database_time()
-        pieces, cut = sections.cut(masked, attempt.sections, steps, attempt.word, now)
-        cut[-1] = ended(cut[-1], steps, now, success=success)
-        return await self._store(ctx, job, attempt, pieces, cut, b"", b"", finished=True)
+        cut = sections.cut(masked, attempt.sections, steps, attempt.word, now, attempt.began)
+        cut.sections[-1] = ended(cut.sections[-1], steps, now, success=success)
+        return await self._store(ctx, job, attempt, cut, b"", b"", finished=True)
 
     async def restart(self, ctx: Context, attempt: Attempt) -> None:
         """The log that arrived is not the one that was sent: the runner sends it again from its first byte."""
@@ -194,6 +198,7 @@ class Attempts:
                         "crc": 0,
                         "tail": "",
                         "sections": [attempt.sections[0].model_dump()],
+                        "began": None,
                         "lines": [0],
                     }
                 },
@@ -209,8 +214,7 @@ class Attempts:
         ctx: Context,
         job: JobRow,
         attempt: Attempt,
-        pieces: Sequence[Piece],
-        cut: Sequence[Section],
+        cut: Cut,
         new: bytes,
         tail: bytes,
         *,
@@ -218,9 +222,9 @@ class Attempts:
     ) -> Attempt:
         length = attempt.length + len(new)
         crc = zlib.crc32(new, attempt.crc)
-        lines = [*attempt.lines, *([0] * (len(cut) - len(attempt.lines)))]
+        lines = [*attempt.lines, *([0] * (len(cut.sections) - len(attempt.lines)))]
         chunks = []
-        for place, piece in enumerate(pieces):
+        for place, piece in enumerate(cut.pieces):
             lines[piece.section] += piece.text.count(b"\n")
             where = {"attempt": attempt.id, "section": piece.section, "offset": length, "place": place}
             chunks.append({**where, "lines": lines[piece.section], "text": piece.text})
@@ -229,7 +233,8 @@ class Attempts:
             "crc": crc,
             "tail": await ctx.vault.seal(sealed_for(job.project_id), tail.decode("latin-1")) if tail else "",
             "finished": finished,
-            "sections": [section.model_dump() for section in cut],
+            "sections": [section.model_dump() for section in cut.sections],
+            "began": cut.began,
             "lines": lines,
         }
         if finished:
@@ -256,7 +261,14 @@ class Attempts:
             self._masks.pop(attempt.id, None)
             self._renewed.pop(attempt.id, None)
         return replace(
-            attempt, length=length, crc=crc, tail=tail, finished=finished, sections=tuple(cut), lines=tuple(lines)
+            attempt,
+            length=length,
+            crc=crc,
+            tail=tail,
+            finished=finished,
+            sections=tuple(cut.sections),
+            began=cut.began,
+            lines=tuple(lines),
         )
 
     async def _sealed(self, ctx: Context, job: JobRow, hidden: Sequence[str]) -> str:
@@ -283,9 +295,9 @@ def _lease_until(ctx: Context) -> datetime:
     return ctx.clock.database_time() + timedelta(seconds=ctx.settings.job_lease_seconds)
 
 
-def _seconds(section: Section, now: datetime) -> int:
+def _milliseconds(section: Section, now: datetime) -> int:
     start = section.start_at or now
-    return max((section.closed_at or now) - start, timedelta()) // timedelta(seconds=1)
+    return max((section.closed_at or now) - start, timedelta()) // timedelta(milliseconds=1)
 
 
 def sealed_for(project_id: int) -> str:

@@ -23,7 +23,7 @@ class Ending:
 
     async def of_job(self, ctx: Context, command: EndJobOfBuild) -> EndJobOfBuild:
         await record_end(ctx, command.build_id)
-        return command.but(duration=await self._attempts.seconds_of_build(ctx, command.build_id))
+        return command.but(duration_ms=await self._attempts.milliseconds_of_build(ctx, command.build_id))
 
     async def by_kill(self, ctx: Context, command: KillBuild) -> KillBuild:
         """A build that ends between this look and the decision is no mistake of whoever pressed the button."""
@@ -38,4 +38,4 @@ class Ending:
         if build is None:
             return command
         await record_end(ctx, build.id)
-        return command.but(build_id=build.id, duration=await self._attempts.seconds(ctx, build.job_ids))
+        return command.but(build_id=build.id, duration_ms=await self._attempts.milliseconds(ctx, build.job_ids))

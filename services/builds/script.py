@@ -22,9 +22,16 @@ CLEANUP_SECONDS = 300
 PRELUDE = r"""
 headrace_root=$PWD
 headrace_section=
+headrace_time() {
+  printf -v headrace_now '%(%s)T' -1
+  case ${EPOCHREALTIME-} in
+    *[.,]??????) headrace_now=${EPOCHREALTIME%???} headrace_now=${headrace_now/[.,]/} ;;
+  esac
+}
 headrace_open() {
   headrace_section=$1
-  printf 'section_start:%(%s)T:%s\r\033[0K%s\n' -1 "$1" "$2"
+  headrace_time
+  printf 'section_start:%s:%s\r\033[0K%s\n' "$headrace_now" "$1" "$2"
 }
 headrace_watch=
 headrace_close() {
@@ -33,7 +40,8 @@ headrace_close() {
     headrace_watch=
   fi
   if [ -n "$headrace_section" ]; then
-    printf 'section_end:%(%s)T:%s\r\033[0K\n' -1 "$headrace_section"
+    headrace_time
+    printf 'section_end:%s:%s\r\033[0K\n' "$headrace_now" "$headrace_section"
   fi
   headrace_section=
 }
@@ -51,7 +59,8 @@ headrace_watched() {{
   local kin late=
   kin=$(headrace_kin "$$")
   printf '%s\n' "$3"
-  printf 'section_end:%(%s)T:%s.{TIMED_OUT.decode()}\r\033[0K\n' -1 "$2"
+  headrace_time
+  printf 'section_end:%s:%s.{TIMED_OUT.decode()}\r\033[0K\n' "$headrace_now" "$2"
   kill -ALRM "$$"
   kill -TERM $kin
   read -r -t 2
@@ -79,6 +88,8 @@ headrace_kin() {{
 }}
 trap 'exit {STEP_TIMED_OUT}' ALRM
 """
+# milliseconds, or seconds where `date` knows no fractions of them
+NOW = '$(headrace_now=$(date +%s%3N); case $headrace_now in *[!0-9]*|"") date +%s ;; *) echo "$headrace_now" ;; esac)'
 CLOSE_ALWAYS = "trap headrace_close EXIT\n"
 CLOSE_IF_GOOD = "trap '[ $? -ne 0 ] || headrace_close' EXIT\n"  # an open section at the end tells that it failed
 
@@ -111,7 +122,7 @@ def compile_commands(commands: Sequence[str], section: str, title: str) -> tuple
 
 
 def _mark(word: str, section: str, title: str = "") -> str:
-    return rf"""printf 'section_{word}:%s:{section}\r\033[0K%s\n' "$(date +%s)" {shlex.quote(title)}"""
+    return rf"""printf 'section_{word}:%s:{section}\r\033[0K%s\n' "{NOW}" {shlex.quote(title)}"""
 
 
 def _bash(steps: Sequence[PlannedStep], word: str, at_exit: str, *, on_kill: bool) -> str:

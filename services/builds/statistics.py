@@ -7,6 +7,7 @@ from contracts.messages import Page, Row
 from libs.deciding import Recorded
 from libs.paging import Column, conditions, number, sliced, together
 from libs.service import Context, FollowedView
+from services.builds.domain.build import duration_of, rounded_seconds
 
 LARGEST_PAGE = 100_000
 COLUMNS = {"date": Column("date"), "duration": Column("duration", number)}
@@ -16,6 +17,7 @@ class MonthRow(Row):
     date: str = ""  # year and month, which has no leading zero
     months: int = 0  # since the year 0, for the order
     duration: int = 0  # seconds
+    milliseconds: int = 0
 
 
 def month_of(recorded: Recorded[Any]) -> str | None:
@@ -23,15 +25,16 @@ def month_of(recorded: Recorded[Any]) -> str | None:
 
 
 def add_duration(row: MonthRow, recorded: Recorded[BuildFinished]) -> MonthRow:
-    at = recorded.at
+    at, milliseconds = recorded.at, row.milliseconds + duration_of(recorded.event)
     return MonthRow(
         date=f"{at.year}-{at.month}",
         months=at.year * 12 + at.month,
-        duration=row.duration + recorded.event.duration,
+        duration=rounded_seconds(milliseconds),
+        milliseconds=milliseconds,
     )
 
 
-durations = FollowedView("durations", "builds", month_of, MonthRow(), add_duration, indexes=(("months",),))
+durations = FollowedView("durations", "builds", month_of, MonthRow(), add_duration, version=2, indexes=(("months",),))
 
 
 async def page_durations(ctx: Context, query: PageDurations) -> Page:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,9 @@ async def test_values_neither_show_nor_damage_the_sections_of_the_log(here: Whol
     assert (one["step"], two["step"]) == ("one", "two")
     assert one["log"].split("\n")[1:] == ["[MASKED]", "multi line value", "line by line", "1"]
     assert two["log"].split("\n")[1:3] == ["[MASKED] of a river", "4 digits"]
+    times = [datetime.fromisoformat(part[name]) for part in (one, two) for name in ("start_at", "closed_at")]
+    assert times == sorted(times)
+    assert any(at.microsecond for at in times)  # not in whole seconds
 
 
 async def test_a_changed_value_is_answered_with_a_detail_as_well(here: Whole) -> None:

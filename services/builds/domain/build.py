@@ -61,7 +61,7 @@ class Build:
     progress: Progress = field(default_factory=Progress)
     known: frozenset[int] = frozenset()  # jobs that were queued at some time
     failures: tuple[BuildAdvanced, ...] = ()  # how jobs ended that were not wished again since, the first one first
-    seconds: int = 0  # counted when it was over before
+    milliseconds: int = 0  # counted when it was over before
     wished: tuple[int, ...] = ()  # jobs for which it was resumed
     ran: bool = False
     priority: int = 0
@@ -105,7 +105,7 @@ def decide(build: Build, command: BuildCommand) -> Sequence[BuildEvent]:
         case ((Phase.PLANNED | Phase.RUNNING), KillBuild()) if build.cleans_up:
             return [_killed(build, graceful=True)]
         case ((Phase.QUEUED | Phase.PLANNED | Phase.RESUMED | Phase.RUNNING | Phase.CANCELING), KillBuild()):
-            return [_killed(build, graceful=False), _aborted(build, command.duration)]
+            return [_killed(build, graceful=False), _aborted(build, command.duration_ms)]
         case ((Phase.QUEUED | Phase.PLANNED | Phase.RUNNING | Phase.CANCELING), ChangeBuildPriority(priority=priority)):
             return [] if priority == build.priority else [_reordered(build, priority)]
         case ((Phase.PLANNED | Phase.RUNNING | Phase.FINISHED), (PlayJob() | RetryJob() | RetryBuild())):
@@ -195,10 +195,10 @@ def _go_on(build: Build, command: EndJobOfBuild) -> list[BuildEvent]:
     )
     events: list[BuildEvent] = [advanced] if len(now.jobs) > 1 or status is JobStatus.WARNING else []
     if canceling and not now.queued:
-        events.append(_aborted(build, command.duration))  # however its jobs ended
+        events.append(_aborted(build, command.duration_ms))  # however its jobs ended
     elif not canceling and now.over:
         failures = (*build.failures, *([advanced] if status in BAD else []))
-        events.append(_ended(build, now, failures, command.duration))
+        events.append(_ended(build, now, failures, command.duration_ms))
     return events
 
 
@@ -276,17 +276,17 @@ def _now(statuses: Mapping[int, JobStatus]) -> tuple[JobNow, ...]:
     return tuple(JobNow(job_id=job_id, status=status) for job_id, status in statuses.items())
 
 
-def _ended(build: Build, now: Progress, failures: Sequence[BuildAdvanced], duration: int) -> BuildFinished:
+def _ended(build: Build, now: Progress, failures: Sequence[BuildAdvanced], milliseconds: int) -> BuildFinished:
     """It ends as its jobs did; of those that failed the first one says how."""
     warnings = build.planned.warnings if build.planned else ()
     allowed = [now.jobs[job_id].name for job_id, status in now.statuses.items() if status is JobStatus.WARNING]
     words = [*warnings, *(f"The job {name} failed, as it may." for name in allowed)]
-    seconds = max(0, duration - build.seconds)
+    took = max(0, milliseconds - build.milliseconds)
     if not failures:
-        return _finished(build, BuildStatus.SUCCESS, 0, None, "\n".join(words) or None, seconds)
+        return _finished(build, BuildStatus.SUCCESS, 0, None, "\n".join(words) or None, took)
     first = failures[0]
     words += [first.output] if first.output else []
-    return _finished(build, BuildStatus.FAILED, first.exit_code, first.exit_message, "\n".join(words) or None, seconds)
+    return _finished(build, BuildStatus.FAILED, first.exit_code, first.exit_message, "\n".join(words) or None, took)
 
 
 def _killed(build: Build, *, graceful: bool) -> BuildKilled:
@@ -296,13 +296,13 @@ def _killed(build: Build, *, graceful: bool) -> BuildKilled:
     )
 
 
-def _aborted(build: Build, duration: int) -> BuildFinished:
+def _aborted(build: Build, milliseconds: int) -> BuildFinished:
     output = f"The build ended with exit code {KILLED}: {ABORTED}"
-    return _finished(build, BuildStatus.KILLED, KILLED, ABORTED, output, duration)
+    return _finished(build, BuildStatus.KILLED, KILLED, ABORTED, output, milliseconds)
 
 
 def _finished(
-    build: Build, status: BuildStatus, code: int, message: str | None, output: str | None, duration: int = 0
+    build: Build, status: BuildStatus, code: int, message: str | None, output: str | None, milliseconds: int = 0
 ) -> BuildFinished:
     queued = build.launched
     return BuildFinished(
@@ -319,7 +319,8 @@ def _finished(
         initiator_name=queued.initiator_name,
         held_lane=queued.needs_lane,
         keep_number_build=queued.project.keep_number_build,
-        duration=duration,
+        duration=rounded_seconds(milliseconds),
+        duration_ms=milliseconds or None,
         ran=build.ran or status is not BuildStatus.KILLED or build.phase not in (Phase.QUEUED, Phase.PLANNED),
     )
 
@@ -367,8 +368,17 @@ def _evolved(build: Build, event: BuildAdvanced) -> Build:
 
 def _closed(build: Build, event: BuildFinished) -> Build:
     progress = build.progress.having(left(build.progress.statuses, event.status))
-    seconds = build.seconds + event.duration
-    return replace(build, phase=Phase.FINISHED, progress=progress, seconds=seconds, ran=event.ran)
+    milliseconds = build.milliseconds + duration_of(event)
+    return replace(build, phase=Phase.FINISHED, progress=progress, milliseconds=milliseconds, ran=event.ran)
+
+
+def duration_of(event: BuildFinished) -> int:
+    """Return the milliseconds that the build took."""
+    return event.duration * 1000 if event.duration_ms is None else event.duration_ms
+
+
+def rounded_seconds(milliseconds: int) -> int:
+    return (milliseconds + 500) // 1000
 
 
 build_decider = Decider[BuildCommand, Build, BuildEvent](

@@ -25,14 +25,14 @@ def run(folder: Path, place: int, *commands: str) -> tuple[int, bytes]:
 def sections(*output: bytes, success: bool) -> list[tuple[str, bool | None]]:
     found = list[Section]()
     for text in output:
-        _, found = cut(text, found, STEPS, "word", NOW)
+        found = cut(text, found, STEPS, "word", NOW).sections
     found[-1] = ended(found[-1], STEPS, NOW, success=success)
     return [(one.step, one.success) for one in found]
 
 
 def test_commands_are_shown_and_run_in_one_shell(tmp_path: Path) -> None:
     code, output = run(tmp_path, 0, "cd /", "NAME='it is'\necho $NAME $PWD")
-    pieces, _ = cut(output, (), STEPS, "word", NOW)
+    pieces, _, _ = cut(output, (), STEPS, "word", NOW)
     assert code == 0
     text = b"".join(piece.text for piece in pieces if piece.section == 1)
     assert text == b"Script of a\n$ cd /\n$ NAME='it is' ...\nit is /\n"

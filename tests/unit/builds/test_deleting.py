@@ -59,6 +59,7 @@ finished = BuildFinished(
     exit_code=0,
     queued_at=AT,
     duration=61,
+    duration_ms=60_500,
 )
 deleted = BuildDeleted(build_id=7, project_id=3, job_ids=(5,))
 job_queued = JobQueued(
@@ -119,7 +120,7 @@ def test_news_of_its_jobs_come_too_late_for_a_deleted_build() -> None:
 
 
 def test_a_build_says_at_its_end_how_long_it_took() -> None:
-    end = EndJobOfBuild(build_id=7, job_id=5, status=JobStatus.SUCCESS, exit_code=0, duration=61)
+    end = EndJobOfBuild(build_id=7, job_id=5, status=JobStatus.SUCCESS, exit_code=0, duration_ms=60_500)
     build.given(queued, planned).when(end).then(finished)
 
 
@@ -158,5 +159,5 @@ def test_durations_are_added_up_by_the_month_in_which_builds_end(month: int, key
     one = recorded(finished, AT.replace(month=month))
     assert month_of(one) == key
     row = add_duration(add_duration(MonthRow(), one), one)
-    assert (row.date, row.duration) == (key, 122)
+    assert (row.date, row.duration) == (key, 121)
     assert month_of(recorded(deleted)) is None

@@ -38,7 +38,7 @@ def sections(*output: bytes) -> list[tuple[str, bool | None]]:
     """As they are when the job is over, canceled."""
     pieces = list[Section]()
     for text in output:
-        _, pieces = cut(text, pieces, STEPS, "word", NOW)
+        pieces = cut(text, pieces, STEPS, "word", NOW).sections
     pieces[-1] = ended(pieces[-1], STEPS, NOW, success=False)
     return [(one.step, one.success) for one in pieces]
 
@@ -94,7 +94,7 @@ def limited(folder: Path, script: str) -> tuple[int, bytes, list[Section]]:
     begun = time.monotonic()
     done = subprocess.run(["sh", "-e"], input=lines, cwd=folder, env=os.environ, capture_output=True, timeout=30)
     assert time.monotonic() - begun < 10
-    pieces, found = cut(done.stdout, (), LIMITED, "word", NOW)
+    pieces, found, _ = cut(done.stdout, (), LIMITED, "word", NOW)
     found[-1] = ended(found[-1], LIMITED, NOW, success=done.returncode == 0)
     return done.returncode, b"".join(one.text for one in pieces), found
 

@@ -1,0 +1,79 @@
+"""The times of sections: the runner's clock counts from the job's beginning, wherever that clock stands."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from contracts.builds import PlannedStep, Section
+from libs.markers import job_marker
+from services.builds.sections import Cut, cut
+
+WORD = "0123456789ab"
+STEPS = tuple(PlannedStep(name=f"@{name}", script=f"/{name}.sh") for name in ("one", "two"))
+START = datetime(2026, 7, 1, 12, 0, 0, 250_000, UTC)
+OPENED = (Section(step="init", start_at=START),)
+SKEWS = (0, -3_600_000, 3_600_000, 90_000, -(10**12))  # milliseconds by which the runner's clock is ahead
+
+
+def after(seconds: float) -> datetime:
+    return START + timedelta(seconds=seconds)
+
+
+def milliseconds(at: datetime) -> int:
+    return round(at.timestamp() * 1000)
+
+
+def marker(how: str, place: int, time: int) -> bytes:
+    return f"section_{how}:{time}:hr_{WORD}_{place}\r\x1b[0K".encode()
+
+
+def step(place: int, start: datetime, end: datetime, skew: int) -> bytes:
+    opened, closed = milliseconds(start) + skew, milliseconds(end) + skew
+    return marker("start", place, opened) + b"text\n" + marker("end", place, closed)
+
+
+def times(found: Cut) -> list[tuple[datetime | None, datetime | None]]:
+    return [(one.start_at, one.closed_at) for one in found.sections]
+
+
+@pytest.mark.parametrize("skew", SKEWS)
+def test_times_are_the_runners_relative_to_the_beginning_of_the_job(skew: int) -> None:
+    log = job_marker(WORD, milliseconds(START) + skew) + step(0, after(1.001), after(1.5), skew)
+    first = cut(log, OPENED, STEPS, WORD, after(3))
+    second = cut(step(1, after(1.502), after(4.004), skew), first.sections, STEPS, WORD, after(6), first.began)
+    expected = [(START, after(1.001)), (after(1.001), after(1.5)), (after(1.502), after(4.004))]
+    assert times(second) == expected
+    assert [piece.text for piece in first.pieces] == [b"text\n"]
+
+
+@pytest.mark.parametrize("skew", [0, -3_600_000, 3_600_000, -(10**12)])
+def test_the_clock_of_a_runner_that_does_not_report_its_beginning_is_guessed(skew: int) -> None:
+    log = step(0, after(1), after(2), skew) + step(1, after(2), after(3), skew)
+    found = cut(log, OPENED, STEPS, WORD, after(3 if skew else 4))
+    assert times(found) == [(START, after(1)), (after(1), after(2)), (after(2), after(3))]
+
+
+def test_markers_in_seconds_keep_working() -> None:
+    second = START.timestamp() // 1
+    at = datetime.fromtimestamp(second, UTC)
+    log = marker("start", 0, int(second) + 2) + marker("end", 0, int(second) + 5)
+    found = cut(log, OPENED, STEPS, WORD, after(8))
+    assert times(found)[1] == (at + timedelta(seconds=2), at + timedelta(seconds=5))
+
+
+@pytest.mark.parametrize("jump", [-3_600_000, 3_600_000, 10**14])
+def test_a_clock_that_jumps_makes_no_time_negative_nor_later_than_now(jump: int) -> None:
+    log = job_marker(WORD, milliseconds(START)) + step(0, after(1), after(2), 0)
+    first = cut(log, OPENED, STEPS, WORD, after(3))
+    jumped = cut(step(1, after(3), after(4), jump), first.sections, STEPS, WORD, after(5), first.began)
+    *before, (start, end) = times(jumped)
+    assert before == [(START, after(1)), (after(1), after(2))]
+    assert start is not None
+    assert end is not None
+    assert after(2) <= start <= end <= after(5)
+
+
+def test_the_beginning_is_reported_once() -> None:
+    log = job_marker(WORD, milliseconds(START)) + job_marker(WORD, 1)
+    assert cut(log, OPENED, STEPS, WORD, after(1)).began == milliseconds(START)
+    assert cut(job_marker("ba9876543210", 1), OPENED, STEPS, WORD, after(1)).began is None
