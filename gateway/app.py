@@ -8,6 +8,7 @@ import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import uvicorn
@@ -27,6 +28,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from contracts.builds import JobQueued
 from contracts.errors import Refused
+from contracts.history import AboutOne
 from gateway.addresses import Address, Addresses, addresses
 from gateway.asked import World
 from gateway.auth import Doorkeeper
@@ -43,10 +45,11 @@ from gateway.sharing import Sharing
 from gateway.waiting import WaitingRunners
 from libs.clock import Clock
 from libs.ending import end
-from libs.messaging import Caller, connect, disconnect
+from libs.messaging import Caller, connect, disconnect, round_trip
 from libs.observability.health import Health, serve_health
 from libs.observability.logs import configure_logging
 from libs.observability.metrics import Level, clock_offset, seconds
+from libs.observability.probes import Probe, probing
 from libs.observability.pulse import pulse
 from libs.observability.telemetry import Telemetry, configure_telemetry
 from libs.settings import Settings, SettingsError
@@ -60,6 +63,8 @@ GRACE = 5  # seconds for answers that are under way
 HEARD = 0.2  # seconds in which a request learns that its client is gone
 BACKLOG = 2048
 LOOK_EVERY = 100  # ticks, for a renewed certificate
+# No process answers there. The gateway's login may send to it, also on a server with the logins of 0.2.0.
+PROBED = AboutOne.subject_at("identity")
 JOB_QUEUED = "hint.builds.*.JobQueued"
 RUNNER_CHANGES = tuple(f"hint.runners.*.{name}" for name in ("RunnerEdited", "RunnerShutDown", "RunnerDeleted"))
 HEADERS = ["Authorization", "Cache-Control", "Content-Type", "Idempotency-Key", "Last-Event-ID", "traceparent"]
@@ -110,7 +115,8 @@ async def opened(settings: Settings, telemetry: Telemetry, clock: Clock | None =
         world = World(settings, caller, Sharing(), Doorkeeper(caller), client, WaitingRunners(), asyncio.Event())
         await _listen(client, world.waiting)
         leaving = asyncio.Event()
-        health = _health(client, leaving, clock)
+        bus = Probe("NATS", partial(round_trip, client, PROBED))
+        health = _health(bus, leaving, clock)
         gateway = Gateway(_application(world, health, telemetry), world, health, leaving)
         _measure(world, telemetry.meter)
         heart = Heart(client, settings.instance, clock, clock_offset(telemetry.meter))
@@ -119,7 +125,8 @@ async def opened(settings: Settings, telemetry: Telemetry, clock: Clock | None =
             asyncio.create_task(heart.beat()),
         }
         try:
-            yield gateway
+            async with probing(bus):
+                yield gateway
         finally:
             gateway.close()
             await end(tasks)
@@ -153,10 +160,7 @@ async def _listen(client: Client, waiting: WaitingRunners) -> None:
         await client.subscribe(subject, cb=on_runner)
 
 
-def _health(client: Client, leaving: asyncio.Event, clock: Clock) -> Health:
-    async def bus() -> str | None:
-        return None if client.is_connected else "NATS is not reachable"
-
+def _health(bus: Probe, leaving: asyncio.Event, clock: Clock) -> Health:
     async def staying() -> str | None:
         return "stopping" if leaving.is_set() else None
 
@@ -164,7 +168,7 @@ def _health(client: Client, leaving: asyncio.Event, clock: Clock) -> Health:
         return clock.problem()
 
     health = Health()
-    health.register("nats", bus)
+    health.register("nats", bus.reason)
     health.register("process", staying)
     health.register("clock", right_time)
     return health

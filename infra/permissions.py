@@ -77,6 +77,7 @@ def _gateway(services: Sequence[Service], sent: Iterable[type[Message]]) -> Logi
     public = [one.name for one in services if one.public]
     publish = [
         *(subject for call in sent for subject in _addresses(call, services)),
+        "settled.*",
         *(f"{API}.STREAM.INFO.{stream}" for stream in public),
         *(subject for stream in public for subject in _following(stream)),
     ]
@@ -98,6 +99,7 @@ def _migrate(services: Sequence[Service]) -> Login:
         *(f"{API}.CONSUMER.*.{one.name}.>" for one in services),
         *(f"{API}.CONSUMER.DURABLE.CREATE.{one.name}.*" for one in services),
         *(f"{API}.CONSUMER.MSG.NEXT.{one.name}.*" for one in services),
+        "settled.*",
         *(subject for call in (GetHistory, GetState, RotateSigningKeys) for subject in _addresses(call, services)),
     ]
     return Login("migrate", tuple(publish), (_inbox("migrate"),))

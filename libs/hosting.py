@@ -26,11 +26,12 @@ from libs.following import Follower
 from libs.handled import handled_before
 from libs.leading import lead
 from libs.measuring import Readings
-from libs.messaging import Responder, connect, disconnect, settled
+from libs.messaging import Responder, connect, disconnect, round_trip, settled
 from libs.migration import pending
 from libs.observability.health import Health, serve_health
 from libs.observability.logs import configure_logging
 from libs.observability.metrics import Metrics
+from libs.observability.probes import Probe, probing
 from libs.observability.pulse import pulse
 from libs.observability.telemetry import configure_telemetry
 from libs.rebuilding import complete_rows
@@ -46,6 +47,7 @@ log = logging.getLogger("headrace.hosting")
 
 GRACE = 5.0  # seconds to finish what is in hand after SIGTERM
 REPLICAS = 600.0  # seconds between removals of processes that were not seen for long
+BUS_PROBE = "settled.probe"  # every service's login may send to it, also on a server with the logins of 0.2.0
 ROWS = 2.0  # seconds between looks for rows that an older release, which is being replaced, left behind
 
 
@@ -92,7 +94,12 @@ async def _started(service: Service, settings: Settings, stack: AsyncExitStack, 
     runtime = Runtime(service, settings, database, nats, vault_of(database, settings), metrics, clock)
     health = Health()
     ready = asyncio.Event()
-    _watch(health, runtime, nats, ready)
+    _watch(health, ready, runtime.clock)
+    bus = Probe("NATS", partial(round_trip, nats, BUS_PROBE))
+    mongodb = Probe("MongoDB", partial(runtime.database.command, "ping"))
+    health.register("nats", bus.reason)
+    health.register("mongodb", mongodb.reason)
+    await stack.enter_async_context(probing(bus, mongodb))
     await stack.enter_async_context(serve_health(health, telemetry.registry, settings.host, settings.health_port))
     await _wait_for_migration(service, runtime, nats)
     replica = Replica(database, service.name, settings.instance, clock, metrics.clock_offset_seconds)
@@ -154,30 +161,20 @@ def _answered(service: Service) -> list[type[Command] | type[Query]]:
     return [*commands, *service.answers]
 
 
-def _watch(health: Health, runtime: Runtime, nats: Client, ready: asyncio.Event) -> None:
+def _watch(health: Health, ready: asyncio.Event, clock: Clock) -> None:
     async def started() -> str | None:
         return None if ready.is_set() else "starting, or stopping"
 
-    async def bus() -> str | None:
-        return None if nats.is_connected else "NATS is not reachable"
-
-    async def database() -> str | None:
-        try:
-            await runtime.database.command("ping")
-        except PyMongoError:
-            return "MongoDB is not reachable"
-        return None
-
-    async def clock() -> str | None:
-        return runtime.clock.problem()
+    async def right_time() -> str | None:
+        return clock.problem()
 
     health.register("process", started)
-    health.register("nats", bus)
-    health.register("mongodb", database)
-    health.register("clock", clock)
+    health.register("clock", right_time)
 
 
 async def _workers(crew: Any, nats: Client) -> str | None:
+    if not crew.is_connected:
+        return "the connection of the workers to NATS is lost"
     gone = await crew.missing(nats)
     return f"consumers are missing, run `headrace migrate`: {', '.join(gone)}" if gone else None
 

@@ -17,6 +17,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import (
     AuthorizationError,
+    ConnectionClosedError,
     MaxPayloadError,
     NoRespondersError,
     SecureConnWantedError,
@@ -54,6 +55,7 @@ TRACE = "traceparent"
 FAILURE = "Failure"
 
 CLOSING = 1.0  # seconds for a server to hear that we leave
+ROUND_TRIP_SECONDS = 2.0
 
 Headers = Mapping[str, str]
 Respond = Callable[[bytes, Headers], Awaitable[bytes]]
@@ -157,6 +159,17 @@ async def settled(client: Client, patience: float = CLOSING) -> None:
     """The server has seen all that was sent before; the client's own `flush` overtakes what waits in its buffer."""
     with suppress(NatsError):  # nobody answers, and the server says so after all that came before
         await client.request(f"settled.{uuid4().hex}", timeout=patience)
+
+
+async def round_trip(client: Client, subject: str) -> None:
+    """Send a request through the server to where no process answers, which the server says at once.
+
+    Raises NatsError when it does not. `subject` is one that the login may send to.
+    """
+    if not client.is_connected:
+        raise ConnectionClosedError
+    with suppress(NoRespondersError):
+        await client.request(subject, timeout=ROUND_TRIP_SECONDS)
 
 
 async def disconnect(client: Client) -> None:

@@ -53,6 +53,10 @@ class _Broker(NatsBroker):
         self.config.connect(connection)
         return connection
 
+    @property
+    def is_connected(self) -> bool:
+        return self._connection is not None and self._connection.is_connected
+
     async def part(self) -> None:
         """Close the connection for certain; `stop` leaves it open where a subscriber could not be stopped."""
         if self._connection:
@@ -159,6 +163,10 @@ class Crew:
         group = consumer_name(self._service, worker)
         for subject in hint_subjects(worker):
             self._hints.append(await client.subscribe(subject, group, cb=on_hint))
+
+    @property
+    def is_connected(self) -> bool:
+        return self._broker.is_connected
 
     async def missing(self, client: Client) -> list[str]:
         """Consumers that are gone: FastStream would spin on them without a word."""

@@ -3,16 +3,21 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from fnmatch import fnmatch
 from pathlib import Path
 
+import httpx
 import pytest
 from nats.aio.client import Client
 from nats.errors import MaxPayloadError
 
 from contracts.errors import Refused
+from gateway.app import PROBED
 from infra.local.process import Process
+from libs.hosting import BUS_PROBE
 from libs.messaging import Caller, Headers, Responder, connect, disconnect
 from libs.settings import Settings, SettingsError
+from tests.integration.gateway_stage import serving
 from tests.support import eventually
 from tests.support.authority import Authority
 from tests.support.nats_cluster import NatsCluster, frozen, nats_cluster
@@ -112,6 +117,37 @@ async def test_a_hanging_server_is_noticed_over_tls(tmp_path: Path) -> None:
             with frozen(server):
                 await asyncio.wait([asyncio.create_task(client.publish("flood", bytes(8_000_000)))], timeout=1)
                 await moved(client, cluster, server)
+
+
+# ---- readiness
+
+
+async def readiness(url: str) -> dict[str, str]:
+    async with httpx.AsyncClient(trust_env=False) as http:
+        return dict((await http.get(f"{url}/readyz")).json()["reasons"])
+
+
+async def test_a_gateway_whose_server_hangs_is_not_ready_and_later_ready_again(tmp_path: Path) -> None:
+    """With the gateway's own login."""
+    with nats_cluster(tmp_path, size=1) as lone:
+        async with serving(Settings(nats_url=lone.url("gateway"))) as (_, _, url):
+            assert await readiness(url) == {}
+
+            async def is_unready() -> bool:
+                return "NATS" in (await readiness(url)).get("nats", "")
+
+            async def is_ready() -> bool:
+                return await readiness(url) == {}
+
+            with frozen(lone.servers[0]):
+                await eventually(is_unready, within=NOTICED)
+            await eventually(is_ready, within=NOTICED)
+
+
+async def test_the_logins_of_0_2_0_may_make_the_round_trip() -> None:
+    """What `infra/nats/nats.conf` of that release let each login send to."""
+    assert PROBED == "qry.identity.AboutOne"
+    assert fnmatch(BUS_PROBE, "settled.*")
 
 
 # ---- servers that the cluster names

@@ -1,0 +1,59 @@
+"""Readiness follows what a dependency answered lately."""
+
+import asyncio
+
+import pytest
+
+from libs.observability import probes
+from libs.observability.probes import Probe, probing
+from tests.support import eventually
+
+
+class Dependency:
+    def __init__(self) -> None:
+        self.answers = asyncio.Event()
+        self.answers.set()
+        self.failure: Exception | None = None
+
+    async def ask(self) -> None:
+        if self.failure:
+            raise self.failure
+        await self.answers.wait()
+
+
+@pytest.fixture(autouse=True)
+def fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("INTERVAL_SECONDS", "RETRY_SECONDS", "TIMEOUT_SECONDS"):
+        monkeypatch.setattr(probes, name, 0.02)
+    monkeypatch.setattr(probes, "MAX_AGE_SECONDS", 0.2)
+
+
+async def test_silence_and_failures_are_reasons_until_the_next_answer() -> None:
+    dependency = Dependency()
+    probe = Probe("NATS", dependency.ask)
+
+    async def says(part: str | None) -> bool:
+        reason = await probe.reason()
+        return reason is None if part is None else reason is not None and part in reason
+
+    assert await says("NATS has not answered yet")
+    async with probing(probe):
+        assert await says(None)
+        dependency.answers.clear()
+        await eventually(lambda: says("NATS has not answered for"))
+        dependency.answers.set()
+        await eventually(lambda: says(None))
+        dependency.failure = ConnectionRefusedError("nats://u:canary@host")
+        await eventually(lambda: says("NATS is not reachable (ConnectionRefusedError)"))
+        dependency.failure = None
+        await eventually(lambda: says(None))
+
+
+async def test_an_answer_that_is_late_once_makes_nothing_unready(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probes, "MAX_AGE_SECONDS", 60.0)
+    dependency = Dependency()
+    probe = Probe("MongoDB", dependency.ask)
+    async with probing(probe):
+        dependency.answers.clear()
+        await probe.once()
+        assert await probe.reason() is None
