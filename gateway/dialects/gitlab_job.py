@@ -1,6 +1,5 @@
 """A job as every GitLab-compatible runner reads it."""
 
-import base64
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -16,6 +15,7 @@ from contracts.builds import (
     Variable,
 )
 from gateway.dialects.cache_keys import separate_caches, separate_fallback
+from gateway.dialects.request_body import UNPACK, is_large, request_variables
 from libs.git import with_credentials
 
 REASONS = (
@@ -29,22 +29,26 @@ REASONS = (
     "unknown_failure",
     "job_canceled",
 )
-REQUEST_BODY = "FREE_COMMIT_REQUEST_BODY"
-LONGEST_VARIABLE = 128 * 1024  # bytes of `NAME=value` that Linux hands to a process
 NO_COMMIT = "0" * 40
 DEPTH = re.compile(r"[0-9]{1,9}")  # git takes at most 2**31 - 1
 CONFIG_PATH = ".headrace/job-comes-from-the-server.yml"  # must not exist in the repository
 
 
-def job_object(assignment: Assignment, offer: RunnerOffer | None, request_body: bytes = b"") -> dict[str, Any]:
-    """Every key that one of the runners in use breaks without is here; unknown ones are ignored by all."""
+def job_object(
+    assignment: Assignment, offer: RunnerOffer | None, request_body: bytes = b"", *, quotes_files: bool = False
+) -> dict[str, Any]:
+    """Every key that one of the runners in use breaks without is here; unknown ones are ignored by all.
+
+    `quotes_files`: the runner writes file variables with a shell, which takes long for large ones.
+    """
+    packed = quotes_files and is_large(request_body)
     longest = offer.max_timeout_seconds if offer else None
     timeout = min(assignment.timeout_seconds, longest) if longest else assignment.timeout_seconds
     project = assignment.project
     path = f"{project.owner_alias}/{project.alias}"
     config = Variable(key="CI_CONFIG_PATH", value=CONFIG_PATH)  # whatever the project says: it comes last
     own = [separate_fallback(assignment, one) for one in assignment.variables]
-    given = (*own, *_request_variables(request_body), config)
+    given = (*own, *request_variables(request_body, packed=packed), config)
     variables = {one.key: one for one in given}
     return {
         "id": assignment.job_id,
@@ -63,7 +67,7 @@ def job_object(assignment: Assignment, offer: RunnerOffer | None, request_body: 
         "git_info": _git(assignment),
         "runner_info": {"timeout": timeout},
         "variables": list(map(_variable, variables.values())),
-        "steps": list(_steps(assignment, timeout)),
+        "steps": list(_steps(assignment, timeout, (UNPACK,) if packed else ())),
         "image": _image(assignment.container, assignment.image) if assignment.image else None,
         "services": [_image(one, one.name) for one in assignment.services],
         "artifacts": [_artifacts(assignment.artifacts)] if assignment.artifacts else None,
@@ -102,10 +106,11 @@ def _dependency(assignment: Assignment, one: Dependency) -> dict[str, Any]:
     return {"id": one.job_id, "name": one.name, "token": assignment.token, "artifacts_file": file}
 
 
-def _steps(assignment: Assignment, timeout: int) -> Iterator[dict[str, Any]]:
+def _steps(assignment: Assignment, timeout: int, before: tuple[str, ...]) -> Iterator[dict[str, Any]]:
+    """`before` are lines that each script begins with."""
     yield {
         "name": "script",
-        "script": list(assignment.script),
+        "script": [*before, *assignment.script],
         "timeout": timeout,
         "when": "on_success",
         "allow_failure": False,
@@ -113,7 +118,7 @@ def _steps(assignment: Assignment, timeout: int) -> Iterator[dict[str, Any]]:
     if assignment.after_script:
         yield {
             "name": "after_script",
-            "script": list(assignment.after_script),
+            "script": [*before, *assignment.after_script],
             "timeout": assignment.after_script_seconds,
             "when": "always",
             "allow_failure": True,
@@ -150,16 +155,6 @@ def _depth(assignment: Assignment) -> int:
 
 def _ref_name(assignment: Assignment) -> str:
     return assignment.ref.removeprefix("refs/heads/").removeprefix("refs/tags/")
-
-
-def _request_variables(body: bytes) -> tuple[Variable, ...]:
-    """The webhook's body: in a file always, and as base64 where it fits into one variable of an environment."""
-    encoded = base64.b64encode(body).decode()
-    fits = len(f"{REQUEST_BODY}={encoded}\0") <= LONGEST_VARIABLE
-    return (
-        Variable(key=REQUEST_BODY, value=encoded if fits else ""),
-        Variable(key=f"{REQUEST_BODY}_FILE", value=body.decode(), file=True),
-    )
 
 
 def _variable(one: Variable) -> dict[str, Any]:

@@ -52,7 +52,11 @@ async def _answer(world: World, scope: Scope, sent: Members, waiter: Waiter) -> 
         return Response(status_code=204, headers={"X-GitLab-Last-Update": waiter.looked or world.waiting.news})
     try:
         request_body = await _request_body(world, assignment)
-        answer = JSONResponse(job_object(assignment, waiter.offer, request_body), 201)
+        # in a thread: a body may be long, and others are answered meanwhile
+        job = await asyncio.to_thread(
+            job_object, assignment, waiter.offer, request_body, quotes_files=not _is_our_agent(sent)
+        )
+        answer = JSONResponse(job, 201)
         if waiter.gone:
             raise ClientDisconnect
     except (Refused, ClientDisconnect):
@@ -155,6 +159,14 @@ def _offer(profile: RunnerProfile, sent: Members) -> RunnerOffer:
         cancels_gracefully=_announces(sent, "cancel_gracefully"),
         reports_late=not _announces(sent, "two_phase_job_commit"),
     )
+
+
+def _is_our_agent(sent: Members) -> bool:
+    match sent:
+        case {"info": {"name": "headrace-agent"}}:
+            return True
+        case _:
+            return False
 
 
 def _announces(sent: Members, feature: str) -> bool:

@@ -114,6 +114,15 @@ def test_what_no_environment_could_hold_is_in_the_file_alone(size: int, fits: bo
     assert found["FREE_COMMIT_REQUEST_BODY_FILE"] == ("x" * size, True)
 
 
+@pytest.mark.parametrize(("size", "packed"), [(98_283, False), (98_284, True)])
+def test_a_large_body_is_packed_for_runners_that_quote_files(size: int, packed: bool) -> None:
+    assignment = ASSIGNMENT.but(after_script=("echo after",))
+    job = job_object(assignment, OFFER, b"x" * size, quotes_files=True)
+    (sent,) = (one["value"] for one in job["variables"] if one["key"] == "FREE_COMMIT_REQUEST_BODY_FILE")
+    assert (len(sent) < size) is packed
+    assert [len(step["script"]) for step in job["steps"]] == ([2, 2] if packed else [1, 1])
+
+
 def test_no_secret_takes_the_place_of_the_body() -> None:
     secret = Variable(key="FREE_COMMIT_REQUEST_BODY", value="secret", masked=True)
     job = job_object(ASSIGNMENT.but(variables=(secret,)), OFFER, b"{}")
