@@ -29,6 +29,7 @@ CODES: dict[str, Code] = {
     "NOT_FOUND": Code(404, "There is nothing at this address."),
     "METHOD_NOT_ALLOWED": Code(405, "This address does not know this method."),
     "REQUEST_TOO_LARGE": Code(413, "The body is larger than this route accepts."),
+    "ANSWER_TOO_LARGE": Code(400, "The answer is larger than a message may be; ask for smaller pages."),
     "REQUEST_MALFORMED": Code(400, "The body is not valid JSON, or the query cannot be read."),
     "REQUEST_INVALID": Code(422, "A field is missing, of the wrong type or out of its range; `detail` says which."),
     "IDEMPOTENCY_KEY_INVALID": Code(400, "An Idempotency-Key is 1 to 255 printable characters of ASCII."),

@@ -9,6 +9,7 @@ import json
 import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -56,6 +57,10 @@ FAILURE = "Failure"
 
 CLOSING = 1.0  # seconds for a server to hear that we leave
 ROUND_TRIP_SECONDS = 2.0
+
+# In one process at a time. The next ones are refused, and their senders try again.
+MAX_REQUESTS = 1000
+MAX_REQUEST_BYTES = 256 * 1024 * 1024
 
 Headers = Mapping[str, str]
 Respond = Callable[[bytes, Headers], Awaitable[bytes]]
@@ -268,14 +273,25 @@ class Responder:
         self._outages: tuple[type[Exception], ...] = (Unavailable, *outages)
         self._subscriptions: list[Subscription] = []
         self._working: set[asyncio.Task[None]] = set()
+        self._bytes = 0  # of the requests in `_working`
+        self._refused = 0  # requests since the process was last idle
+
+    def _is_full(self, message: Msg) -> bool:
+        if not self._working:  # what is large for itself alone is not refused for ever
+            return False
+        return len(self._working) >= MAX_REQUESTS or self._bytes + len(message.data) > MAX_REQUEST_BYTES
 
     async def answer(self, message_type: type[Command] | type[Query], respond: Respond, subject: str = "") -> None:
         """`subject`: where several services answer the same question, each at an address of its own."""
 
         async def on_message(message: Msg) -> None:
+            if self._is_full(message):
+                await self._refuse(message)
+                return
             task = asyncio.create_task(self._respond(message, respond))
             self._working.add(task)
-            task.add_done_callback(self._working.discard)
+            self._bytes += len(message.data)
+            task.add_done_callback(partial(self._done, len(message.data)))
 
         subject = subject or message_type.subject()
         self._subscriptions.append(await self._client.subscribe(subject, self._group, cb=on_message))
@@ -294,17 +310,36 @@ class Responder:
                     await asyncio.wait(self._working)
                 await settled(self._client, patience)
 
+    def _done(self, size: int, task: asyncio.Task[None]) -> None:
+        self._working.discard(task)
+        self._bytes -= size
+        if not self._working and self._refused:
+            log.warning("%s: %d requests were refused because too many were under way", self._group, self._refused)
+            self._refused = 0
+
+    async def _refuse(self, message: Msg) -> None:
+        """At once, not after a wait: services that wait for each other's free places could wait without an end."""
+        if not self._refused:
+            log.warning("%s: more than %d requests are under way; further ones are refused", self._group, MAX_REQUESTS)
+        self._refused += 1
+        failure = Refused("SERVICE_UNAVAILABLE", "too many requests are under way; try again", retry_after=1).failure
+        await self._send(message, failure.model_dump_json().encode(), {FAILURE: "1"})
+
     async def _respond(self, message: Msg, respond: Respond) -> None:
         headers = message.headers or {}
         try:
             answer, reply_headers = await respond(message.data, headers), None
             if len(answer) > self._client.max_payload:
-                raise OverflowError(f"an answer of {len(answer)} bytes is too large for the message bus")
+                sizes = f"{len(answer)} bytes and may have {self._client.max_payload}"
+                raise Refused("ANSWER_TOO_LARGE", f"The answer has {sizes}; ask for smaller pages.")
         except Exception as error:
             failure = _failure(error, message.subject, self._outages)
             answer, reply_headers = failure.model_dump_json().encode(), {FAILURE: "1"}
+        await self._send(message, answer, reply_headers)
+
+    async def _send(self, message: Msg, answer: bytes, headers: dict[str, str] | None) -> None:
         try:
-            await self._client.publish(message.reply, answer, headers=reply_headers)
+            await self._client.publish(message.reply, answer, headers=headers)
         except NatsError as error:
             log.warning("%s: the answer cannot be sent (%s)", message.subject, type(error).__name__)
 

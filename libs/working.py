@@ -36,6 +36,7 @@ log = logging.getLogger("headrace.working")
 LONGEST_DELAY = 10.0
 PROMPT = 2.0  # seconds that the replica with the hint has for itself
 FINISHING = 5.0
+MAX_HINTS = 500  # that wait in one process
 
 Work = Callable[[Recorded[Any]], Awaitable[None]]
 
@@ -156,6 +157,8 @@ class Crew:
                 self._at_it.discard(recorded.id)
 
         async def on_hint(message: Msg) -> None:
+            if len(self._prompt) >= MAX_HINTS:
+                return  # the durable consumer brings the event
             task = asyncio.create_task(at_once(cloudevents.from_message(message.headers or {}, message.data)))
             self._prompt.add(task)
             task.add_done_callback(self._prompt.discard)

@@ -9,6 +9,7 @@ from nats.aio.client import Client
 from pymongo.errors import AutoReconnect, PyMongoError
 
 from contracts.errors import Refused
+from libs import messaging
 from libs.deciding import Actor
 from libs.eventstore import Conflict, OutcomeUnknown, Unavailable
 from libs.messaging import COMMAND_ID, REPEATABLE, Caller, Headers, Responder, actor_from, connect
@@ -134,12 +135,41 @@ async def test_trouble_with_the_database_is_told(
     assert (await refusal_after(caller, responder, failure)).code == code
 
 
-async def test_an_answer_too_large_for_the_bus_is_a_failure_at_once(caller: Caller, responder: Responder) -> None:
+async def test_an_answer_too_large_for_the_bus_is_refused_with_the_advice_to_page(
+    caller: Caller, responder: Responder
+) -> None:
     async def much(_body: bytes, _headers: Headers) -> bytes:
         return bytes(9 * 1024 * 1024)
 
     await responder.answer(OpenCounter, much)
-    assert (await refusal(caller)).code == "INTERNAL_SERVER_ERROR"
+    refused = await refusal(caller)
+    assert (refused.code, refused.failure.status) == ("ANSWER_TOO_LARGE", 400)
+    assert "smaller pages" in refused.detail
+
+
+@pytest.mark.parametrize("bound", ["MAX_REQUESTS", "MAX_REQUEST_BYTES"])
+async def test_more_requests_than_a_process_takes_are_refused_at_once(
+    caller: Caller, responder: Responder, monkeypatch: pytest.MonkeyPatch, bound: str
+) -> None:
+    size = len(GET.model_dump_json())
+    monkeypatch.setattr(messaging, bound, 3 if bound == "MAX_REQUESTS" else 3 * size)
+    begun, finish = asyncio.Semaphore(0), asyncio.Event()
+
+    async def wait(body: bytes, _headers: Headers) -> bytes:
+        begun.release()
+        await finish.wait()
+        return body
+
+    await responder.answer(GetCounter, wait)
+    taken = [asyncio.create_task(caller.ask(GET, timeout=20)) for _ in range(3)]
+    for _ in taken:
+        await begun.acquire()
+    with pytest.raises(Refused) as refused:
+        await caller.ask(GET, timeout=20)
+    assert (refused.value.code, refused.value.retry_after) == ("SERVICE_UNAVAILABLE", 1)
+    finish.set()
+    assert len(await asyncio.gather(*taken)) == 3
+    assert await caller.ask(GET)  # there is room again
 
 
 async def test_a_request_too_large_for_the_bus_is_refused(caller: Caller, responder: Responder) -> None:

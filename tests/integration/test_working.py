@@ -12,13 +12,16 @@ import pytest
 from nats.aio.client import Client
 from pymongo import AsyncMongoClient
 
+from libs import working
+from libs.cloudevents import hint_subject
 from libs.connections import Document
 from libs.deciding import Recorded
+from libs.messaging import settled
 from libs.migration import place_consumer
 from libs.service import Context, TryLater, Worker
 from libs.settings import Settings
 from libs.working import Crew
-from tests.support import eventually
+from tests.support import eventually, stored
 from tests.support.log import Log, new_log
 from tests.toy.counters import CounterClosed, CounterOpened, CounterRaised
 
@@ -189,3 +192,28 @@ async def test_what_was_worked_off_before_a_backup_is_not_worked_on_again(log: L
     async with yard.crew(at_once, handled={f"toy-{yard.worker.name}": datetime.now(UTC)}):
         await eventually(yard.is_all_done)
     assert yard.begun == []
+
+
+async def test_hints_beyond_the_bound_are_left_to_the_consumer(
+    log: Log, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(working, "MAX_HINTS", 1)
+    worker = Worker("dig", log.service, (CounterRaised,), nothing, concurrency=3, patience=5.0, prompt=True)
+    await place_consumer("toy", worker, log.bus)
+    yard, finish = Yard(log, settings, worker), asyncio.Event()
+
+    async def wait(_recorded: Recorded[Any]) -> None:
+        await finish.wait()
+
+    await log.add(5)
+    await log.publish()
+    async with yard.crew(wait):
+        for message in await stored(log.bus, log.service):
+            await log.bus.publish(
+                hint_subject(log.service, "counter-1", "CounterRaised"), message.data, headers=message.headers
+            )
+        await settled(log.bus)
+        await eventually(lambda: len(yard.begun) == 1)
+        finish.set()
+        await eventually(yard.is_all_done)
+    assert {*yard.done} == {*await log.event_ids()}
