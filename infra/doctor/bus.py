@@ -1,6 +1,8 @@
 """NATS and JetStream: the server, streams, consumers, and whether what is recorded arrives where it should."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from functools import partial
 
 from nats.aio.client import Client
@@ -13,6 +15,7 @@ from infra.doctor.database import MIGRATE
 from infra.doctor.finding import Finding, holds
 from libs.eventstore.documents import Document
 from libs.following import REBUILDING
+from libs.messaging import connect, disconnect, nats_address
 from libs.service import Service, Worker
 from libs.settings import Settings, SettingsError
 from libs.views import view_collection
@@ -21,6 +24,7 @@ from libs.workers import consumer_name, filter_subjects
 LEAST_PAYLOAD = 8 * 1024 * 1024
 CATCH_UP = 8.0  # seconds: longer than a follower keeps its position to itself
 COUNTING = 5000  # milliseconds
+SERVER_TIMEOUT = 5.0  # seconds
 
 
 def unreachable(error: Exception) -> Finding:
@@ -49,8 +53,35 @@ async def server(client: Client) -> AsyncIterator[Finding]:
             "nats.jetstream",
             f"JetStream is not available ({type(error).__name__}).",
             "It keeps the events: nothing follows from what happens, no builds are planned, no mails are sent.",
-            "Switch it on in the NATS server (`jetstream { store_dir: ... }`), for this account as well.",
+            "Switch it on in the NATS server (`jetstream { store_dir: ... }`), for this account as well. If it was on: "
+            "a server whose disk is full switches it off until it is restarted. Free some space and restart it. "
+            "In a cluster, more than half of the servers must run.",
         )
+
+
+async def servers(settings: Settings) -> AsyncIterator[Finding]:
+    """Each server of the address by itself: processes use one of them, and go to another only when it fails."""
+    address = nats_address(settings)
+    answers = await asyncio.gather(*(_problem(replace(settings, nats_url=address.of(one))) for one in address.servers))
+    for server, problem in zip(address.servers, answers, strict=True):
+        if problem:
+            yield Finding(
+                f"nats.server.{server.partition('://')[2]}",
+                f"The NATS server {server} {problem}.",
+                "Processes use the other servers of HEADRACE_NATS_URL. If more fail, they may find none.",
+                "Start or restart it, or take it out of HEADRACE_NATS_URL.",
+            )
+
+
+async def _problem(settings: Settings) -> str:
+    try:
+        client = await connect(settings, "doctor", patience=SERVER_TIMEOUT)
+    except SettingsError as error:
+        return f"cannot be used: {str(error).rstrip('.')}"
+    except (NatsError, OSError, TimeoutError):
+        return f"does not answer within {SERVER_TIMEOUT:g} s"
+    await disconnect(client)
+    return ""
 
 
 async def streams(client: Client, settings: Settings, services: Sequence[Service]) -> AsyncIterator[Finding]:

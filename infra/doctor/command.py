@@ -18,7 +18,7 @@ from infra.doctor.finding import Finding, Look, looked
 from infra.local.control import connect as connect_to_stack
 from infra.migrate import all_services
 from libs.connections import database_of, mongo, part_from
-from libs.messaging import connect, disconnect
+from libs.messaging import connect, disconnect, nats_address
 from libs.settings import Settings, SettingsError
 
 PATIENCE = 5.0  # seconds for NATS
@@ -103,6 +103,8 @@ async def _inner(settings: Settings, stack: AsyncExitStack, findings: list[Findi
         return looks
     stack.push_async_callback(disconnect, nats)
     findings += (found := await looked("nats", partial(bus.server, nats)))
+    if len(nats_address(settings).servers) > 1:
+        looks["nats.servers"] = partial(bus.servers, settings)
     looks["services"] = partial(work.services, nats, services)
     if not any(one.check == "nats.jetstream" for one in found):
         looks["streams"] = partial(bus.streams, nats, settings, services)

@@ -19,7 +19,7 @@ from nats.aio.client import Client
 from pymongo.asynchronous.database import AsyncDatabase
 
 from infra.backup.contents import NOTE, RESTORING
-from infra.doctor import surroundings
+from infra.doctor import bus, surroundings
 from infra.doctor.command import examined
 from infra.doctor.finding import Finding
 from infra.local import ports
@@ -38,6 +38,7 @@ from tests.integration.stage import Stage
 from tests.integration.whole_stage import whole_stage
 from tests.support import eventually
 from tests.support.buckets import SECRET, objects, s3_server
+from tests.support.nats_cluster import frozen, nats_cluster
 from tests.support.stack import HEADRACE
 
 pytestmark = pytest.mark.timeout(300)
@@ -225,6 +226,18 @@ async def test_a_missing_git_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 # ---- other servers
+
+
+async def test_servers_of_nats_that_do_not_answer_are_named(tmp_path: Path) -> None:
+    with nats_cluster(tmp_path) as cluster:
+        dead, hanging, alive = cluster.addresses
+        cluster.servers[0].kill()
+        with frozen(cluster.servers[1]):
+            found = [one async for one in bus.servers(Settings(nats_url=cluster.url()))]
+    assert [one.check for one in found] == [f"nats.server.{dead}", f"nats.server.{hanging}"]
+    assert f"nats://{hanging} does not answer" in found[1].what
+    assert alive not in str(found)
+    assert cluster.folder.secret("nats-unlimited") not in str(found)
 
 
 async def test_a_stream_that_lost_an_event_has_a_hole_and_less_than_the_log(tmp_path: Path) -> None:
