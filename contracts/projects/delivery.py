@@ -33,7 +33,8 @@ class Decision(StrEnum):
 class ReceiveDelivery(Command):
     """A webhook's request, as it came. Answered with the DeliveryView; one that comes again is answered as before.
 
-    Refused with the code of the first rule it breaks; up to ten such requests per project and minute are recorded.
+    Refused with the code of the first rule it breaks. Gateways send what they have found to be signed; the signature is
+    checked again.
     """
 
     project_id: int
@@ -43,6 +44,27 @@ class ReceiveDelivery(Command):
     proof: Sensitive  # GitHub: the signature; GitLab: the token
     content_type: str
     body: Base64Bytes = Field(repr=False)
+
+
+class GetDeliveryKey(Query):
+    """The signature key of a project for a gateway, which checks requests before their bodies cross the bus."""
+
+    project_id: int
+    public_key: str  # X25519, base64: the answer is encrypted for it
+
+
+class DeliveryKey(Message):
+    encrypted: str  # HPKE, base64
+
+
+class RefuseDelivery(Command):
+    """Count a request that a gateway has found not to be from the forge. Always refused with its code."""
+
+    project_id: int
+    provider: Provider | None
+    event: str
+    size: int  # bytes of the body
+    code: Literal["WEBHOOK_PROVIDER_NOT_SUPPORTED", "WEBHOOK_SIGNATURE_INVALID"]
 
 
 class Sender(Message):
@@ -76,18 +98,6 @@ class RecordDelivery(Command):
     push: Push | None  # nothing: another event
     size: int  # bytes of the body
     digest: str  # SHA-256 of the body
-
-
-class RecordRefusal(Command):
-    """The recorded half of ReceiveDelivery for what nobody has proven; the service gives it to itself."""
-
-    delivery_id: str
-    project_id: int
-    provider: Provider | None
-    event: Name
-    size: int
-    code: str
-    unrecorded: int
 
 
 class DeliveryAccepted(Event):
@@ -125,7 +135,7 @@ class DeliveryIgnored(Event):
 
 
 class DeliveryRefused(Event):
-    """Not from the forge, or not readable. Nothing of the body is kept."""
+    """Not from the forge, or not readable. Recorded up to 0.2.0: refused deliveries are no longer in the log."""
 
     delivery_id: str
     project_id: int
@@ -153,7 +163,8 @@ class DeliveryView(Message):
     reason: str  # the decision in words
     executor_id: str | None  # of the build
     body_size: int  # bytes
-    unrecorded: int  # refused before this one, and only counted
+    unrecorded: int  # refused shortly before this one, and only counted
+    refused_total: int | None = None  # of a refused one: how many of the project were refused up to this one
     received_at: datetime
 
 
@@ -175,5 +186,5 @@ class GetRequestBody(Query):
     delivery_id: str
 
 
-DeliveryCommand = RecordDelivery | RecordRefusal
+DeliveryCommand = RecordDelivery
 DeliveryEvent = DeliveryAccepted | DeliveryIgnored | DeliveryRefused

@@ -26,6 +26,7 @@ from contracts.projects import (
     FindProject,
     GetCredential,
     GetDelivery,
+    GetDeliveryKey,
     GetExecutor,
     GetJobSecrets,
     GetLaunchSettings,
@@ -45,12 +46,13 @@ from contracts.projects import (
     ProjectSecretsChosen,
     ReceiveDelivery,
     RecordProject,
+    RefuseDelivery,
     RenewSignatureKey,
     RevealCredential,
     RevealSecret,
 )
 from libs.service import Service, Ticker
-from services.projects import credentials, deliveries, executors, projects, secrets
+from services.projects import credentials, deliveries, executors, projects, refusals, secrets
 from services.projects.activity import project_builds, project_steps
 from services.projects.delivery_views import delivery_category
 from services.projects.listing import page_projects
@@ -114,6 +116,8 @@ service = Service(
         GetExecutor: executors.get,
         ListExecutors: executors.list_all,
         ReceiveDelivery: deliveries.receive,
+        RefuseDelivery: deliveries.refuse,
+        GetDeliveryKey: deliveries.get_key,
         GetDelivery: deliveries.get,
         PageDeliveries: deliveries.page,
         GetRequestBody: deliveries.get_request_body,
@@ -125,5 +129,5 @@ service = Service(
     workers=workers,
     tickers=(Ticker("stray_bodies", 3600.0, deliveries.forget_strays),),
     started=executors.ensure_default_executor,
-    indexes={"request_bodies": (("project_id",), ("at",))},
+    indexes={"request_bodies": (("project_id",), ("at",)), **refusals.INDEXES},
 )

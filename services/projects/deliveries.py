@@ -2,31 +2,34 @@
 
 import hashlib
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import NAMESPACE_URL, uuid4, uuid5
-
-from pymongo import ReturnDocument
 
 from contracts.builds import BuildFinished, GetBuild
 from contracts.errors import Refused
 from contracts.identity import Accesses, FindAccess
 from contracts.messages import Page
 from contracts.projects import (
+    DeliveryKey,
     DeliveryView,
     GetDelivery,
+    GetDeliveryKey,
     GetRequestBody,
     PageDeliveries,
     Provider,
     ReceiveDelivery,
     RecordDelivery,
-    RecordRefusal,
+    RefuseDelivery,
     Sender,
 )
 from libs.deciding import SYSTEM, Actor, Recorded
-from libs.paging import Column, conditions, sliced, together
+from libs.paging import Column, Condition, bounds, conditions, together
+from libs.security.envelopes import EnvelopeInvalid, enclose
 from libs.security.erased import Erased
 from libs.service import Context
+from libs.webhooks import is_signed
+from services.projects import refusals
 from services.projects.delivery_views import DeliveryRow, delivery_view
 from services.projects.domain import webhook
 from services.projects.domain.delivery import why_ignored
@@ -34,10 +37,6 @@ from services.projects.projects import existing, may_launch, members_of
 from services.projects.views import ProjectRow
 
 LONGEST = 255  # characters kept of what a request calls itself
-REFUSALS_A_MINUTE = 10
-RECORDED_REFUSALS = frozenset(
-    {"WEBHOOK_PROVIDER_NOT_SUPPORTED", "WEBHOOK_SIGNATURE_INVALID", "WEBHOOK_PAYLOAD_INVALID"}
-)
 STRAY = timedelta(hours=1)
 NEWEST_FIRST = (("received_at", -1), ("id", -1))
 COLUMNS = {name: Column(name) for name in ("provider", "event", "decision", "code", "ref", "sha")}
@@ -48,17 +47,33 @@ async def receive(ctx: Context, command: ReceiveDelivery) -> DeliveryView:
     try:
         row = await _decided(ctx, project, command)
     except Refused as refused:
-        if refused.code in RECORDED_REFUSALS:
-            await _note_refusal(ctx, command, refused.code)
+        if refused.code in refusals.CODES:
+            size = len(command.body)
+            await refusals.note_refusal(ctx, project.id, command.provider, command.event, size, refused.code)
         raise
     return await _view(ctx, row)
+
+
+async def refuse(ctx: Context, command: RefuseDelivery) -> DeliveryView:
+    project = await existing(ctx, command.project_id)
+    await refusals.note_refusal(ctx, project.id, command.provider, command.event, command.size, command.code)
+    raise Refused(command.code)
+
+
+async def get_key(ctx: Context, query: GetDeliveryKey) -> DeliveryKey:
+    project = await existing(ctx, query.project_id)
+    key = await _signature_key(ctx, project)
+    try:
+        return DeliveryKey(encrypted=enclose(key, query.public_key, f"project-{project.id}"))
+    except EnvelopeInvalid:
+        raise Refused("REQUEST_INVALID", "The public key is not an X25519 key.") from None
 
 
 async def _decided(ctx: Context, project: ProjectRow, command: ReceiveDelivery) -> DeliveryRow:
     """Nothing is read, looked up or taken for known before the signature is right."""
     if command.provider is None:
         raise Refused("WEBHOOK_PROVIDER_NOT_SUPPORTED")
-    if not webhook.proven(command.provider, await _signature_key(ctx, project), command.proof, command.body):
+    if not is_signed(command.provider, await _signature_key(ctx, project), command.proof, command.body):
         raise Refused("WEBHOOK_SIGNATURE_INVALID")
     digest = hashlib.sha256(command.body).hexdigest()
     delivery_id = _delivery_id(command)
@@ -121,47 +136,12 @@ async def _sender(ctx: Context, project: ProjectRow, provider: Provider, name: s
     return max(senders, key=lambda one: (one[1].enabled, one[1].allowed, -one[1].user_id), default=(SYSTEM, None))
 
 
-async def _note_refusal(ctx: Context, command: ReceiveDelivery, code: str) -> None:
-    """Strangers may send what they like: of each project we store one counter, and at most ten events a minute.
-
-    What comes beyond is counted, and the next event tells how much it was.
-    """
-    minute = f"{ctx.clock.database_time():%Y-%m-%dT%H:%M}"
-    in_minute: Any = {"$cond": [{"$eq": ["$minute", minute]}, {"$add": ["$in_minute", 1]}, 1]}
-    beyond: Any = {"$gt": ["$in_minute", REFUSALS_A_MINUTE]}
-    counted = await ctx.collection("refusals").find_one_and_update(
-        {"_id": command.project_id},
-        [
-            {"$set": {"minute": minute, "in_minute": in_minute}},
-            {
-                "$set": {
-                    "told": {"$cond": [beyond, 0, {"$ifNull": ["$unrecorded", 0]}]},
-                    "unrecorded": {"$cond": [beyond, {"$add": [{"$ifNull": ["$unrecorded", 0]}, 1]}, 0]},
-                }
-            },
-        ],
-        upsert=True,
-        return_document=ReturnDocument.AFTER,
-    )
-    if counted["in_minute"] <= REFUSALS_A_MINUTE:
-        await ctx.tell(
-            RecordRefusal(
-                delivery_id=str(uuid4()),
-                project_id=command.project_id,
-                provider=command.provider,
-                event=command.event[:LONGEST],
-                size=len(command.body),
-                code=code,
-                unrecorded=counted["told"],
-            )
-        )
-
-
 # answers
 
 
 async def get(ctx: Context, query: GetDelivery) -> DeliveryView:
     row: DeliveryRow | None = await ctx.rows("delivery").get(f"delivery-{query.delivery_id}")
+    row = row or await refusals.find(ctx, query.delivery_id)
     if row is None or await ctx.rows("project").get(f"project-{row.project_id}") is None:
         raise Refused("DELIVERY_NOT_FOUND")
     return await _view(ctx, row)
@@ -171,8 +151,30 @@ async def page(ctx: Context, query: PageDeliveries) -> Page:
     project = await existing(ctx, query.project_id)
     chosen = together(query, conditions(query, COLUMNS))
     wanted = {"$and": [{"project_id": project.id}, *([chosen] if chosen else [])]}
-    rows, total = await sliced(ctx.rows("delivery"), query, wanted, NEWEST_FIRST)
+    rows, total = await _newest_first(ctx, query, wanted)
     return Page(rows=tuple([(await _view(ctx, row)).model_dump(mode="json") for row in rows]), total=total)
+
+
+async def _newest_first(ctx: Context, query: PageDeliveries, wanted: Condition) -> tuple[list[DeliveryRow], int]:
+    """A page of what is recorded, with the few refused ones that are kept in between."""
+    refused = await refusals.entries(ctx).find(wanted, NEWEST_FIRST)
+    skip, limit = bounds(query)
+    first = max(0, skip - len(refused))
+    recorded: list[DeliveryRow] = await ctx.rows("delivery").find(
+        wanted, NEWEST_FIRST, skip=first, limit=skip - first + limit
+    )
+    total = await ctx.rows("delivery").count(wanted) + len(refused) if query.counted else 0
+    if first and not recorded:
+        return [], total
+    # of what was skipped nothing is known but that it is newer than the first one here
+    newer = [row for row in refused if _place(row) > _place(recorded[0])] if first else []
+    here = sorted([*recorded, *(row for row in refused if row not in newer)], key=_place, reverse=True)
+    start = skip - first - len(newer)
+    return here[start : start + limit], total
+
+
+def _place(row: DeliveryRow) -> tuple[datetime, str]:
+    return row.received_at, row.id
 
 
 async def get_request_body(ctx: Context, query: GetRequestBody) -> bytes:
@@ -198,7 +200,7 @@ async def forget_body(ctx: Context, recorded: Recorded[BuildFinished]) -> None:
 
 async def forget_project(ctx: Context, recorded: Recorded[Any]) -> None:
     await ctx.collection("request_bodies").delete_many({"project_id": recorded.event.project_id})
-    await ctx.collection("refusals").delete_one({"_id": recorded.event.project_id})
+    await refusals.forget(ctx, recorded.event.project_id)
 
 
 async def forget_strays(ctx: Context) -> None:

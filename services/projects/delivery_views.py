@@ -35,6 +35,7 @@ class DeliveryRow(Row):
     size: int = 0
     digest: str = ""
     unrecorded: int = 0
+    refused_total: int | None = None
     received_at: datetime = BEGINNING
 
     @property

@@ -12,7 +12,6 @@ from contracts.projects import (
     DeliveryRefused,
     Push,
     RecordDelivery,
-    RecordRefusal,
     Sender,
 )
 from libs.deciding import Decider, Refused
@@ -30,8 +29,6 @@ def decide(delivery: Delivery, command: DeliveryCommand) -> Sequence[DeliveryEve
     match command:
         case _ if delivery.recorded:
             return []  # it came twice at the same time
-        case RecordRefusal():
-            return [DeliveryRefused.model_validate(dict(command))]
         case RecordDelivery():
             return [decided(command)]
 
@@ -78,10 +75,10 @@ def evolve(_delivery: Delivery, event: DeliveryEvent) -> Delivery:
 
 
 delivery_decider = Decider[DeliveryCommand, Delivery, DeliveryEvent](
-    commands=(RecordDelivery, RecordRefusal),
+    commands=(RecordDelivery,),
     stream=lambda command: f"delivery-{command.delivery_id}",
     initial=Delivery(),
     decide=decide,
     evolve=evolve,
-    creates=(RecordDelivery, RecordRefusal),
+    creates=(RecordDelivery,),
 )

@@ -1,7 +1,5 @@
 """What a webhook's request says: whether the forge sent it, who pushed, and what."""
 
-import hashlib
-import hmac
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,14 +21,6 @@ LONGEST = 255  # characters of a name or a ref; longer ones are none
 class Report:
     sender: str  # empty: the request names nobody
     push: Push | None  # nothing: another event
-
-
-def proven(provider: Provider, key: str, proof: str, body: bytes) -> bool:
-    """Whether the sender knows the key; takes the same time whatever is wrong."""
-    wanted = key
-    if provider == "github":
-        wanted = f"sha256={hmac.new(key.encode(), body, hashlib.sha256).hexdigest()}"
-    return hmac.compare_digest(wanted.encode(), proof.encode())
 
 
 def document(content_type: str, body: bytes) -> bytes:

@@ -13,7 +13,6 @@ from contracts.projects import (
     DeliveryRefused,
     Push,
     RecordDelivery,
-    RecordRefusal,
     Sender,
 )
 from libs.deciding import Actor, Cause, Recorded
@@ -53,15 +52,6 @@ accepted = DeliveryAccepted(
     before_sha=BEFORE,
     size=2,
     digest="digest",
-)
-refuse = RecordRefusal(
-    delivery_id="d2",
-    project_id=3,
-    provider="github",
-    event="push",
-    size=2,
-    code="WEBHOOK_SIGNATURE_INVALID",
-    unrecorded=4,
 )
 refused = DeliveryRefused(
     delivery_id="d2",
@@ -135,11 +125,7 @@ def test_a_push_of_no_commit_or_of_no_branch_that_git_knows_is_refused(push: Pus
 
 def test_what_is_decided_stays_decided() -> None:
     delivery.given(accepted).when(record.but(sender=None)).then()
-    delivery.given(refused).when(refuse).then()
-
-
-def test_a_refusal_is_recorded_without_anything_of_the_body() -> None:
-    delivery.when(refuse).then(refused)
+    delivery.given(refused).when(record.but(delivery_id="d2")).then()
 
 
 def test_an_accepted_push_is_built_at_its_commit_and_ref() -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from contracts.errors import Refused
 from contracts.projects import Provider, Push
-from services.projects.domain.webhook import Report, proven, readable
+from libs.webhooks import is_signed
+from services.projects.domain.webhook import Report, readable
 
 KEY = "0123456789abcdef0123456789abcdef"
 SHA = "0d1a26e67d8f5eaf1f6ba5c57fc3c7d91ac0fd1c"
@@ -30,7 +31,7 @@ def read(provider: Provider, event: str, **members: Any) -> Report:
 
 def test_githubs_own_example_of_a_signature_is_right() -> None:
     signature = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"
-    assert proven("github", "It's a Secret to Everybody", signature, b"Hello, World!")
+    assert is_signed("github", "It's a Secret to Everybody", signature, b"Hello, World!")
 
 
 @pytest.mark.parametrize(
@@ -50,14 +51,14 @@ def test_githubs_own_example_of_a_signature_is_right() -> None:
     ],
 )
 def test_no_other_signature_is_githubs(proof: str) -> None:
-    assert proven("github", KEY, signed(KEY, BODY), BODY)
-    assert not proven("github", KEY, proof, BODY)
+    assert is_signed("github", KEY, signed(KEY, BODY), BODY)
+    assert not is_signed("github", KEY, proof, BODY)
 
 
 @pytest.mark.parametrize("proof", ["", KEY[:-1], KEY + " ", KEY.upper(), signed(KEY, BODY), "é"])
 def test_only_the_key_itself_is_gitlabs_token(proof: str) -> None:
-    assert proven("gitlab", KEY, KEY, BODY)
-    assert not proven("gitlab", KEY, proof, BODY)
+    assert is_signed("gitlab", KEY, KEY, BODY)
+    assert not is_signed("gitlab", KEY, proof, BODY)
 
 
 def test_a_push_names_its_ref_and_the_commit_after_it() -> None:
