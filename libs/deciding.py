@@ -107,6 +107,17 @@ class Decider(Generic[C, S, E]):
 
 
 @dataclass(frozen=True)
+class FormerRow(Generic[R]):
+    """The row that the release before reads, written beside the present one, so that replicas of both can work."""
+
+    version: int
+    of: Callable[[R], R]  # from the present row
+
+    def field(self, category: str) -> str:
+        return f"{category}_v{self.version}"
+
+
+@dataclass(frozen=True)
 class Category(Generic[C, S, E, R]):
     """A kind of stream: how it decides, and the row of its main view, written with the events themselves.
 
@@ -118,6 +129,7 @@ class Category(Generic[C, S, E, R]):
     row: R  # the row before the first event
     fold: Callable[[R, Recorded[E]], R]
     row_version: int = 1  # raise it when the fold changes: rows are then built anew
+    former: FormerRow[R] | None = None  # of the release before, where that has a lower version
     indexes: tuple[tuple[str, ...], ...] = ()  # row fields; a leading "-" means descending
     dated: str = ""  # a row field with a time in every row: the indexes that hold it count rows without reading them
     named: str = ""  # a row field with a text in some rows alone: the indexes that hold it hold only these rows

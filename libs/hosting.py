@@ -134,6 +134,8 @@ async def _started(service: Service, settings: Settings, stack: AsyncExitStack, 
     if crew:
         await crew.start(nats)
         health.register("workers", partial(_workers, crew, nats))
+    # by every replica: the leader may be of an older release, and leave what that wrote as it is
+    duties.add(asyncio.create_task(_tick(runtime, Ticker("rows", ROWS, partial(_complete, runtime)))))
     readings = Readings(telemetry.meter, service.measures)
     duties.add(asyncio.create_task(pulse(telemetry.meter, health, service.name)))
     duties.add(asyncio.create_task(replica.run()))
@@ -234,14 +236,11 @@ async def _duties(runtime: Runtime, nats: Client, metrics: Metrics, readings: Re
         )
         for view in service.views
     ]
-    own = (
-        Ticker("rows", ROWS, partial(_complete, runtime)),
-        Ticker("replicas", REPLICAS, partial(_remove_old_replicas, runtime)),
-    )
+    replicas = Ticker("replicas", REPLICAS, partial(_remove_old_replicas, runtime))
     duties = [
         Relay(nats, runtime.database, service.name, metrics, public=service.public).run(),
         *(one.run() for one in (*reactions, *views)),
-        *(_tick(runtime, ticker) for ticker in (*service.tickers, *own)),
+        *(_tick(runtime, ticker) for ticker in (*service.tickers, replicas)),
         readings.run(partial(runtime.duty, "readings")),
     ]
     metrics.leading.set(1, {"service": service.name})

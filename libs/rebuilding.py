@@ -83,6 +83,18 @@ async def complete_rows(
     )
 
 
+async def complete_row(
+    database: AsyncDatabase[Document],
+    category: Category[Any, Any, Any, Any],
+    vault: Sealing | None,
+    stream: str,
+) -> Row | None:
+    """Return the row of one stream as its log makes it; store it unless the stream has moved on meanwhile."""
+    built = [one async for one in _built(database, category, stream, vault)]
+    await _replace(database, category, built)
+    return next((one.row for one in built if not category.gone(one.row)), None)
+
+
 async def _built(
     database: AsyncDatabase[Document],
     category: Category[Any, Any, Any, Any],

@@ -1,6 +1,7 @@
 """Reading view rows: one document per stream, the row under a field named after its view and version."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 
@@ -40,6 +41,18 @@ def _inside(field: str, condition: Any) -> dict[str, Any]:
     return moved
 
 
+@dataclass(frozen=True)
+class Completion:
+    """How to build a row that a replica of an older release left behind. Its head says which version was written."""
+
+    field: str
+    version: int
+    complete: Callable[[str], Awaitable[Row | None]]  # of this stream; returns the row as the log makes it now
+
+    def is_due(self, head: Mapping[str, Any]) -> bool:
+        return bool(head.get(self.field, self.version) < self.version)
+
+
 class Rows(Generic[R]):
     """Queries over the rows of one view; filters and orders name row fields, `_id` is the stream (or key).
 
@@ -53,8 +66,10 @@ class Rows(Generic[R]):
         field: str,
         prefix: str = "",
         at_hand: Mapping[str, R] | None = None,
+        completion: "Completion | None" = None,
     ) -> None:
         """`at_hand`: rows that were written a moment ago and need not be read."""
+        self._completion = completion
         self._collection = collection
         self._at_hand = at_hand or {}
         self._type = row_type
@@ -64,7 +79,7 @@ class Rows(Generic[R]):
 
     def only(self, row_type: type[S]) -> "Rows[S]":
         """The same rows, as far as this type shows them: the rest is neither sent nor read."""
-        some: Rows[S] = Rows(self._collection, row_type, self._field)
+        some: Rows[S] = Rows(self._collection, row_type, self._field, completion=self._completion)
         some._all = self._all
         some._shown = {f"{self._field}.{name}": 1 for name in row_type.model_fields}
         return some
@@ -72,8 +87,12 @@ class Rows(Generic[R]):
     async def get(self, key: str) -> R | None:
         if key in self._at_hand:
             return self._at_hand[key]
-        found = await self._collection.find_one({"_id": key, self._field: {"$ne": None}}, self._shown)
-        return self._type.model_validate(found[self._field]) if found else None
+        written = {self._completion.field: 1} if self._completion else {}
+        found = await self._collection.find_one({"_id": key}, {**self._shown, **written})
+        if found and self._completion and self._completion.is_due(found):
+            row = await self._completion.complete(key)
+            return self._type.model_validate(row.model_dump()) if row is not None else None
+        return self._type.model_validate(found[self._field]) if found and found.get(self._field) is not None else None
 
     async def one(self, condition: Filter) -> R | None:
         return next(iter(await self.find(condition, limit=1)), None)

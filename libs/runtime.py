@@ -36,8 +36,9 @@ from libs.numbering import Numbering
 from libs.observability.logs import in_brief
 from libs.observability.metrics import Metrics
 from libs.observability.tracing import NATS, SpanKind, begun, child, inject
+from libs.rebuilding import complete_row
 from libs.replicas import GATEWAY, record, remove
-from libs.rows import Rows
+from libs.rows import Completion, Rows
 from libs.security.sealing import Sealing
 from libs.service import Answer, Context, FollowedView, Service, Worker
 from libs.settings import Settings
@@ -324,7 +325,9 @@ class Runtime:
         if view := self._views.get(name):
             return Rows(self.database[view_collection(view)], type(view.row), "row")
         category: Category[Any, Any, Any, Any] = self._categories[name]
-        return Rows(self.database["streams"], type(category.row), category.row_field, f"{name}-", at_hand)
+        complete = partial(complete_row, self.database, category, self.vault)
+        completion = Completion(category.written_field, category.row_version, complete)
+        return Rows(self.database["streams"], type(category.row), category.row_field, f"{name}-", at_hand, completion)
 
     async def finish(self, within: float) -> None:
         """Let what is under way come to its end: reactions, then the commits."""

@@ -291,6 +291,9 @@ def _head(decision: Decision) -> UpdateOne:
         category.row_field: decision.row.model_dump() if decision.row is not None else None,
         category.written_field: category.row_version,
     }
+    if former := category.former:
+        row = former.of(decision.row) if decision.row is not None else None
+        head[former.field(category.name)] = row.model_dump() if row is not None else None
     if decision.expected == 0:
         # an upsert that finds the stream changes nothing, where an insert would abort the whole transaction
         return UpdateOne({"_id": decision.stream}, {"$setOnInsert": head}, upsert=True)

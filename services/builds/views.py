@@ -38,7 +38,7 @@ from contracts.builds import (
     LaneRequested,
     LaneRow,
 )
-from libs.deciding import Category, Recorded
+from libs.deciding import Category, FormerRow, Recorded
 from services.builds.domain.build import build_decider
 from services.builds.domain.job import job_decider
 from services.builds.domain.lane import Lane as LaneState
@@ -225,12 +225,18 @@ def summarise_lane(row: LaneRow, recorded: Recorded[LaneEvent]) -> LaneRow:
             return LaneRow(project_id=event.project_id, holder=lane.holder, waiting=lane.waiting)
 
 
+def without_warning(row: JobRow) -> JobRow:
+    """As 0.2.0 knows it: a failure that the pipeline allows is a failure."""
+    return row.but(status=JobStatus.FAILED) if row.status is JobStatus.WARNING else row
+
+
 build = Category(
     "build",
     build_decider,
     BuildRow(),
     summarise_build,
     row_version=8,
+    former=FormerRow(7, lambda row: row),
     indexes=(
         ("executor_id",),
         ("job_ids",),
@@ -246,6 +252,7 @@ job = Category(
     JobRow(),
     summarise_job,
     row_version=9,
+    former=FormerRow(8, without_warning),
     indexes=(
         ("demand", "project_id", "-priority", "queued_at", "id"),
         ("build_id",),

@@ -7,6 +7,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from time import perf_counter
 from typing import Any
 from uuid import uuid4
@@ -24,7 +25,7 @@ from contracts.messages import Command, Done
 from infra.local import ports
 from libs.clock import now
 from libs.connections import Document, database_of, vault_of
-from libs.deciding import Cause, Recorded
+from libs.deciding import Cause, FormerRow, Recorded
 from libs.eventstore.documents import from_document
 from libs.eventstore.mongo import MongoStore
 from libs.eventstore.streams import Streams
@@ -32,8 +33,8 @@ from libs.hosting import serve
 from libs.indexes import differing_indexes
 from libs.messaging import Caller
 from libs.migration import migrate, pending
-from libs.rebuilding import rebuild_rows, rebuild_view
-from libs.rows import Rows
+from libs.rebuilding import complete_row, rebuild_rows, rebuild_view
+from libs.rows import Completion, Rows
 from libs.schema import indexes_of
 from libs.security.sealing import MemoryVault
 from libs.service import Service
@@ -401,6 +402,53 @@ async def test_what_the_older_release_writes_after_the_migration_is_in_the_new_r
             return [await place.value("1"), await place.value("2")] == [10, 6]
 
         await eventually(complete)
+
+
+async def test_a_row_that_the_older_release_wrote_is_read_in_the_new_version_at_once(place: Place) -> None:
+    await place.migrate(declare_next())
+    streams = Streams(MongoStore(place.database, MemoryVault()))
+    await streams.handle(counters, OpenCounter(counter_id="1", label="a"), cause())
+    await streams.handle(counters, RaiseCounter(counter_id="1", by=5), cause())
+    category = declare_next().categories[0]
+    complete = partial(complete_row, place.database, category, MemoryVault())
+    completion = Completion(category.written_field, category.row_version, complete)
+    rows = Rows[CounterView](
+        place.database["streams"], CounterView, category.row_field, "counter-", completion=completion
+    )
+    assert await rows.get("counter-1") == CounterView(label="a", value=10)
+    assert await rows.get("counter-2") is None
+
+
+async def test_rows_of_the_older_release_are_completed_while_it_leads(place: Place) -> None:
+    async with place.running(replicas=1):
+        await place.migrate(declare_next())
+
+        async def led() -> bool:
+            return await place.leader() != ""
+
+        await eventually(led)
+        async with place.running(declare_next(), replicas=1):
+            streams = Streams(MongoStore(place.database, MemoryVault()))
+            await streams.handle(counters, RaiseCounter(counter_id="1", by=5), cause())
+
+            async def complete() -> bool:
+                head = await place.database["streams"].find_one({"_id": "counter-1"})
+                return bool(head and head.get("counter_v2", {}).get("value") == 10)
+
+            await eventually(complete)
+
+
+async def test_the_row_of_the_release_before_is_written_beside_the_present_one(place: Place) -> None:
+    await place.migrate(declare_next())
+    former = FormerRow[CounterView](1, lambda row: row.but(value=row.value // 2))
+    category = replace(declare_next().categories[0], former=former)
+    streams = Streams(MongoStore(place.database, MemoryVault()))
+    earlier = Rows[CounterView](place.database["streams"], CounterView, "counter_v1", "counter-")
+    await streams.handle(category, OpenCounter(counter_id="1", label="a"), cause())
+    await streams.handle(category, RaiseCounter(counter_id="1", by=5), cause())
+    assert await earlier.get("counter-1") == CounterView(label="a", value=5)
+    await streams.handle(category, CloseCounter(counter_id="1"), cause())
+    assert await earlier.get("counter-1") is None
 
 
 async def test_a_stream_that_a_later_release_has_written_to_is_not_guessed(place: Place) -> None:

@@ -1,0 +1,176 @@
+"""A roll from the last release to today's code, under load: replicas of both work side by side on the same servers."""
+
+import asyncio
+import json
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import httpx
+import pytest
+
+from infra.entry import SERVICES
+from infra.local.folder import DataFolder
+from tests.chaos.audit import Verdict, audit
+from tests.chaos.launches import Launched, Launches
+from tests.chaos.storm import WORK
+from tests.support.releases import NotBuildable, code_of
+from tests.support.repositories import sample_repository
+from tests.support.rolling import MixedStack, mixed_stack
+from tests.support.stack import until
+
+RELEASE = "0.2.0"
+AT_ONCE = 3  # builds under way
+BUILDS = 3  # that are waited for at each stage
+SLOTS = 4  # jobs of the agent
+RETRYABLE = {503, 504}
+VISITED = (
+    "/developer/projects",
+    "/developer/builds/queueds",
+    "/developer/builds/executeds",
+    "/admin/developers",
+    "/admin/companies",
+    "/admin/runners?size=10",
+    "/admin/history/project/1",
+)
+PAUSE = 0.1  # seconds between two visits
+SETTLED_WITHIN = 30.0  # seconds: rows that the old release wrote are completed
+
+
+@dataclass
+class Load:
+    """Builds that are launched all the time, and somebody who looks around and edits."""
+
+    stack: MixedStack
+    projects: tuple[int, ...]
+    statuses: Counter[tuple[str, int]] = field(default_factory=Counter)
+    launched: list[Launched] = field(default_factory=list)
+    enough: threading.Event = field(default_factory=threading.Event)
+    descriptions: int = 0
+
+    async def run(self) -> None:
+        async with (
+            httpx.AsyncClient(
+                base_url=f"{self.stack.url}/api",
+                headers={"Authorization": self.stack.admin.headers["Authorization"]},
+                timeout=20,
+                trust_env=False,
+                event_hooks={"response": [self._count]},
+            ) as client,
+            asyncio.TaskGroup() as group,
+        ):
+            launches = Launches(client, self.projects, Random(1))  # noqa: S311
+            self.launched = launches.done
+            group.create_task(launches.run(0, AT_ONCE, more=lambda: not self.enough.is_set()))
+            group.create_task(self._visit(client))
+
+    async def _count(self, response: httpx.Response) -> None:
+        self.statuses[f"{response.request.method} {response.request.url.path}", response.status_code] += 1
+
+    async def _visit(self, client: httpx.AsyncClient) -> None:
+        while not self.enough.is_set():
+            for path in VISITED:
+                await self._ask(client, "GET", path)
+            self.descriptions += 1
+            edited = {"project": {"description": f"edited {self.descriptions} times"}}
+            await self._ask(client, "PATCH", f"/admin/projects/{self.projects[0]}/description", json=edited)
+            await asyncio.sleep(PAUSE)
+
+    async def _ask(self, client: httpx.AsyncClient, method: str, path: str, **sent: Any) -> None:
+        """Until it is answered: a gateway that leaves may close the connection instead."""
+        while True:
+            try:
+                answer = await client.request(method, path, **sent)
+            except httpx.TransportError:
+                await asyncio.sleep(PAUSE)
+                continue
+            if answer.status_code not in RETRYABLE:
+                return
+            await asyncio.sleep(PAUSE)
+
+    def ended_since(self, moment: float, builds: int) -> bool:
+        """So many builds were asked for after that moment, and are over."""
+        return len([one for one in self.launched if one.asked > moment and one.finished]) >= builds
+
+
+def await_builds(load: Load) -> None:
+    """Some that begin now come to their end."""
+    begun = time.monotonic()
+    until(lambda: load.ended_since(begun, BUILDS), 60, "no builds come to their end")
+
+
+def settled(stack: MixedStack, launched: list[Launched], executions: Path) -> Verdict:
+    """Of the whole log and all that follows from it, once the rows that the old release wrote are completed."""
+    deadline = time.monotonic() + SETTLED_WITHIN
+    while True:
+        verdict = asyncio.run(audit(stack, launched, executions))
+        if verdict.clean or time.monotonic() > deadline:
+            return verdict
+
+
+@contextmanager
+def under_load(load: Load) -> Iterator[None]:
+    with ThreadPoolExecutor(1) as pool:
+        working: Future[None] = pool.submit(lambda: asyncio.run(load.run()))
+        try:
+            yield
+        finally:
+            load.enough.set()
+            working.result(timeout=120)
+
+
+@pytest.fixture(scope="module")
+def code() -> Path:
+    try:
+        return code_of(RELEASE)
+    except NotBuildable as reason:
+        pytest.skip(f"{RELEASE} cannot be started here: {reason}.")
+
+
+@pytest.fixture
+def stack(code: Path, tmp_path: Path) -> Iterator[MixedStack]:
+    """All of it in the earlier release."""
+    with mixed_stack(tmp_path / "stack", code) as stack:
+        stack.once("old", stack.old.migrate())
+        stack.start("old", *stack.old.services(), *stack.old.gateways())
+        stack.once("old", stack.old.registration())
+        config = DataFolder(stack.data).agent_config
+        [runner] = json.loads(config.read_text())["runners"]
+        config.write_text(json.dumps({"runners": [runner | {"concurrency": SLOTS}]}))
+        stack.start("old", stack.old.agent())
+        with stack.log_in("admin", stack.old.admin_password()) as stack.admin:
+            yield stack
+
+
+@pytest.mark.timeout(240)
+def test_a_roll_under_load_loses_nothing_and_does_nothing_twice(stack: MixedStack, tmp_path: Path) -> None:
+    executions = tmp_path / "executions"
+    work = WORK.format(file=executions, seconds="0.$(( CI_JOB_ID % 5 ))")
+    repository = sample_repository(tmp_path / "repository", {"work": work})
+    projects = stack.project(repository), stack.project(repository, allow_concurrent_execution=False)
+    load = Load(stack, projects)
+    assert set(stack.versions().values()) == {RELEASE}
+    with under_load(load):
+        await_builds(load)
+        stack.once("new", stack.new.migrate())
+        stack.start("new", *stack.new.services())
+        await_builds(load)
+        for service in SERVICES:
+            stack.leave(f"old {service}-0")
+        await_builds(load)
+        stack.start("new", *stack.new.gateways())
+        stack.leave("old gateway-0")
+        assert {name for name, version in stack.versions().items() if version == RELEASE} == {"old agent"}
+        await_builds(load)
+    refused = {what: count for what, count in load.statuses.items() if what[1] >= 300 and what[1] not in RETRYABLE}
+    assert refused == {}
+    assert settled(stack, load.launched, executions) == Verdict()
+    assert stack.shown(projects[0])["description"] == f"edited {load.descriptions} times"
+    assert stack.complaints() == []
