@@ -56,10 +56,22 @@ def test_a_member_that_was_null_and_is_gone_is_a_difference() -> None:
     assert list(differences({"a": [{"b": None}]}, {"a": [{}], "c": 1})) == [Difference(".a[0].b", None, GONE)]
 
 
+async def work_done(here: Upgraded) -> None:
+    """Wait until pending work is done. The clearing of a deleted project looks for late builds for some time more."""
+    async with here.stage.connected() as bus:
+        await settled(bus, but=lambda durable: durable == "builds-clearing")
+    admin = await here.log_in("root")
+
+    async def cleared() -> bool:
+        paths = [f"/api/developer/builds/{build}" for build in here.left.unfinished.get("builds", ())]
+        return all([(await here.http.get(path, headers=admin)).status_code == 404 for path in paths])
+
+    await eventually(cleared, within=60)
+
+
 async def test_every_answer_is_what_it_was(here: Upgraded) -> None:
     admin = await here.log_in("root")
-    async with here.stage.connected() as bus:
-        await settled(bus)
+    await work_done(here)
     found: list[Difference] = []
     for path, before in here.answers.items():
         now = await answers.ask(here.http, path, admin)
@@ -95,8 +107,7 @@ async def test_work_that_was_pending_is_done_once(here: Upgraded) -> None:
     """A project, its runner and a member of another one were deleted, a mail was refused: see unfinished.py."""
     left = here.left.unfinished
     admin = await here.log_in("root")
-    async with here.stage.connected() as bus:
-        await settled(bus)
+    await work_done(here)
     new = await here.new_events()
     assert {name: new[name] for name in DONE_ONCE} == DONE_ONCE
     assert set(new) <= {*DONE_ONCE, *IN_BETWEEN, *LOOKS}
