@@ -5,13 +5,13 @@ import json
 import os
 import sys
 from collections.abc import AsyncIterator
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 
 from contracts.builds import LaunchedProject, PlannedJob, QueueJob
-from contracts.history import kinds
+from contracts.history import GetState, State, kinds
 from contracts.identity import DeleteUser
 from contracts.notifications import RequestNotification
 from contracts.runners import RegisterRunner, RunnerRegistration
@@ -46,6 +46,18 @@ async def change(here: Whole, thing: str, **body: Any) -> None:
     resource = thing.split("/")[0].removesuffix("s")
     answer = await here.http.patch(f"/api/admin/{thing}", json={resource: body}, headers=here.admin)
     assert answer.status_code == 200, answer.text
+
+
+async def test_what_a_replica_recorded_whose_clock_is_ahead_counts_at_once(here: Whole) -> None:
+    made = await project(here, name="ahead")
+    async with here.database("projects") as database:
+        later = datetime.now(UTC) + timedelta(seconds=90)
+        await database["commits"].update_many({"stream": f"project-{made['id']}"}, {"$set": {"at": later}})
+    async with here.stage.connected() as bus:
+        found = await Caller(bus).ask(GetState(kind="project", id=str(made["id"])))
+    state = State.model_validate_json(found)
+    assert state.state is not None
+    assert (state.state["name"], state.at >= state.changed_at) == ("ahead", True)
 
 
 async def project(here: Whole, **settings: Any) -> Any:

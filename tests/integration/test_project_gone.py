@@ -127,6 +127,19 @@ async def test_a_build_of_a_project_that_is_gone_is_not_planned(yard: Yard) -> N
     assert await yard.status(build) is BuildStatus.KILLED
 
 
+async def test_a_build_that_is_planned_is_not_planned_again_because_a_clock_was_ahead(yard: Yard) -> None:
+    build = await yard.launched()
+    assert build.project is not None
+    plan = PlanBuild(build_id=build.id, sha="0" * 40, ref="refs/heads/main", available_steps=("@build",), jobs=(JOB,))
+    await yard.at(1).tell(plan)
+    ahead = yard.start + timedelta(seconds=90)
+    queued = BuildQueued(
+        build_id=build.id, executor_id=build.executor_id, project_id=1, project=build.project, queued_at=ahead
+    )
+    await Planner().plan(yard.at(5), Recorded(f"build-{build.id}", 1, 0, queued, Cause("launched", ahead)))
+    assert await yard.status(build) is BuildStatus.PLANNED  # with the project gone, planning it again would kill it
+
+
 async def test_a_job_of_a_project_that_is_gone_is_given_to_nobody(yard: Yard) -> None:
     build = await yard.launched()
     plan = PlanBuild(build_id=build.id, sha="0" * 40, ref="refs/heads/main", available_steps=("@build",), jobs=(JOB,))

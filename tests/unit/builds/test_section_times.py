@@ -6,7 +6,7 @@ import pytest
 
 from contracts.builds import PlannedStep, Section
 from libs.markers import job_marker
-from services.builds.sections import Cut, cut
+from services.builds.sections import Cut, cut, ended
 
 WORD = "0123456789ab"
 STEPS = tuple(PlannedStep(name=f"@{name}", script=f"/{name}.sh") for name in ("one", "two"))
@@ -77,3 +77,15 @@ def test_the_beginning_is_reported_once() -> None:
     log = job_marker(WORD, milliseconds(START)) + job_marker(WORD, 1)
     assert cut(log, OPENED, STEPS, WORD, after(1)).began == milliseconds(START)
     assert cut(job_marker("ba9876543210", 1), OPENED, STEPS, WORD, after(1)).began is None
+
+
+@pytest.mark.parametrize("behind", [1, 90])
+def test_no_section_ends_before_it_began_where_a_replicas_clock_is_behind(behind: int) -> None:
+    """0.2.0 goes by the clock of the replica; so the section may have begun in the future."""
+    log = marker("start", 0, milliseconds(after(-behind)))
+    found = cut(log, OPENED, STEPS, WORD, after(-behind))
+    last = ended(found.sections[-1], STEPS, after(-behind), success=True)
+    for start_at, closed_at in times(Cut([], [*found.sections[:-1], last], None)):
+        assert start_at is not None
+        assert closed_at is not None
+        assert start_at <= closed_at
