@@ -20,6 +20,10 @@ ENTRUSTED = {"notifications": "HEADRACE_MAIL_PASSWORD", "runners": "HEADRACE_REG
 PYTHON = (sys.executable, "-m", "infra")
 
 BUCKET = "HEADRACE_S3_"
+LIMITED_LOGIN = (
+    "The login of HEADRACE_NATS_URL may not do everything that Headrace needs. "
+    "`headrace up` gives it to all processes: name a user of NATS without limits (infra/nats/README.md)."
+)
 Plan = Callable[[], Program]  # makes the program anew for each start, on a health port that is free then
 
 
@@ -149,4 +153,6 @@ def gateway_port(settings: Settings) -> Iterator[None]:
 
 def _own_words(log: str) -> str:
     """Our processes end with one line that says why, if it is the operator's to mend."""
+    if "permissions violation" in log.lower():
+        return LIMITED_LOGIN
     return next((line[10:] for line in reversed(log.splitlines()) if line.startswith("headrace: ")), "")

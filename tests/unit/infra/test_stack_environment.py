@@ -23,3 +23,9 @@ def test_only_the_builds_are_told_of_the_bucket(stack: Stack) -> None:
     told = {program.name for program in programs if "HEADRACE_S3_BUCKET" in (program.environment or {})}
     entrusted = {program.name for program in programs if "canary" in (program.environment or {}).values()}
     assert told == entrusted == {"builds-0"}
+
+
+def test_a_login_of_nats_that_may_not_do_everything_is_named(stack: Stack) -> None:
+    log = '{"level": "ERROR", "message": "NATS: nats: permissions violation for publish to \\"evt.builds.x\\""}'
+    assert stack.migrate().explain(log).startswith("The login of HEADRACE_NATS_URL may not do everything")
+    assert stack.migrate().explain("headrace: HEADRACE_PORT is taken.") == "HEADRACE_PORT is taken."
