@@ -119,7 +119,8 @@ def test_a_running_build_is_listed_under_the_id_that_the_launch_gave(journey: Jo
     assert journey.running["at"]
 
 
-def test_the_live_log_of_a_finished_build_is_gone(stack: RunningStack, journey: Journey) -> None:
+def test_the_live_log_is_gone_ten_seconds_after_the_build(stack: RunningStack, journey: Journey) -> None:
+    until(lambda: not stack.live(journey.executor_id, "build"), within=20, what="the live log stays")
     answer = stack.admin.get(f"/developer/logs/{journey.executor_id}/build/0")
     assert (answer.status_code, answer.json()["message"]) == (404, "EXECUTOR_NOT_FOUND")
 
