@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from nats.aio.client import Client
 
-from tests.support import stored
+from tests.support import eventually, stored
 from tests.support.repositories import Gate, sample_repository
-from tests.support.stack import HEADRACE, RunningStack, until
+from tests.support.stack import HEADRACE, RunningStack
 
 SLOTS = 4  # of the stack's own agent
 
@@ -69,8 +69,11 @@ async def test_an_agent_that_was_taken_off_is_known_no_more(stack: RunningStack,
     refused = stack.headrace("agent", "verify", "--config", str(config), check=False)
     assert refused.returncode == 1
     assert "does not know" in refused.stderr
-    events = await stored(nats, "runners")
-    until(lambda: any(one.subject.endswith(".RunnerDeleted") for one in events))
+
+    async def is_deleted() -> bool:
+        return any(one.subject.endswith(".RunnerDeleted") for one in await stored(nats, "runners"))
+
+    await eventually(is_deleted)
 
 
 def test_a_wrong_registration_token_is_refused_in_words(stack: RunningStack, tmp_path: Path) -> None:

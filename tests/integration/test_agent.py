@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import errno
 import os
+import re
 import signal
 import stat
 import subprocess
@@ -94,9 +95,10 @@ async def until(condition: Callable[[], object]) -> None:
             await asyncio.sleep(0.01)
 
 
-def running(mark: str) -> list[int]:
-    """Processes whose command line holds the mark."""
-    return [process for process, line in command_lines().items() if mark in line]
+def running(seconds: str) -> list[int]:
+    """Processes that sleep so long, and shells whose script does: other numbers in command lines do not count."""
+    sleeping = re.compile(rf"sleep[ \0]{seconds}\b")
+    return [process for process, line in command_lines().items() if sleeping.search(line)]
 
 
 async def test_a_script_runs_in_bash_where_there_is_one_and_fails_with_any_part_of_a_pipe(

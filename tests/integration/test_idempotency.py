@@ -42,13 +42,14 @@ REUSED = (422, "IDEMPOTENCY_KEY_REUSED")
 
 
 async def project(here: Whole, headers: Headers, **settings: Any) -> httpx.Response:
+    (executor, *_) = (await here.http.get("/api/admin/executors", headers=here.admin)).json()
     body = {
         "name": "shop",
         "repository": "/nowhere",
         "branch": "main",
         "spec_file_path": "/ci.yaml",
         "allow_concurrent_execution": True,
-        "executor_id": 1,
+        "executor_id": executor["id"],
     }
     return await here.http.post("/api/admin/projects", json={"project": body | settings}, headers=headers)
 
@@ -92,11 +93,14 @@ async def test_a_thing_that_was_deleted_since_is_answered_as_it_was_without_what
     first = (await project(here, keyed)).json()
     await here.http.delete(f"/api/admin/projects/{first['id']}", headers=here.admin)
 
-    async def is_erased() -> bool:
-        return "*" * 15 in (await project(here, keyed)).text
+    answers = []
 
-    await eventually(is_erased)
-    assert told(await project(here, keyed)) == (201, first | {"signature_key": "*" * 15})
+    async def is_erased() -> bool:  # the other replica may remember the key for up to a minute more
+        answers.append(await project(here, keyed))
+        return "*" * 15 in answers[-1].text
+
+    await eventually(is_erased, within=90)
+    assert told(answers[-1]) == (201, first | {"signature_key": "*" * 15})
     assert await history(here, f"project/{first['id']}") == ["ProjectCreated", "ProjectDeleted"]
 
 

@@ -61,7 +61,9 @@ async def all_running(
         services = all_services()
         await stage.migrate(*services)
         for service in services:
-            await stack.enter_async_context(stage.running(partial(itself, service), clock=clock))
+            await stack.enter_async_context(
+                stage.running(partial(itself, service), replicas=stage.settings.replicas, clock=clock)
+            )
         gateway, _, url = await stack.enter_async_context(serving(replace(stage.settings, instance="gateway")))
         yield stage, gateway, url
 
