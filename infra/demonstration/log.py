@@ -76,6 +76,8 @@ class Reader:
                 continue
             news = list(self._of(section, self._missing(section)))
             yield from news
+            if not news and self._closed and self._is_over():
+                return  # the live log is answered for some seconds more
             if not news:
                 time.sleep(POLL)
 
@@ -90,6 +92,10 @@ class Reader:
         queued = self._api.get("/developer/builds/queueds")
         mine = (each["reason"] for each in queued if each["executor_id"] == self._executor_id)
         return next(mine, "The runner has it.")
+
+    def _is_over(self) -> bool:
+        running = self._api.get("/developer/builds/executeds")
+        return all(each["executor_id"] != self._executor_id for each in running)
 
     def _finished(self) -> Iterator[News]:
         step = FIRST
