@@ -94,7 +94,8 @@ async def connect(settings: Settings, name: str, *, patience: float | None = Non
         client.fail_open_requests()
 
     async def on_reconnect() -> None:
-        choice.connected()
+        if not choice.connected() and len(client.servers) > 1:
+            client.move_later(choice)
         log.info("NATS: connected to %s", client.connected_url.netloc if client.connected_url else "")
 
     client = NatsClient()

@@ -5,11 +5,12 @@ socket that takes nothing. https://docs.nats.io/using-nats/developer/connecting/
 """
 
 import asyncio
+import logging
 import re
 import ssl
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from random import random
+from random import choice, random, uniform
 from typing import Any
 from urllib.parse import ParseResult
 
@@ -19,12 +20,19 @@ from nats.aio.msg import Msg
 from nats.aio.transport import Transport
 from nats.errors import ConnectionClosedError, MaxPayloadError, SecureConnWantedError
 
+log = logging.getLogger("headrace.messaging")
+
 # A server is given up when it owes this many answers and the next one is due: after 5 to 7.5 seconds.
 PING_INTERVAL_SECONDS = 2.5
 MAX_OUTSTANDING_PINGS = 2
 FLUSH_TIMEOUT_SECONDS = 2.0
 CLOSE_TIMEOUT_SECONDS = 0.5
 RECONNECT_DELAY_SECONDS = 0.1
+# A client that lost its server moves between one and two of these delays later, at a moment without traffic.
+MOVE_DELAY_SECONDS = 120.0
+QUIET_SECONDS = 0.2
+MAX_QUIET_CHECKS = 50
+ANSWER_TIMEOUT_SECONDS = 1.0
 MAX_REFUSED_SUBJECTS = 100
 REFUSED_SUBJECT = re.compile(r'permissions violation for publish to "([^"]+)"')
 HEADER_FRAME_BYTES = len(b"NATS/1.0\r\n\r\n")
@@ -130,6 +138,44 @@ class NatsClient(Client):
         super().__init__()
         self._open_requests: set[asyncio.Timeout] = set()
         self._forbidden: set[str] = set()
+        self._mover: asyncio.Task[None] | None = None
+
+    async def close(self) -> None:
+        self._stop_mover()
+        await super().close()
+
+    def move_later(self, servers: "ServerChoice") -> None:
+        """Spread again. After an outage of all servers but one, every client would stay on that one."""
+        self._stop_mover()
+        self._mover = asyncio.create_task(self._move(servers))
+
+    def _stop_mover(self) -> None:
+        if self._mover is not None:
+            self._mover.cancel()
+
+    async def _move(self, servers: "ServerChoice") -> None:
+        """Pick any server, the present one included, so that clients end up evenly; go there once it answers."""
+        while True:
+            await asyncio.sleep(uniform(1, 2) * MOVE_DELAY_SECONDS)  # noqa: S311
+            target, here = choice(self.servers), self.connected_url  # noqa: S311
+            if here is None or not self.is_connected:
+                continue
+            if target.netloc == here.netloc:
+                return
+            if await _answers(target) and await self._is_quiet():
+                log.info("NATS: moving from %s to %s", here.netloc, target.netloc)
+                servers.prefer(target.netloc)
+                await self.force_reconnect()
+                return
+
+    async def _is_quiet(self) -> bool:
+        """Wait for a moment without traffic; what arrived just before a move would be lost."""
+        for _ in range(MAX_QUIET_CHECKS):
+            before = self.stats["in_msgs"], self.stats["out_msgs"]
+            await asyncio.sleep(QUIET_SECONDS)
+            if not self._open_requests and before == (self.stats["in_msgs"], self.stats["out_msgs"]):
+                return True
+        return False
 
     async def request(
         self,
@@ -190,17 +236,48 @@ class ServerChoice:
     def __init__(self, client: Client) -> None:
         self._client = client
         self._attempts: Counter[str] = Counter()
+        self._preferred = ""
 
-    def connected(self) -> None:
+    def connected(self) -> bool:
+        """Note the present server. Returns whether it is the preferred one."""
         here = self._client.connected_url
         self._attempts = Counter([here.netloc] if here else ())
+        is_preferred = here is not None and here.netloc == self._preferred
+        self._preferred = ""
+        return is_preferred
+
+    def prefer(self, netloc: str) -> None:
+        """Try this server first, the next time."""
+        self._preferred = netloc
 
     def __call__(self, servers: Sequence[Server], _info: Mapping[str, Any]) -> tuple[Server, float]:
         discovered = {url.netloc for url in self._client.discovered_servers}
-        order = [(self._attempts[one.uri.netloc], one.uri.netloc in discovered, random(), one) for one in servers]  # noqa: S311
-        attempts, *_, chosen = min(order, key=lambda entry: entry[:3])
+        order = [
+            (
+                self._attempts[one.uri.netloc],
+                one.uri.netloc != self._preferred,
+                one.uri.netloc in discovered,
+                random(),  # noqa: S311
+                one,
+            )
+            for one in servers
+        ]
+        attempts, *_, chosen = min(order, key=lambda entry: entry[:4])
         self._attempts[chosen.uri.netloc] += 1
         return chosen, RECONNECT_DELAY_SECONDS if attempts else 0.0
+
+
+async def _answers(server: ParseResult) -> bool:
+    """Return whether the server introduces itself, which one that hangs does not."""
+    try:
+        async with asyncio.timeout(ANSWER_TIMEOUT_SECONDS):
+            reader, writer = await asyncio.open_connection(server.hostname, server.port)
+            try:
+                return (await reader.read(4)).startswith(b"INFO")
+            finally:
+                writer.transport.abort()
+    except (OSError, TimeoutError):
+        return False
 
 
 def _size(headers: Mapping[str, str]) -> int:

@@ -1,7 +1,7 @@
 """Connections to a cluster of nats-servers of which one hangs, dies or was never named."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from fnmatch import fnmatch
 from pathlib import Path
@@ -9,10 +9,12 @@ from pathlib import Path
 import httpx
 import pytest
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 from nats.errors import MaxPayloadError
 
 from contracts.errors import Refused
 from gateway.app import PROBED
+from infra.local.nats import UNLIMITED
 from infra.local.process import Process
 from libs.hosting import BUS_PROBE
 from libs.messaging import Caller, Headers, Responder, connect, disconnect
@@ -213,6 +215,76 @@ async def test_clients_spread_over_the_servers_that_are_left(cluster: NatsCluste
         await asyncio.to_thread(cluster.servers[0].start)
         await asyncio.to_thread(cluster.servers[0].wait_ready)
         await asyncio.gather(*(disconnect(client) for client in clients))
+
+
+# ---- spreading again
+
+
+async def pushed_together(cluster: NatsCluster, clients: Sequence[Client]) -> None:
+    """Kill and start all servers but the last one, so that every client is on that one."""
+    for server in cluster.servers[:-1]:
+        await asyncio.to_thread(server.kill)
+    last = cluster.addresses[-1]
+    await eventually(lambda: all(client.is_connected and at(client) == last for client in clients))
+    for server in cluster.servers[:-1]:
+        await asyncio.to_thread(server.start)
+        await asyncio.to_thread(server.wait_ready)
+
+
+def at(client: Client) -> str:
+    return client.connected_url.netloc if client.connected_url else ""
+
+
+async def test_clients_spread_again_when_their_servers_are_back(
+    cluster: NatsCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clients = [await connect(Settings(nats_url=cluster.url()), "spread") for _ in range(30)]
+    subjects = {f"spread.{number}" for number in range(len(clients))}
+    received = set()
+
+    async def on_message(message: Msg) -> None:
+        received.add(message.subject)
+
+    try:
+        for subject, client in zip(subjects, clients, strict=True):
+            await client.subscribe(subject, cb=on_message)
+        await pushed_together(cluster, clients)
+        monkeypatch.setattr("libs.nats_client.MOVE_DELAY_SECONDS", 0.1)
+        for client in clients:
+            await client.force_reconnect()  # a loss without a killed server: from now on the delay is short
+
+        def is_spread() -> bool:
+            here = [at(client) for client in clients]
+            return all(client.is_connected for client in clients) and all(
+                here.count(address) > 2  # of 30; fewer have a chance of one in a million
+                for address in cluster.addresses
+            )
+
+        await eventually(is_spread)
+        async with connected(cluster.url()) as sender:
+
+            async def all_subscribed() -> bool:  # a server hears of subscriptions at another one a moment later
+                for subject in subjects - received:
+                    await sender.publish(subject, b"")
+                return received == subjects
+
+            await eventually(all_subscribed)
+    finally:
+        await asyncio.gather(*(disconnect(client) for client in clients))
+
+
+async def test_a_client_with_open_requests_does_not_move(cluster: NatsCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("libs.nats_client.MOVE_DELAY_SECONDS", 0.05)
+    async with connected(cluster.url(UNLIMITED, 2)) as server, connected(cluster.url()) as client:
+
+        async def answer_late(message: Msg) -> None:
+            await asyncio.sleep(0.5)
+            await message.respond(b"late")
+
+        await server.subscribe("late", cb=answer_late)
+        await pushed_together(cluster, [client])
+        for _ in range(5):
+            assert (await client.request("late", timeout=10)).data == b"late"
 
 
 # ---- what is too large
