@@ -10,6 +10,7 @@ import re
 import ssl
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import count
 from random import choice, random, uniform
 from typing import Any
 from urllib.parse import ParseResult
@@ -30,6 +31,7 @@ CLOSE_TIMEOUT_SECONDS = 0.5
 RECONNECT_DELAY_SECONDS = 0.1
 # A client that lost its server moves between one and two of these delays later, at a moment without traffic.
 MOVE_DELAY_SECONDS = 120.0
+MAX_MOVE_WAITS = 5
 QUIET_SECONDS = 0.2
 MAX_QUIET_CHECKS = 50
 ANSWER_TIMEOUT_SECONDS = 1.0
@@ -154,15 +156,20 @@ class NatsClient(Client):
             self._mover.cancel()
 
     async def _move(self, servers: "ServerChoice") -> None:
-        """Pick any server, the present one included, so that clients end up evenly; go there once it answers."""
-        while True:
+        """Once all servers answer, pick any, the present one included, so that clients end up evenly.
+
+        A server may be gone for good: after some rounds the others are enough.
+        """
+        for waits in count(1):
             await asyncio.sleep(uniform(1, 2) * MOVE_DELAY_SECONDS)  # noqa: S311
-            target, here = choice(self.servers), self.connected_url  # noqa: S311
-            if here is None or not self.is_connected:
+            answering = [server for server in self.servers if await _answers(server)]
+            here = self.connected_url
+            if not answering or here is None or (len(answering) < len(self.servers) and waits < MAX_MOVE_WAITS):
                 continue
+            target = choice(answering)  # noqa: S311
             if target.netloc == here.netloc:
                 return
-            if await _answers(target) and await self._is_quiet():
+            if self.is_connected and await self._is_quiet():
                 log.info("NATS: moving from %s to %s", here.netloc, target.netloc)
                 servers.prefer(target.netloc)
                 await self.force_reconnect()

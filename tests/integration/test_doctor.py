@@ -32,6 +32,8 @@ from libs.clock import Clock, now
 from libs.connections import Document, database_of, mongo
 from libs.following import REBUILDING
 from libs.settings import MailSecurity, MailSettings, Settings
+from libs.views import view_collection
+from services.builds.statistics import durations
 from services.runners.app import service as runners
 from tests.integration.mail_server import LOGIN, mail_server
 from tests.integration.stage import Stage
@@ -104,11 +106,11 @@ async def test_indexes_with_other_settings_than_declared_are_told(patient: Patie
         await database["file_pieces"].drop_indexes()
         await database["file_pieces"].create_index([("file", 1), ("offset", 1)])
         await database["commits"].drop_indexes()
-        await database["view_durations_v1"].drop_indexes()
+        await database[view_collection(durations)].drop_indexes()
         found = await patient.findings()
     await patient.migrate()
     assert set(found) == {"indexes.builds"}
-    for index in ("file_pieces(file, offset)", "commits(stream, version)", "view_durations_v1(row.months)"):
+    for index in ("file_pieces(file, offset)", "commits(stream, version)", f"{view_collection(durations)}(row.months)"):
         assert index in found["indexes.builds"].what
     assert await patient.findings() == {}
 
