@@ -73,6 +73,25 @@ async def test_requests_work_over_another_server_when_one_hangs(cluster: NatsClu
             await eventually(lambda: answered(Caller(asking)), within=2)
 
 
+async def test_requests_no_longer_go_to_a_replica_behind_a_hanging_server(cluster: NatsCluster) -> None:
+    """The servers that are left have to give up their routes to it: until then it gets its share of the requests."""
+    async with (
+        connected(cluster.url(UNLIMITED, 0)) as behind,
+        connected(cluster.url(UNLIMITED, 1)) as reachable,
+        connected(cluster.url(UNLIMITED, 2)) as asking,
+    ):
+        for replica in (behind, reachable):
+            await Responder(replica, "counters").answer(GetCounter, echo)
+        with frozen(cluster.servers[0]):
+            answers = []
+
+            async def are_all_answered() -> bool:
+                answers.append(await answered(Caller(asking)))
+                return len(answers) >= 20 and all(answers[-20:])  # by chance once in a million
+
+            await eventually(are_all_answered, within=NOTICED + 10)
+
+
 async def test_a_connection_is_given_up_although_its_writes_block(cluster: NatsCluster) -> None:
     async with connected(cluster.url()) as client:
         server = server_of(client, cluster)

@@ -71,7 +71,11 @@ def nats_cluster(
         program = nats_server(data, unlimited=True)
         peers = ", ".join(f'"nats://127.0.0.1:{port}"' for port in routes)
         listen = f"127.0.0.1:{routes[number]}"
-        ring = f'cluster {{ name: test, listen: "{listen}", routes: [{peers}] }}\n' if size > 1 else ""
+        ring = (
+            f'cluster {{ name: test, listen: "{listen}", routes: [{peers}], ping_interval: "2s", ping_max: 2 }}\n'
+            if size > 1
+            else ""
+        )
         config = data.path / "nats" / "nats.conf"
         config.write_text(f"{edit(config.read_text())}server_name: n{number}\n{ring}{more}\n")
         servers.append(Process(program))
