@@ -47,7 +47,8 @@ class Fleet:
                 job.update({one: event[one] for one in ("runner_uuid", "runner_name")}, status="ASSIGNED")
                 job.update(assigned_at=at)
             case "JobStarted":
-                job.update(status="RUNNING", started_at=at)
+                # some runners report late: such a job has run since it was assigned
+                job.update(status="RUNNING", started_at=job["assigned_at"] if event.get("since_assignment") else at)
             case "JobCanceling":
                 job.update(status="CANCELING")
             case "JobPriorityChanged":
