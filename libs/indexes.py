@@ -12,6 +12,7 @@ Document = dict[str, Any]
 
 OTHER_SETTINGS = {85, 86}  # IndexOptionsConflict, IndexKeySpecsConflict
 NAMESPACE_NOT_FOUND = 26
+INDEX_NOT_FOUND = 27
 COMPARED = ("unique", "expireAfterSeconds", "partialFilterExpression")
 
 
@@ -39,8 +40,17 @@ async def ensure_index(database: AsyncDatabase[Document], index: Index) -> None:
         if index.options == {"unique": True}:
             await _make_unique(collection, index)
         else:
-            await collection.drop_index(index.keys)
+            await _drop_index(collection, index)
             await collection.create_index(index.keys, **index.options)
+
+
+async def _drop_index(collection: AsyncCollection[Document], index: Index) -> None:
+    """Another migration that runs at the same time may have dropped it."""
+    try:
+        await collection.drop_index(index.keys)
+    except OperationFailure as error:
+        if error.code != INDEX_NOT_FOUND:
+            raise
 
 
 async def _make_unique(collection: AsyncCollection[Document], index: Index) -> None:
