@@ -66,7 +66,7 @@ class Rows(Generic[R]):
         field: str,
         prefix: str = "",
         at_hand: Mapping[str, R] | None = None,
-        completion: "Completion | None" = None,
+        completion: Completion | None = None,
     ) -> None:
         """`at_hand`: rows that were written a moment ago and need not be read."""
         self._completion = completion

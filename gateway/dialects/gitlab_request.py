@@ -52,7 +52,7 @@ async def _answer(world: World, scope: Scope, sent: Members, waiter: Waiter) -> 
         return Response(status_code=204, headers={"X-GitLab-Last-Update": waiter.looked or world.waiting.news})
     try:
         request_body = await _request_body(world, assignment)
-        # in a thread: a body may be long, and others are answered meanwhile
+        # in a thread: a body may be long, and must not hold up other requests
         job = await asyncio.to_thread(
             job_object, assignment, waiter.offer, request_body, quotes_files=not _is_our_agent(sent)
         )

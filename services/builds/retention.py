@@ -53,7 +53,7 @@ class Retention:
         # not by the time of the event: the clock of the replica that recorded it may be another one
         since = self._clearing.pop(project_id, ctx.clock.monotonic())
         if some_left or ctx.clock.monotonic() - since < LONGEST_LAUNCH:
-            if len(self._clearing) >= AT_ONCE:  # those that other replicas have cleared meanwhile
+            if len(self._clearing) >= AT_ONCE:  # projects that another replica has cleared since
                 self._clearing.pop(next(iter(self._clearing)))
             self._clearing[project_id] = since
             raise TryLater(AGAIN)
