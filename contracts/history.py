@@ -24,7 +24,7 @@ def kinds() -> Mapping[str, str]:
         name.removesuffix("Event").lower(): service
         for service in CONTRACTS
         for name, value in vars(import_module(f"contracts.{service}")).items()
-        if name.endswith("Event") and getattr(value, "__name__", "") != name
+        if name.endswith("Event") and getattr(value, "wire_name", "") != name
     }
 
 
@@ -33,7 +33,7 @@ class AskedEverywhere(Query):
 
     @classmethod
     def subject_at(cls, service: str) -> str:
-        return f"qry.{service}.{cls.__name__}"
+        return f"qry.{service}.{cls.wire_name}"
 
 
 class GetAnswer(AskedEverywhere):

@@ -27,14 +27,20 @@ def _service(module: str) -> str:
 
 
 class Message(BaseModel):
-    """Frozen. Fields that it does not know are ignored: a later release may have added them to what it answers."""
+    """A frozen message. Unknown fields are ignored, because a later release may have added them to an answer.
+
+    A class that was renamed after its release keeps its released name on the wire: `class New(Event, wire_name="Old")`.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
     service: ClassVar[str] = ""
+    wire_name: ClassVar[str] = ""
+    """The name in subjects, in the log and in answers."""
 
-    def __init_subclass__(cls, **options: Any) -> None:
+    def __init_subclass__(cls, wire_name: str = "", **options: Any) -> None:
         super().__init_subclass__(**options)
         cls.service = _service(cls.__module__)
+        cls.wire_name = wire_name or cls.__name__
 
     def but(self, **changes: Any) -> Self:
         return self.model_copy(update=changes)
@@ -47,7 +53,7 @@ class Command(Message):
 
     @classmethod
     def subject(cls) -> str:
-        return f"cmd.{cls.service}.{cls.__name__}"
+        return f"cmd.{cls.service}.{cls.wire_name}"
 
 
 class Query(Message):
@@ -57,7 +63,7 @@ class Query(Message):
 
     @classmethod
     def subject(cls) -> str:
-        return f"qry.{cls.service}.{cls.__name__}"
+        return f"qry.{cls.service}.{cls.wire_name}"
 
     def address(self) -> str:
         """Where this one is sent."""
@@ -71,11 +77,11 @@ class Event(Message):
     personal: ClassVar[frozenset[str]] = frozenset()
     """Text fields that are sealed in the log under the stream's own key, so that deleting the key erases them."""
 
-    def __init_subclass__(cls, **options: Any) -> None:
-        super().__init_subclass__(**options)
-        known = EVENTS.setdefault(cls.__name__, cls)
+    def __init_subclass__(cls, wire_name: str = "", **options: Any) -> None:
+        super().__init_subclass__(wire_name=wire_name, **options)
+        known = EVENTS.setdefault(cls.wire_name, cls)
         if known.__module__ != cls.__module__:
-            raise TypeError(f"two events are called {cls.__name__}: event names are unique in the whole system")
+            raise TypeError(f"two events are called {cls.wire_name}: event names are unique in the whole system")
 
 
 class Row(Message):

@@ -44,7 +44,7 @@ def complaints(root: Path = ROOT) -> Iterator[str]:
     """What is missing or out of date, in words."""
     declared = gather(all_services())
     for message in unanswered(declared):
-        yield f"{message.__name__} stands in contracts/{message.service}.py, but the service does not take it."
+        yield f"{message.wire_name} stands in contracts/{message.service}.py, but the service does not take it."
     for one in declared:
         yield from messages.undeclared(one)
     for event in events(declared):

@@ -55,7 +55,7 @@ def _service(service: Service, services: Sequence[Service]) -> Login:
     publish = [
         *(subject for call in service.calls for subject in _addresses(call, services)),
         f"evt.{name}.>",
-        *(hint_subject(name, "*", event.__name__) for event in service.hints),
+        *(hint_subject(name, "*", event.wire_name) for event in service.hints),
         f"lead.{name}",
         "settled.*",
         f"{API}.STREAM.PURGE.{name}",
@@ -81,7 +81,7 @@ def _gateway(services: Sequence[Service], sent: Iterable[type[Message]]) -> Logi
         *(f"{API}.STREAM.INFO.{stream}" for stream in public),
         *(subject for stream in public for subject in _following(stream)),
     ]
-    hints = [hint_subject(event.service, "*", event.__name__) for event in HINTS_FOR_GATEWAY]
+    hints = [hint_subject(event.service, "*", event.wire_name) for event in HINTS_FOR_GATEWAY]
     never = [subject for stream in public for subject in _disturbing(stream, services)]
     return Login("gateway", tuple(sorted(set(publish))), (_inbox("gateway"), *hints), tuple(never))
 

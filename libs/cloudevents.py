@@ -13,7 +13,7 @@ SCHEMA = "ce-schemaversion"
 
 
 def subject(service: str, recorded: Recorded[Event]) -> str:
-    return f"evt.{service}.{recorded.stream}.{type(recorded.event).__name__}"
+    return f"evt.{service}.{recorded.stream}.{recorded.event.wire_name}"
 
 
 def hint_subject(service: str, stream: str, event: str) -> str:
@@ -26,7 +26,7 @@ def to_headers(service: str, recorded: Recorded[Event]) -> dict[str, str]:
         "ce-specversion": "1.0",
         "ce-id": recorded.id,
         "ce-source": f"/headrace/{service}",
-        "ce-type": type(recorded.event).__name__,
+        "ce-type": recorded.event.wire_name,
         "ce-subject": recorded.stream,
         "ce-time": recorded.at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         SCHEMA: str(recorded.event.schema_version),

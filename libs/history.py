@@ -98,7 +98,7 @@ class Histories:
             command=cause.command,
             trace_id=cause.traceparent.split("-")[1] if cause.traceparent else "",
             events=tuple(
-                Happened(name=type(one.event).__name__, data=shown(one.event))
+                Happened(name=one.event.wire_name, data=shown(one.event))
                 for one in await from_document(document, self._vault)
             ),
         )

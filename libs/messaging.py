@@ -192,7 +192,7 @@ class Showing:
 
     def __init__(self, message: type[Message], id_field: str, **fixed: Any) -> None:
         self.message = message
-        self.header = json.dumps([message.__name__, id_field, fixed])
+        self.header = json.dumps([message.wire_name, id_field, fixed])
 
     @staticmethod
     def read(header: str, messages: Mapping[str, type[Message]], stream: str) -> Message:
@@ -237,9 +237,9 @@ class Caller:
 
     async def _request(self, subject: str, message: Message, headers: dict[str, str], timeout: float) -> bytes:
         if self._calls is not None and type(message) not in self._calls:
-            raise TypeError(f"{type(message).__name__} is not among the declared calls")
+            raise TypeError(f"{message.wire_name} is not among the declared calls")
         about = {**NATS, "messaging.destination.name": subject}
-        with child(type(message).__name__, SpanKind.CLIENT, about):
+        with child(message.wire_name, SpanKind.CLIENT, about):
             if trace := inject():
                 headers[TRACE] = trace
             return await self._answered(subject, message, headers, timeout)

@@ -301,7 +301,7 @@ class Relay:
         """From the sending to the acknowledgement, in the trace of the event."""
         if not sampled(recorded.cause.traceparent):
             return None
-        name = type(recorded.event).__name__
+        name = recorded.event.wire_name
         return start(f"publish {name}", SpanKind.PRODUCER, recorded.cause.traceparent, PUBLISHING)
 
     async def _settle(self, *, everything: bool = False) -> None:

@@ -90,7 +90,7 @@ class Runtime:
         }
         everywhere: dict[type[Message], Answer] = {GetAnswer: self._answer_before}
         self.answers = everywhere | Histories(database, vault, service.categories).answers | dict(service.answers)
-        self._answers = {message.__name__: message for message in service.answers}
+        self._answers = {message.wire_name: message for message in service.answers}
         self._views = {view.name: view for view in service.views}
         self._reacted: OrderedDict[str, None] = OrderedDict()
         self._reaction_locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -101,7 +101,7 @@ class Runtime:
         """Answer one request."""
         began = perf_counter()
         outcome = "failed"
-        with begun(message_type.__name__, SpanKind.SERVER, headers.get(TRACE), NATS):
+        with begun(message_type.wire_name, SpanKind.SERVER, headers.get(TRACE), NATS):
             try:
                 answer = await self._answer(message_type, body, headers)
                 outcome = "done"
@@ -109,7 +109,7 @@ class Runtime:
                 outcome = refused.code
                 raise
             finally:
-                attributes = {"service": self.service.name, "command": message_type.__name__, "outcome": outcome}
+                attributes = {"service": self.service.name, "command": message_type.wire_name, "outcome": outcome}
                 self.metrics.command_seconds.record(perf_counter() - began, attributes)
         return answer
 
@@ -119,7 +119,7 @@ class Runtime:
             headers.get(COMMAND_ID) or str(uuid4()),
             self.clock.machine_time(),
             actor_from(headers),
-            message_type.__name__,
+            message_type.wire_name,
             inject() or "",
             repeatable=REPEATABLE in headers,
             fingerprint=await self._fingerprint(headers[FINGERPRINT]) if FINGERPRINT in headers else "",
@@ -169,12 +169,12 @@ class Runtime:
         if answer is not None:
             return await answer(work, message)
         if not isinstance(message, Command):
-            raise TypeError(f"{type(message).__name__} has no answer")
+            raise TypeError(f"{message.wire_name} has no answer")
         return await self.decide(message, work.cause)
 
     async def decide(self, command: Command, cause: Cause) -> Handled:
         """Prepare, decide, append and react."""
-        with child(f"decide {type(command).__name__}") as span:
+        with child(f"decide {command.wire_name}") as span:
             handled = await self._decided(command, cause)
             span.set_attributes({"headrace.stream": handled.stream, "headrace.events": len(handled.news)})
         await self._react_at_once(handled, cause)
@@ -211,7 +211,7 @@ class Runtime:
     def _wishes(self, source: str, recorded: Recorded[Any]) -> Iterator[tuple[Command, Cause]]:
         """What the policy wishes after an event. The ids of the commands follow from the event's."""
         for place, command in enumerate(self.service.policies[source](recorded)):
-            name = type(command).__name__
+            name = command.wire_name
             command_id = derived_id(self.service.name, recorded.id, name, place)
             yield (
                 command,
@@ -222,7 +222,7 @@ class Runtime:
         """Announce at once what others wait for; if it does not arrive, the relay brings the same a little later."""
         for recorded in handled.news:
             if isinstance(recorded.event, self.service.hints) and self.nats.is_connected:
-                subject = hint_subject(self.service.name, recorded.stream, type(recorded.event).__name__)
+                subject = hint_subject(self.service.name, recorded.stream, recorded.event.wire_name)
                 headers = to_headers(self.service.name, recorded)
                 await self.nats.publish(subject, to_body(recorded), headers=headers)
 
@@ -265,7 +265,7 @@ class Runtime:
                     raise  # not an answer of the rules
                 if repeatable:  # the follower, which comes in order and last; before, something may not be there yet
                     self.metrics.reactions_refused.add(1, {"service": self.service.name})
-                log.warning("%s after %s was refused: %s", type(command).__name__, recorded.id, refused.code)
+                log.warning("%s after %s was refused: %s", command.wire_name, recorded.id, refused.code)
                 continue  # not remembered, so that the follower tries it
             self._remember(cause)
 
@@ -288,7 +288,7 @@ class Runtime:
     async def react_to_batch(self, source: str, batch: Sequence[Delivered]) -> None:
         for delivered in batch:
             with begun(
-                f"react {type(delivered.recorded.event).__name__}",
+                f"react {delivered.recorded.event.wire_name}",
                 SpanKind.CONSUMER,
                 delivered.recorded.cause.traceparent,
                 FOLLOWED,
@@ -304,7 +304,7 @@ class Runtime:
             await fold_into(self.database[view_collection(view)], view, [one.recorded for one in batch], session)
 
     async def work(self, worker: Worker, recorded: Recorded[Any]) -> None:
-        event = {"headrace.event": type(recorded.event).__name__, "headrace.stream": recorded.stream}
+        event = {"headrace.event": recorded.event.wire_name, "headrace.stream": recorded.stream}
         with begun(f"work {worker.name}", SpanKind.CONSUMER, recorded.cause.traceparent, {**FOLLOWED, **event}):
             now = self.clock.machine_time()
             cause = Cause(
@@ -373,7 +373,7 @@ class Work:
         return payload
 
     async def tell(self, command: Command, *, step: str = "", actor: Actor | None = None) -> Done:
-        name = type(command).__name__
+        name = command.wire_name
         command_id, at = derived_id(self.cause.command_id, name, step), self.clock.machine_time()
         cause = self.cause.but(command_id=command_id, command=name, at=at)
         cause = cause if actor is None else cause.but(actor=actor)

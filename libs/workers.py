@@ -9,8 +9,8 @@ def consumer_name(service: str, worker: Worker) -> str:
 
 
 def filter_subjects(worker: Worker) -> list[str]:
-    return [f"evt.{worker.source}.*.{event.__name__}" for event in worker.events]
+    return [f"evt.{worker.source}.*.{event.wire_name}" for event in worker.events]
 
 
 def hint_subjects(worker: Worker) -> list[str]:
-    return [hint_subject(worker.source, "*", event.__name__) for event in worker.events]
+    return [hint_subject(worker.source, "*", event.wire_name) for event in worker.events]

@@ -32,7 +32,7 @@ def operation(route: Route, path: str, answer: Any, shown: Any) -> dict[str, Any
 
 
 def _summary(route: Route) -> str:
-    name = route.message.__name__ if route.message else getattr(route.answer, "__name__", "").replace("_", " ")
+    name = route.message.wire_name if route.message else getattr(route.answer, "__name__", "").replace("_", " ")
     return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).capitalize()
 
 
@@ -50,7 +50,7 @@ def _needs(route: Route) -> str:
 
 def _meaning(route: Route) -> str:
     """Or else the first line of what the message or the function says about itself."""
-    if said := WORDS.get(getattr(route.message or route.answer, "__name__", "")):
+    if said := WORDS.get(route.message.wire_name if route.message else getattr(route.answer, "__name__", "")):
         return said
     if route.message is None:
         return (getdoc(route.answer) or "").partition("\n")[0]

@@ -68,12 +68,12 @@ def document(declared: Sequence[Declared]) -> Payload:
         "channels": {_channel(event): _described(one, event) for one, event in events}
         | {f"{one.name}.Emptied": _emptied(one) for one in declared},
         "operations": {
-            f"send{event.__name__}": {
+            f"send{event.wire_name}": {
                 "action": "send",
                 "channel": {"$ref": f"#/channels/{_channel(event)}"},
-                "summary": f"{one.name.capitalize()} records {event.__name__}.",
+                "summary": f"{one.name.capitalize()} records {event.wire_name}.",
                 "tags": [{"name": one.name}],
-                "messages": [{"$ref": f"#/channels/{_channel(event)}/messages/{event.__name__}"}],
+                "messages": [{"$ref": f"#/channels/{_channel(event)}/messages/{event.wire_name}"}],
             }
             for one, event in events
         },
@@ -84,7 +84,7 @@ def document(declared: Sequence[Declared]) -> Payload:
                     "description": "User and password in the address: `nats://consumer:<password>@<host>`.",
                 }
             },
-            "messages": {event.__name__: _message(one, event) for one, event in events}
+            "messages": {event.wire_name: _message(one, event) for one, event in events}
             | {"Emptied": {"name": "Emptied", "title": "Emptied", "summary": EMPTIED, "payload": {"type": "object"}}},
             "schemas": {"CloudEventHeaders": _headers()} | _payloads(declared),
         },
@@ -92,7 +92,7 @@ def document(declared: Sequence[Declared]) -> Payload:
 
 
 def _channel(event: type[Event]) -> str:
-    return f"{event.service}.{event.__name__}"
+    return f"{event.service}.{event.wire_name}"
 
 
 def _stream(declared: Declared, event: type[Event]) -> str:
@@ -103,9 +103,9 @@ def _stream(declared: Declared, event: type[Event]) -> str:
 def _described(declared: Declared, event: type[Event]) -> Payload:
     kind = _stream(declared, event)
     return {
-        "address": f"evt.{declared.name}.{{stream}}.{event.__name__}",
-        "description": first_line(event) or f"{event.__name__} of the service {declared.name}.",
-        "messages": {event.__name__: {"$ref": f"#/components/messages/{event.__name__}"}},
+        "address": f"evt.{declared.name}.{{stream}}.{event.wire_name}",
+        "description": first_line(event) or f"{event.wire_name} of the service {declared.name}.",
+        "messages": {event.wire_name: {"$ref": f"#/components/messages/{event.wire_name}"}},
         "parameters": {"stream": {"description": f"`{kind}-<id>`; `*` for all", "examples": [f"{kind}-1"]}},
         "servers": [{"$ref": "#/servers/nats"}],
     }
@@ -121,7 +121,7 @@ def _emptied(declared: Declared) -> Payload:
 
 
 def _message(declared: Declared, event: type[Event]) -> Payload:
-    name = event.__name__
+    name = event.wire_name
     own = {"ce-type": {"const": name}, "ce-schemaversion": {"const": str(event.schema_version)}}
     summary = {"summary": line} if (line := first_line(event)) else {}
     hidden = {"description": f"Sealed fields: {', '.join(sealed(event))}."} if sealed(event) else {}
@@ -135,7 +135,7 @@ def _message(declared: Declared, event: type[Event]) -> Payload:
             "type": "object",
             "allOf": [{"$ref": "#/components/schemas/CloudEventHeaders"}, {"type": "object", "properties": own}],
         },
-        "payload": {"$ref": f"#/components/schemas/{name}"},
+        "payload": {"$ref": f"#/components/schemas/{event.__name__}"},
         "tags": [{"name": declared.name}],
         "examples": [{"name": f"{name} in version {event.schema_version}", "payload": sample(event)}],
     }

@@ -171,7 +171,7 @@ MEANINGS = {
 def meanings(message: type[Message]) -> dict[str, str]:
     """Of its fields; those that explain themselves have none."""
     beside = comments(message)
-    own = {name: MEANINGS.get(f"{message.__name__}.{name}", "") for name in message.model_fields}
+    own = {name: MEANINGS.get(f"{message.wire_name}.{name}", "") for name in message.model_fields}
     by_name = {name: MEANINGS.get(name, "") for name in message.model_fields}
     found = {name: own[name] or beside.get(name) or by_name[name] for name in message.model_fields}
     return {name: PYTHON.sub(lambda word: JSON[word[0]], words) for name, words in found.items() if words}

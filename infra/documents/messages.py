@@ -54,9 +54,9 @@ def _functions(declared: Declared) -> list[Callable[..., object]]:
 def undeclared(one: Declared) -> Iterator[str]:
     """Where the calls of a service's declaration are not those of its code, in words."""
     sent = {message for message in sent_by(*_functions(one)) if message.service != one.name}
-    for message in sorted(sent ^ set(one.service.calls), key=lambda call: call.__name__):
+    for message in sorted(sent ^ set(one.service.calls), key=lambda call: call.wire_name):
         where = "sends, but does not declare" if message in sent else "declares, but does not send"
-        yield f"{message.__name__} is among what {one.name} {where}: see `calls` in services/{one.name}/app.py."
+        yield f"{message.wire_name} is among what {one.name} {where}: see `calls` in services/{one.name}/app.py."
 
 
 def _picture(declared: Sequence[Declared], from_gateway: Sequence[Sent]) -> str:
@@ -69,7 +69,7 @@ def _picture(declared: Sequence[Declared], from_gateway: Sequence[Sent]) -> str:
     for one in declared:
         sent = sent_by(*_functions(one))
         for other in (other for other in declared if other is not one):
-            told = [message.__name__ for message in sent if message.service == other.name]
+            told = [message.wire_name for message in sent if message.service == other.name]
             heard = _heard(one, other)
             if told:
                 lines.append(f'    {one.name} -->|"{"<br>".join(told)}"| {other.name}')
@@ -95,7 +95,7 @@ def _heard(one: Declared, source: Declared) -> list[str]:
     ]
     events = [event for event in known_to(*functions) if event.service == source.name]
     events += [event for worker in service.workers if worker.source == source.name for event in worker.events]
-    return list(dict.fromkeys(event.__name__ for event in events))
+    return list(dict.fromkeys(event.wire_name for event in events))
 
 
 # ---- one service
@@ -133,7 +133,7 @@ def _streams(declared: Declared) -> str:
 
 def _taken(declared: Declared, message: type[Command] | type[Query], senders: Sequence[str]) -> Sequence[str]:
     taken = declared.taken_by(message) or "answered by nobody"
-    return (f"`{message.__name__}`", fields(message), taken, ", ".join(senders), first_line(message))
+    return (f"`{message.wire_name}`", fields(message), taken, ", ".join(senders), first_line(message))
 
 
 def _events(declared: Declared) -> str:
@@ -142,7 +142,7 @@ def _events(declared: Declared) -> str:
         category = declared.category_of(event)
         stream = f"{category.name}-<id>" if category else "<id>"
         secret = f"<br>*sealed: {', '.join(sealed(event))}*" if sealed(event) else ""
-        subject = f"`evt.{declared.name}.{stream}.{event.__name__}`"
+        subject = f"`evt.{declared.name}.{stream}.{event.wire_name}`"
         rows.append((subject, str(event.schema_version), fields(event) + secret, first_line(event)))
     return _table("Events", ("subject", "version", "fields", "meaning"), rows)
 
@@ -174,12 +174,12 @@ def _duties(declared: Declared) -> str:
 
 
 def _parts(declared: Declared) -> str:
-    rows = [(f"`{part.__name__}`", fields(part), first_line(part)) for part in declared.parts]
+    rows = [(f"`{part.wire_name}`", fields(part), first_line(part)) for part in declared.parts]
     return _table("Rows, answers and parts of messages", ("name", "fields", "meaning"), rows)
 
 
 def _names(messages: Iterable[type[Message]]) -> str:
-    return ", ".join(f"`{message.__name__}`" for message in messages) or "–"
+    return ", ".join(f"`{message.wire_name}`" for message in messages) or "–"
 
 
 def _table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

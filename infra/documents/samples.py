@@ -88,7 +88,7 @@ def sample(event: type[Event]) -> Payload:
 
 
 def golden_file(folder: Path, event: type[Event]) -> Path:
-    return folder / f"{event.__name__}.v{event.schema_version}.json"
+    return folder / f"{event.wire_name}.v{event.schema_version}.json"
 
 
 def as_json(content: Any) -> str:
@@ -96,7 +96,7 @@ def as_json(content: Any) -> str:
 
 
 def _message(message: type[Message]) -> Payload:
-    own = {name: BY_NAME.get(f"{message.__name__}.{name}") for name in message.model_fields}
+    own = {name: BY_NAME.get(f"{message.wire_name}.{name}") for name in message.model_fields}
     return {name: own[name] or _named(name, field.annotation) for name, field in message.model_fields.items()}
 
 

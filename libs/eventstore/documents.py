@@ -41,7 +41,7 @@ async def _sealed(stream: str, event: Event, vault: Sealing) -> Document:
     for name in event.personal:
         if payload[name]:
             payload[name] = await vault.seal(stream, payload[name])
-    return {"name": type(event).__name__, "version": event.schema_version, "data": payload}
+    return {"name": event.wire_name, "version": event.schema_version, "data": payload}
 
 
 async def from_document(document: Document, vault: Sealing | None) -> list[Recorded[Any]]:

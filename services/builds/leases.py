@@ -116,7 +116,7 @@ class Leases:
     async def _end(self, ctx: Context, command: Command, job: JobRow) -> None:
         try:
             await ctx.tell(command, step=f"{job.id}#{job.attempt}")
-            tell_run(job, ctx.cause.at, type(command).__name__)
+            tell_run(job, ctx.cause.at, command.wire_name)
         except Refused as refused:
             if refused.code != "JOB_STATUS":  # it ended by itself in this very moment
                 raise

@@ -56,7 +56,7 @@ def decide(company: Company, command: CompanyCommand) -> list[CompanyEvent]:
         case CompanyCreated(alias=alias), DeleteCompany():
             return [CompanyDeleted(company_id=company_id, alias=alias)]
         case _:
-            raise AssertionError(f"{type(command).__name__} is no command of a company")
+            raise AssertionError(f"{command.wire_name} is no command of a company")
 
 
 def created(command: RecordCompany) -> CompanyCreated:

@@ -120,7 +120,7 @@ def decide(user: User, command: UserCommand) -> list[UserEvent]:
                 raise Refused("TOKEN_NOT_FOUND")
             return [ApiTokenRevoked(user_id=command.user_id, token_id=token_id)]
         case _:
-            raise Refused("CONFLICT", f"{type(command).__name__} is not possible for this user now")
+            raise Refused("CONFLICT", f"{command.wire_name} is not possible for this user now")
 
 
 def evolve(user: User, event: UserEvent) -> User:

@@ -14,7 +14,7 @@ from infra.entry import SERVICES
 for service in SERVICES:
     import_module(f"contracts.{service}")
 RELEASED = sorted(
-    (event.__name__, version)
+    (event.wire_name, version)
     for event in EVENTS.values()
     if event.service in SERVICES
     for version in range(1, event.schema_version + 1)

@@ -51,9 +51,9 @@ def recorded() -> set[type[Message]]:
     return {found for one in (*events, *rows) for found in within(one)}
 
 
-FIELDS = sorted(f"{message.__name__}.{name}" for message in recorded() for name in message.model_fields)
+FIELDS = sorted(f"{message.wire_name}.{name}" for message in recorded() for name in message.model_fields)
 SHOWN = {
-    f"{message.__name__}.{name}"
+    f"{message.wire_name}.{name}"
     for message in recorded()
     for name in message.model_fields.keys() - secret_fields(message)
 }

@@ -39,7 +39,7 @@ def missing(folder: Path) -> list[str]:
 
 
 def event_names() -> set[str]:
-    return {one.__name__ for one in _below(Event)}
+    return {one.wire_name for one in _below(Event)}
 
 
 def _below(base: type[Event]) -> Iterator[type[Event]]:

@@ -66,7 +66,7 @@ class Services:
         if SHOWING not in headers:
             return answer
         stream = answer.stream if isinstance(answer, Done) else answer["stream"]
-        known = {one.__name__: one for one in self.replies}
+        known = {one.wire_name: one for one in self.replies}
         return self._answer(Showing.read(headers[SHOWING], known, stream), {ACTOR: headers[ACTOR]})
 
     async def stop(self, message_type: type[Command] | type[Query]) -> None:

@@ -121,7 +121,7 @@ class Fleet:
         async with mongo(self.stage.settings, "test") as client:
             log = database_of(client, self.stage.settings, self.service)["commits"]
             names = [event["name"] async for commit in log.find() for event in commit["events"]]
-        return [name for name in names if name in {one.__name__ for one in types}]
+        return [name for name in names if name in {one.wire_name for one in types}]
 
 
 async def repeat(act: Callable[[], Awaitable[Any]], seconds: float) -> None:

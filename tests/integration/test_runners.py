@@ -336,7 +336,7 @@ async def test_runners_stay_online_while_their_gateway_is_cut_off(replica: Repli
     await pass_to(90, reachable=True)
     await pass_to(90 + 75, reachable=False)
     await pass_to(300, reachable=True)
-    told = [type(one.event).__name__ for one in await replica.runtime.store.read(f"runner-{runner.uuid}")]
+    told = [one.event.wire_name for one in await replica.runtime.store.read(f"runner-{runner.uuid}")]
     assert "RunnerOffline" not in told
     await pass_to(300 + 150, reachable=False)  # the gateway and the runner are gone for good
     assert not (await replica.view(runner.uuid)).online
@@ -353,7 +353,7 @@ async def test_runners_stay_online_after_an_outage_of_the_service(replica: Repli
     await replica.touch(runner.token)
     hours.second += 3
     await replica.tick("presence")
-    told = [type(one.event).__name__ for one in await replica.runtime.store.read(f"runner-{runner.uuid}")]
+    told = [one.event.wire_name for one in await replica.runtime.store.read(f"runner-{runner.uuid}")]
     assert "RunnerOffline" not in told
 
 
@@ -369,7 +369,7 @@ async def test_a_runner_that_calls_another_replica_stays_online(replicas: tuple[
             await one.tick("presence")
     assert (await one.view(runner.uuid)).online
     versions = await one.runtime.store.read(f"runner-{runner.uuid}")
-    told = [type(recorded.event).__name__ for recorded in versions]
+    told = [recorded.event.wire_name for recorded in versions]
     assert told == ["RunnerRegistered", "RunnerOnline", "RunnerInfoChanged"]  # what it first says of itself, once
 
 

@@ -122,7 +122,7 @@ def decide(build: Build, command: BuildCommand) -> Sequence[BuildEvent]:
         case _, (PlanBuild() | FailBuild() | StartBuild() | EndJobOfBuild() | GoOnBuild() | KillBuild()):
             return []  # already so, or already over
         case _:
-            raise Refused("BUILD_STATUS", f"{type(command).__name__} while {build.phase}")
+            raise Refused("BUILD_STATUS", f"{command.wire_name} while {build.phase}")
 
 
 def _queued(command: QueueBuild) -> BuildQueued:
@@ -232,7 +232,7 @@ def wish(build: Build, command: PlayJob | RetryJob | RetryBuild) -> Iterator[Bui
             return  # it is on its way
         wanted = {MANUAL} if isinstance(command, PlayJob) else BAD | GOOD
         if status not in wanted:
-            raise Refused("JOB_STATUS", f"{type(command).__name__} while {status}")
+            raise Refused("JOB_STATUS", f"{command.wire_name} while {status}")
     if build.phase is Phase.FINISHED:
         yield BuildResumed(
             build_id=queued.build_id,

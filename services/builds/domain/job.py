@@ -149,7 +149,7 @@ def decide(job: Job, command: JobCommand) -> Sequence[JobEvent]:
         case _, LoseJob():
             return []  # it was heard of after all, or another attempt runs
         case status, _:
-            raise Refused("JOB_STATUS", f"{type(command).__name__} while {status}, attempt {order.attempt}")
+            raise Refused("JOB_STATUS", f"{command.wire_name} while {status}, attempt {order.attempt}")
 
 
 def _here(order: JobQueued) -> dict[str, Any]:

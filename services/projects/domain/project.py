@@ -146,7 +146,7 @@ def changed(settings: ProjectCreated, command: ProjectCommand) -> ProjectEvent:
         case RenewSignatureKey(sealed_signature_key=sealed):
             return ProjectSignatureKeyRenewed(project_id=id_, sealed_signature_key=sealed)
         case _:
-            raise AssertionError(f"{type(command).__name__} changes no setting")
+            raise AssertionError(f"{command.wire_name} changes no setting")
 
 
 def moved(settings: ProjectCreated, owner: ProjectCreated | MoveProject, alias: str | None) -> ProjectMoved:

@@ -84,7 +84,7 @@ def test_nothing_is_said_about_a_field_that_is_not_there(document: Payload) -> N
 @pytest.mark.parametrize("event", EVENTS, ids=lambda event: event.__name__)
 def test_a_golden_sample_and_the_example_fit_the_schema_of_the_message(document: Payload, event: type[Event]) -> None:
     kept = json.loads(golden_file(docs.ROOT / "contracts" / "golden", event).read_text())
-    shown = document["components"]["messages"][event.__name__]["examples"][0]["payload"]
+    shown = document["components"]["messages"][event.wire_name]["examples"][0]["payload"]
     schema = {"$ref": f"#/components/schemas/{event.__name__}", "components": document["components"]}
     for one in (kept, shown):
         Draft202012Validator(schema).validate(one)
@@ -93,7 +93,7 @@ def test_a_golden_sample_and_the_example_fit_the_schema_of_the_message(document:
 def test_every_event_has_a_channel_with_its_subject(document: Payload) -> None:
     addresses = {channel["address"] for channel in document["channels"].values()}
     emptied = {f"evt.{one.name}.stream.Emptied" for one in DECLARED}
-    assert addresses == {f"evt.{event.service}.{{stream}}.{event.__name__}" for event in EVENTS} | emptied
+    assert addresses == {f"evt.{event.service}.{{stream}}.{event.wire_name}" for event in EVENTS} | emptied
 
 
 def test_sealed_fields_are_marked(document: Payload) -> None:
@@ -153,7 +153,7 @@ def test_a_message_that_nobody_takes_is_found() -> None:
 def test_every_message_has_a_line() -> None:
     text = docs.generate()[docs.ROOT / "docs" / "MESSAGES.md"]
     named = set(re.findall(r"^\| `(?:evt\.[a-z]+\.[^.]+\.)?(\w+)`", text, re.MULTILINE))
-    assert {message.__name__ for one in DECLARED for message in one.messages} <= named
+    assert {message.wire_name for one in DECLARED for message in one.messages} <= named
 
 
 def test_the_events_of_a_stream_are_those_its_evolve_takes() -> None:

@@ -135,7 +135,7 @@ def test_shapes_have_names_of_their_own() -> None:
 def test_descriptions_speak_of_no_message_inside() -> None:
     said = [one["description"] for methods in DOCUMENT["paths"].values() for one in methods.values()]
     words = {word for one in said for word in re.findall(r"\w+", one)}
-    assert words & {one.message.__name__ for one in TABLE if one.message} == set()
+    assert words & {one.message.wire_name for one in TABLE if one.message} == set()
     assert words & {"Answer", "Answered", "BuildRow", "JobRow", "RunnerView", "None", "Done"} == set()
 
 
