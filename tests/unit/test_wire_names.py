@@ -24,7 +24,9 @@ def test_a_renamed_event_is_read_by_its_released_name() -> None:
 
 
 def test_a_renamed_event_is_published_under_its_released_name() -> None:
-    recorded = Recorded("mill-1", 1, 0, MillOpened(miller="Ada"), Cause("c1", datetime(2026, 1, 1, tzinfo=UTC)))
+    recorded: Recorded[Event] = Recorded(
+        "mill-1", 1, 0, MillOpened(miller="Ada"), Cause("c1", datetime(2026, 1, 1, tzinfo=UTC))
+    )
     assert subject("mills", recorded) == "evt.mills.mill-1.MillStarted"
     assert to_headers("mills", recorded)["ce-type"] == "MillStarted"
 
