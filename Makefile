@@ -1,9 +1,11 @@
 # Every target works from a fresh checkout: what it needs is made first.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup lock demo up down test compose-test check docs bench chaos kube-test clean
+.PHONY: help setup lock demo up down test test-fast compose-test check docs bench chaos kube-test clean
 
 PYTHON ?= python3
+WORKERS ?= 3
+PARALLEL = -n $(WORKERS) $(if $(SEED),--hypothesis-seed=$(SEED))
 BIN := .venv/bin
 READY := .venv/ready
 UV := $(shell sed -n 's/^uv==\([0-9.]*\).*/\1/p' requirements.txt)
@@ -12,6 +14,8 @@ UV := $(shell sed -n 's/^uv==\([0-9.]*\).*/\1/p' requirements.txt)
 export REPO BRANCH SPEC KEEP
 # What the tests run against: STACK=containers, of these images.
 export STACK MONGO_IMAGE NATS_IMAGE
+# Compiled files are kept, or each of the many processes that tests start would compile everything again.
+unexport PYTHONDONTWRITEBYTECODE
 
 help: ## Show these targets
 	@echo "Headrace: make demo builds a repository in front of your eyes, make test runs the tests."
@@ -46,8 +50,11 @@ up: $(READY) ## Start everything in the background
 down: $(READY) ## Stop it
 	@exec $(BIN)/headrace down
 
-test: $(READY) ## Run all tests (STACK=containers: NATS and MongoDB from Docker)
-	$(BIN)/pytest
+test: $(READY) ## Run all tests (STACK=containers: NATS and MongoDB from Docker; WORKERS=0: in one process)
+	$(BIN)/pytest $(PARALLEL)
+
+test-fast: $(READY) ## Run the tests that need no servers (and the contract tests) in under a minute
+	$(BIN)/pytest $(PARALLEL) tests/unit tests/contract
 
 compose-test: $(READY) ## Build the image, start docker-compose.yml, use it, damage it, take it away
 	HEADRACE_COMPOSE_TEST=1 $(BIN)/pytest tests/compose

@@ -1,5 +1,6 @@
 """One mongod and one nats-server for the whole run; each test has databases of its own and finds no streams."""
 
+import random
 from collections.abc import AsyncIterator, Iterator
 from uuid import uuid4
 
@@ -7,19 +8,27 @@ import hypothesis
 import pytest
 from nats.aio.client import Client
 from pymongo import AsyncMongoClient
+from xdist.remote import Producer
 
 from libs.connections import Document, mongo
 from libs.messaging import connect
 from libs.settings import Settings
+from tests.support import scheduling
 from tests.support.servers import STACK, Servers, chosen, servers_in
 
 CHOSEN = pytest.StashKey[str]()
 # how long an example takes says something of the machine, not of the code
-hypothesis.settings.register_profile("untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.register_profile(
+    "untimed", deadline=None, derandomize=False, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
 hypothesis.settings.load_profile("untimed")
 
 
+@pytest.hookimpl(tryfirst=True)  # before Hypothesis reads its option
 def pytest_configure(config: pytest.Config) -> None:
+    if config.option.hypothesis_seed is None:  # one for all workers, which get the options of the run
+        config.option.hypothesis_seed = str(random.randrange(2**32))  # noqa: S311
+    scheduling.record_durations(config)
     try:
         config.stash[CHOSEN] = chosen()
     except ValueError as error:
@@ -30,13 +39,28 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line("filterwarnings", "ignore:unclosed:ResourceWarning")
 
 
-def pytest_report_header(config: pytest.Config) -> str:
-    return config.stash[CHOSEN]
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    scheduling.sort_longest_first(config, items)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> scheduling.GroupScheduling:
+    return scheduling.make_scheduler(config, log)
+
+
+def described(config: pytest.Config) -> list[str]:
+    seed = config.option.hypothesis_seed
+    return [config.stash[CHOSEN], f"random inputs: seed {seed}; the same again: make test SEED={seed}"]
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    return described(config)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     if config.get_verbosity() < 0:  # -q prints no header
-        terminalreporter.write_line(config.stash[CHOSEN])
+        for line in described(config):
+            terminalreporter.write_line(line)
 
 
 @pytest.fixture(scope="session")

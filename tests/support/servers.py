@@ -39,7 +39,7 @@ def run(program: Program) -> Process:
 
 @contextmanager
 def servers_in(folder: Path) -> Iterator[Servers]:
-    with local_servers(folder, run, LISTEN[STACK], unlimited=True) as servers:
+    with local_servers(folder, run, LISTEN[STACK], unlimited=True, throw_away=True) as servers:
         yield servers
 
 
@@ -53,4 +53,4 @@ def lone_nats(folder: Path) -> Iterator[Process]:
         server.wait_ready()
         yield server
     finally:
-        server.stop()
+        server.kill()

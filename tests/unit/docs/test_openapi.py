@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import schemathesis
 from jsonschema import Draft202012Validator
 
 from contracts.errors import CODES
@@ -35,6 +34,8 @@ def described(operation: dict[str, Any]) -> Iterator[tuple[Any, Any]]:
 
 
 def test_the_document_is_valid() -> None:
+    import schemathesis  # here: it takes seconds, and every worker collects this file
+
     schemathesis.openapi.from_dict(DOCUMENT).validate()
 
 

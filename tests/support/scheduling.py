@@ -1,0 +1,72 @@
+"""How parallel workers share the tests: a file stays with one worker, and the files that take longest begin first."""
+
+import json
+import os
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
+
+DURATIONS = Path(__file__).with_name("durations.json")  # seconds per test file; written with TEST_DURATIONS=
+UNKNOWN_SECONDS = 10.0  # for a file that is not in it yet
+SHARED_STACK = "the shared stack"  # the group of the end-to-end files that use the session's stack
+OWN_STACK = {"backup", "demo", "openapi", "rolling_upgrade", "services_down", "table", "telemetry"}
+
+
+def file_of(nodeid: str) -> str:
+    return nodeid.partition("::")[0]
+
+
+def group_of(file: str) -> str:
+    path = Path(file)
+    shared = path.parent.name == "e2e" and path.stem.removeprefix("test_") not in OWN_STACK
+    return SHARED_STACK if shared else file
+
+
+class GroupScheduling(LoadScopeScheduling):  # type: ignore[misc]  # pytest-xdist has no types
+    """Hands out whole groups, in the order of the collection."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return group_of(file_of(nodeid))
+
+
+def make_scheduler(config: pytest.Config, log: Producer) -> GroupScheduling:
+    config.option.loadscopereorder = False
+    return GroupScheduling(config, log)
+
+
+def sort_longest_first(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Only in workers: a serial run keeps the order of the files."""
+    if not hasattr(config, "workerinput"):
+        return
+    files = defaultdict[str, list[pytest.Item]](list)
+    for item in items:
+        files[file_of(item.nodeid)].append(item)
+    seconds: dict[str, float] = json.loads(DURATIONS.read_text()) if DURATIONS.exists() else {}
+    totals = defaultdict[str, float](float)
+    for file in files:
+        totals[group_of(file)] += seconds.get(file, UNKNOWN_SECONDS)
+    order = sorted(files, key=lambda file: (-totals[group_of(file)], group_of(file), file))
+    items[:] = [item for file in order for item in files[file]]
+
+
+class DurationRecorder:
+    """Sums up what each file's tests took and writes it when the run ends."""
+
+    def __init__(self, target: Path) -> None:
+        self._target = target
+        self._seconds = defaultdict[str, float](float)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self._seconds[file_of(report.nodeid)] += report.duration
+
+    def pytest_sessionfinish(self) -> None:
+        rounded = {file: round(seconds, 1) for file, seconds in sorted(self._seconds.items())}
+        self._target.write_text(json.dumps(rounded, indent=1) + "\n")
+
+
+def record_durations(config: pytest.Config) -> None:
+    if (target := os.environ.get("TEST_DURATIONS")) and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(DurationRecorder(Path(target)))
