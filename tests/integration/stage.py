@@ -34,6 +34,11 @@ class Stage:
         finally:
             await bus.close()
 
+    async def delete_streams(self) -> None:
+        async with self.connected() as bus:
+            for stream in await bus.jetstream().streams_info():
+                await bus.jetstream().delete_stream(str(stream.config.name))
+
     async def migrate(self, *services: Service) -> None:
         """And the streams of those that they follow, although nobody stands behind these."""
         followed = {source for one in services for source in sources_of(one)} - {one.name for one in services}
@@ -96,12 +101,11 @@ async def empty_stage(servers: Servers, **settings: Any) -> AsyncIterator[Stage]
         ),
         servers,
     )
-    async with stage.connected() as bus:
-        for stream in await bus.jetstream().streams_info():
-            await bus.jetstream().delete_stream(str(stream.config.name))
+    await stage.delete_streams()
     try:
         yield stage
     finally:
+        await stage.delete_streams()
         async with mongo(stage.settings, "test") as client:
             for name in await client.list_database_names():
                 if name.startswith(stage.settings.database_prefix):

@@ -74,7 +74,7 @@ def bucket(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 @pytest.fixture(scope="module")
 async def here(tmp_path_factory: pytest.TempPathFactory, bucket: BucketSettings | None) -> AsyncIterator[Whole]:
     folder = tmp_path_factory.mktemp("whole")
-    async with whole_stage(folder, long_poll_seconds=2, artifact_megabytes=2, bucket=bucket) as whole:
+    async with whole_stage(folder, long_poll_seconds=0.5, artifact_megabytes=2, bucket=bucket) as whole:
         yield whole
 
 

@@ -35,7 +35,7 @@ def bucket(s3: tuple[Process, BucketSettings]) -> BucketSettings:
 
 @pytest.fixture
 async def here(tmp_path: Path, bucket: BucketSettings) -> AsyncIterator[Whole]:
-    async with whole_stage(tmp_path, long_poll_seconds=2, bucket=bucket) as whole:
+    async with whole_stage(tmp_path, long_poll_seconds=0.5, bucket=bucket) as whole:
         yield whole
 
 

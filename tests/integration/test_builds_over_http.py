@@ -25,7 +25,7 @@ ODD = ("@a/b", "@50% done", "@plain text", "@same", "@same", "@what?#", "@end/")
 
 @pytest.fixture(scope="module")
 async def here(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Whole]:
-    async with whole_stage(tmp_path_factory.mktemp("whole"), long_poll_seconds=2) as whole:
+    async with whole_stage(tmp_path_factory.mktemp("whole"), long_poll_seconds=0.5) as whole:
         yield whole
 
 

@@ -1,7 +1,7 @@
 """Companies on real servers, two replicas of identity and of projects: one space of names, members, their projects."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
@@ -39,15 +39,9 @@ from libs.service import Service
 from services.identity.app import service as identity
 from services.projects.app import service as projects
 from tests.integration.stage import Stage, empty_stage
-from tests.support.servers import Servers, servers_in
+from tests.support.servers import Servers
 
 ROOT = Actor(0, "root", ("ROLE_ADMIN",))
-
-
-@pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    with servers_in(tmp_path_factory.mktemp("servers")) as servers:
-        yield servers
 
 
 @pytest.fixture(scope="module")

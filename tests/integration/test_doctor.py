@@ -66,7 +66,7 @@ class Patient:
 @pytest.fixture(scope="module")
 async def patient(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Patient]:
     async with whole_stage(
-        tmp_path_factory.mktemp("doctor"), long_poll_seconds=2.0, runner_offline_seconds=1e6
+        tmp_path_factory.mktemp("doctor"), long_poll_seconds=0.5, runner_offline_seconds=1e6
     ) as here:
         assert (await (await here.runner()).ask()).status_code == 204
         yield Patient(replace(here.settings, url=str(here.http.base_url)))
@@ -243,7 +243,7 @@ async def test_servers_of_nats_that_do_not_answer_are_named(tmp_path: Path) -> N
 
 
 async def test_a_stream_that_lost_an_event_has_a_hole_and_less_than_the_log(tmp_path: Path) -> None:
-    async with whole_stage(tmp_path, long_poll_seconds=2.0) as here:
+    async with whole_stage(tmp_path, long_poll_seconds=0.5) as here:
         hurt = Patient(replace(here.settings, url=str(here.http.base_url)))
         await (await here.runner()).ask()
         async with Stage(hurt.settings).connected() as bus:

@@ -3,7 +3,7 @@
 import asyncio
 import io
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
@@ -16,15 +16,9 @@ from libs.settings import SettingsError
 from services.identity.app import service as identity
 from services.projects.app import service as projects
 from tests.integration.stage import Stage, empty_stage
-from tests.support.servers import Servers, servers_in
+from tests.support.servers import Servers
 
 TOLD = re.compile(r"^First administrator: admin, password: (\S+)$", re.MULTILINE)
-
-
-@pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    with servers_in(tmp_path_factory.mktemp("servers")) as servers:
-        yield servers
 
 
 class TornPipe(io.StringIO):

@@ -22,7 +22,7 @@ GENERATIONS: dict[str, dict[str, bool]] = {
 
 @pytest.fixture(scope="module")
 async def here(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Whole]:
-    async with whole_stage(tmp_path_factory.mktemp("whole"), long_poll_seconds=2) as whole:
+    async with whole_stage(tmp_path_factory.mktemp("whole"), long_poll_seconds=0.5) as whole:
         commit(whole.repository, {"headrace.yaml": spec_of({"build": "", "cleanup": ""})})
         yield whole
 

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -11,7 +11,7 @@ from gateway.auth import Role
 from gateway.routes import TABLE
 from tests.integration.free_commit_stage import NOWHERE, PASSWORD, FreeCommit, code_of, free_commit
 from tests.integration.gateway_stage import eventually
-from tests.support.servers import Servers, servers_in
+from tests.support.servers import Servers
 
 CAPTURED = re.compile(r"\{[^}]*\}")
 NUMBER, TEXT, NULL, YES, NUMBERS, TEXTS = int, str, type(None), bool, list, list
@@ -64,12 +64,6 @@ CLEAR: dict[str, dict[str, tuple[type, ...]]] = {
     "secret": SECRET | {"value": (TEXT,)},
     "credential": CREDENTIAL | {"ssh_key": (TEXT,)},
 }
-
-
-@pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    with servers_in(tmp_path_factory.mktemp("servers")) as servers:
-        yield servers
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,7 @@
 """Free Commit's pages on real rows: every parameter, every operator, and exact numbers."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
@@ -15,16 +15,10 @@ from libs import cloudevents
 from libs.deciding import Cause, Recorded
 from tests.integration.free_commit_stage import FreeCommit, code_of, free_commit
 from tests.integration.gateway_stage import eventually
-from tests.support.servers import Servers, servers_in
+from tests.support.servers import Servers
 
 NOON = datetime(2026, 6, 27, 12, tzinfo=UTC)
 NAMES = ("alpha", "Beta", "gamma=1", "100%_sure", "a.b")
-
-
-@pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    with servers_in(tmp_path_factory.mktemp("servers")) as servers:
-        yield servers
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +10,10 @@ import pytest
 
 from tests.integration.free_commit_stage import PASSWORD, FreeCommit, code_of, free_commit
 from tests.support.repositories import SPEC, sample_repository
-from tests.support.servers import Servers, servers_in
+from tests.support.servers import Servers
 
 LIST = "per_page=10&page=1&mode=exclude&orderBy=DESC"
 API = "/api-free-commit"
-
-
-@pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    with servers_in(tmp_path_factory.mktemp("servers")) as servers:
-        yield servers
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ LOG = "".join(f"line {number} of the log\n" for number in range(40_000))  # more
 
 @pytest.fixture(scope="module")
 async def here(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Whole]:
-    async with whole_stage(tmp_path_factory.mktemp("whole"), long_poll_seconds=2) as whole:
+    async with whole_stage(tmp_path_factory.mktemp("whole"), long_poll_seconds=0.5) as whole:
         yield whole
 
 

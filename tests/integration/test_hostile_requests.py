@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -11,7 +11,7 @@ import pytest
 from gateway.routes import TABLE
 from gateway.routing import Route
 from tests.integration.free_commit_stage import FreeCommit, free_commit
-from tests.support.servers import Servers, servers_in
+from tests.support.servers import Servers
 
 RESOURCES = ("project", "secret", "credential", "developer", "executor")
 VALUES: list[Any] = [
@@ -61,12 +61,6 @@ ROUTES = [
     for one in TABLE
     if one.body.fields and one.path.startswith(tuple(f"/admin/{resource}s" for resource in RESOURCES))
 ]
-
-
-@pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    with servers_in(tmp_path_factory.mktemp("servers")) as servers:
-        yield servers
 
 
 @pytest.fixture(scope="module")

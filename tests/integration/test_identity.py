@@ -1,7 +1,7 @@
 """Identity on real servers, with two replicas: access, unique names, what is sealed, the last administrator."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -40,17 +40,11 @@ from libs.service import Service
 from services.identity.app import service as identity
 from services.projects.app import service as projects
 from tests.integration.stage import Stage, empty_stage
-from tests.support.servers import Servers, servers_in
+from tests.support.servers import Servers
 
 ADMIN, DEVELOPER = "ROLE_ADMIN", "ROLE_DEVELOPER"
 PASSWORD = "millwheel-7"
 ROOT = Actor(1, "root", (ADMIN,))
-
-
-@pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    with servers_in(tmp_path_factory.mktemp("servers")) as servers:
-        yield servers
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ WRITES = ["insert", "update", "remove"]
 
 @pytest.fixture(scope="module")
 async def here(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Whole]:
-    async with whole_stage(tmp_path_factory.mktemp("whole"), long_poll_seconds=2) as whole:
+    async with whole_stage(tmp_path_factory.mktemp("whole"), long_poll_seconds=0.5) as whole:
         yield whole
 
 
@@ -42,5 +42,5 @@ async def test_idle_runners_write_nothing_but_that_they_were_seen(here: Whole) -
     assert {one.status_code for round_ in answers for one in round_} == {204}
     # and that the processes are alive, and when the leader looked for silent runners: however many runners there are
     assert writes.keys() <= {"presence", "presence_looks", "replicas"}
-    assert writes["presence"] <= 3 * RUNNERS  # in six seconds
+    assert writes["presence"] <= 3 * RUNNERS
     assert writes["presence_looks"] + writes["replicas"] < RUNNERS

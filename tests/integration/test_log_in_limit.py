@@ -1,7 +1,7 @@
 """Guessing passwords is slow, whichever replica is asked, and keeps nobody out of where they usually log in."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
@@ -17,18 +17,12 @@ from services.identity.app import service as identity
 from services.identity.guessing import EVERYWHERE, FAILURES, limits
 from services.projects.app import service as projects
 from tests.integration.stage import Stage, empty_stage
-from tests.support.servers import Servers, servers_in
+from tests.support.servers import Servers
 
 PASSWORD, WRONG = "millwheel-7", "millwheel-8"
 FREE, OF_ADDRESS, LONGEST = 3, 20, 60
 FIRST = LONGEST // 20
 FAILED, WAIT = "UNAUTHORIZED", "TOO_MANY_REQUESTS"
-
-
-@pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    with servers_in(tmp_path_factory.mktemp("servers")) as servers:
-        yield servers
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,6 @@
 """Logs section by section: what a live reader gets bit by bit is what the finished log holds."""
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -12,15 +12,9 @@ from services.builds import attempts
 from services.builds.lines import CUT, LARGEST
 from tests.integration.builds_stage import Site, building_site
 from tests.support.repositories import sample_repository
-from tests.support.servers import Servers, servers_in
+from tests.support.servers import Servers
 
 MESSAGE = 1024 * 1024  # what a bus carries unless it was told otherwise
-
-
-@pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    with servers_in(tmp_path_factory.mktemp("servers")) as servers:
-        yield servers
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ SCRIPTS = {
 
 @pytest.fixture(scope="module")
 async def here(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Whole]:
-    async with whole_stage(tmp_path_factory.mktemp("whole"), long_poll_seconds=2) as whole:
+    async with whole_stage(tmp_path_factory.mktemp("whole"), long_poll_seconds=0.5) as whole:
         yield whole
 
 

@@ -1,7 +1,7 @@
 """Mails of the whole notifications service: real events, a real mail server, refusals, retries and giving up."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -26,7 +26,7 @@ from libs.settings import MailSecurity, MailSettings
 from services.notifications.app import declare
 from tests.integration.mail_server import Mailbox, mail_server
 from tests.integration.stage import Stage, empty_stage
-from tests.support.servers import Servers, servers_in
+from tests.support.servers import Servers
 
 IMPATIENT = partial(declare, delays=(0.05, 0.05))
 PATIENT = partial(declare, delays=(0.2,) * 100)
@@ -95,12 +95,6 @@ async def world(stage: Stage, port: int, service: Callable[[], Service] = declar
     stage = Stage(replace(stage.settings, url="http://ci.test", mail=mail))
     async with stage.running(service, replicas=2), stage.connected() as bus:
         yield World(stage, bus)
-
-
-@pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    with servers_in(tmp_path_factory.mktemp("servers")) as servers:
-        yield servers
 
 
 @pytest.fixture

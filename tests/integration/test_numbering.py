@@ -1,7 +1,7 @@
 """Numbers of things, taken by several processes from one database."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from uuid import uuid4
 
 import pytest
@@ -9,13 +9,7 @@ import pytest
 from libs.connections import mongo
 from libs.numbering import Numbering
 from libs.settings import Settings
-from tests.support.servers import Servers, servers_in
-
-
-@pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    with servers_in(tmp_path_factory.mktemp("servers")) as servers:
-        yield servers
+from tests.support.servers import Servers
 
 
 @pytest.fixture

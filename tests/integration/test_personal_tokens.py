@@ -1,6 +1,6 @@
 """Personal API tokens through two gateways and two replicas of identity: what they open, and that they end at once."""
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import timedelta
@@ -32,17 +32,11 @@ from services.identity.tokens import USES
 from services.projects.app import service as projects
 from tests.integration.gateway_stage import eventually, serving
 from tests.integration.stage import Stage, empty_stage
-from tests.support.servers import Servers, servers_in
+from tests.support.servers import Servers
 
 PASSWORD = "millwheel-7"
 ADMIN = "ROLE_ADMIN"
 Gateways = tuple[httpx.AsyncClient, httpx.AsyncClient]
-
-
-@pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    with servers_in(tmp_path_factory.mktemp("servers")) as servers:
-        yield servers
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,7 @@
 """Pipelines on real servers: jobs follow each other, fail as they may, wait for people, are tried and run again."""
 
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from textwrap import dedent
 
 import pytest
@@ -24,15 +24,9 @@ from contracts.builds import (
 from contracts.projects import CreateProject, CreateSecret, DeleteSecret
 from tests.integration.builds_stage import Site, building_site, eventually
 from tests.support.repositories import commit, sample_repository
-from tests.support.servers import Servers, servers_in
+from tests.support.servers import Servers
 
 SPEC = ".gitlab-ci.yml"
-
-
-@pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    with servers_in(tmp_path_factory.mktemp("servers")) as servers:
-        yield servers
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,7 @@
 """Projects on real servers, with two replicas and identity beside them: addresses, secrets, what follows from what."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -67,17 +67,11 @@ from services.identity.app import service as identity
 from services.projects.app import service as projects
 from services.projects.views import membership_category
 from tests.integration.stage import Stage, empty_stage
-from tests.support.servers import Servers, servers_in
+from tests.support.servers import Servers
 
 CANARY = "canary-5b1f\nsecond line"
 QUEUED_AT = datetime(2026, 11, 22, 10, 15, tzinfo=UTC)
 ROOT = Actor(1, "root", ("ROLE_ADMIN",))
-
-
-@pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    with servers_in(tmp_path_factory.mktemp("servers")) as servers:
-        yield servers
 
 
 @pytest.fixture(scope="module")

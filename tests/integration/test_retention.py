@@ -1,6 +1,6 @@
 """Which builds stay, and what is left of those that do not: with builds and projects on real servers."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -17,15 +17,9 @@ from contracts.projects import ChangeRetention, DeleteProject
 from services.builds import views
 from tests.integration.builds_stage import Site, building_site, eventually
 from tests.support.repositories import sample_repository
-from tests.support.servers import Servers, servers_in
+from tests.support.servers import Servers
 
 NONE: list[int] = []
-
-
-@pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    with servers_in(tmp_path_factory.mktemp("servers")) as servers:
-        yield servers
 
 
 @pytest.fixture(scope="module")

@@ -32,7 +32,7 @@ def client(tmp_path: Path) -> GitLabClient:
 @pytest.fixture(scope="module")
 async def here(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
     with lone_nats(tmp_path_factory.mktemp("bus")) as server:
-        async with stage(server.program.url, long_poll_seconds=2) as one:
+        async with stage(server.program.url, long_poll_seconds=0.5) as one:
             await one.services.play(TouchRunner, lambda _: RUNNER)
             assignment = ASSIGNMENT.but(script=(LOOK,), after_script=(LOOK,), delivery_id="d-1")
             await one.services.play(ClaimJob, lambda _: Claim(assignment=assignment))

@@ -1,7 +1,7 @@
 """Runners on a real database: registration, tokens, presence, with two replicas of the service."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -42,7 +42,7 @@ from libs.settings import Settings
 from services.runners.app import declare
 from services.runners.policies import dissolve
 from tests.integration.stage import Stage, empty_stage
-from tests.support.servers import Servers, servers_in
+from tests.support.servers import Servers
 
 LINUX = RunnerInfo(version="17.0", platform="linux", architecture="amd64")
 
@@ -89,12 +89,6 @@ class Replica:
     async def presence(self, uuid: str) -> dict[str, Any] | None:
         found: dict[str, Any] | None = await self.runtime.database["presence"].find_one({"_id": uuid})
         return found
-
-
-@pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    with servers_in(tmp_path_factory.mktemp("servers")) as servers:
-        yield servers
 
 
 @pytest.fixture

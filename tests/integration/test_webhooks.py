@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -121,12 +121,6 @@ class Yard:
         messages = [one for one in await stored(self.bus, "projects") if ".delivery-" in one.subject]
         mine = [one for one in messages if json.loads(one.data)["project_id"] == project_id]
         return [one.subject.rpartition(".")[2] for one in mine]
-
-
-@pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    with servers_in(tmp_path_factory.mktemp("servers")) as servers:
-        yield servers
 
 
 @pytest.fixture(scope="module")
