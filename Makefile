@@ -1,10 +1,11 @@
 # Every target works from a fresh checkout: what it needs is made first.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup lock demo up down test test-fast compose-test check docs bench chaos kube-test clean
+.PHONY: help setup lock demo up down test test-fast nightly coverage coverage-fast compose-test check docs bench chaos kube-test clean
 
 PYTHON ?= python3
 WORKERS ?= 3
+FAST = tests/unit tests/contract
 PARALLEL = -n $(WORKERS) $(if $(SEED),--hypothesis-seed=$(SEED))
 BIN := .venv/bin
 READY := .venv/ready
@@ -53,8 +54,24 @@ down: $(READY) ## Stop it
 test: $(READY) ## Run all tests (STACK=containers: NATS and MongoDB from Docker; WORKERS=0: in one process)
 	$(BIN)/pytest $(PARALLEL)
 
-test-fast: $(READY) ## Run the tests that need no servers (and the contract tests) in under a minute
-	$(BIN)/pytest $(PARALLEL) tests/unit tests/contract
+test-fast: $(READY) ## Run the unit and contract tests, in under a minute
+	$(BIN)/pytest $(PARALLEL) $(FAST)
+
+nightly: $(READY) ## Run the long forms of the tests and say what ran (PART="chaos fuzz-api": these alone)
+	$(BIN)/python -m tests.nightly.run $(PART)
+
+coverage: $(READY) ## Measure branch coverage of all tests; pages of it in .coverage/html
+	@rm -rf .coverage
+	$(BIN)/coverage run -m pytest $(PARALLEL)
+	@$(BIN)/coverage combine -q
+	@$(BIN)/coverage html -q -d .coverage/html
+	@$(BIN)/python -m tests.nightly.coverage_summary
+
+coverage-fast: $(READY) ## The same of the unit and contract tests
+	@rm -rf .coverage
+	$(BIN)/coverage run -m pytest -q -r f $(PARALLEL) $(FAST)
+	@$(BIN)/coverage combine -q
+	@$(BIN)/python -m tests.nightly.coverage_summary
 
 compose-test: $(READY) ## Build the image, start docker-compose.yml, use it, damage it, take it away
 	HEADRACE_COMPOSE_TEST=1 $(BIN)/pytest tests/compose
@@ -82,5 +99,5 @@ kube-test: $(READY) ## Deploy to the cluster at KUBECONFIG, replace everything u
 
 clean: ## Remove .venv, caches and the local stack's data
 	@if [ -x $(BIN)/headrace ]; then $(BIN)/headrace down; fi
-	rm -rf .venv .headrace *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf .venv .headrace .coverage nightly-results *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,5 +1,6 @@
 """One mongod and one nats-server for the whole run; each test has databases of its own and finds no streams."""
 
+import os
 import random
 from collections.abc import AsyncIterator, Iterator
 from uuid import uuid4
@@ -16,11 +17,13 @@ from libs.settings import Settings
 from tests.support import scheduling
 from tests.support.servers import STACK, Servers, chosen, servers_in
 
+NIGHTLY = bool(os.environ.get("HEADRACE_NIGHTLY"))
 CHOSEN = pytest.StashKey[str]()
 # how long an example takes says something of the machine, not of the code
 hypothesis.settings.register_profile(
     "untimed", deadline=None, derandomize=False, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
+hypothesis.settings.register_profile("thorough", hypothesis.settings.get_profile("untimed"), max_examples=2000)
 hypothesis.settings.load_profile("untimed")
 
 
@@ -40,6 +43,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not NIGHTLY:
+        for item in items:
+            if item.get_closest_marker("nightly"):
+                item.add_marker(pytest.mark.skip(reason="a long form: make nightly"))
     scheduling.sort_longest_first(config, items)
 
 

@@ -25,7 +25,7 @@ from tests.support.scenery import clients_of, kept_of
 from tests.support.stack import HEADRACE, SERVICES, RunningStack, running_stack, until
 from tests.support.table import Play, scenes
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.timeout(600)
 
 KEY = "a passphrase of the operator"
 PATIENCE = {"HEADRACE_LONG_POLL_SECONDS": "2", "HEADRACE_JOB_LEASE_SECONDS": "3"}
