@@ -83,10 +83,10 @@ check: $(READY) ## Style, types, import arrows, generated documents
 	$(BIN)/lint-imports
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.compose-spec docker-compose.yml
-	$(BIN)/python -m infra.docs --check
+	$(BIN)/python -m infra.docgen.generator --check
 
 docs: $(READY) ## Generate docs/MESSAGES.md and the AsyncAPI document
-	$(BIN)/python -m infra.docs
+	$(BIN)/python -m infra.docgen.generator
 
 bench: $(READY) ## Measure on this machine; prints a table, writes bench-results.json
 	$(BIN)/python -m tests.load.bench

@@ -9,11 +9,11 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self, get_origin
 
-from agent.engine import socket_path
+from agent.executors.docker_client import socket_path
 
 EXECUTORS = ("auto", "shell", "docker")
 PULL_POLICIES = ("always", "if-not-present", "never")
-SIZES = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
+SIZE_UNITS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
 
 
 class ConfigError(Exception):
@@ -21,7 +21,7 @@ class ConfigError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Docker:
+class DockerSettings:
     """How jobs with an image are run; edited in the file."""
 
     socket: str = ""  # default: DOCKER_HOST, or the usual one
@@ -46,7 +46,7 @@ class Docker:
     @property
     def memory_bytes(self) -> int:
         number, unit = self.memory[:-1], self.memory[-1:].lower()
-        return int(self.memory or 0) if unit in "0123456789" else int(number) * SIZES[unit]
+        return int(self.memory or 0) if unit in "0123456789" else int(number) * SIZE_UNITS[unit]
 
     def __post_init__(self) -> None:
         if self.pull_policy not in PULL_POLICIES:
@@ -72,7 +72,7 @@ class Config:
     shell: str = ""  # bash where there is one, else sh
     grace_seconds: float = 5.0  # what running jobs get to finish after SIGTERM
     executor: str = "shell"  # auto: docker for jobs with an image while an engine answers
-    docker: Docker = Docker()
+    docker: DockerSettings = DockerSettings()
     cache_megabytes: int = 2048  # of all caches that jobs keep on this machine; 0: none are kept
     ca_file: str = ""  # authorities that sign the server's certificate; default: the system's
 
@@ -85,11 +85,15 @@ class Config:
             raise ValueError("cache_megabytes must be at least 0")
 
     @classmethod
-    def usable(cls, values: Mapping[str, Any]) -> Self:
-        return cls(**_typed(cls, {**values, "docker": Docker(**_typed(Docker, values.get("docker", {})))}))
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        return cls(
+            **_check_types(
+                cls, {**values, "docker": DockerSettings(**_check_types(DockerSettings, values.get("docker", {})))}
+            )
+        )
 
 
-def _typed(kind: type[Config] | type[Docker], values: Mapping[str, Any]) -> dict[str, Any]:
+def _check_types(kind: type[Config] | type[DockerSettings], values: Mapping[str, Any]) -> dict[str, Any]:
     """Only what is known, and of the right type: a file may have been edited by hand."""
     found: dict[str, Any] = {}
     for each in fields(kind):
@@ -111,7 +115,7 @@ def load(path: Path) -> tuple[Config, ...]:
         runners = content.get("runners", [content])
         if not runners:
             raise ConfigError(f"{path} holds no runner: register one first")
-        return tuple(map(Config.usable, runners))
+        return tuple(map(Config.from_json, runners))
     except FileNotFoundError as error:
         raise ConfigError(f"{path} does not exist: register the agent first") from error
     except (OSError, ValueError, TypeError, AttributeError) as error:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from agent import config as configuration
 from agent.config import Config, ConfigError
-from agent.protocol import Protocol, Refused
+from agent.protocol.client import ProtocolClient, RequestFailed
 
-UNKNOWN = 403
+UNKNOWN_TOKEN_STATUS = 403
 
 
 def register(
@@ -30,7 +30,7 @@ def register(
     executor: str = "shell",
     builds_dir: Path | None = None,
     ca_file: Path | None = None,
-    patience: float = 0.0,
+    retry_seconds: float = 0.0,
 ) -> Config:
     """Make this machine known to the server and add what `run` needs to the file.
 
@@ -51,7 +51,7 @@ def register(
     trusted = str(ca_file.expanduser().absolute()) if ca_file else ""
 
     async def ask() -> Config:
-        async with Protocol(url, executor, trusted, patience) as protocol:
+        async with ProtocolClient(url, executor, trusted, retry_seconds) as protocol:
             identity = await protocol.register(token, **settings)
         return Config(
             url=url,
@@ -75,15 +75,15 @@ def register(
     return config
 
 
-def verify(config: Config, patience: float = 0.0) -> bool:
+def verify(config: Config, retry_seconds: float = 0.0) -> bool:
     """Whether the server knows this agent."""
 
     async def ask() -> bool:
-        async with Protocol(config.url, config.executor, config.ca_file, patience) as protocol:
+        async with ProtocolClient(config.url, config.executor, config.ca_file, retry_seconds) as protocol:
             try:
                 await protocol.verify(config.token, config.system_id)
-            except Refused as refused:
-                if refused.status == UNKNOWN:
+            except RequestFailed as refused:
+                if refused.status == UNKNOWN_TOKEN_STATUS:
                     return False
                 raise
         return True
@@ -95,12 +95,12 @@ def unregister(config: Config, path: Path) -> None:
     """Take this runner off the server, then forget its token."""
 
     async def ask() -> None:
-        async with Protocol(config.url, ca_file=config.ca_file) as protocol:
+        async with ProtocolClient(config.url, ca_file=config.ca_file) as protocol:
             await protocol.unregister(config.token)
 
     try:
         asyncio.run(ask())
-    except Refused as refused:
-        if refused.status != UNKNOWN:  # what the server knows no more is gone already
+    except RequestFailed as refused:
+        if refused.status != UNKNOWN_TOKEN_STATUS:  # what the server knows no more is gone already
             raise
     configuration.save(path, *(each for each in configuration.load(path) if each != config))

@@ -2,11 +2,11 @@
 
 from datetime import datetime
 
-from contracts.history import AskedEverywhere
+from contracts.history import PerServiceQuery
 from contracts.messages import Message
 
 
-class Heartbeat(AskedEverywhere):
+class Heartbeat(PerServiceQuery):
     """A gateway is alive. Sent every few seconds to the services that wait for runners. Answers DatabaseTime."""
 
     to: str  # the service
@@ -14,7 +14,7 @@ class Heartbeat(AskedEverywhere):
     clock_offset: float | None = None  # seconds by which its clock is ahead of the database's; None: not known
     leaving: bool = False  # it stops: nothing waits for it
 
-    def address(self) -> str:
+    def target_subject(self) -> str:
         return self.subject_at(self.to)
 
 

@@ -12,7 +12,7 @@ Payload = dict[str, Any]
 Sensitive = Annotated[str, Field(repr=False)]
 """Text that must not show in a repr: passwords, tokens, secret values. Never in an event."""
 
-SECRET = re.compile(r"sealed_.+|.+_sealed|.+_hash")
+SECRET_FIELD = re.compile(r"sealed_.+|.+_sealed|.+_hash")
 """Names of fields that hold ciphertext or a hash of something secret."""
 
 EVENTS: dict[str, type["Event"]] = {}
@@ -20,7 +20,7 @@ UPCASTS: dict[tuple[str, int], Callable[[Payload], Payload]] = {}
 """(event name, version) -> function that lifts a payload of that version to the next one."""
 
 
-def _service(module: str) -> str:
+def _service_of(module: str) -> str:
     """`contracts.builds` and all inside it speak for the service `builds`."""
     package, _, rest = module.partition(".")
     return rest.partition(".")[0] if package == "contracts" else module.rpartition(".")[2]
@@ -39,10 +39,10 @@ class Message(BaseModel):
 
     def __init_subclass__(cls, wire_name: str = "", **options: Any) -> None:
         super().__init_subclass__(**options)
-        cls.service = _service(cls.__module__)
+        cls.service = _service_of(cls.__module__)
         cls.wire_name = wire_name or cls.__name__
 
-    def but(self, **changes: Any) -> Self:
+    def replace(self, **changes: Any) -> Self:
         return self.model_copy(update=changes)
 
 
@@ -65,7 +65,7 @@ class Query(Message):
     def subject(cls) -> str:
         return f"qry.{cls.service}.{cls.wire_name}"
 
-    def address(self) -> str:
+    def target_subject(self) -> str:
         """Where this one is sent."""
         return self.subject()
 
@@ -84,11 +84,11 @@ class Event(Message):
             raise TypeError(f"two events are called {cls.wire_name}: event names are unique in the whole system")
 
 
-class Row(Message):
+class ReadModelRow(Message):
     """One line of a view: what people read about one stream."""
 
 
-class Done(Message):
+class CommandReply(Message):
     """The answer to a command: where it was recorded and the row of its main view after it."""
 
     stream: str
@@ -107,7 +107,7 @@ class Page(Message):
 def secret_fields(message: type[Message]) -> frozenset[str]:
     """What nobody gets to read: ciphertext, hashes, and whatever shows in no repr."""
     fields = message.model_fields.items()
-    return frozenset(name for name, field in fields if SECRET.fullmatch(name) or not field.repr)
+    return frozenset(name for name, field in fields if SECRET_FIELD.fullmatch(name) or not field.repr)
 
 
 def personal_fields(event: str) -> frozenset[str]:
@@ -118,7 +118,7 @@ class UnknownEvent(Exception):
     """A later release recorded it: this one cannot read it, and does not guess."""
 
 
-def event_from(name: str, version: int, payload: Payload) -> Event:
+def parse_event(name: str, version: int, payload: Payload) -> Event:
     """Read an event of any released version. Raises UnknownEvent for what only a later release declares."""
     event_type = EVENTS.get(name)
     if event_type is None or version > event_type.schema_version:

@@ -6,9 +6,9 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from contracts.messages import Command, Event, Query, Row
+from contracts.messages import Command, Event, Query, ReadModelRow
 
-Kind = Literal["build_failed", "test"]
+NotificationKind = Literal["build_failed", "test"]
 
 
 class NotificationStatus(StrEnum):
@@ -16,7 +16,7 @@ class NotificationStatus(StrEnum):
     REQUESTED = "requested"
     SENT = "sent"
     SKIPPED = "skipped"
-    GAVE_UP = "gave_up"
+    ABANDONED = "gave_up"
 
 
 # commands
@@ -26,7 +26,7 @@ class RequestNotification(Command):
     """A mail to a user, or to an address."""
 
     notification_id: str
-    kind: Kind
+    kind: NotificationKind
     user_id: int | None = None
     recipient: str | None = None
     title: str
@@ -44,7 +44,7 @@ class RecordNotificationFailure(Command):
     reason: str
 
 
-class GiveUpNotification(Command):
+class AbandonNotification(Command, wire_name="GiveUpNotification"):
     notification_id: str
     reason: str
 
@@ -77,7 +77,7 @@ class NotificationRequested(Event):
     personal: ClassVar[frozenset[str]] = frozenset({"recipient"})
 
     notification_id: str
-    kind: Kind
+    kind: NotificationKind
     user_id: int | None = None
     recipient: str | None = None
     title: str
@@ -97,7 +97,7 @@ class NotificationFailed(Event):
     reason: str
 
 
-class NotificationGaveUp(Event):
+class NotificationAbandoned(Event, wire_name="NotificationGaveUp"):
     notification_id: str
     reason: str
 
@@ -110,9 +110,9 @@ class NotificationSkipped(Event):
 # rows
 
 
-class NotificationRow(Row):
+class NotificationRow(ReadModelRow):
     id: str = ""
-    kind: Kind = "test"
+    kind: NotificationKind = "test"
     status: NotificationStatus = NotificationStatus.NEW
     user_id: int | None = None
     title: str = ""
@@ -123,8 +123,8 @@ class NotificationRow(Row):
 
 
 NotificationCommand = (
-    RequestNotification | MarkNotificationSent | RecordNotificationFailure | GiveUpNotification | SkipNotification
+    RequestNotification | MarkNotificationSent | RecordNotificationFailure | AbandonNotification | SkipNotification
 )
 NotificationEvent = (
-    NotificationRequested | NotificationSent | NotificationFailed | NotificationGaveUp | NotificationSkipped
+    NotificationRequested | NotificationSent | NotificationFailed | NotificationAbandoned | NotificationSkipped
 )

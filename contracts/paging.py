@@ -20,7 +20,7 @@ Operator = Literal[
     "distancesup",
     "distanceinf",
 ]
-MOST_VALUES = 100  # of all filters together
+MAX_FILTER_VALUES = 100  # of all filters together
 
 
 class Filter(Message):

@@ -10,19 +10,19 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import Scope
 
-from contracts.errors import Failure, Refused
+from contracts.errors import Failure, RequestRejected
 
-GITLAB = "/api/v4/"
-OF_STATUS = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED", 413: "REQUEST_TOO_LARGE"}
+GITLAB_PREFIX = "/api/v4/"
+CODE_BY_STATUS = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED", 413: "REQUEST_TOO_LARGE"}
 
 
-def trace_id() -> str:
+def current_trace_id() -> str:
     return trace.format_trace_id(trace.get_current_span().get_span_context().trace_id)
 
 
 def error_response(scope: Scope, failure: Failure, headers: dict[str, str] | None = None) -> Response:
     """GitLab's runners read nothing but a message in words; all others get the code in its place."""
-    if scope["path"].startswith(GITLAB):
+    if scope["path"].startswith(GITLAB_PREFIX):
         body: dict[str, Any] = {"message": failure.detail}
     else:
         body = {
@@ -32,7 +32,7 @@ def error_response(scope: Scope, failure: Failure, headers: dict[str, str] | Non
             "message": failure.code,
             "path": scope.get("asked_path", scope["path"]),
             "detail": failure.detail,
-            "trace_id": trace_id(),
+            "trace_id": current_trace_id(),
         }
     headers = dict(headers or {})
     if failure.retry_after is not None:
@@ -43,7 +43,7 @@ def error_response(scope: Scope, failure: Failure, headers: dict[str, str] | Non
     return Response(json.dumps(body), failure.status, headers, "application/json")
 
 
-def refused_by_router(scope: Scope, error: HTTPException) -> Response:
+def router_error_response(scope: Scope, error: HTTPException) -> Response:
     """Unknown paths, methods, ids beyond all bounds."""
-    failure = Refused(OF_STATUS.get(error.status_code, "REQUEST_MALFORMED")).failure
+    failure = RequestRejected(CODE_BY_STATUS.get(error.status_code, "REQUEST_MALFORMED")).failure
     return error_response(scope, failure, dict(error.headers or {}))

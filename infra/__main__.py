@@ -2,29 +2,29 @@
 
 import sys
 
-from infra import entry
+from infra import entrypoints
 
 
 def main(arguments: list[str]) -> None:
     match arguments:
         case ["service", name]:
-            entry.in_words(lambda: entry.service(name))
+            entrypoints.exit_with_message(lambda: entrypoints.run_service(name))
         case ["gateway"]:
-            entry.in_words(entry.gateway)
+            entrypoints.exit_with_message(entrypoints.run_gateway)
         case ["migrate"]:
-            entry.in_words(entry.migrate)
+            entrypoints.exit_with_message(entrypoints.run_migration)
         case ["supervise", *options]:
-            from infra.local.control import supervise
+            from infra.local.stack_commands import supervise
 
-            entry.in_words(lambda: supervise(detached="--detached" in options))
+            entrypoints.exit_with_message(lambda: supervise(detached="--detached" in options))
         case ["register-local-agent"]:
             from infra.local.agent import register_local_agent
 
-            entry.in_words(register_local_agent)
+            entrypoints.exit_with_message(register_local_agent)
         case ["run-local-agent"]:
             from infra.local.agent import run_local_agent
 
-            entry.in_words(run_local_agent)
+            entrypoints.exit_with_message(run_local_agent)
         case _:
             from infra.cli import main as command_line
 

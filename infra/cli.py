@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from infra import entry
+from infra import entrypoints
 
 app = typer.Typer(
     name="headrace",
@@ -17,17 +17,17 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
-NOT_RUNNING = 3
+FORWARD_ARGUMENTS = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+EXIT_NOT_RUNNING = 3
 
-Data = Annotated[
+DataOption = Annotated[
     Path | None,
     typer.Option("--data", envvar="HEADRACE_DATA", help="Folder of databases, logs and keys; .headrace by default."),
 ]
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _print_version(requested: bool) -> None:
+    if requested:
         from libs.version import VERSION
 
         typer.echo(f"headrace {VERSION}")
@@ -37,7 +37,7 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def headrace(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and stop.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and stop.")
     ] = False,
 ) -> None:
     """Headrace, a self-hosted build server. `headrace up` starts everything; settings are environment variables."""
@@ -45,7 +45,7 @@ def headrace(
 
 @app.command()
 def up(
-    data: Data = None,
+    data: DataOption = None,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Return once all is ready.")] = False,
 ) -> None:
     """Start everything on this machine: MongoDB, NATS, the services, the gateway and one agent.
@@ -61,57 +61,59 @@ def up(
 
     Example: `HEADRACE_PORT=9000 headrace up --detach`
     """
-    _use(data)
+    _set_data_folder(data)
     if detach:
-        from infra.local.control import start_detached
+        from infra.local.stack_commands import start_detached
 
-        entry.in_words(lambda: sys.exit(start_detached()))
+        entrypoints.exit_with_message(lambda: sys.exit(start_detached()))
     # The supervisor replaces us, so that this command line does not stay in memory with it.
     os.execv(sys.executable, [sys.executable, "-m", "infra", "supervise"])  # noqa: S606
 
 
 @app.command()
-def down(data: Data = None) -> None:
+def down(data: DataOption = None) -> None:
     """Stop what `headrace up` started, and wait until it is over. Harmless when nothing runs."""
-    _use(data)
-    from infra.local import control
+    _set_data_folder(data)
+    from infra.local import stack_commands
 
-    entry.in_words(lambda: typer.echo(control.stop()))
+    entrypoints.exit_with_message(lambda: typer.echo(stack_commands.stop_stack()))
 
 
 @app.command()
 def status(
-    data: Data = None,
+    data: DataOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="An array of name, pid, ready, address.")] = False,
 ) -> None:
     """Show every process and whether it is ready.
 
     Exit status: 0 all are ready, 1 some are not, 3 nothing runs.
     """
-    _use(data)
-    from infra.local import control
+    _set_data_folder(data)
+    from infra.local import stack_commands
 
-    folder = control.data_folder()
-    rows = control.processes(folder)
+    folder = stack_commands.get_data_folder()
+    rows = stack_commands.list_processes(folder)
     if as_json:
         typer.echo(json.dumps(rows or [], indent=2))
     elif rows:
         _print_table(rows)
     if rows is None:
         typer.echo(f"Headrace is not running on {folder.path}; start it with `headrace up`.", err=True)
-        raise typer.Exit(NOT_RUNNING)
+        raise typer.Exit(EXIT_NOT_RUNNING)
     raise typer.Exit(0 if rows and all(row["ready"] for row in rows) else 1)
 
 
 @app.command()
-def migrate(data: Data = None) -> None:
+def migrate(data: DataOption = None) -> None:
     """Create or update streams, consumers and indexes. `up` does it by itself; elsewhere run it before the services."""
-    _connected(data)
-    entry.in_words(entry.migrate)
+    _connect_to_local_stack(data)
+    entrypoints.exit_with_message(entrypoints.run_migration)
 
 
 @app.command()
-def service(name: Annotated[str, typer.Argument(help=", ".join(entry.SERVICES))], data: Data = None) -> None:
+def service(
+    name: Annotated[str, typer.Argument(help=", ".join(entrypoints.SERVICES))], data: DataOption = None
+) -> None:
     """Run one replica of one service in the foreground.
 
     Needs **HEADRACE_MONGODB_URL**, **HEADRACE_NATS_URL** and **HEADRACE_MASTER_KEY**, or a stack that runs on the data
@@ -119,15 +121,15 @@ def service(name: Annotated[str, typer.Argument(help=", ".join(entry.SERVICES))]
 
     Example: `headrace service builds`
     """
-    _connected(data, name if name in entry.SERVICES else "migrate")
-    entry.in_words(lambda: entry.service(name))
+    _connect_to_local_stack(data, name if name in entrypoints.SERVICES else "migrate")
+    entrypoints.exit_with_message(lambda: entrypoints.run_service(name))
 
 
 @app.command()
-def gateway(data: Data = None) -> None:
+def gateway(data: DataOption = None) -> None:
     """Run one replica of the gateway in the foreground; replicas may share **HEADRACE_PORT**."""
-    _connected(data, "gateway")
-    entry.in_words(entry.gateway)
+    _connect_to_local_stack(data, "gateway")
+    entrypoints.exit_with_message(entrypoints.run_gateway)
 
 
 @app.command()
@@ -142,42 +144,44 @@ def secrets(
 
     Example: `headrace secrets /deployment`
     """
-    from infra import secret_files
+    from infra import deployment_secrets
 
-    entry.in_words(lambda: secret_files.write(folder, secret_files.Deployment(mongodb=mongodb, nats=nats)))
+    entrypoints.exit_with_message(
+        lambda: deployment_secrets.write_secret_files(folder, deployment_secrets.Deployment(mongodb=mongodb, nats=nats))
+    )
 
 
-@app.command(context_settings=PASSED_ON, add_help_option=False)
+@app.command(context_settings=FORWARD_ARGUMENTS, add_help_option=False)
 def agent(context: typer.Context) -> None:
     """Register or run a build agent: see `headrace agent --help`."""
-    from agent.command import app as agent_app
+    from agent.cli import app as agent_app
 
     agent_app(args=context.args, prog_name="headrace agent")
 
 
 @app.command()
 def rebuild(
-    service: Annotated[str, typer.Argument(help="Whose views: " + ", ".join(entry.SERVICES))],
+    service: Annotated[str, typer.Argument(help="Whose views: " + ", ".join(entrypoints.SERVICES))],
     view: Annotated[str | None, typer.Argument(help="One view; all of the service by default.")] = None,
-    data: Data = None,
+    data: DataOption = None,
 ) -> None:
     """Build views anew from the event log, beside the ones in use, and swap them in; shows progress.
 
     Example: `headrace rebuild builds`
     """
-    _connected(data)
+    _connect_to_local_stack(data)
     from infra.rebuild import rebuild as rebuild_views
 
-    entry.in_words(lambda: rebuild_views(service, view))
+    entrypoints.exit_with_message(lambda: rebuild_views(service, view))
 
 
 @app.command(name="rotate-keys")
-def rotate_keys(data: Data = None) -> None:
+def rotate_keys(data: DataOption = None) -> None:
     """Sign log-ins with a new key; older keys verify until the last log-in that they signed has ended."""
-    _connected(data)
-    from infra.rotation import rotate
+    _connect_to_local_stack(data)
+    from infra.key_rotation import rotate_signing_keys
 
-    entry.in_words(rotate)
+    entrypoints.exit_with_message(rotate_signing_keys)
 
 
 @app.command()
@@ -188,7 +192,7 @@ def backup(
     without_artifacts: Annotated[
         bool, typer.Option("--without-artifacts", help="Leave the files of artifacts out.")
     ] = False,
-    data: Data = None,
+    data: DataOption = None,
 ) -> None:
     """Back up all services, as they are at one moment, while they go on; or check a backup.
 
@@ -198,11 +202,13 @@ def backup(
     Examples: `headrace backup today.backup`, `headrace backup - | ssh store 'cat > today.backup'`,
     `headrace backup --verify today.backup`
     """
-    _connected(data)
-    from infra.backup import command
+    from infra.backup import backup_commands
 
+    _connect_to_local_stack(data)
     left_out = [name for name, chosen in (("logs", without_logs), ("artifacts", without_artifacts)) if chosen]
-    entry.in_words(lambda: command.verify(file) if verify else command.backup(file, left_out))
+    entrypoints.exit_with_message(
+        lambda: backup_commands.verify(file) if verify else backup_commands.backup(file, left_out)
+    )
 
 
 @app.command()
@@ -211,7 +217,7 @@ def restore(
     purge_streams: Annotated[
         bool, typer.Option("--purge-streams", help="Empty the JetStream streams of the system that was here before.")
     ] = False,
-    data: Data = None,
+    data: DataOption = None,
 ) -> None:
     """Make an empty system the one that was backed up; its services must not run.
 
@@ -220,16 +226,16 @@ def restore(
 
     Examples: `headrace restore today.backup --data new`, `ssh store 'cat today.backup' | headrace restore -`
     """
-    _connected(data)
-    from infra.backup import command
+    from infra.backup import backup_commands
 
-    entry.in_words(lambda: command.restore(file, purge=purge_streams))
+    _connect_to_local_stack(data)
+    entrypoints.exit_with_message(lambda: backup_commands.restore(file, purge=purge_streams))
 
 
 @app.command()
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="healthy, looked_at and findings.")] = False,
-    data: Data = None,
+    data: DataOption = None,
 ) -> None:
     """Look at a deployment from outside and say what is wrong with it, why that matters and what to do.
 
@@ -238,26 +244,26 @@ def doctor(
 
     Example: `headrace doctor`, or in a cluster with the settings of the migration job
     """
-    _use(data)
-    from infra.doctor import command
+    _set_data_folder(data)
+    from infra.doctor import diagnosis
 
-    raise typer.Exit(command.doctor(as_json=as_json))
+    raise typer.Exit(diagnosis.run_doctor(as_json=as_json))
 
 
 @app.command()
 def events(
     start: Annotated[str, typer.Option("--from", help="A time (2026-01-31T12:00:00Z), `start`, or `now`.")] = "now",
     raw: Annotated[bool, typer.Option("--raw", help="One JSON object per line, for other programs.")] = False,
-    data: Data = None,
+    data: DataOption = None,
 ) -> None:
     """Follow the event stream in this terminal.
 
     Example: `headrace events --from start`
     """
-    _connected(data)
-    from infra.events import follow
+    _connect_to_local_stack(data)
+    from infra.event_stream import follow_events
 
-    entry.in_words(lambda: follow(start, raw=raw))
+    entrypoints.exit_with_message(lambda: follow_events(start, raw=raw))
 
 
 @app.command()
@@ -266,20 +272,20 @@ def history(
     id: Annotated[str, typer.Argument(help="Its number or UUID.")],  # noqa: A002
     at: Annotated[str | None, typer.Option("--at", help="A time: what it was like then, as JSON.")] = None,
     raw: Annotated[bool, typer.Option("--raw", help="One JSON object per line, for other programs.")] = False,
-    data: Data = None,
+    data: DataOption = None,
 ) -> None:
     """Tell what happened to one thing and who did it, or what it was like at a time.
 
     Example: `headrace history project 1`
     """
-    _connected(data)
-    from infra.history import tell
+    _connect_to_local_stack(data)
+    from infra.history import print_history
 
-    entry.in_words(lambda: tell(kind, id, at, raw=raw))
+    entrypoints.exit_with_message(lambda: print_history(kind, id, at, raw=raw))
 
 
 @app.command()
-def demo(data: Data = None) -> None:
+def demo(data: DataOption = None) -> None:
     """Start a stack, build a repository in front of your eyes, and say what to try next.
 
     With **HEADRACE_URL** it happens on the system that runs there, whose administrator's password is
@@ -289,10 +295,10 @@ def demo(data: Data = None) -> None:
 
     Example: `REPO=/home/me/project BRANCH=main headrace demo`
     """
-    _use(data)
-    from infra.demo import demo as show
+    _set_data_folder(data)
+    from infra.demo.walkthrough import run_demo as show
 
-    entry.in_words(show)
+    entrypoints.exit_with_message(show)
 
 
 def _print_table(rows: list[dict[str, Any]]) -> None:
@@ -306,16 +312,16 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
     Console().print(table)
 
 
-def _use(data: Path | None) -> None:
+def _set_data_folder(data: Path | None) -> None:
     if data is not None:
         os.environ["HEADRACE_DATA"] = str(data)
 
 
-def _connected(data: Path | None, login: str = "migrate") -> None:
-    _use(data)
-    from infra.local.control import connect
+def _connect_to_local_stack(data: Path | None, login: str = "migrate") -> None:
+    _set_data_folder(data)
+    from infra.local.stack_commands import connect_to_stack
 
-    entry.in_words(lambda: connect(login))
+    entrypoints.exit_with_message(lambda: connect_to_stack(login))
 
 
 def main() -> None:

@@ -8,56 +8,56 @@ from collections.abc import AsyncIterator, Iterator
 from datetime import datetime
 from typing import Any
 
-from contracts.errors import Refused
-from contracts.history import AboutOne, Entry, GetHistory, GetState, History, kinds
-from infra.events import Happened, as_json, connected, harmless, moment, nats_of
-from infra.local.process import StackError
-from libs.messaging import Caller
+from contracts.errors import RequestRejected
+from contracts.history import GetHistory, GetState, History, HistoryEntry, StreamQuery, aggregate_types
+from infra.event_stream import EventRecord, connect_to_nats, dump_json, escape_controls, parse_time, require_nats
+from infra.local.process import OperatorError
+from libs.messaging.request_reply import MessageClient
 from libs.settings import Settings
 
-PATIENCE = 10.0  # seconds
+QUERY_TIMEOUT_SECONDS = 10.0  # seconds
 
 
-def tell(kind: str, id_: str, at: str | None, *, raw: bool = False) -> None:
+def print_history(kind: str, id_: str, at: str | None, *, raw: bool = False) -> None:
     """`raw` writes an entry per line, as JSON."""
-    then = moment(at, "--at") if at else None
-    settings = nats_of(Settings.from_environment(os.environ))
+    then = parse_time(at, "--at") if at else None
+    settings = require_nats(Settings.from_environment(os.environ))
     try:
-        asyncio.run(_tell(settings, kind, id_, then, raw=raw))
-    except Refused as refused:
-        raise StackError(refused.failure.detail) from None
+        asyncio.run(_print_history(settings, kind, id_, then, raw=raw))
+    except RequestRejected as refused:
+        raise OperatorError(refused.failure.detail) from None
 
 
-async def _tell(settings: Settings, kind: str, id_: str, at: datetime | None, *, raw: bool) -> None:
-    client = await connected(settings, "history")
+async def _print_history(settings: Settings, kind: str, id_: str, at: datetime | None, *, raw: bool) -> None:
+    client = await connect_to_nats(settings, "history")
     try:
-        caller = Caller(client)
+        caller = MessageClient(client)
         if at is not None:
-            state = await _ask(caller, GetState(kind=kind, id=id_, at=at))
-            sys.stdout.write(f"{as_json(state, indent=2)}\n")
+            state = await _query(caller, GetState(kind=kind, id=id_, at=at))
+            sys.stdout.write(f"{dump_json(state, indent=2)}\n")
             return
-        async for entry in entries(caller, kind, id_):
-            for line in [as_json(entry.model_dump(mode="json"))] if raw else lines(f"{kind}-{id_}", entry):
+        async for entry in iterate_entries(caller, kind, id_):
+            for line in [dump_json(entry.model_dump(mode="json"))] if raw else format_entry(f"{kind}-{id_}", entry):
                 sys.stdout.write(f"{line}\n")
     finally:
         await client.close()
 
 
-async def entries(caller: Caller, kind: str, id_: str) -> AsyncIterator[Entry]:
+async def iterate_entries(caller: MessageClient, kind: str, id_: str) -> AsyncIterator[HistoryEntry]:
     after: int | None = 0
     while after is not None:
-        part = History.model_validate(await _ask(caller, GetHistory(kind=kind, id=id_, after=after)))
+        part = History.model_validate(await _query(caller, GetHistory(kind=kind, id=id_, after=after)))
         for entry in part.entries:
             yield entry
         after = part.next
 
 
-def lines(stream: str, entry: Entry) -> Iterator[str]:
-    service = kinds()[stream.partition("-")[0]]
+def format_entry(stream: str, entry: HistoryEntry) -> Iterator[str]:
+    service = aggregate_types()[stream.partition("-")[0]]
     for event in entry.events:
-        one = Happened(service, stream, event.name, entry.at, harmless(entry.actor.name), event.data)
-        yield f"{one.at.astimezone():%Y-%m-%d %H:%M:%S}  {one.actor:<12}  {one.name:<28}  {one.facts()}".rstrip()
+        one = EventRecord(service, stream, event.name, entry.at, escape_controls(entry.actor.name), event.data)
+        yield f"{one.at.astimezone():%Y-%m-%d %H:%M:%S}  {one.actor:<12}  {one.name:<28}  {one.summary()}".rstrip()
 
 
-async def _ask(caller: Caller, query: AboutOne) -> Any:
-    return json.loads(await caller.ask(query, timeout=PATIENCE))
+async def _query(caller: MessageClient, query: StreamQuery) -> Any:
+    return json.loads(await caller.query(query, timeout=QUERY_TIMEOUT_SECONDS))

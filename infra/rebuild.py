@@ -10,13 +10,13 @@ from importlib import import_module
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from infra.entry import SERVICES
-from infra.events import connected
-from infra.local.process import StackError
-from libs.connections import database_of, mongo, vault_of
-from libs.rebuilding import Progress as Report
-from libs.rebuilding import rebuild_rows, rebuild_view
-from libs.service import Service
+from infra.entrypoints import SERVICES
+from infra.event_stream import connect_to_nats
+from infra.local.process import OperatorError
+from libs.projections.rebuild import ProgressCallback as Report
+from libs.projections.rebuild import rebuild_projection, rebuild_rows
+from libs.service.connections import create_mongo_client, create_vault, get_database
+from libs.service.declaration import Service
 from libs.settings import Settings, SettingsError
 
 Rebuild = Callable[[Report], Awaitable[int]]  # returns how many rows
@@ -27,7 +27,7 @@ def rebuild(service: str, view: str | None) -> None:
     if service not in SERVICES:
         raise SettingsError(f"There is no service {service}; the services are {', '.join(SERVICES)}.")
     declared: Service = import_module(f"services.{service}.app").service
-    known = [category.name for category in declared.categories] + [one.name for one in declared.views]
+    known = [category.name for category in declared.categories] + [one.name for one in declared.projections]
     if view is not None and view not in known:
         raise SettingsError(f"The service {service} has no view {view}; its views are {', '.join(known)}.")
     settings = Settings.from_environment(os.environ)
@@ -37,24 +37,24 @@ def rebuild(service: str, view: str | None) -> None:
 
 async def _rebuild(settings: Settings, service: Service, names: list[str]) -> None:
     console = Console(highlight=False)
-    client = mongo(settings, "rebuild")
-    nats = await connected(settings, "rebuild")
+    client = create_mongo_client(settings, "rebuild")
+    nats = await connect_to_nats(settings, "rebuild")
     try:
-        database = database_of(client, settings, service.name)
-        vault = vault_of(database, settings)
+        database = get_database(client, settings, service.name)
+        vault = create_vault(database, settings)
         rebuilds: dict[str, Rebuild] = {
             category.name: partial(rebuild_rows, database, category, vault) for category in service.categories
         }
-        rebuilds |= {view.name: partial(rebuild_view, database, view, nats) for view in service.views}
+        rebuilds |= {view.name: partial(rebuild_projection, database, view, nats) for view in service.projections}
         for name in names:
             units = "decisions" if name in {category.name for category in service.categories} else "events"
-            console.print(await _shown(console, f"{service.name}.{name}", units, rebuilds[name]))
+            console.print(await _run_with_progress(console, f"{service.name}.{name}", units, rebuilds[name]))
     finally:
         await nats.close()
         await client.close()
 
 
-async def _shown(console: Console, name: str, units: str, run: Rebuild) -> str:
+async def _run_with_progress(console: Console, name: str, units: str, run: Rebuild) -> str:
     """Show the progress, then say what was done."""
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), MofNCompleteColumn())
     quiet = not console.is_terminal
@@ -71,6 +71,6 @@ async def _shown(console: Console, name: str, units: str, run: Rebuild) -> str:
         try:
             rows = await run(report)
         except TimeoutError as error:
-            raise StackError(f"{name} was not rebuilt: the event stream does not answer; run it again.") from error
+            raise OperatorError(f"{name} was not rebuilt: the event stream does not answer; run it again.") from error
         seconds = time.monotonic() - started
     return f"{name:<28} {rows:>8,} rows from {read:,} {units} in {seconds:.2f} s ({read / seconds:,.0f}/s)"

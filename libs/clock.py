@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 log = logging.getLogger("headrace.clock")
 
-LIMIT_SECONDS = 5.0  # a process whose clock is off by more is not ready
+MAX_OFFSET_SECONDS = 5.0  # a process whose clock is off by more is not ready
 READ_INTERVAL_SECONDS = 5.0
 MAX_ROUND_TRIP_SECONDS = 2.0  # a slower answer says too little about the moment
 WARNING_INTERVAL_SECONDS = 600.0
@@ -48,10 +48,10 @@ class Clock:
         """Seconds by which the machine's clock is ahead of the database's. None: not known yet."""
         return self._offset
 
-    async def read(self, ask: Callable[[], Awaitable[datetime]]) -> None:
+    async def synchronize(self, get_database_time: Callable[[], Awaitable[datetime]]) -> None:
         """Take a reading. `ask` returns the database's time; it is assumed to be that of half the round trip."""
         machine, began = self.machine_time(), self.monotonic()
-        answer = await ask()
+        answer = await get_database_time()
         ended = self.monotonic()
         half = (ended - began) / 2
         if ended - began > MAX_ROUND_TRIP_SECONDS and self._offset is not None:
@@ -60,20 +60,20 @@ class Clock:
         self._offset = (machine - answer).total_seconds() + half
         self._uncertainty = half
 
-    def problem(self) -> str | None:
+    def find_problem(self) -> str | None:
         """Say how far the machine's clock is off, if it is off by more than the limit beyond doubt."""
-        if self._offset is None or abs(self._offset) - self._uncertainty <= LIMIT_SECONDS:
+        if self._offset is None or abs(self._offset) - self._uncertainty <= MAX_OFFSET_SECONDS:
             return None
-        return f"the clock is {difference(self._offset)} the database's; synchronise it (NTP)"
+        return f"the clock is {format_offset(self._offset)} the database's; synchronise it (NTP)"
 
-    def warn(self) -> None:
+    def log_problem(self) -> None:
         """Log the problem, at most once in ten minutes."""
-        problem = self.problem()
+        problem = self.find_problem()
         if problem and self.monotonic() - self._warned_at >= WARNING_INTERVAL_SECONDS:
             self._warned_at = self.monotonic()
             log.warning("%s", problem)
 
 
-def difference(offset: float) -> str:
+def format_offset(offset: float) -> str:
     """Describe an offset in seconds, such as `90.0 s ahead of`."""
     return f"{abs(offset):.1f} s {'ahead of' if offset > 0 else 'behind'}"

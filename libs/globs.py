@@ -2,15 +2,15 @@
 
 import re
 
-SPECIAL = re.compile(r"\*\*/|\*\*|\*|\?|\[!?\]?[^\]]*\]|\{[^{}]*\}|.", re.DOTALL)
+TOKEN = re.compile(r"\*\*/|\*\*|\*|\?|\[!?\]?[^\]]*\]|\{[^{}]*\}|.", re.DOTALL)
 
 
-def regular(glob: str) -> str:
+def glob_to_regex(glob: str) -> str:
     """`*` and `?` stay within a folder, `**/` means any folders or none, `{a,b}` either."""
-    return "".join(map(_piece, SPECIAL.findall(glob)))
+    return "".join(map(_translate, TOKEN.findall(glob)))
 
 
-def _piece(piece: str) -> str:
+def _translate(piece: str) -> str:
     match piece:
         case "**/":
             return "(?:.*/)?"
@@ -24,6 +24,6 @@ def _piece(piece: str) -> str:
             inside = piece[1:-1].replace("\\", r"\\").replace("[", r"\[").replace("]", r"\]")
             return f"[{'^' + inside[1:] if inside[0] == '!' else inside}]"
         case _ if len(piece) > 1 and piece[0] == "{":
-            return f"(?:{'|'.join(map(regular, piece[1:-1].split(',')))})"
+            return f"(?:{'|'.join(map(glob_to_regex, piece[1:-1].split(',')))})"
         case _:
             return re.escape(piece)

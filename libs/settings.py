@@ -8,10 +8,10 @@ from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 
-from libs.nats_address import AddressError, NatsAddress
+from libs.messaging.nats_address import InvalidNatsAddress, NatsAddress
 
 Network = IPv4Network | IPv6Network
-SECRET = (
+SECRET_VARIABLES = (
     "HEADRACE_ADMIN_PASSWORD",
     "HEADRACE_BACKUP_KEY",
     "HEADRACE_MAIL_PASSWORD",
@@ -100,7 +100,7 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> "Settings":
-        read = _Reader(with_files(environ))
+        read = _Reader(resolve_secret_files(environ))
         host = read.text("HEADRACE_HOST", "127.0.0.1")
         port = read.integer("HEADRACE_PORT", 8080, 1, 65535)
         certificate, key = read.file("HEADRACE_TLS_CERTIFICATE"), read.file("HEADRACE_TLS_KEY")
@@ -189,10 +189,10 @@ def _bucket(read: "_Reader") -> BucketSettings | None:
     return bucket if bucket.name else None
 
 
-def with_files(environ: Mapping[str, str]) -> dict[str, str]:
+def resolve_secret_files(environ: Mapping[str, str]) -> dict[str, str]:
     """With the content of the file that HEADRACE_X_FILE names as HEADRACE_X, for every secret X."""
     plain = dict(environ)
-    for name in SECRET:
+    for name in SECRET_VARIABLES:
         path = plain.pop(f"{name}_FILE", "").strip()
         if path and plain.get(name, "").strip():
             raise SettingsError(f"{name} and {name}_FILE are both set; keep one of them.")
@@ -263,7 +263,7 @@ class _Reader:
         text = self.text(name, "")
         try:
             _ = text and NatsAddress.parse(text)
-        except AddressError as error:  # does not repeat the value, which may hold a login
+        except InvalidNatsAddress as error:  # does not repeat the value, which may hold a login
             raise SettingsError(f"{name} {error}.") from None
         return text
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def shared(host: str, port: int) -> Iterator[socket.socket]:
+def bind_reuse_port(host: str, port: int) -> Iterator[socket.socket]:
     """Bound and not yet listening; the kernel spreads the connections among the processes that listen.
 
     Raises OSError when a program has the port that does not share it, or whose user is another.

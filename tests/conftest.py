@@ -11,14 +11,14 @@ from nats.aio.client import Client
 from pymongo import AsyncMongoClient
 from xdist.remote import Producer
 
-from libs.connections import Document, mongo
-from libs.messaging import connect
+from libs.messaging.request_reply import connect
+from libs.service.connections import Document, create_mongo_client
 from libs.settings import Settings
 from tests.support import scheduling
-from tests.support.servers import STACK, Servers, chosen, servers_in
+from tests.support.infrastructure.servers import STACK, Servers, describe_servers, running_servers
 
 NIGHTLY = bool(os.environ.get("HEADRACE_NIGHTLY"))
-CHOSEN = pytest.StashKey[str]()
+SERVER_DESCRIPTION = pytest.StashKey[str]()
 # how long an example takes says something of the machine, not of the code
 hypothesis.settings.register_profile(
     "untimed", deadline=None, derandomize=False, suppress_health_check=[hypothesis.HealthCheck.too_slow]
@@ -33,7 +33,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.hypothesis_seed = str(random.randrange(2**32))  # noqa: S311
     scheduling.record_durations(config)
     try:
-        config.stash[CHOSEN] = chosen()
+        config.stash[SERVER_DESCRIPTION] = describe_servers()
     except ValueError as error:
         raise pytest.UsageError(str(error)) from None
     if STACK == "containers":
@@ -57,7 +57,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> schedul
 
 def described(config: pytest.Config) -> list[str]:
     seed = config.option.hypothesis_seed
-    return [config.stash[CHOSEN], f"random inputs: seed {seed}; the same again: make test SEED={seed}"]
+    return [config.stash[SERVER_DESCRIPTION], f"random inputs: seed {seed}; the same again: make test SEED={seed}"]
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
@@ -72,7 +72,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 @pytest.fixture(scope="session")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    with servers_in(tmp_path_factory.mktemp("servers")) as servers:
+    with running_servers(tmp_path_factory.mktemp("servers")) as servers:
         yield servers
 
 
@@ -89,7 +89,7 @@ def settings(servers: Servers) -> Settings:
 
 @pytest.fixture
 async def mongo_client(settings: Settings) -> AsyncIterator[AsyncMongoClient[Document]]:
-    async with mongo(settings, "test") as client:
+    async with create_mongo_client(settings, "test") as client:
         yield client
         for name in await client.list_database_names():
             if name.startswith(settings.database_prefix):

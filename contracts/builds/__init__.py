@@ -2,10 +2,10 @@
 
 from contracts.builds.artifact import *
 from contracts.builds.build import *
-from contracts.builds.demand import *
+from contracts.builds.concurrency_group import *
 from contracts.builds.job import *
-from contracts.builds.lane import *
 from contracts.builds.log import *
-from contracts.builds.planned import *
-from contracts.builds.running import *
+from contracts.builds.plan import *
+from contracts.builds.requirements import *
+from contracts.builds.runner_protocol import *
 from contracts.builds.statistics import *

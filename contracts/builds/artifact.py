@@ -7,8 +7,8 @@ from pydantic import Base64Bytes, Field
 from contracts.messages import Command, Event, Message, Query, Sensitive
 from contracts.paging import SliceQuery
 
-ARCHIVE = "archive"
-TRACE = "trace"
+ARCHIVE_TYPE = "archive"
+TRACE_TYPE = "trace"
 
 
 class Artifact(Message):
@@ -23,7 +23,7 @@ class Artifact(Message):
     expire_at: datetime | None = None  # nothing: as long as its build
 
 
-class BeginArtifact(Command):
+class StartArtifactUpload(Command, wire_name="BeginArtifact"):
     """A runner wants to upload a file of its job. Answer: ArtifactUpload; refused JOB_TOKEN and ARTIFACT_TOO_MANY."""
 
     job_id: int
@@ -38,7 +38,7 @@ class ArtifactUpload(Message):
     longest: int  # bytes that a file may have
 
 
-class AppendArtifact(Command):
+class AppendArtifactUpload(Command, wire_name="AppendArtifact"):
     """More of the file, from a byte offset; the same piece may come again. Answer: ArtifactUpload.
 
     Refused ARTIFACT_TOO_LARGE, and JOB_TOKEN where the upload was given up.
@@ -49,7 +49,7 @@ class AppendArtifact(Command):
     content: Base64Bytes = Field(repr=False)
 
 
-class FinishArtifact(Command):
+class FinishArtifactUpload(Command, wire_name="FinishArtifact"):
     """The file is complete; it takes the place of one of the same type. Answer: Artifact.
 
     Refused JOB_TOKEN, ARTIFACT_INCOMPLETE and ARTIFACT_EXPIRE_IN_INVALID.
@@ -59,13 +59,13 @@ class FinishArtifact(Command):
     token: Sensitive
     artifact_id: str
     size: int = Field(ge=0)
-    artifact_type: str = Field(default=ARCHIVE, pattern=r"^[a-z][a-z0-9_]{0,63}$")
+    artifact_type: str = Field(default=ARCHIVE_TYPE, pattern=r"^[a-z][a-z0-9_]{0,63}$")
     artifact_format: str = Field(default="zip", pattern=r"^(zip|gzip|raw)$")
     file_name: str = Field(min_length=1, max_length=255)
     expire_in: str = Field(default="", max_length=255)  # "1 week", "never", "P1D", seconds; nothing: as the job wishes
 
 
-class DiscardArtifact(Command):
+class DiscardArtifactUpload(Command, wire_name="DiscardArtifact"):
     """The upload broke off. Answer: ArtifactUpload."""
 
     artifact_id: str
@@ -120,21 +120,21 @@ class GetArtifact(Query):
     token: Sensitive
 
 
-class ReadArtifact(Query):
+class GetArtifactChunk(Query, wire_name="ReadArtifact"):
     """The piece of a file at a byte offset where a piece begins. Answer: bytes, at least one."""
 
     artifact_id: str
     offset: int
 
 
-class FileOfJob(Artifact):
+class JobFile(Artifact):
     """An artifact, or the log of a job: its type is `trace`, its id the UUID of the job, its size as far as it is."""
 
     job_id: int
     job_local_id: int
 
 
-class ListFiles(SliceQuery):
+class ListJobFiles(SliceQuery, wire_name="ListFiles"):
     """What a job left, or all jobs of a build; which one is said by its number in the project.
 
     Answer: Page of FileOfJob. Refused JOB_NOT_FOUND and BUILD_NOT_FOUND.
@@ -145,7 +145,7 @@ class ListFiles(SliceQuery):
     build_local_id: int | None = None  # where there is no job
 
 
-class ReadTrace(Query):
+class GetTrace(Query, wire_name="ReadTrace"):
     """The log of a job, from a line of a section on, as much as fits. Answer: TracePart; refused JOB_NOT_FOUND."""
 
     job_id: int
@@ -154,7 +154,7 @@ class ReadTrace(Query):
     line_number: int = 0
 
 
-class TracePart(Message):
+class TraceChunk(Message):
     lines: tuple[str, ...]
     section: int  # where it goes on, if there is more
     line_number: int

@@ -6,8 +6,8 @@ from enum import StrEnum
 from pydantic import Field
 
 from contracts.builds.job import JobStatus
-from contracts.builds.planned import LaunchedProject, PlannedJob, Priority
-from contracts.messages import Command, Event, Message, Query, Row
+from contracts.builds.plan import LaunchedProject, PlannedJob, Priority
+from contracts.messages import Command, Event, Message, Query, ReadModelRow
 
 
 class BuildStatus(StrEnum):
@@ -69,7 +69,7 @@ class FailBuild(Command):
     output: str | None = None
 
 
-class EndJobOfBuild(Command):
+class RecordJobResult(Command, wire_name="EndJobOfBuild"):
     """One of its jobs is over."""
 
     build_id: int
@@ -95,14 +95,14 @@ class RetryJob(Command):
     job_id: int
 
 
-class StopJob(Command):
+class CancelBuildJob(Command, wire_name="StopJob"):
     """Cancel a job of a running build, whether it runs, is queued or waits. Refused JOB_STATUS where it is over."""
 
     build_id: int = 0  # found by the job
     job_id: int
 
 
-class GoOnBuild(Command):
+class ContinueBuild(Command, wire_name="GoOnBuild"):
     """It was resumed, and the lane of its project is its own again."""
 
     build_id: int
@@ -175,12 +175,12 @@ class BuildPlanned(Event):
     served_by_hash: bool = False  # the git server gives the commit by its hash, whether or not its branch has it
 
 
-class JobNow(Message):
+class JobStatusChange(Message):
     job_id: int
     status: JobStatus
 
 
-class BuildAdvanced(Event):
+class BuildJobsChanged(Event, wire_name="BuildAdvanced"):
     """One of several jobs is over, or somebody wished one: what follows for the others."""
 
     build_id: int
@@ -191,9 +191,9 @@ class BuildAdvanced(Event):
     protected: bool = False
     local_id: int = 0
     priority: int = 0
-    ended: tuple[JobNow, ...] = ()
+    ended: tuple[JobStatusChange, ...] = ()
     released: tuple[PlannedJob, ...] = ()  # go to the queue
-    waiting: tuple[JobNow, ...] = ()  # CREATED, MANUAL or SKIPPED from now on
+    waiting: tuple[JobStatusChange, ...] = ()  # CREATED, MANUAL or SKIPPED from now on
     stopped: tuple[int, ...] = ()  # queued or running jobs that are to be canceled
     exit_code: int = 0
     exit_message: str | None = None
@@ -262,7 +262,7 @@ class BuildDeleted(Event):
     job_ids: tuple[int, ...] = ()
 
 
-class JobOfBuild(Message):
+class BuildJobStatus(Message):
     """A job as its build sees it: QUEUED until it is over, whatever its runner does."""
 
     job_id: int
@@ -273,7 +273,7 @@ class JobOfBuild(Message):
     status: JobStatus
 
 
-class BuildRow(Row):
+class BuildRow(ReadModelRow):
     id: int = 0
     local_id: int = 0
     executor_id: str = ""
@@ -297,7 +297,7 @@ class BuildRow(Row):
     sha: str | None = None
     job_ids: tuple[int, ...] = ()
     available_steps: tuple[str, ...] = ()
-    jobs: tuple[JobOfBuild, ...] = ()  # of a pipeline
+    jobs: tuple[BuildJobStatus, ...] = ()  # of a pipeline
     protected: bool = False
     default_branch: str = ""
     message: str = ""
@@ -333,7 +333,7 @@ class GetBuild(Query):
     executor_id: str | None = None
 
 
-class JobInBuild(Message):
+class BuildJobView(Message):
     id: int
     local_id: int | None  # number inside its project; none before it is queued
     name: str
@@ -350,17 +350,17 @@ class JobInBuild(Message):
     completed_at: datetime | None = None
 
 
-class ListJobsOfBuild(Query):
+class ListBuildJobs(Query, wire_name="ListJobsOfBuild"):
     """All its jobs, also those that wait or were skipped. Answer: a list of JobInBuild, stage by stage."""
 
     build_id: int
 
 
-class ListQueued(Query):
+class ListQueuedBuilds(Query, wire_name="ListQueued"):
     """Answer: a list of QueuedBuild, oldest first."""
 
 
-class ListedBuild(Row):
+class BuildSummary(ReadModelRow):
     """A build in a list: the fields of BuildRow that do not grow with its pipeline."""
 
     id: int = 0
@@ -380,11 +380,11 @@ class ListedBuild(Row):
     completed_at: datetime | None = None
 
 
-class ListRunning(Query):
+class ListRunningBuilds(Query, wire_name="ListRunning"):
     """Answer: a list of ListedBuild, oldest first; at most 1,000, and as many as one message holds."""
 
 
-class ListBuildsOfProject(Query):
+class ListProjectBuilds(Query, wire_name="ListBuildsOfProject"):
     """Finished builds, by number. Answer: a list of ListedBuild; the newest 1,000, and as many as one message holds."""
 
     project_id: int
@@ -396,12 +396,12 @@ BuildCommand = (
     | PlanBuild
     | StartBuild
     | FailBuild
-    | EndJobOfBuild
+    | RecordJobResult
     | PlayJob
     | RetryJob
-    | StopJob
+    | CancelBuildJob
     | RetryBuild
-    | GoOnBuild
+    | ContinueBuild
     | KillBuild
     | ChangeBuildPriority
     | DeleteBuild
@@ -410,7 +410,7 @@ BuildEvent = (
     BuildQueued
     | BuildPlanned
     | BuildStarted
-    | BuildAdvanced
+    | BuildJobsChanged
     | BuildResumed
     | BuildKilled
     | BuildPriorityChanged

@@ -5,8 +5,8 @@ from enum import StrEnum
 
 from contracts.builds.artifact import Artifact, ArtifactRemoved, ArtifactUploaded, RecordArtifact, RemoveArtifact
 from contracts.builds.log import Section
-from contracts.builds.planned import LaunchedProject, PlannedJob, PlannedStep, Priority
-from contracts.messages import Command, Event, Message, Query, Row
+from contracts.builds.plan import LaunchedProject, PlannedJob, PlannedStep, Priority
+from contracts.messages import Command, Event, Message, Query, ReadModelRow
 from contracts.paging import SliceQuery
 
 
@@ -24,8 +24,8 @@ class JobStatus(StrEnum):
     CANCELED = "CANCELED"
 
 
-UNFINISHED = datetime(9999, 1, 1, tzinfo=UTC)
-FINISHED_JOB = frozenset({JobStatus.SUCCESS, JobStatus.WARNING, JobStatus.FAILED, JobStatus.CANCELED})
+UNFINISHED_TIME = datetime(9999, 1, 1, tzinfo=UTC)
+FINISHED_JOB_STATUSES = frozenset({JobStatus.SUCCESS, JobStatus.WARNING, JobStatus.FAILED, JobStatus.CANCELED})
 
 
 class QueueJob(Command):
@@ -97,7 +97,7 @@ class DeleteJob(Command):
     job_id: int
 
 
-class LoseJob(Command):
+class MarkJobLost(Command, wire_name="LoseJob"):
     """Its runner has been silent for longer than the lease, is gone, or gave it back."""
 
     job_id: int
@@ -257,7 +257,7 @@ class JobDeleted(JobNames, Event):
     project_id: int
 
 
-class JobRow(Row):
+class JobRow(ReadModelRow):
     id: int = 0
     local_id: int = 0  # number of the job inside its project
     uuid: str = ""
@@ -288,7 +288,7 @@ class JobRow(Row):
     started_at: datetime | None = None
     canceling_at: datetime | None = None
     finished_at: datetime | None = None
-    listed_at: datetime = UNFINISHED  # its place in lists: the latest first, before them what is not finished
+    listed_at: datetime = UNFINISHED_TIME  # its place in lists: the latest first, before them what is not finished
     steps: tuple[PlannedStep, ...] = ()
     image: str | None = None
     planned: PlannedJob | None = None  # of a pipeline's job
@@ -321,7 +321,7 @@ JobCommand = (
     | RecordSteps
     | FinishJob
     | CancelJob
-    | LoseJob
+    | MarkJobLost
     | ChangeJobPriority
     | DeleteJob
     | RecordArtifact

@@ -29,7 +29,7 @@ class LogSection(Section):
     more: bool  # there are further ones
 
 
-class ReadLiveLog(Query):
+class GetLiveLog(Query, wire_name="ReadLiveLog"):
     """The next lines for a reader of a build that is queued, runs, or ended at most 10 s ago. Answer: LiveSection."""
 
     executor_id: str
@@ -37,13 +37,13 @@ class ReadLiveLog(Query):
     line_number: int  # how many of its lines the reader has
 
 
-class ReadOutput(Query):
+class GetBuildOutput(Query, wire_name="ReadOutput"):
     """The closing words of a queued or running build, so far. Answer: text."""
 
     executor_id: str
 
 
-class ReadLog(Query):
+class GetLogSection(Query, wire_name="ReadLog"):
     """The section after `step` of a finished build; "-1" for the first. Answer: LogSection."""
 
     build_id: int

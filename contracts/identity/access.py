@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from contracts.identity.fields import PASSWORD_LENGTH, Name
+from contracts.identity.fields import MAX_PASSWORD_LENGTH, Name
 from contracts.messages import Command, Message, Query, Sensitive
 
 
@@ -15,7 +15,7 @@ class LogIn(Query):
     """
 
     username: Name
-    password: str = Field(repr=False, max_length=PASSWORD_LENGTH)
+    password: str = Field(repr=False, max_length=MAX_PASSWORD_LENGTH)
     ip_address: str = ""  # of the client
 
 
@@ -39,14 +39,14 @@ class Access(Message):
     epoch: int
 
 
-class FindAccess(Query):
+class ListAccess(Query, wire_name="FindAccess"):
     """What the users may do who have this name at a forge: case does not count, and nobody has an empty name."""
 
     provider: Literal["github", "gitlab"]
     name: Name
 
 
-class Accesses(Message):
+class AccessList(Message):
     users: tuple[Access, ...]
 
 
@@ -57,7 +57,7 @@ class RotateSigningKeys(Command):
     """
 
 
-class PublicKeys(Query):
+class GetVerificationKeys(Query, wire_name="PublicKeys"):
     """The keys that verify tokens."""
 
 

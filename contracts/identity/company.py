@@ -33,7 +33,7 @@ class RenameCompany(Command):
     alias: Name | None = None
 
 
-class ChooseMembers(Command):
+class SetCompanyMembers(Command, wire_name="ChooseMembers"):
     company_id: int
     members_id: Ids
 
@@ -70,7 +70,7 @@ class CompanyRenamed(Event):
     former_alias: str
 
 
-class CompanyMembersChosen(Event):
+class CompanyMembersSet(Event, wire_name="CompanyMembersChosen"):
     company_id: int
     members_id: tuple[int, ...]
 
@@ -103,5 +103,5 @@ class Companies(Message):
     companies: tuple[CompanyView, ...]
 
 
-CompanyCommand = RecordCompany | ChangeCompanyTitle | RenameCompany | ChooseMembers | RemoveMember | DeleteCompany
-CompanyEvent = CompanyCreated | CompanyTitleChanged | CompanyRenamed | CompanyMembersChosen | CompanyDeleted
+CompanyCommand = RecordCompany | ChangeCompanyTitle | RenameCompany | SetCompanyMembers | RemoveMember | DeleteCompany
+CompanyEvent = CompanyCreated | CompanyTitleChanged | CompanyRenamed | CompanyMembersSet | CompanyDeleted

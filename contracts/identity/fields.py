@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 ROLES = ("ROLE_ADMIN", "ROLE_DEVELOPER")
-PASSWORD_LENGTH = 1024  # hashing a longer one would only cost time
+MAX_PASSWORD_LENGTH = 1024  # hashing a longer one would only cost time
 Name = Annotated[str, Field(max_length=255)]
 Ids = Annotated[tuple[int, ...], Field(max_length=1000)]
 Names = Annotated[tuple[Name, ...], Field(max_length=100)]

@@ -5,16 +5,16 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from contracts.identity.fields import PASSWORD_LENGTH, Name, Names
-from contracts.identity.key import AddSshKey, RemoveSshKey, SshKeyAdded, SshKeyRemoved
-from contracts.identity.token import ApiTokenCreated, ApiTokenRevoked, RecordApiToken, RevokeApiToken
+from contracts.identity.api_token import ApiTokenCreated, ApiTokenRevoked, RecordApiToken, RevokeApiToken
+from contracts.identity.fields import MAX_PASSWORD_LENGTH, Name, Names
+from contracts.identity.ssh_key import AddSshKey, RemoveSshKey, SshKeyAdded, SshKeyRemoved
 from contracts.messages import Command, Event, Message, Query
 from contracts.paging import PageQuery, SliceQuery
 
 
 class RegisterUser(Command):
     username: Name | None = None
-    password: str | None = Field(default=None, repr=False, max_length=PASSWORD_LENGTH)
+    password: str | None = Field(default=None, repr=False, max_length=MAX_PASSWORD_LENGTH)
     email: Name | None = None
     roles: Names = ()
     github_username: Name | None = None
@@ -37,7 +37,7 @@ class ChangeEmail(Command):
 
 class ChangePassword(Command):
     user_id: int
-    password: str | None = Field(default=None, repr=False, max_length=PASSWORD_LENGTH)
+    password: str | None = Field(default=None, repr=False, max_length=MAX_PASSWORD_LENGTH)
     password_confirm: str | None = Field(default=None, repr=False)  # the same again, of those who type it twice
     # filled in
     sealed_password_hash: str = ""
@@ -71,7 +71,7 @@ class DeleteUser(Command):
     anchor: int = 0
 
 
-class ChooseProjectsOfUser(Command):
+class SetUserProjects(Command, wire_name="ChooseProjectsOfUser"):
     """Replaces all of them. Answered with the UserView; the projects service records it. PROJECT_NOT_FOUND."""
 
     user_id: int
@@ -187,11 +187,11 @@ class Users(Message):
     users: tuple[UserView, ...]
 
 
-class PageUsers(PageQuery):
+class ListUsersPage(PageQuery, wire_name="PageUsers"):
     """Columns: developer_id, user_username, developer_email, user_role; id to filter and sort by."""
 
 
-class FindUsers(SliceQuery):
+class ListUserSummaries(SliceQuery, wire_name="FindUsers"):
     """Users by username; of those who have this e-mail address and this username, where they are given (without case).
 
     The rows are FoundUsers.
@@ -201,7 +201,7 @@ class FindUsers(SliceQuery):
     username: str | None = None
 
 
-class FoundUser(Message):
+class UserSummary(Message):
     uuid: str
     username: str
     email: str | None

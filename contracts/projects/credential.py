@@ -3,12 +3,12 @@
 from pydantic import Field
 
 from contracts.messages import Command, Event, Message, Query
-from contracts.projects.fields import SECRET_LENGTH, Name
+from contracts.projects.fields import MAX_SECRET_LENGTH, Name
 
 
 class CreateCredential(Command):
     name: Name | None = None
-    ssh_key: str | None = Field(default=None, repr=False, max_length=SECRET_LENGTH)
+    ssh_key: str | None = Field(default=None, repr=False, max_length=MAX_SECRET_LENGTH)
     # filled in
     credential_id: int = 0
     sealed_ssh_key: str = ""
@@ -21,7 +21,7 @@ class RenameCredential(Command):
 
 class ChangeCredentialKey(Command):
     credential_id: int
-    ssh_key: str | None = Field(default=None, repr=False, max_length=SECRET_LENGTH)
+    ssh_key: str | None = Field(default=None, repr=False, max_length=MAX_SECRET_LENGTH)
     # filled in
     sealed_ssh_key: str = ""
 
@@ -32,7 +32,7 @@ class RevealCredential(Command):
     credential_id: int
 
 
-class RecordCredentialLook(Command):
+class RecordCredentialAccess(Command, wire_name="RecordCredentialLook"):
     """The recorded half of RevealCredential; the service gives it to itself."""
 
     credential_id: int
@@ -84,5 +84,7 @@ class Credentials(Message):
     credentials: tuple[CredentialView, ...]
 
 
-CredentialCommand = CreateCredential | RenameCredential | ChangeCredentialKey | RecordCredentialLook | DeleteCredential
+CredentialCommand = (
+    CreateCredential | RenameCredential | ChangeCredentialKey | RecordCredentialAccess | DeleteCredential
+)
 CredentialEvent = CredentialCreated | CredentialRenamed | CredentialKeyChanged | CredentialRevealed | CredentialDeleted

@@ -12,7 +12,7 @@ from contracts.projects.fields import Name
 
 Provider = Literal["github", "gitlab"]
 
-IGNORED: dict[str, str] = {
+IGNORE_REASONS: dict[str, str] = {
     "WEBHOOK_SENDER_UNKNOWN": "No user of this server has the sender's name at the forge.",
     "WEBHOOK_SENDER_DISABLED": "The sender's user is disabled.",
     "WEBHOOK_SENDER_NOT_ALLOWED": "The sender's user may not launch builds of the project.",
@@ -24,13 +24,13 @@ IGNORED: dict[str, str] = {
 """Codes of deliveries that were understood and build nothing, with their meaning. No errors: the status is 200."""
 
 
-class Decision(StrEnum):
+class DeliveryDecision(StrEnum):
     ACCEPTED = "ACCEPTED"  # a build is queued
     IGNORED = "IGNORED"  # genuine, and not for us
     REFUSED = "REFUSED"  # not from the forge, or not readable
 
 
-class ReceiveDelivery(Command):
+class ReceiveWebhook(Command, wire_name="ReceiveDelivery"):
     """A webhook's request, as it came. Answered with the DeliveryView; one that comes again is answered as before.
 
     Refused with the code of the first rule it breaks. Gateways send what they have found to be signed; the signature is
@@ -57,7 +57,7 @@ class DeliveryKey(Message):
     encrypted: str  # HPKE, base64
 
 
-class RefuseDelivery(Command):
+class RejectWebhook(Command, wire_name="RefuseDelivery"):
     """Count a request that a gateway has found not to be from the forge. Always refused with its code."""
 
     project_id: int
@@ -134,7 +134,7 @@ class DeliveryIgnored(Event):
     code: str
 
 
-class DeliveryRefused(Event):
+class DeliveryRejected(Event, wire_name="DeliveryRefused"):
     """Not from the forge, or not readable. Recorded up to 0.2.0: refused deliveries are no longer in the log."""
 
     delivery_id: str
@@ -158,7 +158,7 @@ class DeliveryView(Message):
     user_id: int | None
     ref: str | None
     sha: str | None
-    decision: Decision
+    decision: DeliveryDecision
     code: str | None  # nothing: accepted
     reason: str  # the decision in words
     executor_id: str | None  # of the build
@@ -174,17 +174,17 @@ class GetDelivery(Query):
     delivery_id: str
 
 
-class PageDeliveries(PageQuery):
+class ListDeliveries(PageQuery, wire_name="PageDeliveries"):
     """Deliveries of a project, newest first. Columns to filter by: provider, event, decision, code, ref, sha."""
 
     project_id: int
 
 
-class GetRequestBody(Query):
+class GetWebhookPayload(Query, wire_name="GetRequestBody"):
     """The JSON that the build's delivery brought, as bytes; empty where the build is over or the project gone."""
 
     delivery_id: str
 
 
 DeliveryCommand = RecordDelivery
-DeliveryEvent = DeliveryAccepted | DeliveryIgnored | DeliveryRefused
+DeliveryEvent = DeliveryAccepted | DeliveryIgnored | DeliveryRejected

@@ -4,10 +4,10 @@ from typing import Annotated
 
 from pydantic import Field
 
-SECRET_LENGTH = 64 * 1024
+MAX_SECRET_LENGTH = 64 * 1024
 Name = Annotated[str, Field(max_length=255)]
-Address = Annotated[str, Field(max_length=2048)]
+UrlOrPath = Annotated[str, Field(max_length=2048)]
 Prose = Annotated[str, Field(max_length=10_000)]
-Value = Annotated[str, Field(max_length=SECRET_LENGTH)]
+Value = Annotated[str, Field(max_length=MAX_SECRET_LENGTH)]
 Ids = Annotated[tuple[int, ...], Field(max_length=1000)]
 Names = Annotated[tuple[Name, ...], Field(max_length=100)]

@@ -4,7 +4,7 @@ from contracts.messages import Command, Event, Message, Query
 from contracts.projects.fields import Ids
 
 
-class ChooseDeveloperProjects(Command):
+class SetDeveloperProjects(Command, wire_name="ChooseDeveloperProjects"):
     """Replaces all of them; each project that is joined or left records its developers itself."""
 
     developer_id: int
@@ -14,7 +14,7 @@ class ChooseDeveloperProjects(Command):
     left: Ids = ()
 
 
-class DeveloperProjectsChosen(Event):
+class DeveloperProjectsSet(Event, wire_name="DeveloperProjectsChosen"):
     """A wish: who belongs to a project is recorded in the projects' own streams."""
 
     developer_id: int
@@ -33,5 +33,5 @@ class Memberships(Message):
     projects_id: dict[int, tuple[int, ...]]  # by developer; who belongs to none is left out
 
 
-MembershipCommand = ChooseDeveloperProjects
-MembershipEvent = DeveloperProjectsChosen
+MembershipCommand = SetDeveloperProjects
+MembershipEvent = DeveloperProjectsSet

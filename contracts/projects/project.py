@@ -6,7 +6,7 @@ from pydantic import Field
 
 from contracts.messages import Command, Event, Message, Query
 from contracts.paging import PageQuery
-from contracts.projects.fields import Address, Ids, Name, Names, Prose
+from contracts.projects.fields import Ids, Name, Names, Prose, UrlOrPath
 
 
 class CreateProject(Command):
@@ -14,9 +14,9 @@ class CreateProject(Command):
 
     name: Name | None = None
     description: Prose | None = None
-    repository: Address | None = Field(default=None, repr=False)  # may carry a login
+    repository: UrlOrPath | None = Field(default=None, repr=False)  # may carry a login
     branch: Name | None = None
-    spec_file_path: Address | None = None
+    spec_file_path: UrlOrPath | None = None
     keep_number_build: int | None = None  # nothing: keep all
     allow_concurrent_execution: bool | None = None
     executor_id: int | None = None
@@ -53,7 +53,7 @@ class ChangeRepository(Command):
     """The login comes with the address: one without takes a former login away."""
 
     project_id: int
-    repository: Address | None = Field(default=None, repr=False)  # may carry a login
+    repository: UrlOrPath | None = Field(default=None, repr=False)  # may carry a login
     # filled in
     sealed_login: str = ""
 
@@ -65,7 +65,7 @@ class ChangeBranch(Command):
 
 class ChangeSpecFilePath(Command):
     project_id: int
-    spec_file_path: Address | None = None
+    spec_file_path: UrlOrPath | None = None
 
 
 class ChangeRetention(Command):
@@ -85,7 +85,7 @@ class ProtectBranches(Command):
     protected_branches: Names | None = None
 
 
-class ChooseDevelopers(Command):
+class SetProjectDevelopers(Command, wire_name="ChooseDevelopers"):
     project_id: int
     developers_id: Ids
 
@@ -100,7 +100,7 @@ class RemoveDeveloper(Command):
     developer_id: int
 
 
-class ChooseSecrets(Command):
+class SetProjectSecrets(Command, wire_name="ChooseSecrets"):
     project_id: int
     secrets_id: Ids
     # filled in
@@ -108,12 +108,12 @@ class ChooseSecrets(Command):
     detached: Ids = ()
 
 
-class ChooseCredential(Command):
+class SetProjectCredential(Command, wire_name="ChooseCredential"):
     project_id: int
     credential_id: int | None = None
 
 
-class ChooseExecutor(Command):
+class SetProjectExecutor(Command, wire_name="ChooseExecutor"):
     project_id: int
     executor_id: int | None = None
 
@@ -203,12 +203,12 @@ class ProjectBranchesProtected(Event):
     protected_branches: tuple[str, ...] | None = None
 
 
-class ProjectDevelopersChosen(Event):
+class ProjectDevelopersSet(Event, wire_name="ProjectDevelopersChosen"):
     project_id: int
     developers_id: tuple[int, ...]
 
 
-class ProjectSecretsChosen(Event):
+class ProjectSecretsSet(Event, wire_name="ProjectSecretsChosen"):
     """A wish: which project has which secret is recorded in the secrets' own streams."""
 
     project_id: int
@@ -217,12 +217,12 @@ class ProjectSecretsChosen(Event):
     detached: tuple[int, ...] = ()
 
 
-class ProjectCredentialChosen(Event):
+class ProjectCredentialSet(Event, wire_name="ProjectCredentialChosen"):
     project_id: int
     credential_id: int | None = None
 
 
-class ProjectExecutorChosen(Event):
+class ProjectExecutorSet(Event, wire_name="ProjectExecutorChosen"):
     project_id: int
     executor_id: int
 
@@ -283,7 +283,7 @@ class GetProject(Query):
     reveal: bool = False  # with the signature key in clear
 
 
-class FindProject(Query):
+class GetProjectByAlias(Query, wire_name="FindProject"):
     """By owner and alias (case does not count)."""
 
     owner_alias: str
@@ -298,7 +298,7 @@ class Projects(Message):
     projects: tuple[ProjectView, ...]
 
 
-class CountProjects(Query):
+class GetProjectCount(Query, wire_name="CountProjects"):
     """How many projects the company owns."""
 
     company_id: int
@@ -308,7 +308,7 @@ class ProjectCount(Message):
     count: int
 
 
-class PageProjects(PageQuery):
+class ListProjectsPage(PageQuery, wire_name="PageProjects"):
     """Columns: project_id, project_name, build_last_{exit_code,exit_message,created_at}; id to filter and sort by."""
 
 
@@ -345,12 +345,12 @@ ProjectCommand = (
     | ChangeRetention
     | ChangeConcurrency
     | ProtectBranches
-    | ChooseDevelopers
+    | SetProjectDevelopers
     | AddDeveloper
     | RemoveDeveloper
-    | ChooseSecrets
-    | ChooseCredential
-    | ChooseExecutor
+    | SetProjectSecrets
+    | SetProjectCredential
+    | SetProjectExecutor
     | MoveProject
     | RenewSignatureKey
     | DeleteProject
@@ -365,10 +365,10 @@ ProjectEvent = (
     | ProjectRetentionChanged
     | ProjectConcurrencyChanged
     | ProjectBranchesProtected
-    | ProjectDevelopersChosen
-    | ProjectSecretsChosen
-    | ProjectCredentialChosen
-    | ProjectExecutorChosen
+    | ProjectDevelopersSet
+    | ProjectSecretsSet
+    | ProjectCredentialSet
+    | ProjectExecutorSet
     | ProjectMoved
     | ProjectSignatureKeyRenewed
     | ProjectDeleted

@@ -4,12 +4,12 @@ from pydantic import Field
 
 from contracts.messages import Command, Event, Message, Query, Sensitive
 from contracts.paging import PageQuery
-from contracts.projects.fields import SECRET_LENGTH, Ids, Name
+from contracts.projects.fields import MAX_SECRET_LENGTH, Ids, Name
 
 
 class CreateSecret(Command):
     name: Name | None = None
-    value: str | None = Field(default=None, repr=False, max_length=SECRET_LENGTH)
+    value: str | None = Field(default=None, repr=False, max_length=MAX_SECRET_LENGTH)
     env: Name | None = None
     escape_char: Name | None = None
     projects_id: Ids = ()  # empty: global
@@ -25,12 +25,12 @@ class RenameSecret(Command):
 
 class ChangeSecretValue(Command):
     secret_id: int
-    value: str | None = Field(default=None, repr=False, max_length=SECRET_LENGTH)
+    value: str | None = Field(default=None, repr=False, max_length=MAX_SECRET_LENGTH)
     # filled in
     sealed_value: str = ""
 
 
-class LabelSecret(Command):
+class SetSecretEnvironment(Command, wire_name="LabelSecret"):
     secret_id: int
     env: Name | None = None
 
@@ -40,7 +40,7 @@ class ChangeEscapedCharacters(Command):
     escape_char: Name | None
 
 
-class ChooseSecretProjects(Command):
+class SetSecretProjects(Command, wire_name="ChooseSecretProjects"):
     secret_id: int
     projects_id: Ids  # empty: global
 
@@ -61,7 +61,7 @@ class RevealSecret(Command):
     secret_id: int
 
 
-class RecordSecretLook(Command):
+class RecordSecretAccess(Command, wire_name="RecordSecretLook"):
     """The recorded half of RevealSecret; the service gives it to itself."""
 
     secret_id: int
@@ -90,7 +90,7 @@ class SecretValueChanged(Event):
     sealed_value: str
 
 
-class SecretLabelled(Event):
+class SecretEnvironmentChanged(Event, wire_name="SecretLabelled"):
     secret_id: int
     env: str | None = None
 
@@ -100,7 +100,7 @@ class SecretEscapedCharactersChanged(Event):
     escape_char: str | None = None
 
 
-class SecretProjectsChosen(Event):
+class SecretProjectsSet(Event, wire_name="SecretProjectsChosen"):
     secret_id: int
     projects_id: tuple[int, ...]  # empty: global
 
@@ -147,7 +147,7 @@ class Secrets(Message):
     secrets: tuple[SecretView, ...]
 
 
-class PageSecrets(PageQuery):
+class ListSecretsPage(PageQuery, wire_name="PageSecrets"):
     """Columns: secret_id, secret_name, secret_env, secret_scope; id to filter and sort by."""
 
 
@@ -173,21 +173,21 @@ SecretCommand = (
     CreateSecret
     | RenameSecret
     | ChangeSecretValue
-    | LabelSecret
+    | SetSecretEnvironment
     | ChangeEscapedCharacters
-    | ChooseSecretProjects
+    | SetSecretProjects
     | AttachSecret
     | DetachSecret
-    | RecordSecretLook
+    | RecordSecretAccess
     | DeleteSecret
 )
 SecretEvent = (
     SecretCreated
     | SecretRenamed
     | SecretValueChanged
-    | SecretLabelled
+    | SecretEnvironmentChanged
     | SecretEscapedCharactersChanged
-    | SecretProjectsChosen
+    | SecretProjectsSet
     | SecretAttached
     | SecretDetached
     | SecretRevealed

@@ -4,7 +4,7 @@ from contracts.messages import Command, Sensitive
 from contracts.runners.fields import OwnerType, RunnerInfo, RunnerSettings
 
 
-class TouchRunner(Command):
+class AuthenticateRunner(Command, wire_name="TouchRunner"):
     """A call of the runner that holds this token; also verifies the token. Answers RunnerProfile, or RUNNER_TOKEN."""
 
     token: Sensitive
@@ -12,7 +12,7 @@ class TouchRunner(Command):
     info: RunnerInfo | None = None  # None: as it said before
 
 
-class NoticeRunner(Command):
+class RecordRunnerHeartbeat(Command, wire_name="NoticeRunner"):
     """A sign of life that came another way, as with a job's token. Answers Done with the RunnerProfile as its row."""
 
     runner_uuid: str

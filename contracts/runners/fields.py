@@ -12,21 +12,23 @@ Scope = Annotated[str, Field(pattern=r"^(service|(company|project)-[1-9][0-9]{0,
 """Whom a registration token makes runners for: "service", "company-4" or "project-84"."""
 
 
-def _words(value: Any) -> str:
+def _to_short_text(value: Any) -> str:
     return value[:255] if isinstance(value, str) else ""
 
 
-Words = Annotated[str, BeforeValidator(_words)]  # short text; anything else that a runner sends counts as nothing
+ShortText = Annotated[
+    str, BeforeValidator(_to_short_text)
+]  # short text; anything else that a runner sends counts as nothing
 
 
 class RunnerInfo(Message):
     """What a runner says about itself at each call; members nobody reads are ignored."""
 
-    name: Words = ""
-    version: Words = ""
-    platform: Words = ""
-    architecture: Words = ""
-    executor: Words = ""
+    name: ShortText = ""
+    version: ShortText = ""
+    platform: ShortText = ""
+    architecture: ShortText = ""
+    executor: ShortText = ""
 
 
 class RunnerSettings(Message):

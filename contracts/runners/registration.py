@@ -4,7 +4,7 @@ from datetime import datetime
 
 from pydantic import Field
 
-from contracts.messages import Command, Event, Message, Query, Row, Sensitive
+from contracts.messages import Command, Event, Message, Query, ReadModelRow, Sensitive
 from contracts.runners.fields import Scope
 
 
@@ -54,7 +54,7 @@ class RegistrationTokenWithdrawn(Event):
     scope: str
 
 
-class RegistrationRow(Row):
+class RegistrationRow(ReadModelRow):
     scope: str = ""
     token_hash: str = Field(default="", repr=False)
     token_sealed: str = Field(default="", repr=False)

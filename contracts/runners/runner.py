@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from pydantic import Field
 
-from contracts.messages import Command, Event, Message, Query, Row, Sensitive
+from contracts.messages import Command, Event, Message, Query, ReadModelRow, Sensitive
 from contracts.paging import SliceQuery
 from contracts.runners.fields import OwnerType, RunnerInfo, RunnerSettings
 
@@ -47,7 +47,7 @@ class EditRunner(Command):
     max_timeout_seconds: int | None = None  # 0: no limit
 
 
-class ShutDownRunner(Command):
+class PauseRunner(Command, wire_name="ShutDownRunner"):
     """No new jobs; those it has are finished. Undone by EditRunner(active=True)."""
 
     runner_uuid: str
@@ -70,7 +70,7 @@ class RecordRunnerToken(Command):
     token_hash: str
 
 
-class NoteRunnerInfo(Command):
+class UpdateRunnerInfo(Command, wire_name="NoteRunnerInfo"):
     """The runner says something new about itself."""
 
     runner_uuid: str
@@ -170,7 +170,7 @@ class RunnerOffline(Event):
     name: str = ""
 
 
-class RunnerShutDown(Event):
+class RunnerPaused(Event, wire_name="RunnerShutDown"):
     """It gets no new jobs: `active` is false from now on."""
 
     runner_uuid: str
@@ -194,7 +194,7 @@ class RunnerTokenReset(Event):
     token_hash: str
 
 
-class RunnerRow(RunnerSettings, Row):
+class RunnerRow(RunnerSettings, ReadModelRow):
     id: int = 0
     uuid: str = ""
     token_hash: str = Field(default="", repr=False)
@@ -211,10 +211,10 @@ class RunnerRow(RunnerSettings, Row):
 RunnerCommand = (
     RecordRunner
     | EditRunner
-    | ShutDownRunner
+    | PauseRunner
     | DeleteRunner
     | RecordRunnerToken
-    | NoteRunnerInfo
+    | UpdateRunnerInfo
     | MarkRunnerOnline
     | MarkRunnerOffline
 )
@@ -224,7 +224,7 @@ RunnerEvent = (
     | RunnerInfoChanged
     | RunnerOnline
     | RunnerOffline
-    | RunnerShutDown
+    | RunnerPaused
     | RunnerDeleted
     | RunnerTokenReset
 )

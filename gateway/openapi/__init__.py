@@ -8,12 +8,12 @@ from pydantic import TypeAdapter
 
 from contracts.errors import CODES
 from gateway.auth import Role
+from gateway.framework.route_table import Route
 from gateway.openapi.examples import example
 from gateway.openapi.meanings import described
 from gateway.openapi.operations import operation
 from gateway.openapi.requests import CAPTURED
 from gateway.openapi.tags import TAGS
-from gateway.routing import Route
 
 SERIALIZED: Literal["serialization"] = "serialization"
 EVENTS = Route(

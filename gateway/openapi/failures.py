@@ -4,8 +4,8 @@ from typing import Any
 
 from contracts.errors import CODES
 from gateway.auth import Role
+from gateway.framework.route_table import WRITES, Route
 from gateway.openapi.requests import CAPTURED
-from gateway.routing import WRITES, Route
 
 OF_FIELD = {
     "owner_alias": "PROJECT_OWNER_INVALID",
@@ -45,14 +45,14 @@ def codes(route: Route) -> list[str]:
     found = [*_of_access(route), *_of_path(route), *route.errors, "SERVICE_UNAVAILABLE", "SERVICE_TIMEOUT"]
     if route.method in WRITES:
         found += ["REQUEST_MALFORMED", "REQUEST_TOO_LARGE", "REQUEST_INVALID", "CONFLICT"]
-        found += [] if route.needs is Role.NOBODY else ["IDEMPOTENCY_KEY_INVALID", "IDEMPOTENCY_KEY_REUSED"]
+        found += [] if route.needs is Role.ANONYMOUS else ["IDEMPOTENCY_KEY_INVALID", "IDEMPOTENCY_KEY_REUSED"]
     if route.body.fields:
         found += _of_body(route)
     return found
 
 
 def _of_access(route: Route) -> list[str]:
-    if route.needs is Role.NOBODY:
+    if route.needs is Role.ANONYMOUS:
         return []
     bad = [] if route.stranger == 403 else ["UNAUTHORIZED", "TOKEN_EXPIRED", "TOKEN_INVALID"]
     return [*bad, "FORBIDDEN", "TOKEN_SCOPE"]
@@ -75,7 +75,7 @@ def _of_body(route: Route) -> list[str]:
 def _failure(found: list[str]) -> dict[str, Any]:
     status = CODES[found[0]].status
     return {
-        "description": "\n".join(f"- `{code}`: {CODES[code].meaning}" for code in found),
+        "description": "\n".join(f"- `{code}`: {CODES[code].summary}" for code in found),
         "content": {
             "application/json": {
                 "schema": {

@@ -7,12 +7,12 @@ from typing import Any
 
 from contracts.messages import Command, Message, Query
 from gateway.auth import Role
+from gateway.framework.route_table import Route
 from gateway.openapi.failures import failures
 from gateway.openapi.requests import CAPTURED, parameters, request_body
 from gateway.openapi.tags import tag_of
 from gateway.openapi.words import WORDS
-from gateway.routing import Route
-from gateway.scopes import scope_of
+from gateway.token_scopes import required_scope
 
 
 def operation(route: Route, path: str, answer: Any, shown: Any) -> dict[str, Any]:
@@ -24,7 +24,7 @@ def operation(route: Route, path: str, answer: Any, shown: Any) -> dict[str, Any
         "description": _description(route),
         "parameters": parameters(route, path),
         "responses": {**_successes(route, answer, shown), **failures(route)},
-        "security": [] if route.needs is Role.NOBODY else [{"bearer": []}, {"token": []}],
+        "security": [] if route.needs is Role.ANONYMOUS else [{"bearer": []}, {"token": []}],
     }
     if body := request_body(route):
         found["requestBody"] = body
@@ -41,9 +41,9 @@ def _description(route: Route) -> str:
 
 
 def _needs(route: Route) -> str:
-    if route.needs is Role.NOBODY:
+    if route.needs is Role.ANONYMOUS:
         return "Needs no token."
-    scope = scope_of(route.method, route.path)
+    scope = required_scope(route.method, route.path)
     personal = f"of a personal token the scope {scope}" if scope else "no personal one"
     return f"Needs {route.needs}; {personal}."
 

@@ -3,14 +3,14 @@
 from collections.abc import Iterator
 from typing import Any
 
-from gateway.paging import FILTERS, LARGEST_SIZE, OPERATORS
-from gateway.routing import Route
+from gateway.adapters.free_commit.paging import FILTERS_PARAMETER, MAX_PAGE_SIZE, OPERATORS
+from gateway.framework.route_table import Route
 
 TEXT: dict[str, Any] = {"type": "string"}
 WHOLE: dict[str, Any] = {"type": "integer", "minimum": 0}
 SCHEMAS: dict[str, dict[str, Any]] = {
     "page": WHOLE,
-    "per_page": {**WHOLE, "maximum": LARGEST_SIZE},
+    "per_page": {**WHOLE, "maximum": MAX_PAGE_SIZE},
     "size": WHOLE,
     "after": WHOLE,
     "version": {**WHOLE, "minimum": 1},
@@ -22,7 +22,7 @@ SCHEMAS: dict[str, dict[str, Any]] = {
 
 def queried(route: Route) -> Iterator[dict[str, Any]]:
     for name, meaning in route.query.items():
-        if name == FILTERS:
+        if name == FILTERS_PARAMETER:
             yield from (_filter(column, meaning) for column in _columns(route))
         else:
             yield {

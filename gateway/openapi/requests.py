@@ -6,10 +6,10 @@ from typing import Any
 from contracts.errors import CODES
 from contracts.messages import Message
 from gateway.auth import Role
+from gateway.framework.route_table import WRITES, Body, Route
 from gateway.openapi.examples import sent, value
 from gateway.openapi.meanings import MEANINGS, described
 from gateway.openapi.queries import queried
-from gateway.routing import WRITES, Body, Route
 
 CAPTURED = re.compile(r"\{(\w+)(:id)?(?::path)?\}")
 KEY = {
@@ -24,7 +24,7 @@ LIMITS = frozenset({"maxLength", "minLength", "maxItems", "minimum", "maximum", 
 
 def parameters(route: Route, path: str) -> list[dict[str, Any]]:
     found = [*_captured(route, path), *queried(route), *_sent_headers(route)]
-    return [*found, KEY] if route.method in WRITES and route.needs is not Role.NOBODY else found
+    return [*found, KEY] if route.method in WRITES and route.needs is not Role.ANONYMOUS else found
 
 
 def _captured(route: Route, path: str) -> list[dict[str, Any]]:

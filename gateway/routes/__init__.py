@@ -1,9 +1,9 @@
 """Every route of the gateway, one line each, in a module per resource."""
 
-from gateway.dialects import gitlab_artifacts, gitlab_request, gitlab_runner
-from gateway.dialects.gitflic import registration
-from gateway.dialects.gitflic.pictures import picture
-from gateway.events import events
+from gateway.adapters.gitflic import runner_registration
+from gateway.adapters.gitflic.avatars import get_avatar
+from gateway.adapters.gitlab import artifacts, job_request, runner_api
+from gateway.framework.route_table import Raw, answered
 from gateway.routes.builds import BUILDS
 from gateway.routes.companies import COMPANIES
 from gateway.routes.configuration import CONFIGURATION
@@ -13,7 +13,7 @@ from gateway.routes.files import FILES
 from gateway.routes.history import HISTORY
 from gateway.routes.jobs import JOBS
 from gateway.routes.keys import KEYS
-from gateway.routes.pages import PAGES
+from gateway.routes.paginations import PAGES
 from gateway.routes.projects import PROJECTS
 from gateway.routes.public import PUBLIC
 from gateway.routes.runners import RUNNERS
@@ -21,23 +21,23 @@ from gateway.routes.secrets import SECRETS
 from gateway.routes.tokens import TOKENS
 from gateway.routes.users import USERS
 from gateway.routes.webhooks import WEBHOOKS
-from gateway.routing import Raw, answered
+from gateway.streaming.event_stream import stream_events
 
 RAW = (
-    Raw("POST", "/api/v4/jobs/request", answered(gitlab_request.request_job)),
-    Raw("PATCH", "/api/v4/jobs/{job_id:id}/trace", answered(gitlab_runner.append_trace)),
-    Raw("POST", "/api/v4/jobs/{job_id:id}/artifacts", answered(gitlab_artifacts.upload)),
-    Raw("GET", "/api/v4/jobs/{job_id:id}/artifacts", answered(gitlab_artifacts.fetch)),
-    Raw("PUT", "/api/v4/jobs/{job_id:id}", answered(gitlab_runner.report)),
-    Raw("POST", "/api/v4/runners", answered(gitlab_runner.register)),
-    Raw("POST", registration.REGISTRATION_PATH, answered(registration.register)),
-    Raw("DELETE", "/api/v4/runners", answered(gitlab_runner.unregister)),
-    Raw("POST", "/api/v4/runners/verify", answered(gitlab_runner.verify)),
-    Raw("POST", "/api/v4/runners/reset_authentication_token", answered(gitlab_runner.reset_token)),
-    Raw("POST", "/api/v4/runners/{runner_id:id}/reset_authentication_token", answered(gitlab_runner.reset_token_of)),
-    Raw("DELETE", "/api/v4/runners/managers", answered(gitlab_runner.leave_machine)),
-    Raw("GET", "/api/events", events),
-    Raw("GET", "/api/upload/img/{name}", answered(picture)),
+    Raw("POST", "/api/v4/jobs/request", answered(job_request.request_job)),
+    Raw("PATCH", "/api/v4/jobs/{job_id:id}/trace", answered(runner_api.append_trace)),
+    Raw("POST", "/api/v4/jobs/{job_id:id}/artifacts", answered(artifacts.upload_artifact)),
+    Raw("GET", "/api/v4/jobs/{job_id:id}/artifacts", answered(artifacts.download_artifact)),
+    Raw("PUT", "/api/v4/jobs/{job_id:id}", answered(runner_api.report_job)),
+    Raw("POST", "/api/v4/runners", answered(runner_api.register_runner)),
+    Raw("POST", runner_registration.REGISTRATION_PATH, answered(runner_registration.register_runner)),
+    Raw("DELETE", "/api/v4/runners", answered(runner_api.unregister_runner)),
+    Raw("POST", "/api/v4/runners/verify", answered(runner_api.verify_runner)),
+    Raw("POST", "/api/v4/runners/reset_authentication_token", answered(runner_api.reset_token)),
+    Raw("POST", "/api/v4/runners/{runner_id:id}/reset_authentication_token", answered(runner_api.reset_token_as_admin)),
+    Raw("DELETE", "/api/v4/runners/managers", answered(runner_api.unregister_machine)),
+    Raw("GET", "/api/events", stream_events),
+    Raw("GET", "/api/upload/img/{name}", answered(get_avatar)),
 )
 
 TABLE = (

@@ -4,18 +4,18 @@ from contracts.builds import (
     ChangeBuildPriority,
     DeleteBuild,
     GetBuild,
-    ListQueued,
-    ListRunning,
+    GetBuildOutput,
+    GetLiveLog,
+    ListQueuedBuilds,
+    ListRunningBuilds,
     QueueBuild,
-    ReadLiveLog,
-    ReadOutput,
 )
-from gateway.dialects import free_commit as fc
-from gateway.dialects import free_commit_actions as actions
-from gateway.fields import integer
-from gateway.routes.patching import change
-from gateway.routing import Shown, command, own, query
-from libs.messaging import Showing
+from gateway.adapters.free_commit import handlers as actions
+from gateway.adapters.free_commit import models as fc
+from gateway.framework.fields import integer
+from gateway.framework.route_table import Shown, command, own, query
+from gateway.routes.route_builders import patch_field
+from libs.messaging.request_reply import ReturnQuery
 
 BUILDS = (
     command(
@@ -23,15 +23,15 @@ BUILDS = (
         "/developer/builds/{project_id:id}",
         QueueBuild,
         body=fc.LAUNCH,
-        parts=(fc.launched_from,),
+        parts=(fc.add_launch_source,),
         write=fc.LAUNCHED,
         errors=("LAUNCH_BUILD_NOT_ALLOWED",),
     ),
-    query("/developer/builds/queueds", ListQueued, write=fc.QUEUEDS, poll=True),
-    query("/developer/builds/executeds", ListRunning, write=fc.EXECUTEDS, poll=True),
+    query("/developer/builds/queueds", ListQueuedBuilds, write=fc.QUEUEDS, poll=True),
+    query("/developer/builds/executeds", ListRunningBuilds, write=fc.EXECUTEDS, poll=True),
     query("/developer/builds/{build_id:id}", GetBuild, write=fc.ONE_BUILD),
     own("GET", "/developer/builds/by/project/{project_id:id}", actions.builds_of_project, write=fc.BUILDS),
-    query("/developer/builds/output/{executor_id}", ReadOutput, write=fc.OUTPUT),
+    query("/developer/builds/output/{executor_id}", GetBuildOutput, write=fc.OUTPUT),
     # a step may have any name, with slashes in it; what runs has no number for an id
     own(
         "GET",
@@ -42,19 +42,19 @@ BUILDS = (
     ),
     query(
         "/developer/logs/{executor_id}/{step:path}/{line_number}",
-        ReadLiveLog,
-        parts=(fc.line_number,),
+        GetLiveLog,
+        parts=(fc.read_line_number,),
         write=fc.LIVE_LOG,
         errors=("REQUEST_MALFORMED", "BUILD_NOT_FOUND", "LOG_NOT_FOUND"),
     ),
     own("DELETE", "/developer/builds/kill/queued/{executor_id}", actions.kill, status=204),
     own("DELETE", "/developer/builds/kill/executed/{executor_id}", actions.kill, status=204),
-    change(
+    patch_field(
         "/admin/builds/{build_id:id}",
         "build",
         "priority",
         ChangeBuildPriority,
-        shows=Shown(Showing(GetBuild, "build_id"), fc.ONE_BUILD),
+        shows=Shown(ReturnQuery(GetBuild, "build_id"), fc.ONE_BUILD),
         errors=("BUILD_STATUS",),
         priority=integer.needed(),
     ),

@@ -1,11 +1,11 @@
 """Configuration."""
 
 from contracts.notifications import SendTestMail
-from gateway.dialects import free_commit as fc
-from gateway.dialects import free_commit_actions as actions
-from gateway.routing import command, own
+from gateway.adapters.free_commit import handlers as actions
+from gateway.adapters.free_commit import models as fc
+from gateway.framework.route_table import command, own
 
 CONFIGURATION = (
-    own("GET", "/admin/config/env", actions.config_env, write=fc.ENVIRONMENT),
+    own("GET", "/admin/config/env", actions.get_config_env, write=fc.ENVIRONMENT),
     command("POST", "/admin/config/mail/test/{recipient}", SendTestMail, errors=("MAIL_RECIPIENT_INVALID",)),
 )

@@ -1,22 +1,24 @@
 """Files that jobs of a project left, as GitFlic has them; jobs and builds by their numbers in the project."""
 
-from contracts.builds import ListFiles
+from contracts.builds import ListJobFiles
+from gateway.adapters.gitflic.job_files import FILE_PAGE, file, find_build_files, find_job_files
 from gateway.auth import Role
-from gateway.dialects.artifacts import FILE
-from gateway.dialects.gitflic.files import FILE_PAGE, file, of_build, of_job
-from gateway.routes.gitflic import listing
-from gateway.routing import own
+from gateway.framework.route_table import own
+from gateway.routes.gitflic_builders import paged_query
+from gateway.streaming.job_downloads import FILE
 
 CICD = "/project/{owner_alias}/{project_alias}/cicd"
 JOB = f"{CICD}/job/{{job_local_id:id}}"
 
 FILES = (
-    listing(f"{JOB}/artifacts", ListFiles, FILE_PAGE, find=of_job, needs=Role.USER, errors=("JOB_NOT_FOUND",)),
-    listing(
+    paged_query(
+        f"{JOB}/artifacts", ListJobFiles, FILE_PAGE, find=find_job_files, needs=Role.USER, errors=("JOB_NOT_FOUND",)
+    ),
+    paged_query(
         f"{CICD}/pipeline/{{build_local_id:id}}/artifacts",
-        ListFiles,
+        ListJobFiles,
         FILE_PAGE,
-        find=of_build,
+        find=find_build_files,
         needs=Role.USER,
         errors=("BUILD_NOT_FOUND",),
     ),

@@ -1,14 +1,14 @@
 """History."""
 
-from gateway.history import ANSWER, PARAMETERS, history_or_state
-from gateway.routing import own
+from gateway.framework.route_table import own
+from gateway.object_history import HISTORY_OR_STATE, PARAMETERS, get_history_or_state
 
 HISTORY = (
     own(
         "GET",
         "/admin/history/{kind}/{id}",
-        history_or_state,
-        write=ANSWER,
+        get_history_or_state,
+        write=HISTORY_OR_STATE,
         query=PARAMETERS,
         errors=("REQUEST_MALFORMED", "HISTORY_KIND_UNKNOWN", "HISTORY_NOT_FOUND"),
     ),

@@ -2,24 +2,32 @@
 
 from functools import partial
 
-from contracts.builds import GetJob, ListJobsOfBuild, PlayJob, RetryBuild, RetryJob, StopJob
-from gateway.dialects.artifacts import ARTIFACTS, FILE, LOG, artifact, log_of_attempt
-from gateway.dialects.jobs import JOBS_OF_BUILD
-from gateway.routing import command, own, query
+from contracts.builds import CancelBuildJob, GetJob, ListBuildJobs, PlayJob, RetryBuild, RetryJob
+from gateway.framework.route_table import command, own, query
+from gateway.schemas.build_jobs import JOBS_OF_BUILD
+from gateway.streaming.job_downloads import ARTIFACTS, FILE, LOG, download_artifact, read_job_log
 
-LAUNCHER = "LAUNCH_BUILD_NOT_ALLOWED"
-wish = partial(command, "POST", status=204, errors=("JOB_NOT_FOUND", "JOB_STATUS", "BUILD_STATUS", LAUNCHER))
+LAUNCH_NOT_ALLOWED = "LAUNCH_BUILD_NOT_ALLOWED"
+job_action = partial(
+    command, "POST", status=204, errors=("JOB_NOT_FOUND", "JOB_STATUS", "BUILD_STATUS", LAUNCH_NOT_ALLOWED)
+)
 
 JOBS = (
-    query("/developer/builds/{build_id:id}/jobs", ListJobsOfBuild, write=JOBS_OF_BUILD),
-    command("POST", "/developer/builds/{build_id:id}/retry", RetryBuild, status=204, errors=("BUILD_STATUS", LAUNCHER)),
-    wish("/developer/jobs/{job_id:id}/play", message=PlayJob),
-    wish("/developer/jobs/{job_id:id}/retry", message=RetryJob),
-    wish("/developer/jobs/{job_id:id}/cancel", message=StopJob),
+    query("/developer/builds/{build_id:id}/jobs", ListBuildJobs, write=JOBS_OF_BUILD),
+    command(
+        "POST",
+        "/developer/builds/{build_id:id}/retry",
+        RetryBuild,
+        status=204,
+        errors=("BUILD_STATUS", LAUNCH_NOT_ALLOWED),
+    ),
+    job_action("/developer/jobs/{job_id:id}/play", message=PlayJob),
+    job_action("/developer/jobs/{job_id:id}/retry", message=RetryJob),
+    job_action("/developer/jobs/{job_id:id}/cancel", message=CancelBuildJob),
     own(
         "GET",
         "/developer/jobs/{job_id:id}/log",
-        log_of_attempt,
+        read_job_log,
         write=LOG,
         query={"attempt": "which attempt's log, from 1; the last one's where this is missing"},
         errors=("JOB_NOT_FOUND", "REQUEST_INVALID"),
@@ -28,7 +36,7 @@ JOBS = (
     own(
         "GET",
         "/developer/jobs/{job_id:id}/artifacts/{artifact_id}",
-        artifact,
+        download_artifact,
         write=FILE,
         errors=("JOB_NOT_FOUND", "ARTIFACT_NOT_FOUND"),
     ),

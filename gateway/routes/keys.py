@@ -1,19 +1,25 @@
 """SSH keys of users, as GitFlic has them."""
 
-from contracts.identity import AddSshKey, GetSshKey, PageSshKeys, RemoveSshKey
-from gateway.dialects.gitflic import users
-from gateway.routes.gitflic import ask, listing, tell
-from gateway.routing import Shown
-from libs.messaging import Showing
+from contracts.identity import AddSshKey, GetSshKey, ListSshKeys, RemoveSshKey
+from gateway.adapters.gitflic import user_models
+from gateway.framework.route_table import Shown
+from gateway.routes.gitflic_builders import admin_command, admin_query, paged_query
+from libs.messaging.request_reply import ReturnQuery
 
-_key = Shown(Showing(GetSshKey, "user_id"), users.ONE_KEY)
+_key = Shown(ReturnQuery(GetSshKey, "user_id"), user_models.ONE_KEY)
 KEYS_OF_USER = "/admin/user/{user_alias}/key"
 
 KEYS = (
-    tell(
-        "POST", f"{KEYS_OF_USER}/create", AddSshKey, find=users.owner, body=users.KEY, shows=_key, errors=("KEY_LIMIT",)
+    admin_command(
+        "POST",
+        f"{KEYS_OF_USER}/create",
+        AddSshKey,
+        find=user_models.find_user,
+        body=user_models.KEY,
+        shows=_key,
+        errors=("KEY_LIMIT",),
     ),
-    listing(KEYS_OF_USER, PageSshKeys, users.KEY_PAGE, find=users.owner),
-    ask(KEYS_OF_USER + "/{key_uuid}", GetSshKey, find=users.owner, write=users.ONE_KEY),
-    tell("DELETE", KEYS_OF_USER + "/delete/{key_uuid}", RemoveSshKey, find=users.owner),
+    paged_query(KEYS_OF_USER, ListSshKeys, user_models.KEY_PAGE, find=user_models.find_user),
+    admin_query(KEYS_OF_USER + "/{key_uuid}", GetSshKey, find=user_models.find_user, write=user_models.ONE_KEY),
+    admin_command("DELETE", KEYS_OF_USER + "/delete/{key_uuid}", RemoveSshKey, find=user_models.find_user),
 )

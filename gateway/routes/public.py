@@ -3,9 +3,9 @@
 from contracts.identity import (
     LogIn,
 )
-from gateway.dialects import free_commit as fc
-from gateway.dialects import free_commit_actions as actions
-from gateway.routing import own, query
+from gateway.adapters.free_commit import handlers as actions
+from gateway.adapters.free_commit import models as fc
+from gateway.framework.route_table import own, query
 
 PUBLIC = (
     query(
@@ -13,7 +13,7 @@ PUBLIC = (
         LogIn,
         method="POST",
         body=fc.LOGIN,
-        parts=(fc.from_address,),
+        parts=(fc.add_client_ip,),
         write=fc.TOKEN,
         timeout=10,
         errors=("UNAUTHORIZED", "TOO_MANY_REQUESTS"),

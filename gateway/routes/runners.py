@@ -9,69 +9,78 @@ from contracts.runners import (
     GetRegistrationInfo,
     GetRunner,
     ListRunners,
+    PauseRunner,
     ResetRegistrationToken,
-    ShutDownRunner,
 )
+from gateway.adapters.gitflic import job_list, ownership
+from gateway.adapters.gitflic.ownership import FindOwner
+from gateway.adapters.gitflic.runner_models import EDIT, RUNNER, RUNNER_PAGE, accept_short_names
+from gateway.adapters.gitflic.runner_registration import REGISTRATION_INFO
 from gateway.auth import Role
-from gateway.dialects.gitflic import jobs, owners
-from gateway.dialects.gitflic.owners import FindOwner
-from gateway.dialects.gitflic.registration import REGISTRATION_INFO
-from gateway.dialects.gitflic.runners import EDIT, RUNNER, RUNNER_PAGE, as_shown
-from gateway.routes.gitflic import ask, listing, tell
-from gateway.routing import Find, Route, Shown
-from libs.messaging import Showing
+from gateway.framework.route_table import Find, Route, Shown
+from gateway.routes.gitflic_builders import admin_command, admin_query, paged_query
+from libs.messaging.request_reply import ReturnQuery
 
-RUNNER_LIST = partial(listing, message=ListRunners, write=RUNNER_PAGE)
+RUNNER_LIST = partial(paged_query, message=ListRunners, write=RUNNER_PAGE)
 JOB_LIST = partial(
-    listing,
+    paged_query,
     message=ListJobs,
-    write=jobs.JOB_PAGE,
-    parts=(jobs.wanted,),
-    query=jobs.PARAMETERS,
+    write=job_list.JOB_PAGE,
+    parts=(job_list.read_status_filter,),
+    query=job_list.PARAMETERS,
     errors=("JOB_STATUS_INVALID",),
 )
-_runner = Shown(Showing(GetRunner, "runner_uuid"), RUNNER)
-edit = partial(
-    tell, "POST", message=EditRunner, body=EDIT, parts=(as_shown,), shows=_runner, errors=("RUNNER_INVALID",)
+_runner = Shown(ReturnQuery(GetRunner, "runner_uuid"), RUNNER)
+edit_route = partial(
+    admin_command,
+    "POST",
+    message=EditRunner,
+    body=EDIT,
+    parts=(accept_short_names,),
+    shows=_runner,
+    errors=("RUNNER_INVALID",),
 )
 
 
-def registration(base: str, find: Find, needs: Role) -> tuple[Route, ...]:
+def registration_routes(base: str, find: Find, needs: Role) -> tuple[Route, ...]:
     return (
-        ask(f"{base}/registration-info", GetRegistrationInfo, find=find, write=REGISTRATION_INFO, needs=needs),
-        tell("POST", f"{base}/reset-registration-token", ResetRegistrationToken, find=find, needs=needs),
+        admin_query(f"{base}/registration-info", GetRegistrationInfo, find=find, write=REGISTRATION_INFO, needs=needs),
+        admin_command("POST", f"{base}/reset-registration-token", ResetRegistrationToken, find=find, needs=needs),
     )
 
 
-def each(base: str, find: Find, before_body: Find, needs: Role) -> tuple[Route, ...]:
+def runner_routes(base: str, find: Find, before_body: Find, needs: Role) -> tuple[Route, ...]:
     """What there is for one runner; that it is not there is said before what is wrong with the body."""
     one = f"{base}/{{runner_uuid}}"
     return (
-        ask(one, GetRunner, find=find, write=RUNNER, needs=needs),
-        tell("POST", f"{one}/shutdown", ShutDownRunner, find=find, needs=needs),
-        edit(path=f"{one}/edit", find=before_body, needs=needs),
-        tell("DELETE", one, DeleteRunner, find=find, status=204, needs=needs),
+        admin_query(one, GetRunner, find=find, write=RUNNER, needs=needs),
+        admin_command("POST", f"{one}/shutdown", PauseRunner, find=find, needs=needs),
+        edit_route(path=f"{one}/edit", find=before_body, needs=needs),
+        admin_command("DELETE", one, DeleteRunner, find=find, status=204, needs=needs),
     )
 
 
-def owned(base: str, owner: FindOwner) -> tuple[Route, ...]:
+def owner_routes(base: str, owner: FindOwner) -> tuple[Route, ...]:
     """For administrators and for the owners themselves."""
-    runner = owners.runner_of(owner)
+    runner = ownership.find_runner_of(owner)
     return (
-        *registration(base, owners.scope_of(owner), Role.USER),
-        RUNNER_LIST(base, find=owners.runners_of(owner), needs=Role.USER),
-        *each(base, runner, runner, Role.USER),
+        *registration_routes(base, ownership.registration_scope_of(owner), Role.USER),
+        RUNNER_LIST(base, find=ownership.filter_by_owner(owner), needs=Role.USER),
+        *runner_routes(base, runner, runner, Role.USER),
     )
 
 
 RUNNERS = (
-    *registration("/admin/runners", owners.service, Role.ADMIN),
+    *registration_routes("/admin/runners", ownership.use_service_scope, Role.ADMIN),
     RUNNER_LIST("/admin/runners"),
-    RUNNER_LIST("/admin/runners/project/{owner_alias}/{project_alias}", find=owners.runners_of(owners.project)),
-    RUNNER_LIST("/admin/runners/company/{company_alias}", find=owners.runners_of(owners.company)),
+    RUNNER_LIST(
+        "/admin/runners/project/{owner_alias}/{project_alias}",
+        find=ownership.filter_by_owner(ownership.authorize_project),
+    ),
+    RUNNER_LIST("/admin/runners/company/{company_alias}", find=ownership.filter_by_owner(ownership.authorize_company)),
     JOB_LIST("/admin/runners/all/jobs"),
-    JOB_LIST("/admin/runners/{runner_uuid}/jobs", find=owners.known_runner),
-    *each("/admin/runners", owners.any_runner, owners.known_runner, Role.ADMIN),
-    *owned("/project/{owner_alias}/{project_alias}/runners", owners.project),
-    *owned("/company/{company_alias}/runners", owners.company),
+    JOB_LIST("/admin/runners/{runner_uuid}/jobs", find=ownership.find_runner),
+    *runner_routes("/admin/runners", ownership.read_runner_uuid, ownership.find_runner, Role.ADMIN),
+    *owner_routes("/project/{owner_alias}/{project_alias}/runners", ownership.authorize_project),
+    *owner_routes("/company/{company_alias}/runners", ownership.authorize_company),
 )

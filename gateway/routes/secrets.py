@@ -5,24 +5,24 @@ from functools import partial
 from contracts.projects import (
     ChangeEscapedCharacters,
     ChangeSecretValue,
-    ChooseSecretProjects,
     CreateSecret,
     DeleteSecret,
     GetSecret,
-    LabelSecret,
     ListSecrets,
     RenameSecret,
     RevealSecret,
+    SetSecretEnvironment,
+    SetSecretProjects,
 )
-from gateway.dialects import free_commit as fc
-from gateway.fields import integers, scalar, text
-from gateway.routes.patching import change
-from gateway.routing import Shown, command, query
-from libs.messaging import Showing
+from gateway.adapters.free_commit import models as fc
+from gateway.framework.fields import integers, scalar, text
+from gateway.framework.route_table import Shown, command, query
+from gateway.routes.route_builders import patch_field
+from libs.messaging.request_reply import ReturnQuery
 
-_secret = Shown(Showing(RevealSecret, "secret_id"), fc.REVEALED_SECRET)
-_new_secret = Shown(Showing(GetSecret, "secret_id"), fc.ECHOED_SECRET)
-secret = partial(change, "/admin/secrets/{secret_id:id}", "secret", shows=_secret)
+_secret = Shown(ReturnQuery(RevealSecret, "secret_id"), fc.REVEALED_SECRET)
+_new_secret = Shown(ReturnQuery(GetSecret, "secret_id"), fc.ECHOED_SECRET)
+patch_secret = partial(patch_field, "/admin/secrets/{secret_id:id}", "secret", shows=_secret)
 
 SECRETS = (
     query("/developer/secrets", ListSecrets, write=fc.SECRETS),
@@ -30,10 +30,10 @@ SECRETS = (
     query("/admin/secrets", ListSecrets, write=fc.SECRETS),  # without values: looks at them are recorded one by one
     command("GET", "/admin/secrets/{secret_id:id}", RevealSecret, write=fc.REVEALED_SECRET),
     command("POST", "/admin/secrets", CreateSecret, body=fc.SECRET, status=201, shows=_new_secret),
-    secret("name", RenameSecret, name=scalar),
-    secret("value", ChangeSecretValue, value=scalar, shows=_new_secret),
-    secret("env", LabelSecret, env=scalar),
-    secret("escape_char", ChangeEscapedCharacters, escape_char=text),
-    secret("projects", ChooseSecretProjects, projects_id=integers.otherwise(())),
+    patch_secret("name", RenameSecret, name=scalar),
+    patch_secret("value", ChangeSecretValue, value=scalar, shows=_new_secret),
+    patch_secret("env", SetSecretEnvironment, env=scalar),
+    patch_secret("escape_char", ChangeEscapedCharacters, escape_char=text),
+    patch_secret("projects", SetSecretProjects, projects_id=integers.otherwise(())),
     command("DELETE", "/admin/secrets/{secret_id:id}", DeleteSecret, status=204, errors=("SECRET_PROJECTS_NOT_EMPTY",)),
 )

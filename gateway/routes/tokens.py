@@ -1,25 +1,25 @@
 """Personal API tokens: a user's own, and administrators' view of everybody's."""
 
 from contracts.identity import CreateApiToken, ListApiTokens, RevokeApiToken
-from gateway.dialects import tokens
-from gateway.routing import command, query
+from gateway.framework.route_table import command, query
+from gateway.schemas import api_tokens
 
-own = (tokens.of_oneself,)
-BASE = "/admin/developers/{user_id:id}/tokens"
+OWN_USER = (api_tokens.add_own_user_id,)
+TOKENS_OF_USER = "/admin/developers/{user_id:id}/tokens"
 
 TOKENS = (
-    query("/user/tokens", ListApiTokens, parts=own, write=tokens.TOKENS),
+    query("/user/tokens", ListApiTokens, parts=OWN_USER, write=api_tokens.TOKENS),
     command(
         "POST",
         "/user/tokens",
         CreateApiToken,
-        body=tokens.TOKEN,
-        parts=own,
+        body=api_tokens.TOKEN,
+        parts=OWN_USER,
         status=201,
-        write=tokens.NEW_TOKEN,
+        write=api_tokens.NEW_TOKEN,
         errors=("TOKEN_LIMIT",),
     ),
-    command("DELETE", "/user/tokens/{token_id:id}", RevokeApiToken, parts=own, status=204),
-    query(BASE, ListApiTokens, write=tokens.TOKENS),
-    command("DELETE", f"{BASE}/{{token_id:id}}", RevokeApiToken, status=204),
+    command("DELETE", "/user/tokens/{token_id:id}", RevokeApiToken, parts=OWN_USER, status=204),
+    query(TOKENS_OF_USER, ListApiTokens, write=api_tokens.TOKENS),
+    command("DELETE", f"{TOKENS_OF_USER}/{{token_id:id}}", RevokeApiToken, status=204),
 )

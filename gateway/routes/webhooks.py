@@ -1,22 +1,27 @@
 """Webhooks of forges, and what became of their deliveries."""
 
-from contracts.projects import GetDelivery, PageDeliveries
-from gateway.dialects import webhooks
-from gateway.routes.patching import page
-from gateway.routing import own, query
+from contracts.projects import GetDelivery, ListDeliveries
+from gateway.adapters import forge_webhooks
+from gateway.framework.route_table import own, query
+from gateway.routes.route_builders import list_page
 
 WEBHOOKS = (
     own(
         "POST",
         "/guest/webhooks/build/{project_id:id}",
-        webhooks.receive_delivery,
+        forge_webhooks.receive_webhook,
         status=201,
         also=200,
-        raw=webhooks.LARGEST,
-        write=webhooks.RECEIPT,
-        errors=webhooks.ERRORS,
-        headers=webhooks.HEADERS,
+        raw=forge_webhooks.MAX_BODY_BYTES,
+        write=forge_webhooks.RECEIPT,
+        errors=forge_webhooks.ERROR_CODES,
+        headers=forge_webhooks.HEADER_DESCRIPTIONS,
     ),
-    page("/admin/projects/{project_id:id}/deliveries", PageDeliveries, webhooks.DELIVERY_PAGE),
-    query("/admin/deliveries/{delivery_id}", GetDelivery, write=webhooks.ONE_DELIVERY, errors=("DELIVERY_NOT_FOUND",)),
+    list_page("/admin/projects/{project_id:id}/deliveries", ListDeliveries, forge_webhooks.DELIVERY_PAGE),
+    query(
+        "/admin/deliveries/{delivery_id}",
+        GetDelivery,
+        write=forge_webhooks.ONE_DELIVERY,
+        errors=("DELIVERY_NOT_FOUND",),
+    ),
 )

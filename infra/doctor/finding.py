@@ -5,7 +5,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
-PATIENCE = 30.0  # seconds for one look
+CHECK_TIMEOUT_SECONDS = 30.0  # seconds for one look
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,27 +16,34 @@ class Finding:
     todo: str
 
 
-Look = Callable[[], AsyncIterator[Finding]]
+Check = Callable[[], AsyncIterator[Finding]]
 
 
-async def looked(name: str, look: Look) -> list[Finding]:
+async def run_check(name: str, check: Check) -> list[Finding]:
     """Everything that a look finds; what cannot be looked at is a finding, too, and never a traceback."""
     found: list[Finding] = []
     try:
-        async with asyncio.timeout(PATIENCE):
-            found += [one async for one in look()]
+        async with asyncio.timeout(CHECK_TIMEOUT_SECONDS):
+            found += [one async for one in check()]
     except TimeoutError:
-        found.append(Finding(name, f"This look took longer than {PATIENCE:g} s.", UNKNOWN, "Look again later."))
+        found.append(
+            Finding(
+                name,
+                f"This look took longer than {CHECK_TIMEOUT_SECONDS:g} s.",
+                UNKNOWN_CONSEQUENCE,
+                "Look again later.",
+            )
+        )
     except Exception as error:  # whatever it is: the other looks are not over
         what = f"This could not be looked at ({type(error).__name__})."
-        found.append(Finding(name, what, UNKNOWN, "Mend what else is told here first, then look again."))
+        found.append(Finding(name, what, UNKNOWN_CONSEQUENCE, "Mend what else is told here first, then look again."))
     return found
 
 
-UNKNOWN = "Whether all is well there is not known."
+UNKNOWN_CONSEQUENCE = "Whether all is well there is not known."
 
 
-async def holds(condition: Callable[[], Awaitable[bool]], *, within: float) -> bool:
+async def becomes_true(condition: Callable[[], Awaitable[bool]], *, within: float) -> bool:
     """Whether it comes true in time: what is under way at this moment is no finding."""
     deadline = time.monotonic() + within
     while not await condition():

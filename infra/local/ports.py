@@ -4,9 +4,9 @@ import random
 import socket
 from itertools import count
 
-LOWEST, HOW_MANY = 20_000, 12_000  # below the range from which outgoing connections take theirs
-STEP = 7_919  # has no divisor in common with how many there are: each comes once before one comes again
-_draws = count(random.randrange(HOW_MANY), STEP)  # noqa: S311
+FIRST_PORT, PORT_COUNT = 20_000, 12_000  # below the range from which outgoing connections take theirs
+PORT_STEP = 7_919  # has no divisor in common with how many there are: each comes once before one comes again
+_draws = count(random.randrange(PORT_COUNT), PORT_STEP)  # noqa: S311
 
 
 def is_taken(host: str, port: int) -> bool:
@@ -22,13 +22,13 @@ def is_taken(host: str, port: int) -> bool:
     return False
 
 
-def free_port() -> int:
+def find_free_port() -> int:
     """One that stays free while nobody listens there yet; another one at each call."""
-    candidates = (LOWEST + draw % HOW_MANY for draw in _draws)
+    candidates = (FIRST_PORT + draw % PORT_COUNT for draw in _draws)
     return next(port for port in candidates if not is_taken("127.0.0.1", port))
 
 
-def http_answers(port: int, path: str) -> bool:
+def is_http_ok(port: int, path: str) -> bool:
     """Whether GET on the loopback port gives 200. By hand: an HTTP library would triple the supervisor's memory."""
     request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n"
     try:

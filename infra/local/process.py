@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
-LOG_LIMIT = 20_000_000  # bytes; a longer log is set aside, and the one set aside before it is gone
+MAX_LOG_BYTES = 20_000_000  # bytes; a longer log is set aside, and the one set aside before it is gone
 
 
-class StackError(Exception):
+class OperatorError(Exception):
     """Why the local stack cannot run: one sentence for the person at the terminal, with what to do."""
 
 
@@ -25,12 +25,14 @@ class Program:
     name: str
     argv: tuple[str, ...]
     log: Path
-    ready: Callable[[], bool]
+    is_ready: Callable[[], bool]
     environment: Mapping[str, str] | None = field(default=None, repr=False)  # None: ours
     address: str = ""  # for people
     url: str = field(default="", repr=False)  # for clients, with the login
     health: str = ""
-    explain: Callable[[str], str] = lambda log: ""  # a sentence for a known failure found in the log, or nothing
+    explain_failure: Callable[[str], str] = lambda log: (
+        ""
+    )  # a sentence for a known failure found in the log, or nothing
 
 
 class Process:
@@ -56,15 +58,15 @@ class Process:
                     stderr=subprocess.STDOUT,
                     env=self.program.environment,
                     process_group=0,  # Ctrl-C in the terminal reaches the supervisor alone, which stops all in order
-                    preexec_fn=_dying_with(os.getpid()),
+                    preexec_fn=_kill_with_parent(os.getpid()),
                 )
             except OSError as error:
-                raise StackError(f"{self.program.name} cannot be started: {error}.") from error
+                raise OperatorError(f"{self.program.name} cannot be started: {error}.") from error
 
     def trim_log(self) -> None:
         """Keep a talkative process from filling the disk. It goes on writing to the same file, so that is emptied."""
         log = self.program.log
-        if log.stat().st_size > LOG_LIMIT:
+        if log.stat().st_size > MAX_LOG_BYTES:
             shutil.copyfile(log, log.with_suffix(".old.log"))
             os.truncate(log, 0)
             self._log_start = 0
@@ -83,37 +85,37 @@ class Process:
                 os.killpg(self._popen.pid, signal.SIGKILL)
             self._popen.wait()
 
-    def stop(self, grace: float = 10) -> None:
+    def stop(self, timeout: float = 10) -> None:
         self.terminate()
         if self._popen:
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self._popen.wait(grace)
+                self._popen.wait(timeout)
             self.kill()
 
     def wait_ready(self, timeout: float = 60) -> None:
         deadline = time.monotonic() + timeout
-        while not self.program.ready():
+        while not self.program.is_ready():
             if self.exit_status() is not None:
                 raise self.failure("ended at start-up")
             if time.monotonic() > deadline:
                 raise self.failure(f"was not ready after {timeout:g} s")
             time.sleep(0.02)
 
-    def failure(self, what: str) -> StackError:
+    def failure(self, what: str) -> OperatorError:
         """The known reason in words, or what happened with the last lines of this start's log."""
         with self.program.log.open("rb") as log:
             log.seek(self._log_start)
             text = log.read()[-20_000:].decode(errors="replace")
-        if sentence := self.program.explain(text):
-            return StackError(sentence)
+        if sentence := self.program.explain_failure(text):
+            return OperatorError(sentence)
         lines = "\n".join(f"  {line[:400]}" for line in text.splitlines()[-12:]) or "  (nothing)"
-        return StackError(f"{self.program.name} {what}; its log {self.program.log} ends with:\n{lines}")
+        return OperatorError(f"{self.program.name} {what}; its log {self.program.log} ends with:\n{lines}")
 
 
 _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
-def _dying_with(parent: int) -> Callable[[], None] | None:
+def _kill_with_parent(parent: int) -> Callable[[], None] | None:
     """Have the kernel kill the child when we die, also by kill -9.
 
     The kernel means the *thread* that started the child: start processes from a thread that stays.

@@ -5,9 +5,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from infra.local.folder import DataFolder
-from infra.local.mongod import mongod
-from infra.local.nats import nats_server, with_login
+from infra.local.data_folder import DataFolder
+from infra.local.mongod import mongod_program
+from infra.local.nats_server import nats_server_program, with_login
 from infra.local.process import Process, Program
 
 
@@ -24,16 +24,16 @@ class Servers:
 
     @property
     def nats_url(self) -> str:
-        return self.nats.program.url if self.unlimited else self.nats_for("migrate")
+        return self.nats.program.url if self.unlimited else self.nats_url_for("migrate")
 
-    def nats_for(self, login: str) -> str:
+    def nats_url_for(self, login: str) -> str:
         return with_login(self.nats.program.address, self.folder, login)
 
 
 @contextmanager
 def local_servers(
     folder: Path,
-    run: Callable[[Program], Process] = Process,
+    create_process: Callable[[Program], Process] = Process,
     listen: str = "127.0.0.1",
     *,
     unlimited: bool = False,
@@ -46,7 +46,12 @@ def local_servers(
     """
     data = DataFolder(folder)
     data.prepare()
-    servers = Servers(run(mongod(data, listen)), run(nats_server(data, listen, unlimited=unlimited)), data, unlimited)
+    servers = Servers(
+        create_process(mongod_program(data, listen)),
+        create_process(nats_server_program(data, listen, unlimited=unlimited)),
+        data,
+        unlimited,
+    )
     try:
         for server in (servers.mongod, servers.nats):
             server.start()

@@ -8,23 +8,23 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from infra.entry import SERVICES
+from infra.entrypoints import SERVICES
 from infra.local import ports
-from infra.local.folder import DataFolder
-from infra.local.nats import with_login
-from infra.local.process import Program, StackError
-from libs.settings import SECRET, Settings
-from libs.sockets import shared
+from infra.local.data_folder import DataFolder
+from infra.local.nats_server import with_login
+from infra.local.process import OperatorError, Program
+from libs.settings import SECRET_VARIABLES, Settings
+from libs.sockets import bind_reuse_port
 
-ENTRUSTED = {"notifications": "HEADRACE_MAIL_PASSWORD", "runners": "HEADRACE_REGISTRATION_TOKEN"}
-PYTHON = (sys.executable, "-m", "infra")
+PASSED_SECRETS = {"notifications": "HEADRACE_MAIL_PASSWORD", "runners": "HEADRACE_REGISTRATION_TOKEN"}
+PYTHON_COMMAND = (sys.executable, "-m", "infra")
 
-BUCKET = "HEADRACE_S3_"
-LIMITED_LOGIN = (
+BUCKET_PREFIX = "HEADRACE_S3_"
+LIMITED_LOGIN_MESSAGE = (
     "The login of HEADRACE_NATS_URL may not do everything that Headrace needs. "
     "`headrace up` gives it to all processes: name a user of NATS without limits (infra/nats/README.md)."
 )
-Plan = Callable[[], Program]  # makes the program anew for each start, on a health port that is free then
+ProgramFactory = Callable[[], Program]  # makes the program anew for each start, on a health port that is free then
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,56 +34,60 @@ class Stack:
     mongodb_url: str = field(repr=False)
     nats_address: str = field(repr=False)
     environ: Mapping[str, str] = field(repr=False)
-    python: tuple[str, ...] = PYTHON
+    python: tuple[str, ...] = PYTHON_COMMAND
 
-    def migrate(self) -> Program:
-        return self._program("migrate", ("migrate",), self._for_services("migrate"))
+    def migration(self) -> Program:
+        return self._build_program("migrate", ("migrate",), self._service_environment("migrate"))
 
-    def services(self) -> list[Plan]:
+    def services(self) -> list[ProgramFactory]:
         return [
-            self._plan(f"{service}-{replica}", ("service", service), self._for_services(service))
+            self._program_factory(f"{service}-{replica}", ("service", service), self._service_environment(service))
             for service in SERVICES
             for replica in range(self.settings.replicas)
         ]
 
-    def gateways(self) -> list[Plan]:
+    def gateways(self) -> list[ProgramFactory]:
         return [
-            self._plan(f"gateway-{replica}", ("gateway",), self._for_services("gateway"), self.settings.url)
+            self._program_factory(
+                f"gateway-{replica}", ("gateway",), self._service_environment("gateway"), self.settings.url
+            )
             for replica in range(self.settings.replicas)
         ]
 
-    def registration(self) -> Program:
+    def agent_registration(self) -> Program:
         """Registers the agent; a child of its own, because it needs much that the supervisor can do without."""
-        environment = self._for_agent() | {"HEADRACE_ADMIN_PASSWORD": self.admin_password()}
-        return self._program("agent-registration", ("register-local-agent",), environment)
+        environment = self._agent_environment() | {"HEADRACE_ADMIN_PASSWORD": self.admin_password()}
+        return self._build_program("agent-registration", ("register-local-agent",), environment)
 
-    def agent(self) -> Plan:
-        return self._plan("agent", ("run-local-agent",), self._for_agent())
+    def agent(self) -> ProgramFactory:
+        return self._program_factory("agent", ("run-local-agent",), self._agent_environment())
 
     def admin_password(self) -> str:
         return self.settings.admin_password or self.folder.secret("admin-password")
 
-    def _plan(self, name: str, arguments: tuple[str, ...], environment: dict[str, str], address: str = "") -> Plan:
+    def _program_factory(
+        self, name: str, arguments: tuple[str, ...], environment: dict[str, str], address: str = ""
+    ) -> ProgramFactory:
         def program() -> Program:
-            port = ports.free_port()
-            return self._program(
+            port = ports.find_free_port()
+            return self._build_program(
                 name,
                 arguments,
                 environment | {"HEADRACE_HEALTH_PORT": str(port), "HEADRACE_INSTANCE": name},
-                ready=lambda: ports.http_answers(port, "/readyz"),
+                is_ready=lambda: ports.is_http_ok(port, "/readyz"),
                 address=address or f"http://127.0.0.1:{port}",
                 health=f"http://127.0.0.1:{port}/readyz",
             )
 
         return program
 
-    def _program(
+    def _build_program(
         self,
         name: str,
         arguments: tuple[str, ...],
         environment: Mapping[str, str],
         *,
-        ready: Callable[[], bool] = lambda: False,
+        is_ready: Callable[[], bool] = lambda: False,
         address: str = "",
         health: str = "",
     ) -> Program:
@@ -91,68 +95,68 @@ class Stack:
             name=name,
             argv=self.python + arguments,
             log=self.folder.log(name),
-            ready=ready,
+            is_ready=is_ready,
             environment=environment,
             address=address,
             health=health,
-            explain=_own_words,
+            explain_failure=_last_error,
         )
 
-    def nats_for(self, login: str) -> str:
+    def nats_url_for(self, login: str) -> str:
         """The embedded server has a login for everybody; another one is used as it was given."""
         return self.settings.nats_url or with_login(self.nats_address, self.folder, login)
 
-    def _for_services(self, service: str) -> dict[str, str]:
-        common = self._common()
+    def _service_environment(self, service: str) -> dict[str, str]:
+        common = self._common_environment()
         if service == "identity":
             common["HEADRACE_ADMIN_PASSWORD"] = self.admin_password()
-        if (entrusted := ENTRUSTED.get(service, "")) in self.environ:
+        if (entrusted := PASSED_SECRETS.get(service, "")) in self.environ:
             common[entrusted] = self.environ[entrusted]
         if service == "builds":
-            common |= {name: value for name, value in self.environ.items() if name.startswith(BUCKET)}
-        return {"HEADRACE_LOCAL_REPOSITORIES": "true"} | common | connections(self, service)
+            common |= {name: value for name, value in self.environ.items() if name.startswith(BUCKET_PREFIX)}
+        return {"HEADRACE_LOCAL_REPOSITORIES": "true"} | common | server_environment(self, service)
 
-    def _for_agent(self) -> dict[str, str]:
+    def _agent_environment(self) -> dict[str, str]:
         """Nothing that a build could find: the agent's jobs run with its environment."""
-        return self._common() | {"HEADRACE_AGENT_CONFIG": str(self.folder.agent_config)}
+        return self._common_environment() | {"HEADRACE_AGENT_CONFIG": str(self.folder.agent_config)}
 
-    def _common(self) -> dict[str, str]:
-        dropped = {*SECRET, "PYTHONDONTWRITEBYTECODE"}  # without compiled files every start takes longer
+    def _common_environment(self) -> dict[str, str]:
+        dropped = {*SECRET_VARIABLES, "PYTHONDONTWRITEBYTECODE"}  # without compiled files every start takes longer
         kept = {name: value for name, value in self.environ.items() if name not in dropped}
-        return {name: value for name, value in kept.items() if not name.startswith(BUCKET)} | {
+        return {name: value for name, value in kept.items() if not name.startswith(BUCKET_PREFIX)} | {
             "HEADRACE_DATA": str(self.folder.path),
             "HEADRACE_URL": self.settings.url,
             "PYTHONUNBUFFERED": "1",
         }
 
 
-def connections(stack: Stack, login: str) -> dict[str, str]:
+def server_environment(stack: Stack, login: str) -> dict[str, str]:
     """The variables by which a process finds the servers and opens what is sealed."""
     key = stack.environ.get("HEADRACE_MASTER_KEY", "").strip()
     return {
         "HEADRACE_MONGODB_URL": stack.mongodb_url,
-        "HEADRACE_NATS_URL": stack.nats_for(login),
+        "HEADRACE_NATS_URL": stack.nats_url_for(login),
         "HEADRACE_MASTER_KEY": key
         or stack.folder.secret("master-key", base64.b64encode(secrets.token_bytes(32)).decode()),
     }
 
 
 @contextmanager
-def gateway_port(settings: Settings) -> Iterator[None]:
+def reserve_gateway_port(settings: Settings) -> Iterator[None]:
     """The port is ours before any gateway listens, and between two of them: no other program of a stack draws it."""
     host, port = settings.host, settings.port
     if ports.is_taken(host, port):
-        raise StackError(
+        raise OperatorError(
             f"Port {port} on {host} is taken by another program; "
             f"stop that one, or choose another port: HEADRACE_PORT={port + 1} headrace up"
         )
-    with shared(host, port) as ours:  # never listened on, so it gets no connections
+    with bind_reuse_port(host, port) as ours:  # never listened on, so it gets no connections
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)  # or Linux would let anybody listen meanwhile
         yield
 
 
-def _own_words(log: str) -> str:
+def _last_error(log: str) -> str:
     """Our processes end with one line that says why, if it is the operator's to mend."""
     if "permissions violation" in log.lower():
-        return LIMITED_LOGIN
+        return LIMITED_LOGIN_MESSAGE
     return next((line[10:] for line in reversed(log.splitlines()) if line.startswith("headrace: ")), "")

@@ -2,57 +2,57 @@
 
 from typing import Any
 
-from contracts.errors import Refused
-from contracts.messages import Row
-from libs.deciding import Cause, Recorded, Release, Take
-from libs.eventstore.store import Commit, Conflict, Decision, Repeated
+from contracts.errors import RequestRejected
+from contracts.messages import ReadModelRow
+from libs.eventstore.decider import CommandMetadata, RecordedEvent, Release, Reserve
+from libs.eventstore.store import CommitRef, DuplicateCommand, PendingCommit, WrongExpectedVersion
 
 
-class MemoryStore:
+class MemoryEventStore:
     def __init__(self) -> None:
-        self._streams: dict[str, list[Decision]] = {}
-        self._commands: dict[str, Commit] = {}
-        self._noted: dict[str, Commit] = {}
-        self._claims: dict[str, str] = {}
-        self.rows: dict[str, Row | None] = {}
+        self._streams: dict[str, list[PendingCommit]] = {}
+        self._commands: dict[str, CommitRef] = {}
+        self._noops: dict[str, CommitRef] = {}
+        self._reservations: dict[str, str] = {}
+        self.rows: dict[str, ReadModelRow | None] = {}
 
-    async def append(self, *decisions: Decision) -> None:
+    async def append(self, *decisions: PendingCommit) -> None:
         for decision in decisions:
             self._check(decision)
         for decision in decisions:
             self._record(decision)
 
-    def _check(self, decision: Decision) -> None:
-        if known := self._commands.get(decision.cause.command_id):
-            raise Repeated(known)
-        if len(self._streams.get(decision.stream, [])) != decision.expected:
-            raise Conflict(decision.stream)
-        for claim in decision.claims:
-            if isinstance(claim, Take) and self._claims.get(claim.key, decision.stream) != decision.stream:
-                raise Refused(claim.code)
+    def _check(self, commit: PendingCommit) -> None:
+        if known := self._commands.get(commit.metadata.command_id):
+            raise DuplicateCommand(known)
+        if len(self._streams.get(commit.stream, [])) != commit.expected_version:
+            raise WrongExpectedVersion(commit.stream)
+        for claim in commit.reservations:
+            if isinstance(claim, Reserve) and self._reservations.get(claim.key, commit.stream) != commit.stream:
+                raise RequestRejected(claim.code)
 
-    def _record(self, decision: Decision) -> None:
-        for claim in decision.claims:
+    def _record(self, commit: PendingCommit) -> None:
+        for claim in commit.reservations:
             match claim:
-                case Take(key=key):
-                    self._claims[key] = decision.stream
-                case Release(key=key) if self._claims.get(key) == decision.stream:
-                    del self._claims[key]
-        self._streams.setdefault(decision.stream, []).append(decision)
-        cause = decision.cause
-        self._commands[cause.command_id] = Commit(decision.stream, decision.version, cause.fingerprint)
-        self.rows[decision.stream] = decision.row
+                case Reserve(key=key):
+                    self._reservations[key] = commit.stream
+                case Release(key=key) if self._reservations.get(key) == commit.stream:
+                    del self._reservations[key]
+        self._streams.setdefault(commit.stream, []).append(commit)
+        cause = commit.metadata
+        self._commands[cause.command_id] = CommitRef(commit.stream, commit.version, cause.fingerprint)
+        self.rows[commit.stream] = commit.row
 
-    async def read(self, stream: str, *, after: int = 0, until: int | None = None) -> list[Recorded[Any]]:
-        return [recorded for one in self._streams.get(stream, [])[after:until] for recorded in one.recorded]
+    async def read(self, stream: str, *, after: int = 0, until: int | None = None) -> list[RecordedEvent[Any]]:
+        return [recorded for one in self._streams.get(stream, [])[after:until] for recorded in one.recorded_events]
 
-    async def find(self, command_id: str) -> Commit | None:
+    async def find(self, command_id: str) -> CommitRef | None:
         return self._commands.get(command_id)
 
-    async def note(self, stream: str, version: int, cause: Cause) -> None:
-        if known := self._noted.get(cause.command_id):
-            raise Repeated(known)
-        self._noted[cause.command_id] = Commit(stream, version, cause.fingerprint)
+    async def record_noop(self, stream: str, version: int, metadata: CommandMetadata) -> None:
+        if known := self._noops.get(metadata.command_id):
+            raise DuplicateCommand(known)
+        self._noops[metadata.command_id] = CommitRef(stream, version, metadata.fingerprint)
 
-    async def noted(self, command_id: str) -> Commit | None:
-        return self._noted.get(command_id)
+    async def find_noop(self, command_id: str) -> CommitRef | None:
+        return self._noops.get(command_id)

@@ -4,15 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from contracts.messages import Event, Row
-from libs.deciding import Category, Cause, Claim, Recorded
+from contracts.messages import Event, ReadModelRow
+from libs.eventstore.decider import Category, CommandMetadata, RecordedEvent, Reservation
 
 
-class Conflict(Exception):
+class WrongExpectedVersion(Exception):
     """Somebody else has appended to the stream since it was read."""
 
 
-class Unavailable(Exception):
+class StoreUnavailable(Exception):
     """The database does not answer; nothing was recorded."""
 
 
@@ -21,7 +21,7 @@ class OutcomeUnknown(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Commit:
+class CommitRef:
     """Where a command was recorded, or the version at which it found its wish already true."""
 
     stream: str
@@ -29,53 +29,55 @@ class Commit:
     fingerprint: str = field(default="", compare=False)  # of the request, where it came with an idempotency key
 
 
-class Repeated(Exception):
+class DuplicateCommand(Exception):
     """This command was recorded before."""
 
-    def __init__(self, commit: Commit) -> None:
+    def __init__(self, commit: CommitRef) -> None:
         super().__init__(commit)
         self.commit = commit
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class PendingCommit:
     """The events of one command, to be recorded as the version after `expected`, and what is written with them."""
 
     category: Category[Any, Any, Any, Any]
     stream: str
-    expected: int  # version of the stream it was decided on; 0: the stream is new
+    expected_version: int  # version of the stream it was decided on; 0: the stream is new
     events: Sequence[Event]
-    cause: Cause
-    row: Row | None  # of the main view afterwards; None: gone from every list
-    claims: Sequence[Claim] = ()
+    metadata: CommandMetadata
+    row: ReadModelRow | None  # of the main view afterwards; None: gone from every list
+    reservations: Sequence[Reservation] = ()
 
     @property
     def version(self) -> int:
-        return self.expected + 1
+        return self.expected_version + 1
 
     @property
-    def recorded(self) -> list[Recorded[Any]]:
-        return [Recorded(self.stream, self.version, i, event, self.cause) for i, event in enumerate(self.events)]
+    def recorded_events(self) -> list[RecordedEvent[Any]]:
+        return [
+            RecordedEvent(self.stream, self.version, i, event, self.metadata) for i, event in enumerate(self.events)
+        ]
 
 
 class EventStore(Protocol):
-    async def append(self, *decisions: Decision) -> None:
+    async def append(self, *decisions: PendingCommit) -> None:
         """All or nothing; further decisions follow from the first one and begin streams.
 
         Raises Conflict, Repeated, Refused (a name is taken), Unavailable or OutcomeUnknown.
         """
         ...
 
-    async def read(self, stream: str, *, after: int = 0, until: int | None = None) -> list[Recorded[Any]]:
+    async def read(self, stream: str, *, after: int = 0, until: int | None = None) -> list[RecordedEvent[Any]]:
         """The events of the versions after `after`, in order."""
         ...
 
-    async def find(self, command_id: str) -> Commit | None:
+    async def find(self, command_id: str) -> CommitRef | None:
         """Where this command was recorded, if it was."""
         ...
 
-    async def note(self, stream: str, version: int, cause: Cause) -> None:
+    async def record_noop(self, stream: str, version: int, metadata: CommandMetadata) -> None:
         """Remember for a while the answer to a command that recorded nothing. Raises Repeated, Unavailable."""
         ...
 
-    async def noted(self, command_id: str) -> Commit | None: ...
+    async def find_noop(self, command_id: str) -> CommitRef | None: ...

@@ -12,45 +12,45 @@ from http import HTTPStatus
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
-from libs.observability.logs import redacted
+from libs.observability.logs import redact
 from libs.version import VERSION
 
 Check = Callable[[], Awaitable[str | None]]  # None, or the reason in words why not
-Answer = tuple[HTTPStatus, str, bytes]
-CHECK_SECONDS = 2.0
-REQUEST_SECONDS = 5.0
-UNANSWERED = (
+Response = tuple[HTTPStatus, str, bytes]
+CHECK_TIMEOUT_SECONDS = 2.0
+REQUEST_TIMEOUT_SECONDS = 5.0
+IGNORED_ERRORS = (
     TimeoutError,
     asyncio.IncompleteReadError,
     asyncio.LimitOverrunError,
     ConnectionError,
     asyncio.CancelledError,
 )
-JSON = "application/json"
+JSON_TYPE = "application/json"
 
 
 class Health:
-    def __init__(self, *, check_seconds: float = CHECK_SECONDS) -> None:
+    def __init__(self, *, check_timeout_seconds: float = CHECK_TIMEOUT_SECONDS) -> None:
         self._checks: dict[str, Check] = {}
-        self._check_seconds = check_seconds
+        self._check_timeout_seconds = check_timeout_seconds
 
     def register(self, name: str, check: Check) -> None:
         self._checks[name] = check
 
-    async def reasons(self) -> dict[str, str]:
+    async def find_problems(self) -> dict[str, str]:
         """Why this process is not ready, by the name of the check; empty when it is."""
         checks = dict(self._checks)  # others may be registered meanwhile
-        answers = await asyncio.gather(*(self._ask(check) for check in checks.values()))
+        answers = await asyncio.gather(*(self._run_check(check) for check in checks.values()))
         return {name: reason for name, reason in zip(checks, answers, strict=True) if reason is not None}
 
-    async def _ask(self, check: Check) -> str | None:
+    async def _run_check(self, check: Check) -> str | None:
         try:
-            async with asyncio.timeout(self._check_seconds):
+            async with asyncio.timeout(self._check_timeout_seconds):
                 return await check()
         except TimeoutError:
-            return f"no answer within {self._check_seconds:g} s"
+            return f"no answer within {self._check_timeout_seconds:g} s"
         except Exception as error:  # whatever it is, it is the reason
-            return redacted(f"{type(error).__name__}: {error}")
+            return redact(f"{type(error).__name__}: {error}")
 
 
 @asynccontextmanager
@@ -59,10 +59,10 @@ async def serve_health(health: Health, registry: CollectorRegistry, host: str, p
 
     async def on_connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         # a client that is silent, too long or gone gets no answer, and nobody does when the process ends
-        with suppress(*UNANSWERED):
-            async with asyncio.timeout(REQUEST_SECONDS):
+        with suppress(*IGNORED_ERRORS):
+            async with asyncio.timeout(REQUEST_TIMEOUT_SECONDS):
                 head = await reader.readuntil(b"\r\n\r\n")
-            writer.write(_response(head, await _answer(head, health, registry)))
+            writer.write(_encode_response(head, await _respond(head, health, registry)))
             await writer.drain()
         writer.close()
 
@@ -73,28 +73,28 @@ async def serve_health(health: Health, registry: CollectorRegistry, host: str, p
         server.close()
 
 
-async def _answer(head: bytes, health: Health, registry: CollectorRegistry) -> Answer:
+async def _respond(head: bytes, health: Health, registry: CollectorRegistry) -> Response:
     match head.split(b"\r\n", 1)[0].split():
         case [b"GET" | b"HEAD", target, _]:
             path = target.split(b"?", 1)[0]
         case [_, _, _]:
-            return HTTPStatus.METHOD_NOT_ALLOWED, JSON, b"{}"
+            return HTTPStatus.METHOD_NOT_ALLOWED, JSON_TYPE, b"{}"
         case _:
-            return HTTPStatus.BAD_REQUEST, JSON, b"{}"
+            return HTTPStatus.BAD_REQUEST, JSON_TYPE, b"{}"
     match path:
         case b"/healthz":
-            return HTTPStatus.OK, JSON, json.dumps({"alive": True, "version": VERSION}).encode()
+            return HTTPStatus.OK, JSON_TYPE, json.dumps({"alive": True, "version": VERSION}).encode()
         case b"/readyz":
-            reasons = await health.reasons()
+            reasons = await health.find_problems()
             status = HTTPStatus.SERVICE_UNAVAILABLE if reasons else HTTPStatus.OK
-            return status, JSON, json.dumps({"ready": not reasons, "reasons": reasons}).encode()
+            return status, JSON_TYPE, json.dumps({"ready": not reasons, "reasons": reasons}).encode()
         case b"/metrics":
             return HTTPStatus.OK, CONTENT_TYPE_LATEST, generate_latest(registry)
         case _:
-            return HTTPStatus.NOT_FOUND, JSON, b"{}"
+            return HTTPStatus.NOT_FOUND, JSON_TYPE, b"{}"
 
 
-def _response(request: bytes, answer: Answer) -> bytes:
+def _encode_response(request: bytes, answer: Response) -> bytes:
     status, content_type, body = answer
     head = (
         f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: {content_type}\r\n"

@@ -12,12 +12,22 @@ from typing import Any
 
 from opentelemetry import trace
 
-from contracts.errors import Refused
+from contracts.errors import RequestRejected
 
 REDACTED = "[redacted]"
-SELDOM = 60.0  # seconds
-NOISY = ("uvicorn", "uvicorn.error", "uvicorn.access", "faststream", "pymongo", "nats", "httpx", "httpcore", "asyncio")
-CREDENTIALS = [
+RATE_LIMIT_SECONDS = 60.0  # seconds
+NOISY_LOGGERS = (
+    "uvicorn",
+    "uvicorn.error",
+    "uvicorn.access",
+    "faststream",
+    "pymongo",
+    "nats",
+    "httpx",
+    "httpcore",
+    "asyncio",
+)
+CREDENTIAL_PATTERNS = [
     # a header however it was written down: `Authorization: Bearer x`, {"authorization": "x"}, (b"authorization", b"x")
     (
         re.compile(
@@ -34,81 +44,81 @@ CREDENTIALS = [
     # the validation errors of pydantic quote what was sent
     (re.compile(r"input_value=.*?(?=, input_type=)", re.DOTALL), f"input_value={REDACTED}"),
 ]
-OWN_FIELDS = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"}
+STANDARD_FIELDS = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"}
 
 
-def redacted(text: str) -> str:
-    for pattern, replacement in CREDENTIALS:
+def redact(text: str) -> str:
+    for pattern, replacement in CREDENTIAL_PATTERNS:
         text = pattern.sub(replacement, text)
     return text
 
 
-def in_brief(error: Exception) -> tuple[str, Exception | None]:
+def summarize_error(error: Exception) -> tuple[str, Exception | None]:
     """How a warning names an error, and the trace it needs: none for another service, which was away or busy."""
-    return (error.code, None) if isinstance(error, Refused) else (type(error).__name__, error)
+    return (error.code, None) if isinstance(error, RequestRejected) else (type(error).__name__, error)
 
 
-class Lines(logging.Formatter):
+class BaseFormatter(logging.Formatter):
     """What both forms have in common: a record as a mapping, ready to be printed."""
 
     def __init__(self, service: str, instance: str) -> None:
         super().__init__()
         self._origin = {"service": service, "instance": instance}
 
-    def fields(self, record: logging.LogRecord) -> dict[str, Any]:
+    def to_fields(self, record: logging.LogRecord) -> dict[str, Any]:
         span = trace.get_current_span().get_span_context()
         ids = {"trace_id": f"{span.trace_id:032x}", "span_id": f"{span.span_id:016x}"} if span.is_valid else {}
         # the standard formatter prints source lines only, never the values of variables
-        error = {"exception": redacted(self.formatException(record.exc_info))} if record.exc_info else {}
+        error = {"exception": redact(self.formatException(record.exc_info))} if record.exc_info else {}
         return {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
             "logger": record.name,
-            "message": redacted(record.getMessage()),
+            "message": redact(record.getMessage()),
             **self._origin,
             **ids,
-            **_extra(record),
+            **_extra_fields(record),
             **error,
         }
 
 
-def _extra(record: logging.LogRecord) -> dict[str, Any]:
+def _extra_fields(record: logging.LogRecord) -> dict[str, Any]:
     """What the caller gave as `extra`."""
     return {
-        name: value if isinstance(value, bool | int | float | None) else redacted(str(value))
+        name: value if isinstance(value, bool | int | float | None) else redact(str(value))
         for name, value in vars(record).items()
-        if name not in OWN_FIELDS
+        if name not in STANDARD_FIELDS
     }
 
 
-class JsonLines(Lines):
+class JsonFormatter(BaseFormatter):
     def format(self, record: logging.LogRecord) -> str:
-        return json.dumps(self.fields(record), ensure_ascii=False)
+        return json.dumps(self.to_fields(record), ensure_ascii=False)
 
 
-class TextLines(Lines):
+class TextFormatter(BaseFormatter):
     """For people: the time of day, what, where; an exception follows below."""
 
     def format(self, record: logging.LogRecord) -> str:
-        fields = self.fields(record)
+        fields = self.to_fields(record)
         message = fields["message"].replace("\n", "\\n")
-        facts = "".join(f" {name}={value}" for name, value in _extra(record).items())
+        facts = "".join(f" {name}={value}" for name, value in _extra_fields(record).items())
         trace_id = f" [{fields['trace_id'][:8]}]" if "trace_id" in fields else ""
         error = "\n" + fields["exception"] if "exception" in fields else ""
         return f"{fields['time'][11:23]} {record.levelname:<8} {fields['service']} {message}{facts}{trace_id}{error}"
 
 
-class Seldom(logging.Filter):
+class RateLimitFilter(logging.Filter):
     """That the place for telemetry is away is worth a line a minute, and is no error of ours."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._last = -SELDOM
+        self._last = -RATE_LIMIT_SECONDS
 
     def filter(self, record: logging.LogRecord) -> bool:
         if not record.name.startswith("opentelemetry"):
             return True
-        if record.created - self._last < SELDOM:
+        if record.created - self._last < RATE_LIMIT_SECONDS:
             return False
         self._last = record.created
         record.levelno, record.levelname, record.exc_info = logging.WARNING, "WARNING", None
@@ -120,20 +130,20 @@ def configure_logging(service: str, instance: str, environ: Mapping[str, str] = 
 
     Call it after the imports: FastStream gives its logger a handler of its own when it is imported.
     """
-    form = TextLines if environ.get("HEADRACE_LOG_FORMAT") == "text" else JsonLines
+    form = TextFormatter if environ.get("HEADRACE_LOG_FORMAT") == "text" else JsonFormatter
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(form(service, instance))
-    handler.addFilter(Seldom())
+    handler.addFilter(RateLimitFilter())
     logging.basicConfig(level=environ.get("HEADRACE_LOG_LEVEL", "INFO").upper(), handlers=[handler], force=True)
-    for name in NOISY:
+    for name in NOISY_LOGGERS:
         logger = logging.getLogger(name)
         logger.handlers.clear()
         logger.propagate = True
         logger.setLevel(logging.WARNING)
     logging.captureWarnings(True)
-    sys.excepthook = _log_what_killed_us
+    sys.excepthook = _log_uncaught
 
 
-def _log_what_killed_us(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+def _log_uncaught(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
     if not issubclass(kind, KeyboardInterrupt):
         logging.getLogger("headrace").critical("the process ends by an error", exc_info=(kind, error, traceback))

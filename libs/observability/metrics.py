@@ -6,20 +6,34 @@ from typing import Any
 
 from opentelemetry.metrics import CallbackOptions, Counter, Histogram, Meter, Observation
 
-SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]  # the SDK's own are milliseconds
-LONG_SECONDS = [0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600]
+SECONDS_BUCKETS = [
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1,
+    2.5,
+    5,
+    10,
+]  # the SDK's own are milliseconds
+LONG_SECONDS_BUCKETS = [0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600]
 
 Labels = Mapping[str, str]
 
 
-class Level:
+class SettableGauge:
     """A value that stands until it is set anew or withdrawn: what was measured while leading goes with the lead."""
 
     def __init__(self) -> None:
         self._values: dict[tuple[tuple[str, str], ...], float | Callable[[], float]] = {}
 
     @classmethod
-    def of(cls, meter: Meter, name: str, description: str) -> "Level":
+    def create(cls, meter: Meter, name: str, description: str) -> "SettableGauge":
         level = cls()
         meter.create_observable_gauge(name, callbacks=[level.observe], description=description)
         return level
@@ -28,7 +42,7 @@ class Level:
         """A function is asked whenever somebody looks, from any thread."""
         self._values[tuple(labels.items())] = value
 
-    def withdraw(self, labels: Labels | None = None) -> None:
+    def clear(self, labels: Labels | None = None) -> None:
         """One value, or all."""
         if labels is None:
             self._values.clear()
@@ -46,20 +60,22 @@ class Metrics:
     command_seconds: Histogram  # service, command, outcome
     conflicts: Counter  # service
     reactions_refused: Counter  # service
-    leading: Level  # service
-    relay_lag_seconds: Level  # service
-    follower_lag: Level  # service, follower: events not yet applied
-    followers_stopped: Level  # service, follower: 1 while one waits for a person
-    clock_offset_seconds: Level  # service: how far the machine's clock is ahead of the database's
+    leading: SettableGauge  # service
+    relay_lag_seconds: SettableGauge  # service
+    follower_lag: SettableGauge  # service, follower: events not yet applied
+    followers_stopped: SettableGauge  # service, follower: 1 while one waits for a person
+    clock_offset_seconds: SettableGauge  # service: how far the machine's clock is ahead of the database's
 
     @classmethod
-    def made_from(cls, meter: Meter) -> "Metrics":
-        def level(name: str, description: str) -> Level:
-            return Level.of(meter, name, description)
+    def create(cls, meter: Meter) -> "Metrics":
+        def level(name: str, description: str) -> SettableGauge:
+            return SettableGauge.create(meter, name, description)
 
         return cls(
             meter=meter,
-            command_seconds=seconds(meter, "headrace_command_seconds", "Time from taking a command to its answer"),
+            command_seconds=create_seconds_histogram(
+                meter, "headrace_command_seconds", "Time from taking a command to its answer"
+            ),
             conflicts=meter.create_counter("headrace_conflicts", description="Decisions that another writer overtook"),
             reactions_refused=meter.create_counter(
                 "headrace_reactions_refused",
@@ -71,20 +87,22 @@ class Metrics:
             followers_stopped=level(
                 "headrace_followers_stopped", "1 while a follower is stopped by an event it cannot apply"
             ),
-            clock_offset_seconds=clock_offset(meter),
+            clock_offset_seconds=create_clock_offset_gauge(meter),
         )
 
-    def withdraw(self) -> None:
+    def clear_leader_gauges(self) -> None:
         """What only a leader knows is no longer ours to tell."""
         for level in (self.relay_lag_seconds, self.follower_lag, self.followers_stopped):
-            level.withdraw()
+            level.clear()
 
 
-def clock_offset(meter: Meter) -> Level:
+def create_clock_offset_gauge(meter: Meter) -> SettableGauge:
     """Of services, and of the gateway, which has no other instrument with them in common."""
     description = "Seconds by which the clock of the process is ahead of the database's; negative: behind"
-    return Level.of(meter, "headrace_clock_offset_seconds", description)
+    return SettableGauge.create(meter, "headrace_clock_offset_seconds", description)
 
 
-def seconds(meter: Meter, name: str, description: str, boundaries: list[Any] = SECONDS) -> Histogram:
+def create_seconds_histogram(
+    meter: Meter, name: str, description: str, boundaries: list[Any] = SECONDS_BUCKETS
+) -> Histogram:
     return meter.create_histogram(name, description=description, explicit_bucket_boundaries_advisory=boundaries)

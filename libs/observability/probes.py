@@ -5,13 +5,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import NoReturn
 
-from libs.ending import end
-from libs.observability.logs import redacted
+from libs.observability.logs import redact
+from libs.service.tasks import cancel_and_wait
 
-INTERVAL_SECONDS = 2.0
-RETRY_SECONDS = 0.5
-TIMEOUT_SECONDS = 2.0
-MAX_AGE_SECONDS = 5.0  # of an answer: one that is late now and then makes nobody unready
+PROBE_INTERVAL_SECONDS = 2.0
+PROBE_RETRY_SECONDS = 0.5
+PROBE_TIMEOUT_SECONDS = 2.0
+MAX_RESULT_AGE_SECONDS = 5.0  # of an answer: one that is late now and then makes nobody unready
 
 
 class Probe:
@@ -23,39 +23,39 @@ class Probe:
         self._answered_at: float | None = None  # by the loop's clock
         self._failure: str | None = f"{name} has not answered yet"
 
-    async def reason(self) -> str | None:
+    async def find_problem(self) -> str | None:
         """Return why this process is not ready, or None. A check of Health."""
         if self._failure or self._answered_at is None:
             return self._failure
         age = _now() - self._answered_at
-        return f"{self._name} has not answered for {age:.0f} s" if age > MAX_AGE_SECONDS else None
+        return f"{self._name} has not answered for {age:.0f} s" if age > MAX_RESULT_AGE_SECONDS else None
 
-    async def once(self) -> None:
+    async def run_once(self) -> None:
         try:
-            async with asyncio.timeout(TIMEOUT_SECONDS):
+            async with asyncio.timeout(PROBE_TIMEOUT_SECONDS):
                 await self._attempt()
         except TimeoutError:
             pass  # the age of the last answer counts
         except Exception as error:  # whatever it is, it is the reason
-            self._failure = redacted(f"{self._name} is not reachable ({type(error).__name__})")
+            self._failure = redact(f"{self._name} is not reachable ({type(error).__name__})")
         else:
             self._failure, self._answered_at = None, _now()
 
-    async def repeat(self) -> NoReturn:
+    async def run(self) -> NoReturn:
         while True:
-            await asyncio.sleep(RETRY_SECONDS if await self.reason() else INTERVAL_SECONDS)
-            await self.once()
+            await asyncio.sleep(PROBE_RETRY_SECONDS if await self.find_problem() else PROBE_INTERVAL_SECONDS)
+            await self.run_once()
 
 
 @asynccontextmanager
-async def probing(*probes: Probe) -> AsyncIterator[None]:
+async def run_probes(*probes: Probe) -> AsyncIterator[None]:
     """Try all once, and then again and again until the block ends."""
-    await asyncio.gather(*(probe.once() for probe in probes))
-    tasks = {asyncio.create_task(probe.repeat()) for probe in probes}
+    await asyncio.gather(*(probe.run_once() for probe in probes))
+    tasks = {asyncio.create_task(probe.run()) for probe in probes}
     try:
         yield
     finally:
-        await end(tasks)
+        await cancel_and_wait(tasks)
 
 
 def _now() -> float:

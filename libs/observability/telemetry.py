@@ -18,9 +18,9 @@ from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.trace import Tracer, TracerProvider
 from prometheus_client import CollectorRegistry, ProcessCollector
 
-from libs.observability.ids import IdsOnly
+from libs.observability.non_recording_tracer import NonRecordingTracerProvider
 
-LEAVING = 1.0  # seconds in which what is still waiting may be sent
+FLUSH_TIMEOUT_SECONDS = 1.0  # seconds in which what is still waiting may be sent
 
 
 @dataclass(frozen=True)
@@ -28,16 +28,16 @@ class Telemetry:
     tracer: Tracer
     meter: Meter
     registry: CollectorRegistry  # what `/metrics` shows
-    traces: TracerProvider
-    ends: tuple[Callable[[], object], ...]
+    tracer_provider: TracerProvider
+    shutdown_hooks: tuple[Callable[[], object], ...]
 
     def shutdown(self) -> None:
         """Send what is still waiting; an endpoint that is away keeps nobody from leaving."""
         # in threads that end with the process: the exporters' own patience is longer than ours
-        leaving = [Thread(target=end, daemon=True) for end in self.ends]
+        leaving = [Thread(target=end, daemon=True) for end in self.shutdown_hooks]
         for thread in leaving:
             thread.start()
-        end = monotonic() + LEAVING
+        end = monotonic() + FLUSH_TIMEOUT_SECONDS
         for thread in leaving:
             thread.join(max(end - monotonic(), 0))
 
@@ -54,18 +54,18 @@ def configure_telemetry(
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     readers: list[MetricReader] = [PrometheusMetricReader(registry=registry, scope_info_enabled=False)]
-    if endpoint := _endpoint("metrics", otlp_endpoint, environ):
-        readers.append(_metric_exporter(endpoint))
+    if endpoint := _resolve_endpoint("metrics", otlp_endpoint, environ):
+        readers.append(_create_metric_reader(endpoint))
     metrics = MeterProvider(readers, resource=resource, shutdown_on_exit=False)
     ends: list[Callable[[], object]] = [metrics.shutdown]
-    traces: TracerProvider = IdsOnly()
-    if endpoint := _endpoint("traces", otlp_endpoint, environ):
-        traces, end = _recording(resource, endpoint)
+    traces: TracerProvider = NonRecordingTracerProvider()
+    if endpoint := _resolve_endpoint("traces", otlp_endpoint, environ):
+        traces, end = _create_tracer_provider(resource, endpoint)
         ends.append(end)
     return Telemetry(traces.get_tracer("headrace"), metrics.get_meter("headrace"), registry, traces, tuple(ends))
 
 
-def _endpoint(signal: str, common: str | None, environ: Mapping[str, str]) -> str:
+def _resolve_endpoint(signal: str, common: str | None, environ: Mapping[str, str]) -> str:
     """Where it goes; nothing where it is switched off."""
     off = environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
     if off or environ.get(f"OTEL_{signal.upper()}_EXPORTER", "").strip() == "none":
@@ -74,7 +74,7 @@ def _endpoint(signal: str, common: str | None, environ: Mapping[str, str]) -> st
     return own or (f"{common.rstrip('/')}/v1/{signal}" if common else "")
 
 
-def _metric_exporter(endpoint: str) -> MetricReader:
+def _create_metric_reader(endpoint: str) -> MetricReader:
     # imported here: a process without an endpoint saves their memory
     from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
     from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
@@ -82,7 +82,7 @@ def _metric_exporter(endpoint: str) -> MetricReader:
     return PeriodicExportingMetricReader(OTLPMetricExporter(endpoint))
 
 
-def _recording(resource: Resource, endpoint: str) -> tuple[TracerProvider, Callable[[], None]]:
+def _create_tracer_provider(resource: Resource, endpoint: str) -> tuple[TracerProvider, Callable[[], None]]:
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor

@@ -17,9 +17,9 @@ from opentelemetry.context import Context, attach, detach
 from opentelemetry.trace import INVALID_SPAN, Link, NonRecordingSpan, Span, SpanContext, SpanKind, StatusCode
 from opentelemetry.trace import TraceFlags as Flags
 
-HEADER = "traceparent"
-FORM = re.compile(r"(?!ff)[0-9a-f]{2}-((?!0{32})[0-9a-f]{32})-((?!0{16})[0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?")
-LINKS = 32  # of one span; a batch may have more events
+TRACEPARENT_HEADER = "traceparent"
+TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-((?!0{32})[0-9a-f]{32})-((?!0{16})[0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?")
+MAX_LINKS = 32  # of one span; a batch may have more events
 MONGODB = {"db.system.name": "mongodb"}
 NATS = {"messaging.system": "nats"}
 
@@ -27,15 +27,15 @@ __all__ = [
     "MONGODB",
     "NATS",
     "SpanKind",
-    "begun",
-    "child",
+    "add_link",
+    "attach_remote",
+    "child_span",
     "extract",
     "inject",
-    "link",
-    "past",
-    "sampled",
-    "start",
-    "within",
+    "is_sampled",
+    "open_span",
+    "record_past_span",
+    "start_span",
 ]
 
 tracer = trace.get_tracer("headrace")
@@ -43,7 +43,7 @@ tracer = trace.get_tracer("headrace")
 Attributes = Mapping[str, str | int | float | bool]
 
 
-class Spanning(AbstractContextManager[Span]):
+class SpanScope(AbstractContextManager[Span]):
     """A span, current from here to the end of the block. Lighter than the SDK's own, and silent about exceptions."""
 
     __slots__ = ("_span", "_token")
@@ -62,11 +62,11 @@ class Spanning(AbstractContextManager[Span]):
         if self._token is not None:
             detach(self._token)
         if error is not None and self._span.is_recording():
-            note(self._span, error)
+            record_error(self._span, error)
         self._span.end()
 
 
-def note(span: Span, error: BaseException) -> None:
+def record_error(span: Span, error: BaseException) -> None:
     """A refusal is an answer; everything else is an error."""
     failure = getattr(error, "failure", None)  # of a Refused, without its module: agents can do without pydantic
     span.set_attribute("error.type", failure.code if failure else type(error).__name__)
@@ -75,39 +75,41 @@ def note(span: Span, error: BaseException) -> None:
         span.set_status(StatusCode.ERROR)
 
 
-def begun(
-    name: str, kind: SpanKind, traceparent: str | None = None, attributes: Attributes | None = None, *also: str
-) -> Spanning:
+def open_span(
+    name: str, kind: SpanKind, traceparent: str | None = None, attributes: Attributes | None = None, *linked: str
+) -> SpanScope:
     """A span that goes on where `traceparent` comes from, or begins a trace: it always has ids. `also` are linked."""
-    return Spanning(start(name, kind, traceparent, attributes, *also))
+    return SpanScope(start_span(name, kind, traceparent, attributes, *linked))
 
 
-def start(
-    name: str, kind: SpanKind, traceparent: str | None = None, attributes: Attributes | None = None, *also: str
+def start_span(
+    name: str, kind: SpanKind, traceparent: str | None = None, attributes: Attributes | None = None, *linked: str
 ) -> Span:
     """The same, for whoever ends it himself."""
-    return tracer.start_span(name, extract(traceparent), kind, attributes, links_to(also), record_exception=False)
+    return tracer.start_span(name, extract(traceparent), kind, attributes, create_links(linked), record_exception=False)
 
 
-def child(
+def child_span(
     name: str, kind: SpanKind = SpanKind.INTERNAL, attributes: Attributes | None = None
 ) -> AbstractContextManager[Span]:
     """A span within the present one, if that is looked at."""
     # not `is_recording`: what was begun at once goes on after the span of the request is over
     if not trace.get_current_span().get_span_context().trace_flags.sampled:
-        return UNSEEN
-    return Spanning(tracer.start_span(name, None, kind, attributes, record_exception=False))
+        return NO_SPAN
+    return SpanScope(tracer.start_span(name, None, kind, attributes, record_exception=False))
 
 
-def within(traceparent: str) -> AbstractContextManager[Span]:
+def attach_remote(traceparent: str) -> AbstractContextManager[Span]:
     """No span, but what is logged here belongs to that trace."""
-    there = _remote(traceparent)
-    return Spanning(NonRecordingSpan(there)) if there else UNSEEN
+    there = _parse_traceparent(traceparent)
+    return SpanScope(NonRecordingSpan(there)) if there else NO_SPAN
 
 
-def past(name: str, traceparent: str, start: datetime, end: datetime, attributes: Attributes | None = None) -> None:
+def record_past_span(
+    name: str, traceparent: str, start: datetime, end: datetime, attributes: Attributes | None = None
+) -> None:
     """What is over, told in the trace it belongs to, with a link to where it became known."""
-    if not sampled(traceparent):
+    if not is_sampled(traceparent):
         return
     here = trace.get_current_span().get_span_context()
     links = [Link(here)] if here.is_valid else []
@@ -116,18 +118,18 @@ def past(name: str, traceparent: str, start: datetime, end: datetime, attributes
     span.end(max(int(end.timestamp() * 1e9), began))
 
 
-def link(traceparent: str) -> None:
+def add_link(traceparent: str) -> None:
     """From the present span to another trace: time has passed, so it is no part of it."""
     span = trace.get_current_span()
-    if span.is_recording() and (there := _remote(traceparent)):
+    if span.is_recording() and (there := _parse_traceparent(traceparent)):
         span.add_link(there)
 
 
-def links_to(traceparents: Sequence[str]) -> Sequence[Link]:
-    return [Link(there) for one in traceparents[:LINKS] if (there := _remote(one))]
+def create_links(traceparents: Sequence[str]) -> Sequence[Link]:
+    return [Link(there) for one in traceparents[:MAX_LINKS] if (there := _parse_traceparent(one))]
 
 
-def sampled(traceparent: str) -> bool:
+def is_sampled(traceparent: str) -> bool:
     """Whether whoever began the trace records it."""
     return traceparent[-1:] in "13579bdf" and bool(traceparent)
 
@@ -142,16 +144,16 @@ def inject() -> str | None:
 
 def extract(traceparent: str | None) -> Context:
     """The context to start a span in; what cannot be read is as good as nothing: the span begins a new trace."""
-    there = _remote(traceparent) if traceparent else None
-    return trace.set_span_in_context(NonRecordingSpan(there), NOWHERE) if there else NOWHERE
+    there = _parse_traceparent(traceparent) if traceparent else None
+    return trace.set_span_in_context(NonRecordingSpan(there), EMPTY_CONTEXT) if there else EMPTY_CONTEXT
 
 
-def _remote(traceparent: str) -> SpanContext | None:
-    found = FORM.fullmatch(traceparent)
+def _parse_traceparent(traceparent: str) -> SpanContext | None:
+    found = TRACEPARENT.fullmatch(traceparent)
     if not found:
         return None
     return SpanContext(int(found[1], 16), int(found[2], 16), is_remote=True, trace_flags=Flags(int(found[3], 16)))
 
 
-NOWHERE = Context()
-UNSEEN: AbstractContextManager[Span] = nullcontext(INVALID_SPAN)
+EMPTY_CONTEXT = Context()
+NO_SPAN: AbstractContextManager[Span] = nullcontext(INVALID_SPAN)

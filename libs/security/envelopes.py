@@ -7,10 +7,10 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 
-SUITE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
+HPKE_SUITE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 
 
-class EnvelopeInvalid(Exception):
+class InvalidEnvelope(Exception):
     """The public key or the encrypted text is malformed, or is for another recipient or purpose."""
 
 
@@ -28,20 +28,20 @@ class Recipient:
     def public_key(self) -> str:
         return base64.b64encode(self._private_key.public_key().public_bytes_raw()).decode()
 
-    def open(self, envelope: str, purpose: str) -> str:
+    def decrypt(self, envelope: str, purpose: str) -> str:
         try:
-            return SUITE.decrypt(
+            return HPKE_SUITE.decrypt(
                 base64.b64decode(envelope, validate=True), self._private_key, purpose.encode()
             ).decode()
         except (InvalidTag, ValueError) as error:
-            raise EnvelopeInvalid from error
+            raise InvalidEnvelope from error
 
 
-def enclose(text: str, public_key: str, purpose: str) -> str:
+def encrypt_for(text: str, public_key: str, purpose: str) -> str:
     """Encrypt a text for the recipient with this public key. Opening it takes the same purpose, which is no secret."""
     try:
         recipient = X25519PublicKey.from_public_bytes(base64.b64decode(public_key, validate=True))
-        encrypted = SUITE.encrypt(text.encode(), recipient, purpose.encode())
+        encrypted = HPKE_SUITE.encrypt(text.encode(), recipient, purpose.encode())
     except ValueError as error:
-        raise EnvelopeInvalid from error
+        raise InvalidEnvelope from error
     return base64.b64encode(encrypted).decode()

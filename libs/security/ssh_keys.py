@@ -8,17 +8,19 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_ssh_public_key
 
-LINE = re.compile(  # type, base64, perhaps a comment
+KEY_LINE = re.compile(  # type, base64, perhaps a comment
     r"([a-z0-9@.-]+)[ \t]+([A-Za-z0-9+/]+={0,2})(?:[ \t][^\x00-\x08\x0a-\x1f\x7f]*)?"
 )
-PRIVATE = re.compile(r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY|PuTTY-User-Key-File")
-PLAIN = frozenset({"ssh-ed25519", "ssh-rsa", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521"})
-OF_DEVICES = frozenset({"sk-ssh-ed25519@openssh.com", "sk-ecdsa-sha2-nistp256@openssh.com"})
-WEAK = "ssh-dss"
-SMALLEST_RSA, LARGEST_RSA = 2048, 16384  # bits; OpenSSH reads no larger ones
+PRIVATE_KEY_HEADER = re.compile(r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY|PuTTY-User-Key-File")
+SOFTWARE_KEY_TYPES = frozenset(
+    {"ssh-ed25519", "ssh-rsa", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521"}
+)
+SECURITY_KEY_TYPES = frozenset({"sk-ssh-ed25519@openssh.com", "sk-ecdsa-sha2-nistp256@openssh.com"})
+WEAK_KEY_TYPE = "ssh-dss"
+MIN_RSA_BITS, MAX_RSA_BITS = 2048, 16384  # bits; OpenSSH reads no larger ones
 
 
-class BrokenKey(ValueError):
+class InvalidKey(ValueError):
     """The text is no public key. None of these errors repeats the text."""
 
 
@@ -26,42 +28,42 @@ class WeakKey(ValueError):
     """Nobody should log in with it any more."""
 
 
-class PrivateKey(ValueError):
+class UnexpectedPrivateKey(ValueError):
     """The text is the half that its owner should have kept."""
 
 
-def fingerprint(text: str) -> str:
+def compute_fingerprint(text: str) -> str:
     """`SHA256:...`, as OpenSSH writes it, of a line as in authorized_keys without options.
 
     Raises BrokenKey, WeakKey or PrivateKey.
     """
     text = text.strip()
-    if PRIVATE.match(text):
-        raise PrivateKey
-    line = LINE.fullmatch(text)
-    if line is None or line[1] not in PLAIN | OF_DEVICES | {WEAK}:
-        raise BrokenKey
-    if line[1] == WEAK:
+    if PRIVATE_KEY_HEADER.match(text):
+        raise UnexpectedPrivateKey
+    line = KEY_LINE.fullmatch(text)
+    if line is None or line[1] not in SOFTWARE_KEY_TYPES | SECURITY_KEY_TYPES | {WEAK_KEY_TYPE}:
+        raise InvalidKey
+    if line[1] == WEAK_KEY_TYPE:
         raise WeakKey
     try:
         blob = base64.b64decode(line[2], validate=True)
     except ValueError:
-        raise BrokenKey from None
-    _check(line[1], blob)
+        raise InvalidKey from None
+    _validate_blob(line[1], blob)
     return "SHA256:" + base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip("=")
 
 
-def _check(type_: str, blob: bytes) -> None:
+def _validate_blob(type_: str, blob: bytes) -> None:
     canonical = f"{type_} {base64.b64encode(blob).decode()}".encode()
     try:
         key = load_ssh_public_key(canonical)
     except (ValueError, NotImplementedError, UnsupportedAlgorithm):
-        raise BrokenKey from None
+        raise InvalidKey from None
     # a number with needless zeros would be the same key under another fingerprint; nobody writes one
-    if type_ in PLAIN and key.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH) != canonical:
-        raise BrokenKey
+    if type_ in SOFTWARE_KEY_TYPES and key.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH) != canonical:
+        raise InvalidKey
     if isinstance(key, RSAPublicKey):
-        if key.key_size < SMALLEST_RSA:
+        if key.key_size < MIN_RSA_BITS:
             raise WeakKey
-        if key.key_size > LARGEST_RSA or key.public_numbers().n % 2 == 0:
-            raise BrokenKey
+        if key.key_size > MAX_RSA_BITS or key.public_numbers().n % 2 == 0:
+            raise InvalidKey

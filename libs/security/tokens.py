@@ -22,24 +22,24 @@ from cryptography.hazmat.primitives.serialization import (
 
 ALGORITHM = "EdDSA"
 # the time is compared here, against the caller's clock; `iat` is not, for clocks of replicas differ
-OPTIONS: jwt.types.Options = {
+DECODE_OPTIONS: jwt.types.Options = {
     "verify_exp": False,
     "verify_iat": False,
     "require": ["sub", "username", "roles", "epoch", "iat", "exp", "jti"],
 }
 # a stranger's text can nest a thousand lists, name numbers beyond all limits or have a list for a key id
-MALFORMED = (jwt.PyJWTError, LookupError, TypeError, ValueError, OverflowError, RecursionError)
+MALFORMED_ERRORS = (jwt.PyJWTError, LookupError, TypeError, ValueError, OverflowError, RecursionError)
 
 
-class TokenInvalid(Exception):
+class InvalidToken(Exception):
     """Not a token of ours, whatever the reason: malformed, altered, signed by an unknown key."""
 
 
-class KeyUnknown(TokenInvalid):
+class UnknownKey(InvalidToken):
     """Signed by a key that is not among ours, which may be newer than those we know."""
 
 
-class TokenExpired(Exception):
+class ExpiredToken(Exception):
     """A token of ours whose time is over."""
 
 
@@ -59,7 +59,7 @@ class TokenClaims:
     expires_at: datetime
 
 
-def new_signing_key() -> SigningKey:
+def generate_signing_key() -> SigningKey:
     private = Ed25519PrivateKey.generate()
     public = private.public_key()
     return SigningKey(
@@ -69,7 +69,7 @@ def new_signing_key() -> SigningKey:
     )
 
 
-def issue(
+def issue_token(
     key: SigningKey,
     *,
     subject: int,
@@ -88,29 +88,29 @@ def issue(
         "exp": int((now + timedelta(seconds=lifetime)).timestamp()),
         "jti": secrets.token_hex(16),
     }
-    return jwt.encode(claims, _private_key(key.private_pem), algorithm=ALGORITHM, headers={"kid": key.kid})
+    return jwt.encode(claims, _load_private_key(key.private_pem), algorithm=ALGORITHM, headers={"kid": key.kid})
 
 
-def read(token: str, public_keys: Mapping[str, str], now: datetime | None = None) -> TokenClaims:
+def verify_token(token: str, public_keys: Mapping[str, str], now: datetime | None = None) -> TokenClaims:
     """Check a token against the PEM public keys by key id; without `now` the clock is asked."""
     try:
         kid = jwt.get_unverified_header(token)["kid"]
         pem = public_keys.get(kid)
-    except MALFORMED as error:
-        raise TokenInvalid(type(error).__name__) from error
+    except MALFORMED_ERRORS as error:
+        raise InvalidToken(type(error).__name__) from error
     if pem is None:
-        raise KeyUnknown
-    key = _public_key(pem)  # an unreadable one is our mistake, not the token's
+        raise UnknownKey
+    key = _load_public_key(pem)  # an unreadable one is our mistake, not the token's
     try:
-        claims = _claims(jwt.decode(token, key, algorithms=[ALGORITHM], options=OPTIONS))
-    except MALFORMED as error:
-        raise TokenInvalid(type(error).__name__) from error
+        claims = _parse_claims(jwt.decode(token, key, algorithms=[ALGORITHM], options=DECODE_OPTIONS))
+    except MALFORMED_ERRORS as error:
+        raise InvalidToken(type(error).__name__) from error
     if (now or datetime.now(UTC)) >= claims.expires_at:
-        raise TokenExpired(claims.expires_at.isoformat())
+        raise ExpiredToken(claims.expires_at.isoformat())
     return claims
 
 
-def _claims(payload: dict[str, Any]) -> TokenClaims:
+def _parse_claims(payload: dict[str, Any]) -> TokenClaims:
     match payload:
         case {"sub": str(subject), "username": str(username), "roles": [*roles], "epoch": int(epoch), "exp": int(exp)}:
             if all(isinstance(role, str) for role in roles):
@@ -120,7 +120,7 @@ def _claims(payload: dict[str, Any]) -> TokenClaims:
 
 # reading a PEM costs more than checking a signature
 @lru_cache(maxsize=16)
-def _private_key(pem: str) -> Ed25519PrivateKey:
+def _load_private_key(pem: str) -> Ed25519PrivateKey:
     key = load_pem_private_key(pem.encode(), password=None)
     if not isinstance(key, Ed25519PrivateKey):
         raise ValueError("not an Ed25519 key")
@@ -128,22 +128,22 @@ def _private_key(pem: str) -> Ed25519PrivateKey:
 
 
 @lru_cache(maxsize=16)
-def _public_key(pem: str) -> Ed25519PublicKey:
+def _load_public_key(pem: str) -> Ed25519PublicKey:
     key = load_pem_public_key(pem.encode())
     if not isinstance(key, Ed25519PublicKey):
         raise ValueError("not an Ed25519 key")
     return key
 
 
-def new_token(prefix: str = "") -> str:
+def generate_token(prefix: str = "") -> str:
     return prefix + secrets.token_urlsafe(32)
 
 
-def token_hash(token: str) -> str:
+def hash_token(token: str) -> str:
     """Enough for 256 random bits; a password needs `passwords.hash_password`."""
     return hashlib.sha256(token.encode(errors="surrogatepass")).hexdigest()
 
 
-def same(a: str, b: str) -> bool:
+def constant_time_equals(a: str, b: str) -> bool:
     """Compare in a time that does not depend on the place of the first difference."""
     return hmac.compare_digest(a.encode(errors="surrogatepass"), b.encode(errors="surrogatepass"))

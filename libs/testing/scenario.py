@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from functools import reduce
 from typing import Any
 
-from contracts.errors import Refused
+from contracts.errors import RequestRejected
 from contracts.messages import Command, Event
-from libs.deciding import Decider
+from libs.eventstore.decider import Decider
 
 
 @dataclass(frozen=True)
@@ -35,5 +35,5 @@ class Scenario:
         state = reduce(self.decider.evolve, self.history, self.decider.initial)
         try:
             return Outcome(self.decider.decide(state, command), None)
-        except Refused as refused:
+        except RequestRejected as refused:
             return Outcome((), refused.code)

@@ -2,106 +2,110 @@
 
 from contracts import builds as contract
 from contracts.projects import GetJobSecrets, GetLaunchSettings, ProjectDeleted
-from contracts.runners import NoticeRunner, RunnerDeleted
-from libs.service import Service, Ticker, Worker
-from services.builds import left, listing, logs, reading, statistics, views, waiting, wishing
-from services.builds.artifacts import Artifacts
-from services.builds.attempts import Attempts
-from services.builds.claiming import Claiming
-from services.builds.ending import Ending
-from services.builds.files import files_for
-from services.builds.fleet import fleet
-from services.builds.launching import prepare_build
-from services.builds.leases import Leases
-from services.builds.measures import MEASURES
-from services.builds.planner import Planner
+from contracts.runners import RecordRunnerHeartbeat, RunnerDeleted
+from libs.service.declaration import PeriodicTask, Service, Worker
+from services.builds import projections
+from services.builds.artifacts import job_files
+from services.builds.artifacts.artifacts import Artifacts
+from services.builds.artifacts.blob_store import create_blob_store
+from services.builds.dispatch.job_dispatch import JobDispatcher
+from services.builds.dispatch.runner_projection import runner_projection
+from services.builds.execution import job_authorization
+from services.builds.execution.attempts import AttemptStore
+from services.builds.execution.build_completion import BuildCompletion
+from services.builds.execution.leases import Leases
+from services.builds.execution.recent_ends import READABLE_UNTIL, RECENT_ENDS
+from services.builds.execution.retention import Retention
+from services.builds.execution.runner_reports import RunnerReports
+from services.builds.logs import log_queries
+from services.builds.metrics import METRICS
+from services.builds.planning.launch import prepare_launch
+from services.builds.planning.planner import Planner
 from services.builds.policies import on_build_event
-from services.builds.recent_ends import ENDS, UNTIL
-from services.builds.reporting import Reporting
-from services.builds.retention import Retention
+from services.builds.queries import build_queries, job_queries, queue_queries, statistics
 
-attempts = Attempts()
-reporting = Reporting(attempts)
-leases = Leases(attempts, reporting)
+attempts = AttemptStore()
+runner_reports = RunnerReports(attempts)
+leases = Leases(attempts, runner_reports)
 retention = Retention(attempts)
-ending = Ending(attempts)
-claiming = Claiming(attempts)
-artifacts = Artifacts(files_for)
+build_completion = BuildCompletion(attempts)
+job_dispatcher = JobDispatcher(attempts)
+artifacts = Artifacts(create_blob_store)
 
 service = Service(
     "builds",
-    categories=(views.build, views.job, views.lane),
-    prepare={
-        contract.QueueBuild: prepare_build,
-        contract.PlanBuild: ending.by_plan,
-        contract.FailBuild: ending.by_failure,
-        contract.EndJobOfBuild: ending.of_job,
-        contract.KillBuild: ending.by_kill,
-        contract.PlayJob: wishing.of_job,
-        contract.RetryJob: wishing.of_job,
-        contract.StopJob: wishing.of_stop,
-        contract.RetryBuild: wishing.of_build,
+    categories=(projections.build_category, projections.job_category, projections.concurrency_group_category),
+    enrichers={
+        contract.QueueBuild: prepare_launch,
+        contract.PlanBuild: build_completion.prepare_plan,
+        contract.FailBuild: build_completion.prepare_failure,
+        contract.RecordJobResult: build_completion.prepare_job_result,
+        contract.KillBuild: build_completion.prepare_kill,
+        contract.PlayJob: job_authorization.prepare_job_command,
+        contract.RetryJob: job_authorization.prepare_job_command,
+        contract.CancelBuildJob: job_authorization.prepare_stop_command,
+        contract.RetryBuild: job_authorization.prepare_build_command,
     },
-    answers={
-        contract.GetBuild: reading.get_build,
-        contract.GetJob: reading.get_job,
-        contract.ListQueued: waiting.list_queued,
-        contract.ListRunning: reading.list_running,
-        contract.ListBuildsOfProject: reading.list_builds_of_project,
-        contract.ListJobs: listing.JobList().show,
-        contract.ListJobsOfBuild: listing.list_jobs_of_build,
-        contract.PageDurations: statistics.page_durations,
-        contract.ReadLiveLog: logs.read_live_log,
-        contract.ReadLog: logs.read_log,
-        contract.ReadOutput: reading.read_output,
-        contract.ClaimJob: claiming.claim,
-        contract.ReturnClaim: claiming.give_back,
-        contract.AppendTrace: reporting.append,
-        contract.ReportJob: reporting.report,
-        contract.BeginArtifact: artifacts.begin,
-        contract.AppendArtifact: artifacts.append,
-        contract.FinishArtifact: artifacts.finish,
-        contract.DiscardArtifact: artifacts.discard,
-        contract.GetArtifact: artifacts.get,
-        contract.ReadArtifact: artifacts.read,
-        contract.ListFiles: left.list_files,
-        contract.ReadTrace: left.read_trace,
+    handlers={
+        contract.GetBuild: build_queries.get_build,
+        contract.GetJob: build_queries.get_job,
+        contract.ListQueuedBuilds: queue_queries.list_queued_builds,
+        contract.ListRunningBuilds: build_queries.list_running_builds,
+        contract.ListProjectBuilds: build_queries.list_builds_of_project,
+        contract.ListJobs: job_queries.ListJobsHandler().list_jobs,
+        contract.ListBuildJobs: job_queries.list_jobs_of_build,
+        contract.ListBuildDurations: statistics.page_durations,
+        contract.GetLiveLog: log_queries.read_live_log,
+        contract.GetLogSection: log_queries.read_log,
+        contract.GetBuildOutput: build_queries.read_output,
+        contract.ClaimJob: job_dispatcher.claim,
+        contract.ReturnClaim: job_dispatcher.return_claim,
+        contract.AppendTrace: runner_reports.append_log,
+        contract.ReportJob: runner_reports.report_status,
+        contract.StartArtifactUpload: artifacts.start_upload,
+        contract.AppendArtifactUpload: artifacts.append_upload,
+        contract.FinishArtifactUpload: artifacts.finish_upload,
+        contract.DiscardArtifactUpload: artifacts.discard_upload,
+        contract.GetArtifact: artifacts.get_artifact,
+        contract.GetArtifactChunk: artifacts.read_artifact,
+        contract.ListJobFiles: job_files.list_files,
+        contract.GetTrace: job_files.read_trace,
     },
-    calls=(GetJobSecrets, GetLaunchSettings, NoticeRunner),
-    public=True,
-    hints=(contract.BuildQueued, contract.LaneGranted, contract.JobQueued),
+    outgoing=(GetJobSecrets, GetLaunchSettings, RecordRunnerHeartbeat),
+    is_public=True,
+    hinted_events=(contract.BuildQueued, contract.ConcurrencySlotGranted, contract.JobQueued),
     policies={"builds": on_build_event},
-    eager=(contract.BuildPriorityChanged, contract.BuildKilled),
-    views=(statistics.durations, fleet),
-    measures=MEASURES,
+    synchronous_reactions=(contract.BuildPriorityChanged, contract.BuildKilled),
+    projections=(statistics.monthly_durations, runner_projection),
+    metrics=METRICS,
     workers=(
         Worker(
             "planner",
             "builds",
-            (contract.BuildQueued, contract.LaneGranted),
-            Planner().plan,
+            (contract.BuildQueued, contract.ConcurrencySlotGranted),
+            Planner().plan_build,
             concurrency=8,
-            prompt=True,
+            start_on_hint=True,
         ),
         Worker(
             "closing",
             "builds",
             (contract.JobFinished, contract.JobLost, contract.JobRetried),
-            leases.conclude,
+            leases.close_attempt,
             concurrency=2,
         ),
-        Worker("dismissed", "runners", (RunnerDeleted,), leases.end_jobs_of, prompt=True),
-        Worker("retention", "builds", (contract.BuildFinished,), retention.keep_newest, concurrency=2),
-        Worker("removal", "builds", (contract.JobDeleted,), retention.remove, concurrency=2),
-        Worker("artifacts", "builds", (contract.ArtifactRemoved, contract.JobDeleted), artifacts.clear, concurrency=2),
-        Worker("clearing", "projects", (ProjectDeleted,), retention.clear, concurrency=2),
+        Worker("dismissed", "runners", (RunnerDeleted,), leases.end_jobs_of_runner, start_on_hint=True),
+        Worker("retention", "builds", (contract.BuildFinished,), retention.enforce, concurrency=2),
+        Worker("removal", "builds", (contract.JobDeleted,), retention.purge_job, concurrency=2),
+        Worker("artifacts", "builds", (contract.ArtifactRemoved, contract.JobDeleted), artifacts.purge, concurrency=2),
+        Worker("clearing", "projects", (ProjectDeleted,), retention.purge_project, concurrency=2),
     ),
-    tickers=(
-        Ticker("leases", 1.0, leases.look_after),
-        Ticker("overdue", 10.0, leases.look_for_overdue),
-        Ticker("artifacts", 5.0, artifacts.look_after),
+    periodic_tasks=(
+        PeriodicTask("leases", 1.0, leases.expire_leases),
+        PeriodicTask("overdue", 10.0, leases.enforce_timeouts),
+        PeriodicTask("artifacts", 5.0, artifacts.expire_artifacts),
     ),
-    passing={ENDS: UNTIL},
+    ttl_collections={RECENT_ENDS: READABLE_UNTIL},
     indexes={
         "attempts": (("job_id",), ("build_id",), ("finished", "lease_until")),
         "log_chunks": (("attempt", "section", "lines", "offset", "place"),),

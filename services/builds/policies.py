@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from contracts.builds import (
-    BuildAdvanced,
     BuildDeleted,
     BuildFinished,
+    BuildJobsChanged,
     BuildKilled,
     BuildPlanned,
     BuildPriorityChanged,
@@ -15,37 +15,37 @@ from contracts.builds import (
     CancelJob,
     ChangeJobPriority,
     DeleteJob,
-    EndJobOfBuild,
     JobAssigned,
     JobFinished,
     PlannedJob,
     QueueJob,
-    ReleaseLane,
-    RequestLane,
+    RecordJobResult,
+    ReleaseConcurrencySlot,
+    RequestConcurrencySlot,
     StartBuild,
 )
 from contracts.messages import Command
-from libs.deciding import Recorded
-from services.builds.domain.progress import Progress
+from libs.eventstore.decider import RecordedEvent
+from services.builds.domain.job_graph import JobGraph
 
 
-def on_build_event(recorded: Recorded[Any]) -> Sequence[Command]:
+def on_build_event(recorded: RecordedEvent[Any]) -> Sequence[Command]:
     match recorded.event:
         case BuildQueued(needs_lane=True, project_id=project_id, build_id=build_id):
-            return [RequestLane(project_id=project_id, build_id=build_id)]
+            return [RequestConcurrencySlot(project_id=project_id, build_id=build_id)]
         case BuildPlanned() as planned:
-            begun = Progress.of(planned.jobs)
-            return [_queue(planned, begun.jobs[job_id]) for job_id in begun.queued]
+            begun = JobGraph.of(planned.jobs)
+            return [_queue_job(planned, begun.jobs[job_id]) for job_id in begun.queued]
         case BuildResumed(needs_lane=True, project_id=project_id, build_id=build_id):
-            return [RequestLane(project_id=project_id, build_id=build_id)]
-        case BuildAdvanced(stopped=stopped) as advanced:
+            return [RequestConcurrencySlot(project_id=project_id, build_id=build_id)]
+        case BuildJobsChanged(stopped=stopped) as advanced:
             cancels = [CancelJob(job_id=job_id, graceful=True) for job_id in stopped]
-            return [*cancels, *(_queue(advanced, job) for job in advanced.released)]
+            return [*cancels, *(_queue_job(advanced, job) for job in advanced.released)]
         case JobAssigned(build_id=build_id, runner_name=runner):
             return [StartBuild(build_id=build_id, runner_name=runner)]
         case JobFinished() as finished:
             return [
-                EndJobOfBuild(
+                RecordJobResult(
                     build_id=finished.build_id,
                     job_id=finished.job_id,
                     status=finished.status,
@@ -61,12 +61,12 @@ def on_build_event(recorded: Recorded[Any]) -> Sequence[Command]:
         case BuildDeleted(job_ids=job_ids):
             return [DeleteJob(job_id=job_id) for job_id in job_ids]
         case BuildFinished(held_lane=True, project_id=project_id, build_id=build_id):
-            return [ReleaseLane(project_id=project_id, build_id=build_id)]
+            return [ReleaseConcurrencySlot(project_id=project_id, build_id=build_id)]
         case _:
             return []
 
 
-def _queue(plan: BuildPlanned | BuildAdvanced, job: PlannedJob) -> QueueJob:
+def _queue_job(plan: BuildPlanned | BuildJobsChanged, job: PlannedJob) -> QueueJob:
     return QueueJob(
         job_id=job.job_id,
         build_id=plan.build_id,

@@ -12,10 +12,10 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from libs.connections import database_of, mongo
+from libs.service.connections import create_mongo_client, get_database
 from libs.settings import Settings
-from tests.support.nats_cluster import frozen, nats_cluster
-from tests.support.stack import RunningStack, running_stack, sample_repository, until
+from tests.support.infrastructure.nats_cluster import frozen, nats_cluster
+from tests.support.stacks.running_stack import RunningStack, create_sample_repository, running_stack, wait_until
 
 FROZEN = 60.0  # seconds
 LONGEST_PAUSE = 15.0
@@ -62,33 +62,33 @@ class Load:
 async def lost(stack: RunningStack) -> list[str]:
     """Why jobs were lost that a runner had got, by the log; what reached no runner is queued again at once."""
     settings = Settings(mongodb_url=stack.mongodb_url)
-    async with mongo(settings, "test") as client:
-        commits = database_of(client, settings, "builds")["commits"].find({"events.name": "JobLost"})
+    async with create_mongo_client(settings, "test") as client:
+        commits = get_database(client, settings, "builds")["commits"].find({"events.name": "JobLost"})
         events = [one async for commit in commits for one in commit["events"] if one["name"] == "JobLost"]
         return [one["data"]["reason"] for one in events if one["data"]["delivered"]]
 
 
 @pytest.mark.timeout(600)
-async def test_a_minute_of_a_hanging_server_costs_seconds_and_no_job(
+async def test_a_nats_server_frozen_for_a_minute_loses_no_job(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with nats_cluster(tmp_path) as cluster:
         environment = {"HEADRACE_NATS_URL": cluster.url(), "HEADRACE_STREAM_REPLICAS": "3"}
         with running_stack(tmp_path / "stack", environment=environment) as stack:
-            project = stack.project(sample_repository(tmp_path / "repository"))
+            project = stack.create_project(create_sample_repository(tmp_path / "repository"))
             async with httpx.AsyncClient(
                 base_url=stack.admin.base_url, headers=stack.admin.headers, timeout=30, trust_env=False
             ) as client:
                 load = Load(client, project)
                 running = asyncio.create_task(load.run(10 + FROZEN + 10))
                 await asyncio.sleep(10)
-                before = [len(names) for names in cluster.clients()]
+                before = [len(names) for names in cluster.list_clients_by_server()]
                 with frozen(cluster.servers[before.index(max(before))]):
                     await asyncio.sleep(FROZEN)
                 await running
-            after = [len(names) for names in cluster.clients()]
-            ends = [stack.finished(build, 120)["status"] for build in load.builds]
-            until(lambda: all(process["ready"] for process in stack.status()), 30)
+            after = [len(names) for names in cluster.list_clients_by_server()]
+            ends = [stack.wait_until_finished(build, 120)["status"] for build in load.builds]
+            wait_until(lambda: all(process["ready"] for process in stack.get_status()), 30)
             jobs_lost = await lost(stack)
     with capsys.disabled():
         sys.stdout.write(

@@ -12,17 +12,24 @@ import pytest
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 
-from contracts.errors import Refused
-from libs.connections import Document, database_of, mongo, vault_of
-from libs.deciding import Cause, Recorded, Release, Take
-from libs.eventstore import Commit, Conflict, EventStore, OutcomeUnknown, Repeated, Unavailable
-from libs.eventstore.memory import MemoryStore
-from libs.eventstore.mongo import MongoStore, prepare_database
-from libs.eventstore.streams import Beginning, Handled, Streams
-from libs.security.sealing import MasterKeys, MemoryVault, Vault
+from contracts.errors import RequestRejected
+from libs.eventstore import (
+    CommitRef,
+    DuplicateCommand,
+    EventStore,
+    OutcomeUnknown,
+    StoreUnavailable,
+    WrongExpectedVersion,
+)
+from libs.eventstore.decider import CommandMetadata, RecordedEvent, Release, Reserve
+from libs.eventstore.memory import MemoryEventStore
+from libs.eventstore.mongo import MongoEventStore, create_schema
+from libs.eventstore.repository import CommandHandler, CommandResult, FollowUp
+from libs.security.envelope_encryption import KeyVault, MasterKeys, MemoryKeyVault
+from libs.service.connections import Document, create_mongo_client, create_vault, get_database
 from libs.settings import Settings
 from tests.support import eventually
-from tests.support.servers import servers_in
+from tests.support.infrastructure.servers import running_servers
 from tests.toy.counters import (
     CloseCounter,
     CounterOpened,
@@ -32,27 +39,27 @@ from tests.toy.counters import (
     RaiseCounter,
     RelabelCounter,
 )
-from tests.toy.decisions import AT, RAISED, cause, decision
+from tests.toy.decisions import RAISED, RECORDED_AT, make_commit, make_metadata
 from tests.toy.domain import counters
 
 
-def keyed(fingerprint: str) -> Cause:
+def keyed(fingerprint: str) -> CommandMetadata:
     """As it comes with an idempotency key."""
-    return cause("same", repeatable=True, fingerprint=fingerprint)
+    return make_metadata("same", repeatable=True, fingerprint=fingerprint)
 
 
 async def prepared(client: AsyncMongoClient[Document], settings: Settings) -> AsyncDatabase[Document]:
-    database = database_of(client, settings, "counters")
-    await prepare_database(database)
+    database = get_database(client, settings, "counters")
+    await create_schema(database)
     return database
 
 
 async def in_memory(_client: AsyncMongoClient[Document], _settings: Settings) -> EventStore:
-    return MemoryStore()
+    return MemoryEventStore()
 
 
 async def on_mongo(client: AsyncMongoClient[Document], settings: Settings) -> EventStore:
-    return MongoStore(await prepared(client, settings), MemoryVault())
+    return MongoEventStore(await prepared(client, settings), MemoryKeyVault())
 
 
 @pytest.fixture
@@ -69,19 +76,19 @@ async def store(
 
 
 @pytest.fixture
-def streams(store: EventStore) -> Streams:
-    return Streams(store)
+def streams(store: EventStore) -> CommandHandler:
+    return CommandHandler(store)
 
 
 # ---- appending and reading
 
 
-async def test_what_was_appended_is_read_back_as_it_was(store: EventStore) -> None:
-    first = decision(events=(CounterOpened(label="a", owner="Ivan"), RAISED))
+async def test_appended_events_are_read_back_unchanged(store: EventStore) -> None:
+    first = make_commit(events=(CounterOpened(label="a", owner="Ivan"), RAISED))
     await store.append(first)
     assert await store.read("counter-1") == [
-        Recorded("counter-1", 1, 0, CounterOpened(label="a", owner="Ivan"), first.cause),
-        Recorded("counter-1", 1, 1, RAISED, first.cause),
+        RecordedEvent("counter-1", 1, 0, CounterOpened(label="a", owner="Ivan"), first.metadata),
+        RecordedEvent("counter-1", 1, 1, RAISED, first.metadata),
     ]
 
 
@@ -89,334 +96,342 @@ async def test_an_unknown_stream_is_empty(store: EventStore) -> None:
     assert await store.read("counter-1") == []
 
 
-async def test_a_part_of_a_stream_is_read_by_versions(store: EventStore) -> None:
+async def test_a_range_of_versions_can_be_read(store: EventStore) -> None:
     for expected in range(5):
-        await store.append(decision(expected=expected))
+        await store.append(make_commit(expected=expected))
     assert [one.version for one in await store.read("counter-1", after=3)] == [4, 5]
     assert [one.version for one in await store.read("counter-1", until=2)] == [1, 2]
     assert [one.version for one in await store.read("counter-1", after=1, until=3)] == [2, 3]
     assert await store.read("counter-1", after=5) == []
 
 
-async def test_streams_whose_names_begin_alike_are_kept_apart(store: EventStore) -> None:
-    await store.append(decision("counter-1"))
-    await store.append(decision("counter-11"))
+async def test_streams_with_a_common_name_prefix_are_kept_apart(store: EventStore) -> None:
+    await store.append(make_commit("counter-1"))
+    await store.append(make_commit("counter-11"))
     assert [one.stream for one in await store.read("counter-1")] == ["counter-1"]
 
 
-async def test_a_command_is_found_where_it_was_recorded(store: EventStore) -> None:
-    await store.append(decision())
-    await store.append(decision(expected=1, command_id="second"))
-    assert await store.find("second") == Commit("counter-1", 2)
+async def test_a_recorded_command_is_found(store: EventStore) -> None:
+    await store.append(make_commit())
+    await store.append(make_commit(expected=1, command_id="second"))
+    assert await store.find("second") == CommitRef("counter-1", 2)
     assert await store.find("third") is None
 
 
 @pytest.mark.parametrize("stale", [0, 2])
-async def test_another_version_than_the_streams_is_a_conflict(store: EventStore, stale: int) -> None:
-    await store.append(decision())
-    with pytest.raises(Conflict):
-        await store.append(decision(expected=stale))
+async def test_a_wrong_expected_version_is_a_conflict(store: EventStore, stale: int) -> None:
+    await store.append(make_commit())
+    with pytest.raises(WrongExpectedVersion):
+        await store.append(make_commit(expected=stale))
     assert len(await store.read("counter-1")) == 1
 
 
 @pytest.mark.parametrize("expected", [0, 1, 2])
-async def test_a_command_is_recorded_once_whatever_version_it_comes_with(store: EventStore, expected: int) -> None:
-    await store.append(decision(command_id="same"))
-    with pytest.raises(Repeated) as repeated:
-        await store.append(decision(expected=expected, command_id="same"))
-    assert repeated.value.commit == Commit("counter-1", 1)
+async def test_a_repeated_command_is_recorded_once_whatever_version_it_expects(
+    store: EventStore, expected: int
+) -> None:
+    await store.append(make_commit(command_id="same"))
+    with pytest.raises(DuplicateCommand) as repeated:
+        await store.append(make_commit(expected=expected, command_id="same"))
+    assert repeated.value.commit == CommitRef("counter-1", 1)
     assert len(await store.read("counter-1")) == 1
 
 
-async def test_a_command_is_recorded_once_also_on_another_stream(store: EventStore) -> None:
-    take = (Take("label:a", "PROJECT_ALIAS_TAKEN"),)
+async def test_a_repeated_command_is_recorded_once_even_on_another_stream(store: EventStore) -> None:
+    take = (Reserve("label:a", "PROJECT_ALIAS_TAKEN"),)
     outcomes = await asyncio.gather(
-        store.append(decision("counter-1", command_id="same", claims=take)),
-        store.append(decision("counter-2", command_id="same", claims=take)),
+        store.append(make_commit("counter-1", command_id="same", claims=take)),
+        store.append(make_commit("counter-2", command_id="same", claims=take)),
         return_exceptions=True,
     )
-    assert [type(one) for one in outcomes] == [type(None), Repeated]
+    assert [type(one) for one in outcomes] == [type(None), DuplicateCommand]
     assert await store.read("counter-2") == []
 
 
 # ---- names
 
 
-async def test_a_name_has_one_owner(store: EventStore) -> None:
-    take = (Take("label:a", "PROJECT_ALIAS_TAKEN"),)
-    await store.append(decision("counter-1", claims=take))
-    with pytest.raises(Refused, match="PROJECT_ALIAS_TAKEN"):
-        await store.append(decision("counter-2", claims=take))
+async def test_a_reservation_has_one_owner(store: EventStore) -> None:
+    take = (Reserve("label:a", "PROJECT_ALIAS_TAKEN"),)
+    await store.append(make_commit("counter-1", claims=take))
+    with pytest.raises(RequestRejected, match="PROJECT_ALIAS_TAKEN"):
+        await store.append(make_commit("counter-2", claims=take))
     assert await store.read("counter-2") == []
 
 
-async def test_the_owner_may_take_its_name_again(store: EventStore) -> None:
-    take = (Take("label:a", "PROJECT_ALIAS_TAKEN"),)
-    await store.append(decision(claims=take))
-    await store.append(decision(expected=1, claims=take))
-    with pytest.raises(Refused, match="PROJECT_ALIAS_TAKEN"):
-        await store.append(decision("counter-2", claims=take))
+async def test_the_owner_may_repeat_its_reservation(store: EventStore) -> None:
+    take = (Reserve("label:a", "PROJECT_ALIAS_TAKEN"),)
+    await store.append(make_commit(claims=take))
+    await store.append(make_commit(expected=1, claims=take))
+    with pytest.raises(RequestRejected, match="PROJECT_ALIAS_TAKEN"):
+        await store.append(make_commit("counter-2", claims=take))
 
 
-async def test_a_released_name_is_free(store: EventStore) -> None:
-    take = (Take("label:a", "PROJECT_ALIAS_TAKEN"),)
-    await store.append(decision("counter-1", claims=take))
-    await store.append(decision("counter-1", 1, claims=(Release("label:a"),)))
-    await store.append(decision("counter-2", claims=take))
+async def test_a_released_reservation_is_free(store: EventStore) -> None:
+    take = (Reserve("label:a", "PROJECT_ALIAS_TAKEN"),)
+    await store.append(make_commit("counter-1", claims=take))
+    await store.append(make_commit("counter-1", 1, claims=(Release("label:a"),)))
+    await store.append(make_commit("counter-2", claims=take))
     assert len(await store.read("counter-2")) == 1
 
 
-async def test_nobody_releases_the_name_of_another(store: EventStore) -> None:
-    take = (Take("label:a", "PROJECT_ALIAS_TAKEN"),)
-    await store.append(decision("counter-1", claims=take))
-    await store.append(decision("counter-2", claims=(Release("label:a"),)))
-    with pytest.raises(Refused, match="PROJECT_ALIAS_TAKEN"):
-        await store.append(decision("counter-3", claims=take))
+async def test_a_reservation_of_another_stream_cannot_be_released(store: EventStore) -> None:
+    take = (Reserve("label:a", "PROJECT_ALIAS_TAKEN"),)
+    await store.append(make_commit("counter-1", claims=take))
+    await store.append(make_commit("counter-2", claims=(Release("label:a"),)))
+    with pytest.raises(RequestRejected, match="PROJECT_ALIAS_TAKEN"):
+        await store.append(make_commit("counter-3", claims=take))
 
 
-async def test_a_name_released_and_taken_in_one_decision_is_kept(store: EventStore) -> None:
-    take = Take("label:a", "PROJECT_ALIAS_TAKEN")
-    await store.append(decision("counter-1", claims=(take,)))
-    await store.append(decision("counter-1", 1, claims=(Release("label:a"), take)))
-    with pytest.raises(Refused, match="PROJECT_ALIAS_TAKEN"):
-        await store.append(decision("counter-2", claims=(take,)))
+async def test_a_name_released_and_reserved_in_one_commit_is_kept(store: EventStore) -> None:
+    take = Reserve("label:a", "PROJECT_ALIAS_TAKEN")
+    await store.append(make_commit("counter-1", claims=(take,)))
+    await store.append(make_commit("counter-1", 1, claims=(Release("label:a"), take)))
+    with pytest.raises(RequestRejected, match="PROJECT_ALIAS_TAKEN"):
+        await store.append(make_commit("counter-2", claims=(take,)))
 
 
-async def test_a_name_taken_and_released_in_one_decision_is_free(store: EventStore) -> None:
-    take = Take("label:a", "PROJECT_ALIAS_TAKEN")
-    await store.append(decision("counter-1", claims=(take, Release("label:a"))))
-    await store.append(decision("counter-2", claims=(take,)))
+async def test_a_name_reserved_and_released_in_one_commit_is_free(store: EventStore) -> None:
+    take = Reserve("label:a", "PROJECT_ALIAS_TAKEN")
+    await store.append(make_commit("counter-1", claims=(take, Release("label:a"))))
+    await store.append(make_commit("counter-2", claims=(take,)))
     assert len(await store.read("counter-2")) == 1
 
 
-async def test_a_decision_that_lost_its_stream_takes_no_name(store: EventStore) -> None:
-    take = (Take("label:a", "PROJECT_ALIAS_TAKEN"),)
-    await store.append(decision("counter-1"))
-    with pytest.raises(Conflict):
-        await store.append(decision("counter-1", claims=take))
-    await store.append(decision("counter-2", claims=take))
+async def test_a_commit_with_a_wrong_version_reserves_no_name(store: EventStore) -> None:
+    take = (Reserve("label:a", "PROJECT_ALIAS_TAKEN"),)
+    await store.append(make_commit("counter-1"))
+    with pytest.raises(WrongExpectedVersion):
+        await store.append(make_commit("counter-1", claims=take))
+    await store.append(make_commit("counter-2", claims=take))
     assert len(await store.read("counter-2")) == 1
 
 
-async def test_of_many_that_want_one_name_at_once_one_gets_it(store: EventStore) -> None:
-    take = (Take("label:a", "PROJECT_ALIAS_TAKEN"),)
-    wishes = [decision(f"counter-{number}", claims=take) for number in range(20)]
+async def test_only_one_of_many_concurrent_reservations_succeeds(store: EventStore) -> None:
+    take = (Reserve("label:a", "PROJECT_ALIAS_TAKEN"),)
+    wishes = [make_commit(f"counter-{number}", claims=take) for number in range(20)]
     outcomes = await asyncio.gather(*map(store.append, wishes), return_exceptions=True)
-    assert Counter(type(one) for one in outcomes) == {type(None): 1, Refused: 19}
+    assert Counter(type(one) for one in outcomes) == {type(None): 1, RequestRejected: 19}
 
 
-async def test_stale_versions_do_not_disturb_the_others(store: EventStore) -> None:
-    await asyncio.gather(*(store.append(decision(f"counter-{number}")) for number in range(50)))
-    news = [decision(f"counter-{number}", expected=0 if number % 5 == 0 else 1) for number in range(50)]
+async def test_conflicting_commits_do_not_affect_others_in_the_batch(store: EventStore) -> None:
+    await asyncio.gather(*(store.append(make_commit(f"counter-{number}")) for number in range(50)))
+    news = [make_commit(f"counter-{number}", expected=0 if number % 5 == 0 else 1) for number in range(50)]
     outcomes = await asyncio.gather(*map(store.append, news), return_exceptions=True)
-    assert [type(one) for one in outcomes] == [Conflict, *[type(None)] * 4] * 10
+    assert [type(one) for one in outcomes] == [WrongExpectedVersion, *[type(None)] * 4] * 10
     assert [len(await store.read(f"counter-{number}")) for number in range(50)] == [1, 2, 2, 2, 2] * 10
 
 
 # ---- commands
 
 
-async def test_decisions_that_belong_together_are_recorded_together(store: EventStore) -> None:
-    await store.append(decision("counter-1"), decision("counter-2"))
+async def test_commits_appended_together_are_recorded_together(store: EventStore) -> None:
+    await store.append(make_commit("counter-1"), make_commit("counter-2"))
     assert [len(await store.read(stream)) for stream in ("counter-1", "counter-2")] == [1, 1]
 
 
 @pytest.mark.parametrize("taken", ["counter-1", "counter-2"])
-async def test_of_decisions_that_belong_together_none_is_recorded_alone(store: EventStore, taken: str) -> None:
-    await store.append(decision(taken))
-    with pytest.raises(Conflict):
-        await store.append(decision("counter-1"), decision("counter-2"))
+async def test_commits_appended_together_fail_together(store: EventStore, taken: str) -> None:
+    await store.append(make_commit(taken))
+    with pytest.raises(WrongExpectedVersion):
+        await store.append(make_commit("counter-1"), make_commit("counter-2"))
     assert sorted([len(await store.read(stream)) for stream in ("counter-1", "counter-2")]) == [0, 1]
 
 
-async def test_decisions_that_are_torn_apart_do_not_disturb_the_others(store: EventStore) -> None:
-    await store.append(decision("counter-2"))
-    others = [store.append(decision(f"counter-{number}"), decision(f"counter-{number}0")) for number in range(3, 9)]
+async def test_a_partial_conflict_does_not_affect_other_commits(store: EventStore) -> None:
+    await store.append(make_commit("counter-2"))
+    others = [
+        store.append(make_commit(f"counter-{number}"), make_commit(f"counter-{number}0")) for number in range(3, 9)
+    ]
     outcomes = await asyncio.gather(
-        *others, store.append(decision("counter-1"), decision("counter-2")), return_exceptions=True
+        *others, store.append(make_commit("counter-1"), make_commit("counter-2")), return_exceptions=True
     )
-    assert [type(one) for one in outcomes] == [*[type(None)] * 6, Conflict]
+    assert [type(one) for one in outcomes] == [*[type(None)] * 6, WrongExpectedVersion]
 
 
-async def test_a_command_answers_with_the_version_the_row_and_the_news(streams: Streams) -> None:
-    await streams.handle(counters, OpenCounter(counter_id="1", label="a"), cause())
-    handled = await streams.handle(counters, RaiseCounter(counter_id="1", by=2), cause())
+async def test_a_command_returns_version_row_and_new_events(streams: CommandHandler) -> None:
+    await streams.handle(counters, OpenCounter(counter_id="1", label="a"), make_metadata())
+    handled = await streams.handle(counters, RaiseCounter(counter_id="1", by=2), make_metadata())
     assert (handled.version, handled.row) == (2, CounterView(label="a", value=2))
-    assert [one.event for one in handled.news] == [RAISED, RAISED]
+    assert [one.event for one in handled.new_events] == [RAISED, RAISED]
 
 
-async def test_a_wish_that_is_already_true_records_nothing(streams: Streams) -> None:
-    await streams.handle(counters, OpenCounter(counter_id="1", label="a"), cause())
-    handled = await streams.handle(counters, RelabelCounter(counter_id="1", label="a"), cause())
-    assert (handled.version, handled.news) == (1, ())
+async def test_a_command_without_effect_records_no_event(streams: CommandHandler) -> None:
+    await streams.handle(counters, OpenCounter(counter_id="1", label="a"), make_metadata())
+    handled = await streams.handle(counters, RelabelCounter(counter_id="1", label="a"), make_metadata())
+    assert (handled.version, handled.new_events) == (1, ())
 
 
-async def test_a_command_seen_before_answers_as_before(streams: Streams) -> None:
-    first = await streams.handle(counters, OpenCounter(counter_id="1", label="a"), cause("first"))
-    await streams.handle(counters, RaiseCounter(counter_id="1"), cause())
-    expected = Handled(first.stream, first.version, first.row, ())
-    assert await streams.seen(counters, cause("first")) == expected
-    assert await streams.seen(counters, cause("second")) is None
-    again = cause("first", repeatable=True)
+async def test_a_repeated_command_returns_its_first_result(streams: CommandHandler) -> None:
+    first = await streams.handle(counters, OpenCounter(counter_id="1", label="a"), make_metadata("first"))
+    await streams.handle(counters, RaiseCounter(counter_id="1"), make_metadata())
+    expected = CommandResult(first.stream, first.version, first.row, ())
+    assert await streams.find_result(counters, make_metadata("first")) == expected
+    assert await streams.find_result(counters, make_metadata("second")) is None
+    again = make_metadata("first", repeatable=True)
     assert await streams.handle(counters, OpenCounter(counter_id="1", label="a"), again) == expected
 
 
-async def test_the_same_command_many_times_at_once_has_one_effect_and_one_answer(streams: Streams) -> None:
-    same = [cause("same", repeatable=True) for _ in range(10)]
+async def test_concurrent_repeats_of_a_command_have_one_effect_and_one_result(streams: CommandHandler) -> None:
+    same = [make_metadata("same", repeatable=True) for _ in range(10)]
     answers = await asyncio.gather(
         *(streams.handle(counters, OpenCounter(counter_id="1", label="a"), one) for one in same)
     )
     assert {(one.version, one.row) for one in answers} == {(1, CounterView(label="a"))}
-    assert [len(one.news) for one in answers].count(1) == 1
+    assert [len(one.new_events) for one in answers].count(1) == 1
 
 
-async def test_a_key_stands_for_one_request(streams: Streams) -> None:
+async def test_an_idempotency_key_belongs_to_one_request(streams: CommandHandler) -> None:
     await streams.handle(counters, OpenCounter(counter_id="1", label="a"), keyed("one"))
-    assert await streams.seen(counters, keyed("one")) is not None
-    with pytest.raises(Refused, match="IDEMPOTENCY_KEY_REUSED"):
-        await streams.seen(counters, keyed("other"))
-    with pytest.raises(Refused, match="IDEMPOTENCY_KEY_REUSED"):
+    assert await streams.find_result(counters, keyed("one")) is not None
+    with pytest.raises(RequestRejected, match="IDEMPOTENCY_KEY_REUSED"):
+        await streams.find_result(counters, keyed("other"))
+    with pytest.raises(RequestRejected, match="IDEMPOTENCY_KEY_REUSED"):
         await streams.handle(counters, OpenCounter(counter_id="2", label="b"), keyed("other"))
 
 
-async def test_of_different_requests_that_use_a_key_at_once_one_is_done(store: EventStore, streams: Streams) -> None:
+async def test_only_one_of_many_concurrent_requests_with_one_key_succeeds(
+    store: EventStore, streams: CommandHandler
+) -> None:
     wishes = [
         streams.handle(counters, OpenCounter(counter_id=str(number), label=str(number)), keyed(str(number)))
         for number in range(10)
     ]
     outcomes = await asyncio.gather(*wishes, return_exceptions=True)
-    refusals = [one.code for one in outcomes if isinstance(one, Refused)]
+    refusals = [one.code for one in outcomes if isinstance(one, RequestRejected)]
     assert refusals == ["IDEMPOTENCY_KEY_REUSED"] * 9
     assert sum([len(await store.read(f"counter-{number}")) for number in range(10)]) == 1
 
 
-async def test_a_request_that_found_its_wish_true_is_remembered_too(streams: Streams) -> None:
-    await streams.handle(counters, OpenCounter(counter_id="1", label="a"), cause())
+async def test_the_key_of_a_request_without_effect_is_remembered(streams: CommandHandler) -> None:
+    await streams.handle(counters, OpenCounter(counter_id="1", label="a"), make_metadata())
     relabel = RelabelCounter(counter_id="1", label="a")
     first = await streams.handle(counters, relabel, keyed("one"))
-    await streams.handle(counters, RelabelCounter(counter_id="1", label="b"), cause())
-    assert await streams.seen(counters, keyed("one")) == first
+    await streams.handle(counters, RelabelCounter(counter_id="1", label="b"), make_metadata())
+    assert await streams.find_result(counters, keyed("one")) == first
     assert (first.version, first.row) == (1, CounterView(label="a"))
-    with pytest.raises(Refused, match="IDEMPOTENCY_KEY_REUSED"):
-        await streams.seen(counters, keyed("other"))
+    with pytest.raises(RequestRejected, match="IDEMPOTENCY_KEY_REUSED"):
+        await streams.find_result(counters, keyed("other"))
 
 
-async def test_of_different_requests_that_find_their_wish_true_at_once_one_has_the_key(streams: Streams) -> None:
-    await streams.handle(counters, OpenCounter(counter_id="1", label="a"), cause())
+async def test_concurrent_requests_without_effect_share_no_key(streams: CommandHandler) -> None:
+    await streams.handle(counters, OpenCounter(counter_id="1", label="a"), make_metadata())
     relabel = RelabelCounter(counter_id="1", label="a")
     wishes = [streams.handle(counters, relabel, keyed(str(number % 2))) for number in range(6)]
     outcomes = await asyncio.gather(*wishes, return_exceptions=True)
-    assert Counter(type(one) for one in outcomes) == {Handled: 3, Refused: 3}
+    assert Counter(type(one) for one in outcomes) == {CommandResult: 3, RequestRejected: 3}
 
 
-async def test_a_refused_request_leaves_its_key_free(streams: Streams) -> None:
-    await streams.handle(counters, OpenCounter(counter_id="1", label="a"), cause())
-    with pytest.raises(Refused, match="PROJECT_ALIAS_TAKEN"):
+async def test_a_rejected_request_leaves_its_key_free(streams: CommandHandler) -> None:
+    await streams.handle(counters, OpenCounter(counter_id="1", label="a"), make_metadata())
+    with pytest.raises(RequestRejected, match="PROJECT_ALIAS_TAKEN"):
         await streams.handle(counters, OpenCounter(counter_id="2", label="a"), keyed("one"))
     handled = await streams.handle(counters, OpenCounter(counter_id="2", label="b"), keyed("other"))
     assert handled.row == CounterView(label="b")
 
 
-async def test_a_kept_state_is_caught_up_before_it_refuses(store: EventStore) -> None:
-    here, elsewhere = Streams(store), Streams(store)
-    await here.handle(counters, OpenCounter(counter_id="1", label="a"), cause())
-    await elsewhere.handle(counters, RelabelCounter(counter_id="1", label="b"), cause())
-    handled = await here.handle(counters, RelabelCounter(counter_id="1", label="a"), cause())
+async def test_a_cached_state_is_refreshed_before_a_command_is_rejected(store: EventStore) -> None:
+    here, elsewhere = CommandHandler(store), CommandHandler(store)
+    await here.handle(counters, OpenCounter(counter_id="1", label="a"), make_metadata())
+    await elsewhere.handle(counters, RelabelCounter(counter_id="1", label="b"), make_metadata())
+    handled = await here.handle(counters, RelabelCounter(counter_id="1", label="a"), make_metadata())
     assert (handled.version, handled.row) == (3, CounterView(label="a"))
-    await elsewhere.handle(counters, CloseCounter(counter_id="1"), cause())
-    with pytest.raises(Refused, match="BUILD_STATUS"):
-        await here.handle(counters, RaiseCounter(counter_id="1"), cause())
+    await elsewhere.handle(counters, CloseCounter(counter_id="1"), make_metadata())
+    with pytest.raises(RequestRejected, match="BUILD_STATUS"):
+        await here.handle(counters, RaiseCounter(counter_id="1"), make_metadata())
 
 
-class ReadsCounted(MemoryStore):
+class ReadsCounted(MemoryEventStore):
     def __init__(self) -> None:
         super().__init__()
         self.reads: list[str] = []
 
-    async def read(self, stream: str, *, after: int = 0, until: int | None = None) -> list[Recorded[Any]]:
+    async def read(self, stream: str, *, after: int = 0, until: int | None = None) -> list[RecordedEvent[Any]]:
         self.reads.append(stream)
         return await super().read(stream, after=after, until=until)
 
 
-async def test_folded_streams_are_cached_up_to_a_number_of_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("libs.eventstore.streams.MAX_CACHE_BYTES", 100_000)
+async def test_loaded_streams_are_cached_up_to_a_number_of_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("libs.eventstore.repository.MAX_CACHE_BYTES", 100_000)
     store = ReadsCounted()
-    streams = Streams(store)
+    streams = CommandHandler(store)
 
     async def read_again(*ids: str) -> list[str]:
         store.reads.clear()
         for counter_id in ids:
-            await streams.handle(counters, RaiseCounter(counter_id=counter_id), cause())
+            await streams.handle(counters, RaiseCounter(counter_id=counter_id), make_metadata())
         return store.reads
 
-    await streams.handle(counters, OpenCounter(counter_id="small", label="x"), cause())
-    await streams.handle(counters, OpenCounter(counter_id="huge", label="x" * 60_000), cause())
+    await streams.handle(counters, OpenCounter(counter_id="small", label="x"), make_metadata())
+    await streams.handle(counters, OpenCounter(counter_id="huge", label="x" * 60_000), make_metadata())
     assert await read_again("small", "small", "huge", "huge") == ["counter-huge", "counter-huge"]
     for number in range(3):  # room for two of them
-        await streams.handle(counters, OpenCounter(counter_id=f"{number}", label=f"{number}" * 20_000), cause())
+        await streams.handle(counters, OpenCounter(counter_id=f"{number}", label=f"{number}" * 20_000), make_metadata())
     assert await read_again("2", "1", "small", "0") == ["counter-small", "counter-0"]
 
 
-async def test_time_never_goes_back_within_a_stream(streams: Streams, store: EventStore) -> None:
-    slow_clock = cause().but(at=AT - timedelta(seconds=5))
-    await streams.handle(counters, RaiseCounter(counter_id="1"), cause())
+async def test_event_times_never_decrease_within_a_stream(streams: CommandHandler, store: EventStore) -> None:
+    slow_clock = make_metadata().replace(at=RECORDED_AT - timedelta(seconds=5))
+    await streams.handle(counters, RaiseCounter(counter_id="1"), make_metadata())
     await streams.handle(counters, RaiseCounter(counter_id="1"), slow_clock)
-    assert [one.at for one in await store.read("counter-1")] == [AT, AT]
+    assert [one.at for one in await store.read("counter-1")] == [RECORDED_AT, RECORDED_AT]
 
 
 # ---- several processes on one database
 
 
-def beginning(news: Sequence[Recorded[Any]]) -> Sequence[Beginning]:
+def beginning(news: Sequence[RecordedEvent[Any]]) -> Sequence[FollowUp]:
     """With each counter another one begins."""
     opened = [one for one in news if isinstance(one.event, CounterOpened)]
-    return [(counters, OpenCounter(counter_id="next"), cause(f"after {one.id}")) for one in opened]
+    return [(counters, OpenCounter(counter_id="next"), make_metadata(f"after {one.id}")) for one in opened]
 
 
-async def test_what_begins_with_a_decision_is_recorded_with_it(streams: Streams, store: EventStore) -> None:
-    handled = await streams.handle(counters, OpenCounter(counter_id="1"), cause(), beginning)
-    assert [one.stream for one in handled.news] == ["counter-1", "counter-next"]
-    assert [one.cause.command_id for one in await store.read("counter-next")] == ["after counter-1@1.0"]
+async def test_follow_up_streams_are_recorded_in_the_same_commit(streams: CommandHandler, store: EventStore) -> None:
+    handled = await streams.handle(counters, OpenCounter(counter_id="1"), make_metadata(), beginning)
+    assert [one.stream for one in handled.new_events] == ["counter-1", "counter-next"]
+    assert [one.metadata.command_id for one in await store.read("counter-next")] == ["after counter-1@1.0"]
 
 
-async def test_what_has_begun_already_holds_up_no_decision(streams: Streams, store: EventStore) -> None:
-    await store.append(decision("counter-next"))
-    handled = await streams.handle(counters, OpenCounter(counter_id="1"), cause(), beginning)
-    assert [one.stream for one in handled.news] == ["counter-1"]
+async def test_an_existing_follow_up_stream_does_not_block_the_command(
+    streams: CommandHandler, store: EventStore
+) -> None:
+    await store.append(make_commit("counter-next"))
+    handled = await streams.handle(counters, OpenCounter(counter_id="1"), make_metadata(), beginning)
+    assert [one.stream for one in handled.new_events] == ["counter-1"]
 
 
 async def test_two_processes_record_the_same_command_once(database: AsyncDatabase[Document]) -> None:
-    processes = [Streams(MongoStore(database, MemoryVault())) for _ in range(2)]
-    same = cause("same", repeatable=True)
+    processes = [CommandHandler(MongoEventStore(database, MemoryKeyVault())) for _ in range(2)]
+    same = make_metadata("same", repeatable=True)
     wishes = [one.handle(counters, OpenCounter(counter_id="1", label="a"), same) for one in processes * 5]
     answers = await asyncio.gather(*wishes)
     assert {(one.version, one.row) for one in answers} == {(1, CounterView(label="a"))}
     assert await database["commits"].count_documents({}) == 1
 
 
-async def test_two_processes_that_race_for_names_give_each_to_one(database: AsyncDatabase[Document]) -> None:
-    processes = [MongoStore(database, MemoryVault()) for _ in range(2)]
+async def test_two_racing_processes_give_each_name_one_owner(database: AsyncDatabase[Document]) -> None:
+    processes = [MongoEventStore(database, MemoryKeyVault()) for _ in range(2)]
     wishes = [
-        store.append(decision(f"counter-{place}-{name}", claims=(Take(f"label:{name}", "PROJECT_ALIAS_TAKEN"),)))
+        store.append(make_commit(f"counter-{place}-{name}", claims=(Reserve(f"label:{name}", "PROJECT_ALIAS_TAKEN"),)))
         for name in range(10)
         for place, store in enumerate(processes)
     ]
     outcomes = await asyncio.gather(*wishes, return_exceptions=True)
-    assert Counter(type(one) for one in outcomes) == {type(None): 10, Refused: 10}
+    assert Counter(type(one) for one in outcomes) == {type(None): 10, RequestRejected: 10}
     owners = [claim["stream"] async for claim in database["claims"].find({})]
     assert sorted(owners) == sorted(await database["commits"].distinct("stream"))
 
 
-async def test_many_writers_lose_nothing_and_record_nothing_twice(database: AsyncDatabase[Document]) -> None:
+async def test_concurrent_writers_lose_and_duplicate_nothing(database: AsyncDatabase[Document]) -> None:
     acknowledged: list[str] = []
 
-    async def write(streams: Streams, writer: int) -> None:
+    async def write(streams: CommandHandler, writer: int) -> None:
         for number in range(12):
-            one = cause()
+            one = make_metadata()
             await streams.handle(counters, RaiseCounter(counter_id=str((writer + number) % 5)), one)
             acknowledged.append(one.command_id)
 
-    processes = [Streams(MongoStore(database, MemoryVault())) for _ in range(2)]
+    processes = [CommandHandler(MongoEventStore(database, MemoryKeyVault())) for _ in range(2)]
     await asyncio.gather(*(write(streams, writer) for streams in processes for writer in range(32)))
     commits = [(one["stream"], one["version"], one["_id"]) async for one in database["commits"].find({})]
     heads = {one["_id"]: (one["version"], one["counter_v1"]["value"]) async for one in database["streams"].find({})}
@@ -441,38 +456,38 @@ def half_open_sockets() -> Iterator[None]:
 dies = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
 
 
-async def test_a_value_that_cannot_be_stored_harms_only_its_own_command(database: AsyncDatabase[Document]) -> None:
-    store = MongoStore(database, MemoryVault())
+async def test_a_value_that_cannot_be_stored_fails_only_its_own_command(database: AsyncDatabase[Document]) -> None:
+    store = MongoEventStore(database, MemoryKeyVault())
     wishes = [
-        decision("counter-1"),
-        decision("counter-2", events=(CounterRaised(by=2**70),)),
-        decision("counter-3"),
+        make_commit("counter-1"),
+        make_commit("counter-2", events=(CounterRaised(by=2**70),)),
+        make_commit("counter-3"),
     ]
     outcomes = await asyncio.gather(*map(store.append, wishes), return_exceptions=True)
     assert [type(one) for one in outcomes] == [type(None), OverflowError, type(None)]
 
 
-async def test_a_stream_locked_by_another_process_holds_up_no_other(database: AsyncDatabase[Document]) -> None:
-    store = MongoStore(database, MemoryVault())
-    await asyncio.gather(*(store.append(decision(f"counter-{number}")) for number in range(3)))
+async def test_a_locked_stream_does_not_block_other_streams(database: AsyncDatabase[Document]) -> None:
+    store = MongoEventStore(database, MemoryKeyVault())
+    await asyncio.gather(*(store.append(make_commit(f"counter-{number}")) for number in range(3)))
     async with database.client.start_session() as session:
         async with await session.start_transaction():
             await database["streams"].update_one(
                 {"_id": "counter-0"}, {"$set": {"version": 1, "x": 1}}, session=session
             )
-            locked = asyncio.create_task(store.append(decision("counter-0", 1)))
+            locked = asyncio.create_task(store.append(make_commit("counter-0", 1)))
             async with asyncio.timeout(5):
-                await asyncio.gather(*(store.append(decision(f"counter-{number}", 1)) for number in (1, 2)))
-                await store.append(decision("counter-1", 2))
+                await asyncio.gather(*(store.append(make_commit(f"counter-{number}", 1)) for number in (1, 2)))
+                await store.append(make_commit("counter-1", 2))
             assert not locked.done()
         await locked
     assert len(await store.read("counter-0")) == 2
 
 
-async def test_a_caller_that_gives_up_does_not_stop_the_others(database: AsyncDatabase[Document]) -> None:
-    store = MongoStore(database, MemoryVault())
-    impatient = asyncio.create_task(store.append(decision("counter-1")))
-    patient = asyncio.create_task(store.append(decision("counter-2")))
+async def test_a_canceled_caller_does_not_affect_other_callers(database: AsyncDatabase[Document]) -> None:
+    store = MongoEventStore(database, MemoryKeyVault())
+    impatient = asyncio.create_task(store.append(make_commit("counter-1")))
+    patient = asyncio.create_task(store.append(make_commit("counter-2")))
     await asyncio.wait({impatient}, timeout=0)
     impatient.cancel()
     await patient
@@ -480,11 +495,11 @@ async def test_a_caller_that_gives_up_does_not_stop_the_others(database: AsyncDa
     assert await database["commits"].count_documents({}) == 2
 
 
-async def test_personal_fields_lie_sealed_and_come_back_opened(
+async def test_personal_fields_are_stored_encrypted_and_read_decrypted(
     database: AsyncDatabase[Document], settings: Settings
 ) -> None:
-    store = MongoStore(database, vault_of(database, settings))
-    await store.append(decision(events=(CounterOpened(label="a", owner="Ivan Petrov"),)))
+    store = MongoEventStore(database, create_vault(database, settings))
+    await store.append(make_commit(events=(CounterOpened(label="a", owner="Ivan Petrov"),)))
     document = await database["commits"].find_one({})
     assert document is not None
     assert document["events"][0]["data"]["label"] == "a"
@@ -494,30 +509,28 @@ async def test_personal_fields_lie_sealed_and_come_back_opened(
     assert recorded.event == CounterOpened(label="a", owner="Ivan Petrov")
 
 
-async def test_after_the_erasure_personal_fields_read_as_empty(
-    database: AsyncDatabase[Document], settings: Settings
-) -> None:
-    vault = vault_of(database, settings)
-    store = MongoStore(database, vault)
-    await store.append(decision(events=(CounterOpened(label="a", owner="Ivan Petrov"),)))
-    await vault.erase("counter-1")
+async def test_shredded_personal_fields_read_as_empty(database: AsyncDatabase[Document], settings: Settings) -> None:
+    vault = create_vault(database, settings)
+    store = MongoEventStore(database, vault)
+    await store.append(make_commit(events=(CounterOpened(label="a", owner="Ivan Petrov"),)))
+    await vault.shred("counter-1")
     (recorded,) = await store.read("counter-1")
     assert recorded.event == CounterOpened(label="a", owner="")
 
 
 @dies
 @pytest.mark.usefixtures("half_open_sockets")
-async def test_a_killed_database_loses_no_acknowledged_append(tmp_path: Path) -> None:
+async def test_no_acknowledged_append_is_lost_when_the_database_is_killed(tmp_path: Path) -> None:
     acknowledged: list[str] = []
     failures: list[BaseException] = []
 
-    async def write(streams: Streams, writer: int) -> None:
+    async def write(streams: CommandHandler, writer: int) -> None:
         while len(acknowledged) < 900:
-            one = cause()
+            one = make_metadata()
             try:
                 await streams.handle(counters, RaiseCounter(counter_id=str(writer)), one)
                 acknowledged.append(one.command_id)
-            except (Unavailable, OutcomeUnknown) as failure:
+            except (StoreUnavailable, OutcomeUnknown) as failure:
                 failures.append(failure)
 
     async def crash(servers: Any) -> None:
@@ -525,12 +538,12 @@ async def test_a_killed_database_loses_no_acknowledged_append(tmp_path: Path) ->
         await asyncio.to_thread(servers.mongod.kill)
         await asyncio.to_thread(servers.mongod.start)
 
-    with servers_in(tmp_path) as servers:
+    with running_servers(tmp_path) as servers:
         settings = Settings(mongodb_url=servers.mongodb_url)
-        async with mongo(settings, "test") as client, asyncio.timeout(40), asyncio.TaskGroup() as group:
-            database = database_of(client, settings, "counters")
-            await prepare_database(database)
-            streams = Streams(MongoStore(database, MemoryVault()))
+        async with create_mongo_client(settings, "test") as client, asyncio.timeout(40), asyncio.TaskGroup() as group:
+            database = get_database(client, settings, "counters")
+            await create_schema(database)
+            streams = CommandHandler(MongoEventStore(database, MemoryKeyVault()))
             group.create_task(crash(servers))
             writers = [group.create_task(write(streams, writer)) for writer in range(16)]
             await asyncio.wait(writers)
@@ -542,18 +555,20 @@ async def test_a_killed_database_loses_no_acknowledged_append(tmp_path: Path) ->
 
 @dies
 @pytest.mark.usefixtures("half_open_sockets")
-async def test_a_database_that_stays_away_is_told_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("libs.eventstore.committer.PATIENCE", 1.0)
-    with servers_in(tmp_path) as servers:
+async def test_a_database_outage_is_reported_within_the_timeout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("libs.eventstore.group_commit.TRANSACTION_TIMEOUT_SECONDS", 1.0)
+    with running_servers(tmp_path) as servers:
         settings = Settings(mongodb_url=servers.mongodb_url)
-        async with mongo(settings, "test") as client:
-            database = database_of(client, settings, "counters")
-            await prepare_database(database)
-            store = MongoStore(database, Vault(database, MasterKeys.of([bytes(32)])))
-            await store.append(decision())
+        async with create_mongo_client(settings, "test") as client:
+            database = get_database(client, settings, "counters")
+            await create_schema(database)
+            store = MongoEventStore(database, KeyVault(database, MasterKeys.from_keys([bytes(32)])))
+            await store.append(make_commit())
             servers.mongod.kill()
             async with asyncio.timeout(10):
-                with pytest.raises(Unavailable):
-                    await store.append(decision(expected=1))
-                with pytest.raises(Unavailable):
+                with pytest.raises(StoreUnavailable):
+                    await store.append(make_commit(expected=1))
+                with pytest.raises(StoreUnavailable):
                     await store.read("counter-1")

@@ -6,13 +6,13 @@ from typing import Any, get_args
 
 import pytest
 
-from contracts.history import kinds
-from contracts.messages import EVENTS, Message, Row, Sensitive, secret_fields
-from infra.migrate import all_services
-from libs.history import shown
-from libs.service import Service
+from contracts.history import aggregate_types
+from contracts.messages import EVENTS, Message, ReadModelRow, Sensitive, secret_fields
+from infra.migration import load_services
+from libs.eventstore.history import redact_message
+from libs.service.declaration import Service
 
-SERVICES = all_services()
+SERVICES = load_services()
 
 SECRET_WORDS = re.compile(
     r"(^|_)(auth|cipher|ciphertext|code|credential|digest|hash|hmac|key|login|pass|passphrase|password|pem|private|salt"
@@ -46,8 +46,10 @@ def within(annotation: Any) -> Iterator[type[Message]]:
 
 
 def recorded() -> set[type[Message]]:
-    rows: list[type[Row]] = [type(category.row) for service in SERVICES for category in service.categories]
-    events = [event for event in EVENTS.values() if event.service in set(kinds().values())]
+    rows: list[type[ReadModelRow]] = [
+        type(category.initial_row) for service in SERVICES for category in service.categories
+    ]
+    events = [event for event in EVENTS.values() if event.service in set(aggregate_types().values())]
     return {found for one in (*events, *rows) for found in within(one)}
 
 
@@ -60,14 +62,14 @@ SHOWN = {
 
 
 @pytest.mark.parametrize("service", SERVICES, ids=lambda service: service.name)
-def test_every_kind_of_stream_leads_to_its_service(service: Service) -> None:
-    assert {kind for kind, owner in kinds().items() if owner == service.name} == {
+def test_every_stream_kind_maps_to_its_service(service: Service) -> None:
+    assert {kind for kind, owner in aggregate_types().items() if owner == service.name} == {
         category.name for category in service.categories
     }
 
 
 @pytest.mark.parametrize("field", [one for one in FIELDS if SECRET_WORDS.search(one.partition(".")[2])])
-def test_a_field_that_looks_secret_is_hidden_or_known_to_be_harmless(field: str) -> None:
+def test_fields_with_secret_sounding_names_are_hidden_or_allowed(field: str) -> None:
     """Call it `sealed_...` or `..._hash`, or keep it out of reprs; if it is harmless, say so above."""
     harmless = field in IN_THE_REPOSITORY or bool(HARMLESS.fullmatch(field.partition(".")[2]))
     assert (field in SHOWN) == harmless
@@ -87,8 +89,8 @@ class Outer(Message):
     count: int = 1
 
 
-def test_secrets_are_left_out_however_deep_they_lie() -> None:
-    assert shown(Outer(named={"one": Inner()})) == {
+def test_secrets_are_redacted_at_any_depth() -> None:
+    assert redact_message(Outer(named={"one": Inner()})) == {
         "within": [{"name": "inner"}],
         "named": {"one": {"name": "inner"}},
         "count": 1,

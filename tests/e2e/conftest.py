@@ -6,28 +6,28 @@ from pathlib import Path
 import pytest
 from nats.aio.client import Client
 
-from libs.messaging import connect
+from libs.messaging.request_reply import connect
 from libs.settings import Settings
-from tests.support.post_office import PostOffice, post_office
-from tests.support.repositories import sample_repository
-from tests.support.stack import RunningStack, running_stack
+from tests.support.external.mail_server import MailServer, running_mail_server
+from tests.support.external.repositories import create_sample_repository
+from tests.support.stacks.running_stack import RunningStack, running_stack
 
 
 @pytest.fixture(scope="session")
-def mails() -> Iterator[PostOffice]:
-    with post_office() as office:
+def mail_server() -> Iterator[MailServer]:
+    with running_mail_server() as office:
         yield office
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory, mails: PostOffice) -> Iterator[RunningStack]:
-    with running_stack(tmp_path_factory.mktemp("e2e") / "data", environment=mails.environment) as stack:
+def stack(tmp_path_factory: pytest.TempPathFactory, mail_server: MailServer) -> Iterator[RunningStack]:
+    with running_stack(tmp_path_factory.mktemp("e2e") / "data", environment=mail_server.environment) as stack:
         yield stack
-        assert stack.complaints() == []
+        assert stack.list_logged_errors() == []
 
 
 @pytest.fixture
-async def nats(stack: RunningStack) -> AsyncIterator[Client]:
+async def nats_client(stack: RunningStack) -> AsyncIterator[Client]:
     client = await connect(Settings(nats_url=stack.nats_url), "e2e")
     yield client
     await client.close()
@@ -35,10 +35,10 @@ async def nats(stack: RunningStack) -> AsyncIterator[Client]:
 
 @pytest.fixture(scope="session")
 def good_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return sample_repository(tmp_path_factory.mktemp("good") / "repository")
+    return create_sample_repository(tmp_path_factory.mktemp("good") / "repository")
 
 
 @pytest.fixture(scope="session")
 def good_project(stack: RunningStack, good_repository: Path) -> int:
     """A project whose builds succeed."""
-    return stack.project(good_repository)
+    return stack.create_project(good_repository)

@@ -8,7 +8,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from tests.support.stack import RunningStack
+from tests.support.stacks.running_stack import RunningStack
 
 GATEWAYS = 2
 OUT = {401}
@@ -25,10 +25,10 @@ def statuses(client: httpx.Client) -> set[int]:
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_within_two_seconds_everywhere_who_was(change: str, stack: RunningStack) -> None:
+def test_a_changed_user_loses_access_on_all_gateways_within_two_seconds(change: str, stack: RunningStack) -> None:
     name = f"leaver-{uuid4().hex[:8]}"
-    user = stack.made("developer", username=name, password="a good one", roles=["ROLE_DEVELOPER"])
-    with stack.log_in(name, "a good one") as client:
+    user = stack.create("developer", username=name, password="a good one", roles=["ROLE_DEVELOPER"])
+    with stack.sign_in(name, "a good one") as client:
         assert statuses(client) == {200}
         part, fields = CHANGES[change]
         answer = stack.admin.patch(f"/admin/developers/{user['id']}/{part}", json={"developer": fields})
@@ -38,27 +38,27 @@ def test_within_two_seconds_everywhere_who_was(change: str, stack: RunningStack)
             assert time.monotonic() < deadline, found
 
 
-def test_who_was_disabled_cannot_log_in(stack: RunningStack) -> None:
+def test_a_disabled_user_cannot_sign_in(stack: RunningStack) -> None:
     name = f"leaver-{uuid4().hex[:8]}"
-    user = stack.made("developer", username=name, password="a good one", roles=["ROLE_DEVELOPER"])
+    user = stack.create("developer", username=name, password="a good one", roles=["ROLE_DEVELOPER"])
     stack.admin.patch(f"/admin/developers/{user['id']}/enabled", json={"developer": {"enabled": False}})
-    with stack.client() as stranger:
+    with stack.create_client() as stranger:
         answer = stranger.post("/auth/token", json={"auth": {"username": name, "password": "a good one"}})
     assert answer.status_code == 401
 
 
-def test_a_developer_is_no_administrator(stack: RunningStack, good_project: int) -> None:
+def test_a_developer_cannot_use_administrator_routes(stack: RunningStack, good_project: int) -> None:
     name = f"developer-{uuid4().hex[:8]}"
-    stack.made("developer", username=name, password="a good one", roles=["ROLE_DEVELOPER"])
-    with stack.log_in(name, "a good one") as client:
+    stack.create("developer", username=name, password="a good one", roles=["ROLE_DEVELOPER"])
+    with stack.sign_in(name, "a good one") as client:
         assert client.get(f"/admin/projects/{good_project}").status_code == 403
         answer = client.post(f"/developer/builds/{good_project}", json={"build": {}})
     assert (answer.status_code, answer.json()["message"]) == (403, "LAUNCH_BUILD_NOT_ALLOWED")
 
 
-def test_a_personal_token_opens_both_apis_until_it_is_revoked(stack: RunningStack) -> None:
+def test_a_personal_token_works_on_both_apis_until_it_is_revoked(stack: RunningStack) -> None:
     token = stack.admin.post("/user/tokens", json={"token": {"name": "script"}}).raise_for_status().json()
-    with stack.client() as script:
+    with stack.create_client() as script:
 
         def opened() -> list[int]:
             """Each API as its clients ask; of many requests, each meets a gateway by chance."""
@@ -74,19 +74,19 @@ def test_a_personal_token_opens_both_apis_until_it_is_revoked(stack: RunningStac
             assert time.monotonic() < deadline, found
 
 
-def test_guessing_a_password_comes_to_an_end(stack: RunningStack) -> None:
+def test_failed_sign_ins_are_rate_limited(stack: RunningStack) -> None:
     guess = {"auth": {"username": f"nobody-{uuid4().hex[:8]}", "password": "a good one"}}
-    with stack.client() as stranger:
+    with stack.create_client() as stranger:
         answers = [stranger.post("/auth/token", json=guess) for _ in range(11)]
     assert [answer.status_code for answer in answers] == [401] * 10 + [429]
     assert {answer.json()["message"] for answer in answers[:10]} == {"UNAUTHORIZED"}
     assert 1 <= int(answers[10].headers["Retry-After"]) <= 15
 
 
-def test_a_new_signing_key_locks_nobody_out(stack: RunningStack) -> None:
-    assert "keys verify them" in stack.headrace("rotate-keys").stdout
+def test_rotating_the_signing_key_keeps_existing_sessions(stack: RunningStack) -> None:
+    assert "keys verify them" in stack.run_headrace("rotate-keys").stdout
     name = f"user-{uuid4().hex[:8]}"
-    stack.made("developer", username=name, password="a good one", roles=["ROLE_DEVELOPER"])
-    with stack.log_in(name, "a good one") as client:
+    stack.create("developer", username=name, password="a good one", roles=["ROLE_DEVELOPER"])
+    with stack.sign_in(name, "a good one") as client:
         assert statuses(client) == {200}
     assert stack.admin.get("/user/info").status_code == 200

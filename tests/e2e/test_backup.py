@@ -14,16 +14,16 @@ from typing import Any
 import pytest
 from pymongo import MongoClient
 
-from libs.messaging import connect
+from libs.messaging.request_reply import connect
 from libs.settings import Settings
-from tests.chaos.audit import Verdict, compare
 from tests.support import eventually
-from tests.support.panorama import everything, values
-from tests.support.post_office import PostOffice
-from tests.support.repositories import Gate, sample_repository
-from tests.support.scenery import clients_of, kept_of
-from tests.support.stack import HEADRACE, SERVICES, RunningStack, running_stack, until
-from tests.support.table import Play, scenes
+from tests.support.external.mail_server import MailServer
+from tests.support.external.repositories import Gate, create_sample_repository
+from tests.support.stacks.audit import Verdict, compare_with_logs
+from tests.support.stacks.readable_state import read_everything, read_secret_values
+from tests.support.stacks.running_stack import HEADRACE_COMMAND, SERVICES, RunningStack, running_stack, wait_until
+from tests.support.stacks.scene_setup import create_clients, create_scene_variables
+from tests.support.stacks.scenes import ScenePlayer, load_scenes
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -61,35 +61,35 @@ def streams_of(stack: RunningStack) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def backed_up(tmp_path_factory: pytest.TempPathFactory, mails: PostOffice) -> BackedUp:
+def backed_up(tmp_path_factory: pytest.TempPathFactory, mails: MailServer) -> BackedUp:
     folder = tmp_path_factory.mktemp("backup")
     past = BackedUp(folder)
     gate = Gate(folder / "gate")
     with running_stack(folder / "old", replicas=1, environment=mails.environment | PATIENCE) as stack:
-        clients, kept = clients_of(stack), kept_of(stack, folder)
-        for scene in scenes(Path(__file__).parent / "table"):
-            play = Play(clients, dict(kept))
+        clients, kept = create_clients(stack), create_scene_variables(stack, folder)
+        for scene in load_scenes(Path(__file__).parent / "table"):
+            play = ScenePlayer(clients, dict(kept))
             for line in scene.calls:
-                play.call(line)
-        failing = stack.project(sample_repository(folder / "failing", {"build": "exit 3"}))
-        assert stack.run(failing)["exit_code"] == 3
-        held = stack.project(sample_repository(folder / "held", {"build": f"echo up\n{gate.script}"}))
-        busy = stack.project(sample_repository(folder / "busy"))
-        until(lambda: stack.admin.get("/developer/builds/executeds").json() == [])
+                play.perform(line)
+        failing = stack.create_project(create_sample_repository(folder / "failing", {"build": "exit 3"}))
+        assert stack.run_build(failing)["exit_code"] == 3
+        held = stack.create_project(create_sample_repository(folder / "held", {"build": f"echo up\n{gate.script}"}))
+        busy = stack.create_project(create_sample_repository(folder / "busy"))
+        wait_until(lambda: stack.admin.get("/developer/builds/executeds").json() == [])
         past.streams = streams_of(stack)
-        past.values = values(stack, past.streams)
-        past.seen = everything(stack, past.streams)
+        past.values = read_secret_values(stack, past.streams)
+        past.seen = read_everything(stack, past.streams)
         past.token = str(stack.admin.headers["Authorization"])
-        past.mails = until(lambda: len(mails.mails))
-        stack.headrace("backup", str(folder / "quiet.backup"))
+        past.mails = wait_until(lambda: len(mails.messages))
+        stack.run_headrace("backup", str(folder / "quiet.backup"))
 
-        past.running = stack.launch(held)
-        until(lambda: "up" in stack.live(past.running, "build").get("log", ""))
+        past.running = stack.launch_build(held)
+        wait_until(lambda: "up" in stack.read_live_log(past.running, "build").get("log", ""))
         with launching(stack, busy) as launched:
-            until(lambda: len(launched) > 10)
+            wait_until(lambda: len(launched) > 10)
             past.acknowledged = list(launched)
-            stack.headrace("backup", str(folder / "busy.backup"), HEADRACE_BACKUP_KEY=KEY)
-        past.acknowledged.append(stack.build_id(past.running))
+            stack.run_headrace("backup", str(folder / "busy.backup"), HEADRACE_BACKUP_KEY=KEY)
+        past.acknowledged.append(stack.build_id_of(past.running))
     gate.open()
     return past
 
@@ -101,7 +101,7 @@ def launching(stack: RunningStack, project_id: int) -> Iterator[list[int]]:
 
     def launch() -> None:
         while not stop.is_set():
-            launched.append(stack.build_id(stack.launch(project_id)))
+            launched.append(stack.build_id_of(stack.launch_build(project_id)))
 
     thread = threading.Thread(target=launch)
     thread.start()
@@ -115,78 +115,80 @@ def launching(stack: RunningStack, project_id: int) -> Iterator[list[int]]:
 def headrace(data: Path, *command: str, **environ: str) -> subprocess.CompletedProcess[str]:
     foreign = {name: value for name, value in os.environ.items() if not name.startswith("HEADRACE_")}
     return subprocess.run(
-        (*HEADRACE, *command, "--data", str(data)), env=foreign | environ, capture_output=True, text=True, timeout=120
+        (*HEADRACE_COMMAND, *command, "--data", str(data)),
+        env=foreign | environ,
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
 
 
 @contextmanager
-def restored(past: BackedUp, name: str, mails: PostOffice, **environ: str) -> Iterator[RunningStack]:
+def restored(past: BackedUp, name: str, mails: MailServer, **environ: str) -> Iterator[RunningStack]:
     folder = past.new_folder(name)
     done = headrace(folder, "restore", str(past.folder / f"{name}.backup"), **environ)
     assert done.returncode == 0, done.stderr
     with running_stack(folder, replicas=1, environment=mails.environment | PATIENCE) as stack:
         yield stack
-        assert stack.complaints() == []
+        assert stack.list_logged_errors() == []
 
 
 @pytest.fixture(scope="module")
-def quiet(backed_up: BackedUp, mails: PostOffice) -> Iterator[RunningStack]:
+def quiet(backed_up: BackedUp, mails: MailServer) -> Iterator[RunningStack]:
     with restored(backed_up, "quiet", mails) as stack:
         yield stack
 
 
 @pytest.fixture(scope="module")
-def busy(backed_up: BackedUp, quiet: RunningStack, mails: PostOffice) -> Iterator[RunningStack]:
+def busy(backed_up: BackedUp, quiet: RunningStack, mails: MailServer) -> Iterator[RunningStack]:
     with restored(backed_up, "busy", mails, HEADRACE_BACKUP_KEY=KEY) as stack:
         yield stack
 
 
-async def test_a_restored_system_is_made_of_its_log_and_nothing_happens_twice(
-    quiet: RunningStack, backed_up: BackedUp, mails: PostOffice
+async def test_a_restored_system_matches_its_log_and_repeats_no_side_effects(
+    quiet: RunningStack, backed_up: BackedUp, mails: MailServer
 ) -> None:
     verdict = Verdict()
-    await compare(quiet, verdict)
+    await compare_with_logs(quiet, verdict)
     await worked_off(quiet)
     assert verdict == Verdict()
     assert streams_of(quiet) == backed_up.streams
-    assert len(mails.mails) == backed_up.mails
+    assert len(mails.messages) == backed_up.mails
 
 
-def test_everything_that_can_be_read_is_as_it_was(quiet: RunningStack, backed_up: BackedUp) -> None:
-    seen = everything(quiet, backed_up.streams)
+def test_all_readable_data_is_the_same_after_a_restore(quiet: RunningStack, backed_up: BackedUp) -> None:
+    seen = read_everything(quiet, backed_up.streams)
     assert {path: (seen[path], was) for path, was in backed_up.seen.items() if seen[path] != was} == {}
 
 
-def test_what_is_sealed_can_be_opened(quiet: RunningStack, backed_up: BackedUp) -> None:
-    assert values(quiet, backed_up.streams) == backed_up.values
+def test_encrypted_values_are_readable_after_a_restore(quiet: RunningStack, backed_up: BackedUp) -> None:
+    assert read_secret_values(quiet, backed_up.streams) == backed_up.values
 
 
-def test_who_was_logged_in_still_is(quiet: RunningStack, backed_up: BackedUp) -> None:
-    with quiet.client(backed_up.token.removeprefix("Bearer ")) as client:
+def test_access_tokens_stay_valid_after_a_restore(quiet: RunningStack, backed_up: BackedUp) -> None:
+    with quiet.create_client(backed_up.token.removeprefix("Bearer ")) as client:
         assert client.get("/user/info").status_code == 200
 
 
-def test_it_goes_on_from_there(quiet: RunningStack, tmp_path: Path) -> None:
-    assert quiet.run(quiet.project(sample_repository(tmp_path / "repository")))["exit_code"] == 0
+def test_a_restored_system_runs_builds(quiet: RunningStack, tmp_path: Path) -> None:
+    assert quiet.run_build(quiet.create_project(create_sample_repository(tmp_path / "repository")))["exit_code"] == 0
 
 
-def test_what_was_acknowledged_before_a_backup_under_load_began_is_in_it(
-    busy: RunningStack, backed_up: BackedUp
-) -> None:
+def test_a_backup_under_load_contains_every_earlier_acknowledged_build(busy: RunningStack, backed_up: BackedUp) -> None:
     found = [busy.admin.get(f"/developer/builds/{one}").status_code for one in backed_up.acknowledged]
     assert found == [200] * len(backed_up.acknowledged)
 
 
-async def test_a_backup_under_load_is_of_one_moment(busy: RunningStack, backed_up: BackedUp) -> None:
-    until(lambda: busy.admin.get("/developer/builds/executeds").json() == [], within=60)
+async def test_a_backup_under_load_is_consistent(busy: RunningStack, backed_up: BackedUp) -> None:
+    wait_until(lambda: busy.admin.get("/developer/builds/executeds").json() == [], within=60)
     verdict = Verdict()
-    await compare(busy, verdict)
+    await compare_with_logs(busy, verdict)
     assert verdict == Verdict()
 
 
-def test_a_job_that_ran_is_lost_and_tried_again(busy: RunningStack, backed_up: BackedUp) -> None:
+def test_a_job_that_ran_during_the_backup_is_retried_after_the_restore(busy: RunningStack, backed_up: BackedUp) -> None:
     busy._builds[backed_up.running] = backed_up.acknowledged[-1]
-    assert busy.finished(backed_up.running)["exit_code"] == 0
+    assert busy.wait_until_finished(backed_up.running)["exit_code"] == 0
     [job] = busy.admin.get(f"/developer/builds/{backed_up.acknowledged[-1]}/jobs").json()
     history = busy.admin.get(f"/admin/history/job/{job['id']}").json()["entries"]
     names = [event["name"] for entry in history for event in entry["events"]]
@@ -198,12 +200,12 @@ def test_a_job_that_ran_is_lost_and_tried_again(busy: RunningStack, backed_up: B
     ]
 
 
-def test_a_system_that_runs_is_not_restored_into(quiet: RunningStack, backed_up: BackedUp) -> None:
-    done = quiet.headrace("restore", str(backed_up.folder / "quiet.backup"), check=False)
+def test_a_running_system_cannot_be_restored_into(quiet: RunningStack, backed_up: BackedUp) -> None:
+    done = quiet.run_headrace("restore", str(backed_up.folder / "quiet.backup"), check=False)
     assert (done.returncode, "stop all services first" in done.stderr) == (1, True)
 
 
-def test_another_master_key_is_refused_before_anything_is_written(backed_up: BackedUp, tmp_path: Path) -> None:
+def test_restore_rejects_a_wrong_master_key_before_writing_anything(backed_up: BackedUp, tmp_path: Path) -> None:
     other = {"HEADRACE_MASTER_KEY": base64.b64encode(bytes(32)).decode()}
     done = headrace(tmp_path / "new", "restore", str(backed_up.folder / "quiet.backup"), **other)
     assert (done.returncode, "HEADRACE_MASTER_KEY does not hold it" in done.stderr) == (1, True)

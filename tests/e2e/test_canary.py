@@ -6,10 +6,10 @@ from uuid import uuid4
 
 from nats.aio.client import Client
 
-from tests.support.leaks import Leaks
-from tests.support.live_events import listening
-from tests.support.repositories import sample_repository
-from tests.support.stack import RunningStack, until
+from tests.support.external.repositories import create_sample_repository
+from tests.support.stacks.leak_search import LeakSearch
+from tests.support.stacks.live_events import reading_live_events
+from tests.support.stacks.running_stack import RunningStack, wait_until
 
 TOKEN = f"canary+{uuid4().hex}/{uuid4().hex}~~"
 LINES = "\n".join(f"line {number} of a canary {uuid4().hex}" for number in range(3))
@@ -40,38 +40,38 @@ echo over
 SINCE_THE_BEGINNING = {"Last-Event-ID": "b0-r0"}
 
 
-async def test_a_canary_is_found_nowhere_but_sealed(stack: RunningStack, nats: Client, tmp_path: Path) -> None:
-    leaks = Leaks([TOKEN, LINES, KEY_BODY, PASSWORD, VARIABLE])
+async def test_secrets_are_stored_only_encrypted(stack: RunningStack, nats: Client, tmp_path: Path) -> None:
+    leaks = LeakSearch([TOKEN, LINES, KEY_BODY, PASSWORD, VARIABLE])
     email = f"{uuid4().hex}@example.org"
-    developer = stack.made(
+    developer = stack.create(
         "developer", username=f"eve-{uuid4().hex[:8]}", password=PASSWORD, email=email, roles=["ROLE_DEVELOPER"]
     )
     secrets = [
-        stack.made("secret", name="CANARY_TOKEN", value=TOKEN),
-        stack.made("secret", name="CANARY_LINES", value="x"),
+        stack.create("secret", name="CANARY_TOKEN", value=TOKEN),
+        stack.create("secret", name="CANARY_LINES", value="x"),
     ]
     changed = stack.admin.patch(f"/admin/secrets/{secrets[1]['id']}/value", json={"secret": {"value": LINES}})
-    credential = stack.made("credential", name="canary", ssh_key=KEY)
-    executor = stack.made("executor", name="canary", driver="openStackDriver")
+    credential = stack.create("credential", name="canary", ssh_key=KEY)
+    executor = stack.create("executor", name="canary", driver="openStackDriver")
     variables = {"executor": {"variables": {"OS_PASSWORD": VARIABLE}}}
     assert stack.admin.patch(f"/admin/executors/{executor['id']}/variables", json=variables).status_code == 200
     assert changed.json()["value"] == LINES
-    project_id = stack.project(
-        sample_repository(tmp_path / "repository", {"build": LOUD, "test": f"{LOUD}false\n"}),
+    project_id = stack.create_project(
+        create_sample_repository(tmp_path / "repository", {"build": LOUD, "test": f"{LOUD}false\n"}),
         secrets_id=[secret["id"] for secret in secrets],
         developers_id=[developer["id"]],
         repository_credential_id=credential["id"],
         executor_id=executor["id"],
     )
-    eve = stack.log_in(developer["username"], PASSWORD)
-    with leaks.in_command_lines() as command_lines:
-        executor_id = stack.launch(project_id, client=eve)
-        while not stack.build(executor_id).get("completed_at"):
-            leaks.look("live log", eve.get(f"/developer/logs/{executor_id}/build/0").text)
-        build = stack.finished(executor_id)
+    eve = stack.sign_in(developer["username"], PASSWORD)
+    with leaks.watch_command_lines() as command_lines:
+        executor_id = stack.launch_build(project_id, client=eve)
+        while not stack.get_build(executor_id).get("completed_at"):
+            leaks.search("live log", eve.get(f"/developer/logs/{executor_id}/build/0").text)
+        build = stack.wait_until_finished(executor_id)
     assert build["exit_code"] == 2000
     assert any("headrace_open" in line for line in command_lines)
-    log = stack.log(build["id"])
+    log = stack.read_log(build["id"])
     assert log["build"].count("[MASKED]") > 12
     assert log["build"].splitlines()[-1] == "over"
 
@@ -95,31 +95,33 @@ async def test_a_canary_is_found_nowhere_but_sealed(stack: RunningStack, nats: C
     ]
     answers = [eve.get(address.removeprefix("/api")) for address in addresses]
     for answer in answers:
-        leaks.look(f"GET {answer.url}", answer.text + str(answer.headers))
+        leaks.search(f"GET {answer.url}", answer.text + str(answer.headers))
     assert len([answer for answer in answers if answer.status_code == 200]) > 15
     assert not [answer for answer in answers if answer.status_code >= 500]
-    with listening(eve, **SINCE_THE_BEGINNING) as reader:
-        until(lambda: "BuildFinished" in reader.names(build["id"]))
-        leaks.look("live events", str(reader.seen))
+    with reading_live_events(eve, **SINCE_THE_BEGINNING) as reader:
+        wait_until(lambda: "BuildFinished" in reader.event_names_of_build(build["id"]))
+        leaks.search("live events", str(reader.events))
     eve.close()
 
-    databases = leaks.in_documents(stack.mongodb_url)
-    streams = await leaks.in_messages(nats)
-    leaks.in_files(stack.data, tmp_path / "needles")
+    databases = leaks.search_documents(stack.mongodb_url)
+    streams = await leaks.search_messages(nats)
+    leaks.search_files(stack.data, tmp_path / "needles")
     assert databases >= {f"headrace_{name}" for name in ("identity", "projects", "builds", "runners", "notifications")}
     assert streams >= {"identity", "projects", "builds", "runners", "notifications"}
-    assert leaks.found == []
+    assert leaks.findings == []
 
 
-async def test_what_is_no_secret_is_found_by_the_same_search(stack: RunningStack, nats: Client, tmp_path: Path) -> None:
+async def test_the_leak_search_finds_values_that_are_not_secret(
+    stack: RunningStack, nats: Client, tmp_path: Path
+) -> None:
     name = f"no-canary-{uuid4().hex}"
-    leaks = Leaks([name])
-    project_id = stack.project("/nowhere", name=name)
-    stack.run(project_id)
-    leaks.in_documents(stack.mongodb_url)
-    await leaks.in_messages(nats)
-    leaks.in_files(stack.data, tmp_path / "needles")
-    places = " ".join(leaks.found)
+    leaks = LeakSearch([name])
+    project_id = stack.create_project("/nowhere", name=name)
+    stack.run_build(project_id)
+    leaks.search_documents(stack.mongodb_url)
+    await leaks.search_messages(nats)
+    leaks.search_files(stack.data, tmp_path / "needles")
+    places = " ".join(leaks.findings)
     assert "headrace_projects.commits" in places
     assert "local.oplog.rs" in places
     assert "stream builds" in places

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from infra.local.folder import DataFolder
-from infra.local.state import supervisor_of
-from tests.support.repositories import sample_repository
-from tests.support.signals import heed_ctrl_c
+from infra.local.data_folder import DataFolder
+from infra.local.stack_state import find_supervisor
+from tests.support.external.repositories import create_sample_repository
+from tests.support.signals import restore_sigint
 
 HEADRACE = (sys.executable, "-m", "infra")
 
@@ -35,7 +35,7 @@ class Visitor:
 
     @property
     def supervisor(self) -> int | None:
-        return supervisor_of(DataFolder(self.data))
+        return find_supervisor(DataFolder(self.data))
 
 
 @pytest.fixture(scope="module")
@@ -50,12 +50,12 @@ def first_run(visitor: Visitor) -> subprocess.CompletedProcess[str]:
     return visitor.run("demo", KEEP="1")
 
 
-def test_the_build_succeeds(first_run: subprocess.CompletedProcess[str]) -> None:
+def test_the_demo_build_succeeds(first_run: subprocess.CompletedProcess[str]) -> None:
     assert first_run.returncode == 0, first_run.stdout + first_run.stderr
     assert "\nBuild 1 succeeded" in first_run.stdout
 
 
-def test_every_step_shows_its_lines(first_run: subprocess.CompletedProcess[str]) -> None:
+def test_the_demo_shows_the_log_lines_of_every_step(first_run: subprocess.CompletedProcess[str]) -> None:
     shown = [line for line in first_run.stdout.splitlines() if line.startswith(("> ", "  | shipped", "  | made out/"))]
     made = [
         f"  | made out/{page}.html ({size} bytes)" for page, size in (("basket", 21), ("index", 24), ("payment", 23))
@@ -63,36 +63,36 @@ def test_every_step_shows_its_lines(first_run: subprocess.CompletedProcess[str])
     assert shown == ["> init", "> test", "> build", *made, "> deploy", "  | shipped"]
 
 
-def test_the_secret_is_masked(first_run: subprocess.CompletedProcess[str]) -> None:
+def test_the_demo_masks_the_secret(first_run: subprocess.CompletedProcess[str]) -> None:
     assert "  | logging in with the token [MASKED]\n" in first_run.stdout
     assert "  | in base64 it is [MASKED]\n" in first_run.stdout
 
 
-def test_the_events_are_told_from_the_launch_to_the_end(first_run: subprocess.CompletedProcess[str]) -> None:
+def test_the_demo_shows_the_events_from_launch_to_end(first_run: subprocess.CompletedProcess[str]) -> None:
     _, _, told = first_run.stdout.partition("== What happened")
     names = [line.split()[3] for line in told.splitlines() if " builds  " in line]
     assert (names[0], names[-1]) == ("BuildQueued", "BuildFinished")
 
 
-def test_a_second_run_on_the_kept_stack_works_too(
+def test_a_second_demo_reuses_the_kept_stack(
     visitor: Visitor, first_run: subprocess.CompletedProcess[str], tmp_path: Path
 ) -> None:
     supervisor = visitor.supervisor
-    second = visitor.run("demo", REPO=str(sample_repository(tmp_path / "own")))
+    second = visitor.run("demo", REPO=str(create_sample_repository(tmp_path / "own")))
     assert (second.returncode, visitor.supervisor) == (0, supervisor)
     assert "  | hello from the sample repository\n" in second.stdout
 
 
-def test_a_build_that_fails_is_told_by_the_exit_status(
+def test_the_demo_exits_with_1_if_the_build_fails(
     visitor: Visitor, first_run: subprocess.CompletedProcess[str], tmp_path: Path
 ) -> None:
-    broken = sample_repository(tmp_path / "broken", {"build": "echo no >&2; false\n"})
+    broken = create_sample_repository(tmp_path / "broken", {"build": "echo no >&2; false\n"})
     run = visitor.run("demo", REPO=str(broken), BRANCH="main", SPEC="/headrace.yaml")
     assert run.returncode == 1
     assert "failed with exit code 2000: Custom deployment error" in run.stdout
 
 
-def test_ctrl_c_stops_what_it_started(tmp_path: Path) -> None:
+def test_ctrl_c_stops_everything_the_demo_started(tmp_path: Path) -> None:
     visitor = Visitor(tmp_path / "data")
     demo = subprocess.Popen(
         (*HEADRACE, "demo"),
@@ -100,7 +100,7 @@ def test_ctrl_c_stops_what_it_started(tmp_path: Path) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        preexec_fn=heed_ctrl_c,
+        preexec_fn=restore_sigint,
     )
     with demo:
         assert demo.stdout

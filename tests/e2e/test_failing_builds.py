@@ -9,9 +9,9 @@ import pytest
 import yaml
 
 from infra.local import ports
-from tests.support.git_server import GitServer, git_server
-from tests.support.repositories import Gate, sample_repository
-from tests.support.stack import RunningStack, until
+from tests.support.external.git_server import GitServer, git_server
+from tests.support.external.repositories import Gate, create_sample_repository
+from tests.support.stacks.running_stack import RunningStack, wait_until
 
 STEP = "from: debian\nsteps:\n  - name: '@build'\n"
 
@@ -41,10 +41,13 @@ FAULTS = {
         128, "could not be read", "No such file", settings={"repository": "/nowhere/at/all"}
     ),
     "nobody listens at the repository's address": Fault(
-        128, "could not be read", "127.0.0.1", settings={"repository": f"http://127.0.0.1:{ports.free_port()}/x.git"}
+        128,
+        "could not be read",
+        "127.0.0.1",
+        settings={"repository": f"http://127.0.0.1:{ports.find_free_port()}/x.git"},
     ),
     "nobody listens at the repository's address of ssh": Fault(
-        128, "could not be read", settings={"repository": f"ssh://git@127.0.0.1:{ports.free_port()}/x.git"}
+        128, "could not be read", settings={"repository": f"ssh://git@127.0.0.1:{ports.find_free_port()}/x.git"}
     ),
     "the branch does not exist": Fault(128, "branch nowhere does not exist", settings={"branch": "nowhere"}),
     "a script is missing": Fault(
@@ -72,115 +75,114 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_a_build_ends_with_a_code_and_words_and_the_next_one_succeeds_when(
+def test_a_faulty_build_fails_with_a_clear_message_and_the_next_succeeds(
     name: str, stack: RunningStack, good_project: int, tmp_path: Path
 ) -> None:
     fault = FAULTS[name]
-    repository = sample_repository(tmp_path / "repository", fault.steps, fault.spec)
-    project_id = stack.project(**{"repository": str(repository)} | dict(fault.settings))
-    broken, good = stack.launch(project_id), stack.launch(good_project)
-    build = stack.finished(broken)
-    told = "\n".join([build["output"] or "", *stack.log(build["id"]).values()])
+    repository = create_sample_repository(tmp_path / "repository", fault.steps, fault.spec)
+    project_id = stack.create_project(**{"repository": str(repository)} | dict(fault.settings))
+    broken, good = stack.launch_build(project_id), stack.launch_build(good_project)
+    build = stack.wait_until_finished(broken)
+    told = "\n".join([build["output"] or "", *stack.read_log(build["id"]).values()])
     assert build["exit_code"] == fault.exit_code
     assert re.search(fault.message, build["exit_message"])
     assert re.search(fault.words, told)
-    assert stack.finished(good)["exit_code"] == 0
+    assert stack.wait_until_finished(good)["exit_code"] == 0
 
 
-def test_the_builds_of_a_deleted_project_end_and_go_with_it(
-    stack: RunningStack, good_project: int, tmp_path: Path
-) -> None:
+def test_deleting_a_project_ends_and_deletes_its_builds(stack: RunningStack, good_project: int, tmp_path: Path) -> None:
     gate = Gate(tmp_path / "gate")
-    repository = sample_repository(tmp_path / "repository", {"build": gate.script})
-    project_id = stack.project(repository, allow_concurrent_execution=False)
-    running, waiting = stack.launch(project_id), stack.launch(project_id)
-    stack.running(running)
+    repository = create_sample_repository(tmp_path / "repository", {"build": gate.script})
+    project_id = stack.create_project(repository, allow_concurrent_execution=False)
+    running, waiting = stack.launch_build(project_id), stack.launch_build(project_id)
+    stack.wait_until_running(running)
     assert stack.admin.delete(f"/admin/projects/{project_id}").status_code == 204
     for one in (running, waiting):
-        address = f"/developer/builds/{stack.build_id(one)}"
-        until(lambda address=address: stack.admin.get(address).status_code == 404)  # type: ignore[misc]
+        address = f"/developer/builds/{stack.build_id_of(one)}"
+        wait_until(lambda address=address: stack.admin.get(address).status_code == 404)  # type: ignore[misc]
     assert stack.admin.get("/developer/builds/executeds").json() == []
-    assert stack.run(good_project)["exit_code"] == 0
+    assert stack.run_build(good_project)["exit_code"] == 0
 
 
-def test_a_launch_of_what_is_no_project_is_refused(stack: RunningStack) -> None:
+def test_launching_an_unknown_project_is_rejected(stack: RunningStack) -> None:
     answer = stack.admin.post("/developer/builds/999999", json={"build": {"ignore_steps": []}})
     assert (answer.status_code, answer.json()["message"]) == (404, "PROJECT_NOT_FOUND")
 
 
-def test_the_branch_of_any_event_is_the_one_that_the_repository_calls_its_own(
-    stack: RunningStack, tmp_path: Path
-) -> None:
-    repository = sample_repository(tmp_path / "repository", branch="trunk")
-    build = stack.run(stack.project(repository, branch="*"))
+def test_a_project_for_any_branch_builds_the_default_branch(stack: RunningStack, tmp_path: Path) -> None:
+    repository = create_sample_repository(tmp_path / "repository", branch="trunk")
+    build = stack.run_build(stack.create_project(repository, branch="*"))
     assert (build["exit_code"], build["ref"]) == (0, "refs/heads/trunk")
 
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[GitServer]:
-    sample_repository(tmp_path / "served" / "repository")
+    create_sample_repository(tmp_path / "served" / "repository")
     with git_server(tmp_path / "served") as server:
         yield server
 
 
-def test_a_repository_that_wants_a_password_is_built_with_it(stack: RunningStack, server: GitServer) -> None:
-    build = stack.run(stack.project(server.url("repository")))
+def test_a_repository_is_cloned_with_its_password(stack: RunningStack, server: GitServer) -> None:
+    build = stack.run_build(stack.create_project(server.url("repository")))
     assert build["exit_code"] == 0
 
 
 @pytest.mark.parametrize("login", ["ada:wrong-password-of-ada", ""])
-def test_a_repository_that_wants_another_password_ends_the_build_without_showing_it(
+def test_a_wrong_repository_password_fails_the_build_and_stays_hidden(
     login: str, stack: RunningStack, server: GitServer
 ) -> None:
-    build = stack.run(stack.project(server.url("repository", login).replace("//@", "//")))
+    build = stack.run_build(stack.create_project(server.url("repository", login).replace("//@", "//")))
     assert (build["exit_code"], build["exit_message"]) == (128, "The repository could not be read")
     assert build["output"]
-    assert "wrong-password" not in str(build) + str(stack.log(build["id"]))
+    assert "wrong-password" not in str(build) + str(stack.read_log(build["id"]))
 
 
-def test_a_script_that_exits_with_0_ends_the_build_as_a_success(stack: RunningStack, tmp_path: Path) -> None:
+def test_a_script_that_exits_with_0_ends_the_build_successfully(stack: RunningStack, tmp_path: Path) -> None:
     steps = {"build": "echo enough\nexit 0\n", "test": "echo never\n"}
-    build = stack.run(stack.project(sample_repository(tmp_path / "repository", steps)))
+    build = stack.run_build(stack.create_project(create_sample_repository(tmp_path / "repository", steps)))
     assert (build["exit_code"], build["exit_message"]) == (0, None)
-    assert list(stack.log(build["id"])) == ["init", "build"]
+    assert list(stack.read_log(build["id"])) == ["init", "build"]
 
 
 def test_steps_may_have_any_name(stack: RunningStack, tmp_path: Path) -> None:
     names = ["@init", "@abort", "@-1", "@with space", "@a", "@a", "@a-2", "@ünï $(id) `id`"]
     spec = yaml.safe_dump({"steps": [{"name": name, "script": "/ci/build.sh"} for name in names]})
-    project_id = stack.project(sample_repository(tmp_path / "repository", spec=spec))
-    build = stack.run(project_id)
-    log = stack.log(build["id"])
+    project_id = stack.create_project(create_sample_repository(tmp_path / "repository", spec=spec))
+    build = stack.run_build(project_id)
+    log = stack.read_log(build["id"])
     assert build["exit_code"] == 0
     assert list(log) == ["init", "init-2", "abort-2", "-1-2", "with space", "a", "a-3", "a-2", "ünï $(id) `id`"]
     assert "Step @ünï $(id) `id` ..." in log["ünï $(id) `id`"]
 
 
-def test_the_arguments_of_a_script_are_no_shell_code(stack: RunningStack, tmp_path: Path) -> None:
+def test_script_arguments_are_not_interpreted_by_the_shell(stack: RunningStack, tmp_path: Path) -> None:
     spec = """steps: [{name: "@build", script: '/ci/build.sh ; touch stolen $(id) `id` "a b" *'}]"""
     steps = {"build": 'printf "<%s>" "$@"; test ! -e stolen\n'}
-    build = stack.run(stack.project(sample_repository(tmp_path / "repository", steps, spec)))
+    build = stack.run_build(stack.create_project(create_sample_repository(tmp_path / "repository", steps, spec)))
     assert build["exit_code"] == 0
-    assert '<;><touch><stolen><$(id)><`id`><"a><b"><*>' in stack.log(build["id"])["build"]
+    assert '<;><touch><stolen><$(id)><`id`><"a><b"><*>' in stack.read_log(build["id"])["build"]
 
 
-def test_an_earlier_command_that_fails_does_not_fail_the_step(stack: RunningStack, tmp_path: Path) -> None:
+def test_only_the_last_command_decides_the_result_of_a_step(stack: RunningStack, tmp_path: Path) -> None:
     steps = {"build": "false\necho but this worked\n"}
-    assert stack.run(stack.project(sample_repository(tmp_path / "repository", steps)))["exit_code"] == 0
+    assert (
+        stack.run_build(stack.create_project(create_sample_repository(tmp_path / "repository", steps)))["exit_code"]
+        == 0
+    )
 
 
-def test_the_failing_step_is_the_last_one_and_is_marked(stack: RunningStack, tmp_path: Path) -> None:
+def test_the_failing_step_is_the_last_one_and_marked_as_failed(stack: RunningStack, tmp_path: Path) -> None:
     steps = {"build": "true\n", "test": "false\n", "deploy": "echo never\n"}
-    build = stack.run(stack.project(sample_repository(tmp_path / "repository", steps)))
-    assert list(stack.log(build["id"])) == ["init", "build", "test"]
+    build = stack.run_build(stack.create_project(create_sample_repository(tmp_path / "repository", steps)))
+    assert list(stack.read_log(build["id"])) == ["init", "build", "test"]
     assert stack.admin.get(f"/developer/logs/{build['id']}/init").json()["success"] is True
     assert stack.admin.get(f"/developer/logs/{build['id']}/build").json()["success"] is False
 
 
-def test_a_huge_log_is_cut_with_a_word_about_it(stack: RunningStack, tmp_path: Path) -> None:
+def test_a_huge_log_is_truncated_with_a_notice(stack: RunningStack, tmp_path: Path) -> None:
     steps = {"build": "seq -f 'line %.0f of a log that is longer than anybody reads' 150000\n"} | {"test": "echo"}
-    build = stack.run(stack.project(sample_repository(tmp_path / "repository", steps)))
-    log = stack.log(build["id"])
+    build = stack.run_build(stack.create_project(create_sample_repository(tmp_path / "repository", steps)))
+    log = stack.read_log(build["id"])
     lines = log["build"].splitlines()
     assert build["exit_code"] == 0
     assert lines[1] == "line 1 of a log that is longer than anybody reads"
@@ -192,12 +194,14 @@ def test_a_huge_log_is_cut_with_a_word_about_it(stack: RunningStack, tmp_path: P
     ]
 
 
-def test_bytes_that_are_no_text_do_not_harm_the_log(stack: RunningStack, tmp_path: Path) -> None:
+def test_binary_output_does_not_break_the_log(stack: RunningStack, tmp_path: Path) -> None:
     garbage = (
         r"printf 'before \000\377\376\300\200\033[31m\r\n\007 after\n'; head -c 20000 /dev/urandom; echo; echo end"
     )
-    build = stack.run(stack.project(sample_repository(tmp_path / "repository", {"build": garbage, "test": "echo ok"})))
-    log = stack.log(build["id"])
+    build = stack.run_build(
+        stack.create_project(create_sample_repository(tmp_path / "repository", {"build": garbage, "test": "echo ok"}))
+    )
+    log = stack.read_log(build["id"])
     assert build["exit_code"] == 0
     assert list(log) == ["init", "build", "test"]
     assert "before" in log["build"]
@@ -213,7 +217,9 @@ printf 'section_start:'
 sleep 0.3
 printf '1700000000:half\r\033[0Kcut in two\n'
 """
-    build = stack.run(stack.project(sample_repository(tmp_path / "repository", {"build": forged, "test": "echo ok"})))
+    build = stack.run_build(
+        stack.create_project(create_sample_repository(tmp_path / "repository", {"build": forged, "test": "echo ok"}))
+    )
     assert build["exit_code"] == 0
-    assert list(stack.log(build["id"])) == ["init", "build", "test"]
-    assert "Step @evil3 skipped" in stack.log(build["id"])["build"]
+    assert list(stack.read_log(build["id"])) == ["init", "build", "test"]
+    assert "Step @evil3 skipped" in stack.read_log(build["id"])["build"]

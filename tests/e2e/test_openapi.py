@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, settings
 
 from gateway.openapi import document
 from gateway.routes import TABLE
-from tests.support.fuzzing import Inhabited, inhabited
-from tests.support.stack import running_stack
+from tests.support.stacks.fuzzing_target import FuzzingTarget, create_fuzzing_target
+from tests.support.stacks.running_stack import running_stack
 
 if TYPE_CHECKING:  # schemathesis takes seconds to import, and every worker collects this file
     from schemathesis import Case
@@ -25,11 +25,11 @@ Fuzz = Callable[[str, str, "Callable[[Case[Any]], None]"], None]
 
 
 @pytest.fixture(scope="module")
-def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Inhabited]:
+def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FuzzingTarget]:
     folder = tmp_path_factory.mktemp("openapi")
     with running_stack(folder / "data", replicas=1) as stack:
-        yield inhabited(stack, folder / "repository")
-        assert stack.complaints() == []
+        yield create_fuzzing_target(stack, folder / "repository")
+        assert stack.list_logged_errors() == []
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def fuzz() -> Fuzz:
 
 
 @pytest.mark.parametrize(("method", "path"), OPERATIONS, ids=lambda part: part)
-def test_every_answer_is_described(method: str, path: str, target: Inhabited, fuzz: Fuzz) -> None:
+def test_every_response_matches_the_openapi_document(method: str, path: str, target: FuzzingTarget, fuzz: Fuzz) -> None:
     from schemathesis.checks import not_a_server_error
     from schemathesis.specs.openapi import checks
 
@@ -75,7 +75,7 @@ def test_every_answer_is_described(method: str, path: str, target: Inhabited, fu
     ]
 
     def check(case: "Case[Any]") -> None:
-        case.path_parameters = target.aimed(case.path_parameters)
+        case.path_parameters = target.replace_path_parameters(case.path_parameters)
         case.call_and_validate(base_url=target.stack.url, headers=dict(target.headers), checks=expected)
 
     fuzz(method, path, check)

@@ -5,9 +5,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.support.live_events import listening
-from tests.support.repositories import Gate, sample_repository
-from tests.support.stack import Answer, RunningStack, until
+from tests.support.external.repositories import Gate, create_sample_repository
+from tests.support.stacks.live_events import reading_live_events
+from tests.support.stacks.running_stack import JsonObject, RunningStack, wait_until
 
 
 @pytest.fixture
@@ -15,7 +15,7 @@ def gate(tmp_path: Path) -> Gate:
     return Gate(tmp_path / "gate")
 
 
-def queued(stack: RunningStack, project_id: int) -> list[Answer]:
+def queued(stack: RunningStack, project_id: int) -> list[JsonObject]:
     entries = stack.admin.get("/developer/builds/queueds").json()
     return [one for one in entries if one["project_id"] == project_id]
 
@@ -23,66 +23,66 @@ def queued(stack: RunningStack, project_id: int) -> list[Answer]:
 BUSY = "Waits for a free runner: all that fit are busy"
 
 
-def test_builds_of_a_project_that_wants_it_so_run_one_after_the_other(
-    stack: RunningStack, tmp_path: Path, gate: Gate
-) -> None:
+def test_builds_of_a_sequential_project_run_one_at_a_time(stack: RunningStack, tmp_path: Path, gate: Gate) -> None:
     order = tmp_path / "order"
     steps = {"build": f'echo "start $CI_PIPELINE_ID" >> {order}\n{gate.script}echo "end $CI_PIPELINE_ID" >> {order}\n'}
-    project_id = stack.project(sample_repository(tmp_path / "repository", steps), allow_concurrent_execution=False)
-    builds = [stack.launch(project_id) for _ in range(3)]
-    numbers = [stack.build_id(one) for one in builds]
-    stack.running(builds[0])
+    project_id = stack.create_project(
+        create_sample_repository(tmp_path / "repository", steps), allow_concurrent_execution=False
+    )
+    builds = [stack.launch_build(project_id) for _ in range(3)]
+    numbers = [stack.build_id_of(one) for one in builds]
+    stack.wait_until_running(builds[0])
     waiting = queued(stack, project_id)
     assert [one["executor_id"] for one in waiting] == builds[1:]
-    assert waiting[0]["project_name"] == stack.shown(project_id)["name"]
+    assert waiting[0]["project_name"] == stack.get_project(project_id)["name"]
     assert f"until build {numbers[0]} is over" in waiting[0]["reason"]
-    assert stack.live(builds[1])["step"] == "init"
+    assert stack.read_live_log(builds[1])["step"] == "init"
     gate.open()
-    assert [stack.finished(one)["exit_code"] for one in builds] == [0, 0, 0]
+    assert [stack.wait_until_finished(one)["exit_code"] for one in builds] == [0, 0, 0]
     assert order.read_text().splitlines() == [f"{what} {number}" for number in numbers for what in ("start", "end")]
 
 
-def test_builds_of_other_projects_run_at_the_same_time(stack: RunningStack, tmp_path: Path, gate: Gate) -> None:
-    project_id = stack.project(sample_repository(tmp_path / "repository", {"build": gate.script}))
-    builds = [stack.launch(project_id) for _ in range(3)]
-    running = [stack.running(one)["executor_id"] for one in builds]
+def test_builds_of_a_concurrent_project_run_at_the_same_time(stack: RunningStack, tmp_path: Path, gate: Gate) -> None:
+    project_id = stack.create_project(create_sample_repository(tmp_path / "repository", {"build": gate.script}))
+    builds = [stack.launch_build(project_id) for _ in range(3)]
+    running = [stack.wait_until_running(one)["executor_id"] for one in builds]
     listed = [one["executor_id"] for one in stack.admin.get("/developer/builds/executeds").json()]
     assert set(running) <= set(listed)
     gate.open()
-    assert [stack.finished(one)["exit_code"] for one in builds] == [0, 0, 0]
+    assert [stack.wait_until_finished(one)["exit_code"] for one in builds] == [0, 0, 0]
 
 
-def test_a_build_without_a_free_runner_says_so(stack: RunningStack, tmp_path: Path, gate: Gate) -> None:
-    project_id = stack.project(sample_repository(tmp_path / "repository", {"build": gate.script}))
-    builds = [stack.launch(project_id) for _ in range(5)]  # the agent has four slots
-    until(lambda: [one["reason"].partition(" (")[0] for one in queued(stack, project_id)] == [BUSY])
+def test_a_build_without_a_free_runner_shows_the_reason(stack: RunningStack, tmp_path: Path, gate: Gate) -> None:
+    project_id = stack.create_project(create_sample_repository(tmp_path / "repository", {"build": gate.script}))
+    builds = [stack.launch_build(project_id) for _ in range(5)]  # the agent has four slots
+    wait_until(lambda: [one["reason"].partition(" (")[0] for one in queued(stack, project_id)] == [BUSY])
     gate.open()
-    assert [stack.finished(one)["exit_code"] for one in builds] == [0] * 5
+    assert [stack.wait_until_finished(one)["exit_code"] for one in builds] == [0] * 5
 
 
-def test_killing_a_build_that_waits_ends_it_and_the_next_one_gets_its_turn(
-    stack: RunningStack, tmp_path: Path, gate: Gate
-) -> None:
+def test_canceling_a_queued_build_lets_the_next_one_run(stack: RunningStack, tmp_path: Path, gate: Gate) -> None:
     marks = tmp_path / "marks"
     steps = {"build": f'echo "$CI_PIPELINE_ID" >> {marks}\n{gate.script}'}
-    project_id = stack.project(sample_repository(tmp_path / "repository", steps), allow_concurrent_execution=False)
-    first, killed, last = (stack.launch(project_id) for _ in range(3))
-    stack.running(first)
+    project_id = stack.create_project(
+        create_sample_repository(tmp_path / "repository", steps), allow_concurrent_execution=False
+    )
+    first, killed, last = (stack.launch_build(project_id) for _ in range(3))
+    stack.wait_until_running(first)
     assert stack.admin.delete(f"/developer/builds/kill/queued/{killed}").status_code == 204
-    build = stack.finished(killed)
+    build = stack.wait_until_finished(killed)
     assert (build["exit_code"], build["exit_message"]) == (143, "Deployment aborted by user")
     assert build["output"] == "The build ended with exit code 143: Deployment aborted by user"
     assert killed not in [one["executor_id"] for one in queued(stack, project_id)]
     gate.open()
-    assert [stack.finished(one)["exit_code"] for one in (first, last)] == [0, 0]
-    built = [stack.build_id(one) for one in (first, last)]
+    assert [stack.wait_until_finished(one)["exit_code"] for one in (first, last)] == [0, 0]
+    built = [stack.build_id_of(one) for one in (first, last)]
     assert marks.read_text().split() == [str(one) for one in built]
     listed = stack.admin.get(f"/developer/builds/by/project/{project_id}").json()
     assert [one["id"] for one in listed] == built  # what was killed in the queue is in no list of builds
-    until(lambda: stack.shown(project_id)["builds_id"] == built)
+    wait_until(lambda: stack.get_project(project_id)["builds_id"] == built)
 
 
-def test_killing_a_build_that_runs_ends_all_its_processes_and_frees_its_lane(
+def test_canceling_a_running_build_kills_its_processes_and_frees_its_slot(
     stack: RunningStack, tmp_path: Path, gate: Gate
 ) -> None:
     pids = tmp_path / "pids"
@@ -93,47 +93,48 @@ sleep 1000 & echo $! >> {pids}
 echo $$ >> {pids}; echo ready
 wait
 """
-    project_id = stack.project(
-        sample_repository(tmp_path / "repository", {"build": script}), allow_concurrent_execution=False
+    project_id = stack.create_project(
+        create_sample_repository(tmp_path / "repository", {"build": script}), allow_concurrent_execution=False
     )
-    killed, following = stack.launch(project_id), stack.launch(project_id)
-    until(lambda: "ready" in stack.live(killed, "build").get("log", ""))
+    killed, following = stack.launch_build(project_id), stack.launch_build(project_id)
+    wait_until(lambda: "ready" in stack.read_live_log(killed, "build").get("log", ""))
     gate.open()
     processes = [psutil.Process(int(pid)) for pid in pids.read_text().split()]
-    with listening(stack.admin) as reader:
+    with reading_live_events(stack.admin) as reader:
         assert stack.admin.delete(f"/developer/builds/kill/executed/{killed}").status_code == 204
-        build = stack.finished(killed)
-        until(lambda: "BuildFinished" in reader.names(build["id"]))
+        build = stack.wait_until_finished(killed)
+        wait_until(lambda: "BuildFinished" in reader.event_names_of_build(build["id"]))
     assert (build["exit_code"], build["exit_message"]) == (143, "Deployment aborted by user")
-    assert [name for name in reader.names(build["id"]) if name.startswith("Build")] == ["BuildKilled", "BuildFinished"]
-    assert stack.finished(following)["exit_code"] == 0
-    until(lambda: not any(process.is_running() for process in processes), 15, "processes of the build go on")
-    assert list(stack.log(build["id"]))[-1] == "abort"
+    assert [name for name in reader.event_names_of_build(build["id"]) if name.startswith("Build")] == [
+        "BuildKilled",
+        "BuildFinished",
+    ]
+    assert stack.wait_until_finished(following)["exit_code"] == 0
+    wait_until(lambda: not any(process.is_running() for process in processes), 15, "processes of the build go on")
+    assert list(stack.read_log(build["id"]))[-1] == "abort"
 
 
-def test_killing_what_is_over_is_told_so(stack: RunningStack, good_project: int) -> None:
-    over = stack.launch(good_project)
-    stack.finished(over)
+def test_canceling_a_finished_build_is_rejected(stack: RunningStack, good_project: int) -> None:
+    over = stack.launch_build(good_project)
+    stack.wait_until_finished(over)
     answer = stack.admin.delete(f"/developer/builds/kill/executed/{over}")
     assert (answer.status_code, answer.json()["message"]) == (404, "EXECUTOR_NOT_FOUND")
 
 
-def test_a_deleted_project_ends_what_runs_of_it_and_leaves_nothing_in_the_queue(
-    stack: RunningStack, tmp_path: Path
-) -> None:
+def test_deleting_a_project_ends_its_running_and_queued_builds(stack: RunningStack, tmp_path: Path) -> None:
     pids = tmp_path / "pids"
     script = f"sleep 1002 & echo $! >> {pids}\necho $$ >> {pids}; echo ready\nwait\n"
-    project_id = stack.project(
-        sample_repository(tmp_path / "repository", {"build": script}), allow_concurrent_execution=False
+    project_id = stack.create_project(
+        create_sample_repository(tmp_path / "repository", {"build": script}), allow_concurrent_execution=False
     )
-    running, waiting = stack.launch(project_id), stack.launch(project_id)
-    until(lambda: "ready" in stack.live(running, "build").get("log", ""))
+    running, waiting = stack.launch_build(project_id), stack.launch_build(project_id)
+    wait_until(lambda: "ready" in stack.read_live_log(running, "build").get("log", ""))
     processes = [psutil.Process(int(pid)) for pid in pids.read_text().split()]
-    numbers = [stack.build_id(one) for one in (running, waiting)]
+    numbers = [stack.build_id_of(one) for one in (running, waiting)]
     assert stack.admin.delete(f"/admin/projects/{project_id}").status_code == 204
-    until(lambda: not any(process.is_running() for process in processes), 15, "processes of the build go on")
-    until(lambda: queued(stack, project_id) == [])
-    until(lambda: {stack.admin.get(f"/developer/builds/{one}").status_code for one in numbers} == {404})
+    wait_until(lambda: not any(process.is_running() for process in processes), 15, "processes of the build go on")
+    wait_until(lambda: queued(stack, project_id) == [])
+    wait_until(lambda: {stack.admin.get(f"/developer/builds/{one}").status_code for one in numbers} == {404})
     executing = [one["executor_id"] for one in stack.admin.get("/developer/builds/executeds").json()]
     assert not {running, waiting} & set(executing)
     assert stack.admin.get(f"/developer/builds/by/project/{project_id}").status_code == 404

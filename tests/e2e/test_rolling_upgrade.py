@@ -16,15 +16,15 @@ from typing import Any
 import httpx
 import pytest
 
-from infra.entry import SERVICES
-from infra.local.folder import DataFolder
-from tests.chaos.audit import Verdict, audit
-from tests.chaos.launches import Launched, Launches
-from tests.chaos.storm import WORK
-from tests.support.releases import NotBuildable, code_of
-from tests.support.repositories import sample_repository
-from tests.support.rolling import MixedStack, mixed_stack
-from tests.support.stack import until
+from infra.entrypoints import SERVICES
+from infra.local.data_folder import DataFolder
+from tests.chaos.storm import WORK_SCRIPT
+from tests.support.external.repositories import create_sample_repository
+from tests.support.stacks.audit import Verdict, audit_stack
+from tests.support.stacks.build_launcher import BuildLauncher, LaunchedBuild
+from tests.support.stacks.mixed_stack import MixedStack, mixed_stack
+from tests.support.stacks.release_code import ReleaseNotBuildable, get_release_code
+from tests.support.stacks.running_stack import wait_until
 
 RELEASE = "0.2.0"
 AT_ONCE = 3  # builds under way
@@ -51,7 +51,7 @@ class Load:
     stack: MixedStack
     projects: tuple[int, ...]
     statuses: Counter[tuple[str, int]] = field(default_factory=Counter)
-    launched: list[Launched] = field(default_factory=list)
+    launched: list[LaunchedBuild] = field(default_factory=list)
     enough: threading.Event = field(default_factory=threading.Event)
     descriptions: int = 0
 
@@ -66,9 +66,9 @@ class Load:
             ) as client,
             asyncio.TaskGroup() as group,
         ):
-            launches = Launches(client, self.projects, Random(1))  # noqa: S311
-            self.launched = launches.done
-            group.create_task(launches.run(0, AT_ONCE, more=lambda: not self.enough.is_set()))
+            launches = BuildLauncher(client, self.projects, Random(1))  # noqa: S311
+            self.launched = launches.launched
+            group.create_task(launches.run(0, AT_ONCE, keep_going=lambda: not self.enough.is_set()))
             group.create_task(self._visit(client))
 
     async def _count(self, response: httpx.Response) -> None:
@@ -97,21 +97,21 @@ class Load:
 
     def ended_since(self, moment: float, builds: int) -> bool:
         """So many builds were asked for after that moment, and are over."""
-        return len([one for one in self.launched if one.asked > moment and one.finished]) >= builds
+        return len([one for one in self.launched if one.requested_at > moment and one.finished_at]) >= builds
 
 
 def await_builds(load: Load) -> None:
     """Some that begin now come to their end."""
     begun = time.monotonic()
-    until(lambda: load.ended_since(begun, BUILDS), 60, "no builds come to their end")
+    wait_until(lambda: load.ended_since(begun, BUILDS), 60, "no builds come to their end")
 
 
-def settled(stack: MixedStack, launched: list[Launched], executions: Path) -> Verdict:
+def settled(stack: MixedStack, launched: list[LaunchedBuild], executions: Path) -> Verdict:
     """Of the whole log and all that follows from it, once the rows that the old release wrote are completed."""
     deadline = time.monotonic() + SETTLED_WITHIN
     while True:
-        verdict = asyncio.run(audit(stack, launched, executions))
-        if verdict.clean or time.monotonic() > deadline:
+        verdict = asyncio.run(audit_stack(stack, launched, executions))
+        if verdict.is_clean or time.monotonic() > deadline:
             return verdict
 
 
@@ -129,8 +129,8 @@ def under_load(load: Load) -> Iterator[None]:
 @pytest.fixture(scope="module")
 def code() -> Path:
     try:
-        return code_of(RELEASE)
-    except NotBuildable as reason:
+        return get_release_code(RELEASE)
+    except ReleaseNotBuildable as reason:
         pytest.skip(f"{RELEASE} cannot be started here: {reason}.")
 
 
@@ -138,39 +138,39 @@ def code() -> Path:
 def stack(code: Path, tmp_path: Path) -> Iterator[MixedStack]:
     """All of it in the earlier release."""
     with mixed_stack(tmp_path / "stack", code) as stack:
-        stack.once("old", stack.old.migrate())
+        stack.run_once("old", stack.old.migration())
         stack.start("old", *stack.old.services(), *stack.old.gateways())
-        stack.once("old", stack.old.registration())
+        stack.run_once("old", stack.old.agent_registration())
         config = DataFolder(stack.data).agent_config
         [runner] = json.loads(config.read_text())["runners"]
         config.write_text(json.dumps({"runners": [runner | {"concurrency": SLOTS}]}))
         stack.start("old", stack.old.agent())
-        with stack.log_in("admin", stack.old.admin_password()) as stack.admin:
+        with stack.sign_in("admin", stack.old.admin_password()) as stack.admin:
             yield stack
 
 
 @pytest.mark.timeout(240)
-def test_a_roll_under_load_loses_nothing_and_does_nothing_twice(stack: MixedStack, tmp_path: Path) -> None:
+def test_a_rolling_upgrade_under_load_loses_and_repeats_nothing(stack: MixedStack, tmp_path: Path) -> None:
     executions = tmp_path / "executions"
-    work = WORK.format(file=executions, seconds="0.$(( CI_JOB_ID % 5 ))")
-    repository = sample_repository(tmp_path / "repository", {"work": work})
-    projects = stack.project(repository), stack.project(repository, allow_concurrent_execution=False)
+    work = WORK_SCRIPT.format(file=executions, seconds="0.$(( CI_JOB_ID % 5 ))")
+    repository = create_sample_repository(tmp_path / "repository", {"work": work})
+    projects = stack.create_project(repository), stack.create_project(repository, allow_concurrent_execution=False)
     load = Load(stack, projects)
-    assert set(stack.versions().values()) == {RELEASE}
+    assert set(stack.read_versions().values()) == {RELEASE}
     with under_load(load):
         await_builds(load)
-        stack.once("new", stack.new.migrate())
+        stack.run_once("new", stack.new.migration())
         stack.start("new", *stack.new.services())
         await_builds(load)
         for service in SERVICES:
-            stack.leave(f"old {service}-0")
+            stack.stop(f"old {service}-0")
         await_builds(load)
         stack.start("new", *stack.new.gateways())
-        stack.leave("old gateway-0")
-        assert {name for name, version in stack.versions().items() if version == RELEASE} == {"old agent"}
+        stack.stop("old gateway-0")
+        assert {name for name, version in stack.read_versions().items() if version == RELEASE} == {"old agent"}
         await_builds(load)
     refused = {what: count for what, count in load.statuses.items() if what[1] >= 300 and what[1] not in RETRYABLE}
     assert refused == {}
     assert settled(stack, load.launched, executions) == Verdict()
-    assert stack.shown(projects[0])["description"] == f"edited {load.descriptions} times"
-    assert stack.complaints() == []
+    assert stack.get_project(projects[0])["description"] == f"edited {load.descriptions} times"
+    assert stack.list_logged_errors() == []

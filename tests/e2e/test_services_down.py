@@ -13,8 +13,8 @@ import httpx
 import psutil
 import pytest
 
-from tests.support.repositories import sample_repository
-from tests.support.stack import Answer, RunningStack, running_stack, until
+from tests.support.external.repositories import create_sample_repository
+from tests.support.stacks.running_stack import JsonObject, RunningStack, running_stack, wait_until
 
 SOON = 4.0  # seconds in which a service that is down must be told; one that is silent is after five
 TIME_LIMIT = 6  # seconds a build may take on this stack
@@ -36,22 +36,22 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
 
 @pytest.fixture(scope="module")
 def project_id(small: RunningStack, tmp_path_factory: pytest.TempPathFactory) -> int:
-    return small.project(sample_repository(tmp_path_factory.mktemp("small") / "repository"))
+    return small.create_project(create_sample_repository(tmp_path_factory.mktemp("small") / "repository"))
 
 
 @contextmanager
 def down(stack: RunningStack, service: str) -> Iterator[None]:
     """Without the service: killed, and its supervisor held so that it does not start it again."""
     state = stack.data / "run" / "lock"
-    supervisor, process = int(state.read_text()), stack.pid(f"{service}-0")
+    supervisor, process = int(state.read_text()), stack.wait_for_pid(f"{service}-0")
     os.kill(supervisor, signal.SIGSTOP)
     try:
         os.kill(process, signal.SIGKILL)
-        until(lambda: f"{service} {service}-0" not in stack.connections())
+        wait_until(lambda: f"{service} {service}-0" not in stack.list_nats_clients())
         yield
     finally:
         os.kill(supervisor, signal.SIGCONT)
-    until(lambda: stack.pid(f"{service}-0") != process and stack.ready(f"{service}-0"))
+    wait_until(lambda: stack.wait_for_pid(f"{service}-0") != process and stack.is_ready(f"{service}-0"))
 
 
 def told(stack: RunningStack, path: str, body: Mapping[str, Any], key: str) -> tuple[httpx.Response, float]:
@@ -60,7 +60,7 @@ def told(stack: RunningStack, path: str, body: Mapping[str, Any], key: str) -> t
     return answer, time.monotonic() - begun
 
 
-def project_named(name: str, stack: RunningStack) -> Answer:
+def project_named(name: str, stack: RunningStack) -> JsonObject:
     return {
         "project": {
             "name": name,
@@ -68,12 +68,12 @@ def project_named(name: str, stack: RunningStack) -> Answer:
             "branch": "main",
             "spec_file_path": "/headrace.yaml",
             "allow_concurrent_execution": True,
-            "executor_id": stack.executor,
+            "executor_id": stack.default_executor_id,
         }
     }
 
 
-def user_named(name: str, _stack: RunningStack) -> Answer:
+def user_named(name: str, _stack: RunningStack) -> JsonObject:
     return {"developer": {"username": name, "password": "a good one", "roles": ["ROLE_DEVELOPER"]}}
 
 
@@ -84,9 +84,7 @@ COMMANDS = {
 
 
 @pytest.mark.parametrize("service", COMMANDS)
-def test_a_command_is_refused_at_once_without_its_service_and_done_once_with_it(
-    service: str, small: RunningStack
-) -> None:
+def test_a_command_fails_fast_without_its_service_and_succeeds_once_later(service: str, small: RunningStack) -> None:
     path, body_of, listing, field = COMMANDS[service]
     name, key = f"one-{uuid4().hex[:8]}", uuid4().hex
     body = body_of(name, small)
@@ -103,7 +101,7 @@ def test_a_command_is_refused_at_once_without_its_service_and_done_once_with_it(
 
 
 @pytest.mark.parametrize("service", ["builds", "projects"])
-def test_a_launch_is_refused_at_once_without(service: str, small: RunningStack, project_id: int) -> None:
+def test_a_launch_fails_fast_if_a_required_service_is_down(service: str, small: RunningStack, project_id: int) -> None:
     key, before = uuid4().hex, len(builds_of(small, project_id))
     with down(small, service):
         refused, took = told(small, f"/developer/builds/{project_id}", {}, key)
@@ -112,15 +110,13 @@ def test_a_launch_is_refused_at_once_without(service: str, small: RunningStack, 
     first, _ = told(small, f"/developer/builds/{project_id}", {}, key)
     again, _ = told(small, f"/developer/builds/{project_id}", {}, key)
     assert (first.status_code, first.json()) == (200, again.json())
-    assert small.finished(first.json()["build_id"])["exit_code"] == 0
+    assert small.wait_until_finished(first.json()["build_id"])["exit_code"] == 0
     assert len(builds_of(small, project_id)) == before + 1
 
 
-def test_a_service_that_hangs_is_told_in_time_and_the_same_key_has_one_effect(
-    small: RunningStack, project_id: int
-) -> None:
+def test_a_hanging_service_times_out_and_a_retry_has_one_effect(small: RunningStack, project_id: int) -> None:
     key, before = uuid4().hex, len(builds_of(small, project_id))
-    process = small.pid("builds-0")
+    process = small.wait_for_pid("builds-0")
     os.kill(process, signal.SIGSTOP)
     try:
         late, took = told(small, f"/developer/builds/{project_id}", {}, key)
@@ -130,23 +126,23 @@ def test_a_service_that_hangs_is_told_in_time_and_the_same_key_has_one_effect(
     assert took < 10
     first, _ = told(small, f"/developer/builds/{project_id}", {}, key)
     assert first.status_code == 200
-    assert small.finished(first.json()["build_id"])["exit_code"] == 0
+    assert small.wait_until_finished(first.json()["build_id"])["exit_code"] == 0
     assert len(builds_of(small, project_id)) == before + 1
 
 
-def test_builds_go_on_without_the_services_that_they_do_not_need(small: RunningStack, project_id: int) -> None:
+def test_builds_continue_without_the_services_they_do_not_need(small: RunningStack, project_id: int) -> None:
     with down(small, "notifications"):
-        assert small.run(project_id)["exit_code"] == 0
+        assert small.run_build(project_id)["exit_code"] == 0
 
 
-def test_a_build_that_hangs_is_ended_with_all_its_processes(small: RunningStack, tmp_path: Path) -> None:
-    repository = sample_repository(tmp_path / "repository", {"build": HANGING, "test": "echo never\n"})
-    build = small.run(small.project(repository))
+def test_a_hanging_build_is_killed_with_all_its_processes(small: RunningStack, tmp_path: Path) -> None:
+    repository = create_sample_repository(tmp_path / "repository", {"build": HANGING, "test": "echo never\n"})
+    build = small.run_build(small.create_project(repository))
     assert (build["exit_code"], build["status"]) == (124, "FAILED")
     assert f"{TIME_LIMIT} seconds" in build["exit_message"]
-    until(lambda: not sleepers(), 15, "processes of the build go on")
-    assert "hanging" in small.log(build["id"])["build"]
-    assert "test" not in small.log(build["id"])
+    wait_until(lambda: not sleepers(), 15, "processes of the build go on")
+    assert "hanging" in small.read_log(build["id"])["build"]
+    assert "test" not in small.read_log(build["id"])
 
 
 def sleepers() -> list[list[str]]:
@@ -154,5 +150,5 @@ def sleepers() -> list[list[str]]:
     return [line for line in lines if line and line[0] == "sleep" and line[1] in {"77000", "77001", "77002", "77003"}]
 
 
-def builds_of(stack: RunningStack, project_id: int) -> list[Answer]:
+def builds_of(stack: RunningStack, project_id: int) -> list[JsonObject]:
     return list(stack.admin.get(f"/developer/builds/by/project/{project_id}").json())

@@ -9,13 +9,19 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from tests.support.git_server import git_server
-from tests.support.leaks import Leaks
-from tests.support.observability import metrics
-from tests.support.otlp import Receiver, Seen, otlp_receiver, tree, ways
-from tests.support.post_office import PostOffice, post_office
-from tests.support.repositories import sample_repository
-from tests.support.stack import RunningStack, running_stack, until
+from tests.support.external.git_server import git_server
+from tests.support.external.mail_server import MailServer, running_mail_server
+from tests.support.external.otlp_receiver import (
+    OtlpReceiver,
+    ReceivedSpan,
+    format_trace,
+    list_span_paths,
+    otlp_receiver,
+)
+from tests.support.external.repositories import create_sample_repository
+from tests.support.monitoring_files import list_metric_names
+from tests.support.stacks.leak_search import LeakSearch
+from tests.support.stacks.running_stack import RunningStack, running_stack, wait_until
 
 LAUNCH = "gateway POST /api/developer/builds/{project_id}"
 QUEUED = f"{LAUNCH} > gateway QueueBuild > builds QueueBuild"
@@ -31,21 +37,21 @@ class Story:
     """What was seen of the one build."""
 
     stack: RunningStack
-    receiver: Receiver
+    receiver: OtlpReceiver
     build_id: int
 
     @property
-    def launch(self) -> list[Seen]:
+    def launch(self) -> list[ReceivedSpan]:
         [trace_id] = {one.trace_id for one in self.receiver.spans if f"{one.service} {one.name}" == LAUNCH}
-        return self.receiver.trace(trace_id)
+        return self.receiver.spans_of_trace(trace_id)
 
     @property
-    def run(self) -> list[Seen]:
+    def run(self) -> list[ReceivedSpan]:
         """The agent's trace."""
         [trace_id] = {one.trace_id for one in self.receiver.spans if one.service == "agent" and not one.parent_id}
-        return self.receiver.trace(trace_id)
+        return self.receiver.spans_of_trace(trace_id)
 
-    def named(self, service: str, name: str) -> list[Seen]:
+    def named(self, service: str, name: str) -> list[ReceivedSpan]:
         return [one for one in self.receiver.spans if (one.service, one.name) == (service, name)]
 
 
@@ -53,42 +59,42 @@ class Story:
 def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     folder = tmp_path_factory.mktemp("telemetry")
     steps = {"build": "echo so\n", "test": 'echo "$CANARY"; false\n'}
-    sample_repository(folder / "served" / "repository", steps)
+    create_sample_repository(folder / "served" / "repository", steps)
     with (
         otlp_receiver() as receiver,
-        post_office() as office,
+        running_mail_server() as office,
         git_server(folder / "served", f"ada:{LOGIN}") as server,
         running_stack(folder / "data", replicas=1, environment={**receiver.environment, **office.environment}) as stack,
     ):
         repository = server.url("repository", f"ada:{quote(LOGIN, safe='')}")
         build_id = built(stack, repository)
-        until(lambda: office.to(EMAIL))
-        assert stack.complaints() == []
+        wait_until(lambda: office.messages_to(EMAIL))
+        assert stack.list_logged_errors() == []
         told = Story(stack, receiver, build_id)
-        until(lambda: has(told, office), what=tree(receiver.spans))
+        wait_until(lambda: has(told, office), what=format_trace(receiver.spans))
         yield told
 
 
 def built(stack: RunningStack, repository: str) -> int:
     """By somebody with an address, with a secret."""
-    secret = stack.made("secret", name="CANARY", value=SECRET)
-    user = stack.made("developer", username="eve", password=PASSWORD, email=EMAIL, roles=["ROLE_DEVELOPER"])
-    project_id = stack.project(repository, secrets_id=[secret["id"]], developers_id=[user["id"]])
-    with stack.log_in("eve", PASSWORD) as eve:
-        build = stack.finished(stack.launch(project_id, client=eve))
+    secret = stack.create("secret", name="CANARY", value=SECRET)
+    user = stack.create("developer", username="eve", password=PASSWORD, email=EMAIL, roles=["ROLE_DEVELOPER"])
+    project_id = stack.create_project(repository, secrets_id=[secret["id"]], developers_id=[user["id"]])
+    with stack.sign_in("eve", PASSWORD) as eve:
+        build = stack.wait_until_finished(stack.launch_build(project_id, client=eve))
     assert build["exit_code"] == 2000
     return int(build["id"])
 
 
-def has(story: Story, office: PostOffice) -> bool:
+def has(story: Story, office: MailServer) -> bool:
     """The last spans are the job's, whose agent has reported, the one after the mail, and what the relay sent."""
-    there = office.to(EMAIL) and story.named("agent", RUN.removeprefix("agent "))
+    there = office.messages_to(EMAIL) and story.named("agent", RUN.removeprefix("agent "))
     sent = story.named("notifications", "decide MarkNotificationSent")
-    return bool(there and sent and ENDED in ways(story.run))
+    return bool(there and sent and ENDED in list_span_paths(story.run))
 
 
-def test_a_trace_goes_from_the_request_through_the_bus_and_the_log_to_the_planner(story: Story) -> None:
-    assert ways(story.launch) >= {
+def test_a_trace_covers_request_message_append_and_planner(story: Story) -> None:
+    assert list_span_paths(story.launch) >= {
         LAUNCH,
         f"{QUEUED} > builds decide QueueBuild > builds GetLaunchSettings > projects GetLaunchSettings",
         f"{QUEUED} > builds decide QueueBuild > builds append",
@@ -101,9 +107,9 @@ def test_a_trace_goes_from_the_request_through_the_bus_and_the_log_to_the_planne
     }
 
 
-def test_the_launch_also_tells_how_long_the_job_waited_and_what_its_steps_took(story: Story) -> None:
+def test_the_launch_trace_contains_queue_wait_and_step_times(story: Story) -> None:
     planned = f"{QUEUED} > builds work planner"
-    assert ways(story.launch) >= {
+    assert list_span_paths(story.launch) >= {
         f"{planned} > builds wait for a runner",
         f"{planned} > builds step build",
         f"{planned} > builds step test",
@@ -111,8 +117,8 @@ def test_the_launch_also_tells_how_long_the_job_waited_and_what_its_steps_took(s
     }
 
 
-def test_what_the_runner_does_is_another_trace_with_links_to_the_launch(story: Story) -> None:
-    assert ways(story.run) >= {
+def test_the_runner_trace_links_to_the_launch_trace(story: Story) -> None:
+    assert list_span_paths(story.run) >= {
         RUN,
         f"{RUN} > agent check out",
         f"{RUN} > agent step script",
@@ -129,8 +135,8 @@ def test_what_the_runner_does_is_another_trace_with_links_to_the_launch(story: S
     }
 
 
-def test_the_end_of_the_build_and_its_mail_belong_to_the_runners_last_call(story: Story) -> None:
-    found = ways(story.run)
+def test_the_build_end_and_its_email_belong_to_the_last_runner_request(story: Story) -> None:
+    found = list_span_paths(story.run)
     assert f"{TOLD} > builds decide FinishJob > builds append" in found
     assert ENDED in found
     [sent] = [way for way in found if way.endswith("notifications send mail")]
@@ -139,7 +145,7 @@ def test_the_end_of_the_build_and_its_mail_belong_to_the_runners_last_call(story
     assert " > notifications work mailer > " in sent
 
 
-def test_spans_say_what_they_are_in_the_words_of_the_conventions(story: Story) -> None:
+def test_spans_follow_the_opentelemetry_conventions(story: Story) -> None:
     request, asked, answered = (
         next(one for one in story.launch if f"{one.service} {one.name}" == name)
         for name in (LAUNCH, "gateway QueueBuild", "builds QueueBuild")
@@ -158,13 +164,13 @@ def test_spans_say_what_they_are_in_the_words_of_the_conventions(story: Story) -
     assert {one.kind for one in story.launch if one.name.startswith(("work", "follow", "react"))} == {"CONSUMER"}
 
 
-def test_the_trace_id_that_an_error_names_is_the_one_that_was_sent(story: Story) -> None:
+def test_the_trace_id_of_an_error_response_is_exported(story: Story) -> None:
     trace_id = story.stack.admin.get("/developer/builds/999999").json()["trace_id"]
     way = "gateway GET /api/developer/builds/{build_id} > gateway GetBuild > builds GetBuild"
-    until(lambda: way in ways(story.receiver.trace(trace_id)))
+    wait_until(lambda: way in list_span_paths(story.receiver.spans_of_trace(trace_id)))
 
 
-def test_the_metrics_arrive_too(story: Story) -> None:
+def test_metrics_of_all_processes_are_exported(story: Story) -> None:
     def sent(name: str) -> set[str]:
         return story.receiver.metrics.get(name, set())
 
@@ -179,7 +185,7 @@ def test_the_metrics_arrive_too(story: Story) -> None:
         "headrace_runners_online": {"runners"},
     }
     # each process sends its metrics at moments of its own
-    until(lambda: all(sent(name) >= senders for name, senders in wanted.items()))
+    wait_until(lambda: all(sent(name) >= senders for name, senders in wanted.items()))
     assert {name: sent(name) for name in wanted} == wanted
     assert sent("headrace_command_seconds") >= {"identity", "projects", "builds", "runners"}
 
@@ -187,19 +193,19 @@ def test_the_metrics_arrive_too(story: Story) -> None:
 def scraped(stack: RunningStack) -> str:
     return "".join(
         httpx.get(f"{one['address']}/metrics", trust_env=False).text
-        for one in stack.status()
+        for one in stack.get_status()
         if one["address"].startswith("http")
     )
 
 
-def test_dashboard_and_alerts_speak_of_metrics_that_there_are(story: Story) -> None:
-    until(lambda: "headrace_queue_depth" in scraped(story.stack))
+def test_dashboard_and_alerts_use_existing_metrics(story: Story) -> None:
+    wait_until(lambda: "headrace_queue_depth" in scraped(story.stack))
     shown = {re.split(r"[{ ]", line)[0] for line in scraped(story.stack).splitlines()}
-    assert metrics() - shown == set()
+    assert list_metric_names() - shown == set()
 
 
-def test_processes_show_what_happened(story: Story) -> None:
-    until(lambda: "headrace_runners_online 1.0" in scraped(story.stack))
+def test_metrics_count_builds_jobs_and_emails(story: Story) -> None:
+    wait_until(lambda: "headrace_runners_online 1.0" in scraped(story.stack))
     shown = scraped(story.stack)
     assert 'headrace_builds_finished_total{outcome="failed"} 1.0' in shown
     assert 'headrace_jobs_finished_total{outcome="failed"} 1.0' in shown
@@ -208,10 +214,10 @@ def test_processes_show_what_happened(story: Story) -> None:
     assert "process_resident_memory_bytes" in shown
 
 
-def test_nothing_secret_and_nobodys_address_is_in_what_was_sent(story: Story) -> None:
-    leaks = Leaks([SECRET, PASSWORD, LOGIN, EMAIL])
+def test_exported_telemetry_contains_no_secrets_or_email_addresses(story: Story) -> None:
+    leaks = LeakSearch([SECRET, PASSWORD, LOGIN, EMAIL])
     for body in story.receiver.bodies:
-        leaks.look("OTLP", body)
-    assert leaks.found == []
-    assert leaks.looked_at > 20
+        leaks.search("OTLP", body)
+    assert leaks.findings == []
+    assert leaks.searched_count > 20
     assert not [one for one in story.receiver.spans if "authorization" in str(one.attributes).lower()]

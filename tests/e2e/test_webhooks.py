@@ -8,9 +8,9 @@ from uuid import uuid4
 
 import pytest
 
-from tests.support.forges import github, github_push, gitlab, gitlab_push
-from tests.support.repositories import commit, git, sample_repository
-from tests.support.stack import Answer, RunningStack, until
+from tests.support.external.forge_webhooks import github_headers, github_push_body, gitlab_headers, gitlab_push_body
+from tests.support.external.repositories import commit_files, create_sample_repository, run_git
+from tests.support.stacks.running_stack import JsonObject, RunningStack, wait_until
 
 READ = """
 echo "commit $(git -C "$CI_PROJECT_DIR" log -1 --format=%H) of $CI_COMMIT_BRANCH"
@@ -29,34 +29,34 @@ class Mill:
     key: str
     pushed: str
 
-    def send(self, headers: dict[str, str], body: bytes) -> Answer:
-        with self.stack.client() as forge:
+    def send(self, headers: dict[str, str], body: bytes) -> JsonObject:
+        with self.stack.create_client() as forge:
             answer = forge.post(f"/guest/webhooks/build/{self.project_id}", content=body, headers=headers)
         assert answer.status_code == 201, answer.text
         return dict(answer.json())
 
-    def built(self, executor_id: str) -> tuple[Answer, list[str]]:
+    def built(self, executor_id: str) -> tuple[JsonObject, list[str]]:
         """The finished build, and the lines that its script wrote."""
-        [build] = until(lambda: [one for one in self._finished() if one["executor_id"] == executor_id], within=60)
+        [build] = wait_until(lambda: [one for one in self._finished() if one["executor_id"] == executor_id], within=60)
         return build, lines_of(self.stack, build)
 
-    def _finished(self) -> list[Answer]:
+    def _finished(self) -> list[JsonObject]:
         return list(self.stack.admin.get(f"/developer/builds/by/project/{self.project_id}").json())
 
 
-def lines_of(stack: RunningStack, build: Answer) -> list[str]:
-    return stack.log(build["id"])["build"].splitlines()[1:4]
+def lines_of(stack: RunningStack, build: JsonObject) -> list[str]:
+    return stack.read_log(build["id"])["build"].splitlines()[1:4]
 
 
 @pytest.fixture(scope="module")
 def mill(stack: RunningStack, tmp_path_factory: pytest.TempPathFactory) -> Mill:
-    repository = sample_repository(tmp_path_factory.mktemp("pushed") / "repository", {"build": READ})
-    pushed = git(repository, "rev-parse", "HEAD")
-    commit(repository, {"ci/build.sh": "echo a later commit"})
+    repository = create_sample_repository(tmp_path_factory.mktemp("pushed") / "repository", {"build": READ})
+    pushed = run_git(repository, "rev-parse", "HEAD")
+    commit_files(repository, {"ci/build.sh": "echo a later commit"})
     password = "correct horse battery"
-    developer = stack.made("developer", username=f"ada-{uuid4().hex[:6]}", password=password, **PUSHER)
-    project_id = stack.project(repository, developers_id=[developer["id"]])
-    return Mill(stack, project_id, stack.shown(project_id)["signature_key"], pushed)
+    developer = stack.create("developer", username=f"ada-{uuid4().hex[:6]}", password=password, **PUSHER)
+    project_id = stack.create_project(repository, developers_id=[developer["id"]])
+    return Mill(stack, project_id, stack.get_project(project_id)["signature_key"], pushed)
 
 
 def digest(body: bytes) -> str:
@@ -64,9 +64,9 @@ def digest(body: bytes) -> str:
 
 
 @pytest.mark.parametrize("forge", ["github", "gitlab"])
-def test_a_push_builds_its_commit_and_its_script_reads_what_the_forge_sent(mill: Mill, forge: str) -> None:
-    body = github_push(mill.pushed) if forge == "github" else gitlab_push(mill.pushed)
-    headers = github(mill.key, body) if forge == "github" else gitlab(mill.key)
+def test_a_push_builds_its_commit_and_the_script_reads_the_webhook_body(mill: Mill, forge: str) -> None:
+    body = github_push_body(mill.pushed) if forge == "github" else gitlab_push_body(mill.pushed)
+    headers = github_headers(mill.key, body) if forge == "github" else gitlab_headers(mill.key)
     build, lines = mill.built(mill.send(headers, body)["executor_id"])
     assert (build["exit_code"], build["sha"], build["ref"]) == (0, mill.pushed, "refs/heads/main")
     length = -(-len(body) // 3) * 4
@@ -74,16 +74,16 @@ def test_a_push_builds_its_commit_and_its_script_reads_what_the_forge_sent(mill:
 
 
 @pytest.mark.parametrize("size", [200 * 1024, 4 * 1024 * 1024])
-def test_a_body_too_large_for_a_variable_is_in_the_file_alone(mill: Mill, size: int) -> None:
+def test_a_large_webhook_body_is_available_only_as_a_file(mill: Mill, size: int) -> None:
     more: dict[str, Any] = {"padding": 'a "quoted" line\n' * (size // 16)}
-    body = github_push(mill.pushed, **more)
-    build, lines = mill.built(mill.send(github(mill.key, body), body)["executor_id"])
+    body = github_push_body(mill.pushed, **more)
+    build, lines = mill.built(mill.send(github_headers(mill.key, body), body)["executor_id"])
     assert (len(body) > size, build["exit_code"]) == (True, 0)
     assert lines[1:] == [f"variable 0 {digest(b'')}", f"file {digest(body)}"]
 
 
-def test_a_launch_by_hand_has_an_empty_body(mill: Mill, tmp_path: Path) -> None:
-    repository = sample_repository(tmp_path / "repository", {"build": READ})
-    build = mill.stack.run(mill.stack.project(repository))
+def test_a_manual_launch_has_an_empty_webhook_body(mill: Mill, tmp_path: Path) -> None:
+    repository = create_sample_repository(tmp_path / "repository", {"build": READ})
+    build = mill.stack.run_build(mill.stack.create_project(repository))
     assert build["exit_code"] == 0
     assert lines_of(mill.stack, build)[1:] == [f"variable 0 {digest(b'')}", f"file {digest(b'')}"]

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import services as packages
 from contracts.messages import Event
-from infra.migrate import all_services
-from libs.service import Service
-from libs.views import view_collection
-from libs.workers import consumer_name
-from tests.golden.dump import documents
-from tests.golden.jetstream import streams
+from infra.migration import load_services
+from libs.messaging.worker_names import consumer_name
+from libs.projections.projector import projection_collection
+from libs.service.declaration import Service
+from tests.golden.dump import read_documents
+from tests.golden.jetstream import read_streams
 
 ABSENT_EVENTS: dict[str, str] = {}
 ABSENT_COLLECTIONS = {
@@ -19,41 +19,41 @@ ABSENT_COLLECTIONS = {
     "restore": "is only there while a backup is being restored",
     "drawn_passwords": "is only there where no password was set for the first administrator",
 }
-OF_EVERY_SERVICE = ("commits", "streams", "relay", "views", "data_keys")
-COLLECTION = re.compile(r"collection\(\"(\w+)\"\)")
+COMMON_COLLECTIONS = ("commits", "streams", "relay", "views", "data_keys")
+COLLECTION_CALL = re.compile(r"collection\(\"(\w+)\"\)")
 
 
-def missing(folder: Path) -> list[str]:
+def find_missing(folder: Path) -> list[str]:
     """What is missing in the dump, with one line for each; empty if it is complete."""
-    found = list(documents(folder / "databases.bson.gz"))
+    found = list(read_documents(folder / "databases.bson.gz"))
     events = {event["name"] for _, name, document in found if name == "commits" for event in document["events"]}
     collections = {(service, name) for service, name, _ in found}
-    durables = {one["name"] for stream in streams(folder / "streams.bson.gz") for one in stream.consumers}
-    wanted = {(one.name, name) for one in all_services() for name in collections_of(one)}
-    expected = {consumer_name(one.name, worker) for one in all_services() for worker in one.workers}
+    durables = {one["name"] for stream in read_streams(folder / "streams.bson.gz") for one in stream.consumers}
+    wanted = {(one.name, name) for one in load_services() for name in list_collections(one)}
+    expected = {consumer_name(one.name, worker) for one in load_services() for worker in one.workers}
     return [
-        *(f"no event {name}" for name in sorted(event_names() - events - set(ABSENT_EVENTS))),
+        *(f"no event {name}" for name in sorted(list_event_names() - events - set(ABSENT_EVENTS))),
         *(f"nothing in {service}.{name}" for service, name in sorted(wanted - collections)),
         *(f"no durable consumer {name}" for name in sorted(expected - durables)),
     ]
 
 
-def event_names() -> set[str]:
-    return {one.wire_name for one in _below(Event)}
+def list_event_names() -> set[str]:
+    return {one.wire_name for one in _subclasses_of(Event)}
 
 
-def _below(base: type[Event]) -> Iterator[type[Event]]:
+def _subclasses_of(base: type[Event]) -> Iterator[type[Event]]:
     for one in base.__subclasses__():
         if one.__module__.startswith("contracts."):
             yield one
-        yield from _below(one)
+        yield from _subclasses_of(one)
 
 
-def collections_of(service: Service) -> set[str]:
+def list_collections(service: Service) -> set[str]:
     """Those that it declares, and those that its functions name."""
     folder = Path(str(packages.__path__[0])) / service.name
-    named = {name for file in folder.rglob("*.py") for name in COLLECTION.findall(file.read_text())}
-    views = {view_collection(one) for one in service.views}
-    followers = {"followers"} if service.policies or service.views else set()
-    every = {*OF_EVERY_SERVICE, *service.indexes, *service.passing, *views, *followers, *named}
+    named = {name for file in folder.rglob("*.py") for name in COLLECTION_CALL.findall(file.read_text())}
+    views = {projection_collection(one) for one in service.projections}
+    followers = {"followers"} if service.policies or service.projections else set()
+    every = {*COMMON_COLLECTIONS, *service.indexes, *service.ttl_collections, *views, *followers, *named}
     return every - set(ABSENT_COLLECTIONS)

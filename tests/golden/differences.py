@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-GONE = "(gone)"
+MISSING = "(gone)"
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class Deliberate:
+class DeliberateDifference:
     """A pattern of places, with the value before and today where one of them is always the same."""
 
     place: str  # a regular expression for the whole of it
@@ -29,7 +29,7 @@ class Deliberate:
     before: Any = ...
     now: Any = ...
 
-    def covers(self, found: Difference) -> bool:
+    def matches(self, found: Difference) -> bool:
         return (
             re.fullmatch(self.place, found.place) is not None
             and self.before in (..., found.before)
@@ -37,14 +37,14 @@ class Deliberate:
         )
 
 
-ALLOWED_FAILURE = Deliberate(
+ALLOWED_FAILURE = DeliberateDifference(
     r"/api/admin/runners/.*/jobs\?.*\.status", "GitFlic's status of an allowed failure", "FAILED", "WARNING"
 )
-DELIBERATE: dict[str, Sequence[Deliberate]] = {
+DELIBERATE_DIFFERENCES: dict[str, Sequence[DeliberateDifference]] = {
     "0.1.0": (ALLOWED_FAILURE,),
     "0.2.0": (
         ALLOWED_FAILURE,
-        Deliberate(
+        DeliberateDifference(
             r"/api/developer/statistics/sum/duration.*\.duration",
             "a build that ran on a deleted runner ends at the upgrade, as old as the recording is",
         ),
@@ -52,23 +52,23 @@ DELIBERATE: dict[str, Sequence[Deliberate]] = {
 }
 
 
-def differences(before: Any, now: Any, place: str = "") -> Iterator[Difference]:
+def find_differences(before: Any, now: Any, place: str = "") -> Iterator[Difference]:
     """What of an earlier answer is missing or different; more than was there before is no harm."""
     match before, now:
         case dict(), dict():
             for name in before:
-                yield from differences(before[name], now.get(name, GONE), f"{place}.{name}")
+                yield from find_differences(before[name], now.get(name, MISSING), f"{place}.{name}")
         case list(), list() if len(before) == len(now):
             for number, (one, other) in enumerate(zip(before, now, strict=True)):
-                yield from differences(one, other, f"{place}[{number}]")
+                yield from find_differences(one, other, f"{place}[{number}]")
         case _ if before != now:
             yield Difference(place, before, now)
 
 
-def unexpected(release: str, found: Sequence[Difference]) -> list[str]:
+def list_unexpected(release: str, found: Sequence[Difference]) -> list[str]:
     """Those that are not deliberate, and entries of the table that nothing needs."""
-    table = DELIBERATE.get(release, ())
+    table = DELIBERATE_DIFFERENCES.get(release, ())
     return [
-        *(str(one) for one in found if not any(entry.covers(one) for entry in table)),
-        *(f"no difference at {entry.place}" for entry in table if not any(entry.covers(one) for one in found)),
+        *(str(one) for one in found if not any(entry.matches(one) for entry in table)),
+        *(f"no difference at {entry.place}" for entry in table if not any(entry.matches(one) for one in found)),
     ]

@@ -17,24 +17,24 @@ from pymongo import AsyncMongoClient
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 
-from infra.entry import SERVICES
-from libs.connections import CODECS, database_of
+from infra.entrypoints import SERVICES
+from libs.service.connections import CODEC_OPTIONS, get_database
 from libs.settings import Settings
 from tests.golden.jetstream import restore_streams
-from tests.support import event_ids
+from tests.support import read_event_ids
 
 Document = dict[str, Any]
 
-DATABASES, STREAMS = "databases.bson.gz", "streams.bson.gz"  # names of files; 0.1.0 has no streams
-FORGOTTEN = "gone_at"  # the field by which documents are forgotten
-LATER = timedelta(days=1)
+DATABASES_FILE, STREAMS_FILE = "databases.bson.gz", "streams.bson.gz"  # names of files; 0.1.0 has no streams
+EXPIRY_FIELD = "gone_at"  # the field by which documents are forgotten
+EXPIRY_EXTENSION = timedelta(days=1)
 
 
 async def write_dump(file: Path, client: AsyncMongoClient[Document], settings: Settings) -> None:
     """Without dates of the writing in it: the same databases make the same file."""
     with file.open("wb") as raw, gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0) as packed:
         for service in SERVICES:
-            database = database_of(client, settings, service)
+            database = get_database(client, settings, service)
             for name in sorted(await database.list_collection_names()):
                 indexes = [dict(one) async for one in await database[name].list_indexes()]
                 packed.write(bson.encode({"service": service, "collection": name, "indexes": indexes}))
@@ -42,43 +42,43 @@ async def write_dump(file: Path, client: AsyncMongoClient[Document], settings: S
                     packed.write(bson.encode({"service": service, "collection": name, "document": document}))
 
 
-def documents(file: Path) -> Iterator[tuple[str, str, Document]]:
-    return ((one["service"], one["collection"], one["document"]) for one in _entries(file) if "document" in one)
+def read_documents(file: Path) -> Iterator[tuple[str, str, Document]]:
+    return ((one["service"], one["collection"], one["document"]) for one in _read_entries(file) if "document" in one)
 
 
-def indexes(file: Path) -> Iterator[tuple[str, str, list[Document]]]:
+def read_indexes(file: Path) -> Iterator[tuple[str, str, list[Document]]]:
     """Of 0.1.0 they were not kept."""
-    return ((one["service"], one["collection"], one["indexes"]) for one in _entries(file) if "indexes" in one)
+    return ((one["service"], one["collection"], one["indexes"]) for one in _read_entries(file) if "indexes" in one)
 
 
-def _entries(file: Path) -> list[Document]:
+def _read_entries(file: Path) -> list[Document]:
     with gzip.open(file) as packed:
-        return bson.decode_all(packed.read(), CODECS)
+        return bson.decode_all(packed.read(), CODEC_OPTIONS)
 
 
-async def restore(folder: Path, client: AsyncMongoClient[Document], settings: Settings, bus: Client) -> None:
+async def restore_dump(folder: Path, client: AsyncMongoClient[Document], settings: Settings, bus: Client) -> None:
     """Databases, and JetStream where it was recorded."""
-    recorded = (folder / STREAMS).exists()
-    created = await restore_streams(folder / STREAMS, bus) if recorded else {}
-    for service, collection, kept in indexes(folder / DATABASES):
-        await database_of(client, settings, service).command("createIndexes", collection, indexes=kept)
+    recorded = (folder / STREAMS_FILE).exists()
+    created = await restore_streams(folder / STREAMS_FILE, bus) if recorded else {}
+    for service, collection, kept in read_indexes(folder / DATABASES_FILE):
+        await get_database(client, settings, service).command("createIndexes", collection, indexes=kept)
     found: dict[tuple[str, str], list[Document]] = {}
-    for service, collection, document in documents(folder / DATABASES):
-        found.setdefault((service, collection), []).append(_here(document, created))
+    for service, collection, document in read_documents(folder / DATABASES_FILE):
+        found.setdefault((service, collection), []).append(_adapt_document(document, created))
     for (service, collection), several in found.items():
         if collection != "commits":
-            await database_of(client, settings, service)[collection].insert_many(several)
+            await get_database(client, settings, service)[collection].insert_many(several)
     for service in SERVICES:
-        published = tuple(await event_ids(bus, service)) if recorded else ()
-        await _restore_log(database_of(client, settings, service), found[service, "commits"], published)
+        published = tuple(await read_event_ids(bus, service)) if recorded else ()
+        await _restore_log(get_database(client, settings, service), found[service, "commits"], published)
 
 
-def _here(document: Document, created: Mapping[str, str]) -> Document:
+def _adapt_document(document: Document, created: Mapping[str, str]) -> Document:
     changed = dict(document)
     if "incarnation" in document:
         changed["incarnation"] = created.get(document["incarnation"], document["incarnation"])
-    if FORGOTTEN in document:
-        changed[FORGOTTEN] = max(document[FORGOTTEN], datetime.now(UTC) + LATER)
+    if EXPIRY_FIELD in document:
+        changed[EXPIRY_FIELD] = max(document[EXPIRY_FIELD], datetime.now(UTC) + EXPIRY_EXTENSION)
     return changed
 
 
@@ -90,13 +90,17 @@ async def _restore_log(database: AsyncDatabase[Document], commits: list[Document
     rest = [one for one in commits if f"{one['stream']}@{one['version']}" not in places]
     if known:
         await database["commits"].insert_many(known)
-        mark = {"sequence": len(published), "event": published[-1], "token": await _token(database["commits"])}
+        mark = {
+            "sequence": len(published),
+            "event": published[-1],
+            "token": await _get_resume_token(database["commits"]),
+        }
         await database["relay"].replace_one({"_id": "position"}, mark, upsert=True)
     if rest:
         await database["commits"].insert_many(rest)
 
 
-async def _token(commits: AsyncCollection[Document]) -> str:
+async def _get_resume_token(commits: AsyncCollection[Document]) -> str:
     """Where a change stream goes on behind what is there."""
     async with await commits.watch(max_await_time_ms=1) as changes:
         await changes.try_next()

@@ -17,17 +17,17 @@ import bson
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from infra.entry import SERVICES
+from infra.entrypoints import SERVICES
 
-API = "$JS.API"
-COPIES = "$JS.EVENTS.API"  # of the account for outside consumers
-CHUNK = 128 * 1024
-TIMEOUT = 10.0  # seconds
+API_PREFIX = "$JS.API"
+MIRROR_API_PREFIX = "$JS.EVENTS.API"  # of the account for outside consumers
+CHUNK_BYTES = 128 * 1024
+TIMEOUT_SECONDS = 10.0  # seconds
 Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Stream:
+class RecordedStream:
     name: str
     created: str  # when it was recorded
     consumers: Sequence[Json]  # consumer infos: configuration, delivered, ack_floor, num_pending, num_ack_pending
@@ -39,26 +39,26 @@ class Stream:
 async def request(bus: Client, subject: str, body: Json | bytes = b"") -> Json:
     """Answer of JetStream's API. Raises LookupError if it refuses."""
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    answer: Json = json.loads((await bus.request(subject, data, timeout=TIMEOUT)).data)
+    answer: Json = json.loads((await bus.request(subject, data, timeout=TIMEOUT_SECONDS)).data)
     if "error" in answer:
         raise LookupError(f"{subject}: {answer['error']}")
     return answer
 
 
-async def read_stream(bus: Client, name: str, *, copied: bool) -> Stream:
-    consumers = await request(bus, f"{API}.CONSUMER.LIST.{name}")
+async def read_stream(bus: Client, name: str, *, copied: bool) -> RecordedStream:
+    consumers = await request(bus, f"{API_PREFIX}.CONSUMER.LIST.{name}")
     durables = [one for one in consumers["consumers"] if one["config"].get("durable_name")]
-    copy = (await request(bus, f"{COPIES}.STREAM.INFO.{name}"))["config"] if copied else None
-    snapshot, data = await _snapshot(bus, name)
-    return Stream(name, await creation(bus, name), durables, snapshot, data, copy)
+    copy = (await request(bus, f"{MIRROR_API_PREFIX}.STREAM.INFO.{name}"))["config"] if copied else None
+    snapshot, data = await _take_snapshot(bus, name)
+    return RecordedStream(name, await read_creation_time(bus, name), durables, snapshot, data, copy)
 
 
-async def creation(bus: Client, name: str) -> str:
+async def read_creation_time(bus: Client, name: str) -> str:
     """As followers note it beside their position."""
     return str((await bus.jetstream().stream_info(name)).created)
 
 
-async def _snapshot(bus: Client, name: str) -> tuple[Json, bytes]:
+async def _take_snapshot(bus: Client, name: str) -> tuple[Json, bytes]:
     chunks: list[bytes] = []
     complete = asyncio.Event()
 
@@ -72,8 +72,8 @@ async def _snapshot(bus: Client, name: str) -> tuple[Json, bytes]:
 
     inbox = bus.new_inbox()
     subscription = await bus.subscribe(inbox, cb=on_chunk)
-    answer = await request(bus, f"{API}.STREAM.SNAPSHOT.{name}", {"deliver_subject": inbox})
-    async with asyncio.timeout(TIMEOUT):
+    answer = await request(bus, f"{API_PREFIX}.STREAM.SNAPSHOT.{name}", {"deliver_subject": inbox})
+    async with asyncio.timeout(TIMEOUT_SECONDS):
         await complete.wait()
     await subscription.unsubscribe()
     return {"config": answer["config"], "state": answer["state"]}, b"".join(chunks)
@@ -87,20 +87,22 @@ async def write_streams(file: Path, bus: Client, public: Sequence[str]) -> None:
             packed.write(bson.encode(vars(stream)))
 
 
-def streams(file: Path) -> list[Stream]:
+def read_streams(file: Path) -> list[RecordedStream]:
     with gzip.open(file) as packed:
-        return [Stream(**one) for one in bson.decode_all(packed.read())]
+        return [RecordedStream(**one) for one in bson.decode_all(packed.read())]
 
 
 async def restore_streams(file: Path, bus: Client) -> dict[str, str]:
     """Restore streams, durable consumers and copies; returns for each recorded time of creation the present one."""
     created = {}
-    for stream in streams(file):
-        upload = await request(bus, f"{API}.STREAM.RESTORE.{stream.name}", stream.snapshot)
-        for start in range(0, len(stream.data), CHUNK):
-            await bus.request(upload["deliver_subject"], stream.data[start : start + CHUNK], timeout=TIMEOUT)
+    for stream in read_streams(file):
+        upload = await request(bus, f"{API_PREFIX}.STREAM.RESTORE.{stream.name}", stream.snapshot)
+        for start in range(0, len(stream.data), CHUNK_BYTES):
+            await bus.request(
+                upload["deliver_subject"], stream.data[start : start + CHUNK_BYTES], timeout=TIMEOUT_SECONDS
+            )
         await request(bus, upload["deliver_subject"])
-        created[stream.created] = await creation(bus, stream.name)
+        created[stream.created] = await read_creation_time(bus, stream.name)
         if stream.copy is not None:  # the server fills it from the original, under the same sequence numbers
-            await request(bus, f"{COPIES}.STREAM.CREATE.{stream.name}", stream.copy)
+            await request(bus, f"{MIRROR_API_PREFIX}.STREAM.CREATE.{stream.name}", stream.copy)
     return created

@@ -6,49 +6,49 @@ import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
-from infra.entry import PUBLIC
-from libs.connections import mongo
-from libs.messaging import connect, disconnect
+from infra.entrypoints import PUBLIC_SERVICES
+from libs.messaging.request_reply import connect, disconnect
+from libs.service.connections import create_mongo_client
 from tests.golden import answers
-from tests.golden.complete import missing
+from tests.golden.complete import find_missing
 from tests.golden.dump import write_dump
 from tests.golden.jetstream import write_streams
-from tests.golden.life import live
-from tests.golden.release import release
-from tests.golden.unfinished import KEPT, leave_unfinished, settled
-from tests.golden.work import REFUSED, failing_build
-from tests.support.post_office import PostOffice, post_office
+from tests.golden.life import create_history
+from tests.golden.release import running_release
+from tests.golden.unfinished import KEPT_PROJECT, leave_unfinished_work, wait_until_idle
+from tests.golden.work import REJECTED_RECIPIENT, run_failing_build
+from tests.support.external.mail_server import MailServer, running_mail_server
 
 FOLDER = Path(__file__).parent
 
 
-async def record(version: str, mails: PostOffice) -> None:
+async def record_release(version: str, mails: MailServer) -> None:
     folder = FOLDER / version
     folder.mkdir()
     with tempfile.TemporaryDirectory() as place:
-        async with release(Path(place) / "stage", mails) as at_work:
-            here, settings = at_work.here, at_work.stage.settings
-            mails.refused.add(REFUSED)
-            left = await live(here, Path(place))
+        async with running_release(Path(place) / "stage", mails) as at_work:
+            here, settings = at_work.system, at_work.stage.settings
+            mails.rejected_recipients.add(REJECTED_RECIPIENT)
+            left = await create_history(here, Path(place))
             bus = await connect(settings, "record")
-            await settled(bus)
-            await at_work.be_patient()
-            await failing_build(here, left.mails, REFUSED.partition("@")[0])
-            await settled(bus, but=lambda durable: durable == "notifications-mailer")
-            given = await answers.every_answer(here, unsettled=(answers.history(*KEPT),))
-            await leave_unfinished(at_work, left)
-            await write_streams(folder / "streams.bson.gz", bus, PUBLIC)
+            await wait_until_idle(bus)
+            await at_work.use_released_mail_delays()
+            await run_failing_build(here, left.mails, REJECTED_RECIPIENT.partition("@")[0])
+            await wait_until_idle(bus, is_excluded=lambda durable: durable == "notifications-mailer")
+            given = await answers.read_all_answers(here, excluded_paths=(answers.history_path(*KEPT_PROJECT),))
+            await leave_unfinished_work(at_work, left)
+            await write_streams(folder / "streams.bson.gz", bus, PUBLIC_SERVICES)
             await disconnect(bus)
-            async with mongo(settings, "record") as client:
+            async with create_mongo_client(settings, "record") as client:
                 await write_dump(folder / "databases.bson.gz", client, settings)
-    answers.write(folder, asdict(left), given)
-    if lacks := missing(folder):
+    answers.write_answers(folder, asdict(left), given)
+    if lacks := find_missing(folder):
         sys.exit("\n".join(["The dump is not complete:", *lacks]))
 
 
 def main(version: str) -> None:
-    with post_office() as mails:
-        asyncio.run(record(version, mails))
+    with running_mail_server() as mails:
+        asyncio.run(record_release(version, mails))
 
 
 if __name__ == "__main__":

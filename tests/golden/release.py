@@ -8,43 +8,43 @@ from typing import Any
 
 import httpx
 
-from infra.migrate import all_services
-from libs.service import Service
+from infra.migration import load_services
+from libs.service.declaration import Service
 from libs.settings import MailSecurity, MailSettings
-from services.notifications.app import declare
-from tests.integration.gateway_stage import serving
-from tests.integration.stage import Stage, empty_stage
-from tests.integration.whole_stage import PASSWORD, Whole
-from tests.support.post_office import PostOffice
-from tests.support.repositories import sample_repository
-from tests.support.servers import servers_in
+from services.notifications.app import create_service
+from tests.integration.gateway_stage import running_gateway
+from tests.integration.stage import ServiceStage, empty_stage
+from tests.integration.whole_stage import PASSWORD, BuildSystem
+from tests.support.external.mail_server import MailServer
+from tests.support.external.repositories import create_sample_repository
+from tests.support.infrastructure.servers import running_servers
 
-FOR_EVER = 10**9  # seconds: nothing shall time out because a release is old
-IMPATIENT = (0.2, 0.2)  # seconds between the tries to send a mail
+NEVER_SECONDS = 10**9  # seconds: nothing shall time out because a release is old
+SHORT_RETRY_DELAYS = (0.2, 0.2)  # seconds between the tries to send a mail
 
 
 @dataclass
-class Release:
-    here: Whole
-    stage: Stage
-    post_office: PostOffice
-    running: dict[str, AsyncExitStack] = field(default_factory=dict)
+class RunningRelease:
+    system: BuildSystem
+    stage: ServiceStage
+    mail_server: MailServer
+    service_stacks: dict[str, AsyncExitStack] = field(default_factory=dict)
 
     async def start(self, service: Service) -> None:
-        stack = self.running[service.name] = AsyncExitStack()
+        stack = self.service_stacks[service.name] = AsyncExitStack()
         await stack.enter_async_context(self.stage.running(lambda: service))
 
     async def stop(self, name: str) -> None:
-        await self.running.pop(name).aclose()
+        await self.service_stacks.pop(name).aclose()
 
-    async def be_patient(self) -> None:
+    async def use_released_mail_delays(self) -> None:
         """From now on a mail that is refused stays in its durable consumer."""
         await self.stop("notifications")
-        await self.start(declare())
+        await self.start(create_service())
 
 
 @asynccontextmanager
-async def release(folder: Path, post_office: PostOffice) -> AsyncIterator[Release]:
+async def running_release(folder: Path, post_office: MailServer) -> AsyncIterator[RunningRelease]:
     settings: dict[str, Any] = {
         "admin_username": "root",
         "admin_password": PASSWORD,
@@ -52,35 +52,37 @@ async def release(folder: Path, post_office: PostOffice) -> AsyncIterator[Releas
         "url": "http://ci.example",
         "long_poll_seconds": 1.0,
         "local_repositories": True,
-        "build_timeout_seconds": FOR_EVER,
+        "build_timeout_seconds": NEVER_SECONDS,
         "job_lease_seconds": 600.0,  # longer than the recording takes
-        "runner_offline_seconds": FOR_EVER,
-        "login_seconds": 20.0 * FOR_EVER,  # the first wait is a twentieth
+        "runner_offline_seconds": NEVER_SECONDS,
+        "login_seconds": 20.0 * NEVER_SECONDS,  # the first wait is a twentieth
         "mail": MailSettings("127.0.0.1", post_office.port, tls=MailSecurity.NONE),
     }
-    with servers_in(folder) as servers:
+    with running_servers(folder) as servers:
         async with empty_stage(servers, **settings) as stage:
-            services = {one.name: one for one in all_services()} | {"notifications": declare(IMPATIENT)}
+            services = {one.name: one for one in load_services()} | {
+                "notifications": create_service(SHORT_RETRY_DELAYS)
+            }
             await stage.migrate(*services.values())
-            at_work = Release(Whole.__new__(Whole), stage, post_office)
+            at_work = RunningRelease(BuildSystem.__new__(BuildSystem), stage, post_office)
             try:
                 for service in services.values():
                     await at_work.start(service)
                 async with (
-                    serving(replace(stage.settings, instance="gateway")) as (gateway, _, url),
+                    running_gateway(replace(stage.settings, instance="gateway")) as (gateway, _, url),
                     httpx.AsyncClient(base_url=url, timeout=40) as http,
                 ):
-                    at_work.here = Whole(
+                    at_work.system = BuildSystem(
                         http,
                         gateway,
-                        sample_repository(folder / "repository"),
+                        create_sample_repository(folder / "repository"),
                         stage.settings,
-                        servers.nats_for("consumer"),
+                        servers.nats_url_for("consumer"),
                     )
-                    at_work.here.admin = await at_work.here.logged_in("root")
-                    (executor,) = await at_work.here.get("/api/admin/executors")
-                    at_work.here.executor_id = executor["id"]
+                    at_work.system.admin = await at_work.system.log_in("root")
+                    (executor,) = await at_work.system.get("/api/admin/executors")
+                    at_work.system.executor_id = executor["id"]
                     yield at_work
             finally:
-                for name in list(at_work.running):
+                for name in list(at_work.service_stacks):
                     await at_work.stop(name)

@@ -17,10 +17,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-DEADLINE = 20.0
+TIMEOUT_SECONDS = 20.0
 
 
-def _listening(port: int = 0) -> socket.socket:
+def _listen(port: int = 0) -> socket.socket:
     """Says that it is TCP: asyncio sends small answers without delay only then."""
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -29,7 +29,7 @@ def _listening(port: int = 0) -> socket.socket:
     return listening
 
 
-def command_lines() -> dict[int, str]:
+def read_command_lines() -> dict[int, str]:
     """Of all processes, as anybody may read them."""
     found = {}
     for path in Path("/proc").glob("[0-9]*/cmdline"):
@@ -44,28 +44,28 @@ class _Server(uvicorn.Server):
         yield  # the signals belong to the test run
 
 
-class Coordinator:
+class FakeGitLabServer:
     def __init__(self) -> None:
-        self.waiting: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self.pending_jobs: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self.logs: dict[int, bytearray] = defaultdict(bytearray)
-        self.states: dict[int, list[dict[str, Any]]] = defaultdict(list)
-        self.pieces: list[str] = []  # the Content-Range of each part of a log
+        self.state_reports: dict[int, list[dict[str, Any]]] = defaultdict(list)
+        self.trace_ranges: list[str] = []  # the Content-Range of each part of a log
         self.runners: dict[str, dict[str, Any]] = {}
-        self.asked = 0  # for a job
+        self.job_request_count = 0  # for a job
         self.job_status = "running"
-        self.lose_from: int | None = None  # forget the log from here on, once
-        self.answers: list[int] = []  # instead of 200 to the next final states
+        self.truncate_log_at: int | None = None  # forget the log from here on, once
+        self.final_state_statuses: list[int] = []  # instead of 200 to the next final states
         self.artifacts: dict[int, bytes] = {}  # of each job
-        self.uploads: list[dict[str, Any]] = []  # token, name and parameters of each that was taken
-        self.file_answers: list[int] = []  # instead of what the next calls about artifacts would get
-        self.served = Path("/nonexistent")  # a repository prepared for plain HTTP
+        self.artifact_uploads: list[dict[str, Any]] = []  # token, name and parameters of each that was taken
+        self.artifact_statuses: list[int] = []  # instead of what the next calls about artifacts would get
+        self.served_repository = Path("/nonexistent")  # a repository prepared for plain HTTP
         self.login = ("", "")
         self.command_lines: list[str] = []  # of all processes, while the repository is read
         self.changed = asyncio.Condition()
-        self._socket = _listening()
+        self._socket = _listen()
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
         self._server: _Server | None = None
-        self._serving: asyncio.Task[None] | None = None
+        self._server_task: asyncio.Task[None] | None = None
 
     async def start(self) -> Self:
         app = Starlette(
@@ -73,35 +73,35 @@ class Coordinator:
                 Route("/api/v4/runners", self._register, methods=["POST"]),
                 Route("/api/v4/runners", self._unregister, methods=["DELETE"]),
                 Route("/api/v4/runners/verify", self._verify, methods=["POST"]),
-                Route("/api/v4/jobs/request", self._request, methods=["POST"]),
-                Route("/api/v4/jobs/{id:int}/trace", self._trace, methods=["PATCH"]),
-                Route("/api/v4/jobs/{id:int}", self._state, methods=["PUT"]),
-                Route("/api/v4/jobs/{id:int}/artifacts", self._take, methods=["POST"]),
-                Route("/api/v4/jobs/{id:int}/artifacts", self._give, methods=["GET"]),
-                Route("/served/{path:path}", self._serve),
+                Route("/api/v4/jobs/request", self._request_job, methods=["POST"]),
+                Route("/api/v4/jobs/{id:int}/trace", self._append_trace, methods=["PATCH"]),
+                Route("/api/v4/jobs/{id:int}", self._update_state, methods=["PUT"]),
+                Route("/api/v4/jobs/{id:int}/artifacts", self._upload_artifact, methods=["POST"]),
+                Route("/api/v4/jobs/{id:int}/artifacts", self._download_artifact, methods=["GET"]),
+                Route("/served/{path:path}", self._serve_repository),
             ]
         )
         config = uvicorn.Config(app, lifespan="off", ws="none", log_level="critical", timeout_graceful_shutdown=0)
         self._server = _Server(config)
-        self._serving = asyncio.create_task(self._server.serve(sockets=[self._socket]))
+        self._server_task = asyncio.create_task(self._server.serve(sockets=[self._socket]))
         return self
 
     async def stop(self) -> None:
         assert self._server
-        assert self._serving
+        assert self._server_task
         self._server.should_exit = True
-        await self._serving
+        await self._server_task
 
-    async def restart(self, meanwhile: Callable[[], None]) -> None:
+    async def restart(self, while_down: Callable[[], None]) -> None:
         """Go away, let something happen, come back at the same address."""
         port = self._socket.getsockname()[1]
         await self.stop()
-        meanwhile()
+        while_down()
         await asyncio.sleep(1)  # an outage takes time: nothing to wait for
-        self._socket = _listening(port)
+        self._socket = _listen(port)
         await self.start()
 
-    async def outage(self, attempts: int) -> None:
+    async def simulate_outage(self, attempts: int) -> None:
         """Go away until so many calls have come to nothing, then come back at the same address."""
         port = self._socket.getsockname()[1]
         await self.stop()
@@ -111,19 +111,19 @@ class Coordinator:
             writer.close()
             failed.release()
 
-        async with asyncio.timeout(DEADLINE), await asyncio.start_server(hang_up, sock=_listening(port)):
+        async with asyncio.timeout(TIMEOUT_SECONDS), await asyncio.start_server(hang_up, sock=_listen(port)):
             for _ in range(attempts):
                 await failed.acquire()
-        self._socket = _listening(port)
+        self._socket = _listen(port)
         await self.start()
 
-    async def until(self, condition: Callable[[], Any]) -> None:
-        async with asyncio.timeout(DEADLINE), self.changed:
+    async def wait_until(self, condition: Callable[[], Any]) -> None:
+        async with asyncio.timeout(TIMEOUT_SECONDS), self.changed:
             await self.changed.wait_for(condition)
 
-    async def final(self, job: int) -> dict[str, Any]:
-        await self.until(lambda: self.states[job] and self.states[job][-1]["state"] != "running")
-        return self.states[job][-1]
+    async def wait_for_final_state(self, job: int) -> dict[str, Any]:
+        await self.wait_until(lambda: self.state_reports[job] and self.state_reports[job][-1]["state"] != "running")
+        return self.state_reports[job][-1]
 
     async def _notify(self) -> None:
         async with self.changed:
@@ -145,25 +145,25 @@ class Coordinator:
         del self.runners[(await request.json())["token"]]
         return Response(status_code=204)
 
-    async def _request(self, request: Request) -> Response:
-        self.asked += 1
+    async def _request_job(self, request: Request) -> Response:
+        self.job_request_count += 1
         await self._notify()
         try:
             async with asyncio.timeout(2):
-                return JSONResponse(await self.waiting.get(), 201)
+                return JSONResponse(await self.pending_jobs.get(), 201)
         except TimeoutError:
             return Response(status_code=204)
 
-    async def _trace(self, request: Request) -> Response:
+    async def _append_trace(self, request: Request) -> Response:
         log, body = self.logs[request.path_params["id"]], await request.body()
-        if self.lose_from is not None:
-            del log[self.lose_from :]
-            self.lose_from = None
+        if self.truncate_log_at is not None:
+            del log[self.truncate_log_at :]
+            self.truncate_log_at = None
         offset = request.headers["Content-Range"]
         fits = int(offset.split("-")[0]) == len(log)
         if fits:
             log += body
-        self.pieces.append(offset)
+        self.trace_ranges.append(offset)
         headers = {
             "Job-Status": self.job_status,
             "Range": f"0-{len(log)}",
@@ -172,45 +172,45 @@ class Coordinator:
         await self._notify()
         return Response(status_code=202 if fits else 416, headers=headers)
 
-    async def _state(self, request: Request) -> Response:
+    async def _update_state(self, request: Request) -> Response:
         job, body = request.path_params["id"], await request.json()
-        self.states[job].append(body)
+        self.state_reports[job].append(body)
         status = 200
-        if body["state"] != "running" and self.answers:
-            status = self.answers.pop(0)
+        if body["state"] != "running" and self.final_state_statuses:
+            status = self.final_state_statuses.pop(0)
             if status == 412:
                 self.logs[job].clear()
         await self._notify()
         return Response(status_code=status, headers={"Job-Status": self.job_status})
 
-    async def _take(self, request: Request) -> Response:
+    async def _upload_artifact(self, request: Request) -> Response:
         async with request.form() as form:
             file = form["file"]
             assert isinstance(file, UploadFile)
             content = await file.read()
-        if self.file_answers:
-            return Response(status_code=self.file_answers.pop(0))
+        if self.artifact_statuses:
+            return Response(status_code=self.artifact_statuses.pop(0))
         self.artifacts[request.path_params["id"]] = content
         told = {"token": request.headers["JOB-TOKEN"], "name": file.filename}
-        self.uploads.append({**told, **request.query_params})
+        self.artifact_uploads.append({**told, **request.query_params})
         return Response(status_code=201)
 
-    async def _give(self, request: Request) -> Response:
-        if self.file_answers:
-            return Response(status_code=self.file_answers.pop(0))
+    async def _download_artifact(self, request: Request) -> Response:
+        if self.artifact_statuses:
+            return Response(status_code=self.artifact_statuses.pop(0))
         content = self.artifacts.get(request.path_params["id"])
         known = content is not None and request.headers["JOB-TOKEN"] == "token-of-dependency"
         return Response(content) if known else Response(status_code=404)
 
-    async def _serve(self, request: Request) -> Response:
+    async def _serve_repository(self, request: Request) -> Response:
         expected = base64.b64encode(":".join(self.login).encode()).decode()
         if request.headers.get("Authorization") != f"Basic {expected}":
             return Response(status_code=401, headers={"WWW-Authenticate": "Basic"})
-        self.command_lines += command_lines().values()
-        file = self.served / request.path_params["path"]
+        self.command_lines += read_command_lines().values()
+        file = self.served_repository / request.path_params["path"]
         return Response(file.read_bytes()) if file.is_file() else Response(status_code=404)
 
-    def log(self, job: int) -> str:
+    def log_text(self, job: int) -> str:
         return self.logs[job].decode()
 
     def checksum(self, job: int) -> dict[str, Any]:
@@ -218,8 +218,8 @@ class Coordinator:
 
 
 @contextlib.asynccontextmanager
-async def coordinator() -> AsyncIterator[Coordinator]:
-    server = await Coordinator().start()
+async def running_fake_gitlab() -> AsyncIterator[FakeGitLabServer]:
+    server = await FakeGitLabServer().start()
     try:
         yield server
     finally:

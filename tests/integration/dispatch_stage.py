@@ -11,29 +11,38 @@ from nats.aio.client import Client
 from opentelemetry.metrics import get_meter
 from pymongo import AsyncMongoClient
 
-from contracts.builds import Claim, ClaimJob, Demand, JobRow, LaunchedProject, PlannedJob, QueueJob, RunnerOffer
+from contracts.builds import (
+    ClaimJob,
+    ClaimResult,
+    JobRequirements,
+    JobRow,
+    LaunchedProject,
+    PlannedJob,
+    QueueJob,
+    RunnerDescription,
+)
 from contracts.projects import GetJobSecrets, JobSecrets
 from libs.clock import now
-from libs.connections import Document, database_of
-from libs.deciding import Cause
-from libs.migration import migrate
+from libs.eventstore.decider import CommandMetadata
 from libs.observability.metrics import Metrics
-from libs.runtime import Runtime, Work
-from libs.security.sealing import MemoryVault
-from libs.service import Service
+from libs.security.envelope_encryption import MemoryKeyVault
+from libs.service.connections import Document, get_database
+from libs.service.declaration import Service
+from libs.service.migration import migrate
+from libs.service.runtime import Runtime, ServiceContext
 from libs.settings import Settings
 from services.builds.app import service
-from services.builds.claiming import Claiming
-from services.builds.queue import Turns
-from services.builds.views import job as category
-from tests.integration.gateway_stage import Services
+from services.builds.dispatch.job_dispatch import JobDispatcher
+from services.builds.dispatch.scheduler import FairScheduler
+from services.builds.projections import job_category as category
+from tests.integration.gateway_stage import FakeServices
 
-ROW = f"job_v{category.row_version}"
+ROW_FIELD = f"job_v{category.row_version}"
 NOON = datetime.fromisoformat("2026-01-02T12:00:00Z")
-ANY = RunnerOffer(runner_id=1, runner_uuid="r-1", name="any")
+ANY_RUNNER = RunnerDescription(runner_id=1, runner_uuid="r-1", name="any")
 
 
-def project(number: int, company_id: int | None = None) -> LaunchedProject:
+def launched_project(number: int, company_id: int | None = None) -> LaunchedProject:
     return LaunchedProject(
         project_id=number,
         name=f"mill {number}",
@@ -46,9 +55,11 @@ def project(number: int, company_id: int | None = None) -> LaunchedProject:
     )
 
 
-def head(number: int, project_id: int = 1, company_id: int | None = None, tags: Sequence[str] = (), **more: Any) -> Any:
+def queued_job_document(
+    number: int, project_id: int = 1, company_id: int | None = None, tags: Sequence[str] = (), **more: Any
+) -> Any:
     """A queued job as its head is kept; the number is its age."""
-    launched = project(project_id, company_id)
+    launched = launched_project(project_id, company_id)
     protected = bool(more.get("protected"))
     row = JobRow(
         id=number,
@@ -60,60 +71,66 @@ def head(number: int, project_id: int = 1, company_id: int | None = None, tags: 
         attempt=1,
         queued_at=NOON + timedelta(seconds=number),
         project=launched,
-        demand=Demand.of(tuple(tags), launched, protected=protected).key,
+        demand=JobRequirements.from_job(tuple(tags), launched, protected=protected).key,
         **more,
     )
-    return {"_id": f"job-{number}", "version": 1, "commit": f"c-{number}", ROW: row.model_dump()}
+    return {"_id": f"job-{number}", "version": 1, "commit": f"c-{number}", ROW_FIELD: row.model_dump()}
 
 
 @dataclass
-class Yard:
+class DispatchReplica:
     runtime: Runtime
 
     @property
-    def work(self) -> Work:
-        return Work(self.runtime, Cause(uuid4().hex, now()))
+    def context(self) -> ServiceContext:
+        return ServiceContext(self.runtime, CommandMetadata(uuid4().hex, now()))
 
-    async def wait(self, *heads: Any) -> None:
+    async def insert_jobs(self, *heads: Any) -> None:
         await self.runtime.database["streams"].insert_many(heads)
 
-    async def queue(self, *job_ids: int, project_id: int = 1) -> None:
+    async def queue_jobs(self, *job_ids: int, project_id: int = 1) -> None:
         for one in job_ids:
             planned = PlannedJob(job_id=one, job_uuid=str(uuid4()), name="build")
             order = QueueJob(
-                job_id=one, build_id=one, project=project(project_id), job=planned, ref="main", sha="0" * 40
+                job_id=one, build_id=one, project=launched_project(project_id), job=planned, ref="main", sha="0" * 40
             )
-            await self.work.tell(order, step=str(one))
+            await self.context.send(order, step=str(one))
 
-    async def given(self, runner: RunnerOffer = ANY, turns: Turns | None = None) -> list[int]:
+    async def dispatch_all(
+        self, runner: RunnerDescription = ANY_RUNNER, turns: FairScheduler | None = None
+    ) -> list[int]:
         """All that the runner gets, in this order."""
-        turns, found = turns or Turns(), list[int]()
-        while job := await turns.next(self.work, runner, set()):
-            await turns.note(self.work, job)
+        turns, found = turns or FairScheduler(), list[int]()
+        while job := await turns.next_job(self.context, runner, set()):
+            await turns.record_service_time(self.context, job)
             found.append(job.id)
         return found
 
-    async def claim(self, claiming: Claiming, runner: RunnerOffer = ANY, claim_id: str = "") -> Claim:
-        return await claiming.claim(self.named(claim_id) if claim_id else self.work, ClaimJob(runner=runner))
+    async def claim_job(
+        self, claiming: JobDispatcher, runner: RunnerDescription = ANY_RUNNER, claim_id: str = ""
+    ) -> ClaimResult:
+        return await claiming.claim(
+            self.repeatable_context(claim_id) if claim_id else self.context, ClaimJob(runner=runner)
+        )
 
-    def named(self, claim_id: str) -> Work:
+    def repeatable_context(self, claim_id: str) -> ServiceContext:
         """Of a command that may come again."""
-        return Work(self.runtime, Cause(claim_id, now(), repeatable=True))
+        return ServiceContext(self.runtime, CommandMetadata(claim_id, now(), may_be_duplicate=True))
 
 
 @asynccontextmanager
-async def dispatching(
+async def dispatch_replicas(
     settings: Settings, client: AsyncMongoClient[Document], bus: Client, replicas: int = 1
-) -> AsyncIterator[list[Yard]]:
+) -> AsyncIterator[list[DispatchReplica]]:
     """Processes of the builds on one database; of the projects' answers there is the one that a claim needs."""
-    database = database_of(client, settings, "builds")
-    vault = MemoryVault()
+    database = get_database(client, settings, "builds")
+    vault = MemoryKeyVault()
     others = [Service(name, categories=()) for name in ("runners", "projects")]
     await migrate([*others, service], [database] * 3, [vault] * 3, bus)
-    projects = Services(bus)
-    await projects.play(GetJobSecrets, lambda _: JobSecrets(secrets=(), ssh_key=None))
-    metrics = Metrics.made_from(get_meter("test"))
-    yards = [Yard(Runtime(service, settings, database, bus, vault, metrics)) for _ in range(replicas)]
+    projects = FakeServices(bus)
+    await projects.serve(GetJobSecrets, lambda _: JobSecrets(secrets=(), ssh_key=None))
+    metrics = Metrics.create(get_meter("test"))
+    yards = [DispatchReplica(Runtime(service, settings, database, bus, vault, metrics)) for _ in range(replicas)]
     yield yards
     for yard in yards:
         await yard.runtime.finish(5)

@@ -8,19 +8,19 @@ from typing import Any
 
 import httpx
 
-from tests.integration.stage import Stage
-from tests.integration.whole import all_running
-from tests.support.servers import Servers
+from tests.integration.stage import ServiceStage
+from tests.integration.whole import run_all_services
+from tests.support.infrastructure.servers import Servers
 
 PASSWORD = "millwheel-7"
-NOWHERE = 777_777_777
+UNKNOWN_ID = 777_777_777
 Json = dict[str, Any]
 
 
 @dataclass
-class FreeCommit:
+class FreeCommitSystem:
     url: str
-    stage: Stage
+    stage: ServiceStage
     admin: httpx.AsyncClient  # both roles
     developer: httpx.AsyncClient  # that one role
     defaults: Json
@@ -36,31 +36,31 @@ class FreeCommit:
             answer = await stranger.post("/api/auth/token", json=body)
         return self.client(f"Bearer {answer.raise_for_status().json()['access_token']}")
 
-    def name(self) -> str:
+    def new_name(self) -> str:
         return f"name_{next(self.numbers)}"
 
-    async def made(self, resource: str, **fields: Any) -> Json:
+    async def create(self, resource: str, **fields: Any) -> Json:
         """A new one; what is needed and was not told is made up."""
-        named = {"username" if resource == "developer" else "name": self.name()}
+        named = {"username" if resource == "developer" else "name": self.new_name()}
         body = {resource: named | self.defaults[resource] | fields}
         answer = await self.admin.post(f"/api/admin/{resource}s", json=body)
         assert answer.status_code == 201, answer.text
         return dict(answer.json())
 
-    async def patched(self, resource: str, id_: int, part: str, fields: Mapping[str, Any]) -> httpx.Response:
+    async def patch(self, resource: str, id_: int, part: str, fields: Mapping[str, Any]) -> httpx.Response:
         return await self.admin.patch(f"/api/admin/{resource}s/{id_}/{part}", json={resource: fields})
 
-    async def shown(self, resource: str, id_: int) -> Json:
+    async def get(self, resource: str, id_: int) -> Json:
         answer = await self.admin.get(f"/api/admin/{resource}s/{id_}")
         assert answer.status_code == 200, answer.text
         return dict(answer.json())
 
 
 @asynccontextmanager
-async def free_commit(servers: Servers) -> AsyncIterator[FreeCommit]:
+async def free_commit_system(servers: Servers) -> AsyncIterator[FreeCommitSystem]:
     settings = {"admin_username": "root", "admin_password": PASSWORD, "local_repositories": True}
-    async with all_running(servers, **settings) as (stage, _gateway, url), httpx.AsyncClient() as nobody:
-        here = FreeCommit(url, stage, nobody, nobody, {})
+    async with run_all_services(servers, **settings) as (stage, _gateway, url), httpx.AsyncClient() as nobody:
+        here = FreeCommitSystem(url, stage, nobody, nobody, {})
         async with await here.log_in("root") as here.admin:
             [executor] = (await here.admin.get("/api/admin/executors")).json()
             here.defaults = {
@@ -76,10 +76,10 @@ async def free_commit(servers: Servers) -> AsyncIterator[FreeCommit]:
                 "executor": {"driver": "localDriver"},
                 "developer": {"password": PASSWORD},
             }
-            await here.made("developer", username="dora", roles=["ROLE_DEVELOPER"])
+            await here.create("developer", username="dora", roles=["ROLE_DEVELOPER"])
             async with await here.log_in("dora") as here.developer:
                 yield here
 
 
-def code_of(answer: httpx.Response) -> tuple[int, str]:
+def error_of(answer: httpx.Response) -> tuple[int, str]:
     return answer.status_code, answer.json()["message"]

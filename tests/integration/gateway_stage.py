@@ -12,17 +12,26 @@ from nats.aio.client import Client
 from nats.js.api import StreamConfig
 from pydantic_core import to_json
 
-from contracts.errors import Refused
-from contracts.identity import Access, GetAccess, PublicKeys, VerificationKeys
-from contracts.messages import Command, Done, Query
-from gateway.app import Gateway, Server, listening, opened
+from contracts.errors import RequestRejected
+from contracts.identity import Access, GetAccess, GetVerificationKeys, VerificationKeys
+from contracts.messages import Command, CommandReply, Query
+from gateway.app import Gateway, Server, listen_socket, open_gateway
 from libs.clock import Clock
-from libs.deciding import Actor
-from libs.messaging import ACTOR, COMMAND_ID, SHOWING, Responder, Showing, actor_from, connect, settled
+from libs.eventstore.decider import Actor
+from libs.messaging.jetstream import create_stream
+from libs.messaging.request_reply import (
+    ACTOR_HEADER,
+    COMMAND_ID_HEADER,
+    RETURN_QUERY_HEADER,
+    MessageServer,
+    ReturnQuery,
+    connect,
+    flush_to_server,
+    parse_actor,
+)
 from libs.observability.telemetry import configure_telemetry
-from libs.security.tokens import SigningKey, issue, new_signing_key
+from libs.security.tokens import SigningKey, generate_signing_key, issue_token
 from libs.settings import Settings
-from libs.streams import made
 
 ADMIN, DEVELOPER = 1, 2
 T = TypeVar("T")
@@ -30,22 +39,22 @@ Reply = Callable[[Any], Any]
 
 
 @dataclass(frozen=True)
-class Told:
+class ReceivedMessage:
     message: Any
     actor: Actor
     command_id: str | None
 
 
 @dataclass
-class Services:
+class FakeServices:
     """Whoever answers behind the gateway, and what they were told."""
 
     client: Client
-    told: list[Told] = field(default_factory=list)
+    received: list[ReceivedMessage] = field(default_factory=list)
     replies: dict[type[Command] | type[Query], Reply] = field(default_factory=dict)
-    responders: dict[type[Command] | type[Query], Responder] = field(default_factory=dict)
+    responders: dict[type[Command] | type[Query], MessageServer] = field(default_factory=dict)
 
-    async def play(self, message_type: type[Command] | type[Query], reply: Reply) -> None:
+    async def serve(self, message_type: type[Command] | type[Query], reply: Reply) -> None:
         """Answer with what `reply` returns (or refuses); a later call replaces an earlier one."""
         self.replies[message_type] = reply
         if message_type in self.responders:
@@ -53,57 +62,61 @@ class Services:
 
         async def respond(body: bytes, headers: Mapping[str, str]) -> bytes:
             message = message_type.model_validate_json(body)
-            return to_json(self._answer(message, headers))
+            return to_json(self._reply(message, headers))
 
-        responder = self.responders[message_type] = Responder(self.client, message_type.service)
-        await responder.answer(message_type, respond)
-        await settled(self.client)
+        responder = self.responders[message_type] = MessageServer(self.client, message_type.service)
+        await responder.serve(message_type, respond)
+        await flush_to_server(self.client)
 
-    def _answer(self, message: Any, headers: Mapping[str, str]) -> Any:
+    def _reply(self, message: Any, headers: Mapping[str, str]) -> Any:
         """As services do: after a command, the thing that it went to, if the gateway wants to see it."""
-        self.told.append(Told(message, actor_from(headers), headers.get(COMMAND_ID)))
+        self.received.append(ReceivedMessage(message, parse_actor(headers), headers.get(COMMAND_ID_HEADER)))
         answer = self.replies[type(message)](message)
-        if SHOWING not in headers:
+        if RETURN_QUERY_HEADER not in headers:
             return answer
-        stream = answer.stream if isinstance(answer, Done) else answer["stream"]
+        stream = answer.stream if isinstance(answer, CommandReply) else answer["stream"]
         known = {one.wire_name: one for one in self.replies}
-        return self._answer(Showing.read(headers[SHOWING], known, stream), {ACTOR: headers[ACTOR]})
+        return self._reply(
+            ReturnQuery.parse(headers[RETURN_QUERY_HEADER], known, stream), {ACTOR_HEADER: headers[ACTOR_HEADER]}
+        )
 
     async def stop(self, message_type: type[Command] | type[Query]) -> None:
         await self.responders.pop(message_type).stop(1)
-        await settled(self.client)
+        await flush_to_server(self.client)
 
-    def told_of(self, message_type: type[Command] | type[Query]) -> list[Told]:
-        return [one for one in self.told if isinstance(one.message, message_type)]
+    def received_of(self, message_type: type[Command] | type[Query]) -> list[ReceivedMessage]:
+        return [one for one in self.received if isinstance(one.message, message_type)]
 
 
 @dataclass
-class Users:
+class FakeUsers:
     """Identity, as the gateway sees it."""
 
-    key: SigningKey = field(default_factory=new_signing_key)
+    key: SigningKey = field(default_factory=generate_signing_key)
     access: dict[int, Access] = field(default_factory=dict)
 
-    def put(self, user_id: int, *roles: str, enabled: bool = True, epoch: int = 1) -> None:
+    def add(self, user_id: int, *roles: str, enabled: bool = True, epoch: int = 1) -> None:
         self.access[user_id] = Access(
             user_id=user_id, user_uuid="u", username=f"user{user_id}", enabled=enabled, roles=roles, epoch=epoch
         )
 
     def get(self, query: GetAccess) -> Access:
         if query.user_id not in self.access:
-            raise Refused("DEVELOPER_NOT_FOUND")
+            raise RequestRejected("DEVELOPER_NOT_FOUND")
         return self.access[query.user_id]
 
     def token(self, user_id: int, *, epoch: int = 1, lifetime: int = 3600, age: int = 0) -> str:
         now = datetime.now(UTC) - timedelta(seconds=age)
-        return issue(self.key, subject=user_id, username="old name", roles=(), epoch=epoch, now=now, lifetime=lifetime)
+        return issue_token(
+            self.key, subject=user_id, username="old name", roles=(), epoch=epoch, now=now, lifetime=lifetime
+        )
 
 
 @dataclass
-class Stage:
+class GatewayStage:
     http: httpx.AsyncClient
-    services: Services
-    users: Users
+    services: FakeServices
+    users: FakeUsers
     gateway: Gateway
     server: Server
     client: Client  # of whoever publishes events
@@ -121,10 +134,10 @@ class Stage:
 
 
 @asynccontextmanager
-async def serving(settings: Settings, clock: Clock | None = None) -> AsyncIterator[tuple[Gateway, Server, str]]:
+async def running_gateway(settings: Settings, clock: Clock | None = None) -> AsyncIterator[tuple[Gateway, Server, str]]:
     telemetry = configure_telemetry("gateway", "test", None)
-    async with opened(settings, telemetry, clock) as gateway:
-        with listening("127.0.0.1", 0) as sock:
+    async with open_gateway(settings, telemetry, clock) as gateway:
+        with listen_socket("127.0.0.1", 0) as sock:
             server = Server(gateway)
             task = asyncio.create_task(server.serve(sockets=[sock]))
             try:
@@ -132,34 +145,36 @@ async def serving(settings: Settings, clock: Clock | None = None) -> AsyncIterat
                 scheme = "https" if settings.tls_certificate else "http"
                 yield gateway, server, f"{scheme}://127.0.0.1:{sock.getsockname()[1]}"
             finally:
-                server.leave()
-                server.leave()  # without the patience that it may have
+                server.begin_shutdown()
+                server.begin_shutdown()  # without the patience that it may have
                 await task
                 telemetry.shutdown()
 
 
 @asynccontextmanager
-async def stage(nats_url: str, *, long_poll_seconds: float = 2.0, leave_seconds: float = 0.0) -> AsyncIterator[Stage]:
+async def open_gateway_stage(
+    nats_url: str, *, long_poll_seconds: float = 2.0, leave_seconds: float = 0.0
+) -> AsyncIterator[GatewayStage]:
     settings = Settings(
         nats_url=nats_url, url="http://ci.example", long_poll_seconds=long_poll_seconds, leave_seconds=leave_seconds
     )
     client = await connect(settings, "services")
     for name in ("builds", "runners"):
-        await made(client.jetstream(), StreamConfig(name=name, subjects=[f"evt.{name}.>"]))
-    services, users = Services(client), Users()
-    users.put(ADMIN, "ROLE_ADMIN")
-    users.put(DEVELOPER, "ROLE_DEVELOPER")
-    await services.play(PublicKeys, lambda _: VerificationKeys(keys={users.key.kid: users.key.public_pem}))
-    await services.play(GetAccess, users.get)
-    async with serving(settings) as (gateway, server, url), httpx.AsyncClient(base_url=url, timeout=20) as http:
-        yield Stage(http, services, users, gateway, server, client)
+        await create_stream(client.jetstream(), StreamConfig(name=name, subjects=[f"evt.{name}.>"]))
+    services, users = FakeServices(client), FakeUsers()
+    users.add(ADMIN, "ROLE_ADMIN")
+    users.add(DEVELOPER, "ROLE_DEVELOPER")
+    await services.serve(GetVerificationKeys, lambda _: VerificationKeys(keys={users.key.kid: users.key.public_pem}))
+    await services.serve(GetAccess, users.get)
+    async with running_gateway(settings) as (gateway, server, url), httpx.AsyncClient(base_url=url, timeout=20) as http:
+        yield GatewayStage(http, services, users, gateway, server, client)
     for name in ("builds", "runners"):
         await client.jetstream().delete_stream(name)
     await client.close()
 
 
-def done(stream: str, **row: Any) -> Done:
-    return Done(stream=stream, version=1, row=row)
+def command_result(stream: str, **row: Any) -> CommandReply:
+    return CommandReply(stream=stream, version=1, row=row)
 
 
 async def eventually(ask: Callable[[], Awaitable[T]], true: Callable[[T], bool], *, within: float) -> T:

@@ -46,7 +46,7 @@ class Mailbox:
             self.arrived.notify_all()
         return "250 OK"
 
-    async def first_mail(self) -> EmailMessage:
+    async def wait_for_mail(self) -> EmailMessage:
         async with asyncio.timeout(20), self.arrived:
             await self.arrived.wait_for(lambda: bool(self.mails))
         return self.mails[0]
@@ -58,7 +58,7 @@ def check_login(_server: Any, _session: Any, _envelope: Any, _mechanism: str, gi
 
 
 @asynccontextmanager
-async def mail_server(
+async def running_mail_server(
     *, port: int = 0, certificate: Path | None = None, implicit_tls: bool = False
 ) -> AsyncIterator[Mailbox]:
     """With a certificate the server insists on STARTTLS (or speaks TLS from the start) and on the log-in."""
@@ -89,7 +89,7 @@ async def mail_server(
         await server.wait_closed()
 
 
-def self_signed(folder: Path) -> Path:
+def create_self_signed_certificate(folder: Path) -> Path:
     """A certificate and its key for 127.0.0.1, in one file."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "mail.test")])

@@ -4,17 +4,17 @@ import asyncio
 import os
 import sys
 
-from libs.connections import database_of, mongo
-from libs.messaging import connect
-from libs.relay import Relay
+from libs.messaging.relay import Relay
+from libs.messaging.request_reply import connect
+from libs.service.connections import create_mongo_client, get_database
 from libs.settings import Settings
 from tests.toy import counters  # noqa: F401  # its events are known by then
 
 
 async def main(service: str, prefix: str) -> None:
     settings = Settings(mongodb_url=os.environ["MONGODB"], nats_url=os.environ["NATS"], database_prefix=prefix)
-    async with mongo(settings, service) as client:
-        await Relay(await connect(settings, service), database_of(client, settings, service), service).run()
+    async with create_mongo_client(settings, service) as client:
+        await Relay(await connect(settings, service), get_database(client, settings, service), service).run()
 
 
 if __name__ == "__main__":

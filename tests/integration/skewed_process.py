@@ -6,7 +6,7 @@ from datetime import timedelta
 from importlib import import_module
 
 from libs.clock import Clock, now
-from libs.hosting import run
+from libs.service.service_host import run
 from libs.settings import Settings
 
 if __name__ == "__main__":

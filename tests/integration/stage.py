@@ -10,19 +10,19 @@ from uuid import uuid4
 from nats.aio.client import Client
 from nats.errors import NoRespondersError
 
-from infra.entry import SERVICES
+from infra.entrypoints import SERVICES
 from libs.clock import Clock
-from libs.connections import database_of, mongo, vault_of
-from libs.hosting import serve
-from libs.messaging import connect
-from libs.migration import migrate
-from libs.service import Service
+from libs.messaging.request_reply import connect
+from libs.service.connections import create_mongo_client, create_vault, get_database
+from libs.service.declaration import Service
+from libs.service.migration import migrate
+from libs.service.service_host import serve
 from libs.settings import Settings
-from tests.support.servers import Servers
+from tests.support.infrastructure.servers import Servers
 
 
 @dataclass(frozen=True)
-class Stage:
+class ServiceStage:
     settings: Settings
     servers: Servers | None = None
 
@@ -43,9 +43,9 @@ class Stage:
         """And the streams of those that they follow, although nobody stands behind these."""
         followed = {source for one in services for source in sources_of(one)} - {one.name for one in services}
         services = (*services, *(Service(name, categories=()) for name in sorted(followed)))
-        async with self.connected() as bus, mongo(self.settings, "test") as client:
-            databases = [database_of(client, self.settings, service.name) for service in services]
-            await migrate(services, databases, [vault_of(one, self.settings) for one in databases], bus)
+        async with self.connected() as bus, create_mongo_client(self.settings, "test") as client:
+            databases = [get_database(client, self.settings, service.name) for service in services]
+            await migrate(services, databases, [create_vault(one, self.settings) for one in databases], bus)
 
     @asynccontextmanager
     async def running(
@@ -63,7 +63,7 @@ class Stage:
                 own = replace(self._settings_of(declare().name), instance=f"{instance}-{number}")
                 group.create_task(serve(declare(), own, stop, clock))
             try:
-                await self._answers(declare())
+                await self._wait_until_answering(declare())
                 yield
             finally:
                 stop.set()
@@ -72,11 +72,11 @@ class Stage:
         """With its own login on NATS, so that it can do no more here than elsewhere."""
         if self.servers is None or service not in SERVICES:
             return self.settings
-        return replace(self.settings, nats_url=self.servers.nats_for(service))
+        return replace(self.settings, nats_url=self.servers.nats_url_for(service))
 
-    async def _answers(self, service: Service) -> None:
+    async def _wait_until_answering(self, service: Service) -> None:
         """Nobody subscribed: NATS says so at once. An empty body is answered with a failure."""
-        subject = next(iter(service.answers)).subject()  # type: ignore[attr-defined]
+        subject = next(iter(service.handlers)).subject()  # type: ignore[attr-defined]
         async with self.connected() as bus, asyncio.timeout(30):
             while True:
                 with suppress(NoRespondersError):
@@ -86,12 +86,12 @@ class Stage:
 
 
 def sources_of(service: Service) -> set[str]:
-    return {*service.policies, *(one.source for one in service.views), *(one.source for one in service.workers)}
+    return {*service.policies, *(one.source for one in service.projections), *(one.source for one in service.workers)}
 
 
 @asynccontextmanager
-async def empty_stage(servers: Servers, **settings: Any) -> AsyncIterator[Stage]:
-    stage = Stage(
+async def empty_stage(servers: Servers, **settings: Any) -> AsyncIterator[ServiceStage]:
+    stage = ServiceStage(
         Settings(
             mongodb_url=servers.mongodb_url,
             nats_url=servers.nats_url,
@@ -106,7 +106,7 @@ async def empty_stage(servers: Servers, **settings: Any) -> AsyncIterator[Stage]
         yield stage
     finally:
         await stage.delete_streams()
-        async with mongo(stage.settings, "test") as client:
+        async with create_mongo_client(stage.settings, "test") as client:
             for name in await client.list_database_names():
                 if name.startswith(stage.settings.database_prefix):
                     await client.drop_database(name)

@@ -9,14 +9,14 @@ import sys
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
-from infra import entry
-from infra.local import control
+from infra import entrypoints
+from infra.local import stack_commands
 from libs.settings import Settings
 
-US = (sys.executable, __file__)
+COMMAND = (sys.executable, __file__)
 
 
-class Healthy(BaseHTTPRequestHandler):
+class HealthHandler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.send_response(200)
         self.end_headers()
@@ -26,17 +26,19 @@ class Healthy(BaseHTTPRequestHandler):
 
 
 def serve_health() -> None:
-    HTTPServer(("127.0.0.1", int(os.environ["HEADRACE_HEALTH_PORT"])), Healthy).serve_forever()
+    HTTPServer(("127.0.0.1", int(os.environ["HEADRACE_HEALTH_PORT"])), HealthHandler).serve_forever()
 
 
 def main(arguments: list[str]) -> None:
     match arguments:
         case ["up"]:
-            entry.in_words(lambda: sys.exit(control.start_detached(US)))
+            entrypoints.exit_with_message(lambda: sys.exit(stack_commands.start_detached(COMMAND)))
         case ["supervise", *options]:
-            entry.in_words(lambda: control.supervise(detached="--detached" in options, python=US))
+            entrypoints.exit_with_message(
+                lambda: stack_commands.supervise(detached="--detached" in options, python=COMMAND)
+            )
         case ["connected"]:
-            entry.in_words(lambda: control.connect("migrate"))
+            entrypoints.exit_with_message(lambda: stack_commands.connect_to_stack("migrate"))
             Settings.from_environment(os.environ).require_servers()
             sys.stdout.write(os.environ["HEADRACE_NATS_URL"])
         case ["service", name] if name == os.environ.get("BROKEN_SERVICE"):

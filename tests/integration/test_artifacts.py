@@ -20,29 +20,29 @@ from pymongo.asynchronous.database import AsyncDatabase
 from agent.config import Config
 from agent.runner import run
 from contracts.builds import (
-    AppendArtifact,
+    AppendArtifactUpload,
     ArtifactUpload,
-    BeginArtifact,
     DeleteBuild,
-    FinishArtifact,
+    FinishArtifactUpload,
     GetJob,
     LaunchedProject,
-    LoseJob,
+    MarkJobLost,
     PlannedArtifacts,
     PlannedJob,
     QueueJob,
+    StartArtifactUpload,
 )
 from contracts.messages import Command
-from libs.connections import Document, database_of, mongo
-from libs.messaging import Caller, connect
+from libs.messaging.request_reply import MessageClient, connect
+from libs.service.connections import Document, create_mongo_client, get_database
 from libs.settings import BucketSettings
-from tests.integration.whole_stage import Body, RunnerAtWork, Whole, whole_stage
+from tests.integration.whole_stage import Body, BuildSystem, FakeRunner, build_system
 from tests.support import eventually
-from tests.support.buckets import objects, s3_server
-from tests.support.repositories import commit
+from tests.support.external.repositories import commit_files
+from tests.support.external.s3_server import list_objects, s3_server
 
-PIECE = 512 * 1024
-LARGE = b"".join(number.to_bytes(4, "big") for number in range(PIECE // 2 + 3000))  # no two pieces alike
+CHUNK_SIZE = 512 * 1024
+LARGE = b"".join(number.to_bytes(4, "big") for number in range(CHUNK_SIZE // 2 + 3000))  # no two pieces alike
 SMALL = b"PK\x05\x06" + bytes(18)
 BOUNDARY = "a3f1c0ffee"
 PIPELINE = """
@@ -58,7 +58,7 @@ try:
   stage: test
   script: [grep made dist/deep/make, test ! -e dist/skipped.o]
 """
-NUMBERS = itertools.count(900_000)
+JOB_IDS = itertools.count(900_000)
 
 
 @pytest.fixture(scope="module", params=["database", "bucket"])
@@ -72,97 +72,101 @@ def bucket(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.fixture(scope="module")
-async def here(tmp_path_factory: pytest.TempPathFactory, bucket: BucketSettings | None) -> AsyncIterator[Whole]:
+async def system(tmp_path_factory: pytest.TempPathFactory, bucket: BucketSettings | None) -> AsyncIterator[BuildSystem]:
     folder = tmp_path_factory.mktemp("whole")
-    async with whole_stage(folder, long_poll_seconds=0.5, artifact_megabytes=2, bucket=bucket) as whole:
+    async with build_system(folder, long_poll_seconds=0.5, artifact_megabytes=2, bucket=bucket) as whole:
         yield whole
 
 
 @pytest.fixture(scope="module")
-async def project(here: Whole) -> Body:
-    return await here.project()
+async def project(system: BuildSystem) -> Body:
+    return await system.create_project()
 
 
 @pytest.fixture(scope="module")
-async def runner(here: Whole) -> RunnerAtWork:
-    return await here.runner()
+async def runner(system: BuildSystem) -> FakeRunner:
+    return await system.register_runner()
 
 
 @pytest.fixture
-async def job(here: Whole, project: Body, runner: RunnerAtWork) -> AsyncIterator[Body]:
+async def job(system: BuildSystem, project: Body, runner: FakeRunner) -> AsyncIterator[Body]:
     """Running, with its build; ended afterwards, so that nothing is left in the queue."""
-    await here.launched(project)
-    job = await runner.job()
+    await system.launch_build(project)
+    job = await runner.wait_for_job()
     yield job
     await runner.report(job, "success")
 
 
 @asynccontextmanager
-async def database(here: Whole) -> AsyncIterator[AsyncDatabase[Document]]:
-    async with mongo(here.settings, "test") as client:
-        yield database_of(client, here.settings, "builds")
+async def open_builds_database(here: BuildSystem) -> AsyncIterator[AsyncDatabase[Document]]:
+    async with create_mongo_client(here.settings, "test") as client:
+        yield get_database(client, here.settings, "builds")
 
 
-async def count(here: Whole, collection: str, condition: Document) -> int:
-    async with database(here) as found:
+async def count_documents(here: BuildSystem, collection: str, condition: Document) -> int:
+    async with open_builds_database(here) as found:
         return int(await found[collection].count_documents(condition))
 
 
-async def told(here: Whole, command: Command) -> bytes:
+async def send_command(here: BuildSystem, command: Command) -> bytes:
     bus = await connect(here.settings, "test")
     try:
-        return await Caller(bus).tell(command)
+        return await MessageClient(bus).send(command)
     finally:
         await bus.close()
 
 
-def address(job: Body) -> str:
+def artifacts_path(job: Body) -> str:
     return f"/api/v4/jobs/{job['id']}/artifacts"
 
 
-def token(job: Body) -> dict[str, str]:
+def job_token_header(job: Body) -> dict[str, str]:
     return {"JOB-TOKEN": job["token"]}
 
 
-def form(content: bytes, name: str = "out.zip", *, ends: bool = True) -> bytes:
+def multipart_body(content: bytes, name: str = "out.zip", *, complete: bool = True) -> bytes:
     disposition = f'Content-Disposition: form-data; name="file"; filename="{name}"'
     head = f"--{BOUNDARY}\r\n{disposition}\r\nContent-Type: application/octet-stream\r\n\r\n"
-    return head.encode() + content + (f"\r\n--{BOUNDARY}--\r\n".encode() if ends else b"")
+    return head.encode() + content + (f"\r\n--{BOUNDARY}--\r\n".encode() if complete else b"")
 
 
-async def pieces(body: bytes, size: int = 7001) -> AsyncIterator[bytes]:
+async def iter_chunks(body: bytes, size: int = 7001) -> AsyncIterator[bytes]:
     for start in range(0, len(body), size):
         yield body[start : start + size]
 
 
-async def sent_by_go(here: Whole, job: Body, body: bytes, headers: dict[str, str] | None = None, **query: str) -> Any:
+async def upload_like_go_runner(
+    here: BuildSystem, job: Body, body: bytes, headers: dict[str, str] | None = None, **query: str
+) -> Any:
     """Of unknown length, the parameters in the query."""
     kind = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
-    sent = {**(token(job) if headers is None else headers), **kind}
-    return await here.http.post(address(job), params=query, headers=sent, content=pieces(body))
+    sent = {**(job_token_header(job) if headers is None else headers), **kind}
+    return await here.http.post(artifacts_path(job), params=query, headers=sent, content=iter_chunks(body))
 
 
-async def sent_by_python(here: Whole, job: Body, content: bytes) -> httpx.Response:
+async def upload_like_python_runner(here: BuildSystem, job: Body, content: bytes) -> httpx.Response:
     """Of known length, the parameters in the form."""
     return await here.http.post(
-        address(job),
+        artifacts_path(job),
         headers={"Job-Token": job["token"]},
         data={"artifact_format": "zip", "artifact_type": "archive"},
         files={"file": ("archive.zip", content, "application/octet-stream")},
     )
 
 
-async def kept(here: Whole, job: Body) -> list[Body]:
+async def list_artifacts(here: BuildSystem, job: Body) -> list[Body]:
     return list(await here.get(f"/api/developer/jobs/{job['id']}/artifacts"))
 
 
-async def fetched(here: Whole, job: Body, bearer: Body) -> httpx.Response:
-    return await here.http.get(address(job), headers=token(bearer), params={"direct_download": "true"})
+async def download_archive(here: BuildSystem, job: Body, bearer: Body) -> httpx.Response:
+    return await here.http.get(
+        artifacts_path(job), headers=job_token_header(bearer), params={"direct_download": "true"}
+    )
 
 
-async def another_job(here: Whole, job: Body, **wants: Any) -> int:
+async def queue_job_in_same_build(here: BuildSystem, job: Body, **wants: Any) -> int:
     """Of the same build."""
-    number = next(NUMBERS)
+    number = next(JOB_IDS)
     project = LaunchedProject(
         project_id=job["job_info"]["project_id"],
         name="mill",
@@ -174,83 +178,99 @@ async def another_job(here: Whole, job: Body, **wants: Any) -> int:
     )
     planned = PlannedJob(job_id=number, job_uuid=f"uuid-{number}", **wants)
     build_id, sha = job["job_info"]["pipeline_id"], job["git_info"]["sha"]
-    await told(here, QueueJob(job_id=number, build_id=build_id, project=project, job=planned, ref="main", sha=sha))
+    await send_command(
+        here, QueueJob(job_id=number, build_id=build_id, project=project, job=planned, ref="main", sha=sha)
+    )
     return number
 
 
 # ---- up and down
 
 
-@pytest.mark.parametrize("content", [b"", SMALL, LARGE, LARGE[: 2 * PIECE]], ids=["empty", "small", "large", "even"])
-async def test_what_a_runner_in_go_sends_comes_back_byte_by_byte(here: Whole, job: Body, content: bytes) -> None:
-    answer = await sent_by_go(here, job, form(content), artifact_format="zip", artifact_type="archive")
+@pytest.mark.parametrize(
+    "content", [b"", SMALL, LARGE, LARGE[: 2 * CHUNK_SIZE]], ids=["empty", "small", "large", "even"]
+)
+async def test_an_artifact_uploaded_like_gitlab_runner_is_downloaded_unchanged(
+    system: BuildSystem, job: Body, content: bytes
+) -> None:
+    answer = await upload_like_go_runner(
+        system, job, multipart_body(content), artifact_format="zip", artifact_type="archive"
+    )
     assert answer.status_code == 201, answer.text
-    back = await fetched(here, job, job)
+    back = await download_archive(system, job, job)
     assert (back.status_code, back.content) == (200, content)
     assert back.headers["content-type"] == "application/octet-stream"
 
 
-async def test_what_the_runner_in_python_sends_comes_back_byte_by_byte(here: Whole, job: Body) -> None:
-    answer = await sent_by_python(here, job, LARGE)
+async def test_an_artifact_uploaded_like_the_python_runner_is_downloaded_unchanged(
+    system: BuildSystem, job: Body
+) -> None:
+    answer = await upload_like_python_runner(system, job, LARGE)
     assert answer.status_code == 201, answer.text
-    back = await fetched(here, job, job)
+    back = await download_archive(system, job, job)
     assert (back.status_code, back.content) == (200, LARGE)
 
 
-async def test_parameters_behind_the_file_count_as_well(here: Whole, job: Body) -> None:
+async def test_form_parameters_after_the_file_are_read(system: BuildSystem, job: Body) -> None:
     field = 'Content-Disposition: form-data; name="artifact_type"'
     tail = f"\r\n--{BOUNDARY}\r\n{field}\r\n\r\njunit\r\n--{BOUNDARY}--\r\n"
-    answer = await sent_by_go(here, job, form(b"<xml/>", "report.xml.gz", ends=False) + tail.encode())
+    answer = await upload_like_go_runner(
+        system, job, multipart_body(b"<xml/>", "report.xml.gz", complete=False) + tail.encode()
+    )
     assert answer.status_code == 201
-    (one,) = await kept(here, job)
+    (one,) = await list_artifacts(system, job)
     assert (one["artifact_type"], one["file_name"]) == ("junit", "report.xml.gz")
 
 
-async def test_a_second_file_of_the_same_type_takes_the_place_of_the_first(here: Whole, job: Body) -> None:
-    await sent_by_python(here, job, b"first")
-    ((former),) = await kept(here, job)
-    await sent_by_python(here, job, b"second")
-    assert (await fetched(here, job, job)).content == b"second"
-    (present,) = await kept(here, job)
+async def test_a_second_artifact_of_the_same_type_replaces_the_first(system: BuildSystem, job: Body) -> None:
+    await upload_like_python_runner(system, job, b"first")
+    ((former),) = await list_artifacts(system, job)
+    await upload_like_python_runner(system, job, b"second")
+    assert (await download_archive(system, job, job)).content == b"second"
+    (present,) = await list_artifacts(system, job)
     assert present["id"] != former["id"]
-    await eventually(lambda: no_bytes(here, former["id"]))
+    await eventually(lambda: has_no_stored_bytes(system, former["id"]))
 
 
-async def none_left(here: Whole, collection: str, condition: Document) -> bool:
-    return await count(here, collection, condition) == 0
+async def has_no_documents(here: BuildSystem, collection: str, condition: Document) -> bool:
+    return await count_documents(here, collection, condition) == 0
 
 
-async def no_bytes(here: Whole, *artifact_ids: str) -> bool:
+async def has_no_stored_bytes(here: BuildSystem, *artifact_ids: str) -> bool:
     """Neither in the database nor in the bucket."""
-    async with database(here) as found:
+    async with open_builds_database(here) as found:
         pieces = await found["file_pieces"].distinct("file")
-    left = (*pieces, *await asyncio.to_thread(objects, here.settings.bucket))
+    left = (*pieces, *await asyncio.to_thread(list_objects, here.settings.bucket))
     return not any(id_ in one for id_ in artifact_ids for one in left)
 
 
-async def test_a_finished_job_gives_its_archive_and_takes_no_more(here: Whole, job: Body, runner: RunnerAtWork) -> None:
-    await sent_by_python(here, job, SMALL)
-    await runner.report(job, "success")
-    assert (await fetched(here, job, job)).content == SMALL
-    assert (await sent_by_python(here, job, SMALL)).status_code == 403
-
-
-async def test_a_later_job_of_the_build_is_told_of_the_archive_and_gets_it(
-    here: Whole, job: Body, runner: RunnerAtWork
+async def test_a_finished_job_serves_its_archive_and_rejects_uploads(
+    system: BuildSystem, job: Body, runner: FakeRunner
 ) -> None:
-    await sent_by_go(here, job, form(LARGE, "bundle.zip"))
+    await upload_like_python_runner(system, job, SMALL)
+    await runner.report(job, "success")
+    assert (await download_archive(system, job, job)).content == SMALL
+    assert (await upload_like_python_runner(system, job, SMALL)).status_code == 403
+
+
+async def test_a_later_job_of_the_build_receives_the_archive_as_a_dependency(
+    system: BuildSystem, job: Body, runner: FakeRunner
+) -> None:
+    await upload_like_go_runner(system, job, multipart_body(LARGE, "bundle.zip"))
     wanted = PlannedArtifacts(paths=("dist/",), expire_in="2 days")
-    number = await another_job(
-        here, job, name="deploy", commands=("true",), fetches=(job["job_info"]["name"],), artifacts=wanted
+    number = await queue_job_in_same_build(
+        system, job, name="deploy", commands=("true",), fetches=(job["job_info"]["name"],), artifacts=wanted
     )
-    later = await runner.job()
+    later = await runner.wait_for_job()
     assert later["id"] == number
     (dependency,) = later["dependencies"]
     assert dependency["artifacts_file"] == {"filename": "bundle.zip", "size": len(LARGE)}
-    got = await here.http.get(f"/api/v4/jobs/{dependency['id']}/artifacts", headers={"JOB-TOKEN": dependency["token"]})
+    got = await system.http.get(
+        f"/api/v4/jobs/{dependency['id']}/artifacts", headers={"JOB-TOKEN": dependency["token"]}
+    )
     assert (got.status_code, got.content) == (200, LARGE)
-    assert (await sent_by_python(here, later, SMALL)).status_code == 201  # it says nothing of an end
-    (mine,) = await kept(here, later)
+    assert (await upload_like_python_runner(system, later, SMALL)).status_code == 201  # it says nothing of an end
+    (mine,) = await list_artifacts(system, later)
     assert timedelta(days=1) < datetime.fromisoformat(mine["expire_at"]) - datetime.now(UTC) < timedelta(days=3)
     assert later["artifacts"] == [
         {
@@ -264,118 +284,131 @@ async def test_a_later_job_of_the_build_is_told_of_the_archive_and_gets_it(
         }
     ]
     await runner.report(later, "success")
-    assert (await fetched(here, job, later)).status_code == 403  # its time is over
+    assert (await download_archive(system, job, later)).status_code == 403  # its time is over
 
 
-async def test_our_own_agent_leaves_files_and_gets_those_of_earlier_jobs(
-    here: Whole, job: Body, runner: RunnerAtWork, tmp_path: Path
+async def test_the_headrace_agent_uploads_artifacts_and_downloads_those_of_earlier_jobs(
+    system: BuildSystem, job: Body, runner: FakeRunner, tmp_path: Path
 ) -> None:
     script = ("cp -r ci out", "ls")
     wanted = PlannedArtifacts(name="scripts-$CI_JOB_ID", paths=("out/",))
-    first = await another_job(here, job, name="make", commands=script, artifacts=wanted)
-    url = str(here.http.base_url).rstrip("/")
+    first = await queue_job_in_same_build(system, job, name="make", commands=script, artifacts=wanted)
+    url = str(system.http.base_url).rstrip("/")
     config = Config(url=url, token=runner.token, id=1, name="ours", system_id="s", builds_dir=str(tmp_path / "builds"))
     await run(config, stop=asyncio.Event(), once=True)
-    (archive,) = await kept(here, {"id": first})
+    (archive,) = await list_artifacts(system, {"id": first})
     assert archive["file_name"] == f"scripts-{first}.zip"
     path = f"/api/developer/jobs/{first}/artifacts/{archive['id']}"
-    content = (await here.http.get(path, headers=here.admin)).content
+    content = (await system.http.get(path, headers=system.admin)).content
     with zipfile.ZipFile(io.BytesIO(content)) as opened:
-        assert opened.read("out/build.sh") == (here.repository / "ci/build.sh").read_bytes()
-    second = await another_job(here, job, name="again", commands=("cat out/build.sh",), fetches=("make",))
+        assert opened.read("out/build.sh") == (system.repository / "ci/build.sh").read_bytes()
+    second = await queue_job_in_same_build(system, job, name="again", commands=("cat out/build.sh",), fetches=("make",))
     await run(config, stop=asyncio.Event(), once=True)
-    log = await log_of(here, second)
+    log = await read_log(system, second)
     assert "Downloading artifacts of make" in log
-    assert (here.repository / "ci/build.sh").read_text() in log
+    assert (system.repository / "ci/build.sh").read_text() in log
 
 
-async def test_a_pipeline_hands_files_from_stage_to_stage(here: Whole, runner: RunnerAtWork, tmp_path: Path) -> None:
-    commit(here.repository, {"pipeline/.gitlab-ci.yml": PIPELINE})
-    build_id = await here.launched(await here.project(spec_file_path="/pipeline/.gitlab-ci.yml"))
-    url = str(here.http.base_url).rstrip("/")
+async def test_a_pipeline_passes_artifacts_from_stage_to_stage(
+    system: BuildSystem, runner: FakeRunner, tmp_path: Path
+) -> None:
+    commit_files(system.repository, {"pipeline/.gitlab-ci.yml": PIPELINE})
+    build_id = await system.launch_build(await system.create_project(spec_file_path="/pipeline/.gitlab-ci.yml"))
+    url = str(system.http.base_url).rstrip("/")
     config = Config(url=url, token=runner.token, id=1, name="ours", system_id="s", builds_dir=str(tmp_path / "builds"))
     for _ in range(2):
         await run(config, stop=asyncio.Event(), once=True)
-    ended = await here.ended(build_id)
+    ended = await system.wait_until_ended(build_id)
     assert ended["exit_code"] == 0, ended
 
 
-async def log_of(here: Whole, job_id: int) -> str:
-    async with database(here) as found:
+async def read_log(here: BuildSystem, job_id: int) -> str:
+    async with open_builds_database(here) as found:
         attempts = [one["_id"] async for one in found["attempts"].find({"job_id": job_id})]
         chunks = found["log_chunks"].find({"attempt": {"$in": attempts}}, sort=[("offset", 1), ("place", 1)])
         return b"".join([one["text"] async for one in chunks]).decode()
 
 
-async def test_a_job_without_an_archive_has_none(here: Whole, job: Body) -> None:
-    assert (await fetched(here, job, job)).status_code == 404
+async def test_downloading_the_archive_of_a_job_without_one_is_404(system: BuildSystem, job: Body) -> None:
+    assert (await download_archive(system, job, job)).status_code == 404
 
 
 # ---- what is refused
 
 
-async def test_only_the_jobs_own_token_uploads(here: Whole, job: Body) -> None:
+async def test_only_the_token_of_the_job_can_upload_artifacts(system: BuildSystem, job: Body) -> None:
     for headers in ({}, {"JOB-TOKEN": "hrj-other"}):
-        answer = await sent_by_go(here, job, form(SMALL), headers)
+        answer = await upload_like_go_runner(system, job, multipart_body(SMALL), headers)
         assert answer.status_code == 403
     unknown = {**job, "id": 987654321}
-    assert (await sent_by_go(here, unknown, form(SMALL))).status_code == 403
+    assert (await upload_like_go_runner(system, unknown, multipart_body(SMALL))).status_code == 403
 
 
-async def test_the_token_of_a_job_of_another_build_reads_nothing(
-    here: Whole, job: Body, project: Body, runner: RunnerAtWork
+async def test_the_token_of_a_job_of_another_build_cannot_download_artifacts(
+    system: BuildSystem, job: Body, project: Body, runner: FakeRunner
 ) -> None:
-    await sent_by_python(here, job, SMALL)
-    await here.launched(project)
-    other = await runner.job()
-    assert (await fetched(here, job, other)).status_code == 403
-    assert (await here.http.get(address(job))).status_code == 403
+    await upload_like_python_runner(system, job, SMALL)
+    await system.launch_build(project)
+    other = await runner.wait_for_job()
+    assert (await download_archive(system, job, other)).status_code == 403
+    assert (await system.http.get(artifacts_path(job))).status_code == 403
     await runner.report(other, "success")
 
 
-@pytest.mark.parametrize("send", [sent_by_python, lambda here, job, content: sent_by_go(here, job, form(content))])
-async def test_what_is_too_large_is_refused_and_leaves_nothing(here: Whole, job: Body, send: Any) -> None:
-    answer = await send(here, job, bytes(2 * 1024 * 1024 + 1))
+@pytest.mark.parametrize(
+    "send",
+    [upload_like_python_runner, lambda here, job, content: upload_like_go_runner(here, job, multipart_body(content))],
+)
+async def test_an_artifact_above_the_limit_is_rejected_and_not_stored(
+    system: BuildSystem, job: Body, send: Any
+) -> None:
+    answer = await send(system, job, bytes(2 * 1024 * 1024 + 1))
     assert answer.status_code == 413
-    await nothing_left(here, job)
+    await assert_nothing_stored(system, job)
 
 
 @pytest.mark.parametrize(
     "body",
-    [form(LARGE, ends=False), form(SMALL)[:-10], b"no form at all", form(b"x").replace(b'"file"', b'"else"'), b""],
+    [
+        multipart_body(LARGE, complete=False),
+        multipart_body(SMALL)[:-10],
+        b"no form at all",
+        multipart_body(b"x").replace(b'"file"', b'"else"'),
+        b"",
+    ],
     ids=["no end", "half an end", "no form", "no file", "nothing"],
 )
-async def test_a_broken_form_is_refused_and_leaves_nothing(here: Whole, job: Body, body: bytes) -> None:
-    answer = await sent_by_go(here, job, body)
+async def test_a_malformed_upload_is_rejected_and_not_stored(system: BuildSystem, job: Body, body: bytes) -> None:
+    answer = await upload_like_go_runner(system, job, body)
     assert answer.status_code == 400
-    await nothing_left(here, job)
+    await assert_nothing_stored(system, job)
 
 
-async def test_a_connection_that_breaks_off_leaves_nothing(here: Whole, job: Body) -> None:
-    where = urlsplit(str(here.http.base_url))
+async def test_an_upload_whose_connection_breaks_is_not_stored(system: BuildSystem, job: Body) -> None:
+    where = urlsplit(str(system.http.base_url))
     _, writer = await asyncio.open_connection(where.hostname, where.port)
-    body = form(LARGE)
+    body = multipart_body(LARGE)
     head = (
-        f"POST {address(job)} HTTP/1.1\r\nHost: x\r\nJOB-TOKEN: {job['token']}\r\n"
+        f"POST {artifacts_path(job)} HTTP/1.1\r\nHost: x\r\nJOB-TOKEN: {job['token']}\r\n"
         f"Content-Type: multipart/form-data; boundary={BOUNDARY}\r\nContent-Length: {len(body)}\r\n\r\n"
     )
-    writer.write(head.encode() + body[: 2 * PIECE])
-    await eventually(lambda: some(here, {"job_id": job["id"], "length": PIECE}))
+    writer.write(head.encode() + body[: 2 * CHUNK_SIZE])
+    await eventually(lambda: has_documents(system, {"job_id": job["id"], "length": CHUNK_SIZE}))
     writer.transport.abort()
-    await nothing_left(here, job)
+    await assert_nothing_stored(system, job)
 
 
-async def some(here: Whole, condition: Document) -> bool:
-    return await count(here, "artifacts", condition) > 0
+async def has_documents(here: BuildSystem, condition: Document) -> bool:
+    return await count_documents(here, "artifacts", condition) > 0
 
 
-async def nothing_left(here: Whole, job: Body) -> None:
-    assert await kept(here, job) == []
-    await eventually(lambda: none_left(here, "artifacts", {"job_id": job["id"], "gone": False}))
-    async with database(here) as found:
+async def assert_nothing_stored(here: BuildSystem, job: Body) -> None:
+    assert await list_artifacts(here, job) == []
+    await eventually(lambda: has_no_documents(here, "artifacts", {"job_id": job["id"], "gone": False}))
+    async with open_builds_database(here) as found:
         ids = [one["_id"] async for one in found["artifacts"].find({"job_id": job["id"]})]
     assert ids
-    await eventually(lambda: no_bytes(here, *ids))
+    await eventually(lambda: has_no_stored_bytes(here, *ids))
 
 
 @pytest.mark.parametrize(
@@ -383,132 +416,136 @@ async def nothing_left(here: Whole, job: Body) -> None:
     [{"expire_in": "soon"}, {"artifact_format": "tar"}, {"artifact_type": "../x"}],
     ids=lambda query: str(query),
 )
-async def test_parameters_that_mean_nothing_are_refused(here: Whole, job: Body, query: Body) -> None:
-    answer = await sent_by_go(here, job, form(SMALL), **query)
+async def test_invalid_artifact_parameters_are_rejected(system: BuildSystem, job: Body, query: Body) -> None:
+    answer = await upload_like_go_runner(system, job, multipart_body(SMALL), **query)
     assert answer.status_code == 422
-    await nothing_left(here, job)
+    await assert_nothing_stored(system, job)
 
 
-async def test_a_job_cannot_fill_the_disk_with_uploads_that_it_never_ends(here: Whole, job: Body) -> None:
+async def test_unfinished_uploads_per_job_are_limited(system: BuildSystem, job: Body) -> None:
     for _ in range(50):
-        await begin(here, job)
-    assert (await sent_by_go(here, job, form(SMALL))).status_code == 413
+        await start_upload(system, job)
+    assert (await upload_like_go_runner(system, job, multipart_body(SMALL))).status_code == 413
 
 
 # ---- crashes, and the end
 
 
-async def test_pieces_without_an_end_are_seen_by_nobody_and_cleared_away(here: Whole, job: Body) -> None:
-    begun = await begin(here, job)
-    await told(here, AppendArtifact(artifact_id=begun.artifact_id, offset=0, content=b64encode(SMALL)))
-    assert await kept(here, job) == []
-    assert (await fetched(here, job, job)).status_code == 404
+async def test_an_unfinished_upload_is_not_visible_and_is_purged(system: BuildSystem, job: Body) -> None:
+    begun = await start_upload(system, job)
+    await send_command(system, AppendArtifactUpload(artifact_id=begun.artifact_id, offset=0, content=b64encode(SMALL)))
+    assert await list_artifacts(system, job) == []
+    assert (await download_archive(system, job, job)).status_code == 404
     for _ in range(2):  # cleared, and an hour later forgotten
-        await wait_an_hour(here, begun.artifact_id)
-    await eventually(lambda: none_left(here, "artifacts", {"_id": begun.artifact_id}), within=25)
-    assert await no_bytes(here, begun.artifact_id)
+        await age_upload(system, begun.artifact_id)
+    await eventually(lambda: has_no_documents(system, "artifacts", {"_id": begun.artifact_id}), within=25)
+    assert await has_no_stored_bytes(system, begun.artifact_id)
 
 
-async def test_a_file_that_was_recorded_survives_a_crash_before_that_was_noted(here: Whole, job: Body) -> None:
-    await sent_by_python(here, job, SMALL)
-    (one,) = await kept(here, job)
-    async with database(here) as found:
+async def test_a_recorded_artifact_survives_a_crash_before_it_was_marked_as_recorded(
+    system: BuildSystem, job: Body
+) -> None:
+    await upload_like_python_runner(system, job, SMALL)
+    (one,) = await list_artifacts(system, job)
+    async with open_builds_database(system) as found:
         await found["artifacts"].update_one({"_id": one["id"]}, {"$set": {"recorded": False}})
-    await wait_an_hour(here, one["id"], then={"recorded": True})
-    assert (await fetched(here, job, job)).content == SMALL
+    await age_upload(system, one["id"], then={"recorded": True})
+    assert (await download_archive(system, job, job)).content == SMALL
 
 
-async def test_pieces_and_the_end_may_be_told_again(here: Whole, job: Body) -> None:
-    begun = await begin(here, job)
-    piece = AppendArtifact(artifact_id=begun.artifact_id, offset=0, content=b64encode(SMALL))
-    end = FinishArtifact(
+async def test_uploading_chunks_and_finishing_twice_has_no_further_effect(system: BuildSystem, job: Body) -> None:
+    begun = await start_upload(system, job)
+    piece = AppendArtifactUpload(artifact_id=begun.artifact_id, offset=0, content=b64encode(SMALL))
+    end = FinishArtifactUpload(
         job_id=job["id"], token=job["token"], artifact_id=begun.artifact_id, size=len(SMALL), file_name="a.zip"
     )
     for command in (piece, piece, end, end):
-        await told(here, command)
-    (one,) = await kept(here, job)
+        await send_command(system, command)
+    (one,) = await list_artifacts(system, job)
     assert (one["id"], one["size"]) == (begun.artifact_id, len(SMALL))
-    assert (await fetched(here, job, job)).content == SMALL
+    assert (await download_archive(system, job, job)).content == SMALL
 
 
-async def begin(here: Whole, job: Body) -> ArtifactUpload:
-    return ArtifactUpload.model_validate_json(await told(here, BeginArtifact(job_id=job["id"], token=job["token"])))
+async def start_upload(here: BuildSystem, job: Body) -> ArtifactUpload:
+    return ArtifactUpload.model_validate_json(
+        await send_command(here, StartArtifactUpload(job_id=job["id"], token=job["token"]))
+    )
 
 
-async def wait_an_hour(here: Whole, artifact_id: str, then: Document | None = None) -> None:
+async def age_upload(here: BuildSystem, artifact_id: str, then: Document | None = None) -> None:
     """For the clock of the database; until the ticker has seen it."""
     then = then or {"touched_at": {"$gt": datetime.now(UTC) - timedelta(minutes=1)}}
-    async with database(here) as found:
+    async with open_builds_database(here) as found:
         await found["artifacts"].update_one(
             {"_id": artifact_id}, {"$set": {"touched_at": datetime.now(UTC) - timedelta(hours=2)}}
         )
         waiting = {"_id": artifact_id, "$nor": [then]}
-    await eventually(lambda: none_left(here, "artifacts", waiting), within=25)
+    await eventually(lambda: has_no_documents(here, "artifacts", waiting), within=25)
 
 
-async def test_an_artifact_expires_when_its_job_said(here: Whole, job: Body, runner: RunnerAtWork) -> None:
-    await sent_by_go(here, job, form(SMALL), expire_in="1 week")
-    (one,) = await kept(here, job)
+async def test_an_artifact_expires_after_its_expire_in(system: BuildSystem, job: Body, runner: FakeRunner) -> None:
+    await upload_like_go_runner(system, job, multipart_body(SMALL), expire_in="1 week")
+    (one,) = await list_artifacts(system, job)
     lives = datetime.fromisoformat(one["expire_at"]) - datetime.fromisoformat(one["uploaded_at"])
     assert abs(lives - timedelta(weeks=1)) < timedelta(seconds=5)
-    shown = (await here.get("/api/admin/runners/all/jobs", params={"size": 1}))["_embedded"]
+    shown = (await system.get("/api/admin/runners/all/jobs", params={"size": 1}))["_embedded"]
     assert shown["restPipelineJobModelList"][0]["artifactsExpireAt"][:19] == one["expire_at"][:19]
-    await sent_by_go(here, job, form(SMALL), expire_in="1 sec")
-    (one,) = await kept(here, job)
-    await eventually(lambda: gone(here, job), within=25)
-    assert (await fetched(here, job, job)).status_code == 404
-    await eventually(lambda: no_bytes(here, one["id"]))
+    await upload_like_go_runner(system, job, multipart_body(SMALL), expire_in="1 sec")
+    (one,) = await list_artifacts(system, job)
+    await eventually(lambda: has_no_artifacts(system, job), within=25)
+    assert (await download_archive(system, job, job)).status_code == 404
+    await eventually(lambda: has_no_stored_bytes(system, one["id"]))
 
 
-async def gone(here: Whole, job: Body) -> bool:
-    return await kept(here, job) == []
+async def has_no_artifacts(here: BuildSystem, job: Body) -> bool:
+    return await list_artifacts(here, job) == []
 
 
-async def test_a_job_that_is_tried_again_begins_without_artifacts(here: Whole, job: Body, runner: RunnerAtWork) -> None:
-    await sent_by_python(here, job, SMALL)
-    (one,) = await kept(here, job)
-    await told(here, LoseJob(job_id=job["id"], attempt=1, reason="silent"))
-    assert await kept(here, job) == []
-    assert (await sent_by_python(here, job, SMALL)).status_code == 403
-    await eventually(lambda: no_bytes(here, one["id"]))
-    again = await runner.job()
-    assert (await sent_by_python(here, again, SMALL)).status_code == 201
+async def test_a_retried_job_starts_without_artifacts(system: BuildSystem, job: Body, runner: FakeRunner) -> None:
+    await upload_like_python_runner(system, job, SMALL)
+    (one,) = await list_artifacts(system, job)
+    await send_command(system, MarkJobLost(job_id=job["id"], attempt=1, reason="silent"))
+    assert await list_artifacts(system, job) == []
+    assert (await upload_like_python_runner(system, job, SMALL)).status_code == 403
+    await eventually(lambda: has_no_stored_bytes(system, one["id"]))
+    again = await runner.wait_for_job()
+    assert (await upload_like_python_runner(system, again, SMALL)).status_code == 201
     await runner.report(again, "success")
 
 
-async def test_a_deleted_build_takes_its_artifacts_with_it(here: Whole, job: Body, runner: RunnerAtWork) -> None:
-    await sent_by_python(here, job, LARGE)
-    (one,) = await kept(here, job)
+async def test_deleting_a_build_deletes_its_artifacts(system: BuildSystem, job: Body, runner: FakeRunner) -> None:
+    await upload_like_python_runner(system, job, LARGE)
+    (one,) = await list_artifacts(system, job)
     await runner.report(job, "success")
-    await here.ended(job["job_info"]["pipeline_id"])
-    await told(here, DeleteBuild(build_id=job["job_info"]["pipeline_id"]))
-    await eventually(lambda: no_bytes(here, one["id"]))
-    assert (await fetched(here, job, job)).status_code == 403
-    answer = await here.http.get(f"/api/developer/jobs/{job['id']}/artifacts", headers=here.admin)
+    await system.wait_until_ended(job["job_info"]["pipeline_id"])
+    await send_command(system, DeleteBuild(build_id=job["job_info"]["pipeline_id"]))
+    await eventually(lambda: has_no_stored_bytes(system, one["id"]))
+    assert (await download_archive(system, job, job)).status_code == 403
+    answer = await system.http.get(f"/api/developer/jobs/{job['id']}/artifacts", headers=system.admin)
     assert answer.status_code == 404
 
 
 # ---- for people
 
 
-async def test_people_save_an_artifact_under_a_name_that_can_do_no_harm(here: Whole, job: Body) -> None:
-    await sent_by_go(here, job, form(SMALL, "../../etc/pass\x07wörd.zip"))
-    (one,) = await kept(here, job)
+async def test_a_downloaded_artifact_has_a_sanitized_file_name(system: BuildSystem, job: Body) -> None:
+    await upload_like_go_runner(system, job, multipart_body(SMALL, "../../etc/pass\x07wörd.zip"))
+    (one,) = await list_artifacts(system, job)
     path = f"/api/developer/jobs/{job['id']}/artifacts/{one['id']}"
-    answer = await here.http.get(path, headers=here.admin)
+    answer = await system.http.get(path, headers=system.admin)
     assert (answer.status_code, answer.content) == (200, SMALL)
     assert answer.headers["content-disposition"] == "attachment; filename*=UTF-8''pass_w%C3%B6rd.zip"
     assert answer.headers["x-content-type-options"] == "nosniff"
-    assert (await here.http.get(path)).status_code == 401
-    missing = await here.http.get(path + "0", headers=here.admin)
+    assert (await system.http.get(path)).status_code == 401
+    missing = await system.http.get(path + "0", headers=system.admin)
     assert (missing.status_code, missing.json()["message"]) == (404, "ARTIFACT_NOT_FOUND")
 
 
-async def test_no_token_stands_in_the_history_of_the_job(here: Whole, job: Body) -> None:
-    await sent_by_python(here, job, SMALL)
-    bus = await connect(here.settings, "test")
+async def test_the_row_of_a_job_with_artifacts_holds_no_token(system: BuildSystem, job: Body) -> None:
+    await upload_like_python_runner(system, job, SMALL)
+    bus = await connect(system.settings, "test")
     try:
-        row = json.loads(await Caller(bus).ask(GetJob(job_id=job["id"])))
+        row = json.loads(await MessageClient(bus).query(GetJob(job_id=job["id"])))
     finally:
         await bus.close()
     assert row["artifacts"][0]["file_name"] == "archive.zip"

@@ -4,10 +4,10 @@ import asyncio
 
 from pymongo.lock import _async_cond_wait, _async_create_condition, _async_create_lock
 
-import libs.connections  # noqa: F401 - makes the driver's waits safe
+import libs.service.connections  # noqa: F401 - makes the driver's waits safe
 
 
-async def test_a_wait_of_the_driver_that_is_cancelled_while_it_times_out_gives_its_lock_back() -> None:
+async def test_a_driver_wait_canceled_during_its_timeout_releases_its_lock() -> None:
     lock = _async_create_lock()
     condition = _async_create_condition(lock)
 

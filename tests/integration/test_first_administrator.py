@@ -9,58 +9,58 @@ from dataclasses import replace
 import pytest
 
 from contracts.identity import ROLES, ListUsers, LogIn, Users
-from libs.hosting import serve
-from libs.messaging import Caller
-from libs.service import Service
+from libs.messaging.request_reply import MessageClient
+from libs.service.declaration import Service
+from libs.service.service_host import serve
 from libs.settings import SettingsError
 from services.identity.app import service as identity
 from services.projects.app import service as projects
-from tests.integration.stage import Stage, empty_stage
-from tests.support.servers import Servers
+from tests.integration.stage import ServiceStage, empty_stage
+from tests.support.infrastructure.servers import Servers
 
-TOLD = re.compile(r"^First administrator: admin, password: (\S+)$", re.MULTILINE)
+PASSWORD_LINE = re.compile(r"^First administrator: admin, password: (\S+)$", re.MULTILINE)
 
 
-class TornPipe(io.StringIO):
+class BrokenPipeStream(io.StringIO):
     def write(self, text: str) -> int:
         raise BrokenPipeError
 
 
 @pytest.fixture
-async def empty(servers: Servers) -> AsyncIterator[Stage]:
+async def stage(servers: Servers) -> AsyncIterator[ServiceStage]:
     async with empty_stage(servers) as stage:
         await stage.migrate(identity, projects, Service("builds", categories=()))
         yield stage
 
 
-async def test_the_first_administrator_gets_a_password_that_is_told(
-    empty: Stage, capsys: pytest.CaptureFixture[str]
+async def test_the_password_of_the_first_administrator_is_printed_once(
+    stage: ServiceStage, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    async with empty.running(lambda: identity, replicas=2), empty.connected() as bus:
-        (administrator,) = Users.model_validate_json(await Caller(bus).ask(ListUsers())).users
+    async with stage.running(lambda: identity, replicas=2), stage.connected() as bus:
+        (administrator,) = Users.model_validate_json(await MessageClient(bus).query(ListUsers())).users
         assert (administrator.username, administrator.roles) == ("admin", ROLES)
     # replicas that start at the same moment may both tell it
     (password,) = set(
         re.findall(r"^First administrator: admin, password: (\S+)$", capsys.readouterr().out, re.MULTILINE)
     )
-    async with empty.running(lambda: identity), empty.connected() as bus:
-        await Caller(bus).ask(LogIn(username="admin", password=password))
+    async with stage.running(lambda: identity), stage.connected() as bus:
+        await MessageClient(bus).query(LogIn(username="admin", password=password))
     assert capsys.readouterr().out == ""
 
 
-async def test_an_administrator_whose_password_was_not_told_yet_is_told_at_the_next_start(
-    empty: Stage, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+async def test_an_initial_password_that_could_not_be_printed_is_printed_at_the_next_start(
+    stage: ServiceStage, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as torn:
-        torn.setattr("sys.stdout", TornPipe())
+        torn.setattr("sys.stdout", BrokenPipeStream())
         with pytest.raises(BrokenPipeError):
-            await serve(identity, empty.settings, asyncio.Event())
-    async with empty.running(lambda: identity), empty.connected() as bus:
-        (told,) = re.findall(TOLD, capsys.readouterr().out)
-        await Caller(bus).ask(LogIn(username="admin", password=told))
+            await serve(identity, stage.settings, asyncio.Event())
+    async with stage.running(lambda: identity), stage.connected() as bus:
+        (told,) = re.findall(PASSWORD_LINE, capsys.readouterr().out)
+        await MessageClient(bus).query(LogIn(username="admin", password=told))
 
 
-async def test_a_weak_first_password_stops_the_start_with_one_sentence(empty: Stage) -> None:
-    weak = replace(empty.settings, admin_password="short")
+async def test_a_weak_initial_password_stops_the_start_with_one_error_line(stage: ServiceStage) -> None:
+    weak = replace(stage.settings, admin_password="short")
     with pytest.raises(SettingsError, match=r"HEADRACE_ADMIN_PASSWORD is refused: .*at least 8"):
         await serve(identity, weak, asyncio.Event())

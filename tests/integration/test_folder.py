@@ -6,12 +6,12 @@ from pathlib import Path
 import httpx
 import pytest
 
-from gateway.folder import Folder
+from gateway.http.static_site import StaticSite
 from libs.settings import Settings, SettingsError
-from tests.integration.gateway_stage import serving
-from tests.support.servers import lone_nats
+from tests.integration.gateway_stage import running_gateway
+from tests.support.infrastructure.servers import running_nats
 
-SCREENS = ("project", "developer", "secret", "credential", "executor", "statistic", "config")
+SCREEN_NAMES = ("project", "developer", "secret", "credential", "executor", "statistic", "config")
 SCRIPT = "main.0a1b2c3d.js"
 
 
@@ -32,10 +32,13 @@ async def urls(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[
     (folder / "favicon.ico").write_bytes(b"icon")
     (folder / "static" / "js" / SCRIPT).write_text("let a;")
     (folder / "static" / "link").symlink_to(above / "hidden.txt")
-    with lone_nats(above / "bus") as server:
+    with running_nats(above / "bus") as server:
         with_folder = Settings(nats_url=server.program.url, static=folder)
         without = Settings(nats_url=server.program.url)
-        async with serving(with_folder) as (_one, _server, first), serving(without) as (_other, _its_server, second):
+        async with (
+            running_gateway(with_folder) as (_one, _server, first),
+            running_gateway(without) as (_other, _its_server, second),
+        ):
             yield first, second
 
 
@@ -46,13 +49,13 @@ async def http(urls: tuple[str, str]) -> AsyncIterator[httpx.AsyncClient]:
 
 
 @pytest.fixture
-async def bare(urls: tuple[str, str]) -> AsyncIterator[httpx.AsyncClient]:
+async def http_without_folder(urls: tuple[str, str]) -> AsyncIterator[httpx.AsyncClient]:
     async with httpx.AsyncClient(base_url=urls[1], trust_env=False) as client:
         yield client
 
 
-@pytest.mark.parametrize("path", ["/", "/index.html", *(f"/free-commit/{screen}" for screen in SCREENS)])
-async def test_every_screen_is_the_page(http: httpx.AsyncClient, path: str) -> None:
+@pytest.mark.parametrize("path", ["/", "/index.html", *(f"/free-commit/{screen}" for screen in SCREEN_NAMES)])
+async def test_every_screen_path_serves_the_single_page_application(http: httpx.AsyncClient, path: str) -> None:
     answer = await http.get(path)
     assert (answer.status_code, answer.text) == (200, "<html>the page</html>")
     assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
@@ -61,7 +64,7 @@ async def test_every_screen_is_the_page(http: httpx.AsyncClient, path: str) -> N
     assert (again.status_code, again.content) == (304, b"")
 
 
-async def test_a_file_named_after_its_content_is_kept(http: httpx.AsyncClient) -> None:
+async def test_a_fingerprinted_file_is_cached_as_immutable(http: httpx.AsyncClient) -> None:
     answer = await http.get(f"/static/js/{SCRIPT}")
     assert (answer.text, answer.headers["Cache-Control"]) == ("let a;", "public, max-age=31536000, immutable")
     assert "javascript" in answer.headers["Content-Type"]
@@ -69,7 +72,7 @@ async def test_a_file_named_after_its_content_is_kept(http: httpx.AsyncClient) -
     assert (head.status_code, head.content, head.headers["ETag"]) == (200, b"", answer.headers["ETag"])
 
 
-async def test_the_page_learns_that_the_api_is_at_its_own_address(
+async def test_env_js_tells_the_page_that_the_api_has_the_same_origin(
     http: httpx.AsyncClient, urls: tuple[str, str]
 ) -> None:
     answer = await http.get("/env.js")
@@ -78,7 +81,7 @@ async def test_the_page_learns_that_the_api_is_at_its_own_address(
 
 
 @pytest.fixture
-def bring_env_js(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[bytes], int]]:
+def write_env_js(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[bytes], int]]:
     path = next(tmp_path_factory.getbasetemp().glob("above*/page")) / "env.js"
     yield path.write_bytes
     path.unlink()
@@ -93,10 +96,10 @@ def bring_env_js(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[
         "window.globalConfig = {REACT_APP_API_URL:``, THEME: 'dark'};",
     ],
 )
-async def test_an_api_address_in_env_js_of_the_folder_is_kept(
-    http: httpx.AsyncClient, bring_env_js: Callable[[bytes], int], text: str
+async def test_an_api_url_in_the_env_js_of_the_folder_is_served_unchanged(
+    http: httpx.AsyncClient, write_env_js: Callable[[bytes], int], text: str
 ) -> None:
-    bring_env_js(text.encode())
+    write_env_js(text.encode())
     assert (await http.get("/env.js")).text == text
 
 
@@ -111,10 +114,10 @@ async def test_an_api_address_in_env_js_of_the_folder_is_kept(
         b"\xff\xfe",
     ],
 )
-async def test_env_js_without_an_api_address_is_answered_as_same_origin(
-    http: httpx.AsyncClient, bring_env_js: Callable[[bytes], int], content: bytes
+async def test_env_js_without_an_api_url_is_replaced_by_the_same_origin(
+    http: httpx.AsyncClient, write_env_js: Callable[[bytes], int], content: bytes
 ) -> None:
-    bring_env_js(content)
+    write_env_js(content)
     answer = await http.get("/env.js")
     assert (answer.status_code, answer.text) == (200, 'window.globalConfig = {"REACT_APP_API_URL": ""};\n')
     assert "javascript" in answer.headers["Content-Type"]
@@ -148,33 +151,35 @@ async def test_env_js_without_an_api_address_is_answered_as_same_origin(
         "/api",
     ],
 )
-async def test_nothing_else_is_there(http: httpx.AsyncClient, path: str) -> None:
+async def test_paths_outside_the_static_folder_are_404(http: httpx.AsyncClient, path: str) -> None:
     request = http.build_request("GET", "/")
     request.url = request.url.copy_with(raw_path=path.encode())
     answer = await http.send(request)
     assert (answer.status_code, answer.json()["message"]) == (404, "NOT_FOUND")
 
 
-async def test_the_api_comes_before_files(http: httpx.AsyncClient) -> None:
+async def test_api_routes_take_precedence_over_static_files(http: httpx.AsyncClient) -> None:
     assert (await http.get("/developer/projects")).status_code == 401
     ping = await http.get("/guest/ping")
     assert (ping.status_code, ping.content) == (200, b"")
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
-async def test_files_are_only_read(http: httpx.AsyncClient, method: str) -> None:
+async def test_static_files_accept_only_reading_methods(http: httpx.AsyncClient, method: str) -> None:
     assert (await http.request(method, "/index.html")).status_code == 404
 
 
-async def test_without_a_folder_there_is_a_page_that_leads_on(bare: httpx.AsyncClient) -> None:
-    assert "/api/docs" in (await bare.get("/")).text
-    assert (await bare.get("/env.js")).status_code == 404
-    assert (await bare.get("/free-commit/project")).status_code == 404
+async def test_without_a_static_folder_the_root_page_links_to_the_api_docs(
+    http_without_folder: httpx.AsyncClient,
+) -> None:
+    assert "/api/docs" in (await http_without_folder.get("/")).text
+    assert (await http_without_folder.get("/env.js")).status_code == 404
+    assert (await http_without_folder.get("/free-commit/project")).status_code == 404
 
 
-def test_a_folder_that_is_none_is_said_at_the_start(tmp_path: Path) -> None:
+def test_a_missing_static_folder_is_an_error_at_startup(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="HEADRACE_STATIC"):
-        Folder(tmp_path / "none")
+        StaticSite(tmp_path / "none")
 
 
 # ---- from other addresses
@@ -183,26 +188,28 @@ ORIGIN = {"Origin": "https://page.example"}
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"])
-async def test_pages_of_every_origin_may_call(bare: httpx.AsyncClient, method: str) -> None:
+async def test_a_cors_preflight_is_allowed_for_every_origin(
+    http_without_folder: httpx.AsyncClient, method: str
+) -> None:
     headers = ORIGIN | {
         "Access-Control-Request-Method": method,
         "Access-Control-Request-Headers": "Authorization, Cache-Control, Content-Type, Idempotency-Key, Last-Event-ID",
     }
-    answer = await bare.options("/api-free-commit/admin/projects", headers=headers)
+    answer = await http_without_folder.options("/api-free-commit/admin/projects", headers=headers)
     assert (answer.status_code, answer.headers["Access-Control-Allow-Origin"]) == (200, "*")
     assert method in answer.headers["Access-Control-Allow-Methods"].split(", ")
     assert "Access-Control-Allow-Credentials" not in answer.headers
 
 
 @pytest.mark.parametrize("path", ["/api/developer/projects", "/api-free-commit/admin/secrets/1", "/api/v4/runners"])
-async def test_asking_what_is_allowed_needs_no_token(bare: httpx.AsyncClient, path: str) -> None:
-    answer = await bare.options(path)
+async def test_options_requests_need_no_token(http_without_folder: httpx.AsyncClient, path: str) -> None:
+    answer = await http_without_folder.options(path)
     assert answer.status_code == 204
     assert "OPTIONS" in answer.headers["Allow"]
 
 
-async def test_errors_can_be_read_from_every_origin(bare: httpx.AsyncClient) -> None:
-    answer = await bare.get("/api/developer/projects", headers=ORIGIN)
+async def test_error_responses_have_cors_headers(http_without_folder: httpx.AsyncClient) -> None:
+    answer = await http_without_folder.get("/api/developer/projects", headers=ORIGIN)
     assert answer.status_code == 401
     assert answer.headers["Access-Control-Allow-Origin"] == "*"
     assert "X-Trace-Id" in answer.headers["Access-Control-Expose-Headers"]

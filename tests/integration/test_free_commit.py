@@ -9,12 +9,12 @@ import pytest
 
 from gateway.auth import Role
 from gateway.routes import TABLE
-from tests.integration.free_commit_stage import NOWHERE, PASSWORD, FreeCommit, code_of, free_commit
+from tests.integration.free_commit_stage import PASSWORD, UNKNOWN_ID, FreeCommitSystem, error_of, free_commit_system
 from tests.integration.gateway_stage import eventually
-from tests.support.servers import Servers
+from tests.support.infrastructure.servers import Servers
 
-CAPTURED = re.compile(r"\{[^}]*\}")
-NUMBER, TEXT, NULL, YES, NUMBERS, TEXTS = int, str, type(None), bool, list, list
+PATH_PARAMETER = re.compile(r"\{[^}]*\}")
+NUMBER, TEXT, NULL, BOOL, NUMBERS, TEXTS = int, str, type(None), bool, list, list
 PROJECT: dict[str, tuple[type, ...]] = {
     "id": (NUMBER,),
     "name": (TEXT,),
@@ -23,7 +23,7 @@ PROJECT: dict[str, tuple[type, ...]] = {
     "branch": (TEXT,),
     "spec_file_path": (TEXT,),
     "keep_number_build": (NUMBER, NULL),
-    "allow_concurrent_execution": (YES,),
+    "allow_concurrent_execution": (BOOL,),
     "signature_key": (TEXT,),
     "available_steps": (TEXTS,),
     "repository_credential_id": (NUMBER, NULL),
@@ -37,7 +37,7 @@ DEVELOPER: dict[str, tuple[type, ...]] = {
     "id": (NUMBER,),
     "username": (TEXT,),
     "password": (TEXT,),
-    "enabled": (YES,),
+    "enabled": (BOOL,),
     "roles": (TEXTS,),
     "email": (TEXT, NULL),
     "github_username": (TEXT, NULL),
@@ -60,19 +60,19 @@ SHAPES = {
     "credential": CREDENTIAL,
     "executor": EXECUTOR,
 }
-CLEAR: dict[str, dict[str, tuple[type, ...]]] = {
+SHAPES_WITH_SECRETS: dict[str, dict[str, tuple[type, ...]]] = {
     "secret": SECRET | {"value": (TEXT,)},
     "credential": CREDENTIAL | {"ssh_key": (TEXT,)},
 }
 
 
 @pytest.fixture(scope="module")
-async def here(servers: Servers) -> AsyncIterator[FreeCommit]:
-    async with free_commit(servers) as here:
+async def free_commit(servers: Servers) -> AsyncIterator[FreeCommitSystem]:
+    async with free_commit_system(servers) as here:
         yield here
 
 
-def misfits(found: dict[str, Any], shape: dict[str, tuple[type, ...]]) -> dict[str, Any]:
+def mismatched_fields(found: dict[str, Any], shape: dict[str, tuple[type, ...]]) -> dict[str, Any]:
     """Members that are missing or of another type."""
     return {
         name: found.get(name, "missing") for name, types in shape.items() if type(found.get(name, 0.5)) not in types
@@ -83,27 +83,27 @@ def misfits(found: dict[str, Any], shape: dict[str, tuple[type, ...]]) -> dict[s
 
 
 @pytest.mark.parametrize("resource", SHAPES)
-async def test_every_view_of_a_resource_has_all_members(here: FreeCommit, resource: str) -> None:
-    new = await here.made(resource)
-    clear = CLEAR.get(resource, SHAPES[resource])
-    assert misfits(new, clear) == {}
-    assert misfits(await here.shown(resource, new["id"]), clear) == {}
+async def test_every_view_of_a_resource_has_all_fields(free_commit: FreeCommitSystem, resource: str) -> None:
+    new = await free_commit.create(resource)
+    clear = SHAPES_WITH_SECRETS.get(resource, SHAPES[resource])
+    assert mismatched_fields(new, clear) == {}
+    assert mismatched_fields(await free_commit.get(resource, new["id"]), clear) == {}
     for role in ("admin", "developer"):
-        listed = (await here.admin.get(f"/api/{role}/{resource}s")).json()
+        listed = (await free_commit.admin.get(f"/api/{role}/{resource}s")).json()
         mine = next(one for one in listed if one["id"] == new["id"])
-        assert misfits(mine, SHAPES[resource]) == {}
+        assert mismatched_fields(mine, SHAPES[resource]) == {}
         assert [one["id"] for one in listed] == sorted(one["id"] for one in listed)
-    one = await here.developer.get(f"/api/developer/{resource}s/{new['id']}")
+    one = await free_commit.developer.get(f"/api/developer/{resource}s/{new['id']}")
     assert one.status_code == 200
-    assert misfits(one.json(), SHAPES[resource]) == {}
+    assert mismatched_fields(one.json(), SHAPES[resource]) == {}
 
 
-async def test_secrets_are_hidden_from_developers_and_in_lists(here: FreeCommit) -> None:
-    secret = await here.made("secret", name="CANARY_1", value="canary-value")
-    key = await here.made("credential", ssh_key="canary-key")
-    executor = await here.made("executor", driver="openStackDriver")
-    await here.patched("executor", executor["id"], "variables", {"variables": {"OS_PASSWORD": "canary-variable"}})
-    project = await here.made("project", secrets_id=[secret["id"]])
+async def test_secrets_are_hidden_from_developers_and_in_lists(free_commit: FreeCommitSystem) -> None:
+    secret = await free_commit.create("secret", name="CANARY_1", value="canary-value")
+    key = await free_commit.create("credential", ssh_key="canary-key")
+    executor = await free_commit.create("executor", driver="openStackDriver")
+    await free_commit.patch("executor", executor["id"], "variables", {"variables": {"OS_PASSWORD": "canary-variable"}})
+    project = await free_commit.create("project", secrets_id=[secret["id"]])
     paths = (
         "secrets",
         f"secrets/{secret['id']}",
@@ -115,28 +115,30 @@ async def test_secrets_are_hidden_from_developers_and_in_lists(here: FreeCommit)
         "projects",
         "paginations/secret",
     )
-    texts = [(await here.developer.get(f"/api/developer/{path}")).text for path in paths]
-    lists = [(await here.admin.get(f"/api/admin/{path}")).text for path in ("secrets", "credentials")]
+    texts = [(await free_commit.developer.get(f"/api/developer/{path}")).text for path in paths]
+    lists = [(await free_commit.admin.get(f"/api/admin/{path}")).text for path in ("secrets", "credentials")]
     assert [text for text in texts + lists if "canary-" in text] == []
     assert [text for text in texts if project["signature_key"] in text] == []
-    assert (await here.developer.get(f"/api/developer/projects/{project['id']}")).json()["signature_key"] == "*" * 15
-    assert (await here.admin.get(f"/api/developer/projects/{project['id']}")).json() == project
-    assert (await here.shown("executor", executor["id"]))["variables"] == {"OS_PASSWORD": "canary-variable"}
-    assert (await here.shown("secret", secret["id"]))["value"] == "canary-value"
-    assert (await here.shown("credential", key["id"]))["ssh_key"] == "canary-key"
+    assert (await free_commit.developer.get(f"/api/developer/projects/{project['id']}")).json()[
+        "signature_key"
+    ] == "*" * 15
+    assert (await free_commit.admin.get(f"/api/developer/projects/{project['id']}")).json() == project
+    assert (await free_commit.get("executor", executor["id"]))["variables"] == {"OS_PASSWORD": "canary-variable"}
+    assert (await free_commit.get("secret", secret["id"]))["value"] == "canary-value"
+    assert (await free_commit.get("credential", key["id"]))["ssh_key"] == "canary-key"
 
 
-async def test_a_password_is_eleven_asterisks(here: FreeCommit) -> None:
-    assert (await here.made("developer"))["password"] == "*" * 11
+async def test_a_password_is_eleven_asterisks(free_commit: FreeCommitSystem) -> None:
+    assert (await free_commit.create("developer"))["password"] == "*" * 11
 
 
-async def test_a_new_open_stack_executor_has_its_variables(here: FreeCommit) -> None:
+async def test_a_new_openstack_executor_has_its_default_variables(free_commit: FreeCommitSystem) -> None:
     names = ("FLAVOR_NAME", "IMAGE_NAME", "SECURITY_GROUP_NAME", "NETWORK_NAME", "VOLUME_ID")
-    assert (await here.made("executor", driver="openStackDriver"))["variables"] == dict.fromkeys(names, "")
+    assert (await free_commit.create("executor", driver="openStackDriver"))["variables"] == dict.fromkeys(names, "")
 
 
-async def test_the_configuration_is_shown_without_secrets(here: FreeCommit) -> None:
-    assert (await here.admin.get("/api/admin/config/env")).json() == {
+async def test_the_configuration_is_shown_without_secrets(free_commit: FreeCommitSystem) -> None:
+    assert (await free_commit.admin.get("/api/admin/config/env")).json() == {
         "max.parallel.executor": None,
         "default.admin.username": "root",
         "jwt.life-time": "3600",
@@ -169,18 +171,23 @@ async def test_the_configuration_is_shown_without_secrets(here: FreeCommit) -> N
             "PROJECT_ALLOW_CONCURRENT_EXECUTION_REQUIRED",
         ),
         ("project", {"keep_number_build": "many"}, 422, "PROJECT_KEEP_NUMBER_BUILD_INVALID"),
-        ("project", {"executor_id": None, "repository_credential_id": NOWHERE}, 404, "EXECUTOR_NOT_FOUND"),
-        ("project", {"executor_id": "", "repository_credential_id": NOWHERE}, 404, "EXECUTOR_NOT_FOUND"),
-        ("project", {"executor_id": NOWHERE, "repository_credential_id": NOWHERE}, 404, "EXECUTOR_NOT_FOUND"),
-        ("project", {"repository_credential_id": NOWHERE, "developers_id": [NOWHERE]}, 404, "CREDENTIAL_NOT_FOUND"),
-        ("project", {"developers_id": [NOWHERE], "secrets_id": [NOWHERE]}, 404, "DEVELOPER_NOT_FOUND"),
-        ("project", {"secrets_id": [str(NOWHERE)]}, 404, "SECRET_NOT_FOUND"),
+        ("project", {"executor_id": None, "repository_credential_id": UNKNOWN_ID}, 404, "EXECUTOR_NOT_FOUND"),
+        ("project", {"executor_id": "", "repository_credential_id": UNKNOWN_ID}, 404, "EXECUTOR_NOT_FOUND"),
+        ("project", {"executor_id": UNKNOWN_ID, "repository_credential_id": UNKNOWN_ID}, 404, "EXECUTOR_NOT_FOUND"),
+        (
+            "project",
+            {"repository_credential_id": UNKNOWN_ID, "developers_id": [UNKNOWN_ID]},
+            404,
+            "CREDENTIAL_NOT_FOUND",
+        ),
+        ("project", {"developers_id": [UNKNOWN_ID], "secrets_id": [UNKNOWN_ID]}, 404, "DEVELOPER_NOT_FOUND"),
+        ("project", {"secrets_id": [str(UNKNOWN_ID)]}, 404, "SECRET_NOT_FOUND"),
         ("project", {"name": 5}, 422, "REQUEST_INVALID"),
         ("project", {"executor_id": 2**63}, 422, "REQUEST_INVALID"),
         ("secret", {"name": None, "value": None}, 422, "SECRET_NAME_REQUIRED"),
         ("secret", {"value": ""}, 422, "SECRET_VALUE_REQUIRED"),
         ("secret", {"value": " "}, 422, "SECRET_VALUE_REQUIRED"),
-        ("secret", {"projects_id": [NOWHERE]}, 404, "PROJECT_NOT_FOUND"),
+        ("secret", {"projects_id": [UNKNOWN_ID]}, 404, "PROJECT_NOT_FOUND"),
         ("credential", {"name": None, "ssh_key": None}, 422, "CREDENTIAL_NAME_REQUIRED"),
         ("credential", {"name": "", "ssh_key": " "}, 422, "CREDENTIAL_SSH_KEY_REQUIRED"),
         ("executor", {"name": "", "driver": ""}, 422, "EXECUTOR_NAME_REQUIRED"),
@@ -192,12 +199,12 @@ async def test_the_configuration_is_shown_without_secrets(here: FreeCommit) -> N
         ("developer", {"roles": ["ROLE_KING"]}, 422, "DEVELOPER_ROLES_INVALID"),
     ],
 )
-async def test_what_cannot_be_made_is_refused_in_the_known_order(
-    here: FreeCommit, resource: str, changes: dict[str, Any], status: int, code: str
+async def test_creation_errors_are_reported_in_the_documented_order(
+    free_commit: FreeCommitSystem, resource: str, changes: dict[str, Any], status: int, code: str
 ) -> None:
-    named = {"username" if resource == "developer" else "name": here.name()}
-    body = {resource: named | here.defaults[resource] | changes}
-    assert code_of(await here.admin.post(f"/api/admin/{resource}s", json=body)) == (status, code)
+    named = {"username" if resource == "developer" else "name": free_commit.new_name()}
+    body = {resource: named | free_commit.defaults[resource] | changes}
+    assert error_of(await free_commit.admin.post(f"/api/admin/{resource}s", json=body)) == (status, code)
 
 
 @pytest.mark.parametrize(
@@ -223,23 +230,23 @@ async def test_what_cannot_be_made_is_refused_in_the_known_order(
         ),
     ],
 )
-async def test_values_come_in_every_form_that_clients_send(
-    here: FreeCommit, resource: str, sent: dict[str, Any], shown: dict[str, Any]
+async def test_field_values_are_accepted_in_every_form_that_clients_send(
+    free_commit: FreeCommitSystem, resource: str, sent: dict[str, Any], shown: dict[str, Any]
 ) -> None:
-    new = await here.made(resource, **sent)
+    new = await free_commit.create(resource, **sent)
     assert {name: new[name] for name in shown} == shown
 
 
-async def test_members_may_stand_beside_the_envelope(here: FreeCommit) -> None:
+async def test_fields_are_accepted_beside_the_resource_envelope(free_commit: FreeCommitSystem) -> None:
     body = {"credential_name": "flat", "credential": {"ssh_key": "KEY"}, "else": 1}
-    answer = await here.admin.post("/api/admin/credentials", json=body)
+    answer = await free_commit.admin.post("/api/admin/credentials", json=body)
     assert (answer.status_code, answer.json()["name"]) == (201, "flat")
 
 
-async def test_a_body_that_is_not_called_json_has_no_parameters(here: FreeCommit) -> None:
+async def test_a_body_without_a_json_content_type_is_ignored(free_commit: FreeCommitSystem) -> None:
     raw = json.dumps({"credential": {"name": "x", "ssh_key": "y"}})
-    answer = await here.admin.post("/api/admin/credentials", content=raw, headers={"Content-Type": "text/plain"})
-    assert code_of(answer) == (422, "CREDENTIAL_NAME_REQUIRED")
+    answer = await free_commit.admin.post("/api/admin/credentials", content=raw, headers={"Content-Type": "text/plain"})
+    assert error_of(answer) == (422, "CREDENTIAL_NAME_REQUIRED")
 
 
 # ---- changing
@@ -289,14 +296,14 @@ CHANGES: list[tuple[str, str, dict[str, Any], dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("resource", "part", "fields", "shown"), CHANGES)
-async def test_a_change_answers_with_the_whole_resource(
-    here: FreeCommit, resource: str, part: str, fields: dict[str, Any], shown: dict[str, Any]
+async def test_a_patch_returns_the_whole_resource(
+    free_commit: FreeCommitSystem, resource: str, part: str, fields: dict[str, Any], shown: dict[str, Any]
 ) -> None:
-    new = await here.made(resource)
-    answer = await here.patched(resource, new["id"], part, fields)
+    new = await free_commit.create(resource)
+    answer = await free_commit.patch(resource, new["id"], part, fields)
     assert answer.status_code == 200, answer.text
     assert answer.json() == new | shown
-    assert await here.shown(resource, new["id"]) == new | shown
+    assert await free_commit.get(resource, new["id"]) == new | shown
 
 
 @pytest.mark.parametrize(
@@ -309,16 +316,16 @@ async def test_a_change_answers_with_the_whole_resource(
         ("project", "keep_number_build", {"keep_number_build": "x"}, 422, "PROJECT_KEEP_NUMBER_BUILD_INVALID"),
         ("project", "allow_concurrent_execution", {}, 422, "PROJECT_ALLOW_CONCURRENT_EXECUTION_REQUIRED"),
         ("project", "developers", {}, 422, "PROJECT_DEVELOPERS_ID_REQUIRED"),
-        ("project", "developers", {"developers_id": [NOWHERE]}, 404, "DEVELOPER_NOT_FOUND"),
+        ("project", "developers", {"developers_id": [UNKNOWN_ID]}, 404, "DEVELOPER_NOT_FOUND"),
         ("project", "secrets", {"secrets_id": None}, 422, "PROJECT_SECRETS_ID_REQUIRED"),
-        ("project", "secrets", {"secrets_id": [NOWHERE]}, 404, "SECRET_NOT_FOUND"),
-        ("project", "repository_credential", {"repository_credential_id": NOWHERE}, 404, "CREDENTIAL_NOT_FOUND"),
+        ("project", "secrets", {"secrets_id": [UNKNOWN_ID]}, 404, "SECRET_NOT_FOUND"),
+        ("project", "repository_credential", {"repository_credential_id": UNKNOWN_ID}, 404, "CREDENTIAL_NOT_FOUND"),
         ("project", "executor", {}, 404, "EXECUTOR_NOT_FOUND"),
-        ("project", "executor", {"executor_id": NOWHERE}, 404, "EXECUTOR_NOT_FOUND"),
+        ("project", "executor", {"executor_id": UNKNOWN_ID}, 404, "EXECUTOR_NOT_FOUND"),
         ("secret", "name", {"name": ""}, 422, "SECRET_NAME_REQUIRED"),
         ("secret", "value", {}, 422, "SECRET_VALUE_REQUIRED"),
         ("secret", "escape_char", {}, 422, "SECRET_ESCAPE_CHAR_REQUIRED"),
-        ("secret", "projects", {"projects_id": [NOWHERE]}, 404, "PROJECT_NOT_FOUND"),
+        ("secret", "projects", {"projects_id": [UNKNOWN_ID]}, 404, "PROJECT_NOT_FOUND"),
         ("credential", "name", {}, 422, "CREDENTIAL_NAME_REQUIRED"),
         ("credential", "ssh_key", {"ssh_key": ""}, 422, "CREDENTIAL_SSH_KEY_REQUIRED"),
         ("developer", "username", {}, 422, "DEVELOPER_USERNAME_REQUIRED"),
@@ -328,78 +335,84 @@ async def test_a_change_answers_with_the_whole_resource(
         ("developer", "roles", {}, 422, "DEVELOPER_ROLES_REQUIRED"),
         ("developer", "role", {"roles": ["x"]}, 422, "DEVELOPER_ROLES_INVALID"),
         ("developer", "projects", {}, 422, "DEVELOPER_PROJECTS_ID_REQUIRED"),
-        ("developer", "projects", {"projects_id": [NOWHERE]}, 404, "PROJECT_NOT_FOUND"),
+        ("developer", "projects", {"projects_id": [UNKNOWN_ID]}, 404, "PROJECT_NOT_FOUND"),
         ("executor", "name", {}, 422, "EXECUTOR_NAME_REQUIRED"),
         ("executor", "variables", {"variables": {"A": {}}}, 422, "REQUEST_INVALID"),
     ],
 )
-async def test_a_change_that_is_refused_changes_nothing(
-    here: FreeCommit, resource: str, part: str, fields: dict[str, Any], status: int, code: str
+async def test_a_rejected_patch_changes_nothing(
+    free_commit: FreeCommitSystem, resource: str, part: str, fields: dict[str, Any], status: int, code: str
 ) -> None:
-    new = await here.made(resource)
-    assert code_of(await here.patched(resource, new["id"], part, fields)) == (status, code)
-    assert await here.shown(resource, new["id"]) == new
+    new = await free_commit.create(resource)
+    assert error_of(await free_commit.patch(resource, new["id"], part, fields)) == (status, code)
+    assert await free_commit.get(resource, new["id"]) == new
 
 
 @pytest.mark.parametrize(("resource", "part", "fields", "_shown"), CHANGES)
-async def test_what_is_not_there_cannot_be_changed(
-    here: FreeCommit, resource: str, part: str, fields: dict[str, Any], _shown: dict[str, Any]
+async def test_patching_an_unknown_resource_is_404(
+    free_commit: FreeCommitSystem, resource: str, part: str, fields: dict[str, Any], _shown: dict[str, Any]
 ) -> None:
-    answer = await here.patched(resource, NOWHERE, part, fields)
-    assert code_of(answer) == (404, f"{resource.upper()}_NOT_FOUND")
+    answer = await free_commit.patch(resource, UNKNOWN_ID, part, fields)
+    assert error_of(answer) == (404, f"{resource.upper()}_NOT_FOUND")
 
 
-async def test_relations_are_told_by_their_ids_on_both_sides(here: FreeCommit) -> None:
-    developer, key = await here.made("developer"), await here.made("credential")
-    secret, executor = await here.made("secret"), await here.made("executor")
-    project = await here.made("project")
+async def test_relations_are_shown_as_ids_on_both_sides(free_commit: FreeCommitSystem) -> None:
+    developer, key = await free_commit.create("developer"), await free_commit.create("credential")
+    secret, executor = await free_commit.create("secret"), await free_commit.create("executor")
+    project = await free_commit.create("project")
     for part, fields in {
         "developers": {"developers_id": [str(developer["id"])]},
         "secrets": {"secrets_id": [secret["id"], secret["id"]]},
         "repository_credential": {"repository_credential_id": key["id"]},
         "executor": {"executor_id": str(executor["id"])},
     }.items():
-        assert (await here.patched("project", project["id"], part, fields)).status_code == 200
-    assert await here.shown("project", project["id"]) == project | {
+        assert (await free_commit.patch("project", project["id"], part, fields)).status_code == 200
+    assert await free_commit.get("project", project["id"]) == project | {
         "developers_id": [developer["id"]],
         "secrets_id": [secret["id"]],
         "repository_credential_id": key["id"],
         "executor_id": executor["id"],
     }
-    assert (await here.shown("secret", secret["id"]))["projects_id"] == [project["id"]]
-    assert code_of(await here.admin.delete(f"/api/admin/secrets/{secret['id']}")) == (409, "SECRET_PROJECTS_NOT_EMPTY")
-    assert code_of(await here.admin.delete(f"/api/admin/credentials/{key['id']}")) == (409, "CREDENTIAL_IN_USE")
-    assert code_of(await here.admin.delete(f"/api/admin/executors/{executor['id']}")) == (409, "EXECUTOR_IN_USE")
-    assert (await here.admin.delete(f"/api/admin/projects/{project['id']}")).status_code == 204
-    assert (await here.shown("secret", secret["id"]))["projects_id"] == []
+    assert (await free_commit.get("secret", secret["id"]))["projects_id"] == [project["id"]]
+    assert error_of(await free_commit.admin.delete(f"/api/admin/secrets/{secret['id']}")) == (
+        409,
+        "SECRET_PROJECTS_NOT_EMPTY",
+    )
+    assert error_of(await free_commit.admin.delete(f"/api/admin/credentials/{key['id']}")) == (409, "CREDENTIAL_IN_USE")
+    assert error_of(await free_commit.admin.delete(f"/api/admin/executors/{executor['id']}")) == (
+        409,
+        "EXECUTOR_IN_USE",
+    )
+    assert (await free_commit.admin.delete(f"/api/admin/projects/{project['id']}")).status_code == 204
+    assert (await free_commit.get("secret", secret["id"]))["projects_id"] == []
 
 
-async def test_the_projects_of_a_developer_are_replaced(here: FreeCommit) -> None:
-    developer, other = await here.made("developer"), await here.made("developer")
-    first, second, third = [await here.made("project", developers_id=[other["id"]]) for _ in range(3)]
+async def test_patching_the_projects_of_a_developer_replaces_them(free_commit: FreeCommitSystem) -> None:
+    developer, other = await free_commit.create("developer"), await free_commit.create("developer")
+    first, second, third = [await free_commit.create("project", developers_id=[other["id"]]) for _ in range(3)]
 
     async def members(*projects: dict[str, Any]) -> list[list[int]]:
-        return [(await here.shown("project", one["id"]))["developers_id"] for one in projects]
+        return [(await free_commit.get("project", one["id"]))["developers_id"] for one in projects]
 
     for wanted in ([first, second], [second, third], [second, third], []):
         ids = [one["id"] for one in wanted]
-        answer = await here.patched("developer", developer["id"], "projects", {"projects_id": ids})
+        answer = await free_commit.patch("developer", developer["id"], "projects", {"projects_id": ids})
         assert answer.json() == developer | {"projects_id": ids}
         mine = sorted((developer["id"], other["id"]))
         assert await members(*wanted) == [mine] * len(wanted)
         others = [one for one in (first, second, third) if one not in wanted]
         assert await members(*others) == [[other["id"]]] * len(others)
         await eventually(
-            lambda: here.shown("developer", developer["id"]), (developer | {"projects_id": ids}).__eq__, within=10
+            lambda: free_commit.get("developer", developer["id"]), (developer | {"projects_id": ids}).__eq__, within=10
         )
 
 
-async def test_a_new_signature_key_needs_no_body(here: FreeCommit) -> None:
-    project = await here.made("project")
+async def test_renewing_a_signature_key_needs_no_body(free_commit: FreeCommitSystem) -> None:
+    project = await free_commit.create("project")
     path = f"/api/admin/projects/{project['id']}/signature_key"
     keys = {project["signature_key"]}
     for raw in (b"", b"{", b"[1]"):
-        answer = await here.admin.patch(path, content=raw, headers={"Content-Type": "application/json"})
+        answer = await free_commit.admin.patch(path, content=raw, headers={"Content-Type": "application/json"})
         assert answer.status_code == 200
         keys.add(answer.json()["signature_key"])
     assert {len(bytes.fromhex(key)) for key in keys} == {16}
@@ -407,24 +420,24 @@ async def test_a_new_signature_key_needs_no_body(here: FreeCommit) -> None:
 
 
 @pytest.mark.parametrize("resource", SHAPES)
-async def test_what_was_deleted_is_gone(here: FreeCommit, resource: str) -> None:
-    new = await here.made(resource)
+async def test_a_deleted_resource_is_404(free_commit: FreeCommitSystem, resource: str) -> None:
+    new = await free_commit.create(resource)
     path = f"/api/admin/{resource}s/{new['id']}"
-    answer = await here.admin.delete(path)
+    answer = await free_commit.admin.delete(path)
     assert (answer.status_code, answer.content) == (204, b"")
     missing = (404, f"{resource.upper()}_NOT_FOUND")
-    assert code_of(await here.admin.delete(path)) == missing
-    assert code_of(await here.admin.get(path)) == missing
-    assert new["id"] not in [one["id"] for one in (await here.admin.get(f"/api/admin/{resource}s")).json()]
+    assert error_of(await free_commit.admin.delete(path)) == missing
+    assert error_of(await free_commit.admin.get(path)) == missing
+    assert new["id"] not in [one["id"] for one in (await free_commit.admin.get(f"/api/admin/{resource}s")).json()]
 
 
-async def test_each_look_at_a_value_is_recorded_whatever_key_it_comes_with(here: FreeCommit) -> None:
-    secret = await here.made("secret")
+async def test_each_reading_of_a_secret_is_recorded_despite_an_idempotency_key(free_commit: FreeCommitSystem) -> None:
+    secret = await free_commit.create("secret")
     path, key = f"/api/admin/secrets/{secret['id']}", {"Idempotency-Key": "the same"}
     for _ in range(3):
-        await here.admin.get(path, headers=key)
-        await here.admin.patch(f"{path}/env", json={"secret": {"env": "x"}}, headers=key)
-    async with here.stage.connected() as bus:
+        await free_commit.admin.get(path, headers=key)
+        await free_commit.admin.patch(f"{path}/env", json={"secret": {"env": "x"}}, headers=key)
+    async with free_commit.stage.connected() as bus:
 
         async def looks() -> int:
             subject = f"evt.projects.secret-{secret['id']}.SecretRevealed"
@@ -437,66 +450,72 @@ async def test_each_look_at_a_value_is_recorded_whatever_key_it_comes_with(here:
 # ---- who may
 
 
-async def test_developers_and_strangers_get_nowhere_near_an_administrators_address(here: FreeCommit) -> None:
-    addresses = [(one.method, "/api" + CAPTURED.sub("1", one.path)) for one in TABLE if one.needs is Role.ADMIN]
-    async with here.client("Bearer null") as nobody:
+async def test_developers_and_anonymous_callers_are_rejected_at_every_admin_route(
+    free_commit: FreeCommitSystem,
+) -> None:
+    addresses = [(one.method, "/api" + PATH_PARAMETER.sub("1", one.path)) for one in TABLE if one.needs is Role.ADMIN]
+    async with free_commit.client("Bearer null") as nobody:
         refused = [
-            ((await here.developer.request(*one)).status_code, (await nobody.request(*one)).status_code)
+            ((await free_commit.developer.request(*one)).status_code, (await nobody.request(*one)).status_code)
             for one in addresses
         ]
     assert set(refused) <= {(403, 401), (403, 403)}  # GitFlic's routes refuse strangers with 403, too
 
 
-async def test_a_token_gives_no_more_than_its_user_has_now(here: FreeCommit) -> None:
-    user = await here.made("developer", username="riser", roles=["ROLE_DEVELOPER"])
-    async with await here.log_in("riser") as riser:
+async def test_a_token_has_only_the_current_permissions_of_its_user(free_commit: FreeCommitSystem) -> None:
+    user = await free_commit.create("developer", username="riser", roles=["ROLE_DEVELOPER"])
+    async with await free_commit.log_in("riser") as riser:
         body = {"developer": {"roles": ["ROLE_ADMIN"]}, "roles": ["ROLE_ADMIN"]}
         assert (await riser.patch(f"/api/admin/developers/{user['id']}/roles", json=body)).status_code == 403
         assert (await riser.post("/api/admin/developers", json=body)).status_code == 403
-        await here.patched("developer", user["id"], "enabled", {"enabled": False})
+        await free_commit.patch("developer", user["id"], "enabled", {"enabled": False})
         await eventually(lambda: riser.get("/api/user/info"), lambda answer: answer.status_code == 401, within=10)
     login = {"auth": {"username": "riser", "password": PASSWORD}}
-    async with here.client() as nobody:
-        assert code_of(await nobody.post("/api/auth/token", json=login)) == (401, "UNAUTHORIZED")
+    async with free_commit.client() as nobody:
+        assert error_of(await nobody.post("/api/auth/token", json=login)) == (401, "UNAUTHORIZED")
 
 
-async def test_a_deleted_user_is_out_and_leaves_the_projects(here: FreeCommit) -> None:
-    user = await here.made("developer", username="leaver", roles=["ROLE_DEVELOPER"])
-    project = await here.made("project", developers_id=[user["id"]])
-    async with await here.log_in("leaver") as leaver:
-        assert (await here.admin.delete(f"/api/admin/developers/{user['id']}")).status_code == 204
+async def test_a_deleted_user_loses_access_and_project_memberships(free_commit: FreeCommitSystem) -> None:
+    user = await free_commit.create("developer", username="leaver", roles=["ROLE_DEVELOPER"])
+    project = await free_commit.create("project", developers_id=[user["id"]])
+    async with await free_commit.log_in("leaver") as leaver:
+        assert (await free_commit.admin.delete(f"/api/admin/developers/{user['id']}")).status_code == 204
         await eventually(lambda: leaver.get("/api/user/info"), lambda answer: answer.status_code == 401, within=10)
-    await eventually(lambda: here.shown("project", project["id"]), lambda one: one["developers_id"] == [], within=10)
+    await eventually(
+        lambda: free_commit.get("project", project["id"]), lambda one: one["developers_id"] == [], within=10
+    )
 
 
-async def test_the_last_administrator_stays(here: FreeCommit) -> None:
-    [root] = [one for one in (await here.admin.get("/api/admin/developers")).json() if one["username"] == "root"]
-    others = [one for one in (await here.admin.get("/api/admin/developers")).json() if "ROLE_ADMIN" in one["roles"]]
+async def test_the_last_administrator_cannot_be_deleted(free_commit: FreeCommitSystem) -> None:
+    [root] = [one for one in (await free_commit.admin.get("/api/admin/developers")).json() if one["username"] == "root"]
+    others = [
+        one for one in (await free_commit.admin.get("/api/admin/developers")).json() if "ROLE_ADMIN" in one["roles"]
+    ]
     for one in others:
-        await here.patched(
+        await free_commit.patch(
             "developer", one["id"], "roles", {"roles": ["ROLE_ADMIN", "ROLE_DEVELOPER"] if one == root else []}
         )
-    refused = await here.admin.delete(f"/api/admin/developers/{root['id']}")
-    assert code_of(refused) == (409, "DEVELOPER_LAST_ADMINISTRATOR")
+    refused = await free_commit.admin.delete(f"/api/admin/developers/{root['id']}")
+    assert error_of(refused) == (409, "DEVELOPER_LAST_ADMINISTRATOR")
 
 
 # ---- what pollers need
 
 
 @pytest.mark.parametrize("path", ["queueds", "executeds"])
-async def test_polls_are_always_lists(here: FreeCommit, path: str) -> None:
-    answer = await here.admin.get(f"/api-free-commit/developer/builds/{path}")
+async def test_polled_lists_are_empty_lists_without_builds(free_commit: FreeCommitSystem, path: str) -> None:
+    answer = await free_commit.admin.get(f"/api-free-commit/developer/builds/{path}")
     assert (answer.status_code, answer.json()) == (200, [])
 
 
-async def test_a_launched_build_waits_in_the_queue_until_it_is_killed(here: FreeCommit) -> None:
-    project = await here.made("project", repository="https://127.0.0.1:9/none.git")
-    answer = await here.admin.post(f"/api-free-commit/developer/builds/{project['id']}")
+async def test_a_launched_build_is_queued_with_its_executor_id(free_commit: FreeCommitSystem) -> None:
+    project = await free_commit.create("project", repository="https://127.0.0.1:9/none.git")
+    answer = await free_commit.admin.post(f"/api-free-commit/developer/builds/{project['id']}")
     assert answer.status_code == 200
     assert answer.json()["project_name"] == project["name"]
     assert "-" in answer.json()["executor_id"]
-    assert code_of(await here.developer.post(f"/api/developer/builds/{project['id']}")) == (
+    assert error_of(await free_commit.developer.post(f"/api/developer/builds/{project['id']}")) == (
         403,
         "LAUNCH_BUILD_NOT_ALLOWED",
     )
-    assert code_of(await here.admin.post(f"/api/developer/builds/{NOWHERE}")) == (404, "PROJECT_NOT_FOUND")
+    assert error_of(await free_commit.admin.post(f"/api/developer/builds/{UNKNOWN_ID}")) == (404, "PROJECT_NOT_FOUND")

@@ -6,44 +6,44 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from tests.integration.whole_stage import Body, RunnerAtWork, Whole, whole_stage
+from tests.integration.whole_stage import Body, BuildSystem, FakeRunner, build_system
 
 CONTENT = b"PK" + bytes(700_000)  # two pieces
 LOG = "".join(f"line {number} of the log\n" for number in range(40_000))  # more than one message holds
 
 
 @pytest.fixture(scope="module")
-async def here(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Whole]:
-    async with whole_stage(tmp_path_factory.mktemp("whole"), long_poll_seconds=0.5) as whole:
+async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[BuildSystem]:
+    async with build_system(tmp_path_factory.mktemp("whole"), long_poll_seconds=0.5) as whole:
         yield whole
 
 
 @pytest.fixture(scope="module")
-async def runner(here: Whole) -> RunnerAtWork:
-    return await here.runner()
+async def runner(system: BuildSystem) -> FakeRunner:
+    return await system.register_runner()
 
 
 @pytest.fixture(scope="module")
-async def project(here: Whole) -> Body:
-    return await here.project()
+async def project(system: BuildSystem) -> Body:
+    return await system.create_project()
 
 
 @pytest.fixture(scope="module")
-async def job(here: Whole, project: Body, runner: RunnerAtWork) -> Body:
+async def job(system: BuildSystem, project: Body, runner: FakeRunner) -> Body:
     """Over, with an archive, a report and a log."""
-    await here.launched(project)
-    job = await runner.job()
+    await system.launch_build(project)
+    job = await runner.wait_for_job()
     for kind in ("archive", "junit"):
-        await send(here, job, kind)
+        await upload_artifact(system, job, kind)
     traced = {"JOB-TOKEN": job["token"], "Content-Range": f"0-{len(LOG) - 1}"}
-    answer = await here.http.patch(f"/api/v4/jobs/{job['id']}/trace", headers=traced, content=LOG)
+    answer = await system.http.patch(f"/api/v4/jobs/{job['id']}/trace", headers=traced, content=LOG)
     assert answer.status_code == 202, answer.text
     await runner.report(job, "success")
-    await here.ended(job["job_info"]["pipeline_id"])
+    await system.wait_until_ended(job["job_info"]["pipeline_id"])
     return job
 
 
-async def send(here: Whole, job: Body, kind: str) -> None:
+async def upload_artifact(here: BuildSystem, job: Body, kind: str) -> None:
     answer = await here.http.post(
         f"/api/v4/jobs/{job['id']}/artifacts",
         headers={"JOB-TOKEN": job["token"]},
@@ -58,22 +58,22 @@ async def base(project: Body) -> str:
     return f"/rest-api/project/{project['owner_alias']}/{project['alias']}/cicd"
 
 
-async def files_at(here: Whole, path: str, **params: int) -> Body:
+async def list_files(here: BuildSystem, path: str, **params: int) -> Body:
     answer = await here.http.get(path, params=params, headers=here.admin)
     assert answer.status_code == 200, answer.text
     return dict(answer.json())
 
 
-async def fetched(here: Whole, file: Body) -> httpx.Response:
+async def download_file(here: BuildSystem, file: Body) -> httpx.Response:
     url = urlsplit(file["downloadUrl"])
     assert url.netloc == "ci.example"
     return await here.http.get(url.path, headers=here.admin)
 
 
-async def test_a_job_lists_its_files_and_its_log_and_each_comes_from_its_address(
-    here: Whole, job: Body, base: str
+async def test_the_files_and_the_log_of_a_job_are_listed_with_download_urls(
+    system: BuildSystem, job: Body, base: str
 ) -> None:
-    found = await files_at(here, f"{base}/job/1/artifacts")
+    found = await list_files(system, f"{base}/job/1/artifacts")
     files = found["_embedded"]["restPipelineJobArtifactModelList"]
     assert [(file["fileName"], file["fileType"]) for file in files] == [
         ("archive.zip", "archive"),
@@ -81,15 +81,15 @@ async def test_a_job_lists_its_files_and_its_log_and_each_comes_from_its_address
         ("job.log", "trace"),
     ]
     assert found["page"] == {"size": 10, "totalElements": 3, "totalPages": 1, "number": 0}
-    archive, _, log = [await fetched(here, file) for file in files]
+    archive, _, log = [await download_file(system, file) for file in files]
     assert (archive.status_code, archive.content) == (200, CONTENT)
     assert (log.status_code, log.text) == (200, LOG)
     assert log.headers["content-disposition"] == "attachment; filename*=UTF-8''job.log"
 
 
 @pytest.mark.usefixtures("job")
-async def test_a_pipeline_lists_the_files_of_its_jobs_page_by_page(here: Whole, base: str) -> None:
-    found = await files_at(here, f"{base}/pipeline/1/artifacts", page=1, size=2)
+async def test_a_pipeline_lists_the_files_of_its_jobs_page_by_page(system: BuildSystem, base: str) -> None:
+    found = await list_files(system, f"{base}/pipeline/1/artifacts", page=1, size=2)
     (log,) = found["_embedded"]["restPipelineJobArtifactModelList"]
     assert (log["fileType"], found["page"]["totalElements"], found["page"]["number"]) == ("trace", 3, 1)
 
@@ -103,41 +103,43 @@ async def test_a_pipeline_lists_the_files_of_its_jobs_page_by_page(here: Whole, 
         ("/job/1/artifact/c0f4ce7a-1111-4111-8111-f75d22415acc/download", "ARTIFACT_NOT_FOUND"),
     ],
 )
-async def test_what_is_not_there_is_told_by_its_code(here: Whole, base: str, path: str, code: str) -> None:
-    answer = await here.http.get(base + path, headers=here.admin)
+async def test_an_unknown_job_pipeline_or_artifact_has_its_code(
+    system: BuildSystem, base: str, path: str, code: str
+) -> None:
+    answer = await system.http.get(base + path, headers=system.admin)
     assert (answer.status_code, answer.json()["message"]) == (404, code)
 
 
 @pytest.mark.usefixtures("job")
-async def test_numbers_count_within_their_project(here: Whole) -> None:
-    other = await here.project()
-    answer = await here.http.get(
-        f"/api/project/{other['owner_alias']}/{other['alias']}/cicd/job/1/artifacts", headers=here.admin
+async def test_job_numbers_are_local_to_their_project(system: BuildSystem) -> None:
+    other = await system.create_project()
+    answer = await system.http.get(
+        f"/api/project/{other['owner_alias']}/{other['alias']}/cicd/job/1/artifacts", headers=system.admin
     )
     assert answer.json()["message"] == "JOB_NOT_FOUND"
 
 
-async def test_the_log_of_each_attempt_can_be_read_and_without_a_wish_the_last(
-    here: Whole, runner: RunnerAtWork
+async def test_the_log_of_each_attempt_can_be_read_and_the_last_is_the_default(
+    system: BuildSystem, runner: FakeRunner
 ) -> None:
-    await here.launched(await here.project())
+    await system.launch_build(await system.create_project())
     attempts = []
     for words in ("first\n", "second\n"):
-        job = await runner.job()
+        job = await runner.wait_for_job()
         traced = {"JOB-TOKEN": job["token"], "Content-Range": f"0-{len(words) - 1}"}
-        await here.http.patch(f"/api/v4/jobs/{job['id']}/trace", headers=traced, content=words)
+        await system.http.patch(f"/api/v4/jobs/{job['id']}/trace", headers=traced, content=words)
         attempts.append(job)
         given_back = {"token": job["token"], "state": "failed", "failure_reason": "runner_interrupted"}
-        await here.http.put(f"/api/v4/jobs/{job['id']}", json=given_back)
+        await system.http.put(f"/api/v4/jobs/{job['id']}", json=given_back)
     address = f"/api/developer/jobs/{attempts[0]['id']}/log"
 
     async def text(**asked: str) -> str:
-        answer = await here.http.get(address, params=asked, headers=here.admin)
+        answer = await system.http.get(address, params=asked, headers=system.admin)
         assert answer.status_code == 200, answer.text
         return answer.text
 
     assert (await text(attempt="1"), await text(attempt="2"), await text()) == ("first\n", "second\n", "second\n")
-    missing = await here.http.get(address, params={"attempt": "9"}, headers=here.admin)
-    wrong = await here.http.get(address, params={"attempt": "last"}, headers=here.admin)
+    missing = await system.http.get(address, params={"attempt": "9"}, headers=system.admin)
+    wrong = await system.http.get(address, params={"attempt": "last"}, headers=system.admin)
     assert (missing.status_code, missing.json()["message"]) == (404, "JOB_NOT_FOUND")
     assert (wrong.status_code, wrong.json()["message"]) == (422, "REQUEST_INVALID")

@@ -9,10 +9,10 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from tests.integration.whole_stage import Body, RunnerAtWork, Whole, whole_stage
+from tests.integration.whole_stage import Body, BuildSystem, FakeRunner, build_system
 from tests.support import eventually
 
-AT_ONCE = 8  # seconds: a held request asks again by itself after ten
+PROMPT_SECONDS = 8  # seconds: a held request asks again by itself after ten
 
 RUNNER_FIELDS = {
     "id": str,
@@ -31,45 +31,45 @@ RUNNER_FIELDS = {
     "maxTimeoutInSec": int,
     "protected": bool,
 }
-LIST = "restPipelineRunnerModelList"
+RUNNER_LIST_FIELD = "restPipelineRunnerModelList"
 
 
 @pytest.fixture(scope="module")
-async def here(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Whole]:
-    async with whole_stage(tmp_path_factory.mktemp("whole")) as whole:
+async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[BuildSystem]:
+    async with build_system(tmp_path_factory.mktemp("whole")) as whole:
         yield whole
 
 
-def of_project(project: Body) -> str:
+def project_runners_path(project: Body) -> str:
     return f"/project/{project['owner_alias']}/{project['alias']}/runners"
 
 
-def of_company(company: Body) -> str:
+def company_runners_path(company: Body) -> str:
     return f"/company/{company['alias']}/runners"
 
 
-async def listed(here: Whole, path: str, **query: Any) -> list[str]:
+async def list_runner_ids(here: BuildSystem, path: str, **query: Any) -> list[str]:
     page = await here.get(path, params=query)
-    return [one["id"] for one in page["_embedded"][LIST]]
+    return [one["id"] for one in page["_embedded"][RUNNER_LIST_FIELD]]
 
 
-async def shown(here: Whole, runner: RunnerAtWork) -> Body:
+async def get_runner(here: BuildSystem, runner: FakeRunner) -> Body:
     return dict(await here.get(f"/admin/runners/{runner.uuid}"))
 
 
-async def edit(here: Whole, runner: RunnerAtWork, **body: Any) -> Body:
+async def edit_runner(here: BuildSystem, runner: FakeRunner, **body: Any) -> Body:
     return dict((await here.post(f"/admin/runners/{runner.uuid}/edit", body)).json())
 
 
-async def statuses(here: Whole, headers: dict[str, str], routes: list[tuple[str, str]]) -> list[int]:
+async def request_statuses(here: BuildSystem, headers: dict[str, str], routes: list[tuple[str, str]]) -> list[int]:
     return [(await here.http.request(method, path, headers=headers)).status_code for method, path in routes]
 
 
-async def is_gone(here: Whole, runner: RunnerAtWork) -> bool:
+async def is_deleted(here: BuildSystem, runner: FakeRunner) -> bool:
     return (await here.http.get(f"/admin/runners/{runner.uuid}", headers=here.admin)).status_code == 404
 
 
-def every_route(base: str, uuid: object) -> list[tuple[str, str]]:
+def runner_routes(base: str, uuid: object) -> list[tuple[str, str]]:
     return [
         ("GET", f"{base}/registration-info"),
         ("POST", f"{base}/reset-registration-token"),
@@ -84,53 +84,56 @@ def every_route(base: str, uuid: object) -> list[tuple[str, str]]:
 # ---- registration
 
 
-async def test_the_registration_information_is_gitflics(here: Whole) -> None:
-    info = await here.get("/admin/runners/registration-info")
+async def test_the_registration_information_has_the_format_of_gitflic(system: BuildSystem) -> None:
+    info = await system.get("/admin/runners/registration-info")
     assert info["id"] == "1"
     assert info["registrationUrl"] == "http://ci.example:80/-/runner/registration"
     assert str(UUID(info["registrationToken"])) == info["registrationToken"]
 
 
-async def test_a_token_makes_runners_for_its_owner_until_it_is_reset(here: Whole) -> None:
-    project, company = await here.project(), await here.company()
+async def test_a_registration_token_registers_runners_for_its_owner_until_it_is_reset(system: BuildSystem) -> None:
+    project, company = await system.create_project(), await system.create_company()
     for base, owner in (
         ("/admin/runners", ("GLOBAL", None)),
-        (of_project(project), ("PROJECT", project["id"])),
-        (of_company(company), ("COMPANY", company["id"])),
+        (project_runners_path(project), ("PROJECT", project["id"])),
+        (company_runners_path(company), ("COMPANY", company["id"])),
     ):
-        old = (await here.get(f"{base}/registration-info"))["registrationToken"]
-        runner = await here.runner(base)
-        found = await shown(here, runner)
+        old = (await system.get(f"{base}/registration-info"))["registrationToken"]
+        runner = await system.register_runner(base)
+        found = await get_runner(system, runner)
         assert (found["ownerType"], found["ownerId"]) == owner
-        assert (await here.post(f"{base}/reset-registration-token")).content == b""
-        assert (await here.http.post("/api/v4/runners", json={"token": old})).status_code == 403
-        assert (await here.get(f"{base}/registration-info"))["registrationToken"] != old
-        assert (await here.http.post("/api/v4/runners/verify", json={"token": runner.token})).status_code == 200
-        await here.runner(base)
+        assert (await system.post(f"{base}/reset-registration-token")).content == b""
+        assert (await system.http.post("/api/v4/runners", json={"token": old})).status_code == 403
+        assert (await system.get(f"{base}/registration-info"))["registrationToken"] != old
+        assert (await system.http.post("/api/v4/runners/verify", json={"token": runner.token})).status_code == 200
+        await system.register_runner(base)
 
 
-async def test_tokens_and_runners_of_what_is_deleted_go_with_it(here: Whole) -> None:
-    project, company = await here.project(), await here.company()
+async def test_deleting_a_project_or_company_deletes_its_registration_token_and_runners(system: BuildSystem) -> None:
+    project, company = await system.create_project(), await system.create_company()
     for base, deletion in (
-        (of_project(project), f"/api/admin/projects/{project['id']}"),
-        (of_company(company), f"/api/admin/companies/{company['id']}"),
+        (project_runners_path(project), f"/api/admin/projects/{project['id']}"),
+        (company_runners_path(company), f"/api/admin/companies/{company['id']}"),
     ):
-        runner, token = await here.runner(base), (await here.get(f"{base}/registration-info"))["registrationToken"]
-        assert (await here.http.delete(deletion, headers=here.admin)).status_code == 204
+        runner, token = (
+            await system.register_runner(base),
+            (await system.get(f"{base}/registration-info"))["registrationToken"],
+        )
+        assert (await system.http.delete(deletion, headers=system.admin)).status_code == 204
 
-        await eventually(partial(is_gone, here, runner), within=20)
-        assert (await here.http.post("/api/v4/runners", json={"token": token})).status_code == 403
-        assert (await here.http.get(base, headers=here.admin)).status_code == 404
+        await eventually(partial(is_deleted, system, runner), within=20)
+        assert (await system.http.post("/api/v4/runners", json={"token": token})).status_code == 403
+        assert (await system.http.get(base, headers=system.admin)).status_code == 404
 
 
 # ---- lists
 
 
-async def test_a_runner_is_shown_as_gitflic_shows_it(here: Whole) -> None:
-    company = await here.company()
+async def test_a_runner_has_the_fields_of_gitflic(system: BuildSystem) -> None:
+    company = await system.create_company()
     info = {"platform": "linux", "architecture": "amd64"}
-    runner = await here.runner(
-        of_company(company),
+    runner = await system.register_runner(
+        company_runners_path(company),
         name="Gloin",
         description="Agent of a company",
         tag_list="4.4,4.5",
@@ -140,7 +143,7 @@ async def test_a_runner_is_shown_as_gitflic_shows_it(here: Whole) -> None:
         maximum_timeout=100,
         info=info,
     )
-    found = await shown(here, runner)
+    found = await get_runner(system, runner)
     assert {name: type(value) for name, value in found.items()} == RUNNER_FIELDS
     assert datetime.fromisoformat(found.pop("connectedAt")).tzinfo is None
     assert found == {
@@ -161,43 +164,46 @@ async def test_a_runner_is_shown_as_gitflic_shows_it(here: Whole) -> None:
     }
 
 
-async def test_a_runner_of_the_service_has_no_owner_and_needs_no_limit(here: Whole) -> None:
-    found = await shown(here, await here.runner())
+async def test_a_global_runner_has_no_owner_and_no_timeout(system: BuildSystem) -> None:
+    found = await get_runner(system, await system.register_runner())
     assert (found["ownerType"], found["ownerId"], found["maxTimeoutInSec"], found["tags"]) == ("GLOBAL", None, None, [])
 
 
-async def test_runners_are_listed_by_their_last_contact_page_by_page(here: Whole) -> None:
-    project = await here.project()
-    base = of_project(project)
-    first, second, third = [await here.runner(base) for _ in range(3)]
+async def test_runners_are_listed_by_last_contact_in_pages(system: BuildSystem) -> None:
+    project = await system.create_project()
+    base = project_runners_path(project)
+    first, second, third = [await system.register_runner(base) for _ in range(3)]
     await first.http.post("/api/v4/runners/verify", json={"token": first.token})
-    assert await listed(here, base) == [first.uuid, third.uuid, second.uuid]
-    page = await here.get(base, params={"size": 2, "page": 1})
-    assert [one["id"] for one in page["_embedded"][LIST]] == [second.uuid]
+    assert await list_runner_ids(system, base) == [first.uuid, third.uuid, second.uuid]
+    page = await system.get(base, params={"size": 2, "page": 1})
+    assert [one["id"] for one in page["_embedded"][RUNNER_LIST_FIELD]] == [second.uuid]
     assert page["page"] == {"size": 2, "totalElements": 3, "totalPages": 2, "number": 1}
-    beyond = await here.get(base, params={"size": 2, "page": 9})
-    assert (beyond["_embedded"][LIST], beyond["page"]["totalElements"]) == ([], 3)
-    assert {first.uuid, second.uuid, third.uuid} <= set(await listed(here, "/admin/runners", size=1000))
+    beyond = await system.get(base, params={"size": 2, "page": 9})
+    assert (beyond["_embedded"][RUNNER_LIST_FIELD], beyond["page"]["totalElements"]) == ([], 3)
+    assert {first.uuid, second.uuid, third.uuid} <= set(await list_runner_ids(system, "/admin/runners", size=1000))
 
 
-async def test_the_lists_of_a_project_and_of_a_company_hold_their_own_runners_alone(here: Whole) -> None:
-    company = await here.company(alias="jobs")
-    project = await here.project("jobs")
-    of_both = [await here.runner(of_project(project)), await here.runner(of_company(company))]
-    await here.runner()
+async def test_runner_lists_of_a_project_and_of_a_company_hold_only_their_own_runners(system: BuildSystem) -> None:
+    company = await system.create_company(alias="jobs")
+    project = await system.create_project("jobs")
+    of_both = [
+        await system.register_runner(project_runners_path(project)),
+        await system.register_runner(company_runners_path(company)),
+    ]
+    await system.register_runner()
     of_the_project, of_the_company = [[one.uuid] for one in of_both]
     address = f"{project['owner_alias']}/{project['alias']}"
-    assert await listed(here, f"/admin/runners/project/{address}") == of_the_project
-    assert await listed(here, of_project(project)) == of_the_project
-    assert await listed(here, "/rest-api/admin/runners/company/jobs") == of_the_company
-    assert await listed(here, of_company(company)) == of_the_company
+    assert await list_runner_ids(system, f"/admin/runners/project/{address}") == of_the_project
+    assert await list_runner_ids(system, project_runners_path(project)) == of_the_project
+    assert await list_runner_ids(system, "/rest-api/admin/runners/company/jobs") == of_the_company
+    assert await list_runner_ids(system, company_runners_path(company)) == of_the_company
 
 
-async def test_an_owner_without_runners_has_an_empty_list(here: Whole) -> None:
-    company = await here.company()
-    page = await here.get(f"/admin/runners/company/{company['alias']}")
+async def test_an_owner_without_runners_has_an_empty_list(system: BuildSystem) -> None:
+    company = await system.create_company()
+    page = await system.get(f"/admin/runners/company/{company['alias']}")
     assert page == {
-        "_embedded": {LIST: []},
+        "_embedded": {RUNNER_LIST_FIELD: []},
         "page": {"size": 10, "totalElements": 0, "totalPages": 0, "number": 0},
     }
 
@@ -205,10 +211,10 @@ async def test_an_owner_without_runners_has_an_empty_list(here: Whole) -> None:
 # ---- one runner
 
 
-async def test_a_runner_is_edited_in_part(here: Whole) -> None:
-    runner = await here.runner(name="Balin", description="before", tag_list="old", maximum_timeout=60)
-    before = await shown(here, runner)
-    assert await edit(here, runner, tags=["new", " new ", "more"]) == before | {"tags": ["new", "more"]}
+async def test_editing_a_runner_changes_only_the_given_fields(system: BuildSystem) -> None:
+    runner = await system.register_runner(name="Balin", description="before", tag_list="old", maximum_timeout=60)
+    before = await get_runner(system, runner)
+    assert await edit_runner(system, runner, tags=["new", " new ", "more"]) == before | {"tags": ["new", "more"]}
     everything = {
         "name": "Dwalin",
         "description": "",
@@ -220,8 +226,8 @@ async def test_a_runner_is_edited_in_part(here: Whole) -> None:
         "isLocked": True,
         "isProtected": True,
     }
-    after = await edit(here, runner, **everything)
-    assert after == await shown(here, runner)
+    after = await edit_runner(system, runner, **everything)
+    assert after == await get_runner(system, runner)
     assert after == before | {
         "name": "Dwalin",
         "description": "",
@@ -232,17 +238,17 @@ async def test_a_runner_is_edited_in_part(here: Whole) -> None:
         "locked": True,
         "protected": True,
     }
-    assert await edit(here, runner, name=None, tags=None, isActive=None, unknown={"a": 1}) == after
-    assert await edit(here, runner) == after
-    assert (await edit(here, runner, maxTimeoutInSec=0))["maxTimeoutInSec"] is None
+    assert await edit_runner(system, runner, name=None, tags=None, isActive=None, unknown={"a": 1}) == after
+    assert await edit_runner(system, runner) == after
+    assert (await edit_runner(system, runner, maxTimeoutInSec=0))["maxTimeoutInSec"] is None
 
 
-async def test_what_a_runner_shows_can_be_sent_back_and_the_longer_name_wins(here: Whole) -> None:
-    runner = await here.runner()
-    short = await edit(here, runner, active=False, locked=True, protected=True)
+async def test_a_shown_runner_can_be_sent_back_and_fields_prefixed_with_is_take_precedence(system: BuildSystem) -> None:
+    runner = await system.register_runner()
+    short = await edit_runner(system, runner, active=False, locked=True, protected=True)
     assert (short["active"], short["locked"], short["protected"]) == (False, True, True)
-    assert await edit(here, runner, **short) == short
-    both = await edit(here, runner, active=False, isActive=True, locked=True, isLocked=False)
+    assert await edit_runner(system, runner, **short) == short
+    both = await edit_runner(system, runner, active=False, isActive=True, locked=True, isLocked=False)
     assert (both["active"], both["locked"], both["protected"]) == (True, False, True)
 
 
@@ -271,198 +277,212 @@ async def test_what_a_runner_shows_can_be_sent_back_and_the_longer_name_wins(her
         {"tags": ["x" * 256]},
     ],
 )
-async def test_a_wrong_value_is_refused_and_changes_nothing(here: Whole, wrong: Body) -> None:
-    runner = await here.runner()
-    before = await shown(here, runner)
+async def test_an_invalid_runner_field_is_rejected_and_changes_nothing(system: BuildSystem, wrong: Body) -> None:
+    runner = await system.register_runner()
+    before = await get_runner(system, runner)
     path = f"/admin/runners/{runner.uuid}/edit"
-    answer = await here.http.post(path, headers=here.admin, json={"description": "changed", **wrong})
+    answer = await system.http.post(path, headers=system.admin, json={"description": "changed", **wrong})
     assert answer.status_code == 422, answer.text
-    assert await shown(here, runner) == before
-    unknown = await here.http.post(f"/admin/runners/{uuid4()}/edit", headers=here.admin, json=wrong)
+    assert await get_runner(system, runner) == before
+    unknown = await system.http.post(f"/admin/runners/{uuid4()}/edit", headers=system.admin, json=wrong)
     assert unknown.status_code == 404
 
 
-async def test_a_body_that_is_no_json_changes_nothing(here: Whole) -> None:
-    runner = await here.runner()
-    path, headers = f"/admin/runners/{runner.uuid}/edit", here.admin | {"Content-Type": "application/json"}
-    assert (await here.http.post(path, headers=headers, content=b"{")).status_code == 400
-    assert (await here.http.post(path, headers=headers, content=b"[]")).status_code == 422
+async def test_a_runner_edit_that_is_not_json_is_rejected(system: BuildSystem) -> None:
+    runner = await system.register_runner()
+    path, headers = f"/admin/runners/{runner.uuid}/edit", system.admin | {"Content-Type": "application/json"}
+    assert (await system.http.post(path, headers=headers, content=b"{")).status_code == 400
+    assert (await system.http.post(path, headers=headers, content=b"[]")).status_code == 422
 
 
-async def test_a_body_is_read_as_json_whatever_it_is_called(here: Whole) -> None:
-    runner = await here.runner()
-    path, headers = f"/admin/runners/{runner.uuid}/edit", here.admin | {"Content-Type": "text/plain"}
-    assert (await here.http.post(path, headers=headers, content=b"isPaused=on")).status_code == 400
-    assert (await here.http.post(path, headers=headers, content=b'{"description": "told"}')).status_code == 200
-    assert (await shown(here, runner))["description"] == "told"
+async def test_a_runner_edit_is_read_as_json_for_every_content_type(system: BuildSystem) -> None:
+    runner = await system.register_runner()
+    path, headers = f"/admin/runners/{runner.uuid}/edit", system.admin | {"Content-Type": "text/plain"}
+    assert (await system.http.post(path, headers=headers, content=b"isPaused=on")).status_code == 400
+    assert (await system.http.post(path, headers=headers, content=b'{"description": "told"}')).status_code == 200
+    assert (await get_runner(system, runner))["description"] == "told"
 
 
-async def test_a_runner_that_is_shut_down_gets_no_job_until_it_is_switched_on(here: Whole) -> None:
-    project = await here.project()
-    runner = await here.runner(of_project(project))
+async def test_a_shut_down_runner_gets_no_job_until_it_is_activated(system: BuildSystem) -> None:
+    project = await system.create_project()
+    runner = await system.register_runner(project_runners_path(project))
     for _ in range(2):
-        assert (await here.post(f"/admin/runners/{runner.uuid}/shutdown")).content == b""
-        assert (await shown(here, runner))["active"] is False
-    await here.launched(project)
-    assert (await runner.ask()).status_code == 204
-    await edit(here, runner, isActive=True)
-    assert (await runner.job())["job_info"]["project_id"] == project["id"]
+        assert (await system.post(f"/admin/runners/{runner.uuid}/shutdown")).content == b""
+        assert (await get_runner(system, runner))["active"] is False
+    await system.launch_build(project)
+    assert (await runner.request_job()).status_code == 204
+    await edit_runner(system, runner, isActive=True)
+    assert (await runner.wait_for_job())["job_info"]["project_id"] == project["id"]
 
 
-async def test_a_runner_that_is_shut_down_or_changed_while_it_works_ends_its_job(here: Whole) -> None:
-    project = await here.project()
-    runner = await here.runner(of_project(project))
+async def test_a_runner_shut_down_or_edited_during_a_job_finishes_the_job(system: BuildSystem) -> None:
+    project = await system.create_project()
+    runner = await system.register_runner(project_runners_path(project))
     for change, settings in (
         ("shutdown", {}),
         ("edit", {"tags": ["other"], "runUntagged": False, "isProtected": True}),
     ):
-        build_id = await here.launched(project)
-        job = await runner.job()
+        build_id = await system.launch_build(project)
+        job = await runner.wait_for_job()
         assert (await runner.report(job, "running")).headers["job-status"] == "running"
-        await here.post(f"/admin/runners/{runner.uuid}/{change}", settings)
+        await system.post(f"/admin/runners/{runner.uuid}/{change}", settings)
         assert (await runner.report(job, "running")).headers["job-status"] == "running"
         assert (await runner.report(job, "success")).status_code == 200
-        assert (await here.ended(build_id))["status"] == "SUCCESS"
-        assert (await edit(here, runner, isActive=True))["active"] is True
+        assert (await system.wait_until_ended(build_id))["status"] == "SUCCESS"
+        assert (await edit_runner(system, runner, isActive=True))["active"] is True
 
 
-async def test_a_locked_runner_works_for_its_own_project_alone(here: Whole) -> None:
-    own, other = await here.project(), await here.project()
-    runner = await here.runner(of_project(own), locked=True)
-    await here.launched(other)
-    await here.launched(own)
-    assert (await runner.job())["job_info"]["project_id"] == own["id"]
-    assert (await runner.ask()).status_code == 204
+async def test_a_locked_runner_gets_only_jobs_of_its_own_project(system: BuildSystem) -> None:
+    own, other = await system.create_project(), await system.create_project()
+    runner = await system.register_runner(project_runners_path(own), locked=True)
+    await system.launch_build(other)
+    await system.launch_build(own)
+    assert (await runner.wait_for_job())["job_info"]["project_id"] == own["id"]
+    assert (await runner.request_job()).status_code == 204
 
 
-async def test_a_job_that_a_deleted_runner_had_not_begun_goes_to_another_one(here: Whole) -> None:
-    project = await here.project()
-    leaving, staying = await here.runner(of_project(project)), await here.runner(of_project(project))
-    build_id = await here.launched(project)
-    await leaving.job()
-    await here.http.delete(f"/admin/runners/{leaving.uuid}", headers=here.admin)
-    async with asyncio.timeout(AT_ONCE):
-        assert (await staying.report(await staying.job(), "success")).status_code == 200
-        assert (await here.ended(build_id))["status"] == "SUCCESS"
+async def test_a_job_not_started_by_a_deleted_runner_is_assigned_to_another_runner(system: BuildSystem) -> None:
+    project = await system.create_project()
+    leaving, staying = (
+        await system.register_runner(project_runners_path(project)),
+        await system.register_runner(project_runners_path(project)),
+    )
+    build_id = await system.launch_build(project)
+    await leaving.wait_for_job()
+    await system.http.delete(f"/admin/runners/{leaving.uuid}", headers=system.admin)
+    async with asyncio.timeout(PROMPT_SECONDS):
+        assert (await staying.report(await staying.wait_for_job(), "success")).status_code == 200
+        assert (await system.wait_until_ended(build_id))["status"] == "SUCCESS"
 
 
-async def test_a_deleted_runner_is_gone_and_its_running_job_has_failed(here: Whole) -> None:
-    project = await here.project()
-    runner = await here.runner(of_project(project))
-    done = await here.launched(project)
-    assert (await runner.report(await runner.job(), "success")).status_code == 200
-    build_id = await here.launched(project)
-    job = await runner.job()
+async def test_deleting_a_runner_fails_its_running_job(system: BuildSystem) -> None:
+    project = await system.create_project()
+    runner = await system.register_runner(project_runners_path(project))
+    done = await system.launch_build(project)
+    assert (await runner.report(await runner.wait_for_job(), "success")).status_code == 200
+    build_id = await system.launch_build(project)
+    job = await runner.wait_for_job()
     assert (await runner.report(job, "running")).status_code == 200
-    deletion = await here.http.delete(f"/admin/runners/{runner.uuid}", headers=here.admin)
+    deletion = await system.http.delete(f"/admin/runners/{runner.uuid}", headers=system.admin)
     assert (deletion.status_code, deletion.content) == (204, b"")
-    async with asyncio.timeout(AT_ONCE):
-        build = await here.ended(build_id)
+    async with asyncio.timeout(PROMPT_SECONDS):
+        build = await system.wait_until_ended(build_id)
     assert (build["status"], build["exit_code"]) == ("FAILED", -2)
     assert "was deleted" in build["exit_message"]
     late = await runner.report(job, "success")
     assert (late.status_code, late.headers["job-status"]) == (403, "failed")
-    assert (await here.ended(done))["status"] == "SUCCESS"
-    assert (await runner.ask()).status_code == 403
-    routes = every_route("/admin/runners", runner.uuid)[3:]
-    assert await statuses(here, here.admin, routes) == [404, 404, 404, 404]
+    assert (await system.wait_until_ended(done))["status"] == "SUCCESS"
+    assert (await runner.request_job()).status_code == 403
+    routes = runner_routes("/admin/runners", runner.uuid)[3:]
+    assert await request_statuses(system, system.admin, routes) == [404, 404, 404, 404]
 
 
 @pytest.mark.parametrize("uuid", ["not-a-uuid", "0", "%00", "0b6f7c9e-5a43-4d07-9d0b-3f0c2f1f6a11", "74af2044-1111"])
-async def test_a_runner_that_is_not_there_is_not_found(here: Whole, uuid: str) -> None:
-    company = await here.company()
-    for base in ("/admin/runners", of_company(company)):
-        assert await statuses(here, here.admin, every_route(base, uuid)[3:]) == [404, 404, 404, 404]
+async def test_an_unknown_runner_is_404(system: BuildSystem, uuid: str) -> None:
+    company = await system.create_company()
+    for base in ("/admin/runners", company_runners_path(company)):
+        assert await request_statuses(system, system.admin, runner_routes(base, uuid)[3:]) == [404, 404, 404, 404]
 
 
-async def test_a_uuid_is_read_in_capitals_too(here: Whole) -> None:
-    runner = await here.runner()
-    assert (await here.get(f"/admin/runners/{runner.uuid.upper()}"))["id"] == runner.uuid
+async def test_a_runner_uuid_is_case_insensitive(system: BuildSystem) -> None:
+    runner = await system.register_runner()
+    assert (await system.get(f"/admin/runners/{runner.uuid.upper()}"))["id"] == runner.uuid
 
 
 # ---- who may
 
 
-async def test_strangers_and_developers_get_403_from_the_administrators_routes(here: Whole) -> None:
-    await here.user("plain-developer")
-    runner = await here.runner()
+async def test_anonymous_callers_and_developers_get_403_from_admin_runner_routes(system: BuildSystem) -> None:
+    await system.create_user("plain-developer")
+    runner = await system.register_runner()
     routes = [
-        *every_route("/admin/runners", runner.uuid),
+        *runner_routes("/admin/runners", runner.uuid),
         ("GET", "/admin/runners/project/nobody/nothing"),
         ("GET", "/admin/runners/company/nobody"),
     ]
-    for headers in ({}, {"Authorization": "token nonsense"}, await here.logged_in("plain-developer")):
-        assert set(await statuses(here, headers, routes)) == {403}
-    assert (await shown(here, runner))["active"] is True
+    for headers in ({}, {"Authorization": "token nonsense"}, await system.log_in("plain-developer")):
+        assert set(await request_statuses(system, headers, routes)) == {403}
+    assert (await get_runner(system, runner))["active"] is True
 
 
-async def test_owners_see_and_change_their_own_runners_and_nobody_elses(here: Whole) -> None:
-    owner, member = await here.user("own-owner"), await here.user("own-member")
-    await here.user("own-stranger")
-    company = await here.company(member)
-    of_user, of_members = await here.project("own-owner"), await here.project(company["alias"])
-    tokens = {name: await here.logged_in(name) for name in ("own-owner", "own-member", "own-stranger")}
+async def test_owners_manage_only_their_own_runners(system: BuildSystem) -> None:
+    owner, member = await system.create_user("own-owner"), await system.create_user("own-member")
+    await system.create_user("own-stranger")
+    company = await system.create_company(member)
+    of_user, of_members = await system.create_project("own-owner"), await system.create_project(company["alias"])
+    tokens = {name: await system.log_in(name) for name in ("own-owner", "own-member", "own-stranger")}
     assert (owner, member) != (0, 0)
     places = {
-        of_project(of_user): {"own-owner"},
-        of_project(of_members): {"own-member"},
-        of_company(company): {"own-member"},
+        project_runners_path(of_user): {"own-owner"},
+        project_runners_path(of_members): {"own-member"},
+        company_runners_path(company): {"own-member"},
     }
     for base, may in places.items():
-        runner = await here.runner(base)
-        routes = every_route(base, runner.uuid)
+        runner = await system.register_runner(base)
+        routes = runner_routes(base, runner.uuid)
         for name, headers in sorted(tokens.items(), key=lambda one: one[0] in may):
             expected = [200, 200, 200, 200, 200, 200, 204] if name in may else [403] * 7
-            assert await statuses(here, headers, routes) == expected, (base, name)
-        assert set(await statuses(here, {}, routes)) == {403}
+            assert await request_statuses(system, headers, routes) == expected, (base, name)
+        assert set(await request_statuses(system, {}, routes)) == {403}
 
 
-async def test_a_runner_is_found_below_its_own_owner_only(here: Whole) -> None:
-    company = await here.company()
-    project = await here.project(company["alias"])
-    of_the_company, of_the_service = await here.runner(of_company(company)), await here.runner()
+async def test_a_runner_is_found_only_below_the_path_of_its_owner(system: BuildSystem) -> None:
+    company = await system.create_company()
+    project = await system.create_project(company["alias"])
+    of_the_company, of_the_service = (
+        await system.register_runner(company_runners_path(company)),
+        await system.register_runner(),
+    )
     for base, runner in (
-        (of_project(project), of_the_company),
-        (of_project(project), of_the_service),
-        (of_company(company), of_the_service),
+        (project_runners_path(project), of_the_company),
+        (project_runners_path(project), of_the_service),
+        (company_runners_path(company), of_the_service),
     ):
-        assert await statuses(here, here.admin, every_route(base, runner.uuid)[3:]) == [404, 404, 404, 404]
+        assert await request_statuses(system, system.admin, runner_routes(base, runner.uuid)[3:]) == [
+            404,
+            404,
+            404,
+            404,
+        ]
 
 
-async def test_a_project_or_company_that_is_not_there_is_not_found(here: Whole) -> None:
-    await here.user("lost-developer")
+async def test_runner_routes_of_an_unknown_project_or_company_are_404(system: BuildSystem) -> None:
+    await system.create_user("lost-developer")
     routes = [
         ("GET", "/admin/runners/project/root/nothing"),
         ("GET", "/admin/runners/company/nobody"),
-        *every_route("/project/root/nothing/runners", uuid4()),
-        *every_route("/company/nobody/runners", uuid4()),
-        *every_route("/company/root/runners", uuid4()),
+        *runner_routes("/project/root/nothing/runners", uuid4()),
+        *runner_routes("/company/nobody/runners", uuid4()),
+        *runner_routes("/company/root/runners", uuid4()),
     ]
-    assert set(await statuses(here, here.admin, routes)) == {404}
+    assert set(await request_statuses(system, system.admin, routes)) == {404}
 
 
 # ---- work
 
 
-async def test_a_waiting_runner_of_a_company_gets_the_jobs_of_its_projects_and_no_other(here: Whole) -> None:
-    company, other = await here.company(), await here.company()
-    ours, theirs = await here.project(company["alias"]), await here.project(other["alias"])
-    runner, foreign = await here.runner(of_company(company)), await here.runner(of_company(other))
-    (asking,) = await here.held(runner)
-    await here.launched(theirs)
-    taken = await foreign.job()
+async def test_a_held_company_runner_gets_only_jobs_of_the_company(system: BuildSystem) -> None:
+    company, other = await system.create_company(), await system.create_company()
+    ours, theirs = await system.create_project(company["alias"]), await system.create_project(other["alias"])
+    runner, foreign = (
+        await system.register_runner(company_runners_path(company)),
+        await system.register_runner(company_runners_path(other)),
+    )
+    (asking,) = await system.hold_requests(runner)
+    await system.launch_build(theirs)
+    taken = await foreign.wait_for_job()
     assert taken["job_info"]["project_id"] == theirs["id"]
     assert not asking.done()
-    await here.launched(ours)
-    answer = await asyncio.wait_for(asking, AT_ONCE)
+    await system.launch_build(ours)
+    answer = await asyncio.wait_for(asking, PROMPT_SECONDS)
     assert answer.json()["job_info"]["project_id"] == ours["id"]
 
 
-async def test_a_waiting_runner_of_a_project_gets_its_job_at_once(here: Whole) -> None:
-    project = await here.project()
-    (asking,) = await here.held(await here.runner(of_project(project)))
-    await here.launched(project)
-    answer = await asyncio.wait_for(asking, AT_ONCE)
+async def test_a_held_project_runner_gets_a_new_job_at_once(system: BuildSystem) -> None:
+    project = await system.create_project()
+    (asking,) = await system.hold_requests(await system.register_runner(project_runners_path(project)))
+    await system.launch_build(project)
+    answer = await asyncio.wait_for(asking, PROMPT_SECONDS)
     assert answer.json()["job_info"]["project_id"] == project["id"]
 
 
@@ -473,24 +493,26 @@ async def test_a_waiting_runner_of_a_project_gets_its_job_at_once(here: Whole) -
         ({"access_level": "ref_protected"}, {"isProtected": False}),
     ],
 )
-async def test_an_edit_applies_to_jobs_that_wait_at_once(here: Whole, settings: Body, change: Body) -> None:
-    project = await here.project(protected_branches=["release/*"])
-    runner = await here.runner(of_project(project), **settings)
-    await here.launched(project)
-    (asking,) = await here.held(runner)
-    await edit(here, runner, maxTimeoutInSec=77, **change)
-    answer = await asyncio.wait_for(asking, AT_ONCE)
+async def test_a_runner_edit_lets_a_held_request_take_a_queued_job_at_once(
+    system: BuildSystem, settings: Body, change: Body
+) -> None:
+    project = await system.create_project(protected_branches=["release/*"])
+    runner = await system.register_runner(project_runners_path(project), **settings)
+    await system.launch_build(project)
+    (asking,) = await system.hold_requests(runner)
+    await edit_runner(system, runner, maxTimeoutInSec=77, **change)
+    answer = await asyncio.wait_for(asking, PROMPT_SECONDS)
     assert answer.status_code == 201
     assert answer.json()["runner_info"]["timeout"] == 77
 
 
-async def test_a_member_of_the_company_launches_its_builds_and_nobody_elses(here: Whole) -> None:
-    member = await here.user("launching-member")
-    company = await here.company(member)
-    ours, theirs = await here.project(company["alias"]), await here.project()
-    headers = await here.logged_in("launching-member")
+async def test_a_company_member_launches_builds_of_the_company_only(system: BuildSystem) -> None:
+    member = await system.create_user("launching-member")
+    company = await system.create_company(member)
+    ours, theirs = await system.create_project(company["alias"]), await system.create_project()
+    headers = await system.log_in("launching-member")
     answers = [
-        await here.http.post(f"/api/developer/builds/{project['id']}", headers=headers) for project in (ours, theirs)
+        await system.http.post(f"/api/developer/builds/{project['id']}", headers=headers) for project in (ours, theirs)
     ]
     assert [answer.status_code for answer in answers] == [200, 403]
     assert answers[1].json()["message"] == "LAUNCH_BUILD_NOT_ALLOWED"
@@ -499,30 +521,30 @@ async def test_a_member_of_the_company_launches_its_builds_and_nobody_elses(here
 # ---- companies over HTTP
 
 
-async def test_a_company_is_created_read_changed_and_deleted(here: Whole) -> None:
-    member = await here.user("http-member")
-    created = await here.company(member, title="Http Works")
+async def test_a_company_is_created_read_patched_and_deleted_over_http(system: BuildSystem) -> None:
+    member = await system.create_user("http-member")
+    created = await system.create_company(member, title="Http Works")
     assert (created["alias"], created["title"], created["members_id"]) == ("http-works", "Http Works", [member])
     path = f"/api/admin/companies/{created['id']}"
     for part, value in (("title", "Mill"), ("alias", "http-mill"), ("members_id", [])):
         changed = f"{path}/{part.removesuffix('_id')}"
-        answer = await here.http.patch(changed, headers=here.admin, json={"company": {part: value}})
+        answer = await system.http.patch(changed, headers=system.admin, json={"company": {part: value}})
         assert (answer.status_code, answer.json()[part]) == (200, value)
-    developer = await here.logged_in("http-member")
-    read = await here.http.get(path.replace("admin", "developer"), headers=developer)
-    assert read.json() == await here.get(path)
+    developer = await system.log_in("http-member")
+    read = await system.http.get(path.replace("admin", "developer"), headers=developer)
+    assert read.json() == await system.get(path)
     listed_to_both = [
-        (await here.http.get(f"/api/{role}/companies", headers=headers)).json()
-        for role, headers in (("admin", here.admin), ("developer", developer))
+        (await system.http.get(f"/api/{role}/companies", headers=headers)).json()
+        for role, headers in (("admin", system.admin), ("developer", developer))
     ]
     assert read.json() in listed_to_both[0]
     assert listed_to_both[0] == listed_to_both[1]
-    project = await here.project("http-mill")
-    refused = await here.http.delete(path, headers=here.admin)
+    project = await system.create_project("http-mill")
+    refused = await system.http.delete(path, headers=system.admin)
     assert (refused.status_code, refused.json()["message"]) == (409, "COMPANY_PROJECTS_NOT_EMPTY")
-    await here.http.delete(f"/api/admin/projects/{project['id']}", headers=here.admin)
-    assert (await here.http.delete(path, headers=here.admin)).status_code == 204
-    assert (await here.http.get(path, headers=here.admin)).json()["message"] == "COMPANY_NOT_FOUND"
+    await system.http.delete(f"/api/admin/projects/{project['id']}", headers=system.admin)
+    assert (await system.http.delete(path, headers=system.admin)).status_code == 204
+    assert (await system.http.get(path, headers=system.admin)).json()["message"] == "COMPANY_NOT_FOUND"
 
 
 @pytest.mark.parametrize(
@@ -537,6 +559,6 @@ async def test_a_company_is_created_read_changed_and_deleted(here: Whole) -> Non
         ({"title": "x", "members_id": "1"}, 422, "REQUEST_INVALID"),
     ],
 )
-async def test_a_wrong_company_is_refused(here: Whole, body: Body, status: int, code: str) -> None:
-    answer = await here.http.post("/api/admin/companies", headers=here.admin, json={"company": body})
+async def test_an_invalid_company_is_rejected(system: BuildSystem, body: Body, status: int, code: str) -> None:
+    answer = await system.http.post("/api/admin/companies", headers=system.admin, json={"company": body})
     assert (answer.status_code, answer.json()["message"]) == (status, code)

@@ -12,80 +12,80 @@ import httpx
 import pytest
 
 from contracts.identity import DeleteUser, GetUser, UserView
-from infra.migrate import all_services
-from libs.connections import database_of, mongo
-from libs.messaging import Caller, connect
+from infra.migration import load_services
+from libs.messaging.request_reply import MessageClient, connect
+from libs.service.connections import create_mongo_client, get_database
 from services.identity.app import service as identity
-from tests.integration.gateway_stage import serving
-from tests.integration.stage import Stage, empty_stage
-from tests.support.servers import Servers
-from tests.support.ssh_keys import WEAK_RSA
-from tests.support.ssh_keys import new_key as public_key
+from tests.integration.gateway_stage import running_gateway
+from tests.integration.stage import ServiceStage, empty_stage
+from tests.support.external.ssh_keys import WEAK_RSA_KEY
+from tests.support.external.ssh_keys import generate_public_key as public_key
+from tests.support.infrastructure.servers import Servers
 
 PASSWORD = "millwheel-7"
 URL = "http://ci.example:8080"
-KEYS = "userPublicSshKeyModelList"
-USERS = "restUserAdminModelList"
-NOWHERE = "0d9b1a3c-0000-4000-8000-000000000000"
+KEY_LIST_FIELD = "userPublicSshKeyModelList"
+USER_LIST_FIELD = "restUserAdminModelList"
+UNKNOWN_UUID = "0d9b1a3c-0000-4000-8000-000000000000"
 
 
 @dataclass(frozen=True)
-class GitFlic:
+class GitFlicStage:
     """Two gateways, and a user of them made for a test."""
 
-    one: httpx.AsyncClient  # below /rest-api, as the administrator
-    two: httpx.AsyncClient
-    caller: Caller
-    stage: Stage
+    first_gateway: httpx.AsyncClient  # below /rest-api, as the administrator
+    second_gateway: httpx.AsyncClient
+    caller: MessageClient
+    stage: ServiceStage
 
-    async def user(self) -> str:
+    async def create_user(self) -> str:
         """The alias of a new user."""
         alias = f"u{uuid4().hex[:8]}"
-        made = await self.one.post("/user", json=new_user(alias))
+        made = await self.first_gateway.post("/user", json=user_body(alias))
         assert made.status_code == 200, made.text
         return alias
 
-    async def key(self, alias: str, **more: Any) -> dict[str, Any]:
-        made = await self.one.post(f"/admin/user/{alias}/key/create", json=new_key(**more))
+    async def create_key(self, alias: str, **more: Any) -> dict[str, Any]:
+        made = await self.first_gateway.post(f"/admin/user/{alias}/key/create", json=key_body(**more))
         assert made.status_code == 200, made.text
         found: dict[str, Any] = made.json()
         return found
 
-    async def token(self, alias: str, password: str = PASSWORD) -> httpx.Response:
+    async def log_in(self, alias: str, password: str = PASSWORD) -> httpx.Response:
         body = {"auth": {"username": alias, "password": password}}
-        return await self.one.post("/auth/token", json=body, headers={"Authorization": ""})
+        return await self.first_gateway.post("/auth/token", json=body, headers={"Authorization": ""})
 
 
-def new_key(**more: Any) -> dict[str, Any]:
+def key_body(**more: Any) -> dict[str, Any]:
     return {"publicKey": public_key(), "title": "Laptop", **more}
 
 
-def new_user(alias: str, /, **more: Any) -> dict[str, Any]:
+def user_body(alias: str, /, **more: Any) -> dict[str, Any]:
     return {"email": f"{alias}@example.org", "password": PASSWORD, "alias": alias, **more}
 
 
 @pytest.fixture(scope="module")
-async def gitflic(servers: Servers) -> AsyncIterator[GitFlic]:
+async def gitflic(servers: Servers) -> AsyncIterator[GitFlicStage]:
     async with AsyncExitStack() as opened:
         settings = {"url": URL, "admin_username": "root", "admin_password": PASSWORD}
         stage = await opened.enter_async_context(empty_stage(servers, **settings))
-        await stage.migrate(*all_services())
+        await stage.migrate(*load_services())
         await opened.enter_async_context(stage.running(lambda: identity, replicas=2))
         clients = []
         for _ in range(2):
-            _gateway, _server, url = await opened.enter_async_context(serving(stage.settings))
+            _gateway, _server, url = await opened.enter_async_context(running_gateway(stage.settings))
             client = httpx.AsyncClient(base_url=f"{url}/rest-api", timeout=20)
             clients.append(await opened.enter_async_context(client))
         one, two = clients
         bus = await connect(stage.settings, "test")
         opened.push_async_callback(bus.close)
-        gitflic = GitFlic(one, two, Caller(bus), stage)
-        token = (await gitflic.token("root")).json()["access_token"]
+        gitflic = GitFlicStage(one, two, MessageClient(bus), stage)
+        token = (await gitflic.log_in("root")).json()["access_token"]
         one.headers["Authorization"] = two.headers["Authorization"] = f"token {token}"
         yield gitflic
 
 
-def codes(answers: Sequence[httpx.Response]) -> list[tuple[int, str]]:
+def sorted_errors(answers: Sequence[httpx.Response]) -> list[tuple[int, str]]:
     return sorted((one.status_code, one.json().get("message", "")) for one in answers)
 
 
@@ -93,10 +93,10 @@ def codes(answers: Sequence[httpx.Response]) -> list[tuple[int, str]]:
 
 
 @pytest.mark.parametrize("prefix", ["", "/rest-api", "/api", "/api-free-commit"])
-async def test_a_user_is_made_under_every_prefix(gitflic: GitFlic, prefix: str) -> None:
+async def test_a_user_is_created_under_every_path_prefix(gitflic: GitFlicStage, prefix: str) -> None:
     alias = f"made{uuid4().hex[:8]}"
-    url = str(gitflic.one.base_url).replace("/rest-api/", prefix) + "/user"
-    made = await gitflic.one.post(url, json=new_user(alias))
+    url = str(gitflic.first_gateway.base_url).replace("/rest-api/", prefix) + "/user"
+    made = await gitflic.first_gateway.post(url, json=user_body(alias))
     found = made.json()
     assert (made.status_code, made.headers["content-type"]) == (200, "application/json")
     assert found == {
@@ -110,13 +110,13 @@ async def test_a_user_is_made_under_every_prefix(gitflic: GitFlic, prefix: str) 
     }
 
 
-async def test_a_user_of_gitflic_is_a_developer_of_free_commit(gitflic: GitFlic) -> None:
-    alias = await gitflic.user()
-    token = (await gitflic.token(alias.upper())).json()["access_token"]
-    me = await gitflic.one.get("/user/info", headers={"Authorization": f"Bearer {token}"})
+async def test_a_user_created_by_gitflics_api_has_the_developer_role(gitflic: GitFlicStage) -> None:
+    alias = await gitflic.create_user()
+    token = (await gitflic.log_in(alias.upper())).json()["access_token"]
+    me = await gitflic.first_gateway.get("/user/info", headers={"Authorization": f"Bearer {token}"})
     assert (me.json()["username"], me.json()["roles"]) == (alias, ["ROLE_DEVELOPER"])
-    refused = await gitflic.one.get("/admin/user", headers={"Authorization": f"token {token}"})
-    assert codes([refused]) == [(403, "FORBIDDEN")]
+    refused = await gitflic.first_gateway.get("/admin/user", headers={"Authorization": f"token {token}"})
+    assert sorted_errors([refused]) == [(403, "FORBIDDEN")]
 
 
 @pytest.mark.parametrize(
@@ -135,29 +135,29 @@ async def test_a_user_of_gitflic_is_a_developer_of_free_commit(gitflic: GitFlic)
         ({"password": "xx-refused-user-xx"}, "DEVELOPER_PASSWORD_WEAK"),
     ],
 )
-async def test_a_user_with_bad_data_is_not_made(gitflic: GitFlic, change: dict[str, Any], code: str) -> None:
-    await gitflic.one.post("/user", json=new_user("root-twin"))
-    answer = await gitflic.one.post("/user", json=new_user("refused-user", **change))
-    assert codes([answer]) == [(422, code)]
+async def test_a_user_with_invalid_data_is_rejected(gitflic: GitFlicStage, change: dict[str, Any], code: str) -> None:
+    await gitflic.first_gateway.post("/user", json=user_body("root-twin"))
+    answer = await gitflic.first_gateway.post("/user", json=user_body("refused-user", **change))
+    assert sorted_errors([answer]) == [(422, code)]
     assert {"status", "error", "message", "path"} <= answer.json().keys()
 
 
 @pytest.mark.parametrize("same", ["alias", "email"])
-async def test_one_name_goes_to_one_user_of_many_who_want_it_at_once(gitflic: GitFlic, same: str) -> None:
+async def test_users_racing_for_one_alias_or_email_get_one_winner(gitflic: GitFlicStage, same: str) -> None:
     taken = {"alias": f"race{uuid4().hex[:6]}", "email": f"race{uuid4().hex[:6]}@example.org"}[same]
     wishes = [
-        client.post("/user", json=new_user(f"r{uuid4().hex[:8]}") | {same: name})
+        client.post("/user", json=user_body(f"r{uuid4().hex[:8]}") | {same: name})
         for name in (taken, taken.upper())
-        for client in (gitflic.one, gitflic.two)
+        for client in (gitflic.first_gateway, gitflic.second_gateway)
     ]
     answers = await asyncio.gather(*wishes)
     code = {"alias": "DEVELOPER_USERNAME_TAKEN", "email": "DEVELOPER_EMAIL_TAKEN"}[same]
-    assert [status for status, _ in codes(answers)] == [200, 422, 422, 422]
-    assert [message for _, message in codes(answers)][1:] == [code] * 3
+    assert [status for status, _ in sorted_errors(answers)] == [200, 422, 422, 422]
+    assert [message for _, message in sorted_errors(answers)][1:] == [code] * 3
 
 
-async def test_users_are_found_by_whole_values_without_case(gitflic: GitFlic) -> None:
-    alias = await gitflic.user()
+async def test_users_are_found_by_exact_values_regardless_of_case(gitflic: GitFlicStage) -> None:
+    alias = await gitflic.create_user()
     one = f"{alias}@EXAMPLE.org"
     for query in (
         {"username": alias.upper()},
@@ -166,33 +166,35 @@ async def test_users_are_found_by_whole_values_without_case(gitflic: GitFlic) ->
         {"email": one, "username": alias, "userAlias": "nobody"},
         {"email": "", "username": alias},
     ):
-        found = (await gitflic.two.get("/admin/user", params=query)).json()
-        assert [user["username"] for user in found["_embedded"][USERS]] == [alias], query
+        found = (await gitflic.second_gateway.get("/admin/user", params=query)).json()
+        assert [user["username"] for user in found["_embedded"][USER_LIST_FIELD]] == [alias], query
     for query in ({"username": alias[:-1]}, {"email": one, "username": "root"}, {"email": "x" * 5000}):
-        found = (await gitflic.one.get("/admin/user", params=query)).json()
-        assert found["_embedded"] == {USERS: []}
+        found = (await gitflic.first_gateway.get("/admin/user", params=query)).json()
+        assert found["_embedded"] == {USER_LIST_FIELD: []}
         assert found["page"] == {"size": 10, "totalElements": 0, "totalPages": 0, "number": 0}
 
 
-async def test_all_users_are_in_the_order_of_their_names_and_in_pages(gitflic: GitFlic) -> None:
+async def test_users_are_listed_by_name_in_pages(gitflic: GitFlicStage) -> None:
     for alias in ("Zoe-1", "zoe-2", "ZOE-3"):
-        await gitflic.one.post("/user", json=new_user(alias))
-    everybody = (await gitflic.one.get("/admin/user", params={"size": 100_000})).json()
-    names = [user["username"] for user in everybody["_embedded"][USERS]]
+        await gitflic.first_gateway.post("/user", json=user_body(alias))
+    everybody = (await gitflic.first_gateway.get("/admin/user", params={"size": 100_000})).json()
+    names = [user["username"] for user in everybody["_embedded"][USER_LIST_FIELD]]
     total = len(names)
     assert names == sorted(names, key=str.lower)
     assert everybody["page"] == {"size": 1000, "totalElements": total, "totalPages": 1, "number": 0}
-    second = (await gitflic.one.get("/admin/user", params={"page": 1, "size": 2})).json()
-    assert [user["username"] for user in second["_embedded"][USERS]] == names[2:4]
+    second = (await gitflic.first_gateway.get("/admin/user", params={"page": 1, "size": 2})).json()
+    assert [user["username"] for user in second["_embedded"][USER_LIST_FIELD]] == names[2:4]
     assert second["page"] == {"size": 2, "totalElements": total, "totalPages": -(-total // 2), "number": 1}
-    past = (await gitflic.one.get("/admin/user", params={"page": 10**12, "size": "x"})).json()
-    assert past["_embedded"] == {USERS: []}
+    past = (await gitflic.first_gateway.get("/admin/user", params={"page": 10**12, "size": "x"})).json()
+    assert past["_embedded"] == {USER_LIST_FIELD: []}
     assert past["page"] == {"size": 10, "totalElements": total, "totalPages": -(-total // 10), "number": 10**12}
 
 
-async def test_a_user_as_administrators_see_it(gitflic: GitFlic) -> None:
-    alias = await gitflic.user()
-    found = (await gitflic.one.get("/admin/user", params={"username": alias})).json()["_embedded"][USERS][0]
+async def test_administrators_see_a_user_with_all_fields(gitflic: GitFlicStage) -> None:
+    alias = await gitflic.create_user()
+    found = (await gitflic.first_gateway.get("/admin/user", params={"username": alias})).json()["_embedded"][
+        USER_LIST_FIELD
+    ][0]
     assert found == {
         "id": str(UUID(found["id"])),
         "username": alias,
@@ -204,50 +206,54 @@ async def test_a_user_as_administrators_see_it(gitflic: GitFlic) -> None:
         "cover": None,
         "confirmed": True,
     }
-    root = (await gitflic.one.get("/admin/user", params={"username": "root"})).json()["_embedded"][USERS][0]
+    root = (await gitflic.first_gateway.get("/admin/user", params={"username": "root"})).json()["_embedded"][
+        USER_LIST_FIELD
+    ][0]
     assert (root["email"], root["confirmed"]) == ("", False)
 
 
-async def test_an_avatar_is_a_picture_for_everybody_and_always_the_same(gitflic: GitFlic) -> None:
+async def test_an_avatar_is_a_stable_public_image(gitflic: GitFlicStage) -> None:
     path = f"/upload/img/{uuid4()}.png"
-    root = str(gitflic.one.base_url).replace("/rest-api/", "")
+    root = str(gitflic.first_gateway.base_url).replace("/rest-api/", "")
     async with httpx.AsyncClient() as stranger:
         first, again = await stranger.get(root + path), await stranger.get(f"{root}/rest-api{path}")
         other = await stranger.get(f"{root}/upload/img/{uuid4()}.png")
-        missing = await stranger.get(f"{root}/upload/img/{NOWHERE}.jpg")
+        missing = await stranger.get(f"{root}/upload/img/{UNKNOWN_UUID}.jpg")
     assert (first.status_code, first.headers["content-type"]) == (200, "image/png")
     assert first.content == again.content != other.content
     assert struct.unpack(">8s8xII", first.content[:24]) == (b"\x89PNG\r\n\x1a\n", 200, 200)
-    assert codes([missing]) == [(404, "NOT_FOUND")]
+    assert sorted_errors([missing]) == [(404, "NOT_FOUND")]
 
 
-async def test_an_email_is_changed(gitflic: GitFlic) -> None:
-    alias = await gitflic.user()
-    answer = await gitflic.one.put(f"/admin/user/{alias}/change-email", json={"email": f"new-{alias}@example.org"})
+async def test_the_email_of_a_user_is_changed(gitflic: GitFlicStage) -> None:
+    alias = await gitflic.create_user()
+    answer = await gitflic.first_gateway.put(
+        f"/admin/user/{alias}/change-email", json={"email": f"new-{alias}@example.org"}
+    )
     assert (answer.status_code, answer.content, answer.headers["content-length"]) == (200, b"", "0")
-    user = UserView.model_validate_json(await gitflic.caller.ask(GetUser(username=alias)))
+    user = UserView.model_validate_json(await gitflic.caller.query(GetUser(username=alias)))
     assert user.email == f"new-{alias}@example.org"
 
 
-async def test_a_changed_alias_counts_at_once_and_the_old_one_no_more(gitflic: GitFlic) -> None:
-    alias = await gitflic.user()
-    key = await gitflic.key(alias)
-    answer = await gitflic.one.put(f"/admin/user/{alias}/change-username", json={"username": f"new-{alias}"})
+async def test_a_changed_alias_replaces_the_old_one_at_once(gitflic: GitFlicStage) -> None:
+    alias = await gitflic.create_user()
+    key = await gitflic.create_key(alias)
+    answer = await gitflic.first_gateway.put(f"/admin/user/{alias}/change-username", json={"username": f"new-{alias}"})
     assert (answer.status_code, answer.content) == (200, b"")
-    old = await gitflic.two.get(f"/admin/user/{alias}/key/{key['uuid']}")
-    assert codes([old]) == [(404, "DEVELOPER_NOT_FOUND")]
-    assert (await gitflic.two.get(f"/admin/user/new-{alias}/key/{key['uuid']}")).json() == key
-    again = await gitflic.two.post("/user", json=new_user(alias, email=f"other-{alias}@example.org"))
+    old = await gitflic.second_gateway.get(f"/admin/user/{alias}/key/{key['uuid']}")
+    assert sorted_errors([old]) == [(404, "DEVELOPER_NOT_FOUND")]
+    assert (await gitflic.second_gateway.get(f"/admin/user/new-{alias}/key/{key['uuid']}")).json() == key
+    again = await gitflic.second_gateway.post("/user", json=user_body(alias, email=f"other-{alias}@example.org"))
     assert (again.status_code, again.json()["username"]) == (200, alias)
 
 
-async def test_a_password_is_changed(gitflic: GitFlic) -> None:
-    alias = await gitflic.user()
+async def test_the_password_of_a_user_is_changed(gitflic: GitFlicStage) -> None:
+    alias = await gitflic.create_user()
     body = {"password": "mill-pond-8", "passwordConfirm": "mill-pond-8"}
-    answer = await gitflic.one.put(f"/admin/user/{alias}/change-password", json=body)
+    answer = await gitflic.first_gateway.put(f"/admin/user/{alias}/change-password", json=body)
     assert (answer.status_code, answer.content) == (200, b"")
-    assert (await gitflic.token(alias)).status_code == 401
-    assert (await gitflic.token(alias, "mill-pond-8")).status_code == 200
+    assert (await gitflic.log_in(alias)).status_code == 401
+    assert (await gitflic.log_in(alias, "mill-pond-8")).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -271,26 +277,26 @@ async def test_a_password_is_changed(gitflic: GitFlic) -> None:
         ("password", {"password": "12345678", "passwordConfirm": "12345678"}, "DEVELOPER_PASSWORD_WEAK"),
     ],
 )
-async def test_a_bad_change_is_refused_and_changes_nothing(
-    gitflic: GitFlic, what: str, body: dict[str, str], code: str
+async def test_an_invalid_change_of_a_user_is_rejected_and_changes_nothing(
+    gitflic: GitFlicStage, what: str, body: dict[str, str], code: str
 ) -> None:
-    await gitflic.one.post("/user", json=new_user("taken-name"))
-    alias = await gitflic.user()
-    answer = await gitflic.one.put(f"/admin/user/{alias}/change-{what}", json=body)
-    assert codes([answer]) == [(422, code)]
-    user = UserView.model_validate_json(await gitflic.caller.ask(GetUser(username=alias)))
+    await gitflic.first_gateway.post("/user", json=user_body("taken-name"))
+    alias = await gitflic.create_user()
+    answer = await gitflic.first_gateway.put(f"/admin/user/{alias}/change-{what}", json=body)
+    assert sorted_errors([answer]) == [(422, code)]
+    user = UserView.model_validate_json(await gitflic.caller.query(GetUser(username=alias)))
     assert (user.username, user.email) == (alias, f"{alias}@example.org")
-    assert (await gitflic.token(alias)).status_code == 200
+    assert (await gitflic.log_in(alias)).status_code == 200
 
 
 # ---- keys
 
 
-async def test_a_key_is_kept_as_it_was_sent(gitflic: GitFlic) -> None:
-    alias = await gitflic.user()
+async def test_an_ssh_key_is_stored_as_it_was_sent(gitflic: GitFlicStage) -> None:
+    alias = await gitflic.create_user()
     text = public_key() + " Иван, ноутбук ⚡\r\n"
-    key = await gitflic.key(alias, publicKey=text, title="Ноутбук", expiresAt="2999-10-10")
-    user = UserView.model_validate_json(await gitflic.caller.ask(GetUser(username=alias)))
+    key = await gitflic.create_key(alias, publicKey=text, title="Ноутбук", expiresAt="2999-10-10")
+    user = UserView.model_validate_json(await gitflic.caller.query(GetUser(username=alias)))
     assert key == {
         "uuid": str(UUID(key["uuid"])),
         "publicKey": text,
@@ -298,46 +304,48 @@ async def test_a_key_is_kept_as_it_was_sent(gitflic: GitFlic) -> None:
         "expiresAt": "2999-10-10",
         "userUuid": user.uuid,
     }
-    assert (await gitflic.two.get(f"/admin/user/{alias.upper()}/key/{key['uuid'].upper()}")).json() == key
+    assert (await gitflic.second_gateway.get(f"/admin/user/{alias.upper()}/key/{key['uuid'].upper()}")).json() == key
 
 
 @pytest.mark.parametrize(
     ("sent", "shown"),
     [(None, None), ("", None), ("2999-10-10T23:59:59.5+03:00", "2999-10-10"), ("2999-10-10T00:00:00Z", "2999-10-10")],
 )
-async def test_the_last_day_has_many_forms(gitflic: GitFlic, sent: str | None, shown: str | None) -> None:
-    assert (await gitflic.key(await gitflic.user(), expiresAt=sent))["expiresAt"] == shown
+async def test_the_expiry_date_of_a_key_is_accepted_in_several_forms(
+    gitflic: GitFlicStage, sent: str | None, shown: str | None
+) -> None:
+    assert (await gitflic.create_key(await gitflic.create_user(), expiresAt=sent))["expiresAt"] == shown
 
 
-async def test_keys_come_in_pages_by_their_age(gitflic: GitFlic) -> None:
-    alias = await gitflic.user()
-    empty = (await gitflic.one.get(f"/admin/user/{alias}/key")).json()
+async def test_ssh_keys_are_listed_oldest_first_in_pages(gitflic: GitFlicStage) -> None:
+    alias = await gitflic.create_user()
+    empty = (await gitflic.first_gateway.get(f"/admin/user/{alias}/key")).json()
     assert empty == {
-        "_embedded": {KEYS: []},
+        "_embedded": {KEY_LIST_FIELD: []},
         "page": {"size": 10, "totalElements": 0, "totalPages": 0, "number": 0},
     }
-    keys = [await gitflic.key(alias, title=f"Key {number}") for number in range(5)]
-    page = (await gitflic.two.get(f"/admin/user/{alias}/key", params={"page": 1, "size": 2})).json()
+    keys = [await gitflic.create_key(alias, title=f"Key {number}") for number in range(5)]
+    page = (await gitflic.second_gateway.get(f"/admin/user/{alias}/key", params={"page": 1, "size": 2})).json()
     assert page == {
-        "_embedded": {KEYS: keys[2:4]},
+        "_embedded": {KEY_LIST_FIELD: keys[2:4]},
         "page": {"size": 2, "totalElements": 5, "totalPages": 3, "number": 1},
     }
     for query in ({}, {"page": -1, "size": 0}, {"page": "x", "size": "-5"}):
-        default = (await gitflic.two.get(f"/admin/user/{alias}/key", params=query)).json()
-        assert default["_embedded"][KEYS] == keys
+        default = (await gitflic.second_gateway.get(f"/admin/user/{alias}/key", params=query)).json()
+        assert default["_embedded"][KEY_LIST_FIELD] == keys
         assert (default["page"]["size"], default["page"]["number"]) == (10, 0)
 
 
-async def test_a_removed_key_is_gone_and_free(gitflic: GitFlic) -> None:
-    alias, other = await gitflic.user(), await gitflic.user()
-    key = await gitflic.key(alias)
+async def test_a_deleted_ssh_key_is_404_and_can_be_added_again(gitflic: GitFlicStage) -> None:
+    alias, other = await gitflic.create_user(), await gitflic.create_user()
+    key = await gitflic.create_key(alias)
     address = f"/admin/user/{alias}/key/delete/{key['uuid'].upper()}"
-    gone = await gitflic.one.delete(address)
+    gone = await gitflic.first_gateway.delete(address)
     assert (gone.status_code, gone.content, gone.headers["content-length"]) == (200, b"", "0")
-    again = await gitflic.two.delete(address)
-    shown = await gitflic.two.get(f"/admin/user/{alias}/key/{key['uuid']}")
-    assert codes([again, shown]) == [(404, "KEY_NOT_FOUND")] * 2
-    assert (await gitflic.key(other, publicKey=key["publicKey"]))["publicKey"] == key["publicKey"]
+    again = await gitflic.second_gateway.delete(address)
+    shown = await gitflic.second_gateway.get(f"/admin/user/{alias}/key/{key['uuid']}")
+    assert sorted_errors([again, shown]) == [(404, "KEY_NOT_FOUND")] * 2
+    assert (await gitflic.create_key(other, publicKey=key["publicKey"]))["publicKey"] == key["publicKey"]
 
 
 @pytest.mark.parametrize(
@@ -350,60 +358,64 @@ async def test_a_removed_key_is_gone_and_free(gitflic: GitFlic) -> None:
         ({"publicKey": {}}, "KEY_PUBLIC_KEY_INVALID"),
         ({"publicKey": "ssh-ed25519 AAAA"}, "KEY_PUBLIC_KEY_INVALID"),
         ({"publicKey": "x" * 9000}, "KEY_PUBLIC_KEY_INVALID"),
-        ({"publicKey": WEAK_RSA}, "KEY_PUBLIC_KEY_WEAK"),
+        ({"publicKey": WEAK_RSA_KEY}, "KEY_PUBLIC_KEY_WEAK"),
         ({"publicKey": "-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA"}, "KEY_PUBLIC_KEY_PRIVATE"),
         ({"expiresAt": "2020-10-10"}, "KEY_EXPIRES_AT_PAST"),
         ({"expiresAt": "2999-10-10T10-10-10Z"}, "KEY_EXPIRES_AT_INVALID"),
         ({"expiresAt": 5}, "KEY_EXPIRES_AT_INVALID"),
     ],
 )
-async def test_a_key_with_bad_data_is_not_added(gitflic: GitFlic, change: dict[str, Any], code: str) -> None:
-    alias = await gitflic.user()
-    answer = await gitflic.one.post(f"/admin/user/{alias}/key/create", json=new_key(**change))
-    assert codes([answer]) == [(422, code)]
-    assert (await gitflic.one.get(f"/admin/user/{alias}/key")).json()["page"]["totalElements"] == 0
+async def test_an_ssh_key_with_invalid_data_is_rejected(
+    gitflic: GitFlicStage, change: dict[str, Any], code: str
+) -> None:
+    alias = await gitflic.create_user()
+    answer = await gitflic.first_gateway.post(f"/admin/user/{alias}/key/create", json=key_body(**change))
+    assert sorted_errors([answer]) == [(422, code)]
+    assert (await gitflic.first_gateway.get(f"/admin/user/{alias}/key")).json()["page"]["totalElements"] == 0
 
 
-async def test_a_key_is_one_users_whatever_its_comment(gitflic: GitFlic) -> None:
-    alias, other = await gitflic.user(), await gitflic.user()
-    key = await gitflic.key(alias)
-    again = new_key(publicKey=key["publicKey"] + " another comment")
-    answers = [await gitflic.two.post(f"/admin/user/{name}/key/create", json=again) for name in (alias, other)]
-    assert codes(answers) == [(422, "KEY_PUBLIC_KEY_TAKEN")] * 2
+async def test_an_ssh_key_belongs_to_one_user_regardless_of_its_comment(gitflic: GitFlicStage) -> None:
+    alias, other = await gitflic.create_user(), await gitflic.create_user()
+    key = await gitflic.create_key(alias)
+    again = key_body(publicKey=key["publicKey"] + " another comment")
+    answers = [
+        await gitflic.second_gateway.post(f"/admin/user/{name}/key/create", json=again) for name in (alias, other)
+    ]
+    assert sorted_errors(answers) == [(422, "KEY_PUBLIC_KEY_TAKEN")] * 2
 
 
-async def test_one_key_goes_to_one_user_of_many_who_want_it_at_once(gitflic: GitFlic) -> None:
-    aliases = [await gitflic.user() for _ in range(3)]
-    key = new_key()
+async def test_users_racing_for_one_ssh_key_get_one_winner(gitflic: GitFlicStage) -> None:
+    aliases = [await gitflic.create_user() for _ in range(3)]
+    key = key_body()
     wishes = [
         client.post(f"/admin/user/{alias}/key/create", json=key)
         for alias in aliases
-        for client in (gitflic.one, gitflic.two)
+        for client in (gitflic.first_gateway, gitflic.second_gateway)
     ]
     answers = await asyncio.gather(*wishes)
-    assert codes(answers) == [(200, ""), *[(422, "KEY_PUBLIC_KEY_TAKEN")] * 5]
+    assert sorted_errors(answers) == [(200, ""), *[(422, "KEY_PUBLIC_KEY_TAKEN")] * 5]
 
 
-async def test_the_same_request_again_makes_one_key(gitflic: GitFlic) -> None:
-    alias, key = await gitflic.user(), new_key()
-    wish = gitflic.one.post, f"/admin/user/{alias}/key/create"
+async def test_a_repeated_request_creates_one_ssh_key(gitflic: GitFlicStage) -> None:
+    alias, key = await gitflic.create_user(), key_body()
+    wish = gitflic.first_gateway.post, f"/admin/user/{alias}/key/create"
     first, again = [await wish[0](wish[1], json=key, headers={"Idempotency-Key": "k"}) for _ in range(2)]
     assert first.status_code == again.status_code == 200
     assert first.json() == again.json()
 
 
-async def test_the_keys_of_a_deleted_user_are_free_and_forgotten(gitflic: GitFlic) -> None:
-    alias, other = await gitflic.user(), await gitflic.user()
-    key = await gitflic.key(alias)
-    user = UserView.model_validate_json(await gitflic.caller.ask(GetUser(username=alias)))
-    await gitflic.caller.tell(DeleteUser(user_id=user.id))
-    gone = await gitflic.one.get(f"/admin/user/{alias}/key")
-    assert codes([gone]) == [(404, "DEVELOPER_NOT_FOUND")]
-    async with mongo(gitflic.stage.settings, "test") as client:
-        database = database_of(client, gitflic.stage.settings, "identity")
+async def test_the_ssh_keys_of_a_deleted_user_are_erased_and_can_be_added_again(gitflic: GitFlicStage) -> None:
+    alias, other = await gitflic.create_user(), await gitflic.create_user()
+    key = await gitflic.create_key(alias)
+    user = UserView.model_validate_json(await gitflic.caller.query(GetUser(username=alias)))
+    await gitflic.caller.send(DeleteUser(user_id=user.id))
+    gone = await gitflic.first_gateway.get(f"/admin/user/{alias}/key")
+    assert sorted_errors([gone]) == [(404, "DEVELOPER_NOT_FOUND")]
+    async with create_mongo_client(gitflic.stage.settings, "test") as client:
+        database = get_database(client, gitflic.stage.settings, "identity")
         kept = [str(await database[name].find().to_list()) for name in ("commits", "streams")]
     assert key["publicKey"] not in "".join(kept)
-    await gitflic.key(other, publicKey=key["publicKey"])
+    await gitflic.create_key(other, publicKey=key["publicKey"])
 
 
 # ---- what all of them share
@@ -411,8 +423,8 @@ async def test_the_keys_of_a_deleted_user_are_free_and_forgotten(gitflic: GitFli
 ROUTES = [
     ("POST", "/admin/user/{alias}/key/create"),
     ("GET", "/admin/user/{alias}/key"),
-    ("GET", "/admin/user/{alias}/key/" + NOWHERE),
-    ("DELETE", "/admin/user/{alias}/key/delete/" + NOWHERE),
+    ("GET", "/admin/user/{alias}/key/" + UNKNOWN_UUID),
+    ("DELETE", "/admin/user/{alias}/key/delete/" + UNKNOWN_UUID),
     ("PUT", "/admin/user/{alias}/change-email"),
     ("PUT", "/admin/user/{alias}/change-username"),
     ("PUT", "/admin/user/{alias}/change-password"),
@@ -423,30 +435,34 @@ ROUTES = [
 
 @pytest.mark.parametrize(("method", "path"), ROUTES)
 @pytest.mark.parametrize("header", ["", "token", "token x.y.z", "Basic cm9vdDp4", "Bearer"])
-async def test_strangers_are_told_403(gitflic: GitFlic, method: str, path: str, header: str) -> None:
-    answer = await gitflic.one.request(method, path.format(alias="nobody"), headers={"Authorization": header})
-    assert codes([answer]) == [(403, "FORBIDDEN")]
+async def test_anonymous_callers_get_403_from_user_routes(
+    gitflic: GitFlicStage, method: str, path: str, header: str
+) -> None:
+    answer = await gitflic.first_gateway.request(method, path.format(alias="nobody"), headers={"Authorization": header})
+    assert sorted_errors([answer]) == [(403, "FORBIDDEN")]
 
 
 @pytest.mark.parametrize(("method", "path"), ROUTES)
-async def test_users_who_are_no_administrators_are_told_403(gitflic: GitFlic, method: str, path: str) -> None:
-    token = (await gitflic.token(await gitflic.user())).json()["access_token"]
+async def test_developers_get_403_from_user_routes(gitflic: GitFlicStage, method: str, path: str) -> None:
+    token = (await gitflic.log_in(await gitflic.create_user())).json()["access_token"]
     headers = {"Authorization": f"token {token}"}
-    answer = await gitflic.one.request(method, path.format(alias="nobody"), headers=headers)
-    assert codes([answer]) == [(403, "FORBIDDEN")]
+    answer = await gitflic.first_gateway.request(method, path.format(alias="nobody"), headers=headers)
+    assert sorted_errors([answer]) == [(403, "FORBIDDEN")]
 
 
 @pytest.mark.parametrize(("method", "path"), ROUTES[:7])
 @pytest.mark.parametrize("body", ["{}", "{"])
-async def test_a_missing_user_comes_before_a_bad_body(gitflic: GitFlic, method: str, path: str, body: str) -> None:
+async def test_an_unknown_user_is_reported_before_an_invalid_body(
+    gitflic: GitFlicStage, method: str, path: str, body: str
+) -> None:
     headers = {"Content-Type": "application/json"}
-    answer = await gitflic.one.request(method, path.format(alias="nobody%00"), content=body, headers=headers)
-    assert codes([answer]) == [(404, "DEVELOPER_NOT_FOUND")]
+    answer = await gitflic.first_gateway.request(method, path.format(alias="nobody%00"), content=body, headers=headers)
+    assert sorted_errors([answer]) == [(404, "DEVELOPER_NOT_FOUND")]
 
 
-@pytest.mark.parametrize("uuid", [NOWHERE, "no-uuid", "%00", "x" * 4000])
-async def test_a_missing_key_is_not_found(gitflic: GitFlic, uuid: str) -> None:
-    alias = await gitflic.user()
-    shown = await gitflic.one.get(f"/admin/user/{alias}/key/{uuid}")
-    removed = await gitflic.one.delete(f"/admin/user/{alias}/key/delete/{uuid}")
-    assert codes([shown, removed]) == [(404, "KEY_NOT_FOUND")] * 2
+@pytest.mark.parametrize("uuid", [UNKNOWN_UUID, "no-uuid", "%00", "x" * 4000])
+async def test_an_unknown_ssh_key_is_404(gitflic: GitFlicStage, uuid: str) -> None:
+    alias = await gitflic.create_user()
+    shown = await gitflic.first_gateway.get(f"/admin/user/{alias}/key/{uuid}")
+    removed = await gitflic.first_gateway.delete(f"/admin/user/{alias}/key/delete/{uuid}")
+    assert sorted_errors([shown, removed]) == [(404, "KEY_NOT_FOUND")] * 2

@@ -8,13 +8,13 @@ from typing import Any
 import httpx
 import pytest
 
+from gateway.framework.route_table import Route
 from gateway.routes import TABLE
-from gateway.routing import Route
-from tests.integration.free_commit_stage import FreeCommit, free_commit
-from tests.support.servers import Servers
+from tests.integration.free_commit_stage import FreeCommitSystem, free_commit_system
+from tests.support.infrastructure.servers import Servers
 
 RESOURCES = ("project", "secret", "credential", "developer", "executor")
-VALUES: list[Any] = [
+HOSTILE_VALUES: list[Any] = [
     None,
     "",
     "\0",
@@ -39,7 +39,7 @@ VALUES: list[Any] = [
     {"a": {"b": 1}},
     {"x" * 300: "y"},
 ]
-BODIES = [
+HOSTILE_BODIES = [
     b"{",
     b"[]",
     b"1",
@@ -64,21 +64,21 @@ ROUTES = [
 
 
 @pytest.fixture(scope="module")
-async def here(servers: Servers) -> AsyncIterator[FreeCommit]:
-    async with free_commit(servers) as here:
+async def free_commit(servers: Servers) -> AsyncIterator[FreeCommitSystem]:
+    async with free_commit_system(servers) as here:
         yield here
 
 
-async def address(here: FreeCommit, route: Route) -> str:
+async def create_route_path(here: FreeCommitSystem, route: Route) -> str:
     """Of something that is there."""
     base, captured, part = route.path.partition("/{")
     if not captured:
         return f"/api{base}"
-    made = await here.made(route.body.resource)
+    made = await here.create(route.body.resource)
     return f"/api{base}/{made['id']}{part[part.index('}') + 1 :]}"
 
 
-def failed(answers: list[httpx.Response]) -> list[tuple[int, str]]:
+def list_server_errors(answers: list[httpx.Response]) -> list[tuple[int, str]]:
     return [
         (answer.status_code, answer.text[:200])
         for answer in answers
@@ -87,24 +87,24 @@ def failed(answers: list[httpx.Response]) -> list[tuple[int, str]]:
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
-async def test_no_value_of_a_field_makes_a_server_error(here: FreeCommit, route: Route) -> None:
-    path, resource = await address(here, route), route.body.resource
+async def test_no_field_value_causes_a_server_error(free_commit: FreeCommitSystem, route: Route) -> None:
+    path, resource = await create_route_path(free_commit, route), route.body.resource
     names = [one.wire or name for name, one in route.body.fields.items()]
-    bodies = [{resource: here.defaults[resource] | {name: value}} for name in names for value in VALUES]
-    answers = await asyncio.gather(*(here.admin.request(route.method, path, json=body) for body in bodies))
-    assert failed(answers) == []
+    bodies = [{resource: free_commit.defaults[resource] | {name: value}} for name in names for value in HOSTILE_VALUES]
+    answers = await asyncio.gather(*(free_commit.admin.request(route.method, path, json=body) for body in bodies))
+    assert list_server_errors(answers) == []
 
 
 @pytest.mark.parametrize("content_type", ["application/json", "text/plain", "APPLICATION/JSON; charset=latin-1", ""])
-async def test_no_body_makes_a_server_error(here: FreeCommit, content_type: str) -> None:
+async def test_no_request_body_causes_a_server_error(free_commit: FreeCommitSystem, content_type: str) -> None:
     headers = {"Content-Type": content_type}
-    asking = (here.admin.post("/api/admin/projects", content=raw, headers=headers) for raw in BODIES)
+    asking = (free_commit.admin.post("/api/admin/projects", content=raw, headers=headers) for raw in HOSTILE_BODIES)
     answers = await asyncio.gather(*asking)
-    assert failed(answers) == []
+    assert list_server_errors(answers) == []
     assert {answer.status_code for answer in answers} <= {400, 413, 422}
 
 
-IDS = (
+HOSTILE_IDS = (
     "0",
     "-1",
     "x",
@@ -122,13 +122,15 @@ IDS = (
 
 @pytest.mark.parametrize("resource", RESOURCES)
 @pytest.mark.parametrize("method", ["GET", "DELETE", "OPTIONS", "PUT"])
-async def test_no_id_makes_a_server_error(here: FreeCommit, resource: str, method: str) -> None:
-    answers = [await here.admin.request(method, f"/api/admin/{resource}s/{id_}") for id_ in IDS]
-    assert failed(answers) == []
+async def test_no_id_in_the_path_causes_a_server_error(
+    free_commit: FreeCommitSystem, resource: str, method: str
+) -> None:
+    answers = [await free_commit.admin.request(method, f"/api/admin/{resource}s/{id_}") for id_ in HOSTILE_IDS]
+    assert list_server_errors(answers) == []
     assert {answer.status_code for answer in answers} <= {204, 404, 405}
 
 
-HEADERS: list[dict[str, Any]] = [
+HOSTILE_HEADERS: list[dict[str, Any]] = [
     {"Authorization": b"Bearer \xff\xfe"},
     {"Authorization": "Bearer " + "a" * 30_000},
     {"Authorization": "Bearer a.b.c"},
@@ -144,9 +146,9 @@ HEADERS: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("headers", HEADERS, ids=lambda headers: next(iter(headers)))
-async def test_no_header_makes_a_server_error(here: FreeCommit, headers: dict[str, Any]) -> None:
+@pytest.mark.parametrize("headers", HOSTILE_HEADERS, ids=lambda headers: next(iter(headers)))
+async def test_no_header_causes_a_server_error(free_commit: FreeCommitSystem, headers: dict[str, Any]) -> None:
     raw = json.dumps({"credential": {"name": "x"}})
-    answer = await here.admin.post("/api/admin/credentials", content=raw, headers=headers)
+    answer = await free_commit.admin.post("/api/admin/credentials", content=raw, headers=headers)
     assert 400 <= answer.status_code < 500
     assert answer.json()["message"]

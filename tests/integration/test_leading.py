@@ -7,17 +7,17 @@ from contextlib import asynccontextmanager
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from libs.ending import end
-from libs.leading import Deposed, lead
+from libs.service.leader_election import LeadershipLost, run_as_leader
+from libs.service.tasks import cancel_and_wait
 
 
 @asynccontextmanager
-async def candidate(bus: Client, duties: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
-    leading = asyncio.create_task(lead(bus, "counters", "replica-1", duties))
+async def running_candidate(bus: Client, duties: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
+    leading = asyncio.create_task(run_as_leader(bus, "counters", "replica-1", duties))
     try:
         yield
     finally:
-        await end({leading})
+        await cancel_and_wait({leading})
 
 
 async def test_a_leader_that_hangs_is_replaced(bus: Client) -> None:
@@ -31,16 +31,16 @@ async def test_a_leader_that_hangs_is_replaced(bus: Client) -> None:
         await asyncio.Event().wait()
 
     await bus.subscribe("lead.counters", cb=hangs)
-    async with candidate(bus, duties), asyncio.timeout(20):
+    async with running_candidate(bus, duties), asyncio.timeout(20):
         await took_over.wait()
 
 
-async def test_a_leader_that_was_deposed_does_its_duties_again_once_nobody_else_does(bus: Client) -> None:
+async def test_a_leader_that_lost_leadership_runs_its_tasks_again_when_it_is_elected_again(bus: Client) -> None:
     turns: asyncio.Queue[str] = asyncio.Queue()
 
     async def duties() -> None:
         await turns.put("began")
-        raise Deposed("somebody else was faster")
+        raise LeadershipLost("somebody else was faster")
 
-    async with candidate(bus, duties), asyncio.timeout(20):
+    async with running_candidate(bus, duties), asyncio.timeout(20):
         assert [await turns.get(), await turns.get()] == ["began", "began"]

@@ -18,7 +18,7 @@ from infra.local import ports
 from tests.integration.waiting import until
 
 REGISTERED = {"id": 1, "token": "glrt-canary", "token_expires_at": None}
-ANSWERS = {
+RESPONSES = {
     "/api/auth/token": (200, {"access_token": "the-jwt", "token_type": "Bearer", "expires_in": 3600}),
     "/api/admin/runners/registration-info": (200, {"registrationToken": "registration-canary"}),
     "/api/v4/runners": (201, REGISTERED),
@@ -27,7 +27,7 @@ ANSWERS = {
 }
 
 
-class Answering(BaseHTTPRequestHandler):
+class TableHandler(BaseHTTPRequestHandler):
     """Answers by the table of its server, and notes what was asked with which authorization."""
 
     server: Any
@@ -46,17 +46,17 @@ class Answering(BaseHTTPRequestHandler):
         pass
 
 
-class Server(ThreadingHTTPServer):
+class FakeGateway(ThreadingHTTPServer):
     def __init__(self, changes: dict[str, tuple[int, Any]]) -> None:
-        super().__init__(("127.0.0.1", 0), Answering)
-        self.answers = ANSWERS | changes
-        self.asked: list[tuple[str, str | None]] = []
+        super().__init__(("127.0.0.1", 0), TableHandler)
+        self.responses = RESPONSES | changes
+        self.requests: list[tuple[str, str | None]] = []
         self.url = f"http://127.0.0.1:{self.server_port}"
 
 
 @contextmanager
-def serving(**changes: tuple[int, Any]) -> Iterator[Server]:
-    with Server({path.replace("__", "/"): answer for path, answer in changes.items()}) as server:
+def running_fake_gateway(**changes: tuple[int, Any]) -> Iterator[FakeGateway]:
+    with FakeGateway({path.replace("__", "/"): answer for path, answer in changes.items()}) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         yield server
@@ -64,7 +64,7 @@ def serving(**changes: tuple[int, Any]) -> Iterator[Server]:
         thread.join()
 
 
-def agent(command: str, url: str, config: Path, health_port: int = 0) -> subprocess.Popen[str]:
+def start_agent(command: str, url: str, config: Path, health_port: int = 0) -> subprocess.Popen[str]:
     return subprocess.Popen(
         (sys.executable, "-m", "infra", command),
         env=os.environ
@@ -80,7 +80,7 @@ def agent(command: str, url: str, config: Path, health_port: int = 0) -> subproc
     )
 
 
-def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
+def wait_for_exit(process: subprocess.Popen[str]) -> tuple[int, str]:
     with process:
         said, _ = process.communicate(timeout=30)
     return process.returncode, said
@@ -88,16 +88,16 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
 
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
-    with serving() as server:
-        status, said = ended(agent("register-local-agent", server.url, tmp_path / "config.json"))
+    with running_fake_gateway() as server:
+        status, said = wait_for_exit(start_agent("register-local-agent", server.url, tmp_path / "config.json"))
     assert (status, said) == (0, "")
     return tmp_path / "config.json"
 
 
-def test_it_logs_in_reads_the_registration_token_and_keeps_its_own(tmp_path: Path) -> None:
-    with serving() as server:
-        ended(agent("register-local-agent", server.url, tmp_path / "config.json"))
-    assert server.asked[:2] == [
+def test_the_local_agent_logs_in_registers_and_stores_only_its_own_token(tmp_path: Path) -> None:
+    with running_fake_gateway() as server:
+        wait_for_exit(start_agent("register-local-agent", server.url, tmp_path / "config.json"))
+    assert server.requests[:2] == [
         ("/api/auth/token", None),
         ("/api/admin/runners/registration-info", "token the-jwt"),
     ]
@@ -106,29 +106,29 @@ def test_it_logs_in_reads_the_registration_token_and_keeps_its_own(tmp_path: Pat
     assert "registration-canary" not in kept
 
 
-def test_it_is_ready_when_the_server_knows_it_and_leaves_on_sigterm(config: Path) -> None:
-    port = ports.free_port()
-    with serving() as server, agent("run-local-agent", server.url, config, port) as running:
-        until(lambda: ports.http_answers(port, "/readyz"))
+def test_the_local_agent_is_ready_after_verification_and_stops_on_sigterm(config: Path) -> None:
+    port = ports.find_free_port()
+    with running_fake_gateway() as server, start_agent("run-local-agent", server.url, config, port) as running:
+        until(lambda: ports.is_http_ok(port, "/readyz"))
         running.send_signal(signal.SIGTERM)
         assert running.wait(10) == 0
-        assert "/api/v4/runners/verify" in [path for path, _ in server.asked]
+        assert "/api/v4/runners/verify" in [path for path, _ in server.requests]
 
 
-def test_a_changed_administrator_password_is_told_in_one_sentence(tmp_path: Path) -> None:
-    with serving(__api__auth__token=(401, {"message": "UNAUTHORIZED"})) as server:
-        status, said = ended(agent("register-local-agent", server.url, tmp_path / "config.json"))
+def test_a_failed_administrator_login_is_one_error_line(tmp_path: Path) -> None:
+    with running_fake_gateway(__api__auth__token=(401, {"message": "UNAUTHORIZED"})) as server:
+        status, said = wait_for_exit(start_agent("register-local-agent", server.url, tmp_path / "config.json"))
     assert status == 1
     assert said.startswith("headrace: The local agent could not be registered, because the administrator's log-in")
 
 
-def test_an_unexpected_answer_is_told_with_what_was_asked(tmp_path: Path) -> None:
-    with serving(__api__auth__token=(500, {"message": "INTERNAL_ERROR"})) as server:
-        status, said = ended(agent("register-local-agent", server.url, tmp_path / "config.json"))
+def test_an_unexpected_response_is_reported_with_its_path(tmp_path: Path) -> None:
+    with running_fake_gateway(__api__auth__token=(500, {"message": "INTERNAL_ERROR"})) as server:
+        status, said = wait_for_exit(start_agent("register-local-agent", server.url, tmp_path / "config.json"))
     assert (status, "/api/auth/token answered 500" in said, said.count("\n")) == (1, True, 1)
 
 
-def test_an_agent_that_the_server_forgot_says_how_to_register_anew(config: Path) -> None:
-    with serving(__api__v4__runners__verify=(403, {"message": "403 Forbidden"})) as server:
-        status, said = ended(agent("run-local-agent", server.url, config))
+def test_a_local_agent_unknown_to_the_server_says_how_to_register_again(config: Path) -> None:
+    with running_fake_gateway(__api__v4__runners__verify=(403, {"message": "403 Forbidden"})) as server:
+        status, said = wait_for_exit(start_agent("run-local-agent", server.url, config))
     assert (status, f"delete {config} to register it anew" in said) == (1, True)

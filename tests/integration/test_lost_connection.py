@@ -6,26 +6,24 @@ import pytest
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from contracts.errors import Refused
-from libs.messaging import Caller
-from tests.support.servers import Servers
+from contracts.errors import RequestRejected
+from libs.messaging.request_reply import MessageClient
+from tests.support.infrastructure.servers import Servers
 from tests.toy.counters import GetCounter
 
 
-async def test_a_question_whose_answer_is_lost_with_the_connection_is_given_up_at_once(
-    servers: Servers, bus: Client
-) -> None:
+async def test_a_query_whose_reply_is_lost_with_the_connection_fails_at_once(servers: Servers, bus: Client) -> None:
     asked = asyncio.Event()
 
     async def silent(_message: Msg) -> None:
         asked.set()
 
     await bus.subscribe(GetCounter.subject(), cb=silent)
-    asking = asyncio.create_task(Caller(bus).ask(GetCounter(counter_id="1"), timeout=60))
+    asking = asyncio.create_task(MessageClient(bus).query(GetCounter(counter_id="1"), timeout=60))
     await asked.wait()
     servers.nats.kill()
     servers.nats.start()
     servers.nats.wait_ready()
-    with pytest.raises(Refused, match="SERVICE_TIMEOUT"):
+    with pytest.raises(RequestRejected, match="SERVICE_TIMEOUT"):
         async with asyncio.timeout(10):
             await asking

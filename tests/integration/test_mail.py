@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from libs.settings import MailSecurity, MailSettings
-from services.notifications.mail import MailFailed, is_address, send, write
-from tests.integration.mail_server import LOGIN, Mailbox, mail_server, self_signed
+from services.notifications.mail import MailFailed, compose, is_address, send
+from tests.integration.mail_server import LOGIN, Mailbox, create_self_signed_certificate, running_mail_server
 
 NOW = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
 SENDER = "Headrace <ci@example.org>"
@@ -17,32 +17,32 @@ SENDER = "Headrace <ci@example.org>"
 @pytest.fixture
 def certificate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A certificate that this process trusts as it would trust one of the system's."""
-    path = self_signed(tmp_path)
+    path = create_self_signed_certificate(tmp_path)
     monkeypatch.setenv("SSL_CERT_FILE", str(path))
     return path
 
 
-def mail(title: str = "Grüße", text: str = "Schöne\n.\nWelt") -> EmailMessage:
-    return write(SENDER, "ann@example.org", title, text, mail_id="n1", at=NOW)
+def compose_mail(title: str = "Grüße", text: str = "Schöne\n.\nWelt") -> EmailMessage:
+    return compose(SENDER, "ann@example.org", title, text, mail_id="n1", at=NOW)
 
 
-def plain(mailbox: Mailbox) -> MailSettings:
+def plain_settings(mailbox: Mailbox) -> MailSettings:
     return MailSettings(host="127.0.0.1", port=mailbox.port, sender=SENDER, tls=MailSecurity.NONE)
 
 
-def secure(mailbox: Mailbox, tls: MailSecurity, password: str = LOGIN[1]) -> MailSettings:
+def secure_settings(mailbox: Mailbox, tls: MailSecurity, password: str = LOGIN[1]) -> MailSettings:
     return MailSettings("127.0.0.1", mailbox.port, SENDER, LOGIN[0], password, tls)
 
 
-async def failure_of(settings: MailSettings) -> MailFailed:
+async def send_expecting_failure(settings: MailSettings) -> MailFailed:
     with pytest.raises(MailFailed) as failure:
-        await send(settings, mail())
+        await send(settings, compose_mail())
     return failure.value
 
 
 async def test_a_mail_arrives_as_it_was_written() -> None:
-    async with mail_server() as mailbox:
-        await send(plain(mailbox), mail())
+    async with running_mail_server() as mailbox:
+        await send(plain_settings(mailbox), compose_mail())
     (arrived,) = mailbox.mails
     assert arrived["From"] == SENDER
     assert arrived["To"] == "ann@example.org"
@@ -53,71 +53,71 @@ async def test_a_mail_arrives_as_it_was_written() -> None:
 
 
 async def test_a_mail_goes_through_starttls_and_login(certificate: Path) -> None:
-    async with mail_server(certificate=certificate) as mailbox:
-        await send(secure(mailbox, MailSecurity.STARTTLS), mail())
+    async with running_mail_server(certificate=certificate) as mailbox:
+        await send(secure_settings(mailbox, MailSecurity.STARTTLS), compose_mail())
     assert len(mailbox.mails) == 1
 
 
 @pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS")  # of the server: TLS is there already
 async def test_a_mail_goes_through_tls_and_login(certificate: Path) -> None:
-    async with mail_server(certificate=certificate, implicit_tls=True) as mailbox:
-        await send(secure(mailbox, MailSecurity.TLS), mail())
+    async with running_mail_server(certificate=certificate, implicit_tls=True) as mailbox:
+        await send(secure_settings(mailbox, MailSecurity.TLS), compose_mail())
     assert len(mailbox.mails) == 1
 
 
-async def test_a_certificate_that_nobody_vouches_for_is_not_accepted(tmp_path: Path) -> None:
-    async with mail_server(certificate=self_signed(tmp_path)) as mailbox:
-        failure = await failure_of(secure(mailbox, MailSecurity.STARTTLS))
+async def test_a_mail_server_with_an_untrusted_certificate_gets_no_mail(tmp_path: Path) -> None:
+    async with running_mail_server(certificate=create_self_signed_certificate(tmp_path)) as mailbox:
+        failure = await send_expecting_failure(secure_settings(mailbox, MailSecurity.STARTTLS))
     assert failure.reason == "no TLS connection that can be trusted came about with the mail server"
-    assert not failure.final
+    assert not failure.is_permanent
     assert not mailbox.mails
 
 
-async def test_a_server_without_starttls_gets_no_mail_in_clear() -> None:
-    async with mail_server() as mailbox:
-        failure = await failure_of(secure(mailbox, MailSecurity.STARTTLS))
+async def test_a_mail_server_without_starttls_gets_no_mail() -> None:
+    async with running_mail_server() as mailbox:
+        failure = await send_expecting_failure(secure_settings(mailbox, MailSecurity.STARTTLS))
     assert failure.reason == "the mail server cannot be used with these settings of TLS and login"
     assert not mailbox.mails
 
 
-async def test_a_wrong_password_is_final_and_not_repeated_in_the_reason(certificate: Path) -> None:
-    async with mail_server(certificate=certificate) as mailbox:
-        failure = await failure_of(secure(mailbox, MailSecurity.STARTTLS, "a wrong canary"))
-    assert failure.final
+async def test_a_rejected_mail_login_is_a_permanent_failure_without_the_password(certificate: Path) -> None:
+    async with running_mail_server(certificate=certificate) as mailbox:
+        failure = await send_expecting_failure(secure_settings(mailbox, MailSecurity.STARTTLS, "a wrong canary"))
+    assert failure.is_permanent
     assert failure.reason == "the mail server refused the login (535 5.7.8)"
 
 
-async def test_an_unknown_recipient_is_final_and_not_named() -> None:
-    async with mail_server() as mailbox:
+async def test_an_unknown_recipient_is_a_permanent_failure_without_the_address() -> None:
+    async with running_mail_server() as mailbox:
         mailbox.refusals["RCPT"] = "550 5.1.1 <ann@example.org> is not here"
-        failure = await failure_of(plain(mailbox))
-    assert failure.final
+        failure = await send_expecting_failure(plain_settings(mailbox))
+    assert failure.is_permanent
     assert failure.reason == "the mail server refused the recipient (550 5.1.1)"
 
 
-async def test_a_busy_server_may_be_asked_again() -> None:
-    async with mail_server() as mailbox:
+async def test_a_busy_mail_server_is_a_temporary_failure() -> None:
+    async with running_mail_server() as mailbox:
         mailbox.refusals["DATA"] = "451 too busy"
-        failure = await failure_of(plain(mailbox))
-    assert not failure.final
+        failure = await send_expecting_failure(plain_settings(mailbox))
+    assert not failure.is_permanent
     assert failure.reason == "the mail server refused the mail (451)"
 
 
-async def test_a_server_that_is_down_may_be_asked_again() -> None:
-    async with mail_server() as mailbox:
+async def test_an_unreachable_mail_server_is_a_temporary_failure() -> None:
+    async with running_mail_server() as mailbox:
         pass
-    failure = await failure_of(plain(mailbox))
-    assert not failure.final
+    failure = await send_expecting_failure(plain_settings(mailbox))
+    assert not failure.is_permanent
     assert failure.reason == "the mail server cannot be reached"
 
 
-def test_a_line_break_cannot_add_a_header() -> None:
+def test_a_line_break_in_the_subject_cannot_add_a_header() -> None:
     with pytest.raises(ValueError, match="linefeed"):
-        mail(title="Hello\r\nBcc: everyone@example.org")
+        compose_mail(title="Hello\r\nBcc: everyone@example.org")
 
 
 @pytest.mark.parametrize("address", ["ann@example.org", "a.b+c@x", "имя@пример.рф"])
-def test_addresses_are_recognised(address: str) -> None:
+def test_valid_email_addresses_are_recognized(address: str) -> None:
     assert is_address(address)
 
 
@@ -141,5 +141,5 @@ def test_addresses_are_recognised(address: str) -> None:
         "a" * 65 + "@x",
     ],
 )
-def test_other_texts_are_no_addresses(text: str) -> None:
+def test_invalid_email_addresses_are_rejected(text: str) -> None:
     assert not is_address(text)

@@ -9,24 +9,24 @@ from pymongo import AsyncMongoClient
 from pymongo.asynchronous.client_session import AsyncClientSession
 
 from infra.local import ports
-from infra.local.folder import DataFolder
-from infra.local.mongod import mongod
+from infra.local.data_folder import DataFolder
+from infra.local.mongod import mongod_program
 from infra.local.process import Process
-from libs.connections import Document, database_of, mongo
+from libs.service.connections import Document, create_mongo_client, get_database
 from libs.settings import Settings
 from tests.support import eventually
 
 
-def server(folder: Path) -> Process:
+def create_mongod(folder: Path) -> Process:
     data = DataFolder(folder)
     data.prepare()
-    return Process(mongod(data))
+    return Process(mongod_program(data))
 
 
 @pytest.fixture
 async def minority(tmp_path: Path) -> AsyncIterator[str]:
     """A primary that an arbiter keeps in office; its third member never started. Writes of one node are the default."""
-    primary, arbiter = server(tmp_path / "primary"), server(tmp_path / "arbiter")
+    primary, arbiter = create_mongod(tmp_path / "primary"), create_mongod(tmp_path / "arbiter")
     primary.start()
     arbiter.start()
     try:
@@ -37,7 +37,7 @@ async def minority(tmp_path: Path) -> AsyncIterator[str]:
             arbiter_host = arbiter.program.address.removeprefix("mongodb://")
             others = [
                 {"_id": 1, "host": arbiter_host, "arbiterOnly": True},
-                {"_id": 2, "host": f"127.0.0.1:{ports.free_port()}", "priority": 0},
+                {"_id": 2, "host": f"127.0.0.1:{ports.find_free_port()}", "priority": 0},
             ]
             grown = {**config, "version": config["version"] + 1, "members": [*config["members"], *others]}
             await client.admin.command("replSetReconfig", grown, force=True)
@@ -53,15 +53,15 @@ async def minority(tmp_path: Path) -> AsyncIterator[str]:
         arbiter.kill()
 
 
-async def test_a_transaction_without_a_concern_of_its_own_waits_for_a_majority(minority: str) -> None:
+async def test_a_transaction_without_its_own_write_concern_waits_for_a_majority(minority: str) -> None:
     settings = Settings(mongodb_url=minority)
 
     async def body(session: AsyncClientSession) -> None:
         await collection.insert_one({"x": 1}, session=session)
 
-    async with mongo(settings, "test") as client, AsyncMongoClient[Document](minority) as careless:
+    async with create_mongo_client(settings, "test") as client, AsyncMongoClient[Document](minority) as careless:
         await careless[settings.database("builds")]["attempts"].insert_one({"x": 0})  # one node is enough for this one
-        collection = database_of(client, settings, "builds")["attempts"]
+        collection = get_database(client, settings, "builds")["attempts"]
         async with client.start_session() as session:
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(2):

@@ -6,33 +6,36 @@ from dataclasses import replace
 
 import pytest
 
-from infra.migrate import migrate
+from infra.migration import migrate
 from libs.settings import Settings, SettingsError
-from tests.support.servers import Servers, servers_in
-from tests.support.stack import until
+from tests.support.infrastructure.servers import Servers, running_servers
+from tests.support.stacks.running_stack import wait_until
 
-LONG = 600.0  # seconds that no test may take
+LONG_WAIT_SECONDS = 600.0  # seconds that no test may take
 
 
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    with servers_in(tmp_path_factory.mktemp("servers")) as servers:
+    with running_servers(tmp_path_factory.mktemp("servers")) as servers:
         yield servers
 
 
 @pytest.fixture
 def settings(servers: Servers) -> Settings:
     return Settings(
-        mongodb_url=servers.mongodb_url, nats_url=servers.nats_url, master_keys=(b"k" * 32,), wait_seconds=LONG
+        mongodb_url=servers.mongodb_url,
+        nats_url=servers.nats_url,
+        master_keys=(b"k" * 32,),
+        wait_seconds=LONG_WAIT_SECONDS,
     )
 
 
-def test_more_copies_of_an_event_than_there_are_servers_is_one_clear_sentence(settings: Settings) -> None:
+def test_migrating_with_more_stream_replicas_than_servers_is_one_error_line(settings: Settings) -> None:
     with pytest.raises(SettingsError, match="HEADRACE_STREAM_REPLICAS=3"):
         migrate(replace(settings, stream_replicas=3))
 
 
-def test_servers_that_are_away_are_waited_for_and_this_is_told(
+def test_migrating_waits_for_unreachable_servers_and_says_so(
     servers: Servers, settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
     told = ""
@@ -46,24 +49,28 @@ def test_servers_that_are_away_are_waited_for_and_this_is_told(
     servers.mongod.kill()
     with ThreadPoolExecutor() as pool:
         migrated = pool.submit(migrate, settings)
-        until(lambda: heard("headrace: NATS does not answer; is it running? It is waited for, 600 seconds at most.\n"))
+        wait_until(
+            lambda: heard("headrace: NATS does not answer; is it running? It is waited for, 600 seconds at most.\n")
+        )
         servers.nats.start()
-        until(lambda: heard("headrace: MongoDB does not answer, or has no primary; is it running? It is waited for"))
+        wait_until(
+            lambda: heard("headrace: MongoDB does not answer, or has no primary; is it running? It is waited for")
+        )
         servers.mongod.start()
         assert migrated.result(60) is None
     assert "consumer builds-planner of stream builds in place" in capsys.readouterr().out
 
 
-def test_nobody_waits_longer_than_he_was_told(settings: Settings) -> None:
+def test_migrating_does_not_wait_longer_than_configured(settings: Settings) -> None:
     with pytest.raises(SettingsError, match=r"^NATS does not answer; is it running\?$"):
         migrate(replace(settings, nats_url="nats://127.0.0.1:9", wait_seconds=0))
 
 
-def test_a_login_that_nats_refuses_is_not_waited_for(settings: Settings) -> None:
+def test_migrating_does_not_retry_a_login_rejected_by_nats(settings: Settings) -> None:
     with pytest.raises(SettingsError, match=r"^NATS refuses the login"):
         migrate(replace(settings, nats_url=settings.nats_url.replace("@", "wrong@")))
 
 
-def test_a_login_that_mongodb_refuses_is_not_waited_for(settings: Settings) -> None:
+def test_migrating_does_not_retry_a_login_rejected_by_mongodb(settings: Settings) -> None:
     with pytest.raises(SettingsError, match=r"^MongoDB refuses the login of HEADRACE_MONGODB_URL.$"):
         migrate(replace(settings, mongodb_url=settings.mongodb_url.replace("://", "://nobody:wrong@")))

@@ -6,40 +6,46 @@ from uuid import uuid4
 
 import pytest
 
-from libs.connections import mongo
-from libs.numbering import Numbering
+from libs.service.connections import create_mongo_client
+from libs.service.sequences import SequenceGenerator
 from libs.settings import Settings
-from tests.support.servers import Servers
+from tests.support.infrastructure.servers import Servers
 
 
 @pytest.fixture
-async def processes(servers: Servers) -> AsyncIterator[tuple[Numbering, Numbering]]:
+async def processes(servers: Servers) -> AsyncIterator[tuple[SequenceGenerator, SequenceGenerator]]:
     settings = Settings(mongodb_url=servers.mongodb_url)
-    async with mongo(settings, "one") as one, mongo(settings, "other") as other:
+    async with create_mongo_client(settings, "one") as one, create_mongo_client(settings, "other") as other:
         name = f"test-{uuid4().hex[:8]}"
-        yield Numbering(one[name]["counters"]), Numbering(other[name]["counters"])
+        yield SequenceGenerator(one[name]["counters"]), SequenceGenerator(other[name]["counters"])
         await one.drop_database(name)
 
 
-async def test_a_later_number_is_the_larger_one_whichever_process_gives_it(
-    processes: tuple[Numbering, Numbering],
+async def test_sequence_numbers_increase_across_processes(
+    processes: tuple[SequenceGenerator, SequenceGenerator],
 ) -> None:
     one, other = processes
     given = [await process.next("project") for process in (one, other, other, one, other, one)]
     assert given == [1, 2, 3, 4, 5, 6]
 
 
-async def test_those_who_ask_at_once_get_a_number_each(processes: tuple[Numbering, Numbering]) -> None:
+async def test_concurrent_callers_get_distinct_sequence_numbers(
+    processes: tuple[SequenceGenerator, SequenceGenerator],
+) -> None:
     given = await asyncio.gather(*(process.next("job") for _ in range(100) for process in processes))
     assert sorted(given) == list(range(1, 201))
 
 
-async def test_in_one_process_who_asks_first_gets_the_smaller_number(processes: tuple[Numbering, Numbering]) -> None:
+async def test_within_a_process_sequence_numbers_follow_the_order_of_calls(
+    processes: tuple[SequenceGenerator, SequenceGenerator],
+) -> None:
     given = await asyncio.gather(*(processes[0].next("job") for _ in range(50)))
     assert given == list(range(1, 51))
 
 
-async def test_who_leaves_while_numbers_are_taken_holds_up_nobody(processes: tuple[Numbering, Numbering]) -> None:
+async def test_a_canceled_caller_does_not_block_others_waiting_for_a_number(
+    processes: tuple[SequenceGenerator, SequenceGenerator],
+) -> None:
     numbering = processes[0]
     leaving = asyncio.create_task(numbering.next("job"))
     waiting = asyncio.create_task(numbering.next("job"))
@@ -49,5 +55,5 @@ async def test_who_leaves_while_numbers_are_taken_holds_up_nobody(processes: tup
         assert await waiting < await numbering.next("job")
 
 
-async def test_kinds_are_counted_apart(processes: tuple[Numbering, Numbering]) -> None:
+async def test_each_aggregate_type_has_its_own_sequence(processes: tuple[SequenceGenerator, SequenceGenerator]) -> None:
     assert [await processes[0].next(kind) for kind in ("user", "secret", "user")] == [1, 1, 2]

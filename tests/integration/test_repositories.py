@@ -6,169 +6,169 @@ from pathlib import Path
 
 import pytest
 
-from libs.git import SETTINGS
-from services.builds.mirror_eviction import LAST_USED, MAX_UNUSED_SECONDS
-from services.builds.repository import Head, NoSuchFile, NoSuchRef, Repositories, Unreachable
-from tests.support.repositories import SPEC, commit, git, sample_repository, spec_of
+from libs.git_env import GIT_SETTINGS
+from services.builds.planning.git_mirror import GitMirrors, NoSuchFile, NoSuchRef, RepositoryUnreachable, ResolvedRef
+from services.builds.planning.mirror_eviction import LAST_USED, MAX_UNUSED_SECONDS
+from tests.support.external.repositories import SPEC_FILE, commit_files, create_sample_repository, make_spec, run_git
 
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    return sample_repository(tmp_path / "repository")
+    return create_sample_repository(tmp_path / "repository")
 
 
-async def test_a_lock_that_a_killed_git_left_behind_stops_no_build(tmp_path: Path, repository: Path) -> None:
-    repositories = Repositories(tmp_path / "copies")
-    await repositories.file(str(repository), await repositories.head(str(repository), "main"), SPEC)
+async def test_a_lock_file_of_a_killed_git_is_removed(tmp_path: Path, repository: Path) -> None:
+    repositories = GitMirrors(tmp_path / "copies")
+    await repositories.read_file(str(repository), await repositories.resolve(str(repository), "main"), SPEC_FILE)
     (copy,) = (tmp_path / "copies").iterdir()
     (copy / "shallow.lock").touch()
-    commit(repository, {SPEC: spec_of({"other": ""})})
-    head = await repositories.head(str(repository), "main")
-    assert b"@other" in await repositories.file(str(repository), head, SPEC)
+    commit_files(repository, {SPEC_FILE: make_spec({"other": ""})})
+    head = await repositories.resolve(str(repository), "main")
+    assert b"@other" in await repositories.read_file(str(repository), head, SPEC_FILE)
 
 
-async def test_half_a_copy_stops_no_build(tmp_path: Path, repository: Path) -> None:
-    repositories = Repositories(tmp_path / "copies")
-    await repositories.file(str(repository), await repositories.head(str(repository), "main"), SPEC)
+async def test_a_damaged_git_mirror_is_recreated(tmp_path: Path, repository: Path) -> None:
+    repositories = GitMirrors(tmp_path / "copies")
+    await repositories.read_file(str(repository), await repositories.resolve(str(repository), "main"), SPEC_FILE)
     (copy,) = (tmp_path / "copies").iterdir()
     (copy / "HEAD").unlink()
-    commit(repository, {SPEC: spec_of({"other": ""})})
-    head = await repositories.head(str(repository), "main")
-    assert b"@other" in await repositories.file(str(repository), head, SPEC)
+    commit_files(repository, {SPEC_FILE: make_spec({"other": ""})})
+    head = await repositories.resolve(str(repository), "main")
+    assert b"@other" in await repositories.read_file(str(repository), head, SPEC_FILE)
 
 
 @pytest.mark.parametrize("protocol", ["0", "2"])  # servers of the first give no commit that no branch names
-async def test_a_commit_is_read_although_its_branch_has_moved_on(
+async def test_a_commit_is_read_after_its_branch_moved_on(
     protocol: str, tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(SETTINGS, "protocol.version", protocol)
-    repositories = Repositories(tmp_path / "copies")
-    head = await repositories.head(str(repository), "main")
+    monkeypatch.setitem(GIT_SETTINGS, "protocol.version", protocol)
+    repositories = GitMirrors(tmp_path / "copies")
+    head = await repositories.resolve(str(repository), "main")
     for name in ("one", "two"):
-        commit(repository, {SPEC: spec_of({name: ""})})
-    assert b"@build" in await repositories.file(f"file://{repository}", head, SPEC)
+        commit_files(repository, {SPEC_FILE: make_spec({name: ""})})
+    assert b"@build" in await repositories.read_file(f"file://{repository}", head, SPEC_FILE)
 
 
-async def test_a_commit_that_is_on_no_branch_says_so(tmp_path: Path, repository: Path) -> None:
-    repositories = Repositories(tmp_path / "copies")
+async def test_an_unknown_commit_raises_no_such_ref(tmp_path: Path, repository: Path) -> None:
+    repositories = GitMirrors(tmp_path / "copies")
     with pytest.raises(NoSuchRef):
-        await repositories.file(str(repository), Head("1" * 40, "refs/heads/main"), SPEC)
+        await repositories.read_file(str(repository), ResolvedRef("1" * 40, "refs/heads/main"), SPEC_FILE)
 
 
 @pytest.mark.parametrize("branch", ["main", "*"])
-async def test_the_newest_commit_is_found_wherever_git_keeps_it(branch: str, tmp_path: Path, repository: Path) -> None:
-    repositories = Repositories(tmp_path / "copies")
-    git(repository, "pack-refs", "--all")
-    packed = await repositories.head(str(repository), branch)
-    sha = commit(repository, {SPEC: spec_of({"other": ""})})
-    loose = await repositories.head(str(repository), branch)
-    git(repository, "worktree", "add", "--quiet", "--detach", str(tmp_path / "tree"))
-    beside = await repositories.head(str(tmp_path / "tree"), "main")
-    assert packed.sha == git(repository, "rev-parse", "main^")
+async def test_the_head_of_a_branch_is_read_from_packed_loose_and_worktree_refs(
+    branch: str, tmp_path: Path, repository: Path
+) -> None:
+    repositories = GitMirrors(tmp_path / "copies")
+    run_git(repository, "pack-refs", "--all")
+    packed = await repositories.resolve(str(repository), branch)
+    sha = commit_files(repository, {SPEC_FILE: make_spec({"other": ""})})
+    loose = await repositories.resolve(str(repository), branch)
+    run_git(repository, "worktree", "add", "--quiet", "--detach", str(tmp_path / "tree"))
+    beside = await repositories.resolve(str(tmp_path / "tree"), "main")
+    assert packed.sha == run_git(repository, "rev-parse", "main^")
     assert packed.ref == "refs/heads/main"
-    assert loose == beside == Head(sha, "refs/heads/main")
+    assert loose == beside == ResolvedRef(sha, "refs/heads/main")
 
 
 @pytest.mark.parametrize("branch", ["other", "main/", "./main", "../heads/main", "../../HEAD", "", "a\nb"])
-async def test_a_branch_that_is_not_there_says_so(branch: str, tmp_path: Path, repository: Path) -> None:
+async def test_an_unknown_branch_raises_no_such_ref(branch: str, tmp_path: Path, repository: Path) -> None:
     with pytest.raises(NoSuchRef):
-        await Repositories(tmp_path / "copies").head(str(repository), branch)
+        await GitMirrors(tmp_path / "copies").resolve(str(repository), branch)
 
 
-async def test_a_repository_that_is_gone_says_so(tmp_path: Path, repository: Path) -> None:
-    repositories = Repositories(tmp_path / "copies")
-    head = await repositories.head(str(repository), "main")
-    with pytest.raises(Unreachable):
-        await repositories.file(str(tmp_path / "nowhere"), head, SPEC)
+async def test_a_deleted_repository_raises_unreachable(tmp_path: Path, repository: Path) -> None:
+    repositories = GitMirrors(tmp_path / "copies")
+    head = await repositories.resolve(str(repository), "main")
+    with pytest.raises(RepositoryUnreachable):
+        await repositories.read_file(str(tmp_path / "nowhere"), head, SPEC_FILE)
 
 
-@pytest.mark.parametrize("path", [SPEC, f"/{SPEC}", f"./ci/../{SPEC}", f"{SPEC}/"])
-async def test_a_path_may_be_written_in_many_ways(path: str, tmp_path: Path, repository: Path) -> None:
-    repositories = Repositories(tmp_path / "copies")
-    head = await repositories.head(str(repository), "main")
-    assert b"@build" in await repositories.file(str(repository), head, path)
+@pytest.mark.parametrize("path", [SPEC_FILE, f"/{SPEC_FILE}", f"./ci/../{SPEC_FILE}", f"{SPEC_FILE}/"])
+async def test_a_file_path_is_normalized(path: str, tmp_path: Path, repository: Path) -> None:
+    repositories = GitMirrors(tmp_path / "copies")
+    head = await repositories.resolve(str(repository), "main")
+    assert b"@build" in await repositories.read_file(str(repository), head, path)
 
 
 @pytest.mark.parametrize("path", ["", ".", "/", "ci", "ci/", "link"])
-async def test_a_folder_or_a_link_is_no_plain_file(path: str, tmp_path: Path, repository: Path) -> None:
-    (repository / "link").symlink_to(SPEC)
-    commit(repository, {})
-    repositories = Repositories(tmp_path / "copies")
-    head = await repositories.head(str(repository), "main")
+async def test_a_directory_or_symlink_raises_is_a_directory(path: str, tmp_path: Path, repository: Path) -> None:
+    (repository / "link").symlink_to(SPEC_FILE)
+    commit_files(repository, {})
+    repositories = GitMirrors(tmp_path / "copies")
+    head = await repositories.resolve(str(repository), "main")
     with pytest.raises(IsADirectoryError):
-        await repositories.file(str(repository), head, path)
+        await repositories.read_file(str(repository), head, path)
 
 
 @pytest.mark.parametrize(
     "path", ["gone", "../repository/headrace.yaml", "*.yaml", ":(top)headrace.yaml", ".git/config"]
 )
-async def test_a_path_that_leads_to_nothing_says_so(path: str, tmp_path: Path, repository: Path) -> None:
-    repositories = Repositories(tmp_path / "copies")
-    head = await repositories.head(str(repository), "main")
+async def test_an_unknown_path_raises_no_such_file(path: str, tmp_path: Path, repository: Path) -> None:
+    repositories = GitMirrors(tmp_path / "copies")
+    head = await repositories.resolve(str(repository), "main")
     with pytest.raises(NoSuchFile):
-        await repositories.file(str(repository), head, path)
+        await repositories.read_file(str(repository), head, path)
 
 
-async def test_the_files_of_a_commit_are_told_with_the_ids_of_their_contents(tmp_path: Path, repository: Path) -> None:
-    commit(repository, {"a/b c.txt": "same", "ä.txt": "same", "other": "else"})
-    repositories = Repositories(tmp_path / "copies")
-    found = await repositories.tree(str(repository), await repositories.head(str(repository), "main"))
-    assert found.keys() >= {SPEC, "ci/build.sh", "a/b c.txt", "ä.txt", "other"}
+async def test_the_tree_of_a_commit_maps_paths_to_blob_ids(tmp_path: Path, repository: Path) -> None:
+    commit_files(repository, {"a/b c.txt": "same", "ä.txt": "same", "other": "else"})
+    repositories = GitMirrors(tmp_path / "copies")
+    found = await repositories.list_files(str(repository), await repositories.resolve(str(repository), "main"))
+    assert found.keys() >= {SPEC_FILE, "ci/build.sh", "a/b c.txt", "ä.txt", "other"}
     assert found["a/b c.txt"] == found["ä.txt"] != found["other"]
 
 
 @pytest.mark.parametrize("protocol", ["0", "2"])
 @pytest.mark.parametrize("way", ["", "file://"])
-async def test_what_changed_is_told_since_the_push_or_else_since_the_parent(
+async def test_changed_files_are_compared_with_the_pushed_from_commit_or_the_parent(
     way: str, protocol: str, tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(SETTINGS, "protocol.version", protocol)
+    monkeypatch.setitem(GIT_SETTINGS, "protocol.version", protocol)
     url = f"{way}{repository}"
-    repositories = Repositories(tmp_path / "copies")
-    first = await repositories.head(url, "main")
-    commit(repository, {"one": "1"})
-    second = await repositories.head(url, "main")
-    commit(repository, {"two": "2"})
-    third = await repositories.head(url, "main")
-    assert await repositories.changed(url, third, "") == frozenset({"two"})
-    assert await repositories.changed(url, third, first.sha) == frozenset({"one", "two"})
-    assert await repositories.changed(url, third, second.sha) == frozenset({"two"})
-    assert await repositories.changed(url, third, "1" * 40) == frozenset({"two"})
-    assert await repositories.changed(url, first, "") is None
+    repositories = GitMirrors(tmp_path / "copies")
+    first = await repositories.resolve(url, "main")
+    commit_files(repository, {"one": "1"})
+    second = await repositories.resolve(url, "main")
+    commit_files(repository, {"two": "2"})
+    third = await repositories.resolve(url, "main")
+    assert await repositories.list_changed_paths(url, third, "") == frozenset({"two"})
+    assert await repositories.list_changed_paths(url, third, first.sha) == frozenset({"one", "two"})
+    assert await repositories.list_changed_paths(url, third, second.sha) == frozenset({"two"})
+    assert await repositories.list_changed_paths(url, third, "1" * 40) == frozenset({"two"})
+    assert await repositories.list_changed_paths(url, first, "") is None
 
 
-async def test_copies_beyond_the_size_are_removed_the_least_recently_used_first(
+async def test_git_mirrors_above_the_size_limit_are_evicted_least_recently_used_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.builds.repository.EVICTION_INTERVAL", 0)
+    monkeypatch.setattr("services.builds.planning.git_mirror.EVICTION_INTERVAL_SECONDS", 0)
     folder = tmp_path / "copies"
-    sources = [sample_repository(tmp_path / name) for name in ("first", "second", "third")]
-    measured = Repositories(tmp_path / "measured")
-    await measured.file(str(sources[0]), await measured.head(str(sources[0]), "main"), SPEC)
+    sources = [create_sample_repository(tmp_path / name) for name in ("first", "second", "third")]
+    measured = GitMirrors(tmp_path / "measured")
+    await measured.read_file(str(sources[0]), await measured.resolve(str(sources[0]), "main"), SPEC_FILE)
     size = sum(file.stat().st_size for file in (tmp_path / "measured").rglob("*"))
-    repositories = Repositories(folder, max_bytes=int(size * 2.5))
-    heads = [await repositories.head(str(source), "main") for source in sources]
+    repositories = GitMirrors(folder, max_bytes=int(size * 2.5))
+    heads = [await repositories.resolve(str(source), "main") for source in sources]
     for place in (0, 1):
-        await repositories.file(str(sources[place]), heads[place], SPEC)
+        await repositories.read_file(str(sources[place]), heads[place], SPEC_FILE)
     oldest, second = sorted(folder.iterdir(), key=lambda copy: (copy / LAST_USED).stat().st_mtime)
-    await repositories.tree(str(sources[0]), heads[0])  # used again
-    await repositories.file(str(sources[2]), heads[2], SPEC)
+    await repositories.list_files(str(sources[0]), heads[0])  # used again
+    await repositories.read_file(str(sources[2]), heads[2], SPEC_FILE)
     left = set(folder.iterdir())
     assert oldest in left
     assert second not in left
     assert len(left) == 2
-    assert await repositories.tree(str(sources[1]), heads[1])  # fetched again
+    assert await repositories.list_files(str(sources[1]), heads[1])  # fetched again
 
 
-async def test_copies_that_nothing_was_built_from_for_two_weeks_are_removed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("services.builds.repository.EVICTION_INTERVAL", 0)
+async def test_git_mirrors_unused_for_two_weeks_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.builds.planning.git_mirror.EVICTION_INTERVAL_SECONDS", 0)
     folder = tmp_path / "copies"
-    repositories = Repositories(folder)
+    repositories = GitMirrors(folder)
     for name in ("abandoned", "active"):
-        source = str(sample_repository(tmp_path / name))
-        await repositories.file(source, await repositories.head(source, "main"), SPEC)
+        source = str(create_sample_repository(tmp_path / name))
+        await repositories.read_file(source, await repositories.resolve(source, "main"), SPEC_FILE)
         if name == "abandoned":
             (abandoned,) = folder.iterdir()
             long_ago = time.time() - MAX_UNUSED_SECONDS - 1

@@ -8,113 +8,113 @@ from contracts.builds import (
     DeleteBuild,
     GetBuild,
     GetJob,
-    ListQueued,
-    ListRunning,
+    GetLogSection,
+    ListQueuedBuilds,
+    ListRunningBuilds,
     QueueBuild,
-    ReadLog,
 )
 from contracts.projects import ChangeRetention, DeleteProject
-from services.builds import views
-from tests.integration.builds_stage import Site, building_site, eventually
-from tests.support.repositories import sample_repository
-from tests.support.servers import Servers
+from services.builds import projections
+from tests.integration.builds_stage import BuildStage, build_stage, eventually
+from tests.support.external.repositories import create_sample_repository
+from tests.support.infrastructure.servers import Servers
 
-NONE: list[int] = []
+NO_BUILDS: list[int] = []
 
 
 @pytest.fixture(scope="module")
-async def site(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
+async def stage(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[BuildStage]:
     folder = tmp_path_factory.mktemp("site")
-    repository = sample_repository(folder / "repository", {"build": "make", "@b": "make"})
-    async with building_site(servers, folder, repository) as site:
+    repository = create_sample_repository(folder / "repository", {"build": "make", "@b": "make"})
+    async with build_stage(servers, folder, repository) as site:
         yield site
 
 
-async def traces(site: Site, build_id: int) -> tuple[int, int]:
+async def count_remains(site: BuildStage, build_id: int) -> tuple[int, int]:
     """Attempts of a build, and rows of its jobs."""
-    jobs = {f"job_v{views.job.row_version}.build_id": build_id}
-    return await site.count("attempts", {"build_id": build_id}), await site.count("streams", jobs)
+    jobs = {f"job_v{projections.job_category.row_version}.build_id": build_id}
+    return await site.count_documents("attempts", {"build_id": build_id}), await site.count_documents("streams", jobs)
 
 
-async def test_only_the_newest_builds_stay(site: Site) -> None:
-    project_id = await site.project(keep_number_build=2)
-    first, second, third = [await site.run(project_id) for _ in range(3)]
-    await eventually(lambda: site.kept(project_id), [second, third])
-    assert await site.refusal(GetBuild(build_id=first)) == "BUILD_NOT_FOUND"
-    assert await site.refusal(ReadLog(build_id=first, step="-1")) == "BUILD_NOT_FOUND"
+async def test_retention_keeps_only_the_newest_builds(stage: BuildStage) -> None:
+    project_id = await stage.create_project(keep_number_build=2)
+    first, second, third = [await stage.run_build(project_id) for _ in range(3)]
+    await eventually(lambda: stage.list_build_ids(project_id), [second, third])
+    assert await stage.get_error_code(GetBuild(build_id=first)) == "BUILD_NOT_FOUND"
+    assert await stage.get_error_code(GetLogSection(build_id=first, step="-1")) == "BUILD_NOT_FOUND"
 
 
-async def test_what_a_deleted_build_left_goes_too_and_the_log_of_events_stays(site: Site) -> None:
-    project_id = await site.project(keep_number_build=0)
-    build_id = await site.run(project_id, b"nobody reads this\n")
-    await eventually(lambda: traces(site, build_id), (0, 0))
-    await eventually(lambda: site.kept(project_id), NONE)
-    assert await site.count("commits", {"stream": f"build-{build_id}"}) > 0
+async def test_retention_purges_attempts_and_rows_and_keeps_the_event_log(stage: BuildStage) -> None:
+    project_id = await stage.create_project(keep_number_build=0)
+    build_id = await stage.run_build(project_id, b"nobody reads this\n")
+    await eventually(lambda: count_remains(stage, build_id), (0, 0))
+    await eventually(lambda: stage.list_build_ids(project_id), NO_BUILDS)
+    assert await stage.count_documents("commits", {"stream": f"build-{build_id}"}) > 0
 
 
-async def test_a_new_number_counts_from_the_next_build_that_ends(site: Site) -> None:
-    project_id = await site.project(keep_number_build=None)
-    await site.run(project_id)
-    second = await site.run(project_id)
-    await site.tell(ChangeRetention(project_id=project_id, keep_number_build=2))
-    assert len(await site.kept(project_id)) == 2
-    third = await site.run(project_id)
-    await eventually(lambda: site.kept(project_id), [second, third])
+async def test_a_changed_retention_applies_when_the_next_build_ends(stage: BuildStage) -> None:
+    project_id = await stage.create_project(keep_number_build=None)
+    await stage.run_build(project_id)
+    second = await stage.run_build(project_id)
+    await stage.send(ChangeRetention(project_id=project_id, keep_number_build=2))
+    assert len(await stage.list_build_ids(project_id)) == 2
+    third = await stage.run_build(project_id)
+    await eventually(lambda: stage.list_build_ids(project_id), [second, third])
 
 
-async def test_the_number_is_that_of_the_end_not_that_of_the_launch(site: Site) -> None:
-    project_id = await site.project(keep_number_build=0)
-    build_id = await site.launch(project_id)
-    job = await site.claim()
-    await site.tell(ChangeRetention(project_id=project_id, keep_number_build=None))
-    await site.report(job, "success")
-    await site.ended(build_id)
-    after = await site.run(await site.project(keep_number_build=0))
-    await eventually(lambda: traces(site, after), (0, 0))  # whoever ended first was looked at first
-    assert await site.kept(project_id) == [build_id]
+async def test_retention_uses_the_setting_at_the_end_of_the_build(stage: BuildStage) -> None:
+    project_id = await stage.create_project(keep_number_build=0)
+    build_id = await stage.launch(project_id)
+    job = await stage.claim()
+    await stage.send(ChangeRetention(project_id=project_id, keep_number_build=None))
+    await stage.report(job, "success")
+    await stage.wait_until_ended(build_id)
+    after = await stage.run_build(await stage.create_project(keep_number_build=0))
+    await eventually(lambda: count_remains(stage, after), (0, 0))  # whoever ended first was looked at first
+    assert await stage.list_build_ids(project_id) == [build_id]
 
 
-async def test_a_build_that_cannot_be_planned_takes_no_others_place(site: Site) -> None:
-    project_id = await site.project(keep_number_build=1)
-    good = await site.run(project_id)
-    bad = await site.launch(project_id, sha="0" * 40)
-    await site.ended(bad)
-    after = await site.run(await site.project(keep_number_build=0))
-    await eventually(lambda: traces(site, after), (0, 0))
-    assert await site.kept(project_id) == [good, bad]
-    newest = await site.run(project_id)
-    await eventually(lambda: site.kept(project_id), [newest])
+async def test_a_build_that_could_not_be_planned_does_not_count_for_retention(stage: BuildStage) -> None:
+    project_id = await stage.create_project(keep_number_build=1)
+    good = await stage.run_build(project_id)
+    bad = await stage.launch(project_id, sha="0" * 40)
+    await stage.wait_until_ended(bad)
+    after = await stage.run_build(await stage.create_project(keep_number_build=0))
+    await eventually(lambda: count_remains(stage, after), (0, 0))
+    assert await stage.list_build_ids(project_id) == [good, bad]
+    newest = await stage.run_build(project_id)
+    await eventually(lambda: stage.list_build_ids(project_id), [newest])
 
 
-async def test_an_administrator_deletes_what_is_over(site: Site) -> None:
-    project_id = await site.project()
-    first, second = [await site.run(project_id) for _ in range(2)]
-    waiting = await site.launch(project_id)
-    assert await site.refusal(DeleteBuild(build_id=waiting)) == "BUILD_STATUS"
-    await site.tell(DeleteBuild(build_id=second))
-    assert await site.kept(project_id) == [first]
-    assert await site.refusal(DeleteBuild(build_id=second)) == "BUILD_NOT_FOUND"
-    assert await site.refusal(DeleteBuild(build_id=10**9)) == "BUILD_NOT_FOUND"
-    await site.report(await site.claim(), "success")
-    await eventually(lambda: traces(site, second), (0, 0))
+async def test_only_finished_builds_can_be_deleted(stage: BuildStage) -> None:
+    project_id = await stage.create_project()
+    first, second = [await stage.run_build(project_id) for _ in range(2)]
+    waiting = await stage.launch(project_id)
+    assert await stage.get_error_code(DeleteBuild(build_id=waiting)) == "BUILD_STATUS"
+    await stage.send(DeleteBuild(build_id=second))
+    assert await stage.list_build_ids(project_id) == [first]
+    assert await stage.get_error_code(DeleteBuild(build_id=second)) == "BUILD_NOT_FOUND"
+    assert await stage.get_error_code(DeleteBuild(build_id=10**9)) == "BUILD_NOT_FOUND"
+    await stage.report(await stage.claim(), "success")
+    await eventually(lambda: count_remains(stage, second), (0, 0))
 
 
-async def unfinished(site: Site) -> bytes:
-    return await site.caller.ask(ListQueued()) + await site.caller.ask(ListRunning())
+async def list_unfinished_builds(site: BuildStage) -> bytes:
+    return await site.caller.query(ListQueuedBuilds()) + await site.caller.query(ListRunningBuilds())
 
 
 @pytest.mark.parametrize("concurrent", [True, False])
-async def test_a_deleted_project_takes_all_its_builds_along(site: Site, concurrent: bool) -> None:
-    project_id = await site.project(allow_concurrent_execution=concurrent)
-    over = await site.run(project_id)
-    running = await site.launch(project_id)
-    job = await site.claim()
-    await site.append(job, 0, b"half a log")
-    waiting = [await site.launch(project_id) for _ in range(2)]
-    await site.tell(DeleteProject(project_id=project_id))
-    await eventually(lambda: unfinished(site), b"[][]")
-    await eventually(lambda: site.kept(project_id), NONE)
+async def test_deleting_a_project_deletes_all_its_builds(stage: BuildStage, concurrent: bool) -> None:
+    project_id = await stage.create_project(allow_concurrent_execution=concurrent)
+    over = await stage.run_build(project_id)
+    running = await stage.launch(project_id)
+    job = await stage.claim()
+    await stage.append_log(job, 0, b"half a log")
+    waiting = [await stage.launch(project_id) for _ in range(2)]
+    await stage.send(DeleteProject(project_id=project_id))
+    await eventually(lambda: list_unfinished_builds(stage), b"[][]")
+    await eventually(lambda: stage.list_build_ids(project_id), NO_BUILDS)
     for build_id in (over, running, *waiting):
-        await eventually(lambda: traces(site, build_id), (0, 0))  # noqa: B023
-    assert await site.refusal(GetJob(job_id=job.job_id)) == "JOB_NOT_FOUND"
-    assert await site.refusal(QueueBuild(project_id=project_id)) == "PROJECT_NOT_FOUND"
+        await eventually(lambda: count_remains(stage, build_id), (0, 0))  # noqa: B023
+    assert await stage.get_error_code(GetJob(job_id=job.job_id)) == "JOB_NOT_FOUND"
+    assert await stage.get_error_code(QueueBuild(project_id=project_id)) == "PROJECT_NOT_FOUND"

@@ -8,18 +8,18 @@ from typing import Any
 
 import pytest
 
-from contracts.builds import Claim, ClaimJob
-from contracts.projects import GetRequestBody
-from contracts.runners import TouchRunner
-from gateway.dialects.gitlab_job import job_object
-from libs.messaging import Responder
-from tests.integration.gateway_stage import Stage, stage
+from contracts.builds import ClaimJob, ClaimResult
+from contracts.projects import GetWebhookPayload
+from contracts.runners import AuthenticateRunner
+from gateway.adapters.gitlab.job_payload import build_job_payload
+from libs.messaging.request_reply import MessageServer
+from tests.integration.gateway_stage import GatewayStage, open_gateway_stage
 from tests.integration.test_gateway_runners import ASSIGNMENT, RUNNER
-from tests.support.gitlab_client import GitLabClient
-from tests.support.servers import lone_nats
+from tests.support.external.gitlab_client import GitLabClient
+from tests.support.infrastructure.servers import running_nats
 
-QUOTES = b'{"text": "' + b"'\\n" * 1_250_000 + b'"}'
-LOOK = 'md5sum <"$FREE_COMMIT_REQUEST_BODY_FILE"; echo "[$FREE_COMMIT_REQUEST_BODY]"'
+BODY_WITH_QUOTES = b'{"text": "' + b"'\\n" * 1_250_000 + b'"}'
+PRINT_BODY = 'md5sum <"$FREE_COMMIT_REQUEST_BODY_FILE"; echo "[$FREE_COMMIT_REQUEST_BODY]"'
 
 
 @pytest.fixture
@@ -30,49 +30,51 @@ def client(tmp_path: Path) -> GitLabClient:
 
 
 @pytest.fixture(scope="module")
-async def here(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
-    with lone_nats(tmp_path_factory.mktemp("bus")) as server:
-        async with stage(server.program.url, long_poll_seconds=0.5) as one:
-            await one.services.play(TouchRunner, lambda _: RUNNER)
-            assignment = ASSIGNMENT.but(script=(LOOK,), after_script=(LOOK,), delivery_id="d-1")
-            await one.services.play(ClaimJob, lambda _: Claim(assignment=assignment))
+async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[GatewayStage]:
+    with running_nats(tmp_path_factory.mktemp("bus")) as server:
+        async with open_gateway_stage(server.program.url, long_poll_seconds=0.5) as one:
+            await one.services.serve(AuthenticateRunner, lambda _: RUNNER)
+            assignment = ASSIGNMENT.replace(script=(PRINT_BODY,), after_script=(PRINT_BODY,), delivery_id="d-1")
+            await one.services.serve(ClaimJob, lambda _: ClaimResult(assignment=assignment))
             yield one
 
 
-def seen(body: bytes) -> str:
+def expected_output(body: bytes) -> str:
     return f"{hashlib.md5(body, usedforsecurity=False).hexdigest()}  -\n[]"
 
 
-def test_a_large_body_reaches_both_scripts_and_costs_no_minute(client: GitLabClient) -> None:
+def test_a_large_webhook_payload_reaches_both_scripts_quickly(client: GitLabClient) -> None:
     """Written as it is, bash reads this one for minutes, in every stage."""
-    assignment = ASSIGNMENT.but(script=(LOOK,), after_script=(LOOK,))
-    job = job_object(assignment, None, QUOTES, quotes_files=True)
+    assignment = ASSIGNMENT.replace(script=(PRINT_BODY,), after_script=(PRINT_BODY,))
+    job = build_job_payload(assignment, None, BODY_WITH_QUOTES, quotes_files=True)
     begun = time.monotonic()
-    script, after = client.script(job), client.script(job, "after_script")
+    script, after = client.run_script(job), client.run_script(job, "after_script")
     took = time.monotonic() - begun
-    assert script.stdout.decode().rstrip().endswith(seen(QUOTES)), script.stderr.decode()
-    assert after.stdout.decode().rstrip().endswith(seen(QUOTES)), after.stderr.decode()
+    assert script.stdout.decode().rstrip().endswith(expected_output(BODY_WITH_QUOTES)), script.stderr.decode()
+    assert after.stdout.decode().rstrip().endswith(expected_output(BODY_WITH_QUOTES)), after.stderr.decode()
     assert took < 20
     assert sum(len(one["value"]) for one in job["variables"]) < 100_000
 
 
-def test_an_image_that_cannot_unpack_the_body_is_told_so_and_its_job_goes_on(client: GitLabClient) -> None:
-    job = job_object(ASSIGNMENT.but(script=(f"unset -f base64; {LOOK}",)), None, QUOTES, quotes_files=True)
+def test_a_job_continues_with_a_warning_if_its_image_cannot_unpack_the_payload(client: GitLabClient) -> None:
+    job = build_job_payload(
+        ASSIGNMENT.replace(script=(f"unset -f base64; {PRINT_BODY}",)), None, BODY_WITH_QUOTES, quotes_files=True
+    )
     job["steps"][0]["script"].insert(0, "base64() { return 127; }")
-    done = client.script(job)
+    done = client.run_script(job)
     assert done.returncode == 0
     assert "could not be unpacked" in done.stdout.decode()
-    assert done.stdout.decode().rstrip().endswith(seen(b""))
+    assert done.stdout.decode().rstrip().endswith(expected_output(b""))
 
 
 @pytest.mark.parametrize(("name", "packed"), [("gitlab-runner", True), ("", True), ("headrace-agent", False)])
-async def test_our_agent_writes_files_itself_and_gets_the_body_as_it_is(here: Stage, name: str, packed: bool) -> None:
+async def test_the_headrace_agent_gets_the_payload_unpacked(stage: GatewayStage, name: str, packed: bool) -> None:
     async def body(_body: bytes, _headers: Mapping[str, str]) -> bytes:
         return b"x" * 200_000
 
-    bodies = Responder(here.client, "projects")
-    await bodies.answer(GetRequestBody, body)
-    answer = await here.http.post("/api/v4/jobs/request", json={"token": "runner-token", "info": {"name": name}})
+    bodies = MessageServer(stage.client, "projects")
+    await bodies.serve(GetWebhookPayload, body)
+    answer = await stage.http.post("/api/v4/jobs/request", json={"token": "runner-token", "info": {"name": name}})
     await bodies.stop(1)
     job: Any = answer.json()
     (sent,) = (one for one in job["variables"] if one["key"] == "FREE_COMMIT_REQUEST_BODY_FILE")

@@ -14,7 +14,7 @@ def run_with(**variables: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=os.environ | variables, capture_output=True, text=True, timeout=60)
 
 
-def test_without_a_wish_the_servers_are_embedded_and_the_run_says_so() -> None:
+def test_by_default_tests_use_embedded_servers_and_say_so() -> None:
     assert "servers: the embedded mongod and nats-server" in run_with(STACK="", DOCKER_HOST=NOWHERE).stdout
 
 
@@ -22,7 +22,7 @@ def test_without_a_wish_the_servers_are_embedded_and_the_run_says_so() -> None:
     ("wish", "told"),
     [("containers", "STACK=containers, but no Docker engine answers"), ("swarm", "STACK is embedded or containers")],
 )
-def test_a_wish_that_cannot_be_met_ends_the_run_in_a_sentence(wish: str, told: str) -> None:
+def test_an_unavailable_test_stack_ends_the_run_with_one_error_line(wish: str, told: str) -> None:
     done = run_with(STACK=wish, DOCKER_HOST=NOWHERE)
     assert done.returncode == pytest.ExitCode.USAGE_ERROR
     assert told in done.stderr

@@ -15,16 +15,16 @@ import pytest
 from agent.config import Config
 from agent.runner import run
 from libs.clock import Clock, now
-from services.builds.recent_ends import READABLE_SECONDS
-from tests.integration.whole_stage import Body, Whole, whole_stage
+from services.builds.execution.recent_ends import READABLE_SECONDS
+from tests.integration.whole_stage import Body, BuildSystem, build_system
 from tests.support import eventually
-from tests.support.repositories import Gate, commit, spec_of
+from tests.support.external.repositories import Gate, commit_files, make_spec
 
 POLL_SECONDS = 1.0
 
 
 @dataclass
-class Machine:
+class SkewedMachine:
     """Where the services run; a test may set its clock wrong."""
 
     ahead: timedelta = timedelta()
@@ -33,25 +33,25 @@ class Machine:
         return now() + self.ahead
 
 
-MACHINE = Machine()
+MACHINE = SkewedMachine()
 
 
 @dataclass
-class Page:
+class LogPage:
     """What the page keeps of each section, and how it asks for more."""
 
-    here: Whole
+    here: BuildSystem
     executor_id: str
     sections: dict[str, Body] = field(default_factory=dict)
     step: str | int = -1
     line_number: int = 0
-    end: httpx.Response | None = None
+    error_response: httpx.Response | None = None
 
     async def poll(self) -> bool:
         path = f"/api-free-commit/developer/logs/{self.executor_id}/{self.step}/{self.line_number}"
         answer = await self.here.http.get(path, headers=self.here.admin)
         if answer.status_code != 200:
-            self.end = answer
+            self.error_response = answer
             return False
         found = answer.json()
         self.step, self.line_number = found["step"], found["line_number"]
@@ -72,20 +72,20 @@ class Page:
 
 
 @pytest.fixture(scope="module")
-async def here(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Whole]:
-    async with whole_stage(tmp_path_factory.mktemp("whole"), Clock(MACHINE.time), long_poll_seconds=0.5) as whole:
+async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[BuildSystem]:
+    async with build_system(tmp_path_factory.mktemp("whole"), Clock(MACHINE.time), long_poll_seconds=0.5) as whole:
         yield whole
 
 
 @asynccontextmanager
-async def watched(
-    here: Whole, folder: Path, scripts: Mapping[str, str], **settings: Any
-) -> AsyncIterator[tuple[Page, "asyncio.Task[None]"]]:
+async def watch_build(
+    here: BuildSystem, folder: Path, scripts: Mapping[str, str], **settings: Any
+) -> AsyncIterator[tuple[LogPage, "asyncio.Task[None]"]]:
     """A build of these steps, run by an agent, and a page that shows it from the launch on."""
-    commit(here.repository, {f"ci/{name}.sh": text for name, text in scripts.items()})
-    commit(here.repository, {"watched.yaml": spec_of(scripts)})
-    project = await here.project(spec_file_path="/watched.yaml", **settings)
-    runner = await here.runner()
+    commit_files(here.repository, {f"ci/{name}.sh": text for name, text in scripts.items()})
+    commit_files(here.repository, {"watched.yaml": make_spec(scripts)})
+    project = await here.create_project(spec_file_path="/watched.yaml", **settings)
+    runner = await here.register_runner()
     config = Config(
         url=str(here.http.base_url),
         token=runner.token,
@@ -98,7 +98,7 @@ async def watched(
     stop = asyncio.Event()
     agent = asyncio.create_task(run(config, stop=stop))
     launched = (await here.post(f"/api/developer/builds/{project['id']}")).json()
-    page = Page(here, launched["executor_id"])
+    page = LogPage(here, launched["executor_id"])
     watching = asyncio.create_task(page.watch())
     try:
         yield page, watching
@@ -110,12 +110,12 @@ async def watched(
         await here.http.delete(f"/api/admin/runners/{runner.uuid}", headers=here.admin)
 
 
-def error_of(page: Page) -> tuple[int, str]:
-    assert page.end is not None
-    return page.end.status_code, page.end.json()["message"]
+def error_of(page: LogPage) -> tuple[int, str]:
+    assert page.error_response is not None
+    return page.error_response.status_code, page.error_response.json()["message"]
 
 
-async def finished(here: Whole, page: Page) -> None:
+async def wait_until_finished(here: BuildSystem, page: LogPage) -> None:
     async def over() -> bool:
         running = await here.get("/api/developer/builds/executeds")
         return page.executor_id not in [build["executor_id"] for build in running]
@@ -123,7 +123,7 @@ async def finished(here: Whole, page: Page) -> None:
     await eventually(over)
 
 
-async def test_a_page_that_polls_sees_how_a_build_ended(here: Whole, tmp_path: Path) -> None:
+async def test_a_polling_page_sees_the_end_of_a_build(system: BuildSystem, tmp_path: Path) -> None:
     gate = Gate(tmp_path / "gate")
     scripts = {
         "one": "echo first\n",
@@ -131,10 +131,10 @@ async def test_a_page_that_polls_sees_how_a_build_ended(here: Whole, tmp_path: P
         "three": "echo third\n",
         "last": "echo finally\n",
     }
-    async with watched(here, tmp_path, scripts) as (page, watching):
+    async with watch_build(system, tmp_path, scripts) as (page, watching):
         await eventually(lambda: "begun" in page.text("middle"))
         gate.open()
-        await finished(here, page)
+        await wait_until_finished(system, page)
         ended = time.monotonic()
         await asyncio.wait_for(watching, 3 * READABLE_SECONDS)
         seconds = time.monotonic() - ended
@@ -149,14 +149,14 @@ async def test_a_page_that_polls_sees_how_a_build_ended(here: Whole, tmp_path: P
 
 
 @pytest.mark.parametrize("cleanup", [{}, {"cleanup": "echo swept\n"}], ids=["at once", "with a clean-up"])
-async def test_a_page_that_polls_sees_that_a_build_was_aborted(
-    here: Whole, tmp_path: Path, cleanup: dict[str, str]
+async def test_a_polling_page_sees_that_a_build_was_killed(
+    system: BuildSystem, tmp_path: Path, cleanup: dict[str, str]
 ) -> None:
     scripts = {"slow": f"echo begun\n{Gate(tmp_path / 'never').script}", "later": "echo never\n", **cleanup}
-    async with watched(here, tmp_path, scripts) as (page, watching):
+    async with watch_build(system, tmp_path, scripts) as (page, watching):
         await eventually(lambda: "begun" in page.text("slow"))
         path = f"/api/developer/builds/kill/executed/{page.executor_id}"
-        assert (await here.http.delete(path, headers=here.admin)).status_code == 204
+        assert (await system.http.delete(path, headers=system.admin)).status_code == 204
         await asyncio.wait_for(watching, 3 * READABLE_SECONDS)
     assert list(page.sections) == ["init", "slow", *cleanup, "abort"]
     assert ("swept" in page.text("cleanup")) == bool(cleanup)
@@ -166,26 +166,26 @@ async def test_a_page_that_polls_sees_that_a_build_was_aborted(
     assert error_of(page) == (404, "EXECUTOR_NOT_FOUND")
 
 
-async def test_a_page_that_polls_sees_why_a_build_could_not_be_planned(here: Whole) -> None:
-    project = await here.project(spec_file_path="/nowhere.yaml")
-    launched = (await here.post(f"/api/developer/builds/{project['id']}")).json()
-    page = Page(here, launched["executor_id"])
+async def test_a_polling_page_sees_why_a_build_could_not_be_planned(system: BuildSystem) -> None:
+    project = await system.create_project(spec_file_path="/nowhere.yaml")
+    launched = (await system.post(f"/api/developer/builds/{project['id']}")).json()
+    page = LogPage(system, launched["executor_id"])
     await page.poll()
-    await here.ended(launched["build_id"])
+    await system.wait_until_ended(launched["build_id"])
     await page.poll()
     await page.poll()
     assert "There is no file nowhere.yaml in the commit." in page.text("init")
     assert page.sections["init"]["success"] is False
-    assert page.end is None
+    assert page.error_response is None
 
 
-async def test_the_last_build_of_a_project_that_keeps_none_is_read_to_its_end(here: Whole, tmp_path: Path) -> None:
+async def test_a_build_that_retention_will_delete_can_be_read_to_its_end(system: BuildSystem, tmp_path: Path) -> None:
     gate = Gate(tmp_path / "gate")
     scripts = {"one": f"echo begun\n{gate.script}echo done\n", "two": "echo second\n"}
-    async with watched(here, tmp_path, scripts, keep_number_build=0) as (page, watching):
+    async with watch_build(system, tmp_path, scripts, keep_number_build=0) as (page, watching):
         await eventually(lambda: "begun" in page.text("one"))
         (build,) = [
-            one for one in await here.get("/api/developer/builds/executeds") if one["executor_id"] == page.executor_id
+            one for one in await system.get("/api/developer/builds/executeds") if one["executor_id"] == page.executor_id
         ]
         gate.open()
         await asyncio.wait_for(watching, 3 * READABLE_SECONDS)
@@ -193,21 +193,21 @@ async def test_the_last_build_of_a_project_that_keeps_none_is_read_to_its_end(he
 
         async def gone() -> bool:
             path = f"/api/developer/builds/{build['build_id']}"
-            return (await here.http.get(path, headers=here.admin)).status_code == 404
+            return (await system.http.get(path, headers=system.admin)).status_code == 404
 
         await eventually(gone)
 
 
 @pytest.mark.parametrize("hours", [-1, 1])
-async def test_the_time_is_the_databases_whatever_clock_a_service_has(
-    here: Whole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hours: int
+async def test_the_live_log_stays_readable_by_database_time_despite_clock_skew(
+    system: BuildSystem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hours: int
 ) -> None:
     gate = Gate(tmp_path / "gate")
-    async with watched(here, tmp_path, {"one": f"echo begun\n{gate.script}"}) as (page, watching):
+    async with watch_build(system, tmp_path, {"one": f"echo begun\n{gate.script}"}) as (page, watching):
         await eventually(lambda: "begun" in page.text("one"))
         monkeypatch.setattr(MACHINE, "ahead", timedelta(hours=hours))
         gate.open()
-        await finished(here, page)
+        await wait_until_finished(system, page)
         monkeypatch.undo()
         ended = time.monotonic()
         await asyncio.wait_for(watching, 3 * READABLE_SECONDS)

@@ -3,10 +3,10 @@
 import os
 from dataclasses import replace
 
-from libs.hosting import run
+from libs.service.service_host import run
 from libs.settings import Settings
-from tests.toy.app import declare
+from tests.toy.app import create_service
 
 if __name__ == "__main__":
     # no ticker: who is killed within a transaction leaves locks behind until the database gives it up
-    run(replace(declare(), tickers=()), Settings.from_environment(os.environ))
+    run(replace(create_service(), periodic_tasks=()), Settings.from_environment(os.environ))

@@ -17,46 +17,46 @@ import httpx
 from nats.aio.client import Client
 from nats.js.errors import NotFoundError
 
-from infra.entry import SERVICES
-from infra.migrate import all_services
-from libs.connections import database_of, mongo
+from infra.entrypoints import SERVICES
+from infra.migration import load_services
+from libs.service.connections import create_mongo_client, get_database
 from libs.settings import MailSecurity, MailSettings
 from tests.golden import answers, dump
-from tests.golden.life import PASSWORD, Left
+from tests.golden.life import PASSWORD, Leftovers
 from tests.golden.record import FOLDER
-from tests.golden.release import FOR_EVER
-from tests.integration.gateway_stage import serving
-from tests.integration.stage import Stage, empty_stage
-from tests.integration.whole import itself
-from tests.support import event_ids
-from tests.support.post_office import PostOffice, post_office
-from tests.support.servers import Servers, servers_in
+from tests.golden.release import NEVER_SECONDS
+from tests.integration.gateway_stage import running_gateway
+from tests.integration.stage import ServiceStage, empty_stage
+from tests.integration.whole import return_service
+from tests.support import read_event_ids
+from tests.support.external.mail_server import MailServer, running_mail_server
+from tests.support.infrastructure.servers import Servers, running_servers
 
 Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Upgraded:
+class UpgradedSystem:
     release: str
     servers: Servers
-    stage: Stage
+    stage: ServiceStage
     http: httpx.AsyncClient
-    post_office: PostOffice
+    post_office: MailServer
     answers: Json
-    left: Left
+    left: Leftovers
     published: dict[str, list[str]]  # by service: the ids of the events that its stream held before today's code came
     durables: dict[str, datetime]  # when each durable consumer was created
-    log: Counter[str]  # names of all events that were in the log
+    logged_event_names: Counter[str]  # names of all events that were in the log
 
     async def log_in(self, username: str) -> Json:
         answer = await self.http.post("/api/auth/token", json={"auth": {"username": username, "password": PASSWORD}})
         assert answer.status_code == 200, answer.text
         return {"Authorization": f"Bearer {answer.json()['access_token']}"}
 
-    async def recorded(self, service: str) -> set[str]:
+    async def recorded_event_ids(self, service: str) -> set[str]:
         """The ids of all events in the log of a service."""
-        async with mongo(self.stage.settings, "test") as client:
-            commits = database_of(client, self.stage.settings, service)["commits"]
+        async with create_mongo_client(self.stage.settings, "test") as client:
+            commits = get_database(client, self.stage.settings, service)["commits"]
             return {
                 f"{one['stream']}@{one['version']}.{place}"
                 async for one in commits.find({})
@@ -65,10 +65,10 @@ class Upgraded:
 
     async def new_events(self) -> Counter[str]:
         """The names of those that today's code has recorded."""
-        return await event_names(self.stage) - self.log
+        return await count_event_names(self.stage) - self.logged_event_names
 
 
-async def durables(bus: Client) -> dict[str, datetime]:
+async def list_durables(bus: Client) -> dict[str, datetime]:
     """Those for which there is a worker, with the time when each was created."""
     found = {}
     for service in SERVICES:
@@ -79,20 +79,20 @@ async def durables(bus: Client) -> dict[str, datetime]:
     return found
 
 
-async def event_names(stage: Stage) -> Counter[str]:
+async def count_event_names(stage: ServiceStage) -> Counter[str]:
     found: Counter[str] = Counter()
-    async with mongo(stage.settings, "test") as client:
+    async with create_mongo_client(stage.settings, "test") as client:
         for service in SERVICES:
-            async for commit in database_of(client, stage.settings, service)["commits"].find({}):
+            async for commit in get_database(client, stage.settings, service)["commits"].find({}):
                 found.update(event["name"] for event in commit["events"])
     return found
 
 
-async def headrace_migrate(servers: Servers, stage: Stage) -> None:
+async def run_migrate_command(servers: Servers, stage: ServiceStage) -> None:
     """The command, with the login of operators."""
     environment = {
         "HEADRACE_MONGODB_URL": servers.mongodb_url,
-        "HEADRACE_NATS_URL": servers.nats_for("migrate"),
+        "HEADRACE_NATS_URL": servers.nats_url_for("migrate"),
         "HEADRACE_MASTER_KEY": base64.b64encode(stage.settings.master_keys[0]).decode(),
         "HEADRACE_DATABASE_PREFIX": stage.settings.database_prefix,
     }
@@ -104,27 +104,29 @@ async def headrace_migrate(servers: Servers, stage: Stage) -> None:
 
 
 @asynccontextmanager
-async def upgraded(release: str, folder: Path) -> AsyncIterator[Upgraded]:
-    left, given = answers.read(FOLDER / release)
-    with servers_in(folder) as servers, post_office() as mails:
+async def upgraded_system(release: str, folder: Path) -> AsyncIterator[UpgradedSystem]:
+    left, given = answers.read_answers(FOLDER / release)
+    with running_servers(folder) as servers, running_mail_server() as mails:
         more = {
             "data": folder,
             "url": "http://ci.example",
             "long_poll_seconds": 1.0,
             "local_repositories": True,
-            "runner_offline_seconds": FOR_EVER,
+            "runner_offline_seconds": NEVER_SECONDS,
             "mail": MailSettings("127.0.0.1", mails.port, tls=MailSecurity.NONE),
         }
         async with empty_stage(servers, **more) as stage, AsyncExitStack() as stack:
-            async with mongo(stage.settings, "test") as client, stage.connected() as bus:
-                await dump.restore(FOLDER / release, client, stage.settings, bus)
-                with_streams = (FOLDER / release / dump.STREAMS).exists()
-                present = await durables(bus)
-                published = {one: await event_ids(bus, one) if with_streams else [] for one in SERVICES}
-            log = await event_names(stage)
-            await headrace_migrate(servers, stage)
-            for service in all_services():
-                await stack.enter_async_context(stage.running(partial(itself, service)))
-            _, _, url = await stack.enter_async_context(serving(replace(stage.settings, instance="gateway")))
+            async with create_mongo_client(stage.settings, "test") as client, stage.connected() as bus:
+                await dump.restore_dump(FOLDER / release, client, stage.settings, bus)
+                with_streams = (FOLDER / release / dump.STREAMS_FILE).exists()
+                present = await list_durables(bus)
+                published = {one: await read_event_ids(bus, one) if with_streams else [] for one in SERVICES}
+            log = await count_event_names(stage)
+            await run_migrate_command(servers, stage)
+            for service in load_services():
+                await stack.enter_async_context(stage.running(partial(return_service, service)))
+            _, _, url = await stack.enter_async_context(running_gateway(replace(stage.settings, instance="gateway")))
             http = await stack.enter_async_context(httpx.AsyncClient(base_url=url, timeout=20))
-            yield Upgraded(release, servers, stage, http, mails, given, Left(**left), published, present, log)
+            yield UpgradedSystem(
+                release, servers, stage, http, mails, given, Leftovers(**left), published, present, log
+            )

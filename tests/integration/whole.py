@@ -10,14 +10,14 @@ import httpx
 from pymongo.asynchronous.database import AsyncDatabase
 
 from gateway.app import Gateway
-from infra.migrate import all_services
+from infra.migration import load_services
 from libs.clock import Clock
-from libs.connections import Document, database_of, mongo
-from libs.service import Service
+from libs.service.connections import Document, create_mongo_client, get_database
+from libs.service.declaration import Service
 from libs.settings import Settings
-from tests.integration.gateway_stage import serving
-from tests.integration.stage import Stage, empty_stage
-from tests.support.servers import Servers
+from tests.integration.gateway_stage import running_gateway
+from tests.integration.stage import ServiceStage, empty_stage
+from tests.support.infrastructure.servers import Servers
 
 ADMINISTRATOR, PASSWORD = "admin", "correct horse battery"
 
@@ -25,8 +25,8 @@ Headers = dict[str, str]
 
 
 @dataclass
-class Whole:
-    stage: Stage
+class RunningSystem:
+    stage: ServiceStage
     http: httpx.AsyncClient
     admin: Headers
 
@@ -36,15 +36,15 @@ class Whole:
 
     @asynccontextmanager
     async def database(self, service: str) -> AsyncIterator[AsyncDatabase[Document]]:
-        async with mongo(self.settings, "test") as client:
-            yield database_of(client, self.settings, service)
+        async with create_mongo_client(self.settings, "test") as client:
+            yield get_database(client, self.settings, service)
 
     async def log_in(self, username: str, password: str) -> Headers:
         answer = await self.http.post("/api/auth/token", json={"auth": {"username": username, "password": password}})
         assert answer.status_code == 200, answer.text
         return {"Authorization": f"Bearer {answer.json()['access_token']}"}
 
-    async def make(self, path: str, **body: Any) -> Any:
+    async def create(self, path: str, **body: Any) -> Any:
         """What an administrator creates; the path below /api/admin names the resource in the plural."""
         resource = path.replace("ies", "ys").removesuffix("s")
         answer = await self.http.post(f"/api/admin/{path}", json={resource: body}, headers=self.admin)
@@ -53,32 +53,32 @@ class Whole:
 
 
 @asynccontextmanager
-async def all_running(
+async def run_all_services(
     servers: Servers, clock: Clock | None = None, /, **settings: Any
-) -> AsyncIterator[tuple[Stage, Gateway, str]]:
+) -> AsyncIterator[tuple[ServiceStage, Gateway, str]]:
     """Every service, and a gateway with its address."""
     async with empty_stage(servers, **settings) as stage, AsyncExitStack() as stack:
-        services = all_services()
+        services = load_services()
         await stage.migrate(*services)
         for service in services:
             await stack.enter_async_context(
-                stage.running(partial(itself, service), replicas=stage.settings.replicas, clock=clock)
+                stage.running(partial(return_service, service), replicas=stage.settings.replicas, clock=clock)
             )
-        gateway, _, url = await stack.enter_async_context(serving(replace(stage.settings, instance="gateway")))
+        gateway, _, url = await stack.enter_async_context(running_gateway(replace(stage.settings, instance="gateway")))
         yield stage, gateway, url
 
 
-def itself(service: Service) -> Service:
+def return_service(service: Service) -> Service:
     return service
 
 
 @asynccontextmanager
-async def whole(servers: Servers, **settings: Any) -> AsyncIterator[Whole]:
+async def running_system(servers: Servers, **settings: Any) -> AsyncIterator[RunningSystem]:
     login = {"admin_username": ADMINISTRATOR, "admin_password": PASSWORD}
     async with (
-        all_running(servers, **login, **settings) as (stage, _gateway, url),
+        run_all_services(servers, **login, **settings) as (stage, _gateway, url),
         httpx.AsyncClient(base_url=url, timeout=20) as http,
     ):
-        here = Whole(stage, http, {})
+        here = RunningSystem(stage, http, {})
         here.admin = await here.log_in(ADMINISTRATOR, PASSWORD)
         yield here

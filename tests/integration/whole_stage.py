@@ -13,17 +13,17 @@ import httpx
 from gateway.app import Gateway
 from libs.clock import Clock
 from libs.settings import Settings
-from tests.integration.whole import all_running
+from tests.integration.whole import run_all_services
 from tests.support import eventually
-from tests.support.repositories import SPEC, sample_repository
-from tests.support.servers import servers_in
+from tests.support.external.repositories import SPEC_FILE, create_sample_repository
+from tests.support.infrastructure.servers import running_servers
 
 PASSWORD = "millwheel-7"
 Body = dict[str, Any]
 
 
 @dataclass
-class Whole:
+class BuildSystem:
     http: httpx.AsyncClient
     gateway: Gateway
     repository: Path
@@ -33,7 +33,7 @@ class Whole:
     admin: dict[str, str] = field(default_factory=dict)
     numbers: "count[int]" = field(default_factory=lambda: count(1))
 
-    async def logged_in(self, username: str) -> dict[str, str]:
+    async def log_in(self, username: str) -> dict[str, str]:
         answer = await self.http.post("/api/auth/token", json={"auth": {"username": username, "password": PASSWORD}})
         return {"Authorization": f"token {answer.json()['access_token']}"}
 
@@ -49,20 +49,20 @@ class Whole:
 
     # ---- what tests need to be there; names are made up where they do not matter
 
-    async def user(self, username: str, *roles: str) -> int:
+    async def create_user(self, username: str, *roles: str) -> int:
         body = {"developer": {"username": username, "password": PASSWORD, "roles": roles or ("ROLE_DEVELOPER",)}}
         return int((await self.post("/api/admin/developers", body, 201)).json()["id"])
 
-    async def company(self, *members_id: int, **more: Any) -> Body:
+    async def create_company(self, *members_id: int, **more: Any) -> Body:
         body = {"company": {"title": f"Works {next(self.numbers)}", "members_id": members_id, **more}}
         return dict((await self.post("/api/admin/companies", body, 201)).json())
 
-    async def project(self, owner_alias: str = "root", **more: Any) -> Body:
+    async def create_project(self, owner_alias: str = "root", **more: Any) -> Body:
         body = {
             "name": f"Project {next(self.numbers)}",
             "repository": str(self.repository),
             "branch": "main",
-            "spec_file_path": f"/{SPEC}",
+            "spec_file_path": f"/{SPEC_FILE}",
             "allow_concurrent_execution": True,
             "executor_id": self.executor_id,
             "owner_alias": owner_alias,
@@ -70,7 +70,7 @@ class Whole:
         }
         return dict((await self.post("/api/admin/projects", {"project": body}, 201)).json())
 
-    async def runner(self, base: str = "/admin/runners", **settings: Any) -> "RunnerAtWork":
+    async def register_runner(self, base: str = "/admin/runners", **settings: Any) -> "FakeRunner":
         """Registered with the token of this place."""
         info = await self.get(f"{base}/registration-info")
         body = {"token": info["registrationToken"], "name": f"runner {next(self.numbers)}", **settings}
@@ -78,46 +78,46 @@ class Whole:
         assert answer.status_code == 201, answer.text
         listed = (await self.get(base, params={"size": 1000}))["_embedded"]["restPipelineRunnerModelList"]
         (uuid,) = [one["id"] for one in listed if one["name"] == body["name"]]
-        return RunnerAtWork(self.http, answer.json()["token"], uuid)
+        return FakeRunner(self.http, answer.json()["token"], uuid)
 
-    async def held(self, *runners: "RunnerAtWork") -> "list[asyncio.Task[httpx.Response]]":
+    async def hold_requests(self, *runners: "FakeRunner") -> "list[asyncio.Task[httpx.Response]]":
         """They ask for a job, find none and wait."""
-        asking = [runner.waiting() for runner in runners]
-        await eventually(lambda: len(self.gateway.world.waiting) == len(runners))
+        asking = [runner.start_request() for runner in runners]
+        await eventually(lambda: len(self.gateway.state.long_polls) == len(runners))
         return asking
 
-    async def launched(self, project: Body) -> int:
+    async def launch_build(self, project: Body) -> int:
         return int((await self.post(f"/api/developer/builds/{project['id']}")).json()["build_id"])
 
-    async def build(self, build_id: int) -> Body:
+    async def get_build(self, build_id: int) -> Body:
         return dict(await self.get(f"/api/developer/builds/{build_id}"))
 
-    async def ended(self, build_id: int) -> Body:
+    async def wait_until_ended(self, build_id: int) -> Body:
         async def over() -> bool:
-            return (await self.build(build_id))["exit_code"] is not None
+            return (await self.get_build(build_id))["exit_code"] is not None
 
         await eventually(over, within=20)
-        return await self.build(build_id)
+        return await self.get_build(build_id)
 
 
 @dataclass(frozen=True)
-class RunnerAtWork:
+class FakeRunner:
     http: httpx.AsyncClient
     token: str
     uuid: str
     features: Mapping[str, bool] = field(default_factory=dict)  # that it announces
 
-    async def ask(self) -> httpx.Response:
+    async def request_job(self) -> httpx.Response:
         """Held until there is a job: 201 with it; 204 when there is none."""
         announced = {"info": {"features": dict(self.features)}} if self.features else {}
         return await self.http.post("/api/v4/jobs/request", json={"token": self.token, **announced})
 
-    def waiting(self) -> "asyncio.Task[httpx.Response]":
-        return asyncio.create_task(self.ask())
+    def start_request(self) -> "asyncio.Task[httpx.Response]":
+        return asyncio.create_task(self.request_job())
 
-    async def job(self) -> Body:
+    async def wait_for_job(self) -> Body:
         async def taken() -> bool:
-            answers.append(await self.ask())
+            answers.append(await self.request_job())
             return answers[-1].status_code == 201
 
         answers: list[httpx.Response] = []
@@ -130,9 +130,9 @@ class RunnerAtWork:
 
 
 @asynccontextmanager
-async def whole_stage(
+async def build_system(
     folder: Path, clock: Clock | None = None, /, *, long_poll_seconds: float = 20.0, **more: Any
-) -> AsyncIterator[Whole]:
+) -> AsyncIterator[BuildSystem]:
     """`clock`: that of all services."""
     settings: Body = {
         "admin_username": "root",
@@ -143,15 +143,19 @@ async def whole_stage(
         "local_repositories": True,
         **more,
     }
-    with servers_in(folder) as servers:
+    with running_servers(folder) as servers:
         async with (
-            all_running(servers, clock, **settings) as (stage, gateway, url),
+            run_all_services(servers, clock, **settings) as (stage, gateway, url),
             httpx.AsyncClient(base_url=url, timeout=40) as http,
         ):
-            whole = Whole(
-                http, gateway, sample_repository(folder / "repository"), stage.settings, servers.nats_for("consumer")
+            whole = BuildSystem(
+                http,
+                gateway,
+                create_sample_repository(folder / "repository"),
+                stage.settings,
+                servers.nats_url_for("consumer"),
             )
-            whole.admin = await whole.logged_in("root")
+            whole.admin = await whole.log_in("root")
             (executor,) = await whole.get("/api/admin/executors")
             whole.executor_id = executor["id"]
             yield whole

@@ -9,68 +9,68 @@ from typing import Any
 
 import yaml
 
-HERE = Path(__file__).parent
+POD_FOLDER = Path(__file__).parent
 NAMESPACE = "headrace"
-PODS = ("test-git", "test-load")
-PROGRAMS = ("git_front.py", "load.py")
-ROLLED_OUT = 600  # seconds: an agent is drained, a node may be slow
+TEST_PODS = ("test-git", "test-load")
+POD_PROGRAMS = ("git_front.py", "load.py")
+ROLLOUT_TIMEOUT = 600  # seconds: an agent is drained, a node may be slow
 
 
-def kubectl(*arguments: str, given: str = "", check: bool = True) -> str:
+def kubectl(*arguments: str, stdin: str = "", check: bool = True) -> str:
     command = ["kubectl", "--namespace", NAMESPACE, *arguments]
-    done = subprocess.run(command, input=given, capture_output=True, text=True, timeout=ROLLED_OUT + 30)
+    done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=ROLLOUT_TIMEOUT + 30)
     assert not check or done.returncode == 0, f"{' '.join(command)}: {done.stderr}"
     return done.stdout
 
 
-def described(kind: str) -> list[dict[str, Any]]:
+def list_resources(kind: str) -> list[dict[str, Any]]:
     return list(json.loads(kubectl("get", kind, "--output=json"))["items"])
 
 
-def workloads() -> list[str]:
+def list_workloads() -> list[str]:
     """`deployment/headrace-builds` and so on."""
-    return [f"{one['kind'].lower()}/{one['metadata']['name']}" for one in described("deployments,statefulsets")]
+    return [f"{one['kind'].lower()}/{one['metadata']['name']}" for one in list_resources("deployments,statefulsets")]
 
 
-def apply(overlay: Path) -> None:
+def apply_overlay(overlay: Path) -> None:
     """From nothing, or over a present one. A job cannot be changed, only made anew."""
     kubectl("delete", "job", "--all", check=False)
     kubectl("apply", "--kustomize", str(overlay))
 
 
-def rolled_out(*names: str) -> None:
+def wait_for_rollout(*names: str) -> None:
     for name in names:
-        kubectl("rollout", "status", name, f"--timeout={ROLLED_OUT}s")
+        kubectl("rollout", "status", name, f"--timeout={ROLLOUT_TIMEOUT}s")
 
 
-def place_test_pods() -> None:
+def create_test_pods() -> None:
     """With the image and the secret of the deployment."""
-    remove_test_pods()
-    programs = [f"--from-file={HERE / program}" for program in PROGRAMS]
+    delete_test_pods()
+    programs = [f"--from-file={POD_FOLDER / program}" for program in POD_PROGRAMS]
     kubectl("create", "configmap", "test-programs", *programs)
-    [gateway] = [one for one in described("deployments") if one["metadata"]["name"] == "headrace-gateway"]
+    [gateway] = [one for one in list_resources("deployments") if one["metadata"]["name"] == "headrace-gateway"]
     [container] = gateway["spec"]["template"]["spec"]["containers"]
     [secret] = {one["valueFrom"]["secretKeyRef"]["name"] for one in container["env"] if "valueFrom" in one}
-    [service] = [one for one in described("services") if one["metadata"]["name"] == "headrace-gateway"]
+    [service] = [one for one in list_resources("services") if one["metadata"]["name"] == "headrace-gateway"]
     [port] = service["spec"]["ports"]  # http or https
-    text = (HERE / "pods.yaml").read_text().replace("name: headrace-secrets", f"name: {secret}")
+    text = (POD_FOLDER / "pods.yaml").read_text().replace("name: headrace-secrets", f"name: {secret}")
     text = text.replace("http://headrace-gateway", f"{port['name']}://headrace-gateway")
     documents = list(yaml.safe_load_all(text))
     for pod in documents:
         if pod["kind"] == "Pod":
             pod["spec"]["containers"][0]["image"] = container["image"]
     [load] = [pod for pod in documents if pod["metadata"]["name"] == "test-load"]
-    kubectl("apply", "--filename=-", given=yaml.safe_dump_all([one for one in documents if one is not load]))
+    kubectl("apply", "--filename=-", stdin=yaml.safe_dump_all([one for one in documents if one is not load]))
     kubectl("wait", "pod/test-git", "--for=condition=Ready", "--timeout=120s")
-    kubectl("apply", "--filename=-", given=yaml.safe_dump(load))
+    kubectl("apply", "--filename=-", stdin=yaml.safe_dump(load))
 
 
-def remove_test_pods() -> None:
-    kubectl("delete", "pod", *PODS, "--ignore-not-found")
+def delete_test_pods() -> None:
+    kubectl("delete", "pod", *TEST_PODS, "--ignore-not-found")
     kubectl("delete", "configmap", "test-programs", "--ignore-not-found")
 
 
-def until(wanted: Callable[[], Any], within: float, what: str) -> Any:
+def wait_until(wanted: Callable[[], Any], within: float, what: str) -> Any:
     deadline = time.monotonic() + within
     while not (found := wanted()):
         assert time.monotonic() < deadline, what
@@ -78,11 +78,11 @@ def until(wanted: Callable[[], Any], within: float, what: str) -> Any:
     return found
 
 
-def load_begun() -> None:
-    until(lambda: "listening" in kubectl("logs", "test-load", check=False), 120, "the load did not begin")
+def wait_for_load() -> None:
+    wait_until(lambda: "listening" in kubectl("logs", "test-load", check=False), 120, "the load did not begin")
 
 
-def load_report() -> dict[str, Any]:
+def stop_load_and_read_report() -> dict[str, Any]:
     """Tell the load to stop, and wait for the builds that are under way."""
     kubectl("exec", "test-load", "--", "bash", "-c", "kill -TERM 1")
 
@@ -90,10 +90,10 @@ def load_report() -> dict[str, Any]:
         lines = kubectl("logs", "test-load").splitlines()
         return next((line for line in lines if line.startswith("REPORT ")), "")
 
-    return dict(json.loads(until(told, 300, "the load told nothing").removeprefix("REPORT ")))
+    return dict(json.loads(wait_until(told, 300, "the load told nothing").removeprefix("REPORT ")))
 
 
-def restarted(component: str) -> list[str]:
+def list_restarted_pods(component: str) -> list[str]:
     """Pods of which a container ended and was started again."""
     pods = json.loads(kubectl("get", "pods", f"--selector=app.kubernetes.io/component={component}", "--output=json"))
     return [

@@ -30,36 +30,36 @@ pytestmark = [pytest.mark.skipif(bool(why_not), reason=why_not), pytest.mark.tim
 
 @pytest.fixture(scope="module", autouse=True)
 def deployment() -> None:
-    cluster.apply(OVERLAY)
-    cluster.rolled_out(*cluster.workloads())
+    cluster.apply_overlay(OVERLAY)
+    cluster.wait_for_rollout(*cluster.list_workloads())
     kubectl("wait", "job", "--all", "--for=condition=complete", "--timeout=300s")
 
 
 @pytest.fixture
 def load() -> Iterator[None]:
-    cluster.place_test_pods()
-    cluster.load_begun()
+    cluster.create_test_pods()
+    cluster.wait_for_load()
     yield
-    cluster.remove_test_pods()
+    cluster.delete_test_pods()
 
 
 @pytest.mark.usefixtures("load")
 def test_every_process_is_replaced_under_load_and_nothing_is_lost() -> None:
     for name in ROLLED:
         kubectl("rollout", "restart", f"deployment/headrace-{name}")
-        cluster.rolled_out(f"deployment/headrace-{name}")
-    report = cluster.load_report()
+        cluster.wait_for_rollout(f"deployment/headrace-{name}")
+    report = cluster.stop_load_and_read_report()
     assert report["failures"] == [], report
     assert report["launched"] > 0
     assert report["exit_codes"] == {"0": report["launched"]}
     assert (report["unheard"], report["heard_twice"]) == ([], [])
     assert report["streams"] > 1  # else no gateway was replaced
-    assert [pod for name in ROLLED for pod in cluster.restarted(name)] == []
+    assert [pod for name in ROLLED for pod in cluster.list_restarted_pods(name)] == []
 
 
 def test_the_migration_runs_again_and_changes_nothing() -> None:
     before = kubectl("logs", "job/headrace-migrate")
-    cluster.apply(OVERLAY)
+    cluster.apply_overlay(OVERLAY)
     kubectl("wait", "job/headrace-migrate", "--for=condition=complete", "--timeout=300s")
     again = kubectl("logs", "job/headrace-migrate")
     assert "in place" in again

@@ -25,23 +25,23 @@ from rich.console import Console
 from rich.table import Table
 
 from contracts.runners import EditRunner, ListRunners
-from libs.connections import CODECS
-from libs.eventstore.documents import from_document
-from libs.messaging import Caller, connect
-from libs.rebuilding import rebuild_rows
+from libs.eventstore.mapping import from_document
+from libs.messaging.request_reply import MessageClient, connect
+from libs.projections.rebuild import rebuild_rows
+from libs.service.connections import CODEC_OPTIONS
 from libs.settings import Settings
-from services.builds.views import job as job_category
-from tests.load.cells import Cell, closed_loop, percentile
+from services.builds.projections import job_category as job_category
+from tests.load.cells import LoopResult, closed_loop, percentile
 from tests.load.client import Connection
-from tests.load.fleet import fleet, long_queue
-from tests.support.stack import RunningStack, running_stack, sample_repository
+from tests.load.fleet import measure_fleet, measure_long_queue
+from tests.support.stacks.running_stack import RunningStack, create_sample_repository, running_stack
 
-DISPATCHES = 200
-NO_OPS = 120
-SECONDS = float(os.environ.get("BENCH_SECONDS", "3"))
-RESULTS = Path("bench-results.json")
+DISPATCHED_BUILDS = 200
+NO_OP_BUILDS = 120
+LOOP_SECONDS = float(os.environ.get("BENCH_SECONDS", "3"))
+RESULTS_FILE = Path("bench-results.json")
 
-Row = tuple[str, str, str, str]
+ResultRow = tuple[str, str, str, str]
 
 
 class Bench:
@@ -49,55 +49,58 @@ class Bench:
         self.stack = stack
         self.folder = folder
         self.token = stack.admin.headers["Authorization"].removeprefix("Bearer ")
-        self.rows: list[Row] = []
+        self.rows: list[ResultRow] = []
         self.results: dict[str, Any] = {}
 
-    def note(self, name: str, what: str, value: str, target: str, reached: bool | None, **figures: Any) -> None:
+    def record(self, name: str, what: str, value: str, target: str, reached: bool | None, **figures: Any) -> None:
         verdict = "" if reached is None else "reached" if reached else "missed"
         self.rows.append((what, value, target, verdict))
         self.results[name] = {"value": value, "target": target, "reached": reached, **figures}
         Console(stderr=True).print(f"  {what}: {value}")
 
     @asynccontextmanager
-    async def connections(self, url: str, number: int, token: str = "") -> AsyncIterator[list[Connection]]:
+    async def open_connections(self, url: str, number: int, token: str = "") -> AsyncIterator[list[Connection]]:
         async with AsyncExitStack() as opened:
             yield [await opened.enter_async_context(Connection(url, token)) for _ in range(number)]
 
-    async def all_agents(self, *, active: bool) -> None:
+    async def set_agents_active(self, *, active: bool) -> None:
         """Take the stack's own agent out of the way, or bring it back."""
-        nats = await connect(Settings(nats_url=self.stack.nats_for("gateway")), "bench")
-        caller = Caller(nats)
-        page = json.loads(await caller.ask(ListRunners(size=100)))
+        nats = await connect(Settings(nats_url=self.stack.nats_url_for("gateway")), "bench")
+        caller = MessageClient(nats)
+        page = json.loads(await caller.query(ListRunners(size=100)))
         for runner in page["rows"]:
-            await caller.tell(EditRunner(runner_uuid=runner["uuid"], active=active))
+            await caller.send(EditRunner(runner_uuid=runner["uuid"], active=active))
         await nats.close()
 
 
-async def dispatch(bench: Bench, project_id: int) -> None:
+async def measure_dispatch(bench: Bench, project_id: int) -> None:
     """From the POST of a build to the job in the hands of a runner that waits, and to its end."""
-    await bench.all_agents(active=False)
+    await bench.set_agents_active(active=False)
     in_hand: list[float] = []
     finished: list[float] = []
-    async with bench.connections(bench.stack.url, 1, bench.token) as (user,), Connection(bench.stack.url) as runner:
-        info = (await user.call("GET", "/api/admin/runners/registration-info")).json()
+    async with (
+        bench.open_connections(bench.stack.url, 1, bench.token) as (user,),
+        Connection(bench.stack.url) as runner,
+    ):
+        info = (await user.request("GET", "/api/admin/runners/registration-info")).json()
         registration = {"token": info["registrationToken"], "description": "bench", "run_untagged": True}
-        token = (await runner.call("POST", "/api/v4/runners", registration)).json()["token"]
-        for _ in range(DISPATCHES):
-            polling = asyncio.create_task(runner.call("POST", "/api/v4/jobs/request", {"token": token, "info": {}}))
+        token = (await runner.request("POST", "/api/v4/runners", registration)).json()["token"]
+        for _ in range(DISPATCHED_BUILDS):
+            polling = asyncio.create_task(runner.request("POST", "/api/v4/jobs/request", {"token": token, "info": {}}))
             await asyncio.sleep(0.03)  # so that it waits
             begun = time.perf_counter()
-            await user.call("POST", f"/api/developer/builds/{project_id}", {"build": {}})
+            await user.request("POST", f"/api/developer/builds/{project_id}", {"build": {}})
             job = (await polling).json()
             in_hand.append(time.perf_counter() - begun)
             state = {"token": job["token"], "state": "success"}
-            await runner.call("PUT", f"/api/v4/jobs/{job['id']}", state)
+            await runner.request("PUT", f"/api/v4/jobs/{job['id']}", state)
             finished.append(time.perf_counter() - begun)
-        await runner.call("DELETE", "/api/v4/runners", {"token": token})
-    await bench.all_agents(active=True)
+        await runner.request("DELETE", "/api/v4/runners", {"token": token})
+    await bench.set_agents_active(active=True)
     p50, p99 = percentile(in_hand, 0.5), percentile(in_hand, 0.99)
-    bench.note(
+    bench.record(
         "dispatch",
-        f"POST build to the job in hand, {DISPATCHES} builds, p50/p99",
+        f"POST build to the job in hand, {DISPATCHED_BUILDS} builds, p50/p99",
         f"{p50:.1f}/{p99:.1f} ms",
         "25/100 ms",
         p50 < 25 and p99 < 100,
@@ -105,15 +108,15 @@ async def dispatch(bench: Bench, project_id: int) -> None:
         p99=p99,
     )
     end50, end99 = percentile(finished, 0.5), percentile(finished, 0.99)
-    bench.note(
+    bench.record(
         "finished", "POST build to finished, p50/p99", f"{end50:.1f}/{end99:.1f} ms", "", None, p50=end50, p99=end99
     )
 
 
-async def where_the_time_goes(bench: Bench) -> None:
+async def measure_dispatch_phases(bench: Bench) -> None:
     """Between the events of the builds just dispatched, from the log."""
     client: AsyncMongoClient[Any] = AsyncMongoClient(bench.stack.mongodb_url)
-    commits = client.get_database("headrace_builds", codec_options=CODECS)["commits"]
+    commits = client.get_database("headrace_builds", codec_options=CODEC_OPTIONS)["commits"]
     at: dict[int, dict[str, float]] = {}
     async for commit in commits.find():
         for event in commit["events"]:
@@ -122,28 +125,33 @@ async def where_the_time_goes(bench: Bench) -> None:
     names = ("BuildQueued", "BuildPlanned", "JobQueued", "JobAssigned")
     for before, after in itertools.pairwise(names):
         gaps = [build[after] - build[before] for build in at.values() if before in build and after in build]
-        bench.note(f"{before}-{after}", f"  {before} to {after}, p50", f"{percentile(gaps, 0.5):.0f} ms", "", None)
+        bench.record(f"{before}-{after}", f"  {before} to {after}, p50", f"{percentile(gaps, 0.5):.0f} ms", "", None)
 
 
-async def no_ops(bench: Bench, project_id: int) -> None:
+async def measure_no_op_builds(bench: Bench, project_id: int) -> None:
     """Queued to finished by one real agent of four slots: a checkout and three empty scripts each."""
     begun = time.perf_counter()
-    executors = [bench.stack.launch(project_id) for _ in range(NO_OPS)]
+    executors = [bench.stack.launch_build(project_id) for _ in range(NO_OP_BUILDS)]
     for executor in executors:
-        bench.stack.finished(executor, within=300)
-    rate = NO_OPS / (time.perf_counter() - begun) * 60
-    bench.note(
-        "no_ops", f"no-op builds, one agent with 4 slots, {NO_OPS} at once", f"{rate:.0f}/min", "", None, rate=rate
+        bench.stack.wait_until_finished(executor, within=300)
+    rate = NO_OP_BUILDS / (time.perf_counter() - begun) * 60
+    bench.record(
+        "no_ops",
+        f"no-op builds, one agent with 4 slots, {NO_OP_BUILDS} at once",
+        f"{rate:.0f}/min",
+        "",
+        None,
+        rate=rate,
     )
 
 
-async def commands(bench: Bench, peer: str) -> None:
+async def measure_commands(bench: Bench, peer: str) -> None:
     body = {"executor": {"name": "bench", "driver": "localDriver"}}
     for concurrency, target in ((1, 0.6), (16, None), (64, 1.5)):
-        ours = await _loop(bench, bench.stack.url, concurrency, "POST", "/api/admin/executors", body, bench.token)
-        theirs = await _loop(bench, peer, concurrency, "POST", "/executors", body)
+        ours = await _run_loop(bench, bench.stack.url, concurrency, "POST", "/api/admin/executors", body, bench.token)
+        theirs = await _run_loop(bench, peer, concurrency, "POST", "/executors", body)
         ratio = ours.rate / theirs.rate
-        bench.note(
+        bench.record(
             f"commands_{concurrency}",
             f"create through the gateway, {concurrency} callers; FastAPI + insert",
             f"{ours.text}; {theirs.text}; ratio {ratio:.2f}",
@@ -155,12 +163,12 @@ async def commands(bench: Bench, peer: str) -> None:
         )
 
 
-async def reads(bench: Bench, peer: str, path: str) -> None:
+async def measure_reads(bench: Bench, peer: str, path: str) -> None:
     for concurrency in (1, 16, 64):
-        ours = await _loop(bench, bench.stack.url, concurrency, "GET", path, None, bench.token)
-        theirs = await _loop(bench, peer, concurrency, "GET", "/listing", None)
+        ours = await _run_loop(bench, bench.stack.url, concurrency, "GET", path, None, bench.token)
+        theirs = await _run_loop(bench, peer, concurrency, "GET", "/listing", None)
         ratio = ours.rate / theirs.rate
-        bench.note(
+        bench.record(
             f"reads_{concurrency}",
             f"list of 20 projects, {concurrency} callers; FastAPI with the same bytes",
             f"{ours.text}; {theirs.text}; ratio {ratio:.2f}",
@@ -172,24 +180,26 @@ async def reads(bench: Bench, peer: str, path: str) -> None:
         )
 
 
-async def _loop(bench: Bench, url: str, concurrency: int, method: str, path: str, body: Any, token: str = "") -> Cell:
-    async with bench.connections(url, concurrency, token) as connections:
+async def _run_loop(
+    bench: Bench, url: str, concurrency: int, method: str, path: str, body: Any, token: str = ""
+) -> LoopResult:
+    async with bench.open_connections(url, concurrency, token) as connections:
 
         def caller(connection: Connection) -> Callable[[], Awaitable[None]]:
             async def call() -> None:
-                reply = await connection.call(method, path, body)
+                reply = await connection.request(method, path, body)
                 if reply.status >= 300:
                     raise RuntimeError(f"{method} {path}: {reply}")
 
             return call
 
-        return await closed_loop([caller(connection) for connection in connections], SECONDS)
+        return await closed_loop([caller(connection) for connection in connections], LOOP_SECONDS)
 
 
-async def rebuild(bench: Bench) -> None:
+async def measure_rebuild(bench: Bench) -> None:
     """Events per second, beside a cursor that only decodes the same commits."""
     client: AsyncMongoClient[Any] = AsyncMongoClient(bench.stack.mongodb_url)
-    database = client.get_database("headrace_builds", codec_options=CODECS)
+    database = client.get_database("headrace_builds", codec_options=CODEC_OPTIONS)
     streams = {"stream": {"$gte": "job-", "$lt": "job."}}
     begun = time.perf_counter()
     events = 0
@@ -201,7 +211,7 @@ async def rebuild(bench: Bench) -> None:
     ours = events / (time.perf_counter() - begun)
     await client.close()
     ratio = ours / bare
-    bench.note(
+    bench.record(
         "rebuild",
         f"rebuild of the job rows, {events:,} events; a cursor that decodes them",
         f"{ours:,.0f}/s; {bare:,.0f}/s; ratio {ratio:.2f}",
@@ -213,10 +223,10 @@ async def rebuild(bench: Bench) -> None:
     )
 
 
-def memory(bench: Bench) -> None:
+def measure_memory(bench: Bench) -> None:
     """Memory of every process of the idle stack: resident, and with each shared page counted once over all (PSS)."""
-    processes = [psutil.Process(one["pid"]) for one in bench.stack.status() if one["pid"]]
-    names = [one["name"] for one in bench.stack.status() if one["pid"]]
+    processes = [psutil.Process(one["pid"]) for one in bench.stack.get_status() if one["pid"]]
+    names = [one["name"] for one in bench.stack.get_status() if one["pid"]]
     supervisor = processes[0].parent()
     if supervisor is not None:
         processes.append(supervisor)
@@ -226,7 +236,7 @@ def memory(bench: Bench) -> None:
         full = process.memory_full_info()
         sizes[name] = (full.rss / 2**20, getattr(full, "pss", full.rss) / 2**20)
         text = f"RSS {sizes[name][0]:.0f} MB, PSS {sizes[name][1]:.0f} MB"
-        bench.note(f"memory_{name}", f"  memory of {name}", text, "", None, rss=sizes[name][0], pss=sizes[name][1])
+        bench.record(f"memory_{name}", f"  memory of {name}", text, "", None, rss=sizes[name][0], pss=sizes[name][1])
     ours = {name: size for name, size in sizes.items() if name not in ("mongod", "nats-server")}
     for key, what, counted, limit in (
         ("memory_headrace", "memory of Headrace, idle", ours, 400),
@@ -234,7 +244,7 @@ def memory(bench: Bench) -> None:
     ):
         rss, pss = (sum(size[place] for size in counted.values()) for place in (0, 1))
         text = f"PSS {pss:.0f} MB (summed RSS {rss:.0f} MB)"
-        bench.note(key, what, text, f"{limit} MB", pss < limit, rss=rss, pss=pss)
+        bench.record(key, what, text, f"{limit} MB", pss < limit, rss=rss, pss=pss)
 
 
 @contextmanager
@@ -266,35 +276,35 @@ def main() -> None:
         console.print("starting the embedded stack ...")
         with running_stack(folder / "data", replicas=1, slots=4) as stack:
             bench = Bench(stack, folder)
-            memory(bench)
-            repository = sample_repository(
+            measure_memory(bench)
+            repository = create_sample_repository(
                 folder / "repository", steps={"@one": "true", "@two": "true", "@three": "true"}
             )
-            project_id = stack.project(repository)
-            projects = [stack.project(repository) for _ in range(19)]
-            stack.run(project_id)
+            project_id = stack.create_project(repository)
+            projects = [stack.create_project(repository) for _ in range(19)]
+            stack.run_build(project_id)
             path = "/api/developer/paginations/project"
             listing = stack.admin.get("/developer/paginations/project").content
             with (
                 running_peer(stack, folder, listing) as peer,
                 asyncio.Runner(loop_factory=uvloop.new_event_loop) as run,
             ):
-                run.run(dispatch(bench, project_id))
-                run.run(where_the_time_goes(bench))
-                run.run(no_ops(bench, project_id))
-                run.run(commands(bench, peer))
-                run.run(reads(bench, peer, path))
-                run.run(fleet(bench, projects))
-                run.run(rebuild(bench))
+                run.run(measure_dispatch(bench, project_id))
+                run.run(measure_dispatch_phases(bench))
+                run.run(measure_no_op_builds(bench, project_id))
+                run.run(measure_commands(bench, peer))
+                run.run(measure_reads(bench, peer, path))
+                run.run(measure_fleet(bench, projects))
+                run.run(measure_rebuild(bench))
         with asyncio.Runner() as run:
-            run.run(long_queue(bench, folder / "queue"))
+            run.run(measure_long_queue(bench, folder / "queue"))
     table = Table("what", "measured", "target", "", title="Headrace on this machine")
     for row in bench.rows:
         table.add_row(*row)
     console.print(table)
     machine = {"python": platform.python_version(), "cores": os.cpu_count(), "system": platform.platform()}
-    RESULTS.write_text(json.dumps({"machine": machine, "results": bench.results}, indent=2) + "\n")
-    console.print(f"written to {RESULTS}")
+    RESULTS_FILE.write_text(json.dumps({"machine": machine, "results": bench.results}, indent=2) + "\n")
+    console.print(f"written to {RESULTS_FILE}")
 
 
 if __name__ == "__main__":

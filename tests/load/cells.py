@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Cell:
+class LoopResult:
     rate: float  # per second
     p50: float  # milliseconds
     p99: float
@@ -22,7 +22,7 @@ def percentile(seconds: list[float], share: float) -> float:
     return sorted(seconds)[min(int(len(seconds) * share), len(seconds) - 1)] * 1000
 
 
-async def closed_loop(callers: list[Callable[[], Awaitable[None]]], seconds: float, warm_up: float = 0.5) -> Cell:
+async def closed_loop(callers: list[Callable[[], Awaitable[None]]], seconds: float, warm_up: float = 0.5) -> LoopResult:
     """Every caller calls again as soon as it was answered."""
     taken: list[float] = []
     begin = time.perf_counter() + warm_up
@@ -36,4 +36,4 @@ async def closed_loop(callers: list[Callable[[], Awaitable[None]]], seconds: flo
                 taken.append(finished - started)
 
     await asyncio.gather(*(loop(call) for call in callers))
-    return Cell(len(taken) / seconds, percentile(taken, 0.5), percentile(taken, 0.99))
+    return LoopResult(len(taken) / seconds, percentile(taken, 0.5), percentile(taken, 0.99))

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Self
 from urllib.parse import urlsplit
 
 
-class Reply(NamedTuple):
+class Response(NamedTuple):
     status: int
     body: bytes
 
@@ -30,16 +30,16 @@ class Connection:
     ) -> None:
         self._writer.close()
 
-    async def call(self, method: str, path: str, body: Any = None, headers: str = "") -> Reply:
+    async def request(self, method: str, path: str, body: Any = None, headers: str = "") -> Response:
         content = b"" if body is None else json.dumps(body).encode()
         head = (
             f"{method} {path} HTTP/1.1\r\nhost: {self._host}\r\n{self._login}{headers}"
             f"content-type: application/json\r\ncontent-length: {len(content)}\r\n\r\n"
         )
         self._writer.write(head.encode() + content)
-        return await self._reply()
+        return await self._read_response()
 
-    async def _reply(self) -> Reply:
+    async def _read_response(self) -> Response:
         lines = (await self._reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
         status = int(lines[0].split(" ")[1])
         fields = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:] if line)}
@@ -48,5 +48,5 @@ class Connection:
             while size := int(await self._reader.readline(), 16):
                 body += (await self._reader.readexactly(size + 2))[:-2]
             await self._reader.readline()
-            return Reply(status, body)
-        return Reply(status, await self._reader.readexactly(int(fields.get("content-length", 0))))
+            return Response(status, body)
+        return Response(status, await self._reader.readexactly(int(fields.get("content-length", 0))))

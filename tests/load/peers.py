@@ -22,7 +22,7 @@ class Body(BaseModel):
     executor: Executor
 
 
-def application(mongodb_url: str, listing: bytes) -> FastAPI:
+def create_app(mongodb_url: str, listing: bytes) -> FastAPI:
     client: AsyncMongoClient[dict[str, object]] = AsyncMongoClient(mongodb_url)
     executors = client.get_database("bench_peer", write_concern=WriteConcern("majority", j=True))["executors"]
 
@@ -50,6 +50,6 @@ if __name__ == "__main__":
     port, file = sys.argv[1:]
     with open(file, "rb") as listing_file:
         listing = listing_file.read()
-    app = application(os.environ["BENCH_MONGODB_URL"], listing)
+    app = create_app(os.environ["BENCH_MONGODB_URL"], listing)
     config = uvicorn.Config(app, host="127.0.0.1", port=int(port), log_level="warning", access_log=False)
     asyncio.run(uvicorn.Server(config).serve())

@@ -18,7 +18,7 @@ async def eventually(condition: Callable[[], bool | Awaitable[bool]], *, within:
             await asyncio.sleep(0.01)
 
 
-async def stored(bus: Client, stream: str) -> Sequence[Msg]:
+async def read_stream_messages(bus: Client, stream: str) -> Sequence[Msg]:
     """All messages of a JetStream stream, from the first to the last."""
     js = bus.jetstream()
     count = (await js.stream_info(stream)).state.messages
@@ -33,5 +33,5 @@ async def stored(bus: Client, stream: str) -> Sequence[Msg]:
     return messages
 
 
-async def event_ids(bus: Client, stream: str) -> list[str]:
-    return [(message.headers or {})["ce-id"] for message in await stored(bus, stream)]
+async def read_event_ids(bus: Client, stream: str) -> list[str]:
+    return [(message.headers or {})["ce-id"] for message in await read_stream_messages(bus, stream)]

@@ -3,6 +3,6 @@
 import signal
 
 
-def heed_ctrl_c() -> None:
+def restore_sigint() -> None:
     """The `preexec_fn` of a child that is to be interrupted."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)

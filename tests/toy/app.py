@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
-from contracts.errors import Refused
+from contracts.errors import RequestRejected
 from contracts.messages import Command, Event
-from libs.deciding import Recorded
-from libs.service import Context, FollowedView, Service, Ticker, Worker
+from libs.eventstore.decider import RecordedEvent
+from libs.service.declaration import Context, PeriodicTask, Projection, Service, Worker
 from tests.toy.counters import (
     CounterOpened,
     CounterRaised,
@@ -15,65 +15,65 @@ from tests.toy.counters import (
     MirrorCounter,
     RaiseCounter,
 )
-from tests.toy.domain import counters, mirrors, show
+from tests.toy.domain import counters, mirrors, project_counter
 
 
-def counter_id(recorded: Recorded[CounterOpened]) -> str:
+def counter_id_of(recorded: RecordedEvent[CounterOpened]) -> str:
     return recorded.stream.removeprefix("counter-")
 
 
 async def get_counter(context: Context, query: GetCounter) -> CounterView:
-    row: CounterView | None = await context.rows("counter").get(f"counter-{query.counter_id}")
+    row: CounterView | None = await context.read_model("counter").get(f"counter-{query.counter_id}")
     if row is None:
-        raise Refused("NOT_FOUND")
+        raise RequestRejected("NOT_FOUND")
     return row
 
 
-def mirror(recorded: Recorded[CounterOpened]) -> list[Command]:
+def on_counter_opened(recorded: RecordedEvent[CounterOpened]) -> list[Command]:
     match recorded.event:
         case CounterOpened():
-            return [MirrorCounter(counter_id=counter_id(recorded))]
+            return [MirrorCounter(counter_id=counter_id_of(recorded))]
         case _:
             return []
 
 
-async def greet(context: Context, recorded: Recorded[CounterOpened]) -> None:
-    await context.tell(RaiseCounter(counter_id=f"greeted-{counter_id(recorded)}"))
+async def send_greeting(context: Context, recorded: RecordedEvent[CounterOpened]) -> None:
+    await context.send(RaiseCounter(counter_id=f"greeted-{counter_id_of(recorded)}"))
 
 
-async def tick(context: Context) -> None:
-    await context.tell(RaiseCounter(counter_id="clock"))
+async def raise_clock_counter(context: Context) -> None:
+    await context.send(RaiseCounter(counter_id="clock"))
 
 
-def total(row: LabelTotal, recorded: Recorded[CounterRaised]) -> LabelTotal:
-    return row.but(raises=row.raises + 1, total=row.total + recorded.event.by)
+def add_to_total(row: LabelTotal, recorded: RecordedEvent[CounterRaised]) -> LabelTotal:
+    return row.replace(raises=row.raises + 1, total=row.total + recorded.event.by)
 
 
-def raised_stream(recorded: Recorded[CounterRaised]) -> str | None:
+def total_key(recorded: RecordedEvent[CounterRaised]) -> str | None:
     return recorded.stream if isinstance(recorded.event, CounterRaised) else None
 
 
-totals = FollowedView("totals", "counters", raised_stream, LabelTotal(), total, indexes=(("-total",),))
+totals = Projection("totals", "counters", total_key, LabelTotal(), add_to_total, indexes=(("-total",),))
 
 
-def declare() -> Service:
+def create_service() -> Service:
     return Service(
         "counters",
         categories=(counters, mirrors),
-        answers={GetCounter: get_counter},
-        policies={"counters": mirror},
-        views=(totals,),
-        workers=(Worker("greet", "counters", (CounterOpened,), greet, patience=2.0),),
-        tickers=(Ticker("clock", 0.2, tick),),
+        handlers={GetCounter: get_counter},
+        policies={"counters": on_counter_opened},
+        projections=(totals,),
+        workers=(Worker("greet", "counters", (CounterOpened,), send_greeting, ack_wait_seconds=2.0),),
+        periodic_tasks=(PeriodicTask("clock", 0.2, raise_clock_counter),),
     )
 
 
-def show_doubled(row: CounterView, recorded: Recorded[Event]) -> CounterView:
-    shown = show(row, recorded)
-    return shown.but(value=row.value + 2 * (shown.value - row.value))
+def project_doubled_counter(row: CounterView, recorded: RecordedEvent[Event]) -> CounterView:
+    shown = project_counter(row, recorded)
+    return shown.replace(value=row.value + 2 * (shown.value - row.value))
 
 
-def declare_next() -> Service:
+def create_next_release() -> Service:
     """The next release: another fold of the rows, hence another version."""
-    doubled = replace(counters, fold=show_doubled, row_version=2)
-    return replace(declare(), categories=(doubled, mirrors), tickers=())
+    doubled = replace(counters, apply=project_doubled_counter, row_version=2)
+    return replace(create_service(), categories=(doubled, mirrors), periodic_tasks=())

@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from contracts.messages import Command, Event, Query, Row
+from contracts.messages import Command, Event, Query, ReadModelRow
 
 
 class OpenCounter(Command):
@@ -57,18 +57,18 @@ class CounterMirrored(Event):
     pass
 
 
-class CounterView(Row):
+class CounterView(ReadModelRow):
     label: str = ""
     owner: str = ""
     value: int = 0
     closed: bool = False
 
 
-class MirrorView(Row):
+class MirrorView(ReadModelRow):
     mirrored: bool = False
 
 
-class LabelTotal(Row):
+class LabelTotal(ReadModelRow):
     """A followed view: how often and by how much the counters of one stream were raised."""
 
     raises: int = 0

@@ -5,26 +5,30 @@ from datetime import UTC, datetime
 from uuid import uuid4
 
 from contracts.messages import Event
-from libs.deciding import Actor, Cause, Claim
-from libs.eventstore import Decision
+from libs.eventstore import PendingCommit
+from libs.eventstore.decider import Actor, CommandMetadata, Reservation
 from tests.toy.counters import CounterRaised, CounterView
 from tests.toy.domain import counters
 
-AT = datetime(2026, 11, 22, 12, 0, 0, 123000, UTC)
+RECORDED_AT = datetime(2026, 11, 22, 12, 0, 0, 123000, UTC)
 RAISED = CounterRaised(by=1)
 
 
-def cause(command_id: str | None = None, *, repeatable: bool = False, fingerprint: str = "") -> Cause:
+def make_metadata(command_id: str | None = None, *, repeatable: bool = False, fingerprint: str = "") -> CommandMetadata:
     actor = Actor(7, "ivan")
-    return Cause(command_id or uuid4().hex, AT, actor, "RaiseCounter", "00-trace-01", repeatable, fingerprint)
+    return CommandMetadata(
+        command_id or uuid4().hex, RECORDED_AT, actor, "RaiseCounter", "00-trace-01", repeatable, fingerprint
+    )
 
 
-def decision(
+def make_commit(
     stream: str = "counter-1",
     expected: int = 0,
     events: Sequence[Event] = (RAISED,),
     *,
     command_id: str | None = None,
-    claims: Sequence[Claim] = (),
-) -> Decision:
-    return Decision(counters, stream, expected, events, cause(command_id), CounterView(value=expected + 1), claims)
+    claims: Sequence[Reservation] = (),
+) -> PendingCommit:
+    return PendingCommit(
+        counters, stream, expected, events, make_metadata(command_id), CounterView(value=expected + 1), claims
+    )

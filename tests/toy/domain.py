@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from contracts.messages import Command, Event
-from libs.deciding import Category, Claim, Decider, Recorded, Refused, Release, Take
+from libs.eventstore.decider import Category, Decider, RecordedEvent, Release, RequestRejected, Reservation, Reserve
 from tests.toy.counters import (
     CloseCounter,
     CounterClosed,
@@ -40,7 +40,7 @@ def decide(counter: Counter, command: Command) -> list[Event]:
         case CloseCounter():
             return [] if counter.closed else [CounterClosed(label=counter.label)]
         case _:
-            raise Refused("BUILD_STATUS", f"{type(command).__name__} on {counter}")
+            raise RequestRejected("BUILD_STATUS", f"{type(command).__name__} on {counter}")
 
 
 def evolve(counter: Counter, event: Event) -> Counter:
@@ -57,41 +57,46 @@ def evolve(counter: Counter, event: Event) -> Counter:
             return counter
 
 
-def claims(_counter: Counter, event: Event) -> Sequence[Claim]:
+def reservations(_counter: Counter, event: Event) -> Sequence[Reservation]:
     match event:
         case CounterOpened(label=label) if label:
-            return [Take(f"label:{label}", "PROJECT_ALIAS_TAKEN")]
+            return [Reserve(f"label:{label}", "PROJECT_ALIAS_TAKEN")]
         case CounterRelabelled(before=before, label=label):
-            return [Release(f"label:{before}"), Take(f"label:{label}", "PROJECT_ALIAS_TAKEN")]
+            return [Release(f"label:{before}"), Reserve(f"label:{label}", "PROJECT_ALIAS_TAKEN")]
         case CounterClosed(label=label):
             return [Release(f"label:{label}")]
         case _:
             return ()
 
 
-def show(row: CounterView, recorded: Recorded[Event]) -> CounterView:
+def project_counter(row: CounterView, recorded: RecordedEvent[Event]) -> CounterView:
     match recorded.event:
         case CounterOpened(label=label, owner=owner):
-            return row.but(label=label, owner=owner)
+            return row.replace(label=label, owner=owner)
         case CounterRaised(by=by):
-            return row.but(value=row.value + by)
+            return row.replace(value=row.value + by)
         case CounterRelabelled(label=label):
-            return row.but(label=label)
+            return row.replace(label=label)
         case CounterClosed():
-            return row.but(closed=True)
+            return row.replace(closed=True)
         case _:
             return row
 
 
-def stream(command: Command) -> str:
+def stream_of(command: Command) -> str:
     return f"counter-{command.counter_id}"  # type: ignore[attr-defined]
 
 
 counter_decider = Decider[Command, Counter, Event](
-    (OpenCounter, RaiseCounter, RelabelCounter, CloseCounter), stream, Counter(), decide, evolve, claims
+    (OpenCounter, RaiseCounter, RelabelCounter, CloseCounter), stream_of, Counter(), decide, evolve, reservations
 )
 counters: Category[Command, Counter, Event, CounterView] = Category(
-    "counter", counter_decider, CounterView(), show, indexes=(("label",), ("-value",)), gone=lambda row: row.closed
+    "counter",
+    counter_decider,
+    CounterView(),
+    project_counter,
+    indexes=(("label",), ("-value",)),
+    is_deleted=lambda row: row.closed,
 )
 
 
@@ -109,5 +114,5 @@ mirrors: Category[Command, bool, Event, MirrorView] = Category(
         lambda _mirrored, _event: True,
     ),
     MirrorView(),
-    lambda row, _recorded: row.but(mirrored=True),
+    lambda row, _recorded: row.replace(mirrored=True),
 )

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from libs.clock import LIMIT_SECONDS, WARNING_INTERVAL_SECONDS, Clock
+from libs.clock import MAX_OFFSET_SECONDS, WARNING_INTERVAL_SECONDS, Clock
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 
@@ -33,11 +33,11 @@ class Machine:
             self.passed += self.round_trip / 2
             return at
 
-        await self.clock.read(ask)
+        await self.clock.synchronize(ask)
 
 
 @pytest.mark.parametrize("ahead", [90.0, -90.0, 0.0])
-async def test_the_time_is_the_databases_whatever_the_machine_says(ahead: float) -> None:
+async def test_the_time_is_taken_from_the_database(ahead: float) -> None:
     machine = Machine(ahead, round_trip=0.5)
     await machine.read()
     assert machine.clock.database_time() == machine.server_time()
@@ -46,17 +46,17 @@ async def test_the_time_is_the_databases_whatever_the_machine_says(ahead: float)
     assert machine.clock.database_time() == machine.server_time()
 
 
-async def test_a_step_of_the_machines_clock_does_not_change_the_time() -> None:
+async def test_a_jump_of_the_system_clock_does_not_change_the_time() -> None:
     machine = Machine()
     await machine.read()
     machine.ahead = 3600.0
     assert machine.clock.database_time() == machine.server_time()
-    assert machine.clock.problem() is None
+    assert machine.clock.find_problem() is None
     await machine.read()
-    assert machine.clock.problem() == "the clock is 3600.0 s ahead of the database's; synchronise it (NTP)"
+    assert machine.clock.find_problem() == "the clock is 3600.0 s ahead of the database's; synchronise it (NTP)"
 
 
-async def test_a_slow_answer_does_not_replace_a_quick_one() -> None:
+async def test_a_slow_clock_reading_does_not_replace_a_fast_one() -> None:
     machine = Machine()
     await machine.read()
     machine.ahead, machine.round_trip = 1.0, 60.0
@@ -68,25 +68,27 @@ async def test_a_slow_answer_does_not_replace_a_quick_one() -> None:
     ("ahead", "round_trip", "off"),
     [(4.9, 0.0, False), (5.1, 0.0, True), (-5.1, 0.0, True), (5.5, 1.8, False), (-6.0, 1.8, True)],
 )
-async def test_a_clock_is_off_where_no_round_trip_explains_it(ahead: float, round_trip: float, off: bool) -> None:
+async def test_a_clock_offset_beyond_the_round_trip_time_is_a_problem(
+    ahead: float, round_trip: float, off: bool
+) -> None:
     machine = Machine(ahead, round_trip=round_trip)
     await machine.read()
-    assert (machine.clock.problem() is not None) is off
+    assert (machine.clock.find_problem() is not None) is off
 
 
-async def test_a_clock_that_is_behind_is_described_so() -> None:
+async def test_a_clock_that_is_behind_is_reported_as_behind() -> None:
     machine = Machine(-90.0)
     await machine.read()
-    assert machine.clock.problem() == "the clock is 90.0 s behind the database's; synchronise it (NTP)"
+    assert machine.clock.find_problem() == "the clock is 90.0 s behind the database's; synchronise it (NTP)"
 
 
-async def test_a_wrong_clock_is_logged_once_in_a_while(caplog: pytest.LogCaptureFixture) -> None:
-    machine = Machine(2 * LIMIT_SECONDS)
+async def test_a_wrong_clock_is_logged_at_intervals(caplog: pytest.LogCaptureFixture) -> None:
+    machine = Machine(2 * MAX_OFFSET_SECONDS)
     await machine.read()
     with caplog.at_level(logging.WARNING, "headrace.clock"):
         for _ in range(3):
-            machine.clock.warn()
+            machine.clock.log_problem()
         assert len(caplog.records) == 1
         machine.passed += WARNING_INTERVAL_SECONDS
-        machine.clock.warn()
+        machine.clock.log_problem()
     assert len(caplog.records) == 2

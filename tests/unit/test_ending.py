@@ -4,7 +4,7 @@ import asyncio
 import gc
 from typing import Any
 
-from libs.ending import end, first_to_end
+from libs.service.tasks import cancel_and_wait, run_until_first_exit
 
 
 async def stubborn(times: int) -> None:
@@ -19,13 +19,13 @@ async def stubborn(times: int) -> None:
 async def ended_by_two() -> tuple[bool, bool]:
     child = asyncio.create_task(stubborn(2))
     await asyncio.sleep(0)
-    inner = asyncio.create_task(end({child}))
+    inner = asyncio.create_task(cancel_and_wait({child}))
     await asyncio.sleep(0)
-    await end({inner})
+    await cancel_and_wait({inner})
     return child.done(), inner.cancelled()
 
 
-def test_who_is_cancelled_while_ending_others_leaves_nobody_behind() -> None:
+def test_canceling_a_task_that_cancels_others_leaves_no_task_behind() -> None:
     assert asyncio.run(ended_by_two()) == (True, True)
 
 
@@ -44,14 +44,16 @@ async def complaints_of_ending_with_failures() -> list[dict[str, Any]]:
     """What asyncio says of failures that nobody looked at: it would be an error in the log."""
     complaints: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _loop, context: complaints.append(context))
-    duties = asyncio.create_task(first_to_end([asyncio.create_task(one()) for one in (fails, fails_when_ended)]))
+    duties = asyncio.create_task(
+        run_until_first_exit([asyncio.create_task(one()) for one in (fails, fails_when_ended)])
+    )
     await asyncio.sleep(0)  # the duties are awaited
     await asyncio.sleep(0)  # and one has failed by the time that all are told to end
-    await end({duties})
+    await cancel_and_wait({duties})
     del duties
     gc.collect()
     return complaints
 
 
-def test_a_duty_that_fails_in_the_moment_of_the_end_is_no_error() -> None:
+def test_a_task_that_fails_during_shutdown_is_not_logged_as_an_error() -> None:
     assert asyncio.run(complaints_of_ending_with_failures()) == []

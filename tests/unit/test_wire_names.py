@@ -2,9 +2,9 @@
 
 from datetime import UTC, datetime
 
-from contracts.messages import Command, Event, Query, event_from
-from libs.cloudevents import subject, to_headers
-from libs.deciding import Cause, Recorded
+from contracts.messages import Command, Event, Query, parse_event
+from libs.eventstore.decider import CommandMetadata, RecordedEvent
+from libs.messaging.cloudevents import event_subject, to_headers
 
 
 class MillOpened(Event, wire_name="MillStarted"):
@@ -20,14 +20,14 @@ class GetMill(Query, wire_name="ReadMill"):
 
 
 def test_a_renamed_event_is_read_by_its_released_name() -> None:
-    assert event_from("MillStarted", 1, {"miller": "Ada"}) == MillOpened(miller="Ada")
+    assert parse_event("MillStarted", 1, {"miller": "Ada"}) == MillOpened(miller="Ada")
 
 
 def test_a_renamed_event_is_published_under_its_released_name() -> None:
-    recorded: Recorded[Event] = Recorded(
-        "mill-1", 1, 0, MillOpened(miller="Ada"), Cause("c1", datetime(2026, 1, 1, tzinfo=UTC))
+    recorded: RecordedEvent[Event] = RecordedEvent(
+        "mill-1", 1, 0, MillOpened(miller="Ada"), CommandMetadata("c1", datetime(2026, 1, 1, tzinfo=UTC))
     )
-    assert subject("mills", recorded) == "evt.mills.mill-1.MillStarted"
+    assert event_subject("mills", recorded) == "evt.mills.mill-1.MillStarted"
     assert to_headers("mills", recorded)["ce-type"] == "MillStarted"
 
 
@@ -36,7 +36,7 @@ def test_commands_and_queries_keep_their_subjects() -> None:
     assert GetMill.subject().endswith(".ReadMill")
 
 
-def test_a_class_without_a_released_name_goes_by_its_own() -> None:
+def test_a_class_without_a_wire_name_uses_its_class_name() -> None:
     class MillClosed(Event):
         pass
 

@@ -7,11 +7,11 @@ from fnmatch import fnmatchcase
 from typing import assert_never
 
 from contracts.builds import (
-    BuildAdvanced,
     BuildCommand,
     BuildDeleted,
     BuildEvent,
     BuildFinished,
+    BuildJobsChanged,
     BuildKilled,
     BuildPlanned,
     BuildPriorityChanged,
@@ -19,27 +19,37 @@ from contracts.builds import (
     BuildResumed,
     BuildStarted,
     BuildStatus,
+    CancelBuildJob,
     ChangeBuildPriority,
+    ContinueBuild,
     DeleteBuild,
-    EndJobOfBuild,
     FailBuild,
-    GoOnBuild,
-    JobNow,
     JobStatus,
+    JobStatusChange,
     KillBuild,
     PlanBuild,
     PlayJob,
     QueueBuild,
+    RecordJobResult,
     RetryBuild,
     RetryJob,
     StartBuild,
-    StopJob,
 )
-from contracts.errors import Refused
-from libs.deciding import Decider
-from services.builds.domain.progress import BAD, CREATED, GOOD, HOLDING, MANUAL, SKIPPED, Progress, left, told
+from contracts.errors import RequestRejected
+from libs.eventstore.decider import Decider
+from services.builds.domain.job_graph import (
+    BLOCKING,
+    CREATED,
+    FAILED,
+    MANUAL,
+    PASSED,
+    SKIPPED,
+    JobGraph,
+    final_statuses,
+    status_changes,
+)
 
-KILLED, ABORTED = 143, "Deployment aborted by user"
+KILLED_EXIT_CODE, KILLED_MESSAGE = 143, "Deployment aborted by user"
 
 
 class Phase(StrEnum):
@@ -58,37 +68,37 @@ class Build:
     phase: Phase = Phase.NEW
     queued: BuildQueued | None = None
     planned: BuildPlanned | None = None
-    progress: Progress = field(default_factory=Progress)
-    known: frozenset[int] = frozenset()  # jobs that were queued at some time
-    failures: tuple[BuildAdvanced, ...] = ()  # how jobs ended that were not wished again since, the first one first
-    milliseconds: int = 0  # counted when it was over before
-    wished: tuple[int, ...] = ()  # jobs for which it was resumed
-    ran: bool = False
+    graph: JobGraph = field(default_factory=JobGraph)
+    ever_queued: frozenset[int] = frozenset()  # jobs that were queued at some time
+    failures: tuple[BuildJobsChanged, ...] = ()  # how jobs ended that were not wished again since, the first one first
+    duration_ms: int = 0  # counted when it was over before
+    rerun_job_ids: tuple[int, ...] = ()  # jobs for which it was resumed
+    was_started: bool = False
     priority: int = 0
 
     @property
-    def cleans_up(self) -> bool:
-        return any(self.progress.jobs[job_id].cleans_up for job_id in self.progress.queued)
+    def has_cleanup(self) -> bool:
+        return any(self.graph.jobs[job_id].has_cleanup for job_id in self.graph.queued)
 
     @property
-    def launched(self) -> BuildQueued:
+    def launch(self) -> BuildQueued:
         if self.queued is None:
-            raise Refused("BUILD_NOT_FOUND")
+            raise RequestRejected("BUILD_NOT_FOUND")
         return self.queued
 
 
 def decide(build: Build, command: BuildCommand) -> Sequence[BuildEvent]:
     match build.phase, command:
         case Phase.NEW, QueueBuild():
-            return [_queued(command)]
+            return [_queued_event(command)]
         case Phase.NEW, _:
-            raise Refused("BUILD_NOT_FOUND")
+            raise RequestRejected("BUILD_NOT_FOUND")
         case Phase.QUEUED, PlanBuild():
-            return _begin(build, command)
+            return _plan(build, command)
         case Phase.QUEUED, FailBuild():
-            return [_finished(build, BuildStatus.FAILED, command.exit_code, command.exit_message, command.output)]
+            return [_finished_event(build, BuildStatus.FAILED, command.exit_code, command.exit_message, command.output)]
         case Phase.PLANNED, StartBuild(runner_name=runner):
-            queued = build.launched
+            queued = build.launch
             return [
                 BuildStarted(
                     build_id=queued.build_id,
@@ -99,36 +109,38 @@ def decide(build: Build, command: BuildCommand) -> Sequence[BuildEvent]:
             ]
         case (
             (Phase.PLANNED | Phase.RUNNING | Phase.CANCELING),
-            EndJobOfBuild(job_id=job_id),
-        ) if job_id in build.progress.queued:
-            return _go_on(build, command)
-        case ((Phase.PLANNED | Phase.RUNNING), KillBuild()) if build.cleans_up:
-            return [_killed(build, graceful=True)]
+            RecordJobResult(job_id=job_id),
+        ) if job_id in build.graph.queued:
+            return _on_job_finished(build, command)
+        case ((Phase.PLANNED | Phase.RUNNING), KillBuild()) if build.has_cleanup:
+            return [_killed_event(build, graceful=True)]
         case ((Phase.QUEUED | Phase.PLANNED | Phase.RESUMED | Phase.RUNNING | Phase.CANCELING), KillBuild()):
-            return [_killed(build, graceful=False), _aborted(build, command.duration_ms)]
+            return [_killed_event(build, graceful=False), _finish_killed(build, command.duration_ms)]
         case ((Phase.QUEUED | Phase.PLANNED | Phase.RUNNING | Phase.CANCELING), ChangeBuildPriority(priority=priority)):
-            return [] if priority == build.priority else [_reordered(build, priority)]
+            return [] if priority == build.priority else [_priority_changed_event(build, priority)]
         case ((Phase.PLANNED | Phase.RUNNING | Phase.FINISHED), (PlayJob() | RetryJob() | RetryBuild())):
-            return list(wish(build, command))
-        case Phase.RESUMED, GoOnBuild():
-            return [_advanced(build, build.progress.wished(build.wished), {})]
-        case ((Phase.PLANNED | Phase.RUNNING), StopJob(job_id=job_id)):
-            return _stop(build, job_id)
+            return list(rerun_jobs(build, command))
+        case Phase.RESUMED, ContinueBuild():
+            return [_advanced_event(build, build.graph.rerun(build.rerun_job_ids), {})]
+        case ((Phase.PLANNED | Phase.RUNNING), CancelBuildJob(job_id=job_id)):
+            return _stop_job(build, job_id)
         case Phase.FINISHED, DeleteBuild(build_id=build_id):
-            job_ids = tuple(sorted(build.known))
-            return [BuildDeleted(build_id=build_id, project_id=build.launched.project_id, job_ids=job_ids)]
-        case Phase.DELETED, (ChangeBuildPriority() | DeleteBuild() | PlayJob() | RetryJob() | RetryBuild() | StopJob()):
-            raise Refused("BUILD_NOT_FOUND")
-        case _, (PlanBuild() | FailBuild() | StartBuild() | EndJobOfBuild() | GoOnBuild() | KillBuild()):
+            job_ids = tuple(sorted(build.ever_queued))
+            return [BuildDeleted(build_id=build_id, project_id=build.launch.project_id, job_ids=job_ids)]
+        case Phase.DELETED, (
+            ChangeBuildPriority() | DeleteBuild() | PlayJob() | RetryJob() | RetryBuild() | CancelBuildJob()
+        ):
+            raise RequestRejected("BUILD_NOT_FOUND")
+        case _, (PlanBuild() | FailBuild() | StartBuild() | RecordJobResult() | ContinueBuild() | KillBuild()):
             return []  # already so, or already over
         case _:
-            raise Refused("BUILD_STATUS", f"{command.wire_name} while {build.phase}")
+            raise RequestRejected("BUILD_STATUS", f"{command.wire_name} while {build.phase}")
 
 
-def _queued(command: QueueBuild) -> BuildQueued:
+def _queued_event(command: QueueBuild) -> BuildQueued:
     project = command.project
     if project is None or command.queued_at is None:
-        raise Refused("PROJECT_NOT_FOUND")
+        raise RequestRejected("PROJECT_NOT_FOUND")
     return BuildQueued(
         build_id=command.build_id,
         executor_id=command.executor_id,
@@ -150,14 +162,14 @@ def _queued(command: QueueBuild) -> BuildQueued:
     )
 
 
-def _begin(build: Build, command: PlanBuild) -> list[BuildEvent]:
-    planned = _planned(build, command)
+def _plan(build: Build, command: PlanBuild) -> list[BuildEvent]:
+    planned = _planned_event(build, command)
     after = evolve(build, planned)
-    return [planned, _ended(after, after.progress, (), 0)] if after.progress.over else [planned]
+    return [planned, _finish_by_jobs(after, after.graph, (), 0)] if after.graph.is_finished else [planned]
 
 
-def _planned(build: Build, command: PlanBuild) -> BuildPlanned:
-    queued = build.launched
+def _planned_event(build: Build, command: PlanBuild) -> BuildPlanned:
+    queued = build.launch
     branch = command.ref.removeprefix("refs/heads/")
     return BuildPlanned(
         build_id=queued.build_id,
@@ -177,62 +189,64 @@ def _planned(build: Build, command: PlanBuild) -> BuildPlanned:
     )
 
 
-def _reordered(build: Build, priority: int) -> BuildPriorityChanged:
-    queued = build.launched
+def _priority_changed_event(build: Build, priority: int) -> BuildPriorityChanged:
+    queued = build.launch
     return BuildPriorityChanged(
-        build_id=queued.build_id, project_id=queued.project_id, priority=priority, job_ids=build.progress.queued
+        build_id=queued.build_id, project_id=queued.project_id, priority=priority, job_ids=build.graph.queued
     )
 
 
-def _go_on(build: Build, command: EndJobOfBuild) -> list[BuildEvent]:
+def _on_job_finished(build: Build, command: RecordJobResult) -> list[BuildEvent]:
     """One of its jobs is over. A build of one job is over with it."""
     canceling = build.phase is Phase.CANCELING
-    status = build.progress.meaning(command.job_id, command.status, command.exit_code)
-    ended = build.progress.having({command.job_id: status})
-    now = ended if canceling else ended.settled()
-    advanced = _advanced(build, now, {command.job_id: status}).but(
+    status = build.graph.effective_status(command.job_id, command.status, command.exit_code)
+    ended = build.graph.with_statuses({command.job_id: status})
+    now = ended if canceling else ended.advance()
+    advanced = _advanced_event(build, now, {command.job_id: status}).replace(
         exit_code=command.exit_code, exit_message=command.exit_message, output=command.output
     )
     events: list[BuildEvent] = [advanced] if len(now.jobs) > 1 or status is JobStatus.WARNING else []
     if canceling and not now.queued:
-        events.append(_aborted(build, command.duration_ms))  # however its jobs ended
-    elif not canceling and now.over:
-        failures = (*build.failures, *([advanced] if status in BAD else []))
-        events.append(_ended(build, now, failures, command.duration_ms))
+        events.append(_finish_killed(build, command.duration_ms))  # however its jobs ended
+    elif not canceling and now.is_finished:
+        failures = (*build.failures, *([advanced] if status in FAILED else []))
+        events.append(_finish_by_jobs(build, now, failures, command.duration_ms))
     return events
 
 
-def _stop(build: Build, job_id: int) -> list[BuildEvent]:
+def _stop_job(build: Build, job_id: int) -> list[BuildEvent]:
     """What is queued or runs ends by its job; what waits is over at once."""
-    status = build.progress.statuses.get(job_id)
+    status = build.graph.statuses.get(job_id)
     if status is None:
-        raise Refused("JOB_NOT_FOUND")
+        raise RequestRejected("JOB_NOT_FOUND")
     if status is JobStatus.QUEUED:
-        return [_advanced(build, build.progress, {}).but(stopped=(job_id,))]
-    if status not in HOLDING:
-        raise Refused("JOB_STATUS", f"the job is over: {status}")
-    now = build.progress.having({job_id: JobStatus.CANCELED}).settled()
-    advanced = _advanced(build, now, {job_id: JobStatus.CANCELED}).but(exit_code=KILLED, exit_message=ABORTED)
-    return [advanced, _ended(build, now, (*build.failures, advanced), 0)] if now.over else [advanced]
+        return [_advanced_event(build, build.graph, {}).replace(stopped=(job_id,))]
+    if status not in BLOCKING:
+        raise RequestRejected("JOB_STATUS", f"the job is over: {status}")
+    now = build.graph.with_statuses({job_id: JobStatus.CANCELED}).advance()
+    advanced = _advanced_event(build, now, {job_id: JobStatus.CANCELED}).replace(
+        exit_code=KILLED_EXIT_CODE, exit_message=KILLED_MESSAGE
+    )
+    return [advanced, _finish_by_jobs(build, now, (*build.failures, advanced), 0)] if now.is_finished else [advanced]
 
 
-def wish(build: Build, command: PlayJob | RetryJob | RetryBuild) -> Iterator[BuildEvent]:
+def rerun_jobs(build: Build, command: PlayJob | RetryJob | RetryBuild) -> Iterator[BuildEvent]:
     """Some of its jobs run, or run again; it may have been over."""
-    queued, statuses = build.launched, build.progress.statuses
+    queued, statuses = build.launch, build.graph.statuses
     if isinstance(command, RetryBuild):
-        job_ids = [job_id for job_id, status in statuses.items() if status in BAD]
+        job_ids = [job_id for job_id, status in statuses.items() if status in FAILED]
         if not job_ids:
-            raise Refused("BUILD_STATUS", "no job of the build failed or was canceled")
+            raise RequestRejected("BUILD_STATUS", "no job of the build failed or was canceled")
     else:
         job_ids = [command.job_id]
         status = statuses.get(command.job_id)
         if status is None:
-            raise Refused("JOB_NOT_FOUND")
+            raise RequestRejected("JOB_NOT_FOUND")
         if status is JobStatus.QUEUED:
             return  # it is on its way
-        wanted = {MANUAL} if isinstance(command, PlayJob) else BAD | GOOD
+        wanted = {MANUAL} if isinstance(command, PlayJob) else FAILED | PASSED
         if status not in wanted:
-            raise Refused("JOB_STATUS", f"{command.wire_name} while {status}")
+            raise RequestRejected("JOB_STATUS", f"{command.wire_name} while {status}")
     if build.phase is Phase.FINISHED:
         yield BuildResumed(
             build_id=queued.build_id,
@@ -243,17 +257,15 @@ def wish(build: Build, command: PlayJob | RetryJob | RetryBuild) -> Iterator[Bui
         )
         if queued.needs_lane:
             return
-    yield _advanced(build, build.progress.wished(job_ids), {})
+    yield _advanced_event(build, build.graph.rerun(job_ids), {})
 
 
-def _advanced(build: Build, now: Progress, ended: Mapping[int, JobStatus]) -> BuildAdvanced:
+def _advanced_event(build: Build, now: JobGraph, ended: Mapping[int, JobStatus]) -> BuildJobsChanged:
     planned = build.planned
     if planned is None:
-        raise Refused("BUILD_STATUS", "the build could not be planned")
-    changed = {
-        job_id: status for job_id, status in now.statuses.items() if status is not build.progress.statuses[job_id]
-    }
-    return BuildAdvanced(
+        raise RequestRejected("BUILD_STATUS", "the build could not be planned")
+    changed = {job_id: status for job_id, status in now.statuses.items() if status is not build.graph.statuses[job_id]}
+    return BuildJobsChanged(
         build_id=planned.build_id,
         project_id=planned.project_id,
         project=planned.project,
@@ -262,49 +274,55 @@ def _advanced(build: Build, now: Progress, ended: Mapping[int, JobStatus]) -> Bu
         protected=planned.protected,
         local_id=planned.local_id,
         priority=build.priority,
-        ended=_now(ended),
+        ended=_job_statuses(ended),
         released=tuple(
-            now.jobs[job_id].but(round=now.jobs[job_id].round + (job_id in build.known))
+            now.jobs[job_id].replace(round=now.jobs[job_id].round + (job_id in build.ever_queued))
             for job_id, status in changed.items()
             if status is JobStatus.QUEUED
         ),
-        waiting=_now({job_id: status for job_id, status in changed.items() if status in (CREATED, MANUAL, SKIPPED)}),
+        waiting=_job_statuses(
+            {job_id: status for job_id, status in changed.items() if status in (CREATED, MANUAL, SKIPPED)}
+        ),
     )
 
 
-def _now(statuses: Mapping[int, JobStatus]) -> tuple[JobNow, ...]:
-    return tuple(JobNow(job_id=job_id, status=status) for job_id, status in statuses.items())
+def _job_statuses(statuses: Mapping[int, JobStatus]) -> tuple[JobStatusChange, ...]:
+    return tuple(JobStatusChange(job_id=job_id, status=status) for job_id, status in statuses.items())
 
 
-def _ended(build: Build, now: Progress, failures: Sequence[BuildAdvanced], milliseconds: int) -> BuildFinished:
+def _finish_by_jobs(
+    build: Build, now: JobGraph, failures: Sequence[BuildJobsChanged], milliseconds: int
+) -> BuildFinished:
     """It ends as its jobs did; of those that failed the first one says how."""
     warnings = build.planned.warnings if build.planned else ()
     allowed = [now.jobs[job_id].name for job_id, status in now.statuses.items() if status is JobStatus.WARNING]
     words = [*warnings, *(f"The job {name} failed, as it may." for name in allowed)]
-    took = max(0, milliseconds - build.milliseconds)
+    took = max(0, milliseconds - build.duration_ms)
     if not failures:
-        return _finished(build, BuildStatus.SUCCESS, 0, None, "\n".join(words) or None, took)
+        return _finished_event(build, BuildStatus.SUCCESS, 0, None, "\n".join(words) or None, took)
     first = failures[0]
     words += [first.output] if first.output else []
-    return _finished(build, BuildStatus.FAILED, first.exit_code, first.exit_message, "\n".join(words) or None, took)
-
-
-def _killed(build: Build, *, graceful: bool) -> BuildKilled:
-    queued = build.launched
-    return BuildKilled(
-        build_id=queued.build_id, project_id=queued.project_id, job_ids=build.progress.queued, graceful=graceful
+    return _finished_event(
+        build, BuildStatus.FAILED, first.exit_code, first.exit_message, "\n".join(words) or None, took
     )
 
 
-def _aborted(build: Build, milliseconds: int) -> BuildFinished:
-    output = f"The build ended with exit code {KILLED}: {ABORTED}"
-    return _finished(build, BuildStatus.KILLED, KILLED, ABORTED, output, milliseconds)
+def _killed_event(build: Build, *, graceful: bool) -> BuildKilled:
+    queued = build.launch
+    return BuildKilled(
+        build_id=queued.build_id, project_id=queued.project_id, job_ids=build.graph.queued, graceful=graceful
+    )
 
 
-def _finished(
+def _finish_killed(build: Build, milliseconds: int) -> BuildFinished:
+    output = f"The build ended with exit code {KILLED_EXIT_CODE}: {KILLED_MESSAGE}"
+    return _finished_event(build, BuildStatus.KILLED, KILLED_EXIT_CODE, KILLED_MESSAGE, output, milliseconds)
+
+
+def _finished_event(
     build: Build, status: BuildStatus, code: int, message: str | None, output: str | None, milliseconds: int = 0
 ) -> BuildFinished:
-    queued = build.launched
+    queued = build.launch
     return BuildFinished(
         build_id=queued.build_id,
         executor_id=queued.executor_id,
@@ -319,9 +337,9 @@ def _finished(
         initiator_name=queued.initiator_name,
         held_lane=queued.needs_lane,
         keep_number_build=queued.project.keep_number_build,
-        duration=rounded_seconds(milliseconds),
+        duration=round_to_seconds(milliseconds),
         duration_ms=milliseconds or None,
-        ran=build.ran or status is not BuildStatus.KILLED or build.phase not in (Phase.QUEUED, Phase.PLANNED),
+        ran=build.was_started or status is not BuildStatus.KILLED or build.phase not in (Phase.QUEUED, Phase.PLANNED),
     )
 
 
@@ -330,54 +348,54 @@ def evolve(build: Build, event: BuildEvent) -> Build:
         case BuildQueued():
             return replace(build, phase=Phase.QUEUED, queued=event)
         case BuildPlanned(jobs=jobs):
-            progress = Progress.of(jobs)
+            progress = JobGraph.of(jobs)
             known = frozenset(progress.queued)
-            return replace(build, phase=Phase.PLANNED, planned=event, progress=progress, known=known)
+            return replace(build, phase=Phase.PLANNED, planned=event, graph=progress, ever_queued=known)
         case BuildStarted():
             return replace(build, phase=Phase.RUNNING)
         case BuildKilled(graceful=graceful):
             return replace(build, phase=Phase.CANCELING) if graceful else build
         case BuildPriorityChanged(priority=priority):
             return replace(build, priority=priority)
-        case BuildAdvanced():
-            return _evolved(build, event)
+        case BuildJobsChanged():
+            return _after_advance(build, event)
         case BuildResumed(needs_lane=needs_lane, job_ids=job_ids):
-            return replace(build, phase=Phase.RESUMED if needs_lane else Phase.PLANNED, wished=job_ids)
+            return replace(build, phase=Phase.RESUMED if needs_lane else Phase.PLANNED, rerun_job_ids=job_ids)
         case BuildFinished():
-            return _closed(build, event)
+            return _after_finish(build, event)
         case BuildDeleted():
             return replace(build, phase=Phase.DELETED)
         case _:
             assert_never(event)
 
 
-def _evolved(build: Build, event: BuildAdvanced) -> Build:
+def _after_advance(build: Build, event: BuildJobsChanged) -> Build:
     released = {job.job_id: job for job in event.released}
-    progress = build.progress.having(told(event))
+    progress = build.graph.with_statuses(status_changes(event))
     failures = [one for one in build.failures if released.keys().isdisjoint(now.job_id for now in one.ended)]
-    if any(one.status in BAD for one in event.ended):
+    if any(one.status in FAILED for one in event.ended):
         failures.append(event)
     return replace(
         build,
         phase=Phase.PLANNED if build.phase is Phase.RESUMED else build.phase,
-        progress=replace(progress, jobs={**progress.jobs, **released}),
-        known=build.known | released.keys(),
+        graph=replace(progress, jobs={**progress.jobs, **released}),
+        ever_queued=build.ever_queued | released.keys(),
         failures=tuple(failures),
     )
 
 
-def _closed(build: Build, event: BuildFinished) -> Build:
-    progress = build.progress.having(left(build.progress.statuses, event.status))
-    milliseconds = build.milliseconds + duration_of(event)
-    return replace(build, phase=Phase.FINISHED, progress=progress, milliseconds=milliseconds, ran=event.ran)
+def _after_finish(build: Build, event: BuildFinished) -> Build:
+    progress = build.graph.with_statuses(final_statuses(build.graph.statuses, event.status))
+    milliseconds = build.duration_ms + duration_ms_of(event)
+    return replace(build, phase=Phase.FINISHED, graph=progress, duration_ms=milliseconds, was_started=event.ran)
 
 
-def duration_of(event: BuildFinished) -> int:
+def duration_ms_of(event: BuildFinished) -> int:
     """Return the milliseconds that the build took."""
     return event.duration * 1000 if event.duration_ms is None else event.duration_ms
 
 
-def rounded_seconds(milliseconds: int) -> int:
+def round_to_seconds(milliseconds: int) -> int:
     return (milliseconds + 500) // 1000
 
 
@@ -387,12 +405,12 @@ build_decider = Decider[BuildCommand, Build, BuildEvent](
         PlanBuild,
         StartBuild,
         FailBuild,
-        EndJobOfBuild,
+        RecordJobResult,
         PlayJob,
         RetryJob,
-        StopJob,
+        CancelBuildJob,
         RetryBuild,
-        GoOnBuild,
+        ContinueBuild,
         KillBuild,
         ChangeBuildPriority,
         DeleteBuild,
@@ -401,5 +419,5 @@ build_decider = Decider[BuildCommand, Build, BuildEvent](
     initial=Build(),
     decide=decide,
     evolve=evolve,
-    creates=(QueueBuild,),
+    initial_commands=(QueueBuild,),
 )

@@ -7,18 +7,18 @@ from datetime import datetime
 
 from contracts.builds import LaunchedProject, PlannedVariable
 from libs.version import VERSION
-from services.builds.pipeline.nodes import Block, Node, Place, block, flag, text, wrong
-from services.builds.pipeline.tree import Tree
+from services.builds.pipeline.document.ast_nodes import MappingNode, Node, Position, as_bool, as_mapping, as_text, fail
+from services.builds.pipeline.rules.repository_tree import RepositoryTree
 
-NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
-USED = re.compile(r"\$(?:(\$)|([A-Za-z_]\w*)|\{([A-Za-z_]\w*)\})", re.ASCII)
-DEEPEST = 10  # values that mean values that mean values
-MOST = 128 * 1024  # characters that values may get by what they mean, all together
-NO_COMMIT = "0" * 40
+NAME_PATTERN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+REFERENCE_PATTERN = re.compile(r"\$(?:(\$)|([A-Za-z_]\w*)|\{([A-Za-z_]\w*)\})", re.ASCII)
+MAX_EXPANSION_DEPTH = 10  # values that mean values that mean values
+MAX_EXPANSION_CHARACTERS = 128 * 1024  # characters that values may get by what they mean, all together
+ZERO_SHA = "0" * 40
 
 
 @dataclass(frozen=True, slots=True)
-class Situation:
+class PipelineContext:
     """What is known of a build before its jobs are."""
 
     project: LaunchedProject
@@ -36,7 +36,7 @@ class Situation:
     initiator_id: int = 0
     queued_at: datetime | None = None
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)  # of the project, for conditions alone
-    tree: Tree | None = None  # None: nobody looked
+    tree: RepositoryTree | None = None  # None: nobody looked
     files: Mapping[str, bytes | None] = field(default_factory=dict)  # by path, what was asked for; None: there is none
 
     @property
@@ -48,34 +48,34 @@ class Situation:
         return self.ref.startswith("refs/tags/")
 
 
-def declared(node: Node | None, what: str) -> dict[str, PlannedVariable]:
+def parse_variables(node: Node | None, what: str) -> dict[str, PlannedVariable]:
     """`variables`: names with a value, or with a mapping of value, description, options, expand."""
     if node is None:
         return {}
-    source = block(node, what)
-    return {name: _variable(name, value, source.at(name)) for name, value in source.members.items()}
+    source = as_mapping(node, what)
+    return {name: _parse_variable(name, value, source.position_of(name)) for name, value in source.members.items()}
 
 
-def _variable(name: str, node: Node, place: Place) -> PlannedVariable:
-    if not NAME.fullmatch(name):
-        wrong(place, f"`{name}` cannot be the name of a variable: letters, digits and _ are allowed")
-    if not isinstance(node, Block):
-        return PlannedVariable(key=name, value=_value(node, name))
+def _parse_variable(name: str, node: Node, place: Position) -> PlannedVariable:
+    if not NAME_PATTERN.fullmatch(name):
+        fail(place, f"`{name}` cannot be the name of a variable: letters, digits and _ are allowed")
+    if not isinstance(node, MappingNode):
+        return PlannedVariable(key=name, value=_parse_value(node, name))
     unknown = set(node.members) - {"value", "description", "options", "expand"}
     if unknown:
-        wrong(node.at(min(unknown)), f"the variable `{name}` has the unknown keyword `{min(unknown)}`")
+        fail(node.position_of(min(unknown)), f"the variable `{name}` has the unknown keyword `{min(unknown)}`")
     value, expand = node.get("value"), node.get("expand")
     return PlannedVariable(
         key=name,
-        value=_value(value, name) if value is not None else "",
-        expand=expand is None or flag(expand, "`expand`"),
+        value=_parse_value(value, name) if value is not None else "",
+        expand=expand is None or as_bool(expand, "`expand`"),
     )
 
 
-def _value(node: Node, name: str) -> str:
-    if not isinstance(node, Block) and getattr(node, "kind", "") == "null":
+def _parse_value(node: Node, name: str) -> str:
+    if not isinstance(node, MappingNode) and getattr(node, "kind", "") == "null":
         return ""
-    return text(node, f"the variable `{name}`")
+    return as_text(node, f"the variable `{name}`")
 
 
 def project_variables(project: LaunchedProject, url: str) -> dict[str, str]:
@@ -94,7 +94,7 @@ def project_variables(project: LaunchedProject, url: str) -> dict[str, str]:
         "CI_PROJECT_NAMESPACE": project.owner_alias,
         "CI_PROJECT_ROOT_NAMESPACE": project.owner_alias,
         "CI_PROJECT_PATH": path,
-        "CI_PROJECT_PATH_SLUG": slug(path),
+        "CI_PROJECT_PATH_SLUG": to_slug(path),
         "CI_PROJECT_URL": f"{url}/{path}",
         "CI_REPOSITORY_URL": project.repository,
     }
@@ -109,72 +109,72 @@ def project_variables(project: LaunchedProject, url: str) -> dict[str, str]:
     return values | server
 
 
-def build_variables(now: Situation) -> dict[str, str]:
-    name = now.ref_name
-    title, _, description = now.message.partition("\n")
-    return project_variables(now.project, now.url) | {
-        "CI_COMMIT_SHA": now.sha,
-        "CI_COMMIT_SHORT_SHA": now.sha[:8],
-        "CI_COMMIT_BEFORE_SHA": now.before_sha or NO_COMMIT,
+def build_variables(context: PipelineContext) -> dict[str, str]:
+    name = context.ref_name
+    title, _, description = context.message.partition("\n")
+    return project_variables(context.project, context.url) | {
+        "CI_COMMIT_SHA": context.sha,
+        "CI_COMMIT_SHORT_SHA": context.sha[:8],
+        "CI_COMMIT_BEFORE_SHA": context.before_sha or ZERO_SHA,
         "CI_COMMIT_REF_NAME": name,
-        "CI_COMMIT_REF_SLUG": slug(name),
-        "CI_COMMIT_REF_PROTECTED": "true" if now.protected else "false",
-        **({"CI_COMMIT_TAG": name} if now.is_tag else {"CI_COMMIT_BRANCH": name}),
+        "CI_COMMIT_REF_SLUG": to_slug(name),
+        "CI_COMMIT_REF_PROTECTED": "true" if context.protected else "false",
+        **({"CI_COMMIT_TAG": name} if context.is_tag else {"CI_COMMIT_BRANCH": name}),
         **(
             {
-                "CI_COMMIT_MESSAGE": now.message,
+                "CI_COMMIT_MESSAGE": context.message,
                 "CI_COMMIT_TITLE": title,
                 "CI_COMMIT_DESCRIPTION": description.strip("\n"),
             }
-            if now.message
+            if context.message
             else {}
         ),
-        **({"CI_DEFAULT_BRANCH": now.default_branch} if now.default_branch else {}),
-        "CI_PIPELINE_ID": str(now.build_id),
-        "CI_PIPELINE_IID": str(now.local_id),
-        "CI_PIPELINE_SOURCE": now.source,
-        "CI_PIPELINE_URL": f"{now.url}/api/developer/builds/{now.build_id}",
-        **({"CI_PIPELINE_CREATED_AT": moment(now.queued_at)} if now.queued_at else {}),
-        "GITLAB_USER_ID": str(now.initiator_id),
-        "GITLAB_USER_LOGIN": now.initiator,
-        "GITLAB_USER_NAME": now.initiator,
+        **({"CI_DEFAULT_BRANCH": context.default_branch} if context.default_branch else {}),
+        "CI_PIPELINE_ID": str(context.build_id),
+        "CI_PIPELINE_IID": str(context.local_id),
+        "CI_PIPELINE_SOURCE": context.source,
+        "CI_PIPELINE_URL": f"{context.url}/api/developer/builds/{context.build_id}",
+        **({"CI_PIPELINE_CREATED_AT": format_time(context.queued_at)} if context.queued_at else {}),
+        "GITLAB_USER_ID": str(context.initiator_id),
+        "GITLAB_USER_LOGIN": context.initiator,
+        "GITLAB_USER_NAME": context.initiator,
     }
 
 
-def moment(at: datetime) -> str:
+def format_time(at: datetime) -> str:
     return at.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
-def slug(text: str) -> str:
+def to_slug(text: str) -> str:
     """Lower case, at most 63 characters, only what a host name may hold."""
     return re.sub(r"[^a-z0-9]", "-", text.lower())[:63].strip("-")
 
 
-def with_meanings(known: Mapping[str, str], more: Iterable[PlannedVariable]) -> dict[str, str]:
+def expand_variables(known: Mapping[str, str], more: Iterable[PlannedVariable]) -> dict[str, str]:
     """All values, with $NAMES in them replaced; of the same name the later one wins."""
     raw = dict(known)
     expanded = set[str]()
     for one in more:
         raw[one.key] = one.value
         (expanded.add if one.expand else expanded.discard)(one.key)
-    return _meanings(raw, expanded)
+    return _expand_all(raw, expanded)
 
 
-def _meanings(raw: Mapping[str, str], expanded: set[str]) -> dict[str, str]:
+def _expand_all(raw: Mapping[str, str], expanded: set[str]) -> dict[str, str]:
     """A variable that means itself, directly or not, is left as it stands."""
-    left = MOST
+    left = MAX_EXPANSION_CHARACTERS
 
     def of(one: str, within: tuple[str, ...]) -> str:
         if one not in expanded:
             return raw[one]
-        return USED.sub(lambda found: inner(found, (*within, one)), raw[one])
+        return REFERENCE_PATTERN.sub(lambda found: inner(found, (*within, one)), raw[one])
 
     def inner(found: re.Match[str], within: tuple[str, ...]) -> str:
         nonlocal left
         wanted = found[2] or found[3]
         if not wanted:
             return "$"  # written as $$
-        if wanted not in raw or wanted in within or len(within) > DEEPEST or left <= 0:
+        if wanted not in raw or wanted in within or len(within) > MAX_EXPANSION_DEPTH or left <= 0:
             return found[0]
         meaning = of(wanted, within)
         left -= len(meaning) + 1
@@ -185,4 +185,4 @@ def _meanings(raw: Mapping[str, str], expanded: set[str]) -> dict[str, str]:
 
 def expand(source: str, values: Mapping[str, str]) -> str:
     """$NAMES in a text; those that are not known stay for whoever knows them."""
-    return USED.sub(lambda found: values.get(found[2] or found[3] or "", found[0]), source)
+    return REFERENCE_PATTERN.sub(lambda found: values.get(found[2] or found[3] or "", found[0]), source)

@@ -14,11 +14,11 @@ from contracts.projects import (
     CredentialRenamed,
     CredentialRevealed,
     DeleteCredential,
-    RecordCredentialLook,
+    RecordCredentialAccess,
     RenameCredential,
 )
-from libs.deciding import Decider, Refused
-from services.projects.domain.text import required_line
+from libs.eventstore.decider import Decider, RequestRejected
+from services.projects.domain.validation import require_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,20 +32,20 @@ def decide(credential: Credential, command: CredentialCommand) -> list[Credentia
     id_ = command.credential_id
     match credential.exists, command:
         case False, CreateCredential(name=name, sealed_ssh_key=sealed) if not credential.deleted:
-            return [CredentialCreated(credential_id=id_, name=valid_name(name), sealed_ssh_key=sealed)]
+            return [CredentialCreated(credential_id=id_, name=validate_name(name), sealed_ssh_key=sealed)]
         case False, _:
-            raise Refused("CREDENTIAL_NOT_FOUND")
+            raise RequestRejected("CREDENTIAL_NOT_FOUND")
         case _, RenameCredential(name=name):
-            name = valid_name(name)
+            name = validate_name(name)
             return [CredentialRenamed(credential_id=id_, name=name)] if name != credential.name else []
         case _, ChangeCredentialKey(sealed_ssh_key=sealed):
             return [CredentialKeyChanged(credential_id=id_, sealed_ssh_key=sealed)]
-        case _, RecordCredentialLook():
+        case _, RecordCredentialAccess():
             return [CredentialRevealed(credential_id=id_)]
         case _, DeleteCredential():
             return [CredentialDeleted(credential_id=id_)]
         case _:
-            raise Refused("CONFLICT", "this credential exists already")
+            raise RequestRejected("CONFLICT", "this credential exists already")
 
 
 def evolve(credential: Credential, event: CredentialEvent) -> Credential:
@@ -62,16 +62,16 @@ def evolve(credential: Credential, event: CredentialEvent) -> Credential:
             assert_never(event)
 
 
-def valid_name(text: str | None) -> str:
+def validate_name(text: str | None) -> str:
     """An empty one is a name, as it is for Free Commit."""
-    return required_line(text, "CREDENTIAL_NAME_REQUIRED") if text is None or text.strip() else ""
+    return require_line(text, "CREDENTIAL_NAME_REQUIRED") if text is None or text.strip() else ""
 
 
 credential_decider = Decider[CredentialCommand, Credential, CredentialEvent](
-    commands=(CreateCredential, RenameCredential, ChangeCredentialKey, RecordCredentialLook, DeleteCredential),
+    commands=(CreateCredential, RenameCredential, ChangeCredentialKey, RecordCredentialAccess, DeleteCredential),
     stream=lambda command: f"credential-{command.credential_id}",
     initial=Credential(),
     decide=decide,
     evolve=evolve,
-    creates=(CreateCredential,),
+    initial_commands=(CreateCredential,),
 )

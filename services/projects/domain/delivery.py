@@ -9,15 +9,15 @@ from contracts.projects import (
     DeliveryCommand,
     DeliveryEvent,
     DeliveryIgnored,
-    DeliveryRefused,
+    DeliveryRejected,
     Push,
     RecordDelivery,
     Sender,
 )
-from libs.deciding import Decider, Refused
-from services.projects.domain.repository import is_branch
+from libs.eventstore.decider import Decider, RequestRejected
+from services.projects.domain.repository import is_branch_name
 
-BRANCHES = "refs/heads/"
+BRANCH_REF_PREFIX = "refs/heads/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,22 +30,22 @@ def decide(delivery: Delivery, command: DeliveryCommand) -> Sequence[DeliveryEve
         case _ if delivery.recorded:
             return []  # it came twice at the same time
         case RecordDelivery():
-            return [decided(command)]
+            return [decide_delivery(command)]
 
 
-def decided(command: RecordDelivery) -> DeliveryAccepted | DeliveryIgnored:
+def decide_delivery(command: RecordDelivery) -> DeliveryAccepted | DeliveryIgnored:
     """Raises Refused for a push that is for us and names no commit that could be built."""
-    sender, push, code = command.sender, command.push, why_ignored(command)
+    sender, push, code = command.sender, command.push, ignore_reason(command)
     facts = command.model_dump(exclude={"branch", "sender", "push"})
     facts |= {"user_id": sender and sender.user_id, "ref": push and push.ref, "sha": (push and push.sha) or None}
     if code:
         return DeliveryIgnored(**facts, code=code)
-    if not (push and push.sha and is_branch(push.ref.removeprefix(BRANCHES))):
-        raise Refused("WEBHOOK_PAYLOAD_INVALID", "The push names no branch or no commit that git could have.")
+    if not (push and push.sha and is_branch_name(push.ref.removeprefix(BRANCH_REF_PREFIX))):
+        raise RequestRejected("WEBHOOK_PAYLOAD_INVALID", "The push names no branch or no commit that git could have.")
     return DeliveryAccepted(**facts, before_sha=push.before)
 
 
-def why_ignored(command: RecordDelivery) -> str | None:
+def ignore_reason(command: RecordDelivery) -> str | None:
     """The first reason to build nothing."""
     match command.sender, command.push:
         case None, _:
@@ -56,11 +56,11 @@ def why_ignored(command: RecordDelivery) -> str | None:
             return "WEBHOOK_SENDER_NOT_ALLOWED"
         case _, None:
             return "WEBHOOK_EVENT_IGNORED"
-        case _, Push(ref=ref) if not ref.startswith(BRANCHES):
+        case _, Push(ref=ref) if not ref.startswith(BRANCH_REF_PREFIX):
             return "WEBHOOK_REF_IGNORED"
         case _, Push(deleted=True):
             return "WEBHOOK_BRANCH_DELETED"
-        case _, Push(ref=ref) if command.branch not in ("*", ref.removeprefix(BRANCHES)):
+        case _, Push(ref=ref) if command.branch not in ("*", ref.removeprefix(BRANCH_REF_PREFIX)):
             return "WEBHOOK_BRANCH_IGNORED"
         case _:
             return None
@@ -68,7 +68,7 @@ def why_ignored(command: RecordDelivery) -> str | None:
 
 def evolve(_delivery: Delivery, event: DeliveryEvent) -> Delivery:
     match event:
-        case DeliveryAccepted() | DeliveryIgnored() | DeliveryRefused():
+        case DeliveryAccepted() | DeliveryIgnored() | DeliveryRejected():
             return Delivery(recorded=True)
         case _:
             assert_never(event)
@@ -80,5 +80,5 @@ delivery_decider = Decider[DeliveryCommand, Delivery, DeliveryEvent](
     initial=Delivery(),
     decide=decide,
     evolve=evolve,
-    creates=(RecordDelivery,),
+    initial_commands=(RecordDelivery,),
 )

@@ -15,11 +15,14 @@ from contracts.projects import (
     ExecutorVariablesChanged,
     RenameExecutor,
 )
-from libs.deciding import Decider, Refused
-from services.projects.domain.text import required_line
+from libs.eventstore.decider import Decider, RequestRejected
+from services.projects.domain.validation import require_line
 
-OPENSTACK = ("FLAVOR_NAME", "IMAGE_NAME", "SECURITY_GROUP_NAME", "NETWORK_NAME", "VOLUME_ID")
-DRIVERS: dict[str, dict[str, str]] = {"localDriver": {}, "openStackDriver": dict.fromkeys(OPENSTACK, "")}
+OPENSTACK_VARIABLES = ("FLAVOR_NAME", "IMAGE_NAME", "SECURITY_GROUP_NAME", "NETWORK_NAME", "VOLUME_ID")
+DRIVER_VARIABLES: dict[str, dict[str, str]] = {
+    "localDriver": {},
+    "openStackDriver": dict.fromkeys(OPENSTACK_VARIABLES, ""),
+}
 """Driver -> the variables a new executor starts with."""
 
 
@@ -34,18 +37,18 @@ def decide(executor: Executor, command: ExecutorCommand) -> list[ExecutorEvent]:
     id_ = command.executor_id
     match executor.exists, command:
         case False, CreateExecutor() if not executor.deleted:
-            return [created(command)]
+            return [make_executor_created(command)]
         case False, _:
-            raise Refused("EXECUTOR_NOT_FOUND")
+            raise RequestRejected("EXECUTOR_NOT_FOUND")
         case _, RenameExecutor(name=name):
-            name = required_line(name, "EXECUTOR_NAME_REQUIRED")
+            name = require_line(name, "EXECUTOR_NAME_REQUIRED")
             return [ExecutorRenamed(executor_id=id_, name=name)] if name != executor.name else []
         case _, ChangeExecutorVariables(sealed_variables=sealed):
             return [ExecutorVariablesChanged(executor_id=id_, sealed_variables=sealed)]
         case _, DeleteExecutor():
             return [ExecutorDeleted(executor_id=id_)]
         case _:
-            raise Refused("CONFLICT", "this executor exists already")
+            raise RequestRejected("CONFLICT", "this executor exists already")
 
 
 def evolve(executor: Executor, event: ExecutorEvent) -> Executor:
@@ -62,19 +65,19 @@ def evolve(executor: Executor, event: ExecutorEvent) -> Executor:
             assert_never(event)
 
 
-def created(command: CreateExecutor) -> ExecutorCreated:
+def make_executor_created(command: CreateExecutor) -> ExecutorCreated:
     return ExecutorCreated(
         executor_id=command.executor_id,
-        name=required_line(command.name, "EXECUTOR_NAME_REQUIRED"),
-        driver=valid_driver(command.driver),
+        name=require_line(command.name, "EXECUTOR_NAME_REQUIRED"),
+        driver=validate_driver(command.driver),
         sealed_variables=command.sealed_variables,
     )
 
 
-def valid_driver(text: str | None) -> str:
-    driver = required_line(text, "EXECUTOR_DRIVER_REQUIRED")
-    if driver not in DRIVERS:
-        raise Refused("EXECUTOR_DRIVER_INVALID")
+def validate_driver(text: str | None) -> str:
+    driver = require_line(text, "EXECUTOR_DRIVER_REQUIRED")
+    if driver not in DRIVER_VARIABLES:
+        raise RequestRejected("EXECUTOR_DRIVER_INVALID")
     return driver
 
 
@@ -84,5 +87,5 @@ executor_decider = Decider[ExecutorCommand, Executor, ExecutorEvent](
     initial=Executor(),
     decide=decide,
     evolve=evolve,
-    creates=(CreateExecutor,),
+    initial_commands=(CreateExecutor,),
 )

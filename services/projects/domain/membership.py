@@ -1,12 +1,12 @@
 """The projects that one developer was given: wishes, which the projects then fulfil."""
 
-from contracts.projects import DeveloperProjectsChosen, MembershipCommand, MembershipEvent
-from libs.deciding import Decider
+from contracts.projects import DeveloperProjectsSet, MembershipCommand, MembershipEvent
+from libs.eventstore.decider import Decider
 
 
 def decide(_chosen: tuple[int, ...], command: MembershipCommand) -> list[MembershipEvent]:
     """Recorded even if it changes nothing: the projects may have changed since the last wish."""
-    return [DeveloperProjectsChosen.model_validate(dict(command))]
+    return [DeveloperProjectsSet.model_validate(dict(command))]
 
 
 def evolve(_chosen: tuple[int, ...], event: MembershipEvent) -> tuple[int, ...]:

@@ -12,10 +12,6 @@ from contracts.projects import (
     ChangeRepository,
     ChangeRetention,
     ChangeSpecFilePath,
-    ChooseCredential,
-    ChooseDevelopers,
-    ChooseExecutor,
-    ChooseSecrets,
     DeleteProject,
     DescribeProject,
     MoveProject,
@@ -24,17 +20,17 @@ from contracts.projects import (
     ProjectCommand,
     ProjectConcurrencyChanged,
     ProjectCreated,
-    ProjectCredentialChosen,
+    ProjectCredentialSet,
     ProjectDeleted,
     ProjectDescribed,
-    ProjectDevelopersChosen,
+    ProjectDevelopersSet,
     ProjectEvent,
-    ProjectExecutorChosen,
+    ProjectExecutorSet,
     ProjectMoved,
     ProjectRenamed,
     ProjectRepositoryChanged,
     ProjectRetentionChanged,
-    ProjectSecretsChosen,
+    ProjectSecretsSet,
     ProjectSignatureKeyRenewed,
     ProjectSpecFilePathChanged,
     ProtectBranches,
@@ -42,13 +38,17 @@ from contracts.projects import (
     RemoveDeveloper,
     RenameProject,
     RenewSignatureKey,
+    SetProjectCredential,
+    SetProjectDevelopers,
+    SetProjectExecutor,
+    SetProjectSecrets,
 )
-from libs.deciding import Claim, Decider, Refused, Release, Take
-from services.projects.domain.repository import bare_repository, valid_branch
-from services.projects.domain.text import optional, required_line, unique
+from libs.eventstore.decider import Decider, Release, RequestRejected, Reservation, Reserve
+from services.projects.domain.repository import strip_login, validate_branch
+from services.projects.domain.validation import blank_to_none, require_line, sort_unique
 
-ALIAS = re.compile(r"[a-z0-9_][a-z0-9._-]{0,63}")
-MOST_BUILDS = 10**9
+ALIAS_PATTERN = re.compile(r"[a-z0-9_][a-z0-9._-]{0,63}")
+MAX_KEPT_BUILDS = 10**9
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,37 +62,37 @@ class Project:
 def decide(project: Project, command: ProjectCommand) -> list[ProjectEvent]:
     match project.settings, command:
         case None, RecordProject() if not project.deleted:
-            return created(command)
+            return make_creation_events(command)
         case None, _:
-            raise Refused("PROJECT_NOT_FOUND")
+            raise RequestRejected("PROJECT_NOT_FOUND")
         case _, RecordProject():
-            raise Refused("CONFLICT", "this project exists already")
+            raise RequestRejected("CONFLICT", "this project exists already")
         case _, DeleteProject(project_id=project_id, secrets_id=secrets_id):
             return [ProjectDeleted(project_id=project_id, secrets_id=secrets_id)]
-        case _, ChooseSecrets():
-            return [ProjectSecretsChosen.model_validate(dict(command))]
+        case _, SetProjectSecrets():
+            return [ProjectSecretsSet.model_validate(dict(command))]
         case ProjectCreated() as settings, (AddDeveloper() | RemoveDeveloper()):
             # recorded even if it changes nothing: only what is recorded is known when the same wish arrives again, late
-            return [changed(settings, command)]
+            return [make_change_event(settings, command)]
         case ProjectCreated() as settings, _:
-            event = changed(settings, command)
+            event = make_change_event(settings, command)
             return [event] if evolve(project, event) != project else []
 
 
-def created(command: RecordProject) -> list[ProjectEvent]:
+def make_creation_events(command: RecordProject) -> list[ProjectEvent]:
     """Checked in the order in which clients expect the refusals."""
     creation = ProjectCreated(
         project_id=command.project_id,
-        name=required_line(command.name, "PROJECT_NAME_REQUIRED"),
-        repository=bare_repository(command.repository),
-        branch=valid_branch(command.branch),
-        spec_file_path=required_line(command.spec_file_path, "PROJECT_SPEC_FILE_PATH_REQUIRED"),
-        allow_concurrent_execution=said(command.allow_concurrent_execution),
-        keep_number_build=valid_retention(command.keep_number_build),
-        description=optional(command.description),
-        executor_id=known_executor(command.executor_id),
+        name=require_line(command.name, "PROJECT_NAME_REQUIRED"),
+        repository=strip_login(command.repository),
+        branch=validate_branch(command.branch),
+        spec_file_path=require_line(command.spec_file_path, "PROJECT_SPEC_FILE_PATH_REQUIRED"),
+        allow_concurrent_execution=require_bool(command.allow_concurrent_execution),
+        keep_number_build=validate_retention(command.keep_number_build),
+        description=blank_to_none(command.description),
+        executor_id=require_executor_id(command.executor_id),
         credential_id=command.credential_id,
-        developers_id=unique(command.developers_id),
+        developers_id=sort_unique(command.developers_id),
         protected_branches=command.protected_branches or None,
         owner_alias=command.owner_alias or "",
         owner_user_id=command.owner_user_id,
@@ -103,53 +103,55 @@ def created(command: RecordProject) -> list[ProjectEvent]:
     )
     if not command.secrets_id:
         return [creation]
-    secrets = unique(command.secrets_id)
-    return [creation, ProjectSecretsChosen(project_id=command.project_id, secrets_id=secrets, attached=secrets)]
+    secrets = sort_unique(command.secrets_id)
+    return [creation, ProjectSecretsSet(project_id=command.project_id, secrets_id=secrets, attached=secrets)]
 
 
-def changed(settings: ProjectCreated, command: ProjectCommand) -> ProjectEvent:
+def make_change_event(settings: ProjectCreated, command: ProjectCommand) -> ProjectEvent:
     id_ = settings.project_id
     match command:
         case RenameProject(name=name):
-            return ProjectRenamed(project_id=id_, name=required_line(name, "PROJECT_NAME_REQUIRED"))
+            return ProjectRenamed(project_id=id_, name=require_line(name, "PROJECT_NAME_REQUIRED"))
         case DescribeProject(description=description):
-            return ProjectDescribed(project_id=id_, description=optional(description))
+            return ProjectDescribed(project_id=id_, description=blank_to_none(description))
         case ChangeRepository(repository=repository, sealed_login=sealed):
-            bare = bare_repository(repository)
+            bare = strip_login(repository)
             return ProjectRepositoryChanged(project_id=id_, repository=bare, sealed_login=sealed)
         case ChangeBranch(branch=branch):
-            return ProjectBranchChanged(project_id=id_, branch=valid_branch(branch))
+            return ProjectBranchChanged(project_id=id_, branch=validate_branch(branch))
         case ChangeSpecFilePath(spec_file_path=path):
-            path = required_line(path, "PROJECT_SPEC_FILE_PATH_REQUIRED")
+            path = require_line(path, "PROJECT_SPEC_FILE_PATH_REQUIRED")
             return ProjectSpecFilePathChanged(project_id=id_, spec_file_path=path)
         case ChangeRetention(keep_number_build=number):
-            return ProjectRetentionChanged(project_id=id_, keep_number_build=valid_retention(number))
+            return ProjectRetentionChanged(project_id=id_, keep_number_build=validate_retention(number))
         case ChangeConcurrency(allow_concurrent_execution=allow):
-            return ProjectConcurrencyChanged(project_id=id_, allow_concurrent_execution=said(allow))
+            return ProjectConcurrencyChanged(project_id=id_, allow_concurrent_execution=require_bool(allow))
         case ProtectBranches(protected_branches=branches):
             return ProjectBranchesProtected(project_id=id_, protected_branches=branches or None)
-        case ChooseDevelopers(developers_id=ids):
-            return ProjectDevelopersChosen(project_id=id_, developers_id=unique(ids))
+        case SetProjectDevelopers(developers_id=ids):
+            return ProjectDevelopersSet(project_id=id_, developers_id=sort_unique(ids))
         case AddDeveloper(developer_id=one):
-            return ProjectDevelopersChosen(project_id=id_, developers_id=unique((*settings.developers_id, one)))
+            return ProjectDevelopersSet(project_id=id_, developers_id=sort_unique((*settings.developers_id, one)))
         case RemoveDeveloper(developer_id=one):
             others = tuple(other for other in settings.developers_id if other != one)
-            return ProjectDevelopersChosen(project_id=id_, developers_id=others)
-        case ChooseCredential(credential_id=credential_id):
-            return ProjectCredentialChosen(project_id=id_, credential_id=credential_id)
-        case ChooseExecutor(executor_id=executor_id):
-            return ProjectExecutorChosen(project_id=id_, executor_id=known_executor(executor_id))
+            return ProjectDevelopersSet(project_id=id_, developers_id=others)
+        case SetProjectCredential(credential_id=credential_id):
+            return ProjectCredentialSet(project_id=id_, credential_id=credential_id)
+        case SetProjectExecutor(executor_id=executor_id):
+            return ProjectExecutorSet(project_id=id_, executor_id=require_executor_id(executor_id))
         case MoveProject(owner_alias=None, alias=alias):
-            return moved(settings, settings, alias)
+            return make_project_moved(settings, settings, alias)
         case MoveProject(alias=alias):
-            return moved(settings, command, alias)
+            return make_project_moved(settings, command, alias)
         case RenewSignatureKey(sealed_signature_key=sealed):
             return ProjectSignatureKeyRenewed(project_id=id_, sealed_signature_key=sealed)
         case _:
             raise AssertionError(f"{command.wire_name} changes no setting")
 
 
-def moved(settings: ProjectCreated, owner: ProjectCreated | MoveProject, alias: str | None) -> ProjectMoved:
+def make_project_moved(
+    settings: ProjectCreated, owner: ProjectCreated | MoveProject, alias: str | None
+) -> ProjectMoved:
     return ProjectMoved(
         project_id=settings.project_id,
         owner_alias=owner.owner_alias or "",
@@ -163,7 +165,7 @@ def evolve(project: Project, event: ProjectEvent) -> Project:
     match event:
         case ProjectCreated():
             return Project(event)
-        case ProjectSecretsChosen():
+        case ProjectSecretsSet():
             return project
         case ProjectDeleted():
             return Project(deleted=True)
@@ -176,56 +178,56 @@ def evolve(project: Project, event: ProjectEvent) -> Project:
             | ProjectRetentionChanged()
             | ProjectConcurrencyChanged()
             | ProjectBranchesProtected()
-            | ProjectDevelopersChosen()
-            | ProjectCredentialChosen()
-            | ProjectExecutorChosen()
+            | ProjectDevelopersSet()
+            | ProjectCredentialSet()
+            | ProjectExecutorSet()
             | ProjectMoved()
             | ProjectSignatureKeyRenewed()
         ):
             # a change names its new value as the creation did
-            return Project(project.settings.but(**dict(event)) if project.settings else None)
+            return Project(project.settings.replace(**dict(event)) if project.settings else None)
         case _:
             assert_never(event)
 
 
-def claims(project: Project, event: ProjectEvent) -> Sequence[Claim]:
+def reserve_names(project: Project, event: ProjectEvent) -> Sequence[Reservation]:
     match event, project.settings:
         case ProjectCreated(), _:
-            return [_address(event)]
-        case ProjectMoved(), ProjectCreated() as before if _address(before) != _address(event):
-            return [Release(_address(before).key), _address(event)]
+            return [_path_reservation(event)]
+        case ProjectMoved(), ProjectCreated() as before if _path_reservation(before) != _path_reservation(event):
+            return [Release(_path_reservation(before).key), _path_reservation(event)]
         case ProjectDeleted(), ProjectCreated() as before:
-            return [Release(_address(before).key)]
+            return [Release(_path_reservation(before).key)]
         case _:
             return []
 
 
-def _address(at: ProjectCreated | ProjectMoved) -> Take:
-    return Take(f"project:{at.owner_alias.lower()}/{at.alias}", "PROJECT_ALIAS_TAKEN")
+def _path_reservation(event: ProjectCreated | ProjectMoved) -> Reserve:
+    return Reserve(f"project:{event.owner_alias.lower()}/{event.alias}", "PROJECT_ALIAS_TAKEN")
 
 
-def valid_alias(text: str) -> str:
+def validate_alias(text: str) -> str:
     alias = text.strip().lower()
-    if not ALIAS.fullmatch(alias):
-        raise Refused("PROJECT_ALIAS_INVALID")
+    if not ALIAS_PATTERN.fullmatch(alias):
+        raise RequestRejected("PROJECT_ALIAS_INVALID")
     return alias
 
 
-def valid_retention(number: int | None) -> int | None:
-    if number is not None and not 0 <= number <= MOST_BUILDS:
-        raise Refused("PROJECT_KEEP_NUMBER_BUILD_INVALID")
+def validate_retention(number: int | None) -> int | None:
+    if number is not None and not 0 <= number <= MAX_KEPT_BUILDS:
+        raise RequestRejected("PROJECT_KEEP_NUMBER_BUILD_INVALID")
     return number
 
 
-def said(answer: bool | None) -> bool:
-    if answer is None:
-        raise Refused("PROJECT_ALLOW_CONCURRENT_EXECUTION_REQUIRED")
-    return answer
+def require_bool(value: bool | None) -> bool:
+    if value is None:
+        raise RequestRejected("PROJECT_ALLOW_CONCURRENT_EXECUTION_REQUIRED")
+    return value
 
 
-def known_executor(executor_id: int | None) -> int:
+def require_executor_id(executor_id: int | None) -> int:
     if executor_id is None:
-        raise Refused("EXECUTOR_NOT_FOUND")
+        raise RequestRejected("EXECUTOR_NOT_FOUND")
     return executor_id
 
 
@@ -240,12 +242,12 @@ project_decider = Decider[ProjectCommand, Project, ProjectEvent](
         ChangeRetention,
         ChangeConcurrency,
         ProtectBranches,
-        ChooseDevelopers,
+        SetProjectDevelopers,
         AddDeveloper,
         RemoveDeveloper,
-        ChooseSecrets,
-        ChooseCredential,
-        ChooseExecutor,
+        SetProjectSecrets,
+        SetProjectCredential,
+        SetProjectExecutor,
         MoveProject,
         RenewSignatureKey,
         DeleteProject,
@@ -254,6 +256,6 @@ project_decider = Decider[ProjectCommand, Project, ProjectEvent](
     initial=Project(),
     decide=decide,
     evolve=evolve,
-    claims=claims,
-    creates=(RecordProject,),
+    reservations=reserve_names,
+    initial_commands=(RecordProject,),
 )

@@ -8,30 +8,30 @@ from contracts.projects import (
     AttachSecret,
     ChangeEscapedCharacters,
     ChangeSecretValue,
-    ChooseSecretProjects,
     CreateSecret,
     DeleteSecret,
     DetachSecret,
-    LabelSecret,
-    RecordSecretLook,
+    RecordSecretAccess,
     RenameSecret,
     SecretAttached,
     SecretCommand,
     SecretCreated,
     SecretDeleted,
     SecretDetached,
+    SecretEnvironmentChanged,
     SecretEscapedCharactersChanged,
     SecretEvent,
-    SecretLabelled,
-    SecretProjectsChosen,
+    SecretProjectsSet,
     SecretRenamed,
     SecretRevealed,
     SecretValueChanged,
+    SetSecretEnvironment,
+    SetSecretProjects,
 )
-from libs.deciding import Decider, Refused
-from services.projects.domain.text import optional, required_line, unique
+from libs.eventstore.decider import Decider, RequestRejected
+from services.projects.domain.validation import blank_to_none, require_line, sort_unique
 
-VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+VARIABLE_PATTERN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,39 +49,39 @@ def decide(secret: Secret, command: SecretCommand) -> list[SecretEvent]:
     id_ = command.secret_id
     match secret.exists, command:
         case False, CreateSecret() if not secret.deleted:
-            return [created(command)]
+            return [make_secret_created(command)]
         case False, (AttachSecret() | DetachSecret()):
             return []  # deleted while a project chose it
         case False, _:
-            raise Refused("SECRET_NOT_FOUND")
+            raise RequestRejected("SECRET_NOT_FOUND")
         case _, RenameSecret(name=name):
-            name = valid_variable(name)
+            name = validate_variable_name(name)
             return [SecretRenamed(secret_id=id_, name=name)] if name != secret.name else []
         case _, ChangeSecretValue(sealed_value=sealed):
             return [SecretValueChanged(secret_id=id_, sealed_value=sealed)]
-        case _, LabelSecret(env=env):
-            env = optional(env)
-            return [SecretLabelled(secret_id=id_, env=env)] if env != secret.env else []
+        case _, SetSecretEnvironment(env=env):
+            env = blank_to_none(env)
+            return [SecretEnvironmentChanged(secret_id=id_, env=env)] if env != secret.env else []
         case _, ChangeEscapedCharacters(escape_char=characters):
             characters = (characters or "").removeprefix(",").removesuffix(",") or None
             changed = SecretEscapedCharactersChanged(secret_id=id_, escape_char=characters)
             return [changed] if characters != secret.escape_char else []
-        case _, ChooseSecretProjects(projects_id=ids):
-            chosen = SecretProjectsChosen(secret_id=id_, projects_id=unique(ids))
+        case _, SetSecretProjects(projects_id=ids):
+            chosen = SecretProjectsSet(secret_id=id_, projects_id=sort_unique(ids))
             return [chosen] if evolve(secret, chosen) != secret else []
         case _, AttachSecret(project_id=project_id):
             # recorded even if it changes nothing: only what is recorded is known when the same wish arrives again, late
             return [SecretAttached(secret_id=id_, project_id=project_id)]
         case _, DetachSecret(project_id=project_id):
             return [SecretDetached(secret_id=id_, project_id=project_id)]
-        case _, RecordSecretLook():
+        case _, RecordSecretAccess():
             return [SecretRevealed(secret_id=id_)]
         case _, DeleteSecret():
             if secret.projects_id:
-                raise Refused("SECRET_PROJECTS_NOT_EMPTY")
+                raise RequestRejected("SECRET_PROJECTS_NOT_EMPTY")
             return [SecretDeleted(secret_id=id_)]
         case _:
-            raise Refused("CONFLICT", "this secret exists already")
+            raise RequestRejected("CONFLICT", "this secret exists already")
 
 
 def evolve(secret: Secret, event: SecretEvent) -> Secret:
@@ -90,16 +90,16 @@ def evolve(secret: Secret, event: SecretEvent) -> Secret:
             return Secret(True, False, name, env, characters, ids, is_global=not ids)
         case SecretRenamed(name=name):
             return replace(secret, name=name)
-        case SecretLabelled(env=env):
+        case SecretEnvironmentChanged(env=env):
             return replace(secret, env=env)
         case SecretEscapedCharactersChanged(escape_char=characters):
             return replace(secret, escape_char=characters)
-        case SecretProjectsChosen(projects_id=ids):
+        case SecretProjectsSet(projects_id=ids):
             return replace(secret, projects_id=ids, is_global=not ids)
         case SecretAttached(project_id=project_id):
-            return replace(secret, projects_id=with_project(secret.projects_id, project_id), is_global=False)
+            return replace(secret, projects_id=add_project(secret.projects_id, project_id), is_global=False)
         case SecretDetached(project_id=project_id):
-            return replace(secret, projects_id=without_project(secret.projects_id, project_id))
+            return replace(secret, projects_id=remove_project(secret.projects_id, project_id))
         case SecretDeleted():
             return Secret(deleted=True)
         case SecretValueChanged() | SecretRevealed():
@@ -108,29 +108,29 @@ def evolve(secret: Secret, event: SecretEvent) -> Secret:
             assert_never(event)
 
 
-def with_project(ids: tuple[int, ...], project_id: int) -> tuple[int, ...]:
-    return unique((*ids, project_id))
+def add_project(ids: tuple[int, ...], project_id: int) -> tuple[int, ...]:
+    return sort_unique((*ids, project_id))
 
 
-def without_project(ids: tuple[int, ...], project_id: int) -> tuple[int, ...]:
+def remove_project(ids: tuple[int, ...], project_id: int) -> tuple[int, ...]:
     return tuple(one for one in ids if one != project_id)
 
 
-def created(command: CreateSecret) -> SecretCreated:
+def make_secret_created(command: CreateSecret) -> SecretCreated:
     return SecretCreated(
         secret_id=command.secret_id,
-        name=valid_variable(command.name),
+        name=validate_variable_name(command.name),
         sealed_value=command.sealed_value,
-        env=optional(command.env),
+        env=blank_to_none(command.env),
         escape_char=command.escape_char or None,
-        projects_id=unique(command.projects_id),
+        projects_id=sort_unique(command.projects_id),
     )
 
 
-def valid_variable(text: str | None) -> str:
-    name = required_line(text, "SECRET_NAME_REQUIRED")
-    if not VARIABLE.fullmatch(name):
-        raise Refused("SECRET_NAME_INVALID")
+def validate_variable_name(text: str | None) -> str:
+    name = require_line(text, "SECRET_NAME_REQUIRED")
+    if not VARIABLE_PATTERN.fullmatch(name):
+        raise RequestRejected("SECRET_NAME_INVALID")
     return name
 
 
@@ -139,17 +139,17 @@ secret_decider = Decider[SecretCommand, Secret, SecretEvent](
         CreateSecret,
         RenameSecret,
         ChangeSecretValue,
-        LabelSecret,
+        SetSecretEnvironment,
         ChangeEscapedCharacters,
-        ChooseSecretProjects,
+        SetSecretProjects,
         AttachSecret,
         DetachSecret,
-        RecordSecretLook,
+        RecordSecretAccess,
         DeleteSecret,
     ),
     stream=lambda command: f"secret-{command.secret_id}",
     initial=Secret(),
     decide=decide,
     evolve=evolve,
-    creates=(CreateSecret,),
+    initial_commands=(CreateSecret,),
 )

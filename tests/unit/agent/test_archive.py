@@ -8,7 +8,7 @@ from threading import Event
 
 import pytest
 
-from agent.archive import Stopped, found, pack, unpack
+from agent.artifacts.archive import ArchiveCanceled, find_files, pack, unpack
 
 FILES = ("a.txt", "out/app", "out/lib/one.o", "out/lib/two.c", "src/main.c", ".hidden/x", ".git/config")
 
@@ -23,7 +23,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def files(folder: Path, *paths: str, exclude: tuple[str, ...] = (), also: tuple[str, ...] = ()) -> list[str]:
-    return [name for name in found(folder, paths, exclude, also) if (folder / name).is_file()]
+    return [name for name in find_files(folder, paths, exclude, also) if (folder / name).is_file()]
 
 
 @pytest.mark.parametrize(
@@ -45,41 +45,41 @@ def files(folder: Path, *paths: str, exclude: tuple[str, ...] = (), also: tuple[
         (".git/", []),
     ],
 )
-def test_a_pattern_means_these_files(folder: Path, pattern: str, expected: list[str]) -> None:
+def test_a_pattern_selects_the_expected_files(folder: Path, pattern: str, expected: list[str]) -> None:
     assert files(folder, pattern) == expected
 
 
-def test_a_path_may_begin_with_that_of_the_folder(folder: Path) -> None:
+def test_a_path_may_start_with_the_path_of_the_folder(folder: Path) -> None:
     assert files(folder, f"{folder}/src") == ["src/main.c"]
 
 
-def test_what_is_excluded_is_left_out_and_a_folders_name_alone_excludes_no_file(folder: Path) -> None:
+def test_excluded_files_are_left_out_but_a_folder_name_excludes_no_files(folder: Path) -> None:
     assert files(folder, "out", exclude=("out/lib/*.o", "out/lib")) == ["out/app", "out/lib/two.c"]
 
 
-def test_files_that_git_does_not_know_need_no_pattern(folder: Path) -> None:
+def test_untracked_files_are_added_without_a_pattern(folder: Path) -> None:
     assert files(folder, also=("a.txt", "src/main.c"), exclude=("*.txt",)) == ["src/main.c"]
 
 
-def test_a_pattern_without_sense_is_named(folder: Path) -> None:
+def test_an_invalid_pattern_is_reported(folder: Path) -> None:
     with pytest.raises(ValueError, match="makes no sense"):
-        found(folder, ["out/[z-a]"], ())
+        find_files(folder, ["out/[z-a]"], ())
 
 
-def test_no_pattern_takes_longer_than_its_names(folder: Path) -> None:
+def test_matching_a_pattern_takes_linear_time(folder: Path) -> None:
     deep = folder / "/".join("a" * 40)
     deep.mkdir(parents=True)
     (deep / "b").write_text("")
-    assert found(folder, ["**/" * 60 + "*a*a*a*a*a*a*a*a*c"], ()) == []
+    assert find_files(folder, ["**/" * 60 + "*a*a*a*a*a*a*a*a*c"], ()) == []
 
 
-def test_contents_modes_empty_folders_and_inner_links_survive(folder: Path, tmp_path: Path) -> None:
+def test_an_archive_keeps_contents_modes_empty_folders_and_inner_links(folder: Path, tmp_path: Path) -> None:
     (folder / "out/app").chmod(0o755)
     (folder / "out/empty").mkdir()
     (folder / "out/latest").symlink_to("lib/one.o")
     there = tmp_path / "there"
     there.mkdir()
-    assert pack(folder, found(folder, ["out"], ()), tmp_path / "a.zip", Event()) == []
+    assert pack(folder, find_files(folder, ["out"], ()), tmp_path / "a.zip", Event()) == []
     assert unpack(tmp_path / "a.zip", there) == []
     assert (there / "out/lib/two.c").read_text() == "out/lib/two.c"
     assert stat.S_IMODE((there / "out/app").stat().st_mode) == 0o755
@@ -87,35 +87,35 @@ def test_contents_modes_empty_folders_and_inner_links_survive(folder: Path, tmp_
     assert os.readlink(there / "out/latest") == "lib/one.o"
 
 
-def test_links_that_lead_out_pipes_and_what_lies_behind_links_stay_outside(folder: Path, tmp_path: Path) -> None:
+def test_outside_links_pipes_and_linked_files_are_not_archived(folder: Path, tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.mkdir()
     (secret / "key").write_text("hush")
     (folder / "out/key").symlink_to(secret / "key")
     (folder / "out/secret").symlink_to(secret)
     os.mkfifo(folder / "out/pipe")
-    names = found(folder, ["out/key", "out/secret", "out/secret/key", "out/pipe"], ())
+    names = find_files(folder, ["out/key", "out/secret", "out/secret/key", "out/pipe"], ())
     assert sorted(pack(folder, names, tmp_path / "a.zip", Event())) == ["out/key", "out/pipe", "out/secret"]
     with zipfile.ZipFile(tmp_path / "a.zip") as archive:
         assert archive.namelist() == []
 
 
-def test_a_folder_that_became_a_link_holds_nothing(folder: Path, tmp_path: Path) -> None:
+def test_a_folder_replaced_by_a_link_matches_no_files(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(folder)
-    assert found(tmp_path / "link", ["**"], ()) == []
+    assert find_files(tmp_path / "link", ["**"], ()) == []
 
 
-def test_an_archive_that_nobody_waits_for_is_not_finished(folder: Path, tmp_path: Path) -> None:
+def test_a_stopped_archive_is_not_finished(folder: Path, tmp_path: Path) -> None:
     stop = Event()
     stop.set()
-    with pytest.raises(Stopped):
+    with pytest.raises(ArchiveCanceled):
         pack(folder, ["a.txt"], tmp_path / "a.zip", stop)
 
 
 @pytest.mark.parametrize(
     "name", ["../escaped", "/escaped", "a/../../escaped", "link/escaped", ".git/hooks/post-checkout"]
 )
-def test_no_entry_of_an_archive_is_written_elsewhere(folder: Path, tmp_path: Path, name: str) -> None:
+def test_archive_entries_outside_the_folder_are_not_extracted(folder: Path, tmp_path: Path, name: str) -> None:
     (folder / "link").symlink_to(tmp_path)
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr(name, "evil")
@@ -126,7 +126,7 @@ def test_no_entry_of_an_archive_is_written_elsewhere(folder: Path, tmp_path: Pat
     assert not (folder / ".git/hooks").exists()
 
 
-def test_a_link_in_an_archive_does_not_lead_out_nor_is_one_written_through(folder: Path, tmp_path: Path) -> None:
+def test_extraction_creates_and_follows_no_links_to_the_outside(folder: Path, tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.write_text("untouched")
     (folder / "a.txt").unlink()
@@ -141,7 +141,7 @@ def test_a_link_in_an_archive_does_not_lead_out_nor_is_one_written_through(folde
     assert (folder / "a.txt").read_text() == "new"
 
 
-def test_what_is_no_archive_is_named(tmp_path: Path) -> None:
+def test_an_unreadable_archive_is_reported(tmp_path: Path) -> None:
     (tmp_path / "a.zip").write_bytes(b"no zip")
     with pytest.raises(ValueError, match="cannot be read"):
         unpack(tmp_path / "a.zip", tmp_path)

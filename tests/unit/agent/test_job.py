@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from agent.job import BadPayload, Step, parse
+from agent.protocol.job import InvalidJob, Step, parse_job
 
 PAYLOAD: dict[str, Any] = {
     "id": 11,
@@ -21,7 +21,7 @@ PAYLOAD: dict[str, Any] = {
 
 
 def test_a_full_payload_is_read_and_unknown_fields_are_ignored() -> None:
-    job = parse(PAYLOAD)
+    job = parse_job(PAYLOAD)
     assert (job.id, job.name, job.timeout) == (11, "build", 60)
     assert job.steps == (Step("script", "one\ntwo\n"),)
     assert [(each.key, each.value, each.file, each.masked) for each in job.variables] == [
@@ -33,7 +33,7 @@ def test_a_full_payload_is_read_and_unknown_fields_are_ignored() -> None:
 
 
 def test_a_bare_payload_has_defaults() -> None:
-    job = parse({"id": 1, "token": "t"})
+    job = parse_job({"id": 1, "token": "t"})
     assert (job.source, job.steps, job.variables, job.timeout) == (None, (), (), 7200)
 
 
@@ -46,13 +46,13 @@ def test_a_bare_payload_has_defaults() -> None:
         {"id": 1, "token": "t", "steps": ["a"]},
     ],
 )
-def test_a_payload_that_makes_no_sense_is_refused(broken: dict[str, Any]) -> None:
-    with pytest.raises(BadPayload):
-        parse(broken)
+def test_an_invalid_job_payload_is_rejected(broken: dict[str, Any]) -> None:
+    with pytest.raises(InvalidJob):
+        parse_job(broken)
 
 
-def test_no_secret_shows_when_a_job_is_printed() -> None:
-    shown = repr(parse(PAYLOAD))
+def test_the_repr_of_a_job_hides_secrets() -> None:
+    shown = repr(parse_job(PAYLOAD))
     assert "job-token" not in shown
     assert "pw" not in shown
     assert "'b'" not in shown
@@ -67,14 +67,14 @@ def test_no_secret_shows_when_a_job_is_printed() -> None:
         ("something_new", "unknown_failure"),
     ],
 )
-def test_only_failure_reasons_that_the_server_understands_are_sent(exact: str, sent: str) -> None:
-    assert parse(PAYLOAD).reason(exact) == sent
+def test_only_failure_reasons_known_to_the_server_are_sent(exact: str, sent: str) -> None:
+    assert parse_job(PAYLOAD).supported_reason(exact) == sent
 
 
 @pytest.mark.parametrize(
     ("when", "after_success", "after_failure"),
     [("on_success", True, False), ("on_failure", False, True), ("always", True, True)],
 )
-def test_a_step_runs_as_its_condition_says(when: str, after_success: bool, after_failure: bool) -> None:
+def test_a_step_runs_according_to_its_condition(when: str, after_success: bool, after_failure: bool) -> None:
     step = Step("s", "", when)
     assert (step.runs_after(failed=False), step.runs_after(failed=True)) == (after_success, after_failure)

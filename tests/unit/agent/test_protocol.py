@@ -5,11 +5,11 @@ import itertools
 import httpx
 import pytest
 
-from agent.protocol import Answer, Protocol, _answer, _wished_pause, pauses
+from agent.protocol.client import JobResponse, ProtocolClient, _retry_after, _to_job_response, backoff_delays
 
 
-def test_pauses_grow_up_to_a_limit() -> None:
-    taken = list(itertools.islice(pauses(first=1, longest=8), 6))
+def test_the_backoff_grows_up_to_a_limit() -> None:
+    taken = list(itertools.islice(backoff_delays(initial=1, maximum=8), 6))
     assert [0.75 * base <= pause <= 1.25 * base for base, pause in zip([1, 2, 4, 8, 8, 8], taken, strict=True)] == [
         True
     ] * 6
@@ -26,14 +26,14 @@ def test_pauses_grow_up_to_a_limit() -> None:
         ({"RateLimit-ResetTime": "Thu, 01 Jan 1970 00:00:00 GMT"}, 0),
     ],
 )
-def test_the_server_sets_the_pause_within_a_limit(headers: dict[str, str], pause: float) -> None:
-    assert _wished_pause(httpx.Headers(headers)) == pause
+def test_the_server_sets_the_backoff_within_a_limit(headers: dict[str, str], pause: float) -> None:
+    assert _retry_after(httpx.Headers(headers)) == pause
 
 
-def test_an_answer_about_a_log_is_read_from_its_headers() -> None:
+def test_a_trace_response_is_read_from_its_headers() -> None:
     headers = {"Job-Status": "running", "Range": "0-120", "X-GitLab-Trace-Update-Interval": "5"}
-    assert _answer(httpx.Response(202, headers=headers)) == Answer(202, "running", 120, 5.0)
-    assert _answer(httpx.Response(202)) == Answer(202, "", None, None)
+    assert _to_job_response(httpx.Response(202, headers=headers)) == JobResponse(202, "running", 120, 5.0)
+    assert _to_job_response(httpx.Response(202)) == JobResponse(202, "", None, None)
 
 
 @pytest.mark.parametrize(
@@ -48,18 +48,18 @@ def test_an_answer_about_a_log_is_read_from_its_headers() -> None:
         (416, "running", False),
     ],
 )
-def test_what_ends_a_job_at_once(status: int, job_status: str, aborts: bool) -> None:
-    assert Answer(status, job_status, None, None).aborts is aborts
+def test_some_trace_responses_abort_the_job(status: int, job_status: str, aborts: bool) -> None:
+    assert JobResponse(status, job_status, None, None).is_aborted is aborts
 
 
-async def test_a_request_that_is_repeated_keeps_its_name_so_that_a_lost_answer_costs_no_job() -> None:
+async def test_a_retried_job_request_keeps_its_request_id() -> None:
     names: list[str] = []
 
     def answers_at_last(request: httpx.Request) -> httpx.Response:
         names.append(request.headers["X-Request-Id"])
         return httpx.Response(502 if len(names) == 1 else 204)
 
-    async with Protocol("http://127.0.0.1:1") as protocol:
+    async with ProtocolClient("http://127.0.0.1:1") as protocol:
         protocol._client = httpx.AsyncClient(
             base_url="http://127.0.0.1:1", transport=httpx.MockTransport(answers_at_last)
         )

@@ -7,23 +7,23 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from agent.trace import MOST_MARKERS, OMITTED, TRUNCATED, Trace
-from libs.masking import Mask, MaskedStream
+from agent.execution.job_log import MAX_MARKERS_BEYOND_LIMIT, OMITTED_NOTICE, TRUNCATED_NOTICE, JobLog
+from libs.security.masking import MaskedStream, SecretMasker
 
 
 @pytest.fixture
-def trace() -> Iterator[Trace]:
-    with Trace(MaskedStream(Mask(["secret"])), limit=20) as trace:
+def trace() -> Iterator[JobLog]:
+    with JobLog(MaskedStream(SecretMasker(["secret"])), limit=20) as trace:
         yield trace
 
 
-def test_any_part_can_be_read_again(trace: Trace) -> None:
+def test_any_part_of_a_trace_can_be_read_again(trace: JobLog) -> None:
     trace.write(b"0123")
     trace.write(b"456789")
     assert (trace.read(0, 100), trace.read(3, 4), trace.read(10, 5)) == (b"0123456789", b"3456", b"")
 
 
-def test_the_checksum_is_of_the_masked_bytes(trace: Trace) -> None:
+def test_the_checksum_covers_the_masked_bytes(trace: JobLog) -> None:
     trace.write(b"a sec")
     trace.write(b"ret")
     trace.close()
@@ -31,17 +31,17 @@ def test_the_checksum_is_of_the_masked_bytes(trace: Trace) -> None:
     assert trace.checksum == f"crc32:{zlib.crc32(b'a [MASKED]'):08x}"
 
 
-def test_a_held_back_tail_comes_out_at_the_end(trace: Trace) -> None:
+def test_a_held_back_tail_is_written_at_the_end(trace: JobLog) -> None:
     trace.write(b"to sec")
     assert trace.length == 3
     trace.close()
     assert trace.read(0, 100) == b"to sec"
 
 
-def test_what_is_too_long_ends_with_a_notice(trace: Trace) -> None:
+def test_a_truncated_trace_ends_with_a_notice(trace: JobLog) -> None:
     trace.write(b"0123456789" * 3)
     trace.write(b"more")
-    assert trace.read(0, 1000) == b"0123456789" * 2 + TRUNCATED % 20
+    assert trace.read(0, 1000) == b"0123456789" * 2 + TRUNCATED_NOTICE % 20
 
 
 OPENED = b"section_start:1700000000:hr_word_1\r\x1b[0KStep @test ...\n"
@@ -49,35 +49,35 @@ CLOSED = b"section_end:1700000000:hr_word_1\r\x1b[0K\n"
 
 
 @pytest.mark.parametrize("piece", [1, 7, 1000])
-def test_sections_beyond_the_limit_are_still_there_and_say_that_they_are_not_whole(trace: Trace, piece: int) -> None:
+def test_sections_beyond_the_limit_are_kept_and_marked_as_omitted(trace: JobLog, piece: int) -> None:
     output = b"0123456789\nabcdefghijklm" + b"no end of line" + OPENED + b"x" * 2000 + CLOSED + b"more"
     for place in range(0, len(output), piece):
         trace.write(output[place : place + piece])
     trace.close()
     kept = trace.read(0, 10000)
     assert kept.startswith(b"0123456789\n")
-    assert kept.partition(TRUNCATED % 20)[2] == OPENED + OMITTED + CLOSED
+    assert kept.partition(TRUNCATED_NOTICE % 20)[2] == OPENED + OMITTED_NOTICE + CLOSED
 
 
-def test_a_marker_at_the_limit_is_kept_whole(trace: Trace) -> None:
+def test_a_section_marker_at_the_limit_is_kept_whole(trace: JobLog) -> None:
     trace.write(b"0123456789\n" + CLOSED)
-    assert trace.read(0, 1000) == b"0123456789\n" + TRUNCATED % 20 + CLOSED
+    assert trace.read(0, 1000) == b"0123456789\n" + TRUNCATED_NOTICE % 20 + CLOSED
 
 
-def test_not_even_markers_come_without_end(trace: Trace) -> None:
-    for _ in range(MOST_MARKERS + 10):
+def test_the_number_of_section_markers_is_limited(trace: JobLog) -> None:
+    for _ in range(MAX_MARKERS_BEYOND_LIMIT + 10):
         trace.write(CLOSED)
-    assert trace.read(0, 10**6).count(CLOSED) == MOST_MARKERS
+    assert trace.read(0, 10**6).count(CLOSED) == MAX_MARKERS_BEYOND_LIMIT
 
 
-def test_the_agent_has_the_last_word(trace: Trace) -> None:
+def test_messages_of_the_agent_follow_a_truncated_trace(trace: JobLog) -> None:
     trace.write(b"0123456789" * 3)
-    trace.line("Job failed with a secret")
-    assert trace.read(0, 1000) == b"0123456789" * 2 + TRUNCATED % 20 + b"Job failed with a [MASKED]\n"
+    trace.write_line("Job failed with a secret")
+    assert trace.read(0, 1000) == b"0123456789" * 2 + TRUNCATED_NOTICE % 20 + b"Job failed with a [MASKED]\n"
 
 
-def test_a_line_with_broken_characters_is_written_anyway(trace: Trace) -> None:
-    trace.line("a\ud800b")
+def test_a_line_with_invalid_characters_is_written(trace: JobLog) -> None:
+    trace.write_line("a\ud800b")
     assert trace.read(0, 10) == b"a?b\n"
 
 
@@ -98,12 +98,12 @@ def full_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     return fill
 
 
-def test_a_full_disk_ends_the_log_in_words_and_what_the_agent_says_follows(full_at: Callable[[int], None]) -> None:
+def test_a_full_disk_ends_the_trace_with_a_notice(full_at: Callable[[int], None]) -> None:
     full_at(10)
-    with Trace(MaskedStream(Mask([]))) as trace:
+    with JobLog(MaskedStream(SecretMasker([]))) as trace:
         for output in (b"first\n", b"second\n", b"third\n"):
             trace.write(output)
-        trace.line("Job succeeded")
+        trace.write_line("Job succeeded")
         trace.close()
         whole = trace.read(0, 10_000)
         pieces = b"".join(trace.read(offset, 7) for offset in range(0, trace.length, 7))

@@ -5,37 +5,37 @@ import subprocess
 import sys
 from pathlib import Path
 
-from agent.job import parse
-from agent.workspace import Workspace, base_environment, secrets
+from agent.execution.workspace import Workspace, inherited_environment, masked_values
+from agent.protocol.job import parse_job
 
 
-def test_only_the_named_part_of_the_agents_environment_is_inherited() -> None:
+def test_a_job_inherits_only_allowed_environment_variables() -> None:
     own = {"PATH": "/bin", "HOME": "/home/a", "TERM": "xterm", "HEADRACE_REGISTRATION_TOKEN": "t", "AWS_SECRET": "s"}
-    assert base_environment(own) == {"PATH": "/bin", "HOME": "/home/a"}
+    assert inherited_environment(own) == {"PATH": "/bin", "HOME": "/home/a"}
 
 
-def test_a_payload_cannot_move_the_work_folder_or_write_outside_it(tmp_path: Path) -> None:
+def test_a_job_payload_cannot_move_the_workspace_or_write_outside_it(tmp_path: Path) -> None:
     variables = [{"key": "CI_PROJECT_DIR", "value": "/etc"}, {"key": "../../escape", "value": "x", "file": True}]
-    workspace = Workspace(tmp_path / "job", parse({"id": 1, "token": "t", "variables": variables}))
+    workspace = Workspace(tmp_path / "job", parse_job({"id": 1, "token": "t", "variables": variables}))
     assert workspace.environment["CI_PROJECT_DIR"] == str(tmp_path / "job" / "checkout")
-    assert workspace.unusable == ["../../escape"]
+    assert workspace.invalid_names == ["../../escape"]
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["checkout", "job", "private"]
 
 
-def test_an_ssh_key_gets_the_line_end_that_ssh_wants(tmp_path: Path) -> None:
+def test_an_ssh_key_file_ends_with_a_newline(tmp_path: Path) -> None:
     variables = [{"key": "HEADRACE_SSH_KEY", "value": "key", "file": True}]
-    workspace = Workspace(tmp_path / "job", parse({"id": 1, "token": "t", "variables": variables}))
+    workspace = Workspace(tmp_path / "job", parse_job({"id": 1, "token": "t", "variables": variables}))
     assert Path(workspace.environment["HEADRACE_SSH_KEY"]).read_text() == "key\n"
 
 
-def test_variables_that_are_not_raw_mean_the_folders_of_this_run_and_other_variables(tmp_path: Path) -> None:
+def test_variables_that_are_not_raw_are_expanded(tmp_path: Path) -> None:
     variables = [
         {"key": "CACHE", "value": "${CI_PROJECT_DIR}/.cache/$$x$NOWHERE", "raw": False},
         {"key": "LITERAL", "value": "$CI_PROJECT_DIR", "raw": True},
         {"key": "BOTH", "value": "$LITERAL $LETTER"},
         {"key": "LETTER", "value": "$CI_PROJECT_DIR", "file": True},
     ]
-    workspace = Workspace(tmp_path / "job", parse({"id": 1, "token": "t", "variables": variables}))
+    workspace = Workspace(tmp_path / "job", parse_job({"id": 1, "token": "t", "variables": variables}))
     found = workspace.environment
     assert found["CACHE"] == f"{tmp_path}/job/checkout/.cache/$x"
     assert found["LITERAL"] == "$CI_PROJECT_DIR"
@@ -46,24 +46,24 @@ def test_variables_that_are_not_raw_mean_the_folders_of_this_run_and_other_varia
 WRITE = """
 import sys
 from pathlib import Path
-from agent.job import parse
-from agent.workspace import Workspace
+from agent.protocol.job import parse_job
+from agent.execution.workspace import Workspace
 variables = [{"key": "BODY", "value": "\\u00e4\\r\\n", "file": True}]
-Workspace(Path(sys.argv[1]), parse({"id": 1, "token": "t", "variables": variables}))
+Workspace(Path(sys.argv[1]), parse_job({"id": 1, "token": "t", "variables": variables}))
 """
 
 
-def test_a_file_holds_the_bytes_of_its_text_whatever_the_locale(tmp_path: Path) -> None:
+def test_file_variables_are_written_as_utf8_in_any_locale(tmp_path: Path) -> None:
     ascii_only = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PATH": os.environ["PATH"]}
     command = [sys.executable, "-X", "utf8=0", "-c", WRITE, str(tmp_path / "job")]
     subprocess.run(command, env=ascii_only, check=True)
     assert (tmp_path / "job" / "private" / "BODY").read_bytes() == "\u00e4\r\n".encode()
 
 
-def test_tokens_passwords_and_masked_values_are_secrets_and_a_bare_user_name_is_not() -> None:
+def test_tokens_passwords_and_masked_values_are_masked_but_not_usernames() -> None:
     source = {"repo_url": "http://git:pw@host/r", "sha": "f" * 40}
     variables = [{"key": "A", "value": "masked-value", "masked": True}, {"key": "B", "value": "open"}]
-    job = parse({"id": 1, "token": "job-token", "git_info": source, "variables": variables})
-    assert set(secrets(job)) == {"job-token", "git:pw", "pw", "masked-value"}
-    bare = parse({"id": 1, "token": "job-token", "git_info": source | {"repo_url": "http://git@host/r"}})
-    assert set(secrets(bare)) == {"job-token"}
+    job = parse_job({"id": 1, "token": "job-token", "git_info": source, "variables": variables})
+    assert set(masked_values(job)) == {"job-token", "git:pw", "pw", "masked-value"}
+    bare = parse_job({"id": 1, "token": "job-token", "git_info": source | {"repo_url": "http://git@host/r"}})
+    assert set(masked_values(bare)) == {"job-token"}

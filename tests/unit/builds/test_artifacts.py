@@ -18,18 +18,18 @@ from contracts.builds import (
     JobStarted,
     JobStatus,
     LaunchedProject,
-    LoseJob,
+    MarkJobLost,
     PlannedJob,
     RecordArtifact,
     RemoveArtifact,
 )
-from contracts.errors import Refused
-from gateway.dialects.gitflic.jobs import GitFlicJob
-from libs.deciding import SYSTEM, Cause, Recorded
+from contracts.errors import RequestRejected
+from gateway.adapters.gitflic.job_list import GitFlicJob
+from libs.eventstore.decider import SYSTEM, CommandMetadata, RecordedEvent
 from libs.testing.scenario import Scenario
-from services.builds.artifacts import USUAL, expiry
+from services.builds.artifacts.artifacts import DEFAULT_EXPIRY, parse_expiry
 from services.builds.domain.job import job_decider
-from services.builds.views import summarise_job
+from services.builds.projections import project_job
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 PROJECT = LaunchedProject(
@@ -48,7 +48,7 @@ finished = JobFinished(
 )
 file: dict[str, Any] = {"artifact_type": "archive", "artifact_format": "zip", "file_name": "out.zip", "size": 7}
 uploaded = ArtifactUploaded(**ids, attempt=1, artifact_id="a", **file, expire_at=NOON + timedelta(days=2))
-report = uploaded.but(artifact_id="r", artifact_type="junit", expire_at=NOON + timedelta(days=1))
+report = uploaded.replace(artifact_id="r", artifact_type="junit", expire_at=NOON + timedelta(days=1))
 artifact = Artifact(id="a", **file, uploaded_at=NOON, expire_at=NOON + timedelta(days=2))
 record = RecordArtifact(job_id=42, attempt=1, artifact=artifact)
 
@@ -63,25 +63,27 @@ def test_a_running_job_gets_an_artifact() -> None:
     job.given(queued, assigned, started).when(record).then(uploaded)
 
 
-def test_to_record_it_again_changes_nothing_even_after_the_end() -> None:
+def test_recording_an_artifact_again_changes_nothing_even_after_the_job_ended() -> None:
     job.given(queued, assigned, started, uploaded, finished).when(record).then()
 
 
-def test_another_of_the_same_type_takes_its_place() -> None:
-    other = record.but(artifact=artifact.but(id="b"))
-    job.given(queued, assigned, started, uploaded).when(other).then(removed("replaced"), uploaded.but(artifact_id="b"))
-
-
-def test_one_of_another_type_stands_beside_it() -> None:
-    other = record.but(artifact=artifact.but(id="b", artifact_type="junit"))
+def test_an_artifact_replaces_another_of_the_same_type() -> None:
+    other = record.replace(artifact=artifact.replace(id="b"))
     job.given(queued, assigned, started, uploaded).when(other).then(
-        uploaded.but(artifact_id="b", artifact_type="junit")
+        removed("replaced"), uploaded.replace(artifact_id="b")
     )
 
 
-def test_a_finished_job_and_an_attempt_that_is_over_get_none() -> None:
+def test_artifacts_of_different_types_are_kept_together() -> None:
+    other = record.replace(artifact=artifact.replace(id="b", artifact_type="junit"))
+    job.given(queued, assigned, started, uploaded).when(other).then(
+        uploaded.replace(artifact_id="b", artifact_type="junit")
+    )
+
+
+def test_a_finished_job_or_attempt_accepts_no_artifact() -> None:
     job.given(queued, assigned, started, finished).when(record).then_refused("JOB_STATUS")
-    job.given(queued, assigned, started).when(record.but(attempt=2)).then_refused("JOB_STATUS")
+    job.given(queued, assigned, started).when(record.replace(attempt=2)).then_refused("JOB_STATUS")
 
 
 def test_an_artifact_expires_once() -> None:
@@ -90,22 +92,22 @@ def test_an_artifact_expires_once() -> None:
     job.given(queued, assigned, started, uploaded, finished, removed("expired")).when(remove).then()
 
 
-def test_a_job_that_is_tried_again_loses_its_artifacts() -> None:
+def test_a_retried_job_loses_its_artifacts() -> None:
     lost = JobLost(**ids, **names, attempt=1, runner_uuid="r", runner_name="miller", reason="silence", retried=True)
-    job.given(queued, assigned, started, uploaded).when(LoseJob(job_id=42, attempt=1, reason="silence")).then(
-        lost, removed("retried"), queued.but(attempt=2)
+    job.given(queued, assigned, started, uploaded).when(MarkJobLost(job_id=42, attempt=1, reason="silence")).then(
+        lost, removed("retried"), queued.replace(attempt=2)
     )
 
 
 def row(*events: JobEvent) -> JobRow:
     found = JobRow()
     for place, event in enumerate(events):
-        cause = Cause("c", NOON, SYSTEM, "Test")
-        found = summarise_job(found, Recorded("job-42", place + 1, 0, event, cause))
+        cause = CommandMetadata("c", NOON, SYSTEM, "Test")
+        found = project_job(found, RecordedEvent("job-42", place + 1, 0, event, cause))
     return found
 
 
-def test_the_row_tells_what_there_is_and_gitflic_when_the_first_of_it_goes() -> None:
+def test_the_row_lists_artifacts_and_gitflic_shows_the_earliest_expiry() -> None:
     shown = row(queued, assigned, started, uploaded, report)
     assert shown.artifacts[0] == artifact
     line = GitFlicJob.model_validate(shown.model_dump(mode="json"))
@@ -118,7 +120,7 @@ def test_the_row_tells_what_there_is_and_gitflic_when_the_first_of_it_goes() -> 
 @pytest.mark.parametrize(
     ("text", "lives"),
     [
-        ("", USUAL),
+        ("", DEFAULT_EXPIRY),
         ("42", timedelta(seconds=42)),
         ("1 day", timedelta(days=1)),
         ("3 mins 4 sec", timedelta(seconds=184)),
@@ -130,15 +132,15 @@ def test_the_row_tells_what_there_is_and_gitflic_when_the_first_of_it_goes() -> 
         ("999999999 years", timedelta(days=36500)),
     ],
 )
-def test_an_artifact_lives_as_long_as_its_job_says(text: str, lives: timedelta) -> None:
-    assert expiry(text, NOON) == NOON + lives
+def test_the_expiry_of_an_artifact_is_parsed(text: str, lives: timedelta) -> None:
+    assert parse_expiry(text, NOON) == NOON + lives
 
 
-def test_an_artifact_may_live_for_ever() -> None:
-    assert expiry(" Never ", NOON) is None
+def test_an_artifact_may_never_expire() -> None:
+    assert parse_expiry(" Never ", NOON) is None
 
 
 @pytest.mark.parametrize("text", ["soon", "1 fortnight", "P", "-1", "1 day or two", "PT1X"])
-def test_what_is_no_length_of_time_is_refused(text: str) -> None:
-    with pytest.raises(Refused, match="ARTIFACT_EXPIRE_IN_INVALID"):
-        expiry(text, NOON)
+def test_an_invalid_expiry_is_rejected(text: str) -> None:
+    with pytest.raises(RequestRejected, match="ARTIFACT_EXPIRE_IN_INVALID"):
+        parse_expiry(text, NOON)

@@ -3,24 +3,24 @@
 from datetime import UTC, datetime
 
 from contracts.builds import (
-    BuildAdvanced,
     BuildFinished,
+    BuildJobsChanged,
     BuildKilled,
     BuildPlanned,
     BuildQueued,
     BuildResumed,
     BuildStatus,
-    EndJobOfBuild,
-    GoOnBuild,
-    JobNow,
+    CancelBuildJob,
+    ContinueBuild,
     JobStatus,
+    JobStatusChange,
     KillBuild,
     LaunchedProject,
     PlannedJob,
     PlayJob,
+    RecordJobResult,
     RetryBuild,
     RetryJob,
-    StopJob,
 )
 from libs.testing.scenario import Scenario
 from services.builds.domain.build import build_decider
@@ -47,18 +47,18 @@ planned = BuildPlanned(
 )
 
 
-def advanced(*released: PlannedJob, **more: object) -> BuildAdvanced:
-    return BuildAdvanced(
+def advanced(*released: PlannedJob, **more: object) -> BuildJobsChanged:
+    return BuildJobsChanged(
         build_id=17, project_id=84, project=PROJECT, sha="s", ref="refs/heads/main", released=released
-    ).but(**more)
+    ).replace(**more)
 
 
-def now(job_id: int, status: str) -> JobNow:
-    return JobNow(job_id=job_id, status=JobStatus(status))
+def now(job_id: int, status: str) -> JobStatusChange:
+    return JobStatusChange(job_id=job_id, status=JobStatus(status))
 
 
-def end(job_id: int, status: str, **more: object) -> EndJobOfBuild:
-    return EndJobOfBuild(build_id=17, job_id=job_id, status=JobStatus(status), exit_code=0).but(**more)
+def end(job_id: int, status: str, **more: object) -> RecordJobResult:
+    return RecordJobResult(build_id=17, job_id=job_id, status=JobStatus(status), exit_code=0).replace(**more)
 
 
 went_on = advanced(second, ended=(now(1, "SUCCESS"),))
@@ -73,71 +73,71 @@ over = BuildFinished(
     output="line 1, column 1: nothing",
     queued_at=NOON,
 )
-good = over.but(status=BuildStatus.SUCCESS, exit_code=0)
+good = over.replace(status=BuildStatus.SUCCESS, exit_code=0)
 resumed = BuildResumed(build_id=17, project_id=84, executor_id="e", job_ids=(1,))
 last = advanced(ended=(now(2, "SUCCESS"),), waiting=(now(3, "MANUAL"),))
 build = Scenario(build_decider)
 
 
-def test_the_end_of_a_job_releases_who_waited_for_it() -> None:
+def test_the_end_of_a_job_releases_the_jobs_that_waited_for_it() -> None:
     build.given(queued, planned).when(end(1, "SUCCESS")).then(went_on)
 
 
-def test_the_build_is_over_with_its_last_job_though_one_is_still_offered() -> None:
+def test_a_build_ends_with_its_last_job_although_a_manual_job_is_left() -> None:
     build.given(queued, planned, went_on).when(end(2, "SUCCESS")).then(last, good)
 
 
-def test_a_failure_ends_the_build_with_its_exit_code() -> None:
+def test_a_failed_job_ends_the_build_with_its_exit_code() -> None:
     build.given(queued, planned).when(end(1, "FAILED", exit_code=7)).then(failed, over)
 
 
-def test_the_same_end_twice_changes_nothing() -> None:
+def test_repeating_the_result_of_a_job_changes_nothing() -> None:
     build.given(queued, planned, went_on).when(end(1, "SUCCESS")).then()
 
 
-def test_who_was_not_queued_has_nothing_to_end() -> None:
+def test_the_result_of_a_job_that_was_not_queued_is_ignored() -> None:
     build.given(queued, planned).when(end(2, "SUCCESS")).then()
 
 
-def test_a_job_that_runs_again_lets_the_skipped_ones_wait_anew() -> None:
-    again = advanced(first.but(round=1), waiting=(now(2, "CREATED"), now(3, "CREATED")))
+def test_a_rerun_job_resets_the_jobs_that_were_skipped_after_it() -> None:
+    again = advanced(first.replace(round=1), waiting=(now(2, "CREATED"), now(3, "CREATED")))
     build.given(queued, planned, failed, over).when(RetryBuild(build_id=17)).then(resumed, again)
     build.given(queued, planned, failed, over, resumed, again).when(end(1, "SUCCESS")).then(went_on)
 
 
-def test_where_there_is_a_lane_it_waits_for_it() -> None:
-    in_lane = (queued.but(needs_lane=True), planned, failed, over.but(held_lane=True))
-    waits = resumed.but(needs_lane=True)
-    again = advanced(first.but(round=1), waiting=(now(2, "CREATED"), now(3, "CREATED")))
+def test_a_resumed_build_waits_for_its_concurrency_slot() -> None:
+    in_lane = (queued.replace(needs_lane=True), planned, failed, over.replace(held_lane=True))
+    waits = resumed.replace(needs_lane=True)
+    again = advanced(first.replace(round=1), waiting=(now(2, "CREATED"), now(3, "CREATED")))
     build.given(*in_lane).when(RetryJob(build_id=17, job_id=1)).then(waits)
-    build.given(*in_lane, waits).when(GoOnBuild(build_id=17)).then(again)
+    build.given(*in_lane, waits).when(ContinueBuild(build_id=17)).then(again)
 
 
-def test_an_offered_job_is_played_after_the_end() -> None:
+def test_a_manual_job_can_be_played_after_the_build_ended() -> None:
     play = PlayJob(build_id=17, job_id=3)
-    build.given(queued, planned, went_on, last, good).when(play).then(resumed.but(job_ids=(3,)), advanced(offered))
+    build.given(queued, planned, went_on, last, good).when(play).then(resumed.replace(job_ids=(3,)), advanced(offered))
     build.given(queued, planned).when(play).then_refused("JOB_STATUS")
 
 
-def test_a_wish_that_came_true_already_changes_nothing() -> None:
+def test_retrying_a_queued_job_changes_nothing() -> None:
     build.given(queued, planned).when(RetryJob(build_id=17, job_id=1)).then()
 
 
-def test_nobody_retries_what_did_not_fail() -> None:
+def test_a_build_that_did_not_fail_cannot_be_retried() -> None:
     build.given(queued, planned, went_on, last, good).when(RetryBuild(build_id=17)).then_refused("BUILD_STATUS")
 
 
-def test_a_running_job_is_stopped_by_its_runner_and_a_waiting_one_at_once() -> None:
+def test_a_queued_job_is_canceled_by_its_runner_and_a_waiting_one_immediately() -> None:
     aborted = {"exit_code": 143, "exit_message": "Deployment aborted by user"}
-    build.given(queued, planned).when(StopJob(build_id=17, job_id=1)).then(advanced(stopped=(1,)))
-    build.given(queued, planned).when(StopJob(build_id=17, job_id=2)).then(
+    build.given(queued, planned).when(CancelBuildJob(build_id=17, job_id=1)).then(advanced(stopped=(1,)))
+    build.given(queued, planned).when(CancelBuildJob(build_id=17, job_id=2)).then(
         advanced(ended=(now(2, "CANCELED"),), **aborted)
     )
 
 
-def test_a_kill_cancels_the_jobs_that_are_queued_or_run() -> None:
+def test_canceling_a_build_cancels_its_queued_and_running_jobs() -> None:
     killed = BuildKilled(build_id=17, project_id=84, job_ids=(2,))
     message = "Deployment aborted by user"
     output = f"The build ended with exit code 143: {message}"
-    aborted = over.but(status=BuildStatus.KILLED, exit_code=143, exit_message=message, output=output, ran=False)
+    aborted = over.replace(status=BuildStatus.KILLED, exit_code=143, exit_message=message, output=output, ran=False)
     build.given(queued, planned, went_on).when(KillBuild(build_id=17)).then(killed, aborted)

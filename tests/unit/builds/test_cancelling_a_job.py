@@ -15,7 +15,7 @@ from contracts.builds import (
     JobStarted,
     JobStatus,
     LaunchedProject,
-    LoseJob,
+    MarkJobLost,
     PlannedJob,
     PlannedStep,
     RecordSteps,
@@ -44,17 +44,17 @@ queued = JobQueued(
     project=PROJECT,
     job=PlannedJob(job_id=42, job_uuid="j", name="build", steps=(STEP, CLEANUP), max_attempts=2),
 )
-without_cleanup = queued.but(job=queued.job.but(steps=(STEP,)))
-ignored_cleanup = queued.but(job=queued.job.but(steps=(STEP, CLEANUP.but(skipped=True))))
+without_cleanup = queued.replace(job=queued.job.replace(steps=(STEP,)))
+ignored_cleanup = queued.replace(job=queued.job.replace(steps=(STEP, CLEANUP.replace(skipped=True))))
 here = {"job_id": 42, "build_id": 17, "project_id": 84, "attempt": 1}
 names = {"job_name": "build", "stage": "build", "project_name": "Mill"}
 assigned = JobAssigned(
     **here, **names, runner_id=1, runner_uuid="r", runner_name="miller", token_hash="h", cancels_gracefully=True
 )
-to_a_plain_runner = assigned.but(cancels_gracefully=False)
-to_a_late_one = assigned.but(reports_late=True)
+to_a_plain_runner = assigned.replace(cancels_gracefully=False)
+to_a_late_one = assigned.replace(reports_late=True)
 started = JobStarted(**here, **names, runner_uuid="r", runner_name="miller")
-started_before = started.but(since_assignment=True)
+started_before = started.replace(since_assignment=True)
 canceling = JobCanceling(**here, **names, runner_uuid="r", runner_name="miller")
 canceled = JobFinished(
     **here,
@@ -69,7 +69,7 @@ canceled = JobFinished(
 lost = JobLost(**here, **names, runner_uuid="r", runner_name="miller", reason="silence", retried=False)
 cancel = CancelJob(job_id=42, graceful=True)
 cancel_at_once = CancelJob(job_id=42)
-lose = LoseJob(job_id=42, attempt=1, reason="silence")
+lose = MarkJobLost(job_id=42, attempt=1, reason="silence")
 finish = FinishJob(job_id=42, attempt=1, status=JobStatus.FAILED, exit_code=1, reason="job_canceled")
 shown = (Section(step="cleanup"),)
 step = StepStarted(**here, step="cleanup", started_at=None)
@@ -85,116 +85,120 @@ job = Scenario(job_decider)
         (queued, to_a_plain_runner, started),
         (queued, assigned),
         (without_cleanup, to_a_late_one),
-        (queued, to_a_plain_runner.but(reports_late=True)),
+        (queued, to_a_plain_runner.replace(reports_late=True)),
     ],
     ids=["nothing to clean up", "clean-up ignored", "runner cannot", "not started", "late, no need", "late, no means"],
 )
-def test_a_job_without_need_or_means_to_clean_up_is_over_at_once(history: tuple[JobEvent, ...]) -> None:
+def test_a_job_that_cannot_or_need_not_clean_up_is_canceled_immediately(history: tuple[JobEvent, ...]) -> None:
     job.given(*history).when(cancel).then(canceled)
 
 
-def test_a_waiting_job_is_over_at_once() -> None:
-    job.given(queued).when(cancel).then(canceled.but(runner_uuid=None, runner_name=None))
+def test_a_queued_job_is_canceled_immediately() -> None:
+    job.given(queued).when(cancel).then(canceled.replace(runner_uuid=None, runner_name=None))
 
 
-def test_a_cancel_that_comes_before_the_job_is_to_be_told_again() -> None:
+def test_a_cancel_that_arrives_before_the_job_asks_for_a_retry() -> None:
     job.when(cancel).then_refused("CONFLICT")
 
 
-def test_a_running_job_cleans_up() -> None:
+def test_a_running_job_cleans_up_when_canceled() -> None:
     job.given(queued, assigned, started).when(cancel).then(canceling)
 
 
-def test_a_job_whose_runner_reports_late_cleans_up_before_the_first_report() -> None:
+def test_a_graceful_cancel_marks_a_job_with_a_late_report_as_started() -> None:
     """Its script may run. One whose runner reports first has no script yet, and would drop the job without a word."""
     job.given(queued, to_a_late_one).when(cancel).then(started_before, canceling)
     job.given(queued, to_a_late_one, started_before, canceling).when(finish).then(canceled)
     job.given(queued, to_a_late_one, started_before, canceling).when(lose).then(lost, canceled)
 
 
-def test_a_runner_that_reports_late_has_worked_since_it_got_the_job() -> None:
+def test_the_start_of_a_late_report_is_the_assignment() -> None:
     start = StartJob(job_id=42, attempt=1)
     job.given(queued, to_a_late_one).when(start).then(started_before)
     job.given(queued, assigned).when(start).then(started)
 
 
-def test_a_job_whose_runner_reports_late_can_be_ended_at_once() -> None:
+def test_a_job_with_a_late_report_can_be_canceled_immediately() -> None:
     job.given(queued, to_a_late_one).when(cancel_at_once).then(canceled)
 
 
-def test_the_same_cancel_told_again_changes_nothing() -> None:
+def test_repeating_a_graceful_cancel_changes_nothing() -> None:
     job.given(queued, assigned, started, canceling).when(cancel).then()
 
 
-def test_a_job_that_cleans_up_can_be_ended_at_once() -> None:
+def test_a_job_that_cleans_up_can_be_canceled_immediately() -> None:
     job.given(queued, assigned, started, canceling).when(cancel_at_once).then(canceled)
 
 
 @pytest.mark.parametrize("status", [JobStatus.SUCCESS, JobStatus.FAILED])
-def test_whatever_its_runner_says_a_canceled_job_is_canceled(status: JobStatus) -> None:
-    job.given(queued, assigned, started, canceling).when(finish.but(status=status)).then(canceled)
+def test_a_canceling_job_ends_as_canceled_whatever_its_runner_reports(status: JobStatus) -> None:
+    job.given(queued, assigned, started, canceling).when(finish.replace(status=status)).then(canceled)
 
 
-def test_a_job_whose_runner_is_lost_while_it_cleans_up_is_not_tried_again() -> None:
+def test_a_canceling_job_is_not_retried_after_its_runner_is_lost() -> None:
     job.given(queued, assigned, started, canceling).when(lose).then(lost, canceled)
 
 
-def test_the_steps_of_the_clean_up_are_recorded() -> None:
+def test_the_steps_of_the_cleanup_are_recorded() -> None:
     seen = RecordSteps(job_id=42, attempt=1, steps=shown)
     job.given(queued, assigned, started, canceling).when(seen).then(step)
 
 
 @pytest.mark.parametrize(("end", "over"), [(finish, [canceled]), (lose, [lost, canceled])])
-def test_what_the_end_of_the_log_shows_is_recorded_with_the_end(end: FinishJob | LoseJob, over: list[JobEvent]) -> None:
-    job.given(queued, assigned, started, canceling).when(end.but(steps=shown)).then(step, *over)
+def test_steps_in_the_rest_of_the_log_are_recorded_with_the_result(
+    end: FinishJob | MarkJobLost, over: list[JobEvent]
+) -> None:
+    job.given(queued, assigned, started, canceling).when(end.replace(steps=shown)).then(step, *over)
 
 
-def test_steps_that_are_known_are_not_recorded_again_with_the_end() -> None:
-    job.given(queued, assigned, started, canceling, step).when(finish.but(steps=shown)).then(canceled)
+def test_steps_recorded_before_are_not_recorded_again_with_the_result() -> None:
+    job.given(queued, assigned, started, canceling, step).when(finish.replace(steps=shown)).then(canceled)
 
 
 @pytest.mark.parametrize(
     "command",
-    [cancel, cancel_at_once, lose, finish.but(status=JobStatus.CANCELED)],
+    [cancel, cancel_at_once, lose, finish.replace(status=JobStatus.CANCELED)],
 )
-def test_a_canceled_job_stays_as_it_is(command: CancelJob | LoseJob | FinishJob) -> None:
+def test_a_canceled_job_ignores_further_commands(command: CancelJob | MarkJobLost | FinishJob) -> None:
     job.given(queued, assigned, started, canceling, canceled).when(command).then()
 
 
-def test_a_canceling_job_is_given_to_nobody_else() -> None:
+def test_a_canceling_job_is_not_assigned_again() -> None:
     assign = AssignJob(job_id=42, attempt=1, runner_id=2, runner_uuid="s", runner_name="other", token_hash="g")
     job.given(queued, assigned, started, canceling).when(assign).then_refused("JOB_STATUS")
 
 
-def test_a_canceling_job_that_reports_itself_started_again_changes_nothing() -> None:
+def test_a_repeated_start_report_does_not_change_a_canceling_job() -> None:
     job.given(queued, assigned, started, canceling).when(StartJob(job_id=42, attempt=1)).then()
 
 
-def test_a_job_that_could_not_be_delivered_is_queued_again_however_often() -> None:
-    returned, second = lose.but(delivered=False), assigned.but(attempt=2)
-    again = [lost.but(retried=True, delivered=False), queued.but(attempt=2)]
+def test_an_undelivered_job_is_requeued_without_using_up_attempts() -> None:
+    returned, second = lose.replace(delivered=False), assigned.replace(attempt=2)
+    again = [lost.replace(retried=True, delivered=False), queued.replace(attempt=2)]
     job.given(queued, assigned).when(returned).then(*again)
-    thrice = [lost.but(attempt=2, retried=True, delivered=False), queued.but(attempt=3)]
-    job.given(queued, assigned, *again, second).when(returned.but(attempt=2)).then(*thrice)
-    job.given(queued, assigned, *again, second).when(lose.but(attempt=2)).then(
-        lost.but(attempt=2, retried=True), queued.but(attempt=3)
+    thrice = [lost.replace(attempt=2, retried=True, delivered=False), queued.replace(attempt=3)]
+    job.given(queued, assigned, *again, second).when(returned.replace(attempt=2)).then(*thrice)
+    job.given(queued, assigned, *again, second).when(lose.replace(attempt=2)).then(
+        lost.replace(attempt=2, retried=True), queued.replace(attempt=3)
     )
 
 
-@pytest.mark.parametrize("since", [(started,), (started, canceling), (lost.but(retried=True), queued.but(attempt=2))])
-def test_a_job_that_was_heard_of_was_delivered(since: tuple[JobEvent, ...]) -> None:
-    job.given(queued, assigned, *since).when(lose.but(delivered=False)).then()
+@pytest.mark.parametrize(
+    "since", [(started,), (started, canceling), (lost.replace(retried=True), queued.replace(attempt=2))]
+)
+def test_a_job_reported_by_its_runner_counts_as_delivered(since: tuple[JobEvent, ...]) -> None:
+    job.given(queued, assigned, *since).when(lose.replace(delivered=False)).then()
 
 
-def test_a_lost_job_is_tried_again_and_then_given_up() -> None:
-    again = queued.but(attempt=2)
-    job.given(queued, assigned, started).when(lose).then(lost.but(retried=True), again)
-    failed = canceled.but(
+def test_a_lost_job_is_retried_and_fails_after_the_last_attempt() -> None:
+    again = queued.replace(attempt=2)
+    job.given(queued, assigned, started).when(lose).then(lost.replace(retried=True), again)
+    failed = canceled.replace(
         attempt=2,
         status=JobStatus.FAILED,
         exit_code=-2,
         reason="runner_lost",
         message="The runner was lost, 2 times: silence",
     )
-    second = (again, assigned.but(attempt=2), started.but(attempt=2))
-    job.given(queued, assigned, lost, *second).when(lose.but(attempt=2)).then(lost.but(attempt=2), failed)
+    second = (again, assigned.replace(attempt=2), started.replace(attempt=2))
+    job.given(queued, assigned, lost, *second).when(lose.replace(attempt=2)).then(lost.replace(attempt=2), failed)

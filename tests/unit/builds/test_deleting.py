@@ -15,7 +15,6 @@ from contracts.builds import (
     CancelJob,
     DeleteBuild,
     DeleteJob,
-    EndJobOfBuild,
     JobDeleted,
     JobFinished,
     JobQueued,
@@ -23,17 +22,18 @@ from contracts.builds import (
     KillBuild,
     LaunchedProject,
     PlannedJob,
+    RecordJobResult,
 )
 from contracts.messages import Event
-from libs.deciding import Cause, Recorded
+from libs.eventstore.decider import CommandMetadata, RecordedEvent
 from libs.testing.scenario import Scenario
 from services.builds.domain.build import build_decider
 from services.builds.domain.job import job_decider
 from services.builds.policies import on_build_event
-from services.builds.statistics import MonthRow, add_duration, month_of
-from services.builds.views import build as build_category
-from services.builds.views import job as job_category
-from services.builds.views import summarise_build, summarise_job
+from services.builds.projections import build_category as build_category
+from services.builds.projections import job_category as job_category
+from services.builds.projections import project_build, project_job
+from services.builds.queries.statistics import MonthRow, add_duration, month_key
 
 AT = datetime(2026, 7, 31, 23, 59, 59, tzinfo=UTC)
 PROJECT = LaunchedProject(
@@ -93,8 +93,8 @@ build = Scenario(build_decider)
 job = Scenario(job_decider)
 
 
-def recorded(event: E, at: datetime = AT) -> Recorded[E]:
-    return Recorded("build-7", 1, 0, event, Cause("c", at))
+def recorded(event: E, at: datetime = AT) -> RecordedEvent[E]:
+    return RecordedEvent("build-7", 1, 0, event, CommandMetadata("c", at))
 
 
 def test_a_finished_build_is_deleted_with_its_jobs() -> None:
@@ -102,34 +102,34 @@ def test_a_finished_build_is_deleted_with_its_jobs() -> None:
     assert on_build_event(recorded(deleted)) == [DeleteJob(job_id=5)]
 
 
-def test_a_build_that_is_not_over_is_not_deleted() -> None:
+def test_an_unfinished_build_cannot_be_deleted() -> None:
     build.given(queued).when(DeleteBuild(build_id=7)).then_refused("BUILD_STATUS")
     build.given(queued, planned).when(DeleteBuild(build_id=7)).then_refused("BUILD_STATUS")
 
 
-def test_what_was_deleted_is_not_there() -> None:
+def test_a_deleted_build_is_not_found() -> None:
     gone = build.given(queued, planned, finished, deleted)
     gone.when(DeleteBuild(build_id=7)).then_refused("BUILD_NOT_FOUND")
     build.when(DeleteBuild(build_id=7)).then_refused("BUILD_NOT_FOUND")
 
 
-def test_news_of_its_jobs_come_too_late_for_a_deleted_build() -> None:
+def test_commands_for_a_deleted_build_change_nothing() -> None:
     gone = build.given(queued, planned, finished, deleted)
-    gone.when(EndJobOfBuild(build_id=7, job_id=5, status=JobStatus.CANCELED, exit_code=143)).then()
+    gone.when(RecordJobResult(build_id=7, job_id=5, status=JobStatus.CANCELED, exit_code=143)).then()
     gone.when(KillBuild(build_id=7)).then()
 
 
-def test_a_build_says_at_its_end_how_long_it_took() -> None:
-    end = EndJobOfBuild(build_id=7, job_id=5, status=JobStatus.SUCCESS, exit_code=0, duration_ms=60_500)
+def test_a_finished_build_records_its_duration() -> None:
+    end = RecordJobResult(build_id=7, job_id=5, status=JobStatus.SUCCESS, exit_code=0, duration_ms=60_500)
     build.given(queued, planned).when(end).then(finished)
 
 
-def test_a_job_that_is_not_over_is_canceled_before_it_is_deleted() -> None:
+def test_an_unfinished_job_is_canceled_before_it_is_deleted() -> None:
     job.given(job_queued).when(DeleteJob(job_id=5)).then(job_canceled, job_deleted)
     job.given(job_queued, job_canceled).when(DeleteJob(job_id=5)).then(job_deleted)
 
 
-def test_a_deleted_job_goes_to_no_runner() -> None:
+def test_a_deleted_job_is_not_assigned() -> None:
     gone = job.given(job_queued, job_canceled, job_deleted)
     assign = AssignJob(job_id=5, attempt=1, runner_id=1, runner_uuid="r", runner_name="r", token_hash="h")
     gone.when(assign).then_refused("JOB_STATUS")
@@ -137,27 +137,27 @@ def test_a_deleted_job_goes_to_no_runner() -> None:
     gone.when(DeleteJob(job_id=5)).then()
 
 
-def test_what_is_deleted_has_no_row() -> None:
-    assert build_category.gone(
-        summarise_build(summarise_build(build_category.row, recorded(queued)), recorded(deleted))
+def test_deleted_aggregates_have_no_row() -> None:
+    assert build_category.is_deleted(
+        project_build(project_build(build_category.initial_row, recorded(queued)), recorded(deleted))
     )
-    assert job_category.gone(
-        summarise_job(summarise_job(job_category.row, recorded(job_queued)), recorded(job_deleted))
+    assert job_category.is_deleted(
+        project_job(project_job(job_category.initial_row, recorded(job_queued)), recorded(job_deleted))
     )
 
 
-def test_builds_and_jobs_know_their_number_inside_the_project() -> None:
-    row = summarise_job(job_category.row, recorded(job_queued))
+def test_rows_show_the_number_of_a_build_and_job_within_its_project() -> None:
+    row = project_job(job_category.initial_row, recorded(job_queued))
     assert (row.local_id, row.build_local_id) == (2, 4)
-    older = job_queued.but(job=JOB.but(local_id=0), build_local_id=0)
-    row = summarise_job(job_category.row, recorded(older))
+    older = job_queued.replace(job=JOB.replace(local_id=0), build_local_id=0)
+    row = project_job(job_category.initial_row, recorded(older))
     assert (row.local_id, row.build_local_id) == (5, 7)
 
 
 @pytest.mark.parametrize(("month", "key"), [(7, "2026-7"), (12, "2026-12")])
-def test_durations_are_added_up_by_the_month_in_which_builds_end(month: int, key: str) -> None:
+def test_build_durations_are_summed_by_the_month_of_their_end(month: int, key: str) -> None:
     one = recorded(finished, AT.replace(month=month))
-    assert month_of(one) == key
+    assert month_key(one) == key
     row = add_duration(add_duration(MonthRow(), one), one)
     assert (row.date, row.duration) == (key, 121)
-    assert month_of(recorded(deleted)) is None
+    assert month_key(recorded(deleted)) is None

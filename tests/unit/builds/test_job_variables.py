@@ -2,25 +2,33 @@
 
 import pytest
 
-from contracts.builds import BuildRow, JobRow, LaunchedProject, PlannedJob, PlannedVariable, RunnerOffer, Variable
-from services.builds.pipeline.assigning import job_variables
+from contracts.builds import (
+    BuildRow,
+    JobRow,
+    JobVariable,
+    LaunchedProject,
+    PlannedJob,
+    PlannedVariable,
+    RunnerDescription,
+)
+from services.builds.dispatch.runner_payload import job_variables
 
 PROJECT = LaunchedProject(
     project_id=84, name="Mill", owner_alias="ivan", alias="mill", repository="r", branch="main", spec_file_path="/c"
 )
 BUILD = BuildRow(id=17, local_id=3, project=PROJECT, source="api", before_sha="b" * 40, initiator_name="ada")
 JOB = JobRow(id=42, build_id=17, name="build", stage="build", ref="refs/heads/main", sha="a" * 40, project=PROJECT)
-RUNNER = RunnerOffer(runner_id=7, runner_uuid="r", name="seven", tags=("linux", "gpu"))
-PASSWORD = Variable(key="PASSWORD", value="hush", masked=True)
+RUNNER = RunnerDescription(runner_id=7, runner_uuid="r", name="seven", tags=("linux", "gpu"))
+PASSWORD = JobVariable(key="PASSWORD", value="hush", masked=True)
 
 
-def variables(job: JobRow = JOB, *secrets: Variable) -> dict[str, Variable]:
+def variables(job: JobRow = JOB, *secrets: JobVariable) -> dict[str, JobVariable]:
     return job_variables(BUILD, job, RUNNER, "http://ci.example", "job-token", secrets)
 
 
-def test_a_job_without_a_pipeline_knows_as_much_as_one_of_a_pipeline() -> None:
+def test_spec_file_jobs_have_the_same_variables_as_pipeline_jobs() -> None:
     found = {key: one.value for key, one in variables().items()}
-    pipelines = variables(JOB.but(planned=PlannedJob(job_id=42, job_uuid="j", name="build", commands=("x",))))
+    pipelines = variables(JOB.replace(planned=PlannedJob(job_id=42, job_uuid="j", name="build", commands=("x",))))
     assert found.keys() == pipelines.keys()
     assert found["CI_PIPELINE_SOURCE"] == "api"
     assert found["CI_COMMIT_BEFORE_SHA"] == "b" * 40
@@ -32,34 +40,34 @@ def test_a_job_without_a_pipeline_knows_as_much_as_one_of_a_pipeline() -> None:
     assert found["CI_JOB_TOKEN"] == "job-token"
 
 
-def test_what_holds_a_secret_is_masked_and_what_merely_looks_like_one_is_not() -> None:
+def test_variables_that_contain_a_secret_are_masked_and_common_words_are_not() -> None:
     address = PlannedVariable(key="ADDRESS", value="https://ada:$PASSWORD@host")
-    job = JOB.but(planned=PlannedJob(job_id=42, job_uuid="j", name="build", variables=(address,)))
-    found = variables(job, PASSWORD, Variable(key="FLAG", value="true", masked=True))
+    job = JOB.replace(planned=PlannedJob(job_id=42, job_uuid="j", name="build", variables=(address,)))
+    found = variables(job, PASSWORD, JobVariable(key="FLAG", value="true", masked=True))
     assert (found["ADDRESS"].value, found["ADDRESS"].masked) == ("https://ada:hush@host", True)
     assert (found["CI"].value, found["CI"].masked) == ("true", False)
 
 
 @pytest.mark.parametrize("name", ["CI_COMMIT_SHA", "CI_JOB_TOKEN"])
-def test_a_secret_takes_the_place_of_a_variable_of_its_name(name: str) -> None:
-    assert variables(JOB, PASSWORD.but(key=name))[name].value == "hush"
+def test_a_secret_overrides_the_variable_of_its_name(name: str) -> None:
+    assert variables(JOB, PASSWORD.replace(key=name))[name].value == "hush"
 
 
-def test_what_only_the_runner_knows_is_left_to_it_and_nothing_else_is() -> None:
+def test_only_variables_known_to_the_runner_are_left_unexpanded() -> None:
     cache = PlannedVariable(key="PIP_CACHE_DIR", value="$CI_PROJECT_DIR/.cache/$CI_COMMIT_REF_NAME")
     deeper = PlannedVariable(key="DEEPER", value="${PIP_CACHE_DIR}/$PASSWORD/$UNKNOWN")
     literal = PlannedVariable(key="LITERAL", value="$CI_PROJECT_DIR", expand=False)
-    job = JOB.but(
+    job = JOB.replace(
         planned=PlannedJob(job_id=42, job_uuid="j", name="build", variables=(cache, deeper, literal)),
     )
-    found = variables(job, PASSWORD.but(value="a$b"))
+    found = variables(job, PASSWORD.replace(value="a$b"))
     assert (found["PIP_CACHE_DIR"].value, found["PIP_CACHE_DIR"].raw) == ("${CI_PROJECT_DIR}/.cache/main", False)
     assert (found["DEEPER"].value, found["DEEPER"].raw) == ("${CI_PROJECT_DIR}/.cache/main/a$$b/$$UNKNOWN", False)
     assert (found["LITERAL"].value, found["LITERAL"].raw) == ("$CI_PROJECT_DIR", True)
     assert "CI_PROJECT_DIR" not in found
 
 
-def test_variables_in_the_name_of_the_image_are_replaced_where_the_job_is_told_of_it() -> None:
+def test_variables_in_the_image_name_are_expanded_in_ci_job_image() -> None:
     tag = PlannedVariable(key="VERSION", value="3.12")
     planned = PlannedJob(job_id=42, job_uuid="j", name="build", image="python:$VERSION", variables=(tag,))
-    assert variables(JOB.but(planned=planned, image=planned.image))["CI_JOB_IMAGE"].value == "python:3.12"
+    assert variables(JOB.replace(planned=planned, image=planned.image))["CI_JOB_IMAGE"].value == "python:3.12"

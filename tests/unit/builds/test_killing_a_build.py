@@ -11,7 +11,6 @@ from contracts.builds import (
     BuildQueued,
     BuildStarted,
     BuildStatus,
-    EndJobOfBuild,
     FailBuild,
     JobStatus,
     KillBuild,
@@ -19,6 +18,7 @@ from contracts.builds import (
     PlanBuild,
     PlannedJob,
     PlannedStep,
+    RecordJobResult,
     StartBuild,
 )
 from libs.testing.scenario import Scenario
@@ -39,7 +39,7 @@ STEP = PlannedStep(name="@build", script="/b.sh")
 CLEANUP = PlannedStep(name="@cleanup", script="/c.sh", on_kill=True)
 plain = PlannedJob(job_id=42, job_uuid="j", name="build", steps=(STEP,))
 cleaning = plain.model_copy(update={"steps": (STEP, CLEANUP)})
-ignoring = plain.model_copy(update={"steps": (STEP, CLEANUP.but(skipped=True))})
+ignoring = plain.model_copy(update={"steps": (STEP, CLEANUP.replace(skipped=True))})
 
 queued = BuildQueued(build_id=17, executor_id="e", project_id=84, project=PROJECT, queued_at=NOON, needs_lane=True)
 
@@ -52,7 +52,7 @@ def planned(job: PlannedJob) -> BuildPlanned:
 
 started = BuildStarted(build_id=17, project_id=84, executor_id="e", runner_name="miller")
 killed = BuildKilled(build_id=17, project_id=84, job_ids=(42,))
-killed_gently = killed.but(graceful=True)
+killed_gently = killed.replace(graceful=True)
 aborted = BuildFinished(
     build_id=17,
     executor_id="e",
@@ -66,47 +66,47 @@ aborted = BuildFinished(
     held_lane=True,
 )
 kill = KillBuild(build_id=17)
-job_ended = EndJobOfBuild(build_id=17, job_id=42, status=JobStatus.SUCCESS, exit_code=0)
+job_ended = RecordJobResult(build_id=17, job_id=42, status=JobStatus.SUCCESS, exit_code=0)
 
 build = Scenario(build_decider)
 
 
-def test_nothing_is_killed_before_it_is_launched() -> None:
+def test_a_build_that_was_not_launched_cannot_be_canceled() -> None:
     build.when(kill).then_refused("BUILD_NOT_FOUND")
 
 
-def test_a_build_that_is_not_planned_yet_is_over_at_once_and_never_ran() -> None:
-    build.given(queued).when(kill).then(killed.but(job_ids=()), aborted.but(ran=False))
+def test_a_canceled_unplanned_build_ends_immediately_and_never_ran() -> None:
+    build.given(queued).when(kill).then(killed.replace(job_ids=()), aborted.replace(ran=False))
 
 
-def test_a_build_that_waits_for_a_runner_is_over_at_once_and_never_ran() -> None:
-    build.given(queued, planned(plain)).when(kill).then(killed, aborted.but(ran=False))
+def test_a_canceled_build_that_waits_for_a_runner_ends_immediately() -> None:
+    build.given(queued, planned(plain)).when(kill).then(killed, aborted.replace(ran=False))
 
 
 @pytest.mark.parametrize("job", [plain, ignoring])
-def test_a_build_without_anything_to_clean_up_is_over_at_once(job: PlannedJob) -> None:
+def test_a_canceled_build_without_cleanup_ends_immediately(job: PlannedJob) -> None:
     build.given(queued, planned(job), started).when(kill).then(killed, aborted)
 
 
-def test_a_build_that_cleans_up_goes_on_until_it_has() -> None:
+def test_a_canceled_build_with_cleanup_continues_until_the_cleanup_ends() -> None:
     build.given(queued, planned(cleaning), started).when(kill).then(killed_gently)
 
 
-def test_a_build_whose_job_may_just_be_starting_leaves_it_to_the_job() -> None:
+def test_a_cancel_is_graceful_while_the_job_may_be_starting() -> None:
     build.given(queued, planned(cleaning)).when(kill).then(killed_gently)
 
 
 @pytest.mark.parametrize("status", [JobStatus.CANCELED, JobStatus.SUCCESS, JobStatus.FAILED])
-def test_however_the_job_of_a_killed_build_ends_the_build_is_killed(status: JobStatus) -> None:
-    ended = job_ended.but(status=status)
+def test_a_canceled_build_ends_as_canceled_whatever_its_job_reports(status: JobStatus) -> None:
+    ended = job_ended.replace(status=status)
     build.given(queued, planned(cleaning), started, killed_gently).when(ended).then(aborted)
 
 
-def test_a_second_kill_does_not_wait_for_the_clean_up() -> None:
+def test_a_second_cancel_does_not_wait_for_the_cleanup() -> None:
     build.given(queued, planned(cleaning), started, killed_gently).when(kill).then(killed, aborted)
 
 
-def test_a_kill_of_what_is_over_changes_nothing() -> None:
+def test_canceling_a_finished_build_changes_nothing() -> None:
     build.given(queued, planned(cleaning), started, killed_gently, aborted).when(kill).then()
 
 
@@ -119,10 +119,12 @@ def test_a_kill_of_what_is_over_changes_nothing() -> None:
         PlanBuild(build_id=17, sha="s", ref="main", available_steps=(), jobs=()),
     ],
 )
-def test_what_comes_after_the_end_changes_nothing(late: EndJobOfBuild | StartBuild | FailBuild | PlanBuild) -> None:
+def test_commands_after_the_end_of_a_build_change_nothing(
+    late: RecordJobResult | StartBuild | FailBuild | PlanBuild,
+) -> None:
     build.given(queued, planned(plain), started, killed, aborted).when(late).then()
 
 
-def test_a_start_that_is_told_late_does_not_undo_the_kill() -> None:
+def test_a_late_start_report_does_not_undo_the_cancel() -> None:
     start = StartBuild(build_id=17, runner_name="miller")
     build.given(queued, planned(cleaning), killed_gently).when(start).then()

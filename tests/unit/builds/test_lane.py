@@ -2,75 +2,81 @@
 
 import pytest
 
-from contracts.builds import LaneGranted, LaneReleased, LaneRequested, ReleaseLane, RequestLane
+from contracts.builds import (
+    ConcurrencySlotGranted,
+    ConcurrencySlotReleased,
+    ConcurrencySlotRequested,
+    ReleaseConcurrencySlot,
+    RequestConcurrencySlot,
+)
 from libs.testing.scenario import Scenario
-from services.builds.domain.lane import lane_decider
+from services.builds.domain.concurrency_group import concurrency_group_decider
 
-lane = Scenario(lane_decider)
-
-
-def request(build_id: int) -> RequestLane:
-    return RequestLane(project_id=7, build_id=build_id)
+lane = Scenario(concurrency_group_decider)
 
 
-def release(build_id: int) -> ReleaseLane:
-    return ReleaseLane(project_id=7, build_id=build_id)
+def request(build_id: int) -> RequestConcurrencySlot:
+    return RequestConcurrencySlot(project_id=7, build_id=build_id)
 
 
-def requested(build_id: int) -> LaneRequested:
-    return LaneRequested(project_id=7, build_id=build_id)
+def release(build_id: int) -> ReleaseConcurrencySlot:
+    return ReleaseConcurrencySlot(project_id=7, build_id=build_id)
 
 
-def granted(build_id: int) -> LaneGranted:
-    return LaneGranted(project_id=7, build_id=build_id)
+def requested(build_id: int) -> ConcurrencySlotRequested:
+    return ConcurrencySlotRequested(project_id=7, build_id=build_id)
 
 
-def released(build_id: int) -> LaneReleased:
-    return LaneReleased(project_id=7, build_id=build_id)
+def granted(build_id: int) -> ConcurrencySlotGranted:
+    return ConcurrencySlotGranted(project_id=7, build_id=build_id)
 
 
-def test_the_first_build_gets_the_lane_at_once() -> None:
+def released(build_id: int) -> ConcurrencySlotReleased:
+    return ConcurrencySlotReleased(project_id=7, build_id=build_id)
+
+
+def test_the_first_build_gets_the_slot_immediately() -> None:
     lane.given().when(request(1)).then(granted(1))
 
 
-def test_a_second_build_waits() -> None:
+def test_a_second_build_waits_for_the_slot() -> None:
     lane.given(granted(1)).when(request(2)).then(requested(2))
 
 
-def test_the_builds_that_wait_get_the_lane_in_the_order_in_which_they_asked() -> None:
+def test_waiting_builds_get_the_slot_in_request_order() -> None:
     waiting = (granted(1), requested(3), requested(2))
     lane.given(*waiting).when(release(1)).then(released(1), granted(3))
     lane.given(*waiting, released(1), granted(3)).when(release(3)).then(released(3), granted(2))
 
 
-def test_the_last_build_leaves_the_lane_free() -> None:
+def test_the_slot_is_free_after_the_last_build_releases_it() -> None:
     lane.given(granted(1)).when(release(1)).then(released(1))
     lane.given(granted(1), released(1)).when(request(2)).then(granted(2))
 
 
-def test_a_build_that_was_granted_the_lane_waits_no_more() -> None:
+def test_a_build_that_holds_the_slot_has_left_the_queue() -> None:
     history = (granted(1), requested(2), requested(3), released(1), granted(2))
     lane.given(*history).when(release(2)).then(released(2), granted(3))
 
 
-def test_a_build_that_no_longer_waits_is_passed_over() -> None:
+def test_a_build_that_left_the_queue_does_not_get_the_slot() -> None:
     lane.given(granted(1), requested(2), requested(3)).when(release(2)).then(released(2))
     lane.given(granted(1), requested(2), requested(3), released(2)).when(release(1)).then(released(1), granted(3))
 
 
-def test_a_build_released_before_it_asked_never_gets_the_lane() -> None:
+def test_a_release_that_arrives_before_the_request_cancels_the_request() -> None:
     lane.given().when(release(1)).then(released(1))
     lane.given(released(1)).when(request(1)).then()
     lane.given(released(1)).when(request(2)).then(granted(2))
 
 
-def test_a_release_before_the_request_takes_the_lane_from_nobody_else() -> None:
+def test_an_early_release_does_not_affect_other_builds() -> None:
     history = (granted(1), released(2))
     lane.given(*history).when(request(3)).then(requested(3))
     lane.given(*history, requested(3)).when(release(1)).then(released(1), granted(3))
 
 
-def test_a_build_may_ask_again_after_it_held_the_lane() -> None:
+def test_a_build_may_request_the_slot_again_after_releasing_it() -> None:
     lane.given(granted(1), released(1)).when(request(1)).then(granted(1))
 
 
@@ -84,11 +90,12 @@ def test_a_build_may_ask_again_after_it_held_the_lane() -> None:
         ((granted(2), released(1)), release(1)),
     ],
 )
-def test_repeating_a_command_changes_nothing(
-    history: tuple[LaneGranted | LaneRequested | LaneReleased, ...], command: RequestLane | ReleaseLane
+def test_repeating_a_slot_command_changes_nothing(
+    history: tuple[ConcurrencySlotGranted | ConcurrencySlotRequested | ConcurrencySlotReleased, ...],
+    command: RequestConcurrencySlot | ReleaseConcurrencySlot,
 ) -> None:
     lane.given(*history).when(command).then()
 
 
-def test_each_project_has_a_lane_of_its_own() -> None:
-    assert {lane_decider.stream(command) for command in (request(1), release(2))} == {"lane-7"}
+def test_each_project_has_its_own_concurrency_group() -> None:
+    assert {concurrency_group_decider.stream(command) for command in (request(1), release(2))} == {"lane-7"}

@@ -21,12 +21,12 @@ from contracts.builds import (
     JobQueued,
     JobStatus,
     LaunchedProject,
-    LoseJob,
+    MarkJobLost,
     PlanBuild,
     PlannedJob,
     QueueJob,
 )
-from libs.deciding import Cause, Recorded
+from libs.eventstore.decider import CommandMetadata, RecordedEvent
 from libs.testing.scenario import Scenario
 from services.builds.domain.build import build_decider
 from services.builds.domain.job import job_decider
@@ -64,56 +64,56 @@ job = Scenario(job_decider)
 
 
 def commands_after(event: object) -> list[object]:
-    return list(on_build_event(Recorded("build-7", 2, 0, event, Cause("c", AT))))
+    return list(on_build_event(RecordedEvent("build-7", 2, 0, event, CommandMetadata("c", AT))))
 
 
-def test_a_build_that_waits_gets_another_priority() -> None:
+def test_the_priority_of_a_waiting_build_can_be_changed() -> None:
     build.given(queued).when(ChangeBuildPriority(build_id=7, priority=5)).then(raised)
-    build.given(queued, planned).when(ChangeBuildPriority(build_id=7, priority=5)).then(raised.but(job_ids=(5,)))
+    build.given(queued, planned).when(ChangeBuildPriority(build_id=7, priority=5)).then(raised.replace(job_ids=(5,)))
 
 
-def test_the_priority_it_has_already_changes_nothing() -> None:
+def test_setting_the_current_priority_changes_nothing() -> None:
     build.given(queued).when(ChangeBuildPriority(build_id=7, priority=0)).then()
     build.given(queued, raised).when(ChangeBuildPriority(build_id=7, priority=5)).then()
 
 
-def test_what_is_over_has_no_place_in_the_queue() -> None:
+def test_the_priority_of_a_finished_build_cannot_be_changed() -> None:
     change = ChangeBuildPriority(build_id=7, priority=5)
     build.given(queued, planned, finished).when(change).then_refused("BUILD_STATUS")
     build.given().when(change).then_refused("BUILD_NOT_FOUND")
 
 
 @pytest.mark.parametrize("priority", [-101, 101])
-def test_a_priority_has_limits(priority: int) -> None:
+def test_a_priority_out_of_range_is_rejected(priority: int) -> None:
     with pytest.raises(ValidationError):
         ChangeBuildPriority(build_id=7, priority=priority)
 
 
-def test_jobs_that_are_planned_later_get_the_priority_of_their_build() -> None:
-    build.given(queued, raised).when(plan).then(planned.but(priority=5))
-    (queue,) = commands_after(planned.but(priority=5))
+def test_jobs_planned_later_get_the_priority_of_their_build() -> None:
+    build.given(queued, raised).when(plan).then(planned.replace(priority=5))
+    (queue,) = commands_after(planned.replace(priority=5))
     assert isinstance(queue, QueueJob)
-    job.given().when(queue).then(job_queued.but(priority=5))
+    job.given().when(queue).then(job_queued.replace(priority=5))
 
 
-def test_jobs_that_wait_follow_their_build() -> None:
+def test_waiting_jobs_take_the_priority_of_their_build() -> None:
     change = ChangeJobPriority(job_id=5, priority=5)
-    assert commands_after(raised.but(job_ids=(5,))) == [change]
+    assert commands_after(raised.replace(job_ids=(5,))) == [change]
     job.given(job_queued).when(change).then(job_raised)
 
 
-def test_a_change_that_overtakes_the_job_comes_again() -> None:
+def test_a_priority_change_that_arrives_before_the_job_asks_for_a_retry() -> None:
     job.given().when(ChangeJobPriority(job_id=5, priority=5)).then_refused("CONFLICT")
 
 
 def test_a_lost_job_keeps_its_priority() -> None:
     lost = JobLost(**here, **names, attempt=1, runner_uuid="r", runner_name="miller", reason="silence", retried=True)
-    lose = LoseJob(job_id=5, attempt=1, reason="silence")
-    again = job_queued.but(priority=5, attempt=2)
+    lose = MarkJobLost(job_id=5, attempt=1, reason="silence")
+    again = job_queued.replace(priority=5, attempt=2)
     job.given(job_queued, job_raised, job_assigned).when(lose).then(lost, again)
 
 
-def test_a_finished_job_stays_as_it_is() -> None:
+def test_a_priority_change_does_not_affect_a_finished_job() -> None:
     finish = FinishJob(job_id=5, attempt=1, status=JobStatus.SUCCESS, exit_code=0)
     over = job_decider.decide(
         job_decider.evolve(job_decider.evolve(job_decider.initial, job_queued), job_assigned), finish
@@ -121,6 +121,6 @@ def test_a_finished_job_stays_as_it_is() -> None:
     job.given(job_queued, job_assigned, *over).when(ChangeJobPriority(job_id=5, priority=5)).then()
 
 
-def test_a_change_does_not_hinder_an_assignment() -> None:
+def test_a_priority_change_does_not_prevent_an_assignment() -> None:
     assign = AssignJob(job_id=5, attempt=1, runner_id=1, runner_uuid="r", runner_name="miller", token_hash="h")
     job.given(job_queued, job_raised).when(assign).then(job_assigned)

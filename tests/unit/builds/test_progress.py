@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from contracts.builds import JobStatus, PlannedJob
-from services.builds.domain.progress import Progress
+from services.builds.domain.job_graph import JobGraph
 
 
 def jobs(**wanted: Mapping[str, Any]) -> list[PlannedJob]:
@@ -20,10 +20,10 @@ def jobs(**wanted: Mapping[str, Any]) -> list[PlannedJob]:
 def after(planned: list[PlannedJob], **ends: str) -> dict[str, str]:
     """Statuses by name, once these have ended so, one after the other."""
     numbers = {job.name: job.job_id for job in planned}
-    progress = Progress.of(planned)
+    progress = JobGraph.of(planned)
     for name, status in ends.items():
         assert progress.statuses[numbers[name]] is JobStatus.QUEUED
-        progress = progress.having({numbers[name]: JobStatus(status)}).settled()
+        progress = progress.with_statuses({numbers[name]: JobStatus(status)}).advance()
     return {name: str(progress.statuses[number]) for name, number in numbers.items()}
 
 
@@ -31,28 +31,28 @@ STAGES = jobs(a={}, b={}, c={"stage_place": 1}, d={"stage_place": 2})
 NEEDS = jobs(a={}, b={}, c={"stage_place": 1, "needs": ("a",)}, d={"stage_place": 2, "needs": ("c",)})
 
 
-def test_the_first_stage_begins_at_once() -> None:
+def test_jobs_of_the_first_stage_are_queued_immediately() -> None:
     assert after(STAGES) == {"a": "QUEUED", "b": "QUEUED", "c": "CREATED", "d": "CREATED"}
 
 
-def test_a_stage_waits_for_all_of_the_one_before() -> None:
+def test_a_stage_waits_for_every_job_of_the_previous_stage() -> None:
     assert after(STAGES, a="SUCCESS")["c"] == "CREATED"
     assert after(STAGES, a="SUCCESS", b="WARNING")["c"] == "QUEUED"
 
 
-def test_nobody_follows_a_failure() -> None:
+def test_later_stages_are_skipped_after_a_failure() -> None:
     assert after(STAGES, a="SUCCESS", b="FAILED") == {"a": "SUCCESS", "b": "FAILED", "c": "SKIPPED", "d": "SKIPPED"}
 
 
-def test_a_job_with_needs_waits_for_these_alone() -> None:
+def test_a_job_with_needs_waits_only_for_those_jobs() -> None:
     assert after(NEEDS, a="SUCCESS") == {"a": "SUCCESS", "b": "QUEUED", "c": "QUEUED", "d": "CREATED"}
 
 
-def test_what_is_skipped_skips_who_needs_it() -> None:
+def test_jobs_that_need_a_skipped_job_are_skipped() -> None:
     assert after(NEEDS, a="FAILED") == {"a": "FAILED", "b": "QUEUED", "c": "SKIPPED", "d": "SKIPPED"}
 
 
-def test_no_needs_at_all_begins_at_once() -> None:
+def test_a_job_with_an_empty_needs_list_is_queued_immediately() -> None:
     assert after(jobs(a={}, b={"stage_place": 1, "needs": ()}))["b"] == "QUEUED"
 
 
@@ -65,24 +65,24 @@ def test_no_needs_at_all_begins_at_once() -> None:
         ("manual", "MANUAL", "SKIPPED"),
     ],
 )
-def test_when_says_what_must_have_been(when: str, good: str, bad: str) -> None:
+def test_when_decides_whether_a_job_runs_after_success_or_failure(when: str, good: str, bad: str) -> None:
     planned = jobs(a={}, b={"stage_place": 1, "when": when})
     assert after(planned, a="SUCCESS")["b"] == good
     assert after(planned, a="FAILED")["b"] == bad
 
 
-def test_a_skipped_job_holds_up_no_later_stage() -> None:
+def test_a_skipped_job_does_not_block_later_stages() -> None:
     planned = jobs(a={}, rescue={"stage_place": 1, "when": "on_failure"}, b={"stage_place": 2})
     assert after(planned, a="SUCCESS") == {"a": "SUCCESS", "rescue": "SKIPPED", "b": "QUEUED"}
 
 
-def test_later_stages_wait_for_somebody_only_where_the_job_must_succeed() -> None:
+def test_a_manual_job_blocks_later_stages_only_if_it_must_succeed() -> None:
     optional = {"when": "manual", "allow_failure": True}
     assert after(jobs(a=optional, b={"stage_place": 1})) == {"a": "MANUAL", "b": "QUEUED"}
     assert after(jobs(a={"when": "manual"}, b={"stage_place": 1})) == {"a": "MANUAL", "b": "CREATED"}
 
 
-def test_who_needs_a_job_that_nobody_plays_is_skipped_in_the_end() -> None:
+def test_jobs_that_need_an_unplayed_manual_job_are_skipped_at_the_end() -> None:
     planned = jobs(
         a={},
         offered={"when": "manual", "allow_failure": True},
@@ -100,21 +100,21 @@ def test_who_needs_a_job_that_nobody_plays_is_skipped_in_the_end() -> None:
     }
 
 
-def test_what_was_skipped_waits_anew_for_what_is_wished() -> None:
-    progress = Progress.of(jobs(a={}, b={"stage_place": 1})).having({1: JobStatus.FAILED}).settled()
-    assert progress.over
-    again = progress.wished([1])
+def test_skipped_jobs_wait_again_when_the_job_they_need_is_rerun() -> None:
+    progress = JobGraph.of(jobs(a={}, b={"stage_place": 1})).with_statuses({1: JobStatus.FAILED}).advance()
+    assert progress.is_finished
+    again = progress.rerun([1])
     assert again.statuses == {1: JobStatus.QUEUED, 2: JobStatus.CREATED}
-    assert again.having({1: JobStatus.SUCCESS}).settled().statuses[2] is JobStatus.QUEUED
+    assert again.with_statuses({1: JobStatus.SUCCESS}).advance().statuses[2] is JobStatus.QUEUED
 
 
-def test_a_failure_may_be_allowed_for_all_exit_codes_or_for_some() -> None:
-    progress = Progress.of(jobs(a={"allow_failure": True}, b={"allow_failure_codes": (3,)}, c={}))
+def test_a_failure_may_be_allowed_for_all_or_for_some_exit_codes() -> None:
+    progress = JobGraph.of(jobs(a={"allow_failure": True}, b={"allow_failure_codes": (3,)}, c={}))
     failed = JobStatus.FAILED
-    assert [progress.meaning(job_id, failed, code) for job_id, code in ((1, 1), (2, 3), (2, 1), (3, 3))] == [
+    assert [progress.effective_status(job_id, failed, code) for job_id, code in ((1, 1), (2, 3), (2, 1), (3, 3))] == [
         JobStatus.WARNING,
         JobStatus.WARNING,
         JobStatus.FAILED,
         JobStatus.FAILED,
     ]
-    assert progress.meaning(1, JobStatus.CANCELED, 143) is JobStatus.CANCELED
+    assert progress.effective_status(1, JobStatus.CANCELED, 143) is JobStatus.CANCELED

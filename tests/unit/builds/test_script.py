@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from contracts.builds import PlannedStep, Section
-from services.builds.script import compile_cleanup, compile_steps
-from services.builds.sections import cut, ended
+from services.builds.execution.script import compile_cleanup, compile_steps
+from services.builds.logs.log_sections import close_section, split_sections
 
 NOW = datetime.now(UTC)
 STEPS = (
@@ -38,33 +38,33 @@ def sections(*output: bytes) -> list[tuple[str, bool | None]]:
     """As they are when the job is over, canceled."""
     pieces = list[Section]()
     for text in output:
-        pieces = cut(text, pieces, STEPS, "word", NOW).sections
-    pieces[-1] = ended(pieces[-1], STEPS, NOW, success=False)
+        pieces = split_sections(text, pieces, STEPS, "word", NOW).sections
+    pieces[-1] = close_section(pieces[-1], STEPS, NOW, success=False)
     return [(one.step, one.success) for one in pieces]
 
 
-def test_a_job_runs_only_what_is_not_for_a_kill(folder: Path) -> None:
+def test_a_job_script_does_not_contain_cleanup_steps(folder: Path) -> None:
     output = run(folder, compile_steps(STEPS, "word"), "running")
     assert b"building" in output
     assert b"clean" not in output
 
 
-def test_what_is_for_a_kill_runs_with_the_variables_of_the_job_in_a_new_shell(folder: Path) -> None:
+def test_cleanup_steps_run_in_a_new_shell_with_the_variables_of_the_job(folder: Path) -> None:
     output = run(folder, compile_cleanup(STEPS, "word"), "canceled")
     assert b"cleaning with word, SEEN=, SECRET=s\n" in output
 
 
 @pytest.mark.parametrize("status", ["success", "failed", ""])
-def test_the_clean_up_runs_only_after_a_cancel(folder: Path, status: str) -> None:
+def test_the_cleanup_runs_only_after_a_cancel(folder: Path, status: str) -> None:
     assert run(folder, compile_cleanup(STEPS, "word"), status) == b""
 
 
-@pytest.mark.parametrize("steps", [STEPS[:1], (STEPS[0], STEPS[1].but(skipped=True))])
-def test_there_is_no_program_where_nothing_is_to_be_cleaned_up(steps: tuple[PlannedStep, ...]) -> None:
+@pytest.mark.parametrize("steps", [STEPS[:1], (STEPS[0], STEPS[1].replace(skipped=True))])
+def test_there_is_no_cleanup_script_without_cleanup_steps(steps: tuple[PlannedStep, ...]) -> None:
     assert compile_cleanup(steps, "word") == ()
 
 
-def test_the_interrupted_step_has_failed_and_the_clean_up_has_not(folder: Path) -> None:
+def test_after_a_cancel_the_interrupted_step_failed_and_the_cleanup_succeeded(folder: Path) -> None:
     script, cleanup = (
         run(folder, compile_steps(STEPS, "word"), "running"),
         run(folder, compile_cleanup(STEPS, "word"), "canceled"),
@@ -73,7 +73,7 @@ def test_the_interrupted_step_has_failed_and_the_clean_up_has_not(folder: Path) 
 
 
 @pytest.mark.parametrize("ending", ["exit 3", "false", "kill -9 $$", "exit 0; false"])
-def test_the_section_of_the_clean_up_tells_how_it_went(folder: Path, ending: str) -> None:
+def test_the_cleanup_section_shows_whether_the_cleanup_succeeded(folder: Path, ending: str) -> None:
     (folder / "cleanup.sh").write_text(f"echo cleaning\n{ending}\n")
     output = run(folder, compile_cleanup(STEPS, "word"), "canceled")
     assert sections(output)[-1] == ("cleanup", ending.startswith("exit 0"))
@@ -94,8 +94,8 @@ def limited(folder: Path, script: str) -> tuple[int, bytes, list[Section]]:
     begun = time.monotonic()
     done = subprocess.run(["sh", "-e"], input=lines, cwd=folder, env=os.environ, capture_output=True, timeout=30)
     assert time.monotonic() - begun < 10
-    pieces, found, _ = cut(done.stdout, (), LIMITED, "word", NOW)
-    found[-1] = ended(found[-1], LIMITED, NOW, success=done.returncode == 0)
+    pieces, found, _ = split_sections(done.stdout, (), LIMITED, "word", NOW)
+    found[-1] = close_section(found[-1], LIMITED, NOW, success=done.returncode == 0)
     return done.returncode, b"".join(one.text for one in pieces), found
 
 
@@ -110,9 +110,7 @@ def limited(folder: Path, script: str) -> tuple[int, bytes, list[Section]]:
         "set -eu; sleep 3600",
     ],
 )
-def test_a_step_that_takes_longer_than_its_limit_is_ended_with_all_it_started_and_says_so(
-    folder: Path, script: str
-) -> None:
+def test_a_step_that_exceeds_its_timeout_is_killed_with_its_children(folder: Path, script: str) -> None:
     code, text, found = limited(folder, script)
     assert code == 124
     assert text == b"Step @slow ...\nbegun\nStep @slow TIMED OUT: it took longer than its limit of 1 seconds\n"
@@ -120,7 +118,7 @@ def test_a_step_that_takes_longer_than_its_limit_is_ended_with_all_it_started_an
 
 
 @pytest.mark.parametrize("script", ["trap '' ALRM; sleep 3600", "exec sleep 3600"])
-def test_a_step_that_takes_over_the_shell_is_ended_as_well(folder: Path, script: str) -> None:
+def test_a_step_that_replaces_the_shell_is_killed_at_its_timeout(folder: Path, script: str) -> None:
     code, text, found = limited(folder, script)
     assert code != 0
     assert b"TIMED OUT" in text
@@ -128,19 +126,19 @@ def test_a_step_that_takes_over_the_shell_is_ended_as_well(folder: Path, script:
 
 
 @pytest.mark.parametrize("script", ["true", "sleep 3600 & disown", "exec 3>&1; wait", "wait; set -eu", "trap - ALRM"])
-def test_a_step_within_its_limit_goes_on_to_the_next_and_leaves_no_watcher(folder: Path, script: str) -> None:
+def test_a_step_within_its_timeout_leaves_no_watcher_behind(folder: Path, script: str) -> None:
     code, text, found = limited(folder, script.replace("sleep 3600", "sleep 3600 >/dev/null 2>&1"))
     assert code == 0
     assert text == b"Step @slow ...\nbegun\nStep @next ...\nbuilding\n"
     assert [(one.step, one.success) for one in found] == [("init", True), ("slow", True), ("next", True)]
 
 
-def test_a_step_may_end_the_job_within_its_limit(folder: Path) -> None:
+def test_a_step_may_exit_the_job_within_its_timeout(folder: Path) -> None:
     code, _, found = limited(folder, "exit 7")
     assert (code, found[-1].success, found[-1].timed_out) == (7, False, False)
 
 
-def test_variables_and_folders_of_a_step_with_a_limit_reach_the_next(folder: Path) -> None:
+def test_variables_and_working_directory_of_a_step_with_a_timeout_reach_the_next(folder: Path) -> None:
     (folder / "build.sh").write_text('echo "$SEEN in $(basename "$PWD")"\n')
     _, text, _ = limited(folder, "export SEEN=yes; mkdir -p inner; cd inner")
     assert text.endswith(b"yes in inner\n")

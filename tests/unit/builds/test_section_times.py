@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from contracts.builds import PlannedStep, Section
-from libs.markers import job_marker
-from services.builds.sections import Cut, cut, ended
+from libs.section_markers import format_job_marker
+from services.builds.logs.log_sections import SplitLog, close_section, split_sections
 
 WORD = "0123456789ab"
 STEPS = tuple(PlannedStep(name=f"@{name}", script=f"/{name}.sh") for name in ("one", "two"))
@@ -32,40 +32,44 @@ def step(place: int, start: datetime, end: datetime, skew: int) -> bytes:
     return marker("start", place, opened) + b"text\n" + marker("end", place, closed)
 
 
-def times(found: Cut) -> list[tuple[datetime | None, datetime | None]]:
+def times(found: SplitLog) -> list[tuple[datetime | None, datetime | None]]:
     return [(one.start_at, one.closed_at) for one in found.sections]
 
 
 @pytest.mark.parametrize("skew", SKEWS)
-def test_times_are_the_runners_relative_to_the_beginning_of_the_job(skew: int) -> None:
-    log = job_marker(WORD, milliseconds(START) + skew) + step(0, after(1.001), after(1.5), skew)
-    first = cut(log, OPENED, STEPS, WORD, after(3))
-    second = cut(step(1, after(1.502), after(4.004), skew), first.sections, STEPS, WORD, after(6), first.began)
+def test_section_times_are_relative_to_the_job_start_on_the_runner(skew: int) -> None:
+    log = format_job_marker(WORD, milliseconds(START) + skew) + step(0, after(1.001), after(1.5), skew)
+    first = split_sections(log, OPENED, STEPS, WORD, after(3))
+    second = split_sections(
+        step(1, after(1.502), after(4.004), skew), first.sections, STEPS, WORD, after(6), first.runner_start_ms
+    )
     expected = [(START, after(1.001)), (after(1.001), after(1.5)), (after(1.502), after(4.004))]
     assert times(second) == expected
     assert [piece.text for piece in first.pieces] == [b"text\n"]
 
 
 @pytest.mark.parametrize("skew", [0, -3_600_000, 3_600_000, -(10**12)])
-def test_the_clock_of_a_runner_that_does_not_report_its_beginning_is_guessed(skew: int) -> None:
+def test_the_clock_offset_is_estimated_if_the_runner_reports_no_start(skew: int) -> None:
     log = step(0, after(1), after(2), skew) + step(1, after(2), after(3), skew)
-    found = cut(log, OPENED, STEPS, WORD, after(3 if skew else 4))
+    found = split_sections(log, OPENED, STEPS, WORD, after(3 if skew else 4))
     assert times(found) == [(START, after(1)), (after(1), after(2)), (after(2), after(3))]
 
 
-def test_markers_in_seconds_keep_working() -> None:
+def test_section_markers_in_seconds_are_accepted() -> None:
     second = START.timestamp() // 1
     at = datetime.fromtimestamp(second, UTC)
     log = marker("start", 0, int(second) + 2) + marker("end", 0, int(second) + 5)
-    found = cut(log, OPENED, STEPS, WORD, after(8))
+    found = split_sections(log, OPENED, STEPS, WORD, after(8))
     assert times(found)[1] == (at + timedelta(seconds=2), at + timedelta(seconds=5))
 
 
 @pytest.mark.parametrize("jump", [-3_600_000, 3_600_000, 10**14])
-def test_a_clock_that_jumps_makes_no_time_negative_nor_later_than_now(jump: int) -> None:
-    log = job_marker(WORD, milliseconds(START)) + step(0, after(1), after(2), 0)
-    first = cut(log, OPENED, STEPS, WORD, after(3))
-    jumped = cut(step(1, after(3), after(4), jump), first.sections, STEPS, WORD, after(5), first.began)
+def test_a_clock_jump_gives_no_negative_or_future_times(jump: int) -> None:
+    log = format_job_marker(WORD, milliseconds(START)) + step(0, after(1), after(2), 0)
+    first = split_sections(log, OPENED, STEPS, WORD, after(3))
+    jumped = split_sections(
+        step(1, after(3), after(4), jump), first.sections, STEPS, WORD, after(5), first.runner_start_ms
+    )
     *before, (start, end) = times(jumped)
     assert before == [(START, after(1)), (after(1), after(2))]
     assert start is not None
@@ -73,19 +77,19 @@ def test_a_clock_that_jumps_makes_no_time_negative_nor_later_than_now(jump: int)
     assert after(2) <= start <= end <= after(5)
 
 
-def test_the_beginning_is_reported_once() -> None:
-    log = job_marker(WORD, milliseconds(START)) + job_marker(WORD, 1)
-    assert cut(log, OPENED, STEPS, WORD, after(1)).began == milliseconds(START)
-    assert cut(job_marker("ba9876543210", 1), OPENED, STEPS, WORD, after(1)).began is None
+def test_only_the_first_reported_job_start_counts() -> None:
+    log = format_job_marker(WORD, milliseconds(START)) + format_job_marker(WORD, 1)
+    assert split_sections(log, OPENED, STEPS, WORD, after(1)).runner_start_ms == milliseconds(START)
+    assert split_sections(format_job_marker("ba9876543210", 1), OPENED, STEPS, WORD, after(1)).runner_start_ms is None
 
 
 @pytest.mark.parametrize("behind", [1, 90])
-def test_no_section_ends_before_it_began_where_a_replicas_clock_is_behind(behind: int) -> None:
+def test_no_section_ends_before_its_start_if_the_clock_of_a_replica_is_behind(behind: int) -> None:
     """0.2.0 goes by the clock of the replica; so the section may have begun in the future."""
     log = marker("start", 0, milliseconds(after(-behind)))
-    found = cut(log, OPENED, STEPS, WORD, after(-behind))
-    last = ended(found.sections[-1], STEPS, after(-behind), success=True)
-    for start_at, closed_at in times(Cut([], [*found.sections[:-1], last], None)):
+    found = split_sections(log, OPENED, STEPS, WORD, after(-behind))
+    last = close_section(found.sections[-1], STEPS, after(-behind), success=True)
+    for start_at, closed_at in times(SplitLog([], [*found.sections[:-1], last], None)):
         assert start_at is not None
         assert closed_at is not None
         assert start_at <= closed_at

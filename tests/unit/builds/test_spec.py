@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.builds.spec import SpecInvalid, parse
+from services.builds.planning.spec import SpecInvalid, parse_spec
 
 
 def spec(timeout: str) -> bytes:
@@ -12,17 +12,17 @@ def spec(timeout: str) -> bytes:
 @pytest.mark.parametrize(
     ("written", "seconds"), [("90", 90), ("'90'", 90), ("10m", 600), ("1h 30 minutes", 5400), ("null", 0)]
 )
-def test_a_limit_is_seconds_or_a_length_of_time(written: str, seconds: int) -> None:
-    (step,) = parse(spec(written)).steps
+def test_a_step_timeout_is_a_number_of_seconds_or_a_duration(written: str, seconds: int) -> None:
+    (step,) = parse_spec(spec(written)).steps
     assert step.timeout_seconds == seconds
 
 
-def test_a_limit_beyond_all_measure_is_a_year() -> None:
-    (step,) = parse(spec("999999999 years")).steps
+def test_a_huge_step_timeout_is_capped_at_one_year() -> None:
+    (step,) = parse_spec(spec("999999999 years")).steps
     assert step.timeout_seconds == 365 * 24 * 3600
 
 
 @pytest.mark.parametrize("written", ["0", "-1", "1.5", "true", "soon", "''", "[1]", "{a: 1}"])
-def test_what_is_no_limit_is_refused_with_the_number_of_the_step(written: str) -> None:
+def test_an_invalid_step_timeout_is_rejected_with_the_step_number(written: str) -> None:
     with pytest.raises(SpecInvalid, match="step 1: the timeout must be seconds or a length of time"):
-        parse(spec(written))
+        parse_spec(spec(written))

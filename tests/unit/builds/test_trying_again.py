@@ -13,7 +13,7 @@ from contracts.builds import (
     JobRetried,
     JobStatus,
     LaunchedProject,
-    LoseJob,
+    MarkJobLost,
     PlannedJob,
     QueueJob,
 )
@@ -26,8 +26,8 @@ PROJECT = LaunchedProject(
 HERE = {"job_id": 42, "build_id": 17, "project_id": 84}
 NAMES = {"job_name": "build", "stage": "build", "project_name": "Mill"}
 once = PlannedJob(job_id=42, job_uuid="j", name="build", commands=("make",), retries=1, max_attempts=2)
-picky = once.but(retry_when=("runner_system_failure",))
-again = once.but(round=1)
+picky = once.replace(retry_when=("runner_system_failure",))
+again = once.replace(round=1)
 
 
 def queued(job: PlannedJob, attempt: int = 1) -> JobQueued:
@@ -70,7 +70,7 @@ lost = JobLost(**HERE, **NAMES, attempt=2, runner_uuid="r", runner_name="miller"
 job = Scenario(job_decider)
 
 
-def test_a_failure_leads_to_the_next_attempt() -> None:
+def test_a_failed_job_with_retries_left_is_queued_again() -> None:
     job.given(queued(once), assigned()).when(fail()).then(retried, queued(once, 2))
 
 
@@ -83,34 +83,34 @@ def test_a_failure_leads_to_the_next_attempt() -> None:
         ({"retry_codes": (7,), "retry_when": ("runner_system_failure",)}, True),
     ],
 )
-def test_only_after_the_exit_codes_or_reasons_that_the_file_names(wanted: dict[str, Any], again: bool) -> None:
-    chosen = once.but(**wanted)
+def test_a_job_is_retried_only_for_the_listed_exit_codes_or_reasons(wanted: dict[str, Any], again: bool) -> None:
+    chosen = once.replace(**wanted)
     events = [retried, queued(chosen, 2)] if again else [failed(1)]
     job.given(queued(chosen), assigned()).when(fail()).then(*events)
 
 
-def test_only_as_often_as_the_file_says() -> None:
+def test_a_job_is_retried_no_more_often_than_configured() -> None:
     job.given(queued(once), assigned(), retried, queued(once, 2), assigned(2)).when(fail(2)).then(failed(2))
 
 
-def test_only_for_the_reasons_that_the_file_names() -> None:
+def test_a_job_is_not_retried_for_an_unlisted_reason() -> None:
     job.given(queued(picky), assigned()).when(fail()).then(failed(1))
 
 
-def test_a_lost_runner_is_counted_apart_from_failures() -> None:
-    lose = LoseJob(job_id=42, attempt=2, reason="silence")
+def test_lost_runners_and_failures_are_counted_separately() -> None:
+    lose = MarkJobLost(job_id=42, attempt=2, reason="silence")
     job.given(queued(once), assigned(), retried, queued(once, 2), assigned(2)).when(lose).then(lost, queued(once, 3))
 
 
-def test_a_job_that_is_over_runs_again_when_somebody_wishes() -> None:
+def test_a_finished_job_can_be_rerun() -> None:
     job.given(queued(once), assigned(), failed(1)).when(wish(again)).then(queued(again, 2))
 
 
-def test_then_it_has_all_its_tries_anew() -> None:
+def test_a_rerun_job_has_all_its_retries_again() -> None:
     before = (queued(once), assigned(), retried, queued(once, 2), assigned(2), failed(2), queued(again, 3), assigned(3))
-    job.given(*before).when(fail(3)).then(retried.but(attempt=3), queued(again, 4))
+    job.given(*before).when(fail(3)).then(retried.replace(attempt=3), queued(again, 4))
 
 
-def test_the_same_wish_twice_is_one() -> None:
+def test_requesting_the_same_rerun_twice_changes_nothing() -> None:
     job.given(queued(once), assigned(), failed(1), queued(again, 2)).when(wish(again)).then()
     job.given(queued(once), assigned(), failed(1)).when(wish(once)).then()

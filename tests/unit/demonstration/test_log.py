@@ -3,14 +3,14 @@
 from collections.abc import Iterator
 from typing import Any
 
-from infra.demonstration.api import Api, Refusal
-from infra.demonstration.log import Closed, Line, News, Opened, Reader, Waiting
+from infra.demo.api_client import ApiClient, ApiError
+from infra.demo.log_reader import BuildWaiting, LogEvent, LogLine, LogReader, StepFinished, StepStarted
 
 AT = "2026-01-31T12:00:00Z"
 LATER = "2026-01-31T12:00:02Z"
 
 
-class Scripted(Api):
+class Scripted(ApiClient):
     """Answers what it was told to answer, and remembers what it was asked."""
 
     def __init__(self, *answers: Any) -> None:
@@ -25,8 +25,8 @@ class Scripted(Api):
         return answer
 
 
-def refusal(code: str) -> Refusal:
-    return Refusal("GET /", 404, code, "")
+def refusal(code: str) -> ApiError:
+    return ApiError("GET /", 404, code, "")
 
 
 def section(step: str, log: str, lines: int = 0, *, closed: bool = False, skipped: bool = False) -> dict[str, Any]:
@@ -46,16 +46,16 @@ OVER = refusal("EXECUTOR_NOT_FOUND")
 NO_MORE = refusal("LOG_NOT_FOUND")
 
 
-def read(*answers: Any) -> tuple[list[News], list[str]]:
+def read(*answers: Any) -> tuple[list[LogEvent], list[str]]:
     api = Scripted(*answers)
-    return list(Reader(api, "e-1", 7).news()), api.asked
+    return list(LogReader(api, "e-1", 7).read_events()), api.asked
 
 
-def texts(news: list[News]) -> Iterator[str]:
-    return (one.text for one in news if isinstance(one, Line))
+def texts(news: list[LogEvent]) -> Iterator[str]:
+    return (one.text for one in news if isinstance(one, LogLine))
 
 
-def test_lines_come_in_order_through_all_steps() -> None:
+def test_log_lines_are_read_in_order_through_all_steps() -> None:
     news, asked = read(
         section("init", "\ncloning", 1),
         section("init", "\ndone", 2, closed=True),
@@ -66,19 +66,19 @@ def test_lines_come_in_order_through_all_steps() -> None:
         NO_MORE,
     )
     assert news == [
-        Opened("init"),
-        Line("cloning"),
-        Line("done"),
-        Closed("init", 2.0, success=True, skipped=False),
-        Opened("build"),
-        Line("one"),
-        Line("two"),
-        Closed("build", 2.0, success=True, skipped=False),
+        StepStarted("init"),
+        LogLine("cloning"),
+        LogLine("done"),
+        StepFinished("init", 2.0, success=True, skipped=False),
+        StepStarted("build"),
+        LogLine("one"),
+        LogLine("two"),
+        StepFinished("build", 2.0, success=True, skipped=False),
     ]
     assert asked[:3] == ["logs/e-1/-1/0", "logs/e-1/init/1", "logs/e-1/init/2"]
 
 
-def test_what_was_not_read_live_is_read_from_the_finished_log() -> None:
+def test_lines_missed_in_the_live_log_are_read_from_the_finished_log() -> None:
     news, asked = read(
         section("init", "\ncloning", 1),
         OVER,
@@ -90,7 +90,7 @@ def test_what_was_not_read_live_is_read_from_the_finished_log() -> None:
     assert asked[2:] == ["logs/7/-1", "logs/7/init", "logs/7/build"]
 
 
-def test_empty_lines_are_lines() -> None:
+def test_empty_log_lines_are_kept() -> None:
     news, _ = read(
         section("init", "\n\n\nthree", 3, closed=True),
         section("build", "\ntwo", 2, closed=True),
@@ -104,12 +104,12 @@ def test_empty_lines_are_lines() -> None:
 
 def test_a_skipped_step_is_shown_without_lines() -> None:
     news, _ = read(OVER, section("deploy", "", closed=True, skipped=True), NO_MORE)
-    assert news == [Opened("deploy"), Closed("deploy", 2.0, success=True, skipped=True)]
+    assert news == [StepStarted("deploy"), StepFinished("deploy", 2.0, success=True, skipped=True)]
 
 
-def test_a_build_that_waits_says_why() -> None:
+def test_a_waiting_build_shows_its_wait_reason() -> None:
     waiting = {"step": "init", "log": "Please wait", "line_number": 0, "closed_at": None}
     queued = [{"executor_id": "e-1", "reason": "Waits for a free runner."}]
     news, _ = read(waiting, queued, OVER, section("init", "cloning", closed=True), NO_MORE)
-    assert news[0] == Waiting("Waits for a free runner.")
+    assert news[0] == BuildWaiting("Waits for a free runner.")
     assert list(texts(news)) == ["cloning"]

@@ -15,31 +15,30 @@ from contracts.errors import CODES
 from contracts.identity import ChangePassword, GetUser, UserRegistered
 from contracts.messages import Event, Payload
 from contracts.notifications import RequestNotification
-from contracts.projects import IGNORED, GetJobSecrets, GetLaunchSettings
-from infra import docs
-from infra.documents import asyncapi, errors
-from infra.documents.declared import Declared, events_of, gather, unanswered
-from infra.documents.fields import fields, sealed
-from infra.documents.meanings import MEANINGS
-from infra.documents.messages import undeclared
-from infra.documents.reading import known_to, sent_by
-from infra.documents.samples import golden_file, sample
-from infra.entry import PUBLIC
-from infra.migrate import all_services
+from contracts.projects import IGNORE_REASONS, GetJobSecrets, GetLaunchSettings
+from infra.docgen import asyncapi, error_codes, generator
+from infra.docgen.call_graph import find_matched_events, find_sent_messages
+from infra.docgen.declarations import ServiceDeclaration, collect_declarations, event_types, find_unhandled
+from infra.docgen.field_descriptions import DESCRIPTIONS
+from infra.docgen.field_types import describe_fields, sealed_fields
+from infra.docgen.golden_samples import build_sample, golden_path
+from infra.docgen.message_reference import find_undeclared_calls
+from infra.entrypoints import PUBLIC_SERVICES
+from infra.migration import load_services
 from services.builds.app import service as builds
 from services.notifications.app import service as notifications
-from services.notifications.policies import on_build
+from services.notifications.policies import on_build_finished
 
-DECLARED = gather(all_services())
+DECLARED = collect_declarations(load_services())
 EVENTS = [event for one in DECLARED for event in one.events]
-SCHEMA = json.loads((docs.ROOT / "tests" / "schemas" / "asyncapi-3.0.0.json").read_text())
+SCHEMA = json.loads((generator.ROOT / "tests" / "schemas" / "asyncapi-3.0.0.json").read_text())
 
 VALIDATOR = Draft7Validator(SCHEMA)
 
 
 @pytest.fixture(scope="module")
 def document() -> Payload:
-    return asyncapi.document(DECLARED)
+    return asyncapi.build_document(DECLARED)
 
 
 def errors_in(document: Payload) -> Iterator[str]:
@@ -53,7 +52,7 @@ def test_the_asyncapi_document_follows_the_official_schema(document: Payload) ->
     assert list(errors_in(document)) == []
 
 
-def test_the_official_schema_notices_a_wrong_document(document: Payload) -> None:
+def test_the_official_schema_rejects_an_invalid_document(document: Payload) -> None:
     assert list(errors_in(document | {"channels": {"wrong": {"address": 7}}})) != []
 
 
@@ -63,7 +62,7 @@ EXPLAINS_ITSELF = {
 }
 
 
-def test_the_fields_of_events_say_what_they_hold(document: Payload) -> None:
+def test_event_fields_are_described(document: Payload) -> None:
     known = {message.__name__: message for one in DECLARED for message in one.messages}
     silent = {
         field
@@ -75,15 +74,15 @@ def test_the_fields_of_events_say_what_they_hold(document: Payload) -> None:
     assert silent == EXPLAINS_ITSELF
 
 
-def test_nothing_is_said_about_a_field_that_is_not_there(document: Payload) -> None:
+def test_every_field_description_is_used(document: Payload) -> None:
     schemas = document["components"]["schemas"]
     said = {one.get("description", "") for schema in schemas.values() for one in schema.get("properties", {}).values()}
-    assert [name for name, words in MEANINGS.items() if words not in said] == []
+    assert [name for name, words in DESCRIPTIONS.items() if words not in said] == []
 
 
 @pytest.mark.parametrize("event", EVENTS, ids=lambda event: event.__name__)
 def test_a_golden_sample_and_the_example_fit_the_schema_of_the_message(document: Payload, event: type[Event]) -> None:
-    kept = json.loads(golden_file(docs.ROOT / "contracts" / "golden", event).read_text())
+    kept = json.loads(golden_path(generator.ROOT / "contracts" / "golden", event).read_text())
     shown = document["components"]["messages"][event.wire_name]["examples"][0]["payload"]
     schema = {"$ref": f"#/components/schemas/{event.__name__}", "components": document["components"]}
     for one in (kept, shown):
@@ -96,7 +95,7 @@ def test_every_event_has_a_channel_with_its_subject(document: Payload) -> None:
     assert addresses == {f"evt.{event.service}.{{stream}}.{event.wire_name}" for event in EVENTS} | emptied
 
 
-def test_sealed_fields_are_marked(document: Payload) -> None:
+def test_encrypted_fields_are_marked(document: Payload) -> None:
     properties = document["components"]["schemas"]["UserRegistered"]["properties"]
     marked = [name for name, schema in properties.items() if schema.get("x-sealed")]
     assert marked == ["sealed_password_hash", "email", "github_username", "gitlab_username"]
@@ -105,80 +104,83 @@ def test_sealed_fields_are_marked(document: Payload) -> None:
 # ---- reading of code
 
 
-def test_a_reaction_tells_which_events_it_knows_and_what_it_leads_to() -> None:
-    assert (known_to(on_build), sent_by(on_build)) == ([BuildFinished], [RequestNotification])
+def test_a_reaction_lists_its_events_and_commands() -> None:
+    assert (find_matched_events(on_build_finished), find_sent_messages(on_build_finished)) == (
+        [BuildFinished],
+        [RequestNotification],
+    )
 
 
-def test_what_a_worker_asks_is_found_through_functions_it_calls() -> None:
-    assert GetUser in sent_by(notifications.workers[0].work)
+def test_queries_of_a_worker_are_found_through_called_functions() -> None:
+    assert GetUser in find_sent_messages(notifications.workers[0].run)
 
 
-def test_what_a_method_asks_is_found_through_its_object() -> None:
+def test_queries_of_a_method_are_found_through_its_object() -> None:
     planner = next(worker for worker in builds.workers if worker.name == "planner")
-    assert GetJobSecrets in sent_by(planner.work)
+    assert GetJobSecrets in find_sent_messages(planner.run)
 
 
-def test_what_a_command_needs_before_it_is_decided_is_found() -> None:
-    assert GetLaunchSettings in sent_by(builds.prepare[QueueBuild])
+def test_queries_of_a_command_enricher_are_found() -> None:
+    assert GetLaunchSettings in find_sent_messages(builds.enrichers[QueueBuild])
 
 
 # ---- fields
 
 
-def test_a_secret_field_is_marked_as_one() -> None:
-    assert "`password: text? = null` (secret)" in fields(ChangePassword)
+def test_a_secret_field_is_marked_as_secret() -> None:
+    assert "`password: text? = null` (secret)" in describe_fields(ChangePassword)
 
 
-def test_personal_and_sealed_fields_count_as_sealed() -> None:
-    assert sealed(UserRegistered) == ["sealed_password_hash", "email", "github_username", "gitlab_username"]
+def test_personal_and_encrypted_fields_count_as_encrypted() -> None:
+    assert sealed_fields(UserRegistered) == ["sealed_password_hash", "email", "github_username", "gitlab_username"]
 
 
 @pytest.mark.parametrize("event", EVENTS, ids=lambda event: event.__name__)
-def test_a_sample_is_the_same_at_every_run(event: type[Event]) -> None:
-    assert sample(event) == sample(event)
+def test_a_generated_sample_is_deterministic(event: type[Event]) -> None:
+    assert build_sample(event) == build_sample(event)
 
 
 # ---- Markdown
 
 
-def test_every_message_of_the_contracts_is_taken_by_its_service() -> None:
-    assert list(unanswered(DECLARED)) == []
+def test_every_contract_message_is_handled_by_its_service() -> None:
+    assert list(find_unhandled(DECLARED)) == []
 
 
-def test_a_message_that_nobody_takes_is_found() -> None:
-    deaf = Declared(type(builds)("builds", categories=builds.categories))
-    assert GetBuild in list(unanswered([deaf]))
+def test_an_unhandled_message_is_reported() -> None:
+    deaf = ServiceDeclaration(type(builds)("builds", categories=builds.categories))
+    assert GetBuild in list(find_unhandled([deaf]))
 
 
-def test_every_message_has_a_line() -> None:
-    text = docs.generate()[docs.ROOT / "docs" / "MESSAGES.md"]
+def test_every_message_is_documented() -> None:
+    text = generator.render_documents()[generator.ROOT / "docs" / "MESSAGES.md"]
     named = set(re.findall(r"^\| `(?:evt\.[a-z]+\.[^.]+\.)?(\w+)`", text, re.MULTILINE))
     assert {message.wire_name for one in DECLARED for message in one.messages} <= named
 
 
-def test_the_events_of_a_stream_are_those_its_evolve_takes() -> None:
+def test_the_documented_events_of_a_stream_match_its_evolve_function() -> None:
     category = next(one for one in builds.categories if one.name == "lane")
-    assert set(events_of(category)) == {
-        build_contract.LaneRequested,
-        build_contract.LaneGranted,
-        build_contract.LaneReleased,
+    assert set(event_types(category)) == {
+        build_contract.ConcurrencySlotRequested,
+        build_contract.ConcurrencySlotGranted,
+        build_contract.ConcurrencySlotReleased,
     }
 
 
-def test_every_code_has_a_line() -> None:
-    assert set(re.findall(r"^\| `(\w+)`", errors.text(), re.MULTILINE)) == {*CODES, *IGNORED}
+def test_every_error_code_is_documented() -> None:
+    assert set(re.findall(r"^\| `(\w+)`", error_codes.render(), re.MULTILINE)) == {*CODES, *IGNORE_REASONS}
 
 
 # ---- the command
 
 
-def test_the_documents_in_the_repository_are_up_to_date() -> None:
-    assert list(docs.complaints()) == []
+def test_the_generated_documents_are_up_to_date() -> None:
+    assert list(generator.find_problems()) == []
 
 
-def test_the_check_says_what_is_missing(tmp_path: Path) -> None:
+def test_the_documentation_check_reports_missing_files(tmp_path: Path) -> None:
     (tmp_path / "contracts").mkdir()
-    found = list(docs.complaints(tmp_path))
+    found = list(generator.find_problems(tmp_path))
     assert "contracts/golden/BuildQueued.v1.json is missing" in "\n".join(found)
     assert "docs/ERRORS.md is out of date; run `make docs`.\n--- as it is" in "\n".join(found)
 
@@ -187,7 +189,7 @@ def test_a_golden_sample_is_never_overwritten(tmp_path: Path) -> None:
     kept = tmp_path / "contracts" / "golden" / "BuildQueued.v1.json"
     kept.parent.mkdir(parents=True)
     kept.write_text("as it was released")
-    written = list(docs.write_missing_golden(tmp_path))
+    written = list(generator.write_missing_samples(tmp_path))
     assert kept not in written
     assert kept.read_text() == "as it was released"
 
@@ -195,17 +197,17 @@ def test_a_golden_sample_is_never_overwritten(tmp_path: Path) -> None:
 # ---- permissions
 
 
-def test_the_declared_calls_are_those_of_the_code() -> None:
-    assert [line for one in DECLARED for line in undeclared(one)] == []
+def test_declared_calls_match_the_code() -> None:
+    assert [line for one in DECLARED for line in find_undeclared_calls(one)] == []
 
 
-def test_a_call_that_is_missing_in_the_declaration_or_in_the_code_is_told() -> None:
-    wrong = Declared(replace(notifications, calls=(GetJobSecrets,)))
-    assert [line.split(":")[0] for line in undeclared(wrong)] == [
+def test_an_undeclared_or_unused_call_is_reported() -> None:
+    wrong = ServiceDeclaration(replace(notifications, outgoing=(GetJobSecrets,)))
+    assert [line.split(":")[0] for line in find_undeclared_calls(wrong)] == [
         "GetJobSecrets is among what notifications declares, but does not send",
         "GetUser is among what notifications sends, but does not declare",
     ]
 
 
 def test_the_command_line_knows_which_events_are_public() -> None:
-    assert [one.name for one in DECLARED if one.service.public] == list(PUBLIC)
+    assert [one.name for one in DECLARED if one.service.is_public] == list(PUBLIC_SERVICES)

@@ -2,21 +2,21 @@
 
 import re
 
-from gateway.described import written
-from gateway.event_page import event_page
+from gateway.framework.api_docs import written
+from gateway.framework.asyncapi_html import event_page
 
 DOCUMENT = written("asyncapi.json")
 PAGE = event_page(DOCUMENT)
 
 
-def test_every_event_has_an_anchor_that_the_navigation_leads_to() -> None:
+def test_every_event_has_an_anchor_and_a_navigation_link() -> None:
     anchors, links = (
         set(re.findall(pattern, PAGE)) for pattern in (r'<section id="([^"]+)"', r'<a href="#(\w+\.\w+)">')
     )
     assert anchors == links == DOCUMENT["channels"].keys()
 
 
-def test_every_subject_and_every_header_is_told() -> None:
+def test_every_subject_and_header_is_shown() -> None:
     subjects = [channel["address"] for channel in DOCUMENT["channels"].values()]
     headers = DOCUMENT["components"]["schemas"]["CloudEventHeaders"]["properties"]
     assert [one for one in (*subjects, *headers) if f"<code>{one}</code>" not in PAGE] == []
@@ -28,5 +28,5 @@ def test_a_payload_is_shown_field_by_field_and_by_example() -> None:
     assert "&quot;exit_code&quot;: 0" in section
 
 
-def test_the_page_needs_nothing_from_elsewhere() -> None:
+def test_the_event_page_loads_no_external_resources() -> None:
     assert re.findall(r'(?:src|href)="(?:https?:)?//[^"]*"|@import|url\(', PAGE) == []

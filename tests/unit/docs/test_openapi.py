@@ -8,11 +8,11 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from contracts.errors import CODES
+from gateway.framework.openapi_html import docs_page
 from gateway.openapi import document
 from gateway.openapi.meanings import MEANINGS
 from gateway.openapi.tags import TAGS
 from gateway.openapi.words import WORDS
-from gateway.pages import docs_page
 from gateway.routes import TABLE
 
 DOCUMENT = document(TABLE)
@@ -33,13 +33,13 @@ def described(operation: dict[str, Any]) -> Iterator[tuple[Any, Any]]:
                 yield media["schema"] | {"components": DOCUMENT["components"]}, media["example"]
 
 
-def test_the_document_is_valid() -> None:
+def test_the_openapi_document_is_valid() -> None:
     import schemathesis  # here: it takes seconds, and every worker collects this file
 
     schemathesis.openapi.from_dict(DOCUMENT).validate()
 
 
-def test_every_operation_has_a_name_of_its_own() -> None:
+def test_every_operation_has_a_unique_id() -> None:
     names = [one.id for one in OPERATIONS]
     assert len(set(names)) == len(names)
 
@@ -56,14 +56,14 @@ def test_every_operation_belongs_to_a_described_group(operation: dict[str, Any])
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_the_parameters_of_a_path_are_those_that_it_names(operation: dict[str, Any]) -> None:
+def test_path_parameters_match_the_path_template(operation: dict[str, Any]) -> None:
     path = next(path for path, methods in DOCUMENT["paths"].items() if operation in methods.values())
     assert {one["name"] for one in operation["parameters"] if one["in"] == "path"} == {
         part.strip("{}") for part in path.split("/") if part.startswith("{")
     }
 
 
-def test_the_limits_of_the_contract_are_told() -> None:
+def test_length_limits_of_the_contract_are_documented() -> None:
     body = DOCUMENT["paths"]["/api/admin/projects"]["post"]["requestBody"]
     name = body["content"]["application/json"]["schema"]["properties"]["project"]["properties"]["name"]
     assert name == {"type": ["string", "null"], "maxLength": 255}
@@ -93,11 +93,11 @@ def required(method: str, path: str, resource: str) -> set[str]:
         ("patch", "/api/admin/developers/{user_id}/email", "developer", ""),
     ],
 )
-def test_required_is_what_has_to_be_sent(method: str, path: str, resource: str, fields: str) -> None:
+def test_required_fields_are_documented(method: str, path: str, resource: str, fields: str) -> None:
     assert required(method, path, resource) == set(fields.split())
 
 
-def test_a_failure_names_the_codes_that_its_status_can_have() -> None:
+def test_an_error_response_lists_its_possible_codes() -> None:
     answer = DOCUMENT["paths"]["/api/admin/secrets/{secret_id}"]["delete"]["responses"]["409"]
     codes = answer["content"]["application/json"]["schema"]["allOf"][1]["properties"]["message"]["enum"]
     assert set(codes) == {"CONFLICT", "SECRET_PROJECTS_NOT_EMPTY"}
@@ -115,13 +115,13 @@ def strings(part: Any) -> Iterator[str]:
             yield part
 
 
-def test_what_is_said_about_a_field_or_a_route_is_said_somewhere() -> None:
+def test_every_written_description_is_used() -> None:
     said = set(strings(DOCUMENT))
     assert [name for name, words in MEANINGS.items() if words not in said] == []
     assert [name for name, words in WORDS.items() if not any(one.startswith(words) for one in said)] == []
 
 
-def test_units_and_what_null_means_stand_beside_the_fields() -> None:
+def test_field_descriptions_give_units_and_the_meaning_of_null() -> None:
     schemas = DOCUMENT["components"]["schemas"]
     assert schemas["Token"]["properties"]["expires_in"]["description"] == "seconds"
     assert schemas["Project"]["properties"]["keep_number_build"]["description"].endswith("null keeps all")
@@ -129,11 +129,11 @@ def test_units_and_what_null_means_stand_beside_the_fields() -> None:
     assert schemas["RevealedSecret"]["properties"]["name"] == schemas["Secret"]["properties"]["name"]
 
 
-def test_shapes_have_names_of_their_own() -> None:
+def test_schema_names_are_plain_words() -> None:
     assert [name for name in DOCUMENT["components"]["schemas"] if not name.isalpha()] == []
 
 
-def test_descriptions_speak_of_no_message_inside() -> None:
+def test_descriptions_mention_no_internal_message_names() -> None:
     said = [one["description"] for methods in DOCUMENT["paths"].values() for one in methods.values()]
     words = {word for one in said for word in re.findall(r"\w+", one)}
     assert words & {one.message.wire_name for one in TABLE if one.message} == set()
@@ -146,7 +146,7 @@ def test_the_page_shows_every_operation_and_every_error_code() -> None:
     assert [code for code in CODES if f"<code>{code}</code>" not in page] == []
 
 
-def test_the_page_leads_to_the_shape_of_every_answer() -> None:
+def test_the_page_links_every_response_schema() -> None:
     page = docs_page(DOCUMENT)
     links = set(re.findall(r'href="#(shape\.\w+)"', page))
     assert links <= set(re.findall(r'id="(shape\.\w+)"', page))

@@ -2,9 +2,9 @@
 
 import pytest
 
-from contracts.errors import Refused
-from gateway.auth import Role, role_of, token_from
-from gateway.prefixes import canonical
+from contracts.errors import RequestRejected
+from gateway.auth import Role, read_token, role_for_path
+from gateway.http.path_prefixes import canonical_path
 from gateway.routes import TABLE
 
 
@@ -24,35 +24,35 @@ from gateway.routes import TABLE
         ("/apix", "/api/apix"),
     ],
 )
-def test_every_prefix_means_the_same_address(asked: str, answered: str) -> None:
-    assert canonical(asked) == answered
+def test_every_known_path_prefix_maps_to_the_same_path(asked: str, answered: str) -> None:
+    assert canonical_path(asked) == answered
 
 
 @pytest.mark.parametrize(
     ("path", "role"),
     [
-        ("/guest/ping", Role.NOBODY),
-        ("/auth/token", Role.NOBODY),
+        ("/guest/ping", Role.ANONYMOUS),
+        ("/auth/token", Role.ANONYMOUS),
         ("/developer/builds/queueds", Role.DEVELOPER),
         ("/admin/executors", Role.ADMIN),
         ("/user/info", Role.USER),
     ],
 )
-def test_the_first_segment_says_who_may_call(path: str, role: Role) -> None:
-    assert role_of(path) is role
+def test_the_first_path_segment_decides_the_required_role(path: str, role: Role) -> None:
+    assert role_for_path(path) is role
 
 
-def test_every_route_answers_with_a_message_or_by_itself() -> None:
+def test_every_route_has_either_a_message_or_a_handler() -> None:
     assert [route.path for route in TABLE if (route.message is None) == (route.answer is None)] == []
 
 
 @pytest.mark.parametrize("header", [b"", b"Bearer", b"Bearer  ", b"Basic dXNlcjpwYXNz", b"\xff\xfe x"])
-def test_what_is_no_token_is_no_token(header: bytes) -> None:
-    with pytest.raises(Refused, match="UNAUTHORIZED"):
-        token_from({b"authorization": header})
+def test_an_invalid_authorization_header_is_rejected(header: bytes) -> None:
+    with pytest.raises(RequestRejected, match="UNAUTHORIZED"):
+        read_token({b"authorization": header})
 
 
-def test_both_schemes_carry_a_token() -> None:
+def test_both_authorization_schemes_carry_a_token() -> None:
     assert (
-        token_from({b"authorization": b"Bearer a.b.c"}) == token_from({b"authorization": b"TOKEN  a.b.c "}) == "a.b.c"
+        read_token({b"authorization": b"Bearer a.b.c"}) == read_token({b"authorization": b"TOKEN  a.b.c "}) == "a.b.c"
     )

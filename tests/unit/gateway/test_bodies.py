@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from contracts.errors import Refused
-from gateway.bodies import flattened, parameters
-from gateway.fields import Field, Unreadable, boolean, integer, integers, mapping, scalar, text, texts
-from gateway.routing import body
+from contracts.errors import RequestRejected
+from gateway.framework.fields import Field, Unreadable, boolean, integer, integers, mapping, scalar, text, texts
+from gateway.framework.request_body import flattened, parameters
+from gateway.framework.route_table import body
 
 JSON = "application/json; charset=utf-8"
 
@@ -23,14 +23,14 @@ JSON = "application/json; charset=utf-8"
         ({"project": {}}, {}),
     ],
 )
-def test_members_of_an_envelope_become_parameters(sent: dict[str, Any], flat: dict[str, Any]) -> None:
+def test_the_members_of_an_envelope_become_parameters(sent: dict[str, Any], flat: dict[str, Any]) -> None:
     assert flattened(sent) == flat
 
 
 @pytest.mark.parametrize(
     ("raw", "content_type"), [(b"", JSON), (b"  ", JSON), (b"null", JSON), (b'{"a": 1}', "text/plain"), (b"{", "")]
 )
-def test_an_empty_body_and_one_that_is_not_called_json_have_no_parameters(raw: bytes, content_type: str) -> None:
+def test_an_empty_or_non_json_body_has_no_parameters(raw: bytes, content_type: str) -> None:
     assert parameters(raw, content_type) == {}
 
 
@@ -38,18 +38,18 @@ def test_an_empty_body_and_one_that_is_not_called_json_have_no_parameters(raw: b
     "raw",
     [b"{", b"NaN", b'{"a": Infinity}', b"[" * 10_000, b"9" * 10_000, b'{"a": "\\ud800"}', b"\xff", b'{"a": "\x00"}'],
 )
-def test_what_is_no_json_is_malformed(raw: bytes) -> None:
-    with pytest.raises(Refused, match="REQUEST_MALFORMED"):
+def test_invalid_json_is_malformed(raw: bytes) -> None:
+    with pytest.raises(RequestRejected, match="REQUEST_MALFORMED"):
         parameters(raw, JSON)
 
 
-def test_a_byte_order_mark_is_passed_over() -> None:
+def test_a_byte_order_mark_is_skipped() -> None:
     assert parameters('\ufeff{"a": 1}'.encode(), JSON) == {"a": 1}
 
 
 @pytest.mark.parametrize("raw", [b"1", b'"text"', b"[1]", b"true"])
-def test_a_body_is_one_object(raw: bytes) -> None:
-    with pytest.raises(Refused, match="REQUEST_INVALID"):
+def test_a_body_must_be_one_object(raw: bytes) -> None:
+    with pytest.raises(RequestRejected, match="REQUEST_INVALID"):
         parameters(raw, JSON)
 
 
@@ -77,7 +77,7 @@ def test_a_body_is_one_object(raw: bytes) -> None:
         (mapping, {"A": 1, "B": None}, {"A": "1", "B": ""}),
     ],
 )
-def test_a_field_takes_every_form_that_clients_send(field: Field, sent: Any, read: Any) -> None:
+def test_a_field_accepts_every_form_that_clients_send(field: Field, sent: Any, read: Any) -> None:
     assert field.read(sent) == read
 
 
@@ -102,24 +102,24 @@ def test_a_field_takes_every_form_that_clients_send(field: Field, sent: Any, rea
         (mapping, {"A": {}}),
     ],
 )
-def test_a_field_refuses_what_it_cannot_be(field: Field, sent: Any) -> None:
+def test_a_field_rejects_values_of_other_types(field: Field, sent: Any) -> None:
     with pytest.raises(Unreadable):
         field.read(sent)
 
 
-def test_what_was_not_sent_is_left_to_the_message() -> None:
+def test_fields_that_were_not_sent_are_left_out() -> None:
     project = body("project", name=text, credential_id=integer.called("repository_credential_id"))
     assert project.read({"project_repository_credential_id": "3", "other_name": "x"}) == {"credential_id": 3}
 
 
-def test_a_wrong_type_has_the_code_of_its_field_where_there_is_one() -> None:
-    with pytest.raises(Refused, match="PROJECT_KEEP_NUMBER_BUILD_INVALID"):
+def test_a_wrong_type_has_the_error_code_of_its_field() -> None:
+    with pytest.raises(RequestRejected, match="PROJECT_KEEP_NUMBER_BUILD_INVALID"):
         body("project", keep_number_build=integer).read({"project_keep_number_build": []})
-    with pytest.raises(Refused, match="REQUEST_INVALID"):
+    with pytest.raises(RequestRejected, match="REQUEST_INVALID"):
         body("project", name=text).read({"project_name": []})
 
 
 @pytest.mark.parametrize("sent", [[[1]], ["x"], [None], "1", {}, [1.5]])
-def test_what_is_no_list_of_numbers_is_called_so(sent: Any) -> None:
+def test_an_invalid_list_of_numbers_is_described_as_such(sent: Any) -> None:
     with pytest.raises(Unreadable, match="a list of whole numbers"):
         integers.read(sent)

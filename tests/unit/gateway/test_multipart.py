@@ -2,8 +2,8 @@
 
 import pytest
 
-from contracts.errors import Refused
-from gateway.multipart import Form
+from contracts.errors import RequestRejected
+from gateway.http.multipart import FileForm
 
 KIND = b'multipart/form-data; boundary="x-y"'
 BODY = (
@@ -14,16 +14,16 @@ BODY = (
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 1000])
-def test_the_file_comes_out_whole_however_the_body_is_cut(size: int) -> None:
-    form = Form(KIND)
+def test_a_multipart_file_is_complete_however_the_body_is_split(size: int) -> None:
+    form = FileForm(KIND)
     found = b"".join(form.feed(BODY[start : start + size]) for start in range(0, len(BODY), size))
     assert found == b"one\r\n--x-\r\ntwo"
     assert form.fields == {"artifact_type": "archive"}
     assert (form.file_name, form.has_file, form.complete) == ("out.zip", True, True)
 
 
-def test_a_body_without_its_last_boundary_is_not_complete() -> None:
-    form = Form(KIND)
+def test_a_multipart_body_without_its_last_boundary_is_incomplete() -> None:
+    form = FileForm(KIND)
     form.feed(BODY[:-8])
     assert (form.has_file, form.complete) == (True, False)
 
@@ -38,16 +38,16 @@ def test_a_body_without_its_last_boundary_is_not_complete() -> None:
         ("x" * 300 + ".zip", "x" * 196 + ".zip"),
     ],
 )
-def test_a_file_name_is_the_last_part_of_a_path_without_harm(sent: str, kept: str) -> None:
-    form = Form(KIND)
+def test_a_file_name_is_reduced_to_a_safe_base_name(sent: str, kept: str) -> None:
+    form = FileForm(KIND)
     form.feed(BODY.replace(b'"out.zip"', f'"{sent}"'.encode()))
     assert form.file_name == kept
 
 
 @pytest.mark.parametrize("kind", [b"", b"application/json", b"multipart/form-data", b"multipart/mixed; boundary=x"])
-def test_only_a_form_with_a_boundary_is_taken(kind: bytes) -> None:
-    with pytest.raises(Refused, match="REQUEST_MALFORMED"):
-        Form(kind)
+def test_a_form_without_a_boundary_is_rejected(kind: bytes) -> None:
+    with pytest.raises(RequestRejected, match="REQUEST_MALFORMED"):
+        FileForm(kind)
 
 
 @pytest.mark.parametrize(
@@ -61,6 +61,6 @@ def test_only_a_form_with_a_boundary_is_taken(kind: bytes) -> None:
     ],
     ids=["no form", "two files", "long field", "long header", "many parts"],
 )
-def test_a_body_that_asks_for_too_much_is_refused(body: bytes) -> None:
-    with pytest.raises(Refused, match="REQUEST_MALFORMED"):
-        Form(KIND).feed(body)
+def test_a_multipart_body_beyond_the_limits_is_rejected(body: bytes) -> None:
+    with pytest.raises(RequestRejected, match="REQUEST_MALFORMED"):
+        FileForm(KIND).feed(body)

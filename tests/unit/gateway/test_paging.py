@@ -5,17 +5,17 @@ from typing import Any
 
 import pytest
 
-from contracts.errors import Refused
+from contracts.errors import RequestRejected
 from contracts.paging import Filter
-from contracts.projects import PageProjects
-from gateway.paging import page_fields
+from contracts.projects import ListProjectsPage
+from gateway.adapters.free_commit.paging import parse_page_fields
 
 
 def asked(query: str) -> Mapping[str, Any]:
-    return page_fields(query.encode())
+    return parse_page_fields(query.encode())
 
 
-def test_nothing_asked_is_the_first_twenty_newest_first() -> None:
+def test_the_default_page_is_the_first_twenty_newest_first() -> None:
     assert asked("") == {
         "page": 1,
         "per_page": 20,
@@ -27,13 +27,13 @@ def test_nothing_asked_is_the_first_twenty_newest_first() -> None:
     }
 
 
-def test_aliases_and_order_are_read() -> None:
+def test_paging_parameter_aliases_and_sort_order_are_read() -> None:
     found = asked("perPage=100000&page=0&sortBy=project_name&orderBy=asc&mode=include")
     assert (found["per_page"], found["page"], found["sort_by"]) == (100_000, 1, "project_name")
     assert (found["descending"], found["any_filter"]) == (False, True)
 
 
-def test_filters_come_with_and_without_escapes() -> None:
+def test_filters_are_read_with_and_without_percent_encoding() -> None:
     found = asked(
         "project_name%5Bcontains%5D=%C3%BCber&project_name[contains]=x&id[eq]=null&name=y&id[eq]=&a%20b[eq]=1"
     )
@@ -43,12 +43,12 @@ def test_filters_come_with_and_without_escapes() -> None:
     )
 
 
-def test_a_value_may_contain_equal_signs() -> None:
+def test_a_filter_value_may_contain_equal_signs() -> None:
     assert asked("a[eq]=x=y==")["filters"] == (Filter(column="a", operator="eq", values=("x=y==",)),)
 
 
 @pytest.mark.parametrize("query", ["a[EQ]=1", "a[]=1", "[eq]=1", "a[eq][eq]=1", "a-b[eq]=1", "a[eq]=", "=", "%ff"])
-def test_what_has_not_the_form_of_a_filter_is_none(query: str) -> None:
+def test_a_malformed_filter_is_ignored(query: str) -> None:
     assert asked(query)["filters"] == ()
 
 
@@ -56,7 +56,7 @@ def test_what_has_not_the_form_of_a_filter_is_none(query: str) -> None:
     ("query", "counted"),
     [("dynamic_counting=true", False), ("dynamic_counting=false", True), ("a[eq]=dynamic_counting=true", True)],
 )
-def test_a_list_is_not_counted_where_that_was_asked(query: str, counted: bool) -> None:
+def test_dynamic_counting_turns_off_the_total(query: str, counted: bool) -> None:
     assert asked(query)["counted"] is counted
 
 
@@ -72,12 +72,12 @@ def test_a_list_is_not_counted_where_that_was_asked(query: str, counted: bool) -
         ("&".join(["id[eq]=1"] * 101), "PAGINATION_FILTERS_INVALID"),
     ],
 )
-def test_what_cannot_be_read_has_a_code(query: str, code: str) -> None:
-    with pytest.raises(Refused, match=code):
+def test_invalid_paging_parameters_have_an_error_code(query: str, code: str) -> None:
+    with pytest.raises(RequestRejected, match=code):
         asked(query)
 
 
-def test_what_is_asked_makes_a_query() -> None:
-    assert PageProjects.model_validate(asked("id[eq]=1")).filters == (
+def test_page_fields_build_a_valid_query_message() -> None:
+    assert ListProjectsPage.model_validate(asked("id[eq]=1")).filters == (
         Filter(column="id", operator="eq", values=("1",)),
     )

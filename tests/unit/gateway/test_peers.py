@@ -4,23 +4,23 @@ from ipaddress import ip_network
 
 import pytest
 
-from gateway.peers import client_address, is_local
+from gateway.http.client_ip import client_ip, is_local_request
 
 PROXIES = (ip_network("10.0.0.0/8"), ip_network("fd00::/8"))
 
 
 def address(peer: str, *said: str) -> str:
     headers = [(b"x-forwarded-for", one.encode()) for one in said]
-    return client_address({"client": (peer, 4711), "headers": headers}, PROXIES)
+    return client_ip({"client": (peer, 4711), "headers": headers}, PROXIES)
 
 
-def test_nobody_is_believed_by_default() -> None:
+def test_forwarded_headers_are_ignored_by_default() -> None:
     scope = {"client": ("10.0.0.1", 1), "headers": [(b"x-forwarded-for", b"192.0.2.7")]}
-    assert client_address(scope, ()) == "10.0.0.1"
+    assert client_ip(scope, ()) == "10.0.0.1"
 
 
-def test_a_connection_without_an_address_has_none() -> None:
-    assert client_address({"client": None, "headers": []}, PROXIES) == ""
+def test_a_connection_without_an_address_has_no_client_ip() -> None:
+    assert client_ip({"client": None, "headers": []}, PROXIES) == ""
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_a_connection_without_an_address_has_none() -> None:
         ("10.0.0.1", ["::ffff:192.0.2.7"], "192.0.2.7"),
     ],
 )
-def test_only_trusted_proxies_are_believed(peer: str, said: list[str], client: str) -> None:
+def test_only_headers_of_trusted_proxies_are_used(peer: str, said: list[str], client: str) -> None:
     assert address(peer, *said) == client
 
 
@@ -57,9 +57,9 @@ def test_only_trusted_proxies_are_believed(peer: str, said: list[str], client: s
         ("nonsense", "accept", False),
     ],
 )
-def test_a_program_of_this_machine_comes_through_no_proxy(peer: str, header: str, local: bool) -> None:
-    assert is_local({"client": (peer, 4711), "headers": [(header.encode(), b"x")]}) is local
+def test_only_a_direct_loopback_connection_is_local(peer: str, header: str, local: bool) -> None:
+    assert is_local_request({"client": (peer, 4711), "headers": [(header.encode(), b"x")]}) is local
 
 
-def test_a_connection_without_an_address_is_not_of_this_machine() -> None:
-    assert not is_local({"client": None, "headers": []})
+def test_a_connection_without_an_address_is_not_local() -> None:
+    assert not is_local_request({"client": None, "headers": []})

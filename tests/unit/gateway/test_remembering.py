@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from contracts.errors import Refused
-from gateway import remembering
-from gateway.remembering import Remembered
+from contracts.errors import RequestRejected
+from gateway import access_cache
+from gateway.access_cache import StaleIfErrorCache
 
 
 @dataclass
@@ -22,20 +22,20 @@ class Identity:
         self.asked.append(key)
         await asyncio.sleep(0)
         if key not in self.answers:
-            raise Refused(self.refusal)
+            raise RequestRejected(self.refusal)
         return self.answers[key]
 
-    def remembered(self) -> Remembered[str, str]:
-        return Remembered[str, str](self.ask, lambda: self.now)
+    def remembered(self) -> StaleIfErrorCache[str, str]:
+        return StaleIfErrorCache[str, str](self.ask, lambda: self.now)
 
 
-async def refused(known: Remembered[str, str], key: str) -> str:
-    with pytest.raises(Refused) as error:
+async def refused(known: StaleIfErrorCache[str, str], key: str) -> str:
+    with pytest.raises(RequestRejected) as error:
         await known.get(key)
     return error.value.code
 
 
-async def test_many_who_ask_within_a_second_cost_one_question() -> None:
+async def test_concurrent_lookups_within_a_second_send_one_query() -> None:
     identity = Identity({"a": "anna"})
     known = identity.remembered()
     await asyncio.gather(*(known.get("a") for _ in range(20)))
@@ -44,7 +44,7 @@ async def test_many_who_ask_within_a_second_cost_one_question() -> None:
     assert identity.asked == ["a"]
 
 
-async def test_a_change_is_noticed_after_a_second() -> None:
+async def test_a_cached_value_is_refreshed_after_a_second() -> None:
     identity = Identity({"a": "anna"})
     known = identity.remembered()
     await known.get("a")
@@ -52,7 +52,7 @@ async def test_a_change_is_noticed_after_a_second() -> None:
     assert await refused(known, "a") == "TOKEN_INVALID"
 
 
-async def test_a_stranger_costs_one_question_a_second() -> None:
+async def test_an_unknown_token_costs_one_query_per_second() -> None:
     identity = Identity()
     known = identity.remembered()
     assert [await refused(known, "x") for _ in range(3)] == ["TOKEN_INVALID"] * 3
@@ -62,21 +62,21 @@ async def test_a_stranger_costs_one_question_a_second() -> None:
     assert identity.asked == ["x", "x"]
 
 
-async def test_what_is_no_answer_about_the_token_is_not_kept() -> None:
+async def test_timeouts_are_not_cached() -> None:
     identity = Identity(refusal="SERVICE_TIMEOUT")
     known = identity.remembered()
     assert [await refused(known, "x"), await refused(known, "x")] == ["SERVICE_TIMEOUT"] * 2
     assert identity.asked == ["x", "x"]
 
 
-async def test_a_flood_of_strangers_fills_no_memory_and_pushes_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remembering, "MOST", 10)
+async def test_many_unknown_tokens_neither_fill_the_cache_nor_evict_known_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(access_cache, "MAX_ENTRIES", 10)
     identity = Identity({"a": "anna"})
     known = identity.remembered()
     await known.get("a")
     for number in range(100):
         await refused(known, str(number))
-    assert len(known._denied) <= 10
-    assert not known._asking
+    assert len(known._denials) <= 10
+    assert not known._requests
     await known.get("a")
     assert identity.asked.count("a") == 1

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from contracts.builds import Assignment, LaunchedProject
-from gateway.dialects.gitlab_job import job_object
+from gateway.adapters.gitlab.job_payload import build_job_payload
 
 ASSIGNMENT = Assignment(
     job_id=11,
@@ -42,11 +42,11 @@ ASSIGNMENT = Assignment(
         ("a-token", "https://a-token@forge.example/mill.git"),
     ],
 )
-def test_a_runner_gets_the_login_in_the_address_and_nowhere_else(login: str | None, url: str) -> None:
-    job = job_object(ASSIGNMENT.but(repository_login=login), None)
+def test_a_runner_gets_repository_credentials_only_in_the_url(login: str | None, url: str) -> None:
+    job = build_job_payload(ASSIGNMENT.replace(repository_login=login), None)
     assert job["git_info"].pop("repo_url") == url
     assert str(login) not in str(job).replace("None", "")
 
 
-def test_a_login_does_not_show_when_an_assignment_is_printed() -> None:
-    assert "hush" not in repr(ASSIGNMENT.but(repository_login="ada:hush"))
+def test_the_repr_of_an_assignment_hides_the_repository_credentials() -> None:
+    assert "hush" not in repr(ASSIGNMENT.replace(repository_login="ada:hush"))

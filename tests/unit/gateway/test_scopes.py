@@ -3,21 +3,21 @@
 import pytest
 
 from contracts.identity import TokenScope
+from gateway.adapters.gitflic.runner_registration import REGISTRATION_PATH
 from gateway.auth import Role
-from gateway.dialects.gitflic.registration import REGISTRATION_PATH
 from gateway.routes import RAW, TABLE
-from gateway.scopes import scope_of
+from gateway.token_scopes import required_scope
 
 OF_RUNNERS = "/api/v4/"  # runners have tokens of their own
 OF_PICTURES = "/api/upload/"  # which everybody may see
 
 
 def test_every_route_that_needs_a_token_belongs_to_one_scope() -> None:
-    guarded = [(route.method, route.path) for route in TABLE if route.needs is not Role.NOBODY]
-    assert [route for route in guarded if scope_of(*route) is None] == [("POST", "/user/tokens")]
+    guarded = [(route.method, route.path) for route in TABLE if route.needs is not Role.ANONYMOUS]
+    assert [route for route in guarded if required_scope(*route) is None] == [("POST", "/user/tokens")]
 
 
-def test_no_other_protocol_takes_personal_tokens_but_the_live_events() -> None:
+def test_among_protocol_routes_only_live_events_accept_personal_tokens() -> None:
     assert [one.path for one in RAW if not one.path.startswith((OF_RUNNERS, OF_PICTURES, REGISTRATION_PATH))] == [
         "/api/events"
     ]
@@ -43,14 +43,14 @@ def test_no_other_protocol_takes_personal_tokens_but_the_live_events() -> None:
         ("GET", "/events", "EVENT_READ"),
     ],
 )
-def test_a_scope_follows_from_what_the_address_speaks_of(method: str, path: str, scope: str) -> None:
-    assert scope_of(method, path) is TokenScope(scope)
+def test_the_required_scope_follows_from_the_path(method: str, path: str, scope: str) -> None:
+    assert required_scope(method, path) is TokenScope(scope)
 
 
-def test_who_only_reads_does_not_learn_what_makes_runners() -> None:
-    assert scope_of("GET", "/admin/runners/registration-info") is TokenScope.RUNNER_WRITE
+def test_reading_the_registration_token_requires_the_write_scope() -> None:
+    assert required_scope("GET", "/admin/runners/registration-info") is TokenScope.RUNNER_WRITE
 
 
-def test_an_address_that_nobody_thought_of_is_an_error() -> None:
+def test_a_path_without_a_scope_is_an_error() -> None:
     with pytest.raises(LookupError):
-        scope_of("GET", "/admin/surprises")
+        required_scope("GET", "/admin/surprises")

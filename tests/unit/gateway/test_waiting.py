@@ -4,17 +4,17 @@ from datetime import UTC, datetime
 
 import pytest
 
-from contracts.builds import JobQueued, LaunchedProject, PlannedJob, RunnerOffer
-from gateway.waiting import Waiter, WaitingRunners, fits
+from contracts.builds import JobQueued, LaunchedProject, PlannedJob, RunnerDescription
+from gateway.streaming.long_polls import LongPollQueue, PendingPoll, can_run
 
-ANY = RunnerOffer(runner_id=1, runner_uuid="r-1", name="any")
-LINUX = ANY.but(tags=("linux", "amd64"))
-TAGGED_ONLY = LINUX.but(run_untagged=False)
-PROTECTED = ANY.but(protected=True)
-OF_PROJECT = ANY.but(owner_type="PROJECT", owner_id=84)
-OF_ANOTHER = ANY.but(owner_type="PROJECT", owner_id=85)
-OF_COMPANY = ANY.but(owner_type="COMPANY", owner_id=4)
-OF_ANOTHER_COMPANY = ANY.but(owner_type="COMPANY", owner_id=5)
+ANY = RunnerDescription(runner_id=1, runner_uuid="r-1", name="any")
+LINUX = ANY.replace(tags=("linux", "amd64"))
+TAGGED_ONLY = LINUX.replace(run_untagged=False)
+PROTECTED = ANY.replace(protected=True)
+OF_PROJECT = ANY.replace(owner_type="PROJECT", owner_id=84)
+OF_ANOTHER = ANY.replace(owner_type="PROJECT", owner_id=85)
+OF_COMPANY = ANY.replace(owner_type="COMPANY", owner_id=4)
+OF_ANOTHER_COMPANY = ANY.replace(owner_type="COMPANY", owner_id=5)
 
 PROJECT = LaunchedProject(
     project_id=84, name="Mill", owner_alias="ivan", alias="mill", repository="r", branch="main", spec_file_path="/c"
@@ -31,10 +31,10 @@ PLAIN = JobQueued(
     project=PROJECT,
     job=PlannedJob(job_id=11, job_uuid="j-11", name="build"),
 )
-FOR_LINUX = PLAIN.but(job=PLAIN.job.but(tags=("linux",)))
-FOR_GPU = PLAIN.but(job=PLAIN.job.but(tags=("linux", "gpu")))
-OF_COMPANYS_PROJECT = PLAIN.but(project=PROJECT.but(company_id=4))
-ON_PROTECTED = PLAIN.but(protected=True)
+FOR_LINUX = PLAIN.replace(job=PLAIN.job.replace(tags=("linux",)))
+FOR_GPU = PLAIN.replace(job=PLAIN.job.replace(tags=("linux", "gpu")))
+OF_COMPANYS_PROJECT = PLAIN.replace(project=PROJECT.replace(company_id=4))
+ON_PROTECTED = PLAIN.replace(protected=True)
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
 
@@ -58,86 +58,86 @@ NOW = datetime(2026, 1, 2, tzinfo=UTC)
         (OF_ANOTHER_COMPANY, OF_COMPANYS_PROJECT, False),
     ],
 )
-def test_a_runner_fits_a_job(offer: RunnerOffer, job: JobQueued, may: bool) -> None:
-    assert fits(offer, job) is may
+def test_a_runner_fits_a_job_by_tags_scope_and_protection(offer: RunnerDescription, job: JobQueued, may: bool) -> None:
+    assert can_run(offer, job) is may
 
 
-def enter(waiting: WaitingRunners, waiter: Waiter, offer: RunnerOffer = ANY) -> None:
-    waiting.settle(waiter, offer)
+def enter(waiting: LongPollQueue, waiter: PendingPoll, offer: RunnerDescription = ANY) -> None:
+    waiting.update_offer(waiter, offer)
 
 
-def test_whoever_waits_longest_is_called_first() -> None:
-    waiting = WaitingRunners()
-    with waiting.place() as first, waiting.place() as second:
+def test_the_longest_waiting_runner_is_notified_first() -> None:
+    waiting = LongPollQueue()
+    with waiting.enter() as first, waiting.enter() as second:
         enter(waiting, first)
         enter(waiting, second)
-        waiting.call(PLAIN)
-        assert (first.signal.is_set(), second.signal.is_set()) == (True, False)
+        waiting.notify(PLAIN)
+        assert (first.wake_up.is_set(), second.wake_up.is_set()) == (True, False)
 
 
-def test_the_next_job_calls_the_next_runner() -> None:
-    waiting = WaitingRunners()
-    with waiting.place() as first, waiting.place() as second:
+def test_the_next_job_notifies_the_next_runner() -> None:
+    waiting = LongPollQueue()
+    with waiting.enter() as first, waiting.enter() as second:
         enter(waiting, first)
         enter(waiting, second)
-        waiting.call(PLAIN)
-        waiting.call(PLAIN.but(job_id=12))
-        assert second.calls == [PLAIN.but(job_id=12)]
+        waiting.notify(PLAIN)
+        waiting.notify(PLAIN.replace(job_id=12))
+        assert second.notified_jobs == [PLAIN.replace(job_id=12)]
 
 
-def test_runners_that_do_not_fit_are_passed_over() -> None:
-    waiting = WaitingRunners()
-    with waiting.place() as plain, waiting.place() as paused, waiting.place() as linux:
+def test_runners_that_do_not_fit_a_job_are_not_notified() -> None:
+    waiting = LongPollQueue()
+    with waiting.enter() as plain, waiting.enter() as paused, waiting.enter() as linux:
         enter(waiting, plain)
-        waiting.settle(paused, None)
+        waiting.update_offer(paused, None)
         enter(waiting, linux, LINUX)
-        waiting.call(FOR_LINUX)
-        assert (plain.calls, paused.calls, linux.calls) == ([], [], [FOR_LINUX])
+        waiting.notify(FOR_LINUX)
+        assert (plain.notified_jobs, paused.notified_jobs, linux.notified_jobs) == ([], [], [FOR_LINUX])
 
 
-def test_a_call_that_nobody_answered_goes_to_the_next() -> None:
-    waiting = WaitingRunners()
-    with waiting.place() as second:
-        with waiting.place() as first:
+def test_an_unanswered_notification_goes_to_the_next_runner() -> None:
+    waiting = LongPollQueue()
+    with waiting.enter() as second:
+        with waiting.enter() as first:
             enter(waiting, first)
-            waiting.call(PLAIN)
+            waiting.notify(PLAIN)
             enter(waiting, second)
-        assert second.calls == [PLAIN]
+        assert second.notified_jobs == [PLAIN]
 
 
-def test_a_runner_that_was_edited_hands_on_what_no_longer_fits() -> None:
-    waiting = WaitingRunners()
-    with waiting.place() as edited, waiting.place() as other:
+def test_an_edited_runner_passes_on_jobs_that_no_longer_fit() -> None:
+    waiting = LongPollQueue()
+    with waiting.enter() as edited, waiting.enter() as other:
         enter(waiting, edited, LINUX)
         enter(waiting, other, LINUX)
-        waiting.call(FOR_LINUX)
-        waiting.settle(edited, ANY)
-        assert (edited.calls, other.calls) == ([], [FOR_LINUX])
+        waiting.notify(FOR_LINUX)
+        waiting.update_offer(edited, ANY)
+        assert (edited.notified_jobs, other.notified_jobs) == ([], [FOR_LINUX])
 
 
-def test_nobody_calls_a_client_that_is_gone() -> None:
-    waiting = WaitingRunners()
-    with waiting.place() as gone, waiting.place() as there:
+def test_a_disconnected_client_is_not_notified() -> None:
+    waiting = LongPollQueue()
+    with waiting.enter() as gone, waiting.enter() as there:
         enter(waiting, gone)
         enter(waiting, there)
-        gone.leave()
-        waiting.call(PLAIN)
-        assert (gone.calls, there.calls) == ([], [PLAIN])
+        gone.disconnect()
+        waiting.notify(PLAIN)
+        assert (gone.notified_jobs, there.notified_jobs) == ([], [PLAIN])
 
 
-def test_a_closed_list_sends_everybody_away() -> None:
-    waiting = WaitingRunners()
-    with waiting.place() as waiter:
+def test_closing_the_queue_wakes_all_waiting_runners() -> None:
+    waiting = LongPollQueue()
+    with waiting.enter() as waiter:
         waiting.close()
-        assert waiting.closed
-        assert waiter.signal.is_set()
+        assert waiting.is_closed
+        assert waiter.wake_up.is_set()
     assert len(waiting) == 0
 
 
 @pytest.mark.parametrize(("known", "again"), [("r-1", True), ("", True), ("r-2", False)])
-def test_a_change_of_a_runner_has_it_look_again_also_while_it_is_not_known_yet(known: str, again: bool) -> None:
-    waiting = WaitingRunners()
-    with waiting.place() as waiter:
-        waiter.runner_uuid, waiter.stale = known, False
-        waiting.changed("r-1")
-        assert (waiter.stale, waiter.signal.is_set()) == (again, again)
+def test_a_changed_or_unidentified_runner_checks_again_for_jobs(known: str, again: bool) -> None:
+    waiting = LongPollQueue()
+    with waiting.enter() as waiter:
+        waiter.runner_uuid, waiter.is_stale = known, False
+        waiting.invalidate_runner("r-1")
+        assert (waiter.is_stale, waiter.wake_up.is_set()) == (again, again)

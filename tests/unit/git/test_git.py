@@ -2,7 +2,7 @@
 
 import pytest
 
-from libs.git import confidential, environment, with_credentials, without_credentials
+from libs.git_env import add_credentials, build_environment, extract_secrets, split_credentials
 
 LOGINS = [
     ("http://user:pa%40s%2Fs@host:80/r.git", "http://host:80/r.git", "user:pa@s/s"),
@@ -22,23 +22,23 @@ LOGINS = [
         ("/srv/r.git", "/srv/r.git", ""),
     ],
 )
-def test_a_login_is_taken_out_of_web_addresses(url: str, bare: str, login: str) -> None:
-    assert without_credentials(url) == (bare, login)
+def test_credentials_are_removed_from_http_urls(url: str, bare: str, login: str) -> None:
+    assert split_credentials(url) == (bare, login)
 
 
 @pytest.mark.parametrize(("url", "bare", "login"), LOGINS)
-def test_a_login_is_put_back_percent_encoded(url: str, bare: str, login: str) -> None:
-    assert with_credentials(bare, login) == url
+def test_credentials_are_inserted_percent_encoded(url: str, bare: str, login: str) -> None:
+    assert add_credentials(bare, login) == url
 
 
 @pytest.mark.parametrize("url", ["https://host/r.git", "git@host:owner/r.git", "ssh://git@host/r.git", "/srv/r.git"])
-def test_an_address_without_a_login_stays_as_it_is(url: str) -> None:
-    assert with_credentials(url, None) == url
+def test_a_url_without_credentials_is_unchanged(url: str) -> None:
+    assert add_credentials(url, None) == url
 
 
 @pytest.mark.parametrize("url", ["git@host:owner/r.git", "ssh://git@host/r.git", "/srv/r.git"])
-def test_only_a_web_address_takes_a_login(url: str) -> None:
-    assert with_credentials(url, "user:password") == url
+def test_only_an_http_url_takes_credentials(url: str) -> None:
+    assert add_credentials(url, "user:password") == url
 
 
 @pytest.mark.parametrize(
@@ -52,12 +52,12 @@ def test_only_a_web_address_takes_a_login(url: str) -> None:
         ("0123456789abcdef:x-oauth-basic", {"0123456789abcdef", "0123456789abcdef:x-oauth-basic", "x-oauth-basic"}),
     ],
 )
-def test_passwords_and_tokens_are_confidential_and_a_short_name_alone_is_not(login: str, hidden: set[str]) -> None:
-    assert set(confidential(login)) == hidden
+def test_passwords_and_tokens_are_secret_but_a_short_username_is_not(login: str, hidden: set[str]) -> None:
+    assert set(extract_secrets(login)) == hidden
 
 
-def test_a_login_is_in_no_setting_of_git() -> None:
-    variables = environment("https://user:secret-word@host:8443/r.git", None)
+def test_git_settings_contain_no_credentials() -> None:
+    variables = build_environment("https://user:secret-word@host:8443/r.git", None)
     settings = {name: value for name, value in variables.items() if name.startswith("GIT_")}
     assert "credential.https://host:8443.helper" in settings.values()
     assert "secret-word" not in str(settings)

@@ -4,22 +4,22 @@ import pytest
 
 from contracts.identity import (
     ChangeCompanyTitle,
-    ChooseMembers,
     CompanyCommand,
     CompanyCreated,
     CompanyDeleted,
     CompanyEvent,
-    CompanyMembersChosen,
+    CompanyMembersSet,
     CompanyRenamed,
     CompanyTitleChanged,
     DeleteCompany,
     RecordCompany,
     RemoveMember,
     RenameCompany,
+    SetCompanyMembers,
 )
-from libs.deciding import Claim, Release, Take
+from libs.eventstore.decider import Release, Reservation, Reserve
 from libs.testing.scenario import Scenario
-from services.identity.company import Company, claims, company_decider
+from services.identity.domain.company import Company, company_decider, reserve_names
 
 record = RecordCompany(company_id=4, title="Mill Works", alias="Mill", members_id=(7, 8))
 created = CompanyCreated(company_id=4, title="Mill Works", alias="Mill", members_id=(7, 8))
@@ -30,8 +30,8 @@ company = Scenario(company_decider)
 there = company.given(created)
 
 
-def test_a_company_is_created_with_tidy_values() -> None:
-    wish = record.but(title=" Mill Works ", alias=" Mill ", members_id=(8, 7, 8))
+def test_a_company_is_created_with_trimmed_values() -> None:
+    wish = record.replace(title=" Mill Works ", alias=" Mill ", members_id=(8, 7, 8))
     company.when(wish).then(created)
 
 
@@ -47,8 +47,8 @@ def test_a_company_is_created_with_tidy_values() -> None:
         ({"alias": "x" * 65}, "COMPANY_ALIAS_INVALID"),
     ],
 )
-def test_a_company_needs_a_title_and_a_plain_alias(changes: dict[str, str], code: str) -> None:
-    company.when(record.but(**changes)).then_refused(code)
+def test_a_company_needs_a_title_and_a_valid_alias(changes: dict[str, str], code: str) -> None:
+    company.when(record.replace(**changes)).then_refused(code)
 
 
 @pytest.mark.parametrize(
@@ -56,13 +56,13 @@ def test_a_company_needs_a_title_and_a_plain_alias(changes: dict[str, str], code
     [
         (ChangeCompanyTitle(company_id=4, title="Wheel"), CompanyTitleChanged(company_id=4, title="Wheel")),
         (RenameCompany(company_id=4, alias="wheel"), renamed),
-        (ChooseMembers(company_id=4, members_id=(9, 7)), CompanyMembersChosen(company_id=4, members_id=(7, 9))),
-        (ChooseMembers(company_id=4, members_id=()), CompanyMembersChosen(company_id=4, members_id=())),
-        (RemoveMember(company_id=4, member_id=7), CompanyMembersChosen(company_id=4, members_id=(8,))),
+        (SetCompanyMembers(company_id=4, members_id=(9, 7)), CompanyMembersSet(company_id=4, members_id=(7, 9))),
+        (SetCompanyMembers(company_id=4, members_id=()), CompanyMembersSet(company_id=4, members_id=())),
+        (RemoveMember(company_id=4, member_id=7), CompanyMembersSet(company_id=4, members_id=(8,))),
         (DeleteCompany(company_id=4), deleted),
     ],
 )
-def test_a_company_changes(command: CompanyCommand, event: CompanyEvent) -> None:
+def test_each_company_command_records_one_event(command: CompanyCommand, event: CompanyEvent) -> None:
     there.when(command).then(event)
 
 
@@ -71,11 +71,11 @@ def test_a_company_changes(command: CompanyCommand, event: CompanyEvent) -> None
     [
         ChangeCompanyTitle(company_id=4, title="Mill Works"),
         RenameCompany(company_id=4, alias="Mill"),
-        ChooseMembers(company_id=4, members_id=(8, 7)),
+        SetCompanyMembers(company_id=4, members_id=(8, 7)),
         RemoveMember(company_id=4, member_id=9),
     ],
 )
-def test_a_wish_that_is_true_already_changes_nothing(command: CompanyCommand) -> None:
+def test_company_commands_without_effect_record_nothing(command: CompanyCommand) -> None:
     there.when(command).then()
 
 
@@ -84,12 +84,12 @@ def test_a_wish_that_is_true_already_changes_nothing(command: CompanyCommand) ->
     [
         ChangeCompanyTitle(company_id=4, title="Wheel"),
         RenameCompany(company_id=4, alias="wheel"),
-        ChooseMembers(company_id=4, members_id=()),
+        SetCompanyMembers(company_id=4, members_id=()),
         RemoveMember(company_id=4, member_id=7),
         DeleteCompany(company_id=4),
     ],
 )
-def test_a_company_that_is_not_there_cannot_change(command: CompanyCommand) -> None:
+def test_a_missing_company_cannot_be_changed(command: CompanyCommand) -> None:
     company.when(command).then_refused("COMPANY_NOT_FOUND")
     there.given(deleted).when(command).then_refused("COMPANY_NOT_FOUND")
 
@@ -97,12 +97,12 @@ def test_a_company_that_is_not_there_cannot_change(command: CompanyCommand) -> N
 @pytest.mark.parametrize(
     ("event", "expected"),
     [
-        (created, [Take("owner:mill", "COMPANY_ALIAS_TAKEN")]),
-        (renamed, [Release("owner:mill"), Take("owner:wheel", "COMPANY_ALIAS_TAKEN")]),
-        (renamed.but(alias="MILL"), []),
+        (created, [Reserve("owner:mill", "COMPANY_ALIAS_TAKEN")]),
+        (renamed, [Release("owner:mill"), Reserve("owner:wheel", "COMPANY_ALIAS_TAKEN")]),
+        (renamed.replace(alias="MILL"), []),
         (CompanyTitleChanged(company_id=4, title="Wheel"), []),
         (deleted, [Release("owner:mill")]),
     ],
 )
-def test_a_company_claims_its_alias_among_all_owners(event: CompanyEvent, expected: list[Claim]) -> None:
-    assert claims(Company(created), event) == expected
+def test_a_company_reserves_its_alias_among_all_owners(event: CompanyEvent, expected: list[Reservation]) -> None:
+    assert reserve_names(Company(created), event) == expected

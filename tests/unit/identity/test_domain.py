@@ -23,15 +23,15 @@ from contracts.identity import (
     UserRenamed,
     UserRolesChanged,
 )
-from libs.deciding import Release, Take
+from libs.eventstore.decider import Release, Reserve
 from libs.testing.scenario import Scenario
-from services.identity.domain import User, claims, evolve, user_decider
+from services.identity.domain.user import User, evolve, reserve_names, user_decider
 
 ADMIN, DEVELOPER = "ROLE_ADMIN", "ROLE_DEVELOPER"
 
 register = RegisterUser(username="Ivan", user_id=7, user_uuid="u7", sealed_password_hash="sealed")
 registered = UserRegistered(user_id=7, user_uuid="u7", username="Ivan", sealed_password_hash="sealed", roles=())
-administrator = registered.but(roles=(ADMIN, DEVELOPER))
+administrator = registered.replace(roles=(ADMIN, DEVELOPER))
 disabled = UserDisabled(user_id=7, epoch=1)
 deleted = UserDeleted(user_id=7, username="Ivan")
 anchored = AdministratorAnchored(user_id=7, anchor=3)
@@ -39,8 +39,8 @@ anchored = AdministratorAnchored(user_id=7, anchor=3)
 user = Scenario(user_decider)
 
 
-def test_a_user_is_registered_enabled_with_tidy_values() -> None:
-    wish = register.but(
+def test_a_user_is_registered_enabled_with_trimmed_values() -> None:
+    wish = register.replace(
         username=" Ivan ",
         email=" ivan@example.org ",
         roles=(DEVELOPER, ADMIN, ADMIN),
@@ -48,29 +48,29 @@ def test_a_user_is_registered_enabled_with_tidy_values() -> None:
         gitlab_username=" iv ",
     )
     user.when(wish).then(
-        administrator.but(email="ivan@example.org", gitlab_username="iv"),
+        administrator.replace(email="ivan@example.org", gitlab_username="iv"),
     )
 
 
 @pytest.mark.parametrize("username", [None, "", "  "])
 def test_a_user_needs_a_username(username: str | None) -> None:
-    user.when(register.but(username=username)).then_refused("DEVELOPER_USERNAME_REQUIRED")
+    user.when(register.replace(username=username)).then_refused("DEVELOPER_USERNAME_REQUIRED")
 
 
 @pytest.mark.parametrize("username", ["-x", ".", "..", "a b", "a/b", "иван", "x" * 65, "a\0b"])
-def test_usernames_are_plain(username: str) -> None:
-    user.when(register.but(username=username)).then_refused("DEVELOPER_USERNAME_INVALID")
+def test_usernames_with_other_characters_are_rejected(username: str) -> None:
+    user.when(register.replace(username=username)).then_refused("DEVELOPER_USERNAME_INVALID")
 
 
 @pytest.mark.parametrize(
     "email", ["ivan", "a@", "@b", "a b@c", "a@b\nBcc: x@y", "a@-b", "a@b,c@d", f"{'x' * 250}@b.org"]
 )
-def test_emails_are_addresses(email: str) -> None:
-    user.when(register.but(email=email)).then_refused("DEVELOPER_EMAIL_INVALID")
+def test_invalid_email_addresses_are_rejected(email: str) -> None:
+    user.when(register.replace(email=email)).then_refused("DEVELOPER_EMAIL_INVALID")
 
 
-def test_only_known_roles_are_given() -> None:
-    user.when(register.but(roles=("ROLE_KING",))).then_refused("DEVELOPER_ROLES_INVALID")
+def test_unknown_or_missing_roles_are_rejected() -> None:
+    user.when(register.replace(roles=("ROLE_KING",))).then_refused("DEVELOPER_ROLES_INVALID")
     user.given(registered).when(ChangeRoles(user_id=7, roles=None)).then_refused("DEVELOPER_ROLES_REQUIRED")
 
 
@@ -78,22 +78,22 @@ def test_only_known_roles_are_given() -> None:
     "command",
     [RenameUser(user_id=7, username="x"), ChangePassword(user_id=7), DeleteUser(user_id=7), SetUserEnabled(user_id=7)],
 )
-def test_who_does_not_exist_cannot_change(command: RenameUser) -> None:
+def test_a_missing_user_cannot_be_changed(command: RenameUser) -> None:
     user.when(command).then_refused("DEVELOPER_NOT_FOUND")
     user.given(registered, deleted).when(command).then_refused("DEVELOPER_NOT_FOUND")
 
 
-def test_nobody_is_registered_twice_under_one_number() -> None:
+def test_a_user_id_cannot_be_registered_twice() -> None:
     user.given(registered).when(register).then_refused("CONFLICT")
 
 
-def test_a_renaming_remembers_the_former_name() -> None:
+def test_a_rename_records_the_former_username() -> None:
     renamed = UserRenamed(user_id=7, username="Olga", former_username="Ivan")
     user.given(registered).when(RenameUser(user_id=7, username="Olga")).then(renamed)
 
 
-def test_wishes_that_are_already_true_change_nothing() -> None:
-    there = user.given(administrator.but(email="i@x.org", github_username="gh"))
+def test_user_commands_without_effect_record_nothing() -> None:
+    there = user.given(administrator.replace(email="i@x.org", github_username="gh"))
     there.when(RenameUser(user_id=7, username="Ivan")).then()
     there.when(ChangeEmail(user_id=7, email="i@x.org")).then()
     there.when(ChangeRoles(user_id=7, roles=(DEVELOPER, ADMIN))).then()
@@ -101,15 +101,15 @@ def test_wishes_that_are_already_true_change_nothing() -> None:
     there.when(ChangeProviderName(user_id=7, provider="github", username="gh")).then()
 
 
-def test_empty_text_takes_an_email_or_provider_name_away() -> None:
-    there = user.given(registered.but(email="i@x.org", github_username="gh", gitlab_username="gl"))
+def test_an_empty_text_removes_an_email_address_or_provider_name() -> None:
+    there = user.given(registered.replace(email="i@x.org", github_username="gh", gitlab_username="gl"))
     there.when(ChangeEmail(user_id=7, email="")).then(UserEmailChanged(user_id=7, email=None))
     there.when(ChangeProviderName(user_id=7, provider="gitlab", username=" ")).then(
         UserProviderNamesChanged(user_id=7, github_username="gh", gitlab_username=None)
     )
 
 
-def test_each_change_of_access_begins_a_new_epoch() -> None:
+def test_each_change_of_access_starts_a_new_epoch() -> None:
     password = UserPasswordChanged(user_id=7, sealed_password_hash="other", epoch=1)
     roles = UserRolesChanged(user_id=7, roles=(DEVELOPER,), epoch=2)
     off, on = UserDisabled(user_id=7, epoch=3), UserEnabled(user_id=7, epoch=4)
@@ -119,7 +119,7 @@ def test_each_change_of_access_begins_a_new_epoch() -> None:
     user.given(registered, password, roles, off).when(SetUserEnabled(user_id=7, enabled=True)).then(on)
 
 
-def test_enabled_is_true_or_false() -> None:
+def test_enabled_must_be_true_or_false() -> None:
     user.given(registered).when(SetUserEnabled(user_id=7, enabled=None)).then_refused("DEVELOPER_ENABLED_REQUIRED")
 
 
@@ -128,20 +128,20 @@ def test_enabled_is_true_or_false() -> None:
     [ChangeRoles(user_id=7, roles=(DEVELOPER,)), SetUserEnabled(user_id=7, enabled=False), DeleteUser(user_id=7)],
 )
 class TestAnEnabledAdministrator:
-    def test_stays_while_nobody_else_is_anchored(self, command: DeleteUser) -> None:
+    def test_the_last_administrator_cannot_be_demoted_disabled_or_deleted(self, command: DeleteUser) -> None:
         user.given(administrator).when(command).then_refused("DEVELOPER_LAST_ADMINISTRATOR")
 
-    def test_stays_while_it_holds_the_highest_anchor(self, command: DeleteUser) -> None:
-        user.given(administrator, anchored).when(command.but(anchor=3)).then_refused("DEVELOPER_LAST_ADMINISTRATOR")
+    def test_the_administrator_with_the_highest_anchor_cannot_be_removed(self, command: DeleteUser) -> None:
+        user.given(administrator, anchored).when(command.replace(anchor=3)).then_refused("DEVELOPER_LAST_ADMINISTRATOR")
 
-    def test_may_go_when_somebody_holds_a_higher_anchor(self, command: DeleteUser) -> None:
-        assert user.given(administrator, anchored).when(command.but(anchor=4)).refusal is None
+    def test_an_administrator_can_be_removed_if_another_has_a_higher_anchor(self, command: DeleteUser) -> None:
+        assert user.given(administrator, anchored).when(command.replace(anchor=4)).refusal is None
 
-    def test_may_go_freely_once_disabled(self, command: DeleteUser) -> None:
+    def test_a_disabled_administrator_can_be_removed(self, command: DeleteUser) -> None:
         assert user.given(administrator, disabled).when(command).refusal is None
 
 
-def test_only_an_enabled_administrator_is_anchored() -> None:
+def test_only_an_enabled_administrator_becomes_an_anchor() -> None:
     anchor = AnchorAdministrator(user_id=7, anchor=3)
     user.given(administrator).when(anchor).then(anchored)
     user.given(registered).when(anchor).then_refused("CONFLICT")
@@ -149,30 +149,30 @@ def test_only_an_enabled_administrator_is_anchored() -> None:
 
 
 USERNAME, EMAIL = "DEVELOPER_USERNAME_TAKEN", "DEVELOPER_EMAIL_TAKEN"
-with_email = evolve(User(), registered.but(email="I@x.org"))
+with_email = evolve(User(), registered.replace(email="I@x.org"))
 
 
-def test_names_are_claimed_without_regard_to_case() -> None:
-    taken = [Take("owner:ivan", USERNAME), Take("email:i@x.org", EMAIL)]
-    assert claims(User(), registered.but(email="I@x.org")) == taken
+def test_usernames_are_reserved_case_insensitively() -> None:
+    taken = [Reserve("owner:ivan", USERNAME), Reserve("email:i@x.org", EMAIL)]
+    assert reserve_names(User(), registered.replace(email="I@x.org")) == taken
 
 
-def test_a_new_name_gives_the_old_one_back() -> None:
+def test_a_changed_username_or_email_address_releases_the_old_one() -> None:
     renamed = UserRenamed(user_id=7, username="Olga", former_username="Ivan")
     changed = UserEmailChanged(user_id=7, email="o@x.org")
-    assert claims(with_email, renamed) == [Release("owner:ivan"), Take("owner:olga", USERNAME)]
-    assert claims(with_email, changed) == [Release("email:i@x.org"), Take("email:o@x.org", EMAIL)]
-    assert claims(with_email, changed.but(email=None)) == [Release("email:i@x.org")]
+    assert reserve_names(with_email, renamed) == [Release("owner:ivan"), Reserve("owner:olga", USERNAME)]
+    assert reserve_names(with_email, changed) == [Release("email:i@x.org"), Reserve("email:o@x.org", EMAIL)]
+    assert reserve_names(with_email, changed.replace(email=None)) == [Release("email:i@x.org")]
 
 
-def test_another_spelling_of_the_same_name_claims_nothing() -> None:
-    assert claims(with_email, UserRenamed(user_id=7, username="IVAN", former_username="Ivan")) == []
-    assert claims(with_email, UserEmailChanged(user_id=7, email="i@X.org")) == []
+def test_a_change_of_case_reserves_nothing() -> None:
+    assert reserve_names(with_email, UserRenamed(user_id=7, username="IVAN", former_username="Ivan")) == []
+    assert reserve_names(with_email, UserEmailChanged(user_id=7, email="i@X.org")) == []
 
 
-def test_deleting_gives_all_names_back() -> None:
-    assert claims(with_email, deleted) == [Release("owner:ivan"), Release("email:i@x.org")]
+def test_deleting_a_user_releases_all_reservations() -> None:
+    assert reserve_names(with_email, deleted) == [Release("owner:ivan"), Release("email:i@x.org")]
 
 
-def test_each_anchor_is_given_once() -> None:
-    assert claims(User(), anchored) == [Take("anchor:3", "CONFLICT")]
+def test_an_anchor_number_is_reserved_once() -> None:
+    assert reserve_names(User(), anchored) == [Reserve("anchor:3", "CONFLICT")]

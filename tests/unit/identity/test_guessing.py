@@ -3,7 +3,7 @@
 import pytest
 
 from libs.settings import Settings
-from services.identity.guessing import limits, neighbourhood
+from services.identity.authentication.login_throttling import make_limits, network_prefix
 
 SETTINGS = Settings(master_keys=(bytes(32),))
 
@@ -18,11 +18,11 @@ SETTINGS = Settings(master_keys=(bytes(32),))
         ("a socket", "a socket"),
     ],
 )
-def test_neighbours_in_one_network_are_one_address(address: str, counted_as: str) -> None:
-    assert neighbourhood(address) == counted_as
+def test_ipv6_addresses_of_one_network_count_as_one(address: str, counted_as: str) -> None:
+    assert network_prefix(address) == counted_as
 
 
-def test_what_is_counted_has_keys_of_its_own_that_do_not_tell_the_name() -> None:
-    keys = [limit.key for limit in limits(SETTINGS, "ivan", "ivan")]
+def test_rate_limit_keys_are_distinct_and_hide_the_username() -> None:
+    keys = [limit.key for limit in make_limits(SETTINGS, "ivan", "ivan")]
     assert len(set(keys)) == 3
     assert not [key for key in keys if "ivan" in key]

@@ -19,10 +19,10 @@ from contracts.identity import (
     UserRegistered,
     UserRolesChanged,
 )
-from libs.deciding import Cause, Recorded
+from libs.eventstore.decider import CommandMetadata, RecordedEvent
 from libs.testing.scenario import Scenario
-from services.identity.domain import TOKENS, user_decider
-from services.identity.views import TokenRow, UserRow, describe
+from services.identity.domain.user import MAX_TOKENS_PER_USER, user_decider
+from services.identity.projections import TokenRow, UserRow, apply_user_event
 
 AT = datetime(2026, 11, 22, 10, 15, tzinfo=UTC)
 
@@ -46,35 +46,35 @@ disabled = UserDisabled(user_id=7, epoch=1)
 user = Scenario(user_decider).given(registered)
 
 
-def test_a_token_is_recorded_with_a_tidy_name() -> None:
+def test_the_name_of_a_token_is_trimmed() -> None:
     user.when(record).then(created)
 
 
 def test_each_scope_is_recorded_once() -> None:
-    twice = record.but(scopes=(TokenScope.BUILD_READ, TokenScope.USER_READ, TokenScope.BUILD_READ))
-    user.when(twice).then(created.but(scopes=("BUILD_READ", "USER_READ")))
+    twice = record.replace(scopes=(TokenScope.BUILD_READ, TokenScope.USER_READ, TokenScope.BUILD_READ))
+    user.when(twice).then(created.replace(scopes=("BUILD_READ", "USER_READ")))
 
 
 @pytest.mark.parametrize("name", [None, "", "  "])
 def test_a_token_needs_a_name(name: str | None) -> None:
-    user.when(record.but(name=name)).then_refused("TOKEN_NAME_REQUIRED")
+    user.when(record.replace(name=name)).then_refused("TOKEN_NAME_REQUIRED")
 
 
 @pytest.mark.parametrize("name", ["a{", "}", "cost: 1 $"])
-def test_some_characters_are_in_no_name(name: str) -> None:
-    user.when(record.but(name=name)).then_refused("TOKEN_NAME_INVALID")
+def test_a_token_name_with_reserved_characters_is_rejected(name: str) -> None:
+    user.when(record.replace(name=name)).then_refused("TOKEN_NAME_INVALID")
 
 
-def test_the_last_day_may_be_today() -> None:
-    user.when(record.but(expires_at=record.today)).then(created.but(expires_at="2026-11-22"))
+def test_a_token_may_expire_today() -> None:
+    user.when(record.replace(expires_at=record.today)).then(created.replace(expires_at="2026-11-22"))
 
 
-def test_the_last_day_is_not_over() -> None:
-    user.when(record.but(expires_at=date(2026, 11, 21))).then_refused("TOKEN_EXPIRES_AT_INVALID")
+def test_a_token_may_not_expire_in_the_past() -> None:
+    user.when(record.replace(expires_at=date(2026, 11, 21))).then_refused("TOKEN_EXPIRES_AT_INVALID")
 
 
-def test_the_number_of_tokens_has_a_limit() -> None:
-    full = user.given(*(created.but(token_id=number) for number in range(TOKENS)))
+def test_the_number_of_tokens_per_user_is_limited() -> None:
+    full = user.given(*(created.replace(token_id=number) for number in range(MAX_TOKENS_PER_USER)))
     full.when(record).then_refused("TOKEN_LIMIT")
     full.given(revoked).when(record).then(created)
 
@@ -84,12 +84,12 @@ def test_a_token_is_revoked_once() -> None:
     user.given(created, revoked).when(RevokeApiToken(user_id=7, token_id=3)).then_refused("TOKEN_NOT_FOUND")
 
 
-def test_nobody_revokes_what_somebody_else_has() -> None:
+def test_a_token_of_another_user_cannot_be_revoked() -> None:
     user.when(RevokeApiToken(user_id=7, token_id=3)).then_refused("TOKEN_NOT_FOUND")
 
 
 @pytest.mark.parametrize("change", [password_changed, roles_changed, disabled])
-def test_a_change_of_access_ends_all_tokens(change: UserEvent) -> None:
+def test_a_change_of_access_revokes_all_tokens(change: UserEvent) -> None:
     user.given(created, change).when(RevokeApiToken(user_id=7, token_id=3)).then_refused("TOKEN_NOT_FOUND")
     assert row_after(registered, created, change).tokens == ()
 
@@ -99,14 +99,18 @@ def test_a_deleted_user_gets_no_token() -> None:
 
 
 def row_after(*events: UserEvent) -> UserRow:
-    return reduce(lambda row, event: describe(row, Recorded("user-7", 1, 0, event, Cause("c1", AT))), events, UserRow())
+    return reduce(
+        lambda row, event: apply_user_event(row, RecordedEvent("user-7", 1, 0, event, CommandMetadata("c1", AT))),
+        events,
+        UserRow(),
+    )
 
 
-def test_a_row_holds_the_tokens_that_are_left() -> None:
+def test_the_row_holds_the_tokens_that_are_not_revoked() -> None:
     row = row_after(
         registered,
-        created.but(token_id=2),
-        created.but(expires_at="2030-12-31"),
+        created.replace(token_id=2),
+        created.replace(expires_at="2030-12-31"),
         UserEmailChanged(user_id=7, email=None),
         ApiTokenRevoked(user_id=7, token_id=2),
     )

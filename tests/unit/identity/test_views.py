@@ -14,16 +14,16 @@ from contracts.identity import (
     UserRolesChanged,
 )
 from contracts.messages import Event
-from contracts.projects import ProjectDeleted, ProjectDevelopersChosen, ProjectRenamed
-from libs.deciding import Cause, Recorded
-from services.identity.views import (
+from contracts.projects import ProjectDeleted, ProjectDevelopersSet, ProjectRenamed
+from libs.eventstore.decider import CommandMetadata, RecordedEvent
+from services.identity.projections import (
     MembershipRow,
     UserRow,
-    describe,
-    listed,
-    memberships,
-    note_members,
-    shown,
+    apply_membership_event,
+    apply_user_event,
+    membership_projection,
+    to_summary,
+    to_user_view,
     user_category,
 )
 
@@ -39,15 +39,19 @@ registered = UserRegistered(
 )
 
 
-def recorded(event: Event) -> Recorded[Event]:
-    return Recorded("user-7", 1, 0, event, Cause("c1", AT))
+def recorded(event: Event) -> RecordedEvent[Event]:
+    return RecordedEvent("user-7", 1, 0, event, CommandMetadata("c1", AT))
 
 
 def row_after(*events: UserEvent) -> UserRow:
-    return reduce(lambda row, event: describe(row, Recorded("user-7", 1, 0, event, Cause("c1", AT))), events, UserRow())
+    return reduce(
+        lambda row, event: apply_user_event(row, RecordedEvent("user-7", 1, 0, event, CommandMetadata("c1", AT))),
+        events,
+        UserRow(),
+    )
 
 
-def test_a_row_follows_the_events() -> None:
+def test_the_user_row_follows_the_events() -> None:
     row = row_after(
         registered,
         UserRenamed(user_id=7, username="Olga", former_username="Ivan"),
@@ -70,20 +74,20 @@ def test_a_row_follows_the_events() -> None:
 
 
 def test_a_deleted_user_has_no_row() -> None:
-    assert user_category.gone(row_after(registered, UserDeleted(user_id=7, username="Ivan")))
+    assert user_category.is_deleted(row_after(registered, UserDeleted(user_id=7, username="Ivan")))
 
 
-def test_what_is_shown_has_no_trace_of_the_password() -> None:
+def test_user_views_do_not_contain_the_password_hash() -> None:
     row = row_after(registered)
-    assert "sealed-1" not in shown(row, (3,)).model_dump_json() + str(listed(row))
+    assert "sealed-1" not in to_user_view(row, (3,)).model_dump_json() + str(to_summary(row))
 
 
-def test_an_erased_email_is_no_email() -> None:
-    assert row_after(registered.but(email="")).email is None
+def test_an_erased_email_address_reads_as_none() -> None:
+    assert row_after(registered.replace(email="")).email is None
 
 
-def test_the_list_shows_the_strongest_role() -> None:
-    assert listed(row_after(registered)) == {
+def test_the_user_list_shows_the_strongest_role() -> None:
+    assert to_summary(row_after(registered)) == {
         "developer_id": 7,
         "user_username": "Ivan",
         "developer_email": "I@x.org",
@@ -91,11 +95,11 @@ def test_the_list_shows_the_strongest_role() -> None:
     }
 
 
-def test_memberships_follow_the_projects() -> None:
-    chosen = recorded(ProjectDevelopersChosen(project_id=3, developers_id=(7, 8)))
+def test_memberships_follow_project_events() -> None:
+    chosen = recorded(ProjectDevelopersSet(project_id=3, developers_id=(7, 8)))
     gone = recorded(ProjectDeleted(project_id=3))
-    row = note_members(MembershipRow(), chosen)
-    assert memberships.key(chosen) == "project-3"
+    row = apply_membership_event(MembershipRow(), chosen)
+    assert membership_projection.row_key(chosen) == "project-3"
     assert row == MembershipRow(project_id=3, developers_id=(7, 8))
-    assert note_members(row, gone).developers_id == ()
-    assert memberships.key(recorded(ProjectRenamed(project_id=3, name="x"))) is None
+    assert apply_membership_event(row, gone).developers_id == ()
+    assert membership_projection.row_key(recorded(ProjectRenamed(project_id=3, name="x"))) is None

@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 import bson
 import pytest
 
-from infra.backup.container import BackupError, Header, Reader, Writer
-from infra.backup.sealing import CHUNK
+from infra.backup.encryption import CHUNK_BYTES
+from infra.backup.file_format import BackupError, BackupReader, BackupWriter, Header
 
 KEY = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 HEADER = Header("b1", datetime(2026, 1, 31, 12, tzinfo=UTC), "0.1.0")
@@ -15,40 +15,40 @@ LARGE = bson.encode({"_id": "c", "content": bytes(range(256)) * 2000})
 
 def written(key: str = "", *contents: bytes) -> bytes:
     file = io.BytesIO()
-    writer = Writer(file, HEADER, key)
+    writer = BackupWriter(file, HEADER, key)
     for content in contents or (SMALL, LARGE):
-        writer.begin("builds", "commits")
-        writer.documents(content)
-        writer.end()
+        writer.begin_section("builds", "commits")
+        writer.write_documents(content)
+        writer.end_section()
     writer.close()
     return file.getvalue()
 
 
 def read(stored: bytes, key: str = "") -> list[tuple[str, bytes]]:
-    reader = Reader(io.BytesIO(stored), key)
-    return [(f"{section.service}.{section.collection}", content) for section, content in reader.blocks()]
+    reader = BackupReader(io.BytesIO(stored), key)
+    return [(f"{section.service}.{section.collection}", content) for section, content in reader.read_documents()]
 
 
 @pytest.mark.parametrize("key", ["", KEY, "a passphrase"], ids=["plain", "key", "passphrase"])
-def test_what_was_written_is_read(key: str) -> None:
+def test_a_written_backup_can_be_read(key: str) -> None:
     assert read(written(key), key) == [("builds.commits", SMALL), ("builds.commits", LARGE)]
 
 
-def test_the_sections_say_what_was_in_them() -> None:
-    reader = Reader(io.BytesIO(written()))
-    list(reader.blocks())
+def test_backup_sections_count_documents_and_bytes() -> None:
+    reader = BackupReader(io.BytesIO(written()))
+    list(reader.read_documents())
     assert [(one.documents, one.bytes) for one in reader.sections] == [(2, len(SMALL)), (1, len(LARGE))]
 
 
-def test_the_first_lines_can_be_read_without_the_key_and_tell_no_secret() -> None:
+def test_the_backup_header_is_readable_without_the_key() -> None:
     stored = written(KEY)
-    assert Reader(io.BytesIO(stored)).header.moment == HEADER.moment
+    assert BackupReader(io.BytesIO(stored)).header.moment == HEADER.moment
     assert stored.startswith(b'headrace-backup 1\n{"backup": "b1"')
     assert b"content" not in stored
 
 
 @pytest.mark.parametrize("key", ["", KEY], ids=["plain", "sealed"])
-def test_a_change_of_any_byte_is_noticed(key: str) -> None:
+def test_a_backup_with_any_changed_byte_is_rejected(key: str) -> None:
     stored = written(key)
     for place in range(0, len(stored), max(1, len(stored) // 400)):
         altered = bytearray(stored)
@@ -58,7 +58,7 @@ def test_a_change_of_any_byte_is_noticed(key: str) -> None:
 
 
 @pytest.mark.parametrize("key", ["", KEY], ids=["plain", "sealed"])
-def test_a_file_that_was_cut_short_or_goes_on_is_noticed(key: str) -> None:
+def test_a_truncated_or_extended_backup_is_rejected(key: str) -> None:
     stored = written(key)
     for length in range(0, len(stored), max(1, len(stored) // 200)):
         with pytest.raises(BackupError):
@@ -67,28 +67,28 @@ def test_a_file_that_was_cut_short_or_goes_on_is_noticed(key: str) -> None:
         read(stored + b"x", key)
 
 
-def test_a_sealed_file_that_ends_with_a_whole_chunk_is_read() -> None:
-    content = bson.encode({"_id": "a", "content": bytes(CHUNK * 3)})
+def test_an_encrypted_backup_that_ends_with_a_full_chunk_is_read() -> None:
+    content = bson.encode({"_id": "a", "content": bytes(CHUNK_BYTES * 3)})
     assert read(written(KEY, content), KEY) == [("builds.commits", content)]
 
 
 @pytest.mark.parametrize("key", ["another passphrase", KEY.lower()])
-def test_another_key_opens_nothing(key: str) -> None:
+def test_a_backup_cannot_be_read_with_another_key(key: str) -> None:
     with pytest.raises(BackupError, match="HEADRACE_BACKUP_KEY is not the one"):
         read(written("a passphrase"), key)
 
 
-def test_without_a_key_a_sealed_file_says_what_it_needs() -> None:
+def test_an_encrypted_backup_without_a_key_gives_advice() -> None:
     with pytest.raises(BackupError, match="set HEADRACE_BACKUP_KEY"):
         read(written(KEY))
 
 
-def test_the_format_of_a_newer_version_is_refused_in_words() -> None:
+def test_a_backup_of_a_newer_format_is_rejected() -> None:
     with pytest.raises(BackupError, match="has the format 2"):
         read(written().replace(b"headrace-backup 1", b"headrace-backup 2", 1))
 
 
 @pytest.mark.parametrize("stored", [b"", b"hello", b"PK\x03\x04" + bytes(100), b"headrace-backup one\n{}\n"])
-def test_another_file_is_no_backup(stored: bytes) -> None:
+def test_a_file_that_is_not_a_backup_is_rejected(stored: bytes) -> None:
     with pytest.raises(BackupError, match="no backup of Headrace"):
         read(stored)

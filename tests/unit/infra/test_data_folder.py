@@ -8,11 +8,11 @@ from types import SimpleNamespace
 import pytest
 
 from infra.local import ports
-from infra.local.folder import DataFolder
-from infra.local.process import StackError
-from infra.local.state import Running, StackState, held_by_us, supervisor_of
+from infra.local.data_folder import DataFolder
+from infra.local.process import OperatorError
+from infra.local.stack_state import ProcessState, StackState, exclusive_lock, find_supervisor
 
-RUNNING = Running(name="builds-0", pid=7, address="http://127.0.0.1:1", health="http://127.0.0.1:1/readyz")
+RUNNING = ProcessState(name="builds-0", pid=7, address="http://127.0.0.1:1", health="http://127.0.0.1:1/readyz")
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def folder(tmp_path: Path) -> DataFolder:
     return made
 
 
-def test_a_secret_stays_the_same_and_only_its_owner_reads_it(folder: DataFolder) -> None:
+def test_a_stored_secret_is_stable_and_readable_only_by_its_owner(folder: DataFolder) -> None:
     assert folder.secret("nats-password") == folder.secret("nats-password")
     assert (folder.path / "secrets" / "nats-password").stat().st_mode & 0o777 == 0o600
     assert folder.path.stat().st_mode & 0o777 == 0o700
@@ -32,7 +32,7 @@ def test_a_port_is_remembered(folder: DataFolder) -> None:
     assert folder.port("mongod") == folder.port("mongod")
 
 
-def test_a_port_that_somebody_took_meanwhile_is_given_up(folder: DataFolder) -> None:
+def test_a_remembered_port_in_use_by_another_program_is_replaced(folder: DataFolder) -> None:
     port = folder.port("mongod")
     with socket.create_server(("127.0.0.1", port)):
         assert folder.port("mongod") != port
@@ -46,41 +46,41 @@ def test_a_port_shared_by_its_owner_counts_as_taken() -> None:
         assert ports.is_taken("127.0.0.1", owner.getsockname()[1])
 
 
-def test_a_folder_that_is_a_file_is_refused_in_words(tmp_path: Path) -> None:
+def test_a_data_folder_that_is_a_file_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("")
-    with pytest.raises(StackError, match="cannot be written"):
+    with pytest.raises(OperatorError, match="cannot be written"):
         DataFolder(tmp_path / "data").prepare()
 
 
-def test_a_full_disk_is_refused_in_words(folder: DataFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_rejected(folder: DataFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=3_000_000))
-    with pytest.raises(StackError, match="only 3 MB left"):
+    with pytest.raises(OperatorError, match="only 3 MB left"):
         folder.prepare()
 
 
-def test_nothing_runs_on_a_new_folder(folder: DataFolder) -> None:
+def test_a_new_data_folder_has_no_running_stack(folder: DataFolder) -> None:
     assert StackState.read(folder) is None
-    assert supervisor_of(folder) is None
+    assert find_supervisor(folder) is None
 
 
-def test_the_state_is_read_as_written_while_its_supervisor_lives(folder: DataFolder) -> None:
-    with held_by_us(folder):
-        state = StackState(supervisor_of(folder) or 0, True, "http://127.0.0.1:8080", (RUNNING,))
+def test_the_stack_state_is_valid_while_its_supervisor_lives(folder: DataFolder) -> None:
+    with exclusive_lock(folder):
+        state = StackState(find_supervisor(folder) or 0, True, "http://127.0.0.1:8080", (RUNNING,))
         state.write(folder)
         assert StackState.read(folder) == state
     assert StackState.read(folder) is None
 
 
-def test_a_second_supervisor_is_refused(folder: DataFolder) -> None:
-    with held_by_us(folder), pytest.raises(StackError, match="already running"), held_by_us(folder):
+def test_a_second_supervisor_is_rejected(folder: DataFolder) -> None:
+    with exclusive_lock(folder), pytest.raises(OperatorError, match="already running"), exclusive_lock(folder):
         pass
 
 
-def test_the_state_of_an_earlier_run_is_not_taken_for_the_present_one(folder: DataFolder) -> None:
-    with held_by_us(folder):
+def test_the_stack_state_of_an_earlier_run_is_ignored(folder: DataFolder) -> None:
+    with exclusive_lock(folder):
         StackState(1, True, "http://127.0.0.1:8080", (RUNNING,)).write(folder)
         assert StackState.read(folder) is None
 
 
-def test_a_process_that_does_not_answer_is_not_ready() -> None:
-    assert not RUNNING.ready()
+def test_an_unreachable_process_is_not_ready() -> None:
+    assert not RUNNING.is_ready()

@@ -14,11 +14,11 @@ import pytest
 import yaml
 
 from gateway import app as gateway
-from infra.entry import SERVICES
-from libs import hosting
+from infra.entrypoints import SERVICES
+from libs.messaging.worker_names import consumer_name
+from libs.service import service_host
 from libs.settings import Settings
 from libs.version import VERSION
-from libs.workers import consumer_name
 from services.builds.app import service as builds
 
 ROOT = Path(__file__).parents[3]
@@ -99,7 +99,7 @@ def secret_keys(overlay: str) -> set[str]:
     }
 
 
-def test_every_file_of_the_manifests_is_readable() -> None:
+def test_every_manifest_file_is_valid_yaml() -> None:
     files = sorted(MANIFESTS.rglob("*.yaml"))
     assert files
     assert [file.name for file in files if not list(yaml.safe_load_all(file.read_text()))] == []
@@ -107,7 +107,7 @@ def test_every_file_of_the_manifests_is_readable() -> None:
 
 @needs_kubectl
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_every_process_has_a_deployment_a_budget_and_an_account_of_its_own(overlay: str) -> None:
+def test_every_process_has_its_own_deployment_disruption_budget_and_account(overlay: str) -> None:
     names = {f"headrace-{name}" for name in (*PROCESSES, "agent")}
     assert names <= of_kind(overlay, "Deployment").keys()
     assert names <= of_kind(overlay, "PodDisruptionBudget").keys()
@@ -116,14 +116,14 @@ def test_every_process_has_a_deployment_a_budget_and_an_account_of_its_own(overl
 
 
 @needs_kubectl
-def test_whatever_answers_requests_is_scaled_in_production() -> None:
+def test_every_request_handling_process_is_autoscaled_in_production() -> None:
     assert of_kind("prod", "HorizontalPodAutoscaler").keys() == {f"headrace-{name}" for name in PROCESSES}
     assert [one["spec"]["minReplicas"] for one in of_kind("prod", "HorizontalPodAutoscaler").values()] == [2] * 6
 
 
 @needs_kubectl
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_every_variable_is_one_that_the_product_reads(overlay: str) -> None:
+def test_every_environment_variable_is_read_by_the_product(overlay: str) -> None:
     given = {name for place, container in containers(overlay) if "headrace" in place for name in environment(container)}
     assert {*given, *settings(overlay)} - {"NATS_PASSWORD", "POD"} <= variables_of_the_product()
 
@@ -131,7 +131,7 @@ def test_every_variable_is_one_that_the_product_reads(overlay: str) -> None:
 @needs_kubectl
 @pytest.mark.parametrize("name", PROCESSES)
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_every_process_runs_what_it_is_called_and_logs_in_to_nats_as_itself(overlay: str, name: str) -> None:
+def test_every_process_runs_its_command_with_its_own_nats_login(overlay: str, name: str) -> None:
     container = process(overlay, name)
     assert container["args"] == (["gateway"] if name == "gateway" else ["service", name])
     assert environment(container)["NATS_PASSWORD"] == f"nats-{name}"
@@ -140,7 +140,7 @@ def test_every_process_runs_what_it_is_called_and_logs_in_to_nats_as_itself(over
 
 @needs_kubectl
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_nobody_holds_a_secret_that_is_not_its_own(overlay: str) -> None:
+def test_containers_hold_only_the_secrets_they_need(overlay: str) -> None:
     holders: dict[str, set[str]] = {}
     for place, container in containers(overlay):
         for key in environment(container).values():
@@ -154,7 +154,7 @@ def test_nobody_holds_a_secret_that_is_not_its_own(overlay: str) -> None:
 
 @needs_kubectl
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_every_key_of_the_secret_is_made_and_described(overlay: str) -> None:
+def test_every_secret_key_is_generated_and_documented(overlay: str) -> None:
     described = (ROOT / "docs" / "DEPLOYING.md").read_text()
     drawn = (MANIFESTS / "overlays" / "prod" / "secret.sh").read_text()
     keys = secret_keys(overlay)
@@ -165,7 +165,7 @@ def test_every_key_of_the_secret_is_made_and_described(overlay: str) -> None:
 
 
 @needs_kubectl
-def test_the_secret_for_development_has_every_key_that_is_needed() -> None:
+def test_the_development_secret_has_every_required_key() -> None:
     [secret] = of_kind("dev", "Secret").values()
     assert (
         secret_keys("dev") - {"mail-password", "s3-access-key", "s3-secret-key", "backup-key"} <= secret["data"].keys()
@@ -179,13 +179,13 @@ def test_production_runs_this_release() -> None:
 
 
 @needs_kubectl
-def test_production_commits_no_secret() -> None:
+def test_the_production_overlay_contains_no_secret() -> None:
     assert of_kind("prod", "Secret") == {}
 
 
 @needs_kubectl
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_nats_gets_every_password_that_its_configuration_asks_for(overlay: str) -> None:
+def test_nats_gets_every_password_of_its_configuration(overlay: str) -> None:
     maps = {name: one for name, one in of_kind(overlay, "ConfigMap").items() if name.startswith("nats-")}
     text = "".join(text for one in maps.values() for text in one["data"].values())
     [container] = workloads(overlay)["nats"]["containers"]
@@ -197,7 +197,7 @@ def test_nats_gets_every_password_that_its_configuration_asks_for(overlay: str) 
 @needs_kubectl
 @pytest.mark.parametrize("name", PROCESSES)
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_the_ports_are_those_on_which_the_process_listens(overlay: str, name: str) -> None:
+def test_container_ports_and_probes_match_the_process(overlay: str, name: str) -> None:
     container = process(overlay, name)
     ports = {one["name"]: one["containerPort"] for one in container["ports"]}
     assert str(ports["health"]) == settings(overlay)["HEADRACE_HEALTH_PORT"]
@@ -212,19 +212,19 @@ def test_the_ports_are_those_on_which_the_process_listens(overlay: str, name: st
 
 @needs_kubectl
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_everybody_has_the_time_to_leave_that_he_takes(overlay: str) -> None:
+def test_termination_grace_periods_cover_the_shutdown_timeouts(overlay: str) -> None:
     pods = workloads(overlay)
     grace = {name: pod.get("terminationGracePeriodSeconds", 30) for name, pod in pods.items()}
-    assert min(grace[f"headrace-{name}"] for name in SERVICES) >= hosting.GRACE * 2
+    assert min(grace[f"headrace-{name}"] for name in SERVICES) >= service_host.SHUTDOWN_TIMEOUT_SECONDS * 2
     leaving = float(environment(process(overlay, "gateway"))["HEADRACE_LEAVE_SECONDS"])
-    assert grace["headrace-gateway"] >= leaving + gateway.GRACE * 2
+    assert grace["headrace-gateway"] >= leaving + gateway.SHUTDOWN_TIMEOUT_SECONDS * 2
     [patience] = re.findall(r"--grace=(\d+)", " ".join(process(overlay, "agent")["args"]))
     assert grace["headrace-agent"] >= Settings().long_poll_seconds + int(patience) + 10
 
 
 @needs_kubectl
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_every_container_is_without_rights_and_within_limits(overlay: str) -> None:
+def test_every_container_is_unprivileged_and_has_resource_limits(overlay: str) -> None:
     pods = workloads(overlay).values()
     assert all(pod["automountServiceAccountToken"] is False for pod in pods)
     assert all(pod["securityContext"]["runAsNonRoot"] for pod in pods)
@@ -239,7 +239,7 @@ def test_every_container_is_without_rights_and_within_limits(overlay: str) -> No
 
 @needs_kubectl
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_nothing_is_allowed_but_what_a_policy_says(overlay: str) -> None:
+def test_network_policies_deny_all_but_listed_traffic(overlay: str) -> None:
     policies = of_kind(overlay, "NetworkPolicy")
     nothing = policies.pop("headrace-nothing")["spec"]
     assert nothing == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
@@ -265,7 +265,7 @@ def _peers(spec: Manifest) -> Iterator[str]:
             yield from _chosen(peer.get("podSelector", {}))
 
 
-def test_scaling_by_what_waits_asks_for_things_that_there_are() -> None:
+def test_keda_triggers_use_existing_consumers_and_metrics() -> None:
     [trigger, *_] = _scaled("builds.yaml")["spec"]["triggers"]
     assert trigger["metadata"]["stream"] == builds.name
     assert trigger["metadata"]["consumer"] in {consumer_name(builds.name, worker) for worker in builds.workers}
@@ -283,7 +283,7 @@ def with_component(folder: Path, overlay: str, component: str) -> list[Manifest]
 
 
 @needs_kubectl
-def test_scaling_by_what_waits_takes_the_place_of_the_autoscaler_of_builds(tmp_path: Path) -> None:
+def test_keda_replaces_the_autoscaler_of_builds(tmp_path: Path) -> None:
     found = with_component(tmp_path, "prod", "keda")
     scaled = [one["metadata"]["name"] for one in found if one["kind"] == "ScaledObject"]
     by_cpu = [one["metadata"]["name"] for one in found if one["kind"] == "HorizontalPodAutoscaler"]
@@ -309,7 +309,7 @@ def mounted(pod: Manifest, secret: str, among: str = "containers") -> list[str]:
 
 
 @needs_kubectl
-def test_with_tls_no_process_speaks_to_nats_without(secured: list[Manifest]) -> None:
+def test_with_tls_every_process_connects_to_nats_over_tls(secured: list[Manifest]) -> None:
     pods = pods_of(secured)
     found = {name: environment(pod["containers"][0]).get("HEADRACE_NATS_URL", "") for name, pod in pods.items()}
     named = {f"headrace-{name}" for name in (*PROCESSES, "migrate", "operator")}
@@ -318,7 +318,7 @@ def test_with_tls_no_process_speaks_to_nats_without(secured: list[Manifest]) -> 
 
 
 @needs_kubectl
-def test_with_tls_every_process_finds_the_authority_where_it_is_told_to_look(secured: list[Manifest]) -> None:
+def test_with_tls_the_ca_file_is_mounted_at_the_configured_path(secured: list[Manifest]) -> None:
     pods = pods_of(secured)
     [told] = {one["data"]["HEADRACE_CA_FILE"] for one in secured if "headrace-settings" in one["metadata"]["name"]}
     for name in (*PROCESSES, "migrate", "operator"):
@@ -330,7 +330,7 @@ def test_with_tls_every_process_finds_the_authority_where_it_is_told_to_look(sec
 
 
 @needs_kubectl
-def test_with_tls_only_servers_hold_their_keys(secured: list[Manifest]) -> None:
+def test_with_tls_only_servers_mount_private_keys(secured: list[Manifest]) -> None:
     holders = {
         name: volume["secret"]["secretName"]
         for name, pod in pods_of(secured).items()
@@ -341,7 +341,7 @@ def test_with_tls_only_servers_hold_their_keys(secured: list[Manifest]) -> None:
 
 
 @needs_kubectl
-def test_with_tls_the_files_that_servers_are_told_of_are_there(secured: list[Manifest]) -> None:
+def test_with_tls_the_configured_certificate_files_are_mounted(secured: list[Manifest]) -> None:
     pods = pods_of(secured)
     [config] = [one["data"]["tls.conf"] for one in secured if one["metadata"]["name"].startswith("nats-server")]
     assert {str(Path(file).parent) for file in re.findall(r'"(.+)"', config)} == {*mounted(pods["nats"], "nats-tls")}
@@ -352,7 +352,7 @@ def test_with_tls_the_files_that_servers_are_told_of_are_there(secured: list[Man
 
 
 @needs_kubectl
-def test_with_tls_the_gateway_is_found_at_the_port_of_https(secured: list[Manifest]) -> None:
+def test_with_tls_the_gateway_service_uses_the_https_port(secured: list[Manifest]) -> None:
     [service] = [one for one in secured if one["kind"] == "Service" and one["metadata"]["name"] == "headrace-gateway"]
     [port] = service["spec"]["ports"]
     assert (port["name"], port["port"]) == ("https", 443)
@@ -361,7 +361,7 @@ def test_with_tls_the_gateway_is_found_at_the_port_of_https(secured: list[Manife
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificates; it is missing")
-def test_certificates_that_are_made_here_are_valid_for_the_names_that_are_used(tmp_path: Path) -> None:
+def test_generated_certificates_are_valid_for_the_service_names(tmp_path: Path) -> None:
     made = subprocess.check_output([MANIFESTS / "components" / "tls" / "secrets.sh"], text=True, timeout=60)
     secrets = {one["metadata"]["name"]: one["data"] for one in yaml.safe_load_all(made) if one}
     assert secrets.keys() == {"nats-tls", "mongo-tls", "headrace-gateway-tls"}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from libs.nats_address import AddressError, NatsAddress
+from libs.messaging.nats_address import InvalidNatsAddress, NatsAddress
 from libs.settings import Settings, SettingsError
 
 
@@ -16,30 +16,32 @@ from libs.settings import Settings, SettingsError
         "nats://builds:secret@a,b,builds:secret@c:4222,a:4222",
     ],
 )
-def test_a_login_holds_for_all_servers(text: str) -> None:
+def test_a_nats_login_applies_to_all_servers(text: str) -> None:
     address = NatsAddress.parse(text)
     assert address == NatsAddress(("nats://a:4222", "nats://b:4222", "nats://c:4222"), "builds", "secret")
     assert address.inbox_prefix == "_INBOX.builds"
 
 
-def test_a_login_is_percent_encoded() -> None:
+def test_a_nats_login_is_percent_encoded() -> None:
     address = NatsAddress.parse("tls://b%40x:p%2C%25%3A%2Fz@host,[::1]:5222")
     assert address == NatsAddress(("tls://host:4222", "tls://[::1]:5222"), "b@x", "p,%:/z")
-    assert address.of("tls://host:4222") == "tls://b%40x:p%2C%25%3A%2Fz@host:4222"
-    assert NatsAddress.parse(address.of("tls://host:4222")) == NatsAddress(("tls://host:4222",), "b@x", "p,%:/z")
+    assert address.with_login("tls://host:4222") == "tls://b%40x:p%2C%25%3A%2Fz@host:4222"
+    assert NatsAddress.parse(address.with_login("tls://host:4222")) == NatsAddress(
+        ("tls://host:4222",), "b@x", "p,%:/z"
+    )
 
 
-def test_a_token_is_in_no_subject() -> None:
+def test_a_nats_token_is_not_part_of_the_inbox_prefix() -> None:
     address = NatsAddress.parse("nats://to%2Fken@a,b")
     assert address == NatsAddress(("nats://a:4222", "nats://b:4222"), token="to/ken")
     assert address.inbox_prefix == "_INBOX"
-    assert address.of("nats://b:4222") == "nats://to%2Fken@b:4222"
+    assert address.with_login("nats://b:4222") == "nats://to%2Fken@b:4222"
 
 
-def test_an_address_needs_no_login() -> None:
+def test_a_nats_url_needs_no_login() -> None:
     address = NatsAddress.parse("nats://127.0.0.1:4222")
     assert address == NatsAddress(("nats://127.0.0.1:4222",))
-    assert (address.inbox_prefix, address.of("nats://127.0.0.1:4222")) == ("_INBOX", "nats://127.0.0.1:4222")
+    assert (address.inbox_prefix, address.with_login("nats://127.0.0.1:4222")) == ("_INBOX", "nats://127.0.0.1:4222")
 
 
 @pytest.mark.parametrize(
@@ -60,8 +62,8 @@ def test_an_address_needs_no_login() -> None:
         ("nats://u:canary@[::1", "must be servers like"),
     ],
 )
-def test_what_is_wrong_is_said_in_one_sentence_without_the_login(text: str, sentence: str) -> None:
-    with pytest.raises(AddressError) as wrong:
+def test_an_invalid_nats_url_is_explained_without_its_login(text: str, sentence: str) -> None:
+    with pytest.raises(InvalidNatsAddress) as wrong:
         NatsAddress.parse(text)
     assert sentence in str(wrong.value)
     with pytest.raises(SettingsError, match=r"^HEADRACE_NATS_URL must ") as refused:
@@ -70,5 +72,5 @@ def test_what_is_wrong_is_said_in_one_sentence_without_the_login(text: str, sent
     assert refused.value.__cause__ is None
 
 
-def test_no_password_shows_in_the_representation() -> None:
+def test_the_repr_of_a_nats_address_hides_the_login() -> None:
     assert "canary" not in repr(NatsAddress.parse("nats://u:canary@a")) + repr(NatsAddress.parse("nats://canary@a"))

@@ -8,7 +8,12 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.support.observability import FOLDER, alerts, expressions, panels
+from tests.support.monitoring_files import (
+    OBSERVABILITY_FOLDER,
+    list_promql_queries,
+    load_alert_rules,
+    load_dashboard_panels,
+)
 
 needs_promtool = pytest.mark.skipif(
     shutil.which("promtool") is None, reason="promtool is not installed; .ci/run takes it from the package prometheus"
@@ -22,26 +27,26 @@ def promtool(*arguments: str) -> str:
 
 
 @needs_promtool
-def test_the_rules_fire_when_they_should_and_only_then() -> None:
-    assert "SUCCESS" in promtool("test", "rules", str(FOLDER / "alerts_test.yml"))
+def test_alert_rules_pass_their_promtool_tests() -> None:
+    assert "SUCCESS" in promtool("test", "rules", str(OBSERVABILITY_FOLDER / "alerts_test.yml"))
 
 
 @needs_promtool
 def test_the_scrape_configuration_is_valid() -> None:
-    assert "SUCCESS" in promtool("check", "config", str(FOLDER / "prometheus.yml"))
+    assert "SUCCESS" in promtool("check", "config", str(OBSERVABILITY_FOLDER / "prometheus.yml"))
 
 
 @needs_promtool
-def test_prometheus_understands_what_the_dashboard_asks(tmp_path: Path) -> None:
-    rules = [{"record": f"asked:{number}", "expr": text} for number, text in enumerate(expressions())]
+def test_dashboard_queries_are_valid_promql(tmp_path: Path) -> None:
+    rules = [{"record": f"asked:{number}", "expr": text} for number, text in enumerate(list_promql_queries())]
     file = tmp_path / "asked.yml"
     file.write_text(yaml.safe_dump({"groups": [{"name": "asked", "rules": rules}]}))
     assert f"{len(rules)} rules found" in promtool("check", "rules", str(file))
 
 
-def test_every_alert_is_tested_both_ways() -> None:
-    tests = yaml.safe_load((FOLDER / "alerts_test.yml").read_text())["tests"]
-    names = {rule["alert"] for rule in alerts()}
+def test_every_alert_is_tested_firing_and_silent() -> None:
+    tests = yaml.safe_load((OBSERVABILITY_FOLDER / "alerts_test.yml").read_text())["tests"]
+    names = {rule["alert"] for rule in load_alert_rules()}
     quiet = {one["alertname"] for one in tests[0]["alert_rule_test"]}
     fired = {one["alertname"] for test in tests for one in test["alert_rule_test"] if one.get("exp_alerts")}
     asked = str([test.get("promql_expr_test") for test in tests])
@@ -49,24 +54,24 @@ def test_every_alert_is_tested_both_ways() -> None:
     assert {name for name in names if name not in asked} == fired
 
 
-@pytest.mark.parametrize("rule", alerts(), ids=lambda rule: rule["alert"])
-def test_an_alert_says_how_bad_it_is_and_where_to_begin(rule: dict[str, Any]) -> None:
+@pytest.mark.parametrize("rule", load_alert_rules(), ids=lambda rule: rule["alert"])
+def test_an_alert_has_a_severity_and_a_runbook(rule: dict[str, Any]) -> None:
     assert rule["labels"]["severity"] in {"critical", "warning"}
     assert rule["annotations"].keys() == {"summary", "runbook"}
     assert rule["annotations"]["runbook"].endswith(".")
 
 
-def test_the_dashboard_answers_the_first_question_first() -> None:
-    rows = [panel["title"] for panel in panels() if panel["type"] == "row"]
+def test_the_dashboard_rows_are_in_the_intended_order() -> None:
+    rows = [panel["title"] for panel in load_dashboard_panels() if panel["type"] == "row"]
     assert rows == ["Is it working?", "Queue", "Runners", "Latency", "Lags", "Processes"]
 
 
-def test_no_panel_covers_another() -> None:
+def test_no_dashboard_panel_overlaps_another() -> None:
     places = [
         (x, y)
-        for where in (panel["gridPos"] for panel in panels())
+        for where in (panel["gridPos"] for panel in load_dashboard_panels())
         for x in range(where["x"], where["x"] + where["w"])
         for y in range(where["y"], where["y"] + where["h"])
     ]
     assert len(places) == len(set(places))
-    assert len({panel["id"] for panel in panels()}) == len(panels())
+    assert len({panel["id"] for panel in load_dashboard_panels()}) == len(load_dashboard_panels())

@@ -6,32 +6,32 @@ from dataclasses import replace
 import pytest
 
 from infra.local import ports
-from infra.local.process import StackError
-from infra.local.stack import gateway_port
+from infra.local.process import OperatorError
+from infra.local.stack import reserve_gateway_port
 from libs.settings import Settings
-from libs.sockets import shared
+from libs.sockets import bind_reuse_port
 
 
-def test_nobody_else_draws_the_port_of_the_gateway_while_none_listens() -> None:
-    settings = replace(Settings(), port=ports.free_port())
-    with gateway_port(settings):
+def test_the_gateway_port_is_held_until_a_gateway_listens() -> None:
+    settings = replace(Settings(), port=ports.find_free_port())
+    with reserve_gateway_port(settings):
         assert ports.is_taken(settings.host, settings.port)
-        with shared(settings.host, settings.port) as sock, socket.socket() as client:
+        with bind_reuse_port(settings.host, settings.port) as sock, socket.socket() as client:
             sock.listen()
             client.connect((settings.host, settings.port))
             sock.accept()[0].close()
     assert not ports.is_taken(settings.host, settings.port)
 
 
-def test_a_port_that_somebody_has_is_refused_in_words() -> None:
+def test_a_gateway_port_in_use_is_rejected() -> None:
     with (
         socket.create_server(("127.0.0.1", 0)) as other,
-        pytest.raises(StackError, match="is taken by another program"),
-        gateway_port(replace(Settings(), port=other.getsockname()[1])),
+        pytest.raises(OperatorError, match="is taken by another program"),
+        reserve_gateway_port(replace(Settings(), port=other.getsockname()[1])),
     ):
         pass
 
 
-def test_ports_that_are_drawn_one_after_the_other_are_all_different() -> None:
-    drawn = [ports.free_port() for _ in range(500)]
+def test_free_ports_are_all_different() -> None:
+    drawn = [ports.find_free_port() for _ in range(500)]
     assert len({*drawn}) == 500

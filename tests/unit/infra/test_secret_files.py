@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from infra.entry import SERVICES
-from infra.secret_files import Deployment, write
+from infra.deployment_secrets import Deployment, write_secret_files
+from infra.entrypoints import SERVICES
 from libs.settings import Settings
 
 ALL = (*SERVICES, "migrate", "gateway", "agent", "mongo", "nats", "operator")
@@ -18,33 +18,33 @@ def contents(folder: Path) -> dict[str, str]:
 
 @pytest.fixture
 def deployment(tmp_path: Path) -> Path:
-    write(tmp_path, Deployment())
+    write_secret_files(tmp_path, Deployment())
     return tmp_path
 
 
-def test_every_process_has_a_folder(deployment: Path) -> None:
+def test_every_process_has_a_secrets_folder(deployment: Path) -> None:
     assert {folder.name for folder in deployment.iterdir()} == {*ALL, "secrets"}
 
 
-def test_a_second_run_changes_nothing(deployment: Path) -> None:
+def test_generating_secrets_again_changes_nothing(deployment: Path) -> None:
     before = contents(deployment)
-    write(deployment, Deployment())
+    write_secret_files(deployment, Deployment())
     assert contents(deployment) == before
 
 
-def test_what_is_missing_is_written_as_it_was(deployment: Path) -> None:
+def test_missing_secret_files_are_restored_unchanged(deployment: Path) -> None:
     before = contents(deployment)
     (deployment / "builds" / "nats-url").unlink()
     (deployment / "nats" / "nats.conf").unlink()
-    write(deployment, Deployment())
+    write_secret_files(deployment, Deployment())
     assert contents(deployment) == before
 
 
-def test_only_the_owner_reads_a_file(deployment: Path) -> None:
+def test_secret_files_are_readable_only_by_the_owner(deployment: Path) -> None:
     assert {oct(file.stat().st_mode & 0o777) for file in deployment.rglob("*") if file.is_file()} == {"0o600"}
 
 
-def test_a_service_can_start_with_its_files_and_has_a_login_of_its_own(deployment: Path) -> None:
+def test_a_service_starts_with_its_secret_files_and_its_own_login(deployment: Path) -> None:
     own = deployment / "builds"
     variables = {
         "HEADRACE_MONGODB_URL_FILE": str(own / "mongodb-url"),
@@ -57,7 +57,7 @@ def test_a_service_can_start_with_its_files_and_has_a_login_of_its_own(deploymen
     assert settings.mongodb_url.startswith("mongodb://builds:")
 
 
-def test_nobody_gets_what_he_does_not_need(deployment: Path) -> None:
+def test_each_secret_is_given_only_to_its_users(deployment: Path) -> None:
     secret = {
         name: (deployment / "secrets" / name).read_text()
         for name in ("admin-password", "registration-token", "nats-builds")
@@ -73,13 +73,13 @@ def test_nobody_gets_what_he_does_not_need(deployment: Path) -> None:
     }
 
 
-def test_a_service_may_use_its_own_database_alone_and_the_migration_all(deployment: Path) -> None:
+def test_a_service_may_use_only_its_own_database_and_the_migration_all(deployment: Path) -> None:
     users = {user["user"]: user["roles"] for user in json.loads((deployment / "mongo" / "users.json").read_text())}
     assert users["builds"] == [{"role": "readWrite", "db": "headrace_builds"}]
     assert {role["db"] for role in users["migrate"]} == {f"headrace_{service}" for service in SERVICES}
 
 
-def test_nats_gets_the_permissions_with_the_passwords_in_them(deployment: Path) -> None:
+def test_the_generated_nats_configuration_contains_the_passwords(deployment: Path) -> None:
     configuration = (deployment / "nats" / "nats.conf").read_text()
     assert "$HEADRACE_NATS_PASSWORD" not in configuration
     assert configuration.endswith('jetstream: {"store_dir": "/data"}\n')

@@ -43,11 +43,11 @@ def test_an_empty_variable_counts_as_not_set() -> None:
         ({"HEADRACE_HOST": "0.0.0.0", "HEADRACE_URL": "https://ci.example.org/"}, "https://ci.example.org"),  # noqa: S104
     ],
 )
-def test_the_url_is_one_that_a_client_can_use(environ: dict[str, str], url: str) -> None:
+def test_the_default_url_is_reachable_by_clients(environ: dict[str, str], url: str) -> None:
     assert Settings.from_environment(environ).url == url
 
 
-def test_the_first_master_key_wraps_and_older_ones_follow() -> None:
+def test_master_keys_are_read_newest_first() -> None:
     assert Settings.from_environment(SECRETS).master_keys == (KEY, OLD_KEY)
 
 
@@ -79,7 +79,7 @@ def test_mail_settings_are_read_together() -> None:
         ("HEADRACE_MAIL_TLS", "ssl"),
     ],
 )
-def test_a_bad_value_is_named_with_its_variable(name: str, value: str) -> None:
+def test_an_invalid_value_is_reported_with_its_variable(name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=name) as error:
         Settings.from_environment({name: value})
     assert repr(value) in str(error.value)
@@ -94,13 +94,13 @@ def test_a_bad_value_is_named_with_its_variable(name: str, value: str) -> None:
         ("HEADRACE_NATS_URL", "canary"),
     ],
 )
-def test_a_bad_value_that_may_hold_a_secret_is_not_repeated(name: str, value: str) -> None:
+def test_an_invalid_secret_value_is_not_repeated_in_the_error(name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=name) as error:
         Settings.from_environment({name: value})
     assert value not in str(error.value)
 
 
-def test_no_secret_shows_in_the_representation() -> None:
+def test_the_repr_of_settings_hides_secrets() -> None:
     shown = repr(Settings.from_environment(SECRETS))
     assert "canary" not in shown
     assert "nnnn" not in shown
@@ -111,7 +111,7 @@ def test_a_service_refuses_to_start_without_servers_and_says_which() -> None:
         Settings.from_environment(SECRETS | {"HEADRACE_NATS_URL": ""}).require_servers()
 
 
-def test_a_bucket_of_artifacts_is_read_from_the_environment() -> None:
+def test_bucket_settings_are_read_from_the_environment() -> None:
     environ = {"HEADRACE_S3_BUCKET": "artifacts", "HEADRACE_S3_ENDPOINT": "http://s3:9000/", "HEADRACE_S3_REGION": "x"}
     assert Settings.from_environment(environ).bucket == BucketSettings("artifacts", "http://s3:9000", "x")
 
@@ -124,7 +124,7 @@ def test_a_bucket_of_artifacts_is_read_from_the_environment() -> None:
         ({"HEADRACE_S3_BUCKET": "a", "HEADRACE_S3_ENDPOINT": "s3:9000"}, "HEADRACE_S3_ENDPOINT must be an address"),
     ],
 )
-def test_half_a_bucket_is_refused_in_words(environ: dict[str, str], told: str) -> None:
+def test_incomplete_bucket_settings_are_rejected(environ: dict[str, str], told: str) -> None:
     with pytest.raises(SettingsError, match=told) as error:
         Settings.from_environment(environ)
     assert "canary" not in str(error.value)
@@ -139,7 +139,7 @@ def test_trusted_proxies_are_networks_or_single_addresses() -> None:
     assert settings.trusted_proxies == (ip_network("10.0.0.0/8"), ip_network("::1/128"))
 
 
-def test_a_network_with_a_host_in_it_is_refused_in_words() -> None:
+def test_a_trusted_proxy_network_with_host_bits_is_rejected() -> None:
     with pytest.raises(SettingsError, match=r"^HEADRACE_TRUSTED_PROXIES must be networks like 10\.0\.0\.0/8"):
         Settings.from_environment({"HEADRACE_TRUSTED_PROXIES": "10.0.0.1/8"})
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.local.folder import DataFolder
+from infra.local.data_folder import DataFolder
 from infra.local.stack import Stack
 from libs.settings import Settings
 
@@ -18,14 +18,14 @@ def stack(tmp_path: Path) -> Stack:
     return Stack(Settings.from_environment(BUCKET), folder, "mongodb://db", "nats://bus", BUCKET)
 
 
-def test_only_the_builds_are_told_of_the_bucket(stack: Stack) -> None:
+def test_only_the_builds_service_gets_the_bucket_settings(stack: Stack) -> None:
     programs = [plan() for plan in (*stack.services(), *stack.gateways(), stack.agent())]
     told = {program.name for program in programs if "HEADRACE_S3_BUCKET" in (program.environment or {})}
     entrusted = {program.name for program in programs if "canary" in (program.environment or {}).values()}
     assert told == entrusted == {"builds-0"}
 
 
-def test_a_login_of_nats_that_may_not_do_everything_is_named(stack: Stack) -> None:
+def test_a_nats_login_without_permissions_is_explained(stack: Stack) -> None:
     log = '{"level": "ERROR", "message": "NATS: nats: permissions violation for publish to \\"evt.builds.x\\""}'
-    assert stack.migrate().explain(log).startswith("The login of HEADRACE_NATS_URL may not do everything")
-    assert stack.migrate().explain("headrace: HEADRACE_PORT is taken.") == "HEADRACE_PORT is taken."
+    assert stack.migration().explain_failure(log).startswith("The login of HEADRACE_NATS_URL may not do everything")
+    assert stack.migration().explain_failure("headrace: HEADRACE_PORT is taken.") == "HEADRACE_PORT is taken."

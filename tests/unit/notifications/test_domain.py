@@ -3,11 +3,11 @@
 import pytest
 
 from contracts.notifications import (
-    GiveUpNotification,
+    AbandonNotification,
     MarkNotificationSent,
+    NotificationAbandoned,
     NotificationEvent,
     NotificationFailed,
-    NotificationGaveUp,
     NotificationRequested,
     NotificationSent,
     NotificationSkipped,
@@ -16,7 +16,7 @@ from contracts.notifications import (
     SkipNotification,
 )
 from libs.testing.scenario import Scenario
-from services.notifications.domain import notification_decider
+from services.notifications.domain.notification import notification_decider
 
 request = RequestNotification(notification_id="n", kind="test", recipient="a@example.org", title="Hello", text="Works.")
 requested = NotificationRequested(
@@ -25,21 +25,21 @@ requested = NotificationRequested(
 fail = RecordNotificationFailure(notification_id="n", attempt=1, reason="no answer")
 failed = NotificationFailed(notification_id="n", attempt=1, reason="no answer")
 sent = NotificationSent(notification_id="n")
-gave_up = NotificationGaveUp(notification_id="n", reason="no answer")
+gave_up = NotificationAbandoned(notification_id="n", reason="no answer")
 skipped = NotificationSkipped(notification_id="n", reason="nobody there")
 
 notification = Scenario(notification_decider)
 
 
-def test_a_mail_is_requested() -> None:
+def test_an_email_is_requested() -> None:
     notification.when(request).then(requested)
 
 
-def test_requesting_twice_changes_nothing() -> None:
+def test_requesting_an_email_twice_changes_nothing() -> None:
     notification.given(requested).when(request).then()
 
 
-def test_a_sent_mail_is_recorded() -> None:
+def test_a_sent_email_is_recorded() -> None:
     notification.given(requested).when(MarkNotificationSent(notification_id="n")).then(sent)
 
 
@@ -48,31 +48,31 @@ def test_a_failed_attempt_is_recorded_once() -> None:
     notification.given(requested, failed).when(fail).then()
 
 
-def test_every_further_attempt_is_recorded() -> None:
-    notification.given(requested, failed).when(fail.but(attempt=2)).then(failed.but(attempt=2))
+def test_every_further_failed_attempt_is_recorded() -> None:
+    notification.given(requested, failed).when(fail.replace(attempt=2)).then(failed.replace(attempt=2))
 
 
-def test_a_mail_can_be_sent_after_failures() -> None:
+def test_an_email_can_be_sent_after_failed_attempts() -> None:
     notification.given(requested, failed).when(MarkNotificationSent(notification_id="n")).then(sent)
 
 
-def test_a_mail_is_given_up() -> None:
-    give_up = GiveUpNotification(notification_id="n", reason="no answer")
+def test_an_email_is_abandoned() -> None:
+    give_up = AbandonNotification(notification_id="n", reason="no answer")
     notification.given(requested, failed).when(give_up).then(gave_up)
 
 
-def test_a_mail_is_skipped() -> None:
+def test_an_email_is_skipped() -> None:
     skip = SkipNotification(notification_id="n", reason="nobody there")
     notification.given(requested).when(skip).then(skipped)
 
 
 @pytest.mark.parametrize("over", [sent, gave_up, skipped])
-def test_nothing_more_happens_to_a_mail_that_is_over(over: NotificationEvent) -> None:
+def test_a_finished_email_ignores_further_commands(over: NotificationEvent) -> None:
     past = notification.given(requested, over)
     past.when(MarkNotificationSent(notification_id="n")).then()
-    past.when(GiveUpNotification(notification_id="n", reason="late")).then()
-    past.when(fail.but(attempt=2)).then()
+    past.when(AbandonNotification(notification_id="n", reason="late")).then()
+    past.when(fail.replace(attempt=2)).then()
 
 
-def test_a_mail_that_nobody_requested_cannot_be_sent() -> None:
+def test_an_email_that_was_not_requested_cannot_be_sent() -> None:
     notification.when(MarkNotificationSent(notification_id="n")).then_refused("NOT_FOUND")

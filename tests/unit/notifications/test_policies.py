@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 
 from contracts.builds import BuildFinished, BuildStatus
 from contracts.notifications import RequestNotification
-from libs.deciding import Cause, Recorded
-from services.notifications.policies import LONGEST_OUTPUT, on_build
+from libs.eventstore.decider import CommandMetadata, RecordedEvent
+from services.notifications.policies import MAX_OUTPUT_LENGTH, on_build_finished
 
 NOW = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
 failed = BuildFinished(
@@ -22,52 +22,53 @@ failed = BuildFinished(
 )
 
 
-def recorded(event: BuildFinished, version: int = 9) -> Recorded[BuildFinished]:
-    return Recorded("build-17", version, 0, event, Cause("c", NOW))
+def recorded(event: BuildFinished, version: int = 9) -> RecordedEvent[BuildFinished]:
+    return RecordedEvent("build-17", version, 0, event, CommandMetadata("c", NOW))
 
 
 def mail_of(event: BuildFinished) -> RequestNotification:
-    (mail,) = on_build(recorded(event))
+    (mail,) = on_build_finished(recorded(event))
     assert isinstance(mail, RequestNotification)
     return mail
 
 
-def test_who_started_a_build_that_failed_gets_a_mail() -> None:
+def test_the_initiator_of_a_failed_build_gets_a_mail() -> None:
     mail = mail_of(failed)
     assert (mail.kind, mail.user_id, mail.recipient) == ("build_failed", 5, None)
     assert mail.link == "/api/developer/builds/17"
 
 
-def test_the_title_has_the_project_in_upper_case_and_the_number_of_the_build() -> None:
+def test_the_email_title_has_the_upper_case_project_name_and_build_number() -> None:
     assert mail_of(failed).title == "ACME SITE: build 17 failed"
 
 
-def test_the_text_says_how_the_build_ended() -> None:
+def test_the_email_text_says_how_the_build_ended() -> None:
     ending = "Build 17 of Acme site ended with exit code 2000: Custom deployment error"
     assert mail_of(failed).text == f"{ending}\n\nline 1\nline 2"
     assert (
-        mail_of(failed.but(output=None, exit_message=None)).text == "Build 17 of Acme site ended with exit code 2000."
+        mail_of(failed.replace(output=None, exit_message=None)).text
+        == "Build 17 of Acme site ended with exit code 2000."
     )
 
 
-def test_of_a_long_output_the_end_is_shown() -> None:
-    text = mail_of(failed.but(output="start" + "x" * LONGEST_OUTPUT + "end")).text
+def test_the_email_shows_the_end_of_a_long_output() -> None:
+    text = mail_of(failed.replace(output="start" + "x" * MAX_OUTPUT_LENGTH + "end")).text
     assert "start" not in text
     assert text.endswith("xend")
 
 
-def test_a_name_with_line_breaks_stays_one_line() -> None:
-    assert mail_of(failed.but(project_name="Acme\r\nBcc: all")).title == "ACME BCC: ALL: build 17 failed"
+def test_line_breaks_in_a_project_name_are_removed_from_the_title() -> None:
+    assert mail_of(failed.replace(project_name="Acme\r\nBcc: all")).title == "ACME BCC: ALL: build 17 failed"
 
 
-def test_the_same_event_gives_the_same_mail() -> None:
-    assert on_build(recorded(failed)) == on_build(recorded(failed))
-    assert on_build(recorded(failed)) != on_build(recorded(failed, version=10))
+def test_the_same_event_gives_the_same_email() -> None:
+    assert on_build_finished(recorded(failed)) == on_build_finished(recorded(failed))
+    assert on_build_finished(recorded(failed)) != on_build_finished(recorded(failed, version=10))
 
 
-def test_a_build_that_succeeded_gives_no_mail() -> None:
-    assert on_build(recorded(failed.but(exit_code=0, status=BuildStatus.SUCCESS))) == []
+def test_a_successful_build_sends_no_email() -> None:
+    assert on_build_finished(recorded(failed.replace(exit_code=0, status=BuildStatus.SUCCESS))) == []
 
 
-def test_a_build_that_nobody_started_gives_no_mail() -> None:
-    assert on_build(recorded(failed.but(initiator_id=0))) == []
+def test_a_build_without_an_initiator_sends_no_email() -> None:
+    assert on_build_finished(recorded(failed.replace(initiator_id=0))) == []

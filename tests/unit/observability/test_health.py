@@ -31,7 +31,7 @@ async def failing() -> str | None:
 
 @pytest.fixture
 def health() -> Health:
-    return Health(check_seconds=0.05)
+    return Health(check_timeout_seconds=0.05)
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ async def test_a_process_whose_checks_pass_is_ready(health: Health, client: http
     assert (answer.status_code, answer.json()) == (200, {"ready": True, "reasons": {}})
 
 
-async def test_a_process_that_is_not_ready_says_why(health: Health, client: httpx.AsyncClient) -> None:
+async def test_an_unready_process_lists_its_reasons(health: Health, client: httpx.AsyncClient) -> None:
     health.register("mongodb", fine)
     health.register("followers", stopped)
     health.register("nats", hanging)
@@ -69,13 +69,15 @@ async def test_a_process_that_is_not_ready_says_why(health: Health, client: http
     }
 
 
-async def test_a_process_that_is_not_ready_still_lives(health: Health, client: httpx.AsyncClient) -> None:
+async def test_an_unready_process_is_still_alive(health: Health, client: httpx.AsyncClient) -> None:
     health.register("followers", stopped)
     assert (await client.get("/healthz")).status_code == 200
 
 
 @pytest.mark.parametrize(("method", "path", "status"), [("GET", "/", 404), ("POST", "/healthz", 405)])
-async def test_anything_else_is_refused(client: httpx.AsyncClient, method: str, path: str, status: int) -> None:
+async def test_other_paths_and_methods_are_rejected(
+    client: httpx.AsyncClient, method: str, path: str, status: int
+) -> None:
     assert (await client.request(method, path)).status_code == status
 
 
@@ -85,7 +87,7 @@ async def test_a_head_request_gets_no_body(client: httpx.AsyncClient) -> None:
 
 
 @pytest.mark.parametrize("request_head", [b"nonsense\r\n\r\n", b"\r\n\r\n"])
-async def test_what_is_no_request_is_a_bad_one(port: int, request_head: bytes) -> None:
+async def test_a_malformed_request_gets_status_400(port: int, request_head: bytes) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(request_head)
     assert (await reader.read()).startswith(b"HTTP/1.1 400 ")
@@ -93,7 +95,9 @@ async def test_what_is_no_request_is_a_bad_one(port: int, request_head: bytes) -
     await writer.wait_closed()
 
 
-async def test_a_client_that_leaves_early_harms_nobody(port: int, client: httpx.AsyncClient) -> None:
+async def test_a_client_that_disconnects_early_does_not_disturb_the_server(
+    port: int, client: httpx.AsyncClient
+) -> None:
     _, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(b"GET /rea")
     writer.close()
@@ -101,14 +105,14 @@ async def test_a_client_that_leaves_early_harms_nobody(port: int, client: httpx.
     assert (await client.get("/healthz")).status_code == 200
 
 
-async def test_a_request_without_end_is_cut_off(client: httpx.AsyncClient) -> None:
+async def test_an_oversized_request_is_disconnected(client: httpx.AsyncClient) -> None:
     with pytest.raises(httpx.TransportError):
         await client.get("/healthz", headers={"x": "y" * 100_000})
 
 
-async def test_metrics_are_shown_under_their_names() -> None:
+async def test_metrics_are_exported_under_their_names() -> None:
     telemetry = configure_telemetry("builds", "b-1", None)
-    metrics = Metrics.made_from(telemetry.meter)
+    metrics = Metrics.create(telemetry.meter)
     metrics.command_seconds.record(0.004, {"service": "builds", "command": "QueueBuild", "outcome": "ok"})
     metrics.conflicts.add(2, {"service": "builds"})
     metrics.followers_stopped.set(1, {"service": "builds", "follower": "f"})
@@ -125,18 +129,18 @@ async def test_metrics_are_shown_under_their_names() -> None:
     assert 'headrace_followers_stopped{follower="f",service="builds"} 1.0' in answer.text
 
 
-async def test_after_the_end_nobody_listens() -> None:
+async def test_the_health_port_is_closed_after_shutdown() -> None:
     async with serve_health(Health(), CollectorRegistry(), "127.0.0.1", 0) as port:
         pass
     with pytest.raises(ConnectionRefusedError):
         await asyncio.open_connection("127.0.0.1", port)
 
 
-async def test_a_check_that_is_added_while_others_are_asked_counts_from_the_next_time_on(health: Health) -> None:
+async def test_a_check_registered_during_a_round_counts_from_the_next_round(health: Health) -> None:
     async def adding() -> str | None:
         health.register("workers", stopped)
         return None
 
     health.register("nats", adding)
-    assert await health.reasons() == {}
-    assert await health.reasons() == {"workers": "the follower build_summary is stopped"}
+    assert await health.find_problems() == {}
+    assert await health.find_problems() == {"workers": "the follower build_summary is stopped"}

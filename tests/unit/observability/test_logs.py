@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from contracts.errors import Refused
-from libs.observability.logs import in_brief, redacted
+from contracts.errors import RequestRejected
+from libs.observability.logs import redact, summarize_error
 
 START = "import logging; from libs.observability.logs import configure_logging; configure_logging('builds', 'b-1');"
 
@@ -48,7 +48,7 @@ def test_a_record_inside_a_span_carries_its_ids() -> None:
     assert len(line["span_id"]) == 16
 
 
-def test_an_exception_shows_where_but_no_values() -> None:
+def test_a_logged_exception_shows_the_location_but_no_values() -> None:
     (line,) = logged(
         "\ndef fail(password):\n    raise ValueError('nats://u:hunter2@host is away')\n"
         "try: fail('hunter2')\nexcept ValueError: logging.exception('failed')"
@@ -58,18 +58,18 @@ def test_an_exception_shows_where_but_no_values() -> None:
     assert "hunter2" not in json.dumps(line)
 
 
-def test_what_kills_the_process_is_logged_as_everything_else() -> None:
+def test_an_uncaught_exception_is_logged_as_a_record() -> None:
     (line,) = logged("raise SystemError('broken')")
     assert (line["level"], line["message"]) == ("CRITICAL", "the process ends by an error")
     assert line["exception"].endswith("SystemError: broken")
 
 
-def test_a_warning_of_python_is_logged() -> None:
+def test_a_python_warning_is_logged() -> None:
     (line,) = logged("import warnings; warnings.warn('old')")
     assert (line["level"], line["logger"]) == ("WARNING", "py.warnings")
 
 
-def test_libraries_speak_from_warnings_on_and_through_the_same_handler() -> None:
+def test_libraries_log_warnings_and_above_through_the_same_handler() -> None:
     lines = stderr_of(
         "import uvicorn, faststream.nats, nats, pymongo;"
         + START
@@ -85,7 +85,7 @@ def test_the_level_is_taken_from_the_environment() -> None:
     assert logged("logging.info('x')", HEADRACE_LOG_LEVEL="WARNING") == []
 
 
-def test_people_may_read_text() -> None:
+def test_the_text_format_is_readable() -> None:
     code = "logging.warning('two\\nlines', extra={'build_id': 17})"
     (line,) = stderr_of(START + code, HEADRACE_LOG_FORMAT="text")
     assert line[12:] == " WARNING  builds two\\nlines build_id=17"
@@ -109,7 +109,7 @@ def test_people_may_read_text() -> None:
     ],
 )
 def test_credentials_are_redacted(text: str, safe: str) -> None:
-    assert redacted(text) == safe
+    assert redact(text) == safe
 
 
 @pytest.mark.parametrize(
@@ -122,11 +122,11 @@ def test_credentials_are_redacted(text: str, safe: str) -> None:
         "12:30:01 mail to a@b.example",
     ],
 )
-def test_plain_text_stays(text: str) -> None:
-    assert redacted(text) == text
+def test_plain_text_is_not_redacted(text: str) -> None:
+    assert redact(text) == text
 
 
-def test_a_collector_that_is_away_is_a_warning_a_minute() -> None:
+def test_an_unreachable_collector_is_logged_as_one_warning_per_minute() -> None:
     line, ours = logged(
         "exporter = logging.getLogger('opentelemetry.exporter')\n"
         "exporter.error('no'); exporter.error('no'); logging.error('ours')"
@@ -135,7 +135,7 @@ def test_a_collector_that_is_away_is_a_warning_a_minute() -> None:
     assert (ours["level"], ours["message"]) == ("ERROR", "ours")
 
 
-def test_what_another_service_answered_is_named_without_a_trace() -> None:
+def test_an_error_of_another_service_is_summarized_without_a_traceback() -> None:
     defect = ValueError("1")
-    assert in_brief(Refused("SERVICE_UNAVAILABLE")) == ("SERVICE_UNAVAILABLE", None)
-    assert in_brief(defect) == ("ValueError", defect)
+    assert summarize_error(RequestRejected("SERVICE_UNAVAILABLE")) == ("SERVICE_UNAVAILABLE", None)
+    assert summarize_error(defect) == ("ValueError", defect)

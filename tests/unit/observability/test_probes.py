@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from libs.observability import probes
-from libs.observability.probes import Probe, probing
+from libs.observability.probes import Probe, run_probes
 from tests.support import eventually
 
 
@@ -23,21 +23,21 @@ class Dependency:
 
 @pytest.fixture(autouse=True)
 def fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("INTERVAL_SECONDS", "RETRY_SECONDS", "TIMEOUT_SECONDS"):
+    for name in ("PROBE_INTERVAL_SECONDS", "PROBE_RETRY_SECONDS", "PROBE_TIMEOUT_SECONDS"):
         monkeypatch.setattr(probes, name, 0.02)
-    monkeypatch.setattr(probes, "MAX_AGE_SECONDS", 0.2)
+    monkeypatch.setattr(probes, "MAX_RESULT_AGE_SECONDS", 0.2)
 
 
-async def test_silence_and_failures_are_reasons_until_the_next_answer() -> None:
+async def test_timeouts_and_failures_are_reasons_until_the_next_success() -> None:
     dependency = Dependency()
     probe = Probe("NATS", dependency.ask)
 
     async def says(part: str | None) -> bool:
-        reason = await probe.reason()
+        reason = await probe.find_problem()
         return reason is None if part is None else reason is not None and part in reason
 
     assert await says("NATS has not answered yet")
-    async with probing(probe):
+    async with run_probes(probe):
         assert await says(None)
         dependency.answers.clear()
         await eventually(lambda: says("NATS has not answered for"))
@@ -49,11 +49,11 @@ async def test_silence_and_failures_are_reasons_until_the_next_answer() -> None:
         await eventually(lambda: says(None))
 
 
-async def test_an_answer_that_is_late_once_makes_nothing_unready(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probes, "MAX_AGE_SECONDS", 60.0)
+async def test_one_late_answer_does_not_make_a_process_unready(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probes, "MAX_RESULT_AGE_SECONDS", 60.0)
     dependency = Dependency()
     probe = Probe("MongoDB", dependency.ask)
-    async with probing(probe):
+    async with run_probes(probe):
         dependency.answers.clear()
-        await probe.once()
-        assert await probe.reason() is None
+        await probe.run_once()
+        assert await probe.find_problem() is None

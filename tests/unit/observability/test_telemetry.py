@@ -50,11 +50,11 @@ def collector(received: Received) -> Iterator[str]:
         thread.join()
 
 
-def test_outside_of_spans_there_is_nothing_to_hand_on() -> None:
+def test_there_is_no_traceparent_outside_of_spans() -> None:
     assert inject() is None
 
 
-def test_a_trace_goes_on_across_processes(telemetry: Telemetry) -> None:
+def test_a_trace_continues_across_processes(telemetry: Telemetry) -> None:
     with telemetry.tracer.start_as_current_span("command"):
         sent = inject()
     with telemetry.tracer.start_as_current_span("reaction", context=extract(sent)):
@@ -66,13 +66,13 @@ def test_a_trace_goes_on_across_processes(telemetry: Telemetry) -> None:
 
 
 @pytest.mark.parametrize("flag", ["00", "01"])
-def test_the_decision_of_the_caller_to_sample_is_handed_on(telemetry: Telemetry, flag: str) -> None:
+def test_the_sampling_decision_of_the_caller_is_propagated(telemetry: Telemetry, flag: str) -> None:
     with telemetry.tracer.start_as_current_span("x", context=extract(f"00-{TRACE}-b7ad6b7169203331-{flag}")):
         assert str(inject()).endswith(f"-{flag}")
 
 
 @pytest.mark.parametrize("header", [None, "", "nonsense", f"00-{'0' * 32}-b7ad6b7169203331-01", f"ff-{TRACE}-x-01"])
-def test_an_unreadable_header_begins_a_new_trace(telemetry: Telemetry, header: str | None) -> None:
+def test_an_invalid_traceparent_starts_a_new_trace(telemetry: Telemetry, header: str | None) -> None:
     with telemetry.tracer.start_as_current_span("outer"):
         outer = str(inject())
         with telemetry.tracer.start_as_current_span("x", context=extract(header)):
@@ -80,7 +80,7 @@ def test_an_unreadable_header_begins_a_new_trace(telemetry: Telemetry, header: s
     assert inner[3:35] not in (TRACE, outer[3:35], "0" * 32)
 
 
-def test_several_live_side_by_side(telemetry: Telemetry) -> None:
+def test_several_telemetry_instances_are_independent(telemetry: Telemetry) -> None:
     other = configure_telemetry("runners", "r-1", None)
     telemetry.meter.create_counter("mine").add(1)
     other.meter.create_counter("theirs").add(1)
@@ -109,7 +109,7 @@ def exporting() -> bool:
 
 
 @pytest.mark.timeout(20)  # the exporters themselves would wait for half a minute and more
-def test_nobody_waits_for_a_collector_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shutdown_does_not_wait_for_an_unresponsive_collector(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1000")
     with socket.create_server(("127.0.0.1", 0)) as silent:
         telemetry = configure_telemetry("builds", "b-1", f"http://127.0.0.1:{silent.getsockname()[1]}")
@@ -130,16 +130,16 @@ def test_nobody_waits_for_a_collector_that_does_not_answer(monkeypatch: pytest.M
         {"OTEL_TRACES_EXPORTER": "none", "OTEL_METRICS_EXPORTER": "none"},
     ],
 )
-def test_it_can_be_switched_off_where_an_endpoint_is_set(variables: dict[str, str]) -> None:
+def test_export_can_be_switched_off_with_an_endpoint_set(variables: dict[str, str]) -> None:
     telemetry = configure_telemetry("builds", "b-1", "http://127.0.0.1:9", variables)
     with telemetry.tracer.start_as_current_span("command") as span:
         assert not span.is_recording()
         assert inject()
-    assert len(telemetry.ends) == 1  # the metrics, which are only shown
+    assert len(telemetry.shutdown_hooks) == 1  # the metrics, which are only shown
     telemetry.shutdown()
 
 
-def test_the_usual_variables_choose_what_is_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_sampler_variables_of_opentelemetry_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_TRACES_SAMPLER", "parentbased_traceidratio")
     monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", "0")
     telemetry = configure_telemetry("builds", "b-1", "http://127.0.0.1:9")
@@ -147,7 +147,7 @@ def test_the_usual_variables_choose_what_is_sampled(monkeypatch: pytest.MonkeyPa
     assert telemetry.tracer.start_span("command", extract(f"00-{TRACE}-b7ad6b7169203331-01")).is_recording()
 
 
-def test_the_usual_variables_describe_the_process_and_log_in_at_the_collector(
+def test_the_resource_and_endpoint_variables_of_opentelemetry_are_used(
     monkeypatch: pytest.MonkeyPatch, collector: str, received: Received
 ) -> None:
     monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=prod,service.name=other")

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from contracts.builds import LaunchedProject, PlannedJob
-from services.builds.pipeline.compiling import Pipeline, compile_pipeline
-from services.builds.pipeline.variables import Situation
-from services.builds.spec import SpecInvalid
+from services.builds.pipeline.compiler import Pipeline, compile_pipeline
+from services.builds.pipeline.variables import PipelineContext
+from services.builds.planning.spec import SpecInvalid
 
 PROJECT = LaunchedProject(
     project_id=1,
@@ -22,8 +22,8 @@ PROJECT = LaunchedProject(
 )
 
 
-def situation(**known: Any) -> Situation:
-    usual = Situation(
+def make_context(**known: Any) -> PipelineContext:
+    usual = PipelineContext(
         project=PROJECT,
         build_id=7,
         local_id=3,
@@ -35,20 +35,20 @@ def situation(**known: Any) -> Situation:
     return replace(usual, **known)
 
 
-def pipeline(source: str, /, **known: Any) -> Pipeline:
-    return compile_pipeline(dedent(source).encode(), situation(**known), timeout_seconds=3600, max_attempts=3)
+def compile_sample(source: str, /, **known: Any) -> Pipeline:
+    return compile_pipeline(dedent(source).encode(), make_context(**known), timeout_seconds=3600, max_attempts=3)
 
 
-def jobs(source: str, /, **known: Any) -> dict[str, PlannedJob]:
-    return {job.name: job for job in pipeline(source, **known).jobs}
+def compile_jobs(source: str, /, **known: Any) -> dict[str, PlannedJob]:
+    return {job.name: job for job in compile_sample(source, **known).jobs}
 
 
-def job(source: str, /, **known: Any) -> PlannedJob:
-    (found,) = pipeline(source, **known).jobs
+def compile_job(source: str, /, **known: Any) -> PlannedJob:
+    (found,) = compile_sample(source, **known).jobs
     return found
 
 
-def fault(source: str, /, **known: Any) -> str:
+def compile_error(source: str, /, **known: Any) -> str:
     with pytest.raises(SpecInvalid) as refused:
-        pipeline(source, **known)
+        compile_sample(source, **known)
     return str(refused.value)

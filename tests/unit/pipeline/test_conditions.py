@@ -2,14 +2,14 @@
 
 import pytest
 
-from tests.unit.pipeline.samples import fault, job, jobs, pipeline
+from tests.unit.pipeline.samples import compile_error, compile_job, compile_jobs, compile_sample
 
 TAG = {"ref": "refs/tags/v1.0"}
 BRANCH = {"ref": "refs/heads/feature/x"}
 
 
 def names(keyword: str, **known: str) -> list[str]:
-    return list(jobs(f"{{always: {{script: x}}, it: {{script: x, {keyword}}}}}", **known))
+    return list(compile_jobs(f"{{always: {{script: x}}, it: {{script: x, {keyword}}}}}", **known))
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def names(keyword: str, **known: str) -> list[str]:
         ("variables: {A: 'x$CI'}, rules: [{if: '$A == \"xtrue\"'}]", {}),
     ],
 )
-def test_it_is_in(keyword: str, known: dict[str, str]) -> None:
+def test_the_condition_includes_the_job(keyword: str, known: dict[str, str]) -> None:
     assert "it" in names(keyword, **known)
 
 
@@ -55,12 +55,12 @@ def test_it_is_in(keyword: str, known: dict[str, str]) -> None:
         ("when: never", {}),
     ],
 )
-def test_it_is_out(keyword: str, known: dict[str, str]) -> None:
+def test_the_condition_excludes_the_job(keyword: str, known: dict[str, str]) -> None:
     assert "it" not in names(keyword, **known)
 
 
-def test_the_first_rule_that_holds_changes_the_job() -> None:
-    found = job(
+def test_the_first_matching_rule_changes_the_job() -> None:
+    found = compile_job(
         """
         build:
           script: x
@@ -81,49 +81,51 @@ def test_rules_may_come_by_reference() -> None:
         a: {script: x, rules: [!reference [.rules, rules], {if: $NO}]}
         b: {script: x}
         """
-    assert list(jobs(source, **TAG)) == ["a", "b"]
-    assert list(jobs(source)) == ["b"]
+    assert list(compile_jobs(source, **TAG)) == ["a", "b"]
+    assert list(compile_jobs(source)) == ["b"]
 
 
-def test_what_nobody_looked_at_counts_as_fulfilled_and_is_warned_of() -> None:
-    found = pipeline("build:\n  script: x\n  rules:\n    - changes: [a]\n      exists: [b]\n")
+def test_changes_and_exists_match_with_a_warning_without_a_file_list() -> None:
+    found = compile_sample("build:\n  script: x\n  rules:\n    - changes: [a]\n      exists: [b]\n")
     assert found.warnings == (
         "line 4, column 7: `changes` in a rule of the job `build` counts as fulfilled: it is not known of this commit",
         "line 5, column 7: `exists` in a rule of the job `build` counts as fulfilled: it is not known of this commit",
     )
 
 
-def test_a_wrong_expression_is_told_with_its_place() -> None:
-    assert fault("build:\n  script: x\n  rules:\n    - if: $A =\n") == (
+def test_an_invalid_rule_expression_is_reported_with_its_position() -> None:
+    assert compile_error("build:\n  script: x\n  rules:\n    - if: $A =\n") == (
         "line 4, column 11: `if` of the job `build`: `=` at character 4 is not understood"
     )
 
 
-def test_a_wrong_pattern_is_told_with_its_place() -> None:
-    assert fault("build:\n  script: x\n  only: [/(/]\n").startswith("line 3, column 10: `only` of the job `build`: ")
+def test_an_invalid_only_pattern_is_reported_with_its_position() -> None:
+    assert compile_error("build:\n  script: x\n  only: [/(/]\n").startswith(
+        "line 3, column 10: `only` of the job `build`: "
+    )
 
 
-def test_the_rules_of_the_workflow_bring_variables_for_all() -> None:
-    found = job("{workflow: {rules: [{if: $CI, variables: {A: b}}]}, build: {script: x}}")
+def test_workflow_rules_set_variables_for_all_jobs() -> None:
+    found = compile_job("{workflow: {rules: [{if: $CI, variables: {A: b}}]}, build: {script: x}}")
     assert [(one.key, one.value) for one in found.variables] == [("A", "b")]
 
 
 @pytest.mark.parametrize("rules", ["[{if: $NO}]", "[{when: never}]"])
-def test_the_rules_of_the_workflow_may_allow_no_pipeline(rules: str) -> None:
-    assert "the rules of `workflow` allow no pipeline for main" in fault(
+def test_workflow_rules_may_allow_no_pipeline(rules: str) -> None:
+    assert "the rules of `workflow` allow no pipeline for main" in compile_error(
         f"{{workflow: {{rules: {rules}}}, build: {{script: x}}}}"
     )
 
 
-def test_secrets_decide_conditions_and_get_neither_into_the_plan_nor_into_words() -> None:
+def test_secrets_decide_conditions_but_appear_in_no_plan_or_error() -> None:
     source = """
         variables: {WHERE: nowhere, GOT: "<$WHERE>"}
         a: {script: x, tags: ["$WHERE"], rules: [{if: $WHERE == "hidden-place"}]}
         b: {script: x, only: {variables: [$WHERE == "nowhere"]}}
         """
-    found = jobs(source, secrets={"WHERE": "hidden-place"})
+    found = compile_jobs(source, secrets={"WHERE": "hidden-place"})
     assert list(found) == ["a"]
     assert "hidden-place" not in found["a"].model_dump_json()
-    told = fault("a: {script: x, rules: [{if: $CI =~ $WHERE}]}", secrets={"WHERE": "/hidden-place(/"})
+    told = compile_error("a: {script: x, rules: [{if: $CI =~ $WHERE}]}", secrets={"WHERE": "/hidden-place(/"})
     assert "hidden-place" not in told
     assert "a secret in it is not a valid pattern" in told

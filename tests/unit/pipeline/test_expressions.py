@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from services.builds.pipeline.expressions import ExpressionInvalid, holds
+from services.builds.pipeline.rules.expressions import ExpressionInvalid, evaluate
 
 VARIABLES = {"BRANCH": "main", "EMPTY": "", "PATTERN": "/^ma/", "QUOTE": 'say "hi"'}
 
@@ -35,8 +35,8 @@ VARIABLES = {"BRANCH": "main", "EMPTY": "", "PATTERN": "/^ma/", "QUOTE": 'say "h
         '$BRANCH == "main"\n  && $PATTERN',
     ],
 )
-def test_it_holds(expression: str) -> None:
-    assert holds(expression, VARIABLES)
+def test_the_expression_is_true(expression: str) -> None:
+    assert evaluate(expression, VARIABLES)
 
 
 @pytest.mark.parametrize(
@@ -51,8 +51,8 @@ def test_it_holds(expression: str) -> None:
         '($BRANCH == "main" || $BRANCH) && $UNKNOWN',
     ],
 )
-def test_it_does_not_hold(expression: str) -> None:
-    assert not holds(expression, VARIABLES)
+def test_the_expression_is_false(expression: str) -> None:
+    assert not evaluate(expression, VARIABLES)
 
 
 @pytest.mark.parametrize(
@@ -69,18 +69,18 @@ def test_it_does_not_hold(expression: str) -> None:
         ("(" * 60 + "$A" + ")" * 60, "`(` at character 51 is not expected there"),
     ],
 )
-def test_what_is_wrong_is_told_with_its_place(expression: str, words: str) -> None:
+def test_an_invalid_expression_is_reported_with_its_position(expression: str, words: str) -> None:
     with pytest.raises(ExpressionInvalid) as refused:
-        holds(expression, VARIABLES)
+        evaluate(expression, VARIABLES)
     assert str(refused.value) == words
 
 
-def test_a_pattern_that_a_variable_brings_may_be_wrong_too() -> None:
+def test_an_invalid_pattern_in_a_variable_is_reported() -> None:
     with pytest.raises(ExpressionInvalid):
-        holds("$BRANCH =~ $BAD", VARIABLES | {"BAD": "/(/"})
+        evaluate("$BRANCH =~ $BAD", VARIABLES | {"BAD": "/(/"})
 
 
-def test_no_pattern_takes_more_than_linear_time() -> None:
+def test_regular_expressions_take_linear_time() -> None:
     began = time.monotonic()
-    assert not holds("$LONG =~ /^(a+)+$/", {"LONG": "a" * 100_000 + "b"})
+    assert not evaluate("$LONG =~ /^(a+)+$/", {"LONG": "a" * 100_000 + "b"})
     assert time.monotonic() - began < 5

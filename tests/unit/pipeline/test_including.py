@@ -2,9 +2,9 @@
 
 import pytest
 
-from services.builds.pipeline.including import FilesWanted
-from services.builds.pipeline.tree import Tree
-from tests.unit.pipeline.samples import fault, jobs, pipeline
+from services.builds.pipeline.document.includes import IncludesRequired
+from services.builds.pipeline.rules.repository_tree import RepositoryTree
+from tests.unit.pipeline.samples import compile_error, compile_jobs, compile_sample
 
 BASE = b"""
 stages: [compile, check]
@@ -15,14 +15,14 @@ build: {extends: .job, script: make}
 """
 
 
-def test_the_including_file_stands_over_what_it_includes() -> None:
+def test_the_including_file_overrides_included_files() -> None:
     source = """
         include: /ci/base.yml
         variables: {LEVEL: own}
         build: {variables: {A: own}}
         test: {extends: .job, stage: check, script: !reference [build, script]}
         """
-    found = jobs(source, files={"ci/base.yml": BASE})
+    found = compile_jobs(source, files={"ci/base.yml": BASE})
     assert [(one.name, one.stage, one.image, one.commands) for one in found.values()] == [
         ("build", "compile", "debian", ("make",)),
         ("test", "check", "debian", ("make",)),
@@ -30,28 +30,28 @@ def test_the_including_file_stands_over_what_it_includes() -> None:
     assert {one.key: one.value for one in found["build"].variables} == {"LEVEL": "own", "ONLY": "base", "A": "own"}
 
 
-def test_files_include_others_and_the_later_one_wins() -> None:
+def test_includes_are_nested_and_the_later_file_wins() -> None:
     files = {
         "one.yml": b"include: [{local: deep/er.yaml}]\nbuild: {script: one, tags: [one]}",
         "two.yml": b"build: {script: two}",
         "deep/er.yaml": b"build: {script: deeper, image: deeper}",
     }
-    found = jobs("include: [one.yml, {local: ./two.yml}]", files=files)["build"]
+    found = compile_jobs("include: [one.yml, {local: ./two.yml}]", files=files)["build"]
     assert (found.commands, found.tags, found.image) == (("two",), ("one",), "deeper")
 
 
-def test_files_are_asked_for_when_it_is_known_which() -> None:
+def test_missing_include_files_are_requested_together() -> None:
     source = "{variables: {WHERE: ci}, include: [{local: $WHERE/a.yml}, /b.yml, c.yml], build: {script: x}}"
-    with pytest.raises(FilesWanted) as wanted:
-        pipeline(source, files={"c.yml": b"{x: {script: x}}"})
+    with pytest.raises(IncludesRequired) as wanted:
+        compile_sample(source, files={"c.yml": b"{x: {script: x}}"})
     assert wanted.value.paths == {"ci/a.yml", "b.yml"}
 
 
-def test_a_pattern_means_all_files_that_match() -> None:
-    tree = Tree({"ci/a.yml": "1", "ci/deep/b.yml": "2", "ci/c.txt": "3"})
+def test_an_include_pattern_selects_all_matching_files() -> None:
+    tree = RepositoryTree({"ci/a.yml": "1", "ci/deep/b.yml": "2", "ci/c.txt": "3"})
     files = {"ci/a.yml": b"{a: {script: x}}", "ci/deep/b.yml": b"{b: {script: x}}"}
-    assert list(jobs("include: 'ci/*.yml'", tree=tree, files=files)) == ["a"]
-    assert list(jobs("include: 'ci/**/*.yml'", tree=tree, files=files)) == ["a", "b"]
+    assert list(compile_jobs("include: 'ci/*.yml'", tree=tree, files=files)) == ["a"]
+    assert list(compile_jobs("include: 'ci/**/*.yml'", tree=tree, files=files)) == ["a", "b"]
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_a_pattern_means_all_files_that_match() -> None:
 )
 def test_rules_decide_whether_a_file_is_included(rule: str, there: bool) -> None:
     source = f"{{include: {{local: a.yml, rules: [{rule}]}}, build: {{script: x}}}}"
-    assert ("more" in jobs(source, files={"a.yml": b"{more: {script: x}}"})) is there
+    assert ("more" in compile_jobs(source, files={"a.yml": b"{more: {script: x}}"})) is there
 
 
 @pytest.mark.parametrize(
@@ -74,8 +74,8 @@ def test_rules_decide_whether_a_file_is_included(rule: str, there: bool) -> None
         ("{local: a.yml, inputs: {x: y}}", "line 1, column 26: `inputs` of an `include` is not supported"),
     ],
 )
-def test_what_cannot_be_included_is_warned_of(include: str, warning: str) -> None:
-    found = pipeline(f"{{include: {include}, build: {{script: x}}}}", files={"a.yml": b"{more: {script: x}}"})
+def test_unsupported_includes_give_a_warning(include: str, warning: str) -> None:
+    found = compile_sample(f"{{include: {include}, build: {{script: x}}}}", files={"a.yml": b"{more: {script: x}}"})
     assert found.warnings == (f"{warning} and has no effect",)
 
 
@@ -93,7 +93,7 @@ def test_what_cannot_be_included_is_warned_of(include: str, warning: str) -> Non
         ("many.yml", "many.yml: line 1, column 1101: more than 100 files are included"),
     ],
 )
-def test_what_is_wrong_is_told_with_its_file(include: str, words: str) -> None:
+def test_errors_in_included_files_name_the_file(include: str, words: str) -> None:
     files = {
         "gone.yml": None,
         "circle.yml": b"{include: circle.yml}",
@@ -103,4 +103,4 @@ def test_what_is_wrong_is_told_with_its_file(include: str, words: str) -> None:
         "many.yml": b"{include: [%s]}" % b", ".join([b"small.yml"] * 200),
         "small.yml": b"{x: {script: x}}",
     }
-    assert fault(f"{{include: {include}, build: {{script: x}}}}", files=files).startswith(words)
+    assert compile_error(f"{{include: {include}, build: {{script: x}}}}", files=files).startswith(words)

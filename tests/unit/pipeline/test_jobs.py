@@ -3,22 +3,22 @@
 import pytest
 
 from contracts.builds import PlannedArtifacts, PlannedCache, PlannedImage, PlannedVariable
-from tests.unit.pipeline.samples import fault, job, jobs, pipeline
+from tests.unit.pipeline.samples import compile_error, compile_job, compile_jobs, compile_sample
 
 
-def test_a_job_is_its_script_between_what_comes_before_and_after() -> None:
-    found = job("{build: {before_script: [one], script: [two, three], after_script: four}}")
+def test_a_job_runs_before_script_script_and_after_script() -> None:
+    found = compile_job("{build: {before_script: [one], script: [two, three], after_script: four}}")
     assert (found.commands, found.after_commands) == (("one", "two", "three"), ("four",))
     assert (found.stage, found.when, found.allow_failure, found.needs) == ("test", "on_success", False, None)
 
 
-def test_gitflics_spellings_mean_the_same() -> None:
-    found = job("{build: {before_scripts: [one], scripts: [two], after_scripts: [three]}}")
+def test_gitflic_keyword_spellings_are_accepted() -> None:
+    found = compile_job("{build: {before_scripts: [one], scripts: [two], after_scripts: [three]}}")
     assert (found.commands, found.after_commands) == (("one", "two"), ("three",))
 
 
-def test_jobs_come_in_the_order_of_their_stages() -> None:
-    found = pipeline(
+def test_jobs_are_sorted_by_stage() -> None:
+    found = compile_sample(
         """
         stages: [lint, ship]
         last: {stage: .post, script: x}
@@ -35,17 +35,17 @@ def test_jobs_come_in_the_order_of_their_stages() -> None:
     ]
 
 
-def test_without_stages_there_are_build_test_and_deploy() -> None:
-    found = jobs("{a: {stage: deploy, script: x}, b: {script: x}, c: {stage: build, script: x}}")
+def test_the_default_stages_are_build_test_and_deploy() -> None:
+    found = compile_jobs("{a: {stage: deploy, script: x}, b: {script: x}, c: {stage: build, script: x}}")
     assert [(one.name, one.stage) for one in found.values()] == [("c", "build"), ("b", "test"), ("a", "deploy")]
 
 
-def test_a_hidden_job_is_only_there_for_others() -> None:
-    assert list(jobs("{.base: {script: x}, build: {extends: .base}}")) == ["build"]
+def test_a_hidden_job_does_not_run() -> None:
+    assert list(compile_jobs("{.base: {script: x}, build: {extends: .base}}")) == ["build"]
 
 
 def test_extends_merges_mappings_and_replaces_lists() -> None:
-    found = job(
+    found = compile_job(
         """
         .far: {variables: {A: far, B: far}, tags: [far], script: far}
         .near: {extends: .far, variables: {B: near}, tags: [near]}
@@ -62,7 +62,7 @@ def test_extends_merges_mappings_and_replaces_lists() -> None:
     assert (found.tags, found.commands) == (("near",), ("far",))
 
 
-def test_defaults_are_for_what_a_job_does_not_say_itself() -> None:
+def test_defaults_apply_where_a_job_sets_no_value() -> None:
     source = """
         image: old
         default: {image: debian, before_script: [prepare], tags: [linux], retry: 1, timeout: 5 minutes}
@@ -71,7 +71,7 @@ def test_defaults_are_for_what_a_job_does_not_say_itself() -> None:
         c: {script: x, inherit: {default: false}}
         d: {script: x, inherit: {default: [tags]}}
         """
-    found = jobs(source)
+    found = compile_jobs(source)
     assert (found["a"].image, found["a"].commands, found["a"].tags) == ("debian", ("prepare", "x"), ("linux",))
     assert (found["a"].retries, found["a"].timeout_seconds) == (1, 300)
     assert (found["b"].image, found["b"].commands) == ("alpine", ("x",))
@@ -80,7 +80,7 @@ def test_defaults_are_for_what_a_job_does_not_say_itself() -> None:
 
 
 def test_image_and_services_are_names_or_mappings() -> None:
-    found = job(
+    found = compile_job(
         """
         build:
           image: {name: "debian:12", entrypoint: [""], pull_policy: always}
@@ -101,8 +101,8 @@ def test_image_and_services_are_names_or_mappings() -> None:
     )
 
 
-def test_artifacts_and_caches_are_passed_on() -> None:
-    found = job(
+def test_artifact_and_cache_settings_are_passed_on() -> None:
+    found = compile_job(
         """
         build:
           script: x
@@ -133,42 +133,40 @@ def test_artifacts_and_caches_are_passed_on() -> None:
         ("allow_failure: true", "on_success", True),
     ],
 )
-def test_a_job_that_waits_for_somebody_holds_nothing_up_unless_a_rule_says_so(
-    keywords: str, when: str, allowed: bool
-) -> None:
-    found = job(f"{{build: {{script: x, {keywords}}}}}")
+def test_a_manual_job_may_fail_by_default_except_in_rules(keywords: str, when: str, allowed: bool) -> None:
+    found = compile_job(f"{{build: {{script: x, {keywords}}}}}")
     assert (found.when, found.allow_failure) == (when, allowed)
 
 
-def test_failures_with_some_exit_codes_may_be_allowed() -> None:
-    assert job("{build: {script: x, allow_failure: {exit_codes: [3, 4]}}}").allow_failure_codes == (3, 4)
-    assert job("{build: {script: x, allow_failure: {exit_codes: 3}}}").allow_failure_codes == (3,)
+def test_failures_with_listed_exit_codes_may_be_allowed() -> None:
+    assert compile_job("{build: {script: x, allow_failure: {exit_codes: [3, 4]}}}").allow_failure_codes == (3, 4)
+    assert compile_job("{build: {script: x, allow_failure: {exit_codes: 3}}}").allow_failure_codes == (3,)
 
 
-def test_a_job_may_be_tried_again() -> None:
-    assert job("{build: {script: x, retry: 2}}").retries == 2
-    found = job("{build: {script: x, retry: {max: 1, when: [script_failure, job_execution_timeout]}}}")
+def test_a_job_may_have_retries() -> None:
+    assert compile_job("{build: {script: x, retry: 2}}").retries == 2
+    found = compile_job("{build: {script: x, retry: {max: 1, when: [script_failure, job_execution_timeout]}}}")
     assert (found.retries, found.retry_when) == (1, ("script_failure", "job_execution_timeout"))
-    assert job("{build: {script: x, retry: {max: 1, when: always}}}").retry_when == ()
+    assert compile_job("{build: {script: x, retry: {max: 1, when: always}}}").retry_when == ()
 
 
 @pytest.mark.parametrize(
     ("written", "seconds"),
     [("1h 30m", 5400), ("90 minutes", 5400), ("3600", 3600), ("1 hour and 5 seconds", 3605), ("0.5h", 1800)],
 )
-def test_a_timeout_is_written_as_people_do(written: str, seconds: int) -> None:
+def test_a_job_timeout_may_be_a_human_readable_duration(written: str, seconds: int) -> None:
     source = f"{{build: {{script: x, timeout: {written}}}}}"
-    assert job(source).timeout_seconds == min(seconds, 3600)
+    assert compile_job(source).timeout_seconds == min(seconds, 3600)
 
 
-def test_no_timeout_is_longer_than_the_servers() -> None:
-    assert pipeline("build:\n  script: x\n  timeout: 2h\n").warnings == (
+def test_a_job_timeout_is_capped_at_the_server_limit() -> None:
+    assert compile_sample("build:\n  script: x\n  timeout: 2h\n").warnings == (
         "line 3, column 12: `timeout` of the job `build` is more than the server's limit: it is 3600 seconds",
     )
 
 
-def test_parallel_makes_so_many_of_it() -> None:
-    found = jobs("{build: {script: x, parallel: 2}}")
+def test_parallel_creates_numbered_jobs() -> None:
+    found = compile_jobs("{build: {script: x, parallel: 2}}")
     assert list(found) == ["build 1/2", "build 2/2"]
     assert [(one.key, one.value) for one in found["build 2/2"].variables] == [
         ("CI_NODE_INDEX", "2"),
@@ -176,8 +174,8 @@ def test_parallel_makes_so_many_of_it() -> None:
     ]
 
 
-def test_a_matrix_makes_all_combinations() -> None:
-    found = jobs(
+def test_a_matrix_creates_all_combinations() -> None:
+    found = compile_jobs(
         """
         build:
           script: x
@@ -212,8 +210,8 @@ def test_a_matrix_makes_all_combinations() -> None:
         ("scirpt: x", "the keyword `scirpt` of the job `build` is not known and has no effect"),
     ],
 )
-def test_no_keyword_is_ignored_in_silence(line: str, warning: str) -> None:
-    assert pipeline(f"build:\n  script: x\n  {line}\n").warnings == (f"line 3, column 3: {warning}",)
+def test_unsupported_job_keywords_give_a_warning(line: str, warning: str) -> None:
+    assert compile_sample(f"build:\n  script: x\n  {line}\n").warnings == (f"line 3, column 3: {warning}",)
 
 
 @pytest.mark.parametrize(
@@ -223,12 +221,12 @@ def test_no_keyword_is_ignored_in_silence(line: str, warning: str) -> None:
         ("workflow: {name: x}", "line 1, column 12: `name` in `workflow` is not supported and has no effect"),
     ],
 )
-def test_no_keyword_of_the_file_is_ignored_in_silence(source: str, warning: str) -> None:
-    assert pipeline(f"{source}\nbuild: {{script: x}}\n").warnings == (warning,)
+def test_unsupported_global_keywords_give_a_warning(source: str, warning: str) -> None:
+    assert compile_sample(f"{source}\nbuild: {{script: x}}\n").warnings == (warning,)
 
 
-def test_details_without_effect_are_warned_of() -> None:
-    found = pipeline(
+def test_unsupported_details_give_a_warning() -> None:
+    found = compile_sample(
         """
         build:
           script: x
@@ -273,8 +271,8 @@ def test_details_without_effect_are_warned_of() -> None:
         ("script: x\n  rules: [{if: $A}]\n  only: [main]", "line 3, column 3: the job `build` has `rules`, and `only`"),
     ],
 )
-def test_what_is_wrong_is_told_with_line_and_column(keyword: str, words: str) -> None:
-    assert fault(f"build:\n  {keyword}\n").startswith(words)
+def test_errors_are_reported_with_line_and_column(keyword: str, words: str) -> None:
+    assert compile_error(f"build:\n  {keyword}\n").startswith(words)
 
 
 NESTED = f"script: {'[' * 11}x{']' * 11}"
@@ -315,44 +313,46 @@ NESTED = f"script: {'[' * 11}x{']' * 11}"
         ("script: x\n  parallel: {matrix: {A: b}}", "line 3, column 22: the matrix of the job `build` must be a list"),
     ],
 )
-def test_a_value_of_another_type_is_refused_as_gitlab_refuses_it(keyword: str, words: str) -> None:
-    assert fault(f"build:\n  {keyword}\n").startswith(words)
+def test_a_value_of_the_wrong_type_is_rejected_as_in_gitlab(keyword: str, words: str) -> None:
+    assert compile_error(f"build:\n  {keyword}\n").startswith(words)
 
 
-def test_stages_are_a_list_of_texts() -> None:
-    assert fault("stages: build\nbuild: {script: x}\n") == "line 1, column 9: `stages` must be a list"
-    assert fault("stages: [1]\nbuild: {script: x}\n").startswith("line 1, column 10: each of `stages` must be text")
+def test_stages_must_be_a_list_of_texts() -> None:
+    assert compile_error("stages: build\nbuild: {script: x}\n") == "line 1, column 9: `stages` must be a list"
+    assert compile_error("stages: [1]\nbuild: {script: x}\n").startswith(
+        "line 1, column 10: each of `stages` must be text"
+    )
 
 
-def test_a_script_is_text_or_lists_of_texts_in_at_most_ten_levels() -> None:
-    assert job("build: {script: '42'}").commands == ("42",)
-    assert job("build: {script: [a, [b, [c]], '1'], before_script: ''}").commands == ("", "a", "b", "c", "1")
-    assert job(f"build: {{script: {'[' * 10}x{']' * 10}}}").commands == ("x",)
+def test_a_script_is_text_or_a_list_nested_at_most_ten_levels() -> None:
+    assert compile_job("build: {script: '42'}").commands == ("42",)
+    assert compile_job("build: {script: [a, [b, [c]], '1'], before_script: ''}").commands == ("", "a", "b", "c", "1")
+    assert compile_job(f"build: {{script: {'[' * 10}x{']' * 10}}}").commands == ("x",)
 
 
-def test_what_is_neither_keyword_nor_job_is_told() -> None:
-    assert fault("build: {script: x}\nfoo: 1\n") == (
+def test_an_unknown_top_level_key_is_rejected() -> None:
+    assert compile_error("build: {script: x}\nfoo: 1\n") == (
         "line 2, column 1: `foo` is neither a known keyword nor a job: a job is a mapping"
     )
 
 
-def test_a_pipeline_of_nothing_but_before_and_after_does_not_run() -> None:
-    assert "the pipeline has no jobs for main" in fault("{a: {stage: .pre, script: x}}")
+def test_a_pipeline_with_only_pre_and_post_jobs_is_rejected() -> None:
+    assert "the pipeline has no jobs for main" in compile_error("{a: {stage: .pre, script: x}}")
 
 
-def test_a_plan_that_no_event_could_carry_is_refused() -> None:
-    assert "more than 512 KiB together" in fault(f"{{build: {{script: {'x' * 6000}, parallel: 100}}}}")
+def test_a_plan_too_large_for_an_event_is_rejected() -> None:
+    assert "more than 512 KiB together" in compile_error(f"{{build: {{script: {'x' * 6000}, parallel: 100}}}}")
 
 
 def test_a_retry_may_be_for_reasons_or_exit_codes() -> None:
-    found = job("build: {script: x, retry: {max: 1, when: [runner_system_failure], exit_codes: [137, 3]}}\n")
+    found = compile_job("build: {script: x, retry: {max: 1, when: [runner_system_failure], exit_codes: [137, 3]}}\n")
     assert (found.retries, found.retry_when, found.retry_codes) == (1, ("runner_system_failure",), (137, 3))
-    (always,) = (job("build: {script: x, retry: {max: 1, when: always, exit_codes: 3}}\n"),)
+    (always,) = (compile_job("build: {script: x, retry: {max: 1, when: always, exit_codes: 3}}\n"),)
     assert (always.retry_when, always.retry_codes) == ((), ())
 
 
-def test_tags_may_name_the_variables_of_a_matrix_and_of_a_rule() -> None:
-    found = jobs(
+def test_tags_may_use_variables_of_the_matrix_and_of_rules() -> None:
+    found = compile_jobs(
         """
         variables: {WHERE: nowhere}
         a: {script: x, tags: ["on-${WHERE}", "$SIZE"], parallel: {matrix: [{WHERE: [aws, gcp]}]},
@@ -362,8 +362,8 @@ def test_tags_may_name_the_variables_of_a_matrix_and_of_a_rule() -> None:
     assert [one.tags for one in found.values()] == [("on-aws", "big"), ("on-gcp", "big")]
 
 
-def test_what_an_image_may_not_say_here_is_warned_of() -> None:
-    found = pipeline(
+def test_unsupported_image_keywords_give_a_warning() -> None:
+    found = compile_sample(
         "{a: {script: x, image: {name: debian, docker: {user: dave}}, services: [{name: db, ports: [1]}]}}"
     )
     assert [warning.partition(": ")[2] for warning in found.warnings] == [
@@ -372,8 +372,8 @@ def test_what_an_image_may_not_say_here_is_warned_of() -> None:
     ]
 
 
-def test_the_policy_of_a_cache_may_be_a_variable() -> None:
-    (cache,) = job("{a: {script: x, variables: {HOW: pull}, cache: {paths: [x], policy: $HOW}}}").caches
+def test_a_cache_policy_may_be_a_variable() -> None:
+    (cache,) = compile_job("{a: {script: x, variables: {HOW: pull}, cache: {paths: [x], policy: $HOW}}}").caches
     assert cache.policy == "$HOW"
 
 
@@ -394,8 +394,8 @@ def test_the_policy_of_a_cache_may_be_a_variable() -> None:
         ),
     ],
 )
-def test_an_environment_brings_its_variables_and_is_warned_of(written: str, variables: dict[str, str]) -> None:
-    (found,) = (result := pipeline(f"{{a: {{script: x, environment: {written}}}}}")).jobs
+def test_an_environment_sets_variables_and_gives_a_warning(written: str, variables: dict[str, str]) -> None:
+    (found,) = (result := compile_sample(f"{{a: {{script: x, environment: {written}}}}}")).jobs
     assert {one.key.removeprefix("CI_ENVIRONMENT_"): one.value for one in found.variables} == variables
     assert result.warnings == (
         "line 1, column 17: `environment` of the job `a` sets variables only: what is deployed where is not kept",

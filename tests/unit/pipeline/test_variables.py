@@ -3,41 +3,41 @@
 import time
 
 from contracts.builds import PlannedVariable
-from services.builds.pipeline.variables import build_variables, expand, slug, with_meanings
-from tests.unit.pipeline.samples import fault, jobs, situation
+from services.builds.pipeline.variables import build_variables, expand, expand_variables, to_slug
+from tests.unit.pipeline.samples import compile_error, compile_jobs, make_context
 
 
 def meanings(**values: str) -> dict[str, str]:
-    return with_meanings({"CI": "true"}, [PlannedVariable(key=key, value=value) for key, value in values.items()])
+    return expand_variables({"CI": "true"}, [PlannedVariable(key=key, value=value) for key, value in values.items()])
 
 
-def test_a_name_in_a_value_means_its_value() -> None:
+def test_a_variable_name_in_a_value_is_expanded() -> None:
     found = meanings(A="${B}-$CI", B="b$C", C="c")
     assert (found["A"], found["B"]) == ("bc-true", "bc")
 
 
-def test_unknown_names_and_doubled_dollars_are_left_to_others() -> None:
+def test_unknown_names_and_escaped_dollars_are_kept() -> None:
     assert meanings(A="$NO ${NO} $$B $1", B="b")["A"] == "$NO ${NO} $B $1"
 
 
-def test_a_value_that_means_itself_is_left_as_it_stands() -> None:
+def test_a_self_referencing_value_is_kept_literally() -> None:
     found = meanings(A="$B", B="$A", PATH="$PATH:/x")
     assert (found["A"], found["PATH"]) == ("$A", "$PATH:/x")
 
 
-def test_a_value_may_be_meant_as_it_stands() -> None:
-    found = with_meanings({"CI": "true"}, [PlannedVariable(key="A", value="$CI", expand=False)])
+def test_a_value_with_expand_false_is_kept_literally() -> None:
+    found = expand_variables({"CI": "true"}, [PlannedVariable(key="A", value="$CI", expand=False)])
     assert found["A"] == "$CI"
 
 
-def test_values_that_grow_without_end_are_cut_short() -> None:
+def test_expansion_of_growing_values_is_limited() -> None:
     began = time.monotonic()
     found = meanings(**{f"A{n}": f"$A{n + 1}" * 1000 for n in range(9)}, A9="")
     assert len(found["A0"]) < 10 * 1024 * 1024
     assert time.monotonic() - began < 10
 
 
-def test_jobs_have_the_variables_of_the_file_and_their_own() -> None:
+def test_jobs_have_global_and_their_own_variables() -> None:
     source = """
         variables:
           A: file
@@ -47,7 +47,9 @@ def test_jobs_have_the_variables_of_the_file_and_their_own() -> None:
         two: {script: x, inherit: {variables: [B]}}
         three: {script: x, inherit: {variables: false}}
         """
-    found = {name: [(one.key, one.value, one.expand) for one in job.variables] for name, job in jobs(source).items()}
+    found = {
+        name: [(one.key, one.value, one.expand) for one in job.variables] for name, job in compile_jobs(source).items()
+    }
     assert found == {
         "one": [("A", "own", True), ("B", "file", True), ("C", "$A", False)],
         "two": [("B", "file", True)],
@@ -55,14 +57,14 @@ def test_jobs_have_the_variables_of_the_file_and_their_own() -> None:
     }
 
 
-def test_a_variable_with_an_unknown_keyword_is_told() -> None:
-    assert fault("variables:\n  A: {vaule: b}\nbuild: {script: x}\n") == (
+def test_a_variable_with_an_unknown_keyword_is_rejected() -> None:
+    assert compile_error("variables:\n  A: {vaule: b}\nbuild: {script: x}\n") == (
         "line 2, column 7: the variable `A` has the unknown keyword `vaule`"
     )
 
 
-def test_every_job_knows_project_commit_pipeline_and_server() -> None:
-    found = build_variables(situation(message="Fix it\n\nAll of it.\n", initiator="ivan"))
+def test_every_job_has_project_commit_pipeline_and_server_variables() -> None:
+    found = build_variables(make_context(message="Fix it\n\nAll of it.\n", initiator="ivan"))
     expected = {
         "CI": "true",
         "GITLAB_CI": "true",
@@ -88,15 +90,15 @@ def test_every_job_knows_project_commit_pipeline_and_server() -> None:
     assert expected.items() <= found.items()
 
 
-def test_a_tag_is_no_branch() -> None:
-    found = build_variables(situation(ref="refs/tags/v1"))
+def test_a_tag_build_has_no_branch_variable() -> None:
+    found = build_variables(make_context(ref="refs/tags/v1"))
     assert found["CI_COMMIT_TAG"] == "v1"
     assert "CI_COMMIT_BRANCH" not in found
 
 
 def test_a_slug_fits_into_a_host_name() -> None:
-    assert slug("Feature/ABC_1-" + "x" * 80) == "feature-abc-1-" + "x" * 49
+    assert to_slug("Feature/ABC_1-" + "x" * 80) == "feature-abc-1-" + "x" * 49
 
 
-def test_text_is_expanded_where_the_name_is_known() -> None:
+def test_known_variable_names_are_expanded_in_text() -> None:
     assert expand("registry/$CI_PROJECT_NAME:${TAG}", {"CI_PROJECT_NAME": "shop"}) == "registry/shop:${TAG}"

@@ -16,7 +16,7 @@ from contracts.projects import (
     ExecutorDeleted,
     ExecutorRenamed,
     ExecutorVariablesChanged,
-    RecordCredentialLook,
+    RecordCredentialAccess,
     RenameCredential,
     RenameExecutor,
 )
@@ -33,7 +33,7 @@ credential = Scenario(credential_decider)
 executor = Scenario(executor_decider)
 
 
-def test_a_credential_lives_through_its_changes() -> None:
+def test_each_credential_command_records_its_event() -> None:
     credential.when(create_key).then(key)
     there = credential.given(key)
     there.when(RenameCredential(credential_id=2, name="x")).then(CredentialRenamed(credential_id=2, name="x"))
@@ -41,19 +41,19 @@ def test_a_credential_lives_through_its_changes() -> None:
     there.when(ChangeCredentialKey(credential_id=2, sealed_ssh_key="s2")).then(
         CredentialKeyChanged(credential_id=2, sealed_ssh_key="s2")
     )
-    there.when(RecordCredentialLook(credential_id=2)).then(CredentialRevealed(credential_id=2))
+    there.when(RecordCredentialAccess(credential_id=2)).then(CredentialRevealed(credential_id=2))
     there.when(DeleteCredential(credential_id=2)).then(CredentialDeleted(credential_id=2))
 
 
-def test_a_credential_needs_a_name_and_has_to_exist() -> None:
-    credential.when(create_key.but(name=None)).then_refused("CREDENTIAL_NAME_REQUIRED")
-    credential.when(create_key.but(name=" ")).then(key.but(name=""))
+def test_a_credential_needs_a_name_and_must_exist() -> None:
+    credential.when(create_key.replace(name=None)).then_refused("CREDENTIAL_NAME_REQUIRED")
+    credential.when(create_key.replace(name=" ")).then(key.replace(name=""))
     credential.when(RenameCredential(credential_id=2, name="x")).then_refused("CREDENTIAL_NOT_FOUND")
     gone = credential.given(key, CredentialDeleted(credential_id=2))
-    gone.when(RecordCredentialLook(credential_id=2)).then_refused("CREDENTIAL_NOT_FOUND")
+    gone.when(RecordCredentialAccess(credential_id=2)).then_refused("CREDENTIAL_NOT_FOUND")
 
 
-def test_an_executor_lives_through_its_changes() -> None:
+def test_each_executor_command_records_its_event() -> None:
     executor.when(create_executor).then(box)
     there = executor.given(box)
     there.when(RenameExecutor(executor_id=5, name="x")).then(ExecutorRenamed(executor_id=5, name="x"))
@@ -64,7 +64,7 @@ def test_an_executor_lives_through_its_changes() -> None:
 
 
 def test_an_executor_needs_a_name_and_a_known_driver() -> None:
-    executor.when(create_executor.but(name=None, driver=None)).then_refused("EXECUTOR_NAME_REQUIRED")
-    executor.when(create_executor.but(driver=" ")).then_refused("EXECUTOR_DRIVER_REQUIRED")
-    executor.when(create_executor.but(driver="remote")).then_refused("EXECUTOR_DRIVER_INVALID")
+    executor.when(create_executor.replace(name=None, driver=None)).then_refused("EXECUTOR_NAME_REQUIRED")
+    executor.when(create_executor.replace(driver=" ")).then_refused("EXECUTOR_DRIVER_REQUIRED")
+    executor.when(create_executor.replace(driver="remote")).then_refused("EXECUTOR_DRIVER_INVALID")
     executor.when(RenameExecutor(executor_id=5, name="x")).then_refused("EXECUTOR_NOT_FOUND")

@@ -2,9 +2,9 @@
 
 import pytest
 
-from libs.deciding import SYSTEM, Actor
-from services.projects.projects import may_launch
-from services.projects.views import ProjectRow
+from libs.eventstore.decider import SYSTEM, Actor
+from services.projects.commands import may_launch
+from services.projects.projections import ProjectRow
 
 PROJECT = ProjectRow(id=3, developers_id=(7, 8))
 
@@ -19,5 +19,5 @@ PROJECT = ProjectRow(id=3, developers_id=(7, 8))
         (SYSTEM, False),
     ],
 )
-def test_administrators_the_projects_developers_and_its_owners_launch(user: Actor, may: bool) -> None:
+def test_administrators_project_developers_and_owners_may_launch(user: Actor, may: bool) -> None:
     assert may_launch(PROJECT, user, (11, 12)) is may

@@ -9,10 +9,6 @@ from contracts.projects import (
     ChangeRepository,
     ChangeRetention,
     ChangeSpecFilePath,
-    ChooseCredential,
-    ChooseDevelopers,
-    ChooseExecutor,
-    ChooseSecrets,
     DeleteProject,
     DescribeProject,
     MoveProject,
@@ -21,17 +17,17 @@ from contracts.projects import (
     ProjectCommand,
     ProjectConcurrencyChanged,
     ProjectCreated,
-    ProjectCredentialChosen,
+    ProjectCredentialSet,
     ProjectDeleted,
     ProjectDescribed,
-    ProjectDevelopersChosen,
+    ProjectDevelopersSet,
     ProjectEvent,
-    ProjectExecutorChosen,
+    ProjectExecutorSet,
     ProjectMoved,
     ProjectRenamed,
     ProjectRepositoryChanged,
     ProjectRetentionChanged,
-    ProjectSecretsChosen,
+    ProjectSecretsSet,
     ProjectSignatureKeyRenewed,
     ProjectSpecFilePathChanged,
     ProtectBranches,
@@ -39,11 +35,15 @@ from contracts.projects import (
     RemoveDeveloper,
     RenameProject,
     RenewSignatureKey,
+    SetProjectCredential,
+    SetProjectDevelopers,
+    SetProjectExecutor,
+    SetProjectSecrets,
 )
-from libs.deciding import Release, Take
-from libs.slugs import slug
+from libs.eventstore.decider import Release, Reserve
+from libs.slugs import make_slug
 from libs.testing.scenario import Scenario
-from services.projects.domain.project import Project, claims, evolve, project_decider
+from services.projects.domain.project import Project, evolve, project_decider, reserve_names
 
 record = RecordProject(
     name=" Shop ",
@@ -76,33 +76,33 @@ deleted = ProjectDeleted(project_id=3)
 project = Scenario(project_decider)
 
 
-def test_a_project_is_created_with_tidy_values() -> None:
+def test_a_project_is_created_with_trimmed_values() -> None:
     project.when(record).then(created)
 
 
-def test_no_event_names_a_login_in_clear() -> None:
+def test_no_event_contains_repository_credentials_in_plain_text() -> None:
     address, bare = "https://ada:hush@forge.example/shop.git", "https://forge.example/shop.git"
-    project.when(record.but(repository=address, sealed_login="s1")).then(created.but(sealed_login="s1"))
+    project.when(record.replace(repository=address, sealed_login="s1")).then(created.replace(sealed_login="s1"))
     change = ChangeRepository(project_id=3, repository=address, sealed_login="s2")
     changed = ProjectRepositoryChanged(project_id=3, repository=bare, sealed_login="s2")
-    project.given(created.but(sealed_login="s1")).when(change).then(changed)
+    project.given(created.replace(sealed_login="s1")).when(change).then(changed)
 
 
-def test_an_address_without_a_login_takes_the_former_one_away() -> None:
+def test_a_url_without_credentials_removes_the_stored_ones() -> None:
     change = ChangeRepository(project_id=3, repository="https://forge.example/shop.git")
     changed = ProjectRepositoryChanged(project_id=3, repository="https://forge.example/shop.git")
-    project.given(created.but(sealed_login="s1")).when(change).then(changed)
+    project.given(created.replace(sealed_login="s1")).when(change).then(changed)
 
 
-def test_a_login_does_not_show_when_a_command_is_printed() -> None:
+def test_the_repr_of_a_command_hides_the_repository_credentials() -> None:
     address = "https://ada:hush@forge.example/shop.git"
-    assert "hush" not in repr(record.but(repository=address))
+    assert "hush" not in repr(record.replace(repository=address))
     assert "hush" not in repr(ChangeRepository(project_id=3, repository=address))
 
 
-def test_the_secrets_of_a_new_project_are_a_wish_of_their_own() -> None:
-    wish = ProjectSecretsChosen(project_id=3, secrets_id=(4, 5), attached=(4, 5))
-    project.when(record.but(secrets_id=(5, 4, 5))).then(created, wish)
+def test_the_secrets_of_a_new_project_are_a_separate_event() -> None:
+    wish = ProjectSecretsSet(project_id=3, secrets_id=(4, 5), attached=(4, 5))
+    project.when(record.replace(secrets_id=(5, 4, 5))).then(created, wish)
 
 
 @pytest.mark.parametrize(
@@ -116,8 +116,8 @@ def test_the_secrets_of_a_new_project_are_a_wish_of_their_own() -> None:
         (("executor_id",), "EXECUTOR_NOT_FOUND"),
     ],
 )
-def test_what_is_missing_is_said_in_order(missing: tuple[str, ...], code: str) -> None:
-    project.when(record.but(**dict.fromkeys(missing))).then_refused(code)
+def test_missing_project_fields_are_reported_in_a_fixed_order(missing: tuple[str, ...], code: str) -> None:
+    project.when(record.replace(**dict.fromkeys(missing))).then_refused(code)
 
 
 @pytest.mark.parametrize(
@@ -131,11 +131,11 @@ def test_what_is_missing_is_said_in_order(missing: tuple[str, ...], code: str) -
         (ChangeRetention(project_id=3, keep_number_build=-1), "PROJECT_KEEP_NUMBER_BUILD_INVALID"),
         (ChangeRetention(project_id=3, keep_number_build=2**70), "PROJECT_KEEP_NUMBER_BUILD_INVALID"),
         (ChangeConcurrency(project_id=3), "PROJECT_ALLOW_CONCURRENT_EXECUTION_REQUIRED"),
-        (ChooseExecutor(project_id=3), "EXECUTOR_NOT_FOUND"),
+        (SetProjectExecutor(project_id=3), "EXECUTOR_NOT_FOUND"),
         (record, "CONFLICT"),
     ],
 )
-def test_changes_are_checked_as_the_creation_is(command: ProjectCommand, code: str) -> None:
+def test_project_changes_are_validated_like_the_creation(command: ProjectCommand, code: str) -> None:
     project.given(created).when(command).then_refused(code)
 
 
@@ -163,26 +163,26 @@ def test_changes_are_checked_as_the_creation_is(command: ProjectCommand, code: s
             ProjectBranchesProtected(project_id=3, protected_branches=("v*",)),
         ),
         (
-            ChooseDevelopers(project_id=3, developers_id=(9, 9)),
-            ProjectDevelopersChosen(project_id=3, developers_id=(9,)),
+            SetProjectDevelopers(project_id=3, developers_id=(9, 9)),
+            ProjectDevelopersSet(project_id=3, developers_id=(9,)),
         ),
-        (AddDeveloper(project_id=3, developer_id=1), ProjectDevelopersChosen(project_id=3, developers_id=(1, 7, 8))),
-        (RemoveDeveloper(project_id=3, developer_id=7), ProjectDevelopersChosen(project_id=3, developers_id=(8,))),
-        (ChooseCredential(project_id=3, credential_id=2), ProjectCredentialChosen(project_id=3, credential_id=2)),
-        (ChooseExecutor(project_id=3, executor_id=2), ProjectExecutorChosen(project_id=3, executor_id=2)),
+        (AddDeveloper(project_id=3, developer_id=1), ProjectDevelopersSet(project_id=3, developers_id=(1, 7, 8))),
+        (RemoveDeveloper(project_id=3, developer_id=7), ProjectDevelopersSet(project_id=3, developers_id=(8,))),
+        (SetProjectCredential(project_id=3, credential_id=2), ProjectCredentialSet(project_id=3, credential_id=2)),
+        (SetProjectExecutor(project_id=3, executor_id=2), ProjectExecutorSet(project_id=3, executor_id=2)),
         (MoveProject(project_id=3, alias="store"), ProjectMoved(project_id=3, owner_alias="Ivan", alias="store")),
         (
             RenewSignatureKey(project_id=3, sealed_signature_key="new"),
             ProjectSignatureKeyRenewed(project_id=3, sealed_signature_key="new"),
         ),
         (
-            ChooseSecrets(project_id=3, secrets_id=(4,), attached=(4,), detached=(5,)),
-            ProjectSecretsChosen(project_id=3, secrets_id=(4,), attached=(4,), detached=(5,)),
+            SetProjectSecrets(project_id=3, secrets_id=(4,), attached=(4,), detached=(5,)),
+            ProjectSecretsSet(project_id=3, secrets_id=(4,), attached=(4,), detached=(5,)),
         ),
         (DeleteProject(project_id=3, secrets_id=(4,)), ProjectDeleted(project_id=3, secrets_id=(4,))),
     ],
 )
-def test_a_wish_becomes_one_event(command: ProjectCommand, event: ProjectEvent) -> None:
+def test_each_command_records_one_event(command: ProjectCommand, event: ProjectEvent) -> None:
     project.given(created).when(command).then(event)
 
 
@@ -193,19 +193,19 @@ def test_a_wish_becomes_one_event(command: ProjectCommand, event: ProjectEvent) 
         (ProtectBranches(project_id=3, protected_branches=()), ProjectRenamed(project_id=3, name="Store")),
     ],
 )
-def test_a_wish_that_is_already_true_changes_nothing(command: ProjectCommand, event: ProjectEvent) -> None:
+def test_project_commands_without_effect_record_nothing(command: ProjectCommand, event: ProjectEvent) -> None:
     project.given(created, event).when(command).then()
 
 
 @pytest.mark.parametrize(
     "command", [AddDeveloper(project_id=3, developer_id=7), RemoveDeveloper(project_id=3, developer_id=9)]
 )
-def test_joining_and_leaving_are_recorded_even_if_they_change_nothing(command: ProjectCommand) -> None:
-    project.given(created).when(command).then(ProjectDevelopersChosen(project_id=3, developers_id=(7, 8)))
+def test_adding_and_removing_a_developer_is_always_recorded(command: ProjectCommand) -> None:
+    project.given(created).when(command).then(ProjectDevelopersSet(project_id=3, developers_id=(7, 8)))
 
 
 @pytest.mark.parametrize("command", [RenameProject(project_id=3, name="x"), DeleteProject(project_id=3), record])
-def test_a_deleted_project_is_over(command: ProjectCommand) -> None:
+def test_a_deleted_project_cannot_be_changed(command: ProjectCommand) -> None:
     project.given(created, deleted).when(command).then_refused("PROJECT_NOT_FOUND")
 
 
@@ -214,14 +214,14 @@ there = evolve(Project(), created)
 moved = ProjectMoved(project_id=3, owner_alias="Olga", alias="store")
 
 
-def test_owner_and_alias_are_claimed_together() -> None:
-    assert claims(Project(), created) == [Take(SHOP, "PROJECT_ALIAS_TAKEN")]
-    assert claims(there, moved) == [Release(SHOP), Take(STORE, "PROJECT_ALIAS_TAKEN")]
-    assert claims(there, deleted) == [Release(SHOP)]
+def test_owner_and_alias_are_reserved_together() -> None:
+    assert reserve_names(Project(), created) == [Reserve(SHOP, "PROJECT_ALIAS_TAKEN")]
+    assert reserve_names(there, moved) == [Release(SHOP), Reserve(STORE, "PROJECT_ALIAS_TAKEN")]
+    assert reserve_names(there, deleted) == [Release(SHOP)]
 
 
-def test_another_spelling_of_the_owner_claims_nothing() -> None:
-    assert claims(there, moved.but(owner_alias="IVAN", alias="shop")) == []
+def test_another_case_of_the_owner_reserves_nothing() -> None:
+    assert reserve_names(there, moved.replace(owner_alias="IVAN", alias="shop")) == []
 
 
 @pytest.mark.parametrize(
@@ -237,5 +237,5 @@ def test_another_spelling_of_the_owner_claims_nothing() -> None:
         ("v1.2_x", "v1.2_x"),
     ],
 )
-def test_an_alias_resembles_the_name(name: str, alias: str) -> None:
-    assert slug(name, "project") == alias
+def test_a_project_alias_is_derived_from_its_name(name: str, alias: str) -> None:
+    assert make_slug(name, "project") == alias

@@ -2,8 +2,14 @@
 
 import pytest
 
-from libs.deciding import Refused
-from services.projects.domain.repository import bare_repository, is_local, login_of, valid_branch, valid_repository
+from libs.eventstore.decider import RequestRejected
+from services.projects.domain.repository import (
+    extract_login,
+    is_local_path,
+    strip_login,
+    validate_branch,
+    validate_repository,
+)
 
 
 @pytest.mark.parametrize(
@@ -23,8 +29,8 @@ from services.projects.domain.repository import bare_repository, is_local, login
         "file:///srv/git/shop.git",
     ],
 )
-def test_good_addresses_stay_as_they_are(address: str) -> None:
-    assert valid_repository(f" {address} ") == address
+def test_valid_repository_urls_are_unchanged(address: str) -> None:
+    assert validate_repository(f" {address} ") == address
 
 
 @pytest.mark.parametrize(
@@ -56,36 +62,36 @@ def test_good_addresses_stay_as_they_are(address: str) -> None:
         "./shop:x",
     ],
 )
-def test_bad_addresses_are_refused(address: str) -> None:
-    with pytest.raises(Refused, match="PROJECT_REPOSITORY_INVALID"):
-        valid_repository(address)
+def test_invalid_repository_urls_are_rejected(address: str) -> None:
+    with pytest.raises(RequestRejected, match="PROJECT_REPOSITORY_INVALID"):
+        validate_repository(address)
 
 
 @pytest.mark.parametrize("address", ["https://forge.example/a\nb", "host:a\0b"])
-def test_an_address_is_one_line(address: str) -> None:
-    with pytest.raises(Refused, match="REQUEST_INVALID"):
-        valid_repository(address)
+def test_a_repository_url_with_control_characters_is_rejected(address: str) -> None:
+    with pytest.raises(RequestRejected, match="REQUEST_INVALID"):
+        validate_repository(address)
 
 
-def test_a_login_is_kept_apart_from_the_address() -> None:
+def test_credentials_are_separated_from_the_repository_url() -> None:
     address = " https://user:pass%20word@forge.example/shop.git "
-    assert (bare_repository(address), login_of(address)) == ("https://forge.example/shop.git", "user:pass word")
+    assert (strip_login(address), extract_login(address)) == ("https://forge.example/shop.git", "user:pass word")
 
 
 @pytest.mark.parametrize("address", ["https://forge.example/shop.git", "git@forge.example:shop.git", "/srv/shop.git"])
-def test_an_address_without_a_login_is_bare(address: str) -> None:
-    assert (bare_repository(address), login_of(address)) == (address, "")
+def test_a_repository_url_without_credentials_is_unchanged(address: str) -> None:
+    assert (strip_login(address), extract_login(address)) == (address, "")
 
 
-def test_local_addresses_are_known() -> None:
-    assert is_local("/srv/x")
-    assert is_local("FILE:///srv/x")
-    assert not is_local("https://forge.example/x")
+def test_local_repository_urls_are_recognized() -> None:
+    assert is_local_path("/srv/x")
+    assert is_local_path("FILE:///srv/x")
+    assert not is_local_path("https://forge.example/x")
 
 
 @pytest.mark.parametrize("branch", ["*", "main", "feature/x-1", "v1.0", "релиз", "a@b"])
-def test_good_branches_stay_as_they_are(branch: str) -> None:
-    assert valid_branch(branch) == branch
+def test_valid_branch_names_are_unchanged(branch: str) -> None:
+    assert validate_branch(branch) == branch
 
 
 @pytest.mark.parametrize(
@@ -113,6 +119,6 @@ def test_good_branches_stay_as_they_are(branch: str) -> None:
         "a/.b",
     ],
 )
-def test_bad_branches_are_refused(branch: str) -> None:
-    with pytest.raises(Refused, match="PROJECT_BRANCH_INVALID"):
-        valid_branch(branch)
+def test_invalid_branch_names_are_rejected(branch: str) -> None:
+    with pytest.raises(RequestRejected, match="PROJECT_BRANCH_INVALID"):
+        validate_branch(branch)

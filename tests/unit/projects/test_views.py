@@ -19,7 +19,7 @@ from contracts.projects import (
     ProjectDeleted,
     ProjectMoved,
     ProjectRenamed,
-    ProjectSecretsChosen,
+    ProjectSecretsSet,
     SecretAttached,
     SecretCreated,
     SecretDeleted,
@@ -28,20 +28,26 @@ from contracts.projects import (
     SecretRevealed,
     SecretValueChanged,
 )
-from libs.deciding import Cause, Recorded
-from services.projects.activity import Activity, StepsRow, note_steps, project_builds, project_steps
-from services.projects.policies import on_projects
-from services.projects.views import (
+from libs.eventstore.decider import CommandMetadata, RecordedEvent
+from services.projects.build_activity import (
+    BuildActivity,
+    StepsRow,
+    apply_build_planned,
+    finished_builds_projection,
+    project_steps_projection,
+)
+from services.projects.projections import (
     ProjectRow,
     SecretRow,
-    describe_project,
-    describe_secret,
-    launch_settings,
+    apply_project_event,
+    apply_secret_event,
     project_category,
-    project_view,
     secret_category,
-    secret_view,
+    to_launch_settings,
+    to_project_view,
+    to_secret_view,
 )
+from services.projects.workers import on_project_event
 
 AT = datetime(2026, 11, 22, 10, 15, tzinfo=UTC)
 
@@ -71,43 +77,43 @@ SHOP = LaunchedProject(
 secret_created = SecretCreated(secret_id=4, name="TOKEN", sealed_value="sealed")
 
 
-def recorded(event: Event) -> Recorded[Any]:
-    return Recorded("stream-1", 1, 0, event, Cause("c1", AT))
+def recorded(event: Event) -> RecordedEvent[Any]:
+    return RecordedEvent("stream-1", 1, 0, event, CommandMetadata("c1", AT))
 
 
 def project_after(*events: Event) -> ProjectRow:
-    return reduce(lambda row, event: describe_project(row, recorded(event)), events, ProjectRow())
+    return reduce(lambda row, event: apply_project_event(row, recorded(event)), events, ProjectRow())
 
 
 def secret_after(*events: SecretEvent) -> SecretRow:
-    return reduce(lambda row, event: describe_secret(row, recorded(event)), events, SecretRow())
+    return reduce(lambda row, event: apply_secret_event(row, recorded(event)), events, SecretRow())
 
 
 def steps_after(*events: BuildPlanned) -> StepsRow:
-    return reduce(lambda row, event: note_steps(row, recorded(event)), events, StepsRow())
+    return reduce(lambda row, event: apply_build_planned(row, recorded(event)), events, StepsRow())
 
 
-def test_a_project_is_shown_as_its_events_left_it() -> None:
+def test_the_project_view_follows_the_events() -> None:
     row = project_after(
         created,
         ProjectRenamed(project_id=3, name="Store"),
-        ProjectSecretsChosen(project_id=3, secrets_id=(4,), attached=(4,)),
+        ProjectSecretsSet(project_id=3, secrets_id=(4,), attached=(4,)),
         ProjectMoved(project_id=3, owner_alias="Olga", alias="store"),
     )
-    view = project_view(row, Activity(), (4,), None)
+    view = to_project_view(row, BuildActivity(), (4,), None)
     assert (row.owner_key, view.owner_alias, view.alias, view.name) == ("olga", "Olga", "store", "Store")
     assert (view.id, view.secrets_id, view.developers_id, view.created_at) == (3, (4,), (7, 8), AT)
     assert (view.last_build, view.available_steps, view.builds_id) == (LastBuild(), (), ())
     assert "sealed" not in view.model_dump_json()
 
 
-def test_what_is_deleted_has_no_row() -> None:
-    assert project_category.gone(project_after(created, ProjectDeleted(project_id=3)))
-    assert secret_category.gone(secret_after(secret_created, SecretDeleted(secret_id=4)))
+def test_deleted_aggregates_have_no_row() -> None:
+    assert project_category.is_deleted(project_after(created, ProjectDeleted(project_id=3)))
+    assert secret_category.is_deleted(secret_after(secret_created, SecretDeleted(secret_id=4)))
 
 
-def test_a_build_gets_the_settings_of_its_launch() -> None:
-    assert launch_settings(project_after(created), allowed=True) == LaunchSettings(
+def test_launch_settings_are_taken_from_the_project() -> None:
+    assert to_launch_settings(project_after(created), allowed=True) == LaunchSettings(
         allowed=True,
         project_id=3,
         name="Shop",
@@ -132,34 +138,37 @@ def test_a_build_gets_the_settings_of_its_launch() -> None:
         (ProjectBranchesProtected(project_id=3, protected_branches=("v*",)), ("v*",)),
     ],
 )
-def test_the_own_branch_is_protected_unless_others_are_named(event: Event, protected: tuple[str, ...]) -> None:
-    assert project_after(created, event).protected == protected
+def test_the_branch_of_a_project_is_protected_unless_others_are_named(event: Event, protected: tuple[str, ...]) -> None:
+    assert project_after(created, event).effective_protected_branches == protected
 
 
-def test_a_secret_is_shown_without_its_value() -> None:
+def test_the_secret_view_does_not_contain_the_value() -> None:
     row = secret_after(
         secret_created,
         SecretValueChanged(secret_id=4, sealed_value="sealed-2"),
         SecretAttached(secret_id=4, project_id=3),
         SecretRevealed(secret_id=4),
     )
-    view = secret_view(row)
+    view = to_secret_view(row)
     assert row.sealed_value == "sealed-2"
     assert (view.id, view.name, view.value, view.projects_id, view.is_global) == (4, "TOKEN", None, (3,), False)
 
 
-def test_a_secret_that_lost_its_last_project_stays_private() -> None:
+def test_a_secret_detached_from_its_last_project_stays_private() -> None:
     lost = SecretDetached(secret_id=4, project_id=3)
     assert secret_after(secret_created).scope == "PUBLIC"
     assert secret_after(secret_created, SecretAttached(secret_id=4, project_id=3), lost).scope == "PRIVATE"
 
 
-def test_secrets_are_told_what_their_project_wishes() -> None:
-    chosen = recorded(ProjectSecretsChosen(project_id=3, secrets_id=(4, 5), attached=(5,), detached=(6,)))
+def test_project_events_attach_and_detach_secrets() -> None:
+    chosen = recorded(ProjectSecretsSet(project_id=3, secrets_id=(4, 5), attached=(5,), detached=(6,)))
     gone = recorded(ProjectDeleted(project_id=3, secrets_id=(4,)))
-    assert on_projects(chosen) == [AttachSecret(secret_id=5, project_id=3), DetachSecret(secret_id=6, project_id=3)]
-    assert on_projects(gone) == [DetachSecret(secret_id=4, project_id=3)]
-    assert on_projects(recorded(created)) == []
+    assert on_project_event(chosen) == [
+        AttachSecret(secret_id=5, project_id=3),
+        DetachSecret(secret_id=6, project_id=3),
+    ]
+    assert on_project_event(gone) == [DetachSecret(secret_id=4, project_id=3)]
+    assert on_project_event(recorded(created)) == []
 
 
 def planned(build_id: int, *steps: str) -> BuildPlanned:
@@ -168,12 +177,12 @@ def planned(build_id: int, *steps: str) -> BuildPlanned:
     )
 
 
-def test_the_steps_are_those_of_the_build_queued_last() -> None:
+def test_the_available_steps_are_those_of_the_newest_build() -> None:
     assert steps_after(planned(12, "@b"), planned(11, "@a")).available_steps == ("@b",)
     assert steps_after(planned(11, "@a"), planned(12, "@b")).available_steps == ("@b",)
 
 
-def test_other_events_of_builds_are_of_no_interest() -> None:
-    assert project_steps.key(recorded(created)) is None
-    assert project_steps.key(recorded(planned(11))) == "project-3"
-    assert project_builds.key(recorded(planned(11))) is None
+def test_the_steps_projection_ignores_other_build_events() -> None:
+    assert project_steps_projection.row_key(recorded(created)) is None
+    assert project_steps_projection.row_key(recorded(planned(11))) == "project-3"
+    assert finished_builds_projection.row_key(recorded(planned(11))) is None

@@ -8,10 +8,10 @@ from urllib.parse import urlencode
 
 import pytest
 
-from contracts.errors import Refused
+from contracts.errors import RequestRejected
 from contracts.projects import Provider, Push
-from libs.webhooks import is_signed
-from services.projects.domain.webhook import Report, readable
+from libs.security.webhook_signatures import is_signature_valid
+from services.projects.domain.webhook import ParsedWebhook, parse_request
 
 KEY = "0123456789abcdef0123456789abcdef"
 SHA = "0d1a26e67d8f5eaf1f6ba5c57fc3c7d91ac0fd1c"
@@ -25,13 +25,13 @@ def signed(key: str, body: bytes) -> str:
     return f"sha256={hmac.new(key.encode(), body, hashlib.sha256).hexdigest()}"
 
 
-def read(provider: Provider, event: str, **members: Any) -> Report:
-    return readable(provider, event, JSON, json.dumps(members).encode())[1]
+def read(provider: Provider, event: str, **members: Any) -> ParsedWebhook:
+    return parse_request(provider, event, JSON, json.dumps(members).encode())[1]
 
 
-def test_githubs_own_example_of_a_signature_is_right() -> None:
+def test_the_signature_example_of_github_is_valid() -> None:
     signature = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"
-    assert is_signed("github", "It's a Secret to Everybody", signature, b"Hello, World!")
+    assert is_signature_valid("github", "It's a Secret to Everybody", signature, b"Hello, World!")
 
 
 @pytest.mark.parametrize(
@@ -50,41 +50,41 @@ def test_githubs_own_example_of_a_signature_is_right() -> None:
         "sha256=é\x00",
     ],
 )
-def test_no_other_signature_is_githubs(proof: str) -> None:
-    assert is_signed("github", KEY, signed(KEY, BODY), BODY)
-    assert not is_signed("github", KEY, proof, BODY)
+def test_an_altered_github_signature_is_invalid(proof: str) -> None:
+    assert is_signature_valid("github", KEY, signed(KEY, BODY), BODY)
+    assert not is_signature_valid("github", KEY, proof, BODY)
 
 
 @pytest.mark.parametrize("proof", ["", KEY[:-1], KEY + " ", KEY.upper(), signed(KEY, BODY), "é"])
-def test_only_the_key_itself_is_gitlabs_token(proof: str) -> None:
-    assert is_signed("gitlab", KEY, KEY, BODY)
-    assert not is_signed("gitlab", KEY, proof, BODY)
+def test_a_gitlab_token_must_equal_the_key(proof: str) -> None:
+    assert is_signature_valid("gitlab", KEY, KEY, BODY)
+    assert not is_signature_valid("gitlab", KEY, proof, BODY)
 
 
-def test_a_push_names_its_ref_and_the_commit_after_it() -> None:
+def test_a_push_contains_its_ref_and_the_new_commit() -> None:
     report = read("github", "push", ref="refs/heads/main", before=GONE, after=SHA, sender={"login": "Ada"})
-    assert report == Report("Ada", Push(ref="refs/heads/main", sha=SHA, deleted=False))
+    assert report == ParsedWebhook("Ada", Push(ref="refs/heads/main", sha=SHA, deleted=False))
 
 
-def test_a_commit_of_a_sha256_repository_is_one() -> None:
+def test_a_sha256_commit_id_is_accepted() -> None:
     after = hashlib.sha256(b"commit").hexdigest()
     assert read("github", "push", ref="r", after=after).push == Push(ref="r", sha=after, deleted=False)
 
 
 @pytest.mark.parametrize("members", [{"after": GONE}, {"after": "0" * 64}, {"after": SHA, "deleted": True}])
-def test_a_push_that_deletes_has_no_commit(members: dict[str, Any]) -> None:
+def test_a_push_that_deletes_a_branch_has_no_commit(members: dict[str, Any]) -> None:
     assert read("gitlab", "Push Hook", ref="r", **members).push == Push(ref="r", sha="", deleted=True)
 
 
 @pytest.mark.parametrize("after", [None, 7, "", "main", SHA[:-1], SHA.upper(), f"{SHA}\n", "--upload-pack=touch x"])
-def test_what_is_no_commit_id_is_none(after: object) -> None:
+def test_an_invalid_commit_id_is_dropped(after: object) -> None:
     assert read("github", "push", ref="r", after=after).push == Push(ref="r", sha="", deleted=False)
 
 
 @pytest.mark.parametrize(
     ("provider", "event"), [("github", "ping"), ("github", "Push Hook"), ("gitlab", "Tag Push Hook"), ("gitlab", "")]
 )
-def test_other_events_are_no_push(provider: Provider, event: str) -> None:
+def test_other_events_are_not_read_as_a_push(provider: Provider, event: str) -> None:
     assert read(provider, event, ref="refs/heads/main", after=SHA).push is None
 
 
@@ -99,7 +99,7 @@ def test_other_events_are_no_push(provider: Provider, event: str) -> None:
         ({}, ""),
     ],
 )
-def test_gitlabs_sender(members: dict[str, Any], sender: str) -> None:
+def test_the_sender_of_a_gitlab_webhook_is_read(members: dict[str, Any], sender: str) -> None:
     assert read("gitlab", "Push Hook", **members).sender == sender
 
 
@@ -116,13 +116,13 @@ def test_gitlabs_sender(members: dict[str, Any], sender: str) -> None:
         {"user_username": "ada"},
     ],
 )
-def test_a_github_request_without_sender_names_nobody(members: dict[str, Any]) -> None:
+def test_a_github_webhook_without_a_valid_sender_has_an_empty_sender(members: dict[str, Any]) -> None:
     assert read("github", "push", **members).sender == ""
 
 
-def test_the_form_around_the_json_is_taken_off() -> None:
+def test_a_form_encoded_webhook_payload_is_decoded() -> None:
     text = json.dumps({"ref": "refs/heads/ä+&=%20", "after": SHA}, ensure_ascii=False)
-    content, report = readable("github", "push", f"{FORM}; charset=utf-8", urlencode({"payload": text}).encode())
+    content, report = parse_request("github", "push", f"{FORM}; charset=utf-8", urlencode({"payload": text}).encode())
     assert content == text.encode()
     assert report.push == Push(ref="refs/heads/ä+&=%20", sha=SHA, deleted=False)
 
@@ -149,9 +149,9 @@ def test_the_form_around_the_json_is_taken_off() -> None:
         (FORM, b"&".join([b"payload=%7B%7D"] * 100)),
     ],
 )
-def test_what_cannot_be_read_is_refused(content_type: str, body: bytes) -> None:
-    with pytest.raises(Refused) as refused:
-        readable("github", "push", content_type, body)
+def test_an_unreadable_webhook_payload_is_rejected(content_type: str, body: bytes) -> None:
+    with pytest.raises(RequestRejected) as refused:
+        parse_request("github", "push", content_type, body)
     assert refused.value.code == "WEBHOOK_PAYLOAD_INVALID"
 
 
@@ -160,7 +160,7 @@ def test_what_cannot_be_read_is_refused(content_type: str, body: bytes) -> None:
     [(SHA, SHA), ("0" * 40, ""), ("--upload-pack=x", ""), ("", "")],
     ids=str,
 )
-def test_the_commit_before_a_push_is_read_where_there_was_one(before: str, known: str) -> None:
+def test_the_previous_commit_of_a_push_is_read_if_valid(before: str, known: str) -> None:
     push = read("github", "push", ref="r", after=SHA, before=before).push
     assert push is not None
     assert push.before == known

@@ -10,14 +10,14 @@ from contracts.runners import (
     RunnerInfo,
     RunnerOffline,
     RunnerOnline,
+    RunnerPaused,
     RunnerRegistered,
     RunnerRow,
-    RunnerShutDown,
     RunnerTokenReset,
 )
-from libs.deciding import Cause, Recorded
-from services.runners.policies import on_silence
-from services.runners.views import Sighting, profile, runners, view
+from libs.eventstore.decider import CommandMetadata, RecordedEvent
+from services.runners.policies import offline_commands
+from services.runners.projections import LastContact, runner_category, to_profile, to_view
 
 NOW = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
 PATIENCE = timedelta(seconds=90)
@@ -36,55 +36,55 @@ offline = RunnerOffline(runner_uuid="u", runner_id=3)
 
 
 def row_after(*events: RunnerEvent) -> RunnerRow:
-    recorded = (Recorded("runner-u", 1, 0, event, Cause("c", NOW)) for event in events)
-    return reduce(runners.fold, recorded, runners.row)
+    recorded = (RecordedEvent("runner-u", 1, 0, event, CommandMetadata("c", NOW)) for event in events)
+    return reduce(runner_category.apply, recorded, runner_category.initial_row)
 
 
-def test_the_row_follows_the_runner() -> None:
+def test_the_runner_row_follows_the_events() -> None:
     assert row_after(registered).name == "Gloin"
     assert row_after(registered).active
     assert not row_after(registered).online
     assert row_after(registered, online).online
     assert not row_after(registered, online, offline).online
-    assert not row_after(registered, RunnerShutDown(runner_uuid="u", runner_id=3)).active
+    assert not row_after(registered, RunnerPaused(runner_uuid="u", runner_id=3)).active
     assert row_after(registered, RunnerTokenReset(runner_uuid="u", runner_id=3, token_hash="h2")).token_hash == "h2"
 
 
-def test_a_deleted_runner_is_gone() -> None:
-    assert not runners.gone(row_after(registered))
-    assert runners.gone(row_after(registered, RunnerDeleted(runner_uuid="u", runner_id=3)))
+def test_a_deleted_runner_has_no_row() -> None:
+    assert not runner_category.is_deleted(row_after(registered))
+    assert runner_category.is_deleted(row_after(registered, RunnerDeleted(runner_uuid="u", runner_id=3)))
 
 
-def test_the_profile_says_which_jobs_the_runner_may_take() -> None:
-    shown = profile(row_after(registered))
+def test_the_runner_profile_contains_scope_and_tags() -> None:
+    shown = to_profile(row_after(registered))
     assert (shown.runner_id, shown.owner_type, shown.owner_id, shown.tags) == (3, "PROJECT", 84, ("linux",))
 
 
-def test_before_the_first_call_the_registration_is_the_last_contact() -> None:
-    shown = view(row_after(registered), None)
+def test_before_the_first_heartbeat_the_registration_is_the_last_contact() -> None:
+    shown = to_view(row_after(registered), None)
     assert (shown.connected_at, shown.ip_address, shown.info.platform) == (NOW, "", "linux")
 
 
-def test_the_last_contact_is_shown() -> None:
-    later = Sighting(NOW + PATIENCE, "10.0.0.2", RunnerInfo(platform="darwin"))
-    shown = view(row_after(registered), later)
+def test_the_runner_view_shows_the_last_contact() -> None:
+    later = LastContact(NOW + PATIENCE, "10.0.0.2", RunnerInfo(platform="darwin"))
+    shown = to_view(row_after(registered), later)
     assert (shown.connected_at, shown.ip_address, shown.info.platform) == (NOW + PATIENCE, "10.0.0.2", "darwin")
 
 
-def test_a_contact_that_says_nothing_new_keeps_what_the_registration_said() -> None:
-    shown = view(row_after(registered), Sighting(NOW, "10.0.0.1"))
+def test_a_heartbeat_without_information_keeps_the_registered_information() -> None:
+    shown = to_view(row_after(registered), LastContact(NOW, "10.0.0.1"))
     assert (shown.ip_address, shown.info.platform) == ("10.0.0.1", "linux")
 
 
-def test_a_runner_is_offline_when_it_was_silent_for_too_long() -> None:
+def test_a_runner_without_a_recent_heartbeat_goes_offline() -> None:
     row = row_after(registered, online)
-    silent = {"u": Sighting(NOW - PATIENCE - timedelta(milliseconds=1))}
-    assert on_silence([row], silent, NOW, PATIENCE) == [MarkRunnerOffline(runner_uuid="u")]
+    silent = {"u": LastContact(NOW - PATIENCE - timedelta(milliseconds=1))}
+    assert offline_commands([row], silent, NOW, PATIENCE) == [MarkRunnerOffline(runner_uuid="u")]
 
 
-def test_a_runner_that_called_in_time_stays_online() -> None:
-    assert on_silence([row_after(registered, online)], {"u": Sighting(NOW - PATIENCE)}, NOW, PATIENCE) == []
+def test_a_runner_with_a_recent_heartbeat_stays_online() -> None:
+    assert offline_commands([row_after(registered, online)], {"u": LastContact(NOW - PATIENCE)}, NOW, PATIENCE) == []
 
 
-def test_an_online_runner_that_nobody_saw_is_offline() -> None:
-    assert on_silence([row_after(registered, online)], {}, NOW, PATIENCE) == [MarkRunnerOffline(runner_uuid="u")]
+def test_an_online_runner_without_any_heartbeat_goes_offline() -> None:
+    assert offline_commands([row_after(registered, online)], {}, NOW, PATIENCE) == [MarkRunnerOffline(runner_uuid="u")]

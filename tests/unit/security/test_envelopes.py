@@ -4,26 +4,26 @@ import base64
 
 import pytest
 
-from libs.security.envelopes import EnvelopeInvalid, Recipient, enclose
+from libs.security.envelopes import InvalidEnvelope, Recipient, encrypt_for
 
 
-def test_only_the_recipient_opens_it_and_only_for_its_purpose() -> None:
+def test_only_the_recipient_opens_an_envelope_for_its_purpose() -> None:
     recipient = Recipient.create()
-    envelope = enclose("the key", recipient.public_key, "project-1")
-    assert recipient.open(envelope, "project-1") == "the key"
+    envelope = encrypt_for("the key", recipient.public_key, "project-1")
+    assert recipient.decrypt(envelope, "project-1") == "the key"
     assert "the key" not in base64.b64decode(envelope).decode("latin-1")
     for other, purpose in ((recipient, "project-2"), (Recipient.create(), "project-1")):
-        with pytest.raises(EnvelopeInvalid):
-            other.open(envelope, purpose)
+        with pytest.raises(InvalidEnvelope):
+            other.decrypt(envelope, purpose)
 
 
 @pytest.mark.parametrize("envelope", ["", "*", "AAAA", "é", base64.b64encode(bytes(80)).decode()])
-def test_what_is_no_envelope_is_refused(envelope: str) -> None:
-    with pytest.raises(EnvelopeInvalid):
-        Recipient.create().open(envelope, "p")
+def test_an_invalid_envelope_is_rejected(envelope: str) -> None:
+    with pytest.raises(InvalidEnvelope):
+        Recipient.create().decrypt(envelope, "p")
 
 
 @pytest.mark.parametrize("key", ["", "*", "AAAA", "é", base64.b64encode(bytes(32)).decode()])
-def test_what_is_no_public_key_is_refused(key: str) -> None:
-    with pytest.raises(EnvelopeInvalid):
-        enclose("text", key, "p")
+def test_an_invalid_public_key_is_rejected(key: str) -> None:
+    with pytest.raises(InvalidEnvelope):
+        encrypt_for("text", key, "p")

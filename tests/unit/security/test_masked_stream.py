@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from libs.masking import Mask, MaskedStream
+from libs.security.masking import MaskedStream, SecretMasker
 
 SECRETS = ["abab", "ababc", "cabab", "ba\nabba\ncc"]
 texts = st.text(alphabet="abc\n", max_size=60)
@@ -15,34 +15,34 @@ cuts = st.lists(st.integers(min_value=0, max_value=60), max_size=8)
 
 
 def masked(secrets: list[str], *chunks: bytes) -> bytes:
-    stream = MaskedStream(Mask(secrets))
+    stream = MaskedStream(SecretMasker(secrets))
     return b"".join([*map(stream.feed, chunks), stream.flush()])
 
 
 @given(text=texts, places=cuts)
-def test_how_the_stream_is_cut_changes_nothing(text: str, places: list[int]) -> None:
+def test_a_masked_stream_does_not_depend_on_how_it_is_split(text: str, places: list[int]) -> None:
     content, borders = text.encode(), [0, *sorted(places), 60]
     chunks = [content[start:end] for start, end in itertools.pairwise(borders)]
     assert masked(SECRETS, *chunks) == masked(SECRETS, content)
 
 
 @given(text=texts)
-def test_no_secret_is_left(text: str) -> None:
+def test_a_masked_stream_contains_no_secret(text: str) -> None:
     left = masked(SECRETS, text.encode()).decode()
     assert [secret for secret in SECRETS if secret in left] == []
 
 
 @given(text=texts)
-def test_byte_by_byte_nothing_but_secrets_disappears(text: str) -> None:
+def test_a_stream_without_secrets_is_unchanged(text: str) -> None:
     chunks = [bytes([byte]) for byte in text.encode()]
     assert masked(["zzz"], *chunks) == text.encode()
 
 
-def test_the_longest_secret_wins() -> None:
+def test_the_longest_secret_is_masked_first() -> None:
     assert masked(["pass", "password"], b"my password, my pass") == b"my [MASKED], my [MASKED]"
 
 
-def test_a_short_secret_at_the_border_waits_for_the_longer_one() -> None:
+def test_a_secret_at_a_chunk_boundary_waits_for_a_longer_match() -> None:
     assert masked(["pass", "password"], b"pass", b"port pass", b"word") == b"[MASKED]port [MASKED]"
 
 
@@ -52,7 +52,7 @@ def test_base64_is_masked_with_and_without_a_line_end(leak: str) -> None:
 
 
 @pytest.mark.parametrize("leak", ["a%26b%2Fc%22", "a%26b/c%22", r"a&b/c\""])
-def test_what_is_escaped_for_an_address_or_in_json_is_masked(leak: str) -> None:
+def test_url_and_json_escaped_secrets_are_masked(leak: str) -> None:
     assert masked(['a&b/c"'], f"x {leak} y".encode()) == b"x [MASKED] y"
 
 
@@ -65,8 +65,8 @@ def test_every_line_of_a_long_secret_is_masked_and_a_closing_brace_is_not() -> N
     assert masked(["{\n  key: value\n}"], b"key: value; { }") == b"[MASKED]; { }"
 
 
-def test_only_what_may_begin_a_secret_is_held_back() -> None:
-    stream = MaskedStream(Mask(["secret"]))
+def test_only_the_possible_start_of_a_secret_is_held_back() -> None:
+    stream = MaskedStream(SecretMasker(["secret"]))
     assert stream.feed(b"a long line se") == b"a long line "
     assert stream.feed(b"t") == b"set"
 
@@ -75,6 +75,6 @@ def test_blank_and_short_values_mask_nothing() -> None:
     assert masked(["", "  ", "    ", "1", "abc"], b"a    b 1 abc") == b"a    b 1 abc"
 
 
-def test_a_run_of_masked_bytes_is_replaced_once_however_it_is_cut() -> None:
+def test_adjacent_masked_bytes_are_replaced_once() -> None:
     assert masked(["aaaa"], *[b"a"] * 9, b" b") == b"[MASKED] b"
     assert masked(["abcdef", "efghij"], b"<abcdefgh", b"ij>") == b"<[MASKED]>"

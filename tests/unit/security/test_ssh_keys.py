@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives.serialization import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from libs.security.ssh_keys import BrokenKey, PrivateKey, WeakKey, fingerprint
-from tests.support.ssh_keys import WEAK_RSA, built, number, part
+from libs.security.ssh_keys import InvalidKey, UnexpectedPrivateKey, WeakKey, compute_fingerprint
+from tests.support.external.ssh_keys import WEAK_RSA_KEY, build_public_key, ssh_mpint, ssh_string
 
 ED25519 = ed25519.Ed25519PrivateKey.from_private_bytes(bytes(range(32)))  # fixed: it is part of the ids of tests
 RSA = rsa.generate_private_key(65537, 2048)
@@ -38,22 +38,25 @@ N = RSA.public_key().public_numbers().n
 
 
 @pytest.mark.parametrize("key", [ED25519, RSA, P256, P384, P521])
-def test_fingerprints_are_those_of_openssh(key: PrivateHalf) -> None:
+def test_fingerprints_match_openssh(key: PrivateHalf) -> None:
     digest = base64.b64encode(ssh_key_fingerprint(key.public_key(), SHA256())).decode()
-    assert fingerprint(line(key)) == "SHA256:" + digest.rstrip("=")
+    assert compute_fingerprint(line(key)) == "SHA256:" + digest.rstrip("=")
 
 
 @pytest.mark.parametrize(
     "text",
-    [built(SK_ED25519, part(RAW), part(b"ssh:")), built(SK_ECDSA, part(b"nistp256"), part(POINT), part(b"ssh:work"))],
+    [
+        build_public_key(SK_ED25519, ssh_string(RAW), ssh_string(b"ssh:")),
+        build_public_key(SK_ECDSA, ssh_string(b"nistp256"), ssh_string(POINT), ssh_string(b"ssh:work")),
+    ],
 )
-def test_keys_of_devices_are_keys(text: str) -> None:
-    assert fingerprint(text).startswith("SHA256:")
+def test_security_key_types_are_accepted(text: str) -> None:
+    assert compute_fingerprint(text).startswith("SHA256:")
 
 
 @pytest.mark.parametrize("comment", ["", " ivan@desktop", " Иван, ноутбук ⚡\r\n", "\tx y  z\n", " " * 4000])
-def test_comments_do_not_count(comment: str) -> None:
-    assert fingerprint(line(ED25519) + comment) == fingerprint(line(ED25519))
+def test_comments_do_not_change_the_fingerprint(comment: str) -> None:
+    assert compute_fingerprint(line(ED25519) + comment) == compute_fingerprint(line(ED25519))
 
 
 @pytest.mark.parametrize(
@@ -73,49 +76,51 @@ def test_comments_do_not_count(comment: str) -> None:
         line(ED25519) + " ivan\0",
         line(ED25519) + " \x1b[2Jivan",
         'command="id" ' + line(ED25519),
-        built("ssh-ed25519", part(RAW), b"more"),
-        built("ssh-ed25519", part(RAW[:31])),
-        built("ssh-ed25519-cert-v01@openssh.com", part(b"nonce"), part(RAW)),
-        built(SK_ED25519, part(RAW)),
-        built(SK_ECDSA, part(b"nistp384"), part(POINT), part(b"ssh:")),
-        built("ecdsa-sha2-nistp256", part(b"nistp256"), part(POINT[:-1] + bytes((POINT[-1] ^ 1,)))),
-        built("ecdsa-sha2-nistp256", part(b"nistp256"), part(b"\x02" + POINT[1:33])),
-        built("ssh-rsa", number(65537, 0), number(N, 2)),
-        built("ssh-rsa", number(65537, 0), number(N, 0)),
-        built("ssh-rsa", number(65537, 0), number(N + 1)),
-        built("ssh-rsa", number(1, 0), number(N)),
-        built("ssh-rsa", number(65537, 0), number(1 << 16384 | 1, 0)),
+        build_public_key("ssh-ed25519", ssh_string(RAW), b"more"),
+        build_public_key("ssh-ed25519", ssh_string(RAW[:31])),
+        build_public_key("ssh-ed25519-cert-v01@openssh.com", ssh_string(b"nonce"), ssh_string(RAW)),
+        build_public_key(SK_ED25519, ssh_string(RAW)),
+        build_public_key(SK_ECDSA, ssh_string(b"nistp384"), ssh_string(POINT), ssh_string(b"ssh:")),
+        build_public_key(
+            "ecdsa-sha2-nistp256", ssh_string(b"nistp256"), ssh_string(POINT[:-1] + bytes((POINT[-1] ^ 1,)))
+        ),
+        build_public_key("ecdsa-sha2-nistp256", ssh_string(b"nistp256"), ssh_string(b"\x02" + POINT[1:33])),
+        build_public_key("ssh-rsa", ssh_mpint(65537, 0), ssh_mpint(N, 2)),
+        build_public_key("ssh-rsa", ssh_mpint(65537, 0), ssh_mpint(N, 0)),
+        build_public_key("ssh-rsa", ssh_mpint(65537, 0), ssh_mpint(N + 1)),
+        build_public_key("ssh-rsa", ssh_mpint(1, 0), ssh_mpint(N)),
+        build_public_key("ssh-rsa", ssh_mpint(65537, 0), ssh_mpint(1 << 16384 | 1, 0)),
     ],
 )
-def test_what_is_no_whole_key_is_broken(text: str) -> None:
-    with pytest.raises(BrokenKey):
-        fingerprint(text)
+def test_an_incomplete_public_key_is_invalid(text: str) -> None:
+    with pytest.raises(InvalidKey):
+        compute_fingerprint(text)
 
 
-@pytest.mark.parametrize("text", [WEAK_RSA, built("ssh-dss", *(number(N) for _ in range(4)))])
-def test_weak_keys_are_told_from_broken_ones(text: str) -> None:
+@pytest.mark.parametrize("text", [WEAK_RSA_KEY, build_public_key("ssh-dss", *(ssh_mpint(N) for _ in range(4)))])
+def test_weak_keys_are_distinguished_from_invalid_ones(text: str) -> None:
     with pytest.raises(WeakKey):
-        fingerprint(text)
+        compute_fingerprint(text)
 
 
 @pytest.mark.parametrize("format_", [PrivateFormat.OpenSSH, PrivateFormat.PKCS8, PrivateFormat.TraditionalOpenSSL])
-def test_a_private_key_is_recognised_and_not_repeated(format_: PrivateFormat) -> None:
+def test_a_private_key_is_recognized_and_not_repeated_in_the_error(format_: PrivateFormat) -> None:
     text = RSA.private_bytes(Encoding.PEM, format_, NoEncryption()).decode()
-    with pytest.raises(PrivateKey) as error:
-        fingerprint("\n" + text)
+    with pytest.raises(UnexpectedPrivateKey) as error:
+        compute_fingerprint("\n" + text)
     assert str(error.value) == ""
 
 
 @given(st.sampled_from([ED25519, RSA, P521]), st.integers(0, 600), st.binary(max_size=8))
-def test_any_damage_is_an_answer_and_no_accident(key: PrivateHalf, place: int, noise: bytes) -> None:
+def test_a_damaged_key_raises_only_expected_errors(key: PrivateHalf, place: int, noise: bytes) -> None:
     type_, _, encoded = line(key).partition(" ")
     blob = bytearray(base64.b64decode(encoded))
     blob[place : place + len(noise)] = noise
-    with suppress(BrokenKey, WeakKey):
-        assert fingerprint(f"{type_} {base64.b64encode(blob).decode()}").startswith("SHA256:")
+    with suppress(InvalidKey, WeakKey):
+        assert compute_fingerprint(f"{type_} {base64.b64encode(blob).decode()}").startswith("SHA256:")
 
 
 @given(st.text(max_size=200))
-def test_any_text_is_an_answer_and_no_accident(text: str) -> None:
-    with pytest.raises((BrokenKey, PrivateKey)):
-        fingerprint(text)
+def test_arbitrary_text_raises_only_expected_errors(text: str) -> None:
+    with pytest.raises((InvalidKey, UnexpectedPrivateKey)):
+        compute_fingerprint(text)

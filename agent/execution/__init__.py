@@ -1,0 +1,1 @@
+"""The execution of one job: workspace, log, steps, report."""

@@ -1,0 +1,1 @@
+"""Where the steps of a job run: a shell of this machine, or Docker containers."""

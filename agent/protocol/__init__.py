@@ -1,0 +1,1 @@
+"""GitLab's runner protocol from the runner's side."""

@@ -1,0 +1,1 @@
+"""Free Commit's API: request fields, response models, handlers, paging."""

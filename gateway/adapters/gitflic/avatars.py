@@ -1,0 +1,54 @@
+"""Pictures of users: drawn from nothing but the name of the picture, so that nothing is kept."""
+
+import colorsys
+import hashlib
+import re
+import struct
+import zlib
+from functools import lru_cache
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope
+
+from contracts.errors import RequestRejected
+from gateway.context import AppState
+
+FILE_NAME = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.png")
+CELLS_PER_ROW = 5  # in a row, the right half mirrors the left one
+CELL_PIXELS = 40  # pixels
+BACKGROUND = (240, 240, 240)
+CACHE_HEADERS = {"Cache-Control": "public, max-age=31536000, immutable"}
+
+
+def avatar_path(uuid: str) -> str:
+    return f"/upload/img/{uuid}.png"
+
+
+async def get_avatar(_world: AppState, scope: Scope, _receive: Receive) -> Response:
+    name = FILE_NAME.fullmatch(scope["path_params"]["name"])
+    if name is None:
+        raise RequestRejected("NOT_FOUND")
+    return Response(draw_identicon(name[1]), headers=CACHE_HEADERS, media_type="image/png")
+
+
+@lru_cache(maxsize=1024)
+def draw_identicon(name: str) -> bytes:
+    """A PNG of 5 by 5 cells in one colour."""
+    digest = hashlib.sha256(name.encode()).digest()
+    colour = colorsys.hls_to_rgb(digest[0] / 256, 0.45, 0.55)
+    lines = b"".join(_draw_row(digest[1 + 3 * row : 4 + 3 * row]) * CELL_PIXELS for row in range(CELLS_PER_ROW))
+    palette = bytes((*BACKGROUND, *(round(255 * part) for part in colour)))
+    side = CELLS_PER_ROW * CELL_PIXELS
+    header = struct.pack(">IIBBBBB", side, side, 8, 3, 0, 0, 0)  # a byte per pixel, of a palette
+    chunks = ((b"IHDR", header), (b"PLTE", palette), (b"IDAT", zlib.compress(lines)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(_png_chunk(kind, content) for kind, content in chunks)
+
+
+def _draw_row(left: bytes) -> bytes:
+    """One line of pixels: no filter, then a cell for each byte and for each of the mirrored ones."""
+    cells = [byte % 2 for byte in (*left, *reversed(left[:-1]))]
+    return bytes((0, *(cell for cell in cells for _ in range(CELL_PIXELS))))
+
+
+def _png_chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))

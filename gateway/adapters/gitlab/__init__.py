@@ -1,0 +1,1 @@
+"""GitLab's runner protocol: registration, job requests, logs, artifacts."""

@@ -1,0 +1,1 @@
+"""The gateway's own routing, request parsing and serialization."""

@@ -1,0 +1,265 @@
+"""From one line per route to what answers it: who may ask, which message it becomes, how the answer is written."""
+
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+from pydantic import ValidationError
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from contracts.errors import CODES, RequestRejected
+from contracts.messages import Command, Message, Query
+from gateway.auth import Role, role_for_path
+from gateway.context import AppState, RequestContext, read_idempotency_key
+from gateway.framework.fields import Field, Unreadable
+from gateway.framework.request_body import flattened, json_object, parameters, read_body
+from gateway.framework.serializers import Writer
+from gateway.token_scopes import required_scope
+from libs.eventstore.decider import SYSTEM, Actor
+from libs.messaging.request_reply import ReturnQuery
+
+SEAM = re.compile(r"(?<=[a-z])(?=[A-Z])")  # of camelCase
+PAGE = "/api-free-commit/"
+WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+
+
+Part = Callable[[RequestContext], Mapping[str, Any]]
+Find = Callable[[RequestContext], Awaitable[Mapping[str, Any]]]
+Answer = Callable[[RequestContext], Awaitable[Response]]
+
+
+@dataclass(frozen=True)
+class Body:
+    """The fields of a resource that a route takes, and how they reach the message."""
+
+    resource: str
+    fields: Mapping[str, Field]
+    bare: bool = False  # they stand at the top of the body, not under the resource's name
+
+    def read(self, sent: Mapping[str, Any]) -> dict[str, Any]:
+        """What was not sent is left out: the message knows its default."""
+        found: dict[str, Any] = {}
+        for name, one in self.fields.items():
+            wire = one.wire or name if self.bare else f"{self.resource}_{one.wire or name}"
+            if one.required and sent.get(wire) in (None, ""):
+                raise RequestRejected(self.code(name, "REQUIRED"), f"{wire} is missing, null or an empty text.")
+            if wire in sent or one.always:
+                try:
+                    found[name] = one.read(sent.get(wire))
+                except Unreadable as error:
+                    raise RequestRejected(self.code(name, "INVALID"), f"{wire} is {error}.") from None
+        return found
+
+    def code(self, name: str, reason: str) -> str:
+        """Not every field has every code of its own."""
+        own = (start + reason for start in self.code_starts(name))
+        return next((code for code in own if code in CODES), "REQUEST_INVALID")
+
+    def code_starts(self, name: str) -> tuple[str, ...]:
+        """How the codes of a field begin: with its name in the body, or in the message."""
+        wire = self.fields[name].wire if name in self.fields else ""
+        return tuple(f"{self.resource}_{SEAM.sub('_', one)}_".upper() for one in (wire, name) if one)
+
+
+def body(resource: str, **fields: Field) -> Body:
+    return Body(resource, fields)
+
+
+def bare(resource: str, **fields: Field) -> Body:
+    return Body(resource, fields, bare=True)
+
+
+@dataclass(frozen=True)
+class Route:
+    method: str
+    path: str  # below /api
+    needs: Role
+    status: int = 200
+    also: int | None = None  # another status of success, with the same shape
+    message: type[Message] | None = None
+    body: Body = field(default_factory=lambda: Body("", {}))
+    raw: int = 0  # instead of a body's fields: all of it as it comes, up to so many bytes
+    find: Find | None = None  # looks for what the path names before the body is read; its fields replace the captured
+    parts: tuple[Part, ...] = ()  # further fields of the message
+    then: ReturnQuery | None = None  # after a command: what shows the whole thing
+    write: Writer | None = None  # nothing: an empty body
+    answer: Answer | None = None  # instead of a message, for what is more than one
+    timeout: float | None = None  # seconds
+    stranger: int = 401  # the status for a missing or bad token
+    errors: tuple[str, ...] = ()  # its own codes, for its description
+    poll: bool = False  # Free Commit's page goes blank on any failure of it: an outage is an empty list there
+    query: Mapping[str, str] = field(default_factory=dict)  # parameters of the query and their meaning, as well
+    headers: Mapping[str, str] = field(default_factory=dict)  # that it reads, and their meaning
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a command shows: the whole thing that it made or changed, asked for by its id."""
+
+    then: ReturnQuery
+    write: Writer
+
+
+def command(
+    method: str,
+    path: str,
+    message: type[Command],
+    *,
+    needs: Role | None = None,
+    shows: Shown | None = None,
+    write: Writer | None = None,
+    **more: Any,
+) -> Route:
+    if shows:
+        more |= {"then": shows.then}
+        write = shows.write
+    return Route(method, path, role_for_path(path) if needs is None else needs, message=message, write=write, **more)
+
+
+def query(path: str, message: type[Query], *, method: str = "GET", needs: Role | None = None, **more: Any) -> Route:
+    return Route(method, path, role_for_path(path) if needs is None else needs, message=message, **more)
+
+
+def own(method: str, path: str, answer: Answer, *, needs: Role | None = None, **more: Any) -> Route:
+    return Route(method, path, role_for_path(path) if needs is None else needs, answer=answer, **more)
+
+
+Handle = Callable[[AppState, Scope, Receive, Send], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class Raw:
+    """A route that speaks for itself: another protocol, or a body without end."""
+
+    method: str
+    path: str
+    handle: Handle
+
+
+def answered(answer: Callable[[AppState, Scope, Receive], Awaitable[Response]]) -> Handle:
+    async def handle(world: AppState, scope: Scope, receive: Receive, send: Send) -> None:
+        response = await answer(world, scope, receive)
+        await response(scope, receive, send)
+
+    return handle
+
+
+class Endpoint:
+    """Answers one route; raw ASGI, because a command through the gateway should cost little."""
+
+    def __init__(self, world: AppState, route: Route) -> None:
+        self._world = world
+        self._route = route
+        self._answer = route.answer or self._pass_on
+        self._scope = None if route.needs is Role.ANONYMOUS else required_scope(route.method, route.path)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            response = await self._respond(scope, receive)
+        except RequestRejected as refused:
+            if not (self._route.poll and refused.failure.status >= 500 and scope["asked_path"].startswith(PAGE)):
+                raise
+            response = Response(b"[]", media_type="application/json")
+        await response(scope, receive, send)
+
+    async def _respond(self, scope: Scope, receive: Receive) -> Response:
+        asked = await self._admitted(scope)
+        if self._route.find:
+            try:
+                asked = replace(asked, path_params=await self._route.find(asked))
+            except RequestRejected as refused:
+                if not asked.idempotency_key or refused.failure.status != 404:
+                    raise
+                return await self._as_before(await self._with_body(asked, receive), refused)
+        return await self._answer(await self._with_body(asked, receive))
+
+    async def _as_before(self, asked: RequestContext, refused: RequestRejected) -> Response:
+        """A command may take away what its address names: given once more, it is answered as it was all the same."""
+        status, command, write = self._route.status, self._route.message, self._route.write
+        known = (
+            write is None and command and issubclass(command, Command) and await asked.has_recorded_response(command)
+        )
+        if known:
+            return Response(status_code=status)
+        raise refused
+
+    async def _admitted(self, scope: Scope) -> RequestContext:
+        route = self._route
+        headers = dict(scope["headers"])
+        actor = SYSTEM if route.needs is Role.ANONYMOUS else await self._admit(headers)
+        return RequestContext(
+            state=self._world,
+            scope=scope,
+            method=route.method,
+            path=scope["path"].removeprefix("/api"),
+            path_params=scope["path_params"],
+            query=scope["query_string"],
+            headers=headers,
+            actor=actor,
+            body={},
+            idempotency_key=read_idempotency_key(headers)
+            if route.method in WRITES and route.needs is not Role.ANONYMOUS
+            else "",
+        )
+
+    async def _with_body(self, asked: RequestContext, receive: Receive) -> RequestContext:
+        route, headers = self._route, asked.headers
+        if route.raw:
+            asked = replace(asked, raw_body=await read_body(receive, route.raw))
+        elif route.method in WRITES:
+            raw = await read_body(receive)
+            if route.body.fields or route.answer:  # others ignore what they are sent
+                if route.body.bare:
+                    asked = replace(asked, body=json_object(raw) if raw.strip() else {})
+                else:
+                    sent = parameters(raw, headers.get(b"content-type", b"").decode("latin-1"))
+                    asked = replace(asked, body=flattened(sent))
+        return asked
+
+    async def _admit(self, headers: Mapping[bytes, bytes]) -> Actor:
+        try:
+            return await self._world.authenticator.authenticate(headers, self._route.needs, self._scope)
+        except RequestRejected as refused:
+            if CODES[refused.code].status == 401 and self._route.stranger != 401:
+                raise RequestRejected("FORBIDDEN", refused.failure.detail) from None
+            raise
+
+    async def _pass_on(self, asked: RequestContext) -> Response:
+        route = self._route
+        message = self._message(asked)
+        if isinstance(message, Query) and not route.timeout:
+            key = (route.path, message, asked.actor)
+            body = await self._world.coalescer.run(key, partial(self._ask, message, asked))
+        else:
+            answer = await asked.send(message, timeout=route.timeout, showing=route.then)
+            body = self._written(answer, asked, message)
+        return Response(body, route.status, media_type=route.write.media if route.write else None)
+
+    async def _ask(self, query: Query, asked: RequestContext) -> bytes:
+        return self._written(await self._world.bus.query(query, actor=asked.actor), asked, query)
+
+    def _written(self, answer: bytes, asked: RequestContext, message: Message) -> bytes:
+        return self._route.write(answer, asked, message) if self._route.write else b""
+
+    def _message(self, asked: RequestContext) -> Message:
+        route = self._route
+        assert route.message is not None  # noqa: S101  a route without one has its own answer
+        fields = {**route.body.read(asked.body), **asked.path_params}
+        for part in route.parts:
+            fields |= part(asked)
+        try:
+            return route.message.model_validate(fields)
+        except ValidationError as error:
+            raise self._refusal(error) from None
+
+    def _refusal(self, error: ValidationError) -> RequestRejected:
+        """The first fault, by the code of its field; never with the value, which may be a secret."""
+        fault = error.errors(include_input=False, include_url=False, include_context=False)[0]
+        name = str(fault["loc"][0]) if fault["loc"] else ""
+        known = self._route.body.fields.get(name)
+        wire = (known.wire if known else "") or name
+        code = self._route.body.code(name, "REQUIRED" if fault["type"] == "missing" else "INVALID")
+        return RequestRejected(code, f"{wire}: {fault['msg']}")

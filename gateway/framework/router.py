@@ -1,0 +1,109 @@
+"""Addresses: the routes of the tables by what their paths look like, each with all its methods."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain
+from typing import Any
+
+from starlette.convertors import Convertor, register_url_convertor
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.routing import compile_path
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from gateway.context import AppState
+from gateway.framework.fields import LARGEST_ID
+from gateway.framework.route_table import Endpoint, Raw, Route
+
+CAPTURED = re.compile(r"\{(\w+)")
+KIND = re.compile(r":\w+}")  # of what is captured
+
+
+class Id(Convertor[int]):
+    """Ids in paths are decimal and fit into 64 bits; other paths are not there."""
+
+    regex = "[0-9]{1,19}"
+
+    def convert(self, value: str) -> int:
+        if int(value) > LARGEST_ID:
+            raise HTTPException(404)
+        return int(value)
+
+    def to_string(self, value: int) -> str:
+        return str(value)
+
+
+Pattern = tuple[re.Pattern[str], dict[str, Convertor[Any]], "Address"]
+
+
+@dataclass
+class Address:
+    """What stands at one shape of path: POST may capture a project's number where GET captures a build's."""
+
+    path: str
+    endpoints: dict[str, tuple[str, list[str], ASGIApp]] = field(default_factory=dict)
+
+    def add(self, method: str, path: str, endpoint: ASGIApp) -> None:
+        for each in (method, "HEAD") if method == "GET" else (method,):
+            self.endpoints[each] = (KIND.sub("}", path), CAPTURED.findall(path), endpoint)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] not in self.endpoints:
+            allowed = {"Allow": ", ".join((*self.endpoints, "OPTIONS"))}
+            if scope["method"] != "OPTIONS":
+                raise HTTPException(405, headers=allowed)
+            await Response(status_code=204, headers=allowed)(scope, receive, send)
+            return
+        path, names, endpoint = self.endpoints[scope["method"]]
+        scope["route_path"] = path
+        scope["path_params"] = dict(zip(names, scope["path_params"].values(), strict=True))
+        await endpoint(scope, receive, send)
+
+
+class Addresses:
+    """All of them. To try one pattern after the other would cost as much as many an answer: most paths have none."""
+
+    def __init__(self, addresses: Iterable[Address], otherwise: ASGIApp) -> None:
+        self._otherwise = otherwise
+        self._plain: dict[str, Address] = {}
+        self._capturing = defaultdict[int, list[Pattern]](list)  # by the number of their segments
+        self._long: list[Pattern] = []  # those that capture any number of segments
+        for one in addresses:
+            if "{" in one.path:
+                expression, _, convertors = compile_path(one.path)
+                alike = self._long if ":path}" in one.path else self._capturing[one.path.count("/")]
+                alike.append((expression, convertors, one))
+            else:
+                self._plain[one.path] = one
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope["path_params"] = {}
+        await (self._plain.get(scope["path"]) or self._matching(scope))(scope, receive, send)
+
+    def _matching(self, scope: Scope) -> ASGIApp:
+        path: str = scope["path"]
+        for expression, convertors, one in chain(self._capturing.get(path.count("/"), ()), self._long):
+            if match := expression.match(path):
+                captured = match.groupdict().items()
+                scope["path_params"] = {name: convertors[name].convert(text) for name, text in captured}
+                return one
+        return self._otherwise
+
+
+def addresses(world: AppState, raw: Iterable[Raw], table: Iterable[Route]) -> list[Address]:
+    """In the order of the tables: what is asked most often stands first."""
+    register_url_convertor("id", Id())
+    addresses: dict[str, Address] = {}
+
+    def add(method: str, path: str, endpoint: ASGIApp) -> None:
+        shape = CAPTURED.sub("{", path)
+        addresses.setdefault(shape, Address(path)).add(method, path, endpoint)
+
+    for one in raw:
+        add(one.method, one.path, partial(one.handle, world))
+    for route in table:
+        add(route.method, "/api" + route.path, Endpoint(world, route))
+    return list(addresses.values())

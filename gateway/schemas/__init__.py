@@ -1,0 +1,1 @@
+"""Response models of Headrace's own resources."""

@@ -1,0 +1,1 @@
+"""Responses and requests that stay open or are streamed: downloads, server-sent events, long polls."""

@@ -1,0 +1,288 @@
+"""`headrace backup` and `headrace restore`: where files come from and go to, progress, and what was done in words."""
+
+import asyncio
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import BinaryIO, TypeVar
+from uuid import uuid4
+
+from nats.aio.client import Client
+from nats.errors import Error as NatsError
+from pymongo import AsyncMongoClient
+from pymongo.errors import PyMongoError
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from infra.backup import restore as restore_steps
+from infra.backup import snapshot
+from infra.backup.file_format import BackupError, BackupReader, BackupWriter, Header, Section
+from infra.backup.scope import COMMITS
+from infra.event_stream import connect_to_nats, require_nats
+from infra.local.data_folder import DataFolder
+from infra.local.process import OperatorError
+from infra.local.servers import local_servers
+from infra.local.stack_state import exclusive_lock
+from infra.migration import load_services
+from infra.migration import migrate as migrate_services
+from libs.messaging.request_reply import disconnect
+from libs.security.envelope_encryption import MasterKeys
+from libs.service.connections import Document, close_client, create_mongo_client, get_database
+from libs.service.declaration import Service
+from libs.settings import Settings, SettingsError
+from libs.version import VERSION
+
+STANDARD_STREAM = "-"
+T = TypeVar("T")
+MONGODB_TIMEOUT_SECONDS = 600.0  # seconds for one answer of the database: some look through a whole collection
+
+console = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def backup(file: str, excluded: Sequence[str]) -> None:
+    with (
+        _select_servers(Settings.from_environment(os.environ), must_exist=True) as settings,
+        _open_output(file) as output,
+    ):
+        started = time.monotonic()
+        writer = _translate_errors(lambda: asyncio.run(_write_backup(settings, output, excluded)))
+    seconds, sections = time.monotonic() - started, writer.sections
+    console.print(
+        f"Backed up {_count_commits(sections):,} decisions, {sum(one.documents for one in sections):,} documents "
+        f"({_format_megabytes(sum(one.bytes for one in sections))}, "
+        f"in a file of {_format_megabytes(writer.written)}), as they were at "
+        f"{writer.header.moment:%Y-%m-%d %H:%M:%S} UTC, in {seconds:.1f} s."
+    )
+    if not writer.header.sealing:
+        console.print("It is not sealed: keep it as safe as the database, or set HEADRACE_BACKUP_KEY.")
+    console.print("The master key is not in it: keep that elsewhere.")
+
+
+async def _write_backup(settings: Settings, output: BinaryIO, excluded: Sequence[str]) -> BackupWriter:
+    writers: list[BackupWriter] = []
+
+    def begin(moment: datetime) -> BackupWriter:
+        header = Header(str(uuid4()), moment, VERSION, tuple(excluded))
+        writers.append(BackupWriter(output, header, settings.backup_key))
+        return writers[0]
+
+    services = load_services()
+    async with _open_databases(settings, services) as (client, databases):
+        floors = await _read_ack_floors(settings, services)
+        with _show_progress() as show:
+
+            def report(section: Section) -> None:
+                show(f"{section.service}.{section.collection}  {section.documents:,}", 0, 0)
+
+            await snapshot.create_backup(client, services, databases, floors, begin, report, excluded)
+    return writers[0]
+
+
+async def _read_ack_floors(settings: Settings, services: Sequence[Service]) -> dict[str, dict[str, datetime]]:
+    try:
+        nats = await connect_to_nats(require_nats(settings), "backup")
+    except (OperatorError, SettingsError):
+        console.print("NATS does not answer: after a restore the workers will look at every event again.")
+        return {}
+    try:
+        return await snapshot.read_ack_floors(services, nats)
+    finally:
+        await disconnect(nats)
+
+
+def verify(file: str) -> None:
+    settings = Settings.from_environment(os.environ)
+    with _open_input(file) as source:
+        reader, checked = _check_file(source, settings)
+    left_out = f", without {' and '.join(reader.header.left_out)}" if reader.header.left_out else ""
+    console.print(
+        f"A sound backup of {reader.header.moment:%Y-%m-%d %H:%M:%S} UTC in format {reader.format}, made by Headrace "
+        f"{reader.header.version}{left_out}: {_count_commits(checked.sections):,} decisions, "
+        f"{sum(one.documents for one in checked.sections):,} documents."
+    )
+    if checked.keys_verified:
+        console.print(f"HEADRACE_MASTER_KEY opens its {checked.data_keys:,} data keys.")
+    else:
+        console.print("Whether your master key opens its data keys was not checked: HEADRACE_MASTER_KEY is not set.")
+
+
+def restore(file: str, *, purge: bool) -> None:
+    settings = _with_master_key(Settings.from_environment(os.environ))
+    with _open_input(file) as source:
+        reader, checked = _check_file(source, settings)
+        if unknown := checked.services - {one.name for one in load_services()}:
+            raise OperatorError(f"The backup has services that this Headrace does not know: {', '.join(unknown)}.")
+        started = time.monotonic()
+        with _select_servers(settings, must_exist=False) as settings:
+            jobs = _translate_errors(lambda: asyncio.run(_restore(settings, reader, purge=purge)))
+            migrate_services(settings)
+    console.print(
+        f"Restored {_count_commits(checked.sections):,} decisions, {sum(one.documents for one in checked.sections):,} "
+        f"documents in {time.monotonic() - started:.1f} s: the system is as it was at "
+        f"{reader.header.moment:%Y-%m-%d %H:%M:%S} UTC. Start the services now, with the same master key; "
+        "they fill JetStream and build the views over it by themselves."
+    )
+    if jobs:
+        console.print(
+            f"{jobs} jobs ran at that moment: those whose runner goes on reporting go on, "
+            "the others are lost after the time of a lease and tried again."
+        )
+
+
+async def _restore(settings: Settings, reader: BackupReader, *, purge: bool) -> int:
+    services = load_services()
+    async with _open_databases(settings, services) as (_, databases), _open_nats(settings) as nats:
+        if await restore_steps.require_empty_system(databases, nats, purge=purge):
+            console.print("An earlier restore did not come to its end; it begins again.")
+        with _show_progress() as show:
+            await restore_steps.load_backup(databases, nats, reader, lambda done, of: show("writing", done, of))
+            show("heads of the streams", 0, 0)
+            await restore_steps.finish_restore(databases)
+        return await restore_steps.count_interrupted_jobs(databases["builds"])
+
+
+def _check_file(source: BinaryIO, settings: Settings) -> tuple[BackupReader, restore_steps.CheckResult]:
+    """Raises StackError before anything was written."""
+    master = MasterKeys.from_keys(settings.master_keys) if settings.master_keys else None
+
+    def look() -> tuple[BackupReader, restore_steps.CheckResult]:
+        reader = BackupReader(source, settings.backup_key)
+        with _show_progress() as show:
+            return reader, restore_steps.check_backup(reader, master, lambda done, of: show("checking", done, of))
+
+    return _translate_errors(look)
+
+
+# ---- where it comes from and goes to
+
+
+@contextmanager
+def _open_output(file: str) -> Iterator[BinaryIO]:
+    """A file appears under its name when all is in it, and only its owner may read it."""
+    if file == STANDARD_STREAM:
+        if sys.stdout.isatty():
+            raise SettingsError("A backup is no text for a terminal; send it on, like `headrace backup - > FILE`.")
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    path = Path(file)
+    if path.exists():
+        raise SettingsError(f"{path} is there already; a backup replaces nothing.")
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as output:
+            yield output
+            output.flush()
+            os.fsync(output.fileno())
+        draft.rename(path)
+    except OSError as error:
+        raise OperatorError(f"{path} cannot be written: {error.strerror}.") from error
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+@contextmanager
+def _open_input(file: str) -> Iterator[BinaryIO]:
+    """A backup is read twice, so one that comes through a pipe is kept in the temporary folder meanwhile."""
+    try:
+        if file != STANDARD_STREAM:
+            with Path(file).open("rb") as source:
+                yield source
+        elif sys.stdin.buffer.seekable():
+            yield sys.stdin.buffer
+        else:
+            with tempfile.TemporaryFile() as kept:
+                shutil.copyfileobj(sys.stdin.buffer, kept, 1024 * 1024)
+                yield kept
+    except OSError as error:
+        raise OperatorError(f"{file} cannot be read: {error.strerror}.") from error
+
+
+@contextmanager
+def _select_servers(settings: Settings, *, must_exist: bool) -> Iterator[Settings]:
+    """Those that the settings name; else those of the local stack, started for this if it does not run."""
+    if settings.mongodb_url:
+        if not must_exist:
+            settings.require_servers()
+        yield settings
+        return
+    folder = DataFolder(settings.data)
+    if must_exist and not (folder.path / "mongodb").exists():
+        raise SettingsError(
+            f"There is no stack on {settings.data}; name its folder with --data, or set HEADRACE_MONGODB_URL "
+            "and HEADRACE_NATS_URL."
+        )
+    folder.prepare()
+    with exclusive_lock(folder), local_servers(folder.path) as servers:
+        yield replace(settings, mongodb_url=servers.mongodb_url, nats_url=servers.nats_url)
+
+
+def _with_master_key(settings: Settings) -> Settings:
+    """The one that is set, or the one of the local stack; without any a restored system could open nothing."""
+    kept = settings.data / "secrets" / "master-key"
+    if not settings.master_keys and kept.exists():
+        settings = Settings.from_environment({**os.environ, "HEADRACE_MASTER_KEY": kept.read_text()})
+    if not settings.master_keys:
+        raise SettingsError(
+            "HEADRACE_MASTER_KEY is not set: without the master key of the system that was backed up nothing can be "
+            f"opened that is sealed. Set it, or put it into {kept}."
+        )
+    return settings
+
+
+@asynccontextmanager
+async def _open_databases(
+    settings: Settings, services: Sequence[Service]
+) -> AsyncIterator[tuple[AsyncMongoClient[Document], snapshot.Databases]]:
+    client = create_mongo_client(settings, "backup", timeout=MONGODB_TIMEOUT_SECONDS)
+    try:
+        yield client, {service.name: get_database(client, settings, service.name) for service in services}
+    finally:
+        await close_client(client)
+
+
+@asynccontextmanager
+async def _open_nats(settings: Settings) -> AsyncIterator[Client]:
+    nats = await connect_to_nats(settings, "restore")
+    try:
+        yield nats
+    finally:
+        await disconnect(nats)
+
+
+# ---- words
+
+
+@contextmanager
+def _show_progress() -> Iterator[Callable[[str, int, int], None]]:
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("", total=None)
+        yield lambda words, done, of: progress.update(task, description=words, completed=done, total=of or None)
+
+
+def _translate_errors(action: Callable[[], T]) -> T:
+    """What a file or a server says against it, as the operator is told everything else."""
+    try:
+        return action()
+    except BackupError as error:
+        raise OperatorError(str(error)) from error
+    except PyMongoError as error:
+        raise OperatorError(f"MongoDB does not do it: {error}") from error
+    except (NatsError, TimeoutError) as error:
+        raise OperatorError(f"NATS does not do it ({type(error).__name__}); is it reachable?") from error
+
+
+def _count_commits(sections: Sequence[Section]) -> int:
+    return sum(one.documents for one in sections if one.collection == COMMITS)
+
+
+def _format_megabytes(size: int) -> str:
+    return f"{size / 1e6:,.1f} MB"

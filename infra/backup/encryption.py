@@ -1,0 +1,83 @@
+"""Sealed files: AES-256-GCM over chunks, whose nonces are their numbers and say which one is the last.
+
+So no chunk can be changed, moved, left out or added, and none is opened without the whole of it being right.
+"""
+
+import base64
+import binascii
+from collections.abc import Callable, Iterable, Iterator
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
+
+CHUNK_BYTES = 64 * 1024
+TAG_BYTES = 16
+KEY_BYTES = SALT_BYTES = 32
+HKDF_INFO = b"headrace-backup"
+SCRYPT_COST = 2**16  # of scrypt, with r=8: 64 MiB and about a fifth of a second for each guess
+
+
+class DecryptionError(Exception):
+    """Another key, or not the bytes that were sealed."""
+
+
+def derive_key(text: str, salt: bytes) -> bytes:
+    """Of this file alone; from a key, which is the base64 of 32 bytes, or a passphrase, which is any other text."""
+    try:
+        key = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        key = b""
+    if len(key) == KEY_BYTES:
+        return HKDF(SHA256(), KEY_BYTES, salt, HKDF_INFO).derive(key)
+    return Scrypt(salt, KEY_BYTES, SCRYPT_COST, 8, 1).derive(text.encode())
+
+
+class ChunkEncryptor:
+    """Takes bytes in pieces of any size and hands on sealed chunks; `header` is sealed along without being in them."""
+
+    def __init__(self, key: bytes, header: bytes, write_output: Callable[[bytes], object]) -> None:
+        self._cipher = AESGCM(key)
+        self._header = header
+        self._write_output = write_output
+        self._number = 0
+        self._buffer = bytearray()
+
+    def write(self, content: bytes) -> None:
+        self._buffer += content
+        whole = max(len(self._buffer) - 1, 0) // CHUNK_BYTES  # one byte at least stays for the last chunk
+        for start in range(0, whole * CHUNK_BYTES, CHUNK_BYTES):
+            self._encrypt_chunk(bytes(self._buffer[start : start + CHUNK_BYTES]), last=False)
+        del self._buffer[: whole * CHUNK_BYTES]
+
+    def close(self) -> None:
+        self._encrypt_chunk(bytes(self._buffer), last=True)
+
+    def _encrypt_chunk(self, chunk: bytes, *, last: bool) -> None:
+        self._write_output(self._cipher.encrypt(_nonce(self._number, last=last), chunk, self._header))
+        self._number += 1
+
+
+def decrypt(key: bytes, header: bytes, ciphertext: Iterable[bytes]) -> Iterator[bytes]:
+    """The content of sealed bytes that come in pieces of any size. Raises Unsealable."""
+    cipher, number, waiting = AESGCM(key), 0, bytearray()
+
+    def one(chunk: bytes, *, last: bool) -> bytes:
+        try:
+            return cipher.decrypt(_nonce(number, last=last), chunk, header)
+        except (InvalidTag, ValueError) as error:
+            raise DecryptionError(f"chunk {number}") from error
+
+    for piece in ciphertext:
+        waiting += piece
+        while len(waiting) > CHUNK_BYTES + TAG_BYTES:
+            yield one(bytes(waiting[: CHUNK_BYTES + TAG_BYTES]), last=False)
+            del waiting[: CHUNK_BYTES + TAG_BYTES]
+            number += 1
+    yield one(bytes(waiting), last=True)
+
+
+def _nonce(number: int, *, last: bool) -> bytes:
+    return number.to_bytes(11, "big") + bytes([last])

@@ -1,0 +1,145 @@
+"""Taking a backup: all service databases as they were at one moment, while the system goes on."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import bson
+from nats.aio.client import Client
+from nats.js.errors import NotFoundError
+from pymongo import AsyncMongoClient
+from pymongo.asynchronous.client_session import AsyncClientSession
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import OperationFailure
+
+from infra.backup.file_format import BackupError, BackupWriter, Section
+from infra.backup.scope import (
+    APPEND_ONLY_FIELDS,
+    COMMITS,
+    DERIVED_COLLECTIONS,
+    older_filter,
+    recent_filter,
+    select_collections,
+)
+from libs.eventstore.mapping import Document
+from libs.messaging.relay import MAX_CLOCK_SKEW
+from libs.messaging.worker_names import consumer_name
+from libs.service.declaration import Service
+from libs.service.restore_cutoffs import RESTORE_CUTOFFS
+
+Databases = Mapping[str, AsyncDatabase[Document]]
+SectionReport = Callable[[Section], None]
+BeginBackup = Callable[[datetime], BackupWriter]  # begins the file, once the moment is known
+
+SNAPSHOT_EXPIRED_CODES = {239, 246}  # SnapshotTooOld, SnapshotUnavailable
+REACTIONS_PREFIX = "reactions-to-"
+
+
+async def create_backup(
+    client: AsyncMongoClient[Document],
+    services: Sequence[Service],
+    databases: Databases,
+    ack_floors: Mapping[str, Mapping[str, datetime]],
+    begin: BeginBackup,
+    report: SectionReport,
+    excluded: Sequence[str] = (),
+) -> Sequence[Section]:
+    """`floors`: by service and consumer the time of the last event below which all were worked off."""
+    before = await _list_collections(databases)
+    if not (logs := [databases[name][COMMITS] for name, names in before.items() if COMMITS in names]):
+        raise BackupError("There is nothing to back up: no service has a log here.")
+    async with client.start_session(snapshot=True) as session:
+        # the first read makes the moment, but not that of a collection that is not there; all others of the session,
+        # in all databases, see the same
+        await logs[0].find_one({}, {"_id": 1}, session=session)
+        assert session.operation_time is not None  # noqa: S101
+        moment = session.operation_time.as_datetime()
+        if before != await _list_collections(databases):
+            raise BackupError("A collection was made at this very moment; begin the backup again.")
+        writer, since = begin(moment), moment - MAX_CLOCK_SKEW
+        chosen = {name: select_collections(names, excluded) for name, names in before.items()}
+        try:
+            for service in services:
+                for collection in chosen[service.name]:
+                    source = databases[service.name][collection]
+                    await _copy_collection(
+                        writer, report, service.name, source, recent_filter(collection, since), session
+                    )
+                writer.begin_section(service.name, RESTORE_CUTOFFS)
+                for one in await _find_cutoffs(service, databases, ack_floors.get(service.name, {}), session):
+                    writer.write_documents(bson.encode(one))
+                writer.end_section()
+        except OperationFailure as error:
+            if error.code not in SNAPSHOT_EXPIRED_CODES:
+                raise
+            raise BackupError(
+                "MongoDB remembers the moment of the backup no longer: it took too long, or an index was made "
+                "meanwhile. Begin again; if that does not help, let it remember longer, on every member: "
+                "db.adminCommand({setParameter: 1, minSnapshotHistoryWindowInSeconds: 1800})."
+            ) from error
+    for service in services:
+        for collection in chosen[service.name]:
+            if collection in APPEND_ONLY_FIELDS:
+                source = databases[service.name][collection]
+                await _copy_collection(writer, report, service.name, source, older_filter(collection, since), None)
+    return writer.close()
+
+
+async def _list_collections(databases: Databases) -> dict[str, list[str]]:
+    found = {name: sorted(await database.list_collection_names()) for name, database in databases.items()}
+    return {service: [one for one in names if one not in DERIVED_COLLECTIONS] for service, names in found.items()}
+
+
+async def _copy_collection(
+    writer: BackupWriter,
+    report: SectionReport,
+    service: str,
+    source: AsyncCollection[Any],
+    query: Document,
+    session: AsyncClientSession | None,
+) -> None:
+    writer.begin_section(service, source.name)
+    async for batch in source.find_raw_batches(query, session=session):
+        writer.write_documents(batch)
+        report(writer.section)
+    writer.end_section()
+
+
+async def _find_cutoffs(
+    service: Service, databases: Databases, ack_floors: Mapping[str, datetime], session: AsyncClientSession
+) -> Sequence[Document]:
+    """How far followers and workers had come, as times: another JetStream counts its events from one again."""
+    done = dict(ack_floors)
+    async for position in databases[service.name]["followers"].find({"event_id": {"$ne": ""}}, session=session):
+        source = position["_id"].removeprefix(REACTIONS_PREFIX)
+        if source != position["_id"] and source in databases:
+            stream, _, place = position["event_id"].rpartition("@")
+            wanted = {"stream": stream, "version": int(place.partition(".")[0])}
+            if last := await databases[source][COMMITS].find_one(wanted, {"at": 1}, session=session):
+                done[position["_id"]] = last["at"]
+    before = {name: at - MAX_CLOCK_SKEW for name, at in done.items()}
+    async for earlier in databases[service.name][RESTORE_CUTOFFS].find(
+        {}, session=session
+    ):  # this system was restored itself
+        before[earlier["_id"]] = max(earlier["before"], before.get(earlier["_id"], earlier["before"]))
+    return [{"_id": name, "before": at} for name, at in sorted(before.items())]
+
+
+async def read_ack_floors(services: Sequence[Service], nats: Client) -> dict[str, dict[str, datetime]]:
+    """By service and consumer the time of the event up to which its worker has worked off all. To be asked first."""
+    js = nats.jetstream()
+    found: dict[str, dict[str, datetime]] = {}
+    for service in services:
+        for worker in service.workers:
+            name = consumer_name(service.name, worker)
+            try:
+                info = await js.consumer_info(worker.source, name)
+                if info.ack_floor is None or not info.ack_floor.stream_seq:
+                    continue
+                last = await js.get_msg(worker.source, seq=info.ack_floor.stream_seq)
+            except NotFoundError:
+                continue  # it will look at every event again
+            if time := (last.headers or {}).get("ce-time"):
+                found.setdefault(service.name, {})[name] = datetime.fromisoformat(time)
+    return found

@@ -1,0 +1,56 @@
+"""The demonstration's calls of the HTTP API: the same that any client would make."""
+
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+from infra.local.process import OperatorError
+
+TIMEOUT_SECONDS = 20.0
+
+
+class ApiError(OperatorError):
+    """The server answered with an error code."""
+
+    def __init__(self, call: str, status: int, code: str, detail: str) -> None:
+        super().__init__(f"{call} was refused with {status} {code}: {detail}")
+        self.code = code
+
+
+class ApiClient:
+    """Logged in as one user."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._client = httpx.Client(base_url=f"{url}/api", timeout=TIMEOUT_SECONDS, trust_env=False)
+
+    @classmethod
+    def sign_in(cls, url: str, username: str, password: str) -> Self:
+        api = cls(url)
+        token = api.post("/auth/token", auth={"username": username, "password": password})["access_token"]
+        api._client.headers["Authorization"] = f"Bearer {token}"
+        return api
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
+        self._client.close()
+
+    def get(self, path: str) -> Any:
+        return self._request("GET", path)
+
+    def post(self, path: str, **body: Any) -> Any:
+        return self._request("POST", path, body)
+
+    def _request(self, method: str, path: str, body: Any = None) -> Any:
+        call = f"{method} {self.url}/api{path}"
+        try:
+            answer = self._client.request(method, path, json=body)
+        except httpx.HTTPError as error:
+            raise OperatorError(f"{call} got no answer ({type(error).__name__}); see `headrace status`.") from error
+        if answer.is_error:
+            known = answer.json() if "json" in answer.headers.get("content-type", "") else {}
+            raise ApiError(call, answer.status_code, known.get("message", ""), known.get("detail") or answer.text[:200])
+        return answer.json() if answer.content else None

@@ -1,0 +1,81 @@
+"""Reads from the code which messages a function sends and which events it knows: no declaration names those."""
+
+import ast
+import inspect
+import sys
+import textwrap
+from collections import ChainMap
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
+from importlib import import_module
+from pkgutil import walk_packages
+from types import FunctionType, MethodType, ModuleType
+from typing import Any
+
+from contracts.messages import Command, Event, Message, Query
+
+RequestType = type[Command] | type[Query]
+
+
+def find_sent_messages(*functions: Any) -> list[RequestType]:
+    """Commands and queries made in the functions, or in what they call within the services."""
+    made = _find_message_classes(functions, ast.Call)
+    return [one for one in made if issubclass(one, Command | Query)]
+
+
+def find_matched_events(*functions: Any) -> list[type[Event]]:
+    """Events that the functions tell apart by `case`."""
+    return [one for one in _find_message_classes(functions, ast.MatchClass) if issubclass(one, Event)]
+
+
+def find_imported_messages(package: ModuleType) -> list[RequestType]:
+    """Commands and queries that the modules of a package know."""
+    modules = [import_module(found.name) for found in walk_packages(package.__path__, f"{package.__name__}.")]
+    values = (value for module in modules for value in vars(module).values())
+    found = {one: None for one in values if isinstance(one, type) and issubclass(one, Command | Query)}
+    return [one for one in found if one not in (Command, Query)]
+
+
+def _find_message_classes(functions: Iterable[Any], kind: type[ast.Call] | type[ast.MatchClass]) -> list[type[Message]]:
+    """Every message class in that place, once, in the order of the code."""
+    found: dict[type[Message], None] = {}
+    for tree, scope in _reachable_sources(list(functions)):
+        for node in ast.walk(tree):
+            if isinstance(node, kind):
+                target = _resolve(node.func if isinstance(node, ast.Call) else node.cls, scope)
+                if isinstance(target, type) and issubclass(target, Message):
+                    found[target] = None
+    return list(found)
+
+
+def _reachable_sources(pending: list[Any]) -> Iterator[tuple[ast.AST, Mapping[str, Any]]]:
+    """The functions, methods and classes of the services that can be reached by name, each once."""
+    seen: set[object] = set()
+    while pending:
+        one = pending.pop(0)
+        if isinstance(one, partial):
+            pending += [one.func, *(type(argument) for argument in one.args)]
+        elif isinstance(one, FunctionType | MethodType | type) and _is_service_code(one) and one not in seen:
+            seen.add(one)
+            own = {"self": one.__self__} if isinstance(one, MethodType) else {}
+            scope = ChainMap(own, vars(sys.modules[one.__module__]))
+            tree = ast.parse(textwrap.dedent(inspect.getsource(one)))
+            yield tree, scope
+            pending += [_resolve(node, scope) for node in ast.walk(tree) if isinstance(node, ast.Name | ast.Attribute)]
+
+
+def _is_service_code(obj: Any) -> bool:
+    return str(obj.__module__).startswith("services.")
+
+
+def _resolve(node: ast.expr, scope: Mapping[str, Any]) -> Any:
+    match node:
+        case ast.Name(id=name):
+            return scope.get(name)
+        case ast.Attribute(value=value, attr=name):
+            owner = _resolve(value, scope)
+            return (
+                getattr(owner, name, None) if isinstance(owner, ModuleType) or _is_service_code(type(owner)) else None
+            )
+        case _:
+            return None

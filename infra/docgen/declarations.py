@@ -1,0 +1,80 @@
+"""What a service and its contract declare, gathered for the documents."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import import_module
+from types import UnionType
+from typing import Any, get_args, get_type_hints
+
+from contracts.messages import Command, Event, Message, Query
+from libs.eventstore.decider import Category
+from libs.service.declaration import Service
+
+
+@dataclass(frozen=True)
+class ServiceDeclaration:
+    service: Service
+
+    @property
+    def name(self) -> str:
+        return self.service.name
+
+    @cached_property
+    def messages(self) -> tuple[type[Message], ...]:
+        """All that the contract of the service holds, in its order."""
+        module = import_module(f"contracts.{self.name}")
+        own = (one for one in vars(module).values() if isinstance(one, type) and issubclass(one, Message))
+        return tuple(one for one in own if f"{one.__module__}.".startswith(f"{module.__name__}."))
+
+    @property
+    def commands(self) -> list[type[Command]]:
+        return [one for one in self.messages if issubclass(one, Command)]
+
+    @property
+    def queries(self) -> list[type[Query]]:
+        return [one for one in self.messages if issubclass(one, Query)]
+
+    @property
+    def events(self) -> list[type[Event]]:
+        return [one for one in self.messages if issubclass(one, Event)]
+
+    @property
+    def other_messages(self) -> list[type[Message]]:
+        """Rows, answers and what other messages are made of."""
+        return [one for one in self.messages if not issubclass(one, Command | Query | Event)]
+
+    def category_of(self, event: type[Event]) -> Category[Any, Any, Any, Any] | None:
+        return next((one for one in self.service.categories if event in event_types(one)), None)
+
+    def handled_by(self, message: type[Message]) -> str:
+        """Who answers it and with what; empty when nobody does."""
+        for category in self.service.categories:
+            if message in category.decider.commands:
+                return f"recorded in `{category.name}-<id>`, answers `Done`"
+        if message in self.service.handlers:
+            function = self.service.handlers[message]
+            hints = get_type_hints(getattr(function, "func", function))
+            return f"answers `{getattr(hints.get('return'), '__name__', 'JSON')}`"
+        return ""
+
+
+def event_types(category: Category[Any, Any, Any, Any]) -> tuple[type[Event], ...]:
+    """The events of a kind of stream: what its `evolve` takes."""
+    taken = list(get_type_hints(category.decider.evolve).values())[1]
+    return get_args(taken) if isinstance(taken, UnionType) else (taken,)
+
+
+def first_line(obj: object) -> str:
+    """Of its own docstring, not of its parent's."""
+    return (vars(obj).get("__doc__") or "").strip().partition("\n")[0]
+
+
+def collect_declarations(services: Iterable[Service]) -> list[ServiceDeclaration]:
+    return [ServiceDeclaration(service) for service in services]
+
+
+def find_unhandled(declared: Iterable[ServiceDeclaration]) -> Iterator[type[Message]]:
+    """Commands and queries of the contracts that no service takes."""
+    for one in declared:
+        yield from (message for message in (*one.commands, *one.queries) if not one.handled_by(message))

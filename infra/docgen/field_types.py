@@ -1,0 +1,59 @@
+"""Fields of messages in words, and which of them carry sealed text."""
+
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin
+
+from pydantic.fields import FieldInfo
+
+from contracts.messages import Event, Message
+
+
+def describe_fields(message: type[Message]) -> str:
+    """For a cell of a table; the filled-in and optional ones show their default."""
+    shown = [_describe_field(name, field) for name, field in message.model_fields.items()]
+    return "<br>".join(shown) or "none"
+
+
+def sealed_fields(event: type[Event]) -> list[str]:
+    """Fields that hold ciphertext wherever the event is read."""
+    return [name for name in event.model_fields if name in event.personal or "sealed" in name.split("_")]
+
+
+def _describe_field(name: str, field: FieldInfo) -> str:
+    default = "" if field.is_required() else f" = {_format_default(field.get_default(call_default_factory=True))}"
+    secret = "" if field.repr else " (secret)"
+    return f"`{name}: {type_name(field.annotation)}{default}`{secret}"
+
+
+def type_name(annotation: Any) -> str:
+    """`int`, `text?` where it may be null, `int[]`, `map`, or the name of another message."""
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if origin in (Union, UnionType):
+        optional = "?" if NoneType in inner else ""
+        return " or ".join(type_name(one) for one in inner if one is not NoneType) + optional
+    if origin is Literal:
+        return " or ".join(f'"{one}"' for one in inner)
+    if origin in (tuple, list):
+        return f"{type_name(inner[0])}[]"
+    if origin is dict:
+        return "map"
+    if hasattr(annotation, "__metadata__"):
+        return type_name(inner[0])
+    name: str = annotation.__name__
+    return {"str": "text", "bool": "yes/no", "datetime": "time"}.get(name, name)
+
+
+def _format_default(value: Any) -> str:
+    match value:
+        case Message():
+            return "{}"
+        case tuple():
+            return "[]" if not value else str(list(value))
+        case None:
+            return "null"
+        case bool():
+            return "yes" if value else "no"
+        case str():
+            return f'"{value}"'
+        case _:
+            return str(value)

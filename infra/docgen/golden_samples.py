@@ -1,0 +1,129 @@
+"""Golden samples: what an event of each released version looks like, kept for ever in contracts/golden."""
+
+import hashlib
+import json
+from enum import Enum
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin
+
+from contracts.messages import Event, Message, Payload
+from infra.docgen.field_types import sealed_fields
+
+SEALED_SAMPLE = "s1.c2VhbGVkIHVuZGVyIHRoZSBrZXkgb2YgaXRzIHN1YmplY3Q"
+TIME_SAMPLE = "2026-01-31T12:00:00Z"
+
+SAMPLE_VALUES: dict[str, Any] = {
+    "alias": "web-shop",
+    "attempt": 1,
+    "available_steps": ["@build", "@deploy", "@cleanup"],
+    "branch": "main",
+    "build_id": 17,
+    "delivery_id": "5f0d7a9e-2f0f-5c39-9d0a-0a4c3b1f7e55",
+    "description": "builds and ships the web shop",
+    "digest": hashlib.sha256(b"sample").hexdigest(),
+    "driver": "localDriver",
+    "env": "production",
+    "escape_char": "$,`",
+    "exit_code": 0,
+    "exit_message": "Custom deployment error",
+    "expires_at": "2030-12-31",
+    "forge_id": "72d3162e-cc78-11e3-81ab-4c9367dc0958",
+    "former_username": "ivan",
+    "ignore_steps": ["@deploy"],
+    "image": "debian:12",
+    "initiator_id": 3,
+    "initiator_name": "ivan",
+    "ip_address": "192.0.2.7",
+    "job_id": 42,
+    "job_ids": [42],
+    "job_name": "build",
+    "link": "/api/developer/builds/17",
+    "name": "web shop",
+    "notification_id": "8f0c7a52-6a0e-4f0b-8a55-0f8d3f1c2b11",
+    "owner_alias": "ivan",
+    "owner_type": "GLOBAL",
+    "project_id": 5,
+    "project_name": "web shop",
+    "protected_branches": ["main", "release/*"],
+    "reason": "the runner was silent for too long",
+    "ref": "main",
+    "repository": "https://git.example.org/ivan/web-shop.git",
+    "roles": ["ROLE_DEVELOPER"],
+    "runner_name": "builder",
+    "scope": "service",
+    "scopes": ["PROJECT_READ", "BUILD_WRITE"],
+    "script": "/ci/build.sh",
+    "sha": hashlib.sha1(b"sample", usedforsecurity=False).hexdigest(),
+    "stage": "build",
+    "spec_file_path": "/headrace.yaml",
+    "step": "build",
+    "tags": ["linux", "docker"],
+    "title": "WEB SHOP: build 17 failed",
+    "token_hash": hashlib.sha256(b"sample").hexdigest(),
+    "user_id": 3,
+    "username": "ivan",
+    "DeliveryAccepted.event": "push",
+    "DeliveryAccepted.ref": "refs/heads/main",
+    "DeliveryIgnored.code": "WEBHOOK_BRANCH_IGNORED",
+    "DeliveryIgnored.event": "push",
+    "DeliveryIgnored.ref": "refs/heads/topic",
+    "DeliveryRefused.code": "WEBHOOK_SIGNATURE_INVALID",
+    "DeliveryRefused.event": "push",
+    "PlannedJob.name": "build",
+    "RunnerInfo.architecture": "amd64",
+    "RunnerInfo.executor": "docker",
+    "RunnerInfo.name": "headrace-agent",
+    "RunnerInfo.platform": "linux",
+    "RunnerInfo.version": "0.1.0",
+    "PlannedStep.name": "@build",
+}
+UUID_SAMPLE = "0b0f5e0c-54a5-4f2b-9d0c-7a1d9a2f6c31"
+
+
+def build_sample(event: type[Event]) -> Payload:
+    """Every field filled, the same at every run."""
+    payload = _sample_message(event) | dict.fromkeys(sealed_fields(event), SEALED_SAMPLE)
+    return event.model_validate(payload).model_dump(mode="json")
+
+
+def golden_path(folder: Path, event: type[Event]) -> Path:
+    return folder / f"{event.wire_name}.v{event.schema_version}.json"
+
+
+def to_json(content: Any) -> str:
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+
+def _sample_message(message: type[Message]) -> Payload:
+    own = {name: SAMPLE_VALUES.get(f"{message.wire_name}.{name}") for name in message.model_fields}
+    return {name: own[name] or _sample_field(name, field.annotation) for name, field in message.model_fields.items()}
+
+
+def _sample_field(name: str, annotation: Any) -> Any:
+    if name in SAMPLE_VALUES:
+        return SAMPLE_VALUES[name]
+    return (
+        UUID_SAMPLE
+        if name.endswith(("uuid", "executor_id")) and "str" in str(annotation)
+        else _sample_value(name, annotation)
+    )
+
+
+def _sample_value(name: str, annotation: Any) -> Any:
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if origin in (Union, UnionType):
+        return _sample_field(name, next(one for one in inner if one is not NoneType))
+    if origin is Literal:
+        return inner[0]
+    if origin in (tuple, list):
+        return [_sample_value(name, inner[0])]
+    if origin is dict:
+        return {"KEY": "value"}
+    if hasattr(annotation, "__metadata__"):
+        return _sample_value(name, inner[0])
+    if issubclass(annotation, Message):
+        return _sample_message(annotation)
+    if issubclass(annotation, Enum):
+        return next(iter(annotation)).value
+    return {bool: True, int: 1, float: 1.5, str: name.replace("_", " ")}.get(annotation, TIME_SAMPLE)

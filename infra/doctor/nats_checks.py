@@ -1,0 +1,249 @@
+"""NATS and JetStream: the server, streams, consumers, and whether what is recorded arrives where it should."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from functools import partial
+
+from nats.aio.client import Client
+from nats.errors import Error as NatsError
+from nats.js.api import ConsumerInfo, StreamInfo
+from nats.js.errors import APIError, NotFoundError, ServiceUnavailableError
+from pymongo.asynchronous.database import AsyncDatabase
+
+from infra.doctor.database_checks import MIGRATE_REMEDY
+from infra.doctor.finding import Finding, becomes_true
+from libs.eventstore.mapping import Document
+from libs.messaging.request_reply import connect, disconnect, parse_nats_address
+from libs.messaging.subscription import REBUILDING
+from libs.messaging.worker_names import consumer_name, filter_subjects
+from libs.projections.projector import projection_collection
+from libs.service.declaration import Service, Worker
+from libs.settings import Settings, SettingsError
+
+MIN_PAYLOAD_BYTES = 8 * 1024 * 1024
+CATCH_UP_SECONDS = 8.0  # seconds: longer than a follower keeps its position to itself
+COUNT_TIMEOUT_MS = 5000  # milliseconds
+SERVER_TIMEOUT_SECONDS = 5.0  # seconds
+
+
+def unreachable_finding(error: Exception) -> Finding:
+    """A SettingsError says itself what to mend."""
+    known = isinstance(error, SettingsError)
+    return Finding(
+        "nats",
+        str(error) if known else f"NATS is not reachable ({type(error).__name__}).",
+        "All requests between gateway and services go over it, and all events.",
+        "Correct the setting." if known else "Start it, and check the address in HEADRACE_NATS_URL.",
+    )
+
+
+async def check_server(client: Client) -> AsyncIterator[Finding]:
+    if client.max_payload < MIN_PAYLOAD_BYTES:
+        yield Finding(
+            "nats.max_payload",
+            f"NATS takes messages of at most {client.max_payload / 2**20:.0f} MiB.",
+            "Bodies of webhooks may have up to 5 MiB: larger pushes are refused with REQUEST_TOO_LARGE.",
+            "Set `max_payload: 8MB` in the configuration of the NATS server.",
+        )
+    try:
+        await client.jetstream().account_info()
+    except (ServiceUnavailableError, NotFoundError, NatsError) as error:
+        yield Finding(
+            "nats.jetstream",
+            f"JetStream is not available ({type(error).__name__}).",
+            "It keeps the events: nothing follows from what happens, no builds are planned, no mails are sent.",
+            "Switch it on in the NATS server (`jetstream { store_dir: ... }`), for this account as well. If it was on: "
+            "a server whose disk is full switches it off until it is restarted. Free some space and restart it. "
+            "In a cluster, more than half of the servers must run.",
+        )
+
+
+async def check_servers(settings: Settings) -> AsyncIterator[Finding]:
+    """Each server of the address by itself: processes use one of them, and go to another only when it fails."""
+    address = parse_nats_address(settings)
+    answers = await asyncio.gather(
+        *(_server_problem(replace(settings, nats_url=address.with_login(one))) for one in address.servers)
+    )
+    for server, problem in zip(address.servers, answers, strict=True):
+        if problem:
+            yield Finding(
+                f"nats.server.{server.partition('://')[2]}",
+                f"The NATS server {server} {problem}.",
+                "Processes use the other servers of HEADRACE_NATS_URL. If more fail, they may find none.",
+                "Start or restart it, or take it out of HEADRACE_NATS_URL.",
+            )
+
+
+async def _server_problem(settings: Settings) -> str:
+    try:
+        client = await connect(settings, "doctor", timeout=SERVER_TIMEOUT_SECONDS)
+    except SettingsError as error:
+        return f"cannot be used: {str(error).rstrip('.')}"
+    except (NatsError, OSError, TimeoutError):
+        return f"does not answer within {SERVER_TIMEOUT_SECONDS:g} s"
+    await disconnect(client)
+    return ""
+
+
+async def check_streams(client: Client, settings: Settings, services: Sequence[Service]) -> AsyncIterator[Finding]:
+    js = client.jetstream()
+    for service in services:
+        try:
+            info = await js.stream_info(service.name)
+        except NotFoundError:
+            yield Finding(
+                f"stream.{service.name}",
+                f"The stream {service.name} is missing.",
+                f"Events of {service.name} go nowhere, and the services that follow them wait.",
+                MIGRATE_REMEDY + " The service fills the stream from its log.",
+            )
+            continue
+        if info.config.subjects != [f"evt.{service.name}.>"] or info.config.num_replicas != settings.stream_replicas:
+            yield Finding(
+                f"stream.{service.name}",
+                f"The stream {service.name} has other settings than it should: subjects {info.config.subjects}, "
+                f"{info.config.num_replicas} replicas instead of {settings.stream_replicas}.",
+                "Events may get lost with a server, or do not arrive.",
+                f"Set HEADRACE_STREAM_REPLICAS to what you want. {MIGRATE_REMEDY}",
+            )
+        if lagging := _replica_problem(info):
+            yield Finding(
+                f"stream.{service.name}",
+                f"Of the stream {service.name} {lagging}.",
+                "The next server that fails may stop it, or take events along.",
+                "Start the NATS servers that are missing, and see `nats server report jetstream`.",
+            )
+        state = info.state
+        if state.messages and state.messages != state.last_seq - state.first_seq + 1:
+            yield Finding(
+                f"stream.{service.name}",
+                f"The stream {service.name} has holes: {state.messages} events between {state.first_seq} and "
+                f"{state.last_seq}.",
+                "Followers see that events were deleted and begin anew; consumers outside miss them for ever.",
+                f"Have it filled anew: purge the stream {service.name} and restart the service {service.name}.",
+            )
+        for worker in service.workers:
+            async for one in _check_consumer(client, service, worker):
+                yield one
+
+
+def _replica_problem(info: StreamInfo) -> str:
+    cluster = info.cluster
+    if cluster is None:
+        return ""
+    if not cluster.leader:
+        return "no server leads"
+    behind = [one.name for one in cluster.replicas or () if one.offline or not one.current]
+    return f"{len(behind)} replicas are away or behind ({', '.join(map(str, behind))})" if behind else ""
+
+
+async def _check_consumer(client: Client, service: Service, worker: Worker) -> AsyncIterator[Finding]:
+    name = consumer_name(service.name, worker)
+    why = f"The work of {worker.name} is never begun: {service.name} starts it by this consumer."
+    js = client.jetstream()
+    try:
+        info = await js.consumer_info(worker.source, name)
+    except NotFoundError:
+        yield Finding(
+            f"consumer.{name}", f"The consumer {name} of stream {worker.source} is missing.", why, MIGRATE_REMEDY
+        )
+        return
+    config = info.config
+    subjects = sorted(config.filter_subjects or ([config.filter_subject] if config.filter_subject else []))
+    if (subjects, config.max_deliver) != (sorted(filter_subjects(worker)), -1):
+        what = f"The consumer {name} of stream {worker.source} has other settings than it should."
+        yield Finding(f"consumer.{name}", what, "Events may be left out, or given up.", MIGRATE_REMEDY)
+    elif (info.num_pending or 0) and not await becomes_true(
+        partial(_has_progressed, client, worker, name, info), within=CATCH_UP_SECONDS
+    ):
+        yield Finding(
+            f"consumer.{name}",
+            f"{info.num_pending} events wait for {worker.name} of {service.name}, and none is taken.",
+            why,
+            f"See the logs of the service {service.name}; restart it if they are silent.",
+        )
+
+
+async def _has_progressed(client: Client, worker: Worker, name: str, before: ConsumerInfo) -> bool:
+    now = await client.jetstream().consumer_info(worker.source, name)
+    then, here = before.delivered, now.delivered
+    return not now.num_pending or then is None or here is None or here.consumer_seq > then.consumer_seq
+
+
+# ---- from the log to JetStream, and from there to whoever follows
+
+
+async def check_relay(client: Client, service: Service, database: AsyncDatabase[Document]) -> AsyncIterator[Finding]:
+    """Whether the newest decision arrives, and whether all of the older ones are there."""
+    newest = await database["commits"].find_one({}, sort=[("$natural", -1)])
+    if newest is None:
+        return
+    todo = f"See the logs of the service {service.name} and start it if it does not run: it publishes what is missing."
+    if not await becomes_true(partial(_is_published, client, service.name, newest), within=CATCH_UP_SECONDS):
+        yield Finding(
+            f"relay.{service.name}",
+            f"What {service.name} decided last, at {newest['at']:%Y-%m-%d %H:%M:%S} UTC, is not in its stream.",
+            "Nothing follows from what happens: views, mails and builds stand still. Nothing is lost.",
+            todo,
+        )
+        return
+    pipeline: list[Document] = [{"$group": {"_id": None, "events": {"$sum": {"$size": "$events"}}}}]
+    counted = await (await database["commits"].aggregate(pipeline, maxTimeMS=COUNT_TIMEOUT_MS)).to_list()
+    messages = (await client.jetstream().stream_info(service.name)).state.messages
+    if messages < counted[0]["events"]:
+        yield Finding(
+            f"relay.{service.name}",
+            f"The stream of {service.name} has {messages} events, and the log {counted[0]['events']}.",
+            "Views over them are not complete, and consumers outside miss some.",
+            "After a restore or a loss of the stream wait until it is filled. Otherwise purge the stream "
+            f"{service.name} and restart the service {service.name}: it fills it anew.",
+        )
+
+
+async def _is_published(client: Client, service: str, commit: Document) -> bool:
+    last = commit["events"][-1]
+    subject = f"evt.{service}.{commit['stream']}.{last['name']}"
+    try:
+        message = await client.jetstream().get_last_msg(service, subject)
+    except NotFoundError:
+        return False
+    version = (message.headers or {})["ce-id"].rpartition("@")[2].partition(".")[0]
+    return int(version) >= int(commit["version"])
+
+
+async def check_subscriptions(
+    client: Client, service: Service, database: AsyncDatabase[Document]
+) -> AsyncIterator[Finding]:
+    followed = {f"reactions-to-{source}": source for source in service.policies}
+    followed |= {projection_collection(view): view.source for view in service.projections}
+    for name, source in followed.items():
+        try:
+            end = (await client.jetstream().stream_info(source)).state.last_seq
+        except (NotFoundError, APIError):
+            continue  # told of elsewhere
+        before = await _read_checkpoint(database, name)
+        if before.get("incarnation") == REBUILDING:
+            yield Finding(
+                f"follower.{name}",
+                f"{name} of {service.name} waits for a rebuild.",
+                f"It does not follow the events of {source} meanwhile.",
+                f"If no `headrace rebuild {service.name}` is running, run it again.",
+            )
+        elif before.get("sequence", 0) < end and not await becomes_true(
+            partial(_has_checkpoint_moved, database, name, before), within=CATCH_UP_SECONDS
+        ):
+            yield Finding(
+                f"follower.{name}",
+                f"{name} of {service.name} stands still, {end - before.get('sequence', 0)} events behind.",
+                "It stops before an event that it cannot apply, so that none is left out: what it does is out of date.",
+                f"See the logs of the service {service.name} for the event and the reason; it tries again by itself.",
+            )
+
+
+async def _read_checkpoint(database: AsyncDatabase[Document], name: str) -> Document:
+    return await database["followers"].find_one({"_id": name}) or {}
+
+
+async def _has_checkpoint_moved(database: AsyncDatabase[Document], name: str, before: Document) -> bool:
+    return await _read_checkpoint(database, name) != before

@@ -1,0 +1,87 @@
+"""The services at work: whether each answers, and whether builds find runners."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+
+from nats.aio.client import Client
+from pymongo.asynchronous.database import AsyncDatabase
+
+from contracts.builds import JobStatus
+from contracts.errors import RequestRejected
+from contracts.history import GetHistory, aggregate_types
+from infra.doctor.finding import Finding
+from libs.clock import MAX_OFFSET_SECONDS, format_offset
+from libs.eventstore.mapping import Document
+from libs.messaging.request_reply import MessageClient
+from libs.projections.read_model import ReadModel
+from libs.service.connections import get_server_time
+from libs.service.declaration import Service
+from libs.service.replicas import GATEWAY, REPLICAS
+from services.builds.projections import job_category
+from services.runners.projections import runner_category
+
+ANSWER_TIMEOUT_SECONDS = 4.0  # seconds
+MAX_QUEUE_WAIT = timedelta(minutes=10)
+MAX_HEARTBEAT_AGE = timedelta(seconds=30)  # since the last sign of life
+HEARTBEAT_SERVICE = "builds"  # one of the services that gateways send heartbeats to
+UNKNOWN_ID = "0"  # no stream has this number
+ANSWERED_CODES = {"HISTORY_NOT_FOUND"}
+
+
+async def check_services(client: Client, declared: Sequence[Service]) -> AsyncIterator[Finding]:
+    """Every replica answers for the history of its streams; of what was never there it says so, after a look."""
+    caller = MessageClient(client)
+    kind_of = {service: kind for kind, service in aggregate_types().items()}
+    for service in declared:
+        try:
+            await caller.query(GetHistory(kind=kind_of[service.name], id=UNKNOWN_ID), timeout=ANSWER_TIMEOUT_SECONDS)
+        except RequestRejected as refused:
+            if refused.code in ANSWERED_CODES:
+                continue
+            yield Finding(
+                f"service.{service.name}",
+                f"The service {service.name} does not answer: {refused.failure.detail}.",
+                "What it is for does not work, and commands to it are refused with SERVICE_UNAVAILABLE.",
+                f"Start it, or see its logs: headrace service {service.name} says what it waits for.",
+            )
+
+
+async def check_clocks(databases: Mapping[str, AsyncDatabase[Document]]) -> AsyncIterator[Finding]:
+    """Of every process that is alive, as it compared its clock with the database's itself. 0.2.0 does not tell."""
+    for service, database in databases.items():
+        alive = {"seen_at": {"$gt": await get_server_time(database) - MAX_HEARTBEAT_AGE}, "clock_offset": {"$ne": None}}
+        async for one in database[REPLICAS].find(alive).sort("_id"):
+            beside = one["service"] == GATEWAY and service != HEARTBEAT_SERVICE  # several services know of each gateway
+            if abs(one["clock_offset"]) > MAX_OFFSET_SECONDS and not beside:
+                yield Finding(
+                    f"clock.{one['service']}",
+                    f"The clock of {one['instance']} ({one['service']}) is {format_offset(one['clock_offset'])} the "
+                    "database's.",
+                    "The process is not ready. Events that it records carry a wrong time.",
+                    "Synchronise the clock of its machine (NTP).",
+                )
+
+
+async def check_runners(
+    builds_database: AsyncDatabase[Document], runners_database: AsyncDatabase[Document]
+) -> AsyncIterator[Finding]:
+    online = ReadModel(
+        runners_database["streams"], type(runner_category.initial_row), runner_category.row_field, "runner-"
+    )
+    if not await online.count({"online": True, "active": True}):
+        yield Finding(
+            "runners",
+            "No runner is online.",
+            "Builds are planned and then wait.",
+            "Start an agent (`headrace agent run`), or register one; GET /api/admin/runners shows which are known.",
+        )
+        return
+    jobs = ReadModel(builds_database["streams"], type(job_category.initial_row), job_category.row_field, "job-")
+    waiting = {"status": JobStatus.QUEUED, "queued_at": {"$lt": datetime.now(UTC) - MAX_QUEUE_WAIT}}
+    if number := await jobs.count(waiting):
+        yield Finding(
+            "queue",
+            f"{number} jobs have waited for a runner for more than {MAX_QUEUE_WAIT.total_seconds() / 60:.0f} minutes.",
+            "All runners are busy, or none fits: by its tags, its scope or protected branches.",
+            "GET /api/developer/builds/queueds says of each why it waits; start more runners, or give them the tags.",
+        )

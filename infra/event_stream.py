@@ -1,0 +1,293 @@
+"""`headrace events`: what happens in all services, in a terminal, one line per event, from any time on."""
+
+import asyncio
+import json
+import logging
+import os
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+from nats.js import JetStreamContext
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+from nats.js.errors import NotFoundError
+from rich.console import Console
+from rich.text import Text
+
+from contracts.messages import Payload
+from infra.entrypoints import PUBLIC_SERVICES, SERVICES
+from infra.local.process import OperatorError
+from libs.messaging.request_reply import connect
+from libs.settings import Settings, SettingsError
+
+NATS_TIMEOUT_SECONDS = 5.0  # seconds for the connection, and for what the stream already holds
+BATCH_SIZE = 200
+POLL_TIMEOUT_SECONDS = 2.0  # seconds without an event until we ask whether the server still knows us
+MAX_VALUE_LENGTH = 40
+MAX_SUMMARY_FIELDS = 5
+
+SERVICE_COLORS = dict(zip(SERVICES, ("cyan", "magenta", "blue", "yellow", "bright_black"), strict=True))
+SUCCESS_COLOR, FAILURE_COLOR = "green", "red"
+FAILURE_SUFFIXES = ("Failed", "Lost", "Killed", "Offline", "GaveUp")
+HIDDEN_FIELD_PARTS = (
+    "hash",
+    "sealed",
+    "token",
+    "uuid",
+    "executor",
+    "at",
+    "ran",
+)  # parts of names whose values tell people nothing
+
+
+@dataclass(frozen=True, slots=True)
+class EventRecord:
+    """An event as it stands in JetStream; also one that this version does not know."""
+
+    service: str
+    stream: str
+    name: str
+    at: datetime
+    actor: str
+    payload: Payload
+
+    @classmethod
+    def from_message(cls, message: Msg) -> "EventRecord":
+        headers = message.headers or {}
+        return cls(
+            service=message.subject.split(".")[1],
+            stream=headers["ce-subject"],
+            name=headers["ce-type"],
+            at=datetime.fromisoformat(headers["ce-time"]),
+            actor=json.loads(headers["ce-actor"])[1],
+            payload=json.loads(message.data),
+        )
+
+    def summary(self) -> str:
+        """Its short fields, without what the line says anyway."""
+        own = f"{self.stream.partition('-')[0]}_id"
+        told = [
+            (name, value)
+            for name, value in self.payload.items()
+            if isinstance(value, str | int) and value not in ("", False) and name != own
+            if not any(part in name.split("_") for part in HIDDEN_FIELD_PARTS) and not str(value).startswith("s1.")
+        ]
+        told.sort(key=lambda fact: isinstance(fact[1], int))  # words first: numbers are mostly ids
+        shown = (
+            name if value is True else f"{name}={_quote_shortened(str(value))}"
+            for name, value in told[:MAX_SUMMARY_FIELDS]
+        )
+        return " ".join(shown)
+
+    def to_text(self) -> Text:
+        """Narrow enough to leave room for some facts on 80 columns."""
+        return Text.assemble(
+            (f"{self.at.astimezone():%H:%M:%S.%f}"[:-3], "dim"),
+            " ",
+            (f"{_truncate(self.service, 9):<10}", SERVICE_COLORS.get(self.service, "")),
+            f"{_truncate(self.stream, 12):<13}",
+            (f"{self.name:<16} ", f"bold {self._color()}"),
+            (f"{_truncate(self.actor, 8):<9}", "dim"),
+            self.summary(),
+        )
+
+    def _color(self) -> str:
+        if self.name.endswith(FAILURE_SUFFIXES) or self.payload.get("exit_code"):
+            return FAILURE_COLOR
+        return SUCCESS_COLOR if self.name.endswith("Finished") else ""
+
+    def to_json(self) -> str:
+        """One line of JSON."""
+        fields = {"service": self.service, "stream": self.stream, "name": self.name, "at": self.at.isoformat()}
+        return dump_json(fields | {"actor": self.actor, "data": self.payload})
+
+
+def escape_controls(text: str) -> str:
+    """Strangers give names to what they send: nothing in them may move the cursor of who looks at it."""
+    return "".join(one if one.isprintable() else f"\\x{ord(one):02x}" for one in text)
+
+
+def dump_json(content: object, indent: int | None = None) -> str:
+    """JSON, of which a terminal only shows the characters."""
+    text = json.dumps(content, indent=indent, ensure_ascii=False)
+    return "".join(one if one.isprintable() or one == "\n" else json.dumps(one)[1:-1] for one in text)
+
+
+def _quote_shortened(text: str) -> str:
+    return (
+        json.dumps(_truncate(text, MAX_VALUE_LENGTH), ensure_ascii=False)
+        if " " in text
+        else _truncate(text, MAX_VALUE_LENGTH)
+    )
+
+
+def _truncate(text: str, length: int) -> str:
+    text = escape_controls(text)
+    return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
+# ---- reading
+
+
+class EventTail:
+    """One service's stream from a point on: first what it already holds, then what comes."""
+
+    def __init__(self, client: Client, service: str) -> None:
+        self._js: JetStreamContext = client.jetstream()
+        self._service = service
+        self._last_sequence = 0
+        self._stored_count = 0
+
+    async def open(self, start: datetime | None) -> None:
+        """None: from the first event on."""
+        try:
+            newest = (await self._js.stream_info(self._service)).state.last_seq
+        except NotFoundError:
+            raise OperatorError(f"There is no stream {self._service} yet; run `headrace migrate`.") from None
+        by_time = {"deliver_policy": DeliverPolicy.BY_START_TIME, "opt_start_time": start} if start else {}
+        self._subscription = await self._subscribe(**by_time)
+        self._stored_count = (await self._subscription.consumer_info()).num_pending or 0
+        if not self._stored_count:
+            self._last_sequence = newest
+
+    async def read_stored(self) -> AsyncIterator[EventRecord]:
+        while self._stored_count > 0:
+            for message in await self._subscription.fetch(
+                min(BATCH_SIZE, self._stored_count), timeout=NATS_TIMEOUT_SECONDS
+            ):
+                self._stored_count -= 1
+                yield self._to_record(message)
+
+    async def read_new(self) -> AsyncIterator[EventRecord]:
+        """Without a gap also when the server was away: then it goes on behind the last event."""
+        while True:
+            try:
+                with suppress(TimeoutError):
+                    [message] = await self._subscription.fetch(1, timeout=POLL_TIMEOUT_SECONDS)
+                    yield self._to_record(message)
+                    continue
+                await self._subscription.consumer_info()
+            except NatsError:
+                await asyncio.sleep(POLL_TIMEOUT_SECONDS)
+                with suppress(NatsError):
+                    self._subscription = await self._subscribe(opt_start_seq=self._last_sequence + 1)
+
+    def _to_record(self, message: Msg) -> EventRecord:
+        self._last_sequence = message.metadata.sequence.stream
+        return EventRecord.from_message(message)
+
+    async def _subscribe(self, **start: Any) -> JetStreamContext.PullSubscription:
+        if "opt_start_seq" in start:
+            start["deliver_policy"] = DeliverPolicy.BY_START_SEQUENCE
+        config = ConsumerConfig(ack_policy=AckPolicy.NONE, mem_storage=True, inactive_threshold=60, **start)
+        return await self._js.pull_subscribe(f"evt.{self._service}.>", stream=self._service, config=config)
+
+
+async def merge_stored(tails: Sequence[EventTail]) -> AsyncIterator[EventRecord]:
+    """What the streams hold, merged by time; within a stream its own order stays."""
+    sources = [tail.read_stored() for tail in tails]
+    heads = {place: head async for place, head in _first_records(sources)}
+    while heads:
+        place = min(heads, key=lambda one: (heads[one].at, one))
+        yield heads.pop(place)
+        if following := await anext(sources[place], None):
+            heads[place] = following
+
+
+async def _first_records(sources: Sequence[AsyncIterator[EventRecord]]) -> AsyncIterator[tuple[int, EventRecord]]:
+    for place, source in enumerate(sources):
+        if first := await anext(source, None):
+            yield place, first
+
+
+def login_name(client: Client) -> str:
+    return client.options["user"] or ""
+
+
+async def fetch_events(client: Client, since: datetime | None) -> list[EventRecord]:
+    """Everything since then that the streams hold now."""
+    return [one async for one in merge_stored(await open_tails(client, since))]
+
+
+async def open_tails(client: Client, start: datetime | None) -> list[EventTail]:
+    tails = [
+        EventTail(client, service) for service in (PUBLIC_SERVICES if login_name(client) == "consumer" else SERVICES)
+    ]
+    for tail in tails:
+        await tail.open(start)
+    return tails
+
+
+# ---- the command
+
+
+def follow_events(start: str, *, raw: bool = False) -> None:
+    """Until Ctrl-C. `start` is a time, "start" or "now"; `raw` writes JSON lines for programs."""
+    since = parse_time(start)
+    settings = require_nats(Settings.from_environment(os.environ))
+    console = Console(highlight=False)
+    with suppress(KeyboardInterrupt):
+        asyncio.run(_follow_events(settings, since, console, raw=raw))
+
+
+def require_nats(settings: Settings) -> Settings:
+    """The same settings, which say where NATS is."""
+    if not settings.nats_url:
+        raise SettingsError(
+            f"No stack runs on {settings.data}; start one with `headrace up`, name its folder with --data, "
+            "or set HEADRACE_NATS_URL."
+        )
+    return settings
+
+
+def parse_time(text: str, option: str = "--from") -> datetime | None:
+    if text == "start":
+        return None
+    if text == "now":
+        return datetime.now(UTC)
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except ValueError:
+        raise SettingsError(
+            f"{option} takes a time like 2026-01-31T12:00:00Z, `start` or `now`, not {text!r}."
+        ) from None
+
+
+async def connect_to_nats(settings: Settings, name: str) -> Client:
+    logging.getLogger("headrace.messaging").setLevel(logging.ERROR)  # a line per attempt is no news to a person
+    try:
+        return await asyncio.wait_for(connect(settings, name), NATS_TIMEOUT_SECONDS)
+    except (TimeoutError, OSError, NatsError) as error:
+        raise OperatorError("NATS does not answer; is the stack up? See `headrace status`.") from error
+
+
+async def _follow_events(settings: Settings, since: datetime | None, console: Console, *, raw: bool) -> None:
+    client = await connect_to_nats(settings, "events")
+    try:
+        tails = await open_tails(client, since)
+        async for one in merge_stored(tails):
+            print_event(console, one, raw=raw)
+        async with asyncio.TaskGroup() as group:
+            for tail in tails:
+                group.create_task(_print_new_events(console, tail, raw=raw))
+    finally:
+        await client.close()
+
+
+async def _print_new_events(console: Console, tail: EventTail, *, raw: bool) -> None:
+    async for one in tail.read_new():
+        print_event(console, one, raw=raw)
+
+
+def print_event(console: Console, event: EventRecord, *, raw: bool = False) -> None:
+    if raw or not console.is_terminal:
+        sys.stdout.write(f"{event.to_json() if raw else event.to_text().plain}\n")
+        sys.stdout.flush()
+    else:
+        console.print(event.to_text(), no_wrap=True, overflow="ellipsis", crop=True)

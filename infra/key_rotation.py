@@ -1,0 +1,29 @@
+"""`headrace rotate-keys`: a new key signs log-ins; nobody has to log in again."""
+
+import asyncio
+import os
+
+from contracts.errors import RequestRejected
+from contracts.identity import RotateSigningKeys, VerificationKeys
+from infra.event_stream import connect_to_nats
+from infra.local.process import OperatorError
+from libs.messaging.request_reply import MessageClient
+from libs.settings import Settings
+
+
+def rotate_signing_keys() -> None:
+    settings = Settings.from_environment(os.environ)
+    settings.require_servers()
+    keys = asyncio.run(_request_rotation(settings))
+    print(f"Log-ins are signed with a new key; {len(keys)} keys verify them.")  # noqa: T201
+
+
+async def _request_rotation(settings: Settings) -> list[str]:
+    nats = await connect_to_nats(settings, "rotate-keys")
+    try:
+        answer = await MessageClient(nats).send(RotateSigningKeys())
+    except RequestRejected as refused:
+        raise OperatorError(f"identity made no new key: {refused.failure.detail}") from refused
+    finally:
+        await nats.close()
+    return list(VerificationKeys.model_validate_json(answer).keys)

@@ -1,0 +1,166 @@
+"""Starting, asking and stopping a local stack from the outside: what `headrace up`, `status` and `down` do."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from infra.local.data_folder import DataFolder
+from infra.local.nats_server import with_login
+from infra.local.process import OperatorError
+from infra.local.stack import PYTHON_COMMAND
+from infra.local.stack_state import ProcessState, StackState, find_supervisor
+from libs.settings import Settings, resolve_secret_files
+
+
+def get_data_folder() -> DataFolder:
+    return DataFolder(Settings.from_environment(os.environ).data)
+
+
+def print_line(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def supervise(*, detached: bool, python: tuple[str, ...] = PYTHON_COMMAND) -> None:
+    """Be the supervisor, until told to stop."""
+    from infra.local.supervisor import Supervisor
+
+    settings = Settings.from_environment(os.environ)
+    welcome = _welcome_message(settings)
+    # What a detached supervisor says goes to a log, where a password has no place: who started it tells it instead.
+    supervisor = Supervisor(settings, resolve_secret_files(os.environ), print_line, python)
+    supervisor.run(announce=lambda: None if detached else print_line(welcome()))
+
+
+def start_detached(python: tuple[str, ...] = PYTHON_COMMAND) -> int:
+    """Start a supervisor that outlives us, show its progress until all is ready; returns an exit status."""
+    settings = Settings.from_environment(os.environ)
+    folder = DataFolder(settings.data)
+    folder.prepare()
+    welcome = _welcome_message(settings)
+    log = folder.log("supervisor")
+    with log.open("a") as output, log.open() as progress:
+        progress.seek(0, os.SEEK_END)
+        supervisor = subprocess.Popen(
+            (*python, "supervise", "--detached"),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            while not _is_ready(folder, supervisor.pid):
+                ended = supervisor.poll()
+                sys.stdout.write(progress.read())
+                sys.stdout.flush()
+                if ended is not None:
+                    return ended or 1
+                time.sleep(0.05)
+        except KeyboardInterrupt:
+            supervisor.terminate()
+            supervisor.wait()
+            return 130
+        sys.stdout.write(progress.read())
+    print_line(welcome())
+    supervisor.returncode = 0  # not ours to wait for any more
+    return 0
+
+
+def _is_ready(folder: DataFolder, supervisor: int) -> bool:
+    state = StackState.read(folder)
+    return state is not None and state.supervisor == supervisor and state.ready
+
+
+def _welcome_message(settings: Settings) -> Callable[[], str]:
+    """Made before the start, because only then one can see whether the first administrator is about to be made."""
+    folder = DataFolder(settings.data)
+    first = not folder.agent_config.exists()
+
+    def text() -> str:
+        kept = folder.path / "secrets" / "admin-password"
+        proof = "with the password in HEADRACE_ADMIN_PASSWORD"
+        if not settings.admin_password:
+            proof = (
+                f"password {kept.read_text()}  (shown once, kept in {kept})" if first else f"password kept in {kept}"
+            )
+        return (
+            f"\nHeadrace is up at {settings.url}\n"
+            f"  API page   {settings.url}/api/docs\n"
+            f"  log in as  {settings.admin_username}, {proof}\n"
+            f"  logs       {folder.path / 'logs'}\n"
+            f"  stop       headrace down, or Ctrl-C where it runs in the foreground"
+        )
+
+    return text
+
+
+def list_processes(folder: DataFolder) -> list[dict[str, Any]] | None:
+    """Every process, asked at once whether it is ready; None when no stack runs here."""
+    state = StackState.read(folder)
+    if state is None:
+        return None
+    with ThreadPoolExecutor(max_workers=16) as pool:
+        ready = pool.map(ProcessState.is_ready, state.processes)
+        return [
+            {"name": each.name, "pid": each.pid, "ready": is_ready, "address": each.address}
+            | ({"consumer_url": each.url} if each.name == "nats-server" else {})
+            for each, is_ready in zip(state.processes, ready, strict=True)
+        ]
+
+
+def stop_stack(timeout: float = 30) -> str:
+    """Stop the stack, wait for its end and say what was done."""
+    folder = get_data_folder()
+    supervisor = find_supervisor(folder)
+    if supervisor is None:
+        return f"Nothing runs on {folder.path}."
+    with suppress(ProcessLookupError):  # it is ending by itself
+        os.kill(supervisor, signal.SIGTERM)
+    deadline = time.monotonic() + timeout
+    while find_supervisor(folder) == supervisor or _is_running(supervisor):
+        if time.monotonic() > deadline:
+            raise OperatorError(
+                f"The supervisor (process {supervisor}) did not stop; end it with kill -9 {supervisor}."
+            )
+        time.sleep(0.05)
+    return f"Stopped everything that ran on {folder.path}."
+
+
+def _is_running(pid: int) -> bool:
+    """Whether it still does something, where the system tells: it lets go of its folder a moment before its end."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes() != b""  # nothing: it is dead, and nobody buried it yet
+    except OSError:
+        return False
+
+
+def connect_to_stack(login: str) -> None:
+    """Point this process at the stack that runs on its data folder, as far as the environment names no servers.
+
+    `login`: as whom it speaks on NATS.
+    """
+    folder = get_data_folder()
+    state = StackState.read(folder)
+    if state is None:
+        return
+    servers = {process.name: process for process in state.processes}
+    mongod, nats = servers.get("mongod"), servers.get("nats-server")
+    known = {
+        "HEADRACE_MONGODB_URL": mongod.url if mongod else "",
+        "HEADRACE_NATS_URL": with_login(nats.address, folder, login) if nats else "",
+        "HEADRACE_MASTER_KEY": _read_text(folder.path / "secrets" / "master-key"),
+        "HEADRACE_URL": state.url,
+    }
+    given = resolve_secret_files(os.environ)
+    os.environ.update({name: value for name, value in known.items() if not given.get(name)})
+
+
+def _read_text(file: Path) -> str:
+    return file.read_text().strip() if file.exists() else ""

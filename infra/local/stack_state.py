@@ -1,0 +1,98 @@
+"""What runs on a data folder: a lock that says whether, and a file that says what."""
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from infra.local import mongod, ports
+from infra.local.data_folder import DataFolder, write_atomically
+from infra.local.process import OperatorError
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessState:
+    """One process of the stack, as the supervisor last saw it."""
+
+    name: str
+    pid: int | None  # None: it died and waits for its restart
+    address: str
+    health: str
+    url: str = field(default="", repr=False)  # with the login, if there is one
+
+    def is_ready(self) -> bool:
+        """Asks the process itself."""
+        if self.pid is None:
+            return False
+        health = urlsplit(self.health)
+        port = health.port or 0
+        return mongod.is_primary(port) if health.scheme == "mongodb" else ports.is_http_ok(port, health.path)
+
+
+@dataclass(frozen=True, slots=True)
+class StackState:
+    supervisor: int
+    ready: bool  # everything came up
+    url: str
+    processes: tuple[ProcessState, ...]
+
+    def write(self, folder: DataFolder) -> None:
+        write_atomically(_state_file(folder), json.dumps(asdict(self), indent=2))
+
+    @classmethod
+    def read(cls, folder: DataFolder) -> "StackState | None":
+        """None when no stack runs on the folder."""
+        supervisor = find_supervisor(folder)
+        if supervisor is None or not _state_file(folder).exists():
+            return None
+        fields = json.loads(_state_file(folder).read_text())
+        if fields["supervisor"] != supervisor:  # of the run before; the new one has not written yet
+            return None
+        return cls(**fields | {"processes": tuple(ProcessState(**process) for process in fields["processes"])})
+
+
+@contextmanager
+def exclusive_lock(folder: DataFolder) -> Iterator[None]:
+    """The kernel frees the lock however we end, so a stale file never blocks a start."""
+    with _lock_file(folder).open("a+") as lock:
+        deadline = time.monotonic() + 0.5
+        while not _try_lock(lock.fileno(), fcntl.LOCK_EX):
+            if time.monotonic() > deadline:  # longer than anybody who only looks
+                raise OperatorError(f"Headrace is already running on {folder.path}; see `headrace status`.")
+            time.sleep(0.02)
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
+        lock.truncate(0)
+
+
+def find_supervisor(folder: DataFolder) -> int | None:
+    """The process id of the supervisor that holds the folder."""
+    if not _lock_file(folder).exists():
+        return None
+    with _lock_file(folder).open() as lock:
+        if _try_lock(lock.fileno(), fcntl.LOCK_SH):
+            return None
+        return int(lock.read() or 0) or None
+
+
+def _try_lock(descriptor: int, kind: int) -> bool:
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _lock_file(folder: DataFolder) -> Path:
+    return folder.path / "run" / "lock"
+
+
+def _state_file(folder: DataFolder) -> Path:
+    return folder.path / "run" / "processes.json"

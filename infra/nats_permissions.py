@@ -1,0 +1,171 @@
+"""Who may use which subjects of NATS: derived from what the services declare, so that it stays true.
+
+Two accounts, which see nothing of each other but what is exported. HEADRACE holds the streams and everybody who works
+for them. EVENTS holds copies of the public streams for the login `consumer`: whatever is done with JetStream there,
+such as a consumer that delivers to a subject of its choice, stays there.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from contracts.builds import JobQueued
+from contracts.history import GetHistory, GetState, PerServiceQuery
+from contracts.identity import RotateSigningKeys
+from contracts.messages import Message
+from contracts.runners import RunnerDeleted, RunnerEdited, RunnerPaused
+from libs.messaging.cloudevents import hint_subject
+from libs.messaging.stream_mirrors import MIRROR_ACCOUNT as EVENTS
+from libs.messaging.worker_names import consumer_name, hint_subjects
+from libs.service.declaration import Service
+
+HEADRACE_ACCOUNT = "HEADRACE"
+JS_API = "$JS.API"
+EVENTS_JS_API = f"$JS.{EVENTS}.API"
+STREAM_NAMES_SUBJECT = (
+    "names"  # what EVENTS makes of STREAM.NAMES: the originals are asked, since a copy has no subjects
+)
+GATEWAY_HINT_EVENTS = (JobQueued, RunnerEdited, RunnerPaused, RunnerDeleted)
+
+
+@dataclass(frozen=True)
+class Login:
+    """One user of NATS. What is not allowed is forbidden; `never` is forbidden although a wildcard would allow it."""
+
+    name: str
+    publish: tuple[str, ...]
+    subscribe: tuple[str, ...]
+    deny: tuple[str, ...] = ()
+    allow_responses: bool = False  # may answer, once, whatever it was asked
+    account: str = HEADRACE_ACCOUNT
+
+
+def build_logins(services: Sequence[Service], gateway_messages: Iterable[type[Message]]) -> list[Login]:
+    """Everybody who connects, services first."""
+    return [
+        *(_service_login(one, services) for one in services),
+        _gateway_login(services, gateway_messages),
+        _migrate_login(services),
+        _consumer_login([one.name for one in services if one.is_public]),
+    ]
+
+
+def _service_login(service: Service, services: Sequence[Service]) -> Login:
+    name = service.name
+    followed = sorted({*service.policies, *(view.source for view in service.projections)})
+    heard = sorted({name, *followed, *(worker.source for worker in service.workers)})
+    own = [(worker.source, consumer_name(name, worker)) for worker in service.workers]
+    publish = [
+        *(subject for call in service.outgoing for subject in _request_subjects(call, services)),
+        f"evt.{name}.>",
+        *(hint_subject(name, "*", event.wire_name) for event in service.hinted_events),
+        f"lead.{name}",
+        "settled.*",
+        f"{JS_API}.STREAM.PURGE.{name}",
+        *([f"{EVENTS_JS_API}.STREAM.PURGE.{name}"] if service.is_public else []),
+        *(f"{JS_API}.STREAM.INFO.{stream}" for stream in heard),
+        *(f"{JS_API}.STREAM.MSG.GET.{stream}" for stream in sorted({name, *followed})),
+        *(subject for stream in followed for subject in _ephemeral_consumer_subjects(stream)),
+        *(f"{JS_API}.CONSUMER.INFO.{stream}.{durable}" for stream, durable in own),
+        *(f"{JS_API}.CONSUMER.MSG.NEXT.{stream}.{durable}" for stream, durable in own),
+        *(f"$JS.ACK.{stream}.{durable}.>" for stream, durable in own),
+    ]
+    hints = [subject for worker in service.workers if worker.start_on_hint for subject in hint_subjects(worker)]
+    subscribe = [_inbox_subject(name), f"cmd.{name}.*", f"qry.{name}.*", f"lead.{name}", *hints]
+    never = [subject for stream in followed for subject in _durable_consumer_subjects(stream, services, owner=name)]
+    return Login(name, tuple(publish), tuple(subscribe), tuple(never), allow_responses=True)
+
+
+def _gateway_login(services: Sequence[Service], gateway_messages: Iterable[type[Message]]) -> Login:
+    public = [one.name for one in services if one.is_public]
+    publish = [
+        *(subject for call in gateway_messages for subject in _request_subjects(call, services)),
+        "settled.*",
+        *(f"{JS_API}.STREAM.INFO.{stream}" for stream in public),
+        *(subject for stream in public for subject in _ephemeral_consumer_subjects(stream)),
+    ]
+    hints = [hint_subject(event.service, "*", event.wire_name) for event in GATEWAY_HINT_EVENTS]
+    never = [subject for stream in public for subject in _durable_consumer_subjects(stream, services)]
+    return Login("gateway", tuple(sorted(set(publish))), (_inbox_subject("gateway"), *hints), tuple(never))
+
+
+def _migrate_login(services: Sequence[Service]) -> Login:
+    """The operator's: makes and removes streams and consumers, reads all of them, and runs what people type."""
+    publish = [
+        f"{JS_API}.INFO",
+        f"{JS_API}.STREAM.NAMES",
+        f"{JS_API}.STREAM.LIST",
+        *(f"{JS_API}.STREAM.*.{one.name}" for one in services),
+        *(f"{EVENTS_JS_API}.STREAM.*.{one.name}" for one in services if one.is_public),
+        *(f"{JS_API}.STREAM.MSG.GET.{one.name}" for one in services),
+        *(f"{JS_API}.CONSUMER.*.{one.name}" for one in services),
+        *(f"{JS_API}.CONSUMER.*.{one.name}.>" for one in services),
+        *(f"{JS_API}.CONSUMER.DURABLE.CREATE.{one.name}.*" for one in services),
+        *(f"{JS_API}.CONSUMER.MSG.NEXT.{one.name}.*" for one in services),
+        "settled.*",
+        *(
+            subject
+            for call in (GetHistory, GetState, RotateSigningKeys)
+            for subject in _request_subjects(call, services)
+        ),
+    ]
+    return Login("migrate", tuple(publish), (_inbox_subject("migrate"),))
+
+
+def _consumer_login(public: Sequence[str]) -> Login:
+    """A stranger with a stock client: reads the public events live, and their copies from any point on.
+
+    Its inboxes have the usual prefix, which only those with the same login share.
+    """
+    publish = [
+        f"{JS_API}.INFO",
+        STREAM_NAMES_SUBJECT,
+        *(f"{JS_API}.STREAM.INFO.{stream}" for stream in public),
+        *(f"{JS_API}.STREAM.MSG.GET.{stream}" for stream in public),
+        *(f"{JS_API}.DIRECT.GET.{stream}" for stream in public),
+        *(f"{JS_API}.DIRECT.GET.{stream}.>" for stream in public),
+        *(f"{JS_API}.CONSUMER.CREATE.{stream}" for stream in public),
+        *(
+            f"{JS_API}.CONSUMER.{verb}.{stream}.>"
+            for stream in public
+            for verb in ("CREATE", "INFO", "MSG.NEXT", "DELETE")
+        ),
+        *(f"$JS.ACK.{stream}.>" for stream in public),
+        *(f"$JS.FC.{stream}.>" for stream in public),
+    ]
+    subscribe = ["_INBOX.>", *(f"evt.{stream}.>" for stream in public)]
+    return Login("consumer", tuple(publish), tuple(subscribe), account=EVENTS)
+
+
+def _inbox_subject(name: str) -> str:
+    """Where answers come: nobody else may listen there."""
+    return f"_INBOX.{name}.>"
+
+
+def _request_subjects(message_type: type[Message], services: Sequence[Service]) -> Iterator[str]:
+    """The subjects to which a command or a query goes; none for what only describes others."""
+    if issubclass(message_type, PerServiceQuery):
+        yield from (message_type.subject_at(one.name) for one in services)
+    elif any(message_type in _handled_messages(one) for one in services):
+        yield message_type.subject()  # type: ignore[attr-defined]
+
+
+def _handled_messages(service: Service) -> set[type[Message]]:
+    return {*service.handlers, *(one for category in service.categories for one in category.decider.commands)}
+
+
+def _ephemeral_consumer_subjects(stream: str) -> Iterator[str]:
+    """A consumer of one's own for a while, under a name that nobody can guess, over all events."""
+    yield f"{JS_API}.CONSUMER.CREATE.{stream}.*.evt.{stream}.>"
+    yield f"{JS_API}.CONSUMER.INFO.{stream}.*"
+    yield f"{JS_API}.CONSUMER.MSG.NEXT.{stream}.*"
+
+
+def _durable_consumer_subjects(stream: str, services: Sequence[Service], owner: str = "") -> Iterator[str]:
+    """The durable consumers of a stream: nobody who follows it changes one, or takes events from another's."""
+    for service in services:
+        for worker in service.workers:
+            if worker.source == stream:
+                durable = consumer_name(service.name, worker)
+                yield f"{JS_API}.CONSUMER.CREATE.{stream}.{durable}.>"
+                if service.name != owner:
+                    yield f"{JS_API}.CONSUMER.MSG.NEXT.{stream}.{durable}"

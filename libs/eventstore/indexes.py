@@ -1,0 +1,97 @@
+"""An index as it is declared, and how it is made or compared on a collection."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from pymongo import ASCENDING, DESCENDING
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import OperationFailure
+
+Document = dict[str, Any]
+
+OPTIONS_CONFLICT_CODES = {85, 86}  # IndexOptionsConflict, IndexKeySpecsConflict
+NAMESPACE_NOT_FOUND = 26
+INDEX_NOT_FOUND = 27
+COMPARED_OPTIONS = ("unique", "expireAfterSeconds", "partialFilterExpression")
+
+
+class Index(NamedTuple):
+    collection: str
+    fields: tuple[str, ...]  # of fields; descending with a minus before
+    options: Mapping[str, Any] = {}
+
+    @property
+    def keys(self) -> list[tuple[str, int]]:
+        return [(name.removeprefix("-"), DESCENDING if name.startswith("-") else ASCENDING) for name in self.fields]
+
+    def __str__(self) -> str:
+        return f"{self.collection}({', '.join(self.fields)})"
+
+
+async def ensure_index(database: AsyncDatabase[Document], index: Index) -> None:
+    """Create the index. One with the same keys and other settings is replaced, or made unique in place."""
+    collection = database[index.collection]
+    try:
+        await collection.create_index(index.keys, **index.options)
+    except OperationFailure as error:
+        if error.code not in OPTIONS_CONFLICT_CODES:
+            raise
+        if index.options == {"unique": True}:
+            await _make_unique(collection, index)
+        else:
+            await _drop_index(collection, index)
+            await collection.create_index(index.keys, **index.options)
+
+
+async def _drop_index(collection: AsyncCollection[Document], index: Index) -> None:
+    """Another migration that runs at the same time may have dropped it."""
+    try:
+        await collection.drop_index(index.keys)
+    except OperationFailure as error:
+        if error.code != INDEX_NOT_FOUND:
+            raise
+
+
+async def _make_unique(collection: AsyncCollection[Document], index: Index) -> None:
+    """Queries go on using the index. New duplicates are refused from the first step on."""
+    change = {"keyPattern": dict(index.keys)}
+    await collection.database.command("collMod", collection.name, index={**change, "prepareUnique": True})
+    await _remove_duplicates(collection, index)
+    await collection.database.command("collMod", collection.name, index={**change, "unique": True})
+
+
+async def _remove_duplicates(collection: AsyncCollection[Document], index: Index) -> None:
+    """Keep one of the documents that share a unique key: they were written by retries of the same request."""
+    names = [name for name, _ in index.keys]
+    pipeline: list[Document] = [
+        {"$group": {"_id": {name: f"${name}" for name in names}, "ids": {"$push": "$_id"}}},
+        {"$match": {"ids.1": {"$exists": True}}},
+    ]
+    async for copies in await collection.aggregate(pipeline, allowDiskUse=True, hint=dict(index.keys)):
+        await collection.delete_many({"_id": {"$in": copies["ids"][1:]}})
+
+
+async def find_differing_indexes(database: AsyncDatabase[Document], declared: Sequence[Index]) -> list[Index]:
+    """Return the declared indexes that are missing, or exist with other settings."""
+    found: dict[str, list[Document]] = {}
+    for name in {index.collection for index in declared}:
+        found[name] = await _list_indexes(database, name)
+    return [index for index in declared if not any(_matches(one, index) for one in found[index.collection])]
+
+
+async def _list_indexes(database: AsyncDatabase[Document], collection: str) -> list[Document]:
+    """The driver's own method ignores the database's codec options, so that times would come without a zone."""
+    try:
+        found = await database.command("listIndexes", collection, codec_options=database.codec_options)
+    except OperationFailure as error:
+        if error.code != NAMESPACE_NOT_FOUND:
+            raise
+        return []
+    indexes: list[Document] = found["cursor"]["firstBatch"]  # a collection has 64 at most, which fit into one batch
+    return indexes
+
+
+def _matches(found: Document, index: Index) -> bool:
+    settings = {name: found[name] for name in COMPARED_OPTIONS if found.get(name, False) is not False}
+    return list(found["key"].items()) == index.keys and settings == dict(index.options)

@@ -1,0 +1,1 @@
+"""NATS: requests, the outbox relay, subscriptions, pull consumers and streams."""

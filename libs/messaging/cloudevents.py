@@ -1,0 +1,66 @@
+"""Events on the wire: CloudEvents 1.0 in binary mode, headers of the NATS message and a JSON body."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from contracts.messages import Event, parse_event
+from libs.eventstore.decider import Actor, CommandMetadata, RecordedEvent
+
+SCHEMA_VERSION_HEADER = "ce-schemaversion"
+
+
+def event_subject(service: str, recorded: RecordedEvent[Event]) -> str:
+    return f"evt.{service}.{recorded.stream}.{recorded.event.wire_name}"
+
+
+def hint_subject(service: str, stream: str, event: str) -> str:
+    """Where an event is announced the moment it is recorded: at most once, for those who act before the relay."""
+    return f"hint.{service}.{stream}.{event}"
+
+
+def to_headers(service: str, recorded: RecordedEvent[Event]) -> dict[str, str]:
+    headers = {
+        "ce-specversion": "1.0",
+        "ce-id": recorded.id,
+        "ce-source": f"/headrace/{service}",
+        "ce-type": recorded.event.wire_name,
+        "ce-subject": recorded.stream,
+        "ce-time": recorded.at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        SCHEMA_VERSION_HEADER: str(recorded.event.schema_version),
+        "content-type": "application/json",
+        "ce-actor": json.dumps([recorded.metadata.actor.id, recorded.metadata.actor.name]),
+        "ce-causationid": recorded.metadata.command_id,
+    }
+    if recorded.metadata.traceparent:
+        headers["traceparent"] = recorded.metadata.traceparent
+    return headers
+
+
+def to_body(recorded: RecordedEvent[Event]) -> bytes:
+    return recorded.event.model_dump_json().encode()
+
+
+def from_message(headers: Mapping[str, str], body: bytes) -> RecordedEvent[Any]:
+    """What a follower gets is what was recorded; personal fields stay sealed."""
+    stream, _, place = headers["ce-id"].rpartition("@")
+    version, _, index = place.partition(".")
+    actor_id, actor_name = json.loads(headers["ce-actor"])
+    cause = CommandMetadata(
+        headers["ce-causationid"],
+        datetime.fromisoformat(headers["ce-time"]),
+        Actor(actor_id, actor_name),
+        traceparent=headers.get("traceparent", ""),
+    )
+    event = parse_event(headers["ce-type"], int(headers[SCHEMA_VERSION_HEADER]), json.loads(body))
+    return RecordedEvent(stream, int(version), int(index), event, cause)
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveredEvent:
+    """An event as it came from JetStream, with its place there."""
+
+    sequence: int
+    recorded: RecordedEvent[Any]

@@ -1,0 +1,89 @@
+"""Events of a stream as they come, to one reader: a request for many of them stands open.
+
+The client's own `fetch` asks anew for each that comes alone, and is told each time that there are no more: three
+messages where one will do.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from uuid import uuid4
+
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, Header, StatusCode
+
+BATCH_SIZE = 100
+REQUEST_EXPIRY_SECONDS = 2.0  # seconds after which a request is made anew: it may be lost with the connection
+
+
+class PullConsumer:
+    """A consumer of one's own; the server forgets it when nobody asks for a while."""
+
+    def __init__(self, client: Client, stream: str) -> None:
+        self._client = client
+        self._stream = stream
+        self._name = uuid4().hex
+        self._inbox = client.new_inbox()
+        self._received: asyncio.Queue[Msg] = asyncio.Queue()
+        self._outstanding = 0  # events that may still come on the present request
+        self._request_expires_at = 0.0  # when it ends, by the loop's clock
+
+    @classmethod
+    @asynccontextmanager
+    async def starting_after(cls, client: Client, stream: str, sequence: int) -> AsyncIterator["PullConsumer"]:
+        pulled = cls(client, stream)
+        config = ConsumerConfig(
+            name=pulled._name,
+            filter_subject=f"evt.{stream}.>",
+            deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
+            opt_start_seq=sequence + 1,
+            ack_policy=AckPolicy.NONE,
+            inactive_threshold=60,
+            mem_storage=True,
+        )
+        await client.jetstream().add_consumer(stream, config)
+        subscription = await client.subscribe(pulled._inbox, cb=pulled._on_message)
+        try:
+            yield pulled
+        finally:
+            with suppress(NatsError):
+                await subscription.unsubscribe()
+
+    async def count_pending(self) -> int:
+        """How many events have not come yet. Raises NotFoundError when the server has forgotten the consumer."""
+        return (await self._client.jetstream().consumer_info(self._stream, self._name)).num_pending or 0
+
+    async def fetch(self) -> list[Msg]:
+        """All that are there, at least one; none if none came for a while or the request failed."""
+        if self._outstanding <= 0 or asyncio.get_running_loop().time() >= self._request_expires_at:
+            await self._request_batch()
+        come: list[Msg] = []
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(self._request_expires_at):
+                come.append(await self._received.get())
+        while not self._received.empty():
+            come.append(self._received.get_nowait())
+        events = [one for one in come if _get_status(one) is None]
+        # whatever else the server says, the request is over
+        self._outstanding = self._outstanding - len(events) if len(events) == len(come) else 0
+        return events
+
+    async def _request_batch(self) -> None:
+        self._outstanding, self._request_expires_at = (
+            BATCH_SIZE,
+            asyncio.get_running_loop().time() + REQUEST_EXPIRY_SECONDS,
+        )
+        request = {"batch": BATCH_SIZE, "expires": int(REQUEST_EXPIRY_SECONDS * 1e9)}
+        subject = f"$JS.API.CONSUMER.MSG.NEXT.{self._stream}.{self._name}"
+        await self._client.publish(subject, json.dumps(request).encode(), self._inbox)
+
+    async def _on_message(self, message: Msg) -> None:
+        if _get_status(message) != StatusCode.REQUEST_TIMEOUT:  # for that we have a clock of our own
+            self._received.put_nowait(message)
+
+
+def _get_status(message: Msg) -> str | None:
+    return (message.headers or {}).get(Header.STATUS)

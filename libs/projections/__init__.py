@@ -1,0 +1,1 @@
+"""Read models: rows, their schema, their rebuild, and paged queries over them."""

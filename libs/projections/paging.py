@@ -1,0 +1,176 @@
+"""Pages of a list: filters and order as a client asks for them, as conditions on the rows of a view.
+
+Comparisons follow SQL where clients can tell: text is compared without case, and NULL satisfies only `eq null`.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, TypeVar
+
+from contracts.messages import Page, Payload, ReadModelRow
+from contracts.paging import Filter, Operator, PageQuery, SliceQuery
+from libs.projections.read_model import Order, ReadModel
+
+R = TypeVar("R", bound=ReadModelRow)
+Condition = dict[str, Any]
+ValueParser = Callable[[str], Any]
+
+MAX_PAGE_SIZE = 100_000
+MAX_PATTERN_LENGTH = 4096  # of a pattern; the database takes neither endless ones nor NUL
+MAX_LIKE_LENGTH = 2048  # a part of it becomes up to six times as long
+LIKE_TOKEN = re.compile(r"\\[%_]|.", re.DOTALL)
+MAX_INTEGER = 2**63 - 1  # of BSON
+NO_ROWS: Condition = {"_id": {"$in": []}}
+
+COMPARISONS: Mapping[Operator, str] = {"sup": "$gt", "inf": "$lt", "supeq": "$gte", "infeq": "$lte"}
+PATTERNS: Mapping[Operator, str] = {
+    "eq": r"^{}\z",
+    "ne": r"^{}\z",
+    "contains": "{}",
+    "necontains": "{}",
+    "startwith": "^{}",
+    "endwith": r"{}\z",
+}
+LIKE_OPERATORS: frozenset[Operator] = frozenset({"contains", "necontains"})
+NEGATED_OPERATORS: frozenset[Operator] = frozenset({"ne", "necontains"})
+JSON_OPERATORS: Mapping[Operator, Operator] = {"jsoncontains": "eq", "nejsoncontains": "ne"}
+"""A single value, seen as a document, contains what it equals."""
+GEO_OPERATORS: frozenset[Operator] = frozenset({"distancesup", "distanceinf"})
+"""No column is a place, so nothing is any distance away."""
+
+
+def parse_number(text: str) -> int | float:
+    """Raises ValueError for what is no number, and for what the database cannot hold."""
+    value = int(text) if text.strip().lstrip("+-").isdecimal() else float(text)
+    if not abs(value) <= MAX_INTEGER:  # also false for "nan"
+        raise ValueError(text)
+    return value
+
+
+def parse_datetime(text: str) -> datetime:
+    """A time without zone is UTC. Raises ValueError for what is no time, and for what is beyond the years 1 to 9999."""
+    value = datetime.fromisoformat(text)
+    try:
+        return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
+    except OverflowError:
+        raise ValueError(text) from None
+
+
+def like_to_regex(text: str) -> str:
+    r"""A pattern for what contains the text: `%` in it is any text, `_` any character; `\%` and `\_` are plain."""
+    parts = [""]
+    for piece in LIKE_TOKEN.findall(text):
+        if piece == "%":
+            parts.append("")
+        else:
+            parts[-1] += "." if piece == "_" else re.escape(piece.removeprefix("\\") or piece)
+    if len(parts) == 1:
+        return parts[0]
+    # the first place of each part is as good as any later one: to try those would take for ever
+    return r"\A" + "".join(f"(?>.*?{part})" for part in parts if part)
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A row field that clients may filter and sort by; `read` makes its value of a text, nothing means text."""
+
+    field: str
+    parse: ValueParser | None = None
+
+    def to_condition(self, operator: Operator, value: str) -> Condition:
+        """The condition for one value."""
+        if value == "null" and operator in ("eq", "ne"):
+            return {self.field: {"$eq" if operator == "eq" else "$ne": None}}
+        if operator in GEO_OPERATORS:
+            return NO_ROWS
+        operator = JSON_OPERATORS.get(operator, operator)
+        if operator in COMPARISONS:
+            return self._compare(COMPARISONS[operator], value)
+        if self.parse and operator in ("eq", "ne"):
+            return self._compare(f"${operator}", value)
+        escaped = (
+            like_to_regex(value[:MAX_LIKE_LENGTH])
+            if operator in LIKE_OPERATORS
+            else re.escape(value[:MAX_PATTERN_LENGTH])
+        )
+        return self._match_pattern(
+            PATTERNS[operator].format(escaped.replace("\0", r"\x00")), negated=operator in NEGATED_OPERATORS
+        )
+
+    def _match_pattern(self, pattern: str, *, negated: bool) -> Condition:
+        if self.parse is None:
+            wanted = {"$regex": pattern, "$options": "is"}
+            return {self.field: {"$not": wanted, "$ne": None} if negated else wanted}
+        return {"$expr": partial(self._match_as_text, pattern, negated)}
+
+    def _match_as_text(self, pattern: str, negated: bool, row: str) -> Condition:
+        """Numbers and times match by how they are written."""
+        field = f"${row}.{self.field}"
+        match = {"$regexMatch": {"input": {"$toString": field}, "regex": pattern, "options": "is"}}
+        return {"$and": [{"$ne": [field, None]}, {"$not": [match]}]} if negated else match
+
+    def _compare(self, comparison: str, value: str) -> Condition:
+        try:
+            wanted = self.parse(value) if self.parse else value
+        except ValueError:
+            return {self.field: {"$ne": None}} if comparison == "$ne" else NO_ROWS
+        return {self.field: {"$nin": [wanted, None]} if comparison == "$ne" else {comparison: wanted}}
+
+
+Columns = Mapping[str, Column]
+
+
+def build_conditions(query: PageQuery, columns: Columns) -> list[Condition]:
+    """One condition for each filter on a known column."""
+    return [build_condition(one, columns[one.column]) for one in query.filters if one.column in columns]
+
+
+def build_condition(column_filter: Filter, column: Column) -> Condition:
+    return {"$or": [column.to_condition(column_filter.operator, value) for value in column_filter.values] or [NO_ROWS]}
+
+
+def combine_conditions(query: PageQuery, parts: list[Condition]) -> Condition:
+    if not parts:
+        return {}
+    return {"$or" if query.any_filter else "$and": parts}
+
+
+def build_order(query: PageQuery, columns: Columns) -> list[tuple[str, int]]:
+    """With the id as tie-break, so that pages neither repeat nor lose rows."""
+    if query.sort_by == "NONE":
+        return [("id", 1)]
+    direction = -1 if query.descending else 1
+    if query.sort_by not in columns or columns[query.sort_by].field == "id":
+        return [("id", direction)]
+    return [(columns[query.sort_by].field, direction), ("id", direction)]
+
+
+def skip_and_limit(query: PageQuery | SliceQuery) -> tuple[int, int]:
+    """How many rows to skip and to take."""
+    first, size = (query.page - 1, query.per_page) if isinstance(query, PageQuery) else (query.page, query.size)
+    size = min(max(size, 1), MAX_PAGE_SIZE)
+    return min(max(first, 0) * size, 2**31), size
+
+
+async def fetch_page(
+    rows: ReadModel[R], query: PageQuery, columns: Columns, to_payload: Callable[[R], Payload]
+) -> Page:
+    found, total = await fetch_slice(
+        rows, query, combine_conditions(query, build_conditions(query, columns)), build_order(query, columns)
+    )
+    return Page(rows=tuple(to_payload(row) for row in found), total=total)
+
+
+async def fetch_slice(
+    rows: ReadModel[R], query: PageQuery | SliceQuery, condition: Condition, order: Order
+) -> tuple[list[R], int]:
+    """The rows of the page and how many there are in all; where the list ends on this page it need not be counted."""
+    skip, limit = skip_and_limit(query)
+    found = await rows.find(condition, order, skip=skip, limit=limit + 1)
+    if isinstance(query, PageQuery) and not query.counted:
+        return found[:limit], 0
+    ends_here = len(found) <= limit and (found or not skip)
+    return found[:limit], skip + len(found) if ends_here else await rows.count(condition)

@@ -1,0 +1,17 @@
+"""How a request proves that the forge has sent it."""
+
+import hashlib
+import hmac
+from typing import Literal
+
+
+def is_signature_valid(provider: Literal["github", "gitlab"], key: str, signature: str, body: bytes) -> bool:
+    """Tell whether the sender knows the key. Takes the same time whatever is wrong.
+
+    GitHub signs the body: https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries.
+    GitLab sends the key itself, as a token.
+    """
+    expected = key
+    if provider == "github":
+        expected = f"sha256={hmac.new(key.encode(), body, hashlib.sha256).hexdigest()}"
+    return hmac.compare_digest(expected.encode(), signature.encode())

@@ -1,0 +1,1 @@
+"""Artifacts of jobs and where their bytes are stored."""

@@ -1,0 +1,1 @@
+"""Assignment of queued jobs to runners."""

@@ -1,0 +1,220 @@
+"""A runner asks for work: it gets the job that fits it and whose turn it is, and all that the job needs."""
+
+import asyncio
+from dataclasses import dataclass
+from uuid import uuid4
+
+from pymongo.errors import DuplicateKeyError
+
+from contracts.builds import (
+    ARCHIVE_TYPE,
+    AssignJob,
+    Assignment,
+    BuildRow,
+    ClaimJob,
+    ClaimResult,
+    ClaimReturned,
+    Dependency,
+    JobRow,
+    JobStatus,
+    JobVariable,
+    KillBuild,
+    MarkJobLost,
+    ReturnClaim,
+    RunnerDescription,
+)
+from contracts.errors import RequestRejected
+from contracts.projects import JobSecrets
+from libs import git_env
+from libs.security.tokens import generate_token, hash_token
+from libs.service.declaration import Context
+from services.builds.dispatch.job_secrets import ProjectDeletedError, load_job_secrets
+from services.builds.dispatch.registry_logins import find_registry_logins
+from services.builds.dispatch.runner_payload import with_pipeline_config
+from services.builds.dispatch.scheduler import FairScheduler
+from services.builds.dispatch.ssh_access import ssh_variables
+from services.builds.execution.attempts import AttemptStore
+from services.builds.execution.build_spans import record_wait
+from services.builds.execution.script import CLEANUP_TIMEOUT_SECONDS, compile_cleanup, compile_steps
+
+TOKEN_PREFIX = "hrj-"  # noqa: S105 - what job tokens begin with
+MAX_JOBS_TRIED = 10
+
+
+class JobDispatcher:
+    def __init__(self, attempts: AttemptStore) -> None:
+        self._attempts = attempts
+        self._scheduler = FairScheduler()
+
+    async def claim(self, ctx: Context, command: ClaimJob) -> ClaimResult:
+        """Answer a job that nobody else has, or none; the same one again to a claim that is repeated."""
+        token = await ctx.derive_token(TOKEN_PREFIX)
+        if ctx.metadata.may_be_duplicate and (taken := await self._attempts.job_of(ctx, hash_token(token))) is not None:
+            if job := await _undelivered_job(ctx, taken, token):
+                return ClaimResult(assignment=await self._repeat_assignment(ctx, command.runner, job, token))
+            token = generate_token(
+                TOKEN_PREFIX
+            )  # its runner was heard of since, or it was returned: this is another claim
+        passed: set[int] = set()
+        while len(passed) < MAX_JOBS_TRIED and (job := await self._scheduler.next_job(ctx, command.runner, passed)):
+            try:
+                assignment = await self._assign(ctx, command.runner, job, token)
+            finally:
+                self._scheduler.release(job)
+            if assignment is not None:
+                return ClaimResult(assignment=assignment)
+            passed.add(job.id)
+        return ClaimResult(assignment=None)
+
+    async def return_claim(self, ctx: Context, _command: ReturnClaim) -> ClaimReturned:
+        token = await ctx.derive_token(TOKEN_PREFIX)
+        job = await _undelivered_job(ctx, await self._attempts.block_claim(ctx, hash_token(token)), token)
+        if job is not None:
+            await self._requeue_undelivered(ctx, job, job.runner_name or "")
+        return ClaimReturned(job_id=job.id if job else None)
+
+    async def _requeue_undelivered(self, ctx: Context, job: JobRow, runner: str) -> None:
+        reason = f"the answer did not reach the runner {runner}"
+        lose = MarkJobLost(job_id=job.id, attempt=job.attempt, reason=reason, delivered=False)
+        await ctx.send(lose, step=f"{job.id}#{job.attempt}")
+
+    async def _repeat_assignment(self, ctx: Context, runner: RunnerDescription, job: JobRow, token: str) -> Assignment:
+        needs = await _load_inputs(ctx, job)
+        word = await self._attempts.reissue(ctx, hash_token(token), job, _values_to_mask(needs.secrets, token))
+        return _create_assignment(ctx, job, runner, needs, token, word)
+
+    async def _assign(self, ctx: Context, runner: RunnerDescription, job: JobRow, token: str) -> Assignment | None:
+        try:
+            needs = await _load_inputs(ctx, job)
+        except ProjectDeletedError:
+            await ctx.send(KillBuild(build_id=job.build_id), step=str(job.build_id))
+            return None
+        word = uuid4().hex[:12]
+        attempt_id = hash_token(token)
+        assign = AssignJob(
+            job_id=job.id,
+            attempt=job.attempt,
+            runner_id=runner.runner_id,
+            runner_uuid=runner.runner_uuid,
+            runner_name=runner.name,
+            token_hash=attempt_id,
+            cancels_gracefully=runner.cancels_gracefully,
+            reports_late=runner.reports_late,
+        )
+        # side by side, to save a round: one without the other is found by the leases
+        opened, assigned, noted = await asyncio.gather(
+            self._attempts.create(ctx, attempt_id, job, word, _values_to_mask(needs.secrets, token)),
+            ctx.send(assign, step=f"{job.id}#{job.attempt}"),
+            self._scheduler.record_service_time(ctx, job),
+            return_exceptions=True,
+        )
+        given_up = isinstance(opened, DuplicateKeyError)  # by who waited for the answer, or it was repeated meanwhile
+        if isinstance(assigned, BaseException):
+            if not given_up:
+                await self._attempts.discard(ctx, attempt_id)
+            if isinstance(assigned, RequestRejected):
+                return None
+            raise assigned
+        if given_up and await self._attempts.job_of(ctx, attempt_id) == job.id:
+            return await self._repeat_assignment(ctx, runner, job, token)
+        if given_up:
+            await self._requeue_undelivered(ctx, job, runner.name)
+            raise RequestRejected("CONFLICT", "the claim was returned, or got another job")
+        for outcome in (opened, noted):
+            if isinstance(outcome, BaseException):
+                raise outcome
+        record_wait(job, ctx.metadata.at)
+        return _create_assignment(ctx, job, runner, needs, token, word)
+
+
+@dataclass(frozen=True, slots=True)
+class JobInputs:
+    """What a job's runner gets besides the job itself."""
+
+    secrets: JobSecrets
+    build: BuildRow
+    dependencies: tuple[Dependency, ...]
+
+
+async def _load_inputs(ctx: Context, job: JobRow) -> JobInputs:
+    """All at once, to save rounds. Raises ProjectGone."""
+    secrets, build, dependencies = await asyncio.gather(
+        load_job_secrets(ctx, job.project_id, job.project.repository if job.project else None),
+        ctx.read_model("build").get(f"build-{job.build_id}"),
+        _load_dependencies(ctx, job),
+    )
+    gone = BuildRow(id=job.build_id, local_id=job.build_local_id, project=job.project)  # deleted meanwhile
+    return JobInputs(secrets, build or gone, dependencies)
+
+
+async def _undelivered_job(ctx: Context, job_id: int, token: str) -> JobRow | None:
+    """The job, if it is this token's and its runner was not heard of."""
+    job: JobRow | None = await ctx.read_model("job").get(f"job-{job_id}")
+    return job if job and job.token_hash == hash_token(token) and job.status is JobStatus.ASSIGNED else None
+
+
+def _values_to_mask(secrets: JobSecrets, token: str) -> list[str]:
+    """What the log must not show."""
+    hidden = [secret.value for secret in secrets.secrets]
+    hidden += [secrets.ssh_key] if secrets.ssh_key else []
+    hidden += git_env.extract_secrets(secrets.repository_login or "")
+    hidden += [one.password for one in find_registry_logins(secrets.secrets)]
+    return [*hidden, token]
+
+
+async def _load_dependencies(ctx: Context, job: JobRow) -> tuple[Dependency, ...]:
+    """Of the jobs that it names, those that left an archive."""
+    if job.planned is None or not job.planned.fetches:
+        return ()
+    named: list[JobRow] = await ctx.read_model("job").find(
+        {"build_id": job.build_id, "name": {"$in": list(job.planned.fetches)}}, [("id", 1)]
+    )
+    return tuple(
+        Dependency(job_id=one.id, name=one.name, file_name=archive.file_name, size=archive.size)
+        for one in named
+        for archive in one.artifacts
+        if archive.artifact_type == ARCHIVE_TYPE
+    )
+
+
+def _create_assignment(
+    ctx: Context, job: JobRow, runner: RunnerDescription, inputs: JobInputs, token: str, nonce: str
+) -> Assignment:
+    assignment = _base_assignment(job, runner, inputs.secrets, token, nonce).replace(dependencies=inputs.dependencies)
+    return with_pipeline_config(assignment, inputs.build, job, runner, nonce, ctx.settings.url)
+
+
+def _base_assignment(job: JobRow, runner: RunnerDescription, secrets: JobSecrets, token: str, nonce: str) -> Assignment:
+    if job.project is None or job.queued_at is None:
+        raise RequestRejected("JOB_NOT_FOUND")
+    variables = [JobVariable(key=secret.name, value=secret.value, masked=True) for secret in secrets.secrets]
+    if secrets.ssh_key:
+        own = {one.name for one in secrets.secrets} | {
+            one.key for one in (job.planned.variables if job.planned else ())
+        }
+        variables += ssh_variables(secrets.ssh_key, own)
+    steps = job.steps if job.planned is None else ()  # a pipeline's job brings its own script
+    limits = [job.timeout_seconds, *([runner.max_timeout_seconds] if runner.max_timeout_seconds else [])]
+    return Assignment(
+        job_id=job.id,
+        job_uuid=job.uuid,
+        build_id=job.build_id,
+        attempt=job.attempt,
+        token=token,
+        name=job.name,
+        stage=job.stage,
+        ref=job.ref,
+        sha=job.sha,
+        project=job.project,
+        repository_login=secrets.repository_login,
+        script=compile_steps(steps, nonce),
+        after_script=compile_cleanup(steps, nonce) if runner.cancels_gracefully else (),
+        after_script_seconds=CLEANUP_TIMEOUT_SECONDS,
+        variables=tuple(variables),
+        registry_logins=find_registry_logins(secrets.secrets),
+        image=job.image,
+        timeout_seconds=min(limits),
+        queued_at=job.queued_at,
+        delivery_id=job.delivery_id,
+        traceparent=job.traceparent,
+    )

@@ -1,0 +1,44 @@
+"""What people wish of single jobs: which build is meant, and whether they may."""
+
+from typing import TypeVar
+
+from contracts.builds import BuildRow, CancelBuildJob, PlayJob, RetryBuild, RetryJob
+from contracts.errors import RequestRejected
+from contracts.projects import GetLaunchSettings, LaunchSettings
+from libs.service.declaration import Context
+from services.builds.execution.recent_ends import record_end
+
+J = TypeVar("J", PlayJob, RetryJob, CancelBuildJob)
+
+
+async def prepare_job_command(ctx: Context, command: J) -> J:
+    build: BuildRow | None = await ctx.read_model("build").find_one({"job_ids": command.job_id})
+    if build is None:
+        raise RequestRejected("JOB_NOT_FOUND")
+    await _require_launch_permission(ctx, build, "JOB_NOT_FOUND")
+    return command.replace(build_id=build.id)
+
+
+async def prepare_stop_command(ctx: Context, command: CancelBuildJob) -> CancelBuildJob:
+    """A build whose last waiting job is canceled ends with it."""
+    found = await prepare_job_command(ctx, command)
+    await record_end(ctx, found.build_id)
+    return found
+
+
+async def prepare_build_command(ctx: Context, command: RetryBuild) -> RetryBuild:
+    build: BuildRow | None = await ctx.read_model("build").get(f"build-{command.build_id}")
+    if build is None:
+        raise RequestRejected("BUILD_NOT_FOUND")
+    await _require_launch_permission(ctx, build, "BUILD_NOT_FOUND")
+    return command
+
+
+async def _require_launch_permission(ctx: Context, build: BuildRow, not_found_code: str) -> None:
+    """Who may launch builds of the project. The builds of a deleted one go a little later than itself."""
+    try:
+        answer = await ctx.query(GetLaunchSettings(project_id=build.project_id))
+    except RequestRejected as refused:
+        raise RequestRejected(not_found_code) if refused.code == "PROJECT_NOT_FOUND" else refused from None
+    if not LaunchSettings.model_validate(answer).allowed:
+        raise RequestRejected("LAUNCH_BUILD_NOT_ALLOWED")

@@ -1,0 +1,161 @@
+"""Leases: a job whose runner is silent for too long is lost, and one that outlives its limit is ended.
+
+All that is compared here is the database's time, or was measured by this process: replicas' clocks differ.
+"""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from contracts.builds import (
+    FINISHED_JOB_STATUSES,
+    CancelJob,
+    FinishJob,
+    JobFinished,
+    JobLost,
+    JobRetried,
+    JobRow,
+    JobStatus,
+    MarkJobLost,
+)
+from contracts.errors import RequestRejected
+from contracts.messages import Command
+from contracts.runners import RunnerDeleted
+from libs.eventstore.decider import RecordedEvent
+from libs.service.declaration import Context, RetryLater
+from libs.service.outage_grace import compute_grace_deadline
+from services.builds.domain.job import LOST_EXIT_CODE
+from services.builds.execution.attempts import AttemptStore
+from services.builds.execution.build_spans import record_run
+from services.builds.execution.runner_reports import TIMEOUT_EXIT_CODE, RunnerReports
+from services.builds.execution.script import CLEANUP_TIMEOUT_SECONDS
+
+Document = dict[str, Any]
+BATCH_SIZE = 100
+TIME_FIELDS = {"finished": 1, "lease_until": 1, "opened_at": 1, "canceling_since": 1}
+AT_RUNNER = {"$in": ["ASSIGNED", "RUNNING", "CANCELING"]}
+REPORT_GRACE_SECONDS = 60  # seconds that a runner gets to report what it ended itself
+
+
+class Leases:
+    def __init__(self, attempts: AttemptStore, runner_reports: RunnerReports) -> None:
+        self._attempts = attempts
+        self._runner_reports = runner_reports
+        self._without_attempt_since: dict[
+            str, float
+        ] = {}  # jobs without an attempt: since when, by the monotonic clock
+
+    async def expire_leases(self, ctx: Context) -> None:
+        """Lose what is silent. Leases of claims that came to nothing are cleared away."""
+        attempts, lease = ctx.collection("attempts"), timedelta(seconds=ctx.settings.job_lease_seconds)
+        if await attempts.find_one({"finished": False}, {"_id": 1}) is None:
+            return
+        if (now := ctx.clock.database_time()) < await compute_grace_deadline(ctx, "lease_looks", lease):
+            return
+        expired = attempts.find({"finished": False, "lease_until": {"$lt": now}}, {"job_id": 1}, limit=BATCH_SIZE)
+        async for found in expired:
+            job: JobRow | None = await ctx.read_model("job").get(f"job-{found['job_id']}")
+            if job is None and found["job_id"]:
+                await self._attempts.delete_attempts_of_job(ctx, found["job_id"])
+            elif job is None or job.token_hash != found["_id"]:
+                await self._attempts.discard(ctx, found["_id"])
+            elif job.status not in FINISHED_JOB_STATUSES:
+                reason = f"the runner {job.runner_name} has been silent for {ctx.settings.job_lease_seconds:g} seconds"
+                await self._send_end(ctx, MarkJobLost(job_id=job.id, attempt=job.attempt, reason=reason), job)
+            else:
+                await self._runner_reports.close_log(ctx, job, found["_id"], success=job.status is JobStatus.SUCCESS)
+
+    async def enforce_timeouts(self, ctx: Context) -> None:
+        """End what runs longer than it may although its runner goes on reporting, and what nobody will report on."""
+        unopened: dict[str, float] = {}
+        async for job in ctx.read_model("job").walk({"status": AT_RUNNER}):
+            attempt = await ctx.collection("attempts").find_one({"_id": job.token_hash}, TIME_FIELDS)
+            if attempt is None:
+                since = unopened[job.token_hash] = self._without_attempt_since.get(
+                    job.token_hash, ctx.clock.monotonic()
+                )
+                if ctx.clock.monotonic() - since >= min(ctx.settings.job_lease_seconds, _limit_seconds(job)):
+                    await self._lose_interrupted_job(ctx, job)
+            elif attempt["finished"] and attempt["lease_until"] < ctx.clock.database_time():
+                await self._lose_interrupted_job(ctx, job)
+            elif job.status is JobStatus.CANCELING:
+                canceling = await self._get_canceling_since(ctx, attempt)
+                await self._end_if_overdue(ctx, job, canceling, CancelJob(job_id=job.id))
+            else:
+                await self._end_if_overdue(ctx, job, attempt.get("opened_at", job.assigned_at), _timeout_command(job))
+        self._without_attempt_since = unopened
+
+    async def _lose_interrupted_job(self, ctx: Context, job: JobRow) -> None:
+        reason = "the server was interrupted while it gave out the job or took its result"
+        await self._send_end(ctx, MarkJobLost(job_id=job.id, attempt=job.attempt, reason=reason), job)
+
+    async def _end_if_overdue(self, ctx: Context, job: JobRow, since: datetime, command: Command) -> None:
+        if ctx.clock.database_time() >= since + timedelta(seconds=_limit_seconds(job)):
+            await self._send_end(ctx, command, job)
+
+    async def _get_canceling_since(self, ctx: Context, attempt: Document) -> datetime:
+        """The event has the clock of the replica that canceled the job; this look has the database's."""
+        since: datetime = attempt.get("canceling_since") or ctx.clock.database_time()
+        if "canceling_since" not in attempt:
+            change = {"$set": {"canceling_since": since}}
+            await ctx.collection("attempts").update_one({"_id": attempt["_id"]}, change)
+        return since
+
+    async def end_jobs_of_runner(self, ctx: Context, recorded: RecordedEvent[RunnerDeleted]) -> None:
+        """A deleted runner reports no more: what it ran has failed, what it had not begun is for another one."""
+        async for job in ctx.read_model("job").walk({"runner_uuid": recorded.event.runner_uuid, "status": AT_RUNNER}):
+            message = f"The runner {job.runner_name} was deleted"
+            if job.status is JobStatus.ASSIGNED:
+                await self._send_end(ctx, MarkJobLost(job_id=job.id, attempt=job.attempt, reason=message), job)
+                continue
+            deleted = FinishJob(
+                job_id=job.id,
+                attempt=job.attempt,
+                status=JobStatus.FAILED,
+                exit_code=LOST_EXIT_CODE,
+                reason="runner_deleted",
+                message=message,
+            )
+            await self._send_end(ctx, deleted, job)
+
+    async def _send_end(self, ctx: Context, command: Command, job: JobRow) -> None:
+        try:
+            await ctx.send(command, step=f"{job.id}#{job.attempt}")
+            record_run(job, ctx.metadata.at, command.wire_name)
+        except RequestRejected as refused:
+            if refused.code != "JOB_STATUS":  # it ended by itself in this very moment
+                raise
+
+    async def close_attempt(self, ctx: Context, recorded: RecordedEvent[JobFinished | JobLost | JobRetried]) -> None:
+        """The work after a job's attempt is over: its log is closed and its secrets are forgotten."""
+        open_attempts = ctx.collection("attempts").find(
+            {"job_id": recorded.event.job_id, "number": recorded.event.attempt, "finished": False}
+        )
+        success = isinstance(recorded.event, JobFinished) and recorded.event.status is JobStatus.SUCCESS
+        async for found in open_attempts:  # seldom one: its runner has mostly told of its end
+            job: JobRow | None = await ctx.read_model("job").get(f"job-{recorded.event.job_id}")
+            if job is None:
+                return  # deleted meanwhile, and its log with it
+            try:
+                await self._runner_reports.close_log(ctx, job, found["_id"], success=success)
+            except RequestRejected as refused:
+                if refused.code != "CONFLICT":
+                    raise
+                raise RetryLater(0.1) from None  # a piece of the log came in between
+
+
+def _limit_seconds(job: JobRow) -> float:
+    """Seconds for which a job may be at a runner, or be canceled there."""
+    return (
+        CLEANUP_TIMEOUT_SECONDS if job.status is JobStatus.CANCELING else job.timeout_seconds
+    ) + REPORT_GRACE_SECONDS
+
+
+def _timeout_command(job: JobRow) -> FinishJob:
+    return FinishJob(
+        job_id=job.id,
+        attempt=job.attempt,
+        status=JobStatus.FAILED,
+        exit_code=TIMEOUT_EXIT_CODE,
+        reason="job_execution_timeout",
+        message=f"The job took longer than its limit of {job.timeout_seconds} seconds",
+    )

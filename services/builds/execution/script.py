@@ -1,0 +1,167 @@
+"""The programs of a job: plain sh that starts one bash, which sources the steps' scripts in order.
+
+Each step is framed by section markers. Their names carry a word that only this attempt knows, so that no script
+forges a section by accident of its output. A step's own `exit n` ends the job with n; a script whose last command fails
+ends it with 208, the eight bits of 2000. A process of the program itself watches over the limit of a step.
+
+What is to run on a kill is a program of its own, for the runner's after_script: in the same folder and with the same
+variables of the job, but in a new shell.
+"""
+
+import shlex
+from collections.abc import Iterator, Sequence
+
+from contracts.builds import PlannedStep
+from libs.section_markers import format_section_name
+
+STEP_FAILED_EXIT_CODE = 208
+STEP_TIMEOUT_EXIT_CODE = 124
+TIMEOUT_SUFFIX = b"timeout"  # after the name in the marker that ends such a section
+CLEANUP_TIMEOUT_SECONDS = 300
+
+PRELUDE = r"""
+headrace_root=$PWD
+headrace_section=
+headrace_time() {
+  printf -v headrace_now '%(%s)T' -1
+  case ${EPOCHREALTIME-} in
+    *[.,]??????) headrace_now=${EPOCHREALTIME%???} headrace_now=${headrace_now/[.,]/} ;;
+  esac
+}
+headrace_open() {
+  headrace_section=$1
+  headrace_time
+  printf 'section_start:%s:%s\r\033[0K%s\n' "$headrace_now" "$1" "$2"
+}
+headrace_watch=
+headrace_close() {
+  if [ -n "$headrace_watch" ]; then
+    { echo >&"$headrace_watch"; exec {headrace_watch}>&-; } 2>/dev/null
+    headrace_watch=
+  fi
+  if [ -n "$headrace_section" ]; then
+    headrace_time
+    printf 'section_end:%s:%s\r\033[0K\n' "$headrace_now" "$headrace_section"
+  fi
+  headrace_section=
+}
+"""
+# The watcher is no child of the shell, or a plain `wait` of a step would wait for it. It hears through a pipe that its
+# step is over. The shell itself sees its signal when what it waits for is gone, so all that descends from it is killed.
+TIMEOUT_WATCHER = rf"""
+headrace_limit() {{
+  exec {{headrace_watch}}> >(headrace_watched "$@" <&0 &)
+}}
+headrace_watched() {{
+  trap - EXIT ALRM
+  read -r -t "$1"
+  [ $? -gt 128 ] || return
+  local kin late=
+  kin=$(headrace_kin "$$")
+  printf '%s\n' "$3"
+  headrace_time
+  printf 'section_end:%s:%s.{TIMEOUT_SUFFIX.decode()}\r\033[0K\n' "$headrace_now" "$2"
+  kill -ALRM "$$"
+  kill -TERM $kin
+  read -r -t 2
+  [ $? -gt 128 ] && late=yes
+  kill -KILL $kin
+  [ -z "$late" ] || read -r -t 2 || [ $? -le 128 ] || kill -KILL "$$"
+}} 2>/dev/null
+headrace_kin() {{
+  local all stat rest pid parent kin=" $1 " more=1
+  if [ -r "/proc/$1/stat" ]; then
+    all=$(for stat in /proc/[0-9]*/stat; do
+      read -r rest <"$stat" && pid=${{rest%% *}} && rest=${{rest##*) ? }} && echo "$pid ${{rest%% *}}"
+    done)
+  else
+    all=$(ps -A -o pid= -o ppid=)
+  fi
+  while [ -n "$more" ]; do
+    more=
+    while read -r pid parent; do
+      case $kin in *" $pid "*) continue ;; esac
+      case $kin in *" $parent "*) kin="$kin$pid " more=1 ;; esac
+    done <<<"$all"
+  done
+  echo "${{kin#" $1 "}}"
+}}
+trap 'exit {STEP_TIMEOUT_EXIT_CODE}' ALRM
+"""
+# milliseconds, or seconds where `date` knows no fractions of them
+NOW_EXPRESSION = (
+    '$(headrace_now=$(date +%s%3N); case $headrace_now in *[!0-9]*|"") date +%s ;; *) echo "$headrace_now" ;; esac)'
+)
+CLOSE_ON_EXIT = "trap headrace_close EXIT\n"
+CLOSE_ON_SUCCESS = "trap '[ $? -ne 0 ] || headrace_close' EXIT\n"  # an open section at the end tells that it failed
+
+
+def compile_steps(steps: Sequence[PlannedStep], nonce: str) -> tuple[str, ...]:
+    """The lines of the job's script."""
+    return (f"exec {_bash_command(steps, nonce, CLOSE_ON_EXIT, on_kill=False)}",)
+
+
+def compile_cleanup(steps: Sequence[PlannedStep], nonce: str) -> tuple[str, ...]:
+    """The lines of the job's after_script; none where nothing is to run on a kill."""
+    if not any(step.on_kill and not step.skipped for step in steps):
+        return ()
+    bash = _bash_command(steps, nonce, CLOSE_ON_SUCCESS, on_kill=True)
+    return (f'if [ "${{CI_JOB_STATUS:-}}" = canceled ]; then exec {bash}; fi',)
+
+
+def compile_commands(commands: Sequence[str], section: str, title: str) -> tuple[str, ...]:
+    """The lines of a pipeline's script, for any shell: as one, so that runners that echo lines do not do it twice.
+
+    The shell ends at the first command that fails, as all runners want it; an open section tells of that.
+    """
+    if not commands:
+        return ()
+    lines = [f": {shlex.quote(title)}", _marker_command("start", section, title)]
+    for command in commands:
+        first, *more = command.strip().split("\n")
+        lines += [f"printf '%s\\n' {shlex.quote(f'$ {first}' + (' ...' if more else ''))}", command]
+    return ("\n".join([*lines, _marker_command("end", section)]),)
+
+
+def _marker_command(boundary: str, section: str, title: str = "") -> str:
+    return rf"""printf 'section_{boundary}:%s:{section}\r\033[0K%s\n' "{NOW_EXPRESSION}" {shlex.quote(title)}"""
+
+
+def _bash_command(steps: Sequence[PlannedStep], nonce: str, exit_trap: str, *, on_kill: bool) -> str:
+    chosen = [(place, step) for place, step in enumerate(steps) if step.on_kill == on_kill]
+    limits = TIMEOUT_WATCHER if any(step.timeout_seconds for _, step in chosen) else ""
+    program = (
+        PRELUDE
+        + limits
+        + exit_trap
+        + "".join(_step_program(step, format_section_name(nonce, place)) for place, step in chosen)
+    )
+    return f"bash -c {shlex.quote(program)} headrace"
+
+
+def _step_program(step: PlannedStep, section: str) -> str:
+    return "\n".join(_step_lines(step, section)) + "\n"
+
+
+def _step_lines(step: PlannedStep, section: str) -> Iterator[str]:
+    yield f"headrace_open {section} {shlex.quote(f'Step {step.name} ...')}"
+    if step.skipped:
+        yield f"echo {shlex.quote(f'Step {step.name} skipped')}"
+        yield "headrace_close"
+        return
+    if step.timeout_seconds:
+        words = f"Step {step.name} TIMED OUT: it took longer than its limit of {step.timeout_seconds} seconds"
+        yield f"headrace_limit {step.timeout_seconds} {section} {shlex.quote(words)}"
+    path, *arguments = step.script.split()
+    file = f'"$headrace_root"/{shlex.quote(path.lstrip("/"))}'
+    yield f"if [ ! -f {file} ]; then"
+    yield f"  echo {shlex.quote(f'The script {path} of step {step.name} does not exist in the repository.')}"
+    yield f"  exit {STEP_FAILED_EXIT_CODE}"
+    yield "fi"
+    yield f"chmod +x {file} 2>/dev/null"
+    yield f"source {file} {' '.join(map(shlex.quote, arguments))}".rstrip()
+    yield "if [ $? -ne 0 ]; then"
+    yield f"  echo {shlex.quote(f'Step {step.name} failed')}"
+    yield f"  exit {STEP_FAILED_EXIT_CODE}"
+    yield "fi"
+    yield "headrace_close"

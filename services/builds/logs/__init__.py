@@ -1,0 +1,1 @@
+"""Job logs: lines, sections, queries."""

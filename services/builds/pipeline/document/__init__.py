@@ -1,0 +1,1 @@
+"""Reading YAML documents: includes, references, merging."""

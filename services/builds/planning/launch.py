@@ -1,0 +1,35 @@
+"""Launching a build: who may, with which settings, under which numbers."""
+
+import asyncio
+from uuid import uuid4
+
+from contracts.builds import LaunchedProject, QueueBuild
+from contracts.errors import RequestRejected
+from contracts.projects import GetLaunchSettings, LaunchSettings
+from libs.service.declaration import Context
+
+MAX_JOB_ATTEMPTS = 3
+
+
+async def prepare_launch(ctx: Context, command: QueueBuild) -> QueueBuild:
+    project_id = command.project_id
+    answer, build_id, local_id = await asyncio.gather(
+        ctx.query(GetLaunchSettings(project_id=project_id)),
+        ctx.next_id("build"),
+        ctx.next_id(f"build of project {project_id}"),
+    )
+    settings = LaunchSettings.model_validate(answer)
+    actor = ctx.metadata.actor
+    if not (settings.allowed or command.delivery_id):  # a push was allowed when its delivery was accepted
+        raise RequestRejected("LAUNCH_BUILD_NOT_ALLOWED")
+    return command.replace(
+        build_id=build_id,
+        local_id=local_id,
+        executor_id=command.delivery_id or str(uuid4()),
+        queued_at=ctx.metadata.at,
+        project=LaunchedProject.model_validate(settings.model_dump(include=set(LaunchedProject.model_fields))),
+        initiator_id=actor.id,
+        initiator_name=actor.name,
+        timeout_seconds=ctx.settings.build_timeout_seconds,
+        max_attempts=MAX_JOB_ATTEMPTS,
+    )

@@ -1,0 +1,49 @@
+"""Which bare copies of repositories to remove: those not used for long, and the least recently used beyond a size."""
+
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+MAX_UNUSED_SECONDS = 14 * 24 * 3600
+LAST_USED = "headrace-last-used"  # a file in the copy; its modification time counts
+
+
+class Mirror(NamedTuple):
+    last_used: float  # seconds since the epoch
+    size: int  # bytes
+    path: Path
+
+
+def mark_used(copy: Path) -> None:
+    """A copy that is gone is left alone: the next fetch makes it again."""
+    if copy.is_dir():
+        (copy / LAST_USED).touch()
+
+
+def find_evictable_mirrors(folder: Path, max_bytes: int) -> list[Path]:
+    """Return the copies to remove, least recently used first. The one used last stays, whatever its size."""
+    mirrors = sorted(_read_mirror(path) for path in folder.iterdir() if path.is_dir())
+    total = sum(mirror.size for mirror in mirrors)
+    oldest_use = time.time() - MAX_UNUSED_SECONDS
+    surplus = []
+    for mirror in mirrors[:-1]:
+        if total > max_bytes or mirror.last_used < oldest_use:
+            surplus.append(mirror.path)
+            total -= mirror.size
+    return surplus
+
+
+def _read_mirror(path: Path) -> Mirror:
+    mark = path / LAST_USED
+    return Mirror(
+        (mark if mark.exists() else path).stat().st_mtime,
+        sum(_file_size(file) for file in path.rglob("*")),
+        path,
+    )
+
+
+def _file_size(file: Path) -> int:
+    try:
+        return file.lstat().st_size
+    except FileNotFoundError:  # git removes its temporary files
+        return 0

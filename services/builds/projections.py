@@ -1,0 +1,273 @@
+"""What people read about builds, jobs and lanes: one row per stream."""
+
+from collections.abc import Mapping
+
+from contracts.builds import (
+    Artifact,
+    ArtifactRemoved,
+    ArtifactUploaded,
+    BuildDeleted,
+    BuildEvent,
+    BuildFinished,
+    BuildJobsChanged,
+    BuildJobStatus,
+    BuildKilled,
+    BuildPlanned,
+    BuildPriorityChanged,
+    BuildQueued,
+    BuildResumed,
+    BuildRow,
+    BuildStarted,
+    BuildStatus,
+    ConcurrencyGroupRow,
+    ConcurrencySlotGranted,
+    ConcurrencySlotReleased,
+    ConcurrencySlotRequested,
+    JobAssigned,
+    JobCanceling,
+    JobDeleted,
+    JobEvent,
+    JobFinished,
+    JobLost,
+    JobPriorityChanged,
+    JobQueued,
+    JobRequirements,
+    JobRetried,
+    JobRow,
+    JobStarted,
+    JobStatus,
+    LaneEvent,
+)
+from libs.eventstore.decider import Category, PreviousRow, RecordedEvent
+from services.builds.domain.build import build_decider
+from services.builds.domain.concurrency_group import ConcurrencyGroup as LaneState
+from services.builds.domain.concurrency_group import concurrency_group_decider
+from services.builds.domain.concurrency_group import evolve as evolve_lane
+from services.builds.domain.job import job_decider
+from services.builds.domain.job_graph import JobGraph, apply_allow_failure, final_statuses, status_changes
+
+
+def project_build(row: BuildRow, recorded: RecordedEvent[BuildEvent]) -> BuildRow:
+    match recorded.event:
+        case BuildQueued() as queued:
+            return BuildRow(
+                id=queued.build_id,
+                local_id=queued.local_id or queued.build_id,
+                executor_id=queued.executor_id,
+                project_id=queued.project_id,
+                project_name=queued.project.name,
+                branch=queued.project.branch,
+                needs_lane=queued.needs_lane,
+                project=queued.project,
+                ignore_steps=queued.ignore_steps,
+                pinned_sha=queued.sha,
+                pinned_ref=queued.ref,
+                before_sha=queued.before_sha,
+                source="push" if queued.delivery_id else queued.source,
+                delivery_id=queued.delivery_id,
+                timeout_seconds=queued.timeout_seconds,
+                max_attempts=queued.max_attempts,
+                initiator_id=queued.initiator_id,
+                initiator_name=queued.initiator_name,
+                queued_at=queued.queued_at,
+            )
+        case BuildPlanned() as planned:
+            return row.replace(
+                status=BuildStatus.PLANNED,
+                sha=planned.sha,
+                ref=planned.ref,
+                available_steps=planned.available_steps,
+                job_ids=tuple(job.job_id for job in planned.jobs),
+                jobs=_jobs_of_build(planned),
+                protected=planned.protected,
+                default_branch=planned.default_branch,
+                message=planned.message,
+                warnings=planned.warnings,
+                served_by_hash=planned.served_by_hash,
+            )
+        case BuildJobsChanged():
+            return row.replace(jobs=_with_statuses(row, status_changes(recorded.event)))
+        case BuildResumed():
+            return row.replace(
+                status=BuildStatus.PLANNED,
+                finished=False,
+                exit_code=None,
+                exit_message=None,
+                output=None,
+                completed_at=None,
+                killed_by=None,
+            )
+        case BuildStarted(runner_name=runner):
+            return row.replace(status=BuildStatus.RUNNING, runner=runner, started_at=recorded.at)
+        case BuildKilled(graceful=graceful):
+            status = BuildStatus.CANCELING if graceful else row.status
+            return row.replace(status=status, killed_by=recorded.metadata.actor.name)
+        case BuildFinished() as finished:
+            return row.replace(
+                status=finished.status,
+                finished=True,
+                exit_code=finished.exit_code,
+                exit_message=finished.exit_message,
+                output=finished.output,
+                completed_at=recorded.at,
+                ran=finished.ran,
+                jobs=_with_statuses(row, final_statuses({job.job_id: job.status for job in row.jobs}, finished.status)),
+            )
+        case BuildPriorityChanged(priority=priority):
+            return row.replace(priority=priority)
+        case BuildDeleted():
+            return BuildRow()
+
+
+def _jobs_of_build(planned: BuildPlanned) -> tuple[BuildJobStatus, ...]:
+    if not any(job.is_pipeline_job for job in planned.jobs):
+        return ()
+    statuses = JobGraph.of(planned.jobs).statuses
+    return tuple(
+        BuildJobStatus(
+            job_id=job.job_id,
+            name=job.name,
+            stage=job.stage,
+            when=job.when,
+            allow_failure=job.allow_failure,
+            status=statuses[job.job_id],
+        )
+        for job in planned.jobs
+    )
+
+
+def _with_statuses(row: BuildRow, changes: Mapping[int, JobStatus]) -> tuple[BuildJobStatus, ...]:
+    return tuple(job.replace(status=changes.get(job.job_id, job.status)) for job in row.jobs)
+
+
+def project_job(row: JobRow, recorded: RecordedEvent[JobEvent]) -> JobRow:
+    match recorded.event:
+        case JobQueued() as queued:
+            return JobRow(
+                id=queued.job_id,
+                local_id=queued.job.local_id or queued.job_id,
+                uuid=queued.job_uuid,
+                build_id=queued.build_id,
+                build_local_id=queued.build_local_id or queued.build_id,
+                project_id=queued.project_id,
+                owner_alias=queued.owner_alias,
+                name=queued.job.name,
+                stage=queued.job.stage,
+                ref=queued.ref,
+                sha=queued.sha,
+                tags=queued.job.tags,
+                protected=queued.protected,
+                priority=queued.priority,
+                demand=JobRequirements.from_job(queued.job.tags, queued.project, protected=queued.protected).key,
+                attempt=queued.attempt,
+                timeout_seconds=queued.job.timeout_seconds,
+                queued_at=recorded.at,
+                steps=queued.job.steps,
+                image=queued.job.image,
+                planned=queued.job if queued.job.is_pipeline_job else None,
+                project=queued.project,
+                delivery_id=queued.job.delivery_id,
+                traceparent=row.traceparent or recorded.metadata.traceparent,
+            )
+        case JobAssigned() as assigned:
+            return row.replace(
+                status=JobStatus.ASSIGNED,
+                demand="",
+                runner_id=assigned.runner_id,
+                runner_uuid=assigned.runner_uuid,
+                runner_name=assigned.runner_name,
+                token_hash=assigned.token_hash,
+                assigned_at=recorded.at,
+            )
+        case JobStarted(since_assignment=since_assignment):
+            started_at = row.assigned_at if since_assignment else recorded.at
+            return row.replace(status=JobStatus.RUNNING, started_at=started_at)
+        case JobCanceling():
+            return row.replace(status=JobStatus.CANCELING, canceling_at=recorded.at)
+        case JobFinished() as finished:
+            planned = row.planned
+            return row.replace(
+                status=apply_allow_failure(planned, finished.status, finished.exit_code)
+                if planned
+                else finished.status,
+                demand="",
+                exit_code=finished.exit_code,
+                reason=finished.reason,
+                message=finished.message,
+                finished_at=recorded.at,
+                listed_at=recorded.at,
+            )
+        case ArtifactUploaded() as uploaded:
+            artifact = Artifact(
+                id=uploaded.artifact_id,
+                artifact_type=uploaded.artifact_type,
+                artifact_format=uploaded.artifact_format,
+                file_name=uploaded.file_name,
+                size=uploaded.size,
+                uploaded_at=recorded.at,
+                expire_at=uploaded.expire_at,
+            )
+            return row.replace(artifacts=(*row.artifacts, artifact))
+        case ArtifactRemoved(artifact_id=artifact_id):
+            return row.replace(artifacts=tuple(one for one in row.artifacts if one.id != artifact_id))
+        case JobPriorityChanged(priority=priority):
+            return row.replace(priority=priority)
+        case JobLost() | JobRetried():
+            return row  # JobQueued follows, or JobFinished
+        case JobDeleted():
+            return JobRow()
+        case _:
+            return row  # steps are read from the log
+
+
+def project_concurrency_group(row: ConcurrencyGroupRow, recorded: RecordedEvent[LaneEvent]) -> ConcurrencyGroupRow:
+    match recorded.event:
+        case ConcurrencySlotRequested() | ConcurrencySlotGranted() | ConcurrencySlotReleased() as event:
+            lane = evolve_lane(LaneState(holder=row.holder, waiting=row.waiting), event)
+            return ConcurrencyGroupRow(project_id=event.project_id, holder=lane.holder, waiting=lane.waiting)
+
+
+def hide_warning(row: JobRow) -> JobRow:
+    """As 0.2.0 knows it: a failure that the pipeline allows is a failure."""
+    return row.replace(status=JobStatus.FAILED) if row.status is JobStatus.WARNING else row
+
+
+build_category = Category(
+    "build",
+    build_decider,
+    BuildRow(),
+    project_build,
+    row_version=8,
+    previous_row=PreviousRow(7, lambda row: row),
+    indexes=(
+        ("executor_id",),
+        ("job_ids",),
+        ("finished", "id"),
+        ("project_id", "finished", "id"),
+        ("project_id", "local_id"),
+    ),
+    is_deleted=lambda row: row.id == 0,
+)
+job_category = Category(
+    "job",
+    job_decider,
+    JobRow(),
+    project_job,
+    row_version=9,
+    previous_row=PreviousRow(8, hide_warning),
+    indexes=(
+        ("demand", "project_id", "-priority", "queued_at", "id"),
+        ("build_id",),
+        ("project_id", "local_id"),
+        ("-listed_at", "-id"),
+        ("status", "-listed_at", "-id"),
+        ("runner_uuid", "-listed_at", "-id"),
+        ("runner_uuid", "status", "-listed_at", "-id"),
+    ),
+    time_index_field="listed_at",
+    sparse_index_field="demand",
+    is_deleted=lambda row: row.id == 0,
+)
+concurrency_group_category = Category(
+    "lane", concurrency_group_decider, ConcurrencyGroupRow(), project_concurrency_group
+)

@@ -1,0 +1,1 @@
+"""Queries about builds, jobs and the queue."""

@@ -1,0 +1,1 @@
+"""Sign-in, login throttling, signing keys and API tokens."""

@@ -1,0 +1,1 @@
+"""Deciders of users, companies and SSH keys."""

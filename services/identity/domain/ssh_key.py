@@ -1,0 +1,58 @@
+"""An SSH key of a user: usable, nobody else's, and not over already."""
+
+from collections.abc import Mapping
+
+from contracts.errors import RequestRejected
+from contracts.identity import AddSshKey, RemoveSshKey, SshKeyAdded, SshKeyRemoved
+from libs.eventstore.decider import Reserve
+from libs.security.ssh_keys import InvalidKey, UnexpectedPrivateKey, WeakKey, compute_fingerprint
+
+MAX_KEYS_PER_USER = 500  # of one user
+
+FingerprintsByUuid = Mapping[str, str]  # uuid -> fingerprint
+
+
+def add_key(keys: FingerprintsByUuid, command: AddSshKey) -> SshKeyAdded:
+    title = (command.title or "").strip()
+    if not title:
+        raise RequestRejected("KEY_TITLE_REQUIRED")
+    if not command.public_key or not command.public_key.strip():
+        raise RequestRejected("KEY_PUBLIC_KEY_REQUIRED")
+    found = validate_public_key(command.public_key)
+    if command.expires_at and command.expires_at < command.today:
+        raise RequestRejected("KEY_EXPIRES_AT_PAST")
+    if found in keys.values():
+        raise RequestRejected("KEY_PUBLIC_KEY_TAKEN")
+    if len(keys) >= MAX_KEYS_PER_USER:
+        raise RequestRejected("KEY_LIMIT")
+    return SshKeyAdded(
+        user_id=command.user_id,
+        key_uuid=command.key_uuid,
+        public_key=command.public_key,
+        title=title,
+        fingerprint=found,
+        expires_at=command.expires_at.isoformat() if command.expires_at else None,
+    )
+
+
+def remove_key(keys: FingerprintsByUuid, command: RemoveSshKey) -> SshKeyRemoved:
+    if command.key_uuid not in keys:
+        raise RequestRejected("KEY_NOT_FOUND")
+    return SshKeyRemoved(user_id=command.user_id, key_uuid=command.key_uuid)
+
+
+def validate_public_key(public_key: str) -> str:
+    """Its fingerprint."""
+    try:
+        return compute_fingerprint(public_key)
+    except InvalidKey:
+        raise RequestRejected("KEY_PUBLIC_KEY_INVALID") from None
+    except WeakKey:
+        raise RequestRejected("KEY_PUBLIC_KEY_WEAK") from None
+    except UnexpectedPrivateKey:
+        raise RequestRejected("KEY_PUBLIC_KEY_PRIVATE") from None
+
+
+def fingerprint_reservation(fingerprint: str) -> Reserve:
+    """A key logs one user in, whoever that is."""
+    return Reserve(f"ssh-key:{fingerprint}", "KEY_PUBLIC_KEY_TAKEN")

@@ -1,0 +1,271 @@
+"""A user: names are unique, roles are known, and an enabled administrator always remains."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from typing import assert_never
+
+from contracts.identity import (
+    AddSshKey,
+    AdministratorAnchored,
+    AnchorAdministrator,
+    ApiTokenCreated,
+    ApiTokenRevoked,
+    ChangeEmail,
+    ChangePassword,
+    ChangeProviderName,
+    ChangeRoles,
+    DeleteUser,
+    RecordApiToken,
+    RegisterUser,
+    RemoveSshKey,
+    RenameUser,
+    RevokeApiToken,
+    SetUserEnabled,
+    SshKeyAdded,
+    SshKeyRemoved,
+    UserCommand,
+    UserDeleted,
+    UserDisabled,
+    UserEmailChanged,
+    UserEnabled,
+    UserEvent,
+    UserPasswordChanged,
+    UserProviderNamesChanged,
+    UserRegistered,
+    UserRenamed,
+    UserRolesChanged,
+)
+from libs.eventstore.decider import Decider, Release, RequestRejected, Reservation, Reserve
+from services.identity.domain import ssh_key
+from services.identity.domain.validation import blank_to_none, validate_email, validate_roles, validate_username
+
+MAX_TOKENS_PER_USER = 100  # of one user
+FORBIDDEN_NAME_CHARACTERS = frozenset("{}$")
+
+
+class Status(Enum):
+    NEW = "new"
+    ENABLED = "enabled"
+    DISABLED = "disabled"
+    DELETED = "deleted"
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    status: Status = Status.NEW
+    username: str = ""
+    email: str | None = None
+    roles: tuple[str, ...] = ()
+    github_username: str | None = None
+    gitlab_username: str | None = None
+    epoch: int = 0
+    anchor: int = 0
+    tokens: tuple[int, ...] = ()
+    keys: ssh_key.FingerprintsByUuid = field(default_factory=dict)
+
+    @property
+    def is_administrator(self) -> bool:
+        return self.status is Status.ENABLED and "ROLE_ADMIN" in self.roles
+
+
+def decide(user: User, command: UserCommand) -> list[UserEvent]:
+    match user.status, command:
+        case Status.NEW, RegisterUser():
+            return [make_user_registered(command)]
+        case ((Status.NEW | Status.DELETED), _):
+            raise RequestRejected("DEVELOPER_NOT_FOUND")
+        case _, RenameUser(username=text):
+            username = validate_username(text)
+            renamed = UserRenamed(user_id=command.user_id, username=username, former_username=user.username)
+            return [renamed] if username != user.username else []
+        case _, ChangeEmail(email=text):
+            email = validate_email(text)
+            return [UserEmailChanged(user_id=command.user_id, email=email)] if email != user.email else []
+        case _, ChangePassword(sealed_password_hash=sealed):
+            return [
+                UserPasswordChanged(user_id=command.user_id, sealed_password_hash=sealed, epoch=user.epoch + 1),
+            ]
+        case _, ChangeRoles(roles=texts, anchor=anchor):
+            roles = validate_roles(texts)
+            if "ROLE_ADMIN" not in roles:
+                require_other_administrator(user, anchor)
+            changed = UserRolesChanged(user_id=command.user_id, roles=roles, epoch=user.epoch + 1)
+            return [changed] if roles != user.roles else []
+        case _, SetUserEnabled(enabled=None):
+            raise RequestRejected("DEVELOPER_ENABLED_REQUIRED")
+        case Status.DISABLED, SetUserEnabled(enabled=True):
+            return [UserEnabled(user_id=command.user_id, epoch=user.epoch + 1)]
+        case Status.ENABLED, SetUserEnabled(enabled=False, anchor=anchor):
+            require_other_administrator(user, anchor)
+            return [UserDisabled(user_id=command.user_id, epoch=user.epoch + 1)]
+        case _, SetUserEnabled():
+            return []
+        case _, ChangeProviderName():
+            names = make_provider_names_changed(user, command)
+            return [names] if evolve(user, names) != user else []
+        case Status.ENABLED, AnchorAdministrator(anchor=anchor) if user.is_administrator:
+            return [AdministratorAnchored(user_id=command.user_id, anchor=anchor)]
+        case _, AddSshKey():
+            return [ssh_key.add_key(user.keys, command)]
+        case _, RemoveSshKey():
+            return [ssh_key.remove_key(user.keys, command)]
+        case _, DeleteUser(anchor=anchor):
+            require_other_administrator(user, anchor)
+            return [UserDeleted(user_id=command.user_id, username=user.username)]
+        case Status.ENABLED, RecordApiToken():
+            return [make_token_created(user, command)]
+        case _, RevokeApiToken(token_id=token_id):
+            if token_id not in user.tokens:
+                raise RequestRejected("TOKEN_NOT_FOUND")
+            return [ApiTokenRevoked(user_id=command.user_id, token_id=token_id)]
+        case _:
+            raise RequestRejected("CONFLICT", f"{command.wire_name} is not possible for this user now")
+
+
+def evolve(user: User, event: UserEvent) -> User:
+    match event:
+        case UserRegistered():
+            return User(
+                Status.ENABLED, event.username, event.email, event.roles, event.github_username, event.gitlab_username
+            )
+        case UserRenamed(username=username):
+            return replace(user, username=username)
+        case UserEmailChanged(email=email):
+            return replace(user, email=email)
+        case UserPasswordChanged(epoch=epoch):
+            return replace(user, epoch=epoch, tokens=())
+        case UserRolesChanged(roles=roles, epoch=epoch):
+            return replace(user, roles=roles, epoch=epoch, tokens=())
+        case UserEnabled(epoch=epoch):
+            return replace(user, status=Status.ENABLED, epoch=epoch, tokens=())
+        case UserDisabled(epoch=epoch):
+            return replace(user, status=Status.DISABLED, epoch=epoch, tokens=())
+        case UserProviderNamesChanged(github_username=github, gitlab_username=gitlab):
+            return replace(user, github_username=github, gitlab_username=gitlab)
+        case AdministratorAnchored(anchor=anchor):
+            return replace(user, anchor=anchor)
+        case SshKeyAdded(key_uuid=uuid, fingerprint=fingerprint):
+            return replace(user, keys={**user.keys, uuid: fingerprint})
+        case SshKeyRemoved(key_uuid=uuid):
+            return replace(user, keys={known: one for known, one in user.keys.items() if known != uuid})
+        case UserDeleted():
+            return User(Status.DELETED)
+        case ApiTokenCreated(token_id=token_id):
+            return replace(user, tokens=(*user.tokens, token_id))
+        case ApiTokenRevoked(token_id=token_id):
+            return replace(user, tokens=tuple(one for one in user.tokens if one != token_id))
+        case _:
+            assert_never(event)
+
+
+def reserve_names(user: User, event: UserEvent) -> Sequence[Reservation]:
+    match event:
+        case UserRegistered():
+            return [_username_reservation(event.username), *_email_reservations(event.email)]
+        case UserRenamed() if event.username.lower() != user.username.lower():
+            return [Release(_username_reservation(user.username).key), _username_reservation(event.username)]
+        case UserEmailChanged() if (event.email or "").lower() != (user.email or "").lower():
+            return [*(Release(old.key) for old in _email_reservations(user.email)), *_email_reservations(event.email)]
+        case AdministratorAnchored(anchor=anchor):
+            return [Reserve(f"anchor:{anchor}", "CONFLICT")]
+        case SshKeyAdded(fingerprint=fingerprint):
+            return [ssh_key.fingerprint_reservation(fingerprint)]
+        case SshKeyRemoved(key_uuid=uuid):
+            return [Release(ssh_key.fingerprint_reservation(user.keys[uuid]).key)]
+        case UserDeleted():
+            held = (
+                _username_reservation(user.username),
+                *_email_reservations(user.email),
+                *map(ssh_key.fingerprint_reservation, user.keys.values()),
+            )
+            return [Release(one.key) for one in held]
+        case _:
+            return []
+
+
+def _username_reservation(username: str) -> Reserve:
+    """Users share one space of names with whatever else may own a project."""
+    return Reserve(f"owner:{username.lower()}", "DEVELOPER_USERNAME_TAKEN")
+
+
+def _email_reservations(email: str | None) -> list[Reserve]:
+    return [Reserve(f"email:{email.lower()}", "DEVELOPER_EMAIL_TAKEN")] if email else []
+
+
+def require_other_administrator(user: User, anchor: int) -> None:
+    """`anchor` is one that another administrator holds.
+
+    The holder of the highest anchor is an enabled administrator and stays one, for its own anchor is never exceeded by
+    itself; so two administrators who remove each other at the same moment cannot both succeed.
+    """
+    if user.is_administrator and anchor <= user.anchor:
+        raise RequestRejected("DEVELOPER_LAST_ADMINISTRATOR")
+
+
+def make_user_registered(command: RegisterUser) -> UserRegistered:
+    return UserRegistered(
+        user_id=command.user_id,
+        user_uuid=command.user_uuid,
+        username=validate_username(command.username),
+        sealed_password_hash=command.sealed_password_hash,
+        email=validate_email(command.email),
+        roles=validate_roles(command.roles),
+        github_username=blank_to_none(command.github_username),
+        gitlab_username=blank_to_none(command.gitlab_username),
+    )
+
+
+def make_provider_names_changed(user: User, command: ChangeProviderName) -> UserProviderNamesChanged:
+    name = blank_to_none(command.username)
+    return UserProviderNamesChanged(
+        user_id=command.user_id,
+        github_username=name if command.provider == "github" else user.github_username,
+        gitlab_username=name if command.provider == "gitlab" else user.gitlab_username,
+    )
+
+
+def make_token_created(user: User, command: RecordApiToken) -> ApiTokenCreated:
+    name = (command.name or "").strip()
+    if not name:
+        raise RequestRejected("TOKEN_NAME_REQUIRED")
+    if FORBIDDEN_NAME_CHARACTERS & set(name):
+        raise RequestRejected("TOKEN_NAME_INVALID")
+    if command.expires_at and command.expires_at < command.today:
+        raise RequestRejected("TOKEN_EXPIRES_AT_INVALID")
+    if len(user.tokens) >= MAX_TOKENS_PER_USER:
+        raise RequestRejected("TOKEN_LIMIT")
+    return ApiTokenCreated(
+        user_id=command.user_id,
+        token_id=command.token_id,
+        token_uuid=command.token_uuid,
+        token_hash=command.token_hash,
+        name=name,
+        expires_at=command.expires_at.isoformat() if command.expires_at else None,
+        scopes=tuple(dict.fromkeys(command.scopes)),
+    )
+
+
+user_decider = Decider[UserCommand, User, UserEvent](
+    commands=(
+        RegisterUser,
+        RenameUser,
+        ChangeEmail,
+        ChangePassword,
+        ChangeRoles,
+        SetUserEnabled,
+        ChangeProviderName,
+        AnchorAdministrator,
+        AddSshKey,
+        RemoveSshKey,
+        DeleteUser,
+        RecordApiToken,
+        RevokeApiToken,
+    ),
+    stream=lambda command: f"user-{command.user_id}",
+    initial=User(),
+    decide=decide,
+    evolve=evolve,
+    reservations=reserve_names,
+    initial_commands=(RegisterUser,),
+)

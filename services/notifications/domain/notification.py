@@ -1,0 +1,88 @@
+"""What may happen to a mail that somebody should get."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import assert_never
+
+from contracts.notifications import (
+    AbandonNotification,
+    MarkNotificationSent,
+    NotificationAbandoned,
+    NotificationCommand,
+    NotificationEvent,
+    NotificationFailed,
+    NotificationRequested,
+    NotificationSent,
+    NotificationSkipped,
+    NotificationStatus,
+    RecordNotificationFailure,
+    RequestNotification,
+    SkipNotification,
+)
+from libs.eventstore.decider import Decider, RequestRejected
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """Only what `decide` needs. What people read lives in views.py."""
+
+    status: NotificationStatus = NotificationStatus.NEW
+    attempts: int = 0
+
+
+def decide(notification: Notification, command: NotificationCommand) -> Sequence[NotificationEvent]:
+    notification_id = command.notification_id
+    match notification.status, command:
+        case NotificationStatus.NEW, RequestNotification():
+            return [NotificationRequested(**dict(command))]
+        case NotificationStatus.NEW, _:
+            raise RequestRejected("NOT_FOUND", "There is no such notification.")
+        case NotificationStatus.REQUESTED, MarkNotificationSent():
+            return [NotificationSent(notification_id=notification_id)]
+        case NotificationStatus.REQUESTED, RecordNotificationFailure(attempt=attempt, reason=reason):
+            known = attempt <= notification.attempts
+            return (
+                [] if known else [NotificationFailed(notification_id=notification_id, attempt=attempt, reason=reason)]
+            )
+        case NotificationStatus.REQUESTED, AbandonNotification(reason=reason):
+            return [NotificationAbandoned(notification_id=notification_id, reason=reason)]
+        case NotificationStatus.REQUESTED, SkipNotification(reason=reason):
+            return [NotificationSkipped(notification_id=notification_id, reason=reason)]
+        case _:
+            return []  # requested before, or already over: two replicas may have tried the same mail
+
+
+def evolve(notification: Notification, event: NotificationEvent) -> Notification:
+    match event:
+        case NotificationRequested():
+            return Notification(NotificationStatus.REQUESTED)
+        case NotificationSent():
+            return replace(notification, status=NotificationStatus.SENT)
+        case NotificationFailed(attempt=attempt):
+            return replace(notification, attempts=attempt)
+        case NotificationAbandoned():
+            return replace(notification, status=NotificationStatus.ABANDONED)
+        case NotificationSkipped():
+            return replace(notification, status=NotificationStatus.SKIPPED)
+        case _:
+            assert_never(event)
+
+
+notification_decider = Decider[NotificationCommand, Notification, NotificationEvent](
+    commands=(
+        RequestNotification,
+        MarkNotificationSent,
+        RecordNotificationFailure,
+        AbandonNotification,
+        SkipNotification,
+    ),
+    stream=lambda command: notification_stream(command.notification_id),
+    initial=Notification(),
+    decide=decide,
+    evolve=evolve,
+    initial_commands=(RequestNotification,),
+)
+
+
+def notification_stream(notification_id: str) -> str:
+    return f"notification-{notification_id}"

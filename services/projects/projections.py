@@ -1,0 +1,253 @@
+"""What people read about projects, secrets, credentials and executors."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from contracts.messages import ReadModelRow
+from contracts.projects import (
+    CredentialCreated,
+    CredentialDeleted,
+    CredentialEvent,
+    CredentialRevealed,
+    CredentialView,
+    DeveloperProjectsSet,
+    ExecutorCreated,
+    ExecutorDeleted,
+    ExecutorEvent,
+    ExecutorView,
+    LaunchSettings,
+    ProjectCreated,
+    ProjectDeleted,
+    ProjectEvent,
+    ProjectSecretsSet,
+    ProjectView,
+    SecretAttached,
+    SecretCreated,
+    SecretDeleted,
+    SecretDetached,
+    SecretEvent,
+    SecretProjectsSet,
+    SecretRevealed,
+    SecretView,
+)
+from libs.eventstore.decider import Category, RecordedEvent
+from services.projects.build_activity import BuildActivity
+from services.projects.domain.credential import credential_decider
+from services.projects.domain.executor import executor_decider
+from services.projects.domain.membership import membership_decider
+from services.projects.domain.project import project_decider
+from services.projects.domain.secret import add_project, remove_project, secret_decider
+
+EPOCH = datetime.fromtimestamp(0, UTC)
+MASK = "*" * 11
+
+
+class ProjectRow(ReadModelRow):
+    id: int = 0
+    owner_alias: str = ""
+    owner_key: str = ""  # lower case
+    owner_user_id: int | None = None
+    company_id: int | None = None
+    alias: str = ""
+    name: str = ""
+    description: str | None = None
+    repository: str = ""
+    branch: str = ""
+    spec_file_path: str = ""
+    keep_number_build: int | None = None
+    allow_concurrent_execution: bool = False
+    executor_id: int | None = None
+    credential_id: int | None = None
+    developers_id: tuple[int, ...] = ()
+    protected_branches: tuple[str, ...] | None = None
+    sealed_signature_key: str = ""
+    sealed_login: str = ""  # for the repository; empty: none
+    created_at: datetime = EPOCH
+
+    @property
+    def effective_protected_branches(self) -> tuple[str, ...]:
+        """Unless branches were named: the project's own, and where it builds any push, the usual ones."""
+        if self.protected_branches is not None:
+            return self.protected_branches
+        return ("main", "master") if self.branch == "*" else (self.branch,)
+
+
+def apply_project_event(row: ProjectRow, recorded: RecordedEvent[ProjectEvent]) -> ProjectRow:
+    match recorded.event:
+        case ProjectDeleted():
+            return ProjectRow()
+        case ProjectSecretsSet():
+            return row
+        case ProjectCreated(project_id=project_id) as event:
+            row = ProjectRow(id=project_id, created_at=recorded.at)
+        case event:
+            pass
+    # every other event names new values as the row does
+    row = row.replace(**event.model_dump(exclude={"project_id"}))
+    return row.replace(owner_key=row.owner_alias.lower())
+
+
+project_category = Category(
+    "project",
+    project_decider,
+    ProjectRow(),
+    apply_project_event,
+    row_version=2,
+    indexes=(
+        ("id",),
+        ("owner_key", "alias"),
+        ("owner_user_id",),
+        ("company_id",),
+        ("developers_id",),
+        ("credential_id",),
+        ("executor_id",),
+    ),
+    is_deleted=lambda row: row.id == 0,
+)
+
+
+class SecretRow(ReadModelRow):
+    id: int = 0
+    name: str = ""
+    sealed_value: str = ""
+    env: str | None = None
+    escape_char: str | None = None
+    projects_id: tuple[int, ...] = ()
+    scope: str = "PRIVATE"  # PUBLIC: every project has it
+    created_at: datetime = EPOCH
+
+
+def apply_secret_event(row: SecretRow, recorded: RecordedEvent[SecretEvent]) -> SecretRow:
+    match recorded.event:
+        case SecretDeleted():
+            return SecretRow()
+        case SecretRevealed():
+            return row
+        case SecretAttached(project_id=project_id):
+            return row.replace(projects_id=add_project(row.projects_id, project_id), scope="PRIVATE")
+        case SecretDetached(project_id=project_id):
+            return row.replace(projects_id=remove_project(row.projects_id, project_id))
+        case SecretProjectsSet(projects_id=ids):
+            return row.replace(projects_id=ids, scope="PRIVATE" if ids else "PUBLIC")
+        case SecretCreated(secret_id=secret_id, projects_id=ids) as event:
+            row = SecretRow(id=secret_id, scope="PRIVATE" if ids else "PUBLIC", created_at=recorded.at)
+        case event:
+            pass
+    return row.replace(**event.model_dump(exclude={"secret_id"}))
+
+
+secret_category = Category(
+    "secret",
+    secret_decider,
+    SecretRow(),
+    apply_secret_event,
+    indexes=(("id",), ("projects_id",), ("scope",)),
+    is_deleted=lambda row: row.id == 0,
+)
+
+
+class CredentialRow(ReadModelRow):
+    id: int = 0
+    name: str = ""
+    sealed_ssh_key: str = ""
+    created_at: datetime = EPOCH
+
+
+def apply_credential_event(row: CredentialRow, recorded: RecordedEvent[CredentialEvent]) -> CredentialRow:
+    match recorded.event:
+        case CredentialDeleted():
+            return CredentialRow()
+        case CredentialRevealed():
+            return row
+        case CredentialCreated(credential_id=credential_id) as event:
+            row = CredentialRow(id=credential_id, created_at=recorded.at)
+        case event:
+            pass
+    return row.replace(**event.model_dump(exclude={"credential_id"}))
+
+
+credential_category = Category(
+    "credential",
+    credential_decider,
+    CredentialRow(),
+    apply_credential_event,
+    indexes=(("id",),),
+    is_deleted=lambda row: row.id == 0,
+)
+
+
+class ExecutorRow(ReadModelRow):
+    id: int = 0
+    name: str = ""
+    driver: str = ""
+    sealed_variables: str = ""  # one JSON object
+    created_at: datetime = EPOCH
+
+
+def apply_executor_event(row: ExecutorRow, recorded: RecordedEvent[ExecutorEvent]) -> ExecutorRow:
+    match recorded.event:
+        case ExecutorDeleted():
+            return ExecutorRow()
+        case ExecutorCreated(executor_id=executor_id) as event:
+            row = ExecutorRow(id=executor_id, created_at=recorded.at)
+        case event:
+            pass
+    return row.replace(**event.model_dump(exclude={"executor_id"}))
+
+
+executor_category = Category(
+    "executor",
+    executor_decider,
+    ExecutorRow(),
+    apply_executor_event,
+    indexes=(("id",),),
+    is_deleted=lambda row: row.id == 0,
+)
+
+
+class MembershipRow(ReadModelRow):
+    developer_id: int = 0
+    projects_id: tuple[int, ...] = ()  # as they were last chosen; the projects know who belongs to them now
+
+
+def apply_membership_event(_row: MembershipRow, recorded: RecordedEvent[DeveloperProjectsSet]) -> MembershipRow:
+    return MembershipRow(developer_id=recorded.event.developer_id, projects_id=recorded.event.projects_id)
+
+
+membership_category = Category("membership", membership_decider, MembershipRow(), apply_membership_event)
+
+
+def to_project_view(
+    row: ProjectRow, activity: BuildActivity, secrets_id: tuple[int, ...], signature_key: str | None
+) -> ProjectView:
+    return ProjectView(
+        **row.model_dump(exclude={"owner_key", "sealed_signature_key", "sealed_login", "protected_branches"}),
+        protected_branches=row.effective_protected_branches,
+        signature_key=signature_key,
+        secrets_id=secrets_id,
+        available_steps=activity.available_steps,
+        builds_id=activity.builds_id,
+        last_build=activity.last_build,
+    )
+
+
+def to_launch_settings(row: ProjectRow, *, allowed: bool) -> LaunchSettings:
+    shared = set(LaunchSettings.model_fields) - {"project_id", "protected_branches", "allowed"}
+    own = row.model_dump(include=shared)
+    return LaunchSettings(
+        project_id=row.id, protected_branches=row.effective_protected_branches, allowed=allowed, **own
+    )
+
+
+def to_secret_view(row: SecretRow, value: str | None = None) -> SecretView:
+    shown = row.model_dump(exclude={"sealed_value", "scope", "created_at"})
+    return SecretView(**shown, value=value, is_global=row.scope == "PUBLIC")
+
+
+def to_credential_view(row: CredentialRow, ssh_key: str | None = None) -> CredentialView:
+    return CredentialView(id=row.id, name=row.name, ssh_key=ssh_key)
+
+
+def to_executor_view(row: ExecutorRow, variables: Mapping[str, str], *, reveal: bool) -> ExecutorView:
+    shown = {name: value if reveal else MASK for name, value in variables.items()}
+    return ExecutorView(id=row.id, name=row.name, driver=row.driver, variables=shown)

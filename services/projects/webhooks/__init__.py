@@ -1,0 +1,1 @@
+"""Received webhooks and their deliveries."""

@@ -1,0 +1,78 @@
+"""What people read about deliveries."""
+
+from datetime import UTC, datetime
+
+from contracts.errors import CODES
+from contracts.messages import ReadModelRow
+from contracts.projects import (
+    IGNORE_REASONS,
+    DeliveryAccepted,
+    DeliveryDecision,
+    DeliveryEvent,
+    DeliveryIgnored,
+    DeliveryRejected,
+    DeliveryView,
+    Provider,
+)
+from libs.eventstore.decider import Category, RecordedEvent
+from services.projects.domain.delivery import BRANCH_REF_PREFIX, delivery_decider
+
+EPOCH = datetime.fromtimestamp(0, UTC)
+
+
+class DeliveryRow(ReadModelRow):
+    id: str = ""
+    project_id: int = 0
+    provider: Provider | None = None
+    event: str = ""
+    forge_id: str | None = None
+    sealed_sender: str = ""
+    user_id: int | None = None
+    ref: str | None = None
+    sha: str | None = None
+    decision: DeliveryDecision = DeliveryDecision.REFUSED
+    code: str | None = None
+    size: int = 0
+    digest: str = ""
+    unrecorded: int = 0
+    refused_total: int | None = None
+    received_at: datetime = EPOCH
+
+    @property
+    def reason(self) -> str:
+        if self.decision is DeliveryDecision.ACCEPTED:
+            return f"A build of {(self.sha or '')[:8]} on {(self.ref or '').removeprefix(BRANCH_REF_PREFIX)} is queued."
+        code = self.code or ""
+        return IGNORE_REASONS[code] if code in IGNORE_REASONS else CODES[code].summary
+
+
+def apply_delivery_event(_row: DeliveryRow, recorded: RecordedEvent[DeliveryEvent]) -> DeliveryRow:
+    match recorded.event:
+        case DeliveryAccepted() as event:
+            decision = DeliveryDecision.ACCEPTED
+        case DeliveryIgnored() as event:
+            decision = DeliveryDecision.IGNORED
+        case DeliveryRejected() as event:
+            decision = DeliveryDecision.REFUSED
+    facts = event.model_dump(exclude={"delivery_id"})
+    return DeliveryRow(id=event.delivery_id, **facts, decision=decision, received_at=recorded.at)
+
+
+delivery_category = Category(
+    "delivery",
+    delivery_decider,
+    DeliveryRow(),
+    apply_delivery_event,
+    indexes=(("project_id", "-received_at", "-id"),),
+)
+
+
+def to_delivery_view(row: DeliveryRow, sender: str | None) -> DeliveryView:
+    return DeliveryView(
+        **row.model_dump(exclude={"sealed_sender", "size", "digest", "forge_id"}),
+        forge_id=row.forge_id or None,
+        sender=sender,
+        reason=row.reason,
+        executor_id=row.id if row.decision is DeliveryDecision.ACCEPTED else None,
+        body_size=row.size,
+    )

@@ -1,0 +1,83 @@
+"""Refused deliveries. They come from senders who prove nothing, so they are no events: a sample is kept beside the log.
+
+Of each project there is a counter and a ring of the last entries. At most ten new entries are made in a minute; what
+comes beyond replaces the newest one, which counts them.
+"""
+
+from typing import Any
+from uuid import uuid4
+
+from pymongo import ReturnDocument
+
+from contracts.projects import DeliveryDecision, Provider
+from libs.projections.read_model import ReadModel
+from libs.service.declaration import Context
+from services.projects.webhooks.delivery_projection import DeliveryRow
+
+MAX_ENTRIES_PER_PROJECT = 20
+MAX_NEW_ENTRIES_PER_MINUTE = 10
+MAX_NAME_LENGTH = 255  # characters kept of what a request calls itself
+COUNTERS_COLLECTION = "refusals"
+ENTRIES_COLLECTION = "refused_deliveries"
+INDEXES = {ENTRIES_COLLECTION: (("row.project_id", "-row.received_at", "-row.id"), ("row.id",))}
+RECORDED_CODES = frozenset({"WEBHOOK_PROVIDER_NOT_SUPPORTED", "WEBHOOK_SIGNATURE_INVALID", "WEBHOOK_PAYLOAD_INVALID"})
+
+
+async def record_rejection(
+    ctx: Context, project_id: int, provider: Provider | None, event: str, size: int, code: str
+) -> None:
+    count = await _count_rejection(ctx, project_id)
+    row = DeliveryRow(
+        id=str(uuid4()),
+        project_id=project_id,
+        provider=provider,
+        event=event[:MAX_NAME_LENGTH],
+        decision=DeliveryDecision.REFUSED,
+        code=code,
+        size=size,
+        unrecorded=count["skipped"],
+        refused_total=count["total"],
+        received_at=ctx.clock.database_time(),
+    )
+    slot = f"{project_id}-{(count['made'] - 1) % MAX_ENTRIES_PER_PROJECT}"
+    newest: Any = {"$cond": [{"$gt": ["$row.refused_total", count["total"]]}, "$row", {"$literal": row.model_dump()}]}
+    await ctx.collection(ENTRIES_COLLECTION).update_one({"_id": slot}, [{"$set": {"row": newest}}], upsert=True)
+
+
+async def _count_rejection(ctx: Context, project_id: int) -> dict[str, Any]:
+    minute: Any = {"$dateToString": {"date": "$$NOW", "format": "%Y-%m-%dT%H:%M"}}
+    in_minute: Any = {"$cond": [{"$eq": ["$minute", minute]}, {"$add": ["$in_minute", 1]}, 1]}
+    beyond: Any = {"$gt": ["$in_minute", MAX_NEW_ENTRIES_PER_MINUTE]}
+    found: dict[str, Any] = await ctx.collection(COUNTERS_COLLECTION).find_one_and_update(
+        {"_id": project_id},
+        [
+            {"$set": {"minute": minute, "in_minute": in_minute, "total": _increment("$total")}},
+            {
+                "$set": {
+                    "made": {"$cond": [beyond, "$made", _increment("$made")]},
+                    "skipped": {"$cond": [beyond, _increment("$skipped"), 0]},
+                }
+            },
+        ],
+        upsert=True,
+        return_document=ReturnDocument.AFTER,
+    )
+    # `made` is missing where a replica of 0.2.0 has counted this minute
+    return {**found, "made": found.get("made") or 1}
+
+
+def _increment(field: str) -> dict[str, Any]:
+    return {"$add": [{"$ifNull": [field, 0]}, 1]}
+
+
+def rejected_deliveries(ctx: Context) -> ReadModel[DeliveryRow]:
+    return ReadModel(ctx.collection(ENTRIES_COLLECTION), DeliveryRow, "row")
+
+
+async def find_rejection(ctx: Context, delivery_id: str) -> DeliveryRow | None:
+    return await rejected_deliveries(ctx).find_one({"id": delivery_id})
+
+
+async def delete_rejections(ctx: Context, project_id: int) -> None:
+    await ctx.collection(COUNTERS_COLLECTION).delete_one({"_id": project_id})
+    await ctx.collection(ENTRIES_COLLECTION).delete_many({"row.project_id": project_id})

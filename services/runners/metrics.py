@@ -1,0 +1,18 @@
+"""What the service measures: who of the runners is there."""
+
+from libs.observability.metric_specs import GaugeSpec, MetricSpec
+from libs.service.declaration import Context
+
+
+async def count_online(ctx: Context) -> float:
+    return await ctx.read_model("runner").count({"online": True})
+
+
+async def count_offline(ctx: Context) -> float:
+    return await ctx.read_model("runner").count({"online": False, "active": True})
+
+
+METRICS: tuple[MetricSpec, ...] = (
+    GaugeSpec("headrace_runners_online", "Runners seen lately", count_online),
+    GaugeSpec("headrace_runners_offline", "Runners that may work and have not been seen lately", count_offline),
+)

@@ -1,0 +1,149 @@
+"""Who kills, and when: seeded moments, and the next one only when the victims live again."""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+from infra.local.data_folder import DataFolder
+from infra.local.nats_server import with_login
+from infra.local.stack_state import ProcessState, StackState
+from libs.messaging.request_reply import connect
+from libs.settings import Settings
+from tests.support import eventually
+from tests.support.stacks.running_stack import SERVICES, RunningStack
+
+PROCESS_KINDS = (*SERVICES, "gateway", "agent", "mongod", "nats-server")
+RESTART_TIMEOUT = 60.0  # seconds for the supervisor to start it again
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    kinds: tuple[str, ...]
+    killed_at: float
+    ready_at: float | None  # when all of them answered again; None: the storm was over before
+
+
+def one_of_each_kind(seed: int) -> list[tuple[str]]:
+    return [(kind,) for kind in Random(seed).sample(PROCESS_KINDS, len(PROCESS_KINDS))]  # noqa: S311
+
+
+def random_pairs(seed: int) -> Iterator[Sequence[str]]:
+    """Two at once, for ever."""
+    random = Random(seed)  # noqa: S311
+    while True:
+        yield random.sample(PROCESS_KINDS, 2)
+
+
+class ProcessKiller:
+    """Kills processes of the given kinds, again and again."""
+
+    def __init__(self, stack: RunningStack, seed: int, pauses: tuple[float, float] = (0, 0)) -> None:
+        self._folder = DataFolder(stack.data)
+        self._random = Random(seed)  # noqa: S311
+        self._pauses = pauses
+        self.kills: list[Kill] = []
+
+    async def run(self, turns: Iterable[Sequence[str]]) -> None:
+        """Each turn names the kinds of which a process dies, all at the same time."""
+        for kinds in turns:
+            await asyncio.sleep(self._random.uniform(*self._pauses))
+            await self._kill(kinds, [self._pick_process(kind) for kind in kinds])
+
+    async def freeze_leader(self, service: str, seconds: float) -> None:
+        """Stop the replica that leads the service in the middle of what it does, and let it go on later."""
+        name = await self._get_leader(service)
+        at = time.monotonic()
+        await self._send_signal([name], signal.SIGSTOP)
+        try:
+            await asyncio.sleep(seconds)
+            assert await self._get_leader(service) != name, "nobody took over from a leader that hangs"
+        finally:
+            await self._send_signal([name], signal.SIGCONT)
+        self.kills.append(Kill((f"{service} (frozen)",), at, time.monotonic()))
+
+    async def freeze(self, name: str, seconds: float) -> None:
+        await self._send_signal([name], signal.SIGSTOP)
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            await self._send_signal([name], signal.SIGCONT)
+
+    async def _get_leader(self, service: str) -> str:
+        address = with_login(self._read_processes()["nats-server"].address, self._folder, service)
+        bus = await connect(Settings(nats_url=address), "chaos")
+        try:
+            return (await bus.request(f"lead.{service}", timeout=2)).data.decode()
+        finally:
+            await bus.close()
+
+    async def stop_while_frozen(self, server: str, names: Sequence[str]) -> float:
+        """Tell processes to stop, and then those that start in their place, while a server hangs: how long it took."""
+        await self._send_signal([server], signal.SIGSTOP)
+        try:
+            settled = await self._stop_and_wait(names)
+            await eventually(lambda: all(map(self._handles_sigterm, names)), within=RESTART_TIMEOUT)
+            return max(settled, await self._stop_and_wait(names))
+        finally:
+            await self._send_signal([server], signal.SIGCONT)
+
+    async def _stop_and_wait(self, names: Sequence[str]) -> float:
+        before = await self._send_signal(names, signal.SIGTERM)
+        at = time.monotonic()
+        await eventually(
+            lambda: all(self._read_processes()[name].pid != pid for name, pid in before.items()), within=RESTART_TIMEOUT
+        )
+        return time.monotonic() - at
+
+    def _handles_sigterm(self, name: str) -> bool:
+        """It has come so far as to catch SIGTERM."""
+        pid = self._read_processes()[name].pid
+        if not pid or not (status := Path(f"/proc/{pid}/status")).exists():
+            return False
+        caught = next(line for line in status.read_text().splitlines() if line.startswith("SigCgt"))
+        return bool(int(caught.split()[1], 16) >> (signal.SIGTERM - 1) & 1)
+
+    async def _send_signal(self, names: Sequence[str], number: signal.Signals) -> dict[str, int]:
+        """All of them at once, when all of them have been started; returns their process ids."""
+        await eventually(lambda: all(self._read_processes()[name].pid for name in names), within=RESTART_TIMEOUT)
+        pids = {name: self._read_processes()[name].pid or 0 for name in names}
+        for pid in filter(None, pids.values()):
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+        return pids
+
+    async def wait_until_ready(self) -> None:
+        """Everybody answers again."""
+        await eventually(lambda: asyncio.to_thread(self._are_all_ready), within=RESTART_TIMEOUT)
+
+    def _are_all_ready(self) -> bool:
+        return all(one.is_ready() for one in self._read_processes().values())
+
+    def _pick_process(self, kind: str) -> str:
+        return self._random.choice(
+            [name for name in self._read_processes() if name == kind or name.rpartition("-")[0] == kind]
+        )
+
+    async def _kill(self, kinds: Sequence[str], names: Sequence[str]) -> None:
+        at = time.monotonic()
+        before = await self._send_signal(names, signal.SIGKILL)
+        ready = None
+        try:
+            await eventually(lambda: asyncio.to_thread(self._have_restarted, before), within=RESTART_TIMEOUT)
+            ready = time.monotonic()
+        finally:
+            self.kills.append(Kill(tuple(kinds), at, ready))
+
+    def _have_restarted(self, before: Mapping[str, int]) -> bool:
+        now = self._read_processes()
+        return all(now[name].pid != pid and now[name].is_ready() for name, pid in before.items())
+
+    def _read_processes(self) -> dict[str, ProcessState]:
+        state = StackState.read(self._folder)
+        assert state is not None, "the supervisor is gone"
+        return {process.name: process for process in state.processes}

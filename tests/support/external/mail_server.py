@@ -1,0 +1,44 @@
+"""A mail server on a loopback port, in a thread of its own, that keeps what it was sent."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from email import message_from_bytes, policy
+from email.message import EmailMessage
+from typing import Any
+
+from aiosmtpd.controller import Controller
+
+from infra.local import ports
+
+
+@dataclass
+class MailServer:
+    port: int
+    messages: list[EmailMessage] = field(default_factory=list)
+    rejected_recipients: set[str] = field(default_factory=set)  # recipients, for the time being
+
+    async def handle_DATA(self, _server: Any, _session: Any, envelope: Any) -> str:  # noqa: N802
+        if self.rejected_recipients.intersection(envelope.rcpt_tos):
+            return "451 try again later"
+        self.messages.append(message_from_bytes(envelope.content, _class=EmailMessage, policy=policy.default))
+        return "250 OK"
+
+    def messages_to(self, address: str) -> list[EmailMessage]:
+        return [mail for mail in self.messages if address in str(mail["To"])]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a stack needs to send its mails here."""
+        return {"HEADRACE_MAIL_HOST": "127.0.0.1", "HEADRACE_MAIL_PORT": str(self.port), "HEADRACE_MAIL_TLS": "none"}
+
+
+@contextmanager
+def running_mail_server() -> Iterator[MailServer]:
+    office = MailServer(ports.find_free_port())
+    controller = Controller(office, hostname="127.0.0.1", port=office.port)
+    controller.start()
+    try:
+        yield office
+    finally:
+        controller.stop()

@@ -1,0 +1,60 @@
+"""An S3 server of its own process, and what lies in its bucket."""
+
+import ssl
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import obstore
+from obstore.store import S3Store
+
+from infra.local import ports
+from infra.local.process import Process, Program
+from libs.settings import BucketSettings
+
+BUCKET_SECRET_KEY = "bucket-canary"
+
+
+@contextmanager
+def s3_server(folder: Path, *, tls: tuple[Path, Path, Path] | None = None) -> Iterator[tuple[Process, BucketSettings]]:
+    """It keeps all in memory, so that a stop forgets everything. `tls`: files of certificate, key and authority."""
+    port = ports.find_free_port()
+    url = f"{'https' if tls else 'http'}://127.0.0.1:{port}"
+    secured = ("-s", "-c", str(tls[0]), "-k", str(tls[1])) if tls else ()
+    server = Process(
+        Program(
+            name="moto",
+            argv=(sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port), *secured),
+            log=folder / "moto.log",
+            is_ready=lambda: ports.is_taken("127.0.0.1", port) if tls else ports.is_http_ok(port, "/moto-api/"),
+        )
+    )
+    server.start()
+    try:
+        server.wait_ready()
+        create_bucket(url, "artifacts", tls and tls[2])
+        yield server, BucketSettings("artifacts", url, access_key="key", secret_key=BUCKET_SECRET_KEY)
+    finally:
+        server.kill()
+
+
+def create_bucket(url: str, name: str, authority: Path | None = None) -> None:
+    verify = ssl.create_default_context(cafile=authority) if authority else True
+    httpx.put(f"{url}/{name}", trust_env=False, verify=verify).raise_for_status()
+
+
+def list_objects(bucket: BucketSettings | None) -> list[str]:
+    """Where there is no bucket there are none."""
+    if bucket is None:
+        return []
+    store = S3Store(
+        bucket.name,
+        endpoint=bucket.endpoint,
+        region=bucket.region,
+        access_key_id=bucket.access_key,
+        secret_access_key=bucket.secret_key,
+        client_options={"allow_http": True},
+    )
+    return [one["path"] for batch in obstore.list(store) for one in batch]

@@ -1,0 +1,100 @@
+"""A log of toy events and its JetStream stream: filled by tests of relays, followers and workers."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from uuid import uuid4
+
+from nats.aio.client import Client
+from nats.js.api import StreamConfig
+from pymongo import AsyncMongoClient
+from pymongo.asynchronous.database import AsyncDatabase
+
+from contracts.messages import Event
+from libs.eventstore import PendingCommit
+from libs.eventstore.decider import Actor, CommandMetadata
+from libs.eventstore.mongo import MongoEventStore, create_schema
+from libs.messaging.jetstream import create_stream
+from libs.messaging.relay import Relay
+from libs.security.envelope_encryption import MemoryKeyVault
+from libs.service.connections import Document, get_database
+from libs.service.tasks import cancel_and_wait
+from libs.settings import Settings
+from tests.support import eventually, read_event_ids
+from tests.toy.counters import CounterRaised, CounterView
+from tests.toy.domain import counters
+
+RAISED = CounterRaised(by=1)
+
+
+@dataclass(frozen=True)
+class EventLog:
+    service: str
+    database: AsyncDatabase[Document]
+    store: MongoEventStore
+    bus: Client
+
+    async def append_commits(
+        self, count: int, *, streams: int = 3, start: int = 0, events: Sequence[Event] = (RAISED,)
+    ) -> None:
+        """`count` decisions of one stream after the other, several at once."""
+        places = range(start, start + count)
+        await asyncio.gather(*(self._append_to_stream(place, streams, places, events) for place in range(streams)))
+
+    async def _append_to_stream(self, place: int, streams: int, places: Sequence[int], events: Sequence[Event]) -> None:
+        for expected in (number // streams for number in places if number % streams == place):
+            cause = CommandMetadata(uuid4().hex, datetime.now(UTC), Actor(7, "ivan"), "RaiseCounter", "00-trace-01")
+            row = CounterView(value=expected + 1)
+            await self.store.append(PendingCommit(counters, f"counter-{place}", expected, events, cause, row))
+
+    async def list_event_ids(self) -> list[str]:
+        """What the log holds, stream by stream."""
+        found = self.database["commits"].find({}).sort([("stream", 1), ("version", 1)])
+        return [
+            f"{one['stream']}@{one['version']}.{place}" async for one in found for place in range(len(one["events"]))
+        ]
+
+    async def count_published(self) -> int:
+        return (await self.bus.jetstream().stream_info(self.service)).state.messages
+
+    async def is_published(self) -> bool:
+        return await self.count_published() >= len(await self.list_event_ids())
+
+    async def list_published_by_stream(self) -> Mapping[str, Sequence[str]]:
+        """The ids in JetStream in their order there, by the stream of the log that they belong to."""
+        by_stream: dict[str, list[str]] = defaultdict(list)
+        for event_id in await read_event_ids(self.bus, self.service):
+            by_stream[event_id.partition("@")[0]].append(event_id)
+        return by_stream
+
+    async def list_by_stream(self) -> Mapping[str, Sequence[str]]:
+        by_stream: dict[str, list[str]] = defaultdict(list)
+        for event_id in await self.list_event_ids():
+            by_stream[event_id.partition("@")[0]].append(event_id)
+        return by_stream
+
+    @asynccontextmanager
+    async def running_relay(self) -> AsyncIterator["asyncio.Task[None]"]:
+        """A relay that runs as long as the block; it is cut off without a goodbye."""
+        relay = asyncio.create_task(Relay(self.bus, self.database, self.service).run())
+        try:
+            yield relay
+        finally:
+            await cancel_and_wait([relay])
+            await asyncio.gather(relay, return_exceptions=True)  # tests that want to know how it ended have looked
+
+    async def publish_all(self) -> None:
+        """Have everything published that is in the log."""
+        async with self.running_relay():
+            await eventually(self.is_published)
+
+
+async def create_event_log(settings: Settings, client: AsyncMongoClient[Document], bus: Client) -> EventLog:
+    service = f"toy{uuid4().hex[:8]}"
+    database = get_database(client, settings, service)
+    await create_schema(database)
+    await create_stream(bus.jetstream(), StreamConfig(name=service, subjects=[f"evt.{service}.>"]))
+    return EventLog(service, database, MongoEventStore(database, MemoryKeyVault()), bus)

@@ -1,0 +1,31 @@
+"""The files an operator gets for dashboards and alerts, and the names of metrics they speak of."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+OBSERVABILITY_FOLDER = Path("infra/observability")
+METRIC_NAME = re.compile(r"\b(?:headrace|process)_\w+")
+
+
+def load_alert_rules() -> list[dict[str, Any]]:
+    [group] = yaml.safe_load((OBSERVABILITY_FOLDER / "alerts.yml").read_text())["groups"]
+    return list(group["rules"])
+
+
+def load_dashboard_panels() -> list[dict[str, Any]]:
+    return list(json.loads((OBSERVABILITY_FOLDER / "grafana-dashboard.json").read_text())["panels"])
+
+
+def list_promql_queries() -> Iterator[str]:
+    """All that is asked of Prometheus."""
+    yield from (rule["expr"] for rule in load_alert_rules())
+    yield from (target["expr"] for panel in load_dashboard_panels() for target in panel.get("targets", ()))
+
+
+def list_metric_names() -> set[str]:
+    return {name for expression in list_promql_queries() for name in METRIC_NAME.findall(expression)}

@@ -1,0 +1,61 @@
+"""A reader of the gateway's server-sent events, as a browser is one."""
+
+import contextlib
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+
+@dataclass(frozen=True)
+class LiveEvent:
+    id: str
+    name: str
+    body: dict[str, Any]
+
+
+@dataclass
+class EventReader:
+    events: list[LiveEvent] = field(default_factory=list)
+    connected: threading.Event = field(default_factory=threading.Event)
+
+    def read(self, response: httpx.Response) -> None:
+        fields: dict[str, str] = {}
+        for line in response.iter_lines():
+            self.connected.set()  # the first line is a comment that says so
+            if line and not line.startswith(":"):
+                name, _, value = line.partition(": ")
+                fields[name] = value
+            elif fields:
+                self.events.append(LiveEvent(fields["id"], fields["event"], json.loads(fields["data"])))
+                fields = {}
+
+    def event_names_of_build(self, build_id: int) -> list[str]:
+        """Of the events that speak of the build."""
+        return [event.name for event in self.events if event.body.get("build_id") == build_id]
+
+
+@contextmanager
+def reading_live_events(client: httpx.Client, **headers: str) -> Iterator[EventReader]:
+    """From the moment the gateway says that the reader is connected."""
+    reader = EventReader()
+    with client.stream("GET", "/events", headers=headers, timeout=None) as response:
+        assert response.status_code == 200, response.read()
+
+        def read() -> None:
+            with contextlib.suppress(httpx.TransportError, httpx.StreamError, OSError, ValueError):
+                reader.read(response)  # ends when the connection is cut below
+
+        thread = threading.Thread(target=read)
+        thread.start()
+        try:
+            assert reader.connected.wait(10)
+            yield reader
+        finally:
+            network = response.extensions["network_stream"]
+            network.get_extra_info("socket").shutdown(2)
+            thread.join()

@@ -1,0 +1,270 @@
+"""A whole local stack, started and stopped as an operator would do it, and used over HTTP as everybody does."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+from uuid import uuid4
+
+import httpx
+
+from infra.local import ports
+from infra.local.data_folder import DataFolder
+from infra.local.nats_server import with_login
+from infra.local.stack_state import ProcessState
+from tests.support.external.repositories import SPEC_FILE, create_sample_repository
+
+__all__ = ["JsonObject", "RunningStack", "create_sample_repository", "running_stack", "wait_until"]
+
+HEADRACE_COMMAND = (sys.executable, "-m", "infra")
+SERVICES = ("identity", "projects", "builds", "runners", "notifications")
+
+JsonObject = dict[str, Any]
+T = TypeVar("T")
+
+
+def wait_until(wanted: Callable[[], T], within: float = 30, what: str = "it did not happen in time") -> T:
+    """Ask again until the answer is true in Python's sense."""
+    deadline = time.monotonic() + within
+    while not (found := wanted()):
+        assert time.monotonic() < deadline, what
+        time.sleep(0.03)
+    return found
+
+
+@dataclass
+class RunningStack:
+    data: Path
+    url: str
+    environ: Mapping[str, str] = field(repr=False)
+    admin: httpx.Client = field(repr=False, default_factory=httpx.Client)
+    _builds: dict[str, int] = field(default_factory=dict)  # by executor id
+
+    # ---- the command line
+
+    def run_headrace(self, *command: str, check: bool = True, **environ: str) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            (*HEADRACE_COMMAND, *command), env={**self.environ, **environ}, capture_output=True, text=True, timeout=120
+        )
+        assert not check or done.returncode == 0, f"{command}: {done.stdout}\n{done.stderr}"
+        return done
+
+    def get_status(self) -> list[JsonObject]:
+        return list(json.loads(self.run_headrace("status", "--json", check=False).stdout))
+
+    # ---- its processes
+
+    def _read_processes(self) -> dict[str, JsonObject]:
+        """By the state file: the command line would take half a second each time."""
+        state = json.loads((self.data / "run" / "processes.json").read_text())
+        return {process["name"]: process for process in state["processes"]}
+
+    def process_names(self) -> list[str]:
+        return list(self._read_processes())
+
+    def wait_for_pid(self, name: str) -> int:
+        """Waits while the process is being started again."""
+        return wait_until(lambda: int(self._read_processes()[name]["pid"] or 0), what=f"{name} did not start")
+
+    def is_ready(self, name: str) -> bool:
+        return ProcessState(**self._read_processes()[name]).is_ready()
+
+    def wait_until_ready(self, within: float = 60) -> None:
+        """Wait until all are ready."""
+        deadline = time.monotonic() + within
+        while missing := [name for name in self._read_processes() if not self.is_ready(name)]:
+            assert time.monotonic() < deadline, f"not ready: {missing}"
+            time.sleep(0.1)
+
+    def stop_process(self, name: str, number: int = signal.SIGTERM, within: float = 30) -> float:
+        """Signal the process; returns how many seconds it took to leave."""
+        before = self.wait_for_pid(name)
+        begun = time.monotonic()
+        os.kill(before, number)
+        wait_until(lambda: self._read_processes()[name]["pid"] != before, within, f"{name} did not leave")
+        return time.monotonic() - begun
+
+    def restart_process(self, name: str, number: int = signal.SIGTERM, within: float = 30) -> float:
+        """As `end`, and wait until its successor is ready."""
+        took = self.stop_process(name, number, within)
+        wait_until(lambda: self.is_ready(name), within, f"{name} did not become ready again")
+        return took
+
+    def list_nats_clients(self) -> list[str]:
+        """The names of those who are connected to NATS."""
+        health: str = self._read_processes()["nats-server"]["health"]
+        found = httpx.get(health.replace("/healthz", "/connz"), trust_env=False).json()["connections"] or []
+        return [connection.get("name", "") for connection in found]
+
+    @property
+    def mongodb_url(self) -> str:
+        return str(self._read_processes()["mongod"]["url"])
+
+    @property
+    def nats_url(self) -> str:
+        """With the operator's login."""
+        return self.nats_url_for("migrate")
+
+    def nats_url_for(self, login: str) -> str:
+        return with_login(str(self._read_processes()["nats-server"]["address"]), DataFolder(self.data), login)
+
+    def list_logged_errors(self) -> list[str]:
+        """What the processes logged as errors, or died of."""
+        words = ('"level": "ERROR"', '"level": "CRITICAL"', " ERROR ", " CRITICAL ")
+        died = "Traceback (most recent call last)"
+        return [
+            f"{log.name}: {line}"
+            for log in sorted((self.data / "logs").glob("*.log"))
+            if log.stem not in {"mongod", "nats-server"}
+            for line in log.read_text(errors="replace").splitlines()
+            if any(word in line for word in words) or line.startswith(died)
+        ]
+
+    # ---- its API
+
+    def create_client(self, token: str = "", **more: Any) -> httpx.Client:
+        """Without kept connections, so that every request may meet another gateway."""
+        return httpx.Client(
+            base_url=f"{self.url}/api",
+            headers={"Authorization": f"Bearer {token}"} if token else {},
+            limits=httpx.Limits(max_keepalive_connections=0),
+            timeout=20,
+            trust_env=False,
+            **more,
+        )
+
+    def sign_in(self, username: str, password: str) -> httpx.Client:
+        with self.create_client() as stranger:
+            answer = stranger.post("/auth/token", json={"auth": {"username": username, "password": password}})
+        assert answer.status_code == 200, answer.text
+        return self.create_client(answer.json()["access_token"])
+
+    def create(self, resource: str, **fields: Any) -> JsonObject:
+        """Create one, `made("secret", name=...)`, as the administrator."""
+        answer = self.admin.post(f"/admin/{resource}s", json={resource: fields})
+        assert answer.status_code == 201, answer.text
+        return dict(answer.json())
+
+    @cached_property
+    def default_executor_id(self) -> int:
+        """The number of the one that every new server has."""
+        [default] = [one for one in self.admin.get("/developer/executors").json() if one["name"] == "default"]
+        return int(default["id"])
+
+    def create_project(self, repository: Path | str, **settings: Any) -> int:
+        defaults = {
+            "name": f"project {uuid4().hex[:8]}",
+            "repository": str(repository),
+            "branch": "main",
+            "spec_file_path": f"/{SPEC_FILE}",
+            "allow_concurrent_execution": True,
+            "executor_id": self.default_executor_id,
+        }
+        return int(self.create("project", **defaults | settings)["id"])
+
+    def get_project(self, project_id: int) -> JsonObject:
+        return dict(self.admin.get(f"/admin/projects/{project_id}").raise_for_status().json())
+
+    def launch_build(
+        self, project_id: int, *ignore_steps: str, key: str = "", client: httpx.Client | None = None
+    ) -> str:
+        """Returns the executor id."""
+        answer = (client or self.admin).post(
+            f"/developer/builds/{project_id}",
+            json={"build": {"ignore_steps": list(ignore_steps)}},
+            headers={"Idempotency-Key": key or uuid4().hex},
+        )
+        assert answer.status_code == 200, answer.text
+        launched = answer.json()
+        self._builds[launched["executor_id"]] = launched["build_id"]
+        return str(launched["executor_id"])
+
+    def build_id_of(self, executor_id: str) -> int:
+        return self._builds[executor_id]
+
+    def get_build(self, build: int | str) -> JsonObject:
+        """By its number or by its executor id; empty while the stack cannot tell."""
+        number = build if isinstance(build, int) else self._builds[build]
+        try:
+            answer = self.admin.get(f"/developer/builds/{number}")
+        except httpx.TransportError:  # the gateway that was asked is just leaving
+            return {}
+        assert answer.status_code in {200, 503, 504}, answer.text
+        return dict(answer.json()) if answer.status_code == 200 else {}
+
+    def wait_until_finished(self, build: int | str, within: float = 60) -> JsonObject:
+        """The build, once it is over."""
+        return self._wait_for_build(build, lambda found: bool(found.get("completed_at")), within)
+
+    def wait_until_running(self, build: int | str, within: float = 60) -> JsonObject:
+        """The build, once a runner works on it."""
+        return self._wait_for_build(build, lambda found: found.get("status") == "RUNNING", within)
+
+    def _wait_for_build(self, build: int | str, reached: Callable[[JsonObject], bool], within: float) -> JsonObject:
+        seen: list[JsonObject] = [{}]
+
+        def look() -> bool:
+            seen.append(self.get_build(build))
+            return reached(seen[-1])
+
+        wait_until(look, within, f"build {build} stays at {self.get_build(build)}")
+        return seen[-1]
+
+    def run_build(self, project_id: int, *ignore_steps: str, within: float = 60) -> JsonObject:
+        """Launch a build and wait for its end."""
+        return self.wait_until_finished(self.launch_build(project_id, *ignore_steps), within)
+
+    def read_log(self, build_id: int) -> dict[str, str]:
+        """All sections of a finished build's log, in their order."""
+        sections: dict[str, str] = {}
+        step = "-1"
+        while (answer := self.admin.get(f"/developer/logs/{build_id}/{step}")).status_code == 200:
+            step = answer.json()["step"]
+            assert step not in sections, f"{step} comes twice"
+            sections[step] = answer.json()["log"]
+        assert answer.json()["message"] == "LOG_NOT_FOUND", answer.text
+        return sections
+
+    def read_live_log(self, executor_id: str, step: str = "-1", line_number: int = 0) -> JsonObject:
+        """One look at the log of a build that is not over; empty when it is."""
+        answer = self.admin.get(f"/developer/logs/{executor_id}/{step}/{line_number}")
+        return dict(answer.json()) if answer.status_code == 200 else {}
+
+
+@contextmanager
+def running_stack(
+    folder: Path, *, replicas: int = 2, slots: int = 4, environment: Mapping[str, str] | None = None
+) -> Iterator[RunningStack]:
+    """All processes of Headrace on a data folder, from when they are ready until all are gone."""
+    foreign = {name: value for name, value in os.environ.items() if not name.startswith(("HEADRACE_", "GIT_"))}
+    port = ports.find_free_port()
+    environ = foreign | {
+        "HEADRACE_DATA": str(folder),
+        "HEADRACE_PORT": str(port),
+        "HEADRACE_REPLICAS": str(replicas),
+        **(environment or {}),
+    }
+    stack = RunningStack(folder, f"http://127.0.0.1:{port}", environ)
+    try:
+        stack.run_headrace("up", "--detach")
+        _set_agent_concurrency(stack, slots)
+        password = environ.get("HEADRACE_ADMIN_PASSWORD") or (folder / "secrets" / "admin-password").read_text().strip()
+        with stack.sign_in("admin", password) as stack.admin:
+            yield stack
+    finally:
+        stack.run_headrace("down")
+
+
+def _set_agent_concurrency(stack: RunningStack, slots: int) -> None:
+    file = stack.data / "agent" / "config.json"
+    [runner] = json.loads(file.read_text())["runners"]
+    file.write_text(json.dumps({"runners": [runner | {"concurrency": slots}]}))
+    stack.restart_process("agent")
