@@ -27,9 +27,9 @@ class Part:
 
 
 def missing_docker() -> str | None:
-    from tests.support import containers
+    from tests.support.infrastructure import containers
 
-    reason: str | None = containers.unusable()
+    reason: str | None = containers.find_docker_problem()
     return reason
 
 
