@@ -74,7 +74,7 @@ coverage-fast: $(READY) ## The same of the unit and contract tests
 	@$(BIN)/python -m tests.nightly.coverage_summary
 
 compose-test: $(READY) ## Build the image, start docker-compose.yml, use it, damage it, take it away
-	HEADRACE_COMPOSE_TEST=1 $(BIN)/pytest tests/compose
+	HEADRACE_COMPOSE_TEST=1 $(BIN)/pytest tests/deployment/compose
 
 check: $(READY) ## Style, types, import arrows, generated documents
 	$(BIN)/ruff check
@@ -89,13 +89,13 @@ docs: $(READY) ## Generate docs/MESSAGES.md and the AsyncAPI document
 	$(BIN)/python -m infra.docgen.generator
 
 bench: $(READY) ## Measure on this machine; prints a table, writes bench-results.json
-	$(BIN)/python -m tests.load.bench
+	$(BIN)/python -m tests.bench.bench
 
 chaos: $(READY) ## Kill processes at random for a long time, and check that no build is lost (HEADRACE_CHAOS_SEED=, _ROUNDS=)
 	HEADRACE_CHAOS_ROUNDS=$${HEADRACE_CHAOS_ROUNDS:-2} $(BIN)/pytest tests/chaos -v --override-ini="addopts=" -ra
 
 kube-test: $(READY) ## Deploy to the cluster at KUBECONFIG, replace everything under load, and check that nothing is lost
-	HEADRACE_KUBE_TEST=1 $(BIN)/pytest tests/kube -v --override-ini="addopts=" -ra
+	HEADRACE_KUBE_TEST=1 $(BIN)/pytest tests/deployment/kubernetes -v --override-ini="addopts=" -ra
 
 clean: ## Remove .venv, caches and the local stack's data
 	@if [ -x $(BIN)/headrace ]; then $(BIN)/headrace down; fi

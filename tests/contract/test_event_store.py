@@ -29,8 +29,7 @@ from libs.security.envelope_encryption import KeyVault, MasterKeys, MemoryKeyVau
 from libs.service.connections import Document, create_mongo_client, create_vault, get_database
 from libs.settings import Settings
 from tests.support import eventually
-from tests.support.infrastructure.servers import running_servers
-from tests.toy.counters import (
+from tests.support.counters.counters import (
     CloseCounter,
     CounterOpened,
     CounterRaised,
@@ -39,8 +38,9 @@ from tests.toy.counters import (
     RaiseCounter,
     RelabelCounter,
 )
-from tests.toy.decisions import RAISED, RECORDED_AT, make_commit, make_metadata
-from tests.toy.domain import counters
+from tests.support.counters.decisions import RAISED, RECORDED_AT, make_commit, make_metadata
+from tests.support.counters.domain import counters
+from tests.support.infrastructure.servers import running_servers
 
 
 def keyed(fingerprint: str) -> CommandMetadata:

@@ -11,8 +11,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 DURATIONS = Path(__file__).with_name("durations.json")  # seconds per test file; written with TEST_DURATIONS=
 UNKNOWN_SECONDS = 10.0  # for a file that is not in it yet
-SHARED_STACK = "the shared stack"  # the group of the end-to-end files that use the session's stack
-OWN_STACK = {"backup", "demo", "openapi", "rolling_upgrade", "services_down", "table", "telemetry"}
+SHARED_STACK = "tests/e2e/shared_stack/"  # files that use the stack of the session: one group
 
 
 def file_of(nodeid: str) -> str:
@@ -20,9 +19,7 @@ def file_of(nodeid: str) -> str:
 
 
 def group_of(file: str) -> str:
-    path = Path(file)
-    shared = path.parent.name == "e2e" and path.stem.removeprefix("test_") not in OWN_STACK
-    return SHARED_STACK if shared else file
+    return SHARED_STACK if file.startswith(SHARED_STACK) else file
 
 
 class GroupScheduling(LoadScopeScheduling):  # type: ignore[misc]  # pytest-xdist has no types

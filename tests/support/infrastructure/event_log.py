@@ -24,8 +24,8 @@ from libs.service.connections import Document, get_database
 from libs.service.tasks import cancel_and_wait
 from libs.settings import Settings
 from tests.support import eventually, read_event_ids
-from tests.toy.counters import CounterRaised, CounterView
-from tests.toy.domain import counters
+from tests.support.counters.counters import CounterRaised, CounterView
+from tests.support.counters.domain import counters
 
 RAISED = CounterRaised(by=1)
 

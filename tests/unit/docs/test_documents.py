@@ -31,7 +31,7 @@ from services.notifications.policies import on_build_finished
 
 DECLARED = collect_declarations(load_services())
 EVENTS = [event for one in DECLARED for event in one.events]
-SCHEMA = json.loads((generator.ROOT / "tests" / "schemas" / "asyncapi-3.0.0.json").read_text())
+SCHEMA = json.loads((generator.ROOT / "tests" / "unit" / "docs" / "schemas" / "asyncapi-3.0.0.json").read_text())
 
 VALIDATOR = Draft7Validator(SCHEMA)
 

@@ -1,0 +1,311 @@
+"""`make bench`: the figures of the embedded stack on this machine, as a table and as bench-results.json.
+
+Ratios are taken side by side in one run, because machines drift. Nothing here asserts.
+"""
+
+import asyncio
+import itertools
+import json
+import os
+import platform
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import uvloop
+from pymongo import AsyncMongoClient
+from rich.console import Console
+from rich.table import Table
+
+from contracts.runners import EditRunner, ListRunners
+from libs.eventstore.mapping import from_document
+from libs.messaging.request_reply import MessageClient, connect
+from libs.projections.rebuild import rebuild_rows
+from libs.service.connections import CODEC_OPTIONS
+from libs.settings import Settings
+from services.builds.projections import job_category as job_category
+from tests.bench.cells import LoopResult, closed_loop, percentile
+from tests.bench.client import Connection
+from tests.bench.fleet import measure_fleet, measure_long_queue
+from tests.support.stacks.running_stack import RunningStack, create_sample_repository, running_stack
+
+DISPATCHED_BUILDS = 200
+NO_OP_BUILDS = 120
+LOOP_SECONDS = float(os.environ.get("BENCH_SECONDS", "3"))
+RESULTS_FILE = Path("bench-results.json")
+
+ResultRow = tuple[str, str, str, str]
+
+
+class Bench:
+    def __init__(self, stack: RunningStack, folder: Path) -> None:
+        self.stack = stack
+        self.folder = folder
+        self.token = stack.admin.headers["Authorization"].removeprefix("Bearer ")
+        self.rows: list[ResultRow] = []
+        self.results: dict[str, Any] = {}
+
+    def record(self, name: str, what: str, value: str, target: str, reached: bool | None, **figures: Any) -> None:
+        verdict = "" if reached is None else "reached" if reached else "missed"
+        self.rows.append((what, value, target, verdict))
+        self.results[name] = {"value": value, "target": target, "reached": reached, **figures}
+        Console(stderr=True).print(f"  {what}: {value}")
+
+    @asynccontextmanager
+    async def open_connections(self, url: str, number: int, token: str = "") -> AsyncIterator[list[Connection]]:
+        async with AsyncExitStack() as opened:
+            yield [await opened.enter_async_context(Connection(url, token)) for _ in range(number)]
+
+    async def set_agents_active(self, *, active: bool) -> None:
+        """Take the stack's own agent out of the way, or bring it back."""
+        nats = await connect(Settings(nats_url=self.stack.nats_url_for("gateway")), "bench")
+        caller = MessageClient(nats)
+        page = json.loads(await caller.query(ListRunners(size=100)))
+        for runner in page["rows"]:
+            await caller.send(EditRunner(runner_uuid=runner["uuid"], active=active))
+        await nats.close()
+
+
+async def measure_dispatch(bench: Bench, project_id: int) -> None:
+    """From the POST of a build to the job in the hands of a runner that waits, and to its end."""
+    await bench.set_agents_active(active=False)
+    in_hand: list[float] = []
+    finished: list[float] = []
+    async with (
+        bench.open_connections(bench.stack.url, 1, bench.token) as (user,),
+        Connection(bench.stack.url) as runner,
+    ):
+        info = (await user.request("GET", "/api/admin/runners/registration-info")).json()
+        registration = {"token": info["registrationToken"], "description": "bench", "run_untagged": True}
+        token = (await runner.request("POST", "/api/v4/runners", registration)).json()["token"]
+        for _ in range(DISPATCHED_BUILDS):
+            polling = asyncio.create_task(runner.request("POST", "/api/v4/jobs/request", {"token": token, "info": {}}))
+            await asyncio.sleep(0.03)  # so that it waits
+            begun = time.perf_counter()
+            await user.request("POST", f"/api/developer/builds/{project_id}", {"build": {}})
+            job = (await polling).json()
+            in_hand.append(time.perf_counter() - begun)
+            state = {"token": job["token"], "state": "success"}
+            await runner.request("PUT", f"/api/v4/jobs/{job['id']}", state)
+            finished.append(time.perf_counter() - begun)
+        await runner.request("DELETE", "/api/v4/runners", {"token": token})
+    await bench.set_agents_active(active=True)
+    p50, p99 = percentile(in_hand, 0.5), percentile(in_hand, 0.99)
+    bench.record(
+        "dispatch",
+        f"POST build to the job in hand, {DISPATCHED_BUILDS} builds, p50/p99",
+        f"{p50:.1f}/{p99:.1f} ms",
+        "25/100 ms",
+        p50 < 25 and p99 < 100,
+        p50=p50,
+        p99=p99,
+    )
+    end50, end99 = percentile(finished, 0.5), percentile(finished, 0.99)
+    bench.record(
+        "finished", "POST build to finished, p50/p99", f"{end50:.1f}/{end99:.1f} ms", "", None, p50=end50, p99=end99
+    )
+
+
+async def measure_dispatch_phases(bench: Bench) -> None:
+    """Between the events of the builds just dispatched, from the log."""
+    client: AsyncMongoClient[Any] = AsyncMongoClient(bench.stack.mongodb_url)
+    commits = client.get_database("headrace_builds", codec_options=CODEC_OPTIONS)["commits"]
+    at: dict[int, dict[str, float]] = {}
+    async for commit in commits.find():
+        for event in commit["events"]:
+            at.setdefault(event["data"].get("build_id"), {}).setdefault(event["name"], commit["at"].timestamp())
+    await client.close()
+    names = ("BuildQueued", "BuildPlanned", "JobQueued", "JobAssigned")
+    for before, after in itertools.pairwise(names):
+        gaps = [build[after] - build[before] for build in at.values() if before in build and after in build]
+        bench.record(f"{before}-{after}", f"  {before} to {after}, p50", f"{percentile(gaps, 0.5):.0f} ms", "", None)
+
+
+async def measure_no_op_builds(bench: Bench, project_id: int) -> None:
+    """Queued to finished by one real agent of four slots: a checkout and three empty scripts each."""
+    begun = time.perf_counter()
+    executors = [bench.stack.launch_build(project_id) for _ in range(NO_OP_BUILDS)]
+    for executor in executors:
+        bench.stack.wait_until_finished(executor, within=300)
+    rate = NO_OP_BUILDS / (time.perf_counter() - begun) * 60
+    bench.record(
+        "no_ops",
+        f"no-op builds, one agent with 4 slots, {NO_OP_BUILDS} at once",
+        f"{rate:.0f}/min",
+        "",
+        None,
+        rate=rate,
+    )
+
+
+async def measure_commands(bench: Bench, peer: str) -> None:
+    body = {"executor": {"name": "bench", "driver": "localDriver"}}
+    for concurrency, target in ((1, 0.6), (16, None), (64, 1.5)):
+        ours = await _run_loop(bench, bench.stack.url, concurrency, "POST", "/api/admin/executors", body, bench.token)
+        theirs = await _run_loop(bench, peer, concurrency, "POST", "/executors", body)
+        ratio = ours.rate / theirs.rate
+        bench.record(
+            f"commands_{concurrency}",
+            f"create through the gateway, {concurrency} callers; FastAPI + insert",
+            f"{ours.text}; {theirs.text}; ratio {ratio:.2f}",
+            f"{target}" if target else "",
+            ratio >= target if target else None,
+            ours=vars(ours),
+            theirs=vars(theirs),
+            ratio=ratio,
+        )
+
+
+async def measure_reads(bench: Bench, peer: str, path: str) -> None:
+    for concurrency in (1, 16, 64):
+        ours = await _run_loop(bench, bench.stack.url, concurrency, "GET", path, None, bench.token)
+        theirs = await _run_loop(bench, peer, concurrency, "GET", "/listing", None)
+        ratio = ours.rate / theirs.rate
+        bench.record(
+            f"reads_{concurrency}",
+            f"list of 20 projects, {concurrency} callers; FastAPI with the same bytes",
+            f"{ours.text}; {theirs.text}; ratio {ratio:.2f}",
+            "0.4",
+            ratio >= 0.4,
+            ours=vars(ours),
+            theirs=vars(theirs),
+            ratio=ratio,
+        )
+
+
+async def _run_loop(
+    bench: Bench, url: str, concurrency: int, method: str, path: str, body: Any, token: str = ""
+) -> LoopResult:
+    async with bench.open_connections(url, concurrency, token) as connections:
+
+        def caller(connection: Connection) -> Callable[[], Awaitable[None]]:
+            async def call() -> None:
+                reply = await connection.request(method, path, body)
+                if reply.status >= 300:
+                    raise RuntimeError(f"{method} {path}: {reply}")
+
+            return call
+
+        return await closed_loop([caller(connection) for connection in connections], LOOP_SECONDS)
+
+
+async def measure_rebuild(bench: Bench) -> None:
+    """Events per second, beside a cursor that only decodes the same commits."""
+    client: AsyncMongoClient[Any] = AsyncMongoClient(bench.stack.mongodb_url)
+    database = client.get_database("headrace_builds", codec_options=CODEC_OPTIONS)
+    streams = {"stream": {"$gte": "job-", "$lt": "job."}}
+    begun = time.perf_counter()
+    events = 0
+    async for document in database["commits"].find(streams).sort([("stream", 1), ("version", 1)]):
+        events += len(await from_document(document, None))
+    bare = events / (time.perf_counter() - begun)
+    begun = time.perf_counter()
+    await rebuild_rows(database, job_category)
+    ours = events / (time.perf_counter() - begun)
+    await client.close()
+    ratio = ours / bare
+    bench.record(
+        "rebuild",
+        f"rebuild of the job rows, {events:,} events; a cursor that decodes them",
+        f"{ours:,.0f}/s; {bare:,.0f}/s; ratio {ratio:.2f}",
+        "0.5",
+        ratio >= 0.5,
+        ours=ours,
+        bare=bare,
+        ratio=ratio,
+    )
+
+
+def measure_memory(bench: Bench) -> None:
+    """Memory of every process of the idle stack: resident, and with each shared page counted once over all (PSS)."""
+    processes = [psutil.Process(one["pid"]) for one in bench.stack.get_status() if one["pid"]]
+    names = [one["name"] for one in bench.stack.get_status() if one["pid"]]
+    supervisor = processes[0].parent()
+    if supervisor is not None:
+        processes.append(supervisor)
+        names.append("supervisor")
+    sizes = {}
+    for name, process in zip(names, processes, strict=True):
+        full = process.memory_full_info()
+        sizes[name] = (full.rss / 2**20, getattr(full, "pss", full.rss) / 2**20)
+        text = f"RSS {sizes[name][0]:.0f} MB, PSS {sizes[name][1]:.0f} MB"
+        bench.record(f"memory_{name}", f"  memory of {name}", text, "", None, rss=sizes[name][0], pss=sizes[name][1])
+    ours = {name: size for name, size in sizes.items() if name not in ("mongod", "nats-server")}
+    for key, what, counted, limit in (
+        ("memory_headrace", "memory of Headrace, idle", ours, 400),
+        ("memory", "memory of the whole stack, idle", sizes, 600),
+    ):
+        rss, pss = (sum(size[place] for size in counted.values()) for place in (0, 1))
+        text = f"PSS {pss:.0f} MB (summed RSS {rss:.0f} MB)"
+        bench.record(key, what, text, f"{limit} MB", pss < limit, rss=rss, pss=pss)
+
+
+@contextmanager
+def running_peer(stack: RunningStack, folder: Path, listing: bytes) -> Any:
+    file = folder / "listing.json"
+    file.write_bytes(listing)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environ = os.environ | {"BENCH_MONGODB_URL": stack.mongodb_url}
+    process = subprocess.Popen([sys.executable, "-m", "tests.bench.peers", str(port), str(file)], env=environ)
+    try:
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.05)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def main() -> None:
+    console = Console()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        console.print("starting the embedded stack ...")
+        with running_stack(folder / "data", replicas=1, slots=4) as stack:
+            bench = Bench(stack, folder)
+            measure_memory(bench)
+            repository = create_sample_repository(
+                folder / "repository", steps={"@one": "true", "@two": "true", "@three": "true"}
+            )
+            project_id = stack.create_project(repository)
+            projects = [stack.create_project(repository) for _ in range(19)]
+            stack.run_build(project_id)
+            path = "/api/developer/paginations/project"
+            listing = stack.admin.get("/developer/paginations/project").content
+            with (
+                running_peer(stack, folder, listing) as peer,
+                asyncio.Runner(loop_factory=uvloop.new_event_loop) as run,
+            ):
+                run.run(measure_dispatch(bench, project_id))
+                run.run(measure_dispatch_phases(bench))
+                run.run(measure_no_op_builds(bench, project_id))
+                run.run(measure_commands(bench, peer))
+                run.run(measure_reads(bench, peer, path))
+                run.run(measure_fleet(bench, projects))
+                run.run(measure_rebuild(bench))
+        with asyncio.Runner() as run:
+            run.run(measure_long_queue(bench, folder / "queue"))
+    table = Table("what", "measured", "target", "", title="Headrace on this machine")
+    for row in bench.rows:
+        table.add_row(*row)
+    console.print(table)
+    machine = {"python": platform.python_version(), "cores": os.cpu_count(), "system": platform.platform()}
+    RESULTS_FILE.write_text(json.dumps({"machine": machine, "results": bench.results}, indent=2) + "\n")
+    console.print(f"written to {RESULTS_FILE}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+"""docker-compose.yml under a project name of its own, and how `docker` is asked about it."""
+
+import json
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from infra.local.ports import find_free_port
+from tests.support.stacks.running_stack import wait_until
+
+ROOT = Path(__file__).parents[3]
+OUR_SERVICES = ("identity", "projects", "builds", "runners", "notifications", "gateway", "agent")
+OTHER_SERVICES = ("mongo", "nats", "proxy", "mail")
+
+
+def run_docker(*arguments: str, within: float = 120) -> str:
+    done = subprocess.run(["docker", *arguments], capture_output=True, text=True, timeout=within)
+    assert done.returncode == 0, f"docker {' '.join(arguments)}: {done.stdout[-2000:]}{done.stderr[-4000:]}"
+    return done.stdout
+
+
+def find_skip_reason() -> str:
+    """What this machine lacks to run the composition; empty if nothing."""
+    if not os.environ.get("HEADRACE_COMPOSE_TEST"):
+        return "it builds an image and starts many containers: only with `make compose-test`"
+    try:
+        run_docker("compose", "version")
+        run_docker("info")
+        images = run_docker("compose", "--project-directory", str(ROOT), "config", "--images").split()
+        for image in {*images} - {Composition.image, "headrace:latest"}:
+            if not run_docker("image", "ls", "--quiet", image).strip():
+                run_docker("pull", "--quiet", image, within=600)
+    except (AssertionError, OSError, subprocess.TimeoutExpired) as error:
+        return f"Docker cannot do it here: {str(error).strip()}"
+    return ""
+
+
+@dataclass(frozen=True)
+class Composition:
+    project: str
+    port: int
+    mail_port: int
+    image = "headrace:compose-test"
+
+    @classmethod
+    def new(cls) -> "Composition":
+        return cls(f"headrace-test-{os.getpid()}", find_free_port(), find_free_port())
+
+    def run_compose(self, *arguments: str, within: float = 300, check: bool = True) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            ["docker", "compose", "--project-name", self.project, *arguments],
+            cwd=ROOT,
+            env=os.environ
+            | {
+                "HEADRACE_IMAGE": self.image,
+                "HEADRACE_PORT": str(self.port),
+                "MAIL_PORT": str(self.mail_port),
+            },
+            capture_output=True,
+            text=True,
+            timeout=within,
+            stdin=subprocess.DEVNULL,
+        )
+        assert not check or done.returncode == 0, f"{arguments}: {done.stdout[-4000:]}{done.stderr[-4000:]}"
+        return done
+
+    def run_demo(self) -> str:
+        """What the demonstration showed; it succeeded."""
+        return self.run_compose("run", "--rm", "--no-deps", "demo").stdout
+
+    def run_inside(self, service: str, *command: str) -> subprocess.CompletedProcess[str]:
+        return self.run_compose("exec", "--no-TTY", service, *command, check=False)
+
+    def inspect_containers(self, service: str = "") -> list[dict[str, Any]]:
+        """As `docker inspect` shows them, those that ended among them."""
+        filters = [f"label=com.docker.compose.project={self.project}"]
+        filters += [f"label=com.docker.compose.service={service}"] if service else []
+        ids = run_docker("ps", "--all", "--quiet", *(part for one in filters for part in ("--filter", one))).split()
+        return list(json.loads(run_docker("inspect", *ids))) if ids else []
+
+    def kill_container(self, service: str) -> None:
+        """Everything in one container of the service dies at once; returns when Docker has started it again."""
+        [before, *_] = self.inspect_containers(service)
+        subprocess.run(["docker", "exec", before["Id"], "bash", "-c", "kill -9 -1"], capture_output=True, timeout=30)
+
+        def back() -> bool:
+            [now] = json.loads(run_docker("inspect", before["Id"]))
+            return bool(now["RestartCount"] > before["RestartCount"] and now["State"]["Health"]["Status"] == "healthy")
+
+        wait_until(back, within=90, what=f"{service} did not come back")
+
+    def list_leftovers(self) -> list[str]:
+        """What of the project Docker still has."""
+        of_project = ("--quiet", "--filter", f"label=com.docker.compose.project={self.project}")
+        kinds = (("ps", "--all"), ("volume", "ls"), ("network", "ls"))
+        return [name for kind in kinds for name in run_docker(*kind, *of_project).split()]

@@ -1,0 +1,117 @@
+"""docker-compose.yml as an operator uses it: started, looked at, scaled, damaged and taken away again."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.deployment.compose.composition import OTHER_SERVICES, OUR_SERVICES, Composition, find_skip_reason, run_docker
+
+reason = find_skip_reason()
+pytestmark = [pytest.mark.skipif(bool(reason), reason=reason), pytest.mark.timeout(900)]
+
+DOWN_WITHIN = 60.0  # seconds; a process that ignores SIGTERM would take 10 to 20 of them each, one after the other
+
+
+@pytest.fixture(scope="module")
+def composition() -> Iterator[Composition]:
+    composition = Composition.new()
+    composition.run_compose("build", within=600)
+    try:
+        composition.run_compose("up", "--detach", "--wait", within=400)
+        yield composition
+    finally:
+        composition.run_compose("down", "--volumes", check=False)
+
+
+def test_every_service_runs_once_and_is_healthy(composition: Composition) -> None:
+    states = {
+        service: [one["State"] for one in composition.inspect_containers(service)]
+        for service in (*OUR_SERVICES, *OTHER_SERVICES)
+    }
+    assert {service: [state["Status"] for state in found] for service, found in states.items()} == {
+        service: ["running"] for service in states
+    }
+    assert {service for service, [state] in states.items() if state.get("Health", {}).get("Status") != "healthy"} == {
+        "mail"  # has no check of its own
+    }
+
+
+def test_the_api_answers_on_the_published_port(composition: Composition) -> None:
+    assert httpx.get(f"http://127.0.0.1:{composition.port}/readyz").json() == {"ready": True, "reasons": {}}
+
+
+def test_our_containers_run_without_privileges(composition: Composition) -> None:
+    found = [one for service in OUR_SERVICES for one in composition.inspect_containers(service)]
+    assert {one["Config"]["User"] for one in found} == {"10001:10001"}
+    assert {one["HostConfig"]["ReadonlyRootfs"] for one in found} == {True}
+    assert {(*one["HostConfig"]["CapDrop"], one["HostConfig"]["CapAdd"]) for one in found} == {("ALL", None)}
+    assert {tuple(one["HostConfig"]["SecurityOpt"]) for one in found} == {("no-new-privileges:true",)}
+
+
+def test_the_image_contains_no_build_tools(composition: Composition) -> None:
+    tools = composition.run_inside(
+        "builds", "bash", "-c", "type -p pip uv gcc cc make mongod nats-server hatchling pytest"
+    )
+    assert tools.stdout == ""
+
+
+def test_secrets_do_not_appear_in_container_metadata_or_logs(composition: Composition, tmp_path: Path) -> None:
+    composition.run_compose("cp", "secrets:/deployment/secrets", str(tmp_path / "secrets"))
+    secrets = {file.name: file.read_text() for file in (tmp_path / "secrets").iterdir()}
+    assert len(secrets) > 10
+    seen = str(composition.inspect_containers()) + composition.run_compose("logs", "--no-color").stdout
+    seen += run_docker("history", "--no-trunc", composition.image)
+    assert [name for name, secret in secrets.items() if secret in seen] == []
+
+
+@pytest.mark.parametrize("address", ["mongo:27017", "nats:4222", "identity:8081", "gateway:8080", "mail:1080"])
+def test_a_build_reaches_the_proxy_but_no_internal_server(composition: Composition, address: str) -> None:
+    host, _, port = address.partition(":")
+    knock = f"timeout 3 bash -c ': > /dev/tcp/{host}/{port}'"
+    assert composition.run_inside("agent", "bash", "-c", knock).returncode != 0
+    assert composition.run_inside("agent", "bash", "-c", ": > /dev/tcp/proxy/8080").returncode == 0
+
+
+def test_the_demonstration_succeeds(composition: Composition) -> None:
+    shown = composition.run_demo()
+    assert "\nBuild 1 succeeded" in shown
+    assert "logging in with the token [MASKED]" in shown
+
+
+def test_a_second_up_changes_no_secret_and_registers_no_second_agent(composition: Composition) -> None:
+    before = composition.run_inside("identity", "cat", "/run/secrets/admin-password").stdout
+    composition.run_compose("up", "--detach", "--wait")
+    assert composition.run_inside("identity", "cat", "/run/secrets/admin-password").stdout == before
+    assert "Already registered" in composition.run_compose("logs", "agent-registration").stdout
+
+
+def test_several_replicas_share_the_published_port(composition: Composition) -> None:
+    composition.run_compose("up", "--detach", "--wait", "--scale", "builds=3", "--scale", "gateway=2")
+    assert [len(composition.inspect_containers(service)) for service in ("builds", "gateway")] == [3, 2]
+    assert "succeeded" in composition.run_demo()
+
+
+@pytest.mark.parametrize("service", ["gateway", "builds", "identity", "agent"])
+def test_a_killed_container_restarts_and_builds_continue(composition: Composition, service: str) -> None:
+    composition.kill_container(service)
+    assert "succeeded" in composition.run_demo()
+
+
+@pytest.mark.parametrize("service", ["mongo", "nats"])
+def test_nothing_is_lost_when_a_server_is_killed(composition: Composition, service: str) -> None:
+    told = ("run", "--rm", "--no-deps", "migrate", "history", "build", "1")
+    before = composition.run_compose(*told).stdout
+    composition.run_compose("kill", "--signal", "KILL", service)
+    composition.run_compose("up", "--detach", "--wait", "--no-recreate", "--scale", "builds=3", "--scale", "gateway=2")
+    assert composition.run_compose(*told).stdout == before
+    assert "succeeded" in composition.run_demo()
+
+
+def test_down_is_fast_and_removes_everything(composition: Composition) -> None:
+    began = time.monotonic()
+    composition.run_compose("down", "--volumes")
+    assert time.monotonic() - began < DOWN_WITHIN
+    assert composition.list_leftovers() == []

@@ -1,0 +1,67 @@
+"""The deployment on a cluster of yours: `make kube-test`, with KUBECONFIG; it deploys to the namespace headrace."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.deployment.kubernetes import cluster
+from tests.deployment.kubernetes.cluster import kubectl
+
+OVERLAY = Path(os.environ.get("HEADRACE_KUBE_OVERLAY", "infra/k8s/overlays/dev"))
+ROLLED = ("builds", "gateway", "runners", "identity", "projects", "notifications", "agent")
+
+
+def _why_not() -> str:
+    if not os.environ.get("HEADRACE_KUBE_TEST"):
+        return "it deploys to a cluster: only with `make kube-test`"
+    try:
+        done = subprocess.run(["kubectl", "get", "nodes"], capture_output=True, text=True, timeout=30)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"kubectl does not work: {error}"
+    return f"no cluster answers at KUBECONFIG: {done.stderr.strip()}" if done.returncode else ""
+
+
+why_not = _why_not()
+pytestmark = [pytest.mark.skipif(bool(why_not), reason=why_not), pytest.mark.timeout(3600)]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def deployment() -> None:
+    cluster.apply_overlay(OVERLAY)
+    cluster.wait_for_rollout(*cluster.list_workloads())
+    kubectl("wait", "job", "--all", "--for=condition=complete", "--timeout=300s")
+
+
+@pytest.fixture
+def load() -> Iterator[None]:
+    cluster.create_test_pods()
+    cluster.wait_for_load()
+    yield
+    cluster.delete_test_pods()
+
+
+@pytest.mark.usefixtures("load")
+def test_every_process_is_replaced_under_load_and_nothing_is_lost() -> None:
+    for name in ROLLED:
+        kubectl("rollout", "restart", f"deployment/headrace-{name}")
+        cluster.wait_for_rollout(f"deployment/headrace-{name}")
+    report = cluster.stop_load_and_read_report()
+    assert report["failures"] == [], report
+    assert report["launched"] > 0
+    assert report["exit_codes"] == {"0": report["launched"]}
+    assert (report["unheard"], report["heard_twice"]) == ([], [])
+    assert report["streams"] > 1  # else no gateway was replaced
+    assert [pod for name in ROLLED for pod in cluster.list_restarted_pods(name)] == []
+
+
+def test_the_migration_runs_again_and_changes_nothing() -> None:
+    before = kubectl("logs", "job/headrace-migrate")
+    cluster.apply_overlay(OVERLAY)
+    kubectl("wait", "job/headrace-migrate", "--for=condition=complete", "--timeout=300s")
+    again = kubectl("logs", "job/headrace-migrate")
+    assert "in place" in again
+    assert [line for line in again.splitlines() if "made" in line or "rows" in line] == []
+    assert before

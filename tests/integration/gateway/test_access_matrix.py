@@ -1,0 +1,218 @@
+"""Every route for everybody: whom access.yaml lets in is let in, and nobody else."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from contracts.errors import CODES
+from gateway.auth import Role
+from gateway.framework.route_table import Route
+from gateway.openapi.failures import codes
+from gateway.routes import TABLE
+from libs.security.tokens import SigningKey, issue_token
+from libs.service.connections import create_vault
+from services.identity.authentication.signing_keys import ENCRYPTION_SUBJECT, KEYS_COLLECTION
+from tests.support import eventually
+from tests.support.in_process.whole import Headers, RunningSystem, running_system
+from tests.support.infrastructure.servers import Servers
+
+ACCESS_TABLE = yaml.safe_load((Path(__file__).parent / "access.yaml").read_text())
+CALLERS: list[str] = ACCESS_TABLE["callers"]
+EVENTS_ROUTE = Route("GET", "/events", Role.USER)
+ROUTES = [*TABLE, EVENTS_ROUTE]
+LAUNCH = "POST /developer/builds/{project_id:id}"
+UNKNOWN_ID = "999999999"
+
+Ids = Mapping[str, str]
+
+
+def name_of(route: Route) -> str:
+    return f"{route.method} {route.path}"
+
+
+def matches(pattern: str, name: str) -> bool:
+    if pattern == name:
+        return True
+    parts = re.escape(pattern).replace(r"\*\*", ".+").replace(r"\*", "[^/]+")
+    return re.fullmatch(parts, name) is not None
+
+
+def expected_outcomes(route: Route) -> Mapping[str, Any]:
+    """By caller."""
+    line = next((line for pattern, line in ACCESS_TABLE["routes"].items() if matches(pattern, name_of(route))), None)
+    assert line, f"access.yaml says nothing of {name_of(route)}"
+    return dict(zip(CALLERS, line, strict=True))
+
+
+def expected_code(route: Route, caller: str, status: int) -> str:
+    own = ACCESS_TABLE["codes"].get(f"{status} of {name_of(route)} for {caller}")
+    general = ACCESS_TABLE["codes"][status]
+    return str(own or (general if isinstance(general, str) else general[caller]))
+
+
+# ---- the callers, and what there is to be seen
+
+
+@pytest.fixture(scope="module")
+async def system(servers: Servers) -> AsyncIterator[RunningSystem]:
+    async with running_system(servers, local_repositories=True) as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+async def callers(system: RunningSystem) -> Mapping[str, Headers]:
+    developer, administrator = (
+        await log_in_new_user(system, "dev", "ROLE_DEVELOPER"),
+        await log_in_new_user(system, "root", "ROLE_ADMIN"),
+    )
+    return {
+        "no token": {},
+        "bad token": {"Authorization": developer["Authorization"][:-4] + "AAAA"},
+        "expired token": await expired_token_headers(system),
+        "disabled user": await disabled_user_headers(system),
+        "developer": developer,
+        "other developer": await log_in_new_user(system, "other", "ROLE_DEVELOPER"),
+        "administrator": administrator,
+    }
+
+
+PASSWORD = "long enough 7"
+
+
+async def log_in_new_user(here: RunningSystem, username: str, role: str) -> Headers:
+    await here.create("developers", username=username, password=PASSWORD, roles=[role])
+    return await here.log_in(username, PASSWORD)
+
+
+async def disabled_user_headers(here: RunningSystem) -> Headers:
+    made = await here.create("developers", username="gone", password=PASSWORD, roles=["ROLE_ADMIN", "ROLE_DEVELOPER"])
+    headers = await here.log_in("gone", PASSWORD)
+    body = {"developer": {"enabled": False}}
+    await here.http.patch(f"/api/admin/developers/{made['id']}/enabled", json=body, headers=here.admin)
+
+    async def is_out() -> bool:
+        return (await here.http.get("/api/user/info", headers=headers)).status_code == 401
+
+    await eventually(is_out)
+    return headers
+
+
+async def expired_token_headers(here: RunningSystem) -> Headers:
+    async with here.database("identity") as database:
+        stored = await database[KEYS_COLLECTION].find_one(sort=[("_id", -1)])
+        assert stored
+        private = await create_vault(database, here.settings).decrypt(ENCRYPTION_SUBJECT, stored["sealed_private_pem"])
+    key = SigningKey(stored["kid"], private, stored["public_pem"])
+    then = datetime.now(UTC) - timedelta(hours=2)
+    roles = ("ROLE_ADMIN", "ROLE_DEVELOPER")
+    token = issue_token(key, subject=1, username="admin", roles=roles, epoch=0, now=then, lifetime=3600)
+    return {"Authorization": f"Bearer {token}"}
+
+
+@pytest.fixture(scope="module")
+async def resource_ids(system: RunningSystem, callers: Mapping[str, Headers]) -> Ids:
+    """What the paths may name, so that reading finds something."""
+    me = (await system.http.get("/api/user/info", headers=callers["developer"])).json()["id"]
+    company = await system.create("companies", title="Acme", alias="acme", members_id=[me])
+    project = await system.create(
+        "projects",
+        name="shop",
+        alias="shop",
+        owner_alias="dev",
+        repository="/nowhere",
+        branch="main",
+        spec_file_path="/ci.yaml",
+        allow_concurrent_execution=True,
+        executor_id=1,
+        developers_id=[me],
+    )
+    return {
+        "user_id": str(me),
+        "user_alias": "dev",
+        "company_id": str(company["id"]),
+        "company_alias": "acme",
+        "project_id": str(project["id"]),
+        "owner_alias": "dev",
+        "project_alias": "shop",
+        "executor_id:id": "1",
+        "secret_id": str((await system.create("secrets", name="KEY", value="hush"))["id"]),
+        "credential_id": str((await system.create("credentials", name="key", ssh_key="-----BEGIN X-----\nx"))["id"]),
+        "kind": "executor",
+        "id": "1",
+    }
+
+
+OWNERS = {"owner_alias", "project_alias", "company_alias"}
+"""Whose things a path speaks of must be there for anybody to be let in; what would be changed must not."""
+
+
+def visible_ids(route: Route, things: Ids) -> Ids:
+    if route.method == "GET" or name_of(route) == LAUNCH:
+        return things
+    return {name: value for name, value in things.items() if name in OWNERS}
+
+
+def request_path(route: Route, known: Ids) -> str:
+    def value(captured: re.Match[str]) -> str:
+        return known.get(captured[1] + captured[2], known.get(captured[1], UNKNOWN_ID))
+
+    return "/api" + re.sub(r"\{(\w+)((?::id)?)\}", value, route.path)
+
+
+def allowed_statuses(route: Route, address: str, *, public: bool) -> set[int]:
+    """Of whoever is let in. Where everything that the path names is there, reading finds it."""
+    if route.method == "GET" and UNKNOWN_ID not in address:
+        return {route.status}
+    refusals = {503, 504} if public else {401, 403, 503, 504}
+    return {route.status, *(CODES[code].status for code in codes(route))} - refusals
+
+
+@dataclass(frozen=True)
+class Answer:
+    address: str
+    status: int
+    code: str
+
+
+@pytest.fixture(scope="module")
+async def answers(
+    system: RunningSystem, callers: Mapping[str, Headers], resource_ids: Ids
+) -> Mapping[tuple[str, str], Answer]:
+    """What everybody was answered everywhere, by route and caller; many at once, for a bad token is looked at twice."""
+    turn = asyncio.Semaphore(16)
+
+    async def ask(route: Route, caller: str) -> Answer:
+        path = request_path(route, visible_ids(route, resource_ids))
+        async with turn, system.http.stream(route.method, path, headers=callers[caller]) as answer:
+            if answer.status_code < 400:  # events have no end
+                return Answer(path, answer.status_code, "")
+            await answer.aread()
+            return Answer(path, answer.status_code, answer.json()["message"])
+
+    wishes = {(name_of(route), caller): ask(route, caller) for route in ROUTES for caller in CALLERS}
+    return dict(zip(wishes, await asyncio.gather(*wishes.values()), strict=True))
+
+
+@pytest.mark.parametrize("caller", CALLERS)
+@pytest.mark.parametrize("route", ROUTES, ids=name_of)
+def test_each_route_answers_each_caller_as_the_access_table_says(
+    answers: Mapping[tuple[str, str], Answer], route: Route, caller: str
+) -> None:
+    answer = answers[name_of(route), caller]
+    expected = expected_outcomes(route)
+    if expected[caller] == "in":
+        assert answer.status in allowed_statuses(route, answer.address, public=expected["no token"] == "in")
+    else:
+        assert (answer.status, answer.code) == (expected[caller], expected_code(route, caller, expected[caller]))
+
+
+def test_every_line_of_the_access_table_matches_a_route() -> None:
+    names = [name_of(route) for route in ROUTES]
+    assert [pattern for pattern in ACCESS_TABLE["routes"] if not any(matches(pattern, name) for name in names)] == []

@@ -1,0 +1,193 @@
+"""Server-sent events: what a browser or a script sees of builds and runners."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+import httpx
+import pytest
+from nats.errors import Error as NatsError
+
+from tests.support.in_process.gateway_stage import DEVELOPER, GatewayStage, eventually, open_gateway_stage
+from tests.support.infrastructure.servers import running_nats
+
+
+@pytest.fixture
+async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[GatewayStage]:
+    with running_nats(tmp_path_factory.mktemp("bus")) as server:
+        async with open_gateway_stage(server.program.url) as one:
+            yield one
+
+
+async def publish(here: GatewayStage, service: str, name: str, number: int) -> None:
+    body = b'{"number": %d}' % number
+    await here.client.jetstream().publish(f"evt.{service}.thing-{number}.{name}", body)
+
+
+async def try_publish(here: GatewayStage, number: int) -> bool:
+    """Whether the bus took it; repeating that is harmless."""
+    subject, headers = f"evt.builds.thing-{number}.BuildQueued", {"Nats-Msg-Id": str(number)}
+    try:
+        await here.client.jetstream().publish(subject, b'{"number": %d}' % number, headers=headers, timeout=0.5)
+    except NatsError:
+        return False
+    return True
+
+
+@asynccontextmanager
+async def open_event_stream(
+    here: GatewayStage, query: str = "", **headers: str
+) -> AsyncIterator[AsyncIterator[dict[str, str]]]:
+    """The events, once the stream is open."""
+    async with here.http.stream("GET", f"/api/events{query}", headers=here.developer | headers) as answer:
+        lines = answer.aiter_lines()
+        assert (await anext(lines)).startswith(":")
+        yield parse_events(lines)
+
+
+async def parse_events(lines: AsyncIterator[str]) -> AsyncIterator[dict[str, str]]:
+    event: dict[str, str] = {}
+    async for line in lines:
+        name, _, value = line.partition(": ")
+        if name:
+            event[name] = value
+        elif event:
+            yield event
+            event = {}
+
+
+async def read_events(count: int, source: AsyncIterator[dict[str, str]]) -> list[dict[str, str]]:
+    async with asyncio.timeout(10):
+        return [await anext(source) for _ in range(count)]
+
+
+async def test_an_event_has_an_id_a_name_and_one_line_of_data(stage: GatewayStage) -> None:
+    await publish(stage, "builds", "BuildQueued", 1)
+    async with open_event_stream(stage) as source:
+        await publish(stage, "builds", "BuildFinished", 2)
+        [event] = await read_events(1, source)
+    assert event == {"id": "b2-r0", "event": "BuildFinished", "data": '{"number": 2}'}
+
+
+async def test_an_event_stream_resumes_after_the_last_event_id(stage: GatewayStage) -> None:
+    for number in (1, 2, 3):
+        await publish(stage, "builds", "BuildQueued", number)
+    await publish(stage, "runners", "RunnerOnline", 4)
+    async with open_event_stream(stage, **{"Last-Event-ID": "b1-r0"}) as source:
+        found = await read_events(3, source)
+    assert sorted((one["event"], one["data"]) for one in found) == [
+        ("BuildQueued", '{"number": 2}'),
+        ("BuildQueued", '{"number": 3}'),
+        ("RunnerOnline", '{"number": 4}'),
+    ]
+    assert found[-1]["id"] == "b3-r1"
+
+
+async def test_an_event_stream_can_start_in_the_past(stage: GatewayStage) -> None:
+    before = datetime.now(UTC).isoformat()
+    for number in (1, 2):
+        await publish(stage, "builds", "BuildQueued", number)
+    async with open_event_stream(stage, f"?since={before}") as source:
+        found = await read_events(2, source)
+    assert [one["id"] for one in found] == ["b1", "b2"]
+
+
+async def test_an_event_stream_misses_and_repeats_nothing_over_a_nats_restart(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    with running_nats(tmp_path_factory.mktemp("bus")) as server:
+        async with open_gateway_stage(server.program.url) as here, open_event_stream(here) as source:
+            await publish(here, "builds", "BuildQueued", 1)
+            assert [one["id"] for one in await read_events(1, source)] == ["b1-r0"]
+            server.kill()
+            server.start()
+            server.wait_ready()
+            await eventually(lambda: try_publish(here, 2), bool, within=20)
+            await publish(here, "builds", "BuildQueued", 3)
+            assert [one["id"] for one in await read_events(2, source)] == ["b2-r0", "b3-r0"]
+
+
+async def test_the_event_stream_needs_a_token(stage: GatewayStage) -> None:
+    assert (await stage.http.get("/api/events")).status_code == 401
+
+
+@pytest.mark.parametrize(("query", "last"), [("", "x1"), ("?since=soon", "")])
+async def test_an_invalid_start_position_of_an_event_stream_is_400(stage: GatewayStage, query: str, last: str) -> None:
+    headers = stage.developer | {"Last-Event-ID": last}
+    assert (await stage.http.get(f"/api/events{query}", headers=headers)).status_code == 400
+
+
+async def test_the_event_stream_of_a_disabled_user_ends(stage: GatewayStage) -> None:
+    async with open_event_stream(stage) as source:
+        await publish(stage, "builds", "BuildQueued", 1)
+        assert len(await read_events(1, source)) == 1
+        stage.users.add(DEVELOPER, "ROLE_DEVELOPER", enabled=False, epoch=2)
+        seen = [one async for one in publish_until_stream_ends(stage, source)]
+    assert len(seen) < 100
+
+
+async def publish_until_stream_ends(
+    here: GatewayStage, source: AsyncIterator[dict[str, str]]
+) -> AsyncIterator[dict[str, str]]:
+    """An event every few hundredths of a second, for as long as they are shown."""
+    async with asyncio.timeout(10):
+        for number in range(2, 1000):
+            await publish(here, "builds", "BuildQueued", number)
+            try:
+                yield await anext(source)
+            except StopAsyncIteration:
+                return
+            await asyncio.sleep(0.05)
+
+
+async def test_event_streams_end_when_the_gateway_stops(stage: GatewayStage) -> None:
+    async with open_event_stream(stage) as source:
+        stage.server.begin_shutdown()
+        async with asyncio.timeout(5):
+            assert [one async for one in source] == []
+
+
+async def test_an_event_stream_closes_its_connection_at_its_end(stage: GatewayStage) -> None:
+    async with stage.http.stream("GET", "/api/events", headers=stage.developer) as answer:
+        assert answer.headers["connection"] == "close"
+
+
+async def test_a_slowly_read_event_stream_loses_no_events(stage: GatewayStage) -> None:
+    async with stage.http.stream("GET", "/api/events", headers=stage.developer) as answer:
+        assert isinstance(answer, httpx.Response)
+        for number in range(300):
+            await publish(stage, "builds", "BuildQueued", number)
+        found = await read_events(300, parse_events(answer.aiter_lines()))
+    assert [one["id"] for one in found[-1:]] == ["b300-r0"]
+
+
+async def test_concurrent_event_streams_per_user_are_limited(
+    stage: GatewayStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.streaming.event_stream.MAX_READERS_PER_USER", 1)
+    async with open_event_stream(stage):
+        refused = await stage.http.get("/api/events", headers=stage.developer)
+        assert (refused.status_code, refused.headers["Retry-After"]) == (429, "60")
+        async with stage.http.stream("GET", "/api/events", headers=stage.admin) as another:
+            assert another.status_code == 200
+
+    async def free() -> bool:
+        async with stage.http.stream("GET", "/api/events", headers=stage.developer) as answer:
+            return answer.status_code == 200
+
+    assert await eventually(free, bool, within=10)
+
+
+async def test_a_stalled_event_stream_does_not_block_gateway_shutdown(
+    stage: GatewayStage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("gateway.app.SHUTDOWN_TIMEOUT_SECONDS", 0.5)
+    async with stage.http.stream("GET", "/api/events", headers=stage.developer):
+        for number in range(60):  # more than all buffers on the way hold
+            body = b'{"number": "%s"}' % (b"x" * 400_000)
+            await stage.client.jetstream().publish(f"evt.builds.thing-{number}.BuildQueued", body)
+        stage.server.begin_shutdown()
+        requests = stage.server.server_state.tasks
+        await eventually(lambda: asyncio.sleep(0, len(requests)), lambda count: count == 0, within=20)
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []

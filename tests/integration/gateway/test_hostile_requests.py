@@ -1,0 +1,154 @@
+"""Whatever is sent to the routes that take fields, and however: it is done or refused with a code."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+
+from gateway.framework.route_table import Route
+from gateway.routes import TABLE
+from tests.support.in_process.free_commit_stage import FreeCommitSystem, free_commit_system
+from tests.support.infrastructure.servers import Servers
+
+RESOURCES = ("project", "secret", "credential", "developer", "executor")
+HOSTILE_VALUES: list[Any] = [
+    None,
+    "",
+    "\0",
+    "a\0b",
+    "\u202ea",
+    "\U0001f600",
+    "9" * 50,
+    "x" * 256,
+    "x" * 70_000,
+    0,
+    2**63,
+    10**30,
+    1e308,
+    True,
+    [],
+    ["\0"],
+    [2**63 - 1],
+    list(range(1, 2000)),
+    ["x"] * 2000,
+    {"\0": "\0"},
+    {"$gt": 1, "a.b": 2},
+    {"a": {"b": 1}},
+    {"x" * 300: "y"},
+]
+HOSTILE_BODIES = [
+    b"{",
+    b"[]",
+    b"1",
+    b"\xff",
+    b"NaN",
+    b"[" * 10_000,
+    b"[" * 10_000 + b"]" * 10_000,
+    b'{"a":' * 10_000 + b"1" + b"}" * 10_000,
+    b"9" * 10_000,
+    b'{"project": "\\ud800"}',
+    b'{"project": {"\\u0000": 1}, "project": 2, "project": {"name": "x", "name": []}}',
+    b'{"project": [{}, {"name": 1}], "project_name": {}}',
+    b"\xef\xbb\xbf{}",
+    '{"project": {}}'.encode("utf-16"),
+    b" " * (1024 * 1024 + 1),
+]
+ROUTES = [
+    one
+    for one in TABLE
+    if one.body.fields and one.path.startswith(tuple(f"/admin/{resource}s" for resource in RESOURCES))
+]
+
+
+@pytest.fixture(scope="module")
+async def free_commit(servers: Servers) -> AsyncIterator[FreeCommitSystem]:
+    async with free_commit_system(servers) as here:
+        yield here
+
+
+async def create_route_path(here: FreeCommitSystem, route: Route) -> str:
+    """Of something that is there."""
+    base, captured, part = route.path.partition("/{")
+    if not captured:
+        return f"/api{base}"
+    made = await here.create(route.body.resource)
+    return f"/api{base}/{made['id']}{part[part.index('}') + 1 :]}"
+
+
+def list_server_errors(answers: list[httpx.Response]) -> list[tuple[int, str]]:
+    return [
+        (answer.status_code, answer.text[:200])
+        for answer in answers
+        if answer.status_code >= 500 or (answer.is_error and "detail" not in answer.json())
+    ]
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
+async def test_no_field_value_causes_a_server_error(free_commit: FreeCommitSystem, route: Route) -> None:
+    path, resource = await create_route_path(free_commit, route), route.body.resource
+    names = [one.wire or name for name, one in route.body.fields.items()]
+    bodies = [{resource: free_commit.defaults[resource] | {name: value}} for name in names for value in HOSTILE_VALUES]
+    answers = await asyncio.gather(*(free_commit.admin.request(route.method, path, json=body) for body in bodies))
+    assert list_server_errors(answers) == []
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "text/plain", "APPLICATION/JSON; charset=latin-1", ""])
+async def test_no_request_body_causes_a_server_error(free_commit: FreeCommitSystem, content_type: str) -> None:
+    headers = {"Content-Type": content_type}
+    asking = (free_commit.admin.post("/api/admin/projects", content=raw, headers=headers) for raw in HOSTILE_BODIES)
+    answers = await asyncio.gather(*asking)
+    assert list_server_errors(answers) == []
+    assert {answer.status_code for answer in answers} <= {400, 413, 422}
+
+
+HOSTILE_IDS = (
+    "0",
+    "-1",
+    "x",
+    "1.5",
+    "00000000000000000001",
+    str(2**63 - 1),
+    str(2**63),
+    "9" * 40,
+    "%00",
+    "%ff",
+    "%ED%A0%80",
+    "1%2F2",
+)
+
+
+@pytest.mark.parametrize("resource", RESOURCES)
+@pytest.mark.parametrize("method", ["GET", "DELETE", "OPTIONS", "PUT"])
+async def test_no_id_in_the_path_causes_a_server_error(
+    free_commit: FreeCommitSystem, resource: str, method: str
+) -> None:
+    answers = [await free_commit.admin.request(method, f"/api/admin/{resource}s/{id_}") for id_ in HOSTILE_IDS]
+    assert list_server_errors(answers) == []
+    assert {answer.status_code for answer in answers} <= {204, 404, 405}
+
+
+HOSTILE_HEADERS: list[dict[str, Any]] = [
+    {"Authorization": b"Bearer \xff\xfe"},
+    {"Authorization": "Bearer " + "a" * 30_000},
+    {"Authorization": "Bearer a.b.c"},
+    {"Authorization": "Bearer e30.e30.e30"},
+    {"traceparent": b"\xff"},
+    {"traceparent": "00-" + "0" * 32 + "-" + "0" * 16 + "-01"},
+    {"Idempotency-Key": b"\xff"},
+    {"Idempotency-Key": "k" * 5000},
+    {"Content-Type": "a" * 5000},
+    {"X-Forwarded-For": "x, ,::::,1"},
+    {"Origin": "null"},
+    {f"X-{number}": "a" for number in range(500)},
+]
+
+
+@pytest.mark.parametrize("headers", HOSTILE_HEADERS, ids=lambda headers: next(iter(headers)))
+async def test_no_header_causes_a_server_error(free_commit: FreeCommitSystem, headers: dict[str, Any]) -> None:
+    raw = json.dumps({"credential": {"name": "x"}})
+    answer = await free_commit.admin.post("/api/admin/credentials", content=raw, headers=headers)
+    assert 400 <= answer.status_code < 500
+    assert answer.json()["message"]

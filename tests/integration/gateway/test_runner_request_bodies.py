@@ -1,0 +1,83 @@
+"""Large bodies of webhooks in jobs of GitLab's runner: real shells run the scripts that it makes of a job."""
+
+import hashlib
+import time
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from contracts.builds import ClaimJob, ClaimResult
+from contracts.projects import GetWebhookPayload
+from contracts.runners import AuthenticateRunner
+from gateway.adapters.gitlab.job_payload import build_job_payload
+from libs.messaging.request_reply import MessageServer
+from tests.integration.gateway.test_gateway_runners import ASSIGNMENT, RUNNER
+from tests.support.external.gitlab_client import GitLabClient
+from tests.support.in_process.gateway_stage import GatewayStage, open_gateway_stage
+from tests.support.infrastructure.servers import running_nats
+
+BODY_WITH_QUOTES = b'{"text": "' + b"'\\n" * 1_250_000 + b'"}'
+PRINT_BODY = 'md5sum <"$FREE_COMMIT_REQUEST_BODY_FILE"; echo "[$FREE_COMMIT_REQUEST_BODY]"'
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> GitLabClient:
+    client = GitLabClient(tmp_path / "builds", {})
+    client.checkout.mkdir(parents=True)
+    return client
+
+
+@pytest.fixture(scope="module")
+async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[GatewayStage]:
+    with running_nats(tmp_path_factory.mktemp("bus")) as server:
+        async with open_gateway_stage(server.program.url, long_poll_seconds=0.5) as one:
+            await one.services.serve(AuthenticateRunner, lambda _: RUNNER)
+            assignment = ASSIGNMENT.replace(script=(PRINT_BODY,), after_script=(PRINT_BODY,), delivery_id="d-1")
+            await one.services.serve(ClaimJob, lambda _: ClaimResult(assignment=assignment))
+            yield one
+
+
+def expected_output(body: bytes) -> str:
+    return f"{hashlib.md5(body, usedforsecurity=False).hexdigest()}  -\n[]"
+
+
+def test_a_large_webhook_payload_reaches_both_scripts_quickly(client: GitLabClient) -> None:
+    """Written as it is, bash reads this one for minutes, in every stage."""
+    assignment = ASSIGNMENT.replace(script=(PRINT_BODY,), after_script=(PRINT_BODY,))
+    job = build_job_payload(assignment, None, BODY_WITH_QUOTES, quotes_files=True)
+    begun = time.monotonic()
+    script, after = client.run_script(job), client.run_script(job, "after_script")
+    took = time.monotonic() - begun
+    assert script.stdout.decode().rstrip().endswith(expected_output(BODY_WITH_QUOTES)), script.stderr.decode()
+    assert after.stdout.decode().rstrip().endswith(expected_output(BODY_WITH_QUOTES)), after.stderr.decode()
+    assert took < 20
+    assert sum(len(one["value"]) for one in job["variables"]) < 100_000
+
+
+def test_a_job_continues_with_a_warning_if_its_image_cannot_unpack_the_payload(client: GitLabClient) -> None:
+    job = build_job_payload(
+        ASSIGNMENT.replace(script=(f"unset -f base64; {PRINT_BODY}",)), None, BODY_WITH_QUOTES, quotes_files=True
+    )
+    job["steps"][0]["script"].insert(0, "base64() { return 127; }")
+    done = client.run_script(job)
+    assert done.returncode == 0
+    assert "could not be unpacked" in done.stdout.decode()
+    assert done.stdout.decode().rstrip().endswith(expected_output(b""))
+
+
+@pytest.mark.parametrize(("name", "packed"), [("gitlab-runner", True), ("", True), ("headrace-agent", False)])
+async def test_the_headrace_agent_gets_the_payload_unpacked(stage: GatewayStage, name: str, packed: bool) -> None:
+    async def body(_body: bytes, _headers: Mapping[str, str]) -> bytes:
+        return b"x" * 200_000
+
+    bodies = MessageServer(stage.client, "projects")
+    await bodies.serve(GetWebhookPayload, body)
+    answer = await stage.http.post("/api/v4/jobs/request", json={"token": "runner-token", "info": {"name": name}})
+    await bodies.stop(1)
+    job: Any = answer.json()
+    (sent,) = (one for one in job["variables"] if one["key"] == "FREE_COMMIT_REQUEST_BODY_FILE")
+    assert sent["file"] is True
+    assert (sent["value"] != "x" * 200_000) is packed
+    assert (len(job["steps"][0]["script"]) == 2) is packed

@@ -1,0 +1,213 @@
+"""Replicas on machines whose clocks are wrong: no job is lost and no runner is declared offline by their difference."""
+
+import asyncio
+import base64
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import httpx
+import pytest
+from nats.aio.client import Client
+
+from contracts.builds import JobLost
+from contracts.projects import Executors, ListExecutors
+from contracts.runners import (
+    AuthenticateRunner,
+    GetRegistrationInfo,
+    RegisterRunner,
+    RegistrationInfo,
+    RunnerOffline,
+    RunnerRegistration,
+)
+from infra.local import ports
+from infra.local.process import Process, Program
+from libs.messaging.request_reply import MessageClient
+from libs.service.connections import create_mongo_client, get_database
+from libs.service.declaration import Service
+from libs.service.replicas import REPLICAS
+from services.builds.app import service as builds
+from services.projects.app import service as projects
+from services.runners.app import service as runners
+from tests.integration.libs.leadership.test_heartbeats import parse_skew
+from tests.support import eventually
+from tests.support.external.repositories import create_sample_repository
+from tests.support.in_process.builds_stage import BuildStage
+from tests.support.in_process.stage import ServiceStage, empty_stage
+from tests.support.infrastructure.servers import Servers
+
+pytestmark = pytest.mark.timeout(180)
+
+LEASE_SECONDS = 3.0  # seconds, of a lease and until a runner is offline
+SKEWED_PROCESS = "tests.integration.libs.leadership.skewed_process"
+SKEWED, CORRECT = "skewed", "right"
+
+
+@dataclass(frozen=True)
+class ReplicaProcesses:
+    """Replicas of one service in processes of their own."""
+
+    stage: ServiceStage
+    bus: Client
+    service: str
+    folder: Path
+
+    @contextmanager
+    def run_replica(self, instance: str, skew: float) -> Iterator[int]:
+        """Answers the port of its health."""
+        port, settings = ports.find_free_port(), self.stage.settings
+        assert self.stage.servers is not None
+        process = Process(
+            Program(
+                name=instance,
+                argv=(sys.executable, "-m", SKEWED_PROCESS, self.service, str(skew)),
+                log=self.folder / f"{instance}.log",
+                is_ready=lambda: ports.is_http_ok(port, "/healthz"),
+                environment={
+                    "HEADRACE_MONGODB_URL": settings.mongodb_url,
+                    "HEADRACE_NATS_URL": self.stage.servers.nats_url_for(self.service),
+                    "HEADRACE_MASTER_KEY": base64.b64encode(settings.master_keys[0]).decode(),
+                    "HEADRACE_DATABASE_PREFIX": settings.database_prefix,
+                    "HEADRACE_DATA": str(settings.data),
+                    "HEADRACE_LOCAL_REPOSITORIES": "true",
+                    "HEADRACE_JOB_LEASE_SECONDS": str(LEASE_SECONDS),
+                    "HEADRACE_RUNNER_OFFLINE_SECONDS": str(LEASE_SECONDS),
+                    "HEADRACE_INSTANCE": instance,
+                    "HEADRACE_HEALTH_PORT": str(port),
+                },
+            )
+        )
+        process.start()
+        try:
+            yield port
+        finally:
+            process.stop()
+
+    async def wait_until_registered(self, instance: str) -> None:
+        """It has taken its place among the replicas."""
+        async with create_mongo_client(self.stage.settings, "test") as client:
+            replicas = get_database(client, self.stage.settings, self.service)[REPLICAS]
+
+            async def alive() -> bool:
+                return await replicas.find_one({"service": self.service, "instance": instance}) is not None
+
+            await eventually(alive, within=60)
+
+    async def find_leader(self) -> str:
+        return (await self.bus.request(f"lead.{self.service}", b"", timeout=5)).data.decode()
+
+    @asynccontextmanager
+    async def run_pair(self, skew: float, *, leading: bool) -> AsyncIterator[None]:
+        """A replica whose clock is wrong and one whose clock is right."""
+        skews = {SKEWED: skew, CORRECT: 0.0}
+        first, second = (SKEWED, CORRECT) if leading else (CORRECT, SKEWED)
+        with self.run_replica(first, skews[first]):
+            await self.wait_until_registered(first)
+
+            async def leads() -> bool:
+                return await self.find_leader() == first
+
+            await eventually(leads, within=60)
+            with self.run_replica(second, skews[second]):
+                await self.wait_until_registered(second)
+                yield
+                assert await self.find_leader() == first
+
+    async def recorded_event_names(self, *types: type[Any]) -> list[str]:
+        """The names of those that were recorded, of these types."""
+        async with create_mongo_client(self.stage.settings, "test") as client:
+            log = get_database(client, self.stage.settings, self.service)["commits"]
+            names = [event["name"] async for commit in log.find() for event in commit["events"]]
+        return [name for name in names if name in {one.wire_name for one in types}]
+
+
+async def call_repeatedly(act: Callable[[], Awaitable[Any]], seconds: float) -> None:
+    """As a runner does that works."""
+    ends = monotonic() + seconds
+    while monotonic() < ends:
+        await act()
+        await asyncio.sleep(LEASE_SECONDS / 20)
+
+
+for_each_skew = pytest.mark.parametrize(
+    ("skew", "leading"), [(90.0, True), (-90.0, True), (90.0, False), (-90.0, False)], ids=str
+)
+
+
+@for_each_skew
+async def test_with_a_skewed_clock_a_job_is_lost_only_after_its_lease_expires(
+    servers: Servers, tmp_path: Path, skew: float, leading: bool
+) -> None:
+    repository = create_sample_repository(tmp_path / "repository")
+    async with empty_stage(servers, local_repositories=True, data=tmp_path / "data") as stage:
+        await stage.migrate(builds, projects, *(Service(name, categories=()) for name in ("identity", "runners")))
+        async with (
+            stage.running(lambda: projects),
+            stage.connected() as bus,
+            create_mongo_client(stage.settings, "test") as client,
+        ):
+            fleet, caller = ReplicaProcesses(stage, bus, "builds", tmp_path), MessageClient(bus)
+            (default,) = Executors.model_validate_json(await caller.query(ListExecutors())).executors
+            site = BuildStage(stage, caller, repository, default.id, get_database(client, stage.settings, "builds"))
+            async with fleet.run_pair(skew, leading=leading):
+                await site.launch(await site.create_project())
+                job = await site.claim()
+                await call_repeatedly(lambda: site.report(job, "running"), 2 * LEASE_SECONDS)
+                assert await fleet.recorded_event_names(JobLost) == []
+                silent_since = monotonic()
+
+                async def lost() -> bool:
+                    return bool(await fleet.recorded_event_names(JobLost))
+
+                await eventually(lost, within=3 * LEASE_SECONDS)
+                # the last sign of life may be written for the first quarter of the lease
+                assert monotonic() - silent_since > 0.5 * LEASE_SECONDS
+
+
+@for_each_skew
+async def test_with_a_skewed_clock_a_runner_goes_offline_only_after_the_silence_limit(
+    servers: Servers, tmp_path: Path, skew: float, leading: bool
+) -> None:
+    async with empty_stage(servers) as stage:
+        await stage.migrate(*(Service(name, categories=()) for name in ("identity", "projects")), runners)
+        async with stage.connected() as bus:
+            fleet, caller = ReplicaProcesses(stage, bus, "runners", tmp_path), MessageClient(bus)
+            async with fleet.run_pair(skew, leading=leading):
+                found = await caller.query(GetRegistrationInfo(scope="service"))
+                token = RegistrationInfo.model_validate_json(found).registration_token
+                runner = RunnerRegistration.model_validate_json(
+                    await caller.send(RegisterRunner(registration_token=token, name="miller"))
+                )
+                await call_repeatedly(lambda: caller.send(AuthenticateRunner(token=runner.token)), 2 * LEASE_SECONDS)
+                assert await fleet.recorded_event_names(RunnerOffline) == []
+
+                async def offline() -> bool:
+                    return bool(await fleet.recorded_event_names(RunnerOffline))
+
+                await eventually(offline, within=4 * LEASE_SECONDS)
+
+
+@pytest.mark.parametrize("skew", [90.0, -90.0])
+async def test_a_replica_with_a_skewed_clock_is_not_ready_and_reports_the_skew(
+    servers: Servers, tmp_path: Path, skew: float
+) -> None:
+    async with empty_stage(servers) as stage:
+        await stage.migrate(*(Service(name, categories=()) for name in ("identity", "projects")), runners)
+        async with stage.connected() as bus:
+            fleet = ReplicaProcesses(stage, bus, "runners", tmp_path)
+            with fleet.run_replica(SKEWED, skew) as port:
+                await fleet.wait_until_registered(SKEWED)
+                await eventually(lambda: "clock" in readiness_reasons(port), within=30)
+                assert parse_skew(readiness_reasons(port)["clock"]) == pytest.approx(skew, abs=1)
+                assert (
+                    await MessageClient(bus).query(GetRegistrationInfo(scope="service"))
+                ) != b""  # it answers all the same
+    assert (tmp_path / f"{SKEWED}.log").read_text().count("synchronise it (NTP)") == 1
+
+
+def readiness_reasons(port: int) -> dict[str, str]:
+    return dict(httpx.get(f"http://127.0.0.1:{port}/readyz", trust_env=False).json()["reasons"])

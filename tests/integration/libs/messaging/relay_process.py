@@ -1,0 +1,21 @@
+"""A relay in a process of its own, to be killed: `python -m ...relay_process <service> <prefix>`."""
+
+import asyncio
+import os
+import sys
+
+from libs.messaging.relay import Relay
+from libs.messaging.request_reply import connect
+from libs.service.connections import create_mongo_client, get_database
+from libs.settings import Settings
+from tests.support.counters import counters  # noqa: F401  # its events are known by then
+
+
+async def main(service: str, prefix: str) -> None:
+    settings = Settings(mongodb_url=os.environ["MONGODB"], nats_url=os.environ["NATS"], database_prefix=prefix)
+    async with create_mongo_client(settings, service) as client:
+        await Relay(await connect(settings, service), get_database(client, settings, service), service).run()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))

@@ -1,0 +1,150 @@
+"""Failing transactions of the event store: lost answers, hanging servers, a spoilt batch, killed processes."""
+
+import asyncio
+import sys
+from asyncio import subprocess
+from collections import Counter
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any
+
+import pytest
+from pymongo import AsyncMongoClient
+from pymongo.asynchronous.database import AsyncDatabase
+
+from libs.eventstore import OutcomeUnknown, StoreUnavailable
+from libs.eventstore.group_commit import MAX_INDIVIDUAL_TRANSACTIONS
+from libs.eventstore.mongo import MongoEventStore, create_schema
+from libs.security.envelope_encryption import MemoryKeyVault
+from libs.service.connections import Document, create_mongo_client, get_database
+from libs.settings import Settings
+from tests.support.counters.counters import CounterRaised
+from tests.support.counters.decisions import make_commit
+from tests.support.infrastructure.failpoints import (
+    BLOCKED_CONNECTION,
+    FAULTY_APP_NAME,
+    LOST_RESPONSE,
+    failing_commands,
+    mongod_with_failpoints,
+)
+
+LOCK_HOLDER_SCRIPT = """
+import asyncio, sys
+from pymongo import AsyncMongoClient
+
+async def main():
+    client = AsyncMongoClient(sys.argv[1])
+    session = client.start_session()
+    await session.start_transaction()
+    head = {"_id": "counter-1", "version": 1}
+    await client[sys.argv[2]]["streams"].update_one(head, {"$set": {"version": 2}}, session=session)
+    print("locked", flush=True)
+    await asyncio.sleep(60)
+
+asyncio.run(main())
+"""
+
+
+@dataclass(frozen=True)
+class FaultyStore:
+    """A store whose database can be made to fail, and a client that is not affected."""
+
+    database: AsyncDatabase[Document]
+    store: MongoEventStore
+    control: AsyncMongoClient[Document]
+
+    async def append(self, number: int) -> list[BaseException | None]:
+        appends = [self.store.append(make_commit(f"counter-{one}")) for one in range(number)]
+        return await asyncio.gather(*appends, return_exceptions=True)
+
+
+@pytest.fixture(scope="module")
+def faulty_url(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    with mongod_with_failpoints(tmp_path_factory.mktemp("faulty")) as url:
+        yield url
+
+
+@pytest.fixture
+async def faulty_store(
+    faulty_url: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[FaultyStore]:
+    monkeypatch.setattr("libs.eventstore.group_commit.TRANSACTION_TIMEOUT_SECONDS", 1.0)
+    monkeypatch.setattr("libs.eventstore.group_commit.LOOKUP_TIMEOUT_SECONDS", 1.0)
+    here = Settings(mongodb_url=faulty_url, database_prefix=settings.database_prefix)
+    async with (
+        create_mongo_client(here, FAULTY_APP_NAME.removeprefix("headrace-")) as client,
+        create_mongo_client(here, "control") as control,
+    ):
+        database = get_database(client, here, "counters")
+        await create_schema(database)
+        yield FaultyStore(database, MongoEventStore(database, MemoryKeyVault()), control)
+        await control.drop_database(database.name)
+
+
+async def test_commits_with_lost_replies_are_looked_up_in_one_batch(faulty_store: FaultyStore) -> None:
+    async with failing_commands(faulty_store.control, ["commitTransaction"], **LOST_RESPONSE):
+        await faulty_store.database.command("profile", 2)
+        outcomes = await faulty_store.append(50)
+        await faulty_store.database.command("profile", 0)
+    assert Counter(map(type, outcomes)) == {type(None): 50}
+    lookups = {"op": "query", "command.find": "commits"}
+    batches = 2  # the first append is written alone, the others together
+    assert await faulty_store.database["system.profile"].count_documents(lookups) <= batches
+    assert await faulty_store.database["commits"].count_documents({}) == 50
+
+
+async def test_a_server_that_hangs_in_commit_and_lookup_leads_to_outcome_unknown_in_time(
+    faulty_store: FaultyStore,
+) -> None:
+    await faulty_store.store.append(
+        make_commit("counter-first")
+    )  # the server itself looks for the session the first time
+    async with failing_commands(faulty_store.control, ["commitTransaction", "find"], **BLOCKED_CONNECTION):
+        async with asyncio.timeout(8):  # one lookup after the other would take 20 seconds
+            outcomes = await faulty_store.append(20)
+    assert Counter(map(type, outcomes)) == {OutcomeUnknown: 20}
+
+
+async def test_a_command_that_fails_its_batch_does_not_use_up_the_connections(faulty_store: FaultyStore) -> None:
+    async def open_connections() -> int:
+        return int((await faulty_store.control.admin.command("serverStatus"))["connections"]["current"])
+
+    await faulty_store.store.append(make_commit("counter-first"))
+    before = await open_connections()
+    spoilt = make_commit("counter-spoilt", events=(CounterRaised(by=2**70),))
+    spoiling = asyncio.create_task(faulty_store.store.append(spoilt))
+    outcomes = await faulty_store.append(300)
+    with pytest.raises(OverflowError):
+        await spoiling
+    assert Counter(map(type, outcomes)) == {type(None): 300}
+    assert await open_connections() - before <= MAX_INDIVIDUAL_TRANSACTIONS
+
+
+async def test_a_process_killed_in_a_transaction_delays_other_appends_by_at_most_5_seconds(
+    settings: Settings, mongo_client: AsyncMongoClient[Document]
+) -> None:
+    database = get_database(mongo_client, settings, "counters")
+    await create_schema(database)
+    store = MongoEventStore(database, MemoryKeyVault())
+    await store.append(make_commit("counter-1"))
+    arguments = ["-c", LOCK_HOLDER_SCRIPT, settings.mongodb_url, database.name]
+    other = await asyncio.create_subprocess_exec(sys.executable, *arguments, stdout=subprocess.PIPE)
+    assert other.stdout is not None
+    assert await other.stdout.readline() == b"locked\n"
+    other.kill()
+    await other.wait()
+    began = monotonic()
+    await store.append(make_commit("counter-1", 1))
+    assert monotonic() - began < 5
+
+
+async def test_appending_to_a_locked_stream_fails_as_unavailable(faulty_store: FaultyStore) -> None:
+    await faulty_store.append(1)
+    async with faulty_store.control.start_session() as session, await session.start_transaction():
+        streams = faulty_store.control[faulty_store.database.name]["streams"]
+        await streams.update_one({"_id": "counter-0"}, {"$set": {"version": 7}}, session=session)
+        with pytest.raises(StoreUnavailable):
+            await faulty_store.store.append(make_commit("counter-0", 1))
+        await session.abort_transaction()
+    await faulty_store.store.append(make_commit("counter-0", 1))

@@ -1,0 +1,231 @@
+"""Programs of others: the examples in docs/examples follow a real stack's events and draw its fleet from them alone."""
+
+import asyncio
+import hashlib
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import datetime
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from infra.docgen.generator import ROOT
+from tests.support import eventually
+from tests.support.in_process.whole_stage import Body, BuildSystem, FakeRunner, build_system
+
+EXAMPLES = ROOT / "docs" / "examples"
+TIME_FIELDS = ("registered_at", "queued_at", "assigned_at", "started_at", "finished_at")
+PACKAGE_FILES = ("package.json", "package-lock.json", ".npmrc")
+
+
+@pytest.fixture(scope="module")
+async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[BuildSystem]:
+    """Whoever is silent for three seconds is offline."""
+    more = {"long_poll_seconds": 0.5, "runner_offline_seconds": 3.0}
+    async with build_system(tmp_path_factory.mktemp("whole"), **more) as whole:
+        yield whole
+
+
+@pytest.fixture(scope="module")
+async def packages() -> Path:
+    """The packages that the example for Node locks; kept from run to run."""
+    for program in ("node", "npm"):
+        if shutil.which(program) is None:
+            pytest.skip(f"{program} is not installed: the example for Node is not run")
+    locked = hashlib.sha256(b"".join((EXAMPLES / name).read_bytes() for name in PACKAGE_FILES)).hexdigest()[:12]
+    folder = Path(tempfile.gettempdir()) / f"headrace-examples-{locked}"
+    if not (folder / "node_modules" / ".package-lock.json").exists():
+        folder.mkdir(exist_ok=True)
+        for name in PACKAGE_FILES:
+            shutil.copy(EXAMPLES / name, folder)
+        npm = await asyncio.create_subprocess_exec("npm", "ci", cwd=folder, stdout=asyncio.subprocess.DEVNULL)
+        assert await npm.wait() == 0
+    shutil.copy(EXAMPLES / "follow.mjs", folder)
+    return folder / "follow.mjs"
+
+
+@asynccontextmanager
+async def run_example(here: BuildSystem, *command: str) -> AsyncIterator[asyncio.StreamReader]:
+    process = await asyncio.create_subprocess_exec(
+        *command, env={**os.environ, "HEADRACE_NATS_URL": here.events_url}, stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdout
+    try:
+        yield process.stdout
+    finally:
+        process.kill()
+        await process.wait()
+
+
+async def read_event(lines: asyncio.StreamReader) -> tuple[int, str, Body]:
+    sequence, subject, event = (await asyncio.wait_for(lines.readline(), 20)).decode().split(" ", 2)
+    return int(sequence), subject.rpartition(".")[2], json.loads(event)
+
+
+async def read_until(lines: asyncio.StreamReader, name: str, build_id: int) -> tuple[int, list[str]]:
+    """Up to this event of the build: its sequence, and the names of all that came."""
+    names = []
+    while True:
+        sequence, found, event = await read_event(lines)
+        names.append(found)
+        if found == name and event["build_id"] == build_id:
+            return sequence, names
+
+
+async def check_replay_follow_and_resume(here: BuildSystem, *command: str) -> None:
+    project = await here.create_project()
+    runner = await here.register_runner()
+    first = await here.launch_build(project)
+    await runner.report(await runner.wait_for_job(), "success")
+    await here.wait_until_ended(first)
+    async with run_example(here, *command) as lines:
+        _, replayed = await read_until(lines, "BuildFinished", first)
+        second = await here.launch_build(project)
+        sequence, _ = await read_until(lines, "BuildQueued", second)
+    await runner.report(await runner.wait_for_job(), "success")
+    async with run_example(here, *command, str(sequence)) as lines:
+        after = (await read_event(lines))[0]
+        _, resumed = await read_until(lines, "BuildFinished", second)
+    assert ("BuildQueued" in replayed, after, "BuildQueued" in resumed) == (True, sequence + 1, False)
+
+
+async def test_the_python_example_replays_follows_and_resumes_events(system: BuildSystem) -> None:
+    await check_replay_follow_and_resume(system, sys.executable, str(EXAMPLES / "follow.py"))
+
+
+async def test_the_node_example_replays_follows_and_resumes_events(system: BuildSystem, packages: Path) -> None:
+    await check_replay_follow_and_resume(system, "node", str(packages))
+
+
+# ---- the fleet
+
+
+@pytest.fixture(scope="module")
+def example() -> ModuleType:
+    specification = spec_from_file_location("fleet", EXAMPLES / "fleet.py")
+    assert specification
+    assert specification.loader
+    sys.modules["fleet"] = module = module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+async def get_state(here: BuildSystem, kind: str, id_: object) -> Any:
+    """What the API says of one thing; None when it is deleted."""
+    return (await here.get(f"/api/admin/history/{kind}/{id_}?at=2999-01-01T00:00:00Z"))["state"]
+
+
+async def create_history(here: BuildSystem) -> list[FakeRunner]:
+    """Everything that can happen to runners and jobs happens."""
+    project = await here.create_project(name="Wheel")
+    tag: Body = {"tag_list": "fleet", "run_untagged": False}
+    company = await here.create_company(alias="fleet-owners")
+    owned = await here.create_project("fleet-owners", alias="brook")
+    runners = [
+        await here.register_runner(name="plain", **tag),
+        await here.register_runner(f"/company/{company['alias']}/runners", name="companys", **tag),
+        await here.register_runner(f"/project/fleet-owners/{owned['alias']}/runners", name="projects", **tag),
+        await here.register_runner(name="deleted", **tag),
+        await here.register_runner(name="shut down", **tag),
+    ]
+    worker = await here.register_runner(name="worker")
+    edit = {"name": "edited", "tags": ["fleet", "more"], "maxTimeoutInSec": 90, "isProtected": True}
+    await here.post(f"/api/admin/runners/{runners[0].uuid}/edit", edit)
+    await here.post(f"/api/admin/runners/{runners[1].uuid}/edit", {"isActive": False})
+    await here.http.delete(f"/api/admin/runners/{runners[3].uuid}", headers=here.admin)
+    await here.post(f"/api/admin/runners/{runners[4].uuid}/shutdown")
+    info = {"version": "17.1", "platform": "linux", "architecture": "arm64", "executor": "docker", "name": "theirs"}
+    await here.http.post("/api/v4/jobs/request", json={"token": runners[2].token, "info": info})
+    await run_jobs(here, project, worker)
+    return [*runners, worker]
+
+
+async def run_jobs(here: BuildSystem, project: Body, worker: FakeRunner) -> None:
+    for state_, more in (("success", {}), ("failed", {"exit_code": 3, "failure_reason": "script_failure"})):
+        await here.launch_build(project)
+        job = await worker.wait_for_job()
+        report = {"token": job["token"], "state": state_, **more}
+        await here.http.put(f"/api/v4/jobs/{job['id']}", json=report)
+    await here.launch_build(project)
+    job = await worker.wait_for_job()
+    lost = {"token": job["token"], "state": "failed", "failure_reason": "runner_system_failure"}
+    await here.http.put(f"/api/v4/jobs/{job['id']}", json=lost)  # and so it waits for another try
+    again = await worker.wait_for_job()
+    await worker.report(again, "success")
+    forgotten = await here.launch_build(project)
+    await worker.report(await worker.wait_for_job(), "success")
+    await here.wait_until_ended(forgotten)
+    await here.http.delete(f"/api/admin/builds/{forgotten}", headers=here.admin)
+    killed = (await here.get_build(await here.launch_build(project)))["executor_id"]
+    await worker.wait_for_job()
+    await here.http.delete(f"/api/developer/builds/kill/executed/{killed}", headers=here.admin)
+    await here.launch_build(project)
+    await worker.report(await worker.wait_for_job(), "running")
+    priority = f"/api/admin/builds/{await here.launch_build(project)}/priority"
+    await here.http.patch(priority, headers=here.admin, json={"build": {"priority": 9}})
+
+
+def select_common_fields(drawn: Body, said: Body) -> Body:
+    """As much of what the API says as was drawn; times are written in two ways."""
+    return {
+        name: said[name] if value == said[name] or name not in TIME_FIELDS else format_time(said[name])
+        for name, value in drawn.items()
+    }
+
+
+def format_time(text: str) -> str:
+    return f"{datetime.fromisoformat(text):%Y-%m-%dT%H:%M:%S.%f}"[:-3] + "Z"
+
+
+async def read_fleet_from_api(here: BuildSystem, drawn: Any) -> tuple[Body, Body]:
+    """The same runners and jobs as drawn, if there are no others, and of each as much as was drawn."""
+    listed = (await here.get("/api/admin/runners/all/jobs", params={"size": 1000}))["page"]["totalElements"]
+    runners = (await here.get("/api/admin/runners", params={"size": 1000}))["_embedded"]["restPipelineRunnerModelList"]
+    assert {one["id"] for one in runners} == drawn.runners.keys()
+    assert listed == len(drawn.jobs)
+    said_of_jobs = {id_: await get_state(here, "job", id_) for id_ in drawn.jobs}
+    return (
+        {
+            uuid: select_common_fields(drawn.runners[uuid], await get_state(here, "runner", uuid))
+            for uuid in drawn.runners
+        },
+        {
+            id_: select_common_fields(drawn.jobs[id_], said | {"project_name": said["project"]["name"]})
+            for id_, said in said_of_jobs.items()
+        },
+    )
+
+
+async def test_the_fleet_built_from_events_equals_the_fleet_of_the_api(
+    system: BuildSystem, example: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runners = await create_history(system)
+    monkeypatch.setenv("HEADRACE_NATS_URL", system.events_url)
+    fleet = example.Fleet()
+    following = [asyncio.create_task(example.follow(fleet, stream)) for stream in ("runners", "builds")]
+    await eventually(lambda: bool(prioritized_job_ids(fleet)) and not online_runner_names(fleet), within=40)
+    assert await read_fleet_from_api(system, fleet) == (fleet.runners, fleet.jobs)
+    assert fleet.runners[runners[2].uuid]["info"]["version"] == "17.1"
+    assert sorted(job["status"] for job in fleet.jobs.values())[:2] == ["CANCELED", "FAILED"]
+    assert "worker               offline" in fleet.picture()
+    for task in following:
+        task.cancel()
+    await asyncio.gather(*following, return_exceptions=True)
+
+
+def prioritized_job_ids(fleet: Any) -> list[int]:
+    """The last that happens on purpose."""
+    return [id_ for id_, job in fleet.jobs.items() if job["priority"] == 9]
+
+
+def online_runner_names(fleet: Any) -> list[str]:
+    """The last that happens by itself: everybody is silent."""
+    return [one["name"] for one in fleet.runners.values() if one["online"]]

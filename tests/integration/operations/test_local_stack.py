@@ -1,0 +1,275 @@
+"""The local stack, with its embedded servers whatever STACK says: start, restart, stop, failures told in words."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pymongo
+import pytest
+
+from infra.local import ports
+from infra.local.process import MAX_LOG_BYTES
+from infra.local.servers import Servers, local_servers
+from tests.support.in_process import stand_ins
+from tests.support.in_process.waiting import until
+
+PROCESS_NAMES = [
+    *("mongod", "nats-server", "identity-0", "projects-0", "builds-0", "runners-0", "notifications-0"),
+    *("gateway-0", "agent"),
+]
+
+
+@dataclass
+class Stack:
+    data: Path
+    port: int
+    environ: dict[str, str] = field(default_factory=dict)
+
+    def run(self, *command: str, program: tuple[str, ...] = stand_ins.COMMAND) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            (*program, *command), env=self._environ(), capture_output=True, text=True, timeout=60, check=False
+        )
+
+    def headrace(self, *command: str) -> subprocess.CompletedProcess[str]:
+        return self.run(*command, program=(sys.executable, "-m", "infra"))
+
+    def start_in_foreground(self) -> subprocess.Popen[str]:
+        command = (*stand_ins.COMMAND, "supervise")
+        return subprocess.Popen(command, env=self._environ(), stdout=subprocess.PIPE, text=True)
+
+    def processes(self) -> list[dict[str, Any]]:
+        """By the state file; a check through the command line would take half a second each time."""
+        file = self.data / "run" / "processes.json"
+        state = json.loads(file.read_text()) if file.exists() else {"processes": []}
+        return list(state["processes"])
+
+    def find_pid(self, name: str) -> int | None:
+        return next((process["pid"] for process in self.processes() if process["name"] == name), None)
+
+    def survivors(self) -> list[psutil.Process]:
+        """Everything on this machine that was told to work on our data folder."""
+        ours = f"HEADRACE_DATA={self.data}"
+        return [each for each in psutil.process_iter() if ours in _environ_of(each)]
+
+    def _environ(self) -> dict[str, str]:
+        foreign = {name: value for name, value in os.environ.items() if not name.startswith("HEADRACE_")}
+        return foreign | {"HEADRACE_DATA": str(self.data), "HEADRACE_PORT": str(self.port)} | self.environ
+
+
+def _environ_of(process: psutil.Process) -> list[str]:
+    try:
+        return [f"{name}={value}" for name, value in process.environ().items()]
+    except psutil.Error:  # it ended meanwhile, or is not ours
+        return []
+
+
+@pytest.fixture
+def stack(tmp_path: Path) -> Iterator[Stack]:
+    made = Stack(tmp_path / "data", ports.find_free_port())
+    yield made
+    for process in made.survivors():
+        process.kill()
+
+
+@pytest.fixture
+def running_stack(stack: Stack) -> Stack:
+    started = stack.run("up")
+    assert started.returncode == 0, started.stdout
+    return stack
+
+
+@pytest.fixture(scope="module")
+def shared_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A running stack for tests that leave it running."""
+    made = Stack(tmp_path_factory.mktemp("lasting") / "data", ports.find_free_port())
+    made.run("up")
+    yield made
+    made.headrace("down")
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    with local_servers(tmp_path_factory.mktemp("servers")) as started:
+        yield started
+
+
+def test_up_starts_all_processes_and_prints_url_and_initial_password(stack: Stack) -> None:
+    told = stack.run("up").stdout
+    password = (stack.data / "secrets" / "admin-password").read_text()
+    assert f"http://127.0.0.1:{stack.port}" in told
+    assert f"admin, password {password}" in told
+    assert password not in (stack.data / "logs" / "supervisor.log").read_text()
+    rows = json.loads(stack.headrace("status", "--json").stdout)
+    assert [(row["name"], row["ready"]) for row in rows] == [(name, True) for name in PROCESS_NAMES]
+
+
+def test_status_of_a_stopped_stack_is_readable_by_people_and_scripts(stack: Stack) -> None:
+    answer = stack.headrace("status", "--json")
+    assert (answer.returncode, json.loads(answer.stdout)) == (3, [])
+    assert "not running" in answer.stderr
+
+
+def test_status_names_processes_that_are_not_ready(running_stack: Stack) -> None:
+    os.kill(running_stack.find_pid("builds-0") or 0, signal.SIGSTOP)
+    answer = running_stack.headrace("status", "--json")
+    assert answer.returncode == 1
+    assert [row["name"] for row in json.loads(answer.stdout) if not row["ready"]] == ["builds-0"]
+
+
+def test_down_stops_all_processes_and_can_be_repeated(running_stack: Stack) -> None:
+    assert "Stopped everything" in running_stack.headrace("down").stdout
+    assert running_stack.survivors() == []
+    again = running_stack.headrace("down")
+    assert (again.returncode, "Nothing runs" in again.stdout) == (0, True)
+
+
+def test_a_second_up_fails_because_the_stack_already_runs(shared_stack: Stack) -> None:
+    second = shared_stack.run("up")
+    assert second.returncode == 1
+    assert "already running" in second.stdout
+    assert shared_stack.headrace("status").returncode == 0
+
+
+def test_up_after_down_uses_the_same_data(running_stack: Stack) -> None:
+    running_stack.headrace("down")
+    told = running_stack.run("up").stdout
+    assert "agent-registration" not in told
+    assert (running_stack.data / "secrets" / "admin-password").read_text() not in told
+    assert running_stack.headrace("status").returncode == 0
+
+
+@pytest.mark.parametrize("name", ["mongod", "nats-server", "builds-0", "gateway-0", "agent"])
+def test_a_killed_process_is_restarted(shared_stack: Stack, name: str) -> None:
+    before = shared_stack.find_pid(name)
+    os.kill(before or 0, signal.SIGKILL)
+    until(lambda: shared_stack.find_pid(name) not in {None, before})
+    until(lambda: shared_stack.headrace("status").returncode == 0)
+
+
+def test_a_log_file_above_the_limit_is_rotated(shared_stack: Stack) -> None:
+    log = shared_stack.data / "logs" / "builds-0.log"
+    os.truncate(log, MAX_LOG_BYTES + 1)
+    until(lambda: log.stat().st_size == 0)
+    assert log.with_suffix(".old.log").stat().st_size == MAX_LOG_BYTES + 1
+
+
+def test_killing_the_supervisor_ends_all_processes(running_stack: Stack) -> None:
+    os.kill(int((running_stack.data / "run" / "lock").read_text()), signal.SIGKILL)
+    until(lambda: running_stack.survivors() == [])
+    assert running_stack.headrace("status").returncode == 3
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_the_foreground_supervisor_stops_all_processes(stack: Stack, number: signal.Signals) -> None:
+    with stack.start_in_foreground() as supervisor:
+        until(lambda: stack.find_pid("agent"))
+        supervisor.send_signal(number)
+        told, _ = supervisor.communicate(timeout=15)
+    assert supervisor.returncode == 0
+    assert told.endswith("stopping ...\nstopped\n")
+    assert stack.survivors() == []
+
+
+def test_two_gateway_replicas_share_a_port_and_have_separate_health_ports(stack: Stack) -> None:
+    stack.environ["HEADRACE_REPLICAS"] = "2"
+    stack.run("up")
+    gateways = [process for process in stack.processes() if process["name"].startswith("gateway")]
+    assert [process["name"] for process in gateways] == ["gateway-0", "gateway-1"]
+    assert len({process["health"] for process in gateways}) == 2
+    assert len({process["address"] for process in gateways}) == 1
+
+
+def test_a_command_connects_to_the_servers_of_the_running_stack(shared_stack: Stack) -> None:
+    [nats] = [process["address"] for process in shared_stack.processes() if process["name"] == "nats-server"]
+    login = (shared_stack.data / "secrets" / "nats-migrate").read_text()
+    assert shared_stack.run("connected").stdout == nats.replace("://", f"://migrate:{login}@")
+
+
+def test_status_prints_only_the_public_consumer_login(shared_stack: Stack) -> None:
+    told = shared_stack.headrace("status", "--json").stdout
+    shown = [file.name for file in (shared_stack.data / "secrets").iterdir() if file.read_text() in told]
+    assert shown == ["nats-consumer"]
+
+
+def test_a_port_in_use_is_one_error_line(stack: Stack) -> None:
+    with socket.create_server(("127.0.0.1", stack.port)):
+        refused = stack.run("up")
+    assert refused.returncode == 1
+    assert refused.stdout.startswith(f"headrace: Port {stack.port} on 127.0.0.1 is taken")
+    assert f"HEADRACE_PORT={stack.port + 1}" in refused.stdout
+    assert stack.survivors() == []
+
+
+def test_an_invalid_environment_variable_is_one_error_line(stack: Stack) -> None:
+    stack.environ["HEADRACE_REPLICAS"] = "many"
+    assert stack.run("up").stderr == "headrace: HEADRACE_REPLICAS must be a whole number from 1 to 32, not 'many'.\n"
+
+
+def test_a_service_that_fails_to_start_stops_the_start_and_prints_the_end_of_its_log(stack: Stack) -> None:
+    stack.environ["BROKEN_SERVICE"] = "builds"
+    refused = stack.run("up")
+    assert refused.returncode == 1
+    assert "headrace: builds-0 ended with status 1, 3 times in a row; its log" in refused.stdout
+    assert "RuntimeError: builds was told to break" in refused.stdout
+    assert stack.survivors() == []
+
+
+def test_configured_servers_replace_the_embedded_ones(stack: Stack, servers: Servers) -> None:
+    stack.environ |= {"HEADRACE_MONGODB_URL": servers.mongodb_url, "HEADRACE_NATS_URL": servers.nats_url}
+    assert stack.run("up").returncode == 0
+    assert [process["name"] for process in stack.processes()] == PROCESS_NAMES[2:]
+
+
+def test_each_process_has_only_its_own_secrets_and_none_in_its_command_line(shared_stack: Stack) -> None:
+    secrets = {file.name: file.read_text() for file in (shared_stack.data / "secrets").iterdir()}
+    holders = {
+        name: {
+            process["name"]
+            for process in shared_stack.processes()
+            if any(value in entry for entry in _environ_of(psutil.Process(process["pid"])))
+        }
+        for name, value in secrets.items()
+    }
+    services = set(PROCESS_NAMES[2:8])
+    logins = {f"nats-{name.removesuffix('-0')}": {name} for name in services}
+    logins |= {"nats-consumer": set(), "nats-migrate": set()}
+    assert holders == {"admin-password": {"identity-0"}, "master-key": services} | logins
+    commands = [" ".join(process.cmdline()) for process in shared_stack.survivors()]
+    assert [command for command in commands if any(value in command for value in secrets.values())] == []
+
+
+def test_acknowledged_data_survives_a_crash_of_both_servers(tmp_path: Path) -> None:
+    with local_servers(tmp_path) as servers, pymongo.MongoClient[dict[str, Any]](servers.mongodb_url) as client:
+        journaled = pymongo.WriteConcern("majority", j=True)
+        client.test.get_collection("notes", write_concern=journaled).insert_one({"_id": 1})
+        for server in (servers.mongod, servers.nats):
+            server.kill()
+            server.start()
+        for server in (servers.mongod, servers.nats):
+            server.wait_ready()
+        assert client.test.notes.find_one() == {"_id": 1}
+
+
+def test_mongod_starts_on_another_port_with_existing_data(tmp_path: Path) -> None:
+    with local_servers(tmp_path) as before:
+        old_url = before.mongodb_url
+    (tmp_path / "run" / "mongod.port").write_text(str(ports.find_free_port()))
+    with (
+        local_servers(tmp_path) as after,
+        pymongo.MongoClient[dict[str, Any]](after.mongodb_url) as client,
+    ):
+        assert after.mongodb_url != old_url
+        assert client.admin.command("hello")["isWritablePrimary"]
+
+
+def test_a_missing_library_is_reported_with_the_package_to_install(tmp_path: Path, servers: Servers) -> None:
+    known = "mongod: error while loading shared libraries: libcurl.so.4: cannot open shared object file"
+    assert "apt-get install -y libcurl4" in servers.mongod.program.explain_failure(known)

@@ -1,0 +1,215 @@
+"""Today's code on the databases that earlier releases left: it answers what they answered, and goes on working."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import nats
+import pytest
+from nats.js.api import ConsumerConfig, DeliverPolicy
+
+from agent.config import Config
+from agent.runner import run
+from infra.migration import load_services
+from tests.releases import answers
+from tests.releases.differences import MISSING, Difference, find_differences, list_unexpected
+from tests.releases.dump import STREAMS_FILE
+from tests.releases.life import PASSWORD, SECRET, SPEC
+from tests.releases.record import FOLDER
+from tests.releases.unfinished import wait_until_idle
+from tests.support import eventually, read_event_ids, read_stream_messages
+from tests.support.external.repositories import create_sample_repository
+from tests.support.in_process.upgraded_stage import UpgradedSystem, list_durables, upgraded_system
+
+RELEASES = sorted(folder.name for folder in FOLDER.iterdir() if any(folder.glob("answers.json*")))
+with_streams = pytest.mark.parametrize(
+    "upgraded", [one for one in RELEASES if (FOLDER / one / STREAMS_FILE).exists()], indirect=True
+)
+
+# names of the events that today's code records without being asked, and how many
+EXPECTED_NEW_EVENTS = {
+    "BuildFinished": 3,  # of the deleted project: one on a deleted runner, one whose planning hung, one unpublished
+    "BuildDeleted": 3,
+    "JobFinished": 1,
+    "JobDeleted": 1,
+    "NotificationRequested": 3,  # for these builds
+    "NotificationSkipped": 3,  # their launcher has no address
+    "NotificationSent": 1,  # what was refused before
+    "ProjectDevelopersChosen": 1,
+    "RegistrationTokenWithdrawn": 1,
+}
+OPTIONAL_NEW_EVENTS = {"BuildKilled", "JobLost", "JobQueued"}  # depending on which durable consumer is first
+SECRET_ACCESS_EVENTS = {"SecretRevealed", "CredentialRevealed"}  # of the comparison of answers
+
+
+@pytest.fixture(scope="module", params=RELEASES)
+async def upgraded(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[UpgradedSystem]:
+    async with upgraded_system(request.param, tmp_path_factory.mktemp("data")) as here:
+        yield here
+
+
+def test_all_recorded_releases_are_tested() -> None:
+    assert RELEASES == ["0.1.0", "0.2.0"]
+
+
+def test_a_missing_field_that_was_null_is_a_difference() -> None:
+    assert list(find_differences({"a": [{"b": None}]}, {"a": [{}], "c": 1})) == [Difference(".a[0].b", None, MISSING)]
+
+
+async def wait_for_pending_work(here: UpgradedSystem) -> None:
+    """Wait until pending work is done. The clearing of a deleted project looks for late builds for some time more."""
+    async with here.stage.connected() as bus:
+        await wait_until_idle(bus, is_excluded=lambda durable: durable == "builds-clearing")
+    admin = await here.log_in("root")
+
+    async def cleared() -> bool:
+        paths = [f"/api/developer/builds/{build}" for build in here.left.unfinished.get("builds", ())]
+        return all([(await here.http.get(path, headers=admin)).status_code == 404 for path in paths])
+
+    await eventually(cleared, within=60)
+
+
+async def test_after_an_upgrade_every_response_equals_the_recorded_one(upgraded: UpgradedSystem) -> None:
+    admin = await upgraded.log_in("root")
+    await wait_for_pending_work(upgraded)
+    found: list[Difference] = []
+    for path, before in upgraded.answers.items():
+        now = await answers.fetch(upgraded.http, path, admin)
+        found += find_differences(answers.without_volatile_members(before), now, path)
+    assert list_unexpected(upgraded.release, found) == []
+
+
+async def test_after_an_upgrade_users_and_personal_tokens_authenticate_as_before(upgraded: UpgradedSystem) -> None:
+    await upgraded.log_in("ada")
+    statuses = [
+        (await upgraded.http.get("/api/developer/projects", headers={"Authorization": f"Bearer {token}"})).status_code
+        for token in upgraded.left.tokens.values()
+    ]
+    assert statuses == [200, 401]  # the second one was revoked
+
+
+async def test_after_an_upgrade_events_are_published_once_and_keep_their_positions(upgraded: UpgradedSystem) -> None:
+    async with upgraded.stage.connected() as bus:
+        for service in load_services():
+
+            async def complete(name: str = service.name) -> bool:
+                return await upgraded.recorded_event_ids(name) <= set(await read_event_ids(bus, name))
+
+            await eventually(complete, within=20)
+            published = await read_event_ids(bus, service.name)
+            before = upgraded.published[service.name]
+            assert len(set(published)) == len(published)
+            assert published[: len(before)] == before
+
+
+@with_streams
+async def test_after_an_upgrade_pending_work_is_done_once(upgraded: UpgradedSystem) -> None:
+    """A project, its runner and a member of another one were deleted, a mail was refused: see unfinished.py."""
+    left = upgraded.left.unfinished
+    admin = await upgraded.log_in("root")
+    await wait_for_pending_work(upgraded)
+    new = await upgraded.new_events()
+    assert {name: new[name] for name in EXPECTED_NEW_EVENTS} == EXPECTED_NEW_EVENTS
+    assert set(new) <= {*EXPECTED_NEW_EVENTS, *OPTIONAL_NEW_EVENTS, *SECRET_ACCESS_EVENTS}
+    assert len(upgraded.post_office.messages_to(left["recipient"])) == 1
+    for path in (f"projects/{left['project']}", *(f"builds/{build}" for build in left["builds"])):
+        assert (await upgraded.http.get(f"/api/developer/{path}", headers=admin)).status_code == 404
+    kept = (await upgraded.http.get(f"/api/admin/projects/{left['kept']}", headers=admin)).json()
+    assert left["user"] not in kept["developers_id"]
+
+
+@with_streams
+async def test_an_upgrade_keeps_durable_consumers(upgraded: UpgradedSystem) -> None:
+    """One that is deleted and created again would start with the first event."""
+    async with upgraded.stage.connected() as bus:
+        created = await list_durables(bus)
+    assert {name: created.get(name) for name in upgraded.durables} == upgraded.durables
+
+
+@with_streams
+async def test_after_an_upgrade_external_consumers_continue_at_their_position(upgraded: UpgradedSystem) -> None:
+    client = await nats.connect(upgraded.servers.nats_url_for("consumer"))
+    async with upgraded.stage.connected() as bus:
+        for stream, last in upgraded.left.read.items():
+            originals = [(message.headers or {})["ce-id"] for message in await read_stream_messages(bus, stream)]
+            assert originals[last["sequence"] - 1] == last["event"]
+            config = ConsumerConfig(deliver_policy=DeliverPolicy.BY_START_SEQUENCE, opt_start_seq=last["sequence"] + 1)
+            subscription = await client.jetstream().subscribe(
+                f"evt.{stream}.>", stream=stream, ordered_consumer=True, config=config
+            )
+            read = [await subscription.next_msg(timeout=10) for _ in originals[last["sequence"] :]]
+            assert [(message.headers or {})["ce-id"] for message in read] == originals[last["sequence"] :]
+            assert [message.metadata.sequence.stream for message in read] == [
+                *range(last["sequence"] + 1, len(originals) + 1)
+            ]
+    await client.close()
+
+
+@with_streams
+async def test_after_an_upgrade_login_throttling_continues(upgraded: UpgradedSystem) -> None:
+    guess = {"auth": {"username": upgraded.left.locked_out, "password": PASSWORD}}
+    assert (await upgraded.http.post("/api/auth/token", json=guess)).status_code == 429
+
+
+@with_streams
+async def test_after_an_upgrade_a_held_concurrency_slot_is_released(upgraded: UpgradedSystem) -> None:
+    """The build that holds it is killed, and the one that waited goes on; its repository is gone."""
+    admin = await upgraded.log_in("root")
+    holds = (await upgraded.http.get(f"/api/developer/builds/{upgraded.left.lane['holds']}", headers=admin)).json()
+    path = f"/api/developer/builds/kill/queued/{holds['executor_id']}"
+    assert (await upgraded.http.delete(path, headers=admin)).status_code == 204
+
+    async def over() -> bool:
+        waited = (await upgraded.http.get(f"/api/developer/builds/{upgraded.left.lane['waits']}", headers=admin)).json()
+        return bool(waited["completed_at"] and waited["exit_message"])
+
+    await eventually(over)
+
+
+async def test_after_an_upgrade_a_running_job_continues_and_finishes(upgraded: UpgradedSystem) -> None:
+    job, text = upgraded.left.running, f"the other half with {SECRET}\n".encode()
+    headers = {"JOB-TOKEN": job["token"], "Content-Range": f"{job['length']}-{job['length'] + len(text) - 1}"}
+    answer = await upgraded.http.patch(f"/api/v4/jobs/{job['id']}/trace", content=text, headers=headers)
+    assert answer.status_code == 202, answer.text
+    end = {"token": job["token"], "state": "success"}
+    assert (await upgraded.http.put(f"/api/v4/jobs/{job['id']}", json=end)).status_code == 200
+    admin, (running,) = await upgraded.log_in("root"), upgraded.answers["/api/developer/builds/executeds"]
+
+    async def over() -> bool:
+        shown = await upgraded.http.get(f"/api/developer/builds/{running['build_id']}", headers=admin)
+        return bool(shown.json()["completed_at"])
+
+    await eventually(over)
+    log = (await upgraded.http.get(f"/api/developer/logs/{running['build_id']}/-1", headers=admin)).json()["log"]
+    assert log == f"half of the log\nthe other half with {'*' * len(SECRET)}"
+
+
+async def test_after_an_upgrade_old_and_new_builds_run_on_an_old_runner(
+    upgraded: UpgradedSystem, tmp_path: Path
+) -> None:
+    """The repository of the recording is gone: what was queued fails in words, what is launched now succeeds."""
+    admin, project = await upgraded.log_in("root"), upgraded.left.project
+    scripts = {"build": "echo turning with $MILL_KEY\n", "test": "exit 0\n", "cleanup": "exit 0\n"}
+    repository = {"repository": str(create_sample_repository(tmp_path / "repository", scripts, SPEC))}
+    changed = await upgraded.http.patch(
+        f"/api/admin/projects/{project}/repository", headers=admin, json={"project": repository}
+    )
+    assert changed.status_code == 200, changed.text
+    launched = await upgraded.http.post(f"/api/developer/builds/{project}", headers=admin)
+    builds = [upgraded.left.queued, launched.json()["build_id"]]
+    url, token = str(upgraded.http.base_url), upgraded.left.runners["miller"]
+    config = Config(url=url, token=token, id=1, name="miller", system_id="s", builds_dir=str(tmp_path / "builds"))
+
+    async def over() -> bool:
+        await run(config, stop=asyncio.Event(), once=True)
+        shown = [(await upgraded.http.get(f"/api/developer/builds/{one}", headers=admin)).json() for one in builds]
+        return all(one["completed_at"] for one in shown)
+
+    await eventually(over, within=60)
+    codes = [
+        (await upgraded.http.get(f"/api/developer/builds/{one}", headers=admin)).json()["exit_code"] for one in builds
+    ]
+    log = (await upgraded.http.get(f"/api/developer/logs/{builds[1]}/init", headers=admin)).json()["log"]
+    assert (codes[0] != 0, codes[1], "turning with [MASKED]" in log) == (True, 0, True)

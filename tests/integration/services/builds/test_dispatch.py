@@ -1,0 +1,240 @@
+"""Who gets a job next: priorities, turns of projects, the price of a long queue, and two services that race."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+
+import pytest
+from nats.aio.client import Client
+from pymongo import AsyncMongoClient
+
+from contracts.builds import (
+    ClaimResult,
+    JobRequirements,
+    JobRow,
+    JobStatus,
+    ReportJob,
+    ReturnClaim,
+    RunnerDescription,
+    StartJob,
+)
+from contracts.errors import RequestRejected
+from libs.service.connections import Document
+from libs.settings import Settings
+from services.builds.dispatch.job_dispatch import JobDispatcher
+from services.builds.dispatch.scheduler import FairScheduler
+from services.builds.execution.attempts import AttemptStore
+from services.builds.execution.runner_reports import RunnerReports
+from tests.support.in_process.dispatch_stage import ANY_RUNNER, DispatchReplica, dispatch_replicas, queued_job_document
+
+LINUX_RUNNER = ANY_RUNNER.replace(tags=("linux",))
+PROJECT_2_RUNNER = ANY_RUNNER.replace(owner_type="PROJECT", owner_id=2)
+COMPANY_9_RUNNER = ANY_RUNNER.replace(owner_type="COMPANY", owner_id=9)
+
+
+@pytest.fixture
+async def replicas(
+    settings: Settings, mongo_client: AsyncMongoClient[Document], bus: Client
+) -> AsyncIterator[list[DispatchReplica]]:
+    async with dispatch_replicas(settings, mongo_client, bus, replicas=2) as two:
+        yield two
+
+
+@pytest.fixture
+def replica(replicas: list[DispatchReplica]) -> DispatchReplica:
+    return replicas[0]
+
+
+# ---- the order
+
+
+async def test_within_a_project_the_oldest_job_is_dispatched_first(replica: DispatchReplica) -> None:
+    await replica.insert_jobs(queued_job_document(3), queued_job_document(1), queued_job_document(2))
+    assert await replica.dispatch_all() == [1, 2, 3]
+
+
+async def test_projects_are_served_in_turn_regardless_of_queue_length(replica: DispatchReplica) -> None:
+    await replica.insert_jobs(
+        *[queued_job_document(number, 1) for number in range(1, 6)],
+        queued_job_document(6, 2),
+        queued_job_document(7, 2),
+        queued_job_document(8, 3),
+    )
+    assert await replica.dispatch_all() == [1, 6, 8, 2, 7, 3, 4, 5]
+
+
+async def test_the_least_recently_served_project_is_next_in_every_process(replica: DispatchReplica) -> None:
+    await replica.insert_jobs(
+        queued_job_document(1, 1), queued_job_document(2, 1), queued_job_document(3, 2), queued_job_document(4, 2)
+    )
+    turns = FairScheduler()
+    first = await turns.next_job(replica.context, ANY_RUNNER, set())
+    assert first is not None
+    await turns.record_service_time(replica.context, first)
+    assert (first.id, await replica.dispatch_all(turns=FairScheduler())) == (1, [3, 1, 4, 2])
+
+
+async def test_a_higher_priority_precedes_age_and_project_turns(replica: DispatchReplica) -> None:
+    await replica.insert_jobs(
+        queued_job_document(1, 1),
+        queued_job_document(2, 1, priority=5),
+        queued_job_document(3, 2),
+        queued_job_document(4, 2, priority=-1),
+        queued_job_document(5, 1, priority=5),
+    )
+    assert await replica.dispatch_all() == [2, 5, 3, 1, 4]
+
+
+async def test_project_turns_apply_across_different_job_requirements(replica: DispatchReplica) -> None:
+    await replica.insert_jobs(
+        queued_job_document(1, 1),
+        queued_job_document(2, 1, tags=["linux"]),
+        queued_job_document(3, 2, tags=["linux"]),
+        queued_job_document(4, 2),
+    )
+    assert await replica.dispatch_all(LINUX_RUNNER) == [1, 3, 2, 4]
+
+
+@pytest.mark.parametrize(
+    ("runner", "gets"),
+    [
+        (ANY_RUNNER, [1, 4, 5, 6]),
+        (LINUX_RUNNER, [1, 4, 5, 2, 6]),
+        (LINUX_RUNNER.replace(run_untagged=False), [2]),
+        (ANY_RUNNER.replace(protected=True), [4]),
+        (PROJECT_2_RUNNER, [5]),
+        (COMPANY_9_RUNNER, [6]),
+        (COMPANY_9_RUNNER.replace(owner_id=None), []),
+    ],
+)
+async def test_a_runner_gets_only_jobs_whose_requirements_it_satisfies(
+    replica: DispatchReplica, runner: RunnerDescription, gets: list[int]
+) -> None:
+    await replica.insert_jobs(
+        queued_job_document(1),
+        queued_job_document(2, tags=["linux"]),
+        queued_job_document(3, tags=["gpu", "linux"]),
+        queued_job_document(4, protected=True),
+        queued_job_document(5, 2),
+        queued_job_document(6, 3, 9),
+    )
+    assert sorted(await replica.dispatch_all(runner)) == sorted(gets)
+
+
+async def test_an_assigned_job_leaves_the_queue(replica: DispatchReplica) -> None:
+    await replica.queue_jobs(1, 2)
+    rows = replica.context.read_model("job")
+    assert [one.id for one in await rows.find({"demand": JobRequirements().key})] == [1, 2]
+    await replica.claim_job(JobDispatcher(AttemptStore()))
+    assert [one.id for one in await rows.find({"demand": JobRequirements().key})] == [2]
+
+
+# ---- the price
+
+
+async def test_a_claim_reads_few_documents_however_many_unsuitable_jobs_are_queued(replica: DispatchReplica) -> None:
+    impossible = [queued_job_document(number, number % 3, tags=["no-such-tag"]) for number in range(1, 1500)]
+    others = [queued_job_document(number, 50, 7, protected=bool(number % 2)) for number in range(1500, 3000)]
+    await replica.insert_jobs(
+        *impossible, *others, *[queued_job_document(number, number % 2 + 1) for number in range(3000, 3500)]
+    )
+    database = replica.runtime.database
+    await database.command("profile", 2)
+    found = await FairScheduler().next_job(replica.context, ANY_RUNNER.replace(owner_type="PROJECT", owner_id=2), set())
+    await database.command("profile", 0)
+    looks = await database["system.profile"].find({"ns": f"{database.name}.streams"}).to_list()
+    assert found is not None
+    assert {one["planSummary"].partition(" ")[0] for one in looks} == {"DISTINCT_SCAN", "IXSCAN"}
+    assert sum(one["keysExamined"] for one in looks) < 20
+    assert sum(one["docsExamined"] for one in looks) == 1  # the job itself
+
+
+# ---- races
+
+
+async def test_concurrent_claims_at_two_processes_assign_each_job_once(replicas: list[DispatchReplica]) -> None:
+    yard = replicas[0]
+    await yard.queue_jobs(*range(1, 16))
+    processes = [(one, JobDispatcher(AttemptStore())) for one in replicas]
+    runners = [
+        ANY_RUNNER.replace(runner_id=number, runner_uuid=f"r-{number}", name=f"r-{number}") for number in range(20)
+    ]
+    claims = await asyncio.gather(
+        *(one.claim_job(claiming, runner) for (one, claiming), runner in zip(processes * 10, runners, strict=True))
+    )
+    given = Counter(one.assignment.job_id for one in claims if one.assignment)
+    assert given == Counter(range(1, 16))
+    assert await yard.runtime.database["attempts"].count_documents({}) == 15
+
+
+# ---- answers that are lost on their way
+
+
+async def get_job(yard: DispatchReplica, job_id: int) -> JobRow:
+    found = await yard.context.read_model("job").get(f"job-{job_id}")
+    assert isinstance(found, JobRow)
+    return found
+
+
+async def test_a_claim_repeated_at_another_process_returns_the_same_job(replicas: list[DispatchReplica]) -> None:
+    await replicas[0].queue_jobs(1, 2)
+    first = await replicas[0].claim_job(JobDispatcher(AttemptStore()), claim_id="request-1")
+    again = await replicas[1].claim_job(JobDispatcher(AttemptStore()), claim_id="request-1")
+    assert first == again
+    assert again.assignment is not None
+    assert (again.assignment.job_id, (await get_job(replicas[0], 2)).status) == (1, JobStatus.QUEUED)
+
+
+async def test_a_claim_repeated_after_its_job_started_returns_another_job(replica: DispatchReplica) -> None:
+    await replica.queue_jobs(1, 2)
+    claiming = JobDispatcher(AttemptStore())
+    await replica.claim_job(claiming, claim_id="request-1")
+    await replica.context.send(StartJob(job_id=1, attempt=1))
+    other = await replica.claim_job(claiming, claim_id="request-1")
+    assert other.assignment is not None
+    assert other.assignment.job_id == 2
+
+
+async def test_a_returned_job_is_assigned_to_the_next_runner_and_its_old_token_is_invalid(
+    replica: DispatchReplica,
+) -> None:
+    await replica.queue_jobs(1)
+    claiming = JobDispatcher(AttemptStore())
+    first = (await replica.claim_job(claiming, claim_id="request-1")).assignment
+    returned = await claiming.return_claim(replica.repeatable_context("request-1"), ReturnClaim())
+    repeated = await claiming.return_claim(replica.repeatable_context("request-1"), ReturnClaim())
+    second = (await replica.claim_job(claiming, claim_id="request-2")).assignment
+    assert (returned.job_id, repeated.job_id) == (1, None)
+    assert first is not None
+    assert second is not None
+    assert (second.job_id, second.attempt) == (1, 2)
+    with pytest.raises(RequestRejected, match="JOB_TOKEN"):
+        await RunnerReports(AttemptStore()).report_status(
+            replica.context, ReportJob(job_id=1, token=first.token, state="running")
+        )
+
+
+async def test_a_claim_returned_before_its_reply_assigns_no_job(replica: DispatchReplica) -> None:
+    await replica.queue_jobs(1)
+    claiming = JobDispatcher(AttemptStore())
+    found = await FairScheduler().next_job(replica.context, ANY_RUNNER, set())
+    assert found is not None
+    name = replica.repeatable_context("request-1")
+    await claiming.return_claim(name, ReturnClaim())
+    with pytest.raises(RequestRejected, match="CONFLICT"):
+        await claiming._assign(name, ANY_RUNNER, found, await name.derive_token("hrj-"))
+    assert (await get_job(replica, 1)).status is JobStatus.QUEUED
+    second = (await replica.claim_job(claiming, claim_id="request-2")).assignment
+    assert second is not None
+
+
+async def test_one_claim_handled_by_two_processes_assigns_one_job(replicas: list[DispatchReplica]) -> None:
+    await replicas[0].queue_jobs(1, 2)
+    answers = await asyncio.gather(
+        *(one.claim_job(JobDispatcher(AttemptStore()), claim_id="request-1") for one in replicas),
+        return_exceptions=True,
+    )
+    given = {one.assignment.job_id for one in answers if isinstance(one, ClaimResult) and one.assignment}
+    statuses = [(await get_job(replicas[0], number)).status for number in (1, 2)]
+    assert len(given) == 1
+    assert sorted(statuses) == [JobStatus.ASSIGNED, JobStatus.QUEUED]

@@ -1,0 +1,140 @@
+"""Artifacts in a bucket: where their bytes lie, what happens while it is away, and what was there before it."""
+
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from contracts.errors import RequestRejected
+from infra.local.process import Process
+from libs.service.connections import Document, create_mongo_client, get_database
+from libs.settings import BucketSettings
+from services.builds.artifacts.blob_store import MongoBlobStore
+from services.builds.artifacts.s3_storage import S3BlobStore
+from tests.support import eventually
+from tests.support.external.s3_server import BUCKET_SECRET_KEY, create_bucket, list_objects, s3_server
+from tests.support.in_process.whole_stage import Body, BuildSystem, FakeRunner, build_system
+
+CHUNK_SIZE = 512 * 1024
+CONTENT = b"mill" * (CHUNK_SIZE // 2)  # four pieces
+
+
+@pytest.fixture
+def s3(tmp_path: Path) -> Iterator[tuple[Process, BucketSettings]]:
+    with s3_server(tmp_path) as server:
+        yield server
+
+
+@pytest.fixture
+def bucket(s3: tuple[Process, BucketSettings]) -> BucketSettings:
+    return s3[1]
+
+
+@pytest.fixture
+async def system(tmp_path: Path, bucket: BucketSettings) -> AsyncIterator[BuildSystem]:
+    async with build_system(tmp_path, long_poll_seconds=0.5, bucket=bucket) as whole:
+        yield whole
+
+
+@pytest.fixture
+async def runner(system: BuildSystem) -> FakeRunner:
+    return await system.register_runner()
+
+
+@pytest.fixture
+async def job(system: BuildSystem, runner: FakeRunner) -> Body:
+    await system.launch_build(await system.create_project())
+    return await runner.wait_for_job()
+
+
+async def upload(here: BuildSystem, job: Body, content: bytes = CONTENT, kind: str = "archive") -> httpx.Response:
+    file = {"file": ("out.zip", content, "application/octet-stream")}
+    data = {"artifact_format": "zip", "artifact_type": kind}
+    headers = {"JOB-TOKEN": job["token"]}
+    return await here.http.post(f"/api/v4/jobs/{job['id']}/artifacts", headers=headers, data=data, files=file)
+
+
+async def download_archive(here: BuildSystem, job: Body) -> httpx.Response:
+    return await here.http.get(f"/api/v4/jobs/{job['id']}/artifacts", headers={"JOB-TOKEN": job["token"]})
+
+
+async def list_chunks_in_database(here: BuildSystem) -> list[Document]:
+    async with create_mongo_client(here.settings, "test") as client:
+        return await get_database(client, here.settings, "builds")["file_pieces"].find({}).to_list()
+
+
+async def test_artifact_content_is_stored_in_the_bucket_below_the_prefix_of_the_installation(
+    system: BuildSystem, job: Body, bucket: BucketSettings
+) -> None:
+    artifact = (await upload(system, job)).json()
+    folder = f"{system.settings.database_prefix}/artifacts/{artifact['id']}"
+    places = [f"{folder}/{offset:014d}" for offset in range(0, len(CONTENT), CHUNK_SIZE)]
+    assert list_objects(bucket) == places
+    assert await list_chunks_in_database(system) == []
+    assert (await download_archive(system, job)).content == CONTENT
+
+
+async def test_while_the_bucket_is_unavailable_requests_get_503_and_no_artifact_is_lost(
+    system: BuildSystem, job: Body, s3: tuple[Process, BucketSettings], caplog: pytest.LogCaptureFixture
+) -> None:
+    artifact = (await upload(system, job)).json()
+    path = f"/api/developer/jobs/{job['id']}/artifacts"
+    server, bucket = s3
+    server.kill()
+    refused = (await download_archive(system, job), await upload(system, job, kind="junit"))
+    assert [answer.status_code for answer in refused] == [503, 503]
+    answer = await system.http.get(f"{path}/{artifact['id']}", headers=system.admin)
+    assert (answer.status_code, answer.json()["message"]) == (503, "ARTIFACT_STORE_UNAVAILABLE")
+    server.start()
+    server.wait_ready()
+    create_bucket(bucket.endpoint, bucket.name)
+    assert (await upload(system, job, kind="junit")).status_code == 201
+    assert sorted(one["artifact_type"] for one in await system.get(path)) == ["archive", "junit"]
+    assert "the bucket of artifacts cannot be used" in caplog.text
+    assert BUCKET_SECRET_KEY not in caplog.text
+
+
+async def test_artifacts_stored_in_the_database_before_the_bucket_are_still_served_and_deleted(
+    system: BuildSystem, job: Body, bucket: BucketSettings, runner: FakeRunner
+) -> None:
+    former = (await upload(system, job)).json()["id"]
+    files = S3BlobStore(bucket, f"{system.settings.database_prefix}/artifacts", EmptyDatabaseStorage())
+    await files.remove(None, [former])  # type: ignore[arg-type]
+    async with create_mongo_client(system.settings, "test") as client:
+        pieces = get_database(client, system.settings, "builds")["file_pieces"]
+        await pieces.insert_many(
+            {"file": former, "offset": offset, "content": CONTENT[offset : offset + CHUNK_SIZE]}
+            for offset in range(0, len(CONTENT), CHUNK_SIZE)
+        )
+    assert (await download_archive(system, job)).content == CONTENT
+    await upload(system, job, b"newer")  # takes its place
+
+    async def none_there() -> bool:
+        return await list_chunks_in_database(system) == []
+
+    await eventually(none_there)
+    assert (await download_archive(system, job)).content == b"newer"
+
+
+class EmptyDatabaseStorage(MongoBlobStore):
+    async def read(self, *_: Any) -> None:
+        return None
+
+    async def remove(self, *_: Any) -> None:
+        return None
+
+
+async def test_a_missing_bucket_is_reported_as_unavailable_storage_not_as_a_missing_artifact(
+    bucket: BucketSettings,
+) -> None:
+    files = S3BlobStore(replace(bucket, name="elsewhere"), "folder", EmptyDatabaseStorage())
+    for asked in (
+        files.write(None, "id", 0, b"x"),  # type: ignore[arg-type]
+        files.read(None, "id", 0),  # type: ignore[arg-type]
+        files.remove(None, ["id"]),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(RequestRejected, match="ARTIFACT_STORE_UNAVAILABLE"):
+            await asked

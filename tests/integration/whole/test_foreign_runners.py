@@ -1,0 +1,141 @@
+"""Runners of other makes, over HTTP on all the services: what they announce, what they get, what they may be told."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.support import eventually
+from tests.support.external.repositories import commit_files, make_spec
+from tests.support.in_process.whole_stage import Body, BuildSystem, FakeRunner, build_system
+
+JOB_LIST_FIELD = "restPipelineJobModelList"
+FEATURES_BY_VERSION: dict[str, dict[str, bool]] = {
+    "14.7": {"cancelable": True, "raw_variables": True},
+    "17.11": {"cancelable": True, "raw_variables": True, "cancel_gracefully": True},
+    "18.5": {"cancelable": True, "raw_variables": True, "cancel_gracefully": True, "two_phase_job_commit": True},
+}
+
+
+@pytest.fixture(scope="module")
+async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[BuildSystem]:
+    async with build_system(tmp_path_factory.mktemp("whole"), long_poll_seconds=0.5) as whole:
+        commit_files(whole.repository, {"headrace.yaml": make_spec({"build": "", "cleanup": ""})})
+        yield whole
+
+
+async def assign_job(here: BuildSystem, generation: str) -> tuple[FakeRunner, int, Body]:
+    """A runner of its own that has got the job of a build, and has not reported yet."""
+    project = await here.create_project()
+    runner = await here.register_runner(f"/project/{project['owner_alias']}/{project['alias']}/runners")
+    build_id = await here.launch_build(project)
+    body = {"token": runner.token, "info": {"features": FEATURES_BY_VERSION[generation]}}
+    found: list[httpx.Response] = []
+
+    async def taken() -> bool:
+        found.append(await here.http.post("/api/v4/jobs/request", json=body))
+        return found[-1].status_code == 201
+
+    await eventually(taken, within=30)
+    return runner, build_id, dict(found[-1].json())
+
+
+async def start_kill(here: BuildSystem, build_id: int) -> "asyncio.Task[httpx.Response]":
+    """Answered when the build is over; returns once it has been decided how it ends."""
+    executor_id = (await here.get_build(build_id))["executor_id"]
+    path = f"/api/developer/builds/kill/executed/{executor_id}"
+    killing = asyncio.create_task(here.http.delete(path, headers=here.admin))
+
+    async def decided() -> bool:
+        return (await here.get_build(build_id))["status"] in ("CANCELING", "KILLED")
+
+    await eventually(decided, within=20)
+    return killing
+
+
+async def append_log(here: BuildSystem, job: Body, text: str) -> httpx.Response:
+    headers = {"JOB-TOKEN": job["token"], "Content-Range": f"0-{len(text) - 1}"}
+    return await here.http.patch(f"/api/v4/jobs/{job['id']}/trace", content=text, headers=headers)
+
+
+async def get_only_job(here: BuildSystem, runner: FakeRunner) -> Body:
+    (job,) = (await here.get(f"/admin/runners/{runner.uuid}/jobs"))["_embedded"][JOB_LIST_FIELD]
+    return dict(job)
+
+
+# ---- cancel and times of clients that run the script before their first report
+
+
+async def test_a_kill_before_the_first_report_cancels_gracefully_if_the_script_may_be_running(
+    system: BuildSystem,
+) -> None:
+    runner, build_id, job = await assign_job(system, "17.11")
+    killing = await start_kill(system, build_id)
+    answer = await append_log(system, job, "the script runs\n")
+    assert (answer.status_code, answer.headers["Job-Status"]) == (202, "canceling")
+    assert (await runner.report(job, "failed", failure_reason="job_canceled")).status_code == 200
+    assert (await killing).status_code == 204
+    assert (await system.wait_until_ended(build_id))["exit_code"] == 143
+    assert (await get_only_job(system, runner))["startedAt"] is not None
+
+
+@pytest.mark.parametrize("generation", ["14.7", "18.5"])
+async def test_a_kill_before_the_first_report_cancels_at_once_without_graceful_cancel_support(
+    system: BuildSystem, generation: str
+) -> None:
+    """A client with two-phase commit drops a job, and reports nothing, when its first report is told `canceling`."""
+    runner, build_id, job = await assign_job(system, generation)
+    killing = await start_kill(system, build_id)
+    assert (await system.wait_until_ended(build_id))["exit_code"] == 143
+    assert (await killing).status_code == 204
+    answer = await runner.report(job, "running")
+    assert (answer.status_code, answer.headers["Job-Status"]) == (403, "canceled")
+
+
+async def test_a_kill_after_the_first_report_cancels_a_two_phase_commit_runner_gracefully(system: BuildSystem) -> None:
+    runner, build_id, job = await assign_job(system, "18.5")
+    assert (await runner.report(job, "running")).headers["Job-Status"] == "running"
+    killing = await start_kill(system, build_id)
+    answer = await append_log(system, job, "the script runs\n")
+    assert (answer.status_code, answer.headers["Job-Status"]) == (202, "canceling")
+    await runner.report(job, "failed", failure_reason="job_canceled")
+    assert (await killing).status_code == 204
+
+
+@pytest.mark.parametrize(("generation", "from_assignment"), [("14.7", True), ("17.11", True), ("18.5", False)])
+async def test_a_job_starts_at_its_assignment_unless_its_runner_uses_two_phase_commit(
+    system: BuildSystem, generation: str, from_assignment: bool
+) -> None:
+    runner, build_id, job = await assign_job(system, generation)
+    await asyncio.sleep(1)  # what is measured
+    await runner.report(job, "success")
+    await system.wait_until_ended(build_id)
+    about = await get_only_job(system, runner)
+    took = datetime.fromisoformat(about["finishedAt"]) - datetime.fromisoformat(about["startedAt"])
+    assert (took >= timedelta(seconds=1)) is from_assignment
+
+
+# ---- registration
+
+
+@pytest.mark.parametrize(
+    ("sent", "active"),
+    [
+        ({"active": False}, False),
+        ({"active": "false"}, False),
+        ({"active": True}, True),
+        ({"paused": True}, False),
+        ({"paused": False}, True),
+        ({"active": True, "paused": True}, False),
+        ({}, True),
+    ],
+)
+async def test_a_runner_registers_as_paused_with_the_fields_of_every_runner_version(
+    system: BuildSystem, sent: dict[str, Any], active: bool
+) -> None:
+    runner = await system.register_runner(**sent)
+    shown = await system.get(f"/admin/runners/{runner.uuid}")
+    assert shown["active"] is active

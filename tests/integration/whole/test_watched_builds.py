@@ -1,0 +1,216 @@
+"""The live log as Free Commit's page reads it: a poll each second, until the first answer that is an error."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from agent.config import Config
+from agent.runner import run
+from libs.clock import Clock, now
+from services.builds.execution.recent_ends import READABLE_SECONDS
+from tests.support import eventually
+from tests.support.external.repositories import Gate, commit_files, make_spec
+from tests.support.in_process.whole_stage import Body, BuildSystem, build_system
+
+POLL_SECONDS = 1.0
+
+
+@dataclass
+class SkewedMachine:
+    """Where the services run; a test may set its clock wrong."""
+
+    ahead: timedelta = timedelta()
+
+    def time(self) -> datetime:
+        return now() + self.ahead
+
+
+MACHINE = SkewedMachine()
+
+
+@dataclass
+class LogPage:
+    """What the page keeps of each section, and how it asks for more."""
+
+    here: BuildSystem
+    executor_id: str
+    sections: dict[str, Body] = field(default_factory=dict)
+    step: str | int = -1
+    line_number: int = 0
+    error_response: httpx.Response | None = None
+
+    async def poll(self) -> bool:
+        path = f"/api-free-commit/developer/logs/{self.executor_id}/{self.step}/{self.line_number}"
+        answer = await self.here.http.get(path, headers=self.here.admin)
+        if answer.status_code != 200:
+            self.error_response = answer
+            return False
+        found = answer.json()
+        self.step, self.line_number = found["step"], found["line_number"]
+        known = self.sections.get(found["step"])
+        if known is None:
+            self.sections[found["step"]] = found
+        else:
+            state = {name: found[name] for name in ("closed_at", "success", "skipped")}
+            self.sections[found["step"]] = {**known, "log": known["log"] + found["log"], **state}
+        return True
+
+    async def watch(self) -> None:
+        while await self.poll():  # noqa: ASYNC110  it polls as the page does
+            await asyncio.sleep(POLL_SECONDS)
+
+    def text(self, step: str) -> str:
+        return str(self.sections.get(step, {}).get("log", ""))
+
+
+@pytest.fixture(scope="module")
+async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[BuildSystem]:
+    async with build_system(tmp_path_factory.mktemp("whole"), Clock(MACHINE.time), long_poll_seconds=0.5) as whole:
+        yield whole
+
+
+@asynccontextmanager
+async def watch_build(
+    here: BuildSystem, folder: Path, scripts: Mapping[str, str], **settings: Any
+) -> AsyncIterator[tuple[LogPage, "asyncio.Task[None]"]]:
+    """A build of these steps, run by an agent, and a page that shows it from the launch on."""
+    commit_files(here.repository, {f"ci/{name}.sh": text for name, text in scripts.items()})
+    commit_files(here.repository, {"watched.yaml": make_spec(scripts)})
+    project = await here.create_project(spec_file_path="/watched.yaml", **settings)
+    runner = await here.register_runner()
+    config = Config(
+        url=str(here.http.base_url),
+        token=runner.token,
+        id=1,
+        name="miller",
+        system_id="s",
+        builds_dir=str(folder / "builds"),
+        executor="shell",
+    )
+    stop = asyncio.Event()
+    agent = asyncio.create_task(run(config, stop=stop))
+    launched = (await here.post(f"/api/developer/builds/{project['id']}")).json()
+    page = LogPage(here, launched["executor_id"])
+    watching = asyncio.create_task(page.watch())
+    try:
+        yield page, watching
+    finally:
+        watching.cancel()
+        stop.set()
+        await agent
+        await asyncio.gather(watching, return_exceptions=True)
+        await here.http.delete(f"/api/admin/runners/{runner.uuid}", headers=here.admin)
+
+
+def error_of(page: LogPage) -> tuple[int, str]:
+    assert page.error_response is not None
+    return page.error_response.status_code, page.error_response.json()["message"]
+
+
+async def wait_until_finished(here: BuildSystem, page: LogPage) -> None:
+    async def over() -> bool:
+        running = await here.get("/api/developer/builds/executeds")
+        return page.executor_id not in [build["executor_id"] for build in running]
+
+    await eventually(over)
+
+
+async def test_a_polling_page_sees_the_end_of_a_build(system: BuildSystem, tmp_path: Path) -> None:
+    gate = Gate(tmp_path / "gate")
+    scripts = {
+        "one": "echo first\n",
+        "middle": f"echo begun\n{gate.script}echo all but done\necho done\n",
+        "three": "echo third\n",
+        "last": "echo finally\n",
+    }
+    async with watch_build(system, tmp_path, scripts) as (page, watching):
+        await eventually(lambda: "begun" in page.text("middle"))
+        gate.open()
+        await wait_until_finished(system, page)
+        ended = time.monotonic()
+        await asyncio.wait_for(watching, 3 * READABLE_SECONDS)
+        seconds = time.monotonic() - ended
+    assert list(page.sections) == ["init", *scripts]
+    assert page.text("middle").split("\n")[1:] == ["begun", "all but done", "done"]
+    assert page.text("three").split("\n")[1:] == ["third"]
+    assert page.text("last").split("\n")[1:] == ["finally", "Job succeeded"]
+    assert page.sections["last"]["closed_at"]
+    assert page.sections["last"]["success"] is True
+    assert error_of(page) == (404, "EXECUTOR_NOT_FOUND")
+    assert READABLE_SECONDS - 2 * POLL_SECONDS < seconds < READABLE_SECONDS + 2 * POLL_SECONDS
+
+
+@pytest.mark.parametrize("cleanup", [{}, {"cleanup": "echo swept\n"}], ids=["at once", "with a clean-up"])
+async def test_a_polling_page_sees_that_a_build_was_killed(
+    system: BuildSystem, tmp_path: Path, cleanup: dict[str, str]
+) -> None:
+    scripts = {"slow": f"echo begun\n{Gate(tmp_path / 'never').script}", "later": "echo never\n", **cleanup}
+    async with watch_build(system, tmp_path, scripts) as (page, watching):
+        await eventually(lambda: "begun" in page.text("slow"))
+        path = f"/api/developer/builds/kill/executed/{page.executor_id}"
+        assert (await system.http.delete(path, headers=system.admin)).status_code == 204
+        await asyncio.wait_for(watching, 3 * READABLE_SECONDS)
+    assert list(page.sections) == ["init", "slow", *cleanup, "abort"]
+    assert ("swept" in page.text("cleanup")) == bool(cleanup)
+    assert page.sections["abort"]["closed_at"]
+    assert page.sections["abort"]["success"] is False
+    assert "Deployment aborted by user" in page.text("abort")
+    assert error_of(page) == (404, "EXECUTOR_NOT_FOUND")
+
+
+async def test_a_polling_page_sees_why_a_build_could_not_be_planned(system: BuildSystem) -> None:
+    project = await system.create_project(spec_file_path="/nowhere.yaml")
+    launched = (await system.post(f"/api/developer/builds/{project['id']}")).json()
+    page = LogPage(system, launched["executor_id"])
+    await page.poll()
+    await system.wait_until_ended(launched["build_id"])
+    await page.poll()
+    await page.poll()
+    assert "There is no file nowhere.yaml in the commit." in page.text("init")
+    assert page.sections["init"]["success"] is False
+    assert page.error_response is None
+
+
+async def test_a_build_that_retention_will_delete_can_be_read_to_its_end(system: BuildSystem, tmp_path: Path) -> None:
+    gate = Gate(tmp_path / "gate")
+    scripts = {"one": f"echo begun\n{gate.script}echo done\n", "two": "echo second\n"}
+    async with watch_build(system, tmp_path, scripts, keep_number_build=0) as (page, watching):
+        await eventually(lambda: "begun" in page.text("one"))
+        (build,) = [
+            one for one in await system.get("/api/developer/builds/executeds") if one["executor_id"] == page.executor_id
+        ]
+        gate.open()
+        await asyncio.wait_for(watching, 3 * READABLE_SECONDS)
+        assert list(page.sections) == ["init", "one", "two"]
+
+        async def gone() -> bool:
+            path = f"/api/developer/builds/{build['build_id']}"
+            return (await system.http.get(path, headers=system.admin)).status_code == 404
+
+        await eventually(gone)
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+async def test_the_live_log_stays_readable_by_database_time_despite_clock_skew(
+    system: BuildSystem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hours: int
+) -> None:
+    gate = Gate(tmp_path / "gate")
+    async with watch_build(system, tmp_path, {"one": f"echo begun\n{gate.script}"}) as (page, watching):
+        await eventually(lambda: "begun" in page.text("one"))
+        monkeypatch.setattr(MACHINE, "ahead", timedelta(hours=hours))
+        gate.open()
+        await wait_until_finished(system, page)
+        monkeypatch.undo()
+        ended = time.monotonic()
+        await asyncio.wait_for(watching, 3 * READABLE_SECONDS)
+        seconds = time.monotonic() - ended
+    assert page.sections["one"]["success"] is True
+    assert READABLE_SECONDS - 2 * POLL_SECONDS < seconds < READABLE_SECONDS + 2 * POLL_SECONDS

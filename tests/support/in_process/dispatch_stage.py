@@ -1,0 +1,137 @@
+"""A queue of jobs on a real database, without the rest of a server: filled at will, and asked whose turn it is."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+from nats.aio.client import Client
+from opentelemetry.metrics import get_meter
+from pymongo import AsyncMongoClient
+
+from contracts.builds import (
+    ClaimJob,
+    ClaimResult,
+    JobRequirements,
+    JobRow,
+    LaunchedProject,
+    PlannedJob,
+    QueueJob,
+    RunnerDescription,
+)
+from contracts.projects import GetJobSecrets, JobSecrets
+from libs.clock import now
+from libs.eventstore.decider import CommandMetadata
+from libs.observability.metrics import Metrics
+from libs.security.envelope_encryption import MemoryKeyVault
+from libs.service.connections import Document, get_database
+from libs.service.declaration import Service
+from libs.service.migration import migrate
+from libs.service.runtime import Runtime, ServiceContext
+from libs.settings import Settings
+from services.builds.app import service
+from services.builds.dispatch.job_dispatch import JobDispatcher
+from services.builds.dispatch.scheduler import FairScheduler
+from services.builds.projections import job_category as category
+from tests.support.in_process.gateway_stage import FakeServices
+
+ROW_FIELD = f"job_v{category.row_version}"
+NOON = datetime.fromisoformat("2026-01-02T12:00:00Z")
+ANY_RUNNER = RunnerDescription(runner_id=1, runner_uuid="r-1", name="any")
+
+
+def launched_project(number: int, company_id: int | None = None) -> LaunchedProject:
+    return LaunchedProject(
+        project_id=number,
+        name=f"mill {number}",
+        owner_alias="ada",
+        alias=f"mill-{number}",
+        company_id=company_id,
+        repository="/repository",
+        branch="main",
+        spec_file_path="/headrace.yaml",
+    )
+
+
+def queued_job_document(
+    number: int, project_id: int = 1, company_id: int | None = None, tags: Sequence[str] = (), **more: Any
+) -> Any:
+    """A queued job as its head is kept; the number is its age."""
+    launched = launched_project(project_id, company_id)
+    protected = bool(more.get("protected"))
+    row = JobRow(
+        id=number,
+        uuid=str(uuid4()),
+        build_id=number,
+        project_id=project_id,
+        name="build",
+        tags=tuple(tags),
+        attempt=1,
+        queued_at=NOON + timedelta(seconds=number),
+        project=launched,
+        demand=JobRequirements.from_job(tuple(tags), launched, protected=protected).key,
+        **more,
+    )
+    return {"_id": f"job-{number}", "version": 1, "commit": f"c-{number}", ROW_FIELD: row.model_dump()}
+
+
+@dataclass
+class DispatchReplica:
+    runtime: Runtime
+
+    @property
+    def context(self) -> ServiceContext:
+        return ServiceContext(self.runtime, CommandMetadata(uuid4().hex, now()))
+
+    async def insert_jobs(self, *heads: Any) -> None:
+        await self.runtime.database["streams"].insert_many(heads)
+
+    async def queue_jobs(self, *job_ids: int, project_id: int = 1) -> None:
+        for one in job_ids:
+            planned = PlannedJob(job_id=one, job_uuid=str(uuid4()), name="build")
+            order = QueueJob(
+                job_id=one, build_id=one, project=launched_project(project_id), job=planned, ref="main", sha="0" * 40
+            )
+            await self.context.send(order, step=str(one))
+
+    async def dispatch_all(
+        self, runner: RunnerDescription = ANY_RUNNER, turns: FairScheduler | None = None
+    ) -> list[int]:
+        """All that the runner gets, in this order."""
+        turns, found = turns or FairScheduler(), list[int]()
+        while job := await turns.next_job(self.context, runner, set()):
+            await turns.record_service_time(self.context, job)
+            found.append(job.id)
+        return found
+
+    async def claim_job(
+        self, claiming: JobDispatcher, runner: RunnerDescription = ANY_RUNNER, claim_id: str = ""
+    ) -> ClaimResult:
+        return await claiming.claim(
+            self.repeatable_context(claim_id) if claim_id else self.context, ClaimJob(runner=runner)
+        )
+
+    def repeatable_context(self, claim_id: str) -> ServiceContext:
+        """Of a command that may come again."""
+        return ServiceContext(self.runtime, CommandMetadata(claim_id, now(), may_be_duplicate=True))
+
+
+@asynccontextmanager
+async def dispatch_replicas(
+    settings: Settings, client: AsyncMongoClient[Document], bus: Client, replicas: int = 1
+) -> AsyncIterator[list[DispatchReplica]]:
+    """Processes of the builds on one database; of the projects' answers there is the one that a claim needs."""
+    database = get_database(client, settings, "builds")
+    vault = MemoryKeyVault()
+    others = [Service(name, categories=()) for name in ("runners", "projects")]
+    await migrate([*others, service], [database] * 3, [vault] * 3, bus)
+    projects = FakeServices(bus)
+    await projects.serve(GetJobSecrets, lambda _: JobSecrets(secrets=(), ssh_key=None))
+    metrics = Metrics.create(get_meter("test"))
+    yards = [DispatchReplica(Runtime(service, settings, database, bus, vault, metrics)) for _ in range(replicas)]
+    yield yards
+    for yard in yards:
+        await yard.runtime.finish(5)
+    await projects.stop(GetJobSecrets)

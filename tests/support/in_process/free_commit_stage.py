@@ -1,0 +1,85 @@
+"""Everything in this process, used as Free Commit's clients do."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
+
+import httpx
+
+from tests.support.in_process.stage import ServiceStage
+from tests.support.in_process.whole import run_all_services
+from tests.support.infrastructure.servers import Servers
+
+PASSWORD = "millwheel-7"
+UNKNOWN_ID = 777_777_777
+Json = dict[str, Any]
+
+
+@dataclass
+class FreeCommitSystem:
+    url: str
+    stage: ServiceStage
+    admin: httpx.AsyncClient  # both roles
+    developer: httpx.AsyncClient  # that one role
+    defaults: Json
+    numbers: "count[int]" = field(default_factory=count)
+
+    def client(self, authorization: str = "") -> httpx.AsyncClient:
+        headers = {"Authorization": authorization} if authorization else {}
+        return httpx.AsyncClient(base_url=self.url, headers=headers, timeout=20, trust_env=False)
+
+    async def log_in(self, username: str, password: str = PASSWORD) -> httpx.AsyncClient:
+        body = {"auth": {"username": username, "password": password}}
+        async with self.client() as stranger:
+            answer = await stranger.post("/api/auth/token", json=body)
+        return self.client(f"Bearer {answer.raise_for_status().json()['access_token']}")
+
+    def new_name(self) -> str:
+        return f"name_{next(self.numbers)}"
+
+    async def create(self, resource: str, **fields: Any) -> Json:
+        """A new one; what is needed and was not told is made up."""
+        named = {"username" if resource == "developer" else "name": self.new_name()}
+        body = {resource: named | self.defaults[resource] | fields}
+        answer = await self.admin.post(f"/api/admin/{resource}s", json=body)
+        assert answer.status_code == 201, answer.text
+        return dict(answer.json())
+
+    async def patch(self, resource: str, id_: int, part: str, fields: Mapping[str, Any]) -> httpx.Response:
+        return await self.admin.patch(f"/api/admin/{resource}s/{id_}/{part}", json={resource: fields})
+
+    async def get(self, resource: str, id_: int) -> Json:
+        answer = await self.admin.get(f"/api/admin/{resource}s/{id_}")
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
+
+
+@asynccontextmanager
+async def free_commit_system(servers: Servers) -> AsyncIterator[FreeCommitSystem]:
+    settings = {"admin_username": "root", "admin_password": PASSWORD, "local_repositories": True}
+    async with run_all_services(servers, **settings) as (stage, _gateway, url), httpx.AsyncClient() as nobody:
+        here = FreeCommitSystem(url, stage, nobody, nobody, {})
+        async with await here.log_in("root") as here.admin:
+            [executor] = (await here.admin.get("/api/admin/executors")).json()
+            here.defaults = {
+                "project": {
+                    "repository": "https://forge.example/shop.git",
+                    "branch": "main",
+                    "spec_file_path": "/spec.yaml",
+                    "allow_concurrent_execution": True,
+                    "executor_id": executor["id"],
+                },
+                "secret": {"value": "hush"},
+                "credential": {"ssh_key": "PRIVATE"},
+                "executor": {"driver": "localDriver"},
+                "developer": {"password": PASSWORD},
+            }
+            await here.create("developer", username="dora", roles=["ROLE_DEVELOPER"])
+            async with await here.log_in("dora") as here.developer:
+                yield here
+
+
+def error_of(answer: httpx.Response) -> tuple[int, str]:
+    return answer.status_code, answer.json()["message"]

@@ -1,0 +1,161 @@
+"""Everything in this process, used over HTTP as its users and runners do."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from gateway.app import Gateway
+from libs.clock import Clock
+from libs.settings import Settings
+from tests.support import eventually
+from tests.support.external.repositories import SPEC_FILE, create_sample_repository
+from tests.support.in_process.whole import run_all_services
+from tests.support.infrastructure.servers import running_servers
+
+PASSWORD = "millwheel-7"
+Body = dict[str, Any]
+
+
+@dataclass
+class BuildSystem:
+    http: httpx.AsyncClient
+    gateway: Gateway
+    repository: Path
+    settings: Settings
+    events_url: str  # of NATS, with the login for programs of others
+    executor_id: int = 0
+    admin: dict[str, str] = field(default_factory=dict)
+    numbers: "count[int]" = field(default_factory=lambda: count(1))
+
+    async def log_in(self, username: str) -> dict[str, str]:
+        answer = await self.http.post("/api/auth/token", json={"auth": {"username": username, "password": PASSWORD}})
+        return {"Authorization": f"token {answer.json()['access_token']}"}
+
+    async def get(self, path: str, **more: Any) -> Any:
+        answer = await self.http.get(path, headers=self.admin, **more)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    async def post(self, path: str, body: Body | None = None, status: int = 200) -> httpx.Response:
+        answer = await self.http.post(path, headers=self.admin, json=body or {})
+        assert answer.status_code == status, answer.text
+        return answer
+
+    # ---- what tests need to be there; names are made up where they do not matter
+
+    async def create_user(self, username: str, *roles: str) -> int:
+        body = {"developer": {"username": username, "password": PASSWORD, "roles": roles or ("ROLE_DEVELOPER",)}}
+        return int((await self.post("/api/admin/developers", body, 201)).json()["id"])
+
+    async def create_company(self, *members_id: int, **more: Any) -> Body:
+        body = {"company": {"title": f"Works {next(self.numbers)}", "members_id": members_id, **more}}
+        return dict((await self.post("/api/admin/companies", body, 201)).json())
+
+    async def create_project(self, owner_alias: str = "root", **more: Any) -> Body:
+        body = {
+            "name": f"Project {next(self.numbers)}",
+            "repository": str(self.repository),
+            "branch": "main",
+            "spec_file_path": f"/{SPEC_FILE}",
+            "allow_concurrent_execution": True,
+            "executor_id": self.executor_id,
+            "owner_alias": owner_alias,
+            **more,
+        }
+        return dict((await self.post("/api/admin/projects", {"project": body}, 201)).json())
+
+    async def register_runner(self, base: str = "/admin/runners", **settings: Any) -> "FakeRunner":
+        """Registered with the token of this place."""
+        info = await self.get(f"{base}/registration-info")
+        body = {"token": info["registrationToken"], "name": f"runner {next(self.numbers)}", **settings}
+        answer = await self.http.post("/api/v4/runners", json=body)
+        assert answer.status_code == 201, answer.text
+        listed = (await self.get(base, params={"size": 1000}))["_embedded"]["restPipelineRunnerModelList"]
+        (uuid,) = [one["id"] for one in listed if one["name"] == body["name"]]
+        return FakeRunner(self.http, answer.json()["token"], uuid)
+
+    async def hold_requests(self, *runners: "FakeRunner") -> "list[asyncio.Task[httpx.Response]]":
+        """They ask for a job, find none and wait."""
+        asking = [runner.start_request() for runner in runners]
+        await eventually(lambda: len(self.gateway.state.long_polls) == len(runners))
+        return asking
+
+    async def launch_build(self, project: Body) -> int:
+        return int((await self.post(f"/api/developer/builds/{project['id']}")).json()["build_id"])
+
+    async def get_build(self, build_id: int) -> Body:
+        return dict(await self.get(f"/api/developer/builds/{build_id}"))
+
+    async def wait_until_ended(self, build_id: int) -> Body:
+        async def over() -> bool:
+            return (await self.get_build(build_id))["exit_code"] is not None
+
+        await eventually(over, within=20)
+        return await self.get_build(build_id)
+
+
+@dataclass(frozen=True)
+class FakeRunner:
+    http: httpx.AsyncClient
+    token: str
+    uuid: str
+    features: Mapping[str, bool] = field(default_factory=dict)  # that it announces
+
+    async def request_job(self) -> httpx.Response:
+        """Held until there is a job: 201 with it; 204 when there is none."""
+        announced = {"info": {"features": dict(self.features)}} if self.features else {}
+        return await self.http.post("/api/v4/jobs/request", json={"token": self.token, **announced})
+
+    def start_request(self) -> "asyncio.Task[httpx.Response]":
+        return asyncio.create_task(self.request_job())
+
+    async def wait_for_job(self) -> Body:
+        async def taken() -> bool:
+            answers.append(await self.request_job())
+            return answers[-1].status_code == 201
+
+        answers: list[httpx.Response] = []
+        await eventually(taken, within=30)
+        return dict(answers[-1].json())
+
+    async def report(self, job: Body, state: str, **more: Any) -> httpx.Response:
+        body = {"token": job["token"], "state": state, **more}
+        return await self.http.put(f"/api/v4/jobs/{job['id']}", json=body)
+
+
+@asynccontextmanager
+async def build_system(
+    folder: Path, clock: Clock | None = None, /, *, long_poll_seconds: float = 20.0, **more: Any
+) -> AsyncIterator[BuildSystem]:
+    """`clock`: that of all services."""
+    settings: Body = {
+        "admin_username": "root",
+        "admin_password": PASSWORD,
+        "data": folder / "data",
+        "url": "http://ci.example",
+        "long_poll_seconds": long_poll_seconds,
+        "local_repositories": True,
+        **more,
+    }
+    with running_servers(folder) as servers:
+        async with (
+            run_all_services(servers, clock, **settings) as (stage, gateway, url),
+            httpx.AsyncClient(base_url=url, timeout=40) as http,
+        ):
+            whole = BuildSystem(
+                http,
+                gateway,
+                create_sample_repository(folder / "repository"),
+                stage.settings,
+                servers.nats_url_for("consumer"),
+            )
+            whole.admin = await whole.log_in("root")
+            (executor,) = await whole.get("/api/admin/executors")
+            whole.executor_id = executor["id"]
+            yield whole

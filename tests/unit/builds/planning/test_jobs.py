@@ -1,0 +1,402 @@
+"""The keywords of a job, and what is told of those that are not supported, not known or wrong."""
+
+import pytest
+
+from contracts.builds import PlannedArtifacts, PlannedCache, PlannedImage, PlannedVariable
+from tests.unit.builds.planning.samples import compile_error, compile_job, compile_jobs, compile_sample
+
+
+def test_a_job_runs_before_script_script_and_after_script() -> None:
+    found = compile_job("{build: {before_script: [one], script: [two, three], after_script: four}}")
+    assert (found.commands, found.after_commands) == (("one", "two", "three"), ("four",))
+    assert (found.stage, found.when, found.allow_failure, found.needs) == ("test", "on_success", False, None)
+
+
+def test_gitflic_keyword_spellings_are_accepted() -> None:
+    found = compile_job("{build: {before_scripts: [one], scripts: [two], after_scripts: [three]}}")
+    assert (found.commands, found.after_commands) == (("one", "two"), ("three",))
+
+
+def test_jobs_are_sorted_by_stage() -> None:
+    found = compile_sample(
+        """
+        stages: [lint, ship]
+        last: {stage: .post, script: x}
+        second: {stage: ship, script: x}
+        first: {stage: lint, script: x}
+        before: {stage: .pre, script: x}
+        """
+    )
+    assert [(one.name, one.stage_place) for one in found.jobs] == [
+        ("before", 0),
+        ("first", 1),
+        ("second", 2),
+        ("last", 3),
+    ]
+
+
+def test_the_default_stages_are_build_test_and_deploy() -> None:
+    found = compile_jobs("{a: {stage: deploy, script: x}, b: {script: x}, c: {stage: build, script: x}}")
+    assert [(one.name, one.stage) for one in found.values()] == [("c", "build"), ("b", "test"), ("a", "deploy")]
+
+
+def test_a_hidden_job_does_not_run() -> None:
+    assert list(compile_jobs("{.base: {script: x}, build: {extends: .base}}")) == ["build"]
+
+
+def test_extends_merges_mappings_and_replaces_lists() -> None:
+    found = compile_job(
+        """
+        .far: {variables: {A: far, B: far}, tags: [far], script: far}
+        .near: {extends: .far, variables: {B: near}, tags: [near]}
+        .other: {variables: {D: other}}
+        build: {extends: [.near, .other], variables: {C: own}}
+        """
+    )
+    assert [(one.key, one.value) for one in found.variables] == [
+        ("A", "far"),
+        ("B", "near"),
+        ("D", "other"),
+        ("C", "own"),
+    ]
+    assert (found.tags, found.commands) == (("near",), ("far",))
+
+
+def test_defaults_apply_where_a_job_sets_no_value() -> None:
+    source = """
+        image: old
+        default: {image: debian, before_script: [prepare], tags: [linux], retry: 1, timeout: 5 minutes}
+        a: {script: x}
+        b: {script: x, image: alpine, before_script: []}
+        c: {script: x, inherit: {default: false}}
+        d: {script: x, inherit: {default: [tags]}}
+        """
+    found = compile_jobs(source)
+    assert (found["a"].image, found["a"].commands, found["a"].tags) == ("debian", ("prepare", "x"), ("linux",))
+    assert (found["a"].retries, found["a"].timeout_seconds) == (1, 300)
+    assert (found["b"].image, found["b"].commands) == ("alpine", ("x",))
+    assert (found["c"].image, found["c"].commands, found["c"].tags) == (None, ("x",), ())
+    assert (found["d"].image, found["d"].tags) == (None, ("linux",))
+
+
+def test_image_and_services_are_names_or_mappings() -> None:
+    found = compile_job(
+        """
+        build:
+          image: {name: "debian:12", entrypoint: [""], pull_policy: always}
+          services: [redis, {name: "postgres:16", alias: db, command: [postgres, -d], variables: {POSTGRES_DB: $NAME}}]
+          script: x
+        """
+    )
+    assert found.image == "debian:12"
+    assert found.container == PlannedImage(name="debian:12", entrypoint=("",), pull_policy=("always",))
+    assert found.services == (
+        PlannedImage(name="redis"),
+        PlannedImage(
+            name="postgres:16",
+            alias="db",
+            command=("postgres", "-d"),
+            variables=(PlannedVariable(key="POSTGRES_DB", value="$NAME"),),
+        ),
+    )
+
+
+def test_artifact_and_cache_settings_are_passed_on() -> None:
+    found = compile_job(
+        """
+        build:
+          script: x
+          artifacts: {name: out, paths: [out/], exclude: ["*.o"], when: always, expire_in: 1 week, untracked: true}
+          cache:
+            - {key: deps, paths: [.deps], policy: pull, when: on_failure, fallback_keys: [old]}
+            - {paths: [other]}
+        """
+    )
+    assert found.artifacts == PlannedArtifacts(
+        name="out", paths=("out/",), exclude=("*.o",), when="always", expire_in="1 week", untracked=True
+    )
+    assert found.caches == (
+        PlannedCache(key="deps", paths=(".deps",), policy="pull", when="on_failure", fallback_keys=("old",)),
+        PlannedCache(paths=("other",)),
+    )
+
+
+@pytest.mark.parametrize(
+    ("keywords", "when", "allowed"),
+    [
+        ("when: always", "always", False),
+        ("when: on_failure", "on_failure", False),
+        ("when: manual", "manual", True),
+        ("when: manual, allow_failure: false", "manual", False),
+        ("when: manual, rules: [{if: $CI}]", "manual", False),
+        ("rules: [{when: manual, allow_failure: true}]", "manual", True),
+        ("allow_failure: true", "on_success", True),
+    ],
+)
+def test_a_manual_job_may_fail_by_default_except_in_rules(keywords: str, when: str, allowed: bool) -> None:
+    found = compile_job(f"{{build: {{script: x, {keywords}}}}}")
+    assert (found.when, found.allow_failure) == (when, allowed)
+
+
+def test_failures_with_listed_exit_codes_may_be_allowed() -> None:
+    assert compile_job("{build: {script: x, allow_failure: {exit_codes: [3, 4]}}}").allow_failure_codes == (3, 4)
+    assert compile_job("{build: {script: x, allow_failure: {exit_codes: 3}}}").allow_failure_codes == (3,)
+
+
+def test_a_job_may_have_retries() -> None:
+    assert compile_job("{build: {script: x, retry: 2}}").retries == 2
+    found = compile_job("{build: {script: x, retry: {max: 1, when: [script_failure, job_execution_timeout]}}}")
+    assert (found.retries, found.retry_when) == (1, ("script_failure", "job_execution_timeout"))
+    assert compile_job("{build: {script: x, retry: {max: 1, when: always}}}").retry_when == ()
+
+
+@pytest.mark.parametrize(
+    ("written", "seconds"),
+    [("1h 30m", 5400), ("90 minutes", 5400), ("3600", 3600), ("1 hour and 5 seconds", 3605), ("0.5h", 1800)],
+)
+def test_a_job_timeout_may_be_a_human_readable_duration(written: str, seconds: int) -> None:
+    source = f"{{build: {{script: x, timeout: {written}}}}}"
+    assert compile_job(source).timeout_seconds == min(seconds, 3600)
+
+
+def test_a_job_timeout_is_capped_at_the_server_limit() -> None:
+    assert compile_sample("build:\n  script: x\n  timeout: 2h\n").warnings == (
+        "line 3, column 12: `timeout` of the job `build` is more than the server's limit: it is 3600 seconds",
+    )
+
+
+def test_parallel_creates_numbered_jobs() -> None:
+    found = compile_jobs("{build: {script: x, parallel: 2}}")
+    assert list(found) == ["build 1/2", "build 2/2"]
+    assert [(one.key, one.value) for one in found["build 2/2"].variables] == [
+        ("CI_NODE_INDEX", "2"),
+        ("CI_NODE_TOTAL", "2"),
+    ]
+
+
+def test_a_matrix_creates_all_combinations() -> None:
+    found = compile_jobs(
+        """
+        build:
+          script: x
+          parallel:
+            matrix:
+              - {OS: [linux, mac], ARCH: arm}
+              - {OS: bsd}
+        """
+    )
+    assert list(found) == ["build: [linux, arm]", "build: [mac, arm]", "build: [bsd]"]
+    assert {one.key: one.value for one in found["build: [mac, arm]"].variables} == {
+        "CI_NODE_INDEX": "2",
+        "CI_NODE_TOTAL": "3",
+        "OS": "mac",
+        "ARCH": "arm",
+    }
+
+
+@pytest.mark.parametrize(
+    ("line", "warning"),
+    [
+        (
+            "environment: prod",
+            "`environment` of the job `build` sets variables only: what is deployed where is not kept",
+        ),
+        ("interruptible: true", "`interruptible` of the job `build` is not supported and has no effect"),
+        ("resource_group: one", "`resource_group` of the job `build` is not supported and has no effect"),
+        ("coverage: /x/", "`coverage` of the job `build` is not supported and has no effect"),
+        ("release: {}", "`release` of the job `build` is not supported and has no effect"),
+        ("secrets: {}", "`secrets` of the job `build` is not supported and has no effect"),
+        ("trigger: other", "`trigger` of the job `build` is not supported and has no effect"),
+        ("scirpt: x", "the keyword `scirpt` of the job `build` is not known and has no effect"),
+    ],
+)
+def test_unsupported_job_keywords_give_a_warning(line: str, warning: str) -> None:
+    assert compile_sample(f"build:\n  script: x\n  {line}\n").warnings == (f"line 3, column 3: {warning}",)
+
+
+@pytest.mark.parametrize(
+    ("source", "warning"),
+    [
+        ("default: {hooks: x}", "line 1, column 11: `hooks` in `default` is not supported and has no effect"),
+        ("workflow: {name: x}", "line 1, column 12: `name` in `workflow` is not supported and has no effect"),
+    ],
+)
+def test_unsupported_global_keywords_give_a_warning(source: str, warning: str) -> None:
+    assert compile_sample(f"{source}\nbuild: {{script: x}}\n").warnings == (warning,)
+
+
+def test_unsupported_details_give_a_warning() -> None:
+    found = compile_sample(
+        """
+        build:
+          script: x
+          when: delayed
+          start_in: 5 minutes
+          artifacts: {paths: [a], reports: {junit: a.xml}}
+          cache: {key: {files: [lock]}, paths: [b]}
+        start:
+          trigger: other
+        """
+    )
+    assert [one.partition(": ")[2] for one in found.warnings] == [
+        "the job `build` starts without delay: `when: delayed` is not supported",
+        "`reports` in `artifacts` of the job `build` is not supported and has no effect",
+        "the key of the cache of the job `build` does not follow the content of files: they are not known",
+        "`trigger` of the job `start` is not supported and has no effect",
+        "the job `start` has no script, and is left out: `trigger` and `run` are not supported",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("keyword", "words"),
+    [
+        ("script: {a: b}", "line 2, column 11: `script` of the job `build` must be text"),
+        ("tags: [x]", "line 2, column 3: the job `build` has no script"),
+        ("script: x\n  stage: ship", "line 3, column 3: the job `build` is of the stage `ship`, which is not one of"),
+        ("script: x\n  when: later", "line 3, column 9: `when` of the job `build` must be one of on_success"),
+        ("script: x\n  retry: 3", "line 3, column 10: `retry` of the job `build` must be a whole number from 0 to 2"),
+        ("script: x\n  retry: {max: 1, foo: 2}", "line 3, column 19: `retry` of the job `build` has the unknown"),
+        ("script: x\n  timeout: soon", "line 3, column 12: `timeout` of the job `build` must be a length of time"),
+        ("script: x\n  allow_failure: 1", "line 3, column 18: `allow_failure` of the job `build` must be true"),
+        ("script: x\n  variables: {1A: b}", "line 3, column 15: `1A` cannot be the name of a variable"),
+        ("script: x\n  variables: {A: [b]}", "line 3, column 18: the variable `A` must be text"),
+        ("script: x\n  image: {entrypoint: a}", "line 3, column 10: `image` of the job `build` has no name"),
+        ("script: x\n  image: {name: a, nmae: b}", "line 3, column 20: `image` of the job `build` has the unknown"),
+        ("script: x\n  artifacts: [a]", "line 3, column 14: `artifacts` of the job `build` must be a mapping"),
+        ("script: x\n  cache: a", "line 3, column 10: `cache` of the job `build` must be a mapping"),
+        ("script: x\n  parallel: 0", "line 3, column 13: `parallel` of the job `build` must be a whole number"),
+        ("script: x\n  parallel: {a: 1}", "line 3, column 13: `parallel` of the job `build` must be a number, or"),
+        ("script: x\n  extends: .no", "line 3, column 12: `build` extends `.no`, which does not exist"),
+        ("script: x\n  extends: build", "line 3, column 3: `extends` of `build` leads in a circle"),
+        ("script: x\n  rules: [{if: $A}]\n  only: [main]", "line 3, column 3: the job `build` has `rules`, and `only`"),
+    ],
+)
+def test_errors_are_reported_with_line_and_column(keyword: str, words: str) -> None:
+    assert compile_error(f"build:\n  {keyword}\n").startswith(words)
+
+
+NESTED = f"script: {'[' * 11}x{']' * 11}"
+
+
+@pytest.mark.parametrize(
+    ("keyword", "words"),
+    [
+        ("script: 42", "line 2, column 11: `script` of the job `build` must be text: write 42 in quotes"),
+        ("script: true", "line 2, column 11: `script` of the job `build` must be text: write true in quotes"),
+        ("script: ''", "line 2, column 3: the job `build` has no script"),
+        ("script: []", "line 2, column 3: the job `build` has no script"),
+        ("script: [a, 1.5]", "line 2, column 15: `script` of the job `build` must be text: write 1.5 in quotes"),
+        ("script: [a, null]", "line 2, column 15: `script` of the job `build` must be text"),
+        ("script: [a, [{b: c}]]", "line 2, column 16: `script` of the job `build` must be text: a command with"),
+        (NESTED, "line 2, column 21: lists are nested deeper than 10"),
+        ("script: x\n  before_script: {a: b}", "line 3, column 18: `before_script` of the job `build` must be text: a"),
+        ("script: x\n  before_script: 1", "line 3, column 18: `before_script` of the job `build` must be text"),
+        ("script: x\n  after_script: [no]", "line 3, column 18: `after_script` of the job `build` must be text"),
+        ("script: x\n  stage: 1", "line 3, column 10: `stage` of the job `build` must be text: write 1 in quotes"),
+        ("script: x\n  tags: x", "line 3, column 9: `tags` of the job `build` must be a list"),
+        ("script: x\n  tags: [1]", "line 3, column 10: each of `tags` of the job `build` must be text"),
+        ("script: x\n  only: main", "line 3, column 9: `only` of the job `build` must be a list"),
+        ("script: x\n  except: {refs: main}", "line 3, column 18: `refs` in `except` of the job `build` must be a"),
+        ("script: x\n  only: {variables: $A}", "line 3, column 21: `variables` in `only` of the job `build` must"),
+        ("script: x\n  rules: {if: $A}", "line 3, column 10: `rules` of the job `build` must be a list"),
+        ("script: x\n  rules: [{if: true}]", "line 3, column 16: `if` of the job `build` must be text"),
+        ("script: x\n  rules: [{changes: a}]", "line 3, column 21: `changes` in a rule of the job `build` must be a"),
+        ("script: x\n  dependencies: a", "line 3, column 17: `dependencies` of the job `build` must be a list"),
+        ("script: x\n  services: redis", "line 3, column 13: `services` of the job `build` must be a list"),
+        ("script: x\n  image: 12", "line 3, column 10: `image` of the job `build` must be text: write 12 in quotes"),
+        ("script: x\n  image: {name: a, entrypoint: b}", "line 3, column 32: `entrypoint` of `image` of the job"),
+        ("script: x\n  artifacts: {paths: a}", "line 3, column 22: `paths` in `artifacts` of the job `build` must"),
+        ("script: x\n  cache: {paths: a}", "line 3, column 18: `paths` in `cache` of the job `build` must be a list"),
+        ("script: x\n  cache: {key: 1}", "line 3, column 16: the key of the cache of the job `build` must be text"),
+        ("script: x\n  inherit: false", "line 3, column 12: `inherit` must be a mapping"),
+        ("script: x\n  inherit: {tags: true}", "line 3, column 13: `inherit` has the unknown keyword `tags`"),
+        ("script: x\n  parallel: {matrix: {A: b}}", "line 3, column 22: the matrix of the job `build` must be a list"),
+    ],
+)
+def test_a_value_of_the_wrong_type_is_rejected_as_in_gitlab(keyword: str, words: str) -> None:
+    assert compile_error(f"build:\n  {keyword}\n").startswith(words)
+
+
+def test_stages_must_be_a_list_of_texts() -> None:
+    assert compile_error("stages: build\nbuild: {script: x}\n") == "line 1, column 9: `stages` must be a list"
+    assert compile_error("stages: [1]\nbuild: {script: x}\n").startswith(
+        "line 1, column 10: each of `stages` must be text"
+    )
+
+
+def test_a_script_is_text_or_a_list_nested_at_most_ten_levels() -> None:
+    assert compile_job("build: {script: '42'}").commands == ("42",)
+    assert compile_job("build: {script: [a, [b, [c]], '1'], before_script: ''}").commands == ("", "a", "b", "c", "1")
+    assert compile_job(f"build: {{script: {'[' * 10}x{']' * 10}}}").commands == ("x",)
+
+
+def test_an_unknown_top_level_key_is_rejected() -> None:
+    assert compile_error("build: {script: x}\nfoo: 1\n") == (
+        "line 2, column 1: `foo` is neither a known keyword nor a job: a job is a mapping"
+    )
+
+
+def test_a_pipeline_with_only_pre_and_post_jobs_is_rejected() -> None:
+    assert "the pipeline has no jobs for main" in compile_error("{a: {stage: .pre, script: x}}")
+
+
+def test_a_plan_too_large_for_an_event_is_rejected() -> None:
+    assert "more than 512 KiB together" in compile_error(f"{{build: {{script: {'x' * 6000}, parallel: 100}}}}")
+
+
+def test_a_retry_may_be_for_reasons_or_exit_codes() -> None:
+    found = compile_job("build: {script: x, retry: {max: 1, when: [runner_system_failure], exit_codes: [137, 3]}}\n")
+    assert (found.retries, found.retry_when, found.retry_codes) == (1, ("runner_system_failure",), (137, 3))
+    (always,) = (compile_job("build: {script: x, retry: {max: 1, when: always, exit_codes: 3}}\n"),)
+    assert (always.retry_when, always.retry_codes) == ((), ())
+
+
+def test_tags_may_use_variables_of_the_matrix_and_of_rules() -> None:
+    found = compile_jobs(
+        """
+        variables: {WHERE: nowhere}
+        a: {script: x, tags: ["on-${WHERE}", "$SIZE"], parallel: {matrix: [{WHERE: [aws, gcp]}]},
+            rules: [{variables: {SIZE: big}}]}
+        """
+    )
+    assert [one.tags for one in found.values()] == [("on-aws", "big"), ("on-gcp", "big")]
+
+
+def test_unsupported_image_keywords_give_a_warning() -> None:
+    found = compile_sample(
+        "{a: {script: x, image: {name: debian, docker: {user: dave}}, services: [{name: db, ports: [1]}]}}"
+    )
+    assert [warning.partition(": ")[2] for warning in found.warnings] == [
+        "`docker` of `image` of the job `a` is not supported and has no effect",
+        "`ports` of a service of the job `a` is not supported and has no effect",
+    ]
+
+
+def test_a_cache_policy_may_be_a_variable() -> None:
+    (cache,) = compile_job("{a: {script: x, variables: {HOW: pull}, cache: {paths: [x], policy: $HOW}}}").caches
+    assert cache.policy == "$HOW"
+
+
+@pytest.mark.parametrize(
+    ("written", "variables"),
+    [
+        ("staging", {"NAME": "staging", "SLUG": "staging", "ACTION": "start"}),
+        (
+            "{name: review/$CI_COMMIT_REF_NAME, url: https://$CI_ENVIRONMENT_SLUG.x, action: stop, "
+            "deployment_tier: test}",
+            {
+                "NAME": "review/$CI_COMMIT_REF_NAME",
+                "SLUG": "review-main-b8c678",
+                "ACTION": "stop",
+                "URL": "https://$CI_ENVIRONMENT_SLUG.x",
+                "TIER": "test",
+            },
+        ),
+    ],
+)
+def test_an_environment_sets_variables_and_gives_a_warning(written: str, variables: dict[str, str]) -> None:
+    (found,) = (result := compile_sample(f"{{a: {{script: x, environment: {written}}}}}")).jobs
+    assert {one.key.removeprefix("CI_ENVIRONMENT_"): one.value for one in found.variables} == variables
+    assert result.warnings == (
+        "line 1, column 17: `environment` of the job `a` sets variables only: what is deployed where is not kept",
+    )
