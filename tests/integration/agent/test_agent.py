@@ -1,4 +1,4 @@
-"""The agent against a server that plays the protocol: real HTTP, real git, real processes."""
+"""The agent against a fake GitLab server: real HTTP, real git, real processes."""
 
 import asyncio
 import contextlib
@@ -98,7 +98,7 @@ async def until(condition: Callable[[], object]) -> None:
 
 
 def find_sleeping_processes(seconds: str) -> list[int]:
-    """Processes that sleep so long, and shells whose script does: other numbers in command lines do not count."""
+    """Return the ids of processes that sleep for exactly this many seconds, and of shells whose script does."""
     sleeping = re.compile(rf"sleep[ \0]{seconds}\b")
     return [process for process, line in read_command_lines().items() if sleeping.search(line)]
 
@@ -217,7 +217,7 @@ async def test_background_processes_that_hold_the_output_pipe_do_not_block_the_j
     assert final["state"] == "success"
 
 
-DETACHED_PROCESSES = (  # each ignores what it can, and clears what it is known by
+DETACHED_PROCESSES = (  # each ignores SIGTERM where it can and clears its environment
     "env -i setsid sh -c 'trap \"\" TERM; sleep 7011; sleep 7011' &",
     "(setsid sh -c 'env -i setsid sleep 7011 & exit' &)",
     "until [ $(pgrep -fc 'sleep 701[1]') -ge 3 ]; do sleep 0.05; done",
@@ -433,21 +433,21 @@ async def test_git_strategy_submodules_and_depth_follow_the_job_variables(
         ["-C", str(repository), "commit", "-q", "-m", "with a part"],
     ):
         subprocess.run([*GIT_COMMAND, *command], check=True)  # noqa: ASYNC221
-    wishes = [
+    variable_sets = [
         [job_variable("GIT_SUBMODULE_STRATEGY", "recursive"), job_variable("GIT_DEPTH", "0")],
         [job_variable("GIT_SUBMODULE_STRATEGY", "none")],
         [job_variable("GIT_STRATEGY", "none")],
     ]
-    look = "cat part/greeting || true; git rev-list --count HEAD || true; ls -A"
-    for number, variables in enumerate(wishes):
-        gitlab.pending_jobs.put_nowait(job_payload(number, repository, look, variables=variables))
+    print_state = "cat part/greeting || true; git rev-list --count HEAD || true; ls -A"
+    for number, variables in enumerate(variable_sets):
+        gitlab.pending_jobs.put_nowait(job_payload(number, repository, print_state, variables=variables))
     async with running_agent(agent_config(gitlab, tmp_path)):
-        for number in range(len(wishes)):
+        for number in range(len(variable_sets)):
             await gitlab.wait_for_final_state(number)
-    said = [gitlab.log_text(number).splitlines()[3:-1] for number in range(len(wishes))]
-    assert said[0][:2] == ["good morning", "2"]
-    assert said[1][1:2] == ["1"]
-    assert not [line for line in said[2] if line in (".git", "greeting")]
+    logs = [gitlab.log_text(number).splitlines()[3:-1] for number in range(len(variable_sets))]
+    assert logs[0][:2] == ["good morning", "2"]
+    assert logs[1][1:2] == ["1"]
+    assert not [line for line in logs[2] if line in (".git", "greeting")]
 
 
 async def test_an_ssh_key_is_not_written_to_disk(gitlab: FakeGitLabServer, repository: Path, tmp_path: Path) -> None:
@@ -455,7 +455,7 @@ async def test_an_ssh_key_is_not_written_to_disk(gitlab: FakeGitLabServer, repos
     key = (tmp_path / "key").read_text()
     public = (tmp_path / "key.pub").read_text().split()[1]
     (tmp_path / "key").unlink()
-    # ssh-keygen refuses what others can read, as ssh does
+    # ssh-keygen, like ssh, rejects a key file that others can read
     script = ("ssh-keygen -y -f $HEADRACE_SSH_KEY", f"grep -rl PRIV[A]TE {tmp_path} || echo nowhere")
     variables = [job_variable("HEADRACE_SSH_KEY", key, file=True, masked=True)]
     gitlab.pending_jobs.put_nowait(job_payload(1, repository, *script, variables=variables))
@@ -468,10 +468,10 @@ async def test_an_ssh_key_is_not_written_to_disk(gitlab: FakeGitLabServer, repos
 async def test_four_slots_run_four_jobs_at_once(gitlab: FakeGitLabServer, repository: Path, tmp_path: Path) -> None:
     meeting = tmp_path / "meeting"
     meeting.mkdir()
-    everyone = f"touch {meeting}/$N; until [ $(ls {meeting} | wc -l) = 4 ]; do sleep 0.05; done"
+    wait_for_all = f"touch {meeting}/$N; until [ $(ls {meeting} | wc -l) = 4 ]; do sleep 0.05; done"
     for number in range(4):
         gitlab.pending_jobs.put_nowait(
-            job_payload(number, repository, everyone, variables=[job_variable("N", str(number))])
+            job_payload(number, repository, wait_for_all, variables=[job_variable("N", str(number))])
         )
     async with running_agent(agent_config(gitlab, tmp_path, concurrency=4)):
         finals = [await gitlab.wait_for_final_state(number) for number in range(4)]
@@ -504,7 +504,7 @@ async def test_credentials_of_a_repository_url_are_sent_only_to_the_git_server(
     assert final["state"] == "success"
     assert f"Cloning {gitlab.url}/served\n" in gitlab.log_text(1)
     assert f"url = {gitlab.url}/served\n" in gitlab.log_text(1).replace('"', "")
-    assert [word for word in ("ss-w0rd", "[MASKED]", "Authorization") if word in gitlab.log_text(1)] == []
+    assert [text for text in ("ss-w0rd", "[MASKED]", "Authorization") if text in gitlab.log_text(1)] == []
     assert not any("ss-w0rd" in line for line in gitlab.command_lines)
 
 
@@ -534,7 +534,7 @@ async def test_a_job_without_disk_space_is_reported_as_failed_and_the_next_job_r
         gitlab.pending_jobs.put_nowait(job_payload(number, repository, "true"))
     async with running_agent(agent_config(gitlab, tmp_path)):
         final = [await gitlab.wait_for_final_state(number) for number in (1, 2)]
-    assert [(one["state"], one.get("failure_reason")) for one in final] == [
+    assert [(state["state"], state.get("failure_reason")) for state in final] == [
         ("failed", "runner_system_failure"),
         ("success", None),
     ]
@@ -736,10 +736,10 @@ async def test_registering_with_wait_retries_until_the_server_is_reachable(
         sys.executable, "-m", "infra", "agent", *arguments, "--wait", "60", stderr=asyncio.subprocess.PIPE
     )
     async with asyncio.timeout(TIMEOUT_SECONDS):
-        _, told = await agent.communicate()
+        _, errors = await agent.communicate()
         await more_than_usual
-    assert told.startswith(f"POST {gitlab.url}/api/v4/runners: ".encode())
-    assert told.endswith(b"; trying again, for 60 seconds at most\n")
+    assert errors.startswith(f"POST {gitlab.url}/api/v4/runners: ".encode())
+    assert errors.endswith(b"; trying again, for 60 seconds at most\n")
     assert (agent.returncode, len(gitlab.runners)) == (0, 1)
 
 
@@ -753,7 +753,7 @@ async def test_registering_with_a_wrong_token_prints_one_error_line(gitlab: Fake
 async def test_only_processes_of_the_run_folder_are_found_for_clean_up(tmp_path: Path) -> None:
     inside = os.environ | {"CI_PROJECT_DIR": f"{tmp_path}/run-1/job-1/checkout"}
     with subprocess.Popen(["sleep", "7007"], env=inside, start_new_session=True) as process:  # noqa: ASYNC220
-        # a process that is just being started has no environment yet
+        # a process that is just starting has no environment yet
         await until(lambda: find_session_members(find_sessions(tmp_path / "run-1")) == [process.pid])
         elsewhere = find_session_members(find_sessions(tmp_path / "run"))
         process.kill()

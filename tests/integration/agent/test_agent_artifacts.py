@@ -1,4 +1,4 @@
-"""The agent and files that outlive a job: what it uploads after which end, and what it fetches first."""
+"""The agent uploads artifacts depending on the job's outcome and downloads those of earlier jobs."""
 
 import io
 import subprocess
@@ -49,13 +49,13 @@ def make_zip(**files: str) -> bytes:
 
 def read_zip(content: bytes) -> dict[str, str]:
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        return {one.filename: archive.read(one).decode() for one in archive.infolist() if not one.is_dir()}
+        return {member.filename: archive.read(member).decode() for member in archive.infolist() if not member.is_dir()}
 
 
 async def run_jobs(server: FakeGitLabServer, tmp_path: Path, *jobs: dict[str, Any]) -> dict[str, Any]:
-    """The final state of the last job."""
-    for one in jobs:
-        server.pending_jobs.put_nowait(one)
+    """Run the jobs and return the final state of the last one."""
+    for payload in jobs:
+        server.pending_jobs.put_nowait(payload)
     async with running_agent(agent_config(server, tmp_path)):
         return await server.wait_for_final_state(jobs[-1]["id"])
 

@@ -1,4 +1,4 @@
-"""What the agent keeps of jobs for later ones: real HTTP, real git, real zips."""
+"""The agent's job caches: real HTTP, real git, real zip files."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -28,11 +28,11 @@ def job_with_cache(number: int, repository: Path, *script: str, project: int = 1
 
 
 async def run_jobs(server: FakeGitLabServer, tmp_path: Path, *jobs: dict[str, Any], **settings: Any) -> str:
-    """The jobs one after the other; the log of the last one."""
-    for one in jobs:
-        server.pending_jobs.put_nowait(one)
+    """Run the jobs one after the other and return the log of the last one."""
+    for payload in jobs:
+        server.pending_jobs.put_nowait(payload)
     async with running_agent(replace(agent_config(server, tmp_path), **settings)):
-        final = [await server.wait_for_final_state(one["id"]) for one in jobs]
+        final = [await server.wait_for_final_state(payload["id"]) for payload in jobs]
     assert final[-1]["state"] == "success"
     return server.log_text(jobs[-1]["id"])
 
@@ -104,26 +104,26 @@ async def test_a_protected_branch_does_not_restore_caches_of_unprotected_branche
 async def test_caches_are_separated_by_the_servers_keys_if_it_supports_this_else_by_the_agent(
     gitlab: FakeGitLabServer, repository: Path, tmp_path: Path
 ) -> None:
-    """The keys of a server that says so; the agent's own folders where the server does not."""
+    """If the server announces separate caches, its keys are used; otherwise the agent adds its own folders."""
     separate = {"features": {"separate_caches": True}}
     first = job_with_cache(1, repository, *WRITE_SCRIPT, key="1-deps-non_protected") | separate
     same_key = job_with_cache(2, repository, *READ_SCRIPT, project=2, key="1-deps-non_protected") | separate
     assert "Restored cache 1-deps-non_protected\nkept" in await run_jobs(gitlab, tmp_path, first, same_key)
-    (kept,) = (tmp_path / "builds" / "cache").glob("*/*")
+    (archive,) = (tmp_path / "builds" / "cache").glob("*/*")
     older = job_with_cache(3, repository, *READ_SCRIPT, key="1-deps-non_protected")
     assert "nothing there" in await run_jobs(gitlab, tmp_path, older)
-    assert "-" not in kept.parent.name
+    assert "-" not in archive.parent.name
 
 
 async def test_a_damaged_cache_logs_a_warning_and_is_deleted(
     gitlab: FakeGitLabServer, repository: Path, tmp_path: Path
 ) -> None:
     await run_jobs(gitlab, tmp_path, job_with_cache(1, repository, *WRITE_SCRIPT))
-    (kept,) = (tmp_path / "builds" / "cache").glob("*/*")
-    kept.write_bytes(b"no zip")
+    (archive,) = (tmp_path / "builds" / "cache").glob("*/*")
+    archive.write_bytes(b"no zip")
     log = await run_jobs(gitlab, tmp_path, job_with_cache(2, repository, *READ_SCRIPT, policy="pull"))
     assert "WARNING: the cache deps could not be restored" in log
-    assert not kept.exists()
+    assert not archive.exists()
 
 
 async def test_the_oldest_caches_are_evicted_and_a_cache_above_the_limit_is_not_saved(

@@ -1,4 +1,4 @@
-"""The agent's containers on a real Docker engine; skipped where none answers or the image cannot be had."""
+"""The Docker executor of the agent on a real Docker engine. Skipped without an engine or without the image."""
 
 import asyncio
 import json
@@ -22,7 +22,7 @@ from tests.support.in_process.agent_coordinator import FakeGitLabServer, read_co
 
 __all__ = ["repository"]
 
-IMAGE = os.environ.get("HEADRACE_TEST_IMAGE", "debian:bookworm-slim")  # with bash
+IMAGE = os.environ.get("HEADRACE_TEST_IMAGE", "debian:bookworm-slim")  # the image needs bash
 AGENT_LABEL = f"{AGENT_LABEL}=s_1"
 
 
@@ -92,14 +92,17 @@ async def test_a_secret_is_in_the_job_but_not_in_logs_command_lines_or_container
     shared = f"{tmp_path}/builds:{tmp_path}/builds:ro"
     async with running_agent(docker_config(gitlab, tmp_path, volumes=[shared])):
         await gitlab.wait_until(lambda: "up [MASKED]" in gitlab.log_text(1))
-        seen = [json.dumps(await engine.inspect(each["Id"])) for each in await engine.list_containers(f"{JOB_LABEL}=1")]
+        seen = [
+            json.dumps(await engine.inspect(container["Id"]))
+            for container in await engine.list_containers(f"{JOB_LABEL}=1")
+        ]
         seen += read_command_lines().values()
         go.touch()
         final = await gitlab.wait_for_final_state(1)
     assert final["state"] == "success"
     assert [line for line in seen if "s3cret-w0rd" in line] == []
     assert "dear Ada" in gitlab.log_text(1)
-    assert [word for word in ("s3cret", "SSH_KEY", "docker.sock") if word in gitlab.log_text(1)] == []
+    assert [text for text in ("s3cret", "SSH_KEY", "docker.sock") if text in gitlab.log_text(1)] == []
 
 
 async def test_a_job_container_has_resource_limits_and_no_capabilities(

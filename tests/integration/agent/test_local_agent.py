@@ -1,4 +1,4 @@
-"""The embedded stack's agent registers by itself once, and says in words why it cannot."""
+"""Registration and start of the local stack's agent, and its error messages."""
 
 import json
 import os
@@ -28,7 +28,7 @@ RESPONSES = {
 
 
 class TableHandler(BaseHTTPRequestHandler):
-    """Answers by the table of its server, and notes what was asked with which authorization."""
+    """Answers by the response table of the server and records path and authorization of each request."""
 
     server: Any
 
@@ -82,15 +82,15 @@ def start_agent(command: str, url: str, config: Path, health_port: int = 0) -> s
 
 def wait_for_exit(process: subprocess.Popen[str]) -> tuple[int, str]:
     with process:
-        said, _ = process.communicate(timeout=30)
-    return process.returncode, said
+        output, _ = process.communicate(timeout=30)
+    return process.returncode, output
 
 
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
     with running_fake_gateway() as server:
-        status, said = wait_for_exit(start_agent("register-local-agent", server.url, tmp_path / "config.json"))
-    assert (status, said) == (0, "")
+        status, output = wait_for_exit(start_agent("register-local-agent", server.url, tmp_path / "config.json"))
+    assert (status, output) == (0, "")
     return tmp_path / "config.json"
 
 
@@ -101,9 +101,9 @@ def test_the_local_agent_logs_in_registers_and_stores_only_its_own_token(tmp_pat
         ("/api/auth/token", None),
         ("/api/admin/runners/registration-info", "token the-jwt"),
     ]
-    kept = (tmp_path / "config.json").read_text()
-    assert json.loads(kept)["runners"][0]["token"] == "glrt-canary"
-    assert "registration-canary" not in kept
+    written = (tmp_path / "config.json").read_text()
+    assert json.loads(written)["runners"][0]["token"] == "glrt-canary"
+    assert "registration-canary" not in written
 
 
 def test_the_local_agent_is_ready_after_verification_and_stops_on_sigterm(config: Path) -> None:
@@ -117,18 +117,18 @@ def test_the_local_agent_is_ready_after_verification_and_stops_on_sigterm(config
 
 def test_a_failed_administrator_login_is_one_error_line(tmp_path: Path) -> None:
     with running_fake_gateway(__api__auth__token=(401, {"message": "UNAUTHORIZED"})) as server:
-        status, said = wait_for_exit(start_agent("register-local-agent", server.url, tmp_path / "config.json"))
+        status, output = wait_for_exit(start_agent("register-local-agent", server.url, tmp_path / "config.json"))
     assert status == 1
-    assert said.startswith("headrace: The local agent could not be registered, because the administrator's log-in")
+    assert output.startswith("headrace: The local agent could not be registered, because the administrator's log-in")
 
 
 def test_an_unexpected_response_is_reported_with_its_path(tmp_path: Path) -> None:
     with running_fake_gateway(__api__auth__token=(500, {"message": "INTERNAL_ERROR"})) as server:
-        status, said = wait_for_exit(start_agent("register-local-agent", server.url, tmp_path / "config.json"))
-    assert (status, "/api/auth/token answered 500" in said, said.count("\n")) == (1, True, 1)
+        status, output = wait_for_exit(start_agent("register-local-agent", server.url, tmp_path / "config.json"))
+    assert (status, "/api/auth/token answered 500" in output, output.count("\n")) == (1, True, 1)
 
 
 def test_a_local_agent_unknown_to_the_server_says_how_to_register_again(config: Path) -> None:
     with running_fake_gateway(__api__v4__runners__verify=(403, {"message": "403 Forbidden"})) as server:
-        status, said = wait_for_exit(start_agent("run-local-agent", server.url, config))
-    assert (status, f"delete {config} to register it anew" in said) == (1, True)
+        status, output = wait_for_exit(start_agent("run-local-agent", server.url, config))
+    assert (status, f"delete {config} to register it anew" in output) == (1, True)

@@ -1,4 +1,4 @@
-"""Every route for everybody: whom access.yaml lets in is let in, and nobody else."""
+"""Each route is called by each kind of caller; access.yaml says who is allowed and which error the others get."""
 
 import asyncio
 import re
@@ -45,7 +45,7 @@ def matches(pattern: str, name: str) -> bool:
 
 
 def expected_outcomes(route: Route) -> Mapping[str, Any]:
-    """By caller."""
+    """Return the expected outcome for each caller."""
     line = next((line for pattern, line in ACCESS_TABLE["routes"].items() if matches(pattern, name_of(route))), None)
     assert line, f"access.yaml says nothing of {name_of(route)}"
     return dict(zip(CALLERS, line, strict=True))
@@ -57,13 +57,13 @@ def expected_code(route: Route, caller: str, status: int) -> str:
     return str(own or (general if isinstance(general, str) else general[caller]))
 
 
-# ---- the callers, and what there is to be seen
+# ---- callers and resources
 
 
 @pytest.fixture(scope="module")
 async def system(servers: Servers) -> AsyncIterator[RunningSystem]:
-    async with running_system(servers, local_repositories=True) as one:
-        yield one
+    async with running_system(servers, local_repositories=True) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
@@ -92,10 +92,10 @@ async def log_in_new_user(here: RunningSystem, username: str, role: str) -> Head
 
 
 async def disabled_user_headers(here: RunningSystem) -> Headers:
-    made = await here.create("developers", username="gone", password=PASSWORD, roles=["ROLE_ADMIN", "ROLE_DEVELOPER"])
+    user = await here.create("developers", username="gone", password=PASSWORD, roles=["ROLE_ADMIN", "ROLE_DEVELOPER"])
     headers = await here.log_in("gone", PASSWORD)
     body = {"developer": {"enabled": False}}
-    await here.http.patch(f"/api/admin/developers/{made['id']}/enabled", json=body, headers=here.admin)
+    await here.http.patch(f"/api/admin/developers/{user['id']}/enabled", json=body, headers=here.admin)
 
     async def is_out() -> bool:
         return (await here.http.get("/api/user/info", headers=headers)).status_code == 401
@@ -110,15 +110,15 @@ async def expired_token_headers(here: RunningSystem) -> Headers:
         assert stored
         private = await create_vault(database, here.settings).decrypt(ENCRYPTION_SUBJECT, stored["sealed_private_pem"])
     key = SigningKey(stored["kid"], private, stored["public_pem"])
-    then = datetime.now(UTC) - timedelta(hours=2)
+    issued_at = datetime.now(UTC) - timedelta(hours=2)
     roles = ("ROLE_ADMIN", "ROLE_DEVELOPER")
-    token = issue_token(key, subject=1, username="admin", roles=roles, epoch=0, now=then, lifetime=3600)
+    token = issue_token(key, subject=1, username="admin", roles=roles, epoch=0, now=issued_at, lifetime=3600)
     return {"Authorization": f"Bearer {token}"}
 
 
 @pytest.fixture(scope="module")
 async def resource_ids(system: RunningSystem, callers: Mapping[str, Headers]) -> Ids:
-    """What the paths may name, so that reading finds something."""
+    """Return the ids of existing resources by path parameter, so that GET requests succeed."""
     me = (await system.http.get("/api/user/info", headers=callers["developer"])).json()["id"]
     company = await system.create("companies", title="Acme", alias="acme", members_id=[me])
     project = await system.create(
@@ -150,7 +150,7 @@ async def resource_ids(system: RunningSystem, callers: Mapping[str, Headers]) ->
 
 
 OWNERS = {"owner_alias", "project_alias", "company_alias"}
-"""Whose things a path speaks of must be there for anybody to be let in; what would be changed must not."""
+"""Owners named in the path must exist, or an allowed caller gets 404; the object to be changed must not exist."""
 
 
 def visible_ids(route: Route, things: Ids) -> Ids:
@@ -167,7 +167,7 @@ def request_path(route: Route, known: Ids) -> str:
 
 
 def allowed_statuses(route: Route, address: str, *, public: bool) -> set[int]:
-    """Of whoever is let in. Where everything that the path names is there, reading finds it."""
+    """Return the statuses an allowed caller may get. A GET whose path parameters all exist must succeed."""
     if route.method == "GET" and UNKNOWN_ID not in address:
         return {route.status}
     refusals = {503, 504} if public else {401, 403, 503, 504}
@@ -185,19 +185,19 @@ class Answer:
 async def answers(
     system: RunningSystem, callers: Mapping[str, Headers], resource_ids: Ids
 ) -> Mapping[tuple[str, str], Answer]:
-    """What everybody was answered everywhere, by route and caller; many at once, for a bad token is looked at twice."""
+    """Return the answer for each route and caller. Requests are concurrent: an invalid token is checked twice."""
     turn = asyncio.Semaphore(16)
 
     async def ask(route: Route, caller: str) -> Answer:
         path = request_path(route, visible_ids(route, resource_ids))
         async with turn, system.http.stream(route.method, path, headers=callers[caller]) as answer:
-            if answer.status_code < 400:  # events have no end
+            if answer.status_code < 400:  # an event stream has no end
                 return Answer(path, answer.status_code, "")
             await answer.aread()
             return Answer(path, answer.status_code, answer.json()["message"])
 
-    wishes = {(name_of(route), caller): ask(route, caller) for route in ROUTES for caller in CALLERS}
-    return dict(zip(wishes, await asyncio.gather(*wishes.values()), strict=True))
+    requests = {(name_of(route), caller): ask(route, caller) for route in ROUTES for caller in CALLERS}
+    return dict(zip(requests, await asyncio.gather(*requests.values()), strict=True))
 
 
 @pytest.mark.parametrize("caller", CALLERS)

@@ -1,4 +1,4 @@
-"""What a stranger sends has a size and a pace, or the connection ends: on a real port, behind which nothing happens."""
+"""Limits on the size and the pace of requests, tested on a real port with a minimal application."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -45,7 +45,7 @@ def short_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def send_and_read_all(*pieces: bytes) -> bytes:
-    """All that comes until the connection is closed. What the server does not take any more is no matter."""
+    """Send the chunks and return all that the server sends until it closes the connection."""
     async with asyncio.timeout(20), open_connection() as (reader, writer):
         try:
             for piece in pieces:
@@ -88,7 +88,7 @@ async def test_an_idle_keep_alive_connection_is_not_subject_to_the_head_timeout(
         writer.write(COMPLETE_REQUEST)
         first = await reader.readuntil(b"ok")
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(1):  # longer than anybody may take for a head
+            async with asyncio.timeout(1):  # longer than the timeout for a request head
                 await reader.read(1)
         writer.write(COMPLETE_REQUEST)
         assert (await reader.readuntil(b"ok")).partition(b"\r\n")[0] == first.partition(b"\r\n")[0]

@@ -1,4 +1,4 @@
-"""The gateway's JSON routes: who may ask, what the services are told, what clients read."""
+"""The gateway's JSON routes: authentication, the messages sent to services, and the responses."""
 
 import asyncio
 import json
@@ -104,8 +104,8 @@ ERROR_FIELDS = {"timestamp", "status", "error", "message", "path", "detail", "tr
 @pytest.fixture(scope="module")
 async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[GatewayStage]:
     with running_nats(tmp_path_factory.mktemp("bus")) as server:
-        async with open_gateway_stage(server.program.url) as one:
-            yield one
+        async with open_gateway_stage(server.program.url) as running:
+            yield running
 
 
 @pytest.fixture(autouse=True)
@@ -113,7 +113,7 @@ def clear_received_messages(stage: GatewayStage) -> None:
     stage.services.received.clear()
 
 
-# ---- logging in, tokens, roles
+# ---- login, tokens and roles
 
 
 async def test_a_login_response_has_the_fields_of_free_commit(stage: GatewayStage) -> None:
@@ -166,7 +166,7 @@ async def test_each_token_error_has_its_code(stage: GatewayStage) -> None:
             "null": {"Authorization": "Bearer null"},
             "forged": {"Authorization": f"Bearer {forged}"},
             "old": stage.bearer(ADMIN, age=7200),
-            "of nobody": stage.bearer(999),
+            "of an unknown user": stage.bearer(999),
             "before a change": stage.bearer(ADMIN, epoch=0),
         }.items()
     }
@@ -175,7 +175,7 @@ async def test_each_token_error_has_its_code(stage: GatewayStage) -> None:
         "null": "TOKEN_INVALID",
         "forged": "TOKEN_INVALID",
         "old": "TOKEN_EXPIRED",
-        "of nobody": "TOKEN_INVALID",
+        "of an unknown user": "TOKEN_INVALID",
         "before a change": "TOKEN_INVALID",
     }
 
@@ -244,9 +244,9 @@ async def test_a_launch_sends_the_caller_as_actor_and_returns_the_build(stage: G
     answer = await stage.http.post("/api/developer/builds/84", json=body, headers=stage.developer)
     assert answer.status_code == 200
     assert answer.json() == {"project_name": "Mill", "executor_id": "e-1", "build_id": 17}
-    [told] = stage.services.received_of(QueueBuild)
-    assert told.message == QueueBuild(project_id=84, ignore_steps=("@deploy",))
-    assert (told.actor.id, told.actor.roles) == (DEVELOPER, ("ROLE_DEVELOPER",))
+    [received] = stage.services.received_of(QueueBuild)
+    assert received.message == QueueBuild(project_id=84, ignore_steps=("@deploy",))
+    assert (received.actor.id, received.actor.roles) == (DEVELOPER, ("ROLE_DEVELOPER",))
 
 
 async def test_fields_set_by_the_service_cannot_be_sent_by_clients(stage: GatewayStage) -> None:
@@ -268,7 +268,7 @@ async def test_an_idempotency_key_maps_to_one_command_id_per_user_and_path(stage
     await stage.http.post("/rest-api/developer/builds/84", headers=mine)
     await stage.http.post("/api/developer/builds/85", headers=mine)
     await stage.http.post("/api/developer/builds/84", headers=theirs)
-    first, same, elsewhere, other = [one.command_id for one in stage.services.received_of(QueueBuild)]
+    first, same, elsewhere, other = [received.command_id for received in stage.services.received_of(QueueBuild)]
     assert first == same
     assert len({first, elsewhere, other}) == 3
 
@@ -278,10 +278,10 @@ async def test_a_stopped_service_is_reported_as_503_without_waiting(stage: Gatew
         QueueBuild, lambda _: command_result("build-17", **RUNNING_BUILD.model_dump(mode="json"))
     )
     await stage.services.stop(QueueBuild)
-    begun = time.monotonic()
+    started = time.monotonic()
     answer = await stage.http.post("/api/developer/builds/84", headers=stage.developer)
     assert (answer.status_code, answer.json()["message"]) == (503, "SERVICE_UNAVAILABLE")
-    assert time.monotonic() - begun < 4  # a service that is silent is told after five
+    assert time.monotonic() - started < 4  # the request timeout is five seconds
     assert stage.services.received_of(QueueBuild) == []
 
 
@@ -330,18 +330,18 @@ async def test_a_build_is_killed_by_its_executor_id(stage: GatewayStage, state: 
 
 
 async def test_a_kill_is_answered_when_the_build_has_finished_its_clean_up(stage: GatewayStage) -> None:
-    looks = iter([RUNNING_BUILD, None, RUNNING_BUILD.replace(status=BuildStatus.KILLED, finished=True)])
+    build_rows = iter([RUNNING_BUILD, None, RUNNING_BUILD.replace(status=BuildStatus.KILLED, finished=True)])
 
-    def look(_query: GetBuild) -> BuildRow:
-        if found := next(looks):
+    def get_next_row(_query: GetBuild) -> BuildRow:
+        if found := next(build_rows):
             return found
         raise RequestRejected("SERVICE_UNAVAILABLE")
 
-    await stage.services.serve(GetBuild, look)
+    await stage.services.serve(GetBuild, get_next_row)
     await stage.services.serve(KillBuild, lambda _: command_result("build-17", status="CANCELING"))
     answer = await stage.http.delete("/api/developer/builds/kill/executed/e-1", headers=stage.developer)
     assert answer.status_code == 204
-    assert next(looks, None) is None
+    assert next(build_rows, None) is None
 
 
 async def test_a_kill_waits_for_the_clean_up_only_up_to_a_timeout(
@@ -483,10 +483,10 @@ async def test_the_runner_registration_token_is_for_administrators_only(stage: G
         "registrationToken": "0d949a3a",
     }
     strangers = [{}, {"Authorization": "token x"}, stage.bearer(ADMIN, age=7200), stage.developer]
-    assert [(await stage.http.get(path, headers=one)).status_code for one in strangers] == [403, 403, 403, 403]
+    assert [(await stage.http.get(path, headers=headers)).status_code for headers in strangers] == [403, 403, 403, 403]
 
 
-# ---- what is wrong is said
+# ---- errors
 
 
 async def test_unknown_paths_and_methods_have_their_codes(stage: GatewayStage) -> None:
@@ -557,7 +557,7 @@ async def test_the_openapi_document_lists_only_the_documented_prefix(stage: Gate
     protected = [
         operation for path in document["paths"].values() for operation in path.values() if operation["security"]
     ]
-    assert [one["operationId"] for one in protected if "403" not in one["responses"]] == []
+    assert [operation["operationId"] for operation in protected if "403" not in operation["responses"]] == []
     assert "text/event-stream" in document["paths"]["/api/events"]["get"]["responses"]["200"]["content"]
     assert "/api/developer/builds/{project_id}" in (await stage.http.get("/api/docs")).text
 

@@ -1,4 +1,4 @@
-"""What the gateway admits without asking, how it asks identity, and what it tells it about the client."""
+"""How the gateway authenticates callers, caches the answers of identity and determines the client IP."""
 
 import asyncio
 import time
@@ -39,8 +39,8 @@ from tests.support.infrastructure.servers import running_nats
 @pytest.fixture(scope="module")
 async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[GatewayStage]:
     with running_nats(tmp_path_factory.mktemp("bus")) as server:
-        async with open_gateway_stage(server.program.url) as one:
-            yield one
+        async with open_gateway_stage(server.program.url) as running:
+            yield running
 
 
 @pytest.fixture(autouse=True)
@@ -73,7 +73,7 @@ def reject_token(_query: GetTokenAccess) -> TokenAccess:
 def authenticate_with_token(
     here: GatewayStage, clock: Callable[[], float] = time.monotonic
 ) -> Callable[[], Awaitable[Actor]]:
-    """Asks a gateway that knows nothing yet."""
+    """Return a function that authenticates with a personal token at a gateway with an empty cache."""
     doorkeeper = Authenticator(MessageClient(here.client), clock)
     headers = {b"authorization": f"token {PERSONAL_TOKEN}".encode()}
     return lambda: doorkeeper.authenticate(headers, Role.DEVELOPER, TokenScope.BUILD_READ)
@@ -83,7 +83,9 @@ async def test_a_personal_token_is_sent_to_identity_as_a_hash(stage: GatewayStag
     await stage.services.serve(GetTokenAccess, grant_access("BUILD_READ"))
     actor = await authenticate_with_token(stage)()
     assert actor == Actor(DEVELOPER, "anna", ("ROLE_DEVELOPER",))
-    assert [told.message for told in stage.services.received] == [GetTokenAccess(token_hash=hash_token(PERSONAL_TOKEN))]
+    assert [received.message for received in stage.services.received] == [
+        GetTokenAccess(token_hash=hash_token(PERSONAL_TOKEN))
+    ]
 
 
 @pytest.mark.parametrize(
@@ -119,7 +121,7 @@ async def test_concurrent_requests_with_an_unknown_personal_token_send_one_query
     await stage.services.serve(GetTokenAccess, reject_token)
     admit = authenticate_with_token(stage, ManualClock())
     outcomes = await asyncio.gather(*(admit() for _ in range(20)), return_exceptions=True)
-    assert [one.code for one in outcomes if isinstance(one, RequestRejected)] == ["TOKEN_INVALID"] * 20
+    assert [outcome.code for outcome in outcomes if isinstance(outcome, RequestRejected)] == ["TOKEN_INVALID"] * 20
     assert len(stage.services.received_of(GetTokenAccess)) == 1
 
 
@@ -130,7 +132,7 @@ async def test_a_malformed_personal_token_is_rejected_without_a_query(stage: Gat
     assert stage.services.received_of(GetTokenAccess) == []
 
 
-# ---- keys
+# ---- signing keys
 
 
 async def test_tokens_of_a_new_and_of_the_previous_signing_key_are_accepted(stage: GatewayStage) -> None:
@@ -139,7 +141,7 @@ async def test_tokens_of_a_new_and_of_the_previous_signing_key_are_accepted(stag
     old, stage.users.key = stage.users.key, generate_signing_key()
     both = VerificationKeys(keys={key.kid: key.public_pem for key in (old, stage.users.key)})
     await stage.services.serve(GetVerificationKeys, lambda _: both)
-    answers = [await stage.http.get("/api/user/info", headers=one) for one in (stage.developer, before)]
+    answers = [await stage.http.get("/api/user/info", headers=headers) for headers in (stage.developer, before)]
     assert [answer.status_code for answer in answers] == [200, 200]
 
 
@@ -165,7 +167,7 @@ async def test_a_withdrawn_signing_key_is_rejected_after_a_minute(stage: Gateway
     assert withdrawn.kid != stage.users.key.kid
 
 
-# ---- the limit on failed log-ins
+# ---- login throttling
 
 
 def refuse_log_in(_query: LogIn) -> Session:
@@ -190,4 +192,4 @@ async def test_the_client_ip_behind_a_trusted_proxy_is_taken_from_the_forwarded_
     async with running_gateway(trusting) as (_, _, url), httpx.AsyncClient(base_url=url) as http:
         for client in (http, stage.http):
             await client.post("/api/auth/token", json={"auth": {}}, headers=forwarded)
-    assert [told.message.ip_address for told in stage.services.received_of(LogIn)] == ["192.0.2.7", "127.0.0.1"]
+    assert [received.message.ip_address for received in stage.services.received_of(LogIn)] == ["192.0.2.7", "127.0.0.1"]

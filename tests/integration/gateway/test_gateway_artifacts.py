@@ -1,4 +1,4 @@
-"""Artifacts at the gateway while the builds are away: nothing is half done, and nobody takes half a file for whole."""
+"""Artifact transfers through the gateway during an outage of the builds service: no partial file looks complete."""
 
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
@@ -57,8 +57,8 @@ def reject_with(code: str) -> Callable[[Any], Any]:
 async def test_an_uploaded_file_is_sent_to_the_builds_service_in_chunks(stage: GatewayStage) -> None:
     answer = await stage.http.post(ARTIFACTS_PATH, headers=TOKEN, files=FILE)
     assert answer.status_code == 201
-    pieces = [one.message for one in stage.services.received_of(AppendArtifactUpload)]
-    assert [(one.offset, len(one.content)) for one in pieces] == [
+    pieces = [received.message for received in stage.services.received_of(AppendArtifactUpload)]
+    assert [(chunk.offset, len(chunk.content)) for chunk in pieces] == [
         (0, CHUNK_BYTES),
         (CHUNK_BYTES, CHUNK_BYTES),
         (2 * CHUNK_BYTES, 5),
@@ -72,7 +72,7 @@ async def test_an_upload_during_an_outage_is_discarded_and_answered_with_503(sta
     await stage.services.serve(AppendArtifactUpload, reject_with("SERVICE_UNAVAILABLE"))
     answer = await stage.http.post(ARTIFACTS_PATH, headers=TOKEN, files=FILE)
     assert answer.status_code == 503
-    assert [one.message.artifact_id for one in stage.services.received_of(DiscardArtifactUpload)] == ["a"]
+    assert [received.message.artifact_id for received in stage.services.received_of(DiscardArtifactUpload)] == ["a"]
     assert stage.services.received_of(FinishArtifactUpload) == []
 
 
@@ -85,7 +85,7 @@ async def test_a_download_that_ends_early_breaks_the_connection(stage: GatewaySt
     def read(query: GetArtifactChunk) -> str:
         if query.offset:
             raise RequestRejected("SERVICE_UNAVAILABLE")
-        return "x" * (CHUNK_BYTES - 2)  # in quotes
+        return "x" * (CHUNK_BYTES - 2)  # the JSON quotes take two bytes
 
     await stage.services.serve(GetArtifactChunk, read)
     with pytest.raises(httpx.RemoteProtocolError):

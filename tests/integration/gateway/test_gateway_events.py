@@ -1,4 +1,4 @@
-"""Server-sent events: what a browser or a script sees of builds and runners."""
+"""Server-sent events about builds and runners."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -16,8 +16,8 @@ from tests.support.infrastructure.servers import running_nats
 @pytest.fixture
 async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[GatewayStage]:
     with running_nats(tmp_path_factory.mktemp("bus")) as server:
-        async with open_gateway_stage(server.program.url) as one:
-            yield one
+        async with open_gateway_stage(server.program.url) as running:
+            yield running
 
 
 async def publish(here: GatewayStage, service: str, name: str, number: int) -> None:
@@ -26,7 +26,7 @@ async def publish(here: GatewayStage, service: str, name: str, number: int) -> N
 
 
 async def try_publish(here: GatewayStage, number: int) -> bool:
-    """Whether the bus took it; repeating that is harmless."""
+    """Return whether JetStream stored the event. The message id makes a repetition harmless."""
     subject, headers = f"evt.builds.thing-{number}.BuildQueued", {"Nats-Msg-Id": str(number)}
     try:
         await here.client.jetstream().publish(subject, b'{"number": %d}' % number, headers=headers, timeout=0.5)
@@ -39,7 +39,7 @@ async def try_publish(here: GatewayStage, number: int) -> bool:
 async def open_event_stream(
     here: GatewayStage, query: str = "", **headers: str
 ) -> AsyncIterator[AsyncIterator[dict[str, str]]]:
-    """The events, once the stream is open."""
+    """Open an event stream and yield its events."""
     async with here.http.stream("GET", f"/api/events{query}", headers=here.developer | headers) as answer:
         lines = answer.aiter_lines()
         assert (await anext(lines)).startswith(":")
@@ -76,7 +76,7 @@ async def test_an_event_stream_resumes_after_the_last_event_id(stage: GatewaySta
     await publish(stage, "runners", "RunnerOnline", 4)
     async with open_event_stream(stage, **{"Last-Event-ID": "b1-r0"}) as source:
         found = await read_events(3, source)
-    assert sorted((one["event"], one["data"]) for one in found) == [
+    assert sorted((event["event"], event["data"]) for event in found) == [
         ("BuildQueued", '{"number": 2}'),
         ("BuildQueued", '{"number": 3}'),
         ("RunnerOnline", '{"number": 4}'),
@@ -90,7 +90,7 @@ async def test_an_event_stream_can_start_in_the_past(stage: GatewayStage) -> Non
         await publish(stage, "builds", "BuildQueued", number)
     async with open_event_stream(stage, f"?since={before}") as source:
         found = await read_events(2, source)
-    assert [one["id"] for one in found] == ["b1", "b2"]
+    assert [event["id"] for event in found] == ["b1", "b2"]
 
 
 async def test_an_event_stream_misses_and_repeats_nothing_over_a_nats_restart(
@@ -99,13 +99,13 @@ async def test_an_event_stream_misses_and_repeats_nothing_over_a_nats_restart(
     with running_nats(tmp_path_factory.mktemp("bus")) as server:
         async with open_gateway_stage(server.program.url) as here, open_event_stream(here) as source:
             await publish(here, "builds", "BuildQueued", 1)
-            assert [one["id"] for one in await read_events(1, source)] == ["b1-r0"]
+            assert [event["id"] for event in await read_events(1, source)] == ["b1-r0"]
             server.kill()
             server.start()
             server.wait_ready()
             await eventually(lambda: try_publish(here, 2), bool, within=20)
             await publish(here, "builds", "BuildQueued", 3)
-            assert [one["id"] for one in await read_events(2, source)] == ["b2-r0", "b3-r0"]
+            assert [event["id"] for event in await read_events(2, source)] == ["b2-r0", "b3-r0"]
 
 
 async def test_the_event_stream_needs_a_token(stage: GatewayStage) -> None:
@@ -123,14 +123,14 @@ async def test_the_event_stream_of_a_disabled_user_ends(stage: GatewayStage) -> 
         await publish(stage, "builds", "BuildQueued", 1)
         assert len(await read_events(1, source)) == 1
         stage.users.add(DEVELOPER, "ROLE_DEVELOPER", enabled=False, epoch=2)
-        seen = [one async for one in publish_until_stream_ends(stage, source)]
+        seen = [event async for event in publish_until_stream_ends(stage, source)]
     assert len(seen) < 100
 
 
 async def publish_until_stream_ends(
     here: GatewayStage, source: AsyncIterator[dict[str, str]]
 ) -> AsyncIterator[dict[str, str]]:
-    """An event every few hundredths of a second, for as long as they are shown."""
+    """Publish an event every 50 ms and yield what the stream shows, until it ends."""
     async with asyncio.timeout(10):
         for number in range(2, 1000):
             await publish(here, "builds", "BuildQueued", number)
@@ -145,7 +145,7 @@ async def test_event_streams_end_when_the_gateway_stops(stage: GatewayStage) -> 
     async with open_event_stream(stage) as source:
         stage.server.begin_shutdown()
         async with asyncio.timeout(5):
-            assert [one async for one in source] == []
+            assert [event async for event in source] == []
 
 
 async def test_an_event_stream_closes_its_connection_at_its_end(stage: GatewayStage) -> None:
@@ -159,7 +159,7 @@ async def test_a_slowly_read_event_stream_loses_no_events(stage: GatewayStage) -
         for number in range(300):
             await publish(stage, "builds", "BuildQueued", number)
         found = await read_events(300, parse_events(answer.aiter_lines()))
-    assert [one["id"] for one in found[-1:]] == ["b300-r0"]
+    assert [event["id"] for event in found[-1:]] == ["b300-r0"]
 
 
 async def test_concurrent_event_streams_per_user_are_limited(
@@ -184,7 +184,7 @@ async def test_a_stalled_event_stream_does_not_block_gateway_shutdown(
 ) -> None:
     monkeypatch.setattr("gateway.app.SHUTDOWN_TIMEOUT_SECONDS", 0.5)
     async with stage.http.stream("GET", "/api/events", headers=stage.developer):
-        for number in range(60):  # more than all buffers on the way hold
+        for number in range(60):  # more than all buffers between NATS and the client can hold
             body = b'{"number": "%s"}' % (b"x" * 400_000)
             await stage.client.jetstream().publish(f"evt.builds.thing-{number}.BuildQueued", body)
         stage.server.begin_shutdown()

@@ -1,4 +1,4 @@
-"""What a runner meets at the gateway: registration, the held request, the log, the state."""
+"""The GitLab runner protocol at the gateway: registration, held job requests, logs and job states."""
 
 import asyncio
 import contextlib
@@ -115,13 +115,13 @@ JOB_TOKEN = {"JOB-TOKEN": "job-token"}
 @pytest.fixture(scope="module")
 async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[GatewayStage]:
     with running_nats(tmp_path_factory.mktemp("bus")) as server:
-        async with open_gateway_stage(server.program.url, long_poll_seconds=HOLD_SECONDS) as one:
-            yield one
+        async with open_gateway_stage(server.program.url, long_poll_seconds=HOLD_SECONDS) as running:
+            yield running
 
 
 @pytest.fixture(scope="module")
 async def patient(stage: GatewayStage) -> AsyncIterator[GatewayStage]:
-    """Another gateway, that holds requests for longer than a test takes."""
+    """Return another gateway stage whose long poll timeout is longer than a test takes."""
     settings = replace(stage.gateway.state.settings, long_poll_seconds=60)
     async with (
         running_gateway(settings) as (gateway, server, url),
@@ -142,12 +142,12 @@ def start_job_request(here: GatewayStage, **more: Any) -> "asyncio.Task[httpx.Re
 
 
 async def wait_for_held_requests(here: GatewayStage, count: int = 1) -> None:
-    """As many runners are held, and each has asked for a job."""
+    """Wait until this many job requests are held and each has sent a claim."""
 
-    async def held() -> bool:
+    async def all_held() -> bool:
         return len(here.gateway.state.long_polls) == count and len(here.services.received_of(ClaimJob)) >= count
 
-    await eventually(held, bool, within=5)
+    await eventually(all_held, bool, within=5)
 
 
 async def hang_up(here: GatewayStage, requests: "list[asyncio.Task[httpx.Response]]") -> None:
@@ -180,10 +180,10 @@ async def test_a_runner_registers_with_json(stage: GatewayStage) -> None:
     answer = await stage.http.post("/api/v4/runners", json=body)
     assert answer.status_code == 201
     assert answer.json() == {"id": 7, "token": "new", "token_expires_at": None}
-    told = stage.services.received_of(RegisterRunner)[0].message
-    assert (told.tags, told.run_untagged, told.protected) == (("linux", "docker"), False, True)
-    assert (told.max_timeout_seconds, told.active, told.info.platform) == (60, False, "linux")
-    assert told.ip_address == "127.0.0.1"
+    command = stage.services.received_of(RegisterRunner)[0].message
+    assert (command.tags, command.run_untagged, command.protected) == (("linux", "docker"), False, True)
+    assert (command.max_timeout_seconds, command.active, command.info.platform) == (60, False, "linux")
+    assert command.ip_address == "127.0.0.1"
 
 
 @pytest.mark.parametrize("wrong", [{"access_level": "protected"}, {"tag_list": [1, 2]}, {"tag_list": {"a": "b"}}])
@@ -201,10 +201,10 @@ async def test_an_administrator_resets_a_runner_token_by_runner_id(stage: Gatewa
     path = "/api/v4/runners/7/reset_authentication_token"
     answer = await stage.http.post(path, headers={"PRIVATE-TOKEN": stage.users.token(ADMIN)})
     assert (answer.status_code, answer.json()["token"]) == (201, "new")
-    (told,) = stage.services.received_of(ResetRunnerToken)
-    assert (told.message.runner_uuid, told.actor.name) == ("r-7", f"user{ADMIN}")
-    refused = [{}, {"PRIVATE-TOKEN": "nobody's"}, {"PRIVATE-TOKEN": stage.users.token(DEVELOPER)}]
-    assert [(await stage.http.post(path, headers=one)).status_code for one in refused] == [403, 403, 403]
+    (received,) = stage.services.received_of(ResetRunnerToken)
+    assert (received.message.runner_uuid, received.actor.name) == ("r-7", f"user{ADMIN}")
+    refused = [{}, {"PRIVATE-TOKEN": "unknown"}, {"PRIVATE-TOKEN": stage.users.token(DEVELOPER)}]
+    assert [(await stage.http.post(path, headers=headers)).status_code for headers in refused] == [403, 403, 403]
 
 
 async def test_removing_a_runner_manager_does_not_delete_the_runner(stage: GatewayStage) -> None:
@@ -218,8 +218,8 @@ async def test_a_runner_registers_with_a_form(stage: GatewayStage) -> None:
     form = {"token": "registration", "tag_list": ["a", "b"], "run_untagged": "False", "info": "name"}
     answer = await stage.http.post("/api/v4/runners", data=form)
     assert answer.status_code == 201
-    told = stage.services.received_of(RegisterRunner)[0].message
-    assert (told.tags, told.run_untagged, told.registration_token) == (("a", "b"), False, "registration")
+    command = stage.services.received_of(RegisterRunner)[0].message
+    assert (command.tags, command.run_untagged, command.registration_token) == (("a", "b"), False, "registration")
 
 
 async def test_a_runner_registers_at_the_path_of_gitflic(stage: GatewayStage) -> None:
@@ -228,8 +228,13 @@ async def test_a_runner_registers_at_the_path_of_gitflic(stage: GatewayStage) ->
     answer = await stage.http.post("/-/runner/registration", json=body)
     assert answer.status_code == 201
     assert answer.json() == {"id": 7, "uuid": "r-7", "token": "new", "token_expires_at": None}
-    told = stage.services.received_of(RegisterRunner)[0].message
-    assert (told.name, told.tags, told.run_untagged, told.info.platform) == ("a box", ("a", "b"), False, "linux")
+    command = stage.services.received_of(RegisterRunner)[0].message
+    assert (command.name, command.tags, command.run_untagged, command.info.platform) == (
+        "a box",
+        ("a", "b"),
+        False,
+        "linux",
+    )
 
 
 async def test_a_wrong_registration_token_is_403_at_the_path_of_gitflic(stage: GatewayStage) -> None:
@@ -261,7 +266,7 @@ async def test_a_runner_unregisters_itself(stage: GatewayStage) -> None:
     assert stage.services.received_of(DeleteRunner)[0].message == DeleteRunner(runner_uuid="r-7")
 
 
-# ---- a job
+# ---- job requests
 
 
 async def test_a_queued_job_is_assigned_at_once(stage: GatewayStage) -> None:
@@ -274,7 +279,7 @@ async def test_a_queued_job_is_assigned_at_once(stage: GatewayStage) -> None:
     assert {"key": "KEY", "value": "hush", "public": False, "masked": True, "file": False, "raw": True} in job[
         "variables"
     ]
-    plain = {one["key"]: one["value"] for one in job["variables"]}
+    plain = {variable["key"]: variable["value"] for variable in job["variables"]}
     assert (plain["CI_COMMIT_SHA"], plain["CI_CONFIG_PATH"].startswith(".headrace/")) == (SHA, True)
     assert stage.services.received_of(ClaimJob)[0].message.runner.tags == ("linux",)
 
@@ -298,11 +303,11 @@ async def test_graceful_cancel_is_used_only_for_runners_that_announce_it(
 
 
 async def test_a_job_request_without_a_job_is_held_for_the_long_poll_timeout(stage: GatewayStage) -> None:
-    begun = time.monotonic()
+    started = time.monotonic()
     answer = await start_job_request(stage)
     assert answer.status_code == 204
     assert answer.headers["X-GitLab-Last-Update"]
-    assert time.monotonic() - begun >= HOLD_SECONDS
+    assert time.monotonic() - started >= HOLD_SECONDS
     assert len(stage.gateway.state.long_polls) == 0
 
 
@@ -311,7 +316,7 @@ async def test_a_held_job_request_gets_a_newly_queued_job_at_once(patient: Gatew
     await wait_for_held_requests(patient)
     await patient.services.serve(ClaimJob, lambda _: ClaimResult(assignment=ASSIGNMENT))
     await publish_queued_job(patient)
-    async with asyncio.timeout(5):  # its time to wait is a minute
+    async with asyncio.timeout(5):  # far less than its long poll timeout of a minute
         answer = await request
     assert answer.json()["id"] == 11
 
@@ -322,7 +327,7 @@ async def test_one_queued_job_wakes_one_of_many_held_requests(stage: GatewayStag
     stage.services.received.clear()
     await publish_queued_job(stage)
     await eventually(lambda: count_claims(stage), bool, within=10)
-    await asyncio.sleep(HOLD_SECONDS)  # time for a second claim
+    await asyncio.sleep(HOLD_SECONDS)  # a second claim would arrive in this time
     assert await count_claims(stage) == 1
     await hang_up(patient, requests)
 
@@ -330,18 +335,18 @@ async def test_one_queued_job_wakes_one_of_many_held_requests(stage: GatewayStag
 async def test_each_gateway_wakes_at_most_one_held_request_per_job(stage: GatewayStage, patient: GatewayStage) -> None:
     async with (
         running_gateway(patient.gateway.state.settings) as (second, _, url),
-        httpx.AsyncClient(base_url=url, timeout=20) as there,
+        httpx.AsyncClient(base_url=url, timeout=20) as other_http,
     ):
-        asking = {"token": "runner-token"}
+        request_body = {"token": "runner-token"}
         requests = [start_job_request(patient) for _ in range(10)]
-        requests += [asyncio.create_task(there.post("/api/v4/jobs/request", json=asking)) for _ in range(10)]
+        requests += [asyncio.create_task(other_http.post("/api/v4/jobs/request", json=request_body)) for _ in range(10)]
         await wait_for_held_requests(patient, 10)
         await eventually(lambda: count_claims(stage), lambda count: count == 20, within=5)
         assert len(second.state.long_polls) == 10
         stage.services.received.clear()
         await publish_queued_job(stage)
         await eventually(lambda: count_claims(stage), lambda count: count == 2, within=10)
-        await asyncio.sleep(HOLD_SECONDS)  # time for a third claim
+        await asyncio.sleep(HOLD_SECONDS)  # a third claim would arrive in this time
         await hang_up(patient, requests)
         assert await count_claims(stage) == 2
 
@@ -397,7 +402,7 @@ async def test_a_disconnected_client_is_removed_from_the_held_requests(
     stage.services.received.clear()
     await publish_queued_job(stage)
     assert (await start_job_request(stage)).status_code == 204
-    assert len(stage.services.received_of(ClaimJob)) == 1  # the later request's own
+    assert len(stage.services.received_of(ClaimJob)) == 1  # of the later request
 
 
 async def test_a_paused_runner_sends_no_claim(stage: GatewayStage) -> None:
@@ -428,7 +433,7 @@ async def test_an_unknown_runner_token_is_403(stage: GatewayStage) -> None:
 
 
 async def list_returned_claims(here: GatewayStage) -> list[str | None]:
-    return [one.command_id for one in here.services.received_of(ReturnClaim)]
+    return [received.command_id for received in here.services.received_of(ReturnClaim)]
 
 
 async def test_a_claim_for_a_disconnected_client_is_returned(patient: GatewayStage) -> None:
@@ -481,18 +486,18 @@ async def test_a_repeated_request_id_is_the_same_claim_at_another_gateway(
     body, name = {"token": "runner-token"}, {"X-Request-Id": "4f7c2f4d6c1c4e0f9a2f3b1c0d5e6f70"}
     async with (
         running_gateway(stage.gateway.state.settings) as (_, _, url),
-        httpx.AsyncClient(base_url=url, timeout=20) as there,
+        httpx.AsyncClient(base_url=url, timeout=20) as other_http,
     ):
         await stage.http.post("/api/v4/jobs/request", json=body, headers=name)
-        await there.post("/api/v4/jobs/request", json=body, headers=name)
+        await other_http.post("/api/v4/jobs/request", json=body, headers=name)
     await stage.http.post("/api/v4/jobs/request", json=body, headers={"X-Request-Id": "1"})
     await stage.http.post("/api/v4/jobs/request", json=body, headers={"X-Request-Id": "1"})
-    first, again, other, another = [one.command_id for one in stage.services.received_of(ClaimJob)]
+    first, again, other, another = [received.command_id for received in stage.services.received_of(ClaimJob)]
     assert first == again
     assert len({first, other, another}) == 3
 
 
-# ---- the log and the state
+# ---- logs and job states
 
 
 async def test_a_log_chunk_is_stored_at_the_offset_of_its_content_range(stage: GatewayStage) -> None:
@@ -503,23 +508,23 @@ async def test_a_log_chunk_is_stored_at_the_offset_of_its_content_range(stage: G
     assert answer.status_code == 202
     assert (answer.headers["Job-Status"], answer.headers["Range"]) == ("running", "0-12")
     assert answer.headers["X-GitLab-Trace-Update-Interval"] == "1"
-    told = stage.services.received_of(AppendTrace)[0].message
-    assert (told.job_id, told.token, told.offset, told.content) == (11, "job-token", 7, b"hello")
+    command = stage.services.received_of(AppendTrace)[0].message
+    assert (command.job_id, command.token, command.offset, command.content) == (11, "job-token", 7, b"hello")
 
 
 async def test_a_large_log_chunk_is_forwarded_in_parts(stage: GatewayStage) -> None:
     await stage.services.serve(
         AppendTrace,
-        lambda told: TraceState(job_status="running", length=told.offset + len(told.content), accepted=True),
+        lambda command: TraceState(job_status="running", length=command.offset + len(command.content), accepted=True),
     )
     log = bytes(range(256)) * 4096
     answer = await stage.http.patch(
         "/api/v4/jobs/11/trace", content=log, headers=JOB_TOKEN | {"Content-Range": f"0-{len(log) - 1}"}
     )
     assert answer.headers["Range"] == f"0-{len(log)}"
-    told = [one.message for one in stage.services.received_of(AppendTrace)]
-    assert [one.offset for one in told] == [0, 512 * 1024]
-    assert zlib.crc32(b"".join(one.content for one in told)) == zlib.crc32(log)
+    commands = [received.message for received in stage.services.received_of(AppendTrace)]
+    assert [command.offset for command in commands] == [0, 512 * 1024]
+    assert zlib.crc32(b"".join(command.content for command in commands)) == zlib.crc32(log)
 
 
 async def test_an_empty_log_chunk_is_accepted(stage: GatewayStage) -> None:
@@ -560,7 +565,9 @@ async def test_a_canceled_job_is_reported_in_the_job_status_header(stage: Gatewa
     await stage.services.serve(ReportJob, lambda _: over)
     trace = await stage.http.patch("/api/v4/jobs/11/trace", content=b"x", headers=JOB_TOKEN | {"Content-Range": "5-5"})
     state = await stage.http.put("/api/v4/jobs/11", json={"token": "job-token", "state": "running"})
-    assert [(one.status_code, one.headers["Job-Status"]) for one in (trace, state)] == [(403, "canceled")] * 2
+    assert [(response.status_code, response.headers["Job-Status"]) for response in (trace, state)] == [
+        (403, "canceled")
+    ] * 2
 
 
 async def test_a_canceling_job_is_reported_in_the_job_status_header(stage: GatewayStage) -> None:
@@ -621,7 +628,7 @@ async def test_an_invalid_job_state_is_a_client_error(stage: GatewayStage, body:
     assert 400 <= answer.status_code < 500
 
 
-# ---- the end
+# ---- shutdown
 
 
 async def test_a_stopping_gateway_answers_held_requests(tmp_path_factory: pytest.TempPathFactory) -> None:

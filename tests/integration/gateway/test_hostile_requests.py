@@ -1,4 +1,4 @@
-"""Whatever is sent to the routes that take fields, and however: it is done or refused with a code."""
+"""Hostile input to all routes with a request body: each request succeeds or is rejected with an error code."""
 
 import asyncio
 import json
@@ -57,9 +57,9 @@ HOSTILE_BODIES = [
     b" " * (1024 * 1024 + 1),
 ]
 ROUTES = [
-    one
-    for one in TABLE
-    if one.body.fields and one.path.startswith(tuple(f"/admin/{resource}s" for resource in RESOURCES))
+    route
+    for route in TABLE
+    if route.body.fields and route.path.startswith(tuple(f"/admin/{resource}s" for resource in RESOURCES))
 ]
 
 
@@ -70,12 +70,12 @@ async def free_commit(servers: Servers) -> AsyncIterator[FreeCommitSystem]:
 
 
 async def create_route_path(here: FreeCommitSystem, route: Route) -> str:
-    """Of something that is there."""
+    """Return the path of this route with the id of an existing resource."""
     base, captured, part = route.path.partition("/{")
     if not captured:
         return f"/api{base}"
-    made = await here.create(route.body.resource)
-    return f"/api{base}/{made['id']}{part[part.index('}') + 1 :]}"
+    created = await here.create(route.body.resource)
+    return f"/api{base}/{created['id']}{part[part.index('}') + 1 :]}"
 
 
 def list_server_errors(answers: list[httpx.Response]) -> list[tuple[int, str]]:
@@ -89,7 +89,7 @@ def list_server_errors(answers: list[httpx.Response]) -> list[tuple[int, str]]:
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
 async def test_no_field_value_causes_a_server_error(free_commit: FreeCommitSystem, route: Route) -> None:
     path, resource = await create_route_path(free_commit, route), route.body.resource
-    names = [one.wire or name for name, one in route.body.fields.items()]
+    names = [field.wire or name for name, field in route.body.fields.items()]
     bodies = [{resource: free_commit.defaults[resource] | {name: value}} for name in names for value in HOSTILE_VALUES]
     answers = await asyncio.gather(*(free_commit.admin.request(route.method, path, json=body) for body in bodies))
     assert list_server_errors(answers) == []
@@ -98,8 +98,8 @@ async def test_no_field_value_causes_a_server_error(free_commit: FreeCommitSyste
 @pytest.mark.parametrize("content_type", ["application/json", "text/plain", "APPLICATION/JSON; charset=latin-1", ""])
 async def test_no_request_body_causes_a_server_error(free_commit: FreeCommitSystem, content_type: str) -> None:
     headers = {"Content-Type": content_type}
-    asking = (free_commit.admin.post("/api/admin/projects", content=raw, headers=headers) for raw in HOSTILE_BODIES)
-    answers = await asyncio.gather(*asking)
+    requests = (free_commit.admin.post("/api/admin/projects", content=raw, headers=headers) for raw in HOSTILE_BODIES)
+    answers = await asyncio.gather(*requests)
     assert list_server_errors(answers) == []
     assert {answer.status_code for answer in answers} <= {400, 413, 422}
 

@@ -1,4 +1,4 @@
-"""Large bodies of webhooks in jobs of GitLab's runner: real shells run the scripts that it makes of a job."""
+"""Large webhook payloads in jobs of GitLab Runner: real shells run the scripts that it generates."""
 
 import hashlib
 import time
@@ -32,11 +32,11 @@ def client(tmp_path: Path) -> GitLabClient:
 @pytest.fixture(scope="module")
 async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[GatewayStage]:
     with running_nats(tmp_path_factory.mktemp("bus")) as server:
-        async with open_gateway_stage(server.program.url, long_poll_seconds=0.5) as one:
-            await one.services.serve(AuthenticateRunner, lambda _: RUNNER)
+        async with open_gateway_stage(server.program.url, long_poll_seconds=0.5) as running:
+            await running.services.serve(AuthenticateRunner, lambda _: RUNNER)
             assignment = ASSIGNMENT.replace(script=(PRINT_BODY,), after_script=(PRINT_BODY,), delivery_id="d-1")
-            await one.services.serve(ClaimJob, lambda _: ClaimResult(assignment=assignment))
-            yield one
+            await running.services.serve(ClaimJob, lambda _: ClaimResult(assignment=assignment))
+            yield running
 
 
 def expected_output(body: bytes) -> str:
@@ -44,16 +44,16 @@ def expected_output(body: bytes) -> str:
 
 
 def test_a_large_webhook_payload_reaches_both_scripts_quickly(client: GitLabClient) -> None:
-    """Written as it is, bash reads this one for minutes, in every stage."""
+    """Without packing, bash would need minutes to read this payload in every stage."""
     assignment = ASSIGNMENT.replace(script=(PRINT_BODY,), after_script=(PRINT_BODY,))
     job = build_job_payload(assignment, None, BODY_WITH_QUOTES, quotes_files=True)
-    begun = time.monotonic()
+    started = time.monotonic()
     script, after = client.run_script(job), client.run_script(job, "after_script")
-    took = time.monotonic() - begun
+    took = time.monotonic() - started
     assert script.stdout.decode().rstrip().endswith(expected_output(BODY_WITH_QUOTES)), script.stderr.decode()
     assert after.stdout.decode().rstrip().endswith(expected_output(BODY_WITH_QUOTES)), after.stderr.decode()
     assert took < 20
-    assert sum(len(one["value"]) for one in job["variables"]) < 100_000
+    assert sum(len(variable["value"]) for variable in job["variables"]) < 100_000
 
 
 def test_a_job_continues_with_a_warning_if_its_image_cannot_unpack_the_payload(client: GitLabClient) -> None:
@@ -77,7 +77,7 @@ async def test_the_headrace_agent_gets_the_payload_unpacked(stage: GatewayStage,
     answer = await stage.http.post("/api/v4/jobs/request", json={"token": "runner-token", "info": {"name": name}})
     await bodies.stop(1)
     job: Any = answer.json()
-    (sent,) = (one for one in job["variables"] if one["key"] == "FREE_COMMIT_REQUEST_BODY_FILE")
+    (sent,) = (variable for variable in job["variables"] if variable["key"] == "FREE_COMMIT_REQUEST_BODY_FILE")
     assert sent["file"] is True
     assert (sent["value"] != "x" * 200_000) is packed
     assert (len(job["steps"][0]["script"]) == 2) is packed

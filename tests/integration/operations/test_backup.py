@@ -1,4 +1,4 @@
-"""Backups of databases on a real server: what is in them, what is refused, and what a restore leaves where."""
+"""Backup and restore on real servers: what a backup contains, what restore rejects and what it writes."""
 
 import asyncio
 import os
@@ -32,12 +32,12 @@ KEY, OTHER_KEY = "A" * 43 + "=", "B" * 42 + "A="
 SNAPSHOT_TOO_OLD_CODE = 239
 LONG_AGO = datetime(2026, 1, 31, 12, tzinfo=UTC)
 GOLDEN_BACKUPS = Path(__file__).parent / "backups"
-Documents = dict[str, list[dict[str, Any]]]  # by database, without its prefix, and collection
+Documents = dict[str, list[dict[str, Any]]]  # keyed by service and collection: "builds.attempts"
 
 
 @dataclass(frozen=True)
 class Installation:
-    """An empty system: databases under a prefix of their own."""
+    """An installation on the test servers with its own database prefix."""
 
     servers: Servers
     prefix: str
@@ -60,9 +60,9 @@ class Installation:
 
     def insert(self, documents: Documents) -> None:
         with self.client() as client:
-            for place, some in documents.items():
-                service, collection = place.split(".")
-                client[f"{self.prefix}_{service}"][collection].insert_many(some)
+            for path, rows in documents.items():
+                service, collection = path.split(".")
+                client[f"{self.prefix}_{service}"][collection].insert_many(rows)
 
     def read_documents(self) -> Documents:
         with self.client() as client:
@@ -100,7 +100,7 @@ def data_key_document(subject: str) -> dict[str, Any]:
 
 
 def sample_documents(now: datetime) -> Documents:
-    """Decisions, logs and files of long ago and of this moment."""
+    """Return commits, logs and files, some old and some current."""
     return {
         "projects.commits": [
             commit_document(1, LONG_AGO),
@@ -124,7 +124,7 @@ BACKED_UP_COLLECTIONS = set(sample_documents(LONG_AGO)) - {"projects.followers",
 
 @pytest.fixture
 def installations(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Installation, Installation]]:
-    """A system with something in it, and an empty one."""
+    """Return an installation with sample documents and an empty one."""
     source, target = (Installation(servers, f"test-{uuid4().hex[:8]}") for _ in range(2))
     set_environment(monkeypatch, source.environ)
     source.insert(sample_documents(datetime.now(UTC)))
@@ -155,7 +155,7 @@ def set_environment(monkeypatch: pytest.MonkeyPatch, environ: Mapping[str, str])
 
 @pytest.fixture
 def backup(installations: tuple[Installation, Installation], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Taken; from here on everything is about the empty system."""
+    """Create a backup and point the environment at the empty installation. Return the path of the file."""
     file = str(tmp_path / "today.backup")
     backup_commands.backup(file, [])
     set_environment(monkeypatch, installations[1].environ)
@@ -167,16 +167,18 @@ def test_restore_copies_documents_that_cannot_be_rebuilt_from_the_event_log(
 ) -> None:
     source, target = installations
     backup_commands.restore(backup, purge=False)
-    held, was = target.read_documents(), source.read_documents()
-    assert {name: held[name] for name in BACKED_UP_COLLECTIONS} == {name: was[name] for name in BACKED_UP_COLLECTIONS}
+    restored, was = target.read_documents(), source.read_documents()
+    assert {name: restored[name] for name in BACKED_UP_COLLECTIONS} == {
+        name: was[name] for name in BACKED_UP_COLLECTIONS
+    }
 
 
 def test_restore_rebuilds_stream_heads_and_rows_from_the_event_log(
     installations: tuple[Installation, Installation], backup: str
 ) -> None:
     backup_commands.restore(backup, purge=False)
-    heads = {one["_id"]: one for one in installations[1].read_documents()["projects.streams"]}
-    assert {name: (one["version"], one["commit"]) for name, one in heads.items()} == {
+    heads = {head["_id"]: head for head in installations[1].read_documents()["projects.streams"]}
+    assert {name: (head["version"], head["commit"]) for name, head in heads.items()} == {
         "executor-1": (2, "command-1-2"),
         "executor-2": (1, "command-2-1"),
     }
@@ -188,10 +190,12 @@ def test_restore_turns_checkpoints_into_the_time_up_to_which_events_were_handled
 ) -> None:
     source, target = installations
     backup_commands.restore(backup, purge=False)
-    held = target.read_documents()
-    [newest] = [one["at"] for one in source.read_documents()["projects.commits"] if one["_id"] == "command-2-1"]
-    assert held["projects.handled"] == [{"_id": "reactions-to-projects", "before": newest - timedelta(minutes=10)}]
-    assert "projects.followers" not in held
+    restored = target.read_documents()
+    [newest] = [
+        document["at"] for document in source.read_documents()["projects.commits"] if document["_id"] == "command-2-1"
+    ]
+    assert restored["projects.handled"] == [{"_id": "reactions-to-projects", "before": newest - timedelta(minutes=10)}]
+    assert "projects.followers" not in restored
 
 
 def test_logs_and_artifacts_can_be_excluded_from_a_backup(
@@ -201,8 +205,12 @@ def test_logs_and_artifacts_can_be_excluded_from_a_backup(
     backup_commands.backup(file, ["logs", "artifacts"])
     set_environment(monkeypatch, installations[1].environ)
     backup_commands.restore(file, purge=False)
-    held = installations[1].read_documents()
-    assert (held["builds.log_chunks"], held["builds.file_pieces"], len(held["builds.attempts"])) == ([], [], 1)
+    restored = installations[1].read_documents()
+    assert (restored["builds.log_chunks"], restored["builds.file_pieces"], len(restored["builds.attempts"])) == (
+        [],
+        [],
+        1,
+    )
 
 
 def test_backup_and_restore_work_through_a_pipe(
@@ -221,9 +229,9 @@ def test_backup_and_restore_work_through_a_pipe(
 
 def test_verify_checks_a_backup_file_without_servers(backup: str, capsys: pytest.CaptureFixture[str]) -> None:
     backup_commands.verify(backup)
-    said = capsys.readouterr().err
-    assert "A sound backup" in said
-    assert "HEADRACE_MASTER_KEY opens its 2 data keys." in said
+    output = capsys.readouterr().err
+    assert "A sound backup" in output
+    assert "HEADRACE_MASTER_KEY opens its 2 data keys." in output
 
 
 def test_restore_rejects_an_altered_file_before_writing_anything(
@@ -296,13 +304,15 @@ def test_restore_purges_events_of_the_previous_installation_only_on_request(
 
 async def test_a_backup_that_outlives_the_snapshot_history_names_the_setting_to_change(tmp_path: Path) -> None:
     with running_servers(tmp_path) as servers:
-        place = Installation(servers, "test-slow")
-        place.insert(sample_documents(datetime.now(UTC)))
-        async with create_mongo_client(place.settings, "test") as client:
-            databases = {one.name: get_database(client, place.settings, one.name) for one in load_services()}
+        installation = Installation(servers, "test-slow")
+        installation.insert(sample_documents(datetime.now(UTC)))
+        async with create_mongo_client(installation.settings, "test") as client:
+            databases = {
+                service.name: get_database(client, installation.settings, service.name) for service in load_services()
+            }
 
             def begin(moment: datetime) -> BackupWriter:
-                wait_until_snapshot_expired(place, moment)
+                wait_until_snapshot_expired(installation, moment)
                 return BackupWriter(BytesIO(), Header("b1", moment, "0.1.0"))
 
             with pytest.raises(BackupError, match="minSnapshotHistoryWindowInSeconds"):
@@ -310,11 +320,11 @@ async def test_a_backup_that_outlives_the_snapshot_history_names_the_setting_to_
 
 
 def wait_until_snapshot_expired(place: Installation, moment: datetime) -> None:
-    """Have the database go on until it no longer knows what it was like then."""
+    """Write to the database until it can no longer read the snapshot of this time."""
     concern = {
         "level": "snapshot",
         "atClusterTime": Timestamp(moment + timedelta(seconds=1), 1),
-    }  # after the moment, within the next second
+    }  # within the second after that time
     with place.client() as client:
         client.admin.command("setParameter", 1, minSnapshotHistoryWindowInSeconds=1)
 
@@ -351,10 +361,10 @@ def test_a_backup_of_an_older_format_is_restored(
 ) -> None:
     set_environment(monkeypatch, installations[1].environ | {"HEADRACE_BACKUP_KEY": "golden"})
     backup_commands.restore(str(file), purge=False)
-    held = installations[1].read_documents()
-    assert held["projects.commits"] == [
+    restored = installations[1].read_documents()
+    assert restored["projects.commits"] == [
         commit_document(1, LONG_AGO),
         commit_document(1, LONG_AGO, version=2),
         commit_document(2, LONG_AGO),
     ]
-    assert [len(held[f"builds.{name}"]) for name in ("log_chunks", "file_pieces")] == [3, 4]
+    assert [len(restored[f"builds.{name}"]) for name in ("log_chunks", "file_pieces")] == [3, 4]

@@ -1,4 +1,4 @@
-"""The doctor at a system that is well, and at systems in which one thing was really broken."""
+"""`headrace doctor` on a healthy system and on systems with one real defect each."""
 
 import asyncio
 import base64
@@ -48,13 +48,13 @@ pytestmark = pytest.mark.timeout(300)
 
 @dataclass(frozen=True)
 class ExaminedSystem:
-    """A whole system, with a runner that is online."""
+    """A complete system with one online runner, and the findings of doctor about it."""
 
     settings: Settings
 
     async def findings(self, **changed: Any) -> dict[str, Finding]:
         _, found = await diagnose(replace(self.settings, **changed))
-        return {one.check: one for one in found}
+        return {finding.check: finding for finding in found}
 
     def database(self, service: str, client: Any) -> AsyncDatabase[Document]:
         return get_database(client, self.settings, service)
@@ -67,9 +67,9 @@ class ExaminedSystem:
 async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ExaminedSystem]:
     async with build_system(
         tmp_path_factory.mktemp("doctor"), long_poll_seconds=0.5, runner_offline_seconds=1e6
-    ) as here:
-        assert (await (await here.register_runner()).request_job()).status_code == 204
-        yield ExaminedSystem(replace(here.settings, url=str(here.http.base_url)))
+    ) as running:
+        assert (await (await running.register_runner()).request_job()).status_code == 204
+        yield ExaminedSystem(replace(running.settings, url=str(running.http.base_url)))
 
 
 async def test_doctor_reports_no_finding_for_a_healthy_system(system: ExaminedSystem) -> None:
@@ -87,7 +87,7 @@ async def test_doctor_reports_a_missing_consumer(system: ExaminedSystem) -> None
 
 async def test_doctor_reports_streams_with_other_settings(system: ExaminedSystem) -> None:
     found = await system.findings(stream_replicas=3)
-    assert {f"stream.{one.name}" for one in load_services()} == set(found)
+    assert {f"stream.{service.name}" for service in load_services()} == set(found)
     assert "1 replicas instead of 3" in found["stream.builds"].what
 
 
@@ -132,10 +132,10 @@ async def test_doctor_reports_a_replica_with_a_skewed_clock(system: ExaminedSyst
     behind = Clock(lambda: now() - timedelta(seconds=90))
     async with ServiceStage(system.settings).running(lambda: runners, instance="behind", clock=behind):
 
-        async def told() -> bool:
+        async def is_reported() -> bool:
             return "clock.runners" in await system.findings()
 
-        await eventually(told)
+        await eventually(is_reported)
         found = await system.findings()
     assert set(found) == {"clock.runners"}
     what = r"The clock of behind-0 \(runners\) is (89|90)\.\d s behind the database's\."
@@ -171,7 +171,7 @@ async def test_doctor_reports_a_job_that_waits_too_long(system: ExaminedSystem) 
     waits = {"status": "QUEUED", "queued_at": datetime.now(UTC) - timedelta(hours=1)}
     async with create_mongo_client(system.settings, "test") as client:
         streams = system.database("builds", client)["streams"]
-        [job] = [one for one in load_services()[2].categories if one.name == "job"]
+        [job] = [category for category in load_services()[2].categories if category.name == "job"]
         await streams.insert_one({"_id": "job-99", job.row_field: waits})
         found = await system.findings()
         await streams.delete_one({"_id": "job-99"})
@@ -225,12 +225,12 @@ async def test_doctor_reports_secret_files_readable_by_others(system: ExaminedSy
 async def test_doctor_reports_a_nearly_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "mongodb").mkdir()
     monkeypatch.setattr(environment_checks, "LEAST_FREE", 10**18)
-    assert [one.check async for one in environment_checks.check_disk(Settings(data=tmp_path))] == ["disk"]
+    assert [finding.check async for finding in environment_checks.check_disk(Settings(data=tmp_path))] == ["disk"]
 
 
 async def test_doctor_reports_a_missing_git(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
-    assert [one.check async for one in environment_checks.check_git()] == ["git"]
+    assert [finding.check async for finding in environment_checks.check_git()] == ["git"]
 
 
 # ---- other servers
@@ -241,17 +241,17 @@ async def test_doctor_names_nats_servers_that_do_not_respond(tmp_path: Path) -> 
         dead, hanging, alive = cluster.addresses
         cluster.servers[0].kill()
         with frozen(cluster.servers[1]):
-            found = [one async for one in nats_checks.check_servers(Settings(nats_url=cluster.url()))]
-    assert [one.check for one in found] == [f"nats.server.{dead}", f"nats.server.{hanging}"]
+            found = [finding async for finding in nats_checks.check_servers(Settings(nats_url=cluster.url()))]
+    assert [finding.check for finding in found] == [f"nats.server.{dead}", f"nats.server.{hanging}"]
     assert f"nats://{hanging} does not answer" in found[1].what
     assert alive not in str(found)
     assert cluster.folder.secret("nats-unlimited") not in str(found)
 
 
 async def test_doctor_reports_a_stream_that_lost_an_event(tmp_path: Path) -> None:
-    async with build_system(tmp_path, long_poll_seconds=0.5) as here:
-        hurt = ExaminedSystem(replace(here.settings, url=str(here.http.base_url)))
-        await (await here.register_runner()).request_job()
+    async with build_system(tmp_path, long_poll_seconds=0.5) as running:
+        hurt = ExaminedSystem(replace(running.settings, url=str(running.http.base_url)))
+        await (await running.register_runner()).request_job()
         async with ServiceStage(hurt.settings).connected() as bus:
             await eventually(partial(has_events, bus, "runners", 3))
             await bus.jetstream().delete_msg("runners", 2)
@@ -265,17 +265,17 @@ async def has_events(bus: Client, stream: str, events: int) -> bool:
 
 
 async def test_doctor_reports_databases_that_were_never_migrated(system: ExaminedSystem) -> None:
-    found = await system.findings(database_prefix="nobody")
-    assert {f"rows.{one.name}" for one in load_services()} | {"runners"} <= set(found)
+    found = await system.findings(database_prefix="never-migrated")
+    assert {f"rows.{service.name}" for service in load_services()} | {"runners"} <= set(found)
 
 
 async def test_doctor_reports_a_mongod_that_is_not_a_replica_set(system: ExaminedSystem, tmp_path: Path) -> None:
     folder = DataFolder(tmp_path)
     folder.prepare()
     program = mongod_program(folder)
-    place = program.argv.index("--replSet")
+    position = program.argv.index("--replSet")
     port = folder.port("mongod")
-    argv = program.argv[:place] + program.argv[place + 2 :]
+    argv = program.argv[:position] + program.argv[position + 2 :]
     server = Process(replace(program, argv=argv, is_ready=lambda: ports.is_taken("127.0.0.1", port)))
     server.start()
     try:
@@ -304,11 +304,11 @@ async def test_doctor_reports_a_nats_server_without_jetstream_and_with_a_small_m
         found = await system.findings(nats_url=f"nats://127.0.0.1:{port}")
     finally:
         server.stop()
-    silent = {f"service.{one.name}" for one in load_services()}
+    silent = {f"service.{service.name}" for service in load_services()}
     assert set(found) == {"nats.jetstream", "nats.max_payload"} | silent
 
 
-# ---- as a command
+# ---- the command
 
 
 def run_doctor(environ: Mapping[str, str], data: Path) -> tuple[int, dict[str, Any]]:
@@ -328,16 +328,16 @@ def test_doctor_ends_within_a_minute_and_reports_each_unreachable_part(tmp_path:
         "HEADRACE_MAIL_HOST": "127.0.0.1",
         "HEADRACE_MAIL_PORT": str(ports.find_free_port()),
     }
-    begun = time.monotonic()
+    started = time.monotonic()
     status, report = run_doctor(nowhere, tmp_path)
     assert (status, report["healthy"]) == (1, False)
-    assert {one["check"] for one in report["findings"]} == {"mongodb", "nats", "gateway", "mail"}
-    assert time.monotonic() - begun < 60
+    assert {finding["check"] for finding in report["findings"]} == {"mongodb", "nats", "gateway", "mail"}
+    assert time.monotonic() - started < 60
 
 
 def test_doctor_reports_an_invalid_setting(tmp_path: Path) -> None:
     status, report = run_doctor({"HEADRACE_PORT": "eighty"}, tmp_path)
-    assert (status, [one["check"] for one in report["findings"]]) == (1, ["settings"])
+    assert (status, [finding["check"] for finding in report["findings"]]) == (1, ["settings"])
 
 
 async def test_doctor_reports_a_wrong_nats_password(system: ExaminedSystem, tmp_path: Path) -> None:
@@ -349,4 +349,4 @@ async def test_doctor_reports_a_wrong_nats_password(system: ExaminedSystem, tmp_
         "HEADRACE_URL": system.settings.url,
     }
     _, report = await asyncio.to_thread(run_doctor, environ, tmp_path)
-    assert [one["what"] for one in report["findings"]] == ["NATS refuses the login of HEADRACE_NATS_URL."]
+    assert [finding["what"] for finding in report["findings"]] == ["NATS refuses the login of HEADRACE_NATS_URL."]

@@ -1,4 +1,4 @@
-"""Programs of others: the examples in docs/examples follow a real stack's events and draw its fleet from them alone."""
+"""External event consumers: the examples in docs/examples follow real events, and one rebuilds the fleet from them."""
 
 import asyncio
 import hashlib
@@ -28,7 +28,7 @@ PACKAGE_FILES = ("package.json", "package-lock.json", ".npmrc")
 
 @pytest.fixture(scope="module")
 async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[BuildSystem]:
-    """Whoever is silent for three seconds is offline."""
+    """Run all services; a runner is offline after three seconds of silence."""
     more = {"long_poll_seconds": 0.5, "runner_offline_seconds": 3.0}
     async with build_system(tmp_path_factory.mktemp("whole"), **more) as whole:
         yield whole
@@ -36,7 +36,7 @@ async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Buil
 
 @pytest.fixture(scope="module")
 async def packages() -> Path:
-    """The packages that the example for Node locks; kept from run to run."""
+    """Install the packages locked for the Node example, once per lock file, and return the path of the example."""
     for program in ("node", "npm"):
         if shutil.which(program) is None:
             pytest.skip(f"{program} is not installed: the example for Node is not run")
@@ -71,7 +71,7 @@ async def read_event(lines: asyncio.StreamReader) -> tuple[int, str, Body]:
 
 
 async def read_until(lines: asyncio.StreamReader, name: str, build_id: int) -> tuple[int, list[str]]:
-    """Up to this event of the build: its sequence, and the names of all that came."""
+    """Read events up to this event of the build. Return its sequence number and the names of all events read."""
     names = []
     while True:
         sequence, found, event = await read_event(lines)
@@ -105,7 +105,7 @@ async def test_the_node_example_replays_follows_and_resumes_events(system: Build
     await check_replay_follow_and_resume(system, "node", str(packages))
 
 
-# ---- the fleet
+# ---- the fleet example
 
 
 @pytest.fixture(scope="module")
@@ -119,12 +119,12 @@ def example() -> ModuleType:
 
 
 async def get_state(here: BuildSystem, kind: str, id_: object) -> Any:
-    """What the API says of one thing; None when it is deleted."""
+    """Return the current state of an object from the history API, or None if it was deleted."""
     return (await here.get(f"/api/admin/history/{kind}/{id_}?at=2999-01-01T00:00:00Z"))["state"]
 
 
 async def create_history(here: BuildSystem) -> list[FakeRunner]:
-    """Everything that can happen to runners and jobs happens."""
+    """Cause every type of runner and job event."""
     project = await here.create_project(name="Wheel")
     tag: Body = {"tag_list": "fleet", "run_untagged": False}
     company = await here.create_company(alias="fleet-owners")
@@ -157,7 +157,7 @@ async def run_jobs(here: BuildSystem, project: Body, worker: FakeRunner) -> None
     await here.launch_build(project)
     job = await worker.wait_for_job()
     lost = {"token": job["token"], "state": "failed", "failure_reason": "runner_system_failure"}
-    await here.http.put(f"/api/v4/jobs/{job['id']}", json=lost)  # and so it waits for another try
+    await here.http.put(f"/api/v4/jobs/{job['id']}", json=lost)  # the job is retried
     again = await worker.wait_for_job()
     await worker.report(again, "success")
     forgotten = await here.launch_build(project)
@@ -174,7 +174,7 @@ async def run_jobs(here: BuildSystem, project: Body, worker: FakeRunner) -> None
 
 
 def select_common_fields(drawn: Body, said: Body) -> Body:
-    """As much of what the API says as was drawn; times are written in two ways."""
+    """Return the fields of `said` that `drawn` has too; the example formats times differently."""
     return {
         name: said[name] if value == said[name] or name not in TIME_FIELDS else format_time(said[name])
         for name, value in drawn.items()
@@ -186,10 +186,10 @@ def format_time(text: str) -> str:
 
 
 async def read_fleet_from_api(here: BuildSystem, drawn: Any) -> tuple[Body, Body]:
-    """The same runners and jobs as drawn, if there are no others, and of each as much as was drawn."""
+    """Return the runners and jobs of the API, reduced to the fields that the example knows."""
     listed = (await here.get("/api/admin/runners/all/jobs", params={"size": 1000}))["page"]["totalElements"]
     runners = (await here.get("/api/admin/runners", params={"size": 1000}))["_embedded"]["restPipelineRunnerModelList"]
-    assert {one["id"] for one in runners} == drawn.runners.keys()
+    assert {runner["id"] for runner in runners} == drawn.runners.keys()
     assert listed == len(drawn.jobs)
     said_of_jobs = {id_: await get_state(here, "job", id_) for id_ in drawn.jobs}
     return (
@@ -198,8 +198,8 @@ async def read_fleet_from_api(here: BuildSystem, drawn: Any) -> tuple[Body, Body
             for uuid in drawn.runners
         },
         {
-            id_: select_common_fields(drawn.jobs[id_], said | {"project_name": said["project"]["name"]})
-            for id_, said in said_of_jobs.items()
+            id_: select_common_fields(drawn.jobs[id_], job | {"project_name": job["project"]["name"]})
+            for id_, job in said_of_jobs.items()
         },
     )
 
@@ -222,10 +222,10 @@ async def test_the_fleet_built_from_events_equals_the_fleet_of_the_api(
 
 
 def prioritized_job_ids(fleet: Any) -> list[int]:
-    """The last that happens on purpose."""
+    """Return the jobs with a raised priority, which is the last change made by the test."""
     return [id_ for id_, job in fleet.jobs.items() if job["priority"] == 9]
 
 
 def online_runner_names(fleet: Any) -> list[str]:
-    """The last that happens by itself: everybody is silent."""
-    return [one["name"] for one in fleet.runners.values() if one["online"]]
+    """Return the names of online runners. In the end all runners are silent, so none is left."""
+    return [runner["name"] for runner in fleet.runners.values() if runner["online"]]

@@ -1,4 +1,4 @@
-"""`headrace events` on a real nats-server: from any time on, live, over a restart of the server, and out by Ctrl-C."""
+"""`headrace events` on a real nats-server: start time, live events, a server restart and Ctrl-C."""
 
 import asyncio
 import json

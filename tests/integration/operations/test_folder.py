@@ -1,4 +1,4 @@
-"""The page of an existing client, served beside the API, and what browsers need from other addresses."""
+"""Static files served beside the API, and CORS for pages of other origins."""
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -17,7 +17,7 @@ SCRIPT = "main.0a1b2c3d.js"
 
 @pytest.fixture(scope="module")
 async def urls(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[str, str]]:
-    """Of a gateway with a folder, and of one without."""
+    """Return the URLs of a gateway with a static folder and of one without."""
     above = tmp_path_factory.mktemp("above")
     (above / "hidden.txt").write_text("canary")
     folder = above / "page"
@@ -106,7 +106,7 @@ async def test_an_api_url_in_the_env_js_of_the_folder_is_served_unchanged(
 @pytest.mark.parametrize(
     "content",
     [
-        b"window.globalConfig = {};\n",  # as the page's public/env.js
+        b"window.globalConfig = {};\n",  # the content of the page's own public/env.js
         b"",
         b"window.globalConfig = {REACT_APP_API_URL: undefined};",
         b'// window.globalConfig = {"REACT_APP_API_URL": "https://ci.example.org"};\nwindow.globalConfig = {};',
@@ -182,7 +182,7 @@ def test_a_missing_static_folder_is_an_error_at_startup(tmp_path: Path) -> None:
         StaticSite(tmp_path / "none")
 
 
-# ---- from other addresses
+# ---- CORS
 
 ORIGIN = {"Origin": "https://page.example"}
 

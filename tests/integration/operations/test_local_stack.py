@@ -1,4 +1,4 @@
-"""The local stack, with its embedded servers whatever STACK says: start, restart, stop, failures told in words."""
+"""The local stack with embedded servers, regardless of STACK: start, restart, stop and error messages."""
 
 import json
 import os
@@ -46,7 +46,7 @@ class Stack:
         return subprocess.Popen(command, env=self._environ(), stdout=subprocess.PIPE, text=True)
 
     def processes(self) -> list[dict[str, Any]]:
-        """By the state file; a check through the command line would take half a second each time."""
+        """Read the state file; the status command would take half a second per check."""
         file = self.data / "run" / "processes.json"
         state = json.loads(file.read_text()) if file.exists() else {"processes": []}
         return list(state["processes"])
@@ -55,9 +55,9 @@ class Stack:
         return next((process["pid"] for process in self.processes() if process["name"] == name), None)
 
     def survivors(self) -> list[psutil.Process]:
-        """Everything on this machine that was told to work on our data folder."""
+        """Return all processes of this machine whose environment names our data folder."""
         ours = f"HEADRACE_DATA={self.data}"
-        return [each for each in psutil.process_iter() if ours in _environ_of(each)]
+        return [process for process in psutil.process_iter() if ours in _environ_of(process)]
 
     def _environ(self) -> dict[str, str]:
         foreign = {name: value for name, value in os.environ.items() if not name.startswith("HEADRACE_")}
@@ -67,15 +67,15 @@ class Stack:
 def _environ_of(process: psutil.Process) -> list[str]:
     try:
         return [f"{name}={value}" for name, value in process.environ().items()]
-    except psutil.Error:  # it ended meanwhile, or is not ours
+    except psutil.Error:  # it has ended or belongs to another user
         return []
 
 
 @pytest.fixture
 def stack(tmp_path: Path) -> Iterator[Stack]:
-    made = Stack(tmp_path / "data", ports.find_free_port())
-    yield made
-    for process in made.survivors():
+    new_stack = Stack(tmp_path / "data", ports.find_free_port())
+    yield new_stack
+    for process in new_stack.survivors():
         process.kill()
 
 
@@ -88,11 +88,11 @@ def running_stack(stack: Stack) -> Stack:
 
 @pytest.fixture(scope="module")
 def shared_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A running stack for tests that leave it running."""
-    made = Stack(tmp_path_factory.mktemp("lasting") / "data", ports.find_free_port())
-    made.run("up")
-    yield made
-    made.headrace("down")
+    """Run a stack that is shared by the tests that leave it running."""
+    new_stack = Stack(tmp_path_factory.mktemp("lasting") / "data", ports.find_free_port())
+    new_stack.run("up")
+    yield new_stack
+    new_stack.headrace("down")
 
 
 @pytest.fixture(scope="module")
@@ -102,10 +102,10 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
 
 
 def test_up_starts_all_processes_and_prints_url_and_initial_password(stack: Stack) -> None:
-    told = stack.run("up").stdout
+    output = stack.run("up").stdout
     password = (stack.data / "secrets" / "admin-password").read_text()
-    assert f"http://127.0.0.1:{stack.port}" in told
-    assert f"admin, password {password}" in told
+    assert f"http://127.0.0.1:{stack.port}" in output
+    assert f"admin, password {password}" in output
     assert password not in (stack.data / "logs" / "supervisor.log").read_text()
     rows = json.loads(stack.headrace("status", "--json").stdout)
     assert [(row["name"], row["ready"]) for row in rows] == [(name, True) for name in PROCESS_NAMES]
@@ -140,9 +140,9 @@ def test_a_second_up_fails_because_the_stack_already_runs(shared_stack: Stack) -
 
 def test_up_after_down_uses_the_same_data(running_stack: Stack) -> None:
     running_stack.headrace("down")
-    told = running_stack.run("up").stdout
-    assert "agent-registration" not in told
-    assert (running_stack.data / "secrets" / "admin-password").read_text() not in told
+    output = running_stack.run("up").stdout
+    assert "agent-registration" not in output
+    assert (running_stack.data / "secrets" / "admin-password").read_text() not in output
     assert running_stack.headrace("status").returncode == 0
 
 
@@ -172,9 +172,9 @@ def test_a_signal_to_the_foreground_supervisor_stops_all_processes(stack: Stack,
     with stack.start_in_foreground() as supervisor:
         until(lambda: stack.find_pid("agent"))
         supervisor.send_signal(number)
-        told, _ = supervisor.communicate(timeout=15)
+        output, _ = supervisor.communicate(timeout=15)
     assert supervisor.returncode == 0
-    assert told.endswith("stopping ...\nstopped\n")
+    assert output.endswith("stopping ...\nstopped\n")
     assert stack.survivors() == []
 
 
@@ -194,8 +194,8 @@ def test_a_command_connects_to_the_servers_of_the_running_stack(shared_stack: St
 
 
 def test_status_prints_only_the_public_consumer_login(shared_stack: Stack) -> None:
-    told = shared_stack.headrace("status", "--json").stdout
-    shown = [file.name for file in (shared_stack.data / "secrets").iterdir() if file.read_text() in told]
+    output = shared_stack.headrace("status", "--json").stdout
+    shown = [file.name for file in (shared_stack.data / "secrets").iterdir() if file.read_text() in output]
     assert shown == ["nats-consumer"]
 
 
@@ -218,7 +218,7 @@ def test_a_service_that_fails_to_start_stops_the_start_and_prints_the_end_of_its
     refused = stack.run("up")
     assert refused.returncode == 1
     assert "headrace: builds-0 ended with status 1, 3 times in a row; its log" in refused.stdout
-    assert "RuntimeError: builds was told to break" in refused.stdout
+    assert "RuntimeError: builds is configured to fail" in refused.stdout
     assert stack.survivors() == []
 
 

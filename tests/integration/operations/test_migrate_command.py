@@ -1,4 +1,4 @@
-"""The migration step as an operator runs it."""
+"""`headrace migrate` as an operator runs it."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +11,7 @@ from libs.settings import Settings, SettingsError
 from tests.support.infrastructure.servers import Servers, running_servers
 from tests.support.stacks.running_stack import wait_until
 
-LONG_WAIT_SECONDS = 600.0  # seconds that no test may take
+LONG_WAIT_SECONDS = 600.0  # longer than any test may take
 
 
 @pytest.fixture(scope="module")
@@ -38,23 +38,25 @@ def test_migrating_with_more_stream_replicas_than_servers_is_one_error_line(sett
 def test_migrating_waits_for_unreachable_servers_and_says_so(
     servers: Servers, settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told = ""
+    output = ""
 
-    def heard(sentence: str) -> bool:
-        nonlocal told
-        told += capsys.readouterr().err
-        return sentence in told
+    def is_printed(sentence: str) -> bool:
+        nonlocal output
+        output += capsys.readouterr().err
+        return sentence in output
 
     servers.nats.kill()
     servers.mongod.kill()
     with ThreadPoolExecutor() as pool:
         migrated = pool.submit(migrate, settings)
         wait_until(
-            lambda: heard("headrace: NATS does not answer; is it running? It is waited for, 600 seconds at most.\n")
+            lambda: is_printed(
+                "headrace: NATS does not answer; is it running? It is waited for, 600 seconds at most.\n"
+            )
         )
         servers.nats.start()
         wait_until(
-            lambda: heard("headrace: MongoDB does not answer, or has no primary; is it running? It is waited for")
+            lambda: is_printed("headrace: MongoDB does not answer, or has no primary; is it running? It is waited for")
         )
         servers.mongod.start()
         assert migrated.result(60) is None
@@ -73,4 +75,4 @@ def test_migrating_does_not_retry_a_login_rejected_by_nats(settings: Settings) -
 
 def test_migrating_does_not_retry_a_login_rejected_by_mongodb(settings: Settings) -> None:
     with pytest.raises(SettingsError, match=r"^MongoDB refuses the login of HEADRACE_MONGODB_URL.$"):
-        migrate(replace(settings, mongodb_url=settings.mongodb_url.replace("://", "://nobody:wrong@")))
+        migrate(replace(settings, mongodb_url=settings.mongodb_url.replace("://", "://unknown:wrong@")))

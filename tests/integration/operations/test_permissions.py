@@ -1,4 +1,4 @@
-"""What each login may do on NATS and what not, asked of a real nats-server; and what a hostile consumer tries."""
+"""The NATS permissions of each login on a real nats-server, and attacks by an external consumer."""
 
 import asyncio
 import json
@@ -33,7 +33,7 @@ from libs.settings import Settings
 from tests.support import eventually
 from tests.support.infrastructure.servers import running_servers
 
-LOGINS = {one.name: one for one in build_logins(load_services(), find_imported_messages(gateway))}
+LOGINS = {login.name: login for login in build_logins(load_services(), find_imported_messages(gateway))}
 PLANNER_CONSUMER = "builds-planner"
 DELETED_BODY = b'{"runner_uuid": "7f1d3b5e-0000-4000-8000-000000000001"}'
 DELETE_SUBJECT = "cmd.runners.DeleteRunner"
@@ -46,7 +46,7 @@ FORBIDDEN_PUBLISHES, FORBIDDEN_SUBSCRIPTIONS = FORBIDDEN_SUBJECTS["never_sent"],
 
 @dataclass
 class LoginProbe:
-    """A login, and what the server said it may not do."""
+    """A connection with one login that records the permission errors of the server."""
 
     client: Client
     refused: list[str] = field(default_factory=list)
@@ -62,10 +62,10 @@ class LoginProbe:
         return await self._list_refused()
 
     async def _list_refused(self) -> list[str]:
-        """The server refuses in order, so what nobody may do comes last."""
+        """Return the refused subjects. The server refuses in order, so a subject forbidden to all marks the end."""
         await self.client.publish(FORBIDDEN_SUBJECT, b"")
         await eventually(lambda: FORBIDDEN_SUBJECT in self.refused)
-        return [one for one in self.refused if one != FORBIDDEN_SUBJECT]
+        return [subject for subject in self.refused if subject != FORBIDDEN_SUBJECT]
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
 
 @pytest.fixture(scope="module", autouse=True)
 async def migrated(servers: Servers) -> None:
-    """All streams, copies and consumers, made by the login that is there for it."""
+    """Create all streams, mirrors and consumers with the login for migrations."""
     settings = Settings(
         mongodb_url=servers.mongodb_url,
         nats_url=servers.nats_url_for("migrate"),
@@ -85,8 +85,8 @@ async def migrated(servers: Servers) -> None:
     )
     services, bus = load_services(), await connect(settings, "migrate")
     async with create_mongo_client(settings, "test") as client:
-        databases = [get_database(client, settings, one.name) for one in services]
-        await migrate(services, databases, [create_vault(one, settings) for one in databases], bus)
+        databases = [get_database(client, settings, service.name) for service in services]
+        await migrate(services, databases, [create_vault(database, settings) for database in databases], bus)
     await bus.close()
 
 
@@ -106,7 +106,7 @@ async def probe_login(servers: Servers, login: str) -> AsyncIterator[LoginProbe]
 
 @pytest.fixture
 async def consumer(servers: Servers) -> AsyncIterator[Client]:
-    """A stock client that was told the address and nothing else."""
+    """Connect a stock NATS client with the consumer login and default options."""
     client = await nats.connect(servers.nats_url_for("consumer"))
     yield client
     await client.close()
@@ -137,7 +137,7 @@ def concrete_subject(pattern: str) -> str:
     return pattern.replace("*", "any").replace(">", "any.thing")
 
 
-# ---- the tables
+# ---- permission tables
 
 
 @pytest.mark.parametrize("login", LOGINS.values(), ids=LOGINS)
@@ -163,7 +163,7 @@ async def test_a_nats_login_may_not_subscribe_to_other_subjects(servers: Servers
         ]
 
 
-@pytest.mark.parametrize("login", [one for one in LOGINS.values() if one.deny], ids=lambda one: one.name)
+@pytest.mark.parametrize("login", [login for login in LOGINS.values() if login.deny], ids=lambda login: login.name)
 async def test_denied_subjects_are_not_reachable_by_wildcard_permissions(servers: Servers, login: Login) -> None:
     subjects = [concrete_subject(subject) for subject in login.deny]
     async with probe_login(servers, login.name) as tried:
@@ -187,8 +187,8 @@ async def test_a_service_may_reply_once_to_each_request(servers: Servers, runner
 
     await runners.subscribe(GetRunner.subject(), cb=answer)
     await flush_to_server(runners)
-    async with probe_login(servers, "gateway") as asking:
-        assert (await asking.client.request(GetRunner.subject(), timeout=5)).data == b"once"
+    async with probe_login(servers, "gateway") as requester:
+        assert (await requester.client.request(GetRunner.subject(), timeout=5)).data == b"once"
         async with probe_login(servers, "runners") as other:
             assert await other.publish(replies[0]) == [replies[0].lower()]
 
@@ -199,7 +199,7 @@ def test_an_undeclared_call_is_not_sent() -> None:
         asyncio.run(caller.send(DeleteRunner(runner_uuid="u")))
 
 
-# ---- the consumer, as it is meant
+# ---- intended use of the consumer login
 
 
 async def publish(client: Client, subject: str, data: bytes = b"{}") -> int:
@@ -209,10 +209,10 @@ async def publish(client: Client, subject: str, data: bytes = b"{}") -> int:
 async def wait_until_copied(operator: Client, stream: str, sequence: int) -> None:
     copies = operator.jsm(prefix="$JS.EVENTS.API")
 
-    async def there() -> bool:
+    async def is_copied() -> bool:
         return (await copies.stream_info(stream)).state.last_seq >= sequence
 
-    await eventually(there)
+    await eventually(is_copied)
 
 
 async def test_a_stock_client_replays_and_follows_with_an_ordered_consumer(
@@ -241,7 +241,7 @@ async def test_a_stock_client_pulls_with_a_subject_filter(consumer: Client, buil
     await publish(builds, "evt.builds.build-2.BuildQueued")
     await wait_until_copied(operator, "builds", await publish(builds, "evt.builds.build-2.BuildFinished"))
     pulling = await consumer.jetstream().pull_subscribe("evt.builds.build-2.BuildFinished")
-    assert [one.subject for one in await pulling.fetch(5, timeout=5)] == ["evt.builds.build-2.BuildFinished"]
+    assert [message.subject for message in await pulling.fetch(5, timeout=5)] == ["evt.builds.build-2.BuildFinished"]
 
 
 async def test_purging_a_stream_purges_its_mirror(builds: Client, operator: Client) -> None:
@@ -256,16 +256,16 @@ async def test_purging_a_stream_purges_its_mirror(builds: Client, operator: Clie
     assert (await copies.stream_info("builds")).state.first_seq == following
 
 
-# ---- the consumer, as an enemy
+# ---- misuse of the consumer login
 
 
 @asynccontextmanager
 async def assert_no_effect(runners: Client, operator: Client) -> AsyncIterator[None]:
-    """Nothing comes to the service but what it is sent by those who may, and no stream has a message more."""
-    heard = []
+    """Check that the block delivers no command to the service and adds no message to a stream."""
+    received = []
 
     async def hear(message: Msg) -> None:
-        heard.append(message.data)
+        received.append(message.data)
 
     await runners.subscribe(DELETE_SUBJECT, cb=hear)
     await flush_to_server(runners)
@@ -273,7 +273,7 @@ async def assert_no_effect(runners: Client, operator: Client) -> AsyncIterator[N
     yield
     assert await last_sequences(operator) == before
     await flush_to_server(runners)
-    assert heard == []
+    assert received == []
 
 
 async def last_sequences(operator: Client) -> dict[str, int]:
@@ -286,7 +286,7 @@ async def last_sequences(operator: Client) -> dict[str, int]:
 
 
 def consumer_names(consumers: Sequence[Any]) -> set[str]:
-    return {str(one.name) for one in consumers}
+    return {str(info.name) for info in consumers}
 
 
 @pytest.mark.parametrize(
@@ -300,9 +300,11 @@ async def test_a_push_consumer_cannot_deliver_events_into_another_account(
     )
     async with assert_no_effect(runners, operator):
         config = ConsumerConfig(name=f"x{uuid4().hex}", deliver_subject=target, filter_subject="evt.runners.>")
-        listening = await consumer.subscribe("evt.runners.>")  # interest, which a push consumer waits for
+        # a push consumer delivers only if its subject has a subscriber
+        listening = await consumer.subscribe("evt.runners.>")
         await consumer.jetstream().add_consumer("runners", config)
-        await consumer.jetstream().pull_subscribe("evt.runners.>")  # an answer: the server has done what came before
+        # waits until the server has processed the previous requests
+        await consumer.jetstream().pull_subscribe("evt.runners.>")
         await listening.unsubscribe()
 
 
@@ -323,11 +325,11 @@ async def test_a_reply_subject_cannot_inject_messages_into_another_account(
 
 
 async def test_within_an_account_nats_sends_api_replies_to_any_subject(builds: Client, runners: Client) -> None:
-    """Which is why the consumer has another one."""
-    heard = await runners.subscribe(DELETE_SUBJECT)
+    """This is why the consumer login has an account of its own."""
+    received = await runners.subscribe(DELETE_SUBJECT)
     await flush_to_server(runners)
     await builds.publish(f"{JETSTREAM_API}.STREAM.INFO.builds", b"", reply=DELETE_SUBJECT)
-    assert json.loads((await heard.next_msg(10)).data)["type"] == "io.nats.jetstream.api.v1.stream_info_response"
+    assert json.loads((await received.next_msg(10)).data)["type"] == "io.nats.jetstream.api.v1.stream_info_response"
 
 
 async def test_a_consumer_login_cannot_reach_durable_consumers_of_the_services(
@@ -356,8 +358,8 @@ async def test_a_consumer_login_cannot_read_private_streams(consumer: Client) ->
 async def test_the_number_of_consumers_of_a_mirror_is_limited(consumer: Client, operator: Client) -> None:
     js = consumer.jetstream()
     names = [f"many-{number}" for number in range(MAX_CONSUMERS + 1)]
-    made = [js.add_consumer("builds", ConsumerConfig(name=name, inactive_threshold=60.0)) for name in names]
-    outcomes = await asyncio.gather(*made, return_exceptions=True)
-    assert any(isinstance(one, APIError) for one in outcomes)
+    creations = [js.add_consumer("builds", ConsumerConfig(name=name, inactive_threshold=60.0)) for name in names]
+    outcomes = await asyncio.gather(*creations, return_exceptions=True)
+    assert any(isinstance(outcome, APIError) for outcome in outcomes)
     await asyncio.gather(*(js.delete_consumer("builds", name) for name in names), return_exceptions=True)
     assert await operator.jsm().consumer_info("builds", PLANNER_CONSUMER)

@@ -1,4 +1,4 @@
-"""What the tests run against is never chosen in silence."""
+"""The choice of test servers by STACK."""
 
 import os
 import subprocess
@@ -19,10 +19,10 @@ def test_by_default_tests_use_embedded_servers_and_say_so() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wish", "told"),
+    ("choice", "message"),
     [("containers", "STACK=containers, but no Docker engine answers"), ("swarm", "STACK is embedded or containers")],
 )
-def test_an_unavailable_test_stack_ends_the_run_with_one_error_line(wish: str, told: str) -> None:
-    done = run_with(STACK=wish, DOCKER_HOST=NOWHERE)
+def test_an_unavailable_test_stack_ends_the_run_with_one_error_line(choice: str, message: str) -> None:
+    done = run_with(STACK=choice, DOCKER_HOST=NOWHERE)
     assert done.returncode == pytest.ExitCode.USAGE_ERROR
-    assert told in done.stderr
+    assert message in done.stderr

@@ -1,4 +1,4 @@
-"""TLS on every connection, with an authority of one's own: trusted where it is named, refused in words where not."""
+"""TLS on every connection with a private certificate authority, and the errors for untrusted certificates."""
 
 import asyncio
 import ssl
@@ -44,7 +44,7 @@ def other_authority(tmp_path_factory: pytest.TempPathFactory) -> CertificateAuth
 
 @pytest.fixture(scope="module")
 def settings(authority: CertificateAuthority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """Of a client that both servers trust: they ask for its certificate."""
+    """Return client settings for servers that require and verify a client certificate."""
     folder = DataFolder(tmp_path_factory.mktemp("servers"))
     folder.prepare()
     with running_tls_nats(folder, authority) as nats, running_tls_mongod(folder, authority) as database:
@@ -70,7 +70,7 @@ def running_tls_nats(folder: DataFolder, authority: CertificateAuthority) -> Ite
 
 @contextmanager
 def running_tls_mongod(folder: DataFolder, authority: CertificateAuthority) -> Iterator[Process]:
-    """It also takes connections in clear: what looks whether it is ready speaks no TLS."""
+    """Run a mongod that also accepts plain connections, because the readiness check does not use TLS."""
     program, shown = mongod_program(folder), authority.issue("mongod")
     tls = (
         "--tlsMode",
@@ -130,11 +130,11 @@ async def test_a_bucket_certificate_is_verified_with_the_configured_authority(
 
 
 async def test_a_nats_server_without_tls_receives_no_login_for_a_tls_url() -> None:
-    heard = []
+    received = []
 
     async def pretend(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b'INFO {"server_id":"x","version":"2.15.0","max_payload":1048576,"auth_required":true}\r\n')
-        heard.append(await reader.read(4096))
+        received.append(await reader.read(4096))
         writer.close()
 
     server = await asyncio.start_server(pretend, "127.0.0.1", 0)
@@ -142,7 +142,7 @@ async def test_a_nats_server_without_tls_receives_no_login_for_a_tls_url() -> No
     async with server:
         with pytest.raises(SettingsError, match=r"^NATS speaks no TLS"):
             await connect(Settings(nats_url=f"tls://builds:canary@127.0.0.1:{port}"), "test")
-    assert b"canary" not in b"".join(heard)
+    assert b"canary" not in b"".join(received)
 
 
 async def test_a_rejected_nats_login_is_reported_without_the_password(settings: Settings) -> None:
@@ -158,7 +158,7 @@ def test_an_authority_file_without_certificates_is_named(settings: Settings, tmp
         asyncio.run(connect(replace(settings, ca_file=empty), "test"))
 
 
-# ---- the gateway
+# ---- gateway
 
 
 @pytest.fixture
@@ -190,7 +190,7 @@ async def test_the_gateway_reloads_a_renewed_certificate_when_its_files_match(
     tls_settings: Settings, gateway_certificate: IssuedCertificate, authority: CertificateAuthority
 ) -> None:
     async def serial_number() -> str:
-        """Of what the gateway shows now."""
+        """Return the serial number of the certificate that the gateway presents."""
         _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=trust_only(authority))
         found = str(writer.get_extra_info("peercert")["serialNumber"])
         writer.close()
@@ -229,7 +229,7 @@ async def test_an_agent_trusts_only_the_configured_authority(
     await bus.close()
 
 
-# ---- mails
+# ---- mail
 
 
 async def test_a_mail_server_certificate_is_verified_with_the_configured_authority(

@@ -1,4 +1,4 @@
-"""Today's code on the databases that earlier releases left: it answers what they answered, and goes on working."""
+"""The current code on databases of earlier releases: it returns the recorded responses and continues pending work."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -23,23 +23,23 @@ from tests.support.in_process.upgraded_stage import UpgradedSystem, list_durable
 
 RELEASES = sorted(folder.name for folder in FOLDER.iterdir() if any(folder.glob("answers.json*")))
 with_streams = pytest.mark.parametrize(
-    "upgraded", [one for one in RELEASES if (FOLDER / one / STREAMS_FILE).exists()], indirect=True
+    "upgraded", [release for release in RELEASES if (FOLDER / release / STREAMS_FILE).exists()], indirect=True
 )
 
-# names of the events that today's code records without being asked, and how many
+# events that the current code records on its own, and how many of each
 EXPECTED_NEW_EVENTS = {
     "BuildFinished": 3,  # of the deleted project: one on a deleted runner, one whose planning hung, one unpublished
     "BuildDeleted": 3,
     "JobFinished": 1,
     "JobDeleted": 1,
     "NotificationRequested": 3,  # for these builds
-    "NotificationSkipped": 3,  # their launcher has no address
-    "NotificationSent": 1,  # what was refused before
+    "NotificationSkipped": 3,  # the initiator has no email address
+    "NotificationSent": 1,  # the mail that was refused before
     "ProjectDevelopersChosen": 1,
     "RegistrationTokenWithdrawn": 1,
 }
-OPTIONAL_NEW_EVENTS = {"BuildKilled", "JobLost", "JobQueued"}  # depending on which durable consumer is first
-SECRET_ACCESS_EVENTS = {"SecretRevealed", "CredentialRevealed"}  # of the comparison of answers
+OPTIONAL_NEW_EVENTS = {"BuildKilled", "JobLost", "JobQueued"}  # depend on which durable consumer comes first
+SECRET_ACCESS_EVENTS = {"SecretRevealed", "CredentialRevealed"}  # caused by comparing responses
 
 
 @pytest.fixture(scope="module", params=RELEASES)
@@ -59,7 +59,7 @@ def test_a_missing_field_that_was_null_is_a_difference() -> None:
 
 
 async def wait_for_pending_work(here: UpgradedSystem) -> None:
-    """Wait until pending work is done. The clearing of a deleted project looks for late builds for some time more."""
+    """Wait until pending work is done, except the purge of the deleted project, which keeps looking for builds."""
     async with here.stage.connected() as bus:
         await wait_until_idle(bus, is_excluded=lambda durable: durable == "builds-clearing")
     admin = await here.log_in("root")
@@ -87,7 +87,7 @@ async def test_after_an_upgrade_users_and_personal_tokens_authenticate_as_before
         (await upgraded.http.get("/api/developer/projects", headers={"Authorization": f"Bearer {token}"})).status_code
         for token in upgraded.left.tokens.values()
     ]
-    assert statuses == [200, 401]  # the second one was revoked
+    assert statuses == [200, 401]  # the second token was revoked
 
 
 async def test_after_an_upgrade_events_are_published_once_and_keep_their_positions(upgraded: UpgradedSystem) -> None:
@@ -106,7 +106,7 @@ async def test_after_an_upgrade_events_are_published_once_and_keep_their_positio
 
 @with_streams
 async def test_after_an_upgrade_pending_work_is_done_once(upgraded: UpgradedSystem) -> None:
-    """A project, its runner and a member of another one were deleted, a mail was refused: see unfinished.py."""
+    """The recording deleted a project, its runner and a member of another project, and had a mail refused."""
     left = upgraded.left.unfinished
     admin = await upgraded.log_in("root")
     await wait_for_pending_work(upgraded)
@@ -116,13 +116,13 @@ async def test_after_an_upgrade_pending_work_is_done_once(upgraded: UpgradedSyst
     assert len(upgraded.post_office.messages_to(left["recipient"])) == 1
     for path in (f"projects/{left['project']}", *(f"builds/{build}" for build in left["builds"])):
         assert (await upgraded.http.get(f"/api/developer/{path}", headers=admin)).status_code == 404
-    kept = (await upgraded.http.get(f"/api/admin/projects/{left['kept']}", headers=admin)).json()
-    assert left["user"] not in kept["developers_id"]
+    project = (await upgraded.http.get(f"/api/admin/projects/{left['kept']}", headers=admin)).json()
+    assert left["user"] not in project["developers_id"]
 
 
 @with_streams
 async def test_an_upgrade_keeps_durable_consumers(upgraded: UpgradedSystem) -> None:
-    """One that is deleted and created again would start with the first event."""
+    """A consumer that was deleted and recreated would start at the first event."""
     async with upgraded.stage.connected() as bus:
         created = await list_durables(bus)
     assert {name: created.get(name) for name in upgraded.durables} == upgraded.durables
@@ -155,7 +155,7 @@ async def test_after_an_upgrade_login_throttling_continues(upgraded: UpgradedSys
 
 @with_streams
 async def test_after_an_upgrade_a_held_concurrency_slot_is_released(upgraded: UpgradedSystem) -> None:
-    """The build that holds it is killed, and the one that waited goes on; its repository is gone."""
+    """The build that holds the slot is killed and the waiting one runs; its repository no longer exists."""
     admin = await upgraded.log_in("root")
     holds = (await upgraded.http.get(f"/api/developer/builds/{upgraded.left.lane['holds']}", headers=admin)).json()
     path = f"/api/developer/builds/kill/queued/{holds['executor_id']}"
@@ -189,7 +189,7 @@ async def test_after_an_upgrade_a_running_job_continues_and_finishes(upgraded: U
 async def test_after_an_upgrade_old_and_new_builds_run_on_an_old_runner(
     upgraded: UpgradedSystem, tmp_path: Path
 ) -> None:
-    """The repository of the recording is gone: what was queued fails in words, what is launched now succeeds."""
+    """The recorded repository no longer exists: the queued build fails and a newly launched one succeeds."""
     admin, project = await upgraded.log_in("root"), upgraded.left.project
     scripts = {"build": "echo turning with $MILL_KEY\n", "test": "exit 0\n", "cleanup": "exit 0\n"}
     repository = {"repository": str(create_sample_repository(tmp_path / "repository", scripts, SPEC))}
@@ -204,12 +204,15 @@ async def test_after_an_upgrade_old_and_new_builds_run_on_an_old_runner(
 
     async def over() -> bool:
         await run(config, stop=asyncio.Event(), once=True)
-        shown = [(await upgraded.http.get(f"/api/developer/builds/{one}", headers=admin)).json() for one in builds]
-        return all(one["completed_at"] for one in shown)
+        shown = [
+            (await upgraded.http.get(f"/api/developer/builds/{build_id}", headers=admin)).json() for build_id in builds
+        ]
+        return all(build["completed_at"] for build in shown)
 
     await eventually(over, within=60)
     codes = [
-        (await upgraded.http.get(f"/api/developer/builds/{one}", headers=admin)).json()["exit_code"] for one in builds
+        (await upgraded.http.get(f"/api/developer/builds/{build_id}", headers=admin)).json()["exit_code"]
+        for build_id in builds
     ]
     log = (await upgraded.http.get(f"/api/developer/logs/{builds[1]}/init", headers=admin)).json()["log"]
     assert (codes[0] != 0, codes[1], "turning with [MASKED]" in log) == (True, 0, True)

@@ -1,4 +1,4 @@
-"""Mails reach a real SMTP server, in clear, with STARTTLS and with TLS, and its refusals are understood."""
+"""Mails sent to a real SMTP server in clear, with STARTTLS and with TLS, and how its refusals are classified."""
 
 from datetime import UTC, datetime
 from email.message import EmailMessage
@@ -16,7 +16,7 @@ SENDER = "Headrace <ci@example.org>"
 
 @pytest.fixture
 def certificate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A certificate that this process trusts as it would trust one of the system's."""
+    """Return a certificate that this process trusts like a system certificate."""
     path = create_self_signed_certificate(tmp_path)
     monkeypatch.setenv("SSL_CERT_FILE", str(path))
     return path
@@ -58,7 +58,8 @@ async def test_a_mail_goes_through_starttls_and_login(certificate: Path) -> None
     assert len(mailbox.mails) == 1
 
 
-@pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS")  # of the server: TLS is there already
+# raised by the server, which already uses TLS
+@pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS")
 async def test_a_mail_goes_through_tls_and_login(certificate: Path) -> None:
     async with running_mail_server(certificate=certificate, implicit_tls=True) as mailbox:
         await send(secure_settings(mailbox, MailSecurity.TLS), compose_mail())

@@ -1,4 +1,4 @@
-"""Mails of the whole notifications service: real events, a real mail server, refusals, retries and giving up."""
+"""The notifications service with real events and a real mail server: refusals, retries and abandoned mails."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -46,7 +46,7 @@ FAILED_BUILD = BuildFinished(
 
 @dataclass(frozen=True)
 class NotificationStage:
-    """The notifications service running, and what it meets: builds that finish, and the users of identity."""
+    """The running notifications service; tests publish finished builds and fake the identity service."""
 
     stage: ServiceStage
     bus: Client
@@ -62,7 +62,7 @@ class NotificationStage:
         return [NotificationRow.model_validate(row) for row in page.rows]
 
     async def wait_for(self, reached: Callable[[NotificationRow], bool]) -> NotificationRow:
-        """The newest notification, once it is as wished."""
+        """Wait until the newest notification satisfies the predicate and return it."""
         async with asyncio.timeout(30):
             while True:
                 match await self.list_notifications():
@@ -113,10 +113,10 @@ async def mailbox() -> AsyncIterator[Mailbox]:
 
 
 async def test_the_initiator_of_a_failed_build_gets_a_mail(stage: ServiceStage, mailbox: Mailbox) -> None:
-    async with running_notifications(stage, mailbox.port) as here, fake_identity(here.bus):
-        await here.publish_finished_build(FAILED_BUILD)
+    async with running_notifications(stage, mailbox.port) as running, fake_identity(running.bus):
+        await running.publish_finished_build(FAILED_BUILD)
         mail = await mailbox.wait_for_mail()
-        row = await here.wait_until_ended()
+        row = await running.wait_until_ended()
     assert (mail["To"], mail["Subject"]) == ("ann@example.org", "ACME: build 17 failed")
     assert "it broke" in mail.get_content()
     assert "http://ci.test/api/developer/builds/17" in mail.get_content()
@@ -125,32 +125,32 @@ async def test_the_initiator_of_a_failed_build_gets_a_mail(stage: ServiceStage, 
 
 
 async def test_a_redelivered_event_sends_one_mail(stage: ServiceStage, mailbox: Mailbox) -> None:
-    async with running_notifications(stage, mailbox.port) as here, fake_identity(here.bus):
-        await here.publish_finished_build(FAILED_BUILD)
-        await here.publish_finished_build(FAILED_BUILD)
-        await here.publish_finished_build(FAILED_BUILD.replace(build_id=18))
-        await here.wait_for(lambda row: row.title == "ACME: build 18 failed" and row.status == "sent")
-        assert len(await here.list_notifications()) == 2
+    async with running_notifications(stage, mailbox.port) as running, fake_identity(running.bus):
+        await running.publish_finished_build(FAILED_BUILD)
+        await running.publish_finished_build(FAILED_BUILD)
+        await running.publish_finished_build(FAILED_BUILD.replace(build_id=18))
+        await running.wait_for(lambda row: row.title == "ACME: build 18 failed" and row.status == "sent")
+        assert len(await running.list_notifications()) == 2
     assert len(mailbox.mails) == 2
 
 
 async def test_successful_builds_send_no_mail(stage: ServiceStage, mailbox: Mailbox) -> None:
-    async with running_notifications(stage, mailbox.port) as here, fake_identity(here.bus):
-        await here.publish_finished_build(FAILED_BUILD.replace(exit_code=0, status=BuildStatus.SUCCESS))
-        await here.publish_finished_build(FAILED_BUILD.replace(build_id=18))
-        await here.wait_until_ended()
-        assert len(await here.list_notifications()) == 1
+    async with running_notifications(stage, mailbox.port) as running, fake_identity(running.bus):
+        await running.publish_finished_build(FAILED_BUILD.replace(exit_code=0, status=BuildStatus.SUCCESS))
+        await running.publish_finished_build(FAILED_BUILD.replace(build_id=18))
+        await running.wait_until_ended()
+        assert len(await running.list_notifications()) == 1
 
 
 async def test_a_mail_is_retried_until_the_mail_server_is_back(stage: ServiceStage) -> None:
     async with running_mail_server() as mailbox:
         port = mailbox.port
-    async with running_notifications(stage, port, LONG_RETRIES) as here, fake_identity(here.bus):
-        await here.publish_finished_build(FAILED_BUILD)
-        waiting = await here.wait_for(lambda row: row.attempts >= 1)
+    async with running_notifications(stage, port, LONG_RETRIES) as running, fake_identity(running.bus):
+        await running.publish_finished_build(FAILED_BUILD)
+        waiting = await running.wait_for(lambda row: row.attempts >= 1)
         async with running_mail_server(port=port) as mailbox:
             await mailbox.wait_for_mail()
-            row = await here.wait_until_ended()
+            row = await running.wait_until_ended()
     assert (waiting.status, waiting.reason) == ("requested", "the mail server cannot be reached")
     assert row.status == "sent"
     assert row.attempts >= 2
@@ -159,32 +159,32 @@ async def test_a_mail_is_retried_until_the_mail_server_is_back(stage: ServiceSta
 async def test_a_pending_mail_survives_a_service_restart(stage: ServiceStage) -> None:
     async with running_mail_server() as mailbox:
         port = mailbox.port
-    async with running_notifications(stage, port, LONG_RETRIES) as here, fake_identity(here.bus):
-        await here.publish_finished_build(FAILED_BUILD)
-        await here.wait_for(lambda row: row.attempts >= 1)
+    async with running_notifications(stage, port, LONG_RETRIES) as running, fake_identity(running.bus):
+        await running.publish_finished_build(FAILED_BUILD)
+        await running.wait_for(lambda row: row.attempts >= 1)
     async with (
         running_mail_server(port=port) as mailbox,
-        running_notifications(stage, port, LONG_RETRIES) as here,
-        fake_identity(here.bus),
+        running_notifications(stage, port, LONG_RETRIES) as running,
+        fake_identity(running.bus),
     ):
-        assert (await here.wait_until_ended()).status == "sent"
+        assert (await running.wait_until_ended()).status == "sent"
     assert len(mailbox.mails) == 1
 
 
 async def test_a_mail_is_abandoned_after_the_last_retry(stage: ServiceStage, mailbox: Mailbox) -> None:
     mailbox.refusals["DATA"] = "451 4.3.0 too busy"
-    async with running_notifications(stage, mailbox.port, SHORT_RETRIES) as here, fake_identity(here.bus):
-        await here.publish_finished_build(FAILED_BUILD)
-        row = await here.wait_until_ended()
+    async with running_notifications(stage, mailbox.port, SHORT_RETRIES) as running, fake_identity(running.bus):
+        await running.publish_finished_build(FAILED_BUILD)
+        row = await running.wait_until_ended()
     assert (row.status, row.attempts) == ("gave_up", 3)
     assert row.reason == "the mail server refused the mail (451 4.3.0)"
 
 
 async def test_a_permanent_mail_failure_is_not_retried(stage: ServiceStage, mailbox: Mailbox) -> None:
     mailbox.refusals["RCPT"] = "550 5.1.1 <ann@example.org> is not here"
-    async with running_notifications(stage, mailbox.port) as here, fake_identity(here.bus):
-        await here.publish_finished_build(FAILED_BUILD)
-        row = await here.wait_until_ended()
+    async with running_notifications(stage, mailbox.port) as running, fake_identity(running.bus):
+        await running.publish_finished_build(FAILED_BUILD)
+        row = await running.wait_until_ended()
     assert (row.status, row.attempts) == ("gave_up", 1)
     assert row.reason == "the mail server refused the recipient (550 5.1.1)"
 
@@ -193,35 +193,35 @@ async def test_a_permanent_mail_failure_is_not_retried(stage: ServiceStage, mail
 async def test_a_user_without_an_email_address_gets_no_mail(
     stage: ServiceStage, mailbox: Mailbox, user_id: int
 ) -> None:
-    async with running_notifications(stage, mailbox.port) as here, fake_identity(here.bus):
-        await here.publish_finished_build(FAILED_BUILD.replace(initiator_id=user_id))
-        row = await here.wait_until_ended()
+    async with running_notifications(stage, mailbox.port) as running, fake_identity(running.bus):
+        await running.publish_finished_build(FAILED_BUILD.replace(initiator_id=user_id))
+        row = await running.wait_until_ended()
     assert (row.status, row.reason) == ("skipped", "the user is gone or has no e-mail address")
 
 
 async def test_without_a_mail_server_mails_are_recorded_as_skipped(stage: ServiceStage) -> None:
-    async with running_notifications(stage, 0) as here, fake_identity(here.bus):
-        await here.publish_finished_build(FAILED_BUILD)
-        row = await here.wait_until_ended()
+    async with running_notifications(stage, 0) as running, fake_identity(running.bus):
+        await running.publish_finished_build(FAILED_BUILD)
+        row = await running.wait_until_ended()
     assert (row.status, row.reason) == ("skipped", "no mail server is configured")
 
 
 async def test_a_mail_waits_until_the_identity_service_responds(stage: ServiceStage, mailbox: Mailbox) -> None:
-    async with running_notifications(stage, mailbox.port) as here:
-        await here.publish_finished_build(FAILED_BUILD)
-        waiting = await here.wait_for(lambda row: row.status == "requested")
-        async with fake_identity(here.bus):
-            row = await here.wait_until_ended()
+    async with running_notifications(stage, mailbox.port) as running:
+        await running.publish_finished_build(FAILED_BUILD)
+        waiting = await running.wait_for(lambda row: row.status == "requested")
+        async with fake_identity(running.bus):
+            row = await running.wait_until_ended()
     assert waiting.attempts == 0
     assert (row.status, row.attempts) == ("sent", 1)
 
 
 async def test_a_test_mail_is_sent_and_its_recipient_is_stored_encrypted(stage: ServiceStage, mailbox: Mailbox) -> None:
-    async with running_notifications(stage, mailbox.port) as here:
-        await MessageClient(here.bus).send(SendTestMail(recipient="canary@example.org"))
+    async with running_notifications(stage, mailbox.port) as running:
+        await MessageClient(running.bus).send(SendTestMail(recipient="canary@example.org"))
         mail = await mailbox.wait_for_mail()
-        row = await here.wait_until_ended()
-        stored = await dump_everything(here)
+        row = await running.wait_until_ended()
+        stored = await dump_everything(running)
     assert mail["To"] == "canary@example.org"
     assert (row.kind, row.status) == ("test", "sent")
     assert row.id in stored
@@ -241,8 +241,8 @@ async def dump_everything(here: NotificationStage) -> str:
 
 @pytest.mark.parametrize("recipient", ["", "ann", "a@x\r\nBcc: b@y", "a@x,b@y"])
 async def test_a_test_mail_needs_a_valid_recipient(stage: ServiceStage, mailbox: Mailbox, recipient: str) -> None:
-    async with running_notifications(stage, mailbox.port) as here:
+    async with running_notifications(stage, mailbox.port) as running:
         with pytest.raises(RequestRejected) as refused:
-            await MessageClient(here.bus).send(SendTestMail(recipient=recipient))
-        assert await here.list_notifications() == []
+            await MessageClient(running.bus).send(SendTestMail(recipient=recipient))
+        assert await running.list_notifications() == []
     assert refused.value.code == "MAIL_RECIPIENT_INVALID"

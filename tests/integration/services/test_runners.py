@@ -1,4 +1,4 @@
-"""Runners on a real database: registration, tokens, presence, with two replicas of the service."""
+"""The runners service on a real database with two replicas: registration, tokens and heartbeats."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -49,7 +49,7 @@ LINUX_INFO = RunnerInfo(version="17.0", platform="linux", architecture="amd64")
 
 @dataclass(frozen=True)
 class Replica:
-    """One process' worth of the service, asked as if over the wire."""
+    """One replica of the service, called directly with message bodies as if over NATS."""
 
     runtime: Runtime
 
@@ -65,7 +65,7 @@ class Replica:
         await service.on_start(self.runtime.background_context("start"))
 
     async def run_periodic_task(self, name: str) -> None:
-        (ticker,) = (one for one in self.runtime.service.periodic_tasks if one.name == name)
+        (ticker,) = (task for task in self.runtime.service.periodic_tasks if task.name == name)
         await ticker.run(self.runtime.background_context(ticker.name))
 
     async def registration_token(self, scope: str = "service") -> str:
@@ -83,8 +83,8 @@ class Replica:
     async def get_view(self, uuid: str) -> RunnerView:
         return RunnerView.model_validate_json(await self.request(GetRunner(runner_uuid=uuid)))
 
-    async def list_runners(self, **wish: Any) -> Page:
-        return Page.model_validate_json(await self.request(ListRunners(**wish)))
+    async def list_runners(self, **query: Any) -> Page:
+        return Page.model_validate_json(await self.request(ListRunners(**query)))
 
     async def find_presence(self, uuid: str) -> dict[str, Any] | None:
         found: dict[str, Any] | None = await self.runtime.database["presence"].find_one({"_id": uuid})
@@ -104,8 +104,10 @@ async def replicas(stage: ServiceStage) -> AsyncIterator[tuple[Replica, Replica]
     async with stage.connected() as bus, create_mongo_client(stage.settings, "test") as client:
         database = get_database(client, stage.settings, "runners")
         vault = create_vault(database, stage.settings)
-        one, two = (Replica(Runtime(create_service(), stage.settings, database, bus, vault, metrics)) for _ in range(2))
-        yield one, two
+        first, two = (
+            Replica(Runtime(create_service(), stage.settings, database, bus, vault, metrics)) for _ in range(2)
+        )
+        yield first, two
 
 
 @pytest.fixture
@@ -144,11 +146,13 @@ async def test_runner_and_registration_tokens_are_not_stored_in_clear(replica: R
 
 
 async def test_the_initial_registration_token_can_be_configured_and_is_replaced_by_a_reset(stage: ServiceStage) -> None:
-    given = replace(stage.settings, registration_token="from-a-secret")
-    async with stage.connected() as bus, create_mongo_client(given, "test") as client:
-        database = get_database(client, given, "runners")
+    own_settings = replace(stage.settings, registration_token="from-a-secret")
+    async with stage.connected() as bus, create_mongo_client(own_settings, "test") as client:
+        database = get_database(client, own_settings, "runners")
         metrics = Metrics.create(NoOpMeterProvider().get_meter("test"))
-        replica = Replica(Runtime(create_service(), given, database, bus, create_vault(database, given), metrics))
+        replica = Replica(
+            Runtime(create_service(), own_settings, database, bus, create_vault(database, own_settings), metrics)
+        )
         await replica.start()
         assert await replica.registration_token() == "from-a-secret"
         assert await replica.registration_token("company-4") != "from-a-secret"
@@ -184,51 +188,53 @@ async def test_the_scope_of_the_registration_token_owns_the_runner(replica: Repl
 
 
 async def test_replicas_that_start_concurrently_share_one_registration_token(replicas: tuple[Replica, Replica]) -> None:
-    one, two = replicas
-    await asyncio.gather(one.start(), two.start())
-    assert await one.registration_token() == await two.registration_token()
+    first, two = replicas
+    await asyncio.gather(first.start(), two.start())
+    assert await first.registration_token() == await two.registration_token()
 
 
 async def test_concurrent_first_queries_for_a_scope_get_the_same_token(replicas: tuple[Replica, Replica]) -> None:
-    one, two = replicas
-    first, second = await asyncio.gather(one.registration_token("company-4"), two.registration_token("company-4"))
+    first_replica, two = replicas
+    first, second = await asyncio.gather(
+        first_replica.registration_token("company-4"), two.registration_token("company-4")
+    )
     assert first == second
 
 
 async def test_after_a_reset_the_old_registration_token_is_rejected(replicas: tuple[Replica, Replica]) -> None:
-    one, two = replicas
-    old, runner = await one.registration_token(), await one.register()
-    await one.send(ResetRegistrationToken(scope="service"))
+    first, two = replicas
+    old, runner = await first.registration_token(), await first.register()
+    await first.send(ResetRegistrationToken(scope="service"))
     assert await get_error_code(two, RegisterRunner(registration_token=old, name="late")) == "REGISTRATION_TOKEN"
     assert (await two.register()).id != runner.id
     assert (await two.touch(runner.token)).runner_id == runner.id
 
 
 async def test_a_repeated_registration_returns_the_same_runner(replicas: tuple[Replica, Replica]) -> None:
-    one, two = replicas
-    command = RegisterRunner(registration_token=await one.registration_token(), name="Gloin")
+    first_replica, two = replicas
+    command = RegisterRunner(registration_token=await first_replica.registration_token(), name="Gloin")
     repeatable = {COMMAND_ID_HEADER: str(uuid4()), MAY_BE_DUPLICATE_HEADER: "1"}
-    first = RunnerRegistration.model_validate_json(await one.request(command, repeatable))
+    first = RunnerRegistration.model_validate_json(await first_replica.request(command, repeatable))
     second = RunnerRegistration.model_validate_json(await two.request(command, repeatable))
     assert first == second
-    assert (await one.touch(first.token)).runner_id == first.id
-    assert (await one.list_runners()).total == 1
+    assert (await first_replica.touch(first.token)).runner_id == first.id
+    assert (await first_replica.list_runners()).total == 1
 
 
 @pytest.mark.parametrize("project_id", range(1, 6))
 async def test_no_runner_can_be_registered_for_a_deleted_project(
     replicas: tuple[Replica, Replica], project_id: int
 ) -> None:
-    one, two = replicas
+    first, two = replicas
     scope = f"project-{project_id}"
-    command = RegisterRunner(registration_token=await one.registration_token(scope), name="late")
+    command = RegisterRunner(registration_token=await first.registration_token(scope), name="late")
     await asyncio.gather(
         *(replica.request(command) for replica in replicas * 2),
         delete_scope(two.runtime.background_context("dissolve"), scope),
         return_exceptions=True,
     )
-    assert (await one.list_runners(owner_type="PROJECT", owner_id=project_id)).total == 0
-    assert await get_error_code(one, command) == "REGISTRATION_TOKEN"
+    assert (await first.list_runners(owner_type="PROJECT", owner_id=project_id)).total == 0
+    assert await get_error_code(first, command) == "REGISTRATION_TOKEN"
     assert await get_error_code(two, GetRegistrationInfo(scope=scope)) == "PROJECT_NOT_FOUND"
     assert await get_error_code(two, ResetRegistrationToken(scope=scope)) == "PROJECT_NOT_FOUND"
 
@@ -241,19 +247,19 @@ async def test_an_unknown_runner_token_is_rejected(replica: Replica) -> None:
 
 
 async def test_resetting_a_runner_token_invalidates_the_old_one(replicas: tuple[Replica, Replica]) -> None:
-    one, two = replicas
-    runner = await one.register()
-    answer = await one.request(ResetRunnerToken(runner_uuid=runner.uuid))
+    first, two = replicas
+    runner = await first.register()
+    answer = await first.request(ResetRunnerToken(runner_uuid=runner.uuid))
     fresh = RunnerRegistration.model_validate_json(answer)
     assert await get_error_code(two, AuthenticateRunner(token=runner.token)) == "RUNNER_TOKEN"
     assert (await two.touch(fresh.token)).runner_id == fresh.id == runner.id
 
 
 async def test_a_runner_edit_is_visible_at_once_on_every_replica(replicas: tuple[Replica, Replica]) -> None:
-    one, two = replicas
-    runner = await one.register(tags=("old",))
+    first, two = replicas
+    runner = await first.register(tags=("old",))
     await two.touch(runner.token)
-    await one.send(EditRunner(runner_uuid=runner.uuid, tags=("new",)))
+    await first.send(EditRunner(runner_uuid=runner.uuid, tags=("new",)))
     assert (await two.touch(runner.token)).tags == ("new",)
 
 
@@ -264,10 +270,10 @@ async def test_a_paused_runner_can_still_authenticate(replica: Replica) -> None:
 
 
 async def test_a_deleted_runner_is_rejected_at_once_on_every_replica(replicas: tuple[Replica, Replica]) -> None:
-    one, two = replicas
-    runner = await one.register()
+    first, two = replicas
+    runner = await first.register()
     await two.touch(runner.token)
-    await one.send(DeleteRunner(runner_uuid=runner.uuid))
+    await first.send(DeleteRunner(runner_uuid=runner.uuid))
     assert await get_error_code(two, AuthenticateRunner(token=runner.token)) == "RUNNER_TOKEN"
     assert await get_error_code(two, GetRunner(runner_uuid=runner.uuid)) == "RUNNER_NOT_FOUND"
     assert (await two.list_runners()).total == 0
@@ -283,7 +289,7 @@ async def test_the_heartbeats_of_a_deleted_runner_are_purged(replica: Replica) -
     assert await replica.find_presence(runner.uuid) is None
 
 
-# ---- presence
+# ---- heartbeats
 
 
 async def test_a_runner_is_online_after_its_first_call(replica: Replica) -> None:
@@ -294,19 +300,19 @@ async def test_a_runner_is_online_after_its_first_call(replica: Replica) -> None
 
 
 async def test_a_silent_runner_goes_offline_and_comes_online_again(replicas: tuple[Replica, Replica]) -> None:
-    one, two = replicas
-    runner = await one.register()
-    await one.touch(runner.token)
+    first, two = replicas
+    runner = await first.register()
+    await first.touch(runner.token)
     async with asyncio.timeout(20):
-        while (await one.get_view(runner.uuid)).online:
+        while (await first.get_view(runner.uuid)).online:
             await two.run_periodic_task("presence")
-    await one.touch(runner.token)
+    await first.touch(runner.token)
     assert (await two.get_view(runner.uuid)).online
 
 
 @dataclass
 class ManualClock:
-    """A clock that the test sets."""
+    """A clock that the test moves."""
 
     second: float = 0.0
     start: datetime = field(default_factory=now)
@@ -332,9 +338,9 @@ async def test_runners_stay_online_while_their_gateway_is_unreachable(replica: R
     await pass_to(90, reachable=True)
     await pass_to(90 + 75, reachable=False)
     await pass_to(300, reachable=True)
-    told = [one.event.wire_name for one in await replica.runtime.store.read(f"runner-{runner.uuid}")]
-    assert "RunnerOffline" not in told
-    await pass_to(300 + 150, reachable=False)  # the gateway and the runner are gone for good
+    names = [recorded.event.wire_name for recorded in await replica.runtime.store.read(f"runner-{runner.uuid}")]
+    assert "RunnerOffline" not in names
+    await pass_to(300 + 150, reachable=False)  # gateway and runner do not return
     assert not (await replica.get_view(runner.uuid)).online
 
 
@@ -349,28 +355,29 @@ async def test_runners_stay_online_over_an_outage_of_the_service(replica: Replic
     await replica.touch(runner.token)
     hours.second += 3
     await replica.run_periodic_task("presence")
-    told = [one.event.wire_name for one in await replica.runtime.store.read(f"runner-{runner.uuid}")]
-    assert "RunnerOffline" not in told
+    names = [recorded.event.wire_name for recorded in await replica.runtime.store.read(f"runner-{runner.uuid}")]
+    assert "RunnerOffline" not in names
 
 
 async def test_heartbeats_at_another_replica_keep_a_runner_online(replicas: tuple[Replica, Replica]) -> None:
-    one, two = replicas
-    one.runtime.settings = two.runtime.settings = Settings(runner_offline_seconds=2)
-    runner = await one.register()
-    await one.touch(runner.token)
+    first, two = replicas
+    first.runtime.settings = two.runtime.settings = Settings(runner_offline_seconds=2)
+    runner = await first.register()
+    await first.touch(runner.token)
     started = now()
     async with asyncio.timeout(20):
         while now() - started < timedelta(seconds=2.5):
             await two.request(RecordRunnerHeartbeat(runner_uuid=runner.uuid))
-            await one.run_periodic_task("presence")
-    assert (await one.get_view(runner.uuid)).online
-    versions = await one.runtime.store.read(f"runner-{runner.uuid}")
-    told = [recorded.event.wire_name for recorded in versions]
-    assert told == ["RunnerRegistered", "RunnerOnline", "RunnerInfoChanged"]  # what it first says of itself, once
+            await first.run_periodic_task("presence")
+    assert (await first.get_view(runner.uuid)).online
+    versions = await first.runtime.store.read(f"runner-{runner.uuid}")
+    names = [recorded.event.wire_name for recorded in versions]
+    # the first info of the runner is recorded once
+    assert names == ["RunnerRegistered", "RunnerOnline", "RunnerInfoChanged"]
 
 
 async def test_heartbeats_in_short_succession_are_written_once(replica: Replica) -> None:
-    replica.runtime.settings = Settings()  # a pause of five seconds
+    replica.runtime.settings = Settings()  # a heartbeat is written at most every five seconds
     runner = await replica.register()
     await replica.touch(runner.token, "10.0.0.1")
     await replica.touch(runner.token, "10.0.0.2")
@@ -380,9 +387,9 @@ async def test_heartbeats_in_short_succession_are_written_once(replica: Replica)
 
 
 async def test_heartbeats_of_each_runner_are_written_once_per_interval(replica: Replica) -> None:
-    replica.runtime.settings = Settings(runner_offline_seconds=1)  # a pause of a quarter of a second
+    replica.runtime.settings = Settings(runner_offline_seconds=1)  # a heartbeat is written at most every 250 ms
     runners = [await replica.register() for _ in range(3)]
-    tokens = [one.token for one in runners]
+    tokens = [runner.token for runner in runners]
     await asyncio.gather(*map(replica.touch, tokens))
     database = replica.runtime.database
     await database.command("profile", 2)
@@ -390,10 +397,10 @@ async def test_heartbeats_of_each_runner_are_written_once_per_interval(replica: 
     async with asyncio.timeout(20):
         while now() - started < timedelta(seconds=1):
             await asyncio.gather(*map(replica.touch, tokens))
-    pauses = (now() - started) / timedelta(seconds=0.25)  # more than four where the machine is busy
+    pauses = (now() - started) / timedelta(seconds=0.25)  # more than four on a busy machine
     await database.command("profile", 0)
     writes = await database["system.profile"].find({"ns": f"{database.name}.presence", "op": "update"}).to_list()
-    assert 3 <= len(writes) <= 3 * (pauses + 1)  # each runner at most once in a pause
+    assert 3 <= len(writes) <= 3 * (pauses + 1)  # at most one write per runner and interval
 
 
 async def test_the_service_publishes_when_runners_go_online_and_offline(stage: ServiceStage) -> None:

@@ -1,4 +1,4 @@
-"""Artifacts of jobs on all the services: both clients' ways of sending, limits, tokens, crashes and expiry."""
+"""Artifacts on all services: upload formats of both runners, limits, tokens, crashes and expiry."""
 
 import asyncio
 import io
@@ -42,7 +42,7 @@ from tests.support.external.s3_server import list_objects, s3_server
 from tests.support.in_process.whole_stage import Body, BuildSystem, FakeRunner, build_system
 
 CHUNK_SIZE = 512 * 1024
-LARGE = b"".join(number.to_bytes(4, "big") for number in range(CHUNK_SIZE // 2 + 3000))  # no two pieces alike
+LARGE = b"".join(number.to_bytes(4, "big") for number in range(CHUNK_SIZE // 2 + 3000))  # no two chunks are equal
 SMALL = b"PK\x05\x06" + bytes(18)
 BOUNDARY = "a3f1c0ffee"
 PIPELINE = """
@@ -63,7 +63,7 @@ JOB_IDS = itertools.count(900_000)
 
 @pytest.fixture(scope="module", params=["database", "bucket"])
 def bucket(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BucketSettings | None]:
-    """Where the bytes lie; all tests hold for both."""
+    """Return the artifact storage under test: None for the database, or the settings of an S3 bucket."""
     if request.param == "database":
         yield None
         return
@@ -90,7 +90,7 @@ async def runner(system: BuildSystem) -> FakeRunner:
 
 @pytest.fixture
 async def job(system: BuildSystem, project: Body, runner: FakeRunner) -> AsyncIterator[Body]:
-    """Running, with its build; ended afterwards, so that nothing is left in the queue."""
+    """Return a running job with its build. It is finished afterwards, so that the queue is empty again."""
     await system.launch_build(project)
     job = await runner.wait_for_job()
     yield job
@@ -138,14 +138,14 @@ async def iter_chunks(body: bytes, size: int = 7001) -> AsyncIterator[bytes]:
 async def upload_like_go_runner(
     here: BuildSystem, job: Body, body: bytes, headers: dict[str, str] | None = None, **query: str
 ) -> Any:
-    """Of unknown length, the parameters in the query."""
+    """Upload a chunked multipart body with the parameters in the query string."""
     kind = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
     sent = {**(job_token_header(job) if headers is None else headers), **kind}
     return await here.http.post(artifacts_path(job), params=query, headers=sent, content=iter_chunks(body))
 
 
 async def upload_like_python_runner(here: BuildSystem, job: Body, content: bytes) -> httpx.Response:
-    """Of known length, the parameters in the form."""
+    """Upload a multipart body of known length with the parameters in the form."""
     return await here.http.post(
         artifacts_path(job),
         headers={"Job-Token": job["token"]},
@@ -165,7 +165,7 @@ async def download_archive(here: BuildSystem, job: Body, bearer: Body) -> httpx.
 
 
 async def queue_job_in_same_build(here: BuildSystem, job: Body, **wants: Any) -> int:
-    """Of the same build."""
+    """Queue another job in the build of this job and return its id."""
     number = next(JOB_IDS)
     project = LaunchedProject(
         project_id=job["job_info"]["project_id"],
@@ -184,7 +184,7 @@ async def queue_job_in_same_build(here: BuildSystem, job: Body, **wants: Any) ->
     return number
 
 
-# ---- up and down
+# ---- upload and download
 
 
 @pytest.mark.parametrize(
@@ -218,8 +218,8 @@ async def test_form_parameters_after_the_file_are_read(system: BuildSystem, job:
         system, job, multipart_body(b"<xml/>", "report.xml.gz", complete=False) + tail.encode()
     )
     assert answer.status_code == 201
-    (one,) = await list_artifacts(system, job)
-    assert (one["artifact_type"], one["file_name"]) == ("junit", "report.xml.gz")
+    (artifact,) = await list_artifacts(system, job)
+    assert (artifact["artifact_type"], artifact["file_name"]) == ("junit", "report.xml.gz")
 
 
 async def test_a_second_artifact_of_the_same_type_replaces_the_first(system: BuildSystem, job: Body) -> None:
@@ -237,11 +237,11 @@ async def has_no_documents(here: BuildSystem, collection: str, condition: Docume
 
 
 async def has_no_stored_bytes(here: BuildSystem, *artifact_ids: str) -> bool:
-    """Neither in the database nor in the bucket."""
+    """Return whether neither the database nor the bucket has content of these artifacts."""
     async with open_builds_database(here) as found:
         pieces = await found["file_pieces"].distinct("file")
     left = (*pieces, *await asyncio.to_thread(list_objects, here.settings.bucket))
-    return not any(id_ in one for id_ in artifact_ids for one in left)
+    return not any(id_ in stored_name for id_ in artifact_ids for stored_name in left)
 
 
 async def test_a_finished_job_serves_its_archive_and_rejects_uploads(
@@ -269,7 +269,7 @@ async def test_a_later_job_of_the_build_receives_the_archive_as_a_dependency(
         f"/api/v4/jobs/{dependency['id']}/artifacts", headers={"JOB-TOKEN": dependency["token"]}
     )
     assert (got.status_code, got.content) == (200, LARGE)
-    assert (await upload_like_python_runner(system, later, SMALL)).status_code == 201  # it says nothing of an end
+    assert (await upload_like_python_runner(system, later, SMALL)).status_code == 201  # without an expiry
     (mine,) = await list_artifacts(system, later)
     assert timedelta(days=1) < datetime.fromisoformat(mine["expire_at"]) - datetime.now(UTC) < timedelta(days=3)
     assert later["artifacts"] == [
@@ -284,7 +284,7 @@ async def test_a_later_job_of_the_build_receives_the_archive_as_a_dependency(
         }
     ]
     await runner.report(later, "success")
-    assert (await download_archive(system, job, later)).status_code == 403  # its time is over
+    assert (await download_archive(system, job, later)).status_code == 403  # the token expired with its job
 
 
 async def test_the_headrace_agent_uploads_artifacts_and_downloads_those_of_earlier_jobs(
@@ -324,16 +324,16 @@ async def test_a_pipeline_passes_artifacts_from_stage_to_stage(
 
 async def read_log(here: BuildSystem, job_id: int) -> str:
     async with open_builds_database(here) as found:
-        attempts = [one["_id"] async for one in found["attempts"].find({"job_id": job_id})]
+        attempts = [attempt["_id"] async for attempt in found["attempts"].find({"job_id": job_id})]
         chunks = found["log_chunks"].find({"attempt": {"$in": attempts}}, sort=[("offset", 1), ("place", 1)])
-        return b"".join([one["text"] async for one in chunks]).decode()
+        return b"".join([chunk["text"] async for chunk in chunks]).decode()
 
 
 async def test_downloading_the_archive_of_a_job_without_one_is_404(system: BuildSystem, job: Body) -> None:
     assert (await download_archive(system, job, job)).status_code == 404
 
 
-# ---- what is refused
+# ---- rejected uploads
 
 
 async def test_only_the_token_of_the_job_can_upload_artifacts(system: BuildSystem, job: Body) -> None:
@@ -385,8 +385,8 @@ async def test_a_malformed_upload_is_rejected_and_not_stored(system: BuildSystem
 
 
 async def test_an_upload_whose_connection_breaks_is_not_stored(system: BuildSystem, job: Body) -> None:
-    where = urlsplit(str(system.http.base_url))
-    _, writer = await asyncio.open_connection(where.hostname, where.port)
+    url = urlsplit(str(system.http.base_url))
+    _, writer = await asyncio.open_connection(url.hostname, url.port)
     body = multipart_body(LARGE)
     head = (
         f"POST {artifacts_path(job)} HTTP/1.1\r\nHost: x\r\nJOB-TOKEN: {job['token']}\r\n"
@@ -406,7 +406,7 @@ async def assert_nothing_stored(here: BuildSystem, job: Body) -> None:
     assert await list_artifacts(here, job) == []
     await eventually(lambda: has_no_documents(here, "artifacts", {"job_id": job["id"], "gone": False}))
     async with open_builds_database(here) as found:
-        ids = [one["_id"] async for one in found["artifacts"].find({"job_id": job["id"]})]
+        ids = [artifact["_id"] async for artifact in found["artifacts"].find({"job_id": job["id"]})]
     assert ids
     await eventually(lambda: has_no_stored_bytes(here, *ids))
 
@@ -428,41 +428,41 @@ async def test_unfinished_uploads_per_job_are_limited(system: BuildSystem, job: 
     assert (await upload_like_go_runner(system, job, multipart_body(SMALL))).status_code == 413
 
 
-# ---- crashes, and the end
+# ---- crashes and expiry
 
 
 async def test_an_unfinished_upload_is_not_visible_and_is_purged(system: BuildSystem, job: Body) -> None:
-    begun = await start_upload(system, job)
-    await send_command(system, AppendArtifactUpload(artifact_id=begun.artifact_id, offset=0, content=b64encode(SMALL)))
+    upload = await start_upload(system, job)
+    await send_command(system, AppendArtifactUpload(artifact_id=upload.artifact_id, offset=0, content=b64encode(SMALL)))
     assert await list_artifacts(system, job) == []
     assert (await download_archive(system, job, job)).status_code == 404
-    for _ in range(2):  # cleared, and an hour later forgotten
-        await age_upload(system, begun.artifact_id)
-    await eventually(lambda: has_no_documents(system, "artifacts", {"_id": begun.artifact_id}), within=25)
-    assert await has_no_stored_bytes(system, begun.artifact_id)
+    for _ in range(2):  # the content is purged first, the record an hour later
+        await age_upload(system, upload.artifact_id)
+    await eventually(lambda: has_no_documents(system, "artifacts", {"_id": upload.artifact_id}), within=25)
+    assert await has_no_stored_bytes(system, upload.artifact_id)
 
 
 async def test_a_recorded_artifact_survives_a_crash_before_it_was_marked_as_recorded(
     system: BuildSystem, job: Body
 ) -> None:
     await upload_like_python_runner(system, job, SMALL)
-    (one,) = await list_artifacts(system, job)
+    (artifact,) = await list_artifacts(system, job)
     async with open_builds_database(system) as found:
-        await found["artifacts"].update_one({"_id": one["id"]}, {"$set": {"recorded": False}})
-    await age_upload(system, one["id"], then={"recorded": True})
+        await found["artifacts"].update_one({"_id": artifact["id"]}, {"$set": {"recorded": False}})
+    await age_upload(system, artifact["id"], then={"recorded": True})
     assert (await download_archive(system, job, job)).content == SMALL
 
 
 async def test_uploading_chunks_and_finishing_twice_has_no_further_effect(system: BuildSystem, job: Body) -> None:
-    begun = await start_upload(system, job)
-    piece = AppendArtifactUpload(artifact_id=begun.artifact_id, offset=0, content=b64encode(SMALL))
+    upload = await start_upload(system, job)
+    piece = AppendArtifactUpload(artifact_id=upload.artifact_id, offset=0, content=b64encode(SMALL))
     end = FinishArtifactUpload(
-        job_id=job["id"], token=job["token"], artifact_id=begun.artifact_id, size=len(SMALL), file_name="a.zip"
+        job_id=job["id"], token=job["token"], artifact_id=upload.artifact_id, size=len(SMALL), file_name="a.zip"
     )
     for command in (piece, piece, end, end):
         await send_command(system, command)
-    (one,) = await list_artifacts(system, job)
-    assert (one["id"], one["size"]) == (begun.artifact_id, len(SMALL))
+    (artifact,) = await list_artifacts(system, job)
+    assert (artifact["id"], artifact["size"]) == (upload.artifact_id, len(SMALL))
     assert (await download_archive(system, job, job)).content == SMALL
 
 
@@ -473,7 +473,7 @@ async def start_upload(here: BuildSystem, job: Body) -> ArtifactUpload:
 
 
 async def age_upload(here: BuildSystem, artifact_id: str, then: Document | None = None) -> None:
-    """For the clock of the database; until the ticker has seen it."""
+    """Make an upload look two hours old and wait until the periodic task has processed it."""
     then = then or {"touched_at": {"$gt": datetime.now(UTC) - timedelta(minutes=1)}}
     async with open_builds_database(here) as found:
         await found["artifacts"].update_one(
@@ -485,16 +485,16 @@ async def age_upload(here: BuildSystem, artifact_id: str, then: Document | None 
 
 async def test_an_artifact_expires_after_its_expire_in(system: BuildSystem, job: Body, runner: FakeRunner) -> None:
     await upload_like_go_runner(system, job, multipart_body(SMALL), expire_in="1 week")
-    (one,) = await list_artifacts(system, job)
-    lives = datetime.fromisoformat(one["expire_at"]) - datetime.fromisoformat(one["uploaded_at"])
+    (artifact,) = await list_artifacts(system, job)
+    lives = datetime.fromisoformat(artifact["expire_at"]) - datetime.fromisoformat(artifact["uploaded_at"])
     assert abs(lives - timedelta(weeks=1)) < timedelta(seconds=5)
     shown = (await system.get("/api/admin/runners/all/jobs", params={"size": 1}))["_embedded"]
-    assert shown["restPipelineJobModelList"][0]["artifactsExpireAt"][:19] == one["expire_at"][:19]
+    assert shown["restPipelineJobModelList"][0]["artifactsExpireAt"][:19] == artifact["expire_at"][:19]
     await upload_like_go_runner(system, job, multipart_body(SMALL), expire_in="1 sec")
-    (one,) = await list_artifacts(system, job)
+    (artifact,) = await list_artifacts(system, job)
     await eventually(lambda: has_no_artifacts(system, job), within=25)
     assert (await download_archive(system, job, job)).status_code == 404
-    await eventually(lambda: has_no_stored_bytes(system, one["id"]))
+    await eventually(lambda: has_no_stored_bytes(system, artifact["id"]))
 
 
 async def has_no_artifacts(here: BuildSystem, job: Body) -> bool:
@@ -503,11 +503,11 @@ async def has_no_artifacts(here: BuildSystem, job: Body) -> bool:
 
 async def test_a_retried_job_starts_without_artifacts(system: BuildSystem, job: Body, runner: FakeRunner) -> None:
     await upload_like_python_runner(system, job, SMALL)
-    (one,) = await list_artifacts(system, job)
+    (artifact,) = await list_artifacts(system, job)
     await send_command(system, MarkJobLost(job_id=job["id"], attempt=1, reason="silent"))
     assert await list_artifacts(system, job) == []
     assert (await upload_like_python_runner(system, job, SMALL)).status_code == 403
-    await eventually(lambda: has_no_stored_bytes(system, one["id"]))
+    await eventually(lambda: has_no_stored_bytes(system, artifact["id"]))
     again = await runner.wait_for_job()
     assert (await upload_like_python_runner(system, again, SMALL)).status_code == 201
     await runner.report(again, "success")
@@ -515,23 +515,23 @@ async def test_a_retried_job_starts_without_artifacts(system: BuildSystem, job: 
 
 async def test_deleting_a_build_deletes_its_artifacts(system: BuildSystem, job: Body, runner: FakeRunner) -> None:
     await upload_like_python_runner(system, job, LARGE)
-    (one,) = await list_artifacts(system, job)
+    (artifact,) = await list_artifacts(system, job)
     await runner.report(job, "success")
     await system.wait_until_ended(job["job_info"]["pipeline_id"])
     await send_command(system, DeleteBuild(build_id=job["job_info"]["pipeline_id"]))
-    await eventually(lambda: has_no_stored_bytes(system, one["id"]))
+    await eventually(lambda: has_no_stored_bytes(system, artifact["id"]))
     assert (await download_archive(system, job, job)).status_code == 403
     answer = await system.http.get(f"/api/developer/jobs/{job['id']}/artifacts", headers=system.admin)
     assert answer.status_code == 404
 
 
-# ---- for people
+# ---- downloads by users
 
 
 async def test_a_downloaded_artifact_has_a_sanitized_file_name(system: BuildSystem, job: Body) -> None:
     await upload_like_go_runner(system, job, multipart_body(SMALL, "../../etc/pass\x07wörd.zip"))
-    (one,) = await list_artifacts(system, job)
-    path = f"/api/developer/jobs/{job['id']}/artifacts/{one['id']}"
+    (artifact,) = await list_artifacts(system, job)
+    path = f"/api/developer/jobs/{job['id']}/artifacts/{artifact['id']}"
     answer = await system.http.get(path, headers=system.admin)
     assert (answer.status_code, answer.content) == (200, SMALL)
     assert answer.headers["content-disposition"] == "attachment; filename*=UTF-8''pass_w%C3%B6rd.zip"

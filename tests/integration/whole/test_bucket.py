@@ -1,4 +1,4 @@
-"""Artifacts in a bucket: where their bytes lie, what happens while it is away, and what was there before it."""
+"""Artifacts in an S3 bucket: object names, outages, and artifacts stored in the database before."""
 
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
@@ -19,7 +19,7 @@ from tests.support.external.s3_server import BUCKET_SECRET_KEY, create_bucket, l
 from tests.support.in_process.whole_stage import Body, BuildSystem, FakeRunner, build_system
 
 CHUNK_SIZE = 512 * 1024
-CONTENT = b"mill" * (CHUNK_SIZE // 2)  # four pieces
+CONTENT = b"mill" * (CHUNK_SIZE // 2)  # four chunks
 
 
 @pytest.fixture
@@ -71,8 +71,8 @@ async def test_artifact_content_is_stored_in_the_bucket_below_the_prefix_of_the_
 ) -> None:
     artifact = (await upload(system, job)).json()
     folder = f"{system.settings.database_prefix}/artifacts/{artifact['id']}"
-    places = [f"{folder}/{offset:014d}" for offset in range(0, len(CONTENT), CHUNK_SIZE)]
-    assert list_objects(bucket) == places
+    names = [f"{folder}/{offset:014d}" for offset in range(0, len(CONTENT), CHUNK_SIZE)]
+    assert list_objects(bucket) == names
     assert await list_chunks_in_database(system) == []
     assert (await download_archive(system, job)).content == CONTENT
 
@@ -92,7 +92,7 @@ async def test_while_the_bucket_is_unavailable_requests_get_503_and_no_artifact_
     server.wait_ready()
     create_bucket(bucket.endpoint, bucket.name)
     assert (await upload(system, job, kind="junit")).status_code == 201
-    assert sorted(one["artifact_type"] for one in await system.get(path)) == ["archive", "junit"]
+    assert sorted(artifact["artifact_type"] for artifact in await system.get(path)) == ["archive", "junit"]
     assert "the bucket of artifacts cannot be used" in caplog.text
     assert BUCKET_SECRET_KEY not in caplog.text
 
@@ -110,7 +110,7 @@ async def test_artifacts_stored_in_the_database_before_the_bucket_are_still_serv
             for offset in range(0, len(CONTENT), CHUNK_SIZE)
         )
     assert (await download_archive(system, job)).content == CONTENT
-    await upload(system, job, b"newer")  # takes its place
+    await upload(system, job, b"newer")  # replaces the first artifact
 
     async def none_there() -> bool:
         return await list_chunks_in_database(system) == []
@@ -131,10 +131,10 @@ async def test_a_missing_bucket_is_reported_as_unavailable_storage_not_as_a_miss
     bucket: BucketSettings,
 ) -> None:
     files = S3BlobStore(replace(bucket, name="elsewhere"), "folder", EmptyDatabaseStorage())
-    for asked in (
+    for operation in (
         files.write(None, "id", 0, b"x"),  # type: ignore[arg-type]
         files.read(None, "id", 0),  # type: ignore[arg-type]
         files.remove(None, ["id"]),  # type: ignore[arg-type]
     ):
         with pytest.raises(RequestRejected, match="ARTIFACT_STORE_UNAVAILABLE"):
-            await asked
+            await operation

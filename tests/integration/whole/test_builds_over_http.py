@@ -1,4 +1,4 @@
-"""Lists of jobs, statistics, outputs, deletions and logs, over HTTP on all the services."""
+"""Job lists, statistics, outputs, deletion, logs and priorities over HTTP, on all services."""
 
 import re
 from collections.abc import AsyncIterator
@@ -30,7 +30,7 @@ async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Buil
 
 
 async def run_build(here: BuildSystem, runner: FakeRunner, project: Body, state: str = "success") -> Body:
-    """From launch to end; answers the job as its runner got it."""
+    """Run a build from launch to end and return the job payload of its runner."""
     build_id = await here.launch_build(project)
     job = await runner.wait_for_job()
     await runner.report(job, "running")
@@ -53,7 +53,7 @@ async def error_of(here: BuildSystem, path: str, method: str = "GET") -> tuple[i
     return found.status_code, found.json()["message"]
 
 
-# ---- lists of jobs
+# ---- job lists
 
 
 async def test_jobs_of_a_runner_are_listed_running_first_then_newest_first(system: BuildSystem) -> None:
@@ -64,12 +64,12 @@ async def test_jobs_of_a_runner_are_listed_running_first_then_newest_first(syste
     running = await runner.wait_for_job()
     path = f"/admin/runners/{runner.uuid}/jobs"
     listed = await list_jobs(system, path)
-    assert [one["status"] for one in listed] == ["RUNNING", "FAILED", "SUCCESS"]
-    assert [one["localId"] for one in listed] == [3, 2, 1]
-    assert [one["pipelineLocalId"] for one in listed] == [3, 2, 1]
+    assert [job["status"] for job in listed] == ["RUNNING", "FAILED", "SUCCESS"]
+    assert [job["localId"] for job in listed] == [3, 2, 1]
+    assert [job["pipelineLocalId"] for job in listed] == [3, 2, 1]
     assert (await list_jobs(system, ALL_JOBS_PATH))[:3] == listed
-    assert [one["status"] for one in await list_jobs(system, path, jobStatus="running")] == ["RUNNING"]
-    assert [one["status"] for one in await list_jobs(system, path, jobStatus="FAILED")] == ["FAILED"]
+    assert [job["status"] for job in await list_jobs(system, path, jobStatus="running")] == ["RUNNING"]
+    assert [job["status"] for job in await list_jobs(system, path, jobStatus="FAILED")] == ["FAILED"]
     assert await list_jobs(system, path, jobStatus="") == listed
     assert await list_jobs(system, path, jobStatus="MANUAL") == []
     page = await system.get(path, params={"size": 2, "page": 1})
@@ -87,13 +87,14 @@ async def test_an_allowed_failure_is_listed_as_a_warning_in_every_list_of_jobs(s
         job = await runner.wait_for_job()
         assert job["job_info"]["name"] == name
         assert (await runner.report(job, "failed", exit_code=code)).status_code == 200
-        assert (await runner.report(job, "failed", exit_code=code)).status_code == 200  # its answer was lost
+        # repeated, as after a lost response
+        assert (await runner.report(job, "failed", exit_code=code)).status_code == 200
         assert (await runner.report(job, "success")).headers["Job-Status"] == "failed"
     await system.wait_until_ended(build_id)
     own = f"/admin/runners/{runner.uuid}/jobs"
     for path in (own, ALL_JOBS_PATH):
         listed = await list_jobs(system, path, size=3)
-        assert [(one["name"], one["status"]) for one in listed] == [
+        assert [(listed_job["name"], listed_job["status"]) for listed_job in listed] == [
             ("other", "FAILED"),
             ("some", "WARNING"),
             ("any", "WARNING"),
@@ -102,7 +103,7 @@ async def test_an_allowed_failure_is_listed_as_a_warning_in_every_list_of_jobs(s
         assert (await list_jobs(system, path, jobStatus="FAILED"))[0] == listed[0]
     assert await list_jobs(system, own, jobStatus="FAILED") == (await list_jobs(system, own))[:1]
     of_build = await system.get(f"/developer/builds/{build_id}/jobs")
-    assert [one["status"] for one in of_build] == ["WARNING", "WARNING", "FAILED"]
+    assert [build_job["status"] for build_job in of_build] == ["WARNING", "WARNING", "FAILED"]
 
 
 async def test_a_listed_job_has_the_documented_fields(system: BuildSystem) -> None:
@@ -169,7 +170,7 @@ async def test_an_administrator_deletes_a_finished_build(system: BuildSystem) ->
 
 
 async def list_build_ids(here: BuildSystem, project: Body) -> list[int]:
-    return [one["id"] for one in await here.get(f"/developer/builds/by/project/{project['id']}")]
+    return [build["id"] for build in await here.get(f"/developer/builds/by/project/{project['id']}")]
 
 
 async def test_listing_builds_of_a_deleted_project_is_404(system: BuildSystem) -> None:
@@ -221,7 +222,7 @@ async def test_the_output_of_a_waiting_or_running_build_is_plain_text(system: Bu
     assert await error_of(system, f"/developer/builds/output/{uuid4()}") == (404, "EXECUTOR_NOT_FOUND")
 
 
-# ---- logs of steps with odd names
+# ---- logs of steps with unusual names
 
 
 async def test_logs_of_steps_with_unusual_names_can_be_read_by_url(system: BuildSystem, tmp_path: Any) -> None:
@@ -235,12 +236,13 @@ async def test_logs_of_steps_with_unusual_names_can_be_read_by_url(system: Build
     )
     launched = (await system.post(f"/api/developer/builds/{project['id']}")).json()
     job = await runner.wait_for_job()
-    word = re.findall(r"hr_([0-9a-f]{12})_0", "\n".join(job["steps"][0]["script"]))[0]
+    nonce = re.findall(r"hr_([0-9a-f]{12})_0", "\n".join(job["steps"][0]["script"]))[0]
     names = [name.removeprefix("@") for name in ODD_STEP_NAMES]
     names[4] = "same-2"
     log = "before\n" + "".join(
-        f"section_start:1:hr_{word}_{place}\r\x1b[0Kline of {place}\n\nlast\nsection_end:2:hr_{word}_{place}\r\x1b[0K\n"
-        for place in range(len(ODD_STEP_NAMES))
+        f"section_start:1:hr_{nonce}_{number}\r\x1b[0K"
+        f"line of {number}\n\nlast\nsection_end:2:hr_{nonce}_{number}\r\x1b[0K\n"
+        for number in range(len(ODD_STEP_NAMES))
     )
     piece = {"JOB-TOKEN": job["token"], "Content-Range": f"0-{len(log) - 1}", "Content-Type": "text/plain"}
     sent = await system.http.patch(f"/api/v4/jobs/{job['id']}/trace", content=log.encode(), headers=piece)
@@ -252,7 +254,7 @@ async def test_logs_of_steps_with_unusual_names_can_be_read_by_url(system: Build
         assert live[-1]["line_number"] == 3
         path = f"/api/developer/logs/{launched['executor_id']}/{quote(name, safe='')}/3"
         live.append(await system.get(path))
-    assert [one["log"] for one in live[:2]] == ["line of 0\n\nlast", "line of 1\n\nlast"]
+    assert [section["log"] for section in live[:2]] == ["line of 0\n\nlast", "line of 1\n\nlast"]
 
     await runner.report(job, "success")
     await system.wait_until_ended(launched["build_id"])
@@ -260,7 +262,7 @@ async def test_logs_of_steps_with_unusual_names_can_be_read_by_url(system: Build
     for name in names:
         read.append(await system.get(f"/api/developer/logs/{launched['build_id']}/{quote(read[-1]['step'], safe='')}"))
         assert read[-1]["step"] == name
-    assert [one["log"] for one in read[:3]] == ["before", "line of 0\n\nlast", "line of 1\n\nlast"]
+    assert [section["log"] for section in read[:3]] == ["before", "line of 0\n\nlast", "line of 1\n\nlast"]
     last = await send_request(system, f"/developer/logs/{launched['build_id']}/{quote(names[-1])}")
     assert (last.status_code, last.json()["message"]) == (404, "LOG_NOT_FOUND")
 
@@ -275,11 +277,11 @@ async def test_an_administrator_raises_the_priority_of_a_queued_build(system: Bu
     await eventually(lambda: are_planned(system, first, second))
     changed = await send_request(system, f"/admin/builds/{second}/priority", "PATCH", json={"build": {"priority": 5}})
     assert (changed.status_code, changed.json()["priority"]) == (200, 5)
-    waiting = {one["build_id"]: one["priority"] for one in await system.get("/api/developer/builds/queueds")}
+    waiting = {build["build_id"]: build["priority"] for build in await system.get("/api/developer/builds/queueds")}
     assert (waiting[first], waiting[second]) == (0, 5)
     taken = [(await runner.wait_for_job())["job_info"]["pipeline_id"] for _ in range(2)]
     assert taken == [second, first]
 
 
 async def are_planned(here: BuildSystem, *builds: int) -> bool:
-    return {(await here.get_build(one))["status"] for one in builds} == {"PLANNED"}
+    return {(await here.get_build(build_id))["status"] for build_id in builds} == {"PLANNED"}

@@ -1,4 +1,4 @@
-"""Runners of other makes, over HTTP on all the services: what they announce, what they get, what they may be told."""
+"""Runners of other vendors and versions on all services: the features they announce and what follows from these."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -28,7 +28,7 @@ async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Buil
 
 
 async def assign_job(here: BuildSystem, generation: str) -> tuple[FakeRunner, int, Body]:
-    """A runner of its own that has got the job of a build, and has not reported yet."""
+    """Return a new runner, a build and its assigned job, before the first report of the runner."""
     project = await here.create_project()
     runner = await here.register_runner(f"/project/{project['owner_alias']}/{project['alias']}/runners")
     build_id = await here.launch_build(project)
@@ -44,7 +44,7 @@ async def assign_job(here: BuildSystem, generation: str) -> tuple[FakeRunner, in
 
 
 async def start_kill(here: BuildSystem, build_id: int) -> "asyncio.Task[httpx.Response]":
-    """Answered when the build is over; returns once it has been decided how it ends."""
+    """Start to kill a build and return the pending request once the build is canceling or killed."""
     executor_id = (await here.get_build(build_id))["executor_id"]
     path = f"/api/developer/builds/kill/executed/{executor_id}"
     killing = asyncio.create_task(here.http.delete(path, headers=here.admin))
@@ -66,7 +66,7 @@ async def get_only_job(here: BuildSystem, runner: FakeRunner) -> Body:
     return dict(job)
 
 
-# ---- cancel and times of clients that run the script before their first report
+# ---- cancel and start times of runners that run the script before their first report
 
 
 async def test_a_kill_before_the_first_report_cancels_gracefully_if_the_script_may_be_running(
@@ -86,7 +86,7 @@ async def test_a_kill_before_the_first_report_cancels_gracefully_if_the_script_m
 async def test_a_kill_before_the_first_report_cancels_at_once_without_graceful_cancel_support(
     system: BuildSystem, generation: str
 ) -> None:
-    """A client with two-phase commit drops a job, and reports nothing, when its first report is told `canceling`."""
+    """A two-phase commit runner drops the job without a report if its first report is answered `canceling`."""
     runner, build_id, job = await assign_job(system, generation)
     killing = await start_kill(system, build_id)
     assert (await system.wait_until_ended(build_id))["exit_code"] == 143
@@ -110,7 +110,7 @@ async def test_a_job_starts_at_its_assignment_unless_its_runner_uses_two_phase_c
     system: BuildSystem, generation: str, from_assignment: bool
 ) -> None:
     runner, build_id, job = await assign_job(system, generation)
-    await asyncio.sleep(1)  # what is measured
+    await asyncio.sleep(1)  # the duration under test
     await runner.report(job, "success")
     await system.wait_until_ended(build_id)
     about = await get_only_job(system, runner)

@@ -1,4 +1,4 @@
-"""Idempotency-Key on writes: the same answer and no second effect, through two replicas of every service."""
+"""Idempotency-Key on writes: one effect and the same response, with two replicas of every service."""
 
 import asyncio
 import hashlib
@@ -21,8 +21,8 @@ SECRET = {"secret": {"name": "KEY", "value": "hush"}}
 
 @pytest.fixture(scope="module")
 async def system(servers: Servers) -> AsyncIterator[RunningSystem]:
-    async with running_system(servers, replicas=2, local_repositories=True) as one:
-        yield one
+    async with running_system(servers, replicas=2, local_repositories=True) as running:
+        yield running
 
 
 @pytest.fixture
@@ -59,15 +59,15 @@ async def list_event_names(here: RunningSystem, thing: str) -> list[str]:
     return [event["name"] for entry in found.json()["entries"] for event in entry["events"]]
 
 
-# ---- the same request
+# ---- repeated requests
 
 
 async def test_concurrent_requests_with_one_key_have_one_effect_and_one_response(
     system: RunningSystem, headers_with_key: Headers
 ) -> None:
     before = len((await system.http.get("/api/developer/secrets", headers=system.admin)).json())
-    wishes = [system.http.post("/api/admin/secrets", json=SECRET, headers=headers_with_key) for _ in range(12)]
-    answers = await asyncio.gather(*wishes)
+    requests = [system.http.post("/api/admin/secrets", json=SECRET, headers=headers_with_key) for _ in range(12)]
+    answers = await asyncio.gather(*requests)
     assert len({answer.text for answer in answers}) == 1
     assert (answers[0].status_code, answers[0].json()["value"]) == (201, "hush")
     assert len((await system.http.get("/api/developer/secrets", headers=system.admin)).json()) == before + 1
@@ -77,9 +77,11 @@ async def test_an_idempotency_key_is_scoped_to_its_path(system: RunningSystem, h
     first = await system.create("executors", name="one", driver="localDriver")
     second = await system.create("executors", name="two", driver="localDriver")
     body = {"executor": {"name": "three"}}
-    for one in (first, second):
-        answer = await system.http.patch(f"/api/admin/executors/{one['id']}/name", json=body, headers=headers_with_key)
-        assert (answer.json()["id"], answer.json()["name"]) == (one["id"], "three")
+    for executor in (first, second):
+        answer = await system.http.patch(
+            f"/api/admin/executors/{executor['id']}/name", json=body, headers=headers_with_key
+        )
+        assert (answer.json()["id"], answer.json()["name"]) == (executor["id"], "three")
 
 
 async def test_a_repeated_request_returns_the_first_response_although_the_resource_changed(
@@ -101,7 +103,7 @@ async def test_a_repeated_request_for_a_deleted_resource_omits_erased_values(
 
     answers = []
 
-    async def is_erased() -> bool:  # the other replica may remember the key for up to a minute more
+    async def is_erased() -> bool:  # the other replica may cache the key for up to a minute
         answers.append(await create_project(system, headers_with_key))
         return "*" * 15 in answers[-1].text
 
@@ -111,8 +113,8 @@ async def test_a_repeated_request_for_a_deleted_resource_omits_erased_values(
 
 
 async def test_a_repeated_request_for_erased_values_is_404(system: RunningSystem, headers_with_key: Headers) -> None:
-    made = await system.create("executors", name="e", driver="localDriver")
-    path = f"/api/admin/executors/{made['id']}"
+    executor = await system.create("executors", name="e", driver="localDriver")
+    path = f"/api/admin/executors/{executor['id']}"
     body = {"executor": {"variables": {"A": "1"}}}
     await system.http.patch(f"{path}/variables", json=body, headers=headers_with_key)
     await system.http.delete(path, headers=system.admin)
@@ -125,8 +127,8 @@ async def test_a_repeated_request_for_erased_values_is_404(system: RunningSystem
 
 
 async def test_a_repeated_deletion_returns_the_first_response(system: RunningSystem, headers_with_key: Headers) -> None:
-    made = await system.create("credentials", name="key", ssh_key="-----BEGIN OPENSSH PRIVATE KEY-----\nx")
-    path = f"/api/admin/credentials/{made['id']}"
+    credential = await system.create("credentials", name="key", ssh_key="-----BEGIN OPENSSH PRIVATE KEY-----\nx")
+    path = f"/api/admin/credentials/{credential['id']}"
     answers = [status_and_body(await system.http.delete(path, headers=headers_with_key)) for _ in range(3)]
     assert answers == [(204, None)] * 3
     assert (await system.http.delete(path, headers=system.admin)).status_code == 404
@@ -149,8 +151,8 @@ async def test_a_repeated_kill_returns_the_first_response_after_the_build_finish
     system: RunningSystem, headers_with_key: Headers, tmp_path: Path
 ) -> None:
     repository = create_sample_repository(tmp_path / "repository")
-    made = await create_project(system, system.admin, repository=str(repository), spec_file_path=SPEC_FILE)
-    launch = await system.http.post(f"/api/developer/builds/{made.json()['id']}", json={}, headers=system.admin)
+    created = await create_project(system, system.admin, repository=str(repository), spec_file_path=SPEC_FILE)
+    launch = await system.http.post(f"/api/developer/builds/{created.json()['id']}", json={}, headers=system.admin)
     kill = f"/api/developer/builds/kill/queued/{launch.json()['executor_id']}"
     answers = [status_and_body(await system.http.delete(kill, headers=headers_with_key)) for _ in range(2)]
     assert answers == [(204, None)] * 2
@@ -200,26 +202,26 @@ async def test_each_reading_of_a_secret_with_one_key_is_recorded(
     assert await list_event_names(system, f"secret/{id_}") == ["SecretCreated", "SecretRevealed", "SecretRevealed"]
 
 
-# ---- another request
+# ---- different requests with one key
 
 
 async def test_a_reused_key_with_another_body_is_rejected(system: RunningSystem, headers_with_key: Headers) -> None:
-    made = await system.http.post("/api/admin/secrets", json=SECRET, headers=headers_with_key)
+    first = await system.http.post("/api/admin/secrets", json=SECRET, headers=headers_with_key)
     other = {"secret": {"name": "KEY", "value": "another"}}
     assert error_of(await system.http.post("/api/admin/secrets", json=other, headers=headers_with_key)) == KEY_REUSED
-    assert await list_event_names(system, f"secret/{made.json()['id']}") == ["SecretCreated"]
+    assert await list_event_names(system, f"secret/{first.json()['id']}") == ["SecretCreated"]
     spaced = b'{"secret": {"value" : "hush",  "name": "KEY"}}'
     headers = headers_with_key | {"Content-Type": "application/json"}
     assert status_and_body(
         await system.http.post("/api/admin/secrets", content=spaced, headers=headers)
-    ) == status_and_body(made)
+    ) == status_and_body(first)
 
 
 async def test_one_of_concurrent_requests_with_one_key_and_different_bodies_is_accepted(
     system: RunningSystem, headers_with_key: Headers
 ) -> None:
-    wishes = [create_project(system, headers_with_key, name=f"shop {number}") for number in range(8)]
-    answers = await asyncio.gather(*wishes)
+    requests = [create_project(system, headers_with_key, name=f"shop {number}") for number in range(8)]
+    answers = await asyncio.gather(*requests)
     assert sorted(answer.status_code for answer in answers) == [201] + [422] * 7
     assert {error_of(answer) for answer in answers if answer.status_code == 422} == {KEY_REUSED}
 
@@ -227,15 +229,15 @@ async def test_one_of_concurrent_requests_with_one_key_and_different_bodies_is_a
 async def test_a_reused_key_is_rejected_also_after_a_request_without_effect(
     system: RunningSystem, headers_with_key: Headers
 ) -> None:
-    made = await system.create("executors", name="same", driver="localDriver")
-    path = f"/api/admin/executors/{made['id']}/name"
+    executor = await system.create("executors", name="same", driver="localDriver")
+    path = f"/api/admin/executors/{executor['id']}/name"
     names = ["same", "other", "same"]
     answers = [
-        await system.http.patch(path, json={"executor": {"name": one}}, headers=headers_with_key) for one in names
+        await system.http.patch(path, json={"executor": {"name": name}}, headers=headers_with_key) for name in names
     ]
     assert [answer.status_code for answer in answers] == [200, 422, 200]
     assert error_of(answers[1]) == KEY_REUSED
-    assert await list_event_names(system, f"executor/{made['id']}") == ["ExecutorCreated"]
+    assert await list_event_names(system, f"executor/{executor['id']}") == ["ExecutorCreated"]
 
 
 async def test_a_rejected_request_can_be_corrected_with_the_same_key(
@@ -248,15 +250,15 @@ async def test_a_rejected_request_can_be_corrected_with_the_same_key(
 async def test_the_stored_request_fingerprint_is_not_a_plain_hash(
     system: RunningSystem, headers_with_key: Headers
 ) -> None:
-    made = await system.http.post("/api/admin/secrets", json=SECRET, headers=headers_with_key)
+    created = await system.http.post("/api/admin/secrets", json=SECRET, headers=headers_with_key)
     async with system.database("projects") as database:
-        commit = await database["commits"].find_one({"stream": f"secret-{made.json()['id']}"})
+        commit = await database["commits"].find_one({"stream": f"secret-{created.json()['id']}"})
     assert commit
     request = json.dumps(["", {"secret_name": "KEY", "secret_value": "hush"}])
     assert commit["fingerprint"] not in ("", hashlib.sha256(request.encode()).hexdigest())
 
 
-# ---- keys
+# ---- key format
 
 
 @pytest.mark.parametrize("key", [b"", b"x" * 256, b"a\tb", "ключ".encode()], ids=["none", "long", "tab", "not ASCII"])

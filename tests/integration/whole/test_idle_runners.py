@@ -1,4 +1,4 @@
-"""What runners cost that wait for work: nothing but the note that they were seen."""
+"""What idle runners write to the databases: only their heartbeats."""
 
 import asyncio
 from collections import Counter
@@ -21,26 +21,26 @@ async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Buil
 
 
 async def switch_profiling(settings: Settings, *, profiled: bool) -> "Counter[str]":
-    """Switch the profile of the stage's databases on or off; answers what was written, by collection."""
+    """Switch the MongoDB profiler on or off for all databases. Return the profiled writes by collection."""
     writes: Counter[str] = Counter()
     async with create_mongo_client(settings, "test") as client:
         for name in await client.list_database_names():
             if name.startswith(settings.database_prefix):
                 await client[name].command("profile", 2 if profiled else 0)
                 found = await client[name]["system.profile"].find({"op": {"$in": WRITE_OPERATIONS}}).to_list()
-                writes += Counter(one["ns"].removeprefix(f"{name}.") for one in found)
+                writes += Counter(entry["ns"].removeprefix(f"{name}.") for entry in found)
     return writes
 
 
 async def test_idle_runners_cause_only_heartbeat_writes(system: BuildSystem) -> None:
     runners = [await system.register_runner() for _ in range(RUNNER_COUNT)]
-    for _ in range(3):  # what their registration left to do is done meanwhile
-        await asyncio.gather(*(one.request_job() for one in runners))
+    for _ in range(3):  # lets the work caused by the registrations finish
+        await asyncio.gather(*(runner.request_job() for runner in runners))
     await switch_profiling(system.settings, profiled=True)
-    answers = [await asyncio.gather(*(one.request_job() for one in runners)) for _ in range(3)]
+    answers = [await asyncio.gather(*(runner.request_job() for runner in runners)) for _ in range(3)]
     writes = await switch_profiling(system.settings, profiled=False)
-    assert {one.status_code for round_ in answers for one in round_} == {204}
-    # and that the processes are alive, and when the leader looked for silent runners: however many runners there are
+    assert {response.status_code for round_ in answers for response in round_} == {204}
+    # heartbeats of the replicas and scans of the leader do not depend on the number of runners
     assert writes.keys() <= {"presence", "presence_looks", "replicas"}
     assert writes["presence"] <= 3 * RUNNER_COUNT
     assert writes["presence_looks"] + writes["replicas"] < RUNNER_COUNT

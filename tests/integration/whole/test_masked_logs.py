@@ -1,4 +1,4 @@
-"""Secrets in the logs of an agent's jobs: what is hidden, and what the values must not damage."""
+"""Masking of secrets in job logs, and that masking does not damage the section markers."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -32,8 +32,8 @@ async def test_secret_values_are_masked_without_damaging_log_sections(system: Bu
     values = {"LONG": "wheel-of-7", "LINES": "multi\nline\nvalue", "SHORT": "1", "MARKER": "section", "DIGITS": "1784"}
     for name, value in values.items():
         secret = {"name": name, "value": value, "projects_id": [project["id"]]}
-        made = (await system.post("/api/admin/secrets", {"secret": secret}, 201)).json()
-        assert (made["value"], made.get("detail")) == (value, SHORT_VALUE_DETAIL if name == "SHORT" else None)
+        created = (await system.post("/api/admin/secrets", {"secret": secret}, 201)).json()
+        assert (created["value"], created.get("detail")) == (value, SHORT_VALUE_DETAIL if name == "SHORT" else None)
     runner = await system.register_runner()
     builds = str(tmp_path / "builds")
     url = str(system.http.base_url)
@@ -43,19 +43,19 @@ async def test_secret_values_are_masked_without_damaging_log_sections(system: Bu
     build_id = await system.launch_build(project)
     await run(config, stop=asyncio.Event(), once=True)
     assert (await system.wait_until_ended(build_id))["exit_code"] == 0
-    one = await system.get(f"/api/developer/logs/{build_id}/init")
+    first = await system.get(f"/api/developer/logs/{build_id}/init")
     two = await system.get(f"/api/developer/logs/{build_id}/one")
-    assert (one["step"], two["step"]) == ("one", "two")
-    assert one["log"].split("\n")[1:] == ["[MASKED]", "multi line value", "line by line", "1"]
+    assert (first["step"], two["step"]) == ("one", "two")
+    assert first["log"].split("\n")[1:] == ["[MASKED]", "multi line value", "line by line", "1"]
     assert two["log"].split("\n")[1:3] == ["[MASKED] of a river", "4 digits"]
-    times = [datetime.fromisoformat(part[name]) for part in (one, two) for name in ("start_at", "closed_at")]
+    times = [datetime.fromisoformat(part[name]) for part in (first, two) for name in ("start_at", "closed_at")]
     assert times == sorted(times)
-    assert any(at.microsecond for at in times)  # not in whole seconds
+    assert any(at.microsecond for at in times)  # sub-second precision
 
 
 async def test_changing_a_secret_to_a_short_value_returns_a_masking_notice(system: BuildSystem) -> None:
-    made = (await system.post("/api/admin/secrets", {"secret": {"name": "A", "value": "long enough"}}, 201)).json()
-    path = f"/api/admin/secrets/{made['id']}"
+    created = (await system.post("/api/admin/secrets", {"secret": {"name": "A", "value": "long enough"}}, 201)).json()
+    path = f"/api/admin/secrets/{created['id']}"
     for value, detail in (("abc", SHORT_VALUE_DETAIL), ("abcd", None), ("é" * 3, SHORT_VALUE_DETAIL)):
         changed = await system.http.patch(f"{path}/value", headers=system.admin, json={"secret": {"value": value}})
         assert (changed.json()["value"], changed.json().get("detail")) == (value, detail)

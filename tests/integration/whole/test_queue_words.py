@@ -1,4 +1,4 @@
-"""Why a build waits, as the queue tells over HTTP, while runners come, work and go."""
+"""The reasons shown for queued builds over HTTP, while runners appear, work and disappear."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -16,14 +16,16 @@ async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Buil
 
 
 async def wait_for_reason(here: BuildSystem, build_id: int, wanted: str) -> None:
-    """In the end: the queue hears of runners a moment later."""
+    """Wait until the queue shows this reason; it is updated with a delay."""
 
-    async def said() -> bool:
+    async def is_shown() -> bool:
         return wanted in [
-            one["reason"] for one in await here.get("/api/developer/builds/queueds") if one["build_id"] == build_id
+            build["reason"]
+            for build in await here.get("/api/developer/builds/queueds")
+            if build["build_id"] == build_id
         ]
 
-    await eventually(said)
+    await eventually(is_shown)
 
 
 async def edit_runner(here: BuildSystem, runner: FakeRunner, **settings: Any) -> None:

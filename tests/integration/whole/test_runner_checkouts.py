@@ -1,4 +1,4 @@
-"""The commit of a job, brought by the git commands of GitLab's runner from a real git server."""
+"""Checkouts by the git commands of GitLab Runner from a real git server."""
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -18,7 +18,7 @@ COMMIT_COUNT = 6
 
 
 class ProtocolV0Front(GitRequestHandler):
-    """A server that knows no protocol after the first one, and no commits but the heads of branches."""
+    """A git server that speaks only protocol 0 and serves only the heads of branches."""
 
     def do_GET(self) -> None:  # noqa: N802
         del self.headers["Git-Protocol"]
@@ -72,7 +72,7 @@ def repository_url(server: GitServer) -> str:
 
 
 async def launch_and_claim(here: BuildSystem, server: GitServer) -> tuple[FakeRunner, int, Body]:
-    """A runner of its own, the build, and its job as the runner got it."""
+    """Launch a build of a new project and claim its job with a new runner."""
     project = await here.create_project(repository=repository_url(server), spec_file_path=f"/{PIPELINE}")
     path = f"/project/{project['owner_alias']}/{project['alias']}/runners"
     runner = await here.register_runner(path)
@@ -81,7 +81,7 @@ async def launch_and_claim(here: BuildSystem, server: GitServer) -> tuple[FakeRu
 
 
 def check_out(client: GitLabClient, job: Body) -> int:
-    """Check the commit out. Return how many commits of its history were brought."""
+    """Check the commit out. Return how many commits of its history were fetched."""
     done = client.get_sources(job)
     assert done.returncode == 0, done.stderr.decode()
     assert run_git(client.checkout, "rev-parse", "HEAD") == job["git_info"]["sha"]
@@ -89,7 +89,7 @@ def check_out(client: GitLabClient, job: Body) -> int:
 
 
 def force_push(folder: Path) -> None:
-    """A force-push: the branch begins again, and no ref names what it was."""
+    """Force-push a new root commit, so that no ref names the former history."""
     run_git(folder, "checkout", "--quiet", "--orphan", "again")
     commit_pipeline(folder, "")
     run_git(folder, "branch", "--force", "main", "again")
@@ -153,7 +153,7 @@ async def test_a_git_server_that_serves_only_branch_heads_is_asked_for_the_branc
     assert check_out(client, job) == COMMIT_COUNT + 1
 
 
-# ---- what the planner learns of a server
+# ---- what the planner learns about a git server
 
 
 async def learns_serves_commits(folder: Path, address: str, spec: str = SPEC_FILE) -> bool:
@@ -176,7 +176,7 @@ async def test_a_protocol_v0_git_server_serves_no_commits_by_hash(
     tmp_path: Path, repository: Path, old_server: GitServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert not await learns_serves_commits(tmp_path / "copies", repository_url(old_server))
-    # also where the parent happens to be the head of another branch, which such a server does give
+    # also if the parent is the head of another branch, which such a server does serve
     run_git(repository, "branch", "before", "HEAD^")
     assert not await learns_serves_commits(tmp_path / "other copies", repository_url(old_server))
     monkeypatch.setitem(GIT_SETTINGS, "protocol.version", "0")

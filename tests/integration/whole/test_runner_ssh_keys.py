@@ -1,6 +1,6 @@
-"""A project with an SSH key on GitLab's runner: real git and real shells, with an ssh that is as strict as OpenSSH's.
+"""A project with an SSH key on GitLab Runner: real git, real shells, and a fake ssh as strict as OpenSSH.
 
-It refuses a key that others may read, or whose last line has no end, and records how it was called.
+The fake rejects a key file that others can read or that lacks the final newline, and logs its arguments.
 """
 
 import os
@@ -47,7 +47,7 @@ async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Buil
 
 @pytest.fixture
 def ssh_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
-    """The arguments of every call of the strict ssh, which the planner and the runner find first."""
+    """Put the fake ssh first in PATH and return a function that reads the arguments of all its calls."""
     programs, log = tmp_path / "programs", tmp_path / "ssh.log"
     programs.mkdir()
     (tmp_path / "key").write_text(f"{PRIVATE_KEY}\n")
@@ -69,11 +69,11 @@ def repository(tmp_path: Path) -> Path:
 
 
 async def claim_job(here: BuildSystem, repository: Path, secrets: dict[str, str] | None = None, **more: str) -> Body:
-    """The job of a build of a project whose repository asks for the key."""
+    """Launch a build of a project with an SSH repository and return the payload of its job."""
     credential = {"name": f"key {repository}", "ssh_key": PRIVATE_KEY}
-    made = await here.post("/api/admin/credentials", {"credential": credential}, 201)
+    created = await here.post("/api/admin/credentials", {"credential": credential}, 201)
     project = await here.create_project(
-        repository=f"ssh://git@forge.example:2222{repository}", repository_credential_id=made.json()["id"], **more
+        repository=f"ssh://git@forge.example:2222{repository}", repository_credential_id=created.json()["id"], **more
     )
     for name, value in (secrets or {}).items():
         secret = {"name": name, "value": value, "projects_id": [project["id"]]}
@@ -84,7 +84,7 @@ async def claim_job(here: BuildSystem, repository: Path, secrets: dict[str, str]
 
 
 def variable_values(job: Body) -> dict[str, str]:
-    return {one["key"]: one["value"] for one in job["variables"]}
+    return {variable["key"]: variable["value"] for variable in job["variables"]}
 
 
 async def test_gitlab_runner_fetches_the_commit_with_the_ssh_key(
@@ -103,8 +103,10 @@ async def test_gitlab_runner_fetches_the_commit_with_the_ssh_key(
     assert leaks.findings == []
     assert "-p 2222" in ssh_calls()[-1]
     assert "StrictHostKeyChecking=accept-new" in ssh_calls()[-1]
-    kept = [one.name for one in (client.folder / "project.tmp").iterdir()]
-    assert [one for one in kept if "SSH" in one] == ["HEADRACE_SSH_KEY"]  # GitLab's runner clears it away itself
+    file_names = [file.name for file in (client.folder / "project.tmp").iterdir()]
+    assert [file_name for file_name in file_names if "SSH" in file_name] == [
+        "HEADRACE_SSH_KEY"
+    ]  # GitLab Runner deletes this file itself
 
 
 @pytest.mark.parametrize("shell", ["dash", "bash"])
@@ -120,7 +122,7 @@ async def test_a_failing_ssh_command_returns_its_status_and_leaves_no_key_file(
     done = client.run_bash(command.replace("{}", quoted))
     assert done.stdout.decode().split() == ["255"]
     assert "libcrypto" in done.stderr.decode()
-    assert [one.name for one in client.folder.iterdir()] == ["key"]
+    assert [file.name for file in client.folder.iterdir()] == ["key"]
     assert ssh_calls()[-1].endswith("git@forge true")
 
 
@@ -166,7 +168,7 @@ async def test_job_scripts_on_the_headrace_agent_fetch_with_the_ssh_key(
         "repo_url": f"ssh://git@forge.example{repository}",
         "refspecs": [f"+{job['git_info']['sha']}:refs/remotes/origin/main"],
     }
-    job["variables"] = [one.model_dump() for one in ssh_variables(PRIVATE_KEY, ())]
+    job["variables"] = [variable.model_dump() for variable in ssh_variables(PRIVATE_KEY, ())]
     async with running_fake_gitlab() as server:
         server.pending_jobs.put_nowait(job)
         async with running_agent(agent_config(server, tmp_path)):

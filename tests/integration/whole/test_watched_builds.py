@@ -1,4 +1,4 @@
-"""The live log as Free Commit's page reads it: a poll each second, until the first answer that is an error."""
+"""The live log as polled by Free Commit's page: once a second until the first error response."""
 
 import asyncio
 import time
@@ -25,7 +25,7 @@ POLL_SECONDS = 1.0
 
 @dataclass
 class SkewedMachine:
-    """Where the services run; a test may set its clock wrong."""
+    """The machine of the services; a test can skew its clock."""
 
     ahead: timedelta = timedelta()
 
@@ -38,7 +38,7 @@ MACHINE = SkewedMachine()
 
 @dataclass
 class LogPage:
-    """What the page keeps of each section, and how it asks for more."""
+    """The page's state: the text of each section and the position of the next poll."""
 
     here: BuildSystem
     executor_id: str
@@ -81,7 +81,7 @@ async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Buil
 async def watch_build(
     here: BuildSystem, folder: Path, scripts: Mapping[str, str], **settings: Any
 ) -> AsyncIterator[tuple[LogPage, "asyncio.Task[None]"]]:
-    """A build of these steps, run by an agent, and a page that shows it from the launch on."""
+    """Run a build of these steps with an agent, and a page that polls its log from the launch on."""
     commit_files(here.repository, {f"ci/{name}.sh": text for name, text in scripts.items()})
     commit_files(here.repository, {"watched.yaml": make_spec(scripts)})
     project = await here.create_project(spec_file_path="/watched.yaml", **settings)
@@ -185,7 +185,9 @@ async def test_a_build_that_retention_will_delete_can_be_read_to_its_end(system:
     async with watch_build(system, tmp_path, scripts, keep_number_build=0) as (page, watching):
         await eventually(lambda: "begun" in page.text("one"))
         (build,) = [
-            one for one in await system.get("/api/developer/builds/executeds") if one["executor_id"] == page.executor_id
+            running_build
+            for running_build in await system.get("/api/developer/builds/executeds")
+            if running_build["executor_id"] == page.executor_id
         ]
         gate.open()
         await asyncio.wait_for(watching, 3 * READABLE_SECONDS)

@@ -1,4 +1,4 @@
-"""A small server that plays the GitLab runner protocol, and can be told to misbehave."""
+"""A fake GitLab server: it speaks the runner protocol over HTTP and can be configured to misbehave."""
 
 import asyncio
 import base64
@@ -21,7 +21,7 @@ TIMEOUT_SECONDS = 20.0
 
 
 def _listen(port: int = 0) -> socket.socket:
-    """Says that it is TCP: asyncio sends small answers without delay only then."""
+    """Open a listening socket with an explicit TCP protocol number, without which asyncio does not set TCP_NODELAY."""
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listening.bind(("127.0.0.1", port))
@@ -30,7 +30,7 @@ def _listen(port: int = 0) -> socket.socket:
 
 
 def read_command_lines() -> dict[int, str]:
-    """Of all processes, as anybody may read them."""
+    """Return the command lines of all processes by process id, as every user of the machine can read them."""
     found = {}
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):
@@ -41,7 +41,7 @@ def read_command_lines() -> dict[int, str]:
 class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        yield  # the signals belong to the test run
+        yield  # signals are handled by the test run
 
 
 class FakeGitLabServer:
@@ -49,16 +49,16 @@ class FakeGitLabServer:
         self.pending_jobs: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self.logs: dict[int, bytearray] = defaultdict(bytearray)
         self.state_reports: dict[int, list[dict[str, Any]]] = defaultdict(list)
-        self.trace_ranges: list[str] = []  # the Content-Range of each part of a log
+        self.trace_ranges: list[str] = []  # the Content-Range of each log chunk
         self.runners: dict[str, dict[str, Any]] = {}
-        self.job_request_count = 0  # for a job
+        self.job_request_count = 0
         self.job_status = "running"
-        self.truncate_log_at: int | None = None  # forget the log from here on, once
-        self.final_state_statuses: list[int] = []  # instead of 200 to the next final states
-        self.artifacts: dict[int, bytes] = {}  # of each job
-        self.artifact_uploads: list[dict[str, Any]] = []  # token, name and parameters of each that was taken
-        self.artifact_statuses: list[int] = []  # instead of what the next calls about artifacts would get
-        self.served_repository = Path("/nonexistent")  # a repository prepared for plain HTTP
+        self.truncate_log_at: int | None = None  # truncates the log to this length once
+        self.final_state_statuses: list[int] = []  # status codes for the next final states, instead of 200
+        self.artifacts: dict[int, bytes] = {}  # by job id
+        self.artifact_uploads: list[dict[str, Any]] = []  # token, name and parameters of each accepted upload
+        self.artifact_statuses: list[int] = []  # status codes for the next artifact requests, instead of handling them
+        self.served_repository = Path("/nonexistent")  # a repository prepared for the dumb HTTP protocol
         self.login = ("", "")
         self.command_lines: list[str] = []  # of all processes, while the repository is read
         self.changed = asyncio.Condition()
@@ -93,16 +93,16 @@ class FakeGitLabServer:
         await self._server_task
 
     async def restart(self, while_down: Callable[[], None]) -> None:
-        """Go away, let something happen, come back at the same address."""
+        """Stop the server, call `while_down` and start it again on the same port."""
         port = self._socket.getsockname()[1]
         await self.stop()
         while_down()
-        await asyncio.sleep(1)  # an outage takes time: nothing to wait for
+        await asyncio.sleep(1)  # keeps the server down long enough for the agent to notice
         self._socket = _listen(port)
         await self.start()
 
     async def simulate_outage(self, attempts: int) -> None:
-        """Go away until so many calls have come to nothing, then come back at the same address."""
+        """Stop the server until that many connections have failed, then start it again on the same port."""
         port = self._socket.getsockname()[1]
         await self.stop()
         failed = asyncio.Semaphore(0)
@@ -191,8 +191,8 @@ class FakeGitLabServer:
         if self.artifact_statuses:
             return Response(status_code=self.artifact_statuses.pop(0))
         self.artifacts[request.path_params["id"]] = content
-        told = {"token": request.headers["JOB-TOKEN"], "name": file.filename}
-        self.artifact_uploads.append({**told, **request.query_params})
+        upload = {"token": request.headers["JOB-TOKEN"], "name": file.filename}
+        self.artifact_uploads.append({**upload, **request.query_params})
         return Response(status_code=201)
 
     async def _download_artifact(self, request: Request) -> Response:

@@ -1,4 +1,4 @@
-"""Builds and projects on real servers, without a gateway: a hand of our own launches, takes jobs and reports them."""
+"""The builds and projects services on real servers, without a gateway: tests launch builds and act as the runner."""
 
 import asyncio
 import json
@@ -44,7 +44,7 @@ T = TypeVar("T")
 
 async def eventually(ask: Callable[[], Awaitable[T]], wanted: T) -> None:
     async with asyncio.timeout(30):
-        while await ask() != wanted:  # noqa: ASYNC110  nobody tells, so it asks
+        while await ask() != wanted:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 
 
@@ -54,23 +54,23 @@ class BuildStage:
     caller: MessageClient
     repository: Path
     executor_id: int
-    database: Any  # of the builds
+    database: Any  # of the builds service
 
     async def send(self, command: Command) -> CommandReply:
         return CommandReply.model_validate_json(await self.caller.send(command, actor=ROOT))
 
     async def create_project(self, **settings: Any) -> int:
         settings = {"name": "mill", "branch": "main", "allow_concurrent_execution": True, **settings}
-        wish = CreateProject(
+        command = CreateProject(
             repository=str(self.repository), spec_file_path=f"/{SPEC_FILE}", executor_id=self.executor_id, **settings
         )
-        return int((await self.send(wish)).row["id"])
+        return int((await self.send(command)).row["id"])
 
     async def launch(self, project_id: int, **more: Any) -> int:
         return int((await self.send(QueueBuild(project_id=project_id, **more))).row["id"])
 
     async def claim(self, runner: RunnerDescription = RUNNER) -> Assignment:
-        """The next job; there will be one."""
+        """Wait for the next job and claim it."""
         async with asyncio.timeout(30):
             while (found := await self.try_claim(runner)) is None:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
@@ -88,7 +88,7 @@ class BuildStage:
         return TraceState.model_validate_json(await self.caller.send(report))
 
     async def run_build(self, project_id: int, log: bytes = b"hello\n", runner: RunnerDescription = RUNNER) -> int:
-        """A build from launch to success; answers its number."""
+        """Run a build from launch to success and return its id."""
         build_id = await self.launch(project_id)
         job = await self.claim(runner)
         await self.append_log(job, 0, log)
@@ -100,7 +100,7 @@ class BuildStage:
         return BuildRow.model_validate_json(await self.caller.query(GetBuild(build_id=build_id)))
 
     async def wait_until_ended(self, build_id: int) -> None:
-        """Or deleted already."""
+        """Wait until the build has finished or was deleted."""
 
         async def over() -> bool:
             try:
@@ -112,7 +112,7 @@ class BuildStage:
 
     async def list_build_ids(self, project_id: int) -> list[int]:
         answer = await self.caller.query(ListProjectBuilds(project_id=project_id))
-        return [int(one["id"]) for one in json.loads(answer)]
+        return [int(build["id"]) for build in json.loads(answer)]
 
     async def count_documents(self, collection: str, condition: Document) -> int:
         return int(await self.database[collection].count_documents(condition))

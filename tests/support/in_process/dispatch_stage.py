@@ -1,4 +1,4 @@
-"""A queue of jobs on a real database, without the rest of a server: filled at will, and asked whose turn it is."""
+"""A job queue on a real database without the rest of the system; tests fill it and ask which job comes next."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -58,7 +58,7 @@ def launched_project(number: int, company_id: int | None = None) -> LaunchedProj
 def queued_job_document(
     number: int, project_id: int = 1, company_id: int | None = None, tags: Sequence[str] = (), **more: Any
 ) -> Any:
-    """A queued job as its head is kept; the number is its age."""
+    """Return the stream document of a queued job; a smaller number means an older job."""
     launched = launched_project(project_id, company_id)
     protected = bool(more.get("protected"))
     row = JobRow(
@@ -89,17 +89,22 @@ class DispatchReplica:
         await self.runtime.database["streams"].insert_many(heads)
 
     async def queue_jobs(self, *job_ids: int, project_id: int = 1) -> None:
-        for one in job_ids:
-            planned = PlannedJob(job_id=one, job_uuid=str(uuid4()), name="build")
+        for job_id in job_ids:
+            planned = PlannedJob(job_id=job_id, job_uuid=str(uuid4()), name="build")
             order = QueueJob(
-                job_id=one, build_id=one, project=launched_project(project_id), job=planned, ref="main", sha="0" * 40
+                job_id=job_id,
+                build_id=job_id,
+                project=launched_project(project_id),
+                job=planned,
+                ref="main",
+                sha="0" * 40,
             )
-            await self.context.send(order, step=str(one))
+            await self.context.send(order, step=str(job_id))
 
     async def dispatch_all(
         self, runner: RunnerDescription = ANY_RUNNER, turns: FairScheduler | None = None
     ) -> list[int]:
-        """All that the runner gets, in this order."""
+        """Return the ids of all jobs that the runner gets, in the order of dispatch."""
         turns, found = turns or FairScheduler(), list[int]()
         while job := await turns.next_job(self.context, runner, set()):
             await turns.record_service_time(self.context, job)
@@ -114,7 +119,7 @@ class DispatchReplica:
         )
 
     def repeatable_context(self, claim_id: str) -> ServiceContext:
-        """Of a command that may come again."""
+        """Return the context of a command that may be repeated with the same command id."""
         return ServiceContext(self.runtime, CommandMetadata(claim_id, now(), may_be_duplicate=True))
 
 
@@ -122,7 +127,7 @@ class DispatchReplica:
 async def dispatch_replicas(
     settings: Settings, client: AsyncMongoClient[Document], bus: Client, replicas: int = 1
 ) -> AsyncIterator[list[DispatchReplica]]:
-    """Processes of the builds on one database; of the projects' answers there is the one that a claim needs."""
+    """Yield replicas of the builds service on one database; the only projects query that a claim needs is faked."""
     database = get_database(client, settings, "builds")
     vault = MemoryKeyVault()
     others = [Service(name, categories=()) for name in ("runners", "projects")]

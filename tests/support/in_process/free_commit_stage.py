@@ -1,4 +1,4 @@
-"""Everything in this process, used as Free Commit's clients do."""
+"""The whole system in this process, used through the API of Free Commit."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -21,8 +21,8 @@ Json = dict[str, Any]
 class FreeCommitSystem:
     url: str
     stage: ServiceStage
-    admin: httpx.AsyncClient  # both roles
-    developer: httpx.AsyncClient  # that one role
+    admin: httpx.AsyncClient  # has both roles
+    developer: httpx.AsyncClient  # has the role ROLE_DEVELOPER only
     defaults: Json
     numbers: "count[int]" = field(default_factory=count)
 
@@ -40,7 +40,7 @@ class FreeCommitSystem:
         return f"name_{next(self.numbers)}"
 
     async def create(self, resource: str, **fields: Any) -> Json:
-        """A new one; what is needed and was not told is made up."""
+        """Create a resource; required fields that are not given get default values."""
         named = {"username" if resource == "developer" else "name": self.new_name()}
         body = {resource: named | self.defaults[resource] | fields}
         answer = await self.admin.post(f"/api/admin/{resource}s", json=body)
@@ -59,11 +59,11 @@ class FreeCommitSystem:
 @asynccontextmanager
 async def free_commit_system(servers: Servers) -> AsyncIterator[FreeCommitSystem]:
     settings = {"admin_username": "root", "admin_password": PASSWORD, "local_repositories": True}
-    async with run_all_services(servers, **settings) as (stage, _gateway, url), httpx.AsyncClient() as nobody:
-        here = FreeCommitSystem(url, stage, nobody, nobody, {})
-        async with await here.log_in("root") as here.admin:
-            [executor] = (await here.admin.get("/api/admin/executors")).json()
-            here.defaults = {
+    async with run_all_services(servers, **settings) as (stage, _gateway, url), httpx.AsyncClient() as placeholder:
+        system = FreeCommitSystem(url, stage, placeholder, placeholder, {})
+        async with await system.log_in("root") as system.admin:
+            [executor] = (await system.admin.get("/api/admin/executors")).json()
+            system.defaults = {
                 "project": {
                     "repository": "https://forge.example/shop.git",
                     "branch": "main",
@@ -76,9 +76,9 @@ async def free_commit_system(servers: Servers) -> AsyncIterator[FreeCommitSystem
                 "executor": {"driver": "localDriver"},
                 "developer": {"password": PASSWORD},
             }
-            await here.create("developer", username="dora", roles=["ROLE_DEVELOPER"])
-            async with await here.log_in("dora") as here.developer:
-                yield here
+            await system.create("developer", username="dora", roles=["ROLE_DEVELOPER"])
+            async with await system.log_in("dora") as system.developer:
+                yield system
 
 
 def error_of(answer: httpx.Response) -> tuple[int, str]:

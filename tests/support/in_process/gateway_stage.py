@@ -1,4 +1,4 @@
-"""A gateway on a real nats-server and a real port; the services behind it are played by short functions."""
+"""A gateway on a real nats-server and a real port, with fake services behind it."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -47,7 +47,7 @@ class ReceivedMessage:
 
 @dataclass
 class FakeServices:
-    """Whoever answers behind the gateway, and what they were told."""
+    """Fake services that answer requests with registered functions and record the messages they receive."""
 
     client: Client
     received: list[ReceivedMessage] = field(default_factory=list)
@@ -55,7 +55,7 @@ class FakeServices:
     responders: dict[type[Command] | type[Query], MessageServer] = field(default_factory=dict)
 
     async def serve(self, message_type: type[Command] | type[Query], reply: Reply) -> None:
-        """Answer with what `reply` returns (or refuses); a later call replaces an earlier one."""
+        """Answer this message type with the result of `reply`, or with the rejection it raises."""
         self.replies[message_type] = reply
         if message_type in self.responders:
             return
@@ -69,13 +69,13 @@ class FakeServices:
         await flush_to_server(self.client)
 
     def _reply(self, message: Any, headers: Mapping[str, str]) -> Any:
-        """As services do: after a command, the thing that it went to, if the gateway wants to see it."""
+        """Answer like a service: after a command, also run the query that the gateway attached to it."""
         self.received.append(ReceivedMessage(message, parse_actor(headers), headers.get(COMMAND_ID_HEADER)))
         answer = self.replies[type(message)](message)
         if RETURN_QUERY_HEADER not in headers:
             return answer
         stream = answer.stream if isinstance(answer, CommandReply) else answer["stream"]
-        known = {one.wire_name: one for one in self.replies}
+        known = {reply_type.wire_name: reply_type for reply_type in self.replies}
         return self._reply(
             ReturnQuery.parse(headers[RETURN_QUERY_HEADER], known, stream), {ACTOR_HEADER: headers[ACTOR_HEADER]}
         )
@@ -85,12 +85,12 @@ class FakeServices:
         await flush_to_server(self.client)
 
     def received_of(self, message_type: type[Command] | type[Query]) -> list[ReceivedMessage]:
-        return [one for one in self.received if isinstance(one.message, message_type)]
+        return [received for received in self.received if isinstance(received.message, message_type)]
 
 
 @dataclass
 class FakeUsers:
-    """Identity, as the gateway sees it."""
+    """A fake identity service: users, their access and their tokens."""
 
     key: SigningKey = field(default_factory=generate_signing_key)
     access: dict[int, Access] = field(default_factory=dict)
@@ -119,7 +119,7 @@ class GatewayStage:
     users: FakeUsers
     gateway: Gateway
     server: Server
-    client: Client  # of whoever publishes events
+    client: Client  # publishes events
 
     def bearer(self, user_id: int, **more: Any) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.users.token(user_id, **more)}"}
@@ -146,7 +146,7 @@ async def running_gateway(settings: Settings, clock: Clock | None = None) -> Asy
                 yield gateway, server, f"{scheme}://127.0.0.1:{sock.getsockname()[1]}"
             finally:
                 server.begin_shutdown()
-                server.begin_shutdown()  # without the patience that it may have
+                server.begin_shutdown()  # the second call skips the drain period
                 await task
                 telemetry.shutdown()
 
@@ -178,8 +178,8 @@ def command_result(stream: str, **row: Any) -> CommandReply:
 
 
 async def eventually(ask: Callable[[], Awaitable[T]], true: Callable[[T], bool], *, within: float) -> T:
-    """The first answer for which it is true."""
+    """Poll until the predicate holds for the answer, and return that answer."""
     async with asyncio.timeout(within):
-        while not true(answer := await ask()):  # noqa: ASYNC110  nobody tells, so it asks
+        while not true(answer := await ask()):  # noqa: ASYNC110
             await asyncio.sleep(0.02)
         return answer

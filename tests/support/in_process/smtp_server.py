@@ -1,4 +1,4 @@
-"""A real SMTP server on a loopback port, with or without TLS and log-in, that keeps what it was sent."""
+"""A real SMTP server on a loopback port, with or without TLS and login, that stores the mails it receives."""
 
 import asyncio
 import ssl
@@ -23,11 +23,11 @@ LOGIN = ("mailer", "a canary password")
 
 @dataclass
 class Mailbox:
-    """The handler of the server: answers with what `refusals` say, else keeps the mail."""
+    """The handler of the SMTP server. It answers with a configured refusal or stores the mail."""
 
     port: int = 0
     mails: list[EmailMessage] = field(default_factory=list)
-    refusals: dict[str, str] = field(default_factory=dict)  # "RCPT" or "DATA" -> answer
+    refusals: dict[str, str] = field(default_factory=dict)  # "RCPT" or "DATA" -> reply line
     arrived: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     async def handle_RCPT(  # noqa: N802
@@ -54,14 +54,14 @@ class Mailbox:
 
 def check_login(_server: Any, _session: Any, _envelope: Any, _mechanism: str, given: LoginPassword) -> AuthResult:
     known = (given.login.decode(), given.password.decode()) == LOGIN
-    return AuthResult(success=known, handled=known)  # unhandled: the server answers 535 itself
+    return AuthResult(success=known, handled=known)  # if not handled, aiosmtpd itself answers 535
 
 
 @asynccontextmanager
 async def running_mail_server(
     *, port: int = 0, certificate: Path | None = None, implicit_tls: bool = False
 ) -> AsyncIterator[Mailbox]:
-    """With a certificate the server insists on STARTTLS (or speaks TLS from the start) and on the log-in."""
+    """Run an SMTP server. With a certificate it requires a login and STARTTLS, or implicit TLS."""
     mailbox = Mailbox()
     context = None
     if certificate:
@@ -90,7 +90,7 @@ async def running_mail_server(
 
 
 def create_self_signed_certificate(folder: Path) -> Path:
-    """A certificate and its key for 127.0.0.1, in one file."""
+    """Write a self-signed certificate for 127.0.0.1 and its key to one file."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "mail.test")])
     now = datetime.now(UTC)

@@ -1,4 +1,4 @@
-"""Whole services in this process, on a real mongod and nats-server: databases of their own, and empty streams."""
+"""Services running in this process on a real mongod and nats-server, with their own databases and empty streams."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -40,12 +40,14 @@ class ServiceStage:
                 await bus.jetstream().delete_stream(str(stream.config.name))
 
     async def migrate(self, *services: Service) -> None:
-        """And the streams of those that they follow, although nobody stands behind these."""
-        followed = {source for one in services for source in sources_of(one)} - {one.name for one in services}
+        """Migrate these services and create the streams of the services they subscribe to."""
+        followed = {source for service in services for source in sources_of(service)} - {
+            service.name for service in services
+        }
         services = (*services, *(Service(name, categories=()) for name in sorted(followed)))
         async with self.connected() as bus, create_mongo_client(self.settings, "test") as client:
             databases = [get_database(client, self.settings, service.name) for service in services]
-            await migrate(services, databases, [create_vault(one, self.settings) for one in databases], bus)
+            await migrate(services, databases, [create_vault(database, self.settings) for database in databases], bus)
 
     @asynccontextmanager
     async def running(
@@ -56,7 +58,7 @@ class ServiceStage:
         instance: str = "replica",
         clock: Clock | None = None,
     ) -> AsyncIterator[None]:
-        """Replicas of a service that was migrated before, from when they answer until they have stopped."""
+        """Run replicas of a migrated service for the duration of the block, starting when they answer requests."""
         stop = asyncio.Event()
         async with asyncio.TaskGroup() as group:
             for number in range(replicas):
@@ -69,13 +71,13 @@ class ServiceStage:
                 stop.set()
 
     def _settings_of(self, service: str) -> Settings:
-        """With its own login on NATS, so that it can do no more here than elsewhere."""
+        """Return settings with the NATS login of this service, so that its permissions apply."""
         if self.servers is None or service not in SERVICES:
             return self.settings
         return replace(self.settings, nats_url=self.servers.nats_url_for(service))
 
     async def _wait_until_answering(self, service: Service) -> None:
-        """Nobody subscribed: NATS says so at once. An empty body is answered with a failure."""
+        """Wait until the service has subscribed: NATS reports missing subscribers at once."""
         subject = next(iter(service.handlers)).subject()  # type: ignore[attr-defined]
         async with self.connected() as bus, asyncio.timeout(30):
             while True:
@@ -86,7 +88,11 @@ class ServiceStage:
 
 
 def sources_of(service: Service) -> set[str]:
-    return {*service.policies, *(one.source for one in service.projections), *(one.source for one in service.workers)}
+    return {
+        *service.policies,
+        *(projection.source for projection in service.projections),
+        *(worker.source for worker in service.workers),
+    }
 
 
 @asynccontextmanager

@@ -1,6 +1,6 @@
-"""Stand-ins for the services, the gateway and the agent: the local stack is tested without waiting for the real ones.
+"""Fake services, gateway and agent, so that tests of the local stack need not wait for the real ones.
 
-Called like `python -m infra`: `supervise` and `up` are the real thing, told to start stand-ins.
+This module is called like `python -m infra`: `supervise` and `up` are the real commands, but they start the fakes.
 """
 
 import os
@@ -42,7 +42,7 @@ def main(arguments: list[str]) -> None:
             Settings.from_environment(os.environ).require_servers()
             sys.stdout.write(os.environ["HEADRACE_NATS_URL"])
         case ["service", name] if name == os.environ.get("BROKEN_SERVICE"):
-            raise RuntimeError(f"{name} was told to break")
+            raise RuntimeError(f"{name} is configured to fail")
         case ["gateway"]:
             with socket.socket() as shared:
                 shared.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)

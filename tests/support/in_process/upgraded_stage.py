@@ -1,4 +1,4 @@
-"""Today's services on what an earlier release left: its databases, its streams, its unfinished work."""
+"""The current services on the databases, streams and unfinished work of an earlier release."""
 
 import asyncio
 import base64
@@ -44,9 +44,9 @@ class UpgradedSystem:
     post_office: MailServer
     answers: Json
     left: Leftovers
-    published: dict[str, list[str]]  # by service: the ids of the events that its stream held before today's code came
-    durables: dict[str, datetime]  # when each durable consumer was created
-    logged_event_names: Counter[str]  # names of all events that were in the log
+    published: dict[str, list[str]]  # ids of the events in each service's stream before the upgrade
+    durables: dict[str, datetime]  # creation time of each durable consumer
+    logged_event_names: Counter[str]  # how often each event was in the log before the upgrade
 
     async def log_in(self, username: str) -> Json:
         answer = await self.http.post("/api/auth/token", json={"auth": {"username": username, "password": PASSWORD}})
@@ -54,22 +54,22 @@ class UpgradedSystem:
         return {"Authorization": f"Bearer {answer.json()['access_token']}"}
 
     async def recorded_event_ids(self, service: str) -> set[str]:
-        """The ids of all events in the log of a service."""
+        """Return the ids of all events in the log of a service."""
         async with create_mongo_client(self.stage.settings, "test") as client:
             commits = get_database(client, self.stage.settings, service)["commits"]
             return {
-                f"{one['stream']}@{one['version']}.{place}"
-                async for one in commits.find({})
-                for place in range(len(one["events"]))
+                f"{commit['stream']}@{commit['version']}.{number}"
+                async for commit in commits.find({})
+                for number in range(len(commit["events"]))
             }
 
     async def new_events(self) -> Counter[str]:
-        """The names of those that today's code has recorded."""
+        """Return the names and counts of the events recorded since the upgrade."""
         return await count_event_names(self.stage) - self.logged_event_names
 
 
 async def list_durables(bus: Client) -> dict[str, datetime]:
-    """Those for which there is a worker, with the time when each was created."""
+    """Return the creation time of each durable consumer."""
     found = {}
     for service in SERVICES:
         with suppress(NotFoundError):
@@ -89,7 +89,7 @@ async def count_event_names(stage: ServiceStage) -> Counter[str]:
 
 
 async def run_migrate_command(servers: Servers, stage: ServiceStage) -> None:
-    """The command, with the login of operators."""
+    """Run `headrace migrate` with the NATS login for migrations."""
     environment = {
         "HEADRACE_MONGODB_URL": servers.mongodb_url,
         "HEADRACE_NATS_URL": servers.nats_url_for("migrate"),
@@ -105,7 +105,7 @@ async def run_migrate_command(servers: Servers, stage: ServiceStage) -> None:
 
 @asynccontextmanager
 async def upgraded_system(release: str, folder: Path) -> AsyncIterator[UpgradedSystem]:
-    left, given = answers.read_answers(FOLDER / release)
+    left, responses = answers.read_answers(FOLDER / release)
     with running_servers(folder) as servers, running_mail_server() as mails:
         more = {
             "data": folder,
@@ -120,7 +120,9 @@ async def upgraded_system(release: str, folder: Path) -> AsyncIterator[UpgradedS
                 await dump.restore_dump(FOLDER / release, client, stage.settings, bus)
                 with_streams = (FOLDER / release / dump.STREAMS_FILE).exists()
                 present = await list_durables(bus)
-                published = {one: await read_event_ids(bus, one) if with_streams else [] for one in SERVICES}
+                published = {
+                    service: await read_event_ids(bus, service) if with_streams else [] for service in SERVICES
+                }
             log = await count_event_names(stage)
             await run_migrate_command(servers, stage)
             for service in load_services():
@@ -128,5 +130,5 @@ async def upgraded_system(release: str, folder: Path) -> AsyncIterator[UpgradedS
             _, _, url = await stack.enter_async_context(running_gateway(replace(stage.settings, instance="gateway")))
             http = await stack.enter_async_context(httpx.AsyncClient(base_url=url, timeout=20))
             yield UpgradedSystem(
-                release, servers, stage, http, mails, given, Leftovers(**left), published, present, log
+                release, servers, stage, http, mails, responses, Leftovers(**left), published, present, log
             )

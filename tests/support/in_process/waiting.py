@@ -1,4 +1,4 @@
-"""Waiting for a condition, never for an amount of time."""
+"""Waiting for a condition in synchronous tests."""
 
 import time
 from collections.abc import Callable

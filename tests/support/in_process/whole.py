@@ -1,4 +1,4 @@
-"""All services and the gateway in this process, on real servers: what a client meets, without processes to start."""
+"""All services and a gateway in this process, on real servers."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -45,7 +45,7 @@ class RunningSystem:
         return {"Authorization": f"Bearer {answer.json()['access_token']}"}
 
     async def create(self, path: str, **body: Any) -> Any:
-        """What an administrator creates; the path below /api/admin names the resource in the plural."""
+        """Create a resource as administrator. The path below /api/admin names the resource in the plural."""
         resource = path.replace("ies", "ys").removesuffix("s")
         answer = await self.http.post(f"/api/admin/{path}", json={resource: body}, headers=self.admin)
         assert answer.status_code == 201, answer.text
@@ -56,7 +56,7 @@ class RunningSystem:
 async def run_all_services(
     servers: Servers, clock: Clock | None = None, /, **settings: Any
 ) -> AsyncIterator[tuple[ServiceStage, Gateway, str]]:
-    """Every service, and a gateway with its address."""
+    """Run all services and a gateway; yield the stage, the gateway and its URL."""
     async with empty_stage(servers, **settings) as stage, AsyncExitStack() as stack:
         services = load_services()
         await stage.migrate(*services)
@@ -79,6 +79,6 @@ async def running_system(servers: Servers, **settings: Any) -> AsyncIterator[Run
         run_all_services(servers, **login, **settings) as (stage, _gateway, url),
         httpx.AsyncClient(base_url=url, timeout=20) as http,
     ):
-        here = RunningSystem(stage, http, {})
-        here.admin = await here.log_in(ADMINISTRATOR, PASSWORD)
-        yield here
+        system = RunningSystem(stage, http, {})
+        system.admin = await system.log_in(ADMINISTRATOR, PASSWORD)
+        yield system

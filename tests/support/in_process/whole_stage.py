@@ -1,4 +1,4 @@
-"""Everything in this process, used over HTTP as its users and runners do."""
+"""The whole system in this process, used over HTTP by users and runners."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -28,7 +28,7 @@ class BuildSystem:
     gateway: Gateway
     repository: Path
     settings: Settings
-    events_url: str  # of NATS, with the login for programs of others
+    events_url: str  # of NATS, with the login for external consumers
     executor_id: int = 0
     admin: dict[str, str] = field(default_factory=dict)
     numbers: "count[int]" = field(default_factory=lambda: count(1))
@@ -47,7 +47,7 @@ class BuildSystem:
         assert answer.status_code == status, answer.text
         return answer
 
-    # ---- what tests need to be there; names are made up where they do not matter
+    # ---- helpers that create objects; names are generated
 
     async def create_user(self, username: str, *roles: str) -> int:
         body = {"developer": {"username": username, "password": PASSWORD, "roles": roles or ("ROLE_DEVELOPER",)}}
@@ -71,20 +71,20 @@ class BuildSystem:
         return dict((await self.post("/api/admin/projects", {"project": body}, 201)).json())
 
     async def register_runner(self, base: str = "/admin/runners", **settings: Any) -> "FakeRunner":
-        """Registered with the token of this place."""
+        """Register a runner with the registration token of this scope."""
         info = await self.get(f"{base}/registration-info")
         body = {"token": info["registrationToken"], "name": f"runner {next(self.numbers)}", **settings}
         answer = await self.http.post("/api/v4/runners", json=body)
         assert answer.status_code == 201, answer.text
         listed = (await self.get(base, params={"size": 1000}))["_embedded"]["restPipelineRunnerModelList"]
-        (uuid,) = [one["id"] for one in listed if one["name"] == body["name"]]
+        (uuid,) = [listed_runner["id"] for listed_runner in listed if listed_runner["name"] == body["name"]]
         return FakeRunner(self.http, answer.json()["token"], uuid)
 
     async def hold_requests(self, *runners: "FakeRunner") -> "list[asyncio.Task[httpx.Response]]":
-        """They ask for a job, find none and wait."""
-        asking = [runner.start_request() for runner in runners]
+        """Start a job request for each runner and wait until all are held."""
+        requests = [runner.start_request() for runner in runners]
         await eventually(lambda: len(self.gateway.state.long_polls) == len(runners))
-        return asking
+        return requests
 
     async def launch_build(self, project: Body) -> int:
         return int((await self.post(f"/api/developer/builds/{project['id']}")).json()["build_id"])
@@ -105,10 +105,10 @@ class FakeRunner:
     http: httpx.AsyncClient
     token: str
     uuid: str
-    features: Mapping[str, bool] = field(default_factory=dict)  # that it announces
+    features: Mapping[str, bool] = field(default_factory=dict)  # announced in each job request
 
     async def request_job(self) -> httpx.Response:
-        """Held until there is a job: 201 with it; 204 when there is none."""
+        """Request a job. The request is held until there is one (201) or the long poll times out (204)."""
         announced = {"info": {"features": dict(self.features)}} if self.features else {}
         return await self.http.post("/api/v4/jobs/request", json={"token": self.token, **announced})
 
@@ -133,7 +133,7 @@ class FakeRunner:
 async def build_system(
     folder: Path, clock: Clock | None = None, /, *, long_poll_seconds: float = 20.0, **more: Any
 ) -> AsyncIterator[BuildSystem]:
-    """`clock`: that of all services."""
+    """Run all services on their own servers; `clock` is the clock of all services."""
     settings: Body = {
         "admin_username": "root",
         "admin_password": PASSWORD,

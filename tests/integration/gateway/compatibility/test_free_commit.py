@@ -1,4 +1,4 @@
-"""Free Commit's API as its clients know it: what each route takes, answers and refuses."""
+"""The Free Commit API as its clients use it: accepted input, responses and errors of each route."""
 
 import json
 import re
@@ -79,13 +79,13 @@ async def free_commit(servers: Servers) -> AsyncIterator[FreeCommitSystem]:
 
 
 def mismatched_fields(found: dict[str, Any], shape: dict[str, tuple[type, ...]]) -> dict[str, Any]:
-    """Members that are missing or of another type."""
+    """Return the fields that are missing or have a wrong type."""
     return {
         name: found.get(name, "missing") for name, types in shape.items() if type(found.get(name, 0.5)) not in types
     }
 
 
-# ---- shapes
+# ---- response shapes
 
 
 @pytest.mark.parametrize("resource", SHAPES)
@@ -96,12 +96,14 @@ async def test_every_view_of_a_resource_has_all_fields(free_commit: FreeCommitSy
     assert mismatched_fields(await free_commit.get(resource, new["id"]), clear) == {}
     for role in ("admin", "developer"):
         listed = (await free_commit.admin.get(f"/api/{role}/{resource}s")).json()
-        mine = next(one for one in listed if one["id"] == new["id"])
+        mine = next(listed_resource for listed_resource in listed if listed_resource["id"] == new["id"])
         assert mismatched_fields(mine, SHAPES[resource]) == {}
-        assert [one["id"] for one in listed] == sorted(one["id"] for one in listed)
-    one = await free_commit.developer.get(f"/api/developer/{resource}s/{new['id']}")
-    assert one.status_code == 200
-    assert mismatched_fields(one.json(), SHAPES[resource]) == {}
+        assert [listed_resource["id"] for listed_resource in listed] == sorted(
+            listed_resource["id"] for listed_resource in listed
+        )
+    response = await free_commit.developer.get(f"/api/developer/{resource}s/{new['id']}")
+    assert response.status_code == 200
+    assert mismatched_fields(response.json(), SHAPES[resource]) == {}
 
 
 async def test_secrets_are_hidden_from_developers_and_in_lists(free_commit: FreeCommitSystem) -> None:
@@ -154,7 +156,7 @@ async def test_the_configuration_is_shown_without_secrets(free_commit: FreeCommi
     }
 
 
-# ---- creating
+# ---- creation
 
 
 @pytest.mark.parametrize(
@@ -255,7 +257,7 @@ async def test_a_body_without_a_json_content_type_is_ignored(free_commit: FreeCo
     assert error_of(answer) == (422, "CREDENTIAL_NAME_REQUIRED")
 
 
-# ---- changing
+# ---- changes
 
 CHANGES: list[tuple[str, str, dict[str, Any], dict[str, Any]]] = [
     ("project", "name", {"name": " New "}, {"name": "New"}),
@@ -398,15 +400,15 @@ async def test_patching_the_projects_of_a_developer_replaces_them(free_commit: F
     first, second, third = [await free_commit.create("project", developers_id=[other["id"]]) for _ in range(3)]
 
     async def members(*projects: dict[str, Any]) -> list[list[int]]:
-        return [(await free_commit.get("project", one["id"]))["developers_id"] for one in projects]
+        return [(await free_commit.get("project", project["id"]))["developers_id"] for project in projects]
 
     for wanted in ([first, second], [second, third], [second, third], []):
-        ids = [one["id"] for one in wanted]
+        ids = [project["id"] for project in wanted]
         answer = await free_commit.patch("developer", developer["id"], "projects", {"projects_id": ids})
         assert answer.json() == developer | {"projects_id": ids}
         mine = sorted((developer["id"], other["id"]))
         assert await members(*wanted) == [mine] * len(wanted)
-        others = [one for one in (first, second, third) if one not in wanted]
+        others = [project for project in (first, second, third) if project not in wanted]
         assert await members(*others) == [[other["id"]]] * len(others)
         await eventually(
             lambda: free_commit.get("developer", developer["id"]), (developer | {"projects_id": ids}).__eq__, within=10
@@ -434,7 +436,9 @@ async def test_a_deleted_resource_is_404(free_commit: FreeCommitSystem, resource
     missing = (404, f"{resource.upper()}_NOT_FOUND")
     assert error_of(await free_commit.admin.delete(path)) == missing
     assert error_of(await free_commit.admin.get(path)) == missing
-    assert new["id"] not in [one["id"] for one in (await free_commit.admin.get(f"/api/admin/{resource}s")).json()]
+    assert new["id"] not in [
+        listed_resource["id"] for listed_resource in (await free_commit.admin.get(f"/api/admin/{resource}s")).json()
+    ]
 
 
 async def test_each_reading_of_a_secret_is_recorded_despite_an_idempotency_key(free_commit: FreeCommitSystem) -> None:
@@ -445,27 +449,32 @@ async def test_each_reading_of_a_secret_is_recorded_despite_an_idempotency_key(f
         await free_commit.admin.patch(f"{path}/env", json={"secret": {"env": "x"}}, headers=key)
     async with free_commit.stage.connected() as bus:
 
-        async def looks() -> int:
+        async def count_accesses() -> int:
             subject = f"evt.projects.secret-{secret['id']}.SecretRevealed"
             state = (await bus.jetstream().stream_info("projects", subjects_filter=subject)).state
             return (state.subjects or {}).get(subject, 0)
 
-        await eventually(looks, (6).__eq__, within=10)
+        await eventually(count_accesses, (6).__eq__, within=10)
 
 
-# ---- who may
+# ---- permissions
 
 
 async def test_developers_and_anonymous_callers_are_rejected_at_every_admin_route(
     free_commit: FreeCommitSystem,
 ) -> None:
-    addresses = [(one.method, "/api" + PATH_PARAMETER.sub("1", one.path)) for one in TABLE if one.needs is Role.ADMIN]
-    async with free_commit.client("Bearer null") as nobody:
+    addresses = [
+        (route.method, "/api" + PATH_PARAMETER.sub("1", route.path)) for route in TABLE if route.needs is Role.ADMIN
+    ]
+    async with free_commit.client("Bearer null") as anonymous:
         refused = [
-            ((await free_commit.developer.request(*one)).status_code, (await nobody.request(*one)).status_code)
-            for one in addresses
+            (
+                (await free_commit.developer.request(*route_path)).status_code,
+                (await anonymous.request(*route_path)).status_code,
+            )
+            for route_path in addresses
         ]
-    assert set(refused) <= {(403, 401), (403, 403)}  # GitFlic's routes refuse strangers with 403, too
+    assert set(refused) <= {(403, 401), (403, 403)}  # GitFlic's routes answer 403 to anonymous callers too
 
 
 async def test_a_token_has_only_the_current_permissions_of_its_user(free_commit: FreeCommitSystem) -> None:
@@ -477,8 +486,8 @@ async def test_a_token_has_only_the_current_permissions_of_its_user(free_commit:
         await free_commit.patch("developer", user["id"], "enabled", {"enabled": False})
         await eventually(lambda: riser.get("/api/user/info"), lambda answer: answer.status_code == 401, within=10)
     login = {"auth": {"username": "riser", "password": PASSWORD}}
-    async with free_commit.client() as nobody:
-        assert error_of(await nobody.post("/api/auth/token", json=login)) == (401, "UNAUTHORIZED")
+    async with free_commit.client() as anonymous:
+        assert error_of(await anonymous.post("/api/auth/token", json=login)) == (401, "UNAUTHORIZED")
 
 
 async def test_a_deleted_user_loses_access_and_project_memberships(free_commit: FreeCommitSystem) -> None:
@@ -488,24 +497,26 @@ async def test_a_deleted_user_loses_access_and_project_memberships(free_commit: 
         assert (await free_commit.admin.delete(f"/api/admin/developers/{user['id']}")).status_code == 204
         await eventually(lambda: leaver.get("/api/user/info"), lambda answer: answer.status_code == 401, within=10)
     await eventually(
-        lambda: free_commit.get("project", project["id"]), lambda one: one["developers_id"] == [], within=10
+        lambda: free_commit.get("project", project["id"]), lambda shown: shown["developers_id"] == [], within=10
     )
 
 
 async def test_the_last_administrator_cannot_be_deleted(free_commit: FreeCommitSystem) -> None:
-    [root] = [one for one in (await free_commit.admin.get("/api/admin/developers")).json() if one["username"] == "root"]
-    others = [
-        one for one in (await free_commit.admin.get("/api/admin/developers")).json() if "ROLE_ADMIN" in one["roles"]
+    [root] = [
+        user for user in (await free_commit.admin.get("/api/admin/developers")).json() if user["username"] == "root"
     ]
-    for one in others:
+    others = [
+        user for user in (await free_commit.admin.get("/api/admin/developers")).json() if "ROLE_ADMIN" in user["roles"]
+    ]
+    for user in others:
         await free_commit.patch(
-            "developer", one["id"], "roles", {"roles": ["ROLE_ADMIN", "ROLE_DEVELOPER"] if one == root else []}
+            "developer", user["id"], "roles", {"roles": ["ROLE_ADMIN", "ROLE_DEVELOPER"] if user == root else []}
         )
     refused = await free_commit.admin.delete(f"/api/admin/developers/{root['id']}")
     assert error_of(refused) == (409, "DEVELOPER_LAST_ADMINISTRATOR")
 
 
-# ---- what pollers need
+# ---- polling
 
 
 @pytest.mark.parametrize("path", ["queueds", "executeds"])

@@ -1,4 +1,4 @@
-"""Free Commit's pages on real rows: every parameter, every operator, and exact numbers."""
+"""Paged lists of the Free Commit API on real rows: every parameter and operator, and exact counts."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -23,7 +23,7 @@ NAMES = ("alpha", "Beta", "gamma=1", "100%_sure", "a.b")
 
 @pytest.fixture(scope="module")
 async def free_commit(servers: Servers) -> AsyncIterator[FreeCommitSystem]:
-    """Five projects; the first two were built, with exit codes 0 and 143."""
+    """Create five projects; the first two have a finished build, with exit codes 0 and 143."""
     async with free_commit_system(servers) as here:
         projects = [await here.create("project", name=name) for name in NAMES]
         await here.create("secret", name="HERE", env="prod", projects_id=[projects[0]["id"]])
@@ -54,7 +54,9 @@ async def publish_finished_build(
             cloudevents.to_body(recorded),
             headers=cloudevents.to_headers("builds", recorded),
         )
-    await eventually(lambda: here.get("project", project["id"]), lambda one: one["builds_id"] == [number], within=10)
+    await eventually(
+        lambda: here.get("project", project["id"]), lambda shown: shown["builds_id"] == [number], within=10
+    )
 
 
 async def get_page(here: FreeCommitSystem, listing: str, query: str) -> dict[str, Any]:
@@ -65,7 +67,7 @@ async def get_page(here: FreeCommitSystem, listing: str, query: str) -> dict[str
 
 async def list_project_names(here: FreeCommitSystem, query: str) -> list[str]:
     found = await get_page(here, "project", f"order_by=ASC&{query}")
-    return [one["project_name"] for one in found["data"]]
+    return [row["project_name"] for row in found["data"]]
 
 
 ALPHA, BETA, GAMMA, WILDCARDS, DOTTED = NAMES
@@ -196,15 +198,15 @@ async def test_developers_are_listed_with_their_highest_role(free_commit: FreeCo
     first, second = found["data"][:2]
     assert (first["user_username"], first["developer_email"], first["user_role"]) == ("root", None, "ROLE_ADMIN")
     assert (second["user_username"], second["user_role"]) == ("dora", "ROLE_DEVELOPER")
-    assert {type(one["developer_id"]) for one in found["data"]} == {int}
+    assert {type(row["developer_id"]) for row in found["data"]} == {int}
 
 
 async def test_secrets_are_listed_with_their_scope(free_commit: FreeCommitSystem) -> None:
     found = await get_page(free_commit, "secret", "sortBy=secret_id&order_by=ASC")
-    lines = [(one["secret_name"], one["secret_env"], one["secret_scope"]) for one in found["data"]]
+    lines = [(row["secret_name"], row["secret_env"], row["secret_scope"]) for row in found["data"]]
     assert lines == [("HERE", "prod", "PRIVATE"), ("EVERYWHERE", None, "PUBLIC")]
     public = await get_page(free_commit, "secret", "secret_scope[eq]=PUBLIC&project_name[contains]=x")
-    assert [one["secret_name"] for one in public["data"]] == ["EVERYWHERE"]
+    assert [row["secret_name"] for row in public["data"]] == ["EVERYWHERE"]
 
 
 async def test_pages_neither_repeat_nor_lose_rows(free_commit: FreeCommitSystem) -> None:
@@ -212,7 +214,7 @@ async def test_pages_neither_repeat_nor_lose_rows(free_commit: FreeCommitSystem)
         await get_page(free_commit, "project", f"per_page=1&page={number}&sort_by=build_last_exit_code")
         for number in range(1, 6)
     ]
-    ids = [one["data"][0]["project_id"] for one in pages]
+    ids = [one_page["data"][0]["project_id"] for one_page in pages]
     assert len(set(ids)) == 5
-    assert all(one["total"] == 5 for one in pages)
+    assert all(one_page["total"] == 5 for one_page in pages)
     assert [earlier > later for earlier, later in pairwise(ids[2:])] == [True, True]

@@ -1,4 +1,4 @@
-"""What Free Commit's own page asks for, screen by screen, as it asks for it."""
+"""The requests of Free Commit's own web page, screen by screen."""
 
 import base64
 import json
@@ -60,13 +60,13 @@ async def test_logging_in_returns_a_token_that_the_page_can_decode(free_commit: 
 
 
 async def test_requests_after_logging_out_are_401(free_commit: FreeCommitSystem) -> None:
-    async with free_commit.client("Bearer null") as nobody:
+    async with free_commit.client("Bearer null") as anonymous:
         paths = (
             "developer/builds/queueds",
             "developer/builds/executeds",
             f"developer/paginations/project?{LIST_QUERY}",
         )
-        assert [(await nobody.get(f"{PREFIX}/{path}")).status_code for path in paths] == [401, 401, 401]
+        assert [(await anonymous.get(f"{PREFIX}/{path}")).status_code for path in paths] == [401, 401, 401]
 
 
 async def test_the_requests_of_the_project_list_screen_work(free_commit: FreeCommitSystem) -> None:
@@ -117,7 +117,7 @@ async def test_the_requests_of_the_project_screen_work(free_commit: FreeCommitSy
 
 
 async def test_the_requests_of_the_top_bar_and_its_buttons_work(free_commit: FreeCommitSystem, tmp_path: Path) -> None:
-    """There is no runner here, so the build waits for one."""
+    """Without a runner the build stays in the queue."""
     project = await create_project(free_commit, str(create_sample_repository(tmp_path / "repository")))
     body = {"build": {"ignore_steps": ["@deploy"]}}
     launched = await send_json(free_commit, "POST", f"developer/builds/{project['id']}", body, 200)
@@ -168,7 +168,7 @@ async def test_the_requests_of_the_secrets_screen_work(free_commit: FreeCommitSy
         "secret_scope": "PUBLIC",
     }
     choice = await get_json(free_commit, "developer/paginations/project?per_page=100000")
-    ids = [one["project_id"] for one in choice["data"]]
+    ids = [row["project_id"] for row in choice["data"]]
     assert choice["total"] == len(ids)
     body = {"secret": {"projects_id": ids}}
     assert (await send_json(free_commit, "PATCH", f"admin/secrets/{secret['id']}/projects", body, 200))[
@@ -198,5 +198,7 @@ async def test_the_requests_of_the_credentials_executors_and_configuration_scree
     body = {"executor": {"variables": variables}}
     await send_json(free_commit, "PATCH", f"admin/executors/{executor['id']}/variables", body, 200)
     assert (await get_json(free_commit, f"admin/executors/{executor['id']}"))["variables"] == variables
-    assert executor["id"] in [one["id"] for one in await get_json(free_commit, "admin/executors")]
+    assert executor["id"] in [
+        listed_executor["id"] for listed_executor in await get_json(free_commit, "admin/executors")
+    ]
     assert {type(value) for value in (await get_json(free_commit, "admin/config/env")).values()} <= {str, type(None)}

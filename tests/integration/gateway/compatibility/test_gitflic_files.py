@@ -1,4 +1,4 @@
-"""Files that jobs left, as GitFlic's clients ask for them: lists with addresses, artifacts, and logs as files."""
+"""GitFlic's routes for files of jobs: lists with download URLs, artifacts and logs."""
 
 from collections.abc import AsyncIterator
 from urllib.parse import urlsplit
@@ -8,8 +8,8 @@ import pytest
 
 from tests.support.in_process.whole_stage import Body, BuildSystem, FakeRunner, build_system
 
-CONTENT = b"PK" + bytes(700_000)  # two pieces
-LOG = "".join(f"line {number} of the log\n" for number in range(40_000))  # more than one message holds
+CONTENT = b"PK" + bytes(700_000)  # two chunks
+LOG = "".join(f"line {number} of the log\n" for number in range(40_000))  # larger than one message
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ async def project(system: BuildSystem) -> Body:
 
 @pytest.fixture(scope="module")
 async def job(system: BuildSystem, project: Body, runner: FakeRunner) -> Body:
-    """Over, with an archive, a report and a log."""
+    """Return a finished job with an archive, a report and a log."""
     await system.launch_build(project)
     job = await runner.wait_for_job()
     for kind in ("archive", "junit"):
@@ -124,10 +124,10 @@ async def test_the_log_of_each_attempt_can_be_read_and_the_last_is_the_default(
 ) -> None:
     await system.launch_build(await system.create_project())
     attempts = []
-    for words in ("first\n", "second\n"):
+    for log_text in ("first\n", "second\n"):
         job = await runner.wait_for_job()
-        traced = {"JOB-TOKEN": job["token"], "Content-Range": f"0-{len(words) - 1}"}
-        await system.http.patch(f"/api/v4/jobs/{job['id']}/trace", headers=traced, content=words)
+        traced = {"JOB-TOKEN": job["token"], "Content-Range": f"0-{len(log_text) - 1}"}
+        await system.http.patch(f"/api/v4/jobs/{job['id']}/trace", headers=traced, content=log_text)
         attempts.append(job)
         given_back = {"token": job["token"], "state": "failed", "failure_reason": "runner_interrupted"}
         await system.http.put(f"/api/v4/jobs/{job['id']}", json=given_back)

@@ -1,4 +1,4 @@
-"""Runners of the service, of companies and of projects: GitFlic's routes on all the services."""
+"""GitFlic's runner routes for global, company and project runners, on all services."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -12,7 +12,7 @@ import pytest
 from tests.support import eventually
 from tests.support.in_process.whole_stage import Body, BuildSystem, FakeRunner, build_system
 
-PROMPT_SECONDS = 8  # seconds: a held request asks again by itself after ten
+PROMPT_SECONDS = 8  # less than the ten seconds after which a held request repeats its claim
 
 RUNNER_FIELDS = {
     "id": str,
@@ -50,7 +50,7 @@ def company_runners_path(company: Body) -> str:
 
 async def list_runner_ids(here: BuildSystem, path: str, **query: Any) -> list[str]:
     page = await here.get(path, params=query)
-    return [one["id"] for one in page["_embedded"][RUNNER_LIST_FIELD]]
+    return [listed_runner["id"] for listed_runner in page["_embedded"][RUNNER_LIST_FIELD]]
 
 
 async def get_runner(here: BuildSystem, runner: FakeRunner) -> Body:
@@ -176,7 +176,7 @@ async def test_runners_are_listed_by_last_contact_in_pages(system: BuildSystem) 
     await first.http.post("/api/v4/runners/verify", json={"token": first.token})
     assert await list_runner_ids(system, base) == [first.uuid, third.uuid, second.uuid]
     page = await system.get(base, params={"size": 2, "page": 1})
-    assert [one["id"] for one in page["_embedded"][RUNNER_LIST_FIELD]] == [second.uuid]
+    assert [listed_runner["id"] for listed_runner in page["_embedded"][RUNNER_LIST_FIELD]] == [second.uuid]
     assert page["page"] == {"size": 2, "totalElements": 3, "totalPages": 2, "number": 1}
     beyond = await system.get(base, params={"size": 2, "page": 9})
     assert (beyond["_embedded"][RUNNER_LIST_FIELD], beyond["page"]["totalElements"]) == ([], 3)
@@ -191,7 +191,7 @@ async def test_runner_lists_of_a_project_and_of_a_company_hold_only_their_own_ru
         await system.register_runner(company_runners_path(company)),
     ]
     await system.register_runner()
-    of_the_project, of_the_company = [[one.uuid] for one in of_both]
+    of_the_project, of_the_company = [[runner.uuid] for runner in of_both]
     address = f"{project['owner_alias']}/{project['alias']}"
     assert await list_runner_ids(system, f"/admin/runners/project/{address}") == of_the_project
     assert await list_runner_ids(system, project_runners_path(project)) == of_the_project
@@ -208,7 +208,7 @@ async def test_an_owner_without_runners_has_an_empty_list(system: BuildSystem) -
     }
 
 
-# ---- one runner
+# ---- a single runner
 
 
 async def test_editing_a_runner_changes_only_the_given_fields(system: BuildSystem) -> None:
@@ -299,8 +299,8 @@ async def test_a_runner_edit_is_read_as_json_for_every_content_type(system: Buil
     runner = await system.register_runner()
     path, headers = f"/admin/runners/{runner.uuid}/edit", system.admin | {"Content-Type": "text/plain"}
     assert (await system.http.post(path, headers=headers, content=b"isPaused=on")).status_code == 400
-    assert (await system.http.post(path, headers=headers, content=b'{"description": "told"}')).status_code == 200
-    assert (await get_runner(system, runner))["description"] == "told"
+    assert (await system.http.post(path, headers=headers, content=b'{"description": "edited"}')).status_code == 200
+    assert (await get_runner(system, runner))["description"] == "edited"
 
 
 async def test_a_shut_down_runner_gets_no_job_until_it_is_activated(system: BuildSystem) -> None:
@@ -389,7 +389,7 @@ async def test_a_runner_uuid_is_case_insensitive(system: BuildSystem) -> None:
     assert (await system.get(f"/admin/runners/{runner.uuid.upper()}"))["id"] == runner.uuid
 
 
-# ---- who may
+# ---- permissions
 
 
 async def test_anonymous_callers_and_developers_get_403_from_admin_runner_routes(system: BuildSystem) -> None:
@@ -397,8 +397,8 @@ async def test_anonymous_callers_and_developers_get_403_from_admin_runner_routes
     runner = await system.register_runner()
     routes = [
         *runner_routes("/admin/runners", runner.uuid),
-        ("GET", "/admin/runners/project/nobody/nothing"),
-        ("GET", "/admin/runners/company/nobody"),
+        ("GET", "/admin/runners/project/unknown/unknown"),
+        ("GET", "/admin/runners/company/unknown"),
     ]
     for headers in ({}, {"Authorization": "token nonsense"}, await system.log_in("plain-developer")):
         assert set(await request_statuses(system, headers, routes)) == {403}
@@ -412,15 +412,15 @@ async def test_owners_manage_only_their_own_runners(system: BuildSystem) -> None
     of_user, of_members = await system.create_project("own-owner"), await system.create_project(company["alias"])
     tokens = {name: await system.log_in(name) for name in ("own-owner", "own-member", "own-stranger")}
     assert (owner, member) != (0, 0)
-    places = {
+    owners_by_path = {
         project_runners_path(of_user): {"own-owner"},
         project_runners_path(of_members): {"own-member"},
         company_runners_path(company): {"own-member"},
     }
-    for base, may in places.items():
+    for base, may in owners_by_path.items():
         runner = await system.register_runner(base)
         routes = runner_routes(base, runner.uuid)
-        for name, headers in sorted(tokens.items(), key=lambda one: one[0] in may):
+        for name, headers in sorted(tokens.items(), key=lambda item: item[0] in may):
             expected = [200, 200, 200, 200, 200, 200, 204] if name in may else [403] * 7
             assert await request_statuses(system, headers, routes) == expected, (base, name)
         assert set(await request_statuses(system, {}, routes)) == {403}
@@ -449,16 +449,16 @@ async def test_a_runner_is_found_only_below_the_path_of_its_owner(system: BuildS
 async def test_runner_routes_of_an_unknown_project_or_company_are_404(system: BuildSystem) -> None:
     await system.create_user("lost-developer")
     routes = [
-        ("GET", "/admin/runners/project/root/nothing"),
-        ("GET", "/admin/runners/company/nobody"),
-        *runner_routes("/project/root/nothing/runners", uuid4()),
-        *runner_routes("/company/nobody/runners", uuid4()),
+        ("GET", "/admin/runners/project/root/unknown"),
+        ("GET", "/admin/runners/company/unknown"),
+        *runner_routes("/project/root/unknown/runners", uuid4()),
+        *runner_routes("/company/unknown/runners", uuid4()),
         *runner_routes("/company/root/runners", uuid4()),
     ]
     assert set(await request_statuses(system, system.admin, routes)) == {404}
 
 
-# ---- work
+# ---- jobs
 
 
 async def test_a_held_company_runner_gets_only_jobs_of_the_company(system: BuildSystem) -> None:
@@ -468,21 +468,21 @@ async def test_a_held_company_runner_gets_only_jobs_of_the_company(system: Build
         await system.register_runner(company_runners_path(company)),
         await system.register_runner(company_runners_path(other)),
     )
-    (asking,) = await system.hold_requests(runner)
+    (pending,) = await system.hold_requests(runner)
     await system.launch_build(theirs)
     taken = await foreign.wait_for_job()
     assert taken["job_info"]["project_id"] == theirs["id"]
-    assert not asking.done()
+    assert not pending.done()
     await system.launch_build(ours)
-    answer = await asyncio.wait_for(asking, PROMPT_SECONDS)
+    answer = await asyncio.wait_for(pending, PROMPT_SECONDS)
     assert answer.json()["job_info"]["project_id"] == ours["id"]
 
 
 async def test_a_held_project_runner_gets_a_new_job_at_once(system: BuildSystem) -> None:
     project = await system.create_project()
-    (asking,) = await system.hold_requests(await system.register_runner(project_runners_path(project)))
+    (pending,) = await system.hold_requests(await system.register_runner(project_runners_path(project)))
     await system.launch_build(project)
-    answer = await asyncio.wait_for(asking, PROMPT_SECONDS)
+    answer = await asyncio.wait_for(pending, PROMPT_SECONDS)
     assert answer.json()["job_info"]["project_id"] == project["id"]
 
 
@@ -499,9 +499,9 @@ async def test_a_runner_edit_lets_a_held_request_take_a_queued_job_at_once(
     project = await system.create_project(protected_branches=["release/*"])
     runner = await system.register_runner(project_runners_path(project), **settings)
     await system.launch_build(project)
-    (asking,) = await system.hold_requests(runner)
+    (pending,) = await system.hold_requests(runner)
     await edit_runner(system, runner, maxTimeoutInSec=77, **change)
-    answer = await asyncio.wait_for(asking, PROMPT_SECONDS)
+    answer = await asyncio.wait_for(pending, PROMPT_SECONDS)
     assert answer.status_code == 201
     assert answer.json()["runner_info"]["timeout"] == 77
 

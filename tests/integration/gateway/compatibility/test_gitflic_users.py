@@ -1,4 +1,4 @@
-"""GitFlic's user routes and SSH keys, through two gateways, on identity with two replicas."""
+"""GitFlic's routes for users and SSH keys, through two gateways and two replicas of identity."""
 
 import asyncio
 import struct
@@ -31,24 +31,24 @@ UNKNOWN_UUID = "0d9b1a3c-0000-4000-8000-000000000000"
 
 @dataclass(frozen=True)
 class GitFlicStage:
-    """Two gateways, and a user of them made for a test."""
+    """Two gateways and helpers that create users and keys."""
 
-    first_gateway: httpx.AsyncClient  # below /rest-api, as the administrator
+    first_gateway: httpx.AsyncClient  # base URL ends in /rest-api; authenticated as administrator
     second_gateway: httpx.AsyncClient
     caller: MessageClient
     stage: ServiceStage
 
     async def create_user(self) -> str:
-        """The alias of a new user."""
+        """Create a user and return its alias."""
         alias = f"u{uuid4().hex[:8]}"
-        made = await self.first_gateway.post("/user", json=user_body(alias))
-        assert made.status_code == 200, made.text
+        created = await self.first_gateway.post("/user", json=user_body(alias))
+        assert created.status_code == 200, created.text
         return alias
 
     async def create_key(self, alias: str, **more: Any) -> dict[str, Any]:
-        made = await self.first_gateway.post(f"/admin/user/{alias}/key/create", json=key_body(**more))
-        assert made.status_code == 200, made.text
-        found: dict[str, Any] = made.json()
+        created = await self.first_gateway.post(f"/admin/user/{alias}/key/create", json=key_body(**more))
+        assert created.status_code == 200, created.text
+        found: dict[str, Any] = created.json()
         return found
 
     async def log_in(self, alias: str, password: str = PASSWORD) -> httpx.Response:
@@ -76,17 +76,17 @@ async def gitflic(servers: Servers) -> AsyncIterator[GitFlicStage]:
             _gateway, _server, url = await opened.enter_async_context(running_gateway(stage.settings))
             client = httpx.AsyncClient(base_url=f"{url}/rest-api", timeout=20)
             clients.append(await opened.enter_async_context(client))
-        one, two = clients
+        first, two = clients
         bus = await connect(stage.settings, "test")
         opened.push_async_callback(bus.close)
-        gitflic = GitFlicStage(one, two, MessageClient(bus), stage)
+        gitflic = GitFlicStage(first, two, MessageClient(bus), stage)
         token = (await gitflic.log_in("root")).json()["access_token"]
-        one.headers["Authorization"] = two.headers["Authorization"] = f"token {token}"
+        first.headers["Authorization"] = two.headers["Authorization"] = f"token {token}"
         yield gitflic
 
 
 def sorted_errors(answers: Sequence[httpx.Response]) -> list[tuple[int, str]]:
-    return sorted((one.status_code, one.json().get("message", "")) for one in answers)
+    return sorted((response.status_code, response.json().get("message", "")) for response in answers)
 
 
 # ---- users
@@ -96,9 +96,9 @@ def sorted_errors(answers: Sequence[httpx.Response]) -> list[tuple[int, str]]:
 async def test_a_user_is_created_under_every_path_prefix(gitflic: GitFlicStage, prefix: str) -> None:
     alias = f"made{uuid4().hex[:8]}"
     url = str(gitflic.first_gateway.base_url).replace("/rest-api/", prefix) + "/user"
-    made = await gitflic.first_gateway.post(url, json=user_body(alias))
-    found = made.json()
-    assert (made.status_code, made.headers["content-type"]) == (200, "application/json")
+    created = await gitflic.first_gateway.post(url, json=user_body(alias))
+    found = created.json()
+    assert (created.status_code, created.headers["content-type"]) == (200, "application/json")
     assert found == {
         "id": str(UUID(found["id"])),
         "username": alias,
@@ -145,12 +145,12 @@ async def test_a_user_with_invalid_data_is_rejected(gitflic: GitFlicStage, chang
 @pytest.mark.parametrize("same", ["alias", "email"])
 async def test_users_racing_for_one_alias_or_email_get_one_winner(gitflic: GitFlicStage, same: str) -> None:
     taken = {"alias": f"race{uuid4().hex[:6]}", "email": f"race{uuid4().hex[:6]}@example.org"}[same]
-    wishes = [
+    requests = [
         client.post("/user", json=user_body(f"r{uuid4().hex[:8]}") | {same: name})
         for name in (taken, taken.upper())
         for client in (gitflic.first_gateway, gitflic.second_gateway)
     ]
-    answers = await asyncio.gather(*wishes)
+    answers = await asyncio.gather(*requests)
     code = {"alias": "DEVELOPER_USERNAME_TAKEN", "email": "DEVELOPER_EMAIL_TAKEN"}[same]
     assert [status for status, _ in sorted_errors(answers)] == [200, 422, 422, 422]
     assert [message for _, message in sorted_errors(answers)][1:] == [code] * 3
@@ -158,17 +158,17 @@ async def test_users_racing_for_one_alias_or_email_get_one_winner(gitflic: GitFl
 
 async def test_users_are_found_by_exact_values_regardless_of_case(gitflic: GitFlicStage) -> None:
     alias = await gitflic.create_user()
-    one = f"{alias}@EXAMPLE.org"
+    email = f"{alias}@EXAMPLE.org"
     for query in (
         {"username": alias.upper()},
         {"userAlias": alias},
-        {"email": one},
-        {"email": one, "username": alias, "userAlias": "nobody"},
+        {"email": email},
+        {"email": email, "username": alias, "userAlias": "unknown"},
         {"email": "", "username": alias},
     ):
         found = (await gitflic.second_gateway.get("/admin/user", params=query)).json()
         assert [user["username"] for user in found["_embedded"][USER_LIST_FIELD]] == [alias], query
-    for query in ({"username": alias[:-1]}, {"email": one, "username": "root"}, {"email": "x" * 5000}):
+    for query in ({"username": alias[:-1]}, {"email": email, "username": "root"}, {"email": "x" * 5000}):
         found = (await gitflic.first_gateway.get("/admin/user", params=query)).json()
         assert found["_embedded"] == {USER_LIST_FIELD: []}
         assert found["page"] == {"size": 10, "totalElements": 0, "totalPages": 0, "number": 0}
@@ -177,11 +177,11 @@ async def test_users_are_found_by_exact_values_regardless_of_case(gitflic: GitFl
 async def test_users_are_listed_by_name_in_pages(gitflic: GitFlicStage) -> None:
     for alias in ("Zoe-1", "zoe-2", "ZOE-3"):
         await gitflic.first_gateway.post("/user", json=user_body(alias))
-    everybody = (await gitflic.first_gateway.get("/admin/user", params={"size": 100_000})).json()
-    names = [user["username"] for user in everybody["_embedded"][USER_LIST_FIELD]]
+    all_users = (await gitflic.first_gateway.get("/admin/user", params={"size": 100_000})).json()
+    names = [user["username"] for user in all_users["_embedded"][USER_LIST_FIELD]]
     total = len(names)
     assert names == sorted(names, key=str.lower)
-    assert everybody["page"] == {"size": 1000, "totalElements": total, "totalPages": 1, "number": 0}
+    assert all_users["page"] == {"size": 1000, "totalElements": total, "totalPages": 1, "number": 0}
     second = (await gitflic.first_gateway.get("/admin/user", params={"page": 1, "size": 2})).json()
     assert [user["username"] for user in second["_embedded"][USER_LIST_FIELD]] == names[2:4]
     assert second["page"] == {"size": 2, "totalElements": total, "totalPages": -(-total // 2), "number": 1}
@@ -289,7 +289,7 @@ async def test_an_invalid_change_of_a_user_is_rejected_and_changes_nothing(
     assert (await gitflic.log_in(alias)).status_code == 200
 
 
-# ---- keys
+# ---- SSH keys
 
 
 async def test_an_ssh_key_is_stored_as_it_was_sent(gitflic: GitFlicStage) -> None:
@@ -387,19 +387,21 @@ async def test_an_ssh_key_belongs_to_one_user_regardless_of_its_comment(gitflic:
 async def test_users_racing_for_one_ssh_key_get_one_winner(gitflic: GitFlicStage) -> None:
     aliases = [await gitflic.create_user() for _ in range(3)]
     key = key_body()
-    wishes = [
+    requests = [
         client.post(f"/admin/user/{alias}/key/create", json=key)
         for alias in aliases
         for client in (gitflic.first_gateway, gitflic.second_gateway)
     ]
-    answers = await asyncio.gather(*wishes)
+    answers = await asyncio.gather(*requests)
     assert sorted_errors(answers) == [(200, ""), *[(422, "KEY_PUBLIC_KEY_TAKEN")] * 5]
 
 
 async def test_a_repeated_request_creates_one_ssh_key(gitflic: GitFlicStage) -> None:
     alias, key = await gitflic.create_user(), key_body()
-    wish = gitflic.first_gateway.post, f"/admin/user/{alias}/key/create"
-    first, again = [await wish[0](wish[1], json=key, headers={"Idempotency-Key": "k"}) for _ in range(2)]
+    send_request = gitflic.first_gateway.post, f"/admin/user/{alias}/key/create"
+    first, again = [
+        await send_request[0](send_request[1], json=key, headers={"Idempotency-Key": "k"}) for _ in range(2)
+    ]
     assert first.status_code == again.status_code == 200
     assert first.json() == again.json()
 
@@ -413,12 +415,12 @@ async def test_the_ssh_keys_of_a_deleted_user_are_erased_and_can_be_added_again(
     assert sorted_errors([gone]) == [(404, "DEVELOPER_NOT_FOUND")]
     async with create_mongo_client(gitflic.stage.settings, "test") as client:
         database = get_database(client, gitflic.stage.settings, "identity")
-        kept = [str(await database[name].find().to_list()) for name in ("commits", "streams")]
-    assert key["publicKey"] not in "".join(kept)
+        documents = [str(await database[name].find().to_list()) for name in ("commits", "streams")]
+    assert key["publicKey"] not in "".join(documents)
     await gitflic.create_key(other, publicKey=key["publicKey"])
 
 
-# ---- what all of them share
+# ---- errors common to all routes
 
 ROUTES = [
     ("POST", "/admin/user/{alias}/key/create"),
@@ -438,7 +440,9 @@ ROUTES = [
 async def test_anonymous_callers_get_403_from_user_routes(
     gitflic: GitFlicStage, method: str, path: str, header: str
 ) -> None:
-    answer = await gitflic.first_gateway.request(method, path.format(alias="nobody"), headers={"Authorization": header})
+    answer = await gitflic.first_gateway.request(
+        method, path.format(alias="unknown"), headers={"Authorization": header}
+    )
     assert sorted_errors([answer]) == [(403, "FORBIDDEN")]
 
 
@@ -446,7 +450,7 @@ async def test_anonymous_callers_get_403_from_user_routes(
 async def test_developers_get_403_from_user_routes(gitflic: GitFlicStage, method: str, path: str) -> None:
     token = (await gitflic.log_in(await gitflic.create_user())).json()["access_token"]
     headers = {"Authorization": f"token {token}"}
-    answer = await gitflic.first_gateway.request(method, path.format(alias="nobody"), headers=headers)
+    answer = await gitflic.first_gateway.request(method, path.format(alias="unknown"), headers=headers)
     assert sorted_errors([answer]) == [(403, "FORBIDDEN")]
 
 
@@ -456,7 +460,7 @@ async def test_an_unknown_user_is_reported_before_an_invalid_body(
     gitflic: GitFlicStage, method: str, path: str, body: str
 ) -> None:
     headers = {"Content-Type": "application/json"}
-    answer = await gitflic.first_gateway.request(method, path.format(alias="nobody%00"), content=body, headers=headers)
+    answer = await gitflic.first_gateway.request(method, path.format(alias="unknown%00"), content=body, headers=headers)
     assert sorted_errors([answer]) == [(404, "DEVELOPER_NOT_FOUND")]
 
 

@@ -1,4 +1,4 @@
-"""A replica on a machine with a wrong clock: `python -m ...skewed_process <service> <seconds>`."""
+"""A replica of a service whose clock is skewed. Arguments: <service> <seconds>."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""Replicas on machines whose clocks are wrong: no job is lost and no runner is declared offline by their difference."""
+"""Replicas with skewed clocks: clock skew alone loses no job and sets no runner offline."""
 
 import asyncio
 import base64
@@ -42,14 +42,14 @@ from tests.support.infrastructure.servers import Servers
 
 pytestmark = pytest.mark.timeout(180)
 
-LEASE_SECONDS = 3.0  # seconds, of a lease and until a runner is offline
+LEASE_SECONDS = 3.0  # of a job lease, and until a silent runner is offline
 SKEWED_PROCESS = "tests.integration.libs.leadership.skewed_process"
 SKEWED, CORRECT = "skewed", "right"
 
 
 @dataclass(frozen=True)
 class ReplicaProcesses:
-    """Replicas of one service in processes of their own."""
+    """Replicas of one service, each in its own process."""
 
     stage: ServiceStage
     bus: Client
@@ -58,7 +58,7 @@ class ReplicaProcesses:
 
     @contextmanager
     def run_replica(self, instance: str, skew: float) -> Iterator[int]:
-        """Answers the port of its health."""
+        """Run a replica in a process and yield its health port."""
         port, settings = ports.find_free_port(), self.stage.settings
         assert self.stage.servers is not None
         process = Process(
@@ -88,7 +88,7 @@ class ReplicaProcesses:
             process.stop()
 
     async def wait_until_registered(self, instance: str) -> None:
-        """It has taken its place among the replicas."""
+        """Wait until the replica has registered itself in the database."""
         async with create_mongo_client(self.stage.settings, "test") as client:
             replicas = get_database(client, self.stage.settings, self.service)[REPLICAS]
 
@@ -102,7 +102,7 @@ class ReplicaProcesses:
 
     @asynccontextmanager
     async def run_pair(self, skew: float, *, leading: bool) -> AsyncIterator[None]:
-        """A replica whose clock is wrong and one whose clock is right."""
+        """Run one replica with a skewed clock and one with a correct clock; `leading`: the skewed one leads."""
         skews = {SKEWED: skew, CORRECT: 0.0}
         first, second = (SKEWED, CORRECT) if leading else (CORRECT, SKEWED)
         with self.run_replica(first, skews[first]):
@@ -118,15 +118,15 @@ class ReplicaProcesses:
                 assert await self.find_leader() == first
 
     async def recorded_event_names(self, *types: type[Any]) -> list[str]:
-        """The names of those that were recorded, of these types."""
+        """Return the names of the recorded events of these types."""
         async with create_mongo_client(self.stage.settings, "test") as client:
             log = get_database(client, self.stage.settings, self.service)["commits"]
             names = [event["name"] async for commit in log.find() for event in commit["events"]]
-        return [name for name in names if name in {one.wire_name for one in types}]
+        return [name for name in names if name in {event_type.wire_name for event_type in types}]
 
 
 async def call_repeatedly(act: Callable[[], Awaitable[Any]], seconds: float) -> None:
-    """As a runner does that works."""
+    """Call the function repeatedly for this many seconds, like a working runner."""
     ends = monotonic() + seconds
     while monotonic() < ends:
         await act()
@@ -164,7 +164,7 @@ async def test_with_a_skewed_clock_a_job_is_lost_only_after_its_lease_expires(
                     return bool(await fleet.recorded_event_names(JobLost))
 
                 await eventually(lost, within=3 * LEASE_SECONDS)
-                # the last sign of life may be written for the first quarter of the lease
+                # a renewal within the first quarter of a lease is not written
                 assert monotonic() - silent_since > 0.5 * LEASE_SECONDS
 
 
@@ -205,7 +205,7 @@ async def test_a_replica_with_a_skewed_clock_is_not_ready_and_reports_the_skew(
                 assert parse_skew(readiness_reasons(port)["clock"]) == pytest.approx(skew, abs=1)
                 assert (
                     await MessageClient(bus).query(GetRegistrationInfo(scope="service"))
-                ) != b""  # it answers all the same
+                ) != b""  # it still answers requests
     assert (tmp_path / f"{SKEWED}.log").read_text().count("synchronise it (NTP)") == 1
 
 

@@ -1,4 +1,4 @@
-"""The heartbeats of gateways, on real servers and with the permissions that processes have."""
+"""Heartbeats of gateways on real servers, with the real NATS permissions."""
 
 import asyncio
 import logging
@@ -56,7 +56,7 @@ async def get_readiness_reasons(url: str) -> dict[str, str]:
 
 
 def parse_skew(reason: str) -> float:
-    """How far a clock is ahead by what a person reads."""
+    """Return by how many seconds a clock is ahead, parsed from the readiness reason."""
     found = re.fullmatch(r"the clock is (\S+) s (ahead of|behind) the database's; synchronise it \(NTP\)", reason)
     assert found is not None, reason
     return float(found[1]) * (1 if found[2] == "ahead of" else -1)
@@ -68,7 +68,7 @@ async def test_services_list_a_gateway_until_it_stops(stage: ServiceStage) -> No
             for service in SERVICES:
 
                 async def known(service: str = service) -> bool:
-                    return [one["instance"] for one in await list_gateways(stage, service)] == ["gateway-0"]
+                    return [gateway["instance"] for gateway in await list_gateways(stage, service)] == ["gateway-0"]
 
                 await eventually(known)
 
@@ -95,11 +95,11 @@ async def test_a_gateway_with_a_skewed_clock_is_not_ready_and_reports_the_skew(
         await eventually(not_ready)
         assert parse_skew((await get_readiness_reasons(url))["clock"]) == pytest.approx(skew, abs=1)
 
-        async def told() -> bool:
-            offsets = [one["clock_offset"] for one in await list_gateways(stage, "builds")]
+        async def is_reported() -> bool:
+            offsets = [gateway["clock_offset"] for gateway in await list_gateways(stage, "builds")]
             return offsets == [pytest.approx(skew, abs=1)]
 
-        await eventually(told)
+        await eventually(is_reported)
 
 
 async def test_a_gateway_is_ready_with_services_that_do_not_answer_heartbeats(
@@ -109,13 +109,13 @@ async def test_a_gateway_is_ready_with_services_that_do_not_answer_heartbeats(
         async with running_gateway(gateway_settings(stage)) as (_, _, url):
             await eventually(lambda: caplog.text.count("did not answer the heartbeat") > 4)
             assert await get_readiness_reasons(url) == {}
-    assert not [one for one in caplog.records if one.levelno >= logging.WARNING]
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
 async def test_a_gateway_without_the_heartbeat_permission_tries_once(
     stage: ServiceStage, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """As with the permissions of 0.2.0; here it has the login of a service, which may send none either."""
+    """The permissions of release 0.2.0 allow no heartbeats, and neither does the login of a service used here."""
     assert stage.servers is not None
     client = await connect(replace(stage.settings, nats_url=stage.servers.nats_url_for("notifications")), "test")
     heart = HeartbeatSender(
@@ -125,10 +125,10 @@ async def test_a_gateway_without_the_heartbeat_permission_tries_once(
     await eventually(lambda: not any(client.may_publish(f"qry.{service}.Heartbeat") for service in SERVICES))
     sent = client.stats["out_msgs"]
     with suppress(TimeoutError):
-        async with asyncio.timeout(3):  # the first answers are waited for, and are followed by many beats
+        async with asyncio.timeout(3):  # covers the first replies and many heartbeat intervals
             await asyncio.shield(beating)
     beating.cancel()
     assert client.stats["out_msgs"] == sent
-    refused = [one.getMessage() for one in caplog.records if "permissions violation" in one.getMessage()]
+    refused = [record.getMessage() for record in caplog.records if "permissions violation" in record.getMessage()]
     assert len(refused) == len(SERVICES)
     await client.close()

@@ -1,4 +1,4 @@
-"""Who leads, on a real nats-server: also when whoever led neither answers nor dies."""
+"""Leader election on a real nats-server, including a leader that hangs."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -40,7 +40,7 @@ async def test_a_leader_that_lost_leadership_runs_its_tasks_again_when_it_is_ele
 
     async def duties() -> None:
         await turns.put("began")
-        raise LeadershipLost("somebody else was faster")
+        raise LeadershipLost("another replica leads")
 
     async with running_candidate(bus, duties), asyncio.timeout(20):
         assert [await turns.get(), await turns.get()] == ["began", "began"]

@@ -1,4 +1,4 @@
-"""When a job counts as lost or is ended by us, on a real database and with a clock of our own."""
+"""When a lease expires and when a job times out, on a real database with a manual clock."""
 
 from base64 import b64encode
 from collections.abc import AsyncIterator
@@ -59,7 +59,7 @@ JOB = PlannedJob(job_id=1, job_uuid=str(uuid4()), name="build", steps=STEPS)
 
 @dataclass
 class LeaseStage:
-    """One job, given to a runner at second 0."""
+    """One job that is assigned to a runner at second 0."""
 
     runtime: Runtime
     attempts: AttemptStore
@@ -75,7 +75,7 @@ class LeaseStage:
         return ServiceContext(self.runtime, CommandMetadata(uuid4().hex, self.runtime.clock.machine_time()))
 
     async def run_lease_checks(self, first: int, last: int) -> None:
-        """The ticker, every second."""
+        """Run the lease check of the periodic task for each second."""
         for second in range(first, last + 1):
             await self.leases.expire_leases(self.context_at(second))
 
@@ -100,7 +100,7 @@ class LeaseStage:
         await self.attempts.create(self.context_at(0), ATTEMPT, await self.get_job(), "word", [])
 
     async def send_heartbeats(self, first: int, last: int, *, leaving: bool = False) -> None:
-        """A gateway and the ticker, every second."""
+        """Send a gateway heartbeat and run the lease check for each second."""
         for second in range(first, last + 1):
             self.second = second
             beat = Heartbeat(to="builds", gateway="gateway-0", leaving=leaving)
@@ -112,8 +112,8 @@ class LeaseStage:
         await self.context_at(second).send(CancelJob(job_id=1, graceful=True))
 
     async def report_failure(self, second: int, reason: str) -> TraceState:
-        told = ReportJob(job_id=1, token=TOKEN, state="failed", failure_reason=reason)
-        return await RunnerReports(self.attempts).report_status(self.context_at(second), told)
+        command = ReportJob(job_id=1, token=TOKEN, state="failed", failure_reason=reason)
+        return await RunnerReports(self.attempts).report_status(self.context_at(second), command)
 
 
 @pytest.fixture
@@ -122,8 +122,8 @@ async def stage(settings: Settings, mongo_client: AsyncMongoClient[Document], bu
     vault = MemoryKeyVault()
     others = [Service(name, categories=()) for name in ("runners", "projects")]
     await migrate([*others, service], [database] * 3, [vault] * 3, bus)
-    told = replace(settings, job_lease_seconds=LEASE_SECONDS)
-    runtime = Runtime(service, told, database, bus, vault, Metrics.create(get_meter("test")))
+    own_settings = replace(settings, job_lease_seconds=LEASE_SECONDS)
+    runtime = Runtime(service, own_settings, database, bus, vault, Metrics.create(get_meter("test")))
     attempts = AttemptStore()
     yard = LeaseStage(runtime, attempts, Leases(attempts, RunnerReports(attempts)))
     await yard.assign_job()
@@ -177,7 +177,7 @@ async def test_a_lease_does_not_expire_while_a_gateway_is_unreachable(stage: Lea
     await stage.run_lease_checks(21, 20 + LEASE_SECONDS + 5)
     await stage.send_heartbeats(
         20 + LEASE_SECONDS + 6, 20 + LEASE_SECONDS + 10
-    )  # it can be reached again, and the runner through it
+    )  # the gateway is reachable again, and through it the runner
     await stage.attempts.extend_lease(stage.context_at(20 + LEASE_SECONDS + 10), ATTEMPT)
     await stage.send_heartbeats(20 + LEASE_SECONDS + 11, 20 + 2 * LEASE_SECONDS + 10)
     assert await status_and_attempt(stage) == ("ASSIGNED", 1)
@@ -203,17 +203,17 @@ async def test_a_gateway_that_stopped_regularly_does_not_delay_lease_expiry(stag
 
 
 async def test_a_scan_time_far_in_the_future_does_not_prevent_lease_expiry(stage: LeaseStage) -> None:
-    """As a leader of 0.2.0 does whose clock is ahead."""
+    """A leader of release 0.2.0 whose clock is ahead writes such a time."""
     ahead = stage.start + timedelta(hours=2)
-    looks = stage.runtime.database["lease_looks"]
-    await looks.replace_one({"_id": "last"}, {"at": ahead, "patient_until": ahead}, upsert=True)
+    scans = stage.runtime.database["lease_looks"]
+    await scans.replace_one({"_id": "last"}, {"at": ahead, "patient_until": ahead}, upsert=True)
     await stage.run_lease_checks(1, LEASE_SECONDS + 1)
     assert await status_and_attempt(stage) == ("QUEUED", 2)
 
 
 @pytest.mark.parametrize("skew", [-3600, 3600])
 async def test_a_job_assigned_with_a_skewed_clock_has_its_full_timeout(stage: LeaseStage, skew: int) -> None:
-    """The event of its assignment has a wrong time."""
+    """The recorded time of the assignment is wrong."""
     row = {"$set": {f"job_v{service.categories[1].row_version}.assigned_at": stage.start + timedelta(seconds=skew)}}
     await stage.runtime.database["streams"].update_one({"_id": "job-1"}, row)
     limit = (await stage.get_job()).timeout_seconds + REPORT_GRACE_SECONDS
@@ -284,7 +284,7 @@ async def test_a_job_whose_commit_cannot_be_checked_out_is_not_retried(stage: Le
 
 
 class ReportsOvertakenByCancel(RunnerReports):
-    """Between its look and its word somebody kills the job."""
+    """A report during which the job is canceled, after the job was read and before the result is written."""
 
     async def _job(self, ctx: Context, job_id: int, token: str) -> JobRow:
         job = await super()._authenticate_job(ctx, job_id, token)
@@ -294,8 +294,8 @@ class ReportsOvertakenByCancel(RunnerReports):
 
 @pytest.mark.parametrize("state", ["running", "success", "failed"])
 async def test_a_report_that_races_with_a_cancel_is_answered_as_canceled(stage: LeaseStage, state: Any) -> None:
-    told = ReportJob(job_id=1, token=TOKEN, state=state)
-    answer = await ReportsOvertakenByCancel(stage.attempts).report_status(stage.context_at(1), told)
+    command = ReportJob(job_id=1, token=TOKEN, state=state)
+    answer = await ReportsOvertakenByCancel(stage.attempts).report_status(stage.context_at(1), command)
     assert (answer.job_status, answer.accepted) == ("canceled", False)
 
 

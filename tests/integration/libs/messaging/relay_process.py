@@ -1,4 +1,4 @@
-"""A relay in a process of its own, to be killed: `python -m ...relay_process <service> <prefix>`."""
+"""A relay in its own process, so that a test can kill it. Arguments: <service> <database prefix>."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""The driver's client under cancellation."""
+"""The MongoDB driver's condition variable under cancellation."""
 
 import asyncio
 
@@ -16,9 +16,9 @@ async def test_a_driver_wait_canceled_during_its_timeout_releases_its_lock() -> 
             await _async_cond_wait(condition, 0.01)
 
     waiting = asyncio.create_task(wait())
-    await asyncio.sleep(0)  # it has taken the lock and given it away for the time of its wait
+    await asyncio.sleep(0)  # the task has acquired the lock and released it while waiting
     await lock.acquire()
-    await asyncio.wait({waiting}, timeout=0.05)  # the time is over, but it cannot go on without the lock
+    await asyncio.wait({waiting}, timeout=0.05)  # the wait has timed out but needs the lock to return
     waiting.cancel()
     lock.release()
     await asyncio.wait({waiting})

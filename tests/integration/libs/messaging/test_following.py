@@ -1,4 +1,4 @@
-"""Followers of a real JetStream stream: in order, each event applied once, whatever dies or fails meanwhile."""
+"""Catch-up subscriptions on a real JetStream stream: each event is applied once and in order, despite crashes."""
 
 import asyncio
 import random
@@ -34,17 +34,17 @@ POISON_EVENT = CounterRaised(by=-1)
 
 
 class HandlerError(Exception):
-    """What a handler with a defect raises."""
+    """Raised by a handler that has a defect."""
 
 
 @dataclass
 class Ledger:
-    """A view that would show every event applied twice, left out or out of order."""
+    """A projection that records event ids, so that duplicates, gaps and a wrong order are visible."""
 
     log: EventLog
     stopped: list[tuple[str, bool, int]] = field(default_factory=list)
     is_healed: asyncio.Event = field(default_factory=asyncio.Event)
-    fault: Exception = field(default_factory=HandlerError)  # of the poison
+    fault: Exception = field(default_factory=HandlerError)  # raised for the failing event
 
     async def apply(self, batch: Sequence[DeliveredEvent], session: AsyncClientSession | None) -> None:
         for delivered in batch:
@@ -77,7 +77,7 @@ class Ledger:
 
     @asynccontextmanager
     async def following(self) -> AsyncIterator["asyncio.Task[None]"]:
-        """A follower that runs as long as the block; it is cut off without a goodbye."""
+        """Run a subscription for the duration of the block, then cancel it abruptly."""
         task = asyncio.create_task(self.follower().run())
         try:
             yield task
@@ -86,7 +86,7 @@ class Ledger:
             await asyncio.gather(task, return_exceptions=True)
 
     async def applied_ids(self) -> dict[str, list[str]]:
-        return {one["_id"]: one["ids"] async for one in self.log.database["ledger"].find({})}
+        return {document["_id"]: document["ids"] async for document in self.log.database["ledger"].find({})}
 
     async def count(self) -> int:
         return sum(len(ids) for ids in (await self.applied_ids()).values())
@@ -125,10 +125,10 @@ async def test_a_subscription_without_transactions_applies_all_events(log: Event
 
 
 async def test_a_subscription_does_not_send_one_pull_request_per_event(log: EventLog, ledger: Ledger) -> None:
-    asked: list[Msg] = []
+    requests: list[Msg] = []
 
     async def note(message: Msg) -> None:
-        asked.append(message)
+        requests.append(message)
 
     listening = await log.bus.subscribe(f"$JS.API.CONSUMER.MSG.NEXT.{log.service}.*", cb=note)
     async with log.running_relay(), ledger.following():
@@ -136,7 +136,7 @@ async def test_a_subscription_does_not_send_one_pull_request_per_event(log: Even
             await log.append_commits(1, streams=1, start=number)
             await eventually(partial(ledger.has_at_least, number + 1))
     await listening.unsubscribe()
-    assert 1 <= len(asked) < 10
+    assert 1 <= len(requests) < 10
 
 
 @pytest.mark.parametrize("seed", [1, 2])
@@ -155,9 +155,9 @@ async def test_an_often_interrupted_subscription_applies_each_event_once(
 
 
 async def test_a_second_subscription_of_the_same_name_is_stopped(log: EventLog, ledger: Ledger) -> None:
-    async with ledger.following() as one, ledger.following() as other, log.running_relay():
+    async with ledger.following() as first, ledger.following() as second, log.running_relay():
         await log.append_commits(60)
-        done, _ = await asyncio.wait({one, other}, timeout=10, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait({first, second}, timeout=10, return_when=asyncio.FIRST_COMPLETED)
         assert [type(task.exception()) for task in done] == [CheckpointConflict]
         await eventually(ledger.is_complete)
 
@@ -281,7 +281,7 @@ async def test_a_subscription_continues_after_nats_was_killed(own_servers: Serve
 
 async def test_events_handled_before_a_backup_are_skipped_also_after_a_restart(log: EventLog, ledger: Ledger) -> None:
     await log.append_commits(6)
-    [newest] = [one["at"] async for one in log.database["commits"].find({}).sort("at", -1).limit(1)]
+    [newest] = [commit["at"] async for commit in log.database["commits"].find({}).sort("at", -1).limit(1)]
     before = newest + timedelta(milliseconds=1)
     await log.database[RESTORE_CUTOFFS].insert_one({"_id": "ledger", "before": before})
     await eventually(lambda: datetime.now(UTC) > before)
@@ -291,7 +291,7 @@ async def test_events_handled_before_a_backup_are_skipped_also_after_a_restart(l
         async with ledger.following():
             await eventually(partial(ledger.has_at_least, 6))
     later = {
-        stream: [one for one in ids if int(one.split("@")[1][0]) > 2]
+        stream: [event_id for event_id in ids if int(event_id.split("@")[1][0]) > 2]
         for stream, ids in (await log.list_by_stream()).items()
     }
     assert await ledger.applied_ids() == later

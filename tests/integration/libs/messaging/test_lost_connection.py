@@ -1,4 +1,4 @@
-"""What was asked when the message bus went away."""
+"""Requests that are pending when the connection to NATS is lost."""
 
 import asyncio
 
@@ -13,17 +13,17 @@ from tests.support.infrastructure.servers import Servers
 
 
 async def test_a_query_whose_reply_is_lost_with_the_connection_fails_at_once(servers: Servers, bus: Client) -> None:
-    asked = asyncio.Event()
+    received = asyncio.Event()
 
     async def silent(_message: Msg) -> None:
-        asked.set()
+        received.set()
 
     await bus.subscribe(GetCounter.subject(), cb=silent)
-    asking = asyncio.create_task(MessageClient(bus).query(GetCounter(counter_id="1"), timeout=60))
-    await asked.wait()
+    pending = asyncio.create_task(MessageClient(bus).query(GetCounter(counter_id="1"), timeout=60))
+    await received.wait()
     servers.nats.kill()
     servers.nats.start()
     servers.nats.wait_ready()
     with pytest.raises(RequestRejected, match="SERVICE_TIMEOUT"):
         async with asyncio.timeout(10):
-            await asking
+            await pending

@@ -1,4 +1,4 @@
-"""A replica set with an arbiter, of which one data node is missing: no majority can acknowledge a write."""
+"""A replica set with an arbiter and a missing data node: no write can be acknowledged by a majority."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -25,7 +25,7 @@ def create_mongod(folder: Path) -> Process:
 
 @pytest.fixture
 async def minority(tmp_path: Path) -> AsyncIterator[str]:
-    """A primary that an arbiter keeps in office; its third member never started. Writes of one node are the default."""
+    """Run a primary elected with an arbiter's vote. The third member never started; the default write concern is 1."""
     primary, arbiter = create_mongod(tmp_path / "primary"), create_mongod(tmp_path / "arbiter")
     primary.start()
     arbiter.start()
@@ -60,7 +60,7 @@ async def test_a_transaction_without_its_own_write_concern_waits_for_a_majority(
         await collection.insert_one({"x": 1}, session=session)
 
     async with create_mongo_client(settings, "test") as client, AsyncMongoClient[Document](minority) as careless:
-        await careless[settings.database("builds")]["attempts"].insert_one({"x": 0})  # one node is enough for this one
+        await careless[settings.database("builds")]["attempts"].insert_one({"x": 0})  # acknowledged by one node
         collection = get_database(client, settings, "builds")["attempts"]
         async with client.start_session() as session:
             with pytest.raises(TimeoutError):

@@ -1,4 +1,4 @@
-"""Requests and answers over a real nats-server: every failure is an answer, and a replica that stops loses none."""
+"""Requests over a real nats-server: every failure becomes a reply, and a stopping replica loses no request."""
 
 import asyncio
 from collections.abc import Iterator
@@ -67,11 +67,11 @@ async def test_a_reply_is_returned_unchanged(caller: MessageClient, responder: M
 async def test_actor_and_command_id_are_sent_with_a_command(caller: MessageClient, responder: MessageServer) -> None:
     seen: list[Headers] = []
 
-    async def look(_body: bytes, headers: Headers) -> bytes:
+    async def record_headers(_body: bytes, headers: Headers) -> bytes:
         seen.append(headers)
         return b"{}"
 
-    await responder.serve(OpenCounter, look)
+    await responder.serve(OpenCounter, record_headers)
     ivan = Actor(7, "Иван", ("ROLE_ADMIN",))
     await caller.send(OPEN_COMMAND, actor=ivan, command_id="mine")
     await caller.send(OPEN_COMMAND)
@@ -82,7 +82,7 @@ async def test_actor_and_command_id_are_sent_with_a_command(caller: MessageClien
 
 
 async def test_a_request_to_a_stopped_service_fails_at_once(caller: MessageClient) -> None:
-    async with asyncio.timeout(10):  # far below the time in which it may answer
+    async with asyncio.timeout(10):  # far less than the request timeout
         refused = await get_rejection(caller)
     assert refused.code == "SERVICE_UNAVAILABLE"
 
@@ -152,10 +152,10 @@ async def test_database_errors_are_mapped_to_error_codes(
 async def test_a_reply_above_the_message_limit_is_rejected_with_advice_to_page(
     caller: MessageClient, responder: MessageServer
 ) -> None:
-    async def much(_body: bytes, _headers: Headers) -> bytes:
+    async def reply_too_large(_body: bytes, _headers: Headers) -> bytes:
         return bytes(9 * 1024 * 1024)
 
-    await responder.serve(OpenCounter, much)
+    await responder.serve(OpenCounter, reply_too_large)
     refused = await get_rejection(caller)
     assert (refused.code, refused.failure.status) == ("ANSWER_TOO_LARGE", 400)
     assert "smaller pages" in refused.detail
@@ -167,23 +167,23 @@ async def test_requests_above_the_limit_of_a_process_are_rejected_at_once(
 ) -> None:
     size = len(GET_QUERY.model_dump_json())
     monkeypatch.setattr(request_reply, bound, 3 if bound == "MAX_REQUESTS" else 3 * size)
-    begun, finish = asyncio.Semaphore(0), asyncio.Event()
+    started, finish = asyncio.Semaphore(0), asyncio.Event()
 
     async def wait(body: bytes, _headers: Headers) -> bytes:
-        begun.release()
+        started.release()
         await finish.wait()
         return body
 
     await responder.serve(GetCounter, wait)
     taken = [asyncio.create_task(caller.query(GET_QUERY, timeout=20)) for _ in range(3)]
     for _ in taken:
-        await begun.acquire()
+        await started.acquire()
     with pytest.raises(RequestRejected) as refused:
         await caller.query(GET_QUERY, timeout=20)
     assert (refused.value.code, refused.value.retry_after) == ("SERVICE_UNAVAILABLE", 1)
     finish.set()
     assert len(await asyncio.gather(*taken)) == 3
-    assert await caller.query(GET_QUERY)  # there is room again
+    assert await caller.query(GET_QUERY)  # a new request is accepted again
 
 
 async def test_a_request_above_the_message_limit_is_rejected(caller: MessageClient, responder: MessageServer) -> None:
@@ -220,16 +220,16 @@ async def test_each_request_reaches_one_replica(caller: MessageClient, bus: Clie
 async def test_a_stopping_replica_finishes_its_requests_and_accepts_no_more(
     caller: MessageClient, responder: MessageServer
 ) -> None:
-    begun, finish = asyncio.Event(), asyncio.Event()
+    started, finish = asyncio.Event(), asyncio.Event()
 
     async def work(_body: bytes, _headers: Headers) -> bytes:
-        begun.set()
+        started.set()
         await finish.wait()
         return b'"done"'
 
     await responder.serve(GetCounter, work)
     early = asyncio.create_task(caller.query(GET_QUERY))
-    await begun.wait()
+    await started.wait()
     stopping = asyncio.create_task(responder.stop(timeout=5))
 
     async def is_refused() -> bool:
@@ -244,20 +244,20 @@ async def test_a_stopping_replica_finishes_its_requests_and_accepts_no_more(
 
 
 async def test_stopping_a_server_waits_only_up_to_a_timeout(caller: MessageClient, responder: MessageServer) -> None:
-    begun = asyncio.Event()
+    started = asyncio.Event()
 
     async def hang(_body: bytes, _headers: Headers) -> bytes:
-        begun.set()
+        started.set()
         await asyncio.sleep(60)
         return b""
 
     await responder.serve(GetCounter, hang)
-    asked = asyncio.create_task(caller.query(GET_QUERY, timeout=0.5))
-    await begun.wait()
+    pending = asyncio.create_task(caller.query(GET_QUERY, timeout=0.5))
+    await started.wait()
     async with asyncio.timeout(10):
         await responder.stop(timeout=0.1)
     with pytest.raises(RequestRejected, match="SERVICE_TIMEOUT"):
-        await asked
+        await pending
 
 
 @pytest.fixture

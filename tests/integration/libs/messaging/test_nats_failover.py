@@ -1,4 +1,4 @@
-"""Connections to a cluster of nats-servers of which one hangs, dies or was never named."""
+"""NATS cluster failover: servers that hang, die or are discovered later."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -25,7 +25,7 @@ from tests.support.external.certificates import CertificateAuthority
 from tests.support.in_process.gateway_stage import running_gateway
 from tests.support.infrastructure.nats_cluster import NatsCluster, frozen, nats_cluster
 
-DETECTION_SECONDS = 10.0  # seconds in which a hanging server has to be noticed
+DETECTION_SECONDS = 10.0  # within which a hanging server has to be detected
 GET_QUERY = GetCounter(counter_id="1")
 
 
@@ -68,19 +68,19 @@ async def is_answered(caller: MessageClient) -> bool:
 
 
 async def test_requests_fail_over_when_a_nats_server_hangs(cluster: NatsCluster) -> None:
-    async with connected_client(cluster.url()) as asking, connected_client(cluster.url()) as answering:
+    async with connected_client(cluster.url()) as requester, connected_client(cluster.url()) as answering:
         await MessageServer(answering, "counters").serve(GetCounter, echo)
-        with frozen(server_of(asking, cluster)):
-            await eventually(lambda: is_answered(MessageClient(asking)), within=DETECTION_SECONDS + 2)
-            await eventually(lambda: is_answered(MessageClient(asking)), within=2)
+        with frozen(server_of(requester, cluster)):
+            await eventually(lambda: is_answered(MessageClient(requester)), within=DETECTION_SECONDS + 2)
+            await eventually(lambda: is_answered(MessageClient(requester)), within=2)
 
 
 async def test_requests_are_not_routed_to_a_replica_behind_a_hanging_nats_server(cluster: NatsCluster) -> None:
-    """The servers that are left have to give up their routes to it: until then it gets its share of the requests."""
+    """Until the other servers have dropped their routes to the hanging one, its replica still gets requests."""
     async with (
         connected_client(cluster.url(UNLIMITED_LOGIN, 0)) as behind,
         connected_client(cluster.url(UNLIMITED_LOGIN, 1)) as reachable,
-        connected_client(cluster.url(UNLIMITED_LOGIN, 2)) as asking,
+        connected_client(cluster.url(UNLIMITED_LOGIN, 2)) as requester,
     ):
         for replica in (behind, reachable):
             await MessageServer(replica, "counters").serve(GetCounter, echo)
@@ -88,8 +88,8 @@ async def test_requests_are_not_routed_to_a_replica_behind_a_hanging_nats_server
             answers = []
 
             async def are_all_answered() -> bool:
-                answers.append(await is_answered(MessageClient(asking)))
-                return len(answers) >= 20 and all(answers[-20:])  # by chance once in a million
+                answers.append(await is_answered(MessageClient(requester)))
+                return len(answers) >= 20 and all(answers[-20:])  # passes by chance once in a million runs
 
             await eventually(are_all_answered, within=DETECTION_SECONDS + 10)
 
@@ -153,7 +153,7 @@ async def get_readiness_reasons(url: str) -> dict[str, str]:
 
 
 async def test_a_gateway_is_not_ready_while_its_nats_server_hangs(tmp_path: Path) -> None:
-    """With the gateway's own login."""
+    """Uses the NATS login of the gateway."""
     with nats_cluster(tmp_path, size=1) as lone:
         async with running_gateway(Settings(nats_url=lone.url("gateway"))) as (_, _, url):
             assert await get_readiness_reasons(url) == {}
@@ -170,12 +170,12 @@ async def test_a_gateway_is_not_ready_while_its_nats_server_hangs(tmp_path: Path
 
 
 async def test_the_connection_probe_uses_subjects_permitted_in_0_2_0() -> None:
-    """What `infra/nats/nats.conf` of that release let each login send to."""
+    """The expected subjects are those permitted by `infra/nats/nats.conf` of release 0.2.0."""
     assert GATEWAY_PROBE_SUBJECT == "qry.identity.AboutOne"
     assert fnmatch(PROBE_SUBJECT, "settled.*")
 
 
-# ---- servers that the cluster names
+# ---- discovered servers
 
 
 async def test_servers_discovered_from_the_cluster_are_used_with_the_login(tmp_path: Path) -> None:
@@ -197,14 +197,14 @@ async def test_a_percent_encoded_nats_login_is_decoded(tmp_path: Path) -> None:
 
 
 async def test_a_discovered_server_without_tls_receives_no_login_on_reconnect(tmp_path: Path) -> None:
-    """The cluster names a server that speaks no TLS: to it nothing is sent at all."""
-    heard = bytearray()
+    """The cluster advertises a server without TLS; the client must send nothing to it."""
+    received = bytearray()
     connections = asyncio.Event()
 
     async def pretend(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b'INFO {"server_id":"x","version":"2.15.0","max_payload":1048576,"auth_required":true}\r\n')
         connections.set()
-        heard.extend(await reader.read(4096))
+        received.extend(await reader.read(4096))
         writer.close()
 
     impostor = await asyncio.start_server(pretend, "127.0.0.1", 0)
@@ -222,7 +222,7 @@ async def test_a_discovered_server_without_tls_receives_no_login_on_reconnect(tm
                     await connections.wait()
                 await asyncio.to_thread(cluster.servers[0].start)
                 await eventually(lambda: client.is_connected)
-    assert bytes(heard) == b""
+    assert bytes(received) == b""
 
 
 async def test_clients_spread_over_the_remaining_servers(cluster: NatsCluster) -> None:
@@ -230,21 +230,21 @@ async def test_clients_spread_over_the_remaining_servers(cluster: NatsCluster) -
     try:
         await asyncio.to_thread(cluster.servers[0].kill)
         await eventually(lambda: all(client.is_connected for client in clients))
-        here = [client.connected_url.netloc for client in clients if client.connected_url]
-        counts = sorted(here.count(address) for address in cluster.addresses)
+        addresses = [client.connected_url.netloc for client in clients if client.connected_url]
+        counts = sorted(addresses.count(address) for address in cluster.addresses)
         assert counts[0] == 0
-        assert counts[1] > 2  # of 30; fewer have a chance of one in a million
+        assert counts[1] > 2  # of 30; fewer have a probability of one in a million
     finally:
         await asyncio.to_thread(cluster.servers[0].start)
         await asyncio.to_thread(cluster.servers[0].wait_ready)
         await asyncio.gather(*(disconnect(client) for client in clients))
 
 
-# ---- spreading again
+# ---- rebalancing
 
 
 async def gather_on_last_server(cluster: NatsCluster, clients: Sequence[Client]) -> None:
-    """Kill and start all servers but the last one, so that every client is on that one."""
+    """Kill and restart all servers except the last, so that every client is connected to the last one."""
     for server in cluster.servers[:-1]:
         await asyncio.to_thread(server.kill)
     last = cluster.addresses[-1]
@@ -272,19 +272,19 @@ async def test_clients_rebalance_when_servers_return(cluster: NatsCluster, monke
         await gather_on_last_server(cluster, clients)
         monkeypatch.setattr("libs.messaging.nats_client.REBALANCE_DELAY_SECONDS", 0.1)
         for client in clients:
-            await client.force_reconnect()  # a loss without a killed server: from now on the delay is short
+            await client.force_reconnect()  # reconnecting while all servers run applies the short delay
 
         def is_spread() -> bool:
-            here = [connected_address(client) for client in clients]
+            addresses = [connected_address(client) for client in clients]
             return all(client.is_connected for client in clients) and all(
-                here.count(address) > 2  # of 30; fewer have a chance of one in a million
+                addresses.count(address) > 2  # of 30; fewer have a probability of one in a million
                 for address in cluster.addresses
             )
 
         await eventually(is_spread)
         async with connected_client(cluster.url()) as sender:
 
-            async def all_subscribed() -> bool:  # a server hears of subscriptions at another one a moment later
+            async def all_subscribed() -> bool:  # subscriptions propagate between servers with a delay
                 for subject in subjects - received:
                     await sender.publish(subject, b"")
                 return received == subjects
@@ -310,14 +310,14 @@ async def test_a_client_with_pending_requests_is_not_rebalanced(
             assert (await client.request("late", timeout=10)).data == b"late"
 
 
-# ---- what is too large
+# ---- message size
 
 
 @pytest.mark.parametrize("left", [0, 20])
 async def test_a_message_above_the_limit_with_its_headers_is_rejected_by_the_client(
     cluster: NatsCluster, left: int
 ) -> None:
-    """The server would close it, and the client would not come back."""
+    """The server would close the connection, and the client would not reconnect."""
     async with connected_client(cluster.url()) as client:
         with pytest.raises(MaxPayloadError):
             await client.publish("x", bytes(client.max_payload - left), headers={"name": "value" * 10})

@@ -1,4 +1,4 @@
-"""The relay between a real MongoDB and a real JetStream: everything, in order, once, whatever dies meanwhile."""
+"""The relay between a real MongoDB and a real JetStream: every event once and in order, despite crashes."""
 
 import asyncio
 import json
@@ -81,8 +81,8 @@ async def test_a_published_event_is_decoded_to_the_recorded_event(log: EventLog)
     messages = await read_stream_messages(log.bus, log.service)
     received = [cloudevents.from_message(message.headers or {}, message.data) for message in messages]
     recorded = await log.store.read("counter-0")
-    assert [(one.id, one.event, one.at, one.metadata.command_id) for one in received] == [
-        (one.id, one.event, one.at, one.metadata.command_id) for one in recorded
+    assert [(event.id, event.event, event.at, event.metadata.command_id) for event in received] == [
+        (event.id, event.event, event.at, event.metadata.command_id) for event in recorded
     ]
     assert parse_event("CounterRaised", 1, {"by": 1}) == RAISED
 
@@ -128,9 +128,9 @@ async def test_a_killed_relay_process_publishes_each_event_once(log: EventLog, s
 
 
 async def test_with_two_relays_one_is_fenced_and_each_event_is_published_once(log: EventLog) -> None:
-    async with log.running_relay() as one, log.running_relay() as other:
+    async with log.running_relay() as first, log.running_relay() as second:
         await log.append_commits(100)
-        done, _ = await asyncio.wait({one, other}, timeout=10, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait({first, second}, timeout=10, return_when=asyncio.FIRST_COMPLETED)
         assert {type(task.exception()) for task in done} == {RelayFenced}
     await log.append_commits(100, start=100)
     await log.publish_all()
@@ -143,11 +143,11 @@ async def test_two_concurrent_full_republications_publish_each_event_once(log: E
     await log.append_commits(400)
     await log.publish_all()
     await log.bus.jetstream().purge_stream(log.service)
-    async with log.running_relay() as one:
+    async with log.running_relay() as first:
         await eventually(partial(_has_published, log, moments.randrange(1, 200)))
-        async with log.running_relay() as other:
+        async with log.running_relay() as second:
             await log.append_commits(100, start=400)
-            await asyncio.wait({one, other}, timeout=10, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({first, second}, timeout=10, return_when=asyncio.FIRST_COMPLETED)
     await log.publish_all()
     assert await log.list_published_by_stream() == await log.list_by_stream()
 
@@ -165,9 +165,9 @@ async def test_a_relay_that_died_within_a_commit_publishes_its_remaining_events(
     await log.append_commits(1, start=3)
     async with log.running_relay():
         await eventually(partial(_has_published, log, 5))
-    assert (await log.list_published_by_stream())["counter-0"] == [f"counter-0@1.{place}" for place in (1, 2, 3, 4)] + [
-        "counter-0@2.0"
-    ]
+    assert (await log.list_published_by_stream())["counter-0"] == [
+        f"counter-0@1.{number}" for number in (1, 2, 3, 4)
+    ] + ["counter-0@2.0"]
 
 
 async def _has_published(log: EventLog, count: int) -> bool:
@@ -275,10 +275,10 @@ async def test_events_are_republished_after_nats_lost_its_data(own_servers: Serv
 
 
 async def _restart_nats(servers: Servers, *, forget: Path | None = None) -> None:
-    """Off the loop: what we are connected to must not find us asleep."""
+    """Kill and restart nats-server. Blocking calls run in threads, so that the client's event loop notices the loss."""
     await asyncio.to_thread(servers.nats.kill)
     if forget:
         await asyncio.to_thread(shutil.rmtree, forget)
-    # the kernel ends a server with the thread that started it: this one stays
+    # started from this thread, because the kernel kills a server together with the thread that started it
     servers.nats.start()
     await asyncio.to_thread(servers.nats.wait_ready)

@@ -1,4 +1,4 @@
-"""A whole service, made for tests, on real servers: answers, reactions, duties, stop, migration, rebuilding."""
+"""A complete sample service on real servers: commands, reactions, leader tasks, shutdown, migration and rebuilds."""
 
 import asyncio
 import base64
@@ -78,7 +78,7 @@ class CounterService:
     async def find_leader(self) -> str:
         try:
             return (await self.bus.request("lead.counters", b"", timeout=1)).data.decode()
-        except (NoRespondersError, TimeoutError):  # nobody, or somebody who was just killed
+        except (NoRespondersError, TimeoutError):  # no leader, or one that was just killed
             return ""
 
     def run_replica(self, number: int, stop: asyncio.Event, service: Service | None = None) -> Awaitable[None]:
@@ -106,17 +106,17 @@ class CounterService:
 
     async def read_totals(self) -> dict[str, tuple[int, int]]:
         found = self.database["view_totals_v1"].find({})
-        return {one["_id"]: (one["row"]["raises"], one["row"]["total"]) async for one in found}
+        return {document["_id"]: (document["row"]["raises"], document["row"]["total"]) async for document in found}
 
     async def compute_totals_from_log(self) -> dict[str, tuple[int, int]]:
-        """By hand from the log."""
+        """Compute the totals directly from the event log."""
         raised: list[Document] = [
             {"$unwind": "$events"},
             {"$match": {"events.name": "CounterRaised"}},
             {"$group": {"_id": "$stream", "raises": {"$sum": 1}, "total": {"$sum": "$events.data.by"}}},
         ]
         found = await self.database["commits"].aggregate(raised)
-        return {one["_id"]: (one["raises"], one["total"]) async for one in found}
+        return {document["_id"]: (document["raises"], document["total"]) async for document in found}
 
     async def is_caught_up(self) -> bool:
         return await self.read_totals() == await self.compute_totals_from_log()
@@ -138,7 +138,7 @@ async def test_a_repeated_command_has_one_effect_and_one_result(counter_service:
         raise_it = RaiseCounter(counter_id="1", by=5)
         answers = await asyncio.gather(*(counter_service.send(raise_it, "same") for _ in range(8)))
         again = await counter_service.send(raise_it, "same")
-        assert [one for one in answers if one != again] == []
+        assert [answer for answer in answers if answer != again] == []
         assert again.row["value"] == 5
         assert await counter_service.get_value("1") == 5
 
@@ -153,9 +153,9 @@ async def test_concurrent_commands_on_one_stream_at_two_replicas_are_all_recorde
 
 async def test_commands_racing_for_one_name_get_one_winner(counter_service: CounterService) -> None:
     async with counter_service.running():
-        wishes = [counter_service.send(OpenCounter(counter_id=str(number), label="a")) for number in range(10)]
-        outcomes = await asyncio.gather(*wishes, return_exceptions=True)
-    refusals = [one.code for one in outcomes if isinstance(one, RequestRejected)]
+        commands = [counter_service.send(OpenCounter(counter_id=str(number), label="a")) for number in range(10)]
+        outcomes = await asyncio.gather(*commands, return_exceptions=True)
+    refusals = [outcome.code for outcome in outcomes if isinstance(outcome, RequestRejected)]
     assert refusals == ["PROJECT_ALIAS_TAKEN"] * 9
 
 
@@ -193,8 +193,10 @@ async def test_a_synchronous_reaction_repeated_by_the_subscription_has_no_furthe
 
 
 async def test_a_reaction_that_starts_a_stream_is_committed_with_its_cause(counter_service: CounterService) -> None:
-    begun = replace(mirrors, decider=replace(mirrors.decider, initial_commands=(MirrorCounter,)))
-    async with counter_service.running(replace(create_service(), categories=(counters, begun), periodic_tasks=())):
+    starting_mirrors = replace(mirrors, decider=replace(mirrors.decider, initial_commands=(MirrorCounter,)))
+    async with counter_service.running(
+        replace(create_service(), categories=(counters, starting_mirrors), periodic_tasks=())
+    ):
         await counter_service.send(OpenCounter(counter_id="1", label="a"))
         assert await counter_service.count_commits("mirror-1") == 1
 
@@ -242,14 +244,14 @@ async def test_another_replica_leads_when_the_leader_is_killed(counter_service: 
         async def the_other_leads() -> bool:
             return await counter_service.find_leader() == second
 
-        began = perf_counter()
+        started = perf_counter()
         await eventually(the_other_leads, within=20)
-        print(f"another replica leads after {perf_counter() - began:.2f} s")  # noqa: T201
+        print(f"another replica leads after {perf_counter() - started:.2f} s")  # noqa: T201
 
         async def taken() -> bool:
-            """What the killed one was writing is locked until the database gives that up: told again, done once."""
+            """Streams that the killed replica was writing stay locked until the database aborts its transaction."""
             try:
-                await counter_service.send(RaiseCounter(counter_id="1", by=9), "told-again")
+                await counter_service.send(RaiseCounter(counter_id="1", by=9), "repeated")
             except RequestRejected as refused:
                 if refused.code not in ("SERVICE_TIMEOUT", "SERVICE_UNAVAILABLE"):
                     raise
@@ -269,17 +271,18 @@ async def test_a_stopping_replica_finishes_commands_in_flight(counter_service: C
     stop = asyncio.Event()
     replica = asyncio.ensure_future(counter_service.run_replica(1, stop))
     await eventually(counter_service.is_answering)
-    asked = [
-        asyncio.create_task(counter_service.send(RaiseCounter(counter_id=str(one % 7)), f"c{one}")) for one in range(60)
+    pending = [
+        asyncio.create_task(counter_service.send(RaiseCounter(counter_id=str(number % 7)), f"c{number}"))
+        for number in range(60)
     ]
-    await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
     stop.set()
     async with asyncio.timeout(10):
         await replica
-    outcomes = await asyncio.gather(*asked, return_exceptions=True)
-    refused = {one.code for one in outcomes if isinstance(one, RequestRejected)}
+    outcomes = await asyncio.gather(*pending, return_exceptions=True)
+    refused = {outcome.code for outcome in outcomes if isinstance(outcome, RequestRejected)}
     assert refused <= {"SERVICE_UNAVAILABLE"}
-    done = sum(isinstance(one, CommandReply) for one in outcomes)
+    done = sum(isinstance(outcome, CommandReply) for outcome in outcomes)
     assert await counter_service.database["commits"].count_documents({"_id": {"$regex": r"^c\d+$"}}) == done
 
 
@@ -293,12 +296,12 @@ async def test_a_replica_stopped_during_startup_leaves_no_tasks_or_connections(c
         asyncio.get_running_loop().call_later(moment * 0.005, stop.set)
         await counter_service.run_replica(1, stop)
     connections = count_tasks("Client._read_loop")
-    assert (connections, count_tasks("lead"), count_tasks("pulse")) == (1, 0, 0)  # that of the test itself
-    gc.collect()  # a socket that nobody closed fails the test
+    assert (connections, count_tasks("lead"), count_tasks("pulse")) == (1, 0, 0)  # the connection of the test itself
+    gc.collect()  # an unclosed socket fails the test
 
 
 def raise_closed(recorded: RecordedEvent[Any]) -> list[Command]:
-    """Refused each time: a closed counter cannot be raised."""
+    """Return a command that is always rejected: a closed counter cannot be raised."""
     closed = isinstance(recorded.event, CounterClosed)
     return [RaiseCounter(counter_id=recorded.stream.removeprefix("counter-"))] if closed else []
 
@@ -330,7 +333,7 @@ async def test_a_rejected_reaction_is_counted_once(counter_service: CounterServi
         await running
 
 
-# ---- migration and rebuilding
+# ---- migration and rebuilds
 
 
 async def test_a_second_migration_changes_nothing(counter_service: CounterService) -> None:
@@ -344,7 +347,7 @@ async def test_a_second_migration_changes_nothing(counter_service: CounterServic
 async def test_a_sorted_query_reads_only_the_returned_rows(counter_service: CounterService) -> None:
     streams = CommandHandler(MongoEventStore(counter_service.database, MemoryKeyVault()))
     raising = [RaiseCounter(counter_id=str(number), by=number + 10) for number in range(300)]
-    await asyncio.gather(*(streams.handle(counters, one, new_metadata()) for one in raising))
+    await asyncio.gather(*(streams.handle(counters, command, new_metadata()) for command in raising))
     rows = ReadModel[CounterView](counter_service.database["streams"], CounterView, "counter_v1", "counter-")
     await counter_service.database.command("profile", 2)
     top = await rows.find({}, [("value", -1)], limit=3)
@@ -369,7 +372,11 @@ async def test_duplicate_documents_are_removed_when_their_index_becomes_unique(c
     copy = {"file": "a", "offset": 0, "content": b"x"}
     await pieces.insert_many([{**copy}, {**copy}, {**copy, "offset": 1}, {**copy, "file": "b"}])
     await counter_service.migrate(replace(create_service(), unique_indexes={"pieces": ("file", "offset")}))
-    assert sorted([(one["file"], one["offset"]) async for one in pieces.find({})]) == [("a", 0), ("a", 1), ("b", 0)]
+    assert sorted([(document["file"], document["offset"]) async for document in pieces.find({})]) == [
+        ("a", 0),
+        ("a", 1),
+        ("b", 0),
+    ]
     with pytest.raises(DuplicateKeyError):
         await pieces.insert_one({**copy})
 
@@ -485,7 +492,7 @@ async def test_searching_for_outdated_rows_reads_nothing_if_there_are_none(count
 
 
 async def rebuild_while_writing(place: CounterService, rebuild: Callable[[], Awaitable[Any]]) -> None:
-    """Rebuild again and again while eight writers raise, relabel and close."""
+    """Rebuild repeatedly while eight writers raise, relabel and close counters."""
 
     async def write(writer: int) -> None:
         for number in range(10):
@@ -501,7 +508,10 @@ async def rebuild_while_writing(place: CounterService, rebuild: Callable[[], Awa
 
 
 async def read_rows(place: CounterService) -> dict[str, Any]:
-    return {one["_id"]: one["counter_v1"] async for one in place.database["streams"].find({"_id": {"$regex": "^c"}})}
+    return {
+        document["_id"]: document["counter_v1"]
+        async for document in place.database["streams"].find({"_id": {"$regex": "^c"}})
+    }
 
 
 async def test_rows_rebuilt_during_writes_equal_the_written_rows(counter_service: CounterService) -> None:
@@ -545,24 +555,26 @@ async def test_a_rebuild_restores_a_lost_row(counter_service: CounterService) ->
 
 
 async def test_rows_and_projections_are_rebuilt_from_3000_events(counter_service: CounterService) -> None:
-    """Prints what it costs; the numbers say nothing on a busy machine, so they are not judged here."""
+    """Prints the throughput without checking it, because it depends on the load of the machine."""
     async with counter_service.running(replace(create_service(), periodic_tasks=())):
         streams = CommandHandler(MongoEventStore(counter_service.database, MemoryKeyVault()))
         await asyncio.gather(
             *(
-                streams.handle(counters, RaiseCounter(counter_id=str(one % 200), by=3), new_metadata())
-                for one in range(1000)
+                streams.handle(counters, RaiseCounter(counter_id=str(number % 200), by=3), new_metadata())
+                for number in range(1000)
             )
         )
-        began = perf_counter()
-        events = [len(await from_document(one, None)) async for one in counter_service.database["commits"].find({})]
-        bare = sum(events) / (perf_counter() - began)
-        began = perf_counter()
+        started = perf_counter()
+        events = [
+            len(await from_document(commit, None)) async for commit in counter_service.database["commits"].find({})
+        ]
+        bare = sum(events) / (perf_counter() - started)
+        started = perf_counter()
         await rebuild_rows(counter_service.database, counters)
-        rows = sum(events) / (perf_counter() - began)
+        rows = sum(events) / (perf_counter() - started)
         await eventually(counter_service.is_caught_up, within=20)
-        began = perf_counter()
+        started = perf_counter()
         await rebuild_projection(counter_service.database, totals, counter_service.bus)
-        view = sum(events) / (perf_counter() - began)
+        view = sum(events) / (perf_counter() - started)
     print(f"events/s: cursor and decoding {bare:.0f}, rows {rows:.0f}, view {view:.0f}")  # noqa: T201
     assert sum(events) == 3000

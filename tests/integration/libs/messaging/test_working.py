@@ -1,4 +1,4 @@
-"""Workers on a real JetStream consumer: no event is dropped, none is worked on twice at once, none is forgotten."""
+"""Workers on a real JetStream consumer: no event is dropped, handled twice at once or forgotten."""
 
 import asyncio
 from collections import Counter
@@ -34,12 +34,12 @@ async def log(settings: Settings, mongo_client: AsyncMongoClient[Document], bus:
 
 
 async def unused_handler(_context: Context, _recorded: RecordedEvent[Any]) -> None:
-    """The crew is told separately what to do."""
+    """Do nothing; the worker pool gets the actual handler."""
 
 
 @dataclass
 class WorkerStage:
-    """One worker, on as many replicas as a test hires crews."""
+    """One worker, run by as many pools as a test starts."""
 
     log: EventLog
     settings: Settings
@@ -82,7 +82,7 @@ async def stage(log: EventLog, settings: Settings) -> WorkerStage:
 
 
 async def finish_immediately(_recorded: RecordedEvent[Any]) -> None:
-    """Work that is over immediately."""
+    """Finish the work immediately."""
 
 
 async def test_a_worker_gets_only_its_declared_events(log: EventLog, stage: WorkerStage) -> None:
@@ -129,7 +129,7 @@ async def test_long_work_is_not_redelivered_to_another_replica(log: EventLog, st
     await log.publish_all()
     async with stage.running_pool(long), stage.running_pool(long):
         await eventually(lambda: len(stage.begun) == 1)
-        with pytest.raises(TimeoutError):  # well beyond the patience
+        with pytest.raises(TimeoutError):  # well beyond the ack wait
             await eventually(lambda: len(stage.begun) > 1, within=2.5)
         finish.set()
         await eventually(stage.is_all_done)
@@ -153,16 +153,16 @@ async def test_a_worker_runs_at_most_its_concurrency_at_once(log: EventLog, stag
 
 
 async def test_a_stopping_worker_finishes_its_work(log: EventLog, stage: WorkerStage) -> None:
-    begun = asyncio.Event()
+    started = asyncio.Event()
 
     async def some_time(_recorded: RecordedEvent[Any]) -> None:
-        begun.set()
+        started.set()
         await asyncio.sleep(0.3)
 
     await log.append_commits(1)
     await log.publish_all()
     async with stage.running_pool(some_time):
-        await begun.wait()
+        await started.wait()
     assert len(stage.done) == 1
     await eventually(stage.is_all_done)
 

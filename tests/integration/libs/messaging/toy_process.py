@@ -1,4 +1,4 @@
-"""One replica of the toy service in a process of its own: `python -m tests.integration.libs.messaging.toy_process`."""
+"""One replica of the sample service in its own process."""
 
 import os
 from dataclasses import replace
@@ -8,5 +8,5 @@ from libs.settings import Settings
 from tests.support.counters.app import create_service
 
 if __name__ == "__main__":
-    # no ticker: who is killed within a transaction leaves locks behind until the database gives it up
+    # no periodic tasks: a process killed in a transaction leaves locks until the database aborts it
     run(replace(create_service(), periodic_tasks=()), Settings.from_environment(os.environ))

@@ -1,4 +1,4 @@
-"""Failing transactions of the event store: lost answers, hanging servers, a spoilt batch, killed processes."""
+"""Failing transactions of the event store: lost replies, hanging servers, a failing batch, killed processes."""
 
 import asyncio
 import sys
@@ -48,14 +48,14 @@ asyncio.run(main())
 
 @dataclass(frozen=True)
 class FaultyStore:
-    """A store whose database can be made to fail, and a client that is not affected."""
+    """A store whose connection can be made to fail, and a client that is not affected."""
 
     database: AsyncDatabase[Document]
     store: MongoEventStore
     control: AsyncMongoClient[Document]
 
     async def append(self, number: int) -> list[BaseException | None]:
-        appends = [self.store.append(make_commit(f"counter-{one}")) for one in range(number)]
+        appends = [self.store.append(make_commit(f"counter-{counter}")) for counter in range(number)]
         return await asyncio.gather(*appends, return_exceptions=True)
 
 
@@ -71,12 +71,12 @@ async def faulty_store(
 ) -> AsyncIterator[FaultyStore]:
     monkeypatch.setattr("libs.eventstore.group_commit.TRANSACTION_TIMEOUT_SECONDS", 1.0)
     monkeypatch.setattr("libs.eventstore.group_commit.LOOKUP_TIMEOUT_SECONDS", 1.0)
-    here = Settings(mongodb_url=faulty_url, database_prefix=settings.database_prefix)
+    own_settings = Settings(mongodb_url=faulty_url, database_prefix=settings.database_prefix)
     async with (
-        create_mongo_client(here, FAULTY_APP_NAME.removeprefix("headrace-")) as client,
-        create_mongo_client(here, "control") as control,
+        create_mongo_client(own_settings, FAULTY_APP_NAME.removeprefix("headrace-")) as client,
+        create_mongo_client(own_settings, "control") as control,
     ):
-        database = get_database(client, here, "counters")
+        database = get_database(client, own_settings, "counters")
         await create_schema(database)
         yield FaultyStore(database, MongoEventStore(database, MemoryKeyVault()), control)
         await control.drop_database(database.name)
@@ -89,7 +89,7 @@ async def test_commits_with_lost_replies_are_looked_up_in_one_batch(faulty_store
         await faulty_store.database.command("profile", 0)
     assert Counter(map(type, outcomes)) == {type(None): 50}
     lookups = {"op": "query", "command.find": "commits"}
-    batches = 2  # the first append is written alone, the others together
+    batches = 2  # the first append is written alone, the others in one batch
     assert await faulty_store.database["system.profile"].count_documents(lookups) <= batches
     assert await faulty_store.database["commits"].count_documents({}) == 50
 
@@ -99,9 +99,9 @@ async def test_a_server_that_hangs_in_commit_and_lookup_leads_to_outcome_unknown
 ) -> None:
     await faulty_store.store.append(
         make_commit("counter-first")
-    )  # the server itself looks for the session the first time
+    )  # the first transaction makes the server query its session collection
     async with failing_commands(faulty_store.control, ["commitTransaction", "find"], **BLOCKED_CONNECTION):
-        async with asyncio.timeout(8):  # one lookup after the other would take 20 seconds
+        async with asyncio.timeout(8):  # one lookup per commit would take 20 seconds
             outcomes = await faulty_store.append(20)
     assert Counter(map(type, outcomes)) == {OutcomeUnknown: 20}
 
@@ -134,9 +134,9 @@ async def test_a_process_killed_in_a_transaction_delays_other_appends_by_at_most
     assert await other.stdout.readline() == b"locked\n"
     other.kill()
     await other.wait()
-    began = monotonic()
+    started = monotonic()
     await store.append(make_commit("counter-1", 1))
-    assert monotonic() - began < 5
+    assert monotonic() - started < 5
 
 
 async def test_appending_to_a_locked_stream_fails_as_unavailable(faulty_store: FaultyStore) -> None:

@@ -1,4 +1,4 @@
-"""Numbers of things, taken by several processes from one database."""
+"""Sequence numbers allocated by several processes from one database."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -15,32 +15,32 @@ from tests.support.infrastructure.servers import Servers
 @pytest.fixture
 async def processes(servers: Servers) -> AsyncIterator[tuple[SequenceGenerator, SequenceGenerator]]:
     settings = Settings(mongodb_url=servers.mongodb_url)
-    async with create_mongo_client(settings, "one") as one, create_mongo_client(settings, "other") as other:
+    async with create_mongo_client(settings, "one") as first, create_mongo_client(settings, "other") as second:
         name = f"test-{uuid4().hex[:8]}"
-        yield SequenceGenerator(one[name]["counters"]), SequenceGenerator(other[name]["counters"])
-        await one.drop_database(name)
+        yield SequenceGenerator(first[name]["counters"]), SequenceGenerator(second[name]["counters"])
+        await first.drop_database(name)
 
 
 async def test_sequence_numbers_increase_across_processes(
     processes: tuple[SequenceGenerator, SequenceGenerator],
 ) -> None:
-    one, other = processes
-    given = [await process.next("project") for process in (one, other, other, one, other, one)]
-    assert given == [1, 2, 3, 4, 5, 6]
+    first, second = processes
+    numbers = [await process.next("project") for process in (first, second, second, first, second, first)]
+    assert numbers == [1, 2, 3, 4, 5, 6]
 
 
 async def test_concurrent_callers_get_distinct_sequence_numbers(
     processes: tuple[SequenceGenerator, SequenceGenerator],
 ) -> None:
-    given = await asyncio.gather(*(process.next("job") for _ in range(100) for process in processes))
-    assert sorted(given) == list(range(1, 201))
+    numbers = await asyncio.gather(*(process.next("job") for _ in range(100) for process in processes))
+    assert sorted(numbers) == list(range(1, 201))
 
 
 async def test_within_a_process_sequence_numbers_follow_the_order_of_calls(
     processes: tuple[SequenceGenerator, SequenceGenerator],
 ) -> None:
-    given = await asyncio.gather(*(processes[0].next("job") for _ in range(50)))
-    assert given == list(range(1, 51))
+    numbers = await asyncio.gather(*(processes[0].next("job") for _ in range(50)))
+    assert numbers == list(range(1, 51))
 
 
 async def test_a_canceled_caller_does_not_block_others_waiting_for_a_number(
@@ -49,7 +49,7 @@ async def test_a_canceled_caller_does_not_block_others_waiting_for_a_number(
     numbering = processes[0]
     leaving = asyncio.create_task(numbering.next("job"))
     waiting = asyncio.create_task(numbering.next("job"))
-    await asyncio.sleep(0)  # both ask; the first one has the turn
+    await asyncio.sleep(0)  # both callers wait; the first one allocates
     leaving.cancel()
     async with asyncio.timeout(5):
         assert await waiting < await numbering.next("job")

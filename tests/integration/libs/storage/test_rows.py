@@ -1,4 +1,4 @@
-"""Queries over rows, on a real database."""
+"""Queries over a read model on a real database."""
 
 import pytest
 from pymongo import AsyncMongoClient
@@ -20,7 +20,9 @@ class Ticket(ReadModelRow):
 async def tickets(settings: Settings, mongo_client: AsyncMongoClient[Document]) -> ReadModel[Ticket]:
     collection = get_database(mongo_client, settings, "tickets")["streams"]
     numbers = range(1, TICKET_COUNT + 1)
-    await collection.insert_many([{"_id": f"ticket-{one}", "ticket_v1": {"id": one, "open": True}} for one in numbers])
+    await collection.insert_many(
+        [{"_id": f"ticket-{number}", "ticket_v1": {"id": number, "open": True}} for number in numbers]
+    )
     return ReadModel(collection, Ticket, "ticket_v1", "ticket-")
 
 

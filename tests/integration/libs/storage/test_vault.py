@@ -1,4 +1,4 @@
-"""The vault on a real MongoDB: races, erasure across processes, rotation of the master key."""
+"""The key vault on a real MongoDB: concurrency, key shredding across processes, master key rotation."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -54,7 +54,7 @@ async def test_concurrent_first_encryptions_create_one_data_key(database: Databa
     sealed = await asyncio.gather(*(vault.encrypt("secret-1", "value") for vault in vaults))
     assert await database["data_keys"].count_documents({}) == 1
     reader = KeyVault(database, MasterKeys.from_keys([OLD_KEY]))
-    assert {await reader.decrypt("secret-1", one) for one in sealed} == {"value"}
+    assert {await reader.decrypt("secret-1", value) for value in sealed} == {"value"}
 
 
 async def test_a_data_key_is_stored_wrapped(database: Database) -> None:
@@ -128,7 +128,7 @@ async def test_after_a_rotation_the_old_master_key_is_not_needed(database: Datab
     sealed = [await old.encrypt(f"secret-{number}", "value") for number in range(5)]
     assert await KeyVault(database, MasterKeys.from_keys([NEW_KEY, OLD_KEY])).rewrap() == 5
     new = KeyVault(database, MasterKeys.from_keys([NEW_KEY]))
-    assert [await new.decrypt(f"secret-{number}", one) for number, one in enumerate(sealed)] == ["value"] * 5
+    assert [await new.decrypt(f"secret-{number}", value) for number, value in enumerate(sealed)] == ["value"] * 5
 
 
 async def test_concurrent_rotations_rewrap_each_key_once(database: Database) -> None:

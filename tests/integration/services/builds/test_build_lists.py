@@ -1,4 +1,4 @@
-"""Lists of builds fit into one message, however many builds there are."""
+"""Lists of builds are limited so that they fit into one message."""
 
 from typing import Any
 from uuid import uuid4

@@ -1,4 +1,4 @@
-"""Who gets a job next: priorities, turns of projects, the price of a long queue, and two services that race."""
+"""Which job is dispatched next: priorities, project turns, the cost of a long queue, concurrent claims."""
 
 import asyncio
 from collections import Counter
@@ -45,7 +45,7 @@ def replica(replicas: list[DispatchReplica]) -> DispatchReplica:
     return replicas[0]
 
 
-# ---- the order
+# ---- order
 
 
 async def test_within_a_project_the_oldest_job_is_dispatched_first(replica: DispatchReplica) -> None:
@@ -124,12 +124,12 @@ async def test_a_runner_gets_only_jobs_whose_requirements_it_satisfies(
 async def test_an_assigned_job_leaves_the_queue(replica: DispatchReplica) -> None:
     await replica.queue_jobs(1, 2)
     rows = replica.context.read_model("job")
-    assert [one.id for one in await rows.find({"demand": JobRequirements().key})] == [1, 2]
+    assert [job.id for job in await rows.find({"demand": JobRequirements().key})] == [1, 2]
     await replica.claim_job(JobDispatcher(AttemptStore()))
-    assert [one.id for one in await rows.find({"demand": JobRequirements().key})] == [2]
+    assert [job.id for job in await rows.find({"demand": JobRequirements().key})] == [2]
 
 
-# ---- the price
+# ---- cost
 
 
 async def test_a_claim_reads_few_documents_however_many_unsuitable_jobs_are_queued(replica: DispatchReplica) -> None:
@@ -142,32 +142,35 @@ async def test_a_claim_reads_few_documents_however_many_unsuitable_jobs_are_queu
     await database.command("profile", 2)
     found = await FairScheduler().next_job(replica.context, ANY_RUNNER.replace(owner_type="PROJECT", owner_id=2), set())
     await database.command("profile", 0)
-    looks = await database["system.profile"].find({"ns": f"{database.name}.streams"}).to_list()
+    entries = await database["system.profile"].find({"ns": f"{database.name}.streams"}).to_list()
     assert found is not None
-    assert {one["planSummary"].partition(" ")[0] for one in looks} == {"DISTINCT_SCAN", "IXSCAN"}
-    assert sum(one["keysExamined"] for one in looks) < 20
-    assert sum(one["docsExamined"] for one in looks) == 1  # the job itself
+    assert {entry["planSummary"].partition(" ")[0] for entry in entries} == {"DISTINCT_SCAN", "IXSCAN"}
+    assert sum(entry["keysExamined"] for entry in entries) < 20
+    assert sum(entry["docsExamined"] for entry in entries) == 1  # the dispatched job
 
 
-# ---- races
+# ---- concurrency
 
 
 async def test_concurrent_claims_at_two_processes_assign_each_job_once(replicas: list[DispatchReplica]) -> None:
     yard = replicas[0]
     await yard.queue_jobs(*range(1, 16))
-    processes = [(one, JobDispatcher(AttemptStore())) for one in replicas]
+    processes = [(process, JobDispatcher(AttemptStore())) for process in replicas]
     runners = [
         ANY_RUNNER.replace(runner_id=number, runner_uuid=f"r-{number}", name=f"r-{number}") for number in range(20)
     ]
     claims = await asyncio.gather(
-        *(one.claim_job(claiming, runner) for (one, claiming), runner in zip(processes * 10, runners, strict=True))
+        *(
+            process.claim_job(claiming, runner)
+            for (process, claiming), runner in zip(processes * 10, runners, strict=True)
+        )
     )
-    given = Counter(one.assignment.job_id for one in claims if one.assignment)
-    assert given == Counter(range(1, 16))
+    assigned = Counter(claim.assignment.job_id for claim in claims if claim.assignment)
+    assert assigned == Counter(range(1, 16))
     assert await yard.runtime.database["attempts"].count_documents({}) == 15
 
 
-# ---- answers that are lost on their way
+# ---- lost replies
 
 
 async def get_job(yard: DispatchReplica, job_id: int) -> JobRow:
@@ -231,10 +234,10 @@ async def test_a_claim_returned_before_its_reply_assigns_no_job(replica: Dispatc
 async def test_one_claim_handled_by_two_processes_assigns_one_job(replicas: list[DispatchReplica]) -> None:
     await replicas[0].queue_jobs(1, 2)
     answers = await asyncio.gather(
-        *(one.claim_job(JobDispatcher(AttemptStore()), claim_id="request-1") for one in replicas),
+        *(process.claim_job(JobDispatcher(AttemptStore()), claim_id="request-1") for process in replicas),
         return_exceptions=True,
     )
-    given = {one.assignment.job_id for one in answers if isinstance(one, ClaimResult) and one.assignment}
+    assigned = {claim.assignment.job_id for claim in answers if isinstance(claim, ClaimResult) and claim.assignment}
     statuses = [(await get_job(replicas[0], number)).status for number in (1, 2)]
-    assert len(given) == 1
+    assert len(assigned) == 1
     assert sorted(statuses) == [JobStatus.ASSIGNED, JobStatus.QUEUED]

@@ -1,4 +1,4 @@
-"""Lists of jobs read no more than they show, and count without reading, however many jobs there are."""
+"""Job lists read no more rows than they return and count by an index, regardless of the number of jobs."""
 
 import time
 from dataclasses import dataclass, field
@@ -40,7 +40,7 @@ class JobListStage:
         return await self.jobs.list_jobs(ServiceContext(self.runtime, CommandMetadata(uuid4().hex, now())), query)
 
     async def profile_query(self, query: ListJobs) -> list[Document]:
-        """What the database did for this page: how it looked for rows, and how many it read."""
+        """Return the profiler entries of the database for this page."""
         database = self.runtime.database
         await database.command("profile", 2)
         await self.get_page(query)
@@ -52,7 +52,7 @@ class JobListStage:
 
 
 def job_document(number: int) -> dict[str, Any]:
-    """Every seventh job waits for a runner; five runners share the others."""
+    """Return a job document. Every seventh job is queued; the others are spread over five runners."""
     status = STATUSES[number % len(STATUSES)]
     ended = UNFINISHED_TIME if number % 10 == 0 else now() - timedelta(seconds=number % 500)
     runner = None if status is JobStatus.QUEUED else f"runner-{number % 5}"
@@ -84,8 +84,10 @@ QUERIES = (
 @pytest.mark.parametrize("query", QUERIES)
 async def test_a_page_of_jobs_is_read_and_counted_by_an_index(stage: JobListStage, query: ListJobs) -> None:
     found, counted = await stage.profile_query(query)
-    assert [one["command"].get("find", one["command"].get("aggregate")) for one in (found, counted)] == ["streams"] * 2
-    assert not [one["planSummary"] for one in (found, counted) if "COLLSCAN" in one["planSummary"]]
+    assert [entry["command"].get("find", entry["command"].get("aggregate")) for entry in (found, counted)] == [
+        "streams"
+    ] * 2
+    assert not [entry["planSummary"] for entry in (found, counted) if "COLLSCAN" in entry["planSummary"]]
     assert not found.get("hasSortStage")
     assert found["docsExamined"] == query.size + 1
     assert counted["docsExamined"] == 0
@@ -107,7 +109,7 @@ async def test_a_list_of_jobs_with_no_statuses_is_empty(stage: JobListStage) -> 
 
 @pytest.fixture
 def close_anchors(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The list is a long one: many milestones, with several jobs at most times."""
+    """Place page anchors so closely that the list counts as long, with several jobs per point in time."""
     monkeypatch.setattr("libs.projections.cached_paging.ROWS_BETWEEN_ANCHORS", 60)
 
 
@@ -128,7 +130,7 @@ async def test_pages_found_by_anchors_equal_pages_found_by_skipping(
 
 
 @pytest.mark.usefixtures("close_anchors")
-@pytest.mark.parametrize("query", [one for one in QUERIES if not (one.runner_uuid and one.statuses)])
+@pytest.mark.parametrize("query", [query for query in QUERIES if not (query.runner_uuid and query.statuses)])
 async def test_a_late_page_reads_only_the_rows_between_two_anchors(stage: JobListStage, query: ListJobs) -> None:
     total = (await stage.get_page(query)).total
     *_, found = await stage.profile_query(query.replace(page=total // query.size - 1))
@@ -140,8 +142,8 @@ async def test_a_late_page_reads_only_the_rows_between_two_anchors(stage: JobLis
 async def test_new_and_finished_jobs_change_a_long_list_at_once(stage: JobListStage) -> None:
     await stage.get_page(ListJobs())
     streams = stage.runtime.database["streams"]
-    await streams.insert_many([job_document(number) for number in (JOB_COUNT + 10, JOB_COUNT + 20)])  # at work
-    await streams.update_one({"_id": "job-10"}, {"$set": {f"{ROW_FIELD}.listed_at": now()}})  # over
+    await streams.insert_many([job_document(number) for number in (JOB_COUNT + 10, JOB_COUNT + 20)])  # running
+    await streams.update_one({"_id": "job-10"}, {"$set": {f"{ROW_FIELD}.listed_at": now()}})  # finished
     page = await stage.get_page(ListJobs(size=100))
     assert page.total == JOB_COUNT + 2
     assert [row["id"] for row in page.rows[:2]] == [JOB_COUNT + 20, JOB_COUNT + 10]

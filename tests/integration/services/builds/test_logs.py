@@ -1,4 +1,4 @@
-"""Logs section by section: what a live reader gets bit by bit is what the finished log holds."""
+"""Log sections: a live reader gets the same text, part by part, as the finished log holds."""
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from tests.support.external.repositories import create_sample_repository
 from tests.support.in_process.builds_stage import BuildStage, build_stage
 from tests.support.infrastructure.servers import Servers
 
-MAX_MESSAGE_BYTES = 1024 * 1024  # what a bus carries unless it was told otherwise
+MAX_MESSAGE_BYTES = 1024 * 1024  # default max_payload of NATS
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ class RunningBuild:
         return str(self.job.script[0].partition("hr_")[2][:12])
 
     def step_log(self, place: int, text: str, *, closed: bool = True) -> str:
-        """A step of the log, as the job's own program writes it."""
+        """Return the log of one step with the section markers that the job script writes."""
         end = f"section_end:2:hr_{self.nonce}_{place}\r\x1b[0K\n" if closed else ""
         return f"section_start:1:hr_{self.nonce}_{place}\r\x1b[0K{text}{end}"
 
@@ -55,7 +55,7 @@ class RunningBuild:
         return LiveSection.model_validate_json(answer)
 
     async def follow_live(self, step: str) -> list[str]:
-        """The lines of a section as a reader gets them who starts with none."""
+        """Return the lines of a section, read live from the start."""
         lines: list[str] = []
         while (answer := await self.read_live(step, len(lines))).log:
             lines += answer.log.split("\n")[1:]
@@ -67,7 +67,7 @@ class RunningBuild:
         await self.site.wait_until_ended(self.build_id)
 
     async def read_finished(self, after: str) -> str:
-        """All parts of a section of the finished log."""
+        """Return the complete text of a section of the finished log."""
         texts: list[str] = []
         query = GetLogSection(build_id=self.build_id, step=after)
         while True:

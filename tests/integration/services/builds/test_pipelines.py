@@ -1,4 +1,4 @@
-"""Pipelines on real servers: jobs follow each other, fail as they may, wait for people, are tried and run again."""
+"""Pipelines on real servers: stages, allowed failures, manual jobs, retries and cancellation."""
 
 import json
 from collections.abc import AsyncIterator
@@ -39,7 +39,7 @@ async def stage(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> A
 async def launch(site: BuildStage, source: str, **settings: bool) -> int:
     commit_files(site.repository, {SPEC: dedent(source)})
     settings = {"allow_concurrent_execution": True, **settings}
-    wish = CreateProject(
+    command = CreateProject(
         name="pipelines",
         repository=str(site.repository),
         branch="main",
@@ -47,7 +47,7 @@ async def launch(site: BuildStage, source: str, **settings: bool) -> int:
         executor_id=site.executor_id,
         **settings,
     )
-    return await site.launch(int((await site.send(wish)).row["id"]))
+    return await site.launch(int((await site.send(command)).row["id"]))
 
 
 async def job_statuses(site: BuildStage, build_id: int) -> dict[str, str]:
@@ -277,15 +277,15 @@ async def test_the_job_payload_reflects_the_pipeline_file(stage: BuildStage) -> 
         """,
     )
     job = await stage.claim()
-    values = {one.key: one.value for one in job.variables}
+    values = {variable.key: variable.value for variable in job.variables}
     assert (values["VERSION"], values["CI_JOB_TOKEN"]) == (f"1.{build_id}", job.token)
     assert (values["CI_COMMIT_MESSAGE"], values["CI_DEFAULT_BRANCH"]) == ("a commit", "main")
     assert job.image == f"debian:1.{build_id}"
     assert job.container is not None
     assert job.container.entrypoint == ("",)
-    assert [one.name for one in job.services] == [f"redis:1.{build_id}"]
-    assert [(one.key, one.value) for one in job.services[0].variables] == [("EDITION", f"v1.{build_id}")]
-    assert [(one.key, one.paths, one.policy) for one in job.caches] == [
+    assert [service.name for service in job.services] == [f"redis:1.{build_id}"]
+    assert [(variable.key, variable.value) for variable in job.services[0].variables] == [("EDITION", f"v1.{build_id}")]
+    assert [(cache.key, cache.paths, cache.policy) for cache in job.caches] == [
         ("main", ("$CI_PROJECT_DIR/x",), "pull"),
         ("default", ("y",), "pull-push"),
     ]
@@ -298,8 +298,8 @@ async def test_the_job_payload_reflects_the_pipeline_file(stage: BuildStage) -> 
 
 
 def section_log(job: Assignment, place: int, text: str) -> bytes:
-    word = job.script[0].partition("hr_")[2][:12]
-    start, end = f"section_start:1:hr_{word}_{place}", f"section_end:2:hr_{word}_{place}"
+    nonce = job.script[0].partition("hr_")[2][:12]
+    start, end = f"section_start:1:hr_{nonce}_{place}", f"section_end:2:hr_{nonce}_{place}"
     return f"{start}\r\x1b[0K{text}\n{end}\r\x1b[0K\n".encode()
 
 
@@ -315,19 +315,19 @@ async def test_the_log_of_a_build_is_read_through_the_sections_of_all_jobs(stage
     await stage.report(second, "success")
     await stage.wait_until_ended(build_id)
     read = [await read_section(stage, build_id, "-1")]
-    read += [await read_section(stage, build_id, one) for one in live[:-1]]
+    read += [await read_section(stage, build_id, step) for step in live[:-1]]
     assert await stage.get_error_code(GetLogSection(build_id=build_id, step=live[-1])) == "LOG_NOT_FOUND"
-    assert [one.step for one in read] == ["init", "a:init", "a:script", "a:after_script", "b:init", "b:script"]
-    assert live == [one.step for one in read]
-    assert [one.log for one in read if one.step.endswith("script")] == ["first", "after", "second"]
+    assert [part.step for part in read] == ["init", "a:init", "a:script", "a:after_script", "b:init", "b:script"]
+    assert live == [part.step for part in read]
+    assert [part.log for part in read if part.step.endswith("script")] == ["first", "after", "second"]
     assert "`coverage` of the job `a` is not supported" in read[0].log
 
 
 async def follow_live_steps(site: BuildStage, executor_id: str) -> list[str]:
     found = [await read_live(site, executor_id, "-1", 0)]
-    while (one := await read_live(site, executor_id, found[-1].step, found[-1].line_number)).step != found[-1].step:
-        found.append(one)
-    return [one.step for one in found]
+    while (part := await read_live(site, executor_id, found[-1].step, found[-1].line_number)).step != found[-1].step:
+        found.append(part)
+    return [part.step for part in found]
 
 
 async def read_live(site: BuildStage, executor_id: str, step: str, line_number: int) -> LiveSection:

@@ -1,4 +1,4 @@
-"""Which builds stay, and what is left of those that do not: with builds and projects on real servers."""
+"""Retention of builds and the purge of their data, with builds and projects on real servers."""
 
 from collections.abc import AsyncIterator
 
@@ -31,7 +31,7 @@ async def stage(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> A
 
 
 async def count_remains(site: BuildStage, build_id: int) -> tuple[int, int]:
-    """Attempts of a build, and rows of its jobs."""
+    """Return how many attempts of a build and how many rows of its jobs are stored."""
     jobs = {f"job_v{projections.job_category.row_version}.build_id": build_id}
     return await site.count_documents("attempts", {"build_id": build_id}), await site.count_documents("streams", jobs)
 
@@ -46,7 +46,7 @@ async def test_retention_keeps_only_the_newest_builds(stage: BuildStage) -> None
 
 async def test_retention_purges_attempts_and_rows_and_keeps_the_event_log(stage: BuildStage) -> None:
     project_id = await stage.create_project(keep_number_build=0)
-    build_id = await stage.run_build(project_id, b"nobody reads this\n")
+    build_id = await stage.run_build(project_id, b"some output\n")
     await eventually(lambda: count_remains(stage, build_id), (0, 0))
     await eventually(lambda: stage.list_build_ids(project_id), NO_BUILDS)
     assert await stage.count_documents("commits", {"stream": f"build-{build_id}"}) > 0
@@ -70,7 +70,8 @@ async def test_retention_uses_the_setting_at_the_end_of_the_build(stage: BuildSt
     await stage.report(job, "success")
     await stage.wait_until_ended(build_id)
     after = await stage.run_build(await stage.create_project(keep_number_build=0))
-    await eventually(lambda: count_remains(stage, after), (0, 0))  # whoever ended first was looked at first
+    # builds are processed in the order in which they ended
+    await eventually(lambda: count_remains(stage, after), (0, 0))
     assert await stage.list_build_ids(project_id) == [build_id]
 
 

@@ -1,4 +1,4 @@
-"""The first start of identity on real servers: one administrator, whose password is told."""
+"""The first start of the identity service: one administrator is created and the initial password printed."""
 
 import asyncio
 import io
@@ -39,7 +39,7 @@ async def test_the_password_of_the_first_administrator_is_printed_once(
     async with stage.running(lambda: identity, replicas=2), stage.connected() as bus:
         (administrator,) = Users.model_validate_json(await MessageClient(bus).query(ListUsers())).users
         assert (administrator.username, administrator.roles) == ("admin", ROLES)
-    # replicas that start at the same moment may both tell it
+    # replicas that start concurrently may both print it
     (password,) = set(
         re.findall(r"^First administrator: admin, password: (\S+)$", capsys.readouterr().out, re.MULTILINE)
     )
@@ -56,8 +56,8 @@ async def test_an_initial_password_that_could_not_be_printed_is_printed_at_the_n
         with pytest.raises(BrokenPipeError):
             await serve(identity, stage.settings, asyncio.Event())
     async with stage.running(lambda: identity), stage.connected() as bus:
-        (told,) = re.findall(PASSWORD_LINE, capsys.readouterr().out)
-        await MessageClient(bus).query(LogIn(username="admin", password=told))
+        (password,) = re.findall(PASSWORD_LINE, capsys.readouterr().out)
+        await MessageClient(bus).query(LogIn(username="admin", password=password))
 
 
 async def test_a_weak_initial_password_stops_the_start_with_one_error_line(stage: ServiceStage) -> None:

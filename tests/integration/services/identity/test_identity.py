@@ -1,4 +1,4 @@
-"""Identity on real servers, with two replicas: access, unique names, what is sealed, the last administrator."""
+"""The identity service with two replicas: access, unique names, encrypted data, the last administrator."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -123,14 +123,14 @@ async def test_a_rotated_signing_key_stays_valid_until_its_tokens_have_expired(
         with pytest.raises(InvalidToken):
             verify_token(before, left)
         await caller.send(RotateSigningKeys())
-        assert [one["_id"] async for one in stored.find(sort=[("_id", 1)])] == [2, 3]
+        assert [stored_key["_id"] async for stored_key in stored.find(sort=[("_id", 1)])] == [2, 3]
 
 
 async def test_every_failed_login_returns_the_same_error(caller: MessageClient) -> None:
     user_id = await register_user(caller, "locked-out")
     await caller.send(SetUserEnabled(user_id=user_id, enabled=False))
     for attempt in (
-        LogIn(username="nobody", password=PASSWORD),
+        LogIn(username="unknown", password=PASSWORD),
         LogIn(username="root", password="millwheel-8"),
         LogIn(username="locked-out", password=PASSWORD),
     ):
@@ -141,8 +141,8 @@ async def test_every_failed_login_returns_the_same_error(caller: MessageClient) 
 
 async def test_users_racing_for_one_username_get_one_winner(caller: MessageClient) -> None:
     names = ("contested", "Contested", "CONTESTED", "conTested")
-    wishes = (caller.send(RegisterUser(username=name, password=PASSWORD)) for name in names)
-    outcomes = await asyncio.gather(*wishes, return_exceptions=True)
+    registrations = (caller.send(RegisterUser(username=name, password=PASSWORD)) for name in names)
+    outcomes = await asyncio.gather(*registrations, return_exceptions=True)
     codes = [outcome.code for outcome in outcomes if isinstance(outcome, RequestRejected)]
     assert codes == ["DEVELOPER_USERNAME_TAKEN"] * 3
 
@@ -226,12 +226,12 @@ async def test_users_are_listed_found_and_paged(caller: MessageClient) -> None:
     first = await register_user(caller, "Listed.One", DEVELOPER, email="one@listed.example")
     second = await register_user(caller, "listed.two", ADMIN)
     users = Users.model_validate_json(await caller.query(ListUsers(user_ids=(second, first)))).users
-    assert [one.id for one in users] == sorted((first, second))
-    everybody = Users.model_validate_json(await caller.query(ListUsers())).users
-    assert {first, second} <= {one.id for one in everybody}
-    one = UserView.model_validate_json(await caller.query(GetUser(username="LISTED.ONE")))
-    assert (one.id, one.email, one.projects_id) == (first, "one@listed.example", ())
-    assert isinstance(one.created_at, datetime)
+    assert [listed_user.id for listed_user in users] == sorted((first, second))
+    all_users = Users.model_validate_json(await caller.query(ListUsers())).users
+    assert {first, second} <= {listed_user.id for listed_user in all_users}
+    found = UserView.model_validate_json(await caller.query(GetUser(username="LISTED.ONE")))
+    assert (found.id, found.email, found.projects_id) == (first, "one@listed.example", ())
+    assert isinstance(found.created_at, datetime)
     with pytest.raises(RequestRejected, match="DEVELOPER_NOT_FOUND"):
         await caller.query(ListUsers(user_ids=(first, 10**30)))
     with pytest.raises(RequestRejected, match="DEVELOPER_NOT_FOUND"):
@@ -262,9 +262,9 @@ async def test_administrators_who_remove_each_other_concurrently_leave_one(calle
             SetUserEnabled(user_id=ids[1], enabled=False),
             DeleteUser(user_id=ids[2]),
         )
-        outcomes = await asyncio.gather(*(caller.send(one) for one in removals), return_exceptions=True)
+        outcomes = await asyncio.gather(*(caller.send(removal) for removal in removals), return_exceptions=True)
         codes = {outcome.code for outcome in outcomes if isinstance(outcome, RequestRejected)}
         left = Users.model_validate_json(await caller.query(ListUsers())).users
-        assert [one for one in left if one.enabled and ADMIN in one.roles], outcomes
+        assert [listed_user for listed_user in left if listed_user.enabled and ADMIN in listed_user.roles], outcomes
         assert codes <= {"CONFLICT", "DEVELOPER_LAST_ADMINISTRATOR"}
         assert [outcome for outcome in outcomes if isinstance(outcome, bytes)]

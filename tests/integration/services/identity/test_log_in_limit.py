@@ -1,4 +1,4 @@
-"""Guessing passwords is slow, whichever replica is asked, and keeps nobody out of where they usually log in."""
+"""Login throttling: it applies on every replica and does not lock users out of addresses where they succeeded."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -53,7 +53,7 @@ async def name(caller: MessageClient) -> str:
 
 @pytest.fixture
 def home_address() -> str:
-    """An address of which nobody has heard."""
+    """Return an address without login attempts."""
     return f"address {uuid4()}"
 
 
@@ -82,17 +82,18 @@ async def test_after_several_failed_logins_the_correct_password_is_throttled_too
 
 async def test_logins_of_unknown_users_are_throttled_alike(caller: MessageClient, home_address: str) -> None:
     assert (
-        await log_in_codes(caller, ALLOWED_FAILURES, "nobody", WRONG, home_address) == [FAILED_CODE] * ALLOWED_FAILURES
+        await log_in_codes(caller, ALLOWED_FAILURES, "unknown-user", WRONG, home_address)
+        == [FAILED_CODE] * ALLOWED_FAILURES
     )
-    assert await try_log_in(caller, "nobody", WRONG, home_address) == (WAIT_CODE, FIRST_WAIT_SECONDS)
+    assert await try_log_in(caller, "unknown-user", WRONG, home_address) == (WAIT_CODE, FIRST_WAIT_SECONDS)
 
 
 async def test_case_and_spaces_in_the_username_do_not_bypass_throttling(
     caller: MessageClient, name: str, home_address: str
 ) -> None:
-    assert [await log_in_code(caller, one, WRONG, home_address) for one in (name, name.upper(), f" {name} ")] == [
-        FAILED_CODE
-    ] * ALLOWED_FAILURES
+    assert [
+        await log_in_code(caller, spelling, WRONG, home_address) for spelling in (name, name.upper(), f" {name} ")
+    ] == [FAILED_CODE] * ALLOWED_FAILURES
     assert await log_in_code(caller, name.title(), PASSWORD, home_address) == WAIT_CODE
 
 
@@ -127,7 +128,7 @@ async def test_throttled_logins_do_not_check_the_password(
 
 
 async def record_failures(stage: ServiceStage, *moments: datetime) -> tuple[list[bool], int]:
-    """Failures at these moments: whether each met a wait, and how many count in the end."""
+    """Record failures at these times. Return whether each had to wait, and the final failure count."""
     limit, _, _ = make_limits(stage.settings, uuid4().hex, "home")
     async with create_mongo_client(stage.settings, "test") as client:
         failures = get_database(client, stage.settings, "identity")[FAILURES_COLLECTION]
@@ -178,7 +179,7 @@ async def test_login_waits_grow_exponentially_up_to_a_limit(
 
 
 async def end_wait(stage: ServiceStage, name: str, address: str) -> None:
-    """As if the time were over."""
+    """Set the end of the current wait to now."""
     key = make_limits(stage.settings, name, address)[0].key
     async with create_mongo_client(stage.settings, "test") as client:
         failures = get_database(client, stage.settings, "identity")[FAILURES_COLLECTION]
@@ -223,11 +224,11 @@ async def test_usernames_and_addresses_of_failed_logins_are_not_stored_in_clear(
 ) -> None:
     await log_in_code(caller, "oops-my-password", WRONG, home_address)
     async with create_mongo_client(stage.settings, "test") as client:
-        kept = json_util.dumps(
+        documents = json_util.dumps(
             await get_database(client, stage.settings, "identity")[FAILURES_COLLECTION].find().to_list()
         )
-    assert "oops" not in kept
-    assert home_address not in kept
+    assert "oops" not in documents
+    assert home_address not in documents
 
 
 async def test_stored_login_failures_expire_by_a_ttl_index(stage: ServiceStage) -> None:

@@ -1,4 +1,4 @@
-"""Personal API tokens through two gateways and two replicas of identity: what they open, and that they end at once."""
+"""Personal API tokens through two gateways and two replicas of identity: scopes, revocation and expiry."""
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack
@@ -67,11 +67,11 @@ async def gateways(stage: ServiceStage) -> AsyncIterator[Gateways]:
 @dataclass(frozen=True)
 class TokenOwner:
     id: int
-    session_headers: Mapping[str, str]  # headers
+    session_headers: Mapping[str, str]  # with the token of a login session
     http: httpx.AsyncClient
 
     async def create_token(self, **fields: Any) -> Any:
-        """A token, as its answer shows it."""
+        """Create a token and return the response."""
         answer = await self.http.post(
             "/api/user/tokens", json={"token": {"name": "ci"} | fields}, headers=self.session_headers
         )
@@ -212,9 +212,9 @@ async def test_invalid_input_is_rejected_with_its_error_code(
 async def test_a_repeated_idempotency_key_creates_one_token_with_the_same_response(owner: TokenOwner) -> None:
     headers = {**owner.session_headers, "Idempotency-Key": uuid4().hex}
     sent = [await owner.http.post("/api/user/tokens", json={"token": {"name": "x"}}, headers=headers) for _ in range(2)]
-    first, second = (one.json() for one in sent)
+    first, second = (response.json() for response in sent)
     assert first == second
-    assert [one["id"] for one in await owner.list_tokens()] == [first["id"]]
+    assert [listed_token["id"] for listed_token in await owner.list_tokens()] == [first["id"]]
     assert await request_status(owner.http, first) == 200
 
 

@@ -1,4 +1,4 @@
-"""Companies on real servers, two replicas of identity and of projects: one space of names, members, their projects."""
+"""Companies with two replicas of identity and of projects: shared names, members and projects."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -60,7 +60,7 @@ async def caller(stage: ServiceStage) -> AsyncIterator[MessageClient]:
 
 @pytest.fixture(scope="module")
 async def new_project(caller: MessageClient) -> CreateProject:
-    """A project that only wants an owner."""
+    """Return a command that creates a project; it lacks only the owner."""
     (default,) = Executors.model_validate_json(await caller.query(ListExecutors())).executors
     return CreateProject(
         name="Shop",
@@ -127,30 +127,30 @@ async def test_a_company_is_found_by_id_and_by_alias(caller: MessageClient) -> N
     assert CompanyView.model_validate_json(await caller.query(GetCompany(alias="FOUND"))) == view
     assert view in Companies.model_validate_json(await caller.query(ListCompanies())).companies
     assert await get_owner(caller, "found") == Owner(alias="Found", kind="company", id=company_id)
-    for unknown in (GetCompany(company_id=99999), GetCompany(alias="nobody"), GetCompany()):
+    for unknown in (GetCompany(company_id=99999), GetCompany(alias="unknown"), GetCompany()):
         assert await get_error_code(caller, unknown) == "COMPANY_NOT_FOUND"
 
 
 async def test_a_company_without_an_alias_gets_the_first_alias_free_among_all_owners(caller: MessageClient) -> None:
     await register_user(caller, "stone-works")
-    wishes = (send_for_id(caller, CreateCompany(title="Stone Works")) for _ in range(4))
-    aliases = {(await get_company(caller, one)).alias for one in await asyncio.gather(*wishes)}
+    creations = (send_for_id(caller, CreateCompany(title="Stone Works")) for _ in range(4))
+    aliases = {(await get_company(caller, company_id)).alias for company_id in await asyncio.gather(*creations)}
     assert aliases == {"stone-works-2", "stone-works-3", "stone-works-4", "stone-works-5"}
 
 
 async def test_a_repeated_create_command_creates_one_company(caller: MessageClient) -> None:
-    wish = CreateCompany(title="Once Works")
-    first = await caller.send(wish, command_id="9f1d4e52-once", actor=ROOT)
-    assert await caller.send(wish, command_id="9f1d4e52-once", actor=ROOT) == first
+    command = CreateCompany(title="Once Works")
+    first = await caller.send(command, command_id="9f1d4e52-once", actor=ROOT)
+    assert await caller.send(command, command_id="9f1d4e52-once", actor=ROOT) == first
 
 
 async def test_company_members_must_be_existing_users(caller: MessageClient) -> None:
     company_id = await send_for_id(caller, CreateCompany(title="Real Members"))
-    for wish in (
+    for command in (
         CreateCompany(title="Ghosts", members_id=(99999,)),
         SetCompanyMembers(company_id=company_id, members_id=(99999,)),
     ):
-        assert await get_error_code(caller, wish) == "DEVELOPER_NOT_FOUND"
+        assert await get_error_code(caller, command) == "DEVELOPER_NOT_FOUND"
 
 
 async def test_companies_and_users_share_one_namespace_of_aliases(caller: MessageClient) -> None:
@@ -276,16 +276,16 @@ async def test_a_project_created_while_its_company_is_deleted_is_never_owned_by_
     alias, name = f"brief-{round_}", f"deleter-{round_}"
     actor = Actor(await register_user(caller, name), name, ("ROLE_ADMIN",))
     company_id = await send_for_id(caller, CreateCompany(title="Brief", alias=alias))
-    made, deleted = await asyncio.gather(
+    created, deleted = await asyncio.gather(
         caller.send(new_project.replace(owner_alias=alias), actor=actor),
         outcome_code(caller.send(DeleteCompany(company_id=company_id), actor=actor)),
         return_exceptions=True,
     )
 
     async def owned_by_somebody() -> bool:
-        if isinstance(made, BaseException):
+        if isinstance(created, BaseException):
             return True
-        view = await get_project(caller, int(CommandReply.model_validate_json(made).row["id"]))
+        view = await get_project(caller, int(CommandReply.model_validate_json(created).row["id"]))
         return (deleted == "done") != (view.company_id == company_id)
 
     await until(owned_by_somebody)

@@ -1,4 +1,4 @@
-"""A project that is deleted while one of its builds is being launched: nothing of it is built, and nothing stays."""
+"""Deletion of a project during the launch of one of its builds: the build does not run and all data is purged."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -62,7 +62,7 @@ RUNNER = RunnerDescription(runner_id=1, runner_uuid="r", name="miller")
 
 @dataclass
 class DeletedProjectStage:
-    """Nobody works here but the test; the project is deleted at second 0, and is launched once more a moment later."""
+    """The builds service without periodic tasks. The project is deleted at second 0; a build is launched later."""
 
     runtime: Runtime
     vault: MemoryKeyVault
@@ -106,7 +106,7 @@ async def stage(
     others = [Service(name, categories=()) for name in ("runners", "projects")]
     await migrate([*others, service], [database] * 3, [vault] * 3, bus)
     elsewhere = FakeServices(bus)
-    await elsewhere.serve(GetLaunchSettings, lambda _: SETTINGS)  # asked before the deletion
+    await elsewhere.serve(GetLaunchSettings, lambda _: SETTINGS)  # answered before the deletion
 
     def gone(_: GetJobSecrets) -> None:
         raise RequestRejected("PROJECT_NOT_FOUND")
@@ -145,7 +145,7 @@ async def test_a_planned_build_is_not_planned_again_because_of_clock_skew(stage:
     )
     assert (
         await stage.get_status(build) is BuildStatus.PLANNED
-    )  # with the project gone, planning it again would kill it
+    )  # planning it again would kill it, because the project was deleted
 
 
 async def test_a_job_of_a_deleted_project_is_not_assigned(stage: DeletedProjectStage) -> None:

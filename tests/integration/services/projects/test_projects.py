@@ -1,4 +1,4 @@
-"""Projects on real servers, with two replicas and identity beside them: addresses, secrets, what follows from what."""
+"""The projects service with two replicas, and identity: aliases, secrets, and reactions to other services."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -95,7 +95,7 @@ async def caller(bus: Client) -> MessageClient:
 
 @pytest.fixture(scope="module")
 async def new_project(caller: MessageClient) -> CreateProject:
-    """A project that only wants a name."""
+    """Return a command that creates a project; it lacks only the name."""
     (default,) = Executors.model_validate_json(await caller.query(ListExecutors())).executors
     return CreateProject(
         repository="https://forge.example/shop.git",
@@ -126,7 +126,7 @@ async def get_secret(caller: MessageClient, secret_id: int) -> SecretView:
 
 async def get_job_secrets(caller: MessageClient, project_id: int) -> dict[str, str]:
     answer = JobSecrets.model_validate_json(await caller.query(GetJobSecrets(project_id=project_id)))
-    return {one.name: one.value for one in answer.secrets}
+    return {secret.name: secret.value for secret in answer.secrets}
 
 
 async def until(true: Callable[[], Awaitable[bool]]) -> None:
@@ -142,15 +142,17 @@ async def find_commits(stage: ServiceStage, condition: dict[str, Any]) -> list[d
 
 async def test_two_replicas_create_one_default_executor(caller: MessageClient) -> None:
     executors = Executors.model_validate_json(await caller.query(ListExecutors())).executors
-    assert [(one.name, one.driver, one.variables) for one in executors][:1] == [("default", "localDriver", {})]
-    assert len([one for one in executors if one.name == "default"]) == 1
+    assert [(executor.name, executor.driver, executor.variables) for executor in executors][:1] == [
+        ("default", "localDriver", {})
+    ]
+    assert len([executor for executor in executors if executor.name == "default"]) == 1
 
 
 async def test_a_project_is_created_with_all_fields(caller: MessageClient, new_project: CreateProject) -> None:
     developer = await send_for_id(caller, RegisterUser(username="dev-whole", password="millwheel-7"))
     key = await send_for_id(caller, CreateCredential(name="deploy", ssh_key="KEY"))
     token = await send_for_id(caller, CreateSecret(name="TOKEN", value="v", projects_id=()))
-    wish = new_project.replace(
+    command = new_project.replace(
         name="Whole Shop",
         description="all of it",
         keep_number_build=5,
@@ -159,7 +161,7 @@ async def test_a_project_is_created_with_all_fields(caller: MessageClient, new_p
         secrets_id=(token,),
         owner_alias="DEV-WHOLE",
     )
-    project_id = await send_for_id(caller, wish)
+    project_id = await send_for_id(caller, command)
     view = await get_project(caller, project_id, reveal=True)
     assert view.signature_key is not None
     assert len(bytes.fromhex(view.signature_key)) == 16
@@ -212,8 +214,8 @@ async def has_project(caller: MessageClient, user_id: int, project_id: int) -> b
         ({"executor_id": 10**30, "credential_id": 10**30}, "EXECUTOR_NOT_FOUND"),
         ({"credential_id": 10**30, "developers_id": (10**30,)}, "CREDENTIAL_NOT_FOUND"),
         ({"developers_id": (10**30,), "secrets_id": (10**30,)}, "DEVELOPER_NOT_FOUND"),
-        ({"secrets_id": (10**30,), "owner_alias": "nobody"}, "SECRET_NOT_FOUND"),
-        ({"owner_alias": "nobody"}, "PROJECT_OWNER_INVALID"),
+        ({"secrets_id": (10**30,), "owner_alias": "unknown-owner"}, "SECRET_NOT_FOUND"),
+        ({"owner_alias": "unknown-owner"}, "PROJECT_OWNER_INVALID"),
         ({"alias": "a b"}, "PROJECT_ALIAS_INVALID"),
         ({"keep_number_build": -1}, "PROJECT_KEEP_NUMBER_BUILD_INVALID"),
     ],
@@ -257,18 +259,18 @@ async def test_invalid_input_is_rejected_with_its_error_code(
 async def test_projects_created_concurrently_with_one_name_get_different_aliases(
     caller: MessageClient, new_project: CreateProject
 ) -> None:
-    wishes = (send_for_id(caller, new_project.replace(name="Twin", owner_alias="root")) for _ in range(6))
-    ids = await asyncio.gather(*wishes)
-    aliases = {(await get_project(caller, one)).alias for one in ids}
+    creations = (send_for_id(caller, new_project.replace(name="Twin", owner_alias="root")) for _ in range(6))
+    ids = await asyncio.gather(*creations)
+    aliases = {(await get_project(caller, project_id)).alias for project_id in ids}
     assert aliases == {"twin", "twin-2", "twin-3", "twin-4", "twin-5", "twin-6"}
     taken = new_project.replace(name="Other", owner_alias="root", alias="TWIN-3")
     assert await get_error_code(caller, taken) == "PROJECT_ALIAS_TAKEN"
 
 
 async def test_a_repeated_create_command_creates_one_project(caller: MessageClient, new_project: CreateProject) -> None:
-    wish = new_project.replace(name="Once")
-    first = await caller.send(wish, command_id="7d0d4e52-create-once", actor=ROOT)
-    assert await caller.send(wish, command_id="7d0d4e52-create-once", actor=ROOT) == first
+    command = new_project.replace(name="Once")
+    first = await caller.send(command, command_id="7d0d4e52-create-once", actor=ROOT)
+    assert await caller.send(command, command_id="7d0d4e52-create-once", actor=ROOT) == first
 
 
 async def test_a_project_takes_an_alias_released_by_a_deleted_project(
@@ -284,32 +286,32 @@ async def test_a_project_takes_an_alias_released_by_a_deleted_project(
 
 
 async def test_a_secret_is_visible_only_to_its_projects(caller: MessageClient, new_project: CreateProject) -> None:
-    here, there = [await send_for_id(caller, new_project.replace(name=name)) for name in ("Here", "There")]
+    first, second = [await send_for_id(caller, new_project.replace(name=name)) for name in ("Here", "There")]
     everywhere = await send_for_id(caller, CreateSecret(name="SHARED", value="global"))
     also = await send_for_id(caller, CreateSecret(name="ONLY_GLOBAL", value="for all"))
-    own = await send_for_id(caller, CreateSecret(name="SHARED", value="own", projects_id=(here,)))
-    assert (await get_job_secrets(caller, here)).items() >= {"SHARED": "own", "ONLY_GLOBAL": "for all"}.items()
-    assert (await get_job_secrets(caller, there)).items() >= {"SHARED": "global", "ONLY_GLOBAL": "for all"}.items()
+    own = await send_for_id(caller, CreateSecret(name="SHARED", value="own", projects_id=(first,)))
+    assert (await get_job_secrets(caller, first)).items() >= {"SHARED": "own", "ONLY_GLOBAL": "for all"}.items()
+    assert (await get_job_secrets(caller, second)).items() >= {"SHARED": "global", "ONLY_GLOBAL": "for all"}.items()
 
-    await caller.send(SetProjectSecrets(project_id=there, secrets_id=(own,)))
-    assert (await get_secret(caller, own)).projects_id == tuple(sorted((here, there)))
-    assert (await get_project(caller, there)).secrets_id == (own,)
-    await caller.send(SetProjectSecrets(project_id=there, secrets_id=()))
-    assert (await get_secret(caller, own)).projects_id == (here,)
+    await caller.send(SetProjectSecrets(project_id=second, secrets_id=(own,)))
+    assert (await get_secret(caller, own)).projects_id == tuple(sorted((first, second)))
+    assert (await get_project(caller, second)).secrets_id == (own,)
+    await caller.send(SetProjectSecrets(project_id=second, secrets_id=()))
+    assert (await get_secret(caller, own)).projects_id == (first,)
     assert await get_error_code(caller, DeleteSecret(secret_id=own)) == "SECRET_PROJECTS_NOT_EMPTY"
 
-    await caller.send(DeleteProject(project_id=here))
+    await caller.send(DeleteProject(project_id=first))
     orphan = await get_secret(caller, own)
     assert (orphan.projects_id, orphan.is_global) == ((), False)
-    assert (await get_job_secrets(caller, there))["SHARED"] == "global"
-    await caller.send(SetSecretProjects(secret_id=own, projects_id=(there,)))
-    assert (await get_job_secrets(caller, there))["SHARED"] == "own"
+    assert (await get_job_secrets(caller, second))["SHARED"] == "global"
+    await caller.send(SetSecretProjects(secret_id=own, projects_id=(second,)))
+    assert (await get_job_secrets(caller, second))["SHARED"] == "own"
     await caller.send(SetSecretProjects(secret_id=own, projects_id=()))
     assert (await get_secret(caller, own)).is_global
 
-    for one in (everywhere, also, own):
-        await caller.send(DeleteSecret(secret_id=one))
-        assert await get_error_code(caller, GetSecret(secret_id=one)) == "SECRET_NOT_FOUND"
+    for secret_id in (everywhere, also, own):
+        await caller.send(DeleteSecret(secret_id=secret_id))
+        assert await get_error_code(caller, GetSecret(secret_id=secret_id)) == "SECRET_NOT_FOUND"
 
 
 async def test_secrets_are_encrypted_in_storage_and_hidden_in_queries(
@@ -326,7 +328,7 @@ async def test_secrets_are_encrypted_in_storage_and_hidden_in_queries(
     secrets = JobSecrets.model_validate_json(await caller.query(GetJobSecrets(project_id=project_id)))
     revealed = await caller.query(GetExecutor(executor_id=executor, reveal=True))
     assert secrets.ssh_key == f"{CANARY}-key"
-    assert [one.value for one in secrets.secrets if one.name == "CANARY"] == [f"{CANARY}-2"]
+    assert [job_secret.value for job_secret in secrets.secrets if job_secret.name == "CANARY"] == [f"{CANARY}-2"]
     assert ExecutorView.model_validate_json(revealed).variables == {"OS_PASSWORD": f"{CANARY}-variable"}
 
     shown = b"".join(
@@ -404,8 +406,8 @@ async def test_each_reading_of_a_secret_is_recorded_with_its_actor(stage: Servic
     seen = SecretView.model_validate_json(await caller.send(RevealSecret(secret_id=value), actor=looker))
     seen_key = CredentialView.model_validate_json(await caller.send(RevealCredential(credential_id=key), actor=looker))
     assert (seen.value, seen_key.ssh_key) == ("seen value", "seen key")
-    looks = await find_commits(stage, {"events.name": {"$in": ["SecretRevealed", "CredentialRevealed"]}})
-    assert {one["stream"] for one in looks if one["actor"]["name"] == "olga"} == {
+    accesses = await find_commits(stage, {"events.name": {"$in": ["SecretRevealed", "CredentialRevealed"]}})
+    assert {access["stream"] for access in accesses if access["actor"]["name"] == "olga"} == {
         f"secret-{value}",
         f"credential-{key}",
     }
@@ -457,20 +459,20 @@ async def test_projects_follow_renamed_and_deleted_users(caller: MessageClient, 
 async def test_a_command_whose_reactions_were_lost_is_completed_by_the_subscription(
     stage: ServiceStage, caller: MessageClient, new_project: CreateProject
 ) -> None:
-    developer = await send_for_id(caller, RegisterUser(username="wished", password="millwheel-7"))
+    developer = await send_for_id(caller, RegisterUser(username="batch-member", password="millwheel-7"))
     joined = await send_for_id(caller, new_project.replace(name="Joined"))
     left = await send_for_id(caller, new_project.replace(name="Left", developers_id=(developer,)))
-    wish = SetDeveloperProjects(developer_id=developer, projects_id=(joined,), joined=(joined,), left=(left,))
+    command = SetDeveloperProjects(developer_id=developer, projects_id=(joined,), joined=(joined,), left=(left,))
     async with create_mongo_client(stage.settings, "test") as client:
         database = get_database(client, stage.settings, "projects")
         store = MongoEventStore(database, create_vault(database, stage.settings))
         await CommandHandler(store).handle(
-            membership_category, wish, CommandMetadata("a wish without reactions", QUEUED_AT)
+            membership_category, command, CommandMetadata("a command without reactions", QUEUED_AT)
         )
         await store.drain()
 
     async def fulfilled() -> bool:
-        members = [(await get_project(caller, one)).developers_id for one in (joined, left)]
+        members = [(await get_project(caller, project_id)).developers_id for project_id in (joined, left)]
         return members == [(developer,), ()]
 
     await until(fulfilled)
@@ -530,8 +532,8 @@ async def test_projects_show_and_can_be_filtered_by_their_last_build(
     assert view.last_build == LastBuild(exit_code=0, exit_message=None, created_at=QUEUED_AT)
 
     async def listed(*filters: Filter, **order: Any) -> list[int]:
-        here = Filter(column="project_name", operator="startwith", values=("LISTED ",))
-        page = Page.model_validate_json(await caller.query(ListProjectsPage(filters=(*filters, here), **order)))
+        name_filter = Filter(column="project_name", operator="startwith", values=("LISTED ",))
+        page = Page.model_validate_json(await caller.query(ListProjectsPage(filters=(*filters, name_filter), **order)))
         return [row["project_id"] for row in page.rows]
 
     async def by(column: str, operator: Any, *values: str) -> set[int]:
@@ -595,7 +597,7 @@ async def test_a_deleted_build_is_no_longer_the_last_build_of_its_project(
 
         await until(shown)
 
-    await publish_build_event(bus, 23, ended(23))  # ended before those that were queued before it
+    await publish_build_event(bus, 23, ended(23))  # ends before builds that were queued earlier
     await publish_build_event(bus, 21, ended(21))
     await publish_build_event(bus, 22, ended(22))
     await follows((21, 22, 23), 23)
@@ -630,4 +632,4 @@ async def test_build_ids_of_a_project_are_limited_to_the_newest_builds(
 
     await until(are_the_newest)
     listed = Projects.model_validate_json(await caller.query(ListProjects()))
-    assert {one.id: one.builds_id for one in listed.projects}[project_id] == (33,)
+    assert {listed_project.id: listed_project.builds_id for listed_project in listed.projects}[project_id] == (33,)

@@ -1,4 +1,4 @@
-"""Reading repositories with a real git, also after one that was killed."""
+"""Reading repositories with a real git, including mirrors damaged by a killed git."""
 
 import os
 import time
@@ -37,7 +37,8 @@ async def test_a_damaged_git_mirror_is_recreated(tmp_path: Path, repository: Pat
     assert b"@other" in await repositories.read_file(str(repository), head, SPEC_FILE)
 
 
-@pytest.mark.parametrize("protocol", ["0", "2"])  # servers of the first give no commit that no branch names
+# servers with protocol 0 do not serve commits that no branch points to
+@pytest.mark.parametrize("protocol", ["0", "2"])
 async def test_a_commit_is_read_after_its_branch_moved_on(
     protocol: str, tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -150,8 +151,8 @@ async def test_git_mirrors_above_the_size_limit_are_evicted_least_recently_used_
     size = sum(file.stat().st_size for file in (tmp_path / "measured").rglob("*"))
     repositories = GitMirrors(folder, max_bytes=int(size * 2.5))
     heads = [await repositories.resolve(str(source), "main") for source in sources]
-    for place in (0, 1):
-        await repositories.read_file(str(sources[place]), heads[place], SPEC_FILE)
+    for index in (0, 1):
+        await repositories.read_file(str(sources[index]), heads[index], SPEC_FILE)
     oldest, second = sorted(folder.iterdir(), key=lambda copy: (copy / LAST_USED).stat().st_mtime)
     await repositories.list_files(str(sources[0]), heads[0])  # used again
     await repositories.read_file(str(sources[2]), heads[2], SPEC_FILE)

@@ -1,4 +1,4 @@
-"""A private repository from its project to its runner, on real servers: who gets the login, and where it is covered."""
+"""The login of a private repository on its way from the project to the runner, and its masking in logs and errors."""
 
 import base64
 import threading
@@ -47,15 +47,15 @@ SERVICES = (identity, projects, builds, runners)
 
 
 class RedirectingHandler(BaseHTTPRequestHandler):
-    """Sends everybody to the same server under another name, where a repository seems to be."""
+    """Redirects to the same server under another host name, which pretends to have the repository."""
 
     server: Any
 
     def do_GET(self) -> None:
         self.server.seen.append((self.headers["Host"], self.command, self.headers["Authorization"]))
-        here, there = f"127.0.0.1:{self.server.server_port}", f"localhost:{self.server.server_port}"
-        self.send_response(301 if self.headers["Host"] == here else 200)
-        self.send_header("Location", f"http://{there}{self.path}")
+        own_address, other_address = f"127.0.0.1:{self.server.server_port}", f"localhost:{self.server.server_port}"
+        self.send_response(301 if self.headers["Host"] == own_address else 200)
+        self.send_header("Location", f"http://{other_address}{self.path}")
         self.send_header("Content-Type", "application/x-git-upload-pack-advertisement")
         self.end_headers()
         self.wfile.write(b"001e# service=git-upload-pack\n0000000eversion 2\n000cls-refs\n0000")
@@ -67,7 +67,7 @@ class RedirectingHandler(BaseHTTPRequestHandler):
 
 
 class EchoingHandler(BaseHTTPRequestHandler):
-    """Refuses everybody, and repeats what it was told."""
+    """Rejects every login and repeats it in the response."""
 
     def do_GET(self) -> None:
         if "Authorization" not in self.headers:
@@ -75,8 +75,8 @@ class EchoingHandler(BaseHTTPRequestHandler):
             self.send_header("WWW-Authenticate", 'Basic realm="git"')
             self.end_headers()
             return
-        said = base64.b64decode(self.headers["Authorization"].removeprefix("Basic ")).decode()
-        body = f"{self.headers['Authorization']} or {said} is not welcome".encode()
+        login = base64.b64decode(self.headers["Authorization"].removeprefix("Basic ")).decode()
+        body = f"{self.headers['Authorization']} or {login} is not welcome".encode()
         self.send_response(403)
         self.send_header("Content-Type", "text/plain")
         self.send_header("Content-Length", str(len(body)))
@@ -173,7 +173,7 @@ async def claim_job(caller: MessageClient) -> Assignment:
 
 
 async def finish_job(caller: MessageClient, job: Assignment, log: str = "") -> str:
-    """The job ends with this log; what is then read of it."""
+    """Finish the job with this log and return the log as stored."""
     content = base64.b64encode(log.encode())
     await caller.send(AppendTrace(job_id=job.job_id, token=job.token, offset=0, content=content))
     await caller.send(ReportJob(job_id=job.job_id, token=job.token, state="success"))
@@ -226,10 +226,10 @@ async def test_a_login_repeated_by_the_git_server_is_masked_in_the_error(tmp_pat
         url = f"http://ada:{quote(PASSWORD, safe='')}@127.0.0.1:{gossip.server_port}/x.git"
         with pytest.raises(RepositoryUnreachable) as refused:
             await GitMirrors(tmp_path).resolve(url, "main")
-    words = str(refused.value)
-    assert "* is not welcome" in words
-    assert PASSWORD not in words
-    assert base64.b64encode(LOGIN.encode()).decode() not in words
+    message = str(refused.value)
+    assert "* is not welcome" in message
+    assert PASSWORD not in message
+    assert base64.b64encode(LOGIN.encode()).decode() not in message
 
 
 async def test_a_login_is_not_sent_to_a_redirect_target_on_another_host(tmp_path: Path) -> None:

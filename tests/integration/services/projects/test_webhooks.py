@@ -1,4 +1,4 @@
-"""Webhooks through two gateways on real services: who is let in, what is decided, and that nothing happens twice."""
+"""Webhooks through two gateways on real services: authentication, build decisions and deduplication."""
 
 import asyncio
 import json
@@ -56,7 +56,7 @@ from tests.support.in_process.stage import ServiceStage, empty_stage
 from tests.support.infrastructure.servers import Servers, running_servers
 
 ROOT = Actor(1, "root", ("ROLE_ADMIN",))
-UNKNOWN_SHA = "1" * 40  # a commit that nobody builds
+UNKNOWN_SHA = "1" * 40  # a commit that does not exist
 Answer = tuple[int, Any]
 RUNNER = RunnerDescription(runner_id=1, runner_uuid="r-1", name="one")
 
@@ -71,7 +71,7 @@ class WebhookProject:
 
 @dataclass(frozen=True)
 class WebhookStage:
-    """Two gateways before the same services, and a repository that its users push to."""
+    """Two gateways in front of the same services, and a repository to push to."""
 
     gateways: tuple[httpx.AsyncClient, ...]
     caller: MessageClient
@@ -119,15 +119,21 @@ class WebhookStage:
         return BuildRow.model_validate_json(await self.caller.query(GetBuild(executor_id=executor_id)))
 
     async def list_queued_events(self, project_id: int) -> list[Any]:
-        """All that were ever queued; what cannot be planned soon leaves the queue."""
-        queued = [one for one in await read_stream_messages(self.bus, "builds") if one.subject.endswith(".BuildQueued")]
-        return [one for one in queued if json.loads(one.data)["project_id"] == project_id]
+        """Return the BuildQueued messages of this project; builds that cannot be planned leave the queue quickly."""
+        queued = [
+            message
+            for message in await read_stream_messages(self.bus, "builds")
+            if message.subject.endswith(".BuildQueued")
+        ]
+        return [message for message in queued if json.loads(message.data)["project_id"] == project_id]
 
     async def list_delivery_events(self, project_id: int) -> list[str]:
-        """The names of those that tell of the project's deliveries."""
-        messages = [one for one in await read_stream_messages(self.bus, "projects") if ".delivery-" in one.subject]
-        mine = [one for one in messages if json.loads(one.data)["project_id"] == project_id]
-        return [one.subject.rpartition(".")[2] for one in mine]
+        """Return the names of the events about deliveries of the project."""
+        messages = [
+            message for message in await read_stream_messages(self.bus, "projects") if ".delivery-" in message.subject
+        ]
+        mine = [message for message in messages if json.loads(message.data)["project_id"] == project_id]
+        return [message.subject.rpartition(".")[2] for message in mine]
 
 
 @pytest.fixture(scope="module")
@@ -139,16 +145,16 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 async def webhook_stage(
     servers: Servers, repository: Path, data: Path, projects: Service = projects
 ) -> AsyncIterator[WebhookStage]:
-    told = {"admin_username": "root", "admin_password": "millwheel-7", "local_repositories": True, "data": data}
-    async with empty_stage(servers, **told) as stage:
+    settings = {"admin_username": "root", "admin_password": "millwheel-7", "local_repositories": True, "data": data}
+    async with empty_stage(servers, **settings) as stage:
         await stage.migrate(*load_services())
         async with (
             stage.running(lambda: identity),
             stage.running(lambda: projects, replicas=2),
-            running_gateway(stage.settings) as (_, _, one),
-            running_gateway(stage.settings) as (_, _, other),
-            httpx.AsyncClient(base_url=one, timeout=20) as first,
-            httpx.AsyncClient(base_url=other, timeout=20) as second,
+            running_gateway(stage.settings) as (_, _, first_url),
+            running_gateway(stage.settings) as (_, _, second_url),
+            httpx.AsyncClient(base_url=first_url, timeout=20) as first,
+            httpx.AsyncClient(base_url=second_url, timeout=20) as second,
             stage.connected() as bus,
         ):
             body = {"auth": {"username": "root", "password": "millwheel-7"}}
@@ -180,7 +186,7 @@ def error_of(answer: Answer) -> tuple[int, str]:
     return answer[0], answer[1]["message"]
 
 
-# ---- what is built
+# ---- accepted webhooks
 
 
 async def test_a_github_push_is_built_at_its_commit_by_its_sender(webhooks: WebhookStage) -> None:
@@ -189,14 +195,14 @@ async def test_a_github_push_is_built_at_its_commit_by_its_sender(webhooks: Webh
     body = push_body()
     status, answer = await webhooks.deliver(project.id, github_headers(project.key, body), body)
     assert (status, answer["decision"], answer["code"]) == (201, "ACCEPTED", None)
-    build = await webhooks.get_build(answer["executor_id"])  # at once: it is queued when the forge is answered
+    build = await webhooks.get_build(answer["executor_id"])  # the build is queued before the forge is answered
     assert (build.pinned_sha, build.pinned_ref, build.initiator_id) == (UNKNOWN_SHA, "refs/heads/main", ada)
     [shown] = await webhooks.list_deliveries(project.id)
     assert (shown["decision"], shown["sender"], shown["user_id"]) == ("ACCEPTED", "Octo-Ada", ada)
     assert (shown["executor_id"], shown["ref"], shown["sha"]) == (build.executor_id, "refs/heads/main", UNKNOWN_SHA)
     assert shown["body_size"] == len(body)
-    one = await webhooks.gateways[1].get(f"/api/admin/deliveries/{answer['delivery_id']}", headers=webhooks.admin)
-    assert one.json() == shown
+    single = await webhooks.gateways[1].get(f"/api/admin/deliveries/{answer['delivery_id']}", headers=webhooks.admin)
+    assert single.json() == shown
     await eventually(
         lambda: webhooks.list_delivery_events(project.id), lambda names: names == ["DeliveryAccepted"], within=10
     )
@@ -208,9 +214,9 @@ async def test_the_history_of_a_webhook_delivery_and_its_build_names_the_sender(
     body = push_body(login="octo-kim")
     _, answer = await webhooks.deliver(project.id, github_headers(project.key, body), body)
     build = await webhooks.get_build(answer["executor_id"])
-    for one in (f"delivery/{answer['delivery_id']}", f"build/{build.id}"):
-        told = (await webhooks.gateways[0].get(f"/api/admin/history/{one}", headers=webhooks.admin)).json()
-        assert told["entries"][0]["actor"]["id"] == kim
+    for path in (f"delivery/{answer['delivery_id']}", f"build/{build.id}"):
+        history = (await webhooks.gateways[0].get(f"/api/admin/history/{path}", headers=webhooks.admin)).json()
+        assert history["entries"][0]["actor"]["id"] == kim
 
 
 async def test_a_gitlab_push_is_built_and_the_display_name_is_a_fallback(webhooks: WebhookStage) -> None:
@@ -287,11 +293,11 @@ async def test_a_form_encoded_github_webhook_is_read(webhooks: WebhookStage) -> 
     form = {"Content-Type": "application/x-www-form-urlencoded"}
     status, answer = await webhooks.deliver(project.id, github_headers(project.key, body) | form, body)
     assert status == 201
-    kept = await webhooks.caller.query(GetWebhookPayload(delivery_id=answer["delivery_id"]))
-    assert kept == push_body(login="octo-form")
+    payload = await webhooks.caller.query(GetWebhookPayload(delivery_id=answer["delivery_id"]))
+    assert payload == push_body(login="octo-form")
 
 
-# ---- what is not
+# ---- ignored webhooks
 
 
 @pytest.fixture(scope="module")
@@ -313,7 +319,7 @@ async def shared_project(webhooks: WebhookStage, erin: int) -> WebhookProject:
         ("ping", b'{"zen": "x", "hook_id": 1, "sender": {"login": "octo-erin"}}', "WEBHOOK_EVENT_IGNORED"),
         ("issues", b'{"action": "opened", "sender": {"login": "OCTO-ERIN"}}', "WEBHOOK_EVENT_IGNORED"),
         ("", push_body(login="octo-erin"), "WEBHOOK_EVENT_IGNORED"),
-        ("push", push_body(login="nobody-here"), "WEBHOOK_SENDER_UNKNOWN"),
+        ("push", push_body(login="unknown-login"), "WEBHOOK_SENDER_UNKNOWN"),
         ("push", push_body(login=""), "WEBHOOK_SENDER_UNKNOWN"),
         ("push", b'{"ref": "refs/heads/main"}', "WEBHOOK_SENDER_UNKNOWN"),
         ("push", push_body(login="tanuki-erin"), "WEBHOOK_SENDER_UNKNOWN"),
@@ -361,7 +367,7 @@ async def test_webhooks_of_non_members_and_disabled_users_are_ignored(webhooks: 
         body = push_body(login=login)
         assert ignored_code(await webhooks.deliver(project.id, github_headers(project.key, body), body)) == code
     shown = await webhooks.list_deliveries(project.id)
-    assert [one["user_id"] for one in shown] == [grace, frank]
+    assert [delivery["user_id"] for delivery in shown] == [grace, frank]
 
 
 async def test_among_users_with_one_forge_name_one_who_may_launch_is_the_sender(webhooks: WebhookStage) -> None:
@@ -386,16 +392,16 @@ async def test_a_forge_username_is_matched_while_it_is_set(webhooks: WebhookStag
     assert codes == ["WEBHOOK_SENDER_UNKNOWN", None, "WEBHOOK_SENDER_UNKNOWN"]
 
 
-# ---- what is refused
+# ---- rejected webhooks
 
 
 async def test_webhook_errors_are_reported_in_order_project_provider_signature(
     webhooks: WebhookStage, shared_project: WebhookProject
 ) -> None:
     assert error_of(await webhooks.deliver(999_999, {}, b"")) == (404, "PROJECT_NOT_FOUND")
-    nobody = {"Content-Type": "application/json"}
-    assert error_of(await webhooks.deliver(shared_project.id, nobody, b"{")) == (400, "WEBHOOK_PROVIDER_NOT_SUPPORTED")
-    body = push_body(login="nobody-here")
+    headers = {"Content-Type": "application/json"}
+    assert error_of(await webhooks.deliver(shared_project.id, headers, b"{")) == (400, "WEBHOOK_PROVIDER_NOT_SUPPORTED")
+    body = push_body(login="unknown-login")
     bad = (401, "WEBHOOK_SIGNATURE_INVALID")
     assert error_of(await webhooks.deliver(shared_project.id, github_headers("another key", body), body)) == bad
     assert error_of(await webhooks.deliver(shared_project.id, gitlab_headers("another key"), b"{")) == bad
@@ -434,7 +440,8 @@ async def test_a_renewed_signature_key_invalidates_the_old_one(webhooks: Webhook
     old = github_headers(project.key, body, delivery=delivery)
     assert error_of(await webhooks.deliver(project.id, old, body)) == (401, "WEBHOOK_SIGNATURE_INVALID")
     new = github_headers((await webhooks.load_project(project.id)).key, body, delivery=delivery)
-    assert (await webhooks.deliver(project.id, new, body))[0] == 201  # who proves nothing uses up no id
+    # a delivery with an invalid signature does not use up its id
+    assert (await webhooks.deliver(project.id, new, body))[0] == 201
 
 
 async def test_many_invalid_signatures_are_counted_and_not_written_to_the_event_log(
@@ -446,15 +453,18 @@ async def test_many_invalid_signatures_are_counted_and_not_written_to_the_event_
         commits = get_database(client, webhooks.stage.settings, "projects")["commits"]
         before = await commits.count_documents({})
         flood = [
-            webhooks.deliver(project.id, github_headers("guess", body), body, gateway=place % 2) for place in range(50)
+            webhooks.deliver(project.id, github_headers("guess", body), body, gateway=number % 2)
+            for number in range(50)
         ]
         assert {answer[0] for answer in await asyncio.gather(*flood)} == {401}
         assert await commits.count_documents({}) == before
     shown = await webhooks.list_deliveries(project.id, per_page="100")
-    assert 10 <= len(shown) <= 20  # the minute may have changed meanwhile
-    assert {(one["decision"], one["code"]) for one in shown} == {("REFUSED", "WEBHOOK_SIGNATURE_INVALID")}
-    assert len(shown) + sum(one["unrecorded"] for one in shown) == 50
-    assert max(one["refused_total"] for one in shown) == 50
+    assert 10 <= len(shown) <= 20  # two minutes' quota if the minute changed during the test
+    assert {(delivery["decision"], delivery["code"]) for delivery in shown} == {
+        ("REFUSED", "WEBHOOK_SIGNATURE_INVALID")
+    }
+    assert len(shown) + sum(delivery["unrecorded"] for delivery in shown) == 50
+    assert max(delivery["refused_total"] for delivery in shown) == 50
     assert await webhooks.list_delivery_events(project.id) == []
 
 
@@ -465,17 +475,17 @@ async def test_rejected_deliveries_are_listed_among_the_others_in_pages(webhooks
         key = "guess" if number % 3 == 1 else project.key
         await webhooks.deliver(project.id, github_headers(key, body, "ping" if number % 3 else "issues"), body)
     whole = await webhooks.list_deliveries(project.id, per_page="100")
-    assert [one["decision"] for one in whole] == ["IGNORED", "REFUSED", "IGNORED"] * 4
+    assert [delivery["decision"] for delivery in whole] == ["IGNORED", "REFUSED", "IGNORED"] * 4
     for size in (1, 2, 5, 7):
         pages = [
             await webhooks.list_deliveries(project.id, per_page=str(size), page=str(page + 1)) for page in range(13)
         ]
-        assert [one for page in pages for one in page] == whole
+        assert [delivery for page in pages for delivery in page] == whole
     filtered = {"decision[eq]": "REFUSED", "event[eq]": "ping", "per_page": "3"}
     only = await webhooks.list_deliveries(project.id, **filtered)
-    assert only == [one for one in whole if one["decision"] == "REFUSED"][:3]
-    one = await webhooks.gateways[0].get(f"/api/admin/deliveries/{only[0]['id']}", headers=webhooks.admin)
-    assert one.json() == only[0]
+    assert only == [delivery for delivery in whole if delivery["decision"] == "REFUSED"][:3]
+    single = await webhooks.gateways[0].get(f"/api/admin/deliveries/{only[0]['id']}", headers=webhooks.admin)
+    assert single.json() == only[0]
 
 
 async def test_the_number_of_stored_rejected_deliveries_is_limited(
@@ -486,12 +496,12 @@ async def test_the_number_of_stored_rejected_deliveries_is_limited(
     for _ in range(rejections.MAX_ENTRIES_PER_PROJECT + 5):
         await webhooks.deliver(project.id, gitlab_headers("guess"), b"{")
     shown = await webhooks.list_deliveries(project.id, per_page="100")
-    assert [one["refused_total"] for one in shown] == list(range(25, 5, -1))
+    assert [delivery["refused_total"] for delivery in shown] == list(range(25, 5, -1))
 
 
 @pytest.fixture
 async def bus_messages(webhooks: WebhookStage) -> AsyncIterator[list[bytes]]:
-    """All that crosses the bus."""
+    """Collect all messages sent over NATS."""
     messages: list[bytes] = []
 
     async def note(message: Msg) -> None:
@@ -565,7 +575,7 @@ async def test_a_webhook_payload_above_the_limit_is_413_and_one_at_the_limit_is_
     assert error_of(answer) == (413, "REQUEST_TOO_LARGE")
 
 
-# ---- once
+# ---- deduplication
 
 
 @pytest.mark.parametrize("provider", ["github", "gitlab", "gitlab by key"])
@@ -578,7 +588,9 @@ async def test_a_redelivered_webhook_gets_the_first_response(webhooks: WebhookSt
         body = gitlab_push_body(UNKNOWN_SHA, username="tanuki-erin")
         key = {"Idempotency-Key": "f5e5f430"} if provider == "gitlab by key" else {"X-Gitlab-Event-UUID": "13792a34"}
         again = [gitlab_headers(project.key) | key for _ in range(2)]
-    answers = [await webhooks.deliver(project.id, headers, body, gateway=place) for place, headers in enumerate(again)]
+    answers = [
+        await webhooks.deliver(project.id, headers, body, gateway=number) for number, headers in enumerate(again)
+    ]
     assert answers[0] == answers[1]
     assert answers[0][0] == 201
     await webhooks.caller.send(ChangeBranch(project_id=project.id, branch="release"), actor=ROOT)
@@ -592,7 +604,7 @@ async def test_concurrent_equal_deliveries_are_recorded_and_built_once(webhooks:
     body = push_body(login="octo-erin")
     headers = github_headers(project.key, body)
     answers = await asyncio.gather(
-        *(webhooks.deliver(project.id, headers, body, gateway=place % 2) for place in range(12))
+        *(webhooks.deliver(project.id, headers, body, gateway=number % 2) for number in range(12))
     )
     assert {status for status, _ in answers} == {201}
     assert len({answer["executor_id"] for _, answer in answers}) == 1
@@ -603,13 +615,15 @@ async def test_concurrent_equal_deliveries_are_recorded_and_built_once(webhooks:
 async def test_a_delivery_id_is_scoped_to_its_project_and_rejected_with_another_body(
     webhooks: WebhookStage, erin: int
 ) -> None:
-    one, other = await webhooks.create_project(erin), await webhooks.create_project(erin)
+    first_project, other = await webhooks.create_project(erin), await webhooks.create_project(erin)
     body, changed = push_body(login="octo-erin"), push_body(login="octo-erin", after="2" * 40)
-    first = await webhooks.deliver(one.id, github_headers(one.key, body, delivery="same"), body)
+    first = await webhooks.deliver(first_project.id, github_headers(first_project.key, body, delivery="same"), body)
     second = await webhooks.deliver(other.id, github_headers(other.key, body, delivery="same"), body)
     assert (first[0], second[0]) == (201, 201)
     assert first[1]["executor_id"] != second[1]["executor_id"]
-    third = await webhooks.deliver(one.id, github_headers(one.key, changed, delivery="same"), changed)
+    third = await webhooks.deliver(
+        first_project.id, github_headers(first_project.key, changed, delivery="same"), changed
+    )
     assert error_of(third) == (422, "IDEMPOTENCY_KEY_REUSED")
 
 
@@ -622,7 +636,7 @@ async def test_deliveries_without_an_id_are_separate(webhooks: WebhookStage, eri
     assert len({answer["executor_id"] for _, answer in answers}) == 2
 
 
-# ---- afterwards
+# ---- lists and deletion
 
 
 async def test_only_administrators_list_deliveries(webhooks: WebhookStage, shared_project: WebhookProject) -> None:
@@ -640,13 +654,13 @@ async def test_deliveries_are_listed_newest_first_in_pages_with_filters(webhooks
     for branch in ("one", "main", "two"):
         body = push_body(f"refs/heads/{branch}", login="octo-erin")
         await webhooks.deliver(project.id, github_headers(project.key, body), body)
-    refs = [one["ref"] for one in await webhooks.list_deliveries(project.id)]
+    refs = [delivery["ref"] for delivery in await webhooks.list_deliveries(project.id)]
     assert refs == ["refs/heads/two", "refs/heads/main", "refs/heads/one"]
-    assert [one["ref"] for one in await webhooks.list_deliveries(project.id, per_page="2", page="2")] == [
+    assert [delivery["ref"] for delivery in await webhooks.list_deliveries(project.id, per_page="2", page="2")] == [
         "refs/heads/one"
     ]
     chosen = await webhooks.list_deliveries(project.id, **{"decision[eq]": "ACCEPTED"})
-    assert [one["ref"] for one in chosen] == ["refs/heads/main"]
+    assert [delivery["ref"] for delivery in chosen] == ["refs/heads/main"]
 
 
 async def test_webhook_keys_and_sender_names_are_encrypted_in_the_event_log_and_on_nats(webhooks: WebhookStage) -> None:
@@ -660,12 +674,14 @@ async def test_webhook_keys_and_sender_names_are_encrypted_in_the_event_log_and_
     await eventually(lambda: webhooks.list_delivery_events(project.id), lambda names: len(names) == 2, within=10)
     async with create_mongo_client(webhooks.stage.settings, "test") as client:
         database = get_database(client, webhooks.stage.settings, "projects")
-        told = [
-            str(one) for name in ("commits", "streams", "refused_deliveries") async for one in database[name].find({})
+        texts = [
+            str(document)
+            for name in ("commits", "streams", "refused_deliveries")
+            async for document in database[name].find({})
         ]
-    told += [one.data.decode() for one in await read_stream_messages(webhooks.bus, "projects")]
-    words = ("canary", project.key or "-", sign(project.key, body))
-    assert [word for word in words for one in told if word in one] == []
+    texts += [message.data.decode() for message in await read_stream_messages(webhooks.bus, "projects")]
+    secrets = ("canary", project.key or "-", sign(project.key, body))
+    assert [secret for secret in secrets for text in texts if secret in text] == []
 
 
 async def test_deleting_a_project_deletes_its_deliveries(webhooks: WebhookStage, erin: int) -> None:
@@ -677,23 +693,23 @@ async def test_deleting_a_project_deletes_its_deliveries(webhooks: WebhookStage,
     path = f"/api/admin/deliveries/{answer['delivery_id']}"
     assert (await webhooks.gateways[0].get(path, headers=webhooks.admin)).json()["message"] == "DELIVERY_NOT_FOUND"
     body_of = GetWebhookPayload(delivery_id=answer["delivery_id"])
-    await eventually(lambda: webhooks.caller.query(body_of), lambda kept: kept == b"", within=20)
+    await eventually(lambda: webhooks.caller.query(body_of), lambda payload: payload == b"", within=20)
 
 
 async def test_the_webhook_payload_of_a_finished_build_is_deleted(webhooks: WebhookStage, erin: int) -> None:
     project = await webhooks.create_project(erin, branch="main")
-    body = push_body(login="octo-erin")  # of a commit that does not exist: the build fails in the planner
+    body = push_body(login="octo-erin")  # the commit does not exist, so planning the build fails
     _, answer = await webhooks.deliver(project.id, github_headers(project.key, body), body)
     build = await eventually(lambda: webhooks.get_build(answer["executor_id"]), lambda build: build.finished, within=20)
     assert build.exit_code == 128
     body_of = GetWebhookPayload(delivery_id=answer["delivery_id"])
-    await eventually(lambda: webhooks.caller.query(body_of), lambda kept: kept == b"", within=20)
+    await eventually(lambda: webhooks.caller.query(body_of), lambda payload: payload == b"", within=20)
 
 
 async def test_an_accepted_delivery_is_built_after_the_builds_service_was_down(
     repository: Path, tmp_path: Path
 ) -> None:
-    """As if the process had died between recording and queueing: only the log knows of the build."""
+    """Simulates a crash between recording the delivery and queueing the build: only the event log knows the build."""
     with running_servers(tmp_path / "servers") as servers:
         async with webhook_stage(servers, repository, tmp_path / "data") as yard:
             ivan = await yard.create_user(github_username="octo-ivan")
