@@ -1,4 +1,4 @@
-"""One mongod and one nats-server for the whole run; each test has databases of its own and finds no streams."""
+"""One mongod and one nats-server per test worker. Each test gets its own databases and no streams."""
 
 import os
 import random
@@ -19,7 +19,7 @@ from tests.support.infrastructure.servers import STACK, Servers, describe_server
 
 NIGHTLY = bool(os.environ.get("HEADRACE_NIGHTLY"))
 SERVER_DESCRIPTION = pytest.StashKey[str]()
-# how long an example takes says something of the machine, not of the code
+# The time of an example depends on the machine, not on the code.
 hypothesis.settings.register_profile(
     "untimed", deadline=None, derandomize=False, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
@@ -29,7 +29,7 @@ hypothesis.settings.load_profile("untimed")
 
 @pytest.hookimpl(tryfirst=True)  # before Hypothesis reads its option
 def pytest_configure(config: pytest.Config) -> None:
-    if config.option.hypothesis_seed is None:  # one for all workers, which get the options of the run
+    if config.option.hypothesis_seed is None:  # workers receive the options, so all of them use one seed
         config.option.hypothesis_seed = str(random.randrange(2**32))  # noqa: S311
     scheduling.record_durations(config)
     try:
@@ -37,8 +37,8 @@ def pytest_configure(config: pytest.Config) -> None:
     except ValueError as error:
         raise pytest.UsageError(str(error)) from None
     if STACK == "containers":
-        # The engine takes connections for a server that is just starting and drops them; the clients, which meet that
-        # nowhere else, leave such a socket to the garbage collector.
+        # Docker accepts and drops connections for a server that is still starting. The clients leave
+        # such a socket to the garbage collector, and pytest would report it.
         config.addinivalue_line("filterwarnings", "ignore:unclosed:ResourceWarning")
 
 

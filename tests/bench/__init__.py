@@ -1,1 +1,1 @@
-"""Benchmarks of the running product: figures, never assertions."""
+"""Benchmarks of the running product. They measure and assert nothing."""

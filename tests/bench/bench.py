@@ -1,6 +1,6 @@
-"""`make bench`: the figures of the embedded stack on this machine, as a table and as bench-results.json.
+"""`make bench` measures the embedded stack on this machine and writes a table and bench-results.json.
 
-Ratios are taken side by side in one run, because machines drift. Nothing here asserts.
+Ratios are measured side by side in one run, because machines drift. Nothing is asserted.
 """
 
 import asyncio
@@ -52,11 +52,11 @@ class Bench:
         self.rows: list[ResultRow] = []
         self.results: dict[str, Any] = {}
 
-    def record(self, name: str, what: str, value: str, target: str, reached: bool | None, **figures: Any) -> None:
+    def record(self, name: str, label: str, value: str, target: str, reached: bool | None, **figures: Any) -> None:
         verdict = "" if reached is None else "reached" if reached else "missed"
-        self.rows.append((what, value, target, verdict))
+        self.rows.append((label, value, target, verdict))
         self.results[name] = {"value": value, "target": target, "reached": reached, **figures}
-        Console(stderr=True).print(f"  {what}: {value}")
+        Console(stderr=True).print(f"  {label}: {value}")
 
     @asynccontextmanager
     async def open_connections(self, url: str, number: int, token: str = "") -> AsyncIterator[list[Connection]]:
@@ -64,7 +64,7 @@ class Bench:
             yield [await opened.enter_async_context(Connection(url, token)) for _ in range(number)]
 
     async def set_agents_active(self, *, active: bool) -> None:
-        """Take the stack's own agent out of the way, or bring it back."""
+        """Activate or deactivate the stack's agent."""
         nats = await connect(Settings(nats_url=self.stack.nats_url_for("gateway")), "bench")
         caller = MessageClient(nats)
         page = json.loads(await caller.query(ListRunners(size=100)))
@@ -74,7 +74,7 @@ class Bench:
 
 
 async def measure_dispatch(bench: Bench, project_id: int) -> None:
-    """From the POST of a build to the job in the hands of a runner that waits, and to its end."""
+    """Measure from the POST of a build until a waiting runner has the job, and until the build is finished."""
     await bench.set_agents_active(active=False)
     in_hand: list[float] = []
     finished: list[float] = []
@@ -87,14 +87,14 @@ async def measure_dispatch(bench: Bench, project_id: int) -> None:
         token = (await runner.request("POST", "/api/v4/runners", registration)).json()["token"]
         for _ in range(DISPATCHED_BUILDS):
             polling = asyncio.create_task(runner.request("POST", "/api/v4/jobs/request", {"token": token, "info": {}}))
-            await asyncio.sleep(0.03)  # so that it waits
-            begun = time.perf_counter()
+            await asyncio.sleep(0.03)  # time for the runner to start waiting
+            started = time.perf_counter()
             await user.request("POST", f"/api/developer/builds/{project_id}", {"build": {}})
             job = (await polling).json()
-            in_hand.append(time.perf_counter() - begun)
+            in_hand.append(time.perf_counter() - started)
             state = {"token": job["token"], "state": "success"}
             await runner.request("PUT", f"/api/v4/jobs/{job['id']}", state)
-            finished.append(time.perf_counter() - begun)
+            finished.append(time.perf_counter() - started)
         await runner.request("DELETE", "/api/v4/runners", {"token": token})
     await bench.set_agents_active(active=True)
     p50, p99 = percentile(in_hand, 0.5), percentile(in_hand, 0.99)
@@ -114,7 +114,7 @@ async def measure_dispatch(bench: Bench, project_id: int) -> None:
 
 
 async def measure_dispatch_phases(bench: Bench) -> None:
-    """Between the events of the builds just dispatched, from the log."""
+    """Measure the times between the recorded events of the dispatched builds."""
     client: AsyncMongoClient[Any] = AsyncMongoClient(bench.stack.mongodb_url)
     commits = client.get_database("headrace_builds", codec_options=CODEC_OPTIONS)["commits"]
     at: dict[int, dict[str, float]] = {}
@@ -129,12 +129,12 @@ async def measure_dispatch_phases(bench: Bench) -> None:
 
 
 async def measure_no_op_builds(bench: Bench, project_id: int) -> None:
-    """Queued to finished by one real agent of four slots: a checkout and three empty scripts each."""
-    begun = time.perf_counter()
+    """Measure builds per minute of one agent with four slots. Each build checks out and runs three empty scripts."""
+    started = time.perf_counter()
     executors = [bench.stack.launch_build(project_id) for _ in range(NO_OP_BUILDS)]
     for executor in executors:
         bench.stack.wait_until_finished(executor, within=300)
-    rate = NO_OP_BUILDS / (time.perf_counter() - begun) * 60
+    rate = NO_OP_BUILDS / (time.perf_counter() - started) * 60
     bench.record(
         "no_ops",
         f"no-op builds, one agent with 4 slots, {NO_OP_BUILDS} at once",
@@ -197,18 +197,18 @@ async def _run_loop(
 
 
 async def measure_rebuild(bench: Bench) -> None:
-    """Events per second, beside a cursor that only decodes the same commits."""
+    """Measure rebuilt events per second, compared with a cursor that only decodes the same commits."""
     client: AsyncMongoClient[Any] = AsyncMongoClient(bench.stack.mongodb_url)
     database = client.get_database("headrace_builds", codec_options=CODEC_OPTIONS)
     streams = {"stream": {"$gte": "job-", "$lt": "job."}}
-    begun = time.perf_counter()
+    started = time.perf_counter()
     events = 0
     async for document in database["commits"].find(streams).sort([("stream", 1), ("version", 1)]):
         events += len(await from_document(document, None))
-    bare = events / (time.perf_counter() - begun)
-    begun = time.perf_counter()
+    bare = events / (time.perf_counter() - started)
+    started = time.perf_counter()
     await rebuild_rows(database, job_category)
-    ours = events / (time.perf_counter() - begun)
+    ours = events / (time.perf_counter() - started)
     await client.close()
     ratio = ours / bare
     bench.record(
@@ -224,9 +224,9 @@ async def measure_rebuild(bench: Bench) -> None:
 
 
 def measure_memory(bench: Bench) -> None:
-    """Memory of every process of the idle stack: resident, and with each shared page counted once over all (PSS)."""
-    processes = [psutil.Process(one["pid"]) for one in bench.stack.get_status() if one["pid"]]
-    names = [one["name"] for one in bench.stack.get_status() if one["pid"]]
+    """Measure the memory of every process of the idle stack: resident size (RSS) and proportional size (PSS)."""
+    processes = [psutil.Process(process["pid"]) for process in bench.stack.get_status() if process["pid"]]
+    names = [process["name"] for process in bench.stack.get_status() if process["pid"]]
     supervisor = processes[0].parent()
     if supervisor is not None:
         processes.append(supervisor)
@@ -238,13 +238,13 @@ def measure_memory(bench: Bench) -> None:
         text = f"RSS {sizes[name][0]:.0f} MB, PSS {sizes[name][1]:.0f} MB"
         bench.record(f"memory_{name}", f"  memory of {name}", text, "", None, rss=sizes[name][0], pss=sizes[name][1])
     ours = {name: size for name, size in sizes.items() if name not in ("mongod", "nats-server")}
-    for key, what, counted, limit in (
+    for key, label, counted, limit in (
         ("memory_headrace", "memory of Headrace, idle", ours, 400),
         ("memory", "memory of the whole stack, idle", sizes, 600),
     ):
-        rss, pss = (sum(size[place] for size in counted.values()) for place in (0, 1))
+        rss, pss = (sum(size[index] for size in counted.values()) for index in (0, 1))
         text = f"PSS {pss:.0f} MB (summed RSS {rss:.0f} MB)"
-        bench.record(key, what, text, f"{limit} MB", pss < limit, rss=rss, pss=pss)
+        bench.record(key, label, text, f"{limit} MB", pss < limit, rss=rss, pss=pss)
 
 
 @contextmanager
@@ -298,7 +298,7 @@ def main() -> None:
                 run.run(measure_rebuild(bench))
         with asyncio.Runner() as run:
             run.run(measure_long_queue(bench, folder / "queue"))
-    table = Table("what", "measured", "target", "", title="Headrace on this machine")
+    table = Table("measurement", "result", "target", "", title="Headrace on this machine")
     for row in bench.rows:
         table.add_row(*row)
     console.print(table)

@@ -1,4 +1,4 @@
-"""Closed loops and what they measure: rates, and latencies by percentile."""
+"""Closed-loop measurement of request rates and latency percentiles."""
 
 import asyncio
 import time
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class LoopResult:
-    rate: float  # per second
+    rate: float  # calls per second
     p50: float  # milliseconds
     p99: float
 
@@ -18,12 +18,12 @@ class LoopResult:
 
 
 def percentile(seconds: list[float], share: float) -> float:
-    """In milliseconds."""
+    """Return the percentile in milliseconds. `share` is between 0 and 1."""
     return sorted(seconds)[min(int(len(seconds) * share), len(seconds) - 1)] * 1000
 
 
 async def closed_loop(callers: list[Callable[[], Awaitable[None]]], seconds: float, warm_up: float = 0.5) -> LoopResult:
-    """Every caller calls again as soon as it was answered."""
+    """Let every caller repeat its call as soon as it returns, for some seconds."""
     taken: list[float] = []
     begin = time.perf_counter() + warm_up
     end = begin + seconds

@@ -1,4 +1,4 @@
-"""A bare HTTP/1.1 client over one kept-alive connection: the benchmark is to measure the server, not its client."""
+"""A minimal HTTP/1.1 client with one persistent connection, so that the benchmark measures the server."""
 
 import asyncio
 import json

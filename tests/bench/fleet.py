@@ -1,6 +1,6 @@
-"""A fleet of runners in one process, on a running stack; and what a claim costs in a queue of 100,000 jobs.
+"""Benchmark of 50 runners on a running stack, and of claims in a queue of 100,000 jobs.
 
-Runners speak the protocol and do no work: what is measured is who gets which job, and how soon.
+The runners speak the protocol and execute nothing, so that only dispatching is measured.
 """
 
 import asyncio
@@ -29,26 +29,26 @@ if TYPE_CHECKING:
     from tests.bench.bench import Bench
 
 RUNNER_COUNT = 50
-PACED_BUILDS, LAUNCH_INTERVAL = 100, 0.05  # builds that are launched one after the other, seconds between them
+PACED_BUILDS, LAUNCH_INTERVAL = 100, 0.05  # builds launched one after another, and the seconds between them
 FLOOD_BUILDS, BUILDS_PER_SMALL_PROJECT, SMALL_PROJECTS = (
     100,
     5,
     4,
-)  # builds of one project, then of each of so many others
-TIMEOUT_SECONDS = 120.0  # seconds for all of it
+)  # builds of one project, builds per small project, and small projects
+TIMEOUT_SECONDS = 120.0  # seconds for each phase
 CLAIM_COUNT, SHORT_QUEUE, POSSIBLE_JOBS, IMPOSSIBLE_JOBS = 100, 10, 10_000, 90_000
 
 
 @dataclass
 class RunnerFleet:
-    """What its runners were given."""
+    """The jobs that the runners received."""
 
-    received_jobs: list[tuple[int, int]] = field(default_factory=list)  # job and build, in the order of arrival
-    deferred_requests: int = 0  # times that a runner was told to come back later
-    received_at: dict[int, float] = field(default_factory=dict)  # build -> when its job was in hand
+    received_jobs: list[tuple[int, int]] = field(default_factory=list)  # job id and build id, in order of arrival
+    deferred_requests: int = 0  # requests answered with 503 or 504
+    received_at: dict[int, float] = field(default_factory=dict)  # build id -> time at which its job arrived
 
     async def run_runner(self, url: str, token: str) -> None:
-        """Ask, take, report, ask again."""
+        """Request jobs in a loop and report each as successful."""
         known = ""
         async with Connection(url) as connection:
             while True:
@@ -64,7 +64,7 @@ class RunnerFleet:
                     self.deferred_requests += 1
                     await asyncio.sleep(0.5)
                 elif reply.status != 204:
-                    raise RuntimeError(f"a runner was answered {reply}")
+                    raise RuntimeError(f"unexpected response to a runner: {reply}")
 
     async def wait_for_builds(self, builds: Sequence[int]) -> None:
         async with asyncio.timeout(TIMEOUT_SECONDS):
@@ -79,20 +79,20 @@ class RunnerFleet:
 @asynccontextmanager
 async def running_fleet(url: str, registration_token: str) -> AsyncIterator[RunnerFleet]:
     fleet = RunnerFleet()
-    async with Connection(url) as office, AsyncExitStack() as leaving, asyncio.TaskGroup() as group:
+    async with Connection(url) as connection, AsyncExitStack() as cleanup, asyncio.TaskGroup() as group:
         tokens = []
         for number in range(RUNNER_COUNT):
             body = {"token": registration_token, "description": f"fleet {number}", "run_untagged": True}
-            tokens.append((await office.request("POST", "/api/v4/runners", body)).json()["token"])
-            leaving.push_async_callback(office.request, "DELETE", "/api/v4/runners", {"token": tokens[-1]})
+            tokens.append((await connection.request("POST", "/api/v4/runners", body)).json()["token"])
+            cleanup.push_async_callback(connection.request, "DELETE", "/api/v4/runners", {"token": tokens[-1]})
         runners = [group.create_task(fleet.run_runner(url, token)) for token in tokens]
         yield fleet
-        for one in runners:
-            one.cancel()
+        for task in runners:
+            task.cancel()
 
 
 async def measure_fleet(bench: "Bench", projects: Sequence[int]) -> None:
-    """Paced builds for the latency; then a queue that is there before the runners, for the turns."""
+    """Measure latency with paced builds, then fairness with a queue that exists before the runners connect."""
     await bench.set_agents_active(active=False)
     async with bench.open_connections(bench.stack.url, 1, bench.token) as (user,):
         token = (await user.request("GET", "/api/admin/runners/registration-info")).json()["registrationToken"]
@@ -130,11 +130,11 @@ async def _run_paced(
     launched: dict[int, float] = {}
     async with running_fleet(url, token) as runners:
         for project_id in itertools.islice(itertools.cycle(projects), PACED_BUILDS):
-            begun = time.perf_counter()
-            launched[await _launch_build(user, project_id)] = begun
+            started = time.perf_counter()
+            launched[await _launch_build(user, project_id)] = started
             await asyncio.sleep(LAUNCH_INTERVAL)
         await runners.wait_for_builds(list(launched))
-    return [runners.received_at[build] - begun for build, begun in launched.items()], runners
+    return [runners.received_at[build] - started for build, started in launched.items()], runners
 
 
 async def _run_flooded(url: str, token: str, user: Connection, projects: Sequence[int]) -> tuple[int, RunnerFleet]:
@@ -160,12 +160,14 @@ async def _launch_build(user: Connection, project_id: int) -> int:
 
 async def _are_all_planned(user: Connection) -> bool:
     queued = (await user.request("GET", "/api/developer/builds/queueds")).json()
-    return all(one["reason"].startswith("Waits") for one in queued)
+    return all(entry["reason"].startswith("Waits") for entry in queued)
 
 
 async def measure_long_queue(bench: "Bench", folder: Path) -> None:
-    """A claim within the service, with few jobs that wait and with very many, most of them for nobody."""
-    logging.getLogger("headrace.runtime").setLevel(logging.ERROR)  # the jobs have no builds, and each would be told of
+    """Measure claims with a short queue and with a long one, most of whose jobs fit no runner."""
+    logging.getLogger("headrace.runtime").setLevel(
+        logging.ERROR
+    )  # these jobs have no builds, which would log a warning each
     with local_servers(folder, unlimited=True) as servers:
         settings = Settings(
             mongodb_url=servers.mongodb_url,
@@ -182,14 +184,14 @@ async def measure_long_queue(bench: "Bench", folder: Path) -> None:
             await _queue_jobs(yard, numbers, SHORT_QUEUE)
             short = await _measure_claims(yard, numbers)
             impossible = range(10_000_000, 10_000_000 + IMPOSSIBLE_JOBS)
-            for some in _split_range(impossible, 5000):
+            for batch in _split_range(impossible, 5000):
                 await yard.insert_jobs(
-                    *(queued_job_document(one, one % 50, tags=[f"no-such-tag-{one % 20}"]) for one in some)
+                    *(queued_job_document(number, number % 50, tags=[f"no-such-tag-{number % 20}"]) for number in batch)
                 )
             await _queue_jobs(yard, numbers, POSSIBLE_JOBS - SHORT_QUEUE)
             long = await _measure_claims(yard, numbers)
         await nats.close()
-    figures = [percentile(one, share) for one in (short, long) for share in (0.5, 0.99)]
+    figures = [percentile(durations, share) for durations in (short, long) for share in (0.5, 0.99)]
     ratio = figures[2] / figures[0]
     bench.record(
         "claim",
@@ -207,20 +209,20 @@ def _split_range(numbers: range, size: int) -> list[range]:
 
 
 async def _queue_jobs(yard: DispatchReplica, numbers: "itertools.count[int]", count: int) -> None:
-    """Of ten projects."""
-    for some in _split_range(range(count), 200):
-        new = list(itertools.islice(numbers, len(some)))
+    """Queue jobs that belong to ten projects."""
+    for batch in _split_range(range(count), 200):
+        new = list(itertools.islice(numbers, len(batch)))
         await asyncio.gather(*(yard.queue_jobs(number, project_id=number % 10 + 1) for number in new))
 
 
 async def _measure_claims(yard: DispatchReplica, numbers: "itertools.count[int]") -> list[float]:
-    """After each claim another job is queued, so that the queue stays as long as it is."""
+    """Measure claims. A new job is queued after each one, so the queue keeps its length."""
     claiming, taken = JobDispatcher(AttemptStore()), []
     for _ in range(CLAIM_COUNT):
-        begun = time.perf_counter()
+        started = time.perf_counter()
         claim = await yard.claim_job(claiming)
-        taken.append(time.perf_counter() - begun)
+        taken.append(time.perf_counter() - started)
         if claim.assignment is None:
-            raise RuntimeError("there was nothing to claim")
+            raise RuntimeError("no job could be claimed")
         await _queue_jobs(yard, numbers, 1)
     return taken

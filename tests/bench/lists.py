@@ -1,4 +1,4 @@
-"""Lists of jobs with few jobs and with a million, on servers of their own: `python -m tests.bench.lists [jobs]`."""
+"""Measure job lists with few and with a million jobs: `python -m tests.bench.lists [jobs]`."""
 
 import asyncio
 import itertools
@@ -34,20 +34,20 @@ from tests.bench.cells import percentile
 SMALL_JOB_COUNT, LARGE_JOB_COUNT = 100, 1_000_000
 RUNNER_COUNT = 50
 BATCH_SIZE = 5000
-PAUSE_SECONDS = 0.02  # seconds between two batches, and between two questions: others work here as well
-REPETITIONS = 40  # times each question
+PAUSE_SECONDS = 0.02  # between batches and between queries, to leave the machine usable
+REPETITIONS = 40  # of each query
 STATUSES = (JobStatus.SUCCESS,) * 8 + (JobStatus.FAILED, JobStatus.CANCELED)
 ROW = f"job_v{category.row_version}"
 NEWEST = now()
 
 
 def generate_rows(numbers: range) -> Iterator[Document]:
-    """One in 10,000 is at work; the others ended one second after the other."""
-    usual = JobRow(id=1, uuid=str(uuid4()), tags=("linux",)).model_dump()
+    """Yield job rows. One in 10,000 is running; the others finished one second apart."""
+    template = JobRow(id=1, uuid=str(uuid4()), tags=("linux",)).model_dump()
     for number in numbers:
         ended = number % 10_000 != 0
         row: dict[str, Any] = {
-            **usual,
+            **template,
             "id": number,
             "local_id": number,
             "project_id": number % 100,
@@ -60,8 +60,8 @@ def generate_rows(numbers: range) -> Iterator[Document]:
 
 
 async def insert_jobs(database: AsyncDatabase[Document], numbers: range) -> None:
-    made = generate_rows(numbers)
-    while batch := list(itertools.islice(made, BATCH_SIZE)):
+    remaining_rows = generate_rows(numbers)
+    while batch := list(itertools.islice(remaining_rows, BATCH_SIZE)):
         await database["streams"].insert_many(batch, ordered=False)
         await asyncio.sleep(PAUSE_SECONDS)
 
@@ -85,15 +85,15 @@ def build_queries(jobs: int) -> dict[str, ListJobs]:
 async def measure_queries(runtime: Runtime, jobs: int) -> None:
     listing = ListJobsHandler()
     for name, query in build_queries(jobs).items():
-        taken = []
+        durations = []
         for _ in range(REPETITIONS + 1):
-            begun = time.perf_counter()
+            started = time.perf_counter()
             page = await listing.list_jobs(ServiceContext(runtime, CommandMetadata(uuid4().hex, now())), query)
-            taken.append(time.perf_counter() - begun)
+            durations.append(time.perf_counter() - started)
             await asyncio.sleep(PAUSE_SECONDS)
-        figures = f"{percentile(taken[1:], 0.5):7.1f} / {percentile(taken[1:], 0.9):7.1f} ms"
+        figures = f"{percentile(durations[1:], 0.5):7.1f} / {percentile(durations[1:], 0.9):7.1f} ms"
         print_line(
-            f"{jobs:>9,} jobs  {name:28} first {taken[0] * 1000:7.1f} ms, then p50/p90 {figures}  of {page.total:,}"
+            f"{jobs:>9,} jobs  {name:28} first {durations[0] * 1000:7.1f} ms, then p50/p90 {figures}  of {page.total:,}"
         )
 
 
@@ -113,9 +113,9 @@ async def main(job_count: int) -> None:
             runtime = Runtime(service, settings, database, bus, vault, Metrics.create(get_meter("lists")))
             await insert_jobs(database, range(1, SMALL_JOB_COUNT + 1))
             await measure_queries(runtime, SMALL_JOB_COUNT)
-            begun = time.perf_counter()
+            started = time.perf_counter()
             await insert_jobs(database, range(SMALL_JOB_COUNT + 1, job_count + 1))
-            print_line(f"{job_count:,} jobs are there after {time.perf_counter() - begun:.0f} s")
+            print_line(f"{job_count:,} jobs inserted after {time.perf_counter() - started:.0f} s")
             await measure_queries(runtime, job_count)
         await bus.close()
 

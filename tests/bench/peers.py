@@ -1,4 +1,4 @@
-"""What Headrace is measured against: the plainest FastAPI that does the same insert, or sends the same bytes."""
+"""The baseline of the benchmark: a plain FastAPI application with the same insert and the same response bytes."""
 
 import asyncio
 import os

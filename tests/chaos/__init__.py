@@ -1,1 +1,1 @@
-"""Builds under kill -9: every process of a running stack dies at seeded moments, and the log must not show it."""
+"""Chaos tests: processes of a running stack are killed at seeded times while builds run."""

@@ -1,4 +1,4 @@
-"""Who kills, and when: seeded moments, and the next one only when the victims live again."""
+"""Kill, freeze and stop processes of a running stack at seeded times."""
 
 import asyncio
 import os
@@ -19,14 +19,14 @@ from tests.support import eventually
 from tests.support.stacks.running_stack import SERVICES, RunningStack
 
 PROCESS_KINDS = (*SERVICES, "gateway", "agent", "mongod", "nats-server")
-RESTART_TIMEOUT = 60.0  # seconds for the supervisor to start it again
+RESTART_TIMEOUT = 60.0  # seconds for the supervisor to restart a process
 
 
 @dataclass(frozen=True, slots=True)
 class Kill:
     kinds: tuple[str, ...]
     killed_at: float
-    ready_at: float | None  # when all of them answered again; None: the storm was over before
+    ready_at: float | None  # when all of them were ready again; None: the storm ended first
 
 
 def one_of_each_kind(seed: int) -> list[tuple[str]]:
@@ -34,14 +34,14 @@ def one_of_each_kind(seed: int) -> list[tuple[str]]:
 
 
 def random_pairs(seed: int) -> Iterator[Sequence[str]]:
-    """Two at once, for ever."""
+    """Yield pairs of process kinds endlessly."""
     random = Random(seed)  # noqa: S311
     while True:
         yield random.sample(PROCESS_KINDS, 2)
 
 
 class ProcessKiller:
-    """Kills processes of the given kinds, again and again."""
+    """Kills, freezes and stops processes of one stack, and records each kill."""
 
     def __init__(self, stack: RunningStack, seed: int, pauses: tuple[float, float] = (0, 0)) -> None:
         self._folder = DataFolder(stack.data)
@@ -50,19 +50,19 @@ class ProcessKiller:
         self.kills: list[Kill] = []
 
     async def run(self, turns: Iterable[Sequence[str]]) -> None:
-        """Each turn names the kinds of which a process dies, all at the same time."""
+        """Kill one process of each named kind per turn, all kinds of a turn at once."""
         for kinds in turns:
             await asyncio.sleep(self._random.uniform(*self._pauses))
             await self._kill(kinds, [self._pick_process(kind) for kind in kinds])
 
     async def freeze_leader(self, service: str, seconds: float) -> None:
-        """Stop the replica that leads the service in the middle of what it does, and let it go on later."""
+        """Suspend the leader of the service for some seconds, and check that another replica takes over."""
         name = await self._get_leader(service)
         at = time.monotonic()
         await self._send_signal([name], signal.SIGSTOP)
         try:
             await asyncio.sleep(seconds)
-            assert await self._get_leader(service) != name, "nobody took over from a leader that hangs"
+            assert await self._get_leader(service) != name, "no replica replaced the suspended leader"
         finally:
             await self._send_signal([name], signal.SIGCONT)
         self.kills.append(Kill((f"{service} (frozen)",), at, time.monotonic()))
@@ -83,7 +83,7 @@ class ProcessKiller:
             await bus.close()
 
     async def stop_while_frozen(self, server: str, names: Sequence[str]) -> float:
-        """Tell processes to stop, and then those that start in their place, while a server hangs: how long it took."""
+        """Stop processes and their successors while a server is suspended. Return the longest shutdown in seconds."""
         await self._send_signal([server], signal.SIGSTOP)
         try:
             settled = await self._stop_and_wait(names)
@@ -101,7 +101,7 @@ class ProcessKiller:
         return time.monotonic() - at
 
     def _handles_sigterm(self, name: str) -> bool:
-        """It has come so far as to catch SIGTERM."""
+        """Return whether the process has installed its SIGTERM handler."""
         pid = self._read_processes()[name].pid
         if not pid or not (status := Path(f"/proc/{pid}/status")).exists():
             return False
@@ -109,7 +109,7 @@ class ProcessKiller:
         return bool(int(caught.split()[1], 16) >> (signal.SIGTERM - 1) & 1)
 
     async def _send_signal(self, names: Sequence[str], number: signal.Signals) -> dict[str, int]:
-        """All of them at once, when all of them have been started; returns their process ids."""
+        """Send a signal to all named processes once they have all started. Return their process ids."""
         await eventually(lambda: all(self._read_processes()[name].pid for name in names), within=RESTART_TIMEOUT)
         pids = {name: self._read_processes()[name].pid or 0 for name in names}
         for pid in filter(None, pids.values()):
@@ -118,11 +118,11 @@ class ProcessKiller:
         return pids
 
     async def wait_until_ready(self) -> None:
-        """Everybody answers again."""
+        """Wait until every process is ready."""
         await eventually(lambda: asyncio.to_thread(self._are_all_ready), within=RESTART_TIMEOUT)
 
     def _are_all_ready(self) -> bool:
-        return all(one.is_ready() for one in self._read_processes().values())
+        return all(process.is_ready() for process in self._read_processes().values())
 
     def _pick_process(self, kind: str) -> str:
         return self._random.choice(
@@ -145,5 +145,5 @@ class ProcessKiller:
 
     def _read_processes(self) -> dict[str, ProcessState]:
         state = StackState.read(self._folder)
-        assert state is not None, "the supervisor is gone"
+        assert state is not None, "the supervisor is not running"
         return {process.name: process for process in state.processes}

@@ -1,4 +1,4 @@
-"""Many builds, launched while processes die, and what there is to tell about it afterwards."""
+"""Run many builds while processes are disturbed, and audit the stack afterwards."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
@@ -30,14 +30,14 @@ echo "end $CI_JOB_ID" >> {file}
 
 @dataclass(frozen=True)
 class ChaosStack:
-    """A stack with two projects on one repository; the builds of the second never run side by side."""
+    """A stack with two projects on one repository. Builds of the second project run one at a time."""
 
     stack: RunningStack
     replicas: int
     projects: tuple[int, int]
-    long_project: int  # a project whose builds take LONG
-    executions: Path  # a line for each time that a job begins or ends
-    launched: list[LaunchedBuild] = field(default_factory=list)  # by all storms on this ground
+    long_project: int  # a project whose builds take LONG_BUILD_SECONDS
+    executions: Path  # a file with one line per start and end of a job
+    launched: list[LaunchedBuild] = field(default_factory=list)  # by all storms on this stack
 
     @classmethod
     def prepare(cls, stack: RunningStack, replicas: int, folder: Path) -> "ChaosStack":
@@ -54,7 +54,7 @@ class ChaosStack:
 @dataclass(frozen=True)
 class Disturbance:
     start: Callable[[ProcessKiller], Coroutine[None, None, None]]
-    ends_by_itself: bool  # by itself
+    ends_by_itself: bool  # False: it runs until it is canceled
 
 
 def kill_once(turns: Sequence[Sequence[str]]) -> Disturbance:
@@ -76,48 +76,58 @@ class StormResult:
     verdict: Verdict
 
     def recoveries(self) -> Iterator[tuple[str, float]]:
-        """For each kill, how long until a build was over that was asked for after it."""
+        """Yield, for each kill, the seconds until the first build requested after it finished."""
         for kill in self.kills:
             later = [
-                one.finished_at - kill.killed_at
-                for one in self.launched
-                if one.finished_at and one.requested_at > kill.killed_at
+                build.finished_at - kill.killed_at
+                for build in self.launched
+                if build.finished_at and build.requested_at > kill.killed_at
             ]
             if later:
                 yield "+".join(kill.kinds), min(later)
 
 
 async def run_storm(
-    ground: ChaosStack, trouble: Disturbance, *, seed: int, builds: int = 50, pauses: tuple[float, float] = (0.3, 5.0)
+    chaos_stack: ChaosStack,
+    disturbance: Disturbance,
+    *,
+    seed: int,
+    builds: int = 50,
+    pauses: tuple[float, float] = (0.3, 5.0),
 ) -> StormResult:
-    """At least so many builds; trouble that comes to an end is sat out, other trouble lasts for some kills at least."""
-    killer = ProcessKiller(ground.stack, seed, pauses)
+    """Run at least `builds` builds during a disturbance, then audit the stack.
+
+    A disturbance that ends by itself is awaited. Any other one runs until at least MIN_KILLS kills happened.
+    """
+    killer = ProcessKiller(chaos_stack.stack, seed, pauses)
     async with httpx.AsyncClient(
-        base_url=f"{ground.stack.url}/api",
-        headers={"Authorization": ground.stack.admin.headers["Authorization"]},
+        base_url=f"{chaos_stack.stack.url}/api",
+        headers={"Authorization": chaos_stack.stack.admin.headers["Authorization"]},
         timeout=10,
         trust_env=False,
     ) as client:
-        launches = BuildLauncher(client, ground.projects, Random(seed))  # noqa: S311
+        launches = BuildLauncher(client, chaos_stack.projects, Random(seed))  # noqa: S311
         async with asyncio.TaskGroup() as group:
-            troubling = group.create_task(trouble.start(killer))
-            enough = troubling.done if trouble.ends_by_itself else lambda: len(killer.kills) >= MIN_KILLS
-            await launches.run(builds, CONCURRENT_BUILDS, keep_going=lambda: not enough())
-            troubling.cancel()
+            disturbance_task = group.create_task(disturbance.start(killer))
+            is_enough = disturbance_task.done if disturbance.ends_by_itself else lambda: len(killer.kills) >= MIN_KILLS
+            await launches.run(builds, CONCURRENT_BUILDS, keep_going=lambda: not is_enough())
+            disturbance_task.cancel()
     await killer.wait_until_ready()
-    ground.launched.extend(launches.launched)
+    chaos_stack.launched.extend(launches.launched)
     return StormResult(
-        launches.launched, killer.kills, await audit_stack(ground.stack, ground.launched, ground.executions)
+        launches.launched,
+        killer.kills,
+        await audit_stack(chaos_stack.stack, chaos_stack.launched, chaos_stack.executions),
     )
 
 
-async def run_outage(ground: ChaosStack, server: str, seconds: float) -> list[str]:
-    """A server hangs while one long build runs; what was executed meanwhile, job by job."""
-    before = ground.executions.read_text().splitlines() if ground.executions.exists() else []
-    stack, killer = ground.stack, ProcessKiller(ground.stack, 0)
-    executor_id = stack.launch_build(ground.long_project)
+async def run_outage(chaos_stack: ChaosStack, server: str, seconds: float) -> list[str]:
+    """Suspend a server during one long build. Return the lines of started and ended jobs."""
+    before = chaos_stack.executions.read_text().splitlines() if chaos_stack.executions.exists() else []
+    stack, killer = chaos_stack.stack, ProcessKiller(chaos_stack.stack, 0)
+    executor_id = stack.launch_build(chaos_stack.long_project)
     stack.wait_until_running(executor_id)
     await killer.freeze(server, seconds)
     stack.wait_until_finished(executor_id)
-    ground.launched.append(LaunchedBuild(stack.build_id_of(executor_id), executor_id, 0, 0, 0))
-    return ground.executions.read_text().splitlines()[len(before) :]
+    chaos_stack.launched.append(LaunchedBuild(stack.build_id_of(executor_id), executor_id, 0, 0, 0))
+    return chaos_stack.executions.read_text().splitlines()[len(before) :]

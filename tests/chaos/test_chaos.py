@@ -1,4 +1,4 @@
-"""Kill -9 of anything at any moment: no acknowledged build is lost, doubled or stuck, and views follow from the log."""
+"""After any process is killed at any time, no acknowledged build is lost, duplicated or stuck."""
 
 import itertools
 import os
@@ -22,96 +22,102 @@ from tests.support.stacks.audit import Verdict
 from tests.support.stacks.running_stack import SERVICES, running_stack
 
 SEED = int(os.environ.get("HEADRACE_CHAOS_SEED", "1"))
-ROUNDS = int(os.environ.get("HEADRACE_CHAOS_ROUNDS", "0"))  # 0: only the short form
+ROUNDS = int(os.environ.get("HEADRACE_CHAOS_ROUNDS", "0"))  # 0 runs only the short form
 
 
 @pytest.fixture(scope="module")
 def report(request: pytest.FixtureRequest) -> Iterator[ChaosReport]:
     report = ChaosReport()
     yield report
-    _say(request, "", *report.lines())
+    _print(request, "", *report.lines())
 
 
 @pytest.fixture(scope="module")
-def ground(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChaosStack]:
+def chaos_stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChaosStack]:
     folder = tmp_path_factory.mktemp("chaos")
     with running_stack(folder / "stack", replicas=request.param, environment=SHORT_TIMEOUTS) as stack:
         yield ChaosStack.prepare(stack, request.param, folder)
 
 
-def _say(request: pytest.FixtureRequest, *lines: str) -> None:
+def _print(request: pytest.FixtureRequest, *lines: str) -> None:
     with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
         sys.stdout.write("\n".join(lines) + "\n")
 
 
-long = pytest.mark.skipif(ROUNDS == 0, reason="it takes long: make chaos")
-on_both = pytest.mark.parametrize("ground", [1, 2], indirect=True, ids=["one replica", "two replicas"])
-on_two = pytest.mark.parametrize("ground", [2], indirect=True, ids=["two replicas"])
+long_form = pytest.mark.skipif(ROUNDS == 0, reason="takes long; run `make chaos`")
+with_one_and_two_replicas = pytest.mark.parametrize(
+    "chaos_stack", [1, 2], indirect=True, ids=["one replica", "two replicas"]
+)
+with_two_replicas = pytest.mark.parametrize("chaos_stack", [2], indirect=True, ids=["two replicas"])
 
 
-@on_two
+@with_two_replicas
 @pytest.mark.timeout(600)
 async def test_killing_one_process_of_each_kind_during_builds_loses_nothing(
-    ground: ChaosStack, report: ChaosReport
+    chaos_stack: ChaosStack, report: ChaosReport
 ) -> None:
-    seen = await run_storm(ground, kill_once(one_of_each_kind(SEED)), seed=SEED, pauses=(0.2, 1.5))
-    report.add("each in turn", seen)
-    assert seen.verdict == Verdict()
+    result = await run_storm(chaos_stack, kill_once(one_of_each_kind(SEED)), seed=SEED, pauses=(0.2, 1.5))
+    report.add("each in turn", result)
+    assert result.verdict == Verdict()
 
 
-@on_two
+@with_two_replicas
 @pytest.mark.timeout(600)
-async def test_a_frozen_leader_is_replaced_and_fenced_when_it_resumes(ground: ChaosStack, report: ChaosReport) -> None:
-    seen = await run_storm(ground, freeze_leader("builds", 10), seed=SEED, builds=20)
-    report.add("a frozen leader", seen)
-    assert seen.verdict == Verdict()
+async def test_a_frozen_leader_is_replaced_and_fenced_when_it_resumes(
+    chaos_stack: ChaosStack, report: ChaosReport
+) -> None:
+    result = await run_storm(chaos_stack, freeze_leader("builds", 10), seed=SEED, builds=20)
+    report.add("a frozen leader", result)
+    assert result.verdict == Verdict()
 
 
-@on_two
+@with_two_replicas
 @pytest.mark.parametrize("server", ["mongod", "nats-server"])
-async def test_services_shut_down_in_time_although_a_server_hangs(ground: ChaosStack, server: str) -> None:
-    assert await ProcessKiller(ground.stack, SEED).stop_while_frozen(server, [f"{name}-0" for name in SERVICES]) < 10
+async def test_services_shut_down_in_time_although_a_server_hangs(chaos_stack: ChaosStack, server: str) -> None:
+    assert (
+        await ProcessKiller(chaos_stack.stack, SEED).stop_while_frozen(server, [f"{name}-0" for name in SERVICES]) < 10
+    )
 
 
-@long
-@on_both
+@long_form
+@with_one_and_two_replicas
 @pytest.mark.parametrize("kind", PROCESS_KINDS)
 @pytest.mark.parametrize("seed", range(SEED, SEED + ROUNDS))
 @pytest.mark.timeout(600)
 async def test_killing_processes_of_one_kind_repeatedly_loses_nothing(
-    ground: ChaosStack, report: ChaosReport, kind: str, seed: int
+    chaos_stack: ChaosStack, report: ChaosReport, kind: str, seed: int
 ) -> None:
-    seen = await run_storm(ground, kill_repeatedly(itertools.repeat((kind,))), seed=seed)
-    report.add(f"{kind}, {ground.replicas} replicas", seen)
-    assert seen.verdict == Verdict()
+    result = await run_storm(chaos_stack, kill_repeatedly(itertools.repeat((kind,))), seed=seed)
+    report.add(f"{kind}, {chaos_stack.replicas} replicas", result)
+    assert result.verdict == Verdict()
 
 
-@long
-@on_both
+@long_form
+@with_one_and_two_replicas
 @pytest.mark.parametrize("seed", range(SEED, SEED + ROUNDS))
 @pytest.mark.timeout(600)
 async def test_killing_two_processes_at_once_repeatedly_loses_nothing(
-    ground: ChaosStack, report: ChaosReport, seed: int
+    chaos_stack: ChaosStack, report: ChaosReport, seed: int
 ) -> None:
-    seen = await run_storm(ground, kill_repeatedly(random_pairs(seed)), seed=seed)
-    report.add(f"two at once, {ground.replicas} replicas", seen)
-    assert seen.verdict == Verdict()
+    result = await run_storm(chaos_stack, kill_repeatedly(random_pairs(seed)), seed=seed)
+    report.add(f"two at once, {chaos_stack.replicas} replicas", result)
+    assert result.verdict == Verdict()
 
 
-@long
-@on_two
+@long_form
+@with_two_replicas
 @pytest.mark.parametrize("service", SERVICES)
 @pytest.mark.timeout(600)
 async def test_a_frozen_leader_of_any_service_loses_nothing(
-    ground: ChaosStack, report: ChaosReport, service: str
+    chaos_stack: ChaosStack, report: ChaosReport, service: str
 ) -> None:
-    seen = await run_storm(ground, freeze_leader(service, 10), seed=SEED)
-    report.add(f"the leader of {service}", seen)
-    assert seen.verdict == Verdict()
+    result = await run_storm(chaos_stack, freeze_leader(service, 10), seed=SEED)
+    report.add(f"the leader of {service}", result)
+    assert result.verdict == Verdict()
 
 
-@long
-@on_two
-async def test_a_database_outage_longer_than_a_lease_does_not_restart_a_running_job(ground: ChaosStack) -> None:
-    executed = await run_outage(ground, "mongod", 14)
+@long_form
+@with_two_replicas
+async def test_a_database_outage_longer_than_a_lease_does_not_restart_a_running_job(chaos_stack: ChaosStack) -> None:
+    executed = await run_outage(chaos_stack, "mongod", 14)
     assert [line.split()[0] for line in executed] == ["begin", "end"]

@@ -1,4 +1,4 @@
-"""One of three NATS servers hangs for a minute under load: launches pause for some seconds, and no job is lost."""
+"""One of three NATS servers is suspended for a minute under load: launches pause for seconds, and no job is lost."""
 
 import asyncio
 import itertools
@@ -17,16 +17,18 @@ from libs.settings import Settings
 from tests.support.infrastructure.nats_cluster import frozen, nats_cluster
 from tests.support.stacks.running_stack import RunningStack, create_sample_repository, running_stack, wait_until
 
-FROZEN = 60.0  # seconds
-LONGEST_PAUSE = 15.0
-BETWEEN_LAUNCHES = 0.7
+FROZEN_SECONDS = 60.0  # seconds
+MAX_PAUSE_SECONDS = 15.0
+LAUNCH_INTERVAL_SECONDS = 0.7
 
-pytestmark = pytest.mark.skipif(not int(os.environ.get("HEADRACE_CHAOS_ROUNDS", "0")), reason="long: make chaos")
+pytestmark = pytest.mark.skipif(
+    not int(os.environ.get("HEADRACE_CHAOS_ROUNDS", "0")), reason="takes long; run `make chaos`"
+)
 
 
 @dataclass
 class Load:
-    """Launches at a steady rate, each repeated until it is acknowledged."""
+    """Launches builds at a steady rate, and repeats each request until it is acknowledged."""
 
     client: httpx.AsyncClient
     project: int
@@ -39,19 +41,19 @@ class Load:
         async with asyncio.TaskGroup() as group:
             while time.monotonic() < end:
                 group.create_task(self._launch())
-                await asyncio.sleep(BETWEEN_LAUNCHES)
+                await asyncio.sleep(LAUNCH_INTERVAL_SECONDS)
 
     async def _launch(self) -> None:
         headers = {"Idempotency-Key": uuid4().hex}
         while True:
-            answer = await self.client.post(
+            response = await self.client.post(
                 f"/developer/builds/{self.project}", json={"build": {"ignore_steps": []}}, headers=headers
             )
-            if answer.status_code == 200:
-                self.builds.append(answer.json()["build_id"])
+            if response.status_code == 200:
+                self.builds.append(response.json()["build_id"])
                 self.acknowledged.append(time.monotonic())
                 return
-            self.failures[answer.status_code] = self.failures.get(answer.status_code, 0) + 1
+            self.failures[response.status_code] = self.failures.get(response.status_code, 0) + 1
             await asyncio.sleep(0.3)
 
     def longest_pause(self) -> float:
@@ -59,13 +61,13 @@ class Load:
         return max(later - earlier for earlier, later in itertools.pairwise(times))
 
 
-async def lost(stack: RunningStack) -> list[str]:
-    """Why jobs were lost that a runner had got, by the log; what reached no runner is queued again at once."""
+async def list_lost_jobs(stack: RunningStack) -> list[str]:
+    """Return the reasons of recorded job losses after delivery. Undelivered jobs are requeued and do not count."""
     settings = Settings(mongodb_url=stack.mongodb_url)
     async with create_mongo_client(settings, "test") as client:
         commits = get_database(client, settings, "builds")["commits"].find({"events.name": "JobLost"})
-        events = [one async for commit in commits for one in commit["events"] if one["name"] == "JobLost"]
-        return [one["data"]["reason"] for one in events if one["data"]["delivered"]]
+        events = [event async for commit in commits for event in commit["events"] if event["name"] == "JobLost"]
+        return [event["data"]["reason"] for event in events if event["data"]["delivered"]]
 
 
 @pytest.mark.timeout(600)
@@ -80,21 +82,21 @@ async def test_a_nats_server_frozen_for_a_minute_loses_no_job(
                 base_url=stack.admin.base_url, headers=stack.admin.headers, timeout=30, trust_env=False
             ) as client:
                 load = Load(client, project)
-                running = asyncio.create_task(load.run(10 + FROZEN + 10))
+                running = asyncio.create_task(load.run(10 + FROZEN_SECONDS + 10))
                 await asyncio.sleep(10)
                 before = [len(names) for names in cluster.list_clients_by_server()]
                 with frozen(cluster.servers[before.index(max(before))]):
-                    await asyncio.sleep(FROZEN)
+                    await asyncio.sleep(FROZEN_SECONDS)
                 await running
             after = [len(names) for names in cluster.list_clients_by_server()]
-            ends = [stack.wait_until_finished(build, 120)["status"] for build in load.builds]
+            statuses = [stack.wait_until_finished(build, 120)["status"] for build in load.builds]
             wait_until(lambda: all(process["ready"] for process in stack.get_status()), 30)
-            jobs_lost = await lost(stack)
+            jobs_lost = await list_lost_jobs(stack)
     with capsys.disabled():
         sys.stdout.write(
-            f"\n{len(ends)} builds, longest pause {load.longest_pause():.1f} s, failed requests {load.failures}, "
+            f"\n{len(statuses)} builds, longest pause {load.longest_pause():.1f} s, failed requests {load.failures}, "
             f"jobs lost {jobs_lost}, clients by server {before} -> {after}\n"
         )
-    assert set(ends) == {"SUCCESS"}
+    assert set(statuses) == {"SUCCESS"}
     assert jobs_lost == []
-    assert load.longest_pause() < LONGEST_PAUSE
+    assert load.longest_pause() < MAX_PAUSE_SECONDS

@@ -1,4 +1,4 @@
-"""What every event store promises; the MongoDB store and its in-memory twin pass the same suite."""
+"""The contract of every event store, run against the MongoDB store and the in-memory store."""
 
 import asyncio
 import gc
@@ -44,7 +44,7 @@ from tests.support.infrastructure.servers import running_servers
 
 
 def keyed(fingerprint: str) -> CommandMetadata:
-    """As it comes with an idempotency key."""
+    """Return the metadata of a command with an idempotency key."""
     return make_metadata("same", repeatable=True, fingerprint=fingerprint)
 
 
@@ -99,16 +99,16 @@ async def test_an_unknown_stream_is_empty(store: EventStore) -> None:
 async def test_a_range_of_versions_can_be_read(store: EventStore) -> None:
     for expected in range(5):
         await store.append(make_commit(expected=expected))
-    assert [one.version for one in await store.read("counter-1", after=3)] == [4, 5]
-    assert [one.version for one in await store.read("counter-1", until=2)] == [1, 2]
-    assert [one.version for one in await store.read("counter-1", after=1, until=3)] == [2, 3]
+    assert [recorded.version for recorded in await store.read("counter-1", after=3)] == [4, 5]
+    assert [recorded.version for recorded in await store.read("counter-1", until=2)] == [1, 2]
+    assert [recorded.version for recorded in await store.read("counter-1", after=1, until=3)] == [2, 3]
     assert await store.read("counter-1", after=5) == []
 
 
 async def test_streams_with_a_common_name_prefix_are_kept_apart(store: EventStore) -> None:
     await store.append(make_commit("counter-1"))
     await store.append(make_commit("counter-11"))
-    assert [one.stream for one in await store.read("counter-1")] == ["counter-1"]
+    assert [recorded.stream for recorded in await store.read("counter-1")] == ["counter-1"]
 
 
 async def test_a_recorded_command_is_found(store: EventStore) -> None:
@@ -144,11 +144,11 @@ async def test_a_repeated_command_is_recorded_once_even_on_another_stream(store:
         store.append(make_commit("counter-2", command_id="same", claims=take)),
         return_exceptions=True,
     )
-    assert [type(one) for one in outcomes] == [type(None), DuplicateCommand]
+    assert [type(outcome) for outcome in outcomes] == [type(None), DuplicateCommand]
     assert await store.read("counter-2") == []
 
 
-# ---- names
+# ---- reservations
 
 
 async def test_a_reservation_has_one_owner(store: EventStore) -> None:
@@ -211,14 +211,14 @@ async def test_only_one_of_many_concurrent_reservations_succeeds(store: EventSto
     take = (Reserve("label:a", "PROJECT_ALIAS_TAKEN"),)
     wishes = [make_commit(f"counter-{number}", claims=take) for number in range(20)]
     outcomes = await asyncio.gather(*map(store.append, wishes), return_exceptions=True)
-    assert Counter(type(one) for one in outcomes) == {type(None): 1, RequestRejected: 19}
+    assert Counter(type(outcome) for outcome in outcomes) == {type(None): 1, RequestRejected: 19}
 
 
 async def test_conflicting_commits_do_not_affect_others_in_the_batch(store: EventStore) -> None:
     await asyncio.gather(*(store.append(make_commit(f"counter-{number}")) for number in range(50)))
     news = [make_commit(f"counter-{number}", expected=0 if number % 5 == 0 else 1) for number in range(50)]
     outcomes = await asyncio.gather(*map(store.append, news), return_exceptions=True)
-    assert [type(one) for one in outcomes] == [WrongExpectedVersion, *[type(None)] * 4] * 10
+    assert [type(outcome) for outcome in outcomes] == [WrongExpectedVersion, *[type(None)] * 4] * 10
     assert [len(await store.read(f"counter-{number}")) for number in range(50)] == [1, 2, 2, 2, 2] * 10
 
 
@@ -246,14 +246,14 @@ async def test_a_partial_conflict_does_not_affect_other_commits(store: EventStor
     outcomes = await asyncio.gather(
         *others, store.append(make_commit("counter-1"), make_commit("counter-2")), return_exceptions=True
     )
-    assert [type(one) for one in outcomes] == [*[type(None)] * 6, WrongExpectedVersion]
+    assert [type(outcome) for outcome in outcomes] == [*[type(None)] * 6, WrongExpectedVersion]
 
 
 async def test_a_command_returns_version_row_and_new_events(streams: CommandHandler) -> None:
     await streams.handle(counters, OpenCounter(counter_id="1", label="a"), make_metadata())
     handled = await streams.handle(counters, RaiseCounter(counter_id="1", by=2), make_metadata())
     assert (handled.version, handled.row) == (2, CounterView(label="a", value=2))
-    assert [one.event for one in handled.new_events] == [RAISED, RAISED]
+    assert [recorded.event for recorded in handled.new_events] == [RAISED, RAISED]
 
 
 async def test_a_command_without_effect_records_no_event(streams: CommandHandler) -> None:
@@ -274,11 +274,11 @@ async def test_a_repeated_command_returns_its_first_result(streams: CommandHandl
 
 async def test_concurrent_repeats_of_a_command_have_one_effect_and_one_result(streams: CommandHandler) -> None:
     same = [make_metadata("same", repeatable=True) for _ in range(10)]
-    answers = await asyncio.gather(
-        *(streams.handle(counters, OpenCounter(counter_id="1", label="a"), one) for one in same)
+    responses = await asyncio.gather(
+        *(streams.handle(counters, OpenCounter(counter_id="1", label="a"), metadata) for metadata in same)
     )
-    assert {(one.version, one.row) for one in answers} == {(1, CounterView(label="a"))}
-    assert [len(one.new_events) for one in answers].count(1) == 1
+    assert {(result.version, result.row) for result in responses} == {(1, CounterView(label="a"))}
+    assert [len(result.new_events) for result in responses].count(1) == 1
 
 
 async def test_an_idempotency_key_belongs_to_one_request(streams: CommandHandler) -> None:
@@ -298,7 +298,7 @@ async def test_only_one_of_many_concurrent_requests_with_one_key_succeeds(
         for number in range(10)
     ]
     outcomes = await asyncio.gather(*wishes, return_exceptions=True)
-    refusals = [one.code for one in outcomes if isinstance(one, RequestRejected)]
+    refusals = [outcome.code for outcome in outcomes if isinstance(outcome, RequestRejected)]
     assert refusals == ["IDEMPOTENCY_KEY_REUSED"] * 9
     assert sum([len(await store.read(f"counter-{number}")) for number in range(10)]) == 1
 
@@ -319,7 +319,7 @@ async def test_concurrent_requests_without_effect_share_no_key(streams: CommandH
     relabel = RelabelCounter(counter_id="1", label="a")
     wishes = [streams.handle(counters, relabel, keyed(str(number % 2))) for number in range(6)]
     outcomes = await asyncio.gather(*wishes, return_exceptions=True)
-    assert Counter(type(one) for one in outcomes) == {CommandResult: 3, RequestRejected: 3}
+    assert Counter(type(outcome) for outcome in outcomes) == {CommandResult: 3, RequestRejected: 3}
 
 
 async def test_a_rejected_request_leaves_its_key_free(streams: CommandHandler) -> None:
@@ -365,7 +365,7 @@ async def test_loaded_streams_are_cached_up_to_a_number_of_bytes(monkeypatch: py
     await streams.handle(counters, OpenCounter(counter_id="small", label="x"), make_metadata())
     await streams.handle(counters, OpenCounter(counter_id="huge", label="x" * 60_000), make_metadata())
     assert await read_again("small", "small", "huge", "huge") == ["counter-huge", "counter-huge"]
-    for number in range(3):  # room for two of them
+    for number in range(3):  # the cache has room for two of them
         await streams.handle(counters, OpenCounter(counter_id=f"{number}", label=f"{number}" * 20_000), make_metadata())
     assert await read_again("2", "1", "small", "0") == ["counter-small", "counter-0"]
 
@@ -374,22 +374,22 @@ async def test_event_times_never_decrease_within_a_stream(streams: CommandHandle
     slow_clock = make_metadata().replace(at=RECORDED_AT - timedelta(seconds=5))
     await streams.handle(counters, RaiseCounter(counter_id="1"), make_metadata())
     await streams.handle(counters, RaiseCounter(counter_id="1"), slow_clock)
-    assert [one.at for one in await store.read("counter-1")] == [RECORDED_AT, RECORDED_AT]
+    assert [recorded.at for recorded in await store.read("counter-1")] == [RECORDED_AT, RECORDED_AT]
 
 
 # ---- several processes on one database
 
 
 def beginning(news: Sequence[RecordedEvent[Any]]) -> Sequence[FollowUp]:
-    """With each counter another one begins."""
-    opened = [one for one in news if isinstance(one.event, CounterOpened)]
-    return [(counters, OpenCounter(counter_id="next"), make_metadata(f"after {one.id}")) for one in opened]
+    """Start the counter `next` whenever a counter is opened."""
+    opened = [recorded for recorded in news if isinstance(recorded.event, CounterOpened)]
+    return [(counters, OpenCounter(counter_id="next"), make_metadata(f"after {recorded.id}")) for recorded in opened]
 
 
 async def test_follow_up_streams_are_recorded_in_the_same_commit(streams: CommandHandler, store: EventStore) -> None:
     handled = await streams.handle(counters, OpenCounter(counter_id="1"), make_metadata(), beginning)
-    assert [one.stream for one in handled.new_events] == ["counter-1", "counter-next"]
-    assert [one.metadata.command_id for one in await store.read("counter-next")] == ["after counter-1@1.0"]
+    assert [recorded.stream for recorded in handled.new_events] == ["counter-1", "counter-next"]
+    assert [recorded.metadata.command_id for recorded in await store.read("counter-next")] == ["after counter-1@1.0"]
 
 
 async def test_an_existing_follow_up_stream_does_not_block_the_command(
@@ -397,15 +397,15 @@ async def test_an_existing_follow_up_stream_does_not_block_the_command(
 ) -> None:
     await store.append(make_commit("counter-next"))
     handled = await streams.handle(counters, OpenCounter(counter_id="1"), make_metadata(), beginning)
-    assert [one.stream for one in handled.new_events] == ["counter-1"]
+    assert [recorded.stream for recorded in handled.new_events] == ["counter-1"]
 
 
 async def test_two_processes_record_the_same_command_once(database: AsyncDatabase[Document]) -> None:
     processes = [CommandHandler(MongoEventStore(database, MemoryKeyVault())) for _ in range(2)]
     same = make_metadata("same", repeatable=True)
-    wishes = [one.handle(counters, OpenCounter(counter_id="1", label="a"), same) for one in processes * 5]
-    answers = await asyncio.gather(*wishes)
-    assert {(one.version, one.row) for one in answers} == {(1, CounterView(label="a"))}
+    wishes = [handler.handle(counters, OpenCounter(counter_id="1", label="a"), same) for handler in processes * 5]
+    responses = await asyncio.gather(*wishes)
+    assert {(result.version, result.row) for result in responses} == {(1, CounterView(label="a"))}
     assert await database["commits"].count_documents({}) == 1
 
 
@@ -417,7 +417,7 @@ async def test_two_racing_processes_give_each_name_one_owner(database: AsyncData
         for place, store in enumerate(processes)
     ]
     outcomes = await asyncio.gather(*wishes, return_exceptions=True)
-    assert Counter(type(one) for one in outcomes) == {type(None): 10, RequestRejected: 10}
+    assert Counter(type(outcome) for outcome in outcomes) == {type(None): 10, RequestRejected: 10}
     owners = [claim["stream"] async for claim in database["claims"].find({})]
     assert sorted(owners) == sorted(await database["commits"].distinct("stream"))
 
@@ -433,8 +433,8 @@ async def test_concurrent_writers_lose_and_duplicate_nothing(database: AsyncData
 
     processes = [CommandHandler(MongoEventStore(database, MemoryKeyVault())) for _ in range(2)]
     await asyncio.gather(*(write(streams, writer) for streams in processes for writer in range(32)))
-    commits = [(one["stream"], one["version"], one["_id"]) async for one in database["commits"].find({})]
-    heads = {one["_id"]: (one["version"], one["counter_v1"]["value"]) async for one in database["streams"].find({})}
+    commits = [(commit["stream"], commit["version"], commit["_id"]) async for commit in database["commits"].find({})]
+    heads = {head["_id"]: (head["version"], head["counter_v1"]["value"]) async for head in database["streams"].find({})}
     lengths = Counter(stream for stream, _, _ in commits)
     assert sorted(command for _, _, command in commits) == sorted(acknowledged)
     assert {(stream, version) for stream, version, _ in commits} == {
@@ -443,12 +443,12 @@ async def test_concurrent_writers_lose_and_duplicate_nothing(database: AsyncData
     assert heads == {stream: (length, length) for stream, length in lengths.items()}
 
 
-# ---- trouble
+# ---- failures
 
 
 @pytest.fixture
 def half_open_sockets() -> Iterator[None]:
-    """The driver leaves a socket to the garbage collector when the server dies while it connects."""
+    """Collect the sockets that the driver leaves open when the server dies during a connect."""
     yield
     gc.collect()
 
@@ -464,7 +464,7 @@ async def test_a_value_that_cannot_be_stored_fails_only_its_own_command(database
         make_commit("counter-3"),
     ]
     outcomes = await asyncio.gather(*map(store.append, wishes), return_exceptions=True)
-    assert [type(one) for one in outcomes] == [type(None), OverflowError, type(None)]
+    assert [type(outcome) for outcome in outcomes] == [type(None), OverflowError, type(None)]
 
 
 async def test_a_locked_stream_does_not_block_other_streams(database: AsyncDatabase[Document]) -> None:
@@ -547,7 +547,7 @@ async def test_no_acknowledged_append_is_lost_when_the_database_is_killed(tmp_pa
             group.create_task(crash(servers))
             writers = [group.create_task(write(streams, writer)) for writer in range(16)]
             await asyncio.wait(writers)
-            commits = [one["_id"] async for one in database["commits"].find({})]
+            commits = [commit["_id"] async for commit in database["commits"].find({})]
     assert set(acknowledged) <= set(commits)
     assert len(commits) == len(set(commits))
     assert len(commits) - len(acknowledged) <= len(failures)

@@ -1,4 +1,4 @@
-"""Every event that was ever released can still be read: its golden sample proves it."""
+"""Every released version of an event can be read, as its golden sample proves."""
 
 import json
 from importlib import import_module
@@ -35,7 +35,7 @@ def test_every_golden_sample_is_readable(file: Path) -> None:
 
 
 def of_a_later_release(payload: Any) -> Any:
-    """With a member that nobody knows, at every depth."""
+    """Return the payload with an unknown member added at every depth."""
     match payload:
         case dict():
             known = {name: of_a_later_release(value) for name, value in payload.items()}
@@ -67,5 +67,5 @@ def test_unknown_fields_of_a_later_release_are_ignored(file: Path) -> None:
 def test_current_golden_samples_round_trip(file: Path) -> None:
     payload = json.loads(file.read_text())
     event = EVENTS[file.stem.partition(".v")[0]].model_validate(payload)
-    # fields that were added since are not in the sample
+    # fields added since the sample was recorded are missing in it
     assert event.model_dump(mode="json", exclude_unset=True) == payload

@@ -1,4 +1,4 @@
-"""What a history may show is declared: every kind has its service, and nothing that looks secret goes unmarked."""
+"""Histories show no secrets: every field whose name suggests one is hidden or declared harmless."""
 
 import re
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ SECRET_WORDS = re.compile(
     r"|sealed|secret|session|sig|signature|token|value|variables)s?(_|$)"
 )
 HARMLESS = re.compile(
-    # ids, codes, what a body sums up to, and names in lower case
+    # ids, codes, digests of bodies, and lower-case keys of names
     r".*_ids?|.*_uuid|tokens|keys|(exit_)?code|allow_failure_codes|digest|public_key|(alias|email|github|gitlab|owner|username)_key"
 )
 
@@ -36,7 +36,7 @@ IN_THE_REPOSITORY = {
 
 
 def within(annotation: Any) -> Iterator[type[Message]]:
-    """The messages that a field may hold, and those within them."""
+    """Yield the message types that a field may hold, recursively."""
     if isinstance(annotation, type) and issubclass(annotation, Message):
         yield annotation
         for field in annotation.model_fields.values():
@@ -50,7 +50,7 @@ def recorded() -> set[type[Message]]:
         type(category.initial_row) for service in SERVICES for category in service.categories
     ]
     events = [event for event in EVENTS.values() if event.service in set(aggregate_types().values())]
-    return {found for one in (*events, *rows) for found in within(one)}
+    return {found for message in (*events, *rows) for found in within(message)}
 
 
 FIELDS = sorted(f"{message.wire_name}.{name}" for message in recorded() for name in message.model_fields)
@@ -68,9 +68,9 @@ def test_every_stream_kind_maps_to_its_service(service: Service) -> None:
     }
 
 
-@pytest.mark.parametrize("field", [one for one in FIELDS if SECRET_WORDS.search(one.partition(".")[2])])
+@pytest.mark.parametrize("field", [field for field in FIELDS if SECRET_WORDS.search(field.partition(".")[2])])
 def test_fields_with_secret_sounding_names_are_hidden_or_allowed(field: str) -> None:
-    """Call it `sealed_...` or `..._hash`, or keep it out of reprs; if it is harmless, say so above."""
+    """Name a secret field `sealed_...` or `..._hash`, or mark it Sensitive. List harmless fields above."""
     harmless = field in IN_THE_REPOSITORY or bool(HARMLESS.fullmatch(field.partition(".")[2]))
     assert (field in SHOWN) == harmless
 

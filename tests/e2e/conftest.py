@@ -1,4 +1,4 @@
-"""One stack with two replicas of everything, for all tests that leave it as they found it."""
+"""One stack with two replicas of every service, shared by all tests that restore its state."""
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -40,5 +40,5 @@ def good_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def good_project(stack: RunningStack, good_repository: Path) -> int:
-    """A project whose builds succeed."""
+    """Return the id of a project whose builds succeed."""
     return stack.create_project(good_repository)

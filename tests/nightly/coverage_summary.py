@@ -1,4 +1,4 @@
-"""Branch coverage per package from `.coverage/data`, in a dozen lines: `python -m tests.nightly.coverage_summary`."""
+"""Print the branch coverage of each package from `.coverage/data`: `python -m tests.nightly.coverage_summary`."""
 
 import json
 from collections import defaultdict
@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 class Total:
     statements: int = 0
     branches: int = 0
-    covered: int = 0  # of both
+    covered: int = 0  # statements and branches
 
     @property
     def share(self) -> float:
@@ -22,7 +22,7 @@ class Total:
 
 
 def package_of(file: str) -> str:
-    """`services/builds` for a service, otherwise the top-level package."""
+    """Return `services/builds` and the like for a service, otherwise the top-level package."""
     parts = Path(file).parts
     return "/".join(parts[:2]) if parts[0] == "services" and len(parts) > 2 else parts[0]
 

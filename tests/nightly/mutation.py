@@ -1,7 +1,7 @@
-"""Mutation test of the deciders: change one expression at a time and expect that a unit test fails.
+"""Mutation test of the deciders: change one expression at a time and expect a failing unit test.
 
-`python -m tests.nightly.mutation [--sample 60] [--seed 7] [file ...]` works on a copy of the tree, prints every mutant
-that no test noticed, and fails when fewer than nine in ten were noticed.
+`python -m tests.nightly.mutation [--sample 60] [--seed 7] [file ...]` works on a copy of the tree and prints every
+surviving mutant. It fails if fewer than nine in ten mutants are killed.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from queue import SimpleQueue
 
 ROOT = Path(__file__).parents[2]
 REQUIRED_SHARE = 0.9
-TEST_SECONDS = 120  # a mutant that makes the tests hang counts as noticed
+TEST_SECONDS = 120  # a mutant that makes the tests hang counts as killed
 OPPOSITES: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Eq: ast.NotEq,
     ast.NotEq: ast.Eq,
@@ -38,15 +38,15 @@ OPPOSITES: dict[type[ast.cmpop], type[ast.cmpop]] = {
 
 @dataclass(frozen=True)
 class Mutant:
-    file: Path  # relative to the root
-    number: int  # of the node in the order of `ast.walk`
+    file: Path  # relative to the repository root
+    number: int  # index of the node in `ast.walk` order
 
     @property
     def service(self) -> str:
         return self.file.parts[1]
 
     def source(self) -> tuple[str, str]:
-        """The changed module, and a line that describes the change."""
+        """Return the changed module and a line that describes the change."""
         tree: ast.AST = ast.parse((ROOT / self.file).read_text())
         node = list(ast.walk(tree))[self.number]
         before = copy.deepcopy(node)
@@ -68,7 +68,7 @@ class Replacement(ast.NodeTransformer):
 
 
 def mutated(node: ast.AST) -> ast.AST | None:
-    """The node with one change; None for a node that is left alone."""
+    """Return the node with one change, or None if it has no mutant."""
     match node:
         case ast.Compare(ops=[operator]):
             changed = copy.deepcopy(node)
@@ -104,7 +104,7 @@ def mutants(files: list[Path]) -> Iterator[Mutant]:
 
 
 def copied_tree(folder: Path) -> Path:
-    """Of the files that git knows."""
+    """Copy the files that git tracks."""
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True)
     for name in listed.stdout.splitlines():
         if (ROOT / name).is_file():

@@ -1,1 +1,1 @@
-"""What earlier releases left behind: their databases, and what they answered about them. See docs/UPGRADING.md."""
+"""Recorded databases, streams and API responses of earlier releases. See docs/UPGRADING.md."""

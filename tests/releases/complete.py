@@ -1,4 +1,4 @@
-"""Whether a dump holds something of everything: each type of event, each collection, each durable consumer."""
+"""Check that a dump contains every event type, every collection and every durable consumer."""
 
 import re
 from collections.abc import Iterator
@@ -24,36 +24,40 @@ COLLECTION_CALL = re.compile(r"collection\(\"(\w+)\"\)")
 
 
 def find_missing(folder: Path) -> list[str]:
-    """What is missing in the dump, with one line for each; empty if it is complete."""
-    found = list(read_documents(folder / "databases.bson.gz"))
-    events = {event["name"] for _, name, document in found if name == "commits" for event in document["events"]}
-    collections = {(service, name) for service, name, _ in found}
-    durables = {one["name"] for stream in read_streams(folder / "streams.bson.gz") for one in stream.consumers}
-    wanted = {(one.name, name) for one in load_services() for name in list_collections(one)}
-    expected = {consumer_name(one.name, worker) for one in load_services() for worker in one.workers}
+    """Return one line per missing item; empty if the dump is complete."""
+    documents = list(read_documents(folder / "databases.bson.gz"))
+    events = {event["name"] for _, name, document in documents if name == "commits" for event in document["events"]}
+    collections = {(service, name) for service, name, _ in documents}
+    durables = {
+        consumer["name"] for stream in read_streams(folder / "streams.bson.gz") for consumer in stream.consumers
+    }
+    expected_collections = {(service.name, name) for service in load_services() for name in list_collections(service)}
+    expected_durables = {
+        consumer_name(service.name, worker) for service in load_services() for worker in service.workers
+    }
     return [
         *(f"no event {name}" for name in sorted(list_event_names() - events - set(ABSENT_EVENTS))),
-        *(f"nothing in {service}.{name}" for service, name in sorted(wanted - collections)),
-        *(f"no durable consumer {name}" for name in sorted(expected - durables)),
+        *(f"nothing in {service}.{name}" for service, name in sorted(expected_collections - collections)),
+        *(f"no durable consumer {name}" for name in sorted(expected_durables - durables)),
     ]
 
 
 def list_event_names() -> set[str]:
-    return {one.wire_name for one in _subclasses_of(Event)}
+    return {event.wire_name for event in _subclasses_of(Event)}
 
 
 def _subclasses_of(base: type[Event]) -> Iterator[type[Event]]:
-    for one in base.__subclasses__():
-        if one.__module__.startswith("contracts."):
-            yield one
-        yield from _subclasses_of(one)
+    for subclass in base.__subclasses__():
+        if subclass.__module__.startswith("contracts."):
+            yield subclass
+        yield from _subclasses_of(subclass)
 
 
 def list_collections(service: Service) -> set[str]:
-    """Those that it declares, and those that its functions name."""
+    """Return the collections that the service declares or opens by name."""
     folder = Path(str(packages.__path__[0])) / service.name
     named = {name for file in folder.rglob("*.py") for name in COLLECTION_CALL.findall(file.read_text())}
-    views = {projection_collection(one) for one in service.projections}
+    views = {projection_collection(projection) for projection in service.projections}
     followers = {"followers"} if service.policies or service.projections else set()
     every = {*COMMON_COLLECTIONS, *service.indexes, *service.ttl_collections, *views, *followers, *named}
     return every - set(ABSENT_COLLECTIONS)

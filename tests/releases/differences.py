@@ -1,4 +1,4 @@
-"""What answers today that it did not answer then, on purpose: whatever else differs fails the test of upgrades."""
+"""Deliberate differences between recorded and current responses. Any other difference fails the upgrade test."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -10,30 +10,30 @@ MISSING = "(gone)"
 
 @dataclass(frozen=True)
 class Difference:
-    """Where an earlier answer and today's are not the same."""
+    """A place where a recorded and a current response differ."""
 
-    place: str  # address and member: /api/developer/builds/1.status
+    location: str  # path and member: /api/developer/builds/1.status
     before: Any
     now: Any
 
     def __str__(self) -> str:
-        return f"{self.place}: {self.before!r} became {self.now!r}"
+        return f"{self.location}: {self.before!r} became {self.now!r}"
 
 
 @dataclass(frozen=True)
 class DeliberateDifference:
-    """A pattern of places, with the value before and today where one of them is always the same."""
+    """A pattern of places, optionally with the recorded and the current value."""
 
-    place: str  # a regular expression for the whole of it
+    location: str  # a regular expression that matches the whole place
     reason: str
     before: Any = ...
     now: Any = ...
 
-    def matches(self, found: Difference) -> bool:
+    def matches(self, differences: Difference) -> bool:
         return (
-            re.fullmatch(self.place, found.place) is not None
-            and self.before in (..., found.before)
-            and self.now in (..., found.now)
+            re.fullmatch(self.location, differences.location) is not None
+            and self.before in (..., differences.before)
+            and self.now in (..., differences.now)
         )
 
 
@@ -52,23 +52,27 @@ DELIBERATE_DIFFERENCES: dict[str, Sequence[DeliberateDifference]] = {
 }
 
 
-def find_differences(before: Any, now: Any, place: str = "") -> Iterator[Difference]:
-    """What of an earlier answer is missing or different; more than was there before is no harm."""
+def find_differences(before: Any, now: Any, location: str = "") -> Iterator[Difference]:
+    """Yield the members of a recorded response that are missing or different now. Additional members are allowed."""
     match before, now:
         case dict(), dict():
             for name in before:
-                yield from find_differences(before[name], now.get(name, MISSING), f"{place}.{name}")
+                yield from find_differences(before[name], now.get(name, MISSING), f"{location}.{name}")
         case list(), list() if len(before) == len(now):
-            for number, (one, other) in enumerate(zip(before, now, strict=True)):
-                yield from find_differences(one, other, f"{place}[{number}]")
+            for number, (old, other) in enumerate(zip(before, now, strict=True)):
+                yield from find_differences(old, other, f"{location}[{number}]")
         case _ if before != now:
-            yield Difference(place, before, now)
+            yield Difference(location, before, now)
 
 
-def list_unexpected(release: str, found: Sequence[Difference]) -> list[str]:
-    """Those that are not deliberate, and entries of the table that nothing needs."""
+def list_unexpected(release: str, differences: Sequence[Difference]) -> list[str]:
+    """Return the differences that are not deliberate, and the table entries that matched nothing."""
     table = DELIBERATE_DIFFERENCES.get(release, ())
     return [
-        *(str(one) for one in found if not any(entry.matches(one) for entry in table)),
-        *(f"no difference at {entry.place}" for entry in table if not any(entry.matches(one) for one in found)),
+        *(str(difference) for difference in differences if not any(entry.matches(difference) for entry in table)),
+        *(
+            f"no difference at {entry.location}"
+            for entry in table
+            if not any(entry.matches(difference) for difference in differences)
+        ),
     ]

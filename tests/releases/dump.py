@@ -1,8 +1,8 @@
-"""The databases of all services as one file: every document with its database and collection, as BSON, compressed.
+"""Dump and restore the databases of all services as one compressed BSON file.
 
-With JetStream beside them they are restored so that whoever follows a stream goes on where it was. Three things cannot
-be kept and are put right: streams were created at another time; the oplog, which relays go on in, is another one; and
-documents that MongoDB forgets at a time would be old.
+A dump holds every document with its service and collection. Together with JetStream it is restored so that
+subscriptions continue where they were. Three things are adapted: streams get a new creation time, the relay gets a
+resume token of the new oplog, and the expiry times of TTL collections move into the future.
 """
 
 import gzip
@@ -25,30 +25,36 @@ from tests.support import read_event_ids
 
 Document = dict[str, Any]
 
-DATABASES_FILE, STREAMS_FILE = "databases.bson.gz", "streams.bson.gz"  # names of files; 0.1.0 has no streams
-EXPIRY_FIELD = "gone_at"  # the field by which documents are forgotten
+DATABASES_FILE, STREAMS_FILE = "databases.bson.gz", "streams.bson.gz"  # file names; 0.1.0 has no streams
+EXPIRY_FIELD = "gone_at"  # the field of the TTL indexes
 EXPIRY_EXTENSION = timedelta(days=1)
 
 
 async def write_dump(file: Path, client: AsyncMongoClient[Document], settings: Settings) -> None:
-    """Without dates of the writing in it: the same databases make the same file."""
+    """Write all databases to a file. The same databases produce the same bytes."""
     with file.open("wb") as raw, gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0) as packed:
         for service in SERVICES:
             database = get_database(client, settings, service)
             for name in sorted(await database.list_collection_names()):
-                indexes = [dict(one) async for one in await database[name].list_indexes()]
+                indexes = [dict(index) async for index in await database[name].list_indexes()]
                 packed.write(bson.encode({"service": service, "collection": name, "indexes": indexes}))
                 async for document in database[name].find({}).sort("_id", 1):
                     packed.write(bson.encode({"service": service, "collection": name, "document": document}))
 
 
 def read_documents(file: Path) -> Iterator[tuple[str, str, Document]]:
-    return ((one["service"], one["collection"], one["document"]) for one in _read_entries(file) if "document" in one)
+    return (
+        (entry["service"], entry["collection"], entry["document"])
+        for entry in _read_entries(file)
+        if "document" in entry
+    )
 
 
 def read_indexes(file: Path) -> Iterator[tuple[str, str, list[Document]]]:
-    """Of 0.1.0 they were not kept."""
-    return ((one["service"], one["collection"], one["indexes"]) for one in _read_entries(file) if "indexes" in one)
+    """Yield the recorded indexes; the dump of 0.1.0 has none."""
+    return (
+        (entry["service"], entry["collection"], entry["indexes"]) for entry in _read_entries(file) if "indexes" in entry
+    )
 
 
 def _read_entries(file: Path) -> list[Document]:
@@ -57,20 +63,22 @@ def _read_entries(file: Path) -> list[Document]:
 
 
 async def restore_dump(folder: Path, client: AsyncMongoClient[Document], settings: Settings, bus: Client) -> None:
-    """Databases, and JetStream where it was recorded."""
+    """Restore the databases, and JetStream if it was recorded."""
     recorded = (folder / STREAMS_FILE).exists()
     created = await restore_streams(folder / STREAMS_FILE, bus) if recorded else {}
-    for service, collection, kept in read_indexes(folder / DATABASES_FILE):
-        await get_database(client, settings, service).command("createIndexes", collection, indexes=kept)
-    found: dict[tuple[str, str], list[Document]] = {}
+    for service, collection, index_models in read_indexes(folder / DATABASES_FILE):
+        await get_database(client, settings, service).command("createIndexes", collection, indexes=index_models)
+    documents_by_collection: dict[tuple[str, str], list[Document]] = {}
     for service, collection, document in read_documents(folder / DATABASES_FILE):
-        found.setdefault((service, collection), []).append(_adapt_document(document, created))
-    for (service, collection), several in found.items():
+        documents_by_collection.setdefault((service, collection), []).append(_adapt_document(document, created))
+    for (service, collection), several in documents_by_collection.items():
         if collection != "commits":
             await get_database(client, settings, service)[collection].insert_many(several)
     for service in SERVICES:
         published = tuple(await read_event_ids(bus, service)) if recorded else ()
-        await _restore_log(get_database(client, settings, service), found[service, "commits"], published)
+        await _restore_log(
+            get_database(client, settings, service), documents_by_collection[service, "commits"], published
+        )
 
 
 def _adapt_document(document: Document, created: Mapping[str, str]) -> Document:
@@ -83,25 +91,29 @@ def _adapt_document(document: Document, created: Mapping[str, str]) -> Document:
 
 
 async def _restore_log(database: AsyncDatabase[Document], commits: list[Document], published: tuple[str, ...]) -> None:
-    """The published part first, then a mark for the relay, as it makes one itself, then the rest."""
+    """Insert the published commits, then a resume position of the relay, then the unpublished commits."""
     commits.sort(key=lambda one: (one["at"], one["version"], one["_id"]))
-    places = {event.rpartition(".")[0] for event in published}  # of the form stream@version
-    known = [one for one in commits if f"{one['stream']}@{one['version']}" in places]
-    rest = [one for one in commits if f"{one['stream']}@{one['version']}" not in places]
-    if known:
-        await database["commits"].insert_many(known)
-        mark = {
+    published_versions = {event.rpartition(".")[0] for event in published}  # in the form stream@version
+    published_commits = [
+        commit for commit in commits if f"{commit['stream']}@{commit['version']}" in published_versions
+    ]
+    unpublished_commits = [
+        commit for commit in commits if f"{commit['stream']}@{commit['version']}" not in published_versions
+    ]
+    if published_commits:
+        await database["commits"].insert_many(published_commits)
+        position = {
             "sequence": len(published),
             "event": published[-1],
             "token": await _get_resume_token(database["commits"]),
         }
-        await database["relay"].replace_one({"_id": "position"}, mark, upsert=True)
-    if rest:
-        await database["commits"].insert_many(rest)
+        await database["relay"].replace_one({"_id": "position"}, position, upsert=True)
+    if unpublished_commits:
+        await database["commits"].insert_many(unpublished_commits)
 
 
 async def _get_resume_token(commits: AsyncCollection[Document]) -> str:
-    """Where a change stream goes on behind what is there."""
+    """Return a change stream token that resumes after the existing commits."""
     async with await commits.watch(max_await_time_ms=1) as changes:
         await changes.try_next()
         assert changes.resume_token is not None

@@ -1,8 +1,8 @@
-"""What JetStream holds, as one file: snapshots of all streams with their durable consumers, and how they are copied.
+"""Dump and restore JetStream as one file: snapshots of all streams with their durable consumers and mirrors.
 
-A snapshot is the server's own (`nats stream backup` keeps the same): subjects, headers, data, sequence numbers, times,
-and of each consumer its configuration, what was delivered and what was acknowledged. The one thing that a restored
-stream does not keep is the time of its creation; `restore_streams` returns the new one.
+A snapshot is the server's own format, as used by `nats stream backup`: subjects, headers, data, sequence numbers
+and times, and for each consumer its configuration and its delivered and acknowledged sequences. A restored stream
+gets a new creation time, which `restore_streams` returns.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from nats.aio.msg import Msg
 from infra.entrypoints import SERVICES
 
 API_PREFIX = "$JS.API"
-MIRROR_API_PREFIX = "$JS.EVENTS.API"  # of the account for outside consumers
+MIRROR_API_PREFIX = "$JS.EVENTS.API"  # API prefix of the account for external consumers
 CHUNK_BYTES = 128 * 1024
 TIMEOUT_SECONDS = 10.0  # seconds
 Json = dict[str, Any]
@@ -29,32 +29,32 @@ Json = dict[str, Any]
 @dataclass(frozen=True)
 class RecordedStream:
     name: str
-    created: str  # when it was recorded
+    created: str  # creation time of the recorded stream
     consumers: Sequence[Json]  # consumer infos: configuration, delivered, ack_floor, num_pending, num_ack_pending
-    snapshot: Json  # configuration and state, with which the server restores
+    snapshot: Json  # configuration and state, as the restore API requires them
     data: bytes
-    copy: Json | None  # the configuration of its mirror
+    copy: Json | None  # configuration of its mirror for external consumers
 
 
 async def request(bus: Client, subject: str, body: Json | bytes = b"") -> Json:
-    """Answer of JetStream's API. Raises LookupError if it refuses."""
+    """Return the response of the JetStream API. Raise LookupError for an error response."""
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    answer: Json = json.loads((await bus.request(subject, data, timeout=TIMEOUT_SECONDS)).data)
-    if "error" in answer:
-        raise LookupError(f"{subject}: {answer['error']}")
-    return answer
+    response: Json = json.loads((await bus.request(subject, data, timeout=TIMEOUT_SECONDS)).data)
+    if "error" in response:
+        raise LookupError(f"{subject}: {response['error']}")
+    return response
 
 
 async def read_stream(bus: Client, name: str, *, copied: bool) -> RecordedStream:
     consumers = await request(bus, f"{API_PREFIX}.CONSUMER.LIST.{name}")
-    durables = [one for one in consumers["consumers"] if one["config"].get("durable_name")]
+    durables = [consumer for consumer in consumers["consumers"] if consumer["config"].get("durable_name")]
     copy = (await request(bus, f"{MIRROR_API_PREFIX}.STREAM.INFO.{name}"))["config"] if copied else None
     snapshot, data = await _take_snapshot(bus, name)
     return RecordedStream(name, await read_creation_time(bus, name), durables, snapshot, data, copy)
 
 
 async def read_creation_time(bus: Client, name: str) -> str:
-    """As followers note it beside their position."""
+    """Return the creation time of a stream, as subscriptions store it with their checkpoint."""
     return str((await bus.jetstream().stream_info(name)).created)
 
 
@@ -72,15 +72,15 @@ async def _take_snapshot(bus: Client, name: str) -> tuple[Json, bytes]:
 
     inbox = bus.new_inbox()
     subscription = await bus.subscribe(inbox, cb=on_chunk)
-    answer = await request(bus, f"{API_PREFIX}.STREAM.SNAPSHOT.{name}", {"deliver_subject": inbox})
+    response = await request(bus, f"{API_PREFIX}.STREAM.SNAPSHOT.{name}", {"deliver_subject": inbox})
     async with asyncio.timeout(TIMEOUT_SECONDS):
         await complete.wait()
     await subscription.unsubscribe()
-    return {"config": answer["config"], "state": answer["state"]}, b"".join(chunks)
+    return {"config": response["config"], "state": response["state"]}, b"".join(chunks)
 
 
 async def write_streams(file: Path, bus: Client, public: Sequence[str]) -> None:
-    """`public`: the streams that are copied for outside consumers."""
+    """Write all streams to a file. `public` names the streams that are mirrored for external consumers."""
     with file.open("wb") as raw, gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0) as packed:
         for name in SERVICES:
             stream = await read_stream(bus, name, copied=name in public)
@@ -89,11 +89,11 @@ async def write_streams(file: Path, bus: Client, public: Sequence[str]) -> None:
 
 def read_streams(file: Path) -> list[RecordedStream]:
     with gzip.open(file) as packed:
-        return [RecordedStream(**one) for one in bson.decode_all(packed.read())]
+        return [RecordedStream(**document) for document in bson.decode_all(packed.read())]
 
 
 async def restore_streams(file: Path, bus: Client) -> dict[str, str]:
-    """Restore streams, durable consumers and copies; returns for each recorded time of creation the present one."""
+    """Restore streams, durable consumers and mirrors. Return the new creation time for each recorded one."""
     created = {}
     for stream in read_streams(file):
         upload = await request(bus, f"{API_PREFIX}.STREAM.RESTORE.{stream.name}", stream.snapshot)
@@ -103,6 +103,6 @@ async def restore_streams(file: Path, bus: Client) -> dict[str, str]:
             )
         await request(bus, upload["deliver_subject"])
         created[stream.created] = await read_creation_time(bus, stream.name)
-        if stream.copy is not None:  # the server fills it from the original, under the same sequence numbers
+        if stream.copy is not None:  # the server fills the mirror from the original, with the same sequence numbers
             await request(bus, f"{MIRROR_API_PREFIX}.STREAM.CREATE.{stream.name}", stream.copy)
     return created

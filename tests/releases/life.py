@@ -1,4 +1,4 @@
-"""A life of a server: of everything that a log can hold there is something, also of what was deleted and erased."""
+"""Produce a history with every kind of event, including deleted and shredded data."""
 
 import asyncio
 import io
@@ -51,121 +51,127 @@ BOUNDARY = "a3f1c0ffee"
 
 @dataclass
 class Leftovers:
-    """What people and runners still hold when the release is replaced."""
+    """Tokens and pending work that exist when the release is replaced."""
 
-    tokens: dict[str, str] = field(default_factory=dict)  # personal ones
+    tokens: dict[str, str] = field(default_factory=dict)  # personal access tokens by name
     runners: dict[str, str] = field(default_factory=dict)  # name -> token
-    running: Body = field(default_factory=dict)  # a job on a runner: number, token, bytes of its log so far
-    queued: int = 0  # a build that waits
-    project: int = 0  # a project to build again
-    lane: Body = field(default_factory=dict)  # a build that waits for its runner, and one that waits for that build
-    mails: int = 0  # a project whose builds fail at once
-    locked_out: str = ""  # a user with too many failed logins
-    unfinished: Body = field(default_factory=dict)  # work that is pending in durable consumers; see unfinished.py
-    read: dict[str, Body] = field(default_factory=dict)  # stream -> what an outside consumer read last of its copy
+    running: Body = field(default_factory=dict)  # a running job: id, token, length of its log in bytes
+    queued: int = 0  # id of a build in the queue
+    project: int = 0  # id of a project to build again
+    lane: Body = field(default_factory=dict)  # a build that holds the concurrency slot, and one that waits for it
+    mails: int = 0  # id of a project whose builds fail immediately
+    locked_out: str = ""  # name of a user with too many failed logins
+    unfinished: Body = field(default_factory=dict)  # work pending in durable consumers; see unfinished.py
+    read: dict[str, Body] = field(
+        default_factory=dict
+    )  # stream -> last message that an external consumer read from its mirror
 
 
-async def create_history(here: BuildSystem, folder: Path) -> Leftovers:
-    left = Leftovers()
+async def create_history(system: BuildSystem, folder: Path) -> Leftovers:
+    leftovers = Leftovers()
     files = {"headrace.yaml": SPEC, "ci/build.sh": "echo turning with $MILL_KEY\n", "ci/test.sh": "exit 0\n"}
-    commit_files(here.repository, {**files, "ci/cleanup.sh": "echo swept\n", "ci/bad.sh": "exit 7\n"})
-    commit_files(here.repository, {"broken/headrace.yaml": "steps: 7", "pipeline/.gitlab-ci.yml": PIPELINE})
+    commit_files(system.repository, {**files, "ci/cleanup.sh": "echo swept\n", "ci/bad.sh": "exit 7\n"})
+    commit_files(system.repository, {"broken/headrace.yaml": "steps: 7", "pipeline/.gitlab-ci.yml": PIPELINE})
     bad = SPEC.replace("/ci/test.sh", "/ci/bad.sh")
-    commit_files(here.repository, {"bad/headrace.yaml": bad, "lock/.gitlab-ci.yml": LOCK_PIPELINE})
-    ada = await create_people(here, left)
-    project, company = await configure_projects(here, ada)
-    left.project = project["id"]
-    worker = await register_runners(here, left, project, company)
-    await change_every_setting(here, left.tokens)
-    left.locked_out = "gus"
-    await run_builds(here, project, worker, folder)
-    await run_projects_in_turn(here, project, worker)
-    left.lane = await fill_concurrency_group(here)
-    left.mails = await cause_emails(here)
-    await here.launch_build(project)
-    left.running = await start_unfinished_job(here, worker)
-    left.queued = await here.launch_build(project)
-    await patch_resource(here, f"/api/admin/builds/{left.queued}/priority", build={"priority": 7})
-    return left
+    commit_files(system.repository, {"bad/headrace.yaml": bad, "lock/.gitlab-ci.yml": LOCK_PIPELINE})
+    ada = await create_people(system, leftovers)
+    project, company = await configure_projects(system, ada)
+    leftovers.project = project["id"]
+    worker = await register_runners(system, leftovers, project, company)
+    await change_every_setting(system, leftovers.tokens)
+    leftovers.locked_out = "gus"
+    await run_builds(system, project, worker, folder)
+    await run_projects_in_turn(system, project, worker)
+    leftovers.lane = await fill_concurrency_group(system)
+    leftovers.mails = await cause_emails(system)
+    await system.launch_build(project)
+    leftovers.running = await start_unfinished_job(system, worker)
+    leftovers.queued = await system.launch_build(project)
+    await patch_resource(system, f"/api/admin/builds/{leftovers.queued}/priority", build={"priority": 7})
+    return leftovers
 
 
-async def create_people(here: BuildSystem, left: Leftovers) -> int:
-    ada = await here.create_user("ada", "ROLE_DEVELOPER", "ROLE_ADMIN")
+async def create_people(system: BuildSystem, leftovers: Leftovers) -> int:
+    ada = await system.create_user("ada", "ROLE_DEVELOPER", "ROLE_ADMIN")
     for field_, value in (
         ("email", "ada@example.org"),
         ("github_username", "Octo-Ada"),
         ("gitlab_username", "tanuki-ada"),
     ):
-        await patch_resource(here, f"/api/admin/developers/{ada}/{field_}", developer={field_: value})
-    bob, eve = await here.create_user("bob"), await here.create_user("eve")
-    await patch_resource(here, f"/api/admin/developers/{bob}/username", developer={"username": "robert"})
-    await patch_resource(here, f"/api/admin/developers/{bob}/enabled", developer={"enabled": False})
-    await patch_resource(here, f"/api/admin/developers/{eve}/email", developer={"email": "eve@example.org"})
-    await delete_resource(here, f"/api/admin/developers/{eve}")  # her address is erased from the log
+        await patch_resource(system, f"/api/admin/developers/{ada}/{field_}", developer={field_: value})
+    bob, eve = await system.create_user("bob"), await system.create_user("eve")
+    await patch_resource(system, f"/api/admin/developers/{bob}/username", developer={"username": "robert"})
+    await patch_resource(system, f"/api/admin/developers/{bob}/enabled", developer={"enabled": False})
+    await patch_resource(system, f"/api/admin/developers/{eve}/email", developer={"email": "eve@example.org"})
+    await delete_resource(system, f"/api/admin/developers/{eve}")  # shreds her email address
     for name, title in (("ada", "laptop"), ("ada", "lost one")):
         body = {"publicKey": generate_public_key(), "title": title, "expiresAt": "2099-12-31"}
-        made = await here.http.post(f"/api/admin/user/{name}/key/create", headers=here.admin, json=body)
+        made = await system.http.post(f"/api/admin/user/{name}/key/create", headers=system.admin, json=body)
         assert made.status_code == 200, made.text
     lost = made.json()["uuid"]
-    await delete_resource(here, f"/api/admin/user/ada/key/delete/{lost}")
-    as_ada = await here.log_in("ada")
+    await delete_resource(system, f"/api/admin/user/ada/key/delete/{lost}")
+    as_ada = await system.log_in("ada")
     for name in ("nightly", "leaked"):
         token: Body = {"name": name, "expires_at": "2099-12-31", "scopes": ["PROJECT_READ", "BUILD_WRITE"]}
-        made = await here.http.post("/api/user/tokens", headers=as_ada, json={"token": token})
+        made = await system.http.post("/api/user/tokens", headers=as_ada, json={"token": token})
         assert made.status_code == 201, made.text
-        left.tokens[name] = made.json()["value"]
-    await here.http.delete(f"/api/user/tokens/{made.json()['id']}", headers=as_ada)
+        leftovers.tokens[name] = made.json()["value"]
+    await system.http.delete(f"/api/user/tokens/{made.json()['id']}", headers=as_ada)
     return ada
 
 
-async def configure_projects(here: BuildSystem, ada: int) -> tuple[Body, Body]:
-    company = await here.create_company(ada, alias="mill")
-    await patch_resource(here, f"/api/admin/companies/{company['id']}/title", company={"title": "Mill & Sons"})
-    gone = await here.create_company()
-    await delete_resource(here, f"/api/admin/companies/{gone['id']}")
-    project = await here.create_project(
+async def configure_projects(system: BuildSystem, ada: int) -> tuple[Body, Body]:
+    company = await system.create_company(ada, alias="mill")
+    await patch_resource(system, f"/api/admin/companies/{company['id']}/title", company={"title": "Mill & Sons"})
+    deleted_company = await system.create_company()
+    await delete_resource(system, f"/api/admin/companies/{deleted_company['id']}")
+    project = await system.create_project(
         "mill", name="Wheel", alias="wheel", description="it turns", keep_number_build=50
     )
-    second = await here.create_project("ada", name="Brook", alias="brook", allow_concurrent_execution=False)
-    removed = await here.create_project(name="Dry")
+    second = await system.create_project("ada", name="Brook", alias="brook", allow_concurrent_execution=False)
+    removed = await system.create_project(name="Dry")
     for name, value in (("name", "Mill wheel"), ("protected_branches", ["main", "release/*"])):
-        await patch_resource(here, f"/api/admin/projects/{project['id']}/{name}", project={name: value})
-    await patch_resource(here, f"/api/admin/projects/{second['id']}/developers", project={"developers_id": [ada]})
+        await patch_resource(system, f"/api/admin/projects/{project['id']}/{name}", project={name: value})
+    await patch_resource(system, f"/api/admin/projects/{second['id']}/developers", project={"developers_id": [ada]})
     secret = {"name": "MILL_KEY", "value": SECRET, "env": "production", "projects_id": [project["id"]]}
-    await here.post("/api/admin/secrets", {"secret": secret}, 201)
-    await here.post("/api/admin/secrets", {"secret": {"name": "EVERYWHERE", "value": "global-value-1"}}, 201)
-    former = await here.post("/api/admin/secrets", {"secret": {"name": "FORMER", "value": "gone-value-2"}}, 201)
-    await delete_resource(here, f"/api/admin/secrets/{former.json()['id']}")
+    await system.post("/api/admin/secrets", {"secret": secret}, 201)
+    await system.post("/api/admin/secrets", {"secret": {"name": "EVERYWHERE", "value": "global-value-1"}}, 201)
+    former = await system.post("/api/admin/secrets", {"secret": {"name": "FORMER", "value": "gone-value-2"}}, 201)
+    await delete_resource(system, f"/api/admin/secrets/{former.json()['id']}")
     credential = {"name": "deploy key", "ssh_key": DEPLOY_KEY}
-    made = (await here.post("/api/admin/credentials", {"credential": credential}, 201)).json()
+    made = (await system.post("/api/admin/credentials", {"credential": credential}, 201)).json()
     chosen = {"repository_credential_id": made["id"]}
-    await patch_resource(here, f"/api/admin/projects/{second['id']}/repository_credential", project=chosen)
+    await patch_resource(system, f"/api/admin/projects/{second['id']}/repository_credential", project=chosen)
     executor = {"name": "millstone", "driver": "localDriver", "variables": {"GRAIN": "rye"}}
-    await here.post("/api/admin/executors", {"executor": executor}, 201)
-    await delete_resource(here, f"/api/admin/projects/{removed['id']}")
+    await system.post("/api/admin/executors", {"executor": executor}, 201)
+    await delete_resource(system, f"/api/admin/projects/{removed['id']}")
     return project, company
 
 
-async def register_runners(here: BuildSystem, left: Leftovers, project: Body, company: Body) -> FakeRunner:
+async def register_runners(system: BuildSystem, leftovers: Leftovers, project: Body, company: Body) -> FakeRunner:
     own = "/project/mill/wheel/runners"
-    everybodys = await here.register_runner(name="miller", description="builds anything", tag_list="linux,docker")
-    companys = await here.register_runner(
+    global_runner = await system.register_runner(name="miller", description="builds anything", tag_list="linux,docker")
+    company_runner = await system.register_runner(
         "/company/mill/runners", name="journeyman", run_untagged=False, tag_list="heavy"
     )
-    projects = await here.register_runner(own, name="apprentice", tag_list="light", run_untagged=False)
-    deleted = await here.register_runner(name="wanderer", run_untagged=False, tag_list="none")
+    project_runner = await system.register_runner(own, name="apprentice", tag_list="light", run_untagged=False)
+    deleted = await system.register_runner(name="wanderer", run_untagged=False, tag_list="none")
     edit = {"description": "grinds heavy grain", "tags": ["heavy", "slow"], "maxTimeoutInSec": 7200, "isLocked": True}
-    await here.post(f"/api/admin/runners/{companys.uuid}/edit", edit)
-    await here.post(f"/api/admin/runners/{projects.uuid}/shutdown")
-    await delete_resource(here, f"/api/admin/runners/{deleted.uuid}")
-    await here.post("/api/admin/runners/reset-registration-token")
-    left.runners = {"miller": everybodys.token, "journeyman": companys.token, "apprentice": projects.token}
+    await system.post(f"/api/admin/runners/{company_runner.uuid}/edit", edit)
+    await system.post(f"/api/admin/runners/{project_runner.uuid}/shutdown")
+    await delete_resource(system, f"/api/admin/runners/{deleted.uuid}")
+    await system.post("/api/admin/runners/reset-registration-token")
+    leftovers.runners = {
+        "miller": global_runner.token,
+        "journeyman": company_runner.token,
+        "apprentice": project_runner.token,
+    }
     assert project["owner_alias"] == company["alias"]
-    return everybodys
+    return global_runner
 
 
-async def run_builds(here: BuildSystem, project: Body, worker: FakeRunner, folder: Path) -> None:
-    url = str(here.http.base_url).rstrip("/")
+async def run_builds(system: BuildSystem, project: Body, worker: FakeRunner, folder: Path) -> None:
+    url = str(system.http.base_url).rstrip("/")
     config = Config(url=url, token=worker.token, id=1, name="miller", system_id="s", builds_dir=str(folder / "builds"))
 
     async def work(times: int) -> None:
@@ -174,125 +180,125 @@ async def run_builds(here: BuildSystem, project: Body, worker: FakeRunner, folde
 
     async def spec(path: str) -> None:
         await patch_resource(
-            here, f"/api/admin/projects/{project['id']}/spec_file_path", project={"spec_file_path": path}
+            system, f"/api/admin/projects/{project['id']}/spec_file_path", project={"spec_file_path": path}
         )
 
-    good = await here.launch_build(project)
+    good = await system.launch_build(project)
     await work(1)
-    assert (await here.wait_until_ended(good))["exit_code"] == 0
+    assert (await system.wait_until_ended(good))["exit_code"] == 0
     for path, attempts in (("/bad/headrace.yaml", 1), ("/broken/headrace.yaml", 0), ("/nowhere.yaml", 0)):
         await spec(path)
-        failed = await here.launch_build(project)
+        failed = await system.launch_build(project)
         await work(attempts)
-        assert (await here.wait_until_ended(failed))["exit_code"] != 0
+        assert (await system.wait_until_ended(failed))["exit_code"] != 0
     await spec("/pipeline/.gitlab-ci.yml")
-    pipeline = await here.launch_build(project)
-    await work(4)  # make, lint, grind and grind again
-    assert (await here.wait_until_ended(pipeline))["exit_code"] == 4
-    await resume_build(here, pipeline, worker)
+    pipeline = await system.launch_build(project)
+    await work(4)  # make, lint, grind and the retry of grind
+    assert (await system.wait_until_ended(pipeline))["exit_code"] == 4
+    await resume_build(system, pipeline, worker)
     await spec("/headrace.yaml")
-    await send_pushes(here, project, worker)
-    killed = (await here.get_build(await here.launch_build(project)))["executor_id"]
-    await delete_resource(here, f"/api/developer/builds/kill/queued/{killed}")
-    await return_job(here, project, worker)
-    forgotten = await here.launch_build(project)
+    await send_pushes(system, project, worker)
+    killed = (await system.get_build(await system.launch_build(project)))["executor_id"]
+    await delete_resource(system, f"/api/developer/builds/kill/queued/{killed}")
+    await return_job(system, project, worker)
+    forgotten = await system.launch_build(project)
     await work(1)
-    await here.wait_until_ended(forgotten)
-    await delete_resource(here, f"/api/admin/builds/{forgotten}")
-    await build_with_artifact(here, project, worker, expire_in="never")
-    expired = await build_with_artifact(here, project, worker, expire_in="1 sec")
+    await system.wait_until_ended(forgotten)
+    await delete_resource(system, f"/api/admin/builds/{forgotten}")
+    await build_with_artifact(system, project, worker, expire_in="never")
+    expired = await build_with_artifact(system, project, worker, expire_in="1 sec")
 
     async def removed() -> bool:
-        return not await here.get(f"/api/developer/jobs/{expired}/artifacts")
+        return not await system.get(f"/api/developer/jobs/{expired}/artifacts")
 
     await eventually(removed)
-    await cancel_build(here, project, worker)
+    await cancel_build(system, project, worker)
 
 
-async def resume_build(here: BuildSystem, build: int, worker: FakeRunner) -> None:
-    """Its failed job is tried once more, and succeeds."""
-    (failed,) = [one for one in await here.get(f"/api/developer/builds/{build}/jobs") if one["name"] == "grind"]
-    await here.post(f"/api/developer/jobs/{failed['id']}/retry", status=204)
+async def resume_build(system: BuildSystem, build: int, worker: FakeRunner) -> None:
+    """Retry the failed job of a build; it succeeds."""
+    (failed,) = [job for job in await system.get(f"/api/developer/builds/{build}/jobs") if job["name"] == "grind"]
+    await system.post(f"/api/developer/jobs/{failed['id']}/retry", status=204)
     await worker.report(await worker.wait_for_job(), "success")
 
     async def succeeded() -> bool:
-        return bool((await here.get_build(build))["exit_code"] == 0)
+        return bool((await system.get_build(build))["exit_code"] == 0)
 
     await eventually(succeeded)
 
 
-async def cancel_build(here: BuildSystem, project: Body, worker: FakeRunner) -> None:
-    """Its runner cleans up before the build ends."""
-    build = await here.launch_build(project)
+async def cancel_build(system: BuildSystem, project: Body, worker: FakeRunner) -> None:
+    """Cancel a build whose runner cleans up before the build ends."""
+    build = await system.launch_build(project)
     job = await replace(worker, features={"cancel_gracefully": True}).wait_for_job()
     await worker.report(job, "running")
-    killed = (await here.get_build(build))["executor_id"]
-    await delete_resource(here, f"/api/developer/builds/kill/executed/{killed}")
+    killed = (await system.get_build(build))["executor_id"]
+    await delete_resource(system, f"/api/developer/builds/kill/executed/{killed}")
     await worker.report(job, "success")
-    await here.wait_until_ended(build)
+    await system.wait_until_ended(build)
 
 
-async def send_pushes(here: BuildSystem, project: Body, worker: FakeRunner) -> None:
-    """A push is built, one of another branch is not, and one with a wrong signature is refused."""
-    shown = await here.get(f"/api/admin/projects/{project['id']}")
-    head = commit_files(here.repository, {"pushed": "yes"})
+async def send_pushes(system: BuildSystem, project: Body, worker: FakeRunner) -> None:
+    """Send a push that is built, one to another branch, and one with a wrong signature."""
+    project_view = await system.get(f"/api/admin/projects/{project['id']}")
+    head = commit_files(system.repository, {"pushed": "yes"})
     path = f"/api/guest/webhooks/build/{project['id']}"
     for key, ref, status in (
-        (shown["signature_key"], "refs/heads/main", 201),
-        (shown["signature_key"], "refs/heads/topic", 200),
+        (project_view["signature_key"], "refs/heads/main", 201),
+        (project_view["signature_key"], "refs/heads/topic", 200),
         ("wrong", "refs/heads/main", 401),
     ):
         body = github_push_body(head, ref)
-        answer = await here.http.post(path, content=body, headers=github_headers(key, body))
-        assert answer.status_code == status, answer.text
+        response = await system.http.post(path, content=body, headers=github_headers(key, body))
+        assert response.status_code == status, response.text
     job = await worker.wait_for_job()
     await worker.report(job, "success")
 
 
-async def return_job(here: BuildSystem, project: Body, worker: FakeRunner) -> None:
-    """The runner cannot prepare the job: it is tried again, and then it succeeds."""
-    build = await here.launch_build(project)
+async def return_job(system: BuildSystem, project: Body, worker: FakeRunner) -> None:
+    """Return a job as a runner that cannot prepare it; the next attempt succeeds."""
+    build = await system.launch_build(project)
     job = await worker.wait_for_job()
     lost = {"token": job["token"], "state": "failed", "failure_reason": "runner_system_failure"}
-    await here.http.put(f"/api/v4/jobs/{job['id']}", json=lost)
-    again = await worker.wait_for_job()
-    assert again["id"] == job["id"]
-    await worker.report(again, "success")
-    await here.wait_until_ended(build)
+    await system.http.put(f"/api/v4/jobs/{job['id']}", json=lost)
+    second_attempt = await worker.wait_for_job()
+    assert second_attempt["id"] == job["id"]
+    await worker.report(second_attempt, "success")
+    await system.wait_until_ended(build)
 
 
-async def build_with_artifact(here: BuildSystem, project: Body, worker: FakeRunner, expire_in: str) -> int:
-    build = await here.launch_build(project)
+async def build_with_artifact(system: BuildSystem, project: Body, worker: FakeRunner, expire_in: str) -> int:
+    build = await system.launch_build(project)
     job = await worker.wait_for_job()
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
         archive.writestr("flour.txt", "fine\n")
     head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="flour.zip"\r\n\r\n'
-    answer = await here.http.post(
+    response = await system.http.post(
         f"/api/v4/jobs/{job['id']}/artifacts?artifact_format=zip&artifact_type=archive&expire_in={expire_in}",
         content=head.encode() + packed.getvalue() + f"\r\n--{BOUNDARY}--\r\n".encode(),
         headers={"JOB-TOKEN": job["token"], "Content-Type": f"multipart/form-data; boundary={BOUNDARY}"},
     )
-    assert answer.status_code == 201, answer.text
+    assert response.status_code == 201, response.text
     await worker.report(job, "success")
-    await here.wait_until_ended(build)
+    await system.wait_until_ended(build)
     return int(job["id"])
 
 
-async def start_unfinished_job(here: BuildSystem, worker: FakeRunner) -> Body:
-    """A job in the middle of its log."""
+async def start_unfinished_job(system: BuildSystem, worker: FakeRunner) -> Body:
+    """Start a job and send half of its log."""
     job = await worker.wait_for_job()
     assert await worker.report(job, "running")
     text = b"half of the log\n"
-    answer = await here.http.patch(
+    response = await system.http.patch(
         f"/api/v4/jobs/{job['id']}/trace",
         content=text,
         headers={"JOB-TOKEN": job["token"], "Content-Range": f"0-{len(text) - 1}", "Content-Type": "text/plain"},
     )
-    assert answer.status_code == 202, answer.text
+    assert response.status_code == 202, response.text
 
     async def runs() -> bool:
-        return bool(await here.get("/api/developer/builds/executeds"))
+        return bool(await system.get("/api/developer/builds/executeds"))
 
     await eventually(runs)
     return {"id": job["id"], "token": job["token"], "length": len(text)}

@@ -1,4 +1,4 @@
-"""`python -m tests.releases.record 0.2.0`: use this code for a while and keep what it stores. See README.md."""
+"""`python -m tests.releases.record 0.2.0` runs the services, produces a history and records it. See README.md."""
 
 import asyncio
 import sys
@@ -26,24 +26,24 @@ async def record_release(version: str, mails: MailServer) -> None:
     folder = FOLDER / version
     folder.mkdir()
     with tempfile.TemporaryDirectory() as place:
-        async with running_release(Path(place) / "stage", mails) as at_work:
-            here, settings = at_work.system, at_work.stage.settings
+        async with running_release(Path(place) / "stage", mails) as release:
+            system, settings = release.system, release.stage.settings
             mails.rejected_recipients.add(REJECTED_RECIPIENT)
-            left = await create_history(here, Path(place))
+            leftovers = await create_history(system, Path(place))
             bus = await connect(settings, "record")
             await wait_until_idle(bus)
-            await at_work.use_released_mail_delays()
-            await run_failing_build(here, left.mails, REJECTED_RECIPIENT.partition("@")[0])
+            await release.use_released_mail_delays()
+            await run_failing_build(system, leftovers.mails, REJECTED_RECIPIENT.partition("@")[0])
             await wait_until_idle(bus, is_excluded=lambda durable: durable == "notifications-mailer")
-            given = await answers.read_all_answers(here, excluded_paths=(answers.history_path(*KEPT_PROJECT),))
-            await leave_unfinished_work(at_work, left)
+            responses = await answers.read_all_answers(system, excluded_paths=(answers.history_path(*KEPT_PROJECT),))
+            await leave_unfinished_work(release, leftovers)
             await write_streams(folder / "streams.bson.gz", bus, PUBLIC_SERVICES)
             await disconnect(bus)
             async with create_mongo_client(settings, "record") as client:
                 await write_dump(folder / "databases.bson.gz", client, settings)
-    answers.write_answers(folder, asdict(left), given)
-    if lacks := find_missing(folder):
-        sys.exit("\n".join(["The dump is not complete:", *lacks]))
+    answers.write_answers(folder, asdict(leftovers), responses)
+    if missing_items := find_missing(folder):
+        sys.exit("\n".join(["The dump is not complete:", *missing_items]))
 
 
 def main(version: str) -> None:

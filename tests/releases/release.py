@@ -1,4 +1,4 @@
-"""A release at work: all its services and the gateway in this process, where each service can be stopped by itself."""
+"""All services and the gateway in this process; each service can be stopped separately."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -19,8 +19,8 @@ from tests.support.in_process.stage import ServiceStage, empty_stage
 from tests.support.in_process.whole_stage import PASSWORD, BuildSystem
 from tests.support.infrastructure.servers import running_servers
 
-NEVER_SECONDS = 10**9  # seconds: nothing shall time out because a release is old
-SHORT_RETRY_DELAYS = (0.2, 0.2)  # seconds between the tries to send a mail
+NEVER_SECONDS = 10**9  # seconds: recorded work must not time out before it is restored
+SHORT_RETRY_DELAYS = (0.2, 0.2)  # seconds between attempts to send an email
 
 
 @dataclass
@@ -38,7 +38,7 @@ class RunningRelease:
         await self.service_stacks.pop(name).aclose()
 
     async def use_released_mail_delays(self) -> None:
-        """From now on a mail that is refused stays in its durable consumer."""
+        """Restart the service with its default delays, so that a rejected email stays in its durable consumer."""
         await self.stop("notifications")
         await self.start(create_service())
 
@@ -53,36 +53,36 @@ async def running_release(folder: Path, post_office: MailServer) -> AsyncIterato
         "long_poll_seconds": 1.0,
         "local_repositories": True,
         "build_timeout_seconds": NEVER_SECONDS,
-        "job_lease_seconds": 600.0,  # longer than the recording takes
+        "job_lease_seconds": 600.0,  # longer than a recording takes
         "runner_offline_seconds": NEVER_SECONDS,
-        "login_seconds": 20.0 * NEVER_SECONDS,  # the first wait is a twentieth
+        "login_seconds": 20.0 * NEVER_SECONDS,  # the first back-off is a twentieth of it
         "mail": MailSettings("127.0.0.1", post_office.port, tls=MailSecurity.NONE),
     }
     with running_servers(folder) as servers:
         async with empty_stage(servers, **settings) as stage:
-            services = {one.name: one for one in load_services()} | {
+            services = {service.name: service for service in load_services()} | {
                 "notifications": create_service(SHORT_RETRY_DELAYS)
             }
             await stage.migrate(*services.values())
-            at_work = RunningRelease(BuildSystem.__new__(BuildSystem), stage, post_office)
+            release = RunningRelease(BuildSystem.__new__(BuildSystem), stage, post_office)
             try:
                 for service in services.values():
-                    await at_work.start(service)
+                    await release.start(service)
                 async with (
                     running_gateway(replace(stage.settings, instance="gateway")) as (gateway, _, url),
                     httpx.AsyncClient(base_url=url, timeout=40) as http,
                 ):
-                    at_work.system = BuildSystem(
+                    release.system = BuildSystem(
                         http,
                         gateway,
                         create_sample_repository(folder / "repository"),
                         stage.settings,
                         servers.nats_url_for("consumer"),
                     )
-                    at_work.system.admin = await at_work.system.log_in("root")
-                    (executor,) = await at_work.system.get("/api/admin/executors")
-                    at_work.system.executor_id = executor["id"]
-                    yield at_work
+                    release.system.admin = await release.system.log_in("root")
+                    (executor,) = await release.system.get("/api/admin/executors")
+                    release.system.executor_id = executor["id"]
+                    yield release
             finally:
-                for name in list(at_work.service_stacks):
-                    await at_work.stop(name)
+                for name in list(release.service_stacks):
+                    await release.stop(name)

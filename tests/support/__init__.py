@@ -1,4 +1,4 @@
-"""What tests on real servers share: waiting for a condition, and everything that a stream of events holds."""
+"""Helpers of tests on real servers: waiting for a condition and reading JetStream streams."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -9,7 +9,7 @@ from nats.js.api import AckPolicy, ConsumerConfig
 
 
 async def eventually(condition: Callable[[], bool | Awaitable[bool]], *, within: float = 30.0) -> None:
-    """Wait until the condition holds; the test fails when it does not in time."""
+    """Wait until the condition holds. Raise TimeoutError after `within` seconds."""
     async with asyncio.timeout(within):
         while True:
             holds = condition()
@@ -19,7 +19,7 @@ async def eventually(condition: Callable[[], bool | Awaitable[bool]], *, within:
 
 
 async def read_stream_messages(bus: Client, stream: str) -> Sequence[Msg]:
-    """All messages of a JetStream stream, from the first to the last."""
+    """Return all messages of a JetStream stream, oldest first."""
     js = bus.jetstream()
     count = (await js.stream_info(stream)).state.messages
     if count == 0:

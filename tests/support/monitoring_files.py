@@ -1,4 +1,4 @@
-"""The files an operator gets for dashboards and alerts, and the names of metrics they speak of."""
+"""The shipped dashboard and alert rules, and the metric names they use."""
 
 import json
 import re
@@ -22,7 +22,7 @@ def load_dashboard_panels() -> list[dict[str, Any]]:
 
 
 def list_promql_queries() -> Iterator[str]:
-    """All that is asked of Prometheus."""
+    """Yield every PromQL expression of the alert rules and the dashboard."""
     yield from (rule["expr"] for rule in load_alert_rules())
     yield from (target["expr"] for panel in load_dashboard_panels() for target in panel.get("targets", ()))
 

@@ -1,4 +1,4 @@
-"""How parallel workers share the tests: a file stays with one worker, and the files that take longest begin first."""
+"""Distribution of tests over parallel workers: a file stays with one worker, and the longest files start first."""
 
 import json
 import os
@@ -10,8 +10,8 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
 DURATIONS = Path(__file__).with_name("durations.json")  # seconds per test file; written with TEST_DURATIONS=
-UNKNOWN_SECONDS = 10.0  # for a file that is not in it yet
-SHARED_STACK = "tests/e2e/shared_stack/"  # files that use the stack of the session: one group
+UNKNOWN_SECONDS = 10.0  # for a file without a recorded duration
+SHARED_STACK = "tests/e2e/shared_stack/"  # files that use the shared stack form one group
 
 
 def file_of(nodeid: str) -> str:
@@ -23,7 +23,7 @@ def group_of(file: str) -> str:
 
 
 class GroupScheduling(LoadScopeScheduling):  # type: ignore[misc]  # pytest-xdist has no types
-    """Hands out whole groups, in the order of the collection."""
+    """Assign whole groups to workers, in collection order."""
 
     def _split_scope(self, nodeid: str) -> str:
         return group_of(file_of(nodeid))
@@ -35,7 +35,7 @@ def make_scheduler(config: pytest.Config, log: Producer) -> GroupScheduling:
 
 
 def sort_longest_first(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Only in workers: a serial run keeps the order of the files."""
+    """Sort test files by recorded duration. A serial run keeps the order of the files."""
     if not hasattr(config, "workerinput"):
         return
     files = defaultdict[str, list[pytest.Item]](list)
@@ -50,7 +50,7 @@ def sort_longest_first(config: pytest.Config, items: list[pytest.Item]) -> None:
 
 
 class DurationRecorder:
-    """Sums up what each file's tests took and writes it when the run ends."""
+    """Sums the durations of the tests of each file and writes them at the end of the run."""
 
     def __init__(self, target: Path) -> None:
         self._target = target

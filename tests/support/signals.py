@@ -1,8 +1,8 @@
-"""What a test hands on to its children: a shell has its jobs in the background ignore Ctrl-C, and they inherit that."""
+"""Signal dispositions of child processes. Background jobs of a shell ignore SIGINT, and children inherit that."""
 
 import signal
 
 
 def restore_sigint() -> None:
-    """The `preexec_fn` of a child that is to be interrupted."""
+    """Restore the default SIGINT handler. Used as `preexec_fn` of a child process."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)

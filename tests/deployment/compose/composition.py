@@ -1,4 +1,4 @@
-"""docker-compose.yml under a project name of its own, and how `docker` is asked about it."""
+"""Run docker-compose.yml under its own project name and inspect it with `docker`."""
 
 import json
 import os
@@ -22,9 +22,9 @@ def run_docker(*arguments: str, within: float = 120) -> str:
 
 
 def find_skip_reason() -> str:
-    """What this machine lacks to run the composition; empty if nothing."""
+    """Return why the composition cannot run on this machine, or an empty string."""
     if not os.environ.get("HEADRACE_COMPOSE_TEST"):
-        return "it builds an image and starts many containers: only with `make compose-test`"
+        return "builds an image and starts many containers; run it with `make compose-test`"
     try:
         run_docker("compose", "version")
         run_docker("info")
@@ -33,7 +33,7 @@ def find_skip_reason() -> str:
             if not run_docker("image", "ls", "--quiet", image).strip():
                 run_docker("pull", "--quiet", image, within=600)
     except (AssertionError, OSError, subprocess.TimeoutExpired) as error:
-        return f"Docker cannot do it here: {str(error).strip()}"
+        return f"Docker is unavailable: {str(error).strip()}"
     return ""
 
 
@@ -67,21 +67,23 @@ class Composition:
         return done
 
     def run_demo(self) -> str:
-        """What the demonstration showed; it succeeded."""
+        """Run the demo and return its output. The demo must succeed."""
         return self.run_compose("run", "--rm", "--no-deps", "demo").stdout
 
     def run_inside(self, service: str, *command: str) -> subprocess.CompletedProcess[str]:
         return self.run_compose("exec", "--no-TTY", service, *command, check=False)
 
     def inspect_containers(self, service: str = "") -> list[dict[str, Any]]:
-        """As `docker inspect` shows them, those that ended among them."""
+        """Return the `docker inspect` objects of all containers, stopped ones included."""
         filters = [f"label=com.docker.compose.project={self.project}"]
         filters += [f"label=com.docker.compose.service={service}"] if service else []
-        ids = run_docker("ps", "--all", "--quiet", *(part for one in filters for part in ("--filter", one))).split()
+        ids = run_docker(
+            "ps", "--all", "--quiet", *(part for condition in filters for part in ("--filter", condition))
+        ).split()
         return list(json.loads(run_docker("inspect", *ids))) if ids else []
 
     def kill_container(self, service: str) -> None:
-        """Everything in one container of the service dies at once; returns when Docker has started it again."""
+        """Kill all processes in one container of the service, and wait until Docker has restarted it."""
         [before, *_] = self.inspect_containers(service)
         subprocess.run(["docker", "exec", before["Id"], "bash", "-c", "kill -9 -1"], capture_output=True, timeout=30)
 
@@ -89,10 +91,10 @@ class Composition:
             [now] = json.loads(run_docker("inspect", before["Id"]))
             return bool(now["RestartCount"] > before["RestartCount"] and now["State"]["Health"]["Status"] == "healthy")
 
-        wait_until(back, within=90, what=f"{service} did not come back")
+        wait_until(back, within=90, message=f"{service} did not restart")
 
     def list_leftovers(self) -> list[str]:
-        """What of the project Docker still has."""
+        """Return the names of the project's remaining containers, volumes and networks."""
         of_project = ("--quiet", "--filter", f"label=com.docker.compose.project={self.project}")
         kinds = (("ps", "--all"), ("volume", "ls"), ("network", "ls"))
         return [name for kind in kinds for name in run_docker(*kind, *of_project).split()]

@@ -1,4 +1,4 @@
-"""docker-compose.yml as an operator uses it: started, looked at, scaled, damaged and taken away again."""
+"""docker-compose.yml as an operator uses it: started, inspected, scaled, damaged and removed."""
 
 import time
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from tests.deployment.compose.composition import OTHER_SERVICES, OUR_SERVICES, C
 reason = find_skip_reason()
 pytestmark = [pytest.mark.skipif(bool(reason), reason=reason), pytest.mark.timeout(900)]
 
-DOWN_WITHIN = 60.0  # seconds; a process that ignores SIGTERM would take 10 to 20 of them each, one after the other
+DOWN_WITHIN = 60.0  # seconds; each process that ignored SIGTERM would add 10 to 20
 
 
 @pytest.fixture(scope="module")
@@ -28,14 +28,14 @@ def composition() -> Iterator[Composition]:
 
 def test_every_service_runs_once_and_is_healthy(composition: Composition) -> None:
     states = {
-        service: [one["State"] for one in composition.inspect_containers(service)]
+        service: [container["State"] for container in composition.inspect_containers(service)]
         for service in (*OUR_SERVICES, *OTHER_SERVICES)
     }
-    assert {service: [state["Status"] for state in found] for service, found in states.items()} == {
-        service: ["running"] for service in states
-    }
+    assert {
+        service: [state["Status"] for state in container_states] for service, container_states in states.items()
+    } == {service: ["running"] for service in states}
     assert {service for service, [state] in states.items() if state.get("Health", {}).get("Status") != "healthy"} == {
-        "mail"  # has no check of its own
+        "mail"  # has no health check
     }
 
 
@@ -44,11 +44,13 @@ def test_the_api_answers_on_the_published_port(composition: Composition) -> None
 
 
 def test_our_containers_run_without_privileges(composition: Composition) -> None:
-    found = [one for service in OUR_SERVICES for one in composition.inspect_containers(service)]
-    assert {one["Config"]["User"] for one in found} == {"10001:10001"}
-    assert {one["HostConfig"]["ReadonlyRootfs"] for one in found} == {True}
-    assert {(*one["HostConfig"]["CapDrop"], one["HostConfig"]["CapAdd"]) for one in found} == {("ALL", None)}
-    assert {tuple(one["HostConfig"]["SecurityOpt"]) for one in found} == {("no-new-privileges:true",)}
+    containers = [container for service in OUR_SERVICES for container in composition.inspect_containers(service)]
+    assert {container["Config"]["User"] for container in containers} == {"10001:10001"}
+    assert {container["HostConfig"]["ReadonlyRootfs"] for container in containers} == {True}
+    assert {(*container["HostConfig"]["CapDrop"], container["HostConfig"]["CapAdd"]) for container in containers} == {
+        ("ALL", None)
+    }
+    assert {tuple(container["HostConfig"]["SecurityOpt"]) for container in containers} == {("no-new-privileges:true",)}
 
 
 def test_the_image_contains_no_build_tools(composition: Composition) -> None:
@@ -62,9 +64,9 @@ def test_secrets_do_not_appear_in_container_metadata_or_logs(composition: Compos
     composition.run_compose("cp", "secrets:/deployment/secrets", str(tmp_path / "secrets"))
     secrets = {file.name: file.read_text() for file in (tmp_path / "secrets").iterdir()}
     assert len(secrets) > 10
-    seen = str(composition.inspect_containers()) + composition.run_compose("logs", "--no-color").stdout
-    seen += run_docker("history", "--no-trunc", composition.image)
-    assert [name for name, secret in secrets.items() if secret in seen] == []
+    visible_text = str(composition.inspect_containers()) + composition.run_compose("logs", "--no-color").stdout
+    visible_text += run_docker("history", "--no-trunc", composition.image)
+    assert [name for name, secret in secrets.items() if secret in visible_text] == []
 
 
 @pytest.mark.parametrize("address", ["mongo:27017", "nats:4222", "identity:8081", "gateway:8080", "mail:1080"])
@@ -76,9 +78,9 @@ def test_a_build_reaches_the_proxy_but_no_internal_server(composition: Compositi
 
 
 def test_the_demonstration_succeeds(composition: Composition) -> None:
-    shown = composition.run_demo()
-    assert "\nBuild 1 succeeded" in shown
-    assert "logging in with the token [MASKED]" in shown
+    output = composition.run_demo()
+    assert "\nBuild 1 succeeded" in output
+    assert "logging in with the token [MASKED]" in output
 
 
 def test_a_second_up_changes_no_secret_and_registers_no_second_agent(composition: Composition) -> None:
@@ -102,11 +104,11 @@ def test_a_killed_container_restarts_and_builds_continue(composition: Compositio
 
 @pytest.mark.parametrize("service", ["mongo", "nats"])
 def test_nothing_is_lost_when_a_server_is_killed(composition: Composition, service: str) -> None:
-    told = ("run", "--rm", "--no-deps", "migrate", "history", "build", "1")
-    before = composition.run_compose(*told).stdout
+    history_command = ("run", "--rm", "--no-deps", "migrate", "history", "build", "1")
+    before = composition.run_compose(*history_command).stdout
     composition.run_compose("kill", "--signal", "KILL", service)
     composition.run_compose("up", "--detach", "--wait", "--no-recreate", "--scale", "builds=3", "--scale", "gateway=2")
-    assert composition.run_compose(*told).stdout == before
+    assert composition.run_compose(*history_command).stdout == before
     assert "succeeded" in composition.run_demo()
 
 

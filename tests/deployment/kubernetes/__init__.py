@@ -1,1 +1,1 @@
-"""A deployment on a real Kubernetes: rolled out from its overlay, used, and rolled over under load."""
+"""Tests of a deployment on a Kubernetes cluster: rolled out from an overlay, used, and updated under load."""

@@ -1,4 +1,4 @@
-"""kubectl, as far as the tests need it."""
+"""The kubectl commands that the cluster tests need."""
 
 import json
 import subprocess
@@ -13,7 +13,7 @@ POD_FOLDER = Path(__file__).parent
 NAMESPACE = "headrace"
 TEST_PODS = ("test-git", "test-load")
 POD_PROGRAMS = ("git_front.py", "load.py")
-ROLLOUT_TIMEOUT = 600  # seconds: an agent is drained, a node may be slow
+ROLLOUT_TIMEOUT = 600  # seconds: an agent is drained first, and a node may be slow
 
 
 def kubectl(*arguments: str, stdin: str = "", check: bool = True) -> str:
@@ -28,12 +28,15 @@ def list_resources(kind: str) -> list[dict[str, Any]]:
 
 
 def list_workloads() -> list[str]:
-    """`deployment/headrace-builds` and so on."""
-    return [f"{one['kind'].lower()}/{one['metadata']['name']}" for one in list_resources("deployments,statefulsets")]
+    """Return the workloads as `deployment/headrace-builds` and so on."""
+    return [
+        f"{resource['kind'].lower()}/{resource['metadata']['name']}"
+        for resource in list_resources("deployments,statefulsets")
+    ]
 
 
 def apply_overlay(overlay: Path) -> None:
-    """From nothing, or over a present one. A job cannot be changed, only made anew."""
+    """Create or update the deployment. Jobs are immutable, so they are deleted first."""
     kubectl("delete", "job", "--all", check=False)
     kubectl("apply", "--kustomize", str(overlay))
 
@@ -44,14 +47,18 @@ def wait_for_rollout(*names: str) -> None:
 
 
 def create_test_pods() -> None:
-    """With the image and the secret of the deployment."""
+    """Create the test pods with the image and the secret of the deployment."""
     delete_test_pods()
     programs = [f"--from-file={POD_FOLDER / program}" for program in POD_PROGRAMS]
     kubectl("create", "configmap", "test-programs", *programs)
-    [gateway] = [one for one in list_resources("deployments") if one["metadata"]["name"] == "headrace-gateway"]
+    [gateway] = [
+        resource for resource in list_resources("deployments") if resource["metadata"]["name"] == "headrace-gateway"
+    ]
     [container] = gateway["spec"]["template"]["spec"]["containers"]
-    [secret] = {one["valueFrom"]["secretKeyRef"]["name"] for one in container["env"] if "valueFrom" in one}
-    [service] = [one for one in list_resources("services") if one["metadata"]["name"] == "headrace-gateway"]
+    [secret] = {
+        variable["valueFrom"]["secretKeyRef"]["name"] for variable in container["env"] if "valueFrom" in variable
+    }
+    [service] = [service for service in list_resources("services") if service["metadata"]["name"] == "headrace-gateway"]
     [port] = service["spec"]["ports"]  # http or https
     text = (POD_FOLDER / "pods.yaml").read_text().replace("name: headrace-secrets", f"name: {secret}")
     text = text.replace("http://headrace-gateway", f"{port['name']}://headrace-gateway")
@@ -60,7 +67,9 @@ def create_test_pods() -> None:
         if pod["kind"] == "Pod":
             pod["spec"]["containers"][0]["image"] = container["image"]
     [load] = [pod for pod in documents if pod["metadata"]["name"] == "test-load"]
-    kubectl("apply", "--filename=-", stdin=yaml.safe_dump_all([one for one in documents if one is not load]))
+    kubectl(
+        "apply", "--filename=-", stdin=yaml.safe_dump_all([document for document in documents if document is not load])
+    )
     kubectl("wait", "pod/test-git", "--for=condition=Ready", "--timeout=120s")
     kubectl("apply", "--filename=-", stdin=yaml.safe_dump(load))
 
@@ -70,34 +79,34 @@ def delete_test_pods() -> None:
     kubectl("delete", "configmap", "test-programs", "--ignore-not-found")
 
 
-def wait_until(wanted: Callable[[], Any], within: float, what: str) -> Any:
+def wait_until(condition: Callable[[], Any], within: float, message: str) -> Any:
     deadline = time.monotonic() + within
-    while not (found := wanted()):
-        assert time.monotonic() < deadline, what
+    while not (value := condition()):
+        assert time.monotonic() < deadline, message
         time.sleep(0.5)
-    return found
+    return value
 
 
 def wait_for_load() -> None:
-    wait_until(lambda: "listening" in kubectl("logs", "test-load", check=False), 120, "the load did not begin")
+    wait_until(lambda: "listening" in kubectl("logs", "test-load", check=False), 120, "the load did not start")
 
 
 def stop_load_and_read_report() -> dict[str, Any]:
-    """Tell the load to stop, and wait for the builds that are under way."""
+    """Stop the load, wait for its running builds, and return its report."""
     kubectl("exec", "test-load", "--", "bash", "-c", "kill -TERM 1")
 
-    def told() -> str:
+    def read_report_line() -> str:
         lines = kubectl("logs", "test-load").splitlines()
         return next((line for line in lines if line.startswith("REPORT ")), "")
 
-    return dict(json.loads(wait_until(told, 300, "the load told nothing").removeprefix("REPORT ")))
+    return dict(json.loads(wait_until(read_report_line, 300, "the load printed no report").removeprefix("REPORT ")))
 
 
 def list_restarted_pods(component: str) -> list[str]:
-    """Pods of which a container ended and was started again."""
+    """Return the names of pods with a restarted container."""
     pods = json.loads(kubectl("get", "pods", f"--selector=app.kubernetes.io/component={component}", "--output=json"))
     return [
         pod["metadata"]["name"]
         for pod in pods["items"]
-        if any(one["restartCount"] for one in pod["status"].get("containerStatuses", ()))
+        if any(status["restartCount"] for status in pod["status"].get("containerStatuses", ()))
     ]

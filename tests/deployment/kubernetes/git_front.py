@@ -1,4 +1,4 @@
-"""A git server in a pod: one sample repository behind git's own HTTP backend. Runs by itself, without this package."""
+"""A git server in a pod: one sample repository behind `git http-backend`. Imports nothing from this package."""
 
 import os
 import signal
@@ -26,8 +26,8 @@ class Front(BaseHTTPRequestHandler):
             "GIT_PROTOCOL": self.headers.get("Git-Protocol", ""),
         }
         command = ["git", "http-backend"]
-        answer = subprocess.run(command, input=body, env=ENVIRONMENT | variables, stdout=subprocess.PIPE, check=True)
-        head, _, content = answer.stdout.partition(b"\r\n\r\n")
+        response = subprocess.run(command, input=body, env=ENVIRONMENT | variables, stdout=subprocess.PIPE, check=True)
+        head, _, content = response.stdout.partition(b"\r\n\r\n")
         fields = dict(line.split(": ", 1) for line in head.decode().split("\r\n"))
         self.send_response(int(fields.pop("Status", "200").split()[0]))
         for name, value in fields.items():
@@ -39,7 +39,7 @@ class Front(BaseHTTPRequestHandler):
 
 
 def main() -> None:
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # the first process of a pod ignores it otherwise
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # process 1 of a container ignores signals without a handler
     repository = ROOT / "sample"
     (repository / "ci").mkdir(parents=True)
     (repository / "ci" / "nothing.sh").write_text("echo done\n")

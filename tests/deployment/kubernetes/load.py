@@ -1,7 +1,7 @@
-"""A client in a pod: launches builds, reads and follows events until it is told to stop, then says what went wrong.
+"""A client in a pod that launches builds, reads resources and follows events until SIGTERM, then prints a report.
 
-Runs by itself, without this package: `python load.py <address> <repository>`, the password in its environment; SIGTERM
-stops it. It tries nothing twice; only its stream of events goes on where it ended, as a browser's does.
+It imports nothing from this package: `python load.py <address> <repository>`, with the password in its environment.
+It never repeats a request; only its event stream reconnects, as a browser does.
 """
 
 import asyncio
@@ -19,10 +19,10 @@ from uuid import uuid4
 
 import httpx
 
-AUTHORITY = Path("/authority/ca.crt")  # of a gateway that speaks TLS
-READERS = 4
-LAUNCH_EVERY = 1.0
-PATIENCE = 180.0  # seconds for the last builds to end
+AUTHORITY = Path("/authority/ca.crt")  # CA certificate of a gateway with TLS
+READER_COUNT = 4
+LAUNCH_INTERVAL_SECONDS = 1.0
+BUILD_TIMEOUT_SECONDS = 180.0  # seconds for the last builds to finish
 
 
 @dataclass
@@ -33,83 +33,83 @@ class Load:
     requests: int = 0
     failures: list[str] = field(default_factory=list)
     launched: list[int] = field(default_factory=list)
-    heard: Counter[int] = field(default_factory=Counter)  # ends of builds, by the events
-    streams: int = 0
+    finished_events: Counter[int] = field(default_factory=Counter)  # received BuildFinished events per build
+    stream_count: int = 0
 
     async def run(self) -> dict[str, Any]:
         listening = asyncio.create_task(self._listen())
         async with asyncio.TaskGroup() as group:
             group.create_task(self._launch())
-            for _ in range(READERS):
+            for _ in range(READER_COUNT):
                 group.create_task(self._read())
-        exits = await self._exits()
+        exit_codes = await self._read_exit_codes()
         deadline = time.monotonic() + 30
-        while set(self.heard) != set(self.launched) and time.monotonic() < deadline:  # noqa: ASYNC110
+        while set(self.finished_events) != set(self.launched) and time.monotonic() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(0.2)
         listening.cancel()
         return {
             "requests": self.requests,
             "failures": self.failures,
             "launched": len(self.launched),
-            "exit_codes": Counter(str(code) for code in exits.values()),
-            "unheard": sorted(set(self.launched) - set(self.heard)),
-            "heard_twice": sorted(build for build, times in self.heard.items() if times > 1),
-            "streams": self.streams,
+            "exit_codes": Counter(str(code) for code in exit_codes.values()),
+            "unheard": sorted(set(self.launched) - set(self.finished_events)),
+            "heard_twice": sorted(build for build, times in self.finished_events.items() if times > 1),
+            "streams": self.stream_count,
         }
 
     async def _launch(self) -> None:
         while not self.stop.is_set():
             body: dict[str, Any] = {"build": {"ignore_steps": []}}
-            answer = await self._ask("POST", f"/developer/builds/{self.project}", json=body)
-            if answer is not None:
-                self.launched.append(answer["build_id"])
-            await asyncio.sleep(LAUNCH_EVERY)
+            response = await self._request("POST", f"/developer/builds/{self.project}", json=body)
+            if response is not None:
+                self.launched.append(response["build_id"])
+            await asyncio.sleep(LAUNCH_INTERVAL_SECONDS)
 
     async def _read(self) -> None:
         paths = (f"/admin/projects/{self.project}", "/developer/builds/queueds", "/admin/runners?page=0")
         while not self.stop.is_set():
             for path in paths:
-                await self._ask("GET", path)
+                await self._request("GET", path)
                 await asyncio.sleep(0.1)
 
-    async def _exits(self) -> dict[int, Any]:
-        """Of all that were launched; None for one that did not end."""
-        exits: dict[int, Any] = {}
-        deadline = time.monotonic() + PATIENCE
+    async def _read_exit_codes(self) -> dict[int, Any]:
+        """Return the exit codes of all launched builds; None for an unfinished one."""
+        exit_codes: dict[int, Any] = {}
+        deadline = time.monotonic() + BUILD_TIMEOUT_SECONDS
         for build in self.launched:
-            found = await self._ask("GET", f"/developer/builds/{build}")
-            while not (found and found.get("completed_at")) and time.monotonic() < deadline:
+            build_view = await self._request("GET", f"/developer/builds/{build}")
+            while not (build_view and build_view.get("completed_at")) and time.monotonic() < deadline:
                 await asyncio.sleep(0.5)
-                found = await self._ask("GET", f"/developer/builds/{build}")
-            exits[build] = (found or {}).get("exit_code")
-        return exits
+                build_view = await self._request("GET", f"/developer/builds/{build}")
+            exit_codes[build] = (build_view or {}).get("exit_code")
+        return exit_codes
 
-    async def _ask(self, method: str, path: str, **more: Any) -> Any:
+    async def _request(self, method: str, path: str, **more: Any) -> Any:
         self.requests += 1
-        begun = time.monotonic()
+        started = time.monotonic()
         try:
-            answer = await self.client.request(method, path, **more)
+            response = await self.client.request(method, path, **more)
         except httpx.TransportError as error:
-            self._note(begun, f"{method} {path}: {type(error).__name__}")
+            self._record_failure(started, f"{method} {path}: {type(error).__name__}")
             return None
-        if answer.is_error:
-            self._note(begun, f"{method} {path}: {answer.status_code} {answer.text[:300]}")
+        if response.is_error:
+            self._record_failure(started, f"{method} {path}: {response.status_code} {response.text[:300]}")
             return None
-        return answer.json()
+        return response.json()
 
-    def _note(self, begun: float, failure: str) -> None:
-        self.failures.append(f"after {time.monotonic() - begun:.2f} s {failure}")
-        tell(self.failures[-1])
+    def _record_failure(self, started: float, failure: str) -> None:
+        self.failures.append(f"after {time.monotonic() - started:.2f} s {failure}")
+        print_line(self.failures[-1])
 
     async def _listen(self) -> None:
         last = ""
         while True:
-            self.streams += 1
+            self.stream_count += 1
             try:
                 headers = {"Last-Event-ID": last} if last else {}
                 async with self.client.stream("GET", "/events", headers=headers, timeout=60) as response:
                     response.raise_for_status()
-                    tell("listening")
+                    print_line("listening")
                     fields: dict[str, str] = {}
                     async for line in response.aiter_lines():
                         if line and not line.startswith(":"):
@@ -118,26 +118,26 @@ class Load:
                         elif fields:
                             last = fields["id"]
                             if fields["event"] == "BuildFinished":
-                                self.heard[json.loads(fields["data"])["build_id"]] += 1
+                                self.finished_events[json.loads(fields["data"])["build_id"]] += 1
                             fields = {}
             except httpx.HTTPError as error:
-                tell(f"the stream broke: {type(error).__name__}")
+                print_line(f"the event stream ended: {type(error).__name__}")
             await asyncio.sleep(0.2)
 
 
-def tell(line: str) -> None:
+def print_line(line: str) -> None:
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 
 
-def trusted() -> ssl.SSLContext:
+def create_ssl_context() -> ssl.SSLContext:
     return ssl.create_default_context(cafile=AUTHORITY if AUTHORITY.exists() else None)
 
 
 async def main(address: str, repository: str) -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    async with httpx.AsyncClient(base_url=f"{address}/api", timeout=20, verify=trusted()) as client:
+    async with httpx.AsyncClient(base_url=f"{address}/api", timeout=20, verify=create_ssl_context()) as client:
         login = {"auth": {"username": "admin", "password": os.environ["HEADRACE_ADMIN_PASSWORD"]}}
         token = (await client.post("/auth/token", json=login)).raise_for_status().json()["access_token"]
         client.headers["Authorization"] = f"Bearer {token}"
@@ -148,10 +148,10 @@ async def main(address: str, repository: str) -> None:
             "branch": "main",
             "spec_file_path": "/headrace.yaml",
             "allow_concurrent_execution": True,
-            "executor_id": next(one["id"] for one in executors if one["name"] == "default"),
+            "executor_id": next(executor["id"] for executor in executors if executor["name"] == "default"),
         }
         made = (await client.post("/admin/projects", json={"project": project})).raise_for_status().json()
-        tell("REPORT " + json.dumps(await Load(client, made["id"], stop).run()))
+        print_line("REPORT " + json.dumps(await Load(client, made["id"], stop).run()))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The deployment on a cluster of yours: `make kube-test`, with KUBECONFIG; it deploys to the namespace headrace."""
+"""The deployment on your own cluster. `make kube-test` uses KUBECONFIG and the namespace headrace."""
 
 import os
 import subprocess
@@ -11,17 +11,17 @@ from tests.deployment.kubernetes import cluster
 from tests.deployment.kubernetes.cluster import kubectl
 
 OVERLAY = Path(os.environ.get("HEADRACE_KUBE_OVERLAY", "infra/k8s/overlays/dev"))
-ROLLED = ("builds", "gateway", "runners", "identity", "projects", "notifications", "agent")
+ROLLED_COMPONENTS = ("builds", "gateway", "runners", "identity", "projects", "notifications", "agent")
 
 
 def _why_not() -> str:
     if not os.environ.get("HEADRACE_KUBE_TEST"):
-        return "it deploys to a cluster: only with `make kube-test`"
+        return "deploys to a cluster; run it with `make kube-test`"
     try:
         done = subprocess.run(["kubectl", "get", "nodes"], capture_output=True, text=True, timeout=30)
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"kubectl does not work: {error}"
-    return f"no cluster answers at KUBECONFIG: {done.stderr.strip()}" if done.returncode else ""
+    return f"the cluster of KUBECONFIG does not answer: {done.stderr.strip()}" if done.returncode else ""
 
 
 why_not = _why_not()
@@ -45,7 +45,7 @@ def load() -> Iterator[None]:
 
 @pytest.mark.usefixtures("load")
 def test_every_process_is_replaced_under_load_and_nothing_is_lost() -> None:
-    for name in ROLLED:
+    for name in ROLLED_COMPONENTS:
         kubectl("rollout", "restart", f"deployment/headrace-{name}")
         cluster.wait_for_rollout(f"deployment/headrace-{name}")
     report = cluster.stop_load_and_read_report()
@@ -53,15 +53,15 @@ def test_every_process_is_replaced_under_load_and_nothing_is_lost() -> None:
     assert report["launched"] > 0
     assert report["exit_codes"] == {"0": report["launched"]}
     assert (report["unheard"], report["heard_twice"]) == ([], [])
-    assert report["streams"] > 1  # else no gateway was replaced
-    assert [pod for name in ROLLED for pod in cluster.list_restarted_pods(name)] == []
+    assert report["streams"] > 1  # otherwise no gateway was replaced
+    assert [pod for name in ROLLED_COMPONENTS for pod in cluster.list_restarted_pods(name)] == []
 
 
 def test_the_migration_runs_again_and_changes_nothing() -> None:
     before = kubectl("logs", "job/headrace-migrate")
     cluster.apply_overlay(OVERLAY)
     kubectl("wait", "job/headrace-migrate", "--for=condition=complete", "--timeout=300s")
-    again = kubectl("logs", "job/headrace-migrate")
-    assert "in place" in again
-    assert [line for line in again.splitlines() if "made" in line or "rows" in line] == []
+    second_log = kubectl("logs", "job/headrace-migrate")
+    assert "in place" in second_log
+    assert [line for line in second_log.splitlines() if "made" in line or "rows" in line] == []
     assert before

@@ -1,4 +1,4 @@
-"""A system that was backed up while it worked, and the one that a restore makes of an empty folder."""
+"""Backup of a working system, and restore into an empty data folder."""
 
 import base64
 import os
@@ -27,13 +27,13 @@ from tests.support.stacks.scenes import ScenePlayer, load_scenes
 
 pytestmark = pytest.mark.timeout(600)
 
-KEY = "a passphrase of the operator"
-PATIENCE = {"HEADRACE_LONG_POLL_SECONDS": "2", "HEADRACE_JOB_LEASE_SECONDS": "3"}
+BACKUP_KEY = "a passphrase of the operator"
+SHORT_TIMEOUTS = {"HEADRACE_LONG_POLL_SECONDS": "2", "HEADRACE_JOB_LEASE_SECONDS": "3"}
 
 
 @dataclass
 class BackedUp:
-    """What was known of the system before each of its two backups began."""
+    """The state of the system that was recorded before each of its two backups."""
 
     folder: Path
     streams: Sequence[str] = ()
@@ -41,11 +41,11 @@ class BackedUp:
     values: dict[str, Any] = field(default_factory=dict)
     token: str = ""
     mails: int = 0
-    acknowledged: list[int] = field(default_factory=list)  # builds, under load
-    running: str = ""  # a build whose job ran while the backup was taken
+    acknowledged: list[int] = field(default_factory=list)  # ids of builds acknowledged before the backup under load
+    running: str = ""  # executor id of a build whose job ran during the backup
 
     def new_folder(self, name: str) -> Path:
-        """With what is no part of a backup: the master key, the local stack's password, the agent's token."""
+        """Create a data folder with what a backup leaves out: master key, admin password, agent token."""
         old, new = self.folder / "old", self.folder / name
         (new / "secrets").mkdir(parents=True)
         for secret in ("master-key", "admin-password"):
@@ -55,48 +55,48 @@ class BackedUp:
         return new
 
 
-def streams_of(stack: RunningStack) -> list[str]:
+def list_streams(stack: RunningStack) -> list[str]:
     with MongoClient[dict[str, Any]](stack.mongodb_url) as client:
-        return [one for name in SERVICES for one in client[f"headrace_{name}"]["streams"].distinct("_id")]
+        return [stream for name in SERVICES for stream in client[f"headrace_{name}"]["streams"].distinct("_id")]
 
 
 @pytest.fixture(scope="module")
 def backed_up(tmp_path_factory: pytest.TempPathFactory, mails: MailServer) -> BackedUp:
     folder = tmp_path_factory.mktemp("backup")
-    past = BackedUp(folder)
+    backed_up = BackedUp(folder)
     gate = Gate(folder / "gate")
-    with running_stack(folder / "old", replicas=1, environment=mails.environment | PATIENCE) as stack:
-        clients, kept = create_clients(stack), create_scene_variables(stack, folder)
+    with running_stack(folder / "old", replicas=1, environment=mails.environment | SHORT_TIMEOUTS) as stack:
+        clients, variables = create_clients(stack), create_scene_variables(stack, folder)
         for scene in load_scenes(Path(__file__).parent / "scenes"):
-            play = ScenePlayer(clients, dict(kept))
+            player = ScenePlayer(clients, dict(variables))
             for line in scene.calls:
-                play.perform(line)
+                player.perform(line)
         failing = stack.create_project(create_sample_repository(folder / "failing", {"build": "exit 3"}))
         assert stack.run_build(failing)["exit_code"] == 3
         held = stack.create_project(create_sample_repository(folder / "held", {"build": f"echo up\n{gate.script}"}))
-        busy = stack.create_project(create_sample_repository(folder / "busy"))
+        busy_restored_stack = stack.create_project(create_sample_repository(folder / "busy"))
         wait_until(lambda: stack.admin.get("/developer/builds/executeds").json() == [])
-        past.streams = streams_of(stack)
-        past.values = read_secret_values(stack, past.streams)
-        past.seen = read_everything(stack, past.streams)
-        past.token = str(stack.admin.headers["Authorization"])
-        past.mails = wait_until(lambda: len(mails.messages))
+        backed_up.streams = list_streams(stack)
+        backed_up.values = read_secret_values(stack, backed_up.streams)
+        backed_up.seen = read_everything(stack, backed_up.streams)
+        backed_up.token = str(stack.admin.headers["Authorization"])
+        backed_up.mails = wait_until(lambda: len(mails.messages))
         stack.run_headrace("backup", str(folder / "quiet.backup"))
 
-        past.running = stack.launch_build(held)
-        wait_until(lambda: "up" in stack.read_live_log(past.running, "build").get("log", ""))
-        with launching(stack, busy) as launched:
+        backed_up.running = stack.launch_build(held)
+        wait_until(lambda: "up" in stack.read_live_log(backed_up.running, "build").get("log", ""))
+        with launching_builds(stack, busy_restored_stack) as launched:
             wait_until(lambda: len(launched) > 10)
-            past.acknowledged = list(launched)
-            stack.run_headrace("backup", str(folder / "busy.backup"), HEADRACE_BACKUP_KEY=KEY)
-        past.acknowledged.append(stack.build_id_of(past.running))
+            backed_up.acknowledged = list(launched)
+            stack.run_headrace("backup", str(folder / "busy.backup"), HEADRACE_BACKUP_KEY=BACKUP_KEY)
+        backed_up.acknowledged.append(stack.build_id_of(backed_up.running))
     gate.open()
-    return past
+    return backed_up
 
 
 @contextmanager
-def launching(stack: RunningStack, project_id: int) -> Iterator[list[int]]:
-    """The numbers of builds that were launched and acknowledged, one after the other."""
+def launching_builds(stack: RunningStack, project_id: int) -> Iterator[list[int]]:
+    """Launch builds one after another in a thread. Yield the growing list of acknowledged build ids."""
     stop, launched = threading.Event(), list[int]()
 
     def launch() -> None:
@@ -112,7 +112,7 @@ def launching(stack: RunningStack, project_id: int) -> Iterator[list[int]]:
         thread.join()
 
 
-def headrace(data: Path, *command: str, **environ: str) -> subprocess.CompletedProcess[str]:
+def run_headrace(data: Path, *command: str, **environ: str) -> subprocess.CompletedProcess[str]:
     foreign = {name: value for name, value in os.environ.items() if not name.startswith("HEADRACE_")}
     return subprocess.run(
         (*HEADRACE_COMMAND, *command, "--data", str(data)),
@@ -124,73 +124,85 @@ def headrace(data: Path, *command: str, **environ: str) -> subprocess.CompletedP
 
 
 @contextmanager
-def restored(past: BackedUp, name: str, mails: MailServer, **environ: str) -> Iterator[RunningStack]:
-    folder = past.new_folder(name)
-    done = headrace(folder, "restore", str(past.folder / f"{name}.backup"), **environ)
+def restored(backed_up: BackedUp, name: str, mails: MailServer, **environ: str) -> Iterator[RunningStack]:
+    folder = backed_up.new_folder(name)
+    done = run_headrace(folder, "restore", str(backed_up.folder / f"{name}.backup"), **environ)
     assert done.returncode == 0, done.stderr
-    with running_stack(folder, replicas=1, environment=mails.environment | PATIENCE) as stack:
+    with running_stack(folder, replicas=1, environment=mails.environment | SHORT_TIMEOUTS) as stack:
         yield stack
         assert stack.list_logged_errors() == []
 
 
 @pytest.fixture(scope="module")
-def quiet(backed_up: BackedUp, mails: MailServer) -> Iterator[RunningStack]:
+def restored_stack(backed_up: BackedUp, mails: MailServer) -> Iterator[RunningStack]:
     with restored(backed_up, "quiet", mails) as stack:
         yield stack
 
 
 @pytest.fixture(scope="module")
-def busy(backed_up: BackedUp, quiet: RunningStack, mails: MailServer) -> Iterator[RunningStack]:
-    with restored(backed_up, "busy", mails, HEADRACE_BACKUP_KEY=KEY) as stack:
+def busy_restored_stack(backed_up: BackedUp, restored_stack: RunningStack, mails: MailServer) -> Iterator[RunningStack]:
+    with restored(backed_up, "busy", mails, HEADRACE_BACKUP_KEY=BACKUP_KEY) as stack:
         yield stack
 
 
 async def test_a_restored_system_matches_its_log_and_repeats_no_side_effects(
-    quiet: RunningStack, backed_up: BackedUp, mails: MailServer
+    restored_stack: RunningStack, backed_up: BackedUp, mails: MailServer
 ) -> None:
     verdict = Verdict()
-    await compare_with_logs(quiet, verdict)
-    await worked_off(quiet)
+    await compare_with_logs(restored_stack, verdict)
+    await wait_until_consumers_are_idle(restored_stack)
     assert verdict == Verdict()
-    assert streams_of(quiet) == backed_up.streams
+    assert list_streams(restored_stack) == backed_up.streams
     assert len(mails.messages) == backed_up.mails
 
 
-def test_all_readable_data_is_the_same_after_a_restore(quiet: RunningStack, backed_up: BackedUp) -> None:
-    seen = read_everything(quiet, backed_up.streams)
+def test_all_readable_data_is_the_same_after_a_restore(restored_stack: RunningStack, backed_up: BackedUp) -> None:
+    seen = read_everything(restored_stack, backed_up.streams)
     assert {path: (seen[path], was) for path, was in backed_up.seen.items() if seen[path] != was} == {}
 
 
-def test_encrypted_values_are_readable_after_a_restore(quiet: RunningStack, backed_up: BackedUp) -> None:
-    assert read_secret_values(quiet, backed_up.streams) == backed_up.values
+def test_encrypted_values_are_readable_after_a_restore(restored_stack: RunningStack, backed_up: BackedUp) -> None:
+    assert read_secret_values(restored_stack, backed_up.streams) == backed_up.values
 
 
-def test_access_tokens_stay_valid_after_a_restore(quiet: RunningStack, backed_up: BackedUp) -> None:
-    with quiet.create_client(backed_up.token.removeprefix("Bearer ")) as client:
+def test_access_tokens_stay_valid_after_a_restore(restored_stack: RunningStack, backed_up: BackedUp) -> None:
+    with restored_stack.create_client(backed_up.token.removeprefix("Bearer ")) as client:
         assert client.get("/user/info").status_code == 200
 
 
-def test_a_restored_system_runs_builds(quiet: RunningStack, tmp_path: Path) -> None:
-    assert quiet.run_build(quiet.create_project(create_sample_repository(tmp_path / "repository")))["exit_code"] == 0
+def test_a_restored_system_runs_builds(restored_stack: RunningStack, tmp_path: Path) -> None:
+    assert (
+        restored_stack.run_build(restored_stack.create_project(create_sample_repository(tmp_path / "repository")))[
+            "exit_code"
+        ]
+        == 0
+    )
 
 
-def test_a_backup_under_load_contains_every_earlier_acknowledged_build(busy: RunningStack, backed_up: BackedUp) -> None:
-    found = [busy.admin.get(f"/developer/builds/{one}").status_code for one in backed_up.acknowledged]
+def test_a_backup_under_load_contains_every_earlier_acknowledged_build(
+    busy_restored_stack: RunningStack, backed_up: BackedUp
+) -> None:
+    found = [
+        busy_restored_stack.admin.get(f"/developer/builds/{build_id}").status_code
+        for build_id in backed_up.acknowledged
+    ]
     assert found == [200] * len(backed_up.acknowledged)
 
 
-async def test_a_backup_under_load_is_consistent(busy: RunningStack, backed_up: BackedUp) -> None:
-    wait_until(lambda: busy.admin.get("/developer/builds/executeds").json() == [], within=60)
+async def test_a_backup_under_load_is_consistent(busy_restored_stack: RunningStack, backed_up: BackedUp) -> None:
+    wait_until(lambda: busy_restored_stack.admin.get("/developer/builds/executeds").json() == [], within=60)
     verdict = Verdict()
-    await compare_with_logs(busy, verdict)
+    await compare_with_logs(busy_restored_stack, verdict)
     assert verdict == Verdict()
 
 
-def test_a_job_that_ran_during_the_backup_is_retried_after_the_restore(busy: RunningStack, backed_up: BackedUp) -> None:
-    busy._builds[backed_up.running] = backed_up.acknowledged[-1]
-    assert busy.wait_until_finished(backed_up.running)["exit_code"] == 0
-    [job] = busy.admin.get(f"/developer/builds/{backed_up.acknowledged[-1]}/jobs").json()
-    history = busy.admin.get(f"/admin/history/job/{job['id']}").json()["entries"]
+def test_a_job_that_ran_during_the_backup_is_retried_after_the_restore(
+    busy_restored_stack: RunningStack, backed_up: BackedUp
+) -> None:
+    busy_restored_stack._builds[backed_up.running] = backed_up.acknowledged[-1]
+    assert busy_restored_stack.wait_until_finished(backed_up.running)["exit_code"] == 0
+    [job] = busy_restored_stack.admin.get(f"/developer/builds/{backed_up.acknowledged[-1]}/jobs").json()
+    history = busy_restored_stack.admin.get(f"/admin/history/job/{job['id']}").json()["entries"]
     names = [event["name"] for entry in history for event in entry["events"]]
     assert [name for name in names if name in ("JobAssigned", "JobLost", "JobFinished")] == [
         "JobAssigned",
@@ -200,26 +212,30 @@ def test_a_job_that_ran_during_the_backup_is_retried_after_the_restore(busy: Run
     ]
 
 
-def test_a_running_system_cannot_be_restored_into(quiet: RunningStack, backed_up: BackedUp) -> None:
-    done = quiet.run_headrace("restore", str(backed_up.folder / "quiet.backup"), check=False)
+def test_a_running_system_cannot_be_restored_into(restored_stack: RunningStack, backed_up: BackedUp) -> None:
+    done = restored_stack.run_headrace("restore", str(backed_up.folder / "quiet.backup"), check=False)
     assert (done.returncode, "stop all services first" in done.stderr) == (1, True)
 
 
 def test_restore_rejects_a_wrong_master_key_before_writing_anything(backed_up: BackedUp, tmp_path: Path) -> None:
     other = {"HEADRACE_MASTER_KEY": base64.b64encode(bytes(32)).decode()}
-    done = headrace(tmp_path / "new", "restore", str(backed_up.folder / "quiet.backup"), **other)
+    done = run_headrace(tmp_path / "new", "restore", str(backed_up.folder / "quiet.backup"), **other)
     assert (done.returncode, "HEADRACE_MASTER_KEY does not hold it" in done.stderr) == (1, True)
     assert not (tmp_path / "new" / "mongodb" / "WiredTiger").exists()
 
 
-async def worked_off(stack: RunningStack) -> None:
-    """All workers have looked at all events."""
+async def wait_until_consumers_are_idle(stack: RunningStack) -> None:
+    """Wait until no durable consumer has pending events."""
     nats = await connect(Settings(nats_url=stack.nats_url), "test")
     try:
 
         async def nothing_left() -> bool:
-            found = [one for name in SERVICES for one in await nats.jetstream().consumers_info(name)]
-            return all(not one.num_pending and not one.num_ack_pending for one in found if one.config.durable_name)
+            found = [consumer for name in SERVICES for consumer in await nats.jetstream().consumers_info(name)]
+            return all(
+                not consumer.num_pending and not consumer.num_ack_pending
+                for consumer in found
+                if consumer.config.durable_name
+            )
 
         await eventually(nothing_left, within=60)
     finally:

@@ -1,4 +1,4 @@
-"""The demonstration as a newcomer runs it: what it shows, when it succeeds, and what it leaves behind."""
+"""The demo as a newcomer runs it: its output, its exit status, and what it leaves running."""
 
 import os
 import signal
@@ -19,8 +19,8 @@ HEADRACE = (sys.executable, "-m", "infra")
 
 
 @dataclass(frozen=True)
-class Visitor:
-    """Somebody at a terminal, in a folder of the demonstration's own."""
+class DemoUser:
+    """Runs `headrace` commands on one data folder."""
 
     data: Path
 
@@ -39,15 +39,15 @@ class Visitor:
 
 
 @pytest.fixture(scope="module")
-def visitor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visitor]:
-    visitor = Visitor(tmp_path_factory.mktemp("demo") / "data")
-    yield visitor
-    visitor.run("down")
+def demo_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoUser]:
+    demo_user = DemoUser(tmp_path_factory.mktemp("demo") / "data")
+    yield demo_user
+    demo_user.run("down")
 
 
 @pytest.fixture(scope="module")
-def first_run(visitor: Visitor) -> subprocess.CompletedProcess[str]:
-    return visitor.run("demo", KEEP="1")
+def first_run(demo_user: DemoUser) -> subprocess.CompletedProcess[str]:
+    return demo_user.run("demo", KEEP="1")
 
 
 def test_the_demo_build_succeeds(first_run: subprocess.CompletedProcess[str]) -> None:
@@ -56,11 +56,11 @@ def test_the_demo_build_succeeds(first_run: subprocess.CompletedProcess[str]) ->
 
 
 def test_the_demo_shows_the_log_lines_of_every_step(first_run: subprocess.CompletedProcess[str]) -> None:
-    shown = [line for line in first_run.stdout.splitlines() if line.startswith(("> ", "  | shipped", "  | made out/"))]
+    lines = [line for line in first_run.stdout.splitlines() if line.startswith(("> ", "  | shipped", "  | made out/"))]
     made = [
         f"  | made out/{page}.html ({size} bytes)" for page, size in (("basket", 21), ("index", 24), ("payment", 23))
     ]
-    assert shown == ["> init", "> test", "> build", *made, "> deploy", "  | shipped"]
+    assert lines == ["> init", "> test", "> build", *made, "> deploy", "  | shipped"]
 
 
 def test_the_demo_masks_the_secret(first_run: subprocess.CompletedProcess[str]) -> None:
@@ -69,34 +69,34 @@ def test_the_demo_masks_the_secret(first_run: subprocess.CompletedProcess[str]) 
 
 
 def test_the_demo_shows_the_events_from_launch_to_end(first_run: subprocess.CompletedProcess[str]) -> None:
-    _, _, told = first_run.stdout.partition("== What happened")
-    names = [line.split()[3] for line in told.splitlines() if " builds  " in line]
+    _, _, events_text = first_run.stdout.partition("== What happened")
+    names = [line.split()[3] for line in events_text.splitlines() if " builds  " in line]
     assert (names[0], names[-1]) == ("BuildQueued", "BuildFinished")
 
 
 def test_a_second_demo_reuses_the_kept_stack(
-    visitor: Visitor, first_run: subprocess.CompletedProcess[str], tmp_path: Path
+    demo_user: DemoUser, first_run: subprocess.CompletedProcess[str], tmp_path: Path
 ) -> None:
-    supervisor = visitor.supervisor
-    second = visitor.run("demo", REPO=str(create_sample_repository(tmp_path / "own")))
-    assert (second.returncode, visitor.supervisor) == (0, supervisor)
+    supervisor = demo_user.supervisor
+    second = demo_user.run("demo", REPO=str(create_sample_repository(tmp_path / "own")))
+    assert (second.returncode, demo_user.supervisor) == (0, supervisor)
     assert "  | hello from the sample repository\n" in second.stdout
 
 
 def test_the_demo_exits_with_1_if_the_build_fails(
-    visitor: Visitor, first_run: subprocess.CompletedProcess[str], tmp_path: Path
+    demo_user: DemoUser, first_run: subprocess.CompletedProcess[str], tmp_path: Path
 ) -> None:
     broken = create_sample_repository(tmp_path / "broken", {"build": "echo no >&2; false\n"})
-    run = visitor.run("demo", REPO=str(broken), BRANCH="main", SPEC="/headrace.yaml")
+    run = demo_user.run("demo", REPO=str(broken), BRANCH="main", SPEC="/headrace.yaml")
     assert run.returncode == 1
     assert "failed with exit code 2000: Custom deployment error" in run.stdout
 
 
 def test_ctrl_c_stops_everything_the_demo_started(tmp_path: Path) -> None:
-    visitor = Visitor(tmp_path / "data")
+    demo_user = DemoUser(tmp_path / "data")
     demo = subprocess.Popen(
         (*HEADRACE, "demo"),
-        env=visitor.environment(),
+        env=demo_user.environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -109,4 +109,4 @@ def test_ctrl_c_stops_everything_the_demo_started(tmp_path: Path) -> None:
         rest = demo.stdout.read()
     assert demo.returncode == 130
     assert "Stopped everything" in rest
-    assert visitor.supervisor is None
+    assert demo_user.supervisor is None

@@ -1,4 +1,4 @@
-"""The OpenAPI document is true: whatever is sent, the answer is one that the document describes."""
+"""Every response to generated requests matches the OpenAPI document."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -12,10 +12,10 @@ from gateway.routes import TABLE
 from tests.support.stacks.fuzzing_target import FuzzingTarget, create_fuzzing_target
 from tests.support.stacks.running_stack import running_stack
 
-if TYPE_CHECKING:  # schemathesis takes seconds to import, and every worker collects this file
+if TYPE_CHECKING:  # importing schemathesis takes seconds, and every worker collects this file
     from schemathesis import Case
 
-THOROUGH = int(os.environ.get("HEADRACE_FUZZ_EXAMPLES", "0"))  # 0: only the short form
+THOROUGH = int(os.environ.get("HEADRACE_FUZZ_EXAMPLES", "0"))  # 0 runs only the short form
 EXAMPLES = THOROUGH or 8  # per operation
 DOCUMENT = document(TABLE)
 OPERATIONS = [
@@ -25,7 +25,7 @@ Fuzz = Callable[[str, str, "Callable[[Case[Any]], None]"], None]
 
 
 @pytest.fixture(scope="module")
-def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FuzzingTarget]:
+def fuzzing_target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FuzzingTarget]:
     folder = tmp_path_factory.mktemp("openapi")
     with running_stack(folder / "data", replicas=1) as stack:
         yield create_fuzzing_target(stack, folder / "repository")
@@ -34,9 +34,9 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FuzzingTarget]:
 
 @pytest.fixture(scope="module")
 def fuzz() -> Fuzz:
-    """Call with requests for an operation: those that match the document, and those that break it in one place.
+    """Call `check` with generated requests for an operation: valid ones, and ones with a single violation.
 
-    The thorough form adds schemathesis's boundary values of each parameter, dozens per operation.
+    The thorough form adds the boundary values of each parameter, dozens per operation.
     """
     import schemathesis
     from schemathesis.generation.hypothesis.builder import HypothesisTestConfig, HypothesisTestMode, create_test
@@ -62,7 +62,9 @@ def fuzz() -> Fuzz:
 
 
 @pytest.mark.parametrize(("method", "path"), OPERATIONS, ids=lambda part: part)
-def test_every_response_matches_the_openapi_document(method: str, path: str, target: FuzzingTarget, fuzz: Fuzz) -> None:
+def test_every_response_matches_the_openapi_document(
+    method: str, path: str, fuzzing_target: FuzzingTarget, fuzz: Fuzz
+) -> None:
     from schemathesis.checks import not_a_server_error
     from schemathesis.specs.openapi import checks
 
@@ -75,7 +77,7 @@ def test_every_response_matches_the_openapi_document(method: str, path: str, tar
     ]
 
     def check(case: "Case[Any]") -> None:
-        case.path_parameters = target.replace_path_parameters(case.path_parameters)
-        case.call_and_validate(base_url=target.stack.url, headers=dict(target.headers), checks=expected)
+        case.path_parameters = fuzzing_target.replace_path_parameters(case.path_parameters)
+        case.call_and_validate(base_url=fuzzing_target.stack.url, headers=dict(fuzzing_target.headers), checks=expected)
 
     fuzz(method, path, check)

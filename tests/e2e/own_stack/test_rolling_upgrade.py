@@ -1,4 +1,4 @@
-"""A roll from the last release to today's code, under load: replicas of both work side by side on the same servers."""
+"""A rolling upgrade from the last release under load, with replicas of both versions side by side."""
 
 import asyncio
 import json
@@ -27,11 +27,11 @@ from tests.support.stacks.release_code import ReleaseNotBuildable, get_release_c
 from tests.support.stacks.running_stack import wait_until
 
 RELEASE = "0.2.0"
-AT_ONCE = 3  # builds under way
-BUILDS = 3  # that are waited for at each stage
-SLOTS = 4  # jobs of the agent
+CONCURRENT_BUILDS = 3  # builds that run at the same time
+BUILDS_PER_STAGE = 3  # builds that must finish at each stage
+AGENT_SLOTS = 4  # concurrent jobs of the agent
 RETRYABLE = {503, 504}
-VISITED = (
+VISITED_PATHS = (
     "/developer/projects",
     "/developer/builds/queueds",
     "/developer/builds/executeds",
@@ -40,19 +40,19 @@ VISITED = (
     "/admin/runners?size=10",
     "/admin/history/project/1",
 )
-PAUSE = 0.1  # seconds between two visits
-SETTLED_WITHIN = 30.0  # seconds: rows that the old release wrote are completed
+PAUSE_SECONDS = 0.1  # seconds between two rounds of requests
+SETTLE_TIMEOUT = 30.0  # seconds until rows written by the old release are backfilled
 
 
 @dataclass
 class Load:
-    """Builds that are launched all the time, and somebody who looks around and edits."""
+    """Continuous builds, reads and edits during the upgrade."""
 
     stack: MixedStack
     projects: tuple[int, ...]
     statuses: Counter[tuple[str, int]] = field(default_factory=Counter)
     launched: list[LaunchedBuild] = field(default_factory=list)
-    enough: threading.Event = field(default_factory=threading.Event)
+    stop: threading.Event = field(default_factory=threading.Event)
     descriptions: int = 0
 
     async def run(self) -> None:
@@ -68,47 +68,47 @@ class Load:
         ):
             launches = BuildLauncher(client, self.projects, Random(1))  # noqa: S311
             self.launched = launches.launched
-            group.create_task(launches.run(0, AT_ONCE, keep_going=lambda: not self.enough.is_set()))
+            group.create_task(launches.run(0, CONCURRENT_BUILDS, keep_going=lambda: not self.stop.is_set()))
             group.create_task(self._visit(client))
 
     async def _count(self, response: httpx.Response) -> None:
         self.statuses[f"{response.request.method} {response.request.url.path}", response.status_code] += 1
 
     async def _visit(self, client: httpx.AsyncClient) -> None:
-        while not self.enough.is_set():
-            for path in VISITED:
-                await self._ask(client, "GET", path)
+        while not self.stop.is_set():
+            for path in VISITED_PATHS:
+                await self._request(client, "GET", path)
             self.descriptions += 1
             edited = {"project": {"description": f"edited {self.descriptions} times"}}
-            await self._ask(client, "PATCH", f"/admin/projects/{self.projects[0]}/description", json=edited)
-            await asyncio.sleep(PAUSE)
+            await self._request(client, "PATCH", f"/admin/projects/{self.projects[0]}/description", json=edited)
+            await asyncio.sleep(PAUSE_SECONDS)
 
-    async def _ask(self, client: httpx.AsyncClient, method: str, path: str, **sent: Any) -> None:
-        """Until it is answered: a gateway that leaves may close the connection instead."""
+    async def _request(self, client: httpx.AsyncClient, method: str, path: str, **sent: Any) -> None:
+        """Repeat the request until it is answered: a gateway that shuts down may close the connection."""
         while True:
             try:
-                answer = await client.request(method, path, **sent)
+                response = await client.request(method, path, **sent)
             except httpx.TransportError:
-                await asyncio.sleep(PAUSE)
+                await asyncio.sleep(PAUSE_SECONDS)
                 continue
-            if answer.status_code not in RETRYABLE:
+            if response.status_code not in RETRYABLE:
                 return
-            await asyncio.sleep(PAUSE)
+            await asyncio.sleep(PAUSE_SECONDS)
 
-    def ended_since(self, moment: float, builds: int) -> bool:
-        """So many builds were asked for after that moment, and are over."""
-        return len([one for one in self.launched if one.requested_at > moment and one.finished_at]) >= builds
+    def have_finished_since(self, moment: float, builds: int) -> bool:
+        """Return whether at least `builds` builds were requested after that time and have finished."""
+        return len([build for build in self.launched if build.requested_at > moment and build.finished_at]) >= builds
 
 
 def await_builds(load: Load) -> None:
-    """Some that begin now come to their end."""
+    """Wait until some builds launched from now on have finished."""
     begun = time.monotonic()
-    wait_until(lambda: load.ended_since(begun, BUILDS), 60, "no builds come to their end")
+    wait_until(lambda: load.have_finished_since(begun, BUILDS_PER_STAGE), 60, "no builds come to their end")
 
 
-def settled(stack: MixedStack, launched: list[LaunchedBuild], executions: Path) -> Verdict:
-    """Of the whole log and all that follows from it, once the rows that the old release wrote are completed."""
-    deadline = time.monotonic() + SETTLED_WITHIN
+def audit_until_clean(stack: MixedStack, launched: list[LaunchedBuild], executions: Path) -> Verdict:
+    """Audit the stack until it is clean or SETTLED_WITHIN has passed, and return the last verdict."""
+    deadline = time.monotonic() + SETTLE_TIMEOUT
     while True:
         verdict = asyncio.run(audit_stack(stack, launched, executions))
         if verdict.is_clean or time.monotonic() > deadline:
@@ -122,12 +122,12 @@ def under_load(load: Load) -> Iterator[None]:
         try:
             yield
         finally:
-            load.enough.set()
+            load.stop.set()
             working.result(timeout=120)
 
 
 @pytest.fixture(scope="module")
-def code() -> Path:
+def release_code() -> Path:
     try:
         return get_release_code(RELEASE)
     except ReleaseNotBuildable as reason:
@@ -135,15 +135,15 @@ def code() -> Path:
 
 
 @pytest.fixture
-def stack(code: Path, tmp_path: Path) -> Iterator[MixedStack]:
-    """All of it in the earlier release."""
-    with mixed_stack(tmp_path / "stack", code) as stack:
+def stack(release_code: Path, tmp_path: Path) -> Iterator[MixedStack]:
+    """Start every process from the earlier release."""
+    with mixed_stack(tmp_path / "stack", release_code) as stack:
         stack.run_once("old", stack.old.migration())
         stack.start("old", *stack.old.services(), *stack.old.gateways())
         stack.run_once("old", stack.old.agent_registration())
         config = DataFolder(stack.data).agent_config
         [runner] = json.loads(config.read_text())["runners"]
-        config.write_text(json.dumps({"runners": [runner | {"concurrency": SLOTS}]}))
+        config.write_text(json.dumps({"runners": [runner | {"concurrency": AGENT_SLOTS}]}))
         stack.start("old", stack.old.agent())
         with stack.sign_in("admin", stack.old.admin_password()) as stack.admin:
             yield stack
@@ -169,8 +169,10 @@ def test_a_rolling_upgrade_under_load_loses_and_repeats_nothing(stack: MixedStac
         stack.stop("old gateway-0")
         assert {name for name, version in stack.read_versions().items() if version == RELEASE} == {"old agent"}
         await_builds(load)
-    refused = {what: count for what, count in load.statuses.items() if what[1] >= 300 and what[1] not in RETRYABLE}
-    assert refused == {}
-    assert settled(stack, load.launched, executions) == Verdict()
+    unexpected = {
+        request: count for request, count in load.statuses.items() if request[1] >= 300 and request[1] not in RETRYABLE
+    }
+    assert unexpected == {}
+    assert audit_until_clean(stack, load.launched, executions) == Verdict()
     assert stack.get_project(projects[0])["description"] == f"edited {load.descriptions} times"
     assert stack.list_logged_errors() == []

@@ -1,4 +1,4 @@
-"""Every documented route, happy and with each listed error, as the files in `table` tell it."""
+"""Every documented route with its success and error responses, as described by the scene files."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,18 +28,18 @@ def clients(server: RunningStack) -> dict[str, httpx.Client]:
 
 
 @pytest.fixture(scope="module")
-def kept(server: RunningStack, tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
+def variables(server: RunningStack, tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     return create_scene_variables(server, tmp_path_factory.mktemp("table"))
 
 
 @pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.title)
 def test_the_scene_gets_the_documented_responses(
-    scene: Scene, clients: dict[str, httpx.Client], kept: dict[str, object]
+    scene: Scene, clients: dict[str, httpx.Client], variables: dict[str, object]
 ) -> None:
-    play = ScenePlayer(clients, dict(kept))
+    player = ScenePlayer(clients, dict(variables))
     for line in scene.calls:
-        play.perform(line)
-    assert not play.failures, "\n".join(play.failures)
+        player.perform(line)
+    assert not player.failures, "\n".join(player.failures)
 
 
 def test_every_route_is_called_by_a_scene() -> None:

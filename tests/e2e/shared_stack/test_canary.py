@@ -1,4 +1,4 @@
-"""Secrets that a script prints in every way it can think of are looked for everywhere, and found nowhere but sealed."""
+"""Secrets that a build script prints in many encodings are found nowhere unencrypted."""
 
 import re
 from pathlib import Path
@@ -17,7 +17,7 @@ KEY_BODY = f"{uuid4().hex}{uuid4().hex}\n{uuid4().hex}"
 KEY = f"-----BEGIN OPENSSH PRIVATE KEY-----\n{KEY_BODY}\n-----END OPENSSH PRIVATE KEY-----\n"
 PASSWORD = f"Canary-{uuid4().hex}"
 VARIABLE = f"canary-of-an-executor-{uuid4().hex}"
-LOUD = r"""
+PRINTING_SCRIPT = r"""
 echo "raw $CANARY_TOKEN"
 echo "twice $CANARY_TOKEN$CANARY_TOKEN" >&2
 echo "$CANARY_TOKEN" | rev | rev
@@ -57,7 +57,9 @@ async def test_secrets_are_stored_only_encrypted(stack: RunningStack, nats: Clie
     assert stack.admin.patch(f"/admin/executors/{executor['id']}/variables", json=variables).status_code == 200
     assert changed.json()["value"] == LINES
     project_id = stack.create_project(
-        create_sample_repository(tmp_path / "repository", {"build": LOUD, "test": f"{LOUD}false\n"}),
+        create_sample_repository(
+            tmp_path / "repository", {"build": PRINTING_SCRIPT, "test": f"{PRINTING_SCRIPT}false\n"}
+        ),
         secrets_id=[secret["id"] for secret in secrets],
         developers_id=[developer["id"]],
         repository_credential_id=credential["id"],
@@ -75,7 +77,7 @@ async def test_secrets_are_stored_only_encrypted(stack: RunningStack, nats: Clie
     assert log["build"].count("[MASKED]") > 12
     assert log["build"].splitlines()[-1] == "over"
 
-    # what only an administrator may see is asked for, so that it has every chance to leave something behind
+    # read the secrets as an administrator as well: these responses must leave no trace either
     assert stack.admin.get(f"/admin/secrets/{secrets[0]['id']}").json()["value"] == TOKEN
     assert stack.admin.get(f"/admin/credentials/{credential['id']}").json()["ssh_key"].strip() == KEY.strip()
 
@@ -93,11 +95,11 @@ async def test_secrets_are_stored_only_encrypted(stack: RunningStack, nats: Clie
     addresses = [
         re.sub(r"\{(\w+)\}", lambda name: str(known.get(name[1], 1)), path) for path in paths if path != "/api/events"
     ]
-    answers = [eve.get(address.removeprefix("/api")) for address in addresses]
-    for answer in answers:
-        leaks.search(f"GET {answer.url}", answer.text + str(answer.headers))
-    assert len([answer for answer in answers if answer.status_code == 200]) > 15
-    assert not [answer for answer in answers if answer.status_code >= 500]
+    responses = [eve.get(address.removeprefix("/api")) for address in addresses]
+    for response in responses:
+        leaks.search(f"GET {response.url}", response.text + str(response.headers))
+    assert len([response for response in responses if response.status_code == 200]) > 15
+    assert not [response for response in responses if response.status_code >= 500]
     with reading_live_events(eve, **SINCE_THE_BEGINNING) as reader:
         wait_until(lambda: "BuildFinished" in reader.event_names_of_build(build["id"]))
         leaks.search("live events", str(reader.events))
@@ -121,8 +123,8 @@ async def test_the_leak_search_finds_values_that_are_not_secret(
     leaks.search_documents(stack.mongodb_url)
     await leaks.search_messages(nats)
     leaks.search_files(stack.data, tmp_path / "needles")
-    places = " ".join(leaks.findings)
-    assert "headrace_projects.commits" in places
-    assert "local.oplog.rs" in places
-    assert "stream builds" in places
-    assert "/nats/jetstream/" in places
+    locations = " ".join(leaks.findings)
+    assert "headrace_projects.commits" in locations
+    assert "local.oplog.rs" in locations
+    assert "stream builds" in locations
+    assert "/nats/jetstream/" in locations

@@ -1,4 +1,4 @@
-"""Killing a build that has something to clean up."""
+"""Canceling a build with a cleanup step."""
 
 import signal
 import threading
@@ -16,12 +16,12 @@ from tests.support.external.repositories import Gate, create_sample_repository
 from tests.support.stacks.live_events import reading_live_events
 from tests.support.stacks.running_stack import RunningStack, wait_until
 
-SLOTS = 4  # of the stack's own agent
+AGENT_SLOTS = 4  # of the agent of the stack
 
 
 @dataclass(frozen=True)
-class Site:
-    """A project whose step waits at a gate and whose clean-up leaves a mark, where it may wait at another gate."""
+class CleanupProject:
+    """A project whose build step and cleanup step each wait at a gate. The cleanup writes a mark."""
 
     stack: RunningStack
     project_id: int
@@ -29,38 +29,38 @@ class Site:
     step: Gate
     cleanup: Gate
 
-    def started(self, *ignore_steps: str) -> str:
-        """A build that works at its step."""
+    def start_build(self, *ignore_steps: str) -> str:
+        """Launch a build and wait until its step runs. Return its executor id."""
         executor_id = self.stack.launch_build(self.project_id, *ignore_steps)
         wait_until(lambda: "building" in self.stack.read_live_log(executor_id, "build").get("log", ""))
         return executor_id
 
-    def kill(self, executor_id: str) -> httpx.Response:
+    def cancel_build(self, executor_id: str) -> httpx.Response:
         return self.stack.admin.delete(f"/developer/builds/kill/executed/{executor_id}", timeout=40)
 
-    def marked(self) -> list[str]:
+    def read_marks(self) -> list[str]:
         return self.marks.read_text().split() if self.marks.exists() else []
 
 
 @dataclass(frozen=True)
-class ForeignRunner:
-    """A runner that was written by somebody else, here by hand; the job it got."""
+class ThirdPartyRunner:
+    """A third-party runner, driven by hand, and the job it received."""
 
     http: httpx.Client
     job: dict[str, Any]
 
-    def says(self, **state: Any) -> tuple[int, str]:
+    def send_state(self, **state: Any) -> tuple[int, str]:
         body = {"token": self.job["token"], **state}
-        answer = self.http.put(f"/jobs/{self.job['id']}", json=body)
-        return answer.status_code, answer.headers["Job-Status"]
+        response = self.http.put(f"/jobs/{self.job['id']}", json=body)
+        return response.status_code, response.headers["Job-Status"]
 
 
 @pytest.fixture
-def occupied(stack: RunningStack, tmp_path: Path) -> Iterator[None]:
-    """The stack's own agent has no free slot."""
+def busy_agent(stack: RunningStack, tmp_path: Path) -> Iterator[None]:
+    """Keep every slot of the stack's agent busy."""
     gate = Gate(tmp_path / "occupied")
     project_id = stack.create_project(create_sample_repository(tmp_path / "occupying", {"build": gate.script}))
-    builds = [stack.launch_build(project_id) for _ in range(SLOTS)]
+    builds = [stack.launch_build(project_id) for _ in range(AGENT_SLOTS)]
     for build in builds:
         stack.wait_until_running(build)
     yield
@@ -70,20 +70,20 @@ def occupied(stack: RunningStack, tmp_path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def foreign_runner(stack: RunningStack, **features: bool) -> Iterator[ForeignRunner]:
-    """It gets the one job that waits, and has begun."""
+def third_party_runner(stack: RunningStack, **features: bool) -> Iterator[ThirdPartyRunner]:
+    """Register a runner that receives the one waiting job and reports it as running."""
     registration = stack.admin.get("/admin/runners/registration-info").json()["registrationToken"]
     with httpx.Client(base_url=f"{stack.url}/api/v4", trust_env=False, timeout=40) as http:
         token = http.post("/runners", json={"token": registration, "run_untagged": True}).json()["token"]
         job = http.post("/jobs/request", json={"token": token, "info": {"features": features}}).json()
-        runner = ForeignRunner(http, job)
-        assert runner.says(state="running") == (200, "running")
+        runner = ThirdPartyRunner(http, job)
+        assert runner.send_state(state="running") == (200, "running")
         yield runner
         http.request("DELETE", "/runners", json={"token": token})
 
 
 @pytest.fixture
-def site(stack: RunningStack, tmp_path: Path) -> Iterator[Site]:
+def cleanup_project(stack: RunningStack, tmp_path: Path) -> Iterator[CleanupProject]:
     step, cleanup, marks = Gate(tmp_path / "step"), Gate(tmp_path / "cleanup"), tmp_path / "marks"
     steps = {
         "build": f"echo made > made; export EXPORTED=yes; echo building\n{step.script}",
@@ -96,148 +96,160 @@ def site(stack: RunningStack, tmp_path: Path) -> Iterator[Site]:
         allow_concurrent_execution=False,
         secrets_id=[secret["id"]],
     )
-    yield Site(stack, project_id, marks, step, cleanup)
+    yield CleanupProject(stack, project_id, marks, step, cleanup)
     step.open()
     cleanup.open()
 
 
-def test_a_canceled_build_cleans_up_once_and_the_request_waits_for_it(stack: RunningStack, site: Site) -> None:
-    site.cleanup.open()
-    killed = site.started()
+def test_a_canceled_build_cleans_up_once_and_the_request_waits_for_it(
+    stack: RunningStack, cleanup_project: CleanupProject
+) -> None:
+    cleanup_project.cleanup.open()
+    canceled = cleanup_project.start_build()
     with reading_live_events(stack.admin) as reader:
-        assert site.kill(killed).status_code == 204
-        build = stack.get_build(killed)
+        assert cleanup_project.cancel_build(canceled).status_code == 204
+        build = stack.get_build(canceled)
         wait_until(lambda: "BuildFinished" in reader.event_names_of_build(build["id"]))
     assert (build["exit_code"], build["exit_message"]) == (143, "Deployment aborted by user")
-    assert site.marked() == [str(build["id"])]
+    assert cleanup_project.read_marks() == [str(build["id"])]
     log = stack.read_log(build["id"])
     assert list(log) == ["init", "build", "cleanup", "abort"]
     assert "cleaning made canceled <> [MASKED]" in log["cleanup"]
     assert "cleaned" in log["cleanup"]
-    shown = [
+    sections = [
         stack.admin.get(f"/developer/logs/{build['id']}/{before}").json() for before in ("init", "build", "cleanup")
     ]
-    assert [(one["step"], one["success"]) for one in shown] == [("build", False), ("cleanup", True), ("abort", False)]
+    assert [(section["step"], section["success"]) for section in sections] == [
+        ("build", False),
+        ("cleanup", True),
+        ("abort", False),
+    ]
     names = [name for name in reader.event_names_of_build(build["id"]) if name.startswith(("Build", "Job"))]
     assert names == ["BuildKilled", "JobCanceling", "JobFinished", "BuildFinished"]
 
 
-def test_a_build_that_cleans_up_is_listed_logged_and_holds_its_slot(stack: RunningStack, site: Site) -> None:
-    killed = site.started()
-    following = stack.launch_build(site.project_id)
-    answers: list[httpx.Response] = []
-    killing = threading.Thread(target=lambda: answers.append(site.kill(killed)))
-    killing.start()
-    wait_until(lambda: "cleaning made" in stack.read_live_log(killed, "cleanup").get("log", ""))
-    assert killed in [one["executor_id"] for one in stack.admin.get("/developer/builds/executeds").json()]
-    assert following in [one["executor_id"] for one in stack.admin.get("/developer/builds/queueds").json()]
-    assert stack.get_build(killed)["status"] == "CANCELING"
-    assert killing.is_alive()
-    site.cleanup.open()
-    killing.join()
-    assert [answer.status_code for answer in answers] == [204]
-    site.step.open()
+def test_a_build_that_cleans_up_is_listed_logged_and_holds_its_slot(
+    stack: RunningStack, cleanup_project: CleanupProject
+) -> None:
+    canceled = cleanup_project.start_build()
+    following = stack.launch_build(cleanup_project.project_id)
+    responses: list[httpx.Response] = []
+    cancel_thread = threading.Thread(target=lambda: responses.append(cleanup_project.cancel_build(canceled)))
+    cancel_thread.start()
+    wait_until(lambda: "cleaning made" in stack.read_live_log(canceled, "cleanup").get("log", ""))
+    assert canceled in [entry["executor_id"] for entry in stack.admin.get("/developer/builds/executeds").json()]
+    assert following in [entry["executor_id"] for entry in stack.admin.get("/developer/builds/queueds").json()]
+    assert stack.get_build(canceled)["status"] == "CANCELING"
+    assert cancel_thread.is_alive()
+    cleanup_project.cleanup.open()
+    cancel_thread.join()
+    assert [response.status_code for response in responses] == [204]
+    cleanup_project.step.open()
     assert stack.wait_until_finished(following)["exit_code"] == 0
 
 
-def test_a_cleanup_survives_a_crash_of_the_builds_service(stack: RunningStack, site: Site) -> None:
-    killed = site.started()
-    answers: list[httpx.Response] = []
-    killing = threading.Thread(target=lambda: answers.append(site.kill(killed)))
-    killing.start()
-    wait_until(site.marked)
+def test_a_cleanup_survives_a_crash_of_the_builds_service(stack: RunningStack, cleanup_project: CleanupProject) -> None:
+    canceled = cleanup_project.start_build()
+    responses: list[httpx.Response] = []
+    cancel_thread = threading.Thread(target=lambda: responses.append(cleanup_project.cancel_build(canceled)))
+    cancel_thread.start()
+    wait_until(cleanup_project.read_marks)
     for replica in range(2):
         stack.stop_process(f"builds-{replica}", signal.SIGKILL)
     stack.wait_until_ready()
-    site.cleanup.open()
-    build = stack.wait_until_finished(killed)
-    killing.join()
-    assert [answer.status_code for answer in answers] == [204]
-    assert (build["exit_code"], site.marked()) == (143, [str(build["id"])])
+    cleanup_project.cleanup.open()
+    build = stack.wait_until_finished(canceled)
+    cancel_thread.join()
+    assert [response.status_code for response in responses] == [204]
+    assert (build["exit_code"], cleanup_project.read_marks()) == (143, [str(build["id"])])
     assert "cleaned" in stack.read_log(build["id"])["cleanup"]
 
 
-def test_a_second_cancel_does_not_wait_for_the_cleanup(stack: RunningStack, site: Site) -> None:
-    killed = site.started()
-    killing = threading.Thread(target=lambda: site.kill(killed))
-    killing.start()
-    wait_until(lambda: "cleaning made" in stack.read_live_log(killed, "cleanup").get("log", ""))
-    assert site.kill(killed).status_code == 204
-    build = stack.get_build(killed)
-    killing.join()
+def test_a_second_cancel_does_not_wait_for_the_cleanup(stack: RunningStack, cleanup_project: CleanupProject) -> None:
+    canceled = cleanup_project.start_build()
+    cancel_thread = threading.Thread(target=lambda: cleanup_project.cancel_build(canceled))
+    cancel_thread.start()
+    wait_until(lambda: "cleaning made" in stack.read_live_log(canceled, "cleanup").get("log", ""))
+    assert cleanup_project.cancel_build(canceled).status_code == 204
+    build = stack.get_build(canceled)
+    cancel_thread.join()
     assert (build["exit_code"], build["status"]) == (143, "KILLED")
     log = stack.read_log(build["id"])
     assert list(log) == ["init", "build", "cleanup", "abort"]
     assert "cleaned" not in log["cleanup"]
-    assert site.kill(killed).json()["message"] == "EXECUTOR_NOT_FOUND"
+    assert cleanup_project.cancel_build(canceled).json()["message"] == "EXECUTOR_NOT_FOUND"
 
 
-def test_a_successful_build_does_not_clean_up(stack: RunningStack, site: Site) -> None:
-    site.step.open()
-    build = stack.run_build(site.project_id)
+def test_a_successful_build_does_not_clean_up(stack: RunningStack, cleanup_project: CleanupProject) -> None:
+    cleanup_project.step.open()
+    build = stack.run_build(cleanup_project.project_id)
     assert build["exit_code"] == 0
     assert list(stack.read_log(build["id"])) == ["init", "build"]
-    assert site.marked() == []
+    assert cleanup_project.read_marks() == []
 
 
-def test_a_build_canceled_in_the_queue_does_not_clean_up(stack: RunningStack, site: Site) -> None:
-    first, killed = site.started(), stack.launch_build(site.project_id)
-    assert stack.admin.delete(f"/developer/builds/kill/queued/{killed}").status_code == 204
-    site.step.open()
-    assert stack.wait_until_finished(killed)["exit_code"] == 143
+def test_a_build_canceled_in_the_queue_does_not_clean_up(stack: RunningStack, cleanup_project: CleanupProject) -> None:
+    first, canceled = cleanup_project.start_build(), stack.launch_build(cleanup_project.project_id)
+    assert stack.admin.delete(f"/developer/builds/kill/queued/{canceled}").status_code == 204
+    cleanup_project.step.open()
+    assert stack.wait_until_finished(canceled)["exit_code"] == 143
     assert stack.wait_until_finished(first)["exit_code"] == 0
-    assert site.marked() == []
+    assert cleanup_project.read_marks() == []
 
 
-def test_an_ignored_cleanup_step_does_not_run(stack: RunningStack, site: Site) -> None:
-    killed = site.started("@cleanup")
-    assert site.kill(killed).status_code == 204
-    build = stack.wait_until_finished(killed)
+def test_an_ignored_cleanup_step_does_not_run(stack: RunningStack, cleanup_project: CleanupProject) -> None:
+    canceled = cleanup_project.start_build("@cleanup")
+    assert cleanup_project.cancel_build(canceled).status_code == 204
+    build = stack.wait_until_finished(canceled)
     assert (build["exit_code"], list(stack.read_log(build["id"]))[-1]) == (143, "abort")
     assert "cleanup" not in stack.read_log(build["id"])
-    assert site.marked() == []
+    assert cleanup_project.read_marks() == []
 
 
-def test_a_build_can_be_canceled_at_any_time(stack: RunningStack, site: Site) -> None:
-    site.step.open()
-    site.cleanup.open()
-    answers = []
+def test_a_build_can_be_canceled_at_any_time(stack: RunningStack, cleanup_project: CleanupProject) -> None:
+    cleanup_project.step.open()
+    cleanup_project.cleanup.open()
+    responses = []
     builds = []
     for tenth in range(12):
-        builds.append(stack.launch_build(site.project_id))
-        time.sleep(tenth * 0.04)  # another moment of its life each time
-        answers.append(site.kill(builds[-1]))
-    assert {answer.status_code for answer in answers} <= {204, 404}
-    assert {answer.json()["message"] for answer in answers if answer.status_code == 404} <= {"EXECUTOR_NOT_FOUND"}
+        builds.append(stack.launch_build(cleanup_project.project_id))
+        time.sleep(tenth * 0.04)  # cancel each build at a later point
+        responses.append(cleanup_project.cancel_build(builds[-1]))
+    assert {response.status_code for response in responses} <= {204, 404}
+    assert {response.json()["message"] for response in responses if response.status_code == 404} <= {
+        "EXECUTOR_NOT_FOUND"
+    }
     assert {stack.wait_until_finished(build)["exit_code"] for build in builds} <= {0, 143}
-    assert stack.run_build(site.project_id)["exit_code"] == 0
+    assert stack.run_build(cleanup_project.project_id)["exit_code"] == 0
 
 
-@pytest.mark.usefixtures("occupied")
-def test_a_runner_without_graceful_cancel_gets_no_cleanup(stack: RunningStack, site: Site) -> None:
-    killed = stack.launch_build(site.project_id)
-    with foreign_runner(stack) as runner:
+@pytest.mark.usefixtures("busy_agent")
+def test_a_runner_without_graceful_cancel_gets_no_cleanup(stack: RunningStack, cleanup_project: CleanupProject) -> None:
+    canceled = stack.launch_build(cleanup_project.project_id)
+    with third_party_runner(stack) as runner:
         assert [step["name"] for step in runner.job["steps"]] == ["script"]
-        assert site.kill(killed).status_code == 204
-        assert stack.get_build(killed)["exit_code"] == 143
-        assert runner.says(state="running") == (403, "canceled")
+        assert cleanup_project.cancel_build(canceled).status_code == 204
+        assert stack.get_build(canceled)["exit_code"] == 143
+        assert runner.send_state(state="running") == (403, "canceled")
 
 
-@pytest.mark.usefixtures("occupied")
-def test_a_runner_with_graceful_cancel_cleans_up_and_ends_the_build(stack: RunningStack, site: Site) -> None:
-    killed = stack.launch_build(site.project_id)
-    with foreign_runner(stack, cancel_gracefully=True) as runner:
+@pytest.mark.usefixtures("busy_agent")
+def test_a_runner_with_graceful_cancel_cleans_up_and_ends_the_build(
+    stack: RunningStack, cleanup_project: CleanupProject
+) -> None:
+    canceled = stack.launch_build(cleanup_project.project_id)
+    with third_party_runner(stack, cancel_gracefully=True) as runner:
         assert [(step["name"], step["when"]) for step in runner.job["steps"]] == [
             ("script", "on_success"),
             ("after_script", "always"),
         ]
-        killing = threading.Thread(target=lambda: site.kill(killed))
-        killing.start()
-        wait_until(lambda: runner.says(state="running") == (200, "canceling"))
-        assert killing.is_alive()
+        cancel_thread = threading.Thread(target=lambda: cleanup_project.cancel_build(canceled))
+        cancel_thread.start()
+        wait_until(lambda: runner.send_state(state="running") == (200, "canceling"))
+        assert cancel_thread.is_alive()
         final = {"state": "failed", "failure_reason": "job_canceled"}
-        assert runner.says(**final)[0] == 200
-        killing.join()
-        assert stack.get_build(killed)["exit_code"] == 143
-        assert runner.says(**final)[0] == 200
-        assert runner.says(state="running") == (403, "canceled")
+        assert runner.send_state(**final)[0] == 200
+        cancel_thread.join()
+        assert stack.get_build(canceled)["exit_code"] == 143
+        assert runner.send_state(**final)[0] == 200
+        assert runner.send_state(state="running") == (403, "canceled")

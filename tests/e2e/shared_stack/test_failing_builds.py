@@ -1,4 +1,4 @@
-"""What can be wrong with a build: each time it ends, says why in words, and leaves the way free for the next one."""
+"""Faulty builds: each one ends with a clear message and does not block the next build."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -17,76 +17,84 @@ STEP = "from: debian\nsteps:\n  - name: '@build'\n"
 
 
 @dataclass(frozen=True)
-class Fault:
+class FaultyBuild:
     exit_code: int
-    message: str  # what the exit message must say
-    words: str = ""  # what the output or the log must say
+    message_pattern: str  # pattern of the exit message
+    log_pattern: str = ""  # pattern of the output or the log
     steps: Mapping[str, str] | None = None
     spec: str | bytes | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
 
 
-FAULTS = {
-    "the spec file is missing": Fault(1000, "Spec file not found", "nowhere", settings={"spec_file_path": "/nowhere"}),
-    "the spec file is a folder": Fault(1001, "Spec file not readable", "ci", settings={"spec_file_path": "/ci"}),
-    "the spec file is no text": Fault(1001, "Spec file not readable", "UTF-8", spec=b"steps: \xff\xfe"),
-    "the spec file is not YAML": Fault(-1, "not YAML.*line 1", spec="steps: [}"),
-    "the spec file is empty": Fault(-1, "is empty", spec=""),
-    "the spec file has no steps": Fault(-1, "has no steps", spec="from: debian\n"),
-    "a step has no script": Fault(-1, "step 1 has no script", spec=STEP),
-    "a step has no name": Fault(-1, "step 1 has no name", spec="steps:\n  - script: /ci/build.sh\n"),
-    "a key is unknown": Fault(-1, "unknown key `image`", spec=f"{STEP}    script: /ci/build.sh\nimage: debian\n"),
-    "a key of a step is unknown": Fault(-1, "step 1 .*`run`", spec=f"{STEP}    script: /ci/build.sh\n    run: x\n"),
-    "the folder of the repository does not exist": Fault(
+FAULTY_BUILDS = {
+    "the spec file is missing": FaultyBuild(
+        1000, "Spec file not found", "nowhere", settings={"spec_file_path": "/nowhere"}
+    ),
+    "the spec file is a folder": FaultyBuild(1001, "Spec file not readable", "ci", settings={"spec_file_path": "/ci"}),
+    "the spec file is not text": FaultyBuild(1001, "Spec file not readable", "UTF-8", spec=b"steps: \xff\xfe"),
+    "the spec file is not YAML": FaultyBuild(-1, "not YAML.*line 1", spec="steps: [}"),
+    "the spec file is empty": FaultyBuild(-1, "is empty", spec=""),
+    "the spec file has no steps": FaultyBuild(-1, "has no steps", spec="from: debian\n"),
+    "a step has no script": FaultyBuild(-1, "step 1 has no script", spec=STEP),
+    "a step has no name": FaultyBuild(-1, "step 1 has no name", spec="steps:\n  - script: /ci/build.sh\n"),
+    "a key is unknown": FaultyBuild(-1, "unknown key `image`", spec=f"{STEP}    script: /ci/build.sh\nimage: debian\n"),
+    "a key of a step is unknown": FaultyBuild(
+        -1, "step 1 .*`run`", spec=f"{STEP}    script: /ci/build.sh\n    run: x\n"
+    ),
+    "the repository folder does not exist": FaultyBuild(
         128, "could not be read", "No such file", settings={"repository": "/nowhere/at/all"}
     ),
-    "nobody listens at the repository's address": Fault(
+    "the repository URL refuses connections": FaultyBuild(
         128,
         "could not be read",
         "127.0.0.1",
         settings={"repository": f"http://127.0.0.1:{ports.find_free_port()}/x.git"},
     ),
-    "nobody listens at the repository's address of ssh": Fault(
+    "the SSH repository URL refuses connections": FaultyBuild(
         128, "could not be read", settings={"repository": f"ssh://git@127.0.0.1:{ports.find_free_port()}/x.git"}
     ),
-    "the branch does not exist": Fault(128, "branch nowhere does not exist", settings={"branch": "nowhere"}),
-    "a script is missing": Fault(
+    "the branch does not exist": FaultyBuild(128, "branch nowhere does not exist", settings={"branch": "nowhere"}),
+    "a script is missing": FaultyBuild(
         2000, "Custom deployment error", "/ci/gone.sh .*does not exist", spec=f"{STEP}    script: /ci/gone.sh\n"
     ),
-    "a script fails": Fault(2000, "Custom deployment error", "Step @build failed", steps={"build": "echo so\nfalse\n"}),
-    "a script is not bash": Fault(2000, "Custom deployment error", "syntax error", steps={"build": "if then fi fi\n"}),
-    "a command of a script does not exist": Fault(
+    "a script fails": FaultyBuild(
+        2000, "Custom deployment error", "Step @build failed", steps={"build": "echo so\nfalse\n"}
+    ),
+    "a script has a syntax error": FaultyBuild(
+        2000, "Custom deployment error", "syntax error", steps={"build": "if then fi fi\n"}
+    ),
+    "a command of a script does not exist": FaultyBuild(
         2000, "Custom deployment error", "command not found", steps={"build": "no-such-command-here\n"}
     ),
-    "a step takes longer than its limit": Fault(
+    "a step exceeds its timeout": FaultyBuild(
         124,
         "The step @build took longer than its limit of 1 seconds",
         "Step @build TIMED OUT",
         spec=f"{STEP}    script: /ci/build.sh\n    timeout: 1\n",
         steps={"build": "sleep 3600\n"},
     ),
-    "the limit of a step is no time": Fault(
+    "the timeout of a step is invalid": FaultyBuild(
         -1, "step 1: the timeout must be", spec=f"{STEP}    script: /ci/build.sh\n    timeout: soon\n"
     ),
-    "a script exits with 7": Fault(7, "exit code 7", steps={"build": "echo seven\nexit 7\n"}),
-    "a script exits with 208": Fault(2000, "Custom deployment error", steps={"build": "exit 208\n"}),
-    "a script kills its shell": Fault(137, "137", steps={"build": "kill -9 $$\n"}),
+    "a script exits with 7": FaultyBuild(7, "exit code 7", steps={"build": "echo seven\nexit 7\n"}),
+    "a script exits with 208": FaultyBuild(2000, "Custom deployment error", steps={"build": "exit 208\n"}),
+    "a script kills its shell": FaultyBuild(137, "137", steps={"build": "kill -9 $$\n"}),
 }
 
 
-@pytest.mark.parametrize("name", FAULTS)
+@pytest.mark.parametrize("name", FAULTY_BUILDS)
 def test_a_faulty_build_fails_with_a_clear_message_and_the_next_succeeds(
     name: str, stack: RunningStack, good_project: int, tmp_path: Path
 ) -> None:
-    fault = FAULTS[name]
-    repository = create_sample_repository(tmp_path / "repository", fault.steps, fault.spec)
-    project_id = stack.create_project(**{"repository": str(repository)} | dict(fault.settings))
+    faulty_build = FAULTY_BUILDS[name]
+    repository = create_sample_repository(tmp_path / "repository", faulty_build.steps, faulty_build.spec)
+    project_id = stack.create_project(**{"repository": str(repository)} | dict(faulty_build.settings))
     broken, good = stack.launch_build(project_id), stack.launch_build(good_project)
     build = stack.wait_until_finished(broken)
-    told = "\n".join([build["output"] or "", *stack.read_log(build["id"]).values()])
-    assert build["exit_code"] == fault.exit_code
-    assert re.search(fault.message, build["exit_message"])
-    assert re.search(fault.words, told)
+    text = "\n".join([build["output"] or "", *stack.read_log(build["id"]).values()])
+    assert build["exit_code"] == faulty_build.exit_code
+    assert re.search(faulty_build.message_pattern, build["exit_message"])
+    assert re.search(faulty_build.log_pattern, text)
     assert stack.wait_until_finished(good)["exit_code"] == 0
 
 
@@ -97,16 +105,16 @@ def test_deleting_a_project_ends_and_deletes_its_builds(stack: RunningStack, goo
     running, waiting = stack.launch_build(project_id), stack.launch_build(project_id)
     stack.wait_until_running(running)
     assert stack.admin.delete(f"/admin/projects/{project_id}").status_code == 204
-    for one in (running, waiting):
-        address = f"/developer/builds/{stack.build_id_of(one)}"
+    for executor_id in (running, waiting):
+        address = f"/developer/builds/{stack.build_id_of(executor_id)}"
         wait_until(lambda address=address: stack.admin.get(address).status_code == 404)  # type: ignore[misc]
     assert stack.admin.get("/developer/builds/executeds").json() == []
     assert stack.run_build(good_project)["exit_code"] == 0
 
 
 def test_launching_an_unknown_project_is_rejected(stack: RunningStack) -> None:
-    answer = stack.admin.post("/developer/builds/999999", json={"build": {"ignore_steps": []}})
-    assert (answer.status_code, answer.json()["message"]) == (404, "PROJECT_NOT_FOUND")
+    response = stack.admin.post("/developer/builds/999999", json={"build": {"ignore_steps": []}})
+    assert (response.status_code, response.json()["message"]) == (404, "PROJECT_NOT_FOUND")
 
 
 def test_a_project_for_any_branch_builds_the_default_branch(stack: RunningStack, tmp_path: Path) -> None:
@@ -180,12 +188,12 @@ def test_the_failing_step_is_the_last_one_and_marked_as_failed(stack: RunningSta
 
 
 def test_a_huge_log_is_truncated_with_a_notice(stack: RunningStack, tmp_path: Path) -> None:
-    steps = {"build": "seq -f 'line %.0f of a log that is longer than anybody reads' 150000\n"} | {"test": "echo"}
+    steps = {"build": "seq -f 'line %.0f of a log that is far longer than the limit' 150000\n"} | {"test": "echo"}
     build = stack.run_build(stack.create_project(create_sample_repository(tmp_path / "repository", steps)))
     log = stack.read_log(build["id"])
     lines = log["build"].splitlines()
     assert build["exit_code"] == 0
-    assert lines[1] == "line 1 of a log that is longer than anybody reads"
+    assert lines[1] == "line 1 of a log that is far longer than the limit"
     assert len(lines) > 50000
     assert "The log is longer than" in lines[-1]
     assert log["test"].splitlines()[:2] == [

@@ -1,4 +1,4 @@
-"""The mail that tells somebody that their build failed."""
+"""The email about a failed build."""
 
 from pathlib import Path
 from uuid import uuid4

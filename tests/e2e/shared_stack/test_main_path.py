@@ -1,4 +1,4 @@
-"""One build from the log-in to its end, as its developer sees it and as the events tell it."""
+"""One build from launch to end, as its developer and as the event stream show it."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from tests.support.external.repositories import Gate, commit_files, create_sampl
 from tests.support.stacks.live_events import LiveEvent, reading_live_events
 from tests.support.stacks.running_stack import JsonObject, RunningStack, wait_until
 
-CANARY = "a-canary-in-the-mine"
+SECRET_VALUE = "a-canary-in-the-mine"
 SPEC = """
 version: "1.0"
 from: debian
@@ -21,7 +21,7 @@ steps:
   - {name: "@report", script: ci/report.sh}
   - {name: "@cleanup", script: /ci/cleanup.sh}
 """
-EVENTS = [  # in the order in which their first ones must come
+EVENTS = [  # in the order of their first occurrence
     "BuildQueued",
     "BuildPlanned",
     "JobQueued",
@@ -36,20 +36,20 @@ HEADERS = {"ce-specversion", "ce-id", "ce-source", "ce-type", "ce-subject", "ce-
 
 
 @dataclass(frozen=True)
-class Journey:
+class MainBuild:
     project_id: int
     executor_id: str
     sha: str
-    running: JsonObject  # its entry among those that run
-    live: JsonObject  # its log while it ran
+    running: JsonObject  # its entry in the list of running builds
+    live: JsonObject  # its live log
     build: JsonObject
     log: dict[str, str]
     events: list[LiveEvent]
-    late_events: list[LiveEvent]  # of a reader who came back with the id of the first one
+    late_events: list[LiveEvent]  # received after reconnecting with the id of the first event
 
 
 @pytest.fixture(scope="module")
-def journey(stack: RunningStack, tmp_path_factory: pytest.TempPathFactory) -> Journey:
+def main_build(stack: RunningStack, tmp_path_factory: pytest.TempPathFactory) -> MainBuild:
     folder = tmp_path_factory.mktemp("journey")
     gate = Gate(folder / "gate")
     steps = {
@@ -60,14 +60,16 @@ def journey(stack: RunningStack, tmp_path_factory: pytest.TempPathFactory) -> Jo
         "cleanup": "echo cleaned",
     }
     repository = create_sample_repository(folder / "repository", steps, SPEC)
-    secret = stack.create("secret", name="MAIN_TOKEN", value=CANARY)
+    secret = stack.create("secret", name="MAIN_TOKEN", value=SECRET_VALUE)
     project_id = stack.create_project(repository, secrets_id=[secret["id"]], name=f"journey {folder.name}")
     sha = run_git(repository, "rev-parse", "HEAD")
     with reading_live_events(stack.admin) as reader:
         executor_id = stack.launch_build(project_id, "@deploy")
         build_id = stack.build_id_of(executor_id)
-        live = wait_until(lambda: _with("building", stack.read_live_log(executor_id, "build")))
-        running = [one for one in stack.admin.get("/developer/builds/executeds").json() if one["build_id"] == build_id]
+        live = wait_until(lambda: _if_log_contains("building", stack.read_live_log(executor_id, "build")))
+        running = [
+            entry for entry in stack.admin.get("/developer/builds/executeds").json() if entry["build_id"] == build_id
+        ]
         commit_files(repository, {"ci/report.sh": "echo a later commit is not part of this build"})
         gate.open()
         build = stack.wait_until_finished(executor_id)
@@ -76,149 +78,168 @@ def journey(stack: RunningStack, tmp_path_factory: pytest.TempPathFactory) -> Jo
     with reading_live_events(stack.admin, **{"Last-Event-ID": events[0].id}) as reader:
         wait_until(lambda: "BuildFinished" in reader.event_names_of_build(build_id))
         late = list(reader.events)
-    return Journey(project_id, executor_id, sha, running[0], live, build, stack.read_log(build_id), events, late)
+    return MainBuild(project_id, executor_id, sha, running[0], live, build, stack.read_log(build_id), events, late)
 
 
-def _with(text: str, answer: JsonObject) -> JsonObject:
-    return answer if text in answer.get("log", "") else {}
+def _if_log_contains(text: str, response: JsonObject) -> JsonObject:
+    return response if text in response.get("log", "") else {}
 
 
-def test_the_build_succeeds_at_the_newest_commit(journey: Journey) -> None:
-    assert (journey.build["exit_code"], journey.build["exit_message"], journey.build["output"]) == (0, None, None)
-    assert (journey.build["sha"], journey.build["ref"]) == (journey.sha, "refs/heads/main")
-    assert journey.build["created_at"] < journey.build["completed_at"]
+def test_the_build_succeeds_at_the_newest_commit(main_build: MainBuild) -> None:
+    assert (main_build.build["exit_code"], main_build.build["exit_message"], main_build.build["output"]) == (
+        0,
+        None,
+        None,
+    )
+    assert (main_build.build["sha"], main_build.build["ref"]) == (main_build.sha, "refs/heads/main")
+    assert main_build.build["created_at"] < main_build.build["completed_at"]
 
 
-def test_the_steps_run_in_order_and_the_ignored_one_is_skipped(journey: Journey) -> None:
-    assert list(journey.log) == ["init", "build", "test", "deploy", "report"]
-    assert journey.log["deploy"].splitlines() == ["Step @deploy ...", "Step @deploy skipped"]
-    assert "reported" in journey.log["report"]
-    assert "later commit" not in journey.log["report"]
+def test_the_steps_run_in_order_and_the_ignored_one_is_skipped(main_build: MainBuild) -> None:
+    assert list(main_build.log) == ["init", "build", "test", "deploy", "report"]
+    assert main_build.log["deploy"].splitlines() == ["Step @deploy ...", "Step @deploy skipped"]
+    assert "reported" in main_build.log["report"]
+    assert "later commit" not in main_build.log["report"]
 
 
-def test_variables_of_one_step_reach_the_next(journey: Journey) -> None:
-    assert "testing kept with first and 'second'" in journey.log["test"]
-    assert journey.sha in journey.log["test"]
+def test_variables_of_one_step_reach_the_next(main_build: MainBuild) -> None:
+    assert "testing kept with first and 'second'" in main_build.log["test"]
+    assert main_build.sha in main_build.log["test"]
 
 
-def test_the_secret_is_masked_while_the_build_runs_and_afterwards(journey: Journey) -> None:
-    assert "the token is [MASKED]" in journey.live["log"]
-    assert "the token is [MASKED]" in journey.log["build"]
+def test_the_secret_is_masked_while_the_build_runs_and_afterwards(main_build: MainBuild) -> None:
+    assert "the token is [MASKED]" in main_build.live["log"]
+    assert "the token is [MASKED]" in main_build.log["build"]
 
 
-def test_the_live_log_is_available_while_the_build_runs(journey: Journey) -> None:
-    assert journey.live["step"] == "build"
-    assert journey.live["line_number"] == 3
-    assert journey.live["closed_at"] is None
-    assert journey.live["log"].startswith("\nStep @build ...")
+def test_the_live_log_is_available_while_the_build_runs(main_build: MainBuild) -> None:
+    assert main_build.live["step"] == "build"
+    assert main_build.live["line_number"] == 3
+    assert main_build.live["closed_at"] is None
+    assert main_build.live["log"].startswith("\nStep @build ...")
 
 
-def test_a_running_build_is_listed_with_its_executor_id(journey: Journey) -> None:
-    assert journey.running["executor_id"] == journey.executor_id
-    assert journey.running["project_id"] == journey.project_id
-    assert journey.running["at"]
+def test_a_running_build_is_listed_with_its_executor_id(main_build: MainBuild) -> None:
+    assert main_build.running["executor_id"] == main_build.executor_id
+    assert main_build.running["project_id"] == main_build.project_id
+    assert main_build.running["at"]
 
 
-def test_the_live_log_is_removed_ten_seconds_after_the_build(stack: RunningStack, journey: Journey) -> None:
-    wait_until(lambda: not stack.read_live_log(journey.executor_id, "build"), within=20, what="the live log stays")
-    answer = stack.admin.get(f"/developer/logs/{journey.executor_id}/build/0")
-    assert (answer.status_code, answer.json()["message"]) == (404, "EXECUTOR_NOT_FOUND")
+def test_the_live_log_is_removed_ten_seconds_after_the_build(stack: RunningStack, main_build: MainBuild) -> None:
+    wait_until(
+        lambda: not stack.read_live_log(main_build.executor_id, "build"),
+        within=20,
+        message="the live log is still available",
+    )
+    response = stack.admin.get(f"/developer/logs/{main_build.executor_id}/build/0")
+    assert (response.status_code, response.json()["message"]) == (404, "EXECUTOR_NOT_FOUND")
 
 
-def test_the_log_shows_the_result_of_each_step(stack: RunningStack, journey: Journey) -> None:
-    shown = [
-        stack.admin.get(f"/developer/logs/{journey.build['id']}/{before}").json()
+def test_the_log_shows_the_result_of_each_step(stack: RunningStack, main_build: MainBuild) -> None:
+    sections = [
+        stack.admin.get(f"/developer/logs/{main_build.build['id']}/{before}").json()
         for before in ("-1", "init", "build", "test", "deploy")
     ]
-    assert [(one["step"], one["success"], one["skipped"]) for one in shown] == [
+    assert [(section["step"], section["success"], section["skipped"]) for section in sections] == [
         ("init", True, None),
         ("build", True, None),
         ("test", True, None),
         ("deploy", True, True),
         ("report", True, None),
     ]
-    assert all(one["build_id"] == journey.build["id"] and one["closed_at"] >= one["start_at"] for one in shown)
+    assert all(
+        section["build_id"] == main_build.build["id"] and section["closed_at"] >= section["start_at"]
+        for section in sections
+    )
 
 
-def test_the_project_shows_its_steps_and_its_last_build(stack: RunningStack, journey: Journey) -> None:
-    expected = {"exit_code": 0, "exit_message": None, "created_at": journey.build["created_at"]}
-    wait_until(lambda: stack.get_project(journey.project_id)["last_build"] == expected)
-    project = stack.get_project(journey.project_id)
+def test_the_project_shows_its_steps_and_its_last_build(stack: RunningStack, main_build: MainBuild) -> None:
+    expected = {"exit_code": 0, "exit_message": None, "created_at": main_build.build["created_at"]}
+    wait_until(lambda: stack.get_project(main_build.project_id)["last_build"] == expected)
+    project = stack.get_project(main_build.project_id)
     assert project["available_steps"] == ["@build", "@test", "@deploy", "@report", "@cleanup"]
-    assert project["builds_id"] == [journey.build["id"]]
+    assert project["builds_id"] == [main_build.build["id"]]
 
 
-def test_the_builds_of_the_project_are_listed(stack: RunningStack, journey: Journey) -> None:
-    listed = stack.admin.get(f"/developer/builds/by/project/{journey.project_id}").json()
-    assert listed == [journey.build]
+def test_the_builds_of_the_project_are_listed(stack: RunningStack, main_build: MainBuild) -> None:
+    listed = stack.admin.get(f"/developer/builds/by/project/{main_build.project_id}").json()
+    assert listed == [main_build.build]
 
 
-def test_a_page_of_projects_shows_the_result_of_the_last_build(stack: RunningStack, journey: Journey) -> None:
-    page = stack.admin.get("/developer/paginations/project", params={"id[eq]": journey.project_id}).json()
+def test_a_page_of_projects_shows_the_result_of_the_last_build(stack: RunningStack, main_build: MainBuild) -> None:
+    page = stack.admin.get("/developer/paginations/project", params={"id[eq]": main_build.project_id}).json()
     assert {"current_page": 1, "from": 1, "to": 1, "per_page": 20, "total": 1, "last_page": 1}.items() <= page.items()
-    assert page["data"][0]["project_id"] == journey.project_id
+    assert page["data"][0]["project_id"] == main_build.project_id
     assert page["data"][0]["build_last_exit_code"] == 0
-    assert page["data"][0]["build_last_created_at"] == journey.build["created_at"]
+    assert page["data"][0]["build_last_created_at"] == main_build.build["created_at"]
 
 
 def test_a_page_of_developers_shows_the_administrator(stack: RunningStack) -> None:
     page = stack.admin.get("/developer/paginations/developer", params={"user_username[eq]": "admin"}).json()
-    assert [(one["user_username"], one["user_role"]) for one in page["data"]] == [("admin", "ROLE_ADMIN")]
+    assert [(row["user_username"], row["user_role"]) for row in page["data"]] == [("admin", "ROLE_ADMIN")]
 
 
-def test_a_page_of_secrets_shows_no_value(stack: RunningStack, journey: Journey) -> None:
+def test_a_page_of_secrets_shows_no_value(stack: RunningStack, main_build: MainBuild) -> None:
     page = stack.admin.get("/developer/paginations/secret", params={"secret_name[eq]": "MAIN_TOKEN"})
-    assert [one["secret_scope"] for one in page.json()["data"]] == ["PRIVATE"]
-    assert CANARY not in page.text
+    assert [row["secret_scope"] for row in page.json()["data"]] == ["PRIVATE"]
+    assert SECRET_VALUE not in page.text
 
 
 def test_user_info_returns_the_current_user(stack: RunningStack) -> None:
-    shown = stack.admin.get("/user/info").json()
-    assert shown["username"] == "admin"
-    assert set(shown["roles"]) == {"ROLE_ADMIN", "ROLE_DEVELOPER"}
+    user = stack.admin.get("/user/info").json()
+    assert user["username"] == "admin"
+    assert set(user["roles"]) == {"ROLE_ADMIN", "ROLE_DEVELOPER"}
 
 
 def test_a_ping_is_answered_without_a_token(stack: RunningStack) -> None:
-    with stack.create_client() as stranger:
-        assert stranger.get("/guest/ping").status_code == 200
+    with stack.create_client() as anonymous:
+        assert anonymous.get("/guest/ping").status_code == 200
 
 
-def test_live_events_cover_the_build_from_queue_to_end(journey: Journey) -> None:
-    names = [event.name for event in journey.events if event.body.get("build_id") == journey.build["id"]]
-    assert _first_ones(names) == EVENTS
+def test_live_events_cover_the_build_from_queue_to_end(main_build: MainBuild) -> None:
+    names = [event.name for event in main_build.events if event.body.get("build_id") == main_build.build["id"]]
+    assert _first_occurrences(names) == EVENTS
     assert names.count("StepStarted") == 4
     assert names.count("StepFinished") == 4
     assert names[-1] == "BuildFinished"
 
 
-def test_a_reconnected_event_reader_misses_and_repeats_nothing(journey: Journey) -> None:
-    known = [event for event in journey.events if event.body.get("build_id") == journey.build["id"]]
-    late = [event for event in journey.late_events if event.body.get("build_id") == journey.build["id"]]
-    assert [event.body for event in late] == [event.body for event in known if event.id != journey.events[0].id]
+def test_a_reconnected_event_reader_misses_and_repeats_nothing(main_build: MainBuild) -> None:
+    known = [event for event in main_build.events if event.body.get("build_id") == main_build.build["id"]]
+    late = [event for event in main_build.late_events if event.body.get("build_id") == main_build.build["id"]]
+    assert [event.body for event in late] == [event.body for event in known if event.id != main_build.events[0].id]
 
 
-async def test_the_stream_holds_the_same_events_as_cloud_events(nats: Client, journey: Journey) -> None:
-    number = journey.build["id"]
+async def test_the_stream_holds_the_same_events_as_cloud_events(nats: Client, main_build: MainBuild) -> None:
+    number = main_build.build["id"]
     messages = [
-        one for one in await read_stream_messages(nats, "builds") if f'"build_id":{number},' in one.data.decode()
+        message
+        for message in await read_stream_messages(nats, "builds")
+        if f'"build_id":{number},' in message.data.decode()
     ]
-    names = [one.subject.rpartition(".")[2] for one in messages]
-    assert _first_ones(names) == EVENTS
-    headers = [one.headers or {} for one in messages]
-    assert all(one.keys() >= HEADERS for one in headers)
-    assert [one["ce-type"] for one in headers] == names
-    assert [f"evt.builds.{one['ce-subject']}.{one['ce-type']}" for one in headers] == [one.subject for one in messages]
-    assert len({one["ce-id"] for one in headers}) == len(messages)
+    names = [message.subject.rpartition(".")[2] for message in messages]
+    assert _first_occurrences(names) == EVENTS
+    headers = [message.headers or {} for message in messages]
+    assert all(header.keys() >= HEADERS for header in headers)
+    assert [header["ce-type"] for header in headers] == names
+    assert [f"evt.builds.{header['ce-subject']}.{header['ce-type']}" for header in headers] == [
+        message.subject for message in messages
+    ]
+    assert len({header["ce-id"] for header in headers}) == len(messages)
 
 
-async def test_events_that_follow_a_launch_carry_its_trace(nats: Client, journey: Journey) -> None:
-    number = journey.build["id"]
+async def test_events_that_follow_a_launch_carry_its_trace(nats: Client, main_build: MainBuild) -> None:
+    number = main_build.build["id"]
     messages = [
-        one for one in await read_stream_messages(nats, "builds") if f'"build_id":{number},' in one.data.decode()
+        message
+        for message in await read_stream_messages(nats, "builds")
+        if f'"build_id":{number},' in message.data.decode()
     ]
-    traces = {one.subject.rpartition(".")[2]: (one.headers or {})["traceparent"].split("-")[1] for one in messages}
+    traces = {
+        message.subject.rpartition(".")[2]: (message.headers or {})["traceparent"].split("-")[1] for message in messages
+    }
     assert traces["BuildQueued"] == traces["BuildPlanned"] == traces["JobQueued"]
 
 
-def _first_ones(names: list[str]) -> list[str]:
+def _first_occurrences(names: list[str]) -> list[str]:
     return [name for name in dict.fromkeys(names) if name in EVENTS]

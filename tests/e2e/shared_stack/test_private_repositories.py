@@ -1,4 +1,4 @@
-"""A repository that asks for a login: it is built, and the login is found nowhere but sealed."""
+"""Builds of a repository that requires credentials. The credentials are stored only encrypted."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +14,7 @@ from tests.support.stacks.leak_search import LeakSearch
 from tests.support.stacks.running_stack import RunningStack
 
 PASSWORD = f"canary/{uuid4().hex}@{uuid4().hex}"
-NOSY = r"""
+LEAKING_SCRIPT = r"""
 git remote -v; cat .git/config; env
 cat /proc/$PPID/environ 2>/dev/null | tr '\0' '\n'
 echo over
@@ -25,13 +25,13 @@ echo over
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GitServer]:
     root = tmp_path_factory.mktemp("served")
     create_sample_repository(
-        root / "repository", {"build": NOSY, "test": f"echo 'ada:{PASSWORD}' {quote(PASSWORD, safe='')}\n"}
+        root / "repository", {"build": LEAKING_SCRIPT, "test": f"echo 'ada:{PASSWORD}' {quote(PASSWORD, safe='')}\n"}
     )
     with git_server(root, f"ada:{PASSWORD}") as server:
         yield server
 
 
-def address(server: GitServer, password: str) -> str:
+def url_with_password(server: GitServer, password: str) -> str:
     return server.url("repository", f"ada:{quote(password, safe='')}")
 
 
@@ -41,9 +41,9 @@ async def test_private_repository_credentials_are_stored_only_encrypted(
     bare = server.url("repository", "").replace("//@", "//")
     leaks = LeakSearch([PASSWORD, f"ada:{PASSWORD}", quote(PASSWORD, safe="")])
     with leaks.watch_command_lines() as command_lines:
-        # changed once, so that both ways are gone
-        project_id = stack.create_project(address(server, PASSWORD))
-        body = {"project": {"repository": address(server, PASSWORD)}}
+        # set at creation and changed once, to cover both routes
+        project_id = stack.create_project(url_with_password(server, PASSWORD))
+        body = {"project": {"repository": url_with_password(server, PASSWORD)}}
         changed = stack.admin.patch(f"/admin/projects/{project_id}/repository", json=body)
         build = stack.run_build(project_id)
     assert (build["exit_code"], stack.get_project(project_id)["repository"]) == (0, bare)
@@ -62,7 +62,7 @@ async def test_private_repository_credentials_are_stored_only_encrypted(
 
 
 def test_a_url_without_credentials_removes_the_stored_ones(stack: RunningStack, server: GitServer) -> None:
-    project_id = stack.create_project(address(server, PASSWORD))
+    project_id = stack.create_project(url_with_password(server, PASSWORD))
     body = {"project": {"repository": stack.get_project(project_id)["repository"]}}
     assert stack.admin.patch(f"/admin/projects/{project_id}/repository", json=body).status_code == 200
     build = stack.run_build(project_id)
@@ -75,7 +75,7 @@ async def test_wrong_repository_credentials_fail_the_build_and_stay_hidden(
     wrong = f"wrong-{uuid4().hex}"
     leaks = LeakSearch([wrong])
     with leaks.watch_command_lines():
-        build = stack.run_build(stack.create_project(address(server, wrong)))
+        build = stack.run_build(stack.create_project(url_with_password(server, wrong)))
     assert (build["exit_code"], build["exit_message"]) == (128, "The repository could not be read")
     assert "Authentication failed" in build["output"]
     leaks.search("answers", str(build) + str(stack.read_log(build["id"])))

@@ -1,4 +1,4 @@
-"""Builds that wait for each other, builds that run side by side, and builds that somebody kills."""
+"""The build queue: sequential builds, concurrent builds and canceled builds."""
 
 from pathlib import Path
 
@@ -15,12 +15,12 @@ def gate(tmp_path: Path) -> Gate:
     return Gate(tmp_path / "gate")
 
 
-def queued(stack: RunningStack, project_id: int) -> list[JsonObject]:
+def list_queued(stack: RunningStack, project_id: int) -> list[JsonObject]:
     entries = stack.admin.get("/developer/builds/queueds").json()
-    return [one for one in entries if one["project_id"] == project_id]
+    return [entry for entry in entries if entry["project_id"] == project_id]
 
 
-BUSY = "Waits for a free runner: all that fit are busy"
+BUSY_REASON = "Waits for a free runner: all that fit are busy"
 
 
 def test_builds_of_a_sequential_project_run_one_at_a_time(stack: RunningStack, tmp_path: Path, gate: Gate) -> None:
@@ -30,34 +30,36 @@ def test_builds_of_a_sequential_project_run_one_at_a_time(stack: RunningStack, t
         create_sample_repository(tmp_path / "repository", steps), allow_concurrent_execution=False
     )
     builds = [stack.launch_build(project_id) for _ in range(3)]
-    numbers = [stack.build_id_of(one) for one in builds]
+    numbers = [stack.build_id_of(executor_id) for executor_id in builds]
     stack.wait_until_running(builds[0])
-    waiting = queued(stack, project_id)
-    assert [one["executor_id"] for one in waiting] == builds[1:]
+    waiting = list_queued(stack, project_id)
+    assert [entry["executor_id"] for entry in waiting] == builds[1:]
     assert waiting[0]["project_name"] == stack.get_project(project_id)["name"]
     assert f"until build {numbers[0]} is over" in waiting[0]["reason"]
     assert stack.read_live_log(builds[1])["step"] == "init"
     gate.open()
-    assert [stack.wait_until_finished(one)["exit_code"] for one in builds] == [0, 0, 0]
-    assert order.read_text().splitlines() == [f"{what} {number}" for number in numbers for what in ("start", "end")]
+    assert [stack.wait_until_finished(executor_id)["exit_code"] for executor_id in builds] == [0, 0, 0]
+    assert order.read_text().splitlines() == [f"{phase} {number}" for number in numbers for phase in ("start", "end")]
 
 
 def test_builds_of_a_concurrent_project_run_at_the_same_time(stack: RunningStack, tmp_path: Path, gate: Gate) -> None:
     project_id = stack.create_project(create_sample_repository(tmp_path / "repository", {"build": gate.script}))
     builds = [stack.launch_build(project_id) for _ in range(3)]
-    running = [stack.wait_until_running(one)["executor_id"] for one in builds]
-    listed = [one["executor_id"] for one in stack.admin.get("/developer/builds/executeds").json()]
+    running = [stack.wait_until_running(executor_id)["executor_id"] for executor_id in builds]
+    listed = [entry["executor_id"] for entry in stack.admin.get("/developer/builds/executeds").json()]
     assert set(running) <= set(listed)
     gate.open()
-    assert [stack.wait_until_finished(one)["exit_code"] for one in builds] == [0, 0, 0]
+    assert [stack.wait_until_finished(executor_id)["exit_code"] for executor_id in builds] == [0, 0, 0]
 
 
 def test_a_build_without_a_free_runner_shows_the_reason(stack: RunningStack, tmp_path: Path, gate: Gate) -> None:
     project_id = stack.create_project(create_sample_repository(tmp_path / "repository", {"build": gate.script}))
-    builds = [stack.launch_build(project_id) for _ in range(5)]  # the agent has four slots
-    wait_until(lambda: [one["reason"].partition(" (")[0] for one in queued(stack, project_id)] == [BUSY])
+    builds = [stack.launch_build(project_id) for _ in range(5)]  # one more than the agent has slots
+    wait_until(
+        lambda: [entry["reason"].partition(" (")[0] for entry in list_queued(stack, project_id)] == [BUSY_REASON]
+    )
     gate.open()
-    assert [stack.wait_until_finished(one)["exit_code"] for one in builds] == [0] * 5
+    assert [stack.wait_until_finished(executor_id)["exit_code"] for executor_id in builds] == [0] * 5
 
 
 def test_canceling_a_queued_build_lets_the_next_one_run(stack: RunningStack, tmp_path: Path, gate: Gate) -> None:
@@ -72,14 +74,14 @@ def test_canceling_a_queued_build_lets_the_next_one_run(stack: RunningStack, tmp
     build = stack.wait_until_finished(killed)
     assert (build["exit_code"], build["exit_message"]) == (143, "Deployment aborted by user")
     assert build["output"] == "The build ended with exit code 143: Deployment aborted by user"
-    assert killed not in [one["executor_id"] for one in queued(stack, project_id)]
+    assert killed not in [entry["executor_id"] for entry in list_queued(stack, project_id)]
     gate.open()
-    assert [stack.wait_until_finished(one)["exit_code"] for one in (first, last)] == [0, 0]
-    built = [stack.build_id_of(one) for one in (first, last)]
-    assert marks.read_text().split() == [str(one) for one in built]
+    assert [stack.wait_until_finished(executor_id)["exit_code"] for executor_id in (first, last)] == [0, 0]
+    build_ids = [stack.build_id_of(executor_id) for executor_id in (first, last)]
+    assert marks.read_text().split() == [str(build_id) for build_id in build_ids]
     listed = stack.admin.get(f"/developer/builds/by/project/{project_id}").json()
-    assert [one["id"] for one in listed] == built  # what was killed in the queue is in no list of builds
-    wait_until(lambda: stack.get_project(project_id)["builds_id"] == built)
+    assert [build["id"] for build in listed] == build_ids  # a build canceled in the queue appears in no list
+    wait_until(lambda: stack.get_project(project_id)["builds_id"] == build_ids)
 
 
 def test_canceling_a_running_build_kills_its_processes_and_frees_its_slot(
@@ -110,15 +112,17 @@ wait
         "BuildFinished",
     ]
     assert stack.wait_until_finished(following)["exit_code"] == 0
-    wait_until(lambda: not any(process.is_running() for process in processes), 15, "processes of the build go on")
+    wait_until(
+        lambda: not any(process.is_running() for process in processes), 15, "processes of the build are still running"
+    )
     assert list(stack.read_log(build["id"]))[-1] == "abort"
 
 
 def test_canceling_a_finished_build_is_rejected(stack: RunningStack, good_project: int) -> None:
-    over = stack.launch_build(good_project)
-    stack.wait_until_finished(over)
-    answer = stack.admin.delete(f"/developer/builds/kill/executed/{over}")
-    assert (answer.status_code, answer.json()["message"]) == (404, "EXECUTOR_NOT_FOUND")
+    finished = stack.launch_build(good_project)
+    stack.wait_until_finished(finished)
+    response = stack.admin.delete(f"/developer/builds/kill/executed/{finished}")
+    assert (response.status_code, response.json()["message"]) == (404, "EXECUTOR_NOT_FOUND")
 
 
 def test_deleting_a_project_ends_its_running_and_queued_builds(stack: RunningStack, tmp_path: Path) -> None:
@@ -130,11 +134,13 @@ def test_deleting_a_project_ends_its_running_and_queued_builds(stack: RunningSta
     running, waiting = stack.launch_build(project_id), stack.launch_build(project_id)
     wait_until(lambda: "ready" in stack.read_live_log(running, "build").get("log", ""))
     processes = [psutil.Process(int(pid)) for pid in pids.read_text().split()]
-    numbers = [stack.build_id_of(one) for one in (running, waiting)]
+    numbers = [stack.build_id_of(executor_id) for executor_id in (running, waiting)]
     assert stack.admin.delete(f"/admin/projects/{project_id}").status_code == 204
-    wait_until(lambda: not any(process.is_running() for process in processes), 15, "processes of the build go on")
-    wait_until(lambda: queued(stack, project_id) == [])
-    wait_until(lambda: {stack.admin.get(f"/developer/builds/{one}").status_code for one in numbers} == {404})
-    executing = [one["executor_id"] for one in stack.admin.get("/developer/builds/executeds").json()]
+    wait_until(
+        lambda: not any(process.is_running() for process in processes), 15, "processes of the build are still running"
+    )
+    wait_until(lambda: list_queued(stack, project_id) == [])
+    wait_until(lambda: {stack.admin.get(f"/developer/builds/{build_id}").status_code for build_id in numbers} == {404})
+    executing = [entry["executor_id"] for entry in stack.admin.get("/developer/builds/executeds").json()]
     assert not {running, waiting} & set(executing)
     assert stack.admin.get(f"/developer/builds/by/project/{project_id}").status_code == 404

@@ -1,4 +1,4 @@
-"""Processes that are told to leave: they finish what is in hand, and nobody outside notices."""
+"""Graceful shutdown: processes finish their work, and clients notice nothing."""
 
 from pathlib import Path
 
@@ -8,27 +8,27 @@ from tests.support.external.repositories import Gate, create_sample_repository
 from tests.support.stacks.live_events import reading_live_events
 from tests.support.stacks.running_stack import SERVICES, RunningStack, wait_until
 
-LONGEST = 10.0  # seconds from the signal to the end of a process
-NAMES = (*SERVICES, "gateway")
+MAX_SHUTDOWN_SECONDS = 10.0  # seconds from SIGTERM to the end of a process
+STATELESS_PROCESSES = (*SERVICES, "gateway")
 
 
 def test_every_build_launched_during_a_rolling_restart_finishes(stack: RunningStack, tmp_path: Path) -> None:
     project_id = stack.create_project(create_sample_repository(tmp_path / "repository", {"build": "sleep 0.5\n"}))
-    builds, took = [], {}
+    builds, shutdown_seconds = [], {}
     for replica in range(2):
-        for name in NAMES:
+        for name in STATELESS_PROCESSES:
             builds.append(stack.launch_build(project_id))
-            took[f"{name}-{replica}"] = stack.stop_process(f"{name}-{replica}")
+            shutdown_seconds[f"{name}-{replica}"] = stack.stop_process(f"{name}-{replica}")
         stack.wait_until_ready()
     finished = [stack.wait_until_finished(build) for build in builds]
     assert [build["exit_code"] for build in finished] == [0] * len(builds)
     assert len({build["id"] for build in finished}) == len(builds)
-    assert {name: seconds for name, seconds in took.items() if seconds > LONGEST} == {}
+    assert {name: seconds for name, seconds in shutdown_seconds.items() if seconds > MAX_SHUTDOWN_SECONDS} == {}
 
 
 @pytest.mark.parametrize("name", ["agent", "nats-server", "mongod"])
 def test_the_stack_works_after_a_restart_of_one_process(name: str, stack: RunningStack, good_project: int) -> None:
-    assert stack.restart_process(name) < LONGEST
+    assert stack.restart_process(name) < MAX_SHUTDOWN_SECONDS
     stack.wait_until_ready()
     assert stack.run_build(good_project)["exit_code"] == 0
 
@@ -41,7 +41,7 @@ def test_a_build_is_retried_after_its_agent_is_stopped(stack: RunningStack, tmp_
     build = stack.launch_build(project_id)
     wait_until(lambda: "up" in stack.read_live_log(build, "build").get("log", ""))
     with reading_live_events(stack.admin) as reader:
-        stack.restart_process("agent", within=LONGEST)
+        stack.restart_process("agent", within=MAX_SHUTDOWN_SECONDS)
         gate.open()
         assert stack.wait_until_finished(build)["exit_code"] == 0
         wait_until(lambda: "BuildFinished" in reader.event_names_of_build(stack.build_id_of(build)))

@@ -1,4 +1,4 @@
-"""An agent that an operator adds by the command line: registers, works, and is taken off again."""
+"""A second agent added on the command line: registered, used and unregistered."""
 
 import signal
 import subprocess
@@ -12,12 +12,12 @@ from tests.support import eventually, read_stream_messages
 from tests.support.external.repositories import Gate, create_sample_repository
 from tests.support.stacks.running_stack import HEADRACE_COMMAND, RunningStack
 
-SLOTS = 4  # of the stack's own agent
+AGENT_SLOTS = 4  # of the agent of the stack
 
 
 @pytest.fixture
 def config(stack: RunningStack, tmp_path: Path) -> Iterator[Path]:
-    """The file of an agent that is registered while the test runs."""
+    """Register an agent for the test. Yield its configuration file."""
     config = tmp_path / "agent" / "agent.json"
     token = stack.admin.get("/admin/runners/registration-info").json()["registrationToken"]
     register = ("agent", "register", "--description", "the second one", "--tag", "fast", "--tag", "big")
@@ -32,7 +32,7 @@ def config(stack: RunningStack, tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def agent(stack: RunningStack, config: Path) -> Iterator[None]:
-    """Runs until it is told to leave, and leaves in good order."""
+    """Run the agent. It must exit with status 0 on SIGTERM."""
     process = subprocess.Popen((*HEADRACE_COMMAND, "agent", "run", "--config", str(config)), env=dict(stack.environ))
     yield
     process.send_signal(signal.SIGTERM)
@@ -46,15 +46,17 @@ async def test_a_second_agent_takes_jobs_when_the_first_is_full(
     assert "knows runner" in stack.run_headrace("agent", "verify", "--config", str(config)).stdout
     gate = Gate(tmp_path / "gate")
     project_id = stack.create_project(create_sample_repository(tmp_path / "repository", {"build": gate.script}))
-    builds = [stack.launch_build(project_id) for _ in range(SLOTS + 1)]
+    builds = [stack.launch_build(project_id) for _ in range(AGENT_SLOTS + 1)]
     for build in builds:
         stack.wait_until_running(build)
-    runners = [one["runner"] for one in stack.admin.get("/developer/builds/executeds").json()]
+    runners = [entry["runner"] for entry in stack.admin.get("/developer/builds/executeds").json()]
     gate.open()
     assert [stack.wait_until_finished(build)["exit_code"] for build in builds] == [0] * len(builds)
     assert runners.count("the second one") == 1
-    told = [one for one in await read_stream_messages(nats, "runners") if b'"the second one"' in one.data]
-    [registered] = [one for one in told if one.subject.endswith(".RunnerRegistered")]
+    messages = [
+        message for message in await read_stream_messages(nats, "runners") if b'"the second one"' in message.data
+    ]
+    [registered] = [message for message in messages if message.subject.endswith(".RunnerRegistered")]
     assert b'"fast"' in registered.data
 
 
@@ -66,16 +68,18 @@ async def test_an_unregistered_agent_is_unknown_to_the_server(
     stack.run_headrace(
         "agent", "register", "--config", str(config), "--url", stack.url, HEADRACE_REGISTRATION_TOKEN=token
     )
-    kept = config.read_text()
+    content = config.read_text()
     stack.run_headrace("agent", "unregister", "--config", str(config))
-    config.write_text(kept)
+    config.write_text(content)
     config.chmod(0o600)
     refused = stack.run_headrace("agent", "verify", "--config", str(config), check=False)
     assert refused.returncode == 1
     assert "does not know" in refused.stderr
 
     async def is_deleted() -> bool:
-        return any(one.subject.endswith(".RunnerDeleted") for one in await read_stream_messages(nats, "runners"))
+        return any(
+            message.subject.endswith(".RunnerDeleted") for message in await read_stream_messages(nats, "runners")
+        )
 
     await eventually(is_deleted)
 

@@ -1,4 +1,4 @@
-"""From a forge's push to the script that reads it."""
+"""Webhooks from the push of a forge to the build script that reads the body."""
 
 import hashlib
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from tests.support.external.forge_webhooks import github_headers, github_push_bo
 from tests.support.external.repositories import commit_files, create_sample_repository, run_git
 from tests.support.stacks.running_stack import JsonObject, RunningStack, wait_until
 
-READ = """
+READING_SCRIPT = """
 echo "commit $(git -C "$CI_PROJECT_DIR" log -1 --format=%H) of $CI_COMMIT_BRANCH"
 echo "variable ${#FREE_COMMIT_REQUEST_BODY} $(printf %s "$FREE_COMMIT_REQUEST_BODY" | base64 -d | sha256sum)"
 echo "file $(sha256sum < "$FREE_COMMIT_REQUEST_BODY_FILE")"
@@ -21,8 +21,8 @@ PUSHER = {"github_username": "octo-ada", "gitlab_username": "tanuki-ada"}
 
 
 @dataclass(frozen=True)
-class Mill:
-    """A project whose branch has moved on since the push."""
+class WebhookProject:
+    """A project whose branch has a newer commit than the pushed one."""
 
     stack: RunningStack
     project_id: int
@@ -31,32 +31,34 @@ class Mill:
 
     def send(self, headers: dict[str, str], body: bytes) -> JsonObject:
         with self.stack.create_client() as forge:
-            answer = forge.post(f"/guest/webhooks/build/{self.project_id}", content=body, headers=headers)
-        assert answer.status_code == 201, answer.text
-        return dict(answer.json())
+            response = forge.post(f"/guest/webhooks/build/{self.project_id}", content=body, headers=headers)
+        assert response.status_code == 201, response.text
+        return dict(response.json())
 
-    def built(self, executor_id: str) -> tuple[JsonObject, list[str]]:
-        """The finished build, and the lines that its script wrote."""
-        [build] = wait_until(lambda: [one for one in self._finished() if one["executor_id"] == executor_id], within=60)
-        return build, lines_of(self.stack, build)
+    def wait_for_build(self, executor_id: str) -> tuple[JsonObject, list[str]]:
+        """Wait for the build to finish. Return it and the lines its script printed."""
+        [build] = wait_until(
+            lambda: [build for build in self._list_builds() if build["executor_id"] == executor_id], within=60
+        )
+        return build, script_output(self.stack, build)
 
-    def _finished(self) -> list[JsonObject]:
+    def _list_builds(self) -> list[JsonObject]:
         return list(self.stack.admin.get(f"/developer/builds/by/project/{self.project_id}").json())
 
 
-def lines_of(stack: RunningStack, build: JsonObject) -> list[str]:
+def script_output(stack: RunningStack, build: JsonObject) -> list[str]:
     return stack.read_log(build["id"])["build"].splitlines()[1:4]
 
 
 @pytest.fixture(scope="module")
-def mill(stack: RunningStack, tmp_path_factory: pytest.TempPathFactory) -> Mill:
-    repository = create_sample_repository(tmp_path_factory.mktemp("pushed") / "repository", {"build": READ})
+def webhook_project(stack: RunningStack, tmp_path_factory: pytest.TempPathFactory) -> WebhookProject:
+    repository = create_sample_repository(tmp_path_factory.mktemp("pushed") / "repository", {"build": READING_SCRIPT})
     pushed = run_git(repository, "rev-parse", "HEAD")
     commit_files(repository, {"ci/build.sh": "echo a later commit"})
     password = "correct horse battery"
     developer = stack.create("developer", username=f"ada-{uuid4().hex[:6]}", password=password, **PUSHER)
     project_id = stack.create_project(repository, developers_id=[developer["id"]])
-    return Mill(stack, project_id, stack.get_project(project_id)["signature_key"], pushed)
+    return WebhookProject(stack, project_id, stack.get_project(project_id)["signature_key"], pushed)
 
 
 def digest(body: bytes) -> str:
@@ -64,26 +66,34 @@ def digest(body: bytes) -> str:
 
 
 @pytest.mark.parametrize("forge", ["github", "gitlab"])
-def test_a_push_builds_its_commit_and_the_script_reads_the_webhook_body(mill: Mill, forge: str) -> None:
-    body = github_push_body(mill.pushed) if forge == "github" else gitlab_push_body(mill.pushed)
-    headers = github_headers(mill.key, body) if forge == "github" else gitlab_headers(mill.key)
-    build, lines = mill.built(mill.send(headers, body)["executor_id"])
-    assert (build["exit_code"], build["sha"], build["ref"]) == (0, mill.pushed, "refs/heads/main")
+def test_a_push_builds_its_commit_and_the_script_reads_the_webhook_body(
+    webhook_project: WebhookProject, forge: str
+) -> None:
+    body = github_push_body(webhook_project.pushed) if forge == "github" else gitlab_push_body(webhook_project.pushed)
+    headers = github_headers(webhook_project.key, body) if forge == "github" else gitlab_headers(webhook_project.key)
+    build, lines = webhook_project.wait_for_build(webhook_project.send(headers, body)["executor_id"])
+    assert (build["exit_code"], build["sha"], build["ref"]) == (0, webhook_project.pushed, "refs/heads/main")
     length = -(-len(body) // 3) * 4
-    assert lines == [f"commit {mill.pushed} of main", f"variable {length} {digest(body)}", f"file {digest(body)}"]
+    assert lines == [
+        f"commit {webhook_project.pushed} of main",
+        f"variable {length} {digest(body)}",
+        f"file {digest(body)}",
+    ]
 
 
 @pytest.mark.parametrize("size", [200 * 1024, 4 * 1024 * 1024])
-def test_a_large_webhook_body_is_available_only_as_a_file(mill: Mill, size: int) -> None:
+def test_a_large_webhook_body_is_available_only_as_a_file(webhook_project: WebhookProject, size: int) -> None:
     more: dict[str, Any] = {"padding": 'a "quoted" line\n' * (size // 16)}
-    body = github_push_body(mill.pushed, **more)
-    build, lines = mill.built(mill.send(github_headers(mill.key, body), body)["executor_id"])
+    body = github_push_body(webhook_project.pushed, **more)
+    build, lines = webhook_project.wait_for_build(
+        webhook_project.send(github_headers(webhook_project.key, body), body)["executor_id"]
+    )
     assert (len(body) > size, build["exit_code"]) == (True, 0)
     assert lines[1:] == [f"variable 0 {digest(b'')}", f"file {digest(body)}"]
 
 
-def test_a_manual_launch_has_an_empty_webhook_body(mill: Mill, tmp_path: Path) -> None:
-    repository = create_sample_repository(tmp_path / "repository", {"build": READ})
-    build = mill.stack.run_build(mill.stack.create_project(repository))
+def test_a_manual_launch_has_an_empty_webhook_body(webhook_project: WebhookProject, tmp_path: Path) -> None:
+    repository = create_sample_repository(tmp_path / "repository", {"build": READING_SCRIPT})
+    build = webhook_project.stack.run_build(webhook_project.stack.create_project(repository))
     assert build["exit_code"] == 0
-    assert lines_of(mill.stack, build)[1:] == [f"variable 0 {digest(b'')}", f"file {digest(b'')}"]
+    assert script_output(webhook_project.stack, build)[1:] == [f"variable 0 {digest(b'')}", f"file {digest(b'')}"]

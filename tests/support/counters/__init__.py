@@ -1,1 +1,1 @@
-"""A service made for tests: counters that have an owner and a label of their own."""
+"""A service for tests: counters with an owner and a unique label."""

@@ -1,4 +1,4 @@
-"""The toy service: everything that a service can declare, once."""
+"""The counter service. It declares one of everything a service can declare."""
 
 from dataclasses import replace
 
@@ -74,6 +74,6 @@ def project_doubled_counter(row: CounterView, recorded: RecordedEvent[Event]) ->
 
 
 def create_next_release() -> Service:
-    """The next release: another fold of the rows, hence another version."""
+    """Return the next release, with another row projection and row version."""
     doubled = replace(counters, apply=project_doubled_counter, row_version=2)
     return replace(create_service(), categories=(doubled, mirrors), periodic_tasks=())

@@ -1,4 +1,4 @@
-"""The contract of the toy service `counters`."""
+"""The contract of the counter service."""
 
 from typing import ClassVar
 
@@ -69,7 +69,7 @@ class MirrorView(ReadModelRow):
 
 
 class LabelTotal(ReadModelRow):
-    """A followed view: how often and by how much the counters of one stream were raised."""
+    """The row of a projection: how often and by how much one counter was raised."""
 
     raises: int = 0
     total: int = 0

@@ -1,4 +1,4 @@
-"""Decisions about counters, to be appended to a store without a command."""
+"""Commits of counters that tests append to a store directly."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime

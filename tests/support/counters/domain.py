@@ -1,4 +1,4 @@
-"""How counters are decided, and their rows."""
+"""The decider of counters and the projection of their rows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

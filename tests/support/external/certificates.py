@@ -1,4 +1,4 @@
-"""A certificate authority of a test's own, and what it signs."""
+"""A certificate authority for tests, and the certificates it issues."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -15,7 +15,7 @@ from cryptography.x509.oid import NameOID
 class IssuedCertificate:
     certificate: Path
     key: Path
-    combined: Path  # in one file
+    combined: Path  # certificate and key in one file
 
 
 class CertificateAuthority:
@@ -45,7 +45,7 @@ class CertificateAuthority:
         )
 
     def issue(self, name: str) -> IssuedCertificate:
-        """For 127.0.0.1, and for clients of that name."""
+        """Issue a certificate for 127.0.0.1 with the given common name."""
         key = ec.generate_private_key(ec.SECP256R1())
         names = x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))])
         signed = (

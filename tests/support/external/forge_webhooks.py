@@ -1,4 +1,4 @@
-"""GitHub and GitLab as a server meets them: the bodies of their pushes and the headers that prove them."""
+"""Webhook requests of GitHub and GitLab: bodies of pushes, and headers with signature or token."""
 
 import hashlib
 import hmac
@@ -6,12 +6,12 @@ import json
 from typing import Any
 from uuid import uuid4
 
-NULL_COMMIT = "0" * 40  # what a forge calls a commit that is not there
+NULL_COMMIT = "0" * 40  # the id that forges send for a missing commit
 JSON_TYPE = "application/json"
 
 
 def github_push_body(after: str, ref: str = "refs/heads/main", login: str = "Octo-Ada", **more: Any) -> bytes:
-    """All members that GitHub sends, as it writes them; `more` replaces some or adds to them."""
+    """Return the body of a GitHub push with all its members; `more` replaces or adds members."""
     name = ref.removeprefix("refs/heads/")
     commit = {
         "id": after,
@@ -54,7 +54,7 @@ def github_push_body(after: str, ref: str = "refs/heads/main", login: str = "Oct
 
 
 def gitlab_push_body(after: str, ref: str = "refs/heads/main", username: str = "tanuki-ada", **more: Any) -> bytes:
-    """All members that GitLab sends; `more` replaces some or adds to them."""
+    """Return the body of a GitLab push with all its members; `more` replaces or adds members."""
     commit = {
         "id": after,
         "message": "Turn the wheel\n\nfaster",

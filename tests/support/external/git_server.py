@@ -1,4 +1,4 @@
-"""A git server over HTTP that asks for a user name and a password."""
+"""A git server over HTTP with basic authentication."""
 
 import base64
 from collections.abc import Iterator
@@ -33,7 +33,7 @@ class GitServer(DemoGitServer):
 
 @contextmanager
 def git_server(root: Path, login: str = "ada:secret-of-ada") -> Iterator[GitServer]:
-    """Serves every repository below the folder, while the block runs."""
+    """Serve every repository below the folder while the block runs."""
     server = GitServer(root, login)
     with server.run_in_thread():
         yield server

@@ -1,6 +1,6 @@
-"""What GitLab's runner does with a job in its shell executor: the same git commands, files and scripts.
+"""A reimplementation of GitLab Runner's shell executor: the same git commands, files and scripts.
 
-Written after `shells/abstract.go`, `shells/bash.go` and `helpers/shell_escape.go` of gitlab-runner 14 to 18.
+Source: `shells/abstract.go`, `shells/bash.go` and `helpers/shell_escape.go` of gitlab-runner 14 to 18.
 """
 
 import os
@@ -14,8 +14,8 @@ LITERAL_BYTES = frozenset(b",-./0123456789@ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghij
 QUOTED_BYTES = frozenset(b' !"#$%&()*+:;<=>?[]^`{|}~')
 NAMED_ESCAPES = {7: "\\a", 8: "\\b", 9: "\\t", 10: "\\n", 11: "\\v", 12: "\\f", 13: "\\r", 39: "\\'", 92: "\\\\"}
 ESCAPES = [
-    chr(one) if one in LITERAL_BYTES or one in QUOTED_BYTES else NAMED_ESCAPES.get(one, f"\\x{one:02x}")
-    for one in range(256)
+    chr(byte) if byte in LITERAL_BYTES or byte in QUOTED_BYTES else NAMED_ESCAPES.get(byte, f"\\x{byte:02x}")
+    for byte in range(256)
 ]
 
 Job = Mapping[str, Any]
@@ -29,7 +29,7 @@ def shell_escape(text: str) -> str:
 
 @dataclass(frozen=True)
 class GitLabClient:
-    """A machine with a builds folder that is used again from job to job."""
+    """A runner machine whose builds folder is reused by later jobs."""
 
     folder: Path
     environment: Mapping[str, str]
@@ -58,7 +58,7 @@ class GitLabClient:
         return self.run_bash(self.build_stage_script(job, commands))
 
     def run_script(self, job: Job, name: str = "script") -> "subprocess.CompletedProcess[bytes]":
-        (step,) = (one for one in job["steps"] if one["name"] == name)
+        (step,) = (step for step in job["steps"] if step["name"] == name)
         lines = []
         for command in step["script"]:
             first, *more = command.strip().split("\n", 1)
@@ -69,7 +69,7 @@ class GitLabClient:
         return self.run_bash(self.build_stage_script(job, [f"cd {shell_escape(str(self.checkout))}", *lines]))
 
     def build_stage_script(self, job: Job, commands: Sequence[str]) -> str:
-        """The script of one stage: each of them begins with all variables of the job."""
+        """Return the script of one stage, which starts by exporting all job variables."""
         program = "\n".join([*self._export_commands(job), *commands]) + "\n"
         return (
             "#!/usr/bin/env bash\n\ntrap exit 1 TERM\n\n"

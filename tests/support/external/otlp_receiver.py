@@ -1,4 +1,4 @@
-"""A receiver of OTLP over HTTP on a loopback port, in a thread of its own, that keeps what it was sent."""
+"""An OTLP/HTTP receiver on a loopback port that stores received spans and metrics."""
 
 import gzip
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -25,7 +25,7 @@ RESPONSES: Mapping[str, Any] = {
 
 @dataclass(frozen=True)
 class ReceivedSpan:
-    """A span."""
+    """A span that the receiver has stored."""
 
     service: str
     name: str
@@ -36,7 +36,7 @@ class ReceivedSpan:
     start: int  # nanoseconds since 1970
     end: int
     attributes: Mapping[str, Any]
-    links: Sequence[str]  # ids of traces
+    links: Sequence[str]  # trace ids
     failed: bool
 
 
@@ -44,13 +44,13 @@ class ReceivedSpan:
 class OtlpReceiver:
     url: str = ""
     spans: list[ReceivedSpan] = field(default_factory=list)
-    metrics: dict[str, set[str]] = field(default_factory=dict)  # name -> services that sent it
+    metrics: dict[str, set[str]] = field(default_factory=dict)  # metric name -> names of the services that sent it
     bodies: list[bytes] = field(default_factory=list)
     headers: list[Mapping[str, str]] = field(default_factory=list)
 
     @property
     def environment(self) -> dict[str, str]:
-        """What a stack needs to send its telemetry here, soon."""
+        """Return the variables that make a stack export to this receiver at short intervals."""
         return {
             "OTEL_EXPORTER_OTLP_ENDPOINT": self.url,
             "OTEL_BSP_SCHEDULE_DELAY": "200",
@@ -58,8 +58,8 @@ class OtlpReceiver:
         }
 
     def spans_of_trace(self, trace_id: str) -> list[ReceivedSpan]:
-        """In the order in which the spans began."""
-        return sorted((one for one in self.spans if one.trace_id == trace_id), key=lambda one: one.start)
+        """Return the spans of the trace, ordered by start time."""
+        return sorted((span for span in self.spans if span.trace_id == trace_id), key=lambda one: one.start)
 
     def receive(self, path: str, body: bytes) -> None:
         self.bodies.append(body)
@@ -84,7 +84,7 @@ def _parse_spans(request: Any) -> Iterator[ReceivedSpan]:
                 start=span.start_time_unix_nano,
                 end=span.end_time_unix_nano,
                 attributes=_parse_attributes(span.attributes),
-                links=[one.trace_id.hex() for one in span.links],
+                links=[link.trace_id.hex() for link in span.links],
                 failed=span.status.code == span.status.STATUS_CODE_ERROR,
             )
 
@@ -97,7 +97,7 @@ def _parse_metric_names(request: Any) -> Iterator[tuple[str, str]]:
 
 
 def _parse_attributes(pairs: Iterable[Any]) -> dict[str, Any]:
-    return {one.key: getattr(one.value, one.value.WhichOneof("value")) for one in pairs}
+    return {pair.key: getattr(pair.value, pair.value.WhichOneof("value")) for pair in pairs}
 
 
 @contextmanager
@@ -111,12 +111,12 @@ def otlp_receiver() -> Iterator[OtlpReceiver]:
             body = self.rfile.read(int(self.headers["content-length"]))
             receiver.headers.append(dict(self.headers))
             receiver.receive(self.path, gzip.decompress(body) if self.headers["content-encoding"] == "gzip" else body)
-            answer = RESPONSES[self.path].SerializeToString()
+            response = RESPONSES[self.path].SerializeToString()
             self.send_response(200)
             self.send_header("content-type", "application/x-protobuf")
-            self.send_header("content-length", str(len(answer)))
+            self.send_header("content-length", str(len(response)))
             self.end_headers()
-            self.wfile.write(answer)
+            self.wfile.write(response)
 
         def log_message(self, *_: object) -> None:
             pass
@@ -134,27 +134,27 @@ def otlp_receiver() -> Iterator[OtlpReceiver]:
 
 
 def list_span_paths(spans: Sequence[ReceivedSpan]) -> set[str]:
-    """How each span of a trace came about: `gateway GET /x > gateway Ask > builds Ask`."""
-    known = {one.span_id: one for one in spans}
+    """Return the path of each span from its root, such as `gateway GET /x > gateway GetBuild > builds GetBuild`."""
+    spans_by_id = {span.span_id: span for span in spans}
 
-    def way(one: ReceivedSpan) -> str:
-        parent = known.get(one.parent_id)
-        return f"{way(parent)} > {one.service} {one.name}" if parent else f"{one.service} {one.name}"
+    def path(one: ReceivedSpan) -> str:
+        parent = spans_by_id.get(one.parent_id)
+        return f"{path(parent)} > {one.service} {one.name}" if parent else f"{one.service} {one.name}"
 
-    return {way(one) for one in spans}
+    return {path(span) for span in spans}
 
 
 def format_trace(spans: Sequence[ReceivedSpan]) -> str:
-    """For people: a trace, indented."""
-    known = {one.span_id for one in spans}
-    first = min(one.start for one in spans)
+    """Return an indented listing of a trace, for failure messages."""
+    spans_by_id = {span.span_id for span in spans}
+    first = min(span.start for span in spans)
 
     def lines(parent: ReceivedSpan | None, depth: int) -> Iterator[str]:
-        for one in spans:
-            if one.parent_id == parent.span_id if parent else one.parent_id not in known:
-                at, took = (one.start - first) / 1e6, (one.end - one.start) / 1e6
-                linked = f"  -> {', '.join(id_[:6] for id_ in one.links)}" if one.links else ""
-                yield f"{at:8.1f} ms {took:8.1f} ms  {'  ' * depth}{one.service}: {one.name} [{one.kind}]{linked}"
-                yield from lines(one, depth + 1)
+        for span in spans:
+            if span.parent_id == parent.span_id if parent else span.parent_id not in spans_by_id:
+                at, took = (span.start - first) / 1e6, (span.end - span.start) / 1e6
+                linked = f"  -> {', '.join(id_[:6] for id_ in span.links)}" if span.links else ""
+                yield f"{at:8.1f} ms {took:8.1f} ms  {'  ' * depth}{span.service}: {span.name} [{span.kind}]{linked}"
+                yield from lines(span, depth + 1)
 
     return "\n".join(lines(None, 0))

@@ -1,4 +1,4 @@
-"""Real git repositories on this machine, for builds to clone."""
+"""Local git repositories for builds to clone."""
 
 import os
 import subprocess
@@ -22,7 +22,7 @@ GIT_IDENTITY = {
 
 @dataclass(frozen=True)
 class Gate:
-    """Holds a script up until it is opened."""
+    """Blocks a script until the gate is opened."""
 
     file: Path
 
@@ -44,7 +44,7 @@ def run_git(folder: Path, *arguments: str) -> str:
 def create_sample_repository(
     folder: Path, steps: Mapping[str, str] | None = None, spec: str | bytes | None = None, branch: str = "main"
 ) -> Path:
-    """A repository whose steps (`{"build": "make"}`) are scripts under /ci, called by its spec file."""
+    """Create a repository whose steps (`{"build": "make"}`) are scripts under /ci, listed in its spec file."""
     scripts = {"build": HELLO_SCRIPT} if steps is None else steps
     folder.mkdir(parents=True)
     run_git(folder, "init", "--quiet", "-b", branch)
@@ -59,7 +59,7 @@ def make_spec(steps: Mapping[str, str]) -> str:
 
 
 def commit_files(folder: Path, files: Mapping[str, str | bytes]) -> str:
-    """Write the files and commit them; returns the commit."""
+    """Write the files and commit them. Return the commit id."""
     for name, content in files.items():
         file = folder / name
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""An S3 server of its own process, and what lies in its bucket."""
+"""An S3 server in a child process, and the objects in its bucket."""
 
 import ssl
 import sys
@@ -19,7 +19,10 @@ BUCKET_SECRET_KEY = "bucket-canary"
 
 @contextmanager
 def s3_server(folder: Path, *, tls: tuple[Path, Path, Path] | None = None) -> Iterator[tuple[Process, BucketSettings]]:
-    """It keeps all in memory, so that a stop forgets everything. `tls`: files of certificate, key and authority."""
+    """Run an S3 server that stores everything in memory.
+
+    `tls`: files of the certificate, its key and the certificate authority.
+    """
     port = ports.find_free_port()
     url = f"{'https' if tls else 'http'}://127.0.0.1:{port}"
     secured = ("-s", "-c", str(tls[0]), "-k", str(tls[1])) if tls else ()
@@ -46,7 +49,7 @@ def create_bucket(url: str, name: str, authority: Path | None = None) -> None:
 
 
 def list_objects(bucket: BucketSettings | None) -> list[str]:
-    """Where there is no bucket there are none."""
+    """Return the object keys of the bucket; an empty list without a bucket."""
     if bucket is None:
         return []
     store = S3Store(
@@ -57,4 +60,4 @@ def list_objects(bucket: BucketSettings | None) -> list[str]:
         secret_access_key=bucket.secret_key,
         client_options={"allow_http": True},
     )
-    return [one["path"] for batch in obstore.list(store) for one in batch]
+    return [item["path"] for batch in obstore.list(store) for item in batch]

@@ -1,4 +1,4 @@
-"""A server in a container, made with testcontainers: it has the arguments, ports and files that it had as a process."""
+"""Servers in containers (testcontainers), with the arguments, ports and files of the child processes."""
 
 import os
 from urllib.parse import urlsplit
@@ -11,14 +11,14 @@ from testcontainers.core.container import DockerContainer
 from infra.local.process import OperatorError, Process, Program
 
 IMAGES = {
-    "mongod": os.environ.get("MONGO_IMAGE") or "mongo:6.0",  # the releases that come embedded
+    "mongod": os.environ.get("MONGO_IMAGE") or "mongo:6.0",  # the releases that are embedded
     "nats-server": os.environ.get("NATS_IMAGE") or "nats:2.15",
 }
-ENTRYPOINTS = {"mongod": "mongod"}  # the image's own would change the user and could not read the folder
+ENTRYPOINTS = {"mongod": "mongod"}  # the entrypoint of the image changes the user, who cannot read the folder
 
 
 class ContainerProcess(Process):
-    """Killed and started again it is another container on the same files: to its clients a crash and a restart."""
+    """A server in a container. A restart creates a new container on the same files."""
 
     def __init__(self, program: Program) -> None:
         super().__init__(program)
@@ -46,7 +46,7 @@ class ContainerProcess(Process):
 
     def kill(self) -> None:
         if self._docker_container:
-            self._docker_container.stop()  # this is a SIGKILL, and the container is removed
+            self._docker_container.stop()  # sends SIGKILL and removes the container
             self._docker_container = None
 
     def stop(self, timeout: float = 10) -> None:
@@ -54,10 +54,10 @@ class ContainerProcess(Process):
             self._container(self._docker_container).stop(timeout=int(timeout))
             self.kill()
 
-    def failure(self, what: str) -> OperatorError:
+    def failure(self, message: str) -> OperatorError:
         if self._docker_container:
             self.program.log.write_bytes(self._container(self._docker_container).logs())
-        return super().failure(what)
+        return super().failure(message)
 
     @staticmethod
     def _container(made: DockerContainer) -> Container:
@@ -65,7 +65,7 @@ class ContainerProcess(Process):
 
 
 def find_docker_problem() -> str | None:
-    """Why containers cannot be had, in words; an image that is not there is pulled."""
+    """Return why containers cannot be used, or None. Missing images are pulled."""
     try:
         client = docker.from_env(timeout=10)
     except DockerException as error:

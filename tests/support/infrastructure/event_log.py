@@ -1,4 +1,4 @@
-"""A log of toy events and its JetStream stream: filled by tests of relays, followers and workers."""
+"""An event log of counters and its JetStream stream, for tests of relays, subscriptions and workers."""
 
 import asyncio
 from collections import defaultdict
@@ -40,21 +40,25 @@ class EventLog:
     async def append_commits(
         self, count: int, *, streams: int = 3, start: int = 0, events: Sequence[Event] = (RAISED,)
     ) -> None:
-        """`count` decisions of one stream after the other, several at once."""
-        places = range(start, start + count)
-        await asyncio.gather(*(self._append_to_stream(place, streams, places, events) for place in range(streams)))
+        """Append `count` commits, spread over the streams; streams are written concurrently."""
+        numbers = range(start, start + count)
+        await asyncio.gather(*(self._append_to_stream(index, streams, numbers, events) for index in range(streams)))
 
-    async def _append_to_stream(self, place: int, streams: int, places: Sequence[int], events: Sequence[Event]) -> None:
-        for expected in (number // streams for number in places if number % streams == place):
+    async def _append_to_stream(
+        self, index: int, streams: int, numbers: Sequence[int], events: Sequence[Event]
+    ) -> None:
+        for expected in (number // streams for number in numbers if number % streams == index):
             cause = CommandMetadata(uuid4().hex, datetime.now(UTC), Actor(7, "ivan"), "RaiseCounter", "00-trace-01")
             row = CounterView(value=expected + 1)
-            await self.store.append(PendingCommit(counters, f"counter-{place}", expected, events, cause, row))
+            await self.store.append(PendingCommit(counters, f"counter-{index}", expected, events, cause, row))
 
     async def list_event_ids(self) -> list[str]:
-        """What the log holds, stream by stream."""
-        found = self.database["commits"].find({}).sort([("stream", 1), ("version", 1)])
+        """Return the ids of all stored events, ordered by stream and version."""
+        commits = self.database["commits"].find({}).sort([("stream", 1), ("version", 1)])
         return [
-            f"{one['stream']}@{one['version']}.{place}" async for one in found for place in range(len(one["events"]))
+            f"{commit['stream']}@{commit['version']}.{index}"
+            async for commit in commits
+            for index in range(len(commit["events"]))
         ]
 
     async def count_published(self) -> int:
@@ -64,7 +68,7 @@ class EventLog:
         return await self.count_published() >= len(await self.list_event_ids())
 
     async def list_published_by_stream(self) -> Mapping[str, Sequence[str]]:
-        """The ids in JetStream in their order there, by the stream of the log that they belong to."""
+        """Return the published event ids in JetStream order, grouped by stream."""
         by_stream: dict[str, list[str]] = defaultdict(list)
         for event_id in await read_event_ids(self.bus, self.service):
             by_stream[event_id.partition("@")[0]].append(event_id)
@@ -78,16 +82,18 @@ class EventLog:
 
     @asynccontextmanager
     async def running_relay(self) -> AsyncIterator["asyncio.Task[None]"]:
-        """A relay that runs as long as the block; it is cut off without a goodbye."""
+        """Run a relay while the block runs, and cancel it without a clean shutdown."""
         relay = asyncio.create_task(Relay(self.bus, self.database, self.service).run())
         try:
             yield relay
         finally:
             await cancel_and_wait([relay])
-            await asyncio.gather(relay, return_exceptions=True)  # tests that want to know how it ended have looked
+            await asyncio.gather(
+                relay, return_exceptions=True
+            )  # tests that check the outcome have awaited the task before
 
     async def publish_all(self) -> None:
-        """Have everything published that is in the log."""
+        """Publish every event of the log."""
         async with self.running_relay():
             await eventually(self.is_published)
 

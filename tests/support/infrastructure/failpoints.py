@@ -1,4 +1,4 @@
-"""A mongod that fails commands on demand, as its own tests do it: errors that a driver meets only at a fail-over."""
+"""A mongod with fail points, to produce errors that otherwise occur only during a failover."""
 
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -12,14 +12,14 @@ from infra.local.data_folder import DataFolder
 from infra.local.mongod import mongod_program
 from infra.local.process import Process
 
-FAULTY_APP_NAME = "headrace-faulty"  # the application name of the clients that are affected
+FAULTY_APP_NAME = "headrace-faulty"  # application name of the affected clients
 LOST_RESPONSE = {"writeConcernError": {"code": 91, "errmsg": "executed, but the answer is lost"}}
 BLOCKED_CONNECTION = {"blockConnection": True, "blockTimeMS": 5_000}
 
 
 @contextmanager
 def mongod_with_failpoints(folder: Path) -> Iterator[str]:
-    """Run a mongod; yields its URL."""
+    """Run a mongod with test commands enabled. Yield its URL."""
     data = DataFolder(folder)
     data.prepare()
     program = mongod_program(data)
@@ -36,7 +36,7 @@ def mongod_with_failpoints(folder: Path) -> Iterator[str]:
 async def failing_commands(
     client: AsyncMongoClient[Any], commands: Sequence[str], **failure: Any
 ) -> AsyncIterator[None]:
-    """Let these commands of clients called FAULTY fail while the block runs."""
+    """Let these commands of clients named FAULTY_APP_NAME fail while the block runs."""
     data = {"failCommands": list(commands), "appName": FAULTY_APP_NAME, **failure}
     await client.admin.command("configureFailPoint", "failCommand", mode="alwaysOn", data=data)
     try:

@@ -1,4 +1,4 @@
-"""A cluster of nats-servers on this machine, which a test can freeze, kill and start one by one."""
+"""A local cluster of nats-servers that can be suspended, killed and started one by one."""
 
 import os
 import shutil
@@ -18,7 +18,7 @@ from infra.local.process import Process
 
 @contextmanager
 def frozen(server: Process) -> Iterator[None]:
-    """The server's machine hangs: its connections stay open, and nothing answers."""
+    """Suspend the server: its connections stay open, and it does not respond."""
     assert server.pid is not None
     os.kill(server.pid, signal.SIGSTOP)
     try:
@@ -31,15 +31,15 @@ def frozen(server: Process) -> Iterator[None]:
 @dataclass(frozen=True, slots=True)
 class NatsCluster:
     servers: Sequence[Process]
-    folder: DataFolder  # with the passwords
+    folder: DataFolder  # holds the passwords
 
     @property
     def addresses(self) -> list[str]:
-        """Host and port of each server."""
+        """Return host and port of each server."""
         return [server.program.address.removeprefix("nats://") for server in self.servers]
 
     def url(self, login: str = UNLIMITED_LOGIN, *server_numbers: int) -> str:
-        """HEADRACE_NATS_URL of all servers, or `only` of those with these numbers."""
+        """Return HEADRACE_NATS_URL of all servers, or of the servers with the given numbers."""
         chosen = [self.addresses[number] for number in server_numbers] or self.addresses
         return f"nats://{login}:{self.folder.secret(f'nats-{login}')}@{','.join(chosen)}"
 
@@ -47,9 +47,9 @@ class NatsCluster:
         return self.servers[self.addresses.index(netloc)]
 
     def list_clients_by_server(self) -> list[list[str]]:
-        """The names of those who are connected, by server."""
+        """Return the names of the connected clients of each server."""
         return [
-            [one.get("name", "") for one in _get_monitoring_page(server, "connz")["connections"]]
+            [connection.get("name", "") for connection in _get_monitoring_page(server, "connz")["connections"]]
             for server in self.servers
         ]
 
@@ -63,7 +63,7 @@ def _get_monitoring_page(server: Process, what: str) -> dict[str, list[dict[str,
 def nats_cluster(
     folder: Path, size: int = 3, *, extra_config: str = "", edit_config: Callable[[str], str] = lambda text: text
 ) -> Iterator[NatsCluster]:
-    """`more`: further lines of their configuration; `edit`: changes what infra/nats/nats.conf says."""
+    """Run a cluster. `extra_config` is appended to the configuration; `edit_config` changes infra/nats/nats.conf."""
     folders = [DataFolder(folder / f"nats-{number}") for number in range(size)]
     routes = [ports.find_free_port() for _ in folders]
     servers = []

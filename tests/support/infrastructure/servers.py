@@ -1,4 +1,4 @@
-"""The servers that tests stand on: child processes, or containers with STACK=containers; the tests are the same."""
+"""The servers used by tests: child processes, or containers with STACK=containers."""
 
 import os
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ LISTEN_HOSTS = {"embedded": "127.0.0.1", "containers": "0.0.0.0"}  # noqa: S104 
 
 
 def describe_servers() -> str:
-    """What the tests run against and why, for people; ValueError where that cannot be."""
+    """Return a sentence about the servers in use. Raise ValueError if they are unavailable."""
     if STACK == "embedded":
         return "servers: the embedded mongod and nats-server, because STACK does not ask for containers"
     if STACK != "containers":
@@ -33,7 +33,7 @@ def create_process(program: Program) -> Process:
     if STACK == "embedded":
         return Process(program)
     from tests.support.infrastructure.containers import (
-        ContainerProcess,  # here: its libraries take half a second that others need not pay
+        ContainerProcess,  # imported here: its libraries take half a second to import
     )
 
     return ContainerProcess(program)

@@ -1,4 +1,4 @@
-"""Reads the whole log and everything that follows from it, and says what is lost, doubled, stuck or otherwise wrong."""
+"""Compare a stack's event logs with everything derived from them, and report lost, duplicated and stuck builds."""
 
 import base64
 import itertools
@@ -44,12 +44,12 @@ SETTLE_TIMEOUT = 60.0
 
 @dataclass
 class Verdict:
-    """What should be four empty lists."""
+    """The findings of an audit. A correct stack has four empty lists."""
 
     lost: list[str] = field(default_factory=list)
     duplicated: list[str] = field(default_factory=list)
     stuck: list[str] = field(default_factory=list)
-    wrong: list[str] = field(default_factory=list)  # what follows from the log disagrees with it
+    wrong: list[str] = field(default_factory=list)  # derived data that disagrees with the log
 
     @property
     def is_clean(self) -> bool:
@@ -62,8 +62,10 @@ def audit_settings(stack: RunningStack) -> Settings:
 
 
 async def audit_stack(stack: RunningStack, launched: Sequence[LaunchedBuild], executions: Path) -> Verdict:
-    """Once the stack is at rest."""
-    verdict = Verdict(stuck=[f"build {one.build_id} has not ended" for one in launched if one.finished_at is None])
+    """Audit a stack on which no build runs any more."""
+    verdict = Verdict(
+        stuck=[f"build {build.build_id} has not finished" for build in launched if build.finished_at is None]
+    )
     logs = await compare_with_logs(stack, verdict)
     _check_builds(logs["builds"], launched, verdict)
     _check_executions(logs["builds"], executions, verdict)
@@ -72,7 +74,7 @@ async def audit_stack(stack: RunningStack, launched: Sequence[LaunchedBuild], ex
 
 
 async def compare_with_logs(stack: RunningStack, verdict: Verdict) -> dict[str, list[RecordedEvent[Any]]]:
-    """Everything that follows from the logs of the services with these logs, which it answers."""
+    """Compare rows, reservations, projections and streams with the event logs. Return the logs by service name."""
     settings = audit_settings(stack)
     bus = await connect(settings, "audit")
     try:
@@ -83,9 +85,11 @@ async def compare_with_logs(stack: RunningStack, verdict: Verdict) -> dict[str, 
                 await _wait_until_settled(service, database, bus, verdict)
                 vault = create_vault(database, settings)
                 before = await _read_log(database, vault)
-                found = [(message.headers or {})["ce-id"] for message in await read_stream_messages(bus, service.name)]
+                published_ids = [
+                    (message.headers or {})["ce-id"] for message in await read_stream_messages(bus, service.name)
+                ]
                 log = logs[service.name] = await _read_log(database, vault)
-                _check_publication(found, before, log, verdict)
+                _check_publication(published_ids, before, log, verdict)
                 await _check_rows(service, database, log, verdict)
                 await _check_projections(service, database, bus, verdict)
             await _check_attempts(get_database(client, settings, "builds"), verdict)
@@ -94,62 +98,74 @@ async def compare_with_logs(stack: RunningStack, verdict: Verdict) -> dict[str, 
     return logs
 
 
-# ---- the builds
+# ---- builds
 
 
 def _check_builds(log: Sequence[RecordedEvent[Any]], launched: Sequence[LaunchedBuild], verdict: Verdict) -> None:
-    queued = Counter(one.event.build_id for one in log if isinstance(one.event, BuildQueued))
-    ended = Counter(one.event.build_id for one in log if isinstance(one.event, BuildFinished))
-    executors = {one.event.build_id: one.event.executor_id for one in log if isinstance(one.event, BuildQueued)}
-    ends = [one.event for one in log if isinstance(one.event, JobFinished)]
-    over = Counter(event.job_id for event in ends)
-    won = Counter(event.job_id for event in ends if event.status is JobStatus.SUCCESS)
-    for one in launched:
-        if executors.get(one.build_id) != one.executor_id:
-            verdict.lost.append(f"the launch of build {one.build_id} was acknowledged and is not in the log")
-    asked = Counter(one.build_id for one in launched)
-    verdict.duplicated += [f"build {build} is a launch too many" for build in queued.keys() - asked.keys()]
-    verdict.duplicated += [f"build {build} answers {count} launches" for build, count in asked.items() if count > 1]
+    queued = Counter(recorded.event.build_id for recorded in log if isinstance(recorded.event, BuildQueued))
+    ended = Counter(recorded.event.build_id for recorded in log if isinstance(recorded.event, BuildFinished))
+    executors = {
+        recorded.event.build_id: recorded.event.executor_id
+        for recorded in log
+        if isinstance(recorded.event, BuildQueued)
+    }
+    ends = [recorded.event for recorded in log if isinstance(recorded.event, JobFinished)]
+    finished_jobs = Counter(event.job_id for event in ends)
+    succeeded = Counter(event.job_id for event in ends if event.status is JobStatus.SUCCESS)
+    for build in launched:
+        if executors.get(build.build_id) != build.executor_id:
+            verdict.lost.append(f"the launch of build {build.build_id} was acknowledged and is not in the log")
+    requested = Counter(build.build_id for build in launched)
+    verdict.duplicated += [
+        f"build {build} was launched without a request" for build in queued.keys() - requested.keys()
+    ]
+    verdict.duplicated += [
+        f"build {build} was returned by {count} launches" for build, count in requested.items() if count > 1
+    ]
     verdict.duplicated += [f"build {build} was queued {count} times" for build, count in queued.items() if count > 1]
     verdict.duplicated += [f"build {build} ended {count} times" for build, count in ended.items() if count > 1]
-    verdict.duplicated += [f"job {job} succeeded {count} times" for job, count in won.items() if count > 1]
-    verdict.duplicated += [f"job {job} ended {count} times" for job, count in over.items() if count > 1]
-    verdict.stuck += [f"build {build} has no end in the log" for build in queued.keys() - ended.keys()]
+    verdict.duplicated += [f"job {job} succeeded {count} times" for job, count in succeeded.items() if count > 1]
+    verdict.duplicated += [f"job {job} ended {count} times" for job, count in finished_jobs.items() if count > 1]
+    verdict.stuck += [f"build {build} has no recorded end" for build in queued.keys() - ended.keys()]
 
 
 def _check_executions(log: Sequence[RecordedEvent[Any]], file: Path, verdict: Verdict) -> None:
-    """A job runs once; again only after its runner was lost, and then the attempts in the log bound it."""
+    """Check that each job ran once, or, after a lost runner, at most as often as it was assigned."""
     lines = Counter(tuple(line.split()) for line in file.read_text().splitlines()) if file.exists() else Counter()
-    assigned = Counter(one.event.job_id for one in log if isinstance(one.event, JobAssigned))
-    lost = Counter(one.event.job_id for one in log if isinstance(one.event, JobLost))
-    won = {
-        one.event.job_id for one in log if isinstance(one.event, JobFinished) and one.event.status is JobStatus.SUCCESS
+    assigned = Counter(recorded.event.job_id for recorded in log if isinstance(recorded.event, JobAssigned))
+    lost = Counter(recorded.event.job_id for recorded in log if isinstance(recorded.event, JobLost))
+    succeeded = {
+        recorded.event.job_id
+        for recorded in log
+        if isinstance(recorded.event, JobFinished) and recorded.event.status is JobStatus.SUCCESS
     }
     for job, times in assigned.items():
-        begun, ended = lines["begin", str(job)], lines["end", str(job)]
-        if begun > times or (not lost[job] and begun > 1):
-            verdict.duplicated.append(f"job {job} was executed {begun} times in {times} attempts, {lost[job]} lost")
-        if job in won and not ended:
-            verdict.wrong.append(f"job {job} succeeded and was never executed to its end")
+        started, ended = lines["begin", str(job)], lines["end", str(job)]
+        if started > times or (not lost[job] and started > 1):
+            verdict.duplicated.append(f"job {job} was executed {started} times in {times} attempts, {lost[job]} lost")
+        if job in succeeded and not ended:
+            verdict.wrong.append(f"job {job} succeeded but its script never ran to the end")
 
 
 async def _check_attempts(database: AsyncDatabase[Document], verdict: Verdict) -> None:
-    async def closed() -> bool:
+    async def all_closed() -> bool:
         return await database["attempts"].count_documents({"finished": False}) == 0
 
     try:
-        await eventually(closed, within=SETTLE_TIMEOUT)
+        await eventually(all_closed, within=SETTLE_TIMEOUT)
     except TimeoutError:
-        verdict.stuck.append(f"{await database['attempts'].count_documents({'finished': False})} attempts stay open")
+        verdict.stuck.append(
+            f"{await database['attempts'].count_documents({'finished': False})} attempts are still open"
+        )
 
 
 def _check_empty_queues(stack: RunningStack, verdict: Verdict) -> None:
     for name in ("queueds", "executeds"):
-        left = stack.admin.get(f"/developer/builds/{name}").raise_for_status().json()
-        verdict.stuck += [f"{name} still shows {one}" for one in left]
+        entries = stack.admin.get(f"/developer/builds/{name}").raise_for_status().json()
+        verdict.stuck += [f"{name} still lists {entry}" for entry in entries]
 
 
-# ---- what follows from the log
+# ---- data derived from the log
 
 
 async def _read_log(database: AsyncDatabase[Document], vault: KeyVault) -> list[RecordedEvent[Any]]:
@@ -160,119 +176,136 @@ async def _read_log(database: AsyncDatabase[Document], vault: KeyVault) -> list[
 async def _wait_until_settled(
     service: Service, database: AsyncDatabase[Document], bus: Client, verdict: Verdict
 ) -> None:
-    """Relay and followers have nothing left to do."""
+    """Wait until the relay and all subscriptions of the service have caught up."""
 
-    async def published() -> bool:
+    async def is_published() -> bool:
         pipeline: list[Document] = [{"$group": {"_id": None, "events": {"$sum": {"$size": "$events"}}}}]
         counted = await (await database["commits"].aggregate(pipeline)).to_list()
         events = counted[0]["events"] if counted else 0
         return bool((await bus.jetstream().stream_info(service.name)).state.messages >= events)
 
-    async def followed() -> bool:
-        positions = {one["_id"]: one["sequence"] async for one in database["followers"].find({})}
-        interests: list[tuple[str, str, Callable[[RecordedEvent[Any]], Any]]] = [
+    async def has_caught_up() -> bool:
+        positions = {checkpoint["_id"]: checkpoint["sequence"] async for checkpoint in database["followers"].find({})}
+        relevance: list[tuple[str, str, Callable[[RecordedEvent[Any]], Any]]] = [
             *((f"reactions-to-{source}", source, policy) for source, policy in service.policies.items()),
-            *((projection_collection(view), view.source, view.row_key) for view in service.projections),
+            *(
+                (projection_collection(projection), projection.source, projection.row_key)
+                for projection in service.projections
+            ),
         ]
-        ends = [(name, await _last_relevant_sequence(bus, source, interest)) for name, source, interest in interests]
-        return all(positions.get(name, 0) >= end for name, end in ends)
+        last_sequences = [
+            (name, await _last_relevant_sequence(bus, source, is_relevant)) for name, source, is_relevant in relevance
+        ]
+        return all(positions.get(name, 0) >= last_sequence for name, last_sequence in last_sequences)
 
-    for condition, what in ((published, "the relay"), (followed, "a follower")):
+    for condition, component in ((is_published, "the relay"), (has_caught_up, "a subscription")):
         try:
             await eventually(condition, within=SETTLE_TIMEOUT)
         except TimeoutError:
-            verdict.stuck.append(f"{what} of {service.name} did not catch up")
+            verdict.stuck.append(f"{component} of {service.name} did not catch up")
 
 
-async def _last_relevant_sequence(bus: Client, source: str, interest: Callable[[RecordedEvent[Any]], Any]) -> int:
-    places = [
+async def _last_relevant_sequence(bus: Client, source: str, is_relevant: Callable[[RecordedEvent[Any]], Any]) -> int:
+    sequences = [
         message.metadata.sequence.stream
         for message in await read_stream_messages(bus, source)
-        if interest(cloudevents.from_message(message.headers or {}, message.data))
+        if is_relevant(cloudevents.from_message(message.headers or {}, message.data))
     ]
-    return places[-1] if places else 0
+    return sequences[-1] if sequences else 0
 
 
 def _check_publication(
-    found: Sequence[str], before: Sequence[RecordedEvent[Any]], after: Sequence[RecordedEvent[Any]], verdict: Verdict
+    published_ids: Sequence[str],
+    before: Sequence[RecordedEvent[Any]],
+    after: Sequence[RecordedEvent[Any]],
+    verdict: Verdict,
 ) -> None:
-    """JetStream holds every event of the log once, and those of a stream in order."""
-    verdict.duplicated += [f"{one} was published {times} times" for one, times in Counter(found).items() if times > 1]
-    verdict.lost += [f"{one} was not published" for one in {one.id for one in before} - set(found)]
-    verdict.wrong += [f"{one} was published and is not in the log" for one in set(found) - {one.id for one in after}]
-    order = {event_id: place for place, event_id in enumerate(found)}
+    """Check that JetStream holds every event exactly once and in stream order."""
+    verdict.duplicated += [
+        f"{event_id} was published {times} times" for event_id, times in Counter(published_ids).items() if times > 1
+    ]
+    verdict.lost += [
+        f"{event_id} was not published" for event_id in {recorded.id for recorded in before} - set(published_ids)
+    ]
+    verdict.wrong += [
+        f"{event_id} was published but is not in the log"
+        for event_id in set(published_ids) - {recorded.id for recorded in after}
+    ]
+    order = {event_id: position for position, event_id in enumerate(published_ids)}
     verdict.wrong += [
         f"{second.id} was published before {first.id}"
         for first, second in itertools.pairwise(before)
-        if first.stream == second.stream and order.get(first.id, 0) > order.get(second.id, len(found))
+        if first.stream == second.stream and order.get(first.id, 0) > order.get(second.id, len(published_ids))
     ]
 
 
 async def _check_rows(
     service: Service, database: AsyncDatabase[Document], log: Sequence[RecordedEvent[Any]], verdict: Verdict
 ) -> None:
-    """Heads, rows and claims are what a fold of the log says."""
-    heads = {one["_id"]: one async for one in database["streams"].find({})}
-    owners = {one["_id"]: one["stream"] async for one in database["claims"].find({})}
+    """Check that stream heads, rows and reservations match the events."""
+    heads = {head["_id"]: head async for head in database["streams"].find({})}
+    owners = {reservation["_id"]: reservation["stream"] async for reservation in database["claims"].find({})}
     expected_owners: dict[str, str] = {}
     by_stream = defaultdict(list)
-    for one in log:
-        by_stream[one.stream].append(one)
+    for recorded in log:
+        by_stream[recorded.stream].append(recorded)
     categories = {category.name: category for category in service.categories}
     for stream, history in by_stream.items():
         category = categories[stream.partition("-")[0]]
-        folded = LoadedStream(0, category.decider.initial, category.initial_row).apply_events(category, history)
-        versions = sorted({one.version for one in history})
-        if versions != list(range(1, folded.version + 1)):
-            verdict.wrong.append(f"{stream} has the versions {versions}")
+        loaded = LoadedStream(0, category.decider.initial, category.initial_row).apply_events(category, history)
+        versions = sorted({recorded.version for recorded in history})
+        if versions != list(range(1, loaded.version + 1)):
+            verdict.wrong.append(f"{stream} has a gap in its versions: {versions}")
         head = heads.pop(stream, None)
-        if head is None or (head["version"], head["commit"]) != (folded.version, history[-1].metadata.command_id):
-            verdict.wrong.append(f"the head of {stream} is not at version {folded.version}")
-        elif _read_row(head, category) != (None if category.is_deleted(folded.row) else folded.row):
-            verdict.wrong.append(f"the row of {stream} is not the fold of its events")
-        for claim in _list_reservation_changes(category, history):
-            match claim:
+        if head is None or (head["version"], head["commit"]) != (loaded.version, history[-1].metadata.command_id):
+            verdict.wrong.append(f"the head of {stream} is not at version {loaded.version}")
+        elif _read_row(head, category) != (None if category.is_deleted(loaded.row) else loaded.row):
+            verdict.wrong.append(f"the row of {stream} does not match its events")
+        for change in _list_reservation_changes(category, history):
+            match change:
                 case Reserve(key=key):
                     expected_owners[key] = stream
                 case Release(key=key):
                     expected_owners.pop(key, None)
-    verdict.wrong += [f"{stream} has a head and no events" for stream in heads]
+    verdict.wrong += [f"{stream} has a head but no events" for stream in heads]
     if owners != expected_owners:
-        verdict.wrong.append(f"the claims of {service.name} do not follow from the log")
+        verdict.wrong.append(f"the reservations of {service.name} do not match the log")
 
 
 def _read_row(head: Document, category: Category[Any, Any, Any, Any]) -> Any:
-    found = head[f"{category.name}_v{category.row_version}"]
-    return None if found is None else type(category.initial_row).model_validate(found)
+    stored_row = head[f"{category.name}_v{category.row_version}"]
+    return None if stored_row is None else type(category.initial_row).model_validate(stored_row)
 
 
 def _list_reservation_changes(
     category: Category[Any, Any, Any, Any], history: Iterable[RecordedEvent[Any]]
 ) -> Iterable[Reservation]:
     state = category.decider.initial
-    for one in history:
-        yield from category.decider.reservations(state, one.event)
-        state = category.decider.evolve(state, one.event)
+    for recorded in history:
+        yield from category.decider.reservations(state, recorded.event)
+        state = category.decider.evolve(state, recorded.event)
 
 
 async def _check_projections(
     service: Service, database: AsyncDatabase[Document], bus: Client, verdict: Verdict
 ) -> None:
-    for view in service.projections:
-        messages = await read_stream_messages(bus, view.source)
-        expected = _project_rows(view, [cloudevents.from_message(one.headers or {}, one.data) for one in messages])
-        found = {
-            one["_id"]: type(view.initial_row).model_validate(one["row"])
-            async for one in database[projection_collection(view)].find({})
+    for projection in service.projections:
+        messages = await read_stream_messages(bus, projection.source)
+        expected = _project_rows(
+            projection, [cloudevents.from_message(message.headers or {}, message.data) for message in messages]
+        )
+        stored_rows = {
+            document["_id"]: type(projection.initial_row).model_validate(document["row"])
+            async for document in database[projection_collection(projection)].find({})
         }
-        if found != expected:
-            verdict.wrong.append(f"the view {view.name} is not what a rebuild would make")
+        if stored_rows != expected:
+            verdict.wrong.append(f"the projection {projection.name} differs from a rebuild")
 
 
-def _project_rows(view: Projection, news: Iterable[RecordedEvent[Any]]) -> dict[str, Any]:
+def _project_rows(projection: Projection, events: Iterable[RecordedEvent[Any]]) -> dict[str, Any]:
     rows: dict[str, Any] = {}
-    for one in news:
-        key = view.row_key(one)
+    for recorded in events:
+        key = projection.row_key(recorded)
         if key is not None:
-            rows[key] = view.apply(rows.get(key, view.initial_row), one)
-    return {key: row for key, row in rows.items() if not view.is_deleted(row)}
+            rows[key] = projection.apply(rows.get(key, projection.initial_row), recorded)
+    return {key: row for key, row in rows.items() if not projection.is_deleted(row)}

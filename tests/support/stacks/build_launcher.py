@@ -1,4 +1,4 @@
-"""A stubborn client: launches builds, asks again until it has an answer, and waits for their end."""
+"""A client that launches builds, retries until each launch is acknowledged, and waits for the builds to finish."""
 
 import asyncio
 import itertools
@@ -11,20 +11,20 @@ from uuid import uuid4
 
 import httpx
 
-BUILD_TIMEOUT = 120.0  # seconds: what has not ended by then is stuck
+BUILD_TIMEOUT = 120.0  # seconds after which a build counts as stuck
 POLL_INTERVAL = 0.25
-RETRY_PAUSE = 0.2  # before the same question is asked again
+RETRY_PAUSE = 0.2  # seconds before a request is repeated
 
 
 @dataclass(frozen=True, slots=True)
 class LaunchedBuild:
-    """An acknowledged launch, with the moments at which it was asked for, acknowledged and seen finished."""
+    """An acknowledged launch, with the monotonic times of request, acknowledgement and observed end."""
 
     build_id: int
     executor_id: str
     requested_at: float
     acknowledged_at: float
-    finished_at: float | None  # None: it is stuck
+    finished_at: float | None  # None: the build is stuck
 
 
 class BuildLauncher:
@@ -35,49 +35,49 @@ class BuildLauncher:
         self.launched: list[LaunchedBuild] = []
 
     async def run(self, builds: int, concurrency: int, keep_going: Callable[[], bool]) -> None:
-        """At least that many builds, and others as long as `more` says so; so many of them under way at any time."""
+        """Launch at least `builds` builds, and more while `keep_going` returns true, `concurrency` at a time."""
         numbers = itertools.count()
 
-        async def one_after_the_other() -> None:
+        async def launch_repeatedly() -> None:
             while next(numbers) < builds or keep_going():
                 self.launched.append(await self._launch(self._random.choice(self._projects)))
 
         async with asyncio.TaskGroup() as group:
             for _ in range(concurrency):
-                group.create_task(one_after_the_other())
+                group.create_task(launch_repeatedly())
 
     async def _launch(self, project_id: int) -> LaunchedBuild:
-        asked = time.monotonic()
+        requested_at = time.monotonic()
         body: dict[str, Any] = {"build": {"ignore_steps": []}}
-        answer = await self._request(
+        response = await self._request(
             "POST", f"/developer/builds/{project_id}", json=body, headers={"Idempotency-Key": uuid4().hex}
         )
-        assert answer is not None, "a launch was not acknowledged in time"
-        assert answer.status_code == 200, answer.text
-        launched = answer.json()
+        assert response is not None, "the launch was not acknowledged in time"
+        assert response.status_code == 200, response.text
+        launched = response.json()
         acknowledged = time.monotonic()
         finished = await self._wait_until_finished(launched["build_id"])
-        return LaunchedBuild(launched["build_id"], launched["executor_id"], asked, acknowledged, finished)
+        return LaunchedBuild(launched["build_id"], launched["executor_id"], requested_at, acknowledged, finished)
 
     async def _wait_until_finished(self, build_id: int) -> float | None:
         deadline = time.monotonic() + BUILD_TIMEOUT
         while time.monotonic() < deadline:
-            answer = await self._request("GET", f"/developer/builds/{build_id}")
-            if answer is not None and answer.json().get("completed_at"):
+            response = await self._request("GET", f"/developer/builds/{build_id}")
+            if response is not None and response.json().get("completed_at"):
                 return time.monotonic()
             await asyncio.sleep(POLL_INTERVAL)
         return None
 
-    async def _request(self, method: str, path: str, **sent: Any) -> httpx.Response | None:
-        """The first answer that is no excuse; None if there is none in time."""
+    async def _request(self, method: str, path: str, **request_arguments: Any) -> httpx.Response | None:
+        """Repeat the request until its status is below 500. Return None on timeout."""
         deadline = time.monotonic() + BUILD_TIMEOUT
         while time.monotonic() < deadline:
             try:
-                answer = await self._client.request(method, path, **sent)
+                response = await self._client.request(method, path, **request_arguments)
             except httpx.TransportError:
                 await asyncio.sleep(RETRY_PAUSE)
                 continue
-            if answer.status_code < 500:
-                return answer
+            if response.status_code < 500:
+                return response
             await asyncio.sleep(RETRY_PAUSE)
         return None

@@ -1,4 +1,4 @@
-"""Something of every kind on a stack, so that random requests meet things and not only gaps."""
+"""A stack with a resource of every kind, so that generated requests find existing resources."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,16 +12,16 @@ from tests.support.stacks.running_stack import RunningStack
 @dataclass(frozen=True)
 class FuzzingTarget:
     stack: RunningStack
-    known_values: Mapping[str, Any]  # by the name of what a path captures
-    headers: Mapping[str, str]  # of an administrator whom nobody can name
+    known_values: Mapping[str, Any]  # by path parameter
+    headers: Mapping[str, str]  # with the token of the administrator
 
     def replace_path_parameters(self, captured: Mapping[str, Any] | None) -> dict[str, Any]:
-        """Every second number and name means something that is there."""
+        """Replace about half of the generated path parameters by ids of existing resources."""
         return {name: self._choose_value(name, value) for name, value in (captured or {}).items()}
 
     def _choose_value(self, name: str, value: Any) -> Any:
         if name == "user_id" and str(value).isdigit() and int(value) <= self.known_values["user_id"]:
-            return self.known_values[name]  # the administrators stay as they are
+            return self.known_values[name]  # never changes the administrators
         meant = self.known_values.get(name, value)
         return meant if type(meant) is type(value) and len(str(value)) % 2 else value
 

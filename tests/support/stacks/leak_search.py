@@ -1,4 +1,4 @@
-"""Looks for values that must not be readable anywhere: in documents, messages, files, answers and command lines."""
+"""Search documents, messages, files, responses and command lines for values that must not be readable."""
 
 import base64
 import os
@@ -14,26 +14,28 @@ from nats.aio.client import Client
 from nats.js.api import AckPolicy, ConsumerConfig
 from pymongo import MongoClient
 
-FRAGMENT_LENGTH = 32  # characters of base64 that are a find: it may be broken into lines
+FRAGMENT_LENGTH = 32  # matched characters of base64, which may be wrapped into lines
 
 
 def encode_variants(value: str) -> Iterator[bytes]:
-    """The value, each of its lines, and what base64 makes of it wherever it stands in the encoded text."""
+    """Yield the value, each of its lines, and their base64 forms at every alignment."""
     for part in {value, *value.splitlines()}:
         yield part.encode()
         for lead in range(3):
             for encode in (base64.b64encode, base64.urlsafe_b64encode):
                 encoded = encode(b"x" * lead + part.encode())
-                inside = encoded[4 : len(encoded) // 4 * 4 - 4]  # without what its neighbours change
+                inside = encoded[
+                    4 : len(encoded) // 4 * 4 - 4
+                ]  # without the characters that depend on neighboring bytes
                 yield from (
-                    inside[place : place + FRAGMENT_LENGTH]
-                    for place in range(0, max(len(inside) - FRAGMENT_LENGTH, 0) + 1, 8)
+                    inside[start : start + FRAGMENT_LENGTH]
+                    for start in range(0, max(len(inside) - FRAGMENT_LENGTH, 0) + 1, 8)
                 )
 
 
 @dataclass
 class LeakSearch:
-    """The values that were looked for, and where they were found."""
+    """A search for secret values, and its findings."""
 
     values: Sequence[str]
     needles: tuple[bytes, ...] = ()
@@ -50,7 +52,7 @@ class LeakSearch:
         self.findings += [f"{where}: {needle!r}" for needle in self.needles if needle in content]
 
     def search_documents(self, mongodb_url: str) -> set[str]:
-        """Every document of every database, the server's own ones with the operations included; returns their names."""
+        """Search every document of every database, including the oplog. Return the database names."""
         with MongoClient[RawBSONDocument](mongodb_url, document_class=RawBSONDocument) as client:
             for name in client.list_database_names():
                 for collection in client[name].list_collection_names():
@@ -59,7 +61,7 @@ class LeakSearch:
             return set(client.list_database_names())
 
     async def search_messages(self, client: Client) -> set[str]:
-        """Every message of every stream; returns the names of the streams."""
+        """Search every message of every stream. Return the stream names."""
         jetstream = client.jetstream()
         streams = {str(stream.config.name): stream.state.messages for stream in await jetstream.streams_info()}
         for stream, count in streams.items():
@@ -74,35 +76,35 @@ class LeakSearch:
         return set(streams)
 
     def search_files(self, folder: Path, scratch: Path) -> None:
-        """Every file below the folder, as it lies there."""
+        """Search the raw bytes of every file below the folder."""
         scratch.write_bytes(b"\n".join(self.needles) + b"\n")
         listed = subprocess.run(
             ["grep", "-rlaF", "-f", str(scratch), str(folder)], capture_output=True, text=True, check=False
         )
-        assert listed.returncode in {0, 1, 2}, listed.stderr  # 2: a file went away while it was read
+        assert listed.returncode in {0, 1, 2}, listed.stderr  # 2: a file was deleted during the search
         self.findings += [f"file {file}" for file in listed.stdout.splitlines()]
 
     @contextmanager
     def watch_command_lines(self) -> Iterator[set[str]]:
-        """Whatever runs on this machine while the block runs; gives the command lines seen so far."""
-        stop, seen = threading.Event(), set[str]()
+        """Search the command lines of all processes while the block runs. Yield the set of those seen."""
+        stop, command_lines = threading.Event(), set[str]()
 
         def sample() -> None:
             while not stop.wait(0.01):
                 for process in filter(str.isdigit, os.listdir("/proc")):
                     try:
                         line = Path("/proc", process, "cmdline").read_bytes()
-                    except OSError:  # it ended meanwhile
+                    except OSError:  # the process has exited
                         continue
                     text = line.decode(errors="replace")
-                    if text not in seen:
-                        seen.add(text)
+                    if text not in command_lines:
+                        command_lines.add(text)
                         self.search("command line", line)
 
         thread = threading.Thread(target=sample)
         thread.start()
         try:
-            yield seen
+            yield command_lines
         finally:
             stop.set()
             thread.join()

@@ -1,4 +1,4 @@
-"""A reader of the gateway's server-sent events, as a browser is one."""
+"""A client of the gateway's server-sent events."""
 
 import contextlib
 import json
@@ -26,7 +26,7 @@ class EventReader:
     def read(self, response: httpx.Response) -> None:
         fields: dict[str, str] = {}
         for line in response.iter_lines():
-            self.connected.set()  # the first line is a comment that says so
+            self.connected.set()  # the first line is a comment that confirms the connection
             if line and not line.startswith(":"):
                 name, _, value = line.partition(": ")
                 fields[name] = value
@@ -35,20 +35,20 @@ class EventReader:
                 fields = {}
 
     def event_names_of_build(self, build_id: int) -> list[str]:
-        """Of the events that speak of the build."""
+        """Return the names of the events about the build, in order."""
         return [event.name for event in self.events if event.body.get("build_id") == build_id]
 
 
 @contextmanager
 def reading_live_events(client: httpx.Client, **headers: str) -> Iterator[EventReader]:
-    """From the moment the gateway says that the reader is connected."""
+    """Read live events in a thread, from the confirmed connection until the block ends."""
     reader = EventReader()
     with client.stream("GET", "/events", headers=headers, timeout=None) as response:
         assert response.status_code == 200, response.read()
 
         def read() -> None:
             with contextlib.suppress(httpx.TransportError, httpx.StreamError, OSError, ValueError):
-                reader.read(response)  # ends when the connection is cut below
+                reader.read(response)  # ends when the connection is closed below
 
         thread = threading.Thread(target=read)
         thread.start()

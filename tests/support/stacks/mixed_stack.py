@@ -1,4 +1,4 @@
-"""A stack whose processes are of two releases: started and stopped one by one, as a roll does it."""
+"""A stack with processes of two releases, started and stopped one by one as in a rolling upgrade."""
 
 import os
 import sys
@@ -25,7 +25,7 @@ SHUTDOWN_TIMEOUT = 20.0
 
 @dataclass
 class MixedStack(RunningStack):
-    """`old` and `new` say how the processes of each release are started."""
+    """A stack without a supervisor. `old` and `new` define the processes of each release."""
 
     servers: Servers = field(kw_only=True)
     old: Stack = field(kw_only=True, repr=False)
@@ -40,7 +40,7 @@ class MixedStack(RunningStack):
         return self.servers.nats_url_for(login)
 
     def start(self, prefix: str, *plans: ProgramFactory) -> list[str]:
-        """All at once; returns their names once they are ready."""
+        """Start the processes together. Return their names once all are ready."""
         started = {}
         for plan in plans:
             program = plan()
@@ -53,22 +53,22 @@ class MixedStack(RunningStack):
         return list(started)
 
     def run_once(self, prefix: str, program: Program) -> None:
-        """Run it to its end."""
+        """Run a program until it exits. Raise its failure unless the status is 0."""
         process = Process(_with_name_prefix(prefix, program))
         process.start()
-        wait_until(lambda: process.exit_status() is not None, READY_TIMEOUT, f"{program.name} did not end")
+        wait_until(lambda: process.exit_status() is not None, READY_TIMEOUT, f"{program.name} did not exit")
         if process.exit_status() != 0:
             raise process.failure("failed")
 
     def stop(self, name: str) -> None:
-        """As on a machine that is taken out: SIGTERM, and it has time to finish."""
+        """Stop a process with SIGTERM and wait for its graceful shutdown."""
         process = self.processes.pop(name)
         process.stop(SHUTDOWN_TIMEOUT)
         if (status := process.exit_status()) != 0:
-            raise process.failure(f"left with status {status}")
+            raise process.failure(f"exited with status {status}")
 
     def read_versions(self) -> dict[str, str]:
-        """Of each process, as its own probe tells."""
+        """Return the version that each process reports on its health port."""
         probes = {
             name: process.program.health.replace("/readyz", "/healthz") for name, process in self.processes.items()
         }
@@ -76,7 +76,7 @@ class MixedStack(RunningStack):
 
 
 def _with_name_prefix(prefix: str, program: Program) -> Program:
-    """Under a name of its own, also among the replicas of its service."""
+    """Return the program with a unique log file and instance name."""
     name = f"{prefix}-{program.name}"
     environment = {**(program.environment or {}), "HEADRACE_INSTANCE": name}
     return replace(program, log=program.log.with_name(f"{name}.log"), environment=environment)
@@ -84,10 +84,10 @@ def _with_name_prefix(prefix: str, program: Program) -> Program:
 
 @contextmanager
 def mixed_stack(folder: Path, code: Path) -> Iterator[MixedStack]:
-    """Servers alone, and how to start today's processes and those of the release in `code`."""
-    foreign = {name: value for name, value in os.environ.items() if not name.startswith(("HEADRACE_", "GIT_"))}
+    """Run only the servers. Processes of the current code and of the release in `code` are started later."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("HEADRACE_", "GIT_"))}
     port = ports.find_free_port()
-    environ = foreign | {"HEADRACE_DATA": str(folder), "HEADRACE_PORT": str(port)}
+    environ = inherited | {"HEADRACE_DATA": str(folder), "HEADRACE_PORT": str(port)}
     settings = Settings.from_environment(environ)
     with reserve_gateway_port(settings), local_servers(folder) as servers:
         data = DataFolder(folder)

@@ -1,4 +1,4 @@
-"""Everything that an administrator can read of a system, to be held against another one."""
+"""Read everything an administrator can see, to compare two systems."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -41,18 +41,20 @@ SECRET_PATHS = {"secret": "/admin/secrets/{id}", "credential": "/admin/credentia
 
 
 def read_everything(stack: RunningStack, streams: Sequence[str]) -> dict[str, Any]:
-    """By path. The streams of runners go on by themselves, so theirs are not compared."""
+    """Return the responses by path. Runner streams change by themselves and are left out."""
     paths = [*LIST_PATHS, *(path for stream in streams for path in _paths_of_stream(stream))]
-    seen = {path: _get(stack, path) for path in paths}
-    for path, (_, found) in [one for one in seen.items() if one[0].endswith("/artifacts")]:
-        seen |= {f"{path}/{one['id']}": _get(stack, f"{path}/{one['id']}") for one in _as_list(found)}
-    return seen | {
+    responses = {path: _get(stack, path) for path in paths}
+    for path, (_, body) in [item for item in responses.items() if item[0].endswith("/artifacts")]:
+        responses |= {
+            f"{path}/{artifact['id']}": _get(stack, f"{path}/{artifact['id']}") for artifact in _as_list(body)
+        }
+    return responses | {
         f"log of {stream}": _read_log(stack, stream[6:]) for stream in streams if stream.startswith("build-")
     }
 
 
 def read_secret_values(stack: RunningStack, streams: Sequence[str]) -> dict[str, Any]:
-    """What is sealed; each look is an event of its own."""
+    """Return the decrypted secrets and credentials. Each read records an event."""
     return {
         stream: _get(stack, SECRET_PATHS[kind].format(id=id_))
         for stream in streams
@@ -69,22 +71,22 @@ def _paths_of_stream(stream: str) -> Iterator[str]:
 
 
 def _read_log(stack: RunningStack, build_id: str) -> list[Any]:
-    """Of a build that was deleted only the answer that says so."""
+    """Return the log sections of a build; for a deleted build only the error response."""
     sections = [_get(stack, f"/developer/logs/{build_id}/-1")]
     while sections[-1][0] == 200:
         sections.append(_get(stack, f"/developer/logs/{build_id}/{sections[-1][1]['step']}"))
     return sections
 
 
-def _as_list(found: Any) -> Sequence[dict[str, Any]]:
-    return found if isinstance(found, list) else []
+def _as_list(body: Any) -> Sequence[dict[str, Any]]:
+    return body if isinstance(body, list) else []
 
 
 def _get(stack: RunningStack, path: str) -> tuple[int, Any]:
-    answer = stack.admin.get(path)
-    assert answer.status_code in (200, 404), f"{path}: {answer.status_code} {answer.text}"
-    as_json = "json" in answer.headers.get("content-type", "")
-    body = json.loads(answer.text.replace(stack.url, "")) if as_json else answer.content
+    response = stack.admin.get(path)
+    assert response.status_code in (200, 404), f"{path}: {response.status_code} {response.text}"
+    as_json = "json" in response.headers.get("content-type", "")
+    body = json.loads(response.text.replace(stack.url, "")) if as_json else response.content
     if isinstance(body, dict):
         body = {name: value for name, value in body.items() if name not in ("timestamp", "trace_id")}
-    return answer.status_code, body
+    return response.status_code, body

@@ -1,4 +1,4 @@
-"""The code of earlier releases, built from their commits into a cache, to run beside today's."""
+"""The code of earlier releases, built from their commits into a cache."""
 
 import os
 import shutil
@@ -10,37 +10,45 @@ from pathlib import Path
 
 RELEASE_COMMITS = {"0.2.0": "9d4f9f28e6dbebab6f40a867d633c2389d3d2381"}
 REPOSITORY = Path(__file__).parents[3]
-ISOLATED_COMMAND = (sys.executable, "-P", "-m", "infra")  # -P: the folder where it starts holds today's code
+ISOLATED_COMMAND = (
+    sys.executable,
+    "-P",
+    "-m",
+    "infra",
+)  # -P: do not import the current code from the working directory
 
 
 class ReleaseNotBuildable(Exception):
-    """Why the release cannot be built here, as a sentence."""
+    """The release cannot be built on this machine; the message says why."""
 
 
 def get_release_code(release: str) -> Path:
-    """A folder with the packages of the release; its dependencies are today's. Raises NotBuildable."""
+    """Return a folder with the packages of the release. Raise ReleaseNotBuildable.
+
+    The dependencies are those of the current environment.
+    """
     commit = _resolve_commit(RELEASE_COMMITS[release])
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     built = cache / "headrace" / "releases" / commit
     if not built.exists():
         built.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=built.parent) as place:
-            _build_packages(commit, Path(place))
+        with tempfile.TemporaryDirectory(dir=built.parent) as folder:
+            _build_packages(commit, Path(folder))
             try:
-                (Path(place) / "packages").rename(built)
-            except OSError:  # built by another run of the tests in this moment
-                shutil.rmtree(Path(place) / "packages")
+                (Path(folder) / "packages").rename(built)
+            except OSError:  # another test run has just built it
+                shutil.rmtree(Path(folder) / "packages")
     return built
 
 
 def release_environment(code: Path, environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment in which `ISOLATED` runs that code: PYTHONPATH comes before what is installed."""
+    """Return the environment in which ISOLATED_COMMAND runs that code."""
     return {**environ, "PYTHONPATH": str(code)}
 
 
 def _resolve_commit(name: str) -> str:
     try:
-        found = subprocess.run(
+        result = subprocess.run(
             ("git", "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}"),
             cwd=REPOSITORY,
             capture_output=True,
@@ -48,21 +56,21 @@ def _resolve_commit(name: str) -> str:
         )
     except FileNotFoundError as error:
         raise ReleaseNotBuildable("git is not installed") from error
-    if found.returncode != 0:
+    if result.returncode != 0:
         raise ReleaseNotBuildable(f"the commit {name} is not in this clone; fetch its whole history")
-    return found.stdout.strip()
+    return result.stdout.strip()
 
 
-def _build_packages(commit: str, place: Path) -> None:
-    source, uv = place / "source", Path(sys.executable).with_name("uv")
+def _build_packages(commit: str, folder: Path) -> None:
+    source, uv = folder / "source", Path(sys.executable).with_name("uv")
     source.mkdir()
     archive = subprocess.run(("git", "archive", commit), cwd=REPOSITORY, check=True, capture_output=True).stdout
     subprocess.run(("tar", "-x", "-C", str(source)), input=archive, check=True)
     options = ("--no-deps", "--no-build-isolation", "--offline", "--no-cache")
-    command = (str(uv), "pip", "install", "--python", sys.executable, "--target", str(place / "packages"), *options)
+    command = (str(uv), "pip", "install", "--python", sys.executable, "--target", str(folder / "packages"), *options)
     try:
-        done = subprocess.run((*command, str(source)), capture_output=True, text=True)
+        result = subprocess.run((*command, str(source)), capture_output=True, text=True)
     except FileNotFoundError as error:
         raise ReleaseNotBuildable("uv is not installed beside Python") from error
-    if done.returncode != 0:
-        raise ReleaseNotBuildable(f"its wheel could not be built: {done.stderr.strip().splitlines()[-1]}")
+    if result.returncode != 0:
+        raise ReleaseNotBuildable(f"its wheel could not be built: {result.stderr.strip().splitlines()[-1]}")

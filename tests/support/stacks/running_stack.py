@@ -1,4 +1,4 @@
-"""A whole local stack, started and stopped as an operator would do it, and used over HTTP as everybody does."""
+"""A complete local stack, started and stopped by the command line and used over HTTP."""
 
 import json
 import os
@@ -31,11 +31,13 @@ JsonObject = dict[str, Any]
 T = TypeVar("T")
 
 
-def wait_until(wanted: Callable[[], T], within: float = 30, what: str = "it did not happen in time") -> T:
-    """Ask again until the answer is true in Python's sense."""
+def wait_until(
+    condition: Callable[[], T], within: float = 30, message: str = "the condition did not become true in time"
+) -> T:
+    """Call `wanted` until it returns a true value, and return that value."""
     deadline = time.monotonic() + within
-    while not (found := wanted()):
-        assert time.monotonic() < deadline, what
+    while not (found := condition()):
+        assert time.monotonic() < deadline, message
         time.sleep(0.03)
     return found
 
@@ -48,22 +50,22 @@ class RunningStack:
     admin: httpx.Client = field(repr=False, default_factory=httpx.Client)
     _builds: dict[str, int] = field(default_factory=dict)  # by executor id
 
-    # ---- the command line
+    # ---- command line
 
     def run_headrace(self, *command: str, check: bool = True, **environ: str) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
+        result = subprocess.run(
             (*HEADRACE_COMMAND, *command), env={**self.environ, **environ}, capture_output=True, text=True, timeout=120
         )
-        assert not check or done.returncode == 0, f"{command}: {done.stdout}\n{done.stderr}"
-        return done
+        assert not check or result.returncode == 0, f"{command}: {result.stdout}\n{result.stderr}"
+        return result
 
     def get_status(self) -> list[JsonObject]:
         return list(json.loads(self.run_headrace("status", "--json", check=False).stdout))
 
-    # ---- its processes
+    # ---- processes
 
     def _read_processes(self) -> dict[str, JsonObject]:
-        """By the state file: the command line would take half a second each time."""
+        """Read the state file; the command line would take half a second each time."""
         state = json.loads((self.data / "run" / "processes.json").read_text())
         return {process["name"]: process for process in state["processes"]}
 
@@ -71,35 +73,35 @@ class RunningStack:
         return list(self._read_processes())
 
     def wait_for_pid(self, name: str) -> int:
-        """Waits while the process is being started again."""
-        return wait_until(lambda: int(self._read_processes()[name]["pid"] or 0), what=f"{name} did not start")
+        """Return the process id; wait while the process is being restarted."""
+        return wait_until(lambda: int(self._read_processes()[name]["pid"] or 0), message=f"{name} did not start")
 
     def is_ready(self, name: str) -> bool:
         return ProcessState(**self._read_processes()[name]).is_ready()
 
     def wait_until_ready(self, within: float = 60) -> None:
-        """Wait until all are ready."""
+        """Wait until all processes are ready."""
         deadline = time.monotonic() + within
         while missing := [name for name in self._read_processes() if not self.is_ready(name)]:
             assert time.monotonic() < deadline, f"not ready: {missing}"
             time.sleep(0.1)
 
     def stop_process(self, name: str, number: int = signal.SIGTERM, within: float = 30) -> float:
-        """Signal the process; returns how many seconds it took to leave."""
+        """Signal the process and wait until it has been replaced. Return the seconds."""
         before = self.wait_for_pid(name)
-        begun = time.monotonic()
+        started = time.monotonic()
         os.kill(before, number)
-        wait_until(lambda: self._read_processes()[name]["pid"] != before, within, f"{name} did not leave")
-        return time.monotonic() - begun
+        wait_until(lambda: self._read_processes()[name]["pid"] != before, within, f"{name} did not exit")
+        return time.monotonic() - started
 
     def restart_process(self, name: str, number: int = signal.SIGTERM, within: float = 30) -> float:
-        """As `end`, and wait until its successor is ready."""
-        took = self.stop_process(name, number, within)
+        """Stop the process and wait until its successor is ready. Return the seconds of the shutdown."""
+        seconds = self.stop_process(name, number, within)
         wait_until(lambda: self.is_ready(name), within, f"{name} did not become ready again")
-        return took
+        return seconds
 
     def list_nats_clients(self) -> list[str]:
-        """The names of those who are connected to NATS."""
+        """Return the names of the clients connected to NATS."""
         health: str = self._read_processes()["nats-server"]["health"]
         found = httpx.get(health.replace("/healthz", "/connz"), trust_env=False).json()["connections"] or []
         return [connection.get("name", "") for connection in found]
@@ -110,14 +112,14 @@ class RunningStack:
 
     @property
     def nats_url(self) -> str:
-        """With the operator's login."""
+        """Return the NATS URL with the migration login."""
         return self.nats_url_for("migrate")
 
     def nats_url_for(self, login: str) -> str:
         return with_login(str(self._read_processes()["nats-server"]["address"]), DataFolder(self.data), login)
 
     def list_logged_errors(self) -> list[str]:
-        """What the processes logged as errors, or died of."""
+        """Return the error records and tracebacks in the process logs."""
         words = ('"level": "ERROR"', '"level": "CRITICAL"', " ERROR ", " CRITICAL ")
         died = "Traceback (most recent call last)"
         return [
@@ -128,10 +130,10 @@ class RunningStack:
             if any(word in line for word in words) or line.startswith(died)
         ]
 
-    # ---- its API
+    # ---- API
 
     def create_client(self, token: str = "", **more: Any) -> httpx.Client:
-        """Without kept connections, so that every request may meet another gateway."""
+        """Return a client without persistent connections, so that requests are spread over all gateways."""
         return httpx.Client(
             base_url=f"{self.url}/api",
             headers={"Authorization": f"Bearer {token}"} if token else {},
@@ -143,20 +145,22 @@ class RunningStack:
 
     def sign_in(self, username: str, password: str) -> httpx.Client:
         with self.create_client() as stranger:
-            answer = stranger.post("/auth/token", json={"auth": {"username": username, "password": password}})
-        assert answer.status_code == 200, answer.text
-        return self.create_client(answer.json()["access_token"])
+            response = stranger.post("/auth/token", json={"auth": {"username": username, "password": password}})
+        assert response.status_code == 200, response.text
+        return self.create_client(response.json()["access_token"])
 
     def create(self, resource: str, **fields: Any) -> JsonObject:
-        """Create one, `made("secret", name=...)`, as the administrator."""
-        answer = self.admin.post(f"/admin/{resource}s", json={resource: fields})
-        assert answer.status_code == 201, answer.text
-        return dict(answer.json())
+        """Create a resource as the administrator: `create("secret", name=...)`."""
+        response = self.admin.post(f"/admin/{resource}s", json={resource: fields})
+        assert response.status_code == 201, response.text
+        return dict(response.json())
 
     @cached_property
     def default_executor_id(self) -> int:
-        """The number of the one that every new server has."""
-        [default] = [one for one in self.admin.get("/developer/executors").json() if one["name"] == "default"]
+        """Return the id of the executor that every new installation has."""
+        [default] = [
+            executor for executor in self.admin.get("/developer/executors").json() if executor["name"] == "default"
+        ]
         return int(default["id"])
 
     def create_project(self, repository: Path | str, **settings: Any) -> int:
@@ -176,14 +180,14 @@ class RunningStack:
     def launch_build(
         self, project_id: int, *ignore_steps: str, key: str = "", client: httpx.Client | None = None
     ) -> str:
-        """Returns the executor id."""
-        answer = (client or self.admin).post(
+        """Launch a build and return its executor id."""
+        response = (client or self.admin).post(
             f"/developer/builds/{project_id}",
             json={"build": {"ignore_steps": list(ignore_steps)}},
             headers={"Idempotency-Key": key or uuid4().hex},
         )
-        assert answer.status_code == 200, answer.text
-        launched = answer.json()
+        assert response.status_code == 200, response.text
+        launched = response.json()
         self._builds[launched["executor_id"]] = launched["build_id"]
         return str(launched["executor_id"])
 
@@ -191,21 +195,21 @@ class RunningStack:
         return self._builds[executor_id]
 
     def get_build(self, build: int | str) -> JsonObject:
-        """By its number or by its executor id; empty while the stack cannot tell."""
+        """Return a build by id or executor id; an empty object while no gateway can answer."""
         number = build if isinstance(build, int) else self._builds[build]
         try:
-            answer = self.admin.get(f"/developer/builds/{number}")
-        except httpx.TransportError:  # the gateway that was asked is just leaving
+            response = self.admin.get(f"/developer/builds/{number}")
+        except httpx.TransportError:  # the gateway is shutting down
             return {}
-        assert answer.status_code in {200, 503, 504}, answer.text
-        return dict(answer.json()) if answer.status_code == 200 else {}
+        assert response.status_code in {200, 503, 504}, response.text
+        return dict(response.json()) if response.status_code == 200 else {}
 
     def wait_until_finished(self, build: int | str, within: float = 60) -> JsonObject:
-        """The build, once it is over."""
+        """Wait until the build has finished, and return it."""
         return self._wait_for_build(build, lambda found: bool(found.get("completed_at")), within)
 
     def wait_until_running(self, build: int | str, within: float = 60) -> JsonObject:
-        """The build, once a runner works on it."""
+        """Wait until a runner runs the build, and return it."""
         return self._wait_for_build(build, lambda found: found.get("status") == "RUNNING", within)
 
     def _wait_for_build(self, build: int | str, reached: Callable[[JsonObject], bool], within: float) -> JsonObject:
@@ -215,38 +219,38 @@ class RunningStack:
             seen.append(self.get_build(build))
             return reached(seen[-1])
 
-        wait_until(look, within, f"build {build} stays at {self.get_build(build)}")
+        wait_until(look, within, f"build {build} is still at {self.get_build(build)}")
         return seen[-1]
 
     def run_build(self, project_id: int, *ignore_steps: str, within: float = 60) -> JsonObject:
-        """Launch a build and wait for its end."""
+        """Launch a build and wait until it has finished."""
         return self.wait_until_finished(self.launch_build(project_id, *ignore_steps), within)
 
     def read_log(self, build_id: int) -> dict[str, str]:
-        """All sections of a finished build's log, in their order."""
+        """Return all log sections of a finished build, in order."""
         sections: dict[str, str] = {}
         step = "-1"
-        while (answer := self.admin.get(f"/developer/logs/{build_id}/{step}")).status_code == 200:
-            step = answer.json()["step"]
-            assert step not in sections, f"{step} comes twice"
-            sections[step] = answer.json()["log"]
-        assert answer.json()["message"] == "LOG_NOT_FOUND", answer.text
+        while (response := self.admin.get(f"/developer/logs/{build_id}/{step}")).status_code == 200:
+            step = response.json()["step"]
+            assert step not in sections, f"{step} appears twice"
+            sections[step] = response.json()["log"]
+        assert response.json()["message"] == "LOG_NOT_FOUND", response.text
         return sections
 
     def read_live_log(self, executor_id: str, step: str = "-1", line_number: int = 0) -> JsonObject:
-        """One look at the log of a build that is not over; empty when it is."""
-        answer = self.admin.get(f"/developer/logs/{executor_id}/{step}/{line_number}")
-        return dict(answer.json()) if answer.status_code == 200 else {}
+        """Return the live log of a running build; an empty object if it has finished."""
+        response = self.admin.get(f"/developer/logs/{executor_id}/{step}/{line_number}")
+        return dict(response.json()) if response.status_code == 200 else {}
 
 
 @contextmanager
 def running_stack(
     folder: Path, *, replicas: int = 2, slots: int = 4, environment: Mapping[str, str] | None = None
 ) -> Iterator[RunningStack]:
-    """All processes of Headrace on a data folder, from when they are ready until all are gone."""
-    foreign = {name: value for name, value in os.environ.items() if not name.startswith(("HEADRACE_", "GIT_"))}
+    """Run all processes of Headrace on a data folder while the block runs."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("HEADRACE_", "GIT_"))}
     port = ports.find_free_port()
-    environ = foreign | {
+    environ = inherited | {
         "HEADRACE_DATA": str(folder),
         "HEADRACE_PORT": str(port),
         "HEADRACE_REPLICAS": str(replicas),

@@ -1,4 +1,4 @@
-"""What the scenes of the table play on: users with their log-ins, a repository, a project and its first build."""
+"""The users, repository, project and build that the scenes use."""
 
 from pathlib import Path
 
@@ -27,14 +27,14 @@ def create_clients(server: RunningStack) -> dict[str, httpx.Client]:
         "admin": server.admin,
         "developer": server.sign_in("dora", PASSWORD),
         "other developer": server.sign_in("olga", PASSWORD),
-        "mere admin": server.sign_in("anna", PASSWORD),
-        "nobody": server.create_client(),
-        "bad token": server.create_client("null"),
+        "admin only": server.sign_in("anna", PASSWORD),
+        "anonymous": server.create_client(),
+        "invalid token": server.create_client("null"),
     }
 
 
 def create_scene_variables(server: RunningStack, folder: Path) -> dict[str, object]:
-    """What every scene may use."""
+    """Return the variables that every scene may use."""
     repository = create_sample_repository(folder / "repository")
     commit_files(repository, {".gitlab-ci.yml": PIPELINE})
     project = server.create_project(repository)

@@ -1,9 +1,16 @@
-"""Scenes of calls and answers, read from data files that can be compared with the contract line by line.
+"""Scenes: sequences of HTTP calls with their expected responses, read from YAML files.
 
-A file is a list of scenes; a scene has a title and calls. A call names method and path below /api, who calls (`as`, an
-administrator unless told), what is sent (`send`: JSON), the answer (status, and the code of a failure), what it shows
-and what of it is kept for later calls (`keep`: a path of members). `{name}` stands for something kept. What an answer
-shows may hold more members. A `patient` call is made again until it is answered so.
+A file is a list of scenes with a title (`scene`) and `calls`. A call has these keys:
+
+- `call`: method and path below /api
+- `as`: the client that calls; the administrator by default
+- `headers`, `json`: request headers and JSON body
+- `status`: expected status, and the code of an error
+- `contains`: members that the response must contain; it may have more
+- `save`: variables saved for later calls, as name and path of the member
+- `retry`: repeat the call until it gets this response
+
+`{name}` is replaced by a saved variable.
 """
 
 import re
@@ -30,7 +37,7 @@ VALUE_TYPES: dict[str, type | tuple[type, ...]] = {
     "boolean": bool,
     "list": list,
     "object": dict,
-    "nothing": type(None),
+    "null": type(None),
 }
 
 
@@ -42,33 +49,33 @@ class Scene:
 
 @dataclass
 class ScenePlayer:
-    """One scene, being played."""
+    """Performs one scene and collects its failures."""
 
     clients: Mapping[str, httpx.Client]
     variables: dict[str, Any]
     failures: list[str] = field(default_factory=list)
 
     def perform(self, line: Mapping[str, Any]) -> None:
-        deadline = time.monotonic() + (RETRY_TIMEOUT if line.get("patient") else 0)
-        while (complaints := self._perform_once(line)) and time.monotonic() < deadline:
+        deadline = time.monotonic() + (RETRY_TIMEOUT if line.get("retry") else 0)
+        while (failures_of_call := self._perform_once(line)) and time.monotonic() < deadline:
             time.sleep(0.05)
-        self.failures += [f"{line.get('as', 'admin')}: {line['call']}\n  {one}" for one in complaints]
+        self.failures += [f"{line.get('as', 'admin')}: {line['call']}\n  {failure}" for failure in failures_of_call]
 
     def _perform_once(self, line: Mapping[str, Any]) -> list[str]:
         method, path = line["call"].split(" ", 1)
-        sent = {"json": self._fill(line["send"])} if "send" in line else {}
-        answer = self.clients[line.get("as", "admin")].request(
+        sent = {"json": self._fill(line["json"])} if "json" in line else {}
+        response = self.clients[line.get("as", "admin")].request(
             method, self._fill_path(path), headers=self._fill(line.get("headers", {})), **sent
         )
-        status, _, code = str(line["answer"]).partition(" ")
-        found: Any = answer.json() if "json" in answer.headers.get("content-type", "") else answer.text
-        if answer.status_code != int(status) or (code and found.get("message") != code):
-            return [f"wanted {line['answer']}, got {answer.status_code} {answer.text[:300]}"]
-        for name, member in line.get("keep", {}).items():
+        status, _, code = str(line["status"]).partition(" ")
+        actual: Any = response.json() if "json" in response.headers.get("content-type", "") else response.text
+        if response.status_code != int(status) or (code and actual.get("message") != code):
+            return [f"expected {line['status']}, got {response.status_code} {response.text[:300]}"]
+        for name, member in line.get("save", {}).items():
             self.variables[name] = reduce(
-                lambda here, part: here[int(part) if part.isdigit() else part], member.split("."), found
+                lambda value, part: value[int(part) if part.isdigit() else part], member.split("."), actual
             )
-        return list(find_differences(self._fill(line["shows"]), found)) if "shows" in line else []
+        return list(find_differences(self._fill(line["contains"]), actual)) if "contains" in line else []
 
     def _fill_path(self, path: str) -> str:
         return PLACEHOLDER.sub(lambda name: str(self.variables[name[1]]), path)
@@ -76,9 +83,9 @@ class ScenePlayer:
     def _fill(self, value: Any) -> Any:
         match value:
             case dict():
-                return {name: self._fill(one) for name, one in value.items()}
+                return {name: self._fill(member) for name, member in value.items()}
             case list():
-                return [self._fill(one) for one in value]
+                return [self._fill(item) for item in value]
             case str() if whole := PLACEHOLDER.fullmatch(value):
                 return self.variables[whole[1]]
             case str():
@@ -93,50 +100,50 @@ def load_scenes(folder: Path) -> Iterator[Scene]:
             yield Scene(f"{file.stem}: {scene['scene']}", tuple(scene["calls"]))
 
 
-def find_differences(wanted: Any, found: Any, where: str = "the answer") -> Iterator[str]:
-    """Where what was found is not what was wanted; `<number>`, `<text or nothing>` and the like mean any such value."""
-    match wanted, found:
-        case str(), _ if wanted.startswith("<"):
-            if not any(_is_of_type(kind, found) for kind in wanted.strip("<>").split(" or ")):
-                yield f"{where} is {found!r}, not {wanted}"
+def find_differences(expected: Any, actual: Any, where: str = "the response") -> Iterator[str]:
+    """Yield the differences. `<number>`, `<text or null>` and the like match any value of that type."""
+    match expected, actual:
+        case str(), _ if expected.startswith("<"):
+            if not any(_is_of_type(kind, actual) for kind in expected.strip("<>").split(" or ")):
+                yield f"{where} is {actual!r}, not {expected}"
         case dict(), dict():
-            for name, one in wanted.items():
-                if name in found:
-                    yield from find_differences(one, found[name], f"{where}.{name}")
+            for name, member in expected.items():
+                if name in actual:
+                    yield from find_differences(member, actual[name], f"{where}.{name}")
                 else:
                     yield f"{where} has no {name}"
-        case list(), list() if len(wanted) == len(found):
-            for place, (one, other) in enumerate(zip(wanted, found, strict=True)):
-                yield from find_differences(one, other, f"{where}[{place}]")
-        case _ if type(wanted) is not type(found) or wanted != found:
-            yield f"{where} is {found!r}, not {wanted!r}"
+        case list(), list() if len(expected) == len(actual):
+            for index, (expected_item, actual_item) in enumerate(zip(expected, actual, strict=True)):
+                yield from find_differences(expected_item, actual_item, f"{where}[{index}]")
+        case _ if type(expected) is not type(actual) or expected != actual:
+            yield f"{where} is {actual!r}, not {expected!r}"
 
 
-def _is_of_type(kind: str, found: Any) -> bool:
+def _is_of_type(kind: str, actual: Any) -> bool:
     if kind.startswith("list of "):
-        return isinstance(found, list) and all(
-            _is_of_type(kind.removeprefix("list of ").removesuffix("s"), one) for one in found
+        return isinstance(actual, list) and all(
+            _is_of_type(kind.removeprefix("list of ").removesuffix("s"), item) for item in actual
         )
     if kind in VALUE_TYPES:
-        return isinstance(found, VALUE_TYPES[kind]) and (kind == "boolean" or not isinstance(found, bool))
+        return isinstance(actual, VALUE_TYPES[kind]) and (kind == "boolean" or not isinstance(actual, bool))
     try:
         match kind:
-            case "moment":
-                datetime.fromisoformat(found)
+            case "time":
+                datetime.fromisoformat(actual)
             case "uuid":
-                UUID(found)
+                UUID(actual)
             case _:
-                raise AssertionError(f"the table knows no {kind}")
+                raise AssertionError(f"unknown type {kind}")
     except (ValueError, TypeError):
         return False
     return True
 
 
 def list_uncalled_routes(all_scenes: Iterable[Scene], table: Iterable[Route]) -> list[str]:
-    """The routes that no call of any scene reaches."""
+    """Return the routes that no scene calls."""
     called = [line["call"].split("?")[0] for scene in all_scenes for line in scene.calls]
     return [
         f"{route.method} {route.path}"
         for route in table
-        if not any(re.fullmatch(f"{route.method} {CAPTURED.sub('[^/]+', route.path)}", one) for one in called)
+        if not any(re.fullmatch(f"{route.method} {CAPTURED.sub('[^/]+', route.path)}", call) for call in called)
     ]

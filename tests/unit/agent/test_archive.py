@@ -1,4 +1,4 @@
-"""Archives of a job's folder: which names patterns mean, and that nothing leads out of the folder."""
+"""Archives of a job folder: which files a pattern selects, and that nothing outside the folder is read or written."""
 
 import os
 import stat
@@ -77,14 +77,14 @@ def test_an_archive_keeps_contents_modes_empty_folders_and_inner_links(folder: P
     (folder / "out/app").chmod(0o755)
     (folder / "out/empty").mkdir()
     (folder / "out/latest").symlink_to("lib/one.o")
-    there = tmp_path / "there"
-    there.mkdir()
+    target = tmp_path / "there"
+    target.mkdir()
     assert pack(folder, find_files(folder, ["out"], ()), tmp_path / "a.zip", Event()) == []
-    assert unpack(tmp_path / "a.zip", there) == []
-    assert (there / "out/lib/two.c").read_text() == "out/lib/two.c"
-    assert stat.S_IMODE((there / "out/app").stat().st_mode) == 0o755
-    assert (there / "out/empty").is_dir()
-    assert os.readlink(there / "out/latest") == "lib/one.o"
+    assert unpack(tmp_path / "a.zip", target) == []
+    assert (target / "out/lib/two.c").read_text() == "out/lib/two.c"
+    assert stat.S_IMODE((target / "out/app").stat().st_mode) == 0o755
+    assert (target / "out/empty").is_dir()
+    assert os.readlink(target / "out/latest") == "lib/one.o"
 
 
 def test_outside_links_pipes_and_linked_files_are_not_archived(folder: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The agent's configuration file."""
+"""The configuration file of the agent."""
 
 import json
 import stat
@@ -49,9 +49,9 @@ def test_the_old_file_format_holds_one_runner(tmp_path: Path) -> None:
 def test_several_runners_and_their_docker_settings_are_saved(tmp_path: Path) -> None:
     path = tmp_path / "agent.json"
     docker = DockerSettings(memory="1g", volumes=("/srv/cache:/cache:ro",), cap_add=())
-    other = replace(CONFIG, id=8, executor="docker", docker=docker)
-    save(path, CONFIG, other)
-    assert load(path) == (CONFIG, other)
+    second = replace(CONFIG, id=8, executor="docker", docker=docker)
+    save(path, CONFIG, second)
+    assert load(path) == (CONFIG, second)
 
 
 def test_the_file_is_deleted_with_its_last_runner(tmp_path: Path) -> None:

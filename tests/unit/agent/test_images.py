@@ -1,4 +1,4 @@
-"""Names of images, the logins of their registries, and what the engine sends through one stream."""
+"""Image names, registry logins, and the multiplexed output stream of Docker."""
 
 import base64
 import json
@@ -41,8 +41,8 @@ def test_a_registry_login_is_sent_only_to_its_registry(tmp_path: Path, image: st
     known = {"https://index.docker.io/v1/": "hub:pw", "host:5000": "file:pw"}
     auths = {host: {"auth": base64.b64encode(entry.encode()).decode()} for host, entry in known.items()}
     file.write_text(json.dumps({"auths": auths}))
-    found = find_login(image, [RegistryLogin("host:5000", "job", "pw")], str(file))
-    assert (found or {}).get("username") == username
+    credentials = find_login(image, [RegistryLogin("host:5000", "job", "pw")], str(file))
+    assert (credentials or {}).get("username") == username
 
 
 def test_an_invalid_auth_file_is_named_without_its_content(tmp_path: Path) -> None:
@@ -60,14 +60,14 @@ def test_a_service_has_aliases_from_its_name_and_image() -> None:
 def test_the_docker_output_stream_is_split_into_frames() -> None:
     stream = b"\x01\0\0\0\0\0\0\x02hi" + b"\x02\0\0\0\0\0\0\x03you" + b"\x01\0\0\0\0"
     buffer = bytearray()
-    found = []
+    frames = []
     for byte in stream:
         buffer.append(byte)
-        found += take_frames(buffer)
-    assert (found, bytes(buffer)) == ([b"hi", b"you"], b"\x01\0\0\0\0")
+        frames += take_frames(buffer)
+    assert (frames, bytes(buffer)) == ([b"hi", b"you"], b"\x01\0\0\0\0")
 
 
 def test_a_container_drops_privileges_and_has_the_configured_limits() -> None:
-    wished = host_config(DockerSettings(memory="2g", cpus=1.5, pids=10))
-    assert (wished["Memory"], wished["NanoCpus"], wished["PidsLimit"]) == (2 * 1024**3, 1_500_000_000, 10)
-    assert (wished["CapDrop"], wished["SecurityOpt"]) == (["ALL"], ["no-new-privileges"])
+    config = host_config(DockerSettings(memory="2g", cpus=1.5, pids=10))
+    assert (config["Memory"], config["NanoCpus"], config["PidsLimit"]) == (2 * 1024**3, 1_500_000_000, 10)
+    assert (config["CapDrop"], config["SecurityOpt"]) == (["ALL"], ["no-new-privileges"])

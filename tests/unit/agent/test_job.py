@@ -1,4 +1,4 @@
-"""What the agent reads out of a job payload."""
+"""Parsing of job payloads by the agent."""
 
 from typing import Any
 
@@ -52,10 +52,10 @@ def test_an_invalid_job_payload_is_rejected(broken: dict[str, Any]) -> None:
 
 
 def test_the_repr_of_a_job_hides_secrets() -> None:
-    shown = repr(parse_job(PAYLOAD))
-    assert "job-token" not in shown
-    assert "pw" not in shown
-    assert "'b'" not in shown
+    text = repr(parse_job(PAYLOAD))
+    assert "job-token" not in text
+    assert "pw" not in text
+    assert "'b'" not in text
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""How patient the agent is, and how it reads answers."""
+"""Backoff of the agent, and how it interprets responses."""
 
 import itertools
 
@@ -9,8 +9,8 @@ from agent.protocol.client import JobResponse, ProtocolClient, _retry_after, _to
 
 
 def test_the_backoff_grows_up_to_a_limit() -> None:
-    taken = list(itertools.islice(backoff_delays(initial=1, maximum=8), 6))
-    assert [0.75 * base <= pause <= 1.25 * base for base, pause in zip([1, 2, 4, 8, 8, 8], taken, strict=True)] == [
+    delays = list(itertools.islice(backoff_delays(initial=1, maximum=8), 6))
+    assert [0.75 * base <= pause <= 1.25 * base for base, pause in zip([1, 2, 4, 8, 8, 8], delays, strict=True)] == [
         True
     ] * 6
 

@@ -1,4 +1,4 @@
-"""The log of one job."""
+"""The trace (log) of one job on the agent."""
 
 import errno
 import os
@@ -54,9 +54,9 @@ def test_sections_beyond_the_limit_are_kept_and_marked_as_omitted(trace: JobLog,
     for place in range(0, len(output), piece):
         trace.write(output[place : place + piece])
     trace.close()
-    kept = trace.read(0, 10000)
-    assert kept.startswith(b"0123456789\n")
-    assert kept.partition(TRUNCATED_NOTICE % 20)[2] == OPENED + OMITTED_NOTICE + CLOSED
+    content = trace.read(0, 10000)
+    assert content.startswith(b"0123456789\n")
+    assert content.partition(TRUNCATED_NOTICE % 20)[2] == OPENED + OMITTED_NOTICE + CLOSED
 
 
 def test_a_section_marker_at_the_limit_is_kept_whole(trace: JobLog) -> None:
@@ -83,7 +83,7 @@ def test_a_line_with_invalid_characters_is_written(trace: JobLog) -> None:
 
 @pytest.fixture
 def full_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """A disk that holds so many bytes of a file."""
+    """Return a function that limits the bytes that can be written to a file."""
 
     def fill(limit: int) -> None:
         write = os.pwrite
@@ -107,7 +107,7 @@ def test_a_full_disk_ends_the_trace_with_a_notice(full_at: Callable[[int], None]
         trace.close()
         whole = trace.read(0, 10_000)
         pieces = b"".join(trace.read(offset, 7) for offset in range(0, trace.length, 7))
-    words = b"\nThe log could not be kept any further on the agent's machine: [Errno 28] No space left on device\n"
-    assert whole == b"first\nsecond\n" + words + b"Job succeeded\n"
+    notice = b"\nThe log could not be kept any further on the agent's machine: [Errno 28] No space left on device\n"
+    assert whole == b"first\nsecond\n" + notice + b"Job succeeded\n"
     assert (pieces, trace.length) == (whole, len(whole))
     assert trace.checksum == f"crc32:{zlib.crc32(whole):08x}"

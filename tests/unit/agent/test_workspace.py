@@ -1,4 +1,4 @@
-"""The folder and the environment of a job."""
+"""The workspace folder and the environment of a job."""
 
 import os
 import subprocess
@@ -36,11 +36,11 @@ def test_variables_that_are_not_raw_are_expanded(tmp_path: Path) -> None:
         {"key": "LETTER", "value": "$CI_PROJECT_DIR", "file": True},
     ]
     workspace = Workspace(tmp_path / "job", parse_job({"id": 1, "token": "t", "variables": variables}))
-    found = workspace.environment
-    assert found["CACHE"] == f"{tmp_path}/job/checkout/.cache/$x"
-    assert found["LITERAL"] == "$CI_PROJECT_DIR"
-    assert found["BOTH"] == f"$CI_PROJECT_DIR {found['LETTER']}"
-    assert Path(found["LETTER"]).read_text() == "$CI_PROJECT_DIR"
+    environment = workspace.environment
+    assert environment["CACHE"] == f"{tmp_path}/job/checkout/.cache/$x"
+    assert environment["LITERAL"] == "$CI_PROJECT_DIR"
+    assert environment["BOTH"] == f"$CI_PROJECT_DIR {environment['LETTER']}"
+    assert Path(environment["LETTER"]).read_text() == "$CI_PROJECT_DIR"
 
 
 WRITE = """

@@ -1,4 +1,4 @@
-"""Artifacts in the life of a job: recorded while it runs, replaced, expired, gone when it is tried again."""
+"""Artifacts of a job: recorded while it runs, replaced, expired, and removed on a retry."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -100,17 +100,17 @@ def test_a_retried_job_loses_its_artifacts() -> None:
 
 
 def row(*events: JobEvent) -> JobRow:
-    found = JobRow()
-    for place, event in enumerate(events):
+    row_ = JobRow()
+    for position, event in enumerate(events):
         cause = CommandMetadata("c", NOON, SYSTEM, "Test")
-        found = project_job(found, RecordedEvent("job-42", place + 1, 0, event, cause))
-    return found
+        row_ = project_job(row_, RecordedEvent("job-42", position + 1, 0, event, cause))
+    return row_
 
 
 def test_the_row_lists_artifacts_and_gitflic_shows_the_earliest_expiry() -> None:
-    shown = row(queued, assigned, started, uploaded, report)
-    assert shown.artifacts[0] == artifact
-    line = GitFlicJob.model_validate(shown.model_dump(mode="json"))
+    view = row(queued, assigned, started, uploaded, report)
+    assert view.artifacts[0] == artifact
+    line = GitFlicJob.model_validate(view.model_dump(mode="json"))
     assert line.artifactsExpireAt == "2026-02-01T12:00:00.000000Z"
     without = row(queued, assigned, started, uploaded, removed("expired"))
     assert without.artifacts == ()

@@ -1,4 +1,4 @@
-"""The bucket's library is there for those alone who have a bucket."""
+"""The S3 library is imported only if a bucket is configured."""
 
 import subprocess
 import sys

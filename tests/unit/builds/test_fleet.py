@@ -1,4 +1,4 @@
-"""Why nobody takes a job, in words; and the runners as their events make them."""
+"""Wait reasons of queued jobs, and the projection of runners."""
 
 from datetime import UTC, datetime
 
@@ -50,7 +50,7 @@ registered = RunnerRegistered(
 
 
 @pytest.mark.parametrize(
-    ("asked", "runners", "words"),
+    ("requirements", "runners", "reason"),
     [
         (PLAIN, [], "none is registered"),
         (PLAIN, [STRANGER, OTHER_COMPANYS], "all runners belong to other projects or companies"),
@@ -65,9 +65,9 @@ registered = RunnerRegistered(
     ],
 )
 def test_the_wait_reason_of_an_unassignable_job_says_what_is_missing(
-    asked: JobRequirements, runners: list[QueueRunnerRow], words: str
+    requirements: JobRequirements, runners: list[QueueRunnerRow], reason: str
 ) -> None:
-    assert find_eligible_runners(asked, 1, runners) == ([], f"Waits for a runner: {words}.")
+    assert find_eligible_runners(requirements, 1, runners) == ([], f"Waits for a runner: {reason}.")
 
 
 def test_eligible_runners_match_tags_protection_and_scope() -> None:
@@ -78,20 +78,23 @@ def test_eligible_runners_match_tags_protection_and_scope() -> None:
 
 
 def test_the_wait_reason_of_an_assignable_job_says_what_runners_do() -> None:
-    both = [IDLE, LINUX]
+    two_runners = [IDLE, LINUX]
     busy = "Waits for a free runner: all that fit are busy (linux, miller)."
-    assert busy_reason(both, {"r-1", "r-2"}, outranked=False) == busy
-    assert busy_reason(both, {"r-1"}, outranked=False) == "Waits until a runner asks for work: linux."
+    assert busy_reason(two_runners, {"r-1", "r-2"}, outranked=False) == busy
+    assert busy_reason(two_runners, {"r-1"}, outranked=False) == "Waits until a runner asks for work: linux."
     outranked = "Waits for a free runner: jobs of a higher priority come first (linux, miller)."
-    assert busy_reason(both, {"r-1"}, outranked=True) == outranked
+    assert busy_reason(two_runners, {"r-1"}, outranked=True) == outranked
 
 
 def test_the_wait_reason_names_at_most_three_runners() -> None:
-    many = [IDLE.replace(uuid=f"r-{number}", name=f"m{number}") for number in range(5)]
-    assert busy_reason(many, set(), outranked=False) == "Waits until a runner asks for work: m0, m1, m2 and 2 more."
+    five_runners = [IDLE.replace(uuid=f"r-{number}", name=f"m{number}") for number in range(5)]
+    assert (
+        busy_reason(five_runners, set(), outranked=False)
+        == "Waits until a runner asks for work: m0, m1, m2 and 2 more."
+    )
 
 
-def folded(*events: Event) -> QueueRunnerRow:
+def project_events(*events: Event) -> QueueRunnerRow:
     row = QueueRunnerRow()
     for event in events:
         row = apply_runner_event(
@@ -101,13 +104,15 @@ def folded(*events: Event) -> QueueRunnerRow:
 
 
 def test_the_runner_projection_follows_runner_events() -> None:
-    here = {"runner_uuid": "r-1", "runner_id": 1}
-    row = folded(registered, RunnerOnline(**here))
+    runner_fields = {"runner_uuid": "r-1", "runner_id": 1}
+    row = project_events(registered, RunnerOnline(**runner_fields))
     assert row == QueueRunnerRow(
         uuid="r-1", name="miller", tags=("linux",), owner_type="COMPANY", owner_id=4, active=True, online=True
     )
-    edited = RunnerEdited(**here, name="new", tags=("mac",), active=True)
-    assert folded(registered, RunnerPaused(**here), edited) == row.replace(name="new", tags=("mac",), online=False)
-    assert not folded(registered, RunnerPaused(**here)).active
-    assert not folded(registered, RunnerOnline(**here), RunnerOffline(**here)).online
-    assert runner_projection.is_deleted(folded(registered, RunnerDeleted(**here)))
+    edited = RunnerEdited(**runner_fields, name="new", tags=("mac",), active=True)
+    assert project_events(registered, RunnerPaused(**runner_fields), edited) == row.replace(
+        name="new", tags=("mac",), online=False
+    )
+    assert not project_events(registered, RunnerPaused(**runner_fields)).active
+    assert not project_events(registered, RunnerOnline(**runner_fields), RunnerOffline(**runner_fields)).online
+    assert runner_projection.is_deleted(project_events(registered, RunnerDeleted(**runner_fields)))

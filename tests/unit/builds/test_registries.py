@@ -1,4 +1,4 @@
-"""Which secrets of a project are logins at registries of images."""
+"""Registry logins found among the secrets of a project."""
 
 import base64
 import json
@@ -23,8 +23,8 @@ AT_HUB = RegistryLogin(url=DOCKER_HUB_URL, username="ada", password="pw")
 
 
 def test_both_forms_of_docker_auth_config_are_read() -> None:
-    both = base64.b64encode(b"ada:p:w").decode()
-    assert logins(DOCKER_AUTH_CONFIG=docker(**{"registry.example": {"auth": both}})) == [ADA]
+    encoded = base64.b64encode(b"ada:p:w").decode()
+    assert logins(DOCKER_AUTH_CONFIG=docker(**{"registry.example": {"auth": encoded}})) == [ADA]
     assert logins(DOCKER_AUTH_CONFIG=docker(**{"registry.example": {"username": "ada", "password": "p:w"}})) == [ADA]
 
 

@@ -1,4 +1,4 @@
-"""The times of sections: the runner's clock counts from the job's beginning, wherever that clock stands."""
+"""Section times: offsets on the runner's clock are applied to the server's start time."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -12,7 +12,7 @@ WORD = "0123456789ab"
 STEPS = tuple(PlannedStep(name=f"@{name}", script=f"/{name}.sh") for name in ("one", "two"))
 START = datetime(2026, 7, 1, 12, 0, 0, 250_000, UTC)
 OPENED = (Section(step="init", start_at=START),)
-SKEWS = (0, -3_600_000, 3_600_000, 90_000, -(10**12))  # milliseconds by which the runner's clock is ahead
+SKEWS = (0, -3_600_000, 3_600_000, 90_000, -(10**12))  # milliseconds by which the clock of the runner is ahead
 
 
 def after(seconds: float) -> datetime:
@@ -23,17 +23,17 @@ def milliseconds(at: datetime) -> int:
     return round(at.timestamp() * 1000)
 
 
-def marker(how: str, place: int, time: int) -> bytes:
-    return f"section_{how}:{time}:hr_{WORD}_{place}\r\x1b[0K".encode()
+def marker(how: str, index: int, time: int) -> bytes:
+    return f"section_{how}:{time}:hr_{WORD}_{index}\r\x1b[0K".encode()
 
 
-def step(place: int, start: datetime, end: datetime, skew: int) -> bytes:
+def step(index: int, start: datetime, end: datetime, skew: int) -> bytes:
     opened, closed = milliseconds(start) + skew, milliseconds(end) + skew
-    return marker("start", place, opened) + b"text\n" + marker("end", place, closed)
+    return marker("start", index, opened) + b"text\n" + marker("end", index, closed)
 
 
-def times(found: SplitLog) -> list[tuple[datetime | None, datetime | None]]:
-    return [(one.start_at, one.closed_at) for one in found.sections]
+def section_times(split_log: SplitLog) -> list[tuple[datetime | None, datetime | None]]:
+    return [(section.start_at, section.closed_at) for section in split_log.sections]
 
 
 @pytest.mark.parametrize("skew", SKEWS)
@@ -44,23 +44,23 @@ def test_section_times_are_relative_to_the_job_start_on_the_runner(skew: int) ->
         step(1, after(1.502), after(4.004), skew), first.sections, STEPS, WORD, after(6), first.runner_start_ms
     )
     expected = [(START, after(1.001)), (after(1.001), after(1.5)), (after(1.502), after(4.004))]
-    assert times(second) == expected
+    assert section_times(second) == expected
     assert [piece.text for piece in first.pieces] == [b"text\n"]
 
 
 @pytest.mark.parametrize("skew", [0, -3_600_000, 3_600_000, -(10**12)])
 def test_the_clock_offset_is_estimated_if_the_runner_reports_no_start(skew: int) -> None:
     log = step(0, after(1), after(2), skew) + step(1, after(2), after(3), skew)
-    found = split_sections(log, OPENED, STEPS, WORD, after(3 if skew else 4))
-    assert times(found) == [(START, after(1)), (after(1), after(2)), (after(2), after(3))]
+    split_log = split_sections(log, OPENED, STEPS, WORD, after(3 if skew else 4))
+    assert section_times(split_log) == [(START, after(1)), (after(1), after(2)), (after(2), after(3))]
 
 
 def test_section_markers_in_seconds_are_accepted() -> None:
     second = START.timestamp() // 1
     at = datetime.fromtimestamp(second, UTC)
     log = marker("start", 0, int(second) + 2) + marker("end", 0, int(second) + 5)
-    found = split_sections(log, OPENED, STEPS, WORD, after(8))
-    assert times(found)[1] == (at + timedelta(seconds=2), at + timedelta(seconds=5))
+    split_log = split_sections(log, OPENED, STEPS, WORD, after(8))
+    assert section_times(split_log)[1] == (at + timedelta(seconds=2), at + timedelta(seconds=5))
 
 
 @pytest.mark.parametrize("jump", [-3_600_000, 3_600_000, 10**14])
@@ -70,7 +70,7 @@ def test_a_clock_jump_gives_no_negative_or_future_times(jump: int) -> None:
     jumped = split_sections(
         step(1, after(3), after(4), jump), first.sections, STEPS, WORD, after(5), first.runner_start_ms
     )
-    *before, (start, end) = times(jumped)
+    *before, (start, end) = section_times(jumped)
     assert before == [(START, after(1)), (after(1), after(2))]
     assert start is not None
     assert end is not None
@@ -85,11 +85,11 @@ def test_only_the_first_reported_job_start_counts() -> None:
 
 @pytest.mark.parametrize("behind", [1, 90])
 def test_no_section_ends_before_its_start_if_the_clock_of_a_replica_is_behind(behind: int) -> None:
-    """0.2.0 goes by the clock of the replica; so the section may have begun in the future."""
+    """Release 0.2.0 used the clock of the replica, so a section may start in the future."""
     log = marker("start", 0, milliseconds(after(-behind)))
-    found = split_sections(log, OPENED, STEPS, WORD, after(-behind))
-    last = close_section(found.sections[-1], STEPS, after(-behind), success=True)
-    for start_at, closed_at in times(SplitLog([], [*found.sections[:-1], last], None)):
+    split_log = split_sections(log, OPENED, STEPS, WORD, after(-behind))
+    last = close_section(split_log.sections[-1], STEPS, after(-behind), success=True)
+    for start_at, closed_at in section_times(SplitLog([], [*split_log.sections[:-1], last], None)):
         assert start_at is not None
         assert closed_at is not None
         assert start_at <= closed_at

@@ -1,4 +1,4 @@
-"""The generated documents say what the declarations say."""
+"""Generated documents match the declarations in the code."""
 
 import json
 import re
@@ -30,7 +30,7 @@ from services.notifications.app import service as notifications
 from services.notifications.policies import on_build_finished
 
 DECLARED = collect_declarations(load_services())
-EVENTS = [event for one in DECLARED for event in one.events]
+EVENTS = [event for declared in DECLARED for event in declared.events]
 SCHEMA = json.loads((generator.ROOT / "tests" / "unit" / "docs" / "schemas" / "asyncapi-3.0.0.json").read_text())
 
 VALIDATOR = Draft7Validator(SCHEMA)
@@ -57,41 +57,45 @@ def test_the_official_schema_rejects_an_invalid_document(document: Payload) -> N
 
 
 EXPLAINS_ITSELF = {
-    *("command", "provider", "value", "variables"),  # and what the spec file says, in its own words:
+    *("command", "provider", "value", "variables"),  # and keywords of the spec file:
     *("artifacts", "caches", "exclude", "fallback_keys", "key", "paths", "policy", "pull_policy", "untracked"),
 }
 
 
 def test_event_fields_are_described(document: Payload) -> None:
-    known = {message.__name__: message for one in DECLARED for message in one.messages}
-    silent = {
+    known = {message.__name__: message for declared in DECLARED for message in declared.messages}
+    undescribed = {
         field
         for name, schema in document["components"]["schemas"].items()
         if name in known
-        for field, one in schema.get("properties", {}).items()
-        if "description" not in one
+        for field, schema_ in schema.get("properties", {}).items()
+        if "description" not in schema_
     }
-    assert silent == EXPLAINS_ITSELF
+    assert undescribed == EXPLAINS_ITSELF
 
 
 def test_every_field_description_is_used(document: Payload) -> None:
     schemas = document["components"]["schemas"]
-    said = {one.get("description", "") for schema in schemas.values() for one in schema.get("properties", {}).values()}
-    assert [name for name, words in DESCRIPTIONS.items() if words not in said] == []
+    descriptions = {
+        schema_.get("description", "")
+        for schema in schemas.values()
+        for schema_ in schema.get("properties", {}).values()
+    }
+    assert [name for name, words in DESCRIPTIONS.items() if words not in descriptions] == []
 
 
 @pytest.mark.parametrize("event", EVENTS, ids=lambda event: event.__name__)
 def test_a_golden_sample_and_the_example_fit_the_schema_of_the_message(document: Payload, event: type[Event]) -> None:
-    kept = json.loads(golden_path(generator.ROOT / "contracts" / "golden", event).read_text())
-    shown = document["components"]["messages"][event.wire_name]["examples"][0]["payload"]
+    stored = json.loads(golden_path(generator.ROOT / "contracts" / "golden", event).read_text())
+    example = document["components"]["messages"][event.wire_name]["examples"][0]["payload"]
     schema = {"$ref": f"#/components/schemas/{event.__name__}", "components": document["components"]}
-    for one in (kept, shown):
-        Draft202012Validator(schema).validate(one)
+    for payload in (stored, example):
+        Draft202012Validator(schema).validate(payload)
 
 
 def test_every_event_has_a_channel_with_its_subject(document: Payload) -> None:
     addresses = {channel["address"] for channel in document["channels"].values()}
-    emptied = {f"evt.{one.name}.stream.Emptied" for one in DECLARED}
+    emptied = {f"evt.{declared.name}.stream.Emptied" for declared in DECLARED}
     assert addresses == {f"evt.{event.service}.{{stream}}.{event.wire_name}" for event in EVENTS} | emptied
 
 
@@ -101,7 +105,7 @@ def test_encrypted_fields_are_marked(document: Payload) -> None:
     assert marked == ["sealed_password_hash", "email", "github_username", "gitlab_username"]
 
 
-# ---- reading of code
+# ---- call graph
 
 
 def test_a_reaction_lists_its_events_and_commands() -> None:
@@ -148,18 +152,18 @@ def test_every_contract_message_is_handled_by_its_service() -> None:
 
 
 def test_an_unhandled_message_is_reported() -> None:
-    deaf = ServiceDeclaration(type(builds)("builds", categories=builds.categories))
-    assert GetBuild in list(find_unhandled([deaf]))
+    incomplete = ServiceDeclaration(type(builds)("builds", categories=builds.categories))
+    assert GetBuild in list(find_unhandled([incomplete]))
 
 
 def test_every_message_is_documented() -> None:
     text = generator.render_documents()[generator.ROOT / "docs" / "MESSAGES.md"]
     named = set(re.findall(r"^\| `(?:evt\.[a-z]+\.[^.]+\.)?(\w+)`", text, re.MULTILINE))
-    assert {message.wire_name for one in DECLARED for message in one.messages} <= named
+    assert {message.wire_name for declared in DECLARED for message in declared.messages} <= named
 
 
 def test_the_documented_events_of_a_stream_match_its_evolve_function() -> None:
-    category = next(one for one in builds.categories if one.name == "lane")
+    category = next(category for category in builds.categories if category.name == "lane")
     assert set(event_types(category)) == {
         build_contract.ConcurrencySlotRequested,
         build_contract.ConcurrencySlotGranted,
@@ -180,25 +184,25 @@ def test_the_generated_documents_are_up_to_date() -> None:
 
 def test_the_documentation_check_reports_missing_files(tmp_path: Path) -> None:
     (tmp_path / "contracts").mkdir()
-    found = list(generator.find_problems(tmp_path))
-    assert "contracts/golden/BuildQueued.v1.json is missing" in "\n".join(found)
-    assert "docs/ERRORS.md is out of date; run `make docs`.\n--- as it is" in "\n".join(found)
+    problems = list(generator.find_problems(tmp_path))
+    assert "contracts/golden/BuildQueued.v1.json is missing" in "\n".join(problems)
+    assert "docs/ERRORS.md is out of date; run `make docs`.\n--- as it is" in "\n".join(problems)
 
 
 def test_a_golden_sample_is_never_overwritten(tmp_path: Path) -> None:
-    kept = tmp_path / "contracts" / "golden" / "BuildQueued.v1.json"
-    kept.parent.mkdir(parents=True)
-    kept.write_text("as it was released")
+    stored = tmp_path / "contracts" / "golden" / "BuildQueued.v1.json"
+    stored.parent.mkdir(parents=True)
+    stored.write_text("as it was released")
     written = list(generator.write_missing_samples(tmp_path))
-    assert kept not in written
-    assert kept.read_text() == "as it was released"
+    assert stored not in written
+    assert stored.read_text() == "as it was released"
 
 
 # ---- permissions
 
 
 def test_declared_calls_match_the_code() -> None:
-    assert [line for one in DECLARED for line in find_undeclared_calls(one)] == []
+    assert [line for declared in DECLARED for line in find_undeclared_calls(declared)] == []
 
 
 def test_an_undeclared_or_unused_call_is_reported() -> None:
@@ -210,4 +214,4 @@ def test_an_undeclared_or_unused_call_is_reported() -> None:
 
 
 def test_the_command_line_knows_which_events_are_public() -> None:
-    assert [one.name for one in DECLARED if one.service.is_public] == list(PUBLIC_SERVICES)
+    assert [declared.name for declared in DECLARED if declared.service.is_public] == list(PUBLIC_SERVICES)

@@ -1,4 +1,4 @@
-"""The page of events: all of the AsyncAPI document, in one file that asks nobody for more."""
+"""The event page: the whole AsyncAPI document in one self-contained file."""
 
 import re
 
@@ -19,7 +19,7 @@ def test_every_event_has_an_anchor_and_a_navigation_link() -> None:
 def test_every_subject_and_header_is_shown() -> None:
     subjects = [channel["address"] for channel in DOCUMENT["channels"].values()]
     headers = DOCUMENT["components"]["schemas"]["CloudEventHeaders"]["properties"]
-    assert [one for one in (*subjects, *headers) if f"<code>{one}</code>" not in PAGE] == []
+    assert [name for name in (*subjects, *headers) if f"<code>{name}</code>" not in PAGE] == []
 
 
 def test_a_payload_is_shown_field_by_field_and_by_example() -> None:

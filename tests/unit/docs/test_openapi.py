@@ -1,4 +1,4 @@
-"""The OpenAPI document: valid, complete, and its examples are what it describes."""
+"""The OpenAPI document is valid and complete, and its examples match its schemas."""
 
 import re
 from collections.abc import Iterator
@@ -25,8 +25,8 @@ OPERATIONS = [
 ]
 
 
-def described(operation: dict[str, Any]) -> Iterator[tuple[Any, Any]]:
-    """Each schema of a body with its example."""
+def schemas_with_examples(operation: dict[str, Any]) -> Iterator[tuple[Any, Any]]:
+    """Yield each body schema with its example."""
     for holder in (operation.get("requestBody", {}), *operation["responses"].values()):
         for media in holder.get("content", {}).values():
             if "example" in media:
@@ -34,19 +34,19 @@ def described(operation: dict[str, Any]) -> Iterator[tuple[Any, Any]]:
 
 
 def test_the_openapi_document_is_valid() -> None:
-    import schemathesis  # here: it takes seconds, and every worker collects this file
+    import schemathesis  # imported here: it takes seconds, and every worker collects this file
 
     schemathesis.openapi.from_dict(DOCUMENT).validate()
 
 
 def test_every_operation_has_a_unique_id() -> None:
-    names = [one.id for one in OPERATIONS]
+    names = [operation.id for operation in OPERATIONS]
     assert len(set(names)) == len(names)
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_examples_fit_their_schemas(operation: dict[str, Any]) -> None:
-    for schema, example in described(operation):
+    for schema, example in schemas_with_examples(operation):
         Draft202012Validator(schema).validate(example)
 
 
@@ -58,7 +58,7 @@ def test_every_operation_belongs_to_a_described_group(operation: dict[str, Any])
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_path_parameters_match_the_path_template(operation: dict[str, Any]) -> None:
     path = next(path for path, methods in DOCUMENT["paths"].items() if operation in methods.values())
-    assert {one["name"] for one in operation["parameters"] if one["in"] == "path"} == {
+    assert {parameter["name"] for parameter in operation["parameters"] if parameter["in"] == "path"} == {
         part.strip("{}") for part in path.split("/") if part.startswith("{")
     }
 
@@ -98,27 +98,27 @@ def test_required_fields_are_documented(method: str, path: str, resource: str, f
 
 
 def test_an_error_response_lists_its_possible_codes() -> None:
-    answer = DOCUMENT["paths"]["/api/admin/secrets/{secret_id}"]["delete"]["responses"]["409"]
-    codes = answer["content"]["application/json"]["schema"]["allOf"][1]["properties"]["message"]["enum"]
+    response = DOCUMENT["paths"]["/api/admin/secrets/{secret_id}"]["delete"]["responses"]["409"]
+    codes = response["content"]["application/json"]["schema"]["allOf"][1]["properties"]["message"]["enum"]
     assert set(codes) == {"CONFLICT", "SECRET_PROJECTS_NOT_EMPTY"}
 
 
-def strings(part: Any) -> Iterator[str]:
+def list_strings(part: Any) -> Iterator[str]:
     match part:
         case dict():
-            for one in part.values():
-                yield from strings(one)
+            for inner in part.values():
+                yield from list_strings(inner)
         case list():
-            for one in part:
-                yield from strings(one)
+            for inner in part:
+                yield from list_strings(inner)
         case str():
             yield part
 
 
 def test_every_written_description_is_used() -> None:
-    said = set(strings(DOCUMENT))
-    assert [name for name, words in MEANINGS.items() if words not in said] == []
-    assert [name for name, words in WORDS.items() if not any(one.startswith(words) for one in said)] == []
+    descriptions = set(list_strings(DOCUMENT))
+    assert [name for name, words in MEANINGS.items() if words not in descriptions] == []
+    assert [name for name, words in WORDS.items() if not any(text.startswith(words) for text in descriptions)] == []
 
 
 def test_field_descriptions_give_units_and_the_meaning_of_null() -> None:
@@ -134,15 +134,17 @@ def test_schema_names_are_plain_words() -> None:
 
 
 def test_descriptions_mention_no_internal_message_names() -> None:
-    said = [one["description"] for methods in DOCUMENT["paths"].values() for one in methods.values()]
-    words = {word for one in said for word in re.findall(r"\w+", one)}
-    assert words & {one.message.wire_name for one in TABLE if one.message} == set()
+    descriptions = [
+        operation["description"] for methods in DOCUMENT["paths"].values() for operation in methods.values()
+    ]
+    words = {word for text in descriptions for word in re.findall(r"\w+", text)}
+    assert words & {route.message.wire_name for route in TABLE if route.message} == set()
     assert words & {"Answer", "Answered", "BuildRow", "JobRow", "RunnerView", "None", "Done"} == set()
 
 
 def test_the_page_shows_every_operation_and_every_error_code() -> None:
     page = docs_page(DOCUMENT)
-    assert [one.id for one in OPERATIONS if f'id="{one.id}"' not in page] == []
+    assert [operation.id for operation in OPERATIONS if f'id="{operation.id}"' not in page] == []
     assert [code for code in CODES if f"<code>{code}</code>" not in page] == []
 
 

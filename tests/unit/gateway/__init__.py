@@ -1,1 +1,1 @@
-"""Tests of the gateway's parts that need no server."""
+"""Unit tests of the gateway."""

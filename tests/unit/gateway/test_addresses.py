@@ -1,4 +1,4 @@
-"""Addresses: prefixes of existing clients, and who may call what."""
+"""Request paths: prefixes of existing clients, and required roles."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from gateway.routes import TABLE
 
 
 @pytest.mark.parametrize(
-    ("asked", "answered"),
+    ("requested", "expected"),
     [
         ("/api-free-commit/auth/token", "/api/auth/token"),
         ("/rest-api/admin/runners", "/api/admin/runners"),
@@ -24,8 +24,8 @@ from gateway.routes import TABLE
         ("/apix", "/api/apix"),
     ],
 )
-def test_every_known_path_prefix_maps_to_the_same_path(asked: str, answered: str) -> None:
-    assert canonical_path(asked) == answered
+def test_every_known_path_prefix_maps_to_the_same_path(requested: str, expected: str) -> None:
+    assert canonical_path(requested) == expected
 
 
 @pytest.mark.parametrize(

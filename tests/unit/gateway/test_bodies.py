@@ -1,4 +1,4 @@
-"""Bodies and their fields: every form that clients send, and nothing else."""
+"""Request bodies and fields: accepted forms and rejected values."""
 
 from typing import Any
 

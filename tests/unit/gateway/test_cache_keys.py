@@ -1,4 +1,4 @@
-"""Cache keys on the wire: GitLab's runner joins them to a folder that projects of one repository URL share."""
+"""Cache keys sent to runners. GitLab Runner joins them to a folder shared by projects with one repository URL."""
 
 from posixpath import join, normpath
 
@@ -26,7 +26,7 @@ HOSTILE = (
 )
 
 
-def keys(assignment: object = ASSIGNMENT, key: str = "shared", fallback: tuple[str, ...] = ()) -> list[str]:
+def sent_keys(assignment: object = ASSIGNMENT, key: str = "shared", fallback: tuple[str, ...] = ()) -> list[str]:
     assert isinstance(assignment, type(ASSIGNMENT))
     cache = PlannedCache(key=key, paths=("deps",), fallback_keys=fallback)
     (sent,) = build_job_payload(assignment.replace(caches=(cache,)), OFFER)["cache"]
@@ -34,20 +34,25 @@ def keys(assignment: object = ASSIGNMENT, key: str = "shared", fallback: tuple[s
 
 
 def test_cache_keys_contain_the_project_and_the_protection() -> None:
-    assert keys(fallback=("main", "main")) == ["84-shared-non_protected", "84-main-non_protected"]
-    assert keys(ASSIGNMENT.replace(protected=True), fallback=("main",)) == ["84-shared-protected", "84-main-protected"]
+    assert sent_keys(fallback=("main", "main")) == ["84-shared-non_protected", "84-main-non_protected"]
+    assert sent_keys(ASSIGNMENT.replace(protected=True), fallback=("main",)) == [
+        "84-shared-protected",
+        "84-main-protected",
+    ]
 
 
 def test_no_two_projects_or_protections_share_a_cache_key() -> None:
-    jobs = [one.replace(protected=protected) for one in (ASSIGNMENT, OTHER) for protected in (True, False)]
-    named = ("shared", "shared-non", "shared-non_protected", "shared-protected", "84-shared")
-    found = [key for job in jobs for name in named for key in keys(job, name)]
-    assert len(set(found)) == len(found)
+    jobs = [
+        assignment.replace(protected=protected) for assignment in (ASSIGNMENT, OTHER) for protected in (True, False)
+    ]
+    names = ("shared", "shared-non", "shared-non_protected", "shared-protected", "84-shared")
+    all_keys = [key for job in jobs for name in names for key in sent_keys(job, name)]
+    assert len(set(all_keys)) == len(all_keys)
 
 
 @pytest.mark.parametrize("key", HOSTILE)
 def test_a_cache_key_is_one_folder_below_the_cache_of_the_runner(key: str) -> None:
-    for sent in keys(key=key, fallback=(key,)):
+    for sent in sent_keys(key=key, fallback=(key,)):
         path = join("/cache/group/project", sent, "cache.zip")
         assert path == normpath(path)
         assert sent.startswith("84-")
@@ -74,23 +79,23 @@ def test_variables_known_only_to_the_runner_stay_in_cache_keys() -> None:
 
 @pytest.mark.parametrize("protected", [True, False])
 def test_cache_fallback_key_cannot_name_a_cache_of_another_project(protected: bool) -> None:
-    """An unprotected branch may not name a protected cache by it, and no project one of another."""
-    wish = JobVariable(key="CACHE_FALLBACK_KEY", value="85-shared-protected")
+    """It must name neither a protected cache from an unprotected branch nor a cache of another project."""
+    fallback = JobVariable(key="CACHE_FALLBACK_KEY", value="85-shared-protected")
     assignment = ASSIGNMENT.replace(
-        variables=(wish,), protected=protected, caches=(PlannedCache(key="shared", paths=("deps",)),)
+        variables=(fallback,), protected=protected, caches=(PlannedCache(key="shared", paths=("deps",)),)
     )
     job = build_job_payload(assignment, OFFER)
-    wanted = f"84-85-shared-protected-{'protected' if protected else 'non_protected'}"
-    assert job["cache"][0]["fallback_keys"] == [wanted]
-    assert [one["value"] for one in job["variables"] if one["key"] == "CACHE_FALLBACK_KEY"] == [wanted]
+    expected = f"84-85-shared-protected-{'protected' if protected else 'non_protected'}"
+    assert job["cache"][0]["fallback_keys"] == [expected]
+    assert [variable["value"] for variable in job["variables"] if variable["key"] == "CACHE_FALLBACK_KEY"] == [expected]
 
 
 def test_cache_fallback_key_is_unchanged_in_a_job_without_caches() -> None:
-    wish = JobVariable(key="CACHE_FALLBACK_KEY", value="main")
+    fallback = JobVariable(key="CACHE_FALLBACK_KEY", value="main")
     (sent,) = (
-        one
-        for one in build_job_payload(ASSIGNMENT.replace(variables=(wish,)), OFFER)["variables"]
-        if one["key"] == wish.key
+        variable
+        for variable in build_job_payload(ASSIGNMENT.replace(variables=(fallback,)), OFFER)["variables"]
+        if variable["key"] == fallback.key
     )
     assert sent["value"] == "main"
 

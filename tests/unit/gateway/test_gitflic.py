@@ -1,4 +1,4 @@
-"""What all of GitFlic's routes share: pages, forms of dates, bare bodies, and 403 for strangers."""
+"""Common behavior of GitFlic routes: pages, date formats, bare bodies, and 403 without a token."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The job as GitLab-compatible runners read it."""
+"""The job object for GitLab-compatible runners."""
 
 from datetime import UTC, datetime
 
@@ -51,7 +51,7 @@ def test_the_job_object_has_every_key_that_runners_require() -> None:
         "services",
         "dependencies",
     } <= job.keys()
-    assert all(one.keys() == {"key", "value", "public", "masked", "file", "raw"} for one in job["variables"])
+    assert all(variable.keys() == {"key", "value", "public", "masked", "file", "raw"} for variable in job["variables"])
     assert isinstance(job["id"], int)
 
 
@@ -79,9 +79,9 @@ def test_a_tag_is_fetched_by_its_tag_ref() -> None:
     assert (git["ref"], git["ref_type"], git["refspecs"]) == ("v1", "tag", ["+refs/tags/v1:refs/tags/v1"])
 
 
-@pytest.mark.parametrize(("most", "timeout"), [(None, 3600), (60, 60), (7200, 3600)])
-def test_the_runner_may_only_shorten_the_job_timeout(most: int | None, timeout: int) -> None:
-    job = build_job_payload(ASSIGNMENT, OFFER.replace(max_timeout_seconds=most))
+@pytest.mark.parametrize(("runner_limit", "timeout"), [(None, 3600), (60, 60), (7200, 3600)])
+def test_the_runner_may_only_shorten_the_job_timeout(runner_limit: int | None, timeout: int) -> None:
+    job = build_job_payload(ASSIGNMENT, OFFER.replace(max_timeout_seconds=runner_limit))
     assert (job["runner_info"]["timeout"], job["steps"][0]["timeout"]) == (timeout, timeout)
 
 
@@ -91,7 +91,11 @@ def test_an_image_is_sent_as_an_object_with_a_name() -> None:
 
 def variables_of(body: bytes) -> dict[str, tuple[str, bool]]:
     job = build_job_payload(ASSIGNMENT, OFFER, body)
-    return {one["key"]: (one["value"], one["file"]) for one in job["variables"] if one["key"].startswith("FREE_COMMIT")}
+    return {
+        variable["key"]: (variable["value"], variable["file"])
+        for variable in job["variables"]
+        if variable["key"].startswith("FREE_COMMIT")
+    }
 
 
 def test_the_webhook_body_is_sent_as_a_variable_and_a_file() -> None:
@@ -108,17 +112,17 @@ def test_without_a_webhook_the_body_variable_and_file_are_empty() -> None:
 
 @pytest.mark.parametrize(("size", "fits"), [(98_283, True), (98_284, False), (200 * 1024, False)])
 def test_a_webhook_body_too_large_for_a_variable_is_sent_only_as_a_file(size: int, fits: bool) -> None:
-    """A process takes 131,072 bytes of `FREE_COMMIT_REQUEST_BODY=<base64>` and the zero after it."""
-    found = variables_of(b"x" * size)
-    assert bool(found["FREE_COMMIT_REQUEST_BODY"][0]) is fits
-    assert found["FREE_COMMIT_REQUEST_BODY_FILE"] == ("x" * size, True)
+    """Linux limits one variable, `FREE_COMMIT_REQUEST_BODY=<base64>` with its final zero, to 131,072 bytes."""
+    variables = variables_of(b"x" * size)
+    assert bool(variables["FREE_COMMIT_REQUEST_BODY"][0]) is fits
+    assert variables["FREE_COMMIT_REQUEST_BODY_FILE"] == ("x" * size, True)
 
 
 @pytest.mark.parametrize(("size", "packed"), [(98_283, False), (98_284, True)])
 def test_a_large_body_is_compressed_for_runners_that_quote_files(size: int, packed: bool) -> None:
     assignment = ASSIGNMENT.replace(after_script=("echo after",))
     job = build_job_payload(assignment, OFFER, b"x" * size, quotes_files=True)
-    (sent,) = (one["value"] for one in job["variables"] if one["key"] == "FREE_COMMIT_REQUEST_BODY_FILE")
+    (sent,) = (variable["value"] for variable in job["variables"] if variable["key"] == "FREE_COMMIT_REQUEST_BODY_FILE")
     assert (len(sent) < size) is packed
     assert [len(step["script"]) for step in job["steps"]] == ([2, 2] if packed else [1, 1])
 
@@ -126,7 +130,9 @@ def test_a_large_body_is_compressed_for_runners_that_quote_files(size: int, pack
 def test_a_secret_cannot_override_the_webhook_body() -> None:
     secret = JobVariable(key="FREE_COMMIT_REQUEST_BODY", value="secret", masked=True)
     job = build_job_payload(ASSIGNMENT.replace(variables=(secret,)), OFFER, b"{}")
-    assert [one["value"] for one in job["variables"] if one["key"] == "FREE_COMMIT_REQUEST_BODY"] == ["e30="]
+    assert [variable["value"] for variable in job["variables"] if variable["key"] == "FREE_COMMIT_REQUEST_BODY"] == [
+        "e30="
+    ]
 
 
 def test_images_services_and_caches_of_a_pipeline_reach_the_runner() -> None:
@@ -154,8 +160,8 @@ def test_images_services_and_caches_of_a_pipeline_reach_the_runner() -> None:
 def test_a_variable_cannot_override_ci_config_path() -> None:
     named = JobVariable(key="CI_CONFIG_PATH", value=".gitlab-ci.yml")
     job = build_job_payload(ASSIGNMENT.replace(variables=(named,)), OFFER)
-    (found,) = [one["value"] for one in job["variables"] if one["key"] == "CI_CONFIG_PATH"]
-    assert found != ".gitlab-ci.yml"
+    (value,) = [variable["value"] for variable in job["variables"] if variable["key"] == "CI_CONFIG_PATH"]
+    assert value != ".gitlab-ci.yml"
 
 
 def test_registry_logins_are_sent_as_credentials() -> None:

@@ -1,4 +1,4 @@
-"""A form with a file, read as it arrives: in any pieces, and refused when it is none."""
+"""Streaming parser of multipart forms with one file."""
 
 import pytest
 
@@ -16,8 +16,8 @@ BODY = (
 @pytest.mark.parametrize("size", [1, 2, 7, 1000])
 def test_a_multipart_file_is_complete_however_the_body_is_split(size: int) -> None:
     form = FileForm(KIND)
-    found = b"".join(form.feed(BODY[start : start + size]) for start in range(0, len(BODY), size))
-    assert found == b"one\r\n--x-\r\ntwo"
+    content = b"".join(form.feed(BODY[start : start + size]) for start in range(0, len(BODY), size))
+    assert content == b"one\r\n--x-\r\ntwo"
     assert form.fields == {"artifact_type": "archive"}
     assert (form.file_name, form.has_file, form.complete) == ("out.zip", True, True)
 
@@ -29,7 +29,7 @@ def test_a_multipart_body_without_its_last_boundary_is_incomplete() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sent", "kept"),
+    ("sent", "file_name"),
     [
         ("../../etc/passwd", "passwd"),
         ("C:\\temp\\out.zip", "out.zip"),
@@ -38,10 +38,10 @@ def test_a_multipart_body_without_its_last_boundary_is_incomplete() -> None:
         ("x" * 300 + ".zip", "x" * 196 + ".zip"),
     ],
 )
-def test_a_file_name_is_reduced_to_a_safe_base_name(sent: str, kept: str) -> None:
+def test_a_file_name_is_reduced_to_a_safe_base_name(sent: str, file_name: str) -> None:
     form = FileForm(KIND)
     form.feed(BODY.replace(b'"out.zip"', f'"{sent}"'.encode()))
-    assert form.file_name == kept
+    assert form.file_name == file_name
 
 
 @pytest.mark.parametrize("kind", [b"", b"application/json", b"multipart/form-data", b"multipart/mixed; boundary=x"])

@@ -1,4 +1,4 @@
-"""Pages as Free Commit's clients ask for them."""
+"""Paging parameters of the Free Commit API."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,12 +11,12 @@ from contracts.projects import ListProjectsPage
 from gateway.adapters.free_commit.paging import parse_page_fields
 
 
-def asked(query: str) -> Mapping[str, Any]:
+def parse(query: str) -> Mapping[str, Any]:
     return parse_page_fields(query.encode())
 
 
 def test_the_default_page_is_the_first_twenty_newest_first() -> None:
-    assert asked("") == {
+    assert parse("") == {
         "page": 1,
         "per_page": 20,
         "sort_by": "id",
@@ -28,28 +28,28 @@ def test_the_default_page_is_the_first_twenty_newest_first() -> None:
 
 
 def test_paging_parameter_aliases_and_sort_order_are_read() -> None:
-    found = asked("perPage=100000&page=0&sortBy=project_name&orderBy=asc&mode=include")
-    assert (found["per_page"], found["page"], found["sort_by"]) == (100_000, 1, "project_name")
-    assert (found["descending"], found["any_filter"]) == (False, True)
+    fields = parse("perPage=100000&page=0&sortBy=project_name&orderBy=asc&mode=include")
+    assert (fields["per_page"], fields["page"], fields["sort_by"]) == (100_000, 1, "project_name")
+    assert (fields["descending"], fields["any_filter"]) == (False, True)
 
 
 def test_filters_are_read_with_and_without_percent_encoding() -> None:
-    found = asked(
+    fields = parse(
         "project_name%5Bcontains%5D=%C3%BCber&project_name[contains]=x&id[eq]=null&name=y&id[eq]=&a%20b[eq]=1"
     )
-    assert found["filters"] == (
+    assert fields["filters"] == (
         Filter(column="project_name", operator="contains", values=("über", "x")),
         Filter(column="id", operator="eq", values=("null",)),
     )
 
 
 def test_a_filter_value_may_contain_equal_signs() -> None:
-    assert asked("a[eq]=x=y==")["filters"] == (Filter(column="a", operator="eq", values=("x=y==",)),)
+    assert parse("a[eq]=x=y==")["filters"] == (Filter(column="a", operator="eq", values=("x=y==",)),)
 
 
 @pytest.mark.parametrize("query", ["a[EQ]=1", "a[]=1", "[eq]=1", "a[eq][eq]=1", "a-b[eq]=1", "a[eq]=", "=", "%ff"])
 def test_a_malformed_filter_is_ignored(query: str) -> None:
-    assert asked(query)["filters"] == ()
+    assert parse(query)["filters"] == ()
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_a_malformed_filter_is_ignored(query: str) -> None:
     [("dynamic_counting=true", False), ("dynamic_counting=false", True), ("a[eq]=dynamic_counting=true", True)],
 )
 def test_dynamic_counting_turns_off_the_total(query: str, counted: bool) -> None:
-    assert asked(query)["counted"] is counted
+    assert parse(query)["counted"] is counted
 
 
 @pytest.mark.parametrize(
@@ -74,10 +74,10 @@ def test_dynamic_counting_turns_off_the_total(query: str, counted: bool) -> None
 )
 def test_invalid_paging_parameters_have_an_error_code(query: str, code: str) -> None:
     with pytest.raises(RequestRejected, match=code):
-        asked(query)
+        parse(query)
 
 
 def test_page_fields_build_a_valid_query_message() -> None:
-    assert ListProjectsPage.model_validate(asked("id[eq]=1")).filters == (
+    assert ListProjectsPage.model_validate(parse("id[eq]=1")).filters == (
         Filter(column="id", operator="eq", values=("1",)),
     )

@@ -1,4 +1,4 @@
-"""From which address a client asks."""
+"""The client IP address, with and without trusted proxies."""
 
 from ipaddress import ip_network
 
@@ -9,8 +9,8 @@ from gateway.http.client_ip import client_ip, is_local_request
 PROXIES = (ip_network("10.0.0.0/8"), ip_network("fd00::/8"))
 
 
-def address(peer: str, *said: str) -> str:
-    headers = [(b"x-forwarded-for", one.encode()) for one in said]
+def address(peer: str, *forwarded: str) -> str:
+    headers = [(b"x-forwarded-for", value.encode()) for value in forwarded]
     return client_ip({"client": (peer, 4711), "headers": headers}, PROXIES)
 
 
@@ -24,7 +24,7 @@ def test_a_connection_without_an_address_has_no_client_ip() -> None:
 
 
 @pytest.mark.parametrize(
-    ("peer", "said", "client"),
+    ("peer", "forwarded", "client"),
     [
         ("192.0.2.1", ["198.51.100.9"], "192.0.2.1"),
         ("10.0.0.1", [], "10.0.0.1"),
@@ -40,8 +40,8 @@ def test_a_connection_without_an_address_has_no_client_ip() -> None:
         ("10.0.0.1", ["::ffff:192.0.2.7"], "192.0.2.7"),
     ],
 )
-def test_only_headers_of_trusted_proxies_are_used(peer: str, said: list[str], client: str) -> None:
-    assert address(peer, *said) == client
+def test_only_headers_of_trusted_proxies_are_used(peer: str, forwarded: list[str], client: str) -> None:
+    assert address(peer, *forwarded) == client
 
 
 @pytest.mark.parametrize(

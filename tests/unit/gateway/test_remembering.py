@@ -1,4 +1,4 @@
-"""What is kept of identity's answers, for how long, and how much."""
+"""The cache of access lookups: lifetime, limits and errors."""
 
 import asyncio
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from gateway.access_cache import StaleIfErrorCache
 
 @dataclass
 class Identity:
-    answers: Mapping[str, str] = field(default_factory=dict)
+    responses: Mapping[str, str] = field(default_factory=dict)
     refusal: str = "TOKEN_INVALID"
     asked: list[str] = field(default_factory=list)
     now: float = 0.0
@@ -21,9 +21,9 @@ class Identity:
     async def ask(self, key: str) -> str:
         self.asked.append(key)
         await asyncio.sleep(0)
-        if key not in self.answers:
+        if key not in self.responses:
             raise RequestRejected(self.refusal)
-        return self.answers[key]
+        return self.responses[key]
 
     def remembered(self) -> StaleIfErrorCache[str, str]:
         return StaleIfErrorCache[str, str](self.ask, lambda: self.now)
@@ -48,7 +48,7 @@ async def test_a_cached_value_is_refreshed_after_a_second() -> None:
     identity = Identity({"a": "anna"})
     known = identity.remembered()
     await known.get("a")
-    identity.answers, identity.now = {}, 1.0
+    identity.responses, identity.now = {}, 1.0
     assert await refused(known, "a") == "TOKEN_INVALID"
 
 

@@ -1,4 +1,4 @@
-"""The login of a private repository, in the job as runners read it."""
+"""Credentials of a private repository in the job object."""
 
 from datetime import UTC, datetime
 

@@ -1,4 +1,4 @@
-"""Which scope a personal token needs on which route."""
+"""Required scopes of personal access tokens."""
 
 import pytest
 
@@ -8,8 +8,8 @@ from gateway.auth import Role
 from gateway.routes import RAW, TABLE
 from gateway.token_scopes import required_scope
 
-OF_RUNNERS = "/api/v4/"  # runners have tokens of their own
-OF_PICTURES = "/api/upload/"  # which everybody may see
+OF_RUNNERS = "/api/v4/"  # runners use their own tokens
+OF_PICTURES = "/api/upload/"  # public
 
 
 def test_every_route_that_needs_a_token_belongs_to_one_scope() -> None:
@@ -18,7 +18,7 @@ def test_every_route_that_needs_a_token_belongs_to_one_scope() -> None:
 
 
 def test_among_protocol_routes_only_live_events_accept_personal_tokens() -> None:
-    assert [one.path for one in RAW if not one.path.startswith((OF_RUNNERS, OF_PICTURES, REGISTRATION_PATH))] == [
+    assert [route.path for route in RAW if not route.path.startswith((OF_RUNNERS, OF_PICTURES, REGISTRATION_PATH))] == [
         "/api/events"
     ]
 

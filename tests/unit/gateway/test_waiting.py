@@ -1,4 +1,4 @@
-"""Waiting runners: who fits, who is called, and that no call is lost."""
+"""Long polls of runners: which runner fits a job, which one is notified, and that no notification is lost."""
 
 from datetime import UTC, datetime
 
@@ -39,7 +39,7 @@ NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
-    ("offer", "job", "may"),
+    ("offer", "job", "fits_job"),
     [
         (ANY, PLAIN, True),
         (ANY, FOR_LINUX, False),
@@ -58,8 +58,10 @@ NOW = datetime(2026, 1, 2, tzinfo=UTC)
         (OF_ANOTHER_COMPANY, OF_COMPANYS_PROJECT, False),
     ],
 )
-def test_a_runner_fits_a_job_by_tags_scope_and_protection(offer: RunnerDescription, job: JobQueued, may: bool) -> None:
-    assert can_run(offer, job) is may
+def test_a_runner_fits_a_job_by_tags_scope_and_protection(
+    offer: RunnerDescription, job: JobQueued, fits_job: bool
+) -> None:
+    assert can_run(offer, job) is fits_job
 
 
 def enter(waiting: LongPollQueue, waiter: PendingPoll, offer: RunnerDescription = ANY) -> None:
@@ -134,10 +136,10 @@ def test_closing_the_queue_wakes_all_waiting_runners() -> None:
     assert len(waiting) == 0
 
 
-@pytest.mark.parametrize(("known", "again"), [("r-1", True), ("", True), ("r-2", False)])
-def test_a_changed_or_unidentified_runner_checks_again_for_jobs(known: str, again: bool) -> None:
+@pytest.mark.parametrize(("known", "expected"), [("r-1", True), ("", True), ("r-2", False)])
+def test_a_changed_or_unidentified_runner_checks_again_for_jobs(known: str, expected: bool) -> None:
     waiting = LongPollQueue()
     with waiting.enter() as waiter:
         waiter.runner_uuid, waiter.is_stale = known, False
         waiting.invalidate_runner("r-1")
-        assert (waiter.is_stale, waiter.wake_up.is_set()) == (again, again)
+        assert (waiter.is_stale, waiter.wake_up.is_set()) == (expected, expected)

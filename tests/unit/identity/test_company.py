@@ -1,4 +1,4 @@
-"""What may happen to companies."""
+"""The company decider."""
 
 import pytest
 
@@ -27,12 +27,12 @@ renamed = CompanyRenamed(company_id=4, alias="wheel", former_alias="Mill")
 deleted = CompanyDeleted(company_id=4, alias="Mill")
 
 company = Scenario(company_decider)
-there = company.given(created)
+existing_company = company.given(created)
 
 
 def test_a_company_is_created_with_trimmed_values() -> None:
-    wish = record.replace(title=" Mill Works ", alias=" Mill ", members_id=(8, 7, 8))
-    company.when(wish).then(created)
+    untidy = record.replace(title=" Mill Works ", alias=" Mill ", members_id=(8, 7, 8))
+    company.when(untidy).then(created)
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_a_company_needs_a_title_and_a_valid_alias(changes: dict[str, str], code
     ],
 )
 def test_each_company_command_records_one_event(command: CompanyCommand, event: CompanyEvent) -> None:
-    there.when(command).then(event)
+    existing_company.when(command).then(event)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_each_company_command_records_one_event(command: CompanyCommand, event: 
     ],
 )
 def test_company_commands_without_effect_record_nothing(command: CompanyCommand) -> None:
-    there.when(command).then()
+    existing_company.when(command).then()
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_company_commands_without_effect_record_nothing(command: CompanyCommand)
 )
 def test_a_missing_company_cannot_be_changed(command: CompanyCommand) -> None:
     company.when(command).then_refused("COMPANY_NOT_FOUND")
-    there.given(deleted).when(command).then_refused("COMPANY_NOT_FOUND")
+    existing_company.given(deleted).when(command).then_refused("COMPANY_NOT_FOUND")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What may happen to users."""
+"""The user decider."""
 
 import pytest
 
@@ -40,14 +40,14 @@ user = Scenario(user_decider)
 
 
 def test_a_user_is_registered_enabled_with_trimmed_values() -> None:
-    wish = register.replace(
+    untidy = register.replace(
         username=" Ivan ",
         email=" ivan@example.org ",
         roles=(DEVELOPER, ADMIN, ADMIN),
         github_username="",
         gitlab_username=" iv ",
     )
-    user.when(wish).then(
+    user.when(untidy).then(
         administrator.replace(email="ivan@example.org", gitlab_username="iv"),
     )
 
@@ -93,18 +93,18 @@ def test_a_rename_records_the_former_username() -> None:
 
 
 def test_user_commands_without_effect_record_nothing() -> None:
-    there = user.given(administrator.replace(email="i@x.org", github_username="gh"))
-    there.when(RenameUser(user_id=7, username="Ivan")).then()
-    there.when(ChangeEmail(user_id=7, email="i@x.org")).then()
-    there.when(ChangeRoles(user_id=7, roles=(DEVELOPER, ADMIN))).then()
-    there.when(SetUserEnabled(user_id=7, enabled=True)).then()
-    there.when(ChangeProviderName(user_id=7, provider="github", username="gh")).then()
+    existing_user = user.given(administrator.replace(email="i@x.org", github_username="gh"))
+    existing_user.when(RenameUser(user_id=7, username="Ivan")).then()
+    existing_user.when(ChangeEmail(user_id=7, email="i@x.org")).then()
+    existing_user.when(ChangeRoles(user_id=7, roles=(DEVELOPER, ADMIN))).then()
+    existing_user.when(SetUserEnabled(user_id=7, enabled=True)).then()
+    existing_user.when(ChangeProviderName(user_id=7, provider="github", username="gh")).then()
 
 
 def test_an_empty_text_removes_an_email_address_or_provider_name() -> None:
-    there = user.given(registered.replace(email="i@x.org", github_username="gh", gitlab_username="gl"))
-    there.when(ChangeEmail(user_id=7, email="")).then(UserEmailChanged(user_id=7, email=None))
-    there.when(ChangeProviderName(user_id=7, provider="gitlab", username=" ")).then(
+    existing_user = user.given(registered.replace(email="i@x.org", github_username="gh", gitlab_username="gl"))
+    existing_user.when(ChangeEmail(user_id=7, email="")).then(UserEmailChanged(user_id=7, email=None))
+    existing_user.when(ChangeProviderName(user_id=7, provider="gitlab", username=" ")).then(
         UserProviderNamesChanged(user_id=7, github_username="gh", gitlab_username=None)
     )
 

@@ -1,4 +1,4 @@
-"""Whose failed log-ins are counted together."""
+"""Which failed logins are counted together."""
 
 import pytest
 

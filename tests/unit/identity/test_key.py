@@ -1,4 +1,4 @@
-"""SSH keys of a user: what may be added, and that a key is free again once nobody has it."""
+"""SSH keys of a user: validation, and reservation by fingerprint."""
 
 from datetime import date
 
@@ -44,7 +44,7 @@ def test_an_ssh_key_may_have_an_expiry_date(day: date) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wish", "code"),
+    ("command", "code"),
     [
         (add.replace(title=None), "KEY_TITLE_REQUIRED"),
         (add.replace(title="  "), "KEY_TITLE_REQUIRED"),
@@ -56,8 +56,8 @@ def test_an_ssh_key_may_have_an_expiry_date(day: date) -> None:
         (add.replace(expires_at=date(2030, 4, 30)), "KEY_EXPIRES_AT_PAST"),
     ],
 )
-def test_each_invalid_ssh_key_field_has_an_error_code(wish: AddSshKey, code: str) -> None:
-    ivan.when(wish).then_refused(code)
+def test_each_invalid_ssh_key_field_has_an_error_code(command: AddSshKey, code: str) -> None:
+    ivan.when(command).then_refused(code)
 
 
 def test_the_same_ssh_key_with_another_comment_is_a_duplicate() -> None:
@@ -96,10 +96,10 @@ def test_an_ssh_key_is_reserved_by_its_fingerprint_and_released() -> None:
 def test_deleting_a_user_releases_all_ssh_keys() -> None:
     second = added.replace(key_uuid="k2", public_key=OTHER, fingerprint=compute_fingerprint(OTHER))
     user = evolve(evolve(evolve(User(), registered), added), second)
-    freed = reserve_names(user, UserDeleted(user_id=7, username="Ivan"))
-    assert [one.key for one in freed][1:] == [
+    released = reserve_names(user, UserDeleted(user_id=7, username="Ivan"))
+    assert [reservation.key for reservation in released][1:] == [
         f"ssh-key:{compute_fingerprint(PUBLIC)}",
         f"ssh-key:{compute_fingerprint(OTHER)}",
     ]
-    assert {type(one) for one in freed} == {Release}
+    assert {type(reservation) for reservation in released} == {Release}
     ivan.given(added).when(DeleteUser(user_id=7)).then(UserDeleted(user_id=7, username="Ivan"))

@@ -1,4 +1,4 @@
-"""What may happen to personal API tokens, and what is kept of them."""
+"""Personal access tokens: commands and rows."""
 
 from datetime import UTC, date, datetime
 from functools import reduce

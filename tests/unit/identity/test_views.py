@@ -1,4 +1,4 @@
-"""What people read about users, and what they do not."""
+"""User rows and views."""
 
 from datetime import UTC, datetime
 from functools import reduce
@@ -96,10 +96,10 @@ def test_the_user_list_shows_the_strongest_role() -> None:
 
 
 def test_memberships_follow_project_events() -> None:
-    chosen = recorded(ProjectDevelopersSet(project_id=3, developers_id=(7, 8)))
-    gone = recorded(ProjectDeleted(project_id=3))
-    row = apply_membership_event(MembershipRow(), chosen)
-    assert membership_projection.row_key(chosen) == "project-3"
+    developers_set = recorded(ProjectDevelopersSet(project_id=3, developers_id=(7, 8)))
+    project_deleted = recorded(ProjectDeleted(project_id=3))
+    row = apply_membership_event(MembershipRow(), developers_set)
+    assert membership_projection.row_key(developers_set) == "project-3"
     assert row == MembershipRow(project_id=3, developers_id=(7, 8))
-    assert apply_membership_event(row, gone).developers_id == ()
+    assert apply_membership_event(row, project_deleted).developers_id == ()
     assert membership_projection.row_key(recorded(ProjectRenamed(project_id=3, name="x"))) is None

@@ -1,1 +1,1 @@
-"""Tests of the local stack's parts that need no process."""
+"""Unit tests of the command line and the local stack."""

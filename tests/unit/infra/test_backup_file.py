@@ -7,7 +7,7 @@ import pytest
 from infra.backup.encryption import CHUNK_BYTES
 from infra.backup.file_format import BackupError, BackupReader, BackupWriter, Header
 
-KEY = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+BACKUP_KEY = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 HEADER = Header("b1", datetime(2026, 1, 31, 12, tzinfo=UTC), "0.1.0")
 SMALL = bson.encode({"_id": "a", "n": 1}) + bson.encode({"_id": "b", "n": 2})
 LARGE = bson.encode({"_id": "c", "content": bytes(range(256)) * 2000})
@@ -29,7 +29,7 @@ def read(stored: bytes, key: str = "") -> list[tuple[str, bytes]]:
     return [(f"{section.service}.{section.collection}", content) for section, content in reader.read_documents()]
 
 
-@pytest.mark.parametrize("key", ["", KEY, "a passphrase"], ids=["plain", "key", "passphrase"])
+@pytest.mark.parametrize("key", ["", BACKUP_KEY, "a passphrase"], ids=["plain", "key", "passphrase"])
 def test_a_written_backup_can_be_read(key: str) -> None:
     assert read(written(key), key) == [("builds.commits", SMALL), ("builds.commits", LARGE)]
 
@@ -37,27 +37,27 @@ def test_a_written_backup_can_be_read(key: str) -> None:
 def test_backup_sections_count_documents_and_bytes() -> None:
     reader = BackupReader(io.BytesIO(written()))
     list(reader.read_documents())
-    assert [(one.documents, one.bytes) for one in reader.sections] == [(2, len(SMALL)), (1, len(LARGE))]
+    assert [(section.documents, section.bytes) for section in reader.sections] == [(2, len(SMALL)), (1, len(LARGE))]
 
 
 def test_the_backup_header_is_readable_without_the_key() -> None:
-    stored = written(KEY)
+    stored = written(BACKUP_KEY)
     assert BackupReader(io.BytesIO(stored)).header.moment == HEADER.moment
     assert stored.startswith(b'headrace-backup 1\n{"backup": "b1"')
     assert b"content" not in stored
 
 
-@pytest.mark.parametrize("key", ["", KEY], ids=["plain", "sealed"])
+@pytest.mark.parametrize("key", ["", BACKUP_KEY], ids=["plain", "sealed"])
 def test_a_backup_with_any_changed_byte_is_rejected(key: str) -> None:
     stored = written(key)
-    for place in range(0, len(stored), max(1, len(stored) // 400)):
+    for position in range(0, len(stored), max(1, len(stored) // 400)):
         altered = bytearray(stored)
-        altered[place] ^= 1
+        altered[position] ^= 1
         with pytest.raises(BackupError):
             read(bytes(altered), key)
 
 
-@pytest.mark.parametrize("key", ["", KEY], ids=["plain", "sealed"])
+@pytest.mark.parametrize("key", ["", BACKUP_KEY], ids=["plain", "sealed"])
 def test_a_truncated_or_extended_backup_is_rejected(key: str) -> None:
     stored = written(key)
     for length in range(0, len(stored), max(1, len(stored) // 200)):
@@ -69,10 +69,10 @@ def test_a_truncated_or_extended_backup_is_rejected(key: str) -> None:
 
 def test_an_encrypted_backup_that_ends_with_a_full_chunk_is_read() -> None:
     content = bson.encode({"_id": "a", "content": bytes(CHUNK_BYTES * 3)})
-    assert read(written(KEY, content), KEY) == [("builds.commits", content)]
+    assert read(written(BACKUP_KEY, content), BACKUP_KEY) == [("builds.commits", content)]
 
 
-@pytest.mark.parametrize("key", ["another passphrase", KEY.lower()])
+@pytest.mark.parametrize("key", ["another passphrase", BACKUP_KEY.lower()])
 def test_a_backup_cannot_be_read_with_another_key(key: str) -> None:
     with pytest.raises(BackupError, match="HEADRACE_BACKUP_KEY is not the one"):
         read(written("a passphrase"), key)
@@ -80,7 +80,7 @@ def test_a_backup_cannot_be_read_with_another_key(key: str) -> None:
 
 def test_an_encrypted_backup_without_a_key_gives_advice() -> None:
     with pytest.raises(BackupError, match="set HEADRACE_BACKUP_KEY"):
-        read(written(KEY))
+        read(written(BACKUP_KEY))
 
 
 def test_a_backup_of_a_newer_format_is_rejected() -> None:

@@ -1,4 +1,4 @@
-"""What the data folder remembers, who may read it, and what it says when it cannot be used."""
+"""The data folder: stored secrets and ports, file modes, locks and errors."""
 
 import shutil
 import socket

@@ -1,4 +1,4 @@
-"""What happened as a person sees it in a terminal: names that strangers gave cannot do anything there."""
+"""Events printed to a terminal: control characters in names are escaped."""
 
 import json
 from datetime import UTC, datetime

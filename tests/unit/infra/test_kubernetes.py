@@ -1,4 +1,4 @@
-"""The manifests fit the product: settings, secrets, ports, logins, graces. Rendered by kubectl, without a cluster."""
+"""The Kubernetes manifests match the product. They are rendered by kubectl; no cluster is needed."""
 
 import base64
 import functools
@@ -39,17 +39,21 @@ def rendered(folder: str | Path) -> list[Manifest]:
     command = ["kubectl", "kustomize", str(MANIFESTS / folder)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
-    return [one for one in yaml.safe_load_all(done.stdout) if one]
+    return [manifest for manifest in yaml.safe_load_all(done.stdout) if manifest]
 
 
 def of_kind(overlay: str, *kinds: str) -> dict[str, Manifest]:
-    return {one["metadata"]["name"]: one for one in rendered(f"overlays/{overlay}") if one["kind"] in kinds}
+    return {
+        manifest["metadata"]["name"]: manifest
+        for manifest in rendered(f"overlays/{overlay}")
+        if manifest["kind"] in kinds
+    }
 
 
 def workloads(overlay: str) -> dict[str, Manifest]:
-    """The specifications of pods."""
+    """Return the pod specifications by workload name."""
     found = of_kind(overlay, "Deployment", "StatefulSet", "Job")
-    return {name: one["spec"]["template"]["spec"] for name, one in found.items()}
+    return {name: manifest["spec"]["template"]["spec"] for name, manifest in found.items()}
 
 
 def containers(overlay: str) -> Iterator[tuple[str, Manifest]]:
@@ -64,8 +68,11 @@ def process(overlay: str, name: str) -> Manifest:
 
 
 def environment(container: Manifest) -> dict[str, Any]:
-    """Values, and for those that come from a secret its key."""
-    return {one["name"]: one.get("value") or _source(one["valueFrom"]) for one in container.get("env", ())}
+    """Return the variables of a container; those from a secret have its key as value."""
+    return {
+        variable["name"]: variable.get("value") or _source(variable["valueFrom"])
+        for variable in container.get("env", ())
+    }
 
 
 def _source(source: Manifest) -> str:
@@ -74,7 +81,9 @@ def _source(source: Manifest) -> str:
 
 def settings(overlay: str) -> dict[str, str]:
     [found] = [
-        one["data"] for name, one in of_kind(overlay, "ConfigMap").items() if name.startswith("headrace-settings")
+        manifest["data"]
+        for name, manifest in of_kind(overlay, "ConfigMap").items()
+        if name.startswith("headrace-settings")
     ]
     return dict(found)
 
@@ -86,10 +95,10 @@ def variables_of_the_product() -> set[str]:
 
 def secret_keys(overlay: str) -> set[str]:
     taken = {
-        one["valueFrom"]["secretKeyRef"]["key"]
+        variable["valueFrom"]["secretKeyRef"]["key"]
         for _, container in containers(overlay)
-        for one in container.get("env", ())
-        if "secretKeyRef" in one.get("valueFrom", {})
+        for variable in container.get("env", ())
+        if "secretKeyRef" in variable.get("valueFrom", {})
     }
     return taken | {
         item["key"]
@@ -118,13 +127,20 @@ def test_every_process_has_its_own_deployment_disruption_budget_and_account(over
 @needs_kubectl
 def test_every_request_handling_process_is_autoscaled_in_production() -> None:
     assert of_kind("prod", "HorizontalPodAutoscaler").keys() == {f"headrace-{name}" for name in PROCESSES}
-    assert [one["spec"]["minReplicas"] for one in of_kind("prod", "HorizontalPodAutoscaler").values()] == [2] * 6
+    assert [manifest["spec"]["minReplicas"] for manifest in of_kind("prod", "HorizontalPodAutoscaler").values()] == [
+        2
+    ] * 6
 
 
 @needs_kubectl
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_every_environment_variable_is_read_by_the_product(overlay: str) -> None:
-    given = {name for place, container in containers(overlay) if "headrace" in place for name in environment(container)}
+    given = {
+        name
+        for container_name, container in containers(overlay)
+        if "headrace" in container_name
+        for name in environment(container)
+    }
     assert {*given, *settings(overlay)} - {"NATS_PASSWORD", "POD"} <= variables_of_the_product()
 
 
@@ -142,9 +158,9 @@ def test_every_process_runs_its_command_with_its_own_nats_login(overlay: str, na
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_containers_hold_only_the_secrets_they_need(overlay: str) -> None:
     holders: dict[str, set[str]] = {}
-    for place, container in containers(overlay):
+    for container_name, container in containers(overlay):
         for key in environment(container).values():
-            holders.setdefault(key, set()).add(place)
+            holders.setdefault(key, set()).add(container_name)
     stored = {f"headrace-{name}/headrace" for name in (*SERVICES, "migrate", "operator")}
     assert holders["master-key"] == holders["mongodb-url"] == stored
     assert holders["admin-password"] == {"headrace-identity/headrace"}
@@ -156,12 +172,12 @@ def test_containers_hold_only_the_secrets_they_need(overlay: str) -> None:
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_every_secret_key_is_generated_and_documented(overlay: str) -> None:
     described = (ROOT / "docs" / "DEPLOYING.md").read_text()
-    drawn = (MANIFESTS / "overlays" / "prod" / "secret.sh").read_text()
+    secret_script = (MANIFESTS / "overlays" / "prod" / "secret.sh").read_text()
     keys = secret_keys(overlay)
     assert [
         key for key in keys if f"`{key}`" not in described and f"`{key.partition('-')[0]}-…`" not in described
     ] == []
-    assert [key for key in keys if f"  {key}: " not in drawn] == []
+    assert [key for key in keys if f"  {key}: " not in secret_script] == []
 
 
 @needs_kubectl
@@ -174,7 +190,11 @@ def test_the_development_secret_has_every_required_key() -> None:
 
 @needs_kubectl
 def test_production_runs_this_release() -> None:
-    images = {container["image"].rpartition(":") for place, container in containers("prod") if "headrace-" in place}
+    images = {
+        container["image"].rpartition(":")
+        for container_name, container in containers("prod")
+        if "headrace-" in container_name
+    }
     assert images == {("registry.example.org/headrace", ":", VERSION)}
 
 
@@ -186,12 +206,12 @@ def test_the_production_overlay_contains_no_secret() -> None:
 @needs_kubectl
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_nats_gets_every_password_of_its_configuration(overlay: str) -> None:
-    maps = {name: one for name, one in of_kind(overlay, "ConfigMap").items() if name.startswith("nats-")}
-    text = "".join(text for one in maps.values() for text in one["data"].values())
+    maps = {name: manifest for name, manifest in of_kind(overlay, "ConfigMap").items() if name.startswith("nats-")}
+    text = "".join(text for manifest in maps.values() for text in manifest["data"].values())
     [container] = workloads(overlay)["nats"]["containers"]
-    asked = set(re.findall(r"\$([A-Z][A-Z0-9_]*)\b(?!\.)", text)) - {"JS", "KV", "SYS", "SRV", "MQTT", "O", "G"}
-    assert asked <= environment(container).keys()
-    assert {f"HEADRACE_NATS_PASSWORD_{name.upper()}" for name in PROCESSES} <= asked
+    variables = set(re.findall(r"\$([A-Z][A-Z0-9_]*)\b(?!\.)", text)) - {"JS", "KV", "SYS", "SRV", "MQTT", "O", "G"}
+    assert variables <= environment(container).keys()
+    assert {f"HEADRACE_NATS_PASSWORD_{name.upper()}" for name in PROCESSES} <= variables
 
 
 @needs_kubectl
@@ -199,11 +219,11 @@ def test_nats_gets_every_password_of_its_configuration(overlay: str) -> None:
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_container_ports_and_probes_match_the_process(overlay: str, name: str) -> None:
     container = process(overlay, name)
-    ports = {one["name"]: one["containerPort"] for one in container["ports"]}
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
     assert str(ports["health"]) == settings(overlay)["HEADRACE_HEALTH_PORT"]
     assert ports.get("http", Settings().port) == Settings().port
     probes = [container[probe]["httpGet"] for probe in ("startupProbe", "livenessProbe", "readinessProbe")]
-    assert [(one["path"], one["port"]) for one in probes] == [
+    assert [(probe["path"], probe["port"]) for probe in probes] == [
         ("/healthz", "health"),
         ("/healthz", "health"),
         ("/readyz", "health"),
@@ -216,10 +236,10 @@ def test_termination_grace_periods_cover_the_shutdown_timeouts(overlay: str) -> 
     pods = workloads(overlay)
     grace = {name: pod.get("terminationGracePeriodSeconds", 30) for name, pod in pods.items()}
     assert min(grace[f"headrace-{name}"] for name in SERVICES) >= service_host.SHUTDOWN_TIMEOUT_SECONDS * 2
-    leaving = float(environment(process(overlay, "gateway"))["HEADRACE_LEAVE_SECONDS"])
-    assert grace["headrace-gateway"] >= leaving + gateway.SHUTDOWN_TIMEOUT_SECONDS * 2
-    [patience] = re.findall(r"--grace=(\d+)", " ".join(process(overlay, "agent")["args"]))
-    assert grace["headrace-agent"] >= Settings().long_poll_seconds + int(patience) + 10
+    drain_seconds = float(environment(process(overlay, "gateway"))["HEADRACE_LEAVE_SECONDS"])
+    assert grace["headrace-gateway"] >= drain_seconds + gateway.SHUTDOWN_TIMEOUT_SECONDS * 2
+    [agent_grace] = re.findall(r"--grace=(\d+)", " ".join(process(overlay, "agent")["args"]))
+    assert grace["headrace-agent"] >= Settings().long_poll_seconds + int(agent_grace) + 10
 
 
 @needs_kubectl
@@ -231,25 +251,25 @@ def test_every_container_is_unprivileged_and_has_resource_limits(overlay: str) -
     assert {pod["securityContext"]["seccompProfile"]["type"] for pod in pods} == {"RuntimeDefault"}
     found = [container for _, container in containers(overlay)]
     context = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
-    assert [one["securityContext"] for one in found] == [context] * len(found)
-    assert all({"cpu", "memory"} <= one["resources"]["requests"].keys() for one in found)
-    assert all("memory" in one["resources"]["limits"] for one in found)
-    assert [one["image"] for one in found if ":" not in one["image"]] == []
+    assert [item["securityContext"] for item in found] == [context] * len(found)
+    assert all({"cpu", "memory"} <= item["resources"]["requests"].keys() for item in found)
+    assert all("memory" in item["resources"]["limits"] for item in found)
+    assert [item["image"] for item in found if ":" not in item["image"]] == []
 
 
 @needs_kubectl
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_network_policies_deny_all_but_listed_traffic(overlay: str) -> None:
     policies = of_kind(overlay, "NetworkPolicy")
-    nothing = policies.pop("headrace-nothing")["spec"]
-    assert nothing == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
-    chosen = {name for one in policies.values() for name in _chosen(one["spec"]["podSelector"])}
-    peers = {name for one in policies.values() for name in _peers(one["spec"])}
+    deny_all = policies.pop("headrace-nothing")["spec"]
+    assert deny_all == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+    selected = {name for manifest in policies.values() for name in _chosen(manifest["spec"]["podSelector"])}
+    peers = {name for manifest in policies.values() for name in _peers(manifest["spec"])}
     components = {
-        one["spec"]["template"]["metadata"]["labels"]["app.kubernetes.io/component"]
-        for one in of_kind(overlay, "Deployment", "StatefulSet", "Job").values()
+        manifest["spec"]["template"]["metadata"]["labels"]["app.kubernetes.io/component"]
+        for manifest in of_kind(overlay, "Deployment", "StatefulSet", "Job").values()
     }
-    assert chosen == components
+    assert selected == components
     assert peers <= components
 
 
@@ -276,8 +296,11 @@ def test_keda_triggers_use_existing_consumers_and_metrics() -> None:
 
 
 def with_component(folder: Path, overlay: str, component: str) -> list[Manifest]:
-    there = os.path.relpath(MANIFESTS, folder.resolve())
-    above = {"resources": [f"{there}/overlays/{overlay}"], "components": [f"{there}/components/{component}"]}
+    manifests_path = os.path.relpath(MANIFESTS, folder.resolve())
+    above = {
+        "resources": [f"{manifests_path}/overlays/{overlay}"],
+        "components": [f"{manifests_path}/components/{component}"],
+    }
     (folder / "kustomization.yaml").write_text(yaml.safe_dump(above))
     return rendered(folder)
 
@@ -285,27 +308,31 @@ def with_component(folder: Path, overlay: str, component: str) -> list[Manifest]
 @needs_kubectl
 def test_keda_replaces_the_autoscaler_of_builds(tmp_path: Path) -> None:
     found = with_component(tmp_path, "prod", "keda")
-    scaled = [one["metadata"]["name"] for one in found if one["kind"] == "ScaledObject"]
-    by_cpu = [one["metadata"]["name"] for one in found if one["kind"] == "HorizontalPodAutoscaler"]
+    scaled = [item["metadata"]["name"] for item in found if item["kind"] == "ScaledObject"]
+    by_cpu = [item["metadata"]["name"] for item in found if item["kind"] == "HorizontalPodAutoscaler"]
     assert sorted(scaled) == ["headrace-agent", "headrace-builds"]
     assert sorted(by_cpu) == sorted(f"headrace-{name}" for name in PROCESSES if name != "builds")
 
 
 @pytest.fixture(params=OVERLAYS)
 def secured(request: pytest.FixtureRequest, tmp_path: Path) -> list[Manifest]:
-    """An overlay with TLS."""
+    """Return the manifests of an overlay with the TLS component."""
     return with_component(tmp_path, request.param, "tls")
 
 
 def pods_of(manifests: list[Manifest]) -> dict[str, Manifest]:
     kinds = ("Deployment", "StatefulSet", "Job")
-    return {one["metadata"]["name"]: one["spec"]["template"]["spec"] for one in manifests if one["kind"] in kinds}
+    return {
+        manifest["metadata"]["name"]: manifest["spec"]["template"]["spec"]
+        for manifest in manifests
+        if manifest["kind"] in kinds
+    }
 
 
 def mounted(pod: Manifest, secret: str, among: str = "containers") -> list[str]:
-    """Where the first container finds it."""
-    volumes = {one["name"] for one in pod["volumes"] if one.get("secret", {}).get("secretName") == secret}
-    return [one["mountPath"] for one in pod[among][0]["volumeMounts"] if one["name"] in volumes]
+    """Return the mount paths of the secret in the first container."""
+    volumes = {volume["name"] for volume in pod["volumes"] if volume.get("secret", {}).get("secretName") == secret}
+    return [mount["mountPath"] for mount in pod[among][0]["volumeMounts"] if mount["name"] in volumes]
 
 
 @needs_kubectl
@@ -320,13 +347,20 @@ def test_with_tls_every_process_connects_to_nats_over_tls(secured: list[Manifest
 @needs_kubectl
 def test_with_tls_the_ca_file_is_mounted_at_the_configured_path(secured: list[Manifest]) -> None:
     pods = pods_of(secured)
-    [told] = {one["data"]["HEADRACE_CA_FILE"] for one in secured if "headrace-settings" in one["metadata"]["name"]}
+    [ca_file] = {
+        manifest["data"]["HEADRACE_CA_FILE"]
+        for manifest in secured
+        if "headrace-settings" in manifest["metadata"]["name"]
+    }
     for name in (*PROCESSES, "migrate", "operator"):
-        assert mounted(pods[f"headrace-{name}"], "nats-tls") == [str(Path(told).parent)]
+        assert mounted(pods[f"headrace-{name}"], "nats-tls") == [str(Path(ca_file).parent)]
     agent = pods["headrace-agent"]
-    assert environment(agent["initContainers"][0])["HEADRACE_CA_FILE"] == told
-    for among in ("initContainers", "containers"):  # the agent's file names it, and another container reads that
-        assert mounted(agent, "headrace-gateway-tls", among) == [str(Path(told).parent)]
+    assert environment(agent["initContainers"][0])["HEADRACE_CA_FILE"] == ca_file
+    for among in (
+        "initContainers",
+        "containers",
+    ):  # the registration container writes the path to a file that the agent reads
+        assert mounted(agent, "headrace-gateway-tls", among) == [str(Path(ca_file).parent)]
 
 
 @needs_kubectl
@@ -343,7 +377,9 @@ def test_with_tls_only_servers_mount_private_keys(secured: list[Manifest]) -> No
 @needs_kubectl
 def test_with_tls_the_configured_certificate_files_are_mounted(secured: list[Manifest]) -> None:
     pods = pods_of(secured)
-    [config] = [one["data"]["tls.conf"] for one in secured if one["metadata"]["name"].startswith("nats-server")]
+    [config] = [
+        manifest["data"]["tls.conf"] for manifest in secured if manifest["metadata"]["name"].startswith("nats-server")
+    ]
     assert {str(Path(file).parent) for file in re.findall(r'"(.+)"', config)} == {*mounted(pods["nats"], "nats-tls")}
     shown = environment(pods["headrace-gateway"]["containers"][0])
     named = {shown["HEADRACE_TLS_CERTIFICATE"], shown["HEADRACE_TLS_KEY"]}
@@ -353,17 +389,25 @@ def test_with_tls_the_configured_certificate_files_are_mounted(secured: list[Man
 
 @needs_kubectl
 def test_with_tls_the_gateway_service_uses_the_https_port(secured: list[Manifest]) -> None:
-    [service] = [one for one in secured if one["kind"] == "Service" and one["metadata"]["name"] == "headrace-gateway"]
+    [service] = [
+        manifest
+        for manifest in secured
+        if manifest["kind"] == "Service" and manifest["metadata"]["name"] == "headrace-gateway"
+    ]
     [port] = service["spec"]["ports"]
     assert (port["name"], port["port"]) == ("https", 443)
-    behind = [one["spec"]["rules"][0]["http"]["paths"][0]["backend"] for one in secured if one["kind"] == "Ingress"]
-    assert [one["service"]["port"]["name"] for one in behind] == ["https"] * len(behind)
+    backends = [
+        manifest["spec"]["rules"][0]["http"]["paths"][0]["backend"]
+        for manifest in secured
+        if manifest["kind"] == "Ingress"
+    ]
+    assert [manifest["service"]["port"]["name"] for manifest in backends] == ["https"] * len(backends)
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificates; it is missing")
 def test_generated_certificates_are_valid_for_the_service_names(tmp_path: Path) -> None:
     made = subprocess.check_output([MANIFESTS / "components" / "tls" / "secrets.sh"], text=True, timeout=60)
-    secrets = {one["metadata"]["name"]: one["data"] for one in yaml.safe_load_all(made) if one}
+    secrets = {manifest["metadata"]["name"]: manifest["data"] for manifest in yaml.safe_load_all(made) if manifest}
     assert secrets.keys() == {"nats-tls", "mongo-tls", "headrace-gateway-tls"}
     for secret, name in (
         ("nats-tls", "nats"),
@@ -373,7 +417,7 @@ def test_generated_certificates_are_valid_for_the_service_names(tmp_path: Path) 
     ):
         for file, content in secrets[secret].items():
             (tmp_path / file).write_bytes(base64.b64decode(content))
-        # as strict as Python 3.13 and later
+        # Python 3.13 and later verify as strictly
         command = ["openssl", "verify", "-x509_strict", "-CAfile", "ca.crt", "-verify_hostname", name, "tls.crt"]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=20)
         assert done.stdout == "tls.crt: OK\n", done.stderr

@@ -1,4 +1,4 @@
-"""HEADRACE_NATS_URL: one or several servers with one login, or a sentence that does not repeat the login."""
+"""Parsing of HEADRACE_NATS_URL: one or several servers with one login, and errors that hide the login."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Alert rules, scrape configuration and dashboard: what Prometheus' own tool says of them, and what people need."""
+"""Alert rules, scrape configuration and dashboard, checked with promtool."""
 
 import shutil
 import subprocess
@@ -47,11 +47,13 @@ def test_dashboard_queries_are_valid_promql(tmp_path: Path) -> None:
 def test_every_alert_is_tested_firing_and_silent() -> None:
     tests = yaml.safe_load((OBSERVABILITY_FOLDER / "alerts_test.yml").read_text())["tests"]
     names = {rule["alert"] for rule in load_alert_rules()}
-    quiet = {one["alertname"] for one in tests[0]["alert_rule_test"]}
-    fired = {one["alertname"] for test in tests for one in test["alert_rule_test"] if one.get("exp_alerts")}
-    asked = str([test.get("promql_expr_test") for test in tests])
+    quiet = {rule_test["alertname"] for rule_test in tests[0]["alert_rule_test"]}
+    fired = {
+        rule_test["alertname"] for test in tests for rule_test in test["alert_rule_test"] if rule_test.get("exp_alerts")
+    }
+    expressions_text = str([test.get("promql_expr_test") for test in tests])
     assert quiet == names
-    assert {name for name in names if name not in asked} == fired
+    assert {name for name in names if name not in expressions_text} == fired
 
 
 @pytest.mark.parametrize("rule", load_alert_rules(), ids=lambda rule: rule["alert"])
@@ -67,11 +69,11 @@ def test_the_dashboard_rows_are_in_the_intended_order() -> None:
 
 
 def test_no_dashboard_panel_overlaps_another() -> None:
-    places = [
+    cells = [
         (x, y)
-        for where in (panel["gridPos"] for panel in load_dashboard_panels())
-        for x in range(where["x"], where["x"] + where["w"])
-        for y in range(where["y"], where["y"] + where["h"])
+        for position in (panel["gridPos"] for panel in load_dashboard_panels())
+        for x in range(position["x"], position["x"] + position["w"])
+        for y in range(position["y"], position["y"] + position["h"])
     ]
-    assert len(places) == len(set(places))
+    assert len(cells) == len(set(cells))
     assert len({panel["id"] for panel in load_dashboard_panels()}) == len(load_dashboard_panels())

@@ -1,4 +1,4 @@
-"""The gateway's port: kept for gateways from before the first listens, and refused when somebody has it."""
+"""The gateway port: reserved before the first gateway listens, and rejected if it is in use."""
 
 import socket
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""The secrets of a deployment: who gets which, and that they stay what they were."""
+"""Generated deployment secrets: which process gets which, and that they are stable."""
 
 import json
 from pathlib import Path

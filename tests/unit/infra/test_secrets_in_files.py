@@ -1,4 +1,4 @@
-"""Secrets from files: read once, without the newline that editors add, and errors that show no secret."""
+"""Secrets from files: read without the final newline, and errors that show no secret."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What a process reads from its environment, and how it says that a value is wrong."""
+"""Settings from environment variables, and errors for invalid values."""
 
 import base64
 from ipaddress import ip_network
@@ -101,9 +101,9 @@ def test_an_invalid_secret_value_is_not_repeated_in_the_error(name: str, value: 
 
 
 def test_the_repr_of_settings_hides_secrets() -> None:
-    shown = repr(Settings.from_environment(SECRETS))
-    assert "canary" not in shown
-    assert "nnnn" not in shown
+    text = repr(Settings.from_environment(SECRETS))
+    assert "canary" not in text
+    assert "nnnn" not in text
 
 
 def test_a_service_refuses_to_start_without_servers_and_says_which() -> None:
@@ -117,15 +117,15 @@ def test_bucket_settings_are_read_from_the_environment() -> None:
 
 
 @pytest.mark.parametrize(
-    ("environ", "told"),
+    ("environ", "message"),
     [
         ({"HEADRACE_S3_ENDPOINT": "http://s3:9000"}, "HEADRACE_S3_BUCKET is not set"),
         ({"HEADRACE_S3_BUCKET": "a", "HEADRACE_S3_SECRET_KEY": "canary"}, "are set together"),
         ({"HEADRACE_S3_BUCKET": "a", "HEADRACE_S3_ENDPOINT": "s3:9000"}, "HEADRACE_S3_ENDPOINT must be an address"),
     ],
 )
-def test_incomplete_bucket_settings_are_rejected(environ: dict[str, str], told: str) -> None:
-    with pytest.raises(SettingsError, match=told) as error:
+def test_incomplete_bucket_settings_are_rejected(environ: dict[str, str], message: str) -> None:
+    with pytest.raises(SettingsError, match=message) as error:
         Settings.from_environment(environ)
     assert "canary" not in str(error.value)
 

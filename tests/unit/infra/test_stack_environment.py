@@ -1,4 +1,4 @@
-"""What the processes of the local stack are told: no secret that they do not need."""
+"""The environment of local stack processes contains only the secrets they need."""
 
 from pathlib import Path
 
@@ -20,9 +20,9 @@ def stack(tmp_path: Path) -> Stack:
 
 def test_only_the_builds_service_gets_the_bucket_settings(stack: Stack) -> None:
     programs = [plan() for plan in (*stack.services(), *stack.gateways(), stack.agent())]
-    told = {program.name for program in programs if "HEADRACE_S3_BUCKET" in (program.environment or {})}
-    entrusted = {program.name for program in programs if "canary" in (program.environment or {}).values()}
-    assert told == entrusted == {"builds-0"}
+    with_bucket = {program.name for program in programs if "HEADRACE_S3_BUCKET" in (program.environment or {})}
+    with_secret = {program.name for program in programs if "canary" in (program.environment or {}).values()}
+    assert with_bucket == with_secret == {"builds-0"}
 
 
 def test_a_nats_login_without_permissions_is_explained(stack: Stack) -> None:

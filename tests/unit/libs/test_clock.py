@@ -1,4 +1,4 @@
-"""The clocks of a process, with a machine and a server whose clocks the test sets."""
+"""The database-synchronized clock of a process, with simulated system and server clocks."""
 
 import logging
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 
 @dataclass
 class Machine:
-    """`ahead`: seconds by which its clock is ahead of the server's."""
+    """A simulated machine whose clock is `ahead` seconds ahead of the server's."""
 
     ahead: float = 0.0
     passed: float = 0.0

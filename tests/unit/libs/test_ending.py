@@ -1,4 +1,4 @@
-"""Ending tasks, also those that swallow a cancellation, also when whoever ends them is ended."""
+"""Cancellation of tasks, including tasks that swallow it and tasks that cancel others."""
 
 import asyncio
 import gc
@@ -8,7 +8,7 @@ from libs.service.tasks import cancel_and_wait, run_until_first_exit
 
 
 async def stubborn(times: int) -> None:
-    """The drivers of databases and buses swallow a cancellation now and then."""
+    """Swallow `times` cancellations, as drivers of databases and message brokers sometimes do."""
     for _ in range(times):
         try:
             await asyncio.Event().wait()
@@ -41,14 +41,14 @@ async def fails_when_ended() -> None:
 
 
 async def complaints_of_ending_with_failures() -> list[dict[str, Any]]:
-    """What asyncio says of failures that nobody looked at: it would be an error in the log."""
+    """Return what asyncio reports about exceptions that were never retrieved."""
     complaints: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _loop, context: complaints.append(context))
     duties = asyncio.create_task(
-        run_until_first_exit([asyncio.create_task(one()) for one in (fails, fails_when_ended)])
+        run_until_first_exit([asyncio.create_task(function()) for function in (fails, fails_when_ended)])
     )
-    await asyncio.sleep(0)  # the duties are awaited
-    await asyncio.sleep(0)  # and one has failed by the time that all are told to end
+    await asyncio.sleep(0)  # the tasks are awaited
+    await asyncio.sleep(0)  # and one has failed before all are canceled
     await cancel_and_wait({duties})
     del duties
     gc.collect()

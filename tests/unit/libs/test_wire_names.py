@@ -1,4 +1,4 @@
-"""A message class that was renamed after its release keeps the released name on the wire."""
+"""A message class renamed after its release keeps the released name on the wire."""
 
 from datetime import UTC, datetime
 

@@ -1,4 +1,4 @@
-"""What may happen to a notification."""
+"""The notification decider."""
 
 import pytest
 
@@ -25,8 +25,8 @@ requested = NotificationRequested(
 fail = RecordNotificationFailure(notification_id="n", attempt=1, reason="no answer")
 failed = NotificationFailed(notification_id="n", attempt=1, reason="no answer")
 sent = NotificationSent(notification_id="n")
-gave_up = NotificationAbandoned(notification_id="n", reason="no answer")
-skipped = NotificationSkipped(notification_id="n", reason="nobody there")
+abandoned = NotificationAbandoned(notification_id="n", reason="no answer")
+skipped = NotificationSkipped(notification_id="n", reason="no recipient")
 
 notification = Scenario(notification_decider)
 
@@ -58,20 +58,20 @@ def test_an_email_can_be_sent_after_failed_attempts() -> None:
 
 def test_an_email_is_abandoned() -> None:
     give_up = AbandonNotification(notification_id="n", reason="no answer")
-    notification.given(requested, failed).when(give_up).then(gave_up)
+    notification.given(requested, failed).when(give_up).then(abandoned)
 
 
 def test_an_email_is_skipped() -> None:
-    skip = SkipNotification(notification_id="n", reason="nobody there")
+    skip = SkipNotification(notification_id="n", reason="no recipient")
     notification.given(requested).when(skip).then(skipped)
 
 
-@pytest.mark.parametrize("over", [sent, gave_up, skipped])
-def test_a_finished_email_ignores_further_commands(over: NotificationEvent) -> None:
-    past = notification.given(requested, over)
-    past.when(MarkNotificationSent(notification_id="n")).then()
-    past.when(AbandonNotification(notification_id="n", reason="late")).then()
-    past.when(fail.replace(attempt=2)).then()
+@pytest.mark.parametrize("end_event", [sent, abandoned, skipped])
+def test_a_finished_email_ignores_further_commands(end_event: NotificationEvent) -> None:
+    finished = notification.given(requested, end_event)
+    finished.when(MarkNotificationSent(notification_id="n")).then()
+    finished.when(AbandonNotification(notification_id="n", reason="late")).then()
+    finished.when(fail.replace(attempt=2)).then()
 
 
 def test_an_email_that_was_not_requested_cannot_be_sent() -> None:

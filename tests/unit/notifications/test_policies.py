@@ -1,4 +1,4 @@
-"""Which builds become a mail, and what it says."""
+"""Which builds send an email, and its text."""
 
 from datetime import UTC, datetime
 

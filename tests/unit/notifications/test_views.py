@@ -1,4 +1,4 @@
-"""What administrators read about mails."""
+"""Notification rows."""
 
 from datetime import UTC, datetime
 from functools import reduce
@@ -47,5 +47,5 @@ def test_the_reason_of_an_abandoned_email_is_shown() -> None:
 
 
 def test_the_reason_of_a_skipped_email_is_shown() -> None:
-    row = row_after(requested, NotificationSkipped(notification_id="n", reason="nobody there"))
-    assert (row.status, row.attempts, row.reason) == ("skipped", 0, "nobody there")
+    row = row_after(requested, NotificationSkipped(notification_id="n", reason="no recipient"))
+    assert (row.status, row.attempts, row.reason) == ("skipped", 0, "no recipient")

@@ -1,4 +1,4 @@
-"""What may happen to credentials and executors."""
+"""The deciders of credentials and executors."""
 
 from contracts.projects import (
     ChangeCredentialKey,
@@ -35,32 +35,32 @@ executor = Scenario(executor_decider)
 
 def test_each_credential_command_records_its_event() -> None:
     credential.when(create_key).then(key)
-    there = credential.given(key)
-    there.when(RenameCredential(credential_id=2, name="x")).then(CredentialRenamed(credential_id=2, name="x"))
-    there.when(RenameCredential(credential_id=2, name="deploy")).then()
-    there.when(ChangeCredentialKey(credential_id=2, sealed_ssh_key="s2")).then(
+    existing = credential.given(key)
+    existing.when(RenameCredential(credential_id=2, name="x")).then(CredentialRenamed(credential_id=2, name="x"))
+    existing.when(RenameCredential(credential_id=2, name="deploy")).then()
+    existing.when(ChangeCredentialKey(credential_id=2, sealed_ssh_key="s2")).then(
         CredentialKeyChanged(credential_id=2, sealed_ssh_key="s2")
     )
-    there.when(RecordCredentialAccess(credential_id=2)).then(CredentialRevealed(credential_id=2))
-    there.when(DeleteCredential(credential_id=2)).then(CredentialDeleted(credential_id=2))
+    existing.when(RecordCredentialAccess(credential_id=2)).then(CredentialRevealed(credential_id=2))
+    existing.when(DeleteCredential(credential_id=2)).then(CredentialDeleted(credential_id=2))
 
 
 def test_a_credential_needs_a_name_and_must_exist() -> None:
     credential.when(create_key.replace(name=None)).then_refused("CREDENTIAL_NAME_REQUIRED")
     credential.when(create_key.replace(name=" ")).then(key.replace(name=""))
     credential.when(RenameCredential(credential_id=2, name="x")).then_refused("CREDENTIAL_NOT_FOUND")
-    gone = credential.given(key, CredentialDeleted(credential_id=2))
-    gone.when(RecordCredentialAccess(credential_id=2)).then_refused("CREDENTIAL_NOT_FOUND")
+    deleted_credential = credential.given(key, CredentialDeleted(credential_id=2))
+    deleted_credential.when(RecordCredentialAccess(credential_id=2)).then_refused("CREDENTIAL_NOT_FOUND")
 
 
 def test_each_executor_command_records_its_event() -> None:
     executor.when(create_executor).then(box)
-    there = executor.given(box)
-    there.when(RenameExecutor(executor_id=5, name="x")).then(ExecutorRenamed(executor_id=5, name="x"))
-    there.when(ChangeExecutorVariables(executor_id=5, sealed_variables="s2")).then(
+    existing = executor.given(box)
+    existing.when(RenameExecutor(executor_id=5, name="x")).then(ExecutorRenamed(executor_id=5, name="x"))
+    existing.when(ChangeExecutorVariables(executor_id=5, sealed_variables="s2")).then(
         ExecutorVariablesChanged(executor_id=5, sealed_variables="s2")
     )
-    there.when(DeleteExecutor(executor_id=5)).then(ExecutorDeleted(executor_id=5))
+    existing.when(DeleteExecutor(executor_id=5)).then(ExecutorDeleted(executor_id=5))
 
 
 def test_an_executor_needs_a_name_and_a_known_driver() -> None:

@@ -1,4 +1,4 @@
-"""What is decided about a delivery, and in which order."""
+"""The delivery decider: which webhook deliveries start a build, and reasons for ignoring others."""
 
 from datetime import UTC, datetime
 

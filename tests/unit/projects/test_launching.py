@@ -1,4 +1,4 @@
-"""Who may launch the builds of a project."""
+"""Permission to launch builds of a project."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What may happen to projects."""
+"""The project decider."""
 
 import pytest
 
@@ -81,10 +81,10 @@ def test_a_project_is_created_with_trimmed_values() -> None:
 
 
 def test_no_event_contains_repository_credentials_in_plain_text() -> None:
-    address, bare = "https://ada:hush@forge.example/shop.git", "https://forge.example/shop.git"
+    address, bare_url = "https://ada:hush@forge.example/shop.git", "https://forge.example/shop.git"
     project.when(record.replace(repository=address, sealed_login="s1")).then(created.replace(sealed_login="s1"))
     change = ChangeRepository(project_id=3, repository=address, sealed_login="s2")
-    changed = ProjectRepositoryChanged(project_id=3, repository=bare, sealed_login="s2")
+    changed = ProjectRepositoryChanged(project_id=3, repository=bare_url, sealed_login="s2")
     project.given(created.replace(sealed_login="s1")).when(change).then(changed)
 
 
@@ -101,8 +101,8 @@ def test_the_repr_of_a_command_hides_the_repository_credentials() -> None:
 
 
 def test_the_secrets_of_a_new_project_are_a_separate_event() -> None:
-    wish = ProjectSecretsSet(project_id=3, secrets_id=(4, 5), attached=(4, 5))
-    project.when(record.replace(secrets_id=(5, 4, 5))).then(created, wish)
+    secrets_set = ProjectSecretsSet(project_id=3, secrets_id=(4, 5), attached=(4, 5))
+    project.when(record.replace(secrets_id=(5, 4, 5))).then(created, secrets_set)
 
 
 @pytest.mark.parametrize(
@@ -210,18 +210,18 @@ def test_a_deleted_project_cannot_be_changed(command: ProjectCommand) -> None:
 
 
 SHOP, STORE = "project:ivan/shop", "project:olga/store"
-there = evolve(Project(), created)
+existing_project = evolve(Project(), created)
 moved = ProjectMoved(project_id=3, owner_alias="Olga", alias="store")
 
 
 def test_owner_and_alias_are_reserved_together() -> None:
     assert reserve_names(Project(), created) == [Reserve(SHOP, "PROJECT_ALIAS_TAKEN")]
-    assert reserve_names(there, moved) == [Release(SHOP), Reserve(STORE, "PROJECT_ALIAS_TAKEN")]
-    assert reserve_names(there, deleted) == [Release(SHOP)]
+    assert reserve_names(existing_project, moved) == [Release(SHOP), Reserve(STORE, "PROJECT_ALIAS_TAKEN")]
+    assert reserve_names(existing_project, deleted) == [Release(SHOP)]
 
 
 def test_another_case_of_the_owner_reserves_nothing() -> None:
-    assert reserve_names(there, moved.replace(owner_alias="IVAN", alias="shop")) == []
+    assert reserve_names(existing_project, moved.replace(owner_alias="IVAN", alias="shop")) == []
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Which addresses and branches git may be given."""
+"""Validation of repository URLs and branch names."""
 
 import pytest
 

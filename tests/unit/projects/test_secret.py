@@ -1,4 +1,4 @@
-"""What may happen to secrets, and which projects have them."""
+"""The secret decider."""
 
 import pytest
 
@@ -39,8 +39,8 @@ secret = Scenario(secret_decider)
 
 
 def test_a_secret_is_created_with_trimmed_values() -> None:
-    wish = create.replace(name=" TOKEN ", env=" prod ", escape_char="$,!", projects_id=(3, 2, 3))
-    secret.when(wish).then(created.replace(env="prod", escape_char="$,!", projects_id=(2, 3)))
+    untidy = create.replace(name=" TOKEN ", env=" prod ", escape_char="$,!", projects_id=(3, 2, 3))
+    secret.when(untidy).then(created.replace(env="prod", escape_char="$,!", projects_id=(2, 3)))
 
 
 @pytest.mark.parametrize("name", [None, "", " "])

@@ -1,4 +1,4 @@
-"""What people read about projects and secrets, and what follows from events."""
+"""Project and secret rows, views and policies."""
 
 from datetime import UTC, datetime
 from functools import reduce
@@ -161,13 +161,13 @@ def test_a_secret_detached_from_its_last_project_stays_private() -> None:
 
 
 def test_project_events_attach_and_detach_secrets() -> None:
-    chosen = recorded(ProjectSecretsSet(project_id=3, secrets_id=(4, 5), attached=(5,), detached=(6,)))
-    gone = recorded(ProjectDeleted(project_id=3, secrets_id=(4,)))
-    assert on_project_event(chosen) == [
+    secrets_set = recorded(ProjectSecretsSet(project_id=3, secrets_id=(4, 5), attached=(5,), detached=(6,)))
+    project_deleted = recorded(ProjectDeleted(project_id=3, secrets_id=(4,)))
+    assert on_project_event(secrets_set) == [
         AttachSecret(secret_id=5, project_id=3),
         DetachSecret(secret_id=6, project_id=3),
     ]
-    assert on_project_event(gone) == [DetachSecret(secret_id=4, project_id=3)]
+    assert on_project_event(project_deleted) == [DetachSecret(secret_id=4, project_id=3)]
     assert on_project_event(recorded(created)) == []
 
 

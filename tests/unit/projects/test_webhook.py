@@ -1,4 +1,4 @@
-"""What a webhook's request says: who proves to be the forge, who pushed, and what."""
+"""Parsing and verification of webhook requests."""
 
 import hashlib
 import hmac

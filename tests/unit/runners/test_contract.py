@@ -1,4 +1,4 @@
-"""What the contract of the runners accepts from outside."""
+"""Validation in the contract of the runners service."""
 
 import pytest
 from pydantic import ValidationError
@@ -13,8 +13,8 @@ def test_an_invalid_registration_scope_is_rejected(scope: str) -> None:
 
 
 def test_invalid_runner_information_is_dropped() -> None:
-    said = {"platform": "linux", "version": 17, "name": None, "architecture": "a" * 999, "features": {"trace": True}}
-    assert RunnerInfo.model_validate(said) == RunnerInfo(platform="linux", architecture="a" * 255)
+    sent = {"platform": "linux", "version": 17, "name": None, "architecture": "a" * 999, "features": {"trace": True}}
+    assert RunnerInfo.model_validate(sent) == RunnerInfo(platform="linux", architecture="a" * 255)
 
 
 def test_the_repr_of_runner_commands_hides_tokens() -> None:

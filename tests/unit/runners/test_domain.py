@@ -1,4 +1,4 @@
-"""What may happen to runners and registration tokens."""
+"""The deciders of runners and registration tokens."""
 
 import pytest
 
@@ -203,8 +203,8 @@ def test_a_scope_gets_its_first_registration_token() -> None:
 
 
 def test_a_scope_keeps_its_registration_token() -> None:
-    again = IssueRegistrationToken(scope="service", token_hash="h2", token_sealed="s2")
-    token.given(first_token).when(again).then()
+    second_issue = IssueRegistrationToken(scope="service", token_hash="h2", token_sealed="s2")
+    token.given(first_token).when(second_issue).then()
 
 
 def test_a_reset_always_creates_a_new_registration_token() -> None:

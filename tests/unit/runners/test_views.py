@@ -1,4 +1,4 @@
-"""What people read about runners, and whose silence is too long."""
+"""Runner rows, views and offline detection."""
 
 from datetime import UTC, datetime, timedelta
 from functools import reduce
@@ -56,24 +56,33 @@ def test_a_deleted_runner_has_no_row() -> None:
 
 
 def test_the_runner_profile_contains_scope_and_tags() -> None:
-    shown = to_profile(row_after(registered))
-    assert (shown.runner_id, shown.owner_type, shown.owner_id, shown.tags) == (3, "PROJECT", 84, ("linux",))
+    runner_view = to_profile(row_after(registered))
+    assert (runner_view.runner_id, runner_view.owner_type, runner_view.owner_id, runner_view.tags) == (
+        3,
+        "PROJECT",
+        84,
+        ("linux",),
+    )
 
 
 def test_before_the_first_heartbeat_the_registration_is_the_last_contact() -> None:
-    shown = to_view(row_after(registered), None)
-    assert (shown.connected_at, shown.ip_address, shown.info.platform) == (NOW, "", "linux")
+    runner_view = to_view(row_after(registered), None)
+    assert (runner_view.connected_at, runner_view.ip_address, runner_view.info.platform) == (NOW, "", "linux")
 
 
 def test_the_runner_view_shows_the_last_contact() -> None:
     later = LastContact(NOW + PATIENCE, "10.0.0.2", RunnerInfo(platform="darwin"))
-    shown = to_view(row_after(registered), later)
-    assert (shown.connected_at, shown.ip_address, shown.info.platform) == (NOW + PATIENCE, "10.0.0.2", "darwin")
+    runner_view = to_view(row_after(registered), later)
+    assert (runner_view.connected_at, runner_view.ip_address, runner_view.info.platform) == (
+        NOW + PATIENCE,
+        "10.0.0.2",
+        "darwin",
+    )
 
 
 def test_a_heartbeat_without_information_keeps_the_registered_information() -> None:
-    shown = to_view(row_after(registered), LastContact(NOW, "10.0.0.1"))
-    assert (shown.ip_address, shown.info.platform) == ("10.0.0.1", "linux")
+    runner_view = to_view(row_after(registered), LastContact(NOW, "10.0.0.1"))
+    assert (runner_view.ip_address, runner_view.info.platform) == ("10.0.0.1", "linux")
 
 
 def test_a_runner_without_a_recent_heartbeat_goes_offline() -> None:

@@ -1,4 +1,4 @@
-"""A build of several jobs: what its stream tells when one of them ends, and when people wish one."""
+"""Events of a build with several jobs when a job ends, and when one is retried, played or canceled."""
 
 from datetime import UTC, datetime
 
@@ -31,7 +31,7 @@ PROJECT = LaunchedProject(
 )
 first = PlannedJob(job_id=1, job_uuid="1", name="first", commands=("x",))
 second = PlannedJob(job_id=2, job_uuid="2", name="second", commands=("x",), stage_place=1)
-offered = PlannedJob(
+manual = PlannedJob(
     job_id=3, job_uuid="3", name="offered", commands=("x",), stage_place=2, when="manual", allow_failure=True
 )
 queued = BuildQueued(build_id=17, executor_id="e", project_id=84, project=PROJECT, queued_at=NOON)
@@ -42,7 +42,7 @@ planned = BuildPlanned(
     sha="s",
     ref="refs/heads/main",
     available_steps=(),
-    jobs=(first, second, offered),
+    jobs=(first, second, manual),
     warnings=("line 1, column 1: nothing",),
 )
 
@@ -53,17 +53,19 @@ def advanced(*released: PlannedJob, **more: object) -> BuildJobsChanged:
     ).replace(**more)
 
 
-def now(job_id: int, status: str) -> JobStatusChange:
+def status_change(job_id: int, status: str) -> JobStatusChange:
     return JobStatusChange(job_id=job_id, status=JobStatus(status))
 
 
-def end(job_id: int, status: str, **more: object) -> RecordJobResult:
+def job_result(job_id: int, status: str, **more: object) -> RecordJobResult:
     return RecordJobResult(build_id=17, job_id=job_id, status=JobStatus(status), exit_code=0).replace(**more)
 
 
-went_on = advanced(second, ended=(now(1, "SUCCESS"),))
-failed = advanced(ended=(now(1, "FAILED"),), waiting=(now(2, "SKIPPED"), now(3, "SKIPPED")), exit_code=7)
-over = BuildFinished(
+second_released = advanced(second, ended=(status_change(1, "SUCCESS"),))
+first_failed = advanced(
+    ended=(status_change(1, "FAILED"),), waiting=(status_change(2, "SKIPPED"), status_change(3, "SKIPPED")), exit_code=7
+)
+failed_build = BuildFinished(
     build_id=17,
     executor_id="e",
     project_id=84,
@@ -73,49 +75,53 @@ over = BuildFinished(
     output="line 1, column 1: nothing",
     queued_at=NOON,
 )
-good = over.replace(status=BuildStatus.SUCCESS, exit_code=0)
+successful_build = failed_build.replace(status=BuildStatus.SUCCESS, exit_code=0)
 resumed = BuildResumed(build_id=17, project_id=84, executor_id="e", job_ids=(1,))
-last = advanced(ended=(now(2, "SUCCESS"),), waiting=(now(3, "MANUAL"),))
+last = advanced(ended=(status_change(2, "SUCCESS"),), waiting=(status_change(3, "MANUAL"),))
 build = Scenario(build_decider)
 
 
 def test_the_end_of_a_job_releases_the_jobs_that_waited_for_it() -> None:
-    build.given(queued, planned).when(end(1, "SUCCESS")).then(went_on)
+    build.given(queued, planned).when(job_result(1, "SUCCESS")).then(second_released)
 
 
 def test_a_build_ends_with_its_last_job_although_a_manual_job_is_left() -> None:
-    build.given(queued, planned, went_on).when(end(2, "SUCCESS")).then(last, good)
+    build.given(queued, planned, second_released).when(job_result(2, "SUCCESS")).then(last, successful_build)
 
 
 def test_a_failed_job_ends_the_build_with_its_exit_code() -> None:
-    build.given(queued, planned).when(end(1, "FAILED", exit_code=7)).then(failed, over)
+    build.given(queued, planned).when(job_result(1, "FAILED", exit_code=7)).then(first_failed, failed_build)
 
 
 def test_repeating_the_result_of_a_job_changes_nothing() -> None:
-    build.given(queued, planned, went_on).when(end(1, "SUCCESS")).then()
+    build.given(queued, planned, second_released).when(job_result(1, "SUCCESS")).then()
 
 
 def test_the_result_of_a_job_that_was_not_queued_is_ignored() -> None:
-    build.given(queued, planned).when(end(2, "SUCCESS")).then()
+    build.given(queued, planned).when(job_result(2, "SUCCESS")).then()
 
 
 def test_a_rerun_job_resets_the_jobs_that_were_skipped_after_it() -> None:
-    again = advanced(first.replace(round=1), waiting=(now(2, "CREATED"), now(3, "CREATED")))
-    build.given(queued, planned, failed, over).when(RetryBuild(build_id=17)).then(resumed, again)
-    build.given(queued, planned, failed, over, resumed, again).when(end(1, "SUCCESS")).then(went_on)
+    restarted = advanced(first.replace(round=1), waiting=(status_change(2, "CREATED"), status_change(3, "CREATED")))
+    build.given(queued, planned, first_failed, failed_build).when(RetryBuild(build_id=17)).then(resumed, restarted)
+    build.given(queued, planned, first_failed, failed_build, resumed, restarted).when(job_result(1, "SUCCESS")).then(
+        second_released
+    )
 
 
 def test_a_resumed_build_waits_for_its_concurrency_slot() -> None:
-    in_lane = (queued.replace(needs_lane=True), planned, failed, over.replace(held_lane=True))
+    in_lane = (queued.replace(needs_lane=True), planned, first_failed, failed_build.replace(held_lane=True))
     waits = resumed.replace(needs_lane=True)
-    again = advanced(first.replace(round=1), waiting=(now(2, "CREATED"), now(3, "CREATED")))
+    restarted = advanced(first.replace(round=1), waiting=(status_change(2, "CREATED"), status_change(3, "CREATED")))
     build.given(*in_lane).when(RetryJob(build_id=17, job_id=1)).then(waits)
-    build.given(*in_lane, waits).when(ContinueBuild(build_id=17)).then(again)
+    build.given(*in_lane, waits).when(ContinueBuild(build_id=17)).then(restarted)
 
 
 def test_a_manual_job_can_be_played_after_the_build_ended() -> None:
     play = PlayJob(build_id=17, job_id=3)
-    build.given(queued, planned, went_on, last, good).when(play).then(resumed.replace(job_ids=(3,)), advanced(offered))
+    build.given(queued, planned, second_released, last, successful_build).when(play).then(
+        resumed.replace(job_ids=(3,)), advanced(manual)
+    )
     build.given(queued, planned).when(play).then_refused("JOB_STATUS")
 
 
@@ -124,14 +130,16 @@ def test_retrying_a_queued_job_changes_nothing() -> None:
 
 
 def test_a_build_that_did_not_fail_cannot_be_retried() -> None:
-    build.given(queued, planned, went_on, last, good).when(RetryBuild(build_id=17)).then_refused("BUILD_STATUS")
+    build.given(queued, planned, second_released, last, successful_build).when(RetryBuild(build_id=17)).then_refused(
+        "BUILD_STATUS"
+    )
 
 
 def test_a_queued_job_is_canceled_by_its_runner_and_a_waiting_one_immediately() -> None:
     aborted = {"exit_code": 143, "exit_message": "Deployment aborted by user"}
     build.given(queued, planned).when(CancelBuildJob(build_id=17, job_id=1)).then(advanced(stopped=(1,)))
     build.given(queued, planned).when(CancelBuildJob(build_id=17, job_id=2)).then(
-        advanced(ended=(now(2, "CANCELED"),), **aborted)
+        advanced(ended=(status_change(2, "CANCELED"),), **aborted)
     )
 
 
@@ -139,5 +147,7 @@ def test_canceling_a_build_cancels_its_queued_and_running_jobs() -> None:
     killed = BuildKilled(build_id=17, project_id=84, job_ids=(2,))
     message = "Deployment aborted by user"
     output = f"The build ended with exit code 143: {message}"
-    aborted = over.replace(status=BuildStatus.KILLED, exit_code=143, exit_message=message, output=output, ran=False)
-    build.given(queued, planned, went_on).when(KillBuild(build_id=17)).then(killed, aborted)
+    aborted = failed_build.replace(
+        status=BuildStatus.KILLED, exit_code=143, exit_message=message, output=output, ran=False
+    )
+    build.given(queued, planned, second_released).when(KillBuild(build_id=17)).then(killed, aborted)

@@ -1,4 +1,4 @@
-"""What a cancel means for a job, wherever it stands; and what becomes of a job that its runner gave back."""
+"""Canceling a job in each state, and jobs that their runner returned or lost."""
 
 import pytest
 
@@ -46,18 +46,18 @@ queued = JobQueued(
 )
 without_cleanup = queued.replace(job=queued.job.replace(steps=(STEP,)))
 ignored_cleanup = queued.replace(job=queued.job.replace(steps=(STEP, CLEANUP.replace(skipped=True))))
-here = {"job_id": 42, "build_id": 17, "project_id": 84, "attempt": 1}
+job_fields = {"job_id": 42, "build_id": 17, "project_id": 84, "attempt": 1}
 names = {"job_name": "build", "stage": "build", "project_name": "Mill"}
 assigned = JobAssigned(
-    **here, **names, runner_id=1, runner_uuid="r", runner_name="miller", token_hash="h", cancels_gracefully=True
+    **job_fields, **names, runner_id=1, runner_uuid="r", runner_name="miller", token_hash="h", cancels_gracefully=True
 )
 to_a_plain_runner = assigned.replace(cancels_gracefully=False)
 to_a_late_one = assigned.replace(reports_late=True)
-started = JobStarted(**here, **names, runner_uuid="r", runner_name="miller")
+started = JobStarted(**job_fields, **names, runner_uuid="r", runner_name="miller")
 started_before = started.replace(since_assignment=True)
-canceling = JobCanceling(**here, **names, runner_uuid="r", runner_name="miller")
+canceling = JobCanceling(**job_fields, **names, runner_uuid="r", runner_name="miller")
 canceled = JobFinished(
-    **here,
+    **job_fields,
     **names,
     status=JobStatus.CANCELED,
     exit_code=143,
@@ -66,13 +66,13 @@ canceled = JobFinished(
     runner_uuid="r",
     runner_name="miller",
 )
-lost = JobLost(**here, **names, runner_uuid="r", runner_name="miller", reason="silence", retried=False)
+lost = JobLost(**job_fields, **names, runner_uuid="r", runner_name="miller", reason="silence", retried=False)
 cancel = CancelJob(job_id=42, graceful=True)
 cancel_at_once = CancelJob(job_id=42)
 lose = MarkJobLost(job_id=42, attempt=1, reason="silence")
 finish = FinishJob(job_id=42, attempt=1, status=JobStatus.FAILED, exit_code=1, reason="job_canceled")
-shown = (Section(step="cleanup"),)
-step = StepStarted(**here, step="cleanup", started_at=None)
+cleanup_sections = (Section(step="cleanup"),)
+step = StepStarted(**job_fields, step="cleanup", started_at=None)
 
 job = Scenario(job_decider)
 
@@ -87,7 +87,14 @@ job = Scenario(job_decider)
         (without_cleanup, to_a_late_one),
         (queued, to_a_plain_runner.replace(reports_late=True)),
     ],
-    ids=["nothing to clean up", "clean-up ignored", "runner cannot", "not started", "late, no need", "late, no means"],
+    ids=[
+        "no cleanup step",
+        "cleanup step ignored",
+        "runner cannot clean up",
+        "not started",
+        "late report without cleanup step",
+        "late report without support",
+    ],
 )
 def test_a_job_that_cannot_or_need_not_clean_up_is_canceled_immediately(history: tuple[JobEvent, ...]) -> None:
     job.given(*history).when(cancel).then(canceled)
@@ -106,7 +113,7 @@ def test_a_running_job_cleans_up_when_canceled() -> None:
 
 
 def test_a_graceful_cancel_marks_a_job_with_a_late_report_as_started() -> None:
-    """Its script may run. One whose runner reports first has no script yet, and would drop the job without a word."""
+    """A runner that reports late may already run the script, so the job counts as started."""
     job.given(queued, to_a_late_one).when(cancel).then(started_before, canceling)
     job.given(queued, to_a_late_one, started_before, canceling).when(finish).then(canceled)
     job.given(queued, to_a_late_one, started_before, canceling).when(lose).then(lost, canceled)
@@ -140,19 +147,19 @@ def test_a_canceling_job_is_not_retried_after_its_runner_is_lost() -> None:
 
 
 def test_the_steps_of_the_cleanup_are_recorded() -> None:
-    seen = RecordSteps(job_id=42, attempt=1, steps=shown)
-    job.given(queued, assigned, started, canceling).when(seen).then(step)
+    record_steps = RecordSteps(job_id=42, attempt=1, steps=cleanup_sections)
+    job.given(queued, assigned, started, canceling).when(record_steps).then(step)
 
 
-@pytest.mark.parametrize(("end", "over"), [(finish, [canceled]), (lose, [lost, canceled])])
+@pytest.mark.parametrize(("end", "outcome"), [(finish, [canceled]), (lose, [lost, canceled])])
 def test_steps_in_the_rest_of_the_log_are_recorded_with_the_result(
-    end: FinishJob | MarkJobLost, over: list[JobEvent]
+    end: FinishJob | MarkJobLost, outcome: list[JobEvent]
 ) -> None:
-    job.given(queued, assigned, started, canceling).when(end.replace(steps=shown)).then(step, *over)
+    job.given(queued, assigned, started, canceling).when(end.replace(steps=cleanup_sections)).then(step, *outcome)
 
 
 def test_steps_recorded_before_are_not_recorded_again_with_the_result() -> None:
-    job.given(queued, assigned, started, canceling, step).when(finish.replace(steps=shown)).then(canceled)
+    job.given(queued, assigned, started, canceling, step).when(finish.replace(steps=cleanup_sections)).then(canceled)
 
 
 @pytest.mark.parametrize(
@@ -174,11 +181,11 @@ def test_a_repeated_start_report_does_not_change_a_canceling_job() -> None:
 
 def test_an_undelivered_job_is_requeued_without_using_up_attempts() -> None:
     returned, second = lose.replace(delivered=False), assigned.replace(attempt=2)
-    again = [lost.replace(retried=True, delivered=False), queued.replace(attempt=2)]
-    job.given(queued, assigned).when(returned).then(*again)
+    requeued = [lost.replace(retried=True, delivered=False), queued.replace(attempt=2)]
+    job.given(queued, assigned).when(returned).then(*requeued)
     thrice = [lost.replace(attempt=2, retried=True, delivered=False), queued.replace(attempt=3)]
-    job.given(queued, assigned, *again, second).when(returned.replace(attempt=2)).then(*thrice)
-    job.given(queued, assigned, *again, second).when(lose.replace(attempt=2)).then(
+    job.given(queued, assigned, *requeued, second).when(returned.replace(attempt=2)).then(*thrice)
+    job.given(queued, assigned, *requeued, second).when(lose.replace(attempt=2)).then(
         lost.replace(attempt=2, retried=True), queued.replace(attempt=3)
     )
 
@@ -191,8 +198,8 @@ def test_a_job_reported_by_its_runner_counts_as_delivered(since: tuple[JobEvent,
 
 
 def test_a_lost_job_is_retried_and_fails_after_the_last_attempt() -> None:
-    again = queued.replace(attempt=2)
-    job.given(queued, assigned, started).when(lose).then(lost.replace(retried=True), again)
+    requeued = queued.replace(attempt=2)
+    job.given(queued, assigned, started).when(lose).then(lost.replace(retried=True), requeued)
     failed = canceled.replace(
         attempt=2,
         status=JobStatus.FAILED,
@@ -200,5 +207,5 @@ def test_a_lost_job_is_retried_and_fails_after_the_last_attempt() -> None:
         reason="runner_lost",
         message="The runner was lost, 2 times: silence",
     )
-    second = (again, assigned.replace(attempt=2), started.replace(attempt=2))
+    second = (requeued, assigned.replace(attempt=2), started.replace(attempt=2))
     job.given(queued, assigned, lost, *second).when(lose.replace(attempt=2)).then(lost.replace(attempt=2), failed)

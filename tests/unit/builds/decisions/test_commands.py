@@ -1,4 +1,4 @@
-"""The script of a pipeline's job, run by the shell that runners use, and the sections of what it prints."""
+"""The script of a pipeline job, run by the shell of the runners, and the sections of its output."""
 
 import subprocess
 from datetime import UTC, datetime
@@ -16,18 +16,18 @@ STEPS = (
 )
 
 
-def run(folder: Path, place: int, *commands: str) -> tuple[int, bytes]:
-    (script,) = compile_commands(commands, format_section_name("word", place), "Script of a")
+def run(folder: Path, index: int, *commands: str) -> tuple[int, bytes]:
+    (script,) = compile_commands(commands, format_section_name("word", index), "Script of a")
     done = subprocess.run(["sh", "-e"], input=script.encode(), cwd=folder, capture_output=True)
     return done.returncode, done.stdout
 
 
 def sections(*output: bytes, success: bool) -> list[tuple[str, bool | None]]:
-    found = list[Section]()
+    sections_ = list[Section]()
     for text in output:
-        found = split_sections(text, found, STEPS, "word", NOW).sections
-    found[-1] = close_section(found[-1], STEPS, NOW, success=success)
-    return [(one.step, one.success) for one in found]
+        sections_ = split_sections(text, sections_, STEPS, "word", NOW).sections
+    sections_[-1] = close_section(sections_[-1], STEPS, NOW, success=success)
+    return [(section.step, section.success) for section in sections_]
 
 
 def test_commands_are_echoed_and_run_in_one_shell(tmp_path: Path) -> None:

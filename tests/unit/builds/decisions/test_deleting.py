@@ -1,4 +1,4 @@
-"""Deleting builds and their jobs, and what a build's end says about how long it took."""
+"""Deletion of builds and their jobs, and recorded build durations."""
 
 from datetime import UTC, datetime
 from typing import TypeVar
@@ -108,15 +108,15 @@ def test_an_unfinished_build_cannot_be_deleted() -> None:
 
 
 def test_a_deleted_build_is_not_found() -> None:
-    gone = build.given(queued, planned, finished, deleted)
-    gone.when(DeleteBuild(build_id=7)).then_refused("BUILD_NOT_FOUND")
+    deleted_aggregate = build.given(queued, planned, finished, deleted)
+    deleted_aggregate.when(DeleteBuild(build_id=7)).then_refused("BUILD_NOT_FOUND")
     build.when(DeleteBuild(build_id=7)).then_refused("BUILD_NOT_FOUND")
 
 
 def test_commands_for_a_deleted_build_change_nothing() -> None:
-    gone = build.given(queued, planned, finished, deleted)
-    gone.when(RecordJobResult(build_id=7, job_id=5, status=JobStatus.CANCELED, exit_code=143)).then()
-    gone.when(KillBuild(build_id=7)).then()
+    deleted_aggregate = build.given(queued, planned, finished, deleted)
+    deleted_aggregate.when(RecordJobResult(build_id=7, job_id=5, status=JobStatus.CANCELED, exit_code=143)).then()
+    deleted_aggregate.when(KillBuild(build_id=7)).then()
 
 
 def test_a_finished_build_records_its_duration() -> None:
@@ -130,11 +130,11 @@ def test_an_unfinished_job_is_canceled_before_it_is_deleted() -> None:
 
 
 def test_a_deleted_job_is_not_assigned() -> None:
-    gone = job.given(job_queued, job_canceled, job_deleted)
+    deleted_aggregate = job.given(job_queued, job_canceled, job_deleted)
     assign = AssignJob(job_id=5, attempt=1, runner_id=1, runner_uuid="r", runner_name="r", token_hash="h")
-    gone.when(assign).then_refused("JOB_STATUS")
-    gone.when(CancelJob(job_id=5)).then()
-    gone.when(DeleteJob(job_id=5)).then()
+    deleted_aggregate.when(assign).then_refused("JOB_STATUS")
+    deleted_aggregate.when(CancelJob(job_id=5)).then()
+    deleted_aggregate.when(DeleteJob(job_id=5)).then()
 
 
 def test_deleted_aggregates_have_no_row() -> None:
@@ -156,8 +156,8 @@ def test_rows_show_the_number_of_a_build_and_job_within_its_project() -> None:
 
 @pytest.mark.parametrize(("month", "key"), [(7, "2026-7"), (12, "2026-12")])
 def test_build_durations_are_summed_by_the_month_of_their_end(month: int, key: str) -> None:
-    one = recorded(finished, AT.replace(month=month))
-    assert month_key(one) == key
-    row = add_duration(add_duration(MonthRow(), one), one)
+    finished_in_month = recorded(finished, AT.replace(month=month))
+    assert month_key(finished_in_month) == key
+    row = add_duration(add_duration(MonthRow(), finished_in_month), finished_in_month)
     assert (row.date, row.duration) == (key, 121)
     assert month_key(recorded(deleted)) is None

@@ -1,4 +1,4 @@
-"""What a kill means for a build, wherever it stands."""
+"""Canceling a build in each state."""
 
 from datetime import UTC, datetime
 

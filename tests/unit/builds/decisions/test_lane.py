@@ -1,4 +1,4 @@
-"""Builds of a project that may not run at the same time: one holds the lane, the others wait in order."""
+"""The concurrency group of a project: one build holds the slot, the others wait in order."""
 
 import pytest
 

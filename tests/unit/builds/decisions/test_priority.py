@@ -1,4 +1,4 @@
-"""The priority of a build: when it can be changed, and how it reaches the jobs."""
+"""The priority of a build: when it can be changed, and how its jobs follow."""
 
 from datetime import UTC, datetime
 
@@ -50,15 +50,15 @@ finished = BuildFinished(
     queued_at=AT,
 )
 raised = BuildPriorityChanged(build_id=7, project_id=3, priority=5)
-here = {"job_id": 5, "build_id": 7, "project_id": 3}
+job_fields = {"job_id": 5, "build_id": 7, "project_id": 3}
 names = {"job_name": "build", "stage": "build", "project_name": "mill"}
 job_queued = JobQueued(
-    **here, job_uuid="u", owner_alias="ada", attempt=1, ref="main", sha="s", project=PROJECT, job=JOB
+    **job_fields, job_uuid="u", owner_alias="ada", attempt=1, ref="main", sha="s", project=PROJECT, job=JOB
 )
 job_assigned = JobAssigned(
-    **here, **names, attempt=1, runner_id=1, runner_uuid="r", runner_name="miller", token_hash="h"
+    **job_fields, **names, attempt=1, runner_id=1, runner_uuid="r", runner_name="miller", token_hash="h"
 )
-job_raised = JobPriorityChanged(**here, **names, priority=5)
+job_raised = JobPriorityChanged(**job_fields, **names, priority=5)
 build = Scenario(build_decider)
 job = Scenario(job_decider)
 
@@ -107,18 +107,20 @@ def test_a_priority_change_that_arrives_before_the_job_asks_for_a_retry() -> Non
 
 
 def test_a_lost_job_keeps_its_priority() -> None:
-    lost = JobLost(**here, **names, attempt=1, runner_uuid="r", runner_name="miller", reason="silence", retried=True)
+    lost = JobLost(
+        **job_fields, **names, attempt=1, runner_uuid="r", runner_name="miller", reason="silence", retried=True
+    )
     lose = MarkJobLost(job_id=5, attempt=1, reason="silence")
-    again = job_queued.replace(priority=5, attempt=2)
-    job.given(job_queued, job_raised, job_assigned).when(lose).then(lost, again)
+    requeued = job_queued.replace(priority=5, attempt=2)
+    job.given(job_queued, job_raised, job_assigned).when(lose).then(lost, requeued)
 
 
 def test_a_priority_change_does_not_affect_a_finished_job() -> None:
     finish = FinishJob(job_id=5, attempt=1, status=JobStatus.SUCCESS, exit_code=0)
-    over = job_decider.decide(
+    finished_events = job_decider.decide(
         job_decider.evolve(job_decider.evolve(job_decider.initial, job_queued), job_assigned), finish
     )
-    job.given(job_queued, job_assigned, *over).when(ChangeJobPriority(job_id=5, priority=5)).then()
+    job.given(job_queued, job_assigned, *finished_events).when(ChangeJobPriority(job_id=5, priority=5)).then()
 
 
 def test_a_priority_change_does_not_prevent_an_assignment() -> None:

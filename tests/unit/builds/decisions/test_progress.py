@@ -1,4 +1,4 @@
-"""How the jobs of a build follow each other."""
+"""The order of the jobs of a build: stages, needs and conditions."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,16 +9,16 @@ from contracts.builds import JobStatus, PlannedJob
 from services.builds.domain.job_graph import JobGraph
 
 
-def jobs(**wanted: Mapping[str, Any]) -> list[PlannedJob]:
-    """Numbered as they come."""
+def jobs(**specs: Mapping[str, Any]) -> list[PlannedJob]:
+    """Return planned jobs with ids in the given order."""
     return [
         PlannedJob(job_id=number, job_uuid=str(number), name=name, **more)
-        for number, (name, more) in enumerate(wanted.items(), 1)
+        for number, (name, more) in enumerate(specs.items(), 1)
     ]
 
 
 def after(planned: list[PlannedJob], **ends: str) -> dict[str, str]:
-    """Statuses by name, once these have ended so, one after the other."""
+    """Return the job statuses by name after the given jobs have ended, one after another."""
     numbers = {job.name: job.job_id for job in planned}
     progress = JobGraph.of(planned)
     for name, status in ends.items():
@@ -103,9 +103,9 @@ def test_jobs_that_need_an_unplayed_manual_job_are_skipped_at_the_end() -> None:
 def test_skipped_jobs_wait_again_when_the_job_they_need_is_rerun() -> None:
     progress = JobGraph.of(jobs(a={}, b={"stage_place": 1})).with_statuses({1: JobStatus.FAILED}).advance()
     assert progress.is_finished
-    again = progress.rerun([1])
-    assert again.statuses == {1: JobStatus.QUEUED, 2: JobStatus.CREATED}
-    assert again.with_statuses({1: JobStatus.SUCCESS}).advance().statuses[2] is JobStatus.QUEUED
+    rerun = progress.rerun([1])
+    assert rerun.statuses == {1: JobStatus.QUEUED, 2: JobStatus.CREATED}
+    assert rerun.with_statuses({1: JobStatus.SUCCESS}).advance().statuses[2] is JobStatus.QUEUED
 
 
 def test_a_failure_may_be_allowed_for_all_or_for_some_exit_codes() -> None:

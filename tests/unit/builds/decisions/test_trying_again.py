@@ -1,4 +1,4 @@
-"""A job that failed is tried again as its file says; one that somebody wishes again starts anew."""
+"""Retries of failed jobs, and reruns on request."""
 
 from typing import Any
 
@@ -26,8 +26,8 @@ PROJECT = LaunchedProject(
 HERE = {"job_id": 42, "build_id": 17, "project_id": 84}
 NAMES = {"job_name": "build", "stage": "build", "project_name": "Mill"}
 once = PlannedJob(job_id=42, job_uuid="j", name="build", commands=("make",), retries=1, max_attempts=2)
-picky = once.replace(retry_when=("runner_system_failure",))
-again = once.replace(round=1)
+selective = once.replace(retry_when=("runner_system_failure",))
+rerun = once.replace(round=1)
 
 
 def queued(job: PlannedJob, attempt: int = 1) -> JobQueued:
@@ -59,7 +59,7 @@ def failed(attempt: int) -> JobFinished:
     )
 
 
-def wish(job: PlannedJob) -> QueueJob:
+def queue_command(job: PlannedJob) -> QueueJob:
     return QueueJob(job_id=42, build_id=17, project=PROJECT, job=job, ref="main", sha="s")
 
 
@@ -75,7 +75,7 @@ def test_a_failed_job_with_retries_left_is_queued_again() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "again"),
+    ("settings", "rerun"),
     [
         ({"retry_codes": (7,)}, True),
         ({"retry_codes": (8,)}, False),
@@ -83,9 +83,9 @@ def test_a_failed_job_with_retries_left_is_queued_again() -> None:
         ({"retry_codes": (7,), "retry_when": ("runner_system_failure",)}, True),
     ],
 )
-def test_a_job_is_retried_only_for_the_listed_exit_codes_or_reasons(wanted: dict[str, Any], again: bool) -> None:
-    chosen = once.replace(**wanted)
-    events = [retried, queued(chosen, 2)] if again else [failed(1)]
+def test_a_job_is_retried_only_for_the_listed_exit_codes_or_reasons(settings: dict[str, Any], rerun: bool) -> None:
+    chosen = once.replace(**settings)
+    events = [retried, queued(chosen, 2)] if rerun else [failed(1)]
     job.given(queued(chosen), assigned()).when(fail()).then(*events)
 
 
@@ -94,7 +94,7 @@ def test_a_job_is_retried_no_more_often_than_configured() -> None:
 
 
 def test_a_job_is_not_retried_for_an_unlisted_reason() -> None:
-    job.given(queued(picky), assigned()).when(fail()).then(failed(1))
+    job.given(queued(selective), assigned()).when(fail()).then(failed(1))
 
 
 def test_lost_runners_and_failures_are_counted_separately() -> None:
@@ -103,14 +103,14 @@ def test_lost_runners_and_failures_are_counted_separately() -> None:
 
 
 def test_a_finished_job_can_be_rerun() -> None:
-    job.given(queued(once), assigned(), failed(1)).when(wish(again)).then(queued(again, 2))
+    job.given(queued(once), assigned(), failed(1)).when(queue_command(rerun)).then(queued(rerun, 2))
 
 
 def test_a_rerun_job_has_all_its_retries_again() -> None:
-    before = (queued(once), assigned(), retried, queued(once, 2), assigned(2), failed(2), queued(again, 3), assigned(3))
-    job.given(*before).when(fail(3)).then(retried.replace(attempt=3), queued(again, 4))
+    before = (queued(once), assigned(), retried, queued(once, 2), assigned(2), failed(2), queued(rerun, 3), assigned(3))
+    job.given(*before).when(fail(3)).then(retried.replace(attempt=3), queued(rerun, 4))
 
 
 def test_requesting_the_same_rerun_twice_changes_nothing() -> None:
-    job.given(queued(once), assigned(), failed(1), queued(again, 2)).when(wish(again)).then()
-    job.given(queued(once), assigned(), failed(1)).when(wish(once)).then()
+    job.given(queued(once), assigned(), failed(1), queued(rerun, 2)).when(queue_command(rerun)).then()
+    job.given(queued(once), assigned(), failed(1)).when(queue_command(once)).then()

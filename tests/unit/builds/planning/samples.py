@@ -1,4 +1,4 @@
-"""A build of a project, and its pipeline compiled from a few lines of YAML."""
+"""A sample project, and helpers that compile pipelines from a few lines of YAML."""
 
 from dataclasses import replace
 from textwrap import dedent

@@ -1,4 +1,4 @@
-"""Which jobs are in a pipeline: rules, only, except, workflow."""
+"""Conditions of jobs: rules, only, except and workflow."""
 
 import pytest
 
@@ -72,7 +72,7 @@ def test_the_first_matching_rule_changes_the_job() -> None:
         """
     )
     assert (found.when, found.allow_failure) == ("always", True)
-    assert [(one.key, one.value) for one in found.variables] == [("A", "own"), ("B", "of the rule")]
+    assert [(variable.key, variable.value) for variable in found.variables] == [("A", "own"), ("B", "of the rule")]
 
 
 def test_rules_may_come_by_reference() -> None:
@@ -107,7 +107,7 @@ def test_an_invalid_only_pattern_is_reported_with_its_position() -> None:
 
 def test_workflow_rules_set_variables_for_all_jobs() -> None:
     found = compile_job("{workflow: {rules: [{if: $CI, variables: {A: b}}]}, build: {script: x}}")
-    assert [(one.key, one.value) for one in found.variables] == [("A", "b")]
+    assert [(variable.key, variable.value) for variable in found.variables] == [("A", "b")]
 
 
 @pytest.mark.parametrize("rules", ["[{if: $NO}]", "[{when: never}]"])
@@ -126,6 +126,6 @@ def test_secrets_decide_conditions_but_appear_in_no_plan_or_error() -> None:
     found = compile_jobs(source, secrets={"WHERE": "hidden-place"})
     assert list(found) == ["a"]
     assert "hidden-place" not in found["a"].model_dump_json()
-    told = compile_error("a: {script: x, rules: [{if: $CI =~ $WHERE}]}", secrets={"WHERE": "/hidden-place(/"})
-    assert "hidden-place" not in told
-    assert "a secret in it is not a valid pattern" in told
+    error = compile_error("a: {script: x, rules: [{if: $CI =~ $WHERE}]}", secrets={"WHERE": "/hidden-place(/"})
+    assert "hidden-place" not in error
+    assert "a secret in it is not a valid pattern" in error

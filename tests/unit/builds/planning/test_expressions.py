@@ -1,4 +1,4 @@
-"""The expressions of `rules: if`."""
+"""Expressions in `rules: if`."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""Files of the same commit that a pipeline's file includes."""
+"""`include` of files of the same commit."""
 
 import pytest
 
@@ -23,11 +23,15 @@ def test_the_including_file_overrides_included_files() -> None:
         test: {extends: .job, stage: check, script: !reference [build, script]}
         """
     found = compile_jobs(source, files={"ci/base.yml": BASE})
-    assert [(one.name, one.stage, one.image, one.commands) for one in found.values()] == [
+    assert [(job.name, job.stage, job.image, job.commands) for job in found.values()] == [
         ("build", "compile", "debian", ("make",)),
         ("test", "check", "debian", ("make",)),
     ]
-    assert {one.key: one.value for one in found["build"].variables} == {"LEVEL": "own", "ONLY": "base", "A": "own"}
+    assert {variable.key: variable.value for variable in found["build"].variables} == {
+        "LEVEL": "own",
+        "ONLY": "base",
+        "A": "own",
+    }
 
 
 def test_includes_are_nested_and_the_later_file_wins() -> None:
@@ -55,12 +59,12 @@ def test_an_include_pattern_selects_all_matching_files() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rule", "there"),
+    ("rule", "is_included"),
     [("{if: $CI_COMMIT_BRANCH == 'main'}", True), ("{if: $NOTHING}", False), ("{when: never}", False)],
 )
-def test_rules_decide_whether_a_file_is_included(rule: str, there: bool) -> None:
+def test_rules_decide_whether_a_file_is_included(rule: str, is_included: bool) -> None:
     source = f"{{include: {{local: a.yml, rules: [{rule}]}}, build: {{script: x}}}}"
-    assert ("more" in compile_jobs(source, files={"a.yml": b"{more: {script: x}}"})) is there
+    assert ("more" in compile_jobs(source, files={"a.yml": b"{more: {script: x}}"})) is is_included
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The variables that a runner gets with a job, whatever its spec file speaks."""
+"""The variables that a runner receives with a job."""
 
 import pytest
 
@@ -27,25 +27,29 @@ def variables(job: JobRow = JOB, *secrets: JobVariable) -> dict[str, JobVariable
 
 
 def test_spec_file_jobs_have_the_same_variables_as_pipeline_jobs() -> None:
-    found = {key: one.value for key, one in variables().items()}
+    variables_by_key = {key: variable.value for key, variable in variables().items()}
     pipelines = variables(JOB.replace(planned=PlannedJob(job_id=42, job_uuid="j", name="build", commands=("x",))))
-    assert found.keys() == pipelines.keys()
-    assert found["CI_PIPELINE_SOURCE"] == "api"
-    assert found["CI_COMMIT_BEFORE_SHA"] == "b" * 40
-    assert (found["CI_RUNNER_ID"], found["CI_RUNNER_DESCRIPTION"], found["CI_RUNNER_TAGS"]) == (
+    assert variables_by_key.keys() == pipelines.keys()
+    assert variables_by_key["CI_PIPELINE_SOURCE"] == "api"
+    assert variables_by_key["CI_COMMIT_BEFORE_SHA"] == "b" * 40
+    assert (
+        variables_by_key["CI_RUNNER_ID"],
+        variables_by_key["CI_RUNNER_DESCRIPTION"],
+        variables_by_key["CI_RUNNER_TAGS"],
+    ) == (
         "7",
         "seven",
         '["linux", "gpu"]',
     )
-    assert found["CI_JOB_TOKEN"] == "job-token"
+    assert variables_by_key["CI_JOB_TOKEN"] == "job-token"
 
 
 def test_variables_that_contain_a_secret_are_masked_and_common_words_are_not() -> None:
     address = PlannedVariable(key="ADDRESS", value="https://ada:$PASSWORD@host")
     job = JOB.replace(planned=PlannedJob(job_id=42, job_uuid="j", name="build", variables=(address,)))
-    found = variables(job, PASSWORD, JobVariable(key="FLAG", value="true", masked=True))
-    assert (found["ADDRESS"].value, found["ADDRESS"].masked) == ("https://ada:hush@host", True)
-    assert (found["CI"].value, found["CI"].masked) == ("true", False)
+    variables_by_key = variables(job, PASSWORD, JobVariable(key="FLAG", value="true", masked=True))
+    assert (variables_by_key["ADDRESS"].value, variables_by_key["ADDRESS"].masked) == ("https://ada:hush@host", True)
+    assert (variables_by_key["CI"].value, variables_by_key["CI"].masked) == ("true", False)
 
 
 @pytest.mark.parametrize("name", ["CI_COMMIT_SHA", "CI_JOB_TOKEN"])
@@ -60,11 +64,17 @@ def test_only_variables_known_to_the_runner_are_left_unexpanded() -> None:
     job = JOB.replace(
         planned=PlannedJob(job_id=42, job_uuid="j", name="build", variables=(cache, deeper, literal)),
     )
-    found = variables(job, PASSWORD.replace(value="a$b"))
-    assert (found["PIP_CACHE_DIR"].value, found["PIP_CACHE_DIR"].raw) == ("${CI_PROJECT_DIR}/.cache/main", False)
-    assert (found["DEEPER"].value, found["DEEPER"].raw) == ("${CI_PROJECT_DIR}/.cache/main/a$$b/$$UNKNOWN", False)
-    assert (found["LITERAL"].value, found["LITERAL"].raw) == ("$CI_PROJECT_DIR", True)
-    assert "CI_PROJECT_DIR" not in found
+    variables_by_key = variables(job, PASSWORD.replace(value="a$b"))
+    assert (variables_by_key["PIP_CACHE_DIR"].value, variables_by_key["PIP_CACHE_DIR"].raw) == (
+        "${CI_PROJECT_DIR}/.cache/main",
+        False,
+    )
+    assert (variables_by_key["DEEPER"].value, variables_by_key["DEEPER"].raw) == (
+        "${CI_PROJECT_DIR}/.cache/main/a$$b/$$UNKNOWN",
+        False,
+    )
+    assert (variables_by_key["LITERAL"].value, variables_by_key["LITERAL"].raw) == ("$CI_PROJECT_DIR", True)
+    assert "CI_PROJECT_DIR" not in variables_by_key
 
 
 def test_variables_in_the_image_name_are_expanded_in_ci_job_image() -> None:

@@ -1,4 +1,4 @@
-"""The keywords of a job, and what is told of those that are not supported, not known or wrong."""
+"""Job keywords, and warnings and errors for unsupported, unknown and invalid ones."""
 
 import pytest
 
@@ -27,7 +27,7 @@ def test_jobs_are_sorted_by_stage() -> None:
         before: {stage: .pre, script: x}
         """
     )
-    assert [(one.name, one.stage_place) for one in found.jobs] == [
+    assert [(job.name, job.stage_place) for job in found.jobs] == [
         ("before", 0),
         ("first", 1),
         ("second", 2),
@@ -37,7 +37,7 @@ def test_jobs_are_sorted_by_stage() -> None:
 
 def test_the_default_stages_are_build_test_and_deploy() -> None:
     found = compile_jobs("{a: {stage: deploy, script: x}, b: {script: x}, c: {stage: build, script: x}}")
-    assert [(one.name, one.stage) for one in found.values()] == [("c", "build"), ("b", "test"), ("a", "deploy")]
+    assert [(job.name, job.stage) for job in found.values()] == [("c", "build"), ("b", "test"), ("a", "deploy")]
 
 
 def test_a_hidden_job_does_not_run() -> None:
@@ -53,7 +53,7 @@ def test_extends_merges_mappings_and_replaces_lists() -> None:
         build: {extends: [.near, .other], variables: {C: own}}
         """
     )
-    assert [(one.key, one.value) for one in found.variables] == [
+    assert [(variable.key, variable.value) for variable in found.variables] == [
         ("A", "far"),
         ("B", "near"),
         ("D", "other"),
@@ -168,7 +168,7 @@ def test_a_job_timeout_is_capped_at_the_server_limit() -> None:
 def test_parallel_creates_numbered_jobs() -> None:
     found = compile_jobs("{build: {script: x, parallel: 2}}")
     assert list(found) == ["build 1/2", "build 2/2"]
-    assert [(one.key, one.value) for one in found["build 2/2"].variables] == [
+    assert [(variable.key, variable.value) for variable in found["build 2/2"].variables] == [
         ("CI_NODE_INDEX", "2"),
         ("CI_NODE_TOTAL", "2"),
     ]
@@ -186,7 +186,7 @@ def test_a_matrix_creates_all_combinations() -> None:
         """
     )
     assert list(found) == ["build: [linux, arm]", "build: [mac, arm]", "build: [bsd]"]
-    assert {one.key: one.value for one in found["build: [mac, arm]"].variables} == {
+    assert {variable.key: variable.value for variable in found["build: [mac, arm]"].variables} == {
         "CI_NODE_INDEX": "2",
         "CI_NODE_TOTAL": "3",
         "OS": "mac",
@@ -238,7 +238,7 @@ def test_unsupported_details_give_a_warning() -> None:
           trigger: other
         """
     )
-    assert [one.partition(": ")[2] for one in found.warnings] == [
+    assert [warning.partition(": ")[2] for warning in found.warnings] == [
         "the job `build` starts without delay: `when: delayed` is not supported",
         "`reports` in `artifacts` of the job `build` is not supported and has no effect",
         "the key of the cache of the job `build` does not follow the content of files: they are not known",
@@ -359,7 +359,7 @@ def test_tags_may_use_variables_of_the_matrix_and_of_rules() -> None:
             rules: [{variables: {SIZE: big}}]}
         """
     )
-    assert [one.tags for one in found.values()] == [("on-aws", "big"), ("on-gcp", "big")]
+    assert [job.tags for job in found.values()] == [("on-aws", "big"), ("on-gcp", "big")]
 
 
 def test_unsupported_image_keywords_give_a_warning() -> None:
@@ -396,7 +396,7 @@ def test_a_cache_policy_may_be_a_variable() -> None:
 )
 def test_an_environment_sets_variables_and_gives_a_warning(written: str, variables: dict[str, str]) -> None:
     (found,) = (result := compile_sample(f"{{a: {{script: x, environment: {written}}}}}")).jobs
-    assert {one.key.removeprefix("CI_ENVIRONMENT_"): one.value for one in found.variables} == variables
+    assert {variable.key.removeprefix("CI_ENVIRONMENT_"): variable.value for variable in found.variables} == variables
     assert result.warnings == (
         "line 1, column 17: `environment` of the job `a` sets variables only: what is deployed where is not kept",
     )

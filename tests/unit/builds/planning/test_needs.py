@@ -1,4 +1,4 @@
-"""Who waits for whom, and who gets whose artifacts."""
+"""`needs` and `dependencies` of jobs, and the artifacts they fetch."""
 
 import pytest
 

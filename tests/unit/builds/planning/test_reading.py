@@ -1,4 +1,4 @@
-"""YAML within limits, with line and column in every complaint."""
+"""The YAML reader: limits, and errors with line and column."""
 
 import time
 
@@ -49,12 +49,12 @@ def test_a_reference_is_replaced_and_nested_lists_are_flattened() -> None:
         """
     )
     assert found.commands == ("one", "two", "three")
-    assert [(one.key, one.value) for one in found.variables] == [("A", "a")]
+    assert [(variable.key, variable.value) for variable in found.variables] == [("A", "a")]
 
 
 def test_scalar_values_are_kept_as_written() -> None:
     found = compile_job("{variables: {A: 1.10, B: yes, C: 0755, D: , E: 2024-01-01}, build: {script: make}}")
-    assert [one.value for one in found.variables] == ["1.10", "yes", "0755", "", "2024-01-01"]
+    assert [variable.value for variable in found.variables] == ["1.10", "yes", "0755", "", "2024-01-01"]
 
 
 def test_an_unknown_reference_is_reported_with_its_position() -> None:

@@ -1,4 +1,4 @@
-"""The programs of a job, run by the shell that runners use, and the sections of what they print."""
+"""The scripts of a job, run by the shell of the runners, and the sections of their output."""
 
 import os
 import subprocess
@@ -35,12 +35,12 @@ def run(folder: Path, lines: tuple[str, ...], status: str) -> bytes:
 
 
 def sections(*output: bytes) -> list[tuple[str, bool | None]]:
-    """As they are when the job is over, canceled."""
+    """Return the sections of a canceled job as (step, success)."""
     pieces = list[Section]()
     for text in output:
         pieces = split_sections(text, pieces, STEPS, "word", NOW).sections
     pieces[-1] = close_section(pieces[-1], STEPS, NOW, success=False)
-    return [(one.step, one.success) for one in pieces]
+    return [(section.step, section.success) for section in pieces]
 
 
 def test_a_job_script_does_not_contain_cleanup_steps(folder: Path) -> None:
@@ -79,24 +79,24 @@ def test_the_cleanup_section_shows_whether_the_cleanup_succeeded(folder: Path, e
     assert sections(output)[-1] == ("cleanup", ending.startswith("exit 0"))
 
 
-# ---- limits of steps
+# ---- step timeouts
 
-LIMITED = (
+LIMITED_STEPS = (
     PlannedStep(name="@slow", script="/slow.sh", timeout_seconds=1),
     PlannedStep(name="@next", script="/build.sh"),
 )
 
 
-def limited(folder: Path, script: str) -> tuple[int, bytes, list[Section]]:
-    """How the job ends whose first step may take a second; the others of its processes would go on for an hour."""
+def run_limited(folder: Path, script: str) -> tuple[int, bytes, list[Section]]:
+    """Run a job whose first step has a timeout of one second. Return exit code, text and sections."""
     (folder / "slow.sh").write_text(f"echo begun\n{script}\n")
-    lines = "\n".join(compile_steps(LIMITED, "word")).encode()
+    lines = "\n".join(compile_steps(LIMITED_STEPS, "word")).encode()
     begun = time.monotonic()
     done = subprocess.run(["sh", "-e"], input=lines, cwd=folder, env=os.environ, capture_output=True, timeout=30)
     assert time.monotonic() - begun < 10
-    pieces, found, _ = split_sections(done.stdout, (), LIMITED, "word", NOW)
-    found[-1] = close_section(found[-1], LIMITED, NOW, success=done.returncode == 0)
-    return done.returncode, b"".join(one.text for one in pieces), found
+    pieces, found, _ = split_sections(done.stdout, (), LIMITED_STEPS, "word", NOW)
+    found[-1] = close_section(found[-1], LIMITED_STEPS, NOW, success=done.returncode == 0)
+    return done.returncode, b"".join(section.text for section in pieces), found
 
 
 @pytest.mark.parametrize(
@@ -111,15 +111,18 @@ def limited(folder: Path, script: str) -> tuple[int, bytes, list[Section]]:
     ],
 )
 def test_a_step_that_exceeds_its_timeout_is_killed_with_its_children(folder: Path, script: str) -> None:
-    code, text, found = limited(folder, script)
+    code, text, found = run_limited(folder, script)
     assert code == 124
     assert text == b"Step @slow ...\nbegun\nStep @slow TIMED OUT: it took longer than its limit of 1 seconds\n"
-    assert [(one.step, one.success, one.timed_out) for one in found] == [("init", True, False), ("slow", False, True)]
+    assert [(section.step, section.success, section.timed_out) for section in found] == [
+        ("init", True, False),
+        ("slow", False, True),
+    ]
 
 
 @pytest.mark.parametrize("script", ["trap '' ALRM; sleep 3600", "exec sleep 3600"])
 def test_a_step_that_replaces_the_shell_is_killed_at_its_timeout(folder: Path, script: str) -> None:
-    code, text, found = limited(folder, script)
+    code, text, found = run_limited(folder, script)
     assert code != 0
     assert b"TIMED OUT" in text
     assert found[-1].timed_out
@@ -127,18 +130,18 @@ def test_a_step_that_replaces_the_shell_is_killed_at_its_timeout(folder: Path, s
 
 @pytest.mark.parametrize("script", ["true", "sleep 3600 & disown", "exec 3>&1; wait", "wait; set -eu", "trap - ALRM"])
 def test_a_step_within_its_timeout_leaves_no_watcher_behind(folder: Path, script: str) -> None:
-    code, text, found = limited(folder, script.replace("sleep 3600", "sleep 3600 >/dev/null 2>&1"))
+    code, text, found = run_limited(folder, script.replace("sleep 3600", "sleep 3600 >/dev/null 2>&1"))
     assert code == 0
     assert text == b"Step @slow ...\nbegun\nStep @next ...\nbuilding\n"
-    assert [(one.step, one.success) for one in found] == [("init", True), ("slow", True), ("next", True)]
+    assert [(section.step, section.success) for section in found] == [("init", True), ("slow", True), ("next", True)]
 
 
 def test_a_step_may_exit_the_job_within_its_timeout(folder: Path) -> None:
-    code, _, found = limited(folder, "exit 7")
+    code, _, found = run_limited(folder, "exit 7")
     assert (code, found[-1].success, found[-1].timed_out) == (7, False, False)
 
 
 def test_variables_and_working_directory_of_a_step_with_a_timeout_reach_the_next(folder: Path) -> None:
     (folder / "build.sh").write_text('echo "$SEEN in $(basename "$PWD")"\n')
-    _, text, _ = limited(folder, "export SEEN=yes; mkdir -p inner; cd inner")
+    _, text, _ = run_limited(folder, "export SEEN=yes; mkdir -p inner; cd inner")
     assert text.endswith(b"yes in inner\n")

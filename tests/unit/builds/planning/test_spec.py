@@ -1,4 +1,4 @@
-"""The limit of a step in the spec file; what else can be wrong there is seen in builds that fail."""
+"""The timeout of a step in the spec file. Other errors of spec files are tested by failing builds."""
 
 import pytest
 

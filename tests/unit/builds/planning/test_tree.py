@@ -1,4 +1,4 @@
-"""What rules and keys of caches may ask of the files of the commit."""
+"""Rules and cache keys that depend on the files of the commit."""
 
 import time
 
@@ -51,7 +51,7 @@ RULES = """
 
 
 @pytest.mark.parametrize(
-    ("rule", "there"),
+    ("rule", "is_included"),
     [
         ("{exists: [Makefile]}", True),
         ("{exists: [$PLACE/*.c]}", True),
@@ -64,24 +64,24 @@ RULES = """
         ("{if: '$CI', changes: [src/*], exists: [Makefile]}", True),
     ],
 )
-def test_rules_check_existing_and_changed_files(rule: str, there: bool) -> None:
+def test_rules_check_existing_and_changed_files(rule: str, is_included: bool) -> None:
     found = compile_sample(RULES % rule, tree=TREE)
-    assert ("build" in {one.name for one in found.jobs}) is there
+    assert ("build" in {job.name for job in found.jobs}) is is_included
     assert found.warnings == ()
 
 
 @pytest.mark.parametrize(
-    ("keyword", "there"),
+    ("keyword", "is_included"),
     [("only: {changes: [src/*]}", True), ("only: {changes: [Makefile]}", False), ("except: {changes: [src/*]}", False)],
 )
-def test_only_and_except_check_changed_files(keyword: str, there: bool) -> None:
+def test_only_and_except_check_changed_files(keyword: str, is_included: bool) -> None:
     source = f"always: {{script: x}}\nbuild:\n  script: x\n  {keyword}\n"
-    assert ("build" in compile_jobs(source, tree=TREE)) is there
+    assert ("build" in compile_jobs(source, tree=TREE)) is is_included
 
 
 def test_changes_match_with_a_warning_if_the_previous_commit_is_unknown() -> None:
     found = compile_sample("build:\n  script: x\n  rules:\n    - changes: [src/*]\n", tree=RepositoryTree(TREE.blobs))
-    assert [one.name for one in found.jobs] == ["build"]
+    assert [job.name for job in found.jobs] == ["build"]
     assert found.warnings == (
         "line 4, column 7: `changes` in a rule of the job `build` counts as fulfilled: it is not known of this commit",
     )

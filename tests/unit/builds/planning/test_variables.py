@@ -1,4 +1,4 @@
-"""Variables every job has, and $NAMES in values."""
+"""Predefined variables of jobs, and expansion of $NAMES in values."""
 
 import time
 
@@ -48,7 +48,8 @@ def test_jobs_have_global_and_their_own_variables() -> None:
         three: {script: x, inherit: {variables: false}}
         """
     found = {
-        name: [(one.key, one.value, one.expand) for one in job.variables] for name, job in compile_jobs(source).items()
+        name: [(variable.key, variable.value, variable.expand) for variable in job.variables]
+        for name, job in compile_jobs(source).items()
     }
     assert found == {
         "one": [("A", "own", True), ("B", "file", True), ("C", "$A", False)],

@@ -1,4 +1,4 @@
-"""The demonstration shows every line of a log once, whatever was read live and whatever only afterwards."""
+"""The demo shows every log line once, whether it was read live or afterwards."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -11,18 +11,18 @@ LATER = "2026-01-31T12:00:02Z"
 
 
 class Scripted(ApiClient):
-    """Answers what it was told to answer, and remembers what it was asked."""
+    """An API client that returns scripted responses and records the requested paths."""
 
-    def __init__(self, *answers: Any) -> None:
+    def __init__(self, *responses: Any) -> None:
         self.asked: list[str] = []
-        self._answers = iter(answers)
+        self._answers = iter(responses)
 
     def get(self, path: str) -> Any:
         self.asked.append(path.removeprefix("/developer/"))
-        answer = next(self._answers)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+        response = next(self._answers)
+        if isinstance(response, Exception):
+            raise response
+        return response
 
 
 def refusal(code: str) -> ApiError:
@@ -42,30 +42,30 @@ def section(step: str, log: str, lines: int = 0, *, closed: bool = False, skippe
     }
 
 
-OVER = refusal("EXECUTOR_NOT_FOUND")
+FINISHED = refusal("EXECUTOR_NOT_FOUND")
 NO_MORE = refusal("LOG_NOT_FOUND")
 
 
-def read(*answers: Any) -> tuple[list[LogEvent], list[str]]:
-    api = Scripted(*answers)
+def read(*responses: Any) -> tuple[list[LogEvent], list[str]]:
+    api = Scripted(*responses)
     return list(LogReader(api, "e-1", 7).read_events()), api.asked
 
 
-def texts(news: list[LogEvent]) -> Iterator[str]:
-    return (one.text for one in news if isinstance(one, LogLine))
+def texts(read_events: list[LogEvent]) -> Iterator[str]:
+    return (event.text for event in read_events if isinstance(event, LogLine))
 
 
 def test_log_lines_are_read_in_order_through_all_steps() -> None:
-    news, asked = read(
+    read_events, requested_paths = read(
         section("init", "\ncloning", 1),
         section("init", "\ndone", 2, closed=True),
         section("build", "one\ntwo", 2, closed=True),
-        OVER,
+        FINISHED,
         section("init", "cloning\ndone", closed=True),
         section("build", "one\ntwo", closed=True),
         NO_MORE,
     )
-    assert news == [
+    assert read_events == [
         StepStarted("init"),
         LogLine("cloning"),
         LogLine("done"),
@@ -75,41 +75,41 @@ def test_log_lines_are_read_in_order_through_all_steps() -> None:
         LogLine("two"),
         StepFinished("build", 2.0, success=True, skipped=False),
     ]
-    assert asked[:3] == ["logs/e-1/-1/0", "logs/e-1/init/1", "logs/e-1/init/2"]
+    assert requested_paths[:3] == ["logs/e-1/-1/0", "logs/e-1/init/1", "logs/e-1/init/2"]
 
 
 def test_lines_missed_in_the_live_log_are_read_from_the_finished_log() -> None:
-    news, asked = read(
+    read_events, requested_paths = read(
         section("init", "\ncloning", 1),
-        OVER,
+        FINISHED,
         section("init", "cloning\ndone", closed=True),
         section("build", "one", closed=True),
         NO_MORE,
     )
-    assert list(texts(news)) == ["cloning", "done", "one"]
-    assert asked[2:] == ["logs/7/-1", "logs/7/init", "logs/7/build"]
+    assert list(texts(read_events)) == ["cloning", "done", "one"]
+    assert requested_paths[2:] == ["logs/7/-1", "logs/7/init", "logs/7/build"]
 
 
 def test_empty_log_lines_are_kept() -> None:
-    news, _ = read(
+    read_events, _ = read(
         section("init", "\n\n\nthree", 3, closed=True),
         section("build", "\ntwo", 2, closed=True),
-        OVER,
+        FINISHED,
         section("init", "\n\nthree", closed=True),
         section("build", "\ntwo", closed=True),
         NO_MORE,
     )
-    assert list(texts(news)) == ["", "", "three", "", "two"]
+    assert list(texts(read_events)) == ["", "", "three", "", "two"]
 
 
 def test_a_skipped_step_is_shown_without_lines() -> None:
-    news, _ = read(OVER, section("deploy", "", closed=True, skipped=True), NO_MORE)
-    assert news == [StepStarted("deploy"), StepFinished("deploy", 2.0, success=True, skipped=True)]
+    read_events, _ = read(FINISHED, section("deploy", "", closed=True, skipped=True), NO_MORE)
+    assert read_events == [StepStarted("deploy"), StepFinished("deploy", 2.0, success=True, skipped=True)]
 
 
 def test_a_waiting_build_shows_its_wait_reason() -> None:
     waiting = {"step": "init", "log": "Please wait", "line_number": 0, "closed_at": None}
     queued = [{"executor_id": "e-1", "reason": "Waits for a free runner."}]
-    news, _ = read(waiting, queued, OVER, section("init", "cloning", closed=True), NO_MORE)
-    assert news[0] == BuildWaiting("Waits for a free runner.")
-    assert list(texts(news)) == ["cloning"]
+    read_events, _ = read(waiting, queued, FINISHED, section("init", "cloning", closed=True), NO_MORE)
+    assert read_events[0] == BuildWaiting("Waits for a free runner.")
+    assert list(texts(read_events)) == ["cloning"]

@@ -1,4 +1,4 @@
-"""The demonstration's repository."""
+"""The repository of the demo."""
 
 import subprocess
 from pathlib import Path
@@ -22,7 +22,7 @@ def test_the_sample_repository_contains_all_scripts_of_its_spec_file(tmp_path: P
 
 def test_the_sample_repository_is_recreated_each_time(tmp_path: Path) -> None:
     select_repository({}, tmp_path / "sample")
-    (tmp_path / "sample" / "left").write_text("by somebody")
+    (tmp_path / "sample" / "left").write_text("by another user")
     select_repository({}, tmp_path / "sample")
     assert not (tmp_path / "sample" / "left").exists()
 

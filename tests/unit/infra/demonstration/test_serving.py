@@ -1,4 +1,4 @@
-"""The sample repository, served to a system that runs elsewhere."""
+"""The sample repository, served over HTTP to a system on another machine."""
 
 import socket
 import subprocess

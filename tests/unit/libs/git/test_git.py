@@ -1,4 +1,4 @@
-"""What git is told about an address, and what of it is confidential."""
+"""Credentials in repository URLs: how git receives them, and which parts are secret."""
 
 import pytest
 

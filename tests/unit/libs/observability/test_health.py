@@ -1,4 +1,4 @@
-"""Probes and people ask a real socket whether a process lives, is ready, and what it measures."""
+"""The health server: liveness, readiness and metrics over a real socket."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -26,7 +26,7 @@ async def hanging() -> str | None:
 
 
 async def failing() -> str | None:
-    raise ConnectionRefusedError("mongodb://root:hunter2@host is away")
+    raise ConnectionRefusedError("mongodb://root:hunter2@host is down")
 
 
 @pytest.fixture
@@ -48,8 +48,8 @@ async def client(port: int) -> AsyncIterator[httpx.AsyncClient]:
 
 async def test_a_process_whose_checks_pass_is_ready(health: Health, client: httpx.AsyncClient) -> None:
     health.register("mongodb", fine)
-    answer = await client.get("/readyz?verbose=1")
-    assert (answer.status_code, answer.json()) == (200, {"ready": True, "reasons": {}})
+    response = await client.get("/readyz?verbose=1")
+    assert (response.status_code, response.json()) == (200, {"ready": True, "reasons": {}})
 
 
 async def test_an_unready_process_lists_its_reasons(health: Health, client: httpx.AsyncClient) -> None:
@@ -57,14 +57,14 @@ async def test_an_unready_process_lists_its_reasons(health: Health, client: http
     health.register("followers", stopped)
     health.register("nats", hanging)
     health.register("relay", failing)
-    answer = await client.get("/readyz")
-    assert answer.status_code == 503
-    assert answer.json() == {
+    response = await client.get("/readyz")
+    assert response.status_code == 503
+    assert response.json() == {
         "ready": False,
         "reasons": {
             "followers": "the follower build_summary is stopped",
             "nats": "no answer within 0.05 s",
-            "relay": "ConnectionRefusedError: mongodb://root:[redacted]@host is away",
+            "relay": "ConnectionRefusedError: mongodb://root:[redacted]@host is down",
         },
     }
 
@@ -82,8 +82,8 @@ async def test_other_paths_and_methods_are_rejected(
 
 
 async def test_a_head_request_gets_no_body(client: httpx.AsyncClient) -> None:
-    answer = await client.head("/healthz")
-    assert (answer.status_code, answer.content) == (200, b"")
+    response = await client.head("/healthz")
+    assert (response.status_code, response.content) == (200, b"")
 
 
 @pytest.mark.parametrize("request_head", [b"nonsense\r\n\r\n", b"\r\n\r\n"])
@@ -120,13 +120,13 @@ async def test_metrics_are_exported_under_their_names() -> None:
         serve_health(Health(), telemetry.registry, "127.0.0.1", 0) as port,
         httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client,
     ):
-        answer = await client.get("/metrics")
+        response = await client.get("/metrics")
     telemetry.shutdown()
-    assert answer.headers["content-type"].startswith("text/plain")
+    assert response.headers["content-type"].startswith("text/plain")
     labels = 'command="QueueBuild",le="0.005",outcome="ok",service="builds"'
-    assert f"headrace_command_seconds_bucket{{{labels}}} 1.0" in answer.text
-    assert 'headrace_conflicts_total{service="builds"} 2.0' in answer.text
-    assert 'headrace_followers_stopped{follower="f",service="builds"} 1.0' in answer.text
+    assert f"headrace_command_seconds_bucket{{{labels}}} 1.0" in response.text
+    assert 'headrace_conflicts_total{service="builds"} 2.0' in response.text
+    assert 'headrace_followers_stopped{follower="f",service="builds"} 1.0' in response.text
 
 
 async def test_the_health_port_is_closed_after_shutdown() -> None:

@@ -1,4 +1,4 @@
-"""What a process writes to stderr: lines that a machine reads, and no credentials."""
+"""Log records on stderr: JSON lines without credentials."""
 
 import json
 import subprocess
@@ -50,11 +50,11 @@ def test_a_record_inside_a_span_carries_its_ids() -> None:
 
 def test_a_logged_exception_shows_the_location_but_no_values() -> None:
     (line,) = logged(
-        "\ndef fail(password):\n    raise ValueError('nats://u:hunter2@host is away')\n"
+        "\ndef fail(password):\n    raise ValueError('nats://u:hunter2@host is down')\n"
         "try: fail('hunter2')\nexcept ValueError: logging.exception('failed')"
     )
     assert "in fail" in line["exception"]
-    assert line["exception"].endswith("ValueError: nats://u:[redacted]@host is away")
+    assert line["exception"].endswith("ValueError: nats://u:[redacted]@host is down")
     assert "hunter2" not in json.dumps(line)
 
 

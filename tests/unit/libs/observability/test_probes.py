@@ -1,4 +1,4 @@
-"""Readiness follows what a dependency answered lately."""
+"""Readiness probes of dependencies."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""Trace ids flow with and without an exporter, and several telemetries live side by side."""
+"""Telemetry with and without an exporter, and several instances in one process."""
 
 import socket
 from collections.abc import Iterator
@@ -58,11 +58,11 @@ def test_a_trace_continues_across_processes(telemetry: Telemetry) -> None:
     with telemetry.tracer.start_as_current_span("command"):
         sent = inject()
     with telemetry.tracer.start_as_current_span("reaction", context=extract(sent)):
-        answered = inject()
+        reply = inject()
     assert sent is not None
-    assert answered is not None
-    assert sent[3:35] == answered[3:35]
-    assert sent[36:52] != answered[36:52]
+    assert reply is not None
+    assert sent[3:35] == reply[3:35]
+    assert sent[36:52] != reply[36:52]
 
 
 @pytest.mark.parametrize("flag", ["00", "01"])
@@ -99,7 +99,7 @@ def test_spans_and_metrics_reach_the_configured_collector(collector: str, receiv
     resource_spans = ExportTraceServiceRequest.FromString(exported["/v1/traces"]).resource_spans[0]
     (span,) = resource_spans.scope_spans[0].spans
     assert (span.name, span.trace_id.hex()) == ("command", traceparent[3:35])
-    assert int(traceparent[-2:], 16) & 1  # sampled
+    assert int(traceparent[-2:], 16) & 1  # sampled flag
     assert "builds" in str(resource_spans.resource)
     assert b"headrace_conflicts" in exported["/v1/metrics"]
 
@@ -108,16 +108,16 @@ def exporting() -> bool:
     return any(thread.name.startswith("Otel") for thread in enumerate_threads())
 
 
-@pytest.mark.timeout(20)  # the exporters themselves would wait for half a minute and more
+@pytest.mark.timeout(20)  # without a limit the exporters wait for more than half a minute
 def test_shutdown_does_not_wait_for_an_unresponsive_collector(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1000")
     with socket.create_server(("127.0.0.1", 0)) as silent:
         telemetry = configure_telemetry("builds", "b-1", f"http://127.0.0.1:{silent.getsockname()[1]}")
-        for _ in range(5000):  # more than the queue holds
+        for _ in range(5000):  # more than the export queue holds
             telemetry.tracer.start_span("command").end()
         telemetry.shutdown()
         silent.settimeout(0.2)
-        while exporting():  # cut off, it would try again long after the test
+        while exporting():  # an exporter whose connection is dropped would retry long after the test
             with suppress(TimeoutError), silent.accept()[0] as connection:
                 assert connection.recv(4) == b"POST"
                 connection.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
@@ -135,7 +135,7 @@ def test_export_can_be_switched_off_with_an_endpoint_set(variables: dict[str, st
     with telemetry.tracer.start_as_current_span("command") as span:
         assert not span.is_recording()
         assert inject()
-    assert len(telemetry.shutdown_hooks) == 1  # the metrics, which are only shown
+    assert len(telemetry.shutdown_hooks) == 1  # only the pull exporter of metrics
     telemetry.shutdown()
 
 

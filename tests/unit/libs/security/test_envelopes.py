@@ -1,4 +1,4 @@
-"""Texts encrypted for one recipient and one purpose."""
+"""Envelopes: texts encrypted for one recipient and one purpose."""
 
 import base64
 

@@ -1,4 +1,4 @@
-"""A stream in which masked values are replaced, as the agent writes the logs of its jobs."""
+"""The agent's log stream, in which secret values are replaced."""
 
 import base64
 import itertools
@@ -19,17 +19,17 @@ def masked(secrets: list[str], *chunks: bytes) -> bytes:
     return b"".join([*map(stream.feed, chunks), stream.flush()])
 
 
-@given(text=texts, places=cuts)
-def test_a_masked_stream_does_not_depend_on_how_it_is_split(text: str, places: list[int]) -> None:
-    content, borders = text.encode(), [0, *sorted(places), 60]
+@given(text=texts, positions=cuts)
+def test_a_masked_stream_does_not_depend_on_how_it_is_split(text: str, positions: list[int]) -> None:
+    content, borders = text.encode(), [0, *sorted(positions), 60]
     chunks = [content[start:end] for start, end in itertools.pairwise(borders)]
     assert masked(SECRETS, *chunks) == masked(SECRETS, content)
 
 
 @given(text=texts)
 def test_a_masked_stream_contains_no_secret(text: str) -> None:
-    left = masked(SECRETS, text.encode()).decode()
-    assert [secret for secret in SECRETS if secret in left] == []
+    masked_text = masked(SECRETS, text.encode()).decode()
+    assert [secret for secret in SECRETS if secret in masked_text] == []
 
 
 @given(text=texts)

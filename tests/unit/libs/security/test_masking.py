@@ -1,4 +1,4 @@
-"""Secrets never show in a masked stream, however it is cut, and no byte changes its place."""
+"""Masking of secrets in log chunks without changing the length of the log."""
 
 import base64
 from itertools import pairwise
@@ -13,7 +13,7 @@ from libs.security.masking import SecretMasker, _iter_variants
 SECRET = "s3cr3t/pass?wörd"
 KEY = "-----BEGIN KEY-----\nMIIEvQIBADANBg\n  kqhkiG9w0BAQ\nab\n-----END KEY-----\n"
 
-# few letters, so that values overlap themselves and each other and pieces end inside them
+# few letters, so that values overlap and chunks end inside them
 values = st.lists(st.text("ab\n", min_size=4, max_size=9), min_size=1, max_size=3)
 logs = st.text("ab\n", max_size=60)
 
@@ -68,7 +68,7 @@ def test_a_value_is_masked_in_url_json_and_shell_encodings(written: str) -> None
 @pytest.mark.parametrize("width", [64, 76])
 def test_base64_of_a_long_value_is_masked_line_by_line(width: int) -> None:
     encoded = base64.b64encode(KEY.encode())
-    log = b"".join(b"%b\n" % encoded[place : place + width] for place in range(0, len(encoded), width))
+    log = b"".join(b"%b\n" % encoded[position : position + width] for position in range(0, len(encoded), width))
     assert whole(SecretMasker([KEY]), log).strip(b"*\n") == b""
 
 
@@ -162,14 +162,14 @@ def test_every_variant_is_masked_and_other_text_is_unchanged(secrets: list[str],
     masked = whole(mask, raw)
     variants = {variant for secret in secrets for variant in _iter_variants(secret)}
     hidden = {
-        place + offset
+        position + offset
         for variant in variants
-        for place in range(len(raw))
-        if raw.startswith(variant, place)
+        for position in range(len(raw))
+        if raw.startswith(variant, position)
         for offset in range(len(variant))
     }
     assert not any(variant in masked for variant in variants)
-    assert masked == bytes(ord("*") if place in hidden else byte for place, byte in enumerate(raw))
+    assert masked == bytes(ord("*") if position in hidden else byte for position, byte in enumerate(raw))
 
 
 @given(values, logs)

@@ -1,4 +1,4 @@
-"""Password hashes fit only their password, and the rules refuse what is easily guessed."""
+"""Password hashing and the password policy."""
 
 import asyncio
 

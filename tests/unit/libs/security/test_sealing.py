@@ -1,4 +1,4 @@
-"""The promises of sealed values that need no database."""
+"""Envelope encryption with an in-memory key store."""
 
 import base64
 import hashlib

@@ -1,4 +1,4 @@
-"""Public SSH keys are read strictly, and each has one fingerprint."""
+"""Parsing and fingerprints of public SSH keys."""
 
 import base64
 from contextlib import suppress
@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from libs.security.ssh_keys import InvalidKey, UnexpectedPrivateKey, WeakKey, compute_fingerprint
 from tests.support.external.ssh_keys import WEAK_RSA_KEY, build_public_key, ssh_mpint, ssh_string
 
-ED25519 = ed25519.Ed25519PrivateKey.from_private_bytes(bytes(range(32)))  # fixed: it is part of the ids of tests
+ED25519 = ed25519.Ed25519PrivateKey.from_private_bytes(bytes(range(32)))  # fixed, because it is part of test ids
 RSA = rsa.generate_private_key(65537, 2048)
 P256, P384, P521 = (ec.generate_private_key(curve()) for curve in (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1))
 PrivateHalf = ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
@@ -112,10 +112,10 @@ def test_a_private_key_is_recognized_and_not_repeated_in_the_error(format_: Priv
 
 
 @given(st.sampled_from([ED25519, RSA, P521]), st.integers(0, 600), st.binary(max_size=8))
-def test_a_damaged_key_raises_only_expected_errors(key: PrivateHalf, place: int, noise: bytes) -> None:
+def test_a_damaged_key_raises_only_expected_errors(key: PrivateHalf, position: int, noise: bytes) -> None:
     type_, _, encoded = line(key).partition(" ")
     blob = bytearray(base64.b64decode(encoded))
-    blob[place : place + len(noise)] = noise
+    blob[position : position + len(noise)] = noise
     with suppress(InvalidKey, WeakKey):
         assert compute_fingerprint(f"{type_} {base64.b64encode(blob).decode()}").startswith("SHA256:")
 

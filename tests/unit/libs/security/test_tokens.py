@@ -1,4 +1,4 @@
-"""Signed tokens are read as issued or refused; opaque ones are long, hashed and compared in constant time."""
+"""Signed access tokens and opaque tokens."""
 
 import base64
 import json
@@ -134,8 +134,8 @@ def test_arbitrary_text_is_rejected_as_a_token(text: str) -> None:
 
 
 @given(st.integers(min_value=0, max_value=len(TOKEN) - 2), st.characters())
-def test_no_altered_token_is_accepted(place: int, character: str) -> None:
-    altered = TOKEN[:place] + character + TOKEN[place + 1 :]
+def test_no_altered_token_is_accepted(position: int, character: str) -> None:
+    altered = TOKEN[:position] + character + TOKEN[position + 1 :]
     assume(altered != TOKEN)
     with pytest.raises(InvalidToken):
         verify_token(altered, KEYS, NOW)
