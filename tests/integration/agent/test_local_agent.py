@@ -30,12 +30,12 @@ RESPONSES = {
 class TableHandler(BaseHTTPRequestHandler):
     """Answers by the response table of the server and records path and authorization of each request."""
 
-    server: Any
+    server: "FakeGateway"
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        self.server.asked.append((self.path, self.headers.get("Authorization")))
-        status, body = self.server.answers[self.path]
+        self.server.requests.append((self.path, self.headers.get("Authorization")))
+        status, body = self.server.responses[self.path]
         self.send_response(status)
         self.end_headers()
         self.wfile.write(json.dumps(body).encode() if body else b"")

@@ -224,7 +224,7 @@ async def test_doctor_reports_secret_files_readable_by_others(system: ExaminedSy
 
 async def test_doctor_reports_a_nearly_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "mongodb").mkdir()
-    monkeypatch.setattr(environment_checks, "LEAST_FREE", 10**18)
+    monkeypatch.setattr(environment_checks, "MIN_FREE_BYTES", 10**18)
     assert [finding.check async for finding in environment_checks.check_disk(Settings(data=tmp_path))] == ["disk"]
 
 

@@ -161,12 +161,12 @@ async def test_a_reply_above_the_message_limit_is_rejected_with_advice_to_page(
     assert "smaller pages" in refused.detail
 
 
-@pytest.mark.parametrize("bound", ["MAX_REQUESTS", "MAX_REQUEST_BYTES"])
+@pytest.mark.parametrize("bound", ["MAX_CONCURRENT_REQUESTS", "MAX_CONCURRENT_REQUEST_BYTES"])
 async def test_requests_above_the_limit_of_a_process_are_rejected_at_once(
     caller: MessageClient, responder: MessageServer, monkeypatch: pytest.MonkeyPatch, bound: str
 ) -> None:
     size = len(GET_QUERY.model_dump_json())
-    monkeypatch.setattr(request_reply, bound, 3 if bound == "MAX_REQUESTS" else 3 * size)
+    monkeypatch.setattr(request_reply, bound, 3 if bound == "MAX_CONCURRENT_REQUESTS" else 3 * size)
     started, finish = asyncio.Semaphore(0), asyncio.Event()
 
     async def wait(body: bytes, _headers: Headers) -> bytes:
