@@ -1,1 +1,1 @@
-"""Builds: queued, planned, run as jobs by runners, logged."""
+"""The builds service: queues, plans and dispatches builds, and stores their logs and artifacts."""

@@ -1,4 +1,4 @@
-"""The service builds."""
+"""Declaration of the builds service: categories, message handlers, workers and periodic tasks."""
 
 from contracts import builds as contract
 from contracts.projects import GetJobSecrets, GetLaunchSettings, ProjectDeleted
@@ -6,13 +6,12 @@ from contracts.runners import RecordRunnerHeartbeat, RunnerDeleted
 from libs.service.declaration import PeriodicTask, Service, Worker
 from services.builds import projections
 from services.builds.artifacts import job_files
+from services.builds.artifacts.artifact_storage import create_blob_store
 from services.builds.artifacts.artifacts import Artifacts
-from services.builds.artifacts.blob_store import create_blob_store
 from services.builds.dispatch.job_dispatch import JobDispatcher
 from services.builds.dispatch.runner_projection import runner_projection
-from services.builds.execution import job_authorization
+from services.builds.execution import build_completion, job_authorization
 from services.builds.execution.attempts import AttemptStore
-from services.builds.execution.build_completion import BuildCompletion
 from services.builds.execution.leases import Leases
 from services.builds.execution.recent_ends import READABLE_UNTIL, RECENT_ENDS
 from services.builds.execution.retention import Retention
@@ -28,7 +27,6 @@ attempts = AttemptStore()
 runner_reports = RunnerReports(attempts)
 leases = Leases(attempts, runner_reports)
 retention = Retention(attempts)
-build_completion = BuildCompletion(attempts)
 job_dispatcher = JobDispatcher(attempts)
 artifacts = Artifacts(create_blob_store)
 

@@ -1,7 +1,6 @@
-"""What follows from what happened: an event of this or another service becomes commands."""
+"""Reaction policies: events of this service turned into commands."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from contracts.builds import (
     BuildDeleted,
@@ -24,12 +23,13 @@ from contracts.builds import (
     RequestConcurrencySlot,
     StartBuild,
 )
-from contracts.messages import Command
+from contracts.messages import Command, Event
 from libs.eventstore.decider import RecordedEvent
 from services.builds.domain.job_graph import JobGraph
 
 
-def on_build_event(recorded: RecordedEvent[Any]) -> Sequence[Command]:
+def on_build_event(recorded: RecordedEvent[Event]) -> Sequence[Command]:
+    """Return the commands that follow from an event of this service."""
     match recorded.event:
         case BuildQueued(needs_lane=True, project_id=project_id, build_id=build_id):
             return [RequestConcurrencySlot(project_id=project_id, build_id=build_id)]

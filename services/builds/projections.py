@@ -1,4 +1,4 @@
-"""What people read about builds, jobs and lanes: one row per stream."""
+"""Projections of builds, jobs and concurrency groups: one row per stream."""
 
 from collections.abc import Mapping
 
@@ -48,29 +48,10 @@ from services.builds.domain.job_graph import JobGraph, apply_allow_failure, fina
 
 
 def project_build(row: BuildRow, recorded: RecordedEvent[BuildEvent]) -> BuildRow:
+    """Apply an event to the row of a build."""
     match recorded.event:
         case BuildQueued() as queued:
-            return BuildRow(
-                id=queued.build_id,
-                local_id=queued.local_id or queued.build_id,
-                executor_id=queued.executor_id,
-                project_id=queued.project_id,
-                project_name=queued.project.name,
-                branch=queued.project.branch,
-                needs_lane=queued.needs_lane,
-                project=queued.project,
-                ignore_steps=queued.ignore_steps,
-                pinned_sha=queued.sha,
-                pinned_ref=queued.ref,
-                before_sha=queued.before_sha,
-                source="push" if queued.delivery_id else queued.source,
-                delivery_id=queued.delivery_id,
-                timeout_seconds=queued.timeout_seconds,
-                max_attempts=queued.max_attempts,
-                initiator_id=queued.initiator_id,
-                initiator_name=queued.initiator_name,
-                queued_at=queued.queued_at,
-            )
+            return new_build_row(queued)
         case BuildPlanned() as planned:
             return row.replace(
                 status=BuildStatus.PLANNED,
@@ -119,6 +100,31 @@ def project_build(row: BuildRow, recorded: RecordedEvent[BuildEvent]) -> BuildRo
             return BuildRow()
 
 
+def new_build_row(queued: BuildQueued) -> BuildRow:
+    """Return the row of a build that was just launched."""
+    return BuildRow(
+        id=queued.build_id,
+        local_id=queued.local_id or queued.build_id,
+        executor_id=queued.executor_id,
+        project_id=queued.project_id,
+        project_name=queued.project.name,
+        branch=queued.project.branch,
+        needs_lane=queued.needs_lane,
+        project=queued.project,
+        ignore_steps=queued.ignore_steps,
+        pinned_sha=queued.sha,
+        pinned_ref=queued.ref,
+        before_sha=queued.before_sha,
+        source="push" if queued.delivery_id else queued.source,
+        delivery_id=queued.delivery_id,
+        timeout_seconds=queued.timeout_seconds,
+        max_attempts=queued.max_attempts,
+        initiator_id=queued.initiator_id,
+        initiator_name=queued.initiator_name,
+        queued_at=queued.queued_at,
+    )
+
+
 def _jobs_of_build(planned: BuildPlanned) -> tuple[BuildJobStatus, ...]:
     if not any(job.is_pipeline_job for job in planned.jobs):
         return ()
@@ -141,6 +147,7 @@ def _with_statuses(row: BuildRow, changes: Mapping[int, JobStatus]) -> tuple[Bui
 
 
 def project_job(row: JobRow, recorded: RecordedEvent[JobEvent]) -> JobRow:
+    """Apply an event to the row of a job."""
     match recorded.event:
         case JobQueued() as queued:
             return JobRow(
@@ -209,18 +216,19 @@ def project_job(row: JobRow, recorded: RecordedEvent[JobEvent]) -> JobRow:
             )
             return row.replace(artifacts=(*row.artifacts, artifact))
         case ArtifactRemoved(artifact_id=artifact_id):
-            return row.replace(artifacts=tuple(one for one in row.artifacts if one.id != artifact_id))
+            return row.replace(artifacts=tuple(artifact for artifact in row.artifacts if artifact.id != artifact_id))
         case JobPriorityChanged(priority=priority):
             return row.replace(priority=priority)
         case JobLost() | JobRetried():
-            return row  # JobQueued follows, or JobFinished
+            return row  # followed by JobQueued or JobFinished
         case JobDeleted():
             return JobRow()
         case _:
-            return row  # steps are read from the log
+            return row  # steps are shown from the log
 
 
 def project_concurrency_group(row: ConcurrencyGroupRow, recorded: RecordedEvent[LaneEvent]) -> ConcurrencyGroupRow:
+    """Apply an event to the row of a concurrency group."""
     match recorded.event:
         case ConcurrencySlotRequested() | ConcurrencySlotGranted() | ConcurrencySlotReleased() as event:
             lane = evolve_lane(LaneState(holder=row.holder, waiting=row.waiting), event)
@@ -228,7 +236,7 @@ def project_concurrency_group(row: ConcurrencyGroupRow, recorded: RecordedEvent[
 
 
 def hide_warning(row: JobRow) -> JobRow:
-    """As 0.2.0 knows it: a failure that the pipeline allows is a failure."""
+    """Return the row for replicas of release 0.2.0, which do not know the status WARNING."""
     return row.replace(status=JobStatus.FAILED) if row.status is JobStatus.WARNING else row
 
 

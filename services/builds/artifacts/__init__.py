@@ -1,1 +1,1 @@
-"""Artifacts of jobs and where their bytes are stored."""
+"""Job artifacts: uploads, downloads, expiry, and storage of their bytes."""

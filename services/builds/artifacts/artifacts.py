@@ -1,14 +1,13 @@
-"""Artifacts of jobs: taken piece by piece while their job runs, seen once they are recorded, cleared when they expire.
+"""Job artifacts: chunked upload while the job runs, download, and removal once they expire.
 
-The job's stream says which artifacts there are. The collection `artifacts` says which bytes there are: a document from
-the first piece until all is cleared away.
+The job's stream is the record of which artifacts exist. The collection `artifacts` tracks the stored bytes: it has a
+document from the start of an upload until its bytes are deleted.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from functools import cache
-from typing import Any
 from uuid import uuid4
 
 from pydantic import TypeAdapter, ValidationError
@@ -40,31 +39,29 @@ from libs.settings import Settings
 from services.builds.artifacts.blob_store import BlobStore
 from services.builds.pipeline.keywords.durations import parse_duration
 
-DEFAULT_EXPIRY = timedelta(days=30)  # GitLab's, where the job says nothing
+DEFAULT_EXPIRY = timedelta(days=30)  # GitLab's default, used if neither the upload nor the job sets one
 MAX_EXPIRY = timedelta(days=365 * 100)
-UPLOAD_IDLE_TIMEOUT = timedelta(hours=1)  # an upload that nobody goes on with
+UPLOAD_IDLE_TIMEOUT = timedelta(hours=1)  # an upload without a new chunk for this long is discarded
 BATCH_SIZE = 100
-MAX_ARTIFACTS_PER_JOB = 50  # of one job, with those under way
+MAX_ARTIFACTS_PER_JOB = 50  # including uploads in progress
 ISO_8601_DURATION = re.compile(r"P[0-9YMWDTHS.]+")
 
 
 class Artifacts:
+    """Handlers for uploads, downloads and expiry. `create_store` returns the blob store for the settings."""
+
     def __init__(self, create_store: Callable[[Settings], BlobStore]) -> None:
         self._blobs = cache(create_store)
 
-    # ---- up
-
     async def start_upload(self, ctx: Context, command: StartArtifactUpload) -> ArtifactUpload:
+        """Start an upload for a running job. Raises JOB_TOKEN and ARTIFACT_TOO_MANY."""
         job = await _authorize_upload(ctx, command.job_id, command.token)
-        if job.status is JobStatus.ASSIGNED:  # some runners never say that they begin
+        if job.status is JobStatus.ASSIGNED:  # some runners never report that a job has started
             start = StartJob(job_id=job.id, attempt=job.attempt)
             await ctx.send(start, actor=runner_actor(job.runner_name or ""))
-        if (
-            await ctx.collection("artifacts").count_documents(
-                {"job_id": job.id, "gone": False}, limit=MAX_ARTIFACTS_PER_JOB
-            )
-            >= MAX_ARTIFACTS_PER_JOB
-        ):
+        uploads_of_job = {"job_id": job.id, "gone": False}
+        count = await ctx.collection("artifacts").count_documents(uploads_of_job, limit=MAX_ARTIFACTS_PER_JOB)
+        if count >= MAX_ARTIFACTS_PER_JOB:
             raise RequestRejected("ARTIFACT_TOO_MANY")
         upload = ArtifactUpload(artifact_id=str(uuid4()), longest=_max_bytes(ctx))
         await ctx.collection("artifacts").insert_one(
@@ -81,21 +78,28 @@ class Artifacts:
         return upload
 
     async def append_upload(self, ctx: Context, command: AppendArtifactUpload) -> ArtifactUpload:
-        """Looks before and after: a piece that came while all was cleared away is no use, and is cleared away later."""
+        """Store one chunk. Raises JOB_TOKEN if the upload was discarded.
+
+        The upload is checked before and after the write: bytes of a chunk that arrived during a purge are
+        removed by a later pass.
+        """
         uploads, id_ = ctx.collection("artifacts"), command.artifact_id
         end = command.offset + len(command.content)
         if end > _max_bytes(ctx):
             raise RequestRejected("ARTIFACT_TOO_LARGE", f"An artifact has at most {_max_bytes(ctx)} bytes.")
-        here = {"_id": id_, "recorded": False, "gone": False, "length": {"$gte": command.offset}}
-        if await uploads.find_one_and_update(here, {"$set": {"touched_at": ctx.clock.database_time()}}) is None:
-            raise RequestRejected("JOB_TOKEN", "This upload was given up.")
+        open_upload = {"_id": id_, "recorded": False, "gone": False, "length": {"$gte": command.offset}}
+        if await uploads.find_one_and_update(open_upload, {"$set": {"touched_at": ctx.clock.database_time()}}) is None:
+            raise RequestRejected("JOB_TOKEN", "This upload was discarded.")
         await self._blobs(ctx.settings).write(ctx, id_, command.offset, command.content)
-        if await uploads.find_one_and_update(here, {"$max": {"length": end}}) is None:
-            raise RequestRejected("JOB_TOKEN", "This upload was given up.")
+        if await uploads.find_one_and_update(open_upload, {"$max": {"length": end}}) is None:
+            raise RequestRejected("JOB_TOKEN", "This upload was discarded.")
         return ArtifactUpload(artifact_id=id_, length=end, longest=_max_bytes(ctx))
 
     async def finish_upload(self, ctx: Context, command: FinishArtifactUpload) -> Artifact:
-        """Recorded before it is marked as recorded; a crash between the two is found by `look_after`."""
+        """Record the uploaded file as an artifact of its job. Raises ARTIFACT_INCOMPLETE if bytes are missing.
+
+        The event is recorded before the upload is marked; `expire_artifacts` repairs a crash in between.
+        """
         job = await _authorize_upload(ctx, command.job_id, command.token)
         uploads, id_ = ctx.collection("artifacts"), command.artifact_id
         artifact = Artifact(
@@ -108,8 +112,8 @@ class Artifacts:
             expire_at=parse_expiry(command.expire_in or _requested_expiry(job, command), ctx.clock.database_time()),
         )
         complete = {"_id": id_, "job_id": job.id, "length": command.size, "gone": False}
-        known = {"$set": {"touched_at": ctx.clock.database_time(), "expire_at": artifact.expire_at}}
-        if await uploads.find_one_and_update(complete, known) is None:
+        change = {"$set": {"touched_at": ctx.clock.database_time(), "expire_at": artifact.expire_at}}
+        if await uploads.find_one_and_update(complete, change) is None:
             raise RequestRejected("ARTIFACT_INCOMPLETE")
         record = RecordArtifact(job_id=job.id, attempt=job.attempt, artifact=artifact)
         try:
@@ -117,17 +121,17 @@ class Artifacts:
         except RequestRejected as refused:
             if refused.code not in ("JOB_STATUS", "JOB_NOT_FOUND"):
                 raise
-            raise RequestRejected("JOB_TOKEN") from None  # the job ended in this very moment
+            raise RequestRejected("JOB_TOKEN") from None  # the job ended at the same time
         await uploads.update_one({"_id": id_}, {"$set": {"recorded": True}})
         return artifact
 
     async def discard_upload(self, ctx: Context, command: DiscardArtifactUpload) -> ArtifactUpload:
+        """Discard an upload that was not finished. A recorded artifact is not changed."""
         await self._purge(ctx, {"_id": command.artifact_id, "recorded": False})
         return ArtifactUpload(artifact_id=command.artifact_id, longest=_max_bytes(ctx))
 
-    # ---- down
-
     async def get_artifact(self, ctx: Context, query: GetArtifact) -> Artifact:
+        """Return the job's archive. Raises JOB_TOKEN and ARTIFACT_NOT_FOUND."""
         job: JobRow | None = await ctx.read_model("job").get(f"job-{query.job_id}")
         if job is None or not await _may_read(ctx, job, query.token):
             raise RequestRejected("JOB_TOKEN")
@@ -137,15 +141,14 @@ class Artifacts:
         raise RequestRejected("ARTIFACT_NOT_FOUND")
 
     async def read_artifact(self, ctx: Context, query: GetArtifactChunk) -> bytes:
-        piece = await self._blobs(ctx.settings).read(ctx, query.artifact_id, query.offset)
-        if piece is None:
+        """Return the chunk at the offset. Raises ARTIFACT_NOT_FOUND."""
+        chunk = await self._blobs(ctx.settings).read(ctx, query.artifact_id, query.offset)
+        if chunk is None:
             raise RequestRejected("ARTIFACT_NOT_FOUND")
-        return piece
-
-    # ---- away
+        return chunk
 
     async def purge(self, ctx: Context, recorded: RecordedEvent[ArtifactRemoved | JobDeleted]) -> None:
-        """The work after an artifact, or all of a job, was removed."""
+        """Delete the bytes of a removed artifact, or of all artifacts of a deleted job."""
         match recorded.event:
             case ArtifactRemoved(artifact_id=artifact_id):
                 await self._purge(ctx, {"_id": artifact_id})
@@ -153,42 +156,47 @@ class Artifacts:
                 await self._purge(ctx, {"job_id": job_id})
 
     async def expire_artifacts(self, ctx: Context) -> None:
-        """Remove what has expired, and what came to nothing."""
+        """Remove expired artifacts and discard abandoned uploads."""
         uploads, now = ctx.collection("artifacts"), ctx.clock.database_time()
         expired = {"gone": False, "recorded": True, "expire_at": {"$lte": now}}
-        async for one in uploads.find(expired, limit=BATCH_SIZE):
-            remove = RemoveArtifact(job_id=one["job_id"], artifact_id=one["_id"], reason="expired")
+        async for upload in uploads.find(expired, limit=BATCH_SIZE):
+            remove = RemoveArtifact(job_id=upload["job_id"], artifact_id=upload["_id"], reason="expired")
             try:
-                await ctx.send(remove, step=one["_id"])
+                await ctx.send(remove, step=upload["_id"])
             except RequestRejected as refused:
                 if refused.code != "JOB_NOT_FOUND":
                     raise
-            await self._purge(ctx, {"_id": one["_id"]})
+            await self._purge(ctx, {"_id": upload["_id"]})
         idle = {"recorded": False, "touched_at": {"$lt": now - UPLOAD_IDLE_TIMEOUT}}
-        async for one in uploads.find(idle, limit=BATCH_SIZE):
-            await self._reconcile(ctx, one)
+        async for upload in uploads.find(idle, limit=BATCH_SIZE):
+            await self._reconcile(ctx, upload)
 
-    async def _reconcile(self, ctx: Context, upload: dict[str, Any]) -> None:
-        """It was recorded after all; or it is cleared away, and an hour later once more, for pieces that came late."""
+    async def _reconcile(self, ctx: Context, upload: Mapping[str, object]) -> None:
+        """Mark an idle upload as recorded if its job has the artifact, else purge it.
+
+        The document is kept for another idle timeout and purged a second time, to catch chunks that arrived late.
+        """
         job: JobRow | None = await ctx.read_model("job").get(f"job-{upload['job_id']}")
-        same_one = {"_id": upload["_id"], "touched_at": upload["touched_at"]}
-        if job is not None and any(one.id == upload["_id"] for one in job.artifacts):
-            await ctx.collection("artifacts").update_one(same_one, {"$set": {"recorded": True}})
+        unchanged = {"_id": upload["_id"], "touched_at": upload["touched_at"]}
+        if job is not None and any(artifact.id == upload["_id"] for artifact in job.artifacts):
+            await ctx.collection("artifacts").update_one(unchanged, {"$set": {"recorded": True}})
         elif not upload["gone"]:
-            await self._purge(ctx, same_one)
+            await self._purge(ctx, unchanged)
         else:
-            await self._blobs(ctx.settings).remove(ctx, [upload["_id"]])
-            await ctx.collection("artifacts").delete_one(same_one)
+            await self._blobs(ctx.settings).remove(ctx, [str(upload["_id"])])
+            await ctx.collection("artifacts").delete_one(unchanged)
 
-    async def _purge(self, ctx: Context, query: dict[str, Any]) -> None:
-        """First nothing more is taken, then the bytes go; the document goes once nothing can be on its way any more."""
+    async def _purge(self, ctx: Context, query: Mapping[str, object]) -> None:
+        """Mark uploads as gone so that they accept no more chunks, then delete their bytes.
+
+        Documents stay for `_reconcile`.
+        """
         uploads = ctx.collection("artifacts")
-        found = {"_id": {"$in": [one["_id"] async for one in uploads.find(query, {"_id": 1})]}}
-        gone = {"gone": True, "recorded": False, "touched_at": ctx.clock.database_time()}
-        await uploads.update_many({"$and": [query, found]}, {"$set": gone})
-        await self._blobs(ctx.settings).remove(
-            ctx, [one["_id"] async for one in uploads.find({**found, "gone": True}, {"_id": 1})]
-        )
+        ids = {"_id": {"$in": [upload["_id"] async for upload in uploads.find(query, {"_id": 1})]}}
+        mark_gone = {"gone": True, "recorded": False, "touched_at": ctx.clock.database_time()}
+        await uploads.update_many({"$and": [query, ids]}, {"$set": mark_gone})
+        marked = [upload["_id"] async for upload in uploads.find({**ids, "gone": True}, {"_id": 1})]
+        await self._blobs(ctx.settings).remove(ctx, marked)
 
 
 def _max_bytes(ctx: Context) -> int:
@@ -196,7 +204,7 @@ def _max_bytes(ctx: Context) -> int:
 
 
 async def _authorize_upload(ctx: Context, job_id: int, token: str) -> JobRow:
-    """The job that the token speaks for, as long as it is not over."""
+    """Return the job that the token belongs to. Raises JOB_TOKEN if the token is wrong or the job is finished."""
     job: JobRow | None = await ctx.read_model("job").get(f"job-{job_id}")
     if (
         job is None
@@ -209,7 +217,7 @@ async def _authorize_upload(ctx: Context, job_id: int, token: str) -> JobRow:
 
 
 async def _may_read(ctx: Context, job: JobRow, token: str) -> bool:
-    """With its own token also when it is over; with that of another job of its build while that one runs."""
+    """Return whether the token allows a download. It must belong to the job, or to a running job of the same build."""
     hashed = hash_token(token)
     if job.token_hash and constant_time_equals(job.token_hash, hashed):
         return True
@@ -225,9 +233,9 @@ async def _may_read(ctx: Context, job: JobRow, token: str) -> bool:
 
 
 def _requested_expiry(job: JobRow, command: FinishArtifactUpload) -> str:
-    """Not every runner repeats what its job says."""
-    wished = job.planned.artifacts if job.planned else None
-    return (wished.expire_in or "") if wished and command.artifact_type == ARCHIVE_TYPE else ""
+    """Return the `expire_in` of the job's archive. Not every runner repeats it in its upload."""
+    planned = job.planned.artifacts if job.planned else None
+    return (planned.expire_in or "") if planned and command.artifact_type == ARCHIVE_TYPE else ""
 
 
 def is_expired(artifact: Artifact, now: datetime) -> bool:
@@ -235,16 +243,17 @@ def is_expired(artifact: Artifact, now: datetime) -> bool:
 
 
 def parse_expiry(text: str, now: datetime) -> datetime | None:
-    """When an artifact that is to live so long expires; None for never."""
-    wanted = text.strip()
-    if not wanted:
+    """Parse `expire_in` and return when the artifact expires, or None for never. Raises ARTIFACT_EXPIRE_IN_INVALID."""
+    duration = text.strip()
+    if not duration:
         return now + DEFAULT_EXPIRY
-    if wanted.lower() == "never":
+    if duration.lower() == "never":
         return None
-    length = _parse_iso_8601(wanted.upper()) if ISO_8601_DURATION.fullmatch(wanted.upper()) else parse_duration(wanted)
-    if length is None:
+    is_iso = ISO_8601_DURATION.fullmatch(duration.upper())
+    seconds = _parse_iso_8601(duration.upper()) if is_iso else parse_duration(duration)
+    if seconds is None:
         raise RequestRejected("ARTIFACT_EXPIRE_IN_INVALID")
-    return now + min(timedelta(seconds=min(length, MAX_EXPIRY.total_seconds())), MAX_EXPIRY)
+    return now + min(timedelta(seconds=min(seconds, MAX_EXPIRY.total_seconds())), MAX_EXPIRY)
 
 
 def _parse_iso_8601(text: str) -> int | None:

@@ -1,30 +1,33 @@
-"""Where the bytes of artifacts lie: pieces, each found by the file it belongs to and its offset in it."""
+"""Storage of artifact bytes in chunks, addressed by file id and offset."""
 
 from collections.abc import Sequence
 from typing import Protocol
 
 from libs.service.declaration import Context
-from libs.settings import Settings
 
 
 class BlobStore(Protocol):
-    """Knows nothing of jobs; all of it may be repeated."""
+    """A store of file chunks. All operations are idempotent."""
 
-    async def write(self, ctx: Context, file_id: str, offset: int, content: bytes) -> None: ...
-
-    async def read(self, ctx: Context, file_id: str, offset: int) -> bytes | None:
-        """The piece that begins there."""
+    async def write(self, ctx: Context, file_id: str, offset: int, content: bytes) -> None:
+        """Store a chunk. An existing chunk at the same offset is replaced."""
         ...
 
-    async def remove(self, ctx: Context, file_ids: Sequence[str]) -> None: ...
+    async def read(self, ctx: Context, file_id: str, offset: int) -> bytes | None:
+        """Return the chunk that starts at the offset, or None if there is none."""
+        ...
+
+    async def remove(self, ctx: Context, file_ids: Sequence[str]) -> None:
+        """Delete all chunks of these files."""
+        ...
 
 
 class MongoBlobStore:
-    """A document per piece; far below the 16 MiB that one may have."""
+    """Chunks in MongoDB, one document each. A chunk is far below the limit of 16 MiB per document."""
 
     async def write(self, ctx: Context, file_id: str, offset: int, content: bytes) -> None:
-        place = {"file": file_id, "offset": offset}
-        await ctx.collection("file_pieces").replace_one(place, {**place, "content": content}, upsert=True)
+        key = {"file": file_id, "offset": offset}
+        await ctx.collection("file_pieces").replace_one(key, {**key, "content": content}, upsert=True)
 
     async def read(self, ctx: Context, file_id: str, offset: int) -> bytes | None:
         found = await ctx.collection("file_pieces").find_one({"file": file_id, "offset": offset})
@@ -32,14 +35,3 @@ class MongoBlobStore:
 
     async def remove(self, ctx: Context, file_ids: Sequence[str]) -> None:
         await ctx.collection("file_pieces").delete_many({"file": {"$in": list(file_ids)}})
-
-
-def create_blob_store(settings: Settings) -> BlobStore:
-    """Where new artifacts go."""
-    if settings.bucket is None:
-        return MongoBlobStore()
-    from services.builds.artifacts.s3_storage import (
-        S3BlobStore,  # here: its library takes memory that others need not pay
-    )
-
-    return S3BlobStore(settings.bucket, f"{settings.database_prefix}/artifacts", MongoBlobStore(), settings.ca_file)

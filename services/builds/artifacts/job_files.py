@@ -1,4 +1,4 @@
-"""What jobs left, by the numbers that they and their builds have in their project: artifacts, and logs as files."""
+"""Files of jobs: artifacts and logs, addressed by the numbers of jobs and builds within their project."""
 
 from collections.abc import Iterator
 
@@ -11,6 +11,7 @@ from services.builds.logs.log_lines import read_lines_after
 
 
 async def list_files(ctx: Context, query: ListJobFiles) -> Page:
+    """Return a page of the files of one job, or of all jobs of a build. Raises JOB_NOT_FOUND and BUILD_NOT_FOUND."""
     logs = ctx.collection("attempts")
     files: list[JobFile] = []
     for job in await _find_jobs(ctx, query):
@@ -38,7 +39,7 @@ async def _find_jobs(ctx: Context, query: ListJobFiles) -> list[JobRow]:
 
 
 def _files_of_job(job: JobRow, log_length: int | None, ctx: Context) -> Iterator[JobFile]:
-    """Of those that are there the log comes last."""
+    """Yield the artifacts of a job that have not expired, then its log."""
     for artifact in job.artifacts:
         if not is_expired(artifact, ctx.clock.database_time()):
             yield JobFile(**artifact.model_dump(), job_id=job.id, job_local_id=job.local_id)
@@ -56,6 +57,7 @@ def _files_of_job(job: JobRow, log_length: int | None, ctx: Context) -> Iterator
 
 
 async def read_trace(ctx: Context, query: GetTrace) -> TraceChunk:
+    """Return the next lines of an attempt's log, from a section and line on. Raises JOB_NOT_FOUND."""
     of_job = {"job_id": query.job_id, **({"number": query.attempt} if query.attempt else {})}
     found = await ctx.collection("attempts").find_one(of_job, {"sections": 1}, sort=[("number", -1)])
     if found is None or not query.job_id:

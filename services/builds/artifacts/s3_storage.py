@@ -1,4 +1,4 @@
-"""Artifacts in an S3-compatible bucket: an object per piece, so that any replica goes on with any upload."""
+"""Artifact storage in an S3-compatible bucket: one object per chunk, so that any replica can continue any upload."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("headrace.builds.bucket")
 
-REQUEST_TIMEOUT = timedelta(seconds=4)  # the gateway waits 5 s until a piece is taken
+REQUEST_TIMEOUT = timedelta(seconds=4)  # below the 5 s that the gateway waits for a chunk to be stored
 CONNECT_TIMEOUT = timedelta(seconds=2)
 STORE_ERRORS = (BaseError, FileNotFoundError, PermissionError)
-RETRY_TIMEOUT = timedelta(seconds=1)  # what failed as quickly as a connection that was closed meanwhile is tried again
+RETRY_TIMEOUT = timedelta(seconds=1)  # only fast failures are retried, such as a closed keep-alive connection
 
 
 class S3BlobStore:
-    """What is not there may still lie in the database, from before there was a bucket."""
+    """Blobs in a bucket. Blobs from before the bucket was configured are read from the fallback store."""
 
     def __init__(self, bucket: BucketSettings, folder: str, fallback: BlobStore, ca_file: Path | None = None) -> None:
         self._store = _open_store(bucket, folder, ca_file)
@@ -58,7 +58,10 @@ class S3BlobStore:
 
 
 async def find_bucket_problem(bucket: BucketSettings, folder: str, ca_file: Path | None) -> str | None:
-    """Why the bucket cannot be used as artifacts need it, in the store's words; leaves nothing in it."""
+    """Check that objects can be written, read, listed and deleted.
+
+    Return the error as text, or None. Leaves no object behind.
+    """
     store = _open_store(bucket, folder, ca_file)
     place = f"doctor/{uuid4()}"
     try:
@@ -94,16 +97,16 @@ def _object_key(file_id: str, offset: int) -> str:
 
 @contextmanager
 def _translate_errors() -> Iterator[None]:
-    """A bucket that does not answer, is missing or refuses us: a reason for the log, a code for the client."""
+    """Turn storage errors into ARTIFACT_STORE_UNAVAILABLE for the client, and log the reason."""
     try:
         yield
     except STORE_ERRORS as error:
-        log.warning("the bucket of artifacts cannot be used: %s", _error_text(error))
+        log.warning("artifact storage unavailable: %s", _error_text(error))
         raise RequestRejected("ARTIFACT_STORE_UNAVAILABLE") from None
 
 
 def _error_text(error: Exception) -> str:
-    """Without the library's inner objects, of which only one says something that nothing else does."""
+    """Return a readable error message without the library's debug output, except for an untrusted certificate."""
     told, _, inner = str(error).partition("Debug source")
     why = "; its certificate is not trusted: HEADRACE_CA_FILE" if "InvalidCertificate" in inner else ""
     return " ".join(told.split())[:400] + why

@@ -1,1 +1,1 @@
-"""Assignment of queued jobs to runners."""
+"""Job dispatch: scheduling, assignment to runners, and everything a runner receives with a job."""

@@ -1,4 +1,4 @@
-"""A runner asks for work: it gets the job that fits it and whose turn it is, and all that the job needs."""
+"""Job dispatch: assign the next job of the queue to a runner that asks for work, with everything the job needs."""
 
 import asyncio
 from dataclasses import dataclass
@@ -37,36 +37,45 @@ from services.builds.execution.attempts import AttemptStore
 from services.builds.execution.build_spans import record_wait
 from services.builds.execution.script import CLEANUP_TIMEOUT_SECONDS, compile_cleanup, compile_steps
 
-TOKEN_PREFIX = "hrj-"  # noqa: S105 - what job tokens begin with
+TOKEN_PREFIX = "hrj-"  # prefix of job tokens  # noqa: S105
 MAX_JOBS_TRIED = 10
 
 
 class JobDispatcher:
+    """Handlers for the claims of runners."""
+
     def __init__(self, attempts: AttemptStore) -> None:
         self._attempts = attempts
         self._scheduler = FairScheduler()
 
     async def claim(self, ctx: Context, command: ClaimJob) -> ClaimResult:
-        """Answer a job that nobody else has, or none; the same one again to a claim that is repeated."""
+        """Assign a queued job to the runner. The assignment is None if no job fits.
+
+        A repeated claim gets the same job again, as long as the runner has not reported anything about it.
+        """
         token = await ctx.derive_token(TOKEN_PREFIX)
-        if ctx.metadata.may_be_duplicate and (taken := await self._attempts.job_of(ctx, hash_token(token))) is not None:
-            if job := await _undelivered_job(ctx, taken, token):
+        if (
+            ctx.metadata.may_be_duplicate
+            and (claimed_job_id := await self._attempts.job_of(ctx, hash_token(token))) is not None
+        ):
+            if job := await _undelivered_job(ctx, claimed_job_id, token):
                 return ClaimResult(assignment=await self._repeat_assignment(ctx, command.runner, job, token))
-            token = generate_token(
-                TOKEN_PREFIX
-            )  # its runner was heard of since, or it was returned: this is another claim
-        passed: set[int] = set()
-        while len(passed) < MAX_JOBS_TRIED and (job := await self._scheduler.next_job(ctx, command.runner, passed)):
+            token = generate_token(TOKEN_PREFIX)  # the job has started or was returned: treat this as a new claim
+        unassignable: set[int] = set()
+        while len(unassignable) < MAX_JOBS_TRIED and (
+            job := await self._scheduler.next_job(ctx, command.runner, unassignable)
+        ):
             try:
                 assignment = await self._assign(ctx, command.runner, job, token)
             finally:
                 self._scheduler.release(job)
             if assignment is not None:
                 return ClaimResult(assignment=assignment)
-            passed.add(job.id)
+            unassignable.add(job.id)
         return ClaimResult(assignment=None)
 
     async def return_claim(self, ctx: Context, _command: ReturnClaim) -> ClaimReturned:
+        """Take back a claim whose response could not be delivered. Its job, if any, is queued again."""
         token = await ctx.derive_token(TOKEN_PREFIX)
         job = await _undelivered_job(ctx, await self._attempts.block_claim(ctx, hash_token(token)), token)
         if job is not None:
@@ -74,22 +83,22 @@ class JobDispatcher:
         return ClaimReturned(job_id=job.id if job else None)
 
     async def _requeue_undelivered(self, ctx: Context, job: JobRow, runner: str) -> None:
-        reason = f"the answer did not reach the runner {runner}"
+        reason = f"the response did not reach the runner {runner}"
         lose = MarkJobLost(job_id=job.id, attempt=job.attempt, reason=reason, delivered=False)
         await ctx.send(lose, step=f"{job.id}#{job.attempt}")
 
     async def _repeat_assignment(self, ctx: Context, runner: RunnerDescription, job: JobRow, token: str) -> Assignment:
-        needs = await _load_inputs(ctx, job)
-        word = await self._attempts.reissue(ctx, hash_token(token), job, _values_to_mask(needs.secrets, token))
-        return _create_assignment(ctx, job, runner, needs, token, word)
+        inputs = await _load_inputs(ctx, job)
+        nonce = await self._attempts.reissue(ctx, hash_token(token), job, _values_to_mask(inputs.secrets, token))
+        return _create_assignment(ctx, job, runner, inputs, token, nonce)
 
     async def _assign(self, ctx: Context, runner: RunnerDescription, job: JobRow, token: str) -> Assignment | None:
         try:
-            needs = await _load_inputs(ctx, job)
+            inputs = await _load_inputs(ctx, job)
         except ProjectDeletedError:
             await ctx.send(KillBuild(build_id=job.build_id), step=str(job.build_id))
             return None
-        word = uuid4().hex[:12]
+        nonce = uuid4().hex[:12]
         attempt_id = hash_token(token)
         assign = AssignJob(
             job_id=job.id,
@@ -101,35 +110,35 @@ class JobDispatcher:
             cancels_gracefully=runner.cancels_gracefully,
             reports_late=runner.reports_late,
         )
-        # side by side, to save a round: one without the other is found by the leases
-        opened, assigned, noted = await asyncio.gather(
-            self._attempts.create(ctx, attempt_id, job, word, _values_to_mask(needs.secrets, token)),
+        # in parallel, to save a round trip; the lease check finds an assignment without an attempt and vice versa
+        created, assigned, recorded = await asyncio.gather(
+            self._attempts.create(ctx, attempt_id, job, nonce, _values_to_mask(inputs.secrets, token)),
             ctx.send(assign, step=f"{job.id}#{job.attempt}"),
             self._scheduler.record_service_time(ctx, job),
             return_exceptions=True,
         )
-        given_up = isinstance(opened, DuplicateKeyError)  # by who waited for the answer, or it was repeated meanwhile
+        returned = isinstance(created, DuplicateKeyError)  # the claim was returned, or was repeated at the same time
         if isinstance(assigned, BaseException):
-            if not given_up:
+            if not returned:
                 await self._attempts.discard(ctx, attempt_id)
             if isinstance(assigned, RequestRejected):
                 return None
             raise assigned
-        if given_up and await self._attempts.job_of(ctx, attempt_id) == job.id:
+        if returned and await self._attempts.job_of(ctx, attempt_id) == job.id:
             return await self._repeat_assignment(ctx, runner, job, token)
-        if given_up:
+        if returned:
             await self._requeue_undelivered(ctx, job, runner.name)
             raise RequestRejected("CONFLICT", "the claim was returned, or got another job")
-        for outcome in (opened, noted):
+        for outcome in (created, recorded):
             if isinstance(outcome, BaseException):
                 raise outcome
         record_wait(job, ctx.metadata.at)
-        return _create_assignment(ctx, job, runner, needs, token, word)
+        return _create_assignment(ctx, job, runner, inputs, token, nonce)
 
 
 @dataclass(frozen=True, slots=True)
 class JobInputs:
-    """What a job's runner gets besides the job itself."""
+    """What a runner gets in addition to the job itself."""
 
     secrets: JobSecrets
     build: BuildRow
@@ -137,42 +146,44 @@ class JobInputs:
 
 
 async def _load_inputs(ctx: Context, job: JobRow) -> JobInputs:
-    """All at once, to save rounds. Raises ProjectGone."""
+    """Load secrets, build and dependencies in parallel. Raises ProjectDeletedError."""
     secrets, build, dependencies = await asyncio.gather(
         load_job_secrets(ctx, job.project_id, job.project.repository if job.project else None),
         ctx.read_model("build").get(f"build-{job.build_id}"),
         _load_dependencies(ctx, job),
     )
-    gone = BuildRow(id=job.build_id, local_id=job.build_local_id, project=job.project)  # deleted meanwhile
-    return JobInputs(secrets, build or gone, dependencies)
+    deleted_build = BuildRow(
+        id=job.build_id, local_id=job.build_local_id, project=job.project
+    )  # the build was deleted since
+    return JobInputs(secrets, build or deleted_build, dependencies)
 
 
 async def _undelivered_job(ctx: Context, job_id: int, token: str) -> JobRow | None:
-    """The job, if it is this token's and its runner was not heard of."""
+    """Return the job if it is assigned to this token and its runner has not reported yet, else None."""
     job: JobRow | None = await ctx.read_model("job").get(f"job-{job_id}")
     return job if job and job.token_hash == hash_token(token) and job.status is JobStatus.ASSIGNED else None
 
 
 def _values_to_mask(secrets: JobSecrets, token: str) -> list[str]:
-    """What the log must not show."""
-    hidden = [secret.value for secret in secrets.secrets]
-    hidden += [secrets.ssh_key] if secrets.ssh_key else []
-    hidden += git_env.extract_secrets(secrets.repository_login or "")
-    hidden += [one.password for one in find_registry_logins(secrets.secrets)]
-    return [*hidden, token]
+    """Return the values to mask in the job's log."""
+    values = [secret.value for secret in secrets.secrets]
+    values += [secrets.ssh_key] if secrets.ssh_key else []
+    values += git_env.extract_secrets(secrets.repository_login or "")
+    values += [login.password for login in find_registry_logins(secrets.secrets)]
+    return [*values, token]
 
 
 async def _load_dependencies(ctx: Context, job: JobRow) -> tuple[Dependency, ...]:
-    """Of the jobs that it names, those that left an archive."""
+    """Return the jobs whose artifact archive this job downloads."""
     if job.planned is None or not job.planned.fetches:
         return ()
-    named: list[JobRow] = await ctx.read_model("job").find(
+    sources: list[JobRow] = await ctx.read_model("job").find(
         {"build_id": job.build_id, "name": {"$in": list(job.planned.fetches)}}, [("id", 1)]
     )
     return tuple(
-        Dependency(job_id=one.id, name=one.name, file_name=archive.file_name, size=archive.size)
-        for one in named
-        for archive in one.artifacts
+        Dependency(job_id=source.id, name=source.name, file_name=archive.file_name, size=archive.size)
+        for source in sources
+        for archive in source.artifacts
         if archive.artifact_type == ARCHIVE_TYPE
     )
 
@@ -189,11 +200,10 @@ def _base_assignment(job: JobRow, runner: RunnerDescription, secrets: JobSecrets
         raise RequestRejected("JOB_NOT_FOUND")
     variables = [JobVariable(key=secret.name, value=secret.value, masked=True) for secret in secrets.secrets]
     if secrets.ssh_key:
-        own = {one.name for one in secrets.secrets} | {
-            one.key for one in (job.planned.variables if job.planned else ())
-        }
+        own = {secret.name for secret in secrets.secrets}
+        own |= {variable.key for variable in (job.planned.variables if job.planned else ())}
         variables += ssh_variables(secrets.ssh_key, own)
-    steps = job.steps if job.planned is None else ()  # a pipeline's job brings its own script
+    steps = job.steps if job.planned is None else ()  # the script of a pipeline job comes from `with_pipeline_config`
     limits = [job.timeout_seconds, *([runner.max_timeout_seconds] if runner.max_timeout_seconds else [])]
     return Assignment(
         job_id=job.id,

@@ -1,4 +1,4 @@
-"""What the projects service entrusts to a build: the values of its secrets, and the keys to its repository."""
+"""Secrets of a job, fetched from the projects service: secret values and repository credentials."""
 
 from contracts.errors import RequestRejected
 from contracts.projects import GetJobSecrets, JobSecrets
@@ -6,10 +6,11 @@ from libs.service.declaration import Context
 
 
 class ProjectDeletedError(Exception):
-    """The project was deleted meanwhile; there is nothing to build any more."""
+    """The project was deleted, so its builds cannot go on."""
 
 
 async def load_job_secrets(ctx: Context, project_id: int, repository: str | None) -> JobSecrets:
+    """Return secrets and, for the repository URL, credentials of a project. Raises ProjectDeletedError."""
     try:
         return JobSecrets.model_validate(await ctx.query(GetJobSecrets(project_id=project_id, repository=repository)))
     except RequestRejected as refused:

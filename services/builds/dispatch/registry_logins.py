@@ -1,15 +1,14 @@
-"""Logins at registries of images, from secrets with the names that GitLab's and Free Commit's users know."""
+"""Logins for image registries, from secrets with the names used by GitLab and Free Commit."""
 
 import base64
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
 
 from contracts.builds import RegistryLogin
 from contracts.projects import SecretValue
 
 DOCKER_HUB_URL = "https://index.docker.io/v1/"
-ACCOUNT_SECRETS = (  # names of secrets: host, user, password
+ACCOUNT_SECRETS = (  # names of the secrets with host, user and password
     ("CI_REGISTRY", "CI_REGISTRY_USER", "CI_REGISTRY_PASSWORD"),
     ("", "DOCKER_HUB_USERNAME", "DOCKER_HUB_PASSWORD"),
 )
@@ -17,8 +16,11 @@ MAX_LOGINS = 100
 
 
 def find_registry_logins(secrets: Iterable[SecretValue]) -> tuple[RegistryLogin, ...]:
-    """What cannot be read is left out: a runner that needs it says that it lacks a login."""
-    values = {one.name: one.value for one in secrets}
+    """Return the registry logins in the secrets.
+
+    Invalid values are skipped: pulling the image then fails with a clear error.
+    """
+    values = {secret.name: secret.value for secret in secrets}
     return tuple(
         [*_logins_from_docker_config(values.get("DOCKER_AUTH_CONFIG", "")), *_logins_from_accounts(values)][:MAX_LOGINS]
     )
@@ -33,24 +35,24 @@ def _logins_from_accounts(values: Mapping[str, str]) -> Iterator[RegistryLogin]:
 
 
 def _logins_from_docker_config(config: str) -> Iterator[RegistryLogin]:
-    """The content of docker's own config.json."""
+    """Yield the logins in a Docker config.json."""
     try:
-        known = json.loads(config)
+        parsed = json.loads(config)
     except ValueError:
         return
-    hosts = known.get("auths") if isinstance(known, dict) else None
+    hosts = parsed.get("auths") if isinstance(parsed, dict) else None
     for host, entry in hosts.items() if isinstance(hosts, dict) else ():
         username, password = _parse_docker_entry(entry if isinstance(entry, dict) else {})
         if username and password:
             yield RegistryLogin(url=host, username=username, password=password)
 
 
-def _parse_docker_entry(entry: Mapping[str, Any]) -> tuple[str, str]:
-    username, password, both = (entry.get(name) for name in ("username", "password", "auth"))
+def _parse_docker_entry(entry: Mapping[str, object]) -> tuple[str, str]:
+    username, password, auth = (entry.get(name) for name in ("username", "password", "auth"))
     if isinstance(username, str) and isinstance(password, str):
         return username, password
     try:
-        first, _, second = base64.b64decode(both if isinstance(both, str) else "").decode().partition(":")
+        username, _, password = base64.b64decode(auth if isinstance(auth, str) else "").decode().partition(":")
     except ValueError:
         return "", ""
-    return first, second
+    return username, password

@@ -1,4 +1,4 @@
-"""What a runner gets of a job: variables; of a pipeline's also image, services, artifacts, caches and the script."""
+"""Payload for the runner: variables of any job, and scripts, images, artifacts and caches of a pipeline job."""
 
 import json
 import re
@@ -23,17 +23,17 @@ from services.builds.pipeline.variables import build_variables, expand, expand_v
 
 Values = Mapping[str, str]
 
-RUNNER_VARIABLES = ("CI_PROJECT_DIR", "CI_BUILDS_DIR")  # only the runner knows what they mean
-PLACEHOLDER = re.compile("\0([A-Z_]+)\0")  # where one of them stands in a value: no value has this character
+RUNNER_VARIABLES = ("CI_PROJECT_DIR", "CI_BUILDS_DIR")  # only the runner knows their values
+PLACEHOLDER = re.compile("\0([A-Z_]+)\0")  # stands for a runner variable in a value; other values never contain NUL
 
 
 def with_pipeline_config(
     assignment: Assignment, build: BuildRow, job: JobRow, runner: RunnerDescription, nonce: str, url: str
 ) -> Assignment:
-    """$NAMES are replaced where their meaning is known here; the runner may know the others."""
-    meant = _resolve_variables(build, job, runner, url, assignment.token, assignment.variables)
+    """Add variables and pipeline configuration to the assignment. Unknown $NAMES are left to the runner."""
+    variables = _resolve_variables(build, job, runner, url, assignment.token, assignment.variables)
     assignment = assignment.replace(
-        variables=tuple(map(_escape_for_runner, meant.values())),
+        variables=tuple(map(_escape_for_runner, variables.values())),
         before_sha=build.before_sha,
         protected=job.protected,
         served_by_hash=build.served_by_hash,
@@ -41,7 +41,10 @@ def with_pipeline_config(
     planned = job.planned
     if planned is None:
         return assignment
-    values = {key: one.value if one.raw else PLACEHOLDER.sub(r"$\1", one.value) for key, one in meant.items()}
+    values = {
+        key: variable.value if variable.raw else PLACEHOLDER.sub(r"$\1", variable.value)
+        for key, variable in variables.items()
+    }
     container = planned.container
     return assignment.replace(
         script=compile_commands(planned.commands, format_section_name(nonce, 0), f"Script of {job.name}"),
@@ -50,34 +53,40 @@ def with_pipeline_config(
         ),
         image=expand(planned.image, values) if planned.image else None,
         container=_expand_image(container, values) if container else None,
-        services=tuple(_expand_image(one, values) for one in planned.services),
+        services=tuple(_expand_image(service, values) for service in planned.services),
         artifacts=_expand_artifacts(planned.artifacts, values) if planned.artifacts else None,
-        caches=tuple(_expand_cache(one, values) for one in planned.caches),
+        caches=tuple(_expand_cache(cache, values) for cache in planned.caches),
     )
 
 
 def job_variables(
     build: BuildRow, job: JobRow, runner: RunnerDescription, url: str, token: str, secrets: Iterable[JobVariable]
 ) -> dict[str, JobVariable]:
-    """Those every job has, those of the spec file, the project's secrets; what holds a secret is none's to see."""
+    """Return predefined variables, those of the spec file and the project's secrets.
+
+    Values that contain a secret are masked.
+    """
     return {
-        key: _escape_for_runner(one) for key, one in _resolve_variables(build, job, runner, url, token, secrets).items()
+        key: _escape_for_runner(variable)
+        for key, variable in _resolve_variables(build, job, runner, url, token, secrets).items()
     }
 
 
-def _escape_for_runner(one: JobVariable) -> JobVariable:
-    """The runner replaces what it alone knows, and nothing else."""
-    return one if one.raw else one.replace(value=PLACEHOLDER.sub(r"${\1}", one.value.replace("$", "$$")))
+def _escape_for_runner(variable: JobVariable) -> JobVariable:
+    """Escape a value so that the runner expands nothing but its own variables."""
+    if variable.raw:
+        return variable
+    return variable.replace(value=PLACEHOLDER.sub(r"${\1}", variable.value.replace("$", "$$")))
 
 
 def _resolve_variables(
     build: BuildRow, job: JobRow, runner: RunnerDescription, url: str, token: str, secrets: Iterable[JobVariable]
 ) -> dict[str, JobVariable]:
-    """With marks where the runner's own variables stand."""
+    """Return all variables of a job, expanded, with placeholders for the runner's own variables."""
     secrets = tuple(secrets)
     image = (PlannedVariable(key="CI_JOB_IMAGE", value=job.image),) if job.image else ()
-    named = (*image, *(job.planned.variables if job.planned else ()))
-    known = build_variables(create_context(build, job.ref, job.sha, url, build.default_branch, build.message)) | {
+    declared = (*image, *(job.planned.variables if job.planned else ()))
+    predefined = build_variables(create_context(build, job.ref, job.sha, url, build.default_branch, build.message)) | {
         "CI_JOB_ID": str(job.id),
         "CI_JOB_NAME": job.name,
         "CI_JOB_NAME_SLUG": to_slug(job.name),
@@ -89,30 +98,34 @@ def _resolve_variables(
         "CI_RUNNER_DESCRIPTION": runner.name,
         "CI_RUNNER_TAGS": json.dumps(runner.tags),
     }
-    hidden = {one.key: one for one in secrets}
-    given = [PlannedVariable(key=one.key, value=one.value, expand=False) for one in secrets if not one.file]
-    places = {name: f"\0{name}\0" for name in RUNNER_VARIABLES}
-    meanings = expand_variables(places | known, [*named, *given])
-    values = [one.value for one in secrets if one.value]
-    own = {one.key for one in named}
-    shown = {
+    secret_variables = {secret.key: secret for secret in secrets}
+    unexpanded = [
+        PlannedVariable(key=secret.key, value=secret.value, expand=False) for secret in secrets if not secret.file
+    ]
+    placeholders = {name: f"\0{name}\0" for name in RUNNER_VARIABLES}
+    expanded = expand_variables(placeholders | predefined, [*declared, *unexpanded])
+    secret_values = [secret.value for secret in secrets if secret.value]
+    declared_names = {variable.key for variable in declared}
+    variables = {
         key: JobVariable(
             key=key,
             value=value,
-            masked=key in own and any(secret in value for secret in values),
+            masked=key in declared_names and any(secret in value for secret in secret_values),
             raw=not PLACEHOLDER.search(value),
         )
-        for key, value in meanings.items()
-        if key not in hidden and value != places.get(key)
+        for key, value in expanded.items()
+        if key not in secret_variables and value != placeholders.get(key)
     }
     job_token = JobVariable(key="CI_JOB_TOKEN", value=token, masked=True)
-    return shown | {"CI_JOB_TOKEN": job_token} | hidden
+    return variables | {"CI_JOB_TOKEN": job_token} | secret_variables
 
 
 def _expand_image(image: PlannedImage, values: Values) -> PlannedImage:
-    meanings = expand_variables(values, image.variables)
-    own = tuple(PlannedVariable(key=one.key, value=meanings[one.key], expand=False) for one in image.variables)
-    return image.replace(name=expand(image.name, values), variables=own)
+    expanded = expand_variables(values, image.variables)
+    variables = tuple(
+        PlannedVariable(key=variable.key, value=expanded[variable.key], expand=False) for variable in image.variables
+    )
+    return image.replace(name=expand(image.name, values), variables=variables)
 
 
 def _expand_artifacts(wanted: PlannedArtifacts, values: Values) -> PlannedArtifacts:

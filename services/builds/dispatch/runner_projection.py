@@ -1,10 +1,9 @@
-"""The runners as the queue must know them, kept up from their events; and why none of them takes a job, in words."""
+"""Projection of runners for the queue, and the reason why no runner takes a job."""
 
 from collections.abc import Callable, Collection, Sequence
-from typing import Any
 
 from contracts.builds import JobRequirements, RunnerCapabilities
-from contracts.messages import ReadModelRow
+from contracts.messages import Event, ReadModelRow
 from contracts.runners import (
     RunnerDeleted,
     RunnerEdited,
@@ -16,11 +15,12 @@ from contracts.runners import (
 from libs.eventstore.decider import RecordedEvent
 from libs.service.declaration import Projection
 
-MAX_NAMED_RUNNERS = 3  # runners in one sentence
-SETTING_FIELDS = ("name", "tags", "run_untagged", "protected", "active")
+MAX_NAMED_RUNNERS = 3  # runners listed by name in one reason
 
 
 class QueueRunnerRow(RunnerCapabilities, ReadModelRow):
+    """A runner as the queue needs it: what it accepts, and whether it is active and online."""
+
     uuid: str = ""
     name: str = ""
     active: bool = True
@@ -28,18 +28,18 @@ class QueueRunnerRow(RunnerCapabilities, ReadModelRow):
     deleted: bool = False
 
 
-def runner_uuid_of(recorded: RecordedEvent[Any]) -> str | None:
+def runner_uuid_of(recorded: RecordedEvent[Event]) -> str | None:
+    """Return the key of the row that an event changes."""
     return getattr(recorded.event, "runner_uuid", None)
 
 
-def apply_runner_event(row: QueueRunnerRow, recorded: RecordedEvent[Any]) -> QueueRunnerRow:
+def apply_runner_event(row: QueueRunnerRow, recorded: RecordedEvent[Event]) -> QueueRunnerRow:
     match recorded.event:
         case RunnerRegistered() as event:
-            return QueueRunnerRow(
-                uuid=event.runner_uuid, owner_type=event.owner_type, owner_id=event.owner_id, **_setting_values(event)
-            )
+            new_row = QueueRunnerRow(uuid=event.runner_uuid, owner_type=event.owner_type, owner_id=event.owner_id)
+            return _with_settings(new_row, event)
         case RunnerEdited() as event:
-            return row.replace(**_setting_values(event))
+            return _with_settings(row, event)
         case RunnerPaused():
             return row.replace(active=False)
         case RunnerOnline():
@@ -52,8 +52,14 @@ def apply_runner_event(row: QueueRunnerRow, recorded: RecordedEvent[Any]) -> Que
             return row
 
 
-def _setting_values(event: RunnerRegistered | RunnerEdited) -> dict[str, Any]:
-    return {name: getattr(event, name) for name in SETTING_FIELDS}
+def _with_settings(row: QueueRunnerRow, event: RunnerRegistered | RunnerEdited) -> QueueRunnerRow:
+    return row.replace(
+        name=event.name,
+        tags=event.tags,
+        run_untagged=event.run_untagged,
+        protected=event.protected,
+        active=event.active,
+    )
 
 
 runner_projection = Projection(
@@ -68,31 +74,31 @@ EligibilityCheck = tuple[
 
 def _format_names(runners: Runners) -> str:
     more = len(runners) - MAX_NAMED_RUNNERS
-    shown = ", ".join(sorted(one.name for one in runners)[:MAX_NAMED_RUNNERS])
-    return f"{shown} and {more} more" if more > 0 else shown
+    names = ", ".join(sorted(runner.name for runner in runners)[:MAX_NAMED_RUNNERS])
+    return f"{names} and {more} more" if more > 0 else names
 
 
 def _missing_tags_reason(requirements: JobRequirements, runners: Runners) -> str:
-    nowhere = [tag for tag in requirements.tags if not any(tag in one.tags for one in runners)]
-    if nowhere:
-        return f"no runner has the {'tag' if len(nowhere) == 1 else 'tags'} {', '.join(nowhere)}"
+    unknown = [tag for tag in requirements.tags if not any(tag in runner.tags for runner in runners)]
+    if unknown:
+        return f"no runner has the {'tag' if len(unknown) == 1 else 'tags'} {', '.join(unknown)}"
     return f"no runner has all of its tags: {', '.join(requirements.tags)}"
 
 
 ELIGIBILITY_CHECKS: Sequence[
     EligibilityCheck
-] = (  # one after the other; the words are for the hurdle that the last runners do not take
+] = (  # checked in order; the first check that no remaining runner passes gives the reason
     (
-        lambda runner, asked, project_id: runner.can_serve(project_id, asked.company_id),
+        lambda runner, requirements, project_id: runner.can_serve(project_id, requirements.company_id),
         lambda _, runners: "all runners belong to other projects or companies" if runners else "none is registered",
     ),
-    (lambda runner, asked, _: set(asked.tags) <= set(runner.tags), _missing_tags_reason),
+    (lambda runner, requirements, _: set(requirements.tags) <= set(runner.tags), _missing_tags_reason),
     (
-        lambda runner, asked, _: bool(asked.tags) or runner.run_untagged,
+        lambda runner, requirements, _: bool(requirements.tags) or runner.run_untagged,
         lambda _, runners: f"it has no tags, and {_format_names(runners)} may only take jobs with tags",
     ),
     (
-        lambda runner, asked, _: asked.protected or not runner.protected,
+        lambda runner, requirements, _: requirements.protected or not runner.protected,
         lambda _, runners: f"its branch is not protected, and {_format_names(runners)} may only take protected ones",
     ),
     (lambda runner, *_: runner.active, lambda _, runners: f"those that fit are switched off: {_format_names(runners)}"),
@@ -101,18 +107,18 @@ ELIGIBILITY_CHECKS: Sequence[
 
 
 def find_eligible_runners(requirements: JobRequirements, project_id: int, runners: Runners) -> tuple[Runners, str]:
-    """Who could take such a job now; if nobody, why."""
-    for takes, words in ELIGIBILITY_CHECKS:
-        left = [one for one in runners if takes(one, requirements, project_id)]
-        if not left:
-            return [], f"Waits for a runner: {words(requirements, runners)}."
-        runners = left
+    """Return the runners that could take such a job now. If there are none, return the reason as text."""
+    for passes, reason in ELIGIBILITY_CHECKS:
+        remaining = [runner for runner in runners if passes(runner, requirements, project_id)]
+        if not remaining:
+            return [], f"Waits for a runner: {reason(requirements, runners)}."
+        runners = remaining
     return runners, ""
 
 
 def busy_reason(runners: Runners, busy: Collection[str], *, outranked: bool) -> str:
-    """What a job waits for although there are runners for it."""
-    free = [one for one in runners if one.uuid not in busy]
+    """Return why a job waits although runners are eligible for it."""
+    free = [runner for runner in runners if runner.uuid not in busy]
     if free and not outranked:
         return f"Waits until a runner asks for work: {_format_names(free)}."
     reason = "jobs of a higher priority come first" if outranked else "all that fit are busy"

@@ -1,8 +1,7 @@
-"""The order in which runners get jobs: higher priorities first, then projects take turns, oldest first within each.
+"""Fair scheduling: higher priorities first, then projects in turn, then the oldest job of each project.
 
-The jobs of one demand in one project are a lot. A look reads what an index holds of all jobs, if few wait. Else it
-costs a leap through that index for each demand that waits, and one for each lot that fits: how many jobs wait, and how
-many fit nobody, makes no difference.
+Waiting jobs are grouped by project and requirements. A short queue is read with one index scan. A long queue costs one
+index seek per distinct set of requirements and one per matching group, however many jobs wait.
 """
 
 import asyncio
@@ -19,105 +18,111 @@ from libs.service.declaration import Context
 JOB_ORDER = [("priority", -1), ("queued_at", 1), ("id", 1)]
 INDEX_ORDER = [("demand", 1), ("project_id", 1), *JOB_ORDER]
 GROUP_FIELDS = ("demand", "project_id", "priority", "queued_at")
-SMALL_QUEUE_SIZE = 8  # jobs; to read so many costs less than another round
+SMALL_QUEUE_SIZE = 8  # reading this many jobs is cheaper than another round trip
 NEVER = datetime.fromtimestamp(0, UTC)
 
 
 class JobGroup(NamedTuple):
-    """In the order in which lots come to their turn."""
+    """Waiting jobs of one project with the same requirements. Groups compare in scheduling order."""
 
-    negated_priority: int  # priority of its first job, negative: the smallest comes first
-    served_at: datetime  # when its project last got a runner
+    negated_priority: int  # of its first job: the smallest comes first
+    served_at: datetime  # when a job of its project was last assigned
     queued_at: datetime  # of its first job
     project_id: int
     demand: str
 
 
 async def list_waiting_groups(ctx: Context, runner: RunnerCapabilities | None = None) -> list[JobGroup]:
-    """All that wait, or those that the runner may take; as if no project had ever been served."""
+    """Return the groups of waiting jobs, or those the runner may take. `served_at` is not filled in."""
     jobs = ctx.read_model("job")
     only = {"project_id": runner.owner_id} if runner and runner.owner_type == "PROJECT" else {}
-    project_id = runner.owner_id or 0 if runner else 0  # of others it plays no part
+    project_id = runner.owner_id or 0 if runner else 0  # irrelevant for runners of other owners
 
     def fits(demand: str) -> bool:
         return runner is None or parse_requirements(demand).satisfied_by(runner, project_id)
 
-    few = await jobs.find_values({"demand": HAS_TEXT, **only}, *GROUP_FIELDS, order=INDEX_ORDER, limit=SMALL_QUEUE_SIZE)
-    if len(few) < SMALL_QUEUE_SIZE:
-        found: dict[tuple[str, int], JobGroup] = {}
-        for demand, project, priority, queued_at in few:  # the first of a lot comes first
-            found.setdefault((demand, project), JobGroup(-priority, NEVER, queued_at, project, demand))
-        return [lot for lot in found.values() if fits(lot.demand)]
+    waiting = await jobs.find_values(
+        {"demand": HAS_TEXT, **only}, *GROUP_FIELDS, order=INDEX_ORDER, limit=SMALL_QUEUE_SIZE
+    )
+    if len(waiting) < SMALL_QUEUE_SIZE:
+        groups: dict[tuple[str, int], JobGroup] = {}
+        for demand, project, priority, queued_at in waiting:  # the first job of each group comes first
+            groups.setdefault((demand, project), JobGroup(-priority, NEVER, queued_at, project, demand))
+        return [group for group in groups.values() if fits(group.demand)]
     fitting = [demand for (demand,) in await jobs.first_per_group("demand", {"demand": HAS_TEXT}) if fits(demand)]
-    heads = await asyncio.gather(
+    first_jobs = await asyncio.gather(
         *(
-            jobs.first_per_group("project_id", {"demand": one, **only}, "priority", "queued_at", order=JOB_ORDER)
-            for one in fitting
+            jobs.first_per_group("project_id", {"demand": demand, **only}, "priority", "queued_at", order=JOB_ORDER)
+            for demand in fitting
         )
     )
     return [
         JobGroup(-priority, NEVER, queued_at, project, demand)
-        for demand, firsts in zip(fitting, heads, strict=True)
+        for demand, firsts in zip(fitting, first_jobs, strict=True)
         for project, priority, queued_at in firsts
     ]
 
 
 class FairScheduler:
-    """Whose turn it is. Turns are kept in the database, roughly: each process knows its own at once."""
+    """Selects the next job for a runner.
+
+    Service times of projects are shared through the database with some delay. Those of this process are known at once.
+    """
 
     def __init__(self) -> None:
-        self._reserved: set[int] = set()  # jobs that this process is giving to somebody
-        self._served_at: dict[int, datetime] = {}  # project -> when this process last served it
+        self._reserved: set[int] = set()  # ids of jobs that this process is assigning
+        self._served_at: dict[int, datetime] = {}  # project id -> when this process last assigned a job of it
         self._last_served_at = NEVER
-        self._selection_lock = asyncio.Lock()  # one after the other: many that look at once would all want the same job
+        self._selection_lock = asyncio.Lock()  # concurrent selections would all pick the same job
 
     async def next_job(self, ctx: Context, runner: RunnerCapabilities, excluded: AbstractSet[int]) -> JobRow | None:
-        """The job whose turn it is, but none of `passed`. To be handed back with `done`."""
+        """Return the next job for the runner, or None, and reserve it in this process. Call `release` afterwards."""
         async with self._selection_lock:
-            found = await list_waiting_groups(ctx, runner)
-            several = len({lot.project_id for lot in found}) > 1
-            waiting = await self._with_service_times(ctx, found) if several else found
-            heapify(waiting)
-            while waiting:
-                lot = heappop(waiting)
-                job = await self._first_free_job(ctx, lot, excluded)
+            groups = await list_waiting_groups(ctx, runner)
+            projects_compete = len({group.project_id for group in groups}) > 1
+            if projects_compete:
+                groups = await self._with_service_times(ctx, groups)
+            heapify(groups)
+            while groups:
+                group = heappop(groups)
+                job = await self._first_free_job(ctx, group, excluded)
                 if job is None or job.queued_at is None:
                     continue
-                now = lot._replace(negated_priority=-job.priority, queued_at=job.queued_at)
-                if waiting and waiting[0] < now:  # its first jobs are going to others, and this one is less urgent
-                    heappush(waiting, now)
+                group = group._replace(negated_priority=-job.priority, queued_at=job.queued_at)
+                # its first jobs are reserved, and another group now comes before this one
+                if groups and groups[0] < group:
+                    heappush(groups, group)
                     continue
                 self._reserved.add(job.id)
-                if several:
-                    now_at = ctx.clock.database_time()  # other replicas compare turns with theirs
-                    self._last_served_at = max(
-                        now_at, self._last_served_at + timedelta(milliseconds=1)
-                    )  # no two turns at one moment
+                if projects_compete:
+                    # replicas compare service times, so they use the database's clock and are kept distinct
+                    earliest = self._last_served_at + timedelta(milliseconds=1)
+                    self._last_served_at = max(ctx.clock.database_time(), earliest)
                     self._served_at[job.project_id] = self._last_served_at
                 return job
         return None
 
     async def record_service_time(self, ctx: Context, job: JobRow) -> None:
-        """For the other processes, and for those to come; where projects do not compete nothing is written."""
+        """Store when the project was served, for other processes. Nothing is written if projects do not compete."""
         if at := self._served_at.get(job.project_id):
             await ctx.collection("turns").update_one({"_id": job.project_id}, {"$max": {"at": at}}, upsert=True)
 
     def release(self, job: JobRow) -> None:
-        """Given, or not: the row tells."""
+        """Release the reservation of a job. Whether it was assigned is in its row."""
         self._reserved.discard(job.id)
 
     async def _first_free_job(self, ctx: Context, group: JobGroup, excluded: AbstractSet[int]) -> JobRow | None:
-        """The lot's first job that is not being given to somebody else."""
+        """Return the first job of the group that is not reserved or excluded."""
         free = {"demand": group.demand, "project_id": group.project_id, "id": {"$nin": [*self._reserved, *excluded]}}
         jobs: list[JobRow] = await ctx.read_model("job").find(free, JOB_ORDER, limit=1)
         return jobs[0] if jobs else None
 
     async def _with_service_times(self, ctx: Context, groups: Sequence[JobGroup]) -> list[JobGroup]:
-        """With the turns of their projects."""
-        turns = ctx.collection("turns").find({"_id": {"$in": list({lot.project_id for lot in groups})}})
-        served: dict[int, datetime] = {one["_id"]: one["at"] async for one in turns}
+        """Return the groups with the service times of their projects."""
+        stored = ctx.collection("turns").find({"_id": {"$in": list({group.project_id for group in groups})}})
+        served_at: dict[int, datetime] = {document["_id"]: document["at"] async for document in stored}
 
-        def last(project_id: int) -> datetime:
-            return max(served.get(project_id, NEVER), self._served_at.get(project_id, NEVER))
+        def last_served(project_id: int) -> datetime:
+            return max(served_at.get(project_id, NEVER), self._served_at.get(project_id, NEVER))
 
-        return [lot._replace(served_at=last(lot.project_id)) for lot in groups]
+        return [group._replace(served_at=last_served(group.project_id)) for group in groups]

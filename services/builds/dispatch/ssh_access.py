@@ -1,8 +1,8 @@
-"""How git reaches a repository with an SSH key in a job, on any runner that writes file variables and exports the rest.
+"""SSH access to the repository in a job, for any runner that supports file variables.
 
-GitLab's runner writes a file variable with mode 0644 or 0666, which ssh refuses, again in every stage of a job and in
-containers as whatever user these have. So ssh gets a copy of mode 0600 that lives as long as the command. Headrace's
-agent keeps the key in memory, and its path can be used as it is.
+GitLab's runner writes file variables with mode 0644 or 0666 in every stage of a job, and ssh rejects such a key. The
+command therefore uses a temporary copy with mode 0600. Headrace's agent keeps the key in memory, and its path is used
+directly.
 """
 
 from collections.abc import Collection, Iterator
@@ -25,9 +25,9 @@ COMMAND = f"""headrace_ssh() {{
 
 
 def ssh_variables(ssh_key: str, own: Collection[str]) -> Iterator[JobVariable]:
-    """Yield the key and, unless the job has a GIT_SSH_COMMAND of its `own`, the command that uses it."""
-    # ssh refuses a key whose last line has no end
+    """Yield the key and the command that uses it, unless `own`, the job's variables, contains GIT_SSH_COMMAND."""
+    # ssh rejects a key without a final newline
     yield JobVariable(key=SSH_KEY, value=ssh_key.removesuffix("\n") + "\n", masked=True, file=True)
     if "GIT_SSH_COMMAND" not in own:
         yield JobVariable(key="GIT_SSH_COMMAND", value=COMMAND)
-        yield JobVariable(key="GIT_SSH_VARIANT", value="ssh")  # git knows no other way that the command is OpenSSH's
+        yield JobVariable(key="GIT_SSH_VARIANT", value="ssh")  # git cannot detect that the command behaves like OpenSSH

@@ -1,1 +1,1 @@
-"""The rules of builds, jobs and lanes."""
+"""Deciders of builds, jobs and concurrency groups: pure functions without I/O."""

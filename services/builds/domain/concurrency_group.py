@@ -1,4 +1,7 @@
-"""A project's lane: where its builds may not run at the same time, one holds it and the others wait in order."""
+"""Decider of a project's concurrency group: one build holds it, the others wait in order of their launch.
+
+Only projects that do not allow concurrent builds have one. Streams and events call it a lane.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -18,45 +21,48 @@ from libs.eventstore.decider import Decider
 
 @dataclass(frozen=True, slots=True)
 class ConcurrencyGroup:
+    """The build that may run now, and the builds that wait."""
+
     holder: int | None = None
     waiting: tuple[int, ...] = ()
-    released_early: frozenset[int] = frozenset()  # released before they had asked: when they do ask, it is too late
+    # builds that finished before their request arrived: the late request is ignored
+    released_early: frozenset[int] = frozenset()
 
 
 def decide(group: ConcurrencyGroup, command: ConcurrencyGroupCommand) -> Sequence[LaneEvent]:
     build_id = command.build_id
-    here = {"project_id": command.project_id}
+    project = {"project_id": command.project_id}
     match command:
         case RequestConcurrencySlot() if (
             build_id == group.holder or build_id in group.waiting or build_id in group.released_early
         ):
             return []
         case RequestConcurrencySlot() if group.holder is None:
-            return [ConcurrencySlotGranted(**here, build_id=build_id)]
+            return [ConcurrencySlotGranted(**project, build_id=build_id)]
         case RequestConcurrencySlot():
-            return [ConcurrencySlotRequested(**here, build_id=build_id)]
+            return [ConcurrencySlotRequested(**project, build_id=build_id)]
         case ReleaseConcurrencySlot() if build_id == group.holder:
-            granted = [ConcurrencySlotGranted(**here, build_id=after) for after in group.waiting[:1]]
-            return [ConcurrencySlotReleased(**here, build_id=build_id), *granted]
+            granted = [ConcurrencySlotGranted(**project, build_id=next_build_id) for next_build_id in group.waiting[:1]]
+            return [ConcurrencySlotReleased(**project, build_id=build_id), *granted]
         case ReleaseConcurrencySlot() if build_id in group.waiting or build_id not in group.released_early:
-            return [ConcurrencySlotReleased(**here, build_id=build_id)]
+            return [ConcurrencySlotReleased(**project, build_id=build_id)]
         case _:
             return []
 
 
 def evolve(group: ConcurrencyGroup, event: LaneEvent) -> ConcurrencyGroup:
     build_id = event.build_id
-    waiting = tuple(one for one in group.waiting if one != build_id)
+    others = tuple(waiting for waiting in group.waiting if waiting != build_id)
     match event:
         case ConcurrencySlotRequested():
-            return replace(group, waiting=(*waiting, build_id))
+            return replace(group, waiting=(*others, build_id))
         case ConcurrencySlotGranted():
-            return replace(group, holder=build_id, waiting=waiting)
+            return replace(group, holder=build_id, waiting=others)
         case ConcurrencySlotReleased():
             if build_id == group.holder:
                 return replace(group, holder=None)
             if build_id in group.waiting:
-                return replace(group, waiting=waiting)
+                return replace(group, waiting=others)
             return replace(group, released_early=group.released_early | {build_id})
         case _:
             assert_never(event)

@@ -1,4 +1,4 @@
-"""How the jobs of a build follow each other: who may begin, who is not wanted any more, and what it all comes to."""
+"""The job graph of a build: which jobs may start, which are skipped, and when the build is finished."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -13,25 +13,26 @@ BLOCKING = frozenset({CREATED, MANUAL, JobStatus.QUEUED})
 
 @dataclass(frozen=True, slots=True)
 class JobGraph:
-    """A job whose status is QUEUED here is at a runner, or on its way to one."""
+    """The jobs of a build with their statuses. QUEUED means queued or running: the job's own stream has the details."""
 
-    jobs: Mapping[int, PlannedJob] = field(default_factory=dict)
-    statuses: Mapping[int, JobStatus] = field(default_factory=dict)
-
-    upstream: Mapping[int, tuple[int, ...]] = field(default_factory=dict)  # whom a job waits for
+    jobs: Mapping[int, PlannedJob] = field(default_factory=dict)  # by job id
+    statuses: Mapping[int, JobStatus] = field(default_factory=dict)  # by job id
+    upstream: Mapping[int, tuple[int, ...]] = field(default_factory=dict)  # job id -> ids of the jobs it waits for
 
     @classmethod
     def of(cls, jobs: Iterable[PlannedJob]) -> "JobGraph":
-        """As it is when the build was planned, with all that begins at once."""
+        """Return the graph of a build that was just planned, with its first jobs queued."""
         planned = {job.job_id: job for job in jobs}
-        before = {job.job_id: tuple(_upstream_of(job, planned.values())) for job in planned.values()}
-        return cls(planned, dict.fromkeys(planned, CREATED), before).advance()
+        upstream = {job.job_id: tuple(_upstream_of(job, planned.values())) for job in planned.values()}
+        return cls(planned, dict.fromkeys(planned, CREATED), upstream).advance()
 
     def with_statuses(self, changes: Mapping[int, JobStatus]) -> "JobGraph":
+        """Return the graph with these statuses changed."""
         return replace(self, statuses={**self.statuses, **changes})
 
     @property
     def queued(self) -> tuple[int, ...]:
+        """Ids of the jobs that are queued or running."""
         return tuple(job_id for job_id, status in self.statuses.items() if status is JobStatus.QUEUED)
 
     @property
@@ -40,45 +41,47 @@ class JobGraph:
 
     @property
     def is_finished(self) -> bool:
-        """Nothing runs, and nobody has to be waited for: a job that holds up the others does so while none failed."""
-        held_up = any(
+        """Return whether no job runs and no blocking manual job keeps the build open. After a failure none does."""
+        is_blocked = any(
             status is MANUAL and not self.jobs[job_id].allow_failure for job_id, status in self.statuses.items()
         )
-        return not self.queued and (self.has_failed or not held_up)
+        return not self.queued and (self.has_failed or not is_blocked)
 
     def effective_status(self, job_id: int, status: JobStatus, exit_code: int) -> JobStatus:
-        """What the end of a job is for its build."""
+        """Return the status that the result of a job has for the build."""
         return apply_allow_failure(self.jobs[job_id], status, exit_code)
 
     def advance(self) -> "JobGraph":
-        """With every job queued, skipped or offered to people that need not wait any longer.
+        """Queue, skip or offer for manual start every job whose upstream jobs are done.
 
-        Once it is over, what still waits for such an offer by its needs is skipped.
+        When the build is finished, jobs that still wait for a manual job are skipped.
         """
-        now = self
-        while changes := now._next_statuses():
-            now = now.with_statuses(changes)
-        left = [job_id for job_id, status in now.statuses.items() if status is CREATED]
-        return now.with_statuses(dict.fromkeys(left, SKIPPED)) if now.is_finished else now
+        graph = self
+        while changes := graph._next_statuses():
+            graph = graph.with_statuses(changes)
+        waiting = [job_id for job_id, status in graph.statuses.items() if status is CREATED]
+        return graph.with_statuses(dict.fromkeys(waiting, SKIPPED)) if graph.is_finished else graph
 
     def rerun(self, job_ids: Iterable[int]) -> "JobGraph":
-        """These run, once more perhaps; what was skipped waits anew."""
+        """Queue these jobs, for the first time or again. Skipped jobs wait for their upstream jobs again."""
         again = [job_id for job_id, status in self.statuses.items() if status is SKIPPED]
         return self.with_statuses(
             {**dict.fromkeys(again, CREATED), **dict.fromkeys(job_ids, JobStatus.QUEUED)}
         ).advance()
 
     def _next_statuses(self) -> dict[int, JobStatus]:
-        idle = self._optional_manual()
+        optional_manual = self._optional_manual()
         waiting = [job_id for job_id, status in self.statuses.items() if status is CREATED]
-        return {job_id: found for job_id in waiting if (found := self._next_status(job_id, idle)) is not None}
+        return {
+            job_id: status for job_id in waiting if (status := self._next_status(job_id, optional_manual)) is not None
+        }
 
     def _next_status(self, job_id: int, optional_manual: frozenset[int]) -> JobStatus | None:
         job = self.jobs[job_id]
-        others = self.upstream[job_id]
+        upstream = self.upstream[job_id]
         if job.needs is None:
-            others = tuple(other for other in others if other not in optional_manual)
-        statuses = {self.statuses[other] for other in others}
+            upstream = tuple(other for other in upstream if other not in optional_manual)
+        statuses = {self.statuses[other] for other in upstream}
         if statuses & BLOCKING:
             return None
         failed = bool(statuses & FAILED) or (job.needs is not None and SKIPPED in statuses)
@@ -93,36 +96,38 @@ class JobGraph:
                 return SKIPPED if failed else JobStatus.QUEUED
 
     def _optional_manual(self) -> frozenset[int]:
-        """Jobs that nobody has to play, and what needs them: later stages do not wait for these."""
-        idle = {job_id for job_id, one in self.statuses.items() if one is MANUAL and self.jobs[job_id].allow_failure}
-        more = bool(idle)
-        while more:
-            found = {
+        """Return manual jobs that may fail, and the jobs that need them. Later stages do not wait for these."""
+        optional = {
+            job_id for job_id, status in self.statuses.items() if status is MANUAL and self.jobs[job_id].allow_failure
+        }
+        changed = bool(optional)
+        while changed:
+            dependent = {
                 job_id
                 for job_id, status in self.statuses.items()
                 if status is CREATED
                 and self.jobs[job_id].needs is not None
-                and not idle.isdisjoint(self.upstream[job_id])
+                and not optional.isdisjoint(self.upstream[job_id])
             }
-            more = not found <= idle
-            idle |= found
-        return frozenset(idle)
+            changed = not dependent <= optional
+            optional |= dependent
+        return frozenset(optional)
 
 
 def apply_allow_failure(job: PlannedJob, status: JobStatus, exit_code: int) -> JobStatus:
-    """Return the status of a finished job, which is WARNING for a failure that its pipeline allows."""
+    """Return the status of a finished job: WARNING instead of FAILED if the pipeline allows the failure."""
     allowed = job.allow_failure or exit_code in job.allow_failure_codes
     return JobStatus.WARNING if status is JobStatus.FAILED and allowed else status
 
 
 def status_changes(event: BuildJobsChanged) -> dict[int, JobStatus]:
-    """What it changes."""
-    changes = {one.job_id: one.status for one in (*event.ended, *event.waiting)}
+    """Return the new job statuses of the event, by job id."""
+    changes = {change.job_id: change.status for change in (*event.ended, *event.waiting)}
     return changes | {job.job_id: JobStatus.QUEUED for job in event.released}
 
 
 def final_statuses(statuses: Mapping[int, JobStatus], end: BuildStatus) -> dict[int, JobStatus]:
-    """What the end of a build makes of the jobs that had not ended by themselves."""
+    """Return the statuses that unfinished jobs get when the build ends, by job id."""
     ends = {BuildStatus.SUCCESS: JobStatus.SUCCESS, BuildStatus.KILLED: JobStatus.CANCELED}
     return {
         job_id: ends.get(end, JobStatus.FAILED) if status is JobStatus.QUEUED else SKIPPED

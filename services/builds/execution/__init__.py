@@ -1,1 +1,1 @@
-"""A job from its start to its end: leases, reports, results, retention."""
+"""Execution of jobs: leases, reports, results, retention."""

@@ -1,6 +1,6 @@
-"""What a build's trace tells afterwards: how long a job waited, its steps, its run; with the times they really had.
+"""Spans of a build, recorded afterwards with their actual times: waiting for a runner, steps, and the run of a job.
 
-They stand in the trace of the launch, linked to the calls by which the runner told of them.
+They belong to the trace of the launch and are linked to the runner's reports.
 """
 
 from collections.abc import Sequence
@@ -11,24 +11,29 @@ from libs.observability.tracing import add_link, record_past_span
 
 
 def span_attributes(job: JobRow) -> dict[str, str | int]:
+    """Return the OpenTelemetry attributes of a job's spans."""
     return {"headrace.build.id": job.build_id, "headrace.job.id": job.id, "headrace.job.attempt": job.attempt}
 
 
 def record_wait(job: JobRow, until: datetime) -> None:
+    """Record the time a job waited for a runner."""
     add_link(job.traceparent)
     if job.queued_at:
         record_past_span("wait for a runner", job.traceparent, job.queued_at, until, span_attributes(job))
 
 
 def record_steps(job: JobRow, before: Sequence[Section], after: Sequence[Section]) -> None:
-    """Those that ended in between. The first section is what comes before the steps."""
-    known = {one.step for one in before if one.closed_at}
-    for one in after[1:]:
-        if one.start_at and one.closed_at and one.step not in known:
-            record_past_span(f"step {one.step}", job.traceparent, one.start_at, one.closed_at, span_attributes(job))
+    """Record a span for each step that ended between two reports. The first section precedes the steps."""
+    ended = {section.step for section in before if section.closed_at}
+    for section in after[1:]:
+        if section.start_at and section.closed_at and section.step not in ended:
+            record_past_span(
+                f"step {section.step}", job.traceparent, section.start_at, section.closed_at, span_attributes(job)
+            )
 
 
 def record_run(job: JobRow, until: datetime, outcome: str) -> None:
+    """Record the run of a job, from its assignment to its end."""
     if job.assigned_at:
         record_past_span(
             "run job", job.traceparent, job.assigned_at, until, {**span_attributes(job), "headrace.outcome": outcome}

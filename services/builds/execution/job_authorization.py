@@ -1,4 +1,4 @@
-"""What people wish of single jobs: which build is meant, and whether they may."""
+"""Authorization of commands about single jobs, such as retry: find the build and check the caller's permission."""
 
 from typing import TypeVar
 
@@ -12,6 +12,7 @@ J = TypeVar("J", PlayJob, RetryJob, CancelBuildJob)
 
 
 async def prepare_job_command(ctx: Context, command: J) -> J:
+    """Add the build id to a command about a job. Raises JOB_NOT_FOUND and LAUNCH_BUILD_NOT_ALLOWED."""
     build: BuildRow | None = await ctx.read_model("build").find_one({"job_ids": command.job_id})
     if build is None:
         raise RequestRejected("JOB_NOT_FOUND")
@@ -20,13 +21,14 @@ async def prepare_job_command(ctx: Context, command: J) -> J:
 
 
 async def prepare_stop_command(ctx: Context, command: CancelBuildJob) -> CancelBuildJob:
-    """A build whose last waiting job is canceled ends with it."""
+    """Prepare the cancellation of a job. It ends the build if it was the last waiting job."""
     found = await prepare_job_command(ctx, command)
     await record_end(ctx, found.build_id)
     return found
 
 
 async def prepare_build_command(ctx: Context, command: RetryBuild) -> RetryBuild:
+    """Check that the caller may retry the build. Raises BUILD_NOT_FOUND and LAUNCH_BUILD_NOT_ALLOWED."""
     build: BuildRow | None = await ctx.read_model("build").get(f"build-{command.build_id}")
     if build is None:
         raise RequestRejected("BUILD_NOT_FOUND")
@@ -35,7 +37,7 @@ async def prepare_build_command(ctx: Context, command: RetryBuild) -> RetryBuild
 
 
 async def _require_launch_permission(ctx: Context, build: BuildRow, not_found_code: str) -> None:
-    """Who may launch builds of the project. The builds of a deleted one go a little later than itself."""
+    """Raise unless the caller may launch builds of the project. A deleted project gives the not-found code."""
     try:
         answer = await ctx.query(GetLaunchSettings(project_id=build.project_id))
     except RequestRejected as refused:

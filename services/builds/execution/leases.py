@@ -1,10 +1,10 @@
-"""Leases: a job whose runner is silent for too long is lost, and one that outlives its limit is ended.
+"""Leases of jobs: declare jobs lost whose runner stopped reporting, and end jobs that exceed their time limit.
 
-All that is compared here is the database's time, or was measured by this process: replicas' clocks differ.
+Replicas' clocks differ, so only times of the database's clock or of this process's monotonic clock are compared.
 """
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any
 
 from contracts.builds import (
     FINISHED_JOB_STATUSES,
@@ -23,29 +23,29 @@ from contracts.runners import RunnerDeleted
 from libs.eventstore.decider import RecordedEvent
 from libs.service.declaration import Context, RetryLater
 from libs.service.outage_grace import compute_grace_deadline
-from services.builds.domain.job import LOST_EXIT_CODE
+from services.builds.domain.job_events import LOST_EXIT_CODE
 from services.builds.execution.attempts import AttemptStore
 from services.builds.execution.build_spans import record_run
 from services.builds.execution.runner_reports import TIMEOUT_EXIT_CODE, RunnerReports
 from services.builds.execution.script import CLEANUP_TIMEOUT_SECONDS
 
-Document = dict[str, Any]
 BATCH_SIZE = 100
 TIME_FIELDS = {"finished": 1, "lease_until": 1, "opened_at": 1, "canceling_since": 1}
 AT_RUNNER = {"$in": ["ASSIGNED", "RUNNING", "CANCELING"]}
-REPORT_GRACE_SECONDS = 60  # seconds that a runner gets to report what it ended itself
+REPORT_GRACE_SECONDS = 60  # a runner that enforces the limit itself has this long to report it
 
 
 class Leases:
+    """Periodic checks of running jobs, and the work that follows the end of an attempt."""
+
     def __init__(self, attempts: AttemptStore, runner_reports: RunnerReports) -> None:
         self._attempts = attempts
         self._runner_reports = runner_reports
-        self._without_attempt_since: dict[
-            str, float
-        ] = {}  # jobs without an attempt: since when, by the monotonic clock
+        # job token hash -> monotonic time at which the missing attempt was noticed
+        self._without_attempt_since: dict[str, float] = {}
 
     async def expire_leases(self, ctx: Context) -> None:
-        """Lose what is silent. Leases of claims that came to nothing are cleared away."""
+        """Declare jobs with an expired lease lost, and delete attempts of claims that did not lead to a running job."""
         attempts, lease = ctx.collection("attempts"), timedelta(seconds=ctx.settings.job_lease_seconds)
         if await attempts.find_one({"finished": False}, {"_id": 1}) is None:
             return
@@ -65,14 +65,13 @@ class Leases:
                 await self._runner_reports.close_log(ctx, job, found["_id"], success=job.status is JobStatus.SUCCESS)
 
     async def enforce_timeouts(self, ctx: Context) -> None:
-        """End what runs longer than it may although its runner goes on reporting, and what nobody will report on."""
-        unopened: dict[str, float] = {}
+        """End jobs that exceed their time limit although their runner reports, and jobs without an open attempt."""
+        without_attempt: dict[str, float] = {}
         async for job in ctx.read_model("job").walk({"status": AT_RUNNER}):
             attempt = await ctx.collection("attempts").find_one({"_id": job.token_hash}, TIME_FIELDS)
             if attempt is None:
-                since = unopened[job.token_hash] = self._without_attempt_since.get(
-                    job.token_hash, ctx.clock.monotonic()
-                )
+                since = self._without_attempt_since.get(job.token_hash, ctx.clock.monotonic())
+                without_attempt[job.token_hash] = since
                 if ctx.clock.monotonic() - since >= min(ctx.settings.job_lease_seconds, _limit_seconds(job)):
                     await self._lose_interrupted_job(ctx, job)
             elif attempt["finished"] and attempt["lease_until"] < ctx.clock.database_time():
@@ -82,26 +81,30 @@ class Leases:
                 await self._end_if_overdue(ctx, job, canceling, CancelJob(job_id=job.id))
             else:
                 await self._end_if_overdue(ctx, job, attempt.get("opened_at", job.assigned_at), _timeout_command(job))
-        self._without_attempt_since = unopened
+        self._without_attempt_since = without_attempt
 
     async def _lose_interrupted_job(self, ctx: Context, job: JobRow) -> None:
-        reason = "the server was interrupted while it gave out the job or took its result"
+        reason = "the server was interrupted while it assigned the job or stored its result"
         await self._send_end(ctx, MarkJobLost(job_id=job.id, attempt=job.attempt, reason=reason), job)
 
     async def _end_if_overdue(self, ctx: Context, job: JobRow, since: datetime, command: Command) -> None:
         if ctx.clock.database_time() >= since + timedelta(seconds=_limit_seconds(job)):
             await self._send_end(ctx, command, job)
 
-    async def _get_canceling_since(self, ctx: Context, attempt: Document) -> datetime:
-        """The event has the clock of the replica that canceled the job; this look has the database's."""
-        since: datetime = attempt.get("canceling_since") or ctx.clock.database_time()
-        if "canceling_since" not in attempt:
-            change = {"$set": {"canceling_since": since}}
-            await ctx.collection("attempts").update_one({"_id": attempt["_id"]}, change)
+    async def _get_canceling_since(self, ctx: Context, attempt: Mapping[str, object]) -> datetime:
+        """Return since when the job is being canceled, by the database's clock.
+
+        The event has the time of another clock.
+        """
+        since = attempt.get("canceling_since")
+        if isinstance(since, datetime):
+            return since
+        since = ctx.clock.database_time()
+        await ctx.collection("attempts").update_one({"_id": attempt["_id"]}, {"$set": {"canceling_since": since}})
         return since
 
     async def end_jobs_of_runner(self, ctx: Context, recorded: RecordedEvent[RunnerDeleted]) -> None:
-        """A deleted runner reports no more: what it ran has failed, what it had not begun is for another one."""
+        """End the jobs of a deleted runner: a running job fails, one that has not started is queued again."""
         async for job in ctx.read_model("job").walk({"runner_uuid": recorded.event.runner_uuid, "status": AT_RUNNER}):
             message = f"The runner {job.runner_name} was deleted"
             if job.status is JobStatus.ASSIGNED:
@@ -122,29 +125,29 @@ class Leases:
             await ctx.send(command, step=f"{job.id}#{job.attempt}")
             record_run(job, ctx.metadata.at, command.wire_name)
         except RequestRejected as refused:
-            if refused.code != "JOB_STATUS":  # it ended by itself in this very moment
+            if refused.code != "JOB_STATUS":  # the job ended at the same time
                 raise
 
     async def close_attempt(self, ctx: Context, recorded: RecordedEvent[JobFinished | JobLost | JobRetried]) -> None:
-        """The work after a job's attempt is over: its log is closed and its secrets are forgotten."""
+        """Close the log of a finished attempt and delete its values to mask."""
         open_attempts = ctx.collection("attempts").find(
             {"job_id": recorded.event.job_id, "number": recorded.event.attempt, "finished": False}
         )
         success = isinstance(recorded.event, JobFinished) and recorded.event.status is JobStatus.SUCCESS
-        async for found in open_attempts:  # seldom one: its runner has mostly told of its end
+        async for found in open_attempts:  # usually none: the runner's final report has closed the log
             job: JobRow | None = await ctx.read_model("job").get(f"job-{recorded.event.job_id}")
             if job is None:
-                return  # deleted meanwhile, and its log with it
+                return  # the job was deleted together with its log
             try:
                 await self._runner_reports.close_log(ctx, job, found["_id"], success=success)
             except RequestRejected as refused:
                 if refused.code != "CONFLICT":
                     raise
-                raise RetryLater(0.1) from None  # a piece of the log came in between
+                raise RetryLater(0.1) from None  # a part of the log arrived at the same time
 
 
 def _limit_seconds(job: JobRow) -> float:
-    """Seconds for which a job may be at a runner, or be canceled there."""
+    """Return for how many seconds a job may run, or take to cancel, before the server ends it."""
     return (
         CLEANUP_TIMEOUT_SECONDS if job.status is JobStatus.CANCELING else job.timeout_seconds
     ) + REPORT_GRACE_SECONDS

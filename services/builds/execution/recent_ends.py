@@ -1,7 +1,7 @@
-"""Builds that ended a moment ago: their live logs stay readable, so that who polls sees how they ended.
+"""Recently finished builds, whose live logs stay readable for a few seconds so that polling clients see the end.
 
-The moment is the database's, since the clocks of replicas differ. It is recorded before the decision that may end the
-build: a build that ends has its moment, and the moment of one that goes on is of no use and expires.
+The time is recorded before the command that may finish the build, by the database's clock, because replicas' clocks
+differ. If the build does not finish, the record is unused and expires.
 """
 
 from libs.service.declaration import Context
@@ -12,7 +12,10 @@ READABLE_SECONDS = 10
 
 
 async def record_end(ctx: Context, build_id: int) -> None:
-    """Note that the build ends now, unless it has ended before: a command may be repeated long afterwards."""
+    """Record that the build may finish now.
+
+    A finished build is ignored, because a command can be repeated much later.
+    """
     if not await ctx.read_model("build").find_values({"_id": f"build-{build_id}", "finished": False}, "id"):
         return
     until = {"$add": ["$$NOW", READABLE_SECONDS * 1000]}
@@ -20,5 +23,6 @@ async def record_end(ctx: Context, build_id: int) -> None:
 
 
 async def has_ended_recently(ctx: Context, build_id: int) -> bool:
+    """Return whether the live log of a finished build is still readable."""
     condition = {"_id": build_id, "$expr": {"$gt": [f"${READABLE_UNTIL}", "$$NOW"]}}
     return await ctx.collection(RECENT_ENDS).find_one(condition, {"_id": 1}) is not None

@@ -1,4 +1,4 @@
-"""What a runner tells about its job: pieces of the log, that it lives, and how it ended."""
+"""Reports of runners about their jobs: log chunks, keep-alives and results."""
 
 import logging
 from collections.abc import Awaitable, Callable
@@ -31,13 +31,13 @@ from services.builds.execution.script import STEP_FAILED_EXIT_CODE
 
 log = logging.getLogger("headrace.builds")
 
-MAX_TRACKED_RUNNERS = 10_000  # remembered: a forgotten one is noticed once more
+MAX_TRACKED_RUNNERS = 10_000  # an evicted runner only causes one more heartbeat command
 CUSTOM_ERROR_EXIT_CODE = 2000
 TIMEOUT_EXIT_CODE = 124
 CHECKOUT_EXIT_CODE = 128
 LOSS_REASONS = {
     "runner_interrupted": "the runner {} was stopped",
-    "runner_system_failure": "the runner {} could not prepare or go on with the job; the log says why",
+    "runner_system_failure": "the runner {} could not prepare or continue the job; see its log",
 }
 
 
@@ -45,20 +45,24 @@ M = TypeVar("M", AppendTrace, ReportJob)
 
 
 class RunnerReports:
+    """Handlers for the reports of runners. Both return the job's status as the runner protocol names it."""
+
     def __init__(self, attempts: AttemptStore) -> None:
         self._attempts = attempts
         self._heartbeat_at: LRUCache[str, float] = LRUCache(MAX_TRACKED_RUNNERS)  # by the monotonic clock
 
     async def append_log(self, ctx: Context, command: AppendTrace) -> TraceState:
+        """Append a part of the log. Raises JOB_TOKEN, LOG_RANGE and CONFLICT."""
         return await self._reject_if_finished(ctx, command, self._append_log)
 
     async def report_status(self, ctx: Context, command: ReportJob) -> TraceState:
+        """Record a keep-alive or the final result. Raises JOB_TOKEN, and LOG_CHECKSUM if the log is incomplete."""
         return await self._reject_if_finished(ctx, command, self._report_status)
 
     async def _reject_if_finished(
         self, ctx: Context, command: M, handler: Callable[[Context, M], Awaitable[TraceState]]
     ) -> TraceState:
-        """A job may be ended while its runner reports: then that is what the runner is told."""
+        """Run the handler. If the job was ended at the same time, answer with its final status."""
         try:
             return await handler(ctx, command)
         except RequestRejected as refused:
@@ -109,7 +113,7 @@ class RunnerReports:
         return TraceState(job_status=command.state, length=attempt.length, accepted=True)
 
     async def close_log(self, ctx: Context, job: JobRow, attempt_id: str, *, success: bool = False) -> None:
-        """The job was ended by us: its log gets no more, so what waited is stored and the masks are forgotten."""
+        """Close the log of a job that the server ended: store the remaining bytes and delete the values to mask."""
         of_attempt = job.replace(token_hash=attempt_id)
         try:
             attempt = await self._attempts.get(ctx, of_attempt)
@@ -125,12 +129,12 @@ class RunnerReports:
         return job
 
     async def _start_if_assigned(self, ctx: Context, job: JobRow) -> None:
-        """Some runners never say that they begin: any call means it."""
+        """Start an assigned job at its first report, because some runners do not report the start."""
         if job.status is JobStatus.ASSIGNED:
             await ctx.send(StartJob(job_id=job.id, attempt=job.attempt), actor=_runner_actor(job))
 
     async def _record_heartbeat(self, ctx: Context, job: JobRow) -> None:
-        """A runner that works does not ask for jobs: what it says of its job shows that it is there."""
+        """Keep the runner online: a busy runner does not ask for jobs, so its reports count as heartbeats."""
         runner, now = job.runner_uuid or "", ctx.clock.monotonic()
         last = self._heartbeat_at.get(runner)
         if last is not None and now - last < ctx.settings.runner_offline_seconds / 4:
@@ -139,12 +143,13 @@ class RunnerReports:
         try:
             await ctx.send(RecordRunnerHeartbeat(runner_uuid=runner))
         except RequestRejected as refused:
-            log.warning("runner %s was not noticed: %s", runner, refused.code)  # the next call tells it again
+            # the next report tries again
+            log.warning("heartbeat of runner %s was not recorded: %s", runner, refused.code)
             self._heartbeat_at.pop(runner, None)
 
 
 def _step_sections(sections: tuple[Section, ...]) -> tuple[Section, ...]:
-    """The first one is what comes before the steps."""
+    """Return the sections of the steps: all but the first, which precedes them."""
     return sections[1:]
 
 
@@ -153,7 +158,7 @@ def _runner_actor(job: JobRow) -> Actor:
 
 
 def _is_log_complete(command: ReportJob, attempt: Attempt) -> bool:
-    """Whether the log that arrived is the one that was sent, as far as the runner says."""
+    """Return whether the received log matches the size and checksum of the report, if it has them."""
     if command.bytesize is not None and command.bytesize != attempt.length:
         return False
     return command.checksum is None or command.checksum == f"crc32:{attempt.crc:08x}"
@@ -165,9 +170,11 @@ def _end_command(
     if status is JobStatus.FAILED and (reason := LOSS_REASONS.get(command.failure_reason)):
         reason = reason.format(job.runner_name)
         return MarkJobLost(job_id=job.id, attempt=job.attempt, reason=reason, steps=_step_sections(sections))
-    late = next((one for one in sections if one.timed_out), None) if status is JobStatus.FAILED else None
-    code, message = _timeout_result(job, late) if late else _exit_result(job, status, command)
-    reason = "job_execution_timeout" if late else command.failure_reason or "script_failure"
+    timed_out = (
+        next((section for section in sections if section.timed_out), None) if status is JobStatus.FAILED else None
+    )
+    code, message = _timeout_result(job, timed_out) if timed_out else _exit_result(job, status, command)
+    reason = "job_execution_timeout" if timed_out else command.failure_reason or "script_failure"
     return FinishJob(
         job_id=job.id,
         attempt=job.attempt,
@@ -186,7 +193,7 @@ def _timeout_result(job: JobRow, section: Section) -> tuple[int, str]:
 
 
 def _exit_result(job: JobRow, status: JobStatus, command: ReportJob) -> tuple[int, str | None]:
-    """Exit code and message in words."""
+    """Return the exit code and the message of a final report."""
     code = command.exit_code
     match status, command.failure_reason, code:
         case JobStatus.SUCCESS, _, _:
@@ -194,7 +201,7 @@ def _exit_result(job: JobRow, status: JobStatus, command: ReportJob) -> tuple[in
         case _, "job_execution_timeout", _:
             return TIMEOUT_EXIT_CODE, f"The job took longer than its limit of {job.timeout_seconds} seconds"
         case _, "runner_external_dependency_failure", None:
-            return CHECKOUT_EXIT_CODE, "The runner could not check out the commit; the log says why"
+            return CHECKOUT_EXIT_CODE, "The runner could not check out the commit; see the log"
         case _, _, int() if code == STEP_FAILED_EXIT_CODE and job.planned is None:
             return CUSTOM_ERROR_EXIT_CODE, "Custom deployment error"
         case _, _, int() if code:

@@ -1,11 +1,11 @@
-"""The programs of a job: plain sh that starts one bash, which sources the steps' scripts in order.
+"""Shell programs of a job: POSIX sh that starts one bash, which sources the scripts of the steps in order.
 
-Each step is framed by section markers. Their names carry a word that only this attempt knows, so that no script
-forges a section by accident of its output. A step's own `exit n` ends the job with n; a script whose last command fails
-ends it with 208, the eight bits of 2000. A process of the program itself watches over the limit of a step.
+Each step is enclosed in section markers. Their names contain the nonce of the attempt, so that output of a script
+cannot be mistaken for a marker. `exit n` in a step ends the job with n. A script whose last command fails ends it with
+208, the low eight bits of 2000. A background process enforces the time limit of a step.
 
-What is to run on a kill is a program of its own, for the runner's after_script: in the same folder and with the same
-variables of the job, but in a new shell.
+Cleanup steps are a separate program for the runner's after_script: it runs in the same folder with the same job
+variables, but in a new shell.
 """
 
 import shlex
@@ -16,7 +16,7 @@ from libs.section_markers import format_section_name
 
 STEP_FAILED_EXIT_CODE = 208
 STEP_TIMEOUT_EXIT_CODE = 124
-TIMEOUT_SUFFIX = b"timeout"  # after the name in the marker that ends such a section
+TIMEOUT_SUFFIX = b"timeout"  # suffix of the section name in the end marker of a step that timed out
 CLEANUP_TIMEOUT_SECONDS = 300
 
 PRELUDE = r"""
@@ -46,8 +46,8 @@ headrace_close() {
   headrace_section=
 }
 """
-# The watcher is no child of the shell, or a plain `wait` of a step would wait for it. It hears through a pipe that its
-# step is over. The shell itself sees its signal when what it waits for is gone, so all that descends from it is killed.
+# The watcher is not a child of the shell, because a plain `wait` in a step would wait for it. A pipe tells it that the
+# step has ended. The shell handles the signal only after its foreground process exits, so all descendants are killed.
 TIMEOUT_WATCHER = rf"""
 headrace_limit() {{
   exec {{headrace_watch}}> >(headrace_watched "$@" <&0 &)
@@ -88,21 +88,21 @@ headrace_kin() {{
 }}
 trap 'exit {STEP_TIMEOUT_EXIT_CODE}' ALRM
 """
-# milliseconds, or seconds where `date` knows no fractions of them
+# milliseconds, or seconds if `date` does not support fractions
 NOW_EXPRESSION = (
     '$(headrace_now=$(date +%s%3N); case $headrace_now in *[!0-9]*|"") date +%s ;; *) echo "$headrace_now" ;; esac)'
 )
 CLOSE_ON_EXIT = "trap headrace_close EXIT\n"
-CLOSE_ON_SUCCESS = "trap '[ $? -ne 0 ] || headrace_close' EXIT\n"  # an open section at the end tells that it failed
+CLOSE_ON_SUCCESS = "trap '[ $? -ne 0 ] || headrace_close' EXIT\n"  # a section that is still open at the end has failed
 
 
 def compile_steps(steps: Sequence[PlannedStep], nonce: str) -> tuple[str, ...]:
-    """The lines of the job's script."""
+    """Return the job's script, as a list of commands for the runner."""
     return (f"exec {_bash_command(steps, nonce, CLOSE_ON_EXIT, on_kill=False)}",)
 
 
 def compile_cleanup(steps: Sequence[PlannedStep], nonce: str) -> tuple[str, ...]:
-    """The lines of the job's after_script; none where nothing is to run on a kill."""
+    """Return the job's after_script with its cleanup steps, or nothing if it has none."""
     if not any(step.on_kill and not step.skipped for step in steps):
         return ()
     bash = _bash_command(steps, nonce, CLOSE_ON_SUCCESS, on_kill=True)
@@ -110,9 +110,9 @@ def compile_cleanup(steps: Sequence[PlannedStep], nonce: str) -> tuple[str, ...]
 
 
 def compile_commands(commands: Sequence[str], section: str, title: str) -> tuple[str, ...]:
-    """The lines of a pipeline's script, for any shell: as one, so that runners that echo lines do not do it twice.
+    """Return the script of a pipeline job for any shell, as one command, because some runners echo each command.
 
-    The shell ends at the first command that fails, as all runners want it; an open section tells of that.
+    The shell exits at the first command that fails, which leaves the section open.
     """
     if not commands:
         return ()
@@ -128,13 +128,13 @@ def _marker_command(boundary: str, section: str, title: str = "") -> str:
 
 
 def _bash_command(steps: Sequence[PlannedStep], nonce: str, exit_trap: str, *, on_kill: bool) -> str:
-    chosen = [(place, step) for place, step in enumerate(steps) if step.on_kill == on_kill]
+    chosen = [(index, step) for index, step in enumerate(steps) if step.on_kill == on_kill]
     limits = TIMEOUT_WATCHER if any(step.timeout_seconds for _, step in chosen) else ""
     program = (
         PRELUDE
         + limits
         + exit_trap
-        + "".join(_step_program(step, format_section_name(nonce, place)) for place, step in chosen)
+        + "".join(_step_program(step, format_section_name(nonce, index)) for index, step in chosen)
     )
     return f"bash -c {shlex.quote(program)} headrace"
 
@@ -150,8 +150,8 @@ def _step_lines(step: PlannedStep, section: str) -> Iterator[str]:
         yield "headrace_close"
         return
     if step.timeout_seconds:
-        words = f"Step {step.name} TIMED OUT: it took longer than its limit of {step.timeout_seconds} seconds"
-        yield f"headrace_limit {step.timeout_seconds} {section} {shlex.quote(words)}"
+        message = f"Step {step.name} TIMED OUT: it took longer than its limit of {step.timeout_seconds} seconds"
+        yield f"headrace_limit {step.timeout_seconds} {section} {shlex.quote(message)}"
     path, *arguments = step.script.split()
     file = f'"$headrace_root"/{shlex.quote(path.lstrip("/"))}'
     yield f"if [ ! -f {file} ]; then"

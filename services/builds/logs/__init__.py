@@ -1,1 +1,1 @@
-"""Job logs: lines, sections, queries."""
+"""Job logs: masking, sections, lines, queries."""

@@ -1,4 +1,4 @@
-"""The lines of a section of a log, from any line on, as many as one message holds."""
+"""Lines of a log section, starting at any line, as many as fit into one message."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,25 +7,31 @@ from pydantic_core import to_json
 
 from libs.service.declaration import Context
 
-MAX_RESPONSE_BYTES = 700 * 1024  # bytes of one answer's text as JSON: a message on the bus may hold no more than 1 MiB
-MAX_LINE_CHARACTERS = MAX_RESPONSE_BYTES // 8  # characters of a line that no message holds
+MAX_RESPONSE_BYTES = 700 * 1024  # of JSON text in one response: a NATS message holds at most 1 MiB
+MAX_LINE_CHARACTERS = MAX_RESPONSE_BYTES // 8  # a longer line is cut if it does not fit into a message
 CUT_LINE_SUFFIX = " ... (the rest of this line is not shown)"
 
 
 @dataclass(frozen=True, slots=True)
 class LogLines:
+    """Consecutive lines of a section."""
+
     text: Sequence[str]
-    line_number: int  # lines up to and including these
-    more: bool  # there are further ones
+    line_number: int  # number of the last line in `text`
+    more: bool  # whether further lines exist
 
 
 async def read_lines_after(ctx: Context, attempt_id: str, section: int, line_number: int, *, closed: bool) -> LogLines:
-    """What comes after the first `known` lines. A section that is not whole may end within a line: it is left out.
+    """Return the lines of a section after `line_number`.
 
-    A chunk knows how many lines end in it and before it, so what the reader has is not read again.
+    The last, incomplete line is left out unless the section is closed.
+
+    Each chunk stores how many lines end up to its own end, so chunks that the reader already has are not read again.
     """
-    collection, here = ctx.collection("log_chunks"), {"attempt": attempt_id, "section": section}
-    cursor = collection.find({**here, "lines": {"$gte": line_number}}).sort([("lines", 1), ("offset", 1), ("place", 1)])
+    chunks, of_section = ctx.collection("log_chunks"), {"attempt": attempt_id, "section": section}
+    cursor = chunks.find({**of_section, "lines": {"$gte": line_number}}).sort(
+        [("lines", 1), ("offset", 1), ("place", 1)]
+    )
     data, skip, read, all_read = b"", None, line_number, True
     async for chunk in cursor:
         if skip is None:
@@ -35,16 +41,16 @@ async def read_lines_after(ctx: Context, attempt_id: str, section: int, line_num
             break
         data, read = data + chunk["text"], chunk["lines"]
     if skip is None:
-        return LogLines((), await _count_lines(ctx, here, closed=closed), more=False)
+        return LogLines((), await _count_lines(ctx, of_section, closed=closed), more=False)
     *complete, last = data.split(b"\n", skip)[-1].decode(errors="replace").split("\n")
     lines = [line.removesuffix("\r") for line in (*complete, *([last] if closed and all_read and last else []))]
-    shown = _fit_in_message(lines)
-    return LogLines(shown, line_number + len(shown), more=not all_read or len(shown) < len(lines))
+    fitting = _fit_in_message(lines)
+    return LogLines(fitting, line_number + len(fitting), more=not all_read or len(fitting) < len(lines))
 
 
-async def _count_lines(ctx: Context, here: dict[str, object], *, closed: bool) -> int:
-    """How many lines there are; whoever asks believes to have more."""
-    last = await ctx.collection("log_chunks").find_one(here, sort=[("lines", -1), ("offset", -1), ("place", -1)])
+async def _count_lines(ctx: Context, of_section: dict[str, object], *, closed: bool) -> int:
+    """Return the number of stored lines. Used when a client asks for lines beyond the end."""
+    last = await ctx.collection("log_chunks").find_one(of_section, sort=[("lines", -1), ("offset", -1), ("place", -1)])
     if last is None:
         return 0
     return int(last["lines"]) + (closed and not last["text"].endswith(b"\n"))
@@ -52,8 +58,8 @@ async def _count_lines(ctx: Context, here: dict[str, object], *, closed: bool) -
 
 def _fit_in_message(lines: Sequence[str]) -> Sequence[str]:
     size = 0
-    for place, line in enumerate(lines):
+    for index, line in enumerate(lines):
         size += len(to_json(line))
         if size > MAX_RESPONSE_BYTES:
-            return lines[:place] or [line[:MAX_LINE_CHARACTERS] + CUT_LINE_SUFFIX]
+            return lines[:index] or [line[:MAX_LINE_CHARACTERS] + CUT_LINE_SUFFIX]
     return lines

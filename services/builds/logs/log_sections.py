@@ -1,7 +1,8 @@
-"""Cutting a log into sections: the markers of our own program open and close them, all else is text."""
+"""Log sections: split log bytes at the section markers that the job's own program writes."""
 
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
@@ -12,23 +13,23 @@ from services.builds.execution.script import TIMEOUT_SUFFIX
 
 INIT_SECTION = "init"
 EPOCH = datetime.fromtimestamp(0, UTC)
-MIN_MILLISECOND_TIMESTAMP = 10**11  # smaller times are seconds
+MIN_MILLISECOND_TIMESTAMP = 10**11  # smaller timestamps are in seconds
 
 
 @dataclass(frozen=True, slots=True)
 class SectionText:
     """Text that belongs to one section."""
 
-    section_index: int  # its place in the list of sections
+    section_index: int  # in the list of sections
     text: bytes
 
 
 class SplitLog(NamedTuple):
-    pieces: list[SectionText]
-    sections: list[Section]  # as they are afterwards
-    runner_start_ms: (
-        int | None
-    )  # when the job began, in milliseconds by the clock of its runner; None: no marker has told yet
+    """Log bytes split into sections."""
+
+    texts: list[SectionText]
+    sections: list[Section]  # all sections, including earlier ones
+    runner_start_ms: int | None  # when the job started, in milliseconds of the runner's clock; None: no marker yet
 
 
 def split_sections(
@@ -39,40 +40,40 @@ def split_sections(
     now: datetime,
     runner_start_ms: int | None = None,
 ) -> SplitLog:
-    """Cut the data into pieces of text. Markers of others are left out of the text.
+    """Split log bytes into the texts of sections. Markers of other programs are removed from the text.
 
-    Sections have the times of their markers, relative to the job's beginning, which is that of the first section.
+    Sections get the times of their markers, relative to the start of the job, which is the start of the first section.
     """
-    known = {format_section_name(nonce, place).encode(): step for place, step in enumerate(steps)}
+    steps_by_name = {format_section_name(nonce, index).encode(): step for index, step in enumerate(steps)}
     result = list(sections) or [Section(step=INIT_SECTION, start_at=now)]
-    pieces: list[SectionText] = []
+    texts: list[SectionText] = []
     parts = list(_split_at_markers(data))
     start = result[0].start_at or now
     if runner_start_ms is None:
         runner_start_ms = _find_runner_start(parts, nonce)
     if runner_start_ms is None:
-        runner_start_ms = _guess_runner_start(
-            [marker for _, marker in parts if marker and _marker_section(marker) in known], start, now
-        )
+        own_markers = [marker for _, marker in parts if marker and _marker_section(marker) in steps_by_name]
+        runner_start_ms = _guess_runner_start(own_markers, start, now)
     for text, marker in parts:
         if text:
-            pieces.append(SectionText(len(result) - 1, text))
-        step = known.get(_marker_section(marker)) if marker else None
+            texts.append(SectionText(len(result) - 1, text))
+        step = steps_by_name.get(_marker_section(marker)) if marker else None
         if marker is None or step is None:
             continue
         last = result[-1]
         at = _marker_time(marker, start, runner_start_ms, last.closed_at or last.start_at or now, now)
         title = step.name.removeprefix("@")
         if marker[1] == b"start":
-            if any(one.step == title for one in result):
-                continue  # each begins once: a script that knows the word must not make sections without end
-            # what a kill interrupts has failed; so has what is followed by the last part although it did not close
-            good = last.closed_at is not None or len(result) == 1 if step.after else not step.on_kill
-            result[-1] = close_section(last, steps, at, success=good)
+            if any(section.step == title for section in result):
+                # each section starts once: a script that knows the nonce must not create any number of sections
+                continue
+            # a section interrupted by a kill has failed; so has an unclosed one before after_script
+            success = last.closed_at is not None or len(result) == 1 if step.after else not step.on_kill
+            result[-1] = close_section(last, steps, at, success=success)
             result.append(Section(step=title, start_at=at, skipped=step.skipped or None))
         elif last.closed_at is None:
             result[-1] = last.replace(closed_at=at, timed_out=marker[3].endswith(b"." + TIMEOUT_SUFFIX))
-    return SplitLog(pieces, result, runner_start_ms)
+    return SplitLog(texts, result, runner_start_ms)
 
 
 Marker = re.Match[bytes]
@@ -84,21 +85,22 @@ def _marker_section(marker: Marker) -> bytes:
 
 
 def _marker_time_ms(marker: Marker) -> int:
-    """GitLab's markers have seconds, our own programs write milliseconds where they can."""
+    """Return the time of a marker in milliseconds. GitLab writes seconds, our own programs milliseconds if possible."""
     time = int(marker[2])
     return time if time >= MIN_MILLISECOND_TIMESTAMP else time * 1000
 
 
 def _find_runner_start(parts: LogParts, nonce: str) -> int | None:
-    """Return when the job began by the runner's clock, as the runner itself reports it."""
+    """Return when the job started by the runner's clock, as reported by the runner, or None."""
     name = format_job_section_name(nonce).encode()
     return next((_marker_time_ms(marker) for _, marker in parts if marker and marker[3] == name), None)
 
 
 def _guess_runner_start(markers: Sequence[Marker], start: datetime, now: datetime) -> int | None:
-    """Return when the job began by the clock of a runner that does not tell.
+    """Estimate when the job started by the clock of a runner that does not report it.
 
-    Its clock is taken to be right if the markers lie between the beginning and now, else the last one is of now.
+    If all markers lie between the start of the job and now, its clock is assumed to be right. Otherwise the last marker
+    is assumed to be written now.
     """
     if not markers:
         return None
@@ -114,26 +116,22 @@ def _epoch_ms(at: datetime) -> int:
 def _marker_time(
     marker: Marker, start: datetime, runner_start_ms: int | None, earliest: datetime, latest: datetime
 ) -> datetime:
-    """Return when a marker was written, by the server's clock: never before the marker before it, nor after now."""
-    try:
-        at = (
-            latest
-            if runner_start_ms is None
-            else start + timedelta(milliseconds=_marker_time_ms(marker) - runner_start_ms)
-        )
-    except OverflowError:
-        at = latest
+    """Return when a marker was written, by the server's clock, limited to the time between the last marker and now."""
+    at = latest
+    if runner_start_ms is not None:
+        with suppress(OverflowError):
+            at = start + timedelta(milliseconds=_marker_time_ms(marker) - runner_start_ms)
     return max(min(at, latest), earliest)
 
 
 def close_section(section: Section, steps: Sequence[PlannedStep], now: datetime, *, success: bool) -> Section:
-    """Another section begins, or the job is over: now it is known how this one went.
+    """Return the section with its end time and result, when the next section starts or the job ends.
 
-    Nobody reports how the clean-up went: it closes its section only if it went well.
+    Cleanup steps report no result: they close their section only if they succeed.
     """
     if any((step.on_kill or step.after) and step.name.removeprefix("@") == section.step for step in steps):
         success = section.closed_at is not None
-    closed_at = section.closed_at or max(now, section.start_at or now)  # a replica of 0.2.0 goes by its own clock
+    closed_at = section.closed_at or max(now, section.start_at or now)  # a replica of release 0.2.0 uses its own clock
     return section.replace(closed_at=closed_at, success=success and not section.timed_out)
 
 

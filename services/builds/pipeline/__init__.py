@@ -1,1 +1,1 @@
-"""Pipelines: the spec files of GitLab and GitFlic, compiled to the jobs of a build: text in, jobs and warnings out."""
+"""Compiler for the pipeline files of GitLab and GitFlic: text in, jobs and warnings out."""

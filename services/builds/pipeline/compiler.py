@@ -1,4 +1,4 @@
-"""From the text of a pipeline's spec file to the jobs of one build."""
+"""Entry point of the compiler: turns the text of a pipeline file into the jobs of one build."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from contracts.builds import PlannedJob, PlannedVariable
 from services.builds.pipeline import job_parser
+from services.builds.pipeline.context import PipelineContext
 from services.builds.pipeline.document.ast_nodes import MappingNode, Node, as_mapping, as_strings, fail, is_null
 from services.builds.pipeline.document.extends import DEFAULT_KEYWORDS, apply_defaults, resolve_extends
 from services.builds.pipeline.document.includes import resolve_includes
@@ -14,13 +15,7 @@ from services.builds.pipeline.job_parser import FileSettings, JobDraft
 from services.builds.pipeline.keywords.matrix import expand_parallel
 from services.builds.pipeline.keywords.needs import resolve_needs
 from services.builds.pipeline.rules import conditions
-from services.builds.pipeline.variables import (
-    PipelineContext,
-    build_variables,
-    expand,
-    expand_variables,
-    parse_variables,
-)
+from services.builds.pipeline.variables import build_variables, expand, expand_variables, parse_variables
 from services.builds.planning.spec import SpecInvalid
 
 PIPELINE_FILE_NAMES = frozenset({".gitlab-ci.yml", ".gitlab-ci.yaml", "gitflic-ci.yaml", "gitflic-ci.yml"})
@@ -28,7 +23,7 @@ DEFAULT_STAGES = ("build", "test", "deploy")
 FIRST_STAGE, LAST_STAGE = ".pre", ".post"
 MAX_JOBS = 200
 MAX_WARNINGS = 100
-MAX_PLAN_BYTES = 512 * 1024  # bytes of all jobs together, as events carry them
+MAX_PLAN_BYTES = 512 * 1024  # of all jobs as JSON, because one event carries them
 MAX_NAME_LENGTH = 255
 DEFAULT_SPELLINGS = {spelling for spellings in DEFAULT_KEYWORDS.values() for spelling in spellings}
 GLOBAL_KEYWORDS = {"stages", "variables", "default", "workflow", "types", *DEFAULT_SPELLINGS} - {
@@ -44,17 +39,23 @@ VariablesByName = dict[str, PlannedVariable]
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    jobs: tuple[PlannedJob, ...]  # without numbers
+    """Result of a compilation."""
+
+    jobs: tuple[PlannedJob, ...]  # without ids
     warnings: tuple[str, ...]
 
 
 def is_pipeline(spec_file_path: str) -> bool:
-    """Told by the name of the file alone."""
+    """Return whether the file name is that of a pipeline file."""
     return spec_file_path.rpartition("/")[2] in PIPELINE_FILE_NAMES
 
 
 def compile_pipeline(content: bytes, context: PipelineContext, timeout_seconds: int, max_attempts: int) -> Pipeline:
-    """Raises SpecInvalid or SpecUnreadable, whose text has line and column; FilesWanted for files that it includes."""
+    """Compile the file to jobs and warnings.
+
+    Raises SpecInvalid or SpecUnreadable with line and column, and IncludesRequired if included files must be read
+    first.
+    """
     warnings: list[str] = []
     top = resolve_references(resolve_extends(resolve_includes(content, context, warnings.append)))
     check_size(top)
@@ -69,11 +70,11 @@ def compile_pipeline(content: bytes, context: PipelineContext, timeout_seconds: 
         if _is_job(name, node, top):
             job = apply_defaults(as_mapping(node, f"the job `{name}`"), top, defaults)
             drafts.append(job_parser.parse_job(name, job, file, warnings.append))
-    planned = _expand_jobs([one for one in drafts if one is not None], top, context)
+    planned = _expand_jobs([draft for draft in drafts if draft is not None], top, context)
     ordered = resolve_needs(planned)
     if not {job.stage for job in ordered} - {FIRST_STAGE, LAST_STAGE}:
         raise SpecInvalid(
-            f"the pipeline has no jobs for {context.ref_name}: their rules, or `only` and `except`, say so"
+            f"the pipeline has no jobs for {context.ref_name}: `rules`, or `only` and `except`, exclude them all"
         )
     if sum(len(job.model_dump_json()) for job in ordered) > MAX_PLAN_BYTES:
         raise SpecInvalid(f"the jobs of the pipeline take more than {MAX_PLAN_BYTES // 1024} KiB together")
@@ -81,9 +82,9 @@ def compile_pipeline(content: bytes, context: PipelineContext, timeout_seconds: 
 
 
 def _warn_about(source: MappingNode, keywords: Iterable[str], where: str, warnings: list[str]) -> None:
-    words = "{}: `{}` {} is not supported and has no effect"
+    message = "{}: `{}` {} is not supported and has no effect"
     warnings += [
-        words.format(source.position_of(keyword), keyword, where)
+        message.format(source.position_of(keyword), keyword, where)
         for keyword in sorted(keywords, key=source.position_of)
     ]
 
@@ -92,15 +93,15 @@ def _parse_defaults(top: MappingNode, warnings: list[str]) -> MappingNode | None
     node = top.get("default")
     if node is None:
         return None
-    found = as_mapping(node, "`default`")
-    _warn_about(found, found.members.keys() - DEFAULT_SPELLINGS, "in `default`", warnings)
-    return found
+    defaults = as_mapping(node, "`default`")
+    _warn_about(defaults, defaults.members.keys() - DEFAULT_SPELLINGS, "in `default`", warnings)
+    return defaults
 
 
 def _evaluate_workflow(
-    top: MappingNode, now: PipelineContext, variables: VariablesByName, warnings: list[str]
+    top: MappingNode, context: PipelineContext, variables: VariablesByName, warnings: list[str]
 ) -> VariablesByName:
-    """The variables that its rules bring. Raises SpecInvalid where they say that there is nothing to do."""
+    """Return the variables set by `workflow: rules`. Raises SpecInvalid if the rules allow no pipeline."""
     node = top.get("workflow")
     if node is None:
         return {}
@@ -109,10 +110,10 @@ def _evaluate_workflow(
     rules = workflow.get("rules")
     if rules is None:
         return {}
-    values = expand_variables(build_variables(now), variables.values())
-    ruling = conditions.match_rules(rules, "`workflow`", now, values, warnings.append)
+    values = expand_variables(build_variables(context), variables.values())
+    ruling = conditions.match_rules(rules, "`workflow`", context, values, warnings.append)
     if ruling is None or ruling.when == "never":
-        raise SpecInvalid(f"{rules.place}: the rules of `workflow` allow no pipeline for {now.ref_name}")
+        raise SpecInvalid(f"{rules.position}: the rules of `workflow` allow no pipeline for {context.ref_name}")
     return dict(ruling.variables)
 
 
@@ -133,31 +134,32 @@ def _is_job(name: str, node: Node, top: MappingNode) -> bool:
 
 
 def _expand_jobs(
-    drafts: Sequence[JobDraft], top: MappingNode, now: PipelineContext
+    drafts: Sequence[JobDraft], top: MappingNode, context: PipelineContext
 ) -> list[tuple[JobDraft, list[PlannedJob]]]:
     result = [
-        (draft, [_expand_tags(job, now) for job in expand_parallel(draft.planned, draft.parallel)]) for draft in drafts
+        (draft, [_expand_tags(job, context) for job in expand_parallel(draft.planned, draft.parallel)])
+        for draft in drafts
     ]
-    names = Counter(job.name for _, found in result for job in found)
+    names = Counter(job.name for _, expanded in result for job in expanded)
     if names.total() > MAX_JOBS:
-        fail(top.place, f"the pipeline has {names.total()} jobs; at most {MAX_JOBS} are allowed")
-    twice = [name for name, times in names.items() if times > 1]
-    if twice:
-        fail(top.place, f"two jobs are called `{twice[0]}`")
+        fail(top.position, f"the pipeline has {names.total()} jobs; at most {MAX_JOBS} are allowed")
+    duplicates = [name for name, times in names.items() if times > 1]
+    if duplicates:
+        fail(top.position, f"two jobs are named `{duplicates[0]}`")
     return result
 
 
-def _expand_tags(job: PlannedJob, now: PipelineContext) -> PlannedJob:
-    """Variables in tags may be those of a matrix."""
+def _expand_tags(job: PlannedJob, context: PipelineContext) -> PlannedJob:
+    """Expand variables in the job's tags, including those of its matrix."""
     if not any("$" in tag for tag in job.tags):
         return job
-    known = build_variables(now) | {"CI_JOB_NAME": job.name, "CI_JOB_STAGE": job.stage}
-    values = expand_variables(known, job.variables)
+    predefined = build_variables(context) | {"CI_JOB_NAME": job.name, "CI_JOB_STAGE": job.stage}
+    values = expand_variables(predefined, job.variables)
     return job.replace(tags=tuple(expand(tag, values) for tag in job.tags))
 
 
 def _truncate(warnings: Sequence[str]) -> tuple[str, ...]:
-    """Each once."""
+    """Remove duplicates and limit the number of warnings."""
     different = list(dict.fromkeys(warnings))
     more = len(different) - MAX_WARNINGS
     return (*different[:MAX_WARNINGS], *([f"... and {more} more warnings"] if more > 0 else []))

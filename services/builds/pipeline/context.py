@@ -1,13 +1,49 @@
-"""What a pipeline's jobs may know of their build."""
+"""Context of a compilation: what is known of a build before its jobs are planned."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
 from fnmatch import fnmatchcase
 
-from contracts.builds import BuildRow
+from contracts.builds import BuildRow, LaunchedProject
 from contracts.errors import RequestRejected
-from services.builds.pipeline.variables import PipelineContext
+from services.builds.pipeline.rules.repository_tree import RepositoryTree
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineContext:
+    """What is known of a build when its pipeline is compiled."""
+
+    project: LaunchedProject
+    build_id: int
+    local_id: int
+    ref: str  # refs/heads/... or refs/tags/...
+    sha: str
+    url: str  # of this server, without a trailing slash
+    default_branch: str = ""
+    source: str = "web"
+    initiator: str = ""
+    protected: bool = False
+    message: str = ""
+    before_sha: str = ""
+    initiator_id: int = 0
+    queued_at: datetime | None = None
+    # of the project; used only to evaluate conditions
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    tree: RepositoryTree | None = None  # None: not loaded
+    files: Mapping[str, bytes | None] = field(default_factory=dict)  # included files: path -> content, None if missing
+
+    @property
+    def ref_name(self) -> str:
+        return self.ref.removeprefix("refs/heads/").removeprefix("refs/tags/")
+
+    @property
+    def is_tag(self) -> bool:
+        return self.ref.startswith("refs/tags/")
 
 
 def create_context(build: BuildRow, ref: str, sha: str, url: str, default_branch: str, message: str) -> PipelineContext:
+    """Return the context of a build. Secrets, files and the repository tree are added by the planner."""
     if build.project is None:
         raise RequestRejected("PROJECT_NOT_FOUND")
     name = ref.removeprefix("refs/heads/").removeprefix("refs/tags/")

@@ -1,10 +1,11 @@
-"""One job of the file: its keywords, read strictly; what is known but not supported is warned of, never silent."""
+"""Parser for one job of the file. Types are checked strictly; known but unsupported keywords give a warning."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from contracts.builds import PlannedJob, PlannedVariable
+from services.builds.pipeline.context import PipelineContext
 from services.builds.pipeline.document.ast_nodes import (
     MappingNode,
     Node,
@@ -27,7 +28,7 @@ from services.builds.pipeline.keywords.environment import parse_environment
 from services.builds.pipeline.keywords.job_resources import parse_artifacts, parse_caches, parse_image, parse_services
 from services.builds.pipeline.rules import conditions
 from services.builds.pipeline.rules.conditions import RuleResult
-from services.builds.pipeline.variables import PipelineContext, build_variables, expand_variables, parse_variables
+from services.builds.pipeline.variables import build_variables, expand_variables, parse_variables
 
 Warn = Callable[[str], None]
 
@@ -68,17 +69,19 @@ MAX_TIMEOUT_SECONDS = 10 * 365 * 24 * 3600
 
 @dataclass(frozen=True, slots=True)
 class FileSettings:
-    """What a job needs to know of the rest of the file."""
+    """Settings of the whole file that a job depends on."""
 
     context: PipelineContext
     stages: tuple[str, ...]
     variables: Mapping[str, PlannedVariable]
-    timeout_seconds: int  # the longest that a job may take
+    timeout_seconds: int  # upper limit for the timeout of a job
     max_attempts: int
 
 
 @dataclass(frozen=True, slots=True)
 class Need:
+    """A job that another job needs, as written in the file."""
+
     node: Node
     job: str
     optional: bool = False
@@ -88,7 +91,7 @@ class Need:
 
 @dataclass(frozen=True, slots=True)
 class JobDraft:
-    """A job whose needs are not settled: others may be left out, or be many by `parallel`."""
+    """A parsed job whose needs are not resolved yet, because other jobs may be left out or expanded by `parallel`."""
 
     planned: PlannedJob
     node: MappingNode
@@ -98,44 +101,42 @@ class JobDraft:
 
 
 def parse_job(name: str, job: MappingNode, file: FileSettings, warn: Warn) -> JobDraft | None:
-    """None: its rules leave it out."""
-    what = f"the job `{name}`"
-    _warn_about_keywords(job, what, warn)
-    script = as_commands(job.get("script", "scripts"), f"`script` of {what}")
+    """Parse one job. Return None if its rules exclude it. Raises SpecInvalid."""
+    label = f"the job `{name}`"
+    _warn_about_keywords(job, label, warn)
+    script = as_commands(job.get("script", "scripts"), f"`script` of {label}")
     if script in ((), ("",)):
         if job.get("trigger", "run") is not None:
-            warn(f"{job.place}: {what} has no script, and is left out: `trigger` and `run` are not supported")
+            warn(f"{job.position}: {label} has no script, and is left out: `trigger` and `run` are not supported")
             return None
-        fail(job.place, f"{what} has no script")
-    own = dict(parse_variables(job.get("variables"), f"`variables` of {what}"))
+        fail(job.position, f"{label} has no script")
+    own = dict(parse_variables(job.get("variables"), f"`variables` of {label}"))
     inherited = select_inherited_variables(job, tuple(file.variables))
-    variables = {key: one for key, one in file.variables.items() if key in inherited} | own
-    stage = as_string(stage_node, f"`stage` of {what}") if (stage_node := job.get("stage")) is not None else "test"
+    variables = {key: variable for key, variable in file.variables.items() if key in inherited} | own
+    stage = as_string(stage_node, f"`stage` of {label}") if (stage_node := job.get("stage")) is not None else "test"
     if stage not in file.stages:
-        fail(
-            job.position_of("stage"), f"{what} is of the stage `{stage}`, which is not one of {', '.join(file.stages)}"
-        )
+        fail(job.position_of("stage"), f"{label} has the stage `{stage}`, which is not one of {', '.join(file.stages)}")
     values = expand_variables(
         build_variables(file.context) | {"CI_JOB_NAME": name, "CI_JOB_STAGE": stage}, variables.values()
     )
-    ruling = _evaluate_rules(job, what, file.context, values, warn)
+    ruling = _evaluate_rules(job, label, file.context, values, warn)
     if ruling is None:
         return None
-    when, allowed = _start_condition(job, what, ruling, warn)
+    when, allowed = _start_condition(job, label, ruling, warn)
     if when is None:
         return None
-    set_by_it = parse_environment(job.get("environment"), what, values, warn)
-    retries, retry_when, retry_codes = _parse_retry(job.get("retry"), what)
-    container = parse_image(job.get("image"), what, warn)
+    environment_variables = parse_environment(job.get("environment"), label, values, warn)
+    retries, retry_when, retry_codes = _parse_retry(job.get("retry"), label)
+    container = parse_image(job.get("image"), label, warn)
     planned = PlannedJob(
         job_id=0,
         job_uuid="",
         name=name,
         stage=stage,
         stage_place=file.stages.index(stage),
-        tags=as_strings(job.get("tags"), f"`tags` of {what}"),
+        tags=as_strings(job.get("tags"), f"`tags` of {label}"),
         image=container.name if container else None,
-        timeout_seconds=_parse_timeout(job.get("timeout"), what, file.timeout_seconds, warn),
+        timeout_seconds=_parse_timeout(job.get("timeout"), label, file.timeout_seconds, warn),
         max_attempts=file.max_attempts,
         when=when,
         allow_failure=allowed[0],
@@ -143,140 +144,136 @@ def parse_job(name: str, job: MappingNode, file: FileSettings, warn: Warn) -> Jo
         retries=retries,
         retry_when=retry_when,
         retry_codes=retry_codes,
-        variables=tuple((variables | dict(ruling.variables) | set_by_it).values()),
-        commands=(*as_commands(job.get("before_script", "before_scripts"), f"`before_script` of {what}"), *script),
-        after_commands=as_commands(job.get("after_script", "after_scripts"), f"`after_script` of {what}"),
+        variables=tuple((variables | dict(ruling.variables) | environment_variables).values()),
+        commands=(*as_commands(job.get("before_script", "before_scripts"), f"`before_script` of {label}"), *script),
+        after_commands=as_commands(job.get("after_script", "after_scripts"), f"`after_script` of {label}"),
         container=container,
-        services=parse_services(job.get("services"), what, warn),
-        artifacts=parse_artifacts(job.get("artifacts"), what, warn),
-        caches=parse_caches(job.get("cache"), what, file.context.tree, warn),
+        services=parse_services(job.get("services"), label, warn),
+        artifacts=parse_artifacts(job.get("artifacts"), label, warn),
+        caches=parse_caches(job.get("cache"), label, file.context.tree, warn),
     )
     needs = ruling.needs if ruling.needs is not None else job.members.get("needs")
     fetched = job.members.get("dependencies")
     return JobDraft(
         planned,
         job,
-        _parse_needs(needs, what, warn) if needs is not None else None,
-        require_list(fetched, f"`dependencies` of {what}") if fetched is not None and not is_null(fetched) else None,
+        _parse_needs(needs, label, warn) if needs is not None else None,
+        require_list(fetched, f"`dependencies` of {label}") if fetched is not None and not is_null(fetched) else None,
         job.get("parallel"),
     )
 
 
-def _warn_about_keywords(job: MappingNode, what: str, warn: Warn) -> None:
+def _warn_about_keywords(job: MappingNode, label: str, warn: Warn) -> None:
     for keyword in job.members:
         if keyword in UNSUPPORTED_KEYWORDS:
-            warn(f"{job.position_of(keyword)}: `{keyword}` of {what} is not supported and has no effect")
+            warn(f"{job.position_of(keyword)}: `{keyword}` of {label} is not supported and has no effect")
         elif keyword == "environment":
             warn(
-                f"{job.position_of(keyword)}: `environment` of {what} sets variables only: what is deployed "
-                f"where is not kept"
+                f"{job.position_of(keyword)}: `environment` of {label} only sets variables: deployments are not tracked"
             )
         elif keyword not in KNOWN_KEYWORDS:
-            warn(f"{job.position_of(keyword)}: the keyword `{keyword}` of {what} is not known and has no effect")
+            warn(f"{job.position_of(keyword)}: the keyword `{keyword}` of {label} is unknown and has no effect")
 
 
 def _evaluate_rules(
-    job: MappingNode, what: str, now: PipelineContext, values: Mapping[str, str], warn: Warn
+    job: MappingNode, label: str, context: PipelineContext, values: Mapping[str, str], warn: Warn
 ) -> RuleResult | None:
     rules = job.get("rules")
     if rules is None:
-        return RuleResult() if conditions.matches_only_except(job, what, now, values, warn) else None
+        return RuleResult() if conditions.matches_only_except(job, label, context, values, warn) else None
     if job.get("only", "except") is not None:
-        fail(job.position_of("rules"), f"{what} has `rules`, and `only` or `except` as well")
-    return conditions.match_rules(rules, what, now, values, warn)
+        fail(job.position_of("rules"), f"{label} has `rules`, and `only` or `except` as well")
+    return conditions.match_rules(rules, label, context, values, warn)
 
 
 Start = Literal["on_success", "on_failure", "always", "manual"]
 
 
 def _start_condition(
-    job: MappingNode, what: str, ruling: RuleResult, warn: Warn
+    job: MappingNode, label: str, ruling: RuleResult, warn: Warn
 ) -> tuple[Start | None, tuple[bool, tuple[int, ...]]]:
-    """When it starts, None for never; and which of its failures are none of the build."""
+    """Return when the job starts (None for never), and whether and for which exit codes it may fail."""
     node = job.get("when")
-    own = as_choice(node, f"`when` of {what}", conditions.WHEN_VALUES) if node is not None else "on_success"
+    own = as_choice(node, f"`when` of {label}", conditions.WHEN_VALUES) if node is not None else "on_success"
     when = ruling.when or own
-    allowed, codes = _parse_allow_failure(job.get("allow_failure"), what)
+    allowed, codes = _parse_allow_failure(job.get("allow_failure"), label)
     if ruling.allow_failure is not None:
         allowed, codes = ruling.allow_failure, ()
     elif allowed is None:
-        # a job that waits for somebody holds nothing up, except where a rule says so
+        # a manual job does not block the pipeline, unless the job has rules
         allowed = when == "manual" and job.get("rules") is None
     match when:
         case "on_success" | "on_failure" | "always" | "manual":
             return when, (allowed, codes)
         case "delayed":
-            warn(f"{job.position_of('when')}: {what} starts without delay: `when: delayed` is not supported")
+            warn(f"{job.position_of('when')}: {label} starts without delay: `when: delayed` is not supported")
             return "on_success", (allowed, codes)
         case _:
             return None, (allowed, codes)
 
 
-def _parse_allow_failure(node: Node | None, what: str) -> tuple[bool | None, tuple[int, ...]]:
+def _parse_allow_failure(node: Node | None, label: str) -> tuple[bool | None, tuple[int, ...]]:
     if node is None:
         return None, ()
     if not isinstance(node, MappingNode):
-        return as_bool(node, f"`allow_failure` of {what}"), ()
+        return as_bool(node, f"`allow_failure` of {label}"), ()
     codes = as_list(node.get("exit_codes"))
     if not codes or set(node.members) != {"exit_codes"}:
-        fail(node.place, f"`allow_failure` of {what} must be true, false, or a mapping with `exit_codes`")
-    return False, tuple(as_int(code, f"`exit_codes` of {what}", 0, 255) for code in codes)
+        fail(node.position, f"`allow_failure` of {label} must be true, false, or a mapping with `exit_codes`")
+    return False, tuple(as_int(code, f"`exit_codes` of {label}", 0, 255) for code in codes)
 
 
-def _parse_retry(node: Node | None, what: str) -> tuple[int, tuple[str, ...], tuple[int, ...]]:
-    """How often, after which reasons, and after which exit codes whatever the reason."""
+def _parse_retry(node: Node | None, label: str) -> tuple[int, tuple[str, ...], tuple[int, ...]]:
+    """Return the number of retries, and the failure reasons and exit codes that allow one."""
     if node is None:
         return 0, (), ()
     if not isinstance(node, MappingNode):
-        return as_int(node, f"`retry` of {what}", 0, MAX_RETRIES), (), ()
+        return as_int(node, f"`retry` of {label}", 0, MAX_RETRIES), (), ()
     for key in node.members:
         if key not in ("max", "when", "exit_codes"):
             fail(
                 node.position_of(key),
-                f"`retry` of {what} has the unknown keyword `{key}`; known are max, when, exit_codes",
+                f"`retry` of {label} has the unknown keyword `{key}`; known are max, when, exit_codes",
             )
-    codes = tuple(as_int(one, f"`exit_codes` of {what}", 0, 255) for one in as_list(node.get("exit_codes")))
+    codes = tuple(as_int(code, f"`exit_codes` of {label}", 0, 255) for code in as_list(node.get("exit_codes")))
     most, reasons = node.get("max"), as_list(node.get("when"))
-    found = tuple(as_choice(one, f"`when` in `retry` of {what}", sorted(RETRY_REASONS)) for one in reasons)
-    times = as_int(most, f"`max` in `retry` of {what}", 0, MAX_RETRIES) if most is not None else MAX_RETRIES
-    return (times, (), ()) if "always" in found else (times, found, codes)
+    retry_when = tuple(as_choice(reason, f"`when` in `retry` of {label}", sorted(RETRY_REASONS)) for reason in reasons)
+    times = as_int(most, f"`max` in `retry` of {label}", 0, MAX_RETRIES) if most is not None else MAX_RETRIES
+    return (times, (), ()) if "always" in retry_when else (times, retry_when, codes)
 
 
-def _parse_timeout(node: Node | None, what: str, limit: int, warn: Warn) -> int:
+def _parse_timeout(node: Node | None, label: str, limit: int, warn: Warn) -> int:
     if node is None:
         return limit
-    wanted = parse_duration(as_text(node, f"`timeout` of {what}"))
-    if not wanted or wanted > MAX_TIMEOUT_SECONDS:
-        fail(node.place, f"`timeout` of {what} must be a length of time, for example `1h 30m`")
-    if wanted > limit:
-        warn(f"{node.place}: `timeout` of {what} is more than the server's limit: it is {limit} seconds")
-    return min(wanted, limit)
+    seconds = parse_duration(as_text(node, f"`timeout` of {label}"))
+    if not seconds or seconds > MAX_TIMEOUT_SECONDS:
+        fail(node.position, f"`timeout` of {label} must be a duration, for example `1h 30m`")
+    if seconds > limit:
+        warn(f"{node.position}: `timeout` of {label} is more than the server's limit: it is {limit} seconds")
+    return min(seconds, limit)
 
 
-def _parse_needs(node: Node, what: str, warn: Warn) -> tuple[Need, ...]:
-    return tuple(need for one in as_list(node) if (need := _parse_need(one, what, warn)) is not None)
+def _parse_needs(node: Node, label: str, warn: Warn) -> tuple[Need, ...]:
+    return tuple(need for item in as_list(node) if (need := _parse_need(item, label, warn)) is not None)
 
 
-def _parse_need(node: Node, what: str, warn: Warn) -> Need | None:
+def _parse_need(node: Node, label: str, warn: Warn) -> Need | None:
     if not isinstance(node, MappingNode):
-        return Need(node, as_text(node, f"a need of {what}"))
+        return Need(node, as_text(node, f"a need of {label}"))
     for key in node.members:
         if key in ("project", "pipeline", "ref"):
-            warn(
-                f"{node.position_of(key)}: {what} needs a job of another pipeline: that is not supported and has "
-                f"no effect"
-            )
+            warn(f"{node.position_of(key)}: {label} needs a job of another pipeline: this is not supported")
             return None
         if key not in ("job", "artifacts", "optional", "parallel"):
-            fail(node.position_of(key), f"a need of {what} has the unknown keyword `{key}`")
+            fail(node.position_of(key), f"a need of {label} has the unknown keyword `{key}`")
     job = node.get("job")
     if job is None:
-        fail(node.place, f"a need of {what} names no `job`")
-    optional, wanted, parallel = node.get("optional"), node.get("artifacts"), node.get("parallel")
+        fail(node.position, f"a need of {label} names no `job`")
+    optional, with_artifacts, parallel = node.get("optional"), node.get("artifacts"), node.get("parallel")
     return Need(
         node,
-        as_text(job, f"a need of {what}"),
+        as_text(job, f"a need of {label}"),
         optional is not None and as_bool(optional, "`optional`"),
-        wanted is None or as_bool(wanted, "`artifacts`"),
+        with_artifacts is None or as_bool(with_artifacts, "`artifacts`"),
         as_mapping(parallel, "`parallel`").get("matrix") if parallel is not None else None,
     )

@@ -1,64 +1,32 @@
-"""Variables: those of the spec file, those every job has (CI_*), and $NAMES in values."""
+"""Variables of the spec file, predefined variables (CI_*), and the expansion of $NAMES in values."""
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 
 from contracts.builds import LaunchedProject, PlannedVariable
 from libs.version import VERSION
+from services.builds.pipeline.context import PipelineContext
 from services.builds.pipeline.document.ast_nodes import MappingNode, Node, Position, as_bool, as_mapping, as_text, fail
-from services.builds.pipeline.rules.repository_tree import RepositoryTree
 
 NAME_PATTERN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 REFERENCE_PATTERN = re.compile(r"\$(?:(\$)|([A-Za-z_]\w*)|\{([A-Za-z_]\w*)\})", re.ASCII)
-MAX_EXPANSION_DEPTH = 10  # values that mean values that mean values
-MAX_EXPANSION_CHARACTERS = 128 * 1024  # characters that values may get by what they mean, all together
+MAX_EXPANSION_DEPTH = 10  # of variables whose values refer to other variables
+MAX_EXPANSION_CHARACTERS = 128 * 1024  # that expansion may add to all values together
 ZERO_SHA = "0" * 40
 
 
-@dataclass(frozen=True, slots=True)
-class PipelineContext:
-    """What is known of a build before its jobs are."""
-
-    project: LaunchedProject
-    build_id: int
-    local_id: int
-    ref: str  # refs/heads/... or refs/tags/...
-    sha: str
-    url: str  # of the server
-    default_branch: str = ""
-    source: str = "web"
-    initiator: str = ""
-    protected: bool = False
-    message: str = ""
-    before_sha: str = ""
-    initiator_id: int = 0
-    queued_at: datetime | None = None
-    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)  # of the project, for conditions alone
-    tree: RepositoryTree | None = None  # None: nobody looked
-    files: Mapping[str, bytes | None] = field(default_factory=dict)  # by path, what was asked for; None: there is none
-
-    @property
-    def ref_name(self) -> str:
-        return self.ref.removeprefix("refs/heads/").removeprefix("refs/tags/")
-
-    @property
-    def is_tag(self) -> bool:
-        return self.ref.startswith("refs/tags/")
-
-
-def parse_variables(node: Node | None, what: str) -> dict[str, PlannedVariable]:
-    """`variables`: names with a value, or with a mapping of value, description, options, expand."""
+def parse_variables(node: Node | None, label: str) -> dict[str, PlannedVariable]:
+    """Parse `variables`: a mapping of names to values, or to mappings with value, description, options and expand."""
     if node is None:
         return {}
-    source = as_mapping(node, what)
+    source = as_mapping(node, label)
     return {name: _parse_variable(name, value, source.position_of(name)) for name, value in source.members.items()}
 
 
-def _parse_variable(name: str, node: Node, place: Position) -> PlannedVariable:
+def _parse_variable(name: str, node: Node, position: Position) -> PlannedVariable:
     if not NAME_PATTERN.fullmatch(name):
-        fail(place, f"`{name}` cannot be the name of a variable: letters, digits and _ are allowed")
+        fail(position, f"`{name}` cannot be the name of a variable: letters, digits and _ are allowed")
     if not isinstance(node, MappingNode):
         return PlannedVariable(key=name, value=_parse_value(node, name))
     unknown = set(node.members) - {"value", "description", "options", "expand"}
@@ -79,6 +47,7 @@ def _parse_value(node: Node, name: str) -> str:
 
 
 def project_variables(project: LaunchedProject, url: str) -> dict[str, str]:
+    """Return the predefined variables of a project."""
     path = f"{project.owner_alias}/{project.alias}"
     values = {
         "CI": "true",
@@ -110,6 +79,7 @@ def project_variables(project: LaunchedProject, url: str) -> dict[str, str]:
 
 
 def build_variables(context: PipelineContext) -> dict[str, str]:
+    """Return the predefined variables of a build, including those of its project."""
     name = context.ref_name
     title, _, description = context.message.partition("\n")
     return project_variables(context.project, context.url) | {
@@ -146,43 +116,43 @@ def format_time(at: datetime) -> str:
 
 
 def to_slug(text: str) -> str:
-    """Lower case, at most 63 characters, only what a host name may hold."""
+    """Return the text as a host name label: lower case, at most 63 characters, other characters replaced by `-`."""
     return re.sub(r"[^a-z0-9]", "-", text.lower())[:63].strip("-")
 
 
-def expand_variables(known: Mapping[str, str], more: Iterable[PlannedVariable]) -> dict[str, str]:
-    """All values, with $NAMES in them replaced; of the same name the later one wins."""
+def expand_variables(known: Mapping[str, str], variables: Iterable[PlannedVariable]) -> dict[str, str]:
+    """Return the values of all variables with $NAMES expanded. Of two variables with one name the later wins."""
     raw = dict(known)
     expanded = set[str]()
-    for one in more:
-        raw[one.key] = one.value
-        (expanded.add if one.expand else expanded.discard)(one.key)
+    for variable in variables:
+        raw[variable.key] = variable.value
+        (expanded.add if variable.expand else expanded.discard)(variable.key)
     return _expand_all(raw, expanded)
 
 
 def _expand_all(raw: Mapping[str, str], expanded: set[str]) -> dict[str, str]:
-    """A variable that means itself, directly or not, is left as it stands."""
-    left = MAX_EXPANSION_CHARACTERS
+    """Expand the variables in `expanded`. A reference that leads back to itself is left unexpanded."""
+    characters_left = MAX_EXPANSION_CHARACTERS
 
-    def of(one: str, within: tuple[str, ...]) -> str:
-        if one not in expanded:
-            return raw[one]
-        return REFERENCE_PATTERN.sub(lambda found: inner(found, (*within, one)), raw[one])
+    def expanded_value(name: str, ancestors: tuple[str, ...]) -> str:
+        if name not in expanded:
+            return raw[name]
+        return REFERENCE_PATTERN.sub(lambda match: replacement(match, (*ancestors, name)), raw[name])
 
-    def inner(found: re.Match[str], within: tuple[str, ...]) -> str:
-        nonlocal left
-        wanted = found[2] or found[3]
-        if not wanted:
-            return "$"  # written as $$
-        if wanted not in raw or wanted in within or len(within) > MAX_EXPANSION_DEPTH or left <= 0:
-            return found[0]
-        meaning = of(wanted, within)
-        left -= len(meaning) + 1
-        return meaning
+    def replacement(match: re.Match[str], ancestors: tuple[str, ...]) -> str:
+        nonlocal characters_left
+        name = match[2] or match[3]
+        if not name:
+            return "$"  # `$$` is an escaped `$`
+        if name not in raw or name in ancestors or len(ancestors) > MAX_EXPANSION_DEPTH or characters_left <= 0:
+            return match[0]
+        value = expanded_value(name, ancestors)
+        characters_left -= len(value) + 1
+        return value
 
-    return {name: of(name, ()) for name in raw}
+    return {name: expanded_value(name, ()) for name in raw}
 
 
 def expand(source: str, values: Mapping[str, str]) -> str:
-    """$NAMES in a text; those that are not known stay for whoever knows them."""
-    return REFERENCE_PATTERN.sub(lambda found: values.get(found[2] or found[3] or "", found[0]), source)
+    """Replace $NAMES in a text by their values. Unknown names are left for the runner."""
+    return REFERENCE_PATTERN.sub(lambda match: values.get(match[2] or match[3] or "", match[0]), source)

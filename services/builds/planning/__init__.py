@@ -1,1 +1,1 @@
-"""From a launch to the jobs of a build: repository mirrors, the spec file, the pipeline."""
+"""Planning of builds: launch, git mirrors and spec files."""

@@ -1,4 +1,4 @@
-"""Which version of git's protocol a server spoke, from the events of a git command (`GIT_TRACE2_EVENT`).
+"""Detection of the git protocol version a server used, from the trace of a git command (`GIT_TRACE2_EVENT`).
 
 https://git-scm.com/docs/api-trace2 describes the events.
 """
@@ -7,11 +7,11 @@ import json
 from contextlib import suppress
 from pathlib import Path
 
-VERSION_WITHOUT_REFS = 2  # before it a client may ask for what refs name, and for more only where the server allows it
+VERSION_WITHOUT_REFS = 2  # earlier versions serve only commits that a ref names, unless the server allows more
 
 
 def read_protocol_version(trace: Path) -> int:
-    """Return the version that was agreed on; 0 where the trace does not say."""
+    """Return the negotiated version, or 0 if the trace does not contain it."""
     with suppress(OSError, ValueError):
         for line in trace.read_text("utf-8", "replace").splitlines():
             event = json.loads(line)

@@ -1,4 +1,4 @@
-"""Launching a build: who may, with which settings, under which numbers."""
+"""Launch of a build: permission check, project settings and numbers for QueueBuild."""
 
 import asyncio
 from uuid import uuid4
@@ -12,6 +12,7 @@ MAX_JOB_ATTEMPTS = 3
 
 
 async def prepare_launch(ctx: Context, command: QueueBuild) -> QueueBuild:
+    """Add settings, ids and initiator to the command. Raises LAUNCH_BUILD_NOT_ALLOWED and PROJECT_NOT_FOUND."""
     project_id = command.project_id
     answer, build_id, local_id = await asyncio.gather(
         ctx.query(GetLaunchSettings(project_id=project_id)),
@@ -20,7 +21,8 @@ async def prepare_launch(ctx: Context, command: QueueBuild) -> QueueBuild:
     )
     settings = LaunchSettings.model_validate(answer)
     actor = ctx.metadata.actor
-    if not (settings.allowed or command.delivery_id):  # a push was allowed when its delivery was accepted
+    # the permission of a push was checked when the webhook delivery was accepted
+    if not (settings.allowed or command.delivery_id):
         raise RequestRejected("LAUNCH_BUILD_NOT_ALLOWED")
     return command.replace(
         build_id=build_id,

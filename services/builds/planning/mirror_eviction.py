@@ -1,27 +1,29 @@
-"""Which bare copies of repositories to remove: those not used for long, and the least recently used beyond a size."""
+"""Eviction of git mirrors: those unused for two weeks, and the least recently used beyond a total size."""
 
 import time
 from pathlib import Path
 from typing import NamedTuple
 
 MAX_UNUSED_SECONDS = 14 * 24 * 3600
-LAST_USED = "headrace-last-used"  # a file in the copy; its modification time counts
+LAST_USED = "headrace-last-used"  # a file in the mirror; its modification time is the last use
 
 
 class Mirror(NamedTuple):
+    """A mirror as the eviction sees it. Mirrors compare by their last use."""
+
     last_used: float  # seconds since the epoch
     size: int  # bytes
     path: Path
 
 
-def mark_used(copy: Path) -> None:
-    """A copy that is gone is left alone: the next fetch makes it again."""
-    if copy.is_dir():
-        (copy / LAST_USED).touch()
+def mark_used(mirror: Path) -> None:
+    """Record that the mirror is used now. A deleted mirror is ignored: the next fetch creates it again."""
+    if mirror.is_dir():
+        (mirror / LAST_USED).touch()
 
 
 def find_evictable_mirrors(folder: Path, max_bytes: int) -> list[Path]:
-    """Return the copies to remove, least recently used first. The one used last stays, whatever its size."""
+    """Return the mirrors to remove, least recently used first. The most recently used one always stays."""
     mirrors = sorted(_read_mirror(path) for path in folder.iterdir() if path.is_dir())
     total = sum(mirror.size for mirror in mirrors)
     oldest_use = time.time() - MAX_UNUSED_SECONDS
@@ -45,5 +47,5 @@ def _read_mirror(path: Path) -> Mirror:
 def _file_size(file: Path) -> int:
     try:
         return file.lstat().st_size
-    except FileNotFoundError:  # git removes its temporary files
+    except FileNotFoundError:  # git removed a temporary file
         return 0

@@ -1,9 +1,8 @@
-"""The planner: from a branch to a commit, its spec file and the jobs; or to a finished build that says why not."""
+"""Planner: resolves the branch of a build to a commit, reads its spec file and plans its jobs, or fails the build."""
 
 import asyncio
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
 from uuid import uuid4
 
 from contracts.builds import (
@@ -26,13 +25,14 @@ from libs.observability.tracing import child_span
 from libs.service.declaration import Context
 from services.builds.dispatch.job_secrets import ProjectDeletedError, load_job_secrets
 from services.builds.pipeline.compiler import Pipeline, compile_pipeline, is_pipeline
-from services.builds.pipeline.context import create_context
+from services.builds.pipeline.context import PipelineContext, create_context
 from services.builds.pipeline.document.includes import IncludesRequired
 from services.builds.pipeline.rules.repository_tree import RepositoryTree, needs_tree
-from services.builds.pipeline.variables import PipelineContext
-from services.builds.planning.git_mirror import GitMirrors, NoSuchFile, NoSuchRef, RepositoryUnreachable, ResolvedRef
+from services.builds.planning.git_mirror import GitMirrors, NoSuchFile
+from services.builds.planning.git_process import RepositoryUnreachable
+from services.builds.planning.local_refs import NoSuchRef, ResolvedRef
 from services.builds.planning.spec import Spec, SpecInvalid, SpecUnreadable, parse_spec
-from services.builds.projections import project_build
+from services.builds.projections import new_build_row
 
 REPOSITORY_EXIT_CODE = 128
 SPEC_NOT_FOUND_EXIT_CODE = 1000
@@ -42,13 +42,13 @@ MAX_FRESH_AGE = timedelta(seconds=1)
 
 
 class Planner:
-    """Keeps the repositories of one process."""
+    """Plans builds with the git mirrors of this process."""
 
     def __init__(self) -> None:
         self._mirrors: GitMirrors | None = None
 
-    async def plan_build(self, ctx: Context, recorded: RecordedEvent[Any]) -> None:
-        """The work after a build was queued, or was granted its lane."""
+    async def plan_build(self, ctx: Context, recorded: RecordedEvent[BuildQueued | ConcurrencySlotGranted]) -> None:
+        """Plan a build after BuildQueued or, where builds may not run concurrently, after ConcurrencySlotGranted."""
         build = await self._load_build(ctx, recorded)
         if (
             build is not None
@@ -58,15 +58,17 @@ class Planner:
             await ctx.send(ContinueBuild(build_id=build.id))
             return
         if build is None or build.status is not BuildStatus.QUEUED:
-            return  # planned or over already
+            return  # already planned or finished
         if isinstance(recorded.event, BuildQueued) and build.needs_lane:
-            return  # its turn comes with LaneGranted
+            return  # ConcurrencySlotGranted follows when its concurrency group is free
         await ctx.send(await self._plan_or_fail(ctx, build))
 
-    async def _load_build(self, ctx: Context, recorded: RecordedEvent[Any]) -> BuildRow | None:
-        # not older, and not from a clock that is ahead of this one: that would look fresh for long
+    async def _load_build(
+        self, ctx: Context, recorded: RecordedEvent[BuildQueued | ConcurrencySlotGranted]
+    ) -> BuildRow | None:
+        # only a recent event: a time ahead of this clock would look recent for too long
         if isinstance(recorded.event, BuildQueued) and timedelta() <= ctx.metadata.at - recorded.at < MAX_FRESH_AGE:
-            return project_build(BuildRow(), recorded)  # nothing else can have been planned in this moment
+            return new_build_row(recorded.event)  # the event is so recent that it is the only one of the build
         build: BuildRow | None = await ctx.read_model("build").get(f"build-{recorded.event.build_id}")
         return build
 
@@ -77,8 +79,8 @@ class Planner:
         try:
             if is_pipeline(build.project.spec_file_path if build.project else ""):
                 return await self._plan_pipeline(ctx, build)
-            # numbers that a faulty spec file leaves unused are missed by nobody
-            (head, content), job_id, local_id = await asyncio.gather(
+            # numbers left unused by an invalid spec file do no harm
+            (resolved, content), job_id, local_id = await asyncio.gather(
                 self._read_spec_file(ctx, build),
                 ctx.next_id("job"),
                 ctx.next_id(f"job of project {build.project_id}"),
@@ -100,19 +102,19 @@ class Planner:
             return failed(SPEC_INVALID_EXIT_CODE, f"Unknown error: {error}", str(error))
         return PlanBuild(
             build_id=build.id,
-            sha=head.sha,
-            ref=head.ref,
+            sha=resolved.sha,
+            ref=resolved.ref,
             available_steps=tuple(step.name for step in spec.steps),
             jobs=(_single_job(build, spec, job_id, local_id),),
             served_by_hash=self._is_served_by_hash(build),
         )
 
     async def _plan_pipeline(self, ctx: Context, build: BuildRow) -> PlanBuild:
-        head, content = await self._read_spec_file(ctx, build)
-        default_branch, message = await self._default_branch_and_message(ctx, build, head)
-        now = create_context(build, head.ref, head.sha, ctx.settings.url, default_branch, message)
-        now = replace(now, secrets=await self._load_secrets(ctx, build))
-        pipeline = await self._compile(ctx, build, head, content, now)
+        resolved, content = await self._read_spec_file(ctx, build)
+        default_branch, message = await self._default_branch_and_message(ctx, build, resolved)
+        context = create_context(build, resolved.ref, resolved.sha, ctx.settings.url, default_branch, message)
+        context = replace(context, secrets=await self._load_secrets(ctx, build))
+        pipeline = await self._compile(ctx, build, resolved, content, context)
         count = len(pipeline.jobs)
         job_ids, local_ids = await asyncio.gather(
             asyncio.gather(*(ctx.next_id("job") for _ in range(count))),
@@ -121,8 +123,8 @@ class Planner:
         numbered = zip(pipeline.jobs, sorted(job_ids), sorted(local_ids), strict=True)
         return PlanBuild(
             build_id=build.id,
-            sha=head.sha,
-            ref=head.ref,
+            sha=resolved.sha,
+            ref=resolved.ref,
             available_steps=(),
             jobs=tuple(_with_ids(build, job, job_id, local_id) for job, job_id, local_id in numbered),
             warnings=pipeline.warnings,
@@ -132,64 +134,68 @@ class Planner:
         )
 
     async def _compile(
-        self, ctx: Context, build: BuildRow, head: ResolvedRef, content: bytes, now: PipelineContext
+        self, ctx: Context, build: BuildRow, resolved: ResolvedRef, content: bytes, context: PipelineContext
     ) -> Pipeline:
-        """Files that it includes are read when it is known which."""
+        """Compile the pipeline, reading included files as the compiler asks for them."""
         while True:
-            text = b"\n".join(filter(None, (content, *now.files.values())))
-            if now.tree is None or (now.tree.changed_paths is None and b"changes" in text):
-                now = replace(now, tree=await self._load_tree(ctx, build, head, text))
+            text = b"\n".join(filter(None, (content, *context.files.values())))
+            if context.tree is None or (context.tree.changed_paths is None and b"changes" in text):
+                context = replace(context, tree=await self._load_tree(ctx, build, resolved, text))
             try:
-                # in a thread: a file may be long, and others are planned meanwhile
+                # in a thread, because a long file would block the planning of other builds
                 return await asyncio.to_thread(
-                    compile_pipeline, content, now, build.timeout_seconds, build.max_attempts
+                    compile_pipeline, content, context, build.timeout_seconds, build.max_attempts
                 )
-            except IncludesRequired as wanted:
-                found = {path: await self._read_included(ctx, build, head, path) for path in sorted(wanted.paths)}
-                now = replace(now, files={**now.files, **found})
+            except IncludesRequired as required:
+                contents = {
+                    path: await self._read_included(ctx, build, resolved, path) for path in sorted(required.paths)
+                }
+                context = replace(context, files={**context.files, **contents})
 
     async def _load_secrets(self, ctx: Context, build: BuildRow) -> dict[str, str]:
-        entrusted = await load_job_secrets(ctx, build.project_id, None)
-        return {one.name: one.value for one in entrusted.secrets}
+        secrets = await load_job_secrets(ctx, build.project_id, None)
+        return {secret.name: secret.value for secret in secrets.secrets}
 
-    async def _read_included(self, ctx: Context, build: BuildRow, head: ResolvedRef, path: str) -> bytes | None:
+    async def _read_included(self, ctx: Context, build: BuildRow, resolved: ResolvedRef, path: str) -> bytes | None:
         if build.project is None or self._mirrors is None:
             return None
         url, ssh_key = await self._authenticated_url(ctx, build.project)
         try:
-            return await self._mirrors.read_file(url, head, path, ssh_key)
+            return await self._mirrors.read_file(url, resolved, path, ssh_key)
         except (NoSuchFile, IsADirectoryError):
             return None
 
     async def _load_tree(
-        self, ctx: Context, build: BuildRow, head: ResolvedRef, content: bytes
+        self, ctx: Context, build: BuildRow, resolved: ResolvedRef, content: bytes
     ) -> RepositoryTree | None:
-        """Looked at only for files that may ask for it."""
+        """Load the list of files of the commit if the spec file may need it."""
         if build.project is None or self._mirrors is None or not needs_tree(content):
             return None
         url, ssh_key = await self._authenticated_url(ctx, build.project)
-        blobs = await self._mirrors.list_files(url, head, ssh_key)
+        blobs = await self._mirrors.list_files(url, resolved, ssh_key)
         if b"changes" not in content:
             return RepositoryTree(blobs)
-        return RepositoryTree(blobs, await self._mirrors.list_changed_paths(url, head, build.before_sha, ssh_key))
+        return RepositoryTree(blobs, await self._mirrors.list_changed_paths(url, resolved, build.before_sha, ssh_key))
 
-    async def _default_branch_and_message(self, ctx: Context, build: BuildRow, head: ResolvedRef) -> tuple[str, str]:
-        """The default branch, and the message of the commit."""
+    async def _default_branch_and_message(
+        self, ctx: Context, build: BuildRow, resolved: ResolvedRef
+    ) -> tuple[str, str]:
+        """Return the name of the default branch and the message of the commit."""
         if build.project is None or self._mirrors is None:
             return "", ""
         if build.project.branch == "*" and not build.pinned_sha:
-            default = head
+            default = resolved
         else:
             url, ssh_key = await self._authenticated_url(ctx, build.project)
             try:
                 default = await self._mirrors.resolve(url, "*", ssh_key)
             except NoSuchRef:
-                default = head  # a repository without a default branch
-        message = await self._mirrors.read_message(build.project.repository, head)
+                default = resolved  # the repository has no default branch
+        message = await self._mirrors.read_message(build.project.repository, resolved)
         return default.ref.removeprefix("refs/heads/"), message
 
     def _is_served_by_hash(self, build: BuildRow) -> bool:
-        """Return whether runners may fetch the commit by its hash. Its files were read before."""
+        """Return whether runners may fetch the commit by its hash. Call it after the spec file was read."""
         if build.project is None or self._mirrors is None:
             return False
         return self._mirrors.serves_commits(build.project.repository)
@@ -202,21 +208,22 @@ class Planner:
             folder = ctx.settings.data / "repositories" / ctx.settings.instance
             self._mirrors = GitMirrors(folder, ctx.settings.mirror_megabytes * 1024**2)
         url, ssh_key = await self._authenticated_url(ctx, project)
-        path = project.spec_file_path.replace("/", "", 1)  # the first slash of the text goes, wherever it stands
+        # as in Free Commit, the first slash is dropped wherever it is
+        path = project.spec_file_path.replace("/", "", 1)
         if build.pinned_sha:
-            head = ResolvedRef(build.pinned_sha, build.pinned_ref or f"refs/heads/{project.branch}")
+            resolved = ResolvedRef(build.pinned_sha, build.pinned_ref or f"refs/heads/{project.branch}")
         else:
             with child_span("read branch"):
-                head = await self._mirrors.resolve(url, project.branch, ssh_key)
+                resolved = await self._mirrors.resolve(url, project.branch, ssh_key)
         with child_span("read spec file"):
-            return head, await self._mirrors.read_file(url, head, path, ssh_key)
+            return resolved, await self._mirrors.read_file(url, resolved, path, ssh_key)
 
     async def _authenticated_url(self, ctx: Context, project: LaunchedProject) -> tuple[str, str | None]:
-        """With the login, and the key."""
+        """Return the repository URL with its login, and the SSH key."""
         if git_env.is_local_url(project.repository):
             return project.repository, None
-        entrusted = await load_job_secrets(ctx, project.project_id, project.repository)
-        return git_env.add_credentials(project.repository, entrusted.repository_login), entrusted.ssh_key
+        secrets = await load_job_secrets(ctx, project.project_id, project.repository)
+        return git_env.add_credentials(project.repository, secrets.repository_login), secrets.ssh_key
 
 
 def _with_ids(build: BuildRow, job: PlannedJob, job_id: int, local_id: int) -> PlannedJob:
@@ -229,7 +236,7 @@ def _with_ids(build: BuildRow, job: PlannedJob, job_id: int, local_id: int) -> P
 
 
 def _single_job(build: BuildRow, spec: Spec, job_id: int, local_id: int) -> PlannedJob:
-    """All steps are one job: variables and folders of one step reach the next."""
+    """Return the only job of a Free Commit build. Its steps share variables and the working directory."""
     skipped = set(build.ignore_steps)
     return PlannedJob(
         job_id=job_id,

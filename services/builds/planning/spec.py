@@ -1,48 +1,53 @@
-"""Free Commit's spec file: `from` and steps with a name and a script; and, of our own, a `timeout` of a step."""
+"""Parser of Free Commit's spec file: `from`, and steps with name and script. `timeout` of a step is our extension."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
 
 import yaml
 
 from services.builds.pipeline.keywords.durations import parse_duration
 
-MAX_SPEC_BYTES = 256 * 1024  # bytes
+MAX_SPEC_BYTES = 256 * 1024
 MAX_STEPS = 500
 MAX_TEXT_LENGTH = 4096
-MAX_TIMEOUT_SECONDS = 365 * 24 * 3600  # seconds
+MAX_TIMEOUT_SECONDS = 365 * 24 * 3600
 CLEANUP_STEP = "@cleanup"
-RESERVED_NAMES = ("@init", "@abort", "@-1")  # sections of every log, and what asks for its first one
+RESERVED_NAMES = ("@init", "@abort", "@-1")  # log sections of every build; `-1` requests the first section
 TOP_KEYS = {"version", "from", "steps"}
 STEP_KEYS = {"name", "script", "timeout"}
 
 
 class SpecUnreadable(Exception):
-    """It is there, but it is no text."""
+    """The spec file is too large or not UTF-8 text."""
 
 
 class SpecInvalid(Exception):
-    """It can be read and says something that cannot be run; the text says what, and where."""
+    """The content of the spec file is invalid. The message says what is wrong and where."""
 
 
 @dataclass(frozen=True, slots=True)
 class SpecStep:
-    name: str  # with its @
+    """A step of a spec file."""
+
+    name: str  # including the leading @
     script: str
     on_kill: bool
-    timeout_seconds: int = 0  # 0: no limit of its own
+    timeout_seconds: int = 0  # 0: only the limit of the job applies
 
 
 @dataclass(frozen=True, slots=True)
 class Spec:
+    """A parsed spec file."""
+
     image: str | None
     steps: tuple[SpecStep, ...]
 
 
-@lru_cache(maxsize=256)  # most builds of a project read what the one before read
+@lru_cache(maxsize=256)  # consecutive builds of a project mostly have the same spec file
 def parse_spec(content: bytes) -> Spec:
+    """Parse the content of a spec file. Raises SpecUnreadable and SpecInvalid."""
     if len(content) > MAX_SPEC_BYTES:
         raise SpecUnreadable(f"the spec file is larger than {MAX_SPEC_BYTES // 1024} KiB")
     try:
@@ -63,11 +68,11 @@ def parse_spec(content: bytes) -> Spec:
     image = top.get("from")
     if image is not None and not isinstance(image, str):
         raise SpecInvalid("`from` must be text: the name of an image")
-    return Spec(image, tuple(_with_unique_names([_parse_step(step, place) for place, step in enumerate(steps, 1)])))
+    return Spec(image, tuple(_with_unique_names([_parse_step(step, number) for number, step in enumerate(steps, 1)])))
 
 
-def _load_yaml(text: str) -> Any:
-    """Safe, and without aliases: a few bytes of them may unfold to gigabytes."""
+def _load_yaml(text: str) -> object:
+    """Load YAML in safe mode, without aliases, because a few bytes of them can expand to gigabytes."""
     try:
         for token in yaml.scan(text, Loader=yaml.CSafeLoader):
             if isinstance(token, yaml.AliasToken):
@@ -81,14 +86,14 @@ def _load_yaml(text: str) -> Any:
         raise SpecInvalid(f"the spec file is not YAML: {type(error).__name__}") from error
 
 
-def _check_keys(mapping: dict[Any, Any], keys: set[str], where: str) -> None:
+def _check_keys(mapping: Mapping[object, object], keys: set[str], where: str) -> None:
     unknown = [str(key) for key in mapping if key not in keys]
     if unknown:
         raise SpecInvalid(f"{where} has the unknown key `{unknown[0]}`; known are {', '.join(sorted(keys))}")
 
 
-def _parse_step(step: Any, place: int) -> SpecStep:
-    where = f"step {place}"
+def _parse_step(step: object, number: int) -> SpecStep:
+    where = f"step {number}"
     if not isinstance(step, dict):
         raise SpecInvalid(f"{where} must be a mapping with `name` and `script`")
     _check_keys(step, STEP_KEYS, where)
@@ -98,18 +103,18 @@ def _parse_step(step: Any, place: int) -> SpecStep:
     return SpecStep(name, script, on_kill=name == CLEANUP_STEP, timeout_seconds=_parse_timeout(step, where))
 
 
-def _parse_timeout(step: dict[Any, Any], where: str) -> int:
-    """Seconds, or a length of time in words."""
+def _parse_timeout(step: Mapping[object, object], where: str) -> int:
+    """Return the timeout in seconds, given as a number or a duration such as `10m`. 0 if not set."""
     value = step.get("timeout")
     if value is None:
         return 0
-    found = None if isinstance(value, bool) or not isinstance(value, int | str) else parse_duration(str(value))
-    if not found:
-        raise SpecInvalid(f"{where}: the timeout must be seconds or a length of time, for example 10m")
-    return min(found, MAX_TIMEOUT_SECONDS)
+    seconds = None if isinstance(value, bool) or not isinstance(value, int | str) else parse_duration(str(value))
+    if not seconds:
+        raise SpecInvalid(f"{where}: the timeout must be a number of seconds or a duration, for example 10m")
+    return min(seconds, MAX_TIMEOUT_SECONDS)
 
 
-def _parse_text(step: dict[Any, Any], key: str, where: str) -> str:
+def _parse_text(step: Mapping[object, object], key: str, where: str) -> str:
     value = step.get(key)
     if not isinstance(value, str) or not value.strip():
         raise SpecInvalid(f"{where} has no {key}")
@@ -119,13 +124,13 @@ def _parse_text(step: dict[Any, Any], key: str, where: str) -> str:
 
 
 def _with_unique_names(steps: list[SpecStep]) -> list[SpecStep]:
-    """Sections are told apart by name, so a second @build becomes @build-2, and so does what has another meaning."""
+    """Make step names unique, because they name log sections: a second @build becomes @build-2."""
     used = {step.name for step in steps}
-    seen: Counter[str] = Counter(RESERVED_NAMES)
+    counts: Counter[str] = Counter(RESERVED_NAMES)
     result = []
     for step in steps:
-        seen[step.name] += 1
-        name, number = step.name, seen[step.name]
+        counts[step.name] += 1
+        name, number = step.name, counts[step.name]
         while number > 1 and (name := f"{step.name}-{number}") in used:
             number += 1
         used.add(name)

@@ -1,7 +1,6 @@
-"""What people ask of builds."""
+"""Build queries: one build or job, running builds, finished builds of a project, and output."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from pydantic_core import to_json
 
@@ -21,23 +20,25 @@ from libs.service.declaration import Context
 from services.builds.queries.queue_queries import NOT_STARTED
 
 MAX_LISTED_BUILDS = 1000  # builds in one list
-MAX_LIST_BYTES = 4 * 1024 * 1024  # of JSON, half of what a message of the bus holds
-WAITING_OUTPUT = "The build waits in the queue or is just being started."
+MAX_LIST_BYTES = 4 * 1024 * 1024  # of JSON, half of the maximum size of a message
+WAITING_OUTPUT = "The build is queued or about to start."
 
 
 async def get_build(ctx: Context, query: GetBuild) -> BuildRow:
+    """Return a build by its id or executor id. Raises BUILD_NOT_FOUND or EXECUTOR_NOT_FOUND."""
     if query.build_id is not None:
         build: BuildRow | None = await ctx.read_model("build").get(f"build-{query.build_id}")
         if build is None:
             raise RequestRejected("BUILD_NOT_FOUND")
         return build
-    running: BuildRow | None = await ctx.read_model("build").find_one({"executor_id": query.executor_id or ""})
-    if running is None:
+    found: BuildRow | None = await ctx.read_model("build").find_one({"executor_id": query.executor_id or ""})
+    if found is None:
         raise RequestRejected("EXECUTOR_NOT_FOUND")
-    return running
+    return found
 
 
 async def get_job(ctx: Context, query: GetJob) -> JobRow:
+    """Return a job without its token hash. Raises JOB_NOT_FOUND."""
     job: JobRow | None = await ctx.read_model("job").get(f"job-{query.job_id}")
     if job is None:
         raise RequestRejected("JOB_NOT_FOUND")
@@ -45,16 +46,18 @@ async def get_job(ctx: Context, query: GetJob) -> JobRow:
 
 
 async def list_running_builds(ctx: Context, _query: ListRunningBuilds) -> list[BuildSummary]:
-    on_a_runner = {"$in": [BuildStatus.RUNNING, BuildStatus.CANCELING]}
-    return await _list_builds(ctx, {"finished": False, "status": on_a_runner}, 1, MAX_LISTED_BUILDS)
+    """Return running builds, oldest first, as many as fit into one message."""
+    at_runner = {"$in": [BuildStatus.RUNNING, BuildStatus.CANCELING]}
+    return await _list_builds(ctx, {"finished": False, "status": at_runner}, 1, MAX_LISTED_BUILDS)
 
 
 async def list_builds_of_project(ctx: Context, query: ListProjectBuilds) -> list[BuildSummary]:
+    """Return the newest finished builds of a project that ran, oldest first."""
     condition = {"project_id": query.project_id, "finished": True, "ran": True}
     return (await _list_builds(ctx, condition, -1, min(query.limit or MAX_LISTED_BUILDS, MAX_LISTED_BUILDS)))[::-1]
 
 
-async def _list_builds(ctx: Context, condition: Mapping[str, Any], direction: int, limit: int) -> list[BuildSummary]:
+async def _list_builds(ctx: Context, condition: Mapping[str, object], direction: int, limit: int) -> list[BuildSummary]:
     builds: list[BuildSummary] = []
     size = 0
     async for build in (
@@ -68,11 +71,13 @@ async def _list_builds(ctx: Context, condition: Mapping[str, Any], direction: in
 
 
 async def read_output(ctx: Context, query: GetBuildOutput) -> bytes:
+    """Return the output of an unfinished build. Raises EXECUTOR_NOT_FOUND."""
     build = await get_unfinished_build(ctx, query.executor_id)
     return (WAITING_OUTPUT if build.status in NOT_STARTED else build.output or "").encode()
 
 
 async def get_unfinished_build(ctx: Context, executor_id: str) -> BuildRow:
+    """Return a queued or running build. Raises EXECUTOR_NOT_FOUND."""
     build = await get_build(ctx, GetBuild(executor_id=executor_id))
     if build.finished:
         raise RequestRejected("EXECUTOR_NOT_FOUND")

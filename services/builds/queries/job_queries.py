@@ -1,6 +1,4 @@
-"""Lists of jobs: those of a build, and all of them page by page, straight from the indexes however many there are."""
-
-from typing import Any
+"""Job queries: the jobs of a build, and pages of all jobs, read from indexes."""
 
 from contracts.builds import (
     UNFINISHED_TIME,
@@ -22,28 +20,29 @@ INTERNAL_FIELDS = {"token_hash", "steps", "project", "listed_at", "planned"}
 
 
 async def list_jobs_of_build(ctx: Context, query: ListBuildJobs) -> list[BuildJobView]:
+    """Return the jobs of a build. Raises BUILD_NOT_FOUND."""
     build: BuildRow = await get_build(ctx, GetBuild(build_id=query.build_id))
     jobs: list[JobRow] = await ctx.read_model("job").find({"build_id": build.id}, [("id", 1)])
     if not build.jobs:
         return [_to_job_view(job) for job in jobs]
-    known = {job.id: job for job in jobs}
-    return [_to_pipeline_job_view(one, known.get(one.job_id)) for one in build.jobs]
+    jobs_by_id = {job.id: job for job in jobs}
+    return [_to_pipeline_job_view(listed, jobs_by_id.get(listed.job_id)) for listed in build.jobs]
 
 
-def _to_pipeline_job_view(seen: BuildJobStatus, job: JobRow | None) -> BuildJobView:
-    """At work as its own row says it; else what its build says."""
+def _to_pipeline_job_view(listed: BuildJobStatus, job: JobRow | None) -> BuildJobView:
+    """Return a pipeline job: the status from the job's row once it is queued, else from the build's row."""
     if job is None:
         return BuildJobView(
-            id=seen.job_id,
+            id=listed.job_id,
             local_id=None,
-            name=seen.name,
-            stage=seen.stage,
-            status=seen.status,
-            when=seen.when,
-            allow_failure=seen.allow_failure,
+            name=listed.name,
+            stage=listed.stage,
+            status=listed.status,
+            when=listed.when,
+            allow_failure=listed.allow_failure,
         )
-    found = _to_job_view(job).replace(when=seen.when, allow_failure=seen.allow_failure)
-    return found if seen.status is JobStatus.QUEUED else found.replace(status=seen.status)
+    view = _to_job_view(job).replace(when=listed.when, allow_failure=listed.allow_failure)
+    return view if listed.status is JobStatus.QUEUED else view.replace(status=listed.status)
 
 
 def _to_job_view(job: JobRow) -> BuildJobView:
@@ -64,24 +63,30 @@ def _to_job_view(job: JobRow) -> BuildJobView:
 
 
 class ListJobsHandler:
+    """Handler for ListJobs, with the page anchors of this process."""
+
     def __init__(self) -> None:
         self._jobs = CountedList[JobRow]("listed_at", unsettled_time=UNFINISHED_TIME)
 
     async def list_jobs(self, ctx: Context, query: ListJobs) -> Page:
+        """Return a page of jobs by runner and status, last changed first."""
         if query.statuses == ():
             return Page(rows=(), total=0)
-        wanted: dict[str, Any] = {}
+        condition: dict[str, object] = {}
         if query.runner_uuid is not None:
-            wanted["runner_uuid"] = query.runner_uuid
+            condition["runner_uuid"] = query.runner_uuid
         if query.statuses is not None:
-            wanted["status"] = {"$in": list(query.statuses)}
+            condition["status"] = {"$in": list(query.statuses)}
         key = (ctx.settings.database_prefix, query.runner_uuid, query.statuses)
-        rows, total = await self._jobs.fetch_slice(ctx.read_model("job"), key, wanted, query)
+        rows, total = await self._jobs.fetch_slice(ctx.read_model("job"), key, condition, query)
         return Page(rows=tuple(map(_to_list_row, rows)), total=total)
 
 
-def _to_list_row(row: JobRow) -> dict[str, Any]:
-    """Gateways up to 0.2.0 fail at the status WARNING in a list, so it is answered as a flag beside FAILED."""
+def _to_list_row(row: JobRow) -> dict[str, object]:
+    """Return the row as JSON.
+
+    WARNING is sent as FAILED with a flag, because gateways up to 0.2.0 reject it in lists.
+    """
     allowed = row.status is JobStatus.WARNING
-    shown = row.replace(status=JobStatus.FAILED) if allowed else row
-    return {**shown.model_dump(mode="json", exclude=INTERNAL_FIELDS), "failure_allowed": allowed}
+    sent = row.replace(status=JobStatus.FAILED) if allowed else row
+    return {**sent.model_dump(mode="json", exclude=INTERNAL_FIELDS), "failure_allowed": allowed}

@@ -1,7 +1,8 @@
-"""The queue as people see it: what has not started yet, and why, in words."""
+"""Queue queries: builds that have not started, with the reason why they wait."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from datetime import datetime
+from typing import NamedTuple
 
 from contracts.builds import (
     BuildStatus,
@@ -15,46 +16,49 @@ from libs.service.declaration import Context
 from services.builds.dispatch.runner_projection import QueueRunnerRow, busy_reason, find_eligible_runners
 from services.builds.dispatch.scheduler import JobGroup, list_waiting_groups
 
-MAX_LISTED_BUILDS = 10_000  # builds in one list, the oldest; a message holds no more
+MAX_LISTED_BUILDS = 10_000  # the oldest ones; a message cannot hold more
 NOT_STARTED = [BuildStatus.QUEUED, BuildStatus.PLANNED]
 AT_RUNNER = {"$in": [JobStatus.ASSIGNED, JobStatus.RUNNING, JobStatus.CANCELING]}
 PLANNING_REASON = "The repository and its spec file are being read."
-MANUAL_REASON = "Waits for somebody to start one of its jobs."
-RUNNER_REASON = "Waits for a runner."  # its job is just being queued, or has just been taken
+MANUAL_REASON = "Waits until one of its manual jobs is started."
+RUNNER_REASON = "Waits for a runner."  # its job is being queued or was just assigned
 
 
 class QueuedBuildFields(NamedTuple):
-    """What is told of a build. The names are those of its row."""
+    """Fields of a build row that are read for the list. The names are those of the row."""
 
     id: int
     executor_id: str
     project_id: int
     project_name: str
-    queued_at: Any
+    queued_at: datetime
     priority: int
     status: BuildStatus
     needs_lane: bool
     job_ids: Sequence[int]
-    jobs: Sequence[Mapping[str, Any]]  # of a pipeline
+    jobs: Sequence[Mapping[str, object]]  # of a pipeline build
 
 
 class WaitGroup(NamedTuple):
-    """Jobs of the same kind wait for the same reason."""
+    """Jobs with equal values wait for the same reason."""
 
-    demand: str  # empty: it does not wait for a runner, or no longer
+    demand: str  # key of its requirements; empty if the job does not wait for a runner
     project_id: int
     priority: int
 
 
 async def list_queued_builds(ctx: Context, _query: ListQueuedBuilds) -> list[QueuedBuild]:
-    """A handful of questions to the database, however long the queue."""
+    """Return the builds that have not started, oldest first.
+
+    The number of database queries does not depend on the queue.
+    """
     unstarted = {"finished": False, "status": {"$in": NOT_STARTED}}
-    found = await ctx.read_model("build").find_values(
+    rows = await ctx.read_model("build").find_values(
         unstarted, *QueuedBuildFields._fields, order=[("id", 1)], limit=MAX_LISTED_BUILDS
     )
-    builds = [QueuedBuildFields(*one) for one in found]
+    builds = [QueuedBuildFields(*row) for row in rows]
     holders = await _group_holders(ctx, builds)
-    jobs = await _job_wait_reasons(ctx, builds)
+    job_reasons = await _job_wait_reasons(ctx, builds)
     return [
         QueuedBuild(
             build_id=build.id,
@@ -63,7 +67,7 @@ async def list_queued_builds(ctx: Context, _query: ListQueuedBuilds) -> list[Que
             project_name=build.project_name,
             queued_at=build.queued_at,
             priority=build.priority,
-            reason=_planning_reason(build, holders.get(build.project_id)) or _first_job_reason(build, jobs),
+            reason=_planning_reason(build, holders.get(build.project_id)) or _first_job_reason(build, job_reasons),
         )
         for build in builds
     ]
@@ -73,45 +77,52 @@ def _planning_reason(build: QueuedBuildFields, holder: int | None) -> str:
     if build.status != BuildStatus.QUEUED:
         return ""
     if build.needs_lane and holder not in (None, build.id):
-        return f"Waits until build {holder} is over: the project's builds run one after the other."
+        return f"Waits until build {holder} is finished: the project does not allow concurrent builds."
     return PLANNING_REASON
 
 
-def _first_job_reason(build: QueuedBuildFields, jobs: Mapping[int, str]) -> str:
+def _first_job_reason(build: QueuedBuildFields, job_reasons: Mapping[int, str]) -> str:
     statuses = {job["status"] for job in build.jobs}
-    idle = JobStatus.MANUAL in statuses and JobStatus.QUEUED not in statuses
-    return next((jobs[one] for one in build.job_ids if one in jobs), MANUAL_REASON if idle else RUNNER_REASON)
+    waits_for_user = JobStatus.MANUAL in statuses and JobStatus.QUEUED not in statuses
+    default = MANUAL_REASON if waits_for_user else RUNNER_REASON
+    return next((job_reasons[job_id] for job_id in build.job_ids if job_id in job_reasons), default)
 
 
 async def _group_holders(ctx: Context, builds: Sequence[QueuedBuildFields]) -> dict[int, int | None]:
-    """By project: the build whose turn it is."""
-    lanes = {f"lane-{one.project_id}" for one in builds if one.needs_lane and one.status == BuildStatus.QUEUED}
-    if not lanes:
+    """Return project id -> id of the build that holds its concurrency group."""
+    streams = {
+        f"lane-{build.project_id}" for build in builds if build.needs_lane and build.status == BuildStatus.QUEUED
+    }
+    if not streams:
         return {}
-    found: list[ConcurrencyGroupRow] = await ctx.read_model("lane").find({"_id": {"$in": list(lanes)}})
-    return {one.project_id: one.holder for one in found}
+    rows: list[ConcurrencyGroupRow] = await ctx.read_model("lane").find({"_id": {"$in": list(streams)}})
+    return {row.project_id: row.holder for row in rows}
 
 
 async def _job_wait_reasons(ctx: Context, builds: Sequence[QueuedBuildFields]) -> dict[int, str]:
-    """By job: what it waits for."""
-    keys = [f"job-{one}" for build in builds if build.status == BuildStatus.PLANNED for one in build.job_ids]
-    if not keys:
+    """Return job id -> reason why the job waits."""
+    streams = [f"job-{job_id}" for build in builds if build.status == BuildStatus.PLANNED for job_id in build.job_ids]
+    if not streams:
         return {}
-    jobs = await ctx.read_model("job").find_values({"_id": {"$in": keys}}, "id", "demand", "project_id", "priority")
-    kinds = {id_: WaitGroup(*kind) for id_, *kind in jobs}
-    fleet: list[QueueRunnerRow] = await ctx.read_model("fleet").find({})
+    jobs = await ctx.read_model("job").find_values({"_id": {"$in": streams}}, "id", "demand", "project_id", "priority")
+    groups = {job_id: WaitGroup(*fields) for job_id, *fields in jobs}
+    runners: list[QueueRunnerRow] = await ctx.read_model("fleet").find({})
     busy = {uuid for (uuid,) in await ctx.read_model("job").find_values({"status": AT_RUNNER}, "runner_uuid")}
-    waiting = await list_waiting_groups(ctx)
-    words = {kind: _wait_reason(kind, fleet, busy, waiting) for kind in set(kinds.values()) if kind.demand}
-    return {id_: words[kind] for id_, kind in kinds.items() if kind.demand}
+    waiting_groups = await list_waiting_groups(ctx)
+    reasons = {
+        group: _wait_reason(group, runners, busy, waiting_groups) for group in set(groups.values()) if group.demand
+    }
+    return {job_id: reasons[group] for job_id, group in groups.items() if group.demand}
 
 
 def _wait_reason(
-    group: WaitGroup, fleet: Sequence[QueueRunnerRow], busy: set[str], waiting_groups: Sequence[JobGroup]
+    group: WaitGroup, runners: Sequence[QueueRunnerRow], busy: set[str], waiting_groups: Sequence[JobGroup]
 ) -> str:
-    fitting, why_none = find_eligible_runners(parse_requirements(group.demand), group.project_id, fleet)
-    higher = [one for one in waiting_groups if -one.negated_priority > group.priority]
+    eligible, ineligible_reason = find_eligible_runners(parse_requirements(group.demand), group.project_id, runners)
+    higher = [other for other in waiting_groups if -other.negated_priority > group.priority]
     outranked = any(
-        parse_requirements(one.demand).satisfied_by(runner, one.project_id) for one in higher for runner in fitting
+        parse_requirements(other.demand).satisfied_by(runner, other.project_id)
+        for other in higher
+        for runner in eligible
     )
-    return why_none or busy_reason(fitting, busy, outranked=outranked)
+    return ineligible_reason or busy_reason(eligible, busy, outranked=outranked)

@@ -1,26 +1,27 @@
-"""How long builds took, month by month: counted from what ended, so it stays when builds and projects go."""
-
-from typing import Any
+"""Total build duration by month. Deleting builds or projects does not change it."""
 
 from contracts.builds import BuildFinished, ListBuildDurations
-from contracts.messages import Page, ReadModelRow
+from contracts.messages import Event, Page, ReadModelRow
 from libs.eventstore.decider import RecordedEvent
 from libs.projections.paging import Column, build_conditions, combine_conditions, fetch_slice, parse_number
 from libs.service.declaration import Context, Projection
-from services.builds.domain.build import duration_ms_of, round_to_seconds
+from services.builds.domain.build_state import duration_ms_of, round_to_seconds
 
 MAX_PAGE_SIZE = 100_000
 COLUMNS = {"date": Column("date"), "duration": Column("duration", parse_number)}
 
 
 class MonthRow(ReadModelRow):
-    date: str = ""  # year and month, which has no leading zero
-    months: int = 0  # since the year 0, for the order
+    """Total duration of the builds that finished in one month."""
+
+    date: str = ""  # year and month without a leading zero, for example 2024-3
+    months: int = 0  # since year 0, as the sort key
     duration: int = 0  # seconds
     milliseconds: int = 0
 
 
-def month_key(recorded: RecordedEvent[Any]) -> str | None:
+def month_key(recorded: RecordedEvent[Event]) -> str | None:
+    """Return the row that an event changes: its year and month."""
     return f"{recorded.at.year}-{recorded.at.month}" if isinstance(recorded.event, BuildFinished) else None
 
 
@@ -40,8 +41,10 @@ monthly_durations = Projection(
 
 
 async def page_durations(ctx: Context, query: ListBuildDurations) -> Page:
-    """Months in which nothing ended are not there."""
-    wanted = combine_conditions(query, build_conditions(query, COLUMNS))
+    """Return the durations by month. Months without finished builds are missing."""
+    condition = combine_conditions(query, build_conditions(query, COLUMNS))
     size = query.per_page or MAX_PAGE_SIZE
-    rows, total = await fetch_slice(ctx.read_model("durations"), query.replace(per_page=size), wanted, [("months", 1)])
+    rows, total = await fetch_slice(
+        ctx.read_model("durations"), query.replace(per_page=size), condition, [("months", 1)]
+    )
     return Page(rows=tuple({"date": row.date, "duration": row.duration} for row in rows), total=total)

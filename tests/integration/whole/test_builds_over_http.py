@@ -208,7 +208,7 @@ async def test_the_output_of_a_waiting_or_running_build_is_plain_text(system: Bu
     launched = (await system.post(f"/api/developer/builds/{project['id']}")).json()
     path = f"/developer/builds/output/{launched['executor_id']}"
     waiting = await send_request(system, path)
-    assert (waiting.status_code, waiting.text) == (200, "The build waits in the queue or is just being started.")
+    assert (waiting.status_code, waiting.text) == (200, "The build is queued or about to start.")
     assert waiting.headers["content-type"] == "text/plain; charset=utf-8"
     job = await runner.wait_for_job()
 

@@ -37,7 +37,7 @@ async def test_the_queue_explains_why_each_build_waits(system: BuildSystem) -> N
     first, second = await system.launch_build(project), await system.launch_build(project)
     await wait_for_reason(system, first, "Waits for a runner: none is registered.")
     await wait_for_reason(
-        system, second, f"Waits until build {first} is over: the project's builds run one after the other."
+        system, second, f"Waits until build {first} is finished: the project does not allow concurrent builds."
     )
 
     other = await system.create_project()

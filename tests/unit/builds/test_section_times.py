@@ -45,7 +45,7 @@ def test_section_times_are_relative_to_the_job_start_on_the_runner(skew: int) ->
     )
     expected = [(START, after(1.001)), (after(1.001), after(1.5)), (after(1.502), after(4.004))]
     assert section_times(second) == expected
-    assert [piece.text for piece in first.pieces] == [b"text\n"]
+    assert [section.text for section in first.texts] == [b"text\n"]
 
 
 @pytest.mark.parametrize("skew", [0, -3_600_000, 3_600_000, -(10**12)])

@@ -1,1 +1,1 @@
-"""Reading YAML documents: includes, references, merging."""
+"""Pipeline files as documents: YAML, includes, references, merging."""

@@ -1,4 +1,4 @@
-"""What a spec file consists of, each piece with its place, and reading it as text, number, list."""
+"""Syntax tree of a pipeline file: nodes with their position, and conversions to text, numbers and lists."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,13 +9,15 @@ from services.builds.planning.spec import SpecInvalid
 T = TypeVar("T", bound=str)
 
 SCRIPT_LABELS = ("`script`", "`before_script`", "`after_script`")
-MAX_LIST_DEPTH = 10  # lists in lists of a script, the outermost one included
+MAX_LIST_DEPTH = 10  # of nested lists in a script, including the outermost one
 
 
 class Position(NamedTuple):
+    """Line and column in a file, counted from 1."""
+
     line: int
     column: int
-    file: str = ""  # of the repository; empty for the spec file itself
+    file: str = ""  # path in the repository; empty for the spec file itself
 
     def __str__(self) -> str:
         return f"{self.file}: " * bool(self.file) + f"line {self.line}, column {self.column}"
@@ -23,121 +25,128 @@ class Position(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ScalarNode:
-    place: Position
-    text: str  # as it is written: 1.10 stays 1.10
+    position: Position
+    text: str  # as written in the file: 1.10 stays 1.10
     kind: str  # str, int, float, bool, null
 
 
 @dataclass(frozen=True, slots=True)
 class ListNode:
-    place: Position
+    position: Position
     nodes: tuple["Node", ...]
 
 
 @dataclass(frozen=True, slots=True)
 class MappingNode:
-    place: Position
+    position: Position
     members: Mapping[str, "Node"]
     keys: Mapping[str, Position]
 
     def get(self, *names: str) -> "Node | None":
-        """The first of these members that is there and not null."""
+        """Return the first of these members that is present and not null, or None."""
         found = (self.members.get(name) for name in names)
         return next((node for node in found if node is not None and not is_null(node)), None)
 
     def position_of(self, name: str) -> Position:
-        return self.keys.get(name, self.place)
+        return self.keys.get(name, self.position)
 
 
 @dataclass(frozen=True, slots=True)
 class ReferenceNode:
-    """`!reference [job, keyword]`: what stands there."""
+    """`!reference [job, keyword]`: stands for the value of another node."""
 
-    place: Position
+    position: Position
     path: tuple[str, ...]
 
 
 Node = ScalarNode | ListNode | MappingNode | ReferenceNode
 
 
-def fail(place: Position, message: str) -> NoReturn:
-    raise SpecInvalid(f"{place}: {message}")
+def fail(position: Position, message: str) -> NoReturn:
+    """Raise SpecInvalid with the position."""
+    raise SpecInvalid(f"{position}: {message}")
 
 
 def is_null(node: Node) -> bool:
     return isinstance(node, ScalarNode) and node.kind == "null"
 
 
-def as_mapping(node: Node, what: str) -> MappingNode:
+def as_mapping(node: Node, label: str) -> MappingNode:
     if not isinstance(node, MappingNode):
-        fail(node.place, f"{what} must be a mapping")
+        fail(node.position, f"{label} must be a mapping")
     return node
 
 
-def as_text(node: Node, what: str) -> str:
-    if isinstance(node, MappingNode) and what.startswith(SCRIPT_LABELS):
-        fail(node.place, f"{what} must be text: a command with `: ` in it stands in quotes, or behind `|`")
+def as_text(node: Node, label: str) -> str:
+    if isinstance(node, MappingNode) and label.startswith(SCRIPT_LABELS):
+        fail(node.position, f"{label} must be text: put a command that contains `: ` in quotes, or use `|`")
     if not isinstance(node, ScalarNode) or node.kind == "null":
-        fail(node.place, f"{what} must be text")
+        fail(node.position, f"{label} must be text")
     if "\0" in node.text:
-        fail(node.place, f"{what} must not contain a null character")
+        fail(node.position, f"{label} must not contain a null character")
     return node.text
 
 
-def as_string(node: Node, what: str) -> str:
-    """Return a value that is text in YAML too: a number, true or false is written in quotes."""
-    value = as_text(node, what)
+def as_string(node: Node, label: str) -> str:
+    """Return a value that is a string in YAML. Numbers and booleans must be quoted."""
+    value = as_text(node, label)
     if isinstance(node, ScalarNode) and node.kind != "str":
-        fail(node.place, f"{what} must be text: write {value[:50]} in quotes")
+        fail(node.position, f"{label} must be text: write {value[:50]} in quotes")
     return value
 
 
-def as_bool(node: Node, what: str) -> bool:
+def as_bool(node: Node, label: str) -> bool:
     if not isinstance(node, ScalarNode) or node.kind != "bool":
-        fail(node.place, f"{what} must be true or false")
+        fail(node.position, f"{label} must be true or false")
     return node.text.lower() in ("true", "yes", "on")
 
 
-def as_int(node: Node, what: str, lowest: int, highest: int) -> int:
+def as_int(node: Node, label: str, lowest: int, highest: int) -> int:
     if isinstance(node, ScalarNode) and node.kind == "int" and node.text.isascii() and node.text.isdigit():
         value = int(node.text[:10])
         if lowest <= value <= highest:
             return value
-    fail(node.place, f"{what} must be a whole number from {lowest} to {highest}")
+    fail(node.position, f"{label} must be a whole number from {lowest} to {highest}")
 
 
-def as_choice(node: Node, what: str, allowed: Sequence[T]) -> T:
-    value = as_text(node, what)
-    for one in allowed:
-        if one == value:
-            return one
-    fail(node.place, f"{what} must be one of {', '.join(allowed)}")
+def as_choice(node: Node, label: str, allowed: Sequence[T]) -> T:
+    value = as_text(node, label)
+    for option in allowed:
+        if option == value:
+            return option
+    fail(node.position, f"{label} must be one of {', '.join(allowed)}")
 
 
 def as_list(node: Node | None) -> tuple[Node, ...]:
-    """A list, or one thing that stands for a list with it alone; lists in it (by references) are laid out flat."""
+    """Return the members of a list, or a single value as a list of one.
+
+    Nested lists (from references) are flattened.
+    """
     return tuple(_flatten(node, 0)) if node is not None else ()
 
 
-def require_list(node: Node | None, what: str) -> tuple[Node, ...]:
-    """Return the members of a list; lists in it (by references) are laid out flat."""
+def require_list(node: Node | None, label: str) -> tuple[Node, ...]:
+    """Return the members of a list.
+
+    Nested lists (from references) are flattened. Raises SpecInvalid for other types.
+    """
     if node is not None and not isinstance(node, ListNode):
-        fail(node.place, f"{what} must be a list")
+        fail(node.position, f"{label} must be a list")
     return as_list(node)
 
 
-def as_texts(node: Node | None, what: str) -> tuple[str, ...]:
-    """Return one value or a list of them as text, whatever its type in YAML."""
-    return tuple(as_text(one, what) for one in as_list(node))
+def as_texts(node: Node | None, label: str) -> tuple[str, ...]:
+    """Return one value, or a list of values, as text. Numbers and booleans are accepted."""
+    return tuple(as_text(item, label) for item in as_list(node))
 
 
-def as_strings(node: Node | None, what: str) -> tuple[str, ...]:
-    return tuple(as_string(one, f"each of {what}") for one in require_list(node, what))
+def as_strings(node: Node | None, label: str) -> tuple[str, ...]:
+    return tuple(as_string(item, f"each of {label}") for item in require_list(node, label))
 
 
-def as_commands(node: Node | None, what: str) -> tuple[str, ...]:
-    """Return the commands of a script, which is a string or a list of strings that may contain such lists."""
-    return tuple(as_string(one, what) for one in as_list(node))
+def as_commands(node: Node | None, label: str) -> tuple[str, ...]:
+    """Return the commands of a script: a string, or a possibly nested list of strings."""
+    return tuple(as_string(item, label) for item in as_list(node))
 
 
 def _flatten(node: Node, depth: int) -> Iterator[Node]:
@@ -145,6 +154,6 @@ def _flatten(node: Node, depth: int) -> Iterator[Node]:
         yield node
         return
     if depth >= MAX_LIST_DEPTH:
-        fail(node.place, f"lists are nested deeper than {MAX_LIST_DEPTH}")
-    for one in node.nodes:
-        yield from _flatten(one, depth + 1)
+        fail(node.position, f"lists are nested deeper than {MAX_LIST_DEPTH}")
+    for item in node.nodes:
+        yield from _flatten(item, depth + 1)

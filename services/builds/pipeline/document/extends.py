@@ -1,4 +1,4 @@
-"""What a job gets from others: `extends`, and `default` where the job says nothing itself."""
+"""Keywords that a job inherits: from other jobs by `extends`, and from `default` or the top of the file."""
 
 from services.builds.pipeline.document.ast_nodes import (
     ListNode,
@@ -36,7 +36,7 @@ class _ExtendsResolver:
     def resolve_job(self, name: str, chain: tuple[str, ...]) -> MappingNode:
         node = self._top.members[name]
         if not isinstance(node, MappingNode):
-            fail(node.place, f"`{name}` must be a mapping")
+            fail(node.position, f"`{name}` must be a mapping")
         parents = node.members.get("extends")
         if parents is None:
             return node
@@ -45,13 +45,13 @@ class _ExtendsResolver:
         if name in chain or len(chain) > MAX_EXTENDS_CHAIN:
             fail(
                 node.position_of("extends"),
-                f"`extends` of `{name}` leads in a circle, or through more than {MAX_EXTENDS_CHAIN}",
+                f"`extends` of `{name}` forms a cycle or a chain of more than {MAX_EXTENDS_CHAIN}",
             )
         result: MappingNode | None = None
-        for one in as_list(parents):
-            parent = as_string(one, "`extends`")
+        for item in as_list(parents):
+            parent = as_string(item, "`extends`")
             if parent not in self._top.members:
-                fail(one.place, f"`{name}` extends `{parent}`, which does not exist")
+                fail(item.position, f"`{name}` extends `{parent}`, which does not exist")
             found = self.resolve_job(parent, (*chain, name))
             result = found if result is None else self._merging.merge(result, found)
         self._done[name] = without_keyword(node if result is None else self._merging.merge(result, node), "extends")
@@ -59,32 +59,32 @@ class _ExtendsResolver:
 
 
 def resolve_extends(top: MappingNode) -> MappingNode:
-    """The file with every `extends` carried out."""
-    extending = _ExtendsResolver(top)
+    """Return the file with every `extends` resolved."""
+    resolver = _ExtendsResolver(top)
     members: dict[str, Node] = {}
     for name, node in top.members.items():
         has_parents = isinstance(node, MappingNode) and "extends" in node.members and name != "variables"
-        members[name] = extending.resolve_job(name, ()) if has_parents else node
-    return MappingNode(top.place, members, top.keys)
+        members[name] = resolver.resolve_job(name, ()) if has_parents else node
+    return MappingNode(top.position, members, top.keys)
 
 
 def apply_defaults(job: MappingNode, top: MappingNode, defaults: MappingNode | None) -> MappingNode:
-    """Keywords that the job lacks, from `default` or from the top of the file."""
-    wanted = _inherited_names(job, "default", tuple(DEFAULT_KEYWORDS))
+    """Return the job with missing keywords filled in from `default` or from the top of the file."""
+    keywords = _inherited_names(job, "default", tuple(DEFAULT_KEYWORDS))
     members, keys = dict(job.members), dict(job.keys)
     for keyword, spellings in DEFAULT_KEYWORDS.items():
-        if keyword not in wanted or any(spelling in members for spelling in spellings):
+        if keyword not in keywords or any(spelling in members for spelling in spellings):
             continue
         for source in (defaults, top):
-            found = source.get(*spellings) if source is not None else None
-            if found is not None and (source is defaults or keyword not in ("tags", "artifacts", "retry", "timeout")):
-                members[keyword], keys[keyword] = found, found.place
+            value = source.get(*spellings) if source is not None else None
+            if value is not None and (source is defaults or keyword not in ("tags", "artifacts", "retry", "timeout")):
+                members[keyword], keys[keyword] = value, value.position
                 break
-    return MappingNode(job.place, members, keys)
+    return MappingNode(job.position, members, keys)
 
 
 def select_inherited_variables(job: MappingNode, names: tuple[str, ...]) -> frozenset[str]:
-    """Which of the variables of the file the job gets."""
+    """Return which of the file's variables the job inherits."""
     return frozenset(_inherited_names(job, "variables", names))
 
 
@@ -92,11 +92,11 @@ def _inherited_names(job: MappingNode, kind: str, names: tuple[str, ...]) -> tup
     inherit = job.get("inherit")
     if inherit is None:
         return names
-    found = as_mapping(inherit, "`inherit`")
-    for key in found.members:
+    inherited = as_mapping(inherit, "`inherit`")
+    for key in inherited.members:
         if key not in ("default", "variables"):
-            fail(found.position_of(key), f"`inherit` has the unknown keyword `{key}`; known are default, variables")
-    node = found.get(kind)
+            fail(inherited.position_of(key), f"`inherit` has the unknown keyword `{key}`; known are default, variables")
+    node = inherited.get(kind)
     if node is None:
         return names
     if isinstance(node, ListNode):

@@ -1,4 +1,4 @@
-"""Reading YAML in safe mode, within limits: bytes, depth, aliases, and what aliases and merges unfold to."""
+"""Safe YAML reader with limits on size, depth, aliases, and the number of values that aliases and merges expand to."""
 
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -16,10 +16,10 @@ from services.builds.pipeline.document.ast_nodes import (
 )
 from services.builds.planning.spec import SpecInvalid, SpecUnreadable
 
-MAX_FILE_BYTES = 1024 * 1024  # bytes
+MAX_FILE_BYTES = 1024 * 1024
 MAX_DEPTH = 50
 MAX_ALIASES = 1000
-MAX_NODES = 100_000  # with everything that aliases and references stand for
+MAX_NODES = 100_000  # after expansion of aliases and references
 MAX_REFERENCE_CHAIN = 10  # references to references
 PLAIN_TYPES = {f"tag:yaml.org,2002:{kind}": kind for kind in ("str", "int", "float", "bool", "null")}
 TEXT_TYPES = {"tag:yaml.org,2002:timestamp": "str", "tag:yaml.org,2002:value": "str", "tag:yaml.org,2002:merge": "str"}
@@ -28,7 +28,10 @@ MERGE_TAG = "tag:yaml.org,2002:merge"
 
 
 def read_yaml(content: bytes, warn: Callable[[str], None], name: str = "") -> MappingNode:
-    """The top of the file. Raises SpecUnreadable, or SpecInvalid with line and column; `name` of an included file."""
+    """Parse the content of a file and return its top-level mapping.
+
+    `name` is the path of an included file. Raises SpecUnreadable, or SpecInvalid with line and column.
+    """
     called = f"the file {name}" if name else "the spec file"
     if len(content) > MAX_FILE_BYTES:
         raise SpecUnreadable(f"{called} is larger than {MAX_FILE_BYTES // 1024} KiB")
@@ -49,27 +52,27 @@ def read_yaml(content: bytes, warn: Callable[[str], None], name: str = "") -> Ma
         raise SpecInvalid(f"{called} is empty")
     node = _Converter(warn, name).convert(top)
     if not isinstance(node, MappingNode):
-        fail(node.place, f"{called} must be a mapping of keywords and jobs")
+        fail(node.position, f"{called} must be a mapping of keywords and jobs")
     check_size(node)
     return node
 
 
 def check_size(node: Node) -> None:
-    """Refuse what a few bytes of aliases or references unfold to."""
+    """Raise SpecInvalid if aliases or references expand to too many values or nest too deep."""
     sizes: dict[int, tuple[int, int]] = {}
 
-    def measured(one: Node) -> tuple[int, int]:
-        """How many nodes, and how deep."""
-        if id(one) not in sizes:
-            inner = [measured(child) for child in _children(one)]
-            sizes[id(one)] = 1 + sum(size for size, _ in inner), 1 + max((depth for _, depth in inner), default=0)
-        return sizes[id(one)]
+    def measure(item: Node) -> tuple[int, int]:
+        """Return the number of nodes and the depth."""
+        if id(item) not in sizes:
+            inner = [measure(child) for child in _children(item)]
+            sizes[id(item)] = 1 + sum(size for size, _ in inner), 1 + max((depth for _, depth in inner), default=0)
+        return sizes[id(item)]
 
-    size, depth = measured(node)
+    size, depth = measure(node)
     if size > MAX_NODES:
-        fail(node.place, f"aliases and references unfold to more than {MAX_NODES} values")
+        fail(node.position, f"aliases and references expand to more than {MAX_NODES} values")
     if depth > MAX_DEPTH:
-        fail(node.place, f"aliases and references nest deeper than {MAX_DEPTH}")
+        fail(node.position, f"aliases and references nest deeper than {MAX_DEPTH}")
 
 
 def _children(node: Node) -> Sequence[Node]:
@@ -85,23 +88,23 @@ def _children(node: Node) -> Sequence[Node]:
 def _check_limits(source: str, name: str) -> None:
     depth = aliases = documents = 0
     for event in yaml.parse(source, Loader=yaml.CSafeLoader):
-        place = _position(event.start_mark, name)
+        position = _position(event.start_mark, name)
         match event:
             case yaml.CollectionStartEvent():
                 depth += 1
                 if depth > MAX_DEPTH:
-                    fail(place, f"nested deeper than {MAX_DEPTH}")
+                    fail(position, f"nested deeper than {MAX_DEPTH}")
             case yaml.CollectionEndEvent():
                 depth -= 1
             case yaml.AliasEvent():
                 aliases += 1
                 if aliases > MAX_ALIASES:
-                    fail(place, f"more than {MAX_ALIASES} aliases")
+                    fail(position, f"more than {MAX_ALIASES} aliases")
             case yaml.DocumentStartEvent():
                 documents += 1
                 if documents > 1:
                     fail(
-                        place,
+                        position,
                         "a second YAML document; one is expected, and a header of `spec: inputs` is not supported",
                     )
             case _:
@@ -118,7 +121,7 @@ def _position(mark: _Mark | None, name: str) -> Position:
 
 
 class _Converter:
-    """Of PyYAML's nodes; what an anchor names is converted once, however many aliases it has."""
+    """Converts PyYAML nodes. An anchored node is converted once, however many aliases it has."""
 
     def __init__(self, warn: Callable[[str], None], name: str) -> None:
         self._warn = warn
@@ -137,22 +140,22 @@ class _Converter:
         return self._done[id(source)]
 
     def _convert(self, source: yaml.Node) -> Node:
-        place = _position(source.start_mark, self._name)
+        position = _position(source.start_mark, self._name)
         match source:
             case yaml.SequenceNode(tag="!reference"):
                 return ReferenceNode(
-                    place, tuple(one.value for one in source.value if isinstance(one, yaml.ScalarNode))
+                    position, tuple(item.value for item in source.value if isinstance(item, yaml.ScalarNode))
                 )
             case yaml.ScalarNode() if source.tag in SCALAR_TYPES:
-                return ScalarNode(place, source.value, SCALAR_TYPES[source.tag])
+                return ScalarNode(position, source.value, SCALAR_TYPES[source.tag])
             case yaml.SequenceNode(tag="tag:yaml.org,2002:seq"):
-                return ListNode(place, tuple(self.convert(one) for one in source.value))
+                return ListNode(position, tuple(self.convert(item) for item in source.value))
             case yaml.MappingNode(tag="tag:yaml.org,2002:map"):
-                return self._convert_mapping(source, place)
+                return self._convert_mapping(source, position)
             case _:
-                fail(place, f"the tag {source.tag} is not supported")
+                fail(position, f"the tag {source.tag} is not supported")
 
-    def _convert_mapping(self, source: yaml.MappingNode, place: Position) -> MappingNode:
+    def _convert_mapping(self, source: yaml.MappingNode, position: Position) -> MappingNode:
         members: dict[str, Node] = {}
         keys: dict[str, Position] = {}
         merged: list[MappingNode] = []
@@ -164,28 +167,28 @@ class _Converter:
             if not isinstance(key, yaml.ScalarNode):
                 fail(at, "a key must be text")
             if key.value in members:
-                self._warn(f"{at}: `{key.value}` stands here a second time; the first one has no effect")
+                self._warn(f"{at}: `{key.value}` is a duplicate key; its first value has no effect")
             members[key.value], keys[key.value] = self.convert(value), at
         for other in merged:
             self._merges += len(other.members)
             if self._merges > MAX_NODES:
-                fail(place, f"`<<` brings more than {MAX_NODES} values")
+                fail(position, f"`<<` merges more than {MAX_NODES} values")
             members = {**other.members, **members}
             keys = {**other.keys, **keys}
-        return MappingNode(place, members, keys)
+        return MappingNode(position, members, keys)
 
     def _merge_sources(self, source: yaml.Node) -> list[MappingNode]:
-        """What `<<` brings; of several mappings the first one wins."""
+        """Return the mappings merged by `<<`. The first one takes precedence."""
         found = self.convert(source)
         nodes = found.nodes if isinstance(found, ListNode) else (found,)
-        for one in nodes:
-            if not isinstance(one, MappingNode):
-                fail(one.place, "`<<` takes a mapping, or a list of mappings")
-        return [one for one in nodes if isinstance(one, MappingNode)]
+        for item in nodes:
+            if not isinstance(item, MappingNode):
+                fail(item.position, "`<<` takes a mapping, or a list of mappings")
+        return [item for item in nodes if isinstance(item, MappingNode)]
 
 
 def resolve_references(top: MappingNode) -> MappingNode:
-    """The same with every `!reference` replaced by what it names."""
+    """Return the file with every `!reference` replaced by its target."""
     done: dict[int, Node] = {}
 
     def walk(node: Node, chain: int) -> Node:
@@ -195,13 +198,13 @@ def resolve_references(top: MappingNode) -> MappingNode:
         match node:
             case ReferenceNode():
                 if chain == MAX_REFERENCE_CHAIN:
-                    fail(node.place, f"references lead in a circle, or through more than {MAX_REFERENCE_CHAIN} others")
+                    fail(node.position, f"references form a cycle or a chain of more than {MAX_REFERENCE_CHAIN}")
                 result = walk(_find_target(top, node), chain + 1)
             case ListNode():
-                result = ListNode(node.place, tuple(walk(one, chain) for one in node.nodes))
+                result = ListNode(node.position, tuple(walk(item, chain) for item in node.nodes))
             case MappingNode():
                 result = MappingNode(
-                    node.place, {key: walk(one, chain) for key, one in node.members.items()}, node.keys
+                    node.position, {key: walk(item, chain) for key, item in node.members.items()}, node.keys
                 )
             case ScalarNode():
                 return node
@@ -218,6 +221,6 @@ def _find_target(top: MappingNode, reference: ReferenceNode) -> Node:
     for name in reference.path:
         inner = node.members.get(name) if isinstance(node, MappingNode) else None
         if inner is None:
-            fail(reference.place, f"!reference [{', '.join(reference.path)}] names nothing")
+            fail(reference.position, f"!reference [{', '.join(reference.path)}] does not exist")
         node = inner
     return node

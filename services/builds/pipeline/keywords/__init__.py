@@ -1,1 +1,1 @@
-"""The keywords of a job."""
+"""Keywords of a job."""

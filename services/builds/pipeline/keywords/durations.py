@@ -1,4 +1,4 @@
-"""Lengths of time as people write them: `1h 30m`, `90 minutes`, `2 weeks`, or seconds."""
+"""Durations in text, such as `1h 30m`, `90 minutes`, `2 weeks`, or a number of seconds."""
 
 import re
 
@@ -15,12 +15,12 @@ PART_PATTERN = re.compile(r"\s*(\d{1,9}(?:\.\d{1,3})?)\s*([a-z]*)\s*(?:,|and\b)?
 
 
 def parse_duration(text: str) -> int | None:
-    """None where it is no length of time."""
-    total, place, lower = 0.0, 0, text.strip().lower()
-    while place < len(lower):
-        found = PART_PATTERN.match(lower, place)
-        if found is None or found[2] not in UNIT_SECONDS:
+    """Return the duration in whole seconds, or None if the text is not a duration."""
+    total, offset, lower = 0.0, 0, text.strip().lower()
+    while offset < len(lower):
+        part = PART_PATTERN.match(lower, offset)
+        if part is None or part[2] not in UNIT_SECONDS:
             return None
-        total += float(found[1]) * UNIT_SECONDS[found[2]]
-        place = found.end()
+        total += float(part[1]) * UNIT_SECONDS[part[2]]
+        offset = part.end()
     return int(total) if lower else None

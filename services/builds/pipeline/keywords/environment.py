@@ -1,4 +1,4 @@
-"""`environment` of a job: the variables that it brings. Where something is deployed to is not kept."""
+"""`environment` of a job: sets CI_ENVIRONMENT_* variables. Deployments themselves are not tracked."""
 
 import hashlib
 from collections.abc import Mapping
@@ -14,42 +14,44 @@ MAX_SLUG_LENGTH = 24  # characters
 Variables = dict[str, PlannedVariable]
 
 
-def parse_environment(node: Node | None, what: str, values: Mapping[str, str], warn: Warn) -> Variables:
+def parse_environment(node: Node | None, label: str, values: Mapping[str, str], warn: Warn) -> Variables:
+    """Return the CI_ENVIRONMENT_* variables of a job. Raises SpecInvalid."""
     if node is None:
         return {}
     if not isinstance(node, MappingNode):
-        return _environment_variables(name=as_text(node, f"`environment` of {what}"), values=values)
+        return _environment_variables(name=as_text(node, f"`environment` of {label}"), values=values)
     for key in node.members:
         if key not in KNOWN_KEYWORDS:
             warn(
-                f"{node.position_of(key)}: the keyword `{key}` in `environment` of {what} "
-                f"is not known and has no effect"
+                f"{node.position_of(key)}: the keyword `{key}` in `environment` of {label} is unknown and has no effect"
             )
     name, url, tier, action = node.get("name"), node.get("url"), node.get("deployment_tier"), node.get("action")
     if name is None:
-        fail(node.place, f"`environment` of {what} has no `name`")
+        fail(node.position, f"`environment` of {label} has no `name`")
     more = {
-        "URL": as_text(url, f"`url` in `environment` of {what}") if url is not None else "",
-        "TIER": as_text(tier, f"`deployment_tier` in `environment` of {what}") if tier is not None else "",
-        "ACTION": as_choice(action, f"`action` in `environment` of {what}", ACTIONS) if action is not None else "start",
+        "URL": as_text(url, f"`url` in `environment` of {label}") if url is not None else "",
+        "TIER": as_text(tier, f"`deployment_tier` in `environment` of {label}") if tier is not None else "",
+        "ACTION": as_choice(action, f"`action` in `environment` of {label}", ACTIONS)
+        if action is not None
+        else "start",
     }
-    return _environment_variables(name=as_text(name, f"`name` in `environment` of {what}"), values=values, **more)
+    return _environment_variables(name=as_text(name, f"`name` in `environment` of {label}"), values=values, **more)
 
 
 def _environment_variables(*, name: str, values: Mapping[str, str], **more: str) -> Variables:
-    known = expand(name, values)
-    found = {"NAME": name, "SLUG": _environment_slug(known), "ACTION": "start", **more}
+    expanded = expand(name, values)
+    set_values = {"NAME": name, "SLUG": _environment_slug(expanded), "ACTION": "start", **more}
     return {
         key: PlannedVariable(key=key, value=value)
-        for key, value in ((f"CI_ENVIRONMENT_{short}", value) for short, value in found.items())
+        for key, value in ((f"CI_ENVIRONMENT_{short}", value) for short, value in set_values.items())
         if value
     }
 
 
 def _environment_slug(name: str) -> str:
-    """What a host name may hold; shortened ones, and those that lost something, still differ."""
-    found = to_slug(name)
-    found = found if found[:1].isalpha() else f"env-{found}"
-    if found == name and len(found) <= MAX_SLUG_LENGTH:
-        return found
-    return f"{found[: MAX_SLUG_LENGTH - 7].rstrip('-')}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
+    """Return a host name label for the environment. A hash keeps shortened or altered names unique."""
+    slug = to_slug(name)
+    slug = slug if slug[:1].isalpha() else f"env-{slug}"
+    if slug == name and len(slug) <= MAX_SLUG_LENGTH:
+        return slug
+    return f"{slug[: MAX_SLUG_LENGTH - 7].rstrip('-')}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"

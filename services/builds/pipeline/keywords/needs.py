@@ -1,4 +1,4 @@
-"""Who waits for whom: needs and dependencies, checked, and as names of the jobs that are really there."""
+"""`needs` and `dependencies`: check them and resolve them to the names of the jobs in the pipeline."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
@@ -12,14 +12,14 @@ ExpandedJobs = Sequence[tuple[JobDraft, Sequence[PlannedJob]]]
 
 
 def resolve_needs(expanded: ExpandedJobs) -> tuple[PlannedJob, ...]:
-    """All jobs, those of earlier stages first. Refuses needs of what is not there, and circles."""
-    found = {draft.planned.name: jobs for draft, jobs in expanded}
-    found |= {job.name: [job] for _, jobs in expanded for job in jobs if job.name not in found}
-    places = {job.name: job.stage_place for jobs in found.values() for job in jobs}
+    """Return all jobs in order of their stages, with resolved needs. Raises SpecInvalid for unknown jobs and cycles."""
+    by_name = {draft.planned.name: jobs for draft, jobs in expanded}
+    by_name |= {job.name: [job] for _, jobs in expanded for job in jobs if job.name not in by_name}
+    stage_places = {job.name: job.stage_place for jobs in by_name.values() for job in jobs}
     result = []
     for draft, jobs in expanded:
-        needs = None if draft.needs is None else tuple(dict.fromkeys(_needed_names(draft, draft.needs, found)))
-        fetches = tuple(dict.fromkeys(_artifact_sources(draft, found, places)))
+        needs = None if draft.needs is None else tuple(dict.fromkeys(_needed_names(draft, draft.needs, by_name)))
+        fetches = tuple(dict.fromkeys(_artifact_sources(draft, by_name, stage_places)))
         for job in jobs:
             if needs is not None and job.name in needs:
                 fail(draft.node.position_of("needs"), f"the job `{job.name}` needs itself")
@@ -28,38 +28,38 @@ def resolve_needs(expanded: ExpandedJobs) -> tuple[PlannedJob, ...]:
     return tuple(sorted(result, key=lambda job: job.stage_place))
 
 
-def _needed_names(draft: JobDraft, needs: Sequence[Need], found: Mapping[str, Sequence[PlannedJob]]) -> Iterator[str]:
+def _needed_names(draft: JobDraft, needs: Sequence[Need], by_name: Mapping[str, Sequence[PlannedJob]]) -> Iterator[str]:
     for need in needs:
-        if need.job not in found:
+        if need.job not in by_name:
             if not need.optional:
-                fail(need.node.place, f"the job `{draft.planned.name}` needs `{need.job}`, which is not there")
+                fail(need.node.position, f"the job `{draft.planned.name}` needs `{need.job}`, which does not exist")
             continue
-        names = [job.name for job in found[need.job]]
+        names = [job.name for job in by_name[need.job]]
         if need.matrix is not None:
-            wanted = list_combinations(need.matrix, need.node, f"a need of the job `{draft.planned.name}`")
-            names = [name for one in wanted if (name := instance_name(need.job, one)) in names]
+            combinations = list_combinations(need.matrix, need.node, f"a need of the job `{draft.planned.name}`")
+            names = [name for combination in combinations if (name := instance_name(need.job, combination)) in names]
             if not names:
-                fail(need.node.place, f"no job of the matrix of `{need.job}` is meant")
+                fail(need.node.position, f"the matrix of `{need.job}` has no such job")
         yield from names
 
 
 def _artifact_sources(
-    draft: JobDraft, found: Mapping[str, Sequence[PlannedJob]], places: Mapping[str, int]
+    draft: JobDraft, by_name: Mapping[str, Sequence[PlannedJob]], stage_places: Mapping[str, int]
 ) -> Iterator[str]:
-    """By `dependencies`; else those of its needs, else all of earlier stages."""
+    """Yield the jobs whose artifacts are downloaded: `dependencies`, else `needs`, else all jobs of earlier stages."""
     own = draft.planned
     if draft.dependencies is not None:
         for node in draft.dependencies:
             name = as_text(node, f"a dependency of the job `{own.name}`")
-            if name not in found:
-                fail(node.place, f"the job `{own.name}` depends on `{name}`, which is not there")
-            yield from _names_with_artifacts(found[name])
+            if name not in by_name:
+                fail(node.position, f"the job `{own.name}` depends on `{name}`, which does not exist")
+            yield from _names_with_artifacts(by_name[name])
     elif draft.needs is not None:
-        for name in _needed_names(draft, [need for need in draft.needs if need.artifacts], found):
-            yield from _names_with_artifacts(job for jobs in found.values() for job in jobs if job.name == name)
+        for name in _needed_names(draft, [need for need in draft.needs if need.artifacts], by_name):
+            yield from _names_with_artifacts(job for jobs in by_name.values() for job in jobs if job.name == name)
     else:
-        for jobs in found.values():
-            yield from (name for name in _names_with_artifacts(jobs) if places[name] < own.stage_place)
+        for jobs in by_name.values():
+            yield from (name for name in _names_with_artifacts(jobs) if stage_places[name] < own.stage_place)
 
 
 def _names_with_artifacts(jobs: Iterable[PlannedJob]) -> Iterator[str]:
@@ -67,16 +67,20 @@ def _names_with_artifacts(jobs: Iterable[PlannedJob]) -> Iterator[str]:
 
 
 def _check_cycles(jobs: Sequence[PlannedJob], expanded: ExpandedJobs) -> None:
-    """Waits by stage alone follow the stages' order; a need may go against it, and so be part of a circle."""
+    """Raise SpecInvalid if needs form a cycle.
+
+    A need may point to a later stage, so stages alone do not prevent cycles.
+    """
     try:
         TopologicalSorter({job.name: upstream_names(job, jobs) for job in jobs}).prepare()
     except CycleError as error:
-        circle: list[str] = error.args[1]
-        draft = next(draft for draft, found in expanded if any(job.name == circle[0] for job in found))
-        fail(draft.node.position_of("needs"), f"needs lead in a circle: {' and '.join(f'`{name}`' for name in circle)}")
+        cycle: list[str] = error.args[1]
+        draft = next(draft for draft, jobs_of_draft in expanded if any(job.name == cycle[0] for job in jobs_of_draft))
+        fail(draft.node.position_of("needs"), f"needs form a cycle: {' and '.join(f'`{name}`' for name in cycle)}")
 
 
 def upstream_names(job: PlannedJob, jobs: Sequence[PlannedJob]) -> Iterator[str]:
+    """Return the names of the jobs that a job waits for."""
     if job.needs is not None:
         return iter(job.needs)
     return (other.name for other in jobs if other.stage_place < job.stage_place)

@@ -1,4 +1,4 @@
-"""The expressions of `rules: if` and `variables`: a small grammar, read by precedence.
+"""Parser and evaluator of the expressions in `rules: if` and `only: variables`, by operator precedence.
 
 expression = value [operator value]
 operator   = "==" | "!=" | "=~" | "!~" | "&&" | "||"     && binds tighter than ||, comparisons tightest
@@ -31,7 +31,7 @@ Value = str | bool | None
 
 
 class ExpressionInvalid(Exception):
-    """The text says what is wrong, and at which character."""
+    """The expression is invalid. The message says what is wrong and at which character."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class Token:
 
 
 def evaluate(source: str, variables: Mapping[str, str]) -> bool:
-    """Whether it is true with these variables. Raises ExpressionInvalid, also for a pattern that a variable brings."""
+    """Return whether the expression is true. Raises ExpressionInvalid, also for an invalid pattern in a variable."""
     try:
         return _is_truthy(_evaluate(parse_expression(source), variables))
     except PatternInvalid as error:
@@ -76,6 +76,7 @@ def evaluate(source: str, variables: Mapping[str, str]) -> bool:
 
 @lru_cache(maxsize=1024)
 def parse_expression(source: str) -> Expression:
+    """Return the syntax tree of an expression. Raises ExpressionInvalid."""
     if len(source) > MAX_EXPRESSION_LENGTH:
         raise ExpressionInvalid(f"the expression is longer than {MAX_EXPRESSION_LENGTH} characters")
     return _Parser(source).parse()
@@ -131,20 +132,20 @@ class _Parser:
 
 def _tokenize(source: str) -> list[Token]:
     tokens = []
-    place, end = 0, len(source.rstrip())
-    while place < end:
-        found = TOKEN_PATTERN.match(source, place)
-        if found is None or found.lastgroup is None:
-            start = place + len(source[place:]) - len(source[place:].lstrip())
+    offset, end = 0, len(source.rstrip())
+    while offset < end:
+        match = TOKEN_PATTERN.match(source, offset)
+        if match is None or match.lastgroup is None:
+            start = offset + len(source[offset:]) - len(source[offset:].lstrip())
             raise ExpressionInvalid(f"`{source[start : start + 20]}` at character {start + 1} is not understood")
-        kind = found.lastgroup
-        tokens.append(Token(kind, found[kind], found.start(kind) + 1))
-        place = found.end()
+        kind = match.lastgroup
+        tokens.append(Token(kind, match[kind], match.start(kind) + 1))
+        offset = match.end()
     return [*tokens, Token("end", "(end)", end + 1)]
 
 
 def _unexpected(token: Token) -> ExpressionInvalid:
-    return ExpressionInvalid(f"`{token.text}` at character {token.position} is not expected there")
+    return ExpressionInvalid(f"`{token.text}` at character {token.position} is not expected here")
 
 
 def _check_pattern(token: Token) -> None:
@@ -184,12 +185,12 @@ def _evaluate(expression: Expression, variables: Mapping[str, str]) -> Value:
 
 
 def _contains_match(left: Value, right: Value) -> bool:
-    """A variable or a text may hold the pattern too; without slashes it is looked for as it stands."""
+    """Match against a pattern, which may come from a variable. A text without slashes is searched literally."""
     if not isinstance(left, str) or not isinstance(right, str):
         return False
     return matches_pattern(right, left) if is_pattern(right) else right in left
 
 
 def _is_truthy(value: Value) -> bool:
-    """A variable is true if it holds something."""
+    """A variable is true if it is set and not empty."""
     return bool(value)

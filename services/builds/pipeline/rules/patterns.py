@@ -1,4 +1,4 @@
-"""Regular expressions between slashes, matched in time linear to the text (RE2): nobody's pattern stops the planner."""
+"""Regular expressions in slashes, matched with RE2 in linear time, so that no pattern can block the planner."""
 
 from functools import lru_cache
 
@@ -10,16 +10,17 @@ FLAGS = {"i": "i", "m": "m", "s": "s", "u": ""}
 
 
 class PatternInvalid(Exception):
-    """The text says what is wrong with it."""
+    """The pattern is invalid. The message says why."""
 
 
 def is_pattern(text: str) -> bool:
+    """Return whether the text has the form `/pattern/flags`."""
     return len(text) > 1 and text.startswith("/") and "/" in text[1:] and not text.rpartition("/")[2].strip("imsu")
 
 
 @lru_cache(maxsize=64)
 def compile_pattern(literal: str) -> "re2._Regexp":
-    """Of `/pattern/flags`."""
+    """Compile `/pattern/flags`. Raises PatternInvalid."""
     body, _, flags = literal[1:].rpartition("/")
     if len(body) > MAX_PATTERN_LENGTH:
         raise PatternInvalid(f"a pattern is longer than {MAX_PATTERN_LENGTH} characters")
@@ -34,10 +35,10 @@ def compile_pattern(literal: str) -> "re2._Regexp":
         return re2.compile(f"(?{letters}){body}" if letters else body, options)
     except re2.error as error:
         reason = error.args[0]
-        words = reason.decode(errors="replace") if isinstance(reason, bytes) else str(reason)
-        raise PatternInvalid(f"the pattern {literal} is not valid: {words}") from error
+        message = reason.decode(errors="replace") if isinstance(reason, bytes) else str(reason)
+        raise PatternInvalid(f"the pattern {literal} is not valid: {message}") from error
 
 
 def matches_pattern(literal: str, text: str) -> bool:
-    """Whether the pattern is found anywhere in the text."""
+    """Return whether the pattern matches anywhere in the text."""
     return compile_pattern(literal).search(text) is not None

@@ -1,4 +1,4 @@
-"""The files of the commit and what changed in them, as far as rules and keys of caches ask for it."""
+"""Files of the commit and paths changed by it, for rules and cache keys that use them."""
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,33 +10,36 @@ import re2
 from libs.globs import glob_to_regex
 from services.builds.pipeline.rules.patterns import MAX_PATTERN_MEMORY_BYTES
 
-TREE_KEYWORDS = (b"changes", b"exists", b"files")  # who never says them never asks
+# keywords that need the list of files; a spec file without them is compiled without it
+TREE_KEYWORDS = (b"changes", b"exists", b"files")
 MAX_GLOBS = 50
 MAX_GLOB_LENGTH = 1000  # characters of a glob
 
 
 class GlobInvalid(Exception):
-    """The text says what is wrong with it."""
+    """The pattern is invalid. The message says why."""
 
 
 def needs_tree(content: bytes) -> bool:
-    """Whether a spec file may want to know of other files than those that it names."""
-    return any(word in content for word in TREE_KEYWORDS) or (b"include" in content and b"*" in content)
+    """Return whether compiling the spec file may need the list of files of the commit."""
+    return any(keyword in content for keyword in TREE_KEYWORDS) or (b"include" in content and b"*" in content)
 
 
 @dataclass(frozen=True, slots=True)
 class RepositoryTree:
-    blobs: Mapping[str, str] = field(default_factory=dict)  # path -> id of its content
-    changed_paths: frozenset[str] | None = None  # paths; None: not known, as for the first commit
+    """Files of a commit and the paths changed by it."""
+
+    blobs: Mapping[str, str] = field(default_factory=dict)  # path -> git blob id
+    changed_paths: frozenset[str] | None = None  # None: unknown, for example for the first commit
 
     def content_key(self, paths: Iterable[str]) -> str:
-        """Another one whenever the content of one of these files is; nothing if there is none of them."""
-        found = [f"{path}\0{self.blobs[path]}" for path in paths if path in self.blobs]
-        return hashlib.sha256("\n".join(found).encode()).hexdigest()[:40] if found else ""
+        """Return a hash that changes with the content of these files, or an empty text if none of them exists."""
+        entries = [f"{path}\0{self.blobs[path]}" for path in paths if path in self.blobs]
+        return hashlib.sha256("\n".join(entries).encode()).hexdigest()[:40] if entries else ""
 
 
 def matches_any(globs: Sequence[str], paths: Iterable[str]) -> bool:
-    """In time linear to the paths, whatever the patterns."""
+    """Return whether any glob matches any path, in time linear to the paths. Raises GlobInvalid."""
     if len(globs) > MAX_GLOBS:
         raise GlobInvalid(f"more than {MAX_GLOBS} paths")
     patterns = [_compile_glob(glob) for glob in globs]
@@ -54,4 +57,4 @@ def _compile_glob(glob: str) -> "re2._Regexp":
     try:
         return re2.compile(glob_to_regex(glob.removeprefix("./").removeprefix("/")), options)
     except re2.error:
-        raise GlobInvalid(f"the path {glob} makes no sense") from None
+        raise GlobInvalid(f"the path {glob} is not valid") from None

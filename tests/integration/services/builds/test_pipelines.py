@@ -124,7 +124,7 @@ async def test_an_allowed_failure_leaves_a_warning(stage: BuildStage) -> None:
     assert (build.status, build.exit_code, build.output) == (
         BuildStatus.SUCCESS,
         0,
-        "The job lint failed, as it may.",
+        "The job lint failed, which is allowed.",
     )
     assert (await job_statuses(stage, build_id))["lint"] == "WARNING"
 
@@ -153,7 +153,7 @@ async def test_a_blocking_manual_job_blocks_the_build(stage: BuildStage) -> None
     build_id = await launch(stage, "{a: {stage: build, script: x, rules: [{when: manual}]}, b: {script: x}}")
     await wait_for_statuses(stage, build_id, a="MANUAL")
     (queued,) = json.loads(await stage.caller.query(ListQueuedBuilds()))
-    assert queued["reason"] == "Waits for somebody to start one of its jobs."
+    assert queued["reason"] == "Waits until one of its manual jobs is started."
     assert await stage.try_claim() is None
     await stage.send(PlayJob(job_id=await find_job_id(stage, build_id, "a")))
     await run_job(stage, "a")

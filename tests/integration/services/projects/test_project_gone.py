@@ -36,8 +36,9 @@ from libs.service.runtime import Runtime, ServiceContext
 from libs.settings import Settings
 from services.builds.app import service
 from services.builds.dispatch.job_dispatch import JobDispatcher
-from services.builds.execution.attempts import AttemptStore, log_key_name
+from services.builds.execution.attempts import AttemptStore
 from services.builds.execution.retention import Retention
+from services.builds.logs.log_masking import log_key_name
 from services.builds.planning.planner import Planner
 from tests.support.in_process.gateway_stage import FakeServices
 

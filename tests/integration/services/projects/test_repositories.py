@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from libs.git_env import GIT_SETTINGS
-from services.builds.planning.git_mirror import GitMirrors, NoSuchFile, NoSuchRef, RepositoryUnreachable, ResolvedRef
+from services.builds.planning.git_mirror import GitMirrors, NoSuchFile
+from services.builds.planning.git_process import RepositoryUnreachable
+from services.builds.planning.local_refs import NoSuchRef, ResolvedRef
 from services.builds.planning.mirror_eviction import LAST_USED, MAX_UNUSED_SECONDS
 from tests.support.external.repositories import SPEC_FILE, commit_files, create_sample_repository, make_spec, run_git
 

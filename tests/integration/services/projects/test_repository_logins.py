@@ -29,7 +29,8 @@ from contracts.projects import ChangeRepository, CreateProject, Executors, ListE
 from libs.eventstore.decider import Actor
 from libs.messaging.request_reply import MessageClient
 from services.builds.app import service as builds
-from services.builds.planning.git_mirror import GitMirrors, RepositoryUnreachable
+from services.builds.planning.git_mirror import GitMirrors
+from services.builds.planning.git_process import RepositoryUnreachable
 from services.identity.app import service as identity
 from services.projects.app import service as projects
 from services.runners.app import service as runners

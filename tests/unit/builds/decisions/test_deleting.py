@@ -157,7 +157,7 @@ def test_rows_show_the_number_of_a_build_and_job_within_its_project() -> None:
 @pytest.mark.parametrize(("month", "key"), [(7, "2026-7"), (12, "2026-12")])
 def test_build_durations_are_summed_by_the_month_of_their_end(month: int, key: str) -> None:
     finished_in_month = recorded(finished, AT.replace(month=month))
-    assert month_key(finished_in_month) == key
+    assert month_key(recorded(finished, AT.replace(month=month))) == key
     row = add_duration(add_duration(MonthRow(), finished_in_month), finished_in_month)
     assert (row.date, row.duration) == (key, 121)
     assert month_key(recorded(deleted)) is None

@@ -26,6 +26,7 @@ from contracts.builds import (
     PlannedJob,
     QueueJob,
 )
+from contracts.messages import Event
 from libs.eventstore.decider import CommandMetadata, RecordedEvent
 from libs.testing.scenario import Scenario
 from services.builds.domain.build import build_decider
@@ -63,7 +64,7 @@ build = Scenario(build_decider)
 job = Scenario(job_decider)
 
 
-def commands_after(event: object) -> list[object]:
+def commands_after(event: Event) -> list[object]:
     return list(on_build_event(RecordedEvent("build-7", 2, 0, event, CommandMetadata("c", AT))))
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from contracts.builds import LaunchedProject, PlannedJob
 from services.builds.pipeline.compiler import Pipeline, compile_pipeline
-from services.builds.pipeline.variables import PipelineContext
+from services.builds.pipeline.context import PipelineContext
 from services.builds.planning.spec import SpecInvalid
 
 PROJECT = LaunchedProject(

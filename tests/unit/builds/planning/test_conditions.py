@@ -88,8 +88,8 @@ def test_rules_may_come_by_reference() -> None:
 def test_changes_and_exists_match_with_a_warning_without_a_file_list() -> None:
     found = compile_sample("build:\n  script: x\n  rules:\n    - changes: [a]\n      exists: [b]\n")
     assert found.warnings == (
-        "line 4, column 7: `changes` in a rule of the job `build` counts as fulfilled: it is not known of this commit",
-        "line 5, column 7: `exists` in a rule of the job `build` counts as fulfilled: it is not known of this commit",
+        "line 4, column 7: `changes` in a rule of the job `build` counts as fulfilled: the commit's files are unknown",
+        "line 5, column 7: `exists` in a rule of the job `build` counts as fulfilled: the commit's files are unknown",
     )
 
 

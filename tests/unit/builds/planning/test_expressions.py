@@ -58,15 +58,15 @@ def test_the_expression_is_false(expression: str) -> None:
 @pytest.mark.parametrize(
     ("expression", "words"),
     [
-        ("$BRANCH ==", "`(end)` at character 11 is not expected there"),
+        ("$BRANCH ==", "`(end)` at character 11 is not expected here"),
         ('$BRANCH = "main"', '`= "main"` at character 9 is not understood'),
         ("$BRANCH == main", "`main` at character 12 is not understood"),
-        ('($BRANCH == "main"', "`(end)` at character 19 is not expected there"),
-        ("$BRANCH $BRANCH", "`BRANCH` at character 10 is not expected there"),
-        ("", "`(end)` at character 1 is not expected there"),
+        ('($BRANCH == "main"', "`(end)` at character 19 is not expected here"),
+        ("$BRANCH $BRANCH", "`BRANCH` at character 10 is not expected here"),
+        ("", "`(end)` at character 1 is not expected here"),
         ("$BRANCH =~ /(/", "the pattern /(/ is not valid: missing ): ("),
         ("$BRANCH =~ /a/x", "the pattern /a/x has the unknown flag x"),
-        ("(" * 60 + "$A" + ")" * 60, "`(` at character 51 is not expected there"),
+        ("(" * 60 + "$A" + ")" * 60, "`(` at character 51 is not expected here"),
     ],
 )
 def test_an_invalid_expression_is_reported_with_its_position(expression: str, words: str) -> None:

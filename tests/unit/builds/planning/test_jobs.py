@@ -199,7 +199,7 @@ def test_a_matrix_creates_all_combinations() -> None:
     [
         (
             "environment: prod",
-            "`environment` of the job `build` sets variables only: what is deployed where is not kept",
+            "`environment` of the job `build` only sets variables: deployments are not tracked",
         ),
         ("interruptible: true", "`interruptible` of the job `build` is not supported and has no effect"),
         ("resource_group: one", "`resource_group` of the job `build` is not supported and has no effect"),
@@ -207,7 +207,7 @@ def test_a_matrix_creates_all_combinations() -> None:
         ("release: {}", "`release` of the job `build` is not supported and has no effect"),
         ("secrets: {}", "`secrets` of the job `build` is not supported and has no effect"),
         ("trigger: other", "`trigger` of the job `build` is not supported and has no effect"),
-        ("scirpt: x", "the keyword `scirpt` of the job `build` is not known and has no effect"),
+        ("scirpt: x", "the keyword `scirpt` of the job `build` is unknown and has no effect"),
     ],
 )
 def test_unsupported_job_keywords_give_a_warning(line: str, warning: str) -> None:
@@ -241,7 +241,7 @@ def test_unsupported_details_give_a_warning() -> None:
     assert [warning.partition(": ")[2] for warning in found.warnings] == [
         "the job `build` starts without delay: `when: delayed` is not supported",
         "`reports` in `artifacts` of the job `build` is not supported and has no effect",
-        "the key of the cache of the job `build` does not follow the content of files: they are not known",
+        "the key of the cache of the job `build` ignores the content of files: it is unknown",
         "`trigger` of the job `start` is not supported and has no effect",
         "the job `start` has no script, and is left out: `trigger` and `run` are not supported",
     ]
@@ -252,11 +252,11 @@ def test_unsupported_details_give_a_warning() -> None:
     [
         ("script: {a: b}", "line 2, column 11: `script` of the job `build` must be text"),
         ("tags: [x]", "line 2, column 3: the job `build` has no script"),
-        ("script: x\n  stage: ship", "line 3, column 3: the job `build` is of the stage `ship`, which is not one of"),
+        ("script: x\n  stage: ship", "line 3, column 3: the job `build` has the stage `ship`, which is not one of"),
         ("script: x\n  when: later", "line 3, column 9: `when` of the job `build` must be one of on_success"),
         ("script: x\n  retry: 3", "line 3, column 10: `retry` of the job `build` must be a whole number from 0 to 2"),
         ("script: x\n  retry: {max: 1, foo: 2}", "line 3, column 19: `retry` of the job `build` has the unknown"),
-        ("script: x\n  timeout: soon", "line 3, column 12: `timeout` of the job `build` must be a length of time"),
+        ("script: x\n  timeout: soon", "line 3, column 12: `timeout` of the job `build` must be a duration"),
         ("script: x\n  allow_failure: 1", "line 3, column 18: `allow_failure` of the job `build` must be true"),
         ("script: x\n  variables: {1A: b}", "line 3, column 15: `1A` cannot be the name of a variable"),
         ("script: x\n  variables: {A: [b]}", "line 3, column 18: the variable `A` must be text"),
@@ -267,7 +267,7 @@ def test_unsupported_details_give_a_warning() -> None:
         ("script: x\n  parallel: 0", "line 3, column 13: `parallel` of the job `build` must be a whole number"),
         ("script: x\n  parallel: {a: 1}", "line 3, column 13: `parallel` of the job `build` must be a number, or"),
         ("script: x\n  extends: .no", "line 3, column 12: `build` extends `.no`, which does not exist"),
-        ("script: x\n  extends: build", "line 3, column 3: `extends` of `build` leads in a circle"),
+        ("script: x\n  extends: build", "line 3, column 3: `extends` of `build` forms a cycle"),
         ("script: x\n  rules: [{if: $A}]\n  only: [main]", "line 3, column 3: the job `build` has `rules`, and `only`"),
     ],
 )
@@ -287,9 +287,12 @@ NESTED = f"script: {'[' * 11}x{']' * 11}"
         ("script: []", "line 2, column 3: the job `build` has no script"),
         ("script: [a, 1.5]", "line 2, column 15: `script` of the job `build` must be text: write 1.5 in quotes"),
         ("script: [a, null]", "line 2, column 15: `script` of the job `build` must be text"),
-        ("script: [a, [{b: c}]]", "line 2, column 16: `script` of the job `build` must be text: a command with"),
+        ("script: [a, [{b: c}]]", "line 2, column 16: `script` of the job `build` must be text: put a command"),
         (NESTED, "line 2, column 21: lists are nested deeper than 10"),
-        ("script: x\n  before_script: {a: b}", "line 3, column 18: `before_script` of the job `build` must be text: a"),
+        (
+            "script: x\n  before_script: {a: b}",
+            "line 3, column 18: `before_script` of the job `build` must be text: put",
+        ),
         ("script: x\n  before_script: 1", "line 3, column 18: `before_script` of the job `build` must be text"),
         ("script: x\n  after_script: [no]", "line 3, column 18: `after_script` of the job `build` must be text"),
         ("script: x\n  stage: 1", "line 3, column 10: `stage` of the job `build` must be text: write 1 in quotes"),
@@ -398,5 +401,5 @@ def test_an_environment_sets_variables_and_gives_a_warning(written: str, variabl
     (found,) = (result := compile_sample(f"{{a: {{script: x, environment: {written}}}}}")).jobs
     assert {variable.key.removeprefix("CI_ENVIRONMENT_"): variable.value for variable in found.variables} == variables
     assert result.warnings == (
-        "line 1, column 17: `environment` of the job `a` sets variables only: what is deployed where is not kept",
+        "line 1, column 17: `environment` of the job `a` only sets variables: deployments are not tracked",
     )

@@ -49,7 +49,7 @@ def test_a_rule_may_replace_the_needs() -> None:
     ],
 )
 def test_circular_needs_are_rejected(source: str) -> None:
-    assert "itself" in (words := compile_error(source)) or "in a circle" in words
+    assert "itself" in (words := compile_error(source)) or "form a cycle" in words
 
 
 def test_artifacts_are_fetched_from_all_earlier_stages_by_default() -> None:

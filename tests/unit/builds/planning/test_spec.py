@@ -24,5 +24,5 @@ def test_a_huge_step_timeout_is_capped_at_one_year() -> None:
 
 @pytest.mark.parametrize("written", ["0", "-1", "1.5", "true", "soon", "''", "[1]", "{a: 1}"])
 def test_an_invalid_step_timeout_is_rejected_with_the_step_number(written: str) -> None:
-    with pytest.raises(SpecInvalid, match="step 1: the timeout must be seconds or a length of time"):
+    with pytest.raises(SpecInvalid, match="step 1: the timeout must be a number of seconds or a duration"):
         parse_spec(spec(written))

@@ -83,7 +83,7 @@ def test_changes_match_with_a_warning_if_the_previous_commit_is_unknown() -> Non
     found = compile_sample("build:\n  script: x\n  rules:\n    - changes: [src/*]\n", tree=RepositoryTree(TREE.blobs))
     assert [job.name for job in found.jobs] == ["build"]
     assert found.warnings == (
-        "line 4, column 7: `changes` in a rule of the job `build` counts as fulfilled: it is not known of this commit",
+        "line 4, column 7: `changes` in a rule of the job `build` counts as fulfilled: the commit's files are unknown",
     )
 
 

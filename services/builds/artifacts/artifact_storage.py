@@ -1,0 +1,14 @@
+"""Selection of the store for artifacts: the configured bucket, or the database."""
+
+from libs.settings import Settings
+from services.builds.artifacts.blob_store import BlobStore, MongoBlobStore
+
+
+def create_blob_store(settings: Settings) -> BlobStore:
+    """Return the store for new artifacts: the bucket of the settings, else the database."""
+    if settings.bucket is None:
+        return MongoBlobStore()
+    # imported on demand, because the S3 library takes memory in every process that loads it
+    from services.builds.artifacts.s3_storage import S3BlobStore
+
+    return S3BlobStore(settings.bucket, f"{settings.database_prefix}/artifacts", MongoBlobStore(), settings.ca_file)

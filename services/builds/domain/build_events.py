@@ -1,0 +1,167 @@
+"""Events of a build, created from its state and the command."""
+
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
+
+from contracts.builds import (
+    BuildFinished,
+    BuildJobsChanged,
+    BuildKilled,
+    BuildPlanned,
+    BuildPriorityChanged,
+    BuildQueued,
+    BuildStatus,
+    JobStatus,
+    JobStatusChange,
+    PlanBuild,
+    QueueBuild,
+)
+from contracts.errors import RequestRejected
+from services.builds.domain.build_state import Build, Phase, round_to_seconds
+from services.builds.domain.job_graph import (
+    CREATED,
+    MANUAL,
+    SKIPPED,
+    JobGraph,
+)
+
+KILLED_EXIT_CODE, KILLED_MESSAGE = 143, "Deployment aborted by user"
+
+
+def queued_event(command: QueueBuild) -> BuildQueued:
+    project = command.project
+    if project is None or command.queued_at is None:
+        raise RequestRejected("PROJECT_NOT_FOUND")
+    return BuildQueued(
+        build_id=command.build_id,
+        executor_id=command.executor_id,
+        project_id=command.project_id,
+        project=project,
+        ignore_steps=command.ignore_steps,
+        sha=command.sha,
+        ref=command.ref,
+        delivery_id=command.delivery_id,
+        queued_at=command.queued_at,
+        initiator_id=command.initiator_id,
+        initiator_name=command.initiator_name,
+        timeout_seconds=command.timeout_seconds,
+        max_attempts=command.max_attempts,
+        needs_lane=not project.allow_concurrent_execution,
+        local_id=command.local_id,
+        before_sha=command.before_sha,
+        source=command.source,
+    )
+
+
+def planned_event(build: Build, command: PlanBuild) -> BuildPlanned:
+    queued = build.launch
+    branch = command.ref.removeprefix("refs/heads/")
+    return BuildPlanned(
+        build_id=queued.build_id,
+        project_id=queued.project_id,
+        project=queued.project,
+        sha=command.sha,
+        ref=command.ref,
+        protected=any(fnmatchcase(branch, pattern) for pattern in queued.project.protected_branches),
+        available_steps=command.available_steps,
+        jobs=command.jobs,
+        local_id=queued.local_id,
+        priority=build.priority,
+        warnings=command.warnings,
+        default_branch=command.default_branch,
+        message=command.message,
+        served_by_hash=command.served_by_hash,
+    )
+
+
+def priority_changed_event(build: Build, priority: int) -> BuildPriorityChanged:
+    queued = build.launch
+    return BuildPriorityChanged(
+        build_id=queued.build_id, project_id=queued.project_id, priority=priority, job_ids=build.graph.queued
+    )
+
+
+def advanced_event(build: Build, graph: JobGraph, ended: Mapping[int, JobStatus]) -> BuildJobsChanged:
+    """Return the event that moves the build's job graph to `graph`. `ended` are jobs with a new result."""
+    planned = build.planned
+    if planned is None:
+        raise RequestRejected("BUILD_STATUS", "the build could not be planned")
+    changed = {
+        job_id: status for job_id, status in graph.statuses.items() if status is not build.graph.statuses[job_id]
+    }
+    return BuildJobsChanged(
+        build_id=planned.build_id,
+        project_id=planned.project_id,
+        project=planned.project,
+        sha=planned.sha,
+        ref=planned.ref,
+        protected=planned.protected,
+        local_id=planned.local_id,
+        priority=build.priority,
+        ended=_status_changes(ended),
+        released=tuple(
+            graph.jobs[job_id].replace(round=graph.jobs[job_id].round + (job_id in build.ever_queued))
+            for job_id, status in changed.items()
+            if status is JobStatus.QUEUED
+        ),
+        waiting=_status_changes(
+            {job_id: status for job_id, status in changed.items() if status in (CREATED, MANUAL, SKIPPED)}
+        ),
+    )
+
+
+def _status_changes(statuses: Mapping[int, JobStatus]) -> tuple[JobStatusChange, ...]:
+    return tuple(JobStatusChange(job_id=job_id, status=status) for job_id, status in statuses.items())
+
+
+def finished_by_jobs_event(
+    build: Build, graph: JobGraph, failures: Sequence[BuildJobsChanged], milliseconds: int
+) -> BuildFinished:
+    """Finish the build with the result of its jobs: the first failure gives exit code and message."""
+    warnings = build.planned.warnings if build.planned else ()
+    allowed = [graph.jobs[job_id].name for job_id, status in graph.statuses.items() if status is JobStatus.WARNING]
+    lines = [*warnings, *(f"The job {name} failed, which is allowed." for name in allowed)]
+    duration_ms = max(0, milliseconds - build.duration_ms)
+    if not failures:
+        return finished_event(build, BuildStatus.SUCCESS, 0, None, "\n".join(lines) or None, duration_ms)
+    first = failures[0]
+    lines += [first.output] if first.output else []
+    return finished_event(
+        build, BuildStatus.FAILED, first.exit_code, first.exit_message, "\n".join(lines) or None, duration_ms
+    )
+
+
+def killed_event(build: Build, *, graceful: bool) -> BuildKilled:
+    queued = build.launch
+    return BuildKilled(
+        build_id=queued.build_id, project_id=queued.project_id, job_ids=build.graph.queued, graceful=graceful
+    )
+
+
+def finished_by_kill_event(build: Build, milliseconds: int) -> BuildFinished:
+    output = f"The build ended with exit code {KILLED_EXIT_CODE}: {KILLED_MESSAGE}"
+    return finished_event(build, BuildStatus.KILLED, KILLED_EXIT_CODE, KILLED_MESSAGE, output, milliseconds)
+
+
+def finished_event(
+    build: Build, status: BuildStatus, code: int, message: str | None, output: str | None, milliseconds: int = 0
+) -> BuildFinished:
+    queued = build.launch
+    return BuildFinished(
+        build_id=queued.build_id,
+        executor_id=queued.executor_id,
+        project_id=queued.project_id,
+        project_name=queued.project.name,
+        status=status,
+        exit_code=code,
+        exit_message=message,
+        output=output,
+        queued_at=queued.queued_at,
+        initiator_id=queued.initiator_id,
+        initiator_name=queued.initiator_name,
+        held_lane=queued.needs_lane,
+        keep_number_build=queued.project.keep_number_build,
+        duration=round_to_seconds(milliseconds),
+        duration_ms=milliseconds or None,
+        ran=build.was_started or status is not BuildStatus.KILLED or build.phase not in (Phase.QUEUED, Phase.PLANNED),
+    )

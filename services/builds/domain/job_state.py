@@ -1,0 +1,90 @@
+"""State of a job and how its events change it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import assert_never
+
+from contracts.builds import (
+    ArtifactRemoved,
+    ArtifactUploaded,
+    JobAssigned,
+    JobCanceling,
+    JobDeleted,
+    JobEvent,
+    JobFinished,
+    JobLost,
+    JobPriorityChanged,
+    JobQueued,
+    JobRetried,
+    JobStarted,
+    JobStatus,
+    StepFinished,
+    StepStarted,
+)
+from contracts.errors import RequestRejected
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What deciding needs to know of a job. Rows for readers are in `projections.py`."""
+
+    status: JobStatus | None = None
+    queued: JobQueued | None = None
+    runner_uuid: str | None = None
+    runner_name: str | None = None
+    cancels_gracefully: bool = False
+    reports_late: bool = False
+    started_steps: frozenset[str] = frozenset()  # steps of the current attempt
+    finished_steps: frozenset[str] = frozenset()
+    artifacts: Mapping[str, str] = field(default_factory=dict)  # type -> id
+    deleted: bool = False
+    runner_losses: int = 0  # lost runners since the job was queued by a user or the build
+    retried_failures: int = 0  # failures that led to another attempt, since then
+
+    @property
+    def spec(self) -> JobQueued:
+        """The event that queued the current attempt. Raises JOB_NOT_FOUND before that."""
+        if self.queued is None:
+            raise RequestRejected("JOB_NOT_FOUND")
+        return self.queued
+
+
+def evolve(job: Job, event: JobEvent) -> Job:
+    match event:
+        case JobQueued():
+            same_run = job.queued is not None and job.queued.job.round == event.job.round
+            losses, failures = (job.runner_losses, job.retried_failures) if same_run else (0, 0)
+            return Job(status=JobStatus.QUEUED, queued=event, runner_losses=losses, retried_failures=failures)
+        case JobAssigned():
+            return replace(
+                job,
+                status=JobStatus.ASSIGNED,
+                runner_uuid=event.runner_uuid,
+                runner_name=event.runner_name,
+                cancels_gracefully=event.cancels_gracefully,
+                reports_late=event.reports_late,
+            )
+        case JobStarted():
+            return replace(job, status=JobStatus.RUNNING)
+        case StepStarted(step=step):
+            return replace(job, started_steps=job.started_steps | {step})
+        case StepFinished(step=step):
+            return replace(job, finished_steps=job.finished_steps | {step})
+        case JobCanceling():
+            return replace(job, status=JobStatus.CANCELING)
+        case JobFinished(status=status):
+            return replace(job, status=status)
+        case JobLost(delivered=delivered):
+            return replace(job, runner_losses=job.runner_losses + delivered)
+        case JobRetried():
+            return replace(job, retried_failures=job.retried_failures + 1)
+        case ArtifactUploaded(artifact_type=type_, artifact_id=id_):
+            return replace(job, artifacts={**job.artifacts, type_: id_})
+        case ArtifactRemoved(artifact_id=id_):
+            return replace(job, artifacts={type_: kept for type_, kept in job.artifacts.items() if kept != id_})
+        case JobPriorityChanged(priority=priority):
+            return replace(job, queued=job.spec.replace(priority=priority))
+        case JobDeleted():
+            return replace(job, deleted=True)
+        case _:
+            assert_never(event)

@@ -1,0 +1,51 @@
+"""Masking of secrets in logs: encrypted storage of the values to mask and of log bytes that are not masked yet."""
+
+import json
+from collections.abc import Sequence
+
+from libs.security.masking import SecretMasker
+from libs.service.declaration import Context
+
+MAX_CACHED_MASKERS = 256
+
+
+class LogMaskers:
+    """Maskers of running attempts, cached in this process."""
+
+    def __init__(self) -> None:
+        self._cache: dict[str, SecretMasker] = {}
+
+    async def get(
+        self, ctx: Context, project_id: int, attempt_id: str, encrypted_values: str, nonce: str
+    ) -> SecretMasker:
+        """Return the masker of an attempt. It also drops section markers that do not contain the nonce."""
+        masker = self._cache.get(attempt_id)
+        if masker is None:
+            values = json.loads(await decrypt_log_text(ctx, project_id, encrypted_values) or "[]")
+            masker = SecretMasker(values, [nonce])
+            if len(self._cache) >= MAX_CACHED_MASKERS:
+                self._cache.pop(next(iter(self._cache)))
+            self._cache[attempt_id] = masker
+        return masker
+
+    def discard(self, attempt_id: str) -> None:
+        """Drop the cached masker after the attempt has ended or its values have changed."""
+        self._cache.pop(attempt_id, None)
+
+
+async def encrypt_masked_values(ctx: Context, project_id: int, values: Sequence[str]) -> str:
+    """Return the values to mask in encrypted form. Empty if there are none."""
+    return await encrypt_log_text(ctx, project_id, json.dumps(list(values)) if values else "")
+
+
+async def encrypt_log_text(ctx: Context, project_id: int, text: str) -> str:
+    return await ctx.vault.encrypt(log_key_name(project_id), text) if text else ""
+
+
+async def decrypt_log_text(ctx: Context, project_id: int, encrypted: str) -> str:
+    return await ctx.vault.decrypt(log_key_name(project_id), encrypted) if encrypted else ""
+
+
+def log_key_name(project_id: int) -> str:
+    """Return the name of the data key for a project's logs. Deleting the key makes the encrypted values unreadable."""
+    return f"logs-of-project-{project_id}"

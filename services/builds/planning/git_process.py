@@ -1,0 +1,88 @@
+"""Runs git as a subprocess: credentials and SSH keys in its environment, a time limit, and errors without secrets."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import tempfile
+from pathlib import Path
+
+from libs import git_env
+from libs.security.masking import SecretMasker
+
+LIST_TIMEOUT_SECONDS = 60
+FETCH_TIMEOUT_SECONDS = 300
+INHERITED_VARIABLES = ("PATH", "HOME", "LANG", "SSL_CERT_FILE", "SSH_AUTH_SOCK")
+
+
+class RepositoryUnreachable(Exception):
+    """Git could not read the repository. The message is git's, without credentials."""
+
+
+async def run_git(url: str, ssh_key: str | None, seconds: float, *arguments: str, trace: Path | None = None) -> bytes:
+    """Run git and return its output. `trace` is a file for git's trace2 events.
+
+    Raises RepositoryUnreachable with the last lines of git's error output, without credentials.
+    """
+    try:
+        return await _run_with_key(url, ssh_key, seconds, arguments, trace)
+    except RepositoryUnreachable as error:
+        _, login = git_env.split_credentials(url)
+        message, _ = SecretMasker(git_env.extract_secrets(login)).apply(
+            str(error).encode(), final=True
+        )  # the server may echo the login
+        raise RepositoryUnreachable(message.decode()) from None
+
+
+async def _run_with_key(
+    url: str, ssh_key: str | None, seconds: float, arguments: tuple[str, ...], trace: Path | None
+) -> bytes:
+    traced = {} if trace is None else {"GIT_TRACE2_EVENT": str(trace)}
+    if ssh_key is None:
+        return await _run_in_thread(git_env.build_environment(url, None) | traced, seconds, arguments)
+    with tempfile.TemporaryDirectory() as private:
+        key = Path(private) / "key"
+        key.touch(mode=0o600)
+        key.write_text(ssh_key if ssh_key.endswith("\n") else f"{ssh_key}\n")
+        return await _run_in_thread(git_env.build_environment(url, key) | traced, seconds, arguments)
+
+
+async def _run_in_thread(variables: dict[str, str], seconds: float, arguments: tuple[str, ...]) -> bytes:
+    """Run git in a thread: that costs much less than a subprocess of the event loop."""
+    return await asyncio.to_thread(_run_and_wait, variables, seconds, arguments)
+
+
+def _run_and_wait(variables: dict[str, str], seconds: float, arguments: tuple[str, ...]) -> bytes:
+    inherited = {name: os.environ[name] for name in INHERITED_VARIABLES if name in os.environ}
+    if arguments[0] == "-C":
+        # do not search parent folders for a repository
+        inherited["GIT_CEILING_DIRECTORIES"] = str(Path(arguments[1]).parent)
+    process = subprocess.Popen(
+        ["git", *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=inherited | variables,
+        start_new_session=True,  # so that its helper processes can be killed with it
+    )
+    try:
+        output, stderr = process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        raise RepositoryUnreachable(f"git did not finish within {seconds:g} seconds") from None
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    if process.returncode:
+        raise RepositoryUnreachable(_last_lines(stderr))
+    return output
+
+
+def _last_lines(stderr: bytes) -> str:
+    lines = stderr.decode(errors="replace").strip().splitlines()
+    return "\n".join(lines[-5:]) or "git failed without output"
+
+
+async def run_local_git(git_dir: Path, *arguments: str) -> bytes:
+    """Run git on a local git directory and return its output. Raises RepositoryUnreachable."""
+    return await run_git("", None, LIST_TIMEOUT_SECONDS, "--git-dir", str(git_dir), *arguments)
