@@ -1,1 +1,1 @@
-"""Users, what they may do, and logging in."""
+"""The identity service: users, companies, roles and authentication."""

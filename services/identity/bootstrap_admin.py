@@ -1,4 +1,4 @@
-"""The first administrator: made at the first start, with a password from the environment or a drawn one told once."""
+"""Registration of the first administrator when the service starts with no users."""
 
 import secrets
 import sys
@@ -12,9 +12,11 @@ from libs.service.declaration import Context
 from libs.settings import SettingsError
 
 ENCRYPTION_SUBJECT = "first-administrator"
+PASSWORDS_COLLECTION = "drawn_passwords"
 
 
 async def ensure_first_administrator(ctx: Context) -> None:
+    """Register the first administrator if there is no user. Safe to call on several replicas concurrently."""
     if not await ctx.read_model("user").count({}):
         if ctx.settings.admin_password:
             await _register(ctx, ctx.settings.admin_password)
@@ -24,35 +26,38 @@ async def ensure_first_administrator(ctx: Context) -> None:
 
 
 async def _generate_password(ctx: Context) -> None:
-    """Kept sealed until it is told: whoever dies in between must not leave an administrator with a lost password."""
+    """Store an encrypted generated password, so that a crash before it is printed does not lose it."""
     sealed = await ctx.vault.encrypt(ENCRYPTION_SUBJECT, secrets.token_urlsafe(12))
-    with suppress(DuplicateKeyError):  # another replica was faster
-        await ctx.collection("drawn_passwords").insert_one({"_id": ENCRYPTION_SUBJECT, "sealed": sealed})
+    with suppress(DuplicateKeyError):  # another replica generated one first
+        await ctx.collection(PASSWORDS_COLLECTION).insert_one({"_id": ENCRYPTION_SUBJECT, "sealed": sealed})
 
 
 async def _apply_generated_password(ctx: Context) -> None:
-    """Told at least once; replicas that start at the same moment may both tell it.
+    """Register the administrator with the generated password and print the password to standard output.
 
-    That it was told stays on record, without the password: a slow replica must not draw and tell another one.
+    Replicas that start at the same time may print it more than once. The document without the password remains, so
+    that a slow replica does not generate another one.
     """
-    stored = await ctx.collection("drawn_passwords").find_one({"_id": ENCRYPTION_SUBJECT})
+    stored = await ctx.collection(PASSWORDS_COLLECTION).find_one({"_id": ENCRYPTION_SUBJECT})
     if stored is None or "sealed" not in stored:
         return
     password = await ctx.vault.decrypt(ENCRYPTION_SUBJECT, stored["sealed"])
     await _register(ctx, password)
     sys.stdout.write(f"First administrator: {ctx.settings.admin_username}, password: {password}\n")
     sys.stdout.flush()
-    await ctx.collection("drawn_passwords").update_one({"_id": ENCRYPTION_SUBJECT}, {"$unset": {"sealed": ""}})
+    await ctx.collection(PASSWORDS_COLLECTION).update_one({"_id": ENCRYPTION_SUBJECT}, {"$unset": {"sealed": ""}})
 
 
 async def _register(ctx: Context, password: str) -> None:
     administrator = RegisterUser(username=ctx.settings.admin_username, password=password, roles=ROLES)
     try:
         await ctx.send(administrator, step="first")
-    except RequestRejected as refused:
-        if refused.code == "DEVELOPER_USERNAME_TAKEN":
-            return  # another replica was faster
-        if refused.code.startswith("DEVELOPER_"):
-            detail = refused.failure.detail
-            raise SettingsError(f"HEADRACE_ADMIN_USERNAME or HEADRACE_ADMIN_PASSWORD is refused: {detail}") from refused
+    except RequestRejected as rejected:
+        if rejected.code == "DEVELOPER_USERNAME_TAKEN":
+            return  # another replica registered the user first
+        if rejected.code.startswith("DEVELOPER_"):
+            detail = rejected.failure.detail
+            raise SettingsError(
+                f"HEADRACE_ADMIN_USERNAME or HEADRACE_ADMIN_PASSWORD is invalid: {detail}"
+            ) from rejected
         raise

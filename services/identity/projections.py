@@ -1,17 +1,21 @@
-"""What people read about users, and which projects they belong to."""
+"""Read models: users with their keys and tokens, companies, and project memberships."""
 
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from contracts.identity import (
     ROLES,
-    Access,
     AdministratorAnchored,
     ApiTokenCreated,
     ApiTokenRevoked,
+    CompanyCreated,
+    CompanyDeleted,
+    CompanyEvent,
+    CompanyMembersSet,
+    CompanyRenamed,
+    CompanyTitleChanged,
     SshKeyAdded,
     SshKeyRemoved,
-    SshKeyView,
     UserDeleted,
     UserDisabled,
     UserEmailChanged,
@@ -22,14 +26,12 @@ from contracts.identity import (
     UserRegistered,
     UserRenamed,
     UserRolesChanged,
-    UserSummary,
-    UserView,
 )
 from contracts.messages import Payload, ReadModelRow
 from contracts.projects import ProjectCreated, ProjectDeleted, ProjectDevelopersSet
 from libs.eventstore.decider import Category, RecordedEvent
-from libs.projections.paging import Column, parse_number
 from libs.service.declaration import Projection
+from services.identity.domain.company import company_decider
 from services.identity.domain.user import user_decider
 
 
@@ -48,7 +50,7 @@ class SshKeyRow(ReadModelRow):
     title: str
     public_key: str
     fingerprint: str
-    expires_at: str | None
+    expires_at: str | None  # YYYY-MM-DD
     created_at: datetime
 
 
@@ -60,16 +62,16 @@ class UserRow(ReadModelRow):
     email: str | None = None
     email_key: str | None = None  # lower case
     roles: tuple[str, ...] = ()
-    role: str | None = None  # the strongest
+    role: str | None = None  # the one with the most permissions
     enabled: bool = False
     github_username: str | None = None
     gitlab_username: str | None = None
     github_key: str | None = None  # lower case
     gitlab_key: str | None = None  # lower case
-    epoch: int = 0
-    anchor: int = 0
+    epoch: int = 0  # incremented by each change of password, roles or status
+    anchor: int = 0  # see last_admin_guard.py; 0: none
     sealed_password_hash: str = ""
-    tokens: tuple[TokenRow, ...] = ()  # those that no change of access has ended
+    tokens: tuple[TokenRow, ...] = ()  # a change of password, roles or status removes them
     keys: tuple[SshKeyRow, ...] = ()  # oldest first
     created_at: datetime = datetime.fromtimestamp(0, UTC)
 
@@ -108,7 +110,7 @@ def apply_user_event(row: UserRow, recorded: RecordedEvent[UserEvent]) -> UserRo
         case SshKeyAdded() as event:
             return row.replace(keys=(*row.keys, _to_key_row(event, recorded.at)))
         case SshKeyRemoved(key_uuid=uuid):
-            return row.replace(keys=tuple(one for one in row.keys if one.uuid != uuid))
+            return row.replace(keys=tuple(key for key in row.keys if key.uuid != uuid))
         case UserDeleted():
             return UserRow()
         case ApiTokenCreated() as event:
@@ -123,7 +125,7 @@ def apply_user_event(row: UserRow, recorded: RecordedEvent[UserEvent]) -> UserRo
             )
             return row.replace(tokens=(*row.tokens, token))
         case ApiTokenRevoked(token_id=token_id):
-            return row.replace(tokens=tuple(one for one in row.tokens if one.id != token_id))
+            return row.replace(tokens=tuple(token for token in row.tokens if token.id != token_id))
 
 
 def _to_key_row(event: SshKeyAdded, at: datetime) -> SshKeyRow:
@@ -183,6 +185,7 @@ class MembershipRow(ReadModelRow):
 
 
 def membership_key(recorded: RecordedEvent[Any]) -> str | None:
+    """Return the key of the row that the event changes: one row per project."""
     match recorded.event:
         case ProjectCreated() | ProjectDevelopersSet() | ProjectDeleted():
             return f"project-{recorded.event.project_id}"
@@ -207,61 +210,41 @@ membership_projection = Projection(
 )
 
 
-USER_COLUMNS = {
-    "id": Column("id", parse_number),
-    "developer_id": Column("id", parse_number),
-    "user_username": Column("username"),
-    "developer_email": Column("email"),
-    "user_role": Column("role"),
-}
+class CompanyRow(ReadModelRow):
+    id: int = 0
+    alias: str = ""
+    alias_key: str = ""  # lower case
+    title: str = ""
+    members_id: tuple[int, ...] = ()
+    created_at: datetime = datetime.fromtimestamp(0, UTC)
 
 
-def to_summary(row: UserRow) -> Payload:
-    return {
-        "developer_id": row.id,
-        "user_username": row.username,
-        "developer_email": row.email,
-        "user_role": row.role,
-    }
+def apply_company_event(row: CompanyRow, recorded: RecordedEvent[CompanyEvent]) -> CompanyRow:
+    match recorded.event:
+        case CompanyCreated() as event:
+            return CompanyRow(
+                id=event.company_id,
+                alias=event.alias,
+                alias_key=event.alias.lower(),
+                title=event.title,
+                members_id=event.members_id,
+                created_at=recorded.at,
+            )
+        case CompanyTitleChanged(title=title):
+            return row.replace(title=title)
+        case CompanyRenamed(alias=alias):
+            return row.replace(alias=alias, alias_key=alias.lower())
+        case CompanyMembersSet(members_id=ids):
+            return row.replace(members_id=ids)
+        case CompanyDeleted():
+            return CompanyRow()
 
 
-def to_search_result(row: UserRow) -> Payload:
-    return UserSummary(uuid=row.uuid, username=row.username, email=row.email).model_dump()
-
-
-def to_ssh_key_view(row: UserRow, key: SshKeyRow) -> SshKeyView:
-    return SshKeyView(
-        uuid=key.uuid,
-        user_uuid=row.uuid,
-        public_key=key.public_key,
-        title=key.title,
-        fingerprint=key.fingerprint,
-        expires_at=date.fromisoformat(key.expires_at) if key.expires_at else None,
-        created_at=key.created_at,
-    )
-
-
-def to_access(row: UserRow) -> Access:
-    return Access(
-        user_id=row.id,
-        user_uuid=row.uuid,
-        username=row.username,
-        enabled=row.enabled,
-        roles=row.roles,
-        epoch=row.epoch,
-    )
-
-
-def to_user_view(row: UserRow, projects_id: tuple[int, ...]) -> UserView:
-    return UserView(
-        id=row.id,
-        uuid=row.uuid,
-        username=row.username,
-        email=row.email,
-        roles=row.roles,
-        enabled=row.enabled,
-        github_username=row.github_username,
-        gitlab_username=row.gitlab_username,
-        projects_id=projects_id,
-        created_at=row.created_at,
-    )
+company_category = Category(
+    "company",
+    company_decider,
+    CompanyRow(),
+    apply_company_event,
+    indexes=(("id",), ("alias_key",), ("members_id",)),
+    is_deleted=lambda row: row.id == 0,
+)

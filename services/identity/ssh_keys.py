@@ -1,4 +1,4 @@
-"""SSH keys of users: what adding one needs, and the answers about them."""
+"""Command preparation and queries for the SSH keys of users."""
 
 from uuid import uuid4
 
@@ -7,8 +7,8 @@ from contracts.identity import AddSshKey, GetSshKey, ListSshKeys, RemoveSshKey, 
 from contracts.messages import Page
 from libs.projections.paging import skip_and_limit
 from libs.service.declaration import Context
-from services.identity.projections import to_ssh_key_view
 from services.identity.queries import require_user
+from services.identity.views import to_ssh_key_view
 
 
 async def prepare_key_addition(ctx: Context, command: AddSshKey) -> AddSshKey:
@@ -20,17 +20,19 @@ async def prepare_key_removal(_ctx: Context, command: RemoveSshKey) -> RemoveSsh
 
 
 async def get_ssh_key(ctx: Context, query: GetSshKey) -> SshKeyView:
+    """Return one key of the user, the newest one if the query names none."""
     row = await require_user(ctx, query.user_id)
-    wanted = (
-        row.keys[-1:] if query.key_uuid is None else [one for one in row.keys if one.uuid == query.key_uuid.lower()]
-    )
-    if not wanted:
+    if query.key_uuid is None:
+        found = row.keys[-1:]
+    else:
+        found = tuple(key for key in row.keys if key.uuid == query.key_uuid.lower())
+    if not found:
         raise RequestRejected("KEY_NOT_FOUND")
-    return to_ssh_key_view(row, wanted[0])
+    return to_ssh_key_view(row, found[0])
 
 
-async def page_ssh_keys(ctx: Context, query: ListSshKeys) -> Page:
+async def list_ssh_keys(ctx: Context, query: ListSshKeys) -> Page:
     row = await require_user(ctx, query.user_id)
     skip, limit = skip_and_limit(query)
-    shown = (to_ssh_key_view(row, one).model_dump(mode="json") for one in row.keys[skip : skip + limit])
-    return Page(rows=tuple(shown), total=len(row.keys))
+    views = (to_ssh_key_view(row, key).model_dump(mode="json") for key in row.keys[skip : skip + limit])
+    return Page(rows=tuple(views), total=len(row.keys))

@@ -1,4 +1,4 @@
-"""A deleted user's key is deleted too, and with it what was sealed for that user; companies lose the member."""
+"""Workers that clean up after a user was deleted."""
 
 from contracts.identity import RemoveMember, UserDeleted
 from libs.eventstore.decider import RecordedEvent
@@ -6,6 +6,7 @@ from libs.service.declaration import Context, Worker
 
 
 async def shred_user_key(ctx: Context, recorded: RecordedEvent[UserDeleted]) -> None:
+    """Delete the encryption key of the user, which makes all personal fields unreadable."""
     await ctx.vault.shred(recorded.stream)
 
 
@@ -15,5 +16,7 @@ async def remove_from_companies(ctx: Context, recorded: RecordedEvent[UserDelete
         await ctx.send(RemoveMember(company_id=company.id, member_id=user_id), step=str(company.id))
 
 
-shred_user_key_worker = Worker("erase_users", "identity", (UserDeleted,), shred_user_key)
-remove_from_companies_worker = Worker("leave_companies", "identity", (UserDeleted,), remove_from_companies)
+WORKERS = (
+    Worker("erase_users", "identity", (UserDeleted,), shred_user_key),
+    Worker("leave_companies", "identity", (UserDeleted,), remove_from_companies),
+)

@@ -1,1 +1,1 @@
-"""Notifications: mails that are wished, tried and accounted for."""
+"""The notifications service: e-mail about failed builds, with a record of each attempt."""

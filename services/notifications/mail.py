@@ -1,4 +1,4 @@
-"""Mails: how one is written, how it is handed to the mail server, and what the server's refusals mean."""
+"""Composition and delivery of e-mail over SMTP, and the interpretation of SMTP errors."""
 
 import re
 import ssl
@@ -13,23 +13,22 @@ from libs.observability.tracing import SpanKind, child_span
 from libs.security.tls import create_client_context
 from libs.settings import MailSecurity, MailSettings
 
-TIMEOUT_SECONDS = 15.0  # seconds for each step of the conversation
+TIMEOUT_SECONDS = 15.0  # for each SMTP command
 WORD_PATTERN = r"[^@.\s<>,;:\"()\[\]\\]+"
 ADDRESS_PATTERN = re.compile(
     rf"(?=.{{3,254}}\Z)(?=[^@]{{1,64}}@){WORD_PATTERN}(\.{WORD_PATTERN})*@{WORD_PATTERN}(\.{WORD_PATTERN})*"
 )
-ENHANCED_STATUS_PATTERN = re.compile(
-    r"[245]\.\d{1,3}\.\d{1,3}"
-)  # "5.1.1" and the like, the only part of an answer that names nobody
+# enhanced status code (RFC 3463); the rest of a reply may contain addresses
+ENHANCED_STATUS_PATTERN = re.compile(r"[245]\.\d{1,3}\.\d{1,3}")
 
 
 class MailFailed(Exception):
-    """The mail server did not take the mail. The text is in words and holds no address and no login."""
+    """The mail was not accepted. `reason` contains no address and no login."""
 
     def __init__(self, reason: str, *, is_permanent: bool) -> None:
         super().__init__(reason)
         self.reason = reason
-        self.is_permanent = is_permanent  # another try would end the same way
+        self.is_permanent = is_permanent  # a retry would fail the same way
 
 
 def is_address(text: str) -> bool:
@@ -37,14 +36,14 @@ def is_address(text: str) -> bool:
 
 
 def compose(sender: str, recipient: str, title: str, text: str, *, mail_id: str, at: datetime) -> EmailMessage:
-    """The same `mail_id` gives the same Message-ID: a mail that is sent twice after a crash is shown once."""
+    """Return a message. Its Message-ID is derived from `mail_id`, so that a mail sent twice is shown once."""
     message = EmailMessage()
     message["From"] = sender
     message["To"] = recipient
     message["Subject"] = title
     message["Date"] = format_datetime(at)
     message["Message-ID"] = f"<{mail_id}@{sender.rpartition('@')[2].strip('> ')}>"
-    message["Auto-Submitted"] = "auto-generated"  # no out-of-office answers, please
+    message["Auto-Submitted"] = "auto-generated"  # suppresses out-of-office replies (RFC 3834)
     message.set_content(text)
     return message
 
@@ -52,11 +51,14 @@ def compose(sender: str, recipient: str, title: str, text: str, *, mail_id: str,
 def smtp_client(
     settings: MailSettings, ca_file: Path | None = None, timeout: float = TIMEOUT_SECONDS
 ) -> aiosmtplib.SMTP:
-    """Connects and logs in when it is entered.
+    """Return an SMTP client that connects and logs in when entered as a context manager.
 
-    ca_file: authorities to trust besides the system's.
-    patience: seconds for each step of the conversation.
+    ca_file: certificate authorities to trust in addition to those of the system.
+    timeout: seconds for each SMTP command.
     """
+    tls_context = None
+    if settings.tls is not MailSecurity.NONE:
+        tls_context = create_client_context(ca_file, keep_system_authorities=True)
     return aiosmtplib.SMTP(
         hostname=settings.host,
         port=settings.port,
@@ -64,24 +66,24 @@ def smtp_client(
         password=settings.password or None,
         use_tls=settings.tls is MailSecurity.TLS,
         start_tls=settings.tls is MailSecurity.STARTTLS,
-        tls_context=create_client_context(ca_file, keep_system_authorities=True)
-        if settings.tls is not MailSecurity.NONE
-        else None,
+        tls_context=tls_context,
         timeout=timeout,
     )
 
 
 async def send(settings: MailSettings, message: EmailMessage, *, ca_file: Path | None = None) -> None:
-    """Raises MailFailed."""
+    """Send the message. Raise MailFailed."""
     try:
         with child_span("send mail", SpanKind.CLIENT, {"server.address": settings.host, "server.port": settings.port}):
             async with smtp_client(settings, ca_file) as server:
                 await server.send_message(message)
     except (aiosmtplib.SMTPException, OSError) as error:
-        raise to_mail_failed(error) from None  # the original carries what the server said, addresses included
+        # the original error contains the reply of the server, which may contain addresses
+        raise to_mail_failed(error) from None
 
 
 def to_mail_failed(error: Exception) -> MailFailed:
+    """Return the failure that corresponds to an error of the SMTP client."""
     match error:
         case aiosmtplib.SMTPRecipientsRefused(recipients=[first, *_]):
             return to_mail_failed(first)
@@ -96,9 +98,7 @@ def to_mail_failed(error: Exception) -> MailFailed:
         case aiosmtplib.SMTPNotSupported():
             return MailFailed("the mail server does not support what this mail needs", is_permanent=True)
         case ssl.SSLError() | aiosmtplib.SMTPConnectError(__cause__=ssl.SSLError()):
-            return MailFailed(
-                "no TLS connection that can be trusted came about with the mail server", is_permanent=False
-            )
+            return MailFailed("no trusted TLS connection to the mail server could be established", is_permanent=False)
         case TimeoutError():
             return MailFailed("the mail server did not answer in time", is_permanent=False)
         case aiosmtplib.SMTPConnectError():
@@ -106,10 +106,12 @@ def to_mail_failed(error: Exception) -> MailFailed:
         case OSError():
             return MailFailed("the connection to the mail server was lost", is_permanent=False)
         case _:
-            return MailFailed("the mail server cannot be used with these settings of TLS and login", is_permanent=False)
+            return MailFailed(
+                "the mail server does not accept the configured TLS and login settings", is_permanent=False
+            )
 
 
-def _to_rejection(what: str, error: aiosmtplib.SMTPResponseException) -> MailFailed:
-    detail = ENHANCED_STATUS_PATTERN.match(error.message)
-    words = f"the mail server {what} ({error.code}{f' {detail[0]}' if detail else ''})"
-    return MailFailed(words, is_permanent=500 <= error.code < 600)
+def _to_rejection(action: str, error: aiosmtplib.SMTPResponseException) -> MailFailed:
+    status = ENHANCED_STATUS_PATTERN.match(error.message)
+    codes = f"{error.code} {status[0]}" if status else str(error.code)
+    return MailFailed(f"the mail server {action} ({codes})", is_permanent=500 <= error.code < 600)

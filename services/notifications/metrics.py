@@ -1,4 +1,4 @@
-"""What the service measures: what became of mails."""
+"""Metrics of the notifications service."""
 
 from typing import Any
 
@@ -8,16 +8,17 @@ from libs.observability.metric_specs import CounterSpec, MetricSpec
 
 MAIL_OUTCOMES: dict[type[Any], str] = {
     NotificationSent: "sent",
-    NotificationFailed: "failed",  # once; it may be tried again
+    NotificationFailed: "failed",  # one attempt; it may be retried
     NotificationAbandoned: "given_up",
     NotificationSkipped: "skipped",
 }
 
 
 def mail_outcome(recorded: RecordedEvent[Any]) -> str | None:
+    """Return the label of the event, or None if it is not counted."""
     return MAIL_OUTCOMES.get(type(recorded.event))
 
 
 METRICS: tuple[MetricSpec, ...] = (
-    CounterSpec("headrace_mails", "Mails by what became of them", mail_outcome, tuple(MAIL_OUTCOMES.values())),
+    CounterSpec("headrace_mails", "Mails by outcome", mail_outcome, tuple(MAIL_OUTCOMES.values())),
 )

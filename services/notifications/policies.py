@@ -1,4 +1,4 @@
-"""Which events become a mail, and what it says."""
+"""Policy: a failed build requests a mail to the user who started it."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,11 +10,14 @@ from contracts.notifications import RequestNotification
 from libs.eventstore.decider import RecordedEvent
 
 NOTIFICATION_NAMESPACE = UUID("0e3b7a6c-92b5-4a53-8d4f-2f0c1b0f8b52")
-MAX_OUTPUT_LENGTH = 20_000  # characters; the end of an output says why it ended
+MAX_OUTPUT_LENGTH = 20_000  # characters; the end of the output shows the cause of the failure
 
 
 def on_build_finished(recorded: RecordedEvent[Any]) -> Sequence[Command]:
-    """Who started a build that failed gets a mail; a build that a stranger's push started has no initiator."""
+    """Request a mail to the initiator of a failed build.
+
+    A build started by a push of an unknown user has no initiator.
+    """
     match recorded.event:
         case BuildFinished(exit_code=code, initiator_id=user_id) as build if code != 0 and user_id:
             return [
@@ -33,12 +36,11 @@ def on_build_finished(recorded: RecordedEvent[Any]) -> Sequence[Command]:
 
 def compose_failure_text(build: BuildFinished) -> str:
     name, message = collapse_whitespace(build.project_name), build.exit_message
-    ending = f"Build {build.build_id} of {name} ended with exit code {build.exit_code}" + (
-        f": {message}" if message else "."
-    )
-    return f"{ending}\n\n{build.output[-MAX_OUTPUT_LENGTH:]}" if build.output else ending
+    result = f"Build {build.build_id} of {name} ended with exit code {build.exit_code}"
+    result += f": {message}" if message else "."
+    return f"{result}\n\n{build.output[-MAX_OUTPUT_LENGTH:]}" if build.output else result
 
 
 def collapse_whitespace(text: str) -> str:
-    """A line break in the subject of a mail would start another header."""
+    """Return the text on one line: a line break in a mail subject would start another header."""
     return " ".join(text.split())

@@ -1,4 +1,4 @@
-"""What people read about notifications; never the address, which only the log keeps, sealed."""
+"""Read model of notifications. It has no e-mail address: that is stored only in the event log, encrypted."""
 
 from typing import assert_never
 

@@ -1,1 +1,1 @@
-"""Projects, their secrets, and the credentials and executors they use."""
+"""The projects service: projects, secrets, credentials, executors and webhooks."""

@@ -1,4 +1,4 @@
-"""The projects service: what belongs to what, and what a build may know."""
+"""Declaration of the projects service."""
 
 from contracts.builds import GetBuild, QueueBuild
 from contracts.identity import GetCompany, GetOwner, GetUser, ListAccess, ListUsers
@@ -52,9 +52,10 @@ from contracts.projects import (
     SetSecretProjects,
 )
 from libs.service.declaration import PeriodicTask, Service
-from services.projects import commands, credentials, executors, secrets
+from services.projects import commands, credentials, executors, queries, secrets
 from services.projects.build_activity import finished_builds_projection, project_steps_projection
-from services.projects.project_page import page_projects
+from services.projects.policies import on_project_event
+from services.projects.project_page import list_projects_page
 from services.projects.projections import (
     credential_category,
     executor_category,
@@ -62,9 +63,9 @@ from services.projects.projections import (
     project_category,
     secret_category,
 )
-from services.projects.webhooks import deliveries, rejections
+from services.projects.webhooks import deliveries, delivery_queries, payloads, rejections
 from services.projects.webhooks.delivery_projection import delivery_category
-from services.projects.workers import WORKERS, on_project_event
+from services.projects.workers import WORKERS
 
 service = Service(
     "projects",
@@ -99,16 +100,16 @@ service = Service(
     },
     handlers={
         CreateProject: commands.create_project,
-        GetProject: commands.get_project,
-        GetProjectByAlias: commands.find_project,
-        ListMemberships: commands.list_memberships,
-        ListProjects: commands.list_projects,
-        ListProjectsPage: page_projects,
-        GetProjectCount: commands.count_projects,
-        GetLaunchSettings: commands.get_launch_settings,
+        GetProject: queries.get_project,
+        GetProjectByAlias: queries.get_project_by_alias,
+        ListMemberships: queries.list_memberships,
+        ListProjects: queries.list_projects,
+        ListProjectsPage: list_projects_page,
+        GetProjectCount: queries.get_project_count,
+        GetLaunchSettings: queries.get_launch_settings,
         GetSecret: secrets.get_secret,
         ListSecrets: secrets.list_secrets,
-        ListSecretsPage: secrets.page_secrets,
+        ListSecretsPage: secrets.list_secrets_page,
         RevealSecret: secrets.reveal_secret,
         GetJobSecrets: secrets.get_job_secrets,
         GetCredential: credentials.get_credential,
@@ -116,19 +117,19 @@ service = Service(
         RevealCredential: credentials.reveal_credential,
         GetExecutor: executors.get_executor,
         ListExecutors: executors.list_executors,
-        ReceiveWebhook: deliveries.receive_delivery,
-        RejectWebhook: deliveries.reject_delivery,
+        ReceiveWebhook: deliveries.receive_webhook,
+        RejectWebhook: deliveries.reject_webhook,
         GetDeliveryKey: deliveries.get_delivery_key,
-        GetDelivery: deliveries.get_delivery,
-        ListDeliveries: deliveries.page_deliveries,
-        GetWebhookPayload: deliveries.get_payload,
+        GetDelivery: delivery_queries.get_delivery,
+        ListDeliveries: delivery_queries.list_deliveries,
+        GetWebhookPayload: payloads.get_webhook_payload,
     },
     outgoing=(ListAccess, GetBuild, GetCompany, GetOwner, GetUser, ListUsers, QueueBuild),
     policies={"projects": on_project_event},
     synchronous_reactions=(ProjectSecretsSet, DeveloperProjectsSet, ProjectDeleted, DeliveryAccepted),
     projections=(project_steps_projection, finished_builds_projection),
     workers=WORKERS,
-    periodic_tasks=(PeriodicTask("stray_bodies", 3600.0, deliveries.purge_orphan_payloads),),
+    periodic_tasks=(PeriodicTask("stray_bodies", 3600.0, payloads.purge_orphan_payloads),),
     on_start=executors.ensure_default_executor,
-    indexes={"request_bodies": (("project_id",), ("at",)), **rejections.INDEXES},
+    indexes={payloads.PAYLOADS_COLLECTION: (("project_id",), ("at",)), **rejections.INDEXES},
 )

@@ -1,4 +1,4 @@
-"""What happened to the builds of each project, followed from the builds."""
+"""Projections of build events: the steps, finished builds and last build of each project."""
 
 import asyncio
 from collections.abc import Sequence
@@ -12,20 +12,21 @@ from contracts.projects import LastBuild
 from libs.eventstore.decider import RecordedEvent
 from libs.service.declaration import Context, Projection
 
-MAX_BUILD_IDS = 10_000  # of one project
-MAX_BUILD_IDS_IN_LIST = 100  # of each project in a list
+MAX_BUILD_IDS = 10_000  # for one project
+MAX_BUILD_IDS_IN_LIST = 100  # for each project of a list
 MAX_CONCURRENT_QUERIES = 16
 
 
 class StepsRow(ReadModelRow):
-    """The steps of a project, as its newest plan has them."""
+    """The step names of a project, from its newest planned build."""
 
     project_id: int = 0
-    planned_id: int = 0  # the build that the steps are of
+    planned_id: int = 0  # id of that build
     available_steps: tuple[str, ...] = ()
 
 
 def steps_key(recorded: RecordedEvent[Any]) -> str | None:
+    """Return the key of the row that the event changes: one row per project."""
     return f"project-{recorded.event.project_id}" if isinstance(recorded.event, BuildPlanned) else None
 
 
@@ -42,7 +43,7 @@ project_steps_projection = Projection(
 
 
 class FinishedBuildRow(ReadModelRow):
-    """A row of its own for each, for a project may have very many."""
+    """One row per finished build: a project may have very many."""
 
     id: int = 0
     project_id: int = 0
@@ -52,6 +53,7 @@ class FinishedBuildRow(ReadModelRow):
 
 
 def finished_build_key(recorded: RecordedEvent[Any]) -> str | None:
+    """Return the key of the row that the event changes: one row per build."""
     return recorded.stream if isinstance(recorded.event, BuildFinished | BuildDeleted) else None
 
 
@@ -82,37 +84,42 @@ finished_builds_projection = Projection(
 
 @dataclass(frozen=True, slots=True)
 class BuildActivity:
+    """What a project view shows of its builds."""
+
     available_steps: tuple[str, ...] = ()
-    builds_id: tuple[int, ...] = ()  # the newest finished ones, ascending
+    builds_id: tuple[int, ...] = ()  # newest finished builds, in ascending order
     last_build: LastBuild = field(default_factory=LastBuild)
 
 
 async def load_build_activity(ctx: Context, project_ids: Sequence[int], max_build_ids: int) -> dict[int, BuildActivity]:
-    """All of them; a project without builds has the empty one."""
-    wanted = {"project_id": {"$in": list(project_ids)}}
-    steps = {row.project_id: row.available_steps for row in await ctx.read_model("project_steps").find(wanted)}
+    """Return the activity of each project; a project without builds has an empty one."""
+    condition = {"project_id": {"$in": list(project_ids)}}
+    steps = {row.project_id: row.available_steps for row in await ctx.read_model("project_steps").find(condition)}
     builds: dict[int, tuple[int, ...]] = {}
     for start in range(0, len(project_ids), MAX_CONCURRENT_QUERIES):
         chunk = project_ids[start : start + MAX_CONCURRENT_QUERIES]
-        builds |= zip(
-            chunk, await asyncio.gather(*(_load_newest_ids(ctx, id_, max_build_ids) for id_ in chunk)), strict=True
+        ids = await asyncio.gather(*(_load_newest_ids(ctx, project_id, max_build_ids) for project_id in chunk))
+        builds |= zip(chunk, ids, strict=True)
+    last_builds = await load_last_builds(ctx, project_ids)
+    return {
+        project_id: BuildActivity(
+            steps.get(project_id, ()), builds[project_id], last_builds.get(project_id, LastBuild())
         )
-    last = await load_last_builds(ctx, project_ids)
-    return {id_: BuildActivity(steps.get(id_, ()), builds[id_], last.get(id_, LastBuild())) for id_ in project_ids}
+        for project_id in project_ids
+    }
 
 
 async def _load_newest_ids(ctx: Context, project_id: int, limit: int) -> tuple[int, ...]:
-    """Ids of the newest finished builds, ascending."""
+    """Return the ids of the newest finished builds, in ascending order."""
     rows = ctx.read_model("project_builds")
     ids = await rows.find_values({"project_id": project_id}, "id", order=[("project_id", 1), ("id", -1)], limit=limit)
-    return tuple(id_ for (id_,) in reversed(ids))
+    return tuple(build_id for (build_id,) in reversed(ids))
 
 
 async def load_last_builds(ctx: Context, project_ids: Sequence[int]) -> dict[int, LastBuild]:
-    """Builds may end in another order than they were queued: the one with the highest id counts."""
-    rows = await ctx.read_model("project_builds").latest_per(
-        "project_id", "id", {"project_id": {"$in": list(project_ids)}}
-    )
+    """Return the finished build with the highest id of each project. Builds may finish out of order."""
+    condition = {"project_id": {"$in": list(project_ids)}}
+    rows = await ctx.read_model("project_builds").latest_per("project_id", "id", condition)
     return {
         row.project_id: LastBuild(exit_code=row.exit_code, exit_message=row.exit_message, created_at=row.created_at)
         for row in rows

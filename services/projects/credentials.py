@@ -1,4 +1,4 @@
-"""Credentials: sealing their keys, and showing them to nobody who was not recorded."""
+"""Command preparation and queries for credentials. Each access to a key is recorded first."""
 
 from contracts.errors import RequestRejected
 from contracts.projects import (
@@ -21,10 +21,9 @@ from services.projects.projections import CredentialRow, to_credential_view
 async def prepare_credential(ctx: Context, command: CreateCredential) -> CreateCredential:
     validate_name(command.name)
     key = require_secret_text(command.ssh_key, "CREDENTIAL_SSH_KEY_REQUIRED")
-    id_ = await ctx.next_id("credential")
-    return command.replace(
-        credential_id=id_, ssh_key=None, sealed_ssh_key=await ctx.vault.encrypt(f"credential-{id_}", key)
-    )
+    credential_id = await ctx.next_id("credential")
+    sealed_ssh_key = await ctx.vault.encrypt(f"credential-{credential_id}", key)
+    return command.replace(credential_id=credential_id, ssh_key=None, sealed_ssh_key=sealed_ssh_key)
 
 
 async def prepare_key_change(ctx: Context, command: ChangeCredentialKey) -> ChangeCredentialKey:
@@ -34,7 +33,10 @@ async def prepare_key_change(ctx: Context, command: ChangeCredentialKey) -> Chan
 
 
 async def prepare_credential_deletion(ctx: Context, command: DeleteCredential) -> DeleteCredential:
-    """A project that chooses it at this very moment finds it gone: its jobs then have no key."""
+    """Return the command. Raise RequestRejected if a project uses the credential.
+
+    A project that selects it concurrently keeps the reference; its jobs then run without a key.
+    """
     if await ctx.read_model("project").count({"credential_id": command.credential_id}):
         raise RequestRejected("CREDENTIAL_IN_USE")
     return command
@@ -50,13 +52,14 @@ async def list_credentials(ctx: Context, _query: ListCredentials) -> Credentials
 
 
 async def reveal_credential(ctx: Context, command: RevealCredential) -> CredentialView:
-    """Recorded first: a look that cannot be recorded does not happen."""
-    looked = await ctx.send(RecordCredentialAccess(credential_id=command.credential_id))
-    row = CredentialRow.model_validate(looked.row)
-    return to_credential_view(row, await ctx.vault.decrypt(looked.stream, row.sealed_ssh_key))
+    """Record the access, then return the credential with its key in plaintext."""
+    reply = await ctx.send(RecordCredentialAccess(credential_id=command.credential_id))
+    row = CredentialRow.model_validate(reply.row)
+    return to_credential_view(row, await ctx.vault.decrypt(reply.stream, row.sealed_ssh_key))
 
 
 async def require_credential(ctx: Context, credential_id: int) -> CredentialRow:
+    """Return the credential. Raise RequestRejected with CREDENTIAL_NOT_FOUND."""
     row: CredentialRow | None = await ctx.read_model("credential").get(f"credential-{credential_id}")
     if row is None:
         raise RequestRejected("CREDENTIAL_NOT_FOUND")

@@ -1,4 +1,7 @@
-"""The page of projects: columns of the projects themselves, and of their last builds, which lie in another view."""
+"""The paged list of projects, with columns of the projects and of their last builds.
+
+The columns of the last build come from another projection than those of the project.
+"""
 
 from contracts.messages import Page, Payload, ReadModelRow
 from contracts.paging import Filter
@@ -31,58 +34,59 @@ LAST_BUILD_COLUMNS: Columns = {
 
 
 class ProjectNameRow(ReadModelRow):
-    """What the page shows of a project itself."""
+    """The fields of a project that the page shows."""
 
     id: int
     name: str
 
 
-async def page_projects(ctx: Context, query: ListProjectsPage) -> Page:
+async def list_projects_page(ctx: Context, query: ListProjectsPage) -> Page:
     projects = ctx.read_model("project").select(ProjectNameRow)
     parts: list[Condition] = []
-    for one in query.filters:
-        if one.column in PROJECT_COLUMNS:
-            parts.append(build_condition(one, PROJECT_COLUMNS[one.column]))
-        elif one.column in LAST_BUILD_COLUMNS:
-            parts.append(await match_last_build(ctx, one, LAST_BUILD_COLUMNS[one.column]))
-    wanted = combine_conditions(query, parts)
+    for column_filter in query.filters:
+        if column := PROJECT_COLUMNS.get(column_filter.column):
+            parts.append(build_condition(column_filter, column))
+        elif column := LAST_BUILD_COLUMNS.get(column_filter.column):
+            parts.append(await match_last_build(ctx, column_filter, column))
+    condition = combine_conditions(query, parts)
     if query.sort_by in LAST_BUILD_COLUMNS:
-        every = await projects.find(wanted, [("id", 1)])
-        rows, total = await sort_by_last_build(ctx, query, every), len(every)
+        matching = await projects.find(condition, [("id", 1)])
+        rows, total = await sort_by_last_build(ctx, query, matching), len(matching)
     else:
-        rows, total = await fetch_slice(projects, query, wanted, build_order(query, PROJECT_COLUMNS))
-    last = await load_last_builds(ctx, [row.id for row in rows])
-    return Page(rows=tuple(to_summary(row, last.get(row.id, LastBuild())) for row in rows), total=total)
+        rows, total = await fetch_slice(projects, query, condition, build_order(query, PROJECT_COLUMNS))
+    last_builds = await load_last_builds(ctx, [row.id for row in rows])
+    return Page(rows=tuple(to_summary(row, last_builds.get(row.id, LastBuild())) for row in rows), total=total)
 
 
 async def match_last_build(ctx: Context, column_filter: Filter, column: Column) -> Condition:
-    """The projects whose last build satisfies the filter; a project without builds has NULL in these columns."""
-    wanted = build_condition(column_filter, column)
+    """Return a condition for projects whose last build matches. A project without builds has NULL in these columns."""
+    condition = build_condition(column_filter, column)
     if column_filter.operator == "eq" and "null" in column_filter.values:
-        others = await ctx.read_model("project_builds").latest_per("project_id", "id", {"$nor": [wanted]})
+        others = await ctx.read_model("project_builds").latest_per("project_id", "id", {"$nor": [condition]})
         return {"id": {"$nin": [row.project_id for row in others]}}
-    found = await ctx.read_model("project_builds").latest_per("project_id", "id", wanted)
+    found = await ctx.read_model("project_builds").latest_per("project_id", "id", condition)
     return {"id": {"$in": [row.project_id for row in found]}}
 
 
 async def sort_by_last_build(ctx: Context, query: ListProjectsPage, rows: list[ProjectNameRow]) -> list[ProjectNameRow]:
-    """NULL comes before everything, as in SQL."""
+    """Return the rows of the page, ordered by a column of the last build. NULL sorts first, as in SQL."""
     field = LAST_BUILD_COLUMNS[query.sort_by].field
-    last = await load_last_builds(ctx, [row.id for row in rows])
+    last_builds = await load_last_builds(ctx, [row.id for row in rows])
 
-    def value(row: ProjectNameRow) -> tuple[bool, object, int]:
-        found = getattr(last.get(row.id), field, None)
-        return found is not None, found, row.id
+    def sort_key(row: ProjectNameRow) -> tuple[bool, object, int]:
+        value = getattr(last_builds.get(row.id), field, None)
+        return value is not None, value, row.id
 
     skip, limit = skip_and_limit(query)
-    return sorted(rows, key=value, reverse=query.descending)[skip : skip + limit]
+    return sorted(rows, key=sort_key, reverse=query.descending)[skip : skip + limit]
 
 
-def to_summary(row: ProjectNameRow, last: LastBuild) -> Payload:
+def to_summary(row: ProjectNameRow, last_build: LastBuild) -> Payload:
+    """Return the columns of ListProjectsPage."""
     return {
         "project_id": row.id,
         "project_name": row.name,
-        "build_last_exit_code": last.exit_code,
-        "build_last_exit_message": last.exit_message,
-        "build_last_created_at": last.created_at,
+        "build_last_exit_code": last_build.exit_code,
+        "build_last_exit_message": last_build.exit_message,
+        "build_last_created_at": last_build.created_at,
     }

@@ -1,4 +1,4 @@
-"""What people read about projects, secrets, credentials and executors."""
+"""Read models of projects, secrets, credentials and executors, and the views made from them."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -61,12 +61,15 @@ class ProjectRow(ReadModelRow):
     developers_id: tuple[int, ...] = ()
     protected_branches: tuple[str, ...] | None = None
     sealed_signature_key: str = ""
-    sealed_login: str = ""  # for the repository; empty: none
+    sealed_login: str = ""  # of the repository URL; empty: no login
     created_at: datetime = EPOCH
 
     @property
     def effective_protected_branches(self) -> tuple[str, ...]:
-        """Unless branches were named: the project's own, and where it builds any push, the usual ones."""
+        """The protected branches.
+
+        Default: the branch of the project, or `main` and `master` if it builds every branch.
+        """
         if self.protected_branches is not None:
             return self.protected_branches
         return ("main", "master") if self.branch == "*" else (self.branch,)
@@ -82,7 +85,7 @@ def apply_project_event(row: ProjectRow, recorded: RecordedEvent[ProjectEvent]) 
             row = ProjectRow(id=project_id, created_at=recorded.at)
         case event:
             pass
-    # every other event names new values as the row does
+    # all other events use the field names of the row
     row = row.replace(**event.model_dump(exclude={"project_id"}))
     return row.replace(owner_key=row.owner_alias.lower())
 
@@ -113,7 +116,7 @@ class SecretRow(ReadModelRow):
     env: str | None = None
     escape_char: str | None = None
     projects_id: tuple[int, ...] = ()
-    scope: str = "PRIVATE"  # PUBLIC: every project has it
+    scope: str = "PRIVATE"  # PUBLIC: available to every project
     created_at: datetime = EPOCH
 
 
@@ -207,7 +210,7 @@ executor_category = Category(
 
 class MembershipRow(ReadModelRow):
     developer_id: int = 0
-    projects_id: tuple[int, ...] = ()  # as they were last chosen; the projects know who belongs to them now
+    projects_id: tuple[int, ...] = ()  # as last requested; the present members are in the rows of the projects
 
 
 def apply_membership_event(_row: MembershipRow, recorded: RecordedEvent[DeveloperProjectsSet]) -> MembershipRow:

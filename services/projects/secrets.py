@@ -1,9 +1,9 @@
-"""Secrets: sealing their values, showing them to nobody who was not recorded, handing them to jobs."""
+"""Command preparation and queries for secrets, and the secrets of a job. Each access to a value is recorded first."""
 
 import asyncio
 
 from contracts.errors import RequestRejected
-from contracts.messages import Page
+from contracts.messages import Page, Payload
 from contracts.projects import (
     ChangeSecretValue,
     CreateSecret,
@@ -21,10 +21,10 @@ from contracts.projects import (
 )
 from libs.projections.paging import Column, fetch_page, parse_number
 from libs.service.declaration import Context
-from services.projects.commands import require_all, require_project
 from services.projects.domain.secret import make_secret_created
 from services.projects.domain.validation import require_secret_text
 from services.projects.projections import ProjectRow, SecretRow, to_secret_view
+from services.projects.queries import require_all, require_project
 
 SECRET_COLUMNS = {
     "id": Column("id", parse_number),
@@ -36,17 +36,17 @@ SECRET_COLUMNS = {
 
 
 async def prepare_secret(ctx: Context, command: CreateSecret) -> CreateSecret:
-    make_secret_created(command)  # what is wrong in itself is said first
+    make_secret_created(command)  # validates the fields: clients expect errors of single fields first
     value = require_secret_text(command.value, "SECRET_VALUE_REQUIRED")
     await require_all(ctx, "project", command.projects_id)
     secret_id = await ctx.next_id("secret")
-    return command.replace(
-        secret_id=secret_id, value=None, sealed_value=await ctx.vault.encrypt(f"secret-{secret_id}", value)
-    )
+    sealed_value = await ctx.vault.encrypt(f"secret-{secret_id}", value)
+    return command.replace(secret_id=secret_id, value=None, sealed_value=sealed_value)
 
 
 async def prepare_value_change(ctx: Context, command: ChangeSecretValue) -> ChangeSecretValue:
-    await require_secret(ctx, command.secret_id)  # sealing for a deleted one would make a key that nobody erases
+    # encrypting for a deleted secret would create a key that is never deleted
+    await require_secret(ctx, command.secret_id)
     value = require_secret_text(command.value, "SECRET_VALUE_REQUIRED")
     return command.replace(value=None, sealed_value=await ctx.vault.encrypt(f"secret-{command.secret_id}", value))
 
@@ -62,38 +62,38 @@ async def get_secret(ctx: Context, query: GetSecret) -> SecretView:
 
 
 async def list_secrets(ctx: Context, _query: ListSecrets) -> Secrets:
-    return Secrets(
-        secrets=tuple([to_secret_view(row) async for row in ctx.read_model("secret").iterate({}, [("id", 1)])])
-    )
+    rows = ctx.read_model("secret").iterate({}, [("id", 1)])
+    return Secrets(secrets=tuple([to_secret_view(row) async for row in rows]))
 
 
-async def page_secrets(ctx: Context, query: ListSecretsPage) -> Page:
-    return await fetch_page(
-        ctx.read_model("secret"),
-        query,
-        SECRET_COLUMNS,
-        lambda row: {
-            "secret_id": row.id,
-            "secret_name": row.name,
-            "secret_env": row.env,
-            "secret_scope": row.scope,
-        },
-    )
+async def list_secrets_page(ctx: Context, query: ListSecretsPage) -> Page:
+    return await fetch_page(ctx.read_model("secret"), query, SECRET_COLUMNS, to_summary)
+
+
+def to_summary(row: SecretRow) -> Payload:
+    """Return the columns of ListSecretsPage."""
+    return {
+        "secret_id": row.id,
+        "secret_name": row.name,
+        "secret_env": row.env,
+        "secret_scope": row.scope,
+    }
 
 
 async def reveal_secret(ctx: Context, command: RevealSecret) -> SecretView:
-    """Recorded first: a look that cannot be recorded does not happen."""
-    looked = await ctx.send(RecordSecretAccess(secret_id=command.secret_id))
-    row = SecretRow.model_validate(looked.row)
-    return to_secret_view(row, await ctx.vault.decrypt(looked.stream, row.sealed_value))
+    """Record the access, then return the secret with its value in plaintext."""
+    reply = await ctx.send(RecordSecretAccess(secret_id=command.secret_id))
+    row = SecretRow.model_validate(reply.row)
+    return to_secret_view(row, await ctx.vault.decrypt(reply.stream, row.sealed_value))
 
 
 async def get_job_secrets(ctx: Context, query: GetJobSecrets) -> JobSecrets:
+    """Return the plaintext of all secrets that a job of the project gets."""
     project, rows = await asyncio.gather(
         require_project(ctx, query.project_id),
         ctx.read_model("secret").find({"$or": [{"projects_id": query.project_id}, {"scope": "PUBLIC"}]}, [("id", 1)]),
     )
-    rows.sort(key=lambda row: row.scope == "PRIVATE")  # later ones hide earlier ones
+    rows.sort(key=lambda row: row.scope == "PRIVATE")  # a project's own secret overrides a global one of the same name
     by_name = {row.name: row for row in rows}
     values = await ctx.vault.decrypt_many({f"secret-{row.id}": row.sealed_value for row in by_name.values()})
     return JobSecrets(
@@ -108,6 +108,7 @@ async def get_job_secrets(ctx: Context, query: GetJobSecrets) -> JobSecrets:
 
 
 async def decrypt_ssh_key(ctx: Context, credential_id: int | None) -> str | None:
+    """Return the private key of the credential, or None if there is no credential."""
     if credential_id is None:
         return None
     row = await ctx.read_model("credential").get(f"credential-{credential_id}")
@@ -115,13 +116,17 @@ async def decrypt_ssh_key(ctx: Context, credential_id: int | None) -> str | None
 
 
 async def decrypt_repository_login(ctx: Context, project: ProjectRow, repository: str | None) -> str | None:
-    """Only for the address it came with: a build that was launched before a change must not take it elsewhere."""
+    """Return the login if the URL is still the one it belongs to.
+
+    A build launched before the URL was changed must not send the login to another host.
+    """
     if not project.sealed_login or repository != project.repository:
         return None
     return await ctx.vault.decrypt(f"project-{project.id}", project.sealed_login)
 
 
 async def require_secret(ctx: Context, secret_id: int) -> SecretRow:
+    """Return the secret. Raise RequestRejected with SECRET_NOT_FOUND."""
     row: SecretRow | None = await ctx.read_model("secret").get(f"secret-{secret_id}")
     if row is None:
         raise RequestRejected("SECRET_NOT_FOUND")

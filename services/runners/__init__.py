@@ -1,1 +1,1 @@
-"""Runners: who may execute jobs, and who of them is there."""
+"""The runners service: registration, authentication and online status of runners."""

@@ -1,90 +1,106 @@
-"""When and from where each runner was last seen: too frequent for events, so one document per runner is kept."""
+"""Last contact of each runner: time, IP address and info.
+
+Heartbeats are too frequent for events, so one document per runner is updated.
+"""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from cachetools import LRUCache
 from pymongo import UpdateOne
 
+from contracts.messages import Payload
 from contracts.runners import RunnerInfo
 from libs.service.declaration import Context
 from services.runners.projections import LastContact
 
-COLLECTION = "presence"
-MAX_WRITE_INTERVAL_SECONDS = 5.0  # seconds
+HEARTBEATS_COLLECTION = "presence"
+MAX_WRITE_INTERVAL_SECONDS = 5.0
+
+
 NEVER = float("-inf")
-CACHE_SIZE = 20_000  # remembered: a forgotten one is written once more
+CACHE_SIZE = 20_000  # runners; one evicted from the cache is written once more
 
 
 class PendingHeartbeat(NamedTuple):
-    """Of a runner, not yet written."""
+    """A heartbeat that is not written yet."""
 
-    seen_at: datetime  # by the database's clock
-    monotonic_time: float  # by the monotonic clock
-    fields: dict[str, Any]
+    seen_at: datetime  # database clock
+    monotonic_time: float  # monotonic clock of this process, in seconds
+    fields: Payload  # IP address and info, as far as they were reported
 
 
 class HeartbeatWriter:
-    """Writes what was seen of all runners at once, every few seconds; it remembers what this process wrote last.
+    """Collects the heartbeats of all runners and writes them together every few seconds.
 
-    What is held back at the end of a process tells little: each runner was written a moment before.
+    Heartbeats that are pending when the process exits are lost. That is acceptable: each of these runners was written a
+    few seconds earlier.
     """
 
     def __init__(self) -> None:
-        self._written: LRUCache[str, float] = LRUCache(CACHE_SIZE)  # runner -> moment of the sighting
-        self._held: dict[str, PendingHeartbeat] = {}
-        self._wrote_at = NEVER
+        self._written: LRUCache[str, float] = LRUCache(
+            CACHE_SIZE
+        )  # runner -> monotonic time of its last written heartbeat
+        self._pending: dict[str, PendingHeartbeat] = {}
+        self._flushed_at = NEVER
 
     async def record(
         self, ctx: Context, runner_uuid: str, ip_address: str, info: RunnerInfo | None, *, immediately: bool
     ) -> None:
-        """`at_once`: the sighting counts from now on."""
-        moment, patience = ctx.clock.monotonic(), ctx.settings.runner_offline_seconds
-        pause = min(MAX_WRITE_INTERVAL_SECONDS, patience / 4)
-        unseen = moment - self._written.get(runner_uuid, NEVER)
-        if unseen < pause and not immediately:
+        """Record a heartbeat. With `immediately` it is written before this returns."""
+        now, offline_timeout = ctx.clock.monotonic(), ctx.settings.runner_offline_seconds
+        interval = min(MAX_WRITE_INTERVAL_SECONDS, offline_timeout / 4)
+        age = now - self._written.get(runner_uuid, NEVER)  # of the last written heartbeat of this runner
+        if age < interval and not immediately:
             return
-        said: dict[str, Any] = {"ip_address": ip_address} if ip_address else {}
+        fields: Payload = {"ip_address": ip_address} if ip_address else {}
         if info is not None:
-            said["info"] = info.model_dump()
-        before = self._held.get(runner_uuid)
-        self._held[runner_uuid] = PendingHeartbeat(
-            ctx.clock.database_time(), moment, {**(before.fields if before else {}), **said}
-        )
-        if immediately or unseen > patience / 3 or moment - self._wrote_at >= pause:
-            self._wrote_at = moment
+            fields["info"] = info.model_dump()
+        if previous := self._pending.get(runner_uuid):
+            fields = {**previous.fields, **fields}
+        self._pending[runner_uuid] = PendingHeartbeat(ctx.clock.database_time(), now, fields)
+        if immediately or age > offline_timeout / 3 or now - self._flushed_at >= interval:
+            self._flushed_at = now
             await self._flush(ctx)
 
     async def _flush(self, ctx: Context) -> None:
-        calls, self._held = self._held, {}
+        heartbeats, self._pending = self._pending, {}
         writes = [
-            UpdateOne({"_id": uuid}, {"$max": {"seen_at": at}, **({"$set": said} if said else {})}, upsert=True)
-            for uuid, (at, _, said) in calls.items()
+            UpdateOne(
+                {"_id": uuid}, {"$max": {"seen_at": seen_at}, **({"$set": fields} if fields else {})}, upsert=True
+            )
+            for uuid, (seen_at, _, fields) in heartbeats.items()
         ]
-        await ctx.collection(COLLECTION).bulk_write(writes, ordered=False)
-        self._written.update({uuid: call.monotonic_time for uuid, call in calls.items()})
+        await ctx.collection(HEARTBEATS_COLLECTION).bulk_write(writes, ordered=False)
+        self._written.update({uuid: heartbeat.monotonic_time for uuid, heartbeat in heartbeats.items()})
 
 
 async def load_last_contacts(ctx: Context, runner_uuids: Sequence[str]) -> dict[str, LastContact]:
-    found = ctx.collection(COLLECTION).find({"_id": {"$in": list(runner_uuids)}})
-    return {document["_id"]: _to_last_contact(document) async for document in found}
+    """Return the last contact of these runners; one without a heartbeat is missing."""
+    documents = ctx.collection(HEARTBEATS_COLLECTION).find({"_id": {"$in": list(runner_uuids)}})
+    return {document["_id"]: _to_last_contact(document) async for document in documents}
 
 
 async def load_last_seen_times(ctx: Context) -> dict[str, datetime]:
-    """Of all runners; of deleted ones for some time as well."""
-    found = ctx.collection(COLLECTION).find({}, {"seen_at": 1})
-    return {document["_id"]: document["seen_at"].replace(tzinfo=UTC) async for document in found}
+    """Return the last contact of all runners, including recently deleted ones."""
+    documents = ctx.collection(HEARTBEATS_COLLECTION).find({}, {"seen_at": 1})
+    return {document["_id"]: document["seen_at"].replace(tzinfo=UTC) async for document in documents}
 
 
-async def delete_others(ctx: Context, runner_uuids: Sequence[str]) -> None:
-    await ctx.collection(COLLECTION).delete_many({"_id": {"$nin": list(runner_uuids)}})
-
-
-def _to_last_contact(document: dict[str, Any]) -> LastContact:
+def _to_last_contact(document: Payload) -> LastContact:
     info = document.get("info")
     return LastContact(
-        seen_at=document["seen_at"].replace(tzinfo=UTC),  # also where the driver left the zone out
+        seen_at=document["seen_at"].replace(tzinfo=UTC),  # the driver returns naive datetimes
         ip_address=document.get("ip_address", ""),
         info=RunnerInfo.model_validate(info) if info else None,
     )
+
+
+async def purge_heartbeats(ctx: Context) -> None:
+    """Delete the heartbeats of deleted runners.
+
+    A runner that registers concurrently may lose its heartbeat; its next call writes it again.
+    """
+    uuids = [uuid for (uuid,) in await ctx.read_model("runner").find_values({}, "uuid")]
+    await ctx.collection(HEARTBEATS_COLLECTION).delete_many({"_id": {"$nin": uuids}})

@@ -1,4 +1,4 @@
-"""What the service measures: who of the runners is there."""
+"""Metrics of the runners service."""
 
 from libs.observability.metric_specs import GaugeSpec, MetricSpec
 from libs.service.declaration import Context
@@ -13,6 +13,6 @@ async def count_offline(ctx: Context) -> float:
 
 
 METRICS: tuple[MetricSpec, ...] = (
-    GaugeSpec("headrace_runners_online", "Runners seen lately", count_online),
-    GaugeSpec("headrace_runners_offline", "Runners that may work and have not been seen lately", count_offline),
+    GaugeSpec("headrace_runners_online", "Runners that are online", count_online),
+    GaugeSpec("headrace_runners_offline", "Active runners that are offline", count_offline),
 )

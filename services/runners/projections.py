@@ -1,4 +1,4 @@
-"""What people read about runners and registration tokens."""
+"""Read models of runners and registration tokens."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,12 +24,13 @@ from contracts.runners import (
     RunnerView,
 )
 from libs.eventstore.decider import Category, RecordedEvent
-from services.runners.domain.runner import extract_settings, registration_decider, runner_decider
+from services.runners.domain.registration import registration_decider
+from services.runners.domain.runner import extract_settings, runner_decider
 
 
 @dataclass(frozen=True, slots=True)
 class LastContact:
-    """The last contact of a runner, as its presence tells."""
+    """The last contact of a runner, from its heartbeats."""
 
     seen_at: datetime
     ip_address: str = ""
@@ -88,7 +89,7 @@ def to_profile(row: RunnerRow) -> RunnerProfile:
 
 
 def to_view(row: RunnerRow, last_contact: LastContact | None) -> RunnerView:
-    """The row with its last contact; the registration itself was the first one."""
+    """Return the view of a runner with its last contact, which is the registration if there was none since."""
     return RunnerView(
         id=row.id,
         uuid=row.uuid,

@@ -1,4 +1,4 @@
-"""The tokens that register runners: one for each scope, shown again when asked for."""
+"""Registration tokens: one per scope, stored encrypted because administrators can read them again."""
 
 from uuid import uuid4
 
@@ -12,19 +12,28 @@ from contracts.runners import (
 )
 from libs.security.tokens import hash_token
 from libs.service.declaration import Context
-from services.runners.domain.runner import registration_stream
+from services.runners.domain.registration import registration_stream
 
 
 async def prepare_registration_token(ctx: Context, command: IssueRegistrationToken | ResetRegistrationToken) -> Command:
-    first = ctx.settings.registration_token if isinstance(command, IssueRegistrationToken) else ""
-    token = (first if command.scope == "service" else "") or str(uuid4())  # the form that administrators' clients know
+    """Set a new token. The first one of the scope `service` can be given in the settings."""
+    is_first_of_service = isinstance(command, IssueRegistrationToken) and command.scope == "service"
+    configured = ctx.settings.registration_token if is_first_of_service else ""
+    token = configured or str(uuid4())  # the format that administrator clients expect
     sealed = await ctx.vault.encrypt(registration_stream(command.scope), token)
     return command.replace(token_hash=hash_token(token), token_sealed=sealed)
 
 
 async def get_registration_info(ctx: Context, query: GetRegistrationInfo) -> RegistrationInfo:
+    """Return the token of a scope; create it if there is none."""
     stream = registration_stream(query.scope)
     row: RegistrationRow | None = await ctx.read_model("registration").get(stream)
     if row is None:
-        row = RegistrationRow.model_validate((await ctx.send(IssueRegistrationToken(scope=query.scope))).row)
+        reply = await ctx.send(IssueRegistrationToken(scope=query.scope))
+        row = RegistrationRow.model_validate(reply.row)
     return RegistrationInfo(scope=query.scope, registration_token=await ctx.vault.decrypt(stream, row.token_sealed))
+
+
+async def issue_service_token(ctx: Context) -> None:
+    """Create the token of the scope `service` unless it exists."""
+    await ctx.send(IssueRegistrationToken(scope="service"))

@@ -1,4 +1,4 @@
-"""Personal API tokens: made and shown once, listed without their values, looked up by their hashes."""
+"""Personal API tokens. The value is returned once at creation; only its hash is stored."""
 
 from datetime import date, datetime, timedelta
 from uuid import uuid4
@@ -16,15 +16,17 @@ from contracts.identity import (
 )
 from libs.security.tokens import constant_time_equals, hash_token
 from libs.service.declaration import Context
-from services.identity.projections import TokenRow, UserRow, to_access
+from services.identity.projections import TokenRow, UserRow
 from services.identity.queries import require_user
+from services.identity.views import to_access
 
-USES_COLLECTION = "token_uses"  # one document per token that was used: when, and when that may be forgotten
+USES_COLLECTION = "token_uses"  # last use of each token, deleted after USE_RETENTION
 USE_RECORD_INTERVAL = timedelta(minutes=1)
 USE_RETENTION = timedelta(days=365)
 
 
-async def create_token(ctx: Context, command: CreateApiToken) -> ApiTokenView:
+async def create_api_token(ctx: Context, command: CreateApiToken) -> ApiTokenView:
+    """Create a token. Its value is derived from the command id, so a repeated command returns the same one."""
     value = await ctx.derive_token(TOKEN_PREFIX)
     recorded = await ctx.send(
         RecordApiToken(
@@ -38,24 +40,24 @@ async def create_token(ctx: Context, command: CreateApiToken) -> ApiTokenView:
     return to_token_view(UserRow.model_validate(recorded.row).tokens[-1], None, value)
 
 
-async def list_tokens(ctx: Context, query: ListApiTokens) -> ApiTokens:
+async def list_api_tokens(ctx: Context, query: ListApiTokens) -> ApiTokens:
     row = await require_user(ctx, query.user_id)
-    wanted = {"_id": {"$in": [one.id for one in row.tokens]}}
-    uses = {one["_id"]: one["at"] async for one in ctx.collection(USES_COLLECTION).find(wanted)}
-    return ApiTokens(
-        tokens=tuple(to_token_view(one, uses.get(one.id)) for one in sorted(row.tokens, key=lambda one: one.id))
-    )
+    condition = {"_id": {"$in": [token.id for token in row.tokens]}}
+    last_uses = {use["_id"]: use["at"] async for use in ctx.collection(USES_COLLECTION).find(condition)}
+    tokens = sorted(row.tokens, key=lambda token: token.id)
+    return ApiTokens(tokens=tuple(to_token_view(token, last_uses.get(token.id)) for token in tokens))
 
 
 async def get_token_access(ctx: Context, query: GetTokenAccess) -> TokenAccess:
+    """Return the access of the token's owner and the scopes of the token. Raise RequestRejected with TOKEN_INVALID.
+
+    An expired token is returned with its last day; the caller rejects it.
+    """
     row: UserRow | None = await ctx.read_model("user").find_one({"tokens.token_hash": query.token_hash})
-    token = (
-        next((one for one in row.tokens if constant_time_equals(one.token_hash, query.token_hash)), None)
-        if row
-        else None
-    )
+    tokens = row.tokens if row else ()
+    token = next((token for token in tokens if constant_time_equals(token.token_hash, query.token_hash)), None)
     if row is None or token is None:
-        raise RequestRejected("TOKEN_INVALID", "There is no such token, or no longer.")
+        raise RequestRejected("TOKEN_INVALID", "The token does not exist or was revoked.")
     last_day = date.fromisoformat(token.expires_at) if token.expires_at else None
     if last_day is None or ctx.metadata.at.date() <= last_day:
         await record_use(ctx, token.id)
@@ -63,10 +65,10 @@ async def get_token_access(ctx: Context, query: GetTokenAccess) -> TokenAccess:
 
 
 async def record_use(ctx: Context, token_id: int) -> None:
-    """Once a minute at most; replicas that come to it at the same moment write the same."""
+    """Record the last use of a token, at most once per USE_RECORD_INTERVAL."""
     now = ctx.metadata.at
-    known = await ctx.collection(USES_COLLECTION).find_one({"_id": token_id})
-    if known is None or known["at"] < now - USE_RECORD_INTERVAL:
+    stored = await ctx.collection(USES_COLLECTION).find_one({"_id": token_id})
+    if stored is None or stored["at"] < now - USE_RECORD_INTERVAL:
         use = {"at": now, "gone_at": now + USE_RETENTION}
         await ctx.collection(USES_COLLECTION).update_one({"_id": token_id}, {"$max": use}, upsert=True)
 

@@ -1,4 +1,4 @@
-"""Logging in: a name and a password for a token that lasts a while."""
+"""Login: exchange a username and a password for a signed access token."""
 
 import asyncio
 from functools import lru_cache
@@ -13,9 +13,7 @@ from services.identity.authentication.login_throttling import start_attempt
 from services.identity.authentication.signing_keys import load_signing_key
 from services.identity.projections import UserRow
 
-MAX_CONCURRENT_PASSWORD_CHECKS = (
-    4  # passwords that are checked; whoever waits behind too many wrong ones is refused without the work
-)
+MAX_CONCURRENT_PASSWORD_CHECKS = 4  # hashing is expensive; a waiting login may reach its limit and skip the hashing
 
 
 @lru_cache(maxsize=4)
@@ -40,22 +38,23 @@ async def log_in(ctx: Context, query: LogIn) -> Session:
 
 
 async def authenticate(ctx: Context, query: LogIn) -> UserRow:
-    guess = start_attempt(ctx, query.username, query.ip_address)
-    await guess.check()
+    """Return the user. Raise RequestRejected with UNAUTHORIZED or TOO_MANY_REQUESTS."""
+    attempt = start_attempt(ctx, query.username, query.ip_address)
+    await attempt.check()
     row: UserRow | None = await ctx.read_model("user").find_one({"username_key": query.username.strip().lower()})
-    right = await verify_password_async(await load_password_hash(ctx, row), query.password)
-    if row is None or not right or not row.enabled:
-        await guess.record_failure()
+    is_correct = await verify_password_async(await load_password_hash(ctx, row), query.password)
+    if row is None or not is_correct or not row.enabled:
+        await attempt.record_failure()
         raise RequestRejected("UNAUTHORIZED")
-    await guess.record_success()
+    await attempt.record_success()
     return row
 
 
 async def load_password_hash(ctx: Context, row: UserRow | None) -> str:
-    """For an unknown user a hash that fits nothing, so that the time of a refusal does not tell who exists."""
+    """Return the password hash, or a dummy hash for an unknown user so that the response time does not reveal it."""
     if row is None:
         return DUMMY_HASH
     try:
         return await ctx.vault.decrypt(f"user-{row.id}", row.sealed_password_hash)
-    except KeyErased:  # deleted this very moment
+    except KeyErased:  # deleted concurrently
         return DUMMY_HASH

@@ -1,12 +1,13 @@
-"""The limit on guessing passwords: failed log-ins, counted by all replicas together.
+"""Rate limits on failed logins, shared by all replicas.
 
-Failures count three times: for the name at the address, for the name wherever it comes from, and for the address. The
-first limit is the strict one, and its waits grow, for it hits only whoever shares both with the guesser. The wider ones
-are there for guesses from many addresses and at many names; their waits stay short, and they do not concern a name at
-an address from which it was right before. So strangers keep nobody out of the place where one usually logs in.
+Each failure counts against three limits: username and address, username, and address. The first limit is strict and
+its waits grow exponentially, because it affects only clients with both the same username and the same address. The
+other two slow down guesses from many addresses or for many usernames. Their waits stay short, and they do not apply to
+a username at an address from which it has logged in before, so that an attacker cannot lock a user out of the usual
+address.
 
-A name counts the same whether there is such a user or not. What is kept of it is a keyed hash, because people type
-passwords into the wrong field.
+Unknown usernames are counted like existing ones. Only a keyed hash of the username is stored, because users sometimes
+type a password into the username field.
 """
 
 import hmac
@@ -24,59 +25,62 @@ from libs.service.declaration import Context
 from libs.settings import Settings
 
 FAILURES_COLLECTION = "login_failures"
-ANY_ADDRESS_FACTOR = 5  # so many times the failures for a name that are allowed at one address
-FIRST_WAIT_DIVISOR = 20  # the shortest wait is this part of the longest one
-TRUSTED_ADDRESS_TTL = timedelta(days=30)  # so long an address stays one from which a name was right
-IPV6_PREFIX_BITS = 64  # bits: whoever has one address of IPv6 has all that begin like it
+ANY_ADDRESS_FACTOR = 5  # failures allowed per username = this factor x failures allowed per username and address
+FIRST_WAIT_DIVISOR = 20  # first wait = maximum wait / this divisor
+TRUSTED_ADDRESS_TTL = timedelta(days=30)  # after a successful login from the address
+IPV6_PREFIX_BITS = 64  # a client usually controls a whole IPv6 network of this prefix length
 
 
 @dataclass(frozen=True, slots=True)
 class RateLimit:
     key: str
-    free_failures: int  # that many are free
-    first_wait_seconds: float  # seconds to wait after the last free one, twice as long after each further one
-    max_wait_seconds: float  # seconds to wait at most
-    retention_seconds: float  # seconds after the last wait until all is forgotten
+    free_failures: int  # failures without a wait
+    first_wait_seconds: float  # wait after the last free failure; doubled by each further one
+    max_wait_seconds: float
+    retention_seconds: float  # time after the last wait until the failures are deleted
 
     def count_failure_pipeline(self, now: datetime) -> list[dict[str, Any]]:
-        """As a pipeline, so that attempts at the same moment are counted one after the other.
+        """Return an update pipeline that counts one failure atomically.
 
-        While nobody waits there is no `until`: a replica of 0.2.0 goes by its own clock, and what it counted must not
-        look like one.
+        `until` is null while no wait applies: replicas of 0.2.0 compare it with their own clock.
         """
-        waiting = {"$gt": ["$until", now]}
-        remembered = {"$gt": ["$forgotten_at", now]}
-        over = {"$subtract": ["$failures", self.free_failures]}
+        is_waiting = {"$gt": ["$until", now]}
+        is_retained = {"$gt": ["$forgotten_at", now]}
+        excess = {"$subtract": ["$failures", self.free_failures]}
         wait = {
             "$min": [
                 self.max_wait_seconds,
-                {"$multiply": [self.first_wait_seconds, {"$pow": [2, {"$min": [over, 32]}]}]},
+                {"$multiply": [self.first_wait_seconds, {"$pow": [2, {"$min": [excess, 32]}]}]},
             ]
         }
-        until = {"$cond": [{"$lt": [over, 0]}, None, {"$add": [now, {"$toLong": {"$multiply": [wait, 1000]}}]}]}
-        memory = {"$add": [{"$max": ["$until", now]}, int(self.retention_seconds * 1000)]}
+        until = {"$cond": [{"$lt": [excess, 0]}, None, {"$add": [now, {"$toLong": {"$multiply": [wait, 1000]}}]}]}
+        forgotten_at = {"$add": [{"$max": ["$until", now]}, int(self.retention_seconds * 1000)]}
         return [
-            {"$set": {"failures": {"$cond": [remembered, {"$add": ["$failures", {"$cond": [waiting, 0, 1]}]}, 1]}}},
-            {"$set": {"until": {"$cond": [waiting, "$until", until]}}},
-            {"$set": {"forgotten_at": memory}},
+            {"$set": {"failures": {"$cond": [is_retained, {"$add": ["$failures", {"$cond": [is_waiting, 0, 1]}]}, 1]}}},
+            {"$set": {"until": {"$cond": [is_waiting, "$until", until]}}},
+            {"$set": {"forgotten_at": forgotten_at}},
             {"$set": {"gone_at": {"$max": ["$gone_at", "$forgotten_at"]}}},
         ]
 
 
 @dataclass(frozen=True, slots=True)
 class LoginAttempt:
-    """A log-in before it is known whether it is right. `limits`: for the name at the address, the name, the address."""
+    """One login attempt and its limits: username and address, username, address."""
 
     ctx: Context
     limits: tuple[RateLimit, RateLimit, RateLimit]
 
     async def check(self) -> None:
-        """Refuse with TOO_MANY_REQUESTS while there is something to wait for."""
+        """Raise RequestRejected with TOO_MANY_REQUESTS while a wait applies."""
         keys = [limit.key for limit in self.limits]
         raise_if_limited(await self._load_states(keys), self.limits, self.ctx.clock.database_time())
 
     async def record_failure(self) -> None:
-        """Count it. Whoever was overtaken by others who used up the free ones is not told that it failed."""
+        """Count a failure.
+
+        Raise RequestRejected with TOO_MANY_REQUESTS if concurrent attempts have used up the free failures, so that the
+        caller does not learn whether the password was wrong.
+        """
         now = self.ctx.clock.database_time()
         states = {}
         for limit in self.limits:
@@ -91,40 +95,52 @@ class LoginAttempt:
         raise_if_limited(states, self.limits, now)
 
     async def record_success(self) -> None:
-        """Forget the failures of this name at this address. Also a right guess is refused when it comes too late."""
+        """Reset the failures of this username and address.
+
+        Raise RequestRejected with TOO_MANY_REQUESTS if a limit was reached since `check`, even though the password is
+        correct.
+        """
         now = self.ctx.clock.database_time()
         states = await self._load_states([limit.key for limit in self.limits])
         raise_if_limited(states, self.limits, now)
         key = self.limits[0].key
-        known = states.get(key, {})
-        if not known.get("trusted") or known["failures"] or known["gone_at"] < now + TRUSTED_ADDRESS_TTL / 2:
-            right = {"failures": 0, "until": None, "trusted": True, "gone_at": now + TRUSTED_ADDRESS_TTL}
-            await self.ctx.collection(FAILURES_COLLECTION).update_one({"_id": key}, {"$set": right}, upsert=True)
+        state = states.get(key, {})
+        if not state.get("trusted") or state["failures"] or state["gone_at"] < now + TRUSTED_ADDRESS_TTL / 2:
+            reset = {"failures": 0, "until": None, "trusted": True, "gone_at": now + TRUSTED_ADDRESS_TTL}
+            await self.ctx.collection(FAILURES_COLLECTION).update_one({"_id": key}, {"$set": reset}, upsert=True)
 
     async def _load_states(self, keys: Sequence[str]) -> dict[str, Mapping[str, Any]]:
-        return {one["_id"]: one async for one in self.ctx.collection(FAILURES_COLLECTION).find({"_id": {"$in": keys}})}
+        states = self.ctx.collection(FAILURES_COLLECTION).find({"_id": {"$in": keys}})
+        return {state["_id"]: state async for state in states}
 
 
 def start_attempt(ctx: Context, username: str, address: str) -> LoginAttempt:
+    """Return the attempt of a username from a client's IP address."""
     return LoginAttempt(ctx, make_limits(ctx.settings, username.strip().lower(), network_prefix(address)))
 
 
 def make_limits(settings: Settings, name: str, address: str) -> tuple[RateLimit, RateLimit, RateLimit]:
-    free, longest = settings.login_failures, settings.login_seconds
-    first = longest / FIRST_WAIT_DIVISOR
+    """Return the limits for the username at the address, for the username, and for the address.
 
-    def limit(kind: str, whose: str, failures: int, at_most: float) -> RateLimit:
-        key = hmac.new(settings.master_keys[0], f"{kind}\n{whose}".encode(errors="surrogatepass"), "sha256").hexdigest()
-        return RateLimit(key, failures, first, at_most, longest)
+    `name` is in lower case; `address` is an IP address or the network of one.
+    """
+    free_failures, max_wait = settings.login_failures, settings.login_seconds
+    first_wait = max_wait / FIRST_WAIT_DIVISOR
+
+    def make_limit(kind: str, subject: str, failures: int, limit_max_wait: float) -> RateLimit:
+        text = f"{kind}\n{subject}".encode(errors="surrogatepass")
+        key = hmac.new(settings.master_keys[0], text, "sha256").hexdigest()
+        return RateLimit(key, failures, first_wait, limit_max_wait, max_wait)
 
     return (
-        limit("name at address", f"{address}\n{name}", free, longest),
-        limit("name", name, ANY_ADDRESS_FACTOR * free, first),
-        limit("address", address, settings.login_address_failures, first),
+        make_limit("name at address", f"{address}\n{name}", free_failures, max_wait),
+        make_limit("name", name, ANY_ADDRESS_FACTOR * free_failures, first_wait),
+        make_limit("address", address, settings.login_address_failures, first_wait),
     )
 
 
 def network_prefix(address: str) -> str:
+    """Return an IPv4 address unchanged and an IPv6 address cut to its network; another text is returned unchanged."""
     try:
         parsed = ip_address(address)
     except ValueError:
@@ -135,9 +151,14 @@ def network_prefix(address: str) -> str:
 
 
 def raise_if_limited(states: Mapping[str, Mapping[str, Any]], limits: Sequence[RateLimit], now: datetime) -> None:
-    own = states.get(limits[0].key, {})
-    trusted = own.get("trusted") and own["gone_at"] > now
-    found = [own] if trusted else [states.get(limit.key, {}) for limit in limits]
-    wait = max(((one["until"] - now).total_seconds() for one in found if one.get("until")), default=0)
+    """Raise RequestRejected with TOO_MANY_REQUESTS while one of the limits requires a wait.
+
+    At a trusted address only the first limit, of the username at the address, applies.
+    """
+    strictest = states.get(limits[0].key, {})
+    is_trusted = strictest.get("trusted") and strictest["gone_at"] > now
+    applicable = [strictest] if is_trusted else [states.get(limit.key, {}) for limit in limits]
+    waits = ((state["until"] - now).total_seconds() for state in applicable if state.get("until"))
+    wait = max(waits, default=0)
     if wait > 0:
         raise RequestRejected("TOO_MANY_REQUESTS", retry_after=ceil(wait))

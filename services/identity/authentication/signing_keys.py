@@ -1,6 +1,6 @@
-"""The keys that sign tokens: numbered, sealed, the same for all replicas; the newest one signs.
+"""The keys that sign access tokens, shared by all replicas and stored encrypted.
 
-A key that was followed by another verifies until the last token that it signed has ended.
+The newest key signs. An older key is published for verification until the last token it signed has expired.
 """
 
 import logging
@@ -19,14 +19,14 @@ log = logging.getLogger("headrace.identity")
 
 ENCRYPTION_SUBJECT = "signing-keys"
 KEYS_COLLECTION = "signing_keys"
-CLOCK_SLACK = timedelta(minutes=1)  # a replica may hold the older key a moment longer, and clocks differ
+CLOCK_SLACK = timedelta(minutes=1)  # a replica may sign with the old key a little longer, and clocks differ
 
 
 async def ensure_signing_key(ctx: Context) -> None:
-    """The first key; of several replicas that make one at once, one does."""
+    """Create the first key if there is none. Safe to call on several replicas concurrently."""
     if await ctx.collection(KEYS_COLLECTION).find_one({}, {"_id": 1}) is None:
         await _add_key(ctx, 1)
-    # tokens that were issued while log-ins lasted longer still count
+    # tokens issued under a longer lifetime setting remain valid
     await ctx.collection(KEYS_COLLECTION).update_many({}, {"$max": {"token_seconds": ctx.settings.token_seconds}})
 
 
@@ -36,29 +36,28 @@ async def load_signing_key(ctx: Context) -> SigningKey:
     return SigningKey(kid=stored["kid"], private_pem=private_pem, public_pem=stored["public_pem"])
 
 
-async def list_public_keys(ctx: Context, _query: GetVerificationKeys) -> VerificationKeys:
+async def get_verification_keys(ctx: Context, _query: GetVerificationKeys) -> VerificationKeys:
     stored = await _load_keys(ctx)
-    over = _expired_key_numbers(stored, ctx.clock.database_time())
-    return VerificationKeys(keys={one["kid"]: one["public_pem"] for one in stored if one["_id"] not in over})
+    expired = _expired_key_numbers(stored, ctx.clock.database_time())
+    return VerificationKeys(keys={key["kid"]: key["public_pem"] for key in stored if key["_id"] not in expired})
 
 
 async def rotate_signing_keys(ctx: Context, _command: RotateSigningKeys) -> VerificationKeys:
-    """Of several rotations at once, one makes the key that all of them wanted."""
+    """Add a new key and delete expired ones. Concurrent rotations add one key."""
     stored = await _load_keys(ctx)
     await _add_key(ctx, stored[-1]["_id"] + 1)
-    await ctx.collection(KEYS_COLLECTION).delete_many(
-        {"_id": {"$in": _expired_key_numbers(stored, ctx.clock.database_time())}}
-    )
-    log.info("tokens are signed with a new key, number %s", stored[-1]["_id"] + 1)
-    return await list_public_keys(ctx, GetVerificationKeys())
+    expired = _expired_key_numbers(stored, ctx.clock.database_time())
+    await ctx.collection(KEYS_COLLECTION).delete_many({"_id": {"$in": expired}})
+    log.info("signing key rotated, new key number %s", stored[-1]["_id"] + 1)
+    return await get_verification_keys(ctx, GetVerificationKeys())
 
 
 async def _load_keys(ctx: Context) -> list[dict[str, Any]]:
-    return [one async for one in ctx.collection(KEYS_COLLECTION).find(sort=[("_id", 1)])]
+    return [key async for key in ctx.collection(KEYS_COLLECTION).find(sort=[("_id", 1)])]
 
 
 def _expired_key_numbers(stored: list[dict[str, Any]], now: datetime) -> list[int]:
-    """Numbers of the keys whose tokens have all ended: a key signs until the next one is made."""
+    """Return the numbers of keys whose tokens have all expired. A key signs until the next one is created."""
     return [
         key["_id"]
         for key, following in pairwise(stored)
@@ -76,5 +75,5 @@ async def _add_key(ctx: Context, number: int) -> None:
         "made_at": ctx.clock.database_time(),
         "token_seconds": ctx.settings.token_seconds,
     }
-    with suppress(DuplicateKeyError):  # another replica was faster: its key is as good
+    with suppress(DuplicateKeyError):  # another replica added this key first
         await ctx.collection(KEYS_COLLECTION).insert_one(document)

@@ -1,4 +1,4 @@
-"""A company: its alias is unique among all who may own projects, its members own its projects."""
+"""The company aggregate. Its alias is unique among users and companies; its members own its projects."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ from services.identity.domain.validation import USERNAME_PATTERN
 
 @dataclass(frozen=True, slots=True)
 class Company:
-    """`settings` is the event that would create the company as it is now."""
+    """State of a company. `settings` is the event that would create the company in its present state."""
 
     settings: CompanyCreated | None = None
     deleted: bool = False
@@ -39,7 +39,7 @@ def decide(company: Company, command: CompanyCommand) -> list[CompanyEvent]:
         case None, _:
             raise RequestRejected("COMPANY_NOT_FOUND")
         case _, RecordCompany():
-            raise RequestRejected("CONFLICT", "this company exists already")
+            raise RequestRejected("CONFLICT", "This company already exists.")
         case CompanyCreated(title=before), ChangeCompanyTitle(title=text):
             title = validate_title(text)
             return [CompanyTitleChanged(company_id=company_id, title=title)] if title != before else []
@@ -50,13 +50,13 @@ def decide(company: Company, command: CompanyCommand) -> list[CompanyEvent]:
         case CompanyCreated(members_id=before), SetCompanyMembers(members_id=ids):
             members = sort_unique(ids)
             return [CompanyMembersSet(company_id=company_id, members_id=members)] if members != before else []
-        case CompanyCreated(members_id=before), RemoveMember(member_id=one):
-            others = tuple(other for other in before if other != one)
+        case CompanyCreated(members_id=before), RemoveMember(member_id=member_id):
+            others = tuple(other for other in before if other != member_id)
             return [CompanyMembersSet(company_id=company_id, members_id=others)] if others != before else []
         case CompanyCreated(alias=alias), DeleteCompany():
             return [CompanyDeleted(company_id=company_id, alias=alias)]
         case _:
-            raise AssertionError(f"{command.wire_name} is no command of a company")
+            raise AssertionError(f"{command.wire_name} is not a company command")
 
 
 def make_company_created(command: RecordCompany) -> CompanyCreated:
@@ -73,7 +73,7 @@ def evolve(company: Company, event: CompanyEvent) -> Company:
         case CompanyCreated():
             return Company(event)
         case CompanyTitleChanged() | CompanyRenamed() | CompanyMembersSet():
-            # a change names its new value as the creation did
+            # change events use the same field names as CompanyCreated
             return Company(
                 company.settings.replace(**event.model_dump(exclude={"former_alias"})) if company.settings else None
             )
@@ -96,7 +96,7 @@ def reserve_names(company: Company, event: CompanyEvent) -> Sequence[Reservation
 
 
 def _alias_reservation(alias: str) -> Reserve:
-    """The space of names that users have theirs in."""
+    """Return the reservation of an alias. Users and companies share one namespace."""
     return Reserve(f"owner:{alias.lower()}", "COMPANY_ALIAS_TAKEN")
 
 
@@ -105,7 +105,7 @@ def validate_title(text: str | None) -> str:
     if not title:
         raise RequestRejected("COMPANY_TITLE_REQUIRED")
     if not title.isprintable():
-        raise RequestRejected("REQUEST_INVALID", "A title has no line breaks and no control characters.")
+        raise RequestRejected("REQUEST_INVALID", "A title cannot contain line breaks or control characters.")
     return title
 
 

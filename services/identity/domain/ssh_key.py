@@ -1,4 +1,4 @@
-"""An SSH key of a user: usable, nobody else's, and not over already."""
+"""Rules for the SSH keys of a user: valid, unexpired, and assigned to one user only."""
 
 from collections.abc import Mapping
 
@@ -7,21 +7,22 @@ from contracts.identity import AddSshKey, RemoveSshKey, SshKeyAdded, SshKeyRemov
 from libs.eventstore.decider import Reserve
 from libs.security.ssh_keys import InvalidKey, UnexpectedPrivateKey, WeakKey, compute_fingerprint
 
-MAX_KEYS_PER_USER = 500  # of one user
+MAX_KEYS_PER_USER = 500
 
 FingerprintsByUuid = Mapping[str, str]  # uuid -> fingerprint
 
 
 def add_key(keys: FingerprintsByUuid, command: AddSshKey) -> SshKeyAdded:
+    """Return the event that adds the key. Raise RequestRejected for an invalid or duplicate key."""
     title = (command.title or "").strip()
     if not title:
         raise RequestRejected("KEY_TITLE_REQUIRED")
     if not command.public_key or not command.public_key.strip():
         raise RequestRejected("KEY_PUBLIC_KEY_REQUIRED")
-    found = validate_public_key(command.public_key)
+    fingerprint = validate_public_key(command.public_key)
     if command.expires_at and command.expires_at < command.today:
         raise RequestRejected("KEY_EXPIRES_AT_PAST")
-    if found in keys.values():
+    if fingerprint in keys.values():
         raise RequestRejected("KEY_PUBLIC_KEY_TAKEN")
     if len(keys) >= MAX_KEYS_PER_USER:
         raise RequestRejected("KEY_LIMIT")
@@ -30,7 +31,7 @@ def add_key(keys: FingerprintsByUuid, command: AddSshKey) -> SshKeyAdded:
         key_uuid=command.key_uuid,
         public_key=command.public_key,
         title=title,
-        fingerprint=found,
+        fingerprint=fingerprint,
         expires_at=command.expires_at.isoformat() if command.expires_at else None,
     )
 
@@ -42,7 +43,7 @@ def remove_key(keys: FingerprintsByUuid, command: RemoveSshKey) -> SshKeyRemoved
 
 
 def validate_public_key(public_key: str) -> str:
-    """Its fingerprint."""
+    """Return the fingerprint of the key. Raise RequestRejected for an unusable key."""
     try:
         return compute_fingerprint(public_key)
     except InvalidKey:
@@ -54,5 +55,5 @@ def validate_public_key(public_key: str) -> str:
 
 
 def fingerprint_reservation(fingerprint: str) -> Reserve:
-    """A key logs one user in, whoever that is."""
+    """Return the reservation of a fingerprint: a key identifies one user."""
     return Reserve(f"ssh-key:{fingerprint}", "KEY_PUBLIC_KEY_TAKEN")

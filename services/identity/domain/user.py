@@ -1,4 +1,4 @@
-"""A user: names are unique, roles are known, and an enabled administrator always remains."""
+"""The user aggregate. Usernames and e-mail addresses are unique, and one enabled administrator always remains."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -40,7 +40,7 @@ from libs.eventstore.decider import Decider, Release, RequestRejected, Reservati
 from services.identity.domain import ssh_key
 from services.identity.domain.validation import blank_to_none, validate_email, validate_roles, validate_username
 
-MAX_TOKENS_PER_USER = 100  # of one user
+MAX_TOKENS_PER_USER = 100
 FORBIDDEN_NAME_CHARACTERS = frozenset("{}$")
 
 
@@ -59,9 +59,9 @@ class User:
     roles: tuple[str, ...] = ()
     github_username: str | None = None
     gitlab_username: str | None = None
-    epoch: int = 0
-    anchor: int = 0
-    tokens: tuple[int, ...] = ()
+    epoch: int = 0  # incremented by each change of password, roles or status
+    anchor: int = 0  # 0: none
+    tokens: tuple[int, ...] = ()  # ids
     keys: ssh_key.FingerprintsByUuid = field(default_factory=dict)
 
     @property
@@ -120,7 +120,7 @@ def decide(user: User, command: UserCommand) -> list[UserEvent]:
                 raise RequestRejected("TOKEN_NOT_FOUND")
             return [ApiTokenRevoked(user_id=command.user_id, token_id=token_id)]
         case _:
-            raise RequestRejected("CONFLICT", f"{command.wire_name} is not possible for this user now")
+            raise RequestRejected("CONFLICT", f"{command.wire_name} is not possible in the present state of the user")
 
 
 def evolve(user: User, event: UserEvent) -> User:
@@ -148,13 +148,13 @@ def evolve(user: User, event: UserEvent) -> User:
         case SshKeyAdded(key_uuid=uuid, fingerprint=fingerprint):
             return replace(user, keys={**user.keys, uuid: fingerprint})
         case SshKeyRemoved(key_uuid=uuid):
-            return replace(user, keys={known: one for known, one in user.keys.items() if known != uuid})
+            return replace(user, keys={key: value for key, value in user.keys.items() if key != uuid})
         case UserDeleted():
             return User(Status.DELETED)
         case ApiTokenCreated(token_id=token_id):
             return replace(user, tokens=(*user.tokens, token_id))
         case ApiTokenRevoked(token_id=token_id):
-            return replace(user, tokens=tuple(one for one in user.tokens if one != token_id))
+            return replace(user, tokens=tuple(token for token in user.tokens if token != token_id))
         case _:
             assert_never(event)
 
@@ -166,7 +166,10 @@ def reserve_names(user: User, event: UserEvent) -> Sequence[Reservation]:
         case UserRenamed() if event.username.lower() != user.username.lower():
             return [Release(_username_reservation(user.username).key), _username_reservation(event.username)]
         case UserEmailChanged() if (event.email or "").lower() != (user.email or "").lower():
-            return [*(Release(old.key) for old in _email_reservations(user.email)), *_email_reservations(event.email)]
+            return [
+                *(Release(former.key) for former in _email_reservations(user.email)),
+                *_email_reservations(event.email),
+            ]
         case AdministratorAnchored(anchor=anchor):
             return [Reserve(f"anchor:{anchor}", "CONFLICT")]
         case SshKeyAdded(fingerprint=fingerprint):
@@ -174,18 +177,18 @@ def reserve_names(user: User, event: UserEvent) -> Sequence[Reservation]:
         case SshKeyRemoved(key_uuid=uuid):
             return [Release(ssh_key.fingerprint_reservation(user.keys[uuid]).key)]
         case UserDeleted():
-            held = (
+            reserved = (
                 _username_reservation(user.username),
                 *_email_reservations(user.email),
                 *map(ssh_key.fingerprint_reservation, user.keys.values()),
             )
-            return [Release(one.key) for one in held]
+            return [Release(reservation.key) for reservation in reserved]
         case _:
             return []
 
 
 def _username_reservation(username: str) -> Reserve:
-    """Users share one space of names with whatever else may own a project."""
+    """Return the reservation of a username. Users and companies share one namespace."""
     return Reserve(f"owner:{username.lower()}", "DEVELOPER_USERNAME_TAKEN")
 
 
@@ -194,10 +197,11 @@ def _email_reservations(email: str | None) -> list[Reserve]:
 
 
 def require_other_administrator(user: User, anchor: int) -> None:
-    """`anchor` is one that another administrator holds.
+    """Raise RequestRejected if the user could be the last enabled administrator.
 
-    The holder of the highest anchor is an enabled administrator and stays one, for its own anchor is never exceeded by
-    itself; so two administrators who remove each other at the same moment cannot both succeed.
+    `anchor` is the number held by another administrator, 0 if there is none. Only a user with a lower anchor can be
+    removed, so the holder of the highest anchor stays, and two administrators who remove each other concurrently cannot
+    both succeed.
     """
     if user.is_administrator and anchor <= user.anchor:
         raise RequestRejected("DEVELOPER_LAST_ADMINISTRATOR")

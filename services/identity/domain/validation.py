@@ -1,4 +1,4 @@
-"""What usernames, e-mail addresses and roles may be."""
+"""Validation of usernames, e-mail addresses and roles."""
 
 import re
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from contracts.errors import RequestRejected
 from contracts.identity import ROLES
 
 USERNAME_PATTERN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
-# what a browser accepts in <input type="email">
+# the addresses that browsers accept in <input type="email">
 EMAIL_PATTERN = re.compile(
     r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}"
     r"@[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*"
@@ -31,7 +31,7 @@ def validate_email(text: str | None) -> str | None:
 
 
 def validate_roles(texts: Sequence[str] | None) -> tuple[str, ...]:
-    """Each at most once, in one order."""
+    """Return the roles without duplicates, in the order of ROLES."""
     if texts is None:
         raise RequestRejected("DEVELOPER_ROLES_REQUIRED")
     if not set(texts) <= set(ROLES):

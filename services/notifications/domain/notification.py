@@ -1,4 +1,4 @@
-"""What may happen to a mail that somebody should get."""
+"""The notification aggregate: one e-mail and its attempts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -24,7 +24,7 @@ from libs.eventstore.decider import Decider, RequestRejected
 
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """Only what `decide` needs. What people read lives in views.py."""
+    """State of a notification: only what `decide` needs. The read model is in projections.py."""
 
     status: NotificationStatus = NotificationStatus.NEW
     attempts: int = 0
@@ -49,7 +49,7 @@ def decide(notification: Notification, command: NotificationCommand) -> Sequence
         case NotificationStatus.REQUESTED, SkipNotification(reason=reason):
             return [NotificationSkipped(notification_id=notification_id, reason=reason)]
         case _:
-            return []  # requested before, or already over: two replicas may have tried the same mail
+            return []  # a duplicate: two replicas may have tried the same mail
 
 
 def evolve(notification: Notification, event: NotificationEvent) -> Notification:

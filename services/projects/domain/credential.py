@@ -1,4 +1,4 @@
-"""A credential: a private SSH key under a name. The key is never seen, only the sealed text."""
+"""The credential aggregate: a named private SSH key. Only the encrypted key is stored."""
 
 from dataclasses import dataclass, replace
 from typing import assert_never
@@ -45,7 +45,7 @@ def decide(credential: Credential, command: CredentialCommand) -> list[Credentia
         case _, DeleteCredential():
             return [CredentialDeleted(credential_id=id_)]
         case _:
-            raise RequestRejected("CONFLICT", "this credential exists already")
+            raise RequestRejected("CONFLICT", "This credential already exists.")
 
 
 def evolve(credential: Credential, event: CredentialEvent) -> Credential:
@@ -63,7 +63,7 @@ def evolve(credential: Credential, event: CredentialEvent) -> Credential:
 
 
 def validate_name(text: str | None) -> str:
-    """An empty one is a name, as it is for Free Commit."""
+    """Return the trimmed name. An empty name is valid, as in Free Commit; a blank or missing one is not."""
     return require_line(text, "CREDENTIAL_NAME_REQUIRED") if text is None or text.strip() else ""
 
 

@@ -1,4 +1,4 @@
-"""A delivery: decided once, in the order in which forges are answered."""
+"""The delivery aggregate: a webhook request and the decision about it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,25 +28,25 @@ class Delivery:
 def decide(delivery: Delivery, command: DeliveryCommand) -> Sequence[DeliveryEvent]:
     match command:
         case _ if delivery.recorded:
-            return []  # it came twice at the same time
+            return []  # a concurrent duplicate
         case RecordDelivery():
             return [decide_delivery(command)]
 
 
 def decide_delivery(command: RecordDelivery) -> DeliveryAccepted | DeliveryIgnored:
-    """Raises Refused for a push that is for us and names no commit that could be built."""
+    """Return the decision. Raise RequestRejected for a push that should be built but has no valid branch or commit."""
     sender, push, code = command.sender, command.push, ignore_reason(command)
-    facts = command.model_dump(exclude={"branch", "sender", "push"})
-    facts |= {"user_id": sender and sender.user_id, "ref": push and push.ref, "sha": (push and push.sha) or None}
+    fields = command.model_dump(exclude={"branch", "sender", "push"})
+    fields |= {"user_id": sender and sender.user_id, "ref": push and push.ref, "sha": (push and push.sha) or None}
     if code:
-        return DeliveryIgnored(**facts, code=code)
+        return DeliveryIgnored(**fields, code=code)
     if not (push and push.sha and is_branch_name(push.ref.removeprefix(BRANCH_REF_PREFIX))):
-        raise RequestRejected("WEBHOOK_PAYLOAD_INVALID", "The push names no branch or no commit that git could have.")
-    return DeliveryAccepted(**facts, before_sha=push.before)
+        raise RequestRejected("WEBHOOK_PAYLOAD_INVALID", "The push has no valid branch name or no valid commit hash.")
+    return DeliveryAccepted(**fields, before_sha=push.before)
 
 
 def ignore_reason(command: RecordDelivery) -> str | None:
-    """The first reason to build nothing."""
+    """Return the code of the first reason not to build the push, or None."""
     match command.sender, command.push:
         case None, _:
             return "WEBHOOK_SENDER_UNKNOWN"

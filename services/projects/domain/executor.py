@@ -1,4 +1,4 @@
-"""An executor: a way to run builds, with variables of which only the sealed text is seen."""
+"""The executor aggregate: a driver that runs builds, with encrypted variables."""
 
 from dataclasses import dataclass, replace
 from typing import assert_never
@@ -23,7 +23,7 @@ DRIVER_VARIABLES: dict[str, dict[str, str]] = {
     "localDriver": {},
     "openStackDriver": dict.fromkeys(OPENSTACK_VARIABLES, ""),
 }
-"""Driver -> the variables a new executor starts with."""
+"""Driver name -> initial variables of a new executor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ def decide(executor: Executor, command: ExecutorCommand) -> list[ExecutorEvent]:
         case _, DeleteExecutor():
             return [ExecutorDeleted(executor_id=id_)]
         case _:
-            raise RequestRejected("CONFLICT", "this executor exists already")
+            raise RequestRejected("CONFLICT", "This executor already exists.")
 
 
 def evolve(executor: Executor, event: ExecutorEvent) -> Executor:

@@ -1,15 +1,15 @@
-"""The projects that one developer was given: wishes, which the projects then fulfil."""
+"""The membership aggregate: the projects requested for a developer. A policy then updates the projects."""
 
 from contracts.projects import DeveloperProjectsSet, MembershipCommand, MembershipEvent
 from libs.eventstore.decider import Decider
 
 
-def decide(_chosen: tuple[int, ...], command: MembershipCommand) -> list[MembershipEvent]:
-    """Recorded even if it changes nothing: the projects may have changed since the last wish."""
+def decide(_project_ids: tuple[int, ...], command: MembershipCommand) -> list[MembershipEvent]:
+    """Record the request even if it is unchanged: the projects may have changed since the last one."""
     return [DeveloperProjectsSet.model_validate(dict(command))]
 
 
-def evolve(_chosen: tuple[int, ...], event: MembershipEvent) -> tuple[int, ...]:
+def evolve(_project_ids: tuple[int, ...], event: MembershipEvent) -> tuple[int, ...]:
     return event.projects_id
 
 

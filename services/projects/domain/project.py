@@ -1,4 +1,4 @@
-"""A project: its settings, its owner, its developers."""
+"""The project aggregate: settings, owner and developers."""
 
 import re
 from collections.abc import Sequence
@@ -53,7 +53,7 @@ MAX_KEPT_BUILDS = 10**9
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """`settings` is the event that would create the project as it is now."""
+    """State of a project. `settings` is the event that would create the project in its present state."""
 
     settings: ProjectCreated | None = None
     deleted: bool = False
@@ -66,13 +66,13 @@ def decide(project: Project, command: ProjectCommand) -> list[ProjectEvent]:
         case None, _:
             raise RequestRejected("PROJECT_NOT_FOUND")
         case _, RecordProject():
-            raise RequestRejected("CONFLICT", "this project exists already")
+            raise RequestRejected("CONFLICT", "This project already exists.")
         case _, DeleteProject(project_id=project_id, secrets_id=secrets_id):
             return [ProjectDeleted(project_id=project_id, secrets_id=secrets_id)]
         case _, SetProjectSecrets():
             return [ProjectSecretsSet.model_validate(dict(command))]
         case ProjectCreated() as settings, (AddDeveloper() | RemoveDeveloper()):
-            # recorded even if it changes nothing: only what is recorded is known when the same wish arrives again, late
+            # recorded even without a change, so that a late duplicate of the command is recognized
             return [make_change_event(settings, command)]
         case ProjectCreated() as settings, _:
             event = make_change_event(settings, command)
@@ -80,7 +80,7 @@ def decide(project: Project, command: ProjectCommand) -> list[ProjectEvent]:
 
 
 def make_creation_events(command: RecordProject) -> list[ProjectEvent]:
-    """Checked in the order in which clients expect the refusals."""
+    """Return the events of a new project. Fields are checked in the order in which clients expect the errors."""
     creation = ProjectCreated(
         project_id=command.project_id,
         name=require_line(command.name, "PROJECT_NAME_REQUIRED"),
@@ -130,10 +130,12 @@ def make_change_event(settings: ProjectCreated, command: ProjectCommand) -> Proj
             return ProjectBranchesProtected(project_id=id_, protected_branches=branches or None)
         case SetProjectDevelopers(developers_id=ids):
             return ProjectDevelopersSet(project_id=id_, developers_id=sort_unique(ids))
-        case AddDeveloper(developer_id=one):
-            return ProjectDevelopersSet(project_id=id_, developers_id=sort_unique((*settings.developers_id, one)))
-        case RemoveDeveloper(developer_id=one):
-            others = tuple(other for other in settings.developers_id if other != one)
+        case AddDeveloper(developer_id=developer_id):
+            return ProjectDevelopersSet(
+                project_id=id_, developers_id=sort_unique((*settings.developers_id, developer_id))
+            )
+        case RemoveDeveloper(developer_id=developer_id):
+            others = tuple(other for other in settings.developers_id if other != developer_id)
             return ProjectDevelopersSet(project_id=id_, developers_id=others)
         case SetProjectCredential(credential_id=credential_id):
             return ProjectCredentialSet(project_id=id_, credential_id=credential_id)
@@ -146,7 +148,7 @@ def make_change_event(settings: ProjectCreated, command: ProjectCommand) -> Proj
         case RenewSignatureKey(sealed_signature_key=sealed):
             return ProjectSignatureKeyRenewed(project_id=id_, sealed_signature_key=sealed)
         case _:
-            raise AssertionError(f"{command.wire_name} changes no setting")
+            raise AssertionError(f"{command.wire_name} does not change a setting")
 
 
 def make_project_moved(
@@ -184,7 +186,7 @@ def evolve(project: Project, event: ProjectEvent) -> Project:
             | ProjectMoved()
             | ProjectSignatureKeyRenewed()
         ):
-            # a change names its new value as the creation did
+            # change events use the same field names as ProjectCreated
             return Project(project.settings.replace(**dict(event)) if project.settings else None)
         case _:
             assert_never(event)

@@ -1,4 +1,7 @@
-"""Addresses and branches that may be handed to git: nothing it could take for an option or for a helper program."""
+"""Validation of repository URLs and branch names.
+
+Nothing is accepted that git could interpret as an option or as a remote helper.
+"""
 
 import re
 from urllib.parse import unquote, urlsplit
@@ -8,19 +11,19 @@ from libs.git_env import split_credentials
 from services.projects.domain.validation import require_line
 
 URL_SCHEMES = frozenset({"http", "https", "ssh"})
-NAME_PATTERN = r"[A-Za-z0-9_][A-Za-z0-9._~-]*"  # of a user or a host: it must not start with a dash
+NAME_PATTERN = r"[A-Za-z0-9_][A-Za-z0-9._~-]*"  # user or host name: no leading dash
 USER_PATTERN = r"[A-Za-z0-9_%+][A-Za-z0-9._~%+-]*"
 AUTHORITY_PATTERN = re.compile(
     rf"(?:{USER_PATTERN}(?::[^@/\s]*)?@)?(?:{NAME_PATTERN}|\[[0-9A-Fa-f:.]+\])(?::[0-9]{{1,5}})?"
 )
-# "host:path" without slashes before the colon; "::" would name a helper program
+# "host:path" without slashes before the colon; git reads "::" as a remote helper
 SCP_LIKE_PATTERN = re.compile(rf"(?:{NAME_PATTERN}@)?{NAME_PATTERN}:(?![:-]|//).+")
-# what git itself refuses in the name of a branch (git-check-ref-format)
+# rules of git-check-ref-format(1)
 INVALID_BRANCH_PATTERN = re.compile(r"^[-./]|[\s\x00-\x1f\x7f~^:?*\[\\]|\.\.|//|/\.|@\{|\.lock(?:/|$)|[./]$|^@$")
 
 
 def validate_repository(text: str | None) -> str:
-    """An address in one of the forms; whether local ones are allowed is not known here."""
+    """Return the trimmed URL or local path. Whether local paths are allowed is checked elsewhere."""
     address = require_line(text, "PROJECT_REPOSITORY_REQUIRED")
     if any(character.isspace() for character in address) and not is_local_path(address):
         raise RequestRejected("PROJECT_REPOSITORY_INVALID")
@@ -30,12 +33,12 @@ def validate_repository(text: str | None) -> str:
 
 
 def strip_login(text: str | None) -> str:
-    """The address as it may be read by others: without a login."""
+    """Return the URL without its login."""
     return split_credentials(validate_repository(text))[0]
 
 
 def extract_login(text: str | None) -> str:
-    """`user:password` or a lone token, if the address carries them."""
+    """Return the login of the URL, `user:password` or a token, or an empty text."""
     return split_credentials(validate_repository(text))[1]
 
 
@@ -51,7 +54,7 @@ def validate_branch(text: str | None) -> str:
 
 
 def is_branch_name(text: str) -> bool:
-    """Whether git could have a branch of this name."""
+    """Return whether git accepts the text as a branch name."""
     return text != "" and not INVALID_BRANCH_PATTERN.search(text)
 
 
@@ -61,7 +64,7 @@ def _is_url(address: str) -> bool:
     except ValueError:
         return False
     if parts.scheme == "ssh" and parts.password is not None:
-        return False  # ssh takes none, and git would put it on a command line
+        return False  # ssh accepts no password here, and git would put it on a command line
     if not unquote(parts.netloc).isprintable():
         return False
     return parts.scheme in URL_SCHEMES and AUTHORITY_PATTERN.fullmatch(parts.netloc) is not None and parts.path != ""

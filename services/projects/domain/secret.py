@@ -1,4 +1,4 @@
-"""A secret: which projects have it is decided here. Its value is never seen, only the sealed text."""
+"""The secret aggregate: a named value and the projects that may use it. Only the encrypted value is stored."""
 
 import re
 from dataclasses import dataclass, replace
@@ -42,7 +42,7 @@ class Secret:
     env: str | None = None
     escape_char: str | None = None
     projects_id: tuple[int, ...] = ()
-    is_global: bool = False  # only while the list was set empty on purpose
+    is_global: bool = False  # the list of projects was explicitly set to empty
 
 
 def decide(secret: Secret, command: SecretCommand) -> list[SecretEvent]:
@@ -51,7 +51,7 @@ def decide(secret: Secret, command: SecretCommand) -> list[SecretEvent]:
         case False, CreateSecret() if not secret.deleted:
             return [make_secret_created(command)]
         case False, (AttachSecret() | DetachSecret()):
-            return []  # deleted while a project chose it
+            return []  # deleted while a project selected it
         case False, _:
             raise RequestRejected("SECRET_NOT_FOUND")
         case _, RenameSecret(name=name):
@@ -70,7 +70,7 @@ def decide(secret: Secret, command: SecretCommand) -> list[SecretEvent]:
             chosen = SecretProjectsSet(secret_id=id_, projects_id=sort_unique(ids))
             return [chosen] if evolve(secret, chosen) != secret else []
         case _, AttachSecret(project_id=project_id):
-            # recorded even if it changes nothing: only what is recorded is known when the same wish arrives again, late
+            # recorded even without a change, so that a late duplicate of the command is recognized
             return [SecretAttached(secret_id=id_, project_id=project_id)]
         case _, DetachSecret(project_id=project_id):
             return [SecretDetached(secret_id=id_, project_id=project_id)]
@@ -81,7 +81,7 @@ def decide(secret: Secret, command: SecretCommand) -> list[SecretEvent]:
                 raise RequestRejected("SECRET_PROJECTS_NOT_EMPTY")
             return [SecretDeleted(secret_id=id_)]
         case _:
-            raise RequestRejected("CONFLICT", "this secret exists already")
+            raise RequestRejected("CONFLICT", "This secret already exists.")
 
 
 def evolve(secret: Secret, event: SecretEvent) -> Secret:
@@ -113,7 +113,7 @@ def add_project(ids: tuple[int, ...], project_id: int) -> tuple[int, ...]:
 
 
 def remove_project(ids: tuple[int, ...], project_id: int) -> tuple[int, ...]:
-    return tuple(one for one in ids if one != project_id)
+    return tuple(other for other in ids if other != project_id)
 
 
 def make_secret_created(command: CreateSecret) -> SecretCreated:

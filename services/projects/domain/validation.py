@@ -1,22 +1,25 @@
-"""Text that people type in: trimmed, and one line where one line is meant."""
+"""Validation of text fields."""
 
 from libs.eventstore.decider import RequestRejected
 
 
 def require_line(text: str | None, code: str) -> str:
-    """Refused with the code when there is nothing in it."""
+    """Return the trimmed text. Raise RequestRejected with the code if it is blank."""
     line = (text or "").strip()
     if not line:
         raise RequestRejected(code)
     if not line.isprintable():
         raise RequestRejected(
-            "REQUEST_INVALID", "A name, path or address has no line breaks and no control characters."
+            "REQUEST_INVALID", "A name, path or URL cannot contain line breaks or control characters."
         )
     return line
 
 
 def require_secret_text(text: str | None, code: str) -> str:
-    """Kept exactly as it is. No environment variable and no file of text can hold a NUL."""
+    """Return the text unchanged. Raise RequestRejected with the code if it is blank.
+
+    A NUL is rejected because environment variables cannot hold one.
+    """
     if not (text or "").strip():
         raise RequestRejected(code)
     if text is None or "\0" in text:

@@ -1,1 +1,1 @@
-"""Received webhooks and their deliveries."""
+"""Webhook requests from forges: deliveries, payloads and rejections."""

@@ -1,4 +1,4 @@
-"""What people read about deliveries."""
+"""Read model of webhook deliveries."""
 
 from datetime import UTC, datetime
 
@@ -32,14 +32,15 @@ class DeliveryRow(ReadModelRow):
     sha: str | None = None
     decision: DeliveryDecision = DeliveryDecision.REFUSED
     code: str | None = None
-    size: int = 0
-    digest: str = ""
-    unrecorded: int = 0
-    refused_total: int | None = None
+    size: int = 0  # bytes of the body
+    digest: str = ""  # SHA-256 of the body
+    unrecorded: int = 0  # rejections since the entry before that got none of their own
+    refused_total: int | None = None  # rejections of the project up to this one
     received_at: datetime = EPOCH
 
     @property
     def reason(self) -> str:
+        """The decision as a sentence."""
         if self.decision is DeliveryDecision.ACCEPTED:
             return f"A build of {(self.sha or '')[:8]} on {(self.ref or '').removeprefix(BRANCH_REF_PREFIX)} is queued."
         code = self.code or ""
@@ -54,8 +55,8 @@ def apply_delivery_event(_row: DeliveryRow, recorded: RecordedEvent[DeliveryEven
             decision = DeliveryDecision.IGNORED
         case DeliveryRejected() as event:
             decision = DeliveryDecision.REFUSED
-    facts = event.model_dump(exclude={"delivery_id"})
-    return DeliveryRow(id=event.delivery_id, **facts, decision=decision, received_at=recorded.at)
+    fields = event.model_dump(exclude={"delivery_id"})
+    return DeliveryRow(id=event.delivery_id, **fields, decision=decision, received_at=recorded.at)
 
 
 delivery_category = Category(

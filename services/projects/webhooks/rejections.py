@@ -1,7 +1,7 @@
-"""Refused deliveries. They come from senders who prove nothing, so they are no events: a sample is kept beside the log.
+"""Rejected webhook requests, stored outside the event log because their senders are not authenticated.
 
-Of each project there is a counter and a ring of the last entries. At most ten new entries are made in a minute; what
-comes beyond replaces the newest one, which counts them.
+Each project has a counter and a ring buffer of the last entries. At most MAX_NEW_ENTRIES_PER_MINUTE entries are added
+per minute; a further request replaces the newest entry, which counts the requests that it replaced.
 """
 
 from typing import Any
@@ -16,7 +16,7 @@ from services.projects.webhooks.delivery_projection import DeliveryRow
 
 MAX_ENTRIES_PER_PROJECT = 20
 MAX_NEW_ENTRIES_PER_MINUTE = 10
-MAX_NAME_LENGTH = 255  # characters kept of what a request calls itself
+MAX_NAME_LENGTH = 255  # characters stored of the event name
 COUNTERS_COLLECTION = "refusals"
 ENTRIES_COLLECTION = "refused_deliveries"
 INDEXES = {ENTRIES_COLLECTION: (("row.project_id", "-row.received_at", "-row.id"), ("row.id",))}
@@ -26,7 +26,8 @@ RECORDED_CODES = frozenset({"WEBHOOK_PROVIDER_NOT_SUPPORTED", "WEBHOOK_SIGNATURE
 async def record_rejection(
     ctx: Context, project_id: int, provider: Provider | None, event: str, size: int, code: str
 ) -> None:
-    count = await _count_rejection(ctx, project_id)
+    """Count a rejected request and store it in the ring buffer. `size`: bytes of the body."""
+    counters = await _count_rejection(ctx, project_id)
     row = DeliveryRow(
         id=str(uuid4()),
         project_id=project_id,
@@ -35,42 +36,50 @@ async def record_rejection(
         decision=DeliveryDecision.REFUSED,
         code=code,
         size=size,
-        unrecorded=count["skipped"],
-        refused_total=count["total"],
+        unrecorded=counters["skipped"],
+        refused_total=counters["total"],
         received_at=ctx.clock.database_time(),
     )
-    slot = f"{project_id}-{(count['made'] - 1) % MAX_ENTRIES_PER_PROJECT}"
-    newest: Any = {"$cond": [{"$gt": ["$row.refused_total", count["total"]]}, "$row", {"$literal": row.model_dump()}]}
+    slot = f"{project_id}-{(counters['made'] - 1) % MAX_ENTRIES_PER_PROJECT}"
+    newest: Any = {
+        "$cond": [{"$gt": ["$row.refused_total", counters["total"]]}, "$row", {"$literal": row.model_dump()}]
+    }
     await ctx.collection(ENTRIES_COLLECTION).update_one({"_id": slot}, [{"$set": {"row": newest}}], upsert=True)
 
 
 async def _count_rejection(ctx: Context, project_id: int) -> dict[str, Any]:
+    """Increment and return the counters of a project.
+
+    `total`: all rejections; `made`: entries; `skipped`: rejections since the last entry that got none of their own.
+    """
     minute: Any = {"$dateToString": {"date": "$$NOW", "format": "%Y-%m-%dT%H:%M"}}
     in_minute: Any = {"$cond": [{"$eq": ["$minute", minute]}, {"$add": ["$in_minute", 1]}, 1]}
-    beyond: Any = {"$gt": ["$in_minute", MAX_NEW_ENTRIES_PER_MINUTE]}
-    found: dict[str, Any] = await ctx.collection(COUNTERS_COLLECTION).find_one_and_update(
+    is_over_limit: Any = {"$gt": ["$in_minute", MAX_NEW_ENTRIES_PER_MINUTE]}
+    counters: dict[str, Any] = await ctx.collection(COUNTERS_COLLECTION).find_one_and_update(
         {"_id": project_id},
         [
             {"$set": {"minute": minute, "in_minute": in_minute, "total": _increment("$total")}},
             {
                 "$set": {
-                    "made": {"$cond": [beyond, "$made", _increment("$made")]},
-                    "skipped": {"$cond": [beyond, _increment("$skipped"), 0]},
+                    "made": {"$cond": [is_over_limit, "$made", _increment("$made")]},
+                    "skipped": {"$cond": [is_over_limit, _increment("$skipped"), 0]},
                 }
             },
         ],
         upsert=True,
         return_document=ReturnDocument.AFTER,
     )
-    # `made` is missing where a replica of 0.2.0 has counted this minute
-    return {**found, "made": found.get("made") or 1}
+    # replicas of 0.2.0 do not write `made`
+    return {**counters, "made": counters.get("made") or 1}
 
 
 def _increment(field: str) -> dict[str, Any]:
+    """Return an aggregation expression for the field plus one; a missing field counts as 0."""
     return {"$add": [{"$ifNull": [field, 0]}, 1]}
 
 
 def rejected_deliveries(ctx: Context) -> ReadModel[DeliveryRow]:
+    """Return the read model of the stored entries."""
     return ReadModel(ctx.collection(ENTRIES_COLLECTION), DeliveryRow, "row")
 
 

@@ -1,4 +1,4 @@
-"""What may happen to a runner, and to the registration token of a scope."""
+"""The runner aggregate."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -8,18 +8,11 @@ from typing import assert_never
 from contracts.runners import (
     DeleteRunner,
     EditRunner,
-    IssueRegistrationToken,
     MarkRunnerOffline,
     MarkRunnerOnline,
-    OwnerType,
     PauseRunner,
     RecordRunner,
     RecordRunnerToken,
-    RegistrationCommand,
-    RegistrationEvent,
-    RegistrationTokenReset,
-    RegistrationTokenWithdrawn,
-    ResetRegistrationToken,
     RunnerCommand,
     RunnerDeleted,
     RunnerEdited,
@@ -33,7 +26,6 @@ from contracts.runners import (
     RunnerSettings,
     RunnerTokenReset,
     UpdateRunnerInfo,
-    WithdrawRegistrationToken,
 )
 from libs.eventstore.decider import Decider, RequestRejected
 
@@ -51,7 +43,7 @@ class RunnerState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Runner:
-    """Only what `decide` needs. What people read lives in views.py."""
+    """State of a runner: only what `decide` needs. The read model is in projections.py."""
 
     state: RunnerState = RunnerState.NEW
     id: int = 0
@@ -61,12 +53,12 @@ class Runner:
 
 
 def extract_settings(source: RunnerSettings) -> RunnerSettings:
-    """The settings alone, out of a command, an event or a row that holds them."""
+    """Return the settings contained in a command, an event or a row."""
     return RunnerSettings(**{name: getattr(source, name) for name in RunnerSettings.model_fields})
 
 
 def validate_settings(settings: RunnerSettings) -> RunnerSettings:
-    """The settings in the form in which they are kept. Raises Refused for what no runner can have."""
+    """Return the normalized settings. Raise RequestRejected for invalid ones."""
     name = settings.name.strip()
     tags = tuple(dict.fromkeys(tag.strip() for tag in settings.tags if tag.strip()))
     timeout = settings.max_timeout_seconds or None
@@ -76,47 +68,47 @@ def validate_settings(settings: RunnerSettings) -> RunnerSettings:
         raise RequestRejected("RUNNER_INVALID", f"A name or a tag has at most {MAX_TEXT_LENGTH} characters.")
     if len(settings.description) > MAX_DESCRIPTION_LENGTH or len(tags) > MAX_TAGS:
         raise RequestRejected(
-            "RUNNER_INVALID", f"At most {MAX_DESCRIPTION_LENGTH} characters of description and {MAX_TAGS} tags."
+            "RUNNER_INVALID",
+            f"A description has at most {MAX_DESCRIPTION_LENGTH} characters, a runner at most {MAX_TAGS} tags.",
         )
     if timeout is not None and not 0 < timeout <= MAX_TIMEOUT_SECONDS:
-        raise RequestRejected(
-            "RUNNER_INVALID", f"The longest time of a job is 0 (no limit) to {MAX_TIMEOUT_SECONDS} seconds."
-        )
+        raise RequestRejected("RUNNER_INVALID", f"The job timeout is 0 (no limit) to {MAX_TIMEOUT_SECONDS} seconds.")
     return settings.replace(name=name, description=settings.description.strip(), tags=tags, max_timeout_seconds=timeout)
 
 
 def apply_edit(settings: RunnerSettings, command: EditRunner) -> RunnerSettings:
-    given = {name: getattr(command, name) for name in RunnerSettings.model_fields}
-    return validate_settings(settings.replace(**{name: value for name, value in given.items() if value is not None}))
+    """Return the settings with the fields that the command contains."""
+    values = {name: getattr(command, name) for name in RunnerSettings.model_fields}
+    return validate_settings(settings.replace(**{name: value for name, value in values.items() if value is not None}))
 
 
 def decide(runner: Runner, command: RunnerCommand) -> Sequence[RunnerEvent]:
     uuid = command.runner_uuid
-    here = {"runner_uuid": uuid, "runner_id": runner.id, "name": runner.settings.name}
+    identity = {"runner_uuid": uuid, "runner_id": runner.id, "name": runner.settings.name}
     match runner.state, command:
         case RunnerState.NEW, RecordRunner():
             return [make_runner_registered(command)]
         case _, RecordRunner():
-            return []  # the same registration again
+            return []  # a repeated registration
         case RunnerState.DELETED, (UpdateRunnerInfo() | MarkRunnerOnline() | MarkRunnerOffline()):
-            return []  # its last call crossed the deletion
+            return []  # sent before the deletion
         case RunnerState.REGISTERED, EditRunner():
             settings = apply_edit(runner.settings, command)
             if settings == runner.settings:
                 return []
             return [RunnerEdited(runner_uuid=uuid, runner_id=runner.id, **dict(settings))]
         case RunnerState.REGISTERED, PauseRunner():
-            return [RunnerPaused(**here)] if runner.settings.active else []
+            return [RunnerPaused(**identity)] if runner.settings.active else []
         case RunnerState.REGISTERED, DeleteRunner():
-            return [RunnerDeleted(**here)]
+            return [RunnerDeleted(**identity)]
         case RunnerState.REGISTERED, RecordRunnerToken(token_hash=token_hash):
             return [RunnerTokenReset(runner_uuid=uuid, runner_id=runner.id, token_hash=token_hash)]
         case RunnerState.REGISTERED, MarkRunnerOnline():
-            return [] if runner.online else [RunnerOnline(**here)]
+            return [] if runner.online else [RunnerOnline(**identity)]
         case RunnerState.REGISTERED, MarkRunnerOffline():
-            return [RunnerOffline(**here)] if runner.online else []
+            return [RunnerOffline(**identity)] if runner.online else []
         case RunnerState.REGISTERED, UpdateRunnerInfo(info=info):
-            return [] if info == runner.info else [RunnerInfoChanged(**here, info=info)]
+            return [] if info == runner.info else [RunnerInfoChanged(**identity, info=info)]
         case _:
             raise RequestRejected("RUNNER_NOT_FOUND")
 
@@ -176,53 +168,3 @@ runner_decider = Decider[RunnerCommand, Runner, RunnerEvent](
 
 def runner_stream(uuid: str) -> str:
     return f"runner-{uuid}"
-
-
-@dataclass(frozen=True, slots=True)
-class Registration:
-    issued: bool = False
-    withdrawn: bool = False
-
-
-def decide_registration(registration: Registration, command: RegistrationCommand) -> Sequence[RegistrationEvent]:
-    match command:
-        case WithdrawRegistrationToken(scope=scope):
-            return [] if registration.withdrawn else [RegistrationTokenWithdrawn(scope=scope)]
-        case _ if registration.withdrawn:
-            raise RequestRejected(f"{command.scope.partition('-')[0].upper()}_NOT_FOUND")
-        case IssueRegistrationToken() if registration.issued:
-            return []
-        case IssueRegistrationToken() | ResetRegistrationToken():
-            return [
-                RegistrationTokenReset(
-                    scope=command.scope, token_hash=command.token_hash, token_sealed=command.token_sealed
-                )
-            ]
-
-
-def evolve_registration(_registration: Registration, event: RegistrationEvent) -> Registration:
-    return Registration(issued=True, withdrawn=isinstance(event, RegistrationTokenWithdrawn))
-
-
-registration_decider = Decider[RegistrationCommand, Registration, RegistrationEvent](
-    commands=(IssueRegistrationToken, ResetRegistrationToken, WithdrawRegistrationToken),
-    stream=lambda command: registration_stream(command.scope),
-    initial=Registration(),
-    decide=decide_registration,
-    evolve=evolve_registration,
-)
-
-
-def registration_stream(scope: str) -> str:
-    return f"registration-{scope}"
-
-
-def parse_scope(scope: str) -> tuple[OwnerType, int | None]:
-    """Whose runners the scope's token makes: "company-4" -> COMPANY 4."""
-    match scope.partition("-"):
-        case "company", _, id:
-            return "COMPANY", int(id)
-        case "project", _, id:
-            return "PROJECT", int(id)
-        case _:
-            return "GLOBAL", None

@@ -40,7 +40,7 @@ from libs.service.declaration import Service
 from libs.service.runtime import Runtime
 from libs.settings import Settings
 from services.runners.app import create_service
-from services.runners.policies import delete_scope
+from services.runners.workers import delete_scope
 from tests.support.in_process.stage import ServiceStage, empty_stage
 from tests.support.infrastructure.servers import Servers
 

@@ -22,10 +22,9 @@ from services.identity.projections import (
     apply_membership_event,
     apply_user_event,
     membership_projection,
-    to_summary,
-    to_user_view,
     user_category,
 )
+from services.identity.views import to_summary, to_user_view
 
 AT = datetime(2026, 11, 22, 10, 15, tzinfo=UTC)
 

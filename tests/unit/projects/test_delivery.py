@@ -18,8 +18,8 @@ from contracts.projects import (
 from libs.eventstore.decider import Actor, CommandMetadata, RecordedEvent
 from libs.testing.scenario import Scenario
 from services.projects.domain.delivery import delivery_decider
+from services.projects.policies import on_project_event
 from services.projects.webhooks.delivery_projection import DeliveryRow, apply_delivery_event, to_delivery_view
-from services.projects.workers import on_project_event
 
 SHA = "0d1a26e67d8f5eaf1f6ba5c57fc3c7d91ac0fd1c"
 AT = datetime(2026, 11, 22, 10, 15, tzinfo=UTC)

@@ -3,8 +3,8 @@
 import pytest
 
 from libs.eventstore.decider import SYSTEM, Actor
-from services.projects.commands import may_launch
 from services.projects.projections import ProjectRow
+from services.projects.queries import may_launch
 
 PROJECT = ProjectRow(id=3, developers_id=(7, 8))
 

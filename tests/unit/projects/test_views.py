@@ -36,6 +36,7 @@ from services.projects.build_activity import (
     finished_builds_projection,
     project_steps_projection,
 )
+from services.projects.policies import on_project_event
 from services.projects.projections import (
     ProjectRow,
     SecretRow,
@@ -47,7 +48,6 @@ from services.projects.projections import (
     to_project_view,
     to_secret_view,
 )
-from services.projects.workers import on_project_event
 
 AT = datetime(2026, 11, 22, 10, 15, tzinfo=UTC)
 

@@ -27,7 +27,8 @@ from contracts.runners import (
     WithdrawRegistrationToken,
 )
 from libs.testing.scenario import Scenario
-from services.runners.domain.runner import parse_scope, registration_decider, registration_stream, runner_decider
+from services.runners.domain.registration import parse_scope, registration_decider, registration_stream
+from services.runners.domain.runner import runner_decider
 
 UUID = "74af2044-1111-4111-8111-47d0ef20639a"
 LINUX = RunnerInfo(version="17.0", platform="linux", architecture="amd64", executor="shell")

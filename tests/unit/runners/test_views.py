@@ -16,7 +16,7 @@ from contracts.runners import (
     RunnerTokenReset,
 )
 from libs.eventstore.decider import CommandMetadata, RecordedEvent
-from services.runners.policies import offline_commands
+from services.runners.offline_detection import offline_commands
 from services.runners.projections import LastContact, runner_category, to_profile, to_view
 
 NOW = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)

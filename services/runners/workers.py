@@ -1,24 +1,12 @@
-"""What follows: silence leads to offline; with a project or a company its token and its runners go."""
-
-from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+"""Workers that delete the runners of deleted projects and companies."""
 
 from contracts.errors import RequestRejected
 from contracts.identity import CompanyDeleted
 from contracts.projects import ProjectDeleted
-from contracts.runners import DeleteRunner, MarkRunnerOffline, RunnerRow, WithdrawRegistrationToken
+from contracts.runners import DeleteRunner, WithdrawRegistrationToken
 from libs.eventstore.decider import RecordedEvent
 from libs.service.declaration import Context, Worker
-from services.runners.domain.runner import parse_scope
-from services.runners.projections import LastContact
-
-
-def offline_commands(
-    online: Sequence[RunnerRow], last_contacts: Mapping[str, LastContact], now: datetime, timeout: timedelta
-) -> Sequence[MarkRunnerOffline]:
-    """Who counts as online and was not seen for longer than the patience is offline."""
-    present = {uuid for uuid, sighting in last_contacts.items() if now - sighting.seen_at <= timeout}
-    return [MarkRunnerOffline(runner_uuid=row.uuid) for row in online if row.uuid not in present]
+from services.runners.domain.registration import parse_scope
 
 
 async def delete_project_runners(ctx: Context, recorded: RecordedEvent[ProjectDeleted]) -> None:
@@ -30,7 +18,7 @@ async def delete_company_runners(ctx: Context, recorded: RecordedEvent[CompanyDe
 
 
 async def delete_scope(ctx: Context, scope: str) -> None:
-    """First the token, so that no runner comes after those that are found."""
+    """Withdraw the registration token of a scope, then delete its runners, so that no runner is added in between."""
     await ctx.send(WithdrawRegistrationToken(scope=scope))
     owner_type, owner_id = parse_scope(scope)
     async for row in ctx.read_model("runner").walk({"owner_type": owner_type, "owner_id": owner_id}):
@@ -38,11 +26,11 @@ async def delete_scope(ctx: Context, scope: str) -> None:
 
 
 async def delete_runner(ctx: Context, runner_uuid: str) -> None:
-    """Unless somebody else has deleted it in this very moment."""
+    """Delete a runner. Ignore a runner that is deleted already."""
     try:
         await ctx.send(DeleteRunner(runner_uuid=runner_uuid), step=runner_uuid)
-    except RequestRejected as refused:
-        if refused.code != "RUNNER_NOT_FOUND":
+    except RequestRejected as rejected:
+        if rejected.code != "RUNNER_NOT_FOUND":
             raise
 
 

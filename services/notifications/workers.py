@@ -1,0 +1,92 @@
+"""The worker that sends mails, with retries."""
+
+from collections.abc import Sequence
+
+from contracts.errors import RequestRejected
+from contracts.identity import GetUser
+from contracts.notifications import (
+    AbandonNotification,
+    MarkNotificationSent,
+    NotificationRequested,
+    NotificationRow,
+    NotificationStatus,
+    RecordNotificationFailure,
+    SkipNotification,
+)
+from libs.eventstore.decider import RecordedEvent
+from libs.security.erased_keys import KeyErased
+from libs.service.declaration import Context, RetryLater
+from libs.settings import MailSettings
+from services.notifications.mail import MailFailed, compose, is_address, send
+
+RETRY_DELAYS_SECONDS = (10.0, 60.0, 300.0, 1800.0)
+"""Delays between attempts. After the last one the notification is abandoned."""
+
+
+async def deliver_mail(
+    retry_delays: Sequence[float], ctx: Context, recorded: RecordedEvent[NotificationRequested]
+) -> None:
+    """Send the mail unless it was sent, skipped or abandoned before. The event is redelivered until this returns."""
+    request = recorded.event
+    row: NotificationRow | None = await ctx.read_model("notification").get(recorded.stream)
+    if row is None or row.status is not NotificationStatus.REQUESTED:
+        return
+    try:
+        await try_send(ctx, recorded)
+    except MailFailed as failure:
+        attempt = row.attempts + 1
+        await ctx.send(
+            RecordNotificationFailure(notification_id=request.notification_id, attempt=attempt, reason=failure.reason),
+            step=str(attempt),
+        )
+        if not failure.is_permanent and attempt <= len(retry_delays):
+            raise RetryLater(retry_delays[attempt - 1]) from failure
+        await ctx.send(AbandonNotification(notification_id=request.notification_id, reason=failure.reason))
+
+
+async def try_send(ctx: Context, recorded: RecordedEvent[NotificationRequested]) -> None:
+    """Send the mail and record it, or record that it is skipped. Raise MailFailed.
+
+    After a crash between the two steps the mail is sent again with the same Message-ID.
+    """
+    request, mail = recorded.event, ctx.settings.mail
+    recipient = await (decrypt_recipient(ctx, recorded) if request.recipient else fetch_address(ctx, request.user_id))
+    reason = skip_reason(mail, recipient)
+    if recipient is None or reason:
+        await ctx.send(SkipNotification(notification_id=request.notification_id, reason=reason))
+        return
+    text = f"{request.text}\n\n{ctx.settings.url}{request.link}\n" if request.link else f"{request.text}\n"
+    message = compose(mail.sender, recipient, request.title, text, mail_id=request.notification_id, at=recorded.at)
+    await send(mail, message, ca_file=ctx.settings.ca_file)
+    await ctx.send(MarkNotificationSent(notification_id=request.notification_id))
+
+
+def skip_reason(mail: MailSettings, recipient: str | None) -> str:
+    """Return why the mail can never be sent, or an empty text."""
+    if not mail.host:
+        return "no mail server is configured"
+    if not recipient:
+        return "the user does not exist or has no e-mail address"
+    return "" if is_address(recipient) else "the user's e-mail address is not valid"
+
+
+async def decrypt_recipient(ctx: Context, recorded: RecordedEvent[NotificationRequested]) -> str | None:
+    """Return the recipient stored in the event, or None if its key was deleted."""
+    try:
+        return await ctx.vault.decrypt(recorded.stream, recorded.event.recipient or "")
+    except KeyErased:
+        return None
+
+
+async def fetch_address(ctx: Context, user_id: int | None) -> str | None:
+    """Return the e-mail address of a user, or None if the user or the address does not exist.
+
+    An error of the identity service is raised and does not count as a failed attempt: the event is redelivered.
+    """
+    try:
+        user = await ctx.query(GetUser(user_id=user_id))
+    except RequestRejected as rejected:
+        if rejected.code == "DEVELOPER_NOT_FOUND":
+            return None
+        raise
+    return user.get("email")

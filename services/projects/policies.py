@@ -1,0 +1,48 @@
+"""Policy of the projects service: reactions to its own events."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from contracts.builds import QueueBuild
+from contracts.messages import Command
+from contracts.projects import (
+    AddDeveloper,
+    AttachSecret,
+    DeliveryAccepted,
+    DetachSecret,
+    DeveloperProjectsSet,
+    ProjectDeleted,
+    ProjectSecretsSet,
+    RemoveDeveloper,
+)
+from libs.eventstore.decider import RecordedEvent
+
+
+def on_project_event(recorded: RecordedEvent[Any]) -> Sequence[Command]:
+    """Apply selections to secrets and members, queue builds of pushes, detach the secrets of a deleted project."""
+    match recorded.event:
+        case ProjectSecretsSet(project_id=project_id, attached=attached, detached=detached):
+            return [
+                *(AttachSecret(secret_id=secret_id, project_id=project_id) for secret_id in attached),
+                *(DetachSecret(secret_id=secret_id, project_id=project_id) for secret_id in detached),
+            ]
+        case DeveloperProjectsSet(developer_id=developer_id, joined=joined, left=left):
+            return [
+                *(AddDeveloper(project_id=project_id, developer_id=developer_id) for project_id in joined),
+                *(RemoveDeveloper(project_id=project_id, developer_id=developer_id) for project_id in left),
+            ]
+        case DeliveryAccepted() as accepted:
+            return [
+                QueueBuild(
+                    project_id=accepted.project_id,
+                    ref=accepted.ref,
+                    sha=accepted.sha,
+                    before_sha=accepted.before_sha,
+                    source="push",
+                    delivery_id=accepted.delivery_id,
+                )
+            ]
+        case ProjectDeleted(project_id=project_id, secrets_id=secrets_id):
+            return [DetachSecret(secret_id=secret_id, project_id=project_id) for secret_id in secrets_id]
+        case _:
+            return []
