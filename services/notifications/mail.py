@@ -107,7 +107,7 @@ def to_mail_failed(error: Exception) -> MailFailed:
             return MailFailed("the connection to the mail server was lost", is_permanent=False)
         case _:
             return MailFailed(
-                "the mail server does not accept the configured TLS and login settings", is_permanent=False
+                "the mail server cannot be used with the configured TLS and login settings", is_permanent=False
             )
 
 

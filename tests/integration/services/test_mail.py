@@ -69,7 +69,7 @@ async def test_a_mail_goes_through_tls_and_login(certificate: Path) -> None:
 async def test_a_mail_server_with_an_untrusted_certificate_gets_no_mail(tmp_path: Path) -> None:
     async with running_mail_server(certificate=create_self_signed_certificate(tmp_path)) as mailbox:
         failure = await send_expecting_failure(secure_settings(mailbox, MailSecurity.STARTTLS))
-    assert failure.reason == "no TLS connection that can be trusted came about with the mail server"
+    assert failure.reason == "no trusted TLS connection to the mail server could be established"
     assert not failure.is_permanent
     assert not mailbox.mails
 
@@ -77,7 +77,7 @@ async def test_a_mail_server_with_an_untrusted_certificate_gets_no_mail(tmp_path
 async def test_a_mail_server_without_starttls_gets_no_mail() -> None:
     async with running_mail_server() as mailbox:
         failure = await send_expecting_failure(secure_settings(mailbox, MailSecurity.STARTTLS))
-    assert failure.reason == "the mail server cannot be used with these settings of TLS and login"
+    assert failure.reason == "the mail server cannot be used with the configured TLS and login settings"
     assert not mailbox.mails
 
 

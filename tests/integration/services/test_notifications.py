@@ -196,7 +196,7 @@ async def test_a_user_without_an_email_address_gets_no_mail(
     async with running_notifications(stage, mailbox.port) as running, fake_identity(running.bus):
         await running.publish_finished_build(FAILED_BUILD.replace(initiator_id=user_id))
         row = await running.wait_until_ended()
-    assert (row.status, row.reason) == ("skipped", "the user is gone or has no e-mail address")
+    assert (row.status, row.reason) == ("skipped", "the user does not exist or has no e-mail address")
 
 
 async def test_without_a_mail_server_mails_are_recorded_as_skipped(stage: ServiceStage) -> None:
