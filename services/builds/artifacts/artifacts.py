@@ -118,8 +118,8 @@ class Artifacts:
         record = RecordArtifact(job_id=job.id, attempt=job.attempt, artifact=artifact)
         try:
             await ctx.send(record, step=id_, actor=runner_actor(job.runner_name or ""))
-        except RequestRejected as refused:
-            if refused.code not in ("JOB_STATUS", "JOB_NOT_FOUND"):
+        except RequestRejected as rejected:
+            if rejected.code not in ("JOB_STATUS", "JOB_NOT_FOUND"):
                 raise
             raise RequestRejected("JOB_TOKEN") from None  # the job ended at the same time
         await uploads.update_one({"_id": id_}, {"$set": {"recorded": True}})
@@ -140,7 +140,7 @@ class Artifacts:
                 return artifact
         raise RequestRejected("ARTIFACT_NOT_FOUND")
 
-    async def read_artifact(self, ctx: Context, query: GetArtifactChunk) -> bytes:
+    async def get_artifact_chunk(self, ctx: Context, query: GetArtifactChunk) -> bytes:
         """Return the chunk at the offset. Raises ARTIFACT_NOT_FOUND."""
         chunk = await self._blobs(ctx.settings).read(ctx, query.artifact_id, query.offset)
         if chunk is None:
@@ -163,8 +163,8 @@ class Artifacts:
             remove = RemoveArtifact(job_id=upload["job_id"], artifact_id=upload["_id"], reason="expired")
             try:
                 await ctx.send(remove, step=upload["_id"])
-            except RequestRejected as refused:
-                if refused.code != "JOB_NOT_FOUND":
+            except RequestRejected as rejected:
+                if rejected.code != "JOB_NOT_FOUND":
                     raise
             await self._purge(ctx, {"_id": upload["_id"]})
         idle = {"recorded": False, "touched_at": {"$lt": now - UPLOAD_IDLE_TIMEOUT}}

@@ -10,7 +10,7 @@ from services.builds.artifacts.artifacts import is_expired
 from services.builds.logs.log_lines import read_lines_after
 
 
-async def list_files(ctx: Context, query: ListJobFiles) -> Page:
+async def list_job_files(ctx: Context, query: ListJobFiles) -> Page:
     """Return a page of the files of one job, or of all jobs of a build. Raises JOB_NOT_FOUND and BUILD_NOT_FOUND."""
     logs = ctx.collection("attempts")
     files: list[JobFile] = []
@@ -56,7 +56,7 @@ def _files_of_job(job: JobRow, log_length: int | None, ctx: Context) -> Iterator
         )
 
 
-async def read_trace(ctx: Context, query: GetTrace) -> TraceChunk:
+async def get_trace(ctx: Context, query: GetTrace) -> TraceChunk:
     """Return the next lines of an attempt's log, from a section and line on. Raises JOB_NOT_FOUND."""
     of_job = {"job_id": query.job_id, **({"number": query.attempt} if query.attempt else {})}
     found = await ctx.collection("attempts").find_one(of_job, {"sections": 1}, sort=[("number", -1)])

@@ -13,7 +13,7 @@ async def load_job_secrets(ctx: Context, project_id: int, repository: str | None
     """Return secrets and, for the repository URL, credentials of a project. Raises ProjectDeletedError."""
     try:
         return JobSecrets.model_validate(await ctx.query(GetJobSecrets(project_id=project_id, repository=repository)))
-    except RequestRejected as refused:
-        if refused.code != "PROJECT_NOT_FOUND":
+    except RequestRejected as rejected:
+        if rejected.code != "PROJECT_NOT_FOUND":
             raise
-        raise ProjectDeletedError from refused
+        raise ProjectDeletedError from rejected

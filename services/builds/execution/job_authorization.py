@@ -40,7 +40,7 @@ async def _require_launch_permission(ctx: Context, build: BuildRow, not_found_co
     """Raise unless the caller may launch builds of the project. A deleted project gives the not-found code."""
     try:
         answer = await ctx.query(GetLaunchSettings(project_id=build.project_id))
-    except RequestRejected as refused:
-        raise RequestRejected(not_found_code) if refused.code == "PROJECT_NOT_FOUND" else refused from None
+    except RequestRejected as rejected:
+        raise RequestRejected(not_found_code) if rejected.code == "PROJECT_NOT_FOUND" else rejected from None
     if not LaunchSettings.model_validate(answer).allowed:
         raise RequestRejected("LAUNCH_BUILD_NOT_ALLOWED")

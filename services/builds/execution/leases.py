@@ -124,8 +124,8 @@ class Leases:
         try:
             await ctx.send(command, step=f"{job.id}#{job.attempt}")
             record_run(job, ctx.metadata.at, command.wire_name)
-        except RequestRejected as refused:
-            if refused.code != "JOB_STATUS":  # the job ended at the same time
+        except RequestRejected as rejected:
+            if rejected.code != "JOB_STATUS":  # the job ended at the same time
                 raise
 
     async def close_attempt(self, ctx: Context, recorded: RecordedEvent[JobFinished | JobLost | JobRetried]) -> None:
@@ -140,8 +140,8 @@ class Leases:
                 return  # the job was deleted together with its log
             try:
                 await self._runner_reports.close_log(ctx, job, found["_id"], success=success)
-            except RequestRejected as refused:
-                if refused.code != "CONFLICT":
+            except RequestRejected as rejected:
+                if rejected.code != "CONFLICT":
                     raise
                 raise RetryLater(0.1) from None  # a part of the log arrived at the same time
 

@@ -33,8 +33,8 @@ class Retention:
         spared: list[int] = []
         try:
             keep = (await ctx.query(GetLaunchSettings(project_id=project_id)))["keep_number_build"]
-        except RequestRejected as refused:
-            if refused.code != "PROJECT_NOT_FOUND":
+        except RequestRejected as rejected:
+            if rejected.code != "PROJECT_NOT_FOUND":
                 raise
             keep = 0
         else:
@@ -93,6 +93,6 @@ async def _find_surplus(ctx: Context, project_id: int, keep: int, spared: Sequen
 async def _delete(ctx: Context, build_id: int, actor: Actor | None) -> None:
     try:
         await ctx.send(DeleteBuild(build_id=build_id), step=str(build_id), actor=actor)
-    except RequestRejected as refused:
-        if refused.code != "BUILD_NOT_FOUND":  # deleted at the same time
+    except RequestRejected as rejected:
+        if rejected.code != "BUILD_NOT_FOUND":  # deleted at the same time
             raise

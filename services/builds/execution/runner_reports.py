@@ -45,7 +45,7 @@ M = TypeVar("M", AppendTrace, ReportJob)
 
 
 class RunnerReports:
-    """Handlers for the reports of runners. Both return the job's status as the runner protocol names it."""
+    """Handlers for the reports of runners. The answers contain the job's status in terms of the runner protocol."""
 
     def __init__(self, attempts: AttemptStore) -> None:
         self._attempts = attempts
@@ -53,20 +53,20 @@ class RunnerReports:
 
     async def append_log(self, ctx: Context, command: AppendTrace) -> TraceState:
         """Append a part of the log. Raises JOB_TOKEN, LOG_RANGE and CONFLICT."""
-        return await self._reject_if_finished(ctx, command, self._append_log)
+        return await self._answer_if_finished(ctx, command, self._append_log)
 
     async def report_status(self, ctx: Context, command: ReportJob) -> TraceState:
         """Record a keep-alive or the final result. Raises JOB_TOKEN, and LOG_CHECKSUM if the log is incomplete."""
-        return await self._reject_if_finished(ctx, command, self._report_status)
+        return await self._answer_if_finished(ctx, command, self._report_status)
 
-    async def _reject_if_finished(
+    async def _answer_if_finished(
         self, ctx: Context, command: M, handler: Callable[[Context, M], Awaitable[TraceState]]
     ) -> TraceState:
-        """Run the handler. If the job was ended at the same time, answer with its final status."""
+        """Run the handler. If the job is ended at the same time, return its final status instead."""
         try:
             return await handler(ctx, command)
-        except RequestRejected as refused:
-            if refused.code != "JOB_STATUS":
+        except RequestRejected as rejected:
+            if rejected.code != "JOB_STATUS":
                 raise
             job = await self._authenticate_job(ctx, command.job_id, command.token)
             if job.status not in FINISHED_JOB_STATUSES:
@@ -142,9 +142,9 @@ class RunnerReports:
         self._heartbeat_at[runner] = now
         try:
             await ctx.send(RecordRunnerHeartbeat(runner_uuid=runner))
-        except RequestRejected as refused:
+        except RequestRejected as rejected:
             # the next report tries again
-            log.warning("heartbeat of runner %s was not recorded: %s", runner, refused.code)
+            log.warning("heartbeat of runner %s was not recorded: %s", runner, rejected.code)
             self._heartbeat_at.pop(runner, None)
 
 

@@ -97,7 +97,7 @@ CLOSE_ON_SUCCESS = "trap '[ $? -ne 0 ] || headrace_close' EXIT\n"  # a section t
 
 
 def compile_steps(steps: Sequence[PlannedStep], nonce: str) -> tuple[str, ...]:
-    """Return the job's script, as a list of commands for the runner."""
+    """Return the job's script, as commands for the runner."""
     return (f"exec {_bash_command(steps, nonce, CLOSE_ON_EXIT, on_kill=False)}",)
 
 

@@ -18,7 +18,7 @@ class LogMaskers:
     async def get(
         self, ctx: Context, project_id: int, attempt_id: str, encrypted_values: str, nonce: str
     ) -> SecretMasker:
-        """Return the masker of an attempt. It also drops section markers that do not contain the nonce."""
+        """Return the masker of an attempt. It never masks section markers that contain the nonce."""
         masker = self._cache.get(attempt_id)
         if masker is None:
             values = json.loads(await decrypt_log_text(ctx, project_id, encrypted_values) or "[]")

@@ -42,7 +42,7 @@ class LogPart:
         return LogLines(lines[line_number:], len(lines), more=False)
 
 
-async def read_live_log(ctx: Context, query: GetLiveLog) -> LiveSection:
+async def get_live_log(ctx: Context, query: GetLiveLog) -> LiveSection:
     """Return new lines of a section or, once it is exhausted, the start of the next one. Raises EXECUTOR_NOT_FOUND."""
     build = await _get_live_build(ctx, query.executor_id)
     parts = await _load_parts(ctx, build)
@@ -72,7 +72,7 @@ async def _get_live_build(ctx: Context, executor_id: str) -> BuildRow:
     return build
 
 
-async def read_log(ctx: Context, query: GetLogSection) -> LogSection:
+async def get_log_section(ctx: Context, query: GetLogSection) -> LogSection:
     """Return a section of a finished build's log. Raises BUILD_NOT_FOUND and LOG_NOT_FOUND."""
     build = await get_build(ctx, GetBuild(build_id=query.build_id))
     if not build.finished:

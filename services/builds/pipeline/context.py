@@ -12,7 +12,7 @@ from services.builds.pipeline.rules.repository_tree import RepositoryTree
 
 @dataclass(frozen=True, slots=True)
 class PipelineContext:
-    """What is known of a build when its pipeline is compiled."""
+    """What conditions and variables of a pipeline may refer to."""
 
     project: LaunchedProject
     build_id: int

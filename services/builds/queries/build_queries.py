@@ -51,7 +51,7 @@ async def list_running_builds(ctx: Context, _query: ListRunningBuilds) -> list[B
     return await _list_builds(ctx, {"finished": False, "status": at_runner}, 1, MAX_LISTED_BUILDS)
 
 
-async def list_builds_of_project(ctx: Context, query: ListProjectBuilds) -> list[BuildSummary]:
+async def list_project_builds(ctx: Context, query: ListProjectBuilds) -> list[BuildSummary]:
     """Return the newest finished builds of a project that ran, oldest first."""
     condition = {"project_id": query.project_id, "finished": True, "ran": True}
     return (await _list_builds(ctx, condition, -1, min(query.limit or MAX_LISTED_BUILDS, MAX_LISTED_BUILDS)))[::-1]
@@ -70,7 +70,7 @@ async def _list_builds(ctx: Context, condition: Mapping[str, object], direction:
     return builds
 
 
-async def read_output(ctx: Context, query: GetBuildOutput) -> bytes:
+async def get_build_output(ctx: Context, query: GetBuildOutput) -> bytes:
     """Return the output of an unfinished build. Raises EXECUTOR_NOT_FOUND."""
     build = await get_unfinished_build(ctx, query.executor_id)
     return (WAITING_OUTPUT if build.status in NOT_STARTED else build.output or "").encode()

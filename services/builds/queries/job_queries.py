@@ -19,7 +19,7 @@ from services.builds.queries.build_queries import get_build
 INTERNAL_FIELDS = {"token_hash", "steps", "project", "listed_at", "planned"}
 
 
-async def list_jobs_of_build(ctx: Context, query: ListBuildJobs) -> list[BuildJobView]:
+async def list_build_jobs(ctx: Context, query: ListBuildJobs) -> list[BuildJobView]:
     """Return the jobs of a build. Raises BUILD_NOT_FOUND."""
     build: BuildRow = await get_build(ctx, GetBuild(build_id=query.build_id))
     jobs: list[JobRow] = await ctx.read_model("job").find({"build_id": build.id}, [("id", 1)])
@@ -30,7 +30,7 @@ async def list_jobs_of_build(ctx: Context, query: ListBuildJobs) -> list[BuildJo
 
 
 def _to_pipeline_job_view(listed: BuildJobStatus, job: JobRow | None) -> BuildJobView:
-    """Return a pipeline job: the status from the job's row once it is queued, else from the build's row."""
+    """Return a pipeline job. Its status comes from its own row while it is queued or running, else from the build."""
     if job is None:
         return BuildJobView(
             id=listed.job_id,
@@ -69,7 +69,7 @@ class ListJobsHandler:
         self._jobs = CountedList[JobRow]("listed_at", unsettled_time=UNFINISHED_TIME)
 
     async def list_jobs(self, ctx: Context, query: ListJobs) -> Page:
-        """Return a page of jobs by runner and status, last changed first."""
+        """Return a page of jobs by runner and status, unfinished jobs first, then the most recently finished."""
         if query.statuses == ():
             return Page(rows=(), total=0)
         condition: dict[str, object] = {}

@@ -40,7 +40,7 @@ monthly_durations = Projection(
 )
 
 
-async def page_durations(ctx: Context, query: ListBuildDurations) -> Page:
+async def list_build_durations(ctx: Context, query: ListBuildDurations) -> Page:
     """Return the durations by month. Months without finished builds are missing."""
     condition = combine_conditions(query, build_conditions(query, COLUMNS))
     size = query.per_page or MAX_PAGE_SIZE

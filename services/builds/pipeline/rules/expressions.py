@@ -192,5 +192,5 @@ def _contains_match(left: Value, right: Value) -> bool:
 
 
 def _is_truthy(value: Value) -> bool:
-    """A variable is true if it is set and not empty."""
+    """Return whether a value is set and not empty."""
     return bool(value)

@@ -38,7 +38,7 @@ async def ctx(settings: Settings, mongo_client: AsyncMongoClient[Document], bus:
 
 
 async def test_the_newest_thousand_finished_builds_of_a_project_are_listed_in_order(ctx: ServiceContext) -> None:
-    builds = await build_queries.list_builds_of_project(ctx, ListProjectBuilds(project_id=1))
+    builds = await build_queries.list_project_builds(ctx, ListProjectBuilds(project_id=1))
     assert [build.id for build in builds] == list(FINISHED_IDS)[-1000:]
 
 
@@ -51,8 +51,8 @@ async def test_the_oldest_thousand_running_builds_are_listed(ctx: ServiceContext
 async def test_a_list_of_builds_is_cut_at_the_message_size_limit(
     ctx: ServiceContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = await build_queries.list_builds_of_project(ctx, ListProjectBuilds(project_id=1, limit=10))
+    whole = await build_queries.list_project_builds(ctx, ListProjectBuilds(project_id=1, limit=10))
     size = sum(len(build.model_dump_json()) for build in whole)
     monkeypatch.setattr("services.builds.queries.build_queries.MAX_LIST_BYTES", size * 0.55)
-    builds = await build_queries.list_builds_of_project(ctx, ListProjectBuilds(project_id=1, limit=10))
+    builds = await build_queries.list_project_builds(ctx, ListProjectBuilds(project_id=1, limit=10))
     assert [build.id for build in builds] == list(FINISHED_IDS)[-5:]
