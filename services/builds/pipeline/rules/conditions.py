@@ -126,10 +126,12 @@ def matches_only_except(
     job: MappingNode, label: str, context: PipelineContext, values: Mapping[str, str], warn: Warn
 ) -> bool:
     """Evaluate `only` and `except`. Without `only`, all branches and tags match."""
-    only, refused = job.get("only"), job.get("except")
+    only, excluded = job.get("only"), job.get("except")
     if only is not None and not _matches_selector(only, f"`only` of {label}", context, values, warn, every=True):
         return False
-    return refused is None or not _matches_selector(refused, f"`except` of {label}", context, values, warn, every=False)
+    return excluded is None or not _matches_selector(
+        excluded, f"`except` of {label}", context, values, warn, every=False
+    )
 
 
 def _matches_selector(
