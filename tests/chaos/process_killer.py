@@ -15,8 +15,8 @@ from infra.local.nats_server import with_login
 from infra.local.stack_state import ProcessState, StackState
 from libs.messaging.request_reply import connect
 from libs.settings import Settings
-from tests.support import eventually
 from tests.support.stacks.running_stack import SERVICES, RunningStack
+from tests.support.waiting import eventually
 
 PROCESS_KINDS = (*SERVICES, "gateway", "agent", "mongod", "nats-server")
 RESTART_TIMEOUT = 60.0  # seconds for the supervisor to restart a process

@@ -56,11 +56,14 @@ with_two_replicas = pytest.mark.parametrize("chaos_stack", [2], indirect=True, i
 async def test_killing_one_process_of_each_kind_during_builds_loses_nothing(
     chaos_stack: ChaosStack, report: ChaosReport
 ) -> None:
-    result = await run_storm(chaos_stack, kill_once(one_of_each_kind(SEED)), seed=SEED, pauses=(0.2, 1.5))
+    builds = 50 if ROUNDS else 20
+    disturbance = kill_once(one_of_each_kind(SEED))
+    result = await run_storm(chaos_stack, disturbance, seed=SEED, builds=builds, pauses=(0.2, 1.0))
     report.add("each in turn", result)
     assert result.verdict == Verdict()
 
 
+@long_form
 @with_two_replicas
 @pytest.mark.timeout(600)
 async def test_a_frozen_leader_is_replaced_and_fenced_when_it_resumes(
@@ -72,7 +75,7 @@ async def test_a_frozen_leader_is_replaced_and_fenced_when_it_resumes(
 
 
 @with_two_replicas
-@pytest.mark.parametrize("server", ["mongod", "nats-server"])
+@pytest.mark.parametrize("server", [pytest.param("mongod", marks=long_form), "nats-server"])
 async def test_services_shut_down_in_time_although_a_server_hangs(chaos_stack: ChaosStack, server: str) -> None:
     assert (
         await ProcessKiller(chaos_stack.stack, SEED).stop_while_frozen(server, [f"{name}-0" for name in SERVICES]) < 10

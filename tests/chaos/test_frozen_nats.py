@@ -15,7 +15,8 @@ import pytest
 from libs.service.connections import create_mongo_client, get_database
 from libs.settings import Settings
 from tests.support.infrastructure.nats_cluster import frozen, nats_cluster
-from tests.support.stacks.running_stack import RunningStack, create_sample_repository, running_stack, wait_until
+from tests.support.stacks.running_stack import RunningStack, create_sample_repository, running_stack
+from tests.support.waiting import wait_until
 
 FROZEN_SECONDS = 60.0  # seconds
 MAX_PAUSE_SECONDS = 15.0

@@ -28,7 +28,6 @@ from libs.eventstore.repository import CommandHandler, CommandResult, FollowUp
 from libs.security.envelope_encryption import KeyVault, MasterKeys, MemoryKeyVault
 from libs.service.connections import Document, create_mongo_client, create_vault, get_database
 from libs.settings import Settings
-from tests.support import eventually
 from tests.support.counters.counters import (
     CloseCounter,
     CounterOpened,
@@ -41,6 +40,7 @@ from tests.support.counters.counters import (
 from tests.support.counters.decisions import RAISED, RECORDED_AT, make_commit, make_metadata
 from tests.support.counters.domain import counters
 from tests.support.infrastructure.servers import running_servers
+from tests.support.waiting import eventually
 
 
 def keyed(fingerprint: str) -> CommandMetadata:

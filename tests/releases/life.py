@@ -10,11 +10,11 @@ from agent.config import Config
 from agent.runner import run
 from tests.releases.changes import change_every_setting, delete_resource, patch_resource
 from tests.releases.work import LOCK_PIPELINE, cause_emails, fill_concurrency_group, run_projects_in_turn
-from tests.support import eventually
 from tests.support.external.forge_webhooks import github_headers, github_push_body
 from tests.support.external.repositories import commit_files
 from tests.support.external.ssh_keys import generate_public_key
 from tests.support.in_process.whole_stage import PASSWORD, Body, BuildSystem, FakeRunner
+from tests.support.waiting import eventually
 
 SPEC = "\n".join(
     [

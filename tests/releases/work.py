@@ -1,10 +1,10 @@
 """Builds that wait for each other, and emails that are sent, rejected and abandoned."""
 
 from tests.releases.changes import patch_resource
-from tests.support import eventually
 from tests.support.external.forge_webhooks import github_headers, github_push_body
 from tests.support.external.repositories import run_git
 from tests.support.in_process.whole_stage import Body, BuildSystem, FakeRunner
+from tests.support.waiting import eventually
 
 LOCK_PIPELINE = """
 open:

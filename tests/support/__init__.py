@@ -1,21 +1,10 @@
-"""Helpers of tests on real servers: waiting for a condition and reading JetStream streams."""
+"""Helpers of tests on real servers: reading JetStream streams."""
 
-import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js.api import AckPolicy, ConsumerConfig
-
-
-async def eventually(condition: Callable[[], bool | Awaitable[bool]], *, within: float = 30.0) -> None:
-    """Wait until the condition holds. Raise TimeoutError after `within` seconds."""
-    async with asyncio.timeout(within):
-        while True:
-            holds = condition()
-            if holds if isinstance(holds, bool) else await holds:
-                return
-            await asyncio.sleep(0.01)
 
 
 async def read_stream_messages(bus: Client, stream: str) -> Sequence[Msg]:

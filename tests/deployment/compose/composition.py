@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.local.ports import find_free_port
-from tests.support.stacks.running_stack import wait_until
+from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parents[3]
 OUR_SERVICES = ("identity", "projects", "builds", "runners", "notifications", "gateway", "agent")

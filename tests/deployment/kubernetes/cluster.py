@@ -2,12 +2,12 @@
 
 import json
 import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from tests.support.waiting import wait_until
 
 POD_FOLDER = Path(__file__).parent
 NAMESPACE = "headrace"
@@ -77,14 +77,6 @@ def create_test_pods() -> None:
 def delete_test_pods() -> None:
     kubectl("delete", "pod", *TEST_PODS, "--ignore-not-found")
     kubectl("delete", "configmap", "test-programs", "--ignore-not-found")
-
-
-def wait_until(condition: Callable[[], Any], within: float, message: str) -> Any:
-    deadline = time.monotonic() + within
-    while not (value := condition()):
-        assert time.monotonic() < deadline, message
-        time.sleep(0.5)
-    return value
 
 
 def wait_for_load() -> None:

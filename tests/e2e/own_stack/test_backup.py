@@ -16,14 +16,14 @@ from pymongo import MongoClient
 
 from libs.messaging.request_reply import connect
 from libs.settings import Settings
-from tests.support import eventually
 from tests.support.external.mail_server import MailServer
 from tests.support.external.repositories import Gate, create_sample_repository
 from tests.support.stacks.audit import Verdict, compare_with_logs
 from tests.support.stacks.readable_state import read_everything, read_secret_values
-from tests.support.stacks.running_stack import HEADRACE_COMMAND, SERVICES, RunningStack, running_stack, wait_until
+from tests.support.stacks.running_stack import HEADRACE_COMMAND, SERVICES, RunningStack, running_stack
 from tests.support.stacks.scene_setup import create_clients, create_scene_variables
 from tests.support.stacks.scenes import ScenePlayer, load_scenes
+from tests.support.waiting import eventually, wait_until
 
 pytestmark = pytest.mark.timeout(600)
 

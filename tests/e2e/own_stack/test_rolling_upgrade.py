@@ -24,7 +24,7 @@ from tests.support.stacks.audit import Verdict, audit_stack
 from tests.support.stacks.build_launcher import BuildLauncher, LaunchedBuild
 from tests.support.stacks.mixed_stack import MixedStack, mixed_stack
 from tests.support.stacks.release_code import ReleaseNotBuildable, get_release_code
-from tests.support.stacks.running_stack import wait_until
+from tests.support.waiting import wait_until
 
 RELEASE = "0.2.0"
 CONCURRENT_BUILDS = 3  # builds that run at the same time

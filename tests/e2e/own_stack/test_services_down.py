@@ -14,7 +14,8 @@ import psutil
 import pytest
 
 from tests.support.external.repositories import create_sample_repository
-from tests.support.stacks.running_stack import JsonObject, RunningStack, running_stack, wait_until
+from tests.support.stacks.running_stack import JsonObject, RunningStack, running_stack
+from tests.support.waiting import wait_until
 
 MAX_FAILURE_SECONDS = 4.0  # seconds within which a stopped service is reported; a silent one takes five
 BUILD_TIMEOUT_SECONDS = 6  # build timeout of this stack, in seconds

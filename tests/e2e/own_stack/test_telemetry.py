@@ -21,7 +21,8 @@ from tests.support.external.otlp_receiver import (
 from tests.support.external.repositories import create_sample_repository
 from tests.support.monitoring_files import list_metric_names
 from tests.support.stacks.leak_search import LeakSearch
-from tests.support.stacks.running_stack import RunningStack, running_stack, wait_until
+from tests.support.stacks.running_stack import RunningStack, running_stack
+from tests.support.waiting import wait_until
 
 LAUNCH_PATH = "gateway POST /api/developer/builds/{project_id}"
 QUEUE_PATH = f"{LAUNCH_PATH} > gateway QueueBuild > builds QueueBuild"

@@ -9,7 +9,8 @@ from nats.aio.client import Client
 from tests.support.external.repositories import create_sample_repository
 from tests.support.stacks.leak_search import LeakSearch
 from tests.support.stacks.live_events import reading_live_events
-from tests.support.stacks.running_stack import RunningStack, wait_until
+from tests.support.stacks.running_stack import RunningStack
+from tests.support.waiting import wait_until
 
 TOKEN = f"canary+{uuid4().hex}/{uuid4().hex}~~"
 LINES = "\n".join(f"line {number} of a canary {uuid4().hex}" for number in range(3))

@@ -11,7 +11,8 @@ import yaml
 from infra.local import ports
 from tests.support.external.git_server import GitServer, git_server
 from tests.support.external.repositories import Gate, create_sample_repository
-from tests.support.stacks.running_stack import RunningStack, wait_until
+from tests.support.stacks.running_stack import RunningStack
+from tests.support.waiting import wait_until
 
 STEP = "from: debian\nsteps:\n  - name: '@build'\n"
 

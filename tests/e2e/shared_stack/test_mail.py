@@ -5,7 +5,8 @@ from uuid import uuid4
 
 from tests.support.external.mail_server import MailServer
 from tests.support.external.repositories import Gate, create_sample_repository
-from tests.support.stacks.running_stack import RunningStack, wait_until
+from tests.support.stacks.running_stack import RunningStack
+from tests.support.waiting import wait_until
 
 
 def test_a_failed_build_emails_its_launcher_and_a_successful_one_does_not(

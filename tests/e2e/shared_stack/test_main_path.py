@@ -8,7 +8,8 @@ from nats.aio.client import Client
 from tests.support import read_stream_messages
 from tests.support.external.repositories import Gate, commit_files, create_sample_repository, run_git
 from tests.support.stacks.live_events import LiveEvent, reading_live_events
-from tests.support.stacks.running_stack import JsonObject, RunningStack, wait_until
+from tests.support.stacks.running_stack import JsonObject, RunningStack
+from tests.support.waiting import wait_until
 
 SECRET_VALUE = "a-canary-in-the-mine"
 SPEC = """

@@ -7,7 +7,8 @@ import pytest
 
 from tests.support.external.repositories import Gate, create_sample_repository
 from tests.support.stacks.live_events import reading_live_events
-from tests.support.stacks.running_stack import JsonObject, RunningStack, wait_until
+from tests.support.stacks.running_stack import JsonObject, RunningStack
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ import pytest
 
 from tests.support.external.repositories import Gate, create_sample_repository
 from tests.support.stacks.live_events import reading_live_events
-from tests.support.stacks.running_stack import SERVICES, RunningStack, wait_until
+from tests.support.stacks.running_stack import SERVICES, RunningStack
+from tests.support.waiting import wait_until
 
 MAX_SHUTDOWN_SECONDS = 10.0  # seconds from SIGTERM to the end of a process
 STATELESS_PROCESSES = (*SERVICES, "gateway")

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from nats.aio.client import Client
 
-from tests.support import eventually, read_stream_messages
+from tests.support import read_stream_messages
 from tests.support.external.repositories import Gate, create_sample_repository
 from tests.support.stacks.running_stack import HEADRACE_COMMAND, RunningStack
+from tests.support.waiting import eventually
 
 AGENT_SLOTS = 4  # of the agent of the stack
 

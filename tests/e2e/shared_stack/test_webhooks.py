@@ -10,7 +10,8 @@ import pytest
 
 from tests.support.external.forge_webhooks import github_headers, github_push_body, gitlab_headers, gitlab_push_body
 from tests.support.external.repositories import commit_files, create_sample_repository, run_git
-from tests.support.stacks.running_stack import JsonObject, RunningStack, wait_until
+from tests.support.stacks.running_stack import JsonObject, RunningStack
+from tests.support.waiting import wait_until
 
 READING_SCRIPT = """
 echo "commit $(git -C "$CI_PROJECT_DIR" log -1 --format=%H) of $CI_COMMIT_BRANCH"

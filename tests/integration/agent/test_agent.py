@@ -24,6 +24,7 @@ from agent.config import Config
 from agent.processes.process_cleanup import find_session_members, find_sessions
 from agent.runner import run
 from tests.support.in_process.agent_coordinator import FakeGitLabServer, read_command_lines, running_fake_gitlab
+from tests.support.waiting import eventually
 
 TIMEOUT_SECONDS = 20.0
 GIT_COMMAND = ["git", "-c", "user.name=Ada", "-c", "user.email=ada@example.com"]
@@ -89,12 +90,6 @@ async def running_agent(config: Config) -> AsyncIterator[asyncio.Event]:
     finally:
         stop.set()
         await task
-
-
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(TIMEOUT_SECONDS):
-        while not condition():  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
 
 
 def find_sleeping_processes(seconds: str) -> list[int]:
@@ -213,7 +208,7 @@ async def test_background_processes_that_hold_the_output_pipe_do_not_block_the_j
     gitlab.pending_jobs.put_nowait(job_payload(1, repository, *script))
     async with running_agent(agent_config(gitlab, tmp_path)):
         final = await gitlab.wait_for_final_state(1)
-        await until(lambda: find_sleeping_processes("7002") == [])
+        await eventually(lambda: find_sleeping_processes("7002") == [])
     assert final["state"] == "success"
 
 
@@ -270,10 +265,10 @@ async def test_a_job_already_finished_on_the_server_is_stopped_and_reports_no_re
 ) -> None:
     gitlab.pending_jobs.put_nowait(job_payload(1, repository, "echo up", "sleep 7003 & sleep 7003"))
     async with running_agent(agent_config(gitlab, tmp_path)):
-        await until(lambda: find_sleeping_processes("7003"))
+        await eventually(lambda: find_sleeping_processes("7003"))
         gitlab.job_status = status
-        await until(lambda: find_sleeping_processes("7003") == [])
-        await until(lambda: not list((tmp_path / "builds").glob("run-*/job-*")))
+        await eventually(lambda: find_sleeping_processes("7003") == [])
+        await eventually(lambda: not list((tmp_path / "builds").glob("run-*/job-*")))
     assert {state["state"] for state in gitlab.state_reports[1]} == {"running"}
 
 
@@ -287,7 +282,7 @@ async def test_a_graceful_cancel_runs_after_script_and_reports_job_canceled(
     payload = job_payload(1, repository, steps=steps, features={"failure_reasons": ["job_canceled"]})
     gitlab.pending_jobs.put_nowait(payload)
     async with running_agent(agent_config(gitlab, tmp_path)):
-        await until(lambda: find_sleeping_processes("7004"))
+        await eventually(lambda: find_sleeping_processes("7004"))
         gitlab.job_status = "canceling"
         final = await gitlab.wait_for_final_state(1)
     assert (final["state"], final["failure_reason"]) == ("failed", "job_canceled")
@@ -337,12 +332,12 @@ async def test_after_script_is_stopped_when_the_job_is_already_canceled_on_the_s
     steps = [{"name": "script", "script": ["sleep 7009"]}, AFTER_SCRIPT_STEP | {"script": ["sleep 7010"]}]
     gitlab.pending_jobs.put_nowait(job_payload(1, repository, steps=steps))
     async with running_agent(agent_config(gitlab, tmp_path)):
-        await until(lambda: find_sleeping_processes("7009"))
+        await eventually(lambda: find_sleeping_processes("7009"))
         gitlab.job_status = "canceling"
-        await until(lambda: find_sleeping_processes("7010"))
+        await eventually(lambda: find_sleeping_processes("7010"))
         assert find_sleeping_processes("7009") == []
         gitlab.job_status = "canceled"
-        await until(lambda: find_sleeping_processes("7010") == [])
+        await eventually(lambda: find_sleeping_processes("7010") == [])
     assert {state["state"] for state in gitlab.state_reports[1]} == {"running"}
 
 
@@ -557,7 +552,7 @@ async def test_a_stopping_agent_stops_its_jobs_and_reports_them_as_interrupted(
     features = {"failure_reasons": ["runner_interrupted"]}
     gitlab.pending_jobs.put_nowait(job_payload(1, repository, "sleep 7005 & sleep 7005", features=features))
     async with running_agent(agent_config(gitlab, tmp_path)) as stop:
-        await until(lambda: find_sleeping_processes("7005"))
+        await eventually(lambda: find_sleeping_processes("7005"))
         stop.set()
         final = await gitlab.wait_for_final_state(1)
     assert (final["state"], final["failure_reason"]) == ("failed", "runner_interrupted")
@@ -589,11 +584,11 @@ async def test_a_killed_agent_leaves_no_processes_and_a_new_agent_takes_jobs(
     )
     agent = subprocess.Popen(command, stderr=subprocess.DEVNULL)  # noqa: ASYNC220
     try:
-        await until(lambda: sum("sleep\x007006" in line for line in read_command_lines().values()) == 4)
+        await eventually(lambda: sum("sleep\x007006" in line for line in read_command_lines().values()) == 4)
     finally:
         agent.kill()
         agent.wait()
-    await until(lambda: find_sleeping_processes("7006") == [])
+    await eventually(lambda: find_sleeping_processes("7006") == [])
     gitlab.pending_jobs.put_nowait(job_payload(2, repository, "cat greeting"))
     successor = await asyncio.create_subprocess_exec(*command, "--once", stderr=asyncio.subprocess.DEVNULL)
     assert await successor.wait() == 0
@@ -754,7 +749,7 @@ async def test_only_processes_of_the_run_folder_are_found_for_clean_up(tmp_path:
     inside = os.environ | {"CI_PROJECT_DIR": f"{tmp_path}/run-1/job-1/checkout"}
     with subprocess.Popen(["sleep", "7007"], env=inside, start_new_session=True) as process:  # noqa: ASYNC220
         # a process that is just starting has no environment yet
-        await until(lambda: find_session_members(find_sessions(tmp_path / "run-1")) == [process.pid])
+        await eventually(lambda: find_session_members(find_sessions(tmp_path / "run-1")) == [process.pid])
         elsewhere = find_session_members(find_sessions(tmp_path / "run"))
         process.kill()
     assert elsewhere == []

@@ -17,8 +17,9 @@ from agent.config import Config, DockerSettings
 from agent.executors.docker_client import DockerClient, DockerError, socket_path
 from agent.executors.docker_executor import AGENT_LABEL, JOB_LABEL
 from agent.executors.docker_images import split_image
-from tests.integration.agent.test_agent import agent_config, job_payload, job_variable, repository, running_agent, until
+from tests.integration.agent.test_agent import agent_config, job_payload, job_variable, repository, running_agent
 from tests.support.in_process.agent_coordinator import FakeGitLabServer, read_command_lines, running_fake_gitlab
+from tests.support.waiting import eventually
 
 __all__ = ["repository"]
 
@@ -234,4 +235,4 @@ async def test_containers_of_a_killed_agent_are_removed_at_the_next_start(
     successor = await asyncio.create_subprocess_exec(*command, "--once", stderr=asyncio.subprocess.DEVNULL)
     assert await successor.wait() == 0
     assert gitlab.state_reports[2][-1]["state"] == "success"
-    await until(lambda: not [line for line in read_command_lines().values() if "7104" in line])
+    await eventually(lambda: not [line for line in read_command_lines().values() if "7104" in line])

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from infra.local import ports
-from tests.support.in_process.waiting import until
+from tests.support.waiting import wait_until
 
 REGISTERED = {"id": 1, "token": "glrt-canary", "token_expires_at": None}
 RESPONSES = {
@@ -109,7 +109,7 @@ def test_the_local_agent_logs_in_registers_and_stores_only_its_own_token(tmp_pat
 def test_the_local_agent_is_ready_after_verification_and_stops_on_sigterm(config: Path) -> None:
     port = ports.find_free_port()
     with running_fake_gateway() as server, start_agent("run-local-agent", server.url, config, port) as running:
-        until(lambda: ports.is_http_ok(port, "/readyz"))
+        wait_until(lambda: ports.is_http_ok(port, "/readyz"))
         running.send_signal(signal.SIGTERM)
         assert running.wait(10) == 0
         assert "/api/v4/runners/verify" in [path for path, _ in server.requests]

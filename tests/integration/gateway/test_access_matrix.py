@@ -19,9 +19,9 @@ from gateway.routes import TABLE
 from libs.security.tokens import SigningKey, issue_token
 from libs.service.connections import create_vault
 from services.identity.authentication.signing_keys import ENCRYPTION_SUBJECT, KEYS_COLLECTION
-from tests.support import eventually
 from tests.support.in_process.whole import Headers, RunningSystem, running_system
 from tests.support.infrastructure.servers import Servers
+from tests.support.waiting import eventually
 
 ACCESS_TABLE = yaml.safe_load((Path(__file__).parent / "access.yaml").read_text())
 CALLERS: list[str] = ACCESS_TABLE["callers"]

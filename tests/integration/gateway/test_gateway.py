@@ -49,15 +49,9 @@ from gateway.auth import Authenticator, Role
 from libs.messaging.request_reply import MessageClient
 from libs.security.tokens import generate_signing_key
 from libs.version import VERSION
-from tests.support.in_process.gateway_stage import (
-    ADMIN,
-    DEVELOPER,
-    GatewayStage,
-    command_result,
-    eventually,
-    open_gateway_stage,
-)
+from tests.support.in_process.gateway_stage import ADMIN, DEVELOPER, GatewayStage, command_result, open_gateway_stage
 from tests.support.infrastructure.servers import running_nats
+from tests.support.waiting import eventually
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 PROJECT = ProjectView(

@@ -26,14 +26,9 @@ from gateway.auth import Authenticator, Role
 from libs.eventstore.decider import Actor
 from libs.messaging.request_reply import MessageClient
 from libs.security.tokens import generate_signing_key, hash_token
-from tests.support.in_process.gateway_stage import (
-    DEVELOPER,
-    GatewayStage,
-    eventually,
-    open_gateway_stage,
-    running_gateway,
-)
+from tests.support.in_process.gateway_stage import DEVELOPER, GatewayStage, open_gateway_stage, running_gateway
 from tests.support.infrastructure.servers import running_nats
+from tests.support.waiting import eventually
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,9 @@ import httpx
 import pytest
 from nats.errors import Error as NatsError
 
-from tests.support.in_process.gateway_stage import DEVELOPER, GatewayStage, eventually, open_gateway_stage
+from tests.support.in_process.gateway_stage import DEVELOPER, GatewayStage, open_gateway_stage
 from tests.support.infrastructure.servers import running_nats
+from tests.support.waiting import eventually
 
 
 @pytest.fixture

@@ -46,11 +46,11 @@ from tests.support.in_process.gateway_stage import (
     DEVELOPER,
     GatewayStage,
     command_result,
-    eventually,
     open_gateway_stage,
     running_gateway,
 )
 from tests.support.infrastructure.servers import running_nats
+from tests.support.waiting import eventually
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 RUNNER = RunnerProfile(

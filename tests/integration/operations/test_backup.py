@@ -26,7 +26,8 @@ from libs.security.envelope_encryption import MasterKeys
 from libs.service.connections import create_mongo_client, get_database
 from libs.settings import Settings, SettingsError
 from tests.support.infrastructure.servers import Servers, running_servers
-from tests.support.stacks.running_stack import HEADRACE_COMMAND, SERVICES, wait_until
+from tests.support.stacks.running_stack import HEADRACE_COMMAND, SERVICES
+from tests.support.waiting import wait_until
 
 KEY, OTHER_KEY = "A" * 43 + "=", "B" * 42 + "A="
 SNAPSHOT_TOO_OLD_CODE = 239

@@ -35,13 +35,13 @@ from libs.service.connections import Document, create_mongo_client, get_database
 from libs.settings import MailSecurity, MailSettings, Settings
 from services.builds.queries.statistics import monthly_durations
 from services.runners.app import service as runners
-from tests.support import eventually
 from tests.support.external.s3_server import BUCKET_SECRET_KEY, list_objects, s3_server
 from tests.support.in_process.smtp_server import LOGIN, running_mail_server
 from tests.support.in_process.stage import ServiceStage
 from tests.support.in_process.whole_stage import build_system
 from tests.support.infrastructure.nats_cluster import frozen, nats_cluster
 from tests.support.stacks.running_stack import HEADRACE_COMMAND
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.timeout(300)
 

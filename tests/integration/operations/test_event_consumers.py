@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 
 from infra.docgen.generator import ROOT
-from tests.support import eventually
 from tests.support.in_process.whole_stage import Body, BuildSystem, FakeRunner, build_system
+from tests.support.waiting import eventually
 
 EXAMPLES = ROOT / "docs" / "examples"
 TIME_FIELDS = ("registered_at", "queued_at", "assigned_at", "started_at", "finished_at")

@@ -19,7 +19,7 @@ from infra.local import ports
 from infra.local.process import MAX_LOG_BYTES
 from infra.local.servers import Servers, local_servers
 from tests.support.in_process import stand_ins
-from tests.support.in_process.waiting import until
+from tests.support.waiting import wait_until
 
 PROCESS_NAMES = [
     *("mongod", "nats-server", "identity-0", "projects-0", "builds-0", "runners-0", "notifications-0"),
@@ -150,27 +150,27 @@ def test_up_after_down_uses_the_same_data(running_stack: Stack) -> None:
 def test_a_killed_process_is_restarted(shared_stack: Stack, name: str) -> None:
     before = shared_stack.find_pid(name)
     os.kill(before or 0, signal.SIGKILL)
-    until(lambda: shared_stack.find_pid(name) not in {None, before})
-    until(lambda: shared_stack.headrace("status").returncode == 0)
+    wait_until(lambda: shared_stack.find_pid(name) not in {None, before})
+    wait_until(lambda: shared_stack.headrace("status").returncode == 0)
 
 
 def test_a_log_file_above_the_limit_is_rotated(shared_stack: Stack) -> None:
     log = shared_stack.data / "logs" / "builds-0.log"
     os.truncate(log, MAX_LOG_BYTES + 1)
-    until(lambda: log.stat().st_size == 0)
+    wait_until(lambda: log.stat().st_size == 0)
     assert log.with_suffix(".old.log").stat().st_size == MAX_LOG_BYTES + 1
 
 
 def test_killing_the_supervisor_ends_all_processes(running_stack: Stack) -> None:
     os.kill(int((running_stack.data / "run" / "lock").read_text()), signal.SIGKILL)
-    until(lambda: running_stack.survivors() == [])
+    wait_until(lambda: running_stack.survivors() == [])
     assert running_stack.headrace("status").returncode == 3
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_to_the_foreground_supervisor_stops_all_processes(stack: Stack, number: signal.Signals) -> None:
     with stack.start_in_foreground() as supervisor:
-        until(lambda: stack.find_pid("agent"))
+        wait_until(lambda: stack.find_pid("agent"))
         supervisor.send_signal(number)
         output, _ = supervisor.communicate(timeout=15)
     assert supervisor.returncode == 0

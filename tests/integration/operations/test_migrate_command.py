@@ -9,7 +9,7 @@ import pytest
 from infra.migration import migrate
 from libs.settings import Settings, SettingsError
 from tests.support.infrastructure.servers import Servers, running_servers
-from tests.support.stacks.running_stack import wait_until
+from tests.support.waiting import wait_until
 
 LONG_WAIT_SECONDS = 600.0  # longer than any test may take
 

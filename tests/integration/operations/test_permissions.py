@@ -30,8 +30,8 @@ from libs.messaging.stream_mirrors import purge_mirror
 from libs.service.connections import create_mongo_client, create_vault, get_database
 from libs.service.migration import migrate
 from libs.settings import Settings
-from tests.support import eventually
 from tests.support.infrastructure.servers import running_servers
+from tests.support.waiting import eventually
 
 LOGINS = {login.name: login for login in build_logins(load_services(), find_imported_messages(gateway))}
 PLANNER_CONSUMER = "builds-planner"

@@ -17,9 +17,10 @@ from tests.releases.dump import STREAMS_FILE
 from tests.releases.life import PASSWORD, SECRET, SPEC
 from tests.releases.record import FOLDER
 from tests.releases.unfinished import wait_until_idle
-from tests.support import eventually, read_event_ids, read_stream_messages
+from tests.support import read_event_ids, read_stream_messages
 from tests.support.external.repositories import create_sample_repository
 from tests.support.in_process.upgraded_stage import UpgradedSystem, list_durables, upgraded_system
+from tests.support.waiting import eventually
 
 RELEASES = sorted(folder.name for folder in FOLDER.iterdir() if any(folder.glob("answers.json*")))
 with_streams = pytest.mark.parametrize(

@@ -36,10 +36,10 @@ from contracts.messages import Command
 from libs.messaging.request_reply import MessageClient, connect
 from libs.service.connections import Document, create_mongo_client, get_database
 from libs.settings import BucketSettings
-from tests.support import eventually
 from tests.support.external.repositories import commit_files
 from tests.support.external.s3_server import list_objects, s3_server
 from tests.support.in_process.whole_stage import Body, BuildSystem, FakeRunner, build_system
+from tests.support.waiting import eventually
 
 CHUNK_SIZE = 512 * 1024
 LARGE = b"".join(number.to_bytes(4, "big") for number in range(CHUNK_SIZE // 2 + 3000))  # no two chunks are equal

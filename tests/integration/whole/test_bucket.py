@@ -14,9 +14,9 @@ from libs.service.connections import Document, create_mongo_client, get_database
 from libs.settings import BucketSettings
 from services.builds.artifacts.blob_store import MongoBlobStore
 from services.builds.artifacts.s3_storage import S3BlobStore
-from tests.support import eventually
 from tests.support.external.s3_server import BUCKET_SECRET_KEY, create_bucket, list_objects, s3_server
 from tests.support.in_process.whole_stage import Body, BuildSystem, FakeRunner, build_system
+from tests.support.waiting import eventually
 
 CHUNK_SIZE = 512 * 1024
 CONTENT = b"mill" * (CHUNK_SIZE // 2)  # four chunks

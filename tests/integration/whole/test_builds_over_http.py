@@ -9,9 +9,9 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from tests.support import eventually
 from tests.support.external.repositories import SPEC_FILE, commit_files, create_sample_repository
 from tests.support.in_process.whole_stage import Body, BuildSystem, FakeRunner, build_system
+from tests.support.waiting import eventually
 
 JOB_LIST_FIELD = "restPipelineJobModelList"
 ALL_JOBS_PATH = "/admin/runners/all/jobs"

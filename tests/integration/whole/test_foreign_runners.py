@@ -8,9 +8,9 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support import eventually
 from tests.support.external.repositories import commit_files, make_spec
 from tests.support.in_process.whole_stage import Body, BuildSystem, FakeRunner, build_system
+from tests.support.waiting import eventually
 
 JOB_LIST_FIELD = "restPipelineJobModelList"
 FEATURES_BY_VERSION: dict[str, dict[str, bool]] = {

@@ -16,9 +16,9 @@ from contracts.identity import DeleteUser
 from contracts.notifications import RequestNotification
 from contracts.runners import RegisterRunner, RunnerRegistration
 from libs.messaging.request_reply import MessageClient
-from tests.support import eventually
 from tests.support.in_process.whole import Headers, RunningSystem, running_system
 from tests.support.infrastructure.servers import Servers
+from tests.support.waiting import eventually
 
 PRIVATE_KEY = "-----BEGIN OPENSSH PRIVATE KEY-----\nhush-key\n-----END OPENSSH PRIVATE KEY-----"
 SECRET_MARKERS = ("hush-", "s1.", "$argon2")  # secrets given by the test, ciphertext, password hashes

@@ -11,10 +11,10 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from tests.support import eventually
 from tests.support.external.repositories import SPEC_FILE, create_sample_repository
 from tests.support.in_process.whole import Headers, RunningSystem, running_system
 from tests.support.infrastructure.servers import Servers
+from tests.support.waiting import eventually
 
 SECRET = {"secret": {"name": "KEY", "value": "hush"}}
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.support import eventually
 from tests.support.in_process.whole_stage import BuildSystem, FakeRunner, build_system
+from tests.support.waiting import eventually
 
 
 @pytest.fixture(scope="module")

@@ -16,9 +16,9 @@ from agent.config import Config
 from agent.runner import run
 from libs.clock import Clock, now
 from services.builds.execution.recent_ends import READABLE_SECONDS
-from tests.support import eventually
 from tests.support.external.repositories import Gate, commit_files, make_spec
 from tests.support.in_process.whole_stage import Body, BuildSystem, build_system
+from tests.support.waiting import eventually
 
 POLL_SECONDS = 1.0
 

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from base64 import b64encode
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,16 +36,11 @@ from services.projects.app import service as projects
 from tests.support.external.repositories import SPEC_FILE
 from tests.support.in_process.stage import ServiceStage, empty_stage
 from tests.support.infrastructure.servers import Servers
+from tests.support.waiting import eventually_equal
 
 ROOT = Actor(1, "root", ("ROLE_ADMIN",))
 RUNNER = RunnerDescription(runner_id=1, runner_uuid="7a6ff6d6-0000-4000-8000-000000000001", name="miller")
 T = TypeVar("T")
-
-
-async def eventually(ask: Callable[[], Awaitable[T]], wanted: T) -> None:
-    async with asyncio.timeout(30):
-        while await ask() != wanted:  # noqa: ASYNC110
-            await asyncio.sleep(0.02)
 
 
 @dataclass(frozen=True)
@@ -108,7 +103,7 @@ class BuildStage:
             except RequestRejected:
                 return True
 
-        await eventually(over, wanted=True)
+        await eventually_equal(over, expected=True)
 
     async def list_build_ids(self, project_id: int) -> list[int]:
         answer = await self.caller.query(ListProjectBuilds(project_id=project_id))

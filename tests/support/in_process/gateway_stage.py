@@ -1,7 +1,7 @@
 """A gateway on a real nats-server and a real port, with fake services behind it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -32,6 +32,7 @@ from libs.messaging.request_reply import (
 from libs.observability.telemetry import configure_telemetry
 from libs.security.tokens import SigningKey, generate_signing_key, issue_token
 from libs.settings import Settings
+from tests.support.waiting import eventually
 
 ADMIN, DEVELOPER = 1, 2
 T = TypeVar("T")
@@ -175,11 +176,3 @@ async def open_gateway_stage(
 
 def command_result(stream: str, **row: Any) -> CommandReply:
     return CommandReply(stream=stream, version=1, row=row)
-
-
-async def eventually(ask: Callable[[], Awaitable[T]], true: Callable[[T], bool], *, within: float) -> T:
-    """Poll until the predicate holds for the answer, and return that answer."""
-    async with asyncio.timeout(within):
-        while not true(answer := await ask()):  # noqa: ASYNC110
-            await asyncio.sleep(0.02)
-        return answer

@@ -13,10 +13,10 @@ import httpx
 from gateway.app import Gateway
 from libs.clock import Clock
 from libs.settings import Settings
-from tests.support import eventually
 from tests.support.external.repositories import SPEC_FILE, create_sample_repository
 from tests.support.in_process.whole import run_all_services
 from tests.support.infrastructure.servers import running_servers
+from tests.support.waiting import eventually
 
 PASSWORD = "millwheel-7"
 Body = dict[str, Any]

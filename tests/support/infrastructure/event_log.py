@@ -23,9 +23,10 @@ from libs.security.envelope_encryption import MemoryKeyVault
 from libs.service.connections import Document, get_database
 from libs.service.tasks import cancel_and_wait
 from libs.settings import Settings
-from tests.support import eventually, read_event_ids
+from tests.support import read_event_ids
 from tests.support.counters.counters import CounterRaised, CounterView
 from tests.support.counters.domain import counters
+from tests.support.waiting import eventually
 
 RAISED = CounterRaised(by=1)
 

@@ -34,9 +34,10 @@ from services.identity.app import service as identity
 from services.notifications.app import service as notifications
 from services.projects.app import service as projects
 from services.runners.app import service as runners
-from tests.support import eventually, read_stream_messages
+from tests.support import read_stream_messages
 from tests.support.stacks.build_launcher import LaunchedBuild
 from tests.support.stacks.running_stack import RunningStack
+from tests.support.waiting import eventually
 
 SERVICES = (identity, projects, builds, runners, notifications)
 SETTLE_TIMEOUT = 60.0

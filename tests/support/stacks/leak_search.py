@@ -90,7 +90,7 @@ class LeakSearch:
         stop, command_lines = threading.Event(), set[str]()
 
         def sample() -> None:
-            while not stop.wait(0.01):
+            while not stop.wait(0.03):
                 for process in filter(str.isdigit, os.listdir("/proc")):
                     try:
                         line = Path("/proc", process, "cmdline").read_bytes()

@@ -16,7 +16,8 @@ from infra.local.servers import Servers, local_servers
 from infra.local.stack import ProgramFactory, Stack, reserve_gateway_port
 from libs.settings import Settings
 from tests.support.stacks.release_code import ISOLATED_COMMAND, release_environment
-from tests.support.stacks.running_stack import RunningStack, wait_until
+from tests.support.stacks.running_stack import RunningStack
+from tests.support.waiting import wait_until
 
 CURRENT_COMMAND = (sys.executable, "-m", "infra")
 READY_TIMEOUT = 60.0  # seconds

@@ -21,25 +21,15 @@ from infra.local.data_folder import DataFolder
 from infra.local.nats_server import with_login
 from infra.local.stack_state import ProcessState
 from tests.support.external.repositories import SPEC_FILE, create_sample_repository
+from tests.support.waiting import wait_until
 
-__all__ = ["JsonObject", "RunningStack", "create_sample_repository", "running_stack", "wait_until"]
+__all__ = ["JsonObject", "RunningStack", "create_sample_repository", "running_stack"]
 
 HEADRACE_COMMAND = (sys.executable, "-m", "infra")
 SERVICES = ("identity", "projects", "builds", "runners", "notifications")
 
 JsonObject = dict[str, Any]
 T = TypeVar("T")
-
-
-def wait_until(
-    condition: Callable[[], T], within: float = 30, message: str = "the condition did not become true in time"
-) -> T:
-    """Call `wanted` until it returns a true value, and return that value."""
-    deadline = time.monotonic() + within
-    while not (found := condition()):
-        assert time.monotonic() < deadline, message
-        time.sleep(0.03)
-    return found
 
 
 @dataclass

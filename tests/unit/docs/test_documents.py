@@ -178,10 +178,6 @@ def test_every_error_code_is_documented() -> None:
 # ---- the command
 
 
-def test_the_generated_documents_are_up_to_date() -> None:
-    assert list(generator.find_problems()) == []
-
-
 def test_the_documentation_check_reports_missing_files(tmp_path: Path) -> None:
     (tmp_path / "contracts").mkdir()
     problems = list(generator.find_problems(tmp_path))

@@ -16,8 +16,8 @@ from tests.support.in_process.free_commit_stage import (
     error_of,
     free_commit_system,
 )
-from tests.support.in_process.gateway_stage import eventually
 from tests.support.infrastructure.servers import Servers
+from tests.support.waiting import eventually
 
 PATH_PARAMETER = re.compile(r"\{[^}]*\}")
 NUMBER, TEXT, NULL, BOOL, NUMBERS, TEXTS = int, str, type(None), bool, list, list

@@ -14,8 +14,8 @@ from contracts.messages import Event
 from libs.eventstore.decider import CommandMetadata, RecordedEvent
 from libs.messaging import cloudevents
 from tests.support.in_process.free_commit_stage import FreeCommitSystem, error_of, free_commit_system
-from tests.support.in_process.gateway_stage import eventually
 from tests.support.infrastructure.servers import Servers
+from tests.support.waiting import eventually
 
 NOON = datetime(2026, 6, 27, 12, tzinfo=UTC)
 NAMES = ("alpha", "Beta", "gamma=1", "100%_sure", "a.b")

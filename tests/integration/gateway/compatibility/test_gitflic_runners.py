@@ -9,8 +9,8 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from tests.support import eventually
 from tests.support.in_process.whole_stage import Body, BuildSystem, FakeRunner, build_system
+from tests.support.waiting import eventually
 
 PROMPT_SECONDS = 8  # less than the ten seconds after which a held request repeats its claim
 

@@ -34,11 +34,11 @@ from services.builds.app import service as builds
 from services.projects.app import service as projects
 from services.runners.app import service as runners
 from tests.integration.libs.leadership.test_heartbeats import parse_skew
-from tests.support import eventually
 from tests.support.external.repositories import create_sample_repository
 from tests.support.in_process.builds_stage import BuildStage
 from tests.support.in_process.stage import ServiceStage, empty_stage
 from tests.support.infrastructure.servers import Servers
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -134,7 +134,13 @@ async def call_repeatedly(act: Callable[[], Awaitable[Any]], seconds: float) -> 
 
 
 for_each_skew = pytest.mark.parametrize(
-    ("skew", "leading"), [(90.0, True), (-90.0, True), (90.0, False), (-90.0, False)], ids=str
+    ("skew", "leading"),
+    [
+        pytest.param(90.0, True, id="90.0-True"),
+        pytest.param(-90.0, True, id="-90.0-True", marks=pytest.mark.nightly),
+        pytest.param(90.0, False, id="90.0-False", marks=pytest.mark.nightly),
+        pytest.param(-90.0, False, id="-90.0-False"),
+    ],
 )
 
 

@@ -25,11 +25,11 @@ from libs.service.replicas import GATEWAY, REPLICAS
 from libs.settings import Settings
 from services.builds.app import service as builds
 from services.runners.app import service as runners
-from tests.support import eventually
 from tests.support.in_process.gateway_stage import running_gateway
 from tests.support.in_process.stage import ServiceStage, empty_stage
 from tests.support.in_process.whole import return_service
 from tests.support.infrastructure.servers import Servers
+from tests.support.waiting import eventually
 
 
 @pytest.fixture

@@ -25,10 +25,10 @@ from libs.service.connections import Document, create_mongo_client
 from libs.service.restore_cutoffs import RESTORE_CUTOFFS
 from libs.service.tasks import cancel_and_wait
 from libs.settings import Settings
-from tests.support import eventually
 from tests.support.counters.counters import CounterRaised
 from tests.support.infrastructure.event_log import EventLog, create_event_log
 from tests.support.infrastructure.servers import Servers, running_servers
+from tests.support.waiting import eventually
 
 POISON_EVENT = CounterRaised(by=-1)
 

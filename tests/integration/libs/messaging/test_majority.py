@@ -14,7 +14,7 @@ from infra.local.mongod import mongod_program
 from infra.local.process import Process
 from libs.service.connections import Document, create_mongo_client, get_database
 from libs.settings import Settings
-from tests.support import eventually
+from tests.support.waiting import eventually
 
 
 def create_mongod(folder: Path) -> Process:

@@ -22,9 +22,9 @@ from libs.messaging.request_reply import (
     parse_actor,
 )
 from libs.settings import Settings
-from tests.support import eventually
 from tests.support.counters.counters import GetCounter, OpenCounter, RaiseCounter
 from tests.support.infrastructure.servers import Servers, running_servers
+from tests.support.waiting import eventually
 
 SECRET = "hunter2-hunter2"
 OPEN_COMMAND = OpenCounter(counter_id="1", label=SECRET)

@@ -19,11 +19,11 @@ from infra.local.process import Process
 from libs.messaging.request_reply import Headers, MessageClient, MessageServer, connect, disconnect
 from libs.service.service_host import PROBE_SUBJECT
 from libs.settings import Settings, SettingsError
-from tests.support import eventually
 from tests.support.counters.counters import GetCounter
 from tests.support.external.certificates import CertificateAuthority
 from tests.support.in_process.gateway_stage import running_gateway
 from tests.support.infrastructure.nats_cluster import NatsCluster, frozen, nats_cluster
+from tests.support.waiting import eventually
 
 DETECTION_SECONDS = 10.0  # within which a hanging server has to be detected
 GET_QUERY = GetCounter(counter_id="1")

@@ -23,10 +23,11 @@ from libs.messaging.request_reply import connect
 from libs.service.connections import Document, create_mongo_client
 from libs.service.tasks import cancel_and_wait
 from libs.settings import Settings
-from tests.support import eventually, read_stream_messages
+from tests.support import read_stream_messages
 from tests.support.counters.counters import CounterOpened, CounterRaised
 from tests.support.infrastructure.event_log import EventLog, create_event_log
 from tests.support.infrastructure.servers import Servers, running_servers
+from tests.support.waiting import eventually
 
 RAISED = CounterRaised(by=1)
 

@@ -39,7 +39,6 @@ from libs.service.declaration import Service
 from libs.service.migration import find_pending, migrate
 from libs.service.service_host import serve
 from libs.settings import Settings
-from tests.support import eventually
 from tests.support.counters.app import create_next_release, create_service, totals
 from tests.support.counters.counters import (
     CloseCounter,
@@ -52,6 +51,7 @@ from tests.support.counters.counters import (
     RelabelCounter,
 )
 from tests.support.counters.domain import counters, mirrors
+from tests.support.waiting import eventually
 
 
 @dataclass(frozen=True)

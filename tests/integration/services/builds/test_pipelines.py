@@ -23,8 +23,9 @@ from contracts.builds import (
 )
 from contracts.projects import CreateProject, CreateSecret, DeleteSecret
 from tests.support.external.repositories import commit_files, create_sample_repository
-from tests.support.in_process.builds_stage import BuildStage, build_stage, eventually
+from tests.support.in_process.builds_stage import BuildStage, build_stage
 from tests.support.infrastructure.servers import Servers
+from tests.support.waiting import eventually_equal
 
 SPEC = ".gitlab-ci.yml"
 
@@ -75,7 +76,7 @@ async def wait_for_statuses(site: BuildStage, build_id: int, **wanted: str) -> N
         found = await job_statuses(site, build_id)
         return all(found.get(name) == status for name, status in wanted.items())
 
-    await eventually(now, wanted=True)
+    await eventually_equal(now, expected=True)
 
 
 async def test_a_stage_starts_when_the_previous_one_finished(stage: BuildStage) -> None:

@@ -16,8 +16,9 @@ from contracts.builds import (
 from contracts.projects import ChangeRetention, DeleteProject
 from services.builds import projections
 from tests.support.external.repositories import create_sample_repository
-from tests.support.in_process.builds_stage import BuildStage, build_stage, eventually
+from tests.support.in_process.builds_stage import BuildStage, build_stage
 from tests.support.infrastructure.servers import Servers
+from tests.support.waiting import eventually_equal
 
 NO_BUILDS: list[int] = []
 
@@ -39,7 +40,7 @@ async def count_remains(site: BuildStage, build_id: int) -> tuple[int, int]:
 async def test_retention_keeps_only_the_newest_builds(stage: BuildStage) -> None:
     project_id = await stage.create_project(keep_number_build=2)
     first, second, third = [await stage.run_build(project_id) for _ in range(3)]
-    await eventually(lambda: stage.list_build_ids(project_id), [second, third])
+    await eventually_equal(lambda: stage.list_build_ids(project_id), [second, third])
     assert await stage.get_error_code(GetBuild(build_id=first)) == "BUILD_NOT_FOUND"
     assert await stage.get_error_code(GetLogSection(build_id=first, step="-1")) == "BUILD_NOT_FOUND"
 
@@ -47,8 +48,8 @@ async def test_retention_keeps_only_the_newest_builds(stage: BuildStage) -> None
 async def test_retention_purges_attempts_and_rows_and_keeps_the_event_log(stage: BuildStage) -> None:
     project_id = await stage.create_project(keep_number_build=0)
     build_id = await stage.run_build(project_id, b"some output\n")
-    await eventually(lambda: count_remains(stage, build_id), (0, 0))
-    await eventually(lambda: stage.list_build_ids(project_id), NO_BUILDS)
+    await eventually_equal(lambda: count_remains(stage, build_id), (0, 0))
+    await eventually_equal(lambda: stage.list_build_ids(project_id), NO_BUILDS)
     assert await stage.count_documents("commits", {"stream": f"build-{build_id}"}) > 0
 
 
@@ -59,7 +60,7 @@ async def test_a_changed_retention_applies_when_the_next_build_ends(stage: Build
     await stage.send(ChangeRetention(project_id=project_id, keep_number_build=2))
     assert len(await stage.list_build_ids(project_id)) == 2
     third = await stage.run_build(project_id)
-    await eventually(lambda: stage.list_build_ids(project_id), [second, third])
+    await eventually_equal(lambda: stage.list_build_ids(project_id), [second, third])
 
 
 async def test_retention_uses_the_setting_at_the_end_of_the_build(stage: BuildStage) -> None:
@@ -71,7 +72,7 @@ async def test_retention_uses_the_setting_at_the_end_of_the_build(stage: BuildSt
     await stage.wait_until_ended(build_id)
     after = await stage.run_build(await stage.create_project(keep_number_build=0))
     # builds are processed in the order in which they ended
-    await eventually(lambda: count_remains(stage, after), (0, 0))
+    await eventually_equal(lambda: count_remains(stage, after), (0, 0))
     assert await stage.list_build_ids(project_id) == [build_id]
 
 
@@ -81,10 +82,10 @@ async def test_a_build_that_could_not_be_planned_does_not_count_for_retention(st
     bad = await stage.launch(project_id, sha="0" * 40)
     await stage.wait_until_ended(bad)
     after = await stage.run_build(await stage.create_project(keep_number_build=0))
-    await eventually(lambda: count_remains(stage, after), (0, 0))
+    await eventually_equal(lambda: count_remains(stage, after), (0, 0))
     assert await stage.list_build_ids(project_id) == [good, bad]
     newest = await stage.run_build(project_id)
-    await eventually(lambda: stage.list_build_ids(project_id), [newest])
+    await eventually_equal(lambda: stage.list_build_ids(project_id), [newest])
 
 
 async def test_only_finished_builds_can_be_deleted(stage: BuildStage) -> None:
@@ -97,7 +98,7 @@ async def test_only_finished_builds_can_be_deleted(stage: BuildStage) -> None:
     assert await stage.get_error_code(DeleteBuild(build_id=second)) == "BUILD_NOT_FOUND"
     assert await stage.get_error_code(DeleteBuild(build_id=10**9)) == "BUILD_NOT_FOUND"
     await stage.report(await stage.claim(), "success")
-    await eventually(lambda: count_remains(stage, second), (0, 0))
+    await eventually_equal(lambda: count_remains(stage, second), (0, 0))
 
 
 async def list_unfinished_builds(site: BuildStage) -> bytes:
@@ -113,9 +114,9 @@ async def test_deleting_a_project_deletes_all_its_builds(stage: BuildStage, conc
     await stage.append_log(job, 0, b"half a log")
     waiting = [await stage.launch(project_id) for _ in range(2)]
     await stage.send(DeleteProject(project_id=project_id))
-    await eventually(lambda: list_unfinished_builds(stage), b"[][]")
-    await eventually(lambda: stage.list_build_ids(project_id), NO_BUILDS)
+    await eventually_equal(lambda: list_unfinished_builds(stage), b"[][]")
+    await eventually_equal(lambda: stage.list_build_ids(project_id), NO_BUILDS)
     for build_id in (over, running, *waiting):
-        await eventually(lambda: count_remains(stage, build_id), (0, 0))  # noqa: B023
+        await eventually_equal(lambda: count_remains(stage, build_id), (0, 0))  # noqa: B023
     assert await stage.get_error_code(GetJob(job_id=job.job_id)) == "JOB_NOT_FOUND"
     assert await stage.get_error_code(QueueBuild(project_id=project_id)) == "PROJECT_NOT_FOUND"

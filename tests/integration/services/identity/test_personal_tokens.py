@@ -30,9 +30,10 @@ from libs.service.connections import create_mongo_client, get_database
 from services.identity.app import service as identity
 from services.identity.authentication.api_tokens import USES_COLLECTION
 from services.projects.app import service as projects
-from tests.support.in_process.gateway_stage import eventually, running_gateway
+from tests.support.in_process.gateway_stage import running_gateway
 from tests.support.in_process.stage import ServiceStage, empty_stage
 from tests.support.infrastructure.servers import Servers
+from tests.support.waiting import eventually
 
 PASSWORD = "millwheel-7"
 ADMIN = "ROLE_ADMIN"

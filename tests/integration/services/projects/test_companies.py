@@ -1,7 +1,7 @@
 """Companies with two replicas of identity and of projects: shared names, members and projects."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable
 
 import pytest
 
@@ -40,6 +40,7 @@ from services.identity.app import service as identity
 from services.projects.app import service as projects
 from tests.support.in_process.stage import ServiceStage, empty_stage
 from tests.support.infrastructure.servers import Servers
+from tests.support.waiting import eventually
 
 ROOT = Actor(0, "root", ("ROLE_ADMIN",))
 
@@ -103,12 +104,6 @@ async def get_error_code(caller: MessageClient, message: Command | Query) -> str
     with pytest.raises(RequestRejected) as refused:
         await (caller.send(message, actor=ROOT) if isinstance(message, Command) else caller.query(message))
     return refused.value.code
-
-
-async def until(true: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(30):
-        while not await true():  # noqa: ASYNC110
-            await asyncio.sleep(0.02)
 
 
 async def outcome_code(telling: Awaitable[bytes]) -> str:
@@ -187,7 +182,7 @@ async def test_a_deleted_user_is_removed_from_companies(caller: MessageClient) -
     async def left() -> bool:
         return (await get_company(caller, company_id)).members_id == (staying,)
 
-    await until(left)
+    await eventually(left)
 
 
 async def test_renaming_a_company_updates_the_owner_alias_of_its_projects(
@@ -203,7 +198,7 @@ async def test_renaming_a_company_updates_the_owner_alias_of_its_projects(
     async def followed() -> bool:
         return (await get_project(caller, project_id)).owner_alias == "Follow-3"
 
-    await until(followed)
+    await eventually(followed)
     assert (await get_project(caller, project_id)).company_id == company_id
 
 
@@ -241,7 +236,7 @@ async def test_a_project_of_a_company_that_took_a_users_former_name_keeps_its_ow
     async def moved() -> bool:
         return (await get_project(caller, own)).owner_alias == "handed-over"
 
-    await until(moved)
+    await eventually(moved)
     assert (await get_project(caller, foreign)).owner_alias == "hand-over"
 
 
@@ -288,4 +283,4 @@ async def test_a_project_created_while_its_company_is_deleted_is_never_owned_by_
         view = await get_project(caller, int(CommandReply.model_validate_json(created).row["id"]))
         return (deleted == "done") != (view.company_id == company_id)
 
-    await until(owned_by_somebody)
+    await eventually(owned_by_somebody)

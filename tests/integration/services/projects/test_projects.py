@@ -1,7 +1,7 @@
 """The projects service with two replicas, and identity: aliases, secrets, and reactions to other services."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -68,6 +68,7 @@ from services.projects.app import service as projects
 from services.projects.projections import membership_category
 from tests.support.in_process.stage import ServiceStage, empty_stage
 from tests.support.infrastructure.servers import Servers
+from tests.support.waiting import eventually
 
 CANARY = "canary-5b1f\nsecond line"
 QUEUED_AT = datetime(2026, 11, 22, 10, 15, tzinfo=UTC)
@@ -127,12 +128,6 @@ async def get_secret(caller: MessageClient, secret_id: int) -> SecretView:
 async def get_job_secrets(caller: MessageClient, project_id: int) -> dict[str, str]:
     answer = JobSecrets.model_validate_json(await caller.query(GetJobSecrets(project_id=project_id)))
     return {secret.name: secret.value for secret in answer.secrets}
-
-
-async def until(true: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(30):
-        while not await true():  # noqa: ASYNC110
-            await asyncio.sleep(0.02)
 
 
 async def find_commits(stage: ServiceStage, condition: dict[str, Any]) -> list[dict[str, Any]]:
@@ -196,7 +191,7 @@ async def test_a_project_is_created_with_all_fields(caller: MessageClient, new_p
     assert (await get_project(caller, project_id)) in everything
     settings = LaunchSettings.model_validate_json(await caller.query(GetLaunchSettings(project_id=project_id)))
     assert (settings.project_id, settings.owner_alias, settings.credential_id) == (project_id, "dev-whole", key)
-    await until(lambda: has_project(caller, developer, project_id))
+    await eventually(lambda: has_project(caller, developer, project_id))
 
 
 async def has_project(caller: MessageClient, user_id: int, project_id: int) -> bool:
@@ -344,7 +339,7 @@ async def test_secrets_are_encrypted_in_storage_and_hidden_in_queries(
         database = get_database(client, stage.settings, "projects")
         names = await database.list_collection_names()
         stored = json_util.dumps([await database[name].find().to_list() for name in names])
-    await until(lambda: is_published(bus, f"executor-{executor}"))
+    await eventually(lambda: is_published(bus, f"executor-{executor}"))
     assert "canary-5b1f" not in shown.decode() + stored + await read_published_events(bus)
 
 
@@ -373,7 +368,7 @@ async def test_a_repository_login_is_encrypted_and_given_only_to_builds_of_its_u
     assert row["sealed_login"].startswith("s1.")
     history = json_util.dumps(await find_commits(stage, {"stream": f"project-{project_id}"}))
     assert history.count('"sealed_login": "s1.') == 2
-    await until(lambda: is_published(bus, f"project-{project_id}"))
+    await eventually(lambda: is_published(bus, f"project-{project_id}"))
     assert "canary" not in history + str(row) + view.model_dump_json()
     assert "canary-77c4" not in await read_published_events(bus)
 
@@ -437,7 +432,7 @@ async def test_deleting_a_project_shreds_its_data_key(
         async def erased() -> bool:
             return await keys.find_one({"_id": f"project-{project_id}"}) is None
 
-        await until(erased)
+        await eventually(erased)
 
 
 async def test_projects_follow_renamed_and_deleted_users(caller: MessageClient, new_project: CreateProject) -> None:
@@ -453,7 +448,7 @@ async def test_projects_follow_renamed_and_deleted_users(caller: MessageClient, 
         view = await get_project(caller, project_id)
         return (view.owner_alias, view.developers_id) == ("follow-3", (owner,))
 
-    await until(followed)
+    await eventually(followed)
 
 
 async def test_a_command_whose_reactions_were_lost_is_completed_by_the_subscription(
@@ -475,7 +470,7 @@ async def test_a_command_whose_reactions_were_lost_is_completed_by_the_subscript
         members = [(await get_project(caller, project_id)).developers_id for project_id in (joined, left)]
         return members == [(developer,), ()]
 
-    await until(fulfilled)
+    await eventually(fulfilled)
 
 
 LAUNCHED_PROJECT = LaunchedProject(
@@ -526,7 +521,7 @@ async def test_projects_show_and_can_be_filtered_by_their_last_build(
     async def shown() -> bool:
         return (await get_project(caller, bad)).builds_id == (2,)
 
-    await until(shown)
+    await eventually(shown)
     view = await get_project(caller, good)
     assert (view.available_steps, view.builds_id) == (("@a", "@cleanup"), (1,))
     assert view.last_build == LastBuild(exit_code=0, exit_message=None, created_at=QUEUED_AT)
@@ -595,7 +590,7 @@ async def test_a_deleted_build_is_no_longer_the_last_build_of_its_project(
             view = await get_project(caller, project_id)
             return (view.builds_id, view.last_build.exit_code) == (builds_id, exit_code)
 
-        await until(shown)
+        await eventually(shown)
 
     await publish_build_event(bus, 23, ended(23))  # ends before builds that were queued earlier
     await publish_build_event(bus, 21, ended(21))
@@ -630,6 +625,6 @@ async def test_build_ids_of_a_project_are_limited_to_the_newest_builds(
     async def are_the_newest() -> bool:
         return (await get_project(caller, project_id)).builds_id == (32, 33)
 
-    await until(are_the_newest)
+    await eventually(are_the_newest)
     listed = Projects.model_validate_json(await caller.query(ListProjects()))
     assert {listed_project.id: listed_project.builds_id for listed_project in listed.projects}[project_id] == (33,)

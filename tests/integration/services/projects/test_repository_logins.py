@@ -34,11 +34,11 @@ from services.builds.planning.git_process import RepositoryUnreachable
 from services.identity.app import service as identity
 from services.projects.app import service as projects
 from services.runners.app import service as runners
-from tests.support import eventually
 from tests.support.external.git_server import GitServer, git_server
 from tests.support.external.repositories import SPEC_FILE, create_sample_repository
 from tests.support.in_process.stage import empty_stage
 from tests.support.infrastructure.servers import running_servers
+from tests.support.waiting import eventually
 
 PASSWORD = "pass/word+of@ada:77c4"
 LOGIN = f"ada:{PASSWORD}"

@@ -51,9 +51,10 @@ from tests.support.external.forge_webhooks import (
     sign,
 )
 from tests.support.external.repositories import commit_files, create_sample_repository, run_git
-from tests.support.in_process.gateway_stage import eventually, running_gateway
+from tests.support.in_process.gateway_stage import running_gateway
 from tests.support.in_process.stage import ServiceStage, empty_stage
 from tests.support.infrastructure.servers import Servers, running_servers
+from tests.support.waiting import eventually
 
 ROOT = Actor(1, "root", ("ROLE_ADMIN",))
 UNKNOWN_SHA = "1" * 40  # a commit that does not exist

@@ -6,7 +6,7 @@ import pytest
 
 from libs.observability import probes
 from libs.observability.probes import Probe, run_probes
-from tests.support import eventually
+from tests.support.waiting import eventually
 
 
 class Dependency:

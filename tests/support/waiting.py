@@ -1,0 +1,82 @@
+"""Wait for a condition, never for an amount of time. A failure says what was seen last."""
+
+import asyncio
+import inspect
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any, TypeVar, overload
+
+T = TypeVar("T")
+WITHIN_SECONDS = 30.0
+FIRST_PAUSE, LONGEST_PAUSE, GROWTH = 0.01, 0.1, 1.3  # seconds; each evaluation costs CPU in the processes that answer
+
+
+def pauses() -> Iterator[float]:
+    pause = FIRST_PAUSE
+    while True:
+        yield pause
+        pause = min(LONGEST_PAUSE, GROWTH * pause)
+
+
+def describe(message: str, within: float, seen: object) -> str:
+    return f"{message or 'the condition did not hold'} within {within:g} seconds; seen last: {repr(seen)[:2000]}"
+
+
+@overload
+async def eventually(
+    condition: Callable[[], Awaitable[T]],
+    until: Callable[[T], object] = bool,
+    *,
+    within: float = ...,
+    message: str = "",
+) -> T: ...
+@overload
+async def eventually(
+    condition: Callable[[], T], until: Callable[[T], object] = bool, *, within: float = ..., message: str = ""
+) -> T: ...
+async def eventually(
+    condition: Callable[[], Any],
+    until: Callable[[Any], object] = bool,
+    *,
+    within: float = WITHIN_SECONDS,
+    message: str = "",
+) -> Any:
+    """Evaluate the condition until its result satisfies `until`; return that result. AssertionError after `within`."""
+    seen: object = "nothing: the first evaluation did not end"
+    timeout = asyncio.timeout(within)
+    try:
+        async with timeout:
+            for pause in pauses():
+                result = condition()
+                found = await result if inspect.isawaitable(result) else result
+                if until(found):
+                    return found
+                seen = found
+                await asyncio.sleep(pause)
+    except TimeoutError:
+        if not timeout.expired():
+            raise
+        raise AssertionError(describe(message, within, seen)) from None
+    raise AssertionError  # `pauses` has no end
+
+
+async def eventually_equal(
+    condition: Callable[[], Awaitable[T]], expected: T, *, within: float = WITHIN_SECONDS, message: str = ""
+) -> None:
+    await eventually(
+        condition, lambda found: found == expected, within=within, message=message or f"it did not become {expected!r}"
+    )
+
+
+def wait_until(
+    condition: Callable[[], T], within: float = WITHIN_SECONDS, message: str = "", until: Callable[[T], object] = bool
+) -> T:
+    """The same without an event loop."""
+    deadline = time.monotonic() + within
+    for pause in pauses():
+        found = condition()
+        if until(found):
+            return found
+        assert time.monotonic() < deadline, describe(message, within, found)
+        time.sleep(pause)
+    raise AssertionError  # `pauses` has no end
