@@ -1,1 +1,1 @@
-"""The build runner: speaks the GitLab runner protocol and runs the steps."""
+"""The build agent: requests jobs by GitLab's runner protocol and runs their steps."""

@@ -14,10 +14,10 @@ import typer
 from prometheus_client import CollectorRegistry
 
 from agent import config as configuration
-from agent import runner
 from agent.config import Config, ConfigError
-from agent.protocol.client import RequestFailed
+from agent.protocol.responses import RequestFailed
 from agent.registration import UNKNOWN_TOKEN_STATUS, register, unregister, verify
+from agent.runner import run as run_runner
 from agent.telemetry import agent_telemetry
 from libs.observability.health import Health, serve_health
 from libs.settings import SettingsError, resolve_secret_files
@@ -31,7 +31,10 @@ DEFAULT_URL = "http://127.0.0.1:8080"
 def serve_runners(
     *runners: Config, once: bool = False, ephemeral: bool = False, health: tuple[str, int] | None = None
 ) -> None:
-    """Serve until SIGTERM or SIGINT; a second signal ends it without waiting for jobs. `health`: where probes ask."""
+    """Serve until SIGTERM or SIGINT; a second signal exits without waiting for jobs.
+
+    `health`: host and port of the health endpoint.
+    """
 
     async def serve(registry: CollectorRegistry) -> None:
         stop = asyncio.Event()
@@ -45,24 +48,24 @@ def serve_runners(
 
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, on_signal)
-        probed = serve_health(Health(), registry, *health) if health else contextlib.nullcontext()
+        health_server = serve_health(Health(), registry, *health) if health else contextlib.nullcontext()
         with contextlib.suppress(asyncio.CancelledError):
-            async with probed, asyncio.TaskGroup() as group:
+            async with health_server, asyncio.TaskGroup() as group:
                 for config in runners:
-                    group.create_task(one(config, stop))
+                    group.create_task(serve_one(config, stop))
 
-    async def one(config: Config, stop: asyncio.Event) -> None:
-        await runner.run(config, stop=stop, once=once, ephemeral=ephemeral)
-        stop.set()  # with --once, the first job of all is the last
+    async def serve_one(config: Config, stop: asyncio.Event) -> None:
+        await run_runner(config, stop=stop, once=once, ephemeral=ephemeral)
+        stop.set()  # with --once, one job in all: stop the other runners
 
     with agent_telemetry(runners[0].system_id) as registry:
         asyncio.run(serve(registry))
 
 
 ConfigOption = Annotated[
-    Path, typer.Option("--config", envvar="HEADRACE_AGENT_CONFIG", help="The agent's file (mode 0600).")
+    Path, typer.Option("--config", envvar="HEADRACE_AGENT_CONFIG", help="The agent's configuration file (mode 0600).")
 ]
-RunnerOption = Annotated[int | None, typer.Option("--runner", help="Number of one runner of the file (see list).")]
+RunnerOption = Annotated[int | None, typer.Option("--runner", help="Id of a single runner in the file (see `list`).")]
 
 
 class ExecutorChoice(StrEnum):
@@ -72,83 +75,94 @@ class ExecutorChoice(StrEnum):
 
 
 def _exit_with_error(error: Exception) -> typer.Exit:
+    """Print the error; return the exception to raise."""
     typer.echo(f"Error: {error}", err=True)
     return typer.Exit(1)
 
 
-def _load_runners(path: Path, only: int | None = None) -> tuple[Config, ...]:
+def _load_runners(path: Path, runner_id: int | None = None) -> tuple[Config, ...]:
     try:
         runners = configuration.load(path.expanduser())
-        chosen = tuple(each for each in runners if only in (None, each.id))
-        if not chosen:
-            raise ConfigError(f"{path} holds no runner {only}; it holds {_format_ids(runners)}")
+        selected = tuple(runner for runner in runners if runner_id in (None, runner.id))
+        if not selected:
+            raise ConfigError(f"{path} has no runner {runner_id}; it has {_format_ids(runners)}")
     except ConfigError as error:
         raise _exit_with_error(error) from error
-    return chosen
+    return selected
 
 
 def _format_ids(runners: tuple[Config, ...]) -> str:
-    return ", ".join(str(each.id) for each in runners)
+    return ", ".join(str(runner.id) for runner in runners)
 
 
 @app.command("register")
 def register_command(
-    url: Annotated[str, typer.Option(envvar="HEADRACE_URL", help="Address of the server.")] = DEFAULT_URL,
+    url: Annotated[str, typer.Option(envvar="HEADRACE_URL", help="URL of the server.")] = DEFAULT_URL,
     token: Annotated[
         str,
         typer.Option(
-            help="Registration token. Better in HEADRACE_REGISTRATION_TOKEN, or in the file that "
-            "HEADRACE_REGISTRATION_TOKEN_FILE names: others can read a command line.",
+            help="Registration token. Prefer HEADRACE_REGISTRATION_TOKEN, or HEADRACE_REGISTRATION_TOKEN_FILE with the "
+            "path of a file: other users can read the command line.",
         ),
     ] = "",
     config: ConfigOption = DEFAULT_CONFIG,
-    description: Annotated[str, typer.Option(help="How the server's lists show the agent.")] = "",
-    tag: Annotated[list[str] | None, typer.Option(help="A tag; may be repeated.")] = None,
+    description: Annotated[str, typer.Option(help="Name of the agent in the server's lists.")] = "",
+    tag: Annotated[list[str] | None, typer.Option(help="Tag of the runner; can be repeated.")] = None,
     run_untagged: Annotated[
         bool | None,
-        typer.Option("--run-untagged/--no-run-untagged", help="Take jobs without tags (default: if it has no tags)."),
+        typer.Option(
+            "--run-untagged/--no-run-untagged", help="Run jobs without tags (default: only if the runner has no tags)."
+        ),
     ] = None,
-    locked: Annotated[bool, typer.Option("--locked", help="Serve only the project of the registration.")] = False,
-    maximum_timeout: Annotated[int, typer.Option(min=0, help="Longest job in seconds; 0 is no limit.")] = 0,
-    paused: Annotated[bool, typer.Option("--paused", help="Get no jobs before somebody switches it on.")] = False,
-    protected: Annotated[bool, typer.Option("--protected", help="Only jobs of protected branches.")] = False,
-    concurrency: Annotated[int, typer.Option(min=1, help="Jobs at a time.")] = 1,
+    locked: Annotated[bool, typer.Option("--locked", help="Serve only the project that the token belongs to.")] = False,
+    maximum_timeout: Annotated[int, typer.Option(min=0, help="Maximum duration of a job in seconds; 0: no limit.")] = 0,
+    paused: Annotated[
+        bool, typer.Option("--paused", help="Register the runner paused: no jobs until it is activated.")
+    ] = False,
+    protected: Annotated[bool, typer.Option("--protected", help="Run only jobs of protected branches.")] = False,
+    concurrency: Annotated[int, typer.Option(min=1, help="Maximum number of concurrent jobs.")] = 1,
     executor: Annotated[
         ExecutorChoice,
         typer.Option(
-            help="shell: all jobs in a shell of this machine. docker: all in containers. "
-            "auto: in a container if the job names an image and a Docker engine answers, else in the shell."
+            help="shell: run all jobs in a shell on this machine. docker: run all jobs in containers. "
+            "auto: in a container if the job has an image and Docker is available, otherwise in a shell."
         ),
     ] = ExecutorChoice.auto,
-    shell: Annotated[str, typer.Option(help="Program that runs the scripts (default: bash, or else sh).")] = "",
-    builds_dir: Annotated[Path | None, typer.Option(help="Where jobs work (default: beside the file).")] = None,
+    shell: Annotated[
+        str, typer.Option(help="Program that runs the scripts (default: bash, or sh if there is none).")
+    ] = "",
+    builds_dir: Annotated[
+        Path | None, typer.Option(help="Working directory of jobs (default: `builds` beside the file).")
+    ] = None,
     ca_file: Annotated[
         Path | None,
-        typer.Option(envvar="HEADRACE_CA_FILE", help="Authorities that sign the server (default: the system's)."),
+        typer.Option(
+            envvar="HEADRACE_CA_FILE", help="CA certificates to trust for the server (default: the system's)."
+        ),
     ] = None,
     wait: Annotated[
         float,
-        typer.Option(envvar="HEADRACE_WAIT_SECONDS", min=0, help="Seconds to wait for a server that does not answer."),
+        typer.Option(envvar="HEADRACE_WAIT_SECONDS", min=0, help="Seconds to retry while the server is unreachable."),
     ] = 120.0,
     if_missing: Annotated[
-        bool, typer.Option("--if-missing", help="Do nothing if it is registered there already.")
+        bool, typer.Option("--if-missing", help="Do nothing if the file has a runner that the server knows.")
     ] = False,
 ) -> None:
-    """Register this machine as a build agent. More than one runner may stand in one file; `run` serves them all.
+    """Register this machine as a build agent. A file can hold several runners; `run` serves them all.
 
-    How containers are made (limits, user, volumes, pull policy, logins of registries) is edited in the file.
+    Edit the file to change container settings: limits, user, volumes, pull policy, registry logins.
     """
     path = config.expanduser()
     try:
         if if_missing and path.exists():
-            known = [each for each in configuration.load(path) if each.url == url and verify(each, wait)]
-            if known:
+            verified = [runner for runner in configuration.load(path) if runner.url == url and verify(runner, wait)]
+            if verified:
                 typer.echo(f"Already registered: {path}")
                 return
         token = token or resolve_secret_files(os.environ).get("HEADRACE_REGISTRATION_TOKEN", "")
         if not token:
-            raise ConfigError("a registration token is needed: set HEADRACE_REGISTRATION_TOKEN")
-        made = register(
+            raise ConfigError("no registration token: set HEADRACE_REGISTRATION_TOKEN")
+        registered = register(
             url,
             token,
             path=path,
@@ -167,30 +181,32 @@ def register_command(
             retry_seconds=wait,
         )
     except RequestFailed as error:
-        refused = ConfigError(f"{url} does not accept this registration token")
-        raise _exit_with_error(refused if error.status == UNKNOWN_TOKEN_STATUS else error) from error
+        rejected = ConfigError(f"{url} does not accept this registration token")
+        raise _exit_with_error(rejected if error.status == UNKNOWN_TOKEN_STATUS else error) from error
     except (ConfigError, SettingsError, OSError) as error:
         raise _exit_with_error(error) from error
-    typer.echo(f"Registered as runner {made.id} ({made.name}); now: headrace agent run --config {path}")
+    typer.echo(
+        f"Registered as runner {registered.id} ({registered.name}). Start it: headrace agent run --config {path}"
+    )
 
 
 @app.command("list")
 def list_command(config: ConfigOption = DEFAULT_CONFIG) -> None:
-    """Show the runners of the file."""
-    for each in _load_runners(config):
-        typer.echo(f"{each.id}\t{each.url}\t{each.executor}\t{each.concurrency} at a time\t{each.name}")
+    """List the runners in the file."""
+    for runner in _load_runners(config):
+        typer.echo(f"{runner.id}\t{runner.url}\t{runner.executor}\t{runner.concurrency} at a time\t{runner.name}")
 
 
 @app.command("verify")
 def verify_command(config: ConfigOption = DEFAULT_CONFIG, only: RunnerOption = None) -> None:
-    """Ask the server whether it knows the runners of the file."""
+    """Check that the server knows the runners in the file."""
     unknown = []
     try:
-        for each in _load_runners(config, only):
-            if verify(each):
-                typer.echo(f"{each.url} knows runner {each.id} ({each.name})")
+        for runner in _load_runners(config, only):
+            if verify(runner):
+                typer.echo(f"{runner.url} knows runner {runner.id} ({runner.name})")
             else:
-                unknown.append(f"{each.url} does not know runner {each.id}")
+                unknown.append(f"{runner.url} does not know runner {runner.id}")
     except (RequestFailed, SettingsError) as error:
         raise _exit_with_error(error) from error
     if unknown:
@@ -201,22 +217,22 @@ def verify_command(config: ConfigOption = DEFAULT_CONFIG, only: RunnerOption = N
 def unregister_command(
     config: ConfigOption = DEFAULT_CONFIG,
     only: RunnerOption = None,
-    everything: Annotated[bool, typer.Option("--all", help="All runners of the file.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="All runners in the file.")] = False,
 ) -> None:
-    """Take a runner off the server and out of the file; the file goes with its last runner."""
-    chosen = _load_runners(config, only)
-    if len(chosen) > 1 and not everything:
+    """Remove a runner from the server and from the file; the file is deleted with its last runner."""
+    selected = _load_runners(config, only)
+    if len(selected) > 1 and not everything:
         raise _exit_with_error(
-            ConfigError(f"{config} holds the runners {_format_ids(chosen)}: choose with --runner, or --all")
+            ConfigError(f"{config} has the runners {_format_ids(selected)}: choose one with --runner, or use --all")
         )
-    _unregister_all(config, chosen)
+    _unregister_all(config, selected)
 
 
 def _unregister_all(config: Path, runners: tuple[Config, ...]) -> None:
     try:
-        for each in runners:
-            unregister(each, config.expanduser())
-            typer.echo(f"Runner {each.id} is gone")
+        for runner in runners:
+            unregister(runner, config.expanduser())
+            typer.echo(f"Runner {runner.id} unregistered")
     except (RequestFailed, ConfigError, SettingsError, OSError) as error:
         raise _exit_with_error(error) from error
 
@@ -225,22 +241,26 @@ def _unregister_all(config: Path, runners: tuple[Config, ...]) -> None:
 def run_command(
     config: ConfigOption = DEFAULT_CONFIG,
     only: RunnerOption = None,
-    once: Annotated[bool, typer.Option("--once", help="Leave after one job.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Exit after one job.")] = False,
     concurrency: Annotated[
-        int | None, typer.Option(min=1, help="Jobs of each runner at a time (default: the file's).")
+        int | None, typer.Option(min=1, help="Maximum number of concurrent jobs of each runner (default: the file's).")
     ] = None,
-    grace: Annotated[float | None, typer.Option(min=0, help="Seconds for running jobs after SIGTERM.")] = None,
+    grace: Annotated[
+        float | None,
+        typer.Option(min=0, help="Seconds that running jobs get to finish after SIGTERM (default: the file's)."),
+    ] = None,
     ephemeral: Annotated[
-        bool, typer.Option("--ephemeral", help="Unregister in the end: for machines and containers that come and go.")
+        bool, typer.Option("--ephemeral", help="Unregister at exit: for short-lived machines and containers.")
     ] = False,
-    host: Annotated[str, typer.Option(envvar="HEADRACE_HOST", help="Where probes may ask.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option(envvar="HEADRACE_HOST", help="Address of the health endpoint.")] = "127.0.0.1",
     health_port: Annotated[
-        int, typer.Option(envvar="HEADRACE_HEALTH_PORT", min=0, help="Of /healthz and /readyz; 0 (default) is none.")
+        int, typer.Option(envvar="HEADRACE_HEALTH_PORT", min=0, help="Port of /healthz and /readyz; 0 (default): none.")
     ] = 0,
 ) -> None:
-    """Ask the server for jobs and run them until SIGTERM or Ctrl-C.
+    """Request jobs and run them until SIGTERM or Ctrl-C.
 
-    The first signal: no new jobs, and those that run may end within the grace. The second ends them at once.
+    After the first signal no new jobs start, and running ones have the grace period to finish. A second signal exits
+    at once.
     """
     loaded = _load_runners(config, only)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
@@ -248,11 +268,11 @@ def run_command(
     serve_runners(
         *(
             replace(
-                each,
-                concurrency=concurrency or each.concurrency,
-                grace_seconds=each.grace_seconds if grace is None else grace,
+                runner,
+                concurrency=concurrency or runner.concurrency,
+                grace_seconds=runner.grace_seconds if grace is None else grace,
             )
-            for each in loaded
+            for runner in loaded
         ),
         once=once,
         ephemeral=ephemeral,

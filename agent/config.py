@@ -1,4 +1,4 @@
-"""What an agent remembers between its runs: a JSON file of runners that only its owner may read."""
+"""The agent's configuration: a JSON file of its runners with their tokens, readable by its owner only."""
 
 import json
 import os
@@ -17,34 +17,28 @@ SIZE_UNITS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
 
 
 class ConfigError(Exception):
-    """The configuration file cannot be used; the text says why."""
+    """The configuration file is missing or invalid."""
 
 
 @dataclass(frozen=True, slots=True)
 class DockerSettings:
-    """How jobs with an image are run; edited in the file."""
+    """Settings for jobs that run in containers."""
 
-    socket: str = ""  # default: DOCKER_HOST, or the usual one
-    image: str = ""  # for jobs that name none
-    pull_policy: str = "if-not-present"  # for jobs that say nothing of it
-    auth_file: str = ""  # registry logins, in the form of docker's own config.json
+    socket: str = ""  # path; default: DOCKER_HOST, else /var/run/docker.sock
+    image: str = ""  # of jobs without an image
+    pull_policy: str = "if-not-present"  # of jobs without one
+    auth_file: str = ""  # registry logins, in the format of Docker's config.json
     user: str = ""  # default: the image's
-    memory: str = ""  # 512m, 2g; of each container
+    memory: str = ""  # limit of each container, like 512m or 2g; empty: no limit
     cpus: float = 0.0  # 0: no limit
     pids: int = 4096
-    cap_add: tuple[str, ...] = (
-        "CHOWN",
-        "DAC_OVERRIDE",
-        "FOWNER",
-        "FSETID",
-        "KILL",
-        "SETGID",
-        "SETUID",
-    )  # all others go
-    volumes: tuple[str, ...] = ()  # host:container[:ro]; the engine's socket is refused
+    # all other capabilities are dropped
+    cap_add: tuple[str, ...] = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID")
+    volumes: tuple[str, ...] = ()  # host:container[:ro]; mounting the Docker socket is refused
 
     @property
     def memory_bytes(self) -> int:
+        """The memory limit in bytes; 0: no limit."""
         number, unit = self.memory[:-1], self.memory[-1:].lower()
         return int(self.memory or 0) if unit in "0123456789" else int(number) * SIZE_UNITS[unit]
 
@@ -52,29 +46,33 @@ class DockerSettings:
         if self.pull_policy not in PULL_POLICIES:
             raise ValueError(f"docker.pull_policy must be one of {', '.join(PULL_POLICIES)}")
         if not re.fullmatch(r"(\d+[kmg]?)?", self.memory.lower()):
-            raise ValueError("docker.memory must be a number with k, m or g")
+            raise ValueError("docker.memory must be a number, optionally followed by k, m or g")
         engine = Path(socket_path(self.socket)).resolve()
         for volume in self.volumes:
             source, colon, _ = volume.partition(":")
             if not colon or (source.startswith("/") and engine.is_relative_to(Path(source).resolve())):
-                raise ValueError(f"docker.volumes: {volume!r} is no host:container, or gives away the engine's socket")
+                raise ValueError(
+                    f"docker.volumes: {volume!r} must be host:container and must not contain the Docker socket"
+                )
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
+    """The configuration of one runner."""
+
     url: str
     token: str = field(repr=False)
     id: int
     name: str
-    system_id: str  # tells machines apart that share one token
+    system_id: str  # identifies this machine among those that share the token
     builds_dir: str
     concurrency: int = 1
-    shell: str = ""  # bash where there is one, else sh
-    grace_seconds: float = 5.0  # what running jobs get to finish after SIGTERM
-    executor: str = "shell"  # auto: docker for jobs with an image while an engine answers
+    shell: str = ""  # default: bash, or sh if there is none
+    grace_seconds: float = 5.0  # for running jobs to finish after SIGTERM
+    executor: str = "shell"  # auto: docker for jobs with an image if Docker is available
     docker: DockerSettings = DockerSettings()
-    cache_megabytes: int = 2048  # of all caches that jobs keep on this machine; 0: none are kept
-    ca_file: str = ""  # authorities that sign the server's certificate; default: the system's
+    cache_megabytes: int = 2048  # limit of all caches on this machine; 0: no caches
+    ca_file: str = ""  # path of CA certificates to trust; default: the system's
 
     def __post_init__(self) -> None:
         if self.executor not in EXECUTORS:
@@ -86,6 +84,7 @@ class Config:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """Create a configuration from a JSON object. Raises TypeError or ValueError if it is invalid."""
         return cls(
             **_check_types(
                 cls, {**values, "docker": DockerSettings(**_check_types(DockerSettings, values.get("docker", {})))}
@@ -94,27 +93,30 @@ class Config:
 
 
 def _check_types(kind: type[Config] | type[DockerSettings], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Only what is known, and of the right type: a file may have been edited by hand."""
-    found: dict[str, Any] = {}
-    for each in fields(kind):
-        if each.name not in values:
+    """Return the known values, unknown ones dropped. Raises TypeError for a wrong type: files are edited by hand."""
+    checked: dict[str, Any] = {}
+    for item in fields(kind):
+        if item.name not in values:
             continue
-        value, expected = values[each.name], get_origin(each.type) or each.type
-        if expected is tuple and isinstance(value, list) and all(isinstance(one, str) for one in value):
+        value, expected = values[item.name], get_origin(item.type) or item.type
+        if expected is tuple and isinstance(value, list) and all(isinstance(part, str) for part in value):
             value = tuple(value)
         if not isinstance(value, (int, float) if expected is float else expected):  # type: ignore[arg-type]
-            raise TypeError(f"{each.name} must be of type {getattr(expected, '__name__', expected)}")
-        found[each.name] = value
-    return found
+            raise TypeError(f"{item.name} must be of type {getattr(expected, '__name__', expected)}")
+        checked[item.name] = value
+    return checked
 
 
 def load(path: Path) -> tuple[Config, ...]:
-    """At least one. A file that is itself a runner holds just that one."""
+    """Return the runners in the file, at least one. Raises ConfigError.
+
+    Files of early releases hold a single runner instead of a list.
+    """
     try:
         content = json.loads(path.read_text())
         runners = content.get("runners", [content])
         if not runners:
-            raise ConfigError(f"{path} holds no runner: register one first")
+            raise ConfigError(f"{path} has no runner: register one first")
         return tuple(map(Config.from_json, runners))
     except FileNotFoundError as error:
         raise ConfigError(f"{path} does not exist: register the agent first") from error
@@ -123,7 +125,7 @@ def load(path: Path) -> tuple[Config, ...]:
 
 
 def save(path: Path, *runners: Config) -> None:
-    """Replace the file as a whole: a crash leaves the old one or the new one. Without runners it goes."""
+    """Replace the file atomically; delete it if there are no runners."""
     if not runners:
         path.unlink(missing_ok=True)
         return

@@ -1,4 +1,4 @@
-"""Makes this machine known to a server as a runner, asks whether it is, and takes it off again."""
+"""Registers this machine at a server as a runner, verifies the registration, and removes it."""
 
 import asyncio
 import os
@@ -8,7 +8,8 @@ from pathlib import Path
 
 from agent import config as configuration
 from agent.config import Config, ConfigError
-from agent.protocol.client import ProtocolClient, RequestFailed
+from agent.protocol.client import ProtocolClient
+from agent.protocol.responses import RequestFailed
 
 UNKNOWN_TOKEN_STATUS = 403
 
@@ -32,12 +33,12 @@ def register(
     ca_file: Path | None = None,
     retry_seconds: float = 0.0,
 ) -> Config:
-    """Make this machine known to the server and add what `run` needs to the file.
+    """Register a runner at the server and add it to the file. Return its configuration.
 
-    `patience`: seconds for which a server that does not answer is waited for.
+    `retry_seconds`: how long to retry while the server is unreachable. Raises RequestFailed, ConfigError, OSError.
     """
     if not url.startswith(("http://", "https://")):
-        raise ConfigError(f"{url!r} is no address: it must begin with http:// or https://")
+        raise ConfigError(f"{url!r} is not a valid URL: it must begin with http:// or https://")
     name = description or f"headrace-agent on {platform.node()}"
     settings = {
         "description": name,
@@ -48,10 +49,10 @@ def register(
         "access_level": "ref_protected" if protected else "not_protected",
     } | ({"maximum_timeout": maximum_timeout} if maximum_timeout > 0 else {})
 
-    trusted = str(ca_file.expanduser().absolute()) if ca_file else ""
+    trusted_ca_file = str(ca_file.expanduser().absolute()) if ca_file else ""
 
-    async def ask() -> Config:
-        async with ProtocolClient(url, executor, trusted, retry_seconds) as protocol:
+    async def send() -> Config:
+        async with ProtocolClient(url, executor, trusted_ca_file, retry_seconds) as protocol:
             identity = await protocol.register(token, **settings)
         return Config(
             url=url,
@@ -63,44 +64,45 @@ def register(
             concurrency=concurrency,
             shell=shell,
             executor=executor,
-            ca_file=trusted,
+            ca_file=trusted_ca_file,
         )
 
-    known = configuration.load(path) if path.exists() else ()
+    existing = configuration.load(path) if path.exists() else ()
     path.parent.mkdir(parents=True, exist_ok=True)
-    if not os.access(path.parent, os.W_OK):  # before the server makes a runner that nobody can use
+    # checked first: otherwise the server would create a runner whose token cannot be saved
+    if not os.access(path.parent, os.W_OK):
         raise ConfigError(f"{path.parent} is not writable")
-    config = asyncio.run(ask())
-    configuration.save(path, *known, config)
+    config = asyncio.run(send())
+    configuration.save(path, *existing, config)
     return config
 
 
 def verify(config: Config, retry_seconds: float = 0.0) -> bool:
-    """Whether the server knows this agent."""
+    """Return whether the server knows this runner. Raises RequestFailed."""
 
-    async def ask() -> bool:
+    async def send() -> bool:
         async with ProtocolClient(config.url, config.executor, config.ca_file, retry_seconds) as protocol:
             try:
                 await protocol.verify(config.token, config.system_id)
-            except RequestFailed as refused:
-                if refused.status == UNKNOWN_TOKEN_STATUS:
+            except RequestFailed as failure:
+                if failure.status == UNKNOWN_TOKEN_STATUS:
                     return False
                 raise
         return True
 
-    return asyncio.run(ask())
+    return asyncio.run(send())
 
 
 def unregister(config: Config, path: Path) -> None:
-    """Take this runner off the server, then forget its token."""
+    """Delete the runner at the server, then remove it from the file. Raises RequestFailed."""
 
-    async def ask() -> None:
+    async def send() -> None:
         async with ProtocolClient(config.url, ca_file=config.ca_file) as protocol:
             await protocol.unregister(config.token)
 
     try:
-        asyncio.run(ask())
-    except RequestFailed as refused:
-        if refused.status != UNKNOWN_TOKEN_STATUS:  # what the server knows no more is gone already
+        asyncio.run(send())
+    except RequestFailed as failure:
+        if failure.status != UNKNOWN_TOKEN_STATUS:  # already deleted at the server
             raise
-    configuration.save(path, *(each for each in configuration.load(path) if each != config))
+    configuration.save(path, *(runner for runner in configuration.load(path) if runner != config))

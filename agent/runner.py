@@ -1,4 +1,4 @@
-"""The agent's main loop: asks for jobs while a slot is free, runs them side by side, drains on request."""
+"""The agent's main loop: requests jobs while slots are free, runs them concurrently, drains at shutdown."""
 
 import asyncio
 import logging
@@ -12,25 +12,29 @@ from agent.config import Config
 from agent.execution.job_execution import SYSTEM_FAILURE, JobExecution
 from agent.executors.docker_client import DockerClient, DockerError, socket_path
 from agent.executors.docker_executor import remove_orphans
-from agent.processes.process_cleanup import create_run_directory
 from agent.processes.process_spawner import ProcessSpawner
-from agent.protocol.client import LONG_POLL_TIMEOUT_SECONDS, JobOffer, ProtocolClient, RequestFailed, backoff_delays
+from agent.processes.run_directories import create_run_directory
+from agent.protocol.backoff import backoff_delays
+from agent.protocol.client import LONG_POLL_TIMEOUT_SECONDS, ProtocolClient
 from agent.protocol.job import InvalidJob, Job, parse_job
+from agent.protocol.responses import JobOffer, RequestFailed
 
 logger = logging.getLogger("headrace.agent")
 
-DISK_FULL_DELAY_SECONDS = 5.0  # until the next job is asked for
-REPORT_TIMEOUT_SECONDS = 4.0  # for killing the jobs that did not finish in time, and for reporting them
+DISK_FULL_DELAY_SECONDS = 5.0  # until the next job is requested
+REPORT_TIMEOUT_SECONDS = 4.0  # for ending and reporting jobs after the grace period
 
 
 class Runner:
+    """One registered runner: requests jobs and executes up to `concurrency` of them at a time."""
+
     def __init__(
-        self, config: Config, protocol: ProtocolClient, folder: Path, nursery: ProcessSpawner, jobs: asyncio.TaskGroup
+        self, config: Config, protocol: ProtocolClient, folder: Path, spawner: ProcessSpawner, jobs: asyncio.TaskGroup
     ) -> None:
         self._config = config
         self._protocol = protocol
         self._folder = folder
-        self._spawner = nursery
+        self._spawner = spawner
         self._jobs = jobs
         self._slots = asyncio.Semaphore(config.concurrency)
         self._last_update: str | None = None
@@ -39,6 +43,7 @@ class Runner:
         self._is_draining = False
 
     async def serve(self, *, once: bool) -> None:
+        """Request and execute jobs while not draining; with `once`, a single one."""
         while not self._is_draining:
             await self._slots.acquire()
             job = await self._next_job()
@@ -47,8 +52,8 @@ class Runner:
             try:
                 folder = Path(tempfile.mkdtemp(dir=self._folder, prefix=f"job-{job.id}-"))
                 execution = JobExecution(job, self._config, self._protocol, folder, self._spawner)
-            except OSError as error:  # a full disk: the jobs that run may make room
-                logger.error("job %d cannot begin here: %s", job.id, error)
+            except OSError as error:  # a full disk: running jobs may free space when they finish
+                logger.error("job %d could not be started: %s", job.id, error)
                 self._slots.release()
                 await self._report_failure(job)
                 await asyncio.sleep(DISK_FULL_DELAY_SECONDS)
@@ -61,24 +66,24 @@ class Runner:
                 return
 
     async def finish_pending_poll(self, serving: asyncio.Task[None]) -> None:
-        """Ask no more, but wait for what was asked: a job may be on its way here."""
+        """Send no more job requests, but wait for the response to the pending one: it may carry a job."""
         self._is_draining = True
-        logger.info("asking for no more jobs")
+        logger.info("requesting no more jobs")
         if self._is_polling:
             await asyncio.wait([serving], timeout=LONG_POLL_TIMEOUT_SECONDS)
 
     async def drain(self) -> None:
-        """Let the jobs finish in time; then kill them, report that, and leave."""
+        """Wait for running jobs up to the grace period, then interrupt the others and report them as failed."""
         if not self._running:
             return
         logger.info("waiting up to %g s for %d running jobs", self._config.grace_seconds, len(self._running))
-        _, late = await asyncio.wait(self._running, timeout=self._config.grace_seconds)
-        for task in late:
+        _, unfinished = await asyncio.wait(self._running, timeout=self._config.grace_seconds)
+        for task in unfinished:
             self._running[task].interrupt()
-        if late:
-            _, silent = await asyncio.wait(late, timeout=REPORT_TIMEOUT_SECONDS)
-            for task in silent:
-                logger.error("a result could not be delivered: the server does not answer")
+        if unfinished:
+            _, unreported = await asyncio.wait(unfinished, timeout=REPORT_TIMEOUT_SECONDS)
+            for task in unreported:
+                logger.error("the result of a job could not be reported: the server does not respond")
                 task.cancel()
 
     def _on_job_done(self, task: asyncio.Task[None]) -> None:
@@ -89,41 +94,44 @@ class Runner:
         try:
             await execution.run()
         except Exception:
-            logger.exception("job %d broke", job.id)  # one job must not take the others down with it
+            logger.exception("job %d failed unexpectedly", job.id)  # must not end the other jobs
             await self._report_failure(job)
 
     async def _report_failure(self, job: Job) -> None:
-        """The server learns that it cannot be run here, and need not wait for a sign of life."""
+        """Report a job as failed that cannot run here, so that the server need not wait for its lease to expire."""
         await self._protocol.put_state(job.id, job.token, "failed", failure_reason=SYSTEM_FAILURE)
 
     async def _parse_or_reject(self, payload: Mapping[str, Any]) -> Job:
+        """Parse the job; report it as failed and raise InvalidJob if that is impossible."""
         try:
             return parse_job(payload)
         except InvalidJob:
             match payload:
-                case {"id": int(id), "token": str(token)}:  # else nobody can be told
+                case {"id": int(id), "token": str(token)}:  # otherwise it cannot be reported
                     await self._protocol.put_state(id, token, "failed", failure_reason=SYSTEM_FAILURE)
             raise
 
     async def _next_job(self) -> Job | None:
-        """Nothing once this runner leaves."""
+        """Request jobs until there is one; return None while draining."""
         loop = asyncio.get_running_loop()
-        refusals = backoff_delays(initial=1, maximum=60)
+        delays = backoff_delays(initial=1, maximum=60)
         while not self._is_draining:
-            asked_at = loop.time()
+            requested_at = loop.time()
             try:
                 offer = await self._poll()
                 self._last_update = offer.last_update or self._last_update
                 if offer.payload is not None:
                     return await self._parse_or_reject(offer.payload)
                 if offer.status != 204:
-                    raise RequestFailed(offer.status, "this runner is not known" if offer.status == 403 else "no job")
+                    raise RequestFailed(
+                        offer.status, "the server does not know this runner" if offer.status == 403 else "no job"
+                    )
             except (RequestFailed, InvalidJob) as error:
-                logger.error("asking for a job: %s", error)
-                await asyncio.sleep(next(refusals))
+                logger.error("job request failed: %s", error)
+                await asyncio.sleep(next(delays))
                 continue
-            refusals = backoff_delays(initial=1, maximum=60)
-            if loop.time() - asked_at < 1:  # the server did not hold the request: go easy on it
+            delays = backoff_delays(initial=1, maximum=60)
+            if loop.time() - requested_at < 1:  # the server does not hold requests: limit the rate
                 await asyncio.sleep(random.uniform(0.8, 1.2))  # noqa: S311
         return None
 
@@ -136,12 +144,17 @@ class Runner:
 
 
 async def run(config: Config, *, stop: asyncio.Event, once: bool = False, ephemeral: bool = False) -> None:
-    """Serve until `stop` is set, or until one job has ended. `for_good`: nobody will find what is left behind."""
+    """Serve until `stop` is set or, with `once`, one job is finished.
+
+    `ephemeral`: this runner will be unregistered, so a job sent in response to the last request must still be run.
+    """
     await _remove_orphaned_containers(config)
-    with create_run_directory(Path(config.builds_dir)) as folder, ProcessSpawner(folder) as nursery:
+    with create_run_directory(Path(config.builds_dir)) as folder, ProcessSpawner(folder) as spawner:
         async with ProtocolClient(config.url, config.executor, config.ca_file) as protocol, asyncio.TaskGroup() as jobs:
-            runner = Runner(config, protocol, folder, nursery, jobs)
-            logger.info("agent %s asks %s for jobs, %d at a time", config.name, config.url, config.concurrency)
+            runner = Runner(config, protocol, folder, spawner, jobs)
+            logger.info(
+                "agent %s requests jobs from %s, up to %d at a time", config.name, config.url, config.concurrency
+            )
             serving = jobs.create_task(runner.serve(once=once))
             stopped = jobs.create_task(stop.wait())
             await asyncio.wait([serving, stopped], return_when=asyncio.FIRST_COMPLETED)
@@ -150,19 +163,19 @@ async def run(config: Config, *, stop: asyncio.Event, once: bool = False, epheme
             serving.cancel()
             stopped.cancel()
             await runner.drain()
-    logger.info("agent %s left", config.name)
+    logger.info("agent %s stopped", config.name)
 
 
 async def _remove_orphaned_containers(config: Config) -> None:
     if config.executor == "shell":
         return
-    engine = DockerClient(socket_path(config.docker.socket))
+    client = DockerClient(socket_path(config.docker.socket))
     try:
-        if await engine.ping():
-            await remove_orphans(engine, config)
+        if await client.ping():
+            await remove_orphans(client, config)
         else:
-            logger.warning("no Docker engine answers at %s", socket_path(config.docker.socket))
+            logger.warning("Docker is not available at %s", socket_path(config.docker.socket))
     except DockerError as error:
-        logger.warning("containers of an earlier run are left: %s", error)
+        logger.warning("orphaned containers of an earlier run could not be removed: %s", error)
     finally:
-        await engine.close()
+        await client.close()

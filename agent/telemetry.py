@@ -1,4 +1,4 @@
-"""The agent's traces: sent where OpenTelemetry's usual variables say, and not even made where they say nothing."""
+"""The agent's telemetry: exported to the endpoint in OpenTelemetry's standard variables, disabled without one."""
 
 import logging
 import os
@@ -19,13 +19,13 @@ ENDPOINT_VARIABLES = (
 
 @contextmanager
 def agent_telemetry(instance: str) -> Iterator[CollectorRegistry]:
-    """While this lasts; what is left is sent at the end. Gives what may be shown at `/metrics`."""
+    """Export telemetry during the block and flush it at the end. Yield the registry for `/metrics`."""
     if not any(os.environ.get(name, "").strip() for name in ENDPOINT_VARIABLES):
         registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         yield registry
         return
-    from libs.observability.telemetry import configure_telemetry  # the SDK costs memory that most agents save
+    from libs.observability.telemetry import configure_telemetry  # imported on demand: the SDK needs memory
 
     for handler in logging.getLogger().handlers:
         handler.addFilter(RateLimitFilter())

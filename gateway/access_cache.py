@@ -1,4 +1,4 @@
-"""What identity said about somebody, kept for a moment, so that a request costs no question in the usual case."""
+"""Cache of access rights: short-lived, and usable longer while the identity service is unavailable."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -7,11 +7,9 @@ from typing import Generic, TypeVar
 
 from contracts.errors import RequestRejected
 
-TTL_SECONDS = 1.0  # seconds: so long a change of a user may go unnoticed
-STALE_IF_ERROR_SECONDS = (
-    60.0  # seconds: so long the last answer counts while identity is away, where nobody can be disabled either
-)
-MAX_ENTRIES = 10_000  # remembered answers
+TTL_SECONDS = 1.0  # a change of a user takes effect within this time
+STALE_IF_ERROR_SECONDS = 60.0  # an expired value is used for this time while identity is unavailable
+MAX_ENTRIES = 10_000  # values, and as many denials
 UNAVAILABLE_CODES = frozenset({"SERVICE_UNAVAILABLE", "SERVICE_TIMEOUT"})
 
 K = TypeVar("K")
@@ -21,8 +19,8 @@ A = TypeVar("A")
 @dataclass(frozen=True, slots=True)
 class CachedValue(Generic[A]):
     value: A
-    requested_at: float  # when identity was last asked
-    confirmed_at: float  # when it was asked and answered
+    requested_at: float  # latest request, successful or not
+    confirmed_at: float  # latest successful request
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +31,13 @@ class CachedDenial:
 
 
 class StaleIfErrorCache(Generic[K, A]):
-    """At most one question a second about each key. Answers and refusals have a place of their own each, so that a
-    flood of strangers pushes nobody out.
+    """A cache with stale-if-error, at most one request a second per key.
+
+    Values and denials are stored apart, so that a flood of invalid tokens evicts no valid user.
     """
 
     def __init__(self, fetch: Callable[[K], Awaitable[A]], clock: Callable[[], float]) -> None:
-        """`ask` refuses with TOKEN_INVALID whom identity does not know."""
+        """`fetch` raises TOKEN_INVALID for keys that identity does not know; these denials are cached."""
         self._fetch = fetch
         self._clock = clock
         self._values: dict[K, CachedValue[A]] = {}
@@ -46,44 +45,49 @@ class StaleIfErrorCache(Generic[K, A]):
         self._requests: dict[K, asyncio.Task[A]] = {}
 
     async def get(self, key: K) -> A:
-        known = self._values.get(key)
-        if known and self._clock() - known.requested_at < TTL_SECONDS:
-            return known.value
+        """Return the value, requesting it if it is older than TTL_SECONDS. Raises RequestRejected."""
+        cached = self._values.get(key)
+        if cached and self._clock() - cached.requested_at < TTL_SECONDS:
+            return cached.value
         denied = self._denials.get(key)
         if denied and self._clock() - denied.requested_at < TTL_SECONDS:
             raise RequestRejected(denied.code, denied.detail)
-        asking = self._requests.get(key)
-        if asking is None:
-            asking = self._requests[key] = asyncio.create_task(self._refresh(key))
-            asking.add_done_callback(lambda done: self._on_done(key, done))
-        # shielded: the question is everybody's, also when the client that started it goes away
-        return await asyncio.shield(asking)
+        request = self._requests.get(key)
+        if request is None:
+            request = self._requests[key] = asyncio.create_task(self._refresh(key))
+            request.add_done_callback(lambda done: self._on_done(key, done))
+        # shielded: other requests may wait for the same value
+        return await asyncio.shield(request)
 
     def _on_done(self, key: K, done: asyncio.Task[A]) -> None:
         del self._requests[key]
         if not done.cancelled():
-            done.exception()  # no news when all who waited for it have gone
+            done.exception()  # retrieved, so that asyncio logs nothing if no waiter is left
 
     async def _refresh(self, key: K) -> A:
-        asked_at = self._clock()
+        requested_at = self._clock()
         try:
-            answer = await self._fetch(key)
-        except RequestRejected as refused:
-            known = self._values.pop(key, None)
-            if refused.code in UNAVAILABLE_CODES and known and asked_at - known.confirmed_at < STALE_IF_ERROR_SECONDS:
-                self._values[key] = CachedValue(known.value, self._clock(), known.confirmed_at)
-                return known.value
-            if refused.code == "TOKEN_INVALID":
-                _store(self._denials, key, CachedDenial(refused.code, refused.detail, asked_at))
+            value = await self._fetch(key)
+        except RequestRejected as rejection:
+            cached = self._values.pop(key, None)
+            if (
+                rejection.code in UNAVAILABLE_CODES
+                and cached
+                and requested_at - cached.confirmed_at < STALE_IF_ERROR_SECONDS
+            ):
+                self._values[key] = CachedValue(cached.value, self._clock(), cached.confirmed_at)
+                return cached.value
+            if rejection.code == "TOKEN_INVALID":
+                _store(self._denials, key, CachedDenial(rejection.code, rejection.detail, requested_at))
             raise
-        _store(self._values, key, CachedValue(answer, asked_at, asked_at))
-        return answer
+        _store(self._values, key, CachedValue(value, requested_at, requested_at))
+        return value
 
 
 V = TypeVar("V")
 
 
-def _store(kept: dict[K, V], key: K, value: V) -> None:
-    if len(kept) >= MAX_ENTRIES:
-        kept.clear()
-    kept[key] = value
+def _store(entries: dict[K, V], key: K, value: V) -> None:
+    if len(entries) >= MAX_ENTRIES:
+        entries.clear()
+    entries[key] = value

@@ -1,4 +1,4 @@
-"""Who is asking: tokens are checked here, and what their user may do now is asked of identity."""
+"""Authentication and authorization: tokens are verified here, current access rights come from the identity service."""
 
 import asyncio
 import re
@@ -23,16 +23,16 @@ from libs.eventstore.decider import Actor
 from libs.messaging.request_reply import MessageClient
 from libs.security.tokens import ExpiredToken, InvalidToken, TokenClaims, UnknownKey, hash_token, verify_token
 
-KEY_REQUEST_INTERVAL_SECONDS = 1.0  # seconds between two questions for keys, however many tokens of strangers come
-KEY_MAX_AGE_SECONDS = 60.0  # seconds after which keys are asked for again: so long one that was withdrawn is still good
-MAX_CACHED_CLAIMS = 10_000  # remembered tokens of log-ins
-MAX_TOKEN_LENGTH = 4096  # characters of a signed token; ours have some 400
+KEY_REQUEST_INTERVAL_SECONDS = 1.0  # minimum; limits the load caused by tokens with unknown keys
+KEY_MAX_AGE_SECONDS = 60.0  # a withdrawn signing key is accepted for at most this time
+MAX_CACHED_CLAIMS = 10_000  # verified login tokens
+MAX_TOKEN_LENGTH = 4096  # characters; tokens issued by identity have about 400
 PERSONAL_TOKEN = re.compile(rf"{TOKEN_PREFIX}[\w-]{{43}}", re.ASCII)
-TIMEOUT_SECONDS = 1.0  # seconds
+TIMEOUT_SECONDS = 1.0
 
 
 class Role(StrEnum):
-    """What a route needs. There is no hierarchy: an administrator is no developer unless both are given."""
+    """The role that a route requires. Roles have no hierarchy: an administrator is no developer without that role."""
 
     ANONYMOUS = ""
     USER = "any token"
@@ -41,7 +41,7 @@ class Role(StrEnum):
 
 
 def role_for_path(path: str) -> Role:
-    """Free Commit's rule: the first segment below the prefix says who may call."""
+    """Return the role for a path below /api. As in Free Commit, its first segment decides."""
     match path.split("/")[1]:
         case "guest" | "auth":
             return Role.ANONYMOUS
@@ -54,22 +54,25 @@ def role_for_path(path: str) -> Role:
 
 
 def read_token(headers: Mapping[bytes, bytes]) -> str:
-    """`Bearer <token>` or `token <token>`."""
+    """Return the token from `Authorization: Bearer <token>` or `token <token>`. Raises UNAUTHORIZED."""
     scheme, _, token = headers.get(b"authorization", b"").decode("latin-1").strip().partition(" ")
     if scheme.lower() not in {"bearer", "token"} or not token.strip():
-        raise RequestRejected("UNAUTHORIZED", "This address needs a token: `Authorization: Bearer <token>`.")
+        raise RequestRejected("UNAUTHORIZED", "This request needs a token: `Authorization: Bearer <token>`.")
     return token.strip()
 
 
 class Authenticator:
-    """Two kinds of tokens: signed ones of a log-in, which are checked here, and personal ones, which identity knows."""
+    """Authenticates requests by one of two kinds of tokens.
 
-    def __init__(self, caller: MessageClient, clock: Callable[[], float] = time.monotonic) -> None:
-        self._caller = caller
+    Login tokens are signed by identity and verified here; personal tokens are looked up at identity by their hash.
+    """
+
+    def __init__(self, bus: MessageClient, clock: Callable[[], float] = time.monotonic) -> None:
+        self._bus = bus
         self._clock = clock
         self._keys: dict[str, str] = {}
         self._keys_requested_at = float("-inf")
-        self._keys_confirmed_at = float("-inf")  # when the question was asked that was answered last
+        self._keys_confirmed_at = float("-inf")  # start of the latest successful request
         self._key_request: asyncio.Task[None] | None = None
         self._claims: dict[str, TokenClaims] = {}
         self._access_by_user = StaleIfErrorCache[int, Access](self._fetch_access, clock)
@@ -78,9 +81,9 @@ class Authenticator:
     async def authenticate(
         self, headers: Mapping[bytes, bytes], required_role: Role, scope: TokenScope | None
     ) -> Actor:
-        """Who asks, if they may; without a scope only after a log-in.
+        """Return the user if the token is valid and allows the request. Without `scope`, only login tokens do.
 
-        Raises Refused with UNAUTHORIZED, TOKEN_EXPIRED, TOKEN_INVALID, TOKEN_SCOPE or FORBIDDEN.
+        Raises UNAUTHORIZED, TOKEN_EXPIRED, TOKEN_INVALID, TOKEN_SCOPE or FORBIDDEN.
         """
         token = read_token(headers)
         if PERSONAL_TOKEN.fullmatch(token):
@@ -88,33 +91,35 @@ class Authenticator:
         else:
             access = await self._check_login_token(token)
         if required_role is not Role.USER and required_role not in access.roles:
-            raise RequestRejected("FORBIDDEN", f"This address needs {required_role}.")
+            raise RequestRejected("FORBIDDEN", f"This request needs the role {required_role}.")
         return Actor(access.user_id, access.username, access.roles)
 
     async def _check_login_token(self, token: str) -> Access:
         claims = await self._verify_cached(token)
         access = await self._access_by_user.get(claims.user_id)
         if not access.enabled or access.epoch != claims.epoch:
-            raise RequestRejected("TOKEN_INVALID", "The user was disabled or changed since; log in again.")
+            raise RequestRejected(
+                "TOKEN_INVALID", "The user was disabled or changed since this token was issued. Sign in again."
+            )
         return access
 
     async def _check_personal_token(self, token: str, scope: TokenScope | None) -> Access:
-        known = await self._access_by_token.get(hash_token(token))
-        if not known.access.enabled:
-            raise RequestRejected("TOKEN_INVALID", "The user was disabled.")
-        if known.expires_at and datetime.now(UTC).date() > known.expires_at:
-            raise RequestRejected("TOKEN_EXPIRED", f"The last day of this token was {known.expires_at}.")
+        token_access = await self._access_by_token.get(hash_token(token))
+        if not token_access.access.enabled:
+            raise RequestRejected("TOKEN_INVALID", "The user is disabled.")
+        if token_access.expires_at and datetime.now(UTC).date() > token_access.expires_at:
+            raise RequestRejected("TOKEN_EXPIRED", f"This token expired after {token_access.expires_at}.")
         if scope is None:
-            raise RequestRejected("TOKEN_SCOPE", "This address needs a log-in; a personal token does not do.")
-        if known.scopes and scope not in known.scopes:
-            raise RequestRejected("TOKEN_SCOPE", f"This address needs a token with the scope {scope}.")
-        return known.access
+            raise RequestRejected("TOKEN_SCOPE", "Personal access tokens cannot be used here. Sign in instead.")
+        if token_access.scopes and scope not in token_access.scopes:
+            raise RequestRejected("TOKEN_SCOPE", f"This request needs a token with the scope {scope}.")
+        return token_access.access
 
     async def _verify_cached(self, token: str) -> TokenClaims:
         self._refresh_stale_keys()
-        if known := self._claims.get(token):
-            if datetime.now(UTC) < known.expires_at:
-                return known
+        if cached := self._claims.get(token):
+            if datetime.now(UTC) < cached.expires_at:
+                return cached
             del self._claims[token]
         try:
             claims = await self._verify(token)
@@ -128,21 +133,24 @@ class Authenticator:
         return claims
 
     async def _verify(self, token: str) -> TokenClaims:
-        """The key may be newer than those we have: ask, and only an answer from after that says no."""
+        """Verify the signature. Raises InvalidToken or ExpiredToken.
+
+        A key that is unknown here may be new: only a list of keys requested after this call proves it invalid.
+        """
         if len(token) > MAX_TOKEN_LENGTH:
             raise InvalidToken("too long")
-        begun = self._clock()
+        started_at = self._clock()
         while True:
             try:
                 return verify_token(token, self._keys)
             except UnknownKey:
-                if self._keys_confirmed_at >= begun:
+                if self._keys_confirmed_at >= started_at:
                     raise
-                # shielded: the question is everybody's, also when the client that started it goes away
+                # shielded: other requests wait for the same keys
                 await asyncio.shield(self._refresh_keys())
 
     def _refresh_stale_keys(self) -> None:
-        """Keys are withdrawn, too; nobody waits for that."""
+        """Reload keys in the background once they are old: some may have been withdrawn."""
         if self._keys and self._clock() - self._keys_requested_at > KEY_MAX_AGE_SECONDS:
             self._refresh_keys()
 
@@ -156,21 +164,21 @@ class Authenticator:
         if self._keys:
             await asyncio.sleep(self._keys_requested_at + KEY_REQUEST_INTERVAL_SECONDS - self._clock())
         self._keys_requested_at = self._clock()
-        answer = await self._caller.query(GetVerificationKeys(), timeout=TIMEOUT_SECONDS)
+        answer = await self._bus.query(GetVerificationKeys(), timeout=TIMEOUT_SECONDS)
         keys = VerificationKeys.model_validate_json(answer).keys
         if not self._keys.keys() <= keys.keys():
-            self._claims.clear()  # they may rest on a key that is no more
+            self._claims.clear()  # some may be signed with a withdrawn key
         self._keys, self._keys_confirmed_at = keys, self._keys_requested_at
 
     async def _fetch_access(self, user_id: int) -> Access:
         try:
-            answer = await self._caller.query(GetAccess(user_id=user_id), timeout=TIMEOUT_SECONDS)
-        except RequestRejected as refused:
-            if refused.code == "DEVELOPER_NOT_FOUND":
-                raise RequestRejected("TOKEN_INVALID", "The user of this token is gone.") from None
+            answer = await self._bus.query(GetAccess(user_id=user_id), timeout=TIMEOUT_SECONDS)
+        except RequestRejected as rejection:
+            if rejection.code == "DEVELOPER_NOT_FOUND":
+                raise RequestRejected("TOKEN_INVALID", "The user of this token was deleted.") from None
             raise
         return Access.model_validate_json(answer)
 
-    async def _fetch_token_access(self, hashed: str) -> TokenAccess:
-        answer = await self._caller.query(GetTokenAccess(token_hash=hashed), timeout=TIMEOUT_SECONDS)
+    async def _fetch_token_access(self, token_hash: str) -> TokenAccess:
+        answer = await self._bus.query(GetTokenAccess(token_hash=token_hash), timeout=TIMEOUT_SECONDS)
         return TokenAccess.model_validate_json(answer)

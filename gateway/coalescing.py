@@ -1,7 +1,7 @@
-"""Equal questions share answers, written once for all: while one is under way, all that come in share the next one.
+"""Request coalescing: while a query is in flight, equal ones that arrive share a single following one.
 
-Nobody gets an answer that was begun before he asked, so a client still reads its own writes; under load a list that a
-hundred clients poll costs the services as much as two.
+No request gets a response that was started before it arrived, so clients read their own writes. A list that a hundred
+clients poll costs the services as much as two clients do.
 """
 
 import asyncio
@@ -14,39 +14,46 @@ Fetch = Callable[[], Awaitable[bytes]]
 
 @dataclass(slots=True)
 class InFlight:
+    """The running request for a key, and the one that follows it."""
+
     current: asyncio.Task[bytes]
     next_request: asyncio.Task[bytes] | None = None
 
 
 class RequestCoalescer:
+    """Shares requests with an equal key."""
+
     def __init__(self) -> None:
         self._in_flight: dict[Hashable, InFlight] = {}
 
     async def run(self, key: Hashable, fetch: Fetch) -> bytes:
-        """What `ask` brings, or what it brings to another one with the same key: all that it depends on."""
-        asking = self._in_flight.get(key)
-        if asking is None:
-            asking = self._in_flight[key] = InFlight(_start_task(self._fetch(key, fetch)))
-            return await asyncio.shield(asking.current)
-        if asking.next_request is None:
-            asking.next_request = _start_task(self._fetch_after(asking.current, key, fetch))
-        return await asyncio.shield(asking.next_request)
+        """Return the result of `fetch`, shared among concurrent calls with an equal key.
 
-    async def _fetch_after(self, before: asyncio.Task[bytes], key: Hashable, fetch: Fetch) -> bytes:
-        await asyncio.wait({before})
+        `key` must contain everything that the result depends on.
+        """
+        in_flight = self._in_flight.get(key)
+        if in_flight is None:
+            in_flight = self._in_flight[key] = InFlight(_start_task(self._fetch(key, fetch)))
+            return await asyncio.shield(in_flight.current)
+        if in_flight.next_request is None:
+            in_flight.next_request = _start_task(self._fetch_after(in_flight.current, key, fetch))
+        return await asyncio.shield(in_flight.next_request)
+
+    async def _fetch_after(self, previous: asyncio.Task[bytes], key: Hashable, fetch: Fetch) -> bytes:
+        await asyncio.wait({previous})
         return await self._fetch(key, fetch)
 
     async def _fetch(self, key: Hashable, fetch: Fetch) -> bytes:
         try:
             return await fetch()
         finally:
-            asking = self._in_flight.pop(key)
-            if asking.next_request is not None:
-                self._in_flight[key] = InFlight(asking.next_request)
+            in_flight = self._in_flight.pop(key)
+            if in_flight.next_request is not None:
+                self._in_flight[key] = InFlight(in_flight.next_request)
 
 
 def _start_task(coroutine: Coroutine[Any, Any, bytes]) -> asyncio.Task[bytes]:
-    """A task whose failure is no news when all who waited for it have gone."""
+    """Start a task whose exception is retrieved, so that asyncio logs nothing if no waiter is left."""
     task = asyncio.create_task(coroutine)
     task.add_done_callback(lambda done: done.cancelled() or done.exception())
     return task

@@ -1,4 +1,4 @@
-"""A request as routes see it, and what they may use to answer it."""
+"""What a route handler receives: the application's shared state and the parsed, authenticated request."""
 
 import asyncio
 import json
@@ -29,7 +29,7 @@ IDEMPOTENCY_KEY = re.compile(rb"[ -~]{1,255}")
 
 @dataclass(frozen=True)
 class AppState:
-    """What every route may use of its process."""
+    """The shared objects of one gateway process."""
 
     settings: Settings
     bus: MessageClient
@@ -37,12 +37,13 @@ class AppState:
     authenticator: Authenticator
     nats: Client
     long_polls: LongPollQueue
-    shutting_down: asyncio.Event  # set once the process is to end: whatever is held open ends then
-    event_readers: dict[object, int] = field(default_factory=dict, init=False)  # of live events, and which user each is
+    shutting_down: asyncio.Event  # set at shutdown: held requests and streams end then
+    # the user id of each client of the event stream
+    event_readers: dict[object, int] = field(default_factory=dict, init=False)
 
 
 def read_idempotency_key(headers: Mapping[bytes, bytes]) -> str:
-    """The Idempotency-Key; nothing where none was sent."""
+    """Return the Idempotency-Key, or an empty string if there is none. Raises IDEMPOTENCY_KEY_INVALID."""
     key = headers.get(b"idempotency-key")
     if key is not None and not IDEMPOTENCY_KEY.fullmatch(key):
         raise RequestRejected("IDEMPOTENCY_KEY_INVALID")
@@ -51,63 +52,70 @@ def read_idempotency_key(headers: Mapping[bytes, bytes]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class RequestContext:
-    """A request, read."""
+    """A parsed and authenticated request."""
 
     state: AppState
     scope: Scope = field(repr=False)
     method: str
     path: str  # below /api
-    path_params: Mapping[str, Any]  # what the route's path captured
+    path_params: Mapping[str, Any]
     query: bytes
     headers: Mapping[bytes, bytes]
     actor: Actor
-    body: Mapping[str, Any]  # flattened, unless the route takes bare fields
-    raw_body: bytes = b""  # instead, where the route takes it as it comes
-    idempotency_key: str = ""  # the Idempotency-Key of a write
+    body: Mapping[str, Any]  # nested objects flattened, unless the route takes its fields at the top level
+    raw_body: bytes = b""  # the unparsed body, for routes that take it so
+    idempotency_key: str = ""  # of a write; empty: none was sent
 
     @property
     def client_ip(self) -> str:
-        """From where the client asks."""
+        """The client's IP address, as far as trusted proxies report it."""
         return client_ip(self.scope, self.state.settings.trusted_proxies)
 
     def command_id(self, command: type[Command]) -> str:
-        """The same key from the same user at the same address is the same command."""
+        """Derive the command id from user, method, path and idempotency key, so that a retry has the same id."""
         parts = (str(self.actor.id), self.method, self.path, command.wire_name, self.idempotency_key)
         return str(uuid5(NAMESPACE_URL, "\n".join(parts)))
 
     @property
     def fingerprint(self) -> str:
-        """What tells it from another request at the same address."""
-        told = json.dumps([self.query.decode("latin-1"), self.body], sort_keys=True)
-        return sha256(told.encode()).hexdigest()
+        """Hash of query and body, which tells a retry from a different request that reuses the key."""
+        content = json.dumps([self.query.decode("latin-1"), self.body], sort_keys=True)
+        return sha256(content.encode()).hexdigest()
 
     async def has_recorded_response(self, command: type[Command]) -> bool:
-        """Whether this request was made before under its key. Refused with IDEMPOTENCY_KEY_REUSED for another one."""
-        before = GetCommandReply(
+        """Whether a request with this Idempotency-Key was handled before.
+
+        Raises IDEMPOTENCY_KEY_REUSED if the key was used for a different request.
+        """
+        query = GetCommandReply(
             taken_by=command.service, command_id=self.command_id(command), fingerprint=self.fingerprint
         )
         try:
-            await self.state.bus.query(before, actor=self.actor)
-        except RequestRejected as refused:
-            if refused.code == "HISTORY_NOT_FOUND":
+            await self.state.bus.query(query, actor=self.actor)
+        except RequestRejected as rejection:
+            if rejection.code == "HISTORY_NOT_FOUND":
                 return False
             raise
         return True
 
     async def send(
-        self, message: Message, *, timeout: float | None = None, showing: ReturnQuery | None = None
+        self, message: Message, *, timeout: float | None = None, return_query: ReturnQuery | None = None
     ) -> bytes:
-        limit = {"timeout": timeout} if timeout else {}
+        """Send a command or query in the user's name and return the answer. `timeout` is in seconds.
+
+        With `return_query`, a command is answered with the result of that query. Raises RequestRejected.
+        """
+        options = {"timeout": timeout} if timeout else {}
         if isinstance(message, Query):
-            ask = partial(self.state.bus.query, message, actor=self.actor, **limit)
-            # a slow question is each caller's own
-            return await (ask() if timeout else self.state.coalescer.run((message, self.actor), ask))
-        assert isinstance(message, Command)  # noqa: S101  there is no third kind
+            fetch = partial(self.state.bus.query, message, actor=self.actor, **options)
+            # queries with a timeout of their own are slow and not coalesced
+            return await (fetch() if timeout else self.state.coalescer.run((message, self.actor), fetch))
+        assert isinstance(message, Command)  # noqa: S101  a message is a query or a command
         return await self.state.bus.send(
             message,
             actor=self.actor,
             command_id=self.command_id(type(message)) if self.idempotency_key else None,
             fingerprint=self.fingerprint if self.idempotency_key else "",
-            return_query=showing,
-            **limit,
+            return_query=return_query,
+            **options,
         )

@@ -1,4 +1,4 @@
-"""The one shape in which a client learns that something could not be done."""
+"""Error responses."""
 
 import json
 from datetime import UTC, datetime
@@ -21,7 +21,7 @@ def current_trace_id() -> str:
 
 
 def error_response(scope: Scope, failure: Failure, headers: dict[str, str] | None = None) -> Response:
-    """GitLab's runners read nothing but a message in words; all others get the code in its place."""
+    """Build the error response. GitLab runners expect a text in `message`, all other clients an error code."""
     if scope["path"].startswith(GITLAB_PREFIX):
         body: dict[str, Any] = {"message": failure.detail}
     else:
@@ -30,7 +30,7 @@ def error_response(scope: Scope, failure: Failure, headers: dict[str, str] | Non
             "status": failure.status,
             "error": HTTPStatus(failure.status).phrase,
             "message": failure.code,
-            "path": scope.get("asked_path", scope["path"]),
+            "path": scope.get("requested_path", scope["path"]),
             "detail": failure.detail,
             "trace_id": current_trace_id(),
         }
@@ -39,11 +39,11 @@ def error_response(scope: Scope, failure: Failure, headers: dict[str, str] | Non
         headers["Retry-After"] = str(failure.retry_after)
     if failure.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    # a name or a path may hold lone surrogates, which only ASCII escapes can carry
+    # ASCII escapes: a name or path may hold lone surrogates, which UTF-8 cannot encode
     return Response(json.dumps(body), failure.status, headers, "application/json")
 
 
 def router_error_response(scope: Scope, error: HTTPException) -> Response:
-    """Unknown paths, methods, ids beyond all bounds."""
+    """Build the response for unknown paths, methods, and ids that exceed 64 bits."""
     failure = RequestRejected(CODE_BY_STATUS.get(error.status_code, "REQUEST_MALFORMED")).failure
     return error_response(scope, failure, dict(error.headers or {}))

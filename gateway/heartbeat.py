@@ -1,6 +1,6 @@
-"""The heartbeat of a gateway: tells services that it is alive, and compares its clock with the database's.
+"""Heartbeats of a gateway: report that it is alive, and compare its clock with the database's.
 
-A gateway checks when tokens expire, so its clock matters. It has no database; the answers carry the database's time.
+The gateway checks token expiry, so its clock matters. It has no database connection: responses carry database time.
 """
 
 import asyncio
@@ -18,10 +18,10 @@ from libs.observability.metrics import SettableGauge
 
 log = logging.getLogger("headrace.gateway")
 
-SERVICES = ("builds", "runners")  # those that hold silence against runners
+SERVICES = ("builds", "runners")  # they treat runners without contact as lost, and pause that while gateways are down
 INTERVAL_SECONDS = 3.0
 TIMEOUT_SECONDS = 2.0
-STOP_TIMEOUT_SECONDS = 1.0  # a bus that hangs keeps no gateway from leaving
+STOP_TIMEOUT_SECONDS = 1.0  # bounds the shutdown if NATS does not respond
 
 
 class HeartbeatSender:
@@ -29,14 +29,14 @@ class HeartbeatSender:
 
     def __init__(self, client: NatsClient, instance: str, clock: Clock, offset: SettableGauge) -> None:
         self._client = client
-        self._caller = MessageClient(client)
+        self._bus = MessageClient(client)
         self._instance = instance
         self._clock = clock
         self._offset = offset
-        self._sending: asyncio.Future[list[None]] = asyncio.gather()  # nothing yet
+        self._sending: asyncio.Future[list[None]] = asyncio.gather()  # initially none
 
     async def run(self) -> NoReturn:
-        """Run until cancelled."""
+        """Send heartbeats until canceled."""
         while True:
             self._sending = asyncio.gather(*(self._send(service) for service in SERVICES))
             await asyncio.shield(self._sending)
@@ -46,9 +46,9 @@ class HeartbeatSender:
             await asyncio.sleep(INTERVAL_SECONDS)
 
     async def stop(self) -> None:
-        """Tell the services that this gateway stops as it should: they need not be patient.
+        """Report a planned stop, so that the services do not wait for this gateway.
 
-        To be called when `beat` was cancelled. What it has sent is answered first, so that nothing overtakes this.
+        Call it after `run` was canceled. Pending heartbeats are awaited first, so that none arrives later.
         """
         with suppress(TimeoutError):
             async with asyncio.timeout(STOP_TIMEOUT_SECONDS):
@@ -58,13 +58,13 @@ class HeartbeatSender:
     async def _send(self, service: str, *, leaving: bool = False) -> None:
         beat = Heartbeat(to=service, gateway=self._instance, clock_offset=self._clock.offset, leaving=leaving)
         if not self._client.may_publish(beat.target_subject()):
-            return  # by a server with the permissions of 0.2.0; the log says it once
+            return  # NATS still has the permissions of release 0.2.0; logged once
 
-        async def ask() -> datetime:
-            answer = await self._caller.query(beat, timeout=TIMEOUT_SECONDS)
+        async def read_database_time() -> datetime:
+            answer = await self._bus.query(beat, timeout=TIMEOUT_SECONDS)
             return DatabaseTime.model_validate_json(answer).at
 
         try:
-            await self._clock.synchronize(ask)
-        except RequestRejected as refused:  # also by a release that does not know heartbeats
-            log.debug("%s did not answer the heartbeat: %s", service, refused.code)
+            await self._clock.synchronize(read_database_time)
+        except RequestRejected as rejection:  # releases before 0.3 do not know heartbeats
+            log.debug("%s did not answer the heartbeat: %s", service, rejection.code)

@@ -1,4 +1,4 @@
-"""The outermost layer: one address for all prefixes, one trace per request, and an answer whatever happens inside."""
+"""The outermost middleware: canonical paths, a trace span and a metric per request, error responses."""
 
 import asyncio
 import logging
@@ -17,27 +17,29 @@ from libs.observability.tracing import SpanScope, extract
 
 log = logging.getLogger("headrace.gateway")
 UNTRACED_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
-STATUS_CLASSES = ("none", "1xx", "2xx", "3xx", "4xx", "5xx")  # none: the client left before the answer began
+STATUS_CLASSES = ("none", "1xx", "2xx", "3xx", "4xx", "5xx")  # none: the client disconnected before a response started
 CORS_HEADERS = [(b"access-control-allow-origin", b"*"), (b"access-control-expose-headers", b"Retry-After, X-Trace-Id")]
-"""On every answer, so that a cache may give it to pages of any origin."""
+"""Sent with every response, so that a shared cache can serve pages of any origin."""
 
 
 class ObservabilityMiddleware:
-    def __init__(self, app: ASGIApp, tracer: Tracer, seconds: Histogram) -> None:
+    """ASGI middleware around the router; sends an error response for every exception."""
+
+    def __init__(self, app: ASGIApp, tracer: Tracer, durations: Histogram) -> None:
         self._app = app
         self._tracer = tracer
-        self._duration = seconds
+        self._durations = durations
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] in UNTRACED_PATHS:
             await self._app(scope, receive, send)
             return
-        scope = {**scope, "asked_path": scope["path"], "path": canonical_path(scope["path"])}
+        scope = {**scope, "requested_path": scope["path"], "path": canonical_path(scope["path"])}
         traceparent = next((value for name, value in scope["headers"] if name == b"traceparent"), b"")
         context = extract(traceparent.decode("latin-1"))
-        begun, status = time.perf_counter(), 0
+        started_at, status = time.perf_counter(), 0
 
-        async def sending(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -46,37 +48,36 @@ class ObservabilityMiddleware:
 
         with SpanScope(self._tracer.start_span(scope["method"], context, SpanKind.SERVER)) as span:
             try:
-                await self._handle(scope, receive, sending)
+                await self._handle(scope, receive, send_with_headers)
             except ClientDisconnect:
-                pass  # nobody is left to answer
+                pass  # no response possible
             except asyncio.CancelledError:
-                log.warning(
-                    "%s was cut off by the end of this process", _route_name(scope)
-                )  # which is all that cancels it
+                # requests are canceled at shutdown only
+                log.warning("%s was aborted by the shutdown of this process", _route_name(scope))
             except Exception:
                 log.exception("%s failed", _route_name(scope))
                 if not status:
                     failure = RequestRejected("INTERNAL_SERVER_ERROR").failure
-                    await error_response(scope, failure)(scope, receive, sending)
+                    await error_response(scope, failure)(scope, receive, send_with_headers)
             if span.is_recording():
                 _annotate_span(span, scope, status)
-        self._duration.record(
-            time.perf_counter() - begun, {"route": _route_name(scope), "status": STATUS_CLASSES[status // 100]}
+        self._durations.record(
+            time.perf_counter() - started_at, {"route": _route_name(scope), "status": STATUS_CLASSES[status // 100]}
         )
 
     async def _handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await self._app(scope, receive, send)
             return
-        except RequestRejected as refused:
-            response = error_response(scope, refused.failure)
+        except RequestRejected as rejection:
+            response = error_response(scope, rejection.failure)
         except HTTPException as error:
             response = router_error_response(scope, error)
         await response(scope, receive, send)
 
 
 def _annotate_span(span: Span, scope: Scope, status: int) -> None:
-    """The route and how it ended: paths hold names, and what was sent is nobody's business."""
+    """Set route and status on the span. Paths and query values may hold personal data and are not recorded."""
     span.update_name(_route_name(scope))
     span.set_attributes(
         {
@@ -92,5 +93,5 @@ def _annotate_span(span: Span, scope: Scope, status: int) -> None:
 
 
 def _route_name(scope: Scope) -> str:
-    """The route, not the path: ids would make a name of their own each."""
+    """Return method and route template, like `GET /api/developer/builds/{build_id}`, as a label with few values."""
     return f"{scope['method']} {scope.get('route_path', 'unknown')}"

@@ -1,4 +1,4 @@
-"""`GET /api/admin/history/<kind>/<id>`: what happened to a thing, or what it was like at a moment."""
+"""`GET /api/admin/history/<kind>/<id>`: an object's history, or its state at a point in time."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -13,59 +13,59 @@ from contracts.history import GetHistory, GetState, History, StreamQuery, Stream
 from gateway.context import RequestContext
 from gateway.framework.serializers import as_it_is
 
-TIMEOUT_SECONDS = 10.0  # seconds: a long log is folded for it
+TIMEOUT_SECONDS = 10.0  # the state is rebuilt from all events
 HISTORY_OR_STATE = as_it_is(History | StreamState)
 PARAMETERS = {
-    "after": "go on behind this version, in the order asked for: the `next` of the answer before",
-    "per_page": "entries at once, at most 1000, 100 unless told; fewer come where they would be too large",
-    "order_by": "`ASC`, oldest first, unless told; `DESC`",
-    "at": "a time in ISO 8601, UTC where it names no zone, midnight where it is only a date: answers the state then",
-    "version": "answers the state at this version",
+    "after": "continue after this version, in the given order: `next` of the previous page",
+    "per_page": "maximum number of entries, 1 to 1000, default 100; a page has fewer if it would be too large",
+    "order_by": "`ASC` (default): oldest first; `DESC`: newest first",
+    "at": "return the state at this time: ISO 8601, UTC if it has no zone, midnight if it is a date",
+    "version": "return the state at this version",
 }
 MAX_PAGE_SIZE = 1000
 
 
-async def get_history_or_state(asked: RequestContext) -> Response:
-    """What happened to a thing and who did it; with `at` or `version` what it was like. Secrets never show."""
-    given = dict(parse_qsl(asked.query.decode("latin-1"), keep_blank_values=True, encoding="utf-8"))
-    answer = await asked.send(_build_query(asked.path_params, given), timeout=TIMEOUT_SECONDS)
+async def get_history_or_state(context: RequestContext) -> Response:
+    """An object's history with the actors; with `at` or `version` its state. Secret values are never included."""
+    parameters = dict(parse_qsl(context.query.decode("latin-1"), keep_blank_values=True, encoding="utf-8"))
+    answer = await context.send(_build_query(context.path_params, parameters), timeout=TIMEOUT_SECONDS)
     return Response(answer, media_type="application/json")
 
 
-def _build_query(captured: Mapping[str, Any], given: Mapping[str, str]) -> StreamQuery:
-    if "at" in given or "version" in given:
-        at = {"at": parse_time(given["at"])} if "at" in given else {}
-        version = {"version": given["version"]} if "version" in given else {}
-        return _validate(GetState, {**captured, **at, **version})
-    order = given.get("order_by", given.get("orderBy", "ASC")).upper()
+def _build_query(path_params: Mapping[str, Any], parameters: Mapping[str, str]) -> StreamQuery:
+    if "at" in parameters or "version" in parameters:
+        at = {"at": parse_time(parameters["at"])} if "at" in parameters else {}
+        version = {"version": parameters["version"]} if "version" in parameters else {}
+        return _validate(GetState, {**path_params, **at, **version})
+    order = parameters.get("order_by", parameters.get("orderBy", "ASC")).upper()
     if order not in ("ASC", "DESC"):
-        raise RequestRejected("REQUEST_MALFORMED", "order_by is ASC or DESC.")
-    fields = {"limit": parse_page_size(given), "newest_first": order == "DESC", **captured}
-    return _validate(GetHistory, fields | ({"after": given["after"]} if "after" in given else {}))
+        raise RequestRejected("REQUEST_MALFORMED", "order_by must be ASC or DESC.")
+    fields = {"limit": parse_page_size(parameters), "newest_first": order == "DESC", **path_params}
+    return _validate(GetHistory, fields | ({"after": parameters["after"]} if "after" in parameters else {}))
 
 
-def parse_page_size(given: Mapping[str, str]) -> int:
-    text = given.get("per_page", given.get("perPage", "100"))
+def parse_page_size(parameters: Mapping[str, str]) -> int:
+    text = parameters.get("per_page", parameters.get("perPage", "100"))
     if not (text.isascii() and text.isdigit() and len(text) < 20):
-        raise RequestRejected("REQUEST_MALFORMED", "per_page is a whole number.")
+        raise RequestRejected("REQUEST_MALFORMED", "per_page must be a whole number.")
     return min(max(int(text), 1), MAX_PAGE_SIZE)
 
 
 def parse_time(text: str) -> datetime:
-    for one in (text, text.replace(" ", "+")):  # an unescaped plus arrives as a space
+    for candidate in (text, text.replace(" ", "+")):  # an unescaped plus arrives as a space
         try:
-            at = datetime.fromisoformat(one)
+            at = datetime.fromisoformat(candidate)
             return (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC)
         except (ValueError, OverflowError):
             continue
-    raise RequestRejected("REQUEST_MALFORMED", "at is a time in ISO 8601, like 2026-01-31T12:00:00Z, or a date.")
+    raise RequestRejected("REQUEST_MALFORMED", "at must be a time in ISO 8601, like 2026-01-31T12:00:00Z, or a date.")
 
 
 def _validate(message: type[StreamQuery], fields: Mapping[str, Any]) -> StreamQuery:
     try:
         return message.model_validate(fields)
     except ValidationError as error:
-        fault = error.errors(include_input=False, include_url=False, include_context=False)[0]
-        if fault["loc"][0] in ("kind", "id"):
+        first_error = error.errors(include_input=False, include_url=False, include_context=False)[0]
+        if first_error["loc"][0] in ("kind", "id"):
             raise RequestRejected("HISTORY_NOT_FOUND") from None
-        raise RequestRejected("REQUEST_MALFORMED", f"{fault['loc'][0]}: {fault['msg']}.") from None
+        raise RequestRejected("REQUEST_MALFORMED", f"{first_error['loc'][0]}: {first_error['msg']}.") from None

@@ -1,11 +1,12 @@
-"""Which scope a personal token needs on which route: the one place where that is said."""
+"""The scope that a personal access token needs for each route."""
 
 import re
 
 from contracts.identity import TokenScope
 
 ROLE_PREFIX = re.compile(r"^/(admin|developer)(?=/)")
-RESOURCE_PATTERNS: tuple[tuple[str, str], ...] = (  # the beginning of a path below its role; the first that fits counts
+# pattern of a path below its role prefix, and the resource; the first match counts
+RESOURCE_PATTERNS: tuple[tuple[str, str], ...] = (
     (r"/(project|company)/.+/runners\b", "RUNNER"),
     (r"/project/.+/cicd\b", "BUILD"),
     (r"/(builds|jobs|logs|statistics)\b", "BUILD"),
@@ -19,24 +20,27 @@ RESOURCE_PATTERNS: tuple[tuple[str, str], ...] = (  # the beginning of a path be
     (r"/events\b", "EVENT"),
 )
 EDIT_METHODS = frozenset({"PATCH", "PUT"})
-CREDENTIAL_SUFFIX = "/registration-info"  # whoever reads it can make runners
-LOGIN_ONLY_ROUTES = frozenset(
-    {("POST", "/user/tokens")}
-)  # or a token could give itself what it lacks: scopes, and time
+# a response with the registration token, which allows registering runners: needs a write scope
+CREDENTIAL_SUFFIX = "/registration-info"
+# a personal token must not create one with more scopes or a later expiry
+LOGIN_ONLY_ROUTES = frozenset({("POST", "/user/tokens")})
 
 
 def required_scope(method: str, path: str) -> TokenScope | None:
-    """Of a route below /api; None where no personal token will do. Raises LookupError for a path that fits nothing."""
+    """Return the scope for a route below /api, or None if personal tokens are not accepted there.
+
+    Raises LookupError for a path that matches no pattern.
+    """
     if (method, path) in LOGIN_ONLY_ROUTES:
         return None
     below = ROLE_PREFIX.sub("", path)
-    for beginning, noun in RESOURCE_PATTERNS:
-        if re.match(beginning, below):
-            return TokenScope(f"{noun}_{_action(method, path, noun)}")
-    raise LookupError(f"gateway/token_scopes.py does not say which scope {method} {path} needs")
+    for pattern, resource in RESOURCE_PATTERNS:
+        if re.match(pattern, below):
+            return TokenScope(f"{resource}_{_action(method, path, resource)}")
+    raise LookupError(f"no scope is defined for {method} {path}: add a pattern to gateway/token_scopes.py")
 
 
-def _action(method: str, path: str, noun: str) -> str:
+def _action(method: str, path: str, resource: str) -> str:
     if method == "GET" and not path.endswith(CREDENTIAL_SUFFIX):
         return "READ"
-    return "EDIT" if noun == "PROJECT" and method in EDIT_METHODS else "WRITE"
+    return "EDIT" if resource == "PROJECT" and method in EDIT_METHODS else "WRITE"

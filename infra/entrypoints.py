@@ -31,7 +31,7 @@ def run_service(name: str) -> None:
 
 def run_gateway() -> None:
     settings = _load_settings(nats_only=True)
-    from gateway.app import run
+    from gateway.main import run
 
     _tune_memory()
     run(settings)

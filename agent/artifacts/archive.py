@@ -1,4 +1,4 @@
-"""Zip archives of a job's folder: what is found by patterns goes in, and nothing leads out of the folder."""
+"""Zip archives of a job's files: find files by patterns, pack, and unpack without leaving the target folder."""
 
 import os
 import shutil
@@ -13,32 +13,37 @@ import re2
 from libs.globs import glob_to_regex
 
 GIT_DIRECTORY = ".git"
-MATCH_NOTHING = r"[^\x00-\x{10FFFF}]"  # no character is in it
+MATCH_NOTHING = r"[^\x00-\x{10FFFF}]"  # a regex that never matches
 
 
 class ArchiveCanceled(Exception):
-    """Whoever wanted the archive does not wait for it any more."""
+    """Packing was canceled."""
 
 
 def _normalize_pattern(folder: Path, pattern: str) -> str:
-    """Slashes at the end and dots at the start mean nothing; the folder's own path may stand in front."""
+    """Return the pattern relative to the folder, without a prefix of its path, `./` and trailing slashes."""
     inside = os.path.normpath(pattern.removeprefix(f"{folder}/"))
     return "**" if inside == "." else inside
 
 
 def compile_patterns(folder: Path, patterns: Iterable[str], *, include_contents: bool) -> "re2._Regexp":
-    """In time linear to the names (RE2): a job's patterns must not stop the agent, which has other jobs.
+    """Compile glob patterns to one regex. RE2 matches in linear time, so a job's patterns cannot block other jobs.
 
-    `deep`: a folder means all that is in it. Raises ValueError for a pattern that makes no sense.
+    `include_contents`: a pattern that matches a folder also matches everything in it. Raises ValueError for an
+    invalid pattern.
     """
-    ways = "|".join(glob_to_regex(_normalize_pattern(folder, pattern)) for pattern in patterns if pattern.strip())
+    alternatives = "|".join(
+        glob_to_regex(_normalize_pattern(folder, pattern)) for pattern in patterns if pattern.strip()
+    )
     options = re2.Options()
     options.log_errors = False
     options.dot_nl = True
     try:
-        return re2.compile(f"(?:{ways}){'(?:/.*)?' if include_contents else ''}" if ways else MATCH_NOTHING, options)
+        return re2.compile(
+            f"(?:{alternatives}){'(?:/.*)?' if include_contents else ''}" if alternatives else MATCH_NOTHING, options
+        )
     except re2.error as error:
-        raise ValueError(f"a pattern of the artifacts makes no sense: {_error_text(error)}") from None
+        raise ValueError(f"invalid file pattern: {_error_text(error)}") from None
 
 
 def _error_text(error: Exception) -> str:
@@ -49,21 +54,19 @@ def _error_text(error: Exception) -> str:
 def find_files(
     folder: Path, paths: Sequence[str], exclude: Sequence[str], extra_names: Iterable[str] = ()
 ) -> list[str]:
-    """Names below the folder, sorted; `also` are names that no pattern needs to match."""
-    wanted, unwanted = (
-        compile_patterns(folder, paths, include_contents=True),
-        compile_patterns(folder, exclude, include_contents=False),
-    )
-    named = set(extra_names)
+    """Return matching names below the folder, sorted. `extra_names` need not match `paths`, only not `exclude`."""
+    included = compile_patterns(folder, paths, include_contents=True)
+    excluded = compile_patterns(folder, exclude, include_contents=False)
+    extra = set(extra_names)
     return sorted(
         name
         for name in _walk_names(folder)
-        if _is_unicode(name) and (wanted.fullmatch(name) or name in named) and not unwanted.fullmatch(name)
+        if _is_unicode(name) and (included.fullmatch(name) or name in extra) and not excluded.fullmatch(name)
     )
 
 
 def _is_unicode(name: str) -> bool:
-    """Archives hold names in Unicode only."""
+    """Whether an archive can store the name: it must be valid Unicode."""
     try:
         name.encode()
     except UnicodeEncodeError:
@@ -72,20 +75,23 @@ def _is_unicode(name: str) -> bool:
 
 
 def _walk_names(folder: Path) -> Iterator[str]:
-    """Links are names, whatever they lead to; a folder that was replaced by one holds nothing."""
+    """Yield all names below the folder without following links; nothing if the folder was replaced by a link."""
     if folder.is_symlink():
         return
-    for place, folders, files in os.walk(folder):
-        inside = PurePosixPath(place).relative_to(folder)
-        if inside == PurePosixPath():
-            folders[:] = [each for each in folders if each != GIT_DIRECTORY]
-        yield from (str(inside / each) for each in (*folders, *files))
+    for root, folders, files in os.walk(folder):
+        parent = PurePosixPath(root).relative_to(folder)
+        if parent == PurePosixPath():
+            folders[:] = [name for name in folders if name != GIT_DIRECTORY]
+        yield from (str(parent / name) for name in (*folders, *files))
 
 
 def pack(folder: Path, names: Iterable[str], archive: Path, stop: Event, *, level: int | None = None) -> list[str]:
-    """Write the archive; answers the names that were left out: sockets, pipes, and links that lead out."""
-    left_out = []
-    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED, compresslevel=level, strict_timestamps=False) as into:
+    """Write the archive and return the skipped names: sockets, pipes, and links that lead out of the folder.
+
+    Raises ArchiveCanceled once `stop` is set.
+    """
+    skipped = []
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED, compresslevel=level, strict_timestamps=False) as file:
         for name in names:
             if stop.is_set():
                 raise ArchiveCanceled
@@ -94,24 +100,28 @@ def pack(folder: Path, names: Iterable[str], archive: Path, stop: Event, *, leve
             if stat.S_ISLNK(mode) and _is_inside(folder, path.parent / os.readlink(path)):
                 link = zipfile.ZipInfo(name)
                 link.external_attr = mode << 16
-                into.writestr(link, os.readlink(path))
+                file.writestr(link, os.readlink(path))
             elif stat.S_ISREG(mode) or stat.S_ISDIR(mode):
-                into.write(path, name)
+                file.write(path, name)
             else:
-                left_out.append(name)
-    return left_out
+                skipped.append(name)
+    return skipped
 
 
 def unpack(archive: Path, folder: Path) -> list[str]:
-    """Into the folder, over what is there; answers the names that were left out. Raises ValueError if it is no zip."""
+    """Extract into the folder, overwriting files, and return the skipped names.
+
+    Raises ValueError if the archive is no valid zip file.
+    """
     try:
         with zipfile.ZipFile(archive) as source:
-            return [one.filename for one in source.infolist() if not _extract_entry(source, one, folder)]
+            return [entry.filename for entry in source.infolist() if not _extract_entry(source, entry, folder)]
     except (zipfile.BadZipFile, NotImplementedError, EOFError, RuntimeError) as error:
         raise ValueError(f"the archive cannot be read: {error}") from None
 
 
 def _extract_entry(source: zipfile.ZipFile, entry: zipfile.ZipInfo, folder: Path) -> bool:
+    """Extract an entry and return True, or return False if it would leave the folder or change `.git`."""
     parts = PurePosixPath(entry.filename).parts
     path, mode = folder.joinpath(*parts), entry.external_attr >> 16
     if not parts or parts[0] == GIT_DIRECTORY or ".." in parts or not _is_inside(folder, path.parent):

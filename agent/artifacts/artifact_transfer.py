@@ -1,4 +1,4 @@
-"""What a job gets from the jobs before it, and what it leaves for those after it."""
+"""Transfer of artifacts: download those of earlier jobs, upload the job's own."""
 
 import asyncio
 import os
@@ -12,15 +12,16 @@ from agent.execution.variable_expansion import expand
 from agent.execution.workspace import inherited_environment
 from agent.processes import program
 from agent.processes.process_spawner import ProcessSpawner
-from agent.protocol.client import ProtocolClient, RequestFailed
+from agent.protocol.client import ProtocolClient
 from agent.protocol.job import Artifacts, Job
+from agent.protocol.responses import RequestFailed
 
-PERMANENT_STATUSES = frozenset({400, 401, 403, 404, 409, 413, 422})  # no other attempt would fare better
-MAX_LISTED_NAMES = 5  # names of files, in the log
+PERMANENT_STATUSES = frozenset({400, 401, 403, 404, 409, 413, 422})  # a retry cannot succeed
+MAX_LISTED_NAMES = 5  # file names in one log line
 
 
 class ArtifactTransferFailed(Exception):
-    """They could not be brought; `final` if another runner could not either."""
+    """Artifacts could not be transferred. `is_permanent`: a retry, also by another runner, would fail as well."""
 
     def __init__(self, detail: str, *, is_permanent: bool) -> None:
         super().__init__(detail)
@@ -28,95 +29,101 @@ class ArtifactTransferFailed(Exception):
 
 
 class ArtifactTransfer:
+    """Transfers the artifacts of one job."""
+
     def __init__(
         self,
         protocol: ProtocolClient,
         job: Job,
-        trace: JobLog,
-        nursery: ProcessSpawner,
+        log: JobLog,
+        spawner: ProcessSpawner,
         checkout: Path,
         private: Path,
         environment: Mapping[str, str],
     ) -> None:
         self._protocol = protocol
         self._job = job
-        self._log = trace
-        self._spawner = nursery
+        self._log = log
+        self._spawner = spawner
         self._checkout = checkout
         self._private = private
         self._environment = environment
 
     async def download(self) -> None:
-        """The archives of the jobs that this one depends on."""
-        for number, one in enumerate(self._job.dependencies):
-            self._log.write_line(f"Downloading artifacts of {one.name} (job {one.id})")
+        """Download and unpack the archives of the jobs that this one depends on. Raises ArtifactTransferFailed."""
+        for number, dependency in enumerate(self._job.dependencies):
+            self._log.write_line(f"Downloading artifacts of {dependency.name} (job {dependency.id})")
             path = self._private / f"dependency-{number}"
             try:
-                await self._protocol.download_artifacts(one.id, one.token, path)
+                await self._protocol.download_artifacts(dependency.id, dependency.token, path)
                 self._warn_skipped(await asyncio.to_thread(archive.unpack, path, self._checkout))
-            except RequestFailed as refused:
-                raise _transfer_failed(f"artifacts of {one.name} could not be downloaded", refused) from refused
+            except RequestFailed as failure:
+                raise _transfer_failed(f"artifacts of {dependency.name} could not be downloaded", failure) from failure
             except ValueError as error:
-                raise ArtifactTransferFailed(f"artifacts of {one.name}: {error}", is_permanent=True) from error
+                raise ArtifactTransferFailed(f"artifacts of {dependency.name}: {error}", is_permanent=True) from error
 
     async def upload(self, *, failed: bool) -> None:
-        """Upload what the job wants to be kept after such an end."""
-        for number, wanted in enumerate(self._job.artifacts):
-            if wanted.should_upload(failed):
-                await self._upload_archive(wanted, self._private / f"artifacts-{number}")
+        """Upload the artifacts that the job defines for this result. Raises ArtifactTransferFailed."""
+        for number, artifacts in enumerate(self._job.artifacts):
+            if artifacts.should_upload(failed):
+                await self._upload_archive(artifacts, self._private / f"artifacts-{number}")
 
-    async def _upload_archive(self, wanted: Artifacts, path: Path) -> None:
-        if wanted.format != "zip":
+    async def _upload_archive(self, artifacts: Artifacts, path: Path) -> None:
+        if artifacts.format != "zip":
             self._log.write_line(
-                f"WARNING: this runner makes no artifacts of the format {wanted.format}; they are left out"
+                f"WARNING: artifacts of format {artifacts.format} are not supported by this runner and are skipped"
             )
             return
-        name = expand(wanted.name, self._environment).replace("/", "-") or "default"
-        names = await self.find_names(wanted.paths, wanted.exclude, untracked=wanted.untracked)
+        name = expand(artifacts.name, self._environment).replace("/", "-") or "default"
+        names = await self.find_names(artifacts.paths, artifacts.exclude, untracked=artifacts.untracked)
         if not names:
-            self._log.write_line("WARNING: no file matches the artifacts; nothing is uploaded")
+            self._log.write_line("WARNING: no files match the artifact paths; nothing is uploaded")
             return
         self._log.write_line(f"Uploading artifacts: {len(names)} files and folders as {name}.zip")
         stop = Event()
         try:
             self._warn_skipped(await asyncio.to_thread(archive.pack, self._checkout, names, path, stop))
             await self._protocol.upload_artifacts(
-                self._job.id, self._job.token, path, f"{name}.zip", wanted.upload_parameters
+                self._job.id, self._job.token, path, f"{name}.zip", artifacts.upload_parameters
             )
-        except RequestFailed as refused:
-            raise _transfer_failed("artifacts could not be uploaded", refused) from refused
+        except RequestFailed as failure:
+            raise _transfer_failed("artifacts could not be uploaded", failure) from failure
         finally:
             stop.set()
 
     async def find_names(self, include: Iterable[str], exclude: Iterable[str], *, untracked: bool) -> list[str]:
-        """What is there of the patterns, below the checkout."""
-        also = await self._untracked_names() if untracked else []
-        paths, exclude = ([expand(one, self._environment) for one in each] for each in (include, exclude))
+        """Return the names below the checkout that match the patterns. Raises ArtifactTransferFailed."""
+        extra_names = await self._untracked_names() if untracked else []
+        included, excluded = (
+            [expand(pattern, self._environment) for pattern in patterns] for patterns in (include, exclude)
+        )
         try:
-            return await asyncio.to_thread(archive.find_files, self._checkout, paths, exclude, also)
+            return await asyncio.to_thread(archive.find_files, self._checkout, included, excluded, extra_names)
         except ValueError as error:
             raise ArtifactTransferFailed(str(error), is_permanent=True) from error
 
     async def _untracked_names(self) -> list[str]:
-        """What git does not know, ignored or not."""
-        said: list[bytes] = []
-        # the job may have been in a container: neither its settings of git nor its variables may start anything outside
+        """Return the files that git does not track, ignored ones included."""
+        output: list[bytes] = []
+        # the job may have run in a container: its git settings must not start programs outside of it
         settings = [*("-c", "core.fsmonitor=false"), *("-c", "core.hooksPath=/dev/null"), *("-c", "safe.directory=*")]
         command = ["git", *settings, "ls-files", "--others", "-z"]
         environment = {**inherited_environment(os.environ), "GIT_ALLOW_PROTOCOL": "none"}
         status = await program.run_program(
-            self._spawner, command, cwd=self._checkout, environment=environment, output=said.append
+            self._spawner, command, cwd=self._checkout, environment=environment, output=output.append
         )
         if status != 0:
-            raise ArtifactTransferFailed("git could not say which files it does not know", is_permanent=True)
-        return [os.fsdecode(one) for one in b"".join(said).split(b"\0") if one]
+            raise ArtifactTransferFailed("git could not list the untracked files", is_permanent=True)
+        return [os.fsdecode(name) for name in b"".join(output).split(b"\0") if name]
 
     def _warn_skipped(self, names: list[str]) -> None:
         if names:
-            more = f" and {len(names) - MAX_LISTED_NAMES} more" if len(names) > MAX_LISTED_NAMES else ""
-            shown = ", ".join(names[:MAX_LISTED_NAMES]) + more
-            self._log.write_line(f"WARNING: left out, for it leads out of the folder or is no file: {shown}")
+            rest = f" and {len(names) - MAX_LISTED_NAMES} more" if len(names) > MAX_LISTED_NAMES else ""
+            listed = ", ".join(names[:MAX_LISTED_NAMES]) + rest
+            self._log.write_line(
+                f"WARNING: skipped because they lead out of the folder or are no regular files: {listed}"
+            )
 
 
-def _transfer_failed(what: str, refused: RequestFailed) -> ArtifactTransferFailed:
-    return ArtifactTransferFailed(f"{what}: {refused}", is_permanent=refused.status in PERMANENT_STATUSES)
+def _transfer_failed(problem: str, failure: RequestFailed) -> ArtifactTransferFailed:
+    return ArtifactTransferFailed(f"{problem}: {failure}", is_permanent=failure.status in PERMANENT_STATUSES)

@@ -1,4 +1,4 @@
-"""Files that jobs of a project keep for later jobs on this machine: a zip for every key, the oldest ones go first."""
+"""Caches of jobs on this machine: one zip file per key; the least recently used are evicted first."""
 
 import asyncio
 import hashlib
@@ -16,85 +16,93 @@ from agent.execution.job_log import JobLog
 from agent.execution.variable_expansion import expand
 from agent.protocol.job import Cache, Job
 
-CACHE_DIRECTORY = "cache"  # beside the folders of runs
+CACHE_DIRECTORY = "cache"  # in the builds directory
 ZIP_SUFFIX = ".zip"
 FALLBACK_VARIABLE = "CACHE_FALLBACK_KEY"
-MAX_LOGGED_KEY_LENGTH = 200  # characters that are shown
-SAVE_TIMEOUT_SECONDS = 300  # seconds for saving all of a job
-ZIP_LEVEL = 1  # of zip's levels: what is kept on a disk is read soon
+MAX_LOGGED_KEY_LENGTH = 200  # characters
+SAVE_TIMEOUT_SECONDS = 300  # for all caches of a job
+ZIP_LEVEL = 1  # fastest: local caches need little compression
 
 
 class JobCaches:
-    """The caches of one job. A failure is a warning in the log and never fails the job: caches only save time.
+    """The caches of one job. Failures are logged as warnings and never fail the job.
 
-    Projects, and within them protected and other branches, have caches of their own. The server separates them by their
-    keys; one that does not say so (a Headrace before 0.3, GitLab) gets folders of its own for each.
+    Caches are separate for each project and, within it, for protected and other branches. Servers that announce
+    `separate_caches` ensure that by the keys; for others (GitLab, Headrace before 0.3) each gets its own folder.
     """
 
-    def __init__(self, config: Config, job: Job, trace: JobLog, transfer: ArtifactTransfer) -> None:
+    def __init__(self, config: Config, job: Job, log: JobLog, transfer: ArtifactTransfer) -> None:
         self._max_bytes = config.cache_megabytes * 1024 * 1024
         self._job = job
-        self._log = trace
+        self._log = log
         self._transfer = transfer
         self._root = Path(config.builds_dir, CACHE_DIRECTORY)
         server = hashlib.sha256(config.url.encode()).hexdigest()[:12]
-        # from `git_info`: a variable may be the spec file's own
+        # from `git_info`: variables can be set by the spec file
         kind = "protected" if job.source and job.source.protected else "open"
         self._folder = self._root / (server if job.separate_caches else f"{server}-{job.project_id}-{kind}")
 
     async def restore(self, checkout: Path, values: Mapping[str, str]) -> None:
-        for wanted in self._enabled_caches():
-            if wanted.pulls:
-                for words in await asyncio.to_thread(lambda one: list(self._restore(one, checkout, values)), wanted):
-                    self._log.write_line(words)
+        """Unpack the job's caches into the checkout."""
+
+        def restore_cache(cache: Cache) -> list[str]:
+            return list(self._restore(cache, checkout, values))
+
+        for cache in self._enabled_caches():
+            if cache.pulls:
+                for line in await asyncio.to_thread(restore_cache, cache):
+                    self._log.write_line(line)
 
     async def save(self, checkout: Path, values: Mapping[str, str], *, failed: bool) -> None:
+        """Pack the job's caches; `failed`: the job has failed. Takes at most SAVE_TIMEOUT_SECONDS."""
         try:
             async with asyncio.timeout(SAVE_TIMEOUT_SECONDS):
-                for wanted in self._enabled_caches():
-                    if wanted.pushes and wanted.should_save(failed):
-                        await self._save(wanted, checkout, values)
+                for cache in self._enabled_caches():
+                    if cache.pushes and cache.should_save(failed):
+                        await self._save(cache, checkout, values)
         except TimeoutError:
-            self._log.write_line(f"WARNING: not all caches could be saved within {SAVE_TIMEOUT_SECONDS} s")
+            self._log.write_line(f"WARNING: saving caches timed out after {SAVE_TIMEOUT_SECONDS} s; some are not saved")
 
     def _enabled_caches(self) -> tuple[Cache, ...]:
         return self._job.caches if self._max_bytes else ()
 
-    def _restore(self, wanted: Cache, checkout: Path, values: Mapping[str, str]) -> Iterator[str]:
-        """The first one that is there: of the key, or of those to fall back on. What to say of it."""
-        keys = [expand(key, values) for key in (wanted.key, *wanted.fallback_keys, values.get(FALLBACK_VARIABLE, ""))]
+    def _restore(self, cache: Cache, checkout: Path, values: Mapping[str, str]) -> Iterator[str]:
+        """Restore the first cache found for the key or its fallback keys. Yield lines for the log."""
+        keys = [expand(key, values) for key in (cache.key, *cache.fallback_keys, values.get(FALLBACK_VARIABLE, ""))]
         for key in dict.fromkeys(filter(None, keys)):
             path = self._path_of(key)
             try:
                 with suppress(FileNotFoundError):
-                    os.utime(path)  # used: it is not among the oldest any more
+                    os.utime(path)  # mark as recently used
                     archive.unpack(path, checkout)
                     yield f"Restored cache {_printable_key(key)}"
                     return
             except (OSError, ValueError) as error:
-                yield f"WARNING: the cache {_printable_key(key)} could not be restored: {error}"
+                yield f"WARNING: cache {_printable_key(key)} could not be restored and is deleted: {error}"
                 with suppress(OSError):
                     path.unlink()
-        yield f"No cache {_printable_key(keys[0])} on this machine yet"
+        yield f"Cache {_printable_key(keys[0])} not found on this machine"
 
-    async def _save(self, wanted: Cache, checkout: Path, values: Mapping[str, str]) -> None:
-        key, stop = expand(wanted.key, values), Event()
+    async def _save(self, cache: Cache, checkout: Path, values: Mapping[str, str]) -> None:
+        key, stop = expand(cache.key, values), Event()
         try:
-            names = await self._transfer.find_names(wanted.paths, (), untracked=wanted.untracked)
+            names = await self._transfer.find_names(cache.paths, (), untracked=cache.untracked)
             if not names:
-                self._log.write_line(f"WARNING: no file matches the cache {_printable_key(key)}; it is not saved")
+                self._log.write_line(
+                    f"WARNING: no files match the paths of cache {_printable_key(key)}; it is not saved"
+                )
                 return
             size = await asyncio.to_thread(self._pack, self._path_of(key), checkout, names, stop)
             self._log.write_line(
                 f"Saved cache {_printable_key(key)}: {len(names)} files and folders, {size // 1024 + 1} KiB"
             )
         except (OSError, ValueError, ArtifactTransferFailed) as error:
-            self._log.write_line(f"WARNING: the cache {_printable_key(key)} could not be saved: {error}")
+            self._log.write_line(f"WARNING: cache {_printable_key(key)} could not be saved: {error}")
         finally:
             stop.set()
 
     def _pack(self, path: Path, checkout: Path, names: list[str], stop: Event) -> int:
-        """Whoever reads it meanwhile reads the one before it, as a whole."""
+        """Write the archive and return its size in bytes. Concurrent readers see the old or the new one as a whole."""
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         handle, temporary = tempfile.mkstemp(dir=self._folder)
         os.close(handle)
@@ -102,7 +110,7 @@ class JobCaches:
             archive.pack(checkout, names, Path(temporary), stop, level=ZIP_LEVEL)
             size = os.path.getsize(temporary)
             if size > self._max_bytes:
-                raise ValueError(f"it has {size // 1024 // 1024} MiB, more than all caches of this agent may have")
+                raise ValueError(f"its {size // 1024 // 1024} MiB exceed the agent's limit (cache_megabytes)")
             os.replace(temporary, path)
         except BaseException:
             os.unlink(temporary)
@@ -111,10 +119,10 @@ class JobCaches:
         return size
 
     def _evict_oldest(self) -> None:
-        found = sorted(_list_cache_files(self._root), key=lambda each: each[1].st_mtime, reverse=True)
+        files = sorted(_list_cache_files(self._root), key=lambda file: file[1].st_mtime, reverse=True)
         total = 0
-        for path, about in found:
-            total += about.st_size
+        for path, status in files:
+            total += status.st_size
             if total > self._max_bytes:
                 with suppress(FileNotFoundError):
                     path.unlink()
@@ -124,11 +132,11 @@ class JobCaches:
 
 
 def _list_cache_files(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
-    """Also what a killed agent did not bring to its end: it has no ending, and counts among the oldest one day."""
+    """Yield all files, including incomplete ones of killed agents, which are evicted as they grow old."""
     for path in folder.glob("*/*"):
         with suppress(FileNotFoundError):
             yield path, path.stat()
 
 
 def _printable_key(key: str) -> str:
-    return "".join(one if one.isprintable() else "?" for one in key[:MAX_LOGGED_KEY_LENGTH])
+    return "".join(character if character.isprintable() else "?" for character in key[:MAX_LOGGED_KEY_LENGTH])

@@ -1,4 +1,4 @@
-"""One job from its first call to its last: checkout, steps in order, result."""
+"""The execution of one job: checkout, caches, artifacts, steps, report."""
 
 import asyncio
 import logging
@@ -27,8 +27,8 @@ from libs.version import VERSION
 logger = logging.getLogger("headrace.agent")
 
 SUCCESS = Outcome("success")
-AFTER_SCRIPT_SECONDS = 300  # for what follows the script
-UPLOAD_TIMEOUT_SECONDS = 900  # for artifacts
+AFTER_SCRIPT_SECONDS = 300  # limit of the after-script
+UPLOAD_TIMEOUT_SECONDS = 900  # for caches and artifacts
 CANCELED = "job_canceled"
 INTERRUPTED = "runner_interrupted"
 TIMED_OUT = "job_execution_timeout"
@@ -38,58 +38,62 @@ EXTERNAL_FAILURE = "runner_external_dependency_failure"
 
 
 class JobExecution:
+    """Executes one job and reports it to the server."""
+
     def __init__(
-        self, job: Job, config: Config, protocol: ProtocolClient, folder: Path, nursery: ProcessSpawner
+        self, job: Job, config: Config, protocol: ProtocolClient, folder: Path, spawner: ProcessSpawner
     ) -> None:
         self._job = job
         self._config = config
         self._folder = folder
-        self._spawner = nursery
+        self._spawner = spawner
         self._protocol = protocol
         self._log = JobLog(MaskedStream(create_masker(job)))
         self._reporter = JobReporter(protocol, job, self._log, on_cancel=lambda: self.interrupt(CANCELED))
         self._interruption: str | None = None
-        self._executor: Executor | None = None  # once the checkout is there
-        self._script_started = False  # the checkout is there and the script runs, or ran
-        self._script_finished = False  # the script is over
+        self._executor: Executor | None = None  # set after the checkout
+        self._script_started = False
+        self._script_finished = False
         self._timeout: asyncio.Timeout | None = None
 
     def interrupt(self, reason: str = INTERRUPTED) -> None:
-        """Stop what runs now; the job is then reported as failed for the first reason given."""
+        """Interrupt the current phase; the job fails with the reason of the first call."""
         if reason == CANCELED and self._script_finished:
-            return  # a server repeats its wish, and must not stop the clean-up by it
+            return  # the server repeats cancel requests; they must not interrupt the after-script
         self._interruption = self._interruption or reason
         if self._timeout is not None and not self._timeout.expired():
             self._timeout.reschedule(0)
 
     async def run(self) -> None:
-        logger.info("job %d (%s) starts", self._job.id, self._job.name)
-        # a trace of its own, linked to the launch: time has passed
-        tracing = open_span(
+        """Execute the job and report its result; remove its folder and processes at the end."""
+        logger.info("job %d (%s) started", self._job.id, self._job.name)
+        # a new trace, linked to the launch's: the job may have been queued for long
+        job_span = open_span(
             f"job {self._job.name}", SpanKind.CONSUMER, None, {"headrace.job.id": self._job.id}, self._job.traceparent
         )
         try:
-            with tracing as span, self._log:
+            with job_span as span, self._log:
                 async with asyncio.TaskGroup() as group:
                     group.create_task(self._reporter.send_log())
                     outcome = await self._run_phases()
                     span.set_attribute("headrace.outcome", outcome.reason or outcome.state)
                     self._log.close()
                 await self._reporter.report_result(outcome)
-            logger.info("job %d ended: %s", self._job.id, outcome.reason or outcome.state)
-        except* JobAborted as gone:
-            logger.warning("job %d dropped: the server says %s", self._job.id, gone.exceptions[0])
+            logger.info("job %d finished: %s", self._job.id, outcome.reason or outcome.state)
+        except* JobAborted as aborted:
+            logger.warning("job %d aborted by the server: %s", self._job.id, aborted.exceptions[0])
         finally:
             if not await asyncio.shield(asyncio.to_thread(kill_and_remove, self._folder)):
-                logger.warning("job %d: %s could not be removed", self._job.id, self._folder)
+                logger.warning("job %d: folder %s could not be removed completely", self._job.id, self._folder)
 
     async def _run_phases(self) -> Outcome:
-        job, trace = self._job, self._log
-        for word in find_nonces(join_scripts(job)):
-            trace.write(format_job_marker(word, int(time.time() * 1000)))
-        trace.write_line(f"Running with headrace-agent {VERSION} on {self._config.name}")
+        """Run checkout, script, after-script and uploads, and write errors and the result to the log."""
+        job, log = self._job, self._log
+        for nonce in find_nonces(join_scripts(job)):
+            log.write(format_job_marker(nonce, int(time.time() * 1000)))
+        log.write_line(f"Running with headrace-agent {VERSION} on {self._config.name}")
         clock = asyncio.get_running_loop().time
-        end = clock() + job.timeout
+        deadline = clock() + job.timeout
         workspace: Workspace | None = None
         try:
             workspace = Workspace(self._folder, job)
@@ -97,29 +101,33 @@ class JobExecution:
                 0 if self._interruption else job.timeout, self._run_script(workspace)
             )
             self._script_finished = True
-            seconds = AFTER_SCRIPT_SECONDS if outcome.reason == CANCELED else min(AFTER_SCRIPT_SECONDS, end - clock())
+            seconds = (
+                AFTER_SCRIPT_SECONDS if outcome.reason == CANCELED else min(AFTER_SCRIPT_SECONDS, deadline - clock())
+            )
             if self._executor and self._script_started and seconds > 0 and outcome.reason != INTERRUPTED:
                 await self._run_with_timeout(seconds, self._run_steps(self._executor, outcome))
-            await self._close_executor()  # nothing of the job changes its files any more
+            await self._close_executor()  # ends all processes that could still change the job's files
             if self._script_started and outcome.reason != INTERRUPTED:
-                left = await self._run_with_timeout(UPLOAD_TIMEOUT_SECONDS, self._upload_results(workspace, outcome))
-                outcome = left if outcome is SUCCESS else outcome
+                upload_outcome = await self._run_with_timeout(
+                    UPLOAD_TIMEOUT_SECONDS, self._upload_results(workspace, outcome)
+                )
+                outcome = upload_outcome if outcome is SUCCESS else outcome
         except CheckoutError as error:
-            trace.write_line(f"ERROR: {error}")
+            log.write_line(f"ERROR: {error}")
             outcome = Outcome("failed", EXTERNAL_FAILURE)
         except ArtifactTransferFailed as error:
             outcome = self._fail_transfer(error)
         except DockerError as error:
-            trace.write_line(f"ERROR: {error}")
+            log.write_line(f"ERROR: {error}")
             outcome = Outcome("failed", error.reason)
-        except (OSError, ValueError) as error:  # a variable that no process can take, a full disk, no git
-            trace.write_line(f"ERROR: {error}")
+        except (OSError, ValueError) as error:  # a variable too large for a process, a full disk, git missing
+            log.write_line(f"ERROR: {error}")
             outcome = Outcome("failed", SYSTEM_FAILURE)
         finally:
             await self._close_executor()
             if workspace is not None:
                 workspace.close()
-        trace.write_line(self._result_line(outcome))
+        log.write_line(self._result_line(outcome))
         return outcome
 
     async def _close_executor(self) -> None:
@@ -134,16 +142,16 @@ class JobExecution:
             case Outcome(exit_code=int(code)):
                 return f"ERROR: Job failed: exit status {code}"
             case Outcome(reason="job_execution_timeout"):
-                return f"ERROR: Job failed: it took longer than its time limit (the job's is {self._job.timeout} s)"
+                return f"ERROR: Job failed: time limit exceeded (the limit of the job is {self._job.timeout} s)"
             case Outcome(reason="job_canceled"):
-                return "ERROR: Job failed: cancelled"
+                return "ERROR: Job failed: canceled"
             case Outcome(reason="runner_interrupted"):
                 return "ERROR: Job failed: the agent is shutting down"
             case _:
-                return "ERROR: Job failed: it could not be run"
+                return "ERROR: Job failed: see the errors above"
 
     async def _run_with_timeout(self, seconds: float, work: Coroutine[None, None, Outcome]) -> Outcome:
-        """Do the work within the time, unless an interruption ends it earlier."""
+        """Await `work`; a timeout or an interruption gives a failed outcome."""
         try:
             async with asyncio.timeout(seconds) as self._timeout:
                 return await work
@@ -153,8 +161,9 @@ class JobExecution:
             self._timeout = None
 
     async def _run_script(self, workspace: Workspace) -> Outcome:
+        """Check out, restore caches, download artifacts, and run the script."""
         for name in workspace.invalid_names:
-            self._log.write_line(f"WARNING: {name!r} is no usable name of a variable; it is left out")
+            self._log.write_line(f"WARNING: {name!r} is not a valid variable name; the variable is ignored")
         if source := self._job.source:
             self._log.write_line(f"Cloning {split_credentials(source.url)[0]}")
             self._log.write_line(
@@ -163,24 +172,24 @@ class JobExecution:
             with child_span("check out"):
                 await workspace.check_out(source, self._spawner, self._log.write)
         await self._reporter.accepted.wait()
-        exchange = self._create_transfer(workspace)
+        transfer = self._create_transfer(workspace)
         with child_span("restore caches"):
-            await self._create_caches(exchange).restore(workspace.checkout, workspace.environment)
+            await self._create_caches(transfer).restore(workspace.checkout, workspace.environment)
         with child_span("fetch artifacts"):
-            await exchange.download()
+            await transfer.download()
         self._executor = await choose_executor(self._config, self._job, workspace, self._spawner, self._log)
         await self._executor.prepare()
         self._script_started = True
         return await self._run_steps(self._executor, SUCCESS)
 
     async def _upload_results(self, workspace: Workspace, outcome: Outcome) -> Outcome:
-        """Caches, then artifacts."""
-        exchange, failed = self._create_transfer(workspace), outcome is not SUCCESS
+        """Save caches, then upload artifacts."""
+        transfer, failed = self._create_transfer(workspace), outcome is not SUCCESS
         with child_span("save caches"):
-            await self._create_caches(exchange).save(workspace.checkout, workspace.environment, failed=failed)
+            await self._create_caches(transfer).save(workspace.checkout, workspace.environment, failed=failed)
         try:
             with child_span("leave artifacts"):
-                await exchange.upload(failed=failed)
+                await transfer.upload(failed=failed)
         except ArtifactTransferFailed as error:
             return self._fail_transfer(error)
         return SUCCESS
@@ -189,8 +198,8 @@ class JobExecution:
         self._log.write_line(f"ERROR: {error}")
         return Outcome("failed", SCRIPT_FAILURE if error.is_permanent else SYSTEM_FAILURE)
 
-    def _create_caches(self, exchange: ArtifactTransfer) -> JobCaches:
-        return JobCaches(self._config, self._job, self._log, exchange)
+    def _create_caches(self, transfer: ArtifactTransfer) -> JobCaches:
+        return JobCaches(self._config, self._job, self._log, transfer)
 
     def _create_transfer(self, workspace: Workspace) -> ArtifactTransfer:
         return ArtifactTransfer(
@@ -204,7 +213,7 @@ class JobExecution:
         )
 
     async def _run_steps(self, executor: Executor, outcome: Outcome) -> Outcome:
-        """The script and what belongs to it; or, once that is over, what always follows and changes nothing."""
+        """Run the script's steps or, once these are finished, the after-script, which does not change the outcome."""
         for number, step in enumerate(self._job.steps):
             if step.runs_always == self._script_finished and step.runs_after(outcome is not SUCCESS):
                 result = await self._run_step(executor, number, step, outcome)
@@ -220,6 +229,6 @@ class JobExecution:
                     code = await executor.run(number, step.script, {"CI_JOB_STATUS": status})
                 span.set_attribute("process.exit.code", code)
         except TimeoutError:
-            self._log.write_line(f"ERROR: step {step.name} took longer than {step.timeout} s")
+            self._log.write_line(f"ERROR: step {step.name} took longer than its limit of {step.timeout} s")
             return Outcome("failed", TIMED_OUT)
         return SUCCESS if code == 0 else Outcome("failed", SCRIPT_FAILURE, code)

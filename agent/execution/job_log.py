@@ -1,4 +1,4 @@
-"""The log of one job: masked, limited, kept whole until the server has confirmed it."""
+"""The log of one job: masked, limited in size, and kept on disk until the server has all of it."""
 
 import asyncio
 import os
@@ -12,32 +12,31 @@ from libs.security.masking import MaskedStream
 
 MAX_LOG_BYTES = 4 * 1024 * 1024
 TRUNCATED_NOTICE = b"\nThe log is longer than %d bytes; the rest is not kept.\n"
-DISK_FULL_NOTICE = "\nThe log could not be kept any further on the agent's machine: %s\n"
-OMITTED_NOTICE = b"What this section printed is not kept: the log is too long.\n"
+DISK_FULL_NOTICE = "\nThe agent could not write the rest of the log to its disk: %s\n"
+OMITTED_NOTICE = b"The output of this section is not kept: the log is too long.\n"
 SECTION_MARKER = re.compile(rb"section_(start|end):\d{1,15}:[\w.-]{1,128}\r\x1b\[0K[^\n]{0,16384}\n")
-MAX_MARKER_BYTES = 17_000  # with the name of its step
-MAX_MARKERS_BEYOND_LIMIT = 2000  # beyond the limit
+MAX_MARKER_BYTES = 17_000  # including the section's title
+MAX_MARKERS_BEYOND_LIMIT = 2000
 
 
 class JobLog:
-    """Grows at the end, is read from any offset.
+    """An append-only log that can be read from any offset.
 
-    Output beyond the limit, or beyond what the disk holds, is dropped after a notice; sections are still opened and
-    closed there.
+    Output beyond the limit, or after the disk is full, is dropped with a notice; markers of sections are still kept.
     """
 
     def __init__(self, masked: MaskedStream, limit: int = MAX_LOG_BYTES) -> None:
         self._masked = masked
         self._limit = limit
         self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - closed by __exit__
-        self._disk_length: int | None = None  # bytes, once no more go there
-        self._in_memory = b""  # what follows them
+        self._disk_length: int | None = None  # bytes on disk, once it is full
+        self._in_memory = b""  # content after those bytes
         self._checksum = 0
         self._is_truncated = False
-        self._dropped_tail = b""  # the limit, and perhaps the beginning of a marker
+        self._dropped_tail = b""  # end of the dropped output, which may be the beginning of a marker
         self._marker_count = 0
         self.length = 0
-        self.grown = asyncio.Event()
+        self.grown = asyncio.Event()  # set when content is added; reset by the reader
         self.closed = asyncio.Event()
 
     def __enter__(self) -> Self:
@@ -49,38 +48,42 @@ class JobLog:
         self._file.close()
 
     def write(self, output: bytes) -> None:
+        """Append output of the job, masked."""
         self._append(self._masked.feed(output))
 
     def write_line(self, text: str) -> None:
-        """In the agent's own words, which the limit does not touch."""
+        """Write a message of the agent; the limit does not apply to these."""
         self._store(self._masked.feed(text.encode(errors="replace") + b"\n"))
 
     def close(self) -> None:
+        """Append the rest that the masker holds back; nothing may be written afterwards."""
         self._append(self._masked.flush())
         self.closed.set()
         self.grown.set()
 
     def read(self, offset: int, size: int) -> bytes:
+        """Return up to `size` bytes from `offset`."""
         end = min(offset + size, self.length)
-        border = self.length if self._disk_length is None else self._disk_length
-        head = os.pread(self._file.fileno(), min(end, border) - offset, offset) if offset < border else b""
-        return head + self._in_memory[max(offset - border, 0) : max(end - border, 0)]
+        boundary = self.length if self._disk_length is None else self._disk_length
+        head = os.pread(self._file.fileno(), min(end, boundary) - offset, offset) if offset < boundary else b""
+        return head + self._in_memory[max(offset - boundary, 0) : max(end - boundary, 0)]
 
     @property
     def checksum(self) -> str:
+        """The CRC-32 of the log in GitLab's format, like `crc32:cbf43926`."""
         return f"crc32:{self._checksum:08x}"
 
     def _append(self, content: bytes) -> None:
-        room = 0 if self._is_truncated else max(self._limit - self.length, 0)
-        if len(content) > room:  # a line is cut only where it must be: it may hold a marker
-            room = content.rfind(b"\n", 0, room) + 1 or room
-        self._store(content[:room])
-        if len(content) <= room:
+        capacity = 0 if self._is_truncated else max(self._limit - self.length, 0)
+        if len(content) > capacity:  # cut at a line end if possible: a line may hold a marker
+            capacity = content.rfind(b"\n", 0, capacity) + 1 or capacity
+        self._store(content[:capacity])
+        if len(content) <= capacity:
             return
         if not self._is_truncated:
             self._is_truncated = True
             self._store(TRUNCATED_NOTICE % self._limit)
-        self._dropped_tail += content[room:]
+        self._dropped_tail += content[capacity:]
         end = 0
         for marker in SECTION_MARKER.finditer(self._dropped_tail):
             end = marker.end()
@@ -98,12 +101,12 @@ class JobLog:
         self.grown.set()
 
     def _write_to_disk(self, content: bytes) -> bytes:
-        """On the disk; what has no room there, and the little that is kept after it, in memory."""
+        """Write to disk; if it is full, keep the content, with a notice, in memory. Return what was stored."""
         if self._disk_length is None:
             try:
-                place = self.length
-                while place < self.length + len(content):
-                    place += os.pwrite(self._file.fileno(), content[place - self.length :], place)
+                offset = self.length
+                while offset < self.length + len(content):
+                    offset += os.pwrite(self._file.fileno(), content[offset - self.length :], offset)
             except OSError as error:
                 self._disk_length, self._is_truncated = self.length, True
                 content += (DISK_FULL_NOTICE % error).encode()

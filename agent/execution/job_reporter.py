@@ -1,4 +1,4 @@
-"""Brings the log and the result of one job to the server, in that order, whatever the network does meanwhile."""
+"""Sends the log and then the result of one job to the server, with retries."""
 
 import asyncio
 import math
@@ -7,31 +7,37 @@ from dataclasses import dataclass
 from typing import Any
 
 from agent.execution.job_log import JobLog
-from agent.protocol.client import JobResponse, ProtocolClient, backoff_delays
+from agent.protocol.backoff import backoff_delays
+from agent.protocol.client import ProtocolClient
 from agent.protocol.job import Job
+from agent.protocol.responses import JobResponse
 
 CHUNK_BYTES = 1024 * 1024
-COALESCE_SECONDS = 0.25  # the first output after a silence waits so long for company
-HEARTBEAT_SECONDS = 3.0  # of a silent job: the server's lease, and its only way to tell of a cancel
-MAX_LOG_RESENDS = 3  # of a whole log that the server finds different from its checksum
+COALESCE_SECONDS = 0.25  # output after a pause is sent with this delay, together with what follows
+HEARTBEAT_SECONDS = 3.0  # without output: extends the server's lease and learns of a cancellation
+MAX_LOG_RESENDS = 3  # of the whole log, after checksum mismatches
 
 
 class JobAborted(Exception):
-    """The server wants nothing more of this job."""
+    """The server accepts no more reports of this job: it was canceled, or runs elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
+    """The result of a job, in terms of the protocol."""
+
     state: str
     reason: str | None = None
     exit_code: int | None = None
 
     def to_report(self, job: Job) -> dict[str, Any]:
+        """Return the failure reason and exit code as fields of a report."""
         reason = {} if self.reason is None else {"failure_reason": job.supported_reason(self.reason)}
         return reason | ({} if self.exit_code is None else {"exit_code": self.exit_code})
 
 
 async def _wait_for(event: asyncio.Event, seconds: float) -> bool:
+    """Wait for the event and return whether it was set in time."""
     try:
         async with asyncio.timeout(seconds):
             return await event.wait()
@@ -40,17 +46,19 @@ async def _wait_for(event: asyncio.Event, seconds: float) -> bool:
 
 
 class JobReporter:
-    def __init__(self, protocol: ProtocolClient, job: Job, trace: JobLog, on_cancel: Callable[[], None]) -> None:
+    """Reports one job to the server."""
+
+    def __init__(self, protocol: ProtocolClient, job: Job, log: JobLog, on_cancel: Callable[[], None]) -> None:
         self._protocol = protocol
         self._job = job
-        self._log = trace
-        self._on_cancel = on_cancel  # the server asks for a graceful end
+        self._log = log
+        self._on_cancel = on_cancel  # called when the server requests a graceful cancellation
         self._interval_seconds = 1.0
-        self._acknowledged = 0  # everything before it is acknowledged
-        self.accepted = asyncio.Event()  # the server knows that the job runs here
+        self._acknowledged = 0  # bytes of the log that the server has
+        self.accepted = asyncio.Event()  # the server has confirmed that the job runs here
 
     async def send_log(self) -> None:
-        """Send the log as it grows, until it is closed and acknowledged."""
+        """Send the log as it grows, until it is closed and the server has all of it. Raises JobAborted."""
         await self._send_heartbeat()
         self.accepted.set()
         loop = asyncio.get_running_loop()
@@ -67,37 +75,37 @@ class JobReporter:
                 await self._send_heartbeat()
 
     async def report_result(self, outcome: Outcome) -> None:
-        """Report the result until the server confirms it."""
+        """Report the result until the server confirms it. Raises JobAborted."""
         output = {"checksum": self._log.checksum, "bytesize": self._log.length}
-        differing = 0
-        for pause in backoff_delays(initial=0.5, maximum=60):
+        mismatches = 0
+        for delay in backoff_delays(initial=0.5, maximum=60):
             while self._acknowledged < self._log.length:
                 await self._send_chunk()
-            # a log that will never match must not cost the result
-            described: dict[str, Any] = (
-                {"output": output, "checksum": output["checksum"]} if differing <= MAX_LOG_RESENDS else {}
+            # after repeated mismatches report without a checksum, or the result would never be accepted
+            log_details: dict[str, Any] = (
+                {"output": output, "checksum": output["checksum"]} if mismatches <= MAX_LOG_RESENDS else {}
             )
             answer = await self._protocol.put_state(
-                self._job.id, self._job.token, outcome.state, **outcome.to_report(self._job), **described
+                self._job.id, self._job.token, outcome.state, **outcome.to_report(self._job), **log_details
             )
             if answer.status == 200:
                 return
             self._handle_response(answer)
             if answer.status == 412:
-                differing += 1
+                mismatches += 1
                 self._acknowledged = 0
-            await asyncio.sleep(self._interval_seconds if answer.status == 202 else pause)
+            await asyncio.sleep(self._interval_seconds if answer.status == 202 else delay)
 
     async def _send_heartbeat(self) -> None:
-        for pause in backoff_delays():
+        for delay in backoff_delays():
             answer = await self._protocol.put_state(self._job.id, self._job.token, "running")
             self._handle_response(answer)
             if answer.status in (200, 202):
                 return
-            await asyncio.sleep(pause)
+            await asyncio.sleep(delay)
 
     async def _send_chunk(self) -> None:
-        for pause in backoff_delays():
+        for delay in backoff_delays():
             content = self._log.read(self._acknowledged, CHUNK_BYTES)
             answer = await self._protocol.append_trace(self._job.id, self._job.token, self._acknowledged, content)
             self._handle_response(answer)
@@ -108,7 +116,7 @@ class JobReporter:
                 self._acknowledged = min(answer.stored_bytes, self._log.length)
             if self._acknowledged > before or self._acknowledged == self._log.length:
                 return
-            await asyncio.sleep(pause)
+            await asyncio.sleep(delay)
 
     def _handle_response(self, answer: JobResponse) -> None:
         if answer.interval_seconds is not None:

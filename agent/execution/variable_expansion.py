@@ -1,4 +1,4 @@
-"""$NAMES in the texts of a job: what GitLab leaves to its runners to replace."""
+"""Expansion of variable references that GitLab's protocol leaves to runners."""
 
 import re
 from collections.abc import Mapping
@@ -9,10 +9,10 @@ REFERENCE = re.compile(r"\$(?:(\$)|(\w+)|\{(\w+)\})", re.ASCII)
 
 
 def expand(text: str, values: Mapping[str, str]) -> str:
-    """With the values of variables; unknown ones are empty, and $$ is one $."""
-    return REFERENCE.sub(lambda found: "$" if found[1] else values.get(found[2] or found[3], ""), text)
+    """Replace `$NAME` and `${NAME}` by values, unknown names by nothing, and `$$` by `$`."""
+    return REFERENCE.sub(lambda match: "$" if match[1] else values.get(match[2] or match[3], ""), text)
 
 
 def resolve(variable: Variable, values: Mapping[str, str]) -> str:
-    """Replaced once: servers hand out values whose parts are plain, but for what a runner alone knows."""
+    """Return the variable's value with references expanded once: servers have expanded all but runner variables."""
     return variable.value if variable.raw or variable.file else expand(variable.value, values)

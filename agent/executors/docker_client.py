@@ -1,4 +1,7 @@
-"""The Docker engine over its own socket: images, containers and networks, and nothing of it on a command line."""
+"""Client of the Docker Engine API over its Unix socket: images, containers, networks, execution.
+
+See https://docs.docker.com/reference/api/engine/.
+"""
 
 import asyncio
 import base64
@@ -11,15 +14,16 @@ from urllib.parse import quote
 import httpx
 
 DEFAULT_SOCKET = "/var/run/docker.sock"
-FRAME_HEADER_BYTES = 8  # bytes before each piece of output: which stream, and the length
-POLL_SECONDS = 1.0  # whether a program is over whose children keep its output open
-DRAIN_SECONDS = 0.2  # what such a program wrote last needs so long to arrive
+FRAME_HEADER_BYTES = 8  # before each frame of output: stream type and length
+POLL_SECONDS = 1.0  # interval of checks whether a program has exited whose children keep its output open
+DRAIN_SECONDS = 0.2  # for the last output of such a program to arrive
+EXIT_POLL_SECONDS = 0.02
 PULL_FAILURE = "image_pull_failure"
 SYSTEM_FAILURE = "runner_system_failure"
 
 
 class DockerError(Exception):
-    """The engine did not do what it was asked for; the text says why."""
+    """A request to Docker failed. `reason` is the job's failure reason in GitLab's protocol."""
 
     def __init__(self, detail: str, reason: str = SYSTEM_FAILURE) -> None:
         super().__init__(detail)
@@ -27,31 +31,33 @@ class DockerError(Exception):
 
 
 def socket_path(configured: str = "") -> str:
-    """The engine of this machine: it must see the folder of the job, so no other will do."""
+    """Return the path of the local Docker socket. A remote engine cannot mount the job's folder."""
     address = configured or os.environ.get("DOCKER_HOST", "") or DEFAULT_SOCKET
     return address.removeprefix("unix://")
 
 
 def take_frames(buffer: bytearray) -> list[bytes]:
-    """Takes what is complete out of the buffer: the engine sends both outputs through one stream."""
-    found = []
+    """Remove complete frames from the buffer and return their contents; Docker multiplexes stdout and stderr."""
+    frames = []
     while len(buffer) >= FRAME_HEADER_BYTES and len(buffer) >= (
         end := FRAME_HEADER_BYTES + int.from_bytes(buffer[4:FRAME_HEADER_BYTES])
     ):
-        found.append(bytes(buffer[FRAME_HEADER_BYTES:end]))
+        frames.append(bytes(buffer[FRAME_HEADER_BYTES:end]))
         del buffer[:end]
-    return found
+    return frames
 
 
 async def _read_frames(response: httpx.Response) -> AsyncIterator[bytes]:
     buffer = bytearray()
     async for chunk in response.aiter_raw():
         buffer += chunk
-        for piece in take_frames(buffer):
-            yield piece
+        for chunk in take_frames(buffer):
+            yield chunk
 
 
 class DockerClient:
+    """One method per request. All raise DockerError, except `ping`."""
+
     def __init__(self, socket: str) -> None:
         self._http = httpx.AsyncClient(
             transport=httpx.AsyncHTTPTransport(uds=socket, limits=httpx.Limits(max_connections=None)),
@@ -63,6 +69,7 @@ class DockerClient:
         await self._http.aclose()
 
     async def ping(self) -> bool:
+        """Return whether Docker responds."""
         try:
             return (await self._http.get("/_ping", timeout=5)).is_success
         except httpx.HTTPError:
@@ -72,10 +79,12 @@ class DockerClient:
         return await self._request("GET", f"/images/{quote(name)}/json", missing_ok=True) is not None
 
     async def image_user(self, image: str) -> str:
-        described = await self._request("GET", f"/images/{quote(image)}/json")
-        return str((described.get("Config") or {}).get("User") or "")
+        """Return the user that the image's config sets; empty: root."""
+        image_details = await self._request("GET", f"/images/{quote(image)}/json")
+        return str((image_details.get("Config") or {}).get("User") or "")
 
     async def pull(self, repository: str, tag: str, login: Mapping[str, str] | None) -> None:
+        """Pull an image. `login` has `username`, `password` and `serveraddress`."""
         headers = {}
         if login:
             headers["X-Registry-Auth"] = base64.urlsafe_b64encode(json.dumps(dict(login)).encode()).decode()
@@ -85,18 +94,20 @@ class DockerClient:
                 "POST", "/images/create", params=parameters, headers=headers, timeout=httpx.Timeout(None, connect=5)
             ) as response:
                 async for line in response.aiter_lines():
-                    told = json.loads(line) if line.startswith("{") else {}
-                    if failed := told.get("error") or (not response.is_success and told.get("message")):
-                        raise DockerError(f"image {repository} ({tag}) could not be pulled: {failed}", PULL_FAILURE)
+                    progress = json.loads(line) if line.startswith("{") else {}
+                    if message := progress.get("error") or (not response.is_success and progress.get("message")):
+                        raise DockerError(f"image {repository} ({tag}) could not be pulled: {message}", PULL_FAILURE)
         except httpx.HTTPError as error:
-            why = f"{error or type(error).__name__}"
-            raise DockerError(f"image {repository} ({tag}) could not be pulled: {why}", PULL_FAILURE) from error
+            reason = f"{error or type(error).__name__}"
+            raise DockerError(f"image {repository} ({tag}) could not be pulled: {reason}", PULL_FAILURE) from error
 
     async def create_network(self, name: str, labels: Mapping[str, str]) -> str:
+        """Create a network and return its id."""
         created = await self._request("POST", "/networks/create", {"Name": name, "Labels": dict(labels)})
         return str(created["Id"])
 
     async def create_container(self, name: str, description: Mapping[str, Any]) -> str:
+        """Create a container from a body of Docker's API and return its id."""
         created = await self._request("POST", f"/containers/create?name={quote(name)}", description)
         return str(created["Id"])
 
@@ -104,27 +115,29 @@ class DockerClient:
         await self._request("POST", f"/containers/{container}/start")
 
     async def wait(self, container: str) -> int:
-        """The exit status of what ends by itself."""
+        """Wait until the container exits and return its exit status."""
         return int((await self._request("POST", f"/containers/{container}/wait"))["StatusCode"])
 
     async def kill(self, container: str) -> None:
-        """Of one that is not running, too."""
+        """Kill the container; do nothing if it is not running."""
         await self._request("POST", f"/containers/{container}/kill", missing_ok=True)
 
     async def inspect(self, container: str) -> Any:
         return await self._request("GET", f"/containers/{container}/json")
 
     async def logs(self, container: str, *, since: float = 0, follow: bool = False) -> AsyncIterator[bytes]:
-        """What the container itself printed; to its end, or as long as it runs."""
+        """Yield the output of the container's main process so far, or until it exits if `follow` is set."""
         parameters = f"stdout=1&stderr=1&since={since:.9f}" + "&follow=1" * follow
         try:
             async with self._http.stream(
                 "GET", f"/containers/{container}/logs?{parameters}", timeout=httpx.Timeout(None, connect=5)
             ) as response:
-                async for piece in _read_frames(response):
-                    yield piece
+                async for chunk in _read_frames(response):
+                    yield chunk
         except httpx.HTTPError as error:
-            raise DockerError(f"the output of a container was lost: {error or type(error).__name__}") from error
+            raise DockerError(
+                f"the connection to Docker was lost while reading a container's output: {error or type(error).__name__}"
+            ) from error
 
     async def execute(
         self,
@@ -136,8 +149,8 @@ class DockerClient:
         cwd: str = "/",
         user: str = "",
     ) -> int:
-        """Run a program in a container to its end; the environment goes through the socket and into no file."""
-        wished = {
+        """Run a program in a container and return its exit status. The environment is only sent over the socket."""
+        request = {
             "AttachStdout": True,
             "AttachStderr": True,
             "Cmd": list(command),
@@ -145,7 +158,7 @@ class DockerClient:
             "WorkingDir": cwd,
             "User": user,
         }
-        execution = (await self._request("POST", f"/containers/{container}/exec", wished))["Id"]
+        execution = (await self._request("POST", f"/containers/{container}/exec", request))["Id"]
         reading = asyncio.create_task(self._read_output(execution, output))
         try:
             while not (await asyncio.wait([reading], timeout=POLL_SECONDS))[0]:
@@ -157,9 +170,10 @@ class DockerClient:
         finally:
             reading.cancel()
             await asyncio.wait([reading])
-        while (told := await self._request("GET", f"/exec/{execution}/json"))["Running"]:  # noqa: ASYNC110 - nobody tells
-            await asyncio.sleep(0.02)
-        return 137 if told["ExitCode"] is None else int(told["ExitCode"])
+        # the output can end before the exit status is set, and there is no event to wait for
+        while (status := await self._request("GET", f"/exec/{execution}/json"))["Running"]:  # noqa: ASYNC110
+            await asyncio.sleep(EXIT_POLL_SECONDS)
+        return 137 if status["ExitCode"] is None else int(status["ExitCode"])
 
     async def _read_output(self, execution: str, output: Callable[[bytes], None]) -> None:
         try:
@@ -171,32 +185,35 @@ class DockerClient:
             ) as response:
                 if not response.is_success:
                     raise DockerError(_error_message(await response.aread()))
-                async for piece in _read_frames(response):
-                    output(piece)
+                async for chunk in _read_frames(response):
+                    output(chunk)
         except httpx.HTTPError as error:
-            raise DockerError(f"the Docker engine went away: {error or type(error).__name__}") from error
+            raise DockerError(f"the connection to Docker was lost: {error or type(error).__name__}") from error
 
     async def remove_container(self, container: str) -> None:
-        """With the volumes that its image made."""
+        """Remove the container, running or not, with its anonymous volumes."""
         await self._request("DELETE", f"/containers/{container}?force=1&v=1", missing_ok=True)
 
     async def remove_network(self, network: str) -> None:
         await self._request("DELETE", f"/networks/{network}", missing_ok=True)
 
     async def list_containers(self, label: str) -> list[Any]:
-        chosen = quote(json.dumps({"label": [label]}))
-        return list(await self._request("GET", f"/containers/json?all=1&filters={chosen}"))
+        filters = quote(json.dumps({"label": [label]}))
+        return list(await self._request("GET", f"/containers/json?all=1&filters={filters}"))
 
     async def list_networks(self, label: str) -> list[Any]:
-        chosen = quote(json.dumps({"label": [label]}))
-        return list(await self._request("GET", f"/networks?filters={chosen}"))
+        filters = quote(json.dumps({"label": [label]}))
+        return list(await self._request("GET", f"/networks?filters={filters}"))
 
     async def _request(self, method: str, path: str, body: object = None, *, missing_ok: bool = False) -> Any:
-        """The engine's answer; None where what it is about may be `missing`, or already is as wished."""
+        """Send a request and return the decoded response. With `missing_ok`, return None for status 404 and 409.
+
+        Raises DockerError.
+        """
         try:
             response = await self._http.request(method, path, json=body)
         except httpx.HTTPError as error:
-            raise DockerError(f"the Docker engine does not answer: {error or type(error).__name__}") from error
+            raise DockerError(f"Docker does not respond: {error or type(error).__name__}") from error
         if missing_ok and response.status_code in (404, 409):
             return None
         if not response.is_success and response.status_code != 304:
@@ -208,4 +225,4 @@ def _error_message(content: bytes) -> str:
     try:
         return str(json.loads(content)["message"])
     except (ValueError, KeyError, TypeError):
-        return content.decode(errors="replace").strip() or "the Docker engine gave no reason"
+        return content.decode(errors="replace").strip() or "Docker reported an error without a message"

@@ -1,4 +1,4 @@
-"""Brings the images of a job to this machine, with the logins of their registries."""
+"""Pulls the images of a job, with the logins of their registries."""
 
 import base64
 import json
@@ -13,7 +13,7 @@ DOCKER_HUB = "https://index.docker.io/v1/"
 
 
 def split_image(name: str) -> tuple[str, str]:
-    """Repository and tag (or digest)."""
+    """Split an image name into repository and tag or digest; the default tag is `latest`."""
     if "@" in name:
         repository, _, digest = name.partition("@")
         return repository, digest
@@ -23,17 +23,17 @@ def split_image(name: str) -> tuple[str, str]:
 
 
 def registry_host(image: str) -> str:
-    """The host that an image comes from, as a login names it."""
+    """Return the registry host of an image, as logins name it."""
     first, slash, _ = image.partition("/")
     return first if slash and (set(first) & set(".:") or first == "localhost") else DOCKER_HUB
 
 
 def find_login(image: str, logins: Iterable[RegistryLogin], auth_file: str) -> dict[str, str] | None:
-    """The job's own, or one of the file of this machine."""
+    """Find the login for the image's registry: the job's, else one of this machine's auth file."""
     host = registry_host(image)
-    for known in (*logins, *_read_auth_file(auth_file)):
-        if known.registry.rstrip("/") in (host, host.rstrip("/"), f"https://{host}", f"http://{host}"):
-            return {"username": known.username, "password": known.password, "serveraddress": host}
+    for candidate in (*logins, *_read_auth_file(auth_file)):
+        if candidate.registry.rstrip("/") in (host, host.rstrip("/"), f"https://{host}", f"http://{host}"):
+            return {"username": candidate.username, "password": candidate.password, "serveraddress": host}
     return None
 
 
@@ -41,41 +41,41 @@ def _read_auth_file(path: str) -> Iterator[RegistryLogin]:
     if not path:
         return
     try:
-        known = json.loads(Path(path).expanduser().read_text()).get("auths", {})
-        for host, entry in known.items():
+        logins = json.loads(Path(path).expanduser().read_text()).get("auths", {})
+        for host, entry in logins.items():
             if "auth" in entry:
                 username, _, password = base64.b64decode(entry["auth"]).decode().partition(":")
                 yield RegistryLogin(host, username, password)
     except (OSError, ValueError, AttributeError, TypeError) as error:
-        raise DockerError(f"docker.auth_file cannot be used: {type(error).__name__}") from None
+        raise DockerError(f"docker.auth_file cannot be read: {type(error).__name__}") from None
 
 
 async def ensure_image(
-    engine: DockerClient,
+    client: DockerClient,
     name: str,
     policies: Sequence[str],
     logins: Iterable[RegistryLogin],
     docker: DockerSettings,
     log: Callable[[str], None],
 ) -> None:
-    """The image is there afterwards; the policies are tried in turn."""
-    failed = DockerError(f"image {name}: no policy", PULL_FAILURE)
+    """Make the image available locally, trying the pull policies in order. Raises DockerError if all fail."""
+    failure = DockerError(f"image {name}: no policy", PULL_FAILURE)
     policies = policies or (docker.pull_policy,)
     for policy in policies:
         if policy not in PULL_POLICIES:
-            raise DockerError(f"image {name}: {policy!r} is no pull policy")
-        if policy != "always" and await engine.has_image(name):
+            raise DockerError(f"image {name}: unknown pull policy {policy!r}")
+        if policy != "always" and await client.has_image(name):
             return
         if policy == "never":
-            failed = DockerError(f"image {name} is not on this machine, and must not be pulled", PULL_FAILURE)
+            failure = DockerError(f"image {name} is not on this machine, and the pull policy is never", PULL_FAILURE)
             continue
         log(f"Pulling image {name}")
         try:
-            await engine.pull(*split_image(name), find_login(name, logins, docker.auth_file))
+            await client.pull(*split_image(name), find_login(name, logins, docker.auth_file))
         except DockerError as error:
-            failed = error
+            failure = error
             if policy != policies[-1]:
                 log(f"WARNING: {error}")
         else:
             return
-    raise failed
+    raise failure

@@ -1,4 +1,4 @@
-"""Where the steps of a job run: in a shell of this machine, or in containers of their own."""
+"""Executors run the steps of a job, in a shell on this machine or in containers."""
 
 from collections.abc import Mapping
 from typing import Protocol
@@ -8,59 +8,38 @@ from agent.execution.job_log import JobLog
 from agent.execution.workspace import Workspace
 from agent.executors.docker_client import DockerClient, DockerError, socket_path
 from agent.executors.docker_executor import DockerExecutor
-from agent.processes import program
+from agent.executors.shell_executor import ShellExecutor
 from agent.processes.process_spawner import ProcessSpawner
 from agent.protocol.job import Job
 
 
 class Executor(Protocol):
-    async def prepare(self) -> None:
-        """Make ready what the steps need."""
-
-    async def run(self, number: int, script: str, extra_environment: Mapping[str, str]) -> int:
-        """The exit status of a step. Cancelling ends all of it before it returns."""
-
-    async def close(self) -> None:
-        """Leave nothing behind."""
-
-
-class ShellExecutor:
-    def __init__(self, program: str, workspace: Workspace, nursery: ProcessSpawner, trace: JobLog) -> None:
-        self._program = program
-        self._workspace = workspace
-        self._spawner = nursery
-        self._log = trace
+    """Runs the steps of one job."""
 
     async def prepare(self) -> None:
-        pass
+        """Prepare what the steps need; called once before the first step."""
 
     async def run(self, number: int, script: str, extra_environment: Mapping[str, str]) -> int:
-        return await program.run_program(
-            self._spawner,
-            [*program.interpreter_command(self._program), self._workspace.write_script(number, script)],
-            cwd=self._workspace.checkout,
-            environment={**self._workspace.environment, **extra_environment},
-            output=self._log.write,
-        )
+        """Run a step and return its exit status. When canceled, it ends all processes of the step before it returns."""
 
     async def close(self) -> None:
-        pass
+        """Remove everything that `prepare` and the steps created."""
 
 
 async def choose_executor(
-    config: Config, job: Job, workspace: Workspace, nursery: ProcessSpawner, trace: JobLog
+    config: Config, job: Job, workspace: Workspace, spawner: ProcessSpawner, log: JobLog
 ) -> Executor:
-    """By the registration, the job's image, and whether an engine answers."""
-    in_shell = ShellExecutor(config.shell, workspace, nursery, trace)
+    """Choose by configuration, the job's image, and whether Docker is available. Raises DockerError."""
+    shell_executor = ShellExecutor(config.shell, workspace, spawner, log)
     if config.executor == "docker" or (config.executor == "auto" and job.image):
         socket = socket_path(config.docker.socket)
-        engine = DockerClient(socket)
-        if await engine.ping():
-            return DockerExecutor(engine, config, job, workspace, trace)
-        await engine.close()
+        client = DockerClient(socket)
+        if await client.ping():
+            return DockerExecutor(client, config, job, workspace, log)
+        await client.close()
         if config.executor == "docker":
-            raise DockerError(f"no Docker engine answers at {socket}")
-        trace.write_line(f"WARNING: no Docker engine answers at {socket}")
+            raise DockerError(f"Docker is not available at {socket}")
+        log.write_line(f"WARNING: Docker is not available at {socket}")
     if job.image:
-        trace.write_line(f"The image {job.image.name} is not used: this job runs in a shell of the machine")
-    return in_shell
+        log.write_line(f"Image {job.image.name} is ignored: the job runs in a shell on the agent's machine")
+    return shell_executor

@@ -1,7 +1,8 @@
-"""A small process beside the agent that starts the programs of jobs, and ends them all should the agent be gone.
+"""A helper process that starts the programs of jobs, and kills them all if the agent dies.
 
-It is small because a large process forks slowly. Each program gets a supervisor that adopts whoever loses its parent,
-so that a job's processes are known by their descent, whatever session, group or environment they chose.
+It is a process of its own because forking a small process is fast. Each program runs below a supervisor process that
+adopts orphans (Linux child subreaper), so that all processes of a job are its descendants, whatever session, process
+group or environment they have.
 """
 
 import ctypes
@@ -18,19 +19,21 @@ from typing import Any, NoReturn, Self
 
 from agent.processes.process_cleanup import IS_LINUX, kill_and_remove, kill_descendants
 
-PR_SET_CHILD_SUBREAPER = 36  # of prctl
-INTEGER_BYTES = 8  # bytes
+PR_SET_CHILD_SUBREAPER = 36  # from <linux/prctl.h>
+INTEGER_BYTES = 8
+PACKAGE_ROOT = Path(__file__).parents[2]  # the folder that contains the package `agent`
+# run with -I -S: only the standard library is available, so the modules imported here must not need more
 SPAWNER_PROGRAM = (
     "import sys; sys.path.insert(0, sys.argv[1]); from agent.processes.process_spawner import serve; serve(sys.argv[2])"
 )
 
-# It tells the exit status through its standard input, which the program does not get, and then stands still until it
-# is killed, so that what the program left behind can be found below it. Its own words about signals go nowhere.
+# The supervisor writes the exit status to its standard input, a pipe that the program does not inherit. It then stops
+# itself until it is killed, so that remaining processes stay its descendants. Its own stderr is discarded.
 SUPERVISOR_SCRIPT = 'trap : HUP INT TERM PIPE; ("$@" </dev/null 2>&1); echo "$?" >&0; kill -STOP "$$"'
 
 
 class ProcessSpawner:
-    """The agent's end."""
+    """The agent's side: starts the helper process and sends it requests."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -40,18 +43,10 @@ class ProcessSpawner:
         ours, theirs = socket.socketpair()
         with theirs:
             process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-I",
-                    "-S",
-                    "-c",
-                    SPAWNER_PROGRAM,
-                    str(Path(__file__).parents[2]),
-                    str(self._folder),
-                ],
+                [sys.executable, "-I", "-S", "-c", SPAWNER_PROGRAM, str(PACKAGE_ROOT), str(self._folder)],
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
-                start_new_session=True,  # Ctrl-C in a terminal must not reach it
+                start_new_session=True,  # Ctrl-C in a terminal must not kill it
             )
         return ours, process
 
@@ -68,16 +63,19 @@ class ProcessSpawner:
     def start(
         self, command: Sequence[str], cwd: Path, environment: Mapping[str, str], status_fd: int, output_fd: int
     ) -> int:
-        """Returns the process id of the supervisor, which writes the exit status, or ! and an error, to `told`."""
+        """Start a program and return the process id of its supervisor.
+
+        The supervisor writes the exit status, or `!` and an error, to `status_fd`. Raises OSError.
+        """
         request = json.dumps([command, str(cwd), dict(environment)]).encode()
         try:
             supervisor = self._request(request, status_fd, output_fd)
-        except OSError:  # somebody killed it: what it started goes on, and a new one starts the rest
+        except OSError:  # the helper was killed; programs it started go on, a new helper starts the next
             self._close()
             self._socket, self._process = self._open()
             supervisor = self._request(request, status_fd, output_fd)
         if not supervisor:
-            raise OSError("this machine has no room for another process")
+            raise OSError("the machine cannot start another process")
         return supervisor
 
     def _request(self, request: bytes, status_fd: int, output_fd: int) -> int:
@@ -85,13 +83,13 @@ class ProcessSpawner:
         self._socket.sendall(request)
         answer = self._socket.recv(INTEGER_BYTES)
         if not answer:
-            raise ConnectionResetError("the nursery is gone")
+            raise ConnectionResetError("the helper process has died")
         return int.from_bytes(answer)
 
 
 def serve(folder: str) -> None:
-    """Start what the agent asks for until it is gone, however it went."""
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the dead
+    """Run the helper process: start programs on request until the agent exits or dies, then kill them all."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children are reaped automatically
     _become_subreaper()
     try:
         with socket.socket(fileno=0) as agent, suppress(EOFError, ConnectionError):
@@ -110,7 +108,7 @@ def serve(folder: str) -> None:
 
 
 def _receive(agent: socket.socket, size: int) -> bytes:
-    """Raises EOFError when the agent is gone, be it in the middle of a word. No request is empty."""
+    """Receive a request of `size` bytes. Raises EOFError when the agent is gone, also in the middle of a request."""
     parts = bytearray()
     while len(parts) < size or not parts:
         part = agent.recv(max(size - len(parts), 1))
@@ -124,13 +122,13 @@ def _exec_supervisor(
     command: list[str], cwd: str, environment: dict[str, Any], status_fd: int, output_fd: int
 ) -> NoReturn:
     try:
-        for handle, place in ((status_fd, 0), (output_fd, 1), (os.open(os.devnull, os.O_WRONLY), 2)):
-            os.dup2(handle, place)
+        for handle, target in ((status_fd, 0), (output_fd, 1), (os.open(os.devnull, os.O_WRONLY), 2)):
+            os.dup2(handle, target)
         os.close(status_fd)
         os.close(output_fd)
         os.setsid()
         _become_subreaper()
-        for number in (signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ):  # an ignored one would stay so
+        for number in (signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ):  # programs would inherit ignored signals
             signal.signal(number, signal.SIG_DFL)
         os.chdir(cwd)
         os.execve("/bin/sh", ["sh", "-c", SUPERVISOR_SCRIPT, "headrace", *command], environment)  # noqa: S606

@@ -1,4 +1,4 @@
-"""Runs one program, and leaves nothing of it behind."""
+"""Runs a program of a job, and kills all processes that it leaves behind."""
 
 import asyncio
 import os
@@ -10,7 +10,7 @@ from signal import SIGTERM
 from agent.processes.process_cleanup import IS_LINUX, kill_tree, live_descendants, send_signal, signal_group
 from agent.processes.process_spawner import ProcessSpawner
 
-KILL_DELAY_SECONDS = 2.5  # seconds between the polite signal and the other one
+KILL_DELAY_SECONDS = 2.5  # between SIGTERM and SIGKILL
 PIPE_SIZE = 64 * 1024
 KILLED_EXIT_STATUS = 137
 DEFAULT_SHELL_SCRIPT = (
@@ -20,24 +20,29 @@ DEFAULT_SHELL_SCRIPT = (
 
 
 def interpreter_command(program: str) -> list[str]:
-    """What runs a script whose path follows, to its first failure: the program, or else the best that is there."""
+    """Return the command that runs a script, given as the next argument, up to its first failure.
+
+    Without a configured program: bash with pipefail, else sh with pipefail if it supports that, else sh.
+    """
     return [program, "-e"] if program else ["sh", "-c", DEFAULT_SHELL_SCRIPT, "sh"]
 
 
 def _start_program(
-    nursery: ProcessSpawner, command: Sequence[str | Path], cwd: Path, environment: Mapping[str, str]
+    spawner: ProcessSpawner, command: Sequence[str | Path], cwd: Path, environment: Mapping[str, str]
 ) -> tuple[int, FileIO, FileIO]:
-    """The supervisor, where it tells the status, and the output."""
-    report, told = _open_pipe()
-    output, written = _open_pipe()
-    with told, written:
+    """Start a program and return its supervisor's process id and the pipes of exit status and output."""
+    status_reader, status_writer = _open_pipe()
+    output_reader, output_writer = _open_pipe()
+    with status_writer, output_writer:
         try:
-            supervisor = nursery.start(list(map(str, command)), cwd, environment, told.fileno(), written.fileno())
+            supervisor = spawner.start(
+                list(map(str, command)), cwd, environment, status_writer.fileno(), output_writer.fileno()
+            )
         except BaseException:
-            report.close()
-            output.close()
+            status_reader.close()
+            output_reader.close()
             raise
-    return supervisor, report, output
+    return supervisor, status_reader, output_reader
 
 
 def _open_pipe() -> tuple[FileIO, FileIO]:
@@ -46,11 +51,11 @@ def _open_pipe() -> tuple[FileIO, FileIO]:
 
 
 async def _terminate(supervisor: int, status: asyncio.Future[bytes]) -> None:
-    """Ask all that is left to leave, then make it."""
+    """Send SIGTERM to all remaining processes, and SIGKILL after KILL_DELAY_SECONDS."""
     loop = asyncio.get_running_loop()
-    give_up = loop.time() + KILL_DELAY_SECONDS
+    deadline = loop.time() + KILL_DELAY_SECONDS
 
-    def left() -> bool:
+    def has_survivors() -> bool:
         return bool(live_descendants(supervisor)) if IS_LINUX else not status.done()
 
     try:
@@ -58,53 +63,56 @@ async def _terminate(supervisor: int, status: asyncio.Future[bytes]) -> None:
             signal_group(supervisor, SIGTERM)
         for process in live_descendants(supervisor):
             send_signal(process, SIGTERM)
-        while left() and loop.time() < give_up:  # noqa: ASYNC110 - nobody tells
+        while has_survivors() and loop.time() < deadline:  # noqa: ASYNC110 - no event exists
             await asyncio.sleep(0.01)
-    finally:  # also when this wait is cut short
+    finally:  # also when canceled
         kill_tree(supervisor)
 
 
 async def run_program(
-    nursery: ProcessSpawner,
+    spawner: ProcessSpawner,
     command: Sequence[str | Path],
     *,
     cwd: Path,
     environment: Mapping[str, str],
     output: Callable[[bytes], None],
 ) -> int:
-    """Return the exit status as a shell would show it. Cancelling ends all of the program before it returns."""
+    """Run a program and return its exit status as a shell reports it (128 + n for signal n).
+
+    When canceled, it ends all processes of the program before it returns. Raises OSError if the program cannot start.
+    """
     loop = asyncio.get_running_loop()
-    supervisor, report, printed = _start_program(nursery, command, cwd, environment)
+    supervisor, status_reader, output_reader = _start_program(spawner, command, cwd, environment)
     status: asyncio.Future[bytes] = loop.create_future()
 
-    def take_status() -> None:
-        loop.remove_reader(report)
-        status.set_result(report.read(PIPE_SIZE) or b"")
+    def read_status() -> None:
+        loop.remove_reader(status_reader)
+        status.set_result(status_reader.read(PIPE_SIZE) or b"")
 
     def forward() -> bool:
-        content = printed.read(PIPE_SIZE)
+        content = output_reader.read(PIPE_SIZE)
         if content:
             output(content)
         elif content is not None:
-            loop.remove_reader(printed)
+            loop.remove_reader(output_reader)
         return bool(content)
 
-    with report, printed:
-        os.set_blocking(printed.fileno(), False)
-        loop.add_reader(report, take_status)
-        loop.add_reader(printed, forward)
+    with status_reader, output_reader:
+        os.set_blocking(output_reader.fileno(), False)
+        loop.add_reader(status_reader, read_status)
+        loop.add_reader(output_reader, forward)
         try:
             await asyncio.wait([status])
         finally:
             try:
                 await _terminate(supervisor, status)
             finally:
-                loop.remove_reader(report)
-                loop.remove_reader(printed)
-                for _ in range(16):  # what is still in the pipe, and no more
+                loop.remove_reader(status_reader)
+                loop.remove_reader(output_reader)
+                for _ in range(16):  # the pipe's remaining content; bounded, a process may still write
                     if not forward():
                         break
-    told = status.result()
-    if told.startswith(b"!"):
-        raise OSError(told[1:].decode().strip())
-    return int(told) if told else KILLED_EXIT_STATUS  # nothing: the supervisor was killed, too
+    reported = status.result()
+    if reported.startswith(b"!"):
+        raise OSError(reported[1:].decode().strip())
+    return int(reported) if reported else KILLED_EXIT_STATUS  # empty: the supervisor was killed

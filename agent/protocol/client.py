@@ -1,37 +1,41 @@
-"""The client side of the GitLab runner protocol, patient with servers that come and go."""
+"""Client of GitLab's runner protocol, with retries.
+
+See https://docs.gitlab.com/api/runners/ and https://docs.gitlab.com/development/cicd/.
+"""
 
 import asyncio
-import json
 import logging
 import platform
-import random
-import re
 import time
 import uuid
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 import httpx
 
-from libs.observability.tracing import TRACEPARENT_HEADER as TRACEPARENT
-from libs.observability.tracing import inject
+from agent.protocol.backoff import MAX_BACKOFF_SECONDS, backoff_delays, parse_retry_after
+from agent.protocol.responses import (
+    ABORTED_JOB_STATUSES,
+    JobOffer,
+    JobResponse,
+    RequestFailed,
+    RunnerIdentity,
+    to_error,
+    to_job_response,
+)
+from libs.observability.tracing import TRACEPARENT_HEADER, inject
 from libs.security.tls import VERIFY_FAILED, create_client_context
 from libs.version import VERSION
 
 logger = logging.getLogger("headrace.agent")
 
 RETRYABLE_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
-LONG_POLL_TIMEOUT_SECONDS = 75.0  # longer than any server holds a request without work
-MAX_RETRY_AFTER_SECONDS = 60.0
-MAX_BACKOFF_SECONDS = 15.0
-MAX_INTERACTIVE_BACKOFF_SECONDS = 2.0  # the longest pause where somebody waits for the end
-MAX_FILE_ATTEMPTS = 6  # at a file; what is smaller is tried for ever
-ABORTED_JOB_STATUSES = frozenset({"canceled", "failed"})
+LONG_POLL_TIMEOUT_SECONDS = 75.0  # longer than servers hold job requests
+MAX_INTERACTIVE_BACKOFF_SECONDS = 2.0  # for commands that a person waits for
+MAX_FILE_ATTEMPTS = 6  # for uploads and downloads; other job calls are retried without limit
+KEEP_ALIVE_SECONDS = 4  # many servers close idle connections after 5 seconds
 FEATURES = {
     "variables": True,
     "refspecs": True,
@@ -57,45 +61,9 @@ FEATURES = {
 }
 
 
-class RequestFailed(Exception):
-    """The server answered, and not with what was asked for."""
-
-    def __init__(self, status: int, detail: str) -> None:
-        super().__init__(f"{detail} (status {status})")
-        self.status = status
-
-
-@dataclass(frozen=True, slots=True)
-class RunnerIdentity:
-    id: int
-    token: str = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class JobOffer:
-    """The answer to a request for a job."""
-
-    status: int
-    payload: Mapping[str, Any] | None
-    last_update: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class JobResponse:
-    """The answer to a call about a job."""
-
-    status: int
-    job_status: str
-    stored_bytes: int | None  # bytes of the log that the server has
-    interval_seconds: float | None  # seconds between two pieces of the log
-
-    @property
-    def is_aborted(self) -> bool:
-        return self.status in (403, 404) or self.job_status in ABORTED_JOB_STATUSES
-
-
 def runner_info(executor: str = "shell") -> dict[str, Any]:
-    contained = executor != "shell"
+    """Describe this runner and the protocol features that it supports."""
+    in_containers = executor != "shell"
     machine = platform.machine().lower()
     return {
         "name": "headrace-agent",
@@ -104,56 +72,18 @@ def runner_info(executor: str = "shell") -> dict[str, Any]:
         "architecture": {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine),
         "executor": "docker" if executor == "docker" else "shell",
         "shell": "bash",
-        "features": FEATURES | {"image": contained, "services": contained},
+        "features": FEATURES | {"image": in_containers, "services": in_containers},
     }
 
 
-def backoff_delays(initial: float = 0.1, maximum: float = MAX_BACKOFF_SECONDS) -> Iterator[float]:
-    """Growing, and never the same for two agents."""
-    pause = initial
-    while True:
-        yield pause * random.uniform(0.75, 1.25)  # noqa: S311
-        pause = min(pause * 2, maximum)
-
-
-def _retry_after(headers: httpx.Headers) -> float:
-    reset, after = headers.get("RateLimit-ResetTime"), headers.get("Retry-After", "")
-    if not reset and after.isdigit():
-        return min(float(after), MAX_RETRY_AFTER_SECONDS)
-    try:
-        until = parsedate_to_datetime(reset or after)
-    except ValueError:
-        return 0.0
-    wait = (until.replace(tzinfo=until.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
-    return min(max(wait, 0.0), MAX_RETRY_AFTER_SECONDS)
-
-
-def _to_error(response: httpx.Response) -> RequestFailed:
-    try:
-        message = response.json()["message"]
-    except (ValueError, KeyError, TypeError):
-        message = response.reason_phrase
-    return RequestFailed(response.status_code, message if isinstance(message, str) else json.dumps(message))
-
-
-def _to_job_response(response: httpx.Response) -> JobResponse:
-    stored = re.fullmatch(r"\d+-(\d+)", response.headers.get("Range", ""))
-    interval = response.headers.get("X-GitLab-Trace-Update-Interval", "")
-    return JobResponse(
-        status=response.status_code,
-        job_status=response.headers.get("Job-Status", ""),
-        stored_bytes=int(stored[1]) if stored else None,
-        interval_seconds=float(interval) if interval.isdigit() and int(interval) > 0 else None,
-    )
-
-
 class ProtocolClient:
-    """One method per call. Calls about jobs go on trying until there is an answer."""
+    """One method per call of the protocol. Calls about jobs are retried until the server responds."""
 
     def __init__(self, url: str, executor: str = "shell", ca_file: str = "", retry_seconds: float = 0.0) -> None:
-        """`ca_file`: authorities to trust instead of the system's. Raises CertificateError.
+        """Create a client.
 
-        `patience`: seconds for which a server that does not answer is asked to register and to verify.
+        `ca_file`: CA certificates to trust instead of the system's; raises CertificateError. `retry_seconds`: how long
+        `register` and `verify` retry while the server is unreachable.
         """
         self._retry_seconds = retry_seconds
         self._info = runner_info(executor)
@@ -162,7 +92,7 @@ class ProtocolClient:
             base_url=f"{base}/api/v4",
             timeout=httpx.Timeout(30, read=LONG_POLL_TIMEOUT_SECONDS),
             headers={"User-Agent": f"headrace-agent {VERSION}", "Accept": "application/json"},
-            limits=httpx.Limits(keepalive_expiry=4),  # many servers close idle connections after 5 seconds
+            limits=httpx.Limits(keepalive_expiry=KEEP_ALIVE_SECONDS),
             verify=create_client_context(Path(ca_file)) if ca_file else True,
         )
 
@@ -176,12 +106,14 @@ class ProtocolClient:
         await self._client.__aexit__(kind, error, where)
 
     async def register(self, token: str, **settings: Any) -> RunnerIdentity:
+        """Register a runner with a registration token. Raises RequestFailed."""
         body = {"token": token, "info": self._info, **settings}
         return self._to_identity(
             await self._send("POST", "/runners", json=body, attempts=5, retry_seconds=self._retry_seconds), 201
         )
 
     async def verify(self, token: str, system_id: str) -> RunnerIdentity:
+        """Check a runner's token. Raises RequestFailed, with status 403 for an unknown token."""
         body = {"token": token, "system_id": system_id, "info": self._info}
         headers = {"RUNNER-TOKEN": token}
         response = await self._send(
@@ -190,13 +122,15 @@ class ProtocolClient:
         return self._to_identity(response, 200, known=token)
 
     async def unregister(self, token: str) -> None:
+        """Delete the runner at the server. Raises RequestFailed."""
         response = await self._send(
             "DELETE", "/runners", json={"token": token}, headers={"RUNNER-TOKEN": token}, attempts=5
         )
         if response.status_code != 204:
-            raise _to_error(response)
+            raise to_error(response)
 
     async def request_job(self, token: str, system_id: str, last_update: str | None) -> JobOffer:
+        """Request a job; the server holds the request until there is one or its timeout ends."""
         body = {"token": token, "system_id": system_id, "info": self._info}
         if last_update:
             body["last_update"] = last_update
@@ -204,26 +138,28 @@ class ProtocolClient:
         try:
             payload = response.json() if response.status_code == 201 else None
         except ValueError:
-            raise RequestFailed(201, "the job is not readable as JSON") from None
+            raise RequestFailed(201, "the job is not valid JSON") from None
         return JobOffer(response.status_code, payload, response.headers.get("X-GitLab-Last-Update"))
 
     async def append_trace(self, job_id: int, token: str, offset: int, content: bytes) -> JobResponse:
+        """Send a part of the log, which GitLab calls trace, starting at byte `offset`."""
         headers = {
             "JOB-TOKEN": token,
             "Content-Type": "text/plain",
             "Content-Range": f"{offset}-{offset + len(content) - 1}",
         }
         path = f"/jobs/{job_id}/trace?debug_trace=false"
-        return _to_job_response(await self._send("PATCH", path, content=content, headers=headers))
+        return to_job_response(await self._send("PATCH", path, content=content, headers=headers))
 
     async def put_state(self, job_id: int, token: str, state: str, **details: Any) -> JobResponse:
+        """Report a job's state: `running`, `success` or `failed`."""
         body = {"token": token, "state": state, "info": self._info, **details}
-        return _to_job_response(await self._send("PUT", f"/jobs/{job_id}", json=body, headers={"JOB-TOKEN": token}))
+        return to_job_response(await self._send("PUT", f"/jobs/{job_id}", json=body, headers={"JOB-TOKEN": token}))
 
     async def upload_artifacts(
         self, job_id: int, token: str, path: Path, name: str, parameters: Mapping[str, str]
     ) -> None:
-        """Raises Refused once the server does not want the file, or after some attempts."""
+        """Upload a file. Raises RequestFailed if the server rejects it or after MAX_FILE_ATTEMPTS."""
         with path.open("rb") as content:  # rewound for every attempt
             response = await self._send(
                 "POST",
@@ -234,42 +170,42 @@ class ProtocolClient:
                 attempts=MAX_FILE_ATTEMPTS,
             )
         if response.status_code != 201:
-            raise _to_error(response)
+            raise to_error(response)
 
     async def download_artifacts(self, job_id: int, token: str, path: Path) -> None:
-        """Into a new file. Raises Refused once the server does not give it, or after some attempts."""
-        for attempt, pause in enumerate(backoff_delays(initial=0.5), start=1):
+        """Download to `path`. Raises RequestFailed if the server rejects it or after MAX_FILE_ATTEMPTS."""
+        for attempt, delay in enumerate(backoff_delays(initial=0.5), start=1):
             try:
                 await self._download(f"/jobs/{job_id}/artifacts", {"JOB-TOKEN": token}, path)
             except httpx.TransportError as error:
                 failure = RequestFailed(0, f"the server cannot be reached: {error or type(error).__name__}")
-            except RequestFailed as refused:
-                failure = refused
+            except RequestFailed as error:
+                failure = error
             else:
                 return
             if attempt == MAX_FILE_ATTEMPTS or (failure.status and failure.status not in RETRYABLE_STATUSES):
                 raise failure
-            await asyncio.sleep(pause)
+            await asyncio.sleep(delay)
 
     async def _download(self, path: str, headers: Mapping[str, str], into: Path) -> None:
         async with self._client.stream("GET", path, headers=headers, follow_redirects=True) as response:
             if response.status_code != 200:
                 await response.aread()
-                raise _to_error(response)
+                raise to_error(response)
             with into.open("wb") as file:
                 async for chunk in response.aiter_raw():
                     file.write(chunk)
 
     def _to_identity(self, response: httpx.Response, expected: int, known: str = "") -> RunnerIdentity:
         if response.status_code != expected:
-            raise _to_error(response)
+            raise to_error(response)
         try:
             answer = response.json()
             return RunnerIdentity(int(answer.get("id") or 0), str(answer.get("token") or known))
         except (ValueError, TypeError, AttributeError):
-            if known:  # older servers answer in plain text
+            if known:  # older servers respond in plain text
                 return RunnerIdentity(0, known)
-            raise RequestFailed(response.status_code, "the answer holds no runner token") from None
+            raise RequestFailed(response.status_code, "the response has no runner token") from None
 
     async def _send(
         self,
@@ -284,36 +220,42 @@ class ProtocolClient:
         attempts: int | None = None,
         retry_seconds: float = 0.0,
     ) -> httpx.Response:
-        """Until there is an answer; `attempts` at least, and more of them `within` so many seconds."""
-        sent = {**(headers or {}), "X-Request-Id": uuid.uuid4().hex}
+        """Send a request, retrying while the server is unreachable or busy.
+
+        With `attempts`, give up after that many and after `retry_seconds`; without, retry forever. Raises
+        RequestFailed.
+        """
+        all_headers = {**(headers or {}), "X-Request-Id": uuid.uuid4().hex}
         if traceparent := inject():
-            sent[TRACEPARENT] = traceparent
+            all_headers[TRACEPARENT_HEADER] = traceparent
         deadline = time.monotonic() + retry_seconds
-        for attempt, pause in enumerate(
+        for attempt, delay in enumerate(
             backoff_delays(maximum=MAX_INTERACTIVE_BACKOFF_SECONDS if retry_seconds else MAX_BACKOFF_SECONDS), start=1
         ):
             last = attempts is not None and attempt >= attempts and time.monotonic() >= deadline
-            wished = 0.0
+            retry_after = 0.0
             try:
                 response = await self._client.request(
-                    method, path, json=json, content=content, params=params, files=files, headers=sent
+                    method, path, json=json, content=content, params=params, files=files, headers=all_headers
                 )
             except httpx.TransportError as error:
                 if last or (retry_seconds and VERIFY_FAILED in str(error)):
-                    hint = " (--ca-file names the authorities to trust)" * (VERIFY_FAILED in str(error))
-                    why = f"{error or type(error).__name__}{hint}"
-                    raise RequestFailed(0, f"the server at {self._client.base_url} cannot be reached: {why}") from error
-                trouble = str(error) or type(error).__name__
+                    hint = " (set the CA certificates to trust with --ca-file)" * (VERIFY_FAILED in str(error))
+                    reason = f"{error or type(error).__name__}{hint}"
+                    raise RequestFailed(
+                        0, f"the server at {self._client.base_url} cannot be reached: {reason}"
+                    ) from error
+                problem = str(error) or type(error).__name__
             else:
                 busy = response.status_code in RETRYABLE_STATUSES or response.status_code >= 512
                 if not busy or last or response.headers.get("Job-Status") in ABORTED_JOB_STATUSES:
                     if attempt > 1:
-                        logger.info("%s %s: answered at attempt %d", method, path, attempt)
+                        logger.info("%s %s: succeeded at attempt %d", method, path, attempt)
                     return response
-                wished, trouble = _retry_after(response.headers), f"status {response.status_code}"
+                retry_after, problem = parse_retry_after(response.headers), f"status {response.status_code}"
             if attempt == 1:
-                where = f"{self._client.base_url}{path.removeprefix('/')}"
-                limit = f", for {retry_seconds:g} seconds at most" if retry_seconds else ""
-                logger.warning("%s %s: %s; trying again%s", method, where, trouble, limit)
-            await asyncio.sleep(max(pause, wished))
+                url = f"{self._client.base_url}{path.removeprefix('/')}"
+                limit = f" for up to {retry_seconds:g} seconds" if retry_seconds else ""
+                logger.warning("%s %s: %s; retrying%s", method, url, problem, limit)
+            await asyncio.sleep(max(delay, retry_after))
         raise AssertionError("unreachable")

@@ -1,4 +1,4 @@
-"""A job as the server hands it out, reduced to what a shell executor needs; unknown fields are ignored."""
+"""The job payload of GitLab's runner protocol, parsed; unknown fields are ignored."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -6,7 +6,7 @@ from typing import Any
 
 DEFAULT_TIMEOUT_SECONDS = 7200
 BASE_FAILURE_REASONS = frozenset({"script_failure", "runner_system_failure", "job_execution_timeout"})
-FALLBACK_REASONS = {  # for servers that do not know the exact reason
+FALLBACK_REASONS = {  # for servers that do not announce the exact reason
     "runner_interrupted": "runner_system_failure",
     "runner_external_dependency_failure": "runner_system_failure",
     "image_pull_failure": "runner_system_failure",
@@ -14,16 +14,16 @@ FALLBACK_REASONS = {  # for servers that do not know the exact reason
 
 
 class InvalidJob(Exception):
-    """The job cannot be understood; the text says why, and never shows a value."""
+    """The job payload is invalid. The message names the problem and never includes values."""
 
 
 @dataclass(frozen=True, slots=True)
 class Variable:
     key: str
     value: str = field(repr=False)
-    file: bool = False  # the value goes to a file and the variable holds its path
+    file: bool = False  # the value is written to a file, and the variable is its path
     masked: bool = False
-    raw: bool = False  # nothing in the value means another variable
+    raw: bool = False  # references to other variables are not expanded
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Step:
     script: str
     when: str = "on_success"
     allow_failure: bool = False
-    timeout: int = 0  # seconds; 0 is no limit of its own
+    timeout: int = 0  # seconds; 0: no limit of its own
 
     @property
     def runs_always(self) -> bool:
@@ -46,17 +46,17 @@ class Step:
 class Source:
     """What to check out."""
 
-    url: str = field(repr=False)  # may carry credentials
+    url: str = field(repr=False)  # may contain credentials
     sha: str
     ref: str = ""
     refspecs: tuple[str, ...] = ()
-    depth: int = 0  # 0 is the whole history
-    protected: bool = False  # only some may write to its branch
+    depth: int = 0  # 0: full history
+    protected: bool = False  # the branch is protected
 
 
 @dataclass(frozen=True, slots=True)
 class Artifacts:
-    """What is kept of a job's folder."""
+    """An artifact definition: which files are uploaded, and when."""
 
     name: str = ""
     paths: tuple[str, ...] = ()
@@ -72,14 +72,14 @@ class Artifacts:
 
     @property
     def upload_parameters(self) -> dict[str, str]:
-        """Of the upload."""
+        """Query parameters of the upload."""
         expires = {"expire_in": self.expire_in} if self.expire_in else {}
         return {"artifact_type": self.type, "artifact_format": self.format, **expires}
 
 
 @dataclass(frozen=True, slots=True)
 class Cache:
-    """What is kept of a job's folder for later jobs, under a key."""
+    """A cache definition: which files are kept for later jobs, under which key."""
 
     key: str = "default"
     paths: tuple[str, ...] = ()
@@ -102,7 +102,7 @@ class Cache:
 
 @dataclass(frozen=True, slots=True)
 class Dependency:
-    """A job whose archive is fetched first."""
+    """An earlier job whose artifacts are downloaded first."""
 
     id: int
     token: str = field(repr=False)
@@ -111,19 +111,19 @@ class Dependency:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """What a container is made of: the job's own, or a service beside it."""
+    """The image of the job's container or of a service."""
 
     name: str
     aliases: tuple[str, ...] = ()
-    entrypoint: tuple[str, ...] | None = None  # None: the image's; ("",): none at all
-    command: tuple[str, ...] | None = None  # of a service; the job's own container runs the steps
+    entrypoint: tuple[str, ...] | None = None  # None: the image's own; ("",): disabled
+    command: tuple[str, ...] | None = None  # of services only
     variables: tuple[Variable, ...] = ()
-    pull_policies: tuple[str, ...] = ()  # tried in turn
+    pull_policies: tuple[str, ...] = ()  # tried in order
 
 
 @dataclass(frozen=True, slots=True)
 class RegistryLogin:
-    """At a registry of images."""
+    """A login at a container registry."""
 
     registry: str
     username: str
@@ -147,13 +147,16 @@ class Job:
     image: Image | None = None
     services: tuple[Image, ...] = ()
     logins: tuple[RegistryLogin, ...] = ()
-    traceparent: str = ""  # of the launch, where the server tells it
-    separate_caches: bool = False  # keys of caches name the project and the protection of its branch
+    traceparent: str = ""  # of the build's launch, if the server sends it
+    separate_caches: bool = False  # the server's cache keys separate projects and protected branches
 
     def supported_reason(self, reason: str) -> str:
-        """The nearest failure reason that the server announced to understand."""
-        understood = BASE_FAILURE_REASONS | self.supported_failure_reasons
-        return next((each for each in (reason, FALLBACK_REASONS.get(reason)) if each in understood), "unknown_failure")
+        """Return the reason if the server supports it, else a supported fallback, else `unknown_failure`."""
+        supported = BASE_FAILURE_REASONS | self.supported_failure_reasons
+        return next(
+            (candidate for candidate in (reason, FALLBACK_REASONS.get(reason)) if candidate in supported),
+            "unknown_failure",
+        )
 
 
 def _parse_variable(entry: Mapping[str, Any]) -> Variable:

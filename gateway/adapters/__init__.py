@@ -1,1 +1,1 @@
-"""One module per foreign API: how its requests are read and its answers written."""
+"""Adapters to foreign APIs: how their requests are read and their responses written."""

@@ -1,4 +1,4 @@
-"""The page at `/api/events/docs`: the AsyncAPI document for people, in one file that needs nothing from elsewhere."""
+"""The page at `/api/events/docs`: the AsyncAPI document as a self-contained HTML file."""
 
 from collections.abc import Iterator, Mapping
 from html import escape
@@ -109,7 +109,7 @@ def _fields(document: Json, schema: Json) -> Iterator[tuple[str, ...]]:
 
 
 def _kind(document: Json, schema: Json) -> str:
-    """`text`, `text[]`, `text or null`, or what another shape is made of."""
+    """Describe a schema's type: `string`, `string[]`, `string or null`, or the members of an object."""
     if "anyOf" in schema:
         return " or ".join(_kind(document, one) for one in schema["anyOf"])
     schema = _resolved(document, schema)

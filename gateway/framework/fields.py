@@ -1,4 +1,4 @@
-"""What a field of a body may be: each reader takes every form that clients send, and refuses the rest."""
+"""Readers of body fields: each accepts the forms that clients send, and rejects others."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -11,17 +11,17 @@ TEXT: dict[str, Any] = {"type": ["string", "null"]}
 
 
 class Unreadable(ValueError):
-    """The value is of a type that this field cannot have; the text says which ones it can."""
+    """The value has a type that the field does not accept; the message names the accepted ones."""
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
     read: Callable[[Any], Any]
     schema: Mapping[str, Any]
-    wire: str = ""  # its name in the body, where the message calls it otherwise
-    always: bool = False  # read as null where it was not sent
+    wire: str = ""  # name in the body, if it differs from the name in the message
+    always: bool = False  # read as null if it was not sent
     required: bool = False  # neither null nor empty
-    told: bool | None = None  # what is said about it: it must be sent, or need not be; nothing: its error codes tell
+    told: bool | None = None  # documented as required or optional; None: derived from the error codes
 
     def called(self, wire: str) -> "Field":
         return replace(self, wire=wire)
@@ -30,15 +30,15 @@ class Field:
         return replace(self, required=True, always=True)
 
     def must(self) -> "Field":
-        """Clients are told to send it; what the message says to its absence stands."""
+        """Document the field as required; the message decides what happens without it."""
         return replace(self, told=True)
 
     def may(self) -> "Field":
-        """Clients need not send it, although elsewhere it is required."""
+        """Document the field as optional, although other routes require it."""
         return replace(self, told=False)
 
     def otherwise(self, default: Any) -> "Field":
-        """This value in the place of null, and where nothing was sent."""
+        """Use this value for null and for a missing field."""
 
         def read(value: Any) -> Any:
             found = self.read(value)
@@ -63,7 +63,7 @@ def _scalar(value: Any) -> str | None:
             return str(value).lower()
         case int():
             return str(value)
-        case float() if math.isfinite(value):  # 1e400 is none that could be given back
+        case float() if math.isfinite(value):  # 1e400 is infinite
             return str(value)
     raise Unreadable("a text, a number or null")
 
@@ -93,7 +93,7 @@ def _boolean(value: Any) -> bool | None:
 
 
 def _day(value: Any) -> str | None:
-    """A moment counts as its day, in UTC."""
+    """Parse a date; of a date-time its UTC date."""
     if value in (None, ""):
         return None
     try:

@@ -1,28 +1,25 @@
-"""A client's connection: the head of a request has an end, and what follows it comes at the pace of a network.
-
-Otherwise strangers hold memory and connections for ever, by a header without end or by sending next to nothing.
-"""
+"""An HTTP connection with limits on the size and the pace of requests, against clients that hold connections open."""
 
 import asyncio
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-HEAD_BYTES = 64 * 1024  # of a head, or of anything else that is no body; a first piece may be longer
+HEAD_BYTES = 64 * 1024  # limit of a request head, and of chunk headers; the first read may exceed it
 HEAD_SECONDS = 20.0
-BODY_SECONDS = 60.0  # between two looks at a body on its way
-BODY_PACE = 4096  # bytes that must have come meanwhile
-ANSWER_SECONDS = 300.0  # for which nothing of a long answer is taken
+BODY_SECONDS = 60.0  # interval of checks while a body is received
+BODY_PACE = 4096  # bytes required in each interval
+ANSWER_SECONDS = 300.0  # limit of a write that the client does not read
 TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
 TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\n"
 LAST_WORDS = b"content-length: 0\r\nconnection: close\r\n\r\n"
 
 
 class Connection(HttpToolsProtocol):
-    _in_head = True  # also before the first byte: whoever connects has something to ask
+    _in_head = True  # also before the first byte: idle new connections time out, too
     _in_message = True
-    _no_body = 0  # bytes since the last one of a body, or since the head began
-    _came = 0  # bytes of the body since the last look
-    _was_held = False  # nobody read here at the last look
+    _no_body = 0  # bytes received since the last body byte, or since the head began
+    _came = 0  # body bytes since the last check
+    _was_held = False  # reading was paused at the last check
     _looking: asyncio.TimerHandle | None = None
     _stuck: asyncio.TimerHandle | None = None
 
@@ -89,7 +86,7 @@ class Connection(HttpToolsProtocol):
 
     def _look(self) -> None:
         self._looking = None
-        held, before = self.flow.read_paused, self._was_held  # by a route that is slow itself
+        held, before = self.flow.read_paused, self._was_held  # paused by a slow handler
         if self._in_head or not (held or before or self._came >= BODY_PACE):
             self._refuse(TOO_SLOW)
             return
@@ -97,7 +94,7 @@ class Connection(HttpToolsProtocol):
         self._look_in(BODY_SECONDS)
 
     def _refuse(self, status: bytes) -> None:
-        """In words only where no other answer is under way; a route sees that its client is gone."""
+        """Send the error unless a response has started, and close; a running handler sees a disconnect."""
         if self._in_head and (self.cycle is None or self.cycle.response_complete):
             self.transport.write(status + LAST_WORDS)
         self.transport.close()

@@ -1,4 +1,4 @@
-"""The page at `/api/docs`: the OpenAPI document for people, in one file that needs nothing from elsewhere."""
+"""The page at `/api/docs`: the OpenAPI document as a self-contained HTML file."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -70,7 +70,7 @@ def _facts(operation: dict[str, Any]) -> Iterator[str]:
 
 
 def _link(schema: dict[str, Any]) -> str:
-    """To the shape of an answer, or of each thing in its list."""
+    """Link to the schema of a response, or of the items of a list."""
     name = schema.get("items", schema).get("$ref", "").rpartition("/")[2]
     return (
         f'<p><a href="#shape.{escape(name)}">{escape(name)}{"[]" if "items" in schema else ""}</a></p>' if name else ""
@@ -87,15 +87,15 @@ def _shape(name: str, schema: dict[str, Any]) -> str:
 def _fields(schema: dict[str, Any], before: str = "", needed: bool = True) -> Iterator[tuple[str, ...]]:
     required = schema.get("required", ())
     for name, one in schema.get("properties", {}).items():
-        asked = needed and name in required
+        context = needed and name in required
         if "properties" in one:
-            yield from _fields(one, f"{before}{name}.", asked)
+            yield from _fields(one, f"{before}{name}.", context)
         else:
-            yield (f"`{before}{name}`", "required" if asked else "", _kind(one), one.get("description", ""))
+            yield (f"`{before}{name}`", "required" if context else "", _kind(one), one.get("description", ""))
 
 
 def _kind(schema: dict[str, Any]) -> str:
-    """`text or null` and the like, with the limits; or the name of another shape."""
+    """Describe a schema's type with its limits, like `string or null`; or the name of another schema."""
     if "anyOf" in schema:
         return " or ".join(map(_kind, schema["anyOf"]))
     if "$ref" in schema:
@@ -120,7 +120,7 @@ def _json(example: Any) -> str:
 
 
 def _words(text: str) -> str:
-    """What stands between backticks is code."""
+    """Escape a text for HTML; parts between backticks become code."""
     parts = escape(text).split("`")
     return "".join(f"<code>{part}</code>" if place % 2 else part for place, part in enumerate(parts))
 

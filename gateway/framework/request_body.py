@@ -1,4 +1,4 @@
-"""Request bodies: read within a limit, parsed without surprises, and flattened for Free Commit."""
+"""Request bodies: size limit, JSON parsing, and flattening of Free Commit's envelopes."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from contracts.errors import RequestRejected
 
 LARGEST = 1024 * 1024
 RESERVED = "uploaded_file"
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # Windows writes one at the beginning of files
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # some Windows programs write one
 
 
 async def read_body(receive: Receive, limit: int = LARGEST) -> bytes:
@@ -23,14 +23,14 @@ async def read_body(receive: Receive, limit: int = LARGEST) -> bytes:
         chunk: bytes = message.get("body", b"")
         size += len(chunk)
         if size > limit:
-            raise RequestRejected("REQUEST_TOO_LARGE", f"A body on this route has at most {limit} bytes.")
+            raise RequestRejected("REQUEST_TOO_LARGE", f"The body of this request can have at most {limit} bytes.")
         chunks.append(chunk)
         if not message.get("more_body"):
             return b"".join(chunks)
 
 
 def parameters(raw: bytes, content_type: str) -> dict[str, Any]:
-    """The members of a body; none where it is empty or is not called JSON, which is Free Commit's way."""
+    """Parse the body; like Free Commit, treat an empty body or another content type as an empty object."""
     if "application/json" not in content_type.lower() or not raw.strip():
         return {}
     return json_object(raw)
@@ -40,17 +40,17 @@ def json_object(raw: bytes) -> dict[str, Any]:
     try:
         parsed = from_json(raw.removeprefix(BYTE_ORDER_MARK), allow_inf_nan=False)
     except ValueError as error:
-        # the position is the parser's own word; what stands there is not repeated
+        # the parser's message has the position, but no content
         raise RequestRejected("REQUEST_MALFORMED", f"The body is not valid JSON: {error}.") from None
     if parsed is None:
         return {}
     if not isinstance(parsed, dict):
-        raise RequestRejected("REQUEST_INVALID", "The body is one JSON object.")
+        raise RequestRejected("REQUEST_INVALID", "The body must be a JSON object.")
     return parsed
 
 
 def flattened(body: dict[str, Any]) -> dict[str, Any]:
-    """`{"project": {"name": "x"}}` is `{"project_name": "x"}`; deeper members stay as they are."""
+    """Flatten `{"project": {"name": "x"}}` to `{"project_name": "x"}`; deeper members stay unchanged."""
     flat: dict[str, Any] = {}
     for name, value in body.items():
         match value:

@@ -1,4 +1,4 @@
-"""From one line per route to what answers it: who may ask, which message it becomes, how the answer is written."""
+"""Routes as data: the required role, the message that a request becomes, the serialization of its answer."""
 
 import re
 from collections.abc import Awaitable, Callable, Mapping
@@ -33,14 +33,14 @@ Answer = Callable[[RequestContext], Awaitable[Response]]
 
 @dataclass(frozen=True)
 class Body:
-    """The fields of a resource that a route takes, and how they reach the message."""
+    """The fields of a resource in a request body, and how they map to fields of the message."""
 
     resource: str
     fields: Mapping[str, Field]
-    bare: bool = False  # they stand at the top of the body, not under the resource's name
+    bare: bool = False  # fields are at the top level of the body, not under the resource's name
 
     def read(self, sent: Mapping[str, Any]) -> dict[str, Any]:
-        """What was not sent is left out: the message knows its default."""
+        """Return the fields of the message. Fields that were not sent are omitted: the message has defaults."""
         found: dict[str, Any] = {}
         for name, one in self.fields.items():
             wire = one.wire or name if self.bare else f"{self.resource}_{one.wire or name}"
@@ -54,12 +54,12 @@ class Body:
         return found
 
     def code(self, name: str, reason: str) -> str:
-        """Not every field has every code of its own."""
+        """Return the error code of the field, or REQUEST_INVALID if it has none of its own."""
         own = (start + reason for start in self.code_starts(name))
         return next((code for code in own if code in CODES), "REQUEST_INVALID")
 
     def code_starts(self, name: str) -> tuple[str, ...]:
-        """How the codes of a field begin: with its name in the body, or in the message."""
+        """Return the prefixes of the field's error codes: its name in the body, and its name in the message."""
         wire = self.fields[name].wire if name in self.fields else ""
         return tuple(f"{self.resource}_{SEAM.sub('_', one)}_".upper() for one in (wire, name) if one)
 
@@ -78,26 +78,26 @@ class Route:
     path: str  # below /api
     needs: Role
     status: int = 200
-    also: int | None = None  # another status of success, with the same shape
+    also: int | None = None  # a second success status, with the same response model
     message: type[Message] | None = None
     body: Body = field(default_factory=lambda: Body("", {}))
-    raw: int = 0  # instead of a body's fields: all of it as it comes, up to so many bytes
-    find: Find | None = None  # looks for what the path names before the body is read; its fields replace the captured
+    raw: int = 0  # maximum size in bytes of an unparsed body; 0: the body is parsed
+    find: Find | None = None  # resolves the path parameters before the body is read; its result replaces them
     parts: tuple[Part, ...] = ()  # further fields of the message
-    then: ReturnQuery | None = None  # after a command: what shows the whole thing
-    write: Writer | None = None  # nothing: an empty body
-    answer: Answer | None = None  # instead of a message, for what is more than one
+    then: ReturnQuery | None = None  # query whose answer is the response to a command
+    write: Writer | None = None  # None: an empty response body
+    answer: Answer | None = None  # handler, instead of a message
     timeout: float | None = None  # seconds
     stranger: int = 401  # the status for a missing or bad token
-    errors: tuple[str, ...] = ()  # its own codes, for its description
-    poll: bool = False  # Free Commit's page goes blank on any failure of it: an outage is an empty list there
-    query: Mapping[str, str] = field(default_factory=dict)  # parameters of the query and their meaning, as well
-    headers: Mapping[str, str] = field(default_factory=dict)  # that it reads, and their meaning
+    errors: tuple[str, ...] = ()  # error codes specific to the route, for its documentation
+    poll: bool = False  # Free Commit's page breaks on errors of this route: an outage is an empty list there
+    query: Mapping[str, str] = field(default_factory=dict)  # query parameters and their descriptions
+    headers: Mapping[str, str] = field(default_factory=dict)  # request headers and their descriptions
 
 
 @dataclass(frozen=True)
 class Shown:
-    """What a command shows: the whole thing that it made or changed, asked for by its id."""
+    """The response to a command: the resource that it created or changed, queried by its id."""
 
     then: ReturnQuery
     write: Writer
@@ -132,7 +132,7 @@ Handle = Callable[[AppState, Scope, Receive, Send], Awaitable[None]]
 
 @dataclass(frozen=True)
 class Raw:
-    """A route that speaks for itself: another protocol, or a body without end."""
+    """A route with a plain ASGI handler, for other protocols and endless responses."""
 
     method: str
     path: str
@@ -140,18 +140,18 @@ class Raw:
 
 
 def answered(answer: Callable[[AppState, Scope, Receive], Awaitable[Response]]) -> Handle:
-    async def handle(world: AppState, scope: Scope, receive: Receive, send: Send) -> None:
-        response = await answer(world, scope, receive)
+    async def handle(app_state: AppState, scope: Scope, receive: Receive, send: Send) -> None:
+        response = await answer(app_state, scope, receive)
         await response(scope, receive, send)
 
     return handle
 
 
 class Endpoint:
-    """Answers one route; raw ASGI, because a command through the gateway should cost little."""
+    """The ASGI endpoint of one route."""
 
-    def __init__(self, world: AppState, route: Route) -> None:
-        self._world = world
+    def __init__(self, app_state: AppState, route: Route) -> None:
+        self._app_state = app_state
         self._route = route
         self._answer = route.answer or self._pass_on
         self._scope = None if route.needs is Role.ANONYMOUS else required_scope(route.method, route.path)
@@ -159,39 +159,39 @@ class Endpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             response = await self._respond(scope, receive)
-        except RequestRejected as refused:
-            if not (self._route.poll and refused.failure.status >= 500 and scope["asked_path"].startswith(PAGE)):
+        except RequestRejected as rejection:
+            if not (self._route.poll and rejection.failure.status >= 500 and scope["requested_path"].startswith(PAGE)):
                 raise
             response = Response(b"[]", media_type="application/json")
         await response(scope, receive, send)
 
     async def _respond(self, scope: Scope, receive: Receive) -> Response:
-        asked = await self._admitted(scope)
+        context = await self._admitted(scope)
         if self._route.find:
             try:
-                asked = replace(asked, path_params=await self._route.find(asked))
-            except RequestRejected as refused:
-                if not asked.idempotency_key or refused.failure.status != 404:
+                context = replace(context, path_params=await self._route.find(context))
+            except RequestRejected as rejection:
+                if not context.idempotency_key or rejection.failure.status != 404:
                     raise
-                return await self._as_before(await self._with_body(asked, receive), refused)
-        return await self._answer(await self._with_body(asked, receive))
+                return await self._as_before(await self._with_body(context, receive), rejection)
+        return await self._answer(await self._with_body(context, receive))
 
-    async def _as_before(self, asked: RequestContext, refused: RequestRejected) -> Response:
-        """A command may take away what its address names: given once more, it is answered as it was all the same."""
+    async def _as_before(self, context: RequestContext, rejection: RequestRejected) -> Response:
+        """Answer a repeated command whose first execution deleted the object that the path names."""
         status, command, write = self._route.status, self._route.message, self._route.write
         known = (
-            write is None and command and issubclass(command, Command) and await asked.has_recorded_response(command)
+            write is None and command and issubclass(command, Command) and await context.has_recorded_response(command)
         )
         if known:
             return Response(status_code=status)
-        raise refused
+        raise rejection
 
     async def _admitted(self, scope: Scope) -> RequestContext:
         route = self._route
         headers = dict(scope["headers"])
         actor = SYSTEM if route.needs is Role.ANONYMOUS else await self._admit(headers)
         return RequestContext(
-            state=self._world,
+            state=self._app_state,
             scope=scope,
             method=route.method,
             path=scope["path"].removeprefix("/api"),
@@ -205,58 +205,58 @@ class Endpoint:
             else "",
         )
 
-    async def _with_body(self, asked: RequestContext, receive: Receive) -> RequestContext:
-        route, headers = self._route, asked.headers
+    async def _with_body(self, context: RequestContext, receive: Receive) -> RequestContext:
+        route, headers = self._route, context.headers
         if route.raw:
-            asked = replace(asked, raw_body=await read_body(receive, route.raw))
+            context = replace(context, raw_body=await read_body(receive, route.raw))
         elif route.method in WRITES:
             raw = await read_body(receive)
             if route.body.fields or route.answer:  # others ignore what they are sent
                 if route.body.bare:
-                    asked = replace(asked, body=json_object(raw) if raw.strip() else {})
+                    context = replace(context, body=json_object(raw) if raw.strip() else {})
                 else:
                     sent = parameters(raw, headers.get(b"content-type", b"").decode("latin-1"))
-                    asked = replace(asked, body=flattened(sent))
-        return asked
+                    context = replace(context, body=flattened(sent))
+        return context
 
     async def _admit(self, headers: Mapping[bytes, bytes]) -> Actor:
         try:
-            return await self._world.authenticator.authenticate(headers, self._route.needs, self._scope)
-        except RequestRejected as refused:
-            if CODES[refused.code].status == 401 and self._route.stranger != 401:
-                raise RequestRejected("FORBIDDEN", refused.failure.detail) from None
+            return await self._app_state.authenticator.authenticate(headers, self._route.needs, self._scope)
+        except RequestRejected as rejection:
+            if CODES[rejection.code].status == 401 and self._route.stranger != 401:
+                raise RequestRejected("FORBIDDEN", rejection.failure.detail) from None
             raise
 
-    async def _pass_on(self, asked: RequestContext) -> Response:
+    async def _pass_on(self, context: RequestContext) -> Response:
         route = self._route
-        message = self._message(asked)
+        message = self._message(context)
         if isinstance(message, Query) and not route.timeout:
-            key = (route.path, message, asked.actor)
-            body = await self._world.coalescer.run(key, partial(self._ask, message, asked))
+            key = (route.path, message, context.actor)
+            body = await self._app_state.coalescer.run(key, partial(self._ask, message, context))
         else:
-            answer = await asked.send(message, timeout=route.timeout, showing=route.then)
-            body = self._written(answer, asked, message)
+            answer = await context.send(message, timeout=route.timeout, return_query=route.then)
+            body = self._written(answer, context, message)
         return Response(body, route.status, media_type=route.write.media if route.write else None)
 
-    async def _ask(self, query: Query, asked: RequestContext) -> bytes:
-        return self._written(await self._world.bus.query(query, actor=asked.actor), asked, query)
+    async def _ask(self, query: Query, context: RequestContext) -> bytes:
+        return self._written(await self._app_state.bus.query(query, actor=context.actor), context, query)
 
-    def _written(self, answer: bytes, asked: RequestContext, message: Message) -> bytes:
-        return self._route.write(answer, asked, message) if self._route.write else b""
+    def _written(self, answer: bytes, context: RequestContext, message: Message) -> bytes:
+        return self._route.write(answer, context, message) if self._route.write else b""
 
-    def _message(self, asked: RequestContext) -> Message:
+    def _message(self, context: RequestContext) -> Message:
         route = self._route
         assert route.message is not None  # noqa: S101  a route without one has its own answer
-        fields = {**route.body.read(asked.body), **asked.path_params}
+        fields = {**route.body.read(context.body), **context.path_params}
         for part in route.parts:
-            fields |= part(asked)
+            fields |= part(context)
         try:
             return route.message.model_validate(fields)
         except ValidationError as error:
             raise self._refusal(error) from None
 
     def _refusal(self, error: ValidationError) -> RequestRejected:
-        """The first fault, by the code of its field; never with the value, which may be a secret."""
+        """Convert the first validation error to the field's error code, without the value, which may be a secret."""
         fault = error.errors(include_input=False, include_url=False, include_context=False)[0]
         name = str(fault["loc"][0]) if fault["loc"] else ""
         known = self._route.body.fields.get(name)

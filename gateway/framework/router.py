@@ -1,4 +1,4 @@
-"""Addresses: the routes of the tables by what their paths look like, each with all its methods."""
+"""The router: finds the endpoint for a path and method."""
 
 import re
 from collections import defaultdict
@@ -23,7 +23,7 @@ KIND = re.compile(r":\w+}")  # of what is captured
 
 
 class Id(Convertor[int]):
-    """Ids in paths are decimal and fit into 64 bits; other paths are not there."""
+    """Convertor of decimal ids that fit into 64 bits; other paths give 404."""
 
     regex = "[0-9]{1,19}"
 
@@ -41,7 +41,7 @@ Pattern = tuple[re.Pattern[str], dict[str, Convertor[Any]], "Address"]
 
 @dataclass
 class Address:
-    """What stands at one shape of path: POST may capture a project's number where GET captures a build's."""
+    """The endpoints of one path pattern by method. Methods may name the pattern's parameters differently."""
 
     path: str
     endpoints: dict[str, tuple[str, list[str], ASGIApp]] = field(default_factory=dict)
@@ -64,7 +64,7 @@ class Address:
 
 
 class Addresses:
-    """All of them. To try one pattern after the other would cost as much as many an answer: most paths have none."""
+    """The routing table. Paths without parameters are looked up in a dict, others by their number of segments."""
 
     def __init__(self, addresses: Iterable[Address], otherwise: ASGIApp) -> None:
         self._otherwise = otherwise
@@ -93,8 +93,8 @@ class Addresses:
         return self._otherwise
 
 
-def addresses(world: AppState, raw: Iterable[Raw], table: Iterable[Route]) -> list[Address]:
-    """In the order of the tables: what is asked most often stands first."""
+def addresses(app_state: AppState, raw: Iterable[Raw], table: Iterable[Route]) -> list[Address]:
+    """Build the routing table, in the order of the tables: frequent routes come first."""
     register_url_convertor("id", Id())
     addresses: dict[str, Address] = {}
 
@@ -103,7 +103,7 @@ def addresses(world: AppState, raw: Iterable[Raw], table: Iterable[Route]) -> li
         addresses.setdefault(shape, Address(path)).add(method, path, endpoint)
 
     for one in raw:
-        add(one.method, one.path, partial(one.handle, world))
+        add(one.method, one.path, partial(one.handle, app_state))
     for route in table:
-        add(route.method, "/api" + route.path, Endpoint(world, route))
+        add(route.method, "/api" + route.path, Endpoint(app_state, route))
     return list(addresses.values())

@@ -1,4 +1,4 @@
-"""How answers of services become the bodies that clients read: a shape per resource, bytes in and bytes out."""
+"""Serialization of service answers to response bodies, with a response model per resource."""
 
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -10,19 +10,19 @@ from contracts.messages import Message
 from gateway.context import RequestContext
 
 Moment = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
-"""Passed on as it came; reading it would only cost time."""
+"""A time in ISO 8601, passed through unparsed."""
 
 
 class Shape(BaseModel):
-    """What a client reads; fields that it does not name are left out."""
+    """Base of response models; undeclared fields of the answer are dropped."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
 
 class Writer:
-    """Makes a body of an answer; the adapter describes it.
+    """Converts a service's answer to a response body; `adapter` has its JSON schema.
 
-    Of the request it may use nothing but the world: whoever asks the same at the same time gets the same body.
+    Of the request it may only use the application state: concurrent equal requests share one response.
     """
 
     def __init__(
@@ -32,24 +32,24 @@ class Writer:
         self._write = write
         self.media = media
 
-    def __call__(self, answer: bytes, asked: RequestContext, message: Message) -> bytes:
-        return self._write(answer, asked, message)
+    def __call__(self, answer: bytes, context: RequestContext, message: Message) -> bytes:
+        return self._write(answer, context, message)
 
 
 def as_it_is(shape: Any, media: str = "application/json") -> Writer:
-    """The service's answer already has this shape."""
-    return Writer(shape, lambda answer, _asked, _message: answer, media)
+    """Pass the service's answer through; it already has this form."""
+    return Writer(shape, lambda answer, _context, _message: answer, media)
 
 
 def shaped(shape: Any, under: str = "") -> Writer:
-    """One thing or a list of things, read with the request as context; `under` names the member that holds them."""
+    """Convert to the model, with the request as validation context; `under` is the answer's member to convert."""
     adapter: TypeAdapter[Any] = TypeAdapter(shape)
 
-    def write(answer: bytes, asked: RequestContext, _message: Message) -> bytes:
+    def write(answer: bytes, context: RequestContext, _message: Message) -> bytes:
         found = (
-            adapter.validate_python(from_json(answer)[under], context=asked)
+            adapter.validate_python(from_json(answer)[under], context=context)
             if under
-            else adapter.validate_json(answer, context=asked)
+            else adapter.validate_json(answer, context=context)
         )
         return adapter.dump_json(found)
 
@@ -57,15 +57,15 @@ def shaped(shape: Any, under: str = "") -> Writer:
 
 
 def row(shape: type[Shape]) -> Writer:
-    """The row of the main view, as it is after the command."""
+    """Convert the row of the read model in a command's answer."""
     return shaped(shape, "row")
 
 
 def echoed(shape: type[Shape], secret: str) -> Writer:
-    """With the secret that came with the command: whoever sent it may see it without a look being recorded."""
+    """Convert, and add the secret that the client sent itself: returning it needs no access record."""
     adapter: TypeAdapter[Any] = TypeAdapter(shape)
 
-    def write(answer: bytes, _asked: RequestContext, message: Message) -> bytes:
+    def write(answer: bytes, _context: RequestContext, message: Message) -> bytes:
         return adapter.dump_json(adapter.validate_python({**from_json(answer), secret: getattr(message, secret)}))
 
     return Writer(shape, write)

@@ -1,4 +1,4 @@
-"""The certificate that the gateway shows, if it speaks TLS itself; a renewed one is taken up while it runs."""
+"""The gateway's TLS certificate, reloaded while the process runs when its files change."""
 
 import logging
 import ssl
@@ -11,8 +11,10 @@ log = logging.getLogger("headrace.gateway")
 
 
 class ServerCertificate:
+    """A TLS server context whose certificate can be reloaded."""
+
     def __init__(self, certificate: Path, key: Path) -> None:
-        """Raises CertificateError."""
+        """Load the certificate. Raises CertificateError."""
         self._files = (certificate, key)
         self._loaded_version = self._modification_times()
         self.context: ssl.SSLContext = tls.create_server_context(certificate, key)
@@ -24,19 +26,18 @@ class ServerCertificate:
         return cls(settings.tls_certificate, settings.tls_key)
 
     def reload_if_changed(self) -> None:
-        """Connections from now on get what the files hold; while these do not fit together, what they held before."""
-        changed_at = self._modification_times()
-        if changed_at != self._loaded_version:
-            self._loaded_version = changed_at
+        """Load changed files for new connections. The previous certificate stays in use if they do not match."""
+        version = self._modification_times()
+        if version != self._loaded_version:
+            self._loaded_version = version
             try:
-                tls.create_server_context(
-                    *self._files
-                )  # a context that failed half way would show neither the old nor the new one
+                # a trial: a context whose loading fails halfway can serve neither certificate
+                tls.create_server_context(*self._files)
                 tls.load_certificate(self.context, *self._files)
             except tls.CertificateError as error:
                 log.error("%s", error)
             else:
-                log.info("a renewed certificate is in use")
+                log.info("TLS certificate reloaded")
 
     def _modification_times(self) -> tuple[int, ...]:
         return tuple(file.stat().st_mtime_ns if file.exists() else 0 for file in self._files)

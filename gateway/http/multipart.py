@@ -1,4 +1,4 @@
-"""A multipart form with one file, read as it arrives: only the piece at hand is in memory."""
+"""Streaming parser for a multipart form with one file."""
 
 import re
 
@@ -8,23 +8,23 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from contracts.errors import RequestRejected
 
 MAX_PARTS = 20
-MAX_FIELD_BYTES = 4096  # bytes
-MAX_FILE_NAME_LENGTH = 200  # characters of a file name
+MAX_FIELD_BYTES = 4096
+MAX_FILE_NAME_LENGTH = 200  # characters
 CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class FileForm:
-    """Fed with the body; `fields` and `file_name` are known once they have come by."""
+    """Parses a form from chunks. `fields` and `file_name` are filled as their parts arrive."""
 
     def __init__(self, content_type: bytes) -> None:
         kind, options = parse_options_header(content_type)
         boundary = options.get(b"boundary", b"")
         if kind != b"multipart/form-data" or not boundary:
-            raise RequestRejected("REQUEST_MALFORMED", "The body is multipart/form-data.")
+            raise RequestRejected("REQUEST_MALFORMED", "The body must be multipart/form-data.")
         self.fields: dict[str, str] = {}
         self.file_name = ""
         self.has_file = False
-        self.complete = False  # its last boundary has come
+        self.complete = False  # the closing boundary was read
         self._headers: dict[bytes, bytes] = {}
         self._header_name = b""
         self._header_value = b""
@@ -48,17 +48,17 @@ class FileForm:
                 },
             )
         except FormParserError:
-            raise RequestRejected("REQUEST_MALFORMED", "The form's boundary cannot be used.") from None
+            raise RequestRejected("REQUEST_MALFORMED", "The multipart boundary is invalid.") from None
 
     def feed(self, chunk: bytes) -> bytes:
-        """What of it belongs to the file."""
+        """Parse a chunk of the body and return the bytes that belong to the file. Raises REQUEST_MALFORMED."""
         try:
             self._parser.write(chunk)
         except FormParserError:
-            raise RequestRejected("REQUEST_MALFORMED", "The body is no multipart form.") from None
-        found = bytes(self._file_bytes)
+            raise RequestRejected("REQUEST_MALFORMED", "The body is not a valid multipart form.") from None
+        file_bytes = bytes(self._file_bytes)
         self._file_bytes.clear()
-        return found
+        return file_bytes
 
     def _on_part_begin(self) -> None:
         self._part_count += 1
@@ -93,7 +93,7 @@ class FileForm:
             return
         self._field_bytes += content[start:end]
         if len(self._field_bytes) > MAX_FIELD_BYTES:
-            raise RequestRejected("REQUEST_MALFORMED", "A field of the form is too long.")
+            raise RequestRejected("REQUEST_MALFORMED", f"A form field is longer than {MAX_FIELD_BYTES} bytes.")
 
     def _on_part_end(self) -> None:
         if not self._is_file_part:
@@ -104,5 +104,5 @@ class FileForm:
 
 
 def _safe_file_name(name: str) -> str:
-    """The last part of a path, without what could move a cursor or end a header."""
+    """Return the last path segment, with control characters replaced."""
     return CONTROL_CHARACTERS.sub("_", re.split(r"[/\\]", name)[-1]).strip(". ")[-MAX_FILE_NAME_LENGTH:]

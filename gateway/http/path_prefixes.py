@@ -1,4 +1,4 @@
-"""Addresses of existing clients: every API route is registered once, below `/api`, and answers under all of them."""
+"""Path prefixes of existing clients. API routes are registered below `/api` and reachable under all prefixes."""
 
 CLIENT_PREFIXES = ("/api-free-commit/", "/rest-api/")
 OWN_PREFIXES = ("/api/", "/-/")
@@ -6,7 +6,7 @@ UNPREFIXED_PATHS = frozenset({"/api", "/healthz", "/readyz", "/metrics"})
 
 
 def canonical_path(path: str) -> str:
-    """`/api-free-commit/x`, `/rest-api/x` and `/x` are `/api/x`."""
+    """Return the path below `/api`: `/api-free-commit/x`, `/rest-api/x` and `/x` become `/api/x`."""
     for prefix in CLIENT_PREFIXES:
         if path.startswith(prefix):
             return "/api" + path[len(prefix) - 1 :]

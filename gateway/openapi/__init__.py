@@ -1,4 +1,4 @@
-"""The OpenAPI document, made from the table of routes, so that it says what the gateway does."""
+"""The OpenAPI document, generated from the route table."""
 
 import re
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ from gateway.openapi.tags import TAGS
 
 SERIALIZED: Literal["serialization"] = "serialization"
 EVENTS = Route(
-    "GET", "/events", Role.USER, query={"since": "start at this time, in ISO 8601"}, errors=("REQUEST_MALFORMED",)
+    "GET", "/events", Role.USER, query={"since": "start at this time (ISO 8601)"}, errors=("REQUEST_MALFORMED",)
 )
 FAILURE = {
     "type": "object",
@@ -25,10 +25,10 @@ FAILURE = {
     "properties": {
         "timestamp": {"type": "string", "format": "date-time"},
         "status": {"type": "integer"},
-        "error": {"type": "string", "description": "the status in words"},
-        "message": {"type": "string", "enum": sorted(CODES), "description": "a stable code"},
+        "error": {"type": "string", "description": "reason phrase of the status"},
+        "message": {"type": "string", "enum": sorted(CODES), "description": "stable error code"},
         "path": {"type": "string"},
-        "detail": {"type": "string", "description": "what is wrong, in words"},
+        "detail": {"type": "string", "description": "explanation of the error"},
         "trace_id": {"type": "string"},
     },
 }
@@ -52,8 +52,8 @@ def document(table: Iterable[Route]) -> dict[str, Any]:
             "title": "Headrace",
             "version": "1",
             "description": (
-                "A build server. Every write takes an `Idempotency-Key`: the same key gives the same answer and has no "
-                "second effect. Errors carry a stable code in `message`, and the reason in words in `detail`."
+                "A build server. Every write accepts an `Idempotency-Key`: a retry with the same key gets the same "
+                "response and has no second effect. Errors have a stable code in `message`, explained in `detail`."
             ),
         },
         "servers": [{"url": "/"}],
@@ -65,13 +65,13 @@ def document(table: Iterable[Route]) -> dict[str, Any]:
                 "bearer": {
                     "type": "http",
                     "scheme": "bearer",
-                    "description": "`Authorization: Bearer <token>`, of a log-in or a personal one",
+                    "description": "`Authorization: Bearer <token>` with a login token or a personal token",
                 },
                 "token": {
                     "type": "apiKey",
                     "in": "header",
                     "name": "Authorization",
-                    "description": "`Authorization: token <token>`, of a log-in or a personal one",
+                    "description": "`Authorization: token <token>` with a login token or a personal token",
                 },
             },
         },
@@ -79,7 +79,7 @@ def document(table: Iterable[Route]) -> dict[str, Any]:
 
 
 def _path(route: Route, known: Iterable[str]) -> str:
-    """Paths that differ only in the names of what they capture are one path, with the names of the first."""
+    """Return the documented path. Paths that differ only in parameter names share the first one's names."""
     path = "/api" + CAPTURED.sub(r"{\1}", route.path)
     shape = re.sub(r"\{\w+\}", "{}", path)
     return next((one for one in known if re.sub(r"\{\w+\}", "{}", one) == shape), path)
@@ -90,7 +90,7 @@ def _shown(answer: Any, schemas: dict[str, Any]) -> Any:
 
 
 def _untitled(schema: Any, *, named: bool = False) -> Any:
-    """Without the titles that only repeat names."""
+    """Return the schema without titles, which only repeat names."""
     match schema:
         case dict():
             return {
@@ -105,20 +105,20 @@ def _untitled(schema: Any, *, named: bool = False) -> Any:
 
 
 def _events() -> dict[str, Any]:
-    """The one answer without end."""
+    """Return the operation of the event stream."""
     events = operation(EVENTS, "/api/events", None, None)
-    events["summary"] = "Events of builds and runners, as they happen"
+    events["summary"] = "Stream events of builds and runners"
     events["parameters"].append(
         {
             "name": "Last-Event-ID",
             "in": "header",
             "required": False,
-            "description": "resume after this event",
+            "description": "resume after the event with this id",
             "schema": {"type": "string"},
         }
     )
     events["responses"]["200"] = {
-        "description": "Server-sent events: an id, the event's name, one line of JSON",
+        "description": "Server-sent events with id, event name, and one line of JSON",
         "content": {"text/event-stream": {"schema": {"type": "string"}}},
     }
     return events

@@ -1,4 +1,4 @@
-"""Examples: what a field usually looks like, by its name."""
+"""Example values of fields, by field name."""
 
 from typing import Any
 
@@ -115,7 +115,7 @@ VALUES: dict[str, Any] = {
 }
 
 SENT = {"password": "correct horse battery staple", "executor_id": 1}
-"""Where clients send something else than they read."""
+"""Values that differ in requests."""
 
 
 def sent(name: str) -> Any:
@@ -123,12 +123,12 @@ def sent(name: str) -> Any:
 
 
 def value(name: str) -> Any:
-    """A plausible value of a field with this name; nothing where none is known."""
+    """Return an example value for a field name, or None."""
     return VALUES.get(name, [1, 2] if name.endswith("s_id") else 17 if name.endswith("_id") else None)
 
 
 def example(schema: dict[str, Any], schemas: dict[str, Any], name: str = "") -> Any:
-    """An example that fits the schema; names of fields decide, types fill the gaps."""
+    """Return an example that satisfies the schema, by field names if known, else by types."""
     if "$ref" in schema:
         return example(schemas[schema["$ref"].rpartition("/")[2]], schemas, name)
     if "properties" in schema:

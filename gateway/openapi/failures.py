@@ -1,4 +1,4 @@
-"""Which codes a route can answer, by status."""
+"""The error codes that a route can respond with, by status."""
 
 from typing import Any
 

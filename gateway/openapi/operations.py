@@ -1,4 +1,4 @@
-"""One route as an operation of the document."""
+"""The OpenAPI operation of a route."""
 
 import re
 from http import HTTPStatus
@@ -16,7 +16,7 @@ from gateway.token_scopes import required_scope
 
 
 def operation(route: Route, path: str, answer: Any, shown: Any) -> dict[str, Any]:
-    """`shown` is an example of the answer."""
+    """Build the operation; `shown` is an example response."""
     found: dict[str, Any] = {
         "operationId": route.method.lower() + re.sub(r"\W+", "_", CAPTURED.sub(r"\1", route.path)),
         "tags": [tag_of(route.path)],
@@ -42,14 +42,14 @@ def _description(route: Route) -> str:
 
 def _needs(route: Route) -> str:
     if route.needs is Role.ANONYMOUS:
-        return "Needs no token."
+        return "No token required."
     scope = required_scope(route.method, route.path)
-    personal = f"of a personal token the scope {scope}" if scope else "no personal one"
+    personal = f"a personal token needs the scope {scope}" if scope else "personal tokens are not accepted"
     return f"Needs {route.needs}; {personal}."
 
 
 def _meaning(route: Route) -> str:
-    """Or else the first line of what the message or the function says about itself."""
+    """Return the route's description, else the first line of the message's or handler's docstring."""
     if said := WORDS.get(route.message.wire_name if route.message else getattr(route.answer, "__name__", "")):
         return said
     if route.message is None:

@@ -1,4 +1,4 @@
-"""Parameters of the query, with what they may be."""
+"""Query parameters with their schemas."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -35,7 +35,7 @@ def queried(route: Route) -> Iterator[dict[str, Any]]:
 
 
 def _filter(column: str, meaning: str) -> dict[str, Any]:
-    """`column[operator]=value` is what OpenAPI calls a deep object."""
+    """Build a filter parameter; `column[operator]=value` is OpenAPI's style deepObject."""
     operators = dict.fromkeys(sorted(OPERATORS), TEXT)
     return {
         "name": column,

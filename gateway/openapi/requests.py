@@ -1,4 +1,4 @@
-"""What a request may hold: captured parts of the path, the query, headers, the body."""
+"""Parameters and bodies of requests."""
 
 import re
 from typing import Any
@@ -16,7 +16,7 @@ KEY = {
     "name": "Idempotency-Key",
     "in": "header",
     "required": False,
-    "description": "the same key gives the same answer and has no second effect",
+    "description": "a retry with the same key gets the same response and has no second effect",
     "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$"},
 }
 LIMITS = frozenset({"maxLength", "minLength", "maxItems", "minimum", "maximum", "enum", "pattern"})
@@ -44,10 +44,10 @@ def _captured(route: Route, path: str) -> list[dict[str, Any]]:
 
 
 def _number(name: str) -> str:
-    """Of `project_id`, and of `job_local_id`."""
+    """Describe a numeric path parameter like `project_id` or `job_local_id`."""
     noun = name.removesuffix("_id")
     local = noun.endswith("_local")
-    return f"the number of the {noun.removesuffix('_local')}" + (" inside its project" if local else "")
+    return f"the number of the {noun.removesuffix('_local')}" + (" within its project" if local else "")
 
 
 def _sent_headers(route: Route) -> list[dict[str, Any]]:
@@ -90,7 +90,7 @@ def _must(body: Body, name: str) -> bool:
 
 
 def _limits(message: type[Message] | None, name: str) -> dict[str, Any]:
-    """What the contract says about the size of the field."""
+    """Return the limits that the message declares for the field."""
     if message is None or name not in message.model_fields:
         return {}
     schema = message.model_json_schema(ref_template="#/{model}")["properties"][name]

@@ -1,22 +1,22 @@
-"""The groups in which the API is described."""
+"""Tags that group the operations."""
 
 TAGS = {
-    "Access": "Logging in, and who the token is.",
-    "Builds": "Launching, the queue, running and finished builds, their jobs, kill, and files that jobs left.",
-    "Logs": "Logs, section by section, live and finished.",
-    "Projects": "What is built, from where, by whom, with which secrets.",
-    "Secrets": "Environment variables of builds. Values are written, and read only by administrators who ask for them.",
-    "Credentials": "SSH keys that read repositories.",
+    "Access": "Sign-in and tokens.",
+    "Builds": "Launches, queued, running and finished builds, their jobs, cancellation, and artifacts.",
+    "Logs": "Logs of running and finished builds, section by section.",
+    "Projects": "What is built: repository, branch, developers, secrets.",
+    "Secrets": "Environment variables of builds. Only administrators can read values; each access is recorded.",
+    "Credentials": "SSH keys for reading repositories.",
     "Developers": "Users and their roles.",
     "Executors": "Named sets of variables.",
-    "Lists": "Pages with filters and order, and statistics.",
-    "Runners": "Runners, their registration and their jobs, as GitFlic has them.",
-    "Users": "Users and their SSH keys, as GitFlic has them.",
-    "Companies": "Owners of projects that have several members.",
-    "History": "What happened to a thing, and how it was at a moment.",
-    "Webhooks": "Pushes of GitHub and GitLab, and what became of them.",
-    "Server": "Configuration, and whether the server is there.",
-    "Events": "Events of builds and runners, as they happen.",
+    "Lists": "Paged lists with filters and order, and statistics.",
+    "Runners": "Runners, their registration and their jobs (GitFlic's API).",
+    "Users": "Users and their SSH keys (GitFlic's API).",
+    "Companies": "Companies own projects and have members.",
+    "History": "The history of an object, and its state at a point in time.",
+    "Webhooks": "Webhooks of GitHub and GitLab, and their deliveries.",
+    "Server": "Configuration and availability of the server.",
+    "Events": "Live events of builds and runners.",
 }
 
 BY_SEGMENT = {
@@ -45,7 +45,7 @@ BY_SEGMENT = {
     "ping": "Server",
     "events": "Events",
 }
-"""The first of these words that a path holds says where it belongs."""
+"""Tag by path segment; the first of these segments in a path decides."""
 
 
 def tag_of(path: str) -> str:

@@ -1,4 +1,4 @@
-"""Every route of the gateway, one line each, in a module per resource."""
+"""All routes of the gateway: one table per resource, and the routes with handlers of their own."""
 
 from gateway.adapters.gitflic import runner_registration
 from gateway.adapters.gitflic.avatars import get_avatar

@@ -30,13 +30,13 @@ BUILDS = (
     query("/developer/builds/queueds", ListQueuedBuilds, write=fc.QUEUEDS, poll=True),
     query("/developer/builds/executeds", ListRunningBuilds, write=fc.EXECUTEDS, poll=True),
     query("/developer/builds/{build_id:id}", GetBuild, write=fc.ONE_BUILD),
-    own("GET", "/developer/builds/by/project/{project_id:id}", actions.builds_of_project, write=fc.BUILDS),
+    own("GET", "/developer/builds/by/project/{project_id:id}", actions.list_project_builds, write=fc.BUILDS),
     query("/developer/builds/output/{executor_id}", GetBuildOutput, write=fc.OUTPUT),
-    # a step may have any name, with slashes in it; what runs has no number for an id
+    # step names may contain slashes; a queued or running build is addressed by its executor id, a UUID
     own(
         "GET",
         "/developer/logs/{build_id:id}/{step:path}",
-        actions.log_of_build,
+        actions.get_build_log,
         write=fc.LOG,
         errors=("LOG_NOT_FOUND",),
     ),
@@ -47,8 +47,8 @@ BUILDS = (
         write=fc.LIVE_LOG,
         errors=("REQUEST_MALFORMED", "BUILD_NOT_FOUND", "LOG_NOT_FOUND"),
     ),
-    own("DELETE", "/developer/builds/kill/queued/{executor_id}", actions.kill, status=204),
-    own("DELETE", "/developer/builds/kill/executed/{executor_id}", actions.kill, status=204),
+    own("DELETE", "/developer/builds/kill/queued/{executor_id}", actions.kill_build, status=204),
+    own("DELETE", "/developer/builds/kill/executed/{executor_id}", actions.kill_build, status=204),
     patch_field(
         "/admin/builds/{build_id:id}",
         "build",

@@ -1,4 +1,4 @@
-"""Companies: who may own projects beside users."""
+"""Companies, which own projects like users do."""
 
 from functools import partial
 

@@ -1,7 +1,7 @@
-"""Files that jobs of a project left, as GitFlic has them; jobs and builds by their numbers in the project."""
+"""Artifacts and logs of jobs in GitFlic's API, addressed by the job's or build's number within its project."""
 
 from contracts.builds import ListJobFiles
-from gateway.adapters.gitflic.job_files import FILE_PAGE, file, find_build_files, find_job_files
+from gateway.adapters.gitflic.job_files import FILE_PAGE, download_file, find_build_files, find_job_files
 from gateway.auth import Role
 from gateway.framework.route_table import own
 from gateway.routes.gitflic_builders import paged_query
@@ -25,7 +25,7 @@ FILES = (
     own(
         "GET",
         f"{JOB}/artifact/{{artifact_uuid}}/download",
-        file,
+        download_file,
         write=FILE,
         needs=Role.USER,
         stranger=403,

@@ -1,4 +1,4 @@
-"""The kinds of lines that GitFlic's routes share: administrators only unless told; no good token is 403, never 401."""
+"""Route builders for GitFlic's API: for administrators by default; a missing or bad token is 403, not 401."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -23,7 +23,7 @@ def paged_query(
     query: Mapping[str, str] | None = None,
     **more: Any,
 ) -> Route:
-    """A page of a list; `parts` and `query` are its own filters."""
+    """Build a paged list route; `parts` and `query` add its own filters."""
     return admin_query(
         path,
         message,

@@ -1,4 +1,4 @@
-"""Jobs of builds, what people may wish of them, and the files that they left."""
+"""Jobs of builds: lists, actions, logs and artifacts."""
 
 from functools import partial
 
@@ -29,7 +29,7 @@ JOBS = (
         "/developer/jobs/{job_id:id}/log",
         read_job_log,
         write=LOG,
-        query={"attempt": "which attempt's log, from 1; the last one's where this is missing"},
+        query={"attempt": "attempt number from 1; default: the latest attempt"},
         errors=("JOB_NOT_FOUND", "REQUEST_INVALID"),
     ),
     query("/developer/jobs/{job_id:id}/artifacts", GetJob, write=ARTIFACTS, errors=("JOB_NOT_FOUND",)),

@@ -1,4 +1,4 @@
-"""What needs no token, and who the token is."""
+"""Sign-in, ping, and the user of a token."""
 
 from contracts.identity import (
     LogIn,
@@ -18,6 +18,6 @@ PUBLIC = (
         timeout=10,
         errors=("UNAUTHORIZED", "TOO_MANY_REQUESTS"),
     ),
-    own("GET", "/user/info", actions.user_info, write=fc.USER),
+    own("GET", "/user/info", actions.get_user_info, write=fc.USER),
     own("GET", "/guest/ping", actions.ping),
 )

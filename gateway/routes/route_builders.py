@@ -1,4 +1,4 @@
-"""The two kinds of lines that many resources share."""
+"""Route builders that many resources share."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -20,8 +20,8 @@ def patch_field(
     errors: tuple[str, ...] = (),
     **fields: Field,
 ) -> Route:
-    """PATCH of a single field; the answer is the whole resource."""
-    parts = (lambda _asked: fixed,) if fixed else ()
+    """Build a route that changes a single field by PATCH and responds with the whole resource."""
+    parts = (lambda _context: fixed,) if fixed else ()
     return command(
         "PATCH", f"{base}/{field_path}", message, body=body(resource, **fields), parts=parts, shows=shows, errors=errors
     )

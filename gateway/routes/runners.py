@@ -1,4 +1,4 @@
-"""Runners, as GitFlic has them. Of paths of one shape the literal words stand first: an alias may be any of them."""
+"""Runners in GitFlic's API. Order matters: literal path segments come first, since an alias can equal any of them."""
 
 from functools import partial
 
@@ -50,18 +50,18 @@ def registration_routes(base: str, find: Find, needs: Role) -> tuple[Route, ...]
 
 
 def runner_routes(base: str, find: Find, before_body: Find, needs: Role) -> tuple[Route, ...]:
-    """What there is for one runner; that it is not there is said before what is wrong with the body."""
-    one = f"{base}/{{runner_uuid}}"
+    """Build the routes of a single runner. An edit reports a missing runner before an invalid body."""
+    runner_path = f"{base}/{{runner_uuid}}"
     return (
-        admin_query(one, GetRunner, find=find, write=RUNNER, needs=needs),
-        admin_command("POST", f"{one}/shutdown", PauseRunner, find=find, needs=needs),
-        edit_route(path=f"{one}/edit", find=before_body, needs=needs),
-        admin_command("DELETE", one, DeleteRunner, find=find, status=204, needs=needs),
+        admin_query(runner_path, GetRunner, find=find, write=RUNNER, needs=needs),
+        admin_command("POST", f"{runner_path}/shutdown", PauseRunner, find=find, needs=needs),
+        edit_route(path=f"{runner_path}/edit", find=before_body, needs=needs),
+        admin_command("DELETE", runner_path, DeleteRunner, find=find, status=204, needs=needs),
     )
 
 
 def owner_routes(base: str, owner: FindOwner) -> tuple[Route, ...]:
-    """For administrators and for the owners themselves."""
+    """Build the routes for owners, which administrators may use, too."""
     runner = ownership.find_runner_of(owner)
     return (
         *registration_routes(base, ownership.registration_scope_of(owner), Role.USER),

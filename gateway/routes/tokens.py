@@ -1,4 +1,4 @@
-"""Personal API tokens: a user's own, and administrators' view of everybody's."""
+"""Personal API tokens: the user's own, and those of any user for administrators."""
 
 from contracts.identity import CreateApiToken, ListApiTokens, RevokeApiToken
 from gateway.framework.route_table import command, query

@@ -1,4 +1,4 @@
-"""Users: Free Commit's developers, and the same as GitFlic has them."""
+"""Users: as developers in Free Commit's API, and as users in GitFlic's."""
 
 from functools import partial
 

@@ -1,4 +1,4 @@
-"""Personal API tokens: what clients send, and the shapes in which they read it back."""
+"""Personal API tokens: request fields and response models."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,8 +11,8 @@ from gateway.framework.serializers import Moment, Shape, shaped
 TOKEN = body("token", name=text, expires_at=day, scopes=texts.otherwise(()))
 
 
-def add_own_user_id(asked: RequestContext) -> Mapping[str, Any]:
-    return {"user_id": asked.actor.id}
+def add_own_user_id(context: RequestContext) -> Mapping[str, Any]:
+    return {"user_id": context.actor.id}
 
 
 class ApiToken(Shape):

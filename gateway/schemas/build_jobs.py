@@ -1,4 +1,4 @@
-"""Jobs of builds, for people."""
+"""The jobs of a build."""
 
 from pydantic import Field
 
@@ -8,7 +8,7 @@ from gateway.framework.serializers import Moment, Shape, shaped
 
 class Job(Shape):
     id: int
-    local_id: int | None = Field(description="number inside its project; none before it is queued")
+    local_id: int | None = Field(description="number within the project; null before the job is queued")
     name: str
     stage: str
     status: JobStatus

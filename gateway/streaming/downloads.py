@@ -1,4 +1,4 @@
-"""Files on their way to a client: read piece by piece, always saved and never shown by a browser."""
+"""Downloads of artifacts and logs, streamed in chunks and sent so that browsers save and never render them."""
 
 import logging
 from collections.abc import AsyncIterator, Mapping
@@ -14,42 +14,43 @@ from gateway.context import AppState
 
 log = logging.getLogger("headrace.gateway")
 
-CHUNK_BYTES = 512 * 1024  # a message on the bus holds 1 MiB where nobody raised the limit, and base64 adds a third
+CHUNK_BYTES = 512 * 1024  # NATS limits messages to 1 MiB by default, and base64 adds a third
 BINARY_MEDIA_TYPE = "application/octet-stream"
 
 
-async def send_artifact(world: AppState, scope: Scope, artifact: Artifact) -> Response:
-    """Its first piece is there before the status goes out; what is lost later breaks the connection off."""
+async def send_artifact(app_state: AppState, scope: Scope, artifact: Artifact) -> Response:
+    """Stream an artifact. The first chunk is read before the status is sent; a later failure aborts the connection."""
     headers = {"Content-Length": str(artifact.size), **_attachment_headers(artifact)}
     if scope["method"] == "HEAD":
         return Response(headers=headers, media_type=BINARY_MEDIA_TYPE)
-    first = await _read_chunk(world, artifact, 0) if artifact.size else b""
-    return StreamingResponse(_iterate_chunks(world, artifact, first), headers=headers, media_type=BINARY_MEDIA_TYPE)
+    first = await _read_chunk(app_state, artifact, 0) if artifact.size else b""
+    return StreamingResponse(_iterate_chunks(app_state, artifact, first), headers=headers, media_type=BINARY_MEDIA_TYPE)
 
 
-async def send_log_file(world: AppState, log_of: JobFile) -> Response:
-    """Of a job that is at work as much as there is; its size may change meanwhile, so it is not told."""
-    return await send_log(world, GetTrace(job_id=log_of.job_id), _attachment_headers(log_of))
+async def send_log_file(app_state: AppState, file: JobFile) -> Response:
+    """Stream a job's log as a file, up to the current end if the job runs. No Content-Length: the log may grow."""
+    return await send_log(app_state, GetTrace(job_id=file.job_id), _attachment_headers(file))
 
 
-async def send_log(world: AppState, wanted: GetTrace, headers: Mapping[str, str]) -> Response:
-    first = await _read_log_part(world, wanted)
-    return StreamingResponse(_iterate_log(world, wanted, first), headers=headers, media_type="text/plain")
+async def send_log(app_state: AppState, query: GetTrace, headers: Mapping[str, str]) -> Response:
+    """Stream a job's log as text. The first part is read before the status is sent."""
+    first = await _read_log_part(app_state, query)
+    return StreamingResponse(_iterate_log(app_state, query, first), headers=headers, media_type="text/plain")
 
 
-async def _iterate_log(world: AppState, wanted: GetTrace, part: TraceChunk) -> AsyncIterator[bytes]:
+async def _iterate_log(app_state: AppState, query: GetTrace, part: TraceChunk) -> AsyncIterator[bytes]:
     yield _encode_lines(part)
     while part.more:
         try:
-            part = await _read_log_part(world, wanted.replace(section=part.section, line_number=part.line_number))
-        except RequestRejected as refused:
-            log.warning("the log of job %d broke off: %s", wanted.job_id, refused.code)
-            raise DownloadAborted from refused
+            part = await _read_log_part(app_state, query.replace(section=part.section, line_number=part.line_number))
+        except RequestRejected as rejection:
+            log.warning("download of the log of job %d aborted: %s", query.job_id, rejection.code)
+            raise DownloadAborted from rejection
         yield _encode_lines(part)
 
 
-async def _read_log_part(world: AppState, query: GetTrace) -> TraceChunk:
-    return TraceChunk.model_validate_json(await world.bus.query(query, timeout=10))
+async def _read_log_part(app_state: AppState, query: GetTrace) -> TraceChunk:
+    return TraceChunk.model_validate_json(await app_state.bus.query(query, timeout=10))
 
 
 def _encode_lines(part: TraceChunk) -> bytes:
@@ -65,24 +66,24 @@ def _attachment_headers(artifact: Artifact) -> dict[str, str]:
 
 
 class DownloadAborted(ClientDisconnect):
-    """The status is out, so all that is left is to end the connection: the length shows that bytes are missing."""
+    """Ends the connection of a download whose status was already sent, so that the client sees it is incomplete."""
 
 
-async def _iterate_chunks(world: AppState, artifact: Artifact, piece: bytes) -> AsyncIterator[bytes]:
-    yield piece
-    offset = len(piece)
+async def _iterate_chunks(app_state: AppState, artifact: Artifact, chunk: bytes) -> AsyncIterator[bytes]:
+    yield chunk
+    offset = len(chunk)
     while offset < artifact.size:
         try:
-            piece = await _read_chunk(world, artifact, offset)
-        except RequestRejected as refused:
-            log.warning("artifact %s broke off at %d bytes: %s", artifact.id, offset, refused.code)
-            raise DownloadAborted from refused
-        yield piece
-        offset += len(piece)
+            chunk = await _read_chunk(app_state, artifact, offset)
+        except RequestRejected as rejection:
+            log.warning("download of artifact %s aborted at byte %d: %s", artifact.id, offset, rejection.code)
+            raise DownloadAborted from rejection
+        yield chunk
+        offset += len(chunk)
 
 
-async def _read_chunk(world: AppState, artifact: Artifact, offset: int) -> bytes:
-    piece = await world.bus.query(GetArtifactChunk(artifact_id=artifact.id, offset=offset), timeout=10)
-    if not piece:
+async def _read_chunk(app_state: AppState, artifact: Artifact, offset: int) -> bytes:
+    chunk = await app_state.bus.query(GetArtifactChunk(artifact_id=artifact.id, offset=offset), timeout=10)
+    if not chunk:
         raise RequestRejected("ARTIFACT_NOT_FOUND")
-    return piece
+    return chunk

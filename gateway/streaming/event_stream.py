@@ -1,4 +1,4 @@
-"""`GET /api/events`: what happens to builds and runners, as server-sent events that can be resumed."""
+"""`GET /api/events`: a resumable stream of build and runner events as server-sent events."""
 
 import asyncio
 import contextlib
@@ -20,19 +20,19 @@ from gateway.auth import Role
 from gateway.context import AppState
 from libs.service.tasks import run_until_first_exit
 
-HEARTBEAT_SECONDS = 15.0  # seconds
+HEARTBEAT_SECONDS = 15.0
 STREAMS = ("builds", "runners")
 EVENT_ID_PART = re.compile(r"([br])(\d{1,18})")
-READ_AHEAD = 64  # events read ahead; a client that is slower than that makes the reading wait
-FETCH_TIMEOUT_SECONDS = 2.0  # so long a request that was lost with the bus goes unnoticed
-RECONNECT_DELAY_SECONDS = 0.5  # seconds until a lost consumer is made anew
-MAX_READERS_PER_USER = 100  # of one user at one gateway: each costs the bus two consumers
-CONSUMER_EXPIRY_SECONDS = 60.0  # seconds after which the bus drops the consumer of a reader who is gone
+READ_AHEAD = 64  # events buffered per client; reading from NATS pauses while a slow client has this many
+FETCH_TIMEOUT_SECONDS = 2.0  # until a request lost with its NATS server is repeated
+RECONNECT_DELAY_SECONDS = 0.5  # until a lost consumer is recreated
+MAX_READERS_PER_USER = 100  # per gateway; each needs two NATS consumers
+CONSUMER_EXPIRY_SECONDS = 60.0  # until NATS removes the consumer of a disconnected client
 
 
 @dataclass(frozen=True, slots=True)
 class StartPosition:
-    """From where a stream is read: after a sequence, or since a time."""
+    """Where to start reading a stream: after a sequence number, or at a time."""
 
     after: int | None = None
     since: datetime | None = None
@@ -50,23 +50,28 @@ class StartPosition:
         )
 
 
-async def stream_events(world: AppState, scope: Scope, receive: Receive, send: Send) -> None:
+async def stream_events(app_state: AppState, scope: Scope, receive: Receive, send: Send) -> None:
+    """Handle `GET /api/events`. Raises TOO_MANY_REQUESTS, REQUEST_MALFORMED or SERVICE_UNAVAILABLE, among others."""
     headers = dict(scope["headers"])
-    user = await world.authenticator.authenticate(headers, Role.USER, TokenScope.EVENT_READ)
-    if sum(one == user.id for one in world.event_readers.values()) >= MAX_READERS_PER_USER:
+    user = await app_state.authenticator.authenticate(headers, Role.USER, TokenScope.EVENT_READ)
+    if sum(user_id == user.id for user_id in app_state.event_readers.values()) >= MAX_READERS_PER_USER:
         raise RequestRejected(
-            "TOO_MANY_REQUESTS", f"One user may read events {MAX_READERS_PER_USER} times at once.", retry_after=60
+            "TOO_MANY_REQUESTS",
+            f"A user can open {MAX_READERS_PER_USER} event streams at most. Close one.",
+            retry_after=60,
         )
     reader = object()
-    world.event_readers[reader] = user.id
+    app_state.event_readers[reader] = user.id
     try:
-        await _stream(world, headers, scope["query_string"], receive, send)
+        await _stream(app_state, headers, scope["query_string"], receive, send)
     finally:
-        del world.event_readers[reader]
+        del app_state.event_readers[reader]
 
 
-async def _stream(world: AppState, headers: Mapping[bytes, bytes], query: bytes, receive: Receive, send: Send) -> None:
-    jetstream = world.nats.jetstream()
+async def _stream(
+    app_state: AppState, headers: Mapping[bytes, bytes], query: bytes, receive: Receive, send: Send
+) -> None:
+    jetstream = app_state.nats.jetstream()
     starts = await _start_positions(jetstream, headers, query)
     ready: asyncio.Queue[tuple[str, Msg]] = asyncio.Queue(READ_AHEAD)
     await send(
@@ -77,17 +82,17 @@ async def _stream(world: AppState, headers: Mapping[bytes, bytes], query: bytes,
                 (b"content-type", b"text/event-stream"),
                 (b"cache-control", b"no-store"),
                 (b"x-accel-buffering", b"no"),
-                (b"connection", b"close"),  # a gateway that ends the stream is leaving, and nobody else comes this way
+                (b"connection", b"close"),  # a reconnect after shutdown must reach another replica
             ],
         }
     )
-    parts = (
+    tasks = (
         _wait_for_disconnect(receive),
-        world.shutting_down.wait(),
-        _write_events(world, headers, starts, ready, send),
+        app_state.shutting_down.wait(),
+        _write_events(app_state, headers, starts, ready, send),
         *(_read_stream(jetstream, stream, starts[stream], ready) for stream in STREAMS),
     )
-    await run_until_first_exit([asyncio.create_task(part) for part in parts])
+    await run_until_first_exit([asyncio.create_task(task) for task in tasks])
     await send({"type": "http.response.body", "body": b""})
 
 
@@ -99,34 +104,39 @@ async def _wait_for_disconnect(receive: Receive) -> None:
 async def _start_positions(
     jetstream: JetStreamContext, headers: Mapping[bytes, bytes], query: bytes
 ) -> dict[str, StartPosition]:
-    """After the last event the client saw, else since a time, else from now on."""
+    """Return where to start in each stream: after Last-Event-ID, else at `since`, else at the end.
+
+    Raises REQUEST_MALFORMED or SERVICE_UNAVAILABLE.
+    """
     last_id = headers.get(b"last-event-id", b"").decode("latin-1")
-    seen = {letter: int(sequence) for letter, sequence in EVENT_ID_PART.findall(last_id)}
-    if last_id and not seen:
-        raise RequestRejected("REQUEST_MALFORMED", "Last-Event-ID is none of ours.")
+    last_seen = {letter: int(sequence) for letter, sequence in EVENT_ID_PART.findall(last_id)}
+    if last_id and not last_seen:
+        raise RequestRejected("REQUEST_MALFORMED", "Last-Event-ID is not an id of this event stream.")
     since = _parse_since(query)
     starts = {}
     for stream in STREAMS:
         try:
             newest = (await jetstream.stream_info(stream)).state.last_seq
         except NatsError:
-            raise RequestRejected("SERVICE_UNAVAILABLE", "The events cannot be read at present.") from None
-        if stream[0] in seen:
-            # a position beyond the end would wait for events that may never come
-            starts[stream] = StartPosition(after=min(seen[stream[0]], newest))
+            raise RequestRejected("SERVICE_UNAVAILABLE", "The event stream is unavailable. Try again later.") from None
+        if stream[0] in last_seen:
+            # a position beyond the end would skip events until the stream reaches it
+            starts[stream] = StartPosition(after=min(last_seen[stream[0]], newest))
         else:
             starts[stream] = StartPosition(since=since) if since else StartPosition(after=newest)
     return starts
 
 
 def _parse_since(query: bytes) -> datetime | None:
-    given = parse_qs(query.decode("latin-1")).get("since", [""])[0]
-    if not given:
+    value = parse_qs(query.decode("latin-1")).get("since", [""])[0]
+    if not value:
         return None
     try:
-        since = datetime.fromisoformat(given.replace(" ", "+"))  # an unescaped plus arrives as a space
+        since = datetime.fromisoformat(value.replace(" ", "+"))  # an unescaped plus arrives as a space
     except ValueError:
-        raise RequestRejected("REQUEST_MALFORMED", "since is a time in ISO 8601.") from None
+        raise RequestRejected(
+            "REQUEST_MALFORMED", "since must be a time in ISO 8601, like 2026-01-31T12:00:00Z."
+        ) from None
     return since if since.tzinfo else since.replace(tzinfo=UTC)
 
 
@@ -139,7 +149,7 @@ async def _read_stream(
 
 
 async def _iterate_messages(jetstream: JetStreamContext, stream: str, start: StartPosition) -> AsyncGenerator[Msg]:
-    """Without gaps and in order: a consumer that was lost with its server is made anew behind the last message."""
+    """Yield messages in order and without gaps. A lost consumer is recreated after the last message."""
     while True:
         try:
             subscription = await jetstream.pull_subscribe(
@@ -147,7 +157,7 @@ async def _iterate_messages(jetstream: JetStreamContext, stream: str, start: Sta
             )
             try:
                 while True:
-                    # one by one: a larger batch is only handed over when it is full
+                    # one at a time: fetch returns a larger batch only when it is complete
                     with contextlib.suppress(TimeoutError):
                         [message] = await subscription.fetch(1, FETCH_TIMEOUT_SECONDS)
                         start = StartPosition(after=message.metadata.sequence.stream)
@@ -159,33 +169,33 @@ async def _iterate_messages(jetstream: JetStreamContext, stream: str, start: Sta
 
 
 async def _write_events(
-    world: AppState,
+    app_state: AppState,
     headers: Mapping[bytes, bytes],
     starts: Mapping[str, StartPosition],
     ready: asyncio.Queue[tuple[str, Msg]],
     send: Send,
 ) -> None:
-    """Ends when the token is no longer good."""
-    places = {stream: start.after for stream, start in starts.items()}
+    """Send events and keep-alives until the token is no longer valid."""
+    positions = {stream: start.after for stream, start in starts.items()}
     await send({"type": "http.response.body", "body": b": connected\n\n", "more_body": True})
     while True:
         try:
             async with asyncio.timeout(HEARTBEAT_SECONDS):
                 stream, message = await ready.get()
-            places[stream] = message.metadata.sequence.stream
-            text = _format_event(places, message)
+            positions[stream] = message.metadata.sequence.stream
+            text = _format_event(positions, message)
         except TimeoutError:
-            text = b": still here\n\n"
+            text = b": keep-alive\n\n"
         try:
-            await world.authenticator.authenticate(headers, Role.USER, TokenScope.EVENT_READ)
+            await app_state.authenticator.authenticate(headers, Role.USER, TokenScope.EVENT_READ)
         except RequestRejected:
             return
         await send({"type": "http.response.body", "body": text, "more_body": True})
 
 
-def _format_event(places: Mapping[str, int | None], message: Msg) -> bytes:
-    """A stream that was started by time has no place before its first event; then the id does not speak of it."""
-    place = "-".join(f"{stream[0]}{sequence}" for stream, sequence in places.items() if sequence is not None)
+def _format_event(positions: Mapping[str, int | None], message: Msg) -> bytes:
+    """Format a server-sent event. Its id is the position in each stream, if known (not before its first event)."""
+    event_id = "-".join(f"{stream[0]}{sequence}" for stream, sequence in positions.items() if sequence is not None)
     name = message.subject.rpartition(".")[2]
-    one_line = message.data.replace(b"\r", b"").replace(b"\n", b" ")
-    return b"id: %s\nevent: %s\ndata: %s\n\n" % (place.encode(), name.encode(), one_line)
+    data = message.data.replace(b"\r", b"").replace(b"\n", b" ")
+    return b"id: %s\nevent: %s\ndata: %s\n\n" % (event_id.encode(), name.encode(), data)

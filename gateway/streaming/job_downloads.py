@@ -1,4 +1,4 @@
-"""Artifacts of jobs, for people."""
+"""Downloads of a job's log and artifacts."""
 
 from urllib.parse import parse_qs
 
@@ -17,7 +17,7 @@ class Artifact(Shape):
     artifact_type: str
     artifact_format: str
     file_name: str
-    size: int = Field(description="bytes")
+    size: int = Field(description="size in bytes")
     uploaded_at: Moment
     expire_at: Moment | None
 
@@ -28,19 +28,19 @@ LOG = as_it_is(str, "text/plain")
 NO_STORE_HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "private, no-store"}
 
 
-async def read_job_log(asked: RequestContext) -> Response:
-    """As it was written, without what was covered; of a job at work as much as there is."""
-    said = parse_qs(asked.query.decode("latin-1")).get("attempt", ["0"])[-1]
-    if not (said.isascii() and said.isdigit() and len(said) < 10):
-        raise RequestRejected("REQUEST_INVALID", "The attempt is a whole number from 1.")
-    wanted = GetTrace(job_id=asked.path_params["job_id"], attempt=int(said))
-    return await send_log(asked.state, wanted, NO_STORE_HEADERS)
+async def read_job_log(context: RequestContext) -> Response:
+    """The log of an attempt as text, secrets masked; of a running job up to its current end."""
+    attempt = parse_qs(context.query.decode("latin-1")).get("attempt", ["0"])[-1]
+    if not (attempt.isascii() and attempt.isdigit() and len(attempt) < 10):
+        raise RequestRejected("REQUEST_INVALID", "attempt must be a whole number from 1.")
+    query = GetTrace(job_id=context.path_params["job_id"], attempt=int(attempt))
+    return await send_log(context.state, query, NO_STORE_HEADERS)
 
 
-async def download_artifact(asked: RequestContext) -> Response:
-    """The file itself, to be saved."""
-    job = JobRow.model_validate_json(await asked.send(GetJob(job_id=asked.path_params["job_id"])))
-    found = next((one for one in job.artifacts if one.id == asked.path_params["artifact_id"]), None)
-    if found is None:
+async def download_artifact(context: RequestContext) -> Response:
+    """The content of the file, as a download."""
+    job = JobRow.model_validate_json(await context.send(GetJob(job_id=context.path_params["job_id"])))
+    artifact = next((artifact for artifact in job.artifacts if artifact.id == context.path_params["artifact_id"]), None)
+    if artifact is None:
         raise RequestRejected("ARTIFACT_NOT_FOUND")
-    return await send_artifact(asked.state, asked.scope, found)
+    return await send_artifact(context.state, context.scope, artifact)

@@ -1,4 +1,4 @@
-"""Runners that wait for a job on this gateway, and who of them is called when one is queued."""
+"""The queue of runner requests held until a job is queued, and the choice of the one to wake."""
 
 import asyncio
 import secrets
@@ -9,25 +9,25 @@ from dataclasses import dataclass, field
 from contracts.builds import JobQueued, JobRequirements, RunnerDescription
 
 
-def can_run(offer: RunnerDescription, job: JobQueued) -> bool:
-    """Whether the runner may take the job, as far as the event tells; the claim decides."""
+def can_run(runner: RunnerDescription, job: JobQueued) -> bool:
+    """Whether the runner may run the job, as far as the event shows; the claim makes the final decision."""
     return JobRequirements.from_job(job.job.tags, job.project, protected=job.protected).satisfied_by(
-        offer, job.project_id
+        runner, job.project_id
     )
 
 
 @dataclass(eq=False, slots=True)
 class PendingPoll:
-    """One held request."""
+    """One held request of a runner."""
 
-    offer: RunnerDescription | None = None  # nothing: the runner may take no job at present
+    offer: RunnerDescription | None = None  # None: the runner is paused
     runner_uuid: str = ""
     notified_jobs: list[JobQueued] = field(default_factory=list)
-    wake_up: asyncio.Event = field(default_factory=asyncio.Event)  # something happened: look again
-    is_stale: bool = True  # what is known of the runner may be out of date: ask before it gets a job
-    is_disconnected: bool = False  # its client is no longer there
-    claim_id: str = ""  # of all its claims; the same if the client repeats its request
-    seen_cursor: str = ""  # what the news were when it last looked for work, as far as is known
+    wake_up: asyncio.Event = field(default_factory=asyncio.Event)  # set when the request must check again
+    is_stale: bool = True  # the runner's settings may have changed: reload them before the next claim
+    is_disconnected: bool = False  # the client closed the connection
+    claim_id: str = ""  # command id of its claims; the same if the client repeats the request
+    seen_cursor: str = ""  # the queue's cursor at its latest claim; empty: unknown
 
     def disconnect(self) -> None:
         self.is_disconnected = True
@@ -35,11 +35,11 @@ class PendingPoll:
 
 
 class LongPollQueue:
-    """In the order in which they came: whoever waits longest is called first."""
+    """Held requests in order of arrival; the longest-waiting eligible one is woken first."""
 
     def __init__(self) -> None:
         self._polls: list[PendingPoll] = []
-        self._process_id = secrets.token_hex(4)  # what another process has heard is another story
+        self._process_id = secrets.token_hex(4)  # makes cursors of different processes unequal
         self._hint_count = 0
         self.is_closed = False
 
@@ -48,7 +48,7 @@ class LongPollQueue:
 
     @property
     def cursor(self) -> str:
-        """Another one after everything that may bring work to somebody."""
+        """A value that changes whenever new work may be available."""
         return f"{self._process_id}-{self._hint_count}"
 
     def advance_cursor(self) -> None:
@@ -56,44 +56,48 @@ class LongPollQueue:
 
     @contextmanager
     def enter(self) -> Iterator[PendingPoll]:
-        """A place at the end. Calls that were not answered when it is left go to somebody else."""
-        waiter = PendingPoll()
-        self._polls.append(waiter)
+        """Queue a request for the duration of the block. Jobs it was notified of and did not claim go to others."""
+        poll = PendingPoll()
+        self._polls.append(poll)
         try:
-            yield waiter
+            yield poll
         finally:
-            self._polls.remove(waiter)
-            for job in waiter.notified_jobs:
+            self._polls.remove(poll)
+            for job in poll.notified_jobs:
                 self.notify(job)
 
     def notify(self, job: JobQueued) -> None:
-        """Wake one runner that may take the job: one that was not called yet, or else the one with the fewest calls."""
-        able = (each for each in self._polls if not each.is_disconnected and each.offer and can_run(each.offer, job))
-        waiter = min(able, key=lambda each: len(each.notified_jobs), default=None)
-        if waiter:
-            waiter.notified_jobs.append(job)
-            waiter.wake_up.set()
+        """Wake one eligible request for the job: the longest-waiting among those woken for the fewest jobs."""
+        eligible = (
+            candidate
+            for candidate in self._polls
+            if not candidate.is_disconnected and candidate.offer and can_run(candidate.offer, job)
+        )
+        poll = min(eligible, key=lambda candidate: len(candidate.notified_jobs), default=None)
+        if poll:
+            poll.notified_jobs.append(job)
+            poll.wake_up.set()
 
     def update_offer(self, poll: PendingPoll, offer: RunnerDescription | None) -> None:
-        """What the runner may take now; calls that no longer fit go to somebody else."""
+        """Set what the runner may run now. Jobs it no longer may run go to other requests."""
         poll.offer = offer
-        strange = [job for job in poll.notified_jobs if offer is None or not can_run(offer, job)]
-        poll.notified_jobs = [job for job in poll.notified_jobs if job not in strange]
-        for job in strange:
+        unfit = [job for job in poll.notified_jobs if offer is None or not can_run(offer, job)]
+        poll.notified_jobs = [job for job in poll.notified_jobs if job not in unfit]
+        for job in unfit:
             self.notify(job)
 
     def invalidate_runner(self, runner_uuid: str) -> None:
-        """Its settings are other ones: it looks again at once.
+        """Make the runner's requests reload its settings at once.
 
-        So does who is just asking who it is: it may be told what was true before.
+        Requests that are still authenticating do so, too: the settings they read may be outdated.
         """
-        for waiter in self._polls:
-            if waiter.runner_uuid in {"", runner_uuid}:
-                waiter.is_stale = True
-                waiter.wake_up.set()
+        for poll in self._polls:
+            if poll.runner_uuid in {"", runner_uuid}:
+                poll.is_stale = True
+                poll.wake_up.set()
 
     def close(self) -> None:
-        """The process ends: everybody is sent away without a job."""
+        """Answer all held requests without a job, at shutdown."""
         self.is_closed = True
-        for waiter in self._polls:
-            waiter.wake_up.set()
+        for poll in self._polls:
+            poll.wake_up.set()

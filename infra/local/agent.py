@@ -15,7 +15,8 @@ from prometheus_client import CollectorRegistry
 
 from agent import config, registration, runner
 from agent.config import Config, ConfigError
-from agent.protocol.client import ProtocolClient, RequestFailed
+from agent.protocol.client import ProtocolClient
+from agent.protocol.responses import RequestFailed
 from agent.telemetry import agent_telemetry
 from infra.local.process import OperatorError
 from libs.observability.health import Health, serve_health

@@ -1,4 +1,4 @@
-"""Free Commit's routes that are more than one message, or none at all."""
+"""Handlers of Free Commit's routes that need no message, or more than one."""
 
 import asyncio
 import contextlib
@@ -14,23 +14,24 @@ from gateway.adapters.free_commit.models import BUILDS, LOG, Environment, User
 from gateway.context import RequestContext
 
 EMPTY_LIST = b"[]"
-CLEANUP_TIMEOUT_SECONDS = 20.0  # seconds that a kill waits for the clean-up, which then goes on without it
+CLEANUP_TIMEOUT_SECONDS = 20.0  # a kill responds after this time; the build's cleanup continues
 
 
-async def ping(_asked: RequestContext) -> Response:
+async def ping(_context: RequestContext) -> Response:
+    """Respond with an empty body: the gateway runs."""
     return Response()
 
 
-async def user_info(asked: RequestContext) -> Response:
-    """As identity has it now, not as the token says."""
-    user = User(id=asked.actor.id, username=asked.actor.name, roles=asked.actor.roles)
+async def get_user_info(context: RequestContext) -> Response:
+    """The user of the token, with the current roles."""
+    user = User(id=context.actor.id, username=context.actor.name, roles=context.actor.roles)
     return Response(user.model_dump_json(), media_type="application/json")
 
 
-async def get_config_env(asked: RequestContext) -> Response:
-    """Settings by the names that Free Commit gives them; how many builds run at once is each runner's own affair."""
-    settings = asked.state.settings
-    known: Environment = {
+async def get_config_env(context: RequestContext) -> Response:
+    """Settings by Free Commit's names. `max.parallel.executor` is null: each runner has its own limit."""
+    settings = context.state.settings
+    environment: Environment = {
         "max.parallel.executor": None,
         "default.admin.username": settings.admin_username,
         "jwt.life-time": str(settings.token_seconds),
@@ -38,52 +39,52 @@ async def get_config_env(asked: RequestContext) -> Response:
         "mail.host": settings.mail.host or None,
         "mail.port": str(settings.mail.port),
     }
-    return Response(to_json(known), media_type="application/json")
+    return Response(to_json(environment), media_type="application/json")
 
 
-async def builds_of_project(asked: RequestContext) -> Response:
-    """The builds of a deleted project go a little later than itself, so whether it is there is asked as well."""
-    message = ListProjectBuilds(project_id=asked.path_params["project_id"])
-    answer = await asked.send(message)
+async def list_project_builds(context: RequestContext) -> Response:
+    """The finished builds of a project. Its existence is checked, too: builds are deleted a little later than it."""
+    message = ListProjectBuilds(project_id=context.path_params["project_id"])
+    answer = await context.send(message)
     try:
-        await asked.send(GetLaunchSettings(project_id=message.project_id))
-    except RequestRejected as refused:
-        if refused.code == "PROJECT_NOT_FOUND" or answer == EMPTY_LIST:
+        await context.send(GetLaunchSettings(project_id=message.project_id))
+    except RequestRejected as rejection:
+        if rejection.code == "PROJECT_NOT_FOUND" or answer == EMPTY_LIST:
             raise
-    return Response(BUILDS(answer, asked, message), media_type="application/json")
+    return Response(BUILDS(answer, context, message), media_type="application/json")
 
 
-async def log_of_build(asked: RequestContext) -> Response:
-    """The section after this one, "-1" for the first. A long one comes in several messages and goes out in one."""
-    message = GetLogSection(**asked.path_params)
-    part = LogSection.model_validate_json(await asked.send(message))
+async def get_build_log(context: RequestContext) -> Response:
+    """The section after the given one, the first for `-1`. A long section is read in several messages."""
+    message = GetLogSection(**context.path_params)
+    part = LogSection.model_validate_json(await context.send(message))
     texts = [part.log]
     while part.more:
-        part = LogSection.model_validate_json(await asked.send(message.replace(line_number=part.lines)))
+        part = LogSection.model_validate_json(await context.send(message.replace(line_number=part.lines)))
         texts.append(part.log)
-    whole = part.replace(log="\n".join(texts)).model_dump_json().encode()
-    return Response(LOG(whole, asked, message), media_type=LOG.media)
+    section = part.replace(log="\n".join(texts)).model_dump_json().encode()
+    return Response(LOG(section, context, message), media_type=LOG.media)
 
 
-async def kill(asked: RequestContext) -> Response:
-    """Answers when the build has cleaned up, or has tried to for long."""
-    executor_id = asked.path_params["executor_id"]
-    killed = CommandReply.model_validate_json(await asked.send(KillBuild(executor_id=executor_id)))
-    if killed.row.get("status") == BuildStatus.CANCELING:
+async def kill_build(context: RequestContext) -> Response:
+    """Cancel a build and wait for its cleanup, at most CLEANUP_TIMEOUT_SECONDS."""
+    executor_id = context.path_params["executor_id"]
+    reply = CommandReply.model_validate_json(await context.send(KillBuild(executor_id=executor_id)))
+    if reply.row.get("status") == BuildStatus.CANCELING:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CLEANUP_TIMEOUT_SECONDS):
-                await _wait_until_finished(asked, executor_id)
+                await _wait_until_finished(context, executor_id)
     return Response(status_code=204)
 
 
-async def _wait_until_finished(asked: RequestContext, executor_id: str) -> None:
-    """Wait for the end of a killed build. It is recorded that it is to end: not to see it is no failure."""
-    pause = 0.02
-    while not asked.state.shutting_down.is_set():
+async def _wait_until_finished(context: RequestContext, executor_id: str) -> None:
+    """Poll until a canceled build is finished. The cancellation is recorded already, so errors are ignored."""
+    delay = 0.02
+    while not context.state.shutting_down.is_set():
         try:
-            if BuildRow.model_validate_json(await asked.send(GetBuild(executor_id=executor_id))).finished:
+            if BuildRow.model_validate_json(await context.send(GetBuild(executor_id=executor_id))).finished:
                 return
-        except RequestRejected as refused:
-            if refused.code == "EXECUTOR_NOT_FOUND":
-                return  # over, and its project keeps no builds
-        await asyncio.sleep(pause := min(2 * pause, 0.5))
+        except RequestRejected as rejection:
+            if rejection.code == "EXECUTOR_NOT_FOUND":
+                return  # finished, and deleted by the project's retention
+        await asyncio.sleep(delay := min(2 * delay, 0.5))

@@ -1,13 +1,12 @@
-"""Free Commit's API: what its clients send, and the shapes in which they read it back."""
+"""Free Commit's API: the fields that clients send, and the response models."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
-from typing_extensions import TypedDict  # pydantic takes no other before Python 3.12
+from typing_extensions import TypedDict  # pydantic requires this one before Python 3.12
 
 from contracts.errors import RequestRejected
-from gateway.adapters.free_commit.paging import create_page_writer
 from gateway.auth import PERSONAL_TOKEN, read_token
 from gateway.context import RequestContext
 from gateway.framework.fields import LARGEST_ID, boolean, integer, integers, scalar, text, texts
@@ -17,7 +16,7 @@ from libs.security.masking import MIN_VALUE_LENGTH, is_maskable
 
 NOT_MASKED_DETAIL = f"The value has fewer than {MIN_VALUE_LENGTH} characters, so it is not masked in logs."
 
-# ---- what clients send
+# ---- request fields
 
 LOGIN = body("auth", username=text.otherwise("").must(), password=text.otherwise("").must())
 LAUNCH = body("build", ignore_steps=texts.otherwise(()))
@@ -55,32 +54,37 @@ COMPANY = body("company", title=text, alias=text, members_id=integers.otherwise(
 EXECUTOR = body("executor", name=scalar, driver=scalar)
 
 
-def add_client_ip(asked: RequestContext) -> Mapping[str, Any]:
-    return {"ip_address": asked.client_ip}
+def add_client_ip(context: RequestContext) -> Mapping[str, Any]:
+    """Add the client's IP address, for the limit of login attempts."""
+    return {"ip_address": context.client_ip}
 
 
-def reveal_to_admins(asked: RequestContext) -> Mapping[str, Any]:
-    """Administrators see in clear what is hidden from others, on every route."""
-    return {"reveal": asked.actor.is_admin}
+def reveal_to_admins(context: RequestContext) -> Mapping[str, Any]:
+    """Show hidden values to administrators, on every route."""
+    return {"reveal": context.actor.is_admin}
 
 
-def reveal_always(_asked: RequestContext) -> Mapping[str, Any]:
+def reveal_always(_context: RequestContext) -> Mapping[str, Any]:
+    """Show hidden values, on routes for administrators."""
     return {"reveal": True}
 
 
-def add_launch_source(asked: RequestContext) -> Mapping[str, Any]:
-    """A script has a token of its own; whoever logged in is taken for a person at a page."""
-    return {"source": "api" if PERSONAL_TOKEN.fullmatch(read_token(asked.headers)) else "web"}
+def add_launch_source(context: RequestContext) -> Mapping[str, Any]:
+    """Set the launch source: `api` for personal tokens, which scripts use, `web` for login tokens."""
+    return {"source": "api" if PERSONAL_TOKEN.fullmatch(read_token(context.headers)) else "web"}
 
 
-def read_line_number(asked: RequestContext) -> Mapping[str, Any]:
-    given: str = asked.path_params["line_number"]
-    if not (given.isascii() and given.isdigit() and len(given) < 19 and int(given) <= LARGEST_ID):
-        raise RequestRejected("REQUEST_MALFORMED", "The line number is a whole number from 0.")
-    return {"line_number": int(given)}
+def read_line_number(context: RequestContext) -> Mapping[str, Any]:
+    """Read the line number of the path. Raises REQUEST_MALFORMED."""
+    line_number: str = context.path_params["line_number"]
+    if not (
+        line_number.isascii() and line_number.isdigit() and len(line_number) < 19 and int(line_number) <= LARGEST_ID
+    ):
+        raise RequestRejected("REQUEST_MALFORMED", "The line number must be a whole number from 0.")
+    return {"line_number": int(line_number)}
 
 
-# ---- what they read
+# ---- response models
 
 HIDDEN_PASSWORD = "*" * 11
 HIDDEN_KEY = "*" * 15
@@ -169,9 +173,9 @@ class WrittenSecret(RevealedSecret):
 
     @model_serializer(mode="wrap")
     def _omit_empty_detail(self, members: SerializerFunctionWrapHandler):  # type: ignore[no-untyped-def]
-        """Without a return type: pydantic would describe that instead of the members."""
-        found = members(self)
-        return {name: value for name, value in found.items() if name != "detail" or value is not None}
+        """Omit an empty detail. A return annotation would replace the model's fields in the JSON schema."""
+        fields = members(self)
+        return {name: value for name, value in fields.items() if name != "detail" or value is not None}
 
 
 class Credential(Shape):
@@ -253,33 +257,6 @@ class Log(Shape):
     timed_out: bool
 
 
-class Month(Shape):
-    date: str
-    duration: int
-
-
-class ProjectLine(Shape):
-    project_id: int
-    project_name: str
-    build_last_exit_code: int | None
-    build_last_exit_message: str | None
-    build_last_created_at: Moment | None
-
-
-class DeveloperLine(Shape):
-    developer_id: int
-    user_username: str
-    developer_email: str | None
-    user_role: str | None
-
-
-class SecretLine(Shape):
-    secret_id: int
-    secret_name: str
-    secret_env: str | None
-    secret_scope: str
-
-
 Environment = TypedDict(
     "Environment",
     {
@@ -307,10 +284,4 @@ LAUNCHED = row(Launched)
 QUEUEDS, EXECUTEDS = as_it_is(list[Queued]), shaped(list[Executed])
 LIVE_LOG, LOG = as_it_is(LiveLog), shaped(Log)
 OUTPUT = as_it_is(str, "text/plain")
-DURATION_PAGE = create_page_writer(Month)
 ENVIRONMENT = as_it_is(Environment)
-PROJECT_PAGE, DEVELOPER_PAGE, SECRET_PAGE = (
-    create_page_writer(ProjectLine),
-    create_page_writer(DeveloperLine),
-    create_page_writer(SecretLine),
-)

@@ -1,1 +1,1 @@
-"""GitFlic's API: what its clients send, and the shapes in which they read it back."""
+"""GitFlic's API: request fields, response models, access rules."""

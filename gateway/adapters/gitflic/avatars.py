@@ -1,4 +1,4 @@
-"""Pictures of users: drawn from nothing but the name of the picture, so that nothing is kept."""
+"""Avatars of users, drawn from the file name alone, so that none are stored."""
 
 import colorsys
 import hashlib
@@ -14,8 +14,8 @@ from contracts.errors import RequestRejected
 from gateway.context import AppState
 
 FILE_NAME = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.png")
-CELLS_PER_ROW = 5  # in a row, the right half mirrors the left one
-CELL_PIXELS = 40  # pixels
+CELLS_PER_ROW = 5  # the right half mirrors the left one
+CELL_PIXELS = 40
 BACKGROUND = (240, 240, 240)
 CACHE_HEADERS = {"Cache-Control": "public, max-age=31536000, immutable"}
 
@@ -24,7 +24,7 @@ def avatar_path(uuid: str) -> str:
     return f"/upload/img/{uuid}.png"
 
 
-async def get_avatar(_world: AppState, scope: Scope, _receive: Receive) -> Response:
+async def get_avatar(_app_state: AppState, scope: Scope, _receive: Receive) -> Response:
     name = FILE_NAME.fullmatch(scope["path_params"]["name"])
     if name is None:
         raise RequestRejected("NOT_FOUND")
@@ -33,19 +33,19 @@ async def get_avatar(_world: AppState, scope: Scope, _receive: Receive) -> Respo
 
 @lru_cache(maxsize=1024)
 def draw_identicon(name: str) -> bytes:
-    """A PNG of 5 by 5 cells in one colour."""
+    """Return a PNG of 5 by 5 cells in one color, determined by a hash of the name."""
     digest = hashlib.sha256(name.encode()).digest()
-    colour = colorsys.hls_to_rgb(digest[0] / 256, 0.45, 0.55)
+    color = colorsys.hls_to_rgb(digest[0] / 256, 0.45, 0.55)
     lines = b"".join(_draw_row(digest[1 + 3 * row : 4 + 3 * row]) * CELL_PIXELS for row in range(CELLS_PER_ROW))
-    palette = bytes((*BACKGROUND, *(round(255 * part) for part in colour)))
+    palette = bytes((*BACKGROUND, *(round(255 * part) for part in color)))
     side = CELLS_PER_ROW * CELL_PIXELS
-    header = struct.pack(">IIBBBBB", side, side, 8, 3, 0, 0, 0)  # a byte per pixel, of a palette
+    header = struct.pack(">IIBBBBB", side, side, 8, 3, 0, 0, 0)  # 8-bit palette image
     chunks = ((b"IHDR", header), (b"PLTE", palette), (b"IDAT", zlib.compress(lines)), (b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(_png_chunk(kind, content) for kind, content in chunks)
 
 
 def _draw_row(left: bytes) -> bytes:
-    """One line of pixels: no filter, then a cell for each byte and for each of the mirrored ones."""
+    """Return one row of pixels: filter type 0, then the cells of `left` and their mirror image."""
     cells = [byte % 2 for byte in (*left, *reversed(left[:-1]))]
     return bytes((0, *(cell for cell in cells for _ in range(CELL_PIXELS))))
 

@@ -1,4 +1,4 @@
-"""The forms of GitFlic's dates; services give times in ISO 8601, with a zone."""
+"""GitFlic's date formats. Services report times in ISO 8601 with a time zone."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -11,17 +11,17 @@ def _to_utc(at: Any) -> datetime:
 
 
 def format_local_time(at: Any) -> str:
-    """UTC without saying so, with no more digits than there are: `2024-06-03T08:37:21.33104`."""
+    """Format as UTC without zone and trailing zeros: `2024-06-03T08:37:21.33104`."""
     text = _to_utc(at).isoformat()
     return text.rstrip("0") if "." in text else text
 
 
 def format_instant(at: Any) -> str:
-    """`2024-06-21T11:38:15.229604Z`"""
+    """Format as UTC with microseconds: `2024-06-21T11:38:15.229604Z`."""
     return _to_utc(at).isoformat(timespec="microseconds") + "Z"
 
 
 LocalTime = Annotated[str, BeforeValidator(format_local_time)]
 Instant = Annotated[str, BeforeValidator(format_instant), Field(json_schema_extra={"format": "date-time"})]
 Day = Annotated[str, Field(json_schema_extra={"format": "date"})]
-"""`2020-10-10`: passed on as it came."""
+"""`2020-10-10`, unchanged from the service's answer."""

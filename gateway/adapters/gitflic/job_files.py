@@ -1,4 +1,4 @@
-"""Artifacts of jobs and their logs, as GitFlic has them: both are files with an address to fetch them from."""
+"""Job artifacts and logs in GitFlic's API: both are files with a download URL."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -19,41 +19,43 @@ from gateway.streaming.downloads import send_artifact, send_log_file
 class File(Shape):
     id: str
     fileName: str = Field(validation_alias="file_name")  # noqa: N815  GitFlic's own names
-    fileType: str = Field(validation_alias="artifact_type", description="`trace` is the log")  # noqa: N815
+    fileType: str = Field(validation_alias="artifact_type", description="`trace` for the log")  # noqa: N815
     downloadUrl: str = Field(validation_alias="download_url")  # noqa: N815
 
     @model_validator(mode="before")
     @classmethod
     def _add_download_url(cls, row: Any, info: ValidationInfo) -> Any:
-        """Below the project that was asked of."""
-        asked = info.context
-        assert isinstance(asked, RequestContext)  # noqa: S101  every page is written for somebody
-        below = asked.path.partition("/cicd/")[0]
-        place = f"/api{below}/cicd/job/{row['job_local_id']}/artifact/{row['id']}/download"
-        return {**row, "download_url": asked.state.settings.url + place}
+        """Add the download URL, below the project of the request's path."""
+        context = info.context
+        assert isinstance(context, RequestContext)  # noqa: S101  the writer sets it
+        project_path = context.path.partition("/cicd/")[0]
+        path = f"/api{project_path}/cicd/job/{row['job_local_id']}/artifact/{row['id']}/download"
+        return {**row, "download_url": context.state.settings.url + path}
 
 
 FILE_PAGE = create_slice_writer(File, "restPipelineJobArtifactModelList")
 
 
-async def find_job_files(asked: RequestContext) -> Mapping[str, Any]:
-    _, project_id = await authorize_project(asked)
-    return {"project_id": project_id, "job_local_id": asked.path_params["job_local_id"]}
+async def find_job_files(context: RequestContext) -> Mapping[str, Any]:
+    """Resolve the project of the path for the files of a job. Raises PROJECT_NOT_FOUND or FORBIDDEN."""
+    _, project_id = await authorize_project(context)
+    return {"project_id": project_id, "job_local_id": context.path_params["job_local_id"]}
 
 
-async def find_build_files(asked: RequestContext) -> Mapping[str, Any]:
-    _, project_id = await authorize_project(asked)
-    return {"project_id": project_id, "build_local_id": asked.path_params["build_local_id"]}
+async def find_build_files(context: RequestContext) -> Mapping[str, Any]:
+    """Resolve the project of the path for the files of a build. Raises PROJECT_NOT_FOUND or FORBIDDEN."""
+    _, project_id = await authorize_project(context)
+    return {"project_id": project_id, "build_local_id": context.path_params["build_local_id"]}
 
 
-async def file(asked: RequestContext) -> Response:
-    """To be saved."""
-    of = ListJobFiles.model_validate({**await find_job_files(asked), "size": MAX_PAGE_SIZE})
-    page = Page.model_validate_json(await asked.send(of))
-    found = next((row for row in page.rows if row["id"] == asked.path_params["artifact_uuid"].lower()), None)
-    if found is None:
+async def download_file(context: RequestContext) -> Response:
+    """Send an artifact or log as a download. Raises ARTIFACT_NOT_FOUND."""
+    query = ListJobFiles.model_validate({**await find_job_files(context), "size": MAX_PAGE_SIZE})
+    page = Page.model_validate_json(await context.send(query))
+    file_row = next((row for row in page.rows if row["id"] == context.path_params["artifact_uuid"].lower()), None)
+    if file_row is None:
         raise RequestRejected("ARTIFACT_NOT_FOUND")
-    wanted = JobFile.model_validate(found)
-    if wanted.artifact_type == TRACE_TYPE:
-        return await send_log_file(asked.state, wanted)
-    return await send_artifact(asked.state, asked.scope, wanted)
+    file = JobFile.model_validate(file_row)
+    if file.artifact_type == TRACE_TYPE:
+        return await send_log_file(context.state, file)
+    return await send_artifact(context.state, context.scope, file)

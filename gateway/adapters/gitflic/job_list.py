@@ -1,4 +1,4 @@
-"""Jobs, as GitFlic has them."""
+"""Jobs in GitFlic's API."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -25,19 +25,20 @@ JOB_STATUSES: Mapping[str, tuple[JobStatus, ...]] = {
     "MANUAL": (),
     "WARNING": (JobStatus.WARNING,),
 }
-"""GitFlic's words and what they are here; some never happen."""
-GITFLIC_STATUS = {status: word for word, ours in JOB_STATUSES.items() for status in ours}
+"""GitFlic's job statuses and the corresponding ones here; those without any never occur."""
+GITFLIC_STATUS = {status: name for name, statuses in JOB_STATUSES.items() for status in statuses}
 
-PARAMETERS = {"jobStatus": f"only jobs in this status: {', '.join(JOB_STATUSES)}"}
+PARAMETERS = {"jobStatus": f"only jobs with this status: {', '.join(JOB_STATUSES)}"}
 
 
-def read_status_filter(asked: RequestContext) -> Mapping[str, Any]:
-    word = dict(parse_qsl(asked.query.decode("latin-1"))).get("jobStatus", "").upper()
-    if not word:
+def read_status_filter(context: RequestContext) -> Mapping[str, Any]:
+    """Read the filter `jobStatus`. Raises JOB_STATUS_INVALID."""
+    status = dict(parse_qsl(context.query.decode("latin-1"))).get("jobStatus", "").upper()
+    if not status:
         return {}
-    if word not in JOB_STATUSES:
-        raise RequestRejected("JOB_STATUS_INVALID", f"A job is {', '.join(JOB_STATUSES)}.")
-    return {"statuses": JOB_STATUSES[word]}
+    if status not in JOB_STATUSES:
+        raise RequestRejected("JOB_STATUS_INVALID", f"jobStatus must be one of {', '.join(JOB_STATUSES)}.")
+    return {"statuses": JOB_STATUSES[status]}
 
 
 def _is_tag(ref: str) -> bool:
@@ -49,7 +50,7 @@ def _short_ref(ref: str) -> str:
 
 
 def _first_expiry(artifacts: list[Mapping[str, Any]]) -> str | None:
-    return min((one["expire_at"] for one in artifacts if one["expire_at"]), default=None)
+    return min((artifact["expire_at"] for artifact in artifacts if artifact["expire_at"]), default=None)
 
 
 class GitFlicJob(Shape):

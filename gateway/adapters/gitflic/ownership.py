@@ -1,4 +1,4 @@
-"""Whose runners or files a path speaks of, and whether whoever asks may: administrators, and the owners themselves."""
+"""Ownership in GitFlic's routes: resolve the owner that a path names, and admit only owners and administrators."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -14,82 +14,91 @@ Owner = tuple[OwnerType, int]
 FindOwner = Callable[[RequestContext], Awaitable[Owner]]
 
 
-async def authorize_project(asked: RequestContext) -> Owner:
-    wanted = GetProjectByAlias(owner_alias=asked.path_params["owner_alias"], alias=asked.path_params["project_alias"])
-    found = ProjectView.model_validate_json(await asked.send(wanted))
-    if not asked.actor.is_admin and asked.actor.id != found.owner_user_id:
-        await _require_member(asked, found.company_id)
-    return "PROJECT", found.id
+async def authorize_project(context: RequestContext) -> Owner:
+    """Resolve the project of the path. Raises PROJECT_NOT_FOUND, or FORBIDDEN for users who do not own it."""
+    query = GetProjectByAlias(
+        owner_alias=context.path_params["owner_alias"], alias=context.path_params["project_alias"]
+    )
+    project = ProjectView.model_validate_json(await context.send(query))
+    if not context.actor.is_admin and context.actor.id != project.owner_user_id:
+        await _require_member(context, project.company_id)
+    return "PROJECT", project.id
 
 
-async def authorize_company(asked: RequestContext) -> Owner:
-    found = await _fetch_company(asked, GetCompany(alias=asked.path_params["company_alias"]))
-    if not asked.actor.is_admin and asked.actor.id not in found.members_id:
+async def authorize_company(context: RequestContext) -> Owner:
+    """Resolve the company of the path. Raises COMPANY_NOT_FOUND, or FORBIDDEN for users who are not members."""
+    company = await _fetch_company(context, GetCompany(alias=context.path_params["company_alias"]))
+    if not context.actor.is_admin and context.actor.id not in company.members_id:
         raise _not_owner()
-    return "COMPANY", found.id
+    return "COMPANY", company.id
 
 
-async def _require_member(asked: RequestContext, company_id: int | None) -> None:
-    """Only members of the company that owns the project."""
+async def _require_member(context: RequestContext, company_id: int | None) -> None:
+    """Raise FORBIDDEN unless the user is a member of the company."""
     if (
         company_id is None
-        or asked.actor.id not in (await _fetch_company(asked, GetCompany(company_id=company_id))).members_id
+        or context.actor.id not in (await _fetch_company(context, GetCompany(company_id=company_id))).members_id
     ):
         raise _not_owner()
 
 
-async def _fetch_company(asked: RequestContext, wanted: GetCompany) -> CompanyView:
-    return CompanyView.model_validate_json(await asked.send(wanted))
+async def _fetch_company(context: RequestContext, query: GetCompany) -> CompanyView:
+    return CompanyView.model_validate_json(await context.send(query))
 
 
 def _not_owner() -> RequestRejected:
-    return RequestRejected("FORBIDDEN", "Only administrators and the owners themselves.")
+    return RequestRejected("FORBIDDEN", "Only owners and administrators may do this.")
 
 
-# ---- what of it a message needs
+# ---- resolvers that return fields of a message
 
 
 def filter_by_owner(owner: FindOwner) -> Find:
-    async def find(asked: RequestContext) -> Mapping[str, Any]:
-        owner_type, owner_id = await owner(asked)
+    """Create a resolver of the owner's type and id, for lists of its runners."""
+
+    async def find(context: RequestContext) -> Mapping[str, Any]:
+        owner_type, owner_id = await owner(context)
         return {"owner_type": owner_type, "owner_id": owner_id}
 
     return find
 
 
 def registration_scope_of(owner: FindOwner) -> Find:
-    async def find(asked: RequestContext) -> Mapping[str, Any]:
-        owner_type, owner_id = await owner(asked)
+    """Create a resolver of the owner's registration scope, like `project-17`."""
+
+    async def find(context: RequestContext) -> Mapping[str, Any]:
+        owner_type, owner_id = await owner(context)
         return {"scope": f"{owner_type.lower()}-{owner_id}"}
 
     return find
 
 
-async def read_runner_uuid(asked: RequestContext) -> Mapping[str, Any]:
-    """Whether it is there, the message itself finds out."""
-    return {"runner_uuid": asked.path_params["runner_uuid"].lower()}
+async def read_runner_uuid(context: RequestContext) -> Mapping[str, Any]:
+    """Take the UUID from the path. The service checks that the runner exists."""
+    return {"runner_uuid": context.path_params["runner_uuid"].lower()}
 
 
-async def find_runner(asked: RequestContext) -> Mapping[str, Any]:
-    return {"runner_uuid": (await _fetch_runner(asked)).uuid}
+async def find_runner(context: RequestContext) -> Mapping[str, Any]:
+    """Look up the runner of the path. Raises RUNNER_NOT_FOUND."""
+    return {"runner_uuid": (await _fetch_runner(context)).uuid}
 
 
 def find_runner_of(owner: FindOwner) -> Find:
-    """A runner of this owner: those of others are not found here."""
+    """Create a resolver of a runner of this owner. It raises RUNNER_NOT_FOUND for runners of others."""
 
-    async def find(asked: RequestContext) -> Mapping[str, Any]:
-        expected = await owner(asked)
-        found = await _fetch_runner(asked)
-        if (found.owner_type, found.owner_id) != expected:
+    async def find(context: RequestContext) -> Mapping[str, Any]:
+        expected = await owner(context)
+        runner = await _fetch_runner(context)
+        if (runner.owner_type, runner.owner_id) != expected:
             raise RequestRejected("RUNNER_NOT_FOUND")
-        return {"runner_uuid": found.uuid}
+        return {"runner_uuid": runner.uuid}
 
     return find
 
 
-async def _fetch_runner(asked: RequestContext) -> RunnerView:
-    return RunnerView.model_validate_json(await asked.send(GetRunner.model_validate(await read_runner_uuid(asked))))
+async def _fetch_runner(context: RequestContext) -> RunnerView:
+    return RunnerView.model_validate_json(await context.send(GetRunner.model_validate(await read_runner_uuid(context))))
 
 
-async def use_service_scope(_asked: RequestContext) -> Mapping[str, Any]:
+async def use_service_scope(_context: RequestContext) -> Mapping[str, Any]:
     return {"scope": "service"}

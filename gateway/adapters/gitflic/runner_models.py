@@ -1,4 +1,4 @@
-"""Runners, as GitFlic has them: its agents."""
+"""Runners in GitFlic's API, where they are called agents."""
 
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
@@ -16,8 +16,8 @@ from gateway.framework.route_table import bare
 from gateway.framework.serializers import Shape, shaped
 
 
-def _capitalize(word: str) -> str:
-    return word[:1].upper() + word[1:]
+def _capitalize(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 class Runner(Shape):
@@ -42,11 +42,11 @@ RUNNER = shaped(Runner)
 RUNNER_PAGE = create_slice_writer(Runner, "restPipelineRunnerModelList")
 
 
-# ---- what clients send; null is the same as nothing
+# ---- request fields; null means unset
 
 
 def _require_type(kind: type, expected: str) -> Callable[[Any], Any]:
-    """No text for a number, and no number for a flag: what is meant would be a guess."""
+    """Return a reader that accepts values of exactly this type, and null."""
 
     def read(value: Any) -> Any:
         if value is None or type(value) is kind:
@@ -59,12 +59,12 @@ def _require_type(kind: type, expected: str) -> Callable[[Any], Any]:
 def _read_tags(value: Any) -> tuple[str, ...] | None:
     if value is None:
         return None
-    if isinstance(value, list) and all(isinstance(one, str) for one in value):
+    if isinstance(value, list) and all(isinstance(tag, str) for tag in value):
         return tuple(value)
-    raise Unreadable("a list of texts")
+    raise Unreadable("a list of strings")
 
 
-text = Sent(_require_type(str, "a text"), {"type": ["string", "null"]})
+text = Sent(_require_type(str, "a string"), {"type": ["string", "null"]})
 flag = Sent(_require_type(bool, "true or false"), {"type": ["boolean", "null"]})
 number = Sent(_require_type(int, "a whole number"), {"type": ["integer", "null"]})
 texts = Sent(_read_tags, {"type": ["array", "null"], "items": {"type": "string"}})
@@ -82,11 +82,11 @@ EDIT = bare(
 )
 
 
-def accept_short_names(asked: RequestContext) -> Mapping[str, Any]:
-    """Three flags are shown under shorter names than those under which they are changed: both are taken."""
+def accept_short_names(context: RequestContext) -> Mapping[str, Any]:
+    """Accept the short names of three flags, as responses show them, beside the names for changes."""
     names = {"active": "isActive", "locked": "isLocked", "protected": "isProtected"}
-    short = [name for name, long in names.items() if asked.body.get(long) is None and name in asked.body]
+    short = [name for name, long in names.items() if context.body.get(long) is None and name in context.body]
     try:
-        return {name: flag.read(asked.body[name]) for name in short}
+        return {name: flag.read(context.body[name]) for name in short}
     except Unreadable as error:
         raise RequestRejected("REQUEST_INVALID", f"{', '.join(short)}: {error}.") from None

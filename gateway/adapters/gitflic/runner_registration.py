@@ -1,4 +1,4 @@
-"""How agents register, as GitFlic tells it."""
+"""Runner registration in GitFlic's API."""
 
 from urllib.parse import urlsplit, urlunsplit
 
@@ -24,20 +24,20 @@ class RegistrationInfo(Shape):
 
 
 def add_default_port(url: str) -> str:
-    """GitFlic's agents lose a port that is not written out."""
+    """Return the URL with an explicit port: GitFlic's agents do not know default ports."""
     parts = urlsplit(url)
     if parts.port is None:
         parts = parts._replace(netloc=f"{parts.netloc.rstrip(':')}:{DEFAULT_PORTS[parts.scheme]}")
     return urlunsplit(parts).rstrip("/")
 
 
-def _write_registration_info(answer: bytes, asked: RequestContext, _message: Message) -> bytes:
-    known = RegistrationInfoAnswer.model_validate_json(answer)
+def _write_registration_info(answer: bytes, context: RequestContext, _message: Message) -> bytes:
+    registration = RegistrationInfoAnswer.model_validate_json(answer)
     return (
         RegistrationInfo(
-            id=known.id,
-            registrationUrl=add_default_port(asked.state.settings.url) + REGISTRATION_PATH,
-            registrationToken=known.registration_token,
+            id=registration.id,
+            registrationUrl=add_default_port(context.state.settings.url) + REGISTRATION_PATH,
+            registrationToken=registration.registration_token,
         )
         .model_dump_json()
         .encode()
@@ -47,10 +47,10 @@ def _write_registration_info(answer: bytes, asked: RequestContext, _message: Mes
 REGISTRATION_INFO = Writer(RegistrationInfo, _write_registration_info)
 
 
-async def register_runner(world: AppState, scope: Scope, receive: Receive) -> Response:
-    """What `registrationUrl` names: GitLab's registration, also with the names that GitFlic gives to the fields."""
+async def register_runner(app_state: AppState, scope: Scope, receive: Receive) -> Response:
+    """Register a runner at `registrationUrl`: GitLab's registration, which also accepts GitFlic's field names."""
     sent = await runner_api.read_fields(scope, receive)
-    renamed = {theirs: sent[own] for own, theirs in FIELD_ALIASES.items() if own in sent}
+    renamed = {gitlab_name: sent[name] for name, gitlab_name in FIELD_ALIASES.items() if name in sent}
     info = {name: sent[name] for name in INFO_FIELDS if name in sent}
-    answer = await runner_api.send_registration(world, scope, {"info": info, **renamed, **sent})
-    return JSONResponse(answer.model_dump(mode="json"), 201)
+    registration = await runner_api.send_registration(app_state, scope, {"info": info, **renamed, **sent})
+    return JSONResponse(registration.model_dump(mode="json"), 201)

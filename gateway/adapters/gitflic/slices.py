@@ -1,4 +1,4 @@
-"""GitFlic's pages: counted from zero, in the list's one order, under a name that each list has of its own."""
+"""GitFlic's paging: pages count from zero, have a fixed order, and hold rows under a name specific to each list."""
 
 from typing import Any
 from urllib.parse import parse_qsl
@@ -12,31 +12,32 @@ from gateway.framework.serializers import Shape, Writer
 
 DEFAULT_PAGE_SIZE = 10
 MAX_PAGE_SIZE = 1000
-MAX_DIGITS = 15  # of a number that JSON carries exactly
+MAX_DIGITS = 15  # every JSON parser reads numbers of this length exactly
 
 PARAMETERS = {
-    "page": "the page, from 0; 0 also for what is no such number",
-    "size": f"rows per page, at most {MAX_PAGE_SIZE}; {DEFAULT_PAGE_SIZE} also for what is no such number",
+    "page": "page number, from 0; invalid values mean 0",
+    "size": f"rows per page, at most {MAX_PAGE_SIZE}, default {DEFAULT_PAGE_SIZE}; invalid values mean the default",
 }
 
 
-class Place(Shape):
+class PageInfo(Shape):
     size: int
     totalElements: int  # noqa: N815  GitFlic's own names
     totalPages: int  # noqa: N815
     number: int
 
 
-def read_slice_fields(asked: RequestContext) -> dict[str, int]:
-    return parse_slice_fields(asked.query)
+def read_slice_fields(context: RequestContext) -> dict[str, int]:
+    """Read the fields of a SliceQuery from the request."""
+    return parse_slice_fields(context.query)
 
 
 def parse_slice_fields(query: bytes) -> dict[str, int]:
-    """The fields of a SliceQuery."""
-    given = dict(parse_qsl(query.decode("latin-1")))
+    """Parse the fields of a SliceQuery from a query string."""
+    parameters = dict(parse_qsl(query.decode("latin-1")))
     return {
-        "page": _parse_number(given.get("page", ""), minimum=0, default=0),
-        "size": min(_parse_number(given.get("size", ""), minimum=1, default=DEFAULT_PAGE_SIZE), MAX_PAGE_SIZE),
+        "page": _parse_number(parameters.get("page", ""), minimum=0, default=0),
+        "size": min(_parse_number(parameters.get("size", ""), minimum=1, default=DEFAULT_PAGE_SIZE), MAX_PAGE_SIZE),
     }
 
 
@@ -47,17 +48,17 @@ def _parse_number(text: str, *, minimum: int, default: int) -> int:
 
 
 def create_slice_writer(row: type[Shape], name: str) -> Writer:
-    """The envelope around rows of this shape; the question is a SliceQuery, its answer a Page."""
+    """Create the writer of a page of rows under `name`, for answers to a SliceQuery."""
     fields: dict[str, Any] = {name: (tuple[row, ...], ...)}  # type: ignore[valid-type]
     embedded: Any = create_model(f"{row.__name__}List", __base__=Shape, **fields)
-    parts: dict[str, Any] = {"embedded": (embedded, Field(alias="_embedded")), "page": (Place, ...)}
+    parts: dict[str, Any] = {"embedded": (embedded, Field(alias="_embedded")), "page": (PageInfo, ...)}
     envelope: Any = create_model(f"{row.__name__}Page", __base__=Shape, **parts)
     adapter: TypeAdapter[Any] = TypeAdapter(envelope)
 
-    def write(answer: bytes, asked: RequestContext, message: Message) -> bytes:
-        assert isinstance(message, SliceQuery)  # noqa: S101  only slices are written so
+    def write(answer: bytes, context: RequestContext, message: Message) -> bytes:
+        assert isinstance(message, SliceQuery)  # noqa: S101  used by list routes only
         page = Page.model_validate_json(answer)
-        found = {
+        content = {
             "_embedded": {name: page.rows},
             "page": {
                 "size": message.size,
@@ -66,6 +67,6 @@ def create_slice_writer(row: type[Shape], name: str) -> Writer:
                 "number": message.page,
             },
         }
-        return adapter.dump_json(adapter.validate_python(found, context=asked), by_alias=True)
+        return adapter.dump_json(adapter.validate_python(content, context=context), by_alias=True)
 
     return Writer(envelope, write)

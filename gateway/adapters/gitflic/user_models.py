@@ -1,4 +1,4 @@
-"""GitFlic's users and their SSH keys."""
+"""Users and their SSH keys in GitFlic's API."""
 
 from collections.abc import Mapping
 from datetime import date, datetime
@@ -17,11 +17,11 @@ from gateway.framework.fields import Unreadable, text
 from gateway.framework.route_table import bare
 from gateway.framework.serializers import Shape, shaped
 
-# ---- what clients send
+# ---- request fields
 
 
 def _read_day(value: Any) -> date | None:
-    """Of a date or a date-time, in ISO 8601: the day that is written there."""
+    """Parse an ISO 8601 date or date-time; only the date counts, regardless of the zone."""
     if value in (None, ""):
         return None
     try:
@@ -39,34 +39,34 @@ USERNAME = bare("developer", username=text)
 PASSWORD = bare("developer", password=text.needed(), password_confirm=text.called("passwordConfirm").needed())
 
 FILTERS = {
-    "email": "of the user with this e-mail address; case does not count",
-    "username": "of the user with this username; case does not count; also `userAlias`",
+    "email": "e-mail address of the user, case-insensitive",
+    "username": "username, case-insensitive; also `userAlias`",
 }
 
 
-async def find_user(asked: RequestContext) -> Mapping[str, Any]:
-    """The user of the path's alias. Raises Refused with DEVELOPER_NOT_FOUND."""
-    captured = dict(asked.path_params)
-    found = UserView.model_validate_json(await asked.send(GetUser(username=captured.pop("user_alias"))))
-    return {**captured, "user_id": found.id}
+async def find_user(context: RequestContext) -> Mapping[str, Any]:
+    """Resolve the user that the path names. Raises DEVELOPER_NOT_FOUND."""
+    path_params = dict(context.path_params)
+    user = UserView.model_validate_json(await context.send(GetUser(username=path_params.pop("user_alias"))))
+    return {**path_params, "user_id": user.id}
 
 
-def add_developer_role(_asked: RequestContext) -> Mapping[str, Any]:
-    """Whoever is made here can also log in to the other API."""
+def add_developer_role(_context: RequestContext) -> Mapping[str, Any]:
+    """Give new users the developer role, so that they can use Free Commit's API, too."""
     return {"roles": ("ROLE_DEVELOPER",)}
 
 
-def read_user_filter(asked: RequestContext) -> Mapping[str, Any]:
-    """Nothing and an empty text ask for everybody."""
-    given = dict(parse_qsl(asked.query.decode("latin-1"), encoding="utf-8"))
-    return {"email": given.get("email"), "username": given.get("username", given.get("userAlias"))}
+def read_user_filter(context: RequestContext) -> Mapping[str, Any]:
+    """Read the filters; a missing or empty one matches all users."""
+    parameters = dict(parse_qsl(context.query.decode("latin-1"), encoding="utf-8"))
+    return {"email": parameters.get("email"), "username": parameters.get("username", parameters.get("userAlias"))}
 
 
-# ---- what they read
+# ---- response models
 
 
 def _avatar_url(uuid: str, info: ValidationInfo) -> str:
-    assert isinstance(info.context, RequestContext)  # noqa: S101  writers give it
+    assert isinstance(info.context, RequestContext)  # noqa: S101  the writer sets it
     return info.context.state.settings.url + avatars.avatar_path(uuid)
 
 

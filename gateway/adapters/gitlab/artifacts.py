@@ -1,4 +1,4 @@
-"""Artifacts of GitLab's runner protocol: a form with a file up, its bytes down; neither is ever whole in memory."""
+"""Artifact upload and download of GitLab's runner protocol, streamed in chunks."""
 
 import base64
 import contextlib
@@ -24,74 +24,72 @@ from gateway.context import AppState
 from gateway.http.multipart import FileForm
 from gateway.streaming.downloads import CHUNK_BYTES, send_artifact
 
-MAX_FORM_OVERHEAD_BYTES = 64 * 1024  # what a form may have besides its file
+MAX_FORM_OVERHEAD_BYTES = 64 * 1024  # form fields and multipart headers beside the file
 DEFAULT_FILE_NAMES = {"zip": "default.zip", "gzip": "default.gz", "raw": "default"}
 PARAMETERS = ("artifact_type", "artifact_format", "expire_in")
 
 
-async def upload_artifact(world: AppState, scope: Scope, receive: Receive) -> Response:
-    """201. The parameters stand in the query or in the form, there also behind the file."""
+async def upload_artifact(app_state: AppState, scope: Scope, receive: Receive) -> Response:
+    """Store an artifact and respond 201. Parameters come in the query or in form fields, also after the file."""
     headers = dict(scope["headers"])
     job_id, token = scope["path_params"]["job_id"], read_header(headers, b"job-token")
     form = FileForm(headers.get(b"content-type", b""))
-    began = await world.bus.send(StartArtifactUpload(job_id=job_id, token=token))
-    begun = ArtifactUpload.model_validate_json(began)
+    answer = await app_state.bus.send(StartArtifactUpload(job_id=job_id, token=token))
+    upload = ArtifactUpload.model_validate_json(answer)
     try:
         length = read_header(headers, b"content-length")
-        if length.isdigit() and int(length) > begun.longest + MAX_FORM_OVERHEAD_BYTES:
-            raise _too_large(begun)
-        size = await _forward_file(world, receive, form, begun)
+        if length.isdigit() and int(length) > upload.longest + MAX_FORM_OVERHEAD_BYTES:
+            raise _too_large(upload)
+        size = await _forward_file(app_state, receive, form, upload)
         if not (form.complete and form.has_file):
-            raise RequestRejected("REQUEST_MALFORMED", "The form ends too early, or has no part called file.")
+            raise RequestRejected("REQUEST_MALFORMED", "The form is incomplete or has no part named file.")
         sent = {**form.fields, **dict(parse_qsl(scope["query_string"].decode("latin-1")))}
-        given = {name: sent[name] for name in PARAMETERS if sent.get(name)}
-        name = form.file_name or DEFAULT_FILE_NAMES.get(given.get("artifact_format", "zip"), "default")
+        parameters = {name: sent[name] for name in PARAMETERS if sent.get(name)}
+        name = form.file_name or DEFAULT_FILE_NAMES.get(parameters.get("artifact_format", "zip"), "default")
         finish = validate(
             FinishArtifactUpload,
             job_id=job_id,
             token=token,
-            artifact_id=begun.artifact_id,
+            artifact_id=upload.artifact_id,
             size=size,
             file_name=name,
-            **given,
+            **parameters,
         )
-        artifact = Artifact.model_validate_json(await world.bus.send(finish))
+        artifact = Artifact.model_validate_json(await app_state.bus.send(finish))
     except (RequestRejected, ClientDisconnect):
-        with contextlib.suppress(
-            RequestRejected
-        ):  # only sooner: an upload that nobody goes on with is cleared away anyway
-            await world.bus.send(DiscardArtifactUpload(artifact_id=begun.artifact_id))
+        with contextlib.suppress(RequestRejected):  # best effort: abandoned uploads are removed later anyway
+            await app_state.bus.send(DiscardArtifactUpload(artifact_id=upload.artifact_id))
         raise
     return JSONResponse({"id": artifact.id, "file_name": artifact.file_name, "size": artifact.size}, 201)
 
 
-async def download_artifact(world: AppState, scope: Scope, _receive: Receive) -> Response:
-    """The archive of a job; `direct_download` asks for a redirection, which there is none."""
+async def download_artifact(app_state: AppState, scope: Scope, _receive: Receive) -> Response:
+    """Send a job's archive. `direct_download` is ignored: there is no object storage URL to redirect to."""
     token = read_header(dict(scope["headers"]), b"job-token")
-    answer = await world.bus.query(GetArtifact(job_id=scope["path_params"]["job_id"], token=token))
-    return await send_artifact(world, scope, Artifact.model_validate_json(answer))
+    answer = await app_state.bus.query(GetArtifact(job_id=scope["path_params"]["job_id"], token=token))
+    return await send_artifact(app_state, scope, Artifact.model_validate_json(answer))
 
 
-async def _forward_file(world: AppState, receive: Receive, form: FileForm, begun: ArtifactUpload) -> int:
-    """Bring the file to the builds piece by piece; answers its size."""
-    offset, waiting, came = 0, bytearray(), 0
+async def _forward_file(app_state: AppState, receive: Receive, form: FileForm, upload: ArtifactUpload) -> int:
+    """Forward the file to the builds service in chunks and return its size in bytes. Raises ARTIFACT_TOO_LARGE."""
+    offset, pending, received = 0, bytearray(), 0
     async for chunk in _body_chunks(receive):
-        waiting += form.feed(chunk)
-        came += len(chunk)
-        if offset + len(waiting) > begun.longest or came > begun.longest + MAX_FORM_OVERHEAD_BYTES:
-            raise _too_large(begun)
-        while len(waiting) >= CHUNK_BYTES:
-            await _append_chunk(world, begun, offset, bytes(waiting[:CHUNK_BYTES]))
+        pending += form.feed(chunk)
+        received += len(chunk)
+        if offset + len(pending) > upload.longest or received > upload.longest + MAX_FORM_OVERHEAD_BYTES:
+            raise _too_large(upload)
+        while len(pending) >= CHUNK_BYTES:
+            await _append_chunk(app_state, upload, offset, bytes(pending[:CHUNK_BYTES]))
             offset += CHUNK_BYTES
-            del waiting[:CHUNK_BYTES]
-    if waiting:
-        await _append_chunk(world, begun, offset, bytes(waiting))
-    return offset + len(waiting)
+            del pending[:CHUNK_BYTES]
+    if pending:
+        await _append_chunk(app_state, upload, offset, bytes(pending))
+    return offset + len(pending)
 
 
-async def _append_chunk(world: AppState, begun: ArtifactUpload, offset: int, content: bytes) -> None:
-    piece = AppendArtifactUpload(artifact_id=begun.artifact_id, offset=offset, content=base64.b64encode(content))
-    await world.bus.send(piece)
+async def _append_chunk(app_state: AppState, upload: ArtifactUpload, offset: int, content: bytes) -> None:
+    command = AppendArtifactUpload(artifact_id=upload.artifact_id, offset=offset, content=base64.b64encode(content))
+    await app_state.bus.send(command)
 
 
 async def _body_chunks(receive: Receive) -> AsyncIterator[bytes]:
@@ -104,5 +102,5 @@ async def _body_chunks(receive: Receive) -> AsyncIterator[bytes]:
         more = message.get("more_body", False)
 
 
-def _too_large(begun: ArtifactUpload) -> RequestRejected:
-    return RequestRejected("ARTIFACT_TOO_LARGE", f"An artifact has at most {begun.longest} bytes.")
+def _too_large(upload: ArtifactUpload) -> RequestRejected:
+    return RequestRejected("ARTIFACT_TOO_LARGE", f"An artifact can have at most {upload.longest} bytes.")

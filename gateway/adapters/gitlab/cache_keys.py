@@ -1,7 +1,7 @@
-"""Cache keys as they are sent to runners: apart by project and by protection, and safe in a path.
+"""Cache keys as sent to runners: unique to the project and its protection level, and safe in a path.
 
-GitLab's runner joins a key to the path of a folder that the projects of one repository URL share. The caches of
-protected branches are kept apart from others by GitLab's server, not by its runner; here this module does it.
+GitLab's runner appends the key to a directory that all projects with the same repository URL share. GitLab's server,
+not its runner, separates the caches of protected branches from others; this module does that here.
 """
 
 import hashlib
@@ -9,28 +9,30 @@ import re
 
 from contracts.builds import Assignment, JobVariable, PlannedCache
 
-FALLBACK_VARIABLE = "CACHE_FALLBACK_KEY"  # a variable: the key to try last, for all caches of a job
+FALLBACK_VARIABLE = "CACHE_FALLBACK_KEY"  # its value is the key that is tried last, for all caches of a job
 REFERENCE = re.compile(r"\$(?:\{([A-Za-z_]\w*)\}|([A-Za-z_]\w*))", re.ASCII)
 UNSAFE = re.compile(r"(?P<reference>\$\{[A-Za-z_]\w*\})|[^A-Za-z0-9_.@+=,$-]+|\$|\.{2,}", re.ASCII)
-MAX_KEY_LENGTH = 128  # characters; a file name has at most 255 bytes, project and protection included
+MAX_KEY_LENGTH = 128  # characters; leaves room for project and protection in a file name of 255 bytes
 
 
 def separate_caches(assignment: Assignment) -> tuple[PlannedCache, ...]:
     """Return the job's caches with the keys that are sent."""
-    last = [_to_template(one) for one in assignment.variables if one.key == FALLBACK_VARIABLE]
+    fallback_templates = [
+        _to_template(variable) for variable in assignment.variables if variable.key == FALLBACK_VARIABLE
+    ]
 
     def separate(cache: PlannedCache) -> PlannedCache:
-        fallbacks = (*cache.fallback_keys, *last)
+        fallbacks = (*cache.fallback_keys, *fallback_templates)
         return cache.replace(
             key=_build_key(assignment, cache.key or "default"),
-            fallback_keys=tuple(dict.fromkeys(_build_key(assignment, one) for one in fallbacks if one)),
+            fallback_keys=tuple(dict.fromkeys(_build_key(assignment, key) for key in fallbacks if key)),
         )
 
     return tuple(map(separate, assignment.caches))
 
 
 def separate_fallback(assignment: Assignment, variable: JobVariable) -> JobVariable:
-    """Return the variable as it is sent: GitLab's runner takes this one's value as the key of a cache."""
+    """Return the variable as it is sent. Only CACHE_FALLBACK_KEY changes: GitLab's runner uses its value as a key."""
     if variable.key != FALLBACK_VARIABLE or not variable.value or not assignment.caches:
         return variable
     key = _build_key(assignment, _to_template(variable))
@@ -47,12 +49,13 @@ def _build_key(assignment: Assignment, key: str) -> str:
 
 
 def sanitize_key(key: str) -> str:
-    """Return one path component. What is replaced in it leaves a hash, so that different keys stay different.
+    """Return the key as one path component.
 
-    References to variables that only the runner knows stay, as `${NAME}`.
+    If characters are replaced or cut off, a hash is appended, so that different keys stay different. References to
+    variables that only the runner knows stay, as `${NAME}`.
     """
-    template = REFERENCE.sub(lambda found: f"${{{found[1] or found[2]}}}", key)
-    safe = UNSAFE.sub(lambda found: found["reference"] or "-", template)
+    template = REFERENCE.sub(lambda match: f"${{{match[1] or match[2]}}}", key)
+    safe = UNSAFE.sub(lambda match: match["reference"] or "-", template)
     if safe == template and len(safe) <= MAX_KEY_LENGTH:
         return safe
     digest = hashlib.sha256(key.encode(errors="replace")).hexdigest()[:12]

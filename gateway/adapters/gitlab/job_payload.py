@@ -1,4 +1,4 @@
-"""A job as every GitLab-compatible runner reads it."""
+"""The job payload of GitLab's runner protocol."""
 
 import re
 from collections.abc import Iterator
@@ -35,21 +35,22 @@ CONFIG_PATH = ".headrace/job-comes-from-the-server.yml"  # must not exist in the
 
 
 def build_job_payload(
-    assignment: Assignment, offer: RunnerDescription | None, request_body: bytes = b"", *, quotes_files: bool = False
+    assignment: Assignment, runner: RunnerDescription | None, webhook_body: bytes = b"", *, quotes_files: bool = False
 ) -> dict[str, Any]:
-    """Every key that one of the runners in use breaks without is here; unknown ones are ignored by all.
+    """Build the payload of an assigned job.
 
-    `quotes_files`: the runner writes file variables with a shell, which takes long for large ones.
+    It has every key that a known runner requires; runners ignore unknown keys. `quotes_files`: the runner writes file
+    variables by a shell script, which is slow for large values.
     """
-    packed = quotes_files and exceeds_variable_limit(request_body)
-    longest = offer.max_timeout_seconds if offer else None
-    timeout = min(assignment.timeout_seconds, longest) if longest else assignment.timeout_seconds
+    packed = quotes_files and exceeds_variable_limit(webhook_body)
+    runner_limit = runner.max_timeout_seconds if runner else None
+    timeout = min(assignment.timeout_seconds, runner_limit) if runner_limit else assignment.timeout_seconds
     project = assignment.project
     path = f"{project.owner_alias}/{project.alias}"
-    config = JobVariable(key="CI_CONFIG_PATH", value=CONFIG_PATH)  # whatever the project says: it comes last
-    own = [separate_fallback(assignment, one) for one in assignment.variables]
-    given = (*own, *create_body_variables(request_body, packed=packed), config)
-    variables = {one.key: one for one in given}
+    config = JobVariable(key="CI_CONFIG_PATH", value=CONFIG_PATH)  # last: overrides the project's
+    planned = [separate_fallback(assignment, variable) for variable in assignment.variables]
+    sent = (*planned, *create_body_variables(webhook_body, packed=packed), config)
+    variables = {variable.key: variable for variable in sent}
     return {
         "id": assignment.job_id,
         "token": assignment.token,
@@ -69,45 +70,50 @@ def build_job_payload(
         "variables": list(map(_variable_to_json, variables.values())),
         "steps": list(_steps_to_json(assignment, timeout, (UNPACK_SCRIPT,) if packed else ())),
         "image": _image_to_json(assignment.container, assignment.image) if assignment.image else None,
-        "services": [_image_to_json(one, one.name) for one in assignment.services],
+        "services": [_image_to_json(service, service.name) for service in assignment.services],
         "artifacts": [_artifacts_to_json(assignment.artifacts)] if assignment.artifacts else None,
-        "cache": [one.model_dump(mode="json") for one in separate_caches(assignment)],
-        "credentials": [{"type": "registry", **one.model_dump()} for one in assignment.registry_logins],
-        "dependencies": [_dependency_to_json(assignment, one) for one in assignment.dependencies],
+        "cache": [cache.model_dump(mode="json") for cache in separate_caches(assignment)],
+        "credentials": [{"type": "registry", **login.model_dump()} for login in assignment.registry_logins],
+        "dependencies": [_dependency_to_json(assignment, dependency) for dependency in assignment.dependencies],
         "traceparent": assignment.traceparent,
         "features": {"trace_sections": True, "failure_reasons": FAILURE_REASONS, "separate_caches": True},
     }
 
 
-def _image_to_json(said: PlannedImage | None, name: str) -> dict[str, Any]:
-    """What nothing was said about is left out."""
-    more = said.model_dump(mode="json", exclude={"name", "variables"}) if said else {}
-    own = [_variable_to_json(JobVariable(key=one.key, value=one.value)) for one in said.variables] if said else []
-    return {"name": name, **{key: value for key, value in more.items() if value}, **({"variables": own} if own else {})}
-
-
-def _artifacts_to_json(wanted: PlannedArtifacts) -> dict[str, Any]:
-    """Runners know no more of a name that is null than of one that is missing."""
-    named = {name: value for name, value in (("name", wanted.name), ("expire_in", wanted.expire_in)) if value}
+def _image_to_json(image: PlannedImage | None, name: str) -> dict[str, Any]:
+    """Return the image as JSON, without unset members."""
+    settings = image.model_dump(mode="json", exclude={"name", "variables"}) if image else {}
+    planned = image.variables if image else ()
+    variables = [_variable_to_json(JobVariable(key=variable.key, value=variable.value)) for variable in planned]
     return {
-        **named,
-        "untracked": wanted.untracked,
-        "paths": wanted.paths,
-        "exclude": wanted.exclude,
-        "when": wanted.when,
+        "name": name,
+        **{key: value for key, value in settings.items() if value},
+        **({"variables": variables} if variables else {}),
+    }
+
+
+def _artifacts_to_json(artifacts: PlannedArtifacts) -> dict[str, Any]:
+    """Return the artifact settings as JSON. Name and expiry are omitted if unset: runners treat null as missing."""
+    optional = {name: value for name, value in (("name", artifacts.name), ("expire_in", artifacts.expire_in)) if value}
+    return {
+        **optional,
+        "untracked": artifacts.untracked,
+        "paths": artifacts.paths,
+        "exclude": artifacts.exclude,
+        "when": artifacts.when,
         "artifact_type": ARCHIVE_TYPE,
         "artifact_format": "zip",
     }
 
 
-def _dependency_to_json(assignment: Assignment, one: Dependency) -> dict[str, Any]:
-    """Of other jobs' tokens only hashes are kept: the runner fetches with its own."""
-    file = {"filename": one.file_name, "size": one.size}
-    return {"id": one.job_id, "name": one.name, "token": assignment.token, "artifacts_file": file}
+def _dependency_to_json(assignment: Assignment, dependency: Dependency) -> dict[str, Any]:
+    """Return a dependency as JSON, with this job's own token: the tokens of other jobs are only stored as hashes."""
+    file = {"filename": dependency.file_name, "size": dependency.size}
+    return {"id": dependency.job_id, "name": dependency.name, "token": assignment.token, "artifacts_file": file}
 
 
 def _steps_to_json(assignment: Assignment, timeout: int, before: tuple[str, ...]) -> Iterator[dict[str, Any]]:
-    """`before` are lines that each script begins with."""
+    """Yield the script and the after-script; `before` are lines added at the beginning of each."""
     yield {
         "name": "script",
         "script": [*before, *assignment.script],
@@ -126,10 +132,10 @@ def _steps_to_json(assignment: Assignment, timeout: int, before: tuple[str, ...]
 
 
 def _git_info(assignment: Assignment) -> dict[str, Any]:
-    """What to fetch: the planned commit by its hash where the server gives it so, which also works after a force-push.
+    """Return what to fetch: the planned commit by its hash if the git server allows it, which survives a force-push.
 
-    Runners fetch once, and one refspec that the server refuses fails all of it. So elsewhere it is the whole branch,
-    with its whole history: nothing else brings a commit that is not the branch's head any more.
+    A runner fetches once, and a single refused refspec fails the fetch. Other servers therefore get a refspec for the
+    whole branch with full history, which contains the commit even if it is no longer the branch's head.
     """
     is_tag = assignment.ref.startswith("refs/tags/")
     name = _ref_name(assignment)
@@ -148,21 +154,21 @@ def _git_info(assignment: Assignment) -> dict[str, Any]:
 
 
 def _fetch_depth(assignment: Assignment) -> int:
-    """The job's GIT_DEPTH; 0, the whole history, without a usable one."""
-    wanted = next((one.value for one in reversed(assignment.variables) if one.key == "GIT_DEPTH"), "")
-    return int(wanted) if DEPTH_VALUE.fullmatch(wanted) else 0
+    """Return the job's GIT_DEPTH, or 0 (full history) if it is unset or invalid."""
+    depth = next((variable.value for variable in reversed(assignment.variables) if variable.key == "GIT_DEPTH"), "")
+    return int(depth) if DEPTH_VALUE.fullmatch(depth) else 0
 
 
 def _ref_name(assignment: Assignment) -> str:
     return assignment.ref.removeprefix("refs/heads/").removeprefix("refs/tags/")
 
 
-def _variable_to_json(one: JobVariable) -> dict[str, Any]:
+def _variable_to_json(variable: JobVariable) -> dict[str, Any]:
     return {
-        "key": one.key,
-        "value": one.value,
-        "public": not one.masked,
-        "masked": one.masked,
-        "file": one.file,
-        "raw": one.raw,
+        "key": variable.key,
+        "value": variable.value,
+        "public": not variable.masked,
+        "masked": variable.masked,
+        "file": variable.file,
+        "raw": variable.raw,
     }

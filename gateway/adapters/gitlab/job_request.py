@@ -1,4 +1,4 @@
-"""Asking for a job the GitLab way: the held request, and what becomes of a job that cannot be delivered."""
+"""`POST /api/v4/jobs/request` of GitLab's runner protocol: a long poll that claims a job, or returns it undelivered."""
 
 import asyncio
 import logging
@@ -21,132 +21,135 @@ from libs.eventstore.decider import runner_actor
 
 log = logging.getLogger("headrace.gateway")
 
-RECHECK_SECONDS = 10.0  # seconds until a waiting runner asks again unasked: a call may be lost with the bus
-PAUSED_HOLD_SECONDS = (
-    2.0  # seconds for which a runner that may take no job is held, so that it does not ask in a circle
-)
-RETURN_RETRY_DELAYS = (0.2, 1.0, 3.0, 0.0)  # seconds between tries
-REQUEST_ID = re.compile(r"[!-~]{16,128}")  # shorter ones are made up by hand, and come again
+RECHECK_SECONDS = 10.0  # a held request checks for jobs at least this often: hints can be lost
+PAUSED_HOLD_SECONDS = 2.0  # a paused runner is held this long, so that it does not poll in a tight loop
+RETURN_RETRY_DELAYS = (0.2, 1.0, 3.0, 0.0)  # seconds after each attempt
+REQUEST_ID = re.compile(r"[!-~]{16,128}")  # shorter ids may not be unique
 
 
-async def request_job(world: AppState, scope: Scope, receive: Receive) -> Response:
-    """201 with a job, or 204 once the time to wait is over.
+async def request_job(app_state: AppState, scope: Scope, receive: Receive) -> Response:
+    """Respond 201 with a job, or 204 after the long-poll timeout.
 
-    A runner that says what it was told with its last 204 does not look again for what was not there then. A job that
-    cannot be delivered goes to somebody else at once; one whose answer is lost on its way is given to the same request
-    again, as far as the runner names its requests.
+    `last_update` from the previous 204 saves a claim if nothing was queued since. A claimed job that cannot be
+    delivered is returned at once. If the response is lost, a retry with the same X-Request-Id gets the same job.
     """
     sent = await read_fields(scope, receive)
-    with world.long_polls.enter() as waiter:
-        waiter.seen_cursor = str(sent.get("last_update", ""))
-        watching = asyncio.create_task(_watch_disconnect(receive, waiter))
+    with app_state.long_polls.enter() as poll:
+        poll.seen_cursor = str(sent.get("last_update", ""))
+        watcher = asyncio.create_task(_watch_disconnect(receive, poll))
         try:
-            return await _respond(world, scope, sent, waiter)
+            return await _respond(app_state, scope, sent, poll)
         finally:
-            watching.cancel()
+            watcher.cancel()
 
 
-async def _respond(world: AppState, scope: Scope, sent: RequestFields, waiter: PendingPoll) -> Response:
-    assignment = await _wait_for_job(world, scope, sent, waiter)
+async def _respond(app_state: AppState, scope: Scope, sent: RequestFields, poll: PendingPoll) -> Response:
+    assignment = await _wait_for_job(app_state, scope, sent, poll)
     if assignment is None:
-        if waiter.is_disconnected:
+        if poll.is_disconnected:
             raise ClientDisconnect
         return Response(
-            status_code=204, headers={"X-GitLab-Last-Update": waiter.seen_cursor or world.long_polls.cursor}
+            status_code=204, headers={"X-GitLab-Last-Update": poll.seen_cursor or app_state.long_polls.cursor}
         )
     try:
-        request_body = await _fetch_webhook_body(world, assignment)
-        # in a thread: a body may be long, and must not hold up other requests
+        webhook_body = await _fetch_webhook_body(app_state, assignment)
+        # in a thread: compressing a large webhook body would block other requests
         job = await asyncio.to_thread(
-            build_job_payload, assignment, waiter.offer, request_body, quotes_files=not _is_headrace_agent(sent)
+            build_job_payload, assignment, poll.offer, webhook_body, quotes_files=not _is_headrace_agent(sent)
         )
-        answer = JSONResponse(job, 201)
-        if waiter.is_disconnected:
+        response = JSONResponse(job, 201)
+        if poll.is_disconnected:
             raise ClientDisconnect
     except (RequestRejected, ClientDisconnect):
-        await _return_claim(world, waiter)
+        await _return_claim(app_state, poll)
         raise
-    return answer
+    return response
 
 
-async def _return_claim(world: AppState, waiter: PendingPoll) -> None:
-    """What it claimed, whether that is known here or not. What cannot be given back now is found by its lease."""
-    for pause in RETURN_RETRY_DELAYS:
+async def _return_claim(app_state: AppState, poll: PendingPoll) -> None:
+    """Return what the request claimed, even if the claim's response was lost. Failing that, its lease expires."""
+    for delay in RETURN_RETRY_DELAYS:
         try:
-            await world.bus.send(ReturnClaim(), command_id=waiter.claim_id)
-        except RequestRejected as refused:
-            log.warning("a claim was not given back: %s", refused.code)
-            await asyncio.sleep(pause)
+            await app_state.bus.send(ReturnClaim(), command_id=poll.claim_id)
+        except RequestRejected as rejection:
+            log.warning("a claimed job could not be returned: %s", rejection.code)
+            await asyncio.sleep(delay)
         else:
             return
 
 
-async def _fetch_webhook_body(world: AppState, assignment: Assignment) -> bytes:
-    """Fetched by itself, not within the assignment: together with many secrets it might be too much for one message."""
+async def _fetch_webhook_body(app_state: AppState, assignment: Assignment) -> bytes:
+    """Fetch the webhook's body apart from the assignment: with many secrets, both might exceed one message."""
     if assignment.delivery_id is None:
         return b""
-    return await world.bus.query(GetWebhookPayload(delivery_id=assignment.delivery_id))
+    return await app_state.bus.query(GetWebhookPayload(delivery_id=assignment.delivery_id))
 
 
-async def _watch_disconnect(receive: Receive, waiter: PendingPoll) -> None:
+async def _watch_disconnect(receive: Receive, poll: PendingPoll) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
-    waiter.disconnect()
+    poll.disconnect()
 
 
-async def _wait_for_job(world: AppState, scope: Scope, sent: RequestFields, waiter: PendingPoll) -> Assignment | None:
-    """In the list before the first claim: what is queued between a claim and the wait is not missed."""
+async def _wait_for_job(app_state: AppState, scope: Scope, sent: RequestFields, poll: PendingPoll) -> Assignment | None:
+    """Wait until a job is claimed, the timeout ends (None), or the client or the process goes away (None).
+
+    The poll is in the queue before its first claim, so no job queued after that claim is missed.
+    """
     clock = asyncio.get_running_loop().time
-    begun = clock()
-    limit = world.settings.long_poll_seconds
+    started_at = clock()
+    limit = app_state.settings.long_poll_seconds
     while True:
-        waiter.wake_up.clear()
-        if waiter.is_stale:
-            waiter.is_stale = False
-            profile = await authenticate_runner(world, scope, sent)
-            waiter.runner_uuid = profile.runner_uuid
-            waiter.claim_id = waiter.claim_id or _derive_claim_id(scope, profile)
-            world.long_polls.update_offer(waiter, _describe_runner(profile, sent) if profile.active else None)
-        if waiter.is_disconnected or world.long_polls.is_closed:
+        poll.wake_up.clear()
+        if poll.is_stale:
+            poll.is_stale = False
+            profile = await authenticate_runner(app_state, scope, sent)
+            poll.runner_uuid = profile.runner_uuid
+            poll.claim_id = poll.claim_id or _derive_claim_id(scope, profile)
+            app_state.long_polls.update_offer(poll, _describe_runner(profile, sent) if profile.active else None)
+        if poll.is_disconnected or app_state.long_polls.is_closed:
             return None
-        if waiter.offer and (waiter.notified_jobs or waiter.seen_cursor != world.long_polls.cursor):
-            waiter.seen_cursor = world.long_polls.cursor  # before the look: what is queued meanwhile is new
-            if assignment := await _claim_job(world, waiter.offer, waiter):
+        if poll.offer and (poll.notified_jobs or poll.seen_cursor != app_state.long_polls.cursor):
+            poll.seen_cursor = app_state.long_polls.cursor  # read before the claim: later jobs change it again
+            if assignment := await _claim_job(app_state, poll.offer, poll):
                 return assignment
-        end = begun + (limit if waiter.offer else min(limit, PAUSED_HOLD_SECONDS))
+        deadline = started_at + (limit if poll.offer else min(limit, PAUSED_HOLD_SECONDS))
         try:
-            async with asyncio.timeout_at(min(end, clock() + RECHECK_SECONDS)):
-                await waiter.wake_up.wait()
+            async with asyncio.timeout_at(min(deadline, clock() + RECHECK_SECONDS)):
+                await poll.wake_up.wait()
         except TimeoutError:
-            waiter.is_stale, waiter.seen_cursor = True, ""
-        if waiter.is_disconnected or world.long_polls.is_closed or clock() >= end:
+            poll.is_stale, poll.seen_cursor = True, ""
+        if poll.is_disconnected or app_state.long_polls.is_closed or clock() >= deadline:
             return None
 
 
-async def _claim_job(world: AppState, offer: RunnerDescription, waiter: PendingPoll) -> Assignment | None:
-    """Calls answered by this claim are done with, except where it brought another job: theirs may still be waiting."""
-    heard = len(waiter.notified_jobs)
+async def _claim_job(app_state: AppState, offer: RunnerDescription, poll: PendingPoll) -> Assignment | None:
+    """Claim a job.
+
+    Without a result, the jobs this poll was woken for are settled. With one, only that job is: the others may wait.
+    """
+    notified_count = len(poll.notified_jobs)
     try:
-        answer = await world.bus.send(
-            ClaimJob(runner=offer), actor=runner_actor(offer.name), command_id=waiter.claim_id
+        answer = await app_state.bus.send(
+            ClaimJob(runner=offer), actor=runner_actor(offer.name), command_id=poll.claim_id
         )
-    except RequestRejected as refused:
-        if refused.code != "SERVICE_UNAVAILABLE":  # else nobody has taken the claim
-            await _return_claim(world, waiter)
+    except RequestRejected as rejection:
+        if rejection.code != "SERVICE_UNAVAILABLE":  # in that case no service has received the claim
+            await _return_claim(app_state, poll)
         raise
     assignment = ClaimResult.model_validate_json(answer).assignment
     if assignment is None:
-        del waiter.notified_jobs[:heard]
+        del poll.notified_jobs[:notified_count]
     else:
-        waiter.notified_jobs = [job for job in waiter.notified_jobs if job.job_id != assignment.job_id]
+        poll.notified_jobs = [job for job in poll.notified_jobs if job.job_id != assignment.job_id]
     return assignment
 
 
 def _derive_claim_id(scope: Scope, profile: RunnerProfile) -> str:
-    """Of each request another one, and of a repeated request the same, if the runner says which one it is."""
-    said = read_header(dict(scope["headers"]), b"x-request-id")
-    name = said if REQUEST_ID.fullmatch(said) else uuid4().hex
-    return str(uuid5(NAMESPACE_URL, f"claim/{profile.runner_uuid}/{name}"))
+    """Derive the claim's command id from X-Request-Id, so that a retried request repeats the same claim."""
+    request_id = read_header(dict(scope["headers"]), b"x-request-id")
+    unique_id = request_id if REQUEST_ID.fullmatch(request_id) else uuid4().hex
+    return str(uuid5(NAMESPACE_URL, f"claim/{profile.runner_uuid}/{unique_id}"))
 
 
 def _describe_runner(profile: RunnerProfile, sent: RequestFields) -> RunnerDescription:

@@ -1,4 +1,4 @@
-"""GitLab's runner protocol, except the wait for a job: registration, the log, the state."""
+"""GitLab's runner protocol, except job requests and artifacts: registration, job logs, job states."""
 
 import base64
 import re
@@ -33,23 +33,25 @@ from gateway.http.client_ip import client_ip
 from libs.eventstore.decider import Actor, runner_actor
 
 MAX_TRACE_BYTES = 8 * 1024 * 1024
-CHUNK_BYTES = 512 * 1024  # a message on the bus holds 1 MiB where nobody raised the limit, and base64 adds a third
+CHUNK_BYTES = 512 * 1024  # NATS limits messages to 1 MiB by default, and base64 adds a third
 CONTENT_RANGE = re.compile(r"(?:bytes )?(\d{1,18})-\d*")
 FAILURE_REASON = re.compile(r"[a-z0-9_]{1,64}")
 JOB_STATES = frozenset(get_args(ReportJob.model_fields["state"].annotation))
-TRACE_UPDATE_SECONDS = "1"
+TRACE_UPDATE_SECONDS = "1"  # requested pause between log updates
 MAX_INTEGER = 2**63 - 1
 
 RequestFields = Mapping[str, Any]
 M = TypeVar("M", bound=Message)
 
 
-async def register_runner(world: AppState, scope: Scope, receive: Receive) -> Response:
-    answer = await send_registration(world, scope, await read_fields(scope, receive))
-    return _identity_response(answer.id, answer.token, answer.token_expires_at, 201)
+async def register_runner(app_state: AppState, scope: Scope, receive: Receive) -> Response:
+    """Handle `POST /runners`: register a runner with a registration token."""
+    registration = await send_registration(app_state, scope, await read_fields(scope, receive))
+    return _identity_response(registration.id, registration.token, registration.token_expires_at, 201)
 
 
-async def send_registration(world: AppState, scope: Scope, sent: RequestFields) -> RunnerRegistration:
+async def send_registration(app_state: AppState, scope: Scope, sent: RequestFields) -> RunnerRegistration:
+    """Send the registration to the runners service. Raises REQUEST_INVALID or FORBIDDEN."""
     command = validate(
         RegisterRunner,
         registration_token=_read_text(sent, "token"),
@@ -63,74 +65,79 @@ async def send_registration(world: AppState, scope: Scope, sent: RequestFields) 
         active=_read_flag(sent, "active", default=True) and not _read_flag(sent, "paused", default=False),
         max_timeout_seconds=_read_integer(sent, "maximum_timeout") or None,
         info=parse_runner_info(sent) or RunnerInfo(),
-        ip_address=client_ip(scope, world.settings.trusted_proxies),
+        ip_address=client_ip(scope, app_state.settings.trusted_proxies),
     )
-    return RunnerRegistration.model_validate_json(await world.bus.send(command))
+    return RunnerRegistration.model_validate_json(await app_state.bus.send(command))
 
 
-async def verify_runner(world: AppState, scope: Scope, receive: Receive) -> Response:
+async def verify_runner(app_state: AppState, scope: Scope, receive: Receive) -> Response:
+    """Handle `POST /runners/verify`: check a runner's token."""
     sent = await read_fields(scope, receive)
-    profile = await authenticate_runner(world, scope, sent)
+    profile = await authenticate_runner(app_state, scope, sent)
     return _identity_response(profile.runner_id, read_runner_token(scope, sent), None, 200)
 
 
-async def unregister_runner(world: AppState, scope: Scope, receive: Receive) -> Response:
-    profile = await authenticate_runner(world, scope, await read_fields(scope, receive))
-    await world.bus.send(DeleteRunner(runner_uuid=profile.runner_uuid), actor=actor_from_profile(profile))
+async def unregister_runner(app_state: AppState, scope: Scope, receive: Receive) -> Response:
+    """Handle `DELETE /runners`: delete the runner, authenticated by its own token."""
+    profile = await authenticate_runner(app_state, scope, await read_fields(scope, receive))
+    await app_state.bus.send(DeleteRunner(runner_uuid=profile.runner_uuid), actor=actor_from_profile(profile))
     return Response(status_code=204)
 
 
-async def reset_token(world: AppState, scope: Scope, receive: Receive) -> Response:
-    profile = await authenticate_runner(world, scope, await read_fields(scope, receive))
-    told = await world.bus.send(ResetRunnerToken(runner_uuid=profile.runner_uuid), actor=actor_from_profile(profile))
-    answer = RunnerRegistration.model_validate_json(told)
-    return _identity_response(answer.id, answer.token, answer.token_expires_at, 201)
+async def reset_token(app_state: AppState, scope: Scope, receive: Receive) -> Response:
+    """Replace a runner's token, authenticated by the current one."""
+    profile = await authenticate_runner(app_state, scope, await read_fields(scope, receive))
+    answer = await app_state.bus.send(
+        ResetRunnerToken(runner_uuid=profile.runner_uuid), actor=actor_from_profile(profile)
+    )
+    registration = RunnerRegistration.model_validate_json(answer)
+    return _identity_response(registration.id, registration.token, registration.token_expires_at, 201)
 
 
-async def reset_token_as_admin(world: AppState, scope: Scope, _receive: Receive) -> Response:
-    """With an administrator's token instead of the runner's own, which may be lost."""
+async def reset_token_as_admin(app_state: AppState, scope: Scope, _receive: Receive) -> Response:
+    """Reset a runner's token, authenticated by an administrator's token: the runner's own may be lost."""
     sent = {b"authorization": b"token " + dict(scope["headers"]).get(b"private-token", b"")}
     try:
-        actor = await world.authenticator.authenticate(sent, Role.ADMIN, TokenScope.RUNNER_WRITE)
-    except RequestRejected as refused:
-        if refused.failure.status == 401:
-            raise RequestRejected("FORBIDDEN", refused.detail) from None  # runners know no other refusal
+        actor = await app_state.authenticator.authenticate(sent, Role.ADMIN, TokenScope.RUNNER_WRITE)
+    except RequestRejected as rejection:
+        if rejection.failure.status == 401:
+            raise RequestRejected("FORBIDDEN", rejection.detail) from None  # runners expect 403, not 401
         raise
-    found = await world.bus.query(GetRunner(runner_id=scope["path_params"]["runner_id"]), actor=actor)
-    uuid = RunnerView.model_validate_json(found).uuid
-    told = await world.bus.send(ResetRunnerToken(runner_uuid=uuid), actor=actor)
-    answer = RunnerRegistration.model_validate_json(told)
-    return _identity_response(answer.id, answer.token, answer.token_expires_at, 201)
+    view = await app_state.bus.query(GetRunner(runner_id=scope["path_params"]["runner_id"]), actor=actor)
+    uuid = RunnerView.model_validate_json(view).uuid
+    answer = await app_state.bus.send(ResetRunnerToken(runner_uuid=uuid), actor=actor)
+    registration = RunnerRegistration.model_validate_json(answer)
+    return _identity_response(registration.id, registration.token, registration.token_expires_at, 201)
 
 
-async def unregister_machine(world: AppState, scope: Scope, receive: Receive) -> Response:
-    """One of the machines that share a token is gone: nothing is kept of it, and the runner stays."""
-    await authenticate_runner(world, scope, await read_fields(scope, receive))
+async def unregister_machine(app_state: AppState, scope: Scope, receive: Receive) -> Response:
+    """Respond 204 for a machine that leaves a shared runner token. Machines are not stored; the runner stays."""
+    await authenticate_runner(app_state, scope, await read_fields(scope, receive))
     return Response(status_code=204)
 
 
-async def append_trace(world: AppState, scope: Scope, receive: Receive) -> Response:
-    """Only the start of the range counts: runners do not agree on what its end means."""
+async def append_trace(app_state: AppState, scope: Scope, receive: Receive) -> Response:
+    """Append to a job's log at the start of Content-Range. Runners disagree on its end, so that is ignored."""
     headers = dict(scope["headers"])
-    found = CONTENT_RANGE.match(headers.get(b"content-range", b"").decode("latin-1"))
-    if not found:
-        raise RequestRejected("REQUEST_MALFORMED", "Content-Range is missing, or is not <start>-<end>.")
-    token, start = read_header(headers, b"job-token"), int(found[1])
+    content_range = CONTENT_RANGE.match(headers.get(b"content-range", b"").decode("latin-1"))
+    if not content_range:
+        raise RequestRejected("REQUEST_MALFORMED", "Content-Range is missing or does not have the form <start>-<end>.")
+    token, start = read_header(headers, b"job-token"), int(content_range[1])
     log = await read_body(receive, MAX_TRACE_BYTES)
-    for place in range(0, len(log) or 1, CHUNK_BYTES):
+    for position in range(0, len(log) or 1, CHUNK_BYTES):
         command = validate(
             AppendTrace,
             job_id=scope["path_params"]["job_id"],
             token=token,
-            offset=start + place,
-            content=base64.b64encode(log[place : place + CHUNK_BYTES]),
+            offset=start + position,
+            content=base64.b64encode(log[position : position + CHUNK_BYTES]),
         )
         try:
-            state = TraceState.model_validate_json(await world.bus.send(command))
-        except RequestRejected as refused:
-            if refused.code != "LOG_RANGE":
+            state = TraceState.model_validate_json(await app_state.bus.send(command))
+        except RequestRejected as rejection:
+            if rejection.code != "LOG_RANGE":
                 raise
-            return Response(status_code=416, headers={"Job-Status": "running", "Range": f"0-{refused.detail}"})
+            return Response(status_code=416, headers={"Job-Status": "running", "Range": f"0-{rejection.detail}"})
         if not state.accepted:
             return _finished_response(state)
     return Response(
@@ -143,24 +150,25 @@ async def append_trace(world: AppState, scope: Scope, receive: Receive) -> Respo
     )
 
 
-async def report_job(world: AppState, scope: Scope, receive: Receive) -> Response:
+async def report_job(app_state: AppState, scope: Scope, receive: Receive) -> Response:
+    """Handle `PUT /jobs/{id}`: record a job's state, with checksum and size of its log."""
     sent = await read_fields(scope, receive)
-    state_sent = _read_text(sent, "state")
-    if state_sent not in JOB_STATES:
-        raise RequestRejected("REQUEST_MALFORMED", f"state is one of {', '.join(sorted(JOB_STATES))}.")
+    job_state = _read_text(sent, "state")
+    if job_state not in JOB_STATES:
+        raise RequestRejected("REQUEST_MALFORMED", f"state must be one of {', '.join(sorted(JOB_STATES))}.")
     output = sent.get("output")
     output = output if isinstance(output, dict) else {}
     command = validate(
         ReportJob,
         job_id=scope["path_params"]["job_id"],
         token=read_header(dict(scope["headers"]), b"job-token") or _read_text(sent, "token"),
-        state=state_sent,
+        state=job_state,
         exit_code=_read_integer(sent, "exit_code"),
         failure_reason=_read_failure_reason(sent),
         checksum=_read_text(output, "checksum") or _read_text(sent, "checksum") or None,
         bytesize=_read_integer(output, "bytesize"),
     )
-    state = TraceState.model_validate_json(await world.bus.send(command))
+    state = TraceState.model_validate_json(await app_state.bus.send(command))
     if not state.accepted:
         return _finished_response(state)
     return PlainTextResponse("200", headers={"Job-Status": state.job_status})
@@ -168,20 +176,20 @@ async def report_job(world: AppState, scope: Scope, receive: Receive) -> Respons
 
 def _finished_response(state: TraceState) -> Response:
     headers = {"Job-Status": state.job_status}
-    return JSONResponse({"message": "The job is over for this token."}, 403, headers=headers)
+    return JSONResponse({"message": "The job is finished or no longer assigned to this runner."}, 403, headers=headers)
 
 
 def _identity_response(id_: int, token: str, expires_at: datetime | None, status: int) -> Response:
-    """Runners read RFC 3339 with seconds."""
+    """Build the response with id and token. Runners expect the expiry as RFC 3339 with seconds."""
     expires = expires_at and expires_at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     return JSONResponse({"id": id_, "token": token, "token_expires_at": expires}, status)
 
 
-# ---- what every call of a runner has
+# ---- parsing of runner requests
 
 
 async def read_fields(scope: Scope, receive: Receive) -> RequestFields:
-    """The body, JSON or a form; of a form a field that comes several times is a list."""
+    """Read the body, JSON or a form; a form field sent several times becomes a list. Raises REQUEST_MALFORMED."""
     headers = dict(scope["headers"])
     raw = await read_body(receive)
     if b"x-www-form-urlencoded" in headers.get(b"content-type", b"").lower():
@@ -193,13 +201,13 @@ async def read_fields(scope: Scope, receive: Receive) -> RequestFields:
     return json_object(raw) if raw.strip() else {}
 
 
-async def authenticate_runner(world: AppState, scope: Scope, sent: RequestFields) -> RunnerProfile:
-    """A sign of life; also checks the token."""
-    address = client_ip(scope, world.settings.trusted_proxies)
+async def authenticate_runner(app_state: AppState, scope: Scope, sent: RequestFields) -> RunnerProfile:
+    """Check the runner's token and record the contact. Raises FORBIDDEN for unknown tokens."""
+    address = client_ip(scope, app_state.settings.trusted_proxies)
     command = validate(
         AuthenticateRunner, token=read_runner_token(scope, sent), ip_address=address, info=parse_runner_info(sent)
     )
-    return RunnerProfile.model_validate_json(await world.bus.send(command))
+    return RunnerProfile.model_validate_json(await app_state.bus.send(command))
 
 
 def actor_from_profile(profile: RunnerProfile) -> Actor:
@@ -222,8 +230,10 @@ def validate(message: type[M], **fields: Any) -> M:
     try:
         return message.model_validate(fields)
     except ValidationError as error:
-        fault = error.errors(include_input=False, include_url=False, include_context=False)[0]
-        raise RequestRejected("REQUEST_INVALID", f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}") from None
+        first_error = error.errors(include_input=False, include_url=False, include_context=False)[0]
+        raise RequestRejected(
+            "REQUEST_INVALID", f"{'.'.join(map(str, first_error['loc']))}: {first_error['msg']}"
+        ) from None
 
 
 def _read_text(sent: RequestFields, name: str) -> str:
@@ -250,11 +260,11 @@ def _read_integer(sent: RequestFields, name: str) -> int | None:
         case int() as value if abs(value) <= MAX_INTEGER:
             return value
         case _:
-            raise RequestRejected("REQUEST_INVALID", f"{name} is a whole number.")
+            raise RequestRejected("REQUEST_INVALID", f"{name} must be a whole number.")
 
 
 def _read_failure_reason(sent: RequestFields) -> str:
-    """A word; whatever else a runner says is not for events and mails."""
+    """Return the failure reason; `unknown_failure` for other texts than identifiers, which are not stored or mailed."""
     reason = _read_text(sent, "failure_reason")
     return reason if not reason or FAILURE_REASON.fullmatch(reason) else "unknown_failure"
 
@@ -262,15 +272,15 @@ def _read_failure_reason(sent: RequestFields) -> str:
 def _read_access_level(sent: RequestFields) -> str:
     level = sent.get("access_level") or "not_protected"
     if level not in ("not_protected", "ref_protected"):
-        raise RequestRejected("REQUEST_INVALID", "access_level is not_protected or ref_protected.")
+        raise RequestRejected("REQUEST_INVALID", "access_level must be not_protected or ref_protected.")
     return str(level)
 
 
 def _read_tags(sent: RequestFields) -> tuple[str, ...]:
-    """A list, or one text with commas; each tag once."""
+    """Parse a list, or a string separated by commas; duplicates are removed."""
     value = sent.get("tag_list")
     parts = value if isinstance(value, list) else [value or ""]
     if not all(isinstance(part, str) for part in parts):
-        raise RequestRejected("REQUEST_INVALID", "tag_list is a text with commas, or a list of texts.")
-    words = (word.strip() for part in parts for word in part.split(","))
-    return tuple(dict.fromkeys(word for word in words if word))
+        raise RequestRejected("REQUEST_INVALID", "tag_list must be a list of strings, or a string separated by commas.")
+    tags = (tag.strip() for part in parts for tag in part.split(","))
+    return tuple(dict.fromkeys(tag for tag in tags if tag))

@@ -199,7 +199,7 @@ def test_a_huge_log_is_truncated_with_a_notice(stack: RunningStack, tmp_path: Pa
     assert "The log is longer than" in lines[-1]
     assert log["test"].splitlines()[:2] == [
         "Step @test ...",
-        "What this section printed is not kept: the log is too long.",
+        "The output of this section is not kept: the log is too long.",
     ]
 
 

@@ -198,7 +198,7 @@ async def test_a_job_timeout_kills_the_whole_process_group_of_the_script(
     assert find_sleeping_processes("7001") == []
     assert (final["state"], final["failure_reason"]) == ("failed", "job_execution_timeout")
     assert "exit_code" not in final
-    assert "longer than its time limit" in gitlab.log_text(1)
+    assert "time limit exceeded" in gitlab.log_text(1)
 
 
 async def test_background_processes_that_hold_the_output_pipe_do_not_block_the_job(
@@ -685,7 +685,7 @@ async def test_one_configuration_file_can_hold_several_runners(
     assert "runner-token" not in listed
     assert (await call("unregister", *config)) == (
         1,
-        f"Error: {config[1]} holds the runners 7, 8: choose with --runner, or --all\n",
+        f"Error: {config[1]} has the runners 7, 8: choose one with --runner, or use --all\n",
     )
     assert (await call("unregister", *config, "--runner", "8"))[0] == 0
     assert list(gitlab.runners) == ["runner-token"]
@@ -734,7 +734,7 @@ async def test_registering_with_wait_retries_until_the_server_is_reachable(
         _, errors = await agent.communicate()
         await more_than_usual
     assert errors.startswith(f"POST {gitlab.url}/api/v4/runners: ".encode())
-    assert errors.endswith(b"; trying again, for 60 seconds at most\n")
+    assert errors.endswith(b"; retrying for up to 60 seconds\n")
     assert (agent.returncode, len(gitlab.runners)) == (0, 1)
 
 

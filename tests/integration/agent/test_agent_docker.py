@@ -202,7 +202,7 @@ async def test_a_background_process_in_the_container_does_not_block_the_job(
     [
         ({"name": "headrace/none:1", "pull_policy": "never"}, "must not be pulled"),
         ({"name": "127.0.0.1:9/none:1"}, "could not be pulled"),
-        ({"name": IMAGE, "pull_policy": ["sometimes"]}, "is no pull policy"),
+        ({"name": IMAGE, "pull_policy": ["sometimes"]}, "unknown pull policy"),
         ({"name": IMAGE, "entrypoint": ["true"]}, "ended at once"),
         (None, "names no image"),
     ],

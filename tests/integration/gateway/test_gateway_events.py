@@ -183,7 +183,7 @@ async def test_concurrent_event_streams_per_user_are_limited(
 async def test_a_stalled_event_stream_does_not_block_gateway_shutdown(
     stage: GatewayStage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("gateway.app.SHUTDOWN_TIMEOUT_SECONDS", 0.5)
+    monkeypatch.setattr("gateway.http.server.SHUTDOWN_TIMEOUT_SECONDS", 0.5)
     async with stage.http.stream("GET", "/api/events", headers=stage.developer):
         for number in range(60):  # more than all buffers between NATS and the client can hold
             body = b'{"number": "%s"}' % (b"x" * 400_000)

@@ -11,7 +11,8 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from agent.protocol.client import ProtocolClient, RequestFailed
+from agent.protocol.client import ProtocolClient
+from agent.protocol.responses import RequestFailed
 from contracts.runners import GetRegistrationInfo, RegisterRunner, RegistrationInfo, RunnerRegistration
 from infra.local.data_folder import DataFolder
 from infra.local.mongod import mongod_program

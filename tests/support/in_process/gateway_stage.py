@@ -15,7 +15,8 @@ from pydantic_core import to_json
 from contracts.errors import RequestRejected
 from contracts.identity import Access, GetAccess, GetVerificationKeys, VerificationKeys
 from contracts.messages import Command, CommandReply, Query
-from gateway.app import Gateway, Server, listen_socket, open_gateway
+from gateway.app import Gateway, open_gateway
+from gateway.http.server import Server, listen_socket
 from libs.clock import Clock
 from libs.eventstore.decider import Actor
 from libs.messaging.jetstream import create_stream

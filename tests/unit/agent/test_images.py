@@ -48,7 +48,7 @@ def test_a_registry_login_is_sent_only_to_its_registry(tmp_path: Path, image: st
 def test_an_invalid_auth_file_is_named_without_its_content(tmp_path: Path) -> None:
     file = tmp_path / "config.json"
     file.write_text('{"auths": {"h": {"auth": "s3cret!"}}}')
-    with pytest.raises(DockerError, match=r"docker\.auth_file cannot be used: \w+$"):
+    with pytest.raises(DockerError, match=r"docker\.auth_file cannot be read: \w+$"):
         find_login("h.example/x", [], str(file))
 
 

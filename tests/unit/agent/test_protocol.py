@@ -5,7 +5,9 @@ import itertools
 import httpx
 import pytest
 
-from agent.protocol.client import JobResponse, ProtocolClient, _retry_after, _to_job_response, backoff_delays
+from agent.protocol.backoff import backoff_delays, parse_retry_after
+from agent.protocol.client import ProtocolClient
+from agent.protocol.responses import JobResponse, to_job_response
 
 
 def test_the_backoff_grows_up_to_a_limit() -> None:
@@ -27,13 +29,13 @@ def test_the_backoff_grows_up_to_a_limit() -> None:
     ],
 )
 def test_the_server_sets_the_backoff_within_a_limit(headers: dict[str, str], pause: float) -> None:
-    assert _retry_after(httpx.Headers(headers)) == pause
+    assert parse_retry_after(httpx.Headers(headers)) == pause
 
 
 def test_a_trace_response_is_read_from_its_headers() -> None:
     headers = {"Job-Status": "running", "Range": "0-120", "X-GitLab-Trace-Update-Interval": "5"}
-    assert _to_job_response(httpx.Response(202, headers=headers)) == JobResponse(202, "running", 120, 5.0)
-    assert _to_job_response(httpx.Response(202)) == JobResponse(202, "", None, None)
+    assert to_job_response(httpx.Response(202, headers=headers)) == JobResponse(202, "running", 120, 5.0)
+    assert to_job_response(httpx.Response(202)) == JobResponse(202, "", None, None)
 
 
 @pytest.mark.parametrize(

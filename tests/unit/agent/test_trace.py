@@ -107,7 +107,7 @@ def test_a_full_disk_ends_the_trace_with_a_notice(full_at: Callable[[int], None]
         trace.close()
         whole = trace.read(0, 10_000)
         pieces = b"".join(trace.read(offset, 7) for offset in range(0, trace.length, 7))
-    notice = b"\nThe log could not be kept any further on the agent's machine: [Errno 28] No space left on device\n"
+    notice = b"\nThe agent could not write the rest of the log to its disk: [Errno 28] No space left on device\n"
     assert whole == b"first\nsecond\n" + notice + b"Job succeeded\n"
     assert (pieces, trace.length) == (whole, len(whole))
     assert trace.checksum == f"crc32:{zlib.crc32(whole):08x}"

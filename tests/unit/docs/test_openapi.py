@@ -123,7 +123,7 @@ def test_every_written_description_is_used() -> None:
 
 def test_field_descriptions_give_units_and_the_meaning_of_null() -> None:
     schemas = DOCUMENT["components"]["schemas"]
-    assert schemas["Token"]["properties"]["expires_in"]["description"] == "seconds"
+    assert schemas["Token"]["properties"]["expires_in"]["description"] == "lifetime in seconds"
     assert schemas["Project"]["properties"]["keep_number_build"]["description"].endswith("null keeps all")
     assert schemas["Build"]["properties"]["executor_id"]["description"].startswith("UUID")
     assert schemas["RevealedSecret"]["properties"]["name"] == schemas["Secret"]["properties"]["name"]

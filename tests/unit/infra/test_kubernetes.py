@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from gateway import app as gateway
+from gateway.http import server as gateway
 from infra.entrypoints import SERVICES
 from libs.messaging.worker_names import consumer_name
 from libs.service import service_host

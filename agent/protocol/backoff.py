@@ -1,0 +1,32 @@
+"""Delays between retries of requests."""
+
+import random
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+import httpx
+
+MAX_BACKOFF_SECONDS = 15.0
+MAX_RETRY_AFTER_SECONDS = 60.0
+
+
+def backoff_delays(initial: float = 0.1, maximum: float = MAX_BACKOFF_SECONDS) -> Iterator[float]:
+    """Yield delays in seconds that double up to `maximum`, with random jitter."""
+    delay = initial
+    while True:
+        yield delay * random.uniform(0.75, 1.25)  # noqa: S311
+        delay = min(delay * 2, maximum)
+
+
+def parse_retry_after(headers: httpx.Headers) -> float:
+    """Return the delay in seconds that the server requests, at most MAX_RETRY_AFTER_SECONDS; 0 without one."""
+    reset, after = headers.get("RateLimit-ResetTime"), headers.get("Retry-After", "")
+    if not reset and after.isdigit():
+        return min(float(after), MAX_RETRY_AFTER_SECONDS)
+    try:
+        retry_at = parsedate_to_datetime(reset or after)
+    except ValueError:
+        return 0.0
+    wait = (retry_at.replace(tzinfo=retry_at.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
+    return min(max(wait, 0.0), MAX_RETRY_AFTER_SECONDS)
