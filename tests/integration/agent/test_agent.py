@@ -602,10 +602,10 @@ async def test_sigterm_stops_the_agent_command_with_exit_status_0(gitlab: FakeGi
     command = [sys.executable, "-c", "from agent.cli import app; app()", "run", "--config", str(path)]
     agent = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
     assert agent.stderr
-    assert b"for jobs" in await agent.stderr.readline()
+    assert b"requests jobs" in await agent.stderr.readline()
     agent.send_signal(signal.SIGTERM)
     assert await agent.wait() == 0
-    assert b"left" in await agent.stderr.read()
+    assert b"stopped" in await agent.stderr.read()
 
 
 async def test_a_stopping_ephemeral_agent_finishes_its_pending_poll_and_unregisters(

@@ -141,7 +141,7 @@ async def test_artifact_patterns_without_a_match_log_a_warning(
 ) -> None:
     final = await run_jobs(gitlab, tmp_path, job_payload(1, repository, "true", **artifact_settings("missing/")))
     assert (final["state"], gitlab.artifact_uploads) == ("success", [])
-    assert "WARNING: no file matches the artifacts" in gitlab.log_text(1)
+    assert "WARNING: no files match the artifact paths" in gitlab.log_text(1)
 
 
 async def test_an_artifact_upload_is_retried_after_server_errors(
@@ -202,4 +202,4 @@ async def test_a_symlink_out_of_the_checkout_is_not_uploaded(
     script = ("mkdir out", f"ln -s {tmp_path}/secret out/link", "echo 1 > out/app")
     await run_jobs(gitlab, tmp_path, job_payload(1, repository, *script, **artifact_settings("out")))
     assert read_zip(gitlab.artifacts[1]) == {"out/app": "1\n"}
-    assert "WARNING: left out" in gitlab.log_text(1)
+    assert "WARNING: skipped because they lead out of the folder" in gitlab.log_text(1)

@@ -32,7 +32,7 @@ async def engine() -> AsyncIterator[DockerClient]:
     engine = DockerClient(socket_path())
     try:
         if not await engine.ping():
-            pytest.skip(f"no Docker engine answers at {socket_path()}")
+            pytest.skip(f"Docker is not available at {socket_path()}")
         try:
             if not await engine.has_image(IMAGE):
                 await engine.pull(*split_image(IMAGE), None)
@@ -200,11 +200,11 @@ async def test_a_background_process_in_the_container_does_not_block_the_job(
 @pytest.mark.parametrize(
     ("image", "words"),
     [
-        ({"name": "headrace/none:1", "pull_policy": "never"}, "must not be pulled"),
+        ({"name": "headrace/none:1", "pull_policy": "never"}, "the pull policy is never"),
         ({"name": "127.0.0.1:9/none:1"}, "could not be pulled"),
         ({"name": IMAGE, "pull_policy": ["sometimes"]}, "unknown pull policy"),
-        ({"name": IMAGE, "entrypoint": ["true"]}, "ended at once"),
-        (None, "names no image"),
+        ({"name": IMAGE, "entrypoint": ["true"]}, "exited at once"),
+        (None, "has no image"),
     ],
 )
 async def test_an_unusable_image_fails_the_job_and_the_log_says_why(

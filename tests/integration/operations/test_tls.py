@@ -225,7 +225,7 @@ async def test_an_agent_trusts_only_the_configured_authority(
         async with ProtocolClient(url, ca_file=str(authority.certificate_file)) as protocol:
             assert (await protocol.register("token")).id == 7
         async with ProtocolClient(url, ca_file=str(other_authority.certificate_file)) as protocol:
-            with pytest.raises(RequestFailed, match="--ca-file names the authorities to trust"):
+            with pytest.raises(RequestFailed, match="set the CA certificates to trust with --ca-file"):
                 await protocol.register("token")
     await bus.close()
 
