@@ -25,8 +25,8 @@ class DockerSettings:
     """Settings for jobs that run in containers."""
 
     socket: str = ""  # path; default: DOCKER_HOST, else /var/run/docker.sock
-    image: str = ""  # of jobs without an image
-    pull_policy: str = "if-not-present"  # of jobs without one
+    image: str = ""  # for jobs without an image
+    pull_policy: str = "if-not-present"  # for jobs that set none
     auth_file: str = ""  # registry logins, in the format of Docker's config.json
     user: str = ""  # default: the image's
     memory: str = ""  # limit of each container, like 512m or 2g; empty: no limit

@@ -26,7 +26,7 @@ MAX_PAGE_SIZE = 1000
 
 
 async def get_history_or_state(context: RequestContext) -> Response:
-    """An object's history with the actors; with `at` or `version` its state. Secret values are never included."""
+    """Get an object's history, or its state with `at` or `version`. Secret values are never included."""
     parameters = dict(parse_qsl(context.query.decode("latin-1"), keep_blank_values=True, encoding="utf-8"))
     answer = await context.send(_build_query(context.path_params, parameters), timeout=TIMEOUT_SECONDS)
     return Response(answer, media_type="application/json")

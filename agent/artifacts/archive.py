@@ -111,7 +111,7 @@ def pack(folder: Path, names: Iterable[str], archive: Path, stop: Event, *, leve
 def unpack(archive: Path, folder: Path) -> list[str]:
     """Extract into the folder, overwriting files, and return the skipped names.
 
-    Raises ValueError if the archive is no valid zip file.
+    Raises ValueError if the archive is not a valid zip file.
     """
     try:
         with zipfile.ZipFile(archive) as source:

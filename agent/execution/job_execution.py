@@ -175,7 +175,7 @@ class JobExecution:
         transfer = self._create_transfer(workspace)
         with child_span("restore caches"):
             await self._create_caches(transfer).restore(workspace.checkout, workspace.environment)
-        with child_span("fetch artifacts"):
+        with child_span("download artifacts"):
             await transfer.download()
         self._executor = await choose_executor(self._config, self._job, workspace, self._spawner, self._log)
         await self._executor.prepare()
@@ -188,7 +188,7 @@ class JobExecution:
         with child_span("save caches"):
             await self._create_caches(transfer).save(workspace.checkout, workspace.environment, failed=failed)
         try:
-            with child_span("leave artifacts"):
+            with child_span("upload artifacts"):
                 await transfer.upload(failed=failed)
         except ArtifactTransferFailed as error:
             return self._fail_transfer(error)

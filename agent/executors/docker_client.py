@@ -79,7 +79,7 @@ class DockerClient:
         return await self._request("GET", f"/images/{quote(name)}/json", missing_ok=True) is not None
 
     async def image_user(self, image: str) -> str:
-        """Return the user that the image's config sets; empty: root."""
+        """Return the user set by the image; empty: root."""
         image_details = await self._request("GET", f"/images/{quote(image)}/json")
         return str((image_details.get("Config") or {}).get("User") or "")
 

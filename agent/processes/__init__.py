@@ -1,1 +1,1 @@
-"""Start of the programs of jobs, and the cleanup of all their processes. Imports the standard library only."""
+"""Start of the programs of jobs, and the cleanup of all their processes. This package needs only the standard library."""

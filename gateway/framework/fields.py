@@ -63,7 +63,7 @@ def _scalar(value: Any) -> str | None:
             return str(value).lower()
         case int():
             return str(value)
-        case float() if math.isfinite(value):  # 1e400 is infinite
+        case float() if math.isfinite(value):  # parsers read 1e400 as infinity
             return str(value)
     raise Unreadable("a text, a number or null")
 

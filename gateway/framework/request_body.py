@@ -10,7 +10,7 @@ from contracts.errors import RequestRejected
 
 LARGEST = 1024 * 1024
 RESERVED = "uploaded_file"
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # some Windows programs write one
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # written by some Windows programs
 
 
 async def read_body(receive: Receive, limit: int = LARGEST) -> bytes:

@@ -21,7 +21,7 @@ from gateway.token_scopes import required_scope
 from libs.eventstore.decider import SYSTEM, Actor
 from libs.messaging.request_reply import ReturnQuery
 
-SEAM = re.compile(r"(?<=[a-z])(?=[A-Z])")  # of camelCase
+SEAM = re.compile(r"(?<=[a-z])(?=[A-Z])")  # word boundary in camelCase
 PAGE = "/api-free-commit/"
 WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
@@ -211,7 +211,7 @@ class Endpoint:
             context = replace(context, raw_body=await read_body(receive, route.raw))
         elif route.method in WRITES:
             raw = await read_body(receive)
-            if route.body.fields or route.answer:  # others ignore what they are sent
+            if route.body.fields or route.answer:  # other routes ignore the body
                 if route.body.bare:
                     context = replace(context, body=json_object(raw) if raw.strip() else {})
                 else:

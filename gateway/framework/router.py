@@ -19,7 +19,7 @@ from gateway.framework.fields import LARGEST_ID
 from gateway.framework.route_table import Endpoint, Raw, Route
 
 CAPTURED = re.compile(r"\{(\w+)")
-KIND = re.compile(r":\w+}")  # of what is captured
+KIND = re.compile(r":\w+}")  # the convertor of a path parameter
 
 
 class Id(Convertor[int]):
@@ -69,8 +69,8 @@ class Addresses:
     def __init__(self, addresses: Iterable[Address], otherwise: ASGIApp) -> None:
         self._otherwise = otherwise
         self._plain: dict[str, Address] = {}
-        self._capturing = defaultdict[int, list[Pattern]](list)  # by the number of their segments
-        self._long: list[Pattern] = []  # those that capture any number of segments
+        self._capturing = defaultdict[int, list[Pattern]](list)  # by number of segments
+        self._long: list[Pattern] = []  # with a parameter that spans segments
         for one in addresses:
             if "{" in one.path:
                 expression, _, convertors = compile_path(one.path)

@@ -153,7 +153,7 @@ MEANINGS = {
     "value": "value in clear text",
     "variables": "names and their string values",
     "when": "`on_success`, `on_failure`, `always` or `manual`",
-    # in one shape
+    # fields of one model
     "Build.executor_id": "UUID of this build while it waited and ran",
     "Build.status": "`QUEUED`, `PLANNED`, `RUNNING`, `CANCELING`, `SUCCESS`, `FAILED` or `KILLED`",
     "Company.created_at": "when the company was created",
@@ -197,7 +197,7 @@ MEANINGS = {
     "UserAdmin.id": "UUID of the user",
     "UserAdmin.email": "e-mail address; empty: none",
     "UserAdmin.name": "always null",
-    # what a path names
+    # path parameters
     "path.artifact_id": "UUID of the artifact",
     "path.artifact_uuid": "UUID of the artifact",
     "path.company_alias": "alias of the company, case-insensitive",
@@ -213,7 +213,7 @@ MEANINGS = {
     "path.runner_uuid": "UUID of the runner",
     "path.step": "name of the section read last; `-1` at first",
     "path.user_alias": "username, case-insensitive",
-    # in the body of one resource
+    # request fields of one resource
     "company.alias": "name used in URLs; derived from the title if missing",
     "developer.alias": "username",
     "developer.password": "8 to 1024 characters, not a common password, not containing the username",

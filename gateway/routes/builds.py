@@ -1,4 +1,4 @@
-"""Builds, the queue and logs."""
+"""Routes of builds, the queue and logs."""
 
 from contracts.builds import (
     ChangeBuildPriority,

@@ -1,4 +1,4 @@
-"""Companies, which own projects like users do."""
+"""Routes of companies, which own projects like users do."""
 
 from functools import partial
 

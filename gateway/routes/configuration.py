@@ -1,4 +1,4 @@
-"""Configuration."""
+"""Routes of the server's configuration."""
 
 from contracts.notifications import SendTestMail
 from gateway.adapters.free_commit import handlers as actions

@@ -1,4 +1,4 @@
-"""Credentials."""
+"""Routes of credentials: SSH keys for reading repositories."""
 
 from functools import partial
 

@@ -1,4 +1,4 @@
-"""Executors."""
+"""Routes of executors: named sets of variables."""
 
 from functools import partial
 

@@ -1,4 +1,4 @@
-"""History."""
+"""The route of histories and past states."""
 
 from gateway.framework.route_table import own
 from gateway.object_history import HISTORY_OR_STATE, PARAMETERS, get_history_or_state

@@ -1,4 +1,4 @@
-"""Jobs of builds: lists, actions, logs and artifacts."""
+"""Routes of jobs: lists, actions, logs and artifacts."""
 
 from functools import partial
 

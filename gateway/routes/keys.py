@@ -1,4 +1,4 @@
-"""SSH keys of users in GitFlic's API."""
+"""Routes of users' SSH keys in GitFlic's API."""
 
 from contracts.identity import AddSshKey, GetSshKey, ListSshKeys, RemoveSshKey
 from gateway.adapters.gitflic import user_models

@@ -1,4 +1,4 @@
-"""Paged lists with filters and order."""
+"""Routes of paged lists with filters and order."""
 
 from contracts.builds import ListBuildDurations
 from contracts.identity import ListUsersPage

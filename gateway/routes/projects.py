@@ -1,4 +1,4 @@
-"""Projects."""
+"""Routes of projects."""
 
 from functools import partial
 

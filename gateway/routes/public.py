@@ -1,4 +1,4 @@
-"""Sign-in, ping, and the user of a token."""
+"""Routes of sign-in, ping, and the user of a token."""
 
 from contracts.identity import (
     LogIn,

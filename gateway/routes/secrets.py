@@ -1,4 +1,4 @@
-"""Secrets."""
+"""Routes of secrets."""
 
 from functools import partial
 

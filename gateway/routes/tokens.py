@@ -1,4 +1,4 @@
-"""Personal API tokens: the user's own, and those of any user for administrators."""
+"""Routes of personal API tokens: the user's own, and those of any user for administrators."""
 
 from contracts.identity import CreateApiToken, ListApiTokens, RevokeApiToken
 from gateway.framework.route_table import command, query

@@ -1,4 +1,4 @@
-"""Users: as developers in Free Commit's API, and as users in GitFlic's."""
+"""Routes of users: developers in Free Commit's API, users in GitFlic's."""
 
 from functools import partial
 

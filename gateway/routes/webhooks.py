@@ -1,4 +1,4 @@
-"""Webhooks of forges, and their deliveries."""
+"""Routes of webhooks and their deliveries."""
 
 from contracts.projects import GetDelivery, ListDeliveries
 from gateway.adapters import forge_webhooks

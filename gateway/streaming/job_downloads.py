@@ -29,7 +29,7 @@ NO_STORE_HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "priva
 
 
 async def read_job_log(context: RequestContext) -> Response:
-    """The log of an attempt as text, secrets masked; of a running job up to its current end."""
+    """Get the log of a job as text, secrets masked; of a running job up to its current end."""
     attempt = parse_qs(context.query.decode("latin-1")).get("attempt", ["0"])[-1]
     if not (attempt.isascii() and attempt.isdigit() and len(attempt) < 10):
         raise RequestRejected("REQUEST_INVALID", "attempt must be a whole number from 1.")
@@ -38,7 +38,7 @@ async def read_job_log(context: RequestContext) -> Response:
 
 
 async def download_artifact(context: RequestContext) -> Response:
-    """The content of the file, as a download."""
+    """Download the artifact."""
     job = JobRow.model_validate_json(await context.send(GetJob(job_id=context.path_params["job_id"])))
     artifact = next((artifact for artifact in job.artifacts if artifact.id == context.path_params["artifact_id"]), None)
     if artifact is None:

@@ -23,13 +23,13 @@ async def ping(_context: RequestContext) -> Response:
 
 
 async def get_user_info(context: RequestContext) -> Response:
-    """The user of the token, with the current roles."""
+    """Get the user of the token, with the current roles."""
     user = User(id=context.actor.id, username=context.actor.name, roles=context.actor.roles)
     return Response(user.model_dump_json(), media_type="application/json")
 
 
 async def get_config_env(context: RequestContext) -> Response:
-    """Settings by Free Commit's names. `max.parallel.executor` is null: each runner has its own limit."""
+    """Get settings by Free Commit's names. `max.parallel.executor` is null: each runner has its own limit."""
     settings = context.state.settings
     environment: Environment = {
         "max.parallel.executor": None,
@@ -43,7 +43,7 @@ async def get_config_env(context: RequestContext) -> Response:
 
 
 async def list_project_builds(context: RequestContext) -> Response:
-    """The finished builds of a project. Its existence is checked, too: builds are deleted a little later than it."""
+    """List the finished builds of a project. Its existence is checked, too: builds are deleted after it."""
     message = ListProjectBuilds(project_id=context.path_params["project_id"])
     answer = await context.send(message)
     try:
@@ -55,7 +55,7 @@ async def list_project_builds(context: RequestContext) -> Response:
 
 
 async def get_build_log(context: RequestContext) -> Response:
-    """The section after the given one, the first for `-1`. A long section is read in several messages."""
+    """Get the log section after the given one, the first for `-1`. Long sections are read in several messages."""
     message = GetLogSection(**context.path_params)
     part = LogSection.model_validate_json(await context.send(message))
     texts = [part.log]
