@@ -1,1 +1,1 @@
-"""Start of the programs of jobs, and the cleanup of all their processes. This package needs only the standard library."""
+"""Start of the programs of jobs, and the cleanup of all their processes. Needs only the standard library."""

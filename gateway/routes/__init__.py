@@ -4,23 +4,23 @@ from gateway.adapters.gitflic import runner_registration
 from gateway.adapters.gitflic.avatars import get_avatar
 from gateway.adapters.gitlab import artifacts, job_request, runner_api
 from gateway.framework.route_table import Raw, answered
-from gateway.routes.builds import BUILDS
-from gateway.routes.companies import COMPANIES
-from gateway.routes.configuration import CONFIGURATION
-from gateway.routes.credentials import CREDENTIALS
-from gateway.routes.executors import EXECUTORS
-from gateway.routes.files import FILES
+from gateway.routes.free_commit.builds import BUILDS
+from gateway.routes.free_commit.companies import COMPANIES
+from gateway.routes.free_commit.configuration import CONFIGURATION
+from gateway.routes.free_commit.credentials import CREDENTIALS
+from gateway.routes.free_commit.executors import EXECUTORS
+from gateway.routes.free_commit.paginations import PAGES
+from gateway.routes.free_commit.projects import PROJECTS
+from gateway.routes.free_commit.public import PUBLIC
+from gateway.routes.free_commit.secrets import SECRETS
+from gateway.routes.free_commit.webhooks import WEBHOOKS
+from gateway.routes.gitflic.files import FILES
+from gateway.routes.gitflic.keys import KEYS
+from gateway.routes.gitflic.runners import RUNNERS
 from gateway.routes.history import HISTORY
 from gateway.routes.jobs import JOBS
-from gateway.routes.keys import KEYS
-from gateway.routes.paginations import PAGES
-from gateway.routes.projects import PROJECTS
-from gateway.routes.public import PUBLIC
-from gateway.routes.runners import RUNNERS
-from gateway.routes.secrets import SECRETS
 from gateway.routes.tokens import TOKENS
 from gateway.routes.users import USERS
-from gateway.routes.webhooks import WEBHOOKS
 from gateway.streaming.event_stream import stream_events
 
 RAW = (

@@ -20,7 +20,7 @@ from gateway.adapters.free_commit import models as fc
 from gateway.adapters.gitflic import user_models
 from gateway.framework.fields import boolean, integers, text, texts
 from gateway.framework.route_table import Shown, body, command, query
-from gateway.routes.gitflic_builders import admin_command, paged_query
+from gateway.routes.gitflic.gitflic_builders import admin_command, paged_query
 from gateway.routes.route_builders import patch_field
 from libs.messaging.request_reply import ReturnQuery
 

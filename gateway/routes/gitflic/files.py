@@ -4,7 +4,7 @@ from contracts.builds import ListJobFiles
 from gateway.adapters.gitflic.job_files import FILE_PAGE, download_file, find_build_files, find_job_files
 from gateway.auth import Role
 from gateway.framework.route_table import own
-from gateway.routes.gitflic_builders import paged_query
+from gateway.routes.gitflic.gitflic_builders import paged_query
 from gateway.streaming.job_downloads import FILE
 
 CICD = "/project/{owner_alias}/{project_alias}/cicd"

@@ -18,7 +18,7 @@ from gateway.adapters.gitflic.runner_models import EDIT, RUNNER, RUNNER_PAGE, ac
 from gateway.adapters.gitflic.runner_registration import REGISTRATION_INFO
 from gateway.auth import Role
 from gateway.framework.route_table import Find, Route, Shown
-from gateway.routes.gitflic_builders import admin_command, admin_query, paged_query
+from gateway.routes.gitflic.gitflic_builders import admin_command, admin_query, paged_query
 from libs.messaging.request_reply import ReturnQuery
 
 RUNNER_LIST = partial(paged_query, message=ListRunners, write=RUNNER_PAGE)

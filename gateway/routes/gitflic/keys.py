@@ -3,7 +3,7 @@
 from contracts.identity import AddSshKey, GetSshKey, ListSshKeys, RemoveSshKey
 from gateway.adapters.gitflic import user_models
 from gateway.framework.route_table import Shown
-from gateway.routes.gitflic_builders import admin_command, admin_query, paged_query
+from gateway.routes.gitflic.gitflic_builders import admin_command, admin_query, paged_query
 from libs.messaging.request_reply import ReturnQuery
 
 _key = Shown(ReturnQuery(GetSshKey, "user_id"), user_models.ONE_KEY)

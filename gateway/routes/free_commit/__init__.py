@@ -1,0 +1,1 @@
+"""Routes of Free Commit's API."""

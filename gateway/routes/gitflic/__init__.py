@@ -1,0 +1,1 @@
+"""Routes of GitFlic's API."""
