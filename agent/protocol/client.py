@@ -119,7 +119,7 @@ class ProtocolClient:
         response = await self._send(
             "POST", "/runners/verify", json=body, headers=headers, attempts=5, retry_seconds=self._retry_seconds
         )
-        return self._to_identity(response, 200, known=token)
+        return self._to_identity(response, 200, current_token=token)
 
     async def unregister(self, token: str) -> None:
         """Delete the runner at the server. Raises RequestFailed."""
@@ -196,15 +196,15 @@ class ProtocolClient:
                 async for chunk in response.aiter_raw():
                     file.write(chunk)
 
-    def _to_identity(self, response: httpx.Response, expected: int, known: str = "") -> RunnerIdentity:
+    def _to_identity(self, response: httpx.Response, expected: int, current_token: str = "") -> RunnerIdentity:
         if response.status_code != expected:
             raise to_error(response)
         try:
             answer = response.json()
-            return RunnerIdentity(int(answer.get("id") or 0), str(answer.get("token") or known))
+            return RunnerIdentity(int(answer.get("id") or 0), str(answer.get("token") or current_token))
         except (ValueError, TypeError, AttributeError):
-            if known:  # older servers respond in plain text
-                return RunnerIdentity(0, known)
+            if current_token:  # older servers respond in plain text
+                return RunnerIdentity(0, current_token)
             raise RequestFailed(response.status_code, "the response has no runner token") from None
 
     async def _send(

@@ -50,7 +50,7 @@ class Field:
 def _text(value: Any) -> str | None:
     if value is None or isinstance(value, str):
         return value
-    raise Unreadable("a text or null")
+    raise Unreadable("a string or null")
 
 
 def _scalar(value: Any) -> str | None:
@@ -65,7 +65,7 @@ def _scalar(value: Any) -> str | None:
             return str(value)
         case float() if math.isfinite(value):  # parsers read 1e400 as infinity
             return str(value)
-    raise Unreadable("a text, a number or null")
+    raise Unreadable("a string, a number or null")
 
 
 def _integer(value: Any) -> int | None:
@@ -120,7 +120,7 @@ def _list_of(read: Callable[[Any], Any], wanted: str) -> Callable[[Any], Any]:
 
 def _mapping(value: Any) -> dict[str, str]:
     if not isinstance(value, dict | None):
-        raise Unreadable("an object of texts or null")
+        raise Unreadable("an object of strings or null")
     return {name: _scalar(one) or "" for name, one in (value or {}).items()}
 
 
@@ -134,5 +134,5 @@ integer = Field(_integer, {"type": ["integer", "null"], "format": "int64"})
 boolean = Field(_boolean, {"type": ["boolean", "null"]})
 day = Field(_day, {"type": ["string", "null"], "format": "date"})
 integers = Field(_list_of(_integer, "a list of whole numbers"), _array({"type": "integer", "format": "int64"}))
-texts = Field(_list_of(_text, "a list of texts"), _array({"type": "string"}))
+texts = Field(_list_of(_text, "a list of strings"), _array({"type": "string"}))
 mapping = Field(_mapping, {"type": ["object", "null"], "additionalProperties": {"type": "string"}})

@@ -45,12 +45,12 @@ class Body:
         for name, one in self.fields.items():
             wire = one.wire or name if self.bare else f"{self.resource}_{one.wire or name}"
             if one.required and sent.get(wire) in (None, ""):
-                raise RequestRejected(self.code(name, "REQUIRED"), f"{wire} is missing, null or an empty text.")
+                raise RequestRejected(self.code(name, "REQUIRED"), f"{wire} is missing, null or empty.")
             if wire in sent or one.always:
                 try:
                     found[name] = one.read(sent.get(wire))
                 except Unreadable as error:
-                    raise RequestRejected(self.code(name, "INVALID"), f"{wire} is {error}.") from None
+                    raise RequestRejected(self.code(name, "INVALID"), f"{wire} must be {error}.") from None
         return found
 
     def code(self, name: str, reason: str) -> str:

@@ -89,4 +89,4 @@ def accept_short_names(context: RequestContext) -> Mapping[str, Any]:
     try:
         return {name: flag.read(context.body[name]) for name in short}
     except Unreadable as error:
-        raise RequestRejected("REQUEST_INVALID", f"{', '.join(short)}: {error}.") from None
+        raise RequestRejected("REQUEST_INVALID", f"{', '.join(short)} must be {error}.") from None

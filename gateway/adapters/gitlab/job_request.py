@@ -126,7 +126,7 @@ async def _wait_for_job(app_state: AppState, scope: Scope, sent: RequestFields, 
 async def _claim_job(app_state: AppState, offer: RunnerDescription, poll: PendingPoll) -> Assignment | None:
     """Claim a job.
 
-    Without a result, the jobs this poll was woken for are settled. With one, only that job is: the others may wait.
+    Without a result, none of the jobs this poll was notified of is available. With one, the others may still be queued.
     """
     notified_count = len(poll.notified_jobs)
     try:

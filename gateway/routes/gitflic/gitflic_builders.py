@@ -21,7 +21,7 @@ def paged_query(
     *,
     parts: tuple[Part, ...] = (),
     query: Mapping[str, str] | None = None,
-    **more: Any,
+    **options: Any,
 ) -> Route:
     """Build a paged list route; `parts` and `query` add its own filters."""
     return admin_query(
@@ -30,5 +30,5 @@ def paged_query(
         write=write,
         parts=(slices.read_slice_fields, *parts),
         query={**(query or {}), **slices.PARAMETERS},
-        **more,
+        **options,
     )

@@ -52,12 +52,12 @@ def test_bare_fields_are_read_from_the_top_level_of_the_body() -> None:
 
 @pytest.mark.parametrize("body", [{}, {"title": None}, {"title": ""}])
 def test_a_required_field_must_not_be_missing_or_empty(body: dict[str, str | None]) -> None:
-    with pytest.raises(RequestRejected, match="title is missing, null or an empty text"):
+    with pytest.raises(RequestRejected, match="title is missing, null or empty"):
         EDIT.read(body)
 
 
 def test_a_bare_field_of_the_wrong_type_is_named_in_the_error() -> None:
-    with pytest.raises(RequestRejected, match="timeout is a whole number"):
+    with pytest.raises(RequestRejected, match="timeout must be a whole number"):
         EDIT.read({"title": "x", "timeout": []})
 
 
