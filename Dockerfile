@@ -2,8 +2,8 @@
 ARG PYTHON_IMAGE=python:3.13-slim
 
 FROM ${PYTHON_IMAGE} AS build
-# Packages may come from an index of your own (UV_DEFAULT_INDEX; PIP_INDEX_URL for uv itself), or, with UV_NO_INDEX=1
-# and PIP_NO_INDEX=1, from wheels in the folder ./wheels. The lock file's hashes hold for all of them.
+# Packages can be installed from another index (UV_DEFAULT_INDEX; PIP_INDEX_URL for uv itself), or, with UV_NO_INDEX=1
+# and PIP_NO_INDEX=1, from wheels in the folder ./wheels. The hashes of the lock file are always verified.
 ARG PIP_INDEX_URL
 ARG PIP_NO_INDEX
 ARG UV_DEFAULT_INDEX
@@ -28,7 +28,7 @@ RUN /tools/bin/uv build --quiet --wheel --require-hashes --build-constraints req
     && /tools/bin/uv pip install --python /opt/headrace --no-deps dist/*.whl
 
 FROM ${PYTHON_IMAGE}
-# git and ssh for the planner and the agent; tini ends what a job leaves behind, and passes signals on.
+# git and ssh for the planner and the agent; tini reaps orphans of jobs and forwards signals.
 # hadolint ignore=DL3008
 RUN apt-get update \
     && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends git openssh-client tini \
@@ -42,7 +42,7 @@ ENV PATH=/opt/headrace/bin:$PATH HOME=/var/lib/headrace PYTHONUNBUFFERED=1 PYTHO
 USER 10001:10001
 WORKDIR /var/lib/headrace
 EXPOSE 8080 8081
-# bash asks by itself: another interpreter every few seconds would cost more than what it looks after
+# plain bash, because starting an interpreter every few seconds would cost more than the service itself
 HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --retries=3 CMD ["bash", "-c", \
     "exec 3<>/dev/tcp/127.0.0.1/$HEADRACE_HEALTH_PORT && printf 'GET /readyz HTTP/1.1\\r\\n\\r\\n' >&3 && read -r _ status _ <&3 && [ \"$status\" = 200 ]"]
 LABEL org.opencontainers.image.title="Headrace" \

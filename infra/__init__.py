@@ -1,1 +1,1 @@
-"""The local stack, the command line and what deployment needs."""
+"""Command line, embedded stack, backup, doctor, document generators and deployment manifests."""

@@ -1,4 +1,4 @@
-"""`python -m infra`: how the local stack starts its processes; anything else goes to the command line."""
+"""`python -m infra`: start a process of the embedded stack, or else run the command line."""
 
 import sys
 

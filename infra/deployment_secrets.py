@@ -1,4 +1,4 @@
-"""`headrace secrets`: the passwords and keys of a deployment, drawn once, as a folder of files for each process."""
+"""`headrace secrets`: generate the passwords and keys of a deployment once, as a folder of files for each process."""
 
 import base64
 import json
@@ -7,31 +7,31 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
-from infra.entrypoints import SERVICES
 from infra.local.data_folder import DataFolder, write_atomically
 from infra.local.nats_server import render_config, with_login
 from infra.local.process import OperatorError
+from infra.service_catalog import SERVICES
 
 DATABASE_USERS = (*SERVICES, "migrate")
 NATS_LOGINS = (*DATABASE_USERS, "gateway", "consumer")
 
-Files = dict[str, str]  # name -> content
+Files = dict[str, str]  # content by file name
 
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """Where its servers are, and the user ids that their processes have."""
+    """Addresses of the servers, and the user ids that own the files of each process."""
 
     mongodb: str = "mongo:27017"
     replica_set: str = "headrace"
     nats: str = "nats:4222"
     headrace_uid: int = 10001
-    mongod_uid: int = 999  # of the public image; mongod takes no key file of anybody else
+    mongod_uid: int = 999  # of the public image; mongod requires that it owns its key file
     nats_server_uid: int = 0
 
 
 def write_secret_files(folder: Path, deployment: Deployment) -> None:
-    """What was drawn stays below `secrets`; all other folders follow from it, so this may be repeated at any time."""
+    """Write the files of all processes. Generated values are kept below `secrets`, so the operation is idempotent."""
     owners = {"mongo": deployment.mongod_uid, "nats": deployment.nats_server_uid}
     try:
         (folder / "secrets").mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -43,7 +43,7 @@ def write_secret_files(folder: Path, deployment: Deployment) -> None:
                     owner = owners.get(process, deployment.headrace_uid)
                     os.chown(folder / process / name, owner, owner)
     except OSError as error:
-        raise OperatorError(f"The secrets cannot be written below {folder}: {error}.") from error
+        raise OperatorError(f"Cannot write the secrets below {folder}: {error}.") from error
 
 
 def _build_files(store: DataFolder, deployment: Deployment) -> dict[str, Files]:
@@ -80,7 +80,10 @@ def _mongodb_url(name: str, password: str, deployment: Deployment) -> str:
 
 
 def _mongodb_user(name: str, password: str) -> dict[str, object]:
-    """As MongoDB's createUser and updateUser want it: a service has its own database, and the migration all."""
+    """Return the arguments of MongoDB's createUser and updateUser.
+
+    A service may access its own database, `migrate` all.
+    """
     databases = SERVICES if name == "migrate" else (name,)
     return {
         "user": name,

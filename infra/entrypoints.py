@@ -1,4 +1,4 @@
-"""The long-lived processes, started without the command line parser, which each would keep in memory."""
+"""Entry points of the long-lived processes, without the command line parser, which would stay in memory."""
 
 import ctypes
 import gc
@@ -7,26 +7,24 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from importlib import import_module
 
 from infra.local.process import OperatorError
+from infra.service_catalog import SERVICES, load_service
 from libs.settings import Settings, SettingsError
 
-SERVICES = ("identity", "projects", "builds", "runners", "notifications")
-PUBLIC_SERVICES = ("builds", "runners")  # whose events the login `consumer` may read
-M_MMAP_THRESHOLD = -3  # of mallopt(3)
-MMAP_THRESHOLD_BYTES = 1024 * 1024  # bytes: what is larger goes back to the system as soon as it is freed
+M_MMAP_THRESHOLD = -3  # parameter of mallopt(3)
+MMAP_THRESHOLD_BYTES = 1024 * 1024  # bytes; larger blocks are returned to the system when they are freed
 
 
 def run_service(name: str) -> None:
     if name not in SERVICES:
-        raise SettingsError(f"There is no service {name}; the services are {', '.join(SERVICES)}.")
+        raise SettingsError(f"Unknown service {name}. Services are {', '.join(SERVICES)}.")
     settings = _load_settings()
     from libs.service.service_host import run
 
-    declared = import_module(f"services.{name}.app").service
+    service = load_service(name)
     _tune_memory()
-    run(declared, settings)
+    run(service, settings)
 
 
 def run_gateway() -> None:
@@ -39,18 +37,20 @@ def run_gateway() -> None:
 
 def run_migration() -> None:
     settings = _load_settings()
-    logging.getLogger("headrace.messaging").setLevel(logging.CRITICAL)  # what is in the way is told in words
-    from infra.migration import migrate as make_streams_consumers_and_indexes
+    logging.getLogger("headrace.messaging").setLevel(
+        logging.CRITICAL
+    )  # the migration prints connection problems itself
+    from infra.migration import migrate
 
-    make_streams_consumers_and_indexes(settings)
+    migrate(settings)
 
 
 def _tune_memory() -> None:
-    """What was loaded stays and need not be looked at again; requests make much that goes without any collection."""
+    """Exclude loaded modules from garbage collection, and collect less often. Few objects have reference cycles."""
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)
-    with suppress(OSError, AttributeError):  # of glibc alone
-        # It would learn to keep large pieces for the thread that freed them: 19 MB after the first log-in.
+    with suppress(OSError, AttributeError):  # available in glibc only
+        # Otherwise glibc raises the threshold and keeps large blocks per thread: 19 MB after the first sign-in.
         ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES)
 
 
@@ -61,7 +61,7 @@ def _load_settings(*, nats_only: bool = False) -> Settings:
 
 
 def exit_with_message(action: Callable[[], None]) -> None:
-    """What the operator can mend ends the process with one sentence instead of a traceback."""
+    """Run an action. On an error that the operator can fix, print its message and exit with status 1."""
     try:
         action()
     except (SettingsError, OperatorError) as error:

@@ -1,4 +1,4 @@
-"""`headrace events`: what happens in all services, in a terminal, one line per event, from any time on."""
+"""`headrace events`: the events of all services in a terminal, one line per event, from any point in time."""
 
 import asyncio
 import json
@@ -21,14 +21,14 @@ from rich.console import Console
 from rich.text import Text
 
 from contracts.messages import Payload
-from infra.entrypoints import PUBLIC_SERVICES, SERVICES
 from infra.local.process import OperatorError
+from infra.service_catalog import PUBLIC_SERVICES, SERVICES
 from libs.messaging.request_reply import connect
 from libs.settings import Settings, SettingsError
 
-NATS_TIMEOUT_SECONDS = 5.0  # seconds for the connection, and for what the stream already holds
+NATS_TIMEOUT_SECONDS = 5.0  # to connect, and to fetch stored events
 BATCH_SIZE = 200
-POLL_TIMEOUT_SECONDS = 2.0  # seconds without an event until we ask whether the server still knows us
+POLL_TIMEOUT_SECONDS = 2.0  # without an event; then the consumer is checked
 MAX_VALUE_LENGTH = 40
 MAX_SUMMARY_FIELDS = 5
 
@@ -43,12 +43,12 @@ HIDDEN_FIELD_PARTS = (
     "executor",
     "at",
     "ran",
-)  # parts of names whose values tell people nothing
+)  # fields with these parts in their names are not readable
 
 
 @dataclass(frozen=True, slots=True)
 class EventRecord:
-    """An event as it stands in JetStream; also one that this version does not know."""
+    """An event from JetStream, including events that this version does not know."""
 
     service: str
     stream: str
@@ -70,23 +70,22 @@ class EventRecord:
         )
 
     def summary(self) -> str:
-        """Its short fields, without what the line says anyway."""
-        own = f"{self.stream.partition('-')[0]}_id"
-        told = [
+        """Return the short fields, without those that the line contains already."""
+        own_id = f"{self.stream.partition('-')[0]}_id"
+        fields = [
             (name, value)
             for name, value in self.payload.items()
-            if isinstance(value, str | int) and value not in ("", False) and name != own
+            if isinstance(value, str | int) and value not in ("", False) and name != own_id
             if not any(part in name.split("_") for part in HIDDEN_FIELD_PARTS) and not str(value).startswith("s1.")
         ]
-        told.sort(key=lambda fact: isinstance(fact[1], int))  # words first: numbers are mostly ids
-        shown = (
+        fields.sort(key=lambda field: isinstance(field[1], int))  # text first: numbers are mostly ids
+        return " ".join(
             name if value is True else f"{name}={_quote_shortened(str(value))}"
-            for name, value in told[:MAX_SUMMARY_FIELDS]
+            for name, value in fields[:MAX_SUMMARY_FIELDS]
         )
-        return " ".join(shown)
 
     def to_text(self) -> Text:
-        """Narrow enough to leave room for some facts on 80 columns."""
+        """Return one line for a terminal of 80 columns."""
         return Text.assemble(
             (f"{self.at.astimezone():%H:%M:%S.%f}"[:-3], "dim"),
             " ",
@@ -103,18 +102,18 @@ class EventRecord:
         return SUCCESS_COLOR if self.name.endswith("Finished") else ""
 
     def to_json(self) -> str:
-        """One line of JSON."""
+        """Return the event as one line of JSON."""
         fields = {"service": self.service, "stream": self.stream, "name": self.name, "at": self.at.isoformat()}
         return dump_json(fields | {"actor": self.actor, "data": self.payload})
 
 
 def escape_controls(text: str) -> str:
-    """Strangers give names to what they send: nothing in them may move the cursor of who looks at it."""
+    """Escape control characters, because names chosen by users must not control the terminal."""
     return "".join(one if one.isprintable() else f"\\x{ord(one):02x}" for one in text)
 
 
 def dump_json(content: object, indent: int | None = None) -> str:
-    """JSON, of which a terminal only shows the characters."""
+    """Return JSON in which control characters are escaped."""
     text = json.dumps(content, indent=indent, ensure_ascii=False)
     return "".join(one if one.isprintable() or one == "\n" else json.dumps(one)[1:-1] for one in text)
 
@@ -132,11 +131,11 @@ def _truncate(text: str, length: int) -> str:
     return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
-# ---- reading
+# ---- reading events
 
 
 class EventTail:
-    """One service's stream from a point on: first what it already holds, then what comes."""
+    """One service's stream from a position: first the stored events, then new ones."""
 
     def __init__(self, client: Client, service: str) -> None:
         self._js: JetStreamContext = client.jetstream()
@@ -145,11 +144,11 @@ class EventTail:
         self._stored_count = 0
 
     async def open(self, start: datetime | None) -> None:
-        """None: from the first event on."""
+        """Create the consumer. `start` is the time of the first event, or None for all events."""
         try:
             newest = (await self._js.stream_info(self._service)).state.last_seq
         except NotFoundError:
-            raise OperatorError(f"There is no stream {self._service} yet; run `headrace migrate`.") from None
+            raise OperatorError(f"The stream {self._service} does not exist. Run `headrace migrate`.") from None
         by_time = {"deliver_policy": DeliverPolicy.BY_START_TIME, "opt_start_time": start} if start else {}
         self._subscription = await self._subscribe(**by_time)
         self._stored_count = (await self._subscription.consumer_info()).num_pending or 0
@@ -165,7 +164,7 @@ class EventTail:
                 yield self._to_record(message)
 
     async def read_new(self) -> AsyncIterator[EventRecord]:
-        """Without a gap also when the server was away: then it goes on behind the last event."""
+        """Yield new events. After an outage of the server, continue after the last event, without a gap."""
         while True:
             try:
                 with suppress(TimeoutError):
@@ -190,7 +189,7 @@ class EventTail:
 
 
 async def merge_stored(tails: Sequence[EventTail]) -> AsyncIterator[EventRecord]:
-    """What the streams hold, merged by time; within a stream its own order stays."""
+    """Yield the stored events of all streams, merged by time. Events of one stream keep their order."""
     sources = [tail.read_stored() for tail in tails]
     heads = {place: head async for place, head in _first_records(sources)}
     while heads:
@@ -211,7 +210,7 @@ def login_name(client: Client) -> str:
 
 
 async def fetch_events(client: Client, since: datetime | None) -> list[EventRecord]:
-    """Everything since then that the streams hold now."""
+    """Return all stored events since a time."""
     return [one async for one in merge_stored(await open_tails(client, since))]
 
 
@@ -228,7 +227,7 @@ async def open_tails(client: Client, start: datetime | None) -> list[EventTail]:
 
 
 def follow_events(start: str, *, raw: bool = False) -> None:
-    """Until Ctrl-C. `start` is a time, "start" or "now"; `raw` writes JSON lines for programs."""
+    """Print events until Ctrl-C. `start` is a time, "start" or "now"; `raw` prints one JSON object per line."""
     since = parse_time(start)
     settings = require_nats(Settings.from_environment(os.environ))
     console = Console(highlight=False)
@@ -237,10 +236,10 @@ def follow_events(start: str, *, raw: bool = False) -> None:
 
 
 def require_nats(settings: Settings) -> Settings:
-    """The same settings, which say where NATS is."""
+    """Return the settings if they contain the URL of NATS. Raises SettingsError otherwise."""
     if not settings.nats_url:
         raise SettingsError(
-            f"No stack runs on {settings.data}; start one with `headrace up`, name its folder with --data, "
+            f"No stack runs on {settings.data}. Start one with `headrace up`, select its folder with --data, "
             "or set HEADRACE_NATS_URL."
         )
     return settings
@@ -255,16 +254,16 @@ def parse_time(text: str, option: str = "--from") -> datetime | None:
         return datetime.fromisoformat(text).astimezone(UTC)
     except ValueError:
         raise SettingsError(
-            f"{option} takes a time like 2026-01-31T12:00:00Z, `start` or `now`, not {text!r}."
+            f"{option} must be a time such as 2026-01-31T12:00:00Z, `start` or `now`, not {text!r}."
         ) from None
 
 
 async def connect_to_nats(settings: Settings, name: str) -> Client:
-    logging.getLogger("headrace.messaging").setLevel(logging.ERROR)  # a line per attempt is no news to a person
+    logging.getLogger("headrace.messaging").setLevel(logging.ERROR)  # no line per connection attempt
     try:
         return await asyncio.wait_for(connect(settings, name), NATS_TIMEOUT_SECONDS)
     except (TimeoutError, OSError, NatsError) as error:
-        raise OperatorError("NATS does not answer; is the stack up? See `headrace status`.") from error
+        raise OperatorError("NATS does not respond. Check the stack with `headrace status`.") from error
 
 
 async def _follow_events(settings: Settings, since: datetime | None, console: Console, *, raw: bool) -> None:

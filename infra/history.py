@@ -1,4 +1,4 @@
-"""`headrace history`: what happened to one thing, a line per event, or what it was like at a time, as JSON."""
+"""`headrace history`: the history of an object, one line per event, or its state at a point in time, as JSON."""
 
 import asyncio
 import json
@@ -19,7 +19,7 @@ QUERY_TIMEOUT_SECONDS = 10.0  # seconds
 
 
 def print_history(kind: str, id_: str, at: str | None, *, raw: bool = False) -> None:
-    """`raw` writes an entry per line, as JSON."""
+    """Print the history of an object, or with `at` its state. `raw` prints one JSON entry per line."""
     then = parse_time(at, "--at") if at else None
     settings = require_nats(Settings.from_environment(os.environ))
     try:

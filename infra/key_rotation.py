@@ -1,4 +1,4 @@
-"""`headrace rotate-keys`: a new key signs log-ins; nobody has to log in again."""
+"""`headrace rotate-keys`: sign new tokens with a new key. Existing tokens stay valid."""
 
 import asyncio
 import os
@@ -15,7 +15,7 @@ def rotate_signing_keys() -> None:
     settings = Settings.from_environment(os.environ)
     settings.require_servers()
     keys = asyncio.run(_request_rotation(settings))
-    print(f"Log-ins are signed with a new key; {len(keys)} keys verify them.")  # noqa: T201
+    print(f"New tokens are signed with a new key. {len(keys)} keys are valid for verification.")  # noqa: T201
 
 
 async def _request_rotation(settings: Settings) -> list[str]:
@@ -23,7 +23,7 @@ async def _request_rotation(settings: Settings) -> list[str]:
     try:
         answer = await MessageClient(nats).send(RotateSigningKeys())
     except RequestRejected as refused:
-        raise OperatorError(f"identity made no new key: {refused.failure.detail}") from refused
+        raise OperatorError(f"The identity service did not create a new key: {refused.failure.detail}") from refused
     finally:
         await nats.close()
     return list(VerificationKeys.model_validate_json(answer).keys)

@@ -1,8 +1,8 @@
-"""Who may use which subjects of NATS: derived from what the services declare, so that it stays true.
+"""NATS logins and the subjects each may use, derived from the services' declarations.
 
-Two accounts, which see nothing of each other but what is exported. HEADRACE holds the streams and everybody who works
-for them. EVENTS holds copies of the public streams for the login `consumer`: whatever is done with JetStream there,
-such as a consumer that delivers to a subject of its choice, stays there.
+There are two accounts, which share only what they export. HEADRACE contains the streams and all processes. EVENTS
+contains mirrors of the public streams for the login `consumer`. JetStream requests of that login, such as a consumer
+that delivers to a chosen subject, have no effect outside the account EVENTS (docs/adr/0016).
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,25 +22,25 @@ HEADRACE_ACCOUNT = "HEADRACE"
 JS_API = "$JS.API"
 EVENTS_JS_API = f"$JS.{EVENTS}.API"
 STREAM_NAMES_SUBJECT = (
-    "names"  # what EVENTS makes of STREAM.NAMES: the originals are asked, since a copy has no subjects
+    "names"  # STREAM.NAMES requests of EVENTS are mapped to it and answered by HEADRACE: a mirror has no subjects
 )
 GATEWAY_HINT_EVENTS = (JobQueued, RunnerEdited, RunnerPaused, RunnerDeleted)
 
 
 @dataclass(frozen=True)
 class Login:
-    """One user of NATS. What is not allowed is forbidden; `never` is forbidden although a wildcard would allow it."""
+    """One NATS user. Subjects are denied unless allowed; `deny` overrides a wildcard in `publish`."""
 
     name: str
     publish: tuple[str, ...]
     subscribe: tuple[str, ...]
     deny: tuple[str, ...] = ()
-    allow_responses: bool = False  # may answer, once, whatever it was asked
+    allow_responses: bool = False  # may send one response to each request it receives
     account: str = HEADRACE_ACCOUNT
 
 
 def build_logins(services: Sequence[Service], gateway_messages: Iterable[type[Message]]) -> list[Login]:
-    """Everybody who connects, services first."""
+    """Return the logins of all processes, services first."""
     return [
         *(_service_login(one, services) for one in services),
         _gateway_login(services, gateway_messages),
@@ -89,7 +89,7 @@ def _gateway_login(services: Sequence[Service], gateway_messages: Iterable[type[
 
 
 def _migrate_login(services: Sequence[Service]) -> Login:
-    """The operator's: makes and removes streams and consumers, reads all of them, and runs what people type."""
+    """Return the operator's login: manages and reads all streams and consumers, and runs the operator's commands."""
     publish = [
         f"{JS_API}.INFO",
         f"{JS_API}.STREAM.NAMES",
@@ -112,9 +112,9 @@ def _migrate_login(services: Sequence[Service]) -> Login:
 
 
 def _consumer_login(public: Sequence[str]) -> Login:
-    """A stranger with a stock client: reads the public events live, and their copies from any point on.
+    """Return the login of external programs: reads the public events live, and their mirrors from any position.
 
-    Its inboxes have the usual prefix, which only those with the same login share.
+    Its inboxes have NATS's default prefix, so that any client works. Users of this login can read each other's inboxes.
     """
     publish = [
         f"{JS_API}.INFO",
@@ -137,12 +137,12 @@ def _consumer_login(public: Sequence[str]) -> Login:
 
 
 def _inbox_subject(name: str) -> str:
-    """Where answers come: nobody else may listen there."""
+    """Return the subjects of a login's replies. No other login may subscribe to them."""
     return f"_INBOX.{name}.>"
 
 
 def _request_subjects(message_type: type[Message], services: Sequence[Service]) -> Iterator[str]:
-    """The subjects to which a command or a query goes; none for what only describes others."""
+    """Yield the subjects of a command or query; nothing for a message that no service handles."""
     if issubclass(message_type, PerServiceQuery):
         yield from (message_type.subject_at(one.name) for one in services)
     elif any(message_type in _handled_messages(one) for one in services):
@@ -154,14 +154,14 @@ def _handled_messages(service: Service) -> set[type[Message]]:
 
 
 def _ephemeral_consumer_subjects(stream: str) -> Iterator[str]:
-    """A consumer of one's own for a while, under a name that nobody can guess, over all events."""
+    """Yield the subjects needed for an ephemeral consumer with a random name over all events of a stream."""
     yield f"{JS_API}.CONSUMER.CREATE.{stream}.*.evt.{stream}.>"
     yield f"{JS_API}.CONSUMER.INFO.{stream}.*"
     yield f"{JS_API}.CONSUMER.MSG.NEXT.{stream}.*"
 
 
 def _durable_consumer_subjects(stream: str, services: Sequence[Service], owner: str = "") -> Iterator[str]:
-    """The durable consumers of a stream: nobody who follows it changes one, or takes events from another's."""
+    """Yield subjects that change a stream's durable consumers, or fetch from those of services other than `owner`."""
     for service in services:
         for worker in service.workers:
             if worker.source == stream:

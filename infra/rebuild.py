@@ -1,35 +1,34 @@
-"""`headrace rebuild`: rows and followed views made anew from the event log, with a progress bar for each."""
+"""`headrace rebuild`: rebuild rows and projections from the event log, with a progress bar for each."""
 
 import asyncio
 import os
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
-from importlib import import_module
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from infra.entrypoints import SERVICES
 from infra.event_stream import connect_to_nats
 from infra.local.process import OperatorError
+from infra.service_catalog import SERVICES, load_service
 from libs.projections.rebuild import ProgressCallback as Report
 from libs.projections.rebuild import rebuild_projection, rebuild_rows
 from libs.service.connections import create_mongo_client, create_vault, get_database
 from libs.service.declaration import Service
 from libs.settings import Settings, SettingsError
 
-Rebuild = Callable[[Report], Awaitable[int]]  # returns how many rows
+Rebuild = Callable[[Report], Awaitable[int]]  # returns the number of rows
 
 
 def rebuild(service: str, view: str | None) -> None:
-    """One view of the service, or all; the service may run meanwhile."""
+    """Rebuild one view of a service, or all of them if `view` is None. The service can keep running."""
     if service not in SERVICES:
-        raise SettingsError(f"There is no service {service}; the services are {', '.join(SERVICES)}.")
-    declared: Service = import_module(f"services.{service}.app").service
+        raise SettingsError(f"Unknown service {service}. Services are {', '.join(SERVICES)}.")
+    declared = load_service(service)
     known = [category.name for category in declared.categories] + [one.name for one in declared.projections]
     if view is not None and view not in known:
-        raise SettingsError(f"The service {service} has no view {view}; its views are {', '.join(known)}.")
+        raise SettingsError(f"The service {service} has no view {view}. Its views are {', '.join(known)}.")
     settings = Settings.from_environment(os.environ)
     settings.require_servers()
     asyncio.run(_rebuild(settings, declared, [view] if view else known))
@@ -47,7 +46,7 @@ async def _rebuild(settings: Settings, service: Service, names: list[str]) -> No
         }
         rebuilds |= {view.name: partial(rebuild_projection, database, view, nats) for view in service.projections}
         for name in names:
-            units = "decisions" if name in {category.name for category in service.categories} else "events"
+            units = "commits" if name in {category.name for category in service.categories} else "events"
             console.print(await _run_with_progress(console, f"{service.name}.{name}", units, rebuilds[name]))
     finally:
         await nats.close()
@@ -55,7 +54,7 @@ async def _rebuild(settings: Settings, service: Service, names: list[str]) -> No
 
 
 async def _run_with_progress(console: Console, name: str, units: str, run: Rebuild) -> str:
-    """Show the progress, then say what was done."""
+    """Run a rebuild with a progress bar, and return a summary line."""
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), MofNCompleteColumn())
     quiet = not console.is_terminal
     with Progress(*columns, TimeRemainingColumn(), console=console, transient=True, disable=quiet) as progress:
@@ -71,6 +70,8 @@ async def _run_with_progress(console: Console, name: str, units: str, run: Rebui
         try:
             rows = await run(report)
         except TimeoutError as error:
-            raise OperatorError(f"{name} was not rebuilt: the event stream does not answer; run it again.") from error
+            raise OperatorError(
+                f"{name} was not rebuilt because the event stream does not respond. Run the command again."
+            ) from error
         seconds = time.monotonic() - started
     return f"{name:<28} {rows:>8,} rows from {read:,} {units} in {seconds:.2f} s ({read / seconds:,.0f}/s)"

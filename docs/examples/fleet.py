@@ -71,7 +71,7 @@ class Fleet:
 
 
 async def follow(fleet: Fleet, stream: str) -> None:
-    """All that the stream holds and then what comes, for ever."""
+    """All that the stream holds and then what comes, permanently."""
     async with await nats.connect(os.environ["HEADRACE_NATS_URL"], max_reconnect_attempts=-1) as bus:
         events = await bus.jetstream().subscribe(f"evt.{stream}.>", stream=stream, ordered_consumer=True)
         async for message in events.messages:

@@ -1,1 +1,1 @@
-"""Backups: what cannot be built anew, of one moment, in one file; and an empty system made from it."""
+"""Backup and restore: all data that cannot be derived, as of one point in time, in one file."""

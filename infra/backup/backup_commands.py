@@ -1,4 +1,4 @@
-"""`headrace backup` and `headrace restore`: where files come from and go to, progress, and what was done in words."""
+"""`headrace backup` and `headrace restore`: files and streams, servers, progress and summaries."""
 
 import asyncio
 import os
@@ -23,15 +23,17 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from infra.backup import restore as restore_steps
 from infra.backup import snapshot
-from infra.backup.file_format import BackupError, BackupReader, BackupWriter, Header, Section
+from infra.backup.file_format import BackupError, Header, Section
+from infra.backup.file_reader import BackupReader
+from infra.backup.file_writer import BackupWriter
 from infra.backup.scope import COMMITS
 from infra.event_stream import connect_to_nats, require_nats
 from infra.local.data_folder import DataFolder
 from infra.local.process import OperatorError
 from infra.local.servers import local_servers
 from infra.local.stack_state import exclusive_lock
-from infra.migration import load_services
 from infra.migration import migrate as migrate_services
+from infra.service_catalog import load_services
 from libs.messaging.request_reply import disconnect
 from libs.security.envelope_encryption import MasterKeys
 from libs.service.connections import Document, close_client, create_mongo_client, get_database
@@ -41,7 +43,7 @@ from libs.version import VERSION
 
 STANDARD_STREAM = "-"
 T = TypeVar("T")
-MONGODB_TIMEOUT_SECONDS = 600.0  # seconds for one answer of the database: some look through a whole collection
+MONGODB_TIMEOUT_SECONDS = 600.0  # for one operation; some read a whole collection
 
 console = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -55,14 +57,14 @@ def backup(file: str, excluded: Sequence[str]) -> None:
         writer = _translate_errors(lambda: asyncio.run(_write_backup(settings, output, excluded)))
     seconds, sections = time.monotonic() - started, writer.sections
     console.print(
-        f"Backed up {_count_commits(sections):,} decisions, {sum(one.documents for one in sections):,} documents "
+        f"Backed up {_count_commits(sections):,} commits, {sum(one.documents for one in sections):,} documents "
         f"({_format_megabytes(sum(one.bytes for one in sections))}, "
-        f"in a file of {_format_megabytes(writer.written)}), as they were at "
+        f"file size {_format_megabytes(writer.written)}), as of "
         f"{writer.header.moment:%Y-%m-%d %H:%M:%S} UTC, in {seconds:.1f} s."
     )
     if not writer.header.sealing:
-        console.print("It is not sealed: keep it as safe as the database, or set HEADRACE_BACKUP_KEY.")
-    console.print("The master key is not in it: keep that elsewhere.")
+        console.print("The file is not encrypted: protect it like the database, or set HEADRACE_BACKUP_KEY.")
+    console.print("The master key is not included; keep it elsewhere.")
 
 
 async def _write_backup(settings: Settings, output: BinaryIO, excluded: Sequence[str]) -> BackupWriter:
@@ -89,7 +91,7 @@ async def _read_ack_floors(settings: Settings, services: Sequence[Service]) -> d
     try:
         nats = await connect_to_nats(require_nats(settings), "backup")
     except (OperatorError, SettingsError):
-        console.print("NATS does not answer: after a restore the workers will look at every event again.")
+        console.print("NATS does not respond: after a restore, workers will receive every event again.")
         return {}
     try:
         return await snapshot.read_ack_floors(services, nats)
@@ -103,14 +105,15 @@ def verify(file: str) -> None:
         reader, checked = _check_file(source, settings)
     left_out = f", without {' and '.join(reader.header.left_out)}" if reader.header.left_out else ""
     console.print(
-        f"A sound backup of {reader.header.moment:%Y-%m-%d %H:%M:%S} UTC in format {reader.format}, made by Headrace "
-        f"{reader.header.version}{left_out}: {_count_commits(checked.sections):,} decisions, "
+        f"The backup is intact: {reader.header.moment:%Y-%m-%d %H:%M:%S} UTC, format {reader.format}, written by "
+        "Headrace "
+        f"{reader.header.version}{left_out}: {_count_commits(checked.sections):,} commits, "
         f"{sum(one.documents for one in checked.sections):,} documents."
     )
     if checked.keys_verified:
-        console.print(f"HEADRACE_MASTER_KEY opens its {checked.data_keys:,} data keys.")
+        console.print(f"HEADRACE_MASTER_KEY decrypts its {checked.data_keys:,} data keys.")
     else:
-        console.print("Whether your master key opens its data keys was not checked: HEADRACE_MASTER_KEY is not set.")
+        console.print("Its data keys were not checked, because HEADRACE_MASTER_KEY is not set.")
 
 
 def restore(file: str, *, purge: bool) -> None:
@@ -118,21 +121,21 @@ def restore(file: str, *, purge: bool) -> None:
     with _open_input(file) as source:
         reader, checked = _check_file(source, settings)
         if unknown := checked.services - {one.name for one in load_services()}:
-            raise OperatorError(f"The backup has services that this Headrace does not know: {', '.join(unknown)}.")
+            raise OperatorError(f"The backup contains services that this version does not know: {', '.join(unknown)}.")
         started = time.monotonic()
         with _select_servers(settings, must_exist=False) as settings:
             jobs = _translate_errors(lambda: asyncio.run(_restore(settings, reader, purge=purge)))
             migrate_services(settings)
     console.print(
-        f"Restored {_count_commits(checked.sections):,} decisions, {sum(one.documents for one in checked.sections):,} "
-        f"documents in {time.monotonic() - started:.1f} s: the system is as it was at "
-        f"{reader.header.moment:%Y-%m-%d %H:%M:%S} UTC. Start the services now, with the same master key; "
-        "they fill JetStream and build the views over it by themselves."
+        f"Restored {_count_commits(checked.sections):,} commits, {sum(one.documents for one in checked.sections):,} "
+        f"documents in {time.monotonic() - started:.1f} s: the system has the state of "
+        f"{reader.header.moment:%Y-%m-%d %H:%M:%S} UTC. Start the services with the same master key; "
+        "they fill JetStream and rebuild their projections."
     )
     if jobs:
         console.print(
-            f"{jobs} jobs ran at that moment: those whose runner goes on reporting go on, "
-            "the others are lost after the time of a lease and tried again."
+            f"{jobs} jobs were running at that time. They continue if their runner still reports; "
+            "otherwise they are lost after one lease period and retried."
         )
 
 
@@ -140,16 +143,16 @@ async def _restore(settings: Settings, reader: BackupReader, *, purge: bool) -> 
     services = load_services()
     async with _open_databases(settings, services) as (_, databases), _open_nats(settings) as nats:
         if await restore_steps.require_empty_system(databases, nats, purge=purge):
-            console.print("An earlier restore did not come to its end; it begins again.")
+            console.print("Starting again after an incomplete restore.")
         with _show_progress() as show:
             await restore_steps.load_backup(databases, nats, reader, lambda done, of: show("writing", done, of))
-            show("heads of the streams", 0, 0)
+            show("stream heads", 0, 0)
             await restore_steps.finish_restore(databases)
         return await restore_steps.count_interrupted_jobs(databases["builds"])
 
 
 def _check_file(source: BinaryIO, settings: Settings) -> tuple[BackupReader, restore_steps.CheckResult]:
-    """Raises StackError before anything was written."""
+    """Verify the whole file. Raises OperatorError before anything is written."""
     master = MasterKeys.from_keys(settings.master_keys) if settings.master_keys else None
 
     def look() -> tuple[BackupReader, restore_steps.CheckResult]:
@@ -160,21 +163,21 @@ def _check_file(source: BinaryIO, settings: Settings) -> tuple[BackupReader, res
     return _translate_errors(look)
 
 
-# ---- where it comes from and goes to
+# ---- files and servers
 
 
 @contextmanager
 def _open_output(file: str) -> Iterator[BinaryIO]:
-    """A file appears under its name when all is in it, and only its owner may read it."""
+    """Open the output. A file gets its name only when it is complete, and is readable by its owner only."""
     if file == STANDARD_STREAM:
         if sys.stdout.isatty():
-            raise SettingsError("A backup is no text for a terminal; send it on, like `headrace backup - > FILE`.")
+            raise SettingsError("A backup is binary data; redirect it, as in `headrace backup - > FILE`.")
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return
     path = Path(file)
     if path.exists():
-        raise SettingsError(f"{path} is there already; a backup replaces nothing.")
+        raise SettingsError(f"{path} exists; a backup does not overwrite files.")
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as output:
@@ -183,14 +186,14 @@ def _open_output(file: str) -> Iterator[BinaryIO]:
             os.fsync(output.fileno())
         draft.rename(path)
     except OSError as error:
-        raise OperatorError(f"{path} cannot be written: {error.strerror}.") from error
+        raise OperatorError(f"Cannot write {path}: {error.strerror}.") from error
     finally:
         draft.unlink(missing_ok=True)
 
 
 @contextmanager
 def _open_input(file: str) -> Iterator[BinaryIO]:
-    """A backup is read twice, so one that comes through a pipe is kept in the temporary folder meanwhile."""
+    """Open a backup for reading it twice. A pipe is copied to a temporary file first."""
     try:
         if file != STANDARD_STREAM:
             with Path(file).open("rb") as source:
@@ -202,12 +205,12 @@ def _open_input(file: str) -> Iterator[BinaryIO]:
                 shutil.copyfileobj(sys.stdin.buffer, kept, 1024 * 1024)
                 yield kept
     except OSError as error:
-        raise OperatorError(f"{file} cannot be read: {error.strerror}.") from error
+        raise OperatorError(f"Cannot read {file}: {error.strerror}.") from error
 
 
 @contextmanager
 def _select_servers(settings: Settings, *, must_exist: bool) -> Iterator[Settings]:
-    """Those that the settings name; else those of the local stack, started for this if it does not run."""
+    """Yield settings with the configured servers, or with those of the embedded stack, started for the block."""
     if settings.mongodb_url:
         if not must_exist:
             settings.require_servers()
@@ -216,7 +219,7 @@ def _select_servers(settings: Settings, *, must_exist: bool) -> Iterator[Setting
     folder = DataFolder(settings.data)
     if must_exist and not (folder.path / "mongodb").exists():
         raise SettingsError(
-            f"There is no stack on {settings.data}; name its folder with --data, or set HEADRACE_MONGODB_URL "
+            f"No stack exists on {settings.data}. Select its folder with --data, or set HEADRACE_MONGODB_URL "
             "and HEADRACE_NATS_URL."
         )
     folder.prepare()
@@ -225,14 +228,17 @@ def _select_servers(settings: Settings, *, must_exist: bool) -> Iterator[Setting
 
 
 def _with_master_key(settings: Settings) -> Settings:
-    """The one that is set, or the one of the local stack; without any a restored system could open nothing."""
+    """Return settings with the configured master key, or that of the embedded stack.
+
+    Raises SettingsError without one.
+    """
     kept = settings.data / "secrets" / "master-key"
     if not settings.master_keys and kept.exists():
         settings = Settings.from_environment({**os.environ, "HEADRACE_MASTER_KEY": kept.read_text()})
     if not settings.master_keys:
         raise SettingsError(
-            "HEADRACE_MASTER_KEY is not set: without the master key of the system that was backed up nothing can be "
-            f"opened that is sealed. Set it, or put it into {kept}."
+            "HEADRACE_MASTER_KEY is not set. Encrypted data cannot be read without the master key of the backed-up "
+            f"system. Set it, or write it to {kept}."
         )
     return settings
 
@@ -257,7 +263,7 @@ async def _open_nats(settings: Settings) -> AsyncIterator[Client]:
         await disconnect(nats)
 
 
-# ---- words
+# ---- output
 
 
 @contextmanager
@@ -269,15 +275,15 @@ def _show_progress() -> Iterator[Callable[[str, int, int], None]]:
 
 
 def _translate_errors(action: Callable[[], T]) -> T:
-    """What a file or a server says against it, as the operator is told everything else."""
+    """Run an action and raise errors of files and servers as OperatorError."""
     try:
         return action()
     except BackupError as error:
         raise OperatorError(str(error)) from error
     except PyMongoError as error:
-        raise OperatorError(f"MongoDB does not do it: {error}") from error
+        raise OperatorError(f"MongoDB failed: {error}") from error
     except (NatsError, TimeoutError) as error:
-        raise OperatorError(f"NATS does not do it ({type(error).__name__}); is it reachable?") from error
+        raise OperatorError(f"NATS failed ({type(error).__name__}). Check that it is reachable.") from error
 
 
 def _count_commits(sections: Sequence[Section]) -> int:

@@ -1,6 +1,6 @@
-"""Sealed files: AES-256-GCM over chunks, whose nonces are their numbers and say which one is the last.
+"""Encryption of files in chunks with AES-256-GCM. The nonce of a chunk is its number and whether it is the last one.
 
-So no chunk can be changed, moved, left out or added, and none is opened without the whole of it being right.
+Any modified, moved, missing or additional chunk is therefore detected, and no chunk is returned before it is verified.
 """
 
 import base64
@@ -17,15 +17,15 @@ CHUNK_BYTES = 64 * 1024
 TAG_BYTES = 16
 KEY_BYTES = SALT_BYTES = 32
 HKDF_INFO = b"headrace-backup"
-SCRYPT_COST = 2**16  # of scrypt, with r=8: 64 MiB and about a fifth of a second for each guess
+SCRYPT_COST = 2**16  # parameter N of scrypt; with r=8 each guess takes 64 MiB and about 0.2 s
 
 
 class DecryptionError(Exception):
-    """Another key, or not the bytes that were sealed."""
+    """The key is wrong or the ciphertext was modified."""
 
 
 def derive_key(text: str, salt: bytes) -> bytes:
-    """Of this file alone; from a key, which is the base64 of 32 bytes, or a passphrase, which is any other text."""
+    """Derive the key of one file from a key (the base64 of 32 bytes) or a passphrase (any other text)."""
     try:
         key = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
@@ -36,7 +36,7 @@ def derive_key(text: str, salt: bytes) -> bytes:
 
 
 class ChunkEncryptor:
-    """Takes bytes in pieces of any size and hands on sealed chunks; `header` is sealed along without being in them."""
+    """Encrypts bytes of any length in chunks. `header` is authenticated as additional data."""
 
     def __init__(self, key: bytes, header: bytes, write_output: Callable[[bytes], object]) -> None:
         self._cipher = AESGCM(key)
@@ -47,7 +47,7 @@ class ChunkEncryptor:
 
     def write(self, content: bytes) -> None:
         self._buffer += content
-        whole = max(len(self._buffer) - 1, 0) // CHUNK_BYTES  # one byte at least stays for the last chunk
+        whole = max(len(self._buffer) - 1, 0) // CHUNK_BYTES  # at least one byte remains for the last chunk
         for start in range(0, whole * CHUNK_BYTES, CHUNK_BYTES):
             self._encrypt_chunk(bytes(self._buffer[start : start + CHUNK_BYTES]), last=False)
         del self._buffer[: whole * CHUNK_BYTES]
@@ -61,7 +61,7 @@ class ChunkEncryptor:
 
 
 def decrypt(key: bytes, header: bytes, ciphertext: Iterable[bytes]) -> Iterator[bytes]:
-    """The content of sealed bytes that come in pieces of any size. Raises Unsealable."""
+    """Yield the plaintext of ciphertext that arrives in pieces of any size. Raises DecryptionError."""
     cipher, number, waiting = AESGCM(key), 0, bytearray()
 
     def one(chunk: bytes, *, last: bool) -> bytes:

@@ -1,4 +1,4 @@
-"""Restoring: an empty system becomes the one that was backed up; what follows from the log is built anew."""
+"""Restore of a backup into an empty system. Derived data is rebuilt from the log."""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +14,8 @@ from pymongo import WriteConcern
 from pymongo.asynchronous.database import AsyncDatabase
 
 from contracts.history import GetHistory
-from infra.backup.file_format import BackupError, BackupReader, Section, split_documents
+from infra.backup.file_format import BackupError, Section, split_documents
+from infra.backup.file_reader import BackupReader
 from infra.backup.scope import COMMITS, DATA_KEYS, RESTORE_MARKER_ID, RESTORE_MARKERS, is_restore_interrupted
 from infra.local.process import OperatorError
 from libs.eventstore.mapping import Document
@@ -22,26 +23,27 @@ from libs.eventstore.mongo import create_schema
 from libs.security.envelope_encryption import DecryptionFailed, MasterKeyMissing, MasterKeys
 
 Databases = Mapping[str, AsyncDatabase[Document]]
-ProgressReport = Callable[[int, int], None]  # bytes of the file done, of how many
+ProgressReport = Callable[[int, int], None]  # bytes read, size of the file
 
-FAST_WRITES = WriteConcern(
-    1
-)  # the note that all is over is written safely, and whatever was written before is safe then, too
-OCCUPIED_COLLECTIONS = (COMMITS, DATA_KEYS, "counters")  # what a system that was ever started has
+FAST_WRITES = WriteConcern(1)  # safe: the final marker is written with majority, and so is everything before it
+OCCUPIED_COLLECTIONS = (COMMITS, DATA_KEYS, "counters")  # not empty in a system that was ever started
 
 
 @dataclass
 class CheckResult:
-    """What a look through the whole file has shown."""
+    """Result of verifying the whole file."""
 
     sections: Sequence[Section]
     data_keys: int = 0
-    keys_verified: bool = False  # with the master keys at hand
+    keys_verified: bool = False  # whether the master keys decrypt all data keys
     services: set[str] = field(default_factory=set)
 
 
 def check_backup(reader: BackupReader, master: MasterKeys | None, report: ProgressReport) -> CheckResult:
-    """Read it all. Raises BackupError where a byte is wrong, or where the master keys do not open the data keys."""
+    """Verify the whole file.
+
+    Raises BackupError if it is damaged, or if the master keys do not decrypt its data keys.
+    """
     found = CheckResult(())
     for section, content in reader.read_documents():
         report(reader.position, reader.size)
@@ -61,20 +63,21 @@ def _check_data_key(master: MasterKeys, data_key: Document) -> None:
         master.unwrap(data_key["kid"], data_key["_id"], data_key["wrapped"])
     except MasterKeyMissing as missing:
         raise BackupError(
-            f"The backup's data keys are wrapped by the master key {missing.key_id}, and HEADRACE_MASTER_KEY does not "
-            "hold it: set it to the master key of the system that was backed up, or append that one after a comma."
+            f"The backup's data keys are wrapped by the master key {missing.key_id}, which HEADRACE_MASTER_KEY does "
+            "not "
+            "contain. Set it to the master key of the backed-up system, or append that key after a comma."
         ) from missing
     except DecryptionFailed as broken:
-        raise BackupError(f"The data key of {data_key['_id']} is damaged; the backup cannot be used.") from broken
+        raise BackupError(f"The data key of {data_key['_id']} is damaged; the backup cannot be restored.") from broken
 
 
 async def require_empty_system(databases: Databases, nats: Client, *, purge: bool) -> bool:
-    """Raises StackError where something runs or lies here already; answers whether a restore was interrupted."""
+    """Raise OperatorError if services run or data exists. Return whether an earlier restore was interrupted."""
     for service in databases:
         if await _is_service_running(nats, GetHistory.subject_at(service)):
             raise OperatorError(
-                f"The service {service} runs; stop all services first (`headrace down`, or scale them to zero), "
-                "and start them when the restore is over."
+                f"The service {service} is running. Stop all services first (`headrace down`, or scale them to zero), "
+                "and start them after the restore."
             )
     interrupted = await is_restore_interrupted(next(iter(databases.values())))
     if not interrupted:
@@ -82,14 +85,14 @@ async def require_empty_system(databases: Databases, nats: Client, *, purge: boo
             for name in OCCUPIED_COLLECTIONS:
                 if await database[name].find_one({}, {"_id": 1}) is not None:
                     raise OperatorError(
-                        f"The database {database.name} is not empty; a backup is restored into an empty system only. "
-                        "Name another server or data folder, or drop the databases of this one if nobody needs them."
+                        f"The database {database.name} is not empty, and a restore needs an empty system. "
+                        "Select another server or data folder, or drop the databases if they are not needed."
                     )
     for service in databases:
         if (events := await _count_events(nats, service)) and not purge:
             raise OperatorError(
-                f"JetStream still holds {events} events of {service}, of the system that was here before; "
-                "they follow from the log and are filled in again: run it with --purge-streams."
+                f"JetStream still contains {events} events of {service} from a previous system. "
+                "Delete them with --purge-streams; the restored services fill the streams from their logs."
             )
     return interrupted
 
@@ -100,7 +103,7 @@ async def _is_service_running(nats: Client, subject: str) -> bool:
     except NoRespondersError:
         return False
     except (NatsError, TimeoutError):
-        return True  # somebody is there, and slow
+        return True  # a service subscribes but is slow
     return True
 
 
@@ -112,9 +115,9 @@ async def _count_events(nats: Client, service: str) -> int:
 
 
 async def load_backup(databases: Databases, nats: Client, reader: BackupReader, report: ProgressReport) -> None:
-    """Fill the databases and JetStream's place; a crash leaves the note, and the next restore begins again."""
+    """Write the databases and purge JetStream. After a crash, the marker makes the next restore start again."""
     first, *others = databases.values()
-    for database in (*others, first):  # the one with the note last
+    for database in (*others, first):  # the one with the marker last
         await database.client.drop_database(database.name)
     await first[RESTORE_MARKERS].insert_one({"_id": RESTORE_MARKER_ID, "backup": reader.header.backup})
     for service in databases:
@@ -127,7 +130,7 @@ async def load_backup(databases: Databases, nats: Client, reader: BackupReader, 
 
 
 async def finish_restore(databases: Databases) -> None:
-    """Heads of the streams, from the log; then it is no restore any more, but a system that waits for its migration."""
+    """Rebuild the stream heads from the log and remove the marker. The system is then ready for the migration."""
     await asyncio.gather(*(_rebuild_heads(database) for database in databases.values()))
     first = next(iter(databases.values()))
     await first[RESTORE_MARKERS].delete_one({"_id": RESTORE_MARKER_ID})
@@ -137,7 +140,7 @@ async def _rebuild_heads(database: AsyncDatabase[Document]) -> None:
     await create_schema(database)
     newest = {"version": {"$first": "$version"}, "commit": {"$first": "$_id"}}
     pipeline: list[Document] = [
-        {"$sort": {"stream": -1, "version": -1}},  # in this form MongoDB skips from stream to stream in its index
+        {"$sort": {"stream": -1, "version": -1}},  # MongoDB executes this form as a distinct scan of the index
         {"$group": {"_id": "$stream", **newest}},
         {"$out": "streams"},
     ]
@@ -145,5 +148,5 @@ async def _rebuild_heads(database: AsyncDatabase[Document]) -> None:
 
 
 async def count_interrupted_jobs(database: AsyncDatabase[Document]) -> int:
-    """Jobs that ran at the moment of the backup."""
+    """Return the number of jobs that were running at the time of the backup."""
     return await database["attempts"].count_documents({"finished": False})

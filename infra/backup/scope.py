@@ -1,4 +1,4 @@
-"""What a backup holds of a service's database: all that does not follow from the log."""
+"""The collections of a service's database that a backup contains: all that cannot be derived from the log."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -14,7 +14,7 @@ Query = dict[str, Any]
 COMMITS = "commits"
 DATA_KEYS = "data_keys"
 RESTORE_MARKER_ID = "restore"
-RESTORE_MARKERS = "restoring"  # a note in the first service's database while a restore is not over
+RESTORE_MARKERS = "restoring"  # in the first service's database; contains a document while a restore is incomplete
 SCAN_COLLECTIONS = {"lease_looks", "presence_looks"}
 DERIVED_COLLECTIONS = {
     "streams",
@@ -26,17 +26,17 @@ DERIVED_COLLECTIONS = {
     RESTORE_CUTOFFS,
     RESTORE_MARKERS,
 }
-PROJECTION_PREFIX = "view_"  # begins the names of followed views
+PROJECTION_PREFIX = "view_"  # of the collections of projections
 LOG_COLLECTIONS = {"log_chunks"}
 ARTIFACT_COLLECTIONS = {"file_pieces"}
 
-# collections that only grow, and the field that tells when a document came: what is older than the clocks may
-# differ is there for good, so it need not be read while the database still remembers the moment of the backup
+# Append-only collections and the field with the time of a document. Documents older than the clock tolerance are
+# immutable, so they can be read after the snapshot has expired.
 APPEND_ONLY_FIELDS: Mapping[str, str] = {COMMITS: "at", "log_chunks": "_id", "file_pieces": "_id"}
 
 
 def select_collections(names: Sequence[str], excluded: Sequence[str]) -> list[str]:
-    """Keys first: who restores with the wrong one is told at once. The log last: it is the longest."""
+    """Return the collections to back up: data keys first, to detect a wrong master key early; large ones last."""
     without = (
         DERIVED_COLLECTIONS
         | (LOG_COLLECTIONS if "logs" in excluded else set())
@@ -47,7 +47,7 @@ def select_collections(names: Sequence[str], excluded: Sequence[str]) -> list[st
 
 
 def recent_filter(collection: str, since: datetime) -> Query:
-    """Of a growing collection what may have come around the moment of the backup; of all others everything."""
+    """Return a filter for the documents to read in the snapshot: recent ones, or all of a mutable collection."""
     match APPEND_ONLY_FIELDS.get(collection):
         case None:
             return {}
@@ -63,5 +63,5 @@ def older_filter(collection: str, since: datetime) -> Query:
 
 
 async def is_restore_interrupted(first_database: AsyncDatabase[Query]) -> bool:
-    """Whether a restore has begun and not come to its end; the database of the first service knows."""
+    """Return whether a restore was started and not completed, according to the database of the first service."""
     return await first_database[RESTORE_MARKERS].find_one({"_id": RESTORE_MARKER_ID}) is not None

@@ -1,4 +1,4 @@
-"""Taking a backup: all service databases as they were at one moment, while the system goes on."""
+"""Online backup of all service databases as of one point in time, read in a MongoDB snapshot session."""
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -13,7 +13,8 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import OperationFailure
 
-from infra.backup.file_format import BackupError, BackupWriter, Section
+from infra.backup.file_format import BackupError, Section
+from infra.backup.file_writer import BackupWriter
 from infra.backup.scope import (
     APPEND_ONLY_FIELDS,
     COMMITS,
@@ -30,7 +31,7 @@ from libs.service.restore_cutoffs import RESTORE_CUTOFFS
 
 Databases = Mapping[str, AsyncDatabase[Document]]
 SectionReport = Callable[[Section], None]
-BeginBackup = Callable[[datetime], BackupWriter]  # begins the file, once the moment is known
+BeginBackup = Callable[[datetime], BackupWriter]  # starts the file when the time of the snapshot is known
 
 SNAPSHOT_EXPIRED_CODES = {239, 246}  # SnapshotTooOld, SnapshotUnavailable
 REACTIONS_PREFIX = "reactions-to-"
@@ -45,18 +46,21 @@ async def create_backup(
     report: SectionReport,
     excluded: Sequence[str] = (),
 ) -> Sequence[Section]:
-    """`floors`: by service and consumer the time of the last event below which all were worked off."""
+    """Write a backup.
+
+    `ack_floors` is, by service and consumer, the time up to which a worker has handled all events.
+    """
     before = await _list_collections(databases)
     if not (logs := [databases[name][COMMITS] for name, names in before.items() if COMMITS in names]):
-        raise BackupError("There is nothing to back up: no service has a log here.")
+        raise BackupError("There is nothing to back up: no service has an event log.")
     async with client.start_session(snapshot=True) as session:
-        # the first read makes the moment, but not that of a collection that is not there; all others of the session,
-        # in all databases, see the same
+        # The first read of an existing collection sets the time of the snapshot. All other reads of the session, in all
+        # databases, see the same time.
         await logs[0].find_one({}, {"_id": 1}, session=session)
         assert session.operation_time is not None  # noqa: S101
         moment = session.operation_time.as_datetime()
         if before != await _list_collections(databases):
-            raise BackupError("A collection was made at this very moment; begin the backup again.")
+            raise BackupError("A collection was created at the same time. Start the backup again.")
         writer, since = begin(moment), moment - MAX_CLOCK_SKEW
         chosen = {name: select_collections(names, excluded) for name, names in before.items()}
         try:
@@ -74,8 +78,8 @@ async def create_backup(
             if error.code not in SNAPSHOT_EXPIRED_CODES:
                 raise
             raise BackupError(
-                "MongoDB remembers the moment of the backup no longer: it took too long, or an index was made "
-                "meanwhile. Begin again; if that does not help, let it remember longer, on every member: "
+                "The snapshot has expired: the backup took too long, or an index was created at the same time. "
+                "Start it again. If that does not help, extend the snapshot history on every member: "
                 "db.adminCommand({setParameter: 1, minSnapshotHistoryWindowInSeconds: 1800})."
             ) from error
     for service in services:
@@ -109,7 +113,7 @@ async def _copy_collection(
 async def _find_cutoffs(
     service: Service, databases: Databases, ack_floors: Mapping[str, datetime], session: AsyncClientSession
 ) -> Sequence[Document]:
-    """How far followers and workers had come, as times: another JetStream counts its events from one again."""
+    """Return the progress of subscriptions and workers as times. Sequence numbers differ in another JetStream."""
     done = dict(ack_floors)
     async for position in databases[service.name]["followers"].find({"event_id": {"$ne": ""}}, session=session):
         source = position["_id"].removeprefix(REACTIONS_PREFIX)
@@ -121,13 +125,16 @@ async def _find_cutoffs(
     before = {name: at - MAX_CLOCK_SKEW for name, at in done.items()}
     async for earlier in databases[service.name][RESTORE_CUTOFFS].find(
         {}, session=session
-    ):  # this system was restored itself
+    ):  # this system was restored before
         before[earlier["_id"]] = max(earlier["before"], before.get(earlier["_id"], earlier["before"]))
     return [{"_id": name, "before": at} for name, at in sorted(before.items())]
 
 
 async def read_ack_floors(services: Sequence[Service], nats: Client) -> dict[str, dict[str, datetime]]:
-    """By service and consumer the time of the event up to which its worker has worked off all. To be asked first."""
+    """Return, by service and consumer, the time up to which a worker has handled all events.
+
+    Call it before the backup.
+    """
     js = nats.jetstream()
     found: dict[str, dict[str, datetime]] = {}
     for service in services:
@@ -139,7 +146,7 @@ async def read_ack_floors(services: Sequence[Service], nats: Client) -> dict[str
                     continue
                 last = await js.get_msg(worker.source, seq=info.ack_floor.stream_seq)
             except NotFoundError:
-                continue  # it will look at every event again
+                continue  # the worker will receive every event again
             if time := (last.headers or {}).get("ce-time"):
                 found.setdefault(service.name, {})[name] = datetime.fromisoformat(time)
     return found

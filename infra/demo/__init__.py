@@ -1,1 +1,1 @@
-"""The demonstration: what `headrace demo` makes, does over the HTTP API and shows."""
+"""`headrace demo`: a sample repository, a build over the HTTP API, and their display in a terminal."""

@@ -1,4 +1,4 @@
-"""The demonstration's calls of the HTTP API: the same that any client would make."""
+"""Client of the HTTP API for the demo. It uses public routes only."""
 
 from types import TracebackType
 from typing import Any, Self
@@ -11,15 +11,15 @@ TIMEOUT_SECONDS = 20.0
 
 
 class ApiError(OperatorError):
-    """The server answered with an error code."""
+    """The server responded with an error code."""
 
     def __init__(self, call: str, status: int, code: str, detail: str) -> None:
-        super().__init__(f"{call} was refused with {status} {code}: {detail}")
+        super().__init__(f"{call} failed with {status} {code}: {detail}")
         self.code = code
 
 
 class ApiClient:
-    """Logged in as one user."""
+    """HTTP client signed in as one user."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -49,7 +49,9 @@ class ApiClient:
         try:
             answer = self._client.request(method, path, json=body)
         except httpx.HTTPError as error:
-            raise OperatorError(f"{call} got no answer ({type(error).__name__}); see `headrace status`.") from error
+            raise OperatorError(
+                f"{call} got no response ({type(error).__name__}). Check the stack with `headrace status`."
+            ) from error
         if answer.is_error:
             known = answer.json() if "json" in answer.headers.get("content-type", "") else {}
             raise ApiError(call, answer.status_code, known.get("message", ""), known.get("detail") or answer.text[:200])

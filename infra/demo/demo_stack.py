@@ -1,4 +1,4 @@
-"""The stack that the demonstration runs on: the one that runs on its data folder, or its own, on a free port."""
+"""The stack of the demo: the one that runs on its data folder, or a new one on a free port."""
 
 import os
 import signal
@@ -17,11 +17,11 @@ from libs.settings import Settings
 
 DEMO_FOLDER = ".headrace/demo"
 DEFAULT_PORT = 8080
-START_TIMEOUT_SECONDS = 90.0  # seconds for a stack that somebody else is starting
+START_TIMEOUT_SECONDS = 90.0  # for a stack that another process is starting
 
 
 class StartFailed(Exception):
-    """The stack could not start; it has said why."""
+    """The stack could not start and has printed the reason."""
 
     def __init__(self, status: int) -> None:
         super().__init__(status)
@@ -31,22 +31,22 @@ class StartFailed(Exception):
 @dataclass(frozen=True, slots=True)
 class DemoStack:
     url: str
-    keeps_running: bool  # after the demonstration
+    keeps_running: bool  # after the demo
 
 
 @contextmanager
 def run_demo_stack(ui: Ui, *, keep: bool) -> Iterator[DemoStack]:
-    """Stops what it started, however the block ends, unless it is to be kept."""
+    """Run a stack for the block. A stack started here is stopped afterwards, unless `keep` is set."""
     os.environ.setdefault("HEADRACE_DATA", DEMO_FOLDER)
     folder = stack_commands.get_data_folder()
     if find_supervisor(folder) is not None:
-        ui.show_text(f"A stack runs on {folder.path} already; it is used, and left running.")
+        ui.show_text(f"Using the stack that runs on {folder.path}; it is left running.")
         yield DemoStack(_wait_until_ready(folder), keeps_running=True)
         return
     if not os.environ.get("HEADRACE_PORT"):
         port = ports.find_free_port() if ports.is_taken("127.0.0.1", DEFAULT_PORT) else DEFAULT_PORT
         os.environ["HEADRACE_PORT"] = str(port)
-    ui.show_title("A whole stack: MongoDB, NATS, five services, the gateway and an agent, each a process of its own")
+    ui.show_title("Starting MongoDB, NATS, five services, the gateway and an agent")
     kept = False
     with _interrupt_on(signal.SIGTERM, signal.SIGHUP):
         try:
@@ -56,25 +56,25 @@ def run_demo_stack(ui: Ui, *, keep: bool) -> Iterator[DemoStack]:
             kept = keep
         finally:
             if not kept and find_supervisor(folder) is not None:
-                signal.signal(signal.SIGINT, signal.SIG_IGN)  # an impatient second Ctrl-C would leave half of it
+                signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C would leave processes running
                 ui.stop_spinner()
                 ui.show_text("Stopping the stack ...")
                 ui.show_text(stack_commands.stop_stack())
 
 
 def _wait_until_ready(folder: DataFolder) -> str:
-    """Its address, once everything is up."""
+    """Wait until the stack is ready and return its URL."""
     deadline = time.monotonic() + START_TIMEOUT_SECONDS
     while (state := StackState.read(folder)) is None or not state.ready:
         if find_supervisor(folder) is None or time.monotonic() > deadline:
-            raise OperatorError(f"The stack on {folder.path} does not become ready; see `headrace status`.")
+            raise OperatorError(f"The stack on {folder.path} did not become ready. Check it with `headrace status`.")
         time.sleep(0.1)
     return state.url
 
 
 @contextmanager
 def _interrupt_on(*numbers: signal.Signals) -> Iterator[None]:
-    """Be told to end in any way, end as by Ctrl-C."""
+    """Raise KeyboardInterrupt on these signals, as Ctrl-C does."""
 
     def interrupt(number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt(number)

@@ -1,4 +1,4 @@
-"""Git repositories served over HTTP, to be read only: git's own backend behind the standard library's server."""
+"""Read-only git repositories over HTTP: `git http-backend` behind the HTTP server of the standard library."""
 
 import gzip
 import os
@@ -58,7 +58,7 @@ class GitRequestHandler(BaseHTTPRequestHandler):
 
 
 class GitServer(ThreadingHTTPServer):
-    """Serves every repository below a folder."""
+    """HTTP server for all repositories below a folder."""
 
     def __init__(
         self, root: Path, host: str = "127.0.0.1", handler: type[GitRequestHandler] = GitRequestHandler
@@ -79,11 +79,11 @@ class GitServer(ThreadingHTTPServer):
 
 
 def local_address_for(url: str) -> str:
-    """Of this machine, as who serves `url` sees it."""
+    """Return this machine's IP address as seen by the server at `url`."""
     parts = urlsplit(url)
     port = parts.port or (443 if parts.scheme == "https" else 80)
     try:
         with socket.create_connection((str(parts.hostname), port), timeout=10) as connection:
             return str(connection.getsockname()[0])
     except OSError as error:
-        raise OperatorError(f"{url} does not answer ({error}); it is what HEADRACE_URL says.") from error
+        raise OperatorError(f"{url} does not respond ({error}). Check HEADRACE_URL.") from error

@@ -1,4 +1,7 @@
-"""The log of a build as its reader meets it: step by step and line by line, live, then what was left to read."""
+"""Live log of a build, step by step and line by line.
+
+After the end of the build, missing lines are read from its stored log.
+"""
 
 import time
 from collections.abc import Iterator
@@ -10,8 +13,8 @@ from infra.demo.api_client import ApiClient, ApiError
 from infra.local.process import OperatorError
 
 FIRST_SECTION = "-1"
-START_TIMEOUT_SECONDS = 120.0  # seconds until a build must have begun
-POLL_INTERVAL_SECONDS = 0.15  # seconds between two looks at a log that has nothing new
+START_TIMEOUT_SECONDS = 120.0  # until a build must have started
+POLL_INTERVAL_SECONDS = 0.15  # between two polls of a log without new lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,7 @@ LogEvent = StepStarted | LogLine | StepFinished | BuildWaiting
 
 
 class LogReader:
-    """Remembers what was shown, so that the finished log only adds to the live one."""
+    """Reads the live and then the stored log, and counts lines so that none is returned twice."""
 
     def __init__(self, api: ApiClient, executor_id: str, build_id: int) -> None:
         self._api = api
@@ -53,7 +56,7 @@ class LogReader:
         self._line_counts: dict[str, int] = {}  # lines by step
 
     def read_events(self) -> Iterator[LogEvent]:
-        """Until the build is over."""
+        """Yield the events of the log until the build has finished."""
         yield from self._read_live_log()
         yield from self._read_finished_log()
 
@@ -70,19 +73,22 @@ class LogReader:
             if section["line_number"] == 0 and not self._step:
                 reason = self._wait_reason()
                 if time.monotonic() > deadline:
-                    raise OperatorError(f"The build has not begun for {START_TIMEOUT_SECONDS:g} s: {reason}")
+                    raise OperatorError(f"The build did not start within {START_TIMEOUT_SECONDS:g} s: {reason}")
                 yield BuildWaiting(reason)
                 time.sleep(POLL_INTERVAL_SECONDS)
                 continue
             news = list(self._section_events(section, self._new_lines(section)))
             yield from news
             if not news and self._step_finished and self._is_finished():
-                return  # the live log is answered for some seconds more
+                return  # the live log stays available for some seconds
             if not news:
                 time.sleep(POLL_INTERVAL_SECONDS)
 
     def _new_lines(self, section: dict[str, Any]) -> list[str]:
-        """Lines that continue a section come with a line break before each, those of the next section between them."""
+        """Split new lines.
+
+        Continued sections begin with a line break; new sections have line breaks between lines only.
+        """
         continued = self._step in ("", section["step"])
         missing = section["line_number"] - (self._line_counts.get(self._step, 0) if continued else 0)
         text = section["log"].removeprefix("\n") if continued else section["log"]
@@ -91,7 +97,7 @@ class LogReader:
     def _wait_reason(self) -> str:
         queued = self._api.get("/developer/builds/queueds")
         mine = (each["reason"] for each in queued if each["executor_id"] == self._executor_id)
-        return next(mine, "The runner has it.")
+        return next(mine, "The job is assigned to a runner.")
 
     def _is_finished(self) -> bool:
         running = self._api.get("/developer/builds/executeds")
@@ -108,7 +114,7 @@ class LogReader:
                 return
             step = section["step"]
             if step in self._line_counts and (step != self._step or self._step_finished):
-                continue  # it was read to its end while it ran
+                continue  # already read completely from the live log
             lines = section["log"].split("\n") if section["log"] else []
             yield from self._section_events(section, lines[self._line_counts.get(step, 0) :])
 
@@ -117,7 +123,7 @@ class LogReader:
             if self._step and not self._step_finished:
                 yield StepFinished(
                     self._step, _seconds_between(self._step_started_at, section["start_at"]), True, False
-                )  # else none follows
+                )  # the live log skipped its end
             self._step, self._step_started_at, self._step_finished = section["step"], section["start_at"], False
             yield StepStarted(self._step)
         self._line_counts[self._step] = self._line_counts.get(self._step, 0) + len(lines)

@@ -1,4 +1,4 @@
-"""The repository that the demonstration builds: a sample made on the spot, or the visitor's own."""
+"""The repository that the demo builds: a generated sample, or the user's own."""
 
 import os
 import shutil
@@ -11,7 +11,7 @@ from pathlib import Path
 from infra.demo.git_server import GitServer, local_address_for
 from infra.local.process import OperatorError
 
-SECRET_NAME = "DEMO_TOKEN"  # noqa: S105  its name
+SECRET_NAME = "DEMO_TOKEN"  # noqa: S105  a name, not a value
 
 SPEC_FILE = """\
 version: "1.0"
@@ -67,13 +67,13 @@ SAMPLE_FILES = {
 @dataclass(frozen=True, slots=True)
 class Repository:
     url: str
-    branch: str  # "*": its default branch
+    branch: str  # "*": the default branch
     spec: str
     is_sample: bool
 
 
 def select_repository(environ: Mapping[str, str], sample_folder: Path) -> Repository:
-    """What REPO, BRANCH and SPEC say; without REPO the sample, made anew in that folder."""
+    """Return the repository selected by REPO, BRANCH and SPEC, or a new sample created in `sample_folder`."""
     address = environ.get("REPO", "")
     if not address:
         create_sample(sample_folder)
@@ -86,7 +86,10 @@ def select_repository(environ: Mapping[str, str], sample_folder: Path) -> Reposi
 
 @contextmanager
 def serve_repository(repository: Repository, server_url: str) -> Iterator[Repository]:
-    """The sample, served over HTTP for as long as the block runs to whoever runs the builds of the system there."""
+    """Serve the sample over HTTP to the system at `server_url` while the block runs.
+
+    Other repositories are unchanged.
+    """
     if not repository.is_sample:
         yield repository
         return
@@ -110,13 +113,13 @@ def create_sample(folder: Path) -> None:
 
 
 def _run_git(folder: Path, *arguments: str) -> None:
-    """Without the visitor's own settings: no signing, no hooks, no question for a name."""
+    """Run git without the user's configuration: no signing, no hooks, a fixed author."""
     who = {f"GIT_{role}_{part}": f"{name}" for role in ("AUTHOR", "COMMITTER") for part, name in COMMIT_AUTHOR.items()}
     environment = {**os.environ, **who, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
     try:
         subprocess.run(["git", *arguments], cwd=folder, env=environment, check=True, capture_output=True, text=True)
     except FileNotFoundError:
-        raise OperatorError("git is missing; install it (on Debian: apt-get install -y git).") from None
+        raise OperatorError("git is not installed. On Debian: apt-get install -y git") from None
     except subprocess.CalledProcessError as error:
         raise OperatorError(f"git {arguments[0]} failed in {folder}: {error.stderr.strip()}") from error
 

@@ -1,4 +1,4 @@
-"""What the demonstration shows: colours and a spinner in a terminal, plain lines elsewhere."""
+"""Output of the demo: colors and a spinner in a terminal, plain lines otherwise."""
 
 from collections.abc import Iterable, Mapping
 from types import TracebackType
@@ -40,7 +40,7 @@ class Ui:
         self.show_text(Text.assemble("  ", (f"{name:<12}", "bold"), value))
 
     def show_spinner(self, text: str) -> None:
-        """Until the next title, or `calm`. Without a terminal it is a line, said once."""
+        """Show a spinner until the next title or `stop_spinner`. Without a terminal, print the text once."""
         if not self._console.is_terminal:
             if text != self._spinner_text:
                 self.show_text(f"  {text}")
@@ -82,7 +82,7 @@ class Ui:
             print_event(self._console, one)
 
     def show_next_steps(self, steps: Mapping[str, str]) -> None:
-        """What can be done, and how."""
+        """Print actions and their commands."""
         for what, how in steps.items():
             self.show_text(Text(f"  {what}"))
             self.show_text(Text(f"      {how}", "cyan"))

@@ -1,4 +1,4 @@
-"""`headrace demo`: a stack, a repository and a build of it, in front of the visitor's eyes."""
+"""`headrace demo`: start a stack, build a repository, and show the log and the events of the build."""
 
 import asyncio
 import os
@@ -22,7 +22,7 @@ from infra.local.process import OperatorError
 from infra.local.stack_commands import connect_to_stack
 from libs.settings import Settings
 
-EVENT_TIMEOUT_SECONDS = 10.0  # seconds until the last event of a finished build must be published
+EVENT_TIMEOUT_SECONDS = 10.0  # until the last event of a finished build must be published
 EXIT_INTERRUPTED = 130
 
 
@@ -34,8 +34,10 @@ class DemoProject:
 
 
 def run_demo() -> None:
-    """Exit status 0 only if the build succeeded. With HEADRACE_URL on the system that runs there, else on a stack of
-    its own, which KEEP=1 leaves running."""
+    """Run the demo and exit, with status 0 if the build succeeded.
+
+    Uses the system at HEADRACE_URL, or else a stack of its own, which KEEP=1 leaves running.
+    """
     keep = os.environ.get("KEEP", "") not in ("", "0")
     url = os.environ.get("HEADRACE_URL", "")
     try:
@@ -58,19 +60,19 @@ def _run_on_local_stack(ui: Ui, stack: DemoStack) -> bool:
     repository = select_repository(os.environ, settings.data / "sample-repository")
     began = datetime.now(UTC)
     build = _run_build(ui, stack.url, get_admin_login(settings), repository)
-    ui.show_title("What happened, as the event stream tells it")
+    ui.show_title("Events of this build")
     ui.show_events(asyncio.run(_fetch_build_events(settings, began, build["id"])))
-    ui.show_title("Where to go next")
+    ui.show_title("Next steps")
     ui.show_next_steps(_next_steps(settings, stack.url, keeps_running=stack.keeps_running))
     ui.show_text("")
     return bool(build["exit_code"] == 0)
 
 
 def _run_on_remote_system(ui: Ui) -> bool:
-    """On a system that may be anywhere: all of it over HTTP, also the sample repository."""
+    """Run the demo on the system at HEADRACE_URL. The sample repository is served to it over HTTP."""
     settings = Settings.from_environment(os.environ)
     if not settings.admin_password:
-        raise OperatorError(f"HEADRACE_ADMIN_PASSWORD must be the password of {settings.admin_username} there.")
+        raise OperatorError(f"Set HEADRACE_ADMIN_PASSWORD to the password of {settings.admin_username} on that system.")
     login = settings.admin_username, settings.admin_password
     with serve_repository(
         select_repository(os.environ, settings.data / "sample-repository"), settings.url
@@ -80,7 +82,7 @@ def _run_on_remote_system(ui: Ui) -> bool:
 
 
 def _run_build(ui: Ui, url: str, administrator: tuple[str, str], repository: Repository) -> dict[str, Any]:
-    ui.show_title("What the build needs, made over the HTTP API")
+    ui.show_title("Setting up a project over the HTTP API")
     with ApiClient.sign_in(url, *administrator) as admin:
         prepared = _create_project(ui, admin, repository)
     with ApiClient.sign_in(url, prepared.developer, prepared.password) as developer:
@@ -95,7 +97,7 @@ def _run_build(ui: Ui, url: str, administrator: tuple[str, str], repository: Rep
 
 
 def _create_project(ui: Ui, admin: ApiClient, repository: Repository) -> DemoProject:
-    """A number makes the names of a further run new."""
+    """Create a developer, a project and a secret. A number in their names makes them unique."""
     password = secrets.token_urlsafe(12)
     for number in count(1):
         fields = {"username": f"dana-{number}", "password": password, "roles": ["ROLE_DEVELOPER"]}
@@ -105,13 +107,13 @@ def _create_project(ui: Ui, admin: ApiClient, repository: Repository) -> DemoPro
         except ApiError as refusal:
             if refusal.code != "DEVELOPER_USERNAME_TAKEN":
                 raise
-    ui.show_field("developer", f"{user['username']}, with the role to launch builds")
+    ui.show_field("developer", f"{user['username']}, may launch builds")
     executor = admin.get("/admin/executors")[0]
     project = admin.post(
         "/admin/projects",
         project={
             "name": f"demo-{number}",
-            "description": "Made by `headrace demo`",
+            "description": "Created by `headrace demo`",
             "repository": repository.url,
             "branch": repository.branch,
             "spec_file_path": repository.spec,
@@ -120,11 +122,11 @@ def _create_project(ui: Ui, admin: ApiClient, repository: Repository) -> DemoPro
             "developers_id": [user["id"]],
         },
     )
-    made = " (a sample, made just now)" if repository.is_sample else ""
+    made = " (a new sample)" if repository.is_sample else ""
     ui.show_field("project", f"{project['name']}, of {repository.url}{made}, spec file {repository.spec}")
     secret = {"name": SECRET_NAME, "value": secrets.token_urlsafe(16), "projects_id": [project["id"]]}
     admin.post("/admin/secrets", secret=secret)
-    ui.show_field("secret", f"{SECRET_NAME}, for this project alone; watch how the log shows it")
+    ui.show_field("secret", f"{SECRET_NAME}, for this project only; its value is masked in the log")
     return DemoProject(user["username"], password, project["id"])
 
 
@@ -135,13 +137,16 @@ def _print_result(ui: Ui, build: Mapping[str, Any]) -> None:
         "succeeded" if good else f"failed with exit code {build['exit_code']}: {build['exit_message'] or 'no message'}"
     )
     ui.show_text("")
-    ui.show_result(f"Build {build['id']} {ending}, after {took.total_seconds():.1f} s", success=good)
+    ui.show_result(f"Build {build['id']} {ending}, in {took.total_seconds():.1f} s", success=good)
     if build["output"] and not good:
         ui.show_text(build["output"])
 
 
 async def _fetch_build_events(settings: Settings, since: datetime, build_id: int) -> list[EventRecord]:
-    """From JetStream, once it has the end of the build, which comes a moment after the answer says so."""
+    """Return the build's events from JetStream.
+
+    The last one arrives a moment after the API reports the end of the build.
+    """
     client = await connect_to_nats(settings, "demo")
     try:
         deadline = time.monotonic() + EVENT_TIMEOUT_SECONDS
@@ -159,24 +164,24 @@ def _next_steps(settings: Settings, url: str, *, keeps_running: bool) -> dict[st
     command = _command_name()
     if not keeps_running:
         return {
-            "The same again, and the stack stays up": "make demo KEEP=1",
-            "A repository of your own": "make demo REPO=/path/or/address BRANCH=main SPEC=/headrace.yaml",
-            "A stack of your own, in the foreground until Ctrl-C": f"{command} up",
+            "Run the demo again and keep the stack running": "make demo KEEP=1",
+            "Build a repository of your own": "make demo REPO=/path/or/url BRANCH=main SPEC=/headrace.yaml",
+            "Start a stack in the foreground": f"{command} up",
         }
     data = _relative_path(settings.data)
     password = "..." if settings.admin_password else f"'$(cat {data}/secrets/admin-password)'"
     body = f'''{{"auth": {{"username": "{settings.admin_username}", "password": "{password}"}}}}'''
     return {
-        "The API, with every route": f"{url}/api/docs",
-        "Log in, to get a token": f"curl -H 'content-type: application/json' -d '{body}' {url}/api/auth/token",
-        "What runs": f"{command} status --data {data}",
-        "What happens, as it happens": f"{command} events --from start --data {data}",
-        "Stop it": f"{command} down --data {data}",
+        "Browse the API": f"{url}/api/docs",
+        "Get a token": f"curl -H 'content-type: application/json' -d '{body}' {url}/api/auth/token",
+        "Show the processes": f"{command} status --data {data}",
+        "Follow the events": f"{command} events --from start --data {data}",
+        "Stop the stack": f"{command} down --data {data}",
     }
 
 
 def _command_name() -> str:
-    """As the visitor called it, or as it can be called from here."""
+    """Return the command as it was called, or as it can be called from the current folder."""
     return _relative_path(Path(sys.argv[0]).absolute()) if sys.argv[0].endswith("headrace") else "headrace"
 
 

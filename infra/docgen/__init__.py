@@ -1,1 +1,1 @@
-"""Documents generated from the declarations, so that they cannot say anything else than the code."""
+"""Generators of documents from the services' declarations, contracts and commands."""

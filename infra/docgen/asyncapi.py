@@ -12,36 +12,37 @@ from infra.docgen.field_types import sealed_fields
 from infra.docgen.golden_samples import build_sample
 from libs.version import VERSION
 
-DESCRIPTION = """Everything that happens in Headrace, as CloudEvents 1.0 in binary mode over NATS headers, with JSON
-data. Each service has its own JetStream stream, named after it, which holds `evt.<service>.>` in the order in which
-things happened: subscribe to `evt.builds.*.BuildFinished`, or replay a stream from any point with an ordered consumer.
-An event never changes and may come more than once: its `ce-id` tells. Fields that are named as sealed hold ciphertext;
-no event holds a secret in clear. Programs outside log in as `consumer` and read the events of builds and runners."""
+DESCRIPTION = """All events of Headrace, as CloudEvents 1.0 in binary mode over NATS headers, with JSON data. Each service
+has one JetStream stream, named after it, with the subjects `evt.<service>.>` in the order in which the events were
+recorded: subscribe to `evt.builds.*.BuildFinished`, or replay a stream from any position with an ordered consumer.
+Events are immutable and delivered at least once: detect duplicates by `ce-id`. Fields marked as sealed contain
+ciphertext; no event contains a secret in clear. External programs use the login `consumer`, which may read the events of
+builds and runners."""
 
-SEALED_DESCRIPTION = "Sealed: ciphertext under a key of its subject, opened only by the service itself."
+SEALED_DESCRIPTION = "Sealed: ciphertext under a key of its subject, which only the owning service can decrypt."
 
 STRING = {"type": "string"}
 HEADERS: dict[str, Any] = {
     "ce-specversion": {"type": "string", "const": "1.0"},
-    "ce-id": STRING | {"description": "`<stream>@<decision>.<place>`, unique in the whole system"},
+    "ce-id": STRING | {"description": "`<stream>@<commit number>.<index>`, unique in the whole system"},
     "ce-source": STRING | {"format": "uri-reference", "description": "`/headrace/<service>`"},
     "ce-type": STRING | {"description": "the event's name"},
-    "ce-subject": STRING | {"description": "the stream, for example build-17"},
+    "ce-subject": STRING | {"description": "the aggregate's stream, for example build-17"},
     "ce-time": STRING | {"format": "date-time"},
     "ce-schemaversion": STRING | {"pattern": "^[1-9][0-9]*$", "description": "version of the payload's schema"},
     "ce-actor": STRING
-    | {"description": "who caused it, as a JSON array: number and name of the user; 0 is the system"},
-    "ce-causationid": STRING | {"description": "the command that led to it"},
+    | {"description": "the user who caused the event, as a JSON array of number and name; number 0 is the system"},
+    "ce-causationid": STRING | {"description": "id of the command that produced the event"},
     "content-type": {"type": "string", "const": "application/json"},
-    "traceparent": STRING | {"description": "W3C trace context; events of one cause share their trace"},
+    "traceparent": STRING | {"description": "W3C trace context; events with a common cause share a trace"},
     "Nats-Msg-Id": STRING
-    | {"description": "of JetStream: begins with the ce-id, with something behind it when it is repeated"},
-    "Headrace-Position": STRING | {"description": "of the relay: where it was in the log; means nothing to others"},
+    | {"description": "JetStream's message id: the ce-id, with a suffix if the event is published again"},
+    "Headrace-Position": STRING | {"description": "position of the relay in the log; internal"},
 }
 OPTIONAL_HEADERS = {"traceparent", "Nats-Msg-Id", "Headrace-Position"}
 EMPTIED_SUMMARY = (
-    "The stream was emptied, and all its events come once more, in their order, under new sequence numbers: the relay "
-    "lost its place in the log. It has none of the headers, and only those see it who read at that moment."
+    "The stream was purged, and all its events are published again, in their order, with new sequence numbers, because "
+    "the relay lost its position in the log. The message has no headers; only live consumers receive it."
 )
 
 
@@ -61,7 +62,7 @@ def build_document(declared: Sequence[ServiceDeclaration]) -> Payload:
             "nats": {
                 "host": "{host}",
                 "protocol": "nats",
-                "description": "The message bus; `headrace status --json` tells the address of the embedded one.",
+                "description": "NATS; `headrace status --json` prints the URL of the embedded server.",
                 "variables": {"host": {"default": "127.0.0.1:4222"}},
                 "security": [{"$ref": "#/components/securitySchemes/login"}],
             }
@@ -82,7 +83,7 @@ def build_document(declared: Sequence[ServiceDeclaration]) -> Payload:
             "securitySchemes": {
                 "login": {
                     "type": "userPassword",
-                    "description": "User and password in the address: `nats://consumer:<password>@<host>`.",
+                    "description": "User and password in the URL: `nats://consumer:<password>@<host>`.",
                 }
             },
             "messages": {event.wire_name: _message_object(one, event) for one, event in events}

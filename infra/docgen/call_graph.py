@@ -1,4 +1,4 @@
-"""Reads from the code which messages a function sends and which events it knows: no declaration names those."""
+"""Static analysis of functions: the messages each sends and the events it matches, which no declaration lists."""
 
 import ast
 import inspect
@@ -18,18 +18,18 @@ RequestType = type[Command] | type[Query]
 
 
 def find_sent_messages(*functions: Any) -> list[RequestType]:
-    """Commands and queries made in the functions, or in what they call within the services."""
+    """Return the commands and queries that the functions, or service functions they call, construct."""
     made = _find_message_classes(functions, ast.Call)
     return [one for one in made if issubclass(one, Command | Query)]
 
 
 def find_matched_events(*functions: Any) -> list[type[Event]]:
-    """Events that the functions tell apart by `case`."""
+    """Return the events that appear in `case` patterns of the functions."""
     return [one for one in _find_message_classes(functions, ast.MatchClass) if issubclass(one, Event)]
 
 
 def find_imported_messages(package: ModuleType) -> list[RequestType]:
-    """Commands and queries that the modules of a package know."""
+    """Return the commands and queries that the modules of a package import."""
     modules = [import_module(found.name) for found in walk_packages(package.__path__, f"{package.__name__}.")]
     values = (value for module in modules for value in vars(module).values())
     found = {one: None for one in values if isinstance(one, type) and issubclass(one, Command | Query)}
@@ -37,7 +37,7 @@ def find_imported_messages(package: ModuleType) -> list[RequestType]:
 
 
 def _find_message_classes(functions: Iterable[Any], kind: type[ast.Call] | type[ast.MatchClass]) -> list[type[Message]]:
-    """Every message class in that place, once, in the order of the code."""
+    """Return the message classes in calls or class patterns, without duplicates, in source order."""
     found: dict[type[Message], None] = {}
     for tree, scope in _reachable_sources(list(functions)):
         for node in ast.walk(tree):
@@ -49,7 +49,7 @@ def _find_message_classes(functions: Iterable[Any], kind: type[ast.Call] | type[
 
 
 def _reachable_sources(pending: list[Any]) -> Iterator[tuple[ast.AST, Mapping[str, Any]]]:
-    """The functions, methods and classes of the services that can be reached by name, each once."""
+    """Yield syntax tree and scope of each function, method and class of the services that is reachable by name."""
     seen: set[object] = set()
     while pending:
         one = pending.pop(0)

@@ -1,4 +1,4 @@
-"""What a service and its contract declare, gathered for the documents."""
+"""The declarations of a service and its contract, as the document generators use them."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class ServiceDeclaration:
 
     @cached_property
     def messages(self) -> tuple[type[Message], ...]:
-        """All that the contract of the service holds, in its order."""
+        """All messages of the service's contract, in the order of its source."""
         module = import_module(f"contracts.{self.name}")
         own = (one for one in vars(module).values() if isinstance(one, type) and issubclass(one, Message))
         return tuple(one for one in own if f"{one.__module__}.".startswith(f"{module.__name__}."))
@@ -41,32 +41,32 @@ class ServiceDeclaration:
 
     @property
     def other_messages(self) -> list[type[Message]]:
-        """Rows, answers and what other messages are made of."""
+        """Rows, responses, and parts of other messages."""
         return [one for one in self.messages if not issubclass(one, Command | Query | Event)]
 
     def category_of(self, event: type[Event]) -> Category[Any, Any, Any, Any] | None:
         return next((one for one in self.service.categories if event in event_types(one)), None)
 
     def handled_by(self, message: type[Message]) -> str:
-        """Who answers it and with what; empty when nobody does."""
+        """Describe how the service handles a command or query; empty if it does not."""
         for category in self.service.categories:
             if message in category.decider.commands:
-                return f"recorded in `{category.name}-<id>`, answers `Done`"
+                return f"recorded in `{category.name}-<id>`, returns `CommandResult`"
         if message in self.service.handlers:
             function = self.service.handlers[message]
             hints = get_type_hints(getattr(function, "func", function))
-            return f"answers `{getattr(hints.get('return'), '__name__', 'JSON')}`"
+            return f"returns `{getattr(hints.get('return'), '__name__', 'JSON')}`"
         return ""
 
 
 def event_types(category: Category[Any, Any, Any, Any]) -> tuple[type[Event], ...]:
-    """The events of a kind of stream: what its `evolve` takes."""
+    """Return the events of an aggregate type, read from the signature of its `evolve`."""
     taken = list(get_type_hints(category.decider.evolve).values())[1]
     return get_args(taken) if isinstance(taken, UnionType) else (taken,)
 
 
 def first_line(obj: object) -> str:
-    """Of its own docstring, not of its parent's."""
+    """Return the first line of the object's own docstring, ignoring inherited ones."""
     return (vars(obj).get("__doc__") or "").strip().partition("\n")[0]
 
 
@@ -75,6 +75,6 @@ def collect_declarations(services: Iterable[Service]) -> list[ServiceDeclaration
 
 
 def find_unhandled(declared: Iterable[ServiceDeclaration]) -> Iterator[type[Message]]:
-    """Commands and queries of the contracts that no service takes."""
+    """Yield the commands and queries of the contracts that no service handles."""
     for one in declared:
         yield from (message for message in (*one.commands, *one.queries) if not one.handled_by(message))

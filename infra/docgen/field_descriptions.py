@@ -1,4 +1,4 @@
-"""What the fields of events mean: the comments beside them in the contracts, and for the rest their names."""
+"""Descriptions of message fields: the comments beside them in the contracts, or else by field name."""
 
 import ast
 import re
@@ -11,193 +11,195 @@ from contracts.messages import Message, Payload
 JSON_LITERALS = {"None": "null", "True": "true", "False": "false"}
 PYTHON_LITERAL = re.compile(rf"\b({'|'.join(JSON_LITERALS)})\b")
 DESCRIPTIONS = {
-    "active": "false: it gets no new jobs",
-    "after_commands": "lines that run after the script, however it ended",
-    "alias": "name in addresses",
-    "allow_concurrent_execution": "whether builds of the project may run at the same time",
-    "allow_failure": "the build goes on where it fails",
-    "anchor": "whoever holds the highest one is an enabled administrator",
-    "architecture": "as the runner says it: amd64, arm64",
+    "active": "false: the runner receives no new jobs",
+    "after_commands": "lines that run after the script, whatever its result",
+    "alias": "name in URLs",
+    "allow_concurrent_execution": "whether builds of the project can run at the same time",
+    "allow_failure": "whether the build continues if it fails",
+    "anchor": "the user with the highest value is an enabled administrator",
+    "architecture": "as reported by the runner: amd64, arm64",
     "artifact_format": "`zip`, `gzip` or `raw`",
     "artifact_id": "UUID",
-    "artifact_type": "`archive`, `junit` and so on; a job has one of each",
-    "attached": "secrets that the project has from now on",
-    "attempt": "from 1; a job that was lost or is tried again counts on",
-    "available_steps": "names with their `@`; none for a pipeline",
-    "before_sha": "commit that the ref named before the push; empty: none",
+    "artifact_type": "`archive`, `junit` and so on; a job has at most one of each",
+    "attached": "secrets that are now available to the project",
+    "attempt": "from 1; increases when a job is lost or retried",
+    "available_steps": "names with `@`; null for a pipeline",
+    "before_sha": "commit of the ref before the push; empty: none",
     "branch": "`*`: the repository's default branch",
     "build_id": "number of the build, as in its stream",
-    "build_local_id": "number of the build inside its project",
     "company_id": "number of the company",
-    "container": "what the spec file says of the image beyond its name",
     "credential_id": "number of the credential",
-    "default_branch": "the repository's own; empty where it is not known",
-    "delivery_id": "UUID of the webhook's delivery; null: a person or a script asked for it",
-    "description": "for people",
-    "detached": "secrets that the project has no longer",
+    "default_branch": "default branch of the repository; empty if unknown",
+    "delivery_id": "UUID of the webhook delivery; null: launched by a user",
+    "description": "free text",
+    "detached": "secrets that are no longer available to the project",
     "developer_id": "number of the user",
     "developers_id": "numbers of users",
     "digest": "SHA-256 of the body, in hexadecimal",
     "driver": "`localDriver` or `openStackDriver`",
-    "ended": "jobs that are over, and how",
-    "entrypoint": "in the place of the image's own",
+    "ended": "finished jobs and their results",
+    "entrypoint": "replaces the entry point of the image",
     "env": "a label",
-    "epoch": "tokens of an earlier one are refused from now on",
+    "epoch": "tokens with a lower epoch are rejected",
     "escape_char": "characters separated by commas",
-    "event": "as the forge calls it",
-    "executor": "as the runner says it: shell, docker",
-    "executor_id": "UUID of the build, as Free Commit's routes name it",
+    "event": "name of the event at the forge",
+    "executor": "as reported by the runner: shell, docker",
+    "executor_id": "UUID of the build, as in Free Commit's routes",
     "exit_code": "0 for success",
-    "exit_message": "in words; null for success",
-    "expire_at": "null: it goes with its build",
-    "expire_in": "text like `2 days`; null: they stay as long as the build",
-    "file_name": "as the runner sent it",
-    "finished_at": "by the runner's log, to the second",
-    "forge_id": "the forge's own id of the delivery; empty: it gave none",
-    "former_alias": "free for others from now on",
-    "former_username": "free for others from now on",
-    "held_lane": "the project's next build may begin",
-    "ignore_steps": "names with their `@`",
-    "image": "a container's; null: the runner decides",
-    "info": "what the runner says of itself",
-    "initiator_id": "number of the user who launched it; 0: nobody known",
-    "initiator_name": "as it was at launch",
+    "exit_message": "explanation; null for success",
+    "expire_at": "null: deleted with its build",
+    "expire_in": "duration such as `2 days`; null: as long as the build",
+    "file_name": "as sent by the runner",
+    "finished_at": "from the runner's log, in seconds",
+    "forge_id": "delivery id of the forge; empty: none",
+    "former_alias": "can be used by others from now on",
+    "former_username": "can be used by others from now on",
+    "held_lane": "true: the next build of the project can start",
+    "ignore_steps": "names with `@`",
+    "image": "container image; null: the runner's default",
+    "info": "information reported by the runner",
+    "initiator_id": "number of the user who launched it; 0: unknown",
+    "initiator_name": "name at the time of the launch",
     "job_id": "number of the job, as in its stream",
-    "job_ids": "numbers of the jobs that are meant",
-    "job_name": "as the spec file calls it",
-    "job_uuid": "UUID of the job, as GitFlic's routes name it",
-    "joined": "projects whose developer the user became",
-    "keep_number_build": "so many of the newest finished builds stay; null keeps all",
+    "job_ids": "numbers of the affected jobs",
+    "job_name": "name in the spec file",
+    "job_uuid": "UUID of the job, as in GitFlic's routes",
+    "joined": "projects that the user can now launch",
+    "keep_number_build": "number of finished builds to keep; null: all",
     "key_uuid": "UUID of the SSH key",
-    "kind": "what it is about: a failed build, or a test",
-    "left": "projects whose developer the user is no longer",
-    "link": "path below the server's own address; empty: none",
-    "local_id": "number inside the project",
-    "locked": "true: stays with its project",
-    "max_attempts": "of each job, counting those whose runner was lost",
-    "members_id": "numbers of users, who own its projects together",
-    "message": "in words, for people",
-    "name": "for people",
+    "kind": "reason of the mail: a failed build, or a test",
+    "left": "projects that the user can no longer launch",
+    "link": "path below the server's URL; empty: none",
+    "local_id": "number within the project",
+    "locked": "true: serves only its own project",
+    "max_attempts": "of each job, including lost ones",
+    "members_id": "numbers of the users who own its projects together",
+    "message": "text for users",
+    "name": "display name",
     "notification_id": "UUID",
-    "output": "last words about it, not the log",
+    "output": "explanation of the result, not the log",
     "owner_alias": "username of a user or alias of a company",
     "owner_id": "number of the project or company; null for GLOBAL",
-    "owner_type": "`GLOBAL`: for all projects, `COMPANY` or `PROJECT`: for those of its owner",
-    "platform": "as the runner says it: linux, darwin",
-    "priority": "-100 to 100, usually 0; higher ones go first",
-    "project": "its settings, frozen at launch",
+    "owner_type": "`GLOBAL`: serves all projects; `COMPANY` or `PROJECT`: serves those of its owner",
+    "platform": "as reported by the runner: linux, darwin",
+    "priority": "-100 to 100, default 0; higher values run first",
+    "project": "settings at the time of the launch",
     "project_id": "number of the project",
-    "project_name": "as it was at launch",
+    "project_name": "name at the time of the launch",
     "projects_id": "numbers of projects",
-    "protected": "whether the branch is a protected one",
-    "protected_branches": "names and patterns like `release/*`",
-    "queued_at": "when it was launched",
-    "reason": "in words, or a stable word where programs ask for it",
+    "protected": "whether the branch is protected",
+    "protected_branches": "names and patterns such as `release/*`",
+    "queued_at": "time of the launch",
+    "reason": "explanation, or a stable keyword where programs need it",
     "ref": "`refs/heads/...` or `refs/tags/...`",
-    "repository": "an address for git, without a login",
-    "retried": "true: it is offered once more",
-    "roles": "of ROLE_ADMIN and ROLE_DEVELOPER",
-    "run_untagged": "takes jobs without tags",
-    "runner_id": "number of the runner, as GitLab's protocol names it",
-    "runner_name": "as it was then",
+    "repository": "git URL without a login",
+    "retried": "true: the job is queued again",
+    "roles": "ROLE_ADMIN, ROLE_DEVELOPER",
+    "run_untagged": "true: accepts jobs without tags",
+    "runner_id": "number of the runner, as in GitLab's protocol",
+    "runner_name": "name at that time",
     "runner_uuid": "UUID of the runner, as in its stream",
     "scope": "`service`, `company-<number>` or `project-<number>`",
     "secret_id": "number of the secret",
     "secrets_id": "numbers of secrets",
-    "services": "containers that stand beside the job's",
-    "sha": "the commit",
+    "services": "additional containers of the job",
+    "sha": "commit",
     "size": "bytes",
-    "skipped": "it was to be ignored",
-    "spec_file_path": "from the root of the repository",
-    "stage": "jobs of a stage run together",
-    "started_at": "by the runner's log, to the second; null: it did not say",
-    "step": "name of the section, without an `@`",
+    "skipped": "true: excluded by `ignore_steps`",
+    "spec_file_path": "path from the root of the repository",
+    "stage": "jobs of a stage run in parallel",
+    "started_at": "from the runner's log, in seconds; null: not reported",
+    "step": "name of the section, without `@`",
     "steps": "scripts in their order",
-    "success": "false: the job failed in it",
-    "tags": "it takes jobs all of whose tags are among these",
-    "timed_out": "it took longer than its own limit",
-    "timeout_seconds": "that it may take",
-    "title": "for people",
+    "success": "false: the job failed in this step",
+    "tags": "the runner accepts jobs whose tags are all in this list",
+    "timed_out": "true: it exceeded its own timeout",
+    "timeout_seconds": "maximum duration",
+    "title": "text for users",
     "token_hash": "SHA-256 of the token, in hexadecimal",
     "token_id": "number of the token",
     "token_uuid": "UUID of the token",
     "user_id": "number of the user",
-    "user_uuid": "UUID of the user, as GitFlic's routes name it",
-    "username": "unique without regard to case",
-    "version": "as the runner says it",
-    "when": "kept after which end of the job",
-    # in one message
+    "user_uuid": "UUID of the user, as in GitFlic's routes",
+    "username": "unique regardless of case",
+    "version": "as reported by the runner",
+    "when": "results of the job after which the artifact is kept",
+    # for one message
     "BuildFinished.status": "SUCCESS, FAILED or KILLED",
-    "BuildPlanned.message": "of the commit",
-    "BuildPlanned.jobs": "all of them; those that need not wait are queued at once",
-    "BuildQueued.source": "push, web (after a log-in) or api (with a personal token)",
-    "BuildQueued.timeout_seconds": "that each of its jobs may take",
-    "DeliveryIgnored.code": "why: WEBHOOK_BRANCH_IGNORED, WEBHOOK_SENDER_UNKNOWN and others",
-    "DeliveryIgnored.user_id": "number of the user; null: nobody here has the sender's name",
-    "DeliveryRefused.code": "why: WEBHOOK_SIGNATURE_INVALID and others",
+    "BuildPlanned.message": "commit message",
+    "BuildPlanned.jobs": "all jobs; those without dependencies are queued at once",
+    "BuildQueued.source": "push, web (after signing in) or api (with a personal access token)",
+    "BuildQueued.timeout_seconds": "maximum duration of each of its jobs",
+    "DeliveryIgnored.code": "reason: WEBHOOK_BRANCH_IGNORED, WEBHOOK_SENDER_UNKNOWN and others",
+    "DeliveryIgnored.user_id": "number of the user; null: no user has the sender's name",
+    "DeliveryRefused.code": "reason: WEBHOOK_SIGNATURE_INVALID and others",
     "ExecutorCreated.executor_id": "number of the executor",
     "ExecutorDeleted.executor_id": "number of the executor",
     "ExecutorRenamed.executor_id": "number of the executor",
     "ExecutorVariablesChanged.executor_id": "number of the executor",
-    "JobFinished.reason": "a stable word: script_failure, job_execution_timeout, canceled, ...; empty for success",
+    "JobFinished.reason": "stable keyword: script_failure, job_execution_timeout, canceled, ...; empty for success",
     "JobFinished.status": "SUCCESS, FAILED or CANCELED",
-    "JobLost.reason": "in words: its runner was silent, is gone, or gave it back",
-    "JobQueued.job": "what is to be done",
-    "JobRetried.reason": "a stable word: script_failure, job_execution_timeout, ...",
-    "JobStatusChange.status": "where it stands from now on",
-    "NotificationRequested.text": "what the mail says",
+    "JobLost.reason": "explanation: the runner stopped responding, was deleted, or returned the job",
+    "JobQueued.job": "definition of the job",
+    "JobRetried.reason": "stable keyword: script_failure, job_execution_timeout, ...",
+    "JobStatusChange.status": "new status",
+    "NotificationRequested.text": "body of the mail",
     "NotificationRequested.user_id": "number of the user; null: only the address is known",
-    "PlannedJob.name": "as the spec file calls it",
-    "PlannedJob.retry_codes": "it is tried again only after these exit codes",
-    "PlannedJob.retry_when": "it is tried again only after these reasons",
-    "PlannedJob.tags": "it needs a runner that has all of these",
-    "PlannedJob.when": "how the jobs before it must have ended; `manual`: when somebody plays it",
-    "PlannedStep.name": "with its `@`",
+    "PlannedJob.name": "name in the spec file",
+    "PlannedJob.retry_codes": "retried only after these exit codes",
+    "PlannedJob.retry_when": "retried only after these reasons",
+    "PlannedJob.tags": "the runner needs all of these",
+    "PlannedJob.when": "required result of the jobs before it; `manual`: starts when a user plays it",
+    "PlannedStep.name": "with `@`",
     "PlannedVariable.key": "name of the environment variable",
-    "ProjectCreated.company_id": "number of the company that owns it; null: a user does",
+    "ProjectCreated.company_id": "number of the owning company; null: owned by a user",
     "ProjectCreated.credential_id": "number of the credential; null: none",
     "ProjectCreated.executor_id": "number of the executor; null: none",
     "ProjectCredentialChosen.credential_id": "number of the credential; null: none",
     "ProjectExecutorChosen.executor_id": "number of the executor",
-    "ProjectMoved.company_id": "number of the company that owns it; null: a user does",
-    "SecretCreated.name": "the name of the environment variable",
-    "RunnerEdited.protected": "true: takes only jobs of protected branches",
-    "RunnerRegistered.protected": "true: takes only jobs of protected branches",
-    "SecretRenamed.name": "the name of the environment variable",
-    "SshKeyAdded.expires_at": "last day on which it is good, YYYY-MM-DD; null: no end",
+    "ProjectMoved.company_id": "number of the owning company; null: owned by a user",
+    "SecretCreated.name": "name of the environment variable",
+    "RunnerEdited.protected": "true: accepts only jobs of protected branches",
+    "RunnerRegistered.protected": "true: accepts only jobs of protected branches",
+    "SecretRenamed.name": "name of the environment variable",
+    "SshKeyAdded.expires_at": "last valid day, YYYY-MM-DD; null: never expires",
 }
 
 
 def get_field_descriptions(message: type[Message]) -> dict[str, str]:
-    """Of its fields; those that explain themselves have none."""
-    beside = read_field_comments(message)
+    """Return the descriptions of the fields. Self-explanatory fields have none."""
+    comments = read_field_comments(message)
     own = {name: DESCRIPTIONS.get(f"{message.wire_name}.{name}", "") for name in message.model_fields}
     by_name = {name: DESCRIPTIONS.get(name, "") for name in message.model_fields}
-    found = {name: own[name] or beside.get(name) or by_name[name] for name in message.model_fields}
+    texts = {name: own[name] or comments.get(name) or by_name[name] for name in message.model_fields}
     return {
-        name: PYTHON_LITERAL.sub(lambda word: JSON_LITERALS[word[0]], words) for name, words in found.items() if words
+        name: PYTHON_LITERAL.sub(lambda match: JSON_LITERALS[match[0]], text) for name, text in texts.items() if text
     }
 
 
 def read_field_comments(message: type[Message]) -> dict[str, str]:
-    """What stands behind its fields in the source, with those that it inherits, in JSON's words."""
+    """Return the comments behind the fields in the source, including inherited fields."""
     found: dict[str, str] = {}
-    for one in reversed(message.__mro__):
-        if issubclass(one, Message) and one is not Message:
-            source = getsource(one)
+    for ancestor in reversed(message.__mro__):
+        if issubclass(ancestor, Message) and ancestor is not Message:
+            source = getsource(ancestor)
             tokens = tokenize.generate_tokens(StringIO(source).readline)
-            behind = {token.start[0]: token.string for token in tokens if token.type == tokenize.COMMENT}
+            trailing = {token.start[0]: token.string for token in tokens if token.type == tokenize.COMMENT}
             for node in ast.walk(ast.parse(source)):
-                if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.end_lineno in behind:
-                    found[node.target.id] = behind[node.end_lineno].lstrip("# ")
+                if (
+                    isinstance(node, ast.AnnAssign)
+                    and isinstance(node.target, ast.Name)
+                    and node.end_lineno in trailing
+                ):
+                    found[node.target.id] = trailing[node.end_lineno].lstrip("# ")
     return found
 
 
 def with_field_descriptions(message: type[Message], schema: Payload) -> Payload:
-    """The schema of an object with what its fields mean; what it says itself stays."""
+    """Add descriptions to the properties of a JSON schema. Existing descriptions are kept."""
     known = get_field_descriptions(message)
     fields = {
-        field: {"description": known[field], **one} if field in known else one
-        for field, one in schema.get("properties", {}).items()
+        name: {"description": known[name], **field} if name in known else field
+        for name, field in schema.get("properties", {}).items()
     }
     return {**schema, "properties": fields} if fields else schema

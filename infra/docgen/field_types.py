@@ -1,4 +1,4 @@
-"""Fields of messages in words, and which of them carry sealed text."""
+"""Types of message fields as readable text, and the fields that contain ciphertext."""
 
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
@@ -9,13 +9,13 @@ from contracts.messages import Event, Message
 
 
 def describe_fields(message: type[Message]) -> str:
-    """For a cell of a table; the filled-in and optional ones show their default."""
+    """Return all fields for a table cell, with the defaults of optional ones."""
     shown = [_describe_field(name, field) for name, field in message.model_fields.items()]
     return "<br>".join(shown) or "none"
 
 
 def sealed_fields(event: type[Event]) -> list[str]:
-    """Fields that hold ciphertext wherever the event is read."""
+    """Return the fields that contain ciphertext outside the owning service."""
     return [name for name in event.model_fields if name in event.personal or "sealed" in name.split("_")]
 
 
@@ -26,7 +26,7 @@ def _describe_field(name: str, field: FieldInfo) -> str:
 
 
 def type_name(annotation: Any) -> str:
-    """`int`, `text?` where it may be null, `int[]`, `map`, or the name of another message."""
+    """Return `int`, `text?` if null is allowed, `int[]`, `map`, or the name of another message."""
     origin, inner = get_origin(annotation), get_args(annotation)
     if origin in (Union, UnionType):
         optional = "?" if NoneType in inner else ""

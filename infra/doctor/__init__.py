@@ -1,1 +1,1 @@
-"""The doctor: looks at a deployment from the outside and says in words what is wrong with it and what to do."""
+"""`headrace doctor`: checks of a deployment, with findings, consequences and remedies."""

@@ -1,4 +1,4 @@
-"""MongoDB and what lies in it: the server, indexes, rows, and the keys that open what is sealed."""
+"""Checks of MongoDB: the server, its durability, indexes, row versions, and master keys."""
 
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
@@ -20,18 +20,19 @@ from libs.settings import Settings, SettingsError
 MIN_MONGODB_VERSION = (6, 0)
 MAX_CLOCK_SKEW_SECONDS = 5.0  # seconds
 MAX_TRANSACTION_SECONDS = 5  # seconds
-MAX_LISTED_INDEXES = 5  # indexes that a finding names
+MAX_LISTED_INDEXES = 5  # indexes named by one finding
 UNAUTHORIZED_CODES = {13, 18}
-FATAL_CHECKS = {"mongodb", "mongodb.replica_set"}  # no other look at the database makes sense
-MIGRATE_REMEDY = "Run `headrace migrate` (it may run while the services do)."
+FATAL_CHECKS = {"mongodb", "mongodb.replica_set"}  # other checks of the database would only repeat them
+UNREACHABLE_CONSEQUENCE = "It stores all data. No service responds without it."
+MIGRATE_REMEDY = "Run `headrace migrate`; services can keep running."
 
 
 def invalid_setting_finding(error: SettingsError) -> Finding:
-    return Finding("mongodb", str(error), "It holds everything: without it no service answers.", "Correct the setting.")
+    return Finding("mongodb", str(error), UNREACHABLE_CONSEQUENCE, "Correct the setting.")
 
 
 async def check_server(client: AsyncMongoClient[Document]) -> AsyncIterator[Finding]:
-    """Ends after the first thing that makes all others meaningless."""
+    """Check connection, replica set, version and clock. Stops after a finding that would cause all others."""
     try:
         before = datetime.now(UTC)
         hello = await client.admin.command("hello", codec_options=CODEC_OPTIONS)
@@ -40,23 +41,25 @@ async def check_server(client: AsyncMongoClient[Document]) -> AsyncIterator[Find
         yield Finding(
             "mongodb",
             "MongoDB is not reachable, or has no primary.",
-            "It holds everything: without it no service answers.",
-            "Start it, see whether a primary was elected (rs.status()), and check the address in HEADRACE_MONGODB_URL.",
+            UNREACHABLE_CONSEQUENCE,
+            "Start it, check with rs.status() whether a primary was elected, and check the URL in "
+            "HEADRACE_MONGODB_URL.",
         )
         return
     except (OperationFailure, ConfigurationError) as error:
         yield Finding(
             "mongodb",
-            f"MongoDB refuses the log-in or the address ({type(error).__name__}).",
-            "It holds everything: without it no service answers.",
+            f"MongoDB rejects the login or the URL ({type(error).__name__}).",
+            UNREACHABLE_CONSEQUENCE,
             "Correct user, password and authSource in HEADRACE_MONGODB_URL.",
         )
         return
     if "setName" not in hello:
         yield Finding(
             "mongodb.replica_set",
-            "MongoDB is no replica set.",
-            "Transactions and change streams need one, if only of one member: nothing can be recorded.",
+            "MongoDB is not a replica set.",
+            "Transactions and change streams require a replica set, which can have one member. Nothing can be "
+            "recorded.",
             "Start mongod with --replSet and run rs.initiate() once.",
         )
         return
@@ -64,22 +67,22 @@ async def check_server(client: AsyncMongoClient[Document]) -> AsyncIterator[Find
     if found < MIN_MONGODB_VERSION:
         yield Finding(
             "mongodb.version",
-            f"MongoDB is of version {found[0]}.{found[1]}.",
-            "Headrace is made for 6.0 and newer.",
-            "Upgrade it, one major version after the other.",
+            f"MongoDB has version {found[0]}.{found[1]}.",
+            "Headrace requires version 6.0 or newer.",
+            "Upgrade MongoDB, one major version at a time.",
         )
     middle = before + (after - before) / 2
     if abs(skew := (hello["localTime"] - middle).total_seconds()) > MAX_CLOCK_SKEW_SECONDS:
         yield Finding(
             "mongodb.clock",
-            f"MongoDB's clock is {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} the one here.",
-            "Leases, log-ins and the order of events go by clocks.",
-            "Let all machines follow the same time servers (NTP).",
+            f"MongoDB's clock is {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} this machine's.",
+            "Leases and sign-ins depend on its clock.",
+            "Synchronize all machines with the same time servers (NTP).",
         )
 
 
 async def check_durability(client: AsyncMongoClient[Document], settings: Settings) -> AsyncIterator[Finding]:
-    """Whether a majority takes writes: one that changes nothing is enough to see it."""
+    """Check that a majority acknowledges writes, with a write that matches no document, and the transaction timeout."""
     nothing = {"q": {"_id": "doctor"}, "u": {"$set": {"seen": True}}}
     concern = {"w": "majority", "j": True, "wtimeout": 4000}
     database = client[settings.database("identity")]
@@ -93,21 +96,23 @@ async def check_durability(client: AsyncMongoClient[Document], settings: Setting
     if "writeConcernError" in answer:
         yield Finding(
             "mongodb.majority",
-            "No majority of the replica set takes writes.",
-            "Every command waits for one, so that a fail-over takes nothing back: now they all end in SERVICE_TIMEOUT.",
-            "See rs.status(): start the members that are missing, or remove those that are gone for good.",
+            "No majority of the replica set acknowledges writes.",
+            "Every command waits for a majority, so that a failover loses nothing. All commands now fail with "
+            "SERVICE_TIMEOUT.",
+            "See rs.status(). Start the missing members, or remove them permanently.",
         )
     try:
         limit = (await client.admin.command("getParameter", 1, transactionLifetimeLimitSeconds=1))[
             "transactionLifetimeLimitSeconds"
         ]
     except OperationFailure:
-        return  # not for us to know
+        return  # permission denied
     if limit > MAX_TRANSACTION_SECONDS:
         yield Finding(
             "mongodb.transactions",
-            f"MongoDB gives up an abandoned transaction after {limit} s.",
-            "A process that is killed within one leaves what it touched locked so long; ours take milliseconds.",
+            f"MongoDB aborts an abandoned transaction only after {limit} s.",
+            "The documents of a process killed inside a transaction stay locked for that time. Normal transactions "
+            "take milliseconds.",
             "On every member: --setParameter transactionLifetimeLimitSeconds=3",
         )
 
@@ -117,7 +122,7 @@ def _permission_finding(check: str, what: str) -> Finding:
         check,
         f"The user in HEADRACE_MONGODB_URL {what}.",
         "Every service reads and writes its own database.",
-        "Give the user the role readWrite on the databases of the services.",
+        "Grant the user the role readWrite on the databases of the services.",
     )
 
 
@@ -128,9 +133,9 @@ async def check_contents(
     if await is_restore_interrupted(databases[services[0].name]):
         yield Finding(
             "restore",
-            "A restore is under way, or was interrupted.",
-            "The databases are not complete; services wait for the end of it.",
-            "If none is running, run `headrace restore` again with the same file: it begins anew.",
+            "A restore is running or was interrupted.",
+            "The databases are incomplete, and services wait for the end of the restore.",
+            "If no restore is running, run `headrace restore` again with the same file.",
         )
         return
     for service in services:
@@ -144,18 +149,18 @@ async def _check_schema(service: Service, database: AsyncDatabase[Document]) -> 
     if stale:
         yield Finding(
             f"rows.{service.name}",
-            f"The rows of {', '.join(stale)} are not built in the version of this release.",
-            f"The service {service.name} waits for them and does not start.",
+            f"The rows of {', '.join(stale)} do not exist in the version of this release.",
+            f"The service {service.name} waits for them and is not ready.",
             MIGRATE_REMEDY,
         )
     differing = await find_differing_indexes(database, list(list_indexes(service)))
     if differing and not stale:
         yield Finding(
             f"indexes.{service.name}",
-            f"{len(differing)} indexes of {service.name} are missing or have other settings: "
+            f"{len(differing)} indexes of {service.name} are missing or differ from their declaration: "
             f"{', '.join(map(str, differing[:MAX_LISTED_INDEXES]))}"
             f"{' ...' if len(differing) > MAX_LISTED_INDEXES else ''}.",
-            "Without them lists read whole collections, old documents stay, or the same one is stored twice.",
+            "Lists may read whole collections, expired documents may stay, and duplicates may be stored.",
             MIGRATE_REMEDY,
         )
 
@@ -163,7 +168,7 @@ async def _check_schema(service: Service, database: AsyncDatabase[Document]) -> 
 async def check_master_keys(
     client: AsyncMongoClient[Document], settings: Settings, services: Sequence[Service]
 ) -> AsyncIterator[Finding]:
-    """A data key of each master key, opened."""
+    """Decrypt one data key per master key."""
     master = MasterKeys.from_keys(settings.master_keys)
     for service in services:
         data_keys = get_database(client, settings, service.name)["data_keys"]
@@ -175,7 +180,7 @@ async def check_master_keys(
             except (MasterKeyMissing, DecryptionFailed):
                 yield Finding(
                     f"master_key.{service.name}",
-                    f"The master key does not open data keys of {service.name} (they are wrapped by {kid}).",
-                    "Secrets, e-mail addresses and password hashes are sealed with them: nobody can log in or build.",
-                    f"Set HEADRACE_MASTER_KEY to the key {kid}, or append that one after a comma.",
+                    f"The master key does not decrypt data keys of {service.name}, which are wrapped by {kid}.",
+                    "They encrypt secrets, e-mail addresses and password hashes: users cannot sign in and builds fail.",
+                    f"Set HEADRACE_MASTER_KEY to the key {kid}, or append this key after a comma.",
                 )

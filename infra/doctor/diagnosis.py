@@ -1,4 +1,4 @@
-"""`headrace doctor`: every look at a deployment, in an order that tells causes before consequences."""
+"""`headrace doctor`: run all checks of a deployment, and print findings with causes before consequences."""
 
 import asyncio
 import json
@@ -16,17 +16,17 @@ from rich.console import Console
 from infra.doctor import database_checks, environment_checks, nats_checks, service_checks
 from infra.doctor.finding import Check, Finding, run_check
 from infra.local.stack_commands import connect_to_stack as connect_to_stack
-from infra.migration import load_services
+from infra.service_catalog import load_services
 from libs.messaging.request_reply import connect, disconnect, parse_nats_address
 from libs.service.connections import close_client, create_mongo_client, get_database
 from libs.settings import Settings, SettingsError
 
-NATS_TIMEOUT_SECONDS = 5.0  # seconds for NATS
+NATS_TIMEOUT_SECONDS = 5.0  # to connect to NATS
 console = Console(highlight=False, soft_wrap=True)
 
 
 def run_doctor(*, as_json: bool) -> int:
-    """Returns the exit status: 0 where there is nothing to tell."""
+    """Run all checks and print the findings. Returns the exit status: 0 without findings, otherwise 1."""
     for noisy in ("headrace.messaging", "nats", "pymongo"):
         logging.getLogger(noisy).setLevel(logging.CRITICAL)
     try:
@@ -34,7 +34,7 @@ def run_doctor(*, as_json: bool) -> int:
         settings = Settings.from_environment(os.environ)
     except SettingsError as error:
         checks = ["settings"]
-        findings = [Finding("settings", str(error), "No process starts with it.", "Correct the variable.")]
+        findings = [Finding("settings", str(error), "No process starts with this value.", "Correct the variable.")]
     else:
         checks, findings = asyncio.run(diagnose(settings))
     if as_json:
@@ -66,13 +66,13 @@ def _find_missing_settings(settings: Settings) -> list[Finding]:
     try:
         settings.require_servers()
     except SettingsError as error:
-        why = "Without it no service can be looked at, or started."
-        return [Finding("settings", str(error), why, "Set it, or name the folder of a running stack with --data.")]
+        why = "Without it, services can be neither checked nor started."
+        return [Finding("settings", str(error), why, "Set it, or select the folder of a running stack with --data.")]
     return []
 
 
 async def _server_checks(settings: Settings, stack: AsyncExitStack, findings: list[Finding]) -> dict[str, Check]:
-    """Looks at what lies behind the servers, as far as these answer."""
+    """Return the checks that need MongoDB or NATS, as far as these are available."""
     services, looks = load_services(), dict[str, Check]()
     client = None
     if settings.mongodb_url:
@@ -118,11 +118,9 @@ async def _server_checks(settings: Settings, stack: AsyncExitStack, findings: li
 
 def _print_findings(checks: Sequence[str], findings: Sequence[Finding]) -> None:
     for one in findings:
-        console.print(
-            f"[red]✗[/] [bold]{one.what}[/]", f"  why it matters: {one.why}", f"  what to do: {one.todo}", sep="\n"
-        )
+        console.print(f"[red]✗[/] [bold]{one.what}[/]", f"  consequence: {one.why}", f"  remedy: {one.todo}", sep="\n")
         console.print()
     if findings:
-        console.print(f"{len(findings)} finding{'s' if len(findings) > 1 else ''} in {len(checks)} looks.")
+        console.print(f"{len(findings)} finding{'s' if len(findings) > 1 else ''} in {len(checks)} checks.")
     else:
-        console.print(f"All is well. Looked at: {', '.join(checks)}.")
+        console.print(f"No findings. Checked: {', '.join(checks)}.")

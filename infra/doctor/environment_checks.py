@@ -1,4 +1,4 @@
-"""What lies around the services: settings, key files, git, disk, the gateway's address and the mail server."""
+"""Checks of the environment: key files, processes, disk, git, the gateway's URL, the mail server and the bucket."""
 
 import asyncio
 import re
@@ -17,14 +17,14 @@ from libs.security.tls import create_client_context
 from libs.settings import Settings
 from services.notifications.mail import smtp_client, to_mail_failed
 
-MAIL_TIMEOUT_SECONDS = 5.0  # seconds for each step of the conversation
+MAIL_TIMEOUT_SECONDS = 5.0  # per SMTP command
 GATEWAY_TIMEOUT_SECONDS = 5.0
 SECRET_FILE_VARIABLE = re.compile(r"_(KEY|PASSWORD|URL|TOKEN)_FILE$")
-MIN_FREE_RATIO = 0.05  # of the disk
+MIN_FREE_RATIO = 0.05  # of the disk size
 
 
 async def check_file_permissions(settings: Settings, environ: Mapping[str, str]) -> AsyncIterator[Finding]:
-    """Secrets that somebody else may read; of those that are mounted for a group, the group may."""
+    """Find secret files that other users can access. Files named by variables may be readable by their group."""
     own = [*sorted((settings.data / "secrets").glob("*")), DataFolder(settings.data).agent_config]
     named = [
         Path(file)
@@ -35,14 +35,14 @@ async def check_file_permissions(settings: Settings, environ: Mapping[str, str])
         if file.is_file() and file.stat().st_mode & others:
             yield Finding(
                 "files",
-                f"{file} can be read or written by others than its owner.",
-                "It holds a secret: whoever reads it can open what is sealed, or log in.",
+                f"{file} can be read or written by other users than its owner.",
+                "It contains a secret, which allows to decrypt data or to sign in.",
                 f"chmod 600 {file}",
             )
 
 
 async def check_processes(settings: Settings) -> AsyncIterator[Finding]:
-    """Of the local stack, where there is one."""
+    """Find processes of the embedded stack that are not ready, if a stack exists."""
     folder = DataFolder(settings.data)
     if not (folder.path / "mongodb").is_dir():
         return
@@ -51,21 +51,21 @@ async def check_processes(settings: Settings) -> AsyncIterator[Finding]:
     if found is None and not settings.mongodb_url:
         yield Finding(
             "processes",
-            f"The stack on {folder.path} does not run.",
-            "Nobody can use it.",
+            f"The stack on {folder.path} is not running.",
+            "It cannot be used.",
             "Start it with `headrace up`.",
         )
     elif down:
         yield Finding(
             "processes",
-            f"Of the stack on {folder.path} {', '.join(down)} {'is' if len(down) == 1 else 'are'} not ready.",
-            "What they are for does not work.",
-            f"See {folder.log(down[0])}; whatever dies is started again by itself.",
+            f"{', '.join(down)} of the stack on {folder.path} {'is' if len(down) == 1 else 'are'} not ready.",
+            "Their functions are not available.",
+            f"See {folder.log(down[0])}. The supervisor restarts processes that exit.",
         )
 
 
 async def check_disk(settings: Settings) -> AsyncIterator[Finding]:
-    """Only where the local stack keeps its data."""
+    """Check the free space of the disk with the embedded stack's data, if a stack exists."""
     if not (settings.data / "mongodb").is_dir():
         return
     usage = shutil.disk_usage(settings.data)
@@ -73,8 +73,8 @@ async def check_disk(settings: Settings) -> AsyncIterator[Finding]:
         yield Finding(
             "disk",
             f"The disk of {settings.data} has {usage.free // 10**6} MB left.",
-            "Databases and logs lie there; when it is full, nothing is recorded any more and mongod stops.",
-            "Free some space, let projects keep fewer builds, or move the folder to a larger disk.",
+            "It contains databases and logs. If it is full, mongod stops and nothing can be recorded.",
+            "Free some space, keep fewer builds per project, or move the folder to a larger disk.",
         )
 
 
@@ -82,9 +82,9 @@ async def check_git() -> AsyncIterator[Finding]:
     if shutil.which("git") is None:
         yield Finding(
             "git",
-            "There is no git here.",
-            "Where builds and agents run without git, every build ends with code 128: nothing can be fetched.",
-            "Install git wherever the service builds and agents run.",
+            "git is not installed on this machine.",
+            "On machines with the service builds or an agent, every build fails with exit code 128 without git.",
+            "Install git on all machines with the service builds or an agent.",
         )
 
 
@@ -97,20 +97,20 @@ async def check_gateway(settings: Settings) -> AsyncIterator[Finding]:
             verify=create_client_context(settings.ca_file, keep_system_authorities=True),
         ) as http:
             answer = await http.get(address)
-        problem = "" if answer.status_code == 200 else f"answers {answer.status_code}"
+        problem = "" if answer.status_code == 200 else f"responds with {answer.status_code}"
     except httpx.HTTPError as error:
         problem = f"is not reachable ({type(error).__name__})"
     if problem:
         yield Finding(
             "gateway",
             f"The gateway {problem} at {settings.url}.",
-            "People, forges and runners use this address, and links in mails lead to it.",
-            "Start the gateway, or set HEADRACE_URL to the address at which it is reached from here.",
+            "Users, forges and runners use this URL, and links in mails contain it.",
+            "Start the gateway, or set HEADRACE_URL to its URL as seen from this machine.",
         )
 
 
 async def check_mail(settings: Settings) -> AsyncIterator[Finding]:
-    """As far as the log-in; nothing is sent."""
+    """Connect and sign in to the mail server, without sending a mail."""
     if not settings.mail.host:
         return
     try:
@@ -123,23 +123,24 @@ async def check_mail(settings: Settings) -> AsyncIterator[Finding]:
         yield Finding(
             "mail",
             f"Mails cannot be sent: {to_mail_failed(error).reason}.",
-            "Nobody is told of failed builds; the mails are tried for an hour and then given up.",
+            "Mails about failed builds are retried for one hour and then abandoned.",
             "Correct HEADRACE_MAIL_HOST, _PORT, _USERNAME, _PASSWORD and _TLS, or start the mail server.",
         )
 
 
 async def check_bucket(settings: Settings) -> AsyncIterator[Finding]:
-    """As the service builds uses it: an object is put, read, listed and removed."""
+    """Write, read, list and delete an object in the bucket, as the service builds does."""
     if settings.bucket is None:
         return
     from services.builds.artifacts.s3_storage import (
-        find_bucket_problem,  # here: its library takes a while that others need not wait
+        find_bucket_problem,  # loading its library takes time, so only if needed
     )
 
     if why := await find_bucket_problem(settings.bucket, settings.database_prefix, settings.ca_file):
         yield Finding(
             "bucket",
-            f"Artifacts cannot be kept in the bucket {settings.bucket.name}: {why}",
-            "What jobs leave is refused with ARTIFACT_STORE_UNAVAILABLE, and what they left cannot be fetched.",
-            "Correct HEADRACE_S3_ENDPOINT, _REGION, _BUCKET and the login; it must read, write, list and delete.",
+            f"Artifacts cannot be stored in the bucket {settings.bucket.name}: {why}",
+            "Uploads and downloads of artifacts fail with ARTIFACT_STORE_UNAVAILABLE.",
+            "Correct HEADRACE_S3_ENDPOINT, _REGION, _BUCKET and the access key, which needs to read, write, list and "
+            "delete.",
         )

@@ -1,11 +1,11 @@
-"""What the doctor finds: what is wrong, why that matters, and what to do about it."""
+"""Findings of the doctor: what is wrong, why it matters, and what to do. Helpers to run checks."""
 
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
-CHECK_TIMEOUT_SECONDS = 30.0  # seconds for one look
+CHECK_TIMEOUT_SECONDS = 30.0  # for one check
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ Check = Callable[[], AsyncIterator[Finding]]
 
 
 async def run_check(name: str, check: Check) -> list[Finding]:
-    """Everything that a look finds; what cannot be looked at is a finding, too, and never a traceback."""
+    """Return the findings of a check. A check that fails or times out is itself a finding."""
     found: list[Finding] = []
     try:
         async with asyncio.timeout(CHECK_TIMEOUT_SECONDS):
@@ -29,22 +29,24 @@ async def run_check(name: str, check: Check) -> list[Finding]:
         found.append(
             Finding(
                 name,
-                f"This look took longer than {CHECK_TIMEOUT_SECONDS:g} s.",
+                f"The check took longer than {CHECK_TIMEOUT_SECONDS:g} s.",
                 UNKNOWN_CONSEQUENCE,
-                "Look again later.",
+                "Run `headrace doctor` again later.",
             )
         )
-    except Exception as error:  # whatever it is: the other looks are not over
-        what = f"This could not be looked at ({type(error).__name__})."
-        found.append(Finding(name, what, UNKNOWN_CONSEQUENCE, "Mend what else is told here first, then look again."))
+    except Exception as error:  # the other checks must run regardless of the error
+        what = f"The check failed ({type(error).__name__})."
+        found.append(
+            Finding(name, what, UNKNOWN_CONSEQUENCE, "Fix the other findings first, then run `headrace doctor` again.")
+        )
     return found
 
 
-UNKNOWN_CONSEQUENCE = "Whether all is well there is not known."
+UNKNOWN_CONSEQUENCE = "Problems in this area are not detected."
 
 
 async def becomes_true(condition: Callable[[], Awaitable[bool]], *, within: float) -> bool:
-    """Whether it comes true in time: what is under way at this moment is no finding."""
+    """Return whether the condition becomes true within some seconds, so that work in progress causes no finding."""
     deadline = time.monotonic() + within
     while not await condition():
         if time.monotonic() > deadline:

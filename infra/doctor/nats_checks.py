@@ -1,4 +1,4 @@
-"""NATS and JetStream: the server, streams, consumers, and whether what is recorded arrives where it should."""
+"""Checks of NATS: servers, streams, consumers, and the flow of events from the log to subscriptions."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -22,19 +22,19 @@ from libs.service.declaration import Service, Worker
 from libs.settings import Settings, SettingsError
 
 MIN_PAYLOAD_BYTES = 8 * 1024 * 1024
-CATCH_UP_SECONDS = 8.0  # seconds: longer than a follower keeps its position to itself
+CATCH_UP_SECONDS = 8.0  # longer than the interval at which subscriptions save checkpoints
 COUNT_TIMEOUT_MS = 5000  # milliseconds
 SERVER_TIMEOUT_SECONDS = 5.0  # seconds
 
 
 def unreachable_finding(error: Exception) -> Finding:
-    """A SettingsError says itself what to mend."""
+    """Return the finding for a failed connection. The message of a SettingsError contains the remedy."""
     known = isinstance(error, SettingsError)
     return Finding(
         "nats",
         str(error) if known else f"NATS is not reachable ({type(error).__name__}).",
-        "All requests between gateway and services go over it, and all events.",
-        "Correct the setting." if known else "Start it, and check the address in HEADRACE_NATS_URL.",
+        "It carries all requests between gateway and services, and all events.",
+        "Correct the setting." if known else "Start it, and check the URL in HEADRACE_NATS_URL.",
     )
 
 
@@ -42,8 +42,8 @@ async def check_server(client: Client) -> AsyncIterator[Finding]:
     if client.max_payload < MIN_PAYLOAD_BYTES:
         yield Finding(
             "nats.max_payload",
-            f"NATS takes messages of at most {client.max_payload / 2**20:.0f} MiB.",
-            "Bodies of webhooks may have up to 5 MiB: larger pushes are refused with REQUEST_TOO_LARGE.",
+            f"NATS accepts messages of at most {client.max_payload / 2**20:.0f} MiB.",
+            "Webhook bodies have up to 5 MiB. Larger pushes fail with REQUEST_TOO_LARGE.",
             "Set `max_payload: 8MB` in the configuration of the NATS server.",
         )
     try:
@@ -52,15 +52,15 @@ async def check_server(client: Client) -> AsyncIterator[Finding]:
         yield Finding(
             "nats.jetstream",
             f"JetStream is not available ({type(error).__name__}).",
-            "It keeps the events: nothing follows from what happens, no builds are planned, no mails are sent.",
-            "Switch it on in the NATS server (`jetstream { store_dir: ... }`), for this account as well. If it was on: "
-            "a server whose disk is full switches it off until it is restarted. Free some space and restart it. "
+            "It delivers the events: no builds are planned, no mails are sent, and projections are out of date.",
+            "Enable it in the NATS server (`jetstream { store_dir: ... }`) and for this account. If it was enabled: "
+            "a server disables it when its disk is full. Free some space and restart the server. "
             "In a cluster, more than half of the servers must run.",
         )
 
 
 async def check_servers(settings: Settings) -> AsyncIterator[Finding]:
-    """Each server of the address by itself: processes use one of them, and go to another only when it fails."""
+    """Check each server of the URL. A process uses one of them and switches to another only after a failure."""
     address = parse_nats_address(settings)
     answers = await asyncio.gather(
         *(_server_problem(replace(settings, nats_url=address.with_login(one))) for one in address.servers)
@@ -70,8 +70,8 @@ async def check_servers(settings: Settings) -> AsyncIterator[Finding]:
             yield Finding(
                 f"nats.server.{server.partition('://')[2]}",
                 f"The NATS server {server} {problem}.",
-                "Processes use the other servers of HEADRACE_NATS_URL. If more fail, they may find none.",
-                "Start or restart it, or take it out of HEADRACE_NATS_URL.",
+                "Processes use the other servers of HEADRACE_NATS_URL. Redundancy is reduced.",
+                "Start or restart it, or remove it from HEADRACE_NATS_URL.",
             )
 
 
@@ -81,7 +81,7 @@ async def _server_problem(settings: Settings) -> str:
     except SettingsError as error:
         return f"cannot be used: {str(error).rstrip('.')}"
     except (NatsError, OSError, TimeoutError):
-        return f"does not answer within {SERVER_TIMEOUT_SECONDS:g} s"
+        return f"does not respond within {SERVER_TIMEOUT_SECONDS:g} s"
     await disconnect(client)
     return ""
 
@@ -94,34 +94,35 @@ async def check_streams(client: Client, settings: Settings, services: Sequence[S
         except NotFoundError:
             yield Finding(
                 f"stream.{service.name}",
-                f"The stream {service.name} is missing.",
-                f"Events of {service.name} go nowhere, and the services that follow them wait.",
-                MIGRATE_REMEDY + " The service fills the stream from its log.",
+                f"The stream {service.name} does not exist.",
+                f"Events of {service.name} are not delivered, and subscribed services wait.",
+                MIGRATE_REMEDY + " The service then fills the stream from its log.",
             )
             continue
         if info.config.subjects != [f"evt.{service.name}.>"] or info.config.num_replicas != settings.stream_replicas:
             yield Finding(
                 f"stream.{service.name}",
-                f"The stream {service.name} has other settings than it should: subjects {info.config.subjects}, "
+                f"The configuration of stream {service.name} is wrong: subjects {info.config.subjects}, "
                 f"{info.config.num_replicas} replicas instead of {settings.stream_replicas}.",
-                "Events may get lost with a server, or do not arrive.",
-                f"Set HEADRACE_STREAM_REPLICAS to what you want. {MIGRATE_REMEDY}",
+                "Events can be lost with a server, or are not delivered.",
+                f"Set HEADRACE_STREAM_REPLICAS to the intended number. {MIGRATE_REMEDY}",
             )
         if lagging := _replica_problem(info):
             yield Finding(
                 f"stream.{service.name}",
-                f"Of the stream {service.name} {lagging}.",
-                "The next server that fails may stop it, or take events along.",
-                "Start the NATS servers that are missing, and see `nats server report jetstream`.",
+                f"Stream {service.name}: {lagging}.",
+                "The failure of another server can stop the stream or lose events.",
+                "Start the missing NATS servers, and see `nats server report jetstream`.",
             )
         state = info.state
         if state.messages and state.messages != state.last_seq - state.first_seq + 1:
             yield Finding(
                 f"stream.{service.name}",
-                f"The stream {service.name} has holes: {state.messages} events between {state.first_seq} and "
+                f"The stream {service.name} has gaps: {state.messages} events between {state.first_seq} and "
                 f"{state.last_seq}.",
-                "Followers see that events were deleted and begin anew; consumers outside miss them for ever.",
-                f"Have it filled anew: purge the stream {service.name} and restart the service {service.name}.",
+                "Subscriptions detect deleted events and start from the beginning. External consumers never receive "
+                "them.",
+                f"Purge the stream {service.name} and restart the service {service.name}, which fills it again.",
             )
         for worker in service.workers:
             async for one in _check_consumer(client, service, worker):
@@ -133,35 +134,35 @@ def _replica_problem(info: StreamInfo) -> str:
     if cluster is None:
         return ""
     if not cluster.leader:
-        return "no server leads"
+        return "no leader"
     behind = [one.name for one in cluster.replicas or () if one.offline or not one.current]
-    return f"{len(behind)} replicas are away or behind ({', '.join(map(str, behind))})" if behind else ""
+    return f"{len(behind)} replicas are offline or behind ({', '.join(map(str, behind))})" if behind else ""
 
 
 async def _check_consumer(client: Client, service: Service, worker: Worker) -> AsyncIterator[Finding]:
     name = consumer_name(service.name, worker)
-    why = f"The work of {worker.name} is never begun: {service.name} starts it by this consumer."
+    why = f"The worker {worker.name} of {service.name} does not run without this consumer."
     js = client.jetstream()
     try:
         info = await js.consumer_info(worker.source, name)
     except NotFoundError:
         yield Finding(
-            f"consumer.{name}", f"The consumer {name} of stream {worker.source} is missing.", why, MIGRATE_REMEDY
+            f"consumer.{name}", f"The consumer {name} of stream {worker.source} does not exist.", why, MIGRATE_REMEDY
         )
         return
     config = info.config
     subjects = sorted(config.filter_subjects or ([config.filter_subject] if config.filter_subject else []))
     if (subjects, config.max_deliver) != (sorted(filter_subjects(worker)), -1):
-        what = f"The consumer {name} of stream {worker.source} has other settings than it should."
-        yield Finding(f"consumer.{name}", what, "Events may be left out, or given up.", MIGRATE_REMEDY)
+        what = f"The configuration of consumer {name} of stream {worker.source} is wrong."
+        yield Finding(f"consumer.{name}", what, "Events can be skipped or dropped.", MIGRATE_REMEDY)
     elif (info.num_pending or 0) and not await becomes_true(
         partial(_has_progressed, client, worker, name, info), within=CATCH_UP_SECONDS
     ):
         yield Finding(
             f"consumer.{name}",
-            f"{info.num_pending} events wait for {worker.name} of {service.name}, and none is taken.",
+            f"{info.num_pending} events are pending for {worker.name} of {service.name}, and none is being processed.",
             why,
-            f"See the logs of the service {service.name}; restart it if they are silent.",
+            f"See the logs of the service {service.name}, and restart it if they show no activity.",
         )
 
 
@@ -171,20 +172,20 @@ async def _has_progressed(client: Client, worker: Worker, name: str, before: Con
     return not now.num_pending or then is None or here is None or here.consumer_seq > then.consumer_seq
 
 
-# ---- from the log to JetStream, and from there to whoever follows
+# ---- event flow: from the log to JetStream, and from there to subscriptions
 
 
 async def check_relay(client: Client, service: Service, database: AsyncDatabase[Document]) -> AsyncIterator[Finding]:
-    """Whether the newest decision arrives, and whether all of the older ones are there."""
+    """Check that the newest commit arrives in the stream, and that the stream contains all events of the log."""
     newest = await database["commits"].find_one({}, sort=[("$natural", -1)])
     if newest is None:
         return
-    todo = f"See the logs of the service {service.name} and start it if it does not run: it publishes what is missing."
+    todo = f"See the logs of the service {service.name}, and start it if necessary. It publishes the missing events."
     if not await becomes_true(partial(_is_published, client, service.name, newest), within=CATCH_UP_SECONDS):
         yield Finding(
             f"relay.{service.name}",
-            f"What {service.name} decided last, at {newest['at']:%Y-%m-%d %H:%M:%S} UTC, is not in its stream.",
-            "Nothing follows from what happens: views, mails and builds stand still. Nothing is lost.",
+            f"The newest commit of {service.name}, of {newest['at']:%Y-%m-%d %H:%M:%S} UTC, is not in its stream.",
+            "Projections, mails and builds do not progress. No data is lost.",
             todo,
         )
         return
@@ -194,10 +195,10 @@ async def check_relay(client: Client, service: Service, database: AsyncDatabase[
     if messages < counted[0]["events"]:
         yield Finding(
             f"relay.{service.name}",
-            f"The stream of {service.name} has {messages} events, and the log {counted[0]['events']}.",
-            "Views over them are not complete, and consumers outside miss some.",
-            "After a restore or a loss of the stream wait until it is filled. Otherwise purge the stream "
-            f"{service.name} and restart the service {service.name}: it fills it anew.",
+            f"The stream of {service.name} has {messages} events, but the log has {counted[0]['events']}.",
+            "Projections of them are incomplete, and external consumers miss events.",
+            "After a restore or a loss of the stream, wait until it is filled. Otherwise purge the stream "
+            f"{service.name} and restart the service {service.name}, which fills it again.",
         )
 
 
@@ -221,13 +222,13 @@ async def check_subscriptions(
         try:
             end = (await client.jetstream().stream_info(source)).state.last_seq
         except (NotFoundError, APIError):
-            continue  # told of elsewhere
+            continue  # reported by check_streams
         before = await _read_checkpoint(database, name)
         if before.get("incarnation") == REBUILDING:
             yield Finding(
                 f"follower.{name}",
                 f"{name} of {service.name} waits for a rebuild.",
-                f"It does not follow the events of {source} meanwhile.",
+                f"It does not process events of {source} until then.",
                 f"If no `headrace rebuild {service.name}` is running, run it again.",
             )
         elif before.get("sequence", 0) < end and not await becomes_true(
@@ -235,9 +236,9 @@ async def check_subscriptions(
         ):
             yield Finding(
                 f"follower.{name}",
-                f"{name} of {service.name} stands still, {end - before.get('sequence', 0)} events behind.",
-                "It stops before an event that it cannot apply, so that none is left out: what it does is out of date.",
-                f"See the logs of the service {service.name} for the event and the reason; it tries again by itself.",
+                f"{name} of {service.name} makes no progress and is {end - before.get('sequence', 0)} events behind.",
+                "It stops before an event that it cannot apply, to keep the order. Its data is out of date.",
+                f"See the logs of the service {service.name} for the event and the reason. It retries automatically.",
             )
 
 

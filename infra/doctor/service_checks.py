@@ -1,4 +1,4 @@
-"""The services at work: whether each answers, and whether builds find runners."""
+"""Checks of running services: whether each responds, their clocks, and whether jobs find runners."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -22,14 +22,14 @@ from services.runners.projections import runner_category
 
 ANSWER_TIMEOUT_SECONDS = 4.0  # seconds
 MAX_QUEUE_WAIT = timedelta(minutes=10)
-MAX_HEARTBEAT_AGE = timedelta(seconds=30)  # since the last sign of life
-HEARTBEAT_SERVICE = "builds"  # one of the services that gateways send heartbeats to
-UNKNOWN_ID = "0"  # no stream has this number
+MAX_HEARTBEAT_AGE = timedelta(seconds=30)  # of a process that is alive
+HEARTBEAT_SERVICE = "builds"  # gateways send heartbeats to several services; only this one reports them
+UNKNOWN_ID = "0"  # no aggregate has this number
 ANSWERED_CODES = {"HISTORY_NOT_FOUND"}
 
 
 async def check_services(client: Client, declared: Sequence[Service]) -> AsyncIterator[Finding]:
-    """Every replica answers for the history of its streams; of what was never there it says so, after a look."""
+    """Query each service for the history of an unknown object. A service that works responds that it does not exist."""
     caller = MessageClient(client)
     kind_of = {service: kind for kind, service in aggregate_types().items()}
     for service in declared:
@@ -40,25 +40,25 @@ async def check_services(client: Client, declared: Sequence[Service]) -> AsyncIt
                 continue
             yield Finding(
                 f"service.{service.name}",
-                f"The service {service.name} does not answer: {refused.failure.detail}.",
-                "What it is for does not work, and commands to it are refused with SERVICE_UNAVAILABLE.",
-                f"Start it, or see its logs: headrace service {service.name} says what it waits for.",
+                f"The service {service.name} does not respond: {refused.failure.detail}",
+                "Its functions are not available, and requests to it fail with SERVICE_UNAVAILABLE.",
+                f"Start it with `headrace service {service.name}`, or see its logs for what it waits for.",
             )
 
 
 async def check_clocks(databases: Mapping[str, AsyncDatabase[Document]]) -> AsyncIterator[Finding]:
-    """Of every process that is alive, as it compared its clock with the database's itself. 0.2.0 does not tell."""
+    """Find processes that report a wrong clock. Processes of release 0.2.0 do not report their clocks."""
     for service, database in databases.items():
         alive = {"seen_at": {"$gt": await get_server_time(database) - MAX_HEARTBEAT_AGE}, "clock_offset": {"$ne": None}}
         async for one in database[REPLICAS].find(alive).sort("_id"):
-            beside = one["service"] == GATEWAY and service != HEARTBEAT_SERVICE  # several services know of each gateway
+            beside = one["service"] == GATEWAY and service != HEARTBEAT_SERVICE  # reported by HEARTBEAT_SERVICE
             if abs(one["clock_offset"]) > MAX_OFFSET_SECONDS and not beside:
                 yield Finding(
                     f"clock.{one['service']}",
                     f"The clock of {one['instance']} ({one['service']}) is {format_offset(one['clock_offset'])} the "
                     "database's.",
-                    "The process is not ready. Events that it records carry a wrong time.",
-                    "Synchronise the clock of its machine (NTP).",
+                    "The process is not ready, and events that it records have a wrong time.",
+                    "Synchronize the clock of its machine with NTP.",
                 )
 
 
@@ -72,8 +72,9 @@ async def check_runners(
         yield Finding(
             "runners",
             "No runner is online.",
-            "Builds are planned and then wait.",
-            "Start an agent (`headrace agent run`), or register one; GET /api/admin/runners shows which are known.",
+            "Builds are planned but do not start.",
+            "Start an agent with `headrace agent run`, or register one. GET /api/admin/runners lists the registered "
+            "runners.",
         )
         return
     jobs = ReadModel(builds_database["streams"], type(job_category.initial_row), job_category.row_field, "job-")
@@ -81,7 +82,9 @@ async def check_runners(
     if number := await jobs.count(waiting):
         yield Finding(
             "queue",
-            f"{number} jobs have waited for a runner for more than {MAX_QUEUE_WAIT.total_seconds() / 60:.0f} minutes.",
-            "All runners are busy, or none fits: by its tags, its scope or protected branches.",
-            "GET /api/developer/builds/queueds says of each why it waits; start more runners, or give them the tags.",
+            f"{number} jobs have been waiting for a runner for more than {MAX_QUEUE_WAIT.total_seconds() / 60:.0f} "
+            "minutes.",
+            "All runners are busy, or none matches their tags, scope or protected branches.",
+            "GET /api/developer/builds/queueds returns the reason for each build. Start more runners, or add tags to "
+            "them.",
         )

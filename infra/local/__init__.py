@@ -1,1 +1,1 @@
-"""Everything on one machine without Docker: real servers from wheels, one process per service."""
+"""The embedded stack: servers, processes, supervisor and data folder on one machine."""

@@ -1,4 +1,4 @@
-"""The embedded stack's agent: registered once, as an operator would do it, then served at the stack's own address."""
+"""The agent of the embedded stack: registered at the first start, and run with the URL of the stack."""
 
 import asyncio
 import json
@@ -24,11 +24,11 @@ from libs.security.tls import create_client_context
 from libs.settings import Settings
 
 UNKNOWN_RUNNER_STATUS = 403
-JOB_SHUTDOWN_SECONDS = 2.0  # seconds for jobs when the stack stops: the whole of it has 10
+JOB_SHUTDOWN_SECONDS = 2.0  # for running jobs when the stack stops; the whole stack has 10
 
 
 def register_local_agent() -> None:
-    """Log in as the administrator, read the registration token, register."""
+    """Sign in as the administrator, read the registration token, and register the agent."""
     settings = Settings.from_environment(os.environ)
     login = {"auth": {"username": settings.admin_username, "password": settings.admin_password}}
     jwt = _call_api(settings, "POST", "/api/auth/token", {}, login)["access_token"]
@@ -43,10 +43,10 @@ def register_local_agent() -> None:
 
 def run_local_agent() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # a line per request otherwise
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # avoids a line per request
     settings = Settings.from_environment(os.environ)
     try:
-        # The file remembers the address of the first start; the stack may listen elsewhere today.
+        # The file contains the URL of the first start, which may have changed.
         loaded = replace(
             config.load(_config_path())[0],
             url=settings.url,
@@ -60,7 +60,7 @@ def run_local_agent() -> None:
 
 
 async def _serve(loaded: Config, health_port: int, registry: CollectorRegistry) -> None:
-    """Ready once the server has said that it knows the agent."""
+    """Run the agent. It is ready when the server has verified its token."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -71,7 +71,7 @@ async def _serve(loaded: Config, health_port: int, registry: CollectorRegistry) 
             if refused.status != UNKNOWN_RUNNER_STATUS:
                 raise OperatorError(f"The agent cannot start: {refused}.") from refused
             raise OperatorError(
-                f"The server knows the agent no more; delete {_config_path()} to register it anew."
+                f"The server does not know the agent. Delete {_config_path()} to register it again."
             ) from refused
     async with serve_health(Health(), registry, "127.0.0.1", health_port):
         await runner.run(loaded, stop=stop)
@@ -96,12 +96,12 @@ def _call_api(settings: Settings, method: str, path: str, headers: dict[str, str
         with error:
             if error.code in {401, 403}:
                 raise OperatorError(
-                    "The local agent could not be registered, because the administrator's log-in was refused; "
-                    "set HEADRACE_ADMIN_USERNAME and HEADRACE_ADMIN_PASSWORD to those of an administrator."
+                    "The local agent could not be registered, because the administrator's login was rejected. "
+                    "Set HEADRACE_ADMIN_USERNAME and HEADRACE_ADMIN_PASSWORD to those of an administrator."
                 ) from error
             detail = error.read(2000).decode(errors="replace")
         raise OperatorError(
-            f"The local agent could not be registered: {method} {url} answered {error.code} {detail}"
+            f"The local agent could not be registered: {method} {url} returned {error.code} {detail}"
         ) from error
     except (OSError, ValueError) as error:
         raise OperatorError(f"The local agent could not be registered: {method} {url} failed ({error}).") from error

@@ -1,4 +1,4 @@
-"""The data folder: where everything of the embedded stack lives, and the small secrets and ports it remembers."""
+"""The data folder of the embedded stack: databases, logs, generated secrets and chosen ports."""
 
 import os
 import secrets
@@ -9,7 +9,7 @@ from pathlib import Path
 from infra.local import ports
 from infra.local.process import OperatorError
 
-MIN_FREE_BYTES = 500_000_000  # bytes; mongod preallocates and stops for good when the disk is full
+MIN_FREE_BYTES = 500_000_000  # mongod preallocates files, and stops when the disk is full
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,7 @@ class DataFolder:
     path: Path
 
     def prepare(self) -> None:
-        """Make what is missing, or say why it cannot be used."""
+        """Create missing folders. Raises OperatorError if the folder is not writable or the disk is full."""
         try:
             self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
             for name in ("mongodb", "nats", "logs", "run", "secrets", "agent"):
@@ -25,15 +25,15 @@ class DataFolder:
             write_atomically(self.path / "run" / "writable", "")
         except OSError as error:
             raise OperatorError(
-                f"The data folder {self.path} cannot be written ({error.strerror}); "
-                "make it yours or choose another with --data or HEADRACE_DATA."
+                f"The data folder {self.path} is not writable ({error.strerror}). "
+                "Change its owner, or select another with --data or HEADRACE_DATA."
             ) from error
         free = shutil.disk_usage(self.path).free
         if free < MIN_FREE_BYTES:
             raise OperatorError(
-                f"The disk of {self.path} has only {free // 10**6} MB left, "
-                f"and {MIN_FREE_BYTES // 10**6} MB are needed; "
-                "free some space or choose a folder on another disk with --data or HEADRACE_DATA."
+                f"The disk of {self.path} has {free // 10**6} MB left, "
+                f"and {MIN_FREE_BYTES // 10**6} MB are required. "
+                "Free some space, or select a folder on another disk with --data or HEADRACE_DATA."
             )
 
     @property
@@ -44,14 +44,14 @@ class DataFolder:
         return self.path / "logs" / f"{name}.log"
 
     def secret(self, name: str, initial_value: str | None = None) -> str:
-        """The secret of that name, made on first use and kept readable by the owner alone."""
+        """Return a secret by name. It is generated at the first use and stored in a file readable by its owner only."""
         file = self.path / "secrets" / name
         if not file.exists():
             write_atomically(file, initial_value or secrets.token_urlsafe(24))
         return file.read_text().strip()
 
     def port(self, name: str) -> int:
-        """The port of that name, the same at every start unless somebody else took it meanwhile."""
+        """Return a port by name: the same at every start, unless another process uses it."""
         file = self.path / "run" / f"{name}.port"
         if file.exists() and not ports.is_taken("127.0.0.1", port := int(file.read_text())):
             return port
@@ -61,7 +61,7 @@ class DataFolder:
 
 
 def write_atomically(file: Path, text: str) -> None:
-    """Readers see the old text or the new one, never half of it; only the owner sees any."""
+    """Replace a file atomically. The file is readable by its owner only."""
     draft = file.with_name(f".{file.name}.{os.getpid()}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as output:

@@ -1,4 +1,4 @@
-"""The embedded MongoDB: a one-node replica set, because transactions and change streams need one."""
+"""The embedded MongoDB: a replica set with one member, because transactions and change streams need one."""
 
 import importlib.metadata
 import socket
@@ -12,7 +12,7 @@ from infra.local.process import OperatorError, Program
 
 REPLICA_SET = "headrace"
 OP_MSG = 2013
-MAX_TRANSACTION_SECONDS = 3  # ours take milliseconds; an abandoned one ends after half as long again at most
+MAX_TRANSACTION_SECONDS = 3  # MongoDB aborts abandoned transactions after up to 1.5 times this limit
 
 
 def mongod_program(folder: DataFolder, listen: str = "127.0.0.1") -> Program:
@@ -25,7 +25,7 @@ def mongod_program(folder: DataFolder, listen: str = "127.0.0.1") -> Program:
             *("--replSet", REPLICA_SET, "--oplogSize", "1024", "--wiredTigerCacheSizeGB", "0.25"),
             *("--quiet", "--nounixsocket", "--networkMessageCompressors", "disabled"),
             *("--setParameter", "diagnosticDataCollectionEnabled=false"),
-            # a process that is killed within a transaction leaves its documents locked for this long; the default is 60
+            # the documents of a process killed inside a transaction stay locked for this time; the default is 60 s
             *("--setParameter", f"transactionLifetimeLimitSeconds={MAX_TRANSACTION_SECONDS}"),
         ),
         log=folder.log("mongod"),
@@ -49,7 +49,7 @@ def is_primary(port: int) -> bool:
 
 
 def _ensure_primary(port: int) -> bool:
-    """One step towards a primary; repeated until true."""
+    """Advance the replica set towards a primary. Call it repeatedly until it returns True."""
     member = {"_id": 0, "host": f"127.0.0.1:{port}"}
     try:
         if is_primary(port):
@@ -59,16 +59,16 @@ def _ensure_primary(port: int) -> bool:
             settings = {"electionTimeoutMillis": 1000}
             _run_command(port, {"replSetInitiate": {"_id": REPLICA_SET, "members": [member], "settings": settings}})
         elif (config := found.get("config")) and config["members"][0]["host"] != member["host"]:
-            # The configuration names the old port, and no other member could vote the new one in.
+            # The configuration contains the old port, and a single member cannot vote for a new one.
             moved = config | {"version": config["version"] + 1, "members": [config["members"][0] | member]}
             _run_command(port, {"replSetReconfig": moved, "force": True})
     except OSError:
-        pass  # not listening yet
+        pass  # mongod does not listen yet
     return False
 
 
 def _run_command(port: int, command: dict[str, Any]) -> dict[str, Any]:
-    """One command in MongoDB's wire protocol: the driver would cost the supervisor 30 MB for these few."""
+    """Run a command with MongoDB's wire protocol. The driver would cost the supervisor 30 MB of memory."""
     import bson
 
     body = bytes(5) + bson.encode(command | {"$db": "admin"})
@@ -89,15 +89,15 @@ def _find_binary() -> Path:
         for file in files:
             if file.name in {"mongod", "mongod.exe"}:
                 binary = Path(str(file.locate()))
-                binary.chmod(binary.stat().st_mode | stat.S_IXUSR)  # some installers drop the bit
+                binary.chmod(binary.stat().st_mode | stat.S_IXUSR)  # some installers do not set the executable bit
                 return binary
-    raise OperatorError("mongod is not installed here; run `make setup`, or name a server in HEADRACE_MONGODB_URL.")
+    raise OperatorError("mongod is not installed. Run `make setup`, or set HEADRACE_MONGODB_URL.")
 
 
 def _explain_failure(log: str) -> str:
     if "error while loading shared libraries" in log:
         library = log.partition("error while loading shared libraries: ")[2].partition(":")[0]
-        return f"mongod needs the library {library}, which is missing; install it with `apt-get install -y libcurl4`."
+        return f"mongod needs the missing library {library}. On Debian: apt-get install -y libcurl4"
     if "No space left on device" in log:
-        return "The disk is full, so mongod cannot write; free some space and start again."
+        return "The disk is full, so mongod cannot write. Free some space and start again."
     return ""

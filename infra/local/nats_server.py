@@ -1,4 +1,4 @@
-"""The embedded nats-server with JetStream: with the permissions of infra/nats/nats.conf, and passwords of its own."""
+"""The embedded nats-server with JetStream, the permissions of infra/nats/nats.conf, and generated passwords."""
 
 import importlib.metadata
 import json
@@ -15,11 +15,14 @@ UNLIMITED_LOGIN = "unlimited"
 
 
 def nats_server_program(folder: DataFolder, listen: str = "127.0.0.1", *, unlimited: bool = False) -> Program:
-    """`unlimited`: has a login more that may do everything, for tests and benchmarks; its address has that one."""
+    """Return the program.
+
+    `unlimited` adds a login without restrictions, for tests and benchmarks, and uses it in the URL.
+    """
     port, monitoring = folder.port("nats"), folder.port("nats-monitoring")
     address = f"nats://127.0.0.1:{port}"
     config = folder.path / "nats" / "nats.conf"
-    # a file keeps the passwords off the command line and out of the environment
+    # passwords are in a file, not on the command line or in the environment
     addresses = f"{listen}:{port}", f"{listen}:{monitoring}"
     write_atomically(config, render_config(folder, *addresses, folder.path / "nats", unlimited=unlimited))
     return Program(
@@ -35,14 +38,14 @@ def nats_server_program(folder: DataFolder, listen: str = "127.0.0.1", *, unlimi
 
 
 def with_login(address: str, folder: DataFolder, login: str) -> str:
-    """The address by which the owner of a login connects."""
+    """Return the URL with a login and its password."""
     return address.replace("://", f"://{login}:{folder.secret(f'nats-{login}')}@")
 
 
 def render_config(
     folder: DataFolder, clients: str, monitoring: str, store_folder: Path, *, unlimited: bool = False
 ) -> str:
-    """The permissions with the folder's passwords, and what differs from one server to the other: the last counts."""
+    """Return the permissions with the folder's passwords, followed by the settings of this server."""
     text = PASSWORD_VARIABLE.sub(lambda found: _quoted_password(folder, found[1].lower()), PERMISSIONS_FILE.read_text())
     if unlimited:
         text = text.replace(
@@ -71,10 +74,10 @@ def _find_binary() -> Path:
     for file in files:
         if file.name in {"nats-server", "nats-server.exe"}:
             return Path(str(file.locate())).resolve()
-    raise OperatorError("nats-server is not installed here; run `make setup`, or name a server in HEADRACE_NATS_URL.")
+    raise OperatorError("nats-server is not installed. Run `make setup`, or set HEADRACE_NATS_URL.")
 
 
 def _explain_failure(log: str) -> str:
     if "no space left on device" in log:
-        return "The disk is full, so nats-server cannot write; free some space and start again."
+        return "The disk is full, so nats-server cannot write. Free some space and start again."
     return ""

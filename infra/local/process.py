@@ -1,4 +1,4 @@
-"""One child process: started so that it cannot outlive us, logged to a file, stopped politely and then firmly."""
+"""A child process that cannot outlive its parent, logs to a file, and is terminated and then killed."""
 
 import contextlib
 import ctypes
@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
-MAX_LOG_BYTES = 20_000_000  # bytes; a longer log is set aside, and the one set aside before it is gone
+MAX_LOG_BYTES = 20_000_000  # a longer log is rotated; one old log is kept
 
 
 class OperatorError(Exception):
-    """Why the local stack cannot run: one sentence for the person at the terminal, with what to do."""
+    """An error that the operator can fix; the message says how."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,17 +26,17 @@ class Program:
     argv: tuple[str, ...]
     log: Path
     is_ready: Callable[[], bool]
-    environment: Mapping[str, str] | None = field(default=None, repr=False)  # None: ours
+    environment: Mapping[str, str] | None = field(default=None, repr=False)  # None: that of this process
     address: str = ""  # for people
     url: str = field(default="", repr=False)  # for clients, with the login
     health: str = ""
     explain_failure: Callable[[str], str] = lambda log: (
         ""
-    )  # a sentence for a known failure found in the log, or nothing
+    )  # returns a message for a known failure in the log, or nothing
 
 
 class Process:
-    """A program that runs, ran or will run again."""
+    """A program and its process, which can be started repeatedly."""
 
     def __init__(self, program: Program) -> None:
         self.program = program
@@ -57,14 +57,14 @@ class Process:
                     stdout=output,
                     stderr=subprocess.STDOUT,
                     env=self.program.environment,
-                    process_group=0,  # Ctrl-C in the terminal reaches the supervisor alone, which stops all in order
+                    process_group=0,  # Ctrl-C in the terminal signals only the supervisor, which stops all in order
                     preexec_fn=_kill_with_parent(os.getpid()),
                 )
             except OSError as error:
-                raise OperatorError(f"{self.program.name} cannot be started: {error}.") from error
+                raise OperatorError(f"Cannot start {self.program.name}: {error}.") from error
 
     def trim_log(self) -> None:
-        """Keep a talkative process from filling the disk. It goes on writing to the same file, so that is emptied."""
+        """Rotate the log if it is too long. The process keeps the file open, so the file is copied and truncated."""
         log = self.program.log
         if log.stat().st_size > MAX_LOG_BYTES:
             shutil.copyfile(log, log.with_suffix(".old.log"))
@@ -72,12 +72,12 @@ class Process:
             self._log_start = 0
 
     def exit_status(self) -> int | None:
-        """None while it runs."""
+        """Return the exit status, or None while the process runs."""
         return self._popen.poll() if self._popen else 0
 
     def terminate(self) -> None:
         if self._popen:
-            self._popen.terminate()  # does nothing once the exit status is known, so it never hits a stranger
+            self._popen.terminate()  # does nothing once the exit status is known, so a reused pid is never signaled
 
     def kill(self) -> None:
         if self._popen and self._popen.poll() is None:
@@ -96,13 +96,13 @@ class Process:
         deadline = time.monotonic() + timeout
         while not self.program.is_ready():
             if self.exit_status() is not None:
-                raise self.failure("ended at start-up")
+                raise self.failure("exited during start-up")
             if time.monotonic() > deadline:
                 raise self.failure(f"was not ready after {timeout:g} s")
             time.sleep(0.02)
 
     def failure(self, what: str) -> OperatorError:
-        """The known reason in words, or what happened with the last lines of this start's log."""
+        """Return an error with the known reason, or else with the last lines of the log since the start."""
         with self.program.log.open("rb") as log:
             log.seek(self._log_start)
             text = log.read()[-20_000:].decode(errors="replace")
@@ -116,9 +116,9 @@ _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 def _kill_with_parent(parent: int) -> Callable[[], None] | None:
-    """Have the kernel kill the child when we die, also by kill -9.
+    """Return a function that makes the kernel kill the child when this process dies, even by kill -9.
 
-    The kernel means the *thread* that started the child: start processes from a thread that stays.
+    The kernel watches the *thread* that started the child, so start processes from a thread that does not exit.
     """
     libc = _libc
     if libc is None:
@@ -126,7 +126,7 @@ def _kill_with_parent(parent: int) -> Callable[[], None] | None:
 
     def before_exec() -> None:
         libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # we died before the kernel knew
+        if os.getppid() != parent:  # the parent died before prctl
             os._exit(1)
 
     return before_exec

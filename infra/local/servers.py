@@ -1,4 +1,4 @@
-"""A real mongod and a real nats-server for as long as a block runs: what tests and benchmarks stand on."""
+"""A mongod and a nats-server for the duration of a block, for backups, tests and benchmarks."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -39,10 +39,10 @@ def local_servers(
     unlimited: bool = False,
     throw_away: bool = False,
 ) -> Iterator[Servers]:
-    """Ready after about a second. To see what a crash does: `servers.nats.kill()`, `.start()`, `.wait_ready()`.
+    """Start both servers and stop them after the block. `servers.nats.kill()` and `.start()` simulate a crash.
 
-    `unlimited`: `nats_url` may do everything on NATS; otherwise it is that of the operator.
-    `throw_away`: nobody reads the data afterwards, so the servers are killed, which saves the second of a clean end.
+    `unlimited`: the login in `nats_url` has no restrictions; otherwise it is the operator's.
+    `throw_away`: the data is not needed afterwards, so the servers are killed, which saves one second of shutdown.
     """
     data = DataFolder(folder)
     data.prepare()

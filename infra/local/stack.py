@@ -1,4 +1,4 @@
-"""What the stack consists of: every program with the environment it needs, and no secret it does not need."""
+"""The programs of the embedded stack, each with the environment and the secrets it needs."""
 
 import base64
 import secrets
@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from infra.entrypoints import SERVICES
 from infra.local import ports
 from infra.local.data_folder import DataFolder
 from infra.local.nats_server import with_login
 from infra.local.process import OperatorError, Program
+from infra.service_catalog import SERVICES
 from libs.settings import SECRET_VARIABLES, Settings
 from libs.sockets import bind_reuse_port
 
@@ -21,10 +21,10 @@ PYTHON_COMMAND = (sys.executable, "-m", "infra")
 
 BUCKET_PREFIX = "HEADRACE_S3_"
 LIMITED_LOGIN_MESSAGE = (
-    "The login of HEADRACE_NATS_URL may not do everything that Headrace needs. "
-    "`headrace up` gives it to all processes: name a user of NATS without limits (infra/nats/README.md)."
+    "The login in HEADRACE_NATS_URL lacks permissions. `headrace up` uses it for all processes, "
+    "so it must be a NATS user without restrictions (docs/operating/nats.md)."
 )
-ProgramFactory = Callable[[], Program]  # makes the program anew for each start, on a health port that is free then
+ProgramFactory = Callable[[], Program]  # called for each start; selects a free health port
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Stack:
         ]
 
     def agent_registration(self) -> Program:
-        """Registers the agent; a child of its own, because it needs much that the supervisor can do without."""
+        """Return the program that registers the agent. It is a separate process to save memory in the supervisor."""
         environment = self._agent_environment() | {"HEADRACE_ADMIN_PASSWORD": self.admin_password()}
         return self._build_program("agent-registration", ("register-local-agent",), environment)
 
@@ -103,7 +103,7 @@ class Stack:
         )
 
     def nats_url_for(self, login: str) -> str:
-        """The embedded server has a login for everybody; another one is used as it was given."""
+        """Return the NATS URL of a process: with its own login for the embedded server, otherwise as configured."""
         return self.settings.nats_url or with_login(self.nats_address, self.folder, login)
 
     def _service_environment(self, service: str) -> dict[str, str]:
@@ -117,11 +117,11 @@ class Stack:
         return {"HEADRACE_LOCAL_REPOSITORIES": "true"} | common | server_environment(self, service)
 
     def _agent_environment(self) -> dict[str, str]:
-        """Nothing that a build could find: the agent's jobs run with its environment."""
+        """Return the agent's environment. It contains no secrets, because jobs run with this environment."""
         return self._common_environment() | {"HEADRACE_AGENT_CONFIG": str(self.folder.agent_config)}
 
     def _common_environment(self) -> dict[str, str]:
-        dropped = {*SECRET_VARIABLES, "PYTHONDONTWRITEBYTECODE"}  # without compiled files every start takes longer
+        dropped = {*SECRET_VARIABLES, "PYTHONDONTWRITEBYTECODE"}  # compiled files make later starts faster
         kept = {name: value for name, value in self.environ.items() if name not in dropped}
         return {name: value for name, value in kept.items() if not name.startswith(BUCKET_PREFIX)} | {
             "HEADRACE_DATA": str(self.folder.path),
@@ -131,7 +131,7 @@ class Stack:
 
 
 def server_environment(stack: Stack, login: str) -> dict[str, str]:
-    """The variables by which a process finds the servers and opens what is sealed."""
+    """Return the variables with the URLs of the servers and the master key."""
     key = stack.environ.get("HEADRACE_MASTER_KEY", "").strip()
     return {
         "HEADRACE_MONGODB_URL": stack.mongodb_url,
@@ -143,20 +143,20 @@ def server_environment(stack: Stack, login: str) -> dict[str, str]:
 
 @contextmanager
 def reserve_gateway_port(settings: Settings) -> Iterator[None]:
-    """The port is ours before any gateway listens, and between two of them: no other program of a stack draws it."""
+    """Reserve the gateway's port for the block, also while no gateway is listening."""
     host, port = settings.host, settings.port
     if ports.is_taken(host, port):
         raise OperatorError(
-            f"Port {port} on {host} is taken by another program; "
-            f"stop that one, or choose another port: HEADRACE_PORT={port + 1} headrace up"
+            f"Port {port} on {host} is used by another program. "
+            f"Stop that program, or select another port: HEADRACE_PORT={port + 1} headrace up"
         )
-    with bind_reuse_port(host, port) as ours:  # never listened on, so it gets no connections
-        ours.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)  # or Linux would let anybody listen meanwhile
+    with bind_reuse_port(host, port) as ours:  # does not listen, so it receives no connections
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)  # otherwise Linux lets other programs listen
         yield
 
 
 def _last_error(log: str) -> str:
-    """Our processes end with one line that says why, if it is the operator's to mend."""
+    """Return the last error message of a Headrace process from its log, or nothing."""
     if "permissions violation" in log.lower():
         return LIMITED_LOGIN_MESSAGE
     return next((line[10:] for line in reversed(log.splitlines()) if line.startswith("headrace: ")), "")

@@ -1,4 +1,4 @@
-"""Starting, asking and stopping a local stack from the outside: what `headrace up`, `status` and `down` do."""
+"""Control of an embedded stack from other processes: start, status, stop, and connection settings."""
 
 import os
 import signal
@@ -29,18 +29,19 @@ def print_line(line: str) -> None:
 
 
 def supervise(*, detached: bool, python: tuple[str, ...] = PYTHON_COMMAND) -> None:
-    """Be the supervisor, until told to stop."""
+    """Run the supervisor in this process until SIGTERM or SIGINT."""
     from infra.local.supervisor import Supervisor
 
     settings = Settings.from_environment(os.environ)
     welcome = _welcome_message(settings)
-    # What a detached supervisor says goes to a log, where a password has no place: who started it tells it instead.
+    # The output of a detached supervisor goes to a log file, which must not contain the password; its starter prints
+    # it.
     supervisor = Supervisor(settings, resolve_secret_files(os.environ), print_line, python)
     supervisor.run(announce=lambda: None if detached else print_line(welcome()))
 
 
 def start_detached(python: tuple[str, ...] = PYTHON_COMMAND) -> int:
-    """Start a supervisor that outlives us, show its progress until all is ready; returns an exit status."""
+    """Start a detached supervisor and print its progress until the stack is ready. Returns an exit status."""
     settings = Settings.from_environment(os.environ)
     folder = DataFolder(settings.data)
     folder.prepare()
@@ -69,7 +70,7 @@ def start_detached(python: tuple[str, ...] = PYTHON_COMMAND) -> int:
             return 130
         sys.stdout.write(progress.read())
     print_line(welcome())
-    supervisor.returncode = 0  # not ours to wait for any more
+    supervisor.returncode = 0  # prevents a warning about a running child
     return 0
 
 
@@ -79,7 +80,7 @@ def _is_ready(folder: DataFolder, supervisor: int) -> bool:
 
 
 def _welcome_message(settings: Settings) -> Callable[[], str]:
-    """Made before the start, because only then one can see whether the first administrator is about to be made."""
+    """Return a function for the welcome message. Call this before the start, to detect the first start."""
     folder = DataFolder(settings.data)
     first = not folder.agent_config.exists()
 
@@ -88,21 +89,23 @@ def _welcome_message(settings: Settings) -> Callable[[], str]:
         proof = "with the password in HEADRACE_ADMIN_PASSWORD"
         if not settings.admin_password:
             proof = (
-                f"password {kept.read_text()}  (shown once, kept in {kept})" if first else f"password kept in {kept}"
+                f"password {kept.read_text()}  (shown once, stored in {kept})"
+                if first
+                else f"password stored in {kept}"
             )
         return (
             f"\nHeadrace is up at {settings.url}\n"
             f"  API page   {settings.url}/api/docs\n"
-            f"  log in as  {settings.admin_username}, {proof}\n"
+            f"  sign in as {settings.admin_username}, {proof}\n"
             f"  logs       {folder.path / 'logs'}\n"
-            f"  stop       headrace down, or Ctrl-C where it runs in the foreground"
+            f"  stop       headrace down, or Ctrl-C in the foreground"
         )
 
     return text
 
 
 def list_processes(folder: DataFolder) -> list[dict[str, Any]] | None:
-    """Every process, asked at once whether it is ready; None when no stack runs here."""
+    """Return name, pid, readiness and address of each process, or None if no stack runs on the folder."""
     state = StackState.read(folder)
     if state is None:
         return None
@@ -116,35 +119,35 @@ def list_processes(folder: DataFolder) -> list[dict[str, Any]] | None:
 
 
 def stop_stack(timeout: float = 30) -> str:
-    """Stop the stack, wait for its end and say what was done."""
+    """Stop the stack, wait for its end, and return a message. `timeout` is in seconds."""
     folder = get_data_folder()
     supervisor = find_supervisor(folder)
     if supervisor is None:
-        return f"Nothing runs on {folder.path}."
-    with suppress(ProcessLookupError):  # it is ending by itself
+        return f"No stack is running on {folder.path}."
+    with suppress(ProcessLookupError):  # it has just exited
         os.kill(supervisor, signal.SIGTERM)
     deadline = time.monotonic() + timeout
     while find_supervisor(folder) == supervisor or _is_running(supervisor):
         if time.monotonic() > deadline:
             raise OperatorError(
-                f"The supervisor (process {supervisor}) did not stop; end it with kill -9 {supervisor}."
+                f"The supervisor (process {supervisor}) did not stop. Kill it with kill -9 {supervisor}."
             )
         time.sleep(0.05)
-    return f"Stopped everything that ran on {folder.path}."
+    return f"Stopped the stack on {folder.path}."
 
 
 def _is_running(pid: int) -> bool:
-    """Whether it still does something, where the system tells: it lets go of its folder a moment before its end."""
+    """Return whether a process is running, on Linux. The supervisor releases its lock a moment before it exits."""
     try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes() != b""  # nothing: it is dead, and nobody buried it yet
+        return Path(f"/proc/{pid}/cmdline").read_bytes() != b""  # empty for a zombie process
     except OSError:
         return False
 
 
 def connect_to_stack(login: str) -> None:
-    """Point this process at the stack that runs on its data folder, as far as the environment names no servers.
+    """Set the variables of the stack that runs on the data folder, unless the environment has them already.
 
-    `login`: as whom it speaks on NATS.
+    `login` is the NATS login to use.
     """
     folder = get_data_folder()
     state = StackState.read(folder)

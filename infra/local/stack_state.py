@@ -1,4 +1,4 @@
-"""What runs on a data folder: a lock that says whether, and a file that says what."""
+"""State of the stack on a data folder: a lock while it runs, and a file that lists its processes."""
 
 import fcntl
 import json
@@ -17,16 +17,16 @@ from infra.local.process import OperatorError
 
 @dataclass(frozen=True, slots=True)
 class ProcessState:
-    """One process of the stack, as the supervisor last saw it."""
+    """A process of the stack in its last observed state."""
 
     name: str
-    pid: int | None  # None: it died and waits for its restart
+    pid: int | None  # None: it exited and waits for its restart
     address: str
     health: str
-    url: str = field(default="", repr=False)  # with the login, if there is one
+    url: str = field(default="", repr=False)  # with the login, if any
 
     def is_ready(self) -> bool:
-        """Asks the process itself."""
+        """Query the process for its readiness."""
         if self.pid is None:
             return False
         health = urlsplit(self.health)
@@ -37,7 +37,7 @@ class ProcessState:
 @dataclass(frozen=True, slots=True)
 class StackState:
     supervisor: int
-    ready: bool  # everything came up
+    ready: bool  # all processes have become ready
     url: str
     processes: tuple[ProcessState, ...]
 
@@ -46,23 +46,26 @@ class StackState:
 
     @classmethod
     def read(cls, folder: DataFolder) -> "StackState | None":
-        """None when no stack runs on the folder."""
+        """Return the state, or None if no stack runs on the folder."""
         supervisor = find_supervisor(folder)
         if supervisor is None or not _state_file(folder).exists():
             return None
         fields = json.loads(_state_file(folder).read_text())
-        if fields["supervisor"] != supervisor:  # of the run before; the new one has not written yet
+        if fields["supervisor"] != supervisor:  # written by a previous supervisor
             return None
         return cls(**fields | {"processes": tuple(ProcessState(**process) for process in fields["processes"])})
 
 
 @contextmanager
 def exclusive_lock(folder: DataFolder) -> Iterator[None]:
-    """The kernel frees the lock however we end, so a stale file never blocks a start."""
+    """Hold the folder's lock.
+
+    The kernel releases it when the process ends. Raises OperatorError if another holds it.
+    """
     with _lock_file(folder).open("a+") as lock:
         deadline = time.monotonic() + 0.5
         while not _try_lock(lock.fileno(), fcntl.LOCK_EX):
-            if time.monotonic() > deadline:  # longer than anybody who only looks
+            if time.monotonic() > deadline:  # longer than `find_supervisor` holds the lock
                 raise OperatorError(f"Headrace is already running on {folder.path}; see `headrace status`.")
             time.sleep(0.02)
         lock.truncate(0)
@@ -73,7 +76,7 @@ def exclusive_lock(folder: DataFolder) -> Iterator[None]:
 
 
 def find_supervisor(folder: DataFolder) -> int | None:
-    """The process id of the supervisor that holds the folder."""
+    """Return the process id of the supervisor that holds the lock, or None."""
     if not _lock_file(folder).exists():
         return None
     with _lock_file(folder).open() as lock:

@@ -1,4 +1,4 @@
-"""Starts the stack in order, restarts what dies, and stops everything when told; one thread and little memory."""
+"""Supervisor of the embedded stack: starts processes in order, restarts those that exit, and stops all on a signal."""
 
 import os
 import select
@@ -16,27 +16,27 @@ from infra.local.stack import ProgramFactory, Stack, reserve_gateway_port
 from infra.local.stack_state import ProcessState, StackState, exclusive_lock
 from libs.settings import Settings
 
-START_TIMEOUT_SECONDS = 90.0  # seconds a process may take to become ready
+START_TIMEOUT_SECONDS = 90.0  # for a process to become ready
 MAX_START_ATTEMPTS = 3
-STOP_TIMEOUT_SECONDS = 10.0  # seconds for everything together
-MIN_STAGE_STOP_SECONDS = 1.2  # seconds of it that every stage is sure of, whatever the ones before it take
-MAX_RESTART_DELAY_SECONDS = 15.0  # seconds between two starts of a process that keeps dying
+STOP_TIMEOUT_SECONDS = 10.0  # for all processes together
+MIN_STAGE_STOP_SECONDS = 1.2  # reserved for each stage, regardless of earlier ones
+MAX_RESTART_DELAY_SECONDS = 15.0  # between two starts of a process that keeps exiting
 
 
 class StopRequested(Exception):
-    """Somebody asked us to stop while we were starting."""
+    """A signal requested the shutdown."""
 
 
 class ManagedProcess:
-    """Keeps one program running: starts it, notices that it is ready, starts it again when it dies."""
+    """Keeps one program running: starts it, detects that it is ready, and restarts it when it exits."""
 
     def __init__(self, create_program: ProgramFactory) -> None:
         self._create_program = create_program
         self.process = Process(create_program())
         self.ready = False
-        self._start_at: float | None = 0.0  # None: it runs
+        self._start_at: float | None = 0.0  # None: it is running
         self._started_at = 0.0
-        self._failures = 0  # in a row, without having been ready in between
+        self._failures = 0  # consecutive, without becoming ready
 
     @property
     def name(self) -> str:
@@ -44,11 +44,11 @@ class ManagedProcess:
 
     @property
     def is_stable(self) -> bool:
-        """Nothing to look at until it dies."""
+        """Whether nothing is to be done until the process exits."""
         return self.ready and self._start_at is None
 
     def tick(self, *, starting: bool) -> str:
-        """Look at the process once and do what is due; returns what is worth telling."""
+        """Check the process once and start it if it is due. Returns a message to print, or nothing."""
         now = time.monotonic()
         if self._start_at is not None:
             if now >= self._start_at:
@@ -70,14 +70,14 @@ class ManagedProcess:
     def _handle_exit(self, status: int, *, starting: bool) -> str:
         self._failures = 0 if self.ready else self._failures + 1
         self.ready = False
-        how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
+        how = f"was killed by signal {-status}" if status < 0 else f"exited with status {status}"
         if starting and self._failures >= MAX_START_ATTEMPTS:
             raise self.process.failure(f"{how}, {self._failures} times in a row")
         delay = min(0.25 * 2**self._failures, MAX_RESTART_DELAY_SECONDS) if self._failures else 0.0
         self._start_at = time.monotonic() + delay
         if self._failures >= MAX_START_ATTEMPTS:
             return f"{self.process.failure(how)}\n  next attempt in {delay:g} s"
-        return f"{self.name:<18} {how}; starting it again"
+        return f"{self.name:<18} {how}; restarting it"
 
     def snapshot(self) -> ProcessState:
         program = self.process.program
@@ -105,7 +105,7 @@ class Supervisor:
         self._last_written: StackState | None = None
 
     def run(self, announce: Callable[[], None]) -> None:
-        """Until SIGTERM or SIGINT. Raises StackError when the stack cannot start."""
+        """Run until SIGTERM or SIGINT. Raises OperatorError if the stack cannot start."""
         self._folder.prepare()
         with exclusive_lock(self._folder), self._handle_signals() as wake, reserve_gateway_port(self._settings):
             self._wake = wake
@@ -142,7 +142,7 @@ class Supervisor:
         if not nats_address:
             servers.append(nats_server_program(self._folder))
             nats_address = servers[-1].address
-        # Unlike the rest these keep their program, because the others were told their ports.
+        # These keep their program when restarted, because other processes know their ports.
         self._start_stage([_fixed_program(program) for program in servers])
         return Stack(settings, self._folder, mongodb_url, nats_address, self._environ, self._python)
 
@@ -153,7 +153,7 @@ class Supervisor:
             self._tick()
 
     def _run_to_completion(self, program: Program) -> None:
-        """Run it to its end."""
+        """Run a program and wait until it ends."""
         process = Process(program)
         process.start()
         try:
@@ -162,11 +162,11 @@ class Supervisor:
         finally:
             process.kill()
         if status:
-            raise process.failure(f"ended with status {status}")
+            raise process.failure(f"exited with status {status}")
         self._report(f"{program.name:<18} done")
 
     def _tick(self) -> None:
-        """Look after everybody once, then sleep until a child dies, a signal comes or it is time to look again."""
+        """Check all processes once, then sleep until a child exits, a signal arrives or the next check is due."""
         keepers = [keeper for stage in self._stages for keeper in stage]
         for keeper in keepers:
             if news := keeper.tick(starting=not self._is_started):
@@ -189,7 +189,7 @@ class Supervisor:
             self._last_written = state
 
     def _stop(self) -> None:
-        """In reverse order, so that nobody misses what he needs to finish; who takes too long is killed."""
+        """Stop in reverse order, so that dependencies stay available. Processes that exceed the timeout are killed."""
         end = time.monotonic() + STOP_TIMEOUT_SECONDS
         for later in reversed(range(len(self._stages))):
             processes = [keeper.process for keeper in self._stages[later]]
@@ -200,7 +200,7 @@ class Supervisor:
 
     @contextmanager
     def _handle_signals(self) -> Iterator[socket.socket]:
-        """A socket that becomes readable with every signal; SIGCHLD only has to wake us."""
+        """Yield a socket that becomes readable on every signal. SIGCHLD only wakes the supervisor."""
         reader, writer = socket.socketpair()
         with reader, writer:
             reader.setblocking(False)

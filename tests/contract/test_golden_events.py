@@ -9,7 +9,7 @@ import pytest
 
 from contracts.messages import EVENTS, UnknownEvent, parse_event
 from infra.docgen.generator import ROOT
-from infra.entrypoints import SERVICES
+from infra.service_catalog import SERVICES
 
 for service in SERVICES:
     import_module(f"contracts.{service}")

@@ -8,7 +8,7 @@ import pytest
 
 from contracts.history import aggregate_types
 from contracts.messages import EVENTS, Message, ReadModelRow, Sensitive, secret_fields
-from infra.migration import load_services
+from infra.service_catalog import load_services
 from libs.eventstore.history import redact_message
 from libs.service.declaration import Service
 

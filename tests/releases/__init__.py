@@ -1,1 +1,1 @@
-"""Recorded databases, streams and API responses of earlier releases. See docs/UPGRADING.md."""
+"""Recorded databases, streams and API responses of earlier releases. See docs/operating/upgrading.md."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import services as packages
 from contracts.messages import Event
-from infra.migration import load_services
+from infra.service_catalog import load_services
 from libs.messaging.worker_names import consumer_name
 from libs.projections.projector import projection_collection
 from libs.service.declaration import Service

@@ -17,7 +17,7 @@ from pymongo import AsyncMongoClient
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 
-from infra.entrypoints import SERVICES
+from infra.service_catalog import SERVICES
 from libs.service.connections import CODEC_OPTIONS, get_database
 from libs.settings import Settings
 from tests.releases.jetstream import restore_streams

@@ -17,7 +17,7 @@ import bson
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from infra.entrypoints import SERVICES
+from infra.service_catalog import SERVICES
 
 API_PREFIX = "$JS.API"
 MIRROR_API_PREFIX = "$JS.EVENTS.API"  # API prefix of the account for external consumers

@@ -6,7 +6,7 @@ import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
-from infra.entrypoints import PUBLIC_SERVICES
+from infra.service_catalog import PUBLIC_SERVICES
 from libs.messaging.request_reply import connect, disconnect
 from libs.service.connections import create_mongo_client
 from tests.releases import answers

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from infra.migration import load_services
+from infra.service_catalog import load_services
 from libs.service.declaration import Service
 from libs.settings import MailSecurity, MailSettings
 from services.notifications.app import create_service

@@ -12,7 +12,7 @@ import nats
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from infra.migration import load_services
+from infra.service_catalog import load_services
 from libs.messaging.request_reply import connect, disconnect
 from tests.releases.changes import delete_resource, patch_resource
 from tests.releases.life import Leftovers

@@ -69,7 +69,7 @@ def test_the_demo_masks_the_secret(first_run: subprocess.CompletedProcess[str]) 
 
 
 def test_the_demo_shows_the_events_from_launch_to_end(first_run: subprocess.CompletedProcess[str]) -> None:
-    _, _, events_text = first_run.stdout.partition("== What happened")
+    _, _, events_text = first_run.stdout.partition("== Events of this build")
     names = [line.split()[3] for line in events_text.splitlines() if " builds  " in line]
     assert (names[0], names[-1]) == ("BuildQueued", "BuildFinished")
 

@@ -16,8 +16,8 @@ from typing import Any
 import httpx
 import pytest
 
-from infra.entrypoints import SERVICES
 from infra.local.data_folder import DataFolder
+from infra.service_catalog import SERVICES
 from tests.chaos.storm import WORK_SCRIPT
 from tests.support.external.repositories import create_sample_repository
 from tests.support.stacks.audit import Verdict, audit_stack

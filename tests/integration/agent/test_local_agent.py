@@ -119,7 +119,7 @@ def test_a_failed_administrator_login_is_one_error_line(tmp_path: Path) -> None:
     with running_fake_gateway(__api__auth__token=(401, {"message": "UNAUTHORIZED"})) as server:
         status, output = wait_for_exit(start_agent("register-local-agent", server.url, tmp_path / "config.json"))
     assert status == 1
-    assert output.startswith("headrace: The local agent could not be registered, because the administrator's log-in")
+    assert output.startswith("headrace: The local agent could not be registered, because the administrator's login")
 
 
 def test_an_unexpected_response_is_reported_with_its_path(tmp_path: Path) -> None:

@@ -17,10 +17,12 @@ from pymongo import MongoClient
 from pymongo.errors import OperationFailure
 
 from infra.backup import backup_commands, restore
-from infra.backup.file_format import BackupError, BackupWriter, Header
+from infra.backup.file_format import BackupError, Header
+from infra.backup.file_writer import BackupWriter
 from infra.backup.snapshot import create_backup
 from infra.local.process import OperatorError
-from infra.migration import load_services, migrate
+from infra.migration import migrate
+from infra.service_catalog import load_services
 from libs.messaging.request_reply import connect
 from libs.security.envelope_encryption import MasterKeys
 from libs.service.connections import create_mongo_client, get_database
@@ -231,8 +233,8 @@ def test_backup_and_restore_work_through_a_pipe(
 def test_verify_checks_a_backup_file_without_servers(backup: str, capsys: pytest.CaptureFixture[str]) -> None:
     backup_commands.verify(backup)
     output = capsys.readouterr().err
-    assert "A sound backup" in output
-    assert "HEADRACE_MASTER_KEY opens its 2 data keys." in output
+    assert "The backup is intact" in output
+    assert "HEADRACE_MASTER_KEY decrypts its 2 data keys." in output
 
 
 def test_restore_rejects_an_altered_file_before_writing_anything(
@@ -241,7 +243,7 @@ def test_restore_rejects_an_altered_file_before_writing_anything(
     stored = bytearray(Path(backup).read_bytes())
     stored[-100] ^= 1
     Path(backup).write_bytes(stored)
-    with pytest.raises(OperatorError, match=r"damaged|altered"):
+    with pytest.raises(OperatorError, match=r"damaged|modified"):
         backup_commands.restore(backup, purge=False)
     assert installations[1].read_documents() == {}
 
@@ -250,7 +252,7 @@ def test_restore_rejects_a_wrong_master_key_before_writing_anything(
     installations: tuple[Installation, Installation], backup: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HEADRACE_MASTER_KEY", OTHER_KEY)
-    with pytest.raises(OperatorError, match="HEADRACE_MASTER_KEY does not hold it"):
+    with pytest.raises(OperatorError, match="HEADRACE_MASTER_KEY does not contain"):
         backup_commands.restore(backup, purge=False)
     assert installations[1].read_documents() == {}
 
@@ -280,7 +282,7 @@ def test_an_interrupted_restore_blocks_migration_until_it_is_repeated(
         dying.setattr(restore, "finish_restore", _raise_keyboard_interrupt)
         with pytest.raises(KeyboardInterrupt):
             backup_commands.restore(backup, purge=False)
-    with pytest.raises(OperatorError, match="did not come to its end"):
+    with pytest.raises(OperatorError, match="is incomplete"):
         migrate(target.settings)
     backup_commands.restore(backup, purge=False)
     migrate(target.settings)
@@ -297,7 +299,7 @@ def test_restore_purges_events_of_the_previous_installation_only_on_request(
     backup_commands.restore(backup, purge=False)
     asyncio.run(publish_event(installations[1].settings, "evt.projects.executor-9.ExecutorCreated"))
     installations[1].drop_databases()
-    with pytest.raises(OperatorError, match="JetStream still holds 1 events of projects"):
+    with pytest.raises(OperatorError, match="JetStream still contains 1 events of projects"):
         backup_commands.restore(backup, purge=False)
     backup_commands.restore(backup, purge=True)
     assert len(installations[1].read_documents()["projects.commits"]) == 3
@@ -342,7 +344,7 @@ def wait_until_snapshot_expired(place: Installation, moment: datetime) -> None:
 
 def test_a_backup_does_not_overwrite_a_file(installations: tuple[Installation, Installation], tmp_path: Path) -> None:
     (tmp_path / "there").write_text("precious")
-    with pytest.raises(SettingsError, match="is there already"):
+    with pytest.raises(SettingsError, match="exists; a backup does not overwrite"):
         backup_commands.backup(str(tmp_path / "there"), [])
     assert (tmp_path / "there").read_text() == "precious"
 
@@ -351,7 +353,7 @@ def test_a_backup_that_fails_leaves_no_file(tmp_path: Path, monkeypatch: pytest.
     set_environment(
         monkeypatch, Installation(servers, "test-none").environ | {"HEADRACE_MONGODB_URL": "mongodb://127.0.0.1:1/"}
     )
-    with pytest.raises(OperatorError, match="MongoDB does not do it"):
+    with pytest.raises(OperatorError, match="MongoDB failed"):
         backup_commands.backup(str(tmp_path / "x.backup"), [])
     assert list(tmp_path.iterdir()) == []
 

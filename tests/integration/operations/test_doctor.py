@@ -27,7 +27,7 @@ from infra.local.data_folder import DataFolder
 from infra.local.mongod import MAX_TRANSACTION_SECONDS, mongod_program
 from infra.local.nats_server import nats_server_program
 from infra.local.process import Process
-from infra.migration import load_services
+from infra.service_catalog import load_services
 from libs.clock import Clock, now
 from libs.messaging.subscription import REBUILDING
 from libs.projections.projector import projection_collection
@@ -243,7 +243,7 @@ async def test_doctor_names_nats_servers_that_do_not_respond(tmp_path: Path) -> 
         with frozen(cluster.servers[1]):
             found = [finding async for finding in nats_checks.check_servers(Settings(nats_url=cluster.url()))]
     assert [finding.check for finding in found] == [f"nats.server.{dead}", f"nats.server.{hanging}"]
-    assert f"nats://{hanging} does not answer" in found[1].what
+    assert f"nats://{hanging} does not respond" in found[1].what
     assert alive not in str(found)
     assert cluster.folder.secret("nats-unlimited") not in str(found)
 
@@ -257,7 +257,7 @@ async def test_doctor_reports_a_stream_that_lost_an_event(tmp_path: Path) -> Non
             await bus.jetstream().delete_msg("runners", 2)
         found = await hurt.findings()
     assert set(found) == {"stream.runners", "relay.runners"}
-    assert "has holes" in found["stream.runners"].what
+    assert "has gaps" in found["stream.runners"].what
 
 
 async def has_events(bus: Client, stream: str, events: int) -> bool:

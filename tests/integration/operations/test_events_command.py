@@ -17,9 +17,9 @@ from nats.aio.client import Client
 from contracts.builds import BuildFinished, BuildKilled, BuildStatus
 from contracts.identity import UserDisabled, UserRenamed
 from contracts.messages import Event
-from infra.entrypoints import PUBLIC_SERVICES, SERVICES
 from infra.local.data_folder import DataFolder
 from infra.local.nats_server import with_login
+from infra.service_catalog import PUBLIC_SERVICES, SERVICES
 from libs.eventstore.decider import Actor, CommandMetadata, RecordedEvent
 from libs.messaging import cloudevents
 from libs.messaging.request_reply import connect

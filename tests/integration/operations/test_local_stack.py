@@ -125,10 +125,10 @@ def test_status_names_processes_that_are_not_ready(running_stack: Stack) -> None
 
 
 def test_down_stops_all_processes_and_can_be_repeated(running_stack: Stack) -> None:
-    assert "Stopped everything" in running_stack.headrace("down").stdout
+    assert "Stopped the stack" in running_stack.headrace("down").stdout
     assert running_stack.survivors() == []
     again = running_stack.headrace("down")
-    assert (again.returncode, "Nothing runs" in again.stdout) == (0, True)
+    assert (again.returncode, "No stack is running" in again.stdout) == (0, True)
 
 
 def test_a_second_up_fails_because_the_stack_already_runs(shared_stack: Stack) -> None:
@@ -203,7 +203,7 @@ def test_a_port_in_use_is_one_error_line(stack: Stack) -> None:
     with socket.create_server(("127.0.0.1", stack.port)):
         refused = stack.run("up")
     assert refused.returncode == 1
-    assert refused.stdout.startswith(f"headrace: Port {stack.port} on 127.0.0.1 is taken")
+    assert refused.stdout.startswith(f"headrace: Port {stack.port} on 127.0.0.1 is used")
     assert f"HEADRACE_PORT={stack.port + 1}" in refused.stdout
     assert stack.survivors() == []
 
@@ -217,7 +217,7 @@ def test_a_service_that_fails_to_start_stops_the_start_and_prints_the_end_of_its
     stack.environ["BROKEN_SERVICE"] = "builds"
     refused = stack.run("up")
     assert refused.returncode == 1
-    assert "headrace: builds-0 ended with status 1, 3 times in a row; its log" in refused.stdout
+    assert "headrace: builds-0 exited with status 1, 3 times in a row; its log" in refused.stdout
     assert "RuntimeError: builds is configured to fail" in refused.stdout
     assert stack.survivors() == []
 

@@ -23,8 +23,8 @@ from contracts.runners import DeleteRunner, GetRunner
 from infra.docgen.call_graph import find_imported_messages
 from infra.docgen.nats_config import MAX_CONSUMERS
 from infra.local.servers import Servers
-from infra.migration import load_services
 from infra.nats_permissions import Login, build_logins
+from infra.service_catalog import load_services
 from libs.messaging.request_reply import MessageClient, connect, flush_to_server
 from libs.messaging.stream_mirrors import purge_mirror
 from libs.service.connections import create_mongo_client, create_vault, get_database

@@ -10,7 +10,7 @@ from nats.js.api import ConsumerConfig, DeliverPolicy
 
 from agent.config import Config
 from agent.runner import run
-from infra.migration import load_services
+from infra.service_catalog import load_services
 from tests.releases import answers
 from tests.releases.differences import MISSING, Difference, find_differences, list_unexpected
 from tests.releases.dump import STREAMS_FILE

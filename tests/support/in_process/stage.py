@@ -10,7 +10,7 @@ from uuid import uuid4
 from nats.aio.client import Client
 from nats.errors import NoRespondersError
 
-from infra.entrypoints import SERVICES
+from infra.service_catalog import SERVICES
 from libs.clock import Clock
 from libs.messaging.request_reply import connect
 from libs.service.connections import create_mongo_client, create_vault, get_database

@@ -17,8 +17,7 @@ import httpx
 from nats.aio.client import Client
 from nats.js.errors import NotFoundError
 
-from infra.entrypoints import SERVICES
-from infra.migration import load_services
+from infra.service_catalog import SERVICES, load_services
 from libs.service.connections import create_mongo_client, get_database
 from libs.settings import MailSecurity, MailSettings
 from tests.releases import answers, dump

@@ -10,7 +10,7 @@ import httpx
 from pymongo.asynchronous.database import AsyncDatabase
 
 from gateway.app import Gateway
-from infra.migration import load_services
+from infra.service_catalog import load_services
 from libs.clock import Clock
 from libs.service.connections import Document, create_mongo_client, get_database
 from libs.service.declaration import Service

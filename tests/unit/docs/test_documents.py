@@ -23,8 +23,7 @@ from infra.docgen.field_descriptions import DESCRIPTIONS
 from infra.docgen.field_types import describe_fields, sealed_fields
 from infra.docgen.golden_samples import build_sample, golden_path
 from infra.docgen.message_reference import find_undeclared_calls
-from infra.entrypoints import PUBLIC_SERVICES
-from infra.migration import load_services
+from infra.service_catalog import PUBLIC_SERVICES, load_services
 from services.builds.app import service as builds
 from services.notifications.app import service as notifications
 from services.notifications.policies import on_build_finished
@@ -157,7 +156,7 @@ def test_an_unhandled_message_is_reported() -> None:
 
 
 def test_every_message_is_documented() -> None:
-    text = generator.render_documents()[generator.ROOT / "docs" / "MESSAGES.md"]
+    text = generator.render_documents()[generator.ROOT / "docs" / "developing" / "messages.md"]
     named = set(re.findall(r"^\| `(?:evt\.[a-z]+\.[^.]+\.)?(\w+)`", text, re.MULTILINE))
     assert {message.wire_name for declared in DECLARED for message in declared.messages} <= named
 
@@ -182,7 +181,7 @@ def test_the_documentation_check_reports_missing_files(tmp_path: Path) -> None:
     (tmp_path / "contracts").mkdir()
     problems = list(generator.find_problems(tmp_path))
     assert "contracts/golden/BuildQueued.v1.json is missing" in "\n".join(problems)
-    assert "docs/ERRORS.md is out of date; run `make docs`.\n--- as it is" in "\n".join(problems)
+    assert "docs/operating/error-codes.md is out of date; run `make docs`.\n--- current" in "\n".join(problems)
 
 
 def test_a_golden_sample_is_never_overwritten(tmp_path: Path) -> None:
@@ -204,8 +203,8 @@ def test_declared_calls_match_the_code() -> None:
 def test_an_undeclared_or_unused_call_is_reported() -> None:
     wrong = ServiceDeclaration(replace(notifications, outgoing=(GetJobSecrets,)))
     assert [line.split(":")[0] for line in find_undeclared_calls(wrong)] == [
-        "GetJobSecrets is among what notifications declares, but does not send",
-        "GetUser is among what notifications sends, but does not declare",
+        "GetJobSecrets is among what notifications declares but does not send",
+        "GetUser is among what notifications sends but does not declare",
     ]
 
 

@@ -48,13 +48,13 @@ def test_a_port_shared_by_its_owner_counts_as_taken() -> None:
 
 def test_a_data_folder_that_is_a_file_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("")
-    with pytest.raises(OperatorError, match="cannot be written"):
+    with pytest.raises(OperatorError, match="is not writable"):
         DataFolder(tmp_path / "data").prepare()
 
 
 def test_a_full_disk_is_rejected(folder: DataFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=3_000_000))
-    with pytest.raises(OperatorError, match="only 3 MB left"):
+    with pytest.raises(OperatorError, match="has 3 MB left"):
         folder.prepare()
 
 

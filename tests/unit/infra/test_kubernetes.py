@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from gateway.http import server as gateway
-from infra.entrypoints import SERVICES
+from infra.service_catalog import SERVICES
 from libs.messaging.worker_names import consumer_name
 from libs.service import service_host
 from libs.settings import Settings
@@ -171,7 +171,7 @@ def test_containers_hold_only_the_secrets_they_need(overlay: str) -> None:
 @needs_kubectl
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_every_secret_key_is_generated_and_documented(overlay: str) -> None:
-    described = (ROOT / "docs" / "DEPLOYING.md").read_text()
+    described = (ROOT / "docs" / "operating" / "deploying.md").read_text()
     secret_script = (MANIFESTS / "overlays" / "prod" / "secret.sh").read_text()
     keys = secret_keys(overlay)
     assert [

@@ -65,7 +65,7 @@ def test_an_alert_has_a_severity_and_a_runbook(rule: dict[str, Any]) -> None:
 
 def test_the_dashboard_rows_are_in_the_intended_order() -> None:
     rows = [panel["title"] for panel in load_dashboard_panels() if panel["type"] == "row"]
-    assert rows == ["Is it working?", "Queue", "Runners", "Latency", "Lags", "Processes"]
+    assert rows == ["Health", "Queue", "Runners", "Latency", "Lags", "Processes"]
 
 
 def test_no_dashboard_panel_overlaps_another() -> None:

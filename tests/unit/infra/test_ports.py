@@ -26,7 +26,7 @@ def test_the_gateway_port_is_held_until_a_gateway_listens() -> None:
 def test_a_gateway_port_in_use_is_rejected() -> None:
     with (
         socket.create_server(("127.0.0.1", 0)) as other,
-        pytest.raises(OperatorError, match="is taken by another program"),
+        pytest.raises(OperatorError, match="is used by another program"),
         reserve_gateway_port(replace(Settings(), port=other.getsockname()[1])),
     ):
         pass

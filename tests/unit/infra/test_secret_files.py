@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from infra.deployment_secrets import Deployment, write_secret_files
-from infra.entrypoints import SERVICES
+from infra.service_catalog import SERVICES
 from libs.settings import Settings
 
 ALL = (*SERVICES, "migrate", "gateway", "agent", "mongo", "nats", "operator")

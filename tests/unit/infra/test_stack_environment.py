@@ -27,5 +27,5 @@ def test_only_the_builds_service_gets_the_bucket_settings(stack: Stack) -> None:
 
 def test_a_nats_login_without_permissions_is_explained(stack: Stack) -> None:
     log = '{"level": "ERROR", "message": "NATS: nats: permissions violation for publish to \\"evt.builds.x\\""}'
-    assert stack.migration().explain_failure(log).startswith("The login of HEADRACE_NATS_URL may not do everything")
+    assert stack.migration().explain_failure(log).startswith("The login in HEADRACE_NATS_URL lacks permissions")
     assert stack.migration().explain_failure("headrace: HEADRACE_PORT is taken.") == "HEADRACE_PORT is taken."

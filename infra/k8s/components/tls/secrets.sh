@@ -1,6 +1,6 @@
 #!/bin/sh
-# Prints the Secrets nats-tls, mongo-tls and headrace-gateway-tls, of an authority that is made here and forgotten: for
-# clusters without cert-manager. Run it again to renew them: all together, as the next authority is another one.
+# Prints the Secrets nats-tls, mongo-tls and headrace-gateway-tls for clusters without cert-manager. The authority is
+# created here and not stored. Run it again to renew all Secrets together.
 # usage: secrets.sh [days] | kubectl apply -f -
 set -eu
 

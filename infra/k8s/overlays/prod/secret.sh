@@ -1,10 +1,10 @@
 #!/bin/sh
-# Prints the Secret headrace-secrets, every value drawn anew: apply it once, and keep a copy where you keep such things.
-# usage: secret.sh | kubectl apply -f -      with a MongoDB elsewhere: secret.sh 'mongodb://user:password@host/?...'
+# Prints the Secret headrace-secrets with newly generated values. Apply it once, and keep a copy in a safe place.
+# usage: secret.sh | kubectl apply -f -      with an external MongoDB: secret.sh 'mongodb://user:password@host/?...'
 # with components/tls: TLS=1 secret.sh
 set -eu
 
-# with a letter first: nats-server would read some others as numbers
+# begins with a letter: nats-server would parse some other values as numbers
 drawn() { echo "p$(openssl rand -hex 24)"; }
 
 database=$(drawn)

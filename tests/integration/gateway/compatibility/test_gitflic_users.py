@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from contracts.identity import DeleteUser, GetUser, UserView
-from infra.migration import load_services
+from infra.service_catalog import load_services
 from libs.messaging.request_reply import MessageClient, connect
 from libs.service.connections import create_mongo_client, get_database
 from services.identity.app import service as identity

@@ -32,7 +32,7 @@ from contracts.projects import (
     RejectWebhook,
     RenewSignatureKey,
 )
-from infra.migration import load_services
+from infra.service_catalog import load_services
 from libs.eventstore.decider import Actor
 from libs.messaging.request_reply import MessageClient
 from libs.service.connections import create_mongo_client, get_database

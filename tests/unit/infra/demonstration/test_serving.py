@@ -30,5 +30,5 @@ def test_an_unreachable_system_gives_a_clear_error(tmp_path: Path) -> None:
     sample = select_repository({}, tmp_path / "sample")
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"http://127.0.0.1:{server.getsockname()[1]}"
-    with pytest.raises(OperatorError, match="does not answer"), serve_repository(sample, url):
+    with pytest.raises(OperatorError, match="does not respond"), serve_repository(sample, url):
         pass

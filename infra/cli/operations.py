@@ -1,0 +1,92 @@
+"""Commands for operators of a running system: `events`, `history`, `doctor`, `rebuild`, `rotate-keys`."""
+
+from typing import Annotated
+
+import typer
+
+from infra import entrypoints
+from infra.cli.options import DataOption, RawOption, connect_to_local_stack, set_data_folder
+from infra.service_catalog import SERVICES
+
+app = typer.Typer()
+
+
+@app.command()
+def events(
+    start: Annotated[
+        str, typer.Option("--from", help="First event to show: a time (2026-01-31T12:00:00Z), `start` or `now`.")
+    ] = "now",
+    raw: RawOption = False,
+    data: DataOption = None,
+) -> None:
+    """Follow the event stream in this terminal.
+
+    Example: `headrace events --from start`
+    """
+    connect_to_local_stack(data)
+    from infra.event_stream import follow_events
+
+    entrypoints.exit_with_message(lambda: follow_events(start, raw=raw))
+
+
+@app.command()
+def history(
+    kind: Annotated[str, typer.Argument(help="Type of the object: user, project, build, runner, ...")],
+    id: Annotated[str, typer.Argument(help="Number or UUID of the object.")],  # noqa: A002
+    at: Annotated[str | None, typer.Option("--at", help="Show the state at this time, as JSON.")] = None,
+    raw: RawOption = False,
+    data: DataOption = None,
+) -> None:
+    """Show an object's history, or its state at a point in time.
+
+    Example: `headrace history project 1`
+    """
+    connect_to_local_stack(data)
+    from infra.history import print_history
+
+    entrypoints.exit_with_message(lambda: print_history(kind, id, at, raw=raw))
+
+
+@app.command()
+def doctor(
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print a JSON object with healthy, looked_at and findings.")
+    ] = False,
+    data: DataOption = None,
+) -> None:
+    """Check a deployment, and print every problem with its consequence and its remedy.
+
+    Checks settings, key files, MongoDB, NATS, streams and subscriptions, services, gateway, mail server, runners and
+    queue. Changes nothing and sends no mail. Exit status: 0 without findings, 1 with findings.
+
+    Example: `headrace doctor`; in a cluster, run it with the settings of the migration job
+    """
+    set_data_folder(data)
+    from infra.doctor.diagnosis import run_doctor
+
+    raise typer.Exit(run_doctor(as_json=as_json))
+
+
+@app.command()
+def rebuild(
+    service: Annotated[str, typer.Argument(help="Service whose views are rebuilt: " + ", ".join(SERVICES))],
+    view: Annotated[str | None, typer.Argument(help="Name of one view. Default: all views of the service.")] = None,
+    data: DataOption = None,
+) -> None:
+    """Rebuild views from the event log beside the ones in use, and replace these at the end. Shows the progress.
+
+    Example: `headrace rebuild builds`
+    """
+    connect_to_local_stack(data)
+    from infra.rebuild import rebuild as rebuild_views
+
+    entrypoints.exit_with_message(lambda: rebuild_views(service, view))
+
+
+@app.command(name="rotate-keys")
+def rotate_keys(data: DataOption = None) -> None:
+    """Sign new tokens with a new key. Tokens signed with older keys stay valid until they expire."""
+    connect_to_local_stack(data)
+    from infra.key_rotation import rotate_signing_keys
+
+    entrypoints.exit_with_message(rotate_signing_keys)

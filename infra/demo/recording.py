@@ -1,0 +1,54 @@
+"""docs/images/demo.svg: the terminal output of a real run of `headrace demo`, as a picture.
+
+Run it as `python -m infra.demo.recording`. It starts a stack and takes some seconds, so `make docs` does not.
+"""
+
+import os
+import pty
+import re
+import sys
+import tempfile
+from pathlib import Path
+
+from rich.console import Console
+from rich.terminal_theme import MONOKAI
+from rich.text import Text
+
+IMAGE = Path(__file__).parents[2] / "docs" / "images" / "demo.svg"
+COLUMNS = 112
+ERASED_LINE = re.compile(r"[^\n]*\r\x1b\[2K")  # frames of the spinner
+CURSOR_CONTROL = re.compile(r"\x1b\[\?25[lh]|\x1b\[\d*[A-DJK]|\r")
+
+
+def record_demo() -> str:
+    """Run the demo in a pseudo-terminal and return its output with ANSI colors."""
+    output = bytearray()
+
+    def read(descriptor: int) -> bytes:
+        data = os.read(descriptor, 65536)
+        output.extend(data)
+        return data
+
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ.update(HEADRACE_DATA=f"{folder}/demo", COLUMNS=str(COLUMNS), TERM="xterm-256color", TZ="UTC")
+        status = os.waitstatus_to_exitcode(pty.spawn([sys.executable, "-m", "infra", "demo"], read))
+    if status:
+        raise SystemExit(f"The demo failed with exit status {status}.")
+    return re.sub(r"password \S+ ", "password ******** ", output.decode().replace(folder, "/srv"))
+
+
+def render_image(recording: str) -> str:
+    """Return an SVG picture of the recording, without spinner frames."""
+    lines = CURSOR_CONTROL.sub("", ERASED_LINE.sub("", recording.replace("\r\n", "\n")))
+    with open(os.devnull, "w") as sink:
+        console = Console(record=True, width=COLUMNS, file=sink, force_terminal=True, color_system="256")
+        console.print(Text("$ make demo", "bold"))
+        for line in lines.strip().splitlines():
+            console.print(Text.from_ansi(line), overflow="ellipsis", no_wrap=True, crop=True)
+        image = console.export_svg(title="make demo", theme=MONOKAI)
+        return re.sub(r"\s*@font-face \{.*?\}", "", image, flags=re.DOTALL)  # no fonts from other servers
+
+
+if __name__ == "__main__":
+    IMAGE.parent.mkdir(exist_ok=True)
+    IMAGE.write_text(render_image(record_demo()))
