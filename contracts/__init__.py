@@ -1,1 +1,1 @@
-"""What crosses a wire: commands, queries, events, views and error codes."""
+"""The messages of Headrace: commands, queries, events, views and error codes."""

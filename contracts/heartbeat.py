@@ -1,4 +1,4 @@
-"""Heartbeats of gateways: by them a service knows that runners can reach it, and the gateway learns the time."""
+"""Heartbeats of gateways, from which a service knows that runners can reach it. The reply has the database's time."""
 
 from datetime import datetime
 
@@ -7,16 +7,18 @@ from contracts.messages import Message
 
 
 class Heartbeat(PerServiceQuery):
-    """A gateway is alive. Sent every few seconds to the services that wait for runners. Answers DatabaseTime."""
+    """Report that a gateway is alive. Sent every few seconds to services with runner timeouts. Answer: DatabaseTime."""
 
     to: str  # the service
     gateway: str  # its instance name
-    clock_offset: float | None = None  # seconds by which its clock is ahead of the database's; None: not known
-    leaving: bool = False  # it stops: nothing waits for it
+    clock_offset: float | None = None  # seconds by which its clock is ahead of the database's; None: unknown
+    leaving: bool = False  # it shuts down
 
     def target_subject(self) -> str:
         return self.subject_at(self.to)
 
 
 class DatabaseTime(Message):
+    """The time of the service's database."""
+
     at: datetime

@@ -1,4 +1,4 @@
-"""What happened to one thing, and what it was like at a moment: every service answers it for its own streams."""
+"""History of an object and its state at a point in time. Every service answers these queries for its own streams."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -16,9 +16,9 @@ MAX_VERSION = 2**63 - 1
 
 @cache
 def aggregate_types() -> Mapping[str, str]:
-    """The kinds of streams and their services: a contract names the events of each in a union, such as BuildEvent.
+    """Return the service of each aggregate type, from the unions of events in the contracts, such as BuildEvent.
 
-    Found when somebody asks: a service that only answers need not know the contracts of all others.
+    The contracts are imported on first use, so that a service need not load those of all others.
     """
     return {
         name.removesuffix("Event").lower(): service
@@ -29,7 +29,7 @@ def aggregate_types() -> Mapping[str, str]:
 
 
 class PerServiceQuery(Query, wire_name="AskedEverywhere"):
-    """A question that every service answers, each at an address of its own."""
+    """A query that every service answers on its own subject."""
 
     @classmethod
     def subject_at(cls, service: str) -> str:
@@ -37,18 +37,18 @@ class PerServiceQuery(Query, wire_name="AskedEverywhere"):
 
 
 class GetCommandReply(PerServiceQuery, wire_name="GetAnswer"):
-    """What a command was answered that was given before. Answers Done, or HISTORY_NOT_FOUND."""
+    """Get the reply to an earlier command. Answer: CommandReply. Errors: HISTORY_NOT_FOUND, IDEMPOTENCY_KEY_REUSED."""
 
     taken_by: str  # the service
     command_id: str
-    fingerprint: str  # IDEMPOTENCY_KEY_REUSED where it is not that of the request
+    fingerprint: str  # of the request; must be the same as at first
 
     def target_subject(self) -> str:
         return self.subject_at(self.taken_by)
 
 
 class StreamQuery(PerServiceQuery, wire_name="AboutOne"):
-    """A question about one stream, by its kind and its id; a thing that also has a number or a UUID answers to both."""
+    """A query about one stream, by aggregate type and id. Objects with both a numeric id and a UUID accept either."""
 
     kind: str
     id: str = Field(min_length=1, max_length=255)
@@ -60,32 +60,36 @@ class StreamQuery(PerServiceQuery, wire_name="AboutOne"):
 
 
 class GetHistory(StreamQuery):
-    """What happened, decision by decision. Answers History, or HISTORY_NOT_FOUND."""
+    """Get the commits of a stream. Answer: History. Errors: HISTORY_NOT_FOUND."""
 
     newest_first: bool = False
-    after: int = Field(default=0, ge=0, le=MAX_VERSION)  # go on behind this version, in the order asked for
+    after: int = Field(default=0, ge=0, le=MAX_VERSION)  # continue after this version, in the requested order
     limit: int = Field(default=100, ge=1, le=1000)
 
 
 class GetState(StreamQuery):
-    """What it was like. Answers State, or HISTORY_NOT_FOUND where it was not made yet."""
+    """Get the row of a stream at a time or version. Answer: StreamState. Errors: HISTORY_NOT_FOUND."""
 
-    at: datetime | None = None  # with a zone; None: now
-    version: int = Field(default=MAX_VERSION, ge=1, le=MAX_VERSION)  # no later one than this
+    at: datetime | None = None  # with a time zone; None: now
+    version: int = Field(default=MAX_VERSION, ge=1, le=MAX_VERSION)  # the latest version to include
 
 
 class ActorRef(Message):
-    id: int  # 0: no user, but a runner or the system itself
+    """The user, runner or system that issued a command."""
+
+    id: int  # user id; 0: a runner or the system
     name: str
 
 
 class EventEntry(Message):
-    name: str  # of the event
-    data: Payload  # its fields, without secrets
+    """An event of a history entry."""
+
+    name: str  # event name
+    data: Payload  # event fields without secrets
 
 
 class HistoryEntry(Message):
-    """One decision: who wished for what, and the events it led to."""
+    """A commit: the actor, the command and its events."""
 
     version: int
     at: datetime
@@ -96,17 +100,21 @@ class HistoryEntry(Message):
 
 
 class History(Message):
+    """The commits of a stream."""
+
     kind: str
     id: str
-    version: int  # the newest one
-    entries: tuple[HistoryEntry, ...]  # fewer than asked for, where they would be too large
-    next: int | None  # what `after` is for the entries that follow; None: these are the last
+    version: int  # current version
+    entries: tuple[HistoryEntry, ...]  # may be fewer than requested, to limit the size
+    next: int | None  # `after` of the next page; None: no more entries
 
 
 class StreamState(Message):
+    """The state of a stream at a point in time."""
+
     kind: str
     id: str
-    at: datetime  # as asked
+    at: datetime  # as requested
     version: int
     changed_at: datetime  # when this version was recorded
-    state: Payload | None  # the row of the main view, without secrets; None: deleted
+    state: Payload | None  # the read model row without secrets; None: deleted

@@ -1,4 +1,4 @@
-"""The four kinds of messages, and the register of event types by name."""
+"""Base classes of commands, queries, events and rows, and the registry of event types."""
 
 import re
 from collections.abc import Callable
@@ -10,18 +10,18 @@ from pydantic import BaseModel, ConfigDict, Field
 Payload = dict[str, Any]
 
 Sensitive = Annotated[str, Field(repr=False)]
-"""Text that must not show in a repr: passwords, tokens, secret values. Never in an event."""
+"""Text that is excluded from the repr: passwords, tokens, secret values. Never in an event."""
 
 SECRET_FIELD = re.compile(r"sealed_.+|.+_sealed|.+_hash")
-"""Names of fields that hold ciphertext or a hash of something secret."""
+"""Names of fields with ciphertext or a hash of a secret."""
 
 EVENTS: dict[str, type["Event"]] = {}
 UPCASTS: dict[tuple[str, int], Callable[[Payload], Payload]] = {}
-"""(event name, version) -> function that lifts a payload of that version to the next one."""
+"""(event name, version) -> function that converts a payload of that version to the next version."""
 
 
 def _service_of(module: str) -> str:
-    """`contracts.builds` and all inside it speak for the service `builds`."""
+    """Return the service of a module: `builds` for `contracts.builds` and the modules in it."""
     package, _, rest = module.partition(".")
     return rest.partition(".")[0] if package == "contracts" else module.rpartition(".")[2]
 
@@ -47,7 +47,7 @@ class Message(BaseModel):
 
 
 class Command(Message):
-    """A wish; a field that it does not know is refused. Those that the service fills in have a default that says so."""
+    """A request to change something. Unknown fields are rejected. Fields that the service fills in have defaults."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -57,7 +57,7 @@ class Command(Message):
 
 
 class Query(Message):
-    """A question; it changes nothing. A field that it does not know is refused."""
+    """A request for information. Unknown fields are rejected."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -66,16 +66,16 @@ class Query(Message):
         return f"qry.{cls.service}.{cls.wire_name}"
 
     def target_subject(self) -> str:
-        """Where this one is sent."""
+        """Return the subject to send this query to."""
         return self.subject()
 
 
 class Event(Message):
-    """A fact. A released one is never edited: a new optional field, or a new version with upcast and golden file."""
+    """A recorded fact. A released event only gets new optional fields, or a new version with an upcast."""
 
     schema_version: ClassVar[int] = 1
     personal: ClassVar[frozenset[str]] = frozenset()
-    """Text fields that are sealed in the log under the stream's own key, so that deleting the key erases them."""
+    """Text fields that the log encrypts with the stream's own key, so that deleting the key erases them."""
 
     def __init_subclass__(cls, wire_name: str = "", **options: Any) -> None:
         super().__init_subclass__(wire_name=wire_name, **options)
@@ -85,11 +85,11 @@ class Event(Message):
 
 
 class ReadModelRow(Message):
-    """One line of a view: what people read about one stream."""
+    """Base class of read model rows."""
 
 
 class CommandReply(Message):
-    """The answer to a command: where it was recorded and the row of its main view after it."""
+    """The reply to a command: its stream, the version after it, and the read model row."""
 
     stream: str
     version: int
@@ -97,7 +97,7 @@ class CommandReply(Message):
 
 
 class Page(Message):
-    """A slice of a list and how many there are in all."""
+    """A page of a list, and the total number of rows."""
 
     rows: tuple[Payload, ...]
     total: int
@@ -105,7 +105,7 @@ class Page(Message):
 
 @cache
 def secret_fields(message: type[Message]) -> frozenset[str]:
-    """What nobody gets to read: ciphertext, hashes, and whatever shows in no repr."""
+    """Return the fields that are never shown to clients: ciphertext, hashes, and fields excluded from the repr."""
     fields = message.model_fields.items()
     return frozenset(name for name, field in fields if SECRET_FIELD.fullmatch(name) or not field.repr)
 
@@ -115,11 +115,11 @@ def personal_fields(event: str) -> frozenset[str]:
 
 
 class UnknownEvent(Exception):
-    """A later release recorded it: this one cannot read it, and does not guess."""
+    """The event was recorded by a later release, and this release cannot read it."""
 
 
 def parse_event(name: str, version: int, payload: Payload) -> Event:
-    """Read an event of any released version. Raises UnknownEvent for what only a later release declares."""
+    """Parse an event of any released version. Raises UnknownEvent for names and versions of later releases."""
     event_type = EVENTS.get(name)
     if event_type is None or version > event_type.schema_version:
         raise UnknownEvent(f"{name} in version {version}")

@@ -1,4 +1,4 @@
-"""What crosses a wire about notifications: which mail is wished, and what became of it."""
+"""Messages of the notifications service: requested e-mails and their delivery."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -23,7 +23,7 @@ class NotificationStatus(StrEnum):
 
 
 class RequestNotification(Command):
-    """A mail to a user, or to an address."""
+    """Request an e-mail to a user or an address."""
 
     notification_id: str
     kind: NotificationKind
@@ -31,31 +31,39 @@ class RequestNotification(Command):
     recipient: str | None = None
     title: str
     text: str
-    link: str = ""  # path below the server's own address
+    link: str = ""  # path relative to the server's URL
 
 
 class MarkNotificationSent(Command):
+    """Record that an e-mail was sent."""
+
     notification_id: str
 
 
 class RecordNotificationFailure(Command):
+    """Record a failed attempt to send an e-mail."""
+
     notification_id: str
     attempt: int
     reason: str
 
 
 class AbandonNotification(Command, wire_name="GiveUpNotification"):
+    """Stop trying to send an e-mail."""
+
     notification_id: str
     reason: str
 
 
 class SkipNotification(Command):
+    """Record that an e-mail cannot be sent, for example without a recipient."""
+
     notification_id: str
     reason: str
 
 
 class SendTestMail(Command):
-    """A test mail to the address. Answers Done with the NotificationRow, or MAIL_RECIPIENT_INVALID."""
+    """Send a test e-mail. Answer: CommandReply with the NotificationRow. Errors: MAIL_RECIPIENT_INVALID."""
 
     recipient: str
 
@@ -64,7 +72,7 @@ class SendTestMail(Command):
 
 
 class ListNotifications(Query):
-    """Answers a Page of NotificationRow, the newest first."""
+    """List notifications, newest first. Answer: Page of NotificationRow."""
 
     page: int = Field(default=1, ge=1)
     per_page: int = Field(default=20, ge=1, le=1000)
@@ -74,6 +82,8 @@ class ListNotifications(Query):
 
 
 class NotificationRequested(Event):
+    """An e-mail was requested."""
+
     personal: ClassVar[frozenset[str]] = frozenset({"recipient"})
 
     notification_id: str
@@ -86,11 +96,13 @@ class NotificationRequested(Event):
 
 
 class NotificationSent(Event):
+    """An e-mail was sent."""
+
     notification_id: str
 
 
 class NotificationFailed(Event):
-    """One attempt did not succeed; the reason is in words, without the address or anything secret."""
+    """An attempt to send an e-mail failed. The reason contains no address and no secrets."""
 
     notification_id: str
     attempt: int
@@ -98,11 +110,15 @@ class NotificationFailed(Event):
 
 
 class NotificationAbandoned(Event, wire_name="NotificationGaveUp"):
+    """All attempts to send an e-mail failed."""
+
     notification_id: str
     reason: str
 
 
 class NotificationSkipped(Event):
+    """An e-mail cannot be sent."""
+
     notification_id: str
     reason: str
 
@@ -111,6 +127,8 @@ class NotificationSkipped(Event):
 
 
 class NotificationRow(ReadModelRow):
+    """The read model row of a notification."""
+
     id: str = ""
     kind: NotificationKind = "test"
     status: NotificationStatus = NotificationStatus.NEW

@@ -1,4 +1,4 @@
-"""How a page of a list is asked for: filters, order and bounds."""
+"""Base classes of paged queries: filters, order and page."""
 
 from typing import Literal
 
@@ -20,11 +20,11 @@ Operator = Literal[
     "distancesup",
     "distanceinf",
 ]
-MAX_FILTER_VALUES = 100  # of all filters together
+MAX_FILTER_VALUES = 100  # in all filters of a query together
 
 
 class Filter(Message):
-    """One column against one or more values; several values mean OR among them. The value "null" with eq/ne is NULL."""
+    """A condition on a column. Several values are combined with OR. The value "null" with eq or ne means NULL."""
 
     column: str
     operator: Operator
@@ -32,19 +32,19 @@ class Filter(Message):
 
 
 class PageQuery(Query):
-    """Rows in order, filtered. Unknown columns in filters and order are ignored."""
+    """A query for filtered rows in an order. Unknown columns in filters and order are ignored."""
 
     filters: tuple[Filter, ...] = ()
-    any_filter: bool = False  # True: a row that satisfies one filter is enough
-    sort_by: str = "id"  # NONE: as they were made
+    any_filter: bool = False  # True: filters are combined with OR instead of AND
+    sort_by: str = "id"  # NONE: in order of creation
     descending: bool = True
     page: int = 1  # from 1
     per_page: int = 20
-    counted: bool = True  # False: the total is left at 0
+    counted: bool = True  # False: the total is 0
 
 
 class SliceQuery(Query):
-    """Rows in the one order that the list has."""
+    """A query for rows in a fixed order."""
 
     page: int = 0  # from 0
     size: int = 10

@@ -36,14 +36,15 @@ from gateway.middleware import ObservabilityMiddleware
 from gateway.routes import RAW, TABLE
 from gateway.streaming.long_polls import LongPollQueue
 from libs.clock import Clock
-from libs.messaging.request_reply import MessageClient, check_round_trip, connect, disconnect
+from libs.messaging.nats_connection import check_round_trip, connect, disconnect
+from libs.messaging.request_reply import MessageClient
 from libs.observability.event_loop_monitor import monitor_event_loop
 from libs.observability.health import Health
 from libs.observability.metrics import SettableGauge, create_clock_offset_gauge, create_seconds_histogram
 from libs.observability.probes import Probe, run_probes
 from libs.observability.telemetry import Telemetry
-from libs.service.tasks import cancel_and_wait
 from libs.settings import Settings
+from libs.tasks import cancel_and_wait
 from libs.version import VERSION
 
 # A subject without a subscriber: only the round trip counts. NATS permissions of release 0.2.0 allow it, too.

@@ -23,7 +23,7 @@ from rich.text import Text
 from contracts.messages import Payload
 from infra.local.process import OperatorError
 from infra.service_catalog import PUBLIC_SERVICES, SERVICES
-from libs.messaging.request_reply import connect
+from libs.messaging.nats_connection import connect
 from libs.settings import Settings, SettingsError
 
 NATS_TIMEOUT_SECONDS = 5.0  # to connect, and to fetch stored events

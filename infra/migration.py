@@ -11,7 +11,7 @@ from pymongo.errors import ConnectionFailure, OperationFailure
 from infra.backup.scope import is_restore_interrupted
 from infra.local.process import OperatorError
 from infra.service_catalog import load_services
-from libs.messaging.request_reply import connect
+from libs.messaging.nats_connection import connect
 from libs.security.tls import explain_untrusted
 from libs.service.connections import create_mongo_client, create_vault, get_database
 from libs.service.migration import migrate as migrate_services

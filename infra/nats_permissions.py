@@ -15,7 +15,6 @@ from contracts.messages import Message
 from contracts.runners import RunnerDeleted, RunnerEdited, RunnerPaused
 from libs.messaging.cloudevents import hint_subject
 from libs.messaging.stream_mirrors import MIRROR_ACCOUNT as EVENTS
-from libs.messaging.worker_names import consumer_name, hint_subjects
 from libs.service.declaration import Service
 
 HEADRACE_ACCOUNT = "HEADRACE"
@@ -53,7 +52,7 @@ def _service_login(service: Service, services: Sequence[Service]) -> Login:
     name = service.name
     followed = sorted({*service.policies, *(view.source for view in service.projections)})
     heard = sorted({name, *followed, *(worker.source for worker in service.workers)})
-    own = [(worker.source, consumer_name(name, worker)) for worker in service.workers]
+    own = [(worker.source, worker.consumer_name(name)) for worker in service.workers]
     publish = [
         *(subject for call in service.outgoing for subject in _request_subjects(call, services)),
         f"evt.{name}.>",
@@ -69,7 +68,7 @@ def _service_login(service: Service, services: Sequence[Service]) -> Login:
         *(f"{JS_API}.CONSUMER.MSG.NEXT.{stream}.{durable}" for stream, durable in own),
         *(f"$JS.ACK.{stream}.{durable}.>" for stream, durable in own),
     ]
-    hints = [subject for worker in service.workers if worker.start_on_hint for subject in hint_subjects(worker)]
+    hints = [subject for worker in service.workers if worker.start_on_hint for subject in worker.hint_subjects()]
     subscribe = [_inbox_subject(name), f"cmd.{name}.*", f"qry.{name}.*", f"lead.{name}", *hints]
     never = [subject for stream in followed for subject in _durable_consumer_subjects(stream, services, owner=name)]
     return Login(name, tuple(publish), tuple(subscribe), tuple(never), allow_responses=True)
@@ -150,7 +149,8 @@ def _request_subjects(message_type: type[Message], services: Sequence[Service]) 
 
 
 def _handled_messages(service: Service) -> set[type[Message]]:
-    return {*service.handlers, *(one for category in service.categories for one in category.decider.commands)}
+    handled = {handler.message for handler in service.handlers}
+    return handled.union(*(category.decider.commands for category in service.categories))
 
 
 def _ephemeral_consumer_subjects(stream: str) -> Iterator[str]:
@@ -165,7 +165,7 @@ def _durable_consumer_subjects(stream: str, services: Sequence[Service], owner: 
     for service in services:
         for worker in service.workers:
             if worker.source == stream:
-                durable = consumer_name(service.name, worker)
+                durable = worker.consumer_name(service.name)
                 yield f"{JS_API}.CONSUMER.CREATE.{stream}.{durable}.>"
                 if service.name != owner:
                     yield f"{JS_API}.CONSUMER.MSG.NEXT.{stream}.{durable}"

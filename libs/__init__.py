@@ -1,1 +1,1 @@
-"""The machinery, each hard problem once."""
+"""Shared building blocks of the services: event store, messaging, projections, service host, security, telemetry."""

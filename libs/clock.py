@@ -1,8 +1,8 @@
-"""The clocks of a process: its machine's, which events are recorded with, and the database's, which replicas share.
+"""The two clocks of a process: the host clock, which timestamps events, and the database clock, which replicas share.
 
-What one replica writes and another one compares, such as leases and expiry times, goes by the database's clock, so that
-a replica whose own clock is wrong does no harm. Between two readings the database's time advances with the monotonic
-clock, so that asking for it costs no round trip and a step of the machine's clock does not change it.
+Times that one replica writes and another compares, such as leases and expiry times, use the database clock, so a
+replica with a wrong host clock does no harm. Between two readings the database time advances with the monotonic clock:
+reading it costs no round trip, and a step of the host clock does not change it.
 """
 
 import logging
@@ -12,20 +12,20 @@ from datetime import UTC, datetime, timedelta
 
 log = logging.getLogger("headrace.clock")
 
-MAX_OFFSET_SECONDS = 5.0  # a process whose clock is off by more is not ready
+MAX_OFFSET_SECONDS = 5.0  # a process with a larger clock offset is not ready
 READ_INTERVAL_SECONDS = 5.0
-MAX_ROUND_TRIP_SECONDS = 2.0  # a slower answer says too little about the moment
+MAX_ROUND_TRIP_SECONDS = 2.0  # a slower reply is too imprecise to use
 WARNING_INTERVAL_SECONDS = 600.0
 
 
 def now() -> datetime:
-    """Return the machine's time in UTC, to the millisecond: what MongoDB keeps."""
+    """Return the host's time in UTC, truncated to milliseconds, the precision of MongoDB."""
     at = datetime.now(UTC)
     return at.replace(microsecond=at.microsecond // 1000 * 1000)
 
 
 class Clock:
-    """The clocks of one process. Before the first reading the database's time is taken to be the machine's."""
+    """The clocks of one process. Before the first reading the database time equals the host time."""
 
     def __init__(
         self, machine_time: Callable[[], datetime] = now, monotonic: Callable[[], float] = time.monotonic
@@ -39,17 +39,17 @@ class Clock:
         self._warned_at = float("-inf")
 
     def database_time(self) -> datetime:
-        """Return the database's time in UTC, to the millisecond."""
+        """Return the database's time in UTC, truncated to milliseconds."""
         at = self._reading + timedelta(seconds=self.monotonic() - self._read_at)
         return at.replace(microsecond=at.microsecond // 1000 * 1000)
 
     @property
     def offset(self) -> float | None:
-        """Seconds by which the machine's clock is ahead of the database's. None: not known yet."""
+        """Seconds by which the host clock is ahead of the database clock. None before the first reading."""
         return self._offset
 
     async def synchronize(self, get_database_time: Callable[[], Awaitable[datetime]]) -> None:
-        """Take a reading. `ask` returns the database's time; it is assumed to be that of half the round trip."""
+        """Read the database's time. The reply is assumed to be the time at half of the round trip."""
         machine, began = self.machine_time(), self.monotonic()
         answer = await get_database_time()
         ended = self.monotonic()
@@ -61,13 +61,13 @@ class Clock:
         self._uncertainty = half
 
     def find_problem(self) -> str | None:
-        """Say how far the machine's clock is off, if it is off by more than the limit beyond doubt."""
+        """Return a message if the host clock is certainly off by more than the limit; otherwise None."""
         if self._offset is None or abs(self._offset) - self._uncertainty <= MAX_OFFSET_SECONDS:
             return None
-        return f"the clock is {format_offset(self._offset)} the database's; synchronise it (NTP)"
+        return f"the clock is {format_offset(self._offset)} the database's; synchronize it (NTP)"
 
     def log_problem(self) -> None:
-        """Log the problem, at most once in ten minutes."""
+        """Log a clock problem, at most once in ten minutes."""
         problem = self.find_problem()
         if problem and self.monotonic() - self._warned_at >= WARNING_INTERVAL_SECONDS:
             self._warned_at = self.monotonic()
@@ -75,5 +75,5 @@ class Clock:
 
 
 def format_offset(offset: float) -> str:
-    """Describe an offset in seconds, such as `90.0 s ahead of`."""
+    """Format an offset in seconds as text such as `90.0 s ahead of`."""
     return f"{abs(offset):.1f} s {'ahead of' if offset > 0 else 'behind'}"

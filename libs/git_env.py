@@ -1,4 +1,4 @@
-"""How git is told about an address: credentials and settings travel in the environment, never on a command line."""
+"""The environment for git commands. Credentials and settings are passed in it, never on a command line."""
 
 import shlex
 from collections.abc import Iterator, Mapping
@@ -6,12 +6,12 @@ from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 SSH_OPTIONS = "-o IdentitiesOnly=yes -o StrictHostKeyChecking=accept-new -o BatchMode=yes -o ConnectTimeout=10"
-# git asks it for this server only: a header would follow a redirection to any other
+# git calls the helper for this server only, whereas a configured header would follow redirects to any server
 CREDENTIAL_HELPER = """!f() {
   test "$1" != get || printf 'username=%s\\npassword=%s\\n' "$HEADRACE_GIT_USERNAME" "$HEADRACE_GIT_PASSWORD"
 }; f"""
-PLACEHOLDER_PASSWORDS = ("", "x-oauth-basic")  # beside these the user name is a token
-MAX_PLAIN_USERNAME_LENGTH = len("anonymous")  # a shorter one that stands alone is no token
+PLACEHOLDER_PASSWORDS = ("", "x-oauth-basic")  # with one of these as the password, the user name is a token
+MAX_PLAIN_USERNAME_LENGTH = len("anonymous")  # a lone user name of at most this length is not a token
 GIT_SETTINGS = {
     "safe.directory": "*",
     "advice.detachedHead": "false",
@@ -28,7 +28,7 @@ def is_local_url(url: str) -> bool:
 
 
 def split_credentials(url: str) -> tuple[str, str]:
-    """The address, and `user:password` if it carried them."""
+    """Return the URL without credentials, and `user:password` or an empty string. Only http(s) URLs are changed."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or "@" not in parts.netloc:
         return url, ""
@@ -46,10 +46,10 @@ def add_credentials(url: str, login: str | None) -> str:
 
 
 def extract_secrets(login: str) -> Iterator[str]:
-    """What of `user:password` must show in no log; base64 is left to who masks it."""
+    """Yield the secret parts of `user:password`, also percent-encoded. Base64 forms are left to the masker."""
     user, colon, password = login.partition(":")
     if colon:
-        # percent-encoded as we do it, and as runners written in Go show it
+        # percent-encoded as by Python and as by Go, in which other runners are written
         yield from dict.fromkeys((login, password, quote(password, safe=""), quote(password, safe="$&+,;=")))
     if password in PLACEHOLDER_PASSWORDS and len(user) > MAX_PLAIN_USERNAME_LENGTH:
         yield user
@@ -58,16 +58,16 @@ def extract_secrets(login: str) -> Iterator[str]:
 def build_environment(
     url: str, ssh_key: Path | None, extra_settings: Mapping[str, str] | None = None
 ) -> dict[str, str]:
-    """The variables for a git command about this address; `more` are further git settings."""
+    """Return the environment variables of a git command for this URL. `extra_settings` are further git settings."""
     settings = {**GIT_SETTINGS, **(extra_settings or {})}
     variables = {
         "GIT_TERMINAL_PROMPT": "0",
-        "GIT_ASKPASS": "true",  # whoever would be asked says nothing
+        "GIT_ASKPASS": "true",  # instead of a prompt
     }
     bare, login = split_credentials(url)
     if login:
         server = urlunsplit(urlsplit(bare)._replace(path="", query="", fragment=""))
-        settings["credential.helper"] = ""  # those of this machine would be told, and may keep it
+        settings["credential.helper"] = ""  # disable the host's helpers, which might store the password
         settings[f"credential.{server}.helper"] = CREDENTIAL_HELPER
         user, _, password = login.partition(":")
         variables |= {"HEADRACE_GIT_USERNAME": user, "HEADRACE_GIT_PASSWORD": password}
@@ -80,5 +80,5 @@ def build_environment(
 
 
 def upload_pack_args(url: str) -> list[str]:
-    """The other side of a local fetch does not inherit our settings, and would refuse a repository of another user."""
+    """Return the options with which a local fetch accepts a repository of another user; it ignores our settings."""
     return ["--upload-pack=git -c safe.directory=* upload-pack"] if is_local_url(url) else []

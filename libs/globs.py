@@ -1,4 +1,4 @@
-"""Patterns of paths as people write them, as regular expressions that Python and RE2 both read."""
+"""Translation of path globs to regular expressions that both Python and RE2 accept."""
 
 import re
 
@@ -6,7 +6,7 @@ TOKEN = re.compile(r"\*\*/|\*\*|\*|\?|\[!?\]?[^\]]*\]|\{[^{}]*\}|.", re.DOTALL)
 
 
 def glob_to_regex(glob: str) -> str:
-    """`*` and `?` stay within a folder, `**/` means any folders or none, `{a,b}` either."""
+    """Translate a glob: `*` and `?` match within a folder, `**/` any number of folders, `{a,b}` alternatives."""
     return "".join(map(_translate, TOKEN.findall(glob)))
 
 

@@ -1,7 +1,7 @@
-"""Section markers, by which a job's program tells where a section of its log begins and ends.
+"""Section markers, which mark the start and end of a section in a job's log.
 
 The format is GitLab's: https://docs.gitlab.com/ci/jobs/job_logs/#custom-collapsible-sections. The time is in seconds
-or, from our own programs, in milliseconds. The names of our own markers carry a word that is drawn for each attempt.
+or, in Headrace's own markers, in milliseconds. The names of these contain a random nonce per attempt.
 """
 
 import re
@@ -18,7 +18,7 @@ def format_section_name(nonce: str, index: int) -> str:
 
 
 def format_job_marker(nonce: str, milliseconds: int) -> bytes:
-    """Return what a runner writes when it begins with a job: the time by its clock that all other markers follow."""
+    """Return the marker that a runner writes when it starts a job. It carries the runner's clock, in milliseconds."""
     return b"section_start:%d:%b\r\x1b[0K" % (milliseconds, format_job_section_name(nonce).encode())
 
 
@@ -27,12 +27,12 @@ def format_job_section_name(nonce: str) -> str:
 
 
 def find_nonces(script: str) -> frozenset[str]:
-    """Return the words of the markers that a script writes."""
+    """Return the nonces of the markers that a script writes."""
     return frozenset(NONCE.findall(script))
 
 
 def compile_marker_pattern(nonces: Iterable[str]) -> re.Pattern[bytes] | None:
-    """Return what matches the markers with these words, without the line end."""
+    """Return a pattern for the markers with these nonces, without the line end; None for no nonces."""
     names = b"|".join(re.escape(word.encode()) for word in sorted(set(nonces)))
     if not names:
         return None
@@ -41,7 +41,7 @@ def compile_marker_pattern(nonces: Iterable[str]) -> re.Pattern[bytes] | None:
 
 
 def incomplete_marker_length(data: bytes) -> int:
-    """Return how many bytes at the end may be the beginning of a marker, and must wait for the next piece."""
+    """Return the length of an incomplete marker at the end of the data, which must be kept for the next chunk."""
     if found := INCOMPLETE_MARKER.search(data):
         return len(data) - found.start()
     for length in range(min(len(MARKER_PREFIXES[1]), len(data)), 0, -1):

@@ -1,4 +1,4 @@
-"""What a process is told by its environment: every HEADRACE_ variable, checked once at start."""
+"""Settings from environment variables (HEADRACE_...), validated once at start."""
 
 import base64
 import binascii
@@ -25,7 +25,7 @@ SECRET_VARIABLES = (
 
 
 class SettingsError(ValueError):
-    """A variable that cannot be used; the text is one sentence for the person who set it."""
+    """A setting is invalid. The message is one sentence for the operator."""
 
 
 class MailSecurity(StrEnum):
@@ -36,7 +36,7 @@ class MailSecurity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class MailSettings:
-    host: str = ""  # empty: mails are recorded, not sent
+    host: str = ""  # empty: notifications are recorded but not sent
     port: int = 587
     sender: str = "headrace@localhost"
     username: str = ""
@@ -46,50 +46,50 @@ class MailSettings:
 
 @dataclass(frozen=True, slots=True)
 class BucketSettings:
-    """A bucket of an S3-compatible store."""
+    """The bucket of an S3-compatible object store."""
 
     name: str
-    endpoint: str = ""  # empty: Amazon's, of that region
+    endpoint: str = ""  # empty: Amazon S3 of the region
     region: str = "us-east-1"
-    access_key: str = field(default="", repr=False)  # empty: what the machine or the pod has been given
+    access_key: str = field(default="", repr=False)  # empty: credentials of the host or pod
     secret_key: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Addresses carry logins, so they are left out of the representation as passwords are."""
+    """All settings. Server URLs contain logins, so they are excluded from the repr, as are passwords."""
 
     host: str = "127.0.0.1"
     port: int = 8080
-    url: str = "http://127.0.0.1:8080"  # without a slash at the end
+    url: str = "http://127.0.0.1:8080"  # without a trailing slash
     data: Path = Path(".headrace")
     admin_username: str = "admin"
     admin_password: str = field(default="", repr=False)
     mongodb_url: str = field(default="", repr=False)  # empty: the embedded server
     nats_url: str = field(default="", repr=False)  # of one or several servers; empty: the embedded one
-    master_keys: tuple[bytes, ...] = field(default=(), repr=False)  # the first one wraps, the older ones still unwrap
-    backup_key: str = field(default="", repr=False)  # seals and opens backups: a key or a passphrase
+    master_keys: tuple[bytes, ...] = field(default=(), repr=False)  # the first wraps; older keys only unwrap
+    backup_key: str = field(default="", repr=False)  # key or passphrase that encrypts backups
     mail: MailSettings = MailSettings()
-    registration_token: str = field(default="", repr=False)  # the first one that registers runners; empty: drawn
+    registration_token: str = field(default="", repr=False)  # initial token for runners; empty: generated
     replicas: int = 1
-    stream_replicas: int = 1  # servers of a NATS cluster that keep each event
+    stream_replicas: int = 1  # replicas of each JetStream stream
     instance: str = "local"
     health_port: int = 0  # 0: any free one
     local_repositories: bool = False
-    wait_seconds: float = 120.0  # for which a command waits for servers that are about to come
-    leave_seconds: float = 0.0  # for which a gateway that was told to stop goes on serving
+    wait_seconds: float = 120.0  # how long a command waits for servers that are starting
+    leave_seconds: float = 0.0  # how long a gateway keeps serving after SIGTERM
     long_poll_seconds: float = 30.0
     job_lease_seconds: float = 60.0
     runner_offline_seconds: float = 90.0
     build_timeout_seconds: int = 3600
-    mirror_megabytes: int = 4096  # of mebibytes, for bare copies of repositories at each replica of builds
-    artifact_megabytes: int = 100  # of a mebibyte each, that one artifact may have
-    bucket: BucketSettings | None = None  # of artifacts; none: they are in the database
+    mirror_megabytes: int = 4096  # MiB for bare clones of repositories per builds replica
+    artifact_megabytes: int = 100  # MiB per artifact
+    bucket: BucketSettings | None = None  # for artifacts; None: they are stored in the database
     token_seconds: int = 3600
-    static: Path | None = None  # a folder that the gateway serves beside the API
-    ca_file: Path | None = None  # authorities that sign NATS, MongoDB and the mail server; None: the system's
-    client_certificate: Path | None = None  # with its key: shown to NATS and MongoDB
-    tls_certificate: Path | None = None  # the gateway's
+    static: Path | None = None  # folder of static files that the gateway serves
+    ca_file: Path | None = None  # CA certificates for NATS, MongoDB and the mail server; None: the system's
+    client_certificate: Path | None = None  # with its key, for NATS and MongoDB
+    tls_certificate: Path | None = None  # of the gateway
     tls_key: Path | None = None
     login_failures: int = 10
     login_address_failures: int = 100
@@ -105,7 +105,7 @@ class Settings:
         port = read.integer("HEADRACE_PORT", 8080, 1, 65535)
         certificate, key = read.file("HEADRACE_TLS_CERTIFICATE"), read.file("HEADRACE_TLS_KEY")
         if (certificate is None) != (key is None):
-            raise SettingsError("HEADRACE_TLS_CERTIFICATE and HEADRACE_TLS_KEY are needed together, or not at all.")
+            raise SettingsError("HEADRACE_TLS_CERTIFICATE and HEADRACE_TLS_KEY must be set together.")
         return cls(
             host=host,
             port=port,
@@ -155,7 +155,7 @@ class Settings:
         )
 
     def require_servers(self, *, bus_alone: bool = False) -> None:
-        """Refuse to start a process that was not told where its servers are; the gateway needs the bus alone."""
+        """Raise SettingsError if a server's URL is not set. `bus_alone`: only NATS is needed, as by the gateway."""
         for variable, value, needed in (
             ("HEADRACE_MONGODB_URL", self.mongodb_url, not bus_alone),
             ("HEADRACE_NATS_URL", self.nats_url, True),
@@ -169,7 +169,7 @@ class Settings:
 
 
 def _address(host: str, port: int, scheme: str) -> str:
-    """The URL a client on this machine uses: a wildcard is no address to connect to."""
+    """Return the URL for a client on this host, with loopback instead of a wildcard address."""
     reachable = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
     return f"{scheme}://[{reachable}]:{port}" if ":" in reachable else f"{scheme}://{reachable}:{port}"
 
@@ -183,14 +183,14 @@ def _bucket(read: "_Reader") -> BucketSettings | None:
         secret_key=read.text("HEADRACE_S3_SECRET_KEY", ""),
     )
     if bool(bucket.access_key) != bool(bucket.secret_key):
-        raise SettingsError("HEADRACE_S3_ACCESS_KEY and HEADRACE_S3_SECRET_KEY are set together, or neither of them.")
+        raise SettingsError("HEADRACE_S3_ACCESS_KEY and HEADRACE_S3_SECRET_KEY must be set together.")
     if (bucket.endpoint or bucket.access_key) and not bucket.name:
-        raise SettingsError("HEADRACE_S3_BUCKET is not set, and artifacts need its name.")
+        raise SettingsError("HEADRACE_S3_BUCKET is not set, but other HEADRACE_S3_ settings are.")
     return bucket if bucket.name else None
 
 
 def resolve_secret_files(environ: Mapping[str, str]) -> dict[str, str]:
-    """With the content of the file that HEADRACE_X_FILE names as HEADRACE_X, for every secret X."""
+    """Return the environment with HEADRACE_X read from the file HEADRACE_X_FILE, for every secret X."""
     plain = dict(environ)
     for name in SECRET_VARIABLES:
         path = plain.pop(f"{name}_FILE", "").strip()
@@ -205,7 +205,7 @@ def _content(variable: str, file: Path) -> str:
     try:
         text = file.read_text(encoding="utf-8").rstrip("\r\n")
     except UnicodeDecodeError:
-        raise SettingsError(f"{variable}: {file} is no text.") from None  # the error would show a piece of it
+        raise SettingsError(f"{variable}: {file} is not a text file.") from None  # the error would show a part of it
     except OSError as error:
         raise SettingsError(f"{variable}: {file} cannot be read ({error.strerror}).") from None
     if not text.strip():
@@ -215,7 +215,7 @@ def _content(variable: str, file: Path) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Reader:
-    """Reads one variable and says in words what is wrong with it; an empty variable counts as not set."""
+    """Reads and validates variables. An empty variable counts as not set. Methods raise SettingsError."""
 
     environ: Mapping[str, str] = field(repr=False)
 
@@ -223,7 +223,7 @@ class _Reader:
         return self.environ.get(name, "").strip() or default
 
     def file(self, name: str) -> Path | None:
-        """A file or a folder."""
+        """Return the absolute path of a file or folder."""
         text = self.text(name, "")
         return Path(text).expanduser().absolute() if text else None
 
@@ -250,20 +250,18 @@ class _Reader:
         return text in {"true", "1", "yes"}
 
     def url(self, name: str, default: str, *schemes: str) -> str:
-        """The value may hold a login, so the error does not repeat it."""
+        """Return a URL. The error does not contain the value, which may include a login."""
         schemes = schemes or ("http", "https")
         text = self.text(name, default)
         if text and text.partition("://")[0] not in schemes:
-            raise SettingsError(
-                f"{name} must be an address that starts with {' or '.join(s + '://' for s in schemes)}."
-            )
+            raise SettingsError(f"{name} must be a URL that starts with {' or '.join(s + '://' for s in schemes)}.")
         return text.rstrip("/") if schemes[0] == "http" else text
 
     def nats(self, name: str) -> str:
         text = self.text(name, "")
         try:
             _ = text and NatsAddress.parse(text)
-        except InvalidNatsAddress as error:  # does not repeat the value, which may hold a login
+        except InvalidNatsAddress as error:  # does not contain the value, which may include a login
             raise SettingsError(f"{name} {error}.") from None
         return text
 
@@ -278,7 +276,7 @@ class _Reader:
         try:
             return tuple(ip_network(part.strip()) for part in self.text(name, "").split(",") if part.strip())
         except ValueError as error:
-            raise SettingsError(f"{name} must be networks like 10.0.0.0/8, separated by commas: {error}.") from None
+            raise SettingsError(f"{name} must be comma-separated networks such as 10.0.0.0/8: {error}.") from None
 
     def keys(self, name: str) -> tuple[bytes, ...]:
         try:
@@ -287,7 +285,7 @@ class _Reader:
             keys = (b"",)
         if any(len(key) != 32 for key in keys):
             raise SettingsError(
-                f"{name} must be 32 bytes in base64 (make one with `openssl rand -base64 32`); "
-                "older keys may follow after commas."
+                f"{name} must be 32 bytes in base64 (create one with `openssl rand -base64 32`); "
+                "older keys may follow, separated by commas."
             )
         return keys

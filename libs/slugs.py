@@ -1,4 +1,4 @@
-"""Names for addresses, made of names for people."""
+"""URL slugs from display names."""
 
 import re
 import unicodedata
@@ -9,18 +9,21 @@ TRANSLITERATION = str.maketrans(dict(zip("абвгдеёжзийклмнопрс
 
 
 def make_slug(name: str, fallback: str) -> str:
-    """A text of lower-case letters, digits, dots, dashes and underscores that resembles the name."""
+    """Return a slug of lower-case letters, digits, dots, dashes and underscores, or `fallback` if nothing is left.
+
+    Cyrillic is transliterated; accents are removed.
+    """
     latin = unicodedata.normalize("NFC", name).lower().translate(TRANSLITERATION)
     plain = unicodedata.normalize("NFKD", latin).encode("ascii", "ignore").decode().lower()
     return re.sub(r"[^a-z0-9._]+", "-", plain).strip("-._")[:MAX_SLUG_LENGTH].rstrip("-._") or fallback
 
 
 def find_free_slug(wanted: str, taken: set[str]) -> str:
-    """The wanted name, or the first free one with a number."""
+    """Return the wanted slug, or the first free one with a number appended."""
     candidates = (wanted, *(f"{wanted}-{number}" for number in range(2, len(taken) + 2)))
     return next(name for name in candidates if name not in taken)
 
 
 def slug_family_regex(wanted: str) -> str:
-    """Of the wanted name and those with a number."""
+    """Return a pattern that matches the slug and its numbered variants."""
     return rf"^{re.escape(wanted)}(-[0-9]+)?$"

@@ -1,4 +1,4 @@
-"""Listening sockets that several processes share."""
+"""Listening sockets shared by several processes."""
 
 import socket
 from collections.abc import Iterator
@@ -7,9 +7,9 @@ from contextlib import contextmanager
 
 @contextmanager
 def bind_reuse_port(host: str, port: int) -> Iterator[socket.socket]:
-    """Bound and not yet listening; the kernel spreads the connections among the processes that listen.
+    """Yield a bound socket with SO_REUSEPORT. The kernel distributes connections among the listening processes.
 
-    Raises OSError when a program has the port that does not share it, or whose user is another.
+    Raises OSError if another program uses the port without sharing it, or runs as another user.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as sock:

@@ -1,3 +1,3 @@
-"""The version of the product: told by the command line, the probes, the agent, backups and documents."""
+"""The version of Headrace, as shown by the CLI, health checks, agent, backups and documents."""
 
 VERSION = "0.3.0.dev0"

@@ -12,8 +12,9 @@ from nats.aio.client import Client
 from pymongo import AsyncMongoClient
 from xdist.remote import Producer
 
-from libs.messaging.request_reply import connect
-from libs.service.connections import Document, create_mongo_client
+from libs.documents import Document
+from libs.messaging.nats_connection import connect
+from libs.service.connections import create_mongo_client
 from libs.settings import Settings
 from tests.support import scheduling
 from tests.support.infrastructure.servers import STACK, Servers, describe_servers, running_servers

@@ -1,4 +1,4 @@
-"""Builds, their jobs and their logs: what may be wished, asked and what happened."""
+"""Messages of the builds service: builds, jobs, logs and artifacts."""
 
 from contracts.builds.artifact import *
 from contracts.builds.build import *

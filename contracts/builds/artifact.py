@@ -1,4 +1,4 @@
-"""Artifacts: files that a job leaves behind, for people and for the jobs that come after it."""
+"""Artifacts: files that a job uploads, for people and for later jobs."""
 
 from datetime import datetime
 
@@ -12,36 +12,36 @@ TRACE_TYPE = "trace"
 
 
 class Artifact(Message):
-    """A file that is there as a whole."""
+    """A completely uploaded file of a job."""
 
     id: str  # UUID
-    artifact_type: str  # archive, junit, ...; a job has one of each
+    artifact_type: str  # archive, junit, ...; at most one of each per job
     artifact_format: str  # zip, gzip or raw
     file_name: str
     size: int  # bytes
     uploaded_at: datetime
-    expire_at: datetime | None = None  # nothing: as long as its build
+    expire_at: datetime | None = None  # None: kept as long as the build
 
 
 class StartArtifactUpload(Command, wire_name="BeginArtifact"):
-    """A runner wants to upload a file of its job. Answer: ArtifactUpload; refused JOB_TOKEN and ARTIFACT_TOO_MANY."""
+    """Start the upload of a file by a runner. Answer: ArtifactUpload. Errors: JOB_TOKEN, ARTIFACT_TOO_MANY."""
 
     job_id: int
     token: Sensitive
 
 
 class ArtifactUpload(Message):
-    """A file on its way; nobody sees it before it is finished."""
+    """An upload in progress. The file is visible only after it is finished."""
 
     artifact_id: str
     length: int = 0  # bytes received
-    longest: int  # bytes that a file may have
+    longest: int  # maximum size of a file in bytes
 
 
 class AppendArtifactUpload(Command, wire_name="AppendArtifact"):
-    """More of the file, from a byte offset; the same piece may come again. Answer: ArtifactUpload.
+    """Append a chunk at a byte offset; a chunk may be repeated. Answer: ArtifactUpload.
 
-    Refused ARTIFACT_TOO_LARGE, and JOB_TOKEN where the upload was given up.
+    Errors: ARTIFACT_TOO_LARGE, and JOB_TOKEN if the upload was discarded.
     """
 
     artifact_id: str
@@ -50,9 +50,9 @@ class AppendArtifactUpload(Command, wire_name="AppendArtifact"):
 
 
 class FinishArtifactUpload(Command, wire_name="FinishArtifact"):
-    """The file is complete; it takes the place of one of the same type. Answer: Artifact.
+    """Complete an upload. The file replaces one of the same type. Answer: Artifact.
 
-    Refused JOB_TOKEN, ARTIFACT_INCOMPLETE and ARTIFACT_EXPIRE_IN_INVALID.
+    Errors: JOB_TOKEN, ARTIFACT_INCOMPLETE, ARTIFACT_EXPIRE_IN_INVALID.
     """
 
     job_id: int
@@ -62,17 +62,17 @@ class FinishArtifactUpload(Command, wire_name="FinishArtifact"):
     artifact_type: str = Field(default=ARCHIVE_TYPE, pattern=r"^[a-z][a-z0-9_]{0,63}$")
     artifact_format: str = Field(default="zip", pattern=r"^(zip|gzip|raw)$")
     file_name: str = Field(min_length=1, max_length=255)
-    expire_in: str = Field(default="", max_length=255)  # "1 week", "never", "P1D", seconds; nothing: as the job wishes
+    expire_in: str = Field(default="", max_length=255)  # "1 week", "never", "P1D", seconds; empty: as the job says
 
 
 class DiscardArtifactUpload(Command, wire_name="DiscardArtifact"):
-    """The upload broke off. Answer: ArtifactUpload."""
+    """Discard an aborted upload. Answer: ArtifactUpload."""
 
     artifact_id: str
 
 
 class RecordArtifact(Command):
-    """The file is there as a whole."""
+    """Record a completely uploaded file."""
 
     job_id: int
     attempt: int
@@ -80,7 +80,7 @@ class RecordArtifact(Command):
 
 
 class RemoveArtifact(Command):
-    """Its time is over; what is gone already changes nothing."""
+    """Remove an artifact, for example because it has expired. Removing it again has no effect."""
 
     job_id: int
     artifact_id: str
@@ -88,6 +88,8 @@ class RemoveArtifact(Command):
 
 
 class ArtifactUploaded(Event):
+    """A job's file was completely uploaded."""
+
     job_id: int
     build_id: int
     project_id: int
@@ -101,7 +103,7 @@ class ArtifactUploaded(Event):
 
 
 class ArtifactRemoved(Event):
-    """Its bytes are cleared away a little later."""
+    """An artifact was removed. Its content is deleted a little later."""
 
     job_id: int
     build_id: int
@@ -111,9 +113,9 @@ class ArtifactRemoved(Event):
 
 
 class GetArtifact(Query):
-    """The archive of a job, for a runner: with the job's own token, or with that of a running job of the same build.
+    """Get the archive of a job, with the token of that job or of a running job of the same build.
 
-    Answer: Artifact. Refused JOB_TOKEN and ARTIFACT_NOT_FOUND.
+    Answer: Artifact. Errors: JOB_TOKEN, ARTIFACT_NOT_FOUND.
     """
 
     job_id: int
@@ -121,41 +123,43 @@ class GetArtifact(Query):
 
 
 class GetArtifactChunk(Query, wire_name="ReadArtifact"):
-    """The piece of a file at a byte offset where a piece begins. Answer: bytes, at least one."""
+    """Get the chunk of a file that starts at a byte offset. Answer: bytes, at least one."""
 
     artifact_id: str
     offset: int
 
 
 class JobFile(Artifact):
-    """An artifact, or the log of a job: its type is `trace`, its id the UUID of the job, its size as far as it is."""
+    """An artifact or a job's log. A log has the type `trace`, the job's UUID as id, and its current size."""
 
     job_id: int
     job_local_id: int
 
 
 class ListJobFiles(SliceQuery, wire_name="ListFiles"):
-    """What a job left, or all jobs of a build; which one is said by its number in the project.
+    """List the files of a job or of all jobs of a build, given by its number in the project.
 
-    Answer: Page of FileOfJob. Refused JOB_NOT_FOUND and BUILD_NOT_FOUND.
+    Answer: Page of JobFile. Errors: JOB_NOT_FOUND, BUILD_NOT_FOUND.
     """
 
     project_id: int
     job_local_id: int | None = None
-    build_local_id: int | None = None  # where there is no job
+    build_local_id: int | None = None  # used without `job_local_id`
 
 
 class GetTrace(Query, wire_name="ReadTrace"):
-    """The log of a job, from a line of a section on, as much as fits. Answer: TracePart; refused JOB_NOT_FOUND."""
+    """Get a job's log from a line of a section on, as much as fits. Answer: TraceChunk. Errors: JOB_NOT_FOUND."""
 
     job_id: int
-    attempt: int = Field(default=0, ge=0)  # 0: the last one that a runner had
+    attempt: int = Field(default=0, ge=0)  # 0: the latest attempt that a runner had
     section: int = 0
     line_number: int = 0
 
 
 class TraceChunk(Message):
+    """Lines of a job's log, and where to continue."""
+
     lines: tuple[str, ...]
-    section: int  # where it goes on, if there is more
+    section: int  # of the next line, if there are more
     line_number: int
     more: bool

@@ -1,4 +1,4 @@
-"""A build from launch to result, and what people ask about it."""
+"""Messages about builds, from launch to result."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -14,22 +14,23 @@ class BuildStatus(StrEnum):
     QUEUED = "QUEUED"
     PLANNED = "PLANNED"
     RUNNING = "RUNNING"
-    CANCELING = "CANCELING"  # killed; its jobs clean up
+    CANCELING = "CANCELING"  # killed; its jobs run their cleanup
     SUCCESS = "SUCCESS"
     FAILED = "FAILED"
     KILLED = "KILLED"
 
 
 class QueueBuild(Command):
-    """Launch a build. The service fills in the ids, the settings and the limits."""
+    """Launch a build. The service overwrites the fields under "filled in"."""
 
     project_id: int
     ignore_steps: tuple[str, ...] = ()
     sha: str | None = None  # pinned by a webhook
-    ref: str | None = None  # what was pushed; nothing: the project's branch
-    before_sha: str = ""  # what the ref named before the push
-    source: str = "web"  # push, web (after a log-in) or api (with a personal token)
-    delivery_id: str | None = None  # of the webhook that asked for it, and then also its executor_id
+    ref: str | None = None  # the pushed ref; None: the project's branch
+    before_sha: str = ""  # commit of the ref before the push
+    source: str = "web"  # push, web (after a login) or api (with a personal token)
+    delivery_id: str | None = None  # of the webhook that launched it; then also its executor_id
+    # filled in
     build_id: int = 0
     local_id: int = 0
     executor_id: str = ""
@@ -42,6 +43,8 @@ class QueueBuild(Command):
 
 
 class PlanBuild(Command):
+    """Record the plan of a build: its commit and jobs."""
+
     build_id: int
     sha: str
     ref: str
@@ -54,14 +57,14 @@ class PlanBuild(Command):
 
 
 class StartBuild(Command):
-    """Its first job has gone to a runner."""
+    """Mark a build as started, when its first job was assigned to a runner."""
 
     build_id: int
     runner_name: str
 
 
 class FailBuild(Command):
-    """It cannot be planned: end it with the reason."""
+    """Finish a build that cannot be planned."""
 
     build_id: int
     exit_code: int
@@ -70,7 +73,7 @@ class FailBuild(Command):
 
 
 class RecordJobResult(Command, wire_name="EndJobOfBuild"):
-    """One of its jobs is over."""
+    """Record the result of a job in its build."""
 
     build_id: int
     job_id: int
@@ -82,42 +85,42 @@ class RecordJobResult(Command, wire_name="EndJobOfBuild"):
 
 
 class PlayJob(Command):
-    """Start a job that waits for somebody. Refused JOB_STATUS where it does not."""
+    """Start a manual job. Errors: JOB_STATUS if it is not waiting for that."""
 
     build_id: int = 0  # found by the job
     job_id: int
 
 
 class RetryJob(Command):
-    """Run a job again that is over, and what waits for it. Refused JOB_STATUS where it is not over."""
+    """Run a finished job and its dependents again. Errors: JOB_STATUS if it is not finished."""
 
     build_id: int = 0  # found by the job
     job_id: int
 
 
 class CancelBuildJob(Command, wire_name="StopJob"):
-    """Cancel a job of a running build, whether it runs, is queued or waits. Refused JOB_STATUS where it is over."""
+    """Cancel a running, queued or waiting job of a running build. Errors: JOB_STATUS if it is finished."""
 
     build_id: int = 0  # found by the job
     job_id: int
 
 
 class ContinueBuild(Command, wire_name="GoOnBuild"):
-    """It was resumed, and the lane of its project is its own again."""
+    """Continue a resumed build that has got the concurrency slot of its project."""
 
     build_id: int
 
 
 class RetryBuild(Command):
-    """Run all jobs again that failed, were canceled or were skipped. Refused BUILD_STATUS where there are none."""
+    """Run all failed, canceled and skipped jobs again. Errors: BUILD_STATUS if there are none."""
 
     build_id: int
 
 
 class KillBuild(Command):
-    """End it. A build with something to clean up does that first; killed once more, it is over at once.
+    """Kill a build, given by one of the two ids. Its cleanup steps run first; a second kill finishes it immediately.
 
-    Either of the two ids; by the second one EXECUTOR_NOT_FOUND, also for a build that is over.
+    Errors: with `executor_id` EXECUTOR_NOT_FOUND, also for a finished build.
     """
 
     build_id: int = 0
@@ -126,19 +129,21 @@ class KillBuild(Command):
 
 
 class ChangeBuildPriority(Command):
-    """Where its jobs stand in the queue. Refused BUILD_STATUS once it is over."""
+    """Change the priority of a build's jobs in the queue. Errors: BUILD_STATUS if it is finished."""
 
     build_id: int
     priority: Priority
 
 
 class DeleteBuild(Command):
-    """Forget a finished build with its log. Refused BUILD_STATUS while it is not over."""
+    """Delete a finished build and its log. Errors: BUILD_STATUS if it is not finished."""
 
     build_id: int
 
 
 class BuildQueued(Event):
+    """A build was launched, with the project's settings at that time."""
+
     build_id: int
     executor_id: str
     project_id: int
@@ -152,13 +157,15 @@ class BuildQueued(Event):
     initiator_name: str = ""
     timeout_seconds: int = 3600
     max_attempts: int = 3
-    needs_lane: bool = False  # the project's builds run one after the other
+    needs_lane: bool = False  # the project runs one build at a time
     local_id: int = 0  # number of the build inside its project
     before_sha: str = ""
     source: str = "web"
 
 
 class BuildPlanned(Event):
+    """The commit and jobs of a build are known."""
+
     build_id: int
     project_id: int
     project: LaunchedProject
@@ -168,20 +175,22 @@ class BuildPlanned(Event):
     available_steps: tuple[str, ...]
     jobs: tuple[PlannedJob, ...]
     local_id: int = 0
-    warnings: tuple[str, ...] = ()  # what of the spec file has no effect
+    warnings: tuple[str, ...] = ()  # about parts of the spec file without effect
     default_branch: str = ""
     message: str = ""  # of the commit
     priority: int = 0
-    served_by_hash: bool = False  # the git server gives the commit by its hash, whether or not its branch has it
+    served_by_hash: bool = False  # the git server allows fetching the commit by its hash
 
 
 class JobStatusChange(Message):
+    """The new status of a job."""
+
     job_id: int
     status: JobStatus
 
 
 class BuildJobsChanged(Event, wire_name="BuildAdvanced"):
-    """One of several jobs is over, or somebody wished one: what follows for the others."""
+    """The statuses of a build's jobs changed because a job finished or was played, retried or canceled."""
 
     build_id: int
     project_id: int
@@ -192,25 +201,27 @@ class BuildJobsChanged(Event, wire_name="BuildAdvanced"):
     local_id: int = 0
     priority: int = 0
     ended: tuple[JobStatusChange, ...] = ()
-    released: tuple[PlannedJob, ...] = ()  # go to the queue
-    waiting: tuple[JobStatusChange, ...] = ()  # CREATED, MANUAL or SKIPPED from now on
-    stopped: tuple[int, ...] = ()  # queued or running jobs that are to be canceled
+    released: tuple[PlannedJob, ...] = ()  # jobs to queue
+    waiting: tuple[JobStatusChange, ...] = ()  # jobs that are now CREATED, MANUAL or SKIPPED
+    stopped: tuple[int, ...] = ()  # queued or running jobs to cancel
     exit_code: int = 0
     exit_message: str | None = None
     output: str | None = None
 
 
 class BuildResumed(Event):
-    """It was over, and somebody wished some of its jobs."""
+    """Jobs of a finished build were played or retried."""
 
     build_id: int
     project_id: int
     executor_id: str
     job_ids: tuple[int, ...] = ()
-    needs_lane: bool = False  # it goes on when the lane is its own again
+    needs_lane: bool = False  # it continues when it gets the project's concurrency slot again
 
 
 class BuildStarted(Event):
+    """The first job of a build was assigned to a runner."""
+
     build_id: int
     project_id: int
     executor_id: str
@@ -218,15 +229,17 @@ class BuildStarted(Event):
 
 
 class BuildKilled(Event):
-    """The event's actor wished its end; BuildFinished follows. Comes a second time if somebody lost patience."""
+    """A user killed the build; BuildFinished follows. A second kill is recorded again."""
 
     build_id: int
     project_id: int
     job_ids: tuple[int, ...] = ()
-    graceful: bool = False  # the jobs may clean up first
+    graceful: bool = False  # the jobs run their cleanup first
 
 
 class BuildFinished(Event):
+    """A build has ended, with its result."""
+
     build_id: int
     executor_id: str
     project_id: int
@@ -240,13 +253,13 @@ class BuildFinished(Event):
     initiator_name: str = ""
     held_lane: bool = False
     keep_number_build: int | None = None
-    duration: int = 0  # seconds that the sections of its log took, rounded; up to 0.2.0 the whole ones of each
+    duration: int = 0  # seconds, sum of the log's sections, rounded; up to 0.2.0 each section was truncated
     duration_ms: int | None = None  # the same in milliseconds
-    ran: bool = True  # False: it was killed before any runner had it, and is in no list of finished builds
+    ran: bool = True  # False: killed before a runner had it; not in the list of finished builds
 
 
 class BuildPriorityChanged(Event):
-    """By an administrator. Its jobs follow, those that are yet to be planned get it when they are queued."""
+    """An administrator changed the priority of a build. It also applies to jobs that are queued later."""
 
     build_id: int
     project_id: int
@@ -255,7 +268,7 @@ class BuildPriorityChanged(Event):
 
 
 class BuildDeleted(Event):
-    """Nobody sees it any more; what is left of its jobs and their logs follows."""
+    """A build was deleted. The deletion of its jobs and logs follows."""
 
     build_id: int
     project_id: int
@@ -263,7 +276,7 @@ class BuildDeleted(Event):
 
 
 class BuildJobStatus(Message):
-    """A job as its build sees it: QUEUED until it is over, whatever its runner does."""
+    """A job's status in its build: QUEUED until it is finished, also while it runs."""
 
     job_id: int
     name: str
@@ -274,6 +287,8 @@ class BuildJobStatus(Message):
 
 
 class BuildRow(ReadModelRow):
+    """The read model row of a build."""
+
     id: int = 0
     local_id: int = 0
     executor_id: str = ""
@@ -317,25 +332,29 @@ class BuildRow(ReadModelRow):
 
 
 class QueuedBuild(Message):
+    """A build that waits, and why."""
+
     build_id: int
     executor_id: str
     project_id: int
     project_name: str
     queued_at: datetime
     priority: int = 0
-    reason: str  # why it waits, in words
+    reason: str  # why it waits, as text
 
 
 class GetBuild(Query):
-    """By its number, or by the executor_id it got at launch. Answer: BuildRow."""
+    """Get a build by its id or executor id. Answer: BuildRow."""
 
     build_id: int | None = None
     executor_id: str | None = None
 
 
 class BuildJobView(Message):
+    """A job in the list of its build."""
+
     id: int
-    local_id: int | None  # number inside its project; none before it is queued
+    local_id: int | None  # number in its project; None before it is queued
     name: str
     stage: str
     status: JobStatus
@@ -351,17 +370,17 @@ class BuildJobView(Message):
 
 
 class ListBuildJobs(Query, wire_name="ListJobsOfBuild"):
-    """All its jobs, also those that wait or were skipped. Answer: a list of JobInBuild, stage by stage."""
+    """List all jobs of a build, including waiting and skipped ones. Answer: a list of BuildJobView, by stage."""
 
     build_id: int
 
 
 class ListQueuedBuilds(Query, wire_name="ListQueued"):
-    """Answer: a list of QueuedBuild, oldest first."""
+    """List queued builds. Answer: a list of QueuedBuild, oldest first."""
 
 
 class BuildSummary(ReadModelRow):
-    """A build in a list: the fields of BuildRow that do not grow with its pipeline."""
+    """A build in a list: the fields of BuildRow of bounded size."""
 
     id: int = 0
     executor_id: str = ""
@@ -381,14 +400,14 @@ class BuildSummary(ReadModelRow):
 
 
 class ListRunningBuilds(Query, wire_name="ListRunning"):
-    """Answer: a list of ListedBuild, oldest first; at most 1,000, and as many as one message holds."""
+    """List running builds. Answer: a list of BuildSummary, oldest first, at most 1,000 that fit in a message."""
 
 
 class ListProjectBuilds(Query, wire_name="ListBuildsOfProject"):
-    """Finished builds, by number. Answer: a list of ListedBuild; the newest 1,000, and as many as one message holds."""
+    """List finished builds of a project. Answer: a list of BuildSummary by id, at most the newest 1,000 that fit."""
 
     project_id: int
-    limit: int = Field(default=0, ge=0)  # the newest ones only; 0: as many as possible
+    limit: int = Field(default=0, ge=0)  # number of newest builds; 0: as many as possible
 
 
 BuildCommand = (

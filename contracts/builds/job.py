@@ -1,4 +1,4 @@
-"""A job of a build: offered to runners, run in steps, finished."""
+"""Messages about jobs, from the queue to the result."""
 
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -12,13 +12,13 @@ from contracts.paging import SliceQuery
 
 class JobStatus(StrEnum):
     CREATED = "CREATED"  # waits for other jobs of its build
-    MANUAL = "MANUAL"  # waits for somebody to play it
-    SKIPPED = "SKIPPED"  # the others ended so that it is not wanted
-    WARNING = "WARNING"  # failed, as it may
+    MANUAL = "MANUAL"  # waits until a user starts it
+    SKIPPED = "SKIPPED"  # not run because of the results of other jobs
+    WARNING = "WARNING"  # failed, and allowed to fail
     QUEUED = "QUEUED"
     ASSIGNED = "ASSIGNED"
     RUNNING = "RUNNING"
-    CANCELING = "CANCELING"  # the runner is to stop the script and clean up
+    CANCELING = "CANCELING"  # the runner stops the script and cleans up
     SUCCESS = "SUCCESS"
     FAILED = "FAILED"
     CANCELED = "CANCELED"
@@ -29,6 +29,8 @@ FINISHED_JOB_STATUSES = frozenset({JobStatus.SUCCESS, JobStatus.WARNING, JobStat
 
 
 class QueueJob(Command):
+    """Queue a planned job for a runner."""
+
     job_id: int
     build_id: int
     project: LaunchedProject
@@ -41,7 +43,7 @@ class QueueJob(Command):
 
 
 class AssignJob(Command):
-    """Give the job to a runner; of all that ask for it at once exactly one gets it."""
+    """Assign the job to a runner. Of concurrent claims exactly one succeeds."""
 
     job_id: int
     attempt: int
@@ -54,12 +56,14 @@ class AssignJob(Command):
 
 
 class StartJob(Command):
+    """Mark a job as running, at its runner's first report."""
+
     job_id: int
     attempt: int
 
 
 class RecordSteps(Command):
-    """All sections the log has shown so far; those already recorded change nothing."""
+    """Record all sections of the log so far. Already recorded ones have no effect."""
 
     job_id: int
     attempt: int
@@ -67,48 +71,50 @@ class RecordSteps(Command):
 
 
 class FinishJob(Command):
+    """Record the result of a job."""
+
     job_id: int
     attempt: int
     status: JobStatus
     exit_code: int
-    reason: str = ""  # a stable word: script_failure, job_execution_timeout, ...
-    message: str | None = None  # for people
+    reason: str = ""  # stable code: script_failure, job_execution_timeout, ...
+    message: str | None = None  # readable text
     output: str | None = None
-    steps: tuple["Section", ...] = ()  # as RecordSteps has them: what the end of the log has shown
+    steps: tuple["Section", ...] = ()  # as in RecordSteps, from the end of the log
 
 
 class CancelJob(Command):
-    """End it: at once, or if graceful as soon as its runner has cleaned up, where there is something to clean up."""
+    """Cancel a job: immediately, or if `graceful` after its runner has run the cleanup steps, if any."""
 
     job_id: int
     graceful: bool = False
 
 
 class ChangeJobPriority(Command):
-    """From its build."""
+    """Change the priority of a job, after that of its build."""
 
     job_id: int
     priority: Priority
 
 
 class DeleteJob(Command):
-    """Its build was deleted."""
+    """Delete a job, after its build."""
 
     job_id: int
 
 
 class MarkJobLost(Command, wire_name="LoseJob"):
-    """Its runner has been silent for longer than the lease, is gone, or gave it back."""
+    """Record that a job lost its runner: the lease expired, the runner was deleted, or it returned the job."""
 
     job_id: int
     attempt: int
     reason: str
-    delivered: bool = True  # False: the runner cannot have heard of it, which holds only until it reports
-    steps: tuple["Section", ...] = ()  # as RecordSteps has them
+    delivered: bool = True  # False: the runner never received it; ignored once it has reported
+    steps: tuple["Section", ...] = ()  # as in RecordSteps
 
 
 class JobNames(Message):
-    """What people call the job, so that one event alone tells them enough."""
+    """Display names, so that an event can be understood without others."""
 
     job_name: str = ""
     stage: str = ""
@@ -116,7 +122,7 @@ class JobNames(Message):
 
 
 class JobRetried(JobNames, Event):
-    """It failed, and the spec file wants it tried again: JobQueued with the next attempt follows."""
+    """A job failed and is retried as its spec file says. JobQueued with the next attempt follows."""
 
     job_id: int
     build_id: int
@@ -130,7 +136,7 @@ class JobRetried(JobNames, Event):
 
 
 class JobQueued(Event):
-    """It waits for a runner, for the first time or again: `attempt` counts."""
+    """A job waits for a runner. `attempt` counts from 1."""
 
     job_id: int
     job_uuid: str
@@ -143,12 +149,12 @@ class JobQueued(Event):
     protected: bool = False
     project: LaunchedProject
     job: PlannedJob
-    build_local_id: int = 0  # number of the build inside its project
+    build_local_id: int = 0  # number of the build in its project
     priority: int = 0
 
 
 class JobAssigned(JobNames, Event):
-    """The runner has it; of all that asked for it exactly one."""
+    """A job was assigned to a runner."""
 
     job_id: int
     build_id: int
@@ -163,7 +169,7 @@ class JobAssigned(JobNames, Event):
 
 
 class JobStarted(JobNames, Event):
-    """The runner works on it."""
+    """The runner has started a job."""
 
     job_id: int
     build_id: int
@@ -171,11 +177,11 @@ class JobStarted(JobNames, Event):
     attempt: int
     runner_uuid: str
     runner_name: str = ""
-    since_assignment: bool = False  # the runner reports late: it has worked on the job since JobAssigned
+    since_assignment: bool = False  # the runner reports late; the job has run since JobAssigned
 
 
 class StepStarted(Event):
-    """A step of the spec file, or a section of the log, begins."""
+    """A step of the spec file, or a section of the log, started."""
 
     job_id: int
     build_id: int
@@ -186,7 +192,7 @@ class StepStarted(Event):
 
 
 class StepFinished(Event):
-    """A step of the spec file, or a section of the log, ends."""
+    """A step of the spec file, or a section of the log, ended."""
 
     job_id: int
     build_id: int
@@ -200,7 +206,7 @@ class StepFinished(Event):
 
 
 class JobCanceling(JobNames, Event):
-    """Its build was killed: the runner stops the script and cleans up. JobFinished follows in any case."""
+    """The runner stops the script of a canceled job and runs its cleanup steps. JobFinished follows in any case."""
 
     job_id: int
     build_id: int
@@ -211,7 +217,7 @@ class JobCanceling(JobNames, Event):
 
 
 class JobFinished(JobNames, Event):
-    """It is over: SUCCESS, FAILED or CANCELED. `reason` is a stable word for programs, `message` is for people."""
+    """A job ended with SUCCESS, FAILED or CANCELED. `reason` is a stable code, `message` is readable text."""
 
     job_id: int
     build_id: int
@@ -227,7 +233,7 @@ class JobFinished(JobNames, Event):
 
 
 class JobLost(JobNames, Event):
-    """Its runner is gone or gave it back. JobQueued with the next attempt follows if `retried`, else JobFinished."""
+    """A job lost its runner. JobQueued with the next attempt follows if `retried`, otherwise JobFinished."""
 
     job_id: int
     build_id: int
@@ -237,11 +243,11 @@ class JobLost(JobNames, Event):
     runner_name: str = ""
     reason: str
     retried: bool
-    delivered: bool = True  # False: its runner never got it; JobQueued follows, however often
+    delivered: bool = True  # False: the runner never received it; JobQueued follows without a limit of attempts
 
 
 class JobPriorityChanged(JobNames, Event):
-    """Of the jobs that wait, those with the highest priority are given out first."""
+    """The priority of a job in the queue changed. Jobs with higher priority are assigned first."""
 
     job_id: int
     build_id: int
@@ -250,7 +256,7 @@ class JobPriorityChanged(JobNames, Event):
 
 
 class JobDeleted(JobNames, Event):
-    """Its build was deleted, and its log with it."""
+    """A job and its log were deleted with its build."""
 
     job_id: int
     build_id: int
@@ -258,8 +264,10 @@ class JobDeleted(JobNames, Event):
 
 
 class JobRow(ReadModelRow):
+    """The read model row of a job."""
+
     id: int = 0
-    local_id: int = 0  # number of the job inside its project
+    local_id: int = 0  # number in its project
     uuid: str = ""
     build_id: int = 0
     build_local_id: int = 0
@@ -272,7 +280,7 @@ class JobRow(ReadModelRow):
     tags: tuple[str, ...] = ()
     protected: bool = False
     priority: int = 0
-    demand: str = ""  # while it waits for a runner: the key of what it asks of one
+    demand: str = ""  # key of its JobRequirements while it waits for a runner
     status: JobStatus = JobStatus.QUEUED
     attempt: int = 0
     timeout_seconds: int = 3600
@@ -288,10 +296,10 @@ class JobRow(ReadModelRow):
     started_at: datetime | None = None
     canceling_at: datetime | None = None
     finished_at: datetime | None = None
-    listed_at: datetime = UNFINISHED_TIME  # its place in lists: the latest first, before them what is not finished
+    listed_at: datetime = UNFINISHED_TIME  # sort key of lists, descending: unfinished jobs, then the latest
     steps: tuple[PlannedStep, ...] = ()
     image: str | None = None
-    planned: PlannedJob | None = None  # of a pipeline's job
+    planned: PlannedJob | None = None  # of pipeline jobs
     project: LaunchedProject | None = None
     delivery_id: str | None = None
     artifacts: tuple[Artifact, ...] = ()
@@ -299,19 +307,19 @@ class JobRow(ReadModelRow):
 
 
 class GetJob(Query):
-    """Answer: JobRow."""
+    """Get a job by its id. Answer: JobRow."""
 
     job_id: int
 
 
 class ListJobs(SliceQuery):
-    """Jobs, unfinished ones first, then those that finished last.
+    """List jobs: unfinished ones, then the latest finished ones.
 
-    Answer: Page of JobRow. A job with the status WARNING is answered as FAILED with `failure_allowed`.
+    Answer: Page of JobRow. A job with the status WARNING is returned as FAILED with `failure_allowed`.
     """
 
-    runner_uuid: str | None = None  # those that this runner has or had; nothing means all
-    statuses: tuple[JobStatus, ...] | None = None  # nothing means any
+    runner_uuid: str | None = None  # jobs that this runner has or had; None: of all runners
+    statuses: tuple[JobStatus, ...] | None = None  # None: all
 
 
 JobCommand = (

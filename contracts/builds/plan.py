@@ -1,4 +1,4 @@
-"""What a build is made of: the project as it was at launch, and the jobs of the plan."""
+"""The plan of a build: the project's settings at launch, and the jobs."""
 
 from typing import Annotated, Literal
 
@@ -7,18 +7,18 @@ from pydantic import Field
 from contracts.messages import Message
 
 Priority = Annotated[int, Field(ge=-100, le=100)]
-"""Of builds that wait, the higher one comes first; 0 unless an administrator says otherwise."""
+"""Priority in the queue; higher comes first. Default: 0. Administrators can change it."""
 
 
 class LaunchedProject(Message):
-    """The project's settings as they were at launch; a build never reads them again."""
+    """The project's settings at launch. A build never reads them again."""
 
     project_id: int
     name: str
     owner_alias: str
     company_id: int | None = None  # the company that owns it
     alias: str
-    repository: str  # without a login
+    repository: str  # URL without a login
     branch: str  # "*": the repository's default branch
     spec_file_path: str
     keep_number_build: int | None = None
@@ -27,30 +27,38 @@ class LaunchedProject(Message):
 
 
 class PlannedStep(Message):
-    name: str  # with its @
-    script: str  # path from the checkout root, arguments may follow
+    """A step of a job: a script of the repository."""
+
+    name: str  # including the @
+    script: str  # path relative to the checkout, optionally followed by arguments
     skipped: bool = False
     on_kill: bool = False  # runs only when the running build is killed
-    after: bool = False  # runs when the others are over, however they ended
-    timeout_seconds: int = 0  # 0: no limit of its own
+    after: bool = False  # runs after the other steps, whatever their results
+    timeout_seconds: int = 0  # 0: no separate limit
 
 
 class PlannedVariable(Message):
+    """A variable of a job."""
+
     key: str
     value: str
-    expand: bool = True  # $NAMES in the value mean other variables
+    expand: bool = True  # references to other variables in the value are replaced
 
 
 class PlannedImage(Message):
+    """A container image of a job or one of its services."""
+
     name: str
     alias: str | None = None
     entrypoint: tuple[str, ...] | None = None
     command: tuple[str, ...] | None = None
     pull_policy: tuple[str, ...] = ()
-    variables: tuple[PlannedVariable, ...] = ()  # of a service, beside those of the job
+    variables: tuple[PlannedVariable, ...] = ()  # of a service, in addition to those of the job
 
 
 class PlannedArtifacts(Message):
+    """The artifacts that a job uploads."""
+
     name: str | None = None
     paths: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
@@ -60,6 +68,8 @@ class PlannedArtifacts(Message):
 
 
 class PlannedCache(Message):
+    """A cache that a job restores and saves."""
+
     key: str = "default"
     paths: tuple[str, ...] = ()
     untracked: bool = False
@@ -69,44 +79,46 @@ class PlannedCache(Message):
 
 
 class PlannedJob(Message):
-    """A job as the plan wants it; the same shape whatever dialect the spec file speaks.
+    """A planned job, independent of the format of the spec file.
 
-    A pipeline's job has `commands`; Free Commit's has scripts of the repository in `steps`.
+    A pipeline job has `commands`; a Free Commit job has scripts of the repository in `steps`.
     """
 
     job_id: int
     job_uuid: str
     name: str
-    local_id: int = 0  # number of the job inside its project
+    local_id: int = 0  # number in its project
     stage: str = "build"
     tags: tuple[str, ...] = ()
     steps: tuple[PlannedStep, ...] = ()
     image: str | None = None
     timeout_seconds: int = 3600
     max_attempts: int = 3
-    delivery_id: str | None = None  # of the webhook whose body the job gets
-    stage_place: int = 0  # stages follow each other by it
-    needs: tuple[str, ...] | None = None  # names of the jobs it waits for; None: all of earlier stages
-    fetches: tuple[str, ...] = ()  # names of the jobs whose artifacts it gets
+    delivery_id: str | None = None  # of the webhook whose payload the job gets
+    stage_place: int = 0  # order of the stages
+    needs: tuple[str, ...] | None = None  # names of the jobs it waits for; None: all jobs of earlier stages
+    fetches: tuple[str, ...] = ()  # names of the jobs whose artifacts it downloads
     when: Literal["on_success", "on_failure", "always", "manual"] = "on_success"
     allow_failure: bool = False
-    allow_failure_codes: tuple[int, ...] = ()  # exit codes that are no failure of the build
-    retries: int = 0  # how often it is tried again after a failure
-    retry_when: tuple[str, ...] = ()  # only after these reasons
-    retry_codes: tuple[int, ...] = ()  # or after these exit codes; neither: after all failures
+    allow_failure_codes: tuple[int, ...] = ()  # exit codes that do not fail the build
+    retries: int = 0  # maximum number of retries after failures
+    retry_when: tuple[str, ...] = ()  # failure reasons to retry
+    retry_codes: tuple[int, ...] = ()  # exit codes to retry; without both: all failures
     variables: tuple[PlannedVariable, ...] = ()
     commands: tuple[str, ...] = ()  # lines of the script
     after_commands: tuple[str, ...] = ()
-    container: PlannedImage | None = None  # what the spec file says of the image beyond its name
+    container: PlannedImage | None = None  # options of the image
     services: tuple[PlannedImage, ...] = ()
     artifacts: PlannedArtifacts | None = None
     caches: tuple[PlannedCache, ...] = ()
-    round: int = 0  # how often somebody wished it again
+    round: int = 0  # number of manual retries
 
     @property
     def is_pipeline_job(self) -> bool:
+        """Whether it is a pipeline job."""
         return bool(self.commands)
 
     @property
     def has_cleanup(self) -> bool:
+        """Whether it has steps to run after a cancellation."""
         return bool(self.after_commands) or any(step.on_kill and not step.skipped for step in self.steps)

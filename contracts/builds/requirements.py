@@ -1,4 +1,4 @@
-"""What a queued job asks of a runner, and whether a runner satisfies it: the one place where that is decided."""
+"""The requirements of a queued job and the capabilities of a runner, and how they are matched."""
 
 from functools import lru_cache
 from typing import Literal, Self
@@ -8,7 +8,7 @@ from contracts.messages import Message
 
 
 class RunnerCapabilities(Message):
-    """What a runner may take: its tags, its owner, and how picky it is."""
+    """Which jobs a runner may take: its tags, owner and restrictions."""
 
     tags: tuple[str, ...] = ()
     run_untagged: bool = True
@@ -17,7 +17,7 @@ class RunnerCapabilities(Message):
     owner_id: int | None = None
 
     def can_serve(self, project_id: int, company_id: int | None) -> bool:
-        """Whether a project, perhaps of a company, is within its reach."""
+        """Return whether the runner's owner allows jobs of the project, which may belong to a company."""
         match self.owner_type:
             case "GLOBAL":
                 return True
@@ -28,11 +28,11 @@ class RunnerCapabilities(Message):
 
 
 class JobRequirements(Message):
-    """Jobs of the same demand fit the same runners, but for runners of a single project."""
+    """What a job requires of a runner. Jobs with equal requirements fit the same runners, except project runners."""
 
     company_id: int | None = None
     protected: bool = False
-    tags: tuple[str, ...] = ()  # sorted, each once
+    tags: tuple[str, ...] = ()  # sorted, unique
 
     @classmethod
     def from_job(cls, tags: tuple[str, ...], project: LaunchedProject, *, protected: bool) -> Self:

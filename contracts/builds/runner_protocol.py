@@ -1,4 +1,4 @@
-"""What runners do with jobs: claim them, send their log, report."""
+"""Messages of the runner protocol: claim jobs, send logs, report results."""
 
 from datetime import datetime
 from typing import Literal
@@ -11,54 +11,58 @@ from contracts.messages import Command, Message, Sensitive
 
 
 class RunnerDescription(RunnerCapabilities):
-    """What a claim needs to know about the runner that asks."""
+    """The runner that claims a job."""
 
     runner_id: int
     runner_uuid: str
     name: str
     max_timeout_seconds: int | None = None
-    cancels_gracefully: bool = False  # it announced that it can stop a script and clean up
-    reports_late: bool = False  # its script may run before its first report
+    cancels_gracefully: bool = False  # it can stop a script and run cleanup steps
+    reports_late: bool = False  # it may run the script before its first report
 
 
 class ClaimJob(Command):
-    """Take the next job that fits. Answer: Claim.
+    """Claim the next matching job. Answer: ClaimResult.
 
-    Told again with the same id it answers the same job, until the runner was heard of it.
+    A repeated command with the same id returns the same job until the runner has reported about it.
     """
 
     runner: RunnerDescription
 
 
 class ReturnClaim(Command):
-    """The answer to a claim could not be delivered: what it took goes to the next runner. Answer: Returned.
+    """Return the job of a claim whose answer could not be delivered to the runner. Answer: ClaimReturned.
 
-    Told with the id of the claim. One that is still being answered gets nothing any more.
+    It is sent with the command id of the claim. A claim that is still in progress gets no job.
     """
 
 
 class ClaimReturned(Message):
-    job_id: int | None  # nothing: the claim took none, or its runner was heard of
+    """The result of returning a claim."""
+
+    job_id: int | None  # None: the claim had no job, or its runner has reported about it
 
 
 class JobVariable(Message):
+    """A variable of a job, as the runner gets it."""
+
     key: str
     value: Sensitive
     masked: bool = False
     file: bool = False
-    raw: bool = True  # else the runner replaces $NAMES in it, and $$ by one $
+    raw: bool = True  # False: the runner expands $NAME, and $$ to $
 
 
 class RegistryLogin(Message):
-    """At a registry of images."""
+    """The login for a container registry."""
 
-    url: str  # a host, or the address that stands for Docker Hub
+    url: str  # a host, or the special URL of Docker Hub
     username: str
     password: Sensitive
 
 
 class Dependency(Message):
-    """A job whose archive the runner fetches first, with the token of the assignment."""
+    """A job whose archive the runner downloads first, with the token of the assignment."""
 
     job_id: int
     name: str
@@ -67,7 +71,7 @@ class Dependency(Message):
 
 
 class Assignment(Message):
-    """All a runner needs to know about one attempt of a job."""
+    """Everything that a runner needs to run one attempt of a job."""
 
     job_id: int
     job_uuid: str
@@ -79,33 +83,35 @@ class Assignment(Message):
     ref: str
     sha: str
     before_sha: str = ""  # of a push
-    protected: bool = False  # its branch is
-    served_by_hash: bool = False  # the git server gives the commit by its hash
+    protected: bool = False  # whether the branch is protected
+    served_by_hash: bool = False  # the git server allows fetching the commit by its hash
     project: LaunchedProject
-    repository_login: str | None = Field(default=None, repr=False)  # user:password, or a lone token
+    repository_login: str | None = Field(default=None, repr=False)  # user:password, or a token
     script: tuple[str, ...]
-    after_script: tuple[str, ...] = ()  # runs after the script, however that ended
+    after_script: tuple[str, ...] = ()  # runs after the script, whatever its result
     after_script_seconds: int = 0
     variables: tuple[JobVariable, ...]
     registry_logins: tuple[RegistryLogin, ...] = ()
     image: str | None
     timeout_seconds: int
     queued_at: datetime
-    delivery_id: str | None = None  # of the webhook whose body the job gets
+    delivery_id: str | None = None  # of the webhook whose payload the job gets
     artifacts: PlannedArtifacts | None = None
     dependencies: tuple[Dependency, ...] = ()
     container: PlannedImage | None = None
     services: tuple[PlannedImage, ...] = ()
     caches: tuple[PlannedCache, ...] = ()
-    traceparent: str = ""  # of the launch: what the runner does may be linked to it
+    traceparent: str = ""  # of the launch
 
 
 class ClaimResult(Message):
-    assignment: Assignment | None
+    """The result of a claim."""
+
+    assignment: Assignment | None  # None: no matching job
 
 
 class AppendTrace(Command):
-    """More of the log, from a byte offset. Answer: TraceState; refused LOG_RANGE where it does not continue."""
+    """Append to a job's log at a byte offset. Answer: TraceState. Errors: LOG_RANGE for a wrong offset."""
 
     job_id: int
     token: Sensitive
@@ -114,7 +120,7 @@ class AppendTrace(Command):
 
 
 class ReportJob(Command):
-    """What the runner says about the job. Answer: TraceState."""
+    """Report the state of a job. Answer: TraceState."""
 
     job_id: int
     token: Sensitive
@@ -126,6 +132,8 @@ class ReportJob(Command):
 
 
 class TraceState(Message):
+    """The state of a job and its log, as the runner gets it."""
+
     job_status: str  # running, canceling, canceled, failed, success
     length: int  # bytes of the log received
-    accepted: bool  # False: the job is over for this token
+    accepted: bool  # False: the token is no longer valid for the job

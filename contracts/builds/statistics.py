@@ -1,7 +1,7 @@
-"""How long builds take."""
+"""Statistics of build durations."""
 
 from contracts.paging import PageQuery
 
 
 class ListBuildDurations(PageQuery, wire_name="PageDurations"):
-    """Months in which builds ended, oldest first, with the seconds of their logs. Answer: Page; `per_page` 0: all."""
+    """List the total duration of builds in seconds per month, oldest first. Answer: Page. `per_page` 0: all months."""

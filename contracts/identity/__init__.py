@@ -1,4 +1,4 @@
-"""What the identity service takes, answers and records: users, companies, access, and logging in."""
+"""Messages of the identity service: users, companies, access and login."""
 
 from contracts.identity.access import *
 from contracts.identity.api_token import *

@@ -1,4 +1,4 @@
-"""Logging in, and what a user may do now."""
+"""Login and the current access rights of users."""
 
 from typing import Literal
 
@@ -9,9 +9,10 @@ from contracts.messages import Command, Message, Query, Sensitive
 
 
 class LogIn(Query):
-    """Answered with a Session; every failure is UNAUTHORIZED and takes the same time.
+    """Log in with a password. Answer: Session.
 
-    TOO_MANY_REQUESTS, with the seconds to wait, after too many failures; whether the user exists makes no difference.
+    Errors: UNAUTHORIZED, after the same time whether or not the user exists; TOO_MANY_REQUESTS, with `retry_after`,
+    after too many failures.
     """
 
     username: Name
@@ -20,17 +21,21 @@ class LogIn(Query):
 
 
 class Session(Message):
+    """A signed access token."""
+
     access_token: Sensitive
     expires_in: int  # seconds
 
 
 class GetAccess(Query):
-    """What a user may do now; a token whose epoch is another one is no longer valid."""
+    """Get the current access rights of a user. Tokens with another epoch are invalid. Answer: Access."""
 
     user_id: int
 
 
 class Access(Message):
+    """The access rights of a user."""
+
     user_id: int
     user_uuid: str
     username: str
@@ -40,26 +45,30 @@ class Access(Message):
 
 
 class ListAccess(Query, wire_name="FindAccess"):
-    """What the users may do who have this name at a forge: case does not count, and nobody has an empty name."""
+    """List the access rights of the users with this name at a forge, case-insensitively. Answer: AccessList."""
 
     provider: Literal["github", "gitlab"]
     name: Name
 
 
 class AccessList(Message):
+    """The access rights of several users."""
+
     users: tuple[Access, ...]
 
 
 class RotateSigningKeys(Command):
-    """A new key signs from now on; those before it verify until the tokens that they signed have ended.
+    """Create a new signing key. Former keys verify tokens until these expire. Answer: VerificationKeys.
 
-    Answered with the VerificationKeys. Events do not speak of keys.
+    Keys are not part of any event.
     """
 
 
 class GetVerificationKeys(Query, wire_name="PublicKeys"):
-    """The keys that verify tokens."""
+    """Get the public keys that verify access tokens. Answer: VerificationKeys."""
 
 
 class VerificationKeys(Message):
+    """Public keys that verify access tokens."""
+
     keys: dict[str, str]  # key id -> PEM

@@ -1,4 +1,4 @@
-"""Personal API tokens: what a user gives to programs that act in the user's name."""
+"""Personal API tokens, with which programs act on behalf of a user."""
 
 from datetime import date, datetime
 from enum import StrEnum
@@ -10,11 +10,11 @@ from contracts.identity.access import Access
 from contracts.identity.fields import Name
 from contracts.messages import Command, Event, Message, Query
 
-TOKEN_PREFIX = "hrp_"  # noqa: S105  by which programs that look for leaked secrets know one
+TOKEN_PREFIX = "hrp_"  # noqa: S105  lets secret scanners recognize leaked tokens
 
 
 class TokenScope(StrEnum):
-    """What a token may be limited to; PROJECT_WRITE makes and deletes projects, PROJECT_EDIT changes their settings."""
+    """Scopes of tokens. PROJECT_WRITE creates and deletes projects, PROJECT_EDIT changes their settings."""
 
     USER_READ = "USER_READ"
     USER_WRITE = "USER_WRITE"
@@ -37,19 +37,19 @@ class TokenScope(StrEnum):
 
 
 class CreateApiToken(Command):
-    """A token for programs that act in the user's name; its value is in this answer alone.
+    """Create a personal token. Answer: ApiTokenView with the value, which is not stored.
 
-    Answered with an ApiTokenView, also to a repetition: the value follows from the command's id and is kept nowhere.
+    A repeated command with the same id returns the same value, which is derived from the id.
     """
 
     user_id: int
     name: Name | None = None
-    expires_at: date | None = None  # the last day on which it is good, in UTC; None: no end
-    scopes: tuple[TokenScope, ...] = Field(default=(), max_length=100)  # none: all that the user may do
+    expires_at: date | None = None  # last valid day in UTC; None: no expiry
+    scopes: tuple[TokenScope, ...] = Field(default=(), max_length=100)  # empty: all rights of the user
 
 
 class RecordApiToken(Command):
-    """From identity to itself: the value stays outside."""
+    """Record a created token without its value. Internal part of CreateApiToken."""
 
     user_id: int
     token_id: int
@@ -62,12 +62,14 @@ class RecordApiToken(Command):
 
 
 class RevokeApiToken(Command):
+    """Revoke a personal token."""
+
     user_id: int
     token_id: int
 
 
 class ApiTokenCreated(Event):
-    """Every change of the user's password, roles or state ends it, as it ends log-ins."""
+    """A personal token was created. It becomes invalid when the user's password, roles or state change."""
 
     personal: ClassVar[frozenset[str]] = frozenset({"name"})
 
@@ -76,46 +78,54 @@ class ApiTokenCreated(Event):
     token_uuid: str
     token_hash: str  # SHA-256 of the value, in hexadecimal
     name: str
-    expires_at: str | None = None  # the last day on which it is good: YYYY-MM-DD, in UTC
-    scopes: tuple[str, ...]  # none: all that the user may do
+    expires_at: str | None = None  # last valid day: YYYY-MM-DD, in UTC
+    scopes: tuple[str, ...]  # empty: all rights of the user
 
 
 class ApiTokenRevoked(Event):
+    """A personal token was revoked."""
+
     user_id: int
     token_id: int
 
 
 class ListApiTokens(Query):
-    """The tokens of a user that may still be used, and those whose time is over, by id."""
+    """List the valid and expired tokens of a user by id. Answer: ApiTokens."""
 
     user_id: int
 
 
 class ApiTokenView(Message):
+    """A personal token."""
+
     id: int
     uuid: str
     name: str
     scopes: tuple[str, ...]
     created_at: datetime
     expires_at: str | None  # YYYY-MM-DD
-    last_used_at: datetime | None  # to the minute; uses of more than a year ago are forgotten
-    value: str | None = Field(default=None, repr=False)  # only in the answer that creates it
+    last_used_at: datetime | None  # to the minute; None after a year without use
+    value: str | None = Field(default=None, repr=False)  # only in the answer to CreateApiToken
 
 
 class ApiTokens(Message):
+    """A list of personal tokens."""
+
     tokens: tuple[ApiTokenView, ...]
 
 
 class GetTokenAccess(Query):
-    """What the bearer of a token may do now; TOKEN_INVALID for one that never was, was revoked or has ended.
+    """Get the current access rights of a token. Answer: TokenAccess. Errors: TOKEN_INVALID.
 
-    Being asked counts as a use of the token, except after its last day.
+    It also records the use of the token, unless it has expired.
     """
 
     token_hash: str = Field(pattern=r"^[0-9a-f]{64}$")
 
 
 class TokenAccess(Message):
+    """The access rights of a personal token."""
+
     access: Access
-    scopes: tuple[str, ...]  # none: all that the user may do
+    scopes: tuple[str, ...]  # empty: all rights of the user
     expires_at: date | None

@@ -1,4 +1,4 @@
-"""A company: commands, events, questions and answers. Fields under "filled in" are overwritten by the service."""
+"""Messages about companies. The service overwrites command fields under "filled in"."""
 
 from datetime import datetime
 
@@ -7,44 +7,50 @@ from contracts.messages import Command, Event, Message, Query
 
 
 class CreateCompany(Command):
-    """Its members are the owners of its projects. Answered like any recorded command."""
+    """Create a company. Its members own its projects."""
 
     title: Name | None = None
-    alias: Name | None = None  # nothing: from the title, made unique
+    alias: Name | None = None  # None: derived from the title
     members_id: Ids = ()  # users
 
 
 class RecordCompany(CreateCompany):
-    """The recorded half of CreateCompany; the service gives it to itself."""
+    """Record a created company. Internal part of CreateCompany."""
 
     # filled in
     company_id: int = 0
 
 
 class ChangeCompanyTitle(Command):
+    """Change the title of a company."""
+
     company_id: int
     title: Name | None = None
 
 
 class RenameCompany(Command):
-    """Another alias; the company takes its projects along."""
+    """Change the alias of a company, which is also part of its projects' paths."""
 
     company_id: int
     alias: Name | None = None
 
 
 class SetCompanyMembers(Command, wire_name="ChooseMembers"):
+    """Replace the members of a company."""
+
     company_id: int
     members_id: Ids
 
 
 class RemoveMember(Command):
+    """Remove a member from a company."""
+
     company_id: int
     member_id: int
 
 
 class DeleteCompany(Command):
-    """COMPANY_PROJECTS_NOT_EMPTY while it owns projects."""
+    """Delete a company. Errors: COMPANY_PROJECTS_NOT_EMPTY if it owns projects."""
 
     company_id: int
 
@@ -53,6 +59,8 @@ class DeleteCompany(Command):
 
 
 class CompanyCreated(Event):
+    """A company was created."""
+
     company_id: int
     alias: str
     title: str
@@ -60,27 +68,37 @@ class CompanyCreated(Event):
 
 
 class CompanyTitleChanged(Event):
+    """The title of a company changed."""
+
     company_id: int
     title: str
 
 
 class CompanyRenamed(Event):
+    """The alias of a company changed."""
+
     company_id: int
     alias: str
     former_alias: str
 
 
 class CompanyMembersSet(Event, wire_name="CompanyMembersChosen"):
+    """The members of a company changed."""
+
     company_id: int
     members_id: tuple[int, ...]
 
 
 class CompanyDeleted(Event):
+    """A company was deleted."""
+
     company_id: int
     alias: str
 
 
 class CompanyView(Message):
+    """A company."""
+
     id: int
     alias: str
     title: str
@@ -89,17 +107,19 @@ class CompanyView(Message):
 
 
 class GetCompany(Query):
-    """One company, by id or by alias (case does not count)."""
+    """Get a company by id or alias (case-insensitive). Answer: CompanyView."""
 
     company_id: int | None = None
     alias: str | None = None
 
 
 class ListCompanies(Query):
-    """All companies by id."""
+    """List all companies by id. Answer: Companies."""
 
 
 class Companies(Message):
+    """A list of companies."""
+
     companies: tuple[CompanyView, ...]
 
 

@@ -1,4 +1,4 @@
-"""Who may own projects."""
+"""Owners of projects."""
 
 from typing import Literal
 
@@ -6,12 +6,14 @@ from contracts.messages import Message, Query
 
 
 class GetOwner(Query):
-    """Who may own projects under this alias: a user or a company; the two share one space of names."""
+    """Get the user or company with this alias, which share one namespace. Answer: Owner."""
 
     alias: str
 
 
 class Owner(Message):
-    alias: str  # as it is written
+    """A user or company that can own projects."""
+
+    alias: str  # in its original case
     kind: Literal["user", "company"]
     id: int

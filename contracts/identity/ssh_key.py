@@ -1,4 +1,4 @@
-"""SSH keys of a user; the service overwrites the fields under "filled in"."""
+"""Messages about SSH keys of users. The service overwrites command fields under "filled in"."""
 
 from datetime import date, datetime
 from typing import ClassVar
@@ -9,44 +9,52 @@ from contracts.identity.fields import Name
 from contracts.messages import Command, Event, Message, Query
 from contracts.paging import SliceQuery
 
-MAX_SSH_KEY_LENGTH = 8192  # an RSA key of 16384 bits and a long comment
+MAX_SSH_KEY_LENGTH = 8192  # characters: an RSA key of 16384 bits with a long comment
 
 
 class AddSshKey(Command):
-    """Refused with a KEY_... code if the key is broken, weak or anybody's already (comments do not count)."""
+    """Add a public SSH key to a user. Errors: KEY_... codes if the key is invalid, weak or in use by any user."""
 
     user_id: int
-    # one line as in authorized_keys, without options; hidden, for it may be a private key by mistake
+    # one line in authorized_keys format, without options; hidden, because it may be a private key by mistake
     public_key: str | None = Field(default=None, repr=False, max_length=MAX_SSH_KEY_LENGTH)
     title: Name | None = None
-    expires_at: date | None = None  # the last day
+    expires_at: date | None = None  # last valid day
     # filled in
     key_uuid: str = ""
     today: date = date.min
 
 
 class RemoveSshKey(Command):
+    """Remove an SSH key of a user."""
+
     user_id: int
     key_uuid: str
 
 
 class SshKeyAdded(Event):
+    """An SSH key was added to a user."""
+
     personal: ClassVar[frozenset[str]] = frozenset({"public_key", "title"})
 
     user_id: int
     key_uuid: str
-    public_key: str  # as it was sent
+    public_key: str  # as sent by the client
     title: str
-    fingerprint: str  # SHA256:... as OpenSSH writes it
+    fingerprint: str  # SHA256:..., in OpenSSH format
     expires_at: str | None = None  # 2030-10-10
 
 
 class SshKeyRemoved(Event):
+    """An SSH key of a user was removed."""
+
     user_id: int
     key_uuid: str
 
 
 class SshKeyView(Message):
+    """An SSH key."""
+
     uuid: str
     user_uuid: str
     public_key: str
@@ -57,13 +65,13 @@ class SshKeyView(Message):
 
 
 class GetSshKey(Query):
-    """Answered with an SshKeyView: this key of the user, or the one that was added last."""
+    """Get an SSH key of a user; without `key_uuid` the one added last. Answer: SshKeyView."""
 
     user_id: int
     key_uuid: str | None = None
 
 
 class ListSshKeys(SliceQuery, wire_name="PageSshKeys"):
-    """The keys of a user, oldest first; the rows are SshKeyViews."""
+    """List the SSH keys of a user, oldest first. Answer: Page of SshKeyView."""
 
     user_id: int

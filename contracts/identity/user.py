@@ -1,4 +1,4 @@
-"""A user: commands, events, questions and answers. Fields under "filled in" are overwritten by the service."""
+"""Messages about users. The service overwrites command fields under "filled in"."""
 
 from datetime import datetime
 from typing import Annotated, ClassVar, Literal
@@ -13,6 +13,8 @@ from contracts.paging import PageQuery, SliceQuery
 
 
 class RegisterUser(Command):
+    """Create a user."""
+
     username: Name | None = None
     password: str | None = Field(default=None, repr=False, max_length=MAX_PASSWORD_LENGTH)
     email: Name | None = None
@@ -26,24 +28,32 @@ class RegisterUser(Command):
 
 
 class RenameUser(Command):
+    """Change the username of a user."""
+
     user_id: int
     username: Name | None = None
 
 
 class ChangeEmail(Command):
+    """Change the e-mail address of a user."""
+
     user_id: int
     email: Name | None = None
 
 
 class ChangePassword(Command):
+    """Change the password of a user."""
+
     user_id: int
     password: str | None = Field(default=None, repr=False, max_length=MAX_PASSWORD_LENGTH)
-    password_confirm: str | None = Field(default=None, repr=False)  # the same again, of those who type it twice
+    password_confirm: str | None = Field(default=None, repr=False)  # repeated password, if asked for
     # filled in
     sealed_password_hash: str = ""
 
 
 class ChangeRoles(Command):
+    """Change the roles of a user."""
+
     user_id: int
     roles: Names | None = None
     # filled in
@@ -51,6 +61,8 @@ class ChangeRoles(Command):
 
 
 class SetUserEnabled(Command):
+    """Enable or disable a user."""
+
     user_id: int
     enabled: bool | None = None
     # filled in
@@ -58,7 +70,7 @@ class SetUserEnabled(Command):
 
 
 class ChangeProviderName(Command):
-    """One name at a forge; empty means none."""
+    """Change the name of a user at a forge. Empty: none."""
 
     user_id: int
     provider: Literal["github", "gitlab"]
@@ -66,20 +78,22 @@ class ChangeProviderName(Command):
 
 
 class DeleteUser(Command):
+    """Delete a user and erase the personal data."""
+
     user_id: int
     # filled in
     anchor: int = 0
 
 
 class SetUserProjects(Command, wire_name="ChooseProjectsOfUser"):
-    """Replaces all of them. Answered with the UserView; the projects service records it. PROJECT_NOT_FOUND."""
+    """Replace the projects of a user. The projects service records it. Answer: UserView. Errors: PROJECT_NOT_FOUND."""
 
     user_id: int
     projects_id: Annotated[tuple[int, ...], Field(max_length=1000)]
 
 
 class AnchorAdministrator(Command):
-    """Make this administrator the one who must stay until another one is anchored; the service gives it to itself."""
+    """Make this administrator the one who cannot be removed, until another is anchored. Internal command."""
 
     user_id: int
     # filled in
@@ -90,6 +104,8 @@ class AnchorAdministrator(Command):
 
 
 class UserRegistered(Event):
+    """A user was created."""
+
     personal: ClassVar[frozenset[str]] = frozenset({"email", "github_username", "gitlab_username"})
 
     user_id: int
@@ -103,12 +119,16 @@ class UserRegistered(Event):
 
 
 class UserRenamed(Event):
+    """The username of a user changed."""
+
     user_id: int
     username: str
     former_username: str
 
 
 class UserEmailChanged(Event):
+    """The e-mail address of a user changed."""
+
     personal: ClassVar[frozenset[str]] = frozenset({"email"})
 
     user_id: int
@@ -116,28 +136,38 @@ class UserEmailChanged(Event):
 
 
 class UserPasswordChanged(Event):
+    """The password of a user changed."""
+
     user_id: int
     sealed_password_hash: str
     epoch: int
 
 
 class UserRolesChanged(Event):
+    """The roles of a user changed."""
+
     user_id: int
     roles: tuple[str, ...]
     epoch: int
 
 
 class UserEnabled(Event):
+    """A user was enabled."""
+
     user_id: int
     epoch: int
 
 
 class UserDisabled(Event):
+    """A user was disabled."""
+
     user_id: int
     epoch: int
 
 
 class UserProviderNamesChanged(Event):
+    """The names of a user at forges changed."""
+
     personal: ClassVar[frozenset[str]] = frozenset({"github_username", "gitlab_username"})
 
     user_id: int
@@ -146,18 +176,22 @@ class UserProviderNamesChanged(Event):
 
 
 class AdministratorAnchored(Event):
-    """Whoever holds the highest anchor is an enabled administrator: it can be lost only where a higher one exists."""
+    """The enabled administrator with the highest anchor cannot be removed; another must be anchored first."""
 
     user_id: int
     anchor: int
 
 
 class UserDeleted(Event):
+    """A user was deleted."""
+
     user_id: int
     username: str
 
 
 class UserView(Message):
+    """A user."""
+
     id: int
     uuid: str
     username: str
@@ -171,30 +205,32 @@ class UserView(Message):
 
 
 class GetUser(Query):
-    """One user, by id or by username (case does not count)."""
+    """Get a user by id or username (case-insensitive). Answer: UserView."""
 
     user_id: int | None = None
     username: str | None = None
 
 
 class ListUsers(Query):
-    """All users by id, or those with these ids: then each of them must exist."""
+    """List all users by id, or those with these ids, which must exist. Answer: Users."""
 
     user_ids: tuple[int, ...] | None = None
 
 
 class Users(Message):
+    """A list of users."""
+
     users: tuple[UserView, ...]
 
 
 class ListUsersPage(PageQuery, wire_name="PageUsers"):
-    """Columns: developer_id, user_username, developer_email, user_role; id to filter and sort by."""
+    """List users. Columns: developer_id, user_username, developer_email, user_role; filters and order also by id."""
 
 
 class ListUserSummaries(SliceQuery, wire_name="FindUsers"):
-    """Users by username; of those who have this e-mail address and this username, where they are given (without case).
+    """List users by username, optionally with this e-mail address and username (case-insensitive).
 
-    The rows are FoundUsers.
+    Answer: Page of UserSummary.
     """
 
     email: str | None = None
@@ -202,6 +238,8 @@ class ListUserSummaries(SliceQuery, wire_name="FindUsers"):
 
 
 class UserSummary(Message):
+    """A user in a search result."""
+
     uuid: str
     username: str
     email: str | None

@@ -1,4 +1,4 @@
-"""What the projects service takes, answers and records: projects, secrets, credentials and executors."""
+"""Messages of the projects service: projects, secrets, credentials, executors and webhook deliveries."""
 
 from contracts.projects.credential import *
 from contracts.projects.delivery import *

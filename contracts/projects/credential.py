@@ -1,4 +1,4 @@
-"""Credentials: the SSH keys that read repositories."""
+"""Messages about credentials: SSH keys for reading repositories."""
 
 from pydantic import Field
 
@@ -7,6 +7,8 @@ from contracts.projects.fields import MAX_SECRET_LENGTH, Name
 
 
 class CreateCredential(Command):
+    """Create a credential."""
+
     name: Name | None = None
     ssh_key: str | None = Field(default=None, repr=False, max_length=MAX_SECRET_LENGTH)
     # filled in
@@ -15,11 +17,15 @@ class CreateCredential(Command):
 
 
 class RenameCredential(Command):
+    """Change the name of a credential."""
+
     credential_id: int
     name: Name | None = None
 
 
 class ChangeCredentialKey(Command):
+    """Change the SSH key of a credential."""
+
     credential_id: int
     ssh_key: str | None = Field(default=None, repr=False, max_length=MAX_SECRET_LENGTH)
     # filled in
@@ -27,60 +33,78 @@ class ChangeCredentialKey(Command):
 
 
 class RevealCredential(Command):
-    """Answered with the CredentialView with its key; the look is recorded."""
+    """Get a credential with its key. The access is recorded. Answer: CredentialView."""
 
     credential_id: int
 
 
 class RecordCredentialAccess(Command, wire_name="RecordCredentialLook"):
-    """The recorded half of RevealCredential; the service gives it to itself."""
+    """Record the access to a credential's key. Internal part of RevealCredential."""
 
     credential_id: int
 
 
 class DeleteCredential(Command):
+    """Delete a credential."""
+
     credential_id: int
 
 
 class CredentialCreated(Event):
+    """A credential was created."""
+
     credential_id: int
     name: str
     sealed_ssh_key: str
 
 
 class CredentialRenamed(Event):
+    """The name of a credential changed."""
+
     credential_id: int
     name: str
 
 
 class CredentialKeyChanged(Event):
+    """The SSH key of a credential changed."""
+
     credential_id: int
     sealed_ssh_key: str
 
 
 class CredentialRevealed(Event):
+    """The actor read the key of a credential."""
+
     credential_id: int
 
 
 class CredentialDeleted(Event):
+    """A credential was deleted."""
+
     credential_id: int
 
 
 class CredentialView(Message):
+    """A credential."""
+
     id: int
     name: str
     ssh_key: str | None = Field(repr=False)  # only in the answer to RevealCredential
 
 
 class GetCredential(Query):
+    """Get a credential without its key. Answer: CredentialView."""
+
     credential_id: int
 
 
 class ListCredentials(Query):
-    pass
+    """List all credentials without their keys. Answer: Credentials."""
 
 
 class Credentials(Message):
+    """A list of credentials."""
+
     credentials: tuple[CredentialView, ...]
 
 

@@ -1,4 +1,4 @@
-"""Deliveries: what forges report by webhook, what was decided about it, and the request's body for the build."""
+"""Messages about webhook deliveries from forges: the request, the decision, and the payload for the build."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -16,49 +16,50 @@ IGNORE_REASONS: dict[str, str] = {
     "WEBHOOK_SENDER_UNKNOWN": "No user of this server has the sender's name at the forge.",
     "WEBHOOK_SENDER_DISABLED": "The sender's user is disabled.",
     "WEBHOOK_SENDER_NOT_ALLOWED": "The sender's user may not launch builds of the project.",
-    "WEBHOOK_EVENT_IGNORED": "Only pushes build.",
-    "WEBHOOK_REF_IGNORED": "Only pushes of branches build: this one is of a tag, or of nothing.",
+    "WEBHOOK_EVENT_IGNORED": "Only push events start builds.",
+    "WEBHOOK_REF_IGNORED": "Only pushes to branches start builds; this push is to a tag or has no ref.",
     "WEBHOOK_BRANCH_DELETED": "The push deleted the branch.",
-    "WEBHOOK_BRANCH_IGNORED": "The push is of another branch than the project's.",
+    "WEBHOOK_BRANCH_IGNORED": "The push is to another branch than the project's.",
 }
-"""Codes of deliveries that were understood and build nothing, with their meaning. No errors: the status is 200."""
+"""Codes of valid deliveries that start no build, with their meaning. They are not errors: the HTTP status is 200."""
 
 
 class DeliveryDecision(StrEnum):
     ACCEPTED = "ACCEPTED"  # a build is queued
-    IGNORED = "IGNORED"  # genuine, and not for us
-    REFUSED = "REFUSED"  # not from the forge, or not readable
+    IGNORED = "IGNORED"  # valid, but starts no build
+    REFUSED = "REFUSED"  # not from the forge, or invalid
 
 
 class ReceiveWebhook(Command, wire_name="ReceiveDelivery"):
-    """A webhook's request, as it came. Answered with the DeliveryView; one that comes again is answered as before.
+    """Process a webhook request. A repeated delivery gets the same answer. Answer: DeliveryView.
 
-    Refused with the code of the first rule it breaks. Gateways send what they have found to be signed; the signature is
-    checked again.
+    Rejected with the code of the first violated rule. The gateway has verified the signature; it is verified again.
     """
 
     project_id: int
-    provider: Provider | None  # nothing: no forge that is known
-    event: str  # as the forge calls it
-    forge_id: str  # the forge's own id of the delivery; empty: it gave none
-    proof: Sensitive  # GitHub: the signature; GitLab: the token
+    provider: Provider | None  # None: an unknown forge
+    event: str  # the forge's event name
+    forge_id: str  # the forge's delivery id; empty: none
+    proof: Sensitive  # GitHub: signature; GitLab: token
     content_type: str
     body: Base64Bytes = Field(repr=False)
 
 
 class GetDeliveryKey(Query):
-    """The signature key of a project for a gateway, which checks requests before their bodies cross the bus."""
+    """Get the signature key of a project, with which a gateway verifies webhooks before forwarding them."""
 
     project_id: int
     public_key: str  # X25519, base64: the answer is encrypted for it
 
 
 class DeliveryKey(Message):
+    """The encrypted signature key of a project."""
+
     encrypted: str  # HPKE, base64
 
 
 class RejectWebhook(Command, wire_name="RefuseDelivery"):
-    """Count a request that a gateway has found not to be from the forge. Always refused with its code."""
+    """Count a webhook that a gateway has rejected. Always rejected with `code`."""
 
     project_id: int
     provider: Provider | None
@@ -68,7 +69,7 @@ class RejectWebhook(Command, wire_name="RefuseDelivery"):
 
 
 class Sender(Message):
-    """The user who has the sender's name at the forge."""
+    """The user with the sender's name at the forge."""
 
     user_id: int
     enabled: bool
@@ -76,16 +77,16 @@ class Sender(Message):
 
 
 class Push(Message):
-    """A push as the forge tells it; what is missing or unreadable is empty."""
+    """A push, as reported by the forge. Missing or invalid fields are empty."""
 
     ref: str  # refs/heads/... or refs/tags/...
-    sha: str  # the commit that the ref names after it; empty where the push deleted the ref
+    sha: str  # commit of the ref after the push; empty if the push deleted the ref
     deleted: bool
-    before: str = ""  # the commit that it named until then; empty for a new one
+    before: str = ""  # commit of the ref before the push; empty for a new ref
 
 
 class RecordDelivery(Command):
-    """The recorded half of ReceiveDelivery for what the forge has proven; the service gives it to itself."""
+    """Record a verified delivery. Internal part of ReceiveWebhook."""
 
     delivery_id: str
     project_id: int
@@ -93,15 +94,15 @@ class RecordDelivery(Command):
     event: Name
     forge_id: Name
     branch: str  # the project's; "*": any
-    sealed_sender: str  # the name at the forge, under the project's key; empty: none
+    sealed_sender: str  # name at the forge, encrypted with the project's key; empty: none
     sender: Sender | None
-    push: Push | None  # nothing: another event
+    push: Push | None  # None: not a push event
     size: int  # bytes of the body
     digest: str  # SHA-256 of the body
 
 
 class DeliveryAccepted(Event):
-    """A push that is built: a build with the delivery's id as its executor_id follows."""
+    """A delivery launches a build, whose executor_id is the delivery's id."""
 
     delivery_id: str
     project_id: int
@@ -112,13 +113,13 @@ class DeliveryAccepted(Event):
     user_id: int
     ref: str
     sha: str
-    before_sha: str = ""  # what the ref named until then
+    before_sha: str = ""  # commit of the ref before the push
     size: int
     digest: str
 
 
 class DeliveryIgnored(Event):
-    """Genuine, and not for us; the code says why."""
+    """A valid delivery launches no build. `code` is the reason."""
 
     delivery_id: str
     project_id: int
@@ -135,7 +136,7 @@ class DeliveryIgnored(Event):
 
 
 class DeliveryRejected(Event, wire_name="DeliveryRefused"):
-    """Not from the forge, or not readable. Recorded up to 0.2.0: refused deliveries are no longer in the log."""
+    """A delivery was rejected. Recorded up to 0.2.0; rejected deliveries are no longer in the log."""
 
     delivery_id: str
     project_id: int
@@ -143,45 +144,45 @@ class DeliveryRejected(Event, wire_name="DeliveryRefused"):
     event: str
     size: int
     code: str
-    unrecorded: int = 0  # refused before this one, and only counted because they were too many
+    unrecorded: int = 0  # earlier rejected deliveries that were only counted because of their number
 
 
 class DeliveryView(Message):
-    """All that is known of a delivery, without its signature or token."""
+    """A delivery, without its signature or token."""
 
     id: str
     project_id: int
     provider: Provider | None
     event: str
     forge_id: str | None
-    sender: str | None  # the name at the forge
+    sender: str | None  # name at the forge
     user_id: int | None
     ref: str | None
     sha: str | None
     decision: DeliveryDecision
-    code: str | None  # nothing: accepted
-    reason: str  # the decision in words
+    code: str | None  # None: accepted
+    reason: str  # description of the decision
     executor_id: str | None  # of the build
     body_size: int  # bytes
-    unrecorded: int  # refused shortly before this one, and only counted
-    refused_total: int | None = None  # of a refused one: how many of the project were refused up to this one
+    unrecorded: int  # earlier rejected deliveries that were only counted
+    refused_total: int | None = None  # rejected deliveries of the project so far, if this one was rejected
     received_at: datetime
 
 
 class GetDelivery(Query):
-    """Refused DELIVERY_NOT_FOUND, also where its project is gone."""
+    """Get a delivery. Answer: DeliveryView. Errors: DELIVERY_NOT_FOUND, also if its project was deleted."""
 
     delivery_id: str
 
 
 class ListDeliveries(PageQuery, wire_name="PageDeliveries"):
-    """Deliveries of a project, newest first. Columns to filter by: provider, event, decision, code, ref, sha."""
+    """List the deliveries of a project, newest first. Filter columns: provider, event, decision, code, ref, sha."""
 
     project_id: int
 
 
 class GetWebhookPayload(Query, wire_name="GetRequestBody"):
-    """The JSON that the build's delivery brought, as bytes; empty where the build is over or the project gone."""
+    """Get the JSON payload of a delivery. Answer: bytes; empty if the build is finished or the project was deleted."""
 
     delivery_id: str
 

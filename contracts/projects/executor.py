@@ -1,4 +1,4 @@
-"""Executors: named sets of variables."""
+"""Messages about executors: named sets of variables."""
 
 from pydantic import Field
 
@@ -7,6 +7,8 @@ from contracts.projects.fields import Name, Value
 
 
 class CreateExecutor(Command):
+    """Create an executor."""
+
     name: Name | None = None
     driver: Name | None = None
     # filled in
@@ -15,12 +17,14 @@ class CreateExecutor(Command):
 
 
 class RenameExecutor(Command):
+    """Change the name of an executor."""
+
     executor_id: int
     name: Name | None = None
 
 
 class ChangeExecutorVariables(Command):
-    """Replaces all of them."""
+    """Replace the variables of an executor."""
 
     executor_id: int
     variables: dict[Name, Value] | None = Field(default=None, repr=False, max_length=100)
@@ -29,10 +33,14 @@ class ChangeExecutorVariables(Command):
 
 
 class DeleteExecutor(Command):
+    """Delete an executor."""
+
     executor_id: int
 
 
 class ExecutorCreated(Event):
+    """An executor was created."""
+
     executor_id: int
     name: str
     driver: str
@@ -40,36 +48,50 @@ class ExecutorCreated(Event):
 
 
 class ExecutorRenamed(Event):
+    """The name of an executor changed."""
+
     executor_id: int
     name: str
 
 
 class ExecutorVariablesChanged(Event):
+    """The variables of an executor changed."""
+
     executor_id: int
     sealed_variables: str
 
 
 class ExecutorDeleted(Event):
+    """An executor was deleted."""
+
     executor_id: int
 
 
 class ExecutorView(Message):
+    """An executor."""
+
     id: int
     name: str
     driver: str
-    variables: dict[str, str] = Field(repr=False)  # values are asterisks unless asked for
+    variables: dict[str, str] = Field(repr=False)  # values are asterisks unless revealed
 
 
 class GetExecutor(Query):
+    """Get an executor. Answer: ExecutorView."""
+
     executor_id: int
-    reveal: bool = False  # with the values of the variables in clear
+    reveal: bool = False  # include the values of the variables
 
 
 class ListExecutors(Query):
-    reveal: bool = False  # with the values of the variables in clear
+    """List all executors. Answer: Executors."""
+
+    reveal: bool = False  # include the values of the variables
 
 
 class Executors(Message):
+    """A list of executors."""
+
     executors: tuple[ExecutorView, ...]
 
 

@@ -1,4 +1,4 @@
-"""Fields that several things of a project have, with their limits."""
+"""Field types of the projects messages, with their limits."""
 
 from typing import Annotated
 

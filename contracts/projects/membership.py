@@ -1,11 +1,11 @@
-"""Which projects a developer belongs to, chosen all at once."""
+"""Messages about the projects of a developer."""
 
 from contracts.messages import Command, Event, Message, Query
 from contracts.projects.fields import Ids
 
 
 class SetDeveloperProjects(Command, wire_name="ChooseDeveloperProjects"):
-    """Replaces all of them; each project that is joined or left records its developers itself."""
+    """Replace the projects of a developer. Each joined or left project records its developers."""
 
     developer_id: int
     projects_id: Ids
@@ -15,7 +15,7 @@ class SetDeveloperProjects(Command, wire_name="ChooseDeveloperProjects"):
 
 
 class DeveloperProjectsSet(Event, wire_name="DeveloperProjectsChosen"):
-    """A wish: who belongs to a project is recorded in the projects' own streams."""
+    """The projects of a developer were set. The streams of the projects record the change, too."""
 
     developer_id: int
     projects_id: tuple[int, ...]
@@ -24,13 +24,15 @@ class DeveloperProjectsSet(Event, wire_name="DeveloperProjectsChosen"):
 
 
 class ListMemberships(Query):
-    """The projects of each of these developers."""
+    """List the projects of each of these developers. Answer: Memberships."""
 
     developers_id: tuple[int, ...]
 
 
 class Memberships(Message):
-    projects_id: dict[int, tuple[int, ...]]  # by developer; who belongs to none is left out
+    """The projects of several developers."""
+
+    projects_id: dict[int, tuple[int, ...]]  # by developer; developers without projects are left out
 
 
 MembershipCommand = SetDeveloperProjects

@@ -1,4 +1,4 @@
-"""Secrets: who may have them, and what a job receives."""
+"""Messages about secrets, and what a job receives of them."""
 
 from pydantic import Field
 
@@ -8,6 +8,8 @@ from contracts.projects.fields import MAX_SECRET_LENGTH, Ids, Name
 
 
 class CreateSecret(Command):
+    """Create a secret."""
+
     name: Name | None = None
     value: str | None = Field(default=None, repr=False, max_length=MAX_SECRET_LENGTH)
     env: Name | None = None
@@ -19,11 +21,15 @@ class CreateSecret(Command):
 
 
 class RenameSecret(Command):
+    """Change the name of a secret."""
+
     secret_id: int
     name: Name | None = None
 
 
 class ChangeSecretValue(Command):
+    """Change the value of a secret."""
+
     secret_id: int
     value: str | None = Field(default=None, repr=False, max_length=MAX_SECRET_LENGTH)
     # filled in
@@ -31,47 +37,61 @@ class ChangeSecretValue(Command):
 
 
 class SetSecretEnvironment(Command, wire_name="LabelSecret"):
+    """Set the environment label of a secret."""
+
     secret_id: int
     env: Name | None = None
 
 
 class ChangeEscapedCharacters(Command):
+    """Set the characters that are escaped in a secret's value."""
+
     secret_id: int
     escape_char: Name | None
 
 
 class SetSecretProjects(Command, wire_name="ChooseSecretProjects"):
+    """Replace the projects of a secret."""
+
     secret_id: int
     projects_id: Ids  # empty: global
 
 
 class AttachSecret(Command):
+    """Attach a secret to a project."""
+
     secret_id: int
     project_id: int
 
 
 class DetachSecret(Command):
+    """Detach a secret from a project."""
+
     secret_id: int
     project_id: int
 
 
 class RevealSecret(Command):
-    """Answered with the SecretView with its value; the look is recorded."""
+    """Get a secret with its value. The access is recorded. Answer: SecretView."""
 
     secret_id: int
 
 
 class RecordSecretAccess(Command, wire_name="RecordSecretLook"):
-    """The recorded half of RevealSecret; the service gives it to itself."""
+    """Record the access to a secret's value. Internal part of RevealSecret."""
 
     secret_id: int
 
 
 class DeleteSecret(Command):
+    """Delete a secret."""
+
     secret_id: int
 
 
 class SecretCreated(Event):
+    """A secret was created."""
+
     secret_id: int
     name: str
     sealed_value: str
@@ -81,51 +101,69 @@ class SecretCreated(Event):
 
 
 class SecretRenamed(Event):
+    """The name of a secret changed."""
+
     secret_id: int
     name: str
 
 
 class SecretValueChanged(Event):
+    """The value of a secret changed."""
+
     secret_id: int
     sealed_value: str
 
 
 class SecretEnvironmentChanged(Event, wire_name="SecretLabelled"):
+    """The environment label of a secret changed."""
+
     secret_id: int
     env: str | None = None
 
 
 class SecretEscapedCharactersChanged(Event):
+    """The escaped characters of a secret changed."""
+
     secret_id: int
     escape_char: str | None = None
 
 
 class SecretProjectsSet(Event, wire_name="SecretProjectsChosen"):
+    """The projects of a secret changed."""
+
     secret_id: int
     projects_id: tuple[int, ...]  # empty: global
 
 
 class SecretAttached(Event):
+    """A secret was attached to a project."""
+
     secret_id: int
     project_id: int
 
 
 class SecretDetached(Event):
-    """A secret whose last project went this way belongs to nobody."""
+    """A secret was detached from a project. Without its last project it is not global but unused."""
 
     secret_id: int
     project_id: int
 
 
 class SecretRevealed(Event):
+    """The actor read the value of a secret."""
+
     secret_id: int
 
 
 class SecretDeleted(Event):
+    """A secret was deleted."""
+
     secret_id: int
 
 
 class SecretView(Message):
+    """A secret."""
+
     id: int
     name: str
     value: str | None = Field(repr=False)  # only in the answer to RevealSecret
@@ -136,37 +174,45 @@ class SecretView(Message):
 
 
 class GetSecret(Query):
+    """Get a secret without its value. Answer: SecretView."""
+
     secret_id: int
 
 
 class ListSecrets(Query):
-    pass
+    """List all secrets without their values. Answer: Secrets."""
 
 
 class Secrets(Message):
+    """A list of secrets."""
+
     secrets: tuple[SecretView, ...]
 
 
 class ListSecretsPage(PageQuery, wire_name="PageSecrets"):
-    """Columns: secret_id, secret_name, secret_env, secret_scope; id to filter and sort by."""
+    """List secrets. Columns: secret_id, secret_name, secret_env, secret_scope; filters and order also by id."""
 
 
 class GetJobSecrets(Query):
-    """What a job of the project receives when a runner takes it; nobody else may ask."""
+    """Get the secrets for a job of the project. Only the builds service may send it. Answer: JobSecrets."""
 
     project_id: int
-    repository: str | None = None  # as it was at launch: the login of another one is not given
+    repository: str | None = None  # at launch; the login is returned only if the repository is unchanged
 
 
 class SecretValue(Message):
+    """The name and value of a secret."""
+
     name: str
     value: Sensitive
 
 
 class JobSecrets(Message):
-    secrets: tuple[SecretValue, ...]  # a project's secret hides a global one of the same name
+    """The secrets that a job receives."""
+
+    secrets: tuple[SecretValue, ...]  # a project's secret overrides a global one of the same name
     ssh_key: str | None = Field(repr=False)
-    repository_login: str | None = Field(default=None, repr=False)  # user:password, or a lone token
+    repository_login: str | None = Field(default=None, repr=False)  # user:password, or a token
 
 
 SecretCommand = (

@@ -1,4 +1,4 @@
-"""What crosses a wire about runners: registration, settings, presence, and the tokens that make new ones."""
+"""Messages of the runners service: registration, settings and heartbeats of runners, and registration tokens."""
 
 from contracts.runners.calls import *
 from contracts.runners.fields import *

@@ -1,4 +1,4 @@
-"""Fields that several messages about runners have."""
+"""Field types of the runners messages, and common base classes."""
 
 from typing import Annotated, Any, Literal
 
@@ -9,7 +9,7 @@ from contracts.messages import Message
 OwnerType = Literal["GLOBAL", "COMPANY", "PROJECT"]
 
 Scope = Annotated[str, Field(pattern=r"^(service|(company|project)-[1-9][0-9]{0,17})$")]
-"""Whom a registration token makes runners for: "service", "company-4" or "project-84"."""
+"""Scope of a registration token: "service", "company-4" or "project-84"."""
 
 
 def _to_short_text(value: Any) -> str:
@@ -18,11 +18,11 @@ def _to_short_text(value: Any) -> str:
 
 ShortText = Annotated[
     str, BeforeValidator(_to_short_text)
-]  # short text; anything else that a runner sends counts as nothing
+]  # truncated to 255 characters; other types become an empty string
 
 
 class RunnerInfo(Message):
-    """What a runner says about itself at each call; members nobody reads are ignored."""
+    """What a runner reports about itself at each call. Unknown members are ignored."""
 
     name: ShortText = ""
     version: ShortText = ""
@@ -32,7 +32,7 @@ class RunnerInfo(Message):
 
 
 class RunnerSettings(Message):
-    """What an administrator can change."""
+    """Settings of a runner that an administrator can change."""
 
     name: str = ""
     description: str = ""

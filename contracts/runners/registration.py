@@ -1,4 +1,4 @@
-"""The token that registers runners for a scope: the whole service, a company or a project."""
+"""Messages about registration tokens, which register runners for the whole service, a company or a project."""
 
 from datetime import datetime
 
@@ -9,7 +9,7 @@ from contracts.runners.fields import Scope
 
 
 class IssueRegistrationToken(Command):
-    """A registration token for the scope, unless it has one."""
+    """Create the registration token of a scope, if it has none."""
 
     scope: Scope
     token_hash: str = ""  # filled in by the service
@@ -17,7 +17,7 @@ class IssueRegistrationToken(Command):
 
 
 class ResetRegistrationToken(Command):
-    """A new registration token for the scope; the old one registers nobody from now on."""
+    """Replace the registration token of a scope. The old one becomes invalid."""
 
     scope: Scope
     token_hash: str = ""  # filled in by the service
@@ -25,25 +25,27 @@ class ResetRegistrationToken(Command):
 
 
 class WithdrawRegistrationToken(Command):
-    """Whom it made runners for is gone: the scope never has a token again."""
+    """Withdraw the token of a deleted company or project. The scope never gets a token again."""
 
     scope: Scope
 
 
 class GetRegistrationInfo(Query):
-    """Answers RegistrationInfo; a scope that was never asked about gets its token now."""
+    """Get the registration token of a scope, creating it on first use. Answer: RegistrationInfo."""
 
     scope: Scope = "service"
 
 
 class RegistrationInfo(Message):
+    """The registration token of a scope."""
+
     id: str = "1"
     scope: str
     registration_token: Sensitive
 
 
 class RegistrationTokenReset(Event):
-    """The scope has a new token; also recorded for its first one."""
+    """A scope got a new registration token, possibly its first."""
 
     scope: str
     token_hash: str
@@ -51,10 +53,14 @@ class RegistrationTokenReset(Event):
 
 
 class RegistrationTokenWithdrawn(Event):
+    """The registration token of a deleted company or project was withdrawn."""
+
     scope: str
 
 
 class RegistrationRow(ReadModelRow):
+    """The read model row of a registration token."""
+
     scope: str = ""
     token_hash: str = Field(default="", repr=False)
     token_sealed: str = Field(default="", repr=False)

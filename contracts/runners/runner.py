@@ -1,4 +1,4 @@
-"""A runner: registered, changed, shut down, deleted; and what people ask about it."""
+"""Messages about runners, from registration to deletion."""
 
 from datetime import UTC, datetime
 
@@ -12,9 +12,9 @@ from contracts.runners.fields import OwnerType, RunnerInfo, RunnerSettings
 
 
 class RegisterRunner(RunnerSettings, Command):
-    """Make a runner for the scope of the registration token. Answers RunnerRegistration with the runner's own token.
+    """Register a runner for the scope of the registration token. Answer: RunnerRegistration with the runner's token.
 
-    Without a name it is called after its description, or as it calls itself.
+    Without a name, the description or the reported name is used.
     """
 
     registration_token: Sensitive
@@ -23,7 +23,7 @@ class RegisterRunner(RunnerSettings, Command):
 
 
 class RecordRunner(RunnerSettings, Command):
-    """The second half of RegisterRunner: what is kept of it. Only the service itself gives it."""
+    """Record a registered runner. Internal part of RegisterRunner."""
 
     runner_uuid: str
     runner_id: int
@@ -34,7 +34,7 @@ class RecordRunner(RunnerSettings, Command):
 
 
 class EditRunner(Command):
-    """Change what is given; None leaves a setting as it is."""
+    """Change settings of a runner. Omitted fields stay unchanged."""
 
     runner_uuid: str
     name: str | None = None
@@ -48,40 +48,46 @@ class EditRunner(Command):
 
 
 class PauseRunner(Command, wire_name="ShutDownRunner"):
-    """No new jobs; those it has are finished. Undone by EditRunner(active=True)."""
+    """Pause a runner: it finishes its jobs and gets no new ones. EditRunner(active=True) resumes it."""
 
     runner_uuid: str
 
 
 class DeleteRunner(Command):
+    """Delete a runner."""
+
     runner_uuid: str
 
 
 class ResetRunnerToken(Command):
-    """A new token for the runner, the old one is void at once. Answers RunnerRegistration."""
+    """Replace the token of a runner. The old one becomes invalid immediately. Answer: RunnerRegistration."""
 
     runner_uuid: str
 
 
 class RecordRunnerToken(Command):
-    """The second half of ResetRunnerToken. Only the service itself gives it."""
+    """Record a runner's new token. Internal part of ResetRunnerToken."""
 
     runner_uuid: str
     token_hash: str
 
 
 class UpdateRunnerInfo(Command, wire_name="NoteRunnerInfo"):
-    """The runner says something new about itself."""
+    """Record what a runner reports about itself, if it has changed."""
 
     runner_uuid: str
     info: RunnerInfo
 
 
 class MarkRunnerOnline(Command):
+    """Mark a runner as online."""
+
     runner_uuid: str
 
 
 class MarkRunnerOffline(Command):
+    """Mark a runner as offline."""
+
     runner_uuid: str
 
 
@@ -89,24 +95,26 @@ class MarkRunnerOffline(Command):
 
 
 class GetRunner(Query):
-    """Answers RunnerView, or RUNNER_NOT_FOUND. Either of the two ids."""
+    """Get a runner by one of the two ids. Answer: RunnerView. Errors: RUNNER_NOT_FOUND."""
 
     runner_uuid: str = ""
     runner_id: int = 0
 
 
 class ListRunners(SliceQuery):
-    """Answers a Page of RunnerView, the latest contact first."""
+    """List runners, the latest contact first. Answer: Page of RunnerView."""
 
     owner_type: OwnerType | None = None  # None: of all owners
     owner_id: int | None = None
 
 
 class RunnerRegistration(Message):
+    """A runner's ids and token."""
+
     id: int
     uuid: str
     token: Sensitive
-    token_expires_at: datetime | None = None  # never, so far
+    token_expires_at: datetime | None = None  # always None: tokens do not expire
 
 
 class RunnerView(RunnerSettings):
@@ -127,7 +135,7 @@ class RunnerView(RunnerSettings):
 
 
 class RunnerRegistered(RunnerSettings, Event):
-    """A new runner, with all its settings. It is offline until it is heard of."""
+    """A runner was registered, with all its settings. It is offline until its first call."""
 
     runner_uuid: str
     runner_id: int
@@ -135,18 +143,18 @@ class RunnerRegistered(RunnerSettings, Event):
     owner_type: OwnerType
     owner_id: int | None
     info: RunnerInfo
-    ip_address: str = ""  # only where 0.1.0 recorded it: where a runner is seen is personal, and in no event
+    ip_address: str = ""  # only recorded by 0.1.0; IP addresses are personal data and no longer part of events
 
 
 class RunnerEdited(RunnerSettings, Event):
-    """All settings as they are from now on."""
+    """The settings of a runner changed. Contains all settings."""
 
     runner_uuid: str
     runner_id: int
 
 
 class RunnerInfoChanged(Event):
-    """It says something new about itself: another version, another machine. Told once in some minutes at most."""
+    """A runner reports other information about itself, such as a new version. At most once every few minutes."""
 
     runner_uuid: str
     runner_id: int
@@ -155,7 +163,7 @@ class RunnerInfoChanged(Event):
 
 
 class RunnerOnline(Event):
-    """It is heard of, for the first time or again."""
+    """A runner made a call, for the first time or after being offline."""
 
     runner_uuid: str
     runner_id: int
@@ -163,7 +171,7 @@ class RunnerOnline(Event):
 
 
 class RunnerOffline(Event):
-    """The runner was silent for too long."""
+    """A runner made no call for too long."""
 
     runner_uuid: str
     runner_id: int
@@ -171,7 +179,7 @@ class RunnerOffline(Event):
 
 
 class RunnerPaused(Event, wire_name="RunnerShutDown"):
-    """It gets no new jobs: `active` is false from now on."""
+    """A runner was paused: it gets no new jobs, and `active` is false."""
 
     runner_uuid: str
     runner_id: int
@@ -179,7 +187,7 @@ class RunnerPaused(Event, wire_name="RunnerShutDown"):
 
 
 class RunnerDeleted(Event):
-    """For ever; its token opens nothing. JobFinished of the jobs that it had follows."""
+    """A runner was deleted, and its token is invalid. JobFinished of its jobs follows."""
 
     runner_uuid: str
     runner_id: int
@@ -187,7 +195,7 @@ class RunnerDeleted(Event):
 
 
 class RunnerTokenReset(Event):
-    """The former token opens nothing any more."""
+    """The token of a runner was replaced. The former token is invalid."""
 
     runner_uuid: str
     runner_id: int
@@ -195,6 +203,8 @@ class RunnerTokenReset(Event):
 
 
 class RunnerRow(RunnerSettings, ReadModelRow):
+    """The read model row of a runner."""
+
     id: int = 0
     uuid: str = ""
     token_hash: str = Field(default="", repr=False)
@@ -205,7 +215,7 @@ class RunnerRow(RunnerSettings, ReadModelRow):
     registered_at: datetime = datetime.min.replace(tzinfo=UTC)
     info: RunnerInfo = RunnerInfo()
     info_at: datetime = datetime.min.replace(tzinfo=UTC)  # when it was recorded
-    ip_address: str = ""  # at registration, of what 0.1.0 recorded
+    ip_address: str = ""  # at registration; only recorded by 0.1.0
 
 
 RunnerCommand = (

@@ -10,9 +10,9 @@ import uvicorn
 from gateway.app import Gateway
 from gateway.framework.http_protocol import Connection
 from gateway.http.certificate import ServerCertificate
-from libs.service.tasks import cancel_and_wait
 from libs.settings import SettingsError
 from libs.sockets import bind_reuse_port
+from libs.tasks import cancel_and_wait
 
 CONNECTION_CLOSE = (b"connection", b"close")  # sent while draining: the client reconnects to another replica
 KEEP_ALIVE_SECONDS = 75  # longer than clients pause between polls, so that no poll hits a closing connection

@@ -56,7 +56,7 @@ def _meaning(route: Route) -> str:
         return (getdoc(route.answer) or "").partition("\n")[0]
     inherited = {getdoc(one) for one in (Message, Command, Query)}
     own = getdoc(route.message)
-    return "" if own is None or own in inherited else own.partition("\n")[0]
+    return "" if own is None or own in inherited else re.split(r"\n| (?:Answer|Errors): ", own)[0]
 
 
 def _successes(route: Route, answer: Any, shown: Any) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from contracts.errors import RequestRejected
 from contracts.identity import TokenScope
 from gateway.auth import Role
 from gateway.context import AppState
-from libs.service.tasks import run_until_first_exit
+from libs.tasks import run_until_first_exit
 
 HEARTBEAT_SECONDS = 15.0
 STREAMS = ("builds", "runners")

@@ -34,9 +34,10 @@ from infra.local.servers import local_servers
 from infra.local.stack_state import exclusive_lock
 from infra.migration import migrate as migrate_services
 from infra.service_catalog import load_services
-from libs.messaging.request_reply import disconnect
+from libs.documents import Document
+from libs.messaging.nats_connection import disconnect
 from libs.security.envelope_encryption import MasterKeys
-from libs.service.connections import Document, close_client, create_mongo_client, get_database
+from libs.service.connections import close_client, create_mongo_client, get_database
 from libs.service.declaration import Service
 from libs.settings import Settings, SettingsError
 from libs.version import VERSION

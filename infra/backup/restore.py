@@ -18,7 +18,7 @@ from infra.backup.file_format import BackupError, Section, split_documents
 from infra.backup.file_reader import BackupReader
 from infra.backup.scope import COMMITS, DATA_KEYS, RESTORE_MARKER_ID, RESTORE_MARKERS, is_restore_interrupted
 from infra.local.process import OperatorError
-from libs.eventstore.mapping import Document
+from libs.documents import Document
 from libs.eventstore.mongo import create_schema
 from libs.security.envelope_encryption import DecryptionFailed, MasterKeyMissing, MasterKeys
 

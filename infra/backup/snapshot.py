@@ -23,9 +23,8 @@ from infra.backup.scope import (
     recent_filter,
     select_collections,
 )
-from libs.eventstore.mapping import Document
+from libs.documents import Document
 from libs.messaging.relay import MAX_CLOCK_SKEW
-from libs.messaging.worker_names import consumer_name
 from libs.service.declaration import Service
 from libs.service.restore_cutoffs import RESTORE_CUTOFFS
 
@@ -139,7 +138,7 @@ async def read_ack_floors(services: Sequence[Service], nats: Client) -> dict[str
     found: dict[str, dict[str, datetime]] = {}
     for service in services:
         for worker in service.workers:
-            name = consumer_name(service.name, worker)
+            name = worker.consumer_name(service.name)
             try:
                 info = await js.consumer_info(worker.source, name)
                 if info.ack_floor is None or not info.ack_floor.stream_seq:

@@ -52,8 +52,9 @@ class ServiceDeclaration:
         for category in self.service.categories:
             if message in category.decider.commands:
                 return f"recorded in `{category.name}-<id>`, returns `CommandResult`"
-        if message in self.service.handlers:
-            function = self.service.handlers[message]
+        functions = {handler.message: handler.run for handler in self.service.handlers}
+        if message in functions:
+            function = functions[message]
             hints = get_type_hints(getattr(function, "func", function))
             return f"returns `{getattr(hints.get('return'), '__name__', 'JSON')}`"
         return ""

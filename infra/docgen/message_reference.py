@@ -45,7 +45,8 @@ def _find_senders(
 
 def _service_functions(declared: ServiceDeclaration) -> list[Callable[..., object]]:
     service = declared.service
-    found: list[Callable[..., object]] = [*service.enrichers.values(), *service.handlers.values()]
+    found: list[Callable[..., object]] = [enricher.run for enricher in service.enrichers]
+    found += [handler.run for handler in service.handlers]
     found += [*service.policies.values(), *(worker.run for worker in service.workers)]
     found += [ticker.run for ticker in service.periodic_tasks]
     return [*found, service.on_start] if service.on_start else found

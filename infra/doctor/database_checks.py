@@ -9,8 +9,8 @@ from pymongo.errors import ConfigurationError, OperationFailure, ServerSelection
 
 from infra.backup.scope import is_restore_interrupted
 from infra.doctor.finding import Finding
+from libs.documents import Document
 from libs.eventstore.indexes import find_differing_indexes
-from libs.eventstore.mapping import Document
 from libs.projections.schema import list_indexes
 from libs.security.envelope_encryption import DecryptionFailed, MasterKeyMissing, MasterKeys
 from libs.service.connections import CODEC_OPTIONS, get_database

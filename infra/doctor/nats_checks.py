@@ -13,12 +13,11 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from infra.doctor.database_checks import MIGRATE_REMEDY
 from infra.doctor.finding import Finding, becomes_true
-from libs.eventstore.mapping import Document
-from libs.messaging.request_reply import connect, disconnect, parse_nats_address
+from libs.documents import Document
+from libs.messaging.nats_connection import connect, disconnect, parse_nats_address
 from libs.messaging.subscription import REBUILDING
-from libs.messaging.worker_names import consumer_name, filter_subjects
 from libs.projections.projector import projection_collection
-from libs.service.declaration import Service, Worker
+from libs.service.declaration import AnyWorker, Service
 from libs.settings import Settings, SettingsError
 
 MIN_PAYLOAD_BYTES = 8 * 1024 * 1024
@@ -139,8 +138,8 @@ def _replica_problem(info: StreamInfo) -> str:
     return f"{len(behind)} replicas are offline or behind ({', '.join(map(str, behind))})" if behind else ""
 
 
-async def _check_consumer(client: Client, service: Service, worker: Worker) -> AsyncIterator[Finding]:
-    name = consumer_name(service.name, worker)
+async def _check_consumer(client: Client, service: Service, worker: AnyWorker) -> AsyncIterator[Finding]:
+    name = worker.consumer_name(service.name)
     why = f"The worker {worker.name} of {service.name} does not run without this consumer."
     js = client.jetstream()
     try:
@@ -152,7 +151,7 @@ async def _check_consumer(client: Client, service: Service, worker: Worker) -> A
         return
     config = info.config
     subjects = sorted(config.filter_subjects or ([config.filter_subject] if config.filter_subject else []))
-    if (subjects, config.max_deliver) != (sorted(filter_subjects(worker)), -1):
+    if (subjects, config.max_deliver) != (sorted(worker.filter_subjects()), -1):
         what = f"The configuration of consumer {name} of stream {worker.source} is wrong."
         yield Finding(f"consumer.{name}", what, "Events can be skipped or dropped.", MIGRATE_REMEDY)
     elif (info.num_pending or 0) and not await becomes_true(
@@ -166,7 +165,7 @@ async def _check_consumer(client: Client, service: Service, worker: Worker) -> A
         )
 
 
-async def _has_progressed(client: Client, worker: Worker, name: str, before: ConsumerInfo) -> bool:
+async def _has_progressed(client: Client, worker: AnyWorker, name: str, before: ConsumerInfo) -> bool:
     now = await client.jetstream().consumer_info(worker.source, name)
     then, here = before.delivered, now.delivered
     return not now.num_pending or then is None or here is None or here.consumer_seq > then.consumer_seq

@@ -11,7 +11,7 @@ from contracts.errors import RequestRejected
 from contracts.history import GetHistory, aggregate_types
 from infra.doctor.finding import Finding
 from libs.clock import MAX_OFFSET_SECONDS, format_offset
-from libs.eventstore.mapping import Document
+from libs.documents import Document
 from libs.messaging.request_reply import MessageClient
 from libs.projections.read_model import ReadModel
 from libs.service.connections import get_server_time

@@ -1,4 +1,4 @@
-"""The log: decisions appended with an expected version, read back in order, each command at most once."""
+"""The event store: commits appended with an expected version, read in order, each command at most once."""
 
 from libs.eventstore.store import (
     CommitRef,

@@ -1,4 +1,7 @@
-"""Deciding: commands become events. The vocabulary of every service, without any I/O."""
+"""The decider pattern: commands, events, state and stream categories. No I/O.
+
+See https://thinkbeforecoding.com/post/2021/12/17/functional-event-sourcing-decider.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,6 +13,8 @@ from contracts.messages import Command, Event, ReadModelRow
 
 __all__ = [
     "Actor",
+    "AnyCategory",
+    "AnyEvent",
     "Category",
     "CommandMetadata",
     "Decider",
@@ -23,11 +28,12 @@ __all__ = [
 C = TypeVar("C", bound=Command)
 S = TypeVar("S")
 E = TypeVar("E", bound=Event)
+E_co = TypeVar("E_co", bound=Event, covariant=True)
 R = TypeVar("R", bound=ReadModelRow)
 
 
 class Actor(NamedTuple):
-    """Who wishes it: a user, a runner, or the system itself (id 0)."""
+    """The user, runner or system (id 0) that issued a command."""
 
     id: int = 0
     name: str = "system"
@@ -42,34 +48,34 @@ SYSTEM = Actor()
 
 
 def runner_actor(name: str) -> Actor:
-    """Numbers are users' own: a runner acts under its name alone."""
+    """Return the actor for a runner. Actor ids are user ids, so a runner has only a name."""
     return Actor(0, f"runner {name}")
 
 
 @dataclass(frozen=True, slots=True)
 class CommandMetadata:
-    """Why something was recorded: the command, who gave it, when, and the trace it belongs to."""
+    """Metadata of a command, stored with its events: id, time, actor, name and trace context."""
 
     command_id: str
     at: datetime  # UTC, to the millisecond
     actor: Actor = SYSTEM
-    command: str = ""  # its name
+    command: str = ""  # command name
     traceparent: str = ""
-    may_be_duplicate: bool = False  # the id comes from an idempotency key or an event: it may have been seen before
-    fingerprint: str = ""  # of the request that came with an idempotency key: no other one may use the key again
+    may_be_duplicate: bool = False  # the id comes from an idempotency key or an event and may be known
+    fingerprint: str = ""  # hash of the request that used an idempotency key
 
     def replace(self, **changes: Any) -> "CommandMetadata":
         return replace(self, **changes)
 
 
 @dataclass(frozen=True, slots=True)
-class RecordedEvent(Generic[E]):
-    """An event as the log keeps it."""
+class RecordedEvent(Generic[E_co]):
+    """An event with its position in the log and the metadata of its command."""
 
     stream: str
-    version: int  # number of the decision in its stream, from 1
-    index: int  # place of the event within its decision, from 0
-    event: E
+    version: int  # of the stream after the event's commit, from 1
+    index: int  # of the event within its commit, from 0
+    event: E_co
     metadata: CommandMetadata
 
     @property
@@ -81,17 +87,21 @@ class RecordedEvent(Generic[E]):
         return self.metadata.at
 
 
+AnyEvent = RecordedEvent[Any]
+"""An event read from the log or a stream, whose type is known only at run time."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reserve:
-    """Claim a name for the stream; whoever comes second is refused with the code."""
+    """Reserve a unique name for the stream. A command for a name reserved by another stream is rejected with `code`."""
 
-    key: str  # kind and name, for example "username:ivan"
+    key: str  # name with a prefix for its kind, such as "username:ivan"
     code: str
 
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """Give a name back."""
+    """Release a reserved name."""
 
     key: str
 
@@ -105,7 +115,7 @@ def no_reservations(_before: S, _event: E) -> Sequence[Reservation]:
 
 @dataclass(frozen=True)
 class Decider(Generic[C, S, E]):
-    """`decide` and `evolve` are pure; `claims` says which names an event takes or releases."""
+    """The pure functions of an aggregate. `reservations` returns the names that an event reserves or releases."""
 
     commands: tuple[type[C], ...]
     stream: Callable[[C], str]
@@ -113,15 +123,15 @@ class Decider(Generic[C, S, E]):
     decide: Callable[[S, C], Sequence[E]]
     evolve: Callable[[S, E], S]
     reservations: Callable[[S, E], Sequence[Reservation]] = field(default=no_reservations)
-    initial_commands: tuple[type[C], ...] = ()  # commands whose stream is nearly always new: it is not read first
+    initial_commands: tuple[type[C], ...] = ()  # commands that start a stream: the log is not read first
 
 
 @dataclass(frozen=True)
 class PreviousRow(Generic[R]):
-    """The row that the release before reads, written beside the present one, so that replicas of both can work."""
+    """The row version that the previous release reads, written beside the current one during a rolling update."""
 
     version: int
-    convert: Callable[[R], R]  # from the present row
+    convert: Callable[[R], R]  # from the current row
 
     def field_name(self, category: str) -> str:
         return f"{category}_v{self.version}"
@@ -129,32 +139,32 @@ class PreviousRow(Generic[R]):
 
 @dataclass(frozen=True)
 class Category(Generic[C, S, E, R]):
-    """A kind of stream: how it decides, and the row of its main view, written with the events themselves.
+    """A type of aggregate: its decider and its read model row, which is written in the transaction of the events.
 
-    Streams are called `<name>-<id>`; heads and rows live in the collection `<name>`, one document per stream.
+    Streams are named `<name>-<id>`. The collection `streams` has one document per stream with its version and row.
     """
 
     name: str
     decider: Decider[C, S, E]
-    initial_row: R  # the row before the first event
+    initial_row: R  # before the first event
     apply: Callable[[R, RecordedEvent[E]], R]
-    row_version: int = 1  # raise it when the fold changes: rows are then built anew
-    previous_row: PreviousRow[R] | None = None  # of the release before, where that has a lower version
-    indexes: tuple[tuple[str, ...], ...] = ()  # row fields; a leading "-" means descending
-    time_index_field: str = (
-        ""  # a row field with a time in every row: the indexes that hold it count rows without reading them
-    )
-    sparse_index_field: str = (
-        ""  # a row field with a text in some rows alone: the indexes that hold it hold only these rows
-    )
-    is_deleted: Callable[[R], bool] = field(default=lambda _row: False)  # deleted: the row is in no list
+    row_version: int = 1  # increase it when `apply` changes: rows are then rebuilt
+    previous_row: PreviousRow[R] | None = None  # set while the previous release reads a lower version
+    indexes: tuple[tuple[str, ...], ...] = ()  # row field names; a leading "-" means descending
+    time_index_field: str = ""  # a row field that always has a time: its partial indexes count rows without reading
+    sparse_index_field: str = ""  # a row field that has text in few rows: partial indexes on it contain only these
+    is_deleted: Callable[[R], bool] = field(default=lambda _row: False)  # deleted rows are in no list
 
     @property
     def row_field(self) -> str:
-        """Where the row stands in the head of its stream. Rows of another version stand beside it."""
+        """Name of the stream document's field for the row. Rows of other versions have other fields."""
         return f"{self.name}_v{self.row_version}"
 
     @property
     def row_version_field(self) -> str:
-        """Where the head says which version of the row its last writer wrote: an older release leaves a lower one."""
+        """Name of the stream document's field for the last written row version; lower after an older release."""
         return f"{self.name}_row_version"
+
+
+AnyCategory = Category[Any, Any, Any, Any]
+"""A category of any aggregate, for code that handles all of them."""

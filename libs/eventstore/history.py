@@ -1,7 +1,6 @@
-"""History: what the log says of one stream, and its row as it was at a moment, without secrets."""
+"""Queries over the log of one stream: its history, and its row at a version or time. Secrets are left out."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from pymongo import ASCENDING, DESCENDING
 from pymongo.asynchronous.database import AsyncDatabase
@@ -17,57 +16,61 @@ from contracts.history import (
     StreamQuery,
     StreamState,
 )
-from contracts.messages import Message, secret_fields
-from libs.eventstore.decider import Category
-from libs.eventstore.mapping import Document, from_document, read_metadata
+from contracts.messages import Message, Payload, secret_fields
+from libs.documents import Document
+from libs.eventstore.decider import AnyCategory
+from libs.eventstore.mapping import from_document, read_metadata
 from libs.projections.read_model import ROW_EXISTS
 from libs.security.envelope_encryption import Encryption
-from libs.service.declaration import Context, Handler
+from libs.service.declaration import AnyHandler, Context, Handler
 
-MAX_ENTRIES_BYTES = (
-    512 * 1024
-)  # bytes of an answer's entries; the message bus takes 1 MiB where nobody raised the limit
-MAX_ID_DIGITS = 18  # digits that fit into 64 bits
+MAX_ENTRIES_BYTES = 512 * 1024  # of one reply; the default message limit of NATS is 1 MiB
+MAX_ID_DIGITS = 18  # fit into 64 bits
 
 
-def redact_message(value: Any) -> Any:
-    """A message as people may read it: secret fields are left out, however deep they lie."""
+def redact_message(message: Message) -> Payload:
+    """Return a message as plain data without its secret fields, at any depth."""
+    hidden = secret_fields(type(message))
+    return {name: _redact_value(value) for name, value in message if name not in hidden}
+
+
+def _redact_value(value: object) -> object:
     match value:
         case Message():
-            hidden = secret_fields(type(value))
-            return {name: redact_message(inner) for name, inner in value if name not in hidden}
+            return redact_message(value)
         case tuple() | list():
-            return [redact_message(inner) for inner in value]
+            return [_redact_value(item) for item in value]
         case dict():
-            return {name: redact_message(inner) for name, inner in value.items()}
+            return {name: _redact_value(item) for name, item in value.items()}
         case _:
             return value
 
 
 class HistoryQueries:
-    """The same answers in every service, each about its own streams."""
+    """Handlers of the history queries, which every service answers for its own streams."""
 
-    def __init__(
-        self, database: AsyncDatabase[Document], vault: Encryption, categories: Sequence[Category[Any, Any, Any, Any]]
-    ) -> None:
+    def __init__(self, database: AsyncDatabase[Document], vault: Encryption, categories: Sequence[AnyCategory]) -> None:
         self._commits = database["commits"]
         self._streams = database["streams"]
         self._vault = vault
         self._categories = {category.name: category for category in categories}
-        self.handlers: dict[type[Message], Handler] = {GetHistory: self.get_history, GetState: self.get_state}
+        self.handlers: tuple[AnyHandler, ...] = (
+            Handler(GetHistory, self.get_history),
+            Handler(GetState, self.get_state),
+        )
 
     async def get_history(self, _context: Context | None, query: GetHistory) -> History:
         head = await self._find_head(query)
         versions = {"$lt" if query.newest_first and query.after else "$gt": query.after}
         order = DESCENDING if query.newest_first else ASCENDING
-        wanted = self._commits.find({"stream": head["_id"], "version": versions}, limit=query.limit + 1)
+        cursor = self._commits.find({"stream": head["_id"], "version": versions}, limit=query.limit + 1)
         entries: list[HistoryEntry] = []
-        size, more = 0, False
-        async for document in wanted.sort("version", order):
+        size, has_more = 0, False
+        async for document in cursor.sort("version", order):
             entry = await self._to_entry(document)
             size += len(entry.model_dump_json())
-            more = bool(entries) and (len(entries) == query.limit or size > MAX_ENTRIES_BYTES)
-            if more:
+            has_more = bool(entries) and (len(entries) == query.limit or size > MAX_ENTRIES_BYTES)
+            if has_more:
                 break
             entries.append(entry)
         return History(
@@ -75,22 +78,22 @@ class HistoryQueries:
             id=query.id,
             version=head["version"],
             entries=tuple(entries),
-            next=entries[-1].version if more else None,
+            next=entries[-1].version if has_more else None,
         )
 
     async def get_state(self, context: Context, query: GetState) -> StreamState:
         category = self._categories[query.kind]
         until: Document = {"version": {"$lte": query.version}}
-        if query.at:  # without it all that was recorded counts, also by a replica whose clock is ahead
+        if query.at:  # otherwise include all events, also those of a replica whose clock is ahead
             until["at"] = {"$lte": query.at}
-        log = self._commits.find({"stream": (await self._find_head(query))["_id"], **until}).sort("version", ASCENDING)
+        stream = (await self._find_head(query))["_id"]
         row, last = category.initial_row, None
-        async for document in log:
+        async for document in self._commits.find({"stream": stream, **until}).sort("version", ASCENDING):
             last = document
             for recorded in await from_document(document, self._vault):
                 row = category.apply(row, recorded)
         if last is None:
-            raise RequestRejected("HISTORY_NOT_FOUND", "It was not there yet at that time.")
+            raise RequestRejected("HISTORY_NOT_FOUND", "It did not exist at that time.")
         return StreamState(
             kind=query.kind,
             id=query.id,
@@ -101,21 +104,21 @@ class HistoryQueries:
         )
 
     async def _to_entry(self, document: Document) -> HistoryEntry:
-        cause = read_metadata(document)
+        metadata = read_metadata(document)
+        events = await from_document(document, self._vault)
         return HistoryEntry(
             version=document["version"],
-            at=cause.at,
-            actor=ActorRef(id=cause.actor.id, name=cause.actor.name),
-            command=cause.command,
-            trace_id=cause.traceparent.split("-")[1] if cause.traceparent else "",
+            at=metadata.at,
+            actor=ActorRef(id=metadata.actor.id, name=metadata.actor.name),
+            command=metadata.command,
+            trace_id=metadata.traceparent.split("-")[1] if metadata.traceparent else "",
             events=tuple(
-                EventEntry(name=one.event.wire_name, data=redact_message(one.event))
-                for one in await from_document(document, self._vault)
+                EventEntry(name=recorded.event.wire_name, data=redact_message(recorded.event)) for recorded in events
             ),
         )
 
     async def _find_head(self, query: StreamQuery) -> Document:
-        """By the stream's own id, which also finds what was deleted, or by the other one that its rows are found by."""
+        """Find the stream by its id, which also finds deleted ones, or by its row's numeric id or UUID."""
         if query.kind not in self._categories:
             raise RequestRejected("HISTORY_KIND_UNKNOWN")
         fields = {"version": 1}
@@ -126,8 +129,8 @@ class HistoryQueries:
             raise RequestRejected("HISTORY_NOT_FOUND")
         return head
 
-    def _row_filter(self, category: Category[Any, Any, Any, Any], id_: str) -> Document | None:
-        """Only where an index helps: nobody shall make us read all streams for an id that is not there."""
+    def _row_filter(self, category: AnyCategory, id_: str) -> Document | None:
+        """Return the filter for a row's numeric id or UUID, or None without an index, to avoid collection scans."""
         is_number = id_.isascii() and id_.isdigit() and len(id_) <= MAX_ID_DIGITS
         name, value = ("id", int(id_)) if is_number else ("uuid", id_.lower())
         field = category.row_field

@@ -1,4 +1,4 @@
-"""An index as it is declared, and how it is made or compared on a collection."""
+"""Index declarations, and functions that create them and find differences on a collection."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -8,7 +8,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import OperationFailure
 
-Document = dict[str, Any]
+from libs.documents import Document
 
 OPTIONS_CONFLICT_CODES = {85, 86}  # IndexOptionsConflict, IndexKeySpecsConflict
 NAMESPACE_NOT_FOUND = 26
@@ -18,7 +18,7 @@ COMPARED_OPTIONS = ("unique", "expireAfterSeconds", "partialFilterExpression")
 
 class Index(NamedTuple):
     collection: str
-    fields: tuple[str, ...]  # of fields; descending with a minus before
+    fields: tuple[str, ...]  # names; a leading "-" means descending
     options: Mapping[str, Any] = {}
 
     @property
@@ -30,7 +30,7 @@ class Index(NamedTuple):
 
 
 async def ensure_index(database: AsyncDatabase[Document], index: Index) -> None:
-    """Create the index. One with the same keys and other settings is replaced, or made unique in place."""
+    """Create the index. An index with the same keys and other options is replaced, or made unique in place."""
     collection = database[index.collection]
     try:
         await collection.create_index(index.keys, **index.options)
@@ -45,7 +45,7 @@ async def ensure_index(database: AsyncDatabase[Document], index: Index) -> None:
 
 
 async def _drop_index(collection: AsyncCollection[Document], index: Index) -> None:
-    """Another migration that runs at the same time may have dropped it."""
+    """Drop the index. A concurrent migration may have dropped it already."""
     try:
         await collection.drop_index(index.keys)
     except OperationFailure as error:
@@ -54,7 +54,7 @@ async def _drop_index(collection: AsyncCollection[Document], index: Index) -> No
 
 
 async def _make_unique(collection: AsyncCollection[Document], index: Index) -> None:
-    """Queries go on using the index. New duplicates are refused from the first step on."""
+    """Make an existing index unique while queries use it. New duplicates are rejected from the first step on."""
     change = {"keyPattern": dict(index.keys)}
     await collection.database.command("collMod", collection.name, index={**change, "prepareUnique": True})
     await _remove_duplicates(collection, index)
@@ -62,7 +62,7 @@ async def _make_unique(collection: AsyncCollection[Document], index: Index) -> N
 
 
 async def _remove_duplicates(collection: AsyncCollection[Document], index: Index) -> None:
-    """Keep one of the documents that share a unique key: they were written by retries of the same request."""
+    """Delete all but one of the documents that share a unique key. They were written by retries of one request."""
     names = [name for name, _ in index.keys]
     pipeline: list[Document] = [
         {"$group": {"_id": {name: f"${name}" for name in names}, "ids": {"$push": "$_id"}}},
@@ -73,7 +73,7 @@ async def _remove_duplicates(collection: AsyncCollection[Document], index: Index
 
 
 async def find_differing_indexes(database: AsyncDatabase[Document], declared: Sequence[Index]) -> list[Index]:
-    """Return the declared indexes that are missing, or exist with other settings."""
+    """Return the declared indexes that are missing or exist with other options."""
     found: dict[str, list[Document]] = {}
     for name in {index.collection for index in declared}:
         found[name] = await _list_indexes(database, name)
@@ -81,14 +81,14 @@ async def find_differing_indexes(database: AsyncDatabase[Document], declared: Se
 
 
 async def _list_indexes(database: AsyncDatabase[Document], collection: str) -> list[Document]:
-    """The driver's own method ignores the database's codec options, so that times would come without a zone."""
+    """List indexes with the database's codec options, which the driver's own method ignores."""
     try:
         found = await database.command("listIndexes", collection, codec_options=database.codec_options)
     except OperationFailure as error:
         if error.code != NAMESPACE_NOT_FOUND:
             raise
         return []
-    indexes: list[Document] = found["cursor"]["firstBatch"]  # a collection has 64 at most, which fit into one batch
+    indexes: list[Document] = found["cursor"]["firstBatch"]  # a collection has at most 64, which fit into one batch
     return indexes
 
 

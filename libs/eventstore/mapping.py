@@ -1,35 +1,34 @@
-"""Events as MongoDB documents, with personal fields sealed under the stream's own key."""
+"""Mapping of commits to MongoDB documents and writes, with personal fields encrypted under the stream's own key."""
 
 from datetime import datetime
-from typing import Any
+
+from pymongo import DeleteOne, UpdateOne
 
 from contracts.messages import Event, Payload, parse_event, personal_fields
-from libs.eventstore.decider import Actor, CommandMetadata, RecordedEvent
+from libs.documents import Document
+from libs.eventstore.decider import Actor, AnyEvent, CommandMetadata, RecordedEvent, Release, Reserve
 from libs.eventstore.store import CommitRef, PendingCommit
 from libs.security.envelope_encryption import Encryption
 from libs.security.erased_keys import KeyErased
 
-Document = dict[str, Any]
 ERASED_PLACEHOLDER = ""
+REF_FIELDS = {"stream": 1, "version": 1, "fingerprint": 1}
 
 
 async def to_document(commit: PendingCommit, vault: Encryption) -> Document:
-    """One commit document: a decision with all its events."""
-    cause = commit.metadata
+    """Return the commit document with all events of the commit."""
+    metadata = commit.metadata
     return {
-        "_id": cause.command_id,
+        "_id": metadata.command_id,
         "stream": commit.stream,
         "version": commit.version,
-        "at": cause.at,
-        "command": cause.command,
-        "actor": {"id": cause.actor.id, "name": cause.actor.name},
-        "trace": cause.traceparent,
+        "at": metadata.at,
+        "command": metadata.command,
+        "actor": {"id": metadata.actor.id, "name": metadata.actor.name},
+        "trace": metadata.traceparent,
         "events": [await _encrypt_event(commit.stream, event, vault) for event in commit.events],
-        **({"fingerprint": cause.fingerprint} if cause.fingerprint else {}),
+        **({"fingerprint": metadata.fingerprint} if metadata.fingerprint else {}),
     }
-
-
-REF_FIELDS = {"stream": 1, "version": 1, "fingerprint": 1}
 
 
 def read_commit_ref(document: Document) -> CommitRef:
@@ -44,17 +43,11 @@ async def _encrypt_event(stream: str, event: Event, vault: Encryption) -> Docume
     return {"name": event.wire_name, "version": event.schema_version, "data": payload}
 
 
-async def from_document(document: Document, vault: Encryption | None) -> list[RecordedEvent[Any]]:
-    """The events of a commit document. Without a vault personal fields stay sealed."""
-    cause = read_metadata(document)
+async def from_document(document: Document, vault: Encryption | None) -> list[AnyEvent]:
+    """Return the events of a commit document. Without a vault, personal fields stay encrypted."""
+    stream, version, metadata = document["stream"], document["version"], read_metadata(document)
     return [
-        RecordedEvent(
-            document["stream"],
-            document["version"],
-            index,
-            await _decrypt_event(document["stream"], stored, vault),
-            cause,
-        )
+        RecordedEvent(stream, version, index, await _decrypt_event(stream, stored, vault), metadata)
         for index, stored in enumerate(document["events"])
     ]
 
@@ -75,3 +68,35 @@ async def _decrypt_event(stream: str, stored: Document, vault: Encryption | None
                 except KeyErased:
                     payload[name] = ERASED_PLACEHOLDER
     return parse_event(stored["name"], stored["version"], payload)
+
+
+def reservation_writes(commit: PendingCommit) -> list[UpdateOne | DeleteOne]:
+    """Return the writes of a commit's reservations. Of several for the same name only the last one counts."""
+    writes: list[UpdateOne | DeleteOne] = []
+    for reservation in {reservation.key: reservation for reservation in commit.reservations}.values():
+        document = {"_id": reservation.key, "stream": commit.stream}
+        match reservation:
+            case Reserve():
+                # idempotent for the owner; a name that another stream reserved since then aborts the transaction
+                writes.append(UpdateOne(document, {"$set": {"stream": commit.stream}}, upsert=True))
+            case Release():
+                writes.append(DeleteOne(document))
+    return writes
+
+
+def head_write(commit: PendingCommit) -> UpdateOne:
+    """Return the write that moves a stream's document to the commit's version, with its rows."""
+    category, row = commit.category, commit.row
+    head = {
+        "version": commit.version,
+        "commit": commit.metadata.command_id,
+        category.row_field: row.model_dump() if row is not None else None,
+        category.row_version_field: category.row_version,
+    }
+    if previous := category.previous_row:
+        converted = previous.convert(row) if row is not None else None
+        head[previous.field_name(category.name)] = converted.model_dump() if converted is not None else None
+    if commit.expected_version == 0:
+        # an upsert leaves an existing stream unchanged, whereas an insert would abort the whole transaction
+        return UpdateOne({"_id": commit.stream}, {"$setOnInsert": head}, upsert=True)
+    return UpdateOne({"_id": commit.stream, "version": commit.expected_version}, {"$set": head})

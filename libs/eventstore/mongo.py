@@ -1,6 +1,7 @@
-"""The event store on MongoDB: `commits` is the log, `streams` holds heads and rows, `claims` the names taken.
+"""The event store on MongoDB.
 
-`notes` holds for a while where commands with an idempotency key found that there was nothing to record.
+Collections: `commits` is the log; `streams` has one document per stream with its version and row; `claims` has the
+reserved names; `notes` keeps the results of commands with an idempotency key that recorded no events.
 """
 
 from typing import Any
@@ -10,17 +11,18 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import ConnectionFailure, DuplicateKeyError, OperationFailure
 
-from libs.eventstore.decider import CommandMetadata, RecordedEvent
+from libs.documents import Document
+from libs.eventstore.decider import AnyEvent, CommandMetadata
 from libs.eventstore.group_commit import GroupCommitter
 from libs.eventstore.indexes import Index, ensure_index
-from libs.eventstore.mapping import REF_FIELDS, Document, from_document, read_commit_ref
+from libs.eventstore.mapping import REF_FIELDS, from_document, read_commit_ref
 from libs.eventstore.store import CommitRef, DuplicateCommand, PendingCommit, StoreUnavailable
 from libs.observability.tracing import MONGODB, SpanKind, child_span
 from libs.security.envelope_encryption import Encryption
 
-NAMESPACE_EXISTS = 48  # NamespaceExists
+NAMESPACE_EXISTS = 48  # MongoDB error code
 APPEND_ATTRIBUTES = {**MONGODB, "db.operation.name": "append", "db.collection.name": "commits"}
-NOOP_TTL_SECONDS = 7 * 24 * 3600  # seconds for which a repeated request is recognised
+NOOP_TTL_SECONDS = 7 * 24 * 3600  # how long a repeated request is recognized
 INDEXES = (
     Index("commits", ("stream", "version"), {"unique": True}),
     Index("notes", ("at",), {"expireAfterSeconds": NOOP_TTL_SECONDS}),
@@ -28,21 +30,24 @@ INDEXES = (
 
 
 class MongoEventStore:
+    """An EventStore with group commit. Personal fields of events are encrypted."""
+
     def __init__(self, database: AsyncDatabase[Document], vault: Encryption) -> None:
         self.commits = database["commits"]
         self._noops = database["notes"]
         self._vault = vault
         self._committer = GroupCommitter(database, vault)
 
-    async def append(self, *decisions: PendingCommit) -> None:
-        events = sum(len(one.events) for one in decisions)
+    async def append(self, *commits: PendingCommit) -> None:
+        events = sum(len(commit.events) for commit in commits)
         with child_span("append", SpanKind.CLIENT, {**APPEND_ATTRIBUTES, "headrace.events": events}):
-            await self._committer.append(*decisions)
+            await self._committer.append(*commits)
 
     async def drain(self) -> None:
+        """Wait until all pending commits are written or rejected."""
         await self._committer.drain()
 
-    async def read(self, stream: str, *, after: int = 0, until: int | None = None) -> list[RecordedEvent[Any]]:
+    async def read(self, stream: str, *, after: int = 0, until: int | None = None) -> list[AnyEvent]:
         versions: dict[str, Any] = {"$gt": after} if until is None else {"$gt": after, "$lte": until}
         cursor = self.commits.find({"stream": stream, "version": versions}).sort("version", ASCENDING)
         try:
@@ -55,12 +60,12 @@ class MongoEventStore:
         return await _find_ref(self.commits, command_id)
 
     async def record_noop(self, stream: str, version: int, metadata: CommandMetadata) -> None:
-        note = {"stream": stream, "version": version, "fingerprint": metadata.fingerprint, "at": metadata.at}
+        noop = {"stream": stream, "version": version, "fingerprint": metadata.fingerprint, "at": metadata.at}
         try:
-            await self._noops.insert_one({"_id": metadata.command_id, **note})
+            await self._noops.insert_one({"_id": metadata.command_id, **noop})
         except DuplicateKeyError:
-            if known := await self.find_noop(metadata.command_id):
-                raise DuplicateCommand(known) from None
+            if earlier := await self.find_noop(metadata.command_id):
+                raise DuplicateCommand(earlier) from None
         except ConnectionFailure as error:
             raise StoreUnavailable(str(error)) from error
 
@@ -70,14 +75,14 @@ class MongoEventStore:
 
 async def _find_ref(collection: AsyncCollection[Document], command_id: str) -> CommitRef | None:
     try:
-        found = await collection.find_one({"_id": command_id}, REF_FIELDS)
+        document = await collection.find_one({"_id": command_id}, REF_FIELDS)
     except ConnectionFailure as error:
         raise StoreUnavailable(str(error)) from error
-    return read_commit_ref(found) if found else None
+    return read_commit_ref(document) if document else None
 
 
 async def create_schema(database: AsyncDatabase[Document]) -> None:
-    """Create what the store needs; harmless when it is there."""
+    """Create the store's collections and indexes. Idempotent."""
     for name in ("commits", "streams", "claims", "notes"):
         try:
             await database.create_collection(name, check_exists=False)

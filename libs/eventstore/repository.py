@@ -1,40 +1,52 @@
-"""The one command handler: load, decide, append, with folded states kept while their version still fits."""
+"""The command handler: load a stream, decide, append. Loaded streams are cached."""
 
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from random import uniform
-from typing import Any
+from typing import Any, Generic, TypeVar
 from weakref import WeakValueDictionary
 
 from cachetools import LRUCache
 from pydantic_core import to_json
 
 from contracts.errors import RequestRejected
-from contracts.messages import Command, ReadModelRow
-from libs.eventstore.decider import Category, CommandMetadata, RecordedEvent, Reservation
+from contracts.messages import Command, Event, ReadModelRow
+from libs.eventstore.decider import (
+    AnyCategory,
+    AnyEvent,
+    Category,
+    CommandMetadata,
+    RecordedEvent,
+    Reservation,
+)
 from libs.eventstore.store import CommitRef, DuplicateCommand, EventStore, PendingCommit, WrongExpectedVersion
 
-MAX_ATTEMPTS = 50  # against a busy writer elsewhere, who need not catch up and so wins more often
-MAX_BACKOFF_SECONDS = 0.1  # seconds
-MAX_CACHE_BYTES = 32 * 1024 * 1024  # of folded streams per process, as JSON; in memory they take a few times as much
-STREAM_OVERHEAD_BYTES = 512  # of a folded stream beside what grows with its row
+MAX_ATTEMPTS = 50  # many, because a busy writer in another process has its cache up to date and wins more often
+MAX_BACKOFF_SECONDS = 0.1
+MAX_CACHE_BYTES = 32 * 1024 * 1024  # of loaded streams per process, as JSON; they take several times as much memory
+STREAM_OVERHEAD_BYTES = 512  # fixed part of a loaded stream's size
 EARLIEST_TIME = datetime.min.replace(tzinfo=UTC)
+
+C = TypeVar("C", bound=Command)
+S = TypeVar("S")
+E = TypeVar("E", bound=Event)
+R = TypeVar("R", bound=ReadModelRow)
 
 
 @dataclass(frozen=True, slots=True)
-class LoadedStream:
-    """A stream, folded up to a version."""
+class LoadedStream(Generic[S, R]):
+    """The state and row of a stream at a version."""
 
     version: int
-    state: Any
-    row: ReadModelRow
-    at: datetime = EARLIEST_TIME  # of the last decision
+    state: S
+    row: R
+    at: datetime = EARLIEST_TIME  # of the last commit
 
     def apply_events(
-        self, category: Category[Any, Any, Any, Any], new_events: Sequence[RecordedEvent[Any]]
-    ) -> "LoadedStream":
+        self, category: Category[C, S, E, R], new_events: Sequence[RecordedEvent[E]]
+    ) -> "LoadedStream[S, R]":
         version, state, row, at = self.version, self.state, self.row, self.at
         for recorded in new_events:
             version, at = recorded.version, recorded.at
@@ -44,41 +56,43 @@ class LoadedStream:
 
 
 @dataclass(frozen=True, slots=True)
-class CommandResult:
-    """What came of a command: the stream's version, its row and the events that were recorded just now."""
+class CommandResult(Generic[R]):
+    """The result of a command: the stream's version, its row and the newly recorded events."""
 
     stream: str
     version: int
-    row: ReadModelRow
-    new_events: Sequence[RecordedEvent[Any]]
+    row: R
+    new_events: Sequence[AnyEvent]
 
 
-FollowUp = tuple[Category[Any, Any, Any, Any], Command, CommandMetadata]
-FollowUps = Callable[[Sequence[RecordedEvent[Any]]], Sequence[FollowUp]]
+FollowUp = tuple[AnyCategory, Command, CommandMetadata]
+"""A command that starts a stream in the transaction of the events that caused it."""
+
+FollowUps = Callable[[Sequence[AnyEvent]], Sequence[FollowUp]]
 
 
-def no_follow_ups(_news: Sequence[RecordedEvent[Any]]) -> Sequence[FollowUp]:
+def no_follow_ups(_new_events: Sequence[AnyEvent]) -> Sequence[FollowUp]:
     return ()
 
 
 class CommandHandler:
+    """Handles commands of all categories against one event store."""
+
     def __init__(self, store: EventStore, on_conflict: Callable[[], None] = lambda: None) -> None:
         self._store = store
         self._on_conflict = on_conflict
-        self._cache: LRUCache[str, LoadedStream] = LRUCache(MAX_CACHE_BYTES, getsizeof=_estimate_size)
+        self._cache: LRUCache[str, LoadedStream[Any, Any]] = LRUCache(MAX_CACHE_BYTES, getsizeof=_estimate_size)
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def load(
-        self, category: Category[Any, Any, Any, Any], stream: str, *, until: int | None = None
-    ) -> LoadedStream:
-        """The stream as it is now, or as it was at a version."""
+        self, category: Category[C, S, E, R], stream: str, *, until: int | None = None
+    ) -> LoadedStream[S, R]:
+        """Load the stream from the log, at its current version or at `until`."""
         return _new_stream(category).apply_events(category, await self._store.read(stream, until=until))
 
-    async def find_result(
-        self, category: Category[Any, Any, Any, Any], metadata: CommandMetadata
-    ) -> CommandResult | None:
-        """The answer that a command got when it was recorded before."""
-        if metadata.fingerprint:  # side by side, to save a round: mostly there is neither
+    async def find_result(self, category: Category[C, S, E, R], metadata: CommandMetadata) -> CommandResult[R] | None:
+        """Return the result of a command that was handled before, or None."""
+        if metadata.fingerprint:  # in parallel, because usually neither exists
             found = await asyncio.gather(
                 self._store.find(metadata.command_id), self._store.find_noop(metadata.command_id)
             )
@@ -89,149 +103,149 @@ class CommandHandler:
 
     async def handle(
         self,
-        category: Category[Any, Any, Any, Any],
-        command: Command,
+        category: Category[C, S, E, R],
+        command: C,
         metadata: CommandMetadata,
         follow_ups: FollowUps = no_follow_ups,
-    ) -> CommandResult:
-        """`bring`: which streams begin with what is decided; that is recorded together or not at all.
+    ) -> CommandResult[R]:
+        """Handle a command. `follow_ups` returns the commands that start new streams in the same transaction.
 
-        Raises Refused, Conflict (after many tries), Unavailable or OutcomeUnknown.
-        Refused with IDEMPOTENCY_KEY_REUSED: the command's id stands for another request.
+        Raises RequestRejected, WrongExpectedVersion (after MAX_ATTEMPTS attempts), StoreUnavailable or OutcomeUnknown.
+        RequestRejected has the code IDEMPOTENCY_KEY_REUSED if the command's id belongs to another request.
         """
         stream = category.decider.stream(command)
         lock = self._locks.setdefault(stream, asyncio.Lock())
-        async with lock:  # in this process the stream's commands queue here instead of conflicting in the database
+        async with lock:  # commands of one process queue here instead of conflicting in the database
             try:
-                handled = await self._decide_and_append(category, stream, command, metadata, follow_ups)
-                if handled.new_events:
-                    return handled
-                if before := await self._recheck_duplicate(category, metadata):
-                    return before
+                result = await self._decide_and_append(category, stream, command, metadata, follow_ups)
+                if result.new_events:
+                    return result
+                if earlier := await self._recheck_duplicate(category, metadata):
+                    return earlier
                 if metadata.fingerprint:
-                    await self._store.record_noop(stream, handled.version, metadata)
-                return handled
-            except DuplicateCommand as repeated:
-                return await self._replay_result(category, repeated.commit, metadata)
+                    await self._store.record_noop(stream, result.version, metadata)
+                return result
+            except DuplicateCommand as duplicate:
+                return await self._replay_result(category, duplicate.commit, metadata)
             except RequestRejected:
-                if before := await self._recheck_duplicate(category, metadata):
-                    return before
+                if earlier := await self._recheck_duplicate(category, metadata):
+                    return earlier
                 raise
 
     async def _recheck_duplicate(
-        self, category: Category[Any, Any, Any, Any], metadata: CommandMetadata
-    ) -> CommandResult | None:
-        """The same command may have been recorded between the first look and now: its own effect refuses it then."""
+        self, category: Category[C, S, E, R], metadata: CommandMetadata
+    ) -> CommandResult[R] | None:
+        """Check for a duplicate again: the command may have been recorded since, and its own effect would reject it."""
         return await self.find_result(category, metadata) if metadata.may_be_duplicate else None
 
     async def _decide_and_append(
         self,
-        category: Category[Any, Any, Any, Any],
+        category: Category[C, S, E, R],
         stream: str,
-        command: Command,
+        command: C,
         metadata: CommandMetadata,
         follow_ups: FollowUps,
-    ) -> CommandResult:
-        folded = self._cache.get(stream)
-        certain = folded is None  # a kept state may be behind: refuse or do nothing only on what the log says now
-        if folded is None and isinstance(command, category.decider.initial_commands):
-            folded, certain = _new_stream(category), False
-        if folded is None:
-            folded = await self.load(category, stream)
+    ) -> CommandResult[R]:
+        loaded: LoadedStream[S, R] | None = self._cache.get(stream)
+        is_current = loaded is None  # a cached state may be stale: reject or do nothing only on the current state
+        if loaded is None and isinstance(command, category.decider.initial_commands):
+            loaded, is_current = _new_stream(category), False
+        if loaded is None:
+            loaded = await self.load(category, stream)
         for attempt in range(MAX_ATTEMPTS):
+            events: Sequence[E]
             try:
-                events = category.decider.decide(folded.state, command)
+                events = category.decider.decide(loaded.state, command)
             except RequestRejected:
-                if certain:
+                if is_current:
                     raise
                 events = []
             if not events:
-                if certain:
-                    self._cache_stream(stream, folded)
-                    return CommandResult(stream, folded.version, folded.row, ())
-                folded, certain = await self._catch_up(category, stream, folded), True
+                if is_current:
+                    self._cache_stream(stream, loaded)
+                    return CommandResult(stream, loaded.version, loaded.row, ())
+                loaded, is_current = await self._catch_up(category, stream, loaded), True
                 continue
-            decision, result = _build_commit(category, stream, folded, events, metadata)
-            begun = [_start_stream(*one) for one in follow_ups(decision.recorded_events)]
+            commit, result = _build_commit(category, stream, loaded, events, metadata)
+            started = [_start_stream(*follow_up) for follow_up in follow_ups(commit.recorded_events)]
             try:
-                await self._store.append(decision, *(one for one, _ in begun))
+                await self._store.append(commit, *(other for other, _ in started))
             except WrongExpectedVersion:
                 self._on_conflict()
                 if attempt:
                     await asyncio.sleep(uniform(0, min(MAX_BACKOFF_SECONDS, 0.002 * 2**attempt)))  # noqa: S311
-                folded, certain = await self._catch_up(category, stream, folded), True
-                follow_ups = no_follow_ups  # whatever was in the way: what follows is told of its own now
+                loaded, is_current = await self._catch_up(category, stream, loaded), True
+                follow_ups = no_follow_ups  # after a conflict the follow-ups run as separate commands
                 continue
             except BaseException:
                 self._cache.pop(stream, None)
                 raise
             self._cache_stream(stream, result)
-            news = decision.recorded_events
-            for other, beginning in begun:
-                self._cache_stream(other.stream, beginning)
-                news += other.recorded_events
-            return CommandResult(stream, result.version, result.row, news)
+            new_events = commit.recorded_events
+            for other, other_result in started:
+                self._cache_stream(other.stream, other_result)
+                new_events += other.recorded_events
+            return CommandResult(stream, result.version, result.row, new_events)
         raise WrongExpectedVersion(stream)
 
     async def _catch_up(
-        self, category: Category[Any, Any, Any, Any], stream: str, loaded: LoadedStream
-    ) -> LoadedStream:
+        self, category: Category[C, S, E, R], stream: str, loaded: LoadedStream[S, R]
+    ) -> LoadedStream[S, R]:
         return loaded.apply_events(category, await self._store.read(stream, after=loaded.version))
 
     async def _replay_result(
-        self, category: Category[Any, Any, Any, Any], commit: CommitRef, metadata: CommandMetadata
-    ) -> CommandResult:
+        self, category: Category[C, S, E, R], commit: CommitRef, metadata: CommandMetadata
+    ) -> CommandResult[R]:
         if metadata.fingerprint and commit.fingerprint != metadata.fingerprint:
             raise RequestRejected("IDEMPOTENCY_KEY_REUSED")
-        folded = await self.load(category, commit.stream, until=commit.version)
-        return CommandResult(commit.stream, commit.version, folded.row, ())
+        loaded = await self.load(category, commit.stream, until=commit.version)
+        return CommandResult(commit.stream, commit.version, loaded.row, ())
 
-    def _cache_stream(self, stream: str, loaded: LoadedStream) -> None:
+    def _cache_stream(self, stream: str, loaded: LoadedStream[S, R]) -> None:
         try:
             self._cache[stream] = loaded
         except ValueError:  # larger than the whole cache
             self._cache.pop(stream, None)
 
 
-def _estimate_size(loaded: LoadedStream) -> int:
-    """The state holds about as much as the row."""
+def _estimate_size(loaded: LoadedStream[S, R]) -> int:
+    """Estimate the bytes of a loaded stream. The state is about as large as the row."""
     return STREAM_OVERHEAD_BYTES + 2 * len(to_json(loaded.row))
 
 
-def _new_stream(category: Category[Any, Any, Any, Any]) -> LoadedStream:
+def _new_stream(category: Category[C, S, E, R]) -> LoadedStream[S, R]:
     return LoadedStream(0, category.decider.initial, category.initial_row)
 
 
 def _start_stream(
-    category: Category[Any, Any, Any, Any], command: Command, metadata: CommandMetadata
-) -> tuple[PendingCommit, LoadedStream]:
+    category: Category[C, S, E, R], command: C, metadata: CommandMetadata
+) -> tuple[PendingCommit, LoadedStream[S, R]]:
     empty = _new_stream(category)
-    return _build_commit(
-        category, category.decider.stream(command), empty, category.decider.decide(empty.state, command), metadata
-    )
+    events = category.decider.decide(empty.state, command)
+    return _build_commit(category, category.decider.stream(command), empty, events, metadata)
 
 
 def _build_commit(
-    category: Category[Any, Any, Any, Any],
+    category: Category[C, S, E, R],
     stream: str,
-    before: LoadedStream,
-    events: Sequence[Any],
+    before: LoadedStream[S, R],
+    events: Sequence[E],
     metadata: CommandMetadata,
-) -> tuple[PendingCommit, LoadedStream]:
-    """The decision to be written and the stream as it will be."""
-    claims: list[Reservation] = []
+) -> tuple[PendingCommit, LoadedStream[S, R]]:
+    """Return the commit to append and the stream after it."""
+    reservations: list[Reservation] = []
     state = before.state
     for event in events:
-        claims += category.decider.reservations(state, event)
+        reservations += category.decider.reservations(state, event)
         state = category.decider.evolve(state, event)
     version = before.version + 1
     if metadata.at < before.at:
-        metadata = metadata.replace(at=before.at)  # clocks differ; within a stream time never goes back
+        metadata = metadata.replace(at=before.at)  # host clocks differ; times within a stream never decrease
     row = before.row
     for index, event in enumerate(events):
         row = category.apply(row, RecordedEvent(stream, version, index, event, metadata))
-    shown = None if category.is_deleted(row) else row
+    visible_row = None if category.is_deleted(row) else row
     return (
-        PendingCommit(category, stream, before.version, events, metadata, shown, claims),
+        PendingCommit(category, stream, before.version, events, metadata, visible_row, reservations),
         LoadedStream(version, state, row, metadata.at),
     )

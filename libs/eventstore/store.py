@@ -1,36 +1,36 @@
-"""What an event store promises; the MongoDB store and its in-memory twin pass the same suite."""
+"""The event store protocol. The MongoDB store and the in-memory store pass the same contract tests."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 from contracts.messages import Event, ReadModelRow
-from libs.eventstore.decider import Category, CommandMetadata, RecordedEvent, Reservation
+from libs.eventstore.decider import AnyCategory, AnyEvent, CommandMetadata, RecordedEvent, Reservation
 
 
 class WrongExpectedVersion(Exception):
-    """Somebody else has appended to the stream since it was read."""
+    """Another writer has appended to the stream since it was read."""
 
 
 class StoreUnavailable(Exception):
-    """The database does not answer; nothing was recorded."""
+    """The database does not respond. Nothing was recorded."""
 
 
 class OutcomeUnknown(Exception):
-    """The database went away during the commit: recorded or not, the command id will tell."""
+    """The connection failed during the commit. Look up the command id to learn whether it was recorded."""
 
 
 @dataclass(frozen=True, slots=True)
 class CommitRef:
-    """Where a command was recorded, or the version at which it found its wish already true."""
+    """The stream and version that a command created, or at which it had nothing to record."""
 
     stream: str
     version: int
-    fingerprint: str = field(default="", compare=False)  # of the request, where it came with an idempotency key
+    fingerprint: str = field(default="", compare=False)  # of a request with an idempotency key
 
 
 class DuplicateCommand(Exception):
-    """This command was recorded before."""
+    """The command is already in the log."""
 
     def __init__(self, commit: CommitRef) -> None:
         super().__init__(commit)
@@ -39,14 +39,14 @@ class DuplicateCommand(Exception):
 
 @dataclass(frozen=True, slots=True)
 class PendingCommit:
-    """The events of one command, to be recorded as the version after `expected`, and what is written with them."""
+    """The events of one command, to be appended after `expected_version`, with the row and reservations to write."""
 
-    category: Category[Any, Any, Any, Any]
+    category: AnyCategory
     stream: str
-    expected_version: int  # version of the stream it was decided on; 0: the stream is new
+    expected_version: int  # of the stream that was loaded; 0: a new stream
     events: Sequence[Event]
     metadata: CommandMetadata
-    row: ReadModelRow | None  # of the main view afterwards; None: gone from every list
+    row: ReadModelRow | None  # the read model row after the events; None: deleted
     reservations: Sequence[Reservation] = ()
 
     @property
@@ -54,30 +54,39 @@ class PendingCommit:
         return self.expected_version + 1
 
     @property
-    def recorded_events(self) -> list[RecordedEvent[Any]]:
+    def recorded_events(self) -> list[AnyEvent]:
         return [
-            RecordedEvent(self.stream, self.version, i, event, self.metadata) for i, event in enumerate(self.events)
+            RecordedEvent(self.stream, self.version, index, event, self.metadata)
+            for index, event in enumerate(self.events)
         ]
 
 
 class EventStore(Protocol):
-    async def append(self, *decisions: PendingCommit) -> None:
-        """All or nothing; further decisions follow from the first one and begin streams.
+    """Appends commits and reads them back, each command at most once."""
 
-        Raises Conflict, Repeated, Refused (a name is taken), Unavailable or OutcomeUnknown.
+    async def append(self, *commits: PendingCommit) -> None:
+        """Append commits atomically. Those after the first are its follow-ups, which start new streams.
+
+        Raises WrongExpectedVersion, DuplicateCommand, RequestRejected (a name is reserved), StoreUnavailable or
+        OutcomeUnknown.
         """
         ...
 
-    async def read(self, stream: str, *, after: int = 0, until: int | None = None) -> list[RecordedEvent[Any]]:
-        """The events of the versions after `after`, in order."""
+    async def read(self, stream: str, *, after: int = 0, until: int | None = None) -> list[AnyEvent]:
+        """Return the events of versions above `after`, up to and including `until`, in order."""
         ...
 
     async def find(self, command_id: str) -> CommitRef | None:
-        """Where this command was recorded, if it was."""
+        """Return the commit of a command, or None."""
         ...
 
     async def record_noop(self, stream: str, version: int, metadata: CommandMetadata) -> None:
-        """Remember for a while the answer to a command that recorded nothing. Raises Repeated, Unavailable."""
+        """Store the result of a command that recorded no events, for a week.
+
+        Raises DuplicateCommand or StoreUnavailable.
+        """
         ...
 
-    async def find_noop(self, command_id: str) -> CommitRef | None: ...
+    async def find_noop(self, command_id: str) -> CommitRef | None:
+        """Return the result of a command that recorded no events, or None."""
+        ...

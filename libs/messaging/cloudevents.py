@@ -1,4 +1,4 @@
-"""Events on the wire: CloudEvents 1.0 in binary mode, headers of the NATS message and a JSON body."""
+"""Events on the wire: CloudEvents 1.0 in binary mode, with attributes in NATS headers and a JSON body."""
 
 import json
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ def event_subject(service: str, recorded: RecordedEvent[Event]) -> str:
 
 
 def hint_subject(service: str, stream: str, event: str) -> str:
-    """Where an event is announced the moment it is recorded: at most once, for those who act before the relay."""
+    """Return the subject of an event's hint, published at most once right after the commit, ahead of the relay."""
     return f"hint.{service}.{stream}.{event}"
 
 
@@ -44,7 +44,7 @@ def to_body(recorded: RecordedEvent[Event]) -> bytes:
 
 
 def from_message(headers: Mapping[str, str], body: bytes) -> RecordedEvent[Any]:
-    """What a follower gets is what was recorded; personal fields stay sealed."""
+    """Parse an event from a NATS message. Personal fields stay encrypted."""
     stream, _, place = headers["ce-id"].rpartition("@")
     version, _, index = place.partition(".")
     actor_id, actor_name = json.loads(headers["ce-actor"])
@@ -60,7 +60,7 @@ def from_message(headers: Mapping[str, str], body: bytes) -> RecordedEvent[Any]:
 
 @dataclass(frozen=True, slots=True)
 class DeliveredEvent:
-    """An event as it came from JetStream, with its place there."""
+    """An event delivered by JetStream, with its sequence number in the stream."""
 
     sequence: int
     recorded: RecordedEvent[Any]

@@ -1,4 +1,4 @@
-"""Making JetStream streams, also right after one of the same name was deleted."""
+"""Creation of JetStream streams."""
 
 import asyncio
 
@@ -11,7 +11,7 @@ RETRY_DELAYS_SECONDS = (0.1, 0.5, 2.0)  # seconds
 
 
 async def create_stream(manager: JetStreamManager, config: StreamConfig) -> StreamInfo:
-    """The server answers a deletion while it still removes the files, which may be in the way: then a little later."""
+    """Create a stream, with retries: after a deletion the server may still be removing the files of the same name."""
     for pause in RETRY_DELAYS_SECONDS:
         try:
             return await manager.add_stream(config)

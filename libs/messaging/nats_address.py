@@ -1,4 +1,4 @@
-"""The address of NATS in HEADRACE_NATS_URL: one or several servers of a cluster, and one login for all of them."""
+"""Parsing of HEADRACE_NATS_URL: one or several servers of a cluster and one login for all of them."""
 
 from dataclasses import dataclass, field
 from urllib.parse import SplitResult, quote, unquote, urlsplit
@@ -8,12 +8,12 @@ DEFAULT_PORT = 4222
 
 
 class InvalidNatsAddress(ValueError):
-    """What is wrong with the address, to be read after its name. Never contains the login."""
+    """The URL is invalid. The message continues a sentence that starts with its name, and never contains the login."""
 
 
 @dataclass(frozen=True, slots=True)
 class NatsAddress:
-    """`servers` are URLs without a login: the client gives the login to every server, also to those it discovers."""
+    """`servers` are URLs without a login. The client uses the login for every server, also for discovered ones."""
 
     servers: tuple[str, ...]
     user: str | None = None
@@ -22,22 +22,22 @@ class NatsAddress:
 
     @classmethod
     def parse(cls, text: str) -> "NatsAddress":
-        """`nats://user:password@a:4222,b:4222,...`; a login and a scheme hold for the servers that name none.
+        """Parse `nats://user:password@a:4222,b:4222,...`. Servers without a login or scheme use those of the others.
 
-        Logins are percent-encoded (RFC 3986), a comma in them as `%2C`. Raises AddressError.
+        Logins are percent-encoded (RFC 3986), a comma as `%2C`. Raises InvalidNatsAddress.
         """
         parts = [part.strip() for part in text.split(",") if part.strip()]
         scheme = parts[0].partition("://")[0] if parts else ""
         if scheme not in SCHEMES or "://" not in parts[0]:
             raise InvalidNatsAddress(
-                f"must be an address that starts with {' or '.join(f'{one}://' for one in SCHEMES)}"
+                f"must be a URL that starts with {' or '.join(f'{scheme}://' for scheme in SCHEMES)}"
             )
         urls = [_parse_server(part if "://" in part else f"{scheme}://{part}") for part in parts]
         if any(url.scheme != scheme for url in urls):
-            raise InvalidNatsAddress(f"must name servers that all start with {scheme}://")
+            raise InvalidNatsAddress(f"must list servers that all start with {scheme}://")
         logins = {(url.username, url.password) for url in urls if url.username is not None}
         if len(logins) > 1:
-            raise InvalidNatsAddress("must give all servers the same login")
+            raise InvalidNatsAddress("must have the same login for all servers")
         user, password = logins.pop() if logins else (None, None)
         servers = tuple(dict.fromkeys(f"{scheme}://{_format_host_port(url)}" for url in urls))
         if user is not None and password is None:
@@ -46,11 +46,11 @@ class NatsAddress:
 
     @property
     def inbox_prefix(self) -> str:
-        """Each login has inboxes of its own, which no other login may read. A token is a secret and in no subject."""
+        """Prefix of the login's own inboxes, which no other login may read. A token is never part of a subject."""
         return f"_INBOX.{self.user}" if self.user else "_INBOX"
 
     def with_login(self, server: str) -> str:
-        """The URL of one of the servers, with the login."""
+        """Return the URL of a server with the login."""
         login = quote(self.token, safe="") if self.token else ""
         if self.user is not None:
             login = f"{quote(self.user, safe='')}:{quote(self.password or '', safe='')}"
@@ -62,11 +62,11 @@ def _parse_server(url: str) -> SplitResult:
         split = urlsplit(url)
         if split.hostname and (split.port is None or split.port > 0):
             return split
-    except ValueError:  # its text may show a piece of the login
+    except ValueError:  # its message may contain a part of the login
         pass
     raise InvalidNatsAddress(
-        "must be servers like nats://user:password@host:4222, separated by commas; "
-        "in a login, special characters are percent-encoded (a comma is %2C)"
+        "must be comma-separated servers such as nats://user:password@host:4222; "
+        "special characters in a login are percent-encoded (a comma is %2C)"
     )
 
 

@@ -1,7 +1,7 @@
-"""nats-py's client, made to notice a server that hangs and to leave it: what its options alone do not do.
+"""A NATS client that detects hanging servers and reconnects to others.
 
-With its own defaults it takes six minutes to notice a server that answers nothing, and may wait without an end for a
-socket that takes nothing. https://docs.nats.io/using-nats/developer/connecting/pingpong
+With its default options nats-py needs six minutes to detect a server that does not respond, and may wait forever for a
+blocked socket. See https://docs.nats.io/using-nats/developer/connecting/pingpong.
 """
 
 import asyncio
@@ -23,13 +23,13 @@ from nats.errors import ConnectionClosedError, MaxPayloadError, SecureConnWanted
 
 log = logging.getLogger("headrace.messaging")
 
-# A server is given up when it owes this many answers and the next one is due: after 5 to 7.5 seconds.
+# The connection is closed when this many pings are unanswered and the next is due: after 5 to 7.5 seconds.
 PING_INTERVAL_SECONDS = 2.5
 MAX_OUTSTANDING_PINGS = 2
 FLUSH_TIMEOUT_SECONDS = 2.0
 CLOSE_TIMEOUT_SECONDS = 0.5
 RECONNECT_DELAY_SECONDS = 0.1
-# A client that lost its server moves between one and two of these delays later, at a moment without traffic.
+# After a reconnect the client rebalances between one and two of these delays later, at a moment without traffic.
 REBALANCE_DELAY_SECONDS = 120.0
 MAX_REBALANCE_WAITS = 5
 QUIET_SECONDS = 0.2
@@ -41,22 +41,21 @@ HEADER_FRAME_BYTES = len(b"NATS/1.0\r\n\r\n")
 
 
 class NatsTransport(Transport):
-    """A TCP connection, with TLS once the server asks for it. Closing it takes a moment whatever the server does.
+    """A TCP connection, with TLS if the server requires it, whose close has a timeout.
 
-    nats-py's own transport waits until the server has taken everything, which one that hangs never does. For a
-    `tls://` address nothing is sent before the connection is encrypted, so that a server without TLS, on whichever
-    connect, sees no login.
+    The default transport waits until the server has received everything, which never ends with a hanging server. With
+    a `tls://` URL nothing is sent before the connection is encrypted, so a server without TLS never sees the login.
     """
 
     def __init__(self) -> None:
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._must_encrypt = False
-        self._plain_streams: object = None  # under TLS; asyncio closes a connection whose reader or writer is collected
+        self._plain_streams: object = None  # below TLS; asyncio closes the connection when they are garbage-collected
 
     async def connect(self, uri: ParseResult, buffer_size: int, connect_timeout: int) -> None:
         if self._writer is not None:
-            self._writer.transport.abort()  # nats-py leaves the socket of a failed attempt to the garbage collector
+            self._writer.transport.abort()  # nats-py does not close the socket of a failed attempt
         self._must_encrypt = uri.scheme == "tls"
         async with asyncio.timeout(connect_timeout):
             self._reader, self._writer = await asyncio.open_connection(uri.hostname, uri.port, limit=buffer_size)
@@ -93,7 +92,7 @@ class NatsTransport(Transport):
     async def readline(self) -> bytes:
         try:
             return await self._open_reader.readline()
-        except ValueError as error:  # longer than the buffer; nats-py would give up reconnecting
+        except ValueError as error:  # longer than the buffer; nats-py would stop reconnecting
             raise ConnectionError(str(error)) from None
 
     async def drain(self) -> None:
@@ -129,12 +128,12 @@ class NatsTransport(Transport):
         return self._writer
 
 
-# `connect` takes no transport, so the client finds this one under the name of its own.
+# `connect` has no parameter for the transport, so this class replaces the default one.
 nats.aio.client.TcpTransport = NatsTransport  # type: ignore[attr-defined,assignment]
 
 
 class NatsClient(Client):
-    """Requests end with the connection they were sent on; no message is so large that the server hangs up."""
+    """A client whose requests fail when their connection is lost, and which rejects messages above the size limit."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -147,7 +146,7 @@ class NatsClient(Client):
         await super().close()
 
     def schedule_rebalance(self, servers: "ServerSelector") -> None:
-        """Spread again. After an outage of all servers but one, every client would stay on that one."""
+        """Move to another server later: after an outage of all servers but one, all clients are on that one."""
         self._cancel_rebalance()
         self._rebalance_task = asyncio.create_task(self._rebalance(servers))
 
@@ -156,9 +155,9 @@ class NatsClient(Client):
             self._rebalance_task.cancel()
 
     async def _rebalance(self, servers: "ServerSelector") -> None:
-        """Once all servers answer, pick any, the present one included, so that clients end up evenly.
+        """Once all servers respond, move to a random one (possibly the current), which distributes clients evenly.
 
-        A server may be gone for good: after some rounds the others are enough.
+        A server may have been removed: after some rounds the responding servers are enough.
         """
         for waits in count(1):
             await asyncio.sleep(uniform(1, 2) * REBALANCE_DELAY_SECONDS)  # noqa: S311
@@ -176,7 +175,7 @@ class NatsClient(Client):
                 return
 
     async def _is_quiet(self) -> bool:
-        """Wait for a moment without traffic; what arrived just before a move would be lost."""
+        """Wait for a moment without traffic, because messages that arrive just before a reconnect are lost."""
         for _ in range(MAX_QUIET_CHECKS):
             before = self.stats["in_msgs"], self.stats["out_msgs"]
             await asyncio.sleep(QUIET_SECONDS)
@@ -192,7 +191,7 @@ class NatsClient(Client):
         old_style: bool = False,
         headers: dict[str, Any] | None = None,
     ) -> Msg:
-        """As in the base class. Raises ConnectionClosedError when the connection is lost before the answer."""
+        """Send a request. Raises ConnectionClosedError when the connection is lost before the reply."""
         try:
             async with asyncio.timeout(None) as scope:
                 self._open_requests.add(scope)
@@ -205,39 +204,39 @@ class NatsClient(Client):
             self._open_requests.discard(scope)
 
     def fail_open_requests(self) -> None:
-        """End them at once, for their answers are lost with the connection."""
+        """Fail all open requests, because their replies are lost with the connection."""
         now = asyncio.get_running_loop().time()
         for scope in self._open_requests:
             if not scope.expired():
                 scope.reschedule(now)
 
     def may_publish(self, subject: str) -> bool:
-        """Return False once the server has refused this subject on the present connection."""
+        """Return False if the server has rejected this subject on the current connection."""
         return subject.lower() not in self._forbidden
 
     def record_permission_error(self, error: Exception) -> None:
-        """Note the subject if the error says that the server refused one; nats-py has it in lower case."""
+        """Remember the subject of a permission error. nats-py reports it in lower case."""
         refused = REFUSED_SUBJECT.search(str(error))
         if refused and len(self._forbidden) < MAX_REFUSED_SUBJECTS:
             self._forbidden.add(refused[1])
 
     def clear_permission_errors(self) -> None:
-        """The next server may have other ones."""
+        """Forget rejected subjects: the next server may have other permissions."""
         self._forbidden.clear()
 
     async def publish(
         self, subject: str, payload: bytes = b"", reply: str = "", headers: dict[str, str] | None = None
     ) -> None:
-        """As in the base class, which forgets the headers: the server closes a connection that sends too much."""
+        """Publish a message. Raises MaxPayloadError for its size with headers; the base class ignores the headers."""
         if len(payload) + _header_size(headers or {}) > self.max_payload:
             raise MaxPayloadError
         await super().publish(subject, payload, reply, headers)
 
 
 class ServerSelector:
-    """Which server is tried next after a loss: each in turn, at random, the one that was just lost last.
+    """Selects the next server to connect to: the least tried, in random order, the lost one last.
 
-    Configured servers go before discovered ones, whose addresses may not be reachable from here.
+    Configured servers come before discovered ones, which may not be reachable from here.
     """
 
     def __init__(self, client: Client) -> None:
@@ -246,7 +245,7 @@ class ServerSelector:
         self._preferred = ""
 
     def record_connected(self) -> bool:
-        """Note the present server. Returns whether it is the preferred one."""
+        """Record the connected server. Returns whether it is the preferred one."""
         here = self._client.connected_url
         self._attempts = Counter([here.netloc] if here else ())
         is_preferred = here is not None and here.netloc == self._preferred
@@ -254,7 +253,7 @@ class ServerSelector:
         return is_preferred
 
     def prefer(self, netloc: str) -> None:
-        """Try this server first, the next time."""
+        """Try this server first at the next connect."""
         self._preferred = netloc
 
     def __call__(self, servers: Sequence[Server], _info: Mapping[str, Any]) -> tuple[Server, float]:
@@ -275,7 +274,7 @@ class ServerSelector:
 
 
 async def _is_responsive(server: ParseResult) -> bool:
-    """Return whether the server introduces itself, which one that hangs does not."""
+    """Return whether the server sends its INFO message, which a hanging server does not."""
     try:
         async with asyncio.timeout(ANSWER_TIMEOUT_SECONDS):
             reader, writer = await asyncio.open_connection(server.hostname, server.port)

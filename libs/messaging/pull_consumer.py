@@ -1,7 +1,7 @@
-"""Events of a stream as they come, to one reader: a request for many of them stands open.
+"""A pull consumer that keeps one open request for many messages.
 
-The client's own `fetch` asks anew for each that comes alone, and is told each time that there are no more: three
-messages where one will do.
+The client's `fetch` makes a new request for each message that arrives alone and gets a status message for each: three
+messages instead of one.
 """
 
 import asyncio
@@ -16,11 +16,11 @@ from nats.errors import Error as NatsError
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, Header, StatusCode
 
 BATCH_SIZE = 100
-REQUEST_EXPIRY_SECONDS = 2.0  # seconds after which a request is made anew: it may be lost with the connection
+REQUEST_EXPIRY_SECONDS = 2.0  # a request is renewed after this time, because a lost connection loses it
 
 
 class PullConsumer:
-    """A consumer of one's own; the server forgets it when nobody asks for a while."""
+    """An ephemeral consumer. The server removes it after a minute without requests."""
 
     def __init__(self, client: Client, stream: str) -> None:
         self._client = client
@@ -28,8 +28,8 @@ class PullConsumer:
         self._name = uuid4().hex
         self._inbox = client.new_inbox()
         self._received: asyncio.Queue[Msg] = asyncio.Queue()
-        self._outstanding = 0  # events that may still come on the present request
-        self._request_expires_at = 0.0  # when it ends, by the loop's clock
+        self._outstanding = 0  # messages that the current request may still deliver
+        self._request_expires_at = 0.0  # event loop clock
 
     @classmethod
     @asynccontextmanager
@@ -53,11 +53,11 @@ class PullConsumer:
                 await subscription.unsubscribe()
 
     async def count_pending(self) -> int:
-        """How many events have not come yet. Raises NotFoundError when the server has forgotten the consumer."""
+        """Return the number of undelivered events. Raises NotFoundError if the server has removed the consumer."""
         return (await self._client.jetstream().consumer_info(self._stream, self._name)).num_pending or 0
 
     async def fetch(self) -> list[Msg]:
-        """All that are there, at least one; none if none came for a while or the request failed."""
+        """Return the events that have arrived, waiting for the first one. Empty after a timeout or a failed request."""
         if self._outstanding <= 0 or asyncio.get_running_loop().time() >= self._request_expires_at:
             await self._request_batch()
         come: list[Msg] = []
@@ -67,7 +67,7 @@ class PullConsumer:
         while not self._received.empty():
             come.append(self._received.get_nowait())
         events = [one for one in come if _get_status(one) is None]
-        # whatever else the server says, the request is over
+        # any status message of the server ends the request
         self._outstanding = self._outstanding - len(events) if len(events) == len(come) else 0
         return events
 
@@ -81,7 +81,7 @@ class PullConsumer:
         await self._client.publish(subject, json.dumps(request).encode(), self._inbox)
 
     async def _on_message(self, message: Msg) -> None:
-        if _get_status(message) != StatusCode.REQUEST_TIMEOUT:  # for that we have a clock of our own
+        if _get_status(message) != StatusCode.REQUEST_TIMEOUT:  # `fetch` has its own timeout
             self._received.put_nowait(message)
 
 

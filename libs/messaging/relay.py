@@ -1,22 +1,19 @@
-"""The relay: follows the log in commit order and publishes every event to JetStream, in order, exactly once.
+"""The outbox relay: publishes the events of the log to JetStream in commit order, exactly once.
 
-The position travels in a header of each message, so it is stored by the very act of publishing. A second relay is
-fenced off: its first message must be the next of the stream, and each later one must follow the one before.
+The relay's position is a header of each message, so publishing a message also stores the position. A second relay is
+fenced off: its first message must have the stream's next sequence number, and each later one must follow the previous.
 """
 
 import asyncio
 import json
 import logging
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from time import monotonic
-from typing import Any
 from uuid import uuid4
 
-from bson import Timestamp
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
@@ -27,8 +24,16 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import OperationFailure
 
-from libs.eventstore.decider import RecordedEvent
-from libs.eventstore.mapping import Document, from_document
+from libs.documents import Document
+from libs.eventstore.change_stream import (
+    OPLOG_LOST_CODES,
+    StartPosition,
+    get_operation_time,
+    resume_after,
+    watch_commits,
+)
+from libs.eventstore.decider import AnyEvent
+from libs.eventstore.mapping import from_document
 from libs.messaging import cloudevents
 from libs.messaging.stream_mirrors import purge_mirror
 from libs.observability.metrics import Metrics
@@ -38,36 +43,23 @@ from libs.service.leader_election import LeadershipLost
 log = logging.getLogger("headrace.relay")
 
 POSITION_HEADER = "Headrace-Position"
-BATCH_DELAY_SECONDS = 0.05  # seconds
-MAX_IN_FLIGHT = 256  # messages on their way at once
+MAX_IN_FLIGHT = 256  # unacknowledged messages
 ACK_TIMEOUT_SECONDS = 5.0
-RESUME_TOKEN_ID = "position"  # noqa: S105 - the id of a document
-RESUME_TOKEN_INTERVAL_SECONDS = 60.0  # seconds
-FULL_REPUBLISH = "scanning"  # position while the whole log is published anew: a crash then starts over
-FENCING_CODES = {10070, 10071}  # another last message id, another last sequence than expected
-OPLOG_LOST_CODES = {136, 280, 286}  # the oplog no longer reaches back to the position
+RESUME_TOKEN_ID = "position"  # noqa: S105
+RESUME_TOKEN_INTERVAL_SECONDS = 60.0
+FULL_REPUBLISH = "scanning"  # position during a republication of the whole log, which starts over after a crash
+FENCING_CODES = {10070, 10071}  # wrong last message id, wrong last sequence
 PUBLISH_ATTRIBUTES = {**NATS, "messaging.operation.type": "send"}
-MAX_CLOCK_SKEW = timedelta(minutes=10)  # how far clocks may differ between writers
-
-
-EPOCH = Timestamp(0, 0)
-StartPosition = dict[str, Any]  # how a change stream is told where to start
+MAX_CLOCK_SKEW = timedelta(minutes=10)  # between the host clocks of writers
 
 
 class RelayFenced(LeadershipLost):
     """Another relay publishes to this stream."""
 
 
-@dataclass(frozen=True, slots=True)
-class CommitChange:
-    """A commit as the change stream shows it, and the token to go on after it."""
-
-    token: str
-    at: Timestamp = EPOCH
-    document: Document | None = None
-
-
 class Relay:
+    """Publishes one service's log to its JetStream stream."""
+
     def __init__(
         self,
         client: Client,
@@ -77,48 +69,47 @@ class Relay:
         *,
         public: bool = False,
     ) -> None:
-        """`public`: there may be a copy of the stream for consumers outside."""
+        """`public`: the stream may have a mirror for external consumers."""
         self._public = public
         self._metrics = metrics
         self._client = client
         self._js = client.jetstream()
         self._commits: AsyncCollection[Document] = database["commits"]
         self._resume_tokens: AsyncCollection[Document] = database["relay"]
-        self._token_saved_at = 0.0
-        self._database = database
+        self._token_saved_at = 0.0  # monotonic clock
         self._service = service
         self._sequence = 0
-        self._previous_message_id = ""  # id of the message that was sent before
+        self._previous_message_id = ""  # in the current fencing sequence
         self._last_event_id = ""
         self._republication_id = (
-            ""  # told apart from a first publication, which the server may still remember by its id
+            ""  # message id suffix, because the server may still know the id of the first publication
         )
         self._inbox = ""
-        self._acks_by_reply: dict[str, asyncio.Future[Msg]] = {}  # by the subject of the answer
+        self._acks_by_reply: dict[str, asyncio.Future[Msg]] = {}  # by reply subject
         self._pending_acks: deque[asyncio.Future[Msg]] = deque()
-        self._lag = 0.0  # of the newest commit that was taken, at that moment
-        self._publishing_since = 0.0  # when it was; 0: nothing is in hand
+        self._lag = 0.0  # seconds, of the newest commit when it was read
+        self._publishing_since = 0.0  # monotonic clock; 0: no publication in progress
         self.published = 0
 
     async def run(self) -> None:
-        """Publish until cancelled. Raises Fenced, or whatever ended it: run it anew and it goes on where it was."""
+        """Publish until canceled. Raises RelayFenced or other errors; a new run resumes at the stored position."""
         if self._metrics:
             self._metrics.relay_lag_seconds.set(self._current_lag, {"service": self._service})
         async with self._collect_acks():
-            position = await self._find_start()
+            start = await self._find_start()
             while True:
                 try:
-                    await self._publish_changes(position or await self._republish_all())
+                    await self._publish_changes(start or await self._republish_all())
                 except OperationFailure as error:
                     if error.code not in OPLOG_LOST_CODES:
                         raise
-                    log.error("the oplog does not reach back to the last published event: publishing all events anew")
+                    log.error("the oplog does not contain the last published event; republishing all events")
                     await self._drain_acks(everything=True)
-                    position = None
+                    start = None
 
     @asynccontextmanager
     async def _collect_acks(self) -> AsyncIterator[None]:
-        """Collect the server's answers; nats-py's own `publish_async` loses those that say no."""
+        """Collect the server's acknowledgements. nats-py's `publish_async` loses negative ones."""
         self._pending_acks.clear()
         self._acks_by_reply.clear()
         self._previous_message_id = ""
@@ -131,12 +122,12 @@ class Relay:
                 await subscription.unsubscribe()
 
     async def _on_ack(self, message: Msg) -> None:
-        answered = self._acks_by_reply.pop(message.subject, None)
-        if answered is not None and not answered.done():
-            answered.set_result(message)
+        ack = self._acks_by_reply.pop(message.subject, None)
+        if ack is not None and not ack.done():
+            ack.set_result(message)
 
     async def _find_start(self) -> StartPosition | None:
-        """Where to go on, from the last message of the stream; None if everything is to be published."""
+        """Return where to resume, from the last message of the stream; None to publish the whole log."""
         info = await self._js.stream_info(self._service)
         self._sequence = info.state.last_seq
         if info.state.messages == 0:
@@ -152,37 +143,37 @@ class Relay:
         token, index, count = headers[POSITION_HEADER].split(" ")
         if int(index) + 1 < int(count):
             await self._publish_rest_of_commit(self._last_event_id, token)
-        elif later := await self._resume_tokens.find_one(
-            {"_id": RESUME_TOKEN_ID, "sequence": self._sequence, "event": self._last_event_id}
-        ):
-            token = later["token"]
-        return {"resume_after": {"_data": token}}
+        else:
+            saved = {"_id": RESUME_TOKEN_ID, "sequence": self._sequence, "event": self._last_event_id}
+            if later := await self._resume_tokens.find_one(saved):
+                token = later["token"]
+        return resume_after(token)
 
     async def _save_resume_token(self, token: str) -> None:
-        """The oplog forgets the position of a service that is silent for long: note a later one that means the same."""
+        """Store a later resume token for the same position, because the oplog drops the token of an idle service."""
         if monotonic() - self._token_saved_at > RESUME_TOKEN_INTERVAL_SECONDS:
-            mark = {"sequence": self._sequence, "event": self._last_event_id, "token": token}
-            await self._resume_tokens.replace_one({"_id": RESUME_TOKEN_ID}, mark, upsert=True)
+            document = {"sequence": self._sequence, "event": self._last_event_id, "token": token}
+            await self._resume_tokens.replace_one({"_id": RESUME_TOKEN_ID}, document, upsert=True)
             self._token_saved_at = monotonic()
 
-    async def _publish_rest_of_commit(self, last_id: str, token: str) -> None:
-        """The process died between two events of one commit: publish the others."""
-        stream, _, place = last_id.rpartition("@")
-        version, _, index = place.partition(".")
+    async def _publish_rest_of_commit(self, last_event_id: str, token: str) -> None:
+        """Publish the remaining events of a commit after a crash between two of them."""
+        stream, _, position = last_event_id.rpartition("@")
+        version, _, index = position.partition(".")
         document = await self._commits.find_one({"stream": stream, "version": int(version)})
         if document is None:
-            raise LookupError(f"JetStream holds {last_id}, which is not in the log")
+            raise LookupError(f"JetStream has the event {last_event_id}, which is not in the log")
         await self._publish(document, token, after=int(index))
 
     async def _republish_all(self) -> StartPosition:
-        """Empty the stream and publish the log from its first event; answers where the change stream goes on.
+        """Purge the stream and publish the whole log. Returns where the change stream continues.
 
-        The last commit is held back until the change stream has caught up with the scan: it carries the position.
+        The last commit is published after the change stream has caught up with the scan, because it has the position.
         """
         self._republication_id = f"#{uuid4().hex}"
         if self._sequence:
             await self._truncate_stream()
-        start = await self._get_operation_time()
+        start = await get_operation_time(self._commits)
         recent: set[str] = set()
         since = start.as_datetime() - MAX_CLOCK_SKEW
         previous: Document | None = None
@@ -192,9 +183,9 @@ class Relay:
             previous = document
             if document["at"] >= since:
                 recent.add(document["_id"])
-        end = await self._get_operation_time()
+        end = await get_operation_time(self._commits)
         token = ""
-        async with aclosing(self._watch_commits({"start_at_operation_time": start})) as changes:
+        async with aclosing(watch_commits(self._commits, {"start_at_operation_time": start})) as changes:
             async for change in changes:
                 token = change.token
                 if change.document is not None and change.document["_id"] not in recent:
@@ -206,36 +197,31 @@ class Relay:
         if previous is not None:
             await self._publish(previous, token)
         self._republication_id = ""
-        return {"resume_after": {"_data": token}}
+        return resume_after(token)
 
     async def _truncate_stream(self) -> None:
-        """Leave out a sequence number, so that followers that run see a gap and start anew; then purge.
+        """Publish a marker that makes running subscriptions start over, then purge the stream.
 
-        In this order: a relay that is at work is fenced off before what it published is taken away.
+        The marker comes first: it fences off another running relay before the purge.
         """
-        message_id = f"emptied{self._republication_id}"
         headers = {
-            Header.MSG_ID: message_id,
+            Header.MSG_ID: f"emptied{self._republication_id}",
             Header.EXPECTED_LAST_SEQUENCE: str(self._sequence),
             POSITION_HEADER: FULL_REPUBLISH,
         }
         try:
-            gap = await self._js.publish(f"evt.{self._service}.stream.Emptied", b"{}", headers=headers)
+            marker = await self._js.publish(f"evt.{self._service}.stream.Emptied", b"{}", headers=headers)
         except APIError as error:
             if error.err_code in FENCING_CODES:
                 raise RelayFenced(self._service) from error
             raise
-        self._sequence, self._previous_message_id = gap.seq, ""
-        await self._js.purge_stream(self._service, seq=gap.seq + 1)
+        self._sequence, self._previous_message_id = marker.seq, ""
+        await self._js.purge_stream(self._service, seq=marker.seq + 1)
         if self._public:
-            await purge_mirror(self._client, self._service, gap.seq + 1)
+            await purge_mirror(self._client, self._service, marker.seq + 1)
 
-    async def _get_operation_time(self) -> Timestamp:
-        time: Timestamp = (await self._database.command("ping"))["operationTime"]
-        return time
-
-    async def _publish_changes(self, position: StartPosition) -> None:
-        async with aclosing(self._watch_commits(position)) as changes:
+    async def _publish_changes(self, start: StartPosition) -> None:
+        async with aclosing(watch_commits(self._commits, start)) as changes:
             async for change in changes:
                 if change.document is None:
                     await self._drain_acks(everything=True)
@@ -246,78 +232,61 @@ class Relay:
                     self._publishing_since = monotonic()
                     await self._publish(change.document, change.token)
                     self._publishing_since = 0.0
-        raise ConnectionError("the database ended the change stream")
+        raise ConnectionError("the database closed the change stream")
 
     def _current_lag(self) -> float:
-        """While a publication hangs it grows."""
+        """Return the lag in seconds. It grows while a publication hangs."""
         return self._lag + (monotonic() - self._publishing_since if self._publishing_since else 0.0)
 
-    async def _watch_commits(self, position: StartPosition) -> AsyncGenerator[CommitChange]:
-        """Commits in the database's own order; one without a document now and then while nothing happens."""
-        pipeline: list[Document] = [
-            {"$match": {"operationType": "insert"}},
-            {"$project": {"fullDocument": 1, "clusterTime": 1}},
-        ]
-        changes = await self._commits.watch(pipeline, batch_size=MAX_IN_FLIGHT, max_await_time_ms=500, **position)
-        async with changes:
-            while changes.alive:
-                change = await changes.try_next()
-                if change is not None:
-                    yield CommitChange(change["_id"]["_data"], change["clusterTime"], change["fullDocument"])
-                    if not changes._cursor._has_next():
-                        # what comes in this moment comes together: the relay, its followers and their databases have
-                        # a fraction of the work, and those who cannot wait are told by hints
-                        await asyncio.sleep(BATCH_DELAY_SECONDS)
-                elif changes.resume_token is not None:
-                    yield CommitChange(changes.resume_token["_data"])
-
     async def _publish(self, document: Document, token: str, *, after: int = -1) -> None:
+        """Publish the events of a commit whose index is above `after`."""
         events = await from_document(document, vault=None)
         for recorded in events[after + 1 :]:
-            await self._send(recorded, token if token == FULL_REPUBLISH else f"{token} {recorded.index} {len(events)}")
+            is_republished = token == FULL_REPUBLISH
+            await self._send(recorded, token if is_republished else f"{token} {recorded.index} {len(events)}")
         await self._drain_acks()
 
-    async def _send(self, recorded: RecordedEvent[Any], position: str) -> None:
+    async def _send(self, recorded: AnyEvent, position: str) -> None:
         headers = cloudevents.to_headers(self._service, recorded)
         message_id = recorded.id + self._republication_id
         headers[Header.MSG_ID] = message_id
         headers[POSITION_HEADER] = position
         headers[Header.EXPECTED_LAST_SEQUENCE] = str(self._sequence)
         if self._previous_message_id:
-            # a refused message must not be followed by the next one, which may fit the sequence again by accident
+            # after a rejected message the next one must fail, too, even if its sequence number happens to fit
             headers[Header.EXPECTED_LAST_MSG_ID] = self._previous_message_id
         reply = f"{self._inbox}.{self.published}"
-        answered: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
-        self._acks_by_reply[reply] = answered
+        ack: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
+        self._acks_by_reply[reply] = ack
         subject = cloudevents.event_subject(self._service, recorded)
-        self._pending_acks.append(answered)
+        self._pending_acks.append(ack)
         if span := self._start_span(recorded):
-            answered.add_done_callback(lambda _acknowledged: span.end())
+            ack.add_done_callback(lambda _ack: span.end())
         await self._client.publish(subject, cloudevents.to_body(recorded), reply, headers)
         self._sequence += 1
         self._last_event_id = recorded.id
         self.published += 1
         if not self._previous_message_id:
-            await self._drain_acks(everything=True)  # the first one alone: from here on this relay is the only one
+            await self._drain_acks(everything=True)  # from the first acknowledgement on, other relays are fenced off
         self._previous_message_id = message_id
 
-    def _start_span(self, recorded: RecordedEvent[Any]) -> Span | None:
-        """From the sending to the acknowledgement, in the trace of the event."""
-        if not is_sampled(recorded.metadata.traceparent):
+    def _start_span(self, recorded: AnyEvent) -> Span | None:
+        """Start a span in the event's trace, which lasts until the acknowledgement; None if not sampled."""
+        traceparent = recorded.metadata.traceparent
+        if not is_sampled(traceparent):
             return None
-        name = recorded.event.wire_name
-        return start_span(f"publish {name}", SpanKind.PRODUCER, recorded.metadata.traceparent, PUBLISH_ATTRIBUTES)
+        return start_span(f"publish {recorded.event.wire_name}", SpanKind.PRODUCER, traceparent, PUBLISH_ATTRIBUTES)
 
     async def _drain_acks(self, *, everything: bool = False) -> None:
-        """Look at the acknowledgements that have come; wait for the oldest one while the window is full."""
+        """Process the acknowledgements that have arrived. Wait for the oldest while too many are pending."""
         while self._pending_acks and (
             self._pending_acks[0].done() or everything or len(self._pending_acks) >= MAX_IN_FLIGHT
         ):
             async with asyncio.timeout(ACK_TIMEOUT_SECONDS):
                 message = await self._pending_acks.popleft()
-            answer = json.loads(message.data) if message.data else {"error": {"description": "no stream takes it"}}
+            answer = json.loads(message.data) if message.data else {"error": {"description": "no stream"}}
             error = answer.get("error", {})
             if answer.get("duplicate") or error.get("err_code") in FENCING_CODES:
                 raise RelayFenced(self._service)
             if error:
-                raise ConnectionError(f"JetStream refused an event of {self._service}: {error['description']}")
+                raise ConnectionError(f"JetStream rejected an event of {self._service}: {error['description']}")

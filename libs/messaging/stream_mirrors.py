@@ -1,7 +1,7 @@
-"""Copies of the public streams for outside consumers, in a NATS account of their own: see docs/adr/0016.
+"""Mirrors of the public streams for external consumers, in a separate NATS account (see docs/adr/0016).
 
-The server copies by itself; a copy keeps the sequence numbers and takes nothing from anybody but its original. It is
-made by the migration step, and emptied by the relay when it empties the original.
+The NATS server copies the messages; a mirror keeps their sequence numbers and accepts no other messages. The migration
+step creates mirrors, and the relay purges a mirror when it purges the source.
 """
 
 from contextlib import suppress
@@ -14,9 +14,9 @@ from nats.js.manager import JetStreamManager
 from libs.messaging.jetstream import create_stream
 
 MIRROR_ACCOUNT = "EVENTS"
-MIRROR_API = f"$JS.{MIRROR_ACCOUNT}.API"  # how HEADRACE reaches the copies
-SOURCE_API = "$JS.HEADRACE.API"  # how EVENTS reaches the originals
-DELIVER_PREFIX = "mirror"  # the copies get their messages on mirror.<stream>.>
+MIRROR_API = f"$JS.{MIRROR_ACCOUNT}.API"  # how the account HEADRACE reaches the mirrors
+SOURCE_API = "$JS.HEADRACE.API"  # how the account EVENTS reaches the source streams
+DELIVER_PREFIX = "mirror"  # messages are delivered to mirrors on mirror.<stream>.>
 
 
 def _mirror_manager(client: Client) -> JetStreamManager:
@@ -24,12 +24,15 @@ def _mirror_manager(client: Client) -> JetStreamManager:
 
 
 async def ensure_mirror(client: Client, source_info: StreamInfo) -> str | None:
-    """Have the stream copied; returns what was done. A server without the account has no outside consumers."""
+    """Create or update the mirror of a stream. Returns a description of the change, or None if there was none.
+
+    A server without the account EVENTS has no external consumers and gets no mirrors.
+    """
     stream, copies = str(source_info.config.name), _mirror_manager(client)
     source = StreamSource(name=stream, external=ExternalStream(api=SOURCE_API, deliver=f"{DELIVER_PREFIX}.{stream}"))
     config = StreamConfig(
         name=stream,
-        description=f"Events of the service {stream}, for consumers outside",
+        description=f"Events of the service {stream}, for external consumers",
         mirror=source,
         num_replicas=source_info.config.num_replicas,
         allow_direct=True,
@@ -38,20 +41,20 @@ async def ensure_mirror(client: Client, source_info: StreamInfo) -> str | None:
     try:
         present = await copies.stream_info(stream)
         if source_info.created and present.created and present.created < source_info.created:
-            await copies.delete_stream(stream)  # the original was lost and made anew, and counts from one again
+            await copies.delete_stream(stream)  # the source was recreated and counts from one again
             raise NotFoundError
     except ServiceUnavailableError:
         return None
     except NotFoundError:
         await create_stream(copies, config)
-        return f"copy of stream {stream} made for outside consumers"
+        return f"mirror of stream {stream} created for external consumers"
     if present.config.num_replicas == config.num_replicas:
         return None
     await copies.update_stream(config)
-    return f"copy of stream {stream} updated"
+    return f"mirror of stream {stream} updated"
 
 
 async def purge_mirror(client: Client, stream: str, before: int) -> None:
-    """The copy does not forget by itself what its original was told to forget."""
+    """Purge a mirror up to a sequence number. A mirror does not follow the purge of its source."""
     with suppress(NotFoundError, ServiceUnavailableError):
         await _mirror_manager(client).purge_stream(stream, seq=before)

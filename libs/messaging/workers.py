@@ -1,8 +1,8 @@
-"""Workers: slow work that events start, on every replica, at least once, each event until its work returns.
+"""The worker pool: background work for events, at least once per event, distributed over the replicas.
 
-FastStream subscribers on a durable pull consumer that the migration step makes. One message at a time per subscriber,
-as many subscribers as the worker's concurrency: FastStream's own `max_workers` would take far more messages off the
-server than it works on.
+FastStream subscribers read a durable pull consumer that the migration step creates. Each subscriber handles one message
+at a time, and there are as many subscribers as the worker's concurrency, because FastStream's `max_workers` would fetch
+far more messages than it handles.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any
+from typing import Protocol
 
 from faststream import AckPolicy
 from faststream.exceptions import NackMessage
@@ -21,28 +21,31 @@ from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 from nats.js.errors import NotFoundError
 
-from libs.eventstore.decider import RecordedEvent
+from libs.eventstore.decider import AnyEvent
 from libs.messaging import cloudevents
-from libs.messaging.request_reply import connect, disconnect, parse_nats_address
-from libs.messaging.worker_names import consumer_name, filter_subjects, hint_subjects
+from libs.messaging.nats_connection import connect, disconnect, parse_nats_address
 from libs.observability.logs import summarize_error
 from libs.observability.tracing import attach_remote
-from libs.service.declaration import RetryLater, Worker
-from libs.service.tasks import cancel_and_wait
+from libs.service.declaration import AnyWorker, RetryLater
 from libs.settings import Settings
+from libs.tasks import cancel_and_wait
 
-log = logging.getLogger("headrace.working")
+log = logging.getLogger("headrace.workers")
 
 MAX_RETRY_DELAY_SECONDS = 10.0
-HINT_WINDOW_SECONDS = 2.0  # seconds that the replica with the hint has for itself
+HINT_WINDOW_SECONDS = 2.0  # in which only the replica that got the hint works on an event
 SHUTDOWN_TIMEOUT_SECONDS = 5.0
-MAX_PENDING_HINTS = 500  # that wait in one process
+MAX_PENDING_HINTS = 500  # per process
 
-EventHandler = Callable[[RecordedEvent[Any]], Awaitable[None]]
+EventHandler = Callable[[AnyEvent], Awaitable[None]]
+
+
+class _Stoppable(Protocol):
+    async def stop(self) -> None: ...
 
 
 class _Broker(NatsBroker):
-    """FastStream on a connection that is made as all others are."""
+    """A FastStream broker on a connection with our own reconnect and timeout settings."""
 
     def __init__(self, settings: Settings, service: str, shutdown_timeout: float) -> None:
         super().__init__(parse_nats_address(settings).servers, logger=None, graceful_timeout=shutdown_timeout)
@@ -59,13 +62,13 @@ class _Broker(NatsBroker):
         return self._connection is not None and self._connection.is_connected
 
     async def close_connection(self) -> None:
-        """Close the connection for certain; `stop` leaves it open where a subscriber could not be stopped."""
+        """Close the connection. `stop` leaves it open if a subscriber could not be stopped."""
         if self._connection:
             await disconnect(self._connection)
 
 
 class WorkerPool:
-    """The workers of one process."""
+    """Runs the workers of a service in one process."""
 
     def __init__(
         self,
@@ -75,58 +78,39 @@ class WorkerPool:
         *,
         shutdown_timeout: float = SHUTDOWN_TIMEOUT_SECONDS,
     ) -> None:
-        """`handled`: by a consumer's name the time before which all was worked off, in a system that was restored."""
+        """`restore_cutoffs`: time before which all events were handled, by consumer name; set after a restore."""
         self._inbox = parse_nats_address(settings).inbox_prefix
         self._broker = _Broker(settings, service, shutdown_timeout)
         self._shutdown_timeout = shutdown_timeout
         self._service = service
         self._restore_cutoffs = restore_cutoffs or {}
-        self._consumers: list[tuple[str, str]] = []
-        self._registered: list[tuple[Worker, EventHandler]] = []
+        self._consumers: list[tuple[str, str]] = []  # stream, consumer name
+        self._registered: list[tuple[AnyWorker, EventHandler]] = []
         self._hint_subscriptions: list[Subscription] = []
         self._hint_tasks: set[asyncio.Task[None]] = set()
-        self._consumer_tasks: set[asyncio.Task[Any]] = set()  # what the consumers brought
-        self._in_progress: set[str] = set()  # events whose hint came to this process, and whose work is not over
+        self._consumer_tasks: set[asyncio.Task[object]] = set()  # handling messages of the durable consumers
+        self._in_progress: set[str] = set()  # ids of events started by a hint
 
-    def register(self, worker: Worker, handler: EventHandler) -> None:
-        name = consumer_name(self._service, worker)
+    def register(self, worker: AnyWorker, handler: EventHandler) -> None:
+        """Add a worker, before `start`."""
+        name = worker.consumer_name(self._service)
         self._consumers.append((worker.source, name))
         self._registered.append((worker, handler))
-        handled = self._restore_cutoffs.get(name)
+        cutoff = self._restore_cutoffs.get(name)
 
         async def on_message(body: bytes, message: NatsMessage) -> None:
             recorded = cloudevents.from_message(message.headers, message.body)
-            if handled is not None and recorded.at < handled:
+            if cutoff is not None and recorded.at < cutoff:
                 return
             age = (datetime.now(UTC) - recorded.at).total_seconds()
             if worker.start_on_hint and (0 <= age < HINT_WINDOW_SECONDS or recorded.id in self._in_progress):
-                raise NackMessage(delay=max(HINT_WINDOW_SECONDS - age, 1))  # whoever got the hint is at it
-            sign = asyncio.create_task(_heartbeat(message, worker.ack_wait_seconds / 3))
-            at_it = _current_task()
-            self._consumer_tasks.add(at_it)
-            try:
-                await handler(recorded)
-            except RetryLater as later:
-                raise NackMessage(delay=later.delay_seconds) from later
-            except asyncio.CancelledError:
-                # we stop before the work is over: another replica shall not wait until our patience is over
-                with suppress(NatsError):
-                    await message.raw_message.nak()
-                raise
-            except Exception as error:
-                tries = min(message.raw_message.metadata.num_delivered, 10)  # more would be no number in the end
-                delay = min(0.25 * 2**tries, MAX_RETRY_DELAY_SECONDS)
-                what, where = summarize_error(error)
-                with attach_remote(recorded.metadata.traceparent):
-                    log.warning("%s on %s: %s; again in %.1f s", name, recorded.id, what, delay, exc_info=where)
-                raise NackMessage(delay=delay) from error
-            finally:
-                self._consumer_tasks.discard(at_it)
-                sign.cancel()
+                # the replica with the hint works on it
+                raise NackMessage(delay=max(HINT_WINDOW_SECONDS - age, 1))
+            await self._handle(worker, name, handler, recorded, message)
 
         for _ in range(worker.concurrency):
             self._broker.subscriber(
-                filter_subjects(worker)[0],
+                worker.filter_subjects()[0],
                 stream=JStream(worker.source, declare=False),
                 durable=name,
                 pull_sub=PullSub(batch_size=1, timeout=2),
@@ -135,36 +119,63 @@ class WorkerPool:
                 inbox_prefix=f"{self._inbox}.".encode(),
             )(on_message)
 
+    async def _handle(
+        self, worker: AnyWorker, name: str, handler: EventHandler, recorded: AnyEvent, message: NatsMessage
+    ) -> None:
+        heartbeat = asyncio.create_task(_heartbeat(message, worker.ack_wait_seconds / 3))
+        task = _current_task()
+        self._consumer_tasks.add(task)
+        try:
+            await handler(recorded)
+        except RetryLater as later:
+            raise NackMessage(delay=later.delay_seconds) from later
+        except asyncio.CancelledError:
+            # shutdown before the end: give the event back, so that another replica need not wait for ack_wait
+            with suppress(NatsError):
+                await message.raw_message.nak()
+            raise
+        except Exception as error:
+            deliveries = min(message.raw_message.metadata.num_delivered, 10)  # limits the exponent
+            delay = min(0.25 * 2**deliveries, MAX_RETRY_DELAY_SECONDS)
+            reason, traceback = summarize_error(error)
+            with attach_remote(recorded.metadata.traceparent):
+                log.warning("%s on %s: %s; retrying in %.1f s", name, recorded.id, reason, delay, exc_info=traceback)
+            raise NackMessage(delay=delay) from error
+        finally:
+            self._consumer_tasks.discard(task)
+            heartbeat.cancel()
+
     async def start(self, client: Client) -> None:
+        """Start all registered workers. `client` receives the hints."""
         await self._broker.start()
-        for worker, work in self._registered:
+        for worker, handler in self._registered:
             if worker.start_on_hint:
-                await self._subscribe_to_hints(client, worker, work)
+                await self._subscribe_to_hints(client, worker, handler)
 
-    async def _subscribe_to_hints(self, client: Client, worker: Worker, handler: EventHandler) -> None:
-        """Hints are shared out among the replicas; one that is lost costs the time until the durable consumer acts."""
-        places = asyncio.Semaphore(worker.concurrency)
+    async def _subscribe_to_hints(self, client: Client, worker: AnyWorker, handler: EventHandler) -> None:
+        """Subscribe to hints in a queue group. The durable consumer handles an event whose hint is lost."""
+        slots = asyncio.Semaphore(worker.concurrency)
 
-        async def at_once(recorded: RecordedEvent[Any]) -> None:
+        async def handle_hint(recorded: AnyEvent) -> None:
             self._in_progress.add(recorded.id)
             try:
-                async with places:
+                async with slots:
                     await handler(recorded)
             except Exception as error:
                 with attach_remote(recorded.metadata.traceparent):
-                    log.warning("%s on %s: %s; left to its consumer", worker.name, recorded.id, error)
+                    log.warning("%s on %s: %s; the durable consumer will retry it", worker.name, recorded.id, error)
             finally:
                 self._in_progress.discard(recorded.id)
 
         async def on_hint(message: Msg) -> None:
             if len(self._hint_tasks) >= MAX_PENDING_HINTS:
-                return  # the durable consumer brings the event
-            task = asyncio.create_task(at_once(cloudevents.from_message(message.headers or {}, message.data)))
+                return  # the durable consumer delivers the event
+            task = asyncio.create_task(handle_hint(cloudevents.from_message(message.headers or {}, message.data)))
             self._hint_tasks.add(task)
             task.add_done_callback(self._hint_tasks.discard)
 
-        group = consumer_name(self._service, worker)
-        for subject in hint_subjects(worker):
+        group = worker.consumer_name(self._service)
+        for subject in worker.hint_subjects():
             self._hint_subscriptions.append(await client.subscribe(subject, group, cb=on_hint))
 
     @property
@@ -172,38 +183,38 @@ class WorkerPool:
         return self._broker.is_connected
 
     async def find_missing_consumers(self, client: Client) -> list[str]:
-        """Consumers that are gone: FastStream would spin on them without a word."""
+        """Return the names of missing durable consumers, for which FastStream would silently retry in a loop."""
         js = client.jetstream()
-        gone = []
+        missing = []
         for stream, name in self._consumers:
             try:
                 await js.consumer_info(stream, name)
             except NotFoundError:
-                gone.append(name)
-        return gone
+                missing.append(name)
+        return missing
 
     async def stop(self) -> None:
-        """Finish what is in hand within the grace; hand back the rest. Also after a start that was cut short."""
-        for hint in self._hint_subscriptions:
+        """Finish the work in progress within the timeout and give back the rest. Safe after an incomplete start."""
+        for subscription in self._hint_subscriptions:
             with suppress(NatsError):
-                await hint.unsubscribe()
-        # all at once: the broker would wait the whole grace for each of its subscribers
-        finishing = [asyncio.create_task(_stop_subscriber(subscriber)) for subscriber in self._broker.subscribers]
+                await subscription.unsubscribe()
+        # concurrently: the broker itself would wait the whole timeout for each subscriber
+        stopping = [asyncio.create_task(_stop_subscriber(subscriber)) for subscriber in self._broker.subscribers]
         try:
-            await asyncio.wait({*finishing, *self._hint_tasks}, timeout=self._shutdown_timeout)
+            await asyncio.wait({*stopping, *self._hint_tasks}, timeout=self._shutdown_timeout)
         finally:
-            await cancel_and_wait({*finishing, *self._hint_tasks, *self._consumer_tasks})
+            await cancel_and_wait({*stopping, *self._hint_tasks, *self._consumer_tasks})
             await self._broker.close_connection()
 
 
-async def _stop_subscriber(subscriber: Any) -> None:
-    with suppress(NatsError):  # the bus is away
+async def _stop_subscriber(subscriber: _Stoppable) -> None:
+    with suppress(NatsError):  # NATS is unreachable
         await subscriber.stop()
 
 
-def _current_task() -> "asyncio.Task[Any]":
+def _current_task() -> "asyncio.Task[object]":
     task = asyncio.current_task()
-    assert task is not None  # noqa: S101  it is a coroutine that asks
+    assert task is not None  # noqa: S101  called from a coroutine
     return task
 
 
@@ -212,9 +223,9 @@ async def _decode_raw(message: NatsMessage) -> bytes:
 
 
 async def _heartbeat(message: NatsMessage, interval: float) -> None:
-    """Tell the server that the work goes on, so that no other replica starts it too."""
+    """Extend the ack wait while the work runs, so that no other replica gets the event."""
     with suppress(asyncio.CancelledError):
         while True:
             await asyncio.sleep(interval)
-            with suppress(NatsError):  # the bus is away; the next sign may reach it in time
+            with suppress(NatsError):  # NATS is unreachable; the next heartbeat may be in time
                 await message.raw_message.in_progress()

@@ -1,1 +1,1 @@
-"""What a process tells about itself: logs, traces, metrics, health."""
+"""Logs, traces, metrics and health checks of a process."""

@@ -1,4 +1,4 @@
-"""What a process feels of itself: how late its event loop is, and whether it is ready."""
+"""A monitor that exports the lag of the event loop and the readiness of the process."""
 
 import asyncio
 from itertools import count
@@ -10,13 +10,13 @@ from libs.observability.health import Health
 from libs.observability.metrics import SettableGauge
 
 SAMPLE_INTERVAL_SECONDS = 1.0  # seconds
-SAMPLES_PER_REPORT = 10  # beats, while all is well
+SAMPLES_PER_REPORT = 10  # also between readiness checks while ready
 
 
 async def monitor_event_loop(meter: Meter, health: Health, service: str) -> NoReturn:
-    """Runs until cancelled."""
+    """Run until canceled."""
     late = SettableGauge.create(
-        meter, "headrace_event_loop_lag_seconds", "How late the event loop was, at worst of the last beats"
+        meter, "headrace_event_loop_lag_seconds", "Maximum delay of the event loop in the last 10 seconds"
     )
     ready = SettableGauge.create(meter, "headrace_ready", "1 while the process is ready, 0 while it is not")
     labels = {"service": service}

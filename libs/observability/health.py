@@ -1,6 +1,6 @@
-"""Health of one process over HTTP: alive, ready and metrics, for probes and people.
+"""The health server of a process: liveness, readiness and metrics over HTTP.
 
-A web framework would cost each process 7 MB for these three answers; the standard library costs none.
+It uses the standard library only: a web framework would cost each process 7 MB for three routes.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from libs.observability.logs import redact
 from libs.version import VERSION
 
-Check = Callable[[], Awaitable[str | None]]  # None, or the reason in words why not
+Check = Callable[[], Awaitable[str | None]]  # None: healthy; otherwise a description of the problem
 Response = tuple[HTTPStatus, str, bytes]
 CHECK_TIMEOUT_SECONDS = 2.0
 REQUEST_TIMEOUT_SECONDS = 5.0
@@ -38,8 +38,8 @@ class Health:
         self._checks[name] = check
 
     async def find_problems(self) -> dict[str, str]:
-        """Why this process is not ready, by the name of the check; empty when it is."""
-        checks = dict(self._checks)  # others may be registered meanwhile
+        """Run all checks. Returns the problems by check name; empty if the process is ready."""
+        checks = dict(self._checks)  # a copy, because checks may be registered concurrently
         answers = await asyncio.gather(*(self._run_check(check) for check in checks.values()))
         return {name: reason for name, reason in zip(checks, answers, strict=True) if reason is not None}
 
@@ -48,17 +48,17 @@ class Health:
             async with asyncio.timeout(self._check_timeout_seconds):
                 return await check()
         except TimeoutError:
-            return f"no answer within {self._check_timeout_seconds:g} s"
-        except Exception as error:  # whatever it is, it is the reason
+            return f"no response within {self._check_timeout_seconds:g} s"
+        except Exception as error:  # any error is a problem to report
             return redact(f"{type(error).__name__}: {error}")
 
 
 @asynccontextmanager
 async def serve_health(health: Health, registry: CollectorRegistry, host: str, port: int) -> AsyncIterator[int]:
-    """Serve `/healthz`, `/readyz` and `/metrics`; gives the port, which is any free one when 0 was asked for."""
+    """Serve `/healthz`, `/readyz` and `/metrics`. Yields the port, which is a free one if `port` is 0."""
 
     async def on_connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        # a client that is silent, too long or gone gets no answer, and nobody does when the process ends
+        # no response to a silent or closed client, to an overlong request, or during shutdown
         with suppress(*IGNORED_ERRORS):
             async with asyncio.timeout(REQUEST_TIMEOUT_SECONDS):
                 head = await reader.readuntil(b"\r\n\r\n")

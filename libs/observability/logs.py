@@ -1,4 +1,4 @@
-"""Logs: one JSON object per line on stderr, with the trace they belong to and without anybody's credentials."""
+"""Logging: one JSON object per line on stderr, with the trace id, and with credentials redacted."""
 
 import json
 import logging
@@ -28,7 +28,7 @@ NOISY_LOGGERS = (
     "asyncio",
 )
 CREDENTIAL_PATTERNS = [
-    # a header however it was written down: `Authorization: Bearer x`, {"authorization": "x"}, (b"authorization", b"x")
+    # a header in any notation: `Authorization: Bearer x`, {"authorization": "x"}, (b"authorization", b"x")
     (
         re.compile(
             r"""(?i)\b((?:proxy-)?authorization|(?:private|job|runner)-token|x-gitlab-token|cookie)"""
@@ -37,11 +37,11 @@ CREDENTIAL_PATTERNS = [
         rf"\1\2{REDACTED}",
     ),
     (re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{8,}"), rf"\1 {REDACTED}"),
-    (re.compile(r"\bhrp_[\w-]{8,}|\bhrj?-[\w-]{43}"), REDACTED),  # a personal one, a runner's, a job's
-    (re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]*"), REDACTED),  # a signed token anywhere
+    (re.compile(r"\bhrp_[\w-]{8,}|\bhrj?-[\w-]{43}"), REDACTED),  # personal, runner and job tokens
+    (re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]*"), REDACTED),  # JSON web tokens
     (re.compile(r"(://[^\s/@:]*:)[^\s/]+(?=@)"), rf"\1{REDACTED}"),
-    (re.compile(r"(://)[^\s/@:]{20,}(?=@)"), rf"\1{REDACTED}"),  # forges take a token for the name
-    # the validation errors of pydantic quote what was sent
+    (re.compile(r"(://)[^\s/@:]{20,}(?=@)"), rf"\1{REDACTED}"),  # a token in place of a user name
+    # pydantic's validation errors contain the input
     (re.compile(r"input_value=.*?(?=, input_type=)", re.DOTALL), f"input_value={REDACTED}"),
 ]
 STANDARD_FIELDS = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"}
@@ -54,12 +54,15 @@ def redact(text: str) -> str:
 
 
 def summarize_error(error: Exception) -> tuple[str, Exception | None]:
-    """How a warning names an error, and the trace it needs: none for another service, which was away or busy."""
+    """Return an error's name for a warning, and the error itself if its traceback is worth logging.
+
+    A rejected request, for example by an unavailable service, needs no traceback.
+    """
     return (error.code, None) if isinstance(error, RequestRejected) else (type(error).__name__, error)
 
 
 class BaseFormatter(logging.Formatter):
-    """What both forms have in common: a record as a mapping, ready to be printed."""
+    """Base of both formats: converts a log record to a mapping of fields."""
 
     def __init__(self, service: str, instance: str) -> None:
         super().__init__()
@@ -68,7 +71,7 @@ class BaseFormatter(logging.Formatter):
     def to_fields(self, record: logging.LogRecord) -> dict[str, Any]:
         span = trace.get_current_span().get_span_context()
         ids = {"trace_id": f"{span.trace_id:032x}", "span_id": f"{span.span_id:016x}"} if span.is_valid else {}
-        # the standard formatter prints source lines only, never the values of variables
+        # the standard formatter includes source lines, never the values of variables
         error = {"exception": redact(self.formatException(record.exc_info))} if record.exc_info else {}
         return {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
@@ -83,7 +86,7 @@ class BaseFormatter(logging.Formatter):
 
 
 def _extra_fields(record: logging.LogRecord) -> dict[str, Any]:
-    """What the caller gave as `extra`."""
+    """Return the fields that the caller passed as `extra`."""
     return {
         name: value if isinstance(value, bool | int | float | None) else redact(str(value))
         for name, value in vars(record).items()
@@ -97,7 +100,7 @@ class JsonFormatter(BaseFormatter):
 
 
 class TextFormatter(BaseFormatter):
-    """For people: the time of day, what, where; an exception follows below."""
+    """Formats log records as readable lines: time, level, service and message, followed by the exception."""
 
     def format(self, record: logging.LogRecord) -> str:
         fields = self.to_fields(record)
@@ -109,7 +112,7 @@ class TextFormatter(BaseFormatter):
 
 
 class RateLimitFilter(logging.Filter):
-    """That the place for telemetry is away is worth a line a minute, and is no error of ours."""
+    """Limits messages about an unreachable telemetry endpoint to one warning a minute."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -126,9 +129,9 @@ class RateLimitFilter(logging.Filter):
 
 
 def configure_logging(service: str, instance: str, environ: Mapping[str, str] = os.environ) -> None:
-    """Route everything this process logs, warns of or dies of through one handler on stderr.
+    """Send all log messages, warnings and uncaught exceptions of the process to one handler on stderr.
 
-    Call it after the imports: FastStream gives its logger a handler of its own when it is imported.
+    Call it after all imports: FastStream adds a handler to its logger when it is imported.
     """
     form = TextFormatter if environ.get("HEADRACE_LOG_FORMAT") == "text" else JsonFormatter
     handler = logging.StreamHandler(sys.stderr)
@@ -146,4 +149,4 @@ def configure_logging(service: str, instance: str, environ: Mapping[str, str] = 
 
 def _log_uncaught(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
     if not issubclass(kind, KeyboardInterrupt):
-        logging.getLogger("headrace").critical("the process ends by an error", exc_info=(kind, error, traceback))
+        logging.getLogger("headrace").critical("uncaught exception, process exits", exc_info=(kind, error, traceback))

@@ -1,102 +1,109 @@
-"""What a service measures of itself: its own events as they are recorded, and what its leader reads now and then."""
+"""Metric declarations of a service: counters and histograms of its events, and gauges that the leader polls."""
+
+from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from nats.errors import Error as NatsError
 from opentelemetry.metrics import Meter
 from pymongo.errors import PyMongoError
 
-from contracts.messages import ReadModelRow
-from libs.eventstore.decider import RecordedEvent
+from contracts.messages import Event, ReadModelRow
+from libs.eventstore.decider import AnyEvent, RecordedEvent
 from libs.observability.metrics import LONG_SECONDS_BUCKETS, SettableGauge, create_seconds_histogram
 
-log = logging.getLogger("headrace.measuring")
+if TYPE_CHECKING:
+    from libs.service.declaration import Context
 
-POLL_INTERVAL_SECONDS = 5.0  # seconds
+log = logging.getLogger("headrace.metrics")
+
+POLL_INTERVAL_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
 class CounterSpec:
-    """Events by their outcome, one of few. Each counts once, where it is recorded: a crash may lose one."""
+    """A counter of recorded events by outcome. The recording replica counts them; a crash may lose a count."""
 
     name: str
     description: str
-    outcome: Callable[[RecordedEvent[Any]], str | None]  # None: it does not count
-    outcomes: tuple[str, ...]  # all there are: they are shown from the start, so that the first one is seen to come
+    outcome: Callable[[RecordedEvent[Event]], str | None]  # None: the event is not counted
+    outcomes: tuple[str, ...]  # all possible values; exported as 0 from the start
 
 
 @dataclass(frozen=True)
 class HistogramSpec:
-    """Seconds that something took, known with an event and the row of its stream."""
+    """A histogram of durations in seconds, computed from an event and its stream's row."""
 
     name: str
     description: str
-    seconds: Callable[[RecordedEvent[Any], Any], float | None]  # None: the event does not tell
+    seconds: Callable[[RecordedEvent[Event], ReadModelRow], float | None]  # None: the event has no duration
 
 
 @dataclass(frozen=True)
 class GaugeSpec:
-    """A number that the leading replica reads from the database every few seconds. Must stay cheap with a long log."""
+    """A gauge that the leader reads from the database every few seconds. The query must stay fast with a long log."""
 
     name: str
     description: str
-    read: Callable[[Any], Awaitable[float]]  # takes a Context
+    read: Callable[[Context], Awaitable[float]]
 
 
 MetricSpec = CounterSpec | HistogramSpec | GaugeSpec
 
 
 class EventMetrics:
-    """Counts and durations of one process."""
+    """Counters and histograms of the events that this process records."""
 
     def __init__(self, meter: Meter, specs: Sequence[MetricSpec]) -> None:
-        self._counts = [
-            (one, meter.create_counter(one.name, description=one.description))
-            for one in specs
-            if isinstance(one, CounterSpec)
+        self._counters = [
+            (spec, meter.create_counter(spec.name, description=spec.description))
+            for spec in specs
+            if isinstance(spec, CounterSpec)
         ]
-        self._durations = [
-            (one, create_seconds_histogram(meter, one.name, one.description, LONG_SECONDS_BUCKETS))
-            for one in specs
-            if isinstance(one, HistogramSpec)
+        self._histograms = [
+            (spec, create_seconds_histogram(meter, spec.name, spec.description, LONG_SECONDS_BUCKETS))
+            for spec in specs
+            if isinstance(spec, HistogramSpec)
         ]
-        for count, counter in self._counts:
-            for outcome in count.outcomes:
+        for spec, counter in self._counters:
+            for outcome in spec.outcomes:
                 counter.add(0, {"outcome": outcome})
 
-    def record(self, recorded: RecordedEvent[Any], row: ReadModelRow) -> None:
-        """`row`: of the event's stream, after it."""
-        for count, counter in self._counts:
-            if outcome := count.outcome(recorded):
+    def record(self, recorded: AnyEvent, row: ReadModelRow) -> None:
+        """Update the metrics for an event. `row` is the row of its stream after the event."""
+        for counter_spec, counter in self._counters:
+            if outcome := counter_spec.outcome(recorded):
                 counter.add(1, {"outcome": outcome})
-        for duration, histogram in self._durations:
-            if (took := duration.seconds(recorded, row)) is not None:
-                histogram.record(max(took, 0.0))
+        for histogram_spec, histogram in self._histograms:
+            if (seconds := histogram_spec.seconds(recorded, row)) is not None:
+                histogram.record(max(seconds, 0.0))
 
 
 class GaugePoller:
-    """What the leader reads. Whoever leads no longer says nothing."""
+    """Polls gauges on the leader and clears them when leadership is lost, so that a former leader reports nothing."""
 
     def __init__(self, meter: Meter, specs: Sequence[MetricSpec]) -> None:
         self._gauges = [
-            (one, SettableGauge.create(meter, one.name, one.description)) for one in specs if isinstance(one, GaugeSpec)
+            (spec, SettableGauge.create(meter, spec.name, spec.description))
+            for spec in specs
+            if isinstance(spec, GaugeSpec)
         ]
 
-    async def run(self, context: Callable[[], Any]) -> NoReturn:
-        """Read until cancelled. A number that cannot be read is not shown."""
+    async def run(self, context: Callable[[], Context]) -> NoReturn:
+        """Poll until canceled. A gauge that cannot be read is cleared."""
         try:
             while True:
-                for reading, level in self._gauges:
+                for spec, gauge in self._gauges:
                     try:
-                        level.set(await reading.read(context()), {})
+                        gauge.set(await spec.read(context()), {})
                     except (PyMongoError, NatsError) as error:
-                        log.warning("%s cannot be read: %s", reading.name, type(error).__name__)
-                        level.clear()
+                        log.warning("reading the gauge %s failed: %s", spec.name, type(error).__name__)
+                        gauge.clear()
                 await asyncio.sleep(POLL_INTERVAL_SECONDS)
         finally:
-            for _, level in self._gauges:
-                level.clear()
+            for _, gauge in self._gauges:
+                gauge.clear()

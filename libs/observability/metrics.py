@@ -1,4 +1,4 @@
-"""The instruments of Headrace, made once per process from its meter. No label ever has a value per project or user."""
+"""The metric instruments, created once per process. Labels never have values per project or user."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -20,14 +20,14 @@ SECONDS_BUCKETS = [
     2.5,
     5,
     10,
-]  # the SDK's own are milliseconds
+]  # the SDK defaults are in ms
 LONG_SECONDS_BUCKETS = [0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600]
 
 Labels = Mapping[str, str]
 
 
 class SettableGauge:
-    """A value that stands until it is set anew or withdrawn: what was measured while leading goes with the lead."""
+    """A gauge that keeps its value until it is set or cleared, for example when leadership is lost."""
 
     def __init__(self) -> None:
         self._values: dict[tuple[tuple[str, str], ...], float | Callable[[], float]] = {}
@@ -39,11 +39,11 @@ class SettableGauge:
         return level
 
     def set(self, value: float | Callable[[], float], labels: Labels) -> None:
-        """A function is asked whenever somebody looks, from any thread."""
+        """Set a value, or a function that is called from any thread when the gauge is collected."""
         self._values[tuple(labels.items())] = value
 
     def clear(self, labels: Labels | None = None) -> None:
-        """One value, or all."""
+        """Clear the value of these labels, or all values."""
         if labels is None:
             self._values.clear()
         else:
@@ -62,9 +62,9 @@ class Metrics:
     reactions_refused: Counter  # service
     leading: SettableGauge  # service
     relay_lag_seconds: SettableGauge  # service
-    follower_lag: SettableGauge  # service, follower: events not yet applied
-    followers_stopped: SettableGauge  # service, follower: 1 while one waits for a person
-    clock_offset_seconds: SettableGauge  # service: how far the machine's clock is ahead of the database's
+    follower_lag: SettableGauge  # service, follower: events not yet handled
+    followers_stopped: SettableGauge  # service, follower: 1 while an event fails
+    clock_offset_seconds: SettableGauge  # service
 
     @classmethod
     def create(cls, meter: Meter) -> "Metrics":
@@ -74,31 +74,31 @@ class Metrics:
         return cls(
             meter=meter,
             command_seconds=create_seconds_histogram(
-                meter, "headrace_command_seconds", "Time from taking a command to its answer"
+                meter, "headrace_command_seconds", "Time from receiving a command to its reply"
             ),
-            conflicts=meter.create_counter("headrace_conflicts", description="Decisions that another writer overtook"),
+            conflicts=meter.create_counter("headrace_conflicts", description="Commits that lost to another writer"),
             reactions_refused=meter.create_counter(
                 "headrace_reactions_refused",
-                description="Commands of reactions that were refused for good: what follows is missing",
+                description="Commands of reactions that were rejected permanently",
             ),
-            leading=level("headrace_leading", "1 while this replica does what one does for all: relay, followers"),
-            relay_lag_seconds=level("headrace_relay_lag_seconds", "Age of the oldest commit that is not yet published"),
-            follower_lag=level("headrace_follower_lag", "Events that a follower has not yet applied"),
+            leading=level("headrace_leading", "1 while this replica is the leader of its service"),
+            relay_lag_seconds=level("headrace_relay_lag_seconds", "Age of the oldest unpublished commit"),
+            follower_lag=level("headrace_follower_lag", "Events that a subscription has not yet handled"),
             followers_stopped=level(
-                "headrace_followers_stopped", "1 while a follower is stopped by an event it cannot apply"
+                "headrace_followers_stopped", "1 while a subscription is stopped by an event that fails"
             ),
             clock_offset_seconds=create_clock_offset_gauge(meter),
         )
 
     def clear_leader_gauges(self) -> None:
-        """What only a leader knows is no longer ours to tell."""
+        """Clear the gauges that only a leader reports."""
         for level in (self.relay_lag_seconds, self.follower_lag, self.followers_stopped):
             level.clear()
 
 
 def create_clock_offset_gauge(meter: Meter) -> SettableGauge:
-    """Of services, and of the gateway, which has no other instrument with them in common."""
-    description = "Seconds by which the clock of the process is ahead of the database's; negative: behind"
+    """Create the clock offset gauge, which both services and the gateway export."""
+    description = "Seconds by which the host clock is ahead of the database clock; negative: behind"
     return SettableGauge.create(meter, "headrace_clock_offset_seconds", description)
 
 

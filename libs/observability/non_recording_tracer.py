@@ -1,4 +1,4 @@
-"""Traces that nobody records: spans that are nothing but ids, for logs, answers and events."""
+"""A tracer that only creates trace and span ids, for logs, responses and events, without recording spans."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -23,7 +23,7 @@ class NonRecordingTracer(Tracer):
         record_exception: bool = True,
         set_status_on_exception: bool = True,
     ) -> Span:
-        """Whether to record is the decision of whoever began the trace; it is handed on."""
+        """Return a span with a new id. The sampling decision is inherited from the parent."""
         parent = trace.get_current_span(context).get_span_context()
         trace_id = parent.trace_id or getrandbits(128)
         return NonRecordingSpan(
@@ -31,7 +31,7 @@ class NonRecordingTracer(Tracer):
         )
 
     @contextmanager
-    def start_as_current_span(  # type: ignore[override]  # the API has a class of its own for such functions
+    def start_as_current_span(  # type: ignore[override]  # the API uses a special class for such functions
         self, name: str, context: Context | None = None, *_more: Any, **_attributes: Any
     ) -> Iterator[Span]:
         with trace.use_span(self.start_span(name, context)) as span:

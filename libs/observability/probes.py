@@ -1,4 +1,4 @@
-"""Dependencies of a process, tried in the background: readiness says whether they answered lately, at no cost."""
+"""Background probes of a process's dependencies; readiness uses their latest results."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -6,37 +6,37 @@ from contextlib import asynccontextmanager
 from typing import NoReturn
 
 from libs.observability.logs import redact
-from libs.service.tasks import cancel_and_wait
+from libs.tasks import cancel_and_wait
 
 PROBE_INTERVAL_SECONDS = 2.0
 PROBE_RETRY_SECONDS = 0.5
 PROBE_TIMEOUT_SECONDS = 2.0
-MAX_RESULT_AGE_SECONDS = 5.0  # of an answer: one that is late now and then makes nobody unready
+MAX_RESULT_AGE_SECONDS = 5.0  # a single slow probe does not make the process unready
 
 
 class Probe:
-    """`attempt` is a round trip through the dependency; it raises an exception where that fails."""
+    """`attempt` makes a round trip to the dependency and raises an exception if it fails."""
 
     def __init__(self, name: str, attempt: Callable[[], Awaitable[object]]) -> None:
         self._name = name
         self._attempt = attempt
-        self._answered_at: float | None = None  # by the loop's clock
-        self._failure: str | None = f"{name} has not answered yet"
+        self._answered_at: float | None = None  # event loop clock
+        self._failure: str | None = f"{name} has not responded yet"
 
     async def find_problem(self) -> str | None:
-        """Return why this process is not ready, or None. A check of Health."""
+        """Return a description of the problem, or None. Registered as a check of Health."""
         if self._failure or self._answered_at is None:
             return self._failure
         age = _now() - self._answered_at
-        return f"{self._name} has not answered for {age:.0f} s" if age > MAX_RESULT_AGE_SECONDS else None
+        return f"{self._name} has not responded for {age:.0f} s" if age > MAX_RESULT_AGE_SECONDS else None
 
     async def run_once(self) -> None:
         try:
             async with asyncio.timeout(PROBE_TIMEOUT_SECONDS):
                 await self._attempt()
         except TimeoutError:
-            pass  # the age of the last answer counts
-        except Exception as error:  # whatever it is, it is the reason
+            pass  # the age of the last success decides
+        except Exception as error:  # any error is a problem to report
             self._failure = redact(f"{self._name} is not reachable ({type(error).__name__})")
         else:
             self._failure, self._answered_at = None, _now()
@@ -49,7 +49,7 @@ class Probe:
 
 @asynccontextmanager
 async def run_probes(*probes: Probe) -> AsyncIterator[None]:
-    """Try all once, and then again and again until the block ends."""
+    """Run each probe once, then repeatedly until the block ends."""
     await asyncio.gather(*(probe.run_once() for probe in probes))
     tasks = {asyncio.create_task(probe.run()) for probe in probes}
     try:

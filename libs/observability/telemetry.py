@@ -1,6 +1,6 @@
-"""Traces and metrics of one process: always measured, exported by OTLP only where an endpoint is configured.
+"""OpenTelemetry setup: traces and metrics of a process, exported by OTLP if an endpoint is configured.
 
-The standard variables hold: endpoints and headers of the exporters, their batches and time-outs, OTEL_TRACES_SAMPLER,
+The standard variables apply: endpoints, headers, batches and timeouts of the exporters, OTEL_TRACES_SAMPLER,
 OTEL_RESOURCE_ATTRIBUTES, OTEL_TRACES_EXPORTER=none, OTEL_METRICS_EXPORTER=none, OTEL_SDK_DISABLED.
 """
 
@@ -20,20 +20,20 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 
 from libs.observability.non_recording_tracer import NonRecordingTracerProvider
 
-FLUSH_TIMEOUT_SECONDS = 1.0  # seconds in which what is still waiting may be sent
+FLUSH_TIMEOUT_SECONDS = 1.0  # to send what is buffered at shutdown
 
 
 @dataclass(frozen=True)
 class Telemetry:
     tracer: Tracer
     meter: Meter
-    registry: CollectorRegistry  # what `/metrics` shows
+    registry: CollectorRegistry  # source of `/metrics`
     tracer_provider: TracerProvider
     shutdown_hooks: tuple[Callable[[], object], ...]
 
     def shutdown(self) -> None:
-        """Send what is still waiting; an endpoint that is away keeps nobody from leaving."""
-        # in threads that end with the process: the exporters' own patience is longer than ours
+        """Flush and stop the exporters. An unreachable endpoint does not delay the exit."""
+        # in daemon threads, because the exporters' own timeouts are longer
         leaving = [Thread(target=end, daemon=True) for end in self.shutdown_hooks]
         for thread in leaving:
             thread.start()
@@ -45,7 +45,7 @@ class Telemetry:
 def configure_telemetry(
     service: str, instance: str, otlp_endpoint: str | None, environ: Mapping[str, str] = os.environ
 ) -> Telemetry:
-    """Without an endpoint spans are not recorded, but they have real ids: `traceparent` and logs stay useful."""
+    """Set up telemetry. Without an endpoint spans are not recorded but have ids, for `traceparent` and logs."""
     resource = (
         Resource({"service.namespace": "headrace"})
         .merge(OTELResourceDetector().detect())
@@ -66,7 +66,7 @@ def configure_telemetry(
 
 
 def _resolve_endpoint(signal: str, common: str | None, environ: Mapping[str, str]) -> str:
-    """Where it goes; nothing where it is switched off."""
+    """Return the URL of the exporter, or an empty string if it is disabled."""
     off = environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
     if off or environ.get(f"OTEL_{signal.upper()}_EXPORTER", "").strip() == "none":
         return ""
@@ -75,7 +75,7 @@ def _resolve_endpoint(signal: str, common: str | None, environ: Mapping[str, str
 
 
 def _create_metric_reader(endpoint: str) -> MetricReader:
-    # imported here: a process without an endpoint saves their memory
+    # imported here: a process without an endpoint saves the memory
     from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
     from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 

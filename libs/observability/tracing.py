@@ -1,7 +1,7 @@
-"""Spans: how they begin, go on in other processes and say how they ended, without a word of what they were about.
+"""Helpers for OpenTelemetry spans and the propagation of trace contexts.
 
-No message of an exception is ever kept: it may quote what was sent. Where nobody looks, only what others need is made:
-the ids of requests and events. Everything in between costs a glance at the present span.
+Messages of exceptions are never recorded, because they may contain user input. Without sampling, only the ids of
+requests and events are created; inner spans then cost a check of the current span.
 """
 
 import re
@@ -19,7 +19,7 @@ from opentelemetry.trace import TraceFlags as Flags
 
 TRACEPARENT_HEADER = "traceparent"
 TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-((?!0{32})[0-9a-f]{32})-((?!0{16})[0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?")
-MAX_LINKS = 32  # of one span; a batch may have more events
+MAX_LINKS = 32  # per span; a batch may have more events
 MONGODB = {"db.system.name": "mongodb"}
 NATS = {"messaging.system": "nats"}
 
@@ -44,7 +44,7 @@ Attributes = Mapping[str, str | int | float | bool]
 
 
 class SpanScope(AbstractContextManager[Span]):
-    """A span, current from here to the end of the block. Lighter than the SDK's own, and silent about exceptions."""
+    """Makes a span current within a block. Cheaper than the SDK's, and records no exception messages."""
 
     __slots__ = ("_span", "_token")
 
@@ -67,8 +67,8 @@ class SpanScope(AbstractContextManager[Span]):
 
 
 def record_error(span: Span, error: BaseException) -> None:
-    """A refusal is an answer; everything else is an error."""
-    failure = getattr(error, "failure", None)  # of a Refused, without its module: agents can do without pydantic
+    """Record the error type. Rejections below status 500 and cancellations do not set the error status."""
+    failure = getattr(error, "failure", None)  # of a RequestRejected; not imported, because agents do without pydantic
     span.set_attribute("error.type", failure.code if failure else type(error).__name__)
     failed = failure.status >= 500 if failure else not isinstance(error, CancelledError)
     if failed:
@@ -78,29 +78,29 @@ def record_error(span: Span, error: BaseException) -> None:
 def open_span(
     name: str, kind: SpanKind, traceparent: str | None = None, attributes: Attributes | None = None, *linked: str
 ) -> SpanScope:
-    """A span that goes on where `traceparent` comes from, or begins a trace: it always has ids. `also` are linked."""
+    """Open a span that continues the trace of `traceparent`, or starts a trace. Links to the `linked` traces."""
     return SpanScope(start_span(name, kind, traceparent, attributes, *linked))
 
 
 def start_span(
     name: str, kind: SpanKind, traceparent: str | None = None, attributes: Attributes | None = None, *linked: str
 ) -> Span:
-    """The same, for whoever ends it himself."""
+    """Start a span without making it current. The caller ends it."""
     return tracer.start_span(name, extract(traceparent), kind, attributes, create_links(linked), record_exception=False)
 
 
 def child_span(
     name: str, kind: SpanKind = SpanKind.INTERNAL, attributes: Attributes | None = None
 ) -> AbstractContextManager[Span]:
-    """A span within the present one, if that is looked at."""
-    # not `is_recording`: what was begun at once goes on after the span of the request is over
+    """Open a child of the current span, if that is sampled."""
+    # not `is_recording`: background work continues after the span of the request has ended
     if not trace.get_current_span().get_span_context().trace_flags.sampled:
         return NO_SPAN
     return SpanScope(tracer.start_span(name, None, kind, attributes, record_exception=False))
 
 
 def attach_remote(traceparent: str) -> AbstractContextManager[Span]:
-    """No span, but what is logged here belongs to that trace."""
+    """Make a remote trace context current without a span, so that log messages carry its ids."""
     there = _parse_traceparent(traceparent)
     return SpanScope(NonRecordingSpan(there)) if there else NO_SPAN
 
@@ -108,7 +108,7 @@ def attach_remote(traceparent: str) -> AbstractContextManager[Span]:
 def record_past_span(
     name: str, traceparent: str, start: datetime, end: datetime, attributes: Attributes | None = None
 ) -> None:
-    """What is over, told in the trace it belongs to, with a link to where it became known."""
+    """Record a span with past times in the trace of `traceparent`, linked to the current span."""
     if not is_sampled(traceparent):
         return
     here = trace.get_current_span().get_span_context()
@@ -119,7 +119,7 @@ def record_past_span(
 
 
 def add_link(traceparent: str) -> None:
-    """From the present span to another trace: time has passed, so it is no part of it."""
+    """Link the current span to another trace, of which it is not a part."""
     span = trace.get_current_span()
     if span.is_recording() and (there := _parse_traceparent(traceparent)):
         span.add_link(there)
@@ -130,12 +130,12 @@ def create_links(traceparents: Sequence[str]) -> Sequence[Link]:
 
 
 def is_sampled(traceparent: str) -> bool:
-    """Whether whoever began the trace records it."""
+    """Return whether the sampled flag of a `traceparent` is set."""
     return traceparent[-1:] in "13579bdf" and bool(traceparent)
 
 
 def inject() -> str | None:
-    """The `traceparent` header of the current span, if there is one."""
+    """Return the `traceparent` header of the current span, or None without one."""
     here = trace.get_current_span().get_span_context()
     if not here.is_valid:
         return None
@@ -143,7 +143,7 @@ def inject() -> str | None:
 
 
 def extract(traceparent: str | None) -> Context:
-    """The context to start a span in; what cannot be read is as good as nothing: the span begins a new trace."""
+    """Return the context of a `traceparent`. If it is missing or invalid, a span in the context starts a new trace."""
     there = _parse_traceparent(traceparent) if traceparent else None
     return trace.set_span_in_context(NonRecordingSpan(there), EMPTY_CONTEXT) if there else EMPTY_CONTEXT
 

@@ -1,107 +1,109 @@
-"""Long lists by time, newest first: neither the total nor a late page walks over all that comes before it.
+"""Paging for long lists ordered by time, newest first, without scanning all rows before a page.
 
-What is counted once is remembered for a minute as milestones: times in the list with the number of rows before them.
-New rows come before the first and are counted each time; a row that vanishes behind it still counts for so long.
+Counts are cached for a minute as anchors: times in the list with the number of newer rows. Rows newer than the first
+anchor are counted on each request. A row that is deleted behind an anchor is counted until the cache expires.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from contracts.messages import ReadModelRow
 from contracts.paging import SliceQuery
+from libs.documents import Filter
 from libs.projections.paging import skip_and_limit
 from libs.projections.read_model import HAS_TIME, ReadModel
 
 EARLIEST_TIME = HAS_TIME["$gt"]
-ROWS_BETWEEN_ANCHORS = 5_000  # rows; a list that is not longer has none
-CACHE_TTL_SECONDS = 60.0  # seconds
-MAX_CACHED_LISTS = 500  # lists that are remembered
+ROWS_BETWEEN_ANCHORS = 5_000  # shorter lists have no anchors
+CACHE_TTL_SECONDS = 60.0
+MAX_CACHED_LISTS = 500  # per process
 
 R = TypeVar("R", bound=ReadModelRow)
-Condition = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class PageAnchor:
+    """A time in a list, with the number of newer rows behind the first anchor."""
+
     at: datetime
-    newer_count: int  # rows from the first milestone on that are newer
+    newer_count: int  # rows between the first anchor and this one
 
 
 @dataclass(frozen=True, slots=True)
 class PageAnchors:
-    """The first is the newest row that has come to rest."""
+    """Cached anchors of a list. The first is at the newest row with a final position."""
 
     anchors: tuple[PageAnchor, ...]
-    count: int  # of rows from the first on
-    expires_at: float  # of the monotonic clock
+    count: int  # rows from the first anchor to the end
+    expires_at: float  # monotonic clock
 
 
 class CountedList(Generic[R]):
-    """Lists of the rows of one view, in the order of a time (of the partial indexes: see DATED), then of their ids."""
+    """Lists of a read model's rows in the order of a time field (see HAS_TIME), then by id."""
 
     def __init__(self, order_field: str, unsettled_time: datetime) -> None:
-        """`moving`: the time of the rows whose place is not settled yet; they stand before all others."""
+        """`unsettled_time`: the time of rows without a final position, which come before all others."""
         self._order_field = order_field
         self._unsettled_time = unsettled_time
         self._order = ((order_field, -1), ("id", -1))
-        self._cache: dict[Any, PageAnchors] = {}
+        self._cache: dict[Hashable, PageAnchors] = {}
 
     async def fetch_slice(
-        self, rows: ReadModel[R], key: Any, condition: Condition, query: SliceQuery
+        self, rows: ReadModel[R], key: Hashable, condition: Filter, query: SliceQuery
     ) -> tuple[list[R], int]:
-        """A page, and how many rows there are in all. Lists of the same key are the same."""
+        """Return a page and the total number of rows. `key` identifies the list in the cache."""
         skip, limit = skip_and_limit(query)
-        here: Condition = {**condition, self._order_field: HAS_TIME}
-        known = self._cache.get(key)
-        if known is None:
-            found = (
-                await rows.find(here, self._order, skip=skip, limit=limit + 1) if skip <= ROWS_BETWEEN_ANCHORS else []
-            )
+        condition = {**condition, self._order_field: HAS_TIME}
+        cached = self._cache.get(key)
+        if cached is None:
+            # a short list, or an early page of a long one, needs no anchors
+            is_near = skip <= ROWS_BETWEEN_ANCHORS
+            found = await rows.find(condition, self._order, skip=skip, limit=limit + 1) if is_near else []
             if len(found) <= limit and (found or not skip):
                 return found[:limit], skip + len(found)
-            total = await rows.count(here, limit=ROWS_BETWEEN_ANCHORS + 1)
+            total = await rows.count(condition, limit=ROWS_BETWEEN_ANCHORS + 1)
             if total <= ROWS_BETWEEN_ANCHORS:
                 return found[:limit], total
-        if known is None or time.monotonic() > known.expires_at:
-            known = await self._refresh(rows, key, here)
-        new = await rows.count(self._within_times(here, {"$gt": known.anchors[0].at}))
-        total = new + known.count
-        passed = [mark for mark in known.anchors if new + mark.newer_count <= skip]
+        if cached is None or time.monotonic() > cached.expires_at:
+            cached = await self._refresh(rows, key, condition)
+        new_count = await rows.count(self._within_times(condition, {"$gt": cached.anchors[0].at}))
+        total = new_count + cached.count
+        passed = [anchor for anchor in cached.anchors if new_count + anchor.newer_count <= skip]
         if passed:
-            here, skip = self._within_times(here, {"$lte": passed[-1].at}), skip - new - passed[-1].newer_count
-        return await rows.find(here, self._order, skip=skip, limit=limit), total
+            condition = self._within_times(condition, {"$lte": passed[-1].at})
+            skip -= new_count + passed[-1].newer_count
+        return await rows.find(condition, self._order, skip=skip, limit=limit), total
 
-    async def _refresh(self, rows: ReadModel[R], key: Any, condition: Condition) -> PageAnchors:
-        if former := self._cache.pop(key, None):  # whoever comes meanwhile finds these
-            self._cache[key] = replace(former, expires_at=time.monotonic() + CACHE_TTL_SECONDS)
-        marks = await self._build_anchors(rows, condition)
-        count = marks[-1].newer_count + await rows.count(self._within_times(condition, {"$lte": marks[-1].at}))
+    async def _refresh(self, rows: ReadModel[R], key: Hashable, condition: Filter) -> PageAnchors:
+        if expired := self._cache.pop(key, None):  # concurrent requests use the former anchors
+            self._cache[key] = replace(expired, expires_at=time.monotonic() + CACHE_TTL_SECONDS)
+        anchors = await self._build_anchors(rows, condition)
+        last = anchors[-1]
+        count = last.newer_count + await rows.count(self._within_times(condition, {"$lte": last.at}))
         while len(self._cache) >= MAX_CACHED_LISTS:
             self._cache.pop(next(iter(self._cache)))
-        self._cache[key] = PageAnchors(tuple(marks), count, time.monotonic() + CACHE_TTL_SECONDS)
+        self._cache[key] = PageAnchors(tuple(anchors), count, time.monotonic() + CACHE_TTL_SECONDS)
         return self._cache[key]
 
-    async def _build_anchors(self, rows: ReadModel[R], condition: Condition) -> list[PageAnchor]:
-        at = (
-            await self._find_time(rows, self._within_times(condition, {"$lt": self._unsettled_time}), 0)
-            or EARLIEST_TIME
-        )
-        marks, step = [PageAnchor(at, 0)], ROWS_BETWEEN_ANCHORS
-        while further := await self._find_time(rows, self._within_times(condition, {"$lte": at}), step):
-            if further == at:  # so many of one moment
+    async def _build_anchors(self, rows: ReadModel[R], condition: Filter) -> list[PageAnchor]:
+        settled = self._within_times(condition, {"$lt": self._unsettled_time})
+        at = await self._find_time(rows, settled, 0) or EARLIEST_TIME
+        anchors, step = [PageAnchor(at, 0)], ROWS_BETWEEN_ANCHORS
+        while older := await self._find_time(rows, self._within_times(condition, {"$lte": at}), step):
+            if older == at:  # more rows of one time than a step
                 step *= 2
                 continue
-            newer = await rows.count(self._within_times(condition, {"$lte": at, "$gt": further}))
-            marks.append(PageAnchor(further, marks[-1].newer_count + newer))
-            at, step = further, ROWS_BETWEEN_ANCHORS
-        return marks
+            between = await rows.count(self._within_times(condition, {"$lte": at, "$gt": older}))
+            anchors.append(PageAnchor(older, anchors[-1].newer_count + between))
+            at, step = older, ROWS_BETWEEN_ANCHORS
+        return anchors
 
-    async def _find_time(self, rows: ReadModel[R], condition: Condition, skip: int) -> datetime | None:
+    async def _find_time(self, rows: ReadModel[R], condition: Filter, skip: int) -> datetime | None:
         found = await rows.find_values(condition, self._order_field, order=self._order, skip=skip, limit=1)
         return found[0][0] if found else None
 
-    def _within_times(self, condition: Condition, times: Condition) -> Condition:
+    def _within_times(self, condition: Filter, times: Filter) -> Filter:
         return {**condition, "$and": [{self._order_field: times}]}

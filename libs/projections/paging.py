@@ -1,6 +1,7 @@
-"""Pages of a list: filters and order as a client asks for them, as conditions on the rows of a view.
+"""Paging: translation of a client's filters and order to MongoDB queries over the rows of a read model.
 
-Comparisons follow SQL where clients can tell: text is compared without case, and NULL satisfies only `eq null`.
+Comparisons follow SQL where clients can observe it: text is compared case-insensitively, and NULL matches only
+`eq null`.
 """
 
 import re
@@ -19,10 +20,10 @@ Condition = dict[str, Any]
 ValueParser = Callable[[str], Any]
 
 MAX_PAGE_SIZE = 100_000
-MAX_PATTERN_LENGTH = 4096  # of a pattern; the database takes neither endless ones nor NUL
-MAX_LIKE_LENGTH = 2048  # a part of it becomes up to six times as long
+MAX_PATTERN_LENGTH = 4096  # characters; MongoDB limits the length of patterns
+MAX_LIKE_LENGTH = 2048  # characters; escaping makes a pattern up to six times as long
 LIKE_TOKEN = re.compile(r"\\[%_]|.", re.DOTALL)
-MAX_INTEGER = 2**63 - 1  # of BSON
+MAX_INTEGER = 2**63 - 1  # 64-bit integers of BSON
 NO_ROWS: Condition = {"_id": {"$in": []}}
 
 COMPARISONS: Mapping[Operator, str] = {"sup": "$gt", "inf": "$lt", "supeq": "$gte", "infeq": "$lte"}
@@ -37,13 +38,13 @@ PATTERNS: Mapping[Operator, str] = {
 LIKE_OPERATORS: frozenset[Operator] = frozenset({"contains", "necontains"})
 NEGATED_OPERATORS: frozenset[Operator] = frozenset({"ne", "necontains"})
 JSON_OPERATORS: Mapping[Operator, Operator] = {"jsoncontains": "eq", "nejsoncontains": "ne"}
-"""A single value, seen as a document, contains what it equals."""
+"""As a JSON document, a single value contains exactly what it equals."""
 GEO_OPERATORS: frozenset[Operator] = frozenset({"distancesup", "distanceinf"})
-"""No column is a place, so nothing is any distance away."""
+"""No column has coordinates, so these match nothing."""
 
 
 def parse_number(text: str) -> int | float:
-    """Raises ValueError for what is no number, and for what the database cannot hold."""
+    """Parse a number. Raises ValueError for other text and for numbers outside the database's range."""
     value = int(text) if text.strip().lstrip("+-").isdecimal() else float(text)
     if not abs(value) <= MAX_INTEGER:  # also false for "nan"
         raise ValueError(text)
@@ -51,7 +52,7 @@ def parse_number(text: str) -> int | float:
 
 
 def parse_datetime(text: str) -> datetime:
-    """A time without zone is UTC. Raises ValueError for what is no time, and for what is beyond the years 1 to 9999."""
+    """Parse an ISO 8601 time, in UTC if it has no zone. Raises ValueError, also outside the years 1 to 9999."""
     value = datetime.fromisoformat(text)
     try:
         return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
@@ -60,7 +61,7 @@ def parse_datetime(text: str) -> datetime:
 
 
 def like_to_regex(text: str) -> str:
-    r"""A pattern for what contains the text: `%` in it is any text, `_` any character; `\%` and `\_` are plain."""
+    r"""Translate a SQL LIKE pattern: `%` is any text, `_` any character; `\%` and `\_` are literal."""
     parts = [""]
     for piece in LIKE_TOKEN.findall(text):
         if piece == "%":
@@ -69,19 +70,19 @@ def like_to_regex(text: str) -> str:
             parts[-1] += "." if piece == "_" else re.escape(piece.removeprefix("\\") or piece)
     if len(parts) == 1:
         return parts[0]
-    # the first place of each part is as good as any later one: to try those would take for ever
+    # atomic groups: the first match of each part suffices, and backtracking would take exponential time
     return r"\A" + "".join(f"(?>.*?{part})" for part in parts if part)
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A row field that clients may filter and sort by; `read` makes its value of a text, nothing means text."""
+    """A row field that clients may filter and sort by. `parse` converts a filter's text; None: the field is text."""
 
     field: str
     parse: ValueParser | None = None
 
     def to_condition(self, operator: Operator, value: str) -> Condition:
-        """The condition for one value."""
+        """Return the condition for one value of a filter."""
         if value == "null" and operator in ("eq", "ne"):
             return {self.field: {"$eq" if operator == "eq" else "$ne": None}}
         if operator in GEO_OPERATORS:
@@ -107,7 +108,7 @@ class Column:
         return {"$expr": partial(self._match_as_text, pattern, negated)}
 
     def _match_as_text(self, pattern: str, negated: bool, row: str) -> Condition:
-        """Numbers and times match by how they are written."""
+        """Match a number or time by its text."""
         field = f"${row}.{self.field}"
         match = {"$regexMatch": {"input": {"$toString": field}, "regex": pattern, "options": "is"}}
         return {"$and": [{"$ne": [field, None]}, {"$not": [match]}]} if negated else match
@@ -124,7 +125,7 @@ Columns = Mapping[str, Column]
 
 
 def build_conditions(query: PageQuery, columns: Columns) -> list[Condition]:
-    """One condition for each filter on a known column."""
+    """Return one condition per filter. Filters on unknown columns are ignored."""
     return [build_condition(one, columns[one.column]) for one in query.filters if one.column in columns]
 
 
@@ -139,7 +140,7 @@ def combine_conditions(query: PageQuery, parts: list[Condition]) -> Condition:
 
 
 def build_order(query: PageQuery, columns: Columns) -> list[tuple[str, int]]:
-    """With the id as tie-break, so that pages neither repeat nor lose rows."""
+    """Return the sort order, with the id as tie-breaker, so that pages neither repeat nor skip rows."""
     if query.sort_by == "NONE":
         return [("id", 1)]
     direction = -1 if query.descending else 1
@@ -149,7 +150,7 @@ def build_order(query: PageQuery, columns: Columns) -> list[tuple[str, int]]:
 
 
 def skip_and_limit(query: PageQuery | SliceQuery) -> tuple[int, int]:
-    """How many rows to skip and to take."""
+    """Return how many rows to skip, and the page size."""
     first, size = (query.page - 1, query.per_page) if isinstance(query, PageQuery) else (query.page, query.size)
     size = min(max(size, 1), MAX_PAGE_SIZE)
     return min(max(first, 0) * size, 2**31), size
@@ -167,7 +168,7 @@ async def fetch_page(
 async def fetch_slice(
     rows: ReadModel[R], query: PageQuery | SliceQuery, condition: Condition, order: Order
 ) -> tuple[list[R], int]:
-    """The rows of the page and how many there are in all; where the list ends on this page it need not be counted."""
+    """Return the rows of the page and the total, which is counted only if the list does not end on this page."""
     skip, limit = skip_and_limit(query)
     found = await rows.find(condition, order, skip=skip, limit=limit + 1)
     if isinstance(query, PageQuery) and not query.counted:

@@ -1,29 +1,29 @@
-"""Followed views: events of another service, folded into one row per key."""
+"""Projector: applies events to the rows of a projection."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from pymongo import DeleteOne, ReplaceOne
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.collection import AsyncCollection
 
 from contracts.messages import ReadModelRow
-from libs.eventstore.decider import RecordedEvent
-from libs.eventstore.mapping import Document
-from libs.service.declaration import Projection
+from libs.documents import Document
+from libs.eventstore.decider import AnyEvent
+from libs.service.declaration import AnyProjection
 
 
-def projection_collection(projection: Projection) -> str:
+def projection_collection(projection: AnyProjection) -> str:
+    """Return the name of the collection with the projection's rows."""
     return f"view_{projection.name}_v{projection.version}"
 
 
 async def apply_batch(
     collection: AsyncCollection[Document],
-    projection: Projection,
-    events: Sequence[RecordedEvent[Any]],
+    projection: AnyProjection,
+    events: Sequence[AnyEvent],
     session: AsyncClientSession | None,
 ) -> None:
-    """Read the rows that the events belong to, fold, write them back."""
+    """Load the rows of the events, apply the events, and write the rows."""
     rows: dict[str, ReadModelRow] = {}
     await apply_events(collection, projection, events, rows, session)
     await write_rows(collection, projection, rows, session)
@@ -31,27 +31,28 @@ async def apply_batch(
 
 async def apply_events(
     collection: AsyncCollection[Document],
-    projection: Projection,
-    events: Sequence[RecordedEvent[Any]],
+    projection: AnyProjection,
+    events: Sequence[AnyEvent],
     rows: dict[str, ReadModelRow],
     session: AsyncClientSession | None = None,
 ) -> None:
-    """Fold events into `rows`, which gets from the collection what it lacks."""
+    """Apply events to `rows`, loading missing rows from the collection."""
     keyed = [(key, recorded) for recorded in events if (key := projection.row_key(recorded)) is not None]
     missing = {key for key, _ in keyed} - rows.keys()
     if missing:
-        async for found in collection.find({"_id": {"$in": list(missing)}}, session=session):
-            rows[found["_id"]] = type(projection.initial_row).model_validate(found["row"])
+        async for document in collection.find({"_id": {"$in": list(missing)}}, session=session):
+            rows[document["_id"]] = type(projection.initial_row).model_validate(document["row"])
     for key, recorded in keyed:
         rows[key] = projection.apply(rows.get(key, projection.initial_row), recorded)
 
 
 async def write_rows(
     collection: AsyncCollection[Document],
-    projection: Projection,
+    projection: AnyProjection,
     rows: Mapping[str, ReadModelRow],
     session: AsyncClientSession | None = None,
 ) -> None:
+    """Write the rows, and delete those that the projection considers deleted."""
     writes = [
         DeleteOne({"_id": key})
         if projection.is_deleted(row)

@@ -1,4 +1,4 @@
-"""Reading view rows: one document per stream, the row under a field named after its view and version."""
+"""Read models: queries over rows, which are stored in one document per stream or projection key."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -6,93 +6,98 @@ from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 
 from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.asynchronous.cursor import AsyncCursor
 
 from contracts.messages import ReadModelRow
+from libs.documents import Document, Filter
 
 R = TypeVar("R", bound=ReadModelRow)
 S = TypeVar("S", bound=ReadModelRow)
-Filter = Mapping[str, Any]
 Order = Sequence[tuple[str, int]]
-WALK_PAGE_SIZE = 500  # rows of a walk that are in memory
+WALK_PAGE_SIZE = 500  # rows in memory at a time
 ROW_EXISTS = {"$type": "object"}
-"""The row is there. The very words of the partial indexes, or MongoDB would not use these."""
+"""Matches documents that have a row. MongoDB uses a partial index only for exactly its filter expression."""
 HAS_TIME = {"$gt": datetime.fromtimestamp(0, UTC)}
-"""The row is there, said of a field that has a time in every row: MongoDB sees it in the index, without the row."""
+"""Matches rows by a field that always has a time, so that MongoDB needs only the index."""
 
 HAS_TEXT = {"$gt": ""}
-"""The row has a text in this field: the words of the partial indexes that hold only rows which have one."""
+"""Matches rows with text in this field. Filter expression of the partial indexes on sparse fields."""
 
 
-def _prefix_fields(field: str, condition: Any) -> dict[str, Any]:
-    """Move a filter on row fields below the row's own field: {"a": 1} -> {"job_v1.a": 1}, also inside $or and $and.
+def _prefix_fields(field: str, condition: Filter) -> Document:
+    """Prefix the field names of a filter with the row's field: {"a": 1} -> {"job_v1.a": 1}, also inside $or and $and.
 
-    An expression is a function of where the row lies.
+    The value of `$expr` is a function that gets the row's field name.
     """
-    moved: dict[str, Any] = {}
+    prefixed: Document = {}
     for name, value in condition.items():
         if name in ("$and", "$or", "$nor"):
-            moved[name] = [_prefix_fields(field, one) for one in value]
+            prefixed[name] = [_prefix_fields(field, part) for part in value]
         elif name == "$expr":
-            moved[name] = value(field)
+            prefixed[name] = value(field)
         elif name == "_id":
-            moved[name] = value
+            prefixed[name] = value
         else:
-            moved[f"{field}.{name}"] = value
-    return moved
+            prefixed[f"{field}.{name}"] = value
+    return prefixed
 
 
 @dataclass(frozen=True)
 class RowBackfill:
-    """How to build a row that a replica of an older release left behind. Its head says which version was written."""
+    """How to rebuild a row that a replica of an older release has not written. The document has the written version."""
 
     field: str
     version: int
-    backfill: Callable[[str], Awaitable[ReadModelRow | None]]  # of this stream; returns the row as the log makes it now
+    backfill: Callable[[str], Awaitable[ReadModelRow | None]]  # takes the stream, returns its rebuilt row
 
-    def is_outdated(self, head: Mapping[str, Any]) -> bool:
-        return bool(head.get(self.field, self.version) < self.version)
+    def is_outdated(self, document: Mapping[str, Any]) -> bool:
+        return bool(document.get(self.field, self.version) < self.version)
 
 
 class ReadModel(Generic[R]):
-    """Queries over the rows of one view; filters and orders name row fields, `_id` is the stream (or key).
+    """Queries over the rows of a category or projection. Filters and orders use row fields; `_id` is the stream or key.
 
-    Rows of several categories share a collection, told apart by their field and the prefix of their streams.
+    Categories share a collection and differ in the row's field and the prefix of their stream names.
     """
 
     def __init__(
         self,
-        collection: AsyncCollection[dict[str, Any]],
+        collection: AsyncCollection[Document],
         row_type: type[R],
         field: str,
         prefix: str = "",
         preloaded: Mapping[str, R] | None = None,
         backfill: RowBackfill | None = None,
     ) -> None:
-        """`at_hand`: rows that were written a moment ago and need not be read."""
+        """`preloaded`: rows by key that were just written and need not be read."""
         self._backfill = backfill
         self._collection = collection
         self._preloaded = preloaded or {}
         self._type = row_type
         self._field = field
         self._fields = {field: 1}
-        self._prefix_filter = {"_id": {"$gte": prefix, "$lt": prefix[:-1] + chr(ord(prefix[-1]) + 1)}} if prefix else {}
+        end = prefix[:-1] + chr(ord(prefix[-1]) + 1) if prefix else ""
+        self._prefix_filter = {"_id": {"$gte": prefix, "$lt": end}} if prefix else {}
 
     def select(self, row_type: type[S]) -> "ReadModel[S]":
-        """The same rows, as far as this type shows them: the rest is neither sent nor read."""
-        some: ReadModel[S] = ReadModel(self._collection, row_type, self._field, backfill=self._backfill)
-        some._prefix_filter = self._prefix_filter
-        some._fields = {f"{self._field}.{name}": 1 for name in row_type.model_fields}
-        return some
+        """Return the same read model restricted to the fields of another row type; only these are loaded."""
+        selected: ReadModel[S] = ReadModel(self._collection, row_type, self._field, backfill=self._backfill)
+        selected._prefix_filter = self._prefix_filter
+        selected._fields = {f"{self._field}.{name}": 1 for name in row_type.model_fields}
+        return selected
 
     async def get(self, key: str) -> R | None:
+        """Return the row of a stream or key, or None."""
         if key in self._preloaded:
             return self._preloaded[key]
-        written = {self._backfill.field: 1} if self._backfill else {}
-        found = await self._collection.find_one({"_id": key}, {**self._fields, **written})
-        if found and self._backfill and self._backfill.is_outdated(found):
+        version_field = {self._backfill.field: 1} if self._backfill else {}
+        document = await self._collection.find_one({"_id": key}, {**self._fields, **version_field})
+        if document is None:
+            return None
+        if self._backfill and self._backfill.is_outdated(document):
             row = await self._backfill.backfill(key)
             return self._type.model_validate(row.model_dump()) if row is not None else None
-        return self._type.model_validate(found[self._field]) if found and found.get(self._field) is not None else None
+        return self._type.model_validate(document[self._field]) if document.get(self._field) is not None else None
 
     async def find_one(self, condition: Filter) -> R | None:
         return next(iter(await self.find(condition, limit=1)), None)
@@ -102,13 +107,13 @@ class ReadModel(Generic[R]):
 
     async def iterate(self, condition: Filter, order: Order = (), *, skip: int = 0, limit: int = 0) -> AsyncIterator[R]:
         cursor = self._collection.find(self._to_filter(condition), self._fields, skip=skip, limit=limit)
-        async for found in self._sort(cursor, order):
-            yield self._type.model_validate(found[self._field])
+        async for document in self._sort(cursor, order):
+            yield self._type.model_validate(document[self._field])
 
     async def walk(self, condition: Filter) -> AsyncIterator[R]:
-        """All rows with an `id`, in pages: no cursor is open while the caller works on a row, however long that takes.
+        """Iterate over rows by `id`, in pages, without an open cursor while the caller works on a row.
 
-        Rows that meet the condition later with a lower `id` are not seen.
+        Rows with a lower `id` that match the condition later are skipped.
         """
         after: Filter = {}
         while page := await self.find({**condition, **after}, [("id", 1)], limit=WALK_PAGE_SIZE):
@@ -119,59 +124,54 @@ class ReadModel(Generic[R]):
     async def find_values(
         self, condition: Filter, *names: str, order: Order = (), skip: int = 0, limit: int = 0
     ) -> list[tuple[Any, ...]]:
-        """These fields alone: rows need not be read whole, or not at all where an index holds what is asked."""
-        shown = {"_id": 0, **{f"{self._field}.{name}": 1 for name in names}}
-        cursor = self._sort(self._collection.find(self._to_filter(condition), shown, skip=skip, limit=limit), order)
-        return [tuple(found[self._field][name] for name in names) async for found in cursor]
+        """Return only these fields of the rows. With a covering index no documents are read."""
+        fields = {"_id": 0, **{f"{self._field}.{name}": 1 for name in names}}
+        cursor = self._sort(self._collection.find(self._to_filter(condition), fields, skip=skip, limit=limit), order)
+        return [tuple(document[self._field][name] for name in names) async for document in cursor]
 
     async def latest_per(self, group_field: str, order_field: str, condition: Filter) -> list[R]:
-        """Of the rows of the same `of` the one with the highest `by`, if it satisfies the condition.
+        """Return, per value of `group_field`, the row with the highest `order_field`, if it matches the condition.
 
-        An index on both, `by` descending, is read in leaps, from each `of` to the next.
+        With an index on both fields, the second descending, MongoDB skips from group to group.
         """
-        pipeline: list[dict[str, Any]] = [
+        pipeline: list[Document] = [
             {"$sort": {f"{self._field}.{group_field}": 1, f"{self._field}.{order_field}": -1}},
             {"$group": {"_id": f"${self._field}.{group_field}", "latest": {"$first": f"${self._field}"}}},
             {"$match": _prefix_fields("latest", condition)},
         ]
         if group_field in condition:
             pipeline.insert(0, {"$match": _prefix_fields(self._field, {group_field: condition[group_field]})})
-        return [self._type.model_validate(one["latest"]) async for one in await self._collection.aggregate(pipeline)]
+        groups = await self._collection.aggregate(pipeline)
+        return [self._type.model_validate(group["latest"]) async for group in groups]
 
     async def first_per_group(
         self, group_field: str, condition: Filter, *names: str, order: Order = ()
     ) -> list[tuple[Any, ...]]:
-        """Of the rows of the same `of` the first in this order: its `of`, and of the others these fields.
+        """Return the first row per value of `group_field`: this value, followed by the named fields.
 
-        An index on the fields of the condition, on `of` and on the order is read in leaps, from each `of` to the next,
-        and no row is read if it holds all names.
+        With an index on the condition, `group_field` and the order, MongoDB skips from group to group. If the index
+        contains all names, no documents are read.
         """
-        ordered = {f"{self._field}.{name}": direction for name, direction in ((group_field, 1), *order)}
-        pipeline = [
+        full_order = {f"{self._field}.{name}": direction for name, direction in ((group_field, 1), *order)}
+        first = {name: {"$first": f"${self._field}.{name}"} for name in names}
+        pipeline: list[Document] = [
             {"$match": _prefix_fields(self._field, condition)},
-            {"$sort": ordered},
-            {
-                "$group": {
-                    "_id": f"${self._field}.{group_field}",
-                    **{n: {"$first": f"${self._field}.{n}"} for n in names},
-                }
-            },
+            {"$sort": full_order},
+            {"$group": {"_id": f"${self._field}.{group_field}", **first}},
         ]
-        found = await self._collection.aggregate(pipeline)
-        return [(one["_id"], *(one[name] for name in names)) async for one in found]
+        groups = await self._collection.aggregate(pipeline)
+        return [(group["_id"], *(group[name] for name in names)) async for group in groups]
 
     async def count(self, condition: Filter, *, limit: int = 0) -> int:
-        """Not further than the limit, if there is one."""
-        counted = self._collection.count_documents
-        return await (
-            counted(self._to_filter(condition), limit=limit) if limit else counted(self._to_filter(condition))
-        )
+        """Count the rows, up to `limit` if given."""
+        count = self._collection.count_documents
+        return await (count(self._to_filter(condition), limit=limit) if limit else count(self._to_filter(condition)))
 
-    def _sort(self, cursor: Any, order: Order) -> Any:
+    def _sort(self, cursor: AsyncCursor[Document], order: Order) -> AsyncCursor[Document]:
         return cursor.sort([(f"{self._field}.{name}", direction) for name, direction in order]) if order else cursor
 
-    def _to_filter(self, condition: Filter) -> dict[str, Any]:
-        """Deleted streams keep their head but have no row; a followed view holds nothing but rows."""
+    def _to_filter(self, condition: Filter) -> Document:
+        """Return the filter for documents. Documents of deleted streams have no row; projections have only rows."""
         if HAS_TIME in condition.values() or HAS_TEXT in condition.values() or not self._prefix_filter:
             return _prefix_fields(self._field, condition)
         return {

@@ -1,32 +1,35 @@
-"""Rebuilding: rows of a service's own streams, and followed views, made anew from the log while the service runs."""
+"""Rebuilding of read model rows and projections from the log while the service runs."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from nats.aio.client import Client
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+from nats.js.client import JetStreamContext
 from pymongo import ASCENDING, UpdateOne
+from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 
 from contracts.messages import ReadModelRow
-from libs.eventstore.decider import Category
+from libs.documents import Document
+from libs.eventstore.decider import AnyCategory
 from libs.eventstore.indexes import ensure_index
-from libs.eventstore.mapping import Document, from_document
+from libs.eventstore.mapping import from_document
 from libs.messaging import cloudevents
 from libs.messaging.subscription import REBUILDING
 from libs.projections.projector import apply_events, projection_collection, write_rows
 from libs.projections.schema import list_projection_indexes
 from libs.security.envelope_encryption import Encryption
-from libs.service.declaration import Projection
+from libs.service.declaration import AnyProjection
 
-ProgressCallback = Callable[[int, int], None]  # done, of how many
+ProgressCallback = Callable[[int, int], None]  # events done, total
 
 BATCH_SIZE = 1000
-MAX_BUFFERED_ROWS = 20_000  # rows of a view in memory
+MAX_BUFFERED_ROWS = 20_000  # of a projection, in memory
 
 
 class RebuiltRow(NamedTuple):
-    """A row as its stream's log makes it, and up to which version."""
+    """A row rebuilt from its stream's log, and the version it reflects."""
 
     stream: str
     version: int
@@ -34,75 +37,67 @@ class RebuiltRow(NamedTuple):
 
 
 def no_progress(_done: int, _total: int) -> None:
-    """No progress bar."""
+    """Report no progress."""
 
 
 async def rebuild_rows(
     database: AsyncDatabase[Document],
-    category: Category[Any, Any, Any, Any],
+    category: AnyCategory,
     vault: Encryption | None = None,
     progress: ProgressCallback = no_progress,
 ) -> int:
-    """Fold every stream of the category and replace its row where the head still has the folded version.
+    """Rebuild the rows of all streams of a category and store those whose stream has not changed. Returns their number.
 
-    Each row changes at once from the old to the new; a stream that moves meanwhile is written by its own writer.
-    Rows of another version stand in their own field until no code reads them.
+    Each row is replaced atomically. A stream that changes during the rebuild gets its row from its own writer. Rows of
+    other versions have their own fields.
     """
-    names = {"$gte": f"{category.name}-", "$lt": f"{category.name}."}
-    total = await database["commits"].count_documents({"stream": names})
-    done, built = 0, 0
+    streams = {"$gte": f"{category.name}-", "$lt": f"{category.name}."}
+    total = await database["commits"].count_documents({"stream": streams})
+    done, rebuilt_count = 0, 0
     batch: list[RebuiltRow] = []
-    moved: set[str] = set()
-    async for one in _rebuild_streams(database, category, names, vault):
-        batch.append(one)
-        done, built = done + one.version, built + 1
+    changed: set[str] = set()
+    async for rebuilt in _rebuild_streams(database, category, streams, vault):
+        batch.append(rebuilt)
+        done, rebuilt_count = done + rebuilt.version, rebuilt_count + 1
         if len(batch) == BATCH_SIZE:
-            moved |= await _replace_rows(database, category, batch)
+            changed |= await _replace_rows(database, category, batch)
             batch = []
             progress(done, total)
-    moved |= await _replace_rows(database, category, batch)
-    # a writer of an older release writes its own row only: these streams are folded again
-    while moved:
-        batch = [one for name in moved async for one in _rebuild_streams(database, category, name, vault)]
-        moved = await _replace_rows(database, category, batch)
+    changed |= await _replace_rows(database, category, batch)
+    # a writer of an older release writes only its own row version, so these streams are rebuilt again
+    while changed:
+        batch = [row for stream in changed async for row in _rebuild_streams(database, category, stream, vault)]
+        changed = await _replace_rows(database, category, batch)
     progress(total, total)
-    return built
+    return rebuilt_count
 
 
 async def backfill_rows(
-    database: AsyncDatabase[Document], category: Category[Any, Any, Any, Any], vault: Encryption | None = None
+    database: AsyncDatabase[Document], category: AnyCategory, vault: Encryption | None = None
 ) -> None:
-    """Make the rows that a replica of an older release did not write, since it knew only those of its own version.
+    """Rebuild the rows of streams that a replica of an older release has written, which knew only its own row version.
 
-    An index holds just these streams, so that looking for them costs nothing where there are none.
+    A partial index contains just these streams, so the search is cheap if there are none.
     """
-    behind = {category.row_version_field: {"$lt": category.row_version}}
-    heads = await database["streams"].find(behind, {"_id": 1}, limit=BATCH_SIZE).to_list()
-    await _replace_rows(
-        database,
-        category,
-        [one for head in heads async for one in _rebuild_streams(database, category, head["_id"], vault)],
-    )
+    outdated = {category.row_version_field: {"$lt": category.row_version}}
+    heads = await database["streams"].find(outdated, {"_id": 1}, limit=BATCH_SIZE).to_list()
+    rows = [row for head in heads async for row in _rebuild_streams(database, category, head["_id"], vault)]
+    await _replace_rows(database, category, rows)
 
 
 async def backfill_row(
-    database: AsyncDatabase[Document],
-    category: Category[Any, Any, Any, Any],
-    vault: Encryption | None,
-    stream: str,
+    database: AsyncDatabase[Document], category: AnyCategory, vault: Encryption | None, stream: str
 ) -> ReadModelRow | None:
-    """Return the row of one stream as its log makes it; store it unless the stream has moved on meanwhile."""
-    built = [one async for one in _rebuild_streams(database, category, stream, vault)]
-    await _replace_rows(database, category, built)
-    return next((one.row for one in built if not category.is_deleted(one.row)), None)
+    """Rebuild and return the row of one stream, None if deleted. It is stored unless the stream has changed."""
+    rebuilt = [row async for row in _rebuild_streams(database, category, stream, vault)]
+    await _replace_rows(database, category, rebuilt)
+    return next((row for _, _, row in rebuilt if not category.is_deleted(row)), None)
 
 
 async def _rebuild_streams(
-    database: AsyncDatabase[Document],
-    category: Category[Any, Any, Any, Any],
-    streams: str | Document,
-    vault: Encryption | None,
+    database: AsyncDatabase[Document], category: AnyCategory, streams: str | Document, vault: Encryption | None
 ) -> AsyncIterator[RebuiltRow]:
+    """Yield the rebuilt rows of one stream, or of all that match a filter on the name."""
     stream, version, row = "", 0, category.initial_row
     cursor = database["commits"].find({"stream": streams}).sort([("stream", ASCENDING), ("version", ASCENDING)])
     async for document in cursor:
@@ -118,61 +113,69 @@ async def _rebuild_streams(
 
 
 async def _replace_rows(
-    database: AsyncDatabase[Document], category: Category[Any, Any, Any, Any], batch: Sequence[RebuiltRow]
+    database: AsyncDatabase[Document], category: AnyCategory, batch: Sequence[RebuiltRow]
 ) -> set[str]:
-    """Write the rows whose stream has not moved on; answers the names of the others."""
+    """Store the rows of streams that have not changed. Returns the names of the other streams."""
     if not batch:
         return set()
     writes = [
         UpdateOne(
-            {"_id": one.stream, "version": one.version},
+            {"_id": stream, "version": version},
             {
-                "$set": {category.row_field: None if category.is_deleted(one.row) else one.row.model_dump()},
+                "$set": {category.row_field: None if category.is_deleted(row) else row.model_dump()},
                 "$max": {category.row_version_field: category.row_version},
             },
         )
-        for one in batch
+        for stream, version, row in batch
     ]
     result = await database["streams"].bulk_write(writes, ordered=False)
     if result.matched_count == len(batch):
         return set()
-    versions = {one.stream: one.version for one in batch}
+    versions = {stream: version for stream, version, _ in batch}
     heads = database["streams"].find({"_id": {"$in": list(versions)}}, {"version": 1})
     return {head["_id"] async for head in heads if head["version"] != versions[head["_id"]]}
 
 
 async def rebuild_projection(
-    database: AsyncDatabase[Document], projection: Projection, nats: Client, progress: ProgressCallback = no_progress
+    database: AsyncDatabase[Document],
+    projection: AnyProjection,
+    nats: Client,
+    progress: ProgressCallback = no_progress,
 ) -> int:
-    """Build a followed view beside the one in use, then put it in its place and let its follower go on from there."""
+    """Rebuild a projection in a staging collection and swap it in. Returns the number of rows."""
     js = nats.jetstream()
     name = projection_collection(projection)
-    beside = database[f"{name}_{REBUILDING}"]
-    await beside.drop()
-    await database.create_collection(beside.name)
+    staging = database[f"{name}_{REBUILDING}"]
+    await staging.drop()
+    await database.create_collection(staging.name)
     info = await js.stream_info(projection.source)
     first = max(info.state.first_seq, 1)
-    reached, last_id = await _apply_stream(js, beside, projection, first, info.state.last_seq, progress)
-    for index in list_projection_indexes(projection, beside.name):
+    last, last_id = await _apply_stream(js, staging, projection, first, info.state.last_seq, progress)
+    for index in list_projection_indexes(projection, staging.name):
         await ensure_index(database, index)
-    # from here its follower stands still: it finds that its position is no longer its own
+    # from here on its subscription is fenced off by this checkpoint
     incarnation = str(info.created)
-    await database["followers"].replace_one(
-        {"_id": name}, {"incarnation": REBUILDING, "sequence": reached, "event_id": ""}, upsert=True
-    )
+    checkpoints = database["followers"]
+    locked = {"incarnation": REBUILDING, "sequence": last, "event_id": ""}
+    await checkpoints.replace_one({"_id": name}, locked, upsert=True)
     end = (await js.stream_info(projection.source)).state.last_seq
-    if end > reached:
-        reached, last_id = await _apply_stream(js, beside, projection, reached + 1, end, progress)
-    await beside.rename(name, dropTarget=True)
-    await database["followers"].replace_one(
-        {"_id": name}, {"incarnation": incarnation, "sequence": reached, "event_id": last_id}, upsert=True
-    )
+    if end > last:
+        last, last_id = await _apply_stream(js, staging, projection, last + 1, end, progress)
+    await staging.rename(name, dropTarget=True)
+    checkpoint = {"incarnation": incarnation, "sequence": last, "event_id": last_id}
+    await checkpoints.replace_one({"_id": name}, checkpoint, upsert=True)
     return await database[name].count_documents({})
 
 
 async def _apply_stream(
-    js: Any, staging: Any, projection: Projection, first: int, last: int, progress: ProgressCallback
+    js: JetStreamContext,
+    staging: AsyncCollection[Document],
+    projection: AnyProjection,
+    first: int,
+    last: int,
+    progress: ProgressCallback,
 ) -> tuple[int, str]:
+    """Apply the events of a range of sequence numbers. Returns the last sequence number and event id."""
     reached, last_id = first - 1, ""
     if last < first:
         return reached, last_id
@@ -190,12 +193,12 @@ async def _apply_stream(
     rows: dict[str, ReadModelRow] = {}
     while reached < last:
         messages = await subscription.fetch(min(BATCH_SIZE, last - reached), timeout=10)
-        news = [cloudevents.from_message(message.headers or {}, message.data) for message in messages]
-        await apply_events(staging, projection, news, rows)
+        events = [cloudevents.from_message(message.headers or {}, message.data) for message in messages]
+        await apply_events(staging, projection, events, rows)
         if len(rows) > MAX_BUFFERED_ROWS:
             await write_rows(staging, projection, rows)
             rows.clear()
-        reached, last_id = messages[-1].metadata.sequence.stream, news[-1].id
+        reached, last_id = messages[-1].metadata.sequence.stream, events[-1].id
         progress(reached - first + 1, last - first + 1)
     await write_rows(staging, projection, rows)
     await subscription.unsubscribe()

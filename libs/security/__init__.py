@@ -1,1 +1,1 @@
-"""Passwords, tokens and sealed values: everything here keeps a secret from someone."""
+"""Passwords, tokens, encryption and masking of secrets."""

@@ -1,6 +1,6 @@
-"""Sealed values: AES-256-GCM under a data key per subject, each data key wrapped by a master key.
+"""Envelope encryption: AES-256-GCM with a data key per subject, each wrapped by a master key.
 
-Deleting a subject's data key erases everything ever sealed for it, wherever the ciphertext lies.
+Deleting a subject's data key makes everything encrypted for the subject unreadable, wherever the ciphertext is stored.
 """
 
 import base64
@@ -27,11 +27,11 @@ NONCE_BYTES = 12
 
 
 class DecryptionFailed(Exception):
-    """The sealed value was altered, cut, or sealed for another subject."""
+    """The ciphertext was altered or truncated, or belongs to another subject."""
 
 
 class MasterKeyMissing(Exception):
-    """A data key is wrapped by a master key that this process was not given."""
+    """A data key is wrapped by a master key that this process does not have."""
 
     def __init__(self, key_id: str) -> None:
         super().__init__(f"the master key {key_id} is missing: append it to HEADRACE_MASTER_KEY")
@@ -46,7 +46,7 @@ class Encryption(Protocol):
     async def decrypt_many(self, sealed: Mapping[str, str]) -> dict[str, str]: ...
 
     async def mac(self, subject: str, text: str) -> str:
-        """43 characters, the same for the same text; nobody can make them without the subject's key."""
+        """Return a keyed hash of 43 characters, which cannot be computed without the subject's key."""
         ...
 
     async def shred(self, subject: str) -> None: ...
@@ -65,7 +65,7 @@ class MasterKeys:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Base64 keys of 32 bytes, comma-separated: the first wraps, the others only unwrap."""
+        """Parse comma-separated base64 keys of 32 bytes. The first one wraps; the others only unwrap."""
         return cls.from_keys(
             [_parse_master_key(part.strip(), place) for place, part in enumerate(text.split(","), start=1)]
         )
@@ -120,15 +120,15 @@ def _decode(subject: str, sealed: str) -> bytes:
         secret = base64.urlsafe_b64decode(sealed.removeprefix(FORMAT_PREFIX))
     except (binascii.Error, ValueError) as error:
         raise DecryptionFailed(subject) from error
-    if _encode(secret) != sealed:  # the decoder skips characters that it does not know
+    if _encode(secret) != sealed:  # the decoder ignores invalid characters
         raise DecryptionFailed(subject)
     return secret
 
 
 class KeyVault:
-    """Data keys in MongoDB, remembered for a short while.
+    """Data keys in MongoDB, with a short-lived cache.
 
-    A process that remembers an erased key may use it for `cache_seconds` more; what it seals then is lost as well.
+    A process may use a deleted key from its cache for up to `cache_seconds`; what it encrypts then is unreadable, too.
     """
 
     def __init__(
@@ -140,7 +140,7 @@ class KeyVault:
         cache_size: int = 1024,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        # a key that a fail-over could take back would take all that was sealed with it along
+        # if a failover rolled back a key, everything encrypted with it would be lost
         self._data_keys = database.get_collection(
             "data_keys", read_preference=ReadPreference.PRIMARY, write_concern=WriteConcern("majority", j=True)
         )
@@ -157,11 +157,11 @@ class KeyVault:
         return _mac(await self._get_or_create_key(subject), text)
 
     async def _get_or_create_key(self, subject: str) -> bytes:
-        """Made for its first user."""
+        """Return the subject's data key, creating it on first use."""
         data_key = self._get_cached_key(subject)
         if data_key is None:
             fresh = self._master.wrap(subject, os.urandom(KEY_BYTES))
-            # of several first users one inserts; the write concern makes the others wait until that key is safe, too
+            # of concurrent first users one inserts; the write concern makes all wait until the key is durable
             stored = await self._data_keys.find_one_and_update(
                 {"_id": subject},
                 {"$setOnInsert": {"wrapped": fresh, "kid": self._master.current}},
@@ -180,7 +180,7 @@ class KeyVault:
         return _decrypt(data_key, subject, secret).decode()
 
     async def decrypt_many(self, sealed: Mapping[str, str]) -> dict[str, str]:
-        """By subject, with one question for all; what was erased meanwhile is left out."""
+        """Decrypt one text per subject with a single query. Subjects without a key are left out."""
         keys = {subject: self._get_cached_key(subject) for subject in sealed}
         missing = [subject for subject, data_key in keys.items() if data_key is None]
         if missing:
@@ -197,13 +197,13 @@ class KeyVault:
         self._cache.pop(subject, None)
 
     async def rewrap(self) -> int:
-        """Wrap every data key anew under the current master key; returns how many were not yet."""
+        """Rewrap all data keys with the current master key. Returns the number of changed keys."""
         rewrapped = 0
         async for stored in self._data_keys.find({"kid": {"$ne": self._master.current}}):
             subject = stored["_id"]
             data_key = self._master.unwrap(stored["kid"], subject, stored["wrapped"])
             result = await self._data_keys.update_one(
-                {"_id": subject, "kid": stored["kid"]},  # not one that was erased or wrapped by another meanwhile
+                {"_id": subject, "kid": stored["kid"]},  # unless it was deleted or rewrapped concurrently
                 {"$set": {"wrapped": self._master.wrap(subject, data_key), "kid": self._master.current}},
             )
             rewrapped += result.modified_count
@@ -228,7 +228,7 @@ class KeyVault:
 
 
 class MemoryKeyVault:
-    """The twin of `Vault` for tests: the same sealed texts, data keys in a dictionary."""
+    """An in-memory key vault for tests, with the same ciphertext format."""
 
     def __init__(self) -> None:
         self._data_keys: dict[str, bytes] = {}

@@ -1,4 +1,4 @@
-"""Texts encrypted for one recipient and one purpose by HPKE (RFC 9180): the bus does not carry them in clear."""
+"""Encryption of text for one recipient and purpose by HPKE (RFC 9180), so that no plaintext crosses the message bus."""
 
 import base64
 from typing import Self
@@ -15,7 +15,7 @@ class InvalidEnvelope(Exception):
 
 
 class Recipient:
-    """Holds the private key for one answer."""
+    """The key pair that receives one answer."""
 
     def __init__(self, private_key: X25519PrivateKey) -> None:
         self._private_key = private_key
@@ -38,7 +38,7 @@ class Recipient:
 
 
 def encrypt_for(text: str, public_key: str, purpose: str) -> str:
-    """Encrypt a text for the recipient with this public key. Opening it takes the same purpose, which is no secret."""
+    """Encrypt text for the owner of a public key. Decryption needs the same purpose. Raises InvalidEnvelope."""
     try:
         recipient = X25519PublicKey.from_public_bytes(base64.b64decode(public_key, validate=True))
         encrypted = HPKE_SUITE.encrypt(text.encode(), recipient, purpose.encode())

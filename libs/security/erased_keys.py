@@ -1,5 +1,5 @@
-"""What nobody can read any more. In a module of its own: the gateway knows it, and has nothing to do with vaults."""
+"""The error for erased keys, in its own module because the gateway uses it without the key vault."""
 
 
 class KeyErased(Exception):
-    """The subject's data key is gone, and with it everything sealed for it."""
+    """The subject's data key was deleted, so data encrypted with it cannot be read."""

@@ -1,4 +1,4 @@
-"""Masks secret values in a stream of log bytes. Agent and server use this one implementation."""
+"""Masking of secret values in log data, used by both agent and server."""
 
 import base64
 import json
@@ -8,21 +8,19 @@ from urllib.parse import quote, quote_plus
 
 from libs.section_markers import compile_marker_pattern, incomplete_marker_length
 
-MIN_VALUE_LENGTH = (
-    4  # characters of a value; masking shorter ones would hide half of every log and tell where they stand
-)
-MIN_LINE_LENGTH = 8  # characters of a line of a value; shorter ones are often plain words
+MIN_VALUE_LENGTH = 4  # characters; shorter values occur too often by chance, and masking would reveal them
+MIN_LINE_LENGTH = 8  # characters; shorter lines of a value are often plain words
 MASK_BYTE = b"*"
 MASKED_TEXT = b"[MASKED]"
-BASE64_LINE_WIDTHS = (76, 64)  # characters in a line of what `base64` and `openssl base64` write
+BASE64_LINE_WIDTHS = (76, 64)  # characters per line of `base64` and `openssl base64`
 MASKED_RUN = re.compile(rb"\x01+")
 
 
 class SecretMasker:
-    """Finds each value raw, line by line, escaped, and in base64 wherever it stands in the encoded text.
+    """Masks values as they are, per line, escaped, and in base64 at any position of an encoded text.
 
-    Occurrences that overlap are masked together, so that of two secrets that share a piece neither shows. The section
-    markers with one of the words are never masked, whatever the values are.
+    Overlapping occurrences are masked together, so that neither of two secrets with a common part is visible. Section
+    markers with one of the nonces are never masked.
     """
 
     def __init__(self, values: Iterable[str], nonces: Iterable[str] = ()) -> None:
@@ -31,9 +29,9 @@ class SecretMasker:
         self._markers = compile_marker_pattern(nonces) if variants else None
 
     def apply(self, data: bytes, final: bool) -> tuple[bytes, bytes]:
-        """Return the data with a star for each masked byte, and a raw rest to be given again before the next piece.
+        """Return the data with masked bytes replaced by asterisks, and the unmasked rest to prepend to the next chunk.
 
-        The rest may be the beginning of a value or of a marker; it is empty after the final piece.
+        The rest may be the start of a value or a marker. It is empty for the final chunk.
         """
         hidden, end = self.find_masked(data, final)
         masked = bytearray(data[:end])
@@ -42,13 +40,13 @@ class SecretMasker:
         return bytes(masked), data[end:]
 
     def find_masked(self, data: bytes, final: bool) -> tuple[bytes, int]:
-        """Return a 1 for each byte to mask and a 0 for each other one, up to where the rest begins; and that place."""
+        """Return a mask with 1 for each byte to hide and 0 otherwise, and the offset of the undecided rest."""
         if not self._variants:
             return bytes(len(data)), len(data)
         found = [span for variant in self._variants for span in _find_occurrences(variant, data)]
         markers = [marker.span() for marker in self._markers.finditer(data)] if self._markers else []
         end = len(data) if final else self._find_incomplete(data)
-        # a value that reaches into the rest stays whole, or its last bytes would no longer be known as such
+        # keep a value that reaches into the rest whole, or its last bytes would not be recognized
         _, end = max(((stop, start) for start, stop in found if start < end < stop), default=(0, end))
         end = next((start for start, stop in markers if start < end < stop), end)
         hidden = bytearray(end)
@@ -59,7 +57,7 @@ class SecretMasker:
         return bytes(hidden[:end]), end
 
     def _find_incomplete(self, data: bytes) -> int:
-        """Return where the longest end of the data stands that begins a value, or a marker, but is not all of it."""
+        """Return the offset of the longest suffix that is an incomplete value or marker."""
         first = len(data) - incomplete_marker_length(data) if self._markers else len(data)
         for variant in self._variants:
             place = data.find(variant[:1], max(0, len(data) - len(variant) + 1), first)
@@ -71,12 +69,12 @@ class SecretMasker:
 
 
 class MaskedStream:
-    """A stream in which `[MASKED]` stands for each run of masked bytes: feed it pieces, and flush it at the end."""
+    """A stream that replaces each run of masked bytes by `[MASKED]`. Feed it chunks and flush it at the end."""
 
     def __init__(self, masker: SecretMasker) -> None:
         self._masker = masker
         self._buffer = b""
-        self._ends_masked = False  # the last byte that was returned is masked
+        self._ends_masked = False  # the last returned byte was masked
 
     def feed(self, piece: bytes) -> bytes:
         return self._process(self._buffer + piece, final=False)
@@ -98,7 +96,7 @@ class MaskedStream:
 
 
 def is_maskable(value: str) -> bool:
-    """Tell whether a value is hidden in logs: it has four characters or more, and not only blanks."""
+    """Return whether a value is masked: it has at least four characters and is not blank."""
     return len(value) >= MIN_VALUE_LENGTH and not value.isspace()
 
 
@@ -114,8 +112,8 @@ def _iter_variants(value: str) -> Iterator[bytes]:
             encoded[place : place + width] for width in BASE64_LINE_WIDTHS for place in range(0, len(encoded), width)
         )
         yield from (row for row in rows if len(row) >= MIN_LINE_LENGTH)
-    # inside a longer encoded text, as `user:password` of basic authentication, a value begins at any of three phases:
-    # what the bytes around it change is cut off
+    # within a longer encoded text, such as `user:password` of basic authentication, a value starts at one of three
+    # offsets; the characters that the adjacent bytes influence are cut off
     for lead, cut in ((0, 0), (1, 2), (2, 3)):
         for encode in (base64.b64encode, base64.urlsafe_b64encode):
             bits = (lead + len(value.encode())) * 8
@@ -125,14 +123,14 @@ def _iter_variants(value: str) -> Iterator[bytes]:
 
 
 def _text_encodings(text: str) -> Iterator[bytes]:
-    """As it is, and as programs write it down: in an address or a form, in JSON, and what `set -x` shows of it."""
+    """Yield the text as it is, URL-encoded, form-encoded, JSON-escaped, and quoted as by the shell's `set -x`."""
     in_json = (json.dumps(text, ensure_ascii=plain)[1:-1] for plain in (True, False))
     in_address = (quote(text, safe=""), quote(text), quote_plus(text))
     yield from {one.encode() for one in (text, *in_address, *in_json, text.replace("'", r"'\''"))}
 
 
 def _base64_encodings(text: str) -> Iterator[bytes]:
-    """In base64, with and without a line end in it (as of printf and echo), and with and without the padding."""
+    """Yield base64 forms: standard and URL-safe, with and without a trailing newline in the text and padding."""
     for raw in (text.encode(), text.encode() + b"\n"):
         for encode in (base64.b64encode, base64.urlsafe_b64encode):
             encoded = encode(raw)

@@ -1,4 +1,4 @@
-"""Passwords: argon2id hashes, and the rules that a new password must keep."""
+"""Password hashing with argon2id, and the rules for new passwords."""
 
 import asyncio
 from functools import lru_cache
@@ -9,7 +9,7 @@ from argon2.exceptions import InvalidHashError, VerifyMismatchError
 
 MIN_PASSWORD_LENGTH = 8
 HASHER = PasswordHasher(time_cost=3, memory_cost=19 * 1024, parallelism=1)  # about 35 ms and 19 MiB each
-# of a random password that nobody knows: checked for unknown users, so that the time of a refusal does not tell them
+# hash of a random password, verified for unknown users, so that the response time does not reveal whether a user exists
 DUMMY_HASH = "$argon2id$v=19$m=19456,t=3,p=1$9fEfHtInMeyht4mNXSkluA$5TBa0oaqUdJSiSOEnDZ3vYkmcgdHoAzO7QekkByDh+E"
 
 
@@ -17,8 +17,8 @@ def hash_password(password: str) -> str:
     return HASHER.hash(_encode(password))
 
 
-def verify_password(hash: str, password: str) -> bool:  # noqa: A002 - the word everybody uses
-    """Text that is no hash at all fits no password."""
+def verify_password(hash: str, password: str) -> bool:  # noqa: A002 - the usual parameter name
+    """Return whether the password matches. An invalid hash matches no password."""
     try:
         return HASHER.verify(hash, _encode(password))
     except (VerifyMismatchError, InvalidHashError):
@@ -34,13 +34,13 @@ async def verify_password_async(hash: str, password: str) -> bool:  # noqa: A002
 
 
 def find_policy_violation(password: str, username: str) -> str | None:
-    """The reason in words why this password is refused, if it is."""
+    """Return why a new password is not acceptable, or None."""
     if len(password) < MIN_PASSWORD_LENGTH:
         return f"the password must have at least {MIN_PASSWORD_LENGTH} characters"
     if not password.strip("*"):
-        return "asterisks are what is shown in the place of a password"
+        return "a password must not consist of asterisks, which stand for a hidden password"
     if password.casefold() in _load_common_passwords():
-        return "the password is one of the most common ones"
+        return "the password is too common"
     if username and username.casefold() in password.casefold():
         return "the password must not contain the username"
     return None
@@ -53,4 +53,4 @@ def _load_common_passwords() -> frozenset[str]:
 
 
 def _encode(password: str) -> bytes:
-    return password.encode(errors="surrogatepass")  # any text of a request is either right or wrong, never an error
+    return password.encode(errors="surrogatepass")  # lone surrogates are a wrong password, not an error

@@ -1,4 +1,4 @@
-"""Public SSH keys: read strictly, so that what is kept is one usable key, and each key has one fingerprint."""
+"""Strict parsing of public SSH keys, so that each stored key is usable and has exactly one fingerprint."""
 
 import base64
 import hashlib
@@ -8,7 +8,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_ssh_public_key
 
-KEY_LINE = re.compile(  # type, base64, perhaps a comment
+KEY_LINE = re.compile(  # type, base64, optional comment
     r"([a-z0-9@.-]+)[ \t]+([A-Za-z0-9+/]+={0,2})(?:[ \t][^\x00-\x08\x0a-\x1f\x7f]*)?"
 )
 PRIVATE_KEY_HEADER = re.compile(r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY|PuTTY-User-Key-File")
@@ -17,25 +17,25 @@ SOFTWARE_KEY_TYPES = frozenset(
 )
 SECURITY_KEY_TYPES = frozenset({"sk-ssh-ed25519@openssh.com", "sk-ecdsa-sha2-nistp256@openssh.com"})
 WEAK_KEY_TYPE = "ssh-dss"
-MIN_RSA_BITS, MAX_RSA_BITS = 2048, 16384  # bits; OpenSSH reads no larger ones
+MIN_RSA_BITS, MAX_RSA_BITS = 2048, 16384  # OpenSSH does not accept larger keys
 
 
 class InvalidKey(ValueError):
-    """The text is no public key. None of these errors repeats the text."""
+    """The text is not a valid public key. Error messages never contain the text."""
 
 
 class WeakKey(ValueError):
-    """Nobody should log in with it any more."""
+    """The key's type or size is not secure."""
 
 
 class UnexpectedPrivateKey(ValueError):
-    """The text is the half that its owner should have kept."""
+    """The text is a private key."""
 
 
 def compute_fingerprint(text: str) -> str:
-    """`SHA256:...`, as OpenSSH writes it, of a line as in authorized_keys without options.
+    """Return the OpenSSH fingerprint `SHA256:...` of a public key in authorized_keys format, without options.
 
-    Raises BrokenKey, WeakKey or PrivateKey.
+    Raises InvalidKey, WeakKey or UnexpectedPrivateKey.
     """
     text = text.strip()
     if PRIVATE_KEY_HEADER.match(text):
@@ -59,7 +59,7 @@ def _validate_blob(type_: str, blob: bytes) -> None:
         key = load_ssh_public_key(canonical)
     except (ValueError, NotImplementedError, UnsupportedAlgorithm):
         raise InvalidKey from None
-    # a number with needless zeros would be the same key under another fingerprint; nobody writes one
+    # a non-canonical encoding would give the same key another fingerprint
     if type_ in SOFTWARE_KEY_TYPES and key.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH) != canonical:
         raise InvalidKey
     if isinstance(key, RSAPublicKey):

@@ -1,4 +1,4 @@
-"""Whom we trust on the other end of a TLS connection, and with which certificate we show ourselves."""
+"""TLS contexts for clients and servers."""
 
 import re
 import ssl
@@ -6,36 +6,39 @@ from pathlib import Path
 
 from libs.settings import SettingsError
 
-VERIFY_FAILED = "CERTIFICATE_VERIFY_FAILED"  # what OpenSSL calls it, in the text of whatever error a driver makes of it
+VERIFY_FAILED = "CERTIFICATE_VERIFY_FAILED"  # OpenSSL's name, which is part of every driver's error message
 
 
 class CertificateError(SettingsError):
-    """A file of certificates that cannot be used; the text is one sentence for the person who named it."""
+    """A certificate file cannot be used. The message is one sentence for the operator."""
 
 
 def create_client_context(
     ca_file: Path | None, client_certificate: Path | None = None, *, keep_system_authorities: bool = False
 ) -> ssl.SSLContext:
-    """Trusts the authorities of the file instead of the system's, or `besides` them. Raises CertificateError."""
+    """Return a client context that trusts the CAs of the file, instead of or in addition to the system's.
+
+    Raises CertificateError.
+    """
     try:
         context = ssl.create_default_context(cafile=None if keep_system_authorities else ca_file)
         if ca_file and keep_system_authorities:
             context.load_verify_locations(ca_file)
     except (OSError, ssl.SSLError) as error:
-        raise CertificateError(f"HEADRACE_CA_FILE: {ca_file} holds no certificates ({_describe(error)}).") from None
+        raise CertificateError(f"HEADRACE_CA_FILE: {ca_file} contains no certificates ({_describe(error)}).") from None
     if client_certificate:
         try:
             context.load_cert_chain(client_certificate)
         except (OSError, ssl.SSLError) as error:
             raise CertificateError(
-                f"HEADRACE_CLIENT_CERTIFICATE: {client_certificate} holds no certificate with its key "
+                f"HEADRACE_CLIENT_CERTIFICATE: {client_certificate} does not contain a certificate and its key "
                 f"({_describe(error)})."
             ) from None
     return context
 
 
 def create_server_context(certificate: Path, key: Path) -> ssl.SSLContext:
-    """Shows the certificate to whoever connects. Raises CertificateError."""
+    """Return a server context with the certificate. Raises CertificateError."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     load_certificate(context, certificate, key)
@@ -43,23 +46,23 @@ def create_server_context(certificate: Path, key: Path) -> ssl.SSLContext:
 
 
 def load_certificate(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
-    """Show this one from the next connection on. Raises CertificateError."""
+    """Load a certificate that applies to new connections. Raises CertificateError."""
     try:
         context.load_cert_chain(certificate, key)
     except (OSError, ssl.SSLError) as error:
         raise CertificateError(
-            f"HEADRACE_TLS_CERTIFICATE and HEADRACE_TLS_KEY: {certificate} and {key} are no certificate and its key "
+            f"HEADRACE_TLS_CERTIFICATE and HEADRACE_TLS_KEY: {certificate} and {key} are not a certificate and its key "
             f"({_describe(error)})."
         ) from None
 
 
 def explain_untrusted(server: str, error: BaseException) -> str | None:
-    """In words, if that is what went wrong: the other end's certificate is not signed by those we trust."""
+    """Return an explanation if the error is an untrusted certificate of the server; otherwise None."""
     if VERIFY_FAILED not in str(error):
         return None
     why = re.search(r"verify failed: ([^(]+?) *\(", str(error))
     return (
-        f"{server} shows a certificate that is not trusted; HEADRACE_CA_FILE names a file of authorities to trust"
+        f"The certificate of {server} is not trusted; set HEADRACE_CA_FILE to a file of trusted CA certificates"
         f"{f' ({why[1]})' if why else ''}."
     )
 

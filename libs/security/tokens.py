@@ -1,4 +1,4 @@
-"""Tokens: EdDSA-signed ones that say who acts, and opaque ones of which only a hash is kept."""
+"""Signed access tokens (JWT with EdDSA, RFC 8037), and opaque tokens, of which only a hash is stored."""
 
 import hashlib
 import hmac
@@ -21,26 +21,26 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 ALGORITHM = "EdDSA"
-# the time is compared here, against the caller's clock; `iat` is not, for clocks of replicas differ
+# expiry is checked in `verify_token` with the caller's time; `iat` is not checked, because clocks of replicas differ
 DECODE_OPTIONS: jwt.types.Options = {
     "verify_exp": False,
     "verify_iat": False,
     "require": ["sub", "username", "roles", "epoch", "iat", "exp", "jti"],
 }
-# a stranger's text can nest a thousand lists, name numbers beyond all limits or have a list for a key id
+# malicious tokens can have deeply nested lists, huge numbers or a list as key id
 MALFORMED_ERRORS = (jwt.PyJWTError, LookupError, TypeError, ValueError, OverflowError, RecursionError)
 
 
 class InvalidToken(Exception):
-    """Not a token of ours, whatever the reason: malformed, altered, signed by an unknown key."""
+    """The token is malformed, altered or signed by an unknown key."""
 
 
 class UnknownKey(InvalidToken):
-    """Signed by a key that is not among ours, which may be newer than those we know."""
+    """The token is signed by an unknown key, possibly one newer than the cached keys."""
 
 
 class ExpiredToken(Exception):
-    """A token of ours whose time is over."""
+    """The token has expired."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,10 @@ def issue_token(
 
 
 def verify_token(token: str, public_keys: Mapping[str, str], now: datetime | None = None) -> TokenClaims:
-    """Check a token against the PEM public keys by key id; without `now` the clock is asked."""
+    """Verify a token with the PEM public keys by key id, at time `now` (default: the current time).
+
+    Raises InvalidToken, UnknownKey or ExpiredToken.
+    """
     try:
         kid = jwt.get_unverified_header(token)["kid"]
         pem = public_keys.get(kid)
@@ -100,7 +103,7 @@ def verify_token(token: str, public_keys: Mapping[str, str], now: datetime | Non
         raise InvalidToken(type(error).__name__) from error
     if pem is None:
         raise UnknownKey
-    key = _load_public_key(pem)  # an unreadable one is our mistake, not the token's
+    key = _load_public_key(pem)  # an unreadable PEM is a defect, not an invalid token
     try:
         claims = _parse_claims(jwt.decode(token, key, algorithms=[ALGORITHM], options=DECODE_OPTIONS))
     except MALFORMED_ERRORS as error:
@@ -118,7 +121,7 @@ def _parse_claims(payload: dict[str, Any]) -> TokenClaims:
     raise ValueError("claims of the wrong type")
 
 
-# reading a PEM costs more than checking a signature
+# cached, because parsing a PEM costs more than verifying a signature
 @lru_cache(maxsize=16)
 def _load_private_key(pem: str) -> Ed25519PrivateKey:
     key = load_pem_private_key(pem.encode(), password=None)
@@ -140,10 +143,10 @@ def generate_token(prefix: str = "") -> str:
 
 
 def hash_token(token: str) -> str:
-    """Enough for 256 random bits; a password needs `passwords.hash_password`."""
+    """Return the SHA-256 of a token. Sufficient for 256 random bits; passwords need `passwords.hash_password`."""
     return hashlib.sha256(token.encode(errors="surrogatepass")).hexdigest()
 
 
 def constant_time_equals(a: str, b: str) -> bool:
-    """Compare in a time that does not depend on the place of the first difference."""
+    """Compare two strings in constant time."""
     return hmac.compare_digest(a.encode(errors="surrogatepass"), b.encode(errors="surrogatepass"))

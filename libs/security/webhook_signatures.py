@@ -1,4 +1,4 @@
-"""How a request proves that the forge has sent it."""
+"""Verification of webhook signatures."""
 
 import hashlib
 import hmac
@@ -6,10 +6,10 @@ from typing import Literal
 
 
 def is_signature_valid(provider: Literal["github", "gitlab"], key: str, signature: str, body: bytes) -> bool:
-    """Tell whether the sender knows the key. Takes the same time whatever is wrong.
+    """Return whether the sender knows the key, compared in constant time.
 
     GitHub signs the body: https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries.
-    GitLab sends the key itself, as a token.
+    GitLab sends the key itself as a token.
     """
     expected = key
     if provider == "github":

@@ -1,4 +1,4 @@
-"""The database client and the service databases, opened the same way everywhere."""
+"""MongoDB clients and service databases with the settings that every process uses."""
 
 import asyncio
 import socket
@@ -14,32 +14,32 @@ from pymongo import AsyncMongoClient, lock, pool_shared
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.read_concern import ReadConcern
 
+from libs.documents import Document
 from libs.security.envelope_encryption import KeyVault, MasterKeys
 from libs.security.tls import create_client_context
 from libs.settings import Settings
 
-Document = dict[str, Any]
 CODEC_OPTIONS: CodecOptions[Document] = CodecOptions(tz_aware=True, tzinfo=UTC)
-CLOSE_TIMEOUT_SECONDS = 1.0  # seconds for a server to hear that we leave
+CLOSE_TIMEOUT_SECONDS = 1.0  # for the server to acknowledge that the client closes
 T = TypeVar("T")
 
 
 async def _wait_for(wanted: Awaitable[T], timeout: float | None) -> T:
-    """As Python 3.12 does it: in the same task."""
+    """Wait as Python 3.12 does: in the same task."""
     async with asyncio.timeout(timeout):
         return await wanted
 
 
 if sys.version_info < (3, 12):
-    # The driver waits for its conditions so. If 3.11's is cancelled in the wrong moment, the condition's lock is
-    # taken and never given back: while the database is away, one cancelled task makes the client useless for ever.
+    # The driver waits on its conditions with `asyncio.wait_for`. In Python 3.11 a cancellation at the wrong moment
+    # leaves the condition's lock acquired, and the client hangs permanently.
     lock.wait_for = _wait_for  # type: ignore[assignment,attr-defined]
 
 _driver_create_connection = pool_shared._async_create_connection
 
 
 async def _create_connection(address: Any, options: Any) -> socket.socket:
-    """As the driver does it; where it is cancelled it would leave its socket to the garbage collector."""
+    """Create a connection as the driver does, but close the socket if the caller is canceled."""
     connecting = asyncio.ensure_future(_driver_create_connection(address, options))
     try:
         return await asyncio.shield(connecting)
@@ -52,10 +52,10 @@ pool_shared._async_create_connection = _create_connection
 
 
 def create_mongo_client(settings: Settings, name: str, *, timeout: float = 20.0) -> AsyncMongoClient[Document]:
-    """`patience`: seconds for the answer to one question.
+    """Create the MongoDB client of a process. `timeout`: seconds to wait for the reply to one operation.
 
-    All writes wait for a majority, those of transactions too: a transaction takes the concern of the client, not of the
-    database, and without it a fail-over could take back what was acknowledged.
+    All writes wait for a majority. The write concern is set on the client because transactions use the client's, not
+    the database's; without it a failover could roll back acknowledged writes.
     """
     return AsyncMongoClient(
         settings.mongodb_url,
@@ -74,24 +74,24 @@ def create_mongo_client(settings: Settings, name: str, *, timeout: float = 20.0)
 
 
 def _tls_options(settings: Settings) -> dict[str, Any]:
-    """Only for an address that asks for TLS; the driver wants files."""
+    """Return the driver's TLS options, which are file names, if the URL enables TLS."""
     asked = parse_qs(urlsplit(settings.mongodb_url).query)
     if "true" not in asked.get("tls", asked.get("ssl", [])) and not settings.mongodb_url.startswith("mongodb+srv:"):
         return {}
-    create_client_context(settings.ca_file, settings.client_certificate)  # says in words what is wrong with them
+    create_client_context(settings.ca_file, settings.client_certificate)  # raises SettingsError for unusable files
     files = {"tlsCAFile": settings.ca_file, "tlsCertificateKeyFile": settings.client_certificate}
     return {name: str(file) for name, file in files.items() if file}
 
 
 async def close_client(client: AsyncMongoClient[Document]) -> None:
-    """Close the client; a server that hangs keeps nobody from leaving."""
+    """Close the client, without waiting longer than the timeout for an unresponsive server."""
     with suppress(TimeoutError):
         async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS):
             await client.close()
 
 
 def get_database(client: AsyncMongoClient[Document], settings: Settings, service: str) -> AsyncDatabase[Document]:
-    """Majority writes and reads: what was answered is not taken back by a fail-over."""
+    """Return the service's database with majority reads and writes, so that a failover rolls nothing back."""
     return client.get_database(
         f"{settings.database_prefix}_{service}",
         codec_options=CODEC_OPTIONS,
@@ -100,7 +100,7 @@ def get_database(client: AsyncMongoClient[Document], settings: Settings, service
 
 
 async def get_server_time(database: AsyncDatabase[Document]) -> datetime:
-    """Return the time of the server that takes writes."""
+    """Return the time of the primary server."""
     hello = await database.command("hello", codec_options=CODEC_OPTIONS)
     at: datetime = hello["localTime"]
     return at

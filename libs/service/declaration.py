@@ -1,30 +1,39 @@
-"""What a service is: a declaration of its streams, answers, reactions and duties, and what its functions may use."""
+"""The declaration of a service: its aggregates, handlers, policies, projections, workers and periodic tasks."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
+
+from pymongo.asynchronous.collection import AsyncCollection
 
 from contracts.messages import Command, CommandReply, Event, Message, Payload, Query, ReadModelRow
 from libs.clock import Clock
-from libs.eventstore.decider import Actor, Category, CommandMetadata, RecordedEvent
+from libs.documents import Document
+from libs.eventstore.decider import Actor, AnyCategory, CommandMetadata, RecordedEvent
+from libs.messaging.cloudevents import hint_subject
 from libs.observability.metric_specs import MetricSpec
 from libs.projections.read_model import ReadModel
 from libs.security.envelope_encryption import Encryption
 from libs.settings import Settings
 
+C = TypeVar("C", bound=Command)
+E = TypeVar("E", bound=Event)
+M = TypeVar("M", bound=Message)
+R = TypeVar("R", bound=ReadModelRow)
+
 
 class RetryLater(Exception):
-    """Raised by a worker: nothing is lost, come back with this event after some time."""
+    """Raised by a worker to get the event again after a delay."""
 
-    def __init__(self, seconds: float) -> None:
-        super().__init__(seconds)
-        self.delay_seconds = seconds
+    def __init__(self, delay_seconds: float) -> None:
+        super().__init__(delay_seconds)
+        self.delay_seconds = delay_seconds
 
 
 class Context(Protocol):
-    """What the functions of a service may use of the world. One per message: `cause` says who asks and when.
+    """What the functions of a service may use. There is one per message, with the message's metadata.
 
-    What other replicas compare, such as a lease, goes by `clock.database_time()`, not by the time of the cause.
+    Times that other replicas compare, such as leases, use `clock.database_time()`, not the time of the metadata.
     """
 
     settings: Settings
@@ -32,103 +41,127 @@ class Context(Protocol):
     vault: Encryption
     metadata: CommandMetadata
 
-    def read_model(self, category: str) -> ReadModel[Any]:
-        """The rows of a category of this service, or of one of its followed views."""
+    def read_model(self, row_type: type[R]) -> ReadModel[R]:
+        """Return the read model of the category or projection of this service with this type of rows."""
         ...
 
-    def collection(self, name: str) -> Any:
-        """A collection of this service for what is no event: log chunks, presence. Majority writes."""
+    def collection(self, name: str) -> AsyncCollection[Document]:
+        """Return a collection of this service for data that is not event-sourced. Writes wait for a majority."""
         ...
 
     async def next_id(self, kind: str) -> int:
-        """The next number of its kind, from 1; numbers may be skipped, but a later one is never smaller."""
+        """Return the next id of a sequence, increasing from 1, possibly with gaps."""
         ...
 
     async def derive_token(self, prefix: str) -> str:
-        """A token that follows from the present command: the answer to a repeated one is the same, and kept nowhere."""
+        """Derive a token from the command's id, so that a repeated command returns the same, unstored token."""
         ...
 
-    async def query(self, query: Query) -> Payload:
-        """Ask any service. Raises Refused with the code it answered, or SERVICE_UNAVAILABLE / SERVICE_TIMEOUT."""
+    async def query(self, query: Query, answer_type: type[M]) -> M:
+        """Send a query to any service. Raises RequestRejected with its code, SERVICE_UNAVAILABLE or SERVICE_TIMEOUT."""
         ...
 
     async def send(self, command: Command, *, step: str = "", actor: Actor | None = None) -> CommandReply:
-        """Give a command to any service, in the name of the present cause.
+        """Send a command to any service, on behalf of the current actor or of `actor`.
 
-        The command's id follows from the present cause, the command's name and `step`: telling twice is harmless.
+        The command's id is derived from the current command's id, the command's name and `step`, so repeating is safe.
         """
         ...
 
 
-Enricher = Callable[[Context, Any], Awaitable[Command]]
-Handler = Callable[[Context, Any], Awaitable[Message | Sequence[Message] | Payload | bytes]]
-Policy = Callable[[RecordedEvent[Any]], Sequence[Command]]
+Answer = Message | Sequence[Message] | Payload | bytes
+Policy = Callable[[RecordedEvent[Event]], Sequence[Command]]
 
 
 @dataclass(frozen=True)
-class Projection:
-    """A view over the events of one service, kept by a follower; one row per key."""
+class Enricher(Generic[C]):
+    """A function that completes a command before it is decided, for example with ids, or rejects it."""
+
+    command: type[C]
+    run: Callable[[Context, C], Awaitable[Command]]
+
+
+@dataclass(frozen=True)
+class Handler(Generic[M]):
+    """A function that answers a query, or a command without a decider."""
+
+    message: type[M]
+    run: Callable[[Context, M], Awaitable[Answer]]
+
+
+@dataclass(frozen=True)
+class Projection(Generic[E, R]):
+    """A projection of one service's events, updated by a subscription, with one row per key.
+
+    `row_key` returns the key of the row that an event changes, or None for events that are not applied.
+    """
 
     name: str
-    source: str  # the service whose events it follows
-    row_key: Callable[[RecordedEvent[Any]], str | None]  # which row an event belongs to; None: not of interest
-    initial_row: ReadModelRow
-    apply: Callable[[Any, RecordedEvent[Any]], Any]
+    source: str  # the service whose events it reads
+    row_key: Callable[[RecordedEvent[Event]], str | None]
+    initial_row: R
+    apply: Callable[[R, RecordedEvent[E]], R]
     version: int = 1
     indexes: tuple[tuple[str, ...], ...] = ()
-    is_deleted: Callable[[Any], bool] = field(default=lambda _row: False)  # the row is in no list
+    is_deleted: Callable[[R], bool] = field(default=lambda _row: False)  # deletes the row
 
 
 @dataclass(frozen=True)
-class Worker:
-    """Slow work that an event starts: at least once, on every replica, several at a time, until it returns."""
+class Worker(Generic[E]):
+    """Background work for events, distributed over the replicas: at least once per event, retried until it succeeds."""
 
     name: str
     source: str
-    events: tuple[type[Event], ...]
-    run: Callable[[Context, RecordedEvent[Any]], Awaitable[None]]
+    events: tuple[type[E], ...]
+    run: Callable[[Context, RecordedEvent[E]], Awaitable[None]]
     concurrency: int = 4
-    ack_wait_seconds: float = 10.0  # seconds without a sign of life until another replica takes over
-    start_on_hint: bool = False  # start by the hint that follows the commit; the durable consumer only makes sure
+    ack_wait_seconds: float = 10.0  # without a heartbeat, until another replica gets the event
+    start_on_hint: bool = False  # start on the hint after the commit; the durable consumer is the fallback
+
+    def consumer_name(self, service: str) -> str:
+        """Return the name of the durable consumer, which the migration step creates."""
+        return f"{service}-{self.name}"
+
+    def filter_subjects(self) -> list[str]:
+        return [f"evt.{self.source}.*.{event.wire_name}" for event in self.events]
+
+    def hint_subjects(self) -> list[str]:
+        return [hint_subject(self.source, "*", event.wire_name) for event in self.events]
 
 
 @dataclass(frozen=True)
 class PeriodicTask:
-    """Something looked after again and again, by one replica at a time."""
+    """Work that the leader repeats. The interval counts from the end of a run."""
 
     name: str
-    interval_seconds: float  # seconds
+    interval_seconds: float
     run: Callable[[Context], Awaitable[None]]
+
+
+AnyEnricher = Enricher[Any]
+AnyHandler = Handler[Any]
+AnyProjection = Projection[Any, Any]
+AnyWorker = Worker[Any]
 
 
 @dataclass(frozen=True)
 class Service:
-    """The whole of a service; `libs.service.runtime.run` brings it to life."""
+    """The declaration of a service. `libs.service.service_host.run` runs it."""
 
     name: str
-    categories: tuple[Category[Any, Any, Any, Any], ...]
-    enrichers: Mapping[type[Command], Enricher] = field(
-        default_factory=dict
-    )  # what a command needs before it is decided
-    handlers: Mapping[type[Message], Handler] = field(
-        default_factory=dict
-    )  # queries, and commands that record no event
-    is_public: bool = False  # programs outside may read its events
-    hinted_events: tuple[
-        type[Event], ...
-    ] = ()  # own events that are announced at once, ahead of the relay and at most once
-    policies: Mapping[str, Policy] = field(default_factory=dict)  # source service -> reaction to its events
-    synchronous_reactions: tuple[
-        type[Event], ...
-    ] = ()  # own events whose reactions are over before the command is answered
-    outgoing: tuple[type[Message], ...] = ()  # all that it asks and tells other services; nothing else goes out
-    projections: tuple[Projection, ...] = ()
-    workers: tuple[Worker, ...] = ()
+    categories: tuple[AnyCategory, ...]
+    enrichers: tuple[AnyEnricher, ...] = ()
+    handlers: tuple[AnyHandler, ...] = ()
+    is_public: bool = False  # external consumers may read its events
+    hinted_events: tuple[type[Event], ...] = ()  # own events that are also published right after the commit
+    policies: Mapping[str, Policy] = field(default_factory=dict)  # by source service
+    synchronous_reactions: tuple[type[Event], ...] = ()  # own events whose reactions precede the command's reply
+    outgoing: tuple[type[Message], ...] = ()  # messages that it may send to other services
+    projections: tuple[AnyProjection, ...] = ()
+    workers: tuple[AnyWorker, ...] = ()
     periodic_tasks: tuple[PeriodicTask, ...] = ()
     metrics: tuple[MetricSpec, ...] = ()
-    on_start: Callable[[Context], Awaitable[None]] | None = None  # once per start of a process; must be idempotent
-    indexes: Mapping[str, tuple[tuple[str, ...], ...]] = field(default_factory=dict)  # of its other collections
-    unique_indexes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # documents of the same key are copies
-    ttl_collections: Mapping[str, str] = field(
-        default_factory=dict
-    )  # collection -> field with the time when a document may go
+    on_start: Callable[[Context], Awaitable[None]] | None = None  # at each start of a process; must be idempotent
+    indexes: Mapping[str, tuple[tuple[str, ...], ...]] = field(default_factory=dict)  # of other collections, by name
+    unique_indexes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # by collection
+    ttl_collections: Mapping[str, str] = field(default_factory=dict)  # collection -> field with the expiry time

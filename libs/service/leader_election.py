@@ -1,7 +1,8 @@
-"""Which replica of a service leads: it alone relays, follows and ticks. Nothing is stored for it.
+"""Leader election among the replicas of a service, without stored state.
 
-The leader holds a subscription; the others ask it once a second, and NATS itself says at once when nobody is there.
-Two leaders for a moment do no harm: relay and followers are fenced by positions, tickers tell idempotent commands.
+The leader subscribes to a subject. The other replicas send it a request once a second; NATS reports immediately when
+there is no subscriber. Two leaders at a time do no harm: the relay and subscriptions are fenced by their positions, and
+periodic tasks send idempotent commands.
 """
 
 import asyncio
@@ -14,18 +15,18 @@ from nats.errors import Error, NoRespondersError
 
 log = logging.getLogger("headrace.leading")
 
-POLL_SECONDS = 1.0  # seconds for an answer
-MAX_MISSED_HEARTBEATS = 3  # unanswered questions in a row
+POLL_SECONDS = 1.0  # between requests, and to wait for a reply
+MAX_MISSED_HEARTBEATS = 3  # consecutive requests without a reply
 
 
 class LeadershipLost(Exception):
-    """Another replica has taken a duty over: this is how a fence says so."""
+    """Another replica has taken over a leader's task. Raised by fenced writes."""
 
 
 async def run_as_leader(
     client: Client, service: str, instance: str, leader_tasks: Callable[[], Awaitable[None]]
 ) -> None:
-    """Run `duties` whenever this replica leads; runs until cancelled."""
+    """Run `leader_tasks` whenever this replica is the leader, until canceled."""
     subject = f"lead.{service}"
 
     async def here(message: Msg) -> None:
@@ -36,19 +37,19 @@ async def run_as_leader(
             await _wait_for_vacancy(client, subject)
             subscription = await client.subscribe(subject, cb=here)
             try:
-                log.info("%s leads %s", instance, service)
+                log.info("%s is the leader of %s", instance, service)
                 await leader_tasks()
             finally:
                 await _unsubscribe(subscription.unsubscribe)
         except LeadershipLost as deposed:
-            log.info("%s no longer leads %s: %s", instance, service, deposed)
+            log.info("%s lost the leadership of %s: %s", instance, service, deposed)
         except Exception as error:
-            log.warning("%s stops leading %s", instance, service, exc_info=error)
+            log.warning("%s gave up the leadership of %s after an error", instance, service, exc_info=error)
         await asyncio.sleep(POLL_SECONDS)
 
 
 async def _wait_for_vacancy(client: Client, subject: str) -> None:
-    """Returns once nobody leads, or whoever does has been silent for long: it hangs, and is fenced when it wakes."""
+    """Return when there is no leader, or it has missed several requests. A hanging leader is fenced when it resumes."""
     unanswered = 0
     while unanswered < MAX_MISSED_HEARTBEATS:
         try:
@@ -57,7 +58,7 @@ async def _wait_for_vacancy(client: Client, subject: str) -> None:
         except NoRespondersError:
             return
         except (Error, TimeoutError):
-            unanswered = unanswered + 1 if client.is_connected else 0  # a bus that is away says nothing of the leader
+            unanswered = unanswered + 1 if client.is_connected else 0  # a disconnected client cannot judge the leader
         await asyncio.sleep(POLL_SECONDS)
 
 
@@ -65,4 +66,4 @@ async def _unsubscribe(unsubscribe: Callable[[], Awaitable[None]]) -> None:
     try:
         await unsubscribe()
     except Error:
-        log.debug("the connection was closed before the subscription")
+        log.debug("connection closed before the leader's subscription")

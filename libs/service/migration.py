@@ -1,25 +1,23 @@
-"""The migration step: JetStream streams, consumers of workers, collections and indexes; harmless to run twice."""
+"""The migration step: create JetStream streams, worker consumers, collections and indexes. Idempotent."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from nats.aio.client import Client
 from nats.js.api import AckPolicy, ConsumerConfig, StreamConfig
 from nats.js.errors import NotFoundError
 from pymongo.asynchronous.database import AsyncDatabase
 
+from libs.documents import Document
 from libs.eventstore.indexes import ensure_index
-from libs.eventstore.mapping import Document
 from libs.eventstore.mongo import create_schema
 from libs.messaging.jetstream import create_stream
 from libs.messaging.stream_mirrors import ensure_mirror
-from libs.messaging.worker_names import consumer_name, filter_subjects
 from libs.projections.rebuild import rebuild_rows
 from libs.projections.schema import list_indexes
 from libs.security.envelope_encryption import Encryption
-from libs.service.declaration import Service, Worker
+from libs.service.declaration import AnyWorker, Service
 
-DUPLICATE_WINDOW_SECONDS = 120.0  # seconds; the relay's fence is the expected sequence, this only helps
+DUPLICATE_WINDOW_SECONDS = 120.0  # in addition to the relay's fencing by expected sequence
 
 
 async def migrate(
@@ -30,31 +28,31 @@ async def migrate(
     *,
     replicas: int = 1,
 ) -> list[str]:
-    """Make everything that the services need; returns what was done, in words."""
-    done = []
-    for service in services:  # all streams first: consumers of one service hang on the stream of another
-        done += await _ensure_stream(service, nats, replicas)
+    """Create everything that the services need. Returns a description of each change."""
+    changes = []
+    for service in services:  # all streams first: consumers of one service read the stream of another
+        changes += await _ensure_stream(service, nats, replicas)
     for service, database, vault in zip(services, databases, vaults, strict=True):
-        done += [await ensure_consumer(service.name, worker, nats) for worker in service.workers]
-        done += await _ensure_database(service, database, vault)
-    return done
+        changes += [await ensure_consumer(service.name, worker, nats) for worker in service.workers]
+        changes += await _ensure_database(service, database, vault)
+    return changes
 
 
 async def find_pending(service: Service, database: AsyncDatabase[Document], nats: Client) -> str | None:
-    """What the service waits for, in words; None when it can start."""
+    """Return a description of what the service waits for, or None if it can start."""
     js = nats.jetstream()
     try:
         await js.stream_info(service.name)
         for worker in service.workers:
-            await js.consumer_info(worker.source, consumer_name(service.name, worker))
-        for source in {*service.policies, *(view.source for view in service.projections)}:
+            await js.consumer_info(worker.source, worker.consumer_name(service.name))
+        for source in {*service.policies, *(projection.source for projection in service.projections)}:
             await js.stream_info(source)
     except NotFoundError:
         return "a JetStream stream or consumer is missing"
-    versions = {one["_id"]: one["version"] async for one in database["views"].find({})}
+    versions = {document["_id"]: document["version"] async for document in database["views"].find({})}
     for category in service.categories:
         if versions.get(category.name, 0) < category.row_version:
-            return f"the rows of {category.name} are not built in version {category.row_version}"
+            return f"the rows of {category.name} are not built for version {category.row_version}"
     return None
 
 
@@ -67,47 +65,46 @@ async def _ensure_stream(service: Service, nats: Client, replicas: int) -> list[
         duplicate_window=DUPLICATE_WINDOW_SECONDS,
         num_replicas=replicas,
     )
+    change = ""
     try:
-        present = await js.stream_info(service.name)
+        info = await js.stream_info(service.name)
     except NotFoundError:
-        present = await create_stream(js, config)
-        done = f"stream {service.name} made"
+        info = await create_stream(js, config)
+        change = f"stream {service.name} created"
     else:
-        done = ""
-        if (present.config.subjects, present.config.num_replicas) != (config.subjects, config.num_replicas):
-            present = await js.update_stream(config)
-            done = f"stream {service.name} updated"
-    mirrored = await ensure_mirror(nats, present) if service.is_public else None
-    return [one for one in (done, mirrored) if one]
+        if (info.config.subjects, info.config.num_replicas) != (config.subjects, config.num_replicas):
+            info = await js.update_stream(config)
+            change = f"stream {service.name} updated"
+    mirror_change = await ensure_mirror(nats, info) if service.is_public else None
+    return [description for description in (change, mirror_change) if description]
 
 
-async def ensure_consumer(service: str, worker: Worker, nats: Client) -> str:
-    """Add or update: a durable that exists would silently keep its old settings."""
-    js = nats.jetstream()
-    name = consumer_name(service, worker)
-    subjects = filter_subjects(worker)
-    one = {"filter_subject": subjects[0]} if len(subjects) == 1 else {"filter_subjects": subjects}
-    config: dict[str, Any] = {
-        "durable_name": name,
-        "ack_policy": AckPolicy.EXPLICIT,
-        "ack_wait": worker.ack_wait_seconds,
-        "max_deliver": -1,
-        "max_ack_pending": 1000,
-        **one,
-    }
-    await js.add_consumer(worker.source, ConsumerConfig(**config))
-    return f"consumer {name} of stream {worker.source} in place"
+async def ensure_consumer(service: str, worker: AnyWorker, nats: Client) -> str:
+    """Create or update the durable consumer. Without an update, an existing one would keep its old settings."""
+    subjects = worker.filter_subjects()
+    config = ConsumerConfig(
+        durable_name=worker.consumer_name(service),
+        ack_policy=AckPolicy.EXPLICIT,
+        ack_wait=worker.ack_wait_seconds,
+        max_deliver=-1,
+        max_ack_pending=1000,
+        filter_subject=subjects[0] if len(subjects) == 1 else None,
+        filter_subjects=subjects if len(subjects) > 1 else None,
+    )
+    await nats.jetstream().add_consumer(worker.source, config)
+    return f"consumer {config.durable_name} of stream {worker.source} in place"
 
 
 async def _ensure_database(service: Service, database: AsyncDatabase[Document], vault: Encryption) -> list[str]:
     await create_schema(database)
     for index in list_indexes(service):
         await ensure_index(database, index)
-    done = []
+    changes = []
+    versions = database["views"]
     for category in service.categories:
-        known = await database["views"].find_one({"_id": category.name})
-        if known is None or known["version"] < category.row_version:
-            built = await rebuild_rows(database, category, vault)
-            await database["views"].replace_one({"_id": category.name}, {"version": category.row_version}, upsert=True)
-            done.append(f"rows of {service.name}.{category.name} in version {category.row_version}: {built}")
-    return done
+        stored = await versions.find_one({"_id": category.name})
+        if stored is None or stored["version"] < category.row_version:
+            count = await rebuild_rows(database, category, vault)
+            await versions.replace_one({"_id": category.name}, {"version": category.row_version}, upsert=True)
+            changes.append(f"rows of {service.name}.{category.name} in version {category.row_version}: {count}")
+    return changes

@@ -1,6 +1,7 @@
-"""Patience with silence: that a runner was not heard counts only while it could have been heard.
+"""The grace period for runners after an outage.
 
-After an outage of the service itself, and while a gateway is cut off from it, runners get some time to be heard again.
+While the service was down or a gateway was disconnected from it, runners could not report. They get some time to do so
+before their silence counts.
 """
 
 from datetime import datetime, timedelta
@@ -8,22 +9,22 @@ from datetime import datetime, timedelta
 from libs.service.declaration import Context
 from libs.service.replicas import GATEWAY, REPLICAS
 
-MIN_OUTAGE = timedelta(seconds=5)  # a restart is none
-GATEWAY_TIMEOUT = timedelta(seconds=10)  # more than three heartbeats
+MIN_OUTAGE = timedelta(seconds=5)  # shorter interruptions, such as a restart, are ignored
+GATEWAY_TIMEOUT = timedelta(seconds=10)  # more than three heartbeat intervals
 
 
 async def compute_grace_deadline(ctx: Context, scans: str, grace: timedelta) -> datetime:
-    """Return the database time before which silence must not be held against a runner. To be called by the leader.
+    """Return the database time before which a silent runner must not be considered lost. Called by the leader.
 
-    Looks are noted in the collection `looks`, so that a new leader knows how long the former one has not looked. A
-    gateway that falls silent extends the patience for `patience` at most: then it counts as gone for good.
+    The collection `scans` stores the time of the last scan, from which a new leader detects an outage. A silent gateway
+    extends the grace period by at most `grace`; after that it is considered removed.
     """
     now = ctx.clock.database_time()
     last = await ctx.collection(scans).find_one({"_id": "last"})
-    unbroken = last is not None and now - last["at"] <= max(MIN_OUTAGE, grace / 4)
+    was_scanning = last is not None and now - last["at"] <= max(MIN_OUTAGE, grace / 4)
     until = now + grace
-    if unbroken and not await _is_gateway_cut_off(ctx, now, grace):
-        # never later: a leader of 0.2.0 whose clock was ahead may have left a time far in the future
+    if last is not None and was_scanning and not await _is_gateway_cut_off(ctx, now, grace):
+        # a leader of 0.2.0 with a wrong clock may have stored a time in the far future
         until = min(last["patient_until"], until)
     await ctx.collection(scans).replace_one({"_id": "last"}, {"at": now, "patient_until": until}, upsert=True)
     return until

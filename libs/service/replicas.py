@@ -1,7 +1,7 @@
-"""The processes that work on a service's data: when each was last alive, and how far its clock is off.
+"""Records of the processes that work on a service's data: last seen time and clock offset.
 
-One document per process in the service's database. A replica of the service writes its own; for a gateway, which has no
-database, the service writes it when a heartbeat arrives. Losing one of these writes does no harm.
+The service's database has one document per process. A replica writes its own. For a gateway, which has no database, the
+service writes it for each heartbeat. These writes may be lost without harm.
 """
 
 import asyncio
@@ -9,7 +9,7 @@ import logging
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from pymongo import WriteConcern
 from pymongo.asynchronous.collection import AsyncCollection
@@ -17,12 +17,12 @@ from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError
 
 from libs.clock import READ_INTERVAL_SECONDS, Clock
+from libs.documents import Document
 from libs.observability.metrics import SettableGauge
 from libs.service.connections import get_server_time
 
 log = logging.getLogger("headrace.replicas")
 
-Document = dict[str, Any]
 REPLICAS = "replicas"
 GATEWAY = "gateway"
 MAX_SILENCE = timedelta(days=1)
@@ -35,24 +35,24 @@ def get_replicas(database: AsyncDatabase[Document]) -> AsyncCollection[Document]
 async def record_alive(
     database: AsyncDatabase[Document], service: str, instance: str, at: datetime, clock_offset: float | None
 ) -> None:
-    """Record that a process is alive. `at`: by the database's clock; `clock_offset`: in seconds, if it is known."""
+    """Record that a process is alive. `at` is database time; `clock_offset` is in seconds, None if unknown."""
     alive = {"service": service, "instance": instance, "clock_offset": clock_offset}
     change = {"$set": alive, "$max": {"seen_at": at}}
     await get_replicas(database).update_one({"_id": f"{service} {instance}"}, change, upsert=True)
 
 
 async def remove_replica(database: AsyncDatabase[Document], service: str, instance: str) -> None:
-    """A process stops as it should: nothing waits for it."""
+    """Remove the record of a process that shuts down."""
     await get_replicas(database).delete_one({"_id": f"{service} {instance}"})
 
 
 async def remove_silent(database: AsyncDatabase[Document], now: datetime) -> None:
-    """Remove processes that have been silent for a day."""
+    """Remove the records of processes not seen for a day."""
     await get_replicas(database).delete_many({"seen_at": {"$lt": now - MAX_SILENCE}})
 
 
 class Replica:
-    """One replica of a service: keeps its clock by the database's, and records that it is alive."""
+    """Synchronizes a replica's clock with the database and records that the replica is alive."""
 
     def __init__(
         self, database: AsyncDatabase[Document], service: str, instance: str, clock: Clock, offset: SettableGauge
@@ -64,23 +64,23 @@ class Replica:
         self._offset = offset
 
     async def start(self) -> None:
-        """Return once the database's time is known."""
+        """Wait until the database's time is known."""
         while self._clock.offset is None:
             try:
                 await self._synchronize_clock()
             except PyMongoError as error:
-                log.warning("waiting: the database's time is not known (%s)", type(error).__name__)
+                log.warning("waiting for the database's time (%s)", type(error).__name__)
                 await asyncio.sleep(0.5)
 
     async def run(self) -> NoReturn:
-        """Run until cancelled. In an outage the last reading goes on to count."""
+        """Run until canceled. During an outage the last reading stays valid."""
         while True:
             try:
                 await self._synchronize_clock()
                 at = self._clock.database_time()
                 await record_alive(self._database, self._service, self._instance, at, self._clock.offset)
             except PyMongoError as error:
-                log.debug("the database's time cannot be read: %s", type(error).__name__)
+                log.debug("reading the database's time failed: %s", type(error).__name__)
             await asyncio.sleep(READ_INTERVAL_SECONDS)
 
     async def stop(self) -> None:

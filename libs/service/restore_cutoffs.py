@@ -1,7 +1,8 @@
-"""What was worked off before a backup: a restored system reads its whole log anew and leaves that out.
+"""Restore cutoffs: the events that subscriptions and workers had handled before a backup.
 
-Each reaction and each work is harmless when it is repeated at once. Long after, it would meet a world that has gone on:
-a wish that once came to nothing might come true. Views are no matter of this, they are folded from the first event.
+A restored system reads its whole log again. Reactions and workers tolerate an immediate repetition, but repeating an
+old event could have effects that it did not have at its time, so they skip events before the cutoff. Projections have
+no cutoff: they are rebuilt from the first event.
 """
 
 from collections.abc import Mapping
@@ -9,11 +10,11 @@ from datetime import datetime
 
 from pymongo.asynchronous.database import AsyncDatabase
 
-from libs.eventstore.mapping import Document
+from libs.documents import Document
 
 RESTORE_CUTOFFS = "handled"
 
 
 async def load_cutoffs(database: AsyncDatabase[Document]) -> Mapping[str, datetime]:
-    """By the name of a follower or a worker's consumer: it is done with all events of decisions before that time."""
+    """Return the time before which all events were handled, by subscription or consumer name."""
     return {one["_id"]: one["before"] async for one in database[RESTORE_CUTOFFS].find({})}

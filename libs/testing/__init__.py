@@ -1,1 +1,1 @@
-"""What tests of every service share."""
+"""Test helpers for all services."""

@@ -1,4 +1,4 @@
-"""Given events, when a command, then events or a refusal: the smallest form of a decider's test."""
+"""Given-when-then tests of deciders: given events, when a command, then events or a rejection."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

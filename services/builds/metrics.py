@@ -12,18 +12,18 @@ WAITING_JOBS = {"demand": HAS_TEXT}
 
 
 async def count_waiting_jobs(ctx: Context) -> float:
-    return await ctx.read_model("job").count(WAITING_JOBS)
+    return await ctx.read_model(JobRow).count(WAITING_JOBS)
 
 
 async def measure_queue_age(ctx: Context) -> float:
     """Return for how many seconds the oldest queued job has waited."""
-    oldest = await ctx.read_model("job").find_values(WAITING_JOBS, "queued_at", order=[("queued_at", 1)], limit=1)
+    oldest = await ctx.read_model(JobRow).find_values(WAITING_JOBS, "queued_at", order=[("queued_at", 1)], limit=1)
     age: float = max(((ctx.clock.database_time() - at).total_seconds() for (at,) in oldest), default=0.0)
     return max(age, 0.0)  # the clock of the replica that queued it may be ahead
 
 
 async def count_running_jobs(ctx: Context) -> float:
-    return await ctx.read_model("job").count({"status": AT_RUNNER})
+    return await ctx.read_model(JobRow).count({"status": AT_RUNNER})
 
 
 def classify_build(recorded: RecordedEvent[Event]) -> str | None:

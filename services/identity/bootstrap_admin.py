@@ -10,6 +10,7 @@ from contracts.errors import RequestRejected
 from contracts.identity import ROLES, RegisterUser
 from libs.service.declaration import Context
 from libs.settings import SettingsError
+from services.identity.projections import UserRow
 
 ENCRYPTION_SUBJECT = "first-administrator"
 PASSWORDS_COLLECTION = "drawn_passwords"
@@ -17,7 +18,7 @@ PASSWORDS_COLLECTION = "drawn_passwords"
 
 async def ensure_first_administrator(ctx: Context) -> None:
     """Register the first administrator if there is no user. Safe to call on several replicas concurrently."""
-    if not await ctx.read_model("user").count({}):
+    if not await ctx.read_model(UserRow).count({}):
         if ctx.settings.admin_password:
             await _register(ctx, ctx.settings.admin_password)
         else:

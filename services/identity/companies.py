@@ -16,7 +16,7 @@ from contracts.projects import GetProjectCount, ProjectCount
 from libs.service.declaration import Context
 from libs.slugs import find_free_slug, make_slug, slug_family_regex
 from services.identity.domain.company import sort_unique, validate_alias, validate_title
-from services.identity.projections import CompanyRow
+from services.identity.projections import CompanyRow, UserRow
 from services.identity.views import to_company_view
 
 MAX_ALIAS_ATTEMPTS = 10
@@ -48,7 +48,7 @@ async def require_members(
     """Return the command. Raise RequestRejected if one of the members does not exist."""
     members = sort_unique(command.members_id)
     streams = [f"user-{user_id}" for user_id in members]
-    existing = {row.id for row in await ctx.read_model("user").find({"_id": {"$in": streams}})}
+    existing = {row.id for row in await ctx.read_model(UserRow).find({"_id": {"$in": streams}})}
     if missing := set(members) - existing:
         raise RequestRejected("DEVELOPER_NOT_FOUND", f"There is no user {min(missing)}.")
     return command
@@ -57,14 +57,14 @@ async def require_members(
 async def find_free_alias(ctx: Context, wanted: str) -> str:
     """Return the wanted alias, or the first numbered variant that no user or company has."""
     variants = {"$regex": slug_family_regex(wanted)}
-    users = await ctx.read_model("user").find({"username_key": variants})
-    companies = await ctx.read_model("company").find({"alias_key": variants})
+    users = await ctx.read_model(UserRow).find({"username_key": variants})
+    companies = await ctx.read_model(CompanyRow).find({"alias_key": variants})
     return find_free_slug(wanted, {row.username_key for row in users} | {row.alias_key for row in companies})
 
 
 async def prepare_company_deletion(ctx: Context, command: DeleteCompany) -> DeleteCompany:
     """Return the command. Raise RequestRejected if the company still owns projects."""
-    owned = ProjectCount.model_validate(await ctx.query(GetProjectCount(company_id=command.company_id)))
+    owned = await ctx.query(GetProjectCount(company_id=command.company_id), ProjectCount)
     if owned.count:
         raise RequestRejected("COMPANY_PROJECTS_NOT_EMPTY", f"The company still owns projects: {owned.count}.")
     return command
@@ -81,15 +81,15 @@ async def get_company(ctx: Context, query: GetCompany) -> CompanyView:
 
 
 async def list_companies(ctx: Context, _query: ListCompanies) -> Companies:
-    rows = await ctx.read_model("company").find({}, [("id", 1)])
+    rows = await ctx.read_model(CompanyRow).find({}, [("id", 1)])
     return Companies(companies=tuple(to_company_view(row) for row in rows))
 
 
 async def find_company(ctx: Context, company_id: int) -> CompanyRow | None:
-    row: CompanyRow | None = await ctx.read_model("company").get(f"company-{company_id}")
+    row: CompanyRow | None = await ctx.read_model(CompanyRow).get(f"company-{company_id}")
     return row
 
 
 async def find_company_by_alias(ctx: Context, alias: str | None) -> CompanyRow | None:
-    row: CompanyRow | None = await ctx.read_model("company").find_one({"alias_key": (alias or "").lower()})
+    row: CompanyRow | None = await ctx.read_model(CompanyRow).find_one({"alias_key": (alias or "").lower()})
     return row

@@ -20,13 +20,13 @@ async def prepare_admin_removal(ctx: Context, command: AdminRemoval) -> AdminRem
     If the user to be removed holds the highest anchor, the next one is assigned to another administrator first. Raise
     RequestRejected if there is no other enabled administrator.
     """
-    row = await ctx.read_model("user").get(f"user-{command.user_id}")
+    row = await ctx.read_model(UserRow).get(f"user-{command.user_id}")
     if row is None or not (row.enabled and "ROLE_ADMIN" in row.roles) or remains_administrator(command):
         return command.replace(anchor=0)
     holder = await find_anchor_holder(ctx)
     if holder is not None and holder.id != row.id:
         return command.replace(anchor=holder.anchor)
-    successor = await ctx.read_model("user").find_one({**ENABLED_ADMINISTRATORS, "id": {"$ne": row.id}})
+    successor = await ctx.read_model(UserRow).find_one({**ENABLED_ADMINISTRATORS, "id": {"$ne": row.id}})
     if successor is None:
         raise RequestRejected("DEVELOPER_LAST_ADMINISTRATOR")
     anchored = await ctx.send(AnchorAdministrator(user_id=successor.id))
@@ -52,5 +52,5 @@ async def prepare_anchor(ctx: Context, command: AnchorAdministrator) -> AnchorAd
 
 async def find_anchor_holder(ctx: Context) -> UserRow | None:
     """Return the user with the highest anchor."""
-    holders: list[UserRow] = await ctx.read_model("user").find({"anchor": {"$gt": 0}}, [("anchor", -1)], limit=1)
+    holders: list[UserRow] = await ctx.read_model(UserRow).find({"anchor": {"$gt": 0}}, [("anchor", -1)], limit=1)
     return holders[0] if holders else None

@@ -1,7 +1,6 @@
 """Read models: users with their keys and tokens, companies, and project memberships."""
 
 from datetime import UTC, datetime
-from typing import Any
 
 from contracts.identity import (
     ROLES,
@@ -27,7 +26,7 @@ from contracts.identity import (
     UserRenamed,
     UserRolesChanged,
 )
-from contracts.messages import Payload, ReadModelRow
+from contracts.messages import Event, Payload, ReadModelRow
 from contracts.projects import ProjectCreated, ProjectDeleted, ProjectDevelopersSet
 from libs.eventstore.decider import Category, RecordedEvent
 from libs.service.declaration import Projection
@@ -184,7 +183,7 @@ class MembershipRow(ReadModelRow):
     developers_id: tuple[int, ...] = ()
 
 
-def membership_key(recorded: RecordedEvent[Any]) -> str | None:
+def membership_key(recorded: RecordedEvent[Event]) -> str | None:
     """Return the key of the row that the event changes: one row per project."""
     match recorded.event:
         case ProjectCreated() | ProjectDevelopersSet() | ProjectDeleted():
@@ -193,7 +192,7 @@ def membership_key(recorded: RecordedEvent[Any]) -> str | None:
             return None
 
 
-def apply_membership_event(row: MembershipRow, recorded: RecordedEvent[Any]) -> MembershipRow:
+def apply_membership_event(row: MembershipRow, recorded: RecordedEvent[Event]) -> MembershipRow:
     match recorded.event:
         case (
             ProjectCreated(project_id=id_, developers_id=ids) | ProjectDevelopersSet(project_id=id_, developers_id=ids)

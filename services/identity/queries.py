@@ -22,7 +22,7 @@ from contracts.projects import ListMemberships, Memberships
 from libs.projections.paging import fetch_page, fetch_slice
 from libs.service.declaration import Context
 from services.identity import companies
-from services.identity.projections import UserRow
+from services.identity.projections import MembershipRow, UserRow
 from services.identity.views import USER_COLUMNS, to_access, to_search_result, to_summary, to_user_view
 
 
@@ -30,13 +30,13 @@ async def list_user_summaries(ctx: Context, query: ListUserSummaries) -> Page:
     criteria = {"username_key": query.username, "email_key": query.email}
     equal = {field: text.lower() for field, text in criteria.items() if text is not None}
     condition = {"username_key": {"$gt": ""}} | equal
-    rows, total = await fetch_slice(ctx.read_model("user"), query, condition, [("username_key", 1)])
+    rows, total = await fetch_slice(ctx.read_model(UserRow), query, condition, [("username_key", 1)])
     return Page(rows=tuple(map(to_search_result, rows)), total=total)
 
 
 async def require_user(ctx: Context, user_id: int) -> UserRow:
     """Return the user. Raise RequestRejected with DEVELOPER_NOT_FOUND."""
-    row: UserRow | None = await ctx.read_model("user").get(f"user-{user_id}")
+    row: UserRow | None = await ctx.read_model(UserRow).get(f"user-{user_id}")
     if row is None:
         raise RequestRejected("DEVELOPER_NOT_FOUND")
     return row
@@ -44,7 +44,7 @@ async def require_user(ctx: Context, user_id: int) -> UserRow:
 
 async def require_user_by_name(ctx: Context, username: str | None) -> UserRow:
     """Return the user with this name, ignoring case. Raise RequestRejected with DEVELOPER_NOT_FOUND."""
-    row: UserRow | None = await ctx.read_model("user").find_one({"username_key": (username or "").lower()})
+    row: UserRow | None = await ctx.read_model(UserRow).find_one({"username_key": (username or "").lower()})
     if row is None:
         raise RequestRejected("DEVELOPER_NOT_FOUND")
     return row
@@ -58,7 +58,7 @@ async def list_access(ctx: Context, query: ListAccess) -> AccessList:
     """Return the users who have this name at the forge."""
     if not query.name:
         return AccessList(users=())
-    rows = await ctx.read_model("user").find({f"{query.provider}_key": query.name.lower()}, [("id", 1)])
+    rows = await ctx.read_model(UserRow).find({f"{query.provider}_key": query.name.lower()}, [("id", 1)])
     return AccessList(users=tuple(to_access(row) for row in rows))
 
 
@@ -80,14 +80,14 @@ async def get_owner(ctx: Context, query: GetOwner) -> Owner:
 
 async def list_users(ctx: Context, query: ListUsers) -> Users:
     condition = {} if query.user_ids is None else {"_id": {"$in": [f"user-{user_id}" for user_id in query.user_ids]}}
-    rows = await ctx.read_model("user").find(condition, [("id", 1)])
+    rows = await ctx.read_model(UserRow).find(condition, [("id", 1)])
     if missing := set(query.user_ids or ()) - {row.id for row in rows}:
         raise RequestRejected("DEVELOPER_NOT_FOUND", f"There is no user {min(missing)}.")
     return Users(users=tuple(await to_user_views(ctx, rows)))
 
 
 async def list_users_page(ctx: Context, query: ListUsersPage) -> Page:
-    return await fetch_page(ctx.read_model("user"), query, USER_COLUMNS, to_summary)
+    return await fetch_page(ctx.read_model(UserRow), query, USER_COLUMNS, to_summary)
 
 
 ProjectsByUser = dict[int, tuple[int, ...]]
@@ -100,7 +100,7 @@ async def to_user_views(ctx: Context, rows: Sequence[UserRow]) -> list[UserView]
     """
     ids = tuple(row.id for row in rows)
     try:
-        projects = Memberships.model_validate(await ctx.query(ListMemberships(developers_id=ids))).projects_id
+        projects = (await ctx.query(ListMemberships(developers_id=ids), Memberships)).projects_id
     except RequestRejected as rejected:
         if rejected.failure.status < 500:
             raise
@@ -110,7 +110,7 @@ async def to_user_views(ctx: Context, rows: Sequence[UserRow]) -> list[UserView]
 
 async def read_membership_projection(ctx: Context, ids: Sequence[int]) -> ProjectsByUser:
     projects: ProjectsByUser = {}
-    async for membership in ctx.read_model("memberships").iterate({"developers_id": {"$in": ids}}, [("project_id", 1)]):
+    async for membership in ctx.read_model(MembershipRow).iterate({"developers_id": {"$in": ids}}, [("project_id", 1)]):
         for developer_id in membership.developers_id:
             projects[developer_id] = (*projects.get(developer_id, ()), membership.project_id)
     return projects

@@ -3,6 +3,7 @@
 from contracts.identity import RemoveMember, UserDeleted
 from libs.eventstore.decider import RecordedEvent
 from libs.service.declaration import Context, Worker
+from services.identity.projections import CompanyRow
 
 
 async def shred_user_key(ctx: Context, recorded: RecordedEvent[UserDeleted]) -> None:
@@ -12,7 +13,7 @@ async def shred_user_key(ctx: Context, recorded: RecordedEvent[UserDeleted]) -> 
 
 async def remove_from_companies(ctx: Context, recorded: RecordedEvent[UserDeleted]) -> None:
     user_id = recorded.event.user_id
-    async for company in ctx.read_model("company").walk({"members_id": user_id}):
+    async for company in ctx.read_model(CompanyRow).walk({"members_id": user_id}):
         await ctx.send(RemoveMember(company_id=company.id, member_id=user_id), step=str(company.id))
 
 

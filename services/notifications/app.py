@@ -5,7 +5,7 @@ from functools import partial
 
 from contracts.identity import GetUser
 from contracts.notifications import ListNotifications, NotificationRequested, SendTestMail
-from libs.service.declaration import Service, Worker
+from libs.service.declaration import Handler, Service, Worker
 from services.notifications.commands import send_test_mail
 from services.notifications.metrics import METRICS
 from services.notifications.policies import on_build_finished
@@ -18,7 +18,10 @@ def create_service(retry_delays: Sequence[float] = RETRY_DELAYS_SECONDS) -> Serv
     return Service(
         "notifications",
         categories=(notification_category,),
-        handlers={SendTestMail: send_test_mail, ListNotifications: list_notifications},
+        handlers=(
+            Handler(SendTestMail, send_test_mail),
+            Handler(ListNotifications, list_notifications),
+        ),
         outgoing=(GetUser,),
         policies={"builds": on_build_finished},
         metrics=METRICS,

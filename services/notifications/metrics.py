@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from contracts.messages import Event
 from contracts.notifications import NotificationAbandoned, NotificationFailed, NotificationSent, NotificationSkipped
 from libs.eventstore.decider import RecordedEvent
 from libs.observability.metric_specs import CounterSpec, MetricSpec
@@ -14,7 +15,7 @@ MAIL_OUTCOMES: dict[type[Any], str] = {
 }
 
 
-def mail_outcome(recorded: RecordedEvent[Any]) -> str | None:
+def mail_outcome(recorded: RecordedEvent[Event]) -> str | None:
     """Return the label of the event, or None if it is not counted."""
     return MAIL_OUTCOMES.get(type(recorded.event))
 

@@ -1,11 +1,10 @@
 """Policy: a failed build requests a mail to the user who started it."""
 
 from collections.abc import Sequence
-from typing import Any
 from uuid import UUID, uuid5
 
 from contracts.builds import BuildFinished
-from contracts.messages import Command
+from contracts.messages import Command, Event
 from contracts.notifications import RequestNotification
 from libs.eventstore.decider import RecordedEvent
 
@@ -13,7 +12,7 @@ NOTIFICATION_NAMESPACE = UUID("0e3b7a6c-92b5-4a53-8d4f-2f0c1b0f8b52")
 MAX_OUTPUT_LENGTH = 20_000  # characters; the end of the output shows the cause of the failure
 
 
-def on_build_finished(recorded: RecordedEvent[Any]) -> Sequence[Command]:
+def on_build_finished(recorded: RecordedEvent[Event]) -> Sequence[Command]:
     """Request a mail to the initiator of a failed build.
 
     A build started by a push of an unknown user has no initiator.

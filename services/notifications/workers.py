@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from contracts.errors import RequestRejected
-from contracts.identity import GetUser
+from contracts.identity import GetUser, UserView
 from contracts.notifications import (
     AbandonNotification,
     MarkNotificationSent,
@@ -28,7 +28,7 @@ async def deliver_mail(
 ) -> None:
     """Send the mail unless it was sent, skipped or abandoned before. The event is redelivered until this returns."""
     request = recorded.event
-    row: NotificationRow | None = await ctx.read_model("notification").get(recorded.stream)
+    row: NotificationRow | None = await ctx.read_model(NotificationRow).get(recorded.stream)
     if row is None or row.status is not NotificationStatus.REQUESTED:
         return
     try:
@@ -84,9 +84,9 @@ async def fetch_address(ctx: Context, user_id: int | None) -> str | None:
     An error of the identity service is raised and does not count as a failed attempt: the event is redelivered.
     """
     try:
-        user = await ctx.query(GetUser(user_id=user_id))
+        user = await ctx.query(GetUser(user_id=user_id), UserView)
     except RequestRejected as rejected:
         if rejected.code == "DEVELOPER_NOT_FOUND":
             return None
         raise
-    return user.get("email")
+    return user.email

@@ -4,10 +4,9 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
 from contracts.builds import BuildDeleted, BuildFinished, BuildPlanned
-from contracts.messages import ReadModelRow
+from contracts.messages import Event, ReadModelRow
 from contracts.projects import LastBuild
 from libs.eventstore.decider import RecordedEvent
 from libs.service.declaration import Context, Projection
@@ -25,7 +24,7 @@ class StepsRow(ReadModelRow):
     available_steps: tuple[str, ...] = ()
 
 
-def steps_key(recorded: RecordedEvent[Any]) -> str | None:
+def steps_key(recorded: RecordedEvent[Event]) -> str | None:
     """Return the key of the row that the event changes: one row per project."""
     return f"project-{recorded.event.project_id}" if isinstance(recorded.event, BuildPlanned) else None
 
@@ -52,7 +51,7 @@ class FinishedBuildRow(ReadModelRow):
     created_at: datetime | None = None
 
 
-def finished_build_key(recorded: RecordedEvent[Any]) -> str | None:
+def finished_build_key(recorded: RecordedEvent[Event]) -> str | None:
     """Return the key of the row that the event changes: one row per build."""
     return recorded.stream if isinstance(recorded.event, BuildFinished | BuildDeleted) else None
 
@@ -94,7 +93,7 @@ class BuildActivity:
 async def load_build_activity(ctx: Context, project_ids: Sequence[int], max_build_ids: int) -> dict[int, BuildActivity]:
     """Return the activity of each project; a project without builds has an empty one."""
     condition = {"project_id": {"$in": list(project_ids)}}
-    steps = {row.project_id: row.available_steps for row in await ctx.read_model("project_steps").find(condition)}
+    steps = {row.project_id: row.available_steps for row in await ctx.read_model(StepsRow).find(condition)}
     builds: dict[int, tuple[int, ...]] = {}
     for start in range(0, len(project_ids), MAX_CONCURRENT_QUERIES):
         chunk = project_ids[start : start + MAX_CONCURRENT_QUERIES]
@@ -111,7 +110,7 @@ async def load_build_activity(ctx: Context, project_ids: Sequence[int], max_buil
 
 async def _load_newest_ids(ctx: Context, project_id: int, limit: int) -> tuple[int, ...]:
     """Return the ids of the newest finished builds, in ascending order."""
-    rows = ctx.read_model("project_builds")
+    rows = ctx.read_model(FinishedBuildRow)
     ids = await rows.find_values({"project_id": project_id}, "id", order=[("project_id", 1), ("id", -1)], limit=limit)
     return tuple(build_id for (build_id,) in reversed(ids))
 
@@ -119,7 +118,7 @@ async def _load_newest_ids(ctx: Context, project_id: int, limit: int) -> tuple[i
 async def load_last_builds(ctx: Context, project_ids: Sequence[int]) -> dict[int, LastBuild]:
     """Return the finished build with the highest id of each project. Builds may finish out of order."""
     condition = {"project_id": {"$in": list(project_ids)}}
-    rows = await ctx.read_model("project_builds").latest_per("project_id", "id", condition)
+    rows = await ctx.read_model(FinishedBuildRow).latest_per("project_id", "id", condition)
     return {
         row.project_id: LastBuild(exit_code=row.exit_code, exit_message=row.exit_message, created_at=row.created_at)
         for row in rows

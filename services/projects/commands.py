@@ -4,7 +4,7 @@ import secrets
 from typing import Any
 
 from contracts.errors import RequestRejected
-from contracts.identity import GetOwner, ListUsers, Owner
+from contracts.identity import GetOwner, ListUsers, Owner, Users
 from contracts.messages import Command, CommandReply
 from contracts.projects import (
     ChangeRepository,
@@ -24,6 +24,7 @@ from libs.slugs import find_free_slug, make_slug, slug_family_regex
 from services.projects.domain.project import make_creation_events, require_executor_id, validate_alias
 from services.projects.domain.repository import extract_login, is_local_path, strip_login
 from services.projects.domain.validation import sort_unique
+from services.projects.projections import CredentialRow, ExecutorRow, ProjectRow, SecretRow
 from services.projects.queries import list_secret_ids, require_all, require_project
 
 MAX_ALIAS_ATTEMPTS = 10
@@ -95,20 +96,20 @@ async def require_references(
     if not isinstance(command, RecordProject):
         await require_project(ctx, command.project_id)
     if isinstance(command, RecordProject | SetProjectExecutor):
-        await require_all(ctx, "executor", (require_executor_id(command.executor_id),))
+        await require_all(ctx, ExecutorRow, "executor", (require_executor_id(command.executor_id),))
     if isinstance(command, RecordProject | SetProjectCredential) and command.credential_id is not None:
-        await require_all(ctx, "credential", (command.credential_id,))
+        await require_all(ctx, CredentialRow, "credential", (command.credential_id,))
     if isinstance(command, RecordProject | SetProjectDevelopers) and command.developers_id:
-        await ctx.query(ListUsers(user_ids=command.developers_id))
+        await ctx.query(ListUsers(user_ids=command.developers_id), Users)
     if isinstance(command, RecordProject | SetProjectSecrets):
-        await require_all(ctx, "secret", command.secrets_id)
+        await require_all(ctx, SecretRow, "secret", command.secrets_id)
     return command
 
 
 async def resolve_owner(ctx: Context, alias: str) -> Owner:
     """Return the user or company with this name. Raise RequestRejected with PROJECT_OWNER_INVALID."""
     try:
-        return Owner.model_validate(await ctx.query(GetOwner(alias=alias)))
+        return await ctx.query(GetOwner(alias=alias), Owner)
     except RequestRejected as rejected:
         if rejected.code == "DEVELOPER_NOT_FOUND":
             raise RequestRejected("PROJECT_OWNER_INVALID") from rejected
@@ -133,7 +134,7 @@ def owner_fields(owner: Owner) -> dict[str, Any]:
 async def find_free_alias(ctx: Context, owner: str, wanted: str) -> str:
     """Return the wanted alias, or the first numbered variant that is free for this owner."""
     condition = {"owner_key": owner.lower(), "alias": {"$regex": slug_family_regex(wanted)}}
-    return find_free_slug(wanted, {row.alias async for row in ctx.read_model("project").iterate(condition)})
+    return find_free_slug(wanted, {row.alias async for row in ctx.read_model(ProjectRow).iterate(condition)})
 
 
 async def prepare_move(ctx: Context, command: MoveProject) -> MoveProject:
@@ -162,9 +163,9 @@ async def prepare_secret_selection(ctx: Context, command: SetProjectSecrets) -> 
 
 async def prepare_membership_selection(ctx: Context, command: SetDeveloperProjects) -> SetDeveloperProjects:
     """Set the ids of the projects that the developer joins and leaves."""
-    await require_all(ctx, "project", command.projects_id)
+    await require_all(ctx, ProjectRow, "project", command.projects_id)
     requested = set(command.projects_id)
-    current = {row.id async for row in ctx.read_model("project").iterate({"developers_id": command.developer_id})}
+    current = {row.id async for row in ctx.read_model(ProjectRow).iterate({"developers_id": command.developer_id})}
     return command.replace(
         projects_id=sort_unique(command.projects_id),
         joined=tuple(sorted(requested - current)),

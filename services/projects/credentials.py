@@ -15,7 +15,7 @@ from contracts.projects import (
 from libs.service.declaration import Context
 from services.projects.domain.credential import validate_name
 from services.projects.domain.validation import require_secret_text
-from services.projects.projections import CredentialRow, to_credential_view
+from services.projects.projections import CredentialRow, ProjectRow, to_credential_view
 
 
 async def prepare_credential(ctx: Context, command: CreateCredential) -> CreateCredential:
@@ -37,7 +37,7 @@ async def prepare_credential_deletion(ctx: Context, command: DeleteCredential) -
 
     A project that selects it concurrently keeps the reference; its jobs then run without a key.
     """
-    if await ctx.read_model("project").count({"credential_id": command.credential_id}):
+    if await ctx.read_model(ProjectRow).count({"credential_id": command.credential_id}):
         raise RequestRejected("CREDENTIAL_IN_USE")
     return command
 
@@ -47,7 +47,7 @@ async def get_credential(ctx: Context, query: GetCredential) -> CredentialView:
 
 
 async def list_credentials(ctx: Context, _query: ListCredentials) -> Credentials:
-    rows = ctx.read_model("credential").iterate({}, [("id", 1)])
+    rows = ctx.read_model(CredentialRow).iterate({}, [("id", 1)])
     return Credentials(credentials=tuple([to_credential_view(row) async for row in rows]))
 
 
@@ -60,7 +60,7 @@ async def reveal_credential(ctx: Context, command: RevealCredential) -> Credenti
 
 async def require_credential(ctx: Context, credential_id: int) -> CredentialRow:
     """Return the credential. Raise RequestRejected with CREDENTIAL_NOT_FOUND."""
-    row: CredentialRow | None = await ctx.read_model("credential").get(f"credential-{credential_id}")
+    row: CredentialRow | None = await ctx.read_model(CredentialRow).get(f"credential-{credential_id}")
     if row is None:
         raise RequestRejected("CREDENTIAL_NOT_FOUND")
     return row

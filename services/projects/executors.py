@@ -17,7 +17,7 @@ from contracts.projects import (
 )
 from libs.service.declaration import Context
 from services.projects.domain.executor import DRIVER_VARIABLES, make_executor_created
-from services.projects.projections import ExecutorRow, to_executor_view
+from services.projects.projections import ExecutorRow, ProjectRow, to_executor_view
 
 
 async def prepare_executor(ctx: Context, command: CreateExecutor) -> CreateExecutor:
@@ -35,7 +35,7 @@ async def prepare_variables_change(ctx: Context, command: ChangeExecutorVariable
 
 async def prepare_executor_deletion(ctx: Context, command: DeleteExecutor) -> DeleteExecutor:
     """Return the command. Raise RequestRejected if a project uses the executor."""
-    if await ctx.read_model("project").count({"executor_id": command.executor_id}):
+    if await ctx.read_model(ProjectRow).count({"executor_id": command.executor_id}):
         raise RequestRejected("EXECUTOR_IN_USE")
     return command
 
@@ -45,7 +45,7 @@ async def get_executor(ctx: Context, query: GetExecutor) -> ExecutorView:
 
 
 async def list_executors(ctx: Context, query: ListExecutors) -> Executors:
-    rows = await ctx.read_model("executor").find({}, [("id", 1)])
+    rows = await ctx.read_model(ExecutorRow).find({}, [("id", 1)])
     return Executors(executors=tuple([await load_executor_view(ctx, row, reveal=query.reveal) for row in rows]))
 
 
@@ -54,12 +54,15 @@ async def ensure_default_executor(ctx: Context) -> None:
 
     Its id is stored first, so that replicas that start concurrently create the same one.
     """
-    if await ctx.read_model("executor").count({}):
+    if await ctx.read_model(ExecutorRow).count({}):
         return
     agreed_ids = ctx.collection("agreed_ids")
     with suppress(DuplicateKeyError):
         await agreed_ids.insert_one({"_id": "default executor", "executor_id": await ctx.next_id("executor")})
     stored = await agreed_ids.find_one({"_id": "default executor"})
+    assert stored is not None  # noqa: S101  inserted above, by this or another replica
+    assert stored is not None  # noqa: S101  inserted above, by this or another replica
+    assert stored is not None  # noqa: S101  inserted above, by this or another replica
     try:
         await ctx.send(CreateExecutor(name="default", driver="localDriver", executor_id=stored["executor_id"]))
     except RequestRejected as rejected:
@@ -69,7 +72,7 @@ async def ensure_default_executor(ctx: Context) -> None:
 
 async def require_executor(ctx: Context, executor_id: int) -> ExecutorRow:
     """Return the executor. Raise RequestRejected with EXECUTOR_NOT_FOUND."""
-    row: ExecutorRow | None = await ctx.read_model("executor").get(f"executor-{executor_id}")
+    row: ExecutorRow | None = await ctx.read_model(ExecutorRow).get(f"executor-{executor_id}")
     if row is None:
         raise RequestRejected("EXECUTOR_NOT_FOUND")
     return row

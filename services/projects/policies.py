@@ -1,10 +1,9 @@
 """Policy of the projects service: reactions to its own events."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from contracts.builds import QueueBuild
-from contracts.messages import Command
+from contracts.messages import Command, Event
 from contracts.projects import (
     AddDeveloper,
     AttachSecret,
@@ -18,7 +17,7 @@ from contracts.projects import (
 from libs.eventstore.decider import RecordedEvent
 
 
-def on_project_event(recorded: RecordedEvent[Any]) -> Sequence[Command]:
+def on_project_event(recorded: RecordedEvent[Event]) -> Sequence[Command]:
     """Apply selections to secrets and members, queue builds of pushes, detach the secrets of a deleted project."""
     match recorded.event:
         case ProjectSecretsSet(project_id=project_id, attached=attached, detached=detached):

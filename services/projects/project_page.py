@@ -19,7 +19,8 @@ from libs.projections.paging import (
     skip_and_limit,
 )
 from libs.service.declaration import Context
-from services.projects.build_activity import load_last_builds
+from services.projects.build_activity import FinishedBuildRow, load_last_builds
+from services.projects.projections import ProjectRow
 
 PROJECT_COLUMNS: Columns = {
     "id": Column("id", parse_number),
@@ -41,7 +42,7 @@ class ProjectNameRow(ReadModelRow):
 
 
 async def list_projects_page(ctx: Context, query: ListProjectsPage) -> Page:
-    projects = ctx.read_model("project").select(ProjectNameRow)
+    projects = ctx.read_model(ProjectRow).select(ProjectNameRow)
     parts: list[Condition] = []
     for column_filter in query.filters:
         if column := PROJECT_COLUMNS.get(column_filter.column):
@@ -62,9 +63,9 @@ async def match_last_build(ctx: Context, column_filter: Filter, column: Column) 
     """Return a condition for projects whose last build matches. A project without builds has NULL in these columns."""
     condition = build_condition(column_filter, column)
     if column_filter.operator == "eq" and "null" in column_filter.values:
-        others = await ctx.read_model("project_builds").latest_per("project_id", "id", {"$nor": [condition]})
+        others = await ctx.read_model(FinishedBuildRow).latest_per("project_id", "id", {"$nor": [condition]})
         return {"id": {"$nin": [row.project_id for row in others]}}
-    found = await ctx.read_model("project_builds").latest_per("project_id", "id", condition)
+    found = await ctx.read_model(FinishedBuildRow).latest_per("project_id", "id", condition)
     return {"id": {"$in": [row.project_id for row in found]}}
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from contracts.errors import RequestRejected
 from contracts.identity import CompanyView, GetCompany
+from contracts.messages import ReadModelRow
 from contracts.projects import (
     GetLaunchSettings,
     GetProject,
@@ -20,7 +21,7 @@ from contracts.projects import (
 from libs.eventstore.decider import Actor
 from libs.service.declaration import Context
 from services.projects import build_activity
-from services.projects.projections import ProjectRow, to_launch_settings, to_project_view
+from services.projects.projections import ProjectRow, SecretRow, to_launch_settings, to_project_view
 
 
 async def get_project(ctx: Context, query: GetProject) -> ProjectView:
@@ -29,26 +30,26 @@ async def get_project(ctx: Context, query: GetProject) -> ProjectView:
 
 async def get_project_by_alias(ctx: Context, query: GetProjectByAlias) -> ProjectView:
     path = {"owner_key": query.owner_alias.lower(), "alias": query.alias.lower()}
-    row = await ctx.read_model("project").find_one(path)
+    row = await ctx.read_model(ProjectRow).find_one(path)
     if row is None:
         raise RequestRejected("PROJECT_NOT_FOUND")
     return (await load_project_views(ctx, [row], reveal=False))[0]
 
 
 async def list_projects(ctx: Context, query: ListProjects) -> Projects:
-    rows = await ctx.read_model("project").find({}, [("id", 1)])
+    rows = await ctx.read_model(ProjectRow).find({}, [("id", 1)])
     max_build_ids = build_activity.MAX_BUILD_IDS_IN_LIST
     views = await load_project_views(ctx, rows, reveal=query.reveal, max_build_ids=max_build_ids)
     return Projects(projects=tuple(views))
 
 
 async def get_project_count(ctx: Context, query: GetProjectCount) -> ProjectCount:
-    return ProjectCount(count=await ctx.read_model("project").count({"company_id": query.company_id}))
+    return ProjectCount(count=await ctx.read_model(ProjectRow).count({"company_id": query.company_id}))
 
 
 async def list_memberships(ctx: Context, query: ListMemberships) -> Memberships:
     projects: dict[int, tuple[int, ...]] = {}
-    async for row in ctx.read_model("project").iterate({"developers_id": {"$in": query.developers_id}}, [("id", 1)]):
+    async for row in ctx.read_model(ProjectRow).iterate({"developers_id": {"$in": query.developers_id}}, [("id", 1)]):
         for developer_id in row.developers_id:
             projects[developer_id] = (*projects.get(developer_id, ()), row.id)
     return Memberships(projects_id=projects)
@@ -70,7 +71,7 @@ async def fetch_company_members(ctx: Context, company_id: int | None) -> Sequenc
     if company_id is None:
         return ()
     try:
-        return CompanyView.model_validate(await ctx.query(GetCompany(company_id=company_id))).members_id
+        return (await ctx.query(GetCompany(company_id=company_id), CompanyView)).members_id
     except RequestRejected as rejected:
         if rejected.code != "COMPANY_NOT_FOUND":
             raise
@@ -79,16 +80,16 @@ async def fetch_company_members(ctx: Context, company_id: int | None) -> Sequenc
 
 async def require_project(ctx: Context, project_id: int) -> ProjectRow:
     """Return the project. Raise RequestRejected with PROJECT_NOT_FOUND."""
-    row: ProjectRow | None = await ctx.read_model("project").get(f"project-{project_id}")
+    row: ProjectRow | None = await ctx.read_model(ProjectRow).get(f"project-{project_id}")
     if row is None:
         raise RequestRejected("PROJECT_NOT_FOUND")
     return row
 
 
-async def require_all(ctx: Context, category: str, ids: tuple[int, ...]) -> None:
+async def require_all(ctx: Context, row_type: type[ReadModelRow], category: str, ids: tuple[int, ...]) -> None:
     """Raise RequestRejected with `<CATEGORY>_NOT_FOUND` unless all ids exist."""
     streams = [f"{category}-{id_}" for id_ in set(ids)]
-    if streams and await ctx.read_model(category).count({"_id": {"$in": streams}}) < len(streams):
+    if streams and await ctx.read_model(row_type).count({"_id": {"$in": streams}}) < len(streams):
         raise RequestRejected(f"{category.upper()}_NOT_FOUND")
 
 
@@ -101,7 +102,7 @@ async def load_project_views(
     """
     ids = [row.id for row in rows]
     secrets_id: dict[int, list[int]] = {project_id: [] for project_id in ids}
-    async for secret in ctx.read_model("secret").iterate({"projects_id": {"$in": ids}}, [("id", 1)]):
+    async for secret in ctx.read_model(SecretRow).iterate({"projects_id": {"$in": ids}}, [("id", 1)]):
         for project_id in secret.projects_id:
             secrets_id.get(project_id, []).append(secret.id)
     activities = await build_activity.load_build_activity(ctx, ids, max_build_ids or build_activity.MAX_BUILD_IDS)
@@ -115,5 +116,5 @@ async def load_project_views(
 
 async def list_secret_ids(ctx: Context, project_id: int) -> tuple[int, ...]:
     """Return the ids of the secrets attached to the project, in ascending order."""
-    rows = ctx.read_model("secret").iterate({"projects_id": project_id}, [("id", 1)])
+    rows = ctx.read_model(SecretRow).iterate({"projects_id": project_id}, [("id", 1)])
     return tuple([row.id async for row in rows])

@@ -23,7 +23,7 @@ from libs.projections.paging import Column, fetch_page, parse_number
 from libs.service.declaration import Context
 from services.projects.domain.secret import make_secret_created
 from services.projects.domain.validation import require_secret_text
-from services.projects.projections import ProjectRow, SecretRow, to_secret_view
+from services.projects.projections import CredentialRow, ProjectRow, SecretRow, to_secret_view
 from services.projects.queries import require_all, require_project
 
 SECRET_COLUMNS = {
@@ -38,7 +38,7 @@ SECRET_COLUMNS = {
 async def prepare_secret(ctx: Context, command: CreateSecret) -> CreateSecret:
     make_secret_created(command)  # validates the fields: clients expect errors of single fields first
     value = require_secret_text(command.value, "SECRET_VALUE_REQUIRED")
-    await require_all(ctx, "project", command.projects_id)
+    await require_all(ctx, ProjectRow, "project", command.projects_id)
     secret_id = await ctx.next_id("secret")
     sealed_value = await ctx.vault.encrypt(f"secret-{secret_id}", value)
     return command.replace(secret_id=secret_id, value=None, sealed_value=sealed_value)
@@ -53,7 +53,7 @@ async def prepare_value_change(ctx: Context, command: ChangeSecretValue) -> Chan
 
 async def prepare_project_selection(ctx: Context, command: SetSecretProjects) -> SetSecretProjects:
     await require_secret(ctx, command.secret_id)
-    await require_all(ctx, "project", command.projects_id)
+    await require_all(ctx, ProjectRow, "project", command.projects_id)
     return command
 
 
@@ -62,12 +62,12 @@ async def get_secret(ctx: Context, query: GetSecret) -> SecretView:
 
 
 async def list_secrets(ctx: Context, _query: ListSecrets) -> Secrets:
-    rows = ctx.read_model("secret").iterate({}, [("id", 1)])
+    rows = ctx.read_model(SecretRow).iterate({}, [("id", 1)])
     return Secrets(secrets=tuple([to_secret_view(row) async for row in rows]))
 
 
 async def list_secrets_page(ctx: Context, query: ListSecretsPage) -> Page:
-    return await fetch_page(ctx.read_model("secret"), query, SECRET_COLUMNS, to_summary)
+    return await fetch_page(ctx.read_model(SecretRow), query, SECRET_COLUMNS, to_summary)
 
 
 def to_summary(row: SecretRow) -> Payload:
@@ -91,7 +91,7 @@ async def get_job_secrets(ctx: Context, query: GetJobSecrets) -> JobSecrets:
     """Return the plaintext of all secrets that a job of the project gets."""
     project, rows = await asyncio.gather(
         require_project(ctx, query.project_id),
-        ctx.read_model("secret").find({"$or": [{"projects_id": query.project_id}, {"scope": "PUBLIC"}]}, [("id", 1)]),
+        ctx.read_model(SecretRow).find({"$or": [{"projects_id": query.project_id}, {"scope": "PUBLIC"}]}, [("id", 1)]),
     )
     rows.sort(key=lambda row: row.scope == "PRIVATE")  # a project's own secret overrides a global one of the same name
     by_name = {row.name: row for row in rows}
@@ -111,7 +111,7 @@ async def decrypt_ssh_key(ctx: Context, credential_id: int | None) -> str | None
     """Return the private key of the credential, or None if there is no credential."""
     if credential_id is None:
         return None
-    row = await ctx.read_model("credential").get(f"credential-{credential_id}")
+    row = await ctx.read_model(CredentialRow).get(f"credential-{credential_id}")
     return await ctx.vault.decrypt(f"credential-{row.id}", row.sealed_ssh_key) if row else None
 
 
@@ -127,7 +127,7 @@ async def decrypt_repository_login(ctx: Context, project: ProjectRow, repository
 
 async def require_secret(ctx: Context, secret_id: int) -> SecretRow:
     """Return the secret. Raise RequestRejected with SECRET_NOT_FOUND."""
-    row: SecretRow | None = await ctx.read_model("secret").get(f"secret-{secret_id}")
+    row: SecretRow | None = await ctx.read_model(SecretRow).get(f"secret-{secret_id}")
     if row is None:
         raise RequestRejected("SECRET_NOT_FOUND")
     return row

@@ -6,7 +6,17 @@ from uuid import uuid4
 
 from contracts.builds import BuildFinished
 from contracts.errors import RequestRejected
-from contracts.identity import CompanyDeleted, CompanyRenamed, GetCompany, GetUser, UserDeleted, UserRenamed
+from contracts.identity import (
+    CompanyDeleted,
+    CompanyRenamed,
+    CompanyView,
+    GetCompany,
+    GetUser,
+    UserDeleted,
+    UserRenamed,
+    UserView,
+)
+from contracts.messages import Event
 from contracts.projects import (
     CredentialDeleted,
     ExecutorDeleted,
@@ -19,17 +29,18 @@ from contracts.projects import (
 )
 from libs.eventstore.decider import RecordedEvent
 from libs.service.declaration import Context, Worker
+from services.projects.projections import ProjectRow
 from services.projects.webhooks import payloads
 
 
-async def shred_stream_key(ctx: Context, recorded: RecordedEvent[Any]) -> None:
+async def shred_stream_key(ctx: Context, recorded: RecordedEvent[Event]) -> None:
     """Delete the encryption key of a deleted stream, which makes its secrets unreadable."""
     await ctx.vault.shred(recorded.stream)
 
 
 async def remove_from_projects(ctx: Context, recorded: RecordedEvent[UserDeleted]) -> None:
     user_id = recorded.event.user_id
-    async for project in ctx.read_model("project").walk({"developers_id": user_id}):
+    async for project in ctx.read_model(ProjectRow).walk({"developers_id": user_id}):
         await ctx.send(RemoveDeveloper(project_id=project.id, developer_id=user_id), step=str(project.id))
 
 
@@ -53,7 +64,7 @@ async def move_projects(ctx: Context, owner: GetUser | GetCompany, owned: Mappin
     """
     moved_to = None
     while (name := await fetch_owner_name(ctx, owner)) not in (None, moved_to):
-        async for project in ctx.read_model("project").walk({"$and": [owned, {"owner_alias": {"$ne": name}}]}):
+        async for project in ctx.read_model(ProjectRow).walk({"$and": [owned, {"owner_alias": {"$ne": name}}]}):
             # a fresh command id: repeated moves change nothing, and an earlier move may have been undone
             await ctx.send(MoveProject(project_id=project.id, owner_alias=name), step=str(uuid4()))
         moved_to = name
@@ -62,13 +73,13 @@ async def move_projects(ctx: Context, owner: GetUser | GetCompany, owned: Mappin
 async def fetch_owner_name(ctx: Context, owner: GetUser | GetCompany) -> str | None:
     """Return the present name of a user or company, or None if it was deleted."""
     try:
-        answer = await ctx.query(owner)
+        if isinstance(owner, GetUser):
+            return (await ctx.query(owner, UserView)).username
+        return (await ctx.query(owner, CompanyView)).alias
     except RequestRejected as rejected:
         if rejected.code not in ("DEVELOPER_NOT_FOUND", "COMPANY_NOT_FOUND"):
             raise
         return None
-    name: str = answer["username" if isinstance(owner, GetUser) else "alias"]
-    return name
 
 
 async def rescue_company_projects(
@@ -84,7 +95,7 @@ async def rescue_company_projects(
     if company_id is None or await fetch_owner_name(ctx, GetCompany(company_id=company_id)) is not None:
         return
     if (name := await fetch_owner_name(ctx, GetUser(user_id=recorded.metadata.actor.id))) is not None:
-        async for project in ctx.read_model("project").walk({"company_id": company_id}):
+        async for project in ctx.read_model(ProjectRow).walk({"company_id": company_id}):
             await ctx.send(MoveProject(project_id=project.id, owner_alias=name), step=str(project.id))
 
 
@@ -101,5 +112,10 @@ WORKERS = (
     Worker("move_projects", "identity", (UserRenamed,), move_projects_of_user),
     Worker("move_company_projects", "identity", (CompanyRenamed,), move_projects_of_company),
     Worker("leave_deleted_company", "identity", (CompanyDeleted,), rescue_company_projects),
-    Worker("leave_missing_company", "projects", (ProjectCreated, ProjectMoved), rescue_company_projects),
+    Worker[ProjectCreated | ProjectMoved](
+        "leave_missing_company",
+        "projects",
+        (ProjectCreated, ProjectMoved),
+        rescue_company_projects,
+    ),
 )

@@ -16,7 +16,7 @@ from contracts.runners import (
     RunnerEdited,
     RunnerPaused,
 )
-from libs.service.declaration import PeriodicTask, Service
+from libs.service.declaration import Enricher, Handler, PeriodicTask, Service
 from services.runners.commands import authenticate_runner, record_runner_heartbeat, register_runner, reset_runner_token
 from services.runners.heartbeats import HeartbeatWriter, purge_heartbeats
 from services.runners.metrics import METRICS
@@ -34,19 +34,19 @@ def create_service() -> Service:
         categories=(runner_category, registration_category),
         is_public=True,
         hinted_events=(RunnerEdited, RunnerPaused, RunnerDeleted),  # the held request of a runner checks again at once
-        enrichers={
-            IssueRegistrationToken: prepare_registration_token,
-            ResetRegistrationToken: prepare_registration_token,
-        },
-        handlers={
-            RegisterRunner: partial(register_runner, heartbeats),
-            ResetRunnerToken: reset_runner_token,
-            AuthenticateRunner: partial(authenticate_runner, heartbeats),
-            RecordRunnerHeartbeat: partial(record_runner_heartbeat, heartbeats),
-            GetRunner: get_runner,
-            ListRunners: list_runners,
-            GetRegistrationInfo: get_registration_info,
-        },
+        enrichers=(
+            Enricher(IssueRegistrationToken, prepare_registration_token),
+            Enricher(ResetRegistrationToken, prepare_registration_token),
+        ),
+        handlers=(
+            Handler(RegisterRunner, partial(register_runner, heartbeats)),
+            Handler(ResetRunnerToken, reset_runner_token),
+            Handler(AuthenticateRunner, partial(authenticate_runner, heartbeats)),
+            Handler(RecordRunnerHeartbeat, partial(record_runner_heartbeat, heartbeats)),
+            Handler(GetRunner, get_runner),
+            Handler(ListRunners, list_runners),
+            Handler(GetRegistrationInfo, get_registration_info),
+        ),
         workers=WORKERS,
         metrics=METRICS,
         periodic_tasks=(PeriodicTask("presence", 3.0, detect_offline), PeriodicTask("sweep", 600.0, purge_heartbeats)),

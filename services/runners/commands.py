@@ -12,6 +12,7 @@ from contracts.runners import (
     RecordRunnerHeartbeat,
     RecordRunnerToken,
     RegisterRunner,
+    RegistrationRow,
     ResetRunnerToken,
     RunnerInfo,
     RunnerProfile,
@@ -40,7 +41,9 @@ async def register_runner(heartbeats: HeartbeatWriter, ctx: Context, command: Re
 
     Its UUID and token are derived from the command id, so that a repeated registration returns the same runner.
     """
-    registration = await ctx.read_model("registration").find_one({"token_hash": hash_token(command.registration_token)})
+    registration = await ctx.read_model(RegistrationRow).find_one(
+        {"token_hash": hash_token(command.registration_token)}
+    )
     if registration is None:
         raise RequestRejected("REGISTRATION_TOKEN")
     owner_type, owner_id = parse_scope(registration.scope)
@@ -64,7 +67,7 @@ async def register_runner(heartbeats: HeartbeatWriter, ctx: Context, command: Re
             **dict(settings),
         )
     )
-    if await ctx.read_model("registration").get(registration_stream(registration.scope)) is None:
+    if await ctx.read_model(RegistrationRow).get(registration_stream(registration.scope)) is None:
         # withdrawn concurrently: the deletion of the scope may have missed this runner
         await delete_runner(ctx, uuid)
         raise RequestRejected("REGISTRATION_TOKEN")
@@ -84,7 +87,7 @@ async def authenticate_runner(heartbeats: HeartbeatWriter, ctx: Context, command
 
     The row is read at each call, so that an edit or a deletion on another replica takes effect at once.
     """
-    row = await ctx.read_model("runner").find_one({"token_hash": hash_token(command.token)})
+    row = await ctx.read_model(RunnerRow).find_one({"token_hash": hash_token(command.token)})
     if row is None:
         raise RequestRejected("RUNNER_TOKEN")
     return await _record_contact(heartbeats, ctx, row, command.ip_address, command.info)

@@ -11,7 +11,7 @@ from cachetools import LRUCache
 from pymongo import UpdateOne
 
 from contracts.messages import Payload
-from contracts.runners import RunnerInfo
+from contracts.runners import RunnerInfo, RunnerRow
 from libs.service.declaration import Context
 from services.runners.projections import LastContact
 
@@ -102,5 +102,5 @@ async def purge_heartbeats(ctx: Context) -> None:
 
     A runner that registers concurrently may lose its heartbeat; its next call writes it again.
     """
-    uuids = [uuid for (uuid,) in await ctx.read_model("runner").find_values({}, "uuid")]
+    uuids = [uuid for (uuid,) in await ctx.read_model(RunnerRow).find_values({}, "uuid")]
     await ctx.collection(HEARTBEATS_COLLECTION).delete_many({"_id": {"$nin": uuids}})

@@ -1,15 +1,16 @@
 """Metrics of the runners service."""
 
+from contracts.runners import RunnerRow
 from libs.observability.metric_specs import GaugeSpec, MetricSpec
 from libs.service.declaration import Context
 
 
 async def count_online(ctx: Context) -> float:
-    return await ctx.read_model("runner").count({"online": True})
+    return await ctx.read_model(RunnerRow).count({"online": True})
 
 
 async def count_offline(ctx: Context) -> float:
-    return await ctx.read_model("runner").count({"online": False, "active": True})
+    return await ctx.read_model(RunnerRow).count({"online": False, "active": True})
 
 
 METRICS: tuple[MetricSpec, ...] = (

@@ -20,7 +20,7 @@ async def detect_offline(ctx: Context) -> None:
     timeout = timedelta(seconds=ctx.settings.runner_offline_seconds)
     if ctx.clock.database_time() < await compute_grace_deadline(ctx, SCANS_COLLECTION, timeout):
         return
-    online = await ctx.read_model("runner").find({"online": True})
+    online = await ctx.read_model(RunnerRow).find({"online": True})
     last_contacts = await load_last_contacts(ctx, [row.uuid for row in online])
     for command in offline_commands(online, last_contacts, ctx.clock.database_time(), timeout):
         await ctx.send(command, step=command.runner_uuid)

@@ -14,7 +14,7 @@ from services.runners.projections import to_view
 
 async def require_runner(ctx: Context, *, runner_uuid: str = "", runner_id: int = 0) -> RunnerRow:
     """Return the runner with the UUID or the id. Raise RequestRejected with RUNNER_NOT_FOUND."""
-    rows = ctx.read_model("runner")
+    rows = ctx.read_model(RunnerRow)
     find = rows.get(runner_stream(runner_uuid)) if runner_uuid else rows.find_one({"id": runner_id})
     row: RunnerRow | None = await find
     if row is None:
@@ -35,13 +35,13 @@ async def list_runners(ctx: Context, query: ListRunners) -> Page:
     page are loaded.
     """
     owned = {} if query.owner_type is None else {"owner_type": query.owner_type, "owner_id": query.owner_id}
-    keys = await ctx.read_model("runner").find_values(owned, "registered_at", "id", "uuid")
+    keys = await ctx.read_model(RunnerRow).find_values(owned, "registered_at", "id", "uuid")
     last_seen = await load_last_seen_times(ctx)
     contacts = ((last_seen.get(uuid) or at.replace(tzinfo=UTC), id_, uuid) for at, id_, uuid in keys)
     latest_first = sorted(contacts, reverse=True)
     skip, limit = skip_and_limit(query)
     uuids = [uuid for _, _, uuid in latest_first[skip : skip + limit]]
-    page = await ctx.read_model("runner").find({"_id": {"$in": [runner_stream(uuid) for uuid in uuids]}})
+    page = await ctx.read_model(RunnerRow).find({"_id": {"$in": [runner_stream(uuid) for uuid in uuids]}})
     rows = {row.uuid: row for row in page}
     last_contacts = await load_last_contacts(ctx, uuids)
     views = (to_view(rows[uuid], last_contacts.get(uuid)) for uuid in uuids if uuid in rows)

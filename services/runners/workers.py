@@ -3,7 +3,7 @@
 from contracts.errors import RequestRejected
 from contracts.identity import CompanyDeleted
 from contracts.projects import ProjectDeleted
-from contracts.runners import DeleteRunner, WithdrawRegistrationToken
+from contracts.runners import DeleteRunner, RunnerRow, WithdrawRegistrationToken
 from libs.eventstore.decider import RecordedEvent
 from libs.service.declaration import Context, Worker
 from services.runners.domain.registration import parse_scope
@@ -21,7 +21,7 @@ async def delete_scope(ctx: Context, scope: str) -> None:
     """Withdraw the registration token of a scope, then delete its runners, so that no runner is added in between."""
     await ctx.send(WithdrawRegistrationToken(scope=scope))
     owner_type, owner_id = parse_scope(scope)
-    async for row in ctx.read_model("runner").walk({"owner_type": owner_type, "owner_id": owner_id}):
+    async for row in ctx.read_model(RunnerRow).walk({"owner_type": owner_type, "owner_id": owner_id}):
         await delete_runner(ctx, row.uuid)
 
 

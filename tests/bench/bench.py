@@ -26,7 +26,8 @@ from rich.table import Table
 
 from contracts.runners import EditRunner, ListRunners
 from libs.eventstore.mapping import from_document
-from libs.messaging.request_reply import MessageClient, connect
+from libs.messaging.nats_connection import connect
+from libs.messaging.request_reply import MessageClient
 from libs.projections.rebuild import rebuild_rows
 from libs.service.connections import CODEC_OPTIONS
 from libs.settings import Settings

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from infra.local.servers import local_servers
-from libs.messaging.request_reply import connect
+from libs.messaging.nats_connection import connect
 from libs.service.connections import create_mongo_client
 from libs.settings import Settings
 from services.builds.dispatch.job_dispatch import JobDispatcher

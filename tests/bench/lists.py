@@ -17,14 +17,16 @@ from pymongo.asynchronous.database import AsyncDatabase
 from contracts.builds import UNFINISHED_TIME, JobRow, JobStatus, ListJobs
 from infra.local.servers import local_servers
 from libs.clock import now
+from libs.documents import Document
 from libs.eventstore.decider import CommandMetadata
-from libs.messaging.request_reply import connect
+from libs.messaging.nats_connection import connect
 from libs.observability.metrics import Metrics
 from libs.security.envelope_encryption import MemoryKeyVault
-from libs.service.connections import Document, create_mongo_client, get_database
+from libs.service.connections import create_mongo_client, get_database
 from libs.service.declaration import Service
 from libs.service.migration import migrate
-from libs.service.runtime import Runtime, ServiceContext
+from libs.service.runtime import Runtime
+from libs.service.service_context import ServiceContext
 from libs.settings import Settings
 from services.builds.app import service
 from services.builds.projections import job_category as category

@@ -13,7 +13,7 @@ from random import Random
 from infra.local.data_folder import DataFolder
 from infra.local.nats_server import with_login
 from infra.local.stack_state import ProcessState, StackState
-from libs.messaging.request_reply import connect
+from libs.messaging.nats_connection import connect
 from libs.settings import Settings
 from tests.support.stacks.running_stack import SERVICES, RunningStack
 from tests.support.waiting import eventually

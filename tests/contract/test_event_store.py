@@ -13,6 +13,7 @@ from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 
 from contracts.errors import RequestRejected
+from libs.documents import Document
 from libs.eventstore import (
     CommitRef,
     DuplicateCommand,
@@ -26,7 +27,7 @@ from libs.eventstore.memory import MemoryEventStore
 from libs.eventstore.mongo import MongoEventStore, create_schema
 from libs.eventstore.repository import CommandHandler, CommandResult, FollowUp
 from libs.security.envelope_encryption import KeyVault, MasterKeys, MemoryKeyVault
-from libs.service.connections import Document, create_mongo_client, create_vault, get_database
+from libs.service.connections import create_mongo_client, create_vault, get_database
 from libs.settings import Settings
 from tests.support.counters.counters import (
     CloseCounter,

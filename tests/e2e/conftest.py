@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from nats.aio.client import Client
 
-from libs.messaging.request_reply import connect
+from libs.messaging.nats_connection import connect
 from libs.settings import Settings
 from tests.support.external.mail_server import MailServer, running_mail_server
 from tests.support.external.repositories import create_sample_repository

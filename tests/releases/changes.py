@@ -3,7 +3,8 @@
 from typing import Any
 
 from contracts.runners import MarkRunnerOffline
-from libs.messaging.request_reply import MessageClient, connect, disconnect
+from libs.messaging.nats_connection import connect, disconnect
+from libs.messaging.request_reply import MessageClient
 from tests.support.in_process.whole_stage import PASSWORD, Body, BuildSystem
 
 IDEMPOTENCY_HEADERS = {"Idempotency-Key": "the-same-name-once-more"}

@@ -7,7 +7,6 @@ from pathlib import Path
 import services as packages
 from contracts.messages import Event
 from infra.service_catalog import load_services
-from libs.messaging.worker_names import consumer_name
 from libs.projections.projector import projection_collection
 from libs.service.declaration import Service
 from tests.releases.dump import read_documents
@@ -33,7 +32,7 @@ def find_missing(folder: Path) -> list[str]:
     }
     expected_collections = {(service.name, name) for service in load_services() for name in list_collections(service)}
     expected_durables = {
-        consumer_name(service.name, worker) for service in load_services() for worker in service.workers
+        worker.consumer_name(service.name) for service in load_services() for worker in service.workers
     }
     return [
         *(f"no event {name}" for name in sorted(list_event_names() - events - set(ABSENT_EVENTS))),

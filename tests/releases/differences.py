@@ -40,10 +40,16 @@ class DeliberateDifference:
 ALLOWED_FAILURE = DeliberateDifference(
     r"/api/admin/runners/.*/jobs\?.*\.status", "GitFlic's status of an allowed failure", "FAILED", "WARNING"
 )
+# clients rely on error codes and decisions; the explanations may be reworded
+REWORDED = (
+    DeliberateDifference(r".*\.detail", "error details were reworded"),
+    DeliberateDifference(r"/api/admin/(projects/\d+/)?deliveries.*\.reason", "reasons of decisions were reworded"),
+)
 DELIBERATE_DIFFERENCES: dict[str, Sequence[DeliberateDifference]] = {
-    "0.1.0": (ALLOWED_FAILURE,),
+    "0.1.0": (ALLOWED_FAILURE, *REWORDED),
     "0.2.0": (
         ALLOWED_FAILURE,
+        *REWORDED,
         DeliberateDifference(
             r"/api/developer/statistics/sum/duration.*\.duration",
             "a build that ran on a deleted runner ends at the upgrade, as old as the recording is",

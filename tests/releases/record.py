@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from infra.service_catalog import PUBLIC_SERVICES
-from libs.messaging.request_reply import connect, disconnect
+from libs.messaging.nats_connection import connect, disconnect
 from libs.service.connections import create_mongo_client
 from tests.releases import answers
 from tests.releases.complete import find_missing

@@ -13,7 +13,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from infra.service_catalog import load_services
-from libs.messaging.request_reply import connect, disconnect
+from libs.messaging.nats_connection import connect, disconnect
 from tests.releases.changes import delete_resource, patch_resource
 from tests.releases.life import Leftovers
 from tests.releases.release import RunningRelease

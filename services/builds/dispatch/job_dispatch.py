@@ -149,7 +149,7 @@ async def _load_inputs(ctx: Context, job: JobRow) -> JobInputs:
     """Load secrets, build and dependencies in parallel. Raises ProjectDeletedError."""
     secrets, build, dependencies = await asyncio.gather(
         load_job_secrets(ctx, job.project_id, job.project.repository if job.project else None),
-        ctx.read_model("build").get(f"build-{job.build_id}"),
+        ctx.read_model(BuildRow).get(f"build-{job.build_id}"),
         _load_dependencies(ctx, job),
     )
     deleted_build = BuildRow(
@@ -160,7 +160,7 @@ async def _load_inputs(ctx: Context, job: JobRow) -> JobInputs:
 
 async def _undelivered_job(ctx: Context, job_id: int, token: str) -> JobRow | None:
     """Return the job if it is assigned to this token and its runner has not reported yet, else None."""
-    job: JobRow | None = await ctx.read_model("job").get(f"job-{job_id}")
+    job: JobRow | None = await ctx.read_model(JobRow).get(f"job-{job_id}")
     return job if job and job.token_hash == hash_token(token) and job.status is JobStatus.ASSIGNED else None
 
 
@@ -177,7 +177,7 @@ async def _load_dependencies(ctx: Context, job: JobRow) -> tuple[Dependency, ...
     """Return the jobs whose artifact archive this job downloads."""
     if job.planned is None or not job.planned.fetches:
         return ()
-    sources: list[JobRow] = await ctx.read_model("job").find(
+    sources: list[JobRow] = await ctx.read_model(JobRow).find(
         {"build_id": job.build_id, "name": {"$in": list(job.planned.fetches)}}, [("id", 1)]
     )
     return tuple(

@@ -12,7 +12,7 @@ class ProjectDeletedError(Exception):
 async def load_job_secrets(ctx: Context, project_id: int, repository: str | None) -> JobSecrets:
     """Return secrets and, for the repository URL, credentials of a project. Raises ProjectDeletedError."""
     try:
-        return JobSecrets.model_validate(await ctx.query(GetJobSecrets(project_id=project_id, repository=repository)))
+        return await ctx.query(GetJobSecrets(project_id=project_id, repository=repository), JobSecrets)
     except RequestRejected as rejected:
         if rejected.code != "PROJECT_NOT_FOUND":
             raise

@@ -34,7 +34,7 @@ class JobGroup(NamedTuple):
 
 async def list_waiting_groups(ctx: Context, runner: RunnerCapabilities | None = None) -> list[JobGroup]:
     """Return the groups of waiting jobs, or those the runner may take. `served_at` is not filled in."""
-    jobs = ctx.read_model("job")
+    jobs = ctx.read_model(JobRow)
     only = {"project_id": runner.owner_id} if runner and runner.owner_type == "PROJECT" else {}
     project_id = runner.owner_id or 0 if runner else 0  # irrelevant for runners of other owners
 
@@ -114,7 +114,7 @@ class FairScheduler:
     async def _first_free_job(self, ctx: Context, group: JobGroup, excluded: AbstractSet[int]) -> JobRow | None:
         """Return the first job of the group that is not reserved or excluded."""
         free = {"demand": group.demand, "project_id": group.project_id, "id": {"$nin": [*self._reserved, *excluded]}}
-        jobs: list[JobRow] = await ctx.read_model("job").find(free, JOB_ORDER, limit=1)
+        jobs: list[JobRow] = await ctx.read_model(JobRow).find(free, JOB_ORDER, limit=1)
         return jobs[0] if jobs else None
 
     async def _with_service_times(self, ctx: Context, groups: Sequence[JobGroup]) -> list[JobGroup]:

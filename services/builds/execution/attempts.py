@@ -103,7 +103,7 @@ class AttemptStore:
     async def job_of(self, ctx: Context, attempt_id: str) -> int | None:
         """Return the id of the attempt's job: 0 if the attempt is blocked, None if it does not exist."""
         found = await ctx.collection("attempts").find_one({"_id": attempt_id}, {"job_id": 1})
-        return found and int(found["job_id"])
+        return int(found["job_id"]) if found else None
 
     async def block_claim(self, ctx: Context, attempt_id: str) -> int:
         """Prevent the attempt from being created for one lease period.

@@ -53,7 +53,7 @@ class Leases:
             return
         expired = attempts.find({"finished": False, "lease_until": {"$lt": now}}, {"job_id": 1}, limit=BATCH_SIZE)
         async for found in expired:
-            job: JobRow | None = await ctx.read_model("job").get(f"job-{found['job_id']}")
+            job: JobRow | None = await ctx.read_model(JobRow).get(f"job-{found['job_id']}")
             if job is None and found["job_id"]:
                 await self._attempts.delete_attempts_of_job(ctx, found["job_id"])
             elif job is None or job.token_hash != found["_id"]:
@@ -67,7 +67,7 @@ class Leases:
     async def enforce_timeouts(self, ctx: Context) -> None:
         """End jobs that exceed their time limit although their runner reports, and jobs without an open attempt."""
         without_attempt: dict[str, float] = {}
-        async for job in ctx.read_model("job").walk({"status": AT_RUNNER}):
+        async for job in ctx.read_model(JobRow).walk({"status": AT_RUNNER}):
             attempt = await ctx.collection("attempts").find_one({"_id": job.token_hash}, TIME_FIELDS)
             if attempt is None:
                 since = self._without_attempt_since.get(job.token_hash, ctx.clock.monotonic())
@@ -80,7 +80,9 @@ class Leases:
                 canceling = await self._get_canceling_since(ctx, attempt)
                 await self._end_if_overdue(ctx, job, canceling, CancelJob(job_id=job.id))
             else:
-                await self._end_if_overdue(ctx, job, attempt.get("opened_at", job.assigned_at), _timeout_command(job))
+                started = attempt.get("opened_at") or job.assigned_at
+                if started is not None:
+                    await self._end_if_overdue(ctx, job, started, _timeout_command(job))
         self._without_attempt_since = without_attempt
 
     async def _lose_interrupted_job(self, ctx: Context, job: JobRow) -> None:
@@ -105,7 +107,7 @@ class Leases:
 
     async def end_jobs_of_runner(self, ctx: Context, recorded: RecordedEvent[RunnerDeleted]) -> None:
         """End the jobs of a deleted runner: a running job fails, one that has not started is queued again."""
-        async for job in ctx.read_model("job").walk({"runner_uuid": recorded.event.runner_uuid, "status": AT_RUNNER}):
+        async for job in ctx.read_model(JobRow).walk({"runner_uuid": recorded.event.runner_uuid, "status": AT_RUNNER}):
             message = f"The runner {job.runner_name} was deleted"
             if job.status is JobStatus.ASSIGNED:
                 await self._send_end(ctx, MarkJobLost(job_id=job.id, attempt=job.attempt, reason=message), job)
@@ -135,7 +137,7 @@ class Leases:
         )
         success = isinstance(recorded.event, JobFinished) and recorded.event.status is JobStatus.SUCCESS
         async for found in open_attempts:  # usually none: the runner's final report has closed the log
-            job: JobRow | None = await ctx.read_model("job").get(f"job-{recorded.event.job_id}")
+            job: JobRow | None = await ctx.read_model(JobRow).get(f"job-{recorded.event.job_id}")
             if job is None:
                 return  # the job was deleted together with its log
             try:

@@ -4,6 +4,7 @@ The time is recorded before the command that may finish the build, by the databa
 differ. If the build does not finish, the record is unused and expires.
 """
 
+from contracts.builds import BuildRow
 from libs.service.declaration import Context
 
 RECENT_ENDS = "recent_ends"
@@ -16,7 +17,7 @@ async def record_end(ctx: Context, build_id: int) -> None:
 
     A finished build is ignored, because a command can be repeated much later.
     """
-    if not await ctx.read_model("build").find_values({"_id": f"build-{build_id}", "finished": False}, "id"):
+    if not await ctx.read_model(BuildRow).find_values({"_id": f"build-{build_id}", "finished": False}, "id"):
         return
     until = {"$add": ["$$NOW", READABLE_SECONDS * 1000]}
     await ctx.collection(RECENT_ENDS).update_one({"_id": build_id}, [{"$set": {READABLE_UNTIL: until}}], upsert=True)

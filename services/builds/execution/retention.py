@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from contracts.builds import BuildFinished, BuildRow, BuildStatus, DeleteBuild, JobDeleted, KillBuild
 from contracts.errors import RequestRejected
-from contracts.projects import GetLaunchSettings, ProjectDeleted
+from contracts.projects import GetLaunchSettings, LaunchSettings, ProjectDeleted
 from libs.eventstore.decider import SYSTEM, Actor, RecordedEvent
 from libs.service.declaration import Context, RetryLater
 from services.builds.execution.attempts import AttemptStore
@@ -32,7 +32,7 @@ class Retention:
         project_id, build_id = recorded.event.project_id, recorded.event.build_id
         spared: list[int] = []
         try:
-            keep = (await ctx.query(GetLaunchSettings(project_id=project_id)))["keep_number_build"]
+            keep = (await ctx.query(GetLaunchSettings(project_id=project_id), LaunchSettings)).keep_number_build
         except RequestRejected as rejected:
             if rejected.code != "PROJECT_NOT_FOUND":
                 raise
@@ -49,10 +49,10 @@ class Retention:
     async def purge_project(self, ctx: Context, recorded: RecordedEvent[ProjectDeleted]) -> None:
         """Kill and delete all builds of a deleted project, including those that were being launched at the time."""
         project_id = recorded.event.project_id
-        async for build in ctx.read_model("build").walk({"project_id": project_id, "finished": False}):
+        async for build in ctx.read_model(BuildRow).walk({"project_id": project_id, "finished": False}):
             await ctx.send(KillBuild(build_id=build.id), step=str(build.id))
         await _delete_finished(ctx, project_id, 0, None)
-        some_left = await ctx.read_model("build").find_one({"project_id": project_id}) is not None
+        some_left = await ctx.read_model(BuildRow).find_one({"project_id": project_id}) is not None
         # not the time of the event, which has the clock of another replica
         since = self._purging_since.pop(project_id, ctx.clock.monotonic())
         if some_left or ctx.clock.monotonic() - since < MAX_LAUNCH_SECONDS:
@@ -68,7 +68,7 @@ class Retention:
 
 
 async def _is_unplanned(ctx: Context, build_id: int) -> bool:
-    build: BuildRow | None = await ctx.read_model("build").get(f"build-{build_id}")
+    build: BuildRow | None = await ctx.read_model(BuildRow).get(f"build-{build_id}")
     return build is not None and build.status is BuildStatus.FAILED and not build.job_ids
 
 
@@ -77,7 +77,7 @@ async def _delete_finished(
 ) -> None:
     """Delete all finished builds but the newest, and all that never ran."""
     finished = {"project_id": project_id, "finished": True}
-    while builds := await ctx.read_model("build").find({**finished, "ran": False}, [("id", -1)], limit=BATCH_SIZE):
+    while builds := await ctx.read_model(BuildRow).find({**finished, "ran": False}, [("id", -1)], limit=BATCH_SIZE):
         await asyncio.gather(*(_delete(ctx, build.id, actor) for build in builds))
     while builds := await _find_surplus(ctx, project_id, keep, spared):
         await asyncio.gather(*(_delete(ctx, build.id, actor) for build in builds))
@@ -86,7 +86,7 @@ async def _delete_finished(
 async def _find_surplus(ctx: Context, project_id: int, keep: int, spared: Sequence[int]) -> list[BuildRow]:
     """Return one batch of finished builds beyond the newest ones."""
     finished = {"project_id": project_id, "finished": True}
-    found: list[BuildRow] = await ctx.read_model("build").find(finished, [("id", -1)], skip=keep, limit=BATCH_SIZE)
+    found: list[BuildRow] = await ctx.read_model(BuildRow).find(finished, [("id", -1)], skip=keep, limit=BATCH_SIZE)
     return [build for build in found if build.id not in spared]
 
 

@@ -14,12 +14,11 @@ MAX_JOB_ATTEMPTS = 3
 async def prepare_launch(ctx: Context, command: QueueBuild) -> QueueBuild:
     """Add settings, ids and initiator to the command. Raises LAUNCH_BUILD_NOT_ALLOWED and PROJECT_NOT_FOUND."""
     project_id = command.project_id
-    answer, build_id, local_id = await asyncio.gather(
-        ctx.query(GetLaunchSettings(project_id=project_id)),
+    settings, build_id, local_id = await asyncio.gather(
+        ctx.query(GetLaunchSettings(project_id=project_id), LaunchSettings),
         ctx.next_id("build"),
         ctx.next_id(f"build of project {project_id}"),
     )
-    settings = LaunchSettings.model_validate(answer)
     actor = ctx.metadata.actor
     # the permission of a push was checked when the webhook delivery was accepted
     if not (settings.allowed or command.delivery_id):

@@ -5,8 +5,10 @@ from datetime import datetime
 from typing import NamedTuple
 
 from contracts.builds import (
+    BuildRow,
     BuildStatus,
     ConcurrencyGroupRow,
+    JobRow,
     JobStatus,
     ListQueuedBuilds,
     QueuedBuild,
@@ -53,7 +55,7 @@ async def list_queued_builds(ctx: Context, _query: ListQueuedBuilds) -> list[Que
     The number of database queries does not depend on the queue.
     """
     unstarted = {"finished": False, "status": {"$in": NOT_STARTED}}
-    rows = await ctx.read_model("build").find_values(
+    rows = await ctx.read_model(BuildRow).find_values(
         unstarted, *QueuedBuildFields._fields, order=[("id", 1)], limit=MAX_LISTED_BUILDS
     )
     builds = [QueuedBuildFields(*row) for row in rows]
@@ -95,7 +97,7 @@ async def _group_holders(ctx: Context, builds: Sequence[QueuedBuildFields]) -> d
     }
     if not streams:
         return {}
-    rows: list[ConcurrencyGroupRow] = await ctx.read_model("lane").find({"_id": {"$in": list(streams)}})
+    rows: list[ConcurrencyGroupRow] = await ctx.read_model(ConcurrencyGroupRow).find({"_id": {"$in": list(streams)}})
     return {row.project_id: row.holder for row in rows}
 
 
@@ -104,10 +106,10 @@ async def _job_wait_reasons(ctx: Context, builds: Sequence[QueuedBuildFields]) -
     streams = [f"job-{job_id}" for build in builds if build.status == BuildStatus.PLANNED for job_id in build.job_ids]
     if not streams:
         return {}
-    jobs = await ctx.read_model("job").find_values({"_id": {"$in": streams}}, "id", "demand", "project_id", "priority")
+    jobs = await ctx.read_model(JobRow).find_values({"_id": {"$in": streams}}, "id", "demand", "project_id", "priority")
     groups = {job_id: WaitGroup(*fields) for job_id, *fields in jobs}
-    runners: list[QueueRunnerRow] = await ctx.read_model("fleet").find({})
-    busy = {uuid for (uuid,) in await ctx.read_model("job").find_values({"status": AT_RUNNER}, "runner_uuid")}
+    runners: list[QueueRunnerRow] = await ctx.read_model(QueueRunnerRow).find({})
+    busy = {uuid for (uuid,) in await ctx.read_model(JobRow).find_values({"status": AT_RUNNER}, "runner_uuid")}
     waiting_groups = await list_waiting_groups(ctx)
     reasons = {
         group: _wait_reason(group, runners, busy, waiting_groups) for group in set(groups.values()) if group.demand

@@ -44,7 +44,5 @@ async def list_build_durations(ctx: Context, query: ListBuildDurations) -> Page:
     """Return the durations by month. Months without finished builds are missing."""
     condition = combine_conditions(query, build_conditions(query, COLUMNS))
     size = query.per_page or MAX_PAGE_SIZE
-    rows, total = await fetch_slice(
-        ctx.read_model("durations"), query.replace(per_page=size), condition, [("months", 1)]
-    )
+    rows, total = await fetch_slice(ctx.read_model(MonthRow), query.replace(per_page=size), condition, [("months", 1)])
     return Page(rows=tuple({"date": row.date, "duration": row.duration} for row in rows), total=total)

@@ -32,6 +32,7 @@ async def ensure_signing_key(ctx: Context) -> None:
 
 async def load_signing_key(ctx: Context) -> SigningKey:
     stored = await ctx.collection(KEYS_COLLECTION).find_one({}, sort=[("_id", -1)])
+    assert stored is not None  # noqa: S101  created at start
     private_pem = await ctx.vault.decrypt(ENCRYPTION_SUBJECT, stored["sealed_private_pem"])
     return SigningKey(kid=stored["kid"], private_pem=private_pem, public_pem=stored["public_pem"])
 

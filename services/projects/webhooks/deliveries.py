@@ -70,7 +70,7 @@ async def _find_or_record(ctx: Context, project: ProjectRow, command: ReceiveWeb
         raise RequestRejected("WEBHOOK_SIGNATURE_INVALID")
     digest = hashlib.sha256(command.body).hexdigest()
     delivery_id = _derive_delivery_id(command)
-    row: DeliveryRow | None = await ctx.read_model("delivery").get(f"delivery-{delivery_id}")
+    row: DeliveryRow | None = await ctx.read_model(DeliveryRow).get(f"delivery-{delivery_id}")
     if row is None:
         row = await _record_delivery(ctx, project, command, command.provider, delivery_id, digest)
     if row.digest != digest:
@@ -128,7 +128,7 @@ async def _identify_sender(
 
     If several users have the name, prefer an enabled one who may launch builds.
     """
-    users = AccessList.model_validate(await ctx.query(ListAccess(provider=provider, name=name))).users
+    users = (await ctx.query(ListAccess(provider=provider, name=name), AccessList)).users
     members = await fetch_company_members(ctx, project.company_id)
     candidates: list[tuple[Actor, Sender]] = []
     for user in users:

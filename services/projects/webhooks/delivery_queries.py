@@ -9,6 +9,7 @@ from contracts.projects import DeliveryView, GetDelivery, ListDeliveries
 from libs.projections.paging import Column, Condition, build_conditions, combine_conditions, skip_and_limit
 from libs.security.erased_keys import KeyErased
 from libs.service.declaration import Context
+from services.projects.projections import ProjectRow
 from services.projects.queries import require_project
 from services.projects.webhooks import rejections
 from services.projects.webhooks.delivery_projection import DeliveryRow, to_delivery_view
@@ -18,9 +19,9 @@ FILTER_COLUMNS = {name: Column(name) for name in ("provider", "event", "decision
 
 
 async def get_delivery(ctx: Context, query: GetDelivery) -> DeliveryView:
-    row: DeliveryRow | None = await ctx.read_model("delivery").get(f"delivery-{query.delivery_id}")
+    row: DeliveryRow | None = await ctx.read_model(DeliveryRow).get(f"delivery-{query.delivery_id}")
     row = row or await rejections.find_rejection(ctx, query.delivery_id)
-    if row is None or await ctx.read_model("project").get(f"project-{row.project_id}") is None:
+    if row is None or await ctx.read_model(ProjectRow).get(f"project-{row.project_id}") is None:
         raise RequestRejected("DELIVERY_NOT_FOUND")
     return await load_view(ctx, row)
 
@@ -43,10 +44,10 @@ async def _load_page(ctx: Context, query: ListDeliveries, condition: Condition) 
     rejected = await rejections.rejected_deliveries(ctx).find(condition, NEWEST_FIRST)
     skip, limit = skip_and_limit(query)
     first = max(0, skip - len(rejected))
-    recorded: list[DeliveryRow] = await ctx.read_model("delivery").find(
+    recorded: list[DeliveryRow] = await ctx.read_model(DeliveryRow).find(
         condition, NEWEST_FIRST, skip=first, limit=skip - first + limit
     )
-    total = await ctx.read_model("delivery").count(condition) + len(rejected) if query.counted else 0
+    total = await ctx.read_model(DeliveryRow).count(condition) + len(rejected) if query.counted else 0
     if first and not recorded:
         return [], total
     # the skipped rows are newer than the first loaded one, and so are these

@@ -2,12 +2,13 @@
 
 from datetime import timedelta
 
-from contracts.builds import BuildFinished, GetBuild
+from contracts.builds import BuildFinished, BuildRow, GetBuild
 from contracts.errors import RequestRejected
 from contracts.projects import GetWebhookPayload, ProjectDeleted
 from libs.eventstore.decider import RecordedEvent
 from libs.service.declaration import Context
 from services.projects.webhooks import rejections
+from services.projects.webhooks.delivery_projection import DeliveryRow
 
 PAYLOADS_COLLECTION = "request_bodies"
 ORPHAN_AGE = timedelta(hours=1)
@@ -43,10 +44,10 @@ async def purge_orphan_payloads(ctx: Context) -> None:
 
 
 async def _is_needed(ctx: Context, delivery_id: str) -> bool:
-    if await ctx.read_model("delivery").get(f"delivery-{delivery_id}") is None:
+    if await ctx.read_model(DeliveryRow).get(f"delivery-{delivery_id}") is None:
         return False
     try:
-        return not (await ctx.query(GetBuild(executor_id=delivery_id)))["finished"]
+        return not (await ctx.query(GetBuild(executor_id=delivery_id), BuildRow)).finished
     except RequestRejected as rejected:
         if rejected.code != "EXECUTOR_NOT_FOUND":
             raise

@@ -55,7 +55,7 @@ async def _count_rejection(ctx: Context, project_id: int) -> dict[str, Any]:
     minute: Any = {"$dateToString": {"date": "$$NOW", "format": "%Y-%m-%dT%H:%M"}}
     in_minute: Any = {"$cond": [{"$eq": ["$minute", minute]}, {"$add": ["$in_minute", 1]}, 1]}
     is_over_limit: Any = {"$gt": ["$in_minute", MAX_NEW_ENTRIES_PER_MINUTE]}
-    counters: dict[str, Any] = await ctx.collection(COUNTERS_COLLECTION).find_one_and_update(
+    counters = await ctx.collection(COUNTERS_COLLECTION).find_one_and_update(
         {"_id": project_id},
         [
             {"$set": {"minute": minute, "in_minute": in_minute, "total": _increment("$total")}},
@@ -69,6 +69,9 @@ async def _count_rejection(ctx: Context, project_id: int) -> dict[str, Any]:
         upsert=True,
         return_document=ReturnDocument.AFTER,
     )
+    assert counters is not None  # noqa: S101  an upsert returns a document
+    assert counters is not None  # noqa: S101  an upsert returns a document
+    assert counters is not None  # noqa: S101  an upsert returns a document
     # replicas of 0.2.0 do not write `made`
     return {**counters, "made": counters.get("made") or 1}
 

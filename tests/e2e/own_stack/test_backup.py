@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from pymongo import MongoClient
 
-from libs.messaging.request_reply import connect
+from libs.messaging.nats_connection import connect
 from libs.settings import Settings
 from tests.support.external.mail_server import MailServer
 from tests.support.external.repositories import Gate, create_sample_repository

@@ -40,7 +40,8 @@ from contracts.runners import (
     RunnerView,
 )
 from gateway.app import JOB_QUEUED_SUBJECT
-from libs.messaging.request_reply import MessageServer, flush_to_server
+from libs.messaging.message_server import MessageServer
+from libs.messaging.nats_connection import flush_to_server
 from tests.support.in_process.gateway_stage import (
     ADMIN,
     DEVELOPER,
@@ -251,7 +252,7 @@ async def test_a_wrong_registration_token_is_403_with_a_message_for_people(stage
     await stage.services.serve(RegisterRunner, refuse_registration)
     answer = await stage.http.post("/api/v4/runners", json={"token": "wrong"})
     assert answer.status_code == 403
-    assert answer.json() == {"message": "This registration token is not valid."}
+    assert answer.json() == {"message": "The registration token is invalid."}
 
 
 async def test_a_runner_verifies_its_token(stage: GatewayStage) -> None:

@@ -12,7 +12,7 @@ from contracts.builds import ClaimJob, ClaimResult
 from contracts.projects import GetWebhookPayload
 from contracts.runners import AuthenticateRunner
 from gateway.adapters.gitlab.job_payload import build_job_payload
-from libs.messaging.request_reply import MessageServer
+from libs.messaging.message_server import MessageServer
 from tests.integration.gateway.test_gateway_runners import ASSIGNMENT, RUNNER
 from tests.support.external.gitlab_client import GitLabClient
 from tests.support.in_process.gateway_stage import GatewayStage, open_gateway_stage

@@ -23,7 +23,7 @@ from infra.backup.snapshot import create_backup
 from infra.local.process import OperatorError
 from infra.migration import migrate
 from infra.service_catalog import load_services
-from libs.messaging.request_reply import connect
+from libs.messaging.nats_connection import connect
 from libs.security.envelope_encryption import MasterKeys
 from libs.service.connections import create_mongo_client, get_database
 from libs.settings import Settings, SettingsError

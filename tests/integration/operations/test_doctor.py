@@ -29,9 +29,10 @@ from infra.local.nats_server import nats_server_program
 from infra.local.process import Process
 from infra.service_catalog import load_services
 from libs.clock import Clock, now
+from libs.documents import Document
 from libs.messaging.subscription import REBUILDING
 from libs.projections.projector import projection_collection
-from libs.service.connections import Document, create_mongo_client, get_database
+from libs.service.connections import create_mongo_client, get_database
 from libs.settings import MailSecurity, MailSettings, Settings
 from services.builds.queries.statistics import monthly_durations
 from services.runners.app import service as runners
@@ -349,4 +350,4 @@ async def test_doctor_reports_a_wrong_nats_password(system: ExaminedSystem, tmp_
         "HEADRACE_URL": system.settings.url,
     }
     _, report = await asyncio.to_thread(run_doctor, environ, tmp_path)
-    assert [finding["what"] for finding in report["findings"]] == ["NATS refuses the login of HEADRACE_NATS_URL."]
+    assert [finding["what"] for finding in report["findings"]] == ["NATS rejects the login in HEADRACE_NATS_URL."]

@@ -22,7 +22,7 @@ from infra.local.nats_server import with_login
 from infra.service_catalog import PUBLIC_SERVICES, SERVICES
 from libs.eventstore.decider import Actor, CommandMetadata, RecordedEvent
 from libs.messaging import cloudevents
-from libs.messaging.request_reply import connect
+from libs.messaging.nats_connection import connect
 from libs.messaging.stream_mirrors import ensure_mirror
 from libs.settings import Settings
 from tests.support.infrastructure.servers import Process, running_nats

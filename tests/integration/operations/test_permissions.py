@@ -25,7 +25,8 @@ from infra.docgen.nats_config import MAX_CONSUMERS
 from infra.local.servers import Servers
 from infra.nats_permissions import Login, build_logins
 from infra.service_catalog import load_services
-from libs.messaging.request_reply import MessageClient, connect, flush_to_server
+from libs.messaging.nats_connection import connect, flush_to_server
+from libs.messaging.request_reply import MessageClient
 from libs.messaging.stream_mirrors import purge_mirror
 from libs.service.connections import create_mongo_client, create_vault, get_database
 from libs.service.migration import migrate

@@ -18,7 +18,9 @@ from infra.local.data_folder import DataFolder
 from infra.local.mongod import mongod_program
 from infra.local.nats_server import nats_server_program
 from infra.local.process import Process
-from libs.messaging.request_reply import MessageClient, MessageServer, connect, flush_to_server
+from libs.messaging.message_server import MessageServer
+from libs.messaging.nats_connection import connect, flush_to_server
+from libs.messaging.request_reply import MessageClient
 from libs.service.service_host import serve
 from libs.settings import MailSecurity, MailSettings, Settings, SettingsError
 from libs.version import VERSION
@@ -106,7 +108,7 @@ async def test_a_service_uses_tls_with_a_client_certificate_to_nats_and_mongodb(
 async def test_a_nats_certificate_of_an_untrusted_authority_is_rejected(
     settings: Settings, other_authority: CertificateAuthority
 ) -> None:
-    with pytest.raises(SettingsError, match=r"^NATS shows a certificate that is not trusted; HEADRACE_CA_FILE names"):
+    with pytest.raises(SettingsError, match=r"^The certificate of NATS is not trusted; set HEADRACE_CA_FILE"):
         await connect(replace(settings, ca_file=other_authority.certificate_file), "test")
 
 
@@ -117,7 +119,7 @@ async def test_a_mongodb_certificate_of_an_untrusted_authority_is_rejected(
     folder.prepare()
     with running_tls_mongod(folder, other_authority) as foreign:
         wrong = replace(settings, mongodb_url=f"{foreign.program.url}&tls=true")
-        with pytest.raises(SettingsError, match=r"^MongoDB shows a certificate that is not trusted"):
+        with pytest.raises(SettingsError, match=r"^The certificate of MongoDB is not trusted"):
             await asyncio.wait_for(serve(create_service(), wrong, asyncio.Event()), 30)
 
 
@@ -141,21 +143,21 @@ async def test_a_nats_server_without_tls_receives_no_login_for_a_tls_url() -> No
     server = await asyncio.start_server(pretend, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     async with server:
-        with pytest.raises(SettingsError, match=r"^NATS speaks no TLS"):
+        with pytest.raises(SettingsError, match=r"^The NATS server does not use TLS"):
             await connect(Settings(nats_url=f"tls://builds:canary@127.0.0.1:{port}"), "test")
     assert b"canary" not in b"".join(received)
 
 
 async def test_a_rejected_nats_login_is_reported_without_the_password(settings: Settings) -> None:
     wrong = settings.nats_url.replace("@", "wrong@")
-    with pytest.raises(SettingsError, match=r"^NATS refuses the login of HEADRACE_NATS_URL.$"):
+    with pytest.raises(SettingsError, match=r"^NATS rejects the login in HEADRACE_NATS_URL.$"):
         await connect(replace(settings, nats_url=wrong), "test")
 
 
 def test_an_authority_file_without_certificates_is_named(settings: Settings, tmp_path: Path) -> None:
     empty = tmp_path / "ca.pem"
     empty.write_text("nothing")
-    with pytest.raises(SettingsError, match=f"^HEADRACE_CA_FILE: {empty} holds no certificates"):
+    with pytest.raises(SettingsError, match=f"^HEADRACE_CA_FILE: {empty} contains no certificates"):
         asyncio.run(connect(replace(settings, ca_file=empty), "test"))
 
 

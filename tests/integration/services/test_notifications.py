@@ -19,7 +19,8 @@ from contracts.notifications import ListNotifications, NotificationRow, SendTest
 from libs.clock import now
 from libs.eventstore.decider import CommandMetadata, RecordedEvent
 from libs.messaging.cloudevents import event_subject, to_body, to_headers
-from libs.messaging.request_reply import Headers, MessageClient, MessageServer
+from libs.messaging.message_server import MessageServer
+from libs.messaging.request_reply import Headers, MessageClient
 from libs.service.connections import create_mongo_client, get_database
 from libs.service.declaration import Service
 from libs.settings import MailSecurity, MailSettings

@@ -33,8 +33,10 @@ from contracts.builds import (
     StartArtifactUpload,
 )
 from contracts.messages import Command
-from libs.messaging.request_reply import MessageClient, connect
-from libs.service.connections import Document, create_mongo_client, get_database
+from libs.documents import Document
+from libs.messaging.nats_connection import connect
+from libs.messaging.request_reply import MessageClient
+from libs.service.connections import create_mongo_client, get_database
 from libs.settings import BucketSettings
 from tests.support.external.repositories import commit_files
 from tests.support.external.s3_server import list_objects, s3_server

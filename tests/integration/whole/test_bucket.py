@@ -10,7 +10,8 @@ import pytest
 
 from contracts.errors import RequestRejected
 from infra.local.process import Process
-from libs.service.connections import Document, create_mongo_client, get_database
+from libs.documents import Document
+from libs.service.connections import create_mongo_client, get_database
 from libs.settings import BucketSettings
 from services.builds.artifacts.blob_store import MongoBlobStore
 from services.builds.artifacts.s3_storage import S3BlobStore

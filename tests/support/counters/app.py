@@ -5,7 +5,7 @@ from dataclasses import replace
 from contracts.errors import RequestRejected
 from contracts.messages import Command, Event
 from libs.eventstore.decider import RecordedEvent
-from libs.service.declaration import Context, PeriodicTask, Projection, Service, Worker
+from libs.service.declaration import Context, Handler, PeriodicTask, Projection, Service, Worker
 from tests.support.counters.counters import (
     CounterOpened,
     CounterRaised,
@@ -18,18 +18,18 @@ from tests.support.counters.counters import (
 from tests.support.counters.domain import counters, mirrors, project_counter
 
 
-def counter_id_of(recorded: RecordedEvent[CounterOpened]) -> str:
+def counter_id_of(recorded: RecordedEvent[Event]) -> str:
     return recorded.stream.removeprefix("counter-")
 
 
 async def get_counter(context: Context, query: GetCounter) -> CounterView:
-    row: CounterView | None = await context.read_model("counter").get(f"counter-{query.counter_id}")
+    row: CounterView | None = await context.read_model(CounterView).get(f"counter-{query.counter_id}")
     if row is None:
         raise RequestRejected("NOT_FOUND")
     return row
 
 
-def on_counter_opened(recorded: RecordedEvent[CounterOpened]) -> list[Command]:
+def on_counter_opened(recorded: RecordedEvent[Event]) -> list[Command]:
     match recorded.event:
         case CounterOpened():
             return [MirrorCounter(counter_id=counter_id_of(recorded))]
@@ -49,7 +49,7 @@ def add_to_total(row: LabelTotal, recorded: RecordedEvent[CounterRaised]) -> Lab
     return row.replace(raises=row.raises + 1, total=row.total + recorded.event.by)
 
 
-def total_key(recorded: RecordedEvent[CounterRaised]) -> str | None:
+def total_key(recorded: RecordedEvent[Event]) -> str | None:
     return recorded.stream if isinstance(recorded.event, CounterRaised) else None
 
 
@@ -60,7 +60,7 @@ def create_service() -> Service:
     return Service(
         "counters",
         categories=(counters, mirrors),
-        handlers={GetCounter: get_counter},
+        handlers=(Handler(GetCounter, get_counter),),
         policies={"counters": on_counter_opened},
         projections=(totals,),
         workers=(Worker("greet", "counters", (CounterOpened,), send_greeting, ack_wait_seconds=2.0),),

@@ -27,9 +27,10 @@ from contracts.builds import (
 from contracts.errors import RequestRejected
 from contracts.messages import Command, CommandReply, Query
 from contracts.projects import CreateProject, Executors, ListExecutors
+from libs.documents import Document
 from libs.eventstore.decider import Actor
 from libs.messaging.request_reply import MessageClient
-from libs.service.connections import Document, create_mongo_client, get_database
+from libs.service.connections import create_mongo_client, get_database
 from libs.service.declaration import Service
 from services.builds.app import service as builds
 from services.projects.app import service as projects

@@ -23,13 +23,15 @@ from contracts.builds import (
 )
 from contracts.projects import GetJobSecrets, JobSecrets
 from libs.clock import now
+from libs.documents import Document
 from libs.eventstore.decider import CommandMetadata
 from libs.observability.metrics import Metrics
 from libs.security.envelope_encryption import MemoryKeyVault
-from libs.service.connections import Document, get_database
+from libs.service.connections import get_database
 from libs.service.declaration import Service
 from libs.service.migration import migrate
-from libs.service.runtime import Runtime, ServiceContext
+from libs.service.runtime import Runtime
+from libs.service.service_context import ServiceContext
 from libs.settings import Settings
 from services.builds.app import service
 from services.builds.dispatch.job_dispatch import JobDispatcher

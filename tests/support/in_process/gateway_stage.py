@@ -20,16 +20,9 @@ from gateway.http.server import Server, listen_socket
 from libs.clock import Clock
 from libs.eventstore.decider import Actor
 from libs.messaging.jetstream import create_stream
-from libs.messaging.request_reply import (
-    ACTOR_HEADER,
-    COMMAND_ID_HEADER,
-    RETURN_QUERY_HEADER,
-    MessageServer,
-    ReturnQuery,
-    connect,
-    flush_to_server,
-    parse_actor,
-)
+from libs.messaging.message_server import MessageServer
+from libs.messaging.nats_connection import connect, flush_to_server
+from libs.messaging.request_reply import ACTOR_HEADER, COMMAND_ID_HEADER, RETURN_QUERY_HEADER, ReturnQuery, parse_actor
 from libs.observability.telemetry import configure_telemetry
 from libs.security.tokens import SigningKey, generate_signing_key, issue_token
 from libs.settings import Settings

@@ -12,7 +12,7 @@ from nats.errors import NoRespondersError
 
 from infra.service_catalog import SERVICES
 from libs.clock import Clock
-from libs.messaging.request_reply import connect
+from libs.messaging.nats_connection import connect
 from libs.service.connections import create_mongo_client, create_vault, get_database
 from libs.service.declaration import Service
 from libs.service.migration import migrate
@@ -78,7 +78,7 @@ class ServiceStage:
 
     async def _wait_until_answering(self, service: Service) -> None:
         """Wait until the service has subscribed: NATS reports missing subscribers at once."""
-        subject = next(iter(service.handlers)).subject()  # type: ignore[attr-defined]
+        subject = service.handlers[0].message.subject()
         async with self.connected() as bus, asyncio.timeout(30):
             while True:
                 with suppress(NoRespondersError):

@@ -12,7 +12,8 @@ from pymongo.asynchronous.database import AsyncDatabase
 from gateway.app import Gateway
 from infra.service_catalog import load_services
 from libs.clock import Clock
-from libs.service.connections import Document, create_mongo_client, get_database
+from libs.documents import Document
+from libs.service.connections import create_mongo_client, get_database
 from libs.service.declaration import Service
 from libs.settings import Settings
 from tests.support.in_process.gateway_stage import running_gateway

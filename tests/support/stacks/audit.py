@@ -19,15 +19,16 @@ from contracts.builds import (
     JobLost,
     JobStatus,
 )
+from libs.documents import Document
 from libs.eventstore.decider import Category, RecordedEvent, Release, Reservation, Reserve
 from libs.eventstore.mapping import from_document
 from libs.eventstore.repository import LoadedStream
 from libs.messaging import cloudevents
-from libs.messaging.request_reply import connect
+from libs.messaging.nats_connection import connect
 from libs.projections.projector import projection_collection
 from libs.security.envelope_encryption import KeyVault
-from libs.service.connections import Document, create_mongo_client, create_vault, get_database
-from libs.service.declaration import Projection, Service
+from libs.service.connections import create_mongo_client, create_vault, get_database
+from libs.service.declaration import AnyProjection, Service
 from libs.settings import Settings
 from services.builds.app import service as builds
 from services.identity.app import service as identity
@@ -303,7 +304,7 @@ async def _check_projections(
             verdict.wrong.append(f"the projection {projection.name} differs from a rebuild")
 
 
-def _project_rows(projection: Projection, events: Iterable[RecordedEvent[Any]]) -> dict[str, Any]:
+def _project_rows(projection: AnyProjection, events: Iterable[RecordedEvent[Any]]) -> dict[str, Any]:
     rows: dict[str, Any] = {}
     for recorded in events:
         key = projection.row_key(recorded)

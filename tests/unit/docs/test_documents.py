@@ -124,7 +124,7 @@ def test_queries_of_a_method_are_found_through_its_object() -> None:
 
 
 def test_queries_of_a_command_enricher_are_found() -> None:
-    assert GetLaunchSettings in find_sent_messages(builds.enrichers[QueueBuild])
+    assert GetLaunchSettings in find_sent_messages(*(one.run for one in builds.enrichers if one.command is QueueBuild))
 
 
 # ---- fields

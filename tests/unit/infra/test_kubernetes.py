@@ -15,7 +15,6 @@ import yaml
 
 from gateway.http import server as gateway
 from infra.service_catalog import SERVICES
-from libs.messaging.worker_names import consumer_name
 from libs.service import service_host
 from libs.settings import Settings
 from libs.version import VERSION
@@ -288,7 +287,7 @@ def _peers(spec: Manifest) -> Iterator[str]:
 def test_keda_triggers_use_existing_consumers_and_metrics() -> None:
     [trigger, *_] = _scaled("builds.yaml")["spec"]["triggers"]
     assert trigger["metadata"]["stream"] == builds.name
-    assert trigger["metadata"]["consumer"] in {consumer_name(builds.name, worker) for worker in builds.workers}
+    assert trigger["metadata"]["consumer"] in {worker.consumer_name(builds.name) for worker in builds.workers}
     [trigger] = _scaled("agent.yaml")["spec"]["triggers"]
     measured = "".join(file.read_text() for file in (ROOT / "services" / "builds").glob("*.py"))
     assert MEASURES.findall(trigger["metadata"]["query"])

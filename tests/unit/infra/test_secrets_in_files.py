@@ -40,7 +40,7 @@ def test_a_secret_set_as_variable_and_file_is_rejected(file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "reason"), [(b"", "is empty"), (b" \n", "is empty"), (b"\xff\xfecanary", "is no text")]
+    ("content", "reason"), [(b"", "is empty"), (b" \n", "is empty"), (b"\xff\xfecanary", "is not a text file")]
 )
 def test_an_unusable_secret_file_is_named_in_the_error(file: Path, content: bytes, reason: str) -> None:
     file.write_bytes(content)
@@ -56,7 +56,7 @@ def test_a_missing_secret_file_is_named_in_the_error(tmp_path: Path) -> None:
 
 
 def test_a_certificate_without_its_key_is_rejected() -> None:
-    with pytest.raises(SettingsError, match=r"^HEADRACE_TLS_CERTIFICATE and HEADRACE_TLS_KEY are needed together"):
+    with pytest.raises(SettingsError, match=r"^HEADRACE_TLS_CERTIFICATE and HEADRACE_TLS_KEY must be set together"):
         Settings.from_environment({"HEADRACE_TLS_KEY": "/tls/tls.key"})
 
 

@@ -53,7 +53,7 @@ async def test_a_jump_of_the_system_clock_does_not_change_the_time() -> None:
     assert machine.clock.database_time() == machine.server_time()
     assert machine.clock.find_problem() is None
     await machine.read()
-    assert machine.clock.find_problem() == "the clock is 3600.0 s ahead of the database's; synchronise it (NTP)"
+    assert machine.clock.find_problem() == "the clock is 3600.0 s ahead of the database's; synchronize it (NTP)"
 
 
 async def test_a_slow_clock_reading_does_not_replace_a_fast_one() -> None:
@@ -79,7 +79,7 @@ async def test_a_clock_offset_beyond_the_round_trip_time_is_a_problem(
 async def test_a_clock_that_is_behind_is_reported_as_behind() -> None:
     machine = Machine(-90.0)
     await machine.read()
-    assert machine.clock.find_problem() == "the clock is 90.0 s behind the database's; synchronise it (NTP)"
+    assert machine.clock.find_problem() == "the clock is 90.0 s behind the database's; synchronize it (NTP)"
 
 
 async def test_a_wrong_clock_is_logged_at_intervals(caplog: pytest.LogCaptureFixture) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import gc
 from typing import Any
 
-from libs.service.tasks import cancel_and_wait, run_until_first_exit
+from libs.tasks import cancel_and_wait, run_until_first_exit
 
 
 async def stubborn(times: int) -> None:

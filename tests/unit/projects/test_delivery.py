@@ -148,7 +148,7 @@ def test_the_view_of_an_accepted_delivery_names_its_build() -> None:
 
 
 def test_the_view_of_a_delivery_explains_the_decision() -> None:
-    assert to_delivery_view(row_of(ignored(record.replace(push=None))), None).reason == "Only pushes build."
+    assert to_delivery_view(row_of(ignored(record.replace(push=None))), None).reason == "Only push events start builds."
     view = to_delivery_view(row_of(refused), None)
-    assert view.reason == "The signature or token is missing, or not made with the project's key."
+    assert view.reason == "The signature or token is missing or does not match the project's key."
     assert (view.executor_id, view.unrecorded, view.forge_id) == (None, 4, None)

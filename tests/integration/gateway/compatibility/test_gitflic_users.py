@@ -13,7 +13,8 @@ import pytest
 
 from contracts.identity import DeleteUser, GetUser, UserView
 from infra.service_catalog import load_services
-from libs.messaging.request_reply import MessageClient, connect
+from libs.messaging.nats_connection import connect
+from libs.messaging.request_reply import MessageClient
 from libs.service.connections import create_mongo_client, get_database
 from services.identity.app import service as identity
 from tests.support.external.ssh_keys import WEAK_RSA_KEY

@@ -212,7 +212,7 @@ async def test_a_replica_with_a_skewed_clock_is_not_ready_and_reports_the_skew(
                 assert (
                     await MessageClient(bus).query(GetRegistrationInfo(scope="service"))
                 ) != b""  # it still answers requests
-    assert (tmp_path / f"{SKEWED}.log").read_text().count("synchronise it (NTP)") == 1
+    assert (tmp_path / f"{SKEWED}.log").read_text().count("synchronize it (NTP)") == 1
 
 
 def readiness_reasons(port: int) -> dict[str, str]:

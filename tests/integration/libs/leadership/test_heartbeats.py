@@ -17,7 +17,7 @@ from opentelemetry.metrics import NoOpMeterProvider
 from gateway import heartbeat
 from gateway.heartbeat import SERVICES, HeartbeatSender
 from libs.clock import Clock, now
-from libs.messaging.request_reply import connect
+from libs.messaging.nats_connection import connect
 from libs.observability.metrics import create_clock_offset_gauge
 from libs.service.connections import create_mongo_client, get_database
 from libs.service.declaration import Service
@@ -57,7 +57,7 @@ async def get_readiness_reasons(url: str) -> dict[str, str]:
 
 def parse_skew(reason: str) -> float:
     """Return by how many seconds a clock is ahead, parsed from the readiness reason."""
-    found = re.fullmatch(r"the clock is (\S+) s (ahead of|behind) the database's; synchronise it \(NTP\)", reason)
+    found = re.fullmatch(r"the clock is (\S+) s (ahead of|behind) the database's; synchronize it \(NTP\)", reason)
     assert found is not None, reason
     return float(found[1]) * (1 if found[2] == "ahead of" else -1)
 

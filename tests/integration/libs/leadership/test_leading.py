@@ -8,7 +8,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from libs.service.leader_election import LeadershipLost, run_as_leader
-from libs.service.tasks import cancel_and_wait
+from libs.tasks import cancel_and_wait
 
 
 @asynccontextmanager

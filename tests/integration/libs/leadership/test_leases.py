@@ -27,14 +27,16 @@ from contracts.builds import (
 )
 from contracts.heartbeat import Heartbeat
 from libs.clock import Clock, now
+from libs.documents import Document
 from libs.eventstore.decider import CommandMetadata
 from libs.observability.metrics import Metrics
 from libs.security.envelope_encryption import MemoryKeyVault
 from libs.security.tokens import hash_token
-from libs.service.connections import Document, get_database
+from libs.service.connections import get_database
 from libs.service.declaration import Context, Service
 from libs.service.migration import migrate
-from libs.service.runtime import Runtime, ServiceContext
+from libs.service.runtime import Runtime
+from libs.service.service_context import ServiceContext
 from libs.settings import Settings
 from services.builds.app import service
 from services.builds.execution.attempts import AttemptStore
@@ -80,7 +82,7 @@ class LeaseStage:
             await self.leases.expire_leases(self.context_at(second))
 
     async def get_job(self) -> JobRow:
-        found = await self.context_at(0).read_model("job").get("job-1")
+        found = await self.context_at(0).read_model(JobRow).get("job-1")
         assert isinstance(found, JobRow)
         return found
 

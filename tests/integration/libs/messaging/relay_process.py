@@ -4,8 +4,8 @@ import asyncio
 import os
 import sys
 
+from libs.messaging.nats_connection import connect
 from libs.messaging.relay import Relay
-from libs.messaging.request_reply import connect
 from libs.service.connections import create_mongo_client, get_database
 from libs.settings import Settings
 from tests.support.counters import counters  # noqa: F401  # its events are known by then

@@ -17,14 +17,15 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import AutoReconnect
 
 from contracts.errors import RequestRejected
+from libs.documents import Document
 from libs.eventstore import StoreUnavailable
 from libs.messaging.cloudevents import DeliveredEvent
-from libs.messaging.request_reply import connect
+from libs.messaging.nats_connection import connect
 from libs.messaging.subscription import CatchUpSubscription, CheckpointConflict
-from libs.service.connections import Document, create_mongo_client
+from libs.service.connections import create_mongo_client
 from libs.service.restore_cutoffs import RESTORE_CUTOFFS
-from libs.service.tasks import cancel_and_wait
 from libs.settings import Settings
+from libs.tasks import cancel_and_wait
 from tests.support.counters.counters import CounterRaised
 from tests.support.infrastructure.event_log import EventLog, create_event_log
 from tests.support.infrastructure.servers import Servers, running_servers

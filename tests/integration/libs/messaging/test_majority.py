@@ -12,7 +12,8 @@ from infra.local import ports
 from infra.local.data_folder import DataFolder
 from infra.local.mongod import mongod_program
 from infra.local.process import Process
-from libs.service.connections import Document, create_mongo_client, get_database
+from libs.documents import Document
+from libs.service.connections import create_mongo_client, get_database
 from libs.settings import Settings
 from tests.support.waiting import eventually
 

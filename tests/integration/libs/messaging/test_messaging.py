@@ -11,16 +11,10 @@ from pymongo.errors import AutoReconnect, PyMongoError
 from contracts.errors import RequestRejected
 from libs.eventstore import OutcomeUnknown, StoreUnavailable, WrongExpectedVersion
 from libs.eventstore.decider import Actor
-from libs.messaging import request_reply
-from libs.messaging.request_reply import (
-    COMMAND_ID_HEADER,
-    MAY_BE_DUPLICATE_HEADER,
-    Headers,
-    MessageClient,
-    MessageServer,
-    connect,
-    parse_actor,
-)
+from libs.messaging import message_server
+from libs.messaging.message_server import MessageServer
+from libs.messaging.nats_connection import connect
+from libs.messaging.request_reply import COMMAND_ID_HEADER, MAY_BE_DUPLICATE_HEADER, Headers, MessageClient, parse_actor
 from libs.settings import Settings
 from tests.support.counters.counters import GetCounter, OpenCounter, RaiseCounter
 from tests.support.infrastructure.servers import Servers, running_servers
@@ -166,7 +160,7 @@ async def test_requests_above_the_limit_of_a_process_are_rejected_at_once(
     caller: MessageClient, responder: MessageServer, monkeypatch: pytest.MonkeyPatch, bound: str
 ) -> None:
     size = len(GET_QUERY.model_dump_json())
-    monkeypatch.setattr(request_reply, bound, 3 if bound == "MAX_CONCURRENT_REQUESTS" else 3 * size)
+    monkeypatch.setattr(message_server, bound, 3 if bound == "MAX_CONCURRENT_REQUESTS" else 3 * size)
     started, finish = asyncio.Semaphore(0), asyncio.Event()
 
     async def wait(body: bytes, _headers: Headers) -> bytes:

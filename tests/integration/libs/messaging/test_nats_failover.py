@@ -16,7 +16,9 @@ from contracts.errors import RequestRejected
 from gateway.app import PROBE_SUBJECT as GATEWAY_PROBE_SUBJECT
 from infra.local.nats_server import UNLIMITED_LOGIN
 from infra.local.process import Process
-from libs.messaging.request_reply import Headers, MessageClient, MessageServer, connect, disconnect
+from libs.messaging.message_server import MessageServer
+from libs.messaging.nats_connection import connect, disconnect
+from libs.messaging.request_reply import Headers, MessageClient
 from libs.service.service_host import PROBE_SUBJECT
 from libs.settings import Settings, SettingsError
 from tests.support.counters.counters import GetCounter
@@ -192,7 +194,7 @@ async def test_a_percent_encoded_nats_login_is_decoded(tmp_path: Path) -> None:
         address = cluster.addresses[0]
         async with connected_client(f"nats://b%40x:p%2C%25%3A%2Fz@{address}") as client:
             assert client.new_inbox().startswith("_INBOX.b@x.")
-        with pytest.raises(SettingsError, match=r"^NATS refuses the login of HEADRACE_NATS_URL\.$"):
+        with pytest.raises(SettingsError, match=r"^NATS rejects the login in HEADRACE_NATS_URL\.$"):
             await connect(Settings(nats_url=f"nats://b%40x:p@{address}"), "test")
 
 

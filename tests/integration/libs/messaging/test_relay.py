@@ -16,13 +16,14 @@ from pymongo import AsyncMongoClient
 from pymongo.errors import OperationFailure
 
 from contracts.messages import parse_event
+from libs.documents import Document
 from libs.messaging import cloudevents
 from libs.messaging.jetstream import create_stream
+from libs.messaging.nats_connection import connect
 from libs.messaging.relay import Relay, RelayFenced
-from libs.messaging.request_reply import connect
-from libs.service.connections import Document, create_mongo_client
-from libs.service.tasks import cancel_and_wait
+from libs.service.connections import create_mongo_client
 from libs.settings import Settings
+from libs.tasks import cancel_and_wait
 from tests.support import read_stream_messages
 from tests.support.counters.counters import CounterOpened, CounterRaised
 from tests.support.infrastructure.event_log import EventLog, create_event_log

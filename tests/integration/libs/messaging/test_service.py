@@ -24,6 +24,7 @@ from contracts.errors import RequestRejected
 from contracts.messages import Command, CommandReply
 from infra.local import ports
 from libs.clock import now
+from libs.documents import Document
 from libs.eventstore.decider import CommandMetadata, PreviousRow, RecordedEvent
 from libs.eventstore.indexes import find_differing_indexes
 from libs.eventstore.mapping import from_document
@@ -34,7 +35,7 @@ from libs.projections.read_model import ReadModel, RowBackfill
 from libs.projections.rebuild import backfill_row, rebuild_projection, rebuild_rows
 from libs.projections.schema import list_indexes
 from libs.security.envelope_encryption import MemoryKeyVault
-from libs.service.connections import Document, create_vault, get_database
+from libs.service.connections import create_vault, get_database
 from libs.service.declaration import Service
 from libs.service.migration import find_pending, migrate
 from libs.service.service_host import serve

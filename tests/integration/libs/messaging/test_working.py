@@ -12,13 +12,13 @@ import pytest
 from nats.aio.client import Client
 from pymongo import AsyncMongoClient
 
+from libs.documents import Document
 from libs.eventstore.decider import RecordedEvent
 from libs.messaging import workers
 from libs.messaging.cloudevents import hint_subject
-from libs.messaging.request_reply import flush_to_server
+from libs.messaging.nats_connection import flush_to_server
 from libs.messaging.workers import WorkerPool
-from libs.service.connections import Document
-from libs.service.declaration import Context, RetryLater, Worker
+from libs.service.declaration import AnyWorker, Context, RetryLater, Worker
 from libs.service.migration import ensure_consumer
 from libs.settings import Settings
 from tests.support import read_stream_messages
@@ -44,7 +44,7 @@ class WorkerStage:
 
     log: EventLog
     settings: Settings
-    worker: Worker
+    worker: AnyWorker
     begun: list[str] = field(default_factory=list)
     done: list[str] = field(default_factory=list)
 

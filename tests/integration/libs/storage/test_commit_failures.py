@@ -13,11 +13,12 @@ import pytest
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 
+from libs.documents import Document
 from libs.eventstore import OutcomeUnknown, StoreUnavailable
 from libs.eventstore.group_commit import MAX_INDIVIDUAL_TRANSACTIONS
 from libs.eventstore.mongo import MongoEventStore, create_schema
 from libs.security.envelope_encryption import MemoryKeyVault
-from libs.service.connections import Document, create_mongo_client, get_database
+from libs.service.connections import create_mongo_client, get_database
 from libs.settings import Settings
 from tests.support.counters.counters import CounterRaised
 from tests.support.counters.decisions import make_commit

@@ -6,8 +6,8 @@ from uuid import uuid4
 
 import pytest
 
+from libs.eventstore.sequences import SequenceGenerator
 from libs.service.connections import create_mongo_client
-from libs.service.sequences import SequenceGenerator
 from libs.settings import Settings
 from tests.support.infrastructure.servers import Servers
 

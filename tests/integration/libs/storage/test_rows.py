@@ -4,8 +4,9 @@ import pytest
 from pymongo import AsyncMongoClient
 
 from contracts.messages import ReadModelRow
+from libs.documents import Document
 from libs.projections.read_model import ReadModel
-from libs.service.connections import Document, get_database
+from libs.service.connections import get_database
 from libs.settings import Settings
 
 TICKET_COUNT = 300  # more than the first batch of a cursor

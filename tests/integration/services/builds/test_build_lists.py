@@ -10,11 +10,13 @@ from pymongo import AsyncMongoClient
 
 from contracts.builds import BuildRow, BuildStatus, ListProjectBuilds, ListRunningBuilds
 from libs.clock import now
+from libs.documents import Document
 from libs.eventstore.decider import CommandMetadata
 from libs.observability.metrics import Metrics
 from libs.security.envelope_encryption import MemoryKeyVault
-from libs.service.connections import Document, get_database
-from libs.service.runtime import Runtime, ServiceContext
+from libs.service.connections import get_database
+from libs.service.runtime import Runtime
+from libs.service.service_context import ServiceContext
 from libs.settings import Settings
 from services.builds.app import service
 from services.builds.projections import build_category as category

@@ -19,7 +19,7 @@ from contracts.builds import (
     StartJob,
 )
 from contracts.errors import RequestRejected
-from libs.service.connections import Document
+from libs.documents import Document
 from libs.settings import Settings
 from services.builds.dispatch.job_dispatch import JobDispatcher
 from services.builds.dispatch.scheduler import FairScheduler
@@ -123,7 +123,7 @@ async def test_a_runner_gets_only_jobs_whose_requirements_it_satisfies(
 
 async def test_an_assigned_job_leaves_the_queue(replica: DispatchReplica) -> None:
     await replica.queue_jobs(1, 2)
-    rows = replica.context.read_model("job")
+    rows = replica.context.read_model(JobRow)
     assert [job.id for job in await rows.find({"demand": JobRequirements().key})] == [1, 2]
     await replica.claim_job(JobDispatcher(AttemptStore()))
     assert [job.id for job in await rows.find({"demand": JobRequirements().key})] == [2]
@@ -174,7 +174,7 @@ async def test_concurrent_claims_at_two_processes_assign_each_job_once(replicas:
 
 
 async def get_job(yard: DispatchReplica, job_id: int) -> JobRow:
-    found = await yard.context.read_model("job").get(f"job-{job_id}")
+    found = await yard.context.read_model(JobRow).get(f"job-{job_id}")
     assert isinstance(found, JobRow)
     return found
 

@@ -25,14 +25,16 @@ from contracts.builds import (
 from contracts.errors import RequestRejected
 from contracts.projects import GetJobSecrets, GetLaunchSettings, LaunchSettings, ProjectDeleted
 from libs.clock import Clock, now
+from libs.documents import Document
 from libs.eventstore.decider import CommandMetadata, RecordedEvent
 from libs.observability.metrics import Metrics
 from libs.security.envelope_encryption import MemoryKeyVault
 from libs.security.erased_keys import KeyErased
-from libs.service.connections import Document, get_database
+from libs.service.connections import get_database
 from libs.service.declaration import RetryLater, Service
 from libs.service.migration import migrate
-from libs.service.runtime import Runtime, ServiceContext
+from libs.service.runtime import Runtime
+from libs.service.service_context import ServiceContext
 from libs.settings import Settings
 from services.builds.app import service
 from services.builds.dispatch.job_dispatch import JobDispatcher
@@ -90,10 +92,10 @@ class DeletedProjectStage:
         return BuildRow.model_validate(done.row)
 
     async def count_builds(self) -> int:
-        return await self.context_at(0).read_model("build").count({"project_id": 1})
+        return await self.context_at(0).read_model(BuildRow).count({"project_id": 1})
 
     async def get_status(self, build: BuildRow) -> BuildStatus:
-        found = await self.context_at(0).read_model("build").get(f"build-{build.id}")
+        found = await self.context_at(0).read_model(BuildRow).get(f"build-{build.id}")
         assert isinstance(found, BuildRow)
         return found.status
 

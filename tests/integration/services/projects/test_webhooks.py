@@ -545,8 +545,7 @@ async def test_with_a_projects_service_of_0_2_0_the_service_checks_the_signature
     repository: Path, tmp_path: Path
 ) -> None:
     new = (GetDeliveryKey, RejectWebhook)
-    answers = {message: answer for message, answer in projects.handlers.items() if message not in new}
-    older = replace(projects, handlers=answers)
+    older = replace(projects, handlers=tuple(one for one in projects.handlers if one.message not in new))
     with running_servers(tmp_path) as servers:
         async with webhook_stage(servers, repository, tmp_path, older) as yard:
             erin = await yard.create_user(github_username="octo-erin")

@@ -63,7 +63,7 @@ async def test_an_unready_process_lists_its_reasons(health: Health, client: http
         "ready": False,
         "reasons": {
             "followers": "the follower build_summary is stopped",
-            "nats": "no answer within 0.05 s",
+            "nats": "no response within 0.05 s",
             "relay": "ConnectionRefusedError: mongodb://root:[redacted]@host is down",
         },
     }

@@ -60,7 +60,7 @@ def test_a_logged_exception_shows_the_location_but_no_values() -> None:
 
 def test_an_uncaught_exception_is_logged_as_a_record() -> None:
     (line,) = logged("raise SystemError('broken')")
-    assert (line["level"], line["message"]) == ("CRITICAL", "the process ends by an error")
+    assert (line["level"], line["message"]) == ("CRITICAL", "uncaught exception, process exits")
     assert line["exception"].endswith("SystemError: broken")
 
 

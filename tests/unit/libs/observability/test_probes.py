@@ -36,11 +36,11 @@ async def test_timeouts_and_failures_are_reasons_until_the_next_success() -> Non
         reason = await probe.find_problem()
         return reason is None if part is None else reason is not None and part in reason
 
-    assert await says("NATS has not answered yet")
+    assert await says("NATS has not responded yet")
     async with run_probes(probe):
         assert await says(None)
         dependency.answers.clear()
-        await eventually(lambda: says("NATS has not answered for"))
+        await eventually(lambda: says("NATS has not responded for"))
         dependency.answers.set()
         await eventually(lambda: says(None))
         dependency.failure = ConnectionRefusedError("nats://u:canary@host")

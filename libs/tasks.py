@@ -1,4 +1,4 @@
-"""Ending tasks for certain."""
+"""Reliable cancellation of asyncio tasks."""
 
 import asyncio
 import logging
@@ -11,10 +11,10 @@ CANCEL_RETRY_SECONDS = 0.2
 
 
 async def cancel_and_wait(tasks: Iterable["asyncio.Task[Any]"]) -> None:
-    """Cancel until all are over: `asyncio.wait_for` of Python 3.11, used by the drivers, may swallow a cancellation.
+    """Cancel tasks repeatedly until all have ended, and log their errors.
 
-    Whoever is cancelled here is still waiting for them: a task left behind would go on for ever. What a task fails of
-    on its way out is told of, and is nobody's affair any more.
+    `asyncio.wait_for` of Python 3.11, used by the drivers, may swallow a cancellation, so one request is not enough. If
+    the caller is canceled itself, it still waits for the tasks and then re-raises CancelledError.
     """
     ended = {task for task in tasks if not task.done()}
     running, told = ended, None
@@ -28,18 +28,18 @@ async def cancel_and_wait(tasks: Iterable["asyncio.Task[Any]"]) -> None:
         running = {task for task in running if not task.done()}
     for task in ended:
         if failure := _get_failure(task):
-            log.warning("a task that was ended met a %s", type(failure).__name__)
+            log.warning("canceled task failed with %s", type(failure).__name__)
     if told:
         raise told
 
 
 async def run_until_first_exit(tasks: Iterable["asyncio.Task[Any]"]) -> None:
-    """Run until one of the tasks is over, end the others, and raise what ended it."""
+    """Wait until one task ends, cancel the others, and raise the first task's error, if any."""
     together = list(tasks)
     try:
         await asyncio.wait(together, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        # look at each, also when this was cancelled meanwhile: several may have failed at once
+        # read every task's error, even when canceled here: several tasks may have failed at the same time
         failures = [failure for task in together if task.done() and (failure := _get_failure(task))]
         await cancel_and_wait(together)
     if failures:

@@ -1,0 +1,90 @@
+"""The implementation of Context, and the encoding of answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic_core import to_json
+from pymongo.asynchronous.collection import AsyncCollection
+
+from contracts.messages import Command, CommandReply, Message, Query, ReadModelRow
+from libs.clock import Clock
+from libs.documents import Document
+from libs.eventstore.decider import Actor, CommandMetadata
+from libs.eventstore.repository import CommandResult
+from libs.observability.tracing import SpanKind, inject, open_span
+from libs.projections.read_model import ReadModel
+from libs.security.envelope_encryption import Encryption
+from libs.service.reactions import derive_id
+from libs.settings import Settings
+
+if TYPE_CHECKING:
+    from libs.service.runtime import Runtime
+
+M = TypeVar("M", bound=Message)
+R = TypeVar("R", bound=ReadModelRow)
+
+
+@dataclass
+class ServiceContext:
+    """The Context that is passed to a service's functions."""
+
+    runtime: Runtime
+    metadata: CommandMetadata
+    preloaded: Mapping[str, ReadModelRow] = field(default_factory=dict)  # by stream, as the command just wrote them
+    settings: Settings = field(init=False)
+    clock: Clock = field(init=False)
+    vault: Encryption = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.settings = self.runtime.settings
+        self.clock = self.runtime.clock
+        self.vault = self.runtime.vault
+
+    def read_model(self, row_type: type[R]) -> ReadModel[R]:
+        return self.runtime.read_model(row_type, self.preloaded)
+
+    def collection(self, name: str) -> AsyncCollection[Document]:
+        return self.runtime.database[name]
+
+    async def next_id(self, kind: str) -> int:
+        return await self.runtime.sequences.next(kind)
+
+    async def derive_token(self, prefix: str) -> str:
+        return prefix + await self.vault.mac("tokens", self.metadata.command_id)
+
+    async def query(self, query: Query, answer_type: type[M]) -> M:
+        if handler := self.runtime.handlers.get(type(query)):
+            encoded = encode_answer(await handler.run(self, query))
+        else:
+            encoded = await self.runtime.message_client.query(query, actor=self.metadata.actor)
+        return answer_type.model_validate_json(encoded)
+
+    async def send(self, command: Command, *, step: str = "", actor: Actor | None = None) -> CommandReply:
+        metadata = self.metadata.replace(
+            command_id=derive_id(self.metadata.command_id, command.wire_name, step),
+            command=command.wire_name,
+            at=self.clock.machine_time(),
+            actor=self.metadata.actor if actor is None else actor,
+        )
+        if metadata.traceparent:
+            return await self.runtime.send(command, metadata)
+        with open_span(f"duty {self.metadata.command}", SpanKind.INTERNAL):  # no request: start a trace here
+            return await self.runtime.send(command, metadata.replace(traceparent=inject() or ""))
+
+
+def to_reply(result: CommandResult[ReadModelRow]) -> CommandReply:
+    return CommandReply(stream=result.stream, version=result.version, row=result.row.model_dump(mode="json"))
+
+
+def encode_answer(answer: Any) -> bytes:
+    """Encode a handler's answer as JSON. Bytes are passed through."""
+    match answer:
+        case bytes():
+            return answer
+        case Message():
+            return answer.model_dump_json().encode()
+        case _:
+            return to_json(answer)
