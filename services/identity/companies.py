@@ -86,10 +86,8 @@ async def list_companies(ctx: Context, _query: ListCompanies) -> Companies:
 
 
 async def find_company(ctx: Context, company_id: int) -> CompanyRow | None:
-    row: CompanyRow | None = await ctx.read_model(CompanyRow).get(f"company-{company_id}")
-    return row
+    return await ctx.read_model(CompanyRow).get(f"company-{company_id}")
 
 
 async def find_company_by_alias(ctx: Context, alias: str | None) -> CompanyRow | None:
-    row: CompanyRow | None = await ctx.read_model(CompanyRow).find_one({"alias_key": (alias or "").lower()})
-    return row
+    return await ctx.read_model(CompanyRow).find_one({"alias_key": (alias or "").lower()})

@@ -36,7 +36,7 @@ async def list_user_summaries(ctx: Context, query: ListUserSummaries) -> Page:
 
 async def require_user(ctx: Context, user_id: int) -> UserRow:
     """Return the user. Raise RequestRejected with DEVELOPER_NOT_FOUND."""
-    row: UserRow | None = await ctx.read_model(UserRow).get(f"user-{user_id}")
+    row = await ctx.read_model(UserRow).get(f"user-{user_id}")
     if row is None:
         raise RequestRejected("DEVELOPER_NOT_FOUND")
     return row
@@ -44,7 +44,7 @@ async def require_user(ctx: Context, user_id: int) -> UserRow:
 
 async def require_user_by_name(ctx: Context, username: str | None) -> UserRow:
     """Return the user with this name, ignoring case. Raise RequestRejected with DEVELOPER_NOT_FOUND."""
-    row: UserRow | None = await ctx.read_model(UserRow).find_one({"username_key": (username or "").lower()})
+    row = await ctx.read_model(UserRow).find_one({"username_key": (username or "").lower()})
     if row is None:
         raise RequestRejected("DEVELOPER_NOT_FOUND")
     return row

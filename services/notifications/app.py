@@ -18,10 +18,7 @@ def create_service(retry_delays: Sequence[float] = RETRY_DELAYS_SECONDS) -> Serv
     return Service(
         "notifications",
         categories=(notification_category,),
-        handlers=(
-            Handler(SendTestMail, send_test_mail),
-            Handler(ListNotifications, list_notifications),
-        ),
+        handlers=(Handler(SendTestMail, send_test_mail), Handler(ListNotifications, list_notifications)),
         outgoing=(GetUser,),
         policies={"builds": on_build_finished},
         metrics=METRICS,

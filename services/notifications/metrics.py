@@ -1,13 +1,11 @@
 """Metrics of the notifications service."""
 
-from typing import Any
-
 from contracts.messages import Event
 from contracts.notifications import NotificationAbandoned, NotificationFailed, NotificationSent, NotificationSkipped
 from libs.eventstore.decider import RecordedEvent
 from libs.observability.metric_specs import CounterSpec, MetricSpec
 
-MAIL_OUTCOMES: dict[type[Any], str] = {
+MAIL_OUTCOMES: dict[type[Event], str] = {
     NotificationSent: "sent",
     NotificationFailed: "failed",  # one attempt; it may be retried
     NotificationAbandoned: "given_up",

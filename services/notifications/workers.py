@@ -28,7 +28,7 @@ async def deliver_mail(
 ) -> None:
     """Send the mail unless it was sent, skipped or abandoned before. The event is redelivered until this returns."""
     request = recorded.event
-    row: NotificationRow | None = await ctx.read_model(NotificationRow).get(recorded.stream)
+    row = await ctx.read_model(NotificationRow).get(recorded.stream)
     if row is None or row.status is not NotificationStatus.REQUESTED:
         return
     try:

@@ -1,7 +1,6 @@
 """Commands of projects: creation, and the preparation of commands before they are decided."""
 
 import secrets
-from typing import Any
 
 from contracts.errors import RequestRejected
 from contracts.identity import GetOwner, ListUsers, Owner, Users
@@ -121,7 +120,7 @@ def owner_from_actor(ctx: Context) -> Owner:
     return Owner(alias=ctx.metadata.actor.name, kind="user", id=ctx.metadata.actor.id)
 
 
-def owner_fields(owner: Owner) -> dict[str, Any]:
+def owner_fields(owner: Owner) -> dict[str, str | int | None]:
     """Return the owner as the fields that a project stores: the name in its path and the id."""
     is_company = owner.kind == "company"
     return {

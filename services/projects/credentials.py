@@ -60,7 +60,7 @@ async def reveal_credential(ctx: Context, command: RevealCredential) -> Credenti
 
 async def require_credential(ctx: Context, credential_id: int) -> CredentialRow:
     """Return the credential. Raise RequestRejected with CREDENTIAL_NOT_FOUND."""
-    row: CredentialRow | None = await ctx.read_model(CredentialRow).get(f"credential-{credential_id}")
+    row = await ctx.read_model(CredentialRow).get(f"credential-{credential_id}")
     if row is None:
         raise RequestRejected("CREDENTIAL_NOT_FOUND")
     return row

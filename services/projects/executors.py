@@ -72,7 +72,7 @@ async def ensure_default_executor(ctx: Context) -> None:
 
 async def require_executor(ctx: Context, executor_id: int) -> ExecutorRow:
     """Return the executor. Raise RequestRejected with EXECUTOR_NOT_FOUND."""
-    row: ExecutorRow | None = await ctx.read_model(ExecutorRow).get(f"executor-{executor_id}")
+    row = await ctx.read_model(ExecutorRow).get(f"executor-{executor_id}")
     if row is None:
         raise RequestRejected("EXECUTOR_NOT_FOUND")
     return row

@@ -65,8 +65,8 @@ async def match_last_build(ctx: Context, column_filter: Filter, column: Column) 
     if column_filter.operator == "eq" and "null" in column_filter.values:
         others = await ctx.read_model(FinishedBuildRow).latest_per("project_id", "id", {"$nor": [condition]})
         return {"id": {"$nin": [row.project_id for row in others]}}
-    found = await ctx.read_model(FinishedBuildRow).latest_per("project_id", "id", condition)
-    return {"id": {"$in": [row.project_id for row in found]}}
+    matching = await ctx.read_model(FinishedBuildRow).latest_per("project_id", "id", condition)
+    return {"id": {"$in": [row.project_id for row in matching]}}
 
 
 async def sort_by_last_build(ctx: Context, query: ListProjectsPage, rows: list[ProjectNameRow]) -> list[ProjectNameRow]:

@@ -243,8 +243,8 @@ def to_launch_settings(row: ProjectRow, *, allowed: bool) -> LaunchSettings:
 
 
 def to_secret_view(row: SecretRow, value: str | None = None) -> SecretView:
-    shown = row.model_dump(exclude={"sealed_value", "scope", "created_at"})
-    return SecretView(**shown, value=value, is_global=row.scope == "PUBLIC")
+    fields = row.model_dump(exclude={"sealed_value", "scope", "created_at"})
+    return SecretView(**fields, value=value, is_global=row.scope == "PUBLIC")
 
 
 def to_credential_view(row: CredentialRow, ssh_key: str | None = None) -> CredentialView:
@@ -252,5 +252,5 @@ def to_credential_view(row: CredentialRow, ssh_key: str | None = None) -> Creden
 
 
 def to_executor_view(row: ExecutorRow, variables: Mapping[str, str], *, reveal: bool) -> ExecutorView:
-    shown = {name: value if reveal else MASK for name, value in variables.items()}
-    return ExecutorView(id=row.id, name=row.name, driver=row.driver, variables=shown)
+    visible = {name: value if reveal else MASK for name, value in variables.items()}
+    return ExecutorView(id=row.id, name=row.name, driver=row.driver, variables=visible)

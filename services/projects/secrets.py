@@ -127,7 +127,7 @@ async def decrypt_repository_login(ctx: Context, project: ProjectRow, repository
 
 async def require_secret(ctx: Context, secret_id: int) -> SecretRow:
     """Return the secret. Raise RequestRejected with SECRET_NOT_FOUND."""
-    row: SecretRow | None = await ctx.read_model(SecretRow).get(f"secret-{secret_id}")
+    row = await ctx.read_model(SecretRow).get(f"secret-{secret_id}")
     if row is None:
         raise RequestRejected("SECRET_NOT_FOUND")
     return row

@@ -1,7 +1,5 @@
 """Workers: key deletion, membership cleanup, and the move of projects with their owners."""
 
-from collections.abc import Mapping
-from typing import Any
 from uuid import uuid4
 
 from contracts.builds import BuildFinished
@@ -27,6 +25,7 @@ from contracts.projects import (
     RemoveDeveloper,
     SecretDeleted,
 )
+from libs.documents import Filter
 from libs.eventstore.decider import RecordedEvent
 from libs.service.declaration import Context, Worker
 from services.projects.projections import ProjectRow
@@ -57,7 +56,7 @@ async def move_projects_of_company(ctx: Context, recorded: RecordedEvent[Company
     await move_projects(ctx, GetCompany(company_id=company_id), {"company_id": company_id})
 
 
-async def move_projects(ctx: Context, owner: GetUser | GetCompany, owned: Mapping[str, Any]) -> None:
+async def move_projects(ctx: Context, owner: GetUser | GetCompany, owned: Filter) -> None:
     """Move the projects to the present name of the owner.
 
     Repeat if the name changes during the move, because rename events may be handled in any order.
@@ -113,9 +112,6 @@ WORKERS = (
     Worker("move_company_projects", "identity", (CompanyRenamed,), move_projects_of_company),
     Worker("leave_deleted_company", "identity", (CompanyDeleted,), rescue_company_projects),
     Worker[ProjectCreated | ProjectMoved](
-        "leave_missing_company",
-        "projects",
-        (ProjectCreated, ProjectMoved),
-        rescue_company_projects,
+        "leave_missing_company", "projects", (ProjectCreated, ProjectMoved), rescue_company_projects
     ),
 )

@@ -27,7 +27,7 @@ async def prepare_registration_token(ctx: Context, command: IssueRegistrationTok
 async def get_registration_info(ctx: Context, query: GetRegistrationInfo) -> RegistrationInfo:
     """Return the token of a scope; create it if there is none."""
     stream = registration_stream(query.scope)
-    row: RegistrationRow | None = await ctx.read_model(RegistrationRow).get(stream)
+    row = await ctx.read_model(RegistrationRow).get(stream)
     if row is None:
         reply = await ctx.send(IssueRegistrationToken(scope=query.scope))
         row = RegistrationRow.model_validate(reply.row)

@@ -53,7 +53,7 @@ async def get_token_access(ctx: Context, query: GetTokenAccess) -> TokenAccess:
 
     An expired token is returned with its last day; the caller rejects it.
     """
-    row: UserRow | None = await ctx.read_model(UserRow).find_one({"tokens.token_hash": query.token_hash})
+    row = await ctx.read_model(UserRow).find_one({"tokens.token_hash": query.token_hash})
     tokens = row.tokens if row else ()
     token = next((token for token in tokens if constant_time_equals(token.token_hash, query.token_hash)), None)
     if row is None or token is None:

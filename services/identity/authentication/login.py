@@ -41,7 +41,7 @@ async def authenticate(ctx: Context, query: LogIn) -> UserRow:
     """Return the user. Raise RequestRejected with UNAUTHORIZED or TOO_MANY_REQUESTS."""
     attempt = start_attempt(ctx, query.username, query.ip_address)
     await attempt.check()
-    row: UserRow | None = await ctx.read_model(UserRow).find_one({"username_key": query.username.strip().lower()})
+    row = await ctx.read_model(UserRow).find_one({"username_key": query.username.strip().lower()})
     is_correct = await verify_password_async(await load_password_hash(ctx, row), query.password)
     if row is None or not is_correct or not row.enabled:
         await attempt.record_failure()

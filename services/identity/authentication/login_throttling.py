@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from ipaddress import IPv6Address, ip_address
 from math import ceil
-from typing import Any
 
 from pymongo import ReturnDocument
 
 from contracts.errors import RequestRejected
+from libs.documents import Document
 from libs.service.declaration import Context
 from libs.settings import Settings
 
@@ -39,7 +39,7 @@ class RateLimit:
     max_wait_seconds: float
     retention_seconds: float  # time after the last wait until the failures are deleted
 
-    def count_failure_pipeline(self, now: datetime) -> list[dict[str, Any]]:
+    def count_failure_pipeline(self, now: datetime) -> list[Document]:
         """Return an update pipeline that counts one failure atomically.
 
         `until` is null while no wait applies: replicas of 0.2.0 compare it with their own clock.
@@ -82,7 +82,7 @@ class LoginAttempt:
         caller does not learn whether the password was wrong.
         """
         now = self.ctx.clock.database_time()
-        states = {}
+        states: dict[str, Document] = {}
         for limit in self.limits:
             before = await self.ctx.collection(FAILURES_COLLECTION).find_one_and_update(
                 {"_id": limit.key},
@@ -109,7 +109,7 @@ class LoginAttempt:
             reset = {"failures": 0, "until": None, "trusted": True, "gone_at": now + TRUSTED_ADDRESS_TTL}
             await self.ctx.collection(FAILURES_COLLECTION).update_one({"_id": key}, {"$set": reset}, upsert=True)
 
-    async def _load_states(self, keys: Sequence[str]) -> dict[str, Mapping[str, Any]]:
+    async def _load_states(self, keys: Sequence[str]) -> dict[str, Document]:
         states = self.ctx.collection(FAILURES_COLLECTION).find({"_id": {"$in": keys}})
         return {state["_id"]: state async for state in states}
 
@@ -150,7 +150,7 @@ def network_prefix(address: str) -> str:
     return str(parsed)
 
 
-def raise_if_limited(states: Mapping[str, Mapping[str, Any]], limits: Sequence[RateLimit], now: datetime) -> None:
+def raise_if_limited(states: Mapping[str, Document], limits: Sequence[RateLimit], now: datetime) -> None:
     """Raise RequestRejected with TOO_MANY_REQUESTS while one of the limits requires a wait.
 
     At a trusted address only the first limit, of the username at the address, applies.

@@ -7,11 +7,11 @@ import logging
 from contextlib import suppress
 from datetime import datetime, timedelta
 from itertools import pairwise
-from typing import Any
 
 from pymongo.errors import DuplicateKeyError
 
 from contracts.identity import GetVerificationKeys, RotateSigningKeys, VerificationKeys
+from libs.documents import Document
 from libs.security.tokens import SigningKey, generate_signing_key
 from libs.service.declaration import Context
 
@@ -53,11 +53,11 @@ async def rotate_signing_keys(ctx: Context, _command: RotateSigningKeys) -> Veri
     return await get_verification_keys(ctx, GetVerificationKeys())
 
 
-async def _load_keys(ctx: Context) -> list[dict[str, Any]]:
+async def _load_keys(ctx: Context) -> list[Document]:
     return [key async for key in ctx.collection(KEYS_COLLECTION).find(sort=[("_id", 1)])]
 
 
-def _expired_key_numbers(stored: list[dict[str, Any]], now: datetime) -> list[int]:
+def _expired_key_numbers(stored: list[Document], now: datetime) -> list[int]:
     """Return the numbers of keys whose tokens have all expired. A key signs until the next one is created."""
     return [
         key["_id"]

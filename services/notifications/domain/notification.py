@@ -40,10 +40,9 @@ def decide(notification: Notification, command: NotificationCommand) -> Sequence
         case NotificationStatus.REQUESTED, MarkNotificationSent():
             return [NotificationSent(notification_id=notification_id)]
         case NotificationStatus.REQUESTED, RecordNotificationFailure(attempt=attempt, reason=reason):
-            known = attempt <= notification.attempts
-            return (
-                [] if known else [NotificationFailed(notification_id=notification_id, attempt=attempt, reason=reason)]
-            )
+            if attempt <= notification.attempts:
+                return []  # a duplicate
+            return [NotificationFailed(notification_id=notification_id, attempt=attempt, reason=reason)]
         case NotificationStatus.REQUESTED, AbandonNotification(reason=reason):
             return [NotificationAbandoned(notification_id=notification_id, reason=reason)]
         case NotificationStatus.REQUESTED, SkipNotification(reason=reason):

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import parse_qs
 
 from pydantic_core import from_json
@@ -60,7 +59,7 @@ def parse_request(provider: Provider, event: str, content_type: str, body: bytes
         raise RequestRejected("WEBHOOK_PAYLOAD_INVALID", f"The request cannot be read: {reason}.") from None
 
 
-def _sender_name(provider: Provider, document: Mapping[str, Any]) -> str:
+def _sender_name(provider: Provider, document: Mapping[str, object]) -> str:
     if provider == "github":
         return _get_text(_get_object(document, "sender"), "login")
     # events other than pushes have an object `user`
@@ -71,7 +70,7 @@ def _sender_name(provider: Provider, document: Mapping[str, Any]) -> str:
     )
 
 
-def _parse_push(document: Mapping[str, Any]) -> Push:
+def _parse_push(document: Mapping[str, object]) -> Push:
     after = _get_text(document, "after")
     is_deletion = document.get("deleted") is True or (after != "" and not after.strip("0"))
     before = _get_text(document, "before")
@@ -83,11 +82,11 @@ def _parse_push(document: Mapping[str, Any]) -> Push:
     )
 
 
-def _get_object(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+def _get_object(document: Mapping[str, object], name: str) -> Mapping[str, object]:
     value = document.get(name)
     return value if isinstance(value, dict) else {}
 
 
-def _get_text(document: Mapping[str, Any], name: str) -> str:
+def _get_text(document: Mapping[str, object], name: str) -> str:
     value = document.get(name)
     return value if isinstance(value, str) and len(value) <= MAX_TEXT_LENGTH else ""

@@ -70,7 +70,7 @@ async def _find_or_record(ctx: Context, project: ProjectRow, command: ReceiveWeb
         raise RequestRejected("WEBHOOK_SIGNATURE_INVALID")
     digest = hashlib.sha256(command.body).hexdigest()
     delivery_id = _derive_delivery_id(command)
-    row: DeliveryRow | None = await ctx.read_model(DeliveryRow).get(f"delivery-{delivery_id}")
+    row = await ctx.read_model(DeliveryRow).get(f"delivery-{delivery_id}")
     if row is None:
         row = await _record_delivery(ctx, project, command, command.provider, delivery_id, digest)
     if row.digest != digest:

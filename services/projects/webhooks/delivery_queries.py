@@ -19,7 +19,7 @@ FILTER_COLUMNS = {name: Column(name) for name in ("provider", "event", "decision
 
 
 async def get_delivery(ctx: Context, query: GetDelivery) -> DeliveryView:
-    row: DeliveryRow | None = await ctx.read_model(DeliveryRow).get(f"delivery-{query.delivery_id}")
+    row = await ctx.read_model(DeliveryRow).get(f"delivery-{query.delivery_id}")
     row = row or await rejections.find_rejection(ctx, query.delivery_id)
     if row is None or await ctx.read_model(ProjectRow).get(f"project-{row.project_id}") is None:
         raise RequestRejected("DELIVERY_NOT_FOUND")
@@ -44,9 +44,7 @@ async def _load_page(ctx: Context, query: ListDeliveries, condition: Condition) 
     rejected = await rejections.rejected_deliveries(ctx).find(condition, NEWEST_FIRST)
     skip, limit = skip_and_limit(query)
     first = max(0, skip - len(rejected))
-    recorded: list[DeliveryRow] = await ctx.read_model(DeliveryRow).find(
-        condition, NEWEST_FIRST, skip=first, limit=skip - first + limit
-    )
+    recorded = await ctx.read_model(DeliveryRow).find(condition, NEWEST_FIRST, skip=first, limit=skip - first + limit)
     total = await ctx.read_model(DeliveryRow).count(condition) + len(rejected) if query.counted else 0
     if first and not recorded:
         return [], total

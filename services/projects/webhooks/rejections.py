@@ -4,12 +4,12 @@ Each project has a counter and a ring buffer of the last entries. At most MAX_NE
 per minute; a further request replaces the newest entry, which counts the requests that it replaced.
 """
 
-from typing import Any
 from uuid import uuid4
 
 from pymongo import ReturnDocument
 
 from contracts.projects import DeliveryDecision, Provider
+from libs.documents import Document
 from libs.projections.read_model import ReadModel
 from libs.service.declaration import Context
 from services.projects.webhooks.delivery_projection import DeliveryRow
@@ -41,20 +41,20 @@ async def record_rejection(
         received_at=ctx.clock.database_time(),
     )
     slot = f"{project_id}-{(counters['made'] - 1) % MAX_ENTRIES_PER_PROJECT}"
-    newest: Any = {
+    newest: Document = {
         "$cond": [{"$gt": ["$row.refused_total", counters["total"]]}, "$row", {"$literal": row.model_dump()}]
     }
     await ctx.collection(ENTRIES_COLLECTION).update_one({"_id": slot}, [{"$set": {"row": newest}}], upsert=True)
 
 
-async def _count_rejection(ctx: Context, project_id: int) -> dict[str, Any]:
+async def _count_rejection(ctx: Context, project_id: int) -> Document:
     """Increment and return the counters of a project.
 
     `total`: all rejections; `made`: entries; `skipped`: rejections since the last entry that got none of their own.
     """
-    minute: Any = {"$dateToString": {"date": "$$NOW", "format": "%Y-%m-%dT%H:%M"}}
-    in_minute: Any = {"$cond": [{"$eq": ["$minute", minute]}, {"$add": ["$in_minute", 1]}, 1]}
-    is_over_limit: Any = {"$gt": ["$in_minute", MAX_NEW_ENTRIES_PER_MINUTE]}
+    minute: Document = {"$dateToString": {"date": "$$NOW", "format": "%Y-%m-%dT%H:%M"}}
+    in_minute: Document = {"$cond": [{"$eq": ["$minute", minute]}, {"$add": ["$in_minute", 1]}, 1]}
+    is_over_limit: Document = {"$gt": ["$in_minute", MAX_NEW_ENTRIES_PER_MINUTE]}
     counters = await ctx.collection(COUNTERS_COLLECTION).find_one_and_update(
         {"_id": project_id},
         [
@@ -76,7 +76,7 @@ async def _count_rejection(ctx: Context, project_id: int) -> dict[str, Any]:
     return {**counters, "made": counters.get("made") or 1}
 
 
-def _increment(field: str) -> dict[str, Any]:
+def _increment(field: str) -> Document:
     """Return an aggregation expression for the field plus one; a missing field counts as 0."""
     return {"$add": [{"$ifNull": [field, 0]}, 1]}
 
