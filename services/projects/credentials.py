@@ -15,7 +15,8 @@ from contracts.projects import (
 from libs.service.declaration import Context
 from services.projects.domain.credential import validate_name
 from services.projects.domain.validation import require_secret_text
-from services.projects.projections import CredentialRow, ProjectRow, to_credential_view
+from services.projects.projections import CredentialRow, ProjectRow
+from services.projects.views import to_credential_view
 
 
 async def prepare_credential(ctx: Context, command: CreateCredential) -> CreateCredential:

@@ -17,7 +17,8 @@ from contracts.projects import (
 )
 from libs.service.declaration import Context
 from services.projects.domain.executor import DRIVER_VARIABLES, make_executor_created
-from services.projects.projections import ExecutorRow, ProjectRow, to_executor_view
+from services.projects.projections import ExecutorRow, ProjectRow
+from services.projects.views import to_executor_view
 
 
 async def prepare_executor(ctx: Context, command: CreateExecutor) -> CreateExecutor:

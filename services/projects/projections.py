@@ -1,6 +1,5 @@
 """Read models of projects, secrets, credentials and executors, and the views made from them."""
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from contracts.messages import ReadModelRow
@@ -9,18 +8,14 @@ from contracts.projects import (
     CredentialDeleted,
     CredentialEvent,
     CredentialRevealed,
-    CredentialView,
     DeveloperProjectsSet,
     ExecutorCreated,
     ExecutorDeleted,
     ExecutorEvent,
-    ExecutorView,
-    LaunchSettings,
     ProjectCreated,
     ProjectDeleted,
     ProjectEvent,
     ProjectSecretsSet,
-    ProjectView,
     SecretAttached,
     SecretCreated,
     SecretDeleted,
@@ -28,10 +23,8 @@ from contracts.projects import (
     SecretEvent,
     SecretProjectsSet,
     SecretRevealed,
-    SecretView,
 )
 from libs.eventstore.decider import Category, RecordedEvent
-from services.projects.build_activity import BuildActivity
 from services.projects.domain.credential import credential_decider
 from services.projects.domain.executor import executor_decider
 from services.projects.domain.membership import membership_decider
@@ -39,7 +32,6 @@ from services.projects.domain.project import project_decider
 from services.projects.domain.secret import add_project, remove_project, secret_decider
 
 EPOCH = datetime.fromtimestamp(0, UTC)
-MASK = "*" * 11
 
 
 class ProjectRow(ReadModelRow):
@@ -218,39 +210,3 @@ def apply_membership_event(_row: MembershipRow, recorded: RecordedEvent[Develope
 
 
 membership_category = Category("membership", membership_decider, MembershipRow(), apply_membership_event)
-
-
-def to_project_view(
-    row: ProjectRow, activity: BuildActivity, secrets_id: tuple[int, ...], signature_key: str | None
-) -> ProjectView:
-    return ProjectView(
-        **row.model_dump(exclude={"owner_key", "sealed_signature_key", "sealed_login", "protected_branches"}),
-        protected_branches=row.effective_protected_branches,
-        signature_key=signature_key,
-        secrets_id=secrets_id,
-        available_steps=activity.available_steps,
-        builds_id=activity.builds_id,
-        last_build=activity.last_build,
-    )
-
-
-def to_launch_settings(row: ProjectRow, *, allowed: bool) -> LaunchSettings:
-    shared = set(LaunchSettings.model_fields) - {"project_id", "protected_branches", "allowed"}
-    own = row.model_dump(include=shared)
-    return LaunchSettings(
-        project_id=row.id, protected_branches=row.effective_protected_branches, allowed=allowed, **own
-    )
-
-
-def to_secret_view(row: SecretRow, value: str | None = None) -> SecretView:
-    fields = row.model_dump(exclude={"sealed_value", "scope", "created_at"})
-    return SecretView(**fields, value=value, is_global=row.scope == "PUBLIC")
-
-
-def to_credential_view(row: CredentialRow, ssh_key: str | None = None) -> CredentialView:
-    return CredentialView(id=row.id, name=row.name, ssh_key=ssh_key)
-
-
-def to_executor_view(row: ExecutorRow, variables: Mapping[str, str], *, reveal: bool) -> ExecutorView:
-    visible = {name: value if reveal else MASK for name, value in variables.items()}
-    return ExecutorView(id=row.id, name=row.name, driver=row.driver, variables=visible)

@@ -21,7 +21,8 @@ from contracts.projects import (
 from libs.eventstore.decider import Actor
 from libs.service.declaration import Context
 from services.projects import build_activity
-from services.projects.projections import ProjectRow, SecretRow, to_launch_settings, to_project_view
+from services.projects.projections import ProjectRow, SecretRow
+from services.projects.views import to_launch_settings, to_project_view
 
 
 async def get_project(ctx: Context, query: GetProject) -> ProjectView:

@@ -23,8 +23,9 @@ from libs.projections.paging import Column, fetch_page, parse_number
 from libs.service.declaration import Context
 from services.projects.domain.secret import make_secret_created
 from services.projects.domain.validation import require_secret_text
-from services.projects.projections import CredentialRow, ProjectRow, SecretRow, to_secret_view
+from services.projects.projections import CredentialRow, ProjectRow, SecretRow
 from services.projects.queries import require_all, require_project
+from services.projects.views import to_secret_view
 
 SECRET_COLUMNS = {
     "id": Column("id", parse_number),

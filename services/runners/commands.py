@@ -25,8 +25,8 @@ from libs.service.declaration import Context
 from services.runners.domain.registration import parse_scope, registration_stream
 from services.runners.domain.runner import MAX_TEXT_LENGTH, extract_settings, runner_stream
 from services.runners.heartbeats import HeartbeatWriter
-from services.runners.projections import to_profile
 from services.runners.queries import require_runner
+from services.runners.views import to_profile
 from services.runners.workers import delete_runner
 
 RUNNER_NAMESPACE = UUID("6b1f1f0e-6a53-4c37-9d0e-0f6f2f5f7a11")

@@ -17,11 +17,9 @@ from contracts.runners import (
     RunnerOffline,
     RunnerOnline,
     RunnerPaused,
-    RunnerProfile,
     RunnerRegistered,
     RunnerRow,
     RunnerTokenReset,
-    RunnerView,
 )
 from libs.eventstore.decider import Category, RecordedEvent
 from services.runners.domain.registration import registration_decider
@@ -78,32 +76,6 @@ def apply_registration_event(_row: RegistrationRow, recorded: RecordedEvent[Regi
             return RegistrationRow()
 
 
-def to_profile(row: RunnerRow) -> RunnerProfile:
-    return RunnerProfile(
-        runner_id=row.id,
-        runner_uuid=row.uuid,
-        owner_type=row.owner_type,
-        owner_id=row.owner_id,
-        **dict(extract_settings(row)),
-    )
-
-
-def to_view(row: RunnerRow, last_contact: LastContact | None) -> RunnerView:
-    """Return the view of a runner with its last contact, which is the registration if there was none since."""
-    return RunnerView(
-        id=row.id,
-        uuid=row.uuid,
-        owner_type=row.owner_type,
-        owner_id=row.owner_id,
-        online=row.online,
-        registered_at=row.registered_at,
-        connected_at=last_contact.seen_at if last_contact else row.registered_at,
-        ip_address=(last_contact and last_contact.ip_address) or row.ip_address,
-        info=(last_contact and last_contact.info) or row.info,
-        **dict(extract_settings(row)),
-    )
-
-
 runner_category = Category(
     name="runner",
     decider=runner_decider,
@@ -113,6 +85,7 @@ runner_category = Category(
     indexes=(("token_hash",), ("id",), ("online",), ("owner_type", "owner_id")),
     is_deleted=lambda row: row.deleted,
 )
+
 
 registration_category = Category(
     name="registration",

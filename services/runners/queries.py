@@ -9,7 +9,7 @@ from libs.projections.paging import skip_and_limit
 from libs.service.declaration import Context
 from services.runners.domain.runner import runner_stream
 from services.runners.heartbeats import load_last_contacts, load_last_seen_times
-from services.runners.projections import to_view
+from services.runners.views import to_view
 
 
 async def require_runner(ctx: Context, *, runner_uuid: str = "", runner_id: int = 0) -> RunnerRow:

@@ -25,7 +25,7 @@ async def prepare_registration_token(ctx: Context, command: IssueRegistrationTok
 
 
 async def get_registration_info(ctx: Context, query: GetRegistrationInfo) -> RegistrationInfo:
-    """Return the token of a scope; create it if there is none."""
+    """Return the token of a scope; create it at the first query."""
     stream = registration_stream(query.scope)
     row = await ctx.read_model(RegistrationRow).get(stream)
     if row is None:

@@ -23,7 +23,7 @@ CLOCK_SLACK = timedelta(minutes=1)  # a replica may sign with the old key a litt
 
 
 async def ensure_signing_key(ctx: Context) -> None:
-    """Create the first key if there is none. Safe to call on several replicas concurrently."""
+    """Create the first key if it does not exist. Safe to call on several replicas concurrently."""
     if await ctx.collection(KEYS_COLLECTION).find_one({}, {"_id": 1}) is None:
         await _add_key(ctx, 1)
     # tokens issued under a longer lifetime setting remain valid

@@ -199,7 +199,7 @@ def _email_reservations(email: str | None) -> list[Reserve]:
 def require_other_administrator(user: User, anchor: int) -> None:
     """Raise RequestRejected if the user could be the last enabled administrator.
 
-    `anchor` is the number held by another administrator, 0 if there is none. Only a user with a lower anchor can be
+    `anchor` is the number held by another administrator, or 0. Only a user with a lower anchor can be
     removed, so the holder of the highest anchor stays, and two administrators who remove each other concurrently cannot
     both succeed.
     """

@@ -44,10 +44,8 @@ from services.projects.projections import (
     apply_secret_event,
     project_category,
     secret_category,
-    to_launch_settings,
-    to_project_view,
-    to_secret_view,
 )
+from services.projects.views import to_launch_settings, to_project_view, to_secret_view
 
 AT = datetime(2026, 11, 22, 10, 15, tzinfo=UTC)
 

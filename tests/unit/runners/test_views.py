@@ -17,7 +17,8 @@ from contracts.runners import (
 )
 from libs.eventstore.decider import CommandMetadata, RecordedEvent
 from services.runners.offline_detection import offline_commands
-from services.runners.projections import LastContact, runner_category, to_profile, to_view
+from services.runners.projections import LastContact, runner_category
+from services.runners.views import to_profile, to_view
 
 NOW = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
 PATIENCE = timedelta(seconds=90)
