@@ -34,7 +34,7 @@ async def prepare_admin_removal(ctx: Context, command: AdminRemoval) -> AdminRem
 
 
 def remains_administrator(command: AdminRemoval) -> bool:
-    """Return whether an enabled administrator still is one after the command."""
+    """Return whether the command leaves the user an enabled administrator."""
     match command:
         case ChangeRoles(roles=roles):
             return roles is not None and "ROLE_ADMIN" in roles

@@ -42,7 +42,7 @@ project_steps_projection = Projection(
 
 
 class FinishedBuildRow(ReadModelRow):
-    """One row per finished build: a project may have very many."""
+    """A finished build. Each has a row of its own, because a project may have very many."""
 
     id: int = 0
     project_id: int = 0

@@ -1,4 +1,4 @@
-"""Read models of projects, secrets, credentials and executors, and the views made from them."""
+"""Read models of projects, secrets, credentials, executors and memberships."""
 
 from datetime import UTC, datetime
 

@@ -20,7 +20,7 @@ MAX_WRITE_INTERVAL_SECONDS = 5.0
 
 
 NEVER = float("-inf")
-CACHE_SIZE = 20_000  # runners; one evicted from the cache is written once more
+CACHE_SIZE = 20_000  # runners; after an eviction the next heartbeat is written at once
 
 
 class PendingHeartbeat(NamedTuple):

@@ -1,1 +1,1 @@
-"""The deciders of projects, secrets, credentials and executors."""
+"""Deciders of the aggregates of this service, and the validation they use."""

@@ -32,7 +32,7 @@ MAX_LABEL_LENGTH = 255  # characters stored of the event name and the forge's de
 
 
 async def receive_webhook(ctx: Context, command: ReceiveWebhook) -> DeliveryView:
-    """Check, decide and record a webhook request. Unauthenticated and unreadable requests are only counted."""
+    """Check, decide and record a webhook request. Unauthenticated and unreadable requests leave no event."""
     project = await require_project(ctx, command.project_id)
     try:
         row = await _find_or_record(ctx, project, command)

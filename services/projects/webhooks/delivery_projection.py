@@ -34,7 +34,7 @@ class DeliveryRow(ReadModelRow):
     code: str | None = None
     size: int = 0  # bytes of the body
     digest: str = ""  # SHA-256 of the body
-    unrecorded: int = 0  # rejections since the entry before that got none of their own
+    unrecorded: int = 0  # rejections counted but not stored since the previous entry
     refused_total: int | None = None  # rejections of the project up to this one
     received_at: datetime = EPOCH
 

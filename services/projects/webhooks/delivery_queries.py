@@ -48,7 +48,7 @@ async def _load_page(ctx: Context, query: ListDeliveries, condition: Condition) 
     total = await ctx.read_model(DeliveryRow).count(condition) + len(rejected) if query.counted else 0
     if first and not recorded:
         return [], total
-    # the skipped rows are newer than the first loaded one, and so are these
+    # these precede the first loaded row, as the skipped rows do
     newer = [row for row in rejected if _sort_key(row) > _sort_key(recorded[0])] if first else []
     merged = sorted([*recorded, *(row for row in rejected if row not in newer)], key=_sort_key, reverse=True)
     start = skip - first - len(newer)

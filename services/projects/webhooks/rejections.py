@@ -50,7 +50,7 @@ async def record_rejection(
 async def _count_rejection(ctx: Context, project_id: int) -> Document:
     """Increment and return the counters of a project.
 
-    `total`: all rejections; `made`: entries; `skipped`: rejections since the last entry that got none of their own.
+    `total`: all rejections; `made`: stored entries; `skipped`: rejections not stored since the last entry.
     """
     minute: Document = {"$dateToString": {"date": "$$NOW", "format": "%Y-%m-%dT%H:%M"}}
     in_minute: Document = {"$cond": [{"$eq": ["$minute", minute]}, {"$add": ["$in_minute", 1]}, 1]}

@@ -1,1 +1,1 @@
-"""The decider of runners."""
+"""Deciders of runners and registration tokens."""
