@@ -13,7 +13,7 @@ from nats.aio.client import Client
 
 from contracts.builds import BuildFinished, BuildStatus
 from contracts.errors import RequestRejected
-from contracts.identity import GetUser
+from contracts.identity import GetUser, UserView
 from contracts.messages import Event, Page
 from contracts.notifications import ListNotifications, NotificationRow, SendTestMail
 from libs.clock import now
@@ -79,7 +79,19 @@ async def answer_user(body: bytes, _headers: Headers) -> bytes:
     user_id = GetUser.model_validate_json(body).user_id or 0
     if user_id not in USERS:
         raise RequestRejected("DEVELOPER_NOT_FOUND")
-    return json_util.dumps({"id": user_id, "email": USERS[user_id]}).encode()
+    view = UserView(
+        id=user_id,
+        uuid=str(user_id),
+        username=f"user-{user_id}",
+        email=USERS[user_id],
+        roles=(),
+        enabled=True,
+        github_username=None,
+        gitlab_username=None,
+        projects_id=(),
+        created_at=now(),
+    )
+    return view.model_dump_json().encode()
 
 
 @asynccontextmanager
