@@ -32,8 +32,14 @@ def operation(route: Route, path: str, answer: Any, shown: Any) -> dict[str, Any
 
 
 def _summary(route: Route) -> str:
-    name = route.message.wire_name if route.message else getattr(route.answer, "__name__", "").replace("_", " ")
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).capitalize()
+    name = _name(route).removesuffix("Page").replace("_", " ")
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).capitalize()
+    return re.sub(r"\b(api|ssh)\b", lambda match: match[0].upper(), words)
+
+
+def _name(route: Route) -> str:
+    """Return the name of the message's class, or of the handler function."""
+    return route.message.__name__ if route.message else getattr(route.answer, "__name__", "")
 
 
 def _description(route: Route) -> str:
@@ -50,8 +56,8 @@ def _needs(route: Route) -> str:
 
 def _meaning(route: Route) -> str:
     """Return the route's description, else the first line of the message's or handler's docstring."""
-    if said := WORDS.get(route.message.wire_name if route.message else getattr(route.answer, "__name__", "")):
-        return said
+    if description := WORDS.get(_name(route)):
+        return description
     if route.message is None:
         return (getdoc(route.answer) or "").partition("\n")[0]
     inherited = {getdoc(one) for one in (Message, Command, Query)}
