@@ -24,7 +24,6 @@ UNCHECKED_TREES: dict[str, str] = {
     "contracts": "not split yet",
     "gateway": "not split yet",
     "libs": "not split yet",
-    "services": "not split yet",
     "tests": "not split yet",
 }
 

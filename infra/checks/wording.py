@@ -40,7 +40,7 @@ UNCHECKED: dict[str, str] = {
     "contracts": "not reworded yet",
     "gateway": "not reworded yet",
     "libs": "not reworded yet",
-    "services": "not reworded yet",
+    "services/builds": "not reworded yet",
     "tests": "not reworded yet",
 }
 
