@@ -128,9 +128,7 @@ def register_command(
             "auto: in a container if the job has an image and Docker is available, otherwise in a shell."
         ),
     ] = ExecutorChoice.auto,
-    shell: Annotated[
-        str, typer.Option(help="Program that runs the scripts (default: bash, or sh if there is none).")
-    ] = "",
+    shell: Annotated[str, typer.Option(help="Program that runs the scripts (default: bash, else sh).")] = "",
     builds_dir: Annotated[
         Path | None, typer.Option(help="Working directory of jobs (default: `builds` beside the file).")
     ] = None,

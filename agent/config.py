@@ -67,7 +67,7 @@ class Config:
     system_id: str  # identifies this machine among those that share the token
     builds_dir: str
     concurrency: int = 1
-    shell: str = ""  # default: bash, or sh if there is none
+    shell: str = ""  # default: bash, else sh
     grace_seconds: float = 5.0  # for running jobs to finish after SIGTERM
     executor: str = "shell"  # auto: docker for jobs with an image if Docker is available
     docker: DockerSettings = DockerSettings()

@@ -43,7 +43,7 @@ class AppState:
 
 
 def read_idempotency_key(headers: Mapping[bytes, bytes]) -> str:
-    """Return the Idempotency-Key, or an empty string if there is none. Raises IDEMPOTENCY_KEY_INVALID."""
+    """Return the Idempotency-Key, or an empty string if none was sent. Raises IDEMPOTENCY_KEY_INVALID."""
     key = headers.get(b"idempotency-key")
     if key is not None and not IDEMPOTENCY_KEY.fullmatch(key):
         raise RequestRejected("IDEMPOTENCY_KEY_INVALID")

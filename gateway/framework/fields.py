@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-LARGEST_ID = 2**63 - 1
+MAX_ID = 2**63 - 1
 TEXT: dict[str, Any] = {"type": ["string", "null"]}
 
 
@@ -21,7 +21,7 @@ class Field:
     wire: str = ""  # name in the body, if it differs from the name in the message
     always: bool = False  # read as null if it was not sent
     required: bool = False  # neither null nor empty
-    told: bool | None = None  # documented as required or optional; None: derived from the error codes
+    required_in_docs: bool | None = None  # documented as required or optional; None: derived from the error codes
 
     def called(self, wire: str) -> "Field":
         return replace(self, wire=wire)
@@ -31,11 +31,11 @@ class Field:
 
     def must(self) -> "Field":
         """Document the field as required; the message decides what happens without it."""
-        return replace(self, told=True)
+        return replace(self, required_in_docs=True)
 
     def may(self) -> "Field":
         """Document the field as optional, although other routes require it."""
-        return replace(self, told=False)
+        return replace(self, required_in_docs=False)
 
     def otherwise(self, default: Any) -> "Field":
         """Use this value for null and for a missing field."""
@@ -76,7 +76,7 @@ def _integer(value: Any) -> int | None:
             value = int(value)
         case bool():
             raise Unreadable("a whole number or null")
-    if isinstance(value, int) and abs(value) <= LARGEST_ID:
+    if isinstance(value, int) and abs(value) <= MAX_ID:
         return value
     raise Unreadable("a whole number or null")
 

@@ -8,12 +8,12 @@ from starlette.types import Receive
 
 from contracts.errors import RequestRejected
 
-LARGEST = 1024 * 1024
+MAX_BODY_BYTES = 1024 * 1024
 RESERVED = "uploaded_file"
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # written by some Windows programs
 
 
-async def read_body(receive: Receive, limit: int = LARGEST) -> bytes:
+async def read_body(receive: Receive, limit: int = MAX_BODY_BYTES) -> bytes:
     chunks: list[bytes] = []
     size = 0
     while True:

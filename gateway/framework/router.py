@@ -15,7 +15,7 @@ from starlette.routing import compile_path
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.context import AppState
-from gateway.framework.fields import LARGEST_ID
+from gateway.framework.fields import MAX_ID
 from gateway.framework.route_table import Endpoint, Raw, Route
 
 CAPTURED = re.compile(r"\{(\w+)")
@@ -28,7 +28,7 @@ class Id(Convertor[int]):
     regex = "[0-9]{1,19}"
 
     def convert(self, value: str) -> int:
-        if int(value) > LARGEST_ID:
+        if int(value) > MAX_ID:
             raise HTTPException(404)
         return int(value)
 

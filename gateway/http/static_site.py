@@ -42,7 +42,7 @@ class CacheableFiles(StaticFiles):
 
 
 class StaticSite:
-    """Serves paths without a route: files of the configured folder, or a welcome page if there is none."""
+    """Serves paths without a route: files of HEADRACE_STATIC, or a welcome page if that is not set."""
 
     def __init__(self, path: Path | None) -> None:
         if path and not path.is_dir():

@@ -73,7 +73,7 @@ MEANINGS = {
     "jwt.life-time": "lifetime of a login token in seconds",
     "keep_number_build": "number of finished builds to keep; null keeps all",
     "kind": "type of the object: project, user, build and so on",
-    "last_build": "latest finished build; its members are null if there is none",
+    "last_build": "latest finished build; its members are null before the first",
     "last_page": "number of pages, at least 1",
     "last_used_at": "latest use, to the minute; null: never, or more than a year ago",
     "line_number": "number of lines of the section read so far, including these",
@@ -247,7 +247,7 @@ KIN = re.compile(r"^(New|Revealed)")
 
 
 def meaning(within: str, name: str) -> str:
-    """Return the description of a field; empty if there is none."""
+    """Return the description of a field, or an empty string."""
     for one in (f"{within}.{name}", f"{KIN.sub('', within)}.{name}", name):
         if one in MEANINGS:
             return MEANINGS[one]

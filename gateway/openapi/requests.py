@@ -83,8 +83,8 @@ def _required(body: Body) -> list[str]:
 
 def _must(body: Body, name: str) -> bool:
     one = body.fields[name]
-    if one.told is not None:
-        return one.told
+    if one.required_in_docs is not None:
+        return one.required_in_docs
     has_code = body.code_starts(name)[0] + "REQUIRED" in CODES
     return one.required or (has_code and not one.always)
 

@@ -20,9 +20,7 @@ LONG_FILES: dict[str, str] = {}
 LARGE_FOLDERS: dict[str, str] = {}
 REPEATED_NAMES: dict[str, str] = {}
 UNCHECKED_TREES: dict[str, str] = {
-    "agent": "not split yet",
     "contracts": "not split yet",
-    "gateway": "not split yet",
     "libs": "not split yet",
     "tests": "not split yet",
 }

@@ -9,7 +9,7 @@ from typing_extensions import TypedDict  # pydantic requires this one before Pyt
 from contracts.errors import RequestRejected
 from gateway.auth import PERSONAL_TOKEN, read_token
 from gateway.context import RequestContext
-from gateway.framework.fields import LARGEST_ID, boolean, integer, integers, scalar, text, texts
+from gateway.framework.fields import MAX_ID, boolean, integer, integers, scalar, text, texts
 from gateway.framework.route_table import body
 from gateway.framework.serializers import Moment, Shape, as_it_is, echoed, row, shaped
 from libs.security.masking import MIN_VALUE_LENGTH, is_maskable
@@ -77,9 +77,7 @@ def add_launch_source(context: RequestContext) -> Mapping[str, Any]:
 def read_line_number(context: RequestContext) -> Mapping[str, Any]:
     """Read the line number of the path. Raises REQUEST_MALFORMED."""
     line_number: str = context.path_params["line_number"]
-    if not (
-        line_number.isascii() and line_number.isdigit() and len(line_number) < 19 and int(line_number) <= LARGEST_ID
-    ):
+    if not (line_number.isascii() and line_number.isdigit() and len(line_number) < 19 and int(line_number) <= MAX_ID):
         raise RequestRejected("REQUEST_MALFORMED", "The line number must be a whole number from 0.")
     return {"line_number": int(line_number)}
 
