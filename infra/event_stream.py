@@ -109,13 +109,13 @@ class EventRecord:
 
 def escape_controls(text: str) -> str:
     """Escape control characters, because names chosen by users must not control the terminal."""
-    return "".join(one if one.isprintable() else f"\\x{ord(one):02x}" for one in text)
+    return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)
 
 
 def dump_json(content: object, indent: int | None = None) -> str:
     """Return JSON in which control characters are escaped."""
     text = json.dumps(content, indent=indent, ensure_ascii=False)
-    return "".join(one if one.isprintable() or one == "\n" else json.dumps(one)[1:-1] for one in text)
+    return "".join(char if char.isprintable() or char == "\n" else json.dumps(char)[1:-1] for char in text)
 
 
 def _quote_shortened(text: str) -> str:
@@ -193,7 +193,7 @@ async def merge_stored(tails: Sequence[EventTail]) -> AsyncIterator[EventRecord]
     sources = [tail.read_stored() for tail in tails]
     heads = {place: head async for place, head in _first_records(sources)}
     while heads:
-        place = min(heads, key=lambda one: (heads[one].at, one))
+        place = min(heads, key=lambda index: (heads[index].at, index))
         yield heads.pop(place)
         if following := await anext(sources[place], None):
             heads[place] = following
@@ -211,7 +211,7 @@ def login_name(client: Client) -> str:
 
 async def fetch_events(client: Client, since: datetime | None) -> list[EventRecord]:
     """Return all stored events since a time."""
-    return [one async for one in merge_stored(await open_tails(client, since))]
+    return [event async for event in merge_stored(await open_tails(client, since))]
 
 
 async def open_tails(client: Client, start: datetime | None) -> list[EventTail]:
@@ -270,8 +270,8 @@ async def _follow_events(settings: Settings, since: datetime | None, console: Co
     client = await connect_to_nats(settings, "events")
     try:
         tails = await open_tails(client, since)
-        async for one in merge_stored(tails):
-            print_event(console, one, raw=raw)
+        async for event in merge_stored(tails):
+            print_event(console, event, raw=raw)
         async with asyncio.TaskGroup() as group:
             for tail in tails:
                 group.create_task(_print_new_events(console, tail, raw=raw))
@@ -280,8 +280,8 @@ async def _follow_events(settings: Settings, since: datetime | None, console: Co
 
 
 async def _print_new_events(console: Console, tail: EventTail, *, raw: bool) -> None:
-    async for one in tail.read_new():
-        print_event(console, one, raw=raw)
+    async for event in tail.read_new():
+        print_event(console, event, raw=raw)
 
 
 def print_event(console: Console, event: EventRecord, *, raw: bool = False) -> None:

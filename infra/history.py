@@ -55,8 +55,9 @@ async def iterate_entries(caller: MessageClient, kind: str, id_: str) -> AsyncIt
 def format_entry(stream: str, entry: HistoryEntry) -> Iterator[str]:
     service = aggregate_types()[stream.partition("-")[0]]
     for event in entry.events:
-        one = EventRecord(service, stream, event.name, entry.at, escape_controls(entry.actor.name), event.data)
-        yield f"{one.at.astimezone():%Y-%m-%d %H:%M:%S}  {one.actor:<12}  {one.name:<28}  {one.summary()}".rstrip()
+        record = EventRecord(service, stream, event.name, entry.at, escape_controls(entry.actor.name), event.data)
+        time = f"{record.at.astimezone():%Y-%m-%d %H:%M:%S}"
+        yield f"{time}  {record.actor:<12}  {record.name:<28}  {record.summary()}".rstrip()
 
 
 async def _query(caller: MessageClient, query: StreamQuery) -> Any:

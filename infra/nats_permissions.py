@@ -41,10 +41,10 @@ class Login:
 def build_logins(services: Sequence[Service], gateway_messages: Iterable[type[Message]]) -> list[Login]:
     """Return the logins of all processes, services first."""
     return [
-        *(_service_login(one, services) for one in services),
+        *(_service_login(service, services) for service in services),
         _gateway_login(services, gateway_messages),
         _migrate_login(services),
-        _consumer_login([one.name for one in services if one.is_public]),
+        _consumer_login([service.name for service in services if service.is_public]),
     ]
 
 
@@ -75,7 +75,7 @@ def _service_login(service: Service, services: Sequence[Service]) -> Login:
 
 
 def _gateway_login(services: Sequence[Service], gateway_messages: Iterable[type[Message]]) -> Login:
-    public = [one.name for one in services if one.is_public]
+    public = [service.name for service in services if service.is_public]
     publish = [
         *(subject for call in gateway_messages for subject in _request_subjects(call, services)),
         "settled.*",
@@ -93,13 +93,13 @@ def _migrate_login(services: Sequence[Service]) -> Login:
         f"{JS_API}.INFO",
         f"{JS_API}.STREAM.NAMES",
         f"{JS_API}.STREAM.LIST",
-        *(f"{JS_API}.STREAM.*.{one.name}" for one in services),
-        *(f"{EVENTS_JS_API}.STREAM.*.{one.name}" for one in services if one.is_public),
-        *(f"{JS_API}.STREAM.MSG.GET.{one.name}" for one in services),
-        *(f"{JS_API}.CONSUMER.*.{one.name}" for one in services),
-        *(f"{JS_API}.CONSUMER.*.{one.name}.>" for one in services),
-        *(f"{JS_API}.CONSUMER.DURABLE.CREATE.{one.name}.*" for one in services),
-        *(f"{JS_API}.CONSUMER.MSG.NEXT.{one.name}.*" for one in services),
+        *(f"{JS_API}.STREAM.*.{service.name}" for service in services),
+        *(f"{EVENTS_JS_API}.STREAM.*.{service.name}" for service in services if service.is_public),
+        *(f"{JS_API}.STREAM.MSG.GET.{service.name}" for service in services),
+        *(f"{JS_API}.CONSUMER.*.{service.name}" for service in services),
+        *(f"{JS_API}.CONSUMER.*.{service.name}.>" for service in services),
+        *(f"{JS_API}.CONSUMER.DURABLE.CREATE.{service.name}.*" for service in services),
+        *(f"{JS_API}.CONSUMER.MSG.NEXT.{service.name}.*" for service in services),
         "settled.*",
         *(
             subject
@@ -143,8 +143,8 @@ def _inbox_subject(name: str) -> str:
 def _request_subjects(message_type: type[Message], services: Sequence[Service]) -> Iterator[str]:
     """Yield the subjects of a command or query; nothing for a message that no service handles."""
     if issubclass(message_type, PerServiceQuery):
-        yield from (message_type.subject_at(one.name) for one in services)
-    elif any(message_type in _handled_messages(one) for one in services):
+        yield from (message_type.subject_at(service.name) for service in services)
+    elif any(message_type in _handled_messages(service) for service in services):
         yield message_type.subject()  # type: ignore[attr-defined]
 
 

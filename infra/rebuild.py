@@ -26,12 +26,13 @@ def rebuild(service: str, view: str | None) -> None:
     if service not in SERVICES:
         raise SettingsError(f"Unknown service {service}. Services are {', '.join(SERVICES)}.")
     declared = load_service(service)
-    known = [category.name for category in declared.categories] + [one.name for one in declared.projections]
-    if view is not None and view not in known:
-        raise SettingsError(f"The service {service} has no view {view}. Its views are {', '.join(known)}.")
+    views = [category.name for category in declared.categories]
+    views += [projection.name for projection in declared.projections]
+    if view is not None and view not in views:
+        raise SettingsError(f"The service {service} has no view {view}. Its views are {', '.join(views)}.")
     settings = Settings.from_environment(os.environ)
     settings.require_servers()
-    asyncio.run(_rebuild(settings, declared, [view] if view else known))
+    asyncio.run(_rebuild(settings, declared, [view] if view else views))
 
 
 async def _rebuild(settings: Settings, service: Service, names: list[str]) -> None:

@@ -58,8 +58,8 @@ def backup(file: str, excluded: Sequence[str]) -> None:
         writer = _translate_errors(lambda: asyncio.run(_write_backup(settings, output, excluded)))
     seconds, sections = time.monotonic() - started, writer.sections
     console.print(
-        f"Backed up {_count_commits(sections):,} commits, {sum(one.documents for one in sections):,} documents "
-        f"({_format_megabytes(sum(one.bytes for one in sections))}, "
+        f"Backed up {_count_commits(sections):,} commits, {_count_documents(sections):,} documents "
+        f"({_format_megabytes(sum(section.bytes for section in sections))}, "
         f"file size {_format_megabytes(writer.written)}), as of "
         f"{writer.header.moment:%Y-%m-%d %H:%M:%S} UTC, in {seconds:.1f} s."
     )
@@ -109,7 +109,7 @@ def verify(file: str) -> None:
         f"The backup is intact: {reader.header.moment:%Y-%m-%d %H:%M:%S} UTC, format {reader.format}, written by "
         "Headrace "
         f"{reader.header.version}{left_out}: {_count_commits(checked.sections):,} commits, "
-        f"{sum(one.documents for one in checked.sections):,} documents."
+        f"{_count_documents(checked.sections):,} documents."
     )
     if checked.keys_verified:
         console.print(f"HEADRACE_MASTER_KEY decrypts its {checked.data_keys:,} data keys.")
@@ -121,14 +121,14 @@ def restore(file: str, *, purge: bool) -> None:
     settings = _with_master_key(Settings.from_environment(os.environ))
     with _open_input(file) as source:
         reader, checked = _check_file(source, settings)
-        if unknown := checked.services - {one.name for one in load_services()}:
+        if unknown := checked.services - {service.name for service in load_services()}:
             raise OperatorError(f"The backup contains services that this version does not know: {', '.join(unknown)}.")
         started = time.monotonic()
         with _select_servers(settings, must_exist=False) as settings:
             jobs = _translate_errors(lambda: asyncio.run(_restore(settings, reader, purge=purge)))
             migrate_services(settings)
     console.print(
-        f"Restored {_count_commits(checked.sections):,} commits, {sum(one.documents for one in checked.sections):,} "
+        f"Restored {_count_commits(checked.sections):,} commits, {_count_documents(checked.sections):,} "
         f"documents in {time.monotonic() - started:.1f} s: the system has the state of "
         f"{reader.header.moment:%Y-%m-%d %H:%M:%S} UTC. Start the services with the same master key; "
         "they fill JetStream and rebuild their projections."
@@ -202,9 +202,9 @@ def _open_input(file: str) -> Iterator[BinaryIO]:
         elif sys.stdin.buffer.seekable():
             yield sys.stdin.buffer
         else:
-            with tempfile.TemporaryFile() as kept:
-                shutil.copyfileobj(sys.stdin.buffer, kept, 1024 * 1024)
-                yield kept
+            with tempfile.TemporaryFile() as copy:
+                shutil.copyfileobj(sys.stdin.buffer, copy, 1024 * 1024)
+                yield copy
     except OSError as error:
         raise OperatorError(f"Cannot read {file}: {error.strerror}.") from error
 
@@ -233,13 +233,13 @@ def _with_master_key(settings: Settings) -> Settings:
 
     Raises SettingsError without one.
     """
-    kept = settings.data / "secrets" / "master-key"
-    if not settings.master_keys and kept.exists():
-        settings = Settings.from_environment({**os.environ, "HEADRACE_MASTER_KEY": kept.read_text()})
+    key_file = settings.data / "secrets" / "master-key"
+    if not settings.master_keys and key_file.exists():
+        settings = Settings.from_environment({**os.environ, "HEADRACE_MASTER_KEY": key_file.read_text()})
     if not settings.master_keys:
         raise SettingsError(
             "HEADRACE_MASTER_KEY is not set. Encrypted data cannot be read without the master key of the backed-up "
-            f"system. Set it, or write it to {kept}."
+            f"system. Set it, or write it to {key_file}."
         )
     return settings
 
@@ -272,7 +272,7 @@ def _show_progress() -> Iterator[Callable[[str, int, int], None]]:
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("", total=None)
-        yield lambda words, done, of: progress.update(task, description=words, completed=done, total=of or None)
+        yield lambda text, done, total: progress.update(task, description=text, completed=done, total=total or None)
 
 
 def _translate_errors(action: Callable[[], T]) -> T:
@@ -288,7 +288,11 @@ def _translate_errors(action: Callable[[], T]) -> T:
 
 
 def _count_commits(sections: Sequence[Section]) -> int:
-    return sum(one.documents for one in sections if one.collection == COMMITS)
+    return sum(section.documents for section in sections if section.collection == COMMITS)
+
+
+def _count_documents(sections: Sequence[Section]) -> int:
+    return sum(section.documents for section in sections)
 
 
 def _format_megabytes(size: int) -> str:

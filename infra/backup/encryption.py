@@ -62,21 +62,21 @@ class ChunkEncryptor:
 
 def decrypt(key: bytes, header: bytes, ciphertext: Iterable[bytes]) -> Iterator[bytes]:
     """Yield the plaintext of ciphertext that arrives in pieces of any size. Raises DecryptionError."""
-    cipher, number, waiting = AESGCM(key), 0, bytearray()
+    cipher, number, buffer = AESGCM(key), 0, bytearray()
 
-    def one(chunk: bytes, *, last: bool) -> bytes:
+    def decrypt_chunk(chunk: bytes, *, last: bool) -> bytes:
         try:
             return cipher.decrypt(_nonce(number, last=last), chunk, header)
         except (InvalidTag, ValueError) as error:
             raise DecryptionError(f"chunk {number}") from error
 
     for piece in ciphertext:
-        waiting += piece
-        while len(waiting) > CHUNK_BYTES + TAG_BYTES:
-            yield one(bytes(waiting[: CHUNK_BYTES + TAG_BYTES]), last=False)
-            del waiting[: CHUNK_BYTES + TAG_BYTES]
+        buffer += piece
+        while len(buffer) > CHUNK_BYTES + TAG_BYTES:
+            yield decrypt_chunk(bytes(buffer[: CHUNK_BYTES + TAG_BYTES]), last=False)
+            del buffer[: CHUNK_BYTES + TAG_BYTES]
             number += 1
-    yield one(bytes(waiting), last=True)
+    yield decrypt_chunk(bytes(buffer), last=True)
 
 
 def _nonce(number: int, *, last: bool) -> bytes:

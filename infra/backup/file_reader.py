@@ -75,7 +75,7 @@ class BackupReader:
 
     def read_version_1(self) -> Iterator[tuple[Section, bytes]]:
         body = _ByteStream(self._read_body())
-        section, digest, found = Section("", ""), DIGEST(), []
+        section, digest, sections = Section("", ""), DIGEST(), []
         while True:
             kind, length = BLOCK_HEADER.unpack(body.read(BLOCK_HEADER.size))
             if length > MAX_BLOCK_BYTES:
@@ -98,11 +98,14 @@ class BackupReader:
                         raise BackupError(
                             f"The backup is damaged: {section.service}.{section.collection} was modified."
                         )
-                    found.append(section)
+                    sections.append(section)
                 case b"Z":
-                    if json.loads(content)["sections"] != [asdict(section) for section in found] or not body.at_end():
+                    if (
+                        json.loads(content)["sections"] != [asdict(section) for section in sections]
+                        or not body.at_end()
+                    ):
                         raise BackupError("The backup is damaged: its list of sections does not match.")
-                    self.sections = found
+                    self.sections = sections
                     return
                 case _:
                     raise BackupError("The backup is damaged: unknown type of a block.")

@@ -44,18 +44,18 @@ def check_backup(reader: BackupReader, master: MasterKeys | None, report: Progre
 
     Raises BackupError if it is damaged, or if the master keys do not decrypt its data keys.
     """
-    found = CheckResult(())
+    result = CheckResult(())
     for section, content in reader.read_documents():
         report(reader.position, reader.size)
         if section.collection == DATA_KEYS:
             for document in map(decode, split_documents(content)):
-                found.data_keys += 1
+                result.data_keys += 1
                 if master is not None:
                     _check_data_key(master, document)
-    found.sections = reader.sections
-    found.services = {one.service for one in reader.sections}
-    found.keys_verified = master is not None
-    return found
+    result.sections = reader.sections
+    result.services = {section.service for section in reader.sections}
+    result.keys_verified = master is not None
+    return result
 
 
 def _check_data_key(master: MasterKeys, data_key: Document) -> None:
@@ -125,7 +125,7 @@ async def load_backup(databases: Databases, nats: Client, reader: BackupReader, 
             await nats.jetstream().purge_stream(service)
     for section, content in reader.read_documents():
         target = databases[section.service].get_collection(section.collection, write_concern=FAST_WRITES)
-        await target.insert_many([RawBSONDocument(one) for one in split_documents(content)], ordered=False)
+        await target.insert_many([RawBSONDocument(document) for document in split_documents(content)], ordered=False)
         report(reader.position, reader.size)
 
 

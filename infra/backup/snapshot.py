@@ -70,8 +70,8 @@ async def create_backup(
                         writer, report, service.name, source, recent_filter(collection, since), session
                     )
                 writer.begin_section(service.name, RESTORE_CUTOFFS)
-                for one in await _find_cutoffs(service, databases, ack_floors.get(service.name, {}), session):
-                    writer.write_documents(bson.encode(one))
+                for cutoff in await _find_cutoffs(service, databases, ack_floors.get(service.name, {}), session):
+                    writer.write_documents(bson.encode(cutoff))
                 writer.end_section()
         except OperationFailure as error:
             if error.code not in SNAPSHOT_EXPIRED_CODES:
@@ -90,8 +90,11 @@ async def create_backup(
 
 
 async def _list_collections(databases: Databases) -> dict[str, list[str]]:
-    found = {name: sorted(await database.list_collection_names()) for name, database in databases.items()}
-    return {service: [one for one in names if one not in DERIVED_COLLECTIONS] for service, names in found.items()}
+    names = {name: sorted(await database.list_collection_names()) for name, database in databases.items()}
+    return {
+        service: [name for name in collections if name not in DERIVED_COLLECTIONS]
+        for service, collections in names.items()
+    }
 
 
 async def _copy_collection(
@@ -135,7 +138,7 @@ async def read_ack_floors(services: Sequence[Service], nats: Client) -> dict[str
     Call it before the backup.
     """
     js = nats.jetstream()
-    found: dict[str, dict[str, datetime]] = {}
+    floors: dict[str, dict[str, datetime]] = {}
     for service in services:
         for worker in service.workers:
             name = worker.consumer_name(service.name)
@@ -147,5 +150,5 @@ async def read_ack_floors(services: Sequence[Service], nats: Client) -> dict[str
             except NotFoundError:
                 continue  # the worker will receive every event again
             if time := (last.headers or {}).get("ce-time"):
-                found.setdefault(service.name, {})[name] = datetime.fromisoformat(time)
-    return found
+                floors.setdefault(service.name, {})[name] = datetime.fromisoformat(time)
+    return floors

@@ -47,12 +47,14 @@ class ApiClient:
     def _request(self, method: str, path: str, body: Any = None) -> Any:
         call = f"{method} {self.url}/api{path}"
         try:
-            answer = self._client.request(method, path, json=body)
+            response = self._client.request(method, path, json=body)
         except httpx.HTTPError as error:
             raise OperatorError(
                 f"{call} got no response ({type(error).__name__}). Check the stack with `headrace status`."
             ) from error
-        if answer.is_error:
-            known = answer.json() if "json" in answer.headers.get("content-type", "") else {}
-            raise ApiError(call, answer.status_code, known.get("message", ""), known.get("detail") or answer.text[:200])
-        return answer.json() if answer.content else None
+        if response.is_error:
+            problem = response.json() if "json" in response.headers.get("content-type", "") else {}
+            raise ApiError(
+                call, response.status_code, problem.get("message", ""), problem.get("detail") or response.text[:200]
+            )
+        return response.json() if response.content else None

@@ -47,15 +47,15 @@ def run_demo_stack(ui: Ui, *, keep: bool) -> Iterator[DemoStack]:
         port = ports.find_free_port() if ports.is_taken("127.0.0.1", DEFAULT_PORT) else DEFAULT_PORT
         os.environ["HEADRACE_PORT"] = str(port)
     ui.show_title("Starting MongoDB, NATS, five services, the gateway and an agent")
-    kept = False
+    completed = False
     with _interrupt_on(signal.SIGTERM, signal.SIGHUP):
         try:
             if status := stack_commands.start_detached():
                 raise StartFailed(status)
             yield DemoStack(_wait_until_ready(folder), keeps_running=keep)
-            kept = keep
+            completed = True
         finally:
-            if not kept and find_supervisor(folder) is not None:
+            if not (completed and keep) and find_supervisor(folder) is not None:
                 signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C would leave processes running
                 ui.stop_spinner()
                 ui.show_text("Stopping the stack ...")

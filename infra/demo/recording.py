@@ -16,7 +16,8 @@ from rich.text import Text
 
 IMAGE = Path(__file__).parents[2] / "docs" / "images" / "demo.svg"
 COLUMNS = 112
-ERASED_LINE = re.compile(r"[^\n]*\r\x1b\[2K")  # frames of the spinner
+ERASED_LINE = re.compile(r"[^\n]*\r\x1b\[2K|[^\n]*\n(?:\x1b\[\?25h)?\r?\x1b\[1A\x1b\[2K")  # frames of the spinner
+LAST_SECTION = "Next steps"  # not part of the picture
 CURSOR_CONTROL = re.compile(r"\x1b\[\?25[lh]|\x1b\[\d*[A-DJK]|\r")
 
 
@@ -40,6 +41,7 @@ def record_demo() -> str:
 def render_image(recording: str) -> str:
     """Return an SVG picture of the recording, without spinner frames."""
     lines = CURSOR_CONTROL.sub("", ERASED_LINE.sub("", recording.replace("\r\n", "\n")))
+    lines = lines.partition(LAST_SECTION)[0].rpartition("\n")[0]
     with open(os.devnull, "w") as sink:
         console = Console(record=True, width=COLUMNS, file=sink, force_terminal=True, color_system="256")
         console.print(Text("$ make demo", "bold"))

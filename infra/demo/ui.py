@@ -78,8 +78,8 @@ class Ui:
         self.show_text(Text(text, "bold green" if success else "bold red"))
 
     def show_events(self, events: Iterable[EventRecord]) -> None:
-        for one in events:
-            print_event(self._console, one)
+        for event in events:
+            print_event(self._console, event)
 
     def show_next_steps(self, steps: Mapping[str, str]) -> None:
         """Print actions and their commands."""

@@ -152,9 +152,9 @@ async def _fetch_build_events(settings: Settings, since: datetime, build_id: int
         deadline = time.monotonic() + EVENT_TIMEOUT_SECONDS
         while True:
             events = await fetch_events(client, since)
-            ended = any(one.name == "BuildFinished" and one.payload["build_id"] == build_id for one in events)
+            ended = any(event.name == "BuildFinished" and event.payload["build_id"] == build_id for event in events)
             if ended or time.monotonic() > deadline:
-                return [one for one in events if one.payload.get("build_id", build_id) == build_id]
+                return [event for event in events if event.payload.get("build_id", build_id) == build_id]
             await asyncio.sleep(0.1)
     finally:
         await client.close()

@@ -47,7 +47,7 @@ EMPTIED_SUMMARY = (
 
 
 def build_document(declared: Sequence[ServiceDeclaration]) -> Payload:
-    events = [(one, event) for one in declared for event in one.events]
+    events = [(declaration, event) for declaration in declared for event in declaration.events]
     return {
         "asyncapi": "3.0.0",
         "id": "urn:headrace:events",
@@ -55,7 +55,10 @@ def build_document(declared: Sequence[ServiceDeclaration]) -> Payload:
             "title": "Headrace events",
             "version": VERSION,
             "description": DESCRIPTION,
-            "tags": [{"name": one.name, "description": f"Events of the service {one.name}"} for one in declared],
+            "tags": [
+                {"name": declaration.name, "description": f"Events of the service {declaration.name}"}
+                for declaration in declared
+            ],
         },
         "defaultContentType": "application/json",
         "servers": {
@@ -67,17 +70,17 @@ def build_document(declared: Sequence[ServiceDeclaration]) -> Payload:
                 "security": [{"$ref": "#/components/securitySchemes/login"}],
             }
         },
-        "channels": {_channel_name(event): _channel_object(one, event) for one, event in events}
-        | {f"{one.name}.Emptied": _emptied_channel(one) for one in declared},
+        "channels": {_channel_name(event): _channel_object(declaration, event) for declaration, event in events}
+        | {f"{declaration.name}.Emptied": _emptied_channel(declaration) for declaration in declared},
         "operations": {
             f"send{event.wire_name}": {
                 "action": "send",
                 "channel": {"$ref": f"#/channels/{_channel_name(event)}"},
-                "summary": f"{one.name.capitalize()} records {event.wire_name}.",
-                "tags": [{"name": one.name}],
+                "summary": f"{declaration.name.capitalize()} records {event.wire_name}.",
+                "tags": [{"name": declaration.name}],
                 "messages": [{"$ref": f"#/channels/{_channel_name(event)}/messages/{event.wire_name}"}],
             }
-            for one, event in events
+            for declaration, event in events
         },
         "components": {
             "securitySchemes": {
@@ -86,7 +89,7 @@ def build_document(declared: Sequence[ServiceDeclaration]) -> Payload:
                     "description": "User and password in the URL: `nats://consumer:<password>@<host>`.",
                 }
             },
-            "messages": {event.wire_name: _message_object(one, event) for one, event in events}
+            "messages": {event.wire_name: _message_object(declaration, event) for declaration, event in events}
             | {
                 "Emptied": {
                     "name": "Emptied",
@@ -156,14 +159,14 @@ def _headers_schema() -> Payload:
 
 
 def _payload_schemas(declared: Sequence[ServiceDeclaration]) -> Payload:
-    events = [event for one in declared for event in one.events]
-    messages = {message.__name__: message for one in declared for message in one.messages}
+    events = [event for declaration in declared for event in declaration.events]
+    messages = {message.__name__: message for declaration in declared for message in declaration.messages}
     _, schema = models_json_schema(
         [(event, "serialization") for event in events], ref_template="#/components/schemas/{model}"
     )
     payloads = {
-        name: with_field_descriptions(messages[name], one) if name in messages else one
-        for name, one in schema["$defs"].items()
+        name: with_field_descriptions(messages[name], payload) if name in messages else payload
+        for name, payload in schema["$defs"].items()
     }
     for event in events:
         for name in sealed_fields(event):

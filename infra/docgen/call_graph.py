@@ -19,47 +19,49 @@ RequestType = type[Command] | type[Query]
 
 def find_sent_messages(*functions: Any) -> list[RequestType]:
     """Return the commands and queries that the functions, or service functions they call, construct."""
-    made = _find_message_classes(functions, ast.Call)
-    return [one for one in made if issubclass(one, Command | Query)]
+    messages = _find_message_classes(functions, ast.Call)
+    return [message for message in messages if issubclass(message, Command | Query)]
 
 
 def find_matched_events(*functions: Any) -> list[type[Event]]:
     """Return the events that appear in `case` patterns of the functions."""
-    return [one for one in _find_message_classes(functions, ast.MatchClass) if issubclass(one, Event)]
+    return [event for event in _find_message_classes(functions, ast.MatchClass) if issubclass(event, Event)]
 
 
 def find_imported_messages(package: ModuleType) -> list[RequestType]:
     """Return the commands and queries that the modules of a package import."""
-    modules = [import_module(found.name) for found in walk_packages(package.__path__, f"{package.__name__}.")]
+    modules = [import_module(module.name) for module in walk_packages(package.__path__, f"{package.__name__}.")]
     values = (value for module in modules for value in vars(module).values())
-    found = {one: None for one in values if isinstance(one, type) and issubclass(one, Command | Query)}
-    return [one for one in found if one not in (Command, Query)]
+    messages = {
+        message: None for message in values if isinstance(message, type) and issubclass(message, Command | Query)
+    }
+    return [message for message in messages if message not in (Command, Query)]
 
 
 def _find_message_classes(functions: Iterable[Any], kind: type[ast.Call] | type[ast.MatchClass]) -> list[type[Message]]:
     """Return the message classes in calls or class patterns, without duplicates, in source order."""
-    found: dict[type[Message], None] = {}
+    classes: dict[type[Message], None] = {}
     for tree, scope in _reachable_sources(list(functions)):
         for node in ast.walk(tree):
             if isinstance(node, kind):
                 target = _resolve(node.func if isinstance(node, ast.Call) else node.cls, scope)
                 if isinstance(target, type) and issubclass(target, Message):
-                    found[target] = None
-    return list(found)
+                    classes[target] = None
+    return list(classes)
 
 
 def _reachable_sources(pending: list[Any]) -> Iterator[tuple[ast.AST, Mapping[str, Any]]]:
     """Yield syntax tree and scope of each function, method and class of the services that is reachable by name."""
     seen: set[object] = set()
     while pending:
-        one = pending.pop(0)
-        if isinstance(one, partial):
-            pending += [one.func, *(type(argument) for argument in one.args)]
-        elif isinstance(one, FunctionType | MethodType | type) and _is_service_code(one) and one not in seen:
-            seen.add(one)
-            own = {"self": one.__self__} if isinstance(one, MethodType) else {}
-            scope = ChainMap(own, vars(sys.modules[one.__module__]))
-            tree = ast.parse(textwrap.dedent(inspect.getsource(one)))
+        target = pending.pop(0)
+        if isinstance(target, partial):
+            pending += [target.func, *(type(argument) for argument in target.args)]
+        elif isinstance(target, FunctionType | MethodType | type) and _is_service_code(target) and target not in seen:
+            seen.add(target)
+            own = {"self": target.__self__} if isinstance(target, MethodType) else {}
+            scope = ChainMap(own, vars(sys.modules[target.__module__]))
+            tree = ast.parse(textwrap.dedent(inspect.getsource(target)))
             yield tree, scope
             pending += [_resolve(node, scope) for node in ast.walk(tree) if isinstance(node, ast.Name | ast.Attribute)]
 

@@ -46,8 +46,8 @@ def _usage(parameters: Sequence[Any]) -> Iterator[str]:
 
 def _render_parameters(parameters: Sequence[Any]) -> str:
     rows = [
-        f"| {_names(one)} | {(one.help or '').replace('|', chr(92) + '|')} | {_default(one)} | {_variable(one)} |"
-        for one in parameters
+        f"| {_names(parameter)} | {(parameter.help or '').replace('|', chr(92) + '|')} | {_default(parameter)} | {_variable(parameter)} |"
+        for parameter in parameters
     ]
     return "\n".join(["| argument or option | effect | default | variable |", "| --- | --- | --- | --- |", *rows, ""])
 

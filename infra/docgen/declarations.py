@@ -24,28 +24,28 @@ class ServiceDeclaration:
     def messages(self) -> tuple[type[Message], ...]:
         """All messages of the service's contract, in the order of its source."""
         module = import_module(f"contracts.{self.name}")
-        own = (one for one in vars(module).values() if isinstance(one, type) and issubclass(one, Message))
-        return tuple(one for one in own if f"{one.__module__}.".startswith(f"{module.__name__}."))
+        own = (value for value in vars(module).values() if isinstance(value, type) and issubclass(value, Message))
+        return tuple(value for value in own if f"{value.__module__}.".startswith(f"{module.__name__}."))
 
     @property
     def commands(self) -> list[type[Command]]:
-        return [one for one in self.messages if issubclass(one, Command)]
+        return [message for message in self.messages if issubclass(message, Command)]
 
     @property
     def queries(self) -> list[type[Query]]:
-        return [one for one in self.messages if issubclass(one, Query)]
+        return [message for message in self.messages if issubclass(message, Query)]
 
     @property
     def events(self) -> list[type[Event]]:
-        return [one for one in self.messages if issubclass(one, Event)]
+        return [message for message in self.messages if issubclass(message, Event)]
 
     @property
     def other_messages(self) -> list[type[Message]]:
         """Rows, responses, and parts of other messages."""
-        return [one for one in self.messages if not issubclass(one, Command | Query | Event)]
+        return [message for message in self.messages if not issubclass(message, Command | Query | Event)]
 
     def category_of(self, event: type[Event]) -> Category[Any, Any, Any, Any] | None:
-        return next((one for one in self.service.categories if event in event_types(one)), None)
+        return next((category for category in self.service.categories if event in event_types(category)), None)
 
     def handled_by(self, message: type[Message]) -> str:
         """Describe how the service handles a command or query; empty if it does not."""
@@ -77,5 +77,7 @@ def collect_declarations(services: Iterable[Service]) -> list[ServiceDeclaration
 
 def find_unhandled(declared: Iterable[ServiceDeclaration]) -> Iterator[type[Message]]:
     """Yield the commands and queries of the contracts that no service handles."""
-    for one in declared:
-        yield from (message for message in (*one.commands, *one.queries) if not one.handled_by(message))
+    for declaration in declared:
+        yield from (
+            message for message in (*declaration.commands, *declaration.queries) if not declaration.handled_by(message)
+        )

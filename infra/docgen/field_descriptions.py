@@ -179,7 +179,7 @@ def get_field_descriptions(message: type[Message]) -> dict[str, str]:
 
 def read_field_comments(message: type[Message]) -> dict[str, str]:
     """Return the comments behind the fields in the source, including inherited fields."""
-    found: dict[str, str] = {}
+    texts: dict[str, str] = {}
     for ancestor in reversed(message.__mro__):
         if issubclass(ancestor, Message) and ancestor is not Message:
             source = getsource(ancestor)
@@ -191,15 +191,15 @@ def read_field_comments(message: type[Message]) -> dict[str, str]:
                     and isinstance(node.target, ast.Name)
                     and node.end_lineno in trailing
                 ):
-                    found[node.target.id] = trailing[node.end_lineno].lstrip("# ")
-    return found
+                    texts[node.target.id] = trailing[node.end_lineno].lstrip("# ")
+    return texts
 
 
 def with_field_descriptions(message: type[Message], schema: Payload) -> Payload:
     """Add descriptions to the properties of a JSON schema. Existing descriptions are kept."""
-    known = get_field_descriptions(message)
+    descriptions = get_field_descriptions(message)
     fields = {
-        name: {"description": known[name], **field} if name in known else field
+        name: {"description": descriptions[name], **field} if name in descriptions else field
         for name, field in schema.get("properties", {}).items()
     }
     return {**schema, "properties": fields} if fields else schema

@@ -10,8 +10,8 @@ from contracts.messages import Event, Message
 
 def describe_fields(message: type[Message]) -> str:
     """Return all fields for a table cell, with the defaults of optional ones."""
-    shown = [_describe_field(name, field) for name, field in message.model_fields.items()]
-    return "<br>".join(shown) or "none"
+    descriptions = [_describe_field(name, field) for name, field in message.model_fields.items()]
+    return "<br>".join(descriptions) or "none"
 
 
 def sealed_fields(event: type[Event]) -> list[str]:
@@ -30,9 +30,9 @@ def type_name(annotation: Any) -> str:
     origin, inner = get_origin(annotation), get_args(annotation)
     if origin in (Union, UnionType):
         optional = "?" if NoneType in inner else ""
-        return " or ".join(type_name(one) for one in inner if one is not NoneType) + optional
+        return " or ".join(type_name(member) for member in inner if member is not NoneType) + optional
     if origin is Literal:
-        return " or ".join(f'"{one}"' for one in inner)
+        return " or ".join(f'"{value}"' for value in inner)
     if origin in (tuple, list):
         return f"{type_name(inner[0])}[]"
     if origin is dict:

@@ -113,7 +113,7 @@ def _sample_field(name: str, annotation: Any) -> Any:
 def _sample_value(name: str, annotation: Any) -> Any:
     origin, inner = get_origin(annotation), get_args(annotation)
     if origin in (Union, UnionType):
-        return _sample_field(name, next(one for one in inner if one is not NoneType))
+        return _sample_field(name, next(member for member in inner if member is not NoneType))
     if origin is Literal:
         return inner[0]
     if origin in (tuple, list):

@@ -20,10 +20,10 @@ MAX_CONSUMERS = 1000  # per stream of the account EVENTS; protects the server's 
 
 
 def render(services: Sequence[Service], gateway_messages: Iterable[type[Message]]) -> str:
-    known = build_logins(services, gateway_messages)
-    public = [one.name for one in services if one.is_public]
-    inside = [*_render_users(known, HEADRACE_ACCOUNT), *_headrace_account_links(public)]
-    outside = [*_render_users(known, EVENTS), *_events_account_links(public)]
+    all_logins = build_logins(services, gateway_messages)
+    public = [service.name for service in services if service.is_public]
+    inside = [*_render_users(all_logins, HEADRACE_ACCOUNT), *_headrace_account_links(public)]
+    outside = [*_render_users(all_logins, EVENTS), *_events_account_links(public)]
     limited = f"{{ max_consumers: {MAX_CONSUMERS} }}"
     return "\n".join(
         [
@@ -48,24 +48,24 @@ def _render_account(name: str, jetstream: str, lines: Iterable[str]) -> list[str
 
 def _render_users(logins: Iterable[Login], account: str) -> list[str]:
     lines = ["users: ["]
-    for one in (one for one in logins if one.account == account):
+    for login in (login for login in logins if login.account == account):
         lines += [
-            f"  {{ user: {one.name}, password: ${password_variable(one.name)}, permissions: {{",
+            f"  {{ user: {login.name}, password: ${password_variable(login.name)}, permissions: {{",
             "    publish: {",
-            *_render_subjects("allow", one.publish),
-            *_render_subjects("deny", one.deny),
+            *_render_subjects("allow", login.publish),
+            *_render_subjects("deny", login.deny),
             "    }",
             "    subscribe: {",
-            *_render_subjects("allow", one.subscribe),
+            *_render_subjects("allow", login.subscribe),
             "    }",
-            *(["    allow_responses: true"] if one.allow_responses else []),
+            *(["    allow_responses: true"] if login.allow_responses else []),
             "  } }",
         ]
     return [*lines, "]"]
 
 
 def _render_subjects(rule: str, subjects: Sequence[str]) -> list[str]:
-    return [f"      {rule}: [", *(f'        "{one}"' for one in subjects), "      ]"] if subjects else []
+    return [f"      {rule}: [", *(f'        "{subject}"' for subject in subjects), "      ]"] if subjects else []
 
 
 def _headrace_account_links(public: Iterable[str]) -> list[str]:
@@ -112,4 +112,4 @@ def _events_account_links(public: Iterable[str]) -> list[str]:
 
 
 def _render_list(name: str, entries: Iterable[str]) -> list[str]:
-    return [f"{name}: [", *(f"  {one}" for one in entries), "]"]
+    return [f"{name}: [", *(f"  {entry}" for entry in entries), "]"]

@@ -159,15 +159,15 @@ def find_problems() -> Iterator[str]:
 
 def read_variables() -> dict[str, Variable]:
     """The calls `read.<kind>("NAME", default, lowest, highest)` in `libs/settings.py`, by name."""
-    found: dict[str, Variable] = {}
+    variables: dict[str, Variable] = {}
     for node in ast.walk(ast.parse(inspect.getsource(settings))):
         match node:
             case ast.Call(func=ast.Attribute(attr=kind), args=[ast.Constant(value=str(name)), *rest]) if (
                 name.startswith(("HEADRACE_", "OTEL_"))
             ):
                 values = [argument.value if isinstance(argument, ast.Constant) else None for argument in rest]
-                found[name] = Variable(name, _format_default(values), _format_limits(kind, values))
-    return found
+                variables[name] = Variable(name, _format_default(values), _format_limits(kind, values))
+    return variables
 
 
 def _format_default(values: Sequence[object]) -> str:

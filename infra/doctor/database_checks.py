@@ -63,11 +63,11 @@ async def check_server(client: AsyncMongoClient[Document]) -> AsyncIterator[Find
             "Start mongod with --replSet and run rs.initiate() once.",
         )
         return
-    found = tuple((await client.server_info())["versionArray"][:2])
-    if found < MIN_MONGODB_VERSION:
+    version = tuple((await client.server_info())["versionArray"][:2])
+    if version < MIN_MONGODB_VERSION:
         yield Finding(
             "mongodb.version",
-            f"MongoDB has version {found[0]}.{found[1]}.",
+            f"MongoDB has version {version[0]}.{version[1]}.",
             "Headrace requires version 6.0 or newer.",
             "Upgrade MongoDB, one major version at a time.",
         )
@@ -139,13 +139,13 @@ async def check_contents(
         )
         return
     for service in services:
-        async for one in _check_schema(service, databases[service.name]):
-            yield one
+        async for finding in _check_schema(service, databases[service.name]):
+            yield finding
 
 
 async def _check_schema(service: Service, database: AsyncDatabase[Document]) -> AsyncIterator[Finding]:
-    built = {one["_id"]: one["version"] async for one in database["views"].find({})}
-    stale = [one.name for one in service.categories if built.get(one.name, 0) < one.row_version]
+    built = {view["_id"]: view["version"] async for view in database["views"].find({})}
+    stale = [category.name for category in service.categories if built.get(category.name, 0) < category.row_version]
     if stale:
         yield Finding(
             f"rows.{service.name}",
@@ -173,10 +173,10 @@ async def check_master_keys(
     for service in services:
         data_keys = get_database(client, settings, service.name)["data_keys"]
         for kid in await data_keys.distinct("kid"):
-            one = await data_keys.find_one({"kid": kid})
+            data_key = await data_keys.find_one({"kid": kid})
             try:
-                if one is not None:
-                    master.unwrap(kid, one["_id"], one["wrapped"])
+                if data_key is not None:
+                    master.unwrap(kid, data_key["_id"], data_key["wrapped"])
             except (MasterKeyMissing, DecryptionFailed):
                 yield Finding(
                     f"master_key.{service.name}",

@@ -38,7 +38,7 @@ def run_doctor(*, as_json: bool) -> int:
     else:
         checks, findings = asyncio.run(diagnose(settings))
     if as_json:
-        report = {"healthy": not findings, "looked_at": checks, "findings": [asdict(one) for one in findings]}
+        report = {"healthy": not findings, "looked_at": checks, "findings": [asdict(finding) for finding in findings]}
         sys.stdout.write(f"{json.dumps(report, indent=2)}\n")
     else:
         _print_findings(checks, findings)
@@ -46,7 +46,7 @@ def run_doctor(*, as_json: bool) -> int:
 
 
 async def diagnose(settings: Settings) -> tuple[list[str], list[Finding]]:
-    looks: dict[str, Check] = {
+    checks: dict[str, Check] = {
         "processes": partial(environment_checks.check_processes, settings),
         "files": partial(environment_checks.check_file_permissions, settings, os.environ),
         "disk": partial(environment_checks.check_disk, settings),
@@ -57,9 +57,9 @@ async def diagnose(settings: Settings) -> tuple[list[str], list[Finding]]:
     }
     findings = _find_missing_settings(settings)
     async with AsyncExitStack() as stack:
-        looks |= await _server_checks(settings, stack, findings)
-        results = await asyncio.gather(*(run_check(name, look) for name, look in looks.items()))
-    return ["settings", *looks], [*findings, *(one for result in results for one in result)]
+        checks |= await _server_checks(settings, stack, findings)
+        results = await asyncio.gather(*(run_check(name, check) for name, check in checks.items()))
+    return ["settings", *checks], [*findings, *(finding for result in results for finding in result)]
 
 
 def _find_missing_settings(settings: Settings) -> list[Finding]:
@@ -73,7 +73,7 @@ def _find_missing_settings(settings: Settings) -> list[Finding]:
 
 async def _server_checks(settings: Settings, stack: AsyncExitStack, findings: list[Finding]) -> dict[str, Check]:
     """Return the checks that need MongoDB or NATS, as far as these are available."""
-    services, looks = load_services(), dict[str, Check]()
+    services, checks = load_services(), dict[str, Check]()
     client = None
     if settings.mongodb_url:
         try:
@@ -82,43 +82,47 @@ async def _server_checks(settings: Settings, stack: AsyncExitStack, findings: li
             findings.append(database_checks.invalid_setting_finding(error))
         else:
             stack.push_async_callback(close_client, client)
-            findings += (found := await run_check("mongodb", partial(database_checks.check_server, client)))
-            client = None if found and found[0].check in database_checks.FATAL_CHECKS else client
+            findings += (mongodb_findings := await run_check("mongodb", partial(database_checks.check_server, client)))
+            client = None if mongodb_findings and mongodb_findings[0].check in database_checks.FATAL_CHECKS else client
     if client is not None:
-        looks["durability"] = partial(database_checks.check_durability, client, settings)
-        looks["contents"] = partial(database_checks.check_contents, client, settings, services)
+        checks["durability"] = partial(database_checks.check_durability, client, settings)
+        checks["contents"] = partial(database_checks.check_contents, client, settings, services)
         if settings.master_keys:
-            looks["master_key"] = partial(database_checks.check_master_keys, client, settings, services)
-    databases = {one.name: get_database(client, settings, one.name) for one in services} if client is not None else {}
+            checks["master_key"] = partial(database_checks.check_master_keys, client, settings, services)
+    databases = {}
+    if client is not None:
+        databases = {service.name: get_database(client, settings, service.name) for service in services}
     if databases:
-        looks["clocks"] = partial(service_checks.check_clocks, databases)
-        looks["runners"] = partial(service_checks.check_runners, databases["builds"], databases["runners"])
+        checks["clocks"] = partial(service_checks.check_clocks, databases)
+        checks["runners"] = partial(service_checks.check_runners, databases["builds"], databases["runners"])
     if not settings.nats_url:
-        return looks
+        return checks
     try:
         async with asyncio.timeout(NATS_TIMEOUT_SECONDS):
             nats = await connect(settings, "doctor")
     except (NatsError, OSError, TimeoutError, SettingsError) as error:
         findings.append(nats_checks.unreachable_finding(error))
-        return looks
+        return checks
     stack.push_async_callback(disconnect, nats)
-    findings += (found := await run_check("nats", partial(nats_checks.check_server, nats)))
+    findings += (nats_findings := await run_check("nats", partial(nats_checks.check_server, nats)))
     if len(parse_nats_address(settings).servers) > 1:
-        looks["nats.servers"] = partial(nats_checks.check_servers, settings)
-    looks["services"] = partial(service_checks.check_services, nats, services)
-    if not any(one.check == "nats.jetstream" for one in found):
-        looks["streams"] = partial(nats_checks.check_streams, nats, settings, services)
+        checks["nats.servers"] = partial(nats_checks.check_servers, settings)
+    checks["services"] = partial(service_checks.check_services, nats, services)
+    if not any(finding.check == "nats.jetstream" for finding in nats_findings):
+        checks["streams"] = partial(nats_checks.check_streams, nats, settings, services)
         for service in services if databases else ():
-            looks[f"relay.{service.name}"] = partial(nats_checks.check_relay, nats, service, databases[service.name])
-            looks[f"followers.{service.name}"] = partial(
+            checks[f"relay.{service.name}"] = partial(nats_checks.check_relay, nats, service, databases[service.name])
+            checks[f"followers.{service.name}"] = partial(
                 nats_checks.check_subscriptions, nats, service, databases[service.name]
             )
-    return looks
+    return checks
 
 
 def _print_findings(checks: Sequence[str], findings: Sequence[Finding]) -> None:
-    for one in findings:
-        console.print(f"[red]✗[/] [bold]{one.what}[/]", f"  consequence: {one.why}", f"  remedy: {one.todo}", sep="\n")
+    for finding in findings:
+        console.print(f"[red]✗[/] [bold]{finding.what}[/]")
+        console.print(f"  consequence: {finding.why}")
+        console.print(f"  remedy: {finding.todo}")
         console.print()
     if findings:
         console.print(f"{len(findings)} finding{'s' if len(findings) > 1 else ''} in {len(checks)} checks.")

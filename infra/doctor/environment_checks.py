@@ -31,8 +31,9 @@ async def check_file_permissions(settings: Settings, environ: Mapping[str, str])
         for name, file in environ.items()
         if name.startswith("HEADRACE_") and SECRET_FILE_VARIABLE.search(name)
     ]
-    for file, others in [*((one, stat.S_IRWXG | stat.S_IRWXO) for one in own), *((one, stat.S_IRWXO) for one in named)]:
-        if file.is_file() and file.stat().st_mode & others:
+    forbidden = dict.fromkeys(named, stat.S_IRWXO) | dict.fromkeys(own, stat.S_IRWXG | stat.S_IRWXO)
+    for file, mode in forbidden.items():
+        if file.is_file() and file.stat().st_mode & mode:
             yield Finding(
                 "files",
                 f"{file} can be read or written by other users than its owner.",
@@ -46,9 +47,9 @@ async def check_processes(settings: Settings) -> AsyncIterator[Finding]:
     folder = DataFolder(settings.data)
     if not (folder.path / "mongodb").is_dir():
         return
-    found = await asyncio.to_thread(stack_commands.list_processes, folder)
-    down = [one["name"] for one in found or () if not one["ready"]]
-    if found is None and not settings.mongodb_url:
+    running = await asyncio.to_thread(stack_commands.list_processes, folder)
+    down = [process["name"] for process in running or () if not process["ready"]]
+    if running is None and not settings.mongodb_url:
         yield Finding(
             "processes",
             f"The stack on {folder.path} is not running.",
@@ -89,14 +90,14 @@ async def check_git() -> AsyncIterator[Finding]:
 
 
 async def check_gateway(settings: Settings) -> AsyncIterator[Finding]:
-    address = f"{settings.url}/api/guest/ping"
+    url = f"{settings.url}/api/guest/ping"
     try:
         async with httpx.AsyncClient(
             timeout=GATEWAY_TIMEOUT_SECONDS,
             trust_env=False,
             verify=create_client_context(settings.ca_file, keep_system_authorities=True),
         ) as http:
-            answer = await http.get(address)
+            answer = await http.get(url)
         problem = "" if answer.status_code == 200 else f"responds with {answer.status_code}"
     except httpx.HTTPError as error:
         problem = f"is not reachable ({type(error).__name__})"

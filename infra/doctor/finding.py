@@ -21,12 +21,12 @@ Check = Callable[[], AsyncIterator[Finding]]
 
 async def run_check(name: str, check: Check) -> list[Finding]:
     """Return the findings of a check. A check that fails or times out is itself a finding."""
-    found: list[Finding] = []
+    findings: list[Finding] = []
     try:
         async with asyncio.timeout(CHECK_TIMEOUT_SECONDS):
-            found += [one async for one in check()]
+            findings += [finding async for finding in check()]
     except TimeoutError:
-        found.append(
+        findings.append(
             Finding(
                 name,
                 f"The check took longer than {CHECK_TIMEOUT_SECONDS:g} s.",
@@ -36,10 +36,10 @@ async def run_check(name: str, check: Check) -> list[Finding]:
         )
     except Exception as error:  # the other checks must run regardless of the error
         what = f"The check failed ({type(error).__name__})."
-        found.append(
+        findings.append(
             Finding(name, what, UNKNOWN_CONSEQUENCE, "Fix the other findings first, then run `headrace doctor` again.")
         )
-    return found
+    return findings
 
 
 UNKNOWN_CONSEQUENCE = "Problems in this area are not detected."

@@ -28,12 +28,12 @@ SERVER_TIMEOUT_SECONDS = 5.0  # seconds
 
 def unreachable_finding(error: Exception) -> Finding:
     """Return the finding for a failed connection. The message of a SettingsError contains the remedy."""
-    known = isinstance(error, SettingsError)
+    is_setting = isinstance(error, SettingsError)
     return Finding(
         "nats",
-        str(error) if known else f"NATS is not reachable ({type(error).__name__}).",
+        str(error) if is_setting else f"NATS is not reachable ({type(error).__name__}).",
         "It carries all requests between gateway and services, and all events.",
-        "Correct the setting." if known else "Start it, and check the URL in HEADRACE_NATS_URL.",
+        "Correct the setting." if is_setting else "Start it, and check the URL in HEADRACE_NATS_URL.",
     )
 
 
@@ -62,7 +62,7 @@ async def check_servers(settings: Settings) -> AsyncIterator[Finding]:
     """Check each server of the URL. A process uses one of them and switches to another only after a failure."""
     address = parse_nats_address(settings)
     answers = await asyncio.gather(
-        *(_server_problem(replace(settings, nats_url=address.with_login(one))) for one in address.servers)
+        *(_server_problem(replace(settings, nats_url=address.with_login(server))) for server in address.servers)
     )
     for server, problem in zip(address.servers, answers, strict=True):
         if problem:
@@ -124,8 +124,8 @@ async def check_streams(client: Client, settings: Settings, services: Sequence[S
                 f"Purge the stream {service.name} and restart the service {service.name}, which fills it again.",
             )
         for worker in service.workers:
-            async for one in _check_consumer(client, service, worker):
-                yield one
+            async for finding in _check_consumer(client, service, worker):
+                yield finding
 
 
 def _replica_problem(info: StreamInfo) -> str:
@@ -134,7 +134,7 @@ def _replica_problem(info: StreamInfo) -> str:
         return ""
     if not cluster.leader:
         return "no leader"
-    behind = [one.name for one in cluster.replicas or () if one.offline or not one.current]
+    behind = [replica.name for replica in cluster.replicas or () if replica.offline or not replica.current]
     return f"{len(behind)} replicas are offline or behind ({', '.join(map(str, behind))})" if behind else ""
 
 

@@ -50,13 +50,13 @@ async def check_clocks(databases: Mapping[str, AsyncDatabase[Document]]) -> Asyn
     """Find processes that report a wrong clock. Processes of release 0.2.0 do not report their clocks."""
     for service, database in databases.items():
         alive = {"seen_at": {"$gt": await get_server_time(database) - MAX_HEARTBEAT_AGE}, "clock_offset": {"$ne": None}}
-        async for one in database[REPLICAS].find(alive).sort("_id"):
-            beside = one["service"] == GATEWAY and service != HEARTBEAT_SERVICE  # reported by HEARTBEAT_SERVICE
-            if abs(one["clock_offset"]) > MAX_OFFSET_SECONDS and not beside:
+        async for replica in database[REPLICAS].find(alive).sort("_id"):
+            beside = replica["service"] == GATEWAY and service != HEARTBEAT_SERVICE  # reported by HEARTBEAT_SERVICE
+            if abs(replica["clock_offset"]) > MAX_OFFSET_SECONDS and not beside:
                 yield Finding(
-                    f"clock.{one['service']}",
-                    f"The clock of {one['instance']} ({one['service']}) is {format_offset(one['clock_offset'])} the "
-                    "database's.",
+                    f"clock.{replica['service']}",
+                    f"The clock of {replica['instance']} ({replica['service']}) is "
+                    f"{format_offset(replica['clock_offset'])} the database's.",
                     "The process is not ready, and events that it records have a wrong time.",
                     "Synchronize the clock of its machine with NTP.",
                 )

@@ -54,11 +54,11 @@ def _ensure_primary(port: int) -> bool:
     try:
         if is_primary(port):
             return True
-        found = _run_command(port, {"replSetGetConfig": 1})
-        if found.get("codeName") == "NotYetInitialized":
+        answer = _run_command(port, {"replSetGetConfig": 1})
+        if answer.get("codeName") == "NotYetInitialized":
             settings = {"electionTimeoutMillis": 1000}
             _run_command(port, {"replSetInitiate": {"_id": REPLICA_SET, "members": [member], "settings": settings}})
-        elif (config := found.get("config")) and config["members"][0]["host"] != member["host"]:
+        elif (config := answer.get("config")) and config["members"][0]["host"] != member["host"]:
             # The configuration contains the old port, and a single member cannot vote for a new one.
             moved = config | {"version": config["version"] + 1, "members": [config["members"][0] | member]}
             _run_command(port, {"replSetReconfig": moved, "force": True})

@@ -46,7 +46,7 @@ def render_config(
     folder: DataFolder, clients: str, monitoring: str, store_folder: Path, *, unlimited: bool = False
 ) -> str:
     """Return the permissions with the folder's passwords, followed by the settings of this server."""
-    text = PASSWORD_VARIABLE.sub(lambda found: _quoted_password(folder, found[1].lower()), PERMISSIONS_FILE.read_text())
+    text = PASSWORD_VARIABLE.sub(lambda match: _quoted_password(folder, match[1].lower()), PERMISSIONS_FILE.read_text())
     if unlimited:
         text = text.replace(
             "users: [",

@@ -122,8 +122,8 @@ class Stack:
 
     def _common_environment(self) -> dict[str, str]:
         dropped = {*SECRET_VARIABLES, "PYTHONDONTWRITEBYTECODE"}  # compiled files make later starts faster
-        kept = {name: value for name, value in self.environ.items() if name not in dropped}
-        return {name: value for name, value in kept.items() if not name.startswith(BUCKET_PREFIX)} | {
+        inherited = {name: value for name, value in self.environ.items() if name not in dropped}
+        return {name: value for name, value in inherited.items() if not name.startswith(BUCKET_PREFIX)} | {
             "HEADRACE_DATA": str(self.folder.path),
             "HEADRACE_URL": self.settings.url,
             "PYTHONUNBUFFERED": "1",

@@ -85,13 +85,13 @@ def _welcome_message(settings: Settings) -> Callable[[], str]:
     first = not folder.agent_config.exists()
 
     def text() -> str:
-        kept = folder.path / "secrets" / "admin-password"
+        password_file = folder.path / "secrets" / "admin-password"
         proof = "with the password in HEADRACE_ADMIN_PASSWORD"
         if not settings.admin_password:
             proof = (
-                f"password {kept.read_text()}  (shown once, stored in {kept})"
+                f"password {password_file.read_text()}  (shown once, stored in {password_file})"
                 if first
-                else f"password stored in {kept}"
+                else f"password stored in {password_file}"
             )
         return (
             f"\nHeadrace is up at {settings.url}\n"
@@ -155,14 +155,14 @@ def connect_to_stack(login: str) -> None:
         return
     servers = {process.name: process for process in state.processes}
     mongod, nats = servers.get("mongod"), servers.get("nats-server")
-    known = {
+    variables = {
         "HEADRACE_MONGODB_URL": mongod.url if mongod else "",
         "HEADRACE_NATS_URL": with_login(nats.address, folder, login) if nats else "",
         "HEADRACE_MASTER_KEY": _read_text(folder.path / "secrets" / "master-key"),
         "HEADRACE_URL": state.url,
     }
     given = resolve_secret_files(os.environ)
-    os.environ.update({name: value for name, value in known.items() if not given.get(name)})
+    os.environ.update({name: value for name, value in variables.items() if not given.get(name)})
 
 
 def _read_text(file: Path) -> str:
