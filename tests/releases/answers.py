@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from tests.support.in_process.whole_stage import BuildSystem
+from tests.support.in_process.build_system import BuildSystem
 
 Answers = dict[str, Any]
 PAGE_QUERY = "page=1&per_page=100"

@@ -5,7 +5,7 @@ from typing import Any
 from contracts.runners import MarkRunnerOffline
 from libs.messaging.nats_connection import connect, disconnect
 from libs.messaging.request_reply import MessageClient
-from tests.support.in_process.whole_stage import PASSWORD, Body, BuildSystem
+from tests.support.in_process.build_system import PASSWORD, Body, BuildSystem
 
 IDEMPOTENCY_HEADERS = {"Idempotency-Key": "the-same-name-once-more"}
 FAILED_LOGINS = 11  # one more than are allowed before back-off

@@ -13,7 +13,7 @@ from tests.releases.work import LOCK_PIPELINE, cause_emails, fill_concurrency_gr
 from tests.support.external.forge_webhooks import github_headers, github_push_body
 from tests.support.external.repositories import commit_files
 from tests.support.external.ssh_keys import generate_public_key
-from tests.support.in_process.whole_stage import PASSWORD, Body, BuildSystem, FakeRunner
+from tests.support.in_process.build_system import PASSWORD, Body, BuildSystem, FakeRunner
 from tests.support.waiting import eventually
 
 SPEC = "\n".join(

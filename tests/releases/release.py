@@ -14,9 +14,9 @@ from libs.settings import MailSecurity, MailSettings
 from services.notifications.app import create_service
 from tests.support.external.mail_server import MailServer
 from tests.support.external.repositories import create_sample_repository
+from tests.support.in_process.build_system import PASSWORD, BuildSystem
 from tests.support.in_process.gateway_stage import running_gateway
-from tests.support.in_process.stage import ServiceStage, empty_stage
-from tests.support.in_process.whole_stage import PASSWORD, BuildSystem
+from tests.support.in_process.service_stage import ServiceStage, empty_stage
 from tests.support.infrastructure.servers import running_servers
 
 NEVER_SECONDS = 10**9  # seconds: recorded work must not time out before it is restored

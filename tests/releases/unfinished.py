@@ -18,7 +18,7 @@ from tests.releases.changes import delete_resource, patch_resource
 from tests.releases.life import Leftovers
 from tests.releases.release import RunningRelease
 from tests.support import read_event_ids
-from tests.support.in_process.whole_stage import Body, BuildSystem
+from tests.support.in_process.build_system import Body, BuildSystem
 from tests.support.waiting import eventually
 
 READ_MESSAGES = 7  # messages that the external consumer reads

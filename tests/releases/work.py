@@ -3,7 +3,7 @@
 from tests.releases.changes import patch_resource
 from tests.support.external.forge_webhooks import github_headers, github_push_body
 from tests.support.external.repositories import run_git
-from tests.support.in_process.whole_stage import Body, BuildSystem, FakeRunner
+from tests.support.in_process.build_system import Body, BuildSystem, FakeRunner
 from tests.support.waiting import eventually
 
 LOCK_PIPELINE = """

@@ -3,12 +3,14 @@
 import json
 import os
 from collections import defaultdict
+from functools import cache
 from pathlib import Path
 
 import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
+ROOT = Path(__file__).parents[2]
 DURATIONS = Path(__file__).with_name("durations.json")  # seconds per test file; written with TEST_DURATIONS=
 UNKNOWN_SECONDS = 10.0  # for a file without a recorded duration
 SHARED_STACK = "tests/e2e/shared_stack/"  # files that use the shared stack form one group
@@ -18,8 +20,19 @@ def file_of(nodeid: str) -> str:
     return nodeid.partition("::")[0]
 
 
+@cache
+def shares_fixtures(folder: str) -> bool:
+    """Return whether the conftest.py of this folder has fixtures that are created once for all its files."""
+    conftest = ROOT / folder / "conftest.py"
+    return conftest.exists() and 'scope="package"' in conftest.read_text()
+
+
 def group_of(file: str) -> str:
-    return SHARED_STACK if file.startswith(SHARED_STACK) else file
+    """Return the group of a file: its folder if the files there share fixtures, else the file itself."""
+    if file.startswith(SHARED_STACK):
+        return SHARED_STACK
+    folder = file.rpartition("/")[0]
+    return folder if shares_fixtures(folder) else file
 
 
 class GroupScheduling(LoadScopeScheduling):  # type: ignore[misc]  # pytest-xdist has no types

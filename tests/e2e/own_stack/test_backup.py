@@ -61,11 +61,11 @@ def list_streams(stack: RunningStack) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def backed_up(tmp_path_factory: pytest.TempPathFactory, mails: MailServer) -> BackedUp:
+def backed_up(tmp_path_factory: pytest.TempPathFactory, mail_server: MailServer) -> BackedUp:
     folder = tmp_path_factory.mktemp("backup")
     backed_up = BackedUp(folder)
     gate = Gate(folder / "gate")
-    with running_stack(folder / "old", replicas=1, environment=mails.environment | SHORT_TIMEOUTS) as stack:
+    with running_stack(folder / "old", replicas=1, environment=mail_server.environment | SHORT_TIMEOUTS) as stack:
         clients, variables = create_clients(stack), create_scene_variables(stack, folder)
         for scene in load_scenes(Path(__file__).parent / "scenes"):
             player = ScenePlayer(clients, dict(variables))
@@ -80,7 +80,7 @@ def backed_up(tmp_path_factory: pytest.TempPathFactory, mails: MailServer) -> Ba
         backed_up.values = read_secret_values(stack, backed_up.streams)
         backed_up.seen = read_everything(stack, backed_up.streams)
         backed_up.token = str(stack.admin.headers["Authorization"])
-        backed_up.mails = wait_until(lambda: len(mails.messages))
+        backed_up.mails = wait_until(lambda: len(mail_server.messages))
         stack.run_headrace("backup", str(folder / "quiet.backup"))
 
         backed_up.running = stack.launch_build(held)
@@ -124,36 +124,38 @@ def run_headrace(data: Path, *command: str, **environ: str) -> subprocess.Comple
 
 
 @contextmanager
-def restored(backed_up: BackedUp, name: str, mails: MailServer, **environ: str) -> Iterator[RunningStack]:
+def restored(backed_up: BackedUp, name: str, mail_server: MailServer, **environ: str) -> Iterator[RunningStack]:
     folder = backed_up.new_folder(name)
     done = run_headrace(folder, "restore", str(backed_up.folder / f"{name}.backup"), **environ)
     assert done.returncode == 0, done.stderr
-    with running_stack(folder, replicas=1, environment=mails.environment | SHORT_TIMEOUTS) as stack:
+    with running_stack(folder, replicas=1, environment=mail_server.environment | SHORT_TIMEOUTS) as stack:
         yield stack
         assert stack.list_logged_errors() == []
 
 
 @pytest.fixture(scope="module")
-def restored_stack(backed_up: BackedUp, mails: MailServer) -> Iterator[RunningStack]:
-    with restored(backed_up, "quiet", mails) as stack:
+def restored_stack(backed_up: BackedUp, mail_server: MailServer) -> Iterator[RunningStack]:
+    with restored(backed_up, "quiet", mail_server) as stack:
         yield stack
 
 
 @pytest.fixture(scope="module")
-def busy_restored_stack(backed_up: BackedUp, restored_stack: RunningStack, mails: MailServer) -> Iterator[RunningStack]:
-    with restored(backed_up, "busy", mails, HEADRACE_BACKUP_KEY=BACKUP_KEY) as stack:
+def busy_restored_stack(
+    backed_up: BackedUp, restored_stack: RunningStack, mail_server: MailServer
+) -> Iterator[RunningStack]:
+    with restored(backed_up, "busy", mail_server, HEADRACE_BACKUP_KEY=BACKUP_KEY) as stack:
         yield stack
 
 
 async def test_a_restored_system_matches_its_log_and_repeats_no_side_effects(
-    restored_stack: RunningStack, backed_up: BackedUp, mails: MailServer
+    restored_stack: RunningStack, backed_up: BackedUp, mail_server: MailServer
 ) -> None:
     verdict = Verdict()
     await compare_with_logs(restored_stack, verdict)
     await wait_until_consumers_are_idle(restored_stack)
     assert verdict == Verdict()
     assert list_streams(restored_stack) == backed_up.streams
-    assert len(mails.messages) == backed_up.mails
+    assert len(mail_server.messages) == backed_up.mails
 
 
 def test_all_readable_data_is_the_same_after_a_restore(restored_stack: RunningStack, backed_up: BackedUp) -> None:

@@ -3,20 +3,13 @@
 import io
 import subprocess
 import zipfile
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.integration.agent.test_agent import GIT_COMMAND, agent_config, job_payload, running_agent
-from tests.support.in_process.agent_coordinator import FakeGitLabServer, running_fake_gitlab
-
-
-@pytest.fixture
-async def gitlab() -> AsyncIterator[FakeGitLabServer]:
-    async with running_fake_gitlab() as server:
-        yield server
+from tests.integration.agent.agent_runs import GIT_COMMAND, agent_config, job_payload, running_agent
+from tests.support.in_process.fake_gitlab import FakeGitLabServer
 
 
 @pytest.fixture

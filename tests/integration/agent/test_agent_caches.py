@@ -1,25 +1,16 @@
 """The agent's job caches: real HTTP, real git, real zip files."""
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.integration.agent.test_agent import agent_config, job_payload, job_variable, repository, running_agent
-from tests.support.in_process.agent_coordinator import FakeGitLabServer, running_fake_gitlab
-
-__all__ = ["repository"]
+from tests.integration.agent.agent_runs import agent_config, job_payload, job_variable, running_agent
+from tests.support.in_process.fake_gitlab import FakeGitLabServer
 
 WRITE_SCRIPT = ("mkdir -p deps/deep", "echo kept > deps/deep/file", "ln -s deep deps/link")
 READ_SCRIPT = ("cat deps/link/file 2>/dev/null || echo nothing there",)
-
-
-@pytest.fixture
-async def gitlab() -> AsyncIterator[FakeGitLabServer]:
-    async with running_fake_gitlab() as server:
-        yield server
 
 
 def job_with_cache(number: int, repository: Path, *script: str, project: int = 1, **cache: Any) -> dict[str, Any]:
@@ -93,12 +84,12 @@ async def test_fallback_keys_are_used_and_cache_keys_expand_variables(
 async def test_a_protected_branch_does_not_restore_caches_of_unprotected_branches(
     gitlab: FakeGitLabServer, repository: Path, tmp_path: Path
 ) -> None:
-    claiming = job_with_cache(1, repository, *WRITE_SCRIPT) | {
+    dispatcher = job_with_cache(1, repository, *WRITE_SCRIPT) | {
         "variables": [job_variable("CI_COMMIT_REF_PROTECTED", "true")]
     }
     protected = job_with_cache(2, repository, *READ_SCRIPT)
     protected["git_info"]["protected"] = True
-    assert "nothing there" in await run_jobs(gitlab, tmp_path, claiming, protected)
+    assert "nothing there" in await run_jobs(gitlab, tmp_path, dispatcher, protected)
 
 
 async def test_caches_are_separated_by_the_servers_keys_if_it_supports_this_else_by_the_agent(
@@ -135,8 +126,8 @@ async def test_the_oldest_caches_are_evicted_and_a_cache_above_the_limit_is_not_
     log = await run_jobs(gitlab, tmp_path, *jobs, large, cache_megabytes=1)
     assert "WARNING: cache large could not be saved: its 1 MiB exceed" in log
     assert len(list((tmp_path / "builds" / "cache").glob("*/*"))) == 1
-    looking = job_with_cache(4, repository, "ls deps", key="k2", policy="pull")
-    assert "Restored cache k2" in await run_jobs(gitlab, tmp_path, looking)
+    reading_job = job_with_cache(4, repository, "ls deps", key="k2", policy="pull")
+    assert "Restored cache k2" in await run_jobs(gitlab, tmp_path, reading_job)
 
 
 async def test_a_cache_limit_of_0_disables_caches(gitlab: FakeGitLabServer, repository: Path, tmp_path: Path) -> None:

@@ -17,11 +17,9 @@ from agent.config import Config, DockerSettings
 from agent.executors.docker_client import DockerClient, DockerError, socket_path
 from agent.executors.docker_executor import AGENT_LABEL, JOB_LABEL
 from agent.executors.docker_images import split_image
-from tests.integration.agent.test_agent import agent_config, job_payload, job_variable, repository, running_agent
-from tests.support.in_process.agent_coordinator import FakeGitLabServer, read_command_lines, running_fake_gitlab
+from tests.integration.agent.agent_runs import agent_config, job_payload, job_variable, running_agent
+from tests.support.in_process.fake_gitlab import FakeGitLabServer, read_command_lines, running_fake_gitlab
 from tests.support.waiting import eventually
-
-__all__ = ["repository"]
 
 IMAGE = os.environ.get("HEADRACE_TEST_IMAGE", "debian:bookworm-slim")  # the image needs bash
 AGENT_LABEL = f"{AGENT_LABEL}=s_1"
@@ -81,9 +79,9 @@ async def test_a_docker_job_runs_in_its_image_on_the_checkout_and_leaves_no_file
 async def test_a_secret_is_in_the_job_but_not_in_logs_command_lines_or_container_metadata(
     gitlab: FakeGitLabServer, engine: DockerClient, repository: Path, tmp_path: Path
 ) -> None:
-    go = tmp_path / "builds" / "go"
+    go_file = tmp_path / "builds" / "go"
     secret = job_variable("SECRET", "s3cret-w0rd", masked=True)
-    script = ("echo up $SECRET", "cat $LETTER", f"until [ -e {go} ]; do sleep 0.05; done")
+    script = ("echo up $SECRET", "cat $LETTER", f"until [ -e {go_file} ]; do sleep 0.05; done")
     variables = [
         secret,
         job_variable("LETTER", "dear Ada\n", file=True),
@@ -98,7 +96,7 @@ async def test_a_secret_is_in_the_job_but_not_in_logs_command_lines_or_container
             for container in await engine.list_containers(f"{JOB_LABEL}=1")
         ]
         seen += read_command_lines().values()
-        go.touch()
+        go_file.touch()
         final = await gitlab.wait_for_final_state(1)
     assert final["state"] == "success"
     assert [line for line in seen if "s3cret-w0rd" in line] == []
@@ -140,11 +138,11 @@ async def test_a_cache_saved_in_a_container_is_restored_for_another_container_us
 async def test_a_service_container_is_reachable_by_alias_and_gets_no_masked_variables(
     gitlab: FakeGitLabServer, repository: Path, tmp_path: Path
 ) -> None:
-    shout = ["bash", "-c", "env; exit 3"]
-    listen = ["bash", "-c", "sleep 600"]
+    print_environment = ["bash", "-c", "env; exit 3"]
+    wait_forever = ["bash", "-c", "sleep 600"]
     services = [
-        {"name": IMAGE, "alias": "store, other", "command": listen},
-        {"name": IMAGE, "command": shout, "variables": [{"key": "OWN", "value": "of $PLAIN"}]},
+        {"name": IMAGE, "alias": "store, other", "command": wait_forever},
+        {"name": IMAGE, "command": print_environment, "variables": [{"key": "OWN", "value": "of $PLAIN"}]},
     ]
     variables = [job_variable("SECRET", "s3cret-w0rd", masked=True), job_variable("PLAIN", "visible")]
     script = ("getent hosts store other build | wc -l",)

@@ -19,7 +19,7 @@ from gateway.routes import TABLE
 from libs.security.tokens import SigningKey, issue_token
 from libs.service.connections import create_vault
 from services.identity.authentication.signing_keys import ENCRYPTION_SUBJECT, KEYS_COLLECTION
-from tests.support.in_process.whole import Headers, RunningSystem, running_system
+from tests.support.in_process.running_system import Headers, RunningSystem, running_system
 from tests.support.infrastructure.servers import Servers
 from tests.support.waiting import eventually
 
@@ -86,29 +86,31 @@ async def callers(system: RunningSystem) -> Mapping[str, Headers]:
 PASSWORD = "long enough 7"
 
 
-async def log_in_new_user(here: RunningSystem, username: str, role: str) -> Headers:
-    await here.create("developers", username=username, password=PASSWORD, roles=[role])
-    return await here.log_in(username, PASSWORD)
+async def log_in_new_user(system: RunningSystem, username: str, role: str) -> Headers:
+    await system.create("developers", username=username, password=PASSWORD, roles=[role])
+    return await system.log_in(username, PASSWORD)
 
 
-async def disabled_user_headers(here: RunningSystem) -> Headers:
-    user = await here.create("developers", username="gone", password=PASSWORD, roles=["ROLE_ADMIN", "ROLE_DEVELOPER"])
-    headers = await here.log_in("gone", PASSWORD)
+async def disabled_user_headers(system: RunningSystem) -> Headers:
+    user = await system.create("developers", username="gone", password=PASSWORD, roles=["ROLE_ADMIN", "ROLE_DEVELOPER"])
+    headers = await system.log_in("gone", PASSWORD)
     body = {"developer": {"enabled": False}}
-    await here.http.patch(f"/api/admin/developers/{user['id']}/enabled", json=body, headers=here.admin)
+    await system.http.patch(f"/api/admin/developers/{user['id']}/enabled", json=body, headers=system.admin)
 
     async def is_out() -> bool:
-        return (await here.http.get("/api/user/info", headers=headers)).status_code == 401
+        return (await system.http.get("/api/user/info", headers=headers)).status_code == 401
 
     await eventually(is_out)
     return headers
 
 
-async def expired_token_headers(here: RunningSystem) -> Headers:
-    async with here.database("identity") as database:
+async def expired_token_headers(system: RunningSystem) -> Headers:
+    async with system.database("identity") as database:
         stored = await database[KEYS_COLLECTION].find_one(sort=[("_id", -1)])
         assert stored
-        private = await create_vault(database, here.settings).decrypt(ENCRYPTION_SUBJECT, stored["sealed_private_pem"])
+        private = await create_vault(database, system.settings).decrypt(
+            ENCRYPTION_SUBJECT, stored["sealed_private_pem"]
+        )
     key = SigningKey(stored["kid"], private, stored["public_pem"])
     issued_at = datetime.now(UTC) - timedelta(hours=2)
     roles = ("ROLE_ADMIN", "ROLE_DEVELOPER")
@@ -190,11 +192,11 @@ async def answers(
 
     async def ask(route: Route, caller: str) -> Answer:
         path = request_path(route, visible_ids(route, resource_ids))
-        async with turn, system.http.stream(route.method, path, headers=callers[caller]) as answer:
-            if answer.status_code < 400:  # an event stream has no end
-                return Answer(path, answer.status_code, "")
-            await answer.aread()
-            return Answer(path, answer.status_code, answer.json()["message"])
+        async with turn, system.http.stream(route.method, path, headers=callers[caller]) as response:
+            if response.status_code < 400:  # an event stream has no end
+                return Answer(path, response.status_code, "")
+            await response.aread()
+            return Answer(path, response.status_code, response.json()["message"])
 
     requests = {(name_of(route), caller): ask(route, caller) for route in ROUTES for caller in CALLERS}
     return dict(zip(requests, await asyncio.gather(*requests.values()), strict=True))

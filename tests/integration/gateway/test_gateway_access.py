@@ -66,12 +66,12 @@ def reject_token(_query: GetTokenAccess) -> TokenAccess:
 
 
 def authenticate_with_token(
-    here: GatewayStage, clock: Callable[[], float] = time.monotonic
+    stage: GatewayStage, clock: Callable[[], float] = time.monotonic
 ) -> Callable[[], Awaitable[Actor]]:
     """Return a function that authenticates with a personal token at a gateway with an empty cache."""
-    doorkeeper = Authenticator(MessageClient(here.client), clock)
+    authenticator = Authenticator(MessageClient(stage.client), clock)
     headers = {b"authorization": f"token {PERSONAL_TOKEN}".encode()}
-    return lambda: doorkeeper.authenticate(headers, Role.DEVELOPER, TokenScope.BUILD_READ)
+    return lambda: authenticator.authenticate(headers, Role.DEVELOPER, TokenScope.BUILD_READ)
 
 
 async def test_a_personal_token_is_sent_to_identity_as_a_hash(stage: GatewayStage) -> None:
@@ -122,8 +122,8 @@ async def test_concurrent_requests_with_an_unknown_personal_token_send_one_query
 
 @pytest.mark.parametrize("token", [PERSONAL_TOKEN[:-1], PERSONAL_TOKEN + "x", TOKEN_PREFIX + "!" * 43, "x" * 5000])
 async def test_a_malformed_personal_token_is_rejected_without_a_query(stage: GatewayStage, token: str) -> None:
-    answer = await stage.http.get("/api/user/info", headers={"Authorization": f"token {token}"})
-    assert (answer.status_code, answer.json()["message"]) == (401, "TOKEN_INVALID")
+    response = await stage.http.get("/api/user/info", headers={"Authorization": f"token {token}"})
+    assert (response.status_code, response.json()["message"]) == (401, "TOKEN_INVALID")
     assert stage.services.received_of(GetTokenAccess) == []
 
 
@@ -137,14 +137,14 @@ async def test_tokens_of_a_new_and_of_the_previous_signing_key_are_accepted(stag
     both = VerificationKeys(keys={key.kid: key.public_pem for key in (old, stage.users.key)})
     await stage.services.serve(GetVerificationKeys, lambda _: both)
     answers = [await stage.http.get("/api/user/info", headers=headers) for headers in (stage.developer, before)]
-    assert [answer.status_code for answer in answers] == [200, 200]
+    assert [response.status_code for response in answers] == [200, 200]
 
 
 async def test_a_withdrawn_signing_key_is_rejected_after_a_minute(stage: GatewayStage) -> None:
     clock = ManualClock()
-    doorkeeper = Authenticator(MessageClient(stage.client), clock)
+    authenticator = Authenticator(MessageClient(stage.client), clock)
     headers = {b"authorization": b"Bearer " + stage.users.token(DEVELOPER).encode()}
-    await doorkeeper.authenticate(headers, Role.DEVELOPER, None)
+    await authenticator.authenticate(headers, Role.DEVELOPER, None)
     withdrawn, stage.users.key = stage.users.key, generate_signing_key()
     await stage.services.serve(
         GetVerificationKeys, lambda _: VerificationKeys(keys={stage.users.key.kid: stage.users.key.public_pem})
@@ -153,7 +153,7 @@ async def test_a_withdrawn_signing_key_is_rejected_after_a_minute(stage: Gateway
     async def outcome() -> str:
         try:
             clock.now += 61
-            await doorkeeper.authenticate(headers, Role.DEVELOPER, None)
+            await authenticator.authenticate(headers, Role.DEVELOPER, None)
         except RequestRejected as refused:
             return refused.code
         return ""
@@ -175,9 +175,9 @@ def refuse_for_a_while(_query: LogIn) -> Session:
 
 async def test_a_throttled_login_gets_429_with_retry_after(stage: GatewayStage) -> None:
     await stage.services.serve(LogIn, refuse_for_a_while)
-    answer = await stage.http.post("/api/auth/token", json={"auth": {"username": "ivan", "password": "x"}})
-    assert (answer.status_code, answer.headers["Retry-After"]) == (429, "30")
-    assert answer.json()["message"] == "TOO_MANY_REQUESTS"
+    response = await stage.http.post("/api/auth/token", json={"auth": {"username": "ivan", "password": "x"}})
+    assert (response.status_code, response.headers["Retry-After"]) == (429, "30")
+    assert response.json()["message"] == "TOO_MANY_REQUESTS"
 
 
 async def test_the_client_ip_behind_a_trusted_proxy_is_taken_from_the_forwarded_header(stage: GatewayStage) -> None:

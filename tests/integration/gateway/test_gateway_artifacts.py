@@ -38,13 +38,13 @@ FILE = {"file": ("out.zip", bytes(2 * CHUNK_BYTES + 5), "application/octet-strea
 @pytest.fixture(scope="module")
 async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[GatewayStage]:
     with running_nats(tmp_path_factory.mktemp("bus")) as server:
-        async with open_gateway_stage(server.program.url) as here:
-            await here.services.serve(StartArtifactUpload, lambda _: UPLOAD)
-            await here.services.serve(AppendArtifactUpload, lambda _: UPLOAD)
-            await here.services.serve(DiscardArtifactUpload, lambda _: UPLOAD)
-            await here.services.serve(FinishArtifactUpload, lambda _: ARTIFACT)
-            await here.services.serve(GetArtifact, lambda _: ARTIFACT)
-            yield here
+        async with open_gateway_stage(server.program.url) as running:
+            await running.services.serve(StartArtifactUpload, lambda _: UPLOAD)
+            await running.services.serve(AppendArtifactUpload, lambda _: UPLOAD)
+            await running.services.serve(DiscardArtifactUpload, lambda _: UPLOAD)
+            await running.services.serve(FinishArtifactUpload, lambda _: ARTIFACT)
+            await running.services.serve(GetArtifact, lambda _: ARTIFACT)
+            yield running
 
 
 def reject_with(code: str) -> Callable[[Any], Any]:
@@ -55,10 +55,10 @@ def reject_with(code: str) -> Callable[[Any], Any]:
 
 
 async def test_an_uploaded_file_is_sent_to_the_builds_service_in_chunks(stage: GatewayStage) -> None:
-    answer = await stage.http.post(ARTIFACTS_PATH, headers=TOKEN, files=FILE)
-    assert answer.status_code == 201
-    pieces = [received.message for received in stage.services.received_of(AppendArtifactUpload)]
-    assert [(chunk.offset, len(chunk.content)) for chunk in pieces] == [
+    response = await stage.http.post(ARTIFACTS_PATH, headers=TOKEN, files=FILE)
+    assert response.status_code == 201
+    chunks = [received.message for received in stage.services.received_of(AppendArtifactUpload)]
+    assert [(chunk.offset, len(chunk.content)) for chunk in chunks] == [
         (0, CHUNK_BYTES),
         (CHUNK_BYTES, CHUNK_BYTES),
         (2 * CHUNK_BYTES, 5),
@@ -70,8 +70,8 @@ async def test_an_uploaded_file_is_sent_to_the_builds_service_in_chunks(stage: G
 async def test_an_upload_during_an_outage_is_discarded_and_answered_with_503(stage: GatewayStage) -> None:
     stage.services.received.clear()
     await stage.services.serve(AppendArtifactUpload, reject_with("SERVICE_UNAVAILABLE"))
-    answer = await stage.http.post(ARTIFACTS_PATH, headers=TOKEN, files=FILE)
-    assert answer.status_code == 503
+    response = await stage.http.post(ARTIFACTS_PATH, headers=TOKEN, files=FILE)
+    assert response.status_code == 503
     assert [received.message.artifact_id for received in stage.services.received_of(DiscardArtifactUpload)] == ["a"]
     assert stage.services.received_of(FinishArtifactUpload) == []
 
@@ -102,6 +102,6 @@ async def test_a_multipart_body_with_too_much_data_after_its_end_is_413(stage: G
             yield b"more" * (CHUNK_BYTES // 4)
 
     headers = {**TOKEN, "Content-Type": "multipart/form-data; boundary=x"}
-    answer = await stage.http.post(ARTIFACTS_PATH, headers=headers, content=body())
-    assert answer.status_code == 413
+    response = await stage.http.post(ARTIFACTS_PATH, headers=headers, content=body())
+    assert response.status_code == 413
     assert stage.services.received_of(FinishArtifactUpload) == []

@@ -21,16 +21,16 @@ async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Gatew
             yield running
 
 
-async def publish(here: GatewayStage, service: str, name: str, number: int) -> None:
+async def publish(stage: GatewayStage, service: str, name: str, number: int) -> None:
     body = b'{"number": %d}' % number
-    await here.client.jetstream().publish(f"evt.{service}.thing-{number}.{name}", body)
+    await stage.client.jetstream().publish(f"evt.{service}.thing-{number}.{name}", body)
 
 
-async def try_publish(here: GatewayStage, number: int) -> bool:
+async def try_publish(stage: GatewayStage, number: int) -> bool:
     """Return whether JetStream stored the event. The message id makes a repetition harmless."""
     subject, headers = f"evt.builds.thing-{number}.BuildQueued", {"Nats-Msg-Id": str(number)}
     try:
-        await here.client.jetstream().publish(subject, b'{"number": %d}' % number, headers=headers, timeout=0.5)
+        await stage.client.jetstream().publish(subject, b'{"number": %d}' % number, headers=headers, timeout=0.5)
     except NatsError:
         return False
     return True
@@ -38,10 +38,10 @@ async def try_publish(here: GatewayStage, number: int) -> bool:
 
 @asynccontextmanager
 async def open_event_stream(
-    here: GatewayStage, query: str = "", **headers: str
+    stage: GatewayStage, query: str = "", **headers: str
 ) -> AsyncIterator[AsyncIterator[dict[str, str]]]:
     """Open an event stream and yield its events."""
-    async with here.http.stream("GET", f"/api/events{query}", headers=here.developer | headers) as answer:
+    async with stage.http.stream("GET", f"/api/events{query}", headers=stage.developer | headers) as answer:
         lines = answer.aiter_lines()
         assert (await anext(lines)).startswith(":")
         yield parse_events(lines)
@@ -98,14 +98,14 @@ async def test_an_event_stream_misses_and_repeats_nothing_over_a_nats_restart(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     with running_nats(tmp_path_factory.mktemp("bus")) as server:
-        async with open_gateway_stage(server.program.url) as here, open_event_stream(here) as source:
-            await publish(here, "builds", "BuildQueued", 1)
+        async with open_gateway_stage(server.program.url) as stage, open_event_stream(stage) as source:
+            await publish(stage, "builds", "BuildQueued", 1)
             assert [event["id"] for event in await read_events(1, source)] == ["b1-r0"]
             server.kill()
             server.start()
             server.wait_ready()
-            await eventually(lambda: try_publish(here, 2), bool, within=20)
-            await publish(here, "builds", "BuildQueued", 3)
+            await eventually(lambda: try_publish(stage, 2), bool, within=20)
+            await publish(stage, "builds", "BuildQueued", 3)
             assert [event["id"] for event in await read_events(2, source)] == ["b2-r0", "b3-r0"]
 
 
@@ -129,12 +129,12 @@ async def test_the_event_stream_of_a_disabled_user_ends(stage: GatewayStage) -> 
 
 
 async def publish_until_stream_ends(
-    here: GatewayStage, source: AsyncIterator[dict[str, str]]
+    stage: GatewayStage, source: AsyncIterator[dict[str, str]]
 ) -> AsyncIterator[dict[str, str]]:
     """Publish an event every 50 ms and yield what the stream shows, until it ends."""
     async with asyncio.timeout(10):
         for number in range(2, 1000):
-            await publish(here, "builds", "BuildQueued", number)
+            await publish(stage, "builds", "BuildQueued", number)
             try:
                 yield await anext(source)
             except StopAsyncIteration:
@@ -150,8 +150,8 @@ async def test_event_streams_end_when_the_gateway_stops(stage: GatewayStage) -> 
 
 
 async def test_an_event_stream_closes_its_connection_at_its_end(stage: GatewayStage) -> None:
-    async with stage.http.stream("GET", "/api/events", headers=stage.developer) as answer:
-        assert answer.headers["connection"] == "close"
+    async with stage.http.stream("GET", "/api/events", headers=stage.developer) as response:
+        assert response.headers["connection"] == "close"
 
 
 async def test_a_slowly_read_event_stream_loses_no_events(stage: GatewayStage) -> None:
@@ -174,8 +174,8 @@ async def test_concurrent_event_streams_per_user_are_limited(
             assert another.status_code == 200
 
     async def free() -> bool:
-        async with stage.http.stream("GET", "/api/events", headers=stage.developer) as answer:
-            return answer.status_code == 200
+        async with stage.http.stream("GET", "/api/events", headers=stage.developer) as response:
+            return response.status_code == 200
 
     assert await eventually(free, bool, within=10)
 

@@ -10,7 +10,7 @@ import pytest
 
 from gateway.framework.route_table import Route
 from gateway.routes import TABLE
-from tests.support.in_process.free_commit_stage import FreeCommitSystem, free_commit_system
+from tests.support.in_process.free_commit_system import FreeCommitSystem, free_commit_system
 from tests.support.infrastructure.servers import Servers
 
 RESOURCES = ("project", "secret", "credential", "developer", "executor")
@@ -65,24 +65,24 @@ ROUTES = [
 
 @pytest.fixture(scope="module")
 async def free_commit(servers: Servers) -> AsyncIterator[FreeCommitSystem]:
-    async with free_commit_system(servers) as here:
-        yield here
+    async with free_commit_system(servers) as stage:
+        yield stage
 
 
-async def create_route_path(here: FreeCommitSystem, route: Route) -> str:
+async def create_route_path(free_commit: FreeCommitSystem, route: Route) -> str:
     """Return the path of this route with the id of an existing resource."""
     base, captured, part = route.path.partition("/{")
     if not captured:
         return f"/api{base}"
-    created = await here.create(route.body.resource)
+    created = await free_commit.create(route.body.resource)
     return f"/api{base}/{created['id']}{part[part.index('}') + 1 :]}"
 
 
 def list_server_errors(answers: list[httpx.Response]) -> list[tuple[int, str]]:
     return [
-        (answer.status_code, answer.text[:200])
-        for answer in answers
-        if answer.status_code >= 500 or (answer.is_error and "detail" not in answer.json())
+        (response.status_code, response.text[:200])
+        for response in answers
+        if response.status_code >= 500 or (response.is_error and "detail" not in response.json())
     ]
 
 
@@ -101,7 +101,7 @@ async def test_no_request_body_causes_a_server_error(free_commit: FreeCommitSyst
     requests = (free_commit.admin.post("/api/admin/projects", content=raw, headers=headers) for raw in HOSTILE_BODIES)
     answers = await asyncio.gather(*requests)
     assert list_server_errors(answers) == []
-    assert {answer.status_code for answer in answers} <= {400, 413, 422}
+    assert {response.status_code for response in answers} <= {400, 413, 422}
 
 
 HOSTILE_IDS = (
@@ -127,7 +127,7 @@ async def test_no_id_in_the_path_causes_a_server_error(
 ) -> None:
     answers = [await free_commit.admin.request(method, f"/api/admin/{resource}s/{id_}") for id_ in HOSTILE_IDS]
     assert list_server_errors(answers) == []
-    assert {answer.status_code for answer in answers} <= {204, 404, 405}
+    assert {response.status_code for response in answers} <= {204, 404, 405}
 
 
 HOSTILE_HEADERS: list[dict[str, Any]] = [
@@ -149,6 +149,6 @@ HOSTILE_HEADERS: list[dict[str, Any]] = [
 @pytest.mark.parametrize("headers", HOSTILE_HEADERS, ids=lambda headers: next(iter(headers)))
 async def test_no_header_causes_a_server_error(free_commit: FreeCommitSystem, headers: dict[str, Any]) -> None:
     raw = json.dumps({"credential": {"name": "x"}})
-    answer = await free_commit.admin.post("/api/admin/credentials", content=raw, headers=headers)
-    assert 400 <= answer.status_code < 500
-    assert answer.json()["message"]
+    response = await free_commit.admin.post("/api/admin/credentials", content=raw, headers=headers)
+    assert 400 <= response.status_code < 500
+    assert response.json()["message"]

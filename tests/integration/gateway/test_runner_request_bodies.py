@@ -13,7 +13,7 @@ from contracts.projects import GetWebhookPayload
 from contracts.runners import AuthenticateRunner
 from gateway.adapters.gitlab.job_payload import build_job_payload
 from libs.messaging.message_server import MessageServer
-from tests.integration.gateway.test_gateway_runners import ASSIGNMENT, RUNNER
+from tests.integration.gateway.runner_protocol.runner_requests import ASSIGNMENT, RUNNER
 from tests.support.external.gitlab_client import GitLabClient
 from tests.support.in_process.gateway_stage import GatewayStage, open_gateway_stage
 from tests.support.infrastructure.servers import running_nats
@@ -74,9 +74,9 @@ async def test_the_headrace_agent_gets_the_payload_unpacked(stage: GatewayStage,
 
     bodies = MessageServer(stage.client, "projects")
     await bodies.serve(GetWebhookPayload, body)
-    answer = await stage.http.post("/api/v4/jobs/request", json={"token": "runner-token", "info": {"name": name}})
+    response = await stage.http.post("/api/v4/jobs/request", json={"token": "runner-token", "info": {"name": name}})
     await bodies.stop(1)
-    job: Any = answer.json()
+    job: Any = response.json()
     (sent,) = (variable for variable in job["variables"] if variable["key"] == "FREE_COMMIT_REQUEST_BODY_FILE")
     assert sent["file"] is True
     assert (sent["value"] != "x" * 200_000) is packed

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from infra.docgen.generator import ROOT
-from tests.support.in_process.whole_stage import Body, BuildSystem, FakeRunner, build_system
+from tests.support.in_process.build_system import Body, BuildSystem, FakeRunner, build_system
 from tests.support.waiting import eventually
 
 EXAMPLES = ROOT / "docs" / "examples"
@@ -53,9 +53,9 @@ async def packages() -> Path:
 
 
 @asynccontextmanager
-async def run_example(here: BuildSystem, *command: str) -> AsyncIterator[asyncio.StreamReader]:
+async def run_example(system: BuildSystem, *command: str) -> AsyncIterator[asyncio.StreamReader]:
     process = await asyncio.create_subprocess_exec(
-        *command, env={**os.environ, "HEADRACE_NATS_URL": here.events_url}, stdout=asyncio.subprocess.PIPE
+        *command, env={**os.environ, "HEADRACE_NATS_URL": system.events_url}, stdout=asyncio.subprocess.PIPE
     )
     assert process.stdout
     try:
@@ -80,18 +80,18 @@ async def read_until(lines: asyncio.StreamReader, name: str, build_id: int) -> t
             return sequence, names
 
 
-async def check_replay_follow_and_resume(here: BuildSystem, *command: str) -> None:
-    project = await here.create_project()
-    runner = await here.register_runner()
-    first = await here.launch_build(project)
+async def check_replay_follow_and_resume(system: BuildSystem, *command: str) -> None:
+    project = await system.create_project()
+    runner = await system.register_runner()
+    first = await system.launch_build(project)
     await runner.report(await runner.wait_for_job(), "success")
-    await here.wait_until_ended(first)
-    async with run_example(here, *command) as lines:
+    await system.wait_until_ended(first)
+    async with run_example(system, *command) as lines:
         _, replayed = await read_until(lines, "BuildFinished", first)
-        second = await here.launch_build(project)
+        second = await system.launch_build(project)
         sequence, _ = await read_until(lines, "BuildQueued", second)
     await runner.report(await runner.wait_for_job(), "success")
-    async with run_example(here, *command, str(sequence)) as lines:
+    async with run_example(system, *command, str(sequence)) as lines:
         after = (await read_event(lines))[0]
         _, resumed = await read_until(lines, "BuildFinished", second)
     assert ("BuildQueued" in replayed, after, "BuildQueued" in resumed) == (True, sequence + 1, False)
@@ -118,66 +118,66 @@ def example() -> ModuleType:
     return module
 
 
-async def get_state(here: BuildSystem, kind: str, id_: object) -> Any:
+async def get_state(system: BuildSystem, kind: str, id_: object) -> Any:
     """Return the current state of an object from the history API, or None if it was deleted."""
-    return (await here.get(f"/api/admin/history/{kind}/{id_}?at=2999-01-01T00:00:00Z"))["state"]
+    return (await system.get(f"/api/admin/history/{kind}/{id_}?at=2999-01-01T00:00:00Z"))["state"]
 
 
-async def create_history(here: BuildSystem) -> list[FakeRunner]:
+async def create_history(system: BuildSystem) -> list[FakeRunner]:
     """Cause every type of runner and job event."""
-    project = await here.create_project(name="Wheel")
+    project = await system.create_project(name="Wheel")
     tag: Body = {"tag_list": "fleet", "run_untagged": False}
-    company = await here.create_company(alias="fleet-owners")
-    owned = await here.create_project("fleet-owners", alias="brook")
+    company = await system.create_company(alias="fleet-owners")
+    owned = await system.create_project("fleet-owners", alias="brook")
     runners = [
-        await here.register_runner(name="plain", **tag),
-        await here.register_runner(f"/company/{company['alias']}/runners", name="companys", **tag),
-        await here.register_runner(f"/project/fleet-owners/{owned['alias']}/runners", name="projects", **tag),
-        await here.register_runner(name="deleted", **tag),
-        await here.register_runner(name="shut down", **tag),
+        await system.register_runner(name="plain", **tag),
+        await system.register_runner(f"/company/{company['alias']}/runners", name="companys", **tag),
+        await system.register_runner(f"/project/fleet-owners/{owned['alias']}/runners", name="projects", **tag),
+        await system.register_runner(name="deleted", **tag),
+        await system.register_runner(name="shut down", **tag),
     ]
-    worker = await here.register_runner(name="worker")
+    worker = await system.register_runner(name="worker")
     edit = {"name": "edited", "tags": ["fleet", "more"], "maxTimeoutInSec": 90, "isProtected": True}
-    await here.post(f"/api/admin/runners/{runners[0].uuid}/edit", edit)
-    await here.post(f"/api/admin/runners/{runners[1].uuid}/edit", {"isActive": False})
-    await here.http.delete(f"/api/admin/runners/{runners[3].uuid}", headers=here.admin)
-    await here.post(f"/api/admin/runners/{runners[4].uuid}/shutdown")
+    await system.post(f"/api/admin/runners/{runners[0].uuid}/edit", edit)
+    await system.post(f"/api/admin/runners/{runners[1].uuid}/edit", {"isActive": False})
+    await system.http.delete(f"/api/admin/runners/{runners[3].uuid}", headers=system.admin)
+    await system.post(f"/api/admin/runners/{runners[4].uuid}/shutdown")
     info = {"version": "17.1", "platform": "linux", "architecture": "arm64", "executor": "docker", "name": "theirs"}
-    await here.http.post("/api/v4/jobs/request", json={"token": runners[2].token, "info": info})
-    await run_jobs(here, project, worker)
+    await system.http.post("/api/v4/jobs/request", json={"token": runners[2].token, "info": info})
+    await run_jobs(system, project, worker)
     return [*runners, worker]
 
 
-async def run_jobs(here: BuildSystem, project: Body, worker: FakeRunner) -> None:
+async def run_jobs(system: BuildSystem, project: Body, worker: FakeRunner) -> None:
     for state_, more in (("success", {}), ("failed", {"exit_code": 3, "failure_reason": "script_failure"})):
-        await here.launch_build(project)
+        await system.launch_build(project)
         job = await worker.wait_for_job()
         report = {"token": job["token"], "state": state_, **more}
-        await here.http.put(f"/api/v4/jobs/{job['id']}", json=report)
-    await here.launch_build(project)
+        await system.http.put(f"/api/v4/jobs/{job['id']}", json=report)
+    await system.launch_build(project)
     job = await worker.wait_for_job()
     lost = {"token": job["token"], "state": "failed", "failure_reason": "runner_system_failure"}
-    await here.http.put(f"/api/v4/jobs/{job['id']}", json=lost)  # the job is retried
+    await system.http.put(f"/api/v4/jobs/{job['id']}", json=lost)  # the job is retried
     again = await worker.wait_for_job()
     await worker.report(again, "success")
-    forgotten = await here.launch_build(project)
+    forgotten = await system.launch_build(project)
     await worker.report(await worker.wait_for_job(), "success")
-    await here.wait_until_ended(forgotten)
-    await here.http.delete(f"/api/admin/builds/{forgotten}", headers=here.admin)
-    killed = (await here.get_build(await here.launch_build(project)))["executor_id"]
+    await system.wait_until_ended(forgotten)
+    await system.http.delete(f"/api/admin/builds/{forgotten}", headers=system.admin)
+    killed = (await system.get_build(await system.launch_build(project)))["executor_id"]
     await worker.wait_for_job()
-    await here.http.delete(f"/api/developer/builds/kill/executed/{killed}", headers=here.admin)
-    await here.launch_build(project)
+    await system.http.delete(f"/api/developer/builds/kill/executed/{killed}", headers=system.admin)
+    await system.launch_build(project)
     await worker.report(await worker.wait_for_job(), "running")
-    priority = f"/api/admin/builds/{await here.launch_build(project)}/priority"
-    await here.http.patch(priority, headers=here.admin, json={"build": {"priority": 9}})
+    priority = f"/api/admin/builds/{await system.launch_build(project)}/priority"
+    await system.http.patch(priority, headers=system.admin, json={"build": {"priority": 9}})
 
 
-def select_common_fields(drawn: Body, said: Body) -> Body:
+def select_common_fields(known: Body, shown: Body) -> Body:
     """Return the fields of `said` that `drawn` has too; the example formats times differently."""
     return {
-        name: said[name] if value == said[name] or name not in TIME_FIELDS else format_time(said[name])
-        for name, value in drawn.items()
+        name: shown[name] if value == shown[name] or name not in TIME_FIELDS else format_time(shown[name])
+        for name, value in known.items()
     }
 
 
@@ -185,20 +185,22 @@ def format_time(text: str) -> str:
     return f"{datetime.fromisoformat(text):%Y-%m-%dT%H:%M:%S.%f}"[:-3] + "Z"
 
 
-async def read_fleet_from_api(here: BuildSystem, drawn: Any) -> tuple[Body, Body]:
+async def read_fleet_from_api(system: BuildSystem, known: Any) -> tuple[Body, Body]:
     """Return the runners and jobs of the API, reduced to the fields that the example knows."""
-    listed = (await here.get("/api/admin/runners/all/jobs", params={"size": 1000}))["page"]["totalElements"]
-    runners = (await here.get("/api/admin/runners", params={"size": 1000}))["_embedded"]["restPipelineRunnerModelList"]
-    assert {runner["id"] for runner in runners} == drawn.runners.keys()
-    assert listed == len(drawn.jobs)
-    said_of_jobs = {id_: await get_state(here, "job", id_) for id_ in drawn.jobs}
+    listed = (await system.get("/api/admin/runners/all/jobs", params={"size": 1000}))["page"]["totalElements"]
+    runners = (await system.get("/api/admin/runners", params={"size": 1000}))["_embedded"][
+        "restPipelineRunnerModelList"
+    ]
+    assert {runner["id"] for runner in runners} == known.runners.keys()
+    assert listed == len(known.jobs)
+    said_of_jobs = {id_: await get_state(system, "job", id_) for id_ in known.jobs}
     return (
         {
-            uuid: select_common_fields(drawn.runners[uuid], await get_state(here, "runner", uuid))
-            for uuid in drawn.runners
+            uuid: select_common_fields(known.runners[uuid], await get_state(system, "runner", uuid))
+            for uuid in known.runners
         },
         {
-            id_: select_common_fields(drawn.jobs[id_], job | {"project_name": job["project"]["name"]})
+            id_: select_common_fields(known.jobs[id_], job | {"project_name": job["project"]["name"]})
             for id_, job in said_of_jobs.items()
         },
     )

@@ -18,7 +18,7 @@ import pytest
 from infra.local import ports
 from infra.local.process import MAX_LOG_BYTES
 from infra.local.servers import Servers, local_servers
-from tests.support.in_process import stand_ins
+from tests.support.in_process import fake_processes
 from tests.support.waiting import wait_until
 
 PROCESS_NAMES = [
@@ -33,7 +33,7 @@ class Stack:
     port: int
     environ: dict[str, str] = field(default_factory=dict)
 
-    def run(self, *command: str, program: tuple[str, ...] = stand_ins.COMMAND) -> subprocess.CompletedProcess[str]:
+    def run(self, *command: str, program: tuple[str, ...] = fake_processes.COMMAND) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             (*program, *command), env=self._environ(), capture_output=True, text=True, timeout=60, check=False
         )
@@ -42,7 +42,7 @@ class Stack:
         return self.run(*command, program=(sys.executable, "-m", "infra"))
 
     def start_in_foreground(self) -> subprocess.Popen[str]:
-        command = (*stand_ins.COMMAND, "supervise")
+        command = (*fake_processes.COMMAND, "supervise")
         return subprocess.Popen(command, env=self._environ(), stdout=subprocess.PIPE, text=True)
 
     def processes(self) -> list[dict[str, Any]]:

@@ -31,8 +31,8 @@ from tests.integration.services.test_mail import SENDER, compose_mail
 from tests.support.external.certificates import CertificateAuthority, IssuedCertificate
 from tests.support.external.s3_server import s3_server
 from tests.support.in_process.gateway_stage import running_gateway
+from tests.support.in_process.service_stage import ServiceStage
 from tests.support.in_process.smtp_server import LOGIN, running_mail_server
-from tests.support.in_process.stage import ServiceStage
 
 
 @pytest.fixture(scope="module")

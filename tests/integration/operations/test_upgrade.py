@@ -19,7 +19,7 @@ from tests.releases.record import FOLDER
 from tests.releases.unfinished import wait_until_idle
 from tests.support import read_event_ids, read_stream_messages
 from tests.support.external.repositories import create_sample_repository
-from tests.support.in_process.upgraded_stage import UpgradedSystem, list_durables, upgraded_system
+from tests.support.in_process.upgraded_system import UpgradedSystem, list_durables, upgraded_system
 from tests.support.waiting import eventually
 
 RELEASES = sorted(folder.name for folder in FOLDER.iterdir() if any(folder.glob("answers.json*")))
@@ -47,8 +47,8 @@ SECRET_ACCESS_EVENTS = {"SecretRevealed", "CredentialRevealed"}  # caused by com
 async def upgraded(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[UpgradedSystem]:
-    async with upgraded_system(request.param, tmp_path_factory.mktemp("data")) as here:
-        yield here
+    async with upgraded_system(request.param, tmp_path_factory.mktemp("data")) as stage:
+        yield stage
 
 
 def test_all_recorded_releases_are_tested() -> None:
@@ -59,15 +59,15 @@ def test_a_missing_field_that_was_null_is_a_difference() -> None:
     assert list(find_differences({"a": [{"b": None}]}, {"a": [{}], "c": 1})) == [Difference(".a[0].b", None, MISSING)]
 
 
-async def wait_for_pending_work(here: UpgradedSystem) -> None:
+async def wait_for_pending_work(upgraded: UpgradedSystem) -> None:
     """Wait until pending work is done, except the purge of the deleted project, which keeps looking for builds."""
-    async with here.stage.connected() as bus:
+    async with upgraded.stage.connected() as bus:
         await wait_until_idle(bus, is_excluded=lambda durable: durable == "builds-clearing")
-    admin = await here.log_in("root")
+    admin = await upgraded.log_in("root")
 
     async def cleared() -> bool:
-        paths = [f"/api/developer/builds/{build}" for build in here.left.unfinished.get("builds", ())]
-        return all([(await here.http.get(path, headers=admin)).status_code == 404 for path in paths])
+        paths = [f"/api/developer/builds/{build}" for build in upgraded.left.unfinished.get("builds", ())]
+        return all([(await upgraded.http.get(path, headers=admin)).status_code == 404 for path in paths])
 
     await eventually(cleared, within=60)
 
@@ -172,8 +172,8 @@ async def test_after_an_upgrade_a_held_concurrency_slot_is_released(upgraded: Up
 async def test_after_an_upgrade_a_running_job_continues_and_finishes(upgraded: UpgradedSystem) -> None:
     job, text = upgraded.left.running, f"the other half with {SECRET}\n".encode()
     headers = {"JOB-TOKEN": job["token"], "Content-Range": f"{job['length']}-{job['length'] + len(text) - 1}"}
-    answer = await upgraded.http.patch(f"/api/v4/jobs/{job['id']}/trace", content=text, headers=headers)
-    assert answer.status_code == 202, answer.text
+    response = await upgraded.http.patch(f"/api/v4/jobs/{job['id']}/trace", content=text, headers=headers)
+    assert response.status_code == 202, response.text
     end = {"token": job["token"], "state": "success"}
     assert (await upgraded.http.put(f"/api/v4/jobs/{job['id']}", json=end)).status_code == 200
     admin, (running,) = await upgraded.log_in("root"), upgraded.answers["/api/developer/builds/executeds"]

@@ -25,8 +25,8 @@ from libs.service.connections import create_mongo_client, get_database
 from libs.service.declaration import Service
 from libs.settings import MailSecurity, MailSettings
 from services.notifications.app import create_service
+from tests.support.in_process.service_stage import ServiceStage, empty_stage
 from tests.support.in_process.smtp_server import Mailbox, running_mail_server
-from tests.support.in_process.stage import ServiceStage, empty_stage
 from tests.support.infrastructure.servers import Servers
 
 SHORT_RETRIES = partial(create_service, retry_delays=(0.05, 0.05))
@@ -241,13 +241,13 @@ async def test_a_test_mail_is_sent_and_its_recipient_is_stored_encrypted(stage: 
     assert "canary" not in stored
 
 
-async def dump_everything(here: NotificationStage) -> str:
-    async with create_mongo_client(here.stage.settings, "test") as client:
-        database = get_database(client, here.stage.settings, "notifications")
+async def dump_everything(running: NotificationStage) -> str:
+    async with create_mongo_client(running.stage.settings, "test") as client:
+        database = get_database(client, running.stage.settings, "notifications")
         documents: list[Any] = [
             await database[name].find().to_list() for name in await database.list_collection_names()
         ]
-    events = await here.bus.jetstream().subscribe("evt.notifications.>", ordered_consumer=True)
+    events = await running.bus.jetstream().subscribe("evt.notifications.>", ordered_consumer=True)
     messages = [(await events.next_msg(20)).data.decode() for _ in range(2)]
     return json_util.dumps(documents) + "".join(messages)
 

@@ -16,7 +16,7 @@ from libs.settings import BucketSettings
 from services.builds.artifacts.blob_store import MongoBlobStore
 from services.builds.artifacts.s3_storage import S3BlobStore
 from tests.support.external.s3_server import BUCKET_SECRET_KEY, create_bucket, list_objects, s3_server
-from tests.support.in_process.whole_stage import Body, BuildSystem, FakeRunner, build_system
+from tests.support.in_process.build_system import Body, BuildSystem, FakeRunner, build_system
 from tests.support.waiting import eventually
 
 CHUNK_SIZE = 512 * 1024
@@ -51,20 +51,20 @@ async def job(system: BuildSystem, runner: FakeRunner) -> Body:
     return await runner.wait_for_job()
 
 
-async def upload(here: BuildSystem, job: Body, content: bytes = CONTENT, kind: str = "archive") -> httpx.Response:
+async def upload(system: BuildSystem, job: Body, content: bytes = CONTENT, kind: str = "archive") -> httpx.Response:
     file = {"file": ("out.zip", content, "application/octet-stream")}
     data = {"artifact_format": "zip", "artifact_type": kind}
     headers = {"JOB-TOKEN": job["token"]}
-    return await here.http.post(f"/api/v4/jobs/{job['id']}/artifacts", headers=headers, data=data, files=file)
+    return await system.http.post(f"/api/v4/jobs/{job['id']}/artifacts", headers=headers, data=data, files=file)
 
 
-async def download_archive(here: BuildSystem, job: Body) -> httpx.Response:
-    return await here.http.get(f"/api/v4/jobs/{job['id']}/artifacts", headers={"JOB-TOKEN": job["token"]})
+async def download_archive(system: BuildSystem, job: Body) -> httpx.Response:
+    return await system.http.get(f"/api/v4/jobs/{job['id']}/artifacts", headers={"JOB-TOKEN": job["token"]})
 
 
-async def list_chunks_in_database(here: BuildSystem) -> list[Document]:
-    async with create_mongo_client(here.settings, "test") as client:
-        return await get_database(client, here.settings, "builds")["file_pieces"].find({}).to_list()
+async def list_chunks_in_database(system: BuildSystem) -> list[Document]:
+    async with create_mongo_client(system.settings, "test") as client:
+        return await get_database(client, system.settings, "builds")["file_pieces"].find({}).to_list()
 
 
 async def test_artifact_content_is_stored_in_the_bucket_below_the_prefix_of_the_installation(
@@ -86,9 +86,9 @@ async def test_while_the_bucket_is_unavailable_requests_get_503_and_no_artifact_
     server, bucket = s3
     server.kill()
     refused = (await download_archive(system, job), await upload(system, job, kind="junit"))
-    assert [answer.status_code for answer in refused] == [503, 503]
-    answer = await system.http.get(f"{path}/{artifact['id']}", headers=system.admin)
-    assert (answer.status_code, answer.json()["message"]) == (503, "ARTIFACT_STORE_UNAVAILABLE")
+    assert [response.status_code for response in refused] == [503, 503]
+    response = await system.http.get(f"{path}/{artifact['id']}", headers=system.admin)
+    assert (response.status_code, response.json()["message"]) == (503, "ARTIFACT_STORE_UNAVAILABLE")
     server.start()
     server.wait_ready()
     create_bucket(bucket.endpoint, bucket.name)
@@ -105,8 +105,8 @@ async def test_artifacts_stored_in_the_database_before_the_bucket_are_still_serv
     files = S3BlobStore(bucket, f"{system.settings.database_prefix}/artifacts", EmptyDatabaseStorage())
     await files.remove(None, [former])  # type: ignore[arg-type]
     async with create_mongo_client(system.settings, "test") as client:
-        pieces = get_database(client, system.settings, "builds")["file_pieces"]
-        await pieces.insert_many(
+        chunks = get_database(client, system.settings, "builds")["file_pieces"]
+        await chunks.insert_many(
             {"file": former, "offset": offset, "content": CONTENT[offset : offset + CHUNK_SIZE]}
             for offset in range(0, len(CONTENT), CHUNK_SIZE)
         )

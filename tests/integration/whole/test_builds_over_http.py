@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from tests.support.external.repositories import SPEC_FILE, commit_files, create_sample_repository
-from tests.support.in_process.whole_stage import Body, BuildSystem, FakeRunner, build_system
+from tests.support.in_process.build_system import Body, BuildSystem, FakeRunner, build_system
 from tests.support.waiting import eventually
 
 JOB_LIST_FIELD = "restPipelineJobModelList"
@@ -29,27 +29,27 @@ async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Buil
         yield whole
 
 
-async def run_build(here: BuildSystem, runner: FakeRunner, project: Body, state: str = "success") -> Body:
+async def run_build(system: BuildSystem, runner: FakeRunner, project: Body, state: str = "success") -> Body:
     """Run a build from launch to end and return the job payload of its runner."""
-    build_id = await here.launch_build(project)
+    build_id = await system.launch_build(project)
     job = await runner.wait_for_job()
     await runner.report(job, "running")
     assert (await runner.report(job, state)).status_code == 200
-    await here.wait_until_ended(build_id)
+    await system.wait_until_ended(build_id)
     return job
 
 
-async def list_jobs(here: BuildSystem, path: str, **query: Any) -> list[Body]:
-    page = await here.get(path, params=query)
+async def list_jobs(system: BuildSystem, path: str, **query: Any) -> list[Body]:
+    page = await system.get(path, params=query)
     return list(page["_embedded"][JOB_LIST_FIELD])
 
 
-async def send_request(here: BuildSystem, path: str, method: str = "GET", **more: Any) -> httpx.Response:
-    return await here.http.request(method, f"/api{path}", headers=here.admin, **more)
+async def send_request(system: BuildSystem, path: str, method: str = "GET", **more: Any) -> httpx.Response:
+    return await system.http.request(method, f"/api{path}", headers=system.admin, **more)
 
 
-async def error_of(here: BuildSystem, path: str, method: str = "GET") -> tuple[int, str]:
-    found = await send_request(here, path, method)
+async def error_of(system: BuildSystem, path: str, method: str = "GET") -> tuple[int, str]:
+    found = await send_request(system, path, method)
     return found.status_code, found.json()["message"]
 
 
@@ -169,8 +169,8 @@ async def test_an_administrator_deletes_a_finished_build(system: BuildSystem) ->
     await eventually(follows, within=20)
 
 
-async def list_build_ids(here: BuildSystem, project: Body) -> list[int]:
-    return [build["id"] for build in await here.get(f"/developer/builds/by/project/{project['id']}")]
+async def list_build_ids(system: BuildSystem, project: Body) -> list[int]:
+    return [build["id"] for build in await system.get(f"/developer/builds/by/project/{project['id']}")]
 
 
 async def test_listing_builds_of_a_deleted_project_is_404(system: BuildSystem) -> None:
@@ -244,8 +244,8 @@ async def test_logs_of_steps_with_unusual_names_can_be_read_by_url(system: Build
         f"line of {number}\n\nlast\nsection_end:2:hr_{nonce}_{number}\r\x1b[0K\n"
         for number in range(len(ODD_STEP_NAMES))
     )
-    piece = {"JOB-TOKEN": job["token"], "Content-Range": f"0-{len(log) - 1}", "Content-Type": "text/plain"}
-    sent = await system.http.patch(f"/api/v4/jobs/{job['id']}/trace", content=log.encode(), headers=piece)
+    chunk = {"JOB-TOKEN": job["token"], "Content-Range": f"0-{len(log) - 1}", "Content-Type": "text/plain"}
+    sent = await system.http.patch(f"/api/v4/jobs/{job['id']}/trace", content=log.encode(), headers=chunk)
     assert sent.status_code == 202, sent.text
 
     live = [await system.get(f"/api/developer/logs/{launched['executor_id']}/init/1")]
@@ -283,5 +283,5 @@ async def test_an_administrator_raises_the_priority_of_a_queued_build(system: Bu
     assert taken == [second, first]
 
 
-async def are_planned(here: BuildSystem, *builds: int) -> bool:
-    return {(await here.get_build(build_id))["status"] for build_id in builds} == {"PLANNED"}
+async def are_planned(system: BuildSystem, *builds: int) -> bool:
+    return {(await system.get_build(build_id))["status"] for build_id in builds} == {"PLANNED"}

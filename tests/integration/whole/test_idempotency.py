@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from tests.support.external.repositories import SPEC_FILE, create_sample_repository
-from tests.support.in_process.whole import Headers, RunningSystem, running_system
+from tests.support.in_process.running_system import Headers, RunningSystem, running_system
 from tests.support.infrastructure.servers import Servers
 from tests.support.waiting import eventually
 
@@ -30,19 +30,19 @@ def headers_with_key(system: RunningSystem) -> Headers:
     return system.admin | {"Idempotency-Key": uuid4().hex}
 
 
-def status_and_body(answer: httpx.Response) -> tuple[int, Any]:
-    return answer.status_code, answer.json() if answer.content else None
+def status_and_body(response: httpx.Response) -> tuple[int, Any]:
+    return response.status_code, response.json() if response.content else None
 
 
-def error_of(answer: httpx.Response) -> tuple[int, str]:
-    return answer.status_code, answer.json()["message"]
+def error_of(response: httpx.Response) -> tuple[int, str]:
+    return response.status_code, response.json()["message"]
 
 
 KEY_REUSED = (422, "IDEMPOTENCY_KEY_REUSED")
 
 
-async def create_project(here: RunningSystem, headers: Headers, **settings: Any) -> httpx.Response:
-    (executor, *_) = (await here.http.get("/api/admin/executors", headers=here.admin)).json()
+async def create_project(system: RunningSystem, headers: Headers, **settings: Any) -> httpx.Response:
+    (executor, *_) = (await system.http.get("/api/admin/executors", headers=system.admin)).json()
     body = {
         "name": "shop",
         "repository": "/nowhere",
@@ -51,11 +51,11 @@ async def create_project(here: RunningSystem, headers: Headers, **settings: Any)
         "allow_concurrent_execution": True,
         "executor_id": executor["id"],
     }
-    return await here.http.post("/api/admin/projects", json={"project": body | settings}, headers=headers)
+    return await system.http.post("/api/admin/projects", json={"project": body | settings}, headers=headers)
 
 
-async def list_event_names(here: RunningSystem, thing: str) -> list[str]:
-    found = await here.http.get(f"/api/admin/history/{thing}", headers=here.admin)
+async def list_event_names(system: RunningSystem, path: str) -> list[str]:
+    found = await system.http.get(f"/api/admin/history/{path}", headers=system.admin)
     return [event["name"] for entry in found.json()["entries"] for event in entry["events"]]
 
 
@@ -68,7 +68,7 @@ async def test_concurrent_requests_with_one_key_have_one_effect_and_one_response
     before = len((await system.http.get("/api/developer/secrets", headers=system.admin)).json())
     requests = [system.http.post("/api/admin/secrets", json=SECRET, headers=headers_with_key) for _ in range(12)]
     answers = await asyncio.gather(*requests)
-    assert len({answer.text for answer in answers}) == 1
+    assert len({response.text for response in answers}) == 1
     assert (answers[0].status_code, answers[0].json()["value"]) == (201, "hush")
     assert len((await system.http.get("/api/developer/secrets", headers=system.admin)).json()) == before + 1
 
@@ -78,10 +78,10 @@ async def test_an_idempotency_key_is_scoped_to_its_path(system: RunningSystem, h
     second = await system.create("executors", name="two", driver="localDriver")
     body = {"executor": {"name": "three"}}
     for executor in (first, second):
-        answer = await system.http.patch(
+        response = await system.http.patch(
             f"/api/admin/executors/{executor['id']}/name", json=body, headers=headers_with_key
         )
-        assert (answer.json()["id"], answer.json()["name"]) == (executor["id"], "three")
+        assert (response.json()["id"], response.json()["name"]) == (executor["id"], "three")
 
 
 async def test_a_repeated_request_returns_the_first_response_although_the_resource_changed(
@@ -120,8 +120,8 @@ async def test_a_repeated_request_for_erased_values_is_404(system: RunningSystem
     await system.http.delete(path, headers=system.admin)
 
     async def is_erased() -> bool:
-        answer = await system.http.patch(f"{path}/variables", json=body, headers=headers_with_key)
-        return answer.status_code == 404
+        response = await system.http.patch(f"{path}/variables", json=body, headers=headers_with_key)
+        return response.status_code == 404
 
     await eventually(is_erased)
 
@@ -222,8 +222,8 @@ async def test_one_of_concurrent_requests_with_one_key_and_different_bodies_is_a
 ) -> None:
     requests = [create_project(system, headers_with_key, name=f"shop {number}") for number in range(8)]
     answers = await asyncio.gather(*requests)
-    assert sorted(answer.status_code for answer in answers) == [201] + [422] * 7
-    assert {error_of(answer) for answer in answers if answer.status_code == 422} == {KEY_REUSED}
+    assert sorted(response.status_code for response in answers) == [201] + [422] * 7
+    assert {error_of(response) for response in answers if response.status_code == 422} == {KEY_REUSED}
 
 
 async def test_a_reused_key_is_rejected_also_after_a_request_without_effect(
@@ -235,7 +235,7 @@ async def test_a_reused_key_is_rejected_also_after_a_request_without_effect(
     answers = [
         await system.http.patch(path, json={"executor": {"name": name}}, headers=headers_with_key) for name in names
     ]
-    assert [answer.status_code for answer in answers] == [200, 422, 200]
+    assert [response.status_code for response in answers] == [200, 422, 200]
     assert error_of(answers[1]) == KEY_REUSED
     assert await list_event_names(system, f"executor/{executor['id']}") == ["ExecutorCreated"]
 

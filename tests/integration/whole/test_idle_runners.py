@@ -8,7 +8,7 @@ import pytest
 
 from libs.service.connections import create_mongo_client
 from libs.settings import Settings
-from tests.support.in_process.whole_stage import BuildSystem, build_system
+from tests.support.in_process.build_system import BuildSystem, build_system
 
 RUNNER_COUNT = 20
 WRITE_OPERATIONS = ["insert", "update", "remove"]

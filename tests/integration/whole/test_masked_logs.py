@@ -10,7 +10,7 @@ import pytest
 from agent.config import Config
 from agent.runner import run
 from tests.support.external.repositories import commit_files, make_spec
-from tests.support.in_process.whole_stage import BuildSystem, build_system
+from tests.support.in_process.build_system import BuildSystem, build_system
 
 SHORT_VALUE_DETAIL = "The value has fewer than 4 characters, so it is not masked in logs."
 SCRIPTS = {
@@ -44,11 +44,11 @@ async def test_secret_values_are_masked_without_damaging_log_sections(system: Bu
     await run(config, stop=asyncio.Event(), once=True)
     assert (await system.wait_until_ended(build_id))["exit_code"] == 0
     first = await system.get(f"/api/developer/logs/{build_id}/init")
-    two = await system.get(f"/api/developer/logs/{build_id}/one")
-    assert (first["step"], two["step"]) == ("one", "two")
+    second = await system.get(f"/api/developer/logs/{build_id}/one")
+    assert (first["step"], second["step"]) == ("one", "two")
     assert first["log"].split("\n")[1:] == ["[MASKED]", "multi line value", "line by line", "1"]
-    assert two["log"].split("\n")[1:3] == ["[MASKED] of a river", "4 digits"]
-    times = [datetime.fromisoformat(part[name]) for part in (first, two) for name in ("start_at", "closed_at")]
+    assert second["log"].split("\n")[1:3] == ["[MASKED] of a river", "4 digits"]
+    times = [datetime.fromisoformat(part[name]) for part in (first, second) for name in ("start_at", "closed_at")]
     assert times == sorted(times)
     assert any(at.microsecond for at in times)  # sub-second precision
 

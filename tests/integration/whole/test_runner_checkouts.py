@@ -11,7 +11,7 @@ from libs.git_env import GIT_SETTINGS
 from services.builds.planning.git_mirror import GitMirrors
 from tests.support.external.gitlab_client import GitLabClient
 from tests.support.external.repositories import SPEC_FILE, commit_files, create_sample_repository, run_git
-from tests.support.in_process.whole_stage import Body, BuildSystem, FakeRunner, build_system
+from tests.support.in_process.build_system import Body, BuildSystem, FakeRunner, build_system
 
 PIPELINE = ".gitlab-ci.yml"
 COMMIT_COUNT = 6
@@ -71,12 +71,12 @@ def repository_url(server: GitServer) -> str:
     return f"http://127.0.0.1:{server.server_port}/mill/.git"
 
 
-async def launch_and_claim(here: BuildSystem, server: GitServer) -> tuple[FakeRunner, int, Body]:
+async def launch_and_claim(system: BuildSystem, server: GitServer) -> tuple[FakeRunner, int, Body]:
     """Launch a build of a new project and claim its job with a new runner."""
-    project = await here.create_project(repository=repository_url(server), spec_file_path=f"/{PIPELINE}")
+    project = await system.create_project(repository=repository_url(server), spec_file_path=f"/{PIPELINE}")
     path = f"/project/{project['owner_alias']}/{project['alias']}/runners"
-    runner = await here.register_runner(path)
-    build_id = await here.launch_build(project)
+    runner = await system.register_runner(path)
+    build_id = await system.launch_build(project)
     return runner, build_id, await runner.wait_for_job()
 
 
@@ -197,5 +197,5 @@ async def test_the_ability_to_serve_commits_is_unknown_with_a_single_commit(
     tmp_path: Path, server: GitServer, repository: Path
 ) -> None:
     create_sample_repository(repository.parent / "young")
-    young: Any = repository_url(server).replace("/mill/", "/young/")
-    assert not await learns_serves_commits(tmp_path / "copies", young)
+    young_url: Any = repository_url(server).replace("/mill/", "/young/")
+    assert not await learns_serves_commits(tmp_path / "copies", young_url)

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from services.builds.dispatch.ssh_access import COMMAND, ssh_variables
-from tests.integration.agent.test_agent import agent_config, running_agent
-from tests.integration.agent.test_agent import job_payload as job_of_agent
+from tests.integration.agent.agent_runs import agent_config, running_agent
+from tests.integration.agent.agent_runs import job_payload as job_of_agent
 from tests.support.external.gitlab_client import GitLabClient
 from tests.support.external.repositories import commit_files, create_sample_repository, make_spec, run_git
-from tests.support.in_process.agent_coordinator import running_fake_gitlab
-from tests.support.in_process.whole_stage import Body, BuildSystem, build_system
+from tests.support.in_process.build_system import Body, BuildSystem, build_system
+from tests.support.in_process.fake_gitlab import running_fake_gitlab
 from tests.support.stacks.leak_search import LeakSearch
 
 KEY_LINE = "b3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAEbm9uZQ"
@@ -68,18 +68,18 @@ def repository(tmp_path: Path) -> Path:
     return create_sample_repository(tmp_path / "mill")
 
 
-async def claim_job(here: BuildSystem, repository: Path, secrets: dict[str, str] | None = None, **more: str) -> Body:
+async def claim_job(system: BuildSystem, repository: Path, secrets: dict[str, str] | None = None, **more: str) -> Body:
     """Launch a build of a project with an SSH repository and return the payload of its job."""
     credential = {"name": f"key {repository}", "ssh_key": PRIVATE_KEY}
-    created = await here.post("/api/admin/credentials", {"credential": credential}, 201)
-    project = await here.create_project(
+    created = await system.post("/api/admin/credentials", {"credential": credential}, 201)
+    project = await system.create_project(
         repository=f"ssh://git@forge.example:2222{repository}", repository_credential_id=created.json()["id"], **more
     )
     for name, value in (secrets or {}).items():
         secret = {"name": name, "value": value, "projects_id": [project["id"]]}
-        await here.post("/api/admin/secrets", {"secret": secret}, 201)
-    runner = await here.register_runner(f"/project/{project['owner_alias']}/{project['alias']}/runners")
-    await here.launch_build(project)
+        await system.post("/api/admin/secrets", {"secret": secret}, 201)
+    runner = await system.register_runner(f"/project/{project['owner_alias']}/{project['alias']}/runners")
+    await system.launch_build(project)
     return await runner.wait_for_job()
 
 

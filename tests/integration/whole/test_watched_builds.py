@@ -17,7 +17,7 @@ from agent.runner import run
 from libs.clock import Clock, now
 from services.builds.execution.recent_ends import READABLE_SECONDS
 from tests.support.external.repositories import Gate, commit_files, make_spec
-from tests.support.in_process.whole_stage import Body, BuildSystem, build_system
+from tests.support.in_process.build_system import Body, BuildSystem, build_system
 from tests.support.waiting import eventually
 
 POLL_SECONDS = 1.0
@@ -49,11 +49,11 @@ class LogPage:
 
     async def poll(self) -> bool:
         path = f"/api-free-commit/developer/logs/{self.executor_id}/{self.step}/{self.line_number}"
-        answer = await self.here.http.get(path, headers=self.here.admin)
-        if answer.status_code != 200:
-            self.error_response = answer
+        response = await self.here.http.get(path, headers=self.here.admin)
+        if response.status_code != 200:
+            self.error_response = response
             return False
-        found = answer.json()
+        found = response.json()
         self.step, self.line_number = found["step"], found["line_number"]
         known = self.sections.get(found["step"])
         if known is None:
@@ -79,15 +79,15 @@ async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Buil
 
 @asynccontextmanager
 async def watch_build(
-    here: BuildSystem, folder: Path, scripts: Mapping[str, str], **settings: Any
+    system: BuildSystem, folder: Path, scripts: Mapping[str, str], **settings: Any
 ) -> AsyncIterator[tuple[LogPage, "asyncio.Task[None]"]]:
     """Run a build of these steps with an agent, and a page that polls its log from the launch on."""
-    commit_files(here.repository, {f"ci/{name}.sh": text for name, text in scripts.items()})
-    commit_files(here.repository, {"watched.yaml": make_spec(scripts)})
-    project = await here.create_project(spec_file_path="/watched.yaml", **settings)
-    runner = await here.register_runner()
+    commit_files(system.repository, {f"ci/{name}.sh": text for name, text in scripts.items()})
+    commit_files(system.repository, {"watched.yaml": make_spec(scripts)})
+    project = await system.create_project(spec_file_path="/watched.yaml", **settings)
+    runner = await system.register_runner()
     config = Config(
-        url=str(here.http.base_url),
+        url=str(system.http.base_url),
         token=runner.token,
         id=1,
         name="miller",
@@ -97,8 +97,8 @@ async def watch_build(
     )
     stop = asyncio.Event()
     agent = asyncio.create_task(run(config, stop=stop))
-    launched = (await here.post(f"/api/developer/builds/{project['id']}")).json()
-    page = LogPage(here, launched["executor_id"])
+    launched = (await system.post(f"/api/developer/builds/{project['id']}")).json()
+    page = LogPage(system, launched["executor_id"])
     watching = asyncio.create_task(page.watch())
     try:
         yield page, watching
@@ -107,7 +107,7 @@ async def watch_build(
         stop.set()
         await agent
         await asyncio.gather(watching, return_exceptions=True)
-        await here.http.delete(f"/api/admin/runners/{runner.uuid}", headers=here.admin)
+        await system.http.delete(f"/api/admin/runners/{runner.uuid}", headers=system.admin)
 
 
 def error_of(page: LogPage) -> tuple[int, str]:
@@ -115,9 +115,9 @@ def error_of(page: LogPage) -> tuple[int, str]:
     return page.error_response.status_code, page.error_response.json()["message"]
 
 
-async def wait_until_finished(here: BuildSystem, page: LogPage) -> None:
+async def wait_until_finished(system: BuildSystem, page: LogPage) -> None:
     async def over() -> bool:
-        running = await here.get("/api/developer/builds/executeds")
+        running = await system.get("/api/developer/builds/executeds")
         return page.executor_id not in [build["executor_id"] for build in running]
 
     await eventually(over)

@@ -104,19 +104,19 @@ class DispatchReplica:
             await self.context.send(order, step=str(job_id))
 
     async def dispatch_all(
-        self, runner: RunnerDescription = ANY_RUNNER, turns: FairScheduler | None = None
+        self, runner: RunnerDescription = ANY_RUNNER, scheduler: FairScheduler | None = None
     ) -> list[int]:
         """Return the ids of all jobs that the runner gets, in the order of dispatch."""
-        turns, found = turns or FairScheduler(), list[int]()
-        while job := await turns.next_job(self.context, runner, set()):
-            await turns.record_service_time(self.context, job)
+        scheduler, found = scheduler or FairScheduler(), list[int]()
+        while job := await scheduler.next_job(self.context, runner, set()):
+            await scheduler.record_service_time(self.context, job)
             found.append(job.id)
         return found
 
     async def claim_job(
-        self, claiming: JobDispatcher, runner: RunnerDescription = ANY_RUNNER, claim_id: str = ""
+        self, dispatcher: JobDispatcher, runner: RunnerDescription = ANY_RUNNER, claim_id: str = ""
     ) -> ClaimResult:
-        return await claiming.claim(
+        return await dispatcher.claim(
             self.repeatable_context(claim_id) if claim_id else self.context, ClaimJob(runner=runner)
         )
 
@@ -139,6 +139,6 @@ async def dispatch_replicas(
     metrics = Metrics.create(get_meter("test"))
     yards = [DispatchReplica(Runtime(service, settings, database, bus, vault, metrics)) for _ in range(replicas)]
     yield yards
-    for yard in yards:
-        await yard.runtime.finish(5)
+    for stage in yards:
+        await stage.runtime.finish(5)
     await projects.stop(GetJobSecrets)

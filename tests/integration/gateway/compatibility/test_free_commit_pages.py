@@ -13,7 +13,7 @@ from contracts.builds import BuildFinished, BuildStatus
 from contracts.messages import Event
 from libs.eventstore.decider import CommandMetadata, RecordedEvent
 from libs.messaging import cloudevents
-from tests.support.in_process.free_commit_stage import FreeCommitSystem, error_of, free_commit_system
+from tests.support.in_process.free_commit_system import FreeCommitSystem, error_of, free_commit_system
 from tests.support.infrastructure.servers import Servers
 from tests.support.waiting import eventually
 
@@ -24,17 +24,17 @@ NAMES = ("alpha", "Beta", "gamma=1", "100%_sure", "a.b")
 @pytest.fixture(scope="module")
 async def free_commit(servers: Servers) -> AsyncIterator[FreeCommitSystem]:
     """Create five projects; the first two have a finished build, with exit codes 0 and 143."""
-    async with free_commit_system(servers) as here:
-        projects = [await here.create("project", name=name) for name in NAMES]
-        await here.create("secret", name="HERE", env="prod", projects_id=[projects[0]["id"]])
-        await here.create("secret", name="EVERYWHERE")
-        await publish_finished_build(here, projects[0], 0, None, NOON)
-        await publish_finished_build(here, projects[1], 143, "Deployment aborted by user", NOON + timedelta(hours=1))
-        yield here
+    async with free_commit_system(servers) as stage:
+        projects = [await stage.create("project", name=name) for name in NAMES]
+        await stage.create("secret", name="HERE", env="prod", projects_id=[projects[0]["id"]])
+        await stage.create("secret", name="EVERYWHERE")
+        await publish_finished_build(stage, projects[0], 0, None, NOON)
+        await publish_finished_build(stage, projects[1], 143, "Deployment aborted by user", NOON + timedelta(hours=1))
+        yield stage
 
 
 async def publish_finished_build(
-    here: FreeCommitSystem, project: dict[str, Any], code: int, message: str | None, at: datetime
+    free_commit: FreeCommitSystem, project: dict[str, Any], code: int, message: str | None, at: datetime
 ) -> None:
     number = project["id"] + 1000
     event: Event = BuildFinished(
@@ -48,25 +48,25 @@ async def publish_finished_build(
         queued_at=at,
     )
     recorded = RecordedEvent(f"build-{number}", 1, 0, event, CommandMetadata(f"build {number}", at))
-    async with here.stage.connected() as bus:
+    async with free_commit.stage.connected() as bus:
         await bus.jetstream().publish(
             cloudevents.event_subject("builds", recorded),
             cloudevents.to_body(recorded),
             headers=cloudevents.to_headers("builds", recorded),
         )
     await eventually(
-        lambda: here.get("project", project["id"]), lambda shown: shown["builds_id"] == [number], within=10
+        lambda: free_commit.get("project", project["id"]), lambda shown: shown["builds_id"] == [number], within=10
     )
 
 
-async def get_page(here: FreeCommitSystem, listing: str, query: str) -> dict[str, Any]:
-    answer = await here.developer.get(f"/api-free-commit/developer/paginations/{listing}?{query}")
-    assert answer.status_code == 200, answer.text
-    return dict(answer.json())
+async def get_page(free_commit: FreeCommitSystem, listing: str, query: str) -> dict[str, Any]:
+    response = await free_commit.developer.get(f"/api-free-commit/developer/paginations/{listing}?{query}")
+    assert response.status_code == 200, response.text
+    return dict(response.json())
 
 
-async def list_project_names(here: FreeCommitSystem, query: str) -> list[str]:
-    found = await get_page(here, "project", f"order_by=ASC&{query}")
+async def list_project_names(free_commit: FreeCommitSystem, query: str) -> list[str]:
+    found = await get_page(free_commit, "project", f"order_by=ASC&{query}")
     return [row["project_name"] for row in found["data"]]
 
 
@@ -182,8 +182,8 @@ async def test_an_invalid_page_query_is_422(free_commit: FreeCommitSystem, listi
 
 
 async def test_a_page_query_accepts_a_hundred_long_values(free_commit: FreeCommitSystem) -> None:
-    hard = "&".join(f"project_name[contains]={quote('(.*)' * 30)}{number}" for number in range(100))
-    assert await list_project_names(free_commit, hard) == []
+    query = "&".join(f"project_name[contains]={quote('(.*)' * 30)}{number}" for number in range(100))
+    assert await list_project_names(free_commit, query) == []
 
 
 async def test_a_page_query_with_many_wildcards_is_fast(free_commit: FreeCommitSystem) -> None:

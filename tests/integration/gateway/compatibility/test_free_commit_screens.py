@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support.external.repositories import SPEC_FILE, create_sample_repository
-from tests.support.in_process.free_commit_stage import PASSWORD, FreeCommitSystem, error_of, free_commit_system
+from tests.support.in_process.free_commit_system import PASSWORD, FreeCommitSystem, error_of, free_commit_system
 from tests.support.infrastructure.servers import Servers
 
 LIST_QUERY = "per_page=10&page=1&mode=exclude&orderBy=DESC"
@@ -18,26 +18,26 @@ PREFIX = "/api-free-commit"
 
 @pytest.fixture(scope="module")
 async def free_commit(servers: Servers) -> AsyncIterator[FreeCommitSystem]:
-    async with free_commit_system(servers) as here:
-        yield here
+    async with free_commit_system(servers) as stage:
+        yield stage
 
 
-async def get_json(here: FreeCommitSystem, path: str) -> Any:
-    answer = await here.admin.get(f"{PREFIX}/{path}")
-    assert answer.status_code == 200, answer.text
-    return answer.json()
+async def get_json(free_commit: FreeCommitSystem, path: str) -> Any:
+    response = await free_commit.admin.get(f"{PREFIX}/{path}")
+    assert response.status_code == 200, response.text
+    return response.json()
 
 
-async def send_json(here: FreeCommitSystem, method: str, path: str, body: dict[str, Any], status: int) -> Any:
-    answer = await here.admin.request(method, f"{PREFIX}/{path}", json=body)
-    assert answer.status_code == status, answer.text
-    return answer.json()
+async def send_json(free_commit: FreeCommitSystem, method: str, path: str, body: dict[str, Any], status: int) -> Any:
+    response = await free_commit.admin.request(method, f"{PREFIX}/{path}", json=body)
+    assert response.status_code == status, response.text
+    return response.json()
 
 
-async def create_project(here: FreeCommitSystem, repository: str = "https://127.0.0.1:9/none.git") -> Any:
-    [executor, *_] = await get_json(here, "developer/executors")
+async def create_project(free_commit: FreeCommitSystem, repository: str = "https://127.0.0.1:9/none.git") -> Any:
+    [executor, *_] = await get_json(free_commit, "developer/executors")
     fields = {
-        "name": here.new_name(),
+        "name": free_commit.new_name(),
         "description": "",
         "repository": repository,
         "keep_number_build": "",
@@ -46,7 +46,7 @@ async def create_project(here: FreeCommitSystem, repository: str = "https://127.
         "allow_concurrent_execution": False,
         "executor_id": executor["id"],
     }
-    return await send_json(here, "POST", "admin/projects", {"project": fields}, 201)
+    return await send_json(free_commit, "POST", "admin/projects", {"project": fields}, 201)
 
 
 async def test_logging_in_returns_a_token_that_the_page_can_decode(free_commit: FreeCommitSystem) -> None:

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from tests.support.in_process.whole_stage import Body, BuildSystem, FakeRunner, build_system
+from tests.support.in_process.build_system import Body, BuildSystem, FakeRunner, build_system
 
 CONTENT = b"PK" + bytes(700_000)  # two chunks
 LOG = "".join(f"line {number} of the log\n" for number in range(40_000))  # larger than one message
@@ -35,22 +35,22 @@ async def job(system: BuildSystem, project: Body, runner: FakeRunner) -> Body:
     job = await runner.wait_for_job()
     for kind in ("archive", "junit"):
         await upload_artifact(system, job, kind)
-    traced = {"JOB-TOKEN": job["token"], "Content-Range": f"0-{len(LOG) - 1}"}
-    answer = await system.http.patch(f"/api/v4/jobs/{job['id']}/trace", headers=traced, content=LOG)
-    assert answer.status_code == 202, answer.text
+    trace_headers = {"JOB-TOKEN": job["token"], "Content-Range": f"0-{len(LOG) - 1}"}
+    response = await system.http.patch(f"/api/v4/jobs/{job['id']}/trace", headers=trace_headers, content=LOG)
+    assert response.status_code == 202, response.text
     await runner.report(job, "success")
     await system.wait_until_ended(job["job_info"]["pipeline_id"])
     return job
 
 
-async def upload_artifact(here: BuildSystem, job: Body, kind: str) -> None:
-    answer = await here.http.post(
+async def upload_artifact(system: BuildSystem, job: Body, kind: str) -> None:
+    response = await system.http.post(
         f"/api/v4/jobs/{job['id']}/artifacts",
         headers={"JOB-TOKEN": job["token"]},
         data={"artifact_type": kind},
         files={"file": (f"{kind}.zip", CONTENT, "application/octet-stream")},
     )
-    assert answer.status_code == 201, answer.text
+    assert response.status_code == 201, response.text
 
 
 @pytest.fixture(scope="module")
@@ -58,16 +58,16 @@ async def base(project: Body) -> str:
     return f"/rest-api/project/{project['owner_alias']}/{project['alias']}/cicd"
 
 
-async def list_files(here: BuildSystem, path: str, **params: int) -> Body:
-    answer = await here.http.get(path, params=params, headers=here.admin)
-    assert answer.status_code == 200, answer.text
-    return dict(answer.json())
+async def list_files(system: BuildSystem, path: str, **params: int) -> Body:
+    response = await system.http.get(path, params=params, headers=system.admin)
+    assert response.status_code == 200, response.text
+    return dict(response.json())
 
 
-async def download_file(here: BuildSystem, file: Body) -> httpx.Response:
+async def download_file(system: BuildSystem, file: Body) -> httpx.Response:
     url = urlsplit(file["downloadUrl"])
     assert url.netloc == "ci.example"
-    return await here.http.get(url.path, headers=here.admin)
+    return await system.http.get(url.path, headers=system.admin)
 
 
 async def test_the_files_and_the_log_of_a_job_are_listed_with_download_urls(
@@ -106,17 +106,17 @@ async def test_a_pipeline_lists_the_files_of_its_jobs_page_by_page(system: Build
 async def test_an_unknown_job_pipeline_or_artifact_has_its_code(
     system: BuildSystem, base: str, path: str, code: str
 ) -> None:
-    answer = await system.http.get(base + path, headers=system.admin)
-    assert (answer.status_code, answer.json()["message"]) == (404, code)
+    response = await system.http.get(base + path, headers=system.admin)
+    assert (response.status_code, response.json()["message"]) == (404, code)
 
 
 @pytest.mark.usefixtures("job")
 async def test_job_numbers_are_local_to_their_project(system: BuildSystem) -> None:
     other = await system.create_project()
-    answer = await system.http.get(
+    response = await system.http.get(
         f"/api/project/{other['owner_alias']}/{other['alias']}/cicd/job/1/artifacts", headers=system.admin
     )
-    assert answer.json()["message"] == "JOB_NOT_FOUND"
+    assert response.json()["message"] == "JOB_NOT_FOUND"
 
 
 async def test_the_log_of_each_attempt_can_be_read_and_the_last_is_the_default(
@@ -126,17 +126,17 @@ async def test_the_log_of_each_attempt_can_be_read_and_the_last_is_the_default(
     attempts = []
     for log_text in ("first\n", "second\n"):
         job = await runner.wait_for_job()
-        traced = {"JOB-TOKEN": job["token"], "Content-Range": f"0-{len(log_text) - 1}"}
-        await system.http.patch(f"/api/v4/jobs/{job['id']}/trace", headers=traced, content=log_text)
+        trace_headers = {"JOB-TOKEN": job["token"], "Content-Range": f"0-{len(log_text) - 1}"}
+        await system.http.patch(f"/api/v4/jobs/{job['id']}/trace", headers=trace_headers, content=log_text)
         attempts.append(job)
         given_back = {"token": job["token"], "state": "failed", "failure_reason": "runner_interrupted"}
         await system.http.put(f"/api/v4/jobs/{job['id']}", json=given_back)
     address = f"/api/developer/jobs/{attempts[0]['id']}/log"
 
     async def text(**asked: str) -> str:
-        answer = await system.http.get(address, params=asked, headers=system.admin)
-        assert answer.status_code == 200, answer.text
-        return answer.text
+        response = await system.http.get(address, params=asked, headers=system.admin)
+        assert response.status_code == 200, response.text
+        return response.text
 
     assert (await text(attempt="1"), await text(attempt="2"), await text()) == ("first\n", "second\n", "second\n")
     missing = await system.http.get(address, params={"attempt": "9"}, headers=system.admin)

@@ -35,8 +35,8 @@ from services.projects.app import service as projects
 from services.runners.app import service as runners
 from tests.integration.libs.leadership.test_heartbeats import parse_skew
 from tests.support.external.repositories import create_sample_repository
-from tests.support.in_process.builds_stage import BuildStage
-from tests.support.in_process.stage import ServiceStage, empty_stage
+from tests.support.in_process.build_stage import BuildStage
+from tests.support.in_process.service_stage import ServiceStage, empty_stage
 from tests.support.infrastructure.servers import Servers
 from tests.support.waiting import eventually
 
@@ -158,11 +158,11 @@ async def test_with_a_skewed_clock_a_job_is_lost_only_after_its_lease_expires(
         ):
             fleet, caller = ReplicaProcesses(stage, bus, "builds", tmp_path), MessageClient(bus)
             (default,) = Executors.model_validate_json(await caller.query(ListExecutors())).executors
-            site = BuildStage(stage, caller, repository, default.id, get_database(client, stage.settings, "builds"))
+            running = BuildStage(stage, caller, repository, default.id, get_database(client, stage.settings, "builds"))
             async with fleet.run_pair(skew, leading=leading):
-                await site.launch(await site.create_project())
-                job = await site.claim()
-                await call_repeatedly(lambda: site.report(job, "running"), 2 * LEASE_SECONDS)
+                await running.launch(await running.create_project())
+                job = await running.claim()
+                await call_repeatedly(lambda: running.report(job, "running"), 2 * LEASE_SECONDS)
                 assert await fleet.recorded_event_names(JobLost) == []
                 silent_since = monotonic()
 

@@ -26,8 +26,8 @@ from libs.settings import Settings
 from services.builds.app import service as builds
 from services.runners.app import service as runners
 from tests.support.in_process.gateway_stage import running_gateway
-from tests.support.in_process.stage import ServiceStage, empty_stage
-from tests.support.in_process.whole import return_service
+from tests.support.in_process.running_system import return_service
+from tests.support.in_process.service_stage import ServiceStage, empty_stage
 from tests.support.infrastructure.servers import Servers
 from tests.support.waiting import eventually
 

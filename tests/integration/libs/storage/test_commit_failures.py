@@ -113,11 +113,11 @@ async def test_a_command_that_fails_its_batch_does_not_use_up_the_connections(fa
 
     await faulty_store.store.append(make_commit("counter-first"))
     before = await open_connections()
-    spoilt = make_commit("counter-spoilt", events=(CounterRaised(by=2**70),))
-    spoiling = asyncio.create_task(faulty_store.store.append(spoilt))
+    failing_commit = make_commit("counter-spoilt", events=(CounterRaised(by=2**70),))
+    failing_append = asyncio.create_task(faulty_store.store.append(failing_commit))
     outcomes = await faulty_store.append(300)
     with pytest.raises(OverflowError):
-        await spoiling
+        await failing_append
     assert Counter(map(type, outcomes)) == {type(None): 300}
     assert await open_connections() - before <= MAX_INDIVIDUAL_TRANSACTIONS
 

@@ -36,8 +36,8 @@ COMPANY_9_RUNNER = ANY_RUNNER.replace(owner_type="COMPANY", owner_id=9)
 async def replicas(
     settings: Settings, mongo_client: AsyncMongoClient[Document], bus: Client
 ) -> AsyncIterator[list[DispatchReplica]]:
-    async with dispatch_replicas(settings, mongo_client, bus, replicas=2) as two:
-        yield two
+    async with dispatch_replicas(settings, mongo_client, bus, replicas=2) as second:
+        yield second
 
 
 @pytest.fixture
@@ -67,11 +67,11 @@ async def test_the_least_recently_served_project_is_next_in_every_process(replic
     await replica.insert_jobs(
         queued_job_document(1, 1), queued_job_document(2, 1), queued_job_document(3, 2), queued_job_document(4, 2)
     )
-    turns = FairScheduler()
-    first = await turns.next_job(replica.context, ANY_RUNNER, set())
+    scheduler = FairScheduler()
+    first = await scheduler.next_job(replica.context, ANY_RUNNER, set())
     assert first is not None
-    await turns.record_service_time(replica.context, first)
-    assert (first.id, await replica.dispatch_all(turns=FairScheduler())) == (1, [3, 1, 4, 2])
+    await scheduler.record_service_time(replica.context, first)
+    assert (first.id, await replica.dispatch_all(scheduler=FairScheduler())) == (1, [3, 1, 4, 2])
 
 
 async def test_a_higher_priority_precedes_age_and_project_turns(replica: DispatchReplica) -> None:
@@ -153,28 +153,28 @@ async def test_a_claim_reads_few_documents_however_many_unsuitable_jobs_are_queu
 
 
 async def test_concurrent_claims_at_two_processes_assign_each_job_once(replicas: list[DispatchReplica]) -> None:
-    yard = replicas[0]
-    await yard.queue_jobs(*range(1, 16))
+    stage = replicas[0]
+    await stage.queue_jobs(*range(1, 16))
     processes = [(process, JobDispatcher(AttemptStore())) for process in replicas]
     runners = [
         ANY_RUNNER.replace(runner_id=number, runner_uuid=f"r-{number}", name=f"r-{number}") for number in range(20)
     ]
     claims = await asyncio.gather(
         *(
-            process.claim_job(claiming, runner)
-            for (process, claiming), runner in zip(processes * 10, runners, strict=True)
+            process.claim_job(dispatcher, runner)
+            for (process, dispatcher), runner in zip(processes * 10, runners, strict=True)
         )
     )
     assigned = Counter(claim.assignment.job_id for claim in claims if claim.assignment)
     assert assigned == Counter(range(1, 16))
-    assert await yard.runtime.database["attempts"].count_documents({}) == 15
+    assert await stage.runtime.database["attempts"].count_documents({}) == 15
 
 
 # ---- lost replies
 
 
-async def get_job(yard: DispatchReplica, job_id: int) -> JobRow:
-    found = await yard.context.read_model(JobRow).get(f"job-{job_id}")
+async def get_job(replica: DispatchReplica, job_id: int) -> JobRow:
+    found = await replica.context.read_model(JobRow).get(f"job-{job_id}")
     assert isinstance(found, JobRow)
     return found
 
@@ -190,10 +190,10 @@ async def test_a_claim_repeated_at_another_process_returns_the_same_job(replicas
 
 async def test_a_claim_repeated_after_its_job_started_returns_another_job(replica: DispatchReplica) -> None:
     await replica.queue_jobs(1, 2)
-    claiming = JobDispatcher(AttemptStore())
-    await replica.claim_job(claiming, claim_id="request-1")
+    dispatcher = JobDispatcher(AttemptStore())
+    await replica.claim_job(dispatcher, claim_id="request-1")
     await replica.context.send(StartJob(job_id=1, attempt=1))
-    other = await replica.claim_job(claiming, claim_id="request-1")
+    other = await replica.claim_job(dispatcher, claim_id="request-1")
     assert other.assignment is not None
     assert other.assignment.job_id == 2
 
@@ -202,11 +202,11 @@ async def test_a_returned_job_is_assigned_to_the_next_runner_and_its_old_token_i
     replica: DispatchReplica,
 ) -> None:
     await replica.queue_jobs(1)
-    claiming = JobDispatcher(AttemptStore())
-    first = (await replica.claim_job(claiming, claim_id="request-1")).assignment
-    returned = await claiming.return_claim(replica.repeatable_context("request-1"), ReturnClaim())
-    repeated = await claiming.return_claim(replica.repeatable_context("request-1"), ReturnClaim())
-    second = (await replica.claim_job(claiming, claim_id="request-2")).assignment
+    dispatcher = JobDispatcher(AttemptStore())
+    first = (await replica.claim_job(dispatcher, claim_id="request-1")).assignment
+    returned = await dispatcher.return_claim(replica.repeatable_context("request-1"), ReturnClaim())
+    repeated = await dispatcher.return_claim(replica.repeatable_context("request-1"), ReturnClaim())
+    second = (await replica.claim_job(dispatcher, claim_id="request-2")).assignment
     assert (returned.job_id, repeated.job_id) == (1, None)
     assert first is not None
     assert second is not None
@@ -219,15 +219,15 @@ async def test_a_returned_job_is_assigned_to_the_next_runner_and_its_old_token_i
 
 async def test_a_claim_returned_before_its_reply_assigns_no_job(replica: DispatchReplica) -> None:
     await replica.queue_jobs(1)
-    claiming = JobDispatcher(AttemptStore())
+    dispatcher = JobDispatcher(AttemptStore())
     found = await FairScheduler().next_job(replica.context, ANY_RUNNER, set())
     assert found is not None
     name = replica.repeatable_context("request-1")
-    await claiming.return_claim(name, ReturnClaim())
+    await dispatcher.return_claim(name, ReturnClaim())
     with pytest.raises(RequestRejected, match="CONFLICT"):
-        await claiming._assign(name, ANY_RUNNER, found, await name.derive_token("hrj-"))
+        await dispatcher._assign(name, ANY_RUNNER, found, await name.derive_token("hrj-"))
     assert (await get_job(replica, 1)).status is JobStatus.QUEUED
-    second = (await replica.claim_job(claiming, claim_id="request-2")).assignment
+    second = (await replica.claim_job(dispatcher, claim_id="request-2")).assignment
     assert second is not None
 
 

@@ -115,8 +115,8 @@ def close_anchors(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("libs.projections.cached_paging.ROWS_BETWEEN_ANCHORS", 60)
 
 
-async def list_all_ids(yard: JobListStage, size: int) -> list[int]:
-    pages = [await yard.get_page(ListJobs(page=number, size=size)) for number in range(-(-JOB_COUNT // size))]
+async def list_all_ids(stage: JobListStage, size: int) -> list[int]:
+    pages = [await stage.get_page(ListJobs(page=number, size=size)) for number in range(-(-JOB_COUNT // size))]
     assert {page.total for page in pages} == {JOB_COUNT}
     return [row["id"] for page in pages for row in page.rows]
 

@@ -11,7 +11,7 @@ from contracts.errors import RequestRejected
 from services.builds.execution import attempts
 from services.builds.logs.log_lines import CUT_LINE_SUFFIX, MAX_RESPONSE_BYTES
 from tests.support.external.repositories import create_sample_repository
-from tests.support.in_process.builds_stage import BuildStage, build_stage
+from tests.support.in_process.build_stage import BuildStage, build_stage
 from tests.support.infrastructure.servers import Servers
 
 MAX_MESSAGE_BYTES = 1024 * 1024  # default max_payload of NATS
@@ -21,8 +21,8 @@ MAX_MESSAGE_BYTES = 1024 * 1024  # default max_payload of NATS
 async def stage(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[BuildStage]:
     folder = tmp_path_factory.mktemp("site")
     repository = create_sample_repository(folder / "repository", {"build": "make", "test": "make"})
-    async with build_stage(servers, folder, repository) as site:
-        yield site
+    async with build_stage(servers, folder, repository) as running:
+        yield running
 
 
 @dataclass

@@ -16,7 +16,7 @@ from contracts.builds import (
 from contracts.projects import ChangeRetention, DeleteProject
 from services.builds import projections
 from tests.support.external.repositories import create_sample_repository
-from tests.support.in_process.builds_stage import BuildStage, build_stage
+from tests.support.in_process.build_stage import BuildStage, build_stage
 from tests.support.infrastructure.servers import Servers
 from tests.support.waiting import eventually_equal
 
@@ -27,14 +27,14 @@ NO_BUILDS: list[int] = []
 async def stage(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[BuildStage]:
     folder = tmp_path_factory.mktemp("site")
     repository = create_sample_repository(folder / "repository", {"build": "make", "@b": "make"})
-    async with build_stage(servers, folder, repository) as site:
-        yield site
+    async with build_stage(servers, folder, repository) as running:
+        yield running
 
 
-async def count_remains(site: BuildStage, build_id: int) -> tuple[int, int]:
+async def count_remains(stage: BuildStage, build_id: int) -> tuple[int, int]:
     """Return how many attempts of a build and how many rows of its jobs are stored."""
     jobs = {f"job_v{projections.job_category.row_version}.build_id": build_id}
-    return await site.count_documents("attempts", {"build_id": build_id}), await site.count_documents("streams", jobs)
+    return await stage.count_documents("attempts", {"build_id": build_id}), await stage.count_documents("streams", jobs)
 
 
 async def test_retention_keeps_only_the_newest_builds(stage: BuildStage) -> None:
@@ -101,8 +101,8 @@ async def test_only_finished_builds_can_be_deleted(stage: BuildStage) -> None:
     await eventually_equal(lambda: count_remains(stage, second), (0, 0))
 
 
-async def list_unfinished_builds(site: BuildStage) -> bytes:
-    return await site.caller.query(ListQueuedBuilds()) + await site.caller.query(ListRunningBuilds())
+async def list_unfinished_builds(stage: BuildStage) -> bytes:
+    return await stage.caller.query(ListQueuedBuilds()) + await stage.caller.query(ListRunningBuilds())
 
 
 @pytest.mark.parametrize("concurrent", [True, False])

@@ -15,7 +15,7 @@ from libs.service.service_host import serve
 from libs.settings import SettingsError
 from services.identity.app import service as identity
 from services.projects.app import service as projects
-from tests.support.in_process.stage import ServiceStage, empty_stage
+from tests.support.in_process.service_stage import ServiceStage, empty_stage
 from tests.support.infrastructure.servers import Servers
 
 PASSWORD_LINE = re.compile(r"^First administrator: admin, password: (\S+)$", re.MULTILINE)
@@ -51,8 +51,8 @@ async def test_the_password_of_the_first_administrator_is_printed_once(
 async def test_an_initial_password_that_could_not_be_printed_is_printed_at_the_next_start(
     stage: ServiceStage, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with monkeypatch.context() as torn:
-        torn.setattr("sys.stdout", BrokenPipeStream())
+    with monkeypatch.context() as patched:
+        patched.setattr("sys.stdout", BrokenPipeStream())
         with pytest.raises(BrokenPipeError):
             await serve(identity, stage.settings, asyncio.Event())
     async with stage.running(lambda: identity), stage.connected() as bus:

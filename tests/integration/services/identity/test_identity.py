@@ -39,7 +39,7 @@ from libs.service.connections import create_mongo_client, get_database
 from libs.service.declaration import Service
 from services.identity.app import service as identity
 from services.projects.app import service as projects
-from tests.support.in_process.stage import ServiceStage, empty_stage
+from tests.support.in_process.service_stage import ServiceStage, empty_stage
 from tests.support.infrastructure.servers import Servers
 
 ADMIN, DEVELOPER = "ROLE_ADMIN", "ROLE_DEVELOPER"

@@ -31,7 +31,7 @@ from services.identity.app import service as identity
 from services.identity.authentication.api_tokens import USES_COLLECTION
 from services.projects.app import service as projects
 from tests.support.in_process.gateway_stage import running_gateway
-from tests.support.in_process.stage import ServiceStage, empty_stage
+from tests.support.in_process.service_stage import ServiceStage, empty_stage
 from tests.support.infrastructure.servers import Servers
 from tests.support.waiting import eventually
 
@@ -73,15 +73,15 @@ class TokenOwner:
 
     async def create_token(self, **fields: Any) -> Any:
         """Create a token and return the response."""
-        answer = await self.http.post(
+        response = await self.http.post(
             "/api/user/tokens", json={"token": {"name": "ci"} | fields}, headers=self.session_headers
         )
-        assert answer.status_code == 201, answer.text
-        return answer.json()
+        assert response.status_code == 201, response.text
+        return response.json()
 
     async def create_token_error(self, **fields: Any) -> tuple[int, str]:
-        answer = await self.http.post("/api/user/tokens", json={"token": fields}, headers=self.session_headers)
-        return answer.status_code, answer.json()["message"]
+        response = await self.http.post("/api/user/tokens", json={"token": fields}, headers=self.session_headers)
+        return response.status_code, response.json()["message"]
 
     async def list_tokens(self) -> Any:
         return (await self.http.get("/api/user/tokens", headers=self.session_headers)).raise_for_status().json()
@@ -128,15 +128,15 @@ async def test_a_personal_token_value_is_shown_once_and_not_stored(stage: Servic
 async def test_a_personal_token_authenticates_with_both_schemes_under_every_prefix(
     owner: TokenOwner, scheme: str, prefix: str
 ) -> None:
-    answer = await owner.http.get(f"{prefix}/user/info", headers=token_headers(await owner.create_token(), scheme))
-    assert (answer.status_code, answer.json()["id"]) == (200, owner.id)
+    response = await owner.http.get(f"{prefix}/user/info", headers=token_headers(await owner.create_token(), scheme))
+    assert (response.status_code, response.json()["id"]) == (200, owner.id)
 
 
 async def test_a_revoked_token_is_rejected_by_all_gateways(owner: TokenOwner, gateways: Gateways) -> None:
     token = await owner.create_token()
     assert [await request_status(http, token) for http in gateways] == [200, 200]
-    answer = await gateways[0].delete(f"/api/user/tokens/{token['id']}", headers=owner.session_headers)
-    assert answer.status_code == 204
+    response = await gateways[0].delete(f"/api/user/tokens/{token['id']}", headers=owner.session_headers)
+    assert response.status_code == 204
     await wait_until_rejected(gateways, token)
     assert await owner.list_tokens() == []
 
@@ -170,22 +170,22 @@ async def test_a_change_of_access_invalidates_personal_tokens(
 async def test_a_personal_token_is_limited_to_its_scopes(owner: TokenOwner) -> None:
     token = await owner.create_token(scopes=["USER_READ"])
     assert await request_status(owner.http, token) == 200
-    answer = await owner.http.delete("/api/user/tokens/1", headers=token_headers(token))
-    assert (answer.status_code, answer.json()["message"]) == (403, "TOKEN_SCOPE")
-    assert "USER_WRITE" in answer.json()["detail"]
+    response = await owner.http.delete("/api/user/tokens/1", headers=token_headers(token))
+    assert (response.status_code, response.json()["message"]) == (403, "TOKEN_SCOPE")
+    assert "USER_WRITE" in response.json()["detail"]
 
 
 async def test_a_token_scope_does_not_grant_a_role(owner: TokenOwner) -> None:
     token = await owner.create_token(scopes=["PROJECT_READ"])
-    answer = await owner.http.get("/api/developer/projects", headers=token_headers(token))
-    assert (answer.status_code, answer.json()["message"]) == (403, "FORBIDDEN")
+    response = await owner.http.get("/api/developer/projects", headers=token_headers(token))
+    assert (response.status_code, response.json()["message"]) == (403, "FORBIDDEN")
 
 
 async def test_a_personal_token_cannot_create_tokens(owner: TokenOwner) -> None:
-    answer = await owner.http.post(
+    response = await owner.http.post(
         "/api/user/tokens", json={"token": {"name": "x"}}, headers=token_headers(await owner.create_token())
     )
-    assert (answer.status_code, answer.json()["message"]) == (403, "TOKEN_SCOPE")
+    assert (response.status_code, response.json()["message"]) == (403, "TOKEN_SCOPE")
 
 
 @pytest.mark.parametrize(
@@ -223,8 +223,8 @@ async def test_a_user_cannot_revoke_tokens_of_others(
     caller: MessageClient, owner: TokenOwner, gateways: Gateways
 ) -> None:
     token = await (await create_token_owner(caller, gateways)).create_token()
-    answer = await owner.http.delete(f"/api/user/tokens/{token['id']}", headers=owner.session_headers)
-    assert (answer.status_code, answer.json()["message"]) == (404, "TOKEN_NOT_FOUND")
+    response = await owner.http.delete(f"/api/user/tokens/{token['id']}", headers=owner.session_headers)
+    assert (response.status_code, response.json()["message"]) == (404, "TOKEN_NOT_FOUND")
 
 
 async def test_administrators_see_and_revoke_the_tokens_of_others(

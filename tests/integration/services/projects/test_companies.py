@@ -38,7 +38,7 @@ from libs.messaging.request_reply import MessageClient
 from libs.service.declaration import Service
 from services.identity.app import service as identity
 from services.projects.app import service as projects
-from tests.support.in_process.stage import ServiceStage, empty_stage
+from tests.support.in_process.service_stage import ServiceStage, empty_stage
 from tests.support.infrastructure.servers import Servers
 from tests.support.waiting import eventually
 
@@ -106,9 +106,9 @@ async def get_error_code(caller: MessageClient, message: Command | Query) -> str
     return refused.value.code
 
 
-async def outcome_code(telling: Awaitable[bytes]) -> str:
+async def outcome_code(sending: Awaitable[bytes]) -> str:
     try:
-        await telling
+        await sending
     except RequestRejected as refused:
         return refused.code
     return "done"
@@ -205,10 +205,10 @@ async def test_renaming_a_company_updates_the_owner_alias_of_its_projects(
 async def test_a_project_moves_from_a_user_to_a_company_and_back(
     caller: MessageClient, new_project: CreateProject
 ) -> None:
-    mover = await register_user(caller, "mover-user")
+    owner_id = await register_user(caller, "mover-user")
     company_id = await send_for_id(caller, CreateCompany(title="Mover Works", alias="mover-works"))
     project_id = await send_for_id(caller, new_project.replace(owner_alias="mover-user"))
-    assert ((await get_project(caller, project_id)).owner_user_id, mover) == (mover, mover)
+    assert ((await get_project(caller, project_id)).owner_user_id, owner_id) == (owner_id, owner_id)
     await send_for_id(caller, MoveProject(project_id=project_id, owner_alias="mover-works"))
     await send_for_id(caller, MoveProject(project_id=project_id, alias="store"))
     view = await get_project(caller, project_id)
@@ -220,7 +220,7 @@ async def test_a_project_moves_from_a_user_to_a_company_and_back(
     )
     await send_for_id(caller, MoveProject(project_id=project_id, owner_alias="mover-user"))
     view = await get_project(caller, project_id)
-    assert (view.owner_alias, view.company_id, view.owner_user_id) == ("mover-user", None, mover)
+    assert (view.owner_alias, view.company_id, view.owner_user_id) == ("mover-user", None, owner_id)
 
 
 async def test_a_project_of_a_company_that_took_a_users_former_name_keeps_its_owner(

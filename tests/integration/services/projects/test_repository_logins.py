@@ -36,7 +36,7 @@ from services.projects.app import service as projects
 from services.runners.app import service as runners
 from tests.support.external.git_server import GitServer, git_server
 from tests.support.external.repositories import SPEC_FILE, create_sample_repository
-from tests.support.in_process.stage import empty_stage
+from tests.support.in_process.service_stage import empty_stage
 from tests.support.infrastructure.servers import running_servers
 from tests.support.waiting import eventually
 
@@ -223,8 +223,8 @@ async def test_a_wrong_repository_login_fails_the_build_without_revealing_it(
 
 
 async def test_a_login_repeated_by_the_git_server_is_masked_in_the_error(tmp_path: Path) -> None:
-    with running_server(EchoingHandler) as gossip:
-        url = f"http://ada:{quote(PASSWORD, safe='')}@127.0.0.1:{gossip.server_port}/x.git"
+    with running_server(EchoingHandler) as server:
+        url = f"http://ada:{quote(PASSWORD, safe='')}@127.0.0.1:{server.server_port}/x.git"
         with pytest.raises(RepositoryUnreachable) as refused:
             await GitMirrors(tmp_path).resolve(url, "main")
     message = str(refused.value)

@@ -1,0 +1,80 @@
+"""Checkouts of jobs: strategy, submodules, depth, SSH keys, missing commits and credentials."""
+
+import subprocess
+from pathlib import Path
+
+from tests.integration.agent.agent_runs import GIT_COMMAND, agent_config, job_payload, job_variable, running_agent
+from tests.support.in_process.fake_gitlab import FakeGitLabServer
+
+
+async def test_git_strategy_submodules_and_depth_follow_the_job_variables(
+    gitlab: FakeGitLabServer, repository: Path, tmp_path: Path
+) -> None:
+    part = tmp_path / "part"
+    local = ["-c", "protocol.file.allow=always"]
+    for command in (
+        ["clone", "-q", str(repository), str(part)],
+        ["-C", str(repository), *local, "submodule", "--quiet", "add", str(part), "part"],
+        ["-C", str(repository), "commit", "-q", "-m", "with a part"],
+    ):
+        subprocess.run([*GIT_COMMAND, *command], check=True)  # noqa: ASYNC221
+    variable_sets = [
+        [job_variable("GIT_SUBMODULE_STRATEGY", "recursive"), job_variable("GIT_DEPTH", "0")],
+        [job_variable("GIT_SUBMODULE_STRATEGY", "none")],
+        [job_variable("GIT_STRATEGY", "none")],
+    ]
+    print_state = "cat part/greeting || true; git rev-list --count HEAD || true; ls -A"
+    for number, variables in enumerate(variable_sets):
+        gitlab.pending_jobs.put_nowait(job_payload(number, repository, print_state, variables=variables))
+    async with running_agent(agent_config(gitlab, tmp_path)):
+        for number in range(len(variable_sets)):
+            await gitlab.wait_for_final_state(number)
+    logs = [gitlab.log_text(number).splitlines()[3:-1] for number in range(len(variable_sets))]
+    assert logs[0][:2] == ["good morning", "2"]
+    assert logs[1][1:2] == ["1"]
+    assert not [line for line in logs[2] if line in (".git", "greeting")]
+
+
+async def test_an_ssh_key_is_not_written_to_disk(gitlab: FakeGitLabServer, repository: Path, tmp_path: Path) -> None:
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "key"], check=True)  # noqa: ASYNC221
+    key = (tmp_path / "key").read_text()
+    public = (tmp_path / "key.pub").read_text().split()[1]
+    (tmp_path / "key").unlink()
+    # ssh-keygen, like ssh, rejects a key file that others can read
+    script = ("ssh-keygen -y -f $HEADRACE_SSH_KEY", f"grep -rl PRIV[A]TE {tmp_path} || echo nowhere")
+    variables = [job_variable("HEADRACE_SSH_KEY", key, file=True, masked=True)]
+    gitlab.pending_jobs.put_nowait(job_payload(1, repository, *script, variables=variables))
+    async with running_agent(agent_config(gitlab, tmp_path)):
+        await gitlab.wait_for_final_state(1)
+    assert public in gitlab.log_text(1)
+    assert "nowhere\n" in gitlab.log_text(1)
+
+
+async def test_a_missing_commit_fails_the_job_with_the_error_of_git(
+    gitlab: FakeGitLabServer, repository: Path, tmp_path: Path
+) -> None:
+    payload = job_payload(1, repository, "echo never")
+    payload["git_info"]["sha"] = "0123456789" * 4
+    payload["features"] = {"failure_reasons": ["runner_external_dependency_failure"]}
+    gitlab.pending_jobs.put_nowait(payload)
+    async with running_agent(agent_config(gitlab, tmp_path)):
+        final = await gitlab.wait_for_final_state(1)
+    assert final["failure_reason"] == "runner_external_dependency_failure"
+    assert "fatal: " in gitlab.log_text(1)
+
+
+async def test_credentials_of_a_repository_url_are_sent_only_to_the_git_server(
+    gitlab: FakeGitLabServer, repository: Path, tmp_path: Path
+) -> None:
+    subprocess.run(["git", "update-server-info"], cwd=repository, check=True)  # noqa: ASYNC221
+    gitlab.served_repository, gitlab.login = repository / ".git", ("ada", "pa:ss-w0rd")
+    payload = job_payload(1, repository, "cat greeting .git/config; env; git fetch -q origin 2>&1 || true")
+    payload["git_info"]["repo_url"] = gitlab.url.replace("http://", "http://ada:pa%3Ass-w0rd@") + "/served"
+    gitlab.pending_jobs.put_nowait(payload)
+    async with running_agent(agent_config(gitlab, tmp_path)):
+        final = await gitlab.wait_for_final_state(1)
+    assert final["state"] == "success"
+    assert f"Cloning {gitlab.url}/served\n" in gitlab.log_text(1)
+    assert f"url = {gitlab.url}/served\n" in gitlab.log_text(1).replace('"', "")
+    assert [text for text in ("ss-w0rd", "[MASKED]", "Authorization") if text in gitlab.log_text(1)] == []
+    assert not any("ss-w0rd" in line for line in gitlab.command_lines)

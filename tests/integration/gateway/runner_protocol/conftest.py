@@ -1,0 +1,47 @@
+"""A gateway with fake services, one runner and no job."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import httpx
+import pytest
+
+from contracts.builds import (
+    ClaimJob,
+    ClaimResult,
+)
+from contracts.runners import (
+    AuthenticateRunner,
+)
+from tests.integration.gateway.runner_protocol.runner_requests import HOLD_SECONDS, RUNNER
+from tests.support.in_process.gateway_stage import (
+    GatewayStage,
+    open_gateway_stage,
+    running_gateway,
+)
+from tests.support.infrastructure.servers import running_nats
+
+
+@pytest.fixture(scope="package")
+async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[GatewayStage]:
+    with running_nats(tmp_path_factory.mktemp("bus")) as server:
+        async with open_gateway_stage(server.program.url, long_poll_seconds=HOLD_SECONDS) as running:
+            yield running
+
+
+@pytest.fixture(scope="package")
+async def long_poll_stage(stage: GatewayStage) -> AsyncIterator[GatewayStage]:
+    """Return another gateway stage whose long poll timeout is longer than a test takes."""
+    settings = replace(stage.gateway.state.settings, long_poll_seconds=60)
+    async with (
+        running_gateway(settings) as (gateway, server, url),
+        httpx.AsyncClient(base_url=url, timeout=20) as http,
+    ):
+        yield replace(stage, http=http, gateway=gateway, server=server)
+
+
+@pytest.fixture(autouse=True)
+async def one_runner_and_no_job(stage: GatewayStage) -> None:
+    stage.services.received.clear()
+    await stage.services.serve(AuthenticateRunner, lambda _: RUNNER)
+    await stage.services.serve(ClaimJob, lambda _: ClaimResult(assignment=None))

@@ -1,0 +1,226 @@
+"""Workers on a real JetStream consumer: no event is dropped, handled twice at once or forgotten."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from nats.aio.client import Client
+from pymongo import AsyncMongoClient
+
+from libs.documents import Document
+from libs.eventstore.decider import RecordedEvent
+from libs.messaging import workers
+from libs.messaging.cloudevents import hint_subject
+from libs.messaging.nats_connection import flush_to_server
+from libs.messaging.workers import WorkerPool
+from libs.service.declaration import AnyWorker, Context, RetryLater, Worker
+from libs.service.migration import ensure_consumer
+from libs.settings import Settings
+from tests.support import read_stream_messages
+from tests.support.counters.counters import CounterClosed, CounterOpened, CounterRaised
+from tests.support.infrastructure.event_log import EventLog, create_event_log
+from tests.support.waiting import eventually
+
+Handler = Callable[[RecordedEvent[Any]], Awaitable[None]]
+
+
+@pytest.fixture
+async def log(settings: Settings, mongo_client: AsyncMongoClient[Document], bus: Client) -> EventLog:
+    return await create_event_log(settings, mongo_client, bus)
+
+
+async def unused_handler(_context: Context, _recorded: RecordedEvent[Any]) -> None:
+    """Do nothing; the worker pool gets the actual handler."""
+
+
+@dataclass
+class WorkerStage:
+    """One worker, run by as many pools as a test starts."""
+
+    log: EventLog
+    settings: Settings
+    worker: AnyWorker
+    begun: list[str] = field(default_factory=list)
+    done: list[str] = field(default_factory=list)
+
+    @asynccontextmanager
+    async def running_pool(
+        self, work: Handler, *, shutdown_timeout: float = 8.0, handled: Mapping[str, datetime] | None = None
+    ) -> AsyncIterator[WorkerPool]:
+        async def tracked(recorded: RecordedEvent[Any]) -> None:
+            self.begun.append(recorded.id)
+            await work(recorded)
+            self.done.append(recorded.id)
+
+        pool = WorkerPool(self.settings, "toy", handled, shutdown_timeout=shutdown_timeout)
+        pool.register(self.worker, tracked)
+        await pool.start(self.log.bus)
+        try:
+            yield pool
+        finally:
+            await pool.stop()
+
+    async def count_unacknowledged(self) -> int:
+        info = await self.log.bus.jetstream().consumer_info(self.worker.source, f"toy-{self.worker.name}")
+        return int(info.num_ack_pending or 0) + int(info.num_pending or 0)
+
+    async def is_all_done(self) -> bool:
+        return await self.count_unacknowledged() == 0
+
+
+@pytest.fixture
+async def stage(log: EventLog, settings: Settings) -> WorkerStage:
+    worker = Worker(
+        "dig", log.service, (CounterRaised, CounterClosed), unused_handler, concurrency=3, ack_wait_seconds=1.0
+    )
+    await ensure_consumer("toy", worker, log.bus)
+    return WorkerStage(log, settings, worker)
+
+
+async def finish_immediately(_recorded: RecordedEvent[Any]) -> None:
+    """Finish the work immediately."""
+
+
+async def test_a_worker_gets_only_its_declared_events(log: EventLog, stage: WorkerStage) -> None:
+    await log.append_commits(1, streams=1, events=[CounterOpened(label="a", owner=""), CounterRaised(by=1)])
+    await log.append_commits(1, streams=1, start=1, events=[CounterClosed(label="a")])
+    await log.publish_all()
+    async with stage.running_pool(finish_immediately):
+        await eventually(stage.is_all_done)
+    assert sorted(stage.done) == ["counter-0@1.1", "counter-0@2.0"]
+
+
+async def test_failed_work_is_retried_and_not_dropped(log: EventLog, stage: WorkerStage) -> None:
+    async def fail_twice(recorded: RecordedEvent[Any]) -> None:
+        if stage.begun.count(recorded.id) < 3:
+            raise ValueError("not yet")
+
+    await log.append_commits(3)
+    await log.publish_all()
+    async with stage.running_pool(fail_twice):
+        await eventually(stage.is_all_done)
+    assert Counter(stage.begun) == dict.fromkeys(await log.list_event_ids(), 3)
+    assert sorted(stage.done) == await log.list_event_ids()
+
+
+async def test_a_worker_can_ask_for_a_later_retry(log: EventLog, stage: WorkerStage) -> None:
+    async def later(recorded: RecordedEvent[Any]) -> None:
+        if stage.begun.count(recorded.id) == 1:
+            raise RetryLater(0.05)
+
+    await log.append_commits(1)
+    await log.publish_all()
+    async with stage.running_pool(later):
+        await eventually(stage.is_all_done)
+    assert (len(stage.begun), len(stage.done)) == (2, 1)
+
+
+async def test_long_work_is_not_redelivered_to_another_replica(log: EventLog, stage: WorkerStage) -> None:
+    finish = asyncio.Event()
+
+    async def long(_recorded: RecordedEvent[Any]) -> None:
+        await finish.wait()
+
+    await log.append_commits(1)
+    await log.publish_all()
+    async with stage.running_pool(long), stage.running_pool(long):
+        await eventually(lambda: len(stage.begun) == 1)
+        with pytest.raises(AssertionError):  # well beyond the ack wait
+            await eventually(lambda: len(stage.begun) > 1, within=2.5)
+        finish.set()
+        await eventually(stage.is_all_done)
+    assert len(stage.done) == 1
+
+
+async def test_a_worker_runs_at_most_its_concurrency_at_once(log: EventLog, stage: WorkerStage) -> None:
+    busy: list[int] = [0]
+    together = asyncio.Barrier(3)
+
+    async def count(_recorded: RecordedEvent[Any]) -> None:
+        busy.append(busy[-1] + 1)
+        await together.wait()
+        busy.append(busy[-1] - 1)
+
+    await log.append_commits(9)
+    await log.publish_all()
+    async with stage.running_pool(count):
+        await eventually(stage.is_all_done)
+    assert max(busy) == 3
+
+
+async def test_a_stopping_worker_finishes_its_work(log: EventLog, stage: WorkerStage) -> None:
+    started = asyncio.Event()
+
+    async def some_time(_recorded: RecordedEvent[Any]) -> None:
+        started.set()
+        await asyncio.sleep(0.3)
+
+    await log.append_commits(1)
+    await log.publish_all()
+    async with stage.running_pool(some_time):
+        await started.wait()
+    assert len(stage.done) == 1
+    await eventually(stage.is_all_done)
+
+
+async def test_work_interrupted_by_a_stop_is_taken_over_by_another_replica(log: EventLog, stage: WorkerStage) -> None:
+    async def hang(_recorded: RecordedEvent[Any]) -> None:
+        await asyncio.sleep(60)
+
+    await log.append_commits(6)
+    await log.publish_all()
+    async with stage.running_pool(hang, shutdown_timeout=0.1):
+        await eventually(lambda: len(stage.begun) == 3)
+    assert stage.done == []
+    async with stage.running_pool(finish_immediately):
+        await eventually(stage.is_all_done)
+    assert sorted(stage.done) == await log.list_event_ids()
+
+
+async def test_a_deleted_consumer_of_a_running_worker_is_reported(log: EventLog, stage: WorkerStage) -> None:
+    async with stage.running_pool(finish_immediately) as pool:
+        assert await pool.find_missing_consumers(log.bus) == []
+        await log.bus.jetstream().delete_consumer(log.service, "toy-dig")
+        assert await pool.find_missing_consumers(log.bus) == ["toy-dig"]
+
+
+async def test_events_handled_before_a_backup_are_not_handled_by_a_worker_again(
+    log: EventLog, stage: WorkerStage
+) -> None:
+    await log.append_commits(3)
+    await log.publish_all()
+    async with stage.running_pool(finish_immediately, handled={f"toy-{stage.worker.name}": datetime.now(UTC)}):
+        await eventually(stage.is_all_done)
+    assert stage.begun == []
+
+
+async def test_hints_above_the_limit_are_left_to_the_consumer(
+    log: EventLog, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers, "MAX_PENDING_HINTS", 1)
+    worker = Worker(
+        "dig", log.service, (CounterRaised,), unused_handler, concurrency=3, ack_wait_seconds=5.0, start_on_hint=True
+    )
+    await ensure_consumer("toy", worker, log.bus)
+    stage, finish = WorkerStage(log, settings, worker), asyncio.Event()
+
+    async def wait(_recorded: RecordedEvent[Any]) -> None:
+        await finish.wait()
+
+    await log.append_commits(5)
+    await log.publish_all()
+    async with stage.running_pool(wait):
+        for message in await read_stream_messages(log.bus, log.service):
+            await log.bus.publish(
+                hint_subject(log.service, "counter-1", "CounterRaised"), message.data, headers=message.headers
+            )
+        await flush_to_server(log.bus)
+        await eventually(lambda: len(stage.begun) == 1)
+        finish.set()
+        await eventually(stage.is_all_done)
+    assert {*stage.done} == {*await log.list_event_ids()}

@@ -1,0 +1,150 @@
+"""What restore writes and what it rejects."""
+
+import asyncio
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from infra.backup import backup_commands, restore
+from infra.local.process import OperatorError
+from infra.migration import migrate
+from libs.messaging.nats_connection import connect
+from libs.settings import Settings
+from tests.integration.operations.backup.installations import (
+    KEY,
+    LONG_AGO,
+    OTHER_KEY,
+    Installation,
+    commit_document,
+    sample_documents,
+    set_environment,
+)
+
+GOLDEN_BACKUPS = Path(__file__).parent / "backups"
+BACKED_UP_COLLECTIONS = set(sample_documents(LONG_AGO)) - {"projects.followers", "projects.view_project_builds_v1"}
+
+
+async def publish_event(settings: Settings, subject: str) -> None:
+    nats = await connect(settings, "test")
+    await nats.jetstream().publish(subject, b"{}")
+    await nats.close()
+
+
+def test_restore_copies_documents_that_cannot_be_rebuilt_from_the_event_log(
+    installations: tuple[Installation, Installation], backup: str
+) -> None:
+    source, target = installations
+    backup_commands.restore(backup, purge=False)
+    restored, was = target.read_documents(), source.read_documents()
+    assert {name: restored[name] for name in BACKED_UP_COLLECTIONS} == {
+        name: was[name] for name in BACKED_UP_COLLECTIONS
+    }
+
+
+def test_restore_rebuilds_stream_heads_and_rows_from_the_event_log(
+    installations: tuple[Installation, Installation], backup: str
+) -> None:
+    backup_commands.restore(backup, purge=False)
+    heads = {head["_id"]: head for head in installations[1].read_documents()["projects.streams"]}
+    assert {name: (head["version"], head["commit"]) for name, head in heads.items()} == {
+        "executor-1": (2, "command-1-2"),
+        "executor-2": (1, "command-2-1"),
+    }
+    assert heads["executor-1"]["executor_v1"]["name"] == "number 1, named anew"
+
+
+def test_restore_turns_checkpoints_into_the_time_up_to_which_events_were_handled(
+    installations: tuple[Installation, Installation], backup: str
+) -> None:
+    source, target = installations
+    backup_commands.restore(backup, purge=False)
+    restored = target.read_documents()
+    [newest] = [
+        document["at"] for document in source.read_documents()["projects.commits"] if document["_id"] == "command-2-1"
+    ]
+    assert restored["projects.handled"] == [{"_id": "reactions-to-projects", "before": newest - timedelta(minutes=10)}]
+    assert "projects.followers" not in restored
+
+
+def test_restore_rejects_an_altered_file_before_writing_anything(
+    installations: tuple[Installation, Installation], backup: str
+) -> None:
+    stored = bytearray(Path(backup).read_bytes())
+    stored[-100] ^= 1
+    Path(backup).write_bytes(stored)
+    with pytest.raises(OperatorError, match=r"damaged|modified"):
+        backup_commands.restore(backup, purge=False)
+    assert installations[1].read_documents() == {}
+
+
+def test_restore_rejects_a_wrong_master_key_before_writing_anything(
+    installations: tuple[Installation, Installation], backup: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HEADRACE_MASTER_KEY", OTHER_KEY)
+    with pytest.raises(OperatorError, match="HEADRACE_MASTER_KEY does not contain"):
+        backup_commands.restore(backup, purge=False)
+    assert installations[1].read_documents() == {}
+
+
+def test_restore_accepts_an_old_master_key_listed_after_the_current_one(
+    backup: str, installations: tuple[Installation, Installation], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HEADRACE_MASTER_KEY", f"{OTHER_KEY},{KEY}")
+    backup_commands.restore(backup, purge=False)
+    assert len(installations[1].read_documents()["identity.data_keys"]) == 2
+
+
+def test_restore_refuses_an_installation_that_is_not_empty(
+    installations: tuple[Installation, Installation], backup: str
+) -> None:
+    installations[1].insert({"runners.commits": [{"_id": "a", "stream": "runner-1", "version": 1}]})
+    with pytest.raises(OperatorError, match="is not empty"):
+        backup_commands.restore(backup, purge=False)
+    assert set(installations[1].read_documents()) == {"runners.commits"}
+
+
+def test_an_interrupted_restore_blocks_migration_until_it_is_repeated(
+    installations: tuple[Installation, Installation], backup: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, target = installations
+    with monkeypatch.context() as patched:
+        patched.setattr(restore, "finish_restore", _raise_keyboard_interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            backup_commands.restore(backup, purge=False)
+    with pytest.raises(OperatorError, match="is incomplete"):
+        migrate(target.settings)
+    backup_commands.restore(backup, purge=False)
+    migrate(target.settings)
+    assert target.read_documents()["projects.commits"] == source.read_documents()["projects.commits"]
+
+
+async def _raise_keyboard_interrupt(_databases: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_restore_purges_events_of_the_previous_installation_only_on_request(
+    installations: tuple[Installation, Installation], backup: str
+) -> None:
+    backup_commands.restore(backup, purge=False)
+    asyncio.run(publish_event(installations[1].settings, "evt.projects.executor-9.ExecutorCreated"))
+    installations[1].drop_databases()
+    with pytest.raises(OperatorError, match="JetStream still contains 1 events of projects"):
+        backup_commands.restore(backup, purge=False)
+    backup_commands.restore(backup, purge=True)
+    assert len(installations[1].read_documents()["projects.commits"]) == 3
+
+
+@pytest.mark.parametrize("file", sorted(GOLDEN_BACKUPS.glob("format-*.backup")), ids=lambda file: file.stem)
+def test_a_backup_of_an_older_format_is_restored(
+    file: Path, installations: tuple[Installation, Installation], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_environment(monkeypatch, installations[1].environ | {"HEADRACE_BACKUP_KEY": "golden"})
+    backup_commands.restore(str(file), purge=False)
+    restored = installations[1].read_documents()
+    assert restored["projects.commits"] == [
+        commit_document(1, LONG_AGO),
+        commit_document(1, LONG_AGO, version=2),
+        commit_document(2, LONG_AGO),
+    ]
+    assert [len(restored[f"builds.{name}"]) for name in ("log_chunks", "file_pieces")] == [3, 4]

@@ -1,0 +1,45 @@
+"""All services with artifacts in the database or in a bucket, and a running job."""
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from libs.settings import BucketSettings
+from tests.support.external.s3_server import s3_server
+from tests.support.in_process.build_system import Body, BuildSystem, FakeRunner, build_system
+
+
+@pytest.fixture(scope="package", params=["database", "bucket"])
+def bucket(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BucketSettings | None]:
+    """Return the artifact storage under test: None for the database, or the settings of an S3 bucket."""
+    if request.param == "database":
+        yield None
+        return
+    with s3_server(tmp_path_factory.mktemp("s3")) as (_server, settings):
+        yield settings
+
+
+@pytest.fixture(scope="package")
+async def system(tmp_path_factory: pytest.TempPathFactory, bucket: BucketSettings | None) -> AsyncIterator[BuildSystem]:
+    folder = tmp_path_factory.mktemp("whole")
+    async with build_system(folder, long_poll_seconds=0.5, artifact_megabytes=2, bucket=bucket) as whole:
+        yield whole
+
+
+@pytest.fixture(scope="package")
+async def project(system: BuildSystem) -> Body:
+    return await system.create_project()
+
+
+@pytest.fixture(scope="package")
+async def runner(system: BuildSystem) -> FakeRunner:
+    return await system.register_runner()
+
+
+@pytest.fixture
+async def job(system: BuildSystem, project: Body, runner: FakeRunner) -> AsyncIterator[Body]:
+    """Return a running job with its build. It is finished afterwards, so that the queue is empty again."""
+    await system.launch_build(project)
+    job = await runner.wait_for_job()
+    yield job
+    await runner.report(job, "success")

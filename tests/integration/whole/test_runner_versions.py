@@ -1,0 +1,141 @@
+"""Runners of other vendors and versions on all services: the features they announce and what follows from these."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.support.external.repositories import commit_files, make_spec
+from tests.support.in_process.build_system import Body, BuildSystem, FakeRunner, build_system
+from tests.support.waiting import eventually
+
+JOB_LIST_FIELD = "restPipelineJobModelList"
+FEATURES_BY_VERSION: dict[str, dict[str, bool]] = {
+    "14.7": {"cancelable": True, "raw_variables": True},
+    "17.11": {"cancelable": True, "raw_variables": True, "cancel_gracefully": True},
+    "18.5": {"cancelable": True, "raw_variables": True, "cancel_gracefully": True, "two_phase_job_commit": True},
+}
+
+
+@pytest.fixture(scope="module")
+async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[BuildSystem]:
+    async with build_system(tmp_path_factory.mktemp("whole"), long_poll_seconds=0.5) as whole:
+        commit_files(whole.repository, {"headrace.yaml": make_spec({"build": "", "cleanup": ""})})
+        yield whole
+
+
+async def assign_job(system: BuildSystem, generation: str) -> tuple[FakeRunner, int, Body]:
+    """Return a new runner, a build and its assigned job, before the first report of the runner."""
+    project = await system.create_project()
+    runner = await system.register_runner(f"/project/{project['owner_alias']}/{project['alias']}/runners")
+    build_id = await system.launch_build(project)
+    body = {"token": runner.token, "info": {"features": FEATURES_BY_VERSION[generation]}}
+    found: list[httpx.Response] = []
+
+    async def taken() -> bool:
+        found.append(await system.http.post("/api/v4/jobs/request", json=body))
+        return found[-1].status_code == 201
+
+    await eventually(taken, within=30)
+    return runner, build_id, dict(found[-1].json())
+
+
+async def start_kill(system: BuildSystem, build_id: int) -> "asyncio.Task[httpx.Response]":
+    """Start to kill a build and return the pending request once the build is canceling or killed."""
+    executor_id = (await system.get_build(build_id))["executor_id"]
+    path = f"/api/developer/builds/kill/executed/{executor_id}"
+    killing = asyncio.create_task(system.http.delete(path, headers=system.admin))
+
+    async def decided() -> bool:
+        return (await system.get_build(build_id))["status"] in ("CANCELING", "KILLED")
+
+    await eventually(decided, within=20)
+    return killing
+
+
+async def append_log(system: BuildSystem, job: Body, text: str) -> httpx.Response:
+    headers = {"JOB-TOKEN": job["token"], "Content-Range": f"0-{len(text) - 1}"}
+    return await system.http.patch(f"/api/v4/jobs/{job['id']}/trace", content=text, headers=headers)
+
+
+async def get_only_job(system: BuildSystem, runner: FakeRunner) -> Body:
+    (job,) = (await system.get(f"/admin/runners/{runner.uuid}/jobs"))["_embedded"][JOB_LIST_FIELD]
+    return dict(job)
+
+
+# ---- cancel and start times of runners that run the script before their first report
+
+
+async def test_a_kill_before_the_first_report_cancels_gracefully_if_the_script_may_be_running(
+    system: BuildSystem,
+) -> None:
+    runner, build_id, job = await assign_job(system, "17.11")
+    killing = await start_kill(system, build_id)
+    response = await append_log(system, job, "the script runs\n")
+    assert (response.status_code, response.headers["Job-Status"]) == (202, "canceling")
+    assert (await runner.report(job, "failed", failure_reason="job_canceled")).status_code == 200
+    assert (await killing).status_code == 204
+    assert (await system.wait_until_ended(build_id))["exit_code"] == 143
+    assert (await get_only_job(system, runner))["startedAt"] is not None
+
+
+@pytest.mark.parametrize("generation", ["14.7", "18.5"])
+async def test_a_kill_before_the_first_report_cancels_at_once_without_graceful_cancel_support(
+    system: BuildSystem, generation: str
+) -> None:
+    """A two-phase commit runner drops the job without a report if its first report is answered `canceling`."""
+    runner, build_id, job = await assign_job(system, generation)
+    killing = await start_kill(system, build_id)
+    assert (await system.wait_until_ended(build_id))["exit_code"] == 143
+    assert (await killing).status_code == 204
+    response = await runner.report(job, "running")
+    assert (response.status_code, response.headers["Job-Status"]) == (403, "canceled")
+
+
+async def test_a_kill_after_the_first_report_cancels_a_two_phase_commit_runner_gracefully(system: BuildSystem) -> None:
+    runner, build_id, job = await assign_job(system, "18.5")
+    assert (await runner.report(job, "running")).headers["Job-Status"] == "running"
+    killing = await start_kill(system, build_id)
+    response = await append_log(system, job, "the script runs\n")
+    assert (response.status_code, response.headers["Job-Status"]) == (202, "canceling")
+    await runner.report(job, "failed", failure_reason="job_canceled")
+    assert (await killing).status_code == 204
+
+
+@pytest.mark.parametrize(("generation", "from_assignment"), [("14.7", True), ("17.11", True), ("18.5", False)])
+async def test_a_job_starts_at_its_assignment_unless_its_runner_uses_two_phase_commit(
+    system: BuildSystem, generation: str, from_assignment: bool
+) -> None:
+    runner, build_id, job = await assign_job(system, generation)
+    await asyncio.sleep(1)  # the duration under test
+    await runner.report(job, "success")
+    await system.wait_until_ended(build_id)
+    about = await get_only_job(system, runner)
+    took = datetime.fromisoformat(about["finishedAt"]) - datetime.fromisoformat(about["startedAt"])
+    assert (took >= timedelta(seconds=1)) is from_assignment
+
+
+# ---- registration
+
+
+@pytest.mark.parametrize(
+    ("sent", "active"),
+    [
+        ({"active": False}, False),
+        ({"active": "false"}, False),
+        ({"active": True}, True),
+        ({"paused": True}, False),
+        ({"paused": False}, True),
+        ({"active": True, "paused": True}, False),
+        ({}, True),
+    ],
+)
+async def test_a_runner_registers_as_paused_with_the_fields_of_every_runner_version(
+    system: BuildSystem, sent: dict[str, Any], active: bool
+) -> None:
+    runner = await system.register_runner(**sent)
+    shown = await system.get(f"/admin/runners/{runner.uuid}")
+    assert shown["active"] is active

@@ -1,0 +1,85 @@
+"""All services and a gateway in this process, on real servers."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import httpx
+from pymongo.asynchronous.database import AsyncDatabase
+
+from gateway.app import Gateway
+from infra.service_catalog import load_services
+from libs.clock import Clock
+from libs.documents import Document
+from libs.service.connections import create_mongo_client, get_database
+from libs.service.declaration import Service
+from libs.settings import Settings
+from tests.support.in_process.gateway_stage import running_gateway
+from tests.support.in_process.service_stage import ServiceStage, empty_stage
+from tests.support.infrastructure.servers import Servers
+
+ADMINISTRATOR, PASSWORD = "admin", "correct horse battery"
+
+Headers = dict[str, str]
+
+
+@dataclass
+class RunningSystem:
+    stage: ServiceStage
+    http: httpx.AsyncClient
+    admin: Headers
+
+    @property
+    def settings(self) -> Settings:
+        return self.stage.settings
+
+    @asynccontextmanager
+    async def database(self, service: str) -> AsyncIterator[AsyncDatabase[Document]]:
+        async with create_mongo_client(self.settings, "test") as client:
+            yield get_database(client, self.settings, service)
+
+    async def log_in(self, username: str, password: str) -> Headers:
+        response = await self.http.post("/api/auth/token", json={"auth": {"username": username, "password": password}})
+        assert response.status_code == 200, response.text
+        return {"Authorization": f"Bearer {response.json()['access_token']}"}
+
+    async def create(self, path: str, **body: Any) -> Any:
+        """Create a resource as administrator. The path below /api/admin names the resource in the plural."""
+        resource = path.replace("ies", "ys").removesuffix("s")
+        response = await self.http.post(f"/api/admin/{path}", json={resource: body}, headers=self.admin)
+        assert response.status_code == 201, response.text
+        return response.json()
+
+
+@asynccontextmanager
+async def run_all_services(
+    servers: Servers, clock: Clock | None = None, /, **settings: Any
+) -> AsyncIterator[tuple[ServiceStage, Gateway, str]]:
+    """Run all services and a gateway; yield the stage, the gateway and its URL."""
+    async with empty_stage(servers, **settings) as stage, AsyncExitStack() as stack:
+        services = load_services()
+        await stage.migrate(*services)
+        for service in services:
+            await stack.enter_async_context(
+                stage.running(partial(return_service, service), replicas=stage.settings.replicas, clock=clock)
+            )
+        gateway, _, url = await stack.enter_async_context(running_gateway(replace(stage.settings, instance="gateway")))
+        yield stage, gateway, url
+
+
+def return_service(service: Service) -> Service:
+    return service
+
+
+@asynccontextmanager
+async def running_system(servers: Servers, **settings: Any) -> AsyncIterator[RunningSystem]:
+    login = {"admin_username": ADMINISTRATOR, "admin_password": PASSWORD}
+    async with (
+        run_all_services(servers, **login, **settings) as (stage, _gateway, url),
+        httpx.AsyncClient(base_url=url, timeout=20) as http,
+    ):
+        system = RunningSystem(stage, http, {})
+        system.admin = await system.log_in(ADMINISTRATOR, PASSWORD)
+        yield system
