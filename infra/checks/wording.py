@@ -38,7 +38,6 @@ UNCHECKED: dict[str, str] = {
     "docs/operating/error-codes.md": "generated from contracts/, which is checked",
     "contracts": "not reworded yet",
     "libs": "not reworded yet",
-    "services/builds": "not reworded yet",
     "tests": "not reworded yet",
 }
 

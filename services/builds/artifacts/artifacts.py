@@ -132,7 +132,7 @@ class Artifacts:
 
     async def get_artifact(self, ctx: Context, query: GetArtifact) -> Artifact:
         """Return the job's archive. Raises JOB_TOKEN and ARTIFACT_NOT_FOUND."""
-        job: JobRow | None = await ctx.read_model(JobRow).get(f"job-{query.job_id}")
+        job = await ctx.read_model(JobRow).get(f"job-{query.job_id}")
         if job is None or not await _may_read(ctx, job, query.token):
             raise RequestRejected("JOB_TOKEN")
         for artifact in job.artifacts:
@@ -176,7 +176,7 @@ class Artifacts:
 
         The document is kept for another idle timeout and purged a second time, to catch chunks that arrived late.
         """
-        job: JobRow | None = await ctx.read_model(JobRow).get(f"job-{upload['job_id']}")
+        job = await ctx.read_model(JobRow).get(f"job-{upload['job_id']}")
         unchanged = {"_id": upload["_id"], "touched_at": upload["touched_at"]}
         if job is not None and any(artifact.id == upload["_id"] for artifact in job.artifacts):
             await ctx.collection("artifacts").update_one(unchanged, {"$set": {"recorded": True}})
@@ -205,7 +205,7 @@ def _max_bytes(ctx: Context) -> int:
 
 async def _authorize_upload(ctx: Context, job_id: int, token: str) -> JobRow:
     """Return the job that the token belongs to. Raises JOB_TOKEN if the token is wrong or the job is finished."""
-    job: JobRow | None = await ctx.read_model(JobRow).get(f"job-{job_id}")
+    job = await ctx.read_model(JobRow).get(f"job-{job_id}")
     if (
         job is None
         or not job.token_hash
@@ -224,7 +224,7 @@ async def _may_read(ctx: Context, job: JobRow, token: str) -> bool:
     attempt = await ctx.collection("attempts").find_one({"_id": hashed, "build_id": job.build_id}, {"job_id": 1})
     if attempt is None:
         return False
-    reader: JobRow | None = await ctx.read_model(JobRow).get(f"job-{attempt['job_id']}")
+    reader = await ctx.read_model(JobRow).get(f"job-{attempt['job_id']}")
     return (
         reader is not None
         and constant_time_equals(reader.token_hash, hashed)

@@ -14,7 +14,7 @@ class BlobStore(Protocol):
         ...
 
     async def read(self, ctx: Context, file_id: str, offset: int) -> bytes | None:
-        """Return the chunk that starts at the offset, or None if there is none."""
+        """Return the chunk that starts at the offset, or None."""
         ...
 
     async def remove(self, ctx: Context, file_ids: Sequence[str]) -> None:

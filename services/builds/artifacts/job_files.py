@@ -24,15 +24,11 @@ async def list_job_files(ctx: Context, query: ListJobFiles) -> Page:
 
 async def _find_jobs(ctx: Context, query: ListJobFiles) -> list[JobRow]:
     if query.job_local_id is not None:
-        job: JobRow | None = await ctx.read_model(JobRow).find_one(
-            {"project_id": query.project_id, "local_id": query.job_local_id}
-        )
+        job = await ctx.read_model(JobRow).find_one({"project_id": query.project_id, "local_id": query.job_local_id})
         if job is None:
             raise RequestRejected("JOB_NOT_FOUND")
         return [job]
-    build: BuildRow | None = await ctx.read_model(BuildRow).find_one(
-        {"project_id": query.project_id, "local_id": query.build_local_id}
-    )
+    build = await ctx.read_model(BuildRow).find_one({"project_id": query.project_id, "local_id": query.build_local_id})
     if build is None:
         raise RequestRejected("BUILD_NOT_FOUND")
     return await ctx.read_model(JobRow).find({"build_id": build.id}, [("id", 1)])

@@ -107,6 +107,6 @@ def _translate_errors() -> Iterator[None]:
 
 def _error_text(error: Exception) -> str:
     """Return a readable error message without the library's debug output, except for an untrusted certificate."""
-    told, _, inner = str(error).partition("Debug source")
-    why = "; its certificate is not trusted: HEADRACE_CA_FILE" if "InvalidCertificate" in inner else ""
-    return " ".join(told.split())[:400] + why
+    message, _, inner = str(error).partition("Debug source")
+    hint = "; its certificate is not trusted: HEADRACE_CA_FILE" if "InvalidCertificate" in inner else ""
+    return " ".join(message.split())[:400] + hint

@@ -160,7 +160,7 @@ async def _load_inputs(ctx: Context, job: JobRow) -> JobInputs:
 
 async def _undelivered_job(ctx: Context, job_id: int, token: str) -> JobRow | None:
     """Return the job if it is assigned to this token and its runner has not reported yet, else None."""
-    job: JobRow | None = await ctx.read_model(JobRow).get(f"job-{job_id}")
+    job = await ctx.read_model(JobRow).get(f"job-{job_id}")
     return job if job and job.token_hash == hash_token(token) and job.status is JobStatus.ASSIGNED else None
 
 
@@ -177,7 +177,7 @@ async def _load_dependencies(ctx: Context, job: JobRow) -> tuple[Dependency, ...
     """Return the jobs whose artifact archive this job downloads."""
     if job.planned is None or not job.planned.fetches:
         return ()
-    sources: list[JobRow] = await ctx.read_model(JobRow).find(
+    sources = await ctx.read_model(JobRow).find(
         {"build_id": job.build_id, "name": {"$in": list(job.planned.fetches)}}, [("id", 1)]
     )
     return tuple(

@@ -114,7 +114,7 @@ class FairScheduler:
     async def _first_free_job(self, ctx: Context, group: JobGroup, excluded: AbstractSet[int]) -> JobRow | None:
         """Return the first job of the group that is not reserved or excluded."""
         free = {"demand": group.demand, "project_id": group.project_id, "id": {"$nin": [*self._reserved, *excluded]}}
-        jobs: list[JobRow] = await ctx.read_model(JobRow).find(free, JOB_ORDER, limit=1)
+        jobs = await ctx.read_model(JobRow).find(free, JOB_ORDER, limit=1)
         return jobs[0] if jobs else None
 
     async def _with_service_times(self, ctx: Context, groups: Sequence[JobGroup]) -> list[JobGroup]:

@@ -13,7 +13,7 @@ J = TypeVar("J", PlayJob, RetryJob, CancelBuildJob)
 
 async def prepare_job_command(ctx: Context, command: J) -> J:
     """Add the build id to a command about a job. Raises JOB_NOT_FOUND and LAUNCH_BUILD_NOT_ALLOWED."""
-    build: BuildRow | None = await ctx.read_model(BuildRow).find_one({"job_ids": command.job_id})
+    build = await ctx.read_model(BuildRow).find_one({"job_ids": command.job_id})
     if build is None:
         raise RequestRejected("JOB_NOT_FOUND")
     await _require_launch_permission(ctx, build, "JOB_NOT_FOUND")
@@ -29,7 +29,7 @@ async def prepare_stop_command(ctx: Context, command: CancelBuildJob) -> CancelB
 
 async def prepare_build_command(ctx: Context, command: RetryBuild) -> RetryBuild:
     """Check that the caller may retry the build. Raises BUILD_NOT_FOUND and LAUNCH_BUILD_NOT_ALLOWED."""
-    build: BuildRow | None = await ctx.read_model(BuildRow).get(f"build-{command.build_id}")
+    build = await ctx.read_model(BuildRow).get(f"build-{command.build_id}")
     if build is None:
         raise RequestRejected("BUILD_NOT_FOUND")
     await _require_launch_permission(ctx, build, "BUILD_NOT_FOUND")

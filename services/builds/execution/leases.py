@@ -53,7 +53,7 @@ class Leases:
             return
         expired = attempts.find({"finished": False, "lease_until": {"$lt": now}}, {"job_id": 1}, limit=BATCH_SIZE)
         async for found in expired:
-            job: JobRow | None = await ctx.read_model(JobRow).get(f"job-{found['job_id']}")
+            job = await ctx.read_model(JobRow).get(f"job-{found['job_id']}")
             if job is None and found["job_id"]:
                 await self._attempts.delete_attempts_of_job(ctx, found["job_id"])
             elif job is None or job.token_hash != found["_id"]:
@@ -137,7 +137,7 @@ class Leases:
         )
         success = isinstance(recorded.event, JobFinished) and recorded.event.status is JobStatus.SUCCESS
         async for found in open_attempts:  # usually none: the runner's final report has closed the log
-            job: JobRow | None = await ctx.read_model(JobRow).get(f"job-{recorded.event.job_id}")
+            job = await ctx.read_model(JobRow).get(f"job-{recorded.event.job_id}")
             if job is None:
                 return  # the job was deleted together with its log
             try:

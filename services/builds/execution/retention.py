@@ -68,7 +68,7 @@ class Retention:
 
 
 async def _is_unplanned(ctx: Context, build_id: int) -> bool:
-    build: BuildRow | None = await ctx.read_model(BuildRow).get(f"build-{build_id}")
+    build = await ctx.read_model(BuildRow).get(f"build-{build_id}")
     return build is not None and build.status is BuildStatus.FAILED and not build.job_ids
 
 
@@ -86,7 +86,7 @@ async def _delete_finished(
 async def _find_surplus(ctx: Context, project_id: int, keep: int, spared: Sequence[int]) -> list[BuildRow]:
     """Return one batch of finished builds beyond the newest ones."""
     finished = {"project_id": project_id, "finished": True}
-    found: list[BuildRow] = await ctx.read_model(BuildRow).find(finished, [("id", -1)], skip=keep, limit=BATCH_SIZE)
+    found = await ctx.read_model(BuildRow).find(finished, [("id", -1)], skip=keep, limit=BATCH_SIZE)
     return [build for build in found if build.id not in spared]
 
 

@@ -122,7 +122,7 @@ class RunnerReports:
         await self._attempts.finish(ctx, of_attempt, attempt, job.steps, success=success)
 
     async def _authenticate_job(self, ctx: Context, job_id: int, token: str) -> JobRow:
-        job: JobRow | None = await ctx.read_model(JobRow).get(f"job-{job_id}")
+        job = await ctx.read_model(JobRow).get(f"job-{job_id}")
         if job is None or not job.token_hash or not constant_time_equals(job.token_hash, hash_token(token)):
             raise RequestRejected("JOB_TOKEN")
         add_link(job.traceparent)

@@ -116,7 +116,7 @@ async def _load_parts(ctx: Context, build: BuildRow) -> list[LogPart]:
     if build.jobs:
         jobs = await ctx.read_model(JobRow).find({"build_id": build.id}, [("assigned_at", 1), ("id", 1)])
     else:
-        only_job: JobRow | None = await ctx.read_model(JobRow).get(f"job-{build.job_ids[0]}")
+        only_job = await ctx.read_model(JobRow).get(f"job-{build.job_ids[0]}")
         jobs = [only_job] if only_job is not None else []
     assigned = {job.token_hash: job for job in jobs if job.token_hash}
     if not assigned:

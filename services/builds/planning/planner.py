@@ -69,7 +69,7 @@ class Planner:
         # only a recent event: a time ahead of this clock would look recent for too long
         if isinstance(recorded.event, BuildQueued) and timedelta() <= ctx.metadata.at - recorded.at < MAX_FRESH_AGE:
             return new_build_row(recorded.event)  # the event is so recent that it is the only one of the build
-        build: BuildRow | None = await ctx.read_model(BuildRow).get(f"build-{recorded.event.build_id}")
+        build = await ctx.read_model(BuildRow).get(f"build-{recorded.event.build_id}")
         return build
 
     async def _plan_or_fail(self, ctx: Context, build: BuildRow) -> Command:

@@ -27,11 +27,11 @@ WAITING_OUTPUT = "The build is queued or about to start."
 async def get_build(ctx: Context, query: GetBuild) -> BuildRow:
     """Return a build by its id or executor id. Raises BUILD_NOT_FOUND or EXECUTOR_NOT_FOUND."""
     if query.build_id is not None:
-        build: BuildRow | None = await ctx.read_model(BuildRow).get(f"build-{query.build_id}")
+        build = await ctx.read_model(BuildRow).get(f"build-{query.build_id}")
         if build is None:
             raise RequestRejected("BUILD_NOT_FOUND")
         return build
-    found: BuildRow | None = await ctx.read_model(BuildRow).find_one({"executor_id": query.executor_id or ""})
+    found = await ctx.read_model(BuildRow).find_one({"executor_id": query.executor_id or ""})
     if found is None:
         raise RequestRejected("EXECUTOR_NOT_FOUND")
     return found
@@ -39,7 +39,7 @@ async def get_build(ctx: Context, query: GetBuild) -> BuildRow:
 
 async def get_job(ctx: Context, query: GetJob) -> JobRow:
     """Return a job without its token hash. Raises JOB_NOT_FOUND."""
-    job: JobRow | None = await ctx.read_model(JobRow).get(f"job-{query.job_id}")
+    job = await ctx.read_model(JobRow).get(f"job-{query.job_id}")
     if job is None:
         raise RequestRejected("JOB_NOT_FOUND")
     return job.replace(token_hash="")

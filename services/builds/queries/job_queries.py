@@ -22,7 +22,7 @@ INTERNAL_FIELDS = {"token_hash", "steps", "project", "listed_at", "planned"}
 async def list_build_jobs(ctx: Context, query: ListBuildJobs) -> list[BuildJobView]:
     """Return the jobs of a build. Raises BUILD_NOT_FOUND."""
     build: BuildRow = await get_build(ctx, GetBuild(build_id=query.build_id))
-    jobs: list[JobRow] = await ctx.read_model(JobRow).find({"build_id": build.id}, [("id", 1)])
+    jobs = await ctx.read_model(JobRow).find({"build_id": build.id}, [("id", 1)])
     if not build.jobs:
         return [_to_job_view(job) for job in jobs]
     jobs_by_id = {job.id: job for job in jobs}

@@ -97,7 +97,7 @@ async def _group_holders(ctx: Context, builds: Sequence[QueuedBuildFields]) -> d
     }
     if not streams:
         return {}
-    rows: list[ConcurrencyGroupRow] = await ctx.read_model(ConcurrencyGroupRow).find({"_id": {"$in": list(streams)}})
+    rows = await ctx.read_model(ConcurrencyGroupRow).find({"_id": {"$in": list(streams)}})
     return {row.project_id: row.holder for row in rows}
 
 
@@ -108,7 +108,7 @@ async def _job_wait_reasons(ctx: Context, builds: Sequence[QueuedBuildFields]) -
         return {}
     jobs = await ctx.read_model(JobRow).find_values({"_id": {"$in": streams}}, "id", "demand", "project_id", "priority")
     groups = {job_id: WaitGroup(*fields) for job_id, *fields in jobs}
-    runners: list[QueueRunnerRow] = await ctx.read_model(QueueRunnerRow).find({})
+    runners = await ctx.read_model(QueueRunnerRow).find({})
     busy = {uuid for (uuid,) in await ctx.read_model(JobRow).find_values({"status": AT_RUNNER}, "runner_uuid")}
     waiting_groups = await list_waiting_groups(ctx)
     reasons = {
