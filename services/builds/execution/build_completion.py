@@ -30,7 +30,6 @@ async def prepare_job_result(ctx: Context, command: RecordJobResult) -> RecordJo
 async def prepare_kill(ctx: Context, command: KillBuild) -> KillBuild:
     """Find the build to kill. Killing a build that finishes at the same time is not an error."""
     builds = ctx.read_model(BuildRow)
-    build: BuildRow | None
     if command.build_id:
         build = await builds.get(f"build-{command.build_id}")
     else:

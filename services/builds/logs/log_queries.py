@@ -112,7 +112,6 @@ async def _load_parts(ctx: Context, build: BuildRow) -> list[LogPart]:
     """Load the log sections of the latest attempts of the build's jobs."""
     if not build.job_ids:
         return []
-    jobs: list[JobRow]
     if build.jobs:
         jobs = await ctx.read_model(JobRow).find({"build_id": build.id}, [("assigned_at", 1), ("id", 1)])
     else:
