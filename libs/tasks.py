@@ -17,20 +17,20 @@ async def cancel_and_wait(tasks: Iterable["asyncio.Task[Any]"]) -> None:
     the caller is canceled itself, it still waits for the tasks and then re-raises CancelledError.
     """
     ended = {task for task in tasks if not task.done()}
-    running, told = ended, None
+    running, cancellation = ended, None
     while running:
         for task in running:
             task.cancel()
         try:
             await asyncio.wait(running, timeout=CANCEL_RETRY_SECONDS)
         except asyncio.CancelledError as cancelled:
-            told = cancelled
+            cancellation = cancelled
         running = {task for task in running if not task.done()}
     for task in ended:
         if failure := _get_failure(task):
             log.warning("canceled task failed with %s", type(failure).__name__)
-    if told:
-        raise told
+    if cancellation:
+        raise cancellation
 
 
 async def run_until_first_exit(tasks: Iterable["asyncio.Task[Any]"]) -> None:

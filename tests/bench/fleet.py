@@ -68,7 +68,7 @@ class RunnerFleet:
 
     async def wait_for_builds(self, builds: Sequence[int]) -> None:
         async with asyncio.timeout(TIMEOUT_SECONDS):
-            while not self.received_at.keys() >= set(builds):  # noqa: ASYNC110  nobody tells, so it asks
+            while not self.received_at.keys() >= set(builds):  # noqa: ASYNC110  there is no event to wait for
                 await asyncio.sleep(0.02)
 
     @property
@@ -145,7 +145,7 @@ async def _run_flooded(url: str, token: str, user: Connection, projects: Sequenc
         for _ in range(BUILDS_PER_SMALL_PROJECT)
     ]
     async with asyncio.timeout(TIMEOUT_SECONDS):
-        while not await _are_all_planned(user):  # noqa: ASYNC110  nobody tells, so it asks
+        while not await _are_all_planned(user):  # noqa: ASYNC110  there is no event to wait for
             await asyncio.sleep(0.2)
     async with running_fleet(url, token) as runners:
         await runners.wait_for_builds([*flood, *small])

@@ -8,14 +8,14 @@ from typing import Any, TypeVar, overload
 
 T = TypeVar("T")
 WITHIN_SECONDS = 30.0
-FIRST_PAUSE, LONGEST_PAUSE, GROWTH = 0.01, 0.1, 1.3  # seconds; each evaluation costs CPU in the processes that answer
+FIRST_PAUSE, MAX_PAUSE, GROWTH = 0.01, 0.1, 1.3  # seconds; each evaluation costs CPU in the processes that answer
 
 
 def pauses() -> Iterator[float]:
     pause = FIRST_PAUSE
     while True:
         yield pause
-        pause = min(LONGEST_PAUSE, GROWTH * pause)
+        pause = min(MAX_PAUSE, GROWTH * pause)
 
 
 def describe(message: str, within: float, seen: object) -> str:

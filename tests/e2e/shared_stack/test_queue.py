@@ -36,7 +36,7 @@ def test_builds_of_a_sequential_project_run_one_at_a_time(stack: RunningStack, t
     waiting = list_queued(stack, project_id)
     assert [entry["executor_id"] for entry in waiting] == builds[1:]
     assert waiting[0]["project_name"] == stack.get_project(project_id)["name"]
-    assert f"until build {numbers[0]} is over" in waiting[0]["reason"]
+    assert f"until build {numbers[0]} is finished" in waiting[0]["reason"]
     assert stack.read_live_log(builds[1])["step"] == "init"
     gate.open()
     assert [stack.wait_until_finished(executor_id)["exit_code"] for executor_id in builds] == [0, 0, 0]

@@ -131,4 +131,4 @@ def test_an_unexpected_response_is_reported_with_its_path(tmp_path: Path) -> Non
 def test_a_local_agent_unknown_to_the_server_says_how_to_register_again(config: Path) -> None:
     with running_fake_gateway(__api__v4__runners__verify=(403, {"message": "403 Forbidden"})) as server:
         status, output = wait_for_exit(start_agent("run-local-agent", server.url, config))
-    assert (status, f"delete {config} to register it anew" in output) == (1, True)
+    assert (status, f"Delete {config} to register it again" in output) == (1, True)

@@ -21,7 +21,7 @@ from services.runners.projections import LastContact, runner_category
 from services.runners.views import to_profile, to_view
 
 NOW = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
-PATIENCE = timedelta(seconds=90)
+OFFLINE_TIMEOUT = timedelta(seconds=90)
 registered = RunnerRegistered(
     runner_uuid="u",
     runner_id=3,
@@ -72,10 +72,10 @@ def test_before_the_first_heartbeat_the_registration_is_the_last_contact() -> No
 
 
 def test_the_runner_view_shows_the_last_contact() -> None:
-    later = LastContact(NOW + PATIENCE, "10.0.0.2", RunnerInfo(platform="darwin"))
+    later = LastContact(NOW + OFFLINE_TIMEOUT, "10.0.0.2", RunnerInfo(platform="darwin"))
     runner_view = to_view(row_after(registered), later)
     assert (runner_view.connected_at, runner_view.ip_address, runner_view.info.platform) == (
-        NOW + PATIENCE,
+        NOW + OFFLINE_TIMEOUT,
         "10.0.0.2",
         "darwin",
     )
@@ -88,13 +88,20 @@ def test_a_heartbeat_without_information_keeps_the_registered_information() -> N
 
 def test_a_runner_without_a_recent_heartbeat_goes_offline() -> None:
     row = row_after(registered, online)
-    silent = {"u": LastContact(NOW - PATIENCE - timedelta(milliseconds=1))}
-    assert offline_commands([row], silent, NOW, PATIENCE) == [MarkRunnerOffline(runner_uuid="u")]
+    silent = {"u": LastContact(NOW - OFFLINE_TIMEOUT - timedelta(milliseconds=1))}
+    assert offline_commands([row], silent, NOW, OFFLINE_TIMEOUT) == [MarkRunnerOffline(runner_uuid="u")]
 
 
 def test_a_runner_with_a_recent_heartbeat_stays_online() -> None:
-    assert offline_commands([row_after(registered, online)], {"u": LastContact(NOW - PATIENCE)}, NOW, PATIENCE) == []
+    assert (
+        offline_commands(
+            [row_after(registered, online)], {"u": LastContact(NOW - OFFLINE_TIMEOUT)}, NOW, OFFLINE_TIMEOUT
+        )
+        == []
+    )
 
 
 def test_an_online_runner_without_any_heartbeat_goes_offline() -> None:
-    assert offline_commands([row_after(registered, online)], {}, NOW, PATIENCE) == [MarkRunnerOffline(runner_uuid="u")]
+    assert offline_commands([row_after(registered, online)], {}, NOW, OFFLINE_TIMEOUT) == [
+        MarkRunnerOffline(runner_uuid="u")
+    ]

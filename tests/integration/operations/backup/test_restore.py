@@ -51,7 +51,7 @@ def test_restore_rebuilds_stream_heads_and_rows_from_the_event_log(
         "executor-1": (2, "command-1-2"),
         "executor-2": (1, "command-2-1"),
     }
-    assert heads["executor-1"]["executor_v1"]["name"] == "number 1, named anew"
+    assert heads["executor-1"]["executor_v1"]["name"] == "number 1, renamed"
 
 
 def test_restore_turns_checkpoints_into_the_time_up_to_which_events_were_handled(
