@@ -22,7 +22,7 @@ from agent.telemetry import agent_telemetry
 from libs.observability.health import Health, serve_health
 from libs.settings import SettingsError, resolve_secret_files
 
-app = typer.Typer(help="Run builds: register this machine as a build agent and serve.", no_args_is_help=True)
+app = typer.Typer(help="Run builds on this machine as a build agent.", no_args_is_help=True)
 
 DEFAULT_CONFIG = Path("~/.config/headrace/agent.json")
 DEFAULT_URL = "http://127.0.0.1:8080"
@@ -252,13 +252,12 @@ def run_command(
     ] = False,
     host: Annotated[str, typer.Option(envvar="HEADRACE_HOST", help="Address of the health endpoint.")] = "127.0.0.1",
     health_port: Annotated[
-        int, typer.Option(envvar="HEADRACE_HEALTH_PORT", min=0, help="Port of /healthz and /readyz; 0 (default): none.")
+        int, typer.Option(envvar="HEADRACE_HEALTH_PORT", min=0, help="Port of /healthz and /readyz; 0: none.")
     ] = 0,
 ) -> None:
     """Request jobs and run them until SIGTERM or Ctrl-C.
 
-    After the first signal no new jobs start, and running ones have the grace period to finish. A second signal exits
-    at once.
+    After the first signal no new jobs start and running ones get the grace period. A second signal exits at once.
     """
     loaded = _load_runners(config, only)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")

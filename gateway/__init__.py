@@ -1,1 +1,1 @@
-"""The HTTP face: routes, dialects, authentication, live streams."""
+"""The HTTP gateway: routes, adapters to foreign APIs, authentication, event streams."""

@@ -63,7 +63,7 @@ class RequestContext:
     headers: Mapping[bytes, bytes]
     actor: Actor
     body: Mapping[str, Any]  # nested objects flattened, unless the route takes its fields at the top level
-    raw_body: bytes = b""  # the unparsed body, for routes that take it so
+    raw_body: bytes = b""  # the unparsed body, for routes that need it
     idempotency_key: str = ""  # of a write; empty: none was sent
 
     @property

@@ -68,7 +68,7 @@ UNKNOWN_FORGE = ForgeHeaders("github", b"", b"", ())
 class Receipt(Shape):
     decision: DeliveryDecision
     code: str | None  # why the delivery was ignored
-    reason: str  # for people
+    reason: str  # explanation in English
     delivery_id: str = Field(validation_alias="id")
     executor_id: str | None  # of the queued build; None: ignored
 

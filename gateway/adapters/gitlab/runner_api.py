@@ -264,7 +264,7 @@ def _read_integer(sent: RequestFields, name: str) -> int | None:
 
 
 def _read_failure_reason(sent: RequestFields) -> str:
-    """Return the failure reason; `unknown_failure` for other texts than identifiers, which are not stored or mailed."""
+    """Return the failure reason, or `unknown_failure` if it is not a plain identifier: it is shown in mails."""
     reason = _read_text(sent, "failure_reason")
     return reason if not reason or FAILURE_REASON.fullmatch(reason) else "unknown_failure"
 
