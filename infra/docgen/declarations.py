@@ -7,7 +7,7 @@ from importlib import import_module
 from types import UnionType
 from typing import Any, get_args, get_type_hints
 
-from contracts.messages import Command, Event, Message, Query
+from contracts.messages import Command, CommandReply, Event, Message, Query
 from libs.eventstore.decider import Category
 from libs.service.declaration import Service
 
@@ -51,7 +51,7 @@ class ServiceDeclaration:
         """Describe how the service handles a command or query; empty if it does not."""
         for category in self.service.categories:
             if message in category.decider.commands:
-                return f"recorded in `{category.name}-<id>`, returns `CommandResult`"
+                return f"recorded in `{category.name}-<id>`, returns `{CommandReply.__name__}`"
         functions = {handler.message: handler.run for handler in self.service.handlers}
         if message in functions:
             function = functions[message]
