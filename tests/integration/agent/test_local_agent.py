@@ -125,7 +125,7 @@ def test_a_failed_administrator_login_is_one_error_line(tmp_path: Path) -> None:
 def test_an_unexpected_response_is_reported_with_its_path(tmp_path: Path) -> None:
     with running_fake_gateway(__api__auth__token=(500, {"message": "INTERNAL_ERROR"})) as server:
         status, output = wait_for_exit(start_agent("register-local-agent", server.url, tmp_path / "config.json"))
-    assert (status, "/api/auth/token answered 500" in output, output.count("\n")) == (1, True, 1)
+    assert (status, "/api/auth/token returned 500" in output, output.count("\n")) == (1, True, 1)
 
 
 def test_a_local_agent_unknown_to_the_server_says_how_to_register_again(config: Path) -> None:
