@@ -33,7 +33,7 @@ def find_nonces(script: str) -> frozenset[str]:
 
 def compile_marker_pattern(nonces: Iterable[str]) -> re.Pattern[bytes] | None:
     """Return a pattern for the markers with these nonces, without the line end; None for no nonces."""
-    names = b"|".join(re.escape(word.encode()) for word in sorted(set(nonces)))
+    names = b"|".join(re.escape(nonce.encode()) for nonce in sorted(set(nonces)))
     if not names:
         return None
     name = rb"hr_(?:%b)_(?:\d{1,4}(?:\.[a-z]{1,16})?|job)" % names

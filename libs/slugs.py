@@ -18,12 +18,12 @@ def make_slug(name: str, fallback: str) -> str:
     return re.sub(r"[^a-z0-9._]+", "-", plain).strip("-._")[:MAX_SLUG_LENGTH].rstrip("-._") or fallback
 
 
-def find_free_slug(wanted: str, taken: set[str]) -> str:
-    """Return the wanted slug, or the first free one with a number appended."""
-    candidates = (wanted, *(f"{wanted}-{number}" for number in range(2, len(taken) + 2)))
+def find_free_slug(slug: str, taken: set[str]) -> str:
+    """Return the slug, or the first free one with a number appended."""
+    candidates = (slug, *(f"{slug}-{number}" for number in range(2, len(taken) + 2)))
     return next(name for name in candidates if name not in taken)
 
 
-def slug_family_regex(wanted: str) -> str:
+def slug_family_regex(slug: str) -> str:
     """Return a pattern that matches the slug and its numbered variants."""
-    return rf"^{re.escape(wanted)}(-[0-9]+)?$"
+    return rf"^{re.escape(slug)}(-[0-9]+)?$"

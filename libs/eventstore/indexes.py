@@ -77,7 +77,7 @@ async def find_differing_indexes(database: AsyncDatabase[Document], declared: Se
     found: dict[str, list[Document]] = {}
     for name in {index.collection for index in declared}:
         found[name] = await _list_indexes(database, name)
-    return [index for index in declared if not any(_matches(one, index) for one in found[index.collection])]
+    return [index for index in declared if not any(_matches(existing, index) for existing in found[index.collection])]
 
 
 async def _list_indexes(database: AsyncDatabase[Document], collection: str) -> list[Document]:

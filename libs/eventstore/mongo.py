@@ -4,8 +4,6 @@ Collections: `commits` is the log; `streams` has one document per stream with it
 reserved names; `notes` keeps the results of commands with an idempotency key that recorded no events.
 """
 
-from typing import Any
-
 from pymongo import ASCENDING
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
@@ -48,7 +46,7 @@ class MongoEventStore:
         await self._committer.drain()
 
     async def read(self, stream: str, *, after: int = 0, until: int | None = None) -> list[AnyEvent]:
-        versions: dict[str, Any] = {"$gt": after} if until is None else {"$gt": after, "$lte": until}
+        versions: Document = {"$gt": after} if until is None else {"$gt": after, "$lte": until}
         cursor = self.commits.find({"stream": stream, "version": versions}).sort("version", ASCENDING)
         try:
             documents = await cursor.to_list()

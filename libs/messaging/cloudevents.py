@@ -4,10 +4,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from contracts.messages import Event, parse_event
-from libs.eventstore.decider import Actor, CommandMetadata, RecordedEvent
+from libs.eventstore.decider import Actor, AnyEvent, CommandMetadata, RecordedEvent
 
 SCHEMA_VERSION_HEADER = "ce-schemaversion"
 
@@ -43,7 +42,7 @@ def to_body(recorded: RecordedEvent[Event]) -> bytes:
     return recorded.event.model_dump_json().encode()
 
 
-def from_message(headers: Mapping[str, str], body: bytes) -> RecordedEvent[Any]:
+def from_message(headers: Mapping[str, str], body: bytes) -> AnyEvent:
     """Parse an event from a NATS message. Personal fields stay encrypted."""
     stream, _, place = headers["ce-id"].rpartition("@")
     version, _, index = place.partition(".")
@@ -63,4 +62,4 @@ class DeliveredEvent:
     """An event delivered by JetStream, with its sequence number in the stream."""
 
     sequence: int
-    recorded: RecordedEvent[Any]
+    recorded: AnyEvent

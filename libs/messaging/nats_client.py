@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import count
 from random import choice, random, uniform
-from typing import Any
 from urllib.parse import ParseResult
 
 import nats.aio.client
@@ -162,14 +161,14 @@ class NatsClient(Client):
         for waits in count(1):
             await asyncio.sleep(uniform(1, 2) * REBALANCE_DELAY_SECONDS)  # noqa: S311
             answering = [server for server in self.servers if await _is_responsive(server)]
-            here = self.connected_url
-            if not answering or here is None or (len(answering) < len(self.servers) and waits < MAX_REBALANCE_WAITS):
+            current = self.connected_url
+            if not answering or current is None or (len(answering) < len(self.servers) and waits < MAX_REBALANCE_WAITS):
                 continue
             target = choice(answering)  # noqa: S311
-            if target.netloc == here.netloc:
+            if target.netloc == current.netloc:
                 return
             if self.is_connected and await self._is_quiet():
-                log.info("NATS: moving from %s to %s", here.netloc, target.netloc)
+                log.info("NATS: moving from %s to %s", current.netloc, target.netloc)
                 servers.prefer(target.netloc)
                 await self.force_reconnect()
                 return
@@ -189,7 +188,7 @@ class NatsClient(Client):
         payload: bytes = b"",
         timeout: float = 0.5,
         old_style: bool = False,
-        headers: dict[str, Any] | None = None,
+        headers: dict[str, str] | None = None,
     ) -> Msg:
         """Send a request. Raises ConnectionClosedError when the connection is lost before the reply."""
         try:
@@ -246,9 +245,9 @@ class ServerSelector:
 
     def record_connected(self) -> bool:
         """Record the connected server. Returns whether it is the preferred one."""
-        here = self._client.connected_url
-        self._attempts = Counter([here.netloc] if here else ())
-        is_preferred = here is not None and here.netloc == self._preferred
+        current = self._client.connected_url
+        self._attempts = Counter([current.netloc] if current else ())
+        is_preferred = current is not None and current.netloc == self._preferred
         self._preferred = ""
         return is_preferred
 
@@ -256,17 +255,17 @@ class ServerSelector:
         """Try this server first at the next connect."""
         self._preferred = netloc
 
-    def __call__(self, servers: Sequence[Server], _info: Mapping[str, Any]) -> tuple[Server, float]:
+    def __call__(self, servers: Sequence[Server], _info: Mapping[str, object]) -> tuple[Server, float]:
         discovered = {url.netloc for url in self._client.discovered_servers}
         order = [
             (
-                self._attempts[one.uri.netloc],
-                one.uri.netloc != self._preferred,
-                one.uri.netloc in discovered,
+                self._attempts[server.uri.netloc],
+                server.uri.netloc != self._preferred,
+                server.uri.netloc in discovered,
                 random(),  # noqa: S311
-                one,
+                server,
             )
-            for one in servers
+            for server in servers
         ]
         attempts, *_, chosen = min(order, key=lambda entry: entry[:4])
         self._attempts[chosen.uri.netloc] += 1

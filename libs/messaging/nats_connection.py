@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from contextlib import suppress
-from typing import Any
 from uuid import uuid4
 
 from nats.aio.client import Client
@@ -88,7 +87,7 @@ async def connect(settings: Settings, name: str, *, timeout: float | None = None
         )
     )
     try:
-        either: set[asyncio.Future[Any]] = {connecting, fatal}
+        either: set[asyncio.Task[None] | asyncio.Future[str]] = {connecting, fatal}
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED, timeout=timeout)
         if not connecting.done():
             raise SettingsError(fatal.result()) if fatal.done() else TimeoutError

@@ -60,15 +60,15 @@ class PullConsumer:
         """Return the events that have arrived, waiting for the first one. Empty after a timeout or a failed request."""
         if self._outstanding <= 0 or asyncio.get_running_loop().time() >= self._request_expires_at:
             await self._request_batch()
-        come: list[Msg] = []
+        messages: list[Msg] = []
         with suppress(TimeoutError):
             async with asyncio.timeout_at(self._request_expires_at):
-                come.append(await self._received.get())
+                messages.append(await self._received.get())
         while not self._received.empty():
-            come.append(self._received.get_nowait())
-        events = [one for one in come if _get_status(one) is None]
+            messages.append(self._received.get_nowait())
+        events = [message for message in messages if _get_status(message) is None]
         # any status message of the server ends the request
-        self._outstanding = self._outstanding - len(events) if len(events) == len(come) else 0
+        self._outstanding = self._outstanding - len(events) if len(events) == len(messages) else 0
         return events
 
     async def _request_batch(self) -> None:

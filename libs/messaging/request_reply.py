@@ -5,7 +5,6 @@ Errors are replies, too: a reply with the header `Failure` contains a Failure, a
 
 import json
 from collections.abc import Collection, Mapping
-from typing import Any
 from uuid import uuid4
 
 from nats.aio.client import Client
@@ -31,7 +30,7 @@ Headers = Mapping[str, str]
 class ReturnQuery:
     """A query about a command's stream, sent with the command; its answer replaces the command's own reply."""
 
-    def __init__(self, message: type[Message], id_field: str, **fixed: Any) -> None:
+    def __init__(self, message: type[Message], id_field: str, **fixed: object) -> None:
         self.message = message
         self.header = json.dumps([message.wire_name, id_field, fixed])
 

@@ -1,8 +1,7 @@
 """The metric instruments, created once per process. Labels never have values per project or user."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from opentelemetry.metrics import CallbackOptions, Counter, Histogram, Meter, Observation
 
@@ -103,6 +102,6 @@ def create_clock_offset_gauge(meter: Meter) -> SettableGauge:
 
 
 def create_seconds_histogram(
-    meter: Meter, name: str, description: str, boundaries: list[Any] = SECONDS_BUCKETS
+    meter: Meter, name: str, description: str, boundaries: Sequence[float] = SECONDS_BUCKETS
 ) -> Histogram:
     return meter.create_histogram(name, description=description, explicit_bucket_boundaries_advisory=boundaries)

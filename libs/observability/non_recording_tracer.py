@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from random import getrandbits
-from typing import Any
 
 from opentelemetry import trace
 from opentelemetry.context import Context
@@ -32,12 +31,12 @@ class NonRecordingTracer(Tracer):
 
     @contextmanager
     def start_as_current_span(  # type: ignore[override]  # the API uses a special class for such functions
-        self, name: str, context: Context | None = None, *_more: Any, **_attributes: Any
+        self, name: str, context: Context | None = None, *_more: object, **_attributes: object
     ) -> Iterator[Span]:
         with trace.use_span(self.start_span(name, context)) as span:
             yield span
 
 
 class NonRecordingTracerProvider(TracerProvider):
-    def get_tracer(self, *_name: Any, **_more: Any) -> Tracer:
+    def get_tracer(self, *_name: object, **_more: object) -> Tracer:
         return NonRecordingTracer()

@@ -101,8 +101,8 @@ def child_span(
 
 def attach_remote(traceparent: str) -> AbstractContextManager[Span]:
     """Make a remote trace context current without a span, so that log messages carry its ids."""
-    there = _parse_traceparent(traceparent)
-    return SpanScope(NonRecordingSpan(there)) if there else NO_SPAN
+    remote = _parse_traceparent(traceparent)
+    return SpanScope(NonRecordingSpan(remote)) if remote else NO_SPAN
 
 
 def record_past_span(
@@ -111,8 +111,8 @@ def record_past_span(
     """Record a span with past times in the trace of `traceparent`, linked to the current span."""
     if not is_sampled(traceparent):
         return
-    here = trace.get_current_span().get_span_context()
-    links = [Link(here)] if here.is_valid else []
+    current = trace.get_current_span().get_span_context()
+    links = [Link(current)] if current.is_valid else []
     began = int(start.timestamp() * 1e9)
     span = tracer.start_span(name, extract(traceparent), SpanKind.INTERNAL, attributes, links, began)
     span.end(max(int(end.timestamp() * 1e9), began))
@@ -121,12 +121,13 @@ def record_past_span(
 def add_link(traceparent: str) -> None:
     """Link the current span to another trace, of which it is not a part."""
     span = trace.get_current_span()
-    if span.is_recording() and (there := _parse_traceparent(traceparent)):
-        span.add_link(there)
+    if span.is_recording() and (remote := _parse_traceparent(traceparent)):
+        span.add_link(remote)
 
 
 def create_links(traceparents: Sequence[str]) -> Sequence[Link]:
-    return [Link(there) for one in traceparents[:MAX_LINKS] if (there := _parse_traceparent(one))]
+    contexts = (_parse_traceparent(traceparent) for traceparent in traceparents[:MAX_LINKS])
+    return [Link(context) for context in contexts if context]
 
 
 def is_sampled(traceparent: str) -> bool:
@@ -136,16 +137,16 @@ def is_sampled(traceparent: str) -> bool:
 
 def inject() -> str | None:
     """Return the `traceparent` header of the current span, or None without one."""
-    here = trace.get_current_span().get_span_context()
-    if not here.is_valid:
+    current = trace.get_current_span().get_span_context()
+    if not current.is_valid:
         return None
-    return f"00-{here.trace_id:032x}-{here.span_id:016x}-{here.trace_flags:02x}"
+    return f"00-{current.trace_id:032x}-{current.span_id:016x}-{current.trace_flags:02x}"
 
 
 def extract(traceparent: str | None) -> Context:
     """Return the context of a `traceparent`. If it is missing or invalid, a span in the context starts a new trace."""
-    there = _parse_traceparent(traceparent) if traceparent else None
-    return trace.set_span_in_context(NonRecordingSpan(there), EMPTY_CONTEXT) if there else EMPTY_CONTEXT
+    remote = _parse_traceparent(traceparent) if traceparent else None
+    return trace.set_span_in_context(NonRecordingSpan(remote), EMPTY_CONTEXT) if remote else EMPTY_CONTEXT
 
 
 def _parse_traceparent(traceparent: str) -> SpanContext | None:

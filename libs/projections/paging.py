@@ -13,10 +13,11 @@ from typing import Any, TypeVar
 
 from contracts.messages import Page, Payload, ReadModelRow
 from contracts.paging import Filter, Operator, PageQuery, SliceQuery
+from libs.documents import Document
 from libs.projections.read_model import Order, ReadModel
 
 R = TypeVar("R", bound=ReadModelRow)
-Condition = dict[str, Any]
+Condition = Document
 ValueParser = Callable[[str], Any]
 
 MAX_PAGE_SIZE = 100_000
@@ -103,8 +104,8 @@ class Column:
 
     def _match_pattern(self, pattern: str, *, negated: bool) -> Condition:
         if self.parse is None:
-            wanted = {"$regex": pattern, "$options": "is"}
-            return {self.field: {"$not": wanted, "$ne": None} if negated else wanted}
+            regex = {"$regex": pattern, "$options": "is"}
+            return {self.field: {"$not": regex, "$ne": None} if negated else regex}
         return {"$expr": partial(self._match_as_text, pattern, negated)}
 
     def _match_as_text(self, pattern: str, negated: bool, row: str) -> Condition:
@@ -115,10 +116,10 @@ class Column:
 
     def _compare(self, comparison: str, value: str) -> Condition:
         try:
-            wanted = self.parse(value) if self.parse else value
+            parsed = self.parse(value) if self.parse else value
         except ValueError:
             return {self.field: {"$ne": None}} if comparison == "$ne" else NO_ROWS
-        return {self.field: {"$nin": [wanted, None]} if comparison == "$ne" else {comparison: wanted}}
+        return {self.field: {"$nin": [parsed, None]} if comparison == "$ne" else {comparison: parsed}}
 
 
 Columns = Mapping[str, Column]
@@ -126,7 +127,7 @@ Columns = Mapping[str, Column]
 
 def build_conditions(query: PageQuery, columns: Columns) -> list[Condition]:
     """Return one condition per filter. Filters on unknown columns are ignored."""
-    return [build_condition(one, columns[one.column]) for one in query.filters if one.column in columns]
+    return [build_condition(part, columns[part.column]) for part in query.filters if part.column in columns]
 
 
 def build_condition(column_filter: Filter, column: Column) -> Condition:

@@ -14,6 +14,7 @@ from libs.documents import Document, Filter
 R = TypeVar("R", bound=ReadModelRow)
 S = TypeVar("S", bound=ReadModelRow)
 Order = Sequence[tuple[str, int]]
+Values = tuple[Any, ...]  # of row fields
 WALK_PAGE_SIZE = 500  # rows in memory at a time
 ROW_EXISTS = {"$type": "object"}
 """Matches documents that have a row. MongoDB uses a partial index only for exactly its filter expression."""
@@ -50,7 +51,7 @@ class RowBackfill:
     version: int
     backfill: Callable[[str], Awaitable[ReadModelRow | None]]  # takes the stream, returns its rebuilt row
 
-    def is_outdated(self, document: Mapping[str, Any]) -> bool:
+    def is_outdated(self, document: Document) -> bool:
         return bool(document.get(self.field, self.version) < self.version)
 
 
@@ -123,7 +124,7 @@ class ReadModel(Generic[R]):
 
     async def find_values(
         self, condition: Filter, *names: str, order: Order = (), skip: int = 0, limit: int = 0
-    ) -> list[tuple[Any, ...]]:
+    ) -> list[Values]:
         """Return only these fields of the rows. With a covering index no documents are read."""
         fields = {"_id": 0, **{f"{self._field}.{name}": 1 for name in names}}
         cursor = self._sort(self._collection.find(self._to_filter(condition), fields, skip=skip, limit=limit), order)
@@ -146,7 +147,7 @@ class ReadModel(Generic[R]):
 
     async def first_per_group(
         self, group_field: str, condition: Filter, *names: str, order: Order = ()
-    ) -> list[tuple[Any, ...]]:
+    ) -> list[Values]:
         """Return the first row per value of `group_field`: this value, followed by the named fields.
 
         With an index on the condition, `group_field` and the order, MongoDB skips from group to group. If the index

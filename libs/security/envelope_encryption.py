@@ -12,13 +12,14 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, Self
+from typing import Protocol, Self
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from pymongo import ReadPreference, ReturnDocument, WriteConcern
 from pymongo.asynchronous.database import AsyncDatabase
 
+from libs.documents import Document
 from libs.security.erased_keys import KeyErased
 
 FORMAT_PREFIX = "s1."
@@ -133,7 +134,7 @@ class KeyVault:
 
     def __init__(
         self,
-        database: AsyncDatabase[dict[str, Any]],
+        database: AsyncDatabase[Document],
         master: MasterKeys,
         *,
         cache_seconds: float = 60,
@@ -216,7 +217,7 @@ class KeyVault:
         self._cache.move_to_end(subject)
         return data_key
 
-    def _unwrap_and_cache(self, subject: str, stored: Mapping[str, Any] | None) -> bytes:
+    def _unwrap_and_cache(self, subject: str, stored: Document | None) -> bytes:
         if stored is None:
             raise KeyErased(subject)
         data_key = self._master.unwrap(stored["kid"], subject, stored["wrapped"])
@@ -250,7 +251,9 @@ class MemoryKeyVault:
 
     async def decrypt_many(self, sealed: Mapping[str, str]) -> dict[str, str]:
         return {
-            subject: await self.decrypt(subject, one) for subject, one in sealed.items() if subject in self._data_keys
+            subject: await self.decrypt(subject, ciphertext)
+            for subject, ciphertext in sealed.items()
+            if subject in self._data_keys
         }
 
     async def shred(self, subject: str) -> None:

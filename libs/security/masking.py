@@ -126,7 +126,7 @@ def _text_encodings(text: str) -> Iterator[bytes]:
     """Yield the text as it is, URL-encoded, form-encoded, JSON-escaped, and quoted as by the shell's `set -x`."""
     in_json = (json.dumps(text, ensure_ascii=plain)[1:-1] for plain in (True, False))
     in_address = (quote(text, safe=""), quote(text), quote_plus(text))
-    yield from {one.encode() for one in (text, *in_address, *in_json, text.replace("'", r"'\''"))}
+    yield from {form.encode() for form in (text, *in_address, *in_json, text.replace("'", r"'\''"))}
 
 
 def _base64_encodings(text: str) -> Iterator[bytes]:

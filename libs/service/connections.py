@@ -6,12 +6,13 @@ import sys
 from collections.abc import Awaitable
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import TypeVar
 from urllib.parse import parse_qs, urlsplit
 
 from bson.codec_options import CodecOptions
 from pymongo import AsyncMongoClient, lock, pool_shared
 from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.pool_options import PoolOptions
 from pymongo.read_concern import ReadConcern
 
 from libs.documents import Document
@@ -24,10 +25,10 @@ CLOSE_TIMEOUT_SECONDS = 1.0  # for the server to acknowledge that the client clo
 T = TypeVar("T")
 
 
-async def _wait_for(wanted: Awaitable[T], timeout: float | None) -> T:
+async def _wait_for(awaitable: Awaitable[T], timeout: float | None) -> T:
     """Wait as Python 3.12 does: in the same task."""
     async with asyncio.timeout(timeout):
-        return await wanted
+        return await awaitable
 
 
 if sys.version_info < (3, 12):
@@ -38,7 +39,7 @@ if sys.version_info < (3, 12):
 _driver_create_connection = pool_shared._async_create_connection
 
 
-async def _create_connection(address: Any, options: Any) -> socket.socket:
+async def _create_connection(address: tuple[str, int | None], options: PoolOptions) -> socket.socket:
     """Create a connection as the driver does, but close the socket if the caller is canceled."""
     connecting = asyncio.ensure_future(_driver_create_connection(address, options))
     try:
@@ -73,10 +74,10 @@ def create_mongo_client(settings: Settings, name: str, *, timeout: float = 20.0)
     )
 
 
-def _tls_options(settings: Settings) -> dict[str, Any]:
+def _tls_options(settings: Settings) -> Document:
     """Return the driver's TLS options, which are file names, if the URL enables TLS."""
-    asked = parse_qs(urlsplit(settings.mongodb_url).query)
-    if "true" not in asked.get("tls", asked.get("ssl", [])) and not settings.mongodb_url.startswith("mongodb+srv:"):
+    options = parse_qs(urlsplit(settings.mongodb_url).query)
+    if "true" not in options.get("tls", options.get("ssl", [])) and not settings.mongodb_url.startswith("mongodb+srv:"):
         return {}
     create_client_context(settings.ca_file, settings.client_certificate)  # raises SettingsError for unusable files
     files = {"tlsCAFile": settings.ca_file, "tlsCertificateKeyFile": settings.client_certificate}

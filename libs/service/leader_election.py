@@ -29,13 +29,13 @@ async def run_as_leader(
     """Run `leader_tasks` whenever this replica is the leader, until canceled."""
     subject = f"lead.{service}"
 
-    async def here(message: Msg) -> None:
+    async def reply(message: Msg) -> None:
         await message.respond(instance.encode())
 
     while True:
         try:
             await _wait_for_vacancy(client, subject)
-            subscription = await client.subscribe(subject, cb=here)
+            subscription = await client.subscribe(subject, cb=reply)
             try:
                 log.info("%s is the leader of %s", instance, service)
                 await leader_tasks()

@@ -89,8 +89,9 @@ class Reactions:
         """React to the service's own new events now. If the process dies, the subscription repeats the reactions."""
         if self._service.name not in self._service.policies:
             return
-        synchronous = [one for one in events if isinstance(one.event, self._service.synchronous_reactions)]
-        background = [one for one in events if not isinstance(one.event, self._service.synchronous_reactions)]
+        types = self._service.synchronous_reactions
+        synchronous = [recorded for recorded in events if isinstance(recorded.event, types)]
+        background = [recorded for recorded in events if not isinstance(recorded.event, types)]
         if background:
             task = asyncio.create_task(self._react_logged(background))
             self.tasks.add(task)

@@ -17,4 +17,4 @@ RESTORE_CUTOFFS = "handled"
 
 async def load_cutoffs(database: AsyncDatabase[Document]) -> Mapping[str, datetime]:
     """Return the time before which all events were handled, by subscription or consumer name."""
-    return {one["_id"]: one["before"] async for one in database[RESTORE_CUTOFFS].find({})}
+    return {cutoff["_id"]: cutoff["before"] async for cutoff in database[RESTORE_CUTOFFS].find({})}

@@ -89,8 +89,8 @@ class Runtime:
         handlers = (Handler(GetCommandReply, self._get_command_reply), *history.handlers, *service.handlers)
         self.handlers = {handler.message: handler for handler in handlers}
         self._message_types = {handler.message.wire_name: handler.message for handler in service.handlers}
-        self._projections_by_row = {type(one.initial_row): one for one in service.projections}
-        self._categories_by_row = {type(one.initial_row): one for one in service.categories}
+        self._projections_by_row = {type(projection.initial_row): projection for projection in service.projections}
+        self._categories_by_row = {type(category.initial_row): category for category in service.categories}
 
     # ---- requests
 
