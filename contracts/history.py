@@ -12,6 +12,7 @@ from contracts.messages import Message, Payload, Query
 
 EVENT_SERVICES = ("identity", "projects", "builds", "runners", "notifications")
 MAX_VERSION = 2**63 - 1
+RELEASED_KINDS = {"concurrencygroup": "lane"}  # kinds in paths and stream names that were released under another name
 
 
 @cache
@@ -20,12 +21,13 @@ def aggregate_types() -> Mapping[str, str]:
 
     The contracts are imported on first use, so that a service need not load those of all others.
     """
-    return {
-        name.removesuffix("Event").lower(): service
-        for service in EVENT_SERVICES
-        for name, value in vars(import_module(f"contracts.{service}")).items()
-        if name.endswith("Event") and getattr(value, "wire_name", "") != name
-    }
+    types: dict[str, str] = {}
+    for service in EVENT_SERVICES:
+        for name, value in vars(import_module(f"contracts.{service}")).items():
+            if name.endswith("Event") and getattr(value, "wire_name", "") != name:  # not an event class itself
+                kind = name.removesuffix("Event").lower()
+                types[RELEASED_KINDS.get(kind, kind)] = service
+    return types
 
 
 class PerServiceQuery(Query, wire_name="AskedEverywhere"):

@@ -47,4 +47,4 @@ class ConcurrencyGroupRow(ReadModelRow):
 
 
 ConcurrencyGroupCommand = RequestConcurrencySlot | ReleaseConcurrencySlot
-LaneEvent = ConcurrencySlotRequested | ConcurrencySlotGranted | ConcurrencySlotReleased
+ConcurrencyGroupEvent = ConcurrencySlotRequested | ConcurrencySlotGranted | ConcurrencySlotReleased

@@ -6,4 +6,6 @@ from contracts.projects.executor import *
 from contracts.projects.fields import *
 from contracts.projects.membership import *
 from contracts.projects.project import *
+from contracts.projects.project_events import *
+from contracts.projects.project_queries import *
 from contracts.projects.secret import *

@@ -19,6 +19,7 @@ from contracts.builds import (
     BuildRow,
     BuildStarted,
     BuildStatus,
+    ConcurrencyGroupEvent,
     ConcurrencyGroupRow,
     ConcurrencySlotGranted,
     ConcurrencySlotReleased,
@@ -36,7 +37,6 @@ from contracts.builds import (
     JobRow,
     JobStarted,
     JobStatus,
-    LaneEvent,
 )
 from libs.eventstore.decider import Category, PreviousRow, RecordedEvent
 from services.builds.domain.build import build_decider
@@ -227,7 +227,9 @@ def project_job(row: JobRow, recorded: RecordedEvent[JobEvent]) -> JobRow:
             return row  # steps are shown from the log
 
 
-def project_concurrency_group(row: ConcurrencyGroupRow, recorded: RecordedEvent[LaneEvent]) -> ConcurrencyGroupRow:
+def project_concurrency_group(
+    row: ConcurrencyGroupRow, recorded: RecordedEvent[ConcurrencyGroupEvent]
+) -> ConcurrencyGroupRow:
     """Apply an event to the row of a concurrency group."""
     match recorded.event:
         case ConcurrencySlotRequested() | ConcurrencySlotGranted() | ConcurrencySlotReleased() as event:

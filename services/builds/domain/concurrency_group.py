@@ -9,10 +9,10 @@ from typing import assert_never
 
 from contracts.builds import (
     ConcurrencyGroupCommand,
+    ConcurrencyGroupEvent,
     ConcurrencySlotGranted,
     ConcurrencySlotReleased,
     ConcurrencySlotRequested,
-    LaneEvent,
     ReleaseConcurrencySlot,
     RequestConcurrencySlot,
 )
@@ -29,7 +29,7 @@ class ConcurrencyGroup:
     released_early: frozenset[int] = frozenset()
 
 
-def decide(group: ConcurrencyGroup, command: ConcurrencyGroupCommand) -> Sequence[LaneEvent]:
+def decide(group: ConcurrencyGroup, command: ConcurrencyGroupCommand) -> Sequence[ConcurrencyGroupEvent]:
     build_id = command.build_id
     project = {"project_id": command.project_id}
     match command:
@@ -50,7 +50,7 @@ def decide(group: ConcurrencyGroup, command: ConcurrencyGroupCommand) -> Sequenc
             return []
 
 
-def evolve(group: ConcurrencyGroup, event: LaneEvent) -> ConcurrencyGroup:
+def evolve(group: ConcurrencyGroup, event: ConcurrencyGroupEvent) -> ConcurrencyGroup:
     build_id = event.build_id
     others = tuple(waiting for waiting in group.waiting if waiting != build_id)
     match event:
@@ -68,7 +68,7 @@ def evolve(group: ConcurrencyGroup, event: LaneEvent) -> ConcurrencyGroup:
             assert_never(event)
 
 
-concurrency_group_decider = Decider[ConcurrencyGroupCommand, ConcurrencyGroup, LaneEvent](
+concurrency_group_decider = Decider[ConcurrencyGroupCommand, ConcurrencyGroup, ConcurrencyGroupEvent](
     commands=(RequestConcurrencySlot, ReleaseConcurrencySlot),
     stream=lambda command: f"lane-{command.project_id}",
     initial=ConcurrencyGroup(),

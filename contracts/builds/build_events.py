@@ -1,0 +1,155 @@
+"""Events of builds, from launch to result."""
+
+from datetime import datetime
+
+from contracts.builds.build import BuildStatus
+from contracts.builds.job import JobStatus
+from contracts.builds.plan import LaunchedProject, PlannedJob
+from contracts.messages import Event, Message
+
+
+class BuildQueued(Event):
+    """A build was launched, with the project's settings at that time."""
+
+    build_id: int
+    executor_id: str
+    project_id: int
+    project: LaunchedProject
+    queued_at: datetime
+    ignore_steps: tuple[str, ...] = ()
+    sha: str | None = None
+    ref: str | None = None
+    delivery_id: str | None = None
+    initiator_id: int = 0
+    initiator_name: str = ""
+    timeout_seconds: int = 3600
+    max_attempts: int = 3
+    needs_lane: bool = False  # the project runs one build at a time
+    local_id: int = 0  # number of the build inside its project
+    before_sha: str = ""
+    source: str = "web"
+
+
+class BuildPlanned(Event):
+    """The commit and jobs of a build are known."""
+
+    build_id: int
+    project_id: int
+    project: LaunchedProject
+    sha: str
+    ref: str
+    protected: bool = False
+    available_steps: tuple[str, ...]
+    jobs: tuple[PlannedJob, ...]
+    local_id: int = 0
+    warnings: tuple[str, ...] = ()  # about parts of the spec file without effect
+    default_branch: str = ""
+    message: str = ""  # of the commit
+    priority: int = 0
+    served_by_hash: bool = False  # the git server allows fetching the commit by its hash
+
+
+class JobStatusChange(Message):
+    """The new status of a job."""
+
+    job_id: int
+    status: JobStatus
+
+
+class BuildJobsChanged(Event, wire_name="BuildAdvanced"):
+    """The statuses of a build's jobs changed because a job finished or was played, retried or canceled."""
+
+    build_id: int
+    project_id: int
+    project: LaunchedProject
+    sha: str
+    ref: str
+    protected: bool = False
+    local_id: int = 0
+    priority: int = 0
+    ended: tuple[JobStatusChange, ...] = ()
+    released: tuple[PlannedJob, ...] = ()  # jobs to queue
+    waiting: tuple[JobStatusChange, ...] = ()  # jobs that are now CREATED, MANUAL or SKIPPED
+    stopped: tuple[int, ...] = ()  # queued or running jobs to cancel
+    exit_code: int = 0
+    exit_message: str | None = None
+    output: str | None = None
+
+
+class BuildResumed(Event):
+    """Jobs of a finished build were played or retried."""
+
+    build_id: int
+    project_id: int
+    executor_id: str
+    job_ids: tuple[int, ...] = ()
+    needs_lane: bool = False  # it continues when it gets the project's concurrency slot again
+
+
+class BuildStarted(Event):
+    """The first job of a build was assigned to a runner."""
+
+    build_id: int
+    project_id: int
+    executor_id: str
+    runner_name: str
+
+
+class BuildKilled(Event):
+    """A user killed the build; BuildFinished follows. A second kill is recorded again."""
+
+    build_id: int
+    project_id: int
+    job_ids: tuple[int, ...] = ()
+    graceful: bool = False  # the jobs run their cleanup first
+
+
+class BuildFinished(Event):
+    """A build has ended, with its result."""
+
+    build_id: int
+    executor_id: str
+    project_id: int
+    project_name: str
+    status: BuildStatus
+    exit_code: int
+    exit_message: str | None = None
+    output: str | None = None
+    queued_at: datetime
+    initiator_id: int = 0
+    initiator_name: str = ""
+    held_lane: bool = False
+    keep_number_build: int | None = None
+    duration: int = 0  # seconds, sum of the log's sections, rounded; up to 0.2.0 each section was truncated
+    duration_ms: int | None = None  # the same in milliseconds
+    ran: bool = True  # False: killed before a runner had it; not in the list of finished builds
+
+
+class BuildPriorityChanged(Event):
+    """An administrator changed the priority of a build. It also applies to jobs that are queued later."""
+
+    build_id: int
+    project_id: int
+    priority: int
+    job_ids: tuple[int, ...] = ()
+
+
+class BuildDeleted(Event):
+    """A build was deleted. The deletion of its jobs and logs follows."""
+
+    build_id: int
+    project_id: int
+    job_ids: tuple[int, ...] = ()
+
+
+BuildEvent = (
+    BuildQueued
+    | BuildPlanned
+    | BuildStarted
+    | BuildJobsChanged
+    | BuildResumed
+    | BuildKilled
+    | BuildPriorityChanged
+    | BuildFinished
+    | BuildDeleted
+)

@@ -1,0 +1,150 @@
+"""Queries about builds, and their answers."""
+
+from datetime import datetime
+
+from pydantic import Field
+
+from contracts.builds.build import BuildStatus
+from contracts.builds.job import JobStatus
+from contracts.builds.plan import LaunchedProject
+from contracts.messages import Message, Query, ReadModelRow
+from contracts.paging import PageQuery
+
+
+class BuildJobStatus(Message):
+    """A job's status in its build: QUEUED until it is finished, also while it runs."""
+
+    job_id: int
+    name: str
+    stage: str
+    when: str
+    allow_failure: bool
+    status: JobStatus
+
+
+class BuildRow(ReadModelRow):
+    """The read model row of a build."""
+
+    id: int = 0
+    local_id: int = 0
+    executor_id: str = ""
+    project_id: int = 0
+    project_name: str = ""
+    branch: str = ""
+    status: BuildStatus = BuildStatus.QUEUED
+    priority: int = 0
+    finished: bool = False
+    needs_lane: bool = False
+    project: LaunchedProject | None = None
+    ignore_steps: tuple[str, ...] = ()
+    pinned_sha: str | None = None
+    pinned_ref: str | None = None
+    before_sha: str = ""
+    source: str = "web"
+    delivery_id: str | None = None
+    timeout_seconds: int = 3600
+    max_attempts: int = 3
+    ref: str | None = None
+    sha: str | None = None
+    job_ids: tuple[int, ...] = ()
+    available_steps: tuple[str, ...] = ()
+    jobs: tuple[BuildJobStatus, ...] = ()  # of a pipeline
+    protected: bool = False
+    default_branch: str = ""
+    message: str = ""
+    served_by_hash: bool = False
+    warnings: tuple[str, ...] = ()
+    initiator_id: int = 0
+    initiator_name: str = ""
+    runner: str | None = None
+    ran: bool = True  # as in BuildFinished
+    exit_code: int | None = None
+    exit_message: str | None = None
+    output: str | None = None
+    killed_by: str | None = None
+    queued_at: datetime | None = None
+    started_at: datetime | None = None
+    completed_at: datetime | None = None
+
+
+class QueuedBuild(Message):
+    """A build that waits, and why."""
+
+    build_id: int
+    executor_id: str
+    project_id: int
+    project_name: str
+    queued_at: datetime
+    priority: int = 0
+    reason: str  # why it waits, as text
+
+
+class GetBuild(Query):
+    """Get a build by its id or executor id. Answer: BuildRow."""
+
+    build_id: int | None = None
+    executor_id: str | None = None
+
+
+class BuildJobView(Message):
+    """A job in the list of its build."""
+
+    id: int
+    local_id: int | None  # number in its project; None before it is queued
+    name: str
+    stage: str
+    status: JobStatus
+    when: str = "on_success"
+    allow_failure: bool = False
+    attempt: int = 0
+    runner: str | None = None
+    exit_code: int | None = None
+    exit_message: str | None = None
+    queued_at: datetime | None = None
+    started_at: datetime | None = None
+    completed_at: datetime | None = None
+
+
+class ListBuildJobs(Query, wire_name="ListJobsOfBuild"):
+    """List all jobs of a build, including waiting and skipped ones. Answer: a list of BuildJobView, by stage."""
+
+    build_id: int
+
+
+class ListQueuedBuilds(Query, wire_name="ListQueued"):
+    """List queued builds. Answer: a list of QueuedBuild, oldest first."""
+
+
+class BuildSummary(ReadModelRow):
+    """A build in a list: the fields of BuildRow of bounded size."""
+
+    id: int = 0
+    executor_id: str = ""
+    project_id: int = 0
+    project_name: str = ""
+    status: BuildStatus = BuildStatus.QUEUED
+    priority: int = 0
+    ref: str | None = None
+    sha: str | None = None
+    runner: str | None = None
+    exit_code: int | None = None
+    exit_message: str | None = None
+    output: str | None = None
+    queued_at: datetime | None = None
+    started_at: datetime | None = None
+    completed_at: datetime | None = None
+
+
+class ListRunningBuilds(Query, wire_name="ListRunning"):
+    """List running builds. Answer: a list of BuildSummary, oldest first, at most 1,000 that fit in a message."""
+
+
+class ListProjectBuilds(Query, wire_name="ListBuildsOfProject"):
+    """List finished builds of a project. Answer: a list of BuildSummary by id, at most the newest 1,000 that fit."""
+
+    project_id: int
+    limit: int = Field(default=0, ge=0)  # number of newest builds; 0: as many as possible
+
+
+class ListBuildDurations(PageQuery, wire_name="PageDurations"):
+    """List the total duration of builds in seconds per month, oldest first. Answer: Page. `per_page` 0: all months."""

@@ -1,0 +1,175 @@
+"""Events of jobs, from the queue to the result."""
+
+from datetime import datetime
+
+from contracts.builds.artifact import ArtifactRemoved, ArtifactUploaded
+from contracts.builds.job import JobStatus
+from contracts.builds.plan import LaunchedProject, PlannedJob
+from contracts.messages import Event, Message
+
+
+class JobNames(Message):
+    """Display names, so that an event can be understood without others."""
+
+    job_name: str = ""
+    stage: str = ""
+    project_name: str = ""
+
+
+class JobRetried(JobNames, Event):
+    """A job failed and is retried as its spec file says. JobQueued with the next attempt follows."""
+
+    job_id: int
+    build_id: int
+    project_id: int
+    attempt: int
+    exit_code: int
+    reason: str = ""
+    message: str | None = None
+    runner_uuid: str | None = None
+    runner_name: str | None = None
+
+
+class JobQueued(Event):
+    """A job waits for a runner. `attempt` counts from 1."""
+
+    job_id: int
+    job_uuid: str
+    build_id: int
+    project_id: int
+    owner_alias: str
+    attempt: int
+    ref: str
+    sha: str
+    protected: bool = False
+    project: LaunchedProject
+    job: PlannedJob
+    build_local_id: int = 0  # number of the build in its project
+    priority: int = 0
+
+
+class JobAssigned(JobNames, Event):
+    """A job was assigned to a runner."""
+
+    job_id: int
+    build_id: int
+    project_id: int
+    attempt: int
+    runner_id: int
+    runner_uuid: str
+    runner_name: str
+    token_hash: str
+    cancels_gracefully: bool = False  # the runner can stop a script and clean up
+    reports_late: bool = False  # the runner may run the script before its first report
+
+
+class JobStarted(JobNames, Event):
+    """The runner has started a job."""
+
+    job_id: int
+    build_id: int
+    project_id: int
+    attempt: int
+    runner_uuid: str
+    runner_name: str = ""
+    since_assignment: bool = False  # the runner reports late; the job has run since JobAssigned
+
+
+class StepStarted(Event):
+    """A step of the spec file, or a section of the log, started."""
+
+    job_id: int
+    build_id: int
+    project_id: int
+    attempt: int
+    step: str
+    started_at: datetime | None
+
+
+class StepFinished(Event):
+    """A step of the spec file, or a section of the log, ended."""
+
+    job_id: int
+    build_id: int
+    project_id: int
+    attempt: int
+    step: str
+    finished_at: datetime
+    success: bool
+    skipped: bool = False
+    timed_out: bool = False
+
+
+class JobCanceling(JobNames, Event):
+    """The runner stops the script of a canceled job and runs its cleanup steps. JobFinished follows in any case."""
+
+    job_id: int
+    build_id: int
+    project_id: int
+    attempt: int
+    runner_uuid: str
+    runner_name: str = ""
+
+
+class JobFinished(JobNames, Event):
+    """A job ended with SUCCESS, FAILED or CANCELED. `reason` is a stable code, `message` is readable text."""
+
+    job_id: int
+    build_id: int
+    project_id: int
+    attempt: int
+    status: JobStatus
+    exit_code: int
+    reason: str = ""
+    message: str | None = None
+    output: str | None = None
+    runner_uuid: str | None = None
+    runner_name: str | None = None
+
+
+class JobLost(JobNames, Event):
+    """A job lost its runner. JobQueued with the next attempt follows if `retried`, otherwise JobFinished."""
+
+    job_id: int
+    build_id: int
+    project_id: int
+    attempt: int
+    runner_uuid: str
+    runner_name: str = ""
+    reason: str
+    retried: bool
+    delivered: bool = True  # False: the runner never received it; JobQueued follows without a limit of attempts
+
+
+class JobPriorityChanged(JobNames, Event):
+    """The priority of a job in the queue changed. Jobs with higher priority are assigned first."""
+
+    job_id: int
+    build_id: int
+    project_id: int
+    priority: int
+
+
+class JobDeleted(JobNames, Event):
+    """A job and its log were deleted with its build."""
+
+    job_id: int
+    build_id: int
+    project_id: int
+
+
+JobEvent = (
+    JobQueued
+    | JobAssigned
+    | JobStarted
+    | StepStarted
+    | StepFinished
+    | JobCanceling
+    | JobFinished
+    | JobLost
+    | JobPriorityChanged
+    | JobRetried
+    | JobDeleted
+    | ArtifactUploaded
+    | ArtifactRemoved
+)

@@ -1,0 +1,68 @@
+"""Queries about jobs, and their answers."""
+
+from datetime import datetime
+
+from contracts.builds.artifact import Artifact
+from contracts.builds.job import UNFINISHED_TIME, JobStatus
+from contracts.builds.plan import LaunchedProject, PlannedJob, PlannedStep
+from contracts.messages import Query, ReadModelRow
+from contracts.paging import SliceQuery
+
+
+class JobRow(ReadModelRow):
+    """The read model row of a job."""
+
+    id: int = 0
+    local_id: int = 0  # number in its project
+    uuid: str = ""
+    build_id: int = 0
+    build_local_id: int = 0
+    project_id: int = 0
+    owner_alias: str = ""
+    name: str = ""
+    stage: str = ""
+    ref: str = ""
+    sha: str = ""
+    tags: tuple[str, ...] = ()
+    protected: bool = False
+    priority: int = 0
+    demand: str = ""  # key of its JobRequirements while it waits for a runner
+    status: JobStatus = JobStatus.QUEUED
+    attempt: int = 0
+    timeout_seconds: int = 3600
+    runner_id: int | None = None
+    runner_uuid: str | None = None
+    runner_name: str | None = None
+    token_hash: str = ""
+    exit_code: int | None = None
+    reason: str = ""
+    message: str | None = None
+    queued_at: datetime | None = None
+    assigned_at: datetime | None = None
+    started_at: datetime | None = None
+    canceling_at: datetime | None = None
+    finished_at: datetime | None = None
+    listed_at: datetime = UNFINISHED_TIME  # sort key of lists, descending: unfinished jobs, then the latest
+    steps: tuple[PlannedStep, ...] = ()
+    image: str | None = None
+    planned: PlannedJob | None = None  # of pipeline jobs
+    project: LaunchedProject | None = None
+    delivery_id: str | None = None
+    artifacts: tuple[Artifact, ...] = ()
+    traceparent: str = ""  # of the launch
+
+
+class GetJob(Query):
+    """Get a job by its id. Answer: JobRow."""
+
+    job_id: int
+
+
+class ListJobs(SliceQuery):
+    """List jobs: unfinished ones, then the latest finished ones.
+
+    Answer: Page of JobRow. A job with the status WARNING is returned as FAILED with `failure_allowed`.
+    """
+
+    runner_uuid: str | None = None  # jobs that this runner has or had; None: of all runners
+    statuses: tuple[JobStatus, ...] | None = None  # None: all

@@ -1,0 +1,157 @@
+"""Events of projects."""
+
+from contracts.messages import Event
+
+
+class ProjectCreated(Event):
+    """A project was created."""
+
+    project_id: int
+    owner_alias: str
+    alias: str
+    name: str
+    description: str | None = None
+    repository: str
+    branch: str
+    spec_file_path: str
+    keep_number_build: int | None = None
+    allow_concurrent_execution: bool
+    executor_id: int
+    credential_id: int | None = None
+    developers_id: tuple[int, ...] = ()
+    protected_branches: tuple[str, ...] | None = None  # None: the project's branch
+    sealed_signature_key: str
+    sealed_login: str = ""  # `user:password` for the repository; empty: none
+    owner_user_id: int | None = None  # set if a user is the owner
+    company_id: int | None = None  # set if a company is the owner
+
+
+class ProjectRenamed(Event):
+    """The name of a project changed."""
+
+    project_id: int
+    name: str
+
+
+class ProjectDescribed(Event):
+    """The description of a project changed."""
+
+    project_id: int
+    description: str | None = None
+
+
+class ProjectRepositoryChanged(Event):
+    """The repository of a project changed."""
+
+    project_id: int
+    repository: str
+    sealed_login: str = ""  # empty: none, a former login is removed
+
+
+class ProjectBranchChanged(Event):
+    """The branch of a project changed."""
+
+    project_id: int
+    branch: str
+
+
+class ProjectSpecFilePathChanged(Event):
+    """The path of a project's spec file changed."""
+
+    project_id: int
+    spec_file_path: str
+
+
+class ProjectRetentionChanged(Event):
+    """The number of kept builds changed."""
+
+    project_id: int
+    keep_number_build: int | None = None
+
+
+class ProjectConcurrencyChanged(Event):
+    """Concurrent builds of a project were allowed or forbidden."""
+
+    project_id: int
+    allow_concurrent_execution: bool
+
+
+class ProjectBranchesProtected(Event):
+    """The protected branches of a project changed."""
+
+    project_id: int
+    protected_branches: tuple[str, ...] | None = None
+
+
+class ProjectDevelopersSet(Event, wire_name="ProjectDevelopersChosen"):
+    """The developers of a project changed."""
+
+    project_id: int
+    developers_id: tuple[int, ...]
+
+
+class ProjectSecretsSet(Event, wire_name="ProjectSecretsChosen"):
+    """The secrets of a project were set. The streams of the secrets record the change, too."""
+
+    project_id: int
+    secrets_id: tuple[int, ...]
+    attached: tuple[int, ...] = ()
+    detached: tuple[int, ...] = ()
+
+
+class ProjectCredentialSet(Event, wire_name="ProjectCredentialChosen"):
+    """The credential of a project changed."""
+
+    project_id: int
+    credential_id: int | None = None
+
+
+class ProjectExecutorSet(Event, wire_name="ProjectExecutorChosen"):
+    """The executor of a project changed."""
+
+    project_id: int
+    executor_id: int
+
+
+class ProjectMoved(Event):
+    """The owner or alias of a project changed."""
+
+    project_id: int
+    owner_alias: str
+    alias: str
+    owner_user_id: int | None = None  # set if a user is the owner
+    company_id: int | None = None  # set if a company is the owner
+
+
+class ProjectSignatureKeyRenewed(Event):
+    """The webhook signature key of a project was renewed."""
+
+    project_id: int
+    sealed_signature_key: str
+
+
+class ProjectDeleted(Event):
+    """A project was deleted."""
+
+    project_id: int
+    secrets_id: tuple[int, ...] = ()  # secrets that are detached from it
+
+
+ProjectEvent = (
+    ProjectCreated
+    | ProjectRenamed
+    | ProjectDescribed
+    | ProjectRepositoryChanged
+    | ProjectBranchChanged
+    | ProjectSpecFilePathChanged
+    | ProjectRetentionChanged
+    | ProjectConcurrencyChanged
+    | ProjectBranchesProtected
+    | ProjectDevelopersSet
+    | ProjectSecretsSet
+    | ProjectCredentialSet
+    | ProjectExecutorSet
+    | ProjectMoved
+    | ProjectSignatureKeyRenewed
+    | ProjectDeleted
+)

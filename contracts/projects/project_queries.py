@@ -1,0 +1,113 @@
+"""Queries about projects, and their answers."""
+
+from datetime import datetime
+
+from pydantic import Field
+
+from contracts.messages import Message, Query
+from contracts.paging import PageQuery
+
+
+class LastBuild(Message):
+    """The last finished build. All fields are None before the first."""
+
+    exit_code: int | None = None
+    exit_message: str | None = None
+    created_at: datetime | None = None
+
+
+class ProjectView(Message):
+    """A project."""
+
+    id: int
+    name: str
+    description: str | None
+    repository: str
+    branch: str
+    spec_file_path: str
+    keep_number_build: int | None
+    allow_concurrent_execution: bool
+    signature_key: str | None = Field(repr=False)  # None unless revealed
+    available_steps: tuple[str, ...]
+    credential_id: int | None
+    secrets_id: tuple[int, ...]
+    builds_id: tuple[int, ...]
+    developers_id: tuple[int, ...]
+    executor_id: int | None
+    last_build: LastBuild
+    owner_alias: str
+    owner_user_id: int | None = None  # set if a user is the owner
+    company_id: int | None = None  # set if a company is the owner
+    alias: str
+    protected_branches: tuple[str, ...]
+    created_at: datetime
+
+
+class GetProject(Query):
+    """Get a project by id. Answer: ProjectView."""
+
+    project_id: int
+    reveal: bool = False  # include the signature key
+
+
+class GetProjectByAlias(Query, wire_name="FindProject"):
+    """Get a project by owner and alias (case-insensitive). Answer: ProjectView."""
+
+    owner_alias: str
+    alias: str
+
+
+class ListProjects(Query):
+    """List all projects. Answer: Projects."""
+
+    reveal: bool = False  # include the signature keys
+
+
+class Projects(Message):
+    """A list of projects."""
+
+    projects: tuple[ProjectView, ...]
+
+
+class GetProjectCount(Query, wire_name="CountProjects"):
+    """Get the number of projects that a company owns. Answer: ProjectCount."""
+
+    company_id: int
+
+
+class ProjectCount(Message):
+    """A number of projects."""
+
+    count: int
+
+
+class ListProjectsPage(PageQuery, wire_name="PageProjects"):
+    """List projects. Columns: project_id, project_name, build_last_{exit_code,exit_message,created_at}.
+
+    Filters and order also by id.
+    """
+
+
+class GetLaunchSettings(Query):
+    """Get the settings that a build copies at launch, and whether the actor may launch it. Answer: LaunchSettings."""
+
+    project_id: int
+
+
+class LaunchSettings(Message):
+    """The project settings that a build copies at launch."""
+
+    allowed: bool  # whether the actor may launch builds
+    project_id: int
+    name: str
+    owner_alias: str
+    company_id: int | None = None
+    alias: str
+    repository: str
+    branch: str
+    spec_file_path: str
+    keep_number_build: int | None
+    allow_concurrent_execution: bool
+    developers_id: tuple[int, ...]
+    protected_branches: tuple[str, ...]
+    credential_id: int | None
