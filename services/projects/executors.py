@@ -62,8 +62,6 @@ async def ensure_default_executor(ctx: Context) -> None:
         await agreed_ids.insert_one({"_id": "default executor", "executor_id": await ctx.next_id("executor")})
     stored = await agreed_ids.find_one({"_id": "default executor"})
     assert stored is not None  # noqa: S101  inserted above, by this or another replica
-    assert stored is not None  # noqa: S101  inserted above, by this or another replica
-    assert stored is not None  # noqa: S101  inserted above, by this or another replica
     try:
         await ctx.send(CreateExecutor(name="default", driver="localDriver", executor_id=stored["executor_id"]))
     except RequestRejected as rejected:

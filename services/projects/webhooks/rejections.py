@@ -70,8 +70,6 @@ async def _count_rejection(ctx: Context, project_id: int) -> Document:
         return_document=ReturnDocument.AFTER,
     )
     assert counters is not None  # noqa: S101  an upsert returns a document
-    assert counters is not None  # noqa: S101  an upsert returns a document
-    assert counters is not None  # noqa: S101  an upsert returns a document
     # replicas of 0.2.0 do not write `made`
     return {**counters, "made": counters.get("made") or 1}
 
