@@ -63,7 +63,7 @@ def test_migrating_does_not_wait_longer_than_configured(settings: Settings) -> N
 
 
 def test_migrating_does_not_retry_a_login_rejected_by_nats(settings: Settings) -> None:
-    with pytest.raises(SettingsError, match=r"^NATS refuses the login"):
+    with pytest.raises(SettingsError, match=r"^NATS rejects the login"):
         migrate(replace(settings, nats_url=settings.nats_url.replace("@", "wrong@")))
 
 
