@@ -41,7 +41,7 @@ echo over
 SINCE_THE_BEGINNING = {"Last-Event-ID": "b0-r0"}
 
 
-async def test_secrets_are_stored_only_encrypted(stack: RunningStack, nats: Client, tmp_path: Path) -> None:
+async def test_secrets_are_stored_only_encrypted(stack: RunningStack, nats_client: Client, tmp_path: Path) -> None:
     leaks = LeakSearch([TOKEN, LINES, KEY_BODY, PASSWORD, VARIABLE])
     email = f"{uuid4().hex}@example.org"
     developer = stack.create(
@@ -107,7 +107,7 @@ async def test_secrets_are_stored_only_encrypted(stack: RunningStack, nats: Clie
     eve.close()
 
     databases = leaks.search_documents(stack.mongodb_url)
-    streams = await leaks.search_messages(nats)
+    streams = await leaks.search_messages(nats_client)
     leaks.search_files(stack.data, tmp_path / "needles")
     assert databases >= {f"headrace_{name}" for name in ("identity", "projects", "builds", "runners", "notifications")}
     assert streams >= {"identity", "projects", "builds", "runners", "notifications"}
@@ -115,14 +115,14 @@ async def test_secrets_are_stored_only_encrypted(stack: RunningStack, nats: Clie
 
 
 async def test_the_leak_search_finds_values_that_are_not_secret(
-    stack: RunningStack, nats: Client, tmp_path: Path
+    stack: RunningStack, nats_client: Client, tmp_path: Path
 ) -> None:
     name = f"no-canary-{uuid4().hex}"
     leaks = LeakSearch([name])
     project_id = stack.create_project("/nowhere", name=name)
     stack.run_build(project_id)
     leaks.search_documents(stack.mongodb_url)
-    await leaks.search_messages(nats)
+    await leaks.search_messages(nats_client)
     leaks.search_files(stack.data, tmp_path / "needles")
     locations = " ".join(leaks.findings)
     assert "headrace_projects.commits" in locations

@@ -211,11 +211,11 @@ def test_a_reconnected_event_reader_misses_and_repeats_nothing(main_build: MainB
     assert [event.body for event in late] == [event.body for event in known if event.id != main_build.events[0].id]
 
 
-async def test_the_stream_holds_the_same_events_as_cloud_events(nats: Client, main_build: MainBuild) -> None:
+async def test_the_stream_holds_the_same_events_as_cloud_events(nats_client: Client, main_build: MainBuild) -> None:
     number = main_build.build["id"]
     messages = [
         message
-        for message in await read_stream_messages(nats, "builds")
+        for message in await read_stream_messages(nats_client, "builds")
         if f'"build_id":{number},' in message.data.decode()
     ]
     names = [message.subject.rpartition(".")[2] for message in messages]
@@ -229,11 +229,11 @@ async def test_the_stream_holds_the_same_events_as_cloud_events(nats: Client, ma
     assert len({header["ce-id"] for header in headers}) == len(messages)
 
 
-async def test_events_that_follow_a_launch_carry_its_trace(nats: Client, main_build: MainBuild) -> None:
+async def test_events_that_follow_a_launch_carry_its_trace(nats_client: Client, main_build: MainBuild) -> None:
     number = main_build.build["id"]
     messages = [
         message
-        for message in await read_stream_messages(nats, "builds")
+        for message in await read_stream_messages(nats_client, "builds")
         if f'"build_id":{number},' in message.data.decode()
     ]
     traces = {

@@ -36,7 +36,7 @@ def url_with_password(server: GitServer, password: str) -> str:
 
 
 async def test_private_repository_credentials_are_stored_only_encrypted(
-    stack: RunningStack, nats: Client, server: GitServer, tmp_path: Path
+    stack: RunningStack, nats_client: Client, server: GitServer, tmp_path: Path
 ) -> None:
     bare = server.url("repository", "").replace("//@", "//")
     leaks = LeakSearch([PASSWORD, f"ada:{PASSWORD}", quote(PASSWORD, safe="")])
@@ -56,7 +56,7 @@ async def test_private_repository_credentials_are_stored_only_encrypted(
     leaks.search("log", str(log))
     leaks.search("answers", changed.text + str(stack.get_project(project_id)) + str(build))
     leaks.search_documents(stack.mongodb_url)
-    await leaks.search_messages(nats)
+    await leaks.search_messages(nats_client)
     leaks.search_files(stack.data, tmp_path / "needles")
     assert leaks.findings == []
 
@@ -70,7 +70,7 @@ def test_a_url_without_credentials_removes_the_stored_ones(stack: RunningStack, 
 
 
 async def test_wrong_repository_credentials_fail_the_build_and_stay_hidden(
-    stack: RunningStack, nats: Client, server: GitServer, tmp_path: Path
+    stack: RunningStack, nats_client: Client, server: GitServer, tmp_path: Path
 ) -> None:
     wrong = f"wrong-{uuid4().hex}"
     leaks = LeakSearch([wrong])
@@ -80,6 +80,6 @@ async def test_wrong_repository_credentials_fail_the_build_and_stay_hidden(
     assert "Authentication failed" in build["output"]
     leaks.search("answers", str(build) + str(stack.read_log(build["id"])))
     leaks.search_documents(stack.mongodb_url)
-    await leaks.search_messages(nats)
+    await leaks.search_messages(nats_client)
     leaks.search_files(stack.data, tmp_path / "needles")
     assert leaks.findings == []

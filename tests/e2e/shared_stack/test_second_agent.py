@@ -42,7 +42,7 @@ def agent(stack: RunningStack, config: Path) -> Iterator[None]:
 
 @pytest.mark.usefixtures("agent")
 async def test_a_second_agent_takes_jobs_when_the_first_is_full(
-    stack: RunningStack, nats: Client, config: Path, tmp_path: Path
+    stack: RunningStack, nats_client: Client, config: Path, tmp_path: Path
 ) -> None:
     assert "knows runner" in stack.run_headrace("agent", "verify", "--config", str(config)).stdout
     gate = Gate(tmp_path / "gate")
@@ -55,14 +55,14 @@ async def test_a_second_agent_takes_jobs_when_the_first_is_full(
     assert [stack.wait_until_finished(build)["exit_code"] for build in builds] == [0] * len(builds)
     assert runners.count("the second one") == 1
     messages = [
-        message for message in await read_stream_messages(nats, "runners") if b'"the second one"' in message.data
+        message for message in await read_stream_messages(nats_client, "runners") if b'"the second one"' in message.data
     ]
     [registered] = [message for message in messages if message.subject.endswith(".RunnerRegistered")]
     assert b'"fast"' in registered.data
 
 
 async def test_an_unregistered_agent_is_unknown_to_the_server(
-    stack: RunningStack, nats: Client, tmp_path: Path
+    stack: RunningStack, nats_client: Client, tmp_path: Path
 ) -> None:
     config = tmp_path / "agent.json"
     token = stack.admin.get("/admin/runners/registration-info").json()["registrationToken"]
@@ -79,7 +79,7 @@ async def test_an_unregistered_agent_is_unknown_to_the_server(
 
     async def is_deleted() -> bool:
         return any(
-            message.subject.endswith(".RunnerDeleted") for message in await read_stream_messages(nats, "runners")
+            message.subject.endswith(".RunnerDeleted") for message in await read_stream_messages(nats_client, "runners")
         )
 
     await eventually(is_deleted)
