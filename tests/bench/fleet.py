@@ -26,7 +26,7 @@ from tests.bench.client import Connection
 from tests.support.in_process.dispatch_stage import DispatchReplica, dispatch_replicas, queued_job_document
 
 if TYPE_CHECKING:
-    from tests.bench.bench import Bench
+    from tests.bench.recorder import Bench
 
 RUNNER_COUNT = 50
 PACED_BUILDS, LAUNCH_INTERVAL = 100, 0.05  # builds launched one after another, and the seconds between them

@@ -9,8 +9,9 @@ from random import Random
 import httpx
 
 from tests.chaos.process_killer import Kill, ProcessKiller
-from tests.support.stacks.audit import Verdict, audit_stack
+from tests.support.stacks.audit import audit_stack
 from tests.support.stacks.build_launcher import BuildLauncher, LaunchedBuild
+from tests.support.stacks.log_consistency import Verdict
 from tests.support.stacks.running_stack import RunningStack, create_sample_repository
 
 CONCURRENT_BUILDS = 6

@@ -34,14 +34,14 @@ def test_every_golden_sample_is_readable(file: Path) -> None:
     assert type(event) is EVENTS[name]
 
 
-def of_a_later_release(payload: Any) -> Any:
+def with_unknown_members(payload: Any) -> Any:
     """Return the payload with an unknown member added at every depth."""
     match payload:
         case dict():
-            known = {name: of_a_later_release(value) for name, value in payload.items()}
-            return {**known, "ADDED_LATER": "something"}
+            members = {name: with_unknown_members(value) for name, value in payload.items()}
+            return {**members, "ADDED_LATER": "something"}
         case list():
-            return [of_a_later_release(value) for value in payload]
+            return [with_unknown_members(value) for value in payload]
         case _:
             return payload
 
@@ -55,7 +55,7 @@ def test_an_unknown_event_or_version_is_rejected(name: str, version: int) -> Non
 @pytest.mark.parametrize("file", GOLDEN, ids=lambda file: file.stem)
 def test_unknown_fields_of_a_later_release_are_ignored(file: Path) -> None:
     name, _, version = file.stem.partition(".v")
-    event = parse_event(name, int(version), of_a_later_release(json.loads(file.read_text())))
+    event = parse_event(name, int(version), with_unknown_members(json.loads(file.read_text())))
     assert type(event) is EVENTS[name]
 
 

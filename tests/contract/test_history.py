@@ -35,28 +35,28 @@ IN_THE_REPOSITORY = {
 }
 
 
-def within(annotation: Any) -> Iterator[type[Message]]:
+def nested_messages(annotation: Any) -> Iterator[type[Message]]:
     """Yield the message types that a field may hold, recursively."""
     if isinstance(annotation, type) and issubclass(annotation, Message):
         yield annotation
         for field in annotation.model_fields.values():
-            yield from within(field.annotation)
+            yield from nested_messages(field.annotation)
     for inner in get_args(annotation):
-        yield from within(inner)
+        yield from nested_messages(inner)
 
 
-def recorded() -> set[type[Message]]:
+def recorded_messages() -> set[type[Message]]:
     rows: list[type[ReadModelRow]] = [
         type(category.initial_row) for service in SERVICES for category in service.categories
     ]
     events = [event for event in EVENTS.values() if event.service in set(aggregate_types().values())]
-    return {found for message in (*events, *rows) for found in within(message)}
+    return {nested for message in (*events, *rows) for nested in nested_messages(message)}
 
 
-FIELDS = sorted(f"{message.wire_name}.{name}" for message in recorded() for name in message.model_fields)
+FIELDS = sorted(f"{message.wire_name}.{name}" for message in recorded_messages() for name in message.model_fields)
 SHOWN = {
     f"{message.wire_name}.{name}"
-    for message in recorded()
+    for message in recorded_messages()
     for name in message.model_fields.keys() - secret_fields(message)
 }
 
@@ -84,7 +84,7 @@ class Outer(Message):
     sealed_value: str = "hush"
     token_sealed: str = "hush"
     password: Sensitive = "hush"
-    within: tuple[Inner, ...] = (Inner(),)
+    nested_messages: tuple[Inner, ...] = (Inner(),)
     named: dict[str, Inner]
     count: int = 1
 

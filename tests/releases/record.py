@@ -10,12 +10,12 @@ from infra.service_catalog import PUBLIC_SERVICES
 from libs.messaging.nats_connection import connect, disconnect
 from libs.service.connections import create_mongo_client
 from tests.releases import answers
-from tests.releases.complete import find_missing
+from tests.releases.completeness import find_missing
 from tests.releases.dump import write_dump
+from tests.releases.history import create_history
 from tests.releases.jetstream import write_streams
-from tests.releases.life import create_history
 from tests.releases.release import running_release
-from tests.releases.unfinished import KEPT_PROJECT, leave_unfinished_work, wait_until_idle
+from tests.releases.unfinished_work import KEPT_PROJECT, leave_unfinished_work, wait_until_idle
 from tests.releases.work import REJECTED_RECIPIENT, run_failing_build
 from tests.support.external.mail_server import MailServer, running_mail_server
 

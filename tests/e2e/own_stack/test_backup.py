@@ -18,7 +18,7 @@ from libs.messaging.nats_connection import connect
 from libs.settings import Settings
 from tests.support.external.mail_server import MailServer
 from tests.support.external.repositories import Gate, create_sample_repository
-from tests.support.stacks.audit import Verdict, compare_with_logs
+from tests.support.stacks.log_consistency import Verdict, compare_with_logs
 from tests.support.stacks.readable_state import read_everything, read_secret_values
 from tests.support.stacks.running_stack import HEADRACE_COMMAND, SERVICES, RunningStack, running_stack
 from tests.support.stacks.scene_setup import create_clients, create_scene_variables

@@ -20,8 +20,9 @@ from infra.local.data_folder import DataFolder
 from infra.service_catalog import SERVICES
 from tests.chaos.storm import WORK_SCRIPT
 from tests.support.external.repositories import create_sample_repository
-from tests.support.stacks.audit import Verdict, audit_stack
+from tests.support.stacks.audit import audit_stack
 from tests.support.stacks.build_launcher import BuildLauncher, LaunchedBuild
+from tests.support.stacks.log_consistency import Verdict
 from tests.support.stacks.mixed_stack import MixedStack, mixed_stack
 from tests.support.stacks.release_code import ReleaseNotBuildable, get_release_code
 from tests.support.waiting import wait_until

@@ -14,9 +14,9 @@ from infra.service_catalog import load_services
 from tests.releases import answers
 from tests.releases.differences import MISSING, Difference, find_differences, list_unexpected
 from tests.releases.dump import STREAMS_FILE
-from tests.releases.life import PASSWORD, SECRET, SPEC
+from tests.releases.history import PASSWORD, SECRET, SPEC
 from tests.releases.record import FOLDER
-from tests.releases.unfinished import wait_until_idle
+from tests.releases.unfinished_work import wait_until_idle
 from tests.support import read_event_ids, read_stream_messages
 from tests.support.external.repositories import create_sample_repository
 from tests.support.in_process.upgraded_system import UpgradedSystem, list_durables, upgraded_system

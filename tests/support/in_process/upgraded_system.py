@@ -21,7 +21,7 @@ from infra.service_catalog import SERVICES, load_services
 from libs.service.connections import create_mongo_client, get_database
 from libs.settings import MailSecurity, MailSettings
 from tests.releases import answers, dump
-from tests.releases.life import PASSWORD, Leftovers
+from tests.releases.history import PASSWORD, Leftovers
 from tests.releases.record import FOLDER
 from tests.releases.release import NEVER_SECONDS
 from tests.support import read_event_ids

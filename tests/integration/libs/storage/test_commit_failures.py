@@ -20,8 +20,8 @@ from libs.eventstore.mongo import MongoEventStore, create_schema
 from libs.security.envelope_encryption import MemoryKeyVault
 from libs.service.connections import create_mongo_client, get_database
 from libs.settings import Settings
+from tests.support.counters.commits import make_commit
 from tests.support.counters.counters import CounterRaised
-from tests.support.counters.decisions import make_commit
 from tests.support.infrastructure.failpoints import (
     BLOCKED_CONNECTION,
     FAULTY_APP_NAME,

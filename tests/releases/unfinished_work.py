@@ -15,7 +15,7 @@ from nats.aio.msg import Msg
 from infra.service_catalog import load_services
 from libs.messaging.nats_connection import connect, disconnect
 from tests.releases.changes import delete_resource, patch_resource
-from tests.releases.life import Leftovers
+from tests.releases.history import Leftovers
 from tests.releases.release import RunningRelease
 from tests.support import read_event_ids
 from tests.support.in_process.build_system import Body, BuildSystem

@@ -18,7 +18,7 @@ from tests.chaos.storm import (
     run_outage,
     run_storm,
 )
-from tests.support.stacks.audit import Verdict
+from tests.support.stacks.log_consistency import Verdict
 from tests.support.stacks.running_stack import SERVICES, running_stack
 
 SEED = int(os.environ.get("HEADRACE_CHAOS_SEED", "1"))

@@ -1,0 +1,106 @@
+"""Rendered Kubernetes manifests, and access to their parts."""
+
+import functools
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from infra.service_catalog import SERVICES
+
+ROOT = Path(__file__).parents[4]
+
+
+MANIFESTS = ROOT / "infra" / "k8s"
+
+
+OVERLAYS = ("dev", "prod")
+
+
+PROCESSES = (*SERVICES, "gateway")
+
+
+Manifest = dict[str, Any]
+
+
+needs_kubectl = pytest.mark.skipif(
+    shutil.which("kubectl") is None, reason="kubectl renders the overlays; it is missing"
+)
+
+
+@functools.cache
+def rendered(folder: str | Path) -> list[Manifest]:
+    command = ["kubectl", "kustomize", str(MANIFESTS / folder)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return [manifest for manifest in yaml.safe_load_all(done.stdout) if manifest]
+
+
+def of_kind(overlay: str, *kinds: str) -> dict[str, Manifest]:
+    return {
+        manifest["metadata"]["name"]: manifest
+        for manifest in rendered(f"overlays/{overlay}")
+        if manifest["kind"] in kinds
+    }
+
+
+def workloads(overlay: str) -> dict[str, Manifest]:
+    """Return the pod specifications by workload name."""
+    found = of_kind(overlay, "Deployment", "StatefulSet", "Job")
+    return {name: manifest["spec"]["template"]["spec"] for name, manifest in found.items()}
+
+
+def containers(overlay: str) -> Iterator[tuple[str, Manifest]]:
+    for name, pod in workloads(overlay).items():
+        for container in (*pod.get("initContainers", ()), *pod["containers"]):
+            yield f"{name}/{container['name']}", container
+
+
+def process(overlay: str, name: str) -> Manifest:
+    [container] = workloads(overlay)[f"headrace-{name}"]["containers"]
+    return dict(container)
+
+
+def environment(container: Manifest) -> dict[str, Any]:
+    """Return the variables of a container; those from a secret have its key as value."""
+    return {
+        variable["name"]: variable.get("value") or _source(variable["valueFrom"])
+        for variable in container.get("env", ())
+    }
+
+
+def _source(source: Manifest) -> str:
+    return str(source["secretKeyRef"]["key"] if "secretKeyRef" in source else source["fieldRef"]["fieldPath"])
+
+
+def settings(overlay: str) -> dict[str, str]:
+    [found] = [
+        manifest["data"]
+        for name, manifest in of_kind(overlay, "ConfigMap").items()
+        if name.startswith("headrace-settings")
+    ]
+    return dict(found)
+
+
+def with_component(folder: Path, overlay: str, component: str) -> list[Manifest]:
+    manifests_path = os.path.relpath(MANIFESTS, folder.resolve())
+    above = {
+        "resources": [f"{manifests_path}/overlays/{overlay}"],
+        "components": [f"{manifests_path}/components/{component}"],
+    }
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(above))
+    return rendered(folder)
+
+
+def pods_of(manifests: list[Manifest]) -> dict[str, Manifest]:
+    kinds = ("Deployment", "StatefulSet", "Job")
+    return {
+        manifest["metadata"]["name"]: manifest["spec"]["template"]["spec"]
+        for manifest in manifests
+        if manifest["kind"] in kinds
+    }

@@ -1,0 +1,141 @@
+"""Deployments, ports, limits, grace periods and network policies of every process. No cluster is needed."""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+import yaml
+
+from gateway.http import server as gateway
+from infra.service_catalog import SERVICES
+from libs.service import service_host
+from libs.settings import Settings
+from libs.version import VERSION
+from tests.unit.infra.kubernetes.manifests import (
+    MANIFESTS,
+    OVERLAYS,
+    PROCESSES,
+    Manifest,
+    containers,
+    environment,
+    needs_kubectl,
+    of_kind,
+    process,
+    settings,
+    workloads,
+)
+
+
+def test_every_manifest_file_is_valid_yaml() -> None:
+    files = sorted(MANIFESTS.rglob("*.yaml"))
+    assert files
+    assert [file.name for file in files if not list(yaml.safe_load_all(file.read_text()))] == []
+
+
+@needs_kubectl
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_every_process_has_its_own_deployment_disruption_budget_and_account(overlay: str) -> None:
+    names = {f"headrace-{name}" for name in (*PROCESSES, "agent")}
+    assert names <= of_kind(overlay, "Deployment").keys()
+    assert names <= of_kind(overlay, "PodDisruptionBudget").keys()
+    accounts = {pod["serviceAccountName"] for pod in workloads(overlay).values()}
+    assert names <= accounts <= of_kind(overlay, "ServiceAccount").keys()
+
+
+@needs_kubectl
+def test_every_request_handling_process_is_autoscaled_in_production() -> None:
+    assert of_kind("prod", "HorizontalPodAutoscaler").keys() == {f"headrace-{name}" for name in PROCESSES}
+    assert [manifest["spec"]["minReplicas"] for manifest in of_kind("prod", "HorizontalPodAutoscaler").values()] == [
+        2
+    ] * 6
+
+
+@needs_kubectl
+@pytest.mark.parametrize("name", PROCESSES)
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_every_process_runs_its_command_with_its_own_nats_login(overlay: str, name: str) -> None:
+    container = process(overlay, name)
+    assert container["args"] == (["gateway"] if name == "gateway" else ["service", name])
+    assert environment(container)["NATS_PASSWORD"] == f"nats-{name}"
+    assert environment(container)["HEADRACE_NATS_URL"] == f"nats://{name}:$(NATS_PASSWORD)@nats:4222"
+
+
+@needs_kubectl
+def test_production_runs_this_release() -> None:
+    images = {
+        container["image"].rpartition(":")
+        for container_name, container in containers("prod")
+        if "headrace-" in container_name
+    }
+    assert images == {("registry.example.org/headrace", ":", VERSION)}
+
+
+@needs_kubectl
+@pytest.mark.parametrize("name", PROCESSES)
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_container_ports_and_probes_match_the_process(overlay: str, name: str) -> None:
+    container = process(overlay, name)
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    assert str(ports["health"]) == settings(overlay)["HEADRACE_HEALTH_PORT"]
+    assert ports.get("http", Settings().port) == Settings().port
+    probes = [container[probe]["httpGet"] for probe in ("startupProbe", "livenessProbe", "readinessProbe")]
+    assert [(probe["path"], probe["port"]) for probe in probes] == [
+        ("/healthz", "health"),
+        ("/healthz", "health"),
+        ("/readyz", "health"),
+    ]
+
+
+@needs_kubectl
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_termination_grace_periods_cover_the_shutdown_timeouts(overlay: str) -> None:
+    pods = workloads(overlay)
+    grace = {name: pod.get("terminationGracePeriodSeconds", 30) for name, pod in pods.items()}
+    assert min(grace[f"headrace-{name}"] for name in SERVICES) >= service_host.SHUTDOWN_TIMEOUT_SECONDS * 2
+    drain_seconds = float(environment(process(overlay, "gateway"))["HEADRACE_LEAVE_SECONDS"])
+    assert grace["headrace-gateway"] >= drain_seconds + gateway.SHUTDOWN_TIMEOUT_SECONDS * 2
+    [agent_grace] = re.findall(r"--grace=(\d+)", " ".join(process(overlay, "agent")["args"]))
+    assert grace["headrace-agent"] >= Settings().long_poll_seconds + int(agent_grace) + 10
+
+
+@needs_kubectl
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_every_container_is_unprivileged_and_has_resource_limits(overlay: str) -> None:
+    pods = workloads(overlay).values()
+    assert all(pod["automountServiceAccountToken"] is False for pod in pods)
+    assert all(pod["securityContext"]["runAsNonRoot"] for pod in pods)
+    assert {pod["securityContext"]["seccompProfile"]["type"] for pod in pods} == {"RuntimeDefault"}
+    found = [container for _, container in containers(overlay)]
+    context = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
+    assert [item["securityContext"] for item in found] == [context] * len(found)
+    assert all({"cpu", "memory"} <= item["resources"]["requests"].keys() for item in found)
+    assert all("memory" in item["resources"]["limits"] for item in found)
+    assert [item["image"] for item in found if ":" not in item["image"]] == []
+
+
+@needs_kubectl
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_network_policies_deny_all_but_listed_traffic(overlay: str) -> None:
+    policies = of_kind(overlay, "NetworkPolicy")
+    deny_all = policies.pop("headrace-nothing")["spec"]
+    assert deny_all == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+    selected = {name for manifest in policies.values() for name in _chosen(manifest["spec"]["podSelector"])}
+    peers = {name for manifest in policies.values() for name in _peers(manifest["spec"])}
+    components = {
+        manifest["spec"]["template"]["metadata"]["labels"]["app.kubernetes.io/component"]
+        for manifest in of_kind(overlay, "Deployment", "StatefulSet", "Job").values()
+    }
+    assert selected == components
+    assert peers <= components
+
+
+def _chosen(selector: Manifest) -> Iterator[str]:
+    yield from selector.get("matchLabels", {}).values()
+    for expression in selector.get("matchExpressions", ()):
+        yield from expression["values"]
+
+
+def _peers(spec: Manifest) -> Iterator[str]:
+    for rule in (*spec.get("ingress", ()), *spec.get("egress", ())):
+        for peer in (*rule.get("from", ()), *rule.get("to", ())):
+            yield from _chosen(peer.get("podSelector", {}))
