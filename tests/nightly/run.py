@@ -1,6 +1,6 @@
-"""The long forms of the tests, one part after the other; the end says what ran, what failed and what could not run.
+"""Run the long forms of the tests, and summarize which parts passed, failed or could not run.
 
-`python -m tests.nightly.run [part ...]`. Each part has a log in nightly-results/.
+`python -m tests.nightly.run [part ...]`. Each part writes a log to nightly-results/.
 """
 
 import os
@@ -23,7 +23,7 @@ class Part:
     purpose: str
     command: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
-    obstacle: Callable[[], str | None] = lambda: None  # why it cannot run here
+    obstacle: Callable[[], str | None] = lambda: None  # why it cannot run on this machine
 
 
 def missing_docker() -> str | None:
@@ -73,7 +73,7 @@ def parts(seed: int) -> list[Part]:
 
 
 def run(part: Part) -> tuple[str, float]:
-    """What became of the part, and its seconds."""
+    """Return the outcome of the part and its duration in seconds."""
     if reason := part.obstacle():
         return f"could not run: {reason}", 0.0
     begun = time.monotonic()
