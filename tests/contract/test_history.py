@@ -84,7 +84,7 @@ class Outer(Message):
     sealed_value: str = "hush"
     token_sealed: str = "hush"
     password: Sensitive = "hush"
-    nested_messages: tuple[Inner, ...] = (Inner(),)
+    within: tuple[Inner, ...] = (Inner(),)
     named: dict[str, Inner]
     count: int = 1
 
