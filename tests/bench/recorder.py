@@ -9,8 +9,8 @@ from typing import Any
 from rich.console import Console
 
 from contracts.runners import EditRunner, ListRunners
-from libs.messaging.request_reply import MessageClient
 from libs.messaging.nats_connection import connect
+from libs.messaging.request_reply import MessageClient
 from libs.settings import Settings
 from services.builds.projections import job_category as job_category
 from tests.bench.client import Connection

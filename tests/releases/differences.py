@@ -45,11 +45,13 @@ REWORDED = (
     DeliberateDifference(r".*\.detail", "error details were reworded"),
     DeliberateDifference(r"/api/admin/(projects/\d+/)?deliveries.*\.reason", "reasons of decisions were reworded"),
 )
+WAIT_REASON = DeliberateDifference(r"/api/developer/builds/queueds\[\d+\]\.reason", "reasons of waiting were reworded")
 DELIBERATE_DIFFERENCES: dict[str, Sequence[DeliberateDifference]] = {
     "0.1.0": (ALLOWED_FAILURE, *REWORDED),
     "0.2.0": (
         ALLOWED_FAILURE,
         *REWORDED,
+        WAIT_REASON,
         DeliberateDifference(
             r"/api/developer/statistics/sum/duration.*\.duration",
             "a build that ran on a deleted runner ends at the upgrade, as old as the recording is",

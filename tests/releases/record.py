@@ -15,7 +15,7 @@ from tests.releases.dump import write_dump
 from tests.releases.history import create_history
 from tests.releases.jetstream import write_streams
 from tests.releases.release import running_release
-from tests.releases.unfinished_work import KEPT_PROJECT, leave_unfinished_work, wait_until_idle
+from tests.releases.unfinished_work import REMAINING_PROJECT, leave_unfinished_work, wait_until_idle
 from tests.releases.work import REJECTED_RECIPIENT, run_failing_build
 from tests.support.external.mail_server import MailServer, running_mail_server
 
@@ -35,7 +35,9 @@ async def record_release(version: str, mails: MailServer) -> None:
             await release.use_released_mail_delays()
             await run_failing_build(system, leftovers.mails, REJECTED_RECIPIENT.partition("@")[0])
             await wait_until_idle(bus, is_excluded=lambda durable: durable == "notifications-mailer")
-            responses = await answers.read_all_answers(system, excluded_paths=(answers.history_path(*KEPT_PROJECT),))
+            responses = await answers.read_all_answers(
+                system, excluded_paths=(answers.history_path(*REMAINING_PROJECT),)
+            )
             await leave_unfinished_work(release, leftovers)
             await write_streams(folder / "streams.bson.gz", bus, PUBLIC_SERVICES)
             await disconnect(bus)

@@ -22,7 +22,7 @@ from tests.support.in_process.build_system import Body, BuildSystem
 from tests.support.waiting import eventually
 
 READ_MESSAGES = 7  # messages that the external consumer reads
-KEPT_PROJECT = ("project", 2)  # the project whose member is deleted; its history changes later
+REMAINING_PROJECT = ("project", 2)  # the project whose member is deleted; its history changes later
 
 
 async def leave_unfinished_work(release: RunningRelease, leftovers: Leftovers) -> None:
@@ -31,7 +31,9 @@ async def leave_unfinished_work(release: RunningRelease, leftovers: Leftovers) -
     for stream in ("builds", "runners"):
         leftovers.read[stream] = await read_from_mirror(system, stream)
     dan = await system.create_user("dan")
-    await patch_resource(system, f"/api/admin/developers/{dan}/projects", developer={"projects_id": [KEPT_PROJECT[1]]})
+    await patch_resource(
+        system, f"/api/admin/developers/{dan}/projects", developer={"projects_id": [REMAINING_PROJECT[1]]}
+    )
     async with unresponsive_server() as port:
         flume = await system.create_project(name="Flume", alias="flume", spec_file_path="/headrace.yaml")
         runner = await system.register_runner(
@@ -61,7 +63,7 @@ async def leave_unfinished_work(release: RunningRelease, leftovers: Leftovers) -
         "job": job["id"],
         "unpublished": unpublished,
         "user": dan,
-        "kept": KEPT_PROJECT[1],
+        "kept": REMAINING_PROJECT[1],
         "recipient": next(iter(release.mail_server.rejected_recipients)),
     }
     for service in ("notifications", "identity"):

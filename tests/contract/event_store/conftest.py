@@ -4,6 +4,7 @@ import pytest
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 
+from libs.documents import Document
 from libs.eventstore import (
     EventStore,
 )
@@ -12,7 +13,6 @@ from libs.eventstore.mongo import MongoEventStore, create_schema
 from libs.eventstore.repository import CommandHandler
 from libs.security.envelope_encryption import MemoryKeyVault
 from libs.service.connections import get_database
-from libs.documents import Document
 from libs.settings import Settings
 
 

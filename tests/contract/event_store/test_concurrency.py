@@ -6,11 +6,11 @@ from collections import Counter
 from pymongo.asynchronous.database import AsyncDatabase
 
 from contracts.errors import RequestRejected
+from libs.documents import Document
 from libs.eventstore.decider import Reserve
 from libs.eventstore.mongo import MongoEventStore
 from libs.eventstore.repository import CommandHandler
 from libs.security.envelope_encryption import MemoryKeyVault
-from libs.documents import Document
 from tests.support.counters.commits import make_commit, make_metadata
 from tests.support.counters.counters import (
     CounterView,

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from pymongo.asynchronous.database import AsyncDatabase
 
+from libs.documents import Document
 from libs.eventstore import (
     OutcomeUnknown,
     StoreUnavailable,
@@ -17,9 +18,7 @@ from libs.eventstore.mongo import MongoEventStore, create_schema
 from libs.eventstore.repository import CommandHandler
 from libs.security.envelope_encryption import KeyVault, MasterKeys, MemoryKeyVault
 from libs.service.connections import create_mongo_client, create_vault, get_database
-from libs.documents import Document
 from libs.settings import Settings
-from tests.support.waiting import eventually
 from tests.support.counters.commits import make_commit, make_metadata
 from tests.support.counters.counters import (
     CounterOpened,
@@ -28,6 +27,7 @@ from tests.support.counters.counters import (
 )
 from tests.support.counters.domain import counters
 from tests.support.infrastructure.servers import running_servers
+from tests.support.waiting import eventually
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from typing import Any
 from nats.aio.client import Client
 from pymongo.asynchronous.database import AsyncDatabase
 
+from libs.documents import Document
 from libs.eventstore.decider import Category, RecordedEvent, Release, Reservation, Reserve
 from libs.eventstore.mapping import from_document
 from libs.eventstore.repository import LoadedStream
@@ -18,7 +19,6 @@ from libs.messaging.nats_connection import connect
 from libs.projections.projector import projection_collection
 from libs.security.envelope_encryption import KeyVault
 from libs.service.connections import create_mongo_client, create_vault, get_database
-from libs.documents import Document
 from libs.service.declaration import AnyProjection, Service
 from libs.settings import Settings
 from services.builds.app import service as builds
@@ -27,8 +27,8 @@ from services.notifications.app import service as notifications
 from services.projects.app import service as projects
 from services.runners.app import service as runners
 from tests.support import read_stream_messages
-from tests.support.waiting import eventually
 from tests.support.stacks.running_stack import RunningStack
+from tests.support.waiting import eventually
 
 SERVICES = (identity, projects, builds, runners, notifications)
 
