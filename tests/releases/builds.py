@@ -11,7 +11,7 @@ from agent.runner import run
 from tests.releases.changes import delete_resource, patch_resource
 from tests.support.external.forge_webhooks import github_headers, github_push_body
 from tests.support.external.repositories import commit_files
-from tests.support.in_process.whole_stage import Body, BuildSystem, FakeRunner
+from tests.support.in_process.build_system import Body, BuildSystem, FakeRunner
 from tests.support.waiting import eventually
 
 PIPELINE = """

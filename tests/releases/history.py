@@ -8,7 +8,7 @@ from tests.releases.changes import change_every_setting, delete_resource, patch_
 from tests.releases.work import LOCK_PIPELINE, cause_emails, fill_concurrency_group, run_projects_in_turn
 from tests.support.external.repositories import commit_files
 from tests.support.external.ssh_keys import generate_public_key
-from tests.support.in_process.whole_stage import PASSWORD, Body, BuildSystem, FakeRunner
+from tests.support.in_process.build_system import PASSWORD, Body, BuildSystem, FakeRunner
 
 SPEC = "\n".join(
     [
