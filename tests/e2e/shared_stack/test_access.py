@@ -84,7 +84,7 @@ def test_failed_sign_ins_are_rate_limited(stack: RunningStack) -> None:
 
 
 def test_rotating_the_signing_key_keeps_existing_sessions(stack: RunningStack) -> None:
-    assert "keys verify them" in stack.run_headrace("rotate-keys").stdout
+    assert "keys are valid for verification" in stack.run_headrace("rotate-keys").stdout
     name = f"user-{uuid4().hex[:8]}"
     stack.create("developer", username=name, password="a good one", roles=["ROLE_DEVELOPER"])
     with stack.sign_in(name, "a good one") as client:
