@@ -108,5 +108,5 @@ def test_ctrl_c_stops_everything_the_demo_started(tmp_path: Path) -> None:
         demo.send_signal(signal.SIGINT)
         rest = demo.stdout.read()
     assert demo.returncode == 130
-    assert "Stopped everything" in rest
+    assert "Stopped the stack" in rest
     assert demo_user.supervisor is None
