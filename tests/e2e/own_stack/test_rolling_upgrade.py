@@ -150,6 +150,7 @@ def stack(release_code: Path, tmp_path: Path) -> Iterator[MixedStack]:
             yield stack
 
 
+@pytest.mark.nightly
 @pytest.mark.timeout(240)
 def test_a_rolling_upgrade_under_load_loses_and_repeats_nothing(stack: MixedStack, tmp_path: Path) -> None:
     executions = tmp_path / "executions"
