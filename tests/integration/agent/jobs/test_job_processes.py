@@ -80,7 +80,8 @@ async def test_the_agent_recovers_when_its_process_spawner_is_killed(
     async with running_agent(agent_config(gitlab, tmp_path)):
         await gitlab.wait_for_final_state(1)
         builds = str(tmp_path / "builds")
-        [spawner] = [process for process, line in read_command_lines().items() if builds in line]
+        lines = read_command_lines()
+        [spawner] = [process for process, line in lines.items() if builds in line and "import serve" in line]
         os.kill(spawner, signal.SIGKILL)
         gitlab.pending_jobs.put_nowait(job_payload(2, repository, "true"))
         assert (await gitlab.wait_for_final_state(2))["state"] == "success"

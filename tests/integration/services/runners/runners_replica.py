@@ -68,6 +68,15 @@ class Replica:
         return found
 
 
+async def get_outcome_code(replica: Replica, message: Command | Query) -> str:
+    """Send the message. Return its error code, or "done"."""
+    try:
+        await replica.request(message)
+    except RequestRejected as rejected:
+        return rejected.code
+    return "done"
+
+
 async def get_error_code(replica: Replica, message: Command | Query) -> str:
     with pytest.raises(RequestRejected) as refused:
         await replica.request(message)
