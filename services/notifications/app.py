@@ -7,11 +7,11 @@ from contracts.identity import GetUser
 from contracts.notifications import ListNotifications, NotificationRequested, SendTestMail
 from libs.service.declaration import Handler, Service, Worker
 from services.notifications.commands import send_test_mail
+from services.notifications.mail_delivery import RETRY_DELAYS_SECONDS, deliver_mail
 from services.notifications.metrics import METRICS
 from services.notifications.policies import on_build_finished
 from services.notifications.projections import notification_category
 from services.notifications.queries import list_notifications
-from services.notifications.workers import RETRY_DELAYS_SECONDS, deliver_mail
 
 
 def create_service(retry_delays: Sequence[float] = RETRY_DELAYS_SECONDS) -> Service:

@@ -87,7 +87,7 @@ def make_creation_events(command: RecordProject) -> list[ProjectEvent]:
         repository=strip_login(command.repository),
         branch=validate_branch(command.branch),
         spec_file_path=require_line(command.spec_file_path, "PROJECT_SPEC_FILE_PATH_REQUIRED"),
-        allow_concurrent_execution=require_bool(command.allow_concurrent_execution),
+        allow_concurrent_execution=validate_concurrency(command.allow_concurrent_execution),
         keep_number_build=validate_retention(command.keep_number_build),
         description=blank_to_none(command.description),
         executor_id=require_executor_id(command.executor_id),
@@ -125,7 +125,7 @@ def make_change_event(settings: ProjectCreated, command: ProjectCommand) -> Proj
         case ChangeRetention(keep_number_build=number):
             return ProjectRetentionChanged(project_id=id_, keep_number_build=validate_retention(number))
         case ChangeConcurrency(allow_concurrent_execution=allow):
-            return ProjectConcurrencyChanged(project_id=id_, allow_concurrent_execution=require_bool(allow))
+            return ProjectConcurrencyChanged(project_id=id_, allow_concurrent_execution=validate_concurrency(allow))
         case ProtectBranches(protected_branches=branches):
             return ProjectBranchesProtected(project_id=id_, protected_branches=branches or None)
         case SetProjectDevelopers(developers_id=ids):
@@ -221,7 +221,7 @@ def validate_retention(number: int | None) -> int | None:
     return number
 
 
-def require_bool(value: bool | None) -> bool:
+def validate_concurrency(value: bool | None) -> bool:
     if value is None:
         raise RequestRejected("PROJECT_ALLOW_CONCURRENT_EXECUTION_REQUIRED")
     return value

@@ -1,4 +1,4 @@
-"""The worker that sends mails, with retries."""
+"""The worker that sends a mail and retries it after a failure."""
 
 from collections.abc import Sequence
 
