@@ -34,14 +34,14 @@ def test_every_golden_sample_is_readable(file: Path) -> None:
     assert type(event) is EVENTS[name]
 
 
-def with_unknown_members(payload: Any) -> Any:
+def add_unknown_members(payload: Any) -> Any:
     """Return the payload with an unknown member added at every depth."""
     match payload:
         case dict():
-            members = {name: with_unknown_members(value) for name, value in payload.items()}
+            members = {name: add_unknown_members(value) for name, value in payload.items()}
             return {**members, "ADDED_LATER": "something"}
         case list():
-            return [with_unknown_members(value) for value in payload]
+            return [add_unknown_members(value) for value in payload]
         case _:
             return payload
 
@@ -55,7 +55,7 @@ def test_an_unknown_event_or_version_is_rejected(name: str, version: int) -> Non
 @pytest.mark.parametrize("file", GOLDEN, ids=lambda file: file.stem)
 def test_unknown_fields_of_a_later_release_are_ignored(file: Path) -> None:
     name, _, version = file.stem.partition(".v")
-    event = parse_event(name, int(version), with_unknown_members(json.loads(file.read_text())))
+    event = parse_event(name, int(version), add_unknown_members(json.loads(file.read_text())))
     assert type(event) is EVENTS[name]
 
 

@@ -33,8 +33,8 @@ def main() -> None:
     report = ROOT / ".coverage" / "report.json"
     measured.json_report(outfile=str(report))
     totals = defaultdict[str, Total](Total)
-    for file, found in json.loads(report.read_text())["files"].items():
-        numbers = found["summary"]
+    for file, report_of_file in json.loads(report.read_text())["files"].items():
+        numbers = report_of_file["summary"]
         for total in (totals[package_of(file)], totals["all"]):
             total.statements += numbers["num_statements"]
             total.branches += numbers["num_branches"]

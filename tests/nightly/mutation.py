@@ -118,10 +118,10 @@ def tests_fail(tree: Path, service: str) -> bool:
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", f"tests/unit/{service}"]
     environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
     try:
-        done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, timeout=TEST_SECONDS)
+        result = subprocess.run(command, cwd=tree, env=environment, capture_output=True, timeout=TEST_SECONDS)
     except subprocess.TimeoutExpired:
         return True
-    return done.returncode != 0
+    return result.returncode != 0
 
 
 def main() -> None:

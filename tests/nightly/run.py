@@ -76,10 +76,10 @@ def run(part: Part) -> tuple[str, float]:
     """Return the outcome of the part and its duration in seconds."""
     if reason := part.obstacle():
         return f"could not run: {reason}", 0.0
-    begun = time.monotonic()
+    started = time.monotonic()
     with (RESULTS / f"{part.name}.log").open("w") as log:
-        done = subprocess.run(part.command, cwd=ROOT, env=os.environ | part.environment, stdout=log, stderr=log)
-    return ("passed" if done.returncode == 0 else f"FAILED ({done.returncode})"), time.monotonic() - begun
+        result = subprocess.run(part.command, cwd=ROOT, env=os.environ | part.environment, stdout=log, stderr=log)
+    return ("passed" if result.returncode == 0 else f"FAILED ({result.returncode})"), time.monotonic() - started
 
 
 def last_line(part: Part) -> str:
@@ -106,8 +106,10 @@ def main() -> None:
         print(f"{part.name}: {part.purpose}", flush=True)  # noqa: T201
         outcome, seconds = run(part)
         failed = failed or outcome.startswith("FAILED")
-        took = f"{seconds:.0f} s, {last_line(part)}; " if seconds else ""
-        report.append(f"{part.name:11} {outcome}: {took}{part.purpose}" if took else f"{part.name:11} {outcome}")
+        duration = f"{seconds:.0f} s, {last_line(part)}; " if seconds else ""
+        report.append(
+            f"{part.name:11} {outcome}: {duration}{part.purpose}" if duration else f"{part.name:11} {outcome}"
+        )
         print(report[-1], flush=True)  # noqa: T201
     print("\n" + "\n".join(report))  # noqa: T201
     (RESULTS / "summary.txt").write_text("\n".join(report) + "\n")

@@ -75,10 +75,10 @@ async def run_builds(system: BuildSystem, project: Body, worker: FakeRunner, fol
     await build_with_artifact(system, project, worker, expire_in="never")
     expired = await build_with_artifact(system, project, worker, expire_in="1 sec")
 
-    async def removed() -> bool:
+    async def is_removed() -> bool:
         return not await system.get(f"/api/developer/jobs/{expired}/artifacts")
 
-    await eventually(removed)
+    await eventually(is_removed)
     await cancel_build(system, project, worker)
 
 
@@ -88,10 +88,10 @@ async def resume_build(system: BuildSystem, build: int, worker: FakeRunner) -> N
     await system.post(f"/api/developer/jobs/{failed['id']}/retry", status=204)
     await worker.report(await worker.wait_for_job(), "success")
 
-    async def succeeded() -> bool:
+    async def has_succeeded() -> bool:
         return bool((await system.get_build(build))["exit_code"] == 0)
 
-    await eventually(succeeded)
+    await eventually(has_succeeded)
 
 
 async def cancel_build(system: BuildSystem, project: Body, worker: FakeRunner) -> None:
@@ -164,8 +164,8 @@ async def start_unfinished_job(system: BuildSystem, worker: FakeRunner) -> Body:
     )
     assert response.status_code == 202, response.text
 
-    async def runs() -> bool:
+    async def is_running() -> bool:
         return bool(await system.get("/api/developer/builds/executeds"))
 
-    await eventually(runs)
+    await eventually(is_running)
     return {"id": job["id"], "token": job["token"], "length": len(text)}

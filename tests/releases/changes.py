@@ -93,30 +93,36 @@ async def change_projects(system: BuildSystem, developer: int, company: Body) ->
 
 async def change_credentials_and_executors(system: BuildSystem) -> None:
     key = "-----BEGIN OPENSSH PRIVATE KEY-----\nnot a real one, number {}\n-----END OPENSSH PRIVATE KEY-----"
-    made = []
+    created_ids = []
     for number in (1, 2):
         body = {"credential": {"name": f"key {number}", "ssh_key": key.format(number)}}
-        made.append((await system.post("/api/admin/credentials", body, 201)).json()["id"])
-    await patch_resource(system, f"/api/admin/credentials/{made[0]}/name", credential={"name": "pond key"})
-    await patch_resource(system, f"/api/admin/credentials/{made[0]}/ssh_key", credential={"ssh_key": key.format(3)})
-    await delete_resource(system, f"/api/admin/credentials/{made[1]}")
-    made = []
+        created_ids.append((await system.post("/api/admin/credentials", body, 201)).json()["id"])
+    await patch_resource(system, f"/api/admin/credentials/{created_ids[0]}/name", credential={"name": "pond key"})
+    await patch_resource(
+        system, f"/api/admin/credentials/{created_ids[0]}/ssh_key", credential={"ssh_key": key.format(3)}
+    )
+    await delete_resource(system, f"/api/admin/credentials/{created_ids[1]}")
+    created_ids = []
     for name in ("sluice", "gate"):
         executor: Body = {"name": name, "driver": "localDriver", "variables": {}}
-        made.append((await system.post("/api/admin/executors", {"executor": executor}, 201)).json()["id"])
-    await patch_resource(system, f"/api/admin/executors/{made[0]}/name", executor={"name": "sluice gate"})
-    await patch_resource(system, f"/api/admin/executors/{made[0]}/variables", executor={"variables": {"LEVEL": "low"}})
+        created_ids.append((await system.post("/api/admin/executors", {"executor": executor}, 201)).json()["id"])
+    await patch_resource(system, f"/api/admin/executors/{created_ids[0]}/name", executor={"name": "sluice gate"})
+    await patch_resource(
+        system, f"/api/admin/executors/{created_ids[0]}/variables", executor={"variables": {"LEVEL": "low"}}
+    )
     project = await system.create_project(name="Sluice", alias="sluice")
-    await patch_resource(system, f"/api/admin/projects/{project['id']}/executor", project={"executor_id": made[0]})
-    await delete_resource(system, f"/api/admin/executors/{made[1]}")
+    await patch_resource(
+        system, f"/api/admin/projects/{project['id']}/executor", project={"executor_id": created_ids[0]}
+    )
+    await delete_resource(system, f"/api/admin/executors/{created_ids[1]}")
 
 
 async def change_runners(system: BuildSystem) -> None:
     """Register a runner that sends its details, gets a new token and is marked offline."""
     sexton = await system.register_runner(name="sexton", run_untagged=False, tag_list="bell")
     info = {"name": "gitlab-runner", "version": "18.0.0", "platform": "linux", "architecture": "amd64"}
-    asked = {"token": sexton.token, "info": info}
-    response = await system.http.post("/api/v4/jobs/request", json=asked)
+    job_request = {"token": sexton.token, "info": info}
+    response = await system.http.post("/api/v4/jobs/request", json=job_request)
     assert response.status_code == 204, response.text
     response = await system.http.post("/api/v4/runners/reset_authentication_token", json={"token": sexton.token})
     assert response.status_code == 201, response.text

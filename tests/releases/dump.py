@@ -92,7 +92,7 @@ def _adapt_document(document: Document, created: Mapping[str, str]) -> Document:
 
 async def _restore_log(database: AsyncDatabase[Document], commits: list[Document], published: tuple[str, ...]) -> None:
     """Insert the published commits, then a resume position of the relay, then the unpublished commits."""
-    commits.sort(key=lambda one: (one["at"], one["version"], one["_id"]))
+    commits.sort(key=lambda commit: (commit["at"], commit["version"], commit["_id"]))
     published_versions = {event.rpartition(".")[0] for event in published}  # in the form stream@version
     published_commits = [
         commit for commit in commits if f"{commit['stream']}@{commit['version']}" in published_versions

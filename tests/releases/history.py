@@ -85,17 +85,17 @@ async def create_people(system: BuildSystem, leftovers: Leftovers) -> int:
     await delete_resource(system, f"/api/admin/developers/{eve}")  # shreds her email address
     for name, title in (("ada", "laptop"), ("ada", "lost one")):
         body = {"publicKey": generate_public_key(), "title": title, "expiresAt": "2099-12-31"}
-        made = await system.http.post(f"/api/admin/user/{name}/key/create", headers=system.admin, json=body)
-        assert made.status_code == 200, made.text
-    lost = made.json()["uuid"]
+        response = await system.http.post(f"/api/admin/user/{name}/key/create", headers=system.admin, json=body)
+        assert response.status_code == 200, response.text
+    lost = response.json()["uuid"]
     await delete_resource(system, f"/api/admin/user/ada/key/delete/{lost}")
     as_ada = await system.log_in("ada")
     for name in ("nightly", "leaked"):
         token: Body = {"name": name, "expires_at": "2099-12-31", "scopes": ["PROJECT_READ", "BUILD_WRITE"]}
-        made = await system.http.post("/api/user/tokens", headers=as_ada, json={"token": token})
-        assert made.status_code == 201, made.text
-        leftovers.tokens[name] = made.json()["value"]
-    await system.http.delete(f"/api/user/tokens/{made.json()['id']}", headers=as_ada)
+        response = await system.http.post("/api/user/tokens", headers=as_ada, json={"token": token})
+        assert response.status_code == 201, response.text
+        leftovers.tokens[name] = response.json()["value"]
+    await system.http.delete(f"/api/user/tokens/{response.json()['id']}", headers=as_ada)
     return ada
 
 
@@ -118,8 +118,8 @@ async def configure_projects(system: BuildSystem, ada: int) -> tuple[Body, Body]
     former = await system.post("/api/admin/secrets", {"secret": {"name": "FORMER", "value": "gone-value-2"}}, 201)
     await delete_resource(system, f"/api/admin/secrets/{former.json()['id']}")
     credential = {"name": "deploy key", "ssh_key": DEPLOY_KEY}
-    made = (await system.post("/api/admin/credentials", {"credential": credential}, 201)).json()
-    chosen = {"repository_credential_id": made["id"]}
+    credential_view = (await system.post("/api/admin/credentials", {"credential": credential}, 201)).json()
+    chosen = {"repository_credential_id": credential_view["id"]}
     await patch_resource(system, f"/api/admin/projects/{second['id']}/repository_credential", project=chosen)
     executor = {"name": "millstone", "driver": "localDriver", "variables": {"GRAIN": "rye"}}
     await system.post("/api/admin/executors", {"executor": executor}, 201)

@@ -108,17 +108,17 @@ async def launch_unpublished_build(release: RunningRelease, bus: Client, project
 
 
 async def wait_until_pending(bus: Client, stream: str, durable: str) -> None:
-    async def waits() -> bool:
+    async def is_pending() -> bool:
         info = await bus.jetstream().consumer_info(stream, durable)
         return bool(info.num_pending or info.num_ack_pending)
 
-    await eventually(waits)
+    await eventually(is_pending)
 
 
 async def wait_until_idle(bus: Client, is_excluded: Callable[[str], bool] = lambda _durable: False) -> None:
     """Wait until no durable consumer has pending messages."""
 
-    async def idle() -> bool:
+    async def are_idle() -> bool:
         js = bus.jetstream()
         infos = [info for service in load_services() for info in await js.consumers_info(service.name)]
         return not any(
@@ -127,4 +127,4 @@ async def wait_until_idle(bus: Client, is_excluded: Callable[[str], bool] = lamb
             if info.config.durable_name and not is_excluded(info.config.durable_name)
         )
 
-    await eventually(idle)
+    await eventually(are_idle)

@@ -19,10 +19,10 @@ async def run_projects_in_turn(system: BuildSystem, project: Body, worker: FakeR
     other = await system.create_project(name="Race", alias="race")
     builds = [await system.launch_build(other), await system.launch_build(project)]
 
-    async def queued() -> bool:
+    async def are_queued() -> bool:
         return all([await system.get(f"/api/developer/builds/{build}/jobs") for build in builds])
 
-    await eventually(queued)
+    await eventually(are_queued)
     for _ in builds:
         await worker.report(await worker.wait_for_job(), "success")
     for build in builds:
@@ -39,10 +39,10 @@ async def fill_concurrency_group(system: BuildSystem) -> Body:
     await keeper.report(await keeper.wait_for_job(), "success")
     await system.wait_until_ended(first)
 
-    async def planned() -> bool:
+    async def is_planned() -> bool:
         return bool(await system.get(f"/api/developer/builds/{second}/jobs"))
 
-    await eventually(planned)
+    await eventually(is_planned)
     key = (await system.get(f"/api/admin/projects/{project['id']}"))["signature_key"]
     body = github_push_body(run_git(system.repository, "rev-parse", "HEAD"), "refs/heads/main")
     path = f"/api/guest/webhooks/build/{project['id']}"
@@ -51,11 +51,11 @@ async def fill_concurrency_group(system: BuildSystem) -> Body:
 
     third = second + 1  # no other build is launched in between
 
-    async def waits() -> bool:
+    async def is_waiting() -> bool:
         response = await system.http.get(f"/api/developer/builds/{third}", headers=system.admin)
         return response.status_code == 200
 
-    await eventually(waits)
+    await eventually(is_waiting)
     return {"holds": second, "waits": third}
 
 

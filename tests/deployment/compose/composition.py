@@ -16,9 +16,9 @@ OTHER_SERVICES = ("mongo", "nats", "proxy", "mail")
 
 
 def run_docker(*arguments: str, within: float = 120) -> str:
-    done = subprocess.run(["docker", *arguments], capture_output=True, text=True, timeout=within)
-    assert done.returncode == 0, f"docker {' '.join(arguments)}: {done.stdout[-2000:]}{done.stderr[-4000:]}"
-    return done.stdout
+    result = subprocess.run(["docker", *arguments], capture_output=True, text=True, timeout=within)
+    assert result.returncode == 0, f"docker {' '.join(arguments)}: {result.stdout[-2000:]}{result.stderr[-4000:]}"
+    return result.stdout
 
 
 def find_skip_reason() -> str:
@@ -49,7 +49,7 @@ class Composition:
         return cls(f"headrace-test-{os.getpid()}", find_free_port(), find_free_port())
 
     def run_compose(self, *arguments: str, within: float = 300, check: bool = True) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
+        result = subprocess.run(
             ["docker", "compose", "--project-name", self.project, *arguments],
             cwd=ROOT,
             env=os.environ
@@ -63,8 +63,8 @@ class Composition:
             timeout=within,
             stdin=subprocess.DEVNULL,
         )
-        assert not check or done.returncode == 0, f"{arguments}: {done.stdout[-4000:]}{done.stderr[-4000:]}"
-        return done
+        assert not check or result.returncode == 0, f"{arguments}: {result.stdout[-4000:]}{result.stderr[-4000:]}"
+        return result
 
     def run_demo(self) -> str:
         """Run the demo and return its output. The demo must succeed."""

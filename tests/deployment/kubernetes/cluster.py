@@ -18,9 +18,9 @@ ROLLOUT_TIMEOUT = 600  # seconds: an agent is drained first, and a node may be s
 
 def kubectl(*arguments: str, stdin: str = "", check: bool = True) -> str:
     command = ["kubectl", "--namespace", NAMESPACE, *arguments]
-    done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=ROLLOUT_TIMEOUT + 30)
-    assert not check or done.returncode == 0, f"{' '.join(command)}: {done.stderr}"
-    return done.stdout
+    result = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=ROLLOUT_TIMEOUT + 30)
+    assert not check or result.returncode == 0, f"{' '.join(command)}: {result.stderr}"
+    return result.stdout
 
 
 def list_resources(kind: str) -> list[dict[str, Any]]:

@@ -150,8 +150,8 @@ async def main(address: str, repository: str) -> None:
             "allow_concurrent_execution": True,
             "executor_id": next(executor["id"] for executor in executors if executor["name"] == "default"),
         }
-        made = (await client.post("/admin/projects", json={"project": project})).raise_for_status().json()
-        print_line("REPORT " + json.dumps(await Load(client, made["id"], stop).run()))
+        created = (await client.post("/admin/projects", json={"project": project})).raise_for_status().json()
+        print_line("REPORT " + json.dumps(await Load(client, created["id"], stop).run()))
 
 
 if __name__ == "__main__":

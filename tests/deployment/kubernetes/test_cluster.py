@@ -18,10 +18,10 @@ def _why_not() -> str:
     if not os.environ.get("HEADRACE_KUBE_TEST"):
         return "deploys to a cluster; run it with `make kube-test`"
     try:
-        done = subprocess.run(["kubectl", "get", "nodes"], capture_output=True, text=True, timeout=30)
+        result = subprocess.run(["kubectl", "get", "nodes"], capture_output=True, text=True, timeout=30)
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"kubectl does not work: {error}"
-    return f"the cluster of KUBECONFIG does not answer: {done.stderr.strip()}" if done.returncode else ""
+    return f"the cluster of KUBECONFIG does not answer: {result.stderr.strip()}" if result.returncode else ""
 
 
 why_not = _why_not()

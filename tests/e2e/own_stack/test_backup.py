@@ -128,8 +128,8 @@ def run_headrace(data: Path, *command: str, **environ: str) -> subprocess.Comple
 @contextmanager
 def restored(backed_up: BackedUp, name: str, mail_server: MailServer, **environ: str) -> Iterator[RunningStack]:
     folder = backed_up.new_folder(name)
-    done = run_headrace(folder, "restore", str(backed_up.folder / f"{name}.backup"), **environ)
-    assert done.returncode == 0, done.stderr
+    result = run_headrace(folder, "restore", str(backed_up.folder / f"{name}.backup"), **environ)
+    assert result.returncode == 0, result.stderr
     with running_stack(folder, replicas=1, environment=mail_server.environment | SHORT_TIMEOUTS) as stack:
         yield stack
         assert stack.list_logged_errors() == []
@@ -161,8 +161,8 @@ async def test_a_restored_system_matches_its_log_and_repeats_no_side_effects(
 
 
 def test_all_readable_data_is_the_same_after_a_restore(restored_stack: RunningStack, backed_up: BackedUp) -> None:
-    seen = read_everything(restored_stack, backed_up.streams)
-    assert {path: (seen[path], was) for path, was in backed_up.seen.items() if seen[path] != was} == {}
+    current = read_everything(restored_stack, backed_up.streams)
+    assert {path: (current[path], was) for path, was in backed_up.seen.items() if current[path] != was} == {}
 
 
 def test_encrypted_values_are_readable_after_a_restore(restored_stack: RunningStack, backed_up: BackedUp) -> None:
@@ -187,11 +187,11 @@ def test_a_restored_system_runs_builds(restored_stack: RunningStack, tmp_path: P
 def test_a_backup_under_load_contains_every_earlier_acknowledged_build(
     busy_restored_stack: RunningStack, backed_up: BackedUp
 ) -> None:
-    found = [
+    statuses = [
         busy_restored_stack.admin.get(f"/developer/builds/{build_id}").status_code
         for build_id in backed_up.acknowledged
     ]
-    assert found == [200] * len(backed_up.acknowledged)
+    assert statuses == [200] * len(backed_up.acknowledged)
 
 
 @pytest.mark.nightly
@@ -220,14 +220,14 @@ def test_a_job_that_ran_during_the_backup_is_retried_after_the_restore(
 
 
 def test_a_running_system_cannot_be_restored_into(restored_stack: RunningStack, backed_up: BackedUp) -> None:
-    done = restored_stack.run_headrace("restore", str(backed_up.folder / "quiet.backup"), check=False)
-    assert (done.returncode, "Stop all services first" in done.stderr) == (1, True)
+    result = restored_stack.run_headrace("restore", str(backed_up.folder / "quiet.backup"), check=False)
+    assert (result.returncode, "Stop all services first" in result.stderr) == (1, True)
 
 
 def test_restore_rejects_a_wrong_master_key_before_writing_anything(backed_up: BackedUp, tmp_path: Path) -> None:
     other = {"HEADRACE_MASTER_KEY": base64.b64encode(bytes(32)).decode()}
-    done = run_headrace(tmp_path / "new", "restore", str(backed_up.folder / "quiet.backup"), **other)
-    assert (done.returncode, "HEADRACE_MASTER_KEY does not contain" in done.stderr) == (1, True)
+    result = run_headrace(tmp_path / "new", "restore", str(backed_up.folder / "quiet.backup"), **other)
+    assert (result.returncode, "HEADRACE_MASTER_KEY does not contain" in result.stderr) == (1, True)
     assert not (tmp_path / "new" / "mongodb" / "WiredTiger").exists()
 
 
@@ -236,14 +236,14 @@ async def wait_until_consumers_are_idle(stack: RunningStack) -> None:
     nats = await connect(Settings(nats_url=stack.nats_url), "test")
     try:
 
-        async def nothing_left() -> bool:
-            found = [consumer for name in SERVICES for consumer in await nats.jetstream().consumers_info(name)]
+        async def are_idle() -> bool:
+            consumers = [consumer for name in SERVICES for consumer in await nats.jetstream().consumers_info(name)]
             return all(
                 not consumer.num_pending and not consumer.num_ack_pending
-                for consumer in found
+                for consumer in consumers
                 if consumer.config.durable_name
             )
 
-        await eventually(nothing_left, within=60)
+        await eventually(are_idle, within=60)
     finally:
         await nats.close()

@@ -57,10 +57,10 @@ def test_the_demo_build_succeeds(first_run: subprocess.CompletedProcess[str]) ->
 
 def test_the_demo_shows_the_log_lines_of_every_step(first_run: subprocess.CompletedProcess[str]) -> None:
     lines = [line for line in first_run.stdout.splitlines() if line.startswith(("> ", "  | shipped", "  | made out/"))]
-    made = [
+    page_lines = [
         f"  | made out/{page}.html ({size} bytes)" for page, size in (("basket", 21), ("index", 24), ("payment", 23))
     ]
-    assert lines == ["> init", "> test", "> build", *made, "> deploy", "  | shipped"]
+    assert lines == ["> init", "> test", "> build", *page_lines, "> deploy", "  | shipped"]
 
 
 def test_the_demo_masks_the_secret(first_run: subprocess.CompletedProcess[str]) -> None:

@@ -103,8 +103,8 @@ class Load:
 
 def await_builds(load: Load) -> None:
     """Wait until some builds launched from now on have finished."""
-    begun = time.monotonic()
-    wait_until(lambda: load.have_finished_since(begun, BUILDS_PER_STAGE), 60, "no builds come to their end")
+    started = time.monotonic()
+    wait_until(lambda: load.have_finished_since(started, BUILDS_PER_STAGE), 60, "no builds come to their end")
 
 
 def audit_until_clean(stack: MixedStack, launched: list[LaunchedBuild], executions: Path) -> Verdict:

@@ -56,9 +56,9 @@ def service_down(stack: RunningStack, service: str) -> Iterator[None]:
 
 
 def timed_post(stack: RunningStack, path: str, body: Mapping[str, Any], key: str) -> tuple[httpx.Response, float]:
-    begun = time.monotonic()
+    started = time.monotonic()
     response = stack.admin.post(path, json=body, headers={"Idempotency-Key": key})
-    return response, time.monotonic() - begun
+    return response, time.monotonic() - started
 
 
 def project_body(name: str, stack: RunningStack) -> JsonObject:
@@ -93,9 +93,9 @@ def test_a_command_fails_fast_without_its_service_and_succeeds_once_later(
     body = body_of(name, small_stack)
     assert small_stack.admin.get("/user/info").status_code == 200
     with service_down(small_stack, service):
-        refused, took = timed_post(small_stack, path, body, key)
+        refused, seconds = timed_post(small_stack, path, body, key)
     assert (refused.status_code, refused.json()["message"]) == (503, "SERVICE_UNAVAILABLE")
-    assert took < MAX_FAILURE_SECONDS
+    assert seconds < MAX_FAILURE_SECONDS
     assert name not in small_stack.admin.get(listing).text
     first, _ = timed_post(small_stack, path, body, key)
     again, _ = timed_post(small_stack, path, body, key)
@@ -109,9 +109,9 @@ def test_a_launch_fails_fast_if_a_required_service_is_down(
 ) -> None:
     key, before = uuid4().hex, len(list_builds(small_stack, project_id))
     with service_down(small_stack, service):
-        refused, took = timed_post(small_stack, f"/developer/builds/{project_id}", {}, key)
+        refused, seconds = timed_post(small_stack, f"/developer/builds/{project_id}", {}, key)
     assert (refused.status_code, refused.json()["message"]) == (503, "SERVICE_UNAVAILABLE")
-    assert took < MAX_FAILURE_SECONDS
+    assert seconds < MAX_FAILURE_SECONDS
     first, _ = timed_post(small_stack, f"/developer/builds/{project_id}", {}, key)
     again, _ = timed_post(small_stack, f"/developer/builds/{project_id}", {}, key)
     assert (first.status_code, first.json()) == (200, again.json())
@@ -124,11 +124,11 @@ def test_a_hanging_service_times_out_and_a_retry_has_one_effect(small_stack: Run
     process = small_stack.wait_for_pid("builds-0")
     os.kill(process, signal.SIGSTOP)
     try:
-        late, took = timed_post(small_stack, f"/developer/builds/{project_id}", {}, key)
+        late, seconds = timed_post(small_stack, f"/developer/builds/{project_id}", {}, key)
     finally:
         os.kill(process, signal.SIGCONT)
     assert (late.status_code, late.json()["message"]) == (504, "SERVICE_TIMEOUT")
-    assert took < 10
+    assert seconds < 10
     first, _ = timed_post(small_stack, f"/developer/builds/{project_id}", {}, key)
     assert first.status_code == 200
     assert small_stack.wait_until_finished(first.json()["build_id"])["exit_code"] == 0

@@ -42,12 +42,12 @@ class TracedBuild:
     build_id: int
 
     @property
-    def launch(self) -> list[ReceivedSpan]:
+    def launch_spans(self) -> list[ReceivedSpan]:
         [trace_id] = {span.trace_id for span in self.receiver.spans if f"{span.service} {span.name}" == LAUNCH_PATH}
         return self.receiver.spans_of_trace(trace_id)
 
     @property
-    def run(self) -> list[ReceivedSpan]:
+    def run_spans(self) -> list[ReceivedSpan]:
         """Return the spans of the trace that the agent started."""
         [trace_id] = {span.trace_id for span in self.receiver.spans if span.service == "agent" and not span.parent_id}
         return self.receiver.spans_of_trace(trace_id)
@@ -91,13 +91,13 @@ def run_failing_build(stack: RunningStack, repository: str) -> int:
 
 def is_complete(traced_build: TracedBuild, mail_server: MailServer) -> bool:
     """Return whether the last expected spans have arrived: of the job, of the email and of the relay."""
-    there = mail_server.messages_to(EMAIL) and traced_build.named("agent", RUN_PATH.removeprefix("agent "))
+    job_reported = mail_server.messages_to(EMAIL) and traced_build.named("agent", RUN_PATH.removeprefix("agent "))
     sent = traced_build.named("notifications", "decide MarkNotificationSent")
-    return bool(there and sent and END_PATH in list_span_paths(traced_build.run))
+    return bool(job_reported and sent and END_PATH in list_span_paths(traced_build.run_spans))
 
 
 def test_a_trace_covers_request_message_append_and_planner(traced_build: TracedBuild) -> None:
-    assert list_span_paths(traced_build.launch) >= {
+    assert list_span_paths(traced_build.launch_spans) >= {
         LAUNCH_PATH,
         f"{QUEUE_PATH} > builds decide QueueBuild > builds GetLaunchSettings > projects GetLaunchSettings",
         f"{QUEUE_PATH} > builds decide QueueBuild > builds append",
@@ -112,7 +112,7 @@ def test_a_trace_covers_request_message_append_and_planner(traced_build: TracedB
 
 def test_the_launch_trace_contains_queue_wait_and_step_times(traced_build: TracedBuild) -> None:
     planned = f"{QUEUE_PATH} > builds work planner"
-    assert list_span_paths(traced_build.launch) >= {
+    assert list_span_paths(traced_build.launch_spans) >= {
         f"{planned} > builds wait for a runner",
         f"{planned} > builds step build",
         f"{planned} > builds step test",
@@ -121,14 +121,14 @@ def test_the_launch_trace_contains_queue_wait_and_step_times(traced_build: Trace
 
 
 def test_the_runner_trace_links_to_the_launch_trace(traced_build: TracedBuild) -> None:
-    assert list_span_paths(traced_build.run) >= {
+    assert list_span_paths(traced_build.run_spans) >= {
         RUN_PATH,
         f"{RUN_PATH} > agent check out",
         f"{RUN_PATH} > agent step script",
         f"{RUN_PATH} > gateway PATCH /api/v4/jobs/{{job_id}}/trace > gateway AppendTrace > builds AppendTrace",
         REPORT_PATH,
     }
-    launch = traced_build.launch[0].trace_id
+    launch = traced_build.launch_spans[0].trace_id
     linked = [span for span in traced_build.receiver.spans if launch in span.links and span.trace_id != launch]
     assert {f"{span.service} {span.name}" for span in linked} == {
         RUN_PATH,
@@ -139,7 +139,7 @@ def test_the_runner_trace_links_to_the_launch_trace(traced_build: TracedBuild) -
 
 
 def test_the_build_end_and_its_email_belong_to_the_last_runner_request(traced_build: TracedBuild) -> None:
-    paths = list_span_paths(traced_build.run)
+    paths = list_span_paths(traced_build.run_spans)
     assert f"{REPORT_PATH} > builds decide FinishJob > builds append" in paths
     assert END_PATH in paths
     [sent] = [path for path in paths if path.endswith("notifications send mail")]
@@ -150,11 +150,11 @@ def test_the_build_end_and_its_email_belong_to_the_last_runner_request(traced_bu
 
 def test_spans_follow_the_opentelemetry_conventions(traced_build: TracedBuild) -> None:
     request, query, reply = (
-        next(span for span in traced_build.launch if f"{span.service} {span.name}" == name)
+        next(span for span in traced_build.launch_spans if f"{span.service} {span.name}" == name)
         for name in (LAUNCH_PATH, "gateway QueueBuild", "builds QueueBuild")
     )
     [append] = [
-        span for span in traced_build.launch if span.name == "append" and span.attributes["headrace.events"] == 1
+        span for span in traced_build.launch_spans if span.name == "append" and span.attributes["headrace.events"] == 1
     ]
     assert (request.kind, query.kind, reply.kind, append.kind) == ("SERVER", "CLIENT", "SERVER", "CLIENT")
     assert request.attributes == {
@@ -165,8 +165,8 @@ def test_spans_follow_the_opentelemetry_conventions(traced_build: TracedBuild) -
     }
     assert query.attributes == {"messaging.system": "nats", "messaging.destination.name": "cmd.builds.QueueBuild"}
     assert append.attributes["db.system.name"] == "mongodb"
-    assert {span.kind for span in traced_build.launch if span.name.startswith("publish")} == {"PRODUCER"}
-    assert {span.kind for span in traced_build.launch if span.name.startswith(("work", "follow", "react"))} == {
+    assert {span.kind for span in traced_build.launch_spans if span.name.startswith("publish")} == {"PRODUCER"}
+    assert {span.kind for span in traced_build.launch_spans if span.name.startswith(("work", "follow", "react"))} == {
         "CONSUMER"
     }
 

@@ -22,10 +22,10 @@ def config(stack: RunningStack, tmp_path: Path) -> Iterator[Path]:
     config = tmp_path / "agent" / "agent.json"
     token = stack.admin.get("/admin/runners/registration-info").json()["registrationToken"]
     register = ("agent", "register", "--description", "the second one", "--tag", "fast", "--tag", "big")
-    done = stack.run_headrace(
+    result = stack.run_headrace(
         *register, "--run-untagged", "--config", str(config), "--url", stack.url, HEADRACE_REGISTRATION_TOKEN=token
     )
-    assert "the second one" in done.stdout
+    assert "the second one" in result.stdout
     yield config
     stack.run_headrace("agent", "unregister", "--config", str(config))
     assert not config.exists()

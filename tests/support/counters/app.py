@@ -69,8 +69,8 @@ def create_service() -> Service:
 
 
 def project_doubled_counter(row: CounterView, recorded: RecordedEvent[Event]) -> CounterView:
-    shown = project_counter(row, recorded)
-    return shown.replace(value=row.value + 2 * (shown.value - row.value))
+    projected = project_counter(row, recorded)
+    return projected.replace(value=row.value + 2 * (projected.value - row.value))
 
 
 def create_next_release() -> Service:

@@ -57,11 +57,11 @@ class CertificateAuthority:
         secret = key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
         self._issued_count += 1
         stem = self._folder / f"{name}-{self._issued_count}"
-        made = IssuedCertificate(stem.with_suffix(".crt"), stem.with_suffix(".key"), stem.with_suffix(".pem"))
-        made.certificate.write_bytes(_to_pem(signed))
-        made.key.write_bytes(secret)
-        made.combined.write_bytes(_to_pem(signed) + secret)
-        return made
+        issued = IssuedCertificate(stem.with_suffix(".crt"), stem.with_suffix(".key"), stem.with_suffix(".pem"))
+        issued.certificate.write_bytes(_to_pem(signed))
+        issued.key.write_bytes(secret)
+        issued.combined.write_bytes(_to_pem(signed) + secret)
+        return issued
 
     def _start_certificate(self, name: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
         now = datetime.now(UTC)

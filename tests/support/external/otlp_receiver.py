@@ -59,7 +59,7 @@ class OtlpReceiver:
 
     def spans_of_trace(self, trace_id: str) -> list[ReceivedSpan]:
         """Return the spans of the trace, ordered by start time."""
-        return sorted((span for span in self.spans if span.trace_id == trace_id), key=lambda one: one.start)
+        return sorted((span for span in self.spans if span.trace_id == trace_id), key=lambda span: span.start)
 
     def receive(self, path: str, body: bytes) -> None:
         self.bodies.append(body)
@@ -137,24 +137,25 @@ def list_span_paths(spans: Sequence[ReceivedSpan]) -> set[str]:
     """Return the path of each span from its root, such as `gateway GET /x > gateway GetBuild > builds GetBuild`."""
     spans_by_id = {span.span_id: span for span in spans}
 
-    def path(one: ReceivedSpan) -> str:
-        parent = spans_by_id.get(one.parent_id)
-        return f"{path(parent)} > {one.service} {one.name}" if parent else f"{one.service} {one.name}"
+    def path(span: ReceivedSpan) -> str:
+        parent = spans_by_id.get(span.parent_id)
+        return f"{path(parent)} > {span.service} {span.name}" if parent else f"{span.service} {span.name}"
 
     return {path(span) for span in spans}
 
 
 def format_trace(spans: Sequence[ReceivedSpan]) -> str:
     """Return an indented listing of a trace, for failure messages."""
-    spans_by_id = {span.span_id for span in spans}
+    span_ids = {span.span_id for span in spans}
     first = min(span.start for span in spans)
 
     def lines(parent: ReceivedSpan | None, depth: int) -> Iterator[str]:
         for span in spans:
-            if span.parent_id == parent.span_id if parent else span.parent_id not in spans_by_id:
-                at, took = (span.start - first) / 1e6, (span.end - span.start) / 1e6
+            if span.parent_id == parent.span_id if parent else span.parent_id not in span_ids:
+                offset, duration = (span.start - first) / 1e6, (span.end - span.start) / 1e6
                 linked = f"  -> {', '.join(id_[:6] for id_ in span.links)}" if span.links else ""
-                yield f"{at:8.1f} ms {took:8.1f} ms  {'  ' * depth}{span.service}: {span.name} [{span.kind}]{linked}"
+                times = f"{offset:8.1f} ms {duration:8.1f} ms"
+                yield f"{times}  {'  ' * depth}{span.service}: {span.name} [{span.kind}]{linked}"
                 yield from lines(span, depth + 1)
 
     return "\n".join(lines(None, 0))

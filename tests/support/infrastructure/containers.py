@@ -34,7 +34,7 @@ class ContainerProcess(Process):
         ).with_command(list(program.argv[1:]))
         for address in (program.address, program.health):
             port = urlsplit(address).port
-            self._docker_container.ports[str(port)] = ("127.0.0.1", port)  # type: ignore[assignment]  # the engine's library takes it
+            self._docker_container.ports[str(port)] = ("127.0.0.1", port)  # type: ignore[assignment]  # wrong stub
         self._docker_container.start()
 
     def exit_status(self) -> int | None:
@@ -60,8 +60,8 @@ class ContainerProcess(Process):
         return super().failure(message)
 
     @staticmethod
-    def _container(made: DockerContainer) -> Container:
-        return made.get_wrapped_container()
+    def _container(container: DockerContainer) -> Container:
+        return container.get_wrapped_container()
 
 
 def find_docker_problem() -> str | None:

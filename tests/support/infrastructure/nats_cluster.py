@@ -54,8 +54,8 @@ class NatsCluster:
         ]
 
 
-def _get_monitoring_page(server: Process, what: str) -> dict[str, list[dict[str, str]]]:
-    address = server.program.health.replace("healthz", what)
+def _get_monitoring_page(server: Process, page: str) -> dict[str, list[dict[str, str]]]:
+    address = server.program.health.replace("healthz", page)
     return dict(httpx.get(address, trust_env=False, timeout=5).raise_for_status().json())
 
 

@@ -110,14 +110,14 @@ class RunningStack:
 
     def list_logged_errors(self) -> list[str]:
         """Return the error records and tracebacks in the process logs."""
-        words = ('"level": "ERROR"', '"level": "CRITICAL"', " ERROR ", " CRITICAL ")
+        patterns = ('"level": "ERROR"', '"level": "CRITICAL"', " ERROR ", " CRITICAL ")
         died = "Traceback (most recent call last)"
         return [
             f"{log.name}: {line}"
             for log in sorted((self.data / "logs").glob("*.log"))
             if log.stem not in {"mongod", "nats-server"}
             for line in log.read_text(errors="replace").splitlines()
-            if any(word in line for word in words) or line.startswith(died)
+            if any(pattern in line for pattern in patterns) or line.startswith(died)
         ]
 
     # ---- API

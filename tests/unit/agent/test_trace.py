@@ -51,8 +51,8 @@ CLOSED = b"section_end:1700000000:hr_word_1\r\x1b[0K\n"
 @pytest.mark.parametrize("piece", [1, 7, 1000])
 def test_sections_beyond_the_limit_are_kept_and_marked_as_omitted(trace: JobLog, piece: int) -> None:
     output = b"0123456789\nabcdefghijklm" + b"no end of line" + OPENED + b"x" * 2000 + CLOSED + b"more"
-    for place in range(0, len(output), piece):
-        trace.write(output[place : place + piece])
+    for start in range(0, len(output), piece):
+        trace.write(output[start : start + piece])
     trace.close()
     content = trace.read(0, 10000)
     assert content.startswith(b"0123456789\n")
@@ -82,10 +82,10 @@ def test_a_line_with_invalid_characters_is_written(trace: JobLog) -> None:
 
 
 @pytest.fixture
-def full_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+def limit_disk(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """Return a function that limits the bytes that can be written to a file."""
 
-    def fill(limit: int) -> None:
+    def limit_writes(limit: int) -> None:
         write = os.pwrite
 
         def pwrite(handle: int, content: bytes, offset: int) -> int:
@@ -95,11 +95,11 @@ def full_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 
         monkeypatch.setattr(os, "pwrite", pwrite)
 
-    return fill
+    return limit_writes
 
 
-def test_a_full_disk_ends_the_trace_with_a_notice(full_at: Callable[[int], None]) -> None:
-    full_at(10)
+def test_a_full_disk_ends_the_trace_with_a_notice(limit_disk: Callable[[int], None]) -> None:
+    limit_disk(10)
     with JobLog(MaskedStream(SecretMasker([]))) as trace:
         for output in (b"first\n", b"second\n", b"third\n"):
             trace.write(output)

@@ -26,15 +26,15 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(folder: Path, lines: tuple[str, ...], status: str) -> bytes:
+def run_script(folder: Path, lines: tuple[str, ...], status: str) -> bytes:
     environment = os.environ | {"CI_JOB_STATUS": status, "SECRET": "s"}
-    done = subprocess.run(
+    result = subprocess.run(
         ["sh", "-e"], input="\n".join(lines).encode(), cwd=folder, env=environment, capture_output=True
     )
-    return done.stdout
+    return result.stdout
 
 
-def sections(*output: bytes) -> list[tuple[str, bool | None]]:
+def parse_sections(*output: bytes) -> list[tuple[str, bool | None]]:
     """Return the sections of a canceled job as (step, success)."""
     pieces = list[Section]()
     for text in output:
@@ -44,19 +44,19 @@ def sections(*output: bytes) -> list[tuple[str, bool | None]]:
 
 
 def test_a_job_script_does_not_contain_cleanup_steps(folder: Path) -> None:
-    output = run(folder, compile_steps(STEPS, "word"), "running")
+    output = run_script(folder, compile_steps(STEPS, "word"), "running")
     assert b"building" in output
     assert b"clean" not in output
 
 
 def test_cleanup_steps_run_in_a_new_shell_with_the_variables_of_the_job(folder: Path) -> None:
-    output = run(folder, compile_cleanup(STEPS, "word"), "canceled")
+    output = run_script(folder, compile_cleanup(STEPS, "word"), "canceled")
     assert b"cleaning with word, SEEN=, SECRET=s\n" in output
 
 
 @pytest.mark.parametrize("status", ["success", "failed", ""])
 def test_the_cleanup_runs_only_after_a_cancel(folder: Path, status: str) -> None:
-    assert run(folder, compile_cleanup(STEPS, "word"), status) == b""
+    assert run_script(folder, compile_cleanup(STEPS, "word"), status) == b""
 
 
 @pytest.mark.parametrize("steps", [STEPS[:1], (STEPS[0], STEPS[1].replace(skipped=True))])
@@ -66,17 +66,17 @@ def test_there_is_no_cleanup_script_without_cleanup_steps(steps: tuple[PlannedSt
 
 def test_after_a_cancel_the_interrupted_step_failed_and_the_cleanup_succeeded(folder: Path) -> None:
     script, cleanup = (
-        run(folder, compile_steps(STEPS, "word"), "running"),
-        run(folder, compile_cleanup(STEPS, "word"), "canceled"),
+        run_script(folder, compile_steps(STEPS, "word"), "running"),
+        run_script(folder, compile_cleanup(STEPS, "word"), "canceled"),
     )
-    assert sections(script, cleanup) == [("init", True), ("build", False), ("cleanup", True)]
+    assert parse_sections(script, cleanup) == [("init", True), ("build", False), ("cleanup", True)]
 
 
 @pytest.mark.parametrize("ending", ["exit 3", "false", "kill -9 $$", "exit 0; false"])
 def test_the_cleanup_section_shows_whether_the_cleanup_succeeded(folder: Path, ending: str) -> None:
     (folder / "cleanup.sh").write_text(f"echo cleaning\n{ending}\n")
-    output = run(folder, compile_cleanup(STEPS, "word"), "canceled")
-    assert sections(output)[-1] == ("cleanup", ending.startswith("exit 0"))
+    output = run_script(folder, compile_cleanup(STEPS, "word"), "canceled")
+    assert parse_sections(output)[-1] == ("cleanup", ending.startswith("exit 0"))
 
 
 # ---- step timeouts
@@ -91,12 +91,12 @@ def run_limited(folder: Path, script: str) -> tuple[int, bytes, list[Section]]:
     """Run a job whose first step has a timeout of one second. Return exit code, text and sections."""
     (folder / "slow.sh").write_text(f"echo begun\n{script}\n")
     lines = "\n".join(compile_steps(LIMITED_STEPS, "word")).encode()
-    begun = time.monotonic()
-    done = subprocess.run(["sh", "-e"], input=lines, cwd=folder, env=os.environ, capture_output=True, timeout=30)
-    assert time.monotonic() - begun < 10
-    pieces, found, _ = split_sections(done.stdout, (), LIMITED_STEPS, "word", NOW)
-    found[-1] = close_section(found[-1], LIMITED_STEPS, NOW, success=done.returncode == 0)
-    return done.returncode, b"".join(section.text for section in pieces), found
+    started = time.monotonic()
+    result = subprocess.run(["sh", "-e"], input=lines, cwd=folder, env=os.environ, capture_output=True, timeout=30)
+    assert time.monotonic() - started < 10
+    pieces, log_sections, _ = split_sections(result.stdout, (), LIMITED_STEPS, "word", NOW)
+    log_sections[-1] = close_section(log_sections[-1], LIMITED_STEPS, NOW, success=result.returncode == 0)
+    return result.returncode, b"".join(section.text for section in pieces), log_sections
 
 
 @pytest.mark.parametrize(
@@ -111,10 +111,10 @@ def run_limited(folder: Path, script: str) -> tuple[int, bytes, list[Section]]:
     ],
 )
 def test_a_step_that_exceeds_its_timeout_is_killed_with_its_children(folder: Path, script: str) -> None:
-    code, text, found = run_limited(folder, script)
+    code, text, log_sections = run_limited(folder, script)
     assert code == 124
     assert text == b"Step @slow ...\nbegun\nStep @slow TIMED OUT: it took longer than its limit of 1 seconds\n"
-    assert [(section.step, section.success, section.timed_out) for section in found] == [
+    assert [(section.step, section.success, section.timed_out) for section in log_sections] == [
         ("init", True, False),
         ("slow", False, True),
     ]
@@ -122,23 +122,27 @@ def test_a_step_that_exceeds_its_timeout_is_killed_with_its_children(folder: Pat
 
 @pytest.mark.parametrize("script", ["trap '' ALRM; sleep 3600", "exec sleep 3600"])
 def test_a_step_that_replaces_the_shell_is_killed_at_its_timeout(folder: Path, script: str) -> None:
-    code, text, found = run_limited(folder, script)
+    code, text, log_sections = run_limited(folder, script)
     assert code != 0
     assert b"TIMED OUT" in text
-    assert found[-1].timed_out
+    assert log_sections[-1].timed_out
 
 
 @pytest.mark.parametrize("script", ["true", "sleep 3600 & disown", "exec 3>&1; wait", "wait; set -eu", "trap - ALRM"])
 def test_a_step_within_its_timeout_leaves_no_watcher_behind(folder: Path, script: str) -> None:
-    code, text, found = run_limited(folder, script.replace("sleep 3600", "sleep 3600 >/dev/null 2>&1"))
+    code, text, log_sections = run_limited(folder, script.replace("sleep 3600", "sleep 3600 >/dev/null 2>&1"))
     assert code == 0
     assert text == b"Step @slow ...\nbegun\nStep @next ...\nbuilding\n"
-    assert [(section.step, section.success) for section in found] == [("init", True), ("slow", True), ("next", True)]
+    assert [(section.step, section.success) for section in log_sections] == [
+        ("init", True),
+        ("slow", True),
+        ("next", True),
+    ]
 
 
 def test_a_step_may_exit_the_job_within_its_timeout(folder: Path) -> None:
-    code, _, found = run_limited(folder, "exit 7")
-    assert (code, found[-1].success, found[-1].timed_out) == (7, False, False)
+    code, _, log_sections = run_limited(folder, "exit 7")
+    assert (code, log_sections[-1].success, log_sections[-1].timed_out) == (7, False, False)
 
 
 def test_variables_and_working_directory_of_a_step_with_a_timeout_reach_the_next(folder: Path) -> None:

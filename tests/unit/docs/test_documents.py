@@ -40,7 +40,7 @@ def document() -> Payload:
     return asyncapi.build_document(DECLARED)
 
 
-def errors_in(document: Payload) -> Iterator[str]:
+def schema_errors(document: Payload) -> Iterator[str]:
     return (f"{error.json_path}: {error.message}" for error in VALIDATOR.iter_errors(document))
 
 
@@ -48,11 +48,11 @@ def errors_in(document: Payload) -> Iterator[str]:
 
 
 def test_the_asyncapi_document_follows_the_official_schema(document: Payload) -> None:
-    assert list(errors_in(document)) == []
+    assert list(schema_errors(document)) == []
 
 
 def test_the_official_schema_rejects_an_invalid_document(document: Payload) -> None:
-    assert list(errors_in(document | {"channels": {"wrong": {"address": 7}}})) != []
+    assert list(schema_errors(document | {"channels": {"wrong": {"address": 7}}})) != []
 
 
 EXPLAINS_ITSELF = {
@@ -124,7 +124,9 @@ def test_queries_of_a_method_are_found_through_its_object() -> None:
 
 
 def test_queries_of_a_command_enricher_are_found() -> None:
-    assert GetLaunchSettings in find_sent_messages(*(one.run for one in builds.enrichers if one.command is QueueBuild))
+    assert GetLaunchSettings in find_sent_messages(
+        *(enricher.run for enricher in builds.enrichers if enricher.command is QueueBuild)
+    )
 
 
 # ---- fields

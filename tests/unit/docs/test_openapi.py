@@ -69,7 +69,7 @@ def test_length_limits_of_the_contract_are_documented() -> None:
     assert name == {"type": ["string", "null"], "maxLength": 255}
 
 
-def required(method: str, path: str, resource: str) -> set[str]:
+def required_fields(method: str, path: str, resource: str) -> set[str]:
     body = DOCUMENT["paths"][path][method]["requestBody"]["content"]["application/json"]["schema"]
     return set(body["properties"][resource].get("required", ()))
 
@@ -94,7 +94,7 @@ def required(method: str, path: str, resource: str) -> set[str]:
     ],
 )
 def test_required_fields_are_documented(method: str, path: str, resource: str, fields: str) -> None:
-    assert required(method, path, resource) == set(fields.split())
+    assert required_fields(method, path, resource) == set(fields.split())
 
 
 def test_an_error_response_lists_its_possible_codes() -> None:

@@ -17,9 +17,9 @@ RUNNING = ProcessState(name="builds-0", pid=7, address="http://127.0.0.1:1", hea
 
 @pytest.fixture
 def folder(tmp_path: Path) -> DataFolder:
-    made = DataFolder(tmp_path / "data")
-    made.prepare()
-    return made
+    folder = DataFolder(tmp_path / "data")
+    folder.prepare()
+    return folder
 
 
 def test_a_stored_secret_is_stable_and_readable_only_by_its_owner(folder: DataFolder) -> None:

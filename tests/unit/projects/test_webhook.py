@@ -21,11 +21,11 @@ JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
 
 
-def signed(key: str, body: bytes) -> str:
+def sign(key: str, body: bytes) -> str:
     return f"sha256={hmac.new(key.encode(), body, hashlib.sha256).hexdigest()}"
 
 
-def read(provider: Provider, event: str, **members: Any) -> ParsedWebhook:
+def parse_report(provider: Provider, event: str, **members: Any) -> ParsedWebhook:
     return parse_request(provider, event, JSON, json.dumps(members).encode())[1]
 
 
@@ -40,52 +40,52 @@ def test_the_signature_example_of_github_is_valid() -> None:
         "",
         "sha256=",
         KEY,
-        signed(KEY, BODY).upper(),
-        signed(KEY, BODY).removeprefix("sha256="),
-        signed(KEY, BODY + b"\n"),
-        signed("another key", BODY),
-        signed("", BODY),
-        signed(KEY, BODY)[:-1],
+        sign(KEY, BODY).upper(),
+        sign(KEY, BODY).removeprefix("sha256="),
+        sign(KEY, BODY + b"\n"),
+        sign("another key", BODY),
+        sign("", BODY),
+        sign(KEY, BODY)[:-1],
         "sha1=" + hmac.new(KEY.encode(), BODY, hashlib.sha1).hexdigest(),
         "sha256=é\x00",
     ],
 )
 def test_an_altered_github_signature_is_invalid(proof: str) -> None:
-    assert is_signature_valid("github", KEY, signed(KEY, BODY), BODY)
+    assert is_signature_valid("github", KEY, sign(KEY, BODY), BODY)
     assert not is_signature_valid("github", KEY, proof, BODY)
 
 
-@pytest.mark.parametrize("proof", ["", KEY[:-1], KEY + " ", KEY.upper(), signed(KEY, BODY), "é"])
+@pytest.mark.parametrize("proof", ["", KEY[:-1], KEY + " ", KEY.upper(), sign(KEY, BODY), "é"])
 def test_a_gitlab_token_must_equal_the_key(proof: str) -> None:
     assert is_signature_valid("gitlab", KEY, KEY, BODY)
     assert not is_signature_valid("gitlab", KEY, proof, BODY)
 
 
 def test_a_push_contains_its_ref_and_the_new_commit() -> None:
-    report = read("github", "push", ref="refs/heads/main", before=GONE, after=SHA, sender={"login": "Ada"})
+    report = parse_report("github", "push", ref="refs/heads/main", before=GONE, after=SHA, sender={"login": "Ada"})
     assert report == ParsedWebhook("Ada", Push(ref="refs/heads/main", sha=SHA, deleted=False))
 
 
 def test_a_sha256_commit_id_is_accepted() -> None:
     after = hashlib.sha256(b"commit").hexdigest()
-    assert read("github", "push", ref="r", after=after).push == Push(ref="r", sha=after, deleted=False)
+    assert parse_report("github", "push", ref="r", after=after).push == Push(ref="r", sha=after, deleted=False)
 
 
 @pytest.mark.parametrize("members", [{"after": GONE}, {"after": "0" * 64}, {"after": SHA, "deleted": True}])
 def test_a_push_that_deletes_a_branch_has_no_commit(members: dict[str, Any]) -> None:
-    assert read("gitlab", "Push Hook", ref="r", **members).push == Push(ref="r", sha="", deleted=True)
+    assert parse_report("gitlab", "Push Hook", ref="r", **members).push == Push(ref="r", sha="", deleted=True)
 
 
 @pytest.mark.parametrize("after", [None, 7, "", "main", SHA[:-1], SHA.upper(), f"{SHA}\n", "--upload-pack=touch x"])
 def test_an_invalid_commit_id_is_dropped(after: object) -> None:
-    assert read("github", "push", ref="r", after=after).push == Push(ref="r", sha="", deleted=False)
+    assert parse_report("github", "push", ref="r", after=after).push == Push(ref="r", sha="", deleted=False)
 
 
 @pytest.mark.parametrize(
     ("provider", "event"), [("github", "ping"), ("github", "Push Hook"), ("gitlab", "Tag Push Hook"), ("gitlab", "")]
 )
 def test_other_events_are_not_read_as_a_push(provider: Provider, event: str) -> None:
-    assert read(provider, event, ref="refs/heads/main", after=SHA).push is None
+    assert parse_report(provider, event, ref="refs/heads/main", after=SHA).push is None
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_other_events_are_not_read_as_a_push(provider: Provider, event: str) -> 
     ],
 )
 def test_the_sender_of_a_gitlab_webhook_is_read(members: dict[str, Any], sender: str) -> None:
-    assert read("gitlab", "Push Hook", **members).sender == sender
+    assert parse_report("gitlab", "Push Hook", **members).sender == sender
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_the_sender_of_a_gitlab_webhook_is_read(members: dict[str, Any], sender:
     ],
 )
 def test_a_github_webhook_without_a_valid_sender_has_an_empty_sender(members: dict[str, Any]) -> None:
-    assert read("github", "push", **members).sender == ""
+    assert parse_report("github", "push", **members).sender == ""
 
 
 def test_a_form_encoded_webhook_payload_is_decoded() -> None:
@@ -161,6 +161,6 @@ def test_an_unreadable_webhook_payload_is_rejected(content_type: str, body: byte
     ids=str,
 )
 def test_the_previous_commit_of_a_push_is_read_if_valid(before: str, known: str) -> None:
-    push = read("github", "push", ref="r", after=SHA, before=before).push
+    push = parse_report("github", "push", ref="r", after=SHA, before=before).push
     assert push is not None
     assert push.before == known

@@ -217,17 +217,17 @@ withdrawn = RegistrationTokenWithdrawn(scope="project-84")
 
 
 def test_a_deleted_scope_never_gets_a_registration_token_again() -> None:
-    gone = WithdrawRegistrationToken(scope="project-84")
-    token.when(gone).then(withdrawn)
-    token.given(first_token).when(gone).then(withdrawn)
-    token.given(withdrawn).when(gone).then()
+    withdraw = WithdrawRegistrationToken(scope="project-84")
+    token.when(withdraw).then(withdrawn)
+    token.given(first_token).when(withdraw).then(withdrawn)
+    token.given(withdrawn).when(withdraw).then()
 
 
 @pytest.mark.parametrize(("scope", "code"), [("project-84", "PROJECT_NOT_FOUND"), ("company-4", "COMPANY_NOT_FOUND")])
 def test_the_owner_of_a_deleted_scope_is_not_found(scope: str, code: str) -> None:
-    gone = token.given(RegistrationTokenWithdrawn(scope=scope))
-    gone.when(IssueRegistrationToken(scope=scope, token_hash="h", token_sealed="s")).then_refused(code)
-    gone.when(ResetRegistrationToken(scope=scope, token_hash="h", token_sealed="s")).then_refused(code)
+    deleted_scope = token.given(RegistrationTokenWithdrawn(scope=scope))
+    deleted_scope.when(IssueRegistrationToken(scope=scope, token_hash="h", token_sealed="s")).then_refused(code)
+    deleted_scope.when(ResetRegistrationToken(scope=scope, token_hash="h", token_sealed="s")).then_refused(code)
 
 
 def test_each_registration_scope_has_its_own_stream() -> None:

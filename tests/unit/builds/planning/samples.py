@@ -23,7 +23,7 @@ PROJECT = LaunchedProject(
 
 
 def make_context(**known: Any) -> PipelineContext:
-    usual = PipelineContext(
+    default = PipelineContext(
         project=PROJECT,
         build_id=7,
         local_id=3,
@@ -32,7 +32,7 @@ def make_context(**known: Any) -> PipelineContext:
         url="http://ci.example.org:8080",
         default_branch="main",
     )
-    return replace(usual, **known)
+    return replace(default, **known)
 
 
 def compile_sample(source: str, /, **known: Any) -> Pipeline:
@@ -44,8 +44,8 @@ def compile_jobs(source: str, /, **known: Any) -> dict[str, PlannedJob]:
 
 
 def compile_job(source: str, /, **known: Any) -> PlannedJob:
-    (found,) = compile_sample(source, **known).jobs
-    return found
+    (job,) = compile_sample(source, **known).jobs
+    return job
 
 
 def compile_error(source: str, /, **known: Any) -> str:

@@ -8,7 +8,7 @@ TAG = {"ref": "refs/tags/v1.0"}
 BRANCH = {"ref": "refs/heads/feature/x"}
 
 
-def names(keyword: str, **known: str) -> list[str]:
+def job_names(keyword: str, **known: str) -> list[str]:
     return list(compile_jobs(f"{{always: {{script: x}}, it: {{script: x, {keyword}}}}}", **known))
 
 
@@ -36,7 +36,7 @@ def names(keyword: str, **known: str) -> list[str]:
     ],
 )
 def test_the_condition_includes_the_job(keyword: str, known: dict[str, str]) -> None:
-    assert "it" in names(keyword, **known)
+    assert "it" in job_names(keyword, **known)
 
 
 @pytest.mark.parametrize(
@@ -56,11 +56,11 @@ def test_the_condition_includes_the_job(keyword: str, known: dict[str, str]) -> 
     ],
 )
 def test_the_condition_excludes_the_job(keyword: str, known: dict[str, str]) -> None:
-    assert "it" not in names(keyword, **known)
+    assert "it" not in job_names(keyword, **known)
 
 
 def test_the_first_matching_rule_changes_the_job() -> None:
-    found = compile_job(
+    job = compile_job(
         """
         build:
           script: x
@@ -71,8 +71,8 @@ def test_the_first_matching_rule_changes_the_job() -> None:
             - {when: manual}
         """
     )
-    assert (found.when, found.allow_failure) == ("always", True)
-    assert [(variable.key, variable.value) for variable in found.variables] == [("A", "own"), ("B", "of the rule")]
+    assert (job.when, job.allow_failure) == ("always", True)
+    assert [(variable.key, variable.value) for variable in job.variables] == [("A", "own"), ("B", "of the rule")]
 
 
 def test_rules_may_come_by_reference() -> None:
@@ -86,8 +86,8 @@ def test_rules_may_come_by_reference() -> None:
 
 
 def test_changes_and_exists_match_with_a_warning_without_a_file_list() -> None:
-    found = compile_sample("build:\n  script: x\n  rules:\n    - changes: [a]\n      exists: [b]\n")
-    assert found.warnings == (
+    pipeline = compile_sample("build:\n  script: x\n  rules:\n    - changes: [a]\n      exists: [b]\n")
+    assert pipeline.warnings == (
         "line 4, column 7: `changes` in a rule of the job `build` counts as fulfilled: the commit's files are unknown",
         "line 5, column 7: `exists` in a rule of the job `build` counts as fulfilled: the commit's files are unknown",
     )
@@ -106,8 +106,8 @@ def test_an_invalid_only_pattern_is_reported_with_its_position() -> None:
 
 
 def test_workflow_rules_set_variables_for_all_jobs() -> None:
-    found = compile_job("{workflow: {rules: [{if: $CI, variables: {A: b}}]}, build: {script: x}}")
-    assert [(variable.key, variable.value) for variable in found.variables] == [("A", "b")]
+    job = compile_job("{workflow: {rules: [{if: $CI, variables: {A: b}}]}, build: {script: x}}")
+    assert [(variable.key, variable.value) for variable in job.variables] == [("A", "b")]
 
 
 @pytest.mark.parametrize("rules", ["[{if: $NO}]", "[{when: never}]"])
@@ -123,9 +123,9 @@ def test_secrets_decide_conditions_but_appear_in_no_plan_or_error() -> None:
         a: {script: x, tags: ["$WHERE"], rules: [{if: $WHERE == "hidden-place"}]}
         b: {script: x, only: {variables: [$WHERE == "nowhere"]}}
         """
-    found = compile_jobs(source, secrets={"WHERE": "hidden-place"})
-    assert list(found) == ["a"]
-    assert "hidden-place" not in found["a"].model_dump_json()
+    jobs = compile_jobs(source, secrets={"WHERE": "hidden-place"})
+    assert list(jobs) == ["a"]
+    assert "hidden-place" not in jobs["a"].model_dump_json()
     error = compile_error("a: {script: x, rules: [{if: $CI =~ $WHERE}]}", secrets={"WHERE": "/hidden-place(/"})
     assert "hidden-place" not in error
     assert "a secret in it is not a valid pattern" in error

@@ -22,12 +22,12 @@ def test_the_including_file_overrides_included_files() -> None:
         build: {variables: {A: own}}
         test: {extends: .job, stage: check, script: !reference [build, script]}
         """
-    found = compile_jobs(source, files={"ci/base.yml": BASE})
-    assert [(job.name, job.stage, job.image, job.commands) for job in found.values()] == [
+    jobs = compile_jobs(source, files={"ci/base.yml": BASE})
+    assert [(job.name, job.stage, job.image, job.commands) for job in jobs.values()] == [
         ("build", "compile", "debian", ("make",)),
         ("test", "check", "debian", ("make",)),
     ]
-    assert {variable.key: variable.value for variable in found["build"].variables} == {
+    assert {variable.key: variable.value for variable in jobs["build"].variables} == {
         "LEVEL": "own",
         "ONLY": "base",
         "A": "own",
@@ -40,8 +40,8 @@ def test_includes_are_nested_and_the_later_file_wins() -> None:
         "two.yml": b"build: {script: two}",
         "deep/er.yaml": b"build: {script: deeper, image: deeper}",
     }
-    found = compile_jobs("include: [one.yml, {local: ./two.yml}]", files=files)["build"]
-    assert (found.commands, found.tags, found.image) == (("two",), ("one",), "deeper")
+    job = compile_jobs("include: [one.yml, {local: ./two.yml}]", files=files)["build"]
+    assert (job.commands, job.tags, job.image) == (("two",), ("one",), "deeper")
 
 
 def test_missing_include_files_are_requested_together() -> None:
@@ -79,8 +79,8 @@ def test_rules_decide_whether_a_file_is_included(rule: str, is_included: bool) -
     ],
 )
 def test_unsupported_includes_give_a_warning(include: str, warning: str) -> None:
-    found = compile_sample(f"{{include: {include}, build: {{script: x}}}}", files={"a.yml": b"{more: {script: x}}"})
-    assert found.warnings == (f"{warning} and has no effect",)
+    pipeline = compile_sample(f"{{include: {include}, build: {{script: x}}}}", files={"a.yml": b"{more: {script: x}}"})
+    assert pipeline.warnings == (f"{warning} and has no effect",)
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ def test_unsupported_global_keywords_give_a_warning(source: str, warning: str) -
 
 
 def test_unsupported_details_give_a_warning() -> None:
-    found = compile_sample(
+    pipeline = compile_sample(
         """
         build:
           script: x
@@ -49,7 +49,7 @@ def test_unsupported_details_give_a_warning() -> None:
           trigger: other
         """
     )
-    assert [warning.partition(": ")[2] for warning in found.warnings] == [
+    assert [warning.partition(": ")[2] for warning in pipeline.warnings] == [
         "the job `build` starts without delay: `when: delayed` is not supported",
         "`reports` in `artifacts` of the job `build` is not supported and has no effect",
         "the key of the cache of the job `build` ignores the content of files: it is unknown",
@@ -153,10 +153,10 @@ def test_a_plan_too_large_for_an_event_is_rejected() -> None:
 
 
 def test_unsupported_image_keywords_give_a_warning() -> None:
-    found = compile_sample(
+    pipeline = compile_sample(
         "{a: {script: x, image: {name: debian, docker: {user: dave}}, services: [{name: db, ports: [1]}]}}"
     )
-    assert [warning.partition(": ")[2] for warning in found.warnings] == [
+    assert [warning.partition(": ")[2] for warning in pipeline.warnings] == [
         "`docker` of `image` of the job `a` is not supported and has no effect",
         "`ports` of a service of the job `a` is not supported and has no effect",
     ]

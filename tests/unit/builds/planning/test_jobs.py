@@ -7,18 +7,18 @@ from tests.unit.builds.planning.samples import compile_job, compile_jobs, compil
 
 
 def test_a_job_runs_before_script_script_and_after_script() -> None:
-    found = compile_job("{build: {before_script: [one], script: [two, three], after_script: four}}")
-    assert (found.commands, found.after_commands) == (("one", "two", "three"), ("four",))
-    assert (found.stage, found.when, found.allow_failure, found.needs) == ("test", "on_success", False, None)
+    job = compile_job("{build: {before_script: [one], script: [two, three], after_script: four}}")
+    assert (job.commands, job.after_commands) == (("one", "two", "three"), ("four",))
+    assert (job.stage, job.when, job.allow_failure, job.needs) == ("test", "on_success", False, None)
 
 
 def test_gitflic_keyword_spellings_are_accepted() -> None:
-    found = compile_job("{build: {before_scripts: [one], scripts: [two], after_scripts: [three]}}")
-    assert (found.commands, found.after_commands) == (("one", "two"), ("three",))
+    job = compile_job("{build: {before_scripts: [one], scripts: [two], after_scripts: [three]}}")
+    assert (job.commands, job.after_commands) == (("one", "two"), ("three",))
 
 
 def test_jobs_are_sorted_by_stage() -> None:
-    found = compile_sample(
+    pipeline = compile_sample(
         """
         stages: [lint, ship]
         last: {stage: .post, script: x}
@@ -27,7 +27,7 @@ def test_jobs_are_sorted_by_stage() -> None:
         before: {stage: .pre, script: x}
         """
     )
-    assert [(job.name, job.stage_place) for job in found.jobs] == [
+    assert [(job.name, job.stage_place) for job in pipeline.jobs] == [
         ("before", 0),
         ("first", 1),
         ("second", 2),
@@ -36,8 +36,8 @@ def test_jobs_are_sorted_by_stage() -> None:
 
 
 def test_the_default_stages_are_build_test_and_deploy() -> None:
-    found = compile_jobs("{a: {stage: deploy, script: x}, b: {script: x}, c: {stage: build, script: x}}")
-    assert [(job.name, job.stage) for job in found.values()] == [("c", "build"), ("b", "test"), ("a", "deploy")]
+    jobs = compile_jobs("{a: {stage: deploy, script: x}, b: {script: x}, c: {stage: build, script: x}}")
+    assert [(job.name, job.stage) for job in jobs.values()] == [("c", "build"), ("b", "test"), ("a", "deploy")]
 
 
 def test_a_hidden_job_does_not_run() -> None:
@@ -45,7 +45,7 @@ def test_a_hidden_job_does_not_run() -> None:
 
 
 def test_extends_merges_mappings_and_replaces_lists() -> None:
-    found = compile_job(
+    job = compile_job(
         """
         .far: {variables: {A: far, B: far}, tags: [far], script: far}
         .near: {extends: .far, variables: {B: near}, tags: [near]}
@@ -53,13 +53,13 @@ def test_extends_merges_mappings_and_replaces_lists() -> None:
         build: {extends: [.near, .other], variables: {C: own}}
         """
     )
-    assert [(variable.key, variable.value) for variable in found.variables] == [
+    assert [(variable.key, variable.value) for variable in job.variables] == [
         ("A", "far"),
         ("B", "near"),
         ("D", "other"),
         ("C", "own"),
     ]
-    assert (found.tags, found.commands) == (("near",), ("far",))
+    assert (job.tags, job.commands) == (("near",), ("far",))
 
 
 def test_defaults_apply_where_a_job_sets_no_value() -> None:
@@ -71,16 +71,16 @@ def test_defaults_apply_where_a_job_sets_no_value() -> None:
         c: {script: x, inherit: {default: false}}
         d: {script: x, inherit: {default: [tags]}}
         """
-    found = compile_jobs(source)
-    assert (found["a"].image, found["a"].commands, found["a"].tags) == ("debian", ("prepare", "x"), ("linux",))
-    assert (found["a"].retries, found["a"].timeout_seconds) == (1, 300)
-    assert (found["b"].image, found["b"].commands) == ("alpine", ("x",))
-    assert (found["c"].image, found["c"].commands, found["c"].tags) == (None, ("x",), ())
-    assert (found["d"].image, found["d"].tags) == (None, ("linux",))
+    jobs = compile_jobs(source)
+    assert (jobs["a"].image, jobs["a"].commands, jobs["a"].tags) == ("debian", ("prepare", "x"), ("linux",))
+    assert (jobs["a"].retries, jobs["a"].timeout_seconds) == (1, 300)
+    assert (jobs["b"].image, jobs["b"].commands) == ("alpine", ("x",))
+    assert (jobs["c"].image, jobs["c"].commands, jobs["c"].tags) == (None, ("x",), ())
+    assert (jobs["d"].image, jobs["d"].tags) == (None, ("linux",))
 
 
 def test_image_and_services_are_names_or_mappings() -> None:
-    found = compile_job(
+    job = compile_job(
         """
         build:
           image: {name: "debian:12", entrypoint: [""], pull_policy: always}
@@ -88,9 +88,9 @@ def test_image_and_services_are_names_or_mappings() -> None:
           script: x
         """
     )
-    assert found.image == "debian:12"
-    assert found.container == PlannedImage(name="debian:12", entrypoint=("",), pull_policy=("always",))
-    assert found.services == (
+    assert job.image == "debian:12"
+    assert job.container == PlannedImage(name="debian:12", entrypoint=("",), pull_policy=("always",))
+    assert job.services == (
         PlannedImage(name="redis"),
         PlannedImage(
             name="postgres:16",
@@ -102,7 +102,7 @@ def test_image_and_services_are_names_or_mappings() -> None:
 
 
 def test_artifact_and_cache_settings_are_passed_on() -> None:
-    found = compile_job(
+    job = compile_job(
         """
         build:
           script: x
@@ -112,10 +112,10 @@ def test_artifact_and_cache_settings_are_passed_on() -> None:
             - {paths: [other]}
         """
     )
-    assert found.artifacts == PlannedArtifacts(
+    assert job.artifacts == PlannedArtifacts(
         name="out", paths=("out/",), exclude=("*.o",), when="always", expire_in="1 week", untracked=True
     )
-    assert found.caches == (
+    assert job.caches == (
         PlannedCache(key="deps", paths=(".deps",), policy="pull", when="on_failure", fallback_keys=("old",)),
         PlannedCache(paths=("other",)),
     )
@@ -134,8 +134,8 @@ def test_artifact_and_cache_settings_are_passed_on() -> None:
     ],
 )
 def test_a_manual_job_may_fail_by_default_except_in_rules(keywords: str, when: str, allowed: bool) -> None:
-    found = compile_job(f"{{build: {{script: x, {keywords}}}}}")
-    assert (found.when, found.allow_failure) == (when, allowed)
+    job = compile_job(f"{{build: {{script: x, {keywords}}}}}")
+    assert (job.when, job.allow_failure) == (when, allowed)
 
 
 def test_failures_with_listed_exit_codes_may_be_allowed() -> None:
@@ -145,8 +145,8 @@ def test_failures_with_listed_exit_codes_may_be_allowed() -> None:
 
 def test_a_job_may_have_retries() -> None:
     assert compile_job("{build: {script: x, retry: 2}}").retries == 2
-    found = compile_job("{build: {script: x, retry: {max: 1, when: [script_failure, job_execution_timeout]}}}")
-    assert (found.retries, found.retry_when) == (1, ("script_failure", "job_execution_timeout"))
+    job = compile_job("{build: {script: x, retry: {max: 1, when: [script_failure, job_execution_timeout]}}}")
+    assert (job.retries, job.retry_when) == (1, ("script_failure", "job_execution_timeout"))
     assert compile_job("{build: {script: x, retry: {max: 1, when: always}}}").retry_when == ()
 
 
@@ -166,16 +166,16 @@ def test_a_job_timeout_is_capped_at_the_server_limit() -> None:
 
 
 def test_parallel_creates_numbered_jobs() -> None:
-    found = compile_jobs("{build: {script: x, parallel: 2}}")
-    assert list(found) == ["build 1/2", "build 2/2"]
-    assert [(variable.key, variable.value) for variable in found["build 2/2"].variables] == [
+    jobs = compile_jobs("{build: {script: x, parallel: 2}}")
+    assert list(jobs) == ["build 1/2", "build 2/2"]
+    assert [(variable.key, variable.value) for variable in jobs["build 2/2"].variables] == [
         ("CI_NODE_INDEX", "2"),
         ("CI_NODE_TOTAL", "2"),
     ]
 
 
 def test_a_matrix_creates_all_combinations() -> None:
-    found = compile_jobs(
+    jobs = compile_jobs(
         """
         build:
           script: x
@@ -185,8 +185,8 @@ def test_a_matrix_creates_all_combinations() -> None:
               - {OS: bsd}
         """
     )
-    assert list(found) == ["build: [linux, arm]", "build: [mac, arm]", "build: [bsd]"]
-    assert {variable.key: variable.value for variable in found["build: [mac, arm]"].variables} == {
+    assert list(jobs) == ["build: [linux, arm]", "build: [mac, arm]", "build: [bsd]"]
+    assert {variable.key: variable.value for variable in jobs["build: [mac, arm]"].variables} == {
         "CI_NODE_INDEX": "2",
         "CI_NODE_TOTAL": "3",
         "OS": "mac",
@@ -201,21 +201,21 @@ def test_a_script_is_text_or_a_list_nested_at_most_ten_levels() -> None:
 
 
 def test_a_retry_may_be_for_reasons_or_exit_codes() -> None:
-    found = compile_job("build: {script: x, retry: {max: 1, when: [runner_system_failure], exit_codes: [137, 3]}}\n")
-    assert (found.retries, found.retry_when, found.retry_codes) == (1, ("runner_system_failure",), (137, 3))
+    job = compile_job("build: {script: x, retry: {max: 1, when: [runner_system_failure], exit_codes: [137, 3]}}\n")
+    assert (job.retries, job.retry_when, job.retry_codes) == (1, ("runner_system_failure",), (137, 3))
     (always,) = (compile_job("build: {script: x, retry: {max: 1, when: always, exit_codes: 3}}\n"),)
     assert (always.retry_when, always.retry_codes) == ((), ())
 
 
 def test_tags_may_use_variables_of_the_matrix_and_of_rules() -> None:
-    found = compile_jobs(
+    jobs = compile_jobs(
         """
         variables: {WHERE: nowhere}
         a: {script: x, tags: ["on-${WHERE}", "$SIZE"], parallel: {matrix: [{WHERE: [aws, gcp]}]},
             rules: [{variables: {SIZE: big}}]}
         """
     )
-    assert [job.tags for job in found.values()] == [("on-aws", "big"), ("on-gcp", "big")]
+    assert [job.tags for job in jobs.values()] == [("on-aws", "big"), ("on-gcp", "big")]
 
 
 def test_a_cache_policy_may_be_a_variable() -> None:
@@ -241,8 +241,8 @@ def test_a_cache_policy_may_be_a_variable() -> None:
     ],
 )
 def test_an_environment_sets_variables_and_gives_a_warning(written: str, variables: dict[str, str]) -> None:
-    (found,) = (result := compile_sample(f"{{a: {{script: x, environment: {written}}}}}")).jobs
-    assert {variable.key.removeprefix("CI_ENVIRONMENT_"): variable.value for variable in found.variables} == variables
+    (job,) = (result := compile_sample(f"{{a: {{script: x, environment: {written}}}}}")).jobs
+    assert {variable.key.removeprefix("CI_ENVIRONMENT_"): variable.value for variable in job.variables} == variables
     assert result.warnings == (
         "line 1, column 17: `environment` of the job `a` only sets variables: deployments are not tracked",
     )

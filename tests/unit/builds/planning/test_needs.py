@@ -11,15 +11,15 @@ def test_a_need_is_a_name_or_a_mapping(needs: str) -> None:
 
 
 def test_an_empty_needs_list_differs_from_a_missing_one() -> None:
-    found = compile_jobs("{a: {script: x, needs: []}, b: {script: x}}")
-    assert (found["a"].needs, found["b"].needs) == ((), None)
+    jobs = compile_jobs("{a: {script: x, needs: []}, b: {script: x}}")
+    assert (jobs["a"].needs, jobs["b"].needs) == ((), None)
 
 
 def test_needing_a_parallel_job_needs_all_of_its_instances() -> None:
     source = "{a: {script: x, parallel: {matrix: [{A: [1, 2]}]}}, b: {script: x, needs: NEEDS}}"
     assert compile_jobs(source.replace("NEEDS", "[a]"))["b"].needs == ("a: [1]", "a: [2]")
-    one = "[{job: a, parallel: {matrix: [{A: 2}]}}]"
-    assert compile_jobs(source.replace("NEEDS", one))["b"].needs == ("a: [2]",)
+    single = "[{job: a, parallel: {matrix: [{A: 2}]}}]"
+    assert compile_jobs(source.replace("NEEDS", single))["b"].needs == ("a: [2]",)
     assert compile_jobs(source.replace("NEEDS", '["a: [1]"]'))["b"].needs == ("a: [1]",)
 
 
@@ -36,8 +36,8 @@ def test_a_need_for_an_unknown_job_is_reported_with_its_position(keyword: str) -
 
 
 def test_a_rule_may_replace_the_needs() -> None:
-    found = compile_jobs("{a: {script: x}, b: {script: x, needs: [a], rules: [{if: $CI, needs: []}]}}")
-    assert found["b"].needs == ()
+    jobs = compile_jobs("{a: {script: x}, b: {script: x, needs: [a], rules: [{if: $CI, needs: []}]}}")
+    assert jobs["b"].needs == ()
 
 
 @pytest.mark.parametrize(
@@ -63,8 +63,8 @@ def test_artifacts_are_fetched_from_all_earlier_stages_by_default() -> None:
         depending: {script: x, dependencies: [b]}
         lonely: {script: x, dependencies: []}
         """
-    found = compile_jobs(source)
-    assert [found[name].fetches for name in ("all", "needing", "depending", "lonely")] == [
+    jobs = compile_jobs(source)
+    assert [jobs[name].fetches for name in ("all", "needing", "depending", "lonely")] == [
         ("a", "b"),
         ("a",),
         ("b",),

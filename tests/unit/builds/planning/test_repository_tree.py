@@ -65,9 +65,9 @@ RULES = """
     ],
 )
 def test_rules_check_existing_and_changed_files(rule: str, is_included: bool) -> None:
-    found = compile_sample(RULES % rule, tree=TREE)
-    assert ("build" in {job.name for job in found.jobs}) is is_included
-    assert found.warnings == ()
+    pipeline = compile_sample(RULES % rule, tree=TREE)
+    assert ("build" in {job.name for job in pipeline.jobs}) is is_included
+    assert pipeline.warnings == ()
 
 
 @pytest.mark.parametrize(
@@ -80,16 +80,20 @@ def test_only_and_except_check_changed_files(keyword: str, is_included: bool) ->
 
 
 def test_changes_match_with_a_warning_if_the_previous_commit_is_unknown() -> None:
-    found = compile_sample("build:\n  script: x\n  rules:\n    - changes: [src/*]\n", tree=RepositoryTree(TREE.blobs))
-    assert [job.name for job in found.jobs] == ["build"]
-    assert found.warnings == (
+    pipeline = compile_sample(
+        "build:\n  script: x\n  rules:\n    - changes: [src/*]\n", tree=RepositoryTree(TREE.blobs)
+    )
+    assert [job.name for job in pipeline.jobs] == ["build"]
+    assert pipeline.warnings == (
         "line 4, column 7: `changes` in a rule of the job `build` counts as fulfilled: the commit's files are unknown",
     )
 
 
 def test_compare_to_gives_a_warning() -> None:
-    found = compile_sample("build: {script: x, rules: [{changes: {paths: ['src/*'], compare_to: main}}]}\n", tree=TREE)
-    assert "`compare_to` of `changes` in a rule of the job `build` is not supported" in found.warnings[0]
+    pipeline = compile_sample(
+        "build: {script: x, rules: [{changes: {paths: ['src/*'], compare_to: main}}]}\n", tree=TREE
+    )
+    assert "`compare_to` of `changes` in a rule of the job `build` is not supported" in pipeline.warnings[0]
 
 
 def test_too_many_paths_are_rejected_with_their_position() -> None:

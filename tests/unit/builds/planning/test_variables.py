@@ -12,8 +12,8 @@ def meanings(**values: str) -> dict[str, str]:
 
 
 def test_a_variable_name_in_a_value_is_expanded() -> None:
-    found = meanings(A="${B}-$CI", B="b$C", C="c")
-    assert (found["A"], found["B"]) == ("bc-true", "bc")
+    values = meanings(A="${B}-$CI", B="b$C", C="c")
+    assert (values["A"], values["B"]) == ("bc-true", "bc")
 
 
 def test_unknown_names_and_escaped_dollars_are_kept() -> None:
@@ -21,19 +21,19 @@ def test_unknown_names_and_escaped_dollars_are_kept() -> None:
 
 
 def test_a_self_referencing_value_is_kept_literally() -> None:
-    found = meanings(A="$B", B="$A", PATH="$PATH:/x")
-    assert (found["A"], found["PATH"]) == ("$A", "$PATH:/x")
+    values = meanings(A="$B", B="$A", PATH="$PATH:/x")
+    assert (values["A"], values["PATH"]) == ("$A", "$PATH:/x")
 
 
 def test_a_value_with_expand_false_is_kept_literally() -> None:
-    found = expand_variables({"CI": "true"}, [PlannedVariable(key="A", value="$CI", expand=False)])
-    assert found["A"] == "$CI"
+    values = expand_variables({"CI": "true"}, [PlannedVariable(key="A", value="$CI", expand=False)])
+    assert values["A"] == "$CI"
 
 
 def test_expansion_of_growing_values_is_limited() -> None:
     began = time.monotonic()
-    found = meanings(**{f"A{n}": f"$A{n + 1}" * 1000 for n in range(9)}, A9="")
-    assert len(found["A0"]) < 10 * 1024 * 1024
+    values = meanings(**{f"A{n}": f"$A{n + 1}" * 1000 for n in range(9)}, A9="")
+    assert len(values["A0"]) < 10 * 1024 * 1024
     assert time.monotonic() - began < 10
 
 
@@ -47,11 +47,11 @@ def test_jobs_have_global_and_their_own_variables() -> None:
         two: {script: x, inherit: {variables: [B]}}
         three: {script: x, inherit: {variables: false}}
         """
-    found = {
+    variables_by_job = {
         name: [(variable.key, variable.value, variable.expand) for variable in job.variables]
         for name, job in compile_jobs(source).items()
     }
-    assert found == {
+    assert variables_by_job == {
         "one": [("A", "own", True), ("B", "file", True), ("C", "$A", False)],
         "two": [("B", "file", True)],
         "three": [],
@@ -65,7 +65,7 @@ def test_a_variable_with_an_unknown_keyword_is_rejected() -> None:
 
 
 def test_every_job_has_project_commit_pipeline_and_server_variables() -> None:
-    found = build_variables(make_context(message="Fix it\n\nAll of it.\n", initiator="ivan"))
+    values = build_variables(make_context(message="Fix it\n\nAll of it.\n", initiator="ivan"))
     expected = {
         "CI": "true",
         "GITLAB_CI": "true",
@@ -88,13 +88,13 @@ def test_every_job_has_project_commit_pipeline_and_server_variables() -> None:
         "CI_PIPELINE_SOURCE": "web",
         "GITLAB_USER_LOGIN": "ivan",
     }
-    assert expected.items() <= found.items()
+    assert expected.items() <= values.items()
 
 
 def test_a_tag_build_has_no_branch_variable() -> None:
-    found = build_variables(make_context(ref="refs/tags/v1"))
-    assert found["CI_COMMIT_TAG"] == "v1"
-    assert "CI_COMMIT_BRANCH" not in found
+    values = build_variables(make_context(ref="refs/tags/v1"))
+    assert values["CI_COMMIT_TAG"] == "v1"
+    assert "CI_COMMIT_BRANCH" not in values
 
 
 def test_a_slug_fits_into_a_host_name() -> None:

@@ -10,7 +10,7 @@ from tests.unit.builds.planning.samples import compile_error, compile_job, compi
 
 
 def test_a_yaml_anchor_is_resolved() -> None:
-    found = compile_job(
+    job = compile_job(
         """
         .common: &common
           script: [make]
@@ -20,11 +20,11 @@ def test_a_yaml_anchor_is_resolved() -> None:
           tags: [arm]
         """
     )
-    assert (found.commands, found.tags) == (("make",), ("arm",))
+    assert (job.commands, job.tags) == (("make",), ("arm",))
 
 
 def test_the_first_of_several_merged_mappings_wins() -> None:
-    found = compile_job(
+    job = compile_job(
         """
         .a: &a {script: a}
         .b: &b {script: b, tags: [b]}
@@ -32,11 +32,11 @@ def test_the_first_of_several_merged_mappings_wins() -> None:
           <<: [*a, *b]
         """
     )
-    assert (found.commands, found.tags) == (("a",), ("b",))
+    assert (job.commands, job.tags) == (("a",), ("b",))
 
 
 def test_a_reference_is_replaced_and_nested_lists_are_flattened() -> None:
-    found = compile_job(
+    job = compile_job(
         """
         .setup:
           script: [one, two]
@@ -48,13 +48,13 @@ def test_a_reference_is_replaced_and_nested_lists_are_flattened() -> None:
             - three
         """
     )
-    assert found.commands == ("one", "two", "three")
-    assert [(variable.key, variable.value) for variable in found.variables] == [("A", "a")]
+    assert job.commands == ("one", "two", "three")
+    assert [(variable.key, variable.value) for variable in job.variables] == [("A", "a")]
 
 
 def test_scalar_values_are_kept_as_written() -> None:
-    found = compile_job("{variables: {A: 1.10, B: yes, C: 0755, D: , E: 2024-01-01}, build: {script: make}}")
-    assert [variable.value for variable in found.variables] == ["1.10", "yes", "0755", "", "2024-01-01"]
+    job = compile_job("{variables: {A: 1.10, B: yes, C: 0755, D: , E: 2024-01-01}, build: {script: make}}")
+    assert [variable.value for variable in job.variables] == ["1.10", "yes", "0755", "", "2024-01-01"]
 
 
 def test_an_unknown_reference_is_reported_with_its_position() -> None:

@@ -46,7 +46,7 @@ FINISHED = refusal("EXECUTOR_NOT_FOUND")
 NO_MORE = refusal("LOG_NOT_FOUND")
 
 
-def read(*responses: Any) -> tuple[list[LogEvent], list[str]]:
+def read_log(*responses: Any) -> tuple[list[LogEvent], list[str]]:
     api = Scripted(*responses)
     return list(LogReader(api, "e-1", 7).read_events()), api.asked
 
@@ -56,7 +56,7 @@ def texts(read_events: list[LogEvent]) -> Iterator[str]:
 
 
 def test_log_lines_are_read_in_order_through_all_steps() -> None:
-    read_events, requested_paths = read(
+    read_events, requested_paths = read_log(
         section("init", "\ncloning", 1),
         section("init", "\ndone", 2, closed=True),
         section("build", "one\ntwo", 2, closed=True),
@@ -79,7 +79,7 @@ def test_log_lines_are_read_in_order_through_all_steps() -> None:
 
 
 def test_lines_missed_in_the_live_log_are_read_from_the_finished_log() -> None:
-    read_events, requested_paths = read(
+    read_events, requested_paths = read_log(
         section("init", "\ncloning", 1),
         FINISHED,
         section("init", "cloning\ndone", closed=True),
@@ -91,7 +91,7 @@ def test_lines_missed_in_the_live_log_are_read_from_the_finished_log() -> None:
 
 
 def test_empty_log_lines_are_kept() -> None:
-    read_events, _ = read(
+    read_events, _ = read_log(
         section("init", "\n\n\nthree", 3, closed=True),
         section("build", "\ntwo", 2, closed=True),
         FINISHED,
@@ -103,13 +103,13 @@ def test_empty_log_lines_are_kept() -> None:
 
 
 def test_a_skipped_step_is_shown_without_lines() -> None:
-    read_events, _ = read(FINISHED, section("deploy", "", closed=True, skipped=True), NO_MORE)
+    read_events, _ = read_log(FINISHED, section("deploy", "", closed=True, skipped=True), NO_MORE)
     assert read_events == [StepStarted("deploy"), StepFinished("deploy", 2.0, success=True, skipped=True)]
 
 
 def test_a_waiting_build_shows_its_wait_reason() -> None:
     waiting = {"step": "init", "log": "Please wait", "line_number": 0, "closed_at": None}
     queued = [{"executor_id": "e-1", "reason": "Waits for a free runner."}]
-    read_events, _ = read(waiting, queued, FINISHED, section("init", "cloning", closed=True), NO_MORE)
+    read_events, _ = read_log(waiting, queued, FINISHED, section("init", "cloning", closed=True), NO_MORE)
     assert read_events[0] == BuildWaiting("Waits for a free runner.")
     assert list(texts(read_events)) == ["cloning"]

@@ -34,25 +34,25 @@ needs_kubectl = pytest.mark.skipif(
 
 
 @functools.cache
-def rendered(folder: str | Path) -> list[Manifest]:
+def render(folder: str | Path) -> list[Manifest]:
     command = ["kubectl", "kustomize", str(MANIFESTS / folder)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
-    return [manifest for manifest in yaml.safe_load_all(done.stdout) if manifest]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert result.returncode == 0, result.stderr
+    return [manifest for manifest in yaml.safe_load_all(result.stdout) if manifest]
 
 
-def of_kind(overlay: str, *kinds: str) -> dict[str, Manifest]:
+def find_manifests(overlay: str, *kinds: str) -> dict[str, Manifest]:
     return {
         manifest["metadata"]["name"]: manifest
-        for manifest in rendered(f"overlays/{overlay}")
+        for manifest in render(f"overlays/{overlay}")
         if manifest["kind"] in kinds
     }
 
 
 def workloads(overlay: str) -> dict[str, Manifest]:
     """Return the pod specifications by workload name."""
-    found = of_kind(overlay, "Deployment", "StatefulSet", "Job")
-    return {name: manifest["spec"]["template"]["spec"] for name, manifest in found.items()}
+    manifests = find_manifests(overlay, "Deployment", "StatefulSet", "Job")
+    return {name: manifest["spec"]["template"]["spec"] for name, manifest in manifests.items()}
 
 
 def containers(overlay: str) -> Iterator[tuple[str, Manifest]]:
@@ -61,12 +61,12 @@ def containers(overlay: str) -> Iterator[tuple[str, Manifest]]:
             yield f"{name}/{container['name']}", container
 
 
-def process(overlay: str, name: str) -> Manifest:
+def container_of(overlay: str, name: str) -> Manifest:
     [container] = workloads(overlay)[f"headrace-{name}"]["containers"]
     return dict(container)
 
 
-def environment(container: Manifest) -> dict[str, Any]:
+def variables_of(container: Manifest) -> dict[str, Any]:
     """Return the variables of a container; those from a secret have its key as value."""
     return {
         variable["name"]: variable.get("value") or _source(variable["valueFrom"])
@@ -78,26 +78,26 @@ def _source(source: Manifest) -> str:
     return str(source["secretKeyRef"]["key"] if "secretKeyRef" in source else source["fieldRef"]["fieldPath"])
 
 
-def settings(overlay: str) -> dict[str, str]:
-    [found] = [
+def shared_settings(overlay: str) -> dict[str, str]:
+    [values] = [
         manifest["data"]
-        for name, manifest in of_kind(overlay, "ConfigMap").items()
+        for name, manifest in find_manifests(overlay, "ConfigMap").items()
         if name.startswith("headrace-settings")
     ]
-    return dict(found)
+    return dict(values)
 
 
-def with_component(folder: Path, overlay: str, component: str) -> list[Manifest]:
+def render_with_component(folder: Path, overlay: str, component: str) -> list[Manifest]:
     manifests_path = os.path.relpath(MANIFESTS, folder.resolve())
     above = {
         "resources": [f"{manifests_path}/overlays/{overlay}"],
         "components": [f"{manifests_path}/components/{component}"],
     }
     (folder / "kustomization.yaml").write_text(yaml.safe_dump(above))
-    return rendered(folder)
+    return render(folder)
 
 
-def pods_of(manifests: list[Manifest]) -> dict[str, Manifest]:
+def pod_specs(manifests: list[Manifest]) -> dict[str, Manifest]:
     kinds = ("Deployment", "StatefulSet", "Job")
     return {
         manifest["metadata"]["name"]: manifest["spec"]["template"]["spec"]

@@ -6,7 +6,14 @@ from pathlib import Path
 import yaml
 
 from services.builds.app import service as builds
-from tests.unit.infra.kubernetes.manifests import MANIFESTS, PROCESSES, ROOT, Manifest, needs_kubectl, with_component
+from tests.unit.infra.kubernetes.manifests import (
+    MANIFESTS,
+    PROCESSES,
+    ROOT,
+    Manifest,
+    needs_kubectl,
+    render_with_component,
+)
 
 MEASURES = re.compile(r"headrace_\w+")
 
@@ -23,9 +30,9 @@ def test_keda_triggers_use_existing_consumers_and_metrics() -> None:
 
 @needs_kubectl
 def test_keda_replaces_the_autoscaler_of_builds(tmp_path: Path) -> None:
-    found = with_component(tmp_path, "prod", "keda")
-    scaled = [item["metadata"]["name"] for item in found if item["kind"] == "ScaledObject"]
-    by_cpu = [item["metadata"]["name"] for item in found if item["kind"] == "HorizontalPodAutoscaler"]
+    manifests = render_with_component(tmp_path, "prod", "keda")
+    scaled = [item["metadata"]["name"] for item in manifests if item["kind"] == "ScaledObject"]
+    by_cpu = [item["metadata"]["name"] for item in manifests if item["kind"] == "HorizontalPodAutoscaler"]
     assert sorted(scaled) == ["headrace-agent", "headrace-builds"]
     assert sorted(by_cpu) == sorted(f"headrace-{name}" for name in PROCESSES if name != "builds")
 

@@ -16,12 +16,12 @@ from tests.unit.infra.kubernetes.manifests import (
     OVERLAYS,
     PROCESSES,
     Manifest,
+    container_of,
     containers,
-    environment,
+    find_manifests,
     needs_kubectl,
-    of_kind,
-    process,
-    settings,
+    shared_settings,
+    variables_of,
     workloads,
 )
 
@@ -36,28 +36,28 @@ def test_every_manifest_file_is_valid_yaml() -> None:
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_every_process_has_its_own_deployment_disruption_budget_and_account(overlay: str) -> None:
     names = {f"headrace-{name}" for name in (*PROCESSES, "agent")}
-    assert names <= of_kind(overlay, "Deployment").keys()
-    assert names <= of_kind(overlay, "PodDisruptionBudget").keys()
+    assert names <= find_manifests(overlay, "Deployment").keys()
+    assert names <= find_manifests(overlay, "PodDisruptionBudget").keys()
     accounts = {pod["serviceAccountName"] for pod in workloads(overlay).values()}
-    assert names <= accounts <= of_kind(overlay, "ServiceAccount").keys()
+    assert names <= accounts <= find_manifests(overlay, "ServiceAccount").keys()
 
 
 @needs_kubectl
 def test_every_request_handling_process_is_autoscaled_in_production() -> None:
-    assert of_kind("prod", "HorizontalPodAutoscaler").keys() == {f"headrace-{name}" for name in PROCESSES}
-    assert [manifest["spec"]["minReplicas"] for manifest in of_kind("prod", "HorizontalPodAutoscaler").values()] == [
-        2
-    ] * 6
+    assert find_manifests("prod", "HorizontalPodAutoscaler").keys() == {f"headrace-{name}" for name in PROCESSES}
+    assert [
+        manifest["spec"]["minReplicas"] for manifest in find_manifests("prod", "HorizontalPodAutoscaler").values()
+    ] == [2] * 6
 
 
 @needs_kubectl
 @pytest.mark.parametrize("name", PROCESSES)
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_every_process_runs_its_command_with_its_own_nats_login(overlay: str, name: str) -> None:
-    container = process(overlay, name)
+    container = container_of(overlay, name)
     assert container["args"] == (["gateway"] if name == "gateway" else ["service", name])
-    assert environment(container)["NATS_PASSWORD"] == f"nats-{name}"
-    assert environment(container)["HEADRACE_NATS_URL"] == f"nats://{name}:$(NATS_PASSWORD)@nats:4222"
+    assert variables_of(container)["NATS_PASSWORD"] == f"nats-{name}"
+    assert variables_of(container)["HEADRACE_NATS_URL"] == f"nats://{name}:$(NATS_PASSWORD)@nats:4222"
 
 
 @needs_kubectl
@@ -74,9 +74,9 @@ def test_production_runs_this_release() -> None:
 @pytest.mark.parametrize("name", PROCESSES)
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_container_ports_and_probes_match_the_process(overlay: str, name: str) -> None:
-    container = process(overlay, name)
+    container = container_of(overlay, name)
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}
-    assert str(ports["health"]) == settings(overlay)["HEADRACE_HEALTH_PORT"]
+    assert str(ports["health"]) == shared_settings(overlay)["HEADRACE_HEALTH_PORT"]
     assert ports.get("http", Settings().port) == Settings().port
     probes = [container[probe]["httpGet"] for probe in ("startupProbe", "livenessProbe", "readinessProbe")]
     assert [(probe["path"], probe["port"]) for probe in probes] == [
@@ -92,9 +92,9 @@ def test_termination_grace_periods_cover_the_shutdown_timeouts(overlay: str) -> 
     pods = workloads(overlay)
     grace = {name: pod.get("terminationGracePeriodSeconds", 30) for name, pod in pods.items()}
     assert min(grace[f"headrace-{name}"] for name in SERVICES) >= service_host.SHUTDOWN_TIMEOUT_SECONDS * 2
-    drain_seconds = float(environment(process(overlay, "gateway"))["HEADRACE_LEAVE_SECONDS"])
+    drain_seconds = float(variables_of(container_of(overlay, "gateway"))["HEADRACE_LEAVE_SECONDS"])
     assert grace["headrace-gateway"] >= drain_seconds + gateway.SHUTDOWN_TIMEOUT_SECONDS * 2
-    [agent_grace] = re.findall(r"--grace=(\d+)", " ".join(process(overlay, "agent")["args"]))
+    [agent_grace] = re.findall(r"--grace=(\d+)", " ".join(container_of(overlay, "agent")["args"]))
     assert grace["headrace-agent"] >= Settings().long_poll_seconds + int(agent_grace) + 10
 
 
@@ -105,37 +105,39 @@ def test_every_container_is_unprivileged_and_has_resource_limits(overlay: str) -
     assert all(pod["automountServiceAccountToken"] is False for pod in pods)
     assert all(pod["securityContext"]["runAsNonRoot"] for pod in pods)
     assert {pod["securityContext"]["seccompProfile"]["type"] for pod in pods} == {"RuntimeDefault"}
-    found = [container for _, container in containers(overlay)]
+    all_containers = [container for _, container in containers(overlay)]
     context = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
-    assert [item["securityContext"] for item in found] == [context] * len(found)
-    assert all({"cpu", "memory"} <= item["resources"]["requests"].keys() for item in found)
-    assert all("memory" in item["resources"]["limits"] for item in found)
-    assert [item["image"] for item in found if ":" not in item["image"]] == []
+    assert [item["securityContext"] for item in all_containers] == [context] * len(all_containers)
+    assert all({"cpu", "memory"} <= item["resources"]["requests"].keys() for item in all_containers)
+    assert all("memory" in item["resources"]["limits"] for item in all_containers)
+    assert [item["image"] for item in all_containers if ":" not in item["image"]] == []
 
 
 @needs_kubectl
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_network_policies_deny_all_but_listed_traffic(overlay: str) -> None:
-    policies = of_kind(overlay, "NetworkPolicy")
+    policies = find_manifests(overlay, "NetworkPolicy")
     deny_all = policies.pop("headrace-nothing")["spec"]
     assert deny_all == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
-    selected = {name for manifest in policies.values() for name in _chosen(manifest["spec"]["podSelector"])}
-    peers = {name for manifest in policies.values() for name in _peers(manifest["spec"])}
+    selected = {
+        name for manifest in policies.values() for name in _selected_components(manifest["spec"]["podSelector"])
+    }
+    peers = {name for manifest in policies.values() for name in _peer_components(manifest["spec"])}
     components = {
         manifest["spec"]["template"]["metadata"]["labels"]["app.kubernetes.io/component"]
-        for manifest in of_kind(overlay, "Deployment", "StatefulSet", "Job").values()
+        for manifest in find_manifests(overlay, "Deployment", "StatefulSet", "Job").values()
     }
     assert selected == components
     assert peers <= components
 
 
-def _chosen(selector: Manifest) -> Iterator[str]:
+def _selected_components(selector: Manifest) -> Iterator[str]:
     yield from selector.get("matchLabels", {}).values()
     for expression in selector.get("matchExpressions", ()):
         yield from expression["values"]
 
 
-def _peers(spec: Manifest) -> Iterator[str]:
+def _peer_components(spec: Manifest) -> Iterator[str]:
     for rule in (*spec.get("ingress", ()), *spec.get("egress", ())):
         for peer in (*rule.get("from", ()), *rule.get("to", ())):
-            yield from _chosen(peer.get("podSelector", {}))
+            yield from _selected_components(peer.get("podSelector", {}))

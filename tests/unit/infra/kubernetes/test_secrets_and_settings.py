@@ -11,10 +11,10 @@ from tests.unit.infra.kubernetes.manifests import (
     PROCESSES,
     ROOT,
     containers,
-    environment,
+    find_manifests,
     needs_kubectl,
-    of_kind,
-    settings,
+    shared_settings,
+    variables_of,
     workloads,
 )
 
@@ -46,9 +46,9 @@ def test_every_environment_variable_is_read_by_the_product(overlay: str) -> None
         name
         for container_name, container in containers(overlay)
         if "headrace" in container_name
-        for name in environment(container)
+        for name in variables_of(container)
     }
-    assert {*given, *settings(overlay)} - {"NATS_PASSWORD", "POD"} <= variables_of_the_product()
+    assert {*given, *shared_settings(overlay)} - {"NATS_PASSWORD", "POD"} <= variables_of_the_product()
 
 
 @needs_kubectl
@@ -56,7 +56,7 @@ def test_every_environment_variable_is_read_by_the_product(overlay: str) -> None
 def test_containers_hold_only_the_secrets_they_need(overlay: str) -> None:
     holders: dict[str, set[str]] = {}
     for container_name, container in containers(overlay):
-        for key in environment(container).values():
+        for key in variables_of(container).values():
             holders.setdefault(key, set()).add(container_name)
     stored = {f"headrace-{name}/headrace" for name in (*SERVICES, "migrate", "operator")}
     assert holders["master-key"] == holders["mongodb-url"] == stored
@@ -79,7 +79,7 @@ def test_every_secret_key_is_generated_and_documented(overlay: str) -> None:
 
 @needs_kubectl
 def test_the_development_secret_has_every_required_key() -> None:
-    [secret] = of_kind("dev", "Secret").values()
+    [secret] = find_manifests("dev", "Secret").values()
     assert (
         secret_keys("dev") - {"mail-password", "s3-access-key", "s3-secret-key", "backup-key"} <= secret["data"].keys()
     )
@@ -87,15 +87,17 @@ def test_the_development_secret_has_every_required_key() -> None:
 
 @needs_kubectl
 def test_the_production_overlay_contains_no_secret() -> None:
-    assert of_kind("prod", "Secret") == {}
+    assert find_manifests("prod", "Secret") == {}
 
 
 @needs_kubectl
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_nats_gets_every_password_of_its_configuration(overlay: str) -> None:
-    maps = {name: manifest for name, manifest in of_kind(overlay, "ConfigMap").items() if name.startswith("nats-")}
+    maps = {
+        name: manifest for name, manifest in find_manifests(overlay, "ConfigMap").items() if name.startswith("nats-")
+    }
     text = "".join(text for manifest in maps.values() for text in manifest["data"].values())
     [container] = workloads(overlay)["nats"]["containers"]
     variables = set(re.findall(r"\$([A-Z][A-Z0-9_]*)\b(?!\.)", text)) - {"JS", "KV", "SYS", "SRV", "MQTT", "O", "G"}
-    assert variables <= environment(container).keys()
+    assert variables <= variables_of(container).keys()
     assert {f"HEADRACE_NATS_PASSWORD_{name.upper()}" for name in PROCESSES} <= variables

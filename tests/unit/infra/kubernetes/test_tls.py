@@ -14,58 +14,58 @@ from tests.unit.infra.kubernetes.manifests import (
     OVERLAYS,
     PROCESSES,
     Manifest,
-    environment,
     needs_kubectl,
-    pods_of,
-    with_component,
+    pod_specs,
+    render_with_component,
+    variables_of,
 )
 
 
 @pytest.fixture(params=OVERLAYS)
-def secured(request: pytest.FixtureRequest, tmp_path: Path) -> list[Manifest]:
+def tls_manifests(request: pytest.FixtureRequest, tmp_path: Path) -> list[Manifest]:
     """Return the manifests of an overlay with the TLS component."""
-    return with_component(tmp_path, request.param, "tls")
+    return render_with_component(tmp_path, request.param, "tls")
 
 
-def mounted(pod: Manifest, secret: str, among: str = "containers") -> list[str]:
+def mount_paths(pod: Manifest, secret: str, among: str = "containers") -> list[str]:
     """Return the mount paths of the secret in the first container."""
     volumes = {volume["name"] for volume in pod["volumes"] if volume.get("secret", {}).get("secretName") == secret}
     return [mount["mountPath"] for mount in pod[among][0]["volumeMounts"] if mount["name"] in volumes]
 
 
 @needs_kubectl
-def test_with_tls_every_process_connects_to_nats_over_tls(secured: list[Manifest]) -> None:
-    pods = pods_of(secured)
-    found = {name: environment(pod["containers"][0]).get("HEADRACE_NATS_URL", "") for name, pod in pods.items()}
+def test_with_tls_every_process_connects_to_nats_over_tls(tls_manifests: list[Manifest]) -> None:
+    pods = pod_specs(tls_manifests)
+    urls = {name: variables_of(pod["containers"][0]).get("HEADRACE_NATS_URL", "") for name, pod in pods.items()}
     named = {f"headrace-{name}" for name in (*PROCESSES, "migrate", "operator")}
-    assert {name for name, url in found.items() if url.startswith("tls://")} == named
-    assert {name for name, url in found.items() if url.startswith("nats://")} == set()
+    assert {name for name, url in urls.items() if url.startswith("tls://")} == named
+    assert {name for name, url in urls.items() if url.startswith("nats://")} == set()
 
 
 @needs_kubectl
-def test_with_tls_the_ca_file_is_mounted_at_the_configured_path(secured: list[Manifest]) -> None:
-    pods = pods_of(secured)
+def test_with_tls_the_ca_file_is_mounted_at_the_configured_path(tls_manifests: list[Manifest]) -> None:
+    pods = pod_specs(tls_manifests)
     [ca_file] = {
         manifest["data"]["HEADRACE_CA_FILE"]
-        for manifest in secured
+        for manifest in tls_manifests
         if "headrace-settings" in manifest["metadata"]["name"]
     }
     for name in (*PROCESSES, "migrate", "operator"):
-        assert mounted(pods[f"headrace-{name}"], "nats-tls") == [str(Path(ca_file).parent)]
+        assert mount_paths(pods[f"headrace-{name}"], "nats-tls") == [str(Path(ca_file).parent)]
     agent = pods["headrace-agent"]
-    assert environment(agent["initContainers"][0])["HEADRACE_CA_FILE"] == ca_file
+    assert variables_of(agent["initContainers"][0])["HEADRACE_CA_FILE"] == ca_file
     for among in (
         "initContainers",
         "containers",
     ):  # the registration container writes the path to a file that the agent reads
-        assert mounted(agent, "headrace-gateway-tls", among) == [str(Path(ca_file).parent)]
+        assert mount_paths(agent, "headrace-gateway-tls", among) == [str(Path(ca_file).parent)]
 
 
 @needs_kubectl
-def test_with_tls_only_servers_mount_private_keys(secured: list[Manifest]) -> None:
+def test_with_tls_only_servers_mount_private_keys(tls_manifests: list[Manifest]) -> None:
     holders = {
         name: volume["secret"]["secretName"]
-        for name, pod in pods_of(secured).items()
+        for name, pod in pod_specs(tls_manifests).items()
         for volume in pod.get("volumes", ())
         if volume.get("secret", {}).get("secretName", "").endswith("-tls") and "items" not in volume["secret"]
     }
@@ -73,30 +73,40 @@ def test_with_tls_only_servers_mount_private_keys(secured: list[Manifest]) -> No
 
 
 @needs_kubectl
-def test_with_tls_the_configured_certificate_files_are_mounted(secured: list[Manifest]) -> None:
-    pods = pods_of(secured)
+def test_with_tls_the_configured_certificate_files_are_mounted(tls_manifests: list[Manifest]) -> None:
+    pods = pod_specs(tls_manifests)
     [config] = [
-        manifest["data"]["tls.conf"] for manifest in secured if manifest["metadata"]["name"].startswith("nats-server")
+        manifest["data"]["tls.conf"]
+        for manifest in tls_manifests
+        if manifest["metadata"]["name"].startswith("nats-server")
     ]
-    assert {str(Path(file).parent) for file in re.findall(r'"(.+)"', config)} == {*mounted(pods["nats"], "nats-tls")}
-    shown = environment(pods["headrace-gateway"]["containers"][0])
-    named = {shown["HEADRACE_TLS_CERTIFICATE"], shown["HEADRACE_TLS_KEY"]}
-    assert {str(Path(file).parent) for file in named} == {*mounted(pods["headrace-gateway"], "headrace-gateway-tls")}
-    assert mounted(pods["mongo"], "mongo-tls") == ["/etc/mongo-tls"] == mounted(pods["mongo-initiate"], "mongo-tls")
+    assert {str(Path(file).parent) for file in re.findall(r'"(.+)"', config)} == {
+        *mount_paths(pods["nats"], "nats-tls")
+    }
+    gateway_variables = variables_of(pods["headrace-gateway"]["containers"][0])
+    named = {gateway_variables["HEADRACE_TLS_CERTIFICATE"], gateway_variables["HEADRACE_TLS_KEY"]}
+    assert {str(Path(file).parent) for file in named} == {
+        *mount_paths(pods["headrace-gateway"], "headrace-gateway-tls")
+    }
+    assert (
+        mount_paths(pods["mongo"], "mongo-tls")
+        == ["/etc/mongo-tls"]
+        == mount_paths(pods["mongo-initiate"], "mongo-tls")
+    )
 
 
 @needs_kubectl
-def test_with_tls_the_gateway_service_uses_the_https_port(secured: list[Manifest]) -> None:
+def test_with_tls_the_gateway_service_uses_the_https_port(tls_manifests: list[Manifest]) -> None:
     [service] = [
         manifest
-        for manifest in secured
+        for manifest in tls_manifests
         if manifest["kind"] == "Service" and manifest["metadata"]["name"] == "headrace-gateway"
     ]
     [port] = service["spec"]["ports"]
     assert (port["name"], port["port"]) == ("https", 443)
     backends = [
         manifest["spec"]["rules"][0]["http"]["paths"][0]["backend"]
-        for manifest in secured
+        for manifest in tls_manifests
         if manifest["kind"] == "Ingress"
     ]
     assert [manifest["service"]["port"]["name"] for manifest in backends] == ["https"] * len(backends)
@@ -104,8 +114,8 @@ def test_with_tls_the_gateway_service_uses_the_https_port(secured: list[Manifest
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificates; it is missing")
 def test_generated_certificates_are_valid_for_the_service_names(tmp_path: Path) -> None:
-    made = subprocess.check_output([MANIFESTS / "components" / "tls" / "secrets.sh"], text=True, timeout=60)
-    secrets = {manifest["metadata"]["name"]: manifest["data"] for manifest in yaml.safe_load_all(made) if manifest}
+    output = subprocess.check_output([MANIFESTS / "components" / "tls" / "secrets.sh"], text=True, timeout=60)
+    secrets = {manifest["metadata"]["name"]: manifest["data"] for manifest in yaml.safe_load_all(output) if manifest}
     assert secrets.keys() == {"nats-tls", "mongo-tls", "headrace-gateway-tls"}
     for secret, name in (
         ("nats-tls", "nats"),
@@ -117,5 +127,5 @@ def test_generated_certificates_are_valid_for_the_service_names(tmp_path: Path) 
             (tmp_path / file).write_bytes(base64.b64decode(content))
         # Python 3.13 and later verify as strictly
         command = ["openssl", "verify", "-x509_strict", "-CAfile", "ca.crt", "-verify_hostname", name, "tls.crt"]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=20)
-        assert done.stdout == "tls.crt: OK\n", done.stderr
+        result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=20)
+        assert result.stdout == "tls.crt: OK\n", result.stderr

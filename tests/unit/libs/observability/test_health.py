@@ -12,7 +12,7 @@ from libs.observability.metrics import Metrics
 from libs.observability.telemetry import configure_telemetry
 
 
-async def fine() -> str | None:
+async def passing() -> str | None:
     return None
 
 
@@ -47,13 +47,13 @@ async def client(port: int) -> AsyncIterator[httpx.AsyncClient]:
 
 
 async def test_a_process_whose_checks_pass_is_ready(health: Health, client: httpx.AsyncClient) -> None:
-    health.register("mongodb", fine)
+    health.register("mongodb", passing)
     response = await client.get("/readyz?verbose=1")
     assert (response.status_code, response.json()) == (200, {"ready": True, "reasons": {}})
 
 
 async def test_an_unready_process_lists_its_reasons(health: Health, client: httpx.AsyncClient) -> None:
-    health.register("mongodb", fine)
+    health.register("mongodb", passing)
     health.register("followers", stopped)
     health.register("nats", hanging)
     health.register("relay", failing)

@@ -104,7 +104,7 @@ def test_spans_and_metrics_reach_the_configured_collector(collector: str, receiv
     assert b"headrace_conflicts" in exported["/v1/metrics"]
 
 
-def exporting() -> bool:
+def is_exporting() -> bool:
     return any(thread.name.startswith("Otel") for thread in enumerate_threads())
 
 
@@ -117,7 +117,7 @@ def test_shutdown_does_not_wait_for_an_unresponsive_collector(monkeypatch: pytes
             telemetry.tracer.start_span("command").end()
         telemetry.shutdown()
         silent.settimeout(0.2)
-        while exporting():  # an exporter whose connection is dropped would retry long after the test
+        while is_exporting():  # an exporter whose connection is dropped would retry long after the test
             with suppress(TimeoutError), silent.accept()[0] as connection:
                 assert connection.recv(4) == b"POST"
                 connection.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")

@@ -82,11 +82,11 @@ async def test_an_altered_ciphertext_cannot_be_decrypted(vault: Encryption, spoi
 
 
 async def test_shredding_a_key_affects_only_its_subject(vault: Encryption) -> None:
-    gone, stays = await vault.encrypt("user-1", "gone"), await vault.encrypt("user-2", "stays")
+    shredded, stays = await vault.encrypt("user-1", "gone"), await vault.encrypt("user-2", "stays")
     await vault.shred("user-1")
     await vault.shred("user-1")
     with pytest.raises(KeyErased):
-        await vault.decrypt("user-1", gone)
+        await vault.decrypt("user-1", shredded)
     assert await vault.decrypt("user-2", stays) == "stays"
 
 

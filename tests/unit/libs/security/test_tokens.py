@@ -38,11 +38,11 @@ CLAIMS = {
 }
 
 
-def part(content: str) -> str:
+def base64_part(content: str) -> str:
     return base64.urlsafe_b64encode(content.encode(errors="replace")).decode().rstrip("=")
 
 
-def signed(claims: dict[str, object], **headers: object) -> str:
+def sign_claims(claims: dict[str, object], **headers: object) -> str:
     return jwt.encode(claims, KEY.private_pem, algorithm="EdDSA", headers={"kid": KEY.kid} | headers)
 
 
@@ -63,7 +63,7 @@ def test_two_tokens_issued_at_the_same_time_differ() -> None:
 
 
 def test_the_current_time_is_used_by_default() -> None:
-    assert verify_token(signed(CLAIMS), KEYS).user_id == 7
+    assert verify_token(sign_claims(CLAIMS), KEYS).user_id == 7
 
 
 def test_a_token_is_valid_until_its_expiry() -> None:
@@ -86,8 +86,8 @@ def test_a_token_of_an_older_key_is_accepted() -> None:
 HEAD, BODY, SIGNATURE = TOKEN.split(".")
 
 
-def headed(header: str) -> str:
-    return f"{part(header)}.{BODY}.{SIGNATURE}"
+def with_header(header: str) -> str:
+    return f"{base64_part(header)}.{BODY}.{SIGNATURE}"
 
 
 HOSTILE = {
@@ -96,26 +96,26 @@ HOSTILE = {
     "text": "no token",
     "not ascii": "tökén.ü.ß",
     "lone surrogate": "\ud800.\ud800.\ud800",
-    "altered": f"{HEAD}.{part(json.dumps(CLAIMS | {'roles': ['root']}))}.{SIGNATURE}",
+    "altered": f"{HEAD}.{base64_part(json.dumps(CLAIMS | {'roles': ['root']}))}.{SIGNATURE}",
     "no signature": f"{HEAD}.{BODY}.",
-    "nested header": headed("[" * 100_000),
-    "huge number": headed('{"kid": ' + "9" * 10_000 + "}"),
-    "list as key id": headed('{"alg": "EdDSA", "kid": [1]}'),
-    "no key id": headed('{"alg": "EdDSA"}'),
-    "header is a list": headed("[]"),
+    "nested header": with_header("[" * 100_000),
+    "huge number": with_header('{"kid": ' + "9" * 10_000 + "}"),
+    "list as key id": with_header('{"alg": "EdDSA", "kid": [1]}'),
+    "no key id": with_header('{"alg": "EdDSA"}'),
+    "header is a list": with_header("[]"),
     "unsigned": jwt.encode(CLAIMS, "", algorithm="none", headers={"kid": KEY.kid}),
     "public key as password": jwt.encode(CLAIMS, "x" * 64, algorithm="HS256", headers={"kid": KEY.kid}),
     "unknown key": issue_token(OTHER, subject=7, username="ann", roles=(), epoch=3, now=NOW, lifetime=3600),
     "signed by another": issue_token(
         replace(OTHER, kid=KEY.kid), subject=7, username="ann", roles=(), epoch=3, now=NOW, lifetime=3600
     ),
-    "no roles": signed({name: CLAIMS[name] for name in CLAIMS if name != "roles"}),
-    "roles not a list": signed(CLAIMS | {"roles": "admin"}),
-    "role not a text": signed(CLAIMS | {"roles": [1]}),
-    "subject not a number": signed(CLAIMS | {"sub": "ann"}),
-    "epoch not a number": signed(CLAIMS | {"epoch": "3"}),
-    "end beyond the calendar": signed(CLAIMS | {"exp": 10**30}),
-    "claims not an object": f"{HEAD}.{part('[]')}.{SIGNATURE}",
+    "no roles": sign_claims({name: CLAIMS[name] for name in CLAIMS if name != "roles"}),
+    "roles not a list": sign_claims(CLAIMS | {"roles": "admin"}),
+    "role not a text": sign_claims(CLAIMS | {"roles": [1]}),
+    "subject not a number": sign_claims(CLAIMS | {"sub": "ann"}),
+    "epoch not a number": sign_claims(CLAIMS | {"epoch": "3"}),
+    "end beyond the calendar": sign_claims(CLAIMS | {"exp": 10**30}),
+    "claims not an object": f"{HEAD}.{base64_part('[]')}.{SIGNATURE}",
 }
 
 
@@ -126,7 +126,8 @@ def test_hostile_tokens_are_rejected(token: str) -> None:
 
 
 @given(
-    st.text() | st.lists(st.text() | st.binary().map(lambda raw: part(repr(raw))), min_size=3, max_size=3).map(".".join)
+    st.text()
+    | st.lists(st.text() | st.binary().map(lambda raw: base64_part(repr(raw))), min_size=3, max_size=3).map(".".join)
 )
 def test_arbitrary_text_is_rejected_as_a_token(text: str) -> None:
     with pytest.raises(InvalidToken):
