@@ -33,6 +33,7 @@ hypothesis.settings.load_profile("untimed")
 def pytest_configure(config: pytest.Config) -> None:
     if config.option.hypothesis_seed is None:  # workers receive the options, so all of them use one seed
         config.option.hypothesis_seed = str(random.randrange(2**32))  # noqa: S311
+    scheduling.limit_ports(config)
     scheduling.record_durations(config)
     try:
         config.stash[SERVER_DESCRIPTION] = describe_servers()

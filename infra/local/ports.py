@@ -1,11 +1,13 @@
 """TCP ports of this machine: which are in use, which are free, and simple health requests."""
 
+import os
 import random
 import socket
 from itertools import count
 
 FIRST_PORT, PORT_COUNT = 20_000, 12_000  # below the range of ephemeral ports
-PORT_STEP = 7_919  # coprime to PORT_COUNT, so every port is drawn once per round
+PORT_RANGE_VARIABLE = "LOCAL_PORT_RANGE"  # "20000-23999": parallel test processes and their children share no port
+PORT_STEP = 7_919  # a prime, so every port is drawn once per round
 _draws = count(random.randrange(PORT_COUNT), PORT_STEP)  # noqa: S311
 
 
@@ -24,7 +26,11 @@ def is_taken(host: str, port: int) -> bool:
 
 def find_free_port() -> int:
     """Return a free port, a different one at each call."""
-    candidates = (FIRST_PORT + draw % PORT_COUNT for draw in _draws)
+    first, size = FIRST_PORT, PORT_COUNT
+    if limits := os.environ.get(PORT_RANGE_VARIABLE):
+        first, last = map(int, limits.split("-"))
+        size = last - first + 1
+    candidates = (first + draw % size for draw in _draws)
     return next(port for port in candidates if not is_taken("127.0.0.1", port))
 
 

@@ -10,6 +10,8 @@ import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
+from infra.local import ports
+
 ROOT = Path(__file__).parents[2]
 DURATIONS = Path(__file__).with_name("durations.json")  # seconds per test file; written with TEST_DURATIONS=
 UNKNOWN_SECONDS = 10.0  # for a file without a recorded duration
@@ -60,6 +62,14 @@ def sort_longest_first(config: pytest.Config, items: list[pytest.Item]) -> None:
         totals[group_of(file)] += seconds.get(file, UNKNOWN_SECONDS)
     order = sorted(files, key=lambda file: (-totals[group_of(file)], group_of(file), file))
     items[:] = [item for file in order for item in files[file]]
+
+
+def limit_ports(config: pytest.Config) -> None:
+    """Give each worker, and the processes that its tests start, ports of their own."""
+    if worker := getattr(config, "workerinput", None):
+        size = ports.PORT_COUNT // int(worker["workercount"])
+        first = ports.FIRST_PORT + size * int(str(worker["workerid"]).removeprefix("gw"))
+        os.environ[ports.PORT_RANGE_VARIABLE] = f"{first}-{first + size - 1}"
 
 
 class DurationRecorder:

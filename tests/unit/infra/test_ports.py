@@ -32,6 +32,11 @@ def test_a_gateway_port_in_use_is_rejected() -> None:
         pass
 
 
+def test_a_port_range_limits_the_drawn_ports(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(ports.PORT_RANGE_VARIABLE, "30000-30099")
+    assert {ports.find_free_port() for _ in range(50)} <= {*range(30000, 30100)}
+
+
 def test_free_ports_are_all_different() -> None:
     drawn = [ports.find_free_port() for _ in range(500)]
     assert len({*drawn}) == 500
