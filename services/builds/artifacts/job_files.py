@@ -18,8 +18,8 @@ async def list_job_files(ctx: Context, query: ListJobFiles) -> Page:
         log = await logs.find_one({"_id": job.token_hash}, {"length": 1}) if job.token_hash else None
         files += _files_of_job(job, log["length"] if log else None, ctx)
     first = query.page * query.size
-    shown = files[first : first + query.size]
-    return Page(rows=tuple(one.model_dump(mode="json") for one in shown), total=len(files))
+    page = files[first : first + query.size]
+    return Page(rows=tuple(file.model_dump(mode="json") for file in page), total=len(files))
 
 
 async def _find_jobs(ctx: Context, query: ListJobFiles) -> list[JobRow]:

@@ -200,9 +200,9 @@ def _base_assignment(job: JobRow, runner: RunnerDescription, secrets: JobSecrets
         raise RequestRejected("JOB_NOT_FOUND")
     variables = [JobVariable(key=secret.name, value=secret.value, masked=True) for secret in secrets.secrets]
     if secrets.ssh_key:
-        own = {secret.name for secret in secrets.secrets}
-        own |= {variable.key for variable in (job.planned.variables if job.planned else ())}
-        variables += ssh_variables(secrets.ssh_key, own)
+        variable_names = {secret.name for secret in secrets.secrets}
+        variable_names |= {variable.key for variable in (job.planned.variables if job.planned else ())}
+        variables += ssh_variables(secrets.ssh_key, variable_names)
     steps = job.steps if job.planned is None else ()  # the script of a pipeline job comes from `with_pipeline_config`
     limits = [job.timeout_seconds, *([runner.max_timeout_seconds] if runner.max_timeout_seconds else [])]
     return Assignment(

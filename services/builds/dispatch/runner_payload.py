@@ -128,20 +128,20 @@ def _expand_image(image: PlannedImage, values: Values) -> PlannedImage:
     return image.replace(name=expand(image.name, values), variables=variables)
 
 
-def _expand_artifacts(wanted: PlannedArtifacts, values: Values) -> PlannedArtifacts:
-    return wanted.replace(
-        name=expand(wanted.name, values) if wanted.name else None,
-        paths=_expand_all(wanted.paths, values),
-        exclude=_expand_all(wanted.exclude, values),
+def _expand_artifacts(artifacts: PlannedArtifacts, values: Values) -> PlannedArtifacts:
+    return artifacts.replace(
+        name=expand(artifacts.name, values) if artifacts.name else None,
+        paths=_expand_all(artifacts.paths, values),
+        exclude=_expand_all(artifacts.exclude, values),
     )
 
 
-def _expand_cache(wanted: PlannedCache, values: Values) -> PlannedCache:
-    return wanted.replace(
-        key=expand(wanted.key, values),
-        policy=policy if (policy := expand(wanted.policy, values)) in CACHE_POLICIES else CACHE_POLICIES[0],
-        paths=_expand_all(wanted.paths, values),
-        fallback_keys=_expand_all(wanted.fallback_keys, values),
+def _expand_cache(cache: PlannedCache, values: Values) -> PlannedCache:
+    return cache.replace(
+        key=expand(cache.key, values),
+        policy=policy if (policy := expand(cache.policy, values)) in CACHE_POLICIES else CACHE_POLICIES[0],
+        paths=_expand_all(cache.paths, values),
+        fallback_keys=_expand_all(cache.fallback_keys, values),
     )
 
 

@@ -24,10 +24,10 @@ COMMAND = f"""headrace_ssh() {{
 }}; headrace_ssh"""
 
 
-def ssh_variables(ssh_key: str, own: Collection[str]) -> Iterator[JobVariable]:
-    """Yield the key and the command that uses it, unless `own`, the job's variables, contains GIT_SSH_COMMAND."""
+def ssh_variables(ssh_key: str, variable_names: Collection[str]) -> Iterator[JobVariable]:
+    """Yield the key and the command that uses it, unless the job already has a GIT_SSH_COMMAND."""
     # ssh rejects a key without a final newline
     yield JobVariable(key=SSH_KEY, value=ssh_key.removesuffix("\n") + "\n", masked=True, file=True)
-    if "GIT_SSH_COMMAND" not in own:
+    if "GIT_SSH_COMMAND" not in variable_names:
         yield JobVariable(key="GIT_SSH_COMMAND", value=COMMAND)
         yield JobVariable(key="GIT_SSH_VARIANT", value="ssh")  # git cannot detect that the command behaves like OpenSSH

@@ -30,7 +30,7 @@ class Retention:
     async def enforce(self, ctx: Context, recorded: RecordedEvent[BuildFinished]) -> None:
         """Delete surplus builds after a build has finished. A build that could not be planned displaces no other."""
         project_id, build_id = recorded.event.project_id, recorded.event.build_id
-        spared: list[int] = []
+        still_read: list[int] = []
         try:
             keep = (await ctx.query(GetLaunchSettings(project_id=project_id), LaunchSettings)).keep_number_build
         except RequestRejected as rejected:
@@ -41,9 +41,9 @@ class Retention:
             if keep is None or await _is_unplanned(ctx, build_id):
                 return
             if await has_ended_recently(ctx, build_id):  # clients may still read its live log
-                spared = [build_id]
-        await _delete_finished(ctx, project_id, keep, SYSTEM, spared)
-        if spared and await _find_surplus(ctx, project_id, keep, ()):
+                still_read = [build_id]
+        await _delete_finished(ctx, project_id, keep, SYSTEM, still_read)
+        if still_read and await _find_surplus(ctx, project_id, keep, ()):
             raise RetryLater(READABLE_SECONDS)
 
     async def purge_project(self, ctx: Context, recorded: RecordedEvent[ProjectDeleted]) -> None:
@@ -73,21 +73,21 @@ async def _is_unplanned(ctx: Context, build_id: int) -> bool:
 
 
 async def _delete_finished(
-    ctx: Context, project_id: int, keep: int, actor: Actor | None, spared: Sequence[int] = ()
+    ctx: Context, project_id: int, keep: int, actor: Actor | None, still_read: Sequence[int] = ()
 ) -> None:
     """Delete all finished builds but the newest, and all that never ran."""
     finished = {"project_id": project_id, "finished": True}
     while builds := await ctx.read_model(BuildRow).find({**finished, "ran": False}, [("id", -1)], limit=BATCH_SIZE):
         await asyncio.gather(*(_delete(ctx, build.id, actor) for build in builds))
-    while builds := await _find_surplus(ctx, project_id, keep, spared):
+    while builds := await _find_surplus(ctx, project_id, keep, still_read):
         await asyncio.gather(*(_delete(ctx, build.id, actor) for build in builds))
 
 
-async def _find_surplus(ctx: Context, project_id: int, keep: int, spared: Sequence[int]) -> list[BuildRow]:
+async def _find_surplus(ctx: Context, project_id: int, keep: int, still_read: Sequence[int]) -> list[BuildRow]:
     """Return one batch of finished builds beyond the newest ones."""
     finished = {"project_id": project_id, "finished": True}
     found = await ctx.read_model(BuildRow).find(finished, [("id", -1)], skip=keep, limit=BATCH_SIZE)
-    return [build for build in found if build.id not in spared]
+    return [build for build in found if build.id not in still_read]
 
 
 async def _delete(ctx: Context, build_id: int, actor: Actor | None) -> None:

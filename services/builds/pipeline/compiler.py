@@ -111,10 +111,10 @@ def _evaluate_workflow(
     if rules is None:
         return {}
     values = expand_variables(build_variables(context), variables.values())
-    ruling = conditions.match_rules(rules, "`workflow`", context, values, warnings.append)
-    if ruling is None or ruling.when == "never":
+    rule = conditions.match_rules(rules, "`workflow`", context, values, warnings.append)
+    if rule is None or rule.when == "never":
         raise SpecInvalid(f"{rules.position}: the rules of `workflow` allow no pipeline for {context.ref_name}")
-    return dict(ruling.variables)
+    return dict(rule.variables)
 
 
 def _parse_stages(top: MappingNode) -> tuple[str, ...]:

@@ -110,19 +110,19 @@ def parse_job(name: str, job: MappingNode, file: FileSettings, warn: Warn) -> Jo
             warn(f"{job.position}: {label} has no script, and is left out: `trigger` and `run` are not supported")
             return None
         fail(job.position, f"{label} has no script")
-    own = dict(parse_variables(job.get("variables"), f"`variables` of {label}"))
+    job_variables = dict(parse_variables(job.get("variables"), f"`variables` of {label}"))
     inherited = select_inherited_variables(job, tuple(file.variables))
-    variables = {key: variable for key, variable in file.variables.items() if key in inherited} | own
+    variables = {key: variable for key, variable in file.variables.items() if key in inherited} | job_variables
     stage = as_string(stage_node, f"`stage` of {label}") if (stage_node := job.get("stage")) is not None else "test"
     if stage not in file.stages:
         fail(job.position_of("stage"), f"{label} has the stage `{stage}`, which is not one of {', '.join(file.stages)}")
     values = expand_variables(
         build_variables(file.context) | {"CI_JOB_NAME": name, "CI_JOB_STAGE": stage}, variables.values()
     )
-    ruling = _evaluate_rules(job, label, file.context, values, warn)
-    if ruling is None:
+    rule = _evaluate_rules(job, label, file.context, values, warn)
+    if rule is None:
         return None
-    when, allowed = _start_condition(job, label, ruling, warn)
+    when, allowed = _start_condition(job, label, rule, warn)
     if when is None:
         return None
     environment_variables = parse_environment(job.get("environment"), label, values, warn)
@@ -144,7 +144,7 @@ def parse_job(name: str, job: MappingNode, file: FileSettings, warn: Warn) -> Jo
         retries=retries,
         retry_when=retry_when,
         retry_codes=retry_codes,
-        variables=tuple((variables | dict(ruling.variables) | environment_variables).values()),
+        variables=tuple((variables | dict(rule.variables) | environment_variables).values()),
         commands=(*as_commands(job.get("before_script", "before_scripts"), f"`before_script` of {label}"), *script),
         after_commands=as_commands(job.get("after_script", "after_scripts"), f"`after_script` of {label}"),
         container=container,
@@ -152,13 +152,15 @@ def parse_job(name: str, job: MappingNode, file: FileSettings, warn: Warn) -> Jo
         artifacts=parse_artifacts(job.get("artifacts"), label, warn),
         caches=parse_caches(job.get("cache"), label, file.context.tree, warn),
     )
-    needs = ruling.needs if ruling.needs is not None else job.members.get("needs")
-    fetched = job.members.get("dependencies")
+    needs = rule.needs if rule.needs is not None else job.members.get("needs")
+    dependencies = job.members.get("dependencies")
     return JobDraft(
         planned,
         job,
         _parse_needs(needs, label, warn) if needs is not None else None,
-        require_list(fetched, f"`dependencies` of {label}") if fetched is not None and not is_null(fetched) else None,
+        require_list(dependencies, f"`dependencies` of {label}")
+        if dependencies is not None and not is_null(dependencies)
+        else None,
         job.get("parallel"),
     )
 
@@ -190,15 +192,15 @@ Start = Literal["on_success", "on_failure", "always", "manual"]
 
 
 def _start_condition(
-    job: MappingNode, label: str, ruling: RuleResult, warn: Warn
+    job: MappingNode, label: str, rule: RuleResult, warn: Warn
 ) -> tuple[Start | None, tuple[bool, tuple[int, ...]]]:
     """Return when the job starts (None for never), and whether and for which exit codes it may fail."""
     node = job.get("when")
-    own = as_choice(node, f"`when` of {label}", conditions.WHEN_VALUES) if node is not None else "on_success"
-    when = ruling.when or own
+    job_when = as_choice(node, f"`when` of {label}", conditions.WHEN_VALUES) if node is not None else "on_success"
+    when = rule.when or job_when
     allowed, codes = _parse_allow_failure(job.get("allow_failure"), label)
-    if ruling.allow_failure is not None:
-        allowed, codes = ruling.allow_failure, ()
+    if rule.allow_failure is not None:
+        allowed, codes = rule.allow_failure, ()
     elif allowed is None:
         # a manual job does not block the pipeline, unless the job has rules
         allowed = when == "manual" and job.get("rules") is None

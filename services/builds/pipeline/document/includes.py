@@ -45,8 +45,8 @@ class _IncludeResolver:
                 fail(position, f"`include` forms a cycle: {path}")
             found = self._resolve_include(position, path, (*chain, path))
             result = found if result is None or found is None else self._merging.merge(result, found)
-        own = without_keyword(top, "include")
-        return own if result is None else self._merging.merge(result, own)
+        own_content = without_keyword(top, "include")
+        return own_content if result is None else self._merging.merge(result, own_content)
 
     def _resolve_include(self, position: Position, path: str, chain: Sequence[str]) -> MappingNode | None:
         self._files += 1
@@ -92,8 +92,8 @@ class _IncludeResolver:
         for keyword in node.members.keys() - SUPPORTED_KEYWORDS:
             self._warn(f"{node.position_of(keyword)}: `{keyword}` of an `include` is not supported and has no effect")
         if (rules := node.get("rules")) is not None:
-            ruling = conditions.match_rules(rules, "`include`", self._context, values, self._warn)
-            if ruling is None or ruling.when == "never":
+            rule = conditions.match_rules(rules, "`include`", self._context, values, self._warn)
+            if rule is None or rule.when == "never":
                 return None
         written_node = node.get("local")
         if written_node is None:

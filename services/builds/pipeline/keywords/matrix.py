@@ -66,8 +66,8 @@ def _row_combinations(row: MappingNode, label: str) -> Iterator[Combination]:
 
 
 def _create_instance(job: PlannedJob, name: str, number: int, total: int, combination: Combination) -> PlannedJob:
-    own = {"CI_NODE_INDEX": str(number), "CI_NODE_TOTAL": str(total)} | dict(combination)
+    instance_values = {"CI_NODE_INDEX": str(number), "CI_NODE_TOTAL": str(total)} | dict(combination)
     variables = {variable.key: variable for variable in job.variables} | {
-        key: PlannedVariable(key=key, value=value, expand=False) for key, value in own.items()
+        key: PlannedVariable(key=key, value=value, expand=False) for key, value in instance_values.items()
     }
     return job.replace(name=name, variables=tuple(variables.values()))

@@ -47,19 +47,19 @@ def _artifact_sources(
     draft: JobDraft, by_name: Mapping[str, Sequence[PlannedJob]], stage_places: Mapping[str, int]
 ) -> Iterator[str]:
     """Yield the jobs whose artifacts are downloaded: `dependencies`, else `needs`, else all jobs of earlier stages."""
-    own = draft.planned
+    planned = draft.planned
     if draft.dependencies is not None:
         for node in draft.dependencies:
-            name = as_text(node, f"a dependency of the job `{own.name}`")
+            name = as_text(node, f"a dependency of the job `{planned.name}`")
             if name not in by_name:
-                fail(node.position, f"the job `{own.name}` depends on `{name}`, which does not exist")
+                fail(node.position, f"the job `{planned.name}` depends on `{name}`, which does not exist")
             yield from _names_with_artifacts(by_name[name])
     elif draft.needs is not None:
         for name in _needed_names(draft, [need for need in draft.needs if need.artifacts], by_name):
             yield from _names_with_artifacts(job for jobs in by_name.values() for job in jobs if job.name == name)
     else:
         for jobs in by_name.values():
-            yield from (name for name in _names_with_artifacts(jobs) if stage_places[name] < own.stage_place)
+            yield from (name for name in _names_with_artifacts(jobs) if stage_places[name] < planned.stage_place)
 
 
 def _names_with_artifacts(jobs: Iterable[PlannedJob]) -> Iterator[str]:
