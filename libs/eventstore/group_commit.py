@@ -31,6 +31,7 @@ LOOKUP_TIMEOUT_SECONDS = 3.0  # to check which commits of unknown outcome are in
 MAX_BATCH_ATTEMPTS = 6
 MAX_INDIVIDUAL_TRANSACTIONS = 16  # running concurrently; leaves connections of the pool to other callers
 MAX_BACKOFF_SECONDS = 0.4
+OUTAGE_LABELS = ("TransientTransactionError", "UnknownTransactionCommitResult")
 
 Rejections = dict[str, Exception]  # command id -> why its commit was not written
 
@@ -289,11 +290,7 @@ def _all_commits(batch: Sequence[PendingAppend]) -> list[PendingCommit]:
 def _is_outage(error: Exception) -> bool:
     """Return whether the database is unavailable or too slow, so that individual retries would not help."""
     return isinstance(error, ConnectionFailure | ExecutionTimeout) or (
-        isinstance(error, PyMongoError)
-        and (
-            error.has_error_label("TransientTransactionError")
-            or error.has_error_label("UnknownTransactionCommitResult")
-        )
+        isinstance(error, PyMongoError) and any(error.has_error_label(label) for label in OUTAGE_LABELS)
     )
 
 
