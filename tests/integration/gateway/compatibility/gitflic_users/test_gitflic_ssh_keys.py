@@ -148,7 +148,7 @@ async def test_the_ssh_keys_of_a_deleted_user_are_erased_and_can_be_added_again(
     await gitflic.create_key(other, publicKey=key["publicKey"])
 
 
-ROUTES = [
+ROUTES_OF_ONE_USER = [
     ("POST", "/admin/user/{alias}/key/create"),
     ("GET", "/admin/user/{alias}/key"),
     ("GET", "/admin/user/{alias}/key/" + UNKNOWN_UUID),
@@ -156,31 +156,16 @@ ROUTES = [
     ("PUT", "/admin/user/{alias}/change-email"),
     ("PUT", "/admin/user/{alias}/change-username"),
     ("PUT", "/admin/user/{alias}/change-password"),
-    ("GET", "/admin/user"),
-    ("POST", "/user"),
 ]
 
 
-@pytest.mark.parametrize(("method", "path"), ROUTES)
 @pytest.mark.parametrize("header", ["", "token", "token x.y.z", "Basic cm9vdDp4", "Bearer"])
-async def test_anonymous_callers_get_403_from_user_routes(
-    gitflic: GitFlicStage, method: str, path: str, header: str
-) -> None:
-    answer = await gitflic.first_gateway.request(
-        method, path.format(alias="unknown"), headers={"Authorization": header}
-    )
+async def test_a_malformed_authorization_header_is_403(gitflic: GitFlicStage, header: str) -> None:
+    answer = await gitflic.first_gateway.request("GET", "/admin/user", headers={"Authorization": header})
     assert sorted_errors([answer]) == [(403, "FORBIDDEN")]
 
 
-@pytest.mark.parametrize(("method", "path"), ROUTES)
-async def test_developers_get_403_from_user_routes(gitflic: GitFlicStage, method: str, path: str) -> None:
-    token = (await gitflic.log_in(await gitflic.create_user())).json()["access_token"]
-    headers = {"Authorization": f"token {token}"}
-    answer = await gitflic.first_gateway.request(method, path.format(alias="unknown"), headers=headers)
-    assert sorted_errors([answer]) == [(403, "FORBIDDEN")]
-
-
-@pytest.mark.parametrize(("method", "path"), ROUTES[:7])
+@pytest.mark.parametrize(("method", "path"), ROUTES_OF_ONE_USER)
 @pytest.mark.parametrize("body", ["{}", "{"])
 async def test_an_unknown_user_is_reported_before_an_invalid_body(
     gitflic: GitFlicStage, method: str, path: str, body: str
