@@ -37,7 +37,7 @@ def split_credentials(url: str) -> tuple[str, str]:
 
 
 def add_credentials(url: str, login: str | None) -> str:
-    """The reverse of `without_credentials`."""
+    """Return the URL with `user:password` added, the reverse of `split_credentials`."""
     parts = urlsplit(url)
     if not login or parts.scheme not in ("http", "https"):
         return url
@@ -80,5 +80,5 @@ def build_environment(
 
 
 def upload_pack_args(url: str) -> list[str]:
-    """Return the options with which a local fetch accepts a repository of another user; it ignores our settings."""
+    """Return options that let a fetch read a local repository of another user. Such a fetch ignores our settings."""
     return ["--upload-pack=git -c safe.directory=* upload-pack"] if is_local_url(url) else []

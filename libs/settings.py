@@ -155,7 +155,10 @@ class Settings:
         )
 
     def require_servers(self, *, bus_alone: bool = False) -> None:
-        """Raise SettingsError if a server's URL is not set. `bus_alone`: only NATS is needed, as by the gateway."""
+        """Raise SettingsError if a required server URL or the master key is not set.
+
+        With `bus_alone`, for the gateway, only the URL of NATS is required.
+        """
         for variable, value, needed in (
             ("HEADRACE_MONGODB_URL", self.mongodb_url, not bus_alone),
             ("HEADRACE_NATS_URL", self.nats_url, True),

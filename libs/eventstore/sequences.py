@@ -19,7 +19,7 @@ class PendingAllocations:
 
 
 class SequenceGenerator:
-    """Allocates ids without reserving blocks, because clients take the highest id for the latest object."""
+    """Allocates ids one by one, not in blocks per process: clients expect the newest object to have the highest id."""
 
     def __init__(self, counters: AsyncCollection[Document]) -> None:
         self._counters = counters

@@ -8,7 +8,7 @@ DEFAULT_PORT = 4222
 
 
 class InvalidNatsAddress(ValueError):
-    """The URL is invalid. The message continues a sentence that starts with its name, and never contains the login."""
+    """The URL is invalid. The message follows the name of the setting in a sentence, and never contains the login."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,9 +22,10 @@ class NatsAddress:
 
     @classmethod
     def parse(cls, text: str) -> "NatsAddress":
-        """Parse `nats://user:password@a:4222,b:4222,...`. Servers without a login or scheme use those of the others.
+        """Parse `nats://user:password@a:4222,b:4222,...`.
 
-        Logins are percent-encoded (RFC 3986), a comma as `%2C`. Raises InvalidNatsAddress.
+        A scheme or login given for one server also applies to servers without one. Logins are
+        percent-encoded (RFC 3986), a comma as `%2C`. Raises InvalidNatsAddress.
         """
         parts = [part.strip() for part in text.split(",") if part.strip()]
         scheme = parts[0].partition("://")[0] if parts else ""

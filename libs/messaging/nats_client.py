@@ -50,7 +50,9 @@ class NatsTransport(Transport):
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._must_encrypt = False
-        self._plain_streams: object = None  # below TLS; asyncio closes the connection when they are garbage-collected
+        self._plain_streams: object = (
+            None  # the streams below TLS: asyncio closes the connection when they are collected
+        )
 
     async def connect(self, uri: ParseResult, buffer_size: int, connect_timeout: int) -> None:
         if self._writer is not None:
@@ -107,7 +109,7 @@ class NatsTransport(Transport):
         closing = asyncio.ensure_future(self._writer.wait_closed())
         closing.add_done_callback(lambda closed: closed.cancelled() or closed.exception())  # if nothing awaits it
         await asyncio.wait({closing}, timeout=CLOSE_TIMEOUT_SECONDS)
-        self._writer.transport.abort()  # has no effect on what is closed
+        self._writer.transport.abort()  # no effect if the transport is closed already
         await closing
 
     def at_eof(self) -> bool:
@@ -226,7 +228,7 @@ class NatsClient(Client):
     async def publish(
         self, subject: str, payload: bytes = b"", reply: str = "", headers: dict[str, str] | None = None
     ) -> None:
-        """Publish a message. Raises MaxPayloadError for its size with headers; the base class ignores the headers."""
+        """Publish a message. Raises MaxPayloadError if body and headers exceed the limit; the base class checks the body."""
         if len(payload) + _header_size(headers or {}) > self.max_payload:
             raise MaxPayloadError
         await super().publish(subject, payload, reply, headers)

@@ -79,7 +79,9 @@ class Relay:
         self._token_saved_at = 0.0  # monotonic clock
         self._service = service
         self._sequence = 0
-        self._previous_message_id = ""  # in the current fencing sequence
+        self._previous_message_id = (
+            ""  # id of the last published message; JetStream rejects the next one if it does not follow this one
+        )
         self._last_event_id = ""
         self._republication_id = (
             ""  # message id suffix, because the server may still know the id of the first publication

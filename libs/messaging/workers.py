@@ -104,7 +104,7 @@ class WorkerPool:
                 return
             age = (datetime.now(UTC) - recorded.at).total_seconds()
             if worker.start_on_hint and (0 <= age < HINT_WINDOW_SECONDS or recorded.id in self._in_progress):
-                # the replica with the hint works on it
+                # another replica received the hint and works on the event
                 raise NackMessage(delay=max(HINT_WINDOW_SECONDS - age, 1))
             await self._handle(worker, name, handler, recorded, message)
 

@@ -61,8 +61,8 @@ class Metrics:
     reactions_refused: Counter  # service
     leading: SettableGauge  # service
     relay_lag_seconds: SettableGauge  # service
-    follower_lag: SettableGauge  # service, follower: events not yet handled
-    followers_stopped: SettableGauge  # service, follower: 1 while an event fails
+    follower_lag: SettableGauge  # labels service and follower (the subscription): events not yet handled
+    followers_stopped: SettableGauge  # labels service and follower (the subscription): 1 while an event fails
     clock_offset_seconds: SettableGauge  # service
 
     @classmethod

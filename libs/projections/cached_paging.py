@@ -78,7 +78,9 @@ class CountedList(Generic[R]):
         return await rows.find(condition, self._order, skip=skip, limit=limit), total
 
     async def _refresh(self, rows: ReadModel[R], key: Hashable, condition: Filter) -> PageAnchors:
-        if expired := self._cache.pop(key, None):  # concurrent requests use the former anchors
+        if expired := self._cache.pop(
+            key, None
+        ):  # concurrent requests use the expired anchors until the refresh is done
             self._cache[key] = replace(expired, expires_at=time.monotonic() + CACHE_TTL_SECONDS)
         anchors = await self._build_anchors(rows, condition)
         last = anchors[-1]

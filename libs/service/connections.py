@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 
 async def _wait_for(awaitable: Awaitable[T], timeout: float | None) -> T:
-    """Wait as Python 3.12 does: in the same task."""
+    """Wait like `asyncio.wait_for` of Python 3.12, which awaits in the task of its caller."""
     async with asyncio.timeout(timeout):
         return await awaitable
 

@@ -116,7 +116,9 @@ class Worker(Generic[E]):
     run: Callable[[Context, RecordedEvent[E]], Awaitable[None]]
     concurrency: int = 4
     ack_wait_seconds: float = 10.0  # without a heartbeat, until another replica gets the event
-    start_on_hint: bool = False  # start on the hint after the commit; the durable consumer is the fallback
+    start_on_hint: bool = (
+        False  # start when the hint arrives (see Service.hinted_events); the durable consumer is the fallback
+    )
 
     def consumer_name(self, service: str) -> str:
         """Return the name of the durable consumer, which the migration step creates."""
@@ -153,7 +155,9 @@ class Service:
     enrichers: tuple[AnyEnricher, ...] = ()
     handlers: tuple[AnyHandler, ...] = ()
     is_public: bool = False  # external consumers may read its events
-    hinted_events: tuple[type[Event], ...] = ()  # own events that are also published right after the commit
+    hinted_events: tuple[
+        type[Event], ...
+    ] = ()  # own events that are also published as hints: early copies, at most once, right after the commit
     policies: Mapping[str, Policy] = field(default_factory=dict)  # by source service
     synchronous_reactions: tuple[type[Event], ...] = ()  # own events whose reactions precede the command's reply
     outgoing: tuple[type[Message], ...] = ()  # messages that it may send to other services

@@ -58,7 +58,9 @@ async def _wait_for_vacancy(client: Client, subject: str) -> None:
         except NoRespondersError:
             return
         except (Error, TimeoutError):
-            unanswered = unanswered + 1 if client.is_connected else 0  # a disconnected client cannot judge the leader
+            unanswered = (
+                unanswered + 1 if client.is_connected else 0
+            )  # a disconnected client cannot tell whether the leader is alive
         await asyncio.sleep(POLL_SECONDS)
 
 

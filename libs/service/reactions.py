@@ -27,7 +27,10 @@ log = logging.getLogger("headrace.reactions")
 
 REACTION_CACHE_SIZE = 4096  # recently executed reactions; the subscription skips them without a query
 CONSUMER_ATTRIBUTES = {**NATS, "messaging.operation.type": "process"}
-RETRYABLE_CODES = {"CONFLICT", "REQUEST_INVALID"}  # contention or a defect: the subscription retries and reports it
+RETRYABLE_CODES = {
+    "CONFLICT",
+    "REQUEST_INVALID",
+}  # contention; a bug. The subscription logs the error and retries the event
 
 Send = Callable[[Command, CommandMetadata], Awaitable[CommandReply]]
 
@@ -54,7 +57,7 @@ class Reactions:
         metrics.reactions_refused.add(0, {"service": service.name})  # exported from the start
 
     def inline_follow_ups(self, events: Sequence[AnyEvent]) -> Sequence[FollowUp]:
-        """Return the reactions to own events that start a stream, to be committed in the same transaction."""
+        """Return the commands that start a stream in reaction to own events; they commit in the events' transaction."""
         if self._service.name not in self._service.policies:
             return ()
         return [
@@ -136,8 +139,8 @@ class Reactions:
             await self._send(command, metadata.replace(may_be_duplicate=may_be_duplicate, traceparent=traceparent))
         except RequestRejected as rejected:
             if rejected.code in RETRYABLE_CODES or rejected.failure.status >= 500:
-                raise  # not a business rule
-            if may_be_duplicate:  # called by the subscription, in order; a call before it may have been too early
+                raise  # a temporary or internal error, not a rejection by a business rule
+            if may_be_duplicate:  # called by the subscription; an earlier call may have come too early
                 self._metrics.reactions_refused.add(1, {"service": self._service.name})
             log.warning("%s after %s was rejected: %s", command.wire_name, recorded.id, rejected.code)
         else:

@@ -73,7 +73,10 @@ class Replica:
                 await asyncio.sleep(0.5)
 
     async def run(self) -> NoReturn:
-        """Run until canceled. During an outage the last reading stays valid."""
+        """Read the database time and record that the replica is alive, until canceled.
+
+        During an outage of the database the last time read stays in use.
+        """
         while True:
             try:
                 await self._synchronize_clock()

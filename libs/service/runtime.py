@@ -48,13 +48,15 @@ from libs.service.replicas import GATEWAY, record_alive, remove_replica
 from libs.service.service_context import ServiceContext, encode_answer, to_reply
 from libs.settings import Settings
 
-FRESH_EVENT_AGE = timedelta(seconds=1)  # reactions to younger events are rarely duplicates; the append detects them
+FRESH_EVENT_AGE = timedelta(
+    seconds=1
+)  # reactions to younger events skip the duplicate query; the append detects duplicates
 
 R = TypeVar("R", bound=ReadModelRow)
 
 
 class Runtime:
-    """One service in one process."""
+    """Handles the commands and queries of one service in one process, and runs its reactions and workers."""
 
     def __init__(
         self,
@@ -192,7 +194,7 @@ class Runtime:
         return result
 
     async def _publish_hints(self, events: Sequence[AnyEvent]) -> None:
-        """Publish hints for the new events. If a hint is lost, the relay publishes the event a little later."""
+        """Publish hints, early copies of the new events. A lost hint is harmless: the relay publishes every event."""
         for recorded in events:
             if isinstance(recorded.event, self.service.hinted_events) and self.nats.is_connected:
                 subject = hint_subject(self.service.name, recorded.stream, recorded.event.wire_name)

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("headrace.service")
 
 SHUTDOWN_TIMEOUT_SECONDS = 5.0  # to finish requests and events in progress after SIGTERM
-PROBE_SUBJECT = "settled.probe"  # every service's login may publish to it, also with the permissions of 0.2.0
+PROBE_SUBJECT = "settled.probe"  # test messages; every login may publish here, also under the permissions of 0.2.0
 BACKFILL_INTERVAL_SECONDS = 2.0  # between searches for rows that replicas of an older release left behind
 
 
