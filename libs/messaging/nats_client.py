@@ -228,7 +228,7 @@ class NatsClient(Client):
     async def publish(
         self, subject: str, payload: bytes = b"", reply: str = "", headers: dict[str, str] | None = None
     ) -> None:
-        """Publish a message. Raises MaxPayloadError if body and headers exceed the limit; the base class checks the body."""
+        """Publish a message. Raises MaxPayloadError for body plus headers; the base class checks the body only."""
         if len(payload) + _header_size(headers or {}) > self.max_payload:
             raise MaxPayloadError
         await super().publish(subject, payload, reply, headers)
