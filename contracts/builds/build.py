@@ -19,7 +19,7 @@ class BuildStatus(StrEnum):
 
 
 class QueueBuild(Command):
-    """Launch a build. The service overwrites the fields under "filled in"."""
+    """Launch a build. The service sets the fields that follow the comment `filled in by the service`."""
 
     project_id: int
     ignore_steps: tuple[str, ...] = ()
@@ -28,7 +28,7 @@ class QueueBuild(Command):
     before_sha: str = ""  # commit of the ref before the push
     source: str = "web"  # push, web (after a login) or api (with a personal token)
     delivery_id: str | None = None  # of the webhook that launched it; then also its executor_id
-    # filled in
+    # filled in by the service
     build_id: int = 0
     local_id: int = 0
     executor_id: str = ""

@@ -1,4 +1,4 @@
-"""Messages about companies. The service overwrites command fields under "filled in"."""
+"""Messages about companies. The service sets the fields that follow the comment `filled in by the service`."""
 
 from datetime import datetime
 
@@ -17,7 +17,7 @@ class CreateCompany(Command):
 class RecordCompany(CreateCompany):
     """Record a created company. Internal part of CreateCompany."""
 
-    # filled in
+    # filled in by the service
     company_id: int = 0
 
 

@@ -1,4 +1,4 @@
-"""Messages about SSH keys of users. The service overwrites command fields under "filled in"."""
+"""Messages about SSH keys of users. The service sets the fields that follow the comment `filled in by the service`."""
 
 from datetime import date, datetime
 from typing import ClassVar
@@ -20,7 +20,7 @@ class AddSshKey(Command):
     public_key: str | None = Field(default=None, repr=False, max_length=MAX_SSH_KEY_LENGTH)
     title: Name | None = None
     expires_at: date | None = None  # last valid day
-    # filled in
+    # filled in by the service
     key_uuid: str = ""
     today: date = date.min
 

@@ -1,4 +1,4 @@
-"""Messages about users. The service overwrites command fields under "filled in"."""
+"""Messages about users. The service sets the fields that follow the comment `filled in by the service`."""
 
 from datetime import datetime
 from typing import Annotated, ClassVar, Literal
@@ -21,7 +21,7 @@ class RegisterUser(Command):
     roles: Names = ()
     github_username: Name | None = None
     gitlab_username: Name | None = None
-    # filled in
+    # filled in by the service
     user_id: int = 0
     user_uuid: str = ""
     sealed_password_hash: str = ""
@@ -47,7 +47,7 @@ class ChangePassword(Command):
     user_id: int
     password: str | None = Field(default=None, repr=False, max_length=MAX_PASSWORD_LENGTH)
     password_confirm: str | None = Field(default=None, repr=False)  # repeated password, if asked for
-    # filled in
+    # filled in by the service
     sealed_password_hash: str = ""
 
 
@@ -56,7 +56,7 @@ class ChangeRoles(Command):
 
     user_id: int
     roles: Names | None = None
-    # filled in
+    # filled in by the service
     anchor: int = 0
 
 
@@ -65,7 +65,7 @@ class SetUserEnabled(Command):
 
     user_id: int
     enabled: bool | None = None
-    # filled in
+    # filled in by the service
     anchor: int = 0
 
 
@@ -81,7 +81,7 @@ class DeleteUser(Command):
     """Delete a user and erase the personal data."""
 
     user_id: int
-    # filled in
+    # filled in by the service
     anchor: int = 0
 
 
@@ -96,7 +96,7 @@ class AnchorAdministrator(Command):
     """Make this administrator the one who cannot be removed, until another is anchored. Internal command."""
 
     user_id: int
-    # filled in
+    # filled in by the service
     anchor: int = 0
 
 

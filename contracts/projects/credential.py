@@ -11,7 +11,7 @@ class CreateCredential(Command):
 
     name: Name | None = None
     ssh_key: str | None = Field(default=None, repr=False, max_length=MAX_SECRET_LENGTH)
-    # filled in
+    # filled in by the service
     credential_id: int = 0
     sealed_ssh_key: str = ""
 
@@ -28,7 +28,7 @@ class ChangeCredentialKey(Command):
 
     credential_id: int
     ssh_key: str | None = Field(default=None, repr=False, max_length=MAX_SECRET_LENGTH)
-    # filled in
+    # filled in by the service
     sealed_ssh_key: str = ""
 
 

@@ -11,7 +11,7 @@ class CreateExecutor(Command):
 
     name: Name | None = None
     driver: Name | None = None
-    # filled in
+    # filled in by the service
     executor_id: int = 0
     sealed_variables: str = ""
 
@@ -28,7 +28,7 @@ class ChangeExecutorVariables(Command):
 
     executor_id: int
     variables: dict[Name, Value] | None = Field(default=None, repr=False, max_length=100)
-    # filled in
+    # filled in by the service
     sealed_variables: str = ""
 
 

@@ -9,7 +9,7 @@ class SetDeveloperProjects(Command, wire_name="ChooseDeveloperProjects"):
 
     developer_id: int
     projects_id: Ids
-    # filled in
+    # filled in by the service
     joined: Ids = ()
     left: Ids = ()
 

@@ -1,4 +1,4 @@
-"""Commands for projects. The service overwrites command fields under "filled in"."""
+"""Commands for projects. The service sets the fields that follow the comment `filled in by the service`."""
 
 from pydantic import Field
 
@@ -28,7 +28,7 @@ class CreateProject(Command):
 class RecordProject(CreateProject):
     """Record a created project. Internal part of CreateProject."""
 
-    # filled in
+    # filled in by the service
     project_id: int = 0
     owner_user_id: int | None = None
     company_id: int | None = None
@@ -55,7 +55,7 @@ class ChangeRepository(Command):
 
     project_id: int
     repository: UrlOrPath | None = Field(default=None, repr=False)  # URL, may contain a login
-    # filled in
+    # filled in by the service
     sealed_login: str = ""
 
 
@@ -120,7 +120,7 @@ class SetProjectSecrets(Command, wire_name="ChooseSecrets"):
 
     project_id: int
     secrets_id: Ids
-    # filled in
+    # filled in by the service
     attached: Ids = ()
     detached: Ids = ()
 
@@ -145,7 +145,7 @@ class MoveProject(Command):
     project_id: int
     owner_alias: Name | None = None
     alias: Name | None = None
-    # filled in
+    # filled in by the service
     owner_user_id: int | None = None
     company_id: int | None = None
 
@@ -154,7 +154,7 @@ class RenewSignatureKey(Command):
     """Generate a new webhook signature key."""
 
     project_id: int
-    # filled in
+    # filled in by the service
     sealed_signature_key: str = ""
 
 
@@ -162,7 +162,7 @@ class DeleteProject(Command):
     """Delete a project."""
 
     project_id: int
-    # filled in
+    # filled in by the service
     secrets_id: Ids = ()
 
 

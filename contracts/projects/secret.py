@@ -15,7 +15,7 @@ class CreateSecret(Command):
     env: Name | None = None
     escape_char: Name | None = None
     projects_id: Ids = ()  # empty: global
-    # filled in
+    # filled in by the service
     secret_id: int = 0
     sealed_value: str = ""
 
@@ -32,7 +32,7 @@ class ChangeSecretValue(Command):
 
     secret_id: int
     value: str | None = Field(default=None, repr=False, max_length=MAX_SECRET_LENGTH)
-    # filled in
+    # filled in by the service
     sealed_value: str = ""
 
 
@@ -197,7 +197,7 @@ class GetJobSecrets(Query):
     """Get the secrets for a job of the project. Only the builds service may send it. Answer: JobSecrets."""
 
     project_id: int
-    repository: str | None = None  # at launch; the login is returned only if the repository is unchanged
+    repository: str | None = None  # the URL at launch; if the project has another one by now, no git login is returned
 
 
 class SecretValue(Message):
