@@ -40,7 +40,7 @@ class BackedUp:
     seen: dict[str, Any] = field(default_factory=dict)
     values: dict[str, Any] = field(default_factory=dict)
     token: str = ""
-    mails: int = 0
+    mail_count: int = 0
     acknowledged: list[int] = field(default_factory=list)  # ids of builds acknowledged before the backup under load
     running: str = ""  # executor id of a build whose job ran during the backup
 
@@ -81,7 +81,7 @@ def backed_up(tmp_path_factory: pytest.TempPathFactory, mail_server: MailServer)
         backed_up.values = read_secret_values(stack, backed_up.streams)
         backed_up.seen = read_everything(stack, backed_up.streams)
         backed_up.token = str(stack.admin.headers["Authorization"])
-        backed_up.mails = wait_until(lambda: len(mail_server.messages))
+        backed_up.mail_count = wait_until(lambda: len(mail_server.messages))
         stack.run_headrace("backup", str(folder / "quiet.backup"))
 
         if os.environ.get("HEADRACE_NIGHTLY"):
@@ -157,7 +157,7 @@ async def test_a_restored_system_matches_its_log_and_repeats_no_side_effects(
     await wait_until_consumers_are_idle(restored_stack)
     assert verdict == Verdict()
     assert list_streams(restored_stack) == backed_up.streams
-    assert len(mail_server.messages) == backed_up.mails
+    assert len(mail_server.messages) == backed_up.mail_count
 
 
 def test_all_readable_data_is_the_same_after_a_restore(restored_stack: RunningStack, backed_up: BackedUp) -> None:

@@ -15,18 +15,18 @@ from gateway.access_cache import StaleIfErrorCache
 class Identity:
     responses: Mapping[str, str] = field(default_factory=dict)
     refusal: str = "TOKEN_INVALID"
-    asked: list[str] = field(default_factory=list)
+    queries: list[str] = field(default_factory=list)
     now: float = 0.0
 
-    async def ask(self, key: str) -> str:
-        self.asked.append(key)
+    async def query(self, key: str) -> str:
+        self.queries.append(key)
         await asyncio.sleep(0)
         if key not in self.responses:
             raise RequestRejected(self.refusal)
         return self.responses[key]
 
     def remembered(self) -> StaleIfErrorCache[str, str]:
-        return StaleIfErrorCache[str, str](self.ask, lambda: self.now)
+        return StaleIfErrorCache[str, str](self.query, lambda: self.now)
 
 
 async def refused(known: StaleIfErrorCache[str, str], key: str) -> str:
@@ -41,7 +41,7 @@ async def test_concurrent_lookups_within_a_second_send_one_query() -> None:
     await asyncio.gather(*(known.get("a") for _ in range(20)))
     identity.now = 0.9
     assert await known.get("a") == "anna"
-    assert identity.asked == ["a"]
+    assert identity.queries == ["a"]
 
 
 async def test_a_cached_value_is_refreshed_after_a_second() -> None:
@@ -56,17 +56,17 @@ async def test_an_unknown_token_costs_one_query_per_second() -> None:
     identity = Identity()
     known = identity.remembered()
     assert [await refused(known, "x") for _ in range(3)] == ["TOKEN_INVALID"] * 3
-    assert identity.asked == ["x"]
+    assert identity.queries == ["x"]
     identity.now = 1.0
     await refused(known, "x")
-    assert identity.asked == ["x", "x"]
+    assert identity.queries == ["x", "x"]
 
 
 async def test_timeouts_are_not_cached() -> None:
     identity = Identity(refusal="SERVICE_TIMEOUT")
     known = identity.remembered()
     assert [await refused(known, "x"), await refused(known, "x")] == ["SERVICE_TIMEOUT"] * 2
-    assert identity.asked == ["x", "x"]
+    assert identity.queries == ["x", "x"]
 
 
 async def test_many_unknown_tokens_neither_fill_the_cache_nor_evict_known_ones(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,4 +79,4 @@ async def test_many_unknown_tokens_neither_fill_the_cache_nor_evict_known_ones(m
     assert len(known._denials) <= 10
     assert not known._requests
     await known.get("a")
-    assert identity.asked.count("a") == 1
+    assert identity.queries.count("a") == 1

@@ -12,7 +12,7 @@ from contracts.builds import (
 from libs.testing.scenario import Scenario
 from services.builds.domain.concurrency_group import concurrency_group_decider
 
-lane = Scenario(concurrency_group_decider)
+group = Scenario(concurrency_group_decider)
 
 
 def request(build_id: int) -> RequestConcurrencySlot:
@@ -36,48 +36,48 @@ def released(build_id: int) -> ConcurrencySlotReleased:
 
 
 def test_the_first_build_gets_the_slot_immediately() -> None:
-    lane.given().when(request(1)).then(granted(1))
+    group.given().when(request(1)).then(granted(1))
 
 
 def test_a_second_build_waits_for_the_slot() -> None:
-    lane.given(granted(1)).when(request(2)).then(requested(2))
+    group.given(granted(1)).when(request(2)).then(requested(2))
 
 
 def test_waiting_builds_get_the_slot_in_request_order() -> None:
     waiting = (granted(1), requested(3), requested(2))
-    lane.given(*waiting).when(release(1)).then(released(1), granted(3))
-    lane.given(*waiting, released(1), granted(3)).when(release(3)).then(released(3), granted(2))
+    group.given(*waiting).when(release(1)).then(released(1), granted(3))
+    group.given(*waiting, released(1), granted(3)).when(release(3)).then(released(3), granted(2))
 
 
 def test_the_slot_is_free_after_the_last_build_releases_it() -> None:
-    lane.given(granted(1)).when(release(1)).then(released(1))
-    lane.given(granted(1), released(1)).when(request(2)).then(granted(2))
+    group.given(granted(1)).when(release(1)).then(released(1))
+    group.given(granted(1), released(1)).when(request(2)).then(granted(2))
 
 
 def test_a_build_that_holds_the_slot_has_left_the_queue() -> None:
     history = (granted(1), requested(2), requested(3), released(1), granted(2))
-    lane.given(*history).when(release(2)).then(released(2), granted(3))
+    group.given(*history).when(release(2)).then(released(2), granted(3))
 
 
 def test_a_build_that_left_the_queue_does_not_get_the_slot() -> None:
-    lane.given(granted(1), requested(2), requested(3)).when(release(2)).then(released(2))
-    lane.given(granted(1), requested(2), requested(3), released(2)).when(release(1)).then(released(1), granted(3))
+    group.given(granted(1), requested(2), requested(3)).when(release(2)).then(released(2))
+    group.given(granted(1), requested(2), requested(3), released(2)).when(release(1)).then(released(1), granted(3))
 
 
 def test_a_release_that_arrives_before_the_request_cancels_the_request() -> None:
-    lane.given().when(release(1)).then(released(1))
-    lane.given(released(1)).when(request(1)).then()
-    lane.given(released(1)).when(request(2)).then(granted(2))
+    group.given().when(release(1)).then(released(1))
+    group.given(released(1)).when(request(1)).then()
+    group.given(released(1)).when(request(2)).then(granted(2))
 
 
 def test_an_early_release_does_not_affect_other_builds() -> None:
     history = (granted(1), released(2))
-    lane.given(*history).when(request(3)).then(requested(3))
-    lane.given(*history, requested(3)).when(release(1)).then(released(1), granted(3))
+    group.given(*history).when(request(3)).then(requested(3))
+    group.given(*history, requested(3)).when(release(1)).then(released(1), granted(3))
 
 
 def test_a_build_may_request_the_slot_again_after_releasing_it() -> None:
-    lane.given(granted(1), released(1)).when(request(1)).then(granted(1))
+    group.given(granted(1), released(1)).when(request(1)).then(granted(1))
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_repeating_a_slot_command_changes_nothing(
     history: tuple[ConcurrencySlotGranted | ConcurrencySlotRequested | ConcurrencySlotReleased, ...],
     command: RequestConcurrencySlot | ReleaseConcurrencySlot,
 ) -> None:
-    lane.given(*history).when(command).then()
+    group.given(*history).when(command).then()
 
 
 def test_each_project_has_its_own_concurrency_group() -> None:

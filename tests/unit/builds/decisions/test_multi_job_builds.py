@@ -110,11 +110,11 @@ def test_a_rerun_job_resets_the_jobs_that_were_skipped_after_it() -> None:
 
 
 def test_a_resumed_build_waits_for_its_concurrency_slot() -> None:
-    in_lane = (queued.replace(needs_lane=True), planned, first_failed, failed_build.replace(held_lane=True))
+    with_slot = (queued.replace(needs_lane=True), planned, first_failed, failed_build.replace(held_lane=True))
     waits = resumed.replace(needs_lane=True)
     restarted = advanced(first.replace(round=1), waiting=(status_change(2, "CREATED"), status_change(3, "CREATED")))
-    build.given(*in_lane).when(RetryJob(build_id=17, job_id=1)).then(waits)
-    build.given(*in_lane, waits).when(ContinueBuild(build_id=17)).then(restarted)
+    build.given(*with_slot).when(RetryJob(build_id=17, job_id=1)).then(waits)
+    build.given(*with_slot, waits).when(ContinueBuild(build_id=17)).then(restarted)
 
 
 def test_a_manual_job_can_be_played_after_the_build_ended() -> None:

@@ -10,22 +10,22 @@ AT = "2026-01-31T12:00:00Z"
 LATER = "2026-01-31T12:00:02Z"
 
 
-class Scripted(ApiClient):
+class ScriptedApiClient(ApiClient):
     """An API client that returns scripted responses and records the requested paths."""
 
     def __init__(self, *responses: Any) -> None:
-        self.asked: list[str] = []
-        self._answers = iter(responses)
+        self.paths: list[str] = []
+        self._responses = iter(responses)
 
     def get(self, path: str) -> Any:
-        self.asked.append(path.removeprefix("/developer/"))
-        response = next(self._answers)
+        self.paths.append(path.removeprefix("/developer/"))
+        response = next(self._responses)
         if isinstance(response, Exception):
             raise response
         return response
 
 
-def refusal(code: str) -> ApiError:
+def api_error(code: str) -> ApiError:
     return ApiError("GET /", 404, code, "")
 
 
@@ -42,13 +42,13 @@ def section(step: str, log: str, lines: int = 0, *, closed: bool = False, skippe
     }
 
 
-FINISHED = refusal("EXECUTOR_NOT_FOUND")
-NO_MORE = refusal("LOG_NOT_FOUND")
+FINISHED = api_error("EXECUTOR_NOT_FOUND")
+NO_MORE = api_error("LOG_NOT_FOUND")
 
 
 def read_log(*responses: Any) -> tuple[list[LogEvent], list[str]]:
-    api = Scripted(*responses)
-    return list(LogReader(api, "e-1", 7).read_events()), api.asked
+    api = ScriptedApiClient(*responses)
+    return list(LogReader(api, "e-1", 7).read_events()), api.paths
 
 
 def texts(read_events: list[LogEvent]) -> Iterator[str]:

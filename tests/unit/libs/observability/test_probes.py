@@ -11,14 +11,14 @@ from tests.support.waiting import eventually
 
 class Dependency:
     def __init__(self) -> None:
-        self.answers = asyncio.Event()
-        self.answers.set()
+        self.responding = asyncio.Event()
+        self.responding.set()
         self.failure: Exception | None = None
 
-    async def ask(self) -> None:
+    async def query(self) -> None:
         if self.failure:
             raise self.failure
-        await self.answers.wait()
+        await self.responding.wait()
 
 
 @pytest.fixture(autouse=True)
@@ -30,7 +30,7 @@ def fast(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_timeouts_and_failures_are_reasons_until_the_next_success() -> None:
     dependency = Dependency()
-    probe = Probe("NATS", dependency.ask)
+    probe = Probe("NATS", dependency.query)
 
     async def says(part: str | None) -> bool:
         reason = await probe.find_problem()
@@ -39,9 +39,9 @@ async def test_timeouts_and_failures_are_reasons_until_the_next_success() -> Non
     assert await says("NATS has not responded yet")
     async with run_probes(probe):
         assert await says(None)
-        dependency.answers.clear()
+        dependency.responding.clear()
         await eventually(lambda: says("NATS has not responded for"))
-        dependency.answers.set()
+        dependency.responding.set()
         await eventually(lambda: says(None))
         dependency.failure = ConnectionRefusedError("nats://u:canary@host")
         await eventually(lambda: says("NATS is not reachable (ConnectionRefusedError)"))
@@ -52,8 +52,8 @@ async def test_timeouts_and_failures_are_reasons_until_the_next_success() -> Non
 async def test_one_late_answer_does_not_make_a_process_unready(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probes, "MAX_RESULT_AGE_SECONDS", 60.0)
     dependency = Dependency()
-    probe = Probe("MongoDB", dependency.ask)
+    probe = Probe("MongoDB", dependency.query)
     async with run_probes(probe):
-        dependency.answers.clear()
+        dependency.responding.clear()
         await probe.run_once()
         assert await probe.find_problem() is None

@@ -26,15 +26,15 @@ def vault() -> Encryption:
 
 
 async def test_an_encrypted_value_can_be_decrypted(vault: Encryption) -> None:
-    sealed = await vault.encrypt("secret-1", "pass wörd\n")
-    assert sealed.startswith("s1.")
-    assert await vault.decrypt("secret-1", sealed) == "pass wörd\n"
+    encrypted = await vault.encrypt("secret-1", "pass wörd\n")
+    assert encrypted.startswith("s1.")
+    assert await vault.decrypt("secret-1", encrypted) == "pass wörd\n"
 
 
 async def test_decrypting_many_values_skips_shredded_keys(vault: Encryption) -> None:
-    sealed = {subject: await vault.encrypt(subject, f"value of {subject}") for subject in ("a", "b", "c")}
+    encrypted = {subject: await vault.encrypt(subject, f"value of {subject}") for subject in ("a", "b", "c")}
     await vault.shred("b")
-    assert await vault.decrypt_many(sealed) == {"a": "value of a", "c": "value of c"}
+    assert await vault.decrypt_many(encrypted) == {"a": "value of a", "c": "value of c"}
 
 
 async def test_the_empty_text_can_be_encrypted(vault: Encryption) -> None:
@@ -65,10 +65,10 @@ async def test_a_value_encrypted_for_another_subject_cannot_be_decrypted(vault: 
 @pytest.mark.parametrize(
     "spoil",
     [
-        lambda sealed: sealed[:-6] + ("A" if sealed[-6] != "A" else "B") + sealed[-5:],
-        lambda sealed: sealed[:-8],
-        lambda sealed: sealed + "!",
-        lambda sealed: sealed.removeprefix("s1."),
+        lambda encrypted: encrypted[:-6] + ("A" if encrypted[-6] != "A" else "B") + encrypted[-5:],
+        lambda encrypted: encrypted[:-8],
+        lambda encrypted: encrypted + "!",
+        lambda encrypted: encrypted.removeprefix("s1."),
         lambda _: "s1.",
         lambda _: "s1.AAAA",
         lambda _: "s1.ä",
@@ -76,9 +76,9 @@ async def test_a_value_encrypted_for_another_subject_cannot_be_decrypted(vault: 
     ],
 )
 async def test_an_altered_ciphertext_cannot_be_decrypted(vault: Encryption, spoil) -> None:  # type: ignore[no-untyped-def]
-    sealed = await vault.encrypt("secret-1", "a value of some length")
+    encrypted = await vault.encrypt("secret-1", "a value of some length")
     with pytest.raises(DecryptionFailed):
-        await vault.decrypt("secret-1", spoil(sealed))
+        await vault.decrypt("secret-1", spoil(encrypted))
 
 
 async def test_shredding_a_key_affects_only_its_subject(vault: Encryption) -> None:
