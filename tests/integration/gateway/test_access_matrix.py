@@ -97,10 +97,10 @@ async def disabled_user_headers(system: RunningSystem) -> Headers:
     body = {"developer": {"enabled": False}}
     await system.http.patch(f"/api/admin/developers/{user['id']}/enabled", json=body, headers=system.admin)
 
-    async def is_out() -> bool:
+    async def is_rejected() -> bool:
         return (await system.http.get("/api/user/info", headers=headers)).status_code == 401
 
-    await eventually(is_out)
+    await eventually(is_rejected)
     return headers
 
 

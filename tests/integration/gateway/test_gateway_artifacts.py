@@ -48,10 +48,10 @@ async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Gatew
 
 
 def reject_with(code: str) -> Callable[[Any], Any]:
-    def refuse(_message: Any) -> Any:
+    def reject(_message: Any) -> Any:
         raise RequestRejected(code)
 
-    return refuse
+    return reject
 
 
 async def test_an_uploaded_file_is_sent_to_the_builds_service_in_chunks(stage: GatewayStage) -> None:

@@ -173,11 +173,11 @@ async def test_concurrent_event_streams_per_user_are_limited(
         async with stage.http.stream("GET", "/api/events", headers=stage.admin) as another:
             assert another.status_code == 200
 
-    async def free() -> bool:
+    async def is_free() -> bool:
         async with stage.http.stream("GET", "/api/events", headers=stage.developer) as response:
             return response.status_code == 200
 
-    assert await eventually(free, bool, within=10)
+    assert await eventually(is_free, bool, within=10)
 
 
 async def test_a_stalled_event_stream_does_not_block_gateway_shutdown(

@@ -174,7 +174,7 @@ async def run_jobs(system: BuildSystem, project: Body, worker: FakeRunner) -> No
 
 
 def select_common_fields(known: Body, shown: Body) -> Body:
-    """Return the fields of `said` that `drawn` has too; the example formats times differently."""
+    """Return the fields of the API that the example knows too; the example formats times differently."""
     return {
         name: shown[name] if value == shown[name] or name not in TIME_FIELDS else format_time(shown[name])
         for name, value in known.items()
@@ -193,7 +193,7 @@ async def read_fleet_from_api(system: BuildSystem, known: Any) -> tuple[Body, Bo
     ]
     assert {runner["id"] for runner in runners} == known.runners.keys()
     assert listed == len(known.jobs)
-    said_of_jobs = {id_: await get_state(system, "job", id_) for id_ in known.jobs}
+    job_states = {id_: await get_state(system, "job", id_) for id_ in known.jobs}
     return (
         {
             uuid: select_common_fields(known.runners[uuid], await get_state(system, "runner", uuid))
@@ -201,7 +201,7 @@ async def read_fleet_from_api(system: BuildSystem, known: Any) -> tuple[Body, Bo
         },
         {
             id_: select_common_fields(known.jobs[id_], job | {"project_name": job["project"]["name"]})
-            for id_, job in said_of_jobs.items()
+            for id_, job in job_states.items()
         },
     )
 

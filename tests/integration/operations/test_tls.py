@@ -135,12 +135,12 @@ async def test_a_bucket_certificate_is_verified_with_the_configured_authority(
 async def test_a_nats_server_without_tls_receives_no_login_for_a_tls_url() -> None:
     received = []
 
-    async def pretend(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def act_as_server(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b'INFO {"server_id":"x","version":"2.15.0","max_payload":1048576,"auth_required":true}\r\n')
         received.append(await reader.read(4096))
         writer.close()
 
-    server = await asyncio.start_server(pretend, "127.0.0.1", 0)
+    server = await asyncio.start_server(act_as_server, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     async with server:
         with pytest.raises(SettingsError, match=r"^The NATS server does not use TLS"):

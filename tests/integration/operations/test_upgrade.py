@@ -65,11 +65,11 @@ async def wait_for_pending_work(upgraded: UpgradedSystem) -> None:
         await wait_until_idle(bus, is_excluded=lambda durable: durable == "builds-clearing")
     admin = await upgraded.log_in("root")
 
-    async def cleared() -> bool:
+    async def is_cleared() -> bool:
         paths = [f"/api/developer/builds/{build}" for build in upgraded.left.unfinished.get("builds", ())]
         return all([(await upgraded.http.get(path, headers=admin)).status_code == 404 for path in paths])
 
-    await eventually(cleared, within=60)
+    await eventually(is_cleared, within=60)
 
 
 async def test_after_an_upgrade_every_response_equals_the_recorded_one(upgraded: UpgradedSystem) -> None:
@@ -95,10 +95,10 @@ async def test_after_an_upgrade_events_are_published_once_and_keep_their_positio
     async with upgraded.stage.connected() as bus:
         for service in load_services():
 
-            async def complete(name: str = service.name) -> bool:
+            async def is_complete(name: str = service.name) -> bool:
                 return await upgraded.recorded_event_ids(name) <= set(await read_event_ids(bus, name))
 
-            await eventually(complete, within=20)
+            await eventually(is_complete, within=20)
             published = await read_event_ids(bus, service.name)
             before = upgraded.published[service.name]
             assert len(set(published)) == len(published)
@@ -162,11 +162,11 @@ async def test_after_an_upgrade_a_held_concurrency_slot_is_released(upgraded: Up
     path = f"/api/developer/builds/kill/queued/{holds['executor_id']}"
     assert (await upgraded.http.delete(path, headers=admin)).status_code == 204
 
-    async def over() -> bool:
+    async def is_over() -> bool:
         waited = (await upgraded.http.get(f"/api/developer/builds/{upgraded.left.lane['waits']}", headers=admin)).json()
         return bool(waited["completed_at"] and waited["exit_message"])
 
-    await eventually(over)
+    await eventually(is_over)
 
 
 async def test_after_an_upgrade_a_running_job_continues_and_finishes(upgraded: UpgradedSystem) -> None:
@@ -178,11 +178,11 @@ async def test_after_an_upgrade_a_running_job_continues_and_finishes(upgraded: U
     assert (await upgraded.http.put(f"/api/v4/jobs/{job['id']}", json=end)).status_code == 200
     admin, (running,) = await upgraded.log_in("root"), upgraded.answers["/api/developer/builds/executeds"]
 
-    async def over() -> bool:
+    async def is_over() -> bool:
         shown = await upgraded.http.get(f"/api/developer/builds/{running['build_id']}", headers=admin)
         return bool(shown.json()["completed_at"])
 
-    await eventually(over)
+    await eventually(is_over)
     log = (await upgraded.http.get(f"/api/developer/logs/{running['build_id']}/-1", headers=admin)).json()["log"]
     assert log == f"half of the log\nthe other half with {'*' * len(SECRET)}"
 
@@ -203,14 +203,14 @@ async def test_after_an_upgrade_old_and_new_builds_run_on_an_old_runner(
     url, token = str(upgraded.http.base_url), upgraded.left.runners["miller"]
     config = Config(url=url, token=token, id=1, name="miller", system_id="s", builds_dir=str(tmp_path / "builds"))
 
-    async def over() -> bool:
+    async def is_over() -> bool:
         await run(config, stop=asyncio.Event(), once=True)
         shown = [
             (await upgraded.http.get(f"/api/developer/builds/{build_id}", headers=admin)).json() for build_id in builds
         ]
         return all(build["completed_at"] for build in shown)
 
-    await eventually(over, within=60)
+    await eventually(is_over, within=60)
     codes = [
         (await upgraded.http.get(f"/api/developer/builds/{build_id}", headers=admin)).json()["exit_code"]
         for build_id in builds

@@ -113,10 +113,10 @@ async def test_artifacts_stored_in_the_database_before_the_bucket_are_still_serv
     assert (await download_archive(system, job)).content == CONTENT
     await upload(system, job, b"newer")  # replaces the first artifact
 
-    async def none_there() -> bool:
+    async def has_no_chunks() -> bool:
         return await list_chunks_in_database(system) == []
 
-    await eventually(none_there)
+    await eventually(has_no_chunks)
     assert (await download_archive(system, job)).content == b"newer"
 
 

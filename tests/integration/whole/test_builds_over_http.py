@@ -163,10 +163,10 @@ async def test_an_administrator_deletes_a_finished_build(system: BuildSystem) ->
     await runner.report(await runner.wait_for_job(), "success")
     await system.wait_until_ended(waiting)
 
-    async def follows() -> bool:
+    async def is_updated() -> bool:
         return bool((await system.get(f"/admin/projects/{project['id']}"))["builds_id"] == [waiting])
 
-    await eventually(follows, within=20)
+    await eventually(is_updated, within=20)
 
 
 async def list_build_ids(system: BuildSystem, project: Body) -> list[int]:
@@ -189,10 +189,10 @@ async def test_build_durations_are_summed_per_month(system: BuildSystem) -> None
     await run_build(system, runner, project)
     path = "/developer/statistics/sum/duration"
 
-    async def counted() -> bool:
+    async def is_counted() -> bool:
         return bool((await system.get(path))["total"] == 1)
 
-    await eventually(counted, within=20)
+    await eventually(is_counted, within=20)
     page = await system.get(path)
     (month,) = page.pop("data")
     assert page == {"current_page": 1, "from": 1, "to": 1, "per_page": 20, "total": 1, "last_page": 1}
@@ -212,10 +212,10 @@ async def test_the_output_of_a_waiting_or_running_build_is_plain_text(system: Bu
     assert waiting.headers["content-type"] == "text/plain; charset=utf-8"
     job = await runner.wait_for_job()
 
-    async def started() -> bool:
+    async def is_started() -> bool:
         return (await send_request(system, path)).text == ""
 
-    await eventually(started, within=20)
+    await eventually(is_started, within=20)
     await runner.report(job, "success")
     await system.wait_until_ended(launched["build_id"])
     assert await error_of(system, path) == (404, "EXECUTOR_NOT_FOUND")

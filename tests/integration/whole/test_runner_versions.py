@@ -35,11 +35,11 @@ async def assign_job(system: BuildSystem, generation: str) -> tuple[FakeRunner, 
     body = {"token": runner.token, "info": {"features": FEATURES_BY_VERSION[generation]}}
     found: list[httpx.Response] = []
 
-    async def taken() -> bool:
+    async def is_taken() -> bool:
         found.append(await system.http.post("/api/v4/jobs/request", json=body))
         return found[-1].status_code == 201
 
-    await eventually(taken, within=30)
+    await eventually(is_taken, within=30)
     return runner, build_id, dict(found[-1].json())
 
 
@@ -47,13 +47,13 @@ async def start_kill(system: BuildSystem, build_id: int) -> "asyncio.Task[httpx.
     """Start to kill a build and return the pending request once the build is canceling or killed."""
     executor_id = (await system.get_build(build_id))["executor_id"]
     path = f"/api/developer/builds/kill/executed/{executor_id}"
-    killing = asyncio.create_task(system.http.delete(path, headers=system.admin))
+    kill_request = asyncio.create_task(system.http.delete(path, headers=system.admin))
 
-    async def decided() -> bool:
+    async def is_decided() -> bool:
         return (await system.get_build(build_id))["status"] in ("CANCELING", "KILLED")
 
-    await eventually(decided, within=20)
-    return killing
+    await eventually(is_decided, within=20)
+    return kill_request
 
 
 async def append_log(system: BuildSystem, job: Body, text: str) -> httpx.Response:
@@ -73,11 +73,11 @@ async def test_a_kill_before_the_first_report_cancels_gracefully_if_the_script_m
     system: BuildSystem,
 ) -> None:
     runner, build_id, job = await assign_job(system, "17.11")
-    killing = await start_kill(system, build_id)
+    kill_request = await start_kill(system, build_id)
     response = await append_log(system, job, "the script runs\n")
     assert (response.status_code, response.headers["Job-Status"]) == (202, "canceling")
     assert (await runner.report(job, "failed", failure_reason="job_canceled")).status_code == 200
-    assert (await killing).status_code == 204
+    assert (await kill_request).status_code == 204
     assert (await system.wait_until_ended(build_id))["exit_code"] == 143
     assert (await get_only_job(system, runner))["startedAt"] is not None
 
@@ -88,9 +88,9 @@ async def test_a_kill_before_the_first_report_cancels_at_once_without_graceful_c
 ) -> None:
     """A two-phase commit runner drops the job without a report if its first report is answered `canceling`."""
     runner, build_id, job = await assign_job(system, generation)
-    killing = await start_kill(system, build_id)
+    kill_request = await start_kill(system, build_id)
     assert (await system.wait_until_ended(build_id))["exit_code"] == 143
-    assert (await killing).status_code == 204
+    assert (await kill_request).status_code == 204
     response = await runner.report(job, "running")
     assert (response.status_code, response.headers["Job-Status"]) == (403, "canceled")
 
@@ -98,11 +98,11 @@ async def test_a_kill_before_the_first_report_cancels_at_once_without_graceful_c
 async def test_a_kill_after_the_first_report_cancels_a_two_phase_commit_runner_gracefully(system: BuildSystem) -> None:
     runner, build_id, job = await assign_job(system, "18.5")
     assert (await runner.report(job, "running")).headers["Job-Status"] == "running"
-    killing = await start_kill(system, build_id)
+    kill_request = await start_kill(system, build_id)
     response = await append_log(system, job, "the script runs\n")
     assert (response.status_code, response.headers["Job-Status"]) == (202, "canceling")
     await runner.report(job, "failed", failure_reason="job_canceled")
-    assert (await killing).status_code == 204
+    assert (await kill_request).status_code == 204
 
 
 @pytest.mark.parametrize(("generation", "from_assignment"), [("14.7", True), ("17.11", True), ("18.5", False)])

@@ -116,11 +116,11 @@ def error_of(page: LogPage) -> tuple[int, str]:
 
 
 async def wait_until_finished(system: BuildSystem, page: LogPage) -> None:
-    async def over() -> bool:
+    async def is_over() -> bool:
         running = await system.get("/api/developer/builds/executeds")
         return page.executor_id not in [build["executor_id"] for build in running]
 
-    await eventually(over)
+    await eventually(is_over)
 
 
 async def test_a_polling_page_sees_the_end_of_a_build(system: BuildSystem, tmp_path: Path) -> None:
@@ -193,11 +193,11 @@ async def test_a_build_that_retention_will_delete_can_be_read_to_its_end(system:
         await asyncio.wait_for(watching, 3 * READABLE_SECONDS)
         assert list(page.sections) == ["init", "one", "two"]
 
-        async def gone() -> bool:
+        async def is_gone() -> bool:
             path = f"/api/developer/builds/{build['build_id']}"
             return (await system.http.get(path, headers=system.admin)).status_code == 404
 
-        await eventually(gone)
+        await eventually(is_gone)
 
 
 @pytest.mark.parametrize("hours", [-1, 1])

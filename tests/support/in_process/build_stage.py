@@ -98,13 +98,13 @@ class BuildStage:
     async def wait_until_ended(self, build_id: int) -> None:
         """Wait until the build has finished or was deleted."""
 
-        async def over() -> bool:
+        async def is_over() -> bool:
             try:
                 return (await self.get_build(build_id)).finished
             except RequestRejected:
                 return True
 
-        await eventually_equal(over, expected=True)
+        await eventually_equal(is_over, expected=True)
 
     async def list_build_ids(self, project_id: int) -> list[int]:
         answer = await self.caller.query(ListProjectBuilds(project_id=project_id))

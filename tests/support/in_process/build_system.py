@@ -93,10 +93,10 @@ class BuildSystem:
         return dict(await self.get(f"/api/developer/builds/{build_id}"))
 
     async def wait_until_ended(self, build_id: int) -> Body:
-        async def over() -> bool:
+        async def is_over() -> bool:
             return (await self.get_build(build_id))["exit_code"] is not None
 
-        await eventually(over, within=20)
+        await eventually(is_over, within=20)
         return await self.get_build(build_id)
 
 
@@ -116,12 +116,12 @@ class FakeRunner:
         return asyncio.create_task(self.request_job())
 
     async def wait_for_job(self) -> Body:
-        async def taken() -> bool:
+        async def is_taken() -> bool:
             answers.append(await self.request_job())
             return answers[-1].status_code == 201
 
         answers: list[httpx.Response] = []
-        await eventually(taken, within=30)
+        await eventually(is_taken, within=30)
         return dict(answers[-1].json())
 
     async def report(self, job: Body, state: str, **more: Any) -> httpx.Response:

@@ -93,7 +93,7 @@ class DispatchReplica:
     async def queue_jobs(self, *job_ids: int, project_id: int = 1) -> None:
         for job_id in job_ids:
             planned = PlannedJob(job_id=job_id, job_uuid=str(uuid4()), name="build")
-            order = QueueJob(
+            command = QueueJob(
                 job_id=job_id,
                 build_id=job_id,
                 project=launched_project(project_id),
@@ -101,7 +101,7 @@ class DispatchReplica:
                 ref="main",
                 sha="0" * 40,
             )
-            await self.context.send(order, step=str(job_id))
+            await self.context.send(command, step=str(job_id))
 
     async def dispatch_all(
         self, runner: RunnerDescription = ANY_RUNNER, scheduler: FairScheduler | None = None

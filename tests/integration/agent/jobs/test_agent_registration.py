@@ -19,11 +19,11 @@ async def test_the_agent_registers_verifies_and_unregisters_a_runner(gitlab: Fak
     environment = {"HEADRACE_REGISTRATION_TOKEN": "registration"}
     register = ["register", "--url", gitlab.url, "--description", "mill", "--tag", "linux", "--tag", "big", *config]
 
-    async def call(*arguments: str) -> tuple[int, str]:
+    async def run_cli(*arguments: str) -> tuple[int, str]:
         result = await asyncio.to_thread(CliRunner().invoke, app, arguments, env=environment)
         return result.exit_code, result.output
 
-    assert (await call(*register))[0] == 0
+    assert (await run_cli(*register))[0] == 0
     registered = gitlab.runners["runner-token"]
     assert (registered["description"], registered["tag_list"], registered["run_untagged"]) == (
         "mill",
@@ -32,11 +32,11 @@ async def test_the_agent_registers_verifies_and_unregisters_a_runner(gitlab: Fak
     )
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert configuration.load(path)[0].token == "runner-token"
-    assert (await call("verify", *config))[0] == 0
+    assert (await run_cli("verify", *config))[0] == 0
     before = path.read_bytes()
-    assert "Already registered" in (await call(*register, "--if-missing"))[1]
+    assert "Already registered" in (await run_cli(*register, "--if-missing"))[1]
     assert path.read_bytes() == before
-    assert (await call("unregister", *config))[0] == 0
+    assert (await run_cli("unregister", *config))[0] == 0
     assert not path.exists()
     assert gitlab.runners == {}
 
@@ -47,27 +47,27 @@ async def test_one_configuration_file_can_hold_several_runners(
     config = ["--config", str(tmp_path / "agent.json")]
     environment = {"HEADRACE_REGISTRATION_TOKEN": "registration"}
 
-    async def call(*arguments: str) -> tuple[int, str]:
+    async def run_cli(*arguments: str) -> tuple[int, str]:
         result = await asyncio.to_thread(CliRunner().invoke, app, arguments, env=environment)
         return result.exit_code, result.output
 
     register = ("register", "--url", gitlab.url, *config)
-    assert (await call(*register, "--description", "one", "--paused", "--maximum-timeout", "60"))[0] == 0
-    assert (await call(*register, "--description", "two", "--protected", "--locked", "--executor", "docker"))[0] == 0
+    assert (await run_cli(*register, "--description", "one", "--paused", "--maximum-timeout", "60"))[0] == 0
+    assert (await run_cli(*register, "--description", "two", "--protected", "--locked", "--executor", "docker"))[0] == 0
     first, second = gitlab.runners.values()
     assert (first["paused"], first["maximum_timeout"], first["info"]["executor"]) == (True, 60, "shell")
     assert (second["access_level"], second["locked"], second["info"]["executor"]) == ("ref_protected", True, "docker")
-    _, listed = await call("list", *config)
+    _, listed = await run_cli("list", *config)
     assert [line.split("\t")[0] for line in listed.splitlines()] == ["7", "8"]
     assert "runner-token" not in listed
-    assert (await call("unregister", *config)) == (
+    assert (await run_cli("unregister", *config)) == (
         1,
         f"Error: {config[1]} has the runners 7, 8: choose one with --runner, or use --all\n",
     )
-    assert (await call("unregister", *config, "--runner", "8"))[0] == 0
+    assert (await run_cli("unregister", *config, "--runner", "8"))[0] == 0
     assert list(gitlab.runners) == ["runner-token"]
-    assert (await call("verify", *config, "--runner", "8"))[0] == 1
-    assert (await call("verify", *config))[0] == 0
+    assert (await run_cli("verify", *config, "--runner", "8"))[0] == 1
+    assert (await run_cli("verify", *config))[0] == 0
 
 
 async def test_registering_at_an_unreachable_server_prints_one_error_line(tmp_path: Path) -> None:

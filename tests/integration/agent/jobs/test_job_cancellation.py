@@ -101,8 +101,8 @@ async def test_a_cancel_during_after_script_does_not_change_the_result(
     async with running_agent(agent_config(gitlab, tmp_path)):
         await gitlab.wait_until(lambda: "after success" in gitlab.log_text(1))
         gitlab.job_status = "canceling"
-        beats = len(gitlab.state_reports[1])
-        await gitlab.wait_until(lambda: len(gitlab.state_reports[1]) > beats)
+        reported_states = len(gitlab.state_reports[1])
+        await gitlab.wait_until(lambda: len(gitlab.state_reports[1]) > reported_states)
         go_file.touch()
         final = await gitlab.wait_for_final_state(1)
     assert final["state"] == "success"

@@ -92,10 +92,10 @@ class ReplicaProcesses:
         async with create_mongo_client(self.stage.settings, "test") as client:
             replicas = get_database(client, self.stage.settings, self.service)[REPLICAS]
 
-            async def alive() -> bool:
+            async def is_alive() -> bool:
                 return await replicas.find_one({"service": self.service, "instance": instance}) is not None
 
-            await eventually(alive, within=60)
+            await eventually(is_alive, within=60)
 
     async def find_leader(self) -> str:
         return (await self.bus.request(f"lead.{self.service}", b"", timeout=5)).data.decode()
@@ -108,10 +108,10 @@ class ReplicaProcesses:
         with self.run_replica(first, skews[first]):
             await self.wait_until_registered(first)
 
-            async def leads() -> bool:
+            async def is_leader() -> bool:
                 return await self.find_leader() == first
 
-            await eventually(leads, within=60)
+            await eventually(is_leader, within=60)
             with self.run_replica(second, skews[second]):
                 await self.wait_until_registered(second)
                 yield
@@ -166,10 +166,10 @@ async def test_with_a_skewed_clock_a_job_is_lost_only_after_its_lease_expires(
                 assert await fleet.recorded_event_names(JobLost) == []
                 silent_since = monotonic()
 
-                async def lost() -> bool:
+                async def is_lost() -> bool:
                     return bool(await fleet.recorded_event_names(JobLost))
 
-                await eventually(lost, within=3 * LEASE_SECONDS)
+                await eventually(is_lost, within=3 * LEASE_SECONDS)
                 # a renewal within the first quarter of a lease is not written
                 assert monotonic() - silent_since > 0.5 * LEASE_SECONDS
 
@@ -191,10 +191,10 @@ async def test_with_a_skewed_clock_a_runner_goes_offline_only_after_the_silence_
                 await call_repeatedly(lambda: caller.send(AuthenticateRunner(token=runner.token)), 2 * LEASE_SECONDS)
                 assert await fleet.recorded_event_names(RunnerOffline) == []
 
-                async def offline() -> bool:
+                async def is_offline() -> bool:
                     return bool(await fleet.recorded_event_names(RunnerOffline))
 
-                await eventually(offline, within=4 * LEASE_SECONDS)
+                await eventually(is_offline, within=4 * LEASE_SECONDS)
 
 
 @pytest.mark.parametrize("skew", [90.0, -90.0])

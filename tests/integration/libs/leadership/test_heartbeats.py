@@ -67,15 +67,15 @@ async def test_services_list_a_gateway_until_it_stops(stage: ServiceStage) -> No
         async with running_gateway(gateway_settings(stage)):
             for service in SERVICES:
 
-                async def known(service: str = service) -> bool:
+                async def is_known(service: str = service) -> bool:
                     return [gateway["instance"] for gateway in await list_gateways(stage, service)] == ["gateway-0"]
 
-                await eventually(known)
+                await eventually(is_known)
 
-        async def forgotten() -> bool:
+        async def is_forgotten() -> bool:
             return [await list_gateways(stage, service) for service in SERVICES] == [[], []]
 
-        await eventually(forgotten)
+        await eventually(is_forgotten)
 
 
 @pytest.mark.parametrize("skew", [90.0, -90.0])
@@ -89,10 +89,10 @@ async def test_a_gateway_with_a_skewed_clock_is_not_ready_and_reports_the_skew(
         running_gateway(gateway_settings(stage), clock) as (_, _, url),
     ):
 
-        async def not_ready() -> bool:
+        async def is_not_ready() -> bool:
             return "clock" in await get_readiness_reasons(url)
 
-        await eventually(not_ready)
+        await eventually(is_not_ready)
         assert parse_skew((await get_readiness_reasons(url))["clock"]) == pytest.approx(skew, abs=1)
 
         async def is_reported() -> bool:

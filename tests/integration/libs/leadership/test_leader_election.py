@@ -23,24 +23,24 @@ async def running_candidate(bus: Client, duties: Callable[[], Awaitable[None]]) 
 async def test_a_leader_that_hangs_is_replaced(bus: Client) -> None:
     took_over = asyncio.Event()
 
-    async def hangs(_message: Msg) -> None:
+    async def never_answer(_message: Msg) -> None:
         return
 
-    async def duties() -> None:
+    async def run_tasks() -> None:
         took_over.set()
         await asyncio.Event().wait()
 
-    await bus.subscribe("lead.counters", cb=hangs)
-    async with running_candidate(bus, duties), asyncio.timeout(20):
+    await bus.subscribe("lead.counters", cb=never_answer)
+    async with running_candidate(bus, run_tasks), asyncio.timeout(20):
         await took_over.wait()
 
 
 async def test_a_leader_that_lost_leadership_runs_its_tasks_again_when_it_is_elected_again(bus: Client) -> None:
     scheduler: asyncio.Queue[str] = asyncio.Queue()
 
-    async def duties() -> None:
+    async def run_tasks() -> None:
         await scheduler.put("began")
         raise LeadershipLost("another replica leads")
 
-    async with running_candidate(bus, duties), asyncio.timeout(20):
+    async with running_candidate(bus, run_tasks), asyncio.timeout(20):
         assert [await scheduler.get(), await scheduler.get()] == ["began", "began"]

@@ -15,10 +15,10 @@ from tests.support.infrastructure.servers import Servers
 async def test_a_query_whose_reply_is_lost_with_the_connection_fails_at_once(servers: Servers, bus: Client) -> None:
     received = asyncio.Event()
 
-    async def silent(_message: Msg) -> None:
+    async def receive_silently(_message: Msg) -> None:
         received.set()
 
-    await bus.subscribe(GetCounter.subject(), cb=silent)
+    await bus.subscribe(GetCounter.subject(), cb=receive_silently)
     pending = asyncio.create_task(MessageClient(bus).query(GetCounter(counter_id="1"), timeout=60))
     await received.wait()
     servers.nats.kill()

@@ -46,10 +46,10 @@ async def get_rejection(caller: MessageClient, timeout: float = 20) -> RequestRe
 
 
 async def get_rejection_after(caller: MessageClient, responder: MessageServer, failure: Exception) -> RequestRejected:
-    async def fail(_body: bytes, _headers: Headers) -> bytes:
+    async def raise_failure(_body: bytes, _headers: Headers) -> bytes:
         raise failure
 
-    await responder.serve(OpenCounter, fail)
+    await responder.serve(OpenCounter, raise_failure)
     return await get_rejection(caller)
 
 
@@ -189,23 +189,23 @@ async def test_a_request_above_the_message_limit_is_rejected(caller: MessageClie
 async def test_slow_requests_are_handled_concurrently(caller: MessageClient, responder: MessageServer) -> None:
     together = asyncio.Barrier(20)
 
-    async def meet(body: bytes, _headers: Headers) -> bytes:
+    async def wait_for_all(body: bytes, _headers: Headers) -> bytes:
         async with together:
             return body
 
-    await responder.serve(GetCounter, meet)
+    await responder.serve(GetCounter, wait_for_all)
     assert len(await asyncio.gather(*(caller.query(GET_QUERY) for _ in range(20)))) == 20
 
 
 async def test_each_request_reaches_one_replica(caller: MessageClient, bus: Client) -> None:
     taken: list[int] = []
 
-    async def answer(replica: int) -> bytes:
+    async def reply(replica: int) -> bytes:
         taken.append(replica)
         return b"{}"
 
     for replica in range(3):
-        await MessageServer(bus, "counters").serve(GetCounter, lambda _body, _headers, replica=replica: answer(replica))  # type: ignore[misc]
+        await MessageServer(bus, "counters").serve(GetCounter, lambda _body, _headers, replica=replica: reply(replica))  # type: ignore[misc]
     await asyncio.gather(*(caller.query(GET_QUERY) for _ in range(60)))
     assert len(taken) == 60
     assert set(taken) == {0, 1, 2}
@@ -240,12 +240,12 @@ async def test_a_stopping_replica_finishes_its_requests_and_accepts_no_more(
 async def test_stopping_a_server_waits_only_up_to_a_timeout(caller: MessageClient, responder: MessageServer) -> None:
     started = asyncio.Event()
 
-    async def hang(_body: bytes, _headers: Headers) -> bytes:
+    async def never_finish(_body: bytes, _headers: Headers) -> bytes:
         started.set()
         await asyncio.sleep(60)
         return b""
 
-    await responder.serve(GetCounter, hang)
+    await responder.serve(GetCounter, never_finish)
     pending = asyncio.create_task(caller.query(GET_QUERY, timeout=0.5))
     await started.wait()
     async with asyncio.timeout(10):

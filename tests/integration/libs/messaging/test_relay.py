@@ -91,12 +91,12 @@ async def test_a_published_event_is_decoded_to_the_recorded_event(log: EventLog)
 
 @pytest.mark.parametrize("seed", [1, 2])
 async def test_an_often_interrupted_relay_publishes_each_event_once(log: EventLog, seed: int) -> None:
-    moments = random.Random(seed)  # noqa: S311
+    randomness = random.Random(seed)  # noqa: S311
     adding = asyncio.create_task(log.append_commits(300, events=[RAISED, RAISED]))
     for _ in range(8):
-        enough = await log.count_published() + moments.randrange(1, 60)
+        target_count = await log.count_published() + randomness.randrange(1, 60)
 
-        async def is_reached(enough: int = enough) -> bool:
+        async def is_reached(enough: int = target_count) -> bool:
             return await log.count_published() >= enough or adding.done()
 
         async with log.running_relay():
@@ -107,7 +107,7 @@ async def test_an_often_interrupted_relay_publishes_each_event_once(log: EventLo
 
 
 async def test_a_killed_relay_process_publishes_each_event_once(log: EventLog, settings: Settings) -> None:
-    moments = random.Random(7)  # noqa: S311
+    randomness = random.Random(7)  # noqa: S311
     module = "tests.integration.libs.messaging.relay_process"
     command = (
         sys.executable,
@@ -119,9 +119,9 @@ async def test_a_killed_relay_process_publishes_each_event_once(log: EventLog, s
     environment = {"MONGODB": settings.mongodb_url, "NATS": settings.nats_url}
     await log.append_commits(100, events=[RAISED, RAISED])
     for turn in range(1, 4):
-        enough = await log.count_published() + moments.randrange(1, 100)
+        target_count = await log.count_published() + randomness.randrange(1, 100)
         process = await asyncio.create_subprocess_exec(*command, env=environment)
-        await eventually(partial(_has_published, log, enough), within=30)
+        await eventually(partial(_has_published, log, target_count), within=30)
         process.kill()
         await process.wait()
         await log.append_commits(100, start=turn * 100, events=[RAISED, RAISED])
@@ -141,12 +141,12 @@ async def test_with_two_relays_one_is_fenced_and_each_event_is_published_once(lo
 
 @pytest.mark.parametrize("seed", range(3))
 async def test_two_concurrent_full_republications_publish_each_event_once(log: EventLog, seed: int) -> None:
-    moments = random.Random(seed)  # noqa: S311
+    randomness = random.Random(seed)  # noqa: S311
     await log.append_commits(400)
     await log.publish_all()
     await log.bus.jetstream().purge_stream(log.service)
     async with log.running_relay() as first:
-        await eventually(partial(_has_published, log, moments.randrange(1, 200)))
+        await eventually(partial(_has_published, log, randomness.randrange(1, 200)))
         async with log.running_relay() as second:
             await log.append_commits(100, start=400)
             await asyncio.wait({first, second}, timeout=10, return_when=asyncio.FIRST_COMPLETED)
@@ -189,9 +189,9 @@ async def test_an_interrupted_republication_starts_over(log: EventLog, monkeypat
     await log.append_commits(300)
     await log.publish_all()
     await log.bus.jetstream().purge_stream(log.service)
-    for enough in (1, 100):
+    for target_count in (1, 100):
         async with log.running_relay():
-            await eventually(partial(_has_published, log, enough))
+            await eventually(partial(_has_published, log, target_count))
     await log.publish_all()
     assert await log.list_published_by_stream() == await log.list_by_stream()
 
@@ -218,13 +218,13 @@ async def test_a_resume_token_lost_from_the_oplog_causes_a_full_republication(
     relay = Relay(log.bus, log.database, log.service)
     watch = relay._commits.watch
 
-    async def forgotten(pipeline: object, **options: object) -> object:
+    async def is_forgotten(pipeline: object, **options: object) -> object:
         if "resume_after" in options:
             monkeypatch.undo()
             raise OperationFailure("Resume of change stream was not possible", 286)
         return await watch(pipeline, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(relay._commits, "watch", forgotten)
+    monkeypatch.setattr(relay._commits, "watch", is_forgotten)
     running = asyncio.create_task(relay.run())
     await eventually(log.is_published)
     await cancel_and_wait([running])

@@ -128,10 +128,10 @@ async def test_a_subscription_without_transactions_applies_all_events(log: Event
 async def test_a_subscription_does_not_send_one_pull_request_per_event(log: EventLog, ledger: Ledger) -> None:
     requests: list[Msg] = []
 
-    async def note(message: Msg) -> None:
+    async def record(message: Msg) -> None:
         requests.append(message)
 
-    listening = await log.bus.subscribe(f"$JS.API.CONSUMER.MSG.NEXT.{log.service}.*", cb=note)
+    listening = await log.bus.subscribe(f"$JS.API.CONSUMER.MSG.NEXT.{log.service}.*", cb=record)
     async with log.running_relay(), ledger.following():
         for number in range(20):
             await log.append_commits(1, streams=1, start=number)
@@ -144,12 +144,12 @@ async def test_a_subscription_does_not_send_one_pull_request_per_event(log: Even
 async def test_an_often_interrupted_subscription_applies_each_event_once(
     log: EventLog, ledger: Ledger, seed: int
 ) -> None:
-    moments = random.Random(seed)  # noqa: S311
+    randomness = random.Random(seed)  # noqa: S311
     await log.append_commits(300)
     await log.publish_all()
     for _ in range(6):
         async with ledger.following():
-            await eventually(partial(ledger.has_at_least, min(await ledger.count() + moments.randrange(1, 60), 300)))
+            await eventually(partial(ledger.has_at_least, min(await ledger.count() + randomness.randrange(1, 60), 300)))
     async with ledger.following():
         await eventually(partial(ledger.has_at_least, 300))
     assert await ledger.is_complete()

@@ -52,13 +52,13 @@ class WorkerStage:
     async def running_pool(
         self, work: Handler, *, shutdown_timeout: float = 8.0, handled: Mapping[str, datetime] | None = None
     ) -> AsyncIterator[WorkerPool]:
-        async def tracked(recorded: RecordedEvent[Any]) -> None:
+        async def track_work(recorded: RecordedEvent[Any]) -> None:
             self.begun.append(recorded.id)
             await work(recorded)
             self.done.append(recorded.id)
 
-        pool = WorkerPool(self.settings, "toy", handled, shutdown_timeout=shutdown_timeout)
-        pool.register(self.worker, tracked)
+        pool = WorkerPool(self.settings, "counters", handled, shutdown_timeout=shutdown_timeout)
+        pool.register(self.worker, track_work)
         await pool.start(self.log.bus)
         try:
             yield pool
@@ -66,7 +66,7 @@ class WorkerStage:
             await pool.stop()
 
     async def count_unacknowledged(self) -> int:
-        info = await self.log.bus.jetstream().consumer_info(self.worker.source, f"toy-{self.worker.name}")
+        info = await self.log.bus.jetstream().consumer_info(self.worker.source, f"counters-{self.worker.name}")
         return int(info.num_ack_pending or 0) + int(info.num_pending or 0)
 
     async def is_all_done(self) -> bool:
@@ -78,7 +78,7 @@ async def stage(log: EventLog, settings: Settings) -> WorkerStage:
     worker = Worker(
         "dig", log.service, (CounterRaised, CounterClosed), unused_handler, concurrency=3, ack_wait_seconds=1.0
     )
-    await ensure_consumer("toy", worker, log.bus)
+    await ensure_consumer("counters", worker, log.bus)
     return WorkerStage(log, settings, worker)
 
 
@@ -109,13 +109,13 @@ async def test_failed_work_is_retried_and_not_dropped(log: EventLog, stage: Work
 
 
 async def test_a_worker_can_ask_for_a_later_retry(log: EventLog, stage: WorkerStage) -> None:
-    async def later(recorded: RecordedEvent[Any]) -> None:
+    async def ask_for_retry(recorded: RecordedEvent[Any]) -> None:
         if stage.begun.count(recorded.id) == 1:
             raise RetryLater(0.05)
 
     await log.append_commits(1)
     await log.publish_all()
-    async with stage.running_pool(later):
+    async with stage.running_pool(ask_for_retry):
         await eventually(stage.is_all_done)
     assert (len(stage.begun), len(stage.done)) == (2, 1)
 
@@ -123,12 +123,12 @@ async def test_a_worker_can_ask_for_a_later_retry(log: EventLog, stage: WorkerSt
 async def test_long_work_is_not_redelivered_to_another_replica(log: EventLog, stage: WorkerStage) -> None:
     finish = asyncio.Event()
 
-    async def long(_recorded: RecordedEvent[Any]) -> None:
+    async def wait_for_finish(_recorded: RecordedEvent[Any]) -> None:
         await finish.wait()
 
     await log.append_commits(1)
     await log.publish_all()
-    async with stage.running_pool(long), stage.running_pool(long):
+    async with stage.running_pool(wait_for_finish), stage.running_pool(wait_for_finish):
         await eventually(lambda: len(stage.begun) == 1)
         with pytest.raises(AssertionError):  # well beyond the ack wait
             await eventually(lambda: len(stage.begun) > 1, within=2.5)
@@ -141,14 +141,14 @@ async def test_a_worker_runs_at_most_its_concurrency_at_once(log: EventLog, stag
     busy: list[int] = [0]
     together = asyncio.Barrier(3)
 
-    async def count(_recorded: RecordedEvent[Any]) -> None:
+    async def count_concurrency(_recorded: RecordedEvent[Any]) -> None:
         busy.append(busy[-1] + 1)
         await together.wait()
         busy.append(busy[-1] - 1)
 
     await log.append_commits(9)
     await log.publish_all()
-    async with stage.running_pool(count):
+    async with stage.running_pool(count_concurrency):
         await eventually(stage.is_all_done)
     assert max(busy) == 3
 
@@ -156,25 +156,25 @@ async def test_a_worker_runs_at_most_its_concurrency_at_once(log: EventLog, stag
 async def test_a_stopping_worker_finishes_its_work(log: EventLog, stage: WorkerStage) -> None:
     started = asyncio.Event()
 
-    async def some_time(_recorded: RecordedEvent[Any]) -> None:
+    async def work_briefly(_recorded: RecordedEvent[Any]) -> None:
         started.set()
         await asyncio.sleep(0.3)
 
     await log.append_commits(1)
     await log.publish_all()
-    async with stage.running_pool(some_time):
+    async with stage.running_pool(work_briefly):
         await started.wait()
     assert len(stage.done) == 1
     await eventually(stage.is_all_done)
 
 
 async def test_work_interrupted_by_a_stop_is_taken_over_by_another_replica(log: EventLog, stage: WorkerStage) -> None:
-    async def hang(_recorded: RecordedEvent[Any]) -> None:
+    async def never_finish(_recorded: RecordedEvent[Any]) -> None:
         await asyncio.sleep(60)
 
     await log.append_commits(6)
     await log.publish_all()
-    async with stage.running_pool(hang, shutdown_timeout=0.1):
+    async with stage.running_pool(never_finish, shutdown_timeout=0.1):
         await eventually(lambda: len(stage.begun) == 3)
     assert stage.done == []
     async with stage.running_pool(finish_immediately):
@@ -185,8 +185,8 @@ async def test_work_interrupted_by_a_stop_is_taken_over_by_another_replica(log: 
 async def test_a_deleted_consumer_of_a_running_worker_is_reported(log: EventLog, stage: WorkerStage) -> None:
     async with stage.running_pool(finish_immediately) as pool:
         assert await pool.find_missing_consumers(log.bus) == []
-        await log.bus.jetstream().delete_consumer(log.service, "toy-dig")
-        assert await pool.find_missing_consumers(log.bus) == ["toy-dig"]
+        await log.bus.jetstream().delete_consumer(log.service, "counters-dig")
+        assert await pool.find_missing_consumers(log.bus) == ["counters-dig"]
 
 
 async def test_events_handled_before_a_backup_are_not_handled_by_a_worker_again(
@@ -194,7 +194,7 @@ async def test_events_handled_before_a_backup_are_not_handled_by_a_worker_again(
 ) -> None:
     await log.append_commits(3)
     await log.publish_all()
-    async with stage.running_pool(finish_immediately, handled={f"toy-{stage.worker.name}": datetime.now(UTC)}):
+    async with stage.running_pool(finish_immediately, handled={f"counters-{stage.worker.name}": datetime.now(UTC)}):
         await eventually(stage.is_all_done)
     assert stage.begun == []
 
@@ -206,7 +206,7 @@ async def test_hints_above_the_limit_are_left_to_the_consumer(
     worker = Worker(
         "dig", log.service, (CounterRaised,), unused_handler, concurrency=3, ack_wait_seconds=5.0, start_on_hint=True
     )
-    await ensure_consumer("toy", worker, log.bus)
+    await ensure_consumer("counters", worker, log.bus)
     stage, finish = WorkerStage(log, settings, worker), asyncio.Event()
 
     async def wait(_recorded: RecordedEvent[Any]) -> None:

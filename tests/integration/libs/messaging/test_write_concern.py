@@ -43,11 +43,11 @@ async def minority(tmp_path: Path) -> AsyncIterator[str]:
             new_config = {**config, "version": config["version"] + 1, "members": [*config["members"], *others]}
             await client.admin.command("replSetReconfig", new_config, force=True)
 
-            async def is_kept_in_office() -> bool:
+            async def is_elected_with_arbiter() -> bool:
                 members = (await client.admin.command("replSetGetStatus"))["members"]
                 return [member["stateStr"] for member in members][:2] == ["PRIMARY", "ARBITER"]
 
-            await eventually(is_kept_in_office)
+            await eventually(is_elected_with_arbiter)
         yield primary.program.url
     finally:
         primary.kill()

@@ -105,10 +105,10 @@ async def test_writes_of_the_older_release_after_the_migration_are_in_the_new_ro
         await counter_service.send(RaiseCounter(counter_id="2", by=3))
     async with counter_service.running(create_next_release()):
 
-        async def complete() -> bool:
+        async def is_complete() -> bool:
             return [await counter_service.get_value("1"), await counter_service.get_value("2")] == [10, 6]
 
-        await eventually(complete)
+        await eventually(is_complete)
 
 
 async def test_a_row_written_by_the_older_release_is_read_in_the_new_version(counter_service: CounterService) -> None:
@@ -130,19 +130,19 @@ async def test_rows_of_the_older_release_are_backfilled_while_it_leads(counter_s
     async with counter_service.running(replicas=1):
         await counter_service.migrate(create_next_release())
 
-        async def led() -> bool:
+        async def has_leader() -> bool:
             return await counter_service.find_leader() != ""
 
-        await eventually(led)
+        await eventually(has_leader)
         async with counter_service.running(create_next_release(), replicas=1):
             streams = CommandHandler(MongoEventStore(counter_service.database, MemoryKeyVault()))
             await streams.handle(counters, RaiseCounter(counter_id="1", by=5), new_metadata())
 
-            async def complete() -> bool:
+            async def is_complete() -> bool:
                 head = await counter_service.database["streams"].find_one({"_id": "counter-1"})
                 return bool(head and head.get("counter_v2", {}).get("value") == 10)
 
-            await eventually(complete)
+            await eventually(is_complete)
 
 
 async def test_the_row_version_of_the_previous_release_is_written_too(counter_service: CounterService) -> None:
@@ -167,10 +167,10 @@ async def test_a_stream_with_events_of_a_later_release_is_reported_as_unavailabl
     await counter_service.database["commits"].update_one({"stream": "counter-1"}, later)
     async with counter_service.running(replicas=1):
 
-        async def led() -> bool:
+        async def has_leader() -> bool:
             return await counter_service.find_leader() != ""
 
-        await eventually(led)
+        await eventually(has_leader)
         with pytest.raises(RequestRejected, match="SERVICE_UNAVAILABLE"):
             await counter_service.send(RaiseCounter(counter_id="1"))
 

@@ -136,14 +136,14 @@ async def test_another_replica_leads_when_the_leader_is_killed(counter_service: 
         processes[first].kill()
         (second,) = processes.keys() - {first}
 
-        async def the_other_leads() -> bool:
+        async def other_replica_leads() -> bool:
             return await counter_service.find_leader() == second
 
         started = perf_counter()
-        await eventually(the_other_leads, within=20)
+        await eventually(other_replica_leads, within=20)
         print(f"another replica leads after {perf_counter() - started:.2f} s")  # noqa: T201
 
-        async def taken() -> bool:
+        async def is_taken() -> bool:
             """Streams that the killed replica was writing stay locked until the database aborts its transaction."""
             try:
                 await counter_service.send(RaiseCounter(counter_id="1", by=9), "repeated")
@@ -153,7 +153,7 @@ async def test_another_replica_leads_when_the_leader_is_killed(counter_service: 
                 return False
             return True
 
-        await eventually(taken, within=30)
+        await eventually(is_taken, within=30)
         await eventually(counter_service.is_caught_up)
     finally:
         for process in processes.values():

@@ -89,9 +89,9 @@ async def test_commits_with_lost_replies_are_looked_up_in_one_batch(faulty_store
         outcomes = await faulty_store.append(50)
         await faulty_store.database.command("profile", 0)
     assert Counter(map(type, outcomes)) == {type(None): 50}
-    lookups = {"op": "query", "command.find": "commits"}
+    lookup_filter = {"op": "query", "command.find": "commits"}
     batches = 2  # the first append is written alone, the others in one batch
-    assert await faulty_store.database["system.profile"].count_documents(lookups) <= batches
+    assert await faulty_store.database["system.profile"].count_documents(lookup_filter) <= batches
     assert await faulty_store.database["commits"].count_documents({}) == 50
 
 

@@ -88,7 +88,7 @@ def wait_until_snapshot_expired(place: Installation, moment: datetime) -> None:
     with place.client() as client:
         client.admin.command("setParameter", 1, minSnapshotHistoryWindowInSeconds=1)
 
-        def forgotten() -> bool:
+        def is_forgotten() -> bool:
             client["scratch"]["scratch"].insert_one({})
             try:
                 client[f"{place.prefix}_projects"].command("find", "commits", readConcern=concern)
@@ -96,7 +96,7 @@ def wait_until_snapshot_expired(place: Installation, moment: datetime) -> None:
                 return error.code == SNAPSHOT_TOO_OLD_CODE
             return False
 
-        wait_until(forgotten, within=60)
+        wait_until(is_forgotten, within=60)
 
 
 def test_a_backup_does_not_overwrite_a_file(installations: tuple[Installation, Installation], tmp_path: Path) -> None:

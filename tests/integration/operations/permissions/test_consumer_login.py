@@ -109,10 +109,10 @@ async def assert_no_effect(runners: Client, operator: Client) -> AsyncIterator[N
     """Check that the block delivers no command to the service and adds no message to a stream."""
     received = []
 
-    async def hear(message: Msg) -> None:
+    async def record(message: Msg) -> None:
         received.append(message.data)
 
-    await runners.subscribe(DELETE_SUBJECT, cb=hear)
+    await runners.subscribe(DELETE_SUBJECT, cb=record)
     await flush_to_server(runners)
     before = await last_sequences(operator)
     yield

@@ -111,11 +111,11 @@ async def test_nats_rejects_connections_without_a_valid_login(servers: Servers, 
 async def test_a_service_may_reply_once_to_each_request(servers: Servers, runners: Client) -> None:
     replies = []
 
-    async def answer(message: Msg) -> None:
+    async def reply(message: Msg) -> None:
         replies.append(message.reply)
         await message.respond(b"once")
 
-    await runners.subscribe(GetRunner.subject(), cb=answer)
+    await runners.subscribe(GetRunner.subject(), cb=reply)
     await flush_to_server(runners)
     async with probe_login(servers, "gateway") as requester:
         assert (await requester.client.request(GetRunner.subject(), timeout=5)).data == b"once"

@@ -132,10 +132,10 @@ async def test_an_assigned_job_leaves_the_queue(replica: DispatchReplica) -> Non
 
 
 async def test_a_claim_reads_few_documents_however_many_unsuitable_jobs_are_queued(replica: DispatchReplica) -> None:
-    impossible = [queued_job_document(number, number % 3, tags=["no-such-tag"]) for number in range(1, 1500)]
+    unsuitable = [queued_job_document(number, number % 3, tags=["no-such-tag"]) for number in range(1, 1500)]
     others = [queued_job_document(number, 50, 7, protected=bool(number % 2)) for number in range(1500, 3000)]
     await replica.insert_jobs(
-        *impossible, *others, *[queued_job_document(number, number % 2 + 1) for number in range(3000, 3500)]
+        *unsuitable, *others, *[queued_job_document(number, number % 2 + 1) for number in range(3000, 3500)]
     )
     database = replica.runtime.database
     await database.command("profile", 2)

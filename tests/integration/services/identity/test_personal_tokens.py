@@ -142,10 +142,10 @@ async def test_a_revoked_token_is_rejected_by_all_gateways(owner: TokenOwner, ga
 
 
 async def wait_until_rejected(gateways: Gateways, token: Mapping[str, Any]) -> None:
-    async def statuses() -> list[int]:
+    async def get_statuses() -> list[int]:
         return [await request_status(http, token) for http in gateways]
 
-    await eventually(statuses, lambda found: found == [401, 401], within=10)
+    await eventually(get_statuses, lambda found: found == [401, 401], within=10)
 
 
 @pytest.mark.parametrize(
@@ -248,16 +248,16 @@ async def test_the_last_use_of_a_token_is_updated_once_a_minute(
     token = await owner.create_token()
     use = GetTokenAccess(token_hash=hash_token(token["value"]))
 
-    async def noted() -> Any:
+    async def get_last_use() -> Any:
         [listed] = ApiTokens.model_validate_json(await caller.query(ListApiTokens(user_id=owner.id))).tokens
         return listed.last_used_at
 
     await caller.query(use)
-    first = await noted()
+    first = await get_last_use()
     await caller.query(use)
-    assert await noted() == first
+    assert await get_last_use() == first
     async with create_mongo_client(stage.settings, "test") as client:
         uses = get_database(client, stage.settings, "identity")[USES_COLLECTION]
         await uses.update_one({"_id": token["id"]}, {"$set": {"at": first - timedelta(minutes=2)}})
     await caller.query(use)
-    assert await noted() > first
+    assert await get_last_use() > first

@@ -179,10 +179,10 @@ async def test_a_deleted_user_is_removed_from_companies(caller: MessageClient) -
     company_id = await send_for_id(caller, CreateCompany(title="Left Works", members_id=(leaving, staying)))
     await caller.send(DeleteUser(user_id=leaving), actor=ROOT)
 
-    async def left() -> bool:
+    async def has_left() -> bool:
         return (await get_company(caller, company_id)).members_id == (staying,)
 
-    await eventually(left)
+    await eventually(has_left)
 
 
 async def test_renaming_a_company_updates_the_owner_alias_of_its_projects(
@@ -195,10 +195,10 @@ async def test_renaming_a_company_updates_the_owner_alias_of_its_projects(
     await send_for_id(caller, RenameCompany(company_id=company_id, alias="follow-2"))
     await send_for_id(caller, RenameCompany(company_id=company_id, alias="Follow-3"))
 
-    async def followed() -> bool:
+    async def has_followed() -> bool:
         return (await get_project(caller, project_id)).owner_alias == "Follow-3"
 
-    await eventually(followed)
+    await eventually(has_followed)
     assert (await get_project(caller, project_id)).company_id == company_id
 
 
@@ -233,10 +233,10 @@ async def test_a_project_of_a_company_that_took_a_users_former_name_keeps_its_ow
     await send_for_id(caller, CreateCompany(title="Hand Over", alias="hand-over"))
     await send_for_id(caller, MoveProject(project_id=foreign, owner_alias="hand-over"))
 
-    async def moved() -> bool:
+    async def is_moved() -> bool:
         return (await get_project(caller, own)).owner_alias == "handed-over"
 
-    await eventually(moved)
+    await eventually(is_moved)
     assert (await get_project(caller, foreign)).owner_alias == "hand-over"
 
 
@@ -281,8 +281,8 @@ async def test_a_project_created_while_its_company_is_deleted_is_never_owned_by_
         assert (created.code, deleted) == ("PROJECT_OWNER_INVALID", "done")
         return
 
-    async def owned_by_somebody() -> bool:
+    async def has_an_owner() -> bool:
         view = await get_project(caller, int(CommandReply.model_validate_json(created).row["id"]))
         return (deleted == "done") != (view.company_id == company_id)
 
-    await eventually(owned_by_somebody)
+    await eventually(has_an_owner)

@@ -111,10 +111,10 @@ async def stage(
     elsewhere = FakeServices(bus)
     await elsewhere.serve(GetLaunchSettings, lambda _: SETTINGS)  # answered before the deletion
 
-    def gone(_: GetJobSecrets) -> None:
+    def is_gone(_: GetJobSecrets) -> None:
         raise RequestRejected("PROJECT_NOT_FOUND")
 
-    await elsewhere.serve(GetJobSecrets, gone)
+    await elsewhere.serve(GetJobSecrets, is_gone)
     runtime = Runtime(service, settings, database, bus, vault, Metrics.create(get_meter("test")))
     yield DeletedProjectStage(runtime, vault)
     await runtime.finish(5)

@@ -153,23 +153,23 @@ async def get_build(caller: MessageClient, build_id: int) -> BuildRow:
 
 
 async def wait_until_planned(caller: MessageClient, build_id: int) -> BuildRow:
-    async def known() -> bool:
+    async def is_known() -> bool:
         found = await get_build(caller, build_id)
         return found.finished or bool(found.job_ids)
 
-    await eventually(known, within=30)
+    await eventually(is_known, within=30)
     return await get_build(caller, build_id)
 
 
 async def claim_job(caller: MessageClient) -> Assignment:
     taken: list[Assignment] = []
 
-    async def claimed() -> bool:
+    async def is_claimed() -> bool:
         claim = ClaimResult.model_validate_json(await caller.send(ClaimJob(runner=RUNNER)))
         taken.extend([claim.assignment] if claim.assignment else [])
         return bool(taken)
 
-    await eventually(claimed, within=30)
+    await eventually(is_claimed, within=30)
     return taken[0]
 
 
@@ -179,10 +179,10 @@ async def finish_job(caller: MessageClient, job: Assignment, log: str = "") -> s
     await caller.send(AppendTrace(job_id=job.job_id, token=job.token, offset=0, content=content))
     await caller.send(ReportJob(job_id=job.job_id, token=job.token, state="success"))
 
-    async def over() -> bool:
+    async def is_over() -> bool:
         return (await get_build(caller, job.build_id)).finished
 
-    await eventually(over, within=30)
+    await eventually(is_over, within=30)
     return LogSection.model_validate_json(await caller.query(GetLogSection(build_id=job.build_id, step="-1"))).log
 
 

@@ -59,7 +59,7 @@ async def test_runners_stay_online_while_their_gateway_is_unreachable(replica: R
     runner = await replica.register()
     heartbeat = Heartbeat(to="runners", gateway="gateway-0").model_dump_json().encode()
 
-    async def pass_to(second: int, *, reachable: bool) -> None:
+    async def advance_to(second: int, *, reachable: bool) -> None:
         while hours.second < second:
             hours.second += 3
             if reachable:
@@ -67,12 +67,12 @@ async def test_runners_stay_online_while_their_gateway_is_unreachable(replica: R
                 await replica.touch(runner.token)
             await replica.run_periodic_task("presence")
 
-    await pass_to(90, reachable=True)
-    await pass_to(90 + 75, reachable=False)
-    await pass_to(300, reachable=True)
+    await advance_to(90, reachable=True)
+    await advance_to(90 + 75, reachable=False)
+    await advance_to(300, reachable=True)
     names = [recorded.event.wire_name for recorded in await replica.runtime.store.read(f"runner-{runner.uuid}")]
     assert "RunnerOffline" not in names
-    await pass_to(300 + 150, reachable=False)  # gateway and runner do not return
+    await advance_to(300 + 150, reachable=False)  # gateway and runner do not return
     assert not (await replica.get_view(runner.uuid)).online
 
 

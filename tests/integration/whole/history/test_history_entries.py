@@ -64,14 +64,17 @@ async def test_follow_up_events_of_a_launch_have_its_actor_and_trace_id(system: 
     )
     launch = await system.http.post(f"/api/developer/builds/{created['id']}", json={}, headers=token)
 
-    async def lane() -> Any:
+    async def list_slot_entries() -> Any:
         return (await get_history(system, f"lane/{created['id']}"))["entries"]
 
     async def is_released() -> bool:
-        return "LaneReleased" in [name for entry in await lane() for name in event_names(entry)]
+        return "LaneReleased" in [name for entry in await list_slot_entries() for name in event_names(entry)]
 
     await eventually(is_released)
-    entries = [*await lane(), *(await get_history(system, f"build/{launch.json()['build_id']}"))["entries"]]
+    entries = [
+        *await list_slot_entries(),
+        *(await get_history(system, f"build/{launch.json()['build_id']}"))["entries"],
+    ]
     assert {"LaneGranted", "LaneReleased", "BuildQueued", "BuildFinished"} <= {
         name for entry in entries for name in event_names(entry)
     }

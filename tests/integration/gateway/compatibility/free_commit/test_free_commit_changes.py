@@ -152,7 +152,7 @@ async def test_patching_the_projects_of_a_developer_replaces_them(free_commit: F
     developer, other = await free_commit.create("developer"), await free_commit.create("developer")
     first, second, third = [await free_commit.create("project", developers_id=[other["id"]]) for _ in range(3)]
 
-    async def members(*projects: dict[str, Any]) -> list[list[int]]:
+    async def get_members(*projects: dict[str, Any]) -> list[list[int]]:
         return [(await free_commit.get("project", project["id"]))["developers_id"] for project in projects]
 
     for wanted in ([first, second], [second, third], [second, third], []):
@@ -160,9 +160,9 @@ async def test_patching_the_projects_of_a_developer_replaces_them(free_commit: F
         response = await free_commit.patch("developer", developer["id"], "projects", {"projects_id": ids})
         assert response.json() == developer | {"projects_id": ids}
         mine = sorted((developer["id"], other["id"]))
-        assert await members(*wanted) == [mine] * len(wanted)
+        assert await get_members(*wanted) == [mine] * len(wanted)
         others = [project for project in (first, second, third) if project not in wanted]
-        assert await members(*others) == [[other["id"]]] * len(others)
+        assert await get_members(*others) == [[other["id"]]] * len(others)
         await eventually(
             lambda: free_commit.get("developer", developer["id"]), (developer | {"projects_id": ids}).__eq__, within=10
         )

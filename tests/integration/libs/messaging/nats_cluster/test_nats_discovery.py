@@ -40,13 +40,13 @@ async def test_a_discovered_server_without_tls_receives_no_login_on_reconnect(tm
     received = bytearray()
     connections = asyncio.Event()
 
-    async def pretend(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def act_as_server(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b'INFO {"server_id":"x","version":"2.15.0","max_payload":1048576,"auth_required":true}\r\n')
         connections.set()
         received.extend(await reader.read(4096))
         writer.close()
 
-    impostor = await asyncio.start_server(pretend, "127.0.0.1", 0)
+    impostor = await asyncio.start_server(act_as_server, "127.0.0.1", 0)
     port = impostor.sockets[0].getsockname()[1]
     authority = CertificateAuthority(tmp_path / "authority")
     shown = authority.issue("nats")

@@ -22,11 +22,11 @@ async def find_job_id(stage: BuildStage, build_id: int, name: str) -> int:
 
 
 async def wait_for_statuses(stage: BuildStage, build_id: int, **wanted: str) -> None:
-    async def now() -> bool:
+    async def have_statuses() -> bool:
         found = await job_statuses(stage, build_id)
         return all(found.get(name) == status for name, status in wanted.items())
 
-    await eventually_equal(now, expected=True)
+    await eventually_equal(have_statuses, expected=True)
 
 
 async def test_a_stage_starts_when_the_previous_one_finished(stage: BuildStage) -> None:

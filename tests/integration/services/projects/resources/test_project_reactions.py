@@ -42,11 +42,11 @@ async def test_projects_follow_renamed_and_deleted_users(caller: MessageClient, 
     await caller.send(RenameUser(user_id=owner, username="follow-3"))
     await caller.send(DeleteUser(user_id=other))
 
-    async def followed() -> bool:
+    async def has_followed() -> bool:
         view = await get_project(caller, project_id)
         return (view.owner_alias, view.developers_id) == ("follow-3", (owner,))
 
-    await eventually(followed)
+    await eventually(has_followed)
 
 
 async def test_a_command_whose_reactions_were_lost_is_completed_by_the_subscription(
@@ -64,11 +64,11 @@ async def test_a_command_whose_reactions_were_lost_is_completed_by_the_subscript
         )
         await store.drain()
 
-    async def fulfilled() -> bool:
+    async def is_fulfilled() -> bool:
         members = [(await get_project(caller, project_id)).developers_id for project_id in (joined, left)]
         return members == [(developer,), ()]
 
-    await eventually(fulfilled)
+    await eventually(is_fulfilled)
 
 
 LAUNCHED_PROJECT = LaunchedProject(
@@ -116,42 +116,42 @@ async def test_projects_show_and_can_be_filtered_by_their_last_build(
     await publish_build_event(bus, 1, finished)
     await publish_build_event(bus, 2, finished.replace(**failed, queued_at=QUEUED_AT + timedelta(hours=1)))
 
-    async def shown() -> bool:
+    async def is_shown() -> bool:
         return (await get_project(caller, bad)).builds_id == (2,)
 
-    await eventually(shown)
+    await eventually(is_shown)
     view = await get_project(caller, good)
     assert (view.available_steps, view.builds_id) == (("@a", "@cleanup"), (1,))
     assert view.last_build == LastBuild(exit_code=0, exit_message=None, created_at=QUEUED_AT)
 
-    async def listed(*filters: Filter, **order: Any) -> list[int]:
+    async def list_ids(*filters: Filter, **order: Any) -> list[int]:
         name_filter = Filter(column="project_name", operator="startwith", values=("LISTED ",))
         page = Page.model_validate_json(await caller.query(ListProjectsPage(filters=(*filters, name_filter), **order)))
         return [row["project_id"] for row in page.rows]
 
-    async def by(column: str, operator: Any, *values: str) -> set[int]:
-        return set(await listed(Filter(column=column, operator=operator, values=values)))
+    async def filter_by(column: str, operator: Any, *values: str) -> set[int]:
+        return set(await list_ids(Filter(column=column, operator=operator, values=values)))
 
     code, message, at = "build_last_exit_code", "build_last_exit_message", "build_last_created_at"
-    assert await by(code, "eq", "0") == {good}
-    assert await by(code, "sup", "0") == {bad}
-    assert await by(code, "eq", "null") == {never}
-    assert await by(code, "eq", "null", "0") == {never, good}
-    assert await by(code, "ne", "null") == {good, bad}
-    assert await by(code, "ne", "0") == {bad}
-    assert await by(code, "eq", "zero") == set()
-    assert await by(message, "contains", "NOT found") == {bad}
-    assert await by(message, "eq", "null") == {good, never}
-    assert await by(at, "supeq", "2026-11-22T11:15:00Z") == {bad}
-    assert await by("project_name", "endwith", "ER", "bad") == {never, bad}
-    assert await by("project_name", "necontains", "bad") == {good, never}
-    assert await by("project_id", "eq", str(good), "x", "9" * 40) == {good}
-    assert await by("project_name", "contains", ".*", "\0", "(") == set()
-    assert await by("unknown", "eq", "1") == {good, bad, never}
-    assert await listed(sort_by=code, descending=True) == [bad, good, never]
-    assert await listed(sort_by=at, descending=False, per_page=2) == [never, good]
-    assert await listed(sort_by=at, descending=False, per_page=2, page=2) == [bad]
-    assert await listed(sort_by="project_id", page=10**12) == []
+    assert await filter_by(code, "eq", "0") == {good}
+    assert await filter_by(code, "sup", "0") == {bad}
+    assert await filter_by(code, "eq", "null") == {never}
+    assert await filter_by(code, "eq", "null", "0") == {never, good}
+    assert await filter_by(code, "ne", "null") == {good, bad}
+    assert await filter_by(code, "ne", "0") == {bad}
+    assert await filter_by(code, "eq", "zero") == set()
+    assert await filter_by(message, "contains", "NOT found") == {bad}
+    assert await filter_by(message, "eq", "null") == {good, never}
+    assert await filter_by(at, "supeq", "2026-11-22T11:15:00Z") == {bad}
+    assert await filter_by("project_name", "endwith", "ER", "bad") == {never, bad}
+    assert await filter_by("project_name", "necontains", "bad") == {good, never}
+    assert await filter_by("project_id", "eq", str(good), "x", "9" * 40) == {good}
+    assert await filter_by("project_name", "contains", ".*", "\0", "(") == set()
+    assert await filter_by("unknown", "eq", "1") == {good, bad, never}
+    assert await list_ids(sort_by=code, descending=True) == [bad, good, never]
+    assert await list_ids(sort_by=at, descending=False, per_page=2) == [never, good]
+    assert await list_ids(sort_by=at, descending=False, per_page=2, page=2) == [bad]
+    assert await list_ids(sort_by="project_id", page=10**12) == []
     whole = await caller.query(ListProjectsPage(filters=(Filter(column="id", operator="eq", values=(str(bad),)),)))
     assert Page.model_validate_json(whole) == Page(
         rows=(
@@ -183,23 +183,23 @@ async def test_a_deleted_build_is_no_longer_the_last_build_of_its_project(
             queued_at=QUEUED_AT,
         )
 
-    async def follows(builds_id: tuple[int, ...], exit_code: int | None) -> None:
-        async def shown() -> bool:
+    async def wait_for_builds(builds_id: tuple[int, ...], exit_code: int | None) -> None:
+        async def is_shown() -> bool:
             view = await get_project(caller, project_id)
             return (view.builds_id, view.last_build.exit_code) == (builds_id, exit_code)
 
-        await eventually(shown)
+        await eventually(is_shown)
 
     await publish_build_event(bus, 23, ended(23))  # ends before builds that were queued earlier
     await publish_build_event(bus, 21, ended(21))
     await publish_build_event(bus, 22, ended(22))
-    await follows((21, 22, 23), 23)
+    await wait_for_builds((21, 22, 23), 23)
     await publish_build_event(bus, 23, BuildDeleted(build_id=23, project_id=project_id))
-    await follows((21, 22), 22)
+    await wait_for_builds((21, 22), 22)
     await publish_build_event(bus, 21, BuildDeleted(build_id=21, project_id=project_id))
-    await follows((22,), 22)
+    await wait_for_builds((22,), 22)
     await publish_build_event(bus, 22, BuildDeleted(build_id=22, project_id=project_id))
-    await follows((), None)
+    await wait_for_builds((), None)
 
 
 async def test_build_ids_of_a_project_are_limited_to_the_newest_builds(

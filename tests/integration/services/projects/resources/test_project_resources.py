@@ -215,7 +215,7 @@ async def test_deleting_a_project_shreds_its_data_key(
     async with create_mongo_client(stage.settings, "test") as client:
         keys = get_database(client, stage.settings, "projects")["data_keys"]
 
-        async def erased() -> bool:
+        async def is_erased() -> bool:
             return await keys.find_one({"_id": f"project-{project_id}"}) is None
 
-        await eventually(erased)
+        await eventually(is_erased)

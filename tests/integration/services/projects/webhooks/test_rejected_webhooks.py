@@ -142,10 +142,10 @@ async def bus_messages(webhooks: WebhookStage) -> AsyncIterator[list[bytes]]:
     """Collect all messages sent over NATS."""
     messages: list[bytes] = []
 
-    async def note(message: Msg) -> None:
+    async def record(message: Msg) -> None:
         messages.append(message.data)
 
-    subscription = await webhooks.bus.subscribe(">", cb=note)
+    subscription = await webhooks.bus.subscribe(">", cb=record)
     yield messages
     await subscription.unsubscribe()
 
