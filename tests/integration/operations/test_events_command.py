@@ -185,4 +185,4 @@ async def test_ctrl_c_ends_the_events_command_without_an_error(nats: Process, bu
 async def test_an_invalid_start_time_is_explained(nats: Process) -> None:
     async with run_events_command(nats, "--from", "yesterday") as terminal:
         _, errors = await terminal.process.communicate()
-    assert b"--from takes a time" in errors
+    assert b"--from must be a time such as" in errors

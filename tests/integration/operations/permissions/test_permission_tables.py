@@ -125,5 +125,5 @@ async def test_a_service_may_reply_once_to_each_request(servers: Servers, runner
 
 def test_an_undeclared_call_is_not_sent() -> None:
     caller = MessageClient(Client(), allowed=(GetRunner,))
-    with pytest.raises(TypeError, match="DeleteRunner is not among the declared calls"):
+    with pytest.raises(TypeError, match="DeleteRunner is not a declared outgoing message"):
         asyncio.run(caller.send(DeleteRunner(runner_uuid="u")))
