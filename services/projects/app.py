@@ -129,7 +129,7 @@ service = Service(
     synchronous_reactions=(ProjectSecretsSet, DeveloperProjectsSet, ProjectDeleted, DeliveryAccepted),
     projections=(project_steps_projection, finished_builds_projection),
     workers=WORKERS,
-    periodic_tasks=(PeriodicTask("stray_bodies", 3600.0, payloads.purge_orphan_payloads),),
+    periodic_tasks=(PeriodicTask("orphan_payloads", 3600.0, payloads.purge_orphan_payloads),),
     on_start=executors.ensure_default_executor,
     indexes={payloads.PAYLOADS_COLLECTION: (("project_id",), ("at",)), **rejections.INDEXES},
 )

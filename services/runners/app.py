@@ -49,7 +49,10 @@ def create_service() -> Service:
         ),
         workers=WORKERS,
         metrics=METRICS,
-        periodic_tasks=(PeriodicTask("presence", 3.0, detect_offline), PeriodicTask("sweep", 600.0, purge_heartbeats)),
+        periodic_tasks=(
+            PeriodicTask("offline_detection", 3.0, detect_offline),
+            PeriodicTask("heartbeat_cleanup", 600.0, purge_heartbeats),
+        ),
         on_start=issue_service_token,
     )
 

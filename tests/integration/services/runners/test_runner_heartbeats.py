@@ -37,7 +37,7 @@ async def test_a_silent_runner_goes_offline_and_comes_online_again(replicas: tup
     await first.touch(runner.token)
     async with asyncio.timeout(20):
         while (await first.get_view(runner.uuid)).online:
-            await second.run_periodic_task("presence")
+            await second.run_periodic_task("offline_detection")
     await first.touch(runner.token)
     assert (await second.get_view(runner.uuid)).online
 
@@ -65,7 +65,7 @@ async def test_runners_stay_online_while_their_gateway_is_unreachable(replica: R
             if reachable:
                 await replica.runtime.answer_heartbeat(heartbeat, {})
                 await replica.touch(runner.token)
-            await replica.run_periodic_task("presence")
+            await replica.run_periodic_task("offline_detection")
 
     await advance_to(90, reachable=True)
     await advance_to(90 + 75, reachable=False)
@@ -81,12 +81,12 @@ async def test_runners_stay_online_over_an_outage_of_the_service(replica: Replic
     replica.runtime.clock, replica.runtime.settings = hours.clock(), Settings(runner_offline_seconds=60)
     runner = await replica.register()
     await replica.touch(runner.token)
-    await replica.run_periodic_task("presence")
+    await replica.run_periodic_task("offline_detection")
     hours.second += 600
-    await replica.run_periodic_task("presence")
+    await replica.run_periodic_task("offline_detection")
     await replica.touch(runner.token)
     hours.second += 3
-    await replica.run_periodic_task("presence")
+    await replica.run_periodic_task("offline_detection")
     names = [recorded.event.wire_name for recorded in await replica.runtime.store.read(f"runner-{runner.uuid}")]
     assert "RunnerOffline" not in names
 
@@ -100,7 +100,7 @@ async def test_heartbeats_at_another_replica_keep_a_runner_online(replicas: tupl
     async with asyncio.timeout(20):
         while now() - started < timedelta(seconds=2.5):
             await second.request(RecordRunnerHeartbeat(runner_uuid=runner.uuid))
-            await first.run_periodic_task("presence")
+            await first.run_periodic_task("offline_detection")
     assert (await first.get_view(runner.uuid)).online
     versions = await first.runtime.store.read(f"runner-{runner.uuid}")
     names = [recorded.event.wire_name for recorded in versions]
@@ -175,7 +175,7 @@ async def test_the_ip_address_of_a_runner_is_in_no_event_and_is_purged_on_deleti
     assert "RunnerRegistered" in str(logged)
     assert "10.0.0.9" not in str(logged)
     await replica.send(DeleteRunner(runner_uuid=runner.uuid))
-    await replica.run_periodic_task("sweep")
+    await replica.run_periodic_task("heartbeat_cleanup")
     assert await replica.find_presence(runner.uuid) is None
 
 

@@ -52,8 +52,8 @@ async def test_a_deleted_runner_is_rejected_at_once_on_every_replica(replicas: t
 async def test_the_heartbeats_of_a_deleted_runner_are_purged(replica: Replica) -> None:
     runner = await replica.register()
     await replica.touch(runner.token)
-    await replica.run_periodic_task("sweep")
+    await replica.run_periodic_task("heartbeat_cleanup")
     assert await replica.find_presence(runner.uuid)
     await replica.send(DeleteRunner(runner_uuid=runner.uuid))
-    await replica.run_periodic_task("sweep")
+    await replica.run_periodic_task("heartbeat_cleanup")
     assert await replica.find_presence(runner.uuid) is None
