@@ -50,14 +50,14 @@ class Clock:
 
     async def synchronize(self, get_database_time: Callable[[], Awaitable[datetime]]) -> None:
         """Read the database's time. The reply is assumed to be the time at half of the round trip."""
-        machine, began = self.machine_time(), self.monotonic()
-        answer = await get_database_time()
-        ended = self.monotonic()
-        half = (ended - began) / 2
-        if ended - began > MAX_ROUND_TRIP_SECONDS and self._offset is not None:
+        host_time, start = self.machine_time(), self.monotonic()
+        database_time = await get_database_time()
+        end = self.monotonic()
+        half = (end - start) / 2
+        if end - start > MAX_ROUND_TRIP_SECONDS and self._offset is not None:
             return
-        self._reading, self._read_at = answer + timedelta(seconds=half), ended
-        self._offset = (machine - answer).total_seconds() + half
+        self._reading, self._read_at = database_time + timedelta(seconds=half), end
+        self._offset = (host_time - database_time).total_seconds() + half
         self._uncertainty = half
 
     def find_problem(self) -> str | None:

@@ -44,17 +44,17 @@ def to_body(recorded: RecordedEvent[Event]) -> bytes:
 
 def from_message(headers: Mapping[str, str], body: bytes) -> AnyEvent:
     """Parse an event from a NATS message. Personal fields stay encrypted."""
-    stream, _, place = headers["ce-id"].rpartition("@")
-    version, _, index = place.partition(".")
+    stream, _, position = headers["ce-id"].rpartition("@")
+    version, _, index = position.partition(".")
     actor_id, actor_name = json.loads(headers["ce-actor"])
-    cause = CommandMetadata(
+    metadata = CommandMetadata(
         headers["ce-causationid"],
         datetime.fromisoformat(headers["ce-time"]),
         Actor(actor_id, actor_name),
         traceparent=headers.get("traceparent", ""),
     )
     event = parse_event(headers["ce-type"], int(headers[SCHEMA_VERSION_HEADER]), json.loads(body))
-    return RecordedEvent(stream, int(version), int(index), event, cause)
+    return RecordedEvent(stream, int(version), int(index), event, metadata)
 
 
 @dataclass(frozen=True, slots=True)

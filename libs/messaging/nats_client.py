@@ -217,9 +217,9 @@ class NatsClient(Client):
 
     def record_permission_error(self, error: Exception) -> None:
         """Remember the subject of a permission error. nats-py reports it in lower case."""
-        refused = REFUSED_SUBJECT.search(str(error))
-        if refused and len(self._forbidden) < MAX_REFUSED_SUBJECTS:
-            self._forbidden.add(refused[1])
+        match = REFUSED_SUBJECT.search(str(error))
+        if match and len(self._forbidden) < MAX_REFUSED_SUBJECTS:
+            self._forbidden.add(match[1])
 
     def clear_permission_errors(self) -> None:
         """Forget rejected subjects: the next server may have other permissions."""

@@ -34,9 +34,10 @@ class PullConsumer:
     @classmethod
     @asynccontextmanager
     async def starting_after(cls, client: Client, stream: str, sequence: int) -> AsyncIterator["PullConsumer"]:
-        pulled = cls(client, stream)
+        """Create a consumer of the events after a sequence number, until the block ends."""
+        consumer = cls(client, stream)
         config = ConsumerConfig(
-            name=pulled._name,
+            name=consumer._name,
             filter_subject=f"evt.{stream}.>",
             deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
             opt_start_seq=sequence + 1,
@@ -45,9 +46,9 @@ class PullConsumer:
             mem_storage=True,
         )
         await client.jetstream().add_consumer(stream, config)
-        subscription = await client.subscribe(pulled._inbox, cb=pulled._on_message)
+        subscription = await client.subscribe(consumer._inbox, cb=consumer._on_message)
         try:
-            yield pulled
+            yield consumer
         finally:
             with suppress(NatsError):
                 await subscription.unsubscribe()
@@ -72,10 +73,8 @@ class PullConsumer:
         return events
 
     async def _request_batch(self) -> None:
-        self._outstanding, self._request_expires_at = (
-            BATCH_SIZE,
-            asyncio.get_running_loop().time() + REQUEST_EXPIRY_SECONDS,
-        )
+        self._outstanding = BATCH_SIZE
+        self._request_expires_at = asyncio.get_running_loop().time() + REQUEST_EXPIRY_SECONDS
         request = {"batch": BATCH_SIZE, "expires": int(REQUEST_EXPIRY_SECONDS * 1e9)}
         subject = f"$JS.API.CONSUMER.MSG.NEXT.{self._stream}.{self._name}"
         await self._client.publish(subject, json.dumps(request).encode(), self._inbox)

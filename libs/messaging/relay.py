@@ -83,9 +83,8 @@ class Relay:
             ""  # id of the last published message; JetStream rejects the next one if it does not follow this one
         )
         self._last_event_id = ""
-        self._republication_id = (
-            ""  # message id suffix, because the server may still know the id of the first publication
-        )
+        # suffix of message ids, because the server may still know those of the first publication
+        self._republication_id = ""
         self._inbox = ""
         self._acks_by_reply: dict[str, asyncio.Future[Msg]] = {}  # by reply subject
         self._pending_acks: deque[asyncio.Future[Msg]] = deque()

@@ -113,9 +113,9 @@ def record_past_span(
         return
     current = trace.get_current_span().get_span_context()
     links = [Link(current)] if current.is_valid else []
-    began = int(start.timestamp() * 1e9)
-    span = tracer.start_span(name, extract(traceparent), SpanKind.INTERNAL, attributes, links, began)
-    span.end(max(int(end.timestamp() * 1e9), began))
+    start_ns = int(start.timestamp() * 1e9)
+    span = tracer.start_span(name, extract(traceparent), SpanKind.INTERNAL, attributes, links, start_ns)
+    span.end(max(int(end.timestamp() * 1e9), start_ns))
 
 
 def add_link(traceparent: str) -> None:

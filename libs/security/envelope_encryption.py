@@ -68,7 +68,7 @@ class MasterKeys:
     def parse(cls, text: str) -> Self:
         """Parse comma-separated base64 keys of 32 bytes. The first one wraps; the others only unwrap."""
         return cls.from_keys(
-            [_parse_master_key(part.strip(), place) for place, part in enumerate(text.split(","), start=1)]
+            [_parse_master_key(part.strip(), number) for number, part in enumerate(text.split(","), start=1)]
         )
 
     @classmethod
@@ -85,13 +85,13 @@ class MasterKeys:
         return _decrypt(self.keys[key_id], subject, wrapped)
 
 
-def _parse_master_key(text: str, place: int) -> bytes:
+def _parse_master_key(text: str, number: int) -> bytes:
     try:
         key = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
         key = b""
     if len(key) != KEY_BYTES:
-        raise ValueError(f"master key number {place} is not the base64 of {KEY_BYTES} bytes")
+        raise ValueError(f"master key number {number} is not the base64 of {KEY_BYTES} bytes")
     return key
 
 

@@ -60,11 +60,11 @@ class SecretMasker:
         """Return the offset of the longest suffix that is an incomplete value or marker."""
         first = len(data) - incomplete_marker_length(data) if self._markers else len(data)
         for variant in self._variants:
-            place = data.find(variant[:1], max(0, len(data) - len(variant) + 1), first)
-            while place >= 0 and not variant.startswith(data[place:]):
-                place = data.find(variant[:1], place + 1, first)
-            if place >= 0:
-                first = place
+            offset = data.find(variant[:1], max(0, len(data) - len(variant) + 1), first)
+            while offset >= 0 and not variant.startswith(data[offset:]):
+                offset = data.find(variant[:1], offset + 1, first)
+            if offset >= 0:
+                first = offset
         return first
 
 
@@ -76,8 +76,8 @@ class MaskedStream:
         self._buffer = b""
         self._ends_masked = False  # the last returned byte was masked
 
-    def feed(self, piece: bytes) -> bytes:
-        return self._process(self._buffer + piece, final=False)
+    def feed(self, chunk: bytes) -> bytes:
+        return self._process(self._buffer + chunk, final=False)
 
     def flush(self) -> bytes:
         return self._process(self._buffer, final=True)
@@ -85,14 +85,14 @@ class MaskedStream:
     def _process(self, data: bytes, *, final: bool) -> bytes:
         hidden, end = self._masker.find_masked(data, final)
         self._buffer = data[end:]
-        result, place = [], 0
+        result, offset = [], 0
         for run in MASKED_RUN.finditer(hidden):
-            goes_on = run.start() == 0 and self._ends_masked
-            result += [data[place : run.start()], b"" if goes_on else MASKED_TEXT]
-            place = run.end()
+            continues_run = run.start() == 0 and self._ends_masked
+            result += [data[offset : run.start()], b"" if continues_run else MASKED_TEXT]
+            offset = run.end()
         if end:
             self._ends_masked = hidden[-1:] == b"\x01"
-        return b"".join([*result, data[place:end]])
+        return b"".join([*result, data[offset:end]])
 
 
 def is_maskable(value: str) -> bool:
@@ -109,7 +109,7 @@ def _iter_variants(value: str) -> Iterator[bytes]:
     for encoded in set(_base64_encodings(value)):
         yield encoded
         rows = (
-            encoded[place : place + width] for width in BASE64_LINE_WIDTHS for place in range(0, len(encoded), width)
+            encoded[offset : offset + width] for width in BASE64_LINE_WIDTHS for offset in range(0, len(encoded), width)
         )
         yield from (row for row in rows if len(row) >= MIN_LINE_LENGTH)
     # within a longer encoded text, such as `user:password` of basic authentication, a value starts at one of three
@@ -125,8 +125,8 @@ def _iter_variants(value: str) -> Iterator[bytes]:
 def _text_encodings(text: str) -> Iterator[bytes]:
     """Yield the text as it is, URL-encoded, form-encoded, JSON-escaped, and quoted as by the shell's `set -x`."""
     in_json = (json.dumps(text, ensure_ascii=plain)[1:-1] for plain in (True, False))
-    in_address = (quote(text, safe=""), quote(text), quote_plus(text))
-    yield from {form.encode() for form in (text, *in_address, *in_json, text.replace("'", r"'\''"))}
+    in_url = (quote(text, safe=""), quote(text), quote_plus(text))
+    yield from {form.encode() for form in (text, *in_url, *in_json, text.replace("'", r"'\''"))}
 
 
 def _base64_encodings(text: str) -> Iterator[bytes]:
@@ -138,7 +138,7 @@ def _base64_encodings(text: str) -> Iterator[bytes]:
 
 
 def _find_occurrences(variant: bytes, data: bytes) -> Iterator[tuple[int, int]]:
-    place = data.find(variant)
-    while place >= 0:
-        yield place, place + len(variant)
-        place = data.find(variant, place + 1)
+    offset = data.find(variant)
+    while offset >= 0:
+        yield offset, offset + len(variant)
+        offset = data.find(variant, offset + 1)

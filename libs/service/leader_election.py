@@ -41,8 +41,8 @@ async def run_as_leader(
                 await leader_tasks()
             finally:
                 await _unsubscribe(subscription.unsubscribe)
-        except LeadershipLost as deposed:
-            log.info("%s lost the leadership of %s: %s", instance, service, deposed)
+        except LeadershipLost as lost:
+            log.info("%s lost the leadership of %s: %s", instance, service, lost)
         except Exception as error:
             log.warning("%s gave up the leadership of %s after an error", instance, service, exc_info=error)
         await asyncio.sleep(POLL_SECONDS)

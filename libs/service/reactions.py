@@ -75,8 +75,8 @@ class Reactions:
 
     def _policy_commands(self, source: str, recorded: AnyEvent) -> Iterator[tuple[Command, CommandMetadata]]:
         """Yield the commands of the policy for an event. Their ids are derived from the event's id."""
-        for place, command in enumerate(self._service.policies[source](recorded)):
-            command_id = derive_id(self._service.name, recorded.id, command.wire_name, place)
+        for index, command in enumerate(self._service.policies[source](recorded)):
+            command_id = derive_id(self._service.name, recorded.id, command.wire_name, index)
             yield (
                 command,
                 CommandMetadata(

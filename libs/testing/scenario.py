@@ -16,11 +16,11 @@ class Outcome:
     refusal: str | None
 
     def then(self, *expected: Event) -> None:
-        assert self.refusal is None, f"refused with {self.refusal}"
+        assert self.refusal is None, f"rejected with {self.refusal}"
         assert list(self.events) == list(expected)
 
     def then_refused(self, code: str) -> None:
-        assert self.refusal == code, f"expected the refusal {code}, got {self.refusal or list(self.events)}"
+        assert self.refusal == code, f"expected the rejection {code}, got {self.refusal or list(self.events)}"
 
 
 @dataclass(frozen=True)
@@ -35,5 +35,5 @@ class Scenario:
         state = reduce(self.decider.evolve, self.history, self.decider.initial)
         try:
             return Outcome(self.decider.decide(state, command), None)
-        except RequestRejected as refused:
-            return Outcome((), refused.code)
+        except RequestRejected as rejected:
+            return Outcome((), rejected.code)
