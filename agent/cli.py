@@ -56,7 +56,7 @@ def serve_runners(
 
     async def serve_one(config: Config, stop: asyncio.Event) -> None:
         await run_runner(config, stop=stop, once=once, ephemeral=ephemeral)
-        stop.set()  # with --once, one job in all: stop the other runners
+        stop.set()  # with --once, the first finished job stops all runners
 
     with agent_telemetry(runners[0].system_id) as registry:
         asyncio.run(serve(registry))
@@ -75,7 +75,7 @@ class ExecutorChoice(StrEnum):
 
 
 def _exit_with_error(error: Exception) -> typer.Exit:
-    """Print the error; return the exception to raise."""
+    """Print the error and return the exception for the caller to raise."""
     typer.echo(f"Error: {error}", err=True)
     return typer.Exit(1)
 
@@ -146,7 +146,7 @@ def register_command(
         bool, typer.Option("--if-missing", help="Do nothing if the file has a runner that the server knows.")
     ] = False,
 ) -> None:
-    """Register this machine as a build agent. A file can hold several runners; `run` serves them all.
+    """Register this machine as a runner. The configuration file can hold several; `run` serves them all.
 
     Edit the file to change container settings: limits, user, volumes, pull policy, registry logins.
     """
@@ -257,11 +257,12 @@ def run_command(
 ) -> None:
     """Request jobs and run them until SIGTERM or Ctrl-C.
 
-    After the first signal no new jobs start and running ones get the grace period. A second signal exits at once.
+    After the first signal, no new jobs start, and running jobs have the grace period to finish. A second signal exits
+    at once.
     """
     loaded = _load_runners(config, only)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # a line per request otherwise
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # otherwise httpx logs every request
     serve_runners(
         *(
             replace(

@@ -24,15 +24,15 @@ class ConfigError(Exception):
 class DockerSettings:
     """Settings for jobs that run in containers."""
 
-    socket: str = ""  # path; default: DOCKER_HOST, else /var/run/docker.sock
-    image: str = ""  # for jobs without an image
-    pull_policy: str = "if-not-present"  # for jobs that set none
-    auth_file: str = ""  # registry logins, in the format of Docker's config.json
-    user: str = ""  # default: the image's
+    socket: str = ""  # path of the Docker socket; default: DOCKER_HOST, else /var/run/docker.sock
+    image: str = ""  # default image, for jobs without one
+    pull_policy: str = "if-not-present"  # default policy, for jobs that set none
+    auth_file: str = ""  # path of a file with registry logins, in the format of Docker's config.json
+    user: str = ""  # user in containers; default: that of the image
     memory: str = ""  # limit of each container, like 512m or 2g; empty: no limit
-    cpus: float = 0.0  # 0: no limit
-    pids: int = 4096
-    # all other capabilities are dropped
+    cpus: float = 0.0  # limit of each container; 0: no limit
+    pids: int = 4096  # limit of processes in each container
+    # capabilities of containers; all others are dropped
     cap_add: tuple[str, ...] = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID")
     volumes: tuple[str, ...] = ()  # host:container[:ro]; mounting the Docker socket is refused
 
@@ -67,9 +67,9 @@ class Config:
     system_id: str  # identifies this machine among those that share the token
     builds_dir: str
     concurrency: int = 1
-    shell: str = ""  # default: bash, else sh
+    shell: str = ""  # runs the scripts; default: bash, else sh
     grace_seconds: float = 5.0  # for running jobs to finish after SIGTERM
-    executor: str = "shell"  # auto: docker for jobs with an image if Docker is available
+    executor: str = "shell"  # auto: docker for jobs with an image if Docker is available, else shell
     docker: DockerSettings = DockerSettings()
     cache_megabytes: int = 2048  # limit of all caches on this machine; 0: no caches
     ca_file: str = ""  # path of CA certificates to trust; default: the system's
@@ -93,7 +93,7 @@ class Config:
 
 
 def _check_types(kind: type[Config] | type[DockerSettings], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the known values, unknown ones dropped. Raises TypeError for a wrong type: files are edited by hand."""
+    """Return the known values. Raises TypeError if one has a wrong type, since files may have been edited by hand."""
     checked: dict[str, Any] = {}
     for item in fields(kind):
         if item.name not in values:

@@ -1,4 +1,4 @@
-"""Cache of access rights: short-lived, and usable longer while the identity service is unavailable."""
+"""Cache of access rights. Values expire after a second, or later while the identity service is unavailable."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -7,9 +7,9 @@ from typing import Generic, TypeVar
 
 from contracts.errors import RequestRejected
 
-TTL_SECONDS = 1.0  # a change of a user takes effect within this time
-STALE_IF_ERROR_SECONDS = 60.0  # an expired value is used for this time while identity is unavailable
-MAX_ENTRIES = 10_000  # values, and as many denials
+TTL_SECONDS = 1.0  # age after which a value is requested again; changes of a user's rights take effect within it
+STALE_IF_ERROR_SECONDS = 60.0  # while identity is unavailable, the last value is used for this time
+MAX_ENTRIES = 10_000  # limit of cached values, and separately of cached denials; a full cache is cleared
 UNAVAILABLE_CODES = frozenset({"SERVICE_UNAVAILABLE", "SERVICE_TIMEOUT"})
 
 K = TypeVar("K")
@@ -19,8 +19,8 @@ A = TypeVar("A")
 @dataclass(frozen=True, slots=True)
 class CachedValue(Generic[A]):
     value: A
-    requested_at: float  # latest request, successful or not
-    confirmed_at: float  # latest successful request
+    requested_at: float  # time of the latest request, successful or not
+    confirmed_at: float  # time of the latest successful request
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +31,13 @@ class CachedDenial:
 
 
 class StaleIfErrorCache(Generic[K, A]):
-    """A cache with stale-if-error, at most one request a second per key.
+    """A cache that requests each key at most once a second and serves old values while the service is unavailable.
 
-    Values and denials are stored apart, so that a flood of invalid tokens evicts no valid user.
+    Values and denials are stored separately, so that a flood of invalid tokens does not evict valid users.
     """
 
     def __init__(self, fetch: Callable[[K], Awaitable[A]], clock: Callable[[], float]) -> None:
-        """`fetch` raises TOKEN_INVALID for keys that identity does not know; these denials are cached."""
+        """Create the cache. `fetch` requests the value of a key; rejections with TOKEN_INVALID are cached, too."""
         self._fetch = fetch
         self._clock = clock
         self._values: dict[K, CachedValue[A]] = {}
@@ -45,7 +45,7 @@ class StaleIfErrorCache(Generic[K, A]):
         self._requests: dict[K, asyncio.Task[A]] = {}
 
     async def get(self, key: K) -> A:
-        """Return the value, requesting it if it is older than TTL_SECONDS. Raises RequestRejected."""
+        """Return the value of `key`, from the cache if it is younger than TTL_SECONDS. Raises RequestRejected."""
         cached = self._values.get(key)
         if cached and self._clock() - cached.requested_at < TTL_SECONDS:
             return cached.value
@@ -56,7 +56,7 @@ class StaleIfErrorCache(Generic[K, A]):
         if request is None:
             request = self._requests[key] = asyncio.create_task(self._refresh(key))
             request.add_done_callback(lambda done: self._on_done(key, done))
-        # shielded: other requests may wait for the same value
+        # shielded: if this caller is canceled, others may still wait for the same request
         return await asyncio.shield(request)
 
     def _on_done(self, key: K, done: asyncio.Task[A]) -> None:

@@ -47,7 +47,8 @@ from libs.settings import Settings
 from libs.tasks import cancel_and_wait
 from libs.version import VERSION
 
-# A subject without a subscriber: only the round trip counts. NATS permissions of release 0.2.0 allow it, too.
+# Subject of a test message that checks the connection to NATS; it needs no subscriber. The gateway may publish to it
+# even under the NATS permissions of release 0.2.0.
 PROBE_SUBJECT = StreamQuery.subject_at("identity")
 JOB_QUEUED_SUBJECT = "hint.builds.*.JobQueued"
 RUNNER_CHANGE_SUBJECTS = tuple(f"hint.runners.*.{name}" for name in ("RunnerEdited", "RunnerShutDown", "RunnerDeleted"))
@@ -63,7 +64,7 @@ CORS_REQUEST_HEADERS = [
 
 @dataclass(frozen=True)
 class Gateway:
-    """The connected application with its state and health checks."""
+    """The application, connected to NATS, with its state and health checks."""
 
     app: FastAPI
     state: AppState
@@ -116,7 +117,10 @@ def _register_gauges(app_state: AppState, meter: Meter) -> None:
 
 
 async def _subscribe_to_hints(client: Client, long_polls: LongPollQueue) -> None:
-    """Wake held runner requests on hints. Hints are delivered at most once; a periodic recheck covers lost ones."""
+    """Wake held runner requests on hints: early notifications of queued jobs and changed runners.
+
+    Each hint is delivered at most once; held requests recheck periodically in case one is lost.
+    """
 
     async def on_job(message: Msg) -> None:
         long_polls.advance_cursor()
@@ -163,7 +167,7 @@ def _create_application(app_state: AppState, health: Health, telemetry: Telemetr
             Route("/{path:path}", StaticSite(app_state.settings.static), include_in_schema=False),
         ],
         redirect_slashes=False,
-        # ObservabilityMiddleware does this, and knows the route's name
+        # FastAPI's own telemetry is off: ObservabilityMiddleware records requests, by route
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
 
@@ -204,7 +208,7 @@ def _probe_routes(health: Health, telemetry: Telemetry) -> list[Route]:
         return JSONResponse({"ready": not reasons, "reasons": reasons}, 503 if reasons else 200)
 
     async def metrics(request: Request) -> Response:
-        """Serve metrics to local clients only. Others scrape HEADRACE_HEALTH_PORT."""
+        """Serve metrics to local clients only. Others use the port HEADRACE_HEALTH_PORT."""
         if not is_local_request(request.scope):
             return error_response(request.scope, RequestRejected("NOT_FOUND").failure)
         return Response(generate_latest(telemetry.registry), media_type=CONTENT_TYPE_LATEST)

@@ -23,16 +23,16 @@ from libs.eventstore.decider import Actor
 from libs.messaging.request_reply import MessageClient
 from libs.security.tokens import ExpiredToken, InvalidToken, TokenClaims, UnknownKey, hash_token, verify_token
 
-KEY_REQUEST_INTERVAL_SECONDS = 1.0  # minimum; limits the load caused by tokens with unknown keys
-KEY_MAX_AGE_SECONDS = 60.0  # a withdrawn signing key is accepted for at most this time
-MAX_CACHED_CLAIMS = 10_000  # verified login tokens
+KEY_REQUEST_INTERVAL_SECONDS = 1.0  # minimum time between requests for keys, in case many tokens have unknown keys
+KEY_MAX_AGE_SECONDS = 60.0  # keys are reloaded at this age, so a withdrawn key is accepted for about this time
+MAX_CACHED_CLAIMS = 10_000  # limit of cached verified login tokens; a full cache is cleared
 MAX_TOKEN_LENGTH = 4096  # characters; tokens issued by identity have about 400
 PERSONAL_TOKEN = re.compile(rf"{TOKEN_PREFIX}[\w-]{{43}}", re.ASCII)
 TIMEOUT_SECONDS = 1.0
 
 
 class Role(StrEnum):
-    """The role that a route requires. Roles have no hierarchy: an administrator is no developer without that role."""
+    """The role that a route requires. Roles have no hierarchy: administrators are not implicitly developers."""
 
     ANONYMOUS = ""
     USER = "any token"
@@ -41,7 +41,7 @@ class Role(StrEnum):
 
 
 def role_for_path(path: str) -> Role:
-    """Return the role for a path below /api. As in Free Commit, its first segment decides."""
+    """Return the role that a path below /api requires: as in Free Commit, the first segment determines it."""
     match path.split("/")[1]:
         case "guest" | "auth":
             return Role.ANONYMOUS
@@ -62,9 +62,9 @@ def read_token(headers: Mapping[bytes, bytes]) -> str:
 
 
 class Authenticator:
-    """Authenticates requests by one of two kinds of tokens.
+    """Authenticates requests by a login token or a personal token.
 
-    Login tokens are signed by identity and verified here; personal tokens are looked up at identity by their hash.
+    Login tokens are signed by the identity service and verified here. Personal tokens are looked up by hash.
     """
 
     def __init__(self, bus: MessageClient, clock: Callable[[], float] = time.monotonic) -> None:
@@ -81,7 +81,7 @@ class Authenticator:
     async def authenticate(
         self, headers: Mapping[bytes, bytes], required_role: Role, scope: TokenScope | None
     ) -> Actor:
-        """Return the user if the token is valid and allows the request. Without `scope`, only login tokens do.
+        """Return the user if the token is valid and allows the request. Without `scope`, personal tokens do not.
 
         Raises UNAUTHORIZED, TOKEN_EXPIRED, TOKEN_INVALID, TOKEN_SCOPE or FORBIDDEN.
         """
@@ -135,7 +135,7 @@ class Authenticator:
     async def _verify(self, token: str) -> TokenClaims:
         """Verify the signature. Raises InvalidToken or ExpiredToken.
 
-        A key that is unknown here may be new: only a list of keys requested after this call proves it invalid.
+        A key that is unknown here may be new: the token is invalid only if keys requested after this call lack it.
         """
         if len(token) > MAX_TOKEN_LENGTH:
             raise InvalidToken("too long")
@@ -146,11 +146,11 @@ class Authenticator:
             except UnknownKey:
                 if self._keys_confirmed_at >= started_at:
                     raise
-                # shielded: other requests wait for the same keys
+                # shielded: if this caller is canceled, others may still wait for the same keys
                 await asyncio.shield(self._refresh_keys())
 
     def _refresh_stale_keys(self) -> None:
-        """Reload keys in the background once they are old: some may have been withdrawn."""
+        """Reload keys in the background once they reach KEY_MAX_AGE_SECONDS: some may have been withdrawn."""
         if self._keys and self._clock() - self._keys_requested_at > KEY_MAX_AGE_SECONDS:
             self._refresh_keys()
 
@@ -167,7 +167,7 @@ class Authenticator:
         answer = await self._bus.query(GetVerificationKeys(), timeout=TIMEOUT_SECONDS)
         keys = VerificationKeys.model_validate_json(answer).keys
         if not self._keys.keys() <= keys.keys():
-            self._claims.clear()  # some may be signed with a withdrawn key
+            self._claims.clear()  # some tokens may be signed with a withdrawn key
         self._keys, self._keys_confirmed_at = keys, self._keys_requested_at
 
     async def _fetch_access(self, user_id: int) -> Access:

@@ -1,7 +1,7 @@
-"""Request coalescing: while a query is in flight, equal ones that arrive share a single following one.
+"""Request coalescing: equal queries that arrive while one is in flight share a single next query.
 
-No request gets a response that was started before it arrived, so clients read their own writes. A list that a hundred
-clients poll costs the services as much as two clients do.
+No request gets the result of a query that was sent before the request arrived, so clients read their own writes. A list
+polled by a hundred clients costs the services as much as one polled by two.
 """
 
 import asyncio
@@ -14,14 +14,14 @@ Fetch = Callable[[], Awaitable[bytes]]
 
 @dataclass(slots=True)
 class InFlight:
-    """The running request for a key, and the one that follows it."""
+    """The running query for a key, and the next one, which starts when the running one ends."""
 
     current: asyncio.Task[bytes]
     next_request: asyncio.Task[bytes] | None = None
 
 
 class RequestCoalescer:
-    """Shares requests with an equal key."""
+    """Lets concurrent calls with an equal key share one request."""
 
     def __init__(self) -> None:
         self._in_flight: dict[Hashable, InFlight] = {}
@@ -53,7 +53,7 @@ class RequestCoalescer:
 
 
 def _start_task(coroutine: Coroutine[Any, Any, bytes]) -> asyncio.Task[bytes]:
-    """Start a task whose exception is retrieved, so that asyncio logs nothing if no waiter is left."""
+    """Start a task. Its exception is always retrieved, so that asyncio logs nothing if all callers were canceled."""
     task = asyncio.create_task(coroutine)
     task.add_done_callback(lambda done: done.cancelled() or done.exception())
     return task

@@ -64,7 +64,7 @@ class RequestContext:
     actor: Actor
     body: Mapping[str, Any]  # nested objects flattened, unless the route takes its fields at the top level
     raw_body: bytes = b""  # the unparsed body, for routes that need it
-    idempotency_key: str = ""  # of a write; empty: none was sent
+    idempotency_key: str = ""  # set for writes only; empty: none was sent
 
     @property
     def client_ip(self) -> str:
@@ -72,7 +72,7 @@ class RequestContext:
         return client_ip(self.scope, self.state.settings.trusted_proxies)
 
     def command_id(self, command: type[Command]) -> str:
-        """Derive the command id from user, method, path and idempotency key, so that a retry has the same id."""
+        """Return a command id derived from user, method, path and idempotency key, so that a retry has the same id."""
         parts = (str(self.actor.id), self.method, self.path, command.wire_name, self.idempotency_key)
         return str(uuid5(NAMESPACE_URL, "\n".join(parts)))
 
@@ -83,7 +83,7 @@ class RequestContext:
         return sha256(content.encode()).hexdigest()
 
     async def has_recorded_response(self, command: type[Command]) -> bool:
-        """Whether a request with this Idempotency-Key was handled before.
+        """Return whether a request with this Idempotency-Key was handled before.
 
         Raises IDEMPOTENCY_KEY_REUSED if the key was used for a different request.
         """

@@ -1,4 +1,4 @@
-"""Error responses."""
+"""Builds the responses to rejected requests."""
 
 import json
 from datetime import UTC, datetime
@@ -44,6 +44,6 @@ def error_response(scope: Scope, failure: Failure, headers: dict[str, str] | Non
 
 
 def router_error_response(scope: Scope, error: HTTPException) -> Response:
-    """Build the response for unknown paths, methods, and ids that exceed 64 bits."""
+    """Build the response to a request with an unknown path or method, or with an id that exceeds 64 bits."""
     failure = RequestRejected(CODE_BY_STATUS.get(error.status_code, "REQUEST_MALFORMED")).failure
     return error_response(scope, failure, dict(error.headers or {}))

@@ -1,6 +1,7 @@
-"""Heartbeats of a gateway: report that it is alive, and compare its clock with the database's.
+"""Sends heartbeats that report this gateway as alive, and compares its clock with the database's.
 
-The gateway checks token expiry, so its clock matters. It has no database connection: responses carry database time.
+The gateway needs a correct clock to check token expiry. It has no database connection, so services respond to
+heartbeats with the database's time.
 """
 
 import asyncio
@@ -18,7 +19,8 @@ from libs.observability.metrics import SettableGauge
 
 log = logging.getLogger("headrace.gateway")
 
-SERVICES = ("builds", "runners")  # they treat runners without contact as lost, and pause that while gateways are down
+# services that treat runners without contact as lost, except while gateways are down
+SERVICES = ("builds", "runners")
 INTERVAL_SECONDS = 3.0
 TIMEOUT_SECONDS = 2.0
 STOP_TIMEOUT_SECONDS = 1.0  # bounds the shutdown if NATS does not respond
@@ -33,7 +35,7 @@ class HeartbeatSender:
         self._instance = instance
         self._clock = clock
         self._offset = offset
-        self._sending: asyncio.Future[list[None]] = asyncio.gather()  # initially none
+        self._sending: asyncio.Future[list[None]] = asyncio.gather()  # heartbeats being sent; initially none
 
     async def run(self) -> NoReturn:
         """Send heartbeats until canceled."""
@@ -58,7 +60,7 @@ class HeartbeatSender:
     async def _send(self, service: str, *, leaving: bool = False) -> None:
         beat = Heartbeat(to=service, gateway=self._instance, clock_offset=self._clock.offset, leaving=leaving)
         if not self._client.may_publish(beat.target_subject()):
-            return  # NATS still has the permissions of release 0.2.0; logged once
+            return  # NATS still has the permissions of release 0.2.0, which allow no heartbeats
 
         async def read_database_time() -> datetime:
             answer = await self._bus.query(beat, timeout=TIMEOUT_SECONDS)

@@ -93,5 +93,5 @@ def _annotate_span(span: Span, scope: Scope, status: int) -> None:
 
 
 def _route_name(scope: Scope) -> str:
-    """Return method and route template, like `GET /api/developer/builds/{build_id}`, as a label with few values."""
+    """Return method and route template, like `GET /api/developer/builds/{build_id}`, as a metric label."""
     return f"{scope['method']} {scope.get('route_path', 'unknown')}"

@@ -13,7 +13,7 @@ from contracts.history import GetHistory, GetState, History, StreamQuery, Stream
 from gateway.context import RequestContext
 from gateway.framework.serializers import as_it_is
 
-TIMEOUT_SECONDS = 10.0  # the state is rebuilt from all events
+TIMEOUT_SECONDS = 10.0  # rebuilding a state from all of an object's events takes time
 HISTORY_OR_STATE = as_it_is(History | StreamState)
 PARAMETERS = {
     "after": "continue after this version, in the given order: `next` of the previous page",
@@ -52,7 +52,7 @@ def parse_page_size(parameters: Mapping[str, str]) -> int:
 
 
 def parse_time(text: str) -> datetime:
-    for candidate in (text, text.replace(" ", "+")):  # an unescaped plus arrives as a space
+    for candidate in (text, text.replace(" ", "+")):  # an unescaped plus sign arrives as a space
         try:
             at = datetime.fromisoformat(candidate)
             return (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC)

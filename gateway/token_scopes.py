@@ -5,7 +5,7 @@ import re
 from contracts.identity import TokenScope
 
 ROLE_PREFIX = re.compile(r"^/(admin|developer)(?=/)")
-# pattern of a path below its role prefix, and the resource; the first match counts
+# pattern of a path without its role prefix, and the resource whose scope the path needs; the first match counts
 RESOURCE_PATTERNS: tuple[tuple[str, str], ...] = (
     (r"/(project|company)/.+/runners\b", "RUNNER"),
     (r"/project/.+/cicd\b", "BUILD"),
@@ -20,9 +20,9 @@ RESOURCE_PATTERNS: tuple[tuple[str, str], ...] = (
     (r"/events\b", "EVENT"),
 )
 EDIT_METHODS = frozenset({"PATCH", "PUT"})
-# a response with the registration token, which allows registering runners: needs a write scope
+# end of paths that respond with a registration token: needs a write scope, because the token can register runners
 CREDENTIAL_SUFFIX = "/registration-info"
-# a personal token must not create one with more scopes or a later expiry
+# a personal token must not be usable to create a token with more scopes or a later expiry
 LOGIN_ONLY_ROUTES = frozenset({("POST", "/user/tokens")})
 
 

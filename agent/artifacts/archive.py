@@ -1,4 +1,4 @@
-"""Zip archives of a job's files: find files by patterns, pack, and unpack without leaving the target folder."""
+"""Zip archives of a job's files: finds files by patterns, packs them, and unpacks only into the target folder."""
 
 import os
 import shutil
@@ -21,7 +21,10 @@ class ArchiveCanceled(Exception):
 
 
 def _normalize_pattern(folder: Path, pattern: str) -> str:
-    """Return the pattern relative to the folder, without a prefix of its path, `./` and trailing slashes."""
+    """Return the pattern relative to the folder; `**` if the pattern is the folder itself.
+
+    The folder's path, `./` and trailing slashes are removed.
+    """
     inside = os.path.normpath(pattern.removeprefix(f"{folder}/"))
     return "**" if inside == "." else inside
 
@@ -54,7 +57,10 @@ def _error_text(error: Exception) -> str:
 def find_files(
     folder: Path, paths: Sequence[str], exclude: Sequence[str], extra_names: Iterable[str] = ()
 ) -> list[str]:
-    """Return matching names below the folder, sorted. `extra_names` need not match `paths`, only not `exclude`."""
+    """Return the sorted paths below the folder that match `paths` but not `exclude`.
+
+    `extra_names` are paths that are included without matching `paths`.
+    """
     included = compile_patterns(folder, paths, include_contents=True)
     excluded = compile_patterns(folder, exclude, include_contents=False)
     extra = set(extra_names)
@@ -66,7 +72,7 @@ def find_files(
 
 
 def _is_unicode(name: str) -> bool:
-    """Whether an archive can store the name: it must be valid Unicode."""
+    """Return whether the name is valid Unicode, so that an archive can store it."""
     try:
         name.encode()
     except UnicodeEncodeError:
@@ -75,7 +81,10 @@ def _is_unicode(name: str) -> bool:
 
 
 def _walk_names(folder: Path) -> Iterator[str]:
-    """Yield all names below the folder without following links; nothing if the folder was replaced by a link."""
+    """Yield the paths of all files and folders below the folder, except `.git`, without following links.
+
+    Yields nothing if the folder was replaced by a link.
+    """
     if folder.is_symlink():
         return
     for root, folders, files in os.walk(folder):
@@ -109,7 +118,7 @@ def pack(folder: Path, names: Iterable[str], archive: Path, stop: Event, *, leve
 
 
 def unpack(archive: Path, folder: Path) -> list[str]:
-    """Extract into the folder, overwriting files, and return the skipped names.
+    """Extract into the folder, overwriting files, and return the names of skipped entries.
 
     Raises ValueError if the archive is not a valid zip file.
     """

@@ -1,4 +1,4 @@
-"""Transfer of artifacts: download those of earlier jobs, upload the job's own."""
+"""Transfer of artifacts: downloads those of earlier jobs and uploads those of the job."""
 
 import asyncio
 import os
@@ -16,12 +16,12 @@ from agent.protocol.client import ProtocolClient
 from agent.protocol.job import Artifacts, Job
 from agent.protocol.responses import RequestFailed
 
-PERMANENT_STATUSES = frozenset({400, 401, 403, 404, 409, 413, 422})  # a retry cannot succeed
+PERMANENT_STATUSES = frozenset({400, 401, 403, 404, 409, 413, 422})  # statuses after which a retry cannot succeed
 MAX_LISTED_NAMES = 5  # file names in one log line
 
 
 class ArtifactTransferFailed(Exception):
-    """Artifacts could not be transferred. `is_permanent`: a retry, also by another runner, would fail as well."""
+    """Artifacts could not be transferred. `is_permanent`: a retry would fail as well, even on another runner."""
 
     def __init__(self, detail: str, *, is_permanent: bool) -> None:
         super().__init__(detail)
@@ -63,7 +63,7 @@ class ArtifactTransfer:
                 raise ArtifactTransferFailed(f"artifacts of {dependency.name}: {error}", is_permanent=True) from error
 
     async def upload(self, *, failed: bool) -> None:
-        """Upload the artifacts that the job defines for this result. Raises ArtifactTransferFailed."""
+        """Upload the artifacts defined for success or, if `failed`, for failure. Raises ArtifactTransferFailed."""
         for number, artifacts in enumerate(self._job.artifacts):
             if artifacts.should_upload(failed):
                 await self._upload_archive(artifacts, self._private / f"artifacts-{number}")
@@ -92,7 +92,10 @@ class ArtifactTransfer:
             stop.set()
 
     async def find_names(self, include: Iterable[str], exclude: Iterable[str], *, untracked: bool) -> list[str]:
-        """Return the names below the checkout that match the patterns. Raises ArtifactTransferFailed."""
+        """Return the paths below the checkout that match the patterns, and untracked files if `untracked` is set.
+
+        Raises ArtifactTransferFailed.
+        """
         extra_names = await self._untracked_names() if untracked else []
         included, excluded = (
             [expand(pattern, self._environment) for pattern in patterns] for patterns in (include, exclude)
@@ -103,9 +106,9 @@ class ArtifactTransfer:
             raise ArtifactTransferFailed(str(error), is_permanent=True) from error
 
     async def _untracked_names(self) -> list[str]:
-        """Return the files that git does not track, ignored ones included."""
+        """Return the paths of files that git does not track, including ignored files."""
         output: list[bytes] = []
-        # the job may have run in a container: its git settings must not start programs outside of it
+        # the job may have run in a container: git settings in its checkout must not start programs on this machine
         settings = [*("-c", "core.fsmonitor=false"), *("-c", "core.hooksPath=/dev/null"), *("-c", "safe.directory=*")]
         command = ["git", *settings, "ls-files", "--others", "-z"]
         environment = {**inherited_environment(os.environ), "GIT_ALLOW_PROTOCOL": "none"}

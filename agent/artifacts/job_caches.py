@@ -16,19 +16,20 @@ from agent.execution.job_log import JobLog
 from agent.execution.variable_expansion import expand
 from agent.protocol.job import Cache, Job
 
-CACHE_DIRECTORY = "cache"  # in the builds directory
+CACHE_DIRECTORY = "cache"  # folder of all caches, in the builds directory
 ZIP_SUFFIX = ".zip"
 FALLBACK_VARIABLE = "CACHE_FALLBACK_KEY"
-MAX_LOGGED_KEY_LENGTH = 200  # characters
-SAVE_TIMEOUT_SECONDS = 300  # for all caches of a job
-ZIP_LEVEL = 1  # fastest: local caches need little compression
+MAX_LOGGED_KEY_LENGTH = 200  # characters of a cache key in the job's log
+SAVE_TIMEOUT_SECONDS = 300  # for all caches of a job together
+ZIP_LEVEL = 1  # the fastest level: local caches need little compression
 
 
 class JobCaches:
     """The caches of one job. Failures are logged as warnings and never fail the job.
 
     Caches are separate for each project and, within it, for protected and other branches. Servers that announce
-    `separate_caches` ensure that by the keys; for others (GitLab, Headrace before 0.3) each gets its own folder.
+    `separate_caches` send different keys. For other servers (GitLab, Headrace before 0.3), the agent uses different
+    folders.
     """
 
     def __init__(self, config: Config, job: Job, log: JobLog, transfer: ArtifactTransfer) -> None:
@@ -38,7 +39,7 @@ class JobCaches:
         self._transfer = transfer
         self._root = Path(config.builds_dir, CACHE_DIRECTORY)
         server = hashlib.sha256(config.url.encode()).hexdigest()[:12]
-        # from `git_info`: variables can be set by the spec file
+        # from `git_info`, not from variables: the repository's spec file can set those
         kind = "protected" if job.source and job.source.protected else "open"
         self._folder = self._root / (server if job.separate_caches else f"{server}-{job.project_id}-{kind}")
 
@@ -54,7 +55,7 @@ class JobCaches:
                     self._log.write_line(line)
 
     async def save(self, checkout: Path, values: Mapping[str, str], *, failed: bool) -> None:
-        """Pack the job's caches; `failed`: the job has failed. Takes at most SAVE_TIMEOUT_SECONDS."""
+        """Save the caches that the job defines for success or, if `failed`, failure, within SAVE_TIMEOUT_SECONDS."""
         try:
             async with asyncio.timeout(SAVE_TIMEOUT_SECONDS):
                 for cache in self._enabled_caches():
@@ -67,7 +68,7 @@ class JobCaches:
         return self._job.caches if self._max_bytes else ()
 
     def _restore(self, cache: Cache, checkout: Path, values: Mapping[str, str]) -> Iterator[str]:
-        """Restore the first cache found for the key or its fallback keys. Yield lines for the log."""
+        """Restore the first cache that exists for the key or the fallback keys. Yield lines for the job's log."""
         keys = [expand(key, values) for key in (cache.key, *cache.fallback_keys, values.get(FALLBACK_VARIABLE, ""))]
         for key in dict.fromkeys(filter(None, keys)):
             path = self._path_of(key)
@@ -102,7 +103,7 @@ class JobCaches:
             stop.set()
 
     def _pack(self, path: Path, checkout: Path, names: list[str], stop: Event) -> int:
-        """Write the archive and return its size in bytes. Concurrent readers see the old or the new one as a whole."""
+        """Replace the archive atomically and return its size in bytes; concurrent jobs may read the old one."""
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         handle, temporary = tempfile.mkstemp(dir=self._folder)
         os.close(handle)
@@ -132,7 +133,7 @@ class JobCaches:
 
 
 def _list_cache_files(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
-    """Yield all files, including incomplete ones of killed agents, which are evicted as they grow old."""
+    """Yield all files, including incomplete archives of killed agents, which are evicted like unused caches."""
     for path in folder.glob("*/*"):
         with suppress(FileNotFoundError):
             yield path, path.stat()

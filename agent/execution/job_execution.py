@@ -28,7 +28,7 @@ logger = logging.getLogger("headrace.agent")
 
 SUCCESS = Outcome("success")
 AFTER_SCRIPT_SECONDS = 300  # limit of the after-script
-UPLOAD_TIMEOUT_SECONDS = 900  # for caches and artifacts
+UPLOAD_TIMEOUT_SECONDS = 900  # limit of saving caches and uploading artifacts together
 CANCELED = "job_canceled"
 INTERRUPTED = "runner_interrupted"
 TIMED_OUT = "job_execution_timeout"
@@ -67,7 +67,7 @@ class JobExecution:
     async def run(self) -> None:
         """Execute the job and report its result; remove its folder and processes at the end."""
         logger.info("job %d (%s) started", self._job.id, self._job.name)
-        # a new trace, linked to the launch's: the job may have been queued for long
+        # a new trace, linked to that of the build's launch: the job may have waited for a long time
         job_span = open_span(
             f"job {self._job.name}", SpanKind.CONSUMER, None, {"headrace.job.id": self._job.id}, self._job.traceparent
         )
@@ -87,7 +87,7 @@ class JobExecution:
                 logger.warning("job %d: folder %s could not be removed completely", self._job.id, self._folder)
 
     async def _run_phases(self) -> Outcome:
-        """Run checkout, script, after-script and uploads, and write errors and the result to the log."""
+        """Run checkout, script, after-script and uploads; write errors and the result to the log; return the result."""
         job, log = self._job, self._log
         for nonce in find_nonces(join_scripts(job)):
             log.write(format_job_marker(nonce, int(time.time() * 1000)))
@@ -106,7 +106,7 @@ class JobExecution:
             )
             if self._executor and self._script_started and seconds > 0 and outcome.reason != INTERRUPTED:
                 await self._run_with_timeout(seconds, self._run_steps(self._executor, outcome))
-            await self._close_executor()  # ends all processes that could still change the job's files
+            await self._close_executor()  # uploads need unchanging files: end all processes of the job
             if self._script_started and outcome.reason != INTERRUPTED:
                 upload_outcome = await self._run_with_timeout(
                     UPLOAD_TIMEOUT_SECONDS, self._upload_results(workspace, outcome)
@@ -120,7 +120,7 @@ class JobExecution:
         except DockerError as error:
             log.write_line(f"ERROR: {error}")
             outcome = Outcome("failed", error.reason)
-        except (OSError, ValueError) as error:  # a variable too large for a process, a full disk, git missing
+        except (OSError, ValueError) as error:  # a full disk, missing git, a variable too large for a process
             log.write_line(f"ERROR: {error}")
             outcome = Outcome("failed", SYSTEM_FAILURE)
         finally:
@@ -151,7 +151,7 @@ class JobExecution:
                 return "ERROR: Job failed: see the errors above"
 
     async def _run_with_timeout(self, seconds: float, work: Coroutine[None, None, Outcome]) -> Outcome:
-        """Await `work`; a timeout or an interruption gives a failed outcome."""
+        """Return the outcome of `work`, or a failed outcome after a timeout of `seconds` or an interruption."""
         try:
             async with asyncio.timeout(seconds) as self._timeout:
                 return await work
@@ -161,7 +161,7 @@ class JobExecution:
             self._timeout = None
 
     async def _run_script(self, workspace: Workspace) -> Outcome:
-        """Check out, restore caches, download artifacts, and run the script."""
+        """Check out the commit, restore caches, download artifacts, and run the script. Return its outcome."""
         for name in workspace.invalid_names:
             self._log.write_line(f"WARNING: {name!r} is not a valid variable name; the variable is ignored")
         if source := self._job.source:
@@ -183,7 +183,7 @@ class JobExecution:
         return await self._run_steps(self._executor, SUCCESS)
 
     async def _upload_results(self, workspace: Workspace, outcome: Outcome) -> Outcome:
-        """Save caches, then upload artifacts."""
+        """Save caches, then upload artifacts. Return a failed outcome if artifacts could not be uploaded."""
         transfer, failed = self._create_transfer(workspace), outcome is not SUCCESS
         with child_span("save caches"):
             await self._create_caches(transfer).save(workspace.checkout, workspace.environment, failed=failed)
@@ -213,7 +213,11 @@ class JobExecution:
         )
 
     async def _run_steps(self, executor: Executor, outcome: Outcome) -> Outcome:
-        """Run the script's steps or, once these are finished, the after-script, which does not change the outcome."""
+        """Run the steps of the current phase and return the outcome after them.
+
+        Before the script has finished, these are the script's steps; afterwards, those of the after-script, which does
+        not change the outcome.
+        """
         for number, step in enumerate(self._job.steps):
             if step.runs_always == self._script_finished and step.runs_after(outcome is not SUCCESS):
                 result = await self._run_step(executor, number, step, outcome)

@@ -15,25 +15,25 @@ TRUNCATED_NOTICE = b"\nThe log is longer than %d bytes; the rest is not kept.\n"
 DISK_FULL_NOTICE = "\nThe agent could not write the rest of the log to its disk: %s\n"
 OMITTED_NOTICE = b"The output of this section is not kept: the log is too long.\n"
 SECTION_MARKER = re.compile(rb"section_(start|end):\d{1,15}:[\w.-]{1,128}\r\x1b\[0K[^\n]{0,16384}\n")
-MAX_MARKER_BYTES = 17_000  # including the section's title
+MAX_MARKER_BYTES = 17_000  # longest section marker, including the section's title
 MAX_MARKERS_BEYOND_LIMIT = 2000
 
 
 class JobLog:
     """An append-only log that can be read from any offset.
 
-    Output beyond the limit, or after the disk is full, is dropped with a notice; markers of sections are still kept.
+    Output beyond the limit, or after the disk is full, is dropped with a notice. Section markers are still stored.
     """
 
     def __init__(self, masked: MaskedStream, limit: int = MAX_LOG_BYTES) -> None:
         self._masked = masked
         self._limit = limit
         self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - closed by __exit__
-        self._disk_length: int | None = None  # bytes on disk, once it is full
-        self._in_memory = b""  # content after those bytes
+        self._disk_length: int | None = None  # bytes of the log on disk; None: the disk is not full
+        self._in_memory = b""  # rest of the log, after the disk became full
         self._checksum = 0
         self._is_truncated = False
-        self._dropped_tail = b""  # end of the dropped output, which may be the beginning of a marker
+        self._dropped_tail = b""  # end of the dropped output, which may contain the beginning of a marker
         self._marker_count = 0
         self.length = 0
         self.grown = asyncio.Event()  # set when content is added; reset by the reader
@@ -48,15 +48,15 @@ class JobLog:
         self._file.close()
 
     def write(self, output: bytes) -> None:
-        """Append output of the job, masked."""
+        """Mask output of the job and append it."""
         self._append(self._masked.feed(output))
 
     def write_line(self, text: str) -> None:
-        """Write a message of the agent; the limit does not apply to these."""
+        """Append a message of the agent. The limit does not apply to messages."""
         self._store(self._masked.feed(text.encode(errors="replace") + b"\n"))
 
     def close(self) -> None:
-        """Append the rest that the masker holds back; nothing may be written afterwards."""
+        """Append the output that the masker still holds back. Nothing may be written afterwards."""
         self._append(self._masked.flush())
         self.closed.set()
         self.grown.set()
@@ -101,7 +101,7 @@ class JobLog:
         self.grown.set()
 
     def _write_to_disk(self, content: bytes) -> bytes:
-        """Write to disk; if it is full, keep the content, with a notice, in memory. Return what was stored."""
+        """Store the content on disk or, once the disk is full, in memory. Return it with any added notice."""
         if self._disk_length is None:
             try:
                 offset = self.length

@@ -13,25 +13,25 @@ from agent.protocol.job import Job
 from agent.protocol.responses import JobResponse
 
 CHUNK_BYTES = 1024 * 1024
-COALESCE_SECONDS = 0.25  # output after a pause is sent with this delay, together with what follows
-HEARTBEAT_SECONDS = 3.0  # without output: extends the server's lease and learns of a cancellation
-MAX_LOG_RESENDS = 3  # of the whole log, after checksum mismatches
+COALESCE_SECONDS = 0.25  # wait after new output, so that further output is sent with it
+HEARTBEAT_SECONDS = 3.0  # interval without output, to renew the job's lease and learn of a cancellation
+MAX_LOG_RESENDS = 3  # limit of sending the whole log again after checksum mismatches
 
 
 class JobAborted(Exception):
-    """The server accepts no more reports of this job: it was canceled, or runs elsewhere."""
+    """The server accepts no more reports of this job: it was canceled or failed, or another runner has it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The result of a job, in terms of the protocol."""
+    """The result of a job or of a part of it, with the state and failure reason of GitLab's protocol."""
 
     state: str
     reason: str | None = None
     exit_code: int | None = None
 
     def to_report(self, job: Job) -> dict[str, Any]:
-        """Return the failure reason and exit code as fields of a report."""
+        """Return failure reason and exit code as fields of a report to the server, if they are set."""
         reason = {} if self.reason is None else {"failure_reason": job.supported_reason(self.reason)}
         return reason | ({} if self.exit_code is None else {"exit_code": self.exit_code})
 
@@ -54,8 +54,8 @@ class JobReporter:
         self._log = log
         self._on_cancel = on_cancel  # called when the server requests a graceful cancellation
         self._interval_seconds = 1.0
-        self._acknowledged = 0  # bytes of the log that the server has
-        self.accepted = asyncio.Event()  # the server has confirmed that the job runs here
+        self._acknowledged = 0  # number of bytes of the log that the server has
+        self.accepted = asyncio.Event()  # set when the server has confirmed that the job runs here
 
     async def send_log(self) -> None:
         """Send the log as it grows, until it is closed and the server has all of it. Raises JobAborted."""
@@ -81,7 +81,7 @@ class JobReporter:
         for delay in backoff_delays(initial=0.5, maximum=60):
             while self._acknowledged < self._log.length:
                 await self._send_chunk()
-            # after repeated mismatches report without a checksum, or the result would never be accepted
+            # after MAX_LOG_RESENDS mismatches, send no checksum: otherwise the result would never be accepted
             log_details: dict[str, Any] = (
                 {"output": output, "checksum": output["checksum"]} if mismatches <= MAX_LOG_RESENDS else {}
             )

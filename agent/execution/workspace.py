@@ -21,10 +21,10 @@ from libs.version import VERSION
 INHERITED_VARIABLES = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ")
 SSH_KEY = "HEADRACE_SSH_KEY"
 VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-# git refuses a checkout of another user, and a container's user rarely owns it
+# environment that makes git accept a checkout of another user: containers rarely run as its owner
 SAFE_CHECKOUT = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "safe.directory", "GIT_CONFIG_VALUE_0": "*"}
 SUBMODULES: Mapping[str, tuple[str, ...]] = {"normal": (), "recursive": ("--recursive",)}
-GIT_SETTINGS = {"core.fsync": "none"}  # the checkout is temporary
+GIT_SETTINGS = {"core.fsync": "none"}  # no fsync: the checkout is temporary
 
 
 class CheckoutError(Exception):
@@ -32,12 +32,12 @@ class CheckoutError(Exception):
 
 
 def create_masker(job: Job) -> SecretMasker:
-    """Return the masker of the job's log. Section markers written by the job's scripts are not masked."""
+    """Return the masker for the job's log. It does not mask section markers that the job's scripts write."""
     return SecretMasker(masked_values(job), find_nonces(join_scripts(job)))
 
 
 def join_scripts(job: Job) -> str:
-    """Return the scripts of all steps."""
+    """Return the scripts of all steps as one text."""
     return "".join(step.script for step in job.steps)
 
 
@@ -53,7 +53,7 @@ def masked_values(job: Job) -> Iterator[str]:
 
 
 def inherited_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables of the agent's environment that jobs inherit."""
+    """Return the variables in `environment` that jobs inherit."""
     return {name: environment[name] for name in INHERITED_VARIABLES if name in environment}
 
 
@@ -83,7 +83,7 @@ class Workspace:
             variable.key: resolve(variable, stored | runner_variables) for variable in usable if not variable.file
         }
         self.environment = self._base_environment | expanded | runner_variables
-        # no variables of this machine, and no SSH key: git runs outside of the container
+        # without variables of this machine, and without the SSH key, which only git outside of the container needs
         job_variables = {key: value for key, value in (expanded | runner_variables).items() if key != SSH_KEY}
         self.container_environment = SAFE_CHECKOUT | job_variables
         self.invalid_names = [variable.key for variable in job.variables if not VARIABLE_NAME.fullmatch(variable.key)]
@@ -95,9 +95,9 @@ class Workspace:
         return path
 
     def make_readable(self, *, writable: bool) -> None:
-        """Let the users of a container read the files, and write the checkout if `writable`.
+        """Let any user in the container read the files and, if `writable`, write to the checkout.
 
-        Other users of this machine cannot reach them: the parent folder is private.
+        Other users of this machine still cannot access the files: the parent folder is private.
         """
         self._is_shared = True
         for path in (self.private, *self.private.iterdir()):
@@ -120,7 +120,7 @@ class Workspace:
         from_refs = list(source.refspecs)
         by_sha = [refspec for refspec in from_refs if refspec.removeprefix("+").startswith(f"{source.sha}:")]
         from_sha = by_sha or [source.sha]
-        # a server may refuse to serve a commit by its hash, and a branch may no longer contain it
+        # both can fail: a server may refuse to serve a commit by hash, and a branch may no longer contain the commit
         attempts = [[f"--depth={depth}", *from_sha], from_refs] if depth > 0 else [from_refs, from_sha]
         output_chunks: list[bytes] = []
 
@@ -150,12 +150,12 @@ class Workspace:
                 raise CheckoutError("the submodules could not be checked out")
 
     def close(self) -> None:
-        """Free the files kept in memory."""
+        """Close the files in memory, which frees them."""
         while self._memory_files:
             os.close(self._memory_files.pop())
 
     def _make_repository(self, source: Source) -> None:
-        """Write what `git init` and `git remote add` would, without starting two processes."""
+        """Create the files that `git init` and `git remote add` would create, without starting two processes."""
         git_directory = self.checkout / ".git"
         for folder in ("objects", "refs"):
             (git_directory / folder).mkdir(parents=True)
@@ -177,12 +177,12 @@ class Workspace:
     def _git_environment(self, source: Source) -> dict[str, str]:
         has_key = any(variable.key == SSH_KEY and variable.file for variable in self._job.variables)
         key = Path(self.environment[SSH_KEY]) if has_key else None
-        # a local repository may have local submodules
+        # git forbids local submodules by default; a local repository may have some
         local = {"protocol.file.allow": "always"} if git_env.is_local_url(source.url) else {}
         return self._base_environment | git_env.build_environment(source.url, key, GIT_SETTINGS | local)
 
     def _store_value(self, variable: Variable) -> str:
-        """Return the variable's value, or the path of a file with it for file variables."""
+        """Return the variable's value or, for a file variable, the path of a new file with the value."""
         if not variable.file:
             return variable.value
         path = self.private / variable.key
@@ -193,7 +193,10 @@ class Workspace:
         return str(path)
 
     def _write_to_memory(self, path: Path, text: str) -> Path:
-        """Write to memory if possible and return a path: a file on disk could outlive a crash."""
+        """Write the text to memory, or to `path` on systems without memfd, and return the path to read it from.
+
+        A file on disk could remain after a crash.
+        """
         if not hasattr(os, "memfd_create"):
             self._write_file(path, text, 0o600)
             return path

@@ -1,4 +1,4 @@
-"""Webhooks of GitHub and GitLab, and the deliveries as shown to administrators."""
+"""Receives webhooks of GitHub and GitLab, and defines the response models of deliveries."""
 
 import base64
 from collections.abc import Mapping
@@ -24,10 +24,10 @@ from gateway.framework.serializers import Moment, Shape, shaped
 from libs.security.envelopes import Recipient
 from libs.security.webhook_signatures import is_signature_valid
 
-MAX_BODY_BYTES = 5 * 1024 * 1024  # its base64 with line ends fits into one NATS message of 8 MiB
-TIMEOUT_SECONDS = 7.0  # with KEY_TIMEOUT_SECONDS below the ten seconds after which forges give up
-KEY_TIMEOUT_SECONDS = 2.0
-MAX_UNCHECKED_BYTES = 64 * 1024  # of a body that is forwarded without a signature check, if the key is unavailable
+MAX_BODY_BYTES = 5 * 1024 * 1024  # of a webhook; in base64 with line breaks this fits into a NATS message of 8 MiB
+TIMEOUT_SECONDS = 7.0  # for handling a delivery; with KEY_TIMEOUT_SECONDS less than the 10 seconds that forges wait
+KEY_TIMEOUT_SECONDS = 2.0  # for the query of the signature key
+MAX_UNCHECKED_BYTES = 64 * 1024  # largest body that is forwarded without a signature check if the key query times out
 ERROR_CODES = (
     "PROJECT_NOT_FOUND",
     "WEBHOOK_PROVIDER_NOT_SUPPORTED",
@@ -54,12 +54,12 @@ class ForgeHeaders:
     provider: Provider
     event: bytes
     signature: bytes
-    delivery_ids: tuple[bytes, ...]  # in order of precedence
+    delivery_ids: tuple[bytes, ...]  # headers with the delivery's id, in order of precedence
 
 
 FORGES = (
     ForgeHeaders("github", b"x-github-event", b"x-hub-signature-256", (b"x-github-delivery", b"idempotency-key")),
-    # GitLab keeps Idempotency-Key in retries; webhooks triggered by each other share the event id
+    # Idempotency-Key first: retries keep it, whereas webhooks that trigger each other share X-Gitlab-Event-UUID
     ForgeHeaders("gitlab", b"x-gitlab-event", b"x-gitlab-token", (b"idempotency-key", b"x-gitlab-event-uuid")),
 )
 UNKNOWN_FORGE = ForgeHeaders("github", b"", b"", ())
@@ -67,10 +67,10 @@ UNKNOWN_FORGE = ForgeHeaders("github", b"", b"", ())
 
 class Receipt(Shape):
     decision: DeliveryDecision
-    code: str | None  # why the delivery was ignored
+    code: str | None  # error code if the delivery was ignored
     reason: str  # explanation in English
     delivery_id: str = Field(validation_alias="id")
-    executor_id: str | None  # of the queued build; None: ignored
+    executor_id: str | None  # id of the queued build; None: the delivery was ignored
 
 
 class Delivery(Shape):
@@ -97,7 +97,7 @@ RECEIPT, ONE_DELIVERY, DELIVERY_PAGE = shaped(Receipt), shaped(Delivery), create
 
 
 async def receive_webhook(context: RequestContext) -> Response:
-    """Receive a webhook: 201 if it queued a build, 200 if it is genuine but ignored."""
+    """Receive a webhook. Responds 201 if it queued a build, or 200 if its signature is valid but it was ignored."""
     headers = context.headers
     forge = next((candidate for candidate in FORGES if candidate.event in headers), None)
     expected = forge or UNKNOWN_FORGE
@@ -111,7 +111,8 @@ async def receive_webhook(context: RequestContext) -> Response:
         body=base64.b64encode(context.raw_body),
     )
     await _verify_signature(context, message)
-    # no command id: an attacker could send the forge's delivery id first
+    # The delivery's id is not used as command id: an attacker could send it first, and the genuine delivery would then
+    # be treated as a repetition.
     answer = await context.state.bus.send(message, timeout=TIMEOUT_SECONDS)
     accepted = DeliveryView.model_validate_json(answer).decision is DeliveryDecision.ACCEPTED
     return Response(RECEIPT(answer, context, message), 201 if accepted else 200, media_type="application/json")
@@ -126,8 +127,8 @@ async def _verify_signature(context: RequestContext, message: ReceiveWebhook) ->
     try:
         answer = await context.state.bus.query(query, timeout=KEY_TIMEOUT_SECONDS)
     except RequestRejected as rejection:
-        # Release 0.2.0 of the service does not answer this query and checks signatures itself; NATS permissions of
-        # 0.2.0 do not allow it. Small bodies are then forwarded unchecked.
+        # Release 0.2.0 of the service does not answer this query, nor do its NATS permissions allow it. Small bodies
+        # are then forwarded unchecked: that release checks signatures itself.
         may_forward = rejection.code == "SERVICE_TIMEOUT" and len(context.raw_body) <= MAX_UNCHECKED_BYTES
         if may_forward or rejection.code == "SERVICE_UNAVAILABLE":
             return

@@ -1,4 +1,4 @@
-"""Readers of body fields: each accepts the forms that clients send, and rejects others."""
+"""Readers of body fields: each converts the types that clients send and rejects other types."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -11,7 +11,7 @@ TEXT: dict[str, Any] = {"type": ["string", "null"]}
 
 
 class Unreadable(ValueError):
-    """The value has a type that the field does not accept; the message names the accepted ones."""
+    """The value has a type that the field does not accept; the message names the accepted types."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class Field:
     schema: Mapping[str, Any]
     wire: str = ""  # name in the body, if it differs from the name in the message
     always: bool = False  # read as null if it was not sent
-    required: bool = False  # neither null nor empty
+    required: bool = False  # rejected if it is missing, null or empty
     required_in_docs: bool | None = None  # documented as required or optional; None: derived from the error codes
 
     def called(self, wire: str) -> "Field":
@@ -30,15 +30,15 @@ class Field:
         return replace(self, required=True, always=True)
 
     def must(self) -> "Field":
-        """Document the field as required; the message decides what happens without it."""
+        """Return a copy documented as required; if the field is missing, the message decides what happens."""
         return replace(self, required_in_docs=True)
 
     def may(self) -> "Field":
-        """Document the field as optional, although other routes require it."""
+        """Return a copy documented as optional, for routes that do not require the field although others do."""
         return replace(self, required_in_docs=False)
 
     def otherwise(self, default: Any) -> "Field":
-        """Use this value for null and for a missing field."""
+        """Return a copy that reads null and a missing field as `default`."""
 
         def read(value: Any) -> Any:
             found = self.read(value)
@@ -93,7 +93,7 @@ def _boolean(value: Any) -> bool | None:
 
 
 def _day(value: Any) -> str | None:
-    """Parse a date; of a date-time its UTC date."""
+    """Return a date in ISO 8601; a date-time is converted to its date in UTC."""
     if value in (None, ""):
         return None
     try:

@@ -4,18 +4,18 @@ import asyncio
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-HEAD_BYTES = 64 * 1024  # limit of a request head, and of chunk headers; the first read may exceed it
-HEAD_SECONDS = 20.0
+HEAD_BYTES = 64 * 1024  # limit of a request's head, and of chunk headers in its body; the first read may exceed it
+HEAD_SECONDS = 20.0  # time to receive a request's head
 BODY_SECONDS = 60.0  # interval of checks while a body is received
-BODY_PACE = 4096  # bytes required in each interval
-ANSWER_SECONDS = 300.0  # limit of a write that the client does not read
+BODY_PACE = 4096  # minimum of body bytes in each interval
+ANSWER_SECONDS = 300.0  # the connection is aborted if the client reads nothing of the response for this time
 TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
 TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\n"
 LAST_WORDS = b"content-length: 0\r\nconnection: close\r\n\r\n"
 
 
 class Connection(HttpToolsProtocol):
-    _in_head = True  # also before the first byte: idle new connections time out, too
+    _in_head = True  # true before the first byte, so that idle new connections time out, too
     _in_message = True
     _no_body = 0  # bytes received since the last body byte, or since the head began
     _came = 0  # body bytes since the last check
@@ -86,7 +86,7 @@ class Connection(HttpToolsProtocol):
 
     def _look(self) -> None:
         self._looking = None
-        held, before = self.flow.read_paused, self._was_held  # paused by a slow handler
+        held, before = self.flow.read_paused, self._was_held  # reading pauses while the handler is slow
         if self._in_head or not (held or before or self._came >= BODY_PACE):
             self._refuse(TOO_SLOW)
             return
@@ -94,7 +94,7 @@ class Connection(HttpToolsProtocol):
         self._look_in(BODY_SECONDS)
 
     def _refuse(self, status: bytes) -> None:
-        """Send the error unless a response has started, and close; a running handler sees a disconnect."""
+        """Close the connection, with an error response if no handler is running; a running one sees a disconnect."""
         if self._in_head and (self.cycle is None or self.cycle.response_complete):
             self.transport.write(status + LAST_WORDS)
         self.transport.close()

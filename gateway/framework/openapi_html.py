@@ -70,7 +70,7 @@ def _facts(operation: dict[str, Any]) -> Iterator[str]:
 
 
 def _link(schema: dict[str, Any]) -> str:
-    """Link to the schema of a response, or of the items of a list."""
+    """Return a link to the schema of a response or of its list items; empty without a named schema."""
     name = schema.get("items", schema).get("$ref", "").rpartition("/")[2]
     return (
         f'<p><a href="#shape.{escape(name)}">{escape(name)}{"[]" if "items" in schema else ""}</a></p>' if name else ""
@@ -120,7 +120,7 @@ def _json(example: Any) -> str:
 
 
 def _words(text: str) -> str:
-    """Escape a text for HTML; parts between backticks become code."""
+    """Return the text escaped for HTML, with parts between backticks as code."""
     parts = escape(text).split("`")
     return "".join(f"<code>{part}</code>" if place % 2 else part for place, part in enumerate(parts))
 

@@ -30,7 +30,7 @@ async def read_body(receive: Receive, limit: int = MAX_BODY_BYTES) -> bytes:
 
 
 def parameters(raw: bytes, content_type: str) -> dict[str, Any]:
-    """Parse the body; like Free Commit, treat an empty body or another content type as an empty object."""
+    """Return the JSON object in the body. As in Free Commit, it is empty if the body is empty or not sent as JSON."""
     if "application/json" not in content_type.lower() or not raw.strip():
         return {}
     return json_object(raw)
@@ -40,7 +40,7 @@ def json_object(raw: bytes) -> dict[str, Any]:
     try:
         parsed = from_json(raw.removeprefix(BYTE_ORDER_MARK), allow_inf_nan=False)
     except ValueError as error:
-        # the parser's message has the position, but no content
+        # the parser's message names a position but quotes nothing of the body
         raise RequestRejected("REQUEST_MALFORMED", f"The body is not valid JSON: {error}.") from None
     if parsed is None:
         return {}

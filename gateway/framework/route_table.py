@@ -1,4 +1,4 @@
-"""Routes as data: the required role, the message that a request becomes, the serialization of its answer."""
+"""Routes as data: the required role, the message sent for a request, and the serialization of the answer."""
 
 import re
 from collections.abc import Awaitable, Callable, Mapping
@@ -54,7 +54,7 @@ class Body:
         return found
 
     def code(self, name: str, reason: str) -> str:
-        """Return the error code of the field, or REQUEST_INVALID if it has none of its own."""
+        """Return the field's error code for `reason` (REQUIRED or INVALID); REQUEST_INVALID if it has none."""
         own = (start + reason for start in self.code_starts(name))
         return next((code for code in own if code in CODES), "REQUEST_INVALID")
 
@@ -83,14 +83,14 @@ class Route:
     body: Body = field(default_factory=lambda: Body("", {}))
     raw: int = 0  # maximum size in bytes of an unparsed body; 0: the body is parsed
     find: Find | None = None  # resolves the path parameters before the body is read; its result replaces them
-    parts: tuple[Part, ...] = ()  # further fields of the message
+    parts: tuple[Part, ...] = ()  # functions that return further fields of the message
     then: ReturnQuery | None = None  # query whose answer is the response to a command
     write: Writer | None = None  # None: an empty response body
-    answer: Answer | None = None  # handler, instead of a message
+    answer: Answer | None = None  # handler that replaces sending a message
     timeout: float | None = None  # seconds
     stranger: int = 401  # the status for a missing or bad token
     errors: tuple[str, ...] = ()  # error codes specific to the route, for its documentation
-    poll: bool = False  # Free Commit's page breaks on errors of this route: an outage is an empty list there
+    poll: bool = False  # respond with an empty list during an outage: errors break Free Commit's web page
     query: Mapping[str, str] = field(default_factory=dict)  # query parameters and their descriptions
     headers: Mapping[str, str] = field(default_factory=dict)  # request headers and their descriptions
 
@@ -177,7 +177,7 @@ class Endpoint:
         return await self._answer(await self._with_body(context, receive))
 
     async def _as_before(self, context: RequestContext, rejection: RequestRejected) -> Response:
-        """Answer a repeated command whose first execution deleted the object that the path names."""
+        """Respond to a repeated command that has deleted the object in the path. Raise `rejection` for others."""
         status, command, write = self._route.status, self._route.message, self._route.write
         known = (
             write is None and command and issubclass(command, Command) and await context.has_recorded_response(command)

@@ -69,8 +69,8 @@ class Addresses:
     def __init__(self, addresses: Iterable[Address], otherwise: ASGIApp) -> None:
         self._otherwise = otherwise
         self._plain: dict[str, Address] = {}
-        self._capturing = defaultdict[int, list[Pattern]](list)  # by number of segments
-        self._long: list[Pattern] = []  # with a parameter that spans segments
+        self._capturing = defaultdict[int, list[Pattern]](list)  # patterns by number of segments
+        self._long: list[Pattern] = []  # patterns with a parameter that spans segments
         for one in addresses:
             if "{" in one.path:
                 expression, _, convertors = compile_path(one.path)
@@ -94,7 +94,7 @@ class Addresses:
 
 
 def addresses(app_state: AppState, raw: Iterable[Raw], table: Iterable[Route]) -> list[Address]:
-    """Build the routing table, in the order of the tables: frequent routes come first."""
+    """Return the addresses of all routes in the order of the tables, in which frequent routes come first."""
     register_url_convertor("id", Id())
     addresses: dict[str, Address] = {}
 

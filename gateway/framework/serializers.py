@@ -20,9 +20,10 @@ class Shape(BaseModel):
 
 
 class Writer:
-    """Converts a service's answer to a response body; `adapter` has its JSON schema.
+    """Converts a service's answer to a response body; `adapter` has the body's JSON schema.
 
-    Of the request it may only use the application state: concurrent equal requests share one response.
+    Concurrent equal requests share one response, so a Writer may depend on nothing but the message, the user and the
+    application state.
     """
 
     def __init__(
@@ -37,12 +38,15 @@ class Writer:
 
 
 def as_it_is(shape: Any, media: str = "application/json") -> Writer:
-    """Pass the service's answer through; it already has this form."""
+    """Return a Writer for answers that already have the form of the response body, which `shape` describes."""
     return Writer(shape, lambda answer, _context, _message: answer, media)
 
 
 def shaped(shape: Any, under: str = "") -> Writer:
-    """Convert to the model, with the request as validation context; `under` is the answer's member to convert."""
+    """Return a Writer that converts the answer to the model `shape`, with the request as validation context.
+
+    `under`: the member of the answer to convert instead of the whole answer.
+    """
     adapter: TypeAdapter[Any] = TypeAdapter(shape)
 
     def write(answer: bytes, context: RequestContext, _message: Message) -> bytes:
@@ -57,12 +61,15 @@ def shaped(shape: Any, under: str = "") -> Writer:
 
 
 def row(shape: type[Shape]) -> Writer:
-    """Convert the row of the read model in a command's answer."""
+    """Return a Writer that converts the read model's row in the answer to a command."""
     return shaped(shape, "row")
 
 
 def echoed(shape: type[Shape], secret: str) -> Writer:
-    """Convert, and add the secret that the client sent itself: returning it needs no access record."""
+    """Return a Writer that converts the answer and adds the message's field `secret`.
+
+    The client has sent this value itself, so that returning it needs no access record.
+    """
     adapter: TypeAdapter[Any] = TypeAdapter(shape)
 
     def write(answer: bytes, _context: RequestContext, message: Message) -> bytes:

@@ -32,7 +32,7 @@ def client_ip(scope: Scope, trusted: Sequence[Network]) -> str:
 
 
 def is_local_request(scope: Scope) -> bool:
-    """Whether the request comes from this machine, and not through a proxy that runs on it."""
+    """Return whether the request comes from this machine, and not through a proxy that runs on it."""
     peer = _parse_ip(scope["client"][0]) if scope.get("client") else None
     return bool(peer and peer.is_loopback) and not any(name in PROXY_HEADERS for name, _ in scope["headers"])
 

@@ -14,7 +14,7 @@ CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class FileForm:
-    """Parses a form from chunks. `fields` and `file_name` are filled as their parts arrive."""
+    """Parses a form from chunks. `fields` and `file_name` are set as their parts arrive."""
 
     def __init__(self, content_type: bytes) -> None:
         kind, options = parse_options_header(content_type)
@@ -104,5 +104,5 @@ class FileForm:
 
 
 def _safe_file_name(name: str) -> str:
-    """Return the last path segment, with control characters replaced."""
+    """Return the last segment of the path, with control characters replaced and limited in length."""
     return CONTROL_CHARACTERS.sub("_", re.split(r"[/\\]", name)[-1]).strip(". ")[-MAX_FILE_NAME_LENGTH:]

@@ -15,11 +15,11 @@ from libs.sockets import bind_reuse_port
 from libs.tasks import cancel_and_wait
 
 CONNECTION_CLOSE = (b"connection", b"close")  # sent while draining: the client reconnects to another replica
-KEEP_ALIVE_SECONDS = 75  # longer than clients pause between polls, so that no poll hits a closing connection
-SHUTDOWN_TIMEOUT_SECONDS = 5  # for responses in flight
-DISCONNECT_SECONDS = 0.2  # for handlers to notice that their client has disconnected
+KEEP_ALIVE_SECONDS = 75  # limit of idle connections; longer than the pause between polls of clients
+SHUTDOWN_TIMEOUT_SECONDS = 5  # time for responses in flight to finish
+DISCONNECT_SECONDS = 0.2  # time for handlers to end after their connection was aborted
 LISTEN_BACKLOG = 2048
-CERTIFICATE_CHECK_TICKS = 100  # uvicorn ticks ten times a second
+CERTIFICATE_CHECK_TICKS = 100  # between checks for a renewed certificate; uvicorn ticks ten times a second
 
 
 @contextmanager

@@ -54,7 +54,7 @@ class StaticSite:
         await response(scope, receive, send)
 
     async def _response(self, scope: Scope) -> Response:
-        path: str = scope["requested_path"]  # `path` has a canonical prefix
+        path: str = scope["requested_path"]  # as the client sent it; `path` has a canonical prefix
         if scope["method"] not in ("GET", "HEAD") or path.startswith((*CLIENT_PREFIXES, *OWN_PREFIXES)):
             raise HTTPException(404)
         if self._files is None:
@@ -68,11 +68,11 @@ class StaticSite:
             return Response(SAME_ORIGIN_ENV_JS, media_type="text/javascript", headers={"Cache-Control": "no-cache"})
         try:
             return await self._files.get_response(file_path, scope)
-        except HTTPException:  # 404, and 401 for unreadable files
+        except HTTPException:  # StaticFiles raises 404, and 401 for unreadable files
             raise HTTPException(404) from None
 
     def _sets_api_url(self) -> bool:
-        """Whether env.js of the folder sets the API's URL. The client's default build has an env.js that does not."""
+        """Return whether the folder's env.js sets the API's URL. That of the client's default build does not."""
         path, status = self._files.lookup_path("env.js") if self._files else ("", None)
         if status is None:
             return False

@@ -55,7 +55,7 @@ def _needs(route: Route) -> str:
 
 
 def _meaning(route: Route) -> str:
-    """Return the route's description, else the first line of the message's or handler's docstring."""
+    """Return the route's description from WORDS, else the first line of the message's or handler's docstring."""
     if description := WORDS.get(_name(route)):
         return description
     if route.message is None:

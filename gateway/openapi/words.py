@@ -1,4 +1,4 @@
-"""Descriptions of routes for clients, if the docstring of the message is missing or about internals."""
+"""Descriptions of routes for the API documents, where the message's docstring is missing or about internals."""
 
 WORDS = {
     "AddSshKey": "Add a public key to the user. Broken keys, weak keys, and keys already in use are rejected.",

@@ -1,4 +1,4 @@
-"""The jobs of a build."""
+"""Response models for the jobs of a build."""
 
 from pydantic import Field
 

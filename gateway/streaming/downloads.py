@@ -14,7 +14,7 @@ from gateway.context import AppState
 
 log = logging.getLogger("headrace.gateway")
 
-CHUNK_BYTES = 512 * 1024  # NATS limits messages to 1 MiB by default, and base64 adds a third
+CHUNK_BYTES = 512 * 1024  # of an artifact in one message: NATS allows 1 MiB by default, and base64 adds a third
 BINARY_MEDIA_TYPE = "application/octet-stream"
 
 
@@ -66,7 +66,7 @@ def _attachment_headers(artifact: Artifact) -> dict[str, str]:
 
 
 class DownloadAborted(ClientDisconnect):
-    """Ends the connection of a download whose status was already sent, so that the client sees it is incomplete."""
+    """Ends the connection of a download after its status was sent, so that the client detects the missing rest."""
 
 
 async def _iterate_chunks(app_state: AppState, artifact: Artifact, chunk: bytes) -> AsyncIterator[bytes]:

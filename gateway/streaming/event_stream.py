@@ -24,10 +24,10 @@ HEARTBEAT_SECONDS = 15.0
 STREAMS = ("builds", "runners")
 EVENT_ID_PART = re.compile(r"([br])(\d{1,18})")
 READ_AHEAD = 64  # events buffered per client; reading from NATS pauses while a slow client has this many
-FETCH_TIMEOUT_SECONDS = 2.0  # until a request lost with its NATS server is repeated
-RECONNECT_DELAY_SECONDS = 0.5  # until a lost consumer is recreated
-MAX_READERS_PER_USER = 100  # per gateway; each needs two NATS consumers
-CONSUMER_EXPIRY_SECONDS = 60.0  # until NATS removes the consumer of a disconnected client
+FETCH_TIMEOUT_SECONDS = 2.0  # a request that was lost with its NATS server is repeated after this time
+RECONNECT_DELAY_SECONDS = 0.5  # pause before a lost consumer is recreated
+MAX_READERS_PER_USER = 100  # streams of a user on each gateway; a stream needs two NATS consumers
+CONSUMER_EXPIRY_SECONDS = 60.0  # NATS removes the consumer of a disconnected client after this time
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +132,7 @@ def _parse_since(query: bytes) -> datetime | None:
     if not value:
         return None
     try:
-        since = datetime.fromisoformat(value.replace(" ", "+"))  # an unescaped plus arrives as a space
+        since = datetime.fromisoformat(value.replace(" ", "+"))  # an unescaped plus sign arrives as a space
     except ValueError:
         raise RequestRejected(
             "REQUEST_MALFORMED", "since must be a time in ISO 8601, like 2026-01-31T12:00:00Z."
@@ -194,7 +194,10 @@ async def _write_events(
 
 
 def _format_event(positions: Mapping[str, int | None], message: Msg) -> bytes:
-    """Format a server-sent event. Its id is the position in each stream, if known (not before its first event)."""
+    """Format a server-sent event, with the position in each stream as its id.
+
+    A stream that is read from a point in time has no position before its first event.
+    """
     event_id = "-".join(f"{stream[0]}{sequence}" for stream, sequence in positions.items() if sequence is not None)
     name = message.subject.rpartition(".")[2]
     data = message.data.replace(b"\r", b"").replace(b"\n", b" ")

@@ -29,7 +29,7 @@ NO_STORE_HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "priva
 
 
 async def read_job_log(context: RequestContext) -> Response:
-    """Get the log of a job as text, secrets masked; of a running job up to its current end."""
+    """Get the log of a job as text, with secrets masked. For a running job, get the log so far."""
     attempt = parse_qs(context.query.decode("latin-1")).get("attempt", ["0"])[-1]
     if not (attempt.isascii() and attempt.isdigit() and len(attempt) < 10):
         raise RequestRejected("REQUEST_INVALID", "attempt must be a whole number from 1.")

@@ -1,4 +1,4 @@
-"""The queue of runner requests held until a job is queued, and the choice of the one to wake."""
+"""The queue of runner requests that are held until a job is queued. It chooses the request to wake for a job."""
 
 import asyncio
 import secrets
@@ -10,7 +10,7 @@ from contracts.builds import JobQueued, JobRequirements, RunnerDescription
 
 
 def can_run(runner: RunnerDescription, job: JobQueued) -> bool:
-    """Whether the runner may run the job, as far as the event shows; the claim makes the final decision."""
+    """Return whether the runner may run the job, judging by the event; the claim makes the final decision."""
     return JobRequirements.from_job(job.job.tags, job.project, protected=job.protected).satisfied_by(
         runner, job.project_id
     )
@@ -20,14 +20,14 @@ def can_run(runner: RunnerDescription, job: JobQueued) -> bool:
 class PendingPoll:
     """One held request of a runner."""
 
-    offer: RunnerDescription | None = None  # None: the runner is paused
+    offer: RunnerDescription | None = None  # what the runner can run; None: it is paused
     runner_uuid: str = ""
     notified_jobs: list[JobQueued] = field(default_factory=list)
-    wake_up: asyncio.Event = field(default_factory=asyncio.Event)  # set when the request must check again
+    wake_up: asyncio.Event = field(default_factory=asyncio.Event)  # set when the request must check for jobs again
     is_stale: bool = True  # the runner's settings may have changed: reload them before the next claim
     is_disconnected: bool = False  # the client closed the connection
-    claim_id: str = ""  # command id of its claims; the same if the client repeats the request
-    seen_cursor: str = ""  # the queue's cursor at its latest claim; empty: unknown
+    claim_id: str = ""  # command id of this request's claims; the same if the client repeats the request
+    seen_cursor: str = ""  # the queue's cursor at this request's latest claim; empty: unknown
 
     def disconnect(self) -> None:
         self.is_disconnected = True
@@ -39,7 +39,7 @@ class LongPollQueue:
 
     def __init__(self) -> None:
         self._polls: list[PendingPoll] = []
-        self._process_id = secrets.token_hex(4)  # makes cursors of different processes unequal
+        self._process_id = secrets.token_hex(4)  # part of cursors, so that those of different processes differ
         self._hint_count = 0
         self.is_closed = False
 
@@ -56,7 +56,7 @@ class LongPollQueue:
 
     @contextmanager
     def enter(self) -> Iterator[PendingPoll]:
-        """Queue a request for the duration of the block. Jobs it was notified of and did not claim go to others."""
+        """Queue a request for the duration of the block. Afterwards, notify others of jobs that it did not claim."""
         poll = PendingPoll()
         self._polls.append(poll)
         try:
@@ -79,7 +79,7 @@ class LongPollQueue:
             poll.wake_up.set()
 
     def update_offer(self, poll: PendingPoll, offer: RunnerDescription | None) -> None:
-        """Set what the runner may run now. Jobs it no longer may run go to other requests."""
+        """Set what the runner may run now. Notify other requests of jobs that this one may no longer run."""
         poll.offer = offer
         unfit = [job for job in poll.notified_jobs if offer is None or not can_run(offer, job)]
         poll.notified_jobs = [job for job in poll.notified_jobs if job not in unfit]
@@ -87,9 +87,9 @@ class LongPollQueue:
             self.notify(job)
 
     def invalidate_runner(self, runner_uuid: str) -> None:
-        """Make the runner's requests reload its settings at once.
+        """Make the runner's requests reload the runner's settings at once.
 
-        Requests that are still authenticating do so, too: the settings they read may be outdated.
+        Requests that are still authenticating reload them, too: the settings that they receive may be outdated.
         """
         for poll in self._polls:
             if poll.runner_uuid in {"", runner_uuid}:

@@ -1,4 +1,4 @@
-"""Handlers of Free Commit's routes that need no message, or more than one."""
+"""Handlers of Free Commit's routes that send no message to a service, or more than one."""
 
 import asyncio
 import contextlib
@@ -14,11 +14,11 @@ from gateway.adapters.free_commit.models import BUILDS, LOG, Environment, User
 from gateway.context import RequestContext
 
 EMPTY_LIST = b"[]"
-CLEANUP_TIMEOUT_SECONDS = 20.0  # a kill responds after this time; the build's cleanup continues
+CLEANUP_TIMEOUT_SECONDS = 20.0  # longest wait for a canceled build's cleanup, which continues after the response
 
 
 async def ping(_context: RequestContext) -> Response:
-    """Respond with an empty body: the gateway runs."""
+    """Respond with an empty body, as proof that the gateway runs."""
     return Response()
 
 
@@ -29,7 +29,7 @@ async def get_user_info(context: RequestContext) -> Response:
 
 
 async def get_config_env(context: RequestContext) -> Response:
-    """Get settings by Free Commit's names. `max.parallel.executor` is null: each runner has its own limit."""
+    """Get settings under Free Commit's names. `max.parallel.executor` is null: each runner has its own limit."""
     settings = context.state.settings
     environment: Environment = {
         "max.parallel.executor": None,
@@ -43,7 +43,10 @@ async def get_config_env(context: RequestContext) -> Response:
 
 
 async def list_project_builds(context: RequestContext) -> Response:
-    """List the finished builds of a project. Its existence is checked, too: builds are deleted after it."""
+    """List the finished builds of a project.
+
+    Raises PROJECT_NOT_FOUND for a deleted project, even if its builds are not deleted yet.
+    """
     message = ListProjectBuilds(project_id=context.path_params["project_id"])
     answer = await context.send(message)
     try:
@@ -55,7 +58,7 @@ async def list_project_builds(context: RequestContext) -> Response:
 
 
 async def get_build_log(context: RequestContext) -> Response:
-    """Get the log section after the given one, the first for `-1`. Long sections are read in several messages."""
+    """Get the log section after `step`; `-1` gives the first section. Long sections are read in several messages."""
     message = GetLogSection(**context.path_params)
     part = LogSection.model_validate_json(await context.send(message))
     texts = [part.log]

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
-from typing_extensions import TypedDict  # pydantic requires this one before Python 3.12
+from typing_extensions import TypedDict  # pydantic rejects typing.TypedDict before Python 3.12
 
 from contracts.errors import RequestRejected
 from gateway.auth import PERSONAL_TOKEN, read_token
@@ -55,27 +55,27 @@ EXECUTOR = body("executor", name=scalar, driver=scalar)
 
 
 def add_client_ip(context: RequestContext) -> Mapping[str, Any]:
-    """Add the client's IP address, for the limit of login attempts."""
+    """Return the client's IP address as a field of the message, for the limit of login attempts."""
     return {"ip_address": context.client_ip}
 
 
 def reveal_to_admins(context: RequestContext) -> Mapping[str, Any]:
-    """Show hidden values to administrators, on every route."""
+    """Return the field `reveal` for routes that all users may call: only administrators see hidden values."""
     return {"reveal": context.actor.is_admin}
 
 
 def reveal_always(_context: RequestContext) -> Mapping[str, Any]:
-    """Show hidden values, on routes for administrators."""
+    """Return the field `reveal` for routes that only administrators may call: they see hidden values."""
     return {"reveal": True}
 
 
 def add_launch_source(context: RequestContext) -> Mapping[str, Any]:
-    """Set the launch source: `api` for personal tokens, which scripts use, `web` for login tokens."""
+    """Return the launch source of a build: `api` for personal tokens, which scripts use, `web` for login tokens."""
     return {"source": "api" if PERSONAL_TOKEN.fullmatch(read_token(context.headers)) else "web"}
 
 
 def read_line_number(context: RequestContext) -> Mapping[str, Any]:
-    """Read the line number of the path. Raises REQUEST_MALFORMED."""
+    """Return the line number in the path. Raises REQUEST_MALFORMED."""
     line_number: str = context.path_params["line_number"]
     if not (line_number.isascii() and line_number.isdigit() and len(line_number) < 19 and int(line_number) <= MAX_ID):
         raise RequestRejected("REQUEST_MALFORMED", "The line number must be a whole number from 0.")
@@ -171,7 +171,7 @@ class WrittenSecret(RevealedSecret):
 
     @model_serializer(mode="wrap")
     def _omit_empty_detail(self, members: SerializerFunctionWrapHandler):  # type: ignore[no-untyped-def]
-        """Omit an empty detail. A return annotation would replace the model's fields in the JSON schema."""
+        """Serialize without an empty `detail`. With a return annotation, the JSON schema would lack the fields."""
         fields = members(self)
         return {name: value for name, value in fields.items() if name != "detail" or value is not None}
 

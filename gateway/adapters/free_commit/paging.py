@@ -37,7 +37,7 @@ ERROR_CODES = tuple(f"PAGINATION_{name}_INVALID" for name in ("PAGE", "PER_PAGE"
 
 
 class Envelope(Shape):
-    """The members of a page beside its rows."""
+    """The members of a page besides its rows."""
 
     current_page: int
     from_: int = Field(alias="from")
@@ -56,7 +56,8 @@ def read_page_fields(context: RequestContext) -> Mapping[str, Any]:
 def parse_page_fields(query: bytes) -> Mapping[str, Any]:
     """Parse the fields of a PageQuery from a query string.
 
-    Unknown columns and orders are ignored, as Free Commit's clients expect. Raises a code of ERROR_CODES.
+    Unknown columns and orders are ignored, as Free Commit's clients expect. Raises RequestRejected with
+    one of ERROR_CODES.
     """
     pairs = parse_qsl(query.decode("latin-1"), encoding="utf-8")
     parameters = dict(pairs)
@@ -72,7 +73,7 @@ def parse_page_fields(query: bytes) -> Mapping[str, Any]:
 
 
 def show_all_by_default(context: RequestContext) -> dict[str, Any]:
-    """Return fields that put all rows on the first page, unless the query has a page size."""
+    """Return fields that put all rows on one page, unless the query string sets a page size."""
     parameters = dict(parse_qsl(context.query.decode("latin-1")))
     return {} if parameters.keys() & {"per_page", "perPage"} else {"per_page": 0}
 
@@ -105,7 +106,7 @@ def _parse_filters(pairs: Iterable[tuple[str, str]]) -> Iterable[Filter]:
 
 
 def create_page_writer(row: type[Shape]) -> Writer:
-    """Create the writer of a page of rows, for answers to a PageQuery."""
+    """Return a Writer that converts the answer to a PageQuery to a page of `row` models."""
     data: Any = (tuple[row, ...], ...)  # type: ignore[valid-type]
     envelope = create_model(f"{row.__name__}Page", __base__=Envelope, data=data)
     adapter: TypeAdapter[Any] = TypeAdapter(envelope)

@@ -11,13 +11,13 @@ def _to_utc(at: Any) -> datetime:
 
 
 def format_local_time(at: Any) -> str:
-    """Format as UTC without zone and trailing zeros: `2024-06-03T08:37:21.33104`."""
+    """Return the time in UTC, without a zone and trailing zeros, like `2024-06-03T08:37:21.33104`."""
     text = _to_utc(at).isoformat()
     return text.rstrip("0") if "." in text else text
 
 
 def format_instant(at: Any) -> str:
-    """Format as UTC with microseconds: `2024-06-21T11:38:15.229604Z`."""
+    """Return the time in UTC with microseconds, like `2024-06-21T11:38:15.229604Z`."""
     return _to_utc(at).isoformat(timespec="microseconds") + "Z"
 
 

@@ -25,7 +25,7 @@ class File(Shape):
     @model_validator(mode="before")
     @classmethod
     def _add_download_url(cls, row: Any, info: ValidationInfo) -> Any:
-        """Add the download URL, below the project of the request's path."""
+        """Return the row with its download URL, which begins with the project's path in the request URL."""
         context = info.context
         assert isinstance(context, RequestContext)  # noqa: S101  the writer sets it
         project_path = context.path.partition("/cicd/")[0]
@@ -37,13 +37,13 @@ FILE_PAGE = create_slice_writer(File, "restPipelineJobArtifactModelList")
 
 
 async def find_job_files(context: RequestContext) -> Mapping[str, Any]:
-    """Resolve the project of the path for the files of a job. Raises PROJECT_NOT_FOUND or FORBIDDEN."""
+    """Return the project's id and the job's number for the path. Raises PROJECT_NOT_FOUND or FORBIDDEN."""
     _, project_id = await authorize_project(context)
     return {"project_id": project_id, "job_local_id": context.path_params["job_local_id"]}
 
 
 async def find_build_files(context: RequestContext) -> Mapping[str, Any]:
-    """Resolve the project of the path for the files of a build. Raises PROJECT_NOT_FOUND or FORBIDDEN."""
+    """Return the project's id and the build's number for the path. Raises PROJECT_NOT_FOUND or FORBIDDEN."""
     _, project_id = await authorize_project(context)
     return {"project_id": project_id, "build_local_id": context.path_params["build_local_id"]}
 

@@ -1,4 +1,4 @@
-"""Jobs in GitFlic's API."""
+"""Lists of jobs in GitFlic's API: the status filter and the response model."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -32,7 +32,7 @@ PARAMETERS = {"jobStatus": f"only jobs with this status: {', '.join(JOB_STATUSES
 
 
 def read_status_filter(context: RequestContext) -> Mapping[str, Any]:
-    """Read the filter `jobStatus`. Raises JOB_STATUS_INVALID."""
+    """Return the statuses that the query parameter `jobStatus` selects. Raises JOB_STATUS_INVALID."""
     status = dict(parse_qsl(context.query.decode("latin-1"))).get("jobStatus", "").upper()
     if not status:
         return {}

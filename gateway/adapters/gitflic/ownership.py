@@ -15,7 +15,7 @@ FindOwner = Callable[[RequestContext], Awaitable[Owner]]
 
 
 async def authorize_project(context: RequestContext) -> Owner:
-    """Resolve the project of the path. Raises PROJECT_NOT_FOUND, or FORBIDDEN for users who do not own it."""
+    """Return the project in the path. Raises PROJECT_NOT_FOUND, or FORBIDDEN for users who do not own the project."""
     query = GetProjectByAlias(
         owner_alias=context.path_params["owner_alias"], alias=context.path_params["project_alias"]
     )
@@ -26,7 +26,7 @@ async def authorize_project(context: RequestContext) -> Owner:
 
 
 async def authorize_company(context: RequestContext) -> Owner:
-    """Resolve the company of the path. Raises COMPANY_NOT_FOUND, or FORBIDDEN for users who are not members."""
+    """Return the company in the path. Raises COMPANY_NOT_FOUND, or FORBIDDEN for users who are not its members."""
     company = await _fetch_company(context, GetCompany(alias=context.path_params["company_alias"]))
     if not context.actor.is_admin and context.actor.id not in company.members_id:
         raise _not_owner()
@@ -54,7 +54,7 @@ def _not_owner() -> RequestRejected:
 
 
 def filter_by_owner(owner: FindOwner) -> Find:
-    """Create a resolver of the owner's type and id, for lists of its runners."""
+    """Return a resolver that gives the owner's type and id, which select runners for a list."""
 
     async def find(context: RequestContext) -> Mapping[str, Any]:
         owner_type, owner_id = await owner(context)
@@ -64,7 +64,7 @@ def filter_by_owner(owner: FindOwner) -> Find:
 
 
 def registration_scope_of(owner: FindOwner) -> Find:
-    """Create a resolver of the owner's registration scope, like `project-17`."""
+    """Return a resolver that gives the owner's registration scope, like `project-17`."""
 
     async def find(context: RequestContext) -> Mapping[str, Any]:
         owner_type, owner_id = await owner(context)
@@ -74,17 +74,17 @@ def registration_scope_of(owner: FindOwner) -> Find:
 
 
 async def read_runner_uuid(context: RequestContext) -> Mapping[str, Any]:
-    """Take the UUID from the path. The service checks that the runner exists."""
+    """Return the runner's UUID from the path without a lookup. The service checks that the runner exists."""
     return {"runner_uuid": context.path_params["runner_uuid"].lower()}
 
 
 async def find_runner(context: RequestContext) -> Mapping[str, Any]:
-    """Look up the runner of the path. Raises RUNNER_NOT_FOUND."""
+    """Look up the runner in the path and return its UUID. Raises RUNNER_NOT_FOUND."""
     return {"runner_uuid": (await _fetch_runner(context)).uuid}
 
 
 def find_runner_of(owner: FindOwner) -> Find:
-    """Create a resolver of a runner of this owner. It raises RUNNER_NOT_FOUND for runners of others."""
+    """Return a resolver of the runner in the path. It raises RUNNER_NOT_FOUND for runners of other owners."""
 
     async def find(context: RequestContext) -> Mapping[str, Any]:
         expected = await owner(context)

@@ -83,7 +83,7 @@ EDIT = bare(
 
 
 def accept_short_names(context: RequestContext) -> Mapping[str, Any]:
-    """Accept the short names of three flags, as responses show them, beside the names for changes."""
+    """Return flags that were sent under their names in responses, like `active` instead of `isActive`."""
     names = {"active": "isActive", "locked": "isLocked", "protected": "isProtected"}
     short = [name for name, long in names.items() if context.body.get(long) is None and name in context.body]
     try:

@@ -24,7 +24,7 @@ class RegistrationInfo(Shape):
 
 
 def add_default_port(url: str) -> str:
-    """Return the URL with an explicit port: GitFlic's agents do not know default ports."""
+    """Return the URL with an explicit port: GitFlic's agents do not add a default port."""
     parts = urlsplit(url)
     if parts.port is None:
         parts = parts._replace(netloc=f"{parts.netloc.rstrip(':')}:{DEFAULT_PORTS[parts.scheme]}")
@@ -48,7 +48,7 @@ REGISTRATION_INFO = Writer(RegistrationInfo, _write_registration_info)
 
 
 async def register_runner(app_state: AppState, scope: Scope, receive: Receive) -> Response:
-    """Register a runner at `registrationUrl`: GitLab's registration, which also accepts GitFlic's field names."""
+    """Register a runner as GitLab's `POST /runners` does, but accept GitFlic's field names as well."""
     sent = await runner_api.read_fields(scope, receive)
     renamed = {gitlab_name: sent[name] for name, gitlab_name in FIELD_ALIASES.items() if name in sent}
     info = {name: sent[name] for name in INFO_FIELDS if name in sent}

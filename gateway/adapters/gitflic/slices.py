@@ -1,4 +1,4 @@
-"""GitFlic's paging: pages count from zero, have a fixed order, and hold rows under a name specific to each list."""
+"""GitFlic's paging: page numbers start at zero, the order is fixed, and each list has its own name for the rows."""
 
 from typing import Any
 from urllib.parse import parse_qsl
@@ -12,7 +12,7 @@ from gateway.framework.serializers import Shape, Writer
 
 DEFAULT_PAGE_SIZE = 10
 MAX_PAGE_SIZE = 1000
-MAX_DIGITS = 15  # every JSON parser reads numbers of this length exactly
+MAX_DIGITS = 15  # longest page number or size; every JSON parser reads numbers of this length exactly
 
 PARAMETERS = {
     "page": "page number, from 0; invalid values mean 0",
@@ -48,7 +48,7 @@ def _parse_number(text: str, *, minimum: int, default: int) -> int:
 
 
 def create_slice_writer(row: type[Shape], name: str) -> Writer:
-    """Create the writer of a page of rows under `name`, for answers to a SliceQuery."""
+    """Return a Writer that converts the answer to a SliceQuery to a page with its rows under `name`."""
     fields: dict[str, Any] = {name: (tuple[row, ...], ...)}  # type: ignore[valid-type]
     embedded: Any = create_model(f"{row.__name__}List", __base__=Shape, **fields)
     parts: dict[str, Any] = {"embedded": (embedded, Field(alias="_embedded")), "page": (PageInfo, ...)}

@@ -21,7 +21,7 @@ from gateway.framework.serializers import Shape, shaped
 
 
 def _read_day(value: Any) -> date | None:
-    """Parse an ISO 8601 date or date-time; only the date counts, regardless of the zone."""
+    """Return the date of an ISO 8601 date or date-time, ignoring time and zone; None for null or an empty string."""
     if value in (None, ""):
         return None
     try:
@@ -45,19 +45,19 @@ FILTERS = {
 
 
 async def find_user(context: RequestContext) -> Mapping[str, Any]:
-    """Resolve the user that the path names. Raises DEVELOPER_NOT_FOUND."""
+    """Return the path parameters with the user's id in place of the alias. Raises DEVELOPER_NOT_FOUND."""
     path_params = dict(context.path_params)
     user = UserView.model_validate_json(await context.send(GetUser(username=path_params.pop("user_alias"))))
     return {**path_params, "user_id": user.id}
 
 
 def add_developer_role(_context: RequestContext) -> Mapping[str, Any]:
-    """Give new users the developer role, so that they can use Free Commit's API, too."""
+    """Return the developer role for new users, so that they can also use Free Commit's API."""
     return {"roles": ("ROLE_DEVELOPER",)}
 
 
 def read_user_filter(context: RequestContext) -> Mapping[str, Any]:
-    """Read the filters; a missing or empty one matches all users."""
+    """Return the filters in the query string. A missing or empty filter matches all users."""
     parameters = dict(parse_qsl(context.query.decode("latin-1"), encoding="utf-8"))
     return {"email": parameters.get("email"), "username": parameters.get("username", parameters.get("userAlias"))}
 

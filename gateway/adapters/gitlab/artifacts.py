@@ -24,13 +24,13 @@ from gateway.context import AppState
 from gateway.http.multipart import FileForm
 from gateway.streaming.downloads import CHUNK_BYTES, send_artifact
 
-MAX_FORM_OVERHEAD_BYTES = 64 * 1024  # form fields and multipart headers beside the file
+MAX_FORM_OVERHEAD_BYTES = 64 * 1024  # of form fields and multipart headers, allowed in addition to the file's limit
 DEFAULT_FILE_NAMES = {"zip": "default.zip", "gzip": "default.gz", "raw": "default"}
 PARAMETERS = ("artifact_type", "artifact_format", "expire_in")
 
 
 async def upload_artifact(app_state: AppState, scope: Scope, receive: Receive) -> Response:
-    """Store an artifact and respond 201. Parameters come in the query or in form fields, also after the file."""
+    """Store an artifact and respond 201. Parameters are in the query string or in form fields, even after the file."""
     headers = dict(scope["headers"])
     job_id, token = scope["path_params"]["job_id"], read_header(headers, b"job-token")
     form = FileForm(headers.get(b"content-type", b""))

@@ -1,7 +1,7 @@
-"""Cache keys as sent to runners: unique to the project and its protection level, and safe in a path.
+"""Creates the cache keys that are sent to runners: unique per project and branch protection, and safe in a path.
 
-GitLab's runner appends the key to a directory that all projects with the same repository URL share. GitLab's server,
-not its runner, separates the caches of protected branches from others; this module does that here.
+GitLab's runner appends the key to a directory that all projects with the same repository URL share. Separate
+caches for protected and other branches are the task of the server, not of GitLab's runner.
 """
 
 import hashlib
@@ -9,14 +9,14 @@ import re
 
 from contracts.builds import Assignment, JobVariable, PlannedCache
 
-FALLBACK_VARIABLE = "CACHE_FALLBACK_KEY"  # its value is the key that is tried last, for all caches of a job
+FALLBACK_VARIABLE = "CACHE_FALLBACK_KEY"  # variable with the key that is tried last, for all caches of a job
 REFERENCE = re.compile(r"\$(?:\{([A-Za-z_]\w*)\}|([A-Za-z_]\w*))", re.ASCII)
 UNSAFE = re.compile(r"(?P<reference>\$\{[A-Za-z_]\w*\})|[^A-Za-z0-9_.@+=,$-]+|\$|\.{2,}", re.ASCII)
-MAX_KEY_LENGTH = 128  # characters; leaves room for project and protection in a file name of 255 bytes
+MAX_KEY_LENGTH = 128  # characters of a key; with project and protection added, it fits into a file name of 255 bytes
 
 
 def separate_caches(assignment: Assignment) -> tuple[PlannedCache, ...]:
-    """Return the job's caches with the keys that are sent."""
+    """Return the job's caches with keys that are unique per project and branch protection."""
     fallback_templates = [
         _to_template(variable) for variable in assignment.variables if variable.key == FALLBACK_VARIABLE
     ]
@@ -32,7 +32,11 @@ def separate_caches(assignment: Assignment) -> tuple[PlannedCache, ...]:
 
 
 def separate_fallback(assignment: Assignment, variable: JobVariable) -> JobVariable:
-    """Return the variable as it is sent. Only CACHE_FALLBACK_KEY changes: GitLab's runner uses its value as a key."""
+    """Return the variable that is sent to the runner.
+
+    The value of CACHE_FALLBACK_KEY becomes a unique key, since GitLab's runner uses it as a cache key. Other variables
+    stay unchanged.
+    """
     if variable.key != FALLBACK_VARIABLE or not variable.value or not assignment.caches:
         return variable
     key = _build_key(assignment, _to_template(variable))
@@ -52,7 +56,7 @@ def sanitize_key(key: str) -> str:
     """Return the key as one path component.
 
     If characters are replaced or cut off, a hash is appended, so that different keys stay different. References to
-    variables that only the runner knows stay, as `${NAME}`.
+    variables are kept in the form `${NAME}`: only the runner knows their values.
     """
     template = REFERENCE.sub(lambda match: f"${{{match[1] or match[2]}}}", key)
     safe = UNSAFE.sub(lambda match: match["reference"] or "-", template)

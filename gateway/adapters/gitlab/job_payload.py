@@ -30,8 +30,8 @@ FAILURE_REASONS = (
     "job_canceled",
 )
 NULL_SHA = "0" * 40
-DEPTH_VALUE = re.compile(r"[0-9]{1,9}")  # git takes at most 2**31 - 1
-CONFIG_PATH = ".headrace/job-comes-from-the-server.yml"  # must not exist in the repository
+DEPTH_VALUE = re.compile(r"[0-9]{1,9}")  # valid GIT_DEPTH; git accepts at most 2**31 - 1
+CONFIG_PATH = ".headrace/job-comes-from-the-server.yml"  # as CI_CONFIG_PATH: a file that no repository has
 
 
 def build_job_payload(
@@ -39,15 +39,15 @@ def build_job_payload(
 ) -> dict[str, Any]:
     """Build the payload of an assigned job.
 
-    It has every key that a known runner requires; runners ignore unknown keys. `quotes_files`: the runner writes file
-    variables by a shell script, which is slow for large values.
+    The payload has every key that any known runner requires; runners ignore unknown keys. `quotes_files`: the runner
+    writes file variables with a shell script, which is slow for large values.
     """
     packed = quotes_files and exceeds_variable_limit(webhook_body)
     runner_limit = runner.max_timeout_seconds if runner else None
     timeout = min(assignment.timeout_seconds, runner_limit) if runner_limit else assignment.timeout_seconds
     project = assignment.project
     path = f"{project.owner_alias}/{project.alias}"
-    config = JobVariable(key="CI_CONFIG_PATH", value=CONFIG_PATH)  # last: overrides the project's
+    config = JobVariable(key="CI_CONFIG_PATH", value=CONFIG_PATH)  # sent last: overrides the project's variable
     planned = [separate_fallback(assignment, variable) for variable in assignment.variables]
     sent = (*planned, *create_body_variables(webhook_body, packed=packed), config)
     variables = {variable.key: variable for variable in sent}
@@ -132,10 +132,11 @@ def _steps_to_json(assignment: Assignment, timeout: int, before: tuple[str, ...]
 
 
 def _git_info(assignment: Assignment) -> dict[str, Any]:
-    """Return what to fetch: the planned commit by its hash if the git server allows it, which survives a force-push.
+    """Return what the runner fetches: the planned commit by its hash, if the git server allows that, else the branch.
 
-    A runner fetches once, and a single refused refspec fails the fetch. Other servers therefore get a refspec for the
-    whole branch with full history, which contains the commit even if it is no longer the branch's head.
+    By its hash, a commit is found even after a force-push. A runner fetches once, and one refused refspec fails the
+    fetch. For servers that refuse hashes, the refspec is therefore the branch with its full history, which contains the
+    commit even if it is no longer the branch's head.
     """
     is_tag = assignment.ref.startswith("refs/tags/")
     name = _ref_name(assignment)

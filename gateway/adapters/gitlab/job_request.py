@@ -1,4 +1,4 @@
-"""`POST /api/v4/jobs/request` of GitLab's runner protocol: a long poll that claims a job, or returns it undelivered."""
+"""`POST /api/v4/jobs/request` of GitLab's runner protocol: a long poll that claims a job for a runner."""
 
 import asyncio
 import logging
@@ -21,17 +21,18 @@ from libs.eventstore.decider import runner_actor
 
 log = logging.getLogger("headrace.gateway")
 
-RECHECK_SECONDS = 10.0  # a held request checks for jobs at least this often: hints can be lost
-PAUSED_HOLD_SECONDS = 2.0  # a paused runner is held this long, so that it does not poll in a tight loop
-RETURN_RETRY_DELAYS = (0.2, 1.0, 3.0, 0.0)  # seconds after each attempt
-REQUEST_ID = re.compile(r"[!-~]{16,128}")  # shorter ids may not be unique
+RECHECK_SECONDS = 10.0  # interval at which a held request checks for jobs: notifications of queued jobs can be lost
+PAUSED_HOLD_SECONDS = 2.0  # time a paused runner waits for its response, so that it does not poll in a tight loop
+RETURN_RETRY_DELAYS = (0.2, 1.0, 3.0, 0.0)  # seconds to wait after each failed attempt to return a claim
+REQUEST_ID = re.compile(r"[!-~]{16,128}")  # usable X-Request-Id; shorter ids may not be unique
 
 
 async def request_job(app_state: AppState, scope: Scope, receive: Receive) -> Response:
     """Respond 201 with a job, or 204 after the long-poll timeout.
 
-    `last_update` from the previous 204 saves a claim if nothing was queued since. A claimed job that cannot be
-    delivered is returned at once. If the response is lost, a retry with the same X-Request-Id gets the same job.
+    With `last_update` from the previous 204, no claim is attempted at first unless jobs or runners changed since then.
+    A claimed job that cannot be delivered is returned to the queue at once. If the response is lost, a retry with the
+    same X-Request-Id gets the same job.
     """
     sent = await read_fields(scope, receive)
     with app_state.long_polls.enter() as poll:
@@ -67,7 +68,10 @@ async def _respond(app_state: AppState, scope: Scope, sent: RequestFields, poll:
 
 
 async def _return_claim(app_state: AppState, poll: PendingPoll) -> None:
-    """Return what the request claimed, even if the claim's response was lost. Failing that, its lease expires."""
+    """Return the claimed job to the queue, even if the response to the claim was lost.
+
+    If all attempts fail, the claim ends when its lease expires.
+    """
     for delay in RETURN_RETRY_DELAYS:
         try:
             await app_state.bus.send(ReturnClaim(), command_id=poll.claim_id)
@@ -79,7 +83,10 @@ async def _return_claim(app_state: AppState, poll: PendingPoll) -> None:
 
 
 async def _fetch_webhook_body(app_state: AppState, assignment: Assignment) -> bytes:
-    """Fetch the webhook's body apart from the assignment: with many secrets, both might exceed one message."""
+    """Return the body of the webhook that launched the build, or nothing if no webhook did.
+
+    The assignment does not include it: together with many secrets, it could exceed the size of one message.
+    """
     if assignment.delivery_id is None:
         return b""
     return await app_state.bus.query(GetWebhookPayload(delivery_id=assignment.delivery_id))
@@ -92,7 +99,7 @@ async def _watch_disconnect(receive: Receive, poll: PendingPoll) -> None:
 
 
 async def _wait_for_job(app_state: AppState, scope: Scope, sent: RequestFields, poll: PendingPoll) -> Assignment | None:
-    """Wait until a job is claimed, the timeout ends (None), or the client or the process goes away (None).
+    """Claim a job and return it, or None after the timeout, a disconnect of the client, or a shutdown of the gateway.
 
     The poll is in the queue before its first claim, so no job queued after that claim is missed.
     """
@@ -110,7 +117,7 @@ async def _wait_for_job(app_state: AppState, scope: Scope, sent: RequestFields, 
         if poll.is_disconnected or app_state.long_polls.is_closed:
             return None
         if poll.offer and (poll.notified_jobs or poll.seen_cursor != app_state.long_polls.cursor):
-            poll.seen_cursor = app_state.long_polls.cursor  # read before the claim: later jobs change it again
+            poll.seen_cursor = app_state.long_polls.cursor  # read before the claim, to detect jobs queued during it
             if assignment := await _claim_job(app_state, poll.offer, poll):
                 return assignment
         deadline = started_at + (limit if poll.offer else min(limit, PAUSED_HOLD_SECONDS))
@@ -124,9 +131,10 @@ async def _wait_for_job(app_state: AppState, scope: Scope, sent: RequestFields, 
 
 
 async def _claim_job(app_state: AppState, offer: RunnerDescription, poll: PendingPoll) -> Assignment | None:
-    """Claim a job.
+    """Claim a job and return it, or None if none is available.
 
-    Without a result, none of the jobs this poll was notified of is available. With one, the others may still be queued.
+    Updates the jobs that the poll was notified of: without a result, none of them is available any more; with one, only
+    the claimed job is removed, since the others may still be queued.
     """
     notified_count = len(poll.notified_jobs)
     try:
@@ -134,7 +142,7 @@ async def _claim_job(app_state: AppState, offer: RunnerDescription, poll: Pendin
             ClaimJob(runner=offer), actor=runner_actor(offer.name), command_id=poll.claim_id
         )
     except RequestRejected as rejection:
-        if rejection.code != "SERVICE_UNAVAILABLE":  # in that case no service has received the claim
+        if rejection.code != "SERVICE_UNAVAILABLE":  # with this code, no service has received the claim
             await _return_claim(app_state, poll)
         raise
     assignment = ClaimResult.model_validate_json(answer).assignment
@@ -146,7 +154,7 @@ async def _claim_job(app_state: AppState, offer: RunnerDescription, poll: Pendin
 
 
 def _derive_claim_id(scope: Scope, profile: RunnerProfile) -> str:
-    """Derive the claim's command id from X-Request-Id, so that a retried request repeats the same claim."""
+    """Return the claim's command id, derived from X-Request-Id so that a retried request repeats the same claim."""
     request_id = read_header(dict(scope["headers"]), b"x-request-id")
     unique_id = request_id if REQUEST_ID.fullmatch(request_id) else uuid4().hex
     return str(uuid5(NAMESPACE_URL, f"claim/{profile.runner_uuid}/{unique_id}"))

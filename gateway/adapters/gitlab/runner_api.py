@@ -33,11 +33,11 @@ from gateway.http.client_ip import client_ip
 from libs.eventstore.decider import Actor, runner_actor
 
 MAX_TRACE_BYTES = 8 * 1024 * 1024
-CHUNK_BYTES = 512 * 1024  # NATS limits messages to 1 MiB by default, and base64 adds a third
+CHUNK_BYTES = 512 * 1024  # of a log in one message: NATS allows 1 MiB by default, and base64 adds a third
 CONTENT_RANGE = re.compile(r"(?:bytes )?(\d{1,18})-\d*")
 FAILURE_REASON = re.compile(r"[a-z0-9_]{1,64}")
 JOB_STATES = frozenset(get_args(ReportJob.model_fields["state"].annotation))
-TRACE_UPDATE_SECONDS = "1"  # requested pause between log updates
+TRACE_UPDATE_SECONDS = "1"  # pause between log updates that runners are asked to make
 MAX_INTEGER = 2**63 - 1
 
 RequestFields = Mapping[str, Any]
@@ -61,7 +61,7 @@ async def send_registration(app_state: AppState, scope: Scope, sent: RequestFiel
         run_untagged=_read_flag(sent, "run_untagged", default=True),
         locked=_read_flag(sent, "locked", default=False),
         protected=_read_access_level(sent) == "ref_protected",
-        # `active` before GitLab's runner 15.0, `paused` since
+        # GitLab's runner sends `active` before version 15.0, and `paused` since then
         active=_read_flag(sent, "active", default=True) and not _read_flag(sent, "paused", default=False),
         max_timeout_seconds=_read_integer(sent, "maximum_timeout") or None,
         info=parse_runner_info(sent) or RunnerInfo(),
@@ -111,13 +111,13 @@ async def reset_token_as_admin(app_state: AppState, scope: Scope, _receive: Rece
 
 
 async def unregister_machine(app_state: AppState, scope: Scope, receive: Receive) -> Response:
-    """Respond 204 for a machine that leaves a shared runner token. Machines are not stored; the runner stays."""
+    """Respond 204 if a machine that shares a runner's token unregisters. Machines are not stored; the runner stays."""
     await authenticate_runner(app_state, scope, await read_fields(scope, receive))
     return Response(status_code=204)
 
 
 async def append_trace(app_state: AppState, scope: Scope, receive: Receive) -> Response:
-    """Append to a job's log at the start of Content-Range. Runners disagree on its end, so that is ignored."""
+    """Append to a job's log at the first offset in Content-Range. Runners define the last one differently: ignored."""
     headers = dict(scope["headers"])
     content_range = CONTENT_RANGE.match(headers.get(b"content-range", b"").decode("latin-1"))
     if not content_range:
@@ -180,7 +180,7 @@ def _finished_response(state: TraceState) -> Response:
 
 
 def _identity_response(id_: int, token: str, expires_at: datetime | None, status: int) -> Response:
-    """Build the response with id and token. Runners expect the expiry as RFC 3339 with seconds."""
+    """Build the response with the runner's id and token. The expiry is in RFC 3339 with seconds, as runners expect."""
     expires = expires_at and expires_at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     return JSONResponse({"id": id_, "token": token, "token_expires_at": expires}, status)
 
@@ -202,7 +202,7 @@ async def read_fields(scope: Scope, receive: Receive) -> RequestFields:
 
 
 async def authenticate_runner(app_state: AppState, scope: Scope, sent: RequestFields) -> RunnerProfile:
-    """Check the runner's token and record the contact. Raises FORBIDDEN for unknown tokens."""
+    """Return the profile of the runner with this token and record the contact. Raises FORBIDDEN for unknown tokens."""
     address = client_ip(scope, app_state.settings.trusted_proxies)
     command = validate(
         AuthenticateRunner, token=read_runner_token(scope, sent), ip_address=address, info=parse_runner_info(sent)
@@ -264,7 +264,7 @@ def _read_integer(sent: RequestFields, name: str) -> int | None:
 
 
 def _read_failure_reason(sent: RequestFields) -> str:
-    """Return the failure reason, or `unknown_failure` if it is not a plain identifier: it is shown in mails."""
+    """Return the failure reason, or `unknown_failure` if it is not a plain identifier, because mails show it."""
     reason = _read_text(sent, "failure_reason")
     return reason if not reason or FAILURE_REASON.fullmatch(reason) else "unknown_failure"
 
@@ -277,7 +277,7 @@ def _read_access_level(sent: RequestFields) -> str:
 
 
 def _read_tags(sent: RequestFields) -> tuple[str, ...]:
-    """Parse a list, or a string separated by commas; duplicates are removed."""
+    """Return the tags without duplicates. `tag_list` is a list or a comma-separated string."""
     value = sent.get("tag_list")
     parts = value if isinstance(value, list) else [value or ""]
     if not all(isinstance(part, str) for part in parts):

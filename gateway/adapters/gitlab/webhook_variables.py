@@ -1,4 +1,4 @@
-"""The body of the webhook that launched a build, as variables of its jobs.
+"""Creates job variables with the body of the webhook that launched the build.
 
 GitLab's runner shell-quotes file variables twice in every stage of a job, and bash takes minutes to parse megabytes of
 quoted text. Large bodies are therefore sent compressed, and the job's script decompresses them.
@@ -11,8 +11,8 @@ from contracts.builds import JobVariable
 
 BODY_VARIABLE = "FREE_COMMIT_REQUEST_BODY"  # the body in base64
 FILE_VARIABLE = f"{BODY_VARIABLE}_FILE"  # path of a file with the unchanged body
-MAX_VARIABLE_BYTES = 128 * 1024  # Linux limit of one `NAME=value` in an environment
-GZIP_BASE64_PREFIX = "H4sI"  # base64 of the gzip header; no JSON begins so
+MAX_VARIABLE_BYTES = 128 * 1024  # Linux limits each `NAME=value` of an environment to this size
+GZIP_BASE64_PREFIX = "H4sI"  # start of gzip data in base64; no JSON begins with it
 UNPACK_SCRIPT = f""": 'Unpack the body of the webhook'
 if [ "$(head -c 4 "${FILE_VARIABLE}")" = {GZIP_BASE64_PREFIX} ]; then
   if base64 -d <"${FILE_VARIABLE}" | gzip -d >"${FILE_VARIABLE}.unpacked"; then
@@ -30,9 +30,9 @@ def exceeds_variable_limit(body: bytes) -> bool:
 
 
 def create_body_variables(body: bytes, *, packed: bool) -> tuple[JobVariable, JobVariable]:
-    """Return the variable with the body in base64, empty if the body is too large, and the file variable.
+    """Return two variables: the body in base64 (empty if it is too large), and a file variable with the body.
 
-    `packed`: compress the content of the file variable.
+    `packed`: compress the content of the file variable; UNPACK_SCRIPT decompresses it in the job.
     """
     encoded = "" if exceeds_variable_limit(body) else base64.b64encode(body).decode()
     content = base64.b64encode(gzip.compress(body, mtime=0)).decode() if packed else body.decode()

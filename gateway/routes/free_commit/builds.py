@@ -32,7 +32,7 @@ BUILDS = (
     query("/developer/builds/{build_id:id}", GetBuild, write=fc.ONE_BUILD),
     own("GET", "/developer/builds/by/project/{project_id:id}", actions.list_project_builds, write=fc.BUILDS),
     query("/developer/builds/output/{executor_id}", GetBuildOutput, write=fc.OUTPUT),
-    # step names may contain slashes; a queued or running build is addressed by its executor id, a UUID
+    # `path`: step names may contain slashes. Logs of queued or running builds have another route, by executor id.
     own(
         "GET",
         "/developer/logs/{build_id:id}/{step:path}",

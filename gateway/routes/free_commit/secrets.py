@@ -27,7 +27,7 @@ patch_secret = partial(patch_field, "/admin/secrets/{secret_id:id}", "secret", s
 SECRETS = (
     query("/developer/secrets", ListSecrets, write=fc.SECRETS),
     query("/developer/secrets/{secret_id:id}", GetSecret, write=fc.ONE_SECRET),
-    query("/admin/secrets", ListSecrets, write=fc.SECRETS),  # without values: each reading of a value is recorded
+    query("/admin/secrets", ListSecrets, write=fc.SECRETS),  # without values: reading a value creates an access record
     command("GET", "/admin/secrets/{secret_id:id}", RevealSecret, write=fc.REVEALED_SECRET),
     command("POST", "/admin/secrets", CreateSecret, body=fc.SECRET, status=201, shows=_new_secret),
     patch_secret("name", RenameSecret, name=scalar),

@@ -1,4 +1,4 @@
-"""Route builders for GitFlic's API: for administrators by default; a missing or bad token is 403, not 401."""
+"""Route builders for GitFlic's API: by default for administrators, and with status 403 for a bad or missing token."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -23,7 +23,7 @@ def paged_query(
     query: Mapping[str, str] | None = None,
     **options: Any,
 ) -> Route:
-    """Build a paged list route; `parts` and `query` add its own filters."""
+    """Build the route of a paged list; `parts` read its filters and `query` documents them."""
     return admin_query(
         path,
         message,

@@ -50,7 +50,10 @@ def registration_routes(base: str, find: Find, needs: Role) -> tuple[Route, ...]
 
 
 def runner_routes(base: str, find: Find, before_body: Find, needs: Role) -> tuple[Route, ...]:
-    """Build the routes of a single runner. An edit reports a missing runner before an invalid body."""
+    """Build the routes of a single runner, which `find` resolves.
+
+    Edits use `before_body` instead: it reports a missing runner before the body is checked.
+    """
     runner_path = f"{base}/{{runner_uuid}}"
     return (
         admin_query(runner_path, GetRunner, find=find, write=RUNNER, needs=needs),
@@ -61,7 +64,7 @@ def runner_routes(base: str, find: Find, before_body: Find, needs: Role) -> tupl
 
 
 def owner_routes(base: str, owner: FindOwner) -> tuple[Route, ...]:
-    """Build the routes for owners, which administrators may use, too."""
+    """Build the runner routes of a project or company, for its owners and administrators."""
     runner = ownership.find_runner_of(owner)
     return (
         *registration_routes(base, ownership.registration_scope_of(owner), Role.USER),
