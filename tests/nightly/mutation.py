@@ -86,7 +86,9 @@ def mutated(node: ast.AST) -> ast.AST | None:
             return copy.deepcopy(node.body)
         case ast.List(elts=[_, *_], ctx=ast.Load()):
             return ast.copy_location(ast.List(elts=[], ctx=ast.Load()), node)
-        case ast.Return(value=value) if value is not None and not isinstance(value, ast.Constant):
+        case ast.Return(value=None | ast.Constant() | ast.List(elts=[])):
+            return None
+        case ast.Return():
             return ast.copy_location(ast.Return(value=ast.List(elts=[], ctx=ast.Load())), node)
     return None
 
