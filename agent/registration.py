@@ -1,4 +1,4 @@
-"""Registers this machine at a server as a runner, verifies the registration, and removes it."""
+"""Registers this machine at a server as a runner, verifies registrations, and removes them."""
 
 import asyncio
 import os
@@ -33,7 +33,7 @@ def register(
     ca_file: Path | None = None,
     retry_seconds: float = 0.0,
 ) -> Config:
-    """Register a runner at the server and add it to the file. Return its configuration.
+    """Register a runner at the server and add it to the configuration file. Return the runner's configuration.
 
     `retry_seconds`: how long to retry while the server is unreachable. Raises RequestFailed, ConfigError, OSError.
     """
@@ -94,7 +94,7 @@ def verify(config: Config, retry_seconds: float = 0.0) -> bool:
 
 
 def unregister(config: Config, path: Path) -> None:
-    """Delete the runner at the server, then remove it from the file. Raises RequestFailed."""
+    """Delete the runner at the server, then remove it from the configuration file. Raises RequestFailed."""
 
     async def send() -> None:
         async with ProtocolClient(config.url, ca_file=config.ca_file) as protocol:
@@ -103,6 +103,6 @@ def unregister(config: Config, path: Path) -> None:
     try:
         asyncio.run(send())
     except RequestFailed as failure:
-        if failure.status != UNKNOWN_TOKEN_STATUS:  # already deleted at the server
+        if failure.status != UNKNOWN_TOKEN_STATUS:  # a runner unknown to the server is already deleted
             raise
     configuration.save(path, *(runner for runner in configuration.load(path) if runner != config))

@@ -21,8 +21,8 @@ from agent.protocol.responses import JobOffer, RequestFailed
 
 logger = logging.getLogger("headrace.agent")
 
-DISK_FULL_DELAY_SECONDS = 5.0  # until the next job is requested
-REPORT_TIMEOUT_SECONDS = 4.0  # for ending and reporting jobs after the grace period
+DISK_FULL_DELAY_SECONDS = 5.0  # pause before the next job request if the disk is full
+REPORT_TIMEOUT_SECONDS = 4.0  # time to end and report jobs after the grace period
 
 
 class Runner:
@@ -43,7 +43,7 @@ class Runner:
         self._is_draining = False
 
     async def serve(self, *, once: bool) -> None:
-        """Request and execute jobs while not draining; with `once`, a single one."""
+        """Request and execute jobs until the runner drains; with `once`, a single job."""
         while not self._is_draining:
             await self._slots.acquire()
             job = await self._next_job()
@@ -94,11 +94,11 @@ class Runner:
         try:
             await execution.run()
         except Exception:
-            logger.exception("job %d failed unexpectedly", job.id)  # must not end the other jobs
+            logger.exception("job %d failed unexpectedly", job.id)  # caught, so that other jobs continue
             await self._report_failure(job)
 
     async def _report_failure(self, job: Job) -> None:
-        """Report a job as failed that cannot run here, so that the server need not wait for its lease to expire."""
+        """Report a job that cannot run here as failed, so that the server does not wait until its lease expires."""
         await self._protocol.put_state(job.id, job.token, "failed", failure_reason=SYSTEM_FAILURE)
 
     async def _parse_or_reject(self, payload: Mapping[str, Any]) -> Job:
@@ -107,7 +107,7 @@ class Runner:
             return parse_job(payload)
         except InvalidJob:
             match payload:
-                case {"id": int(id), "token": str(token)}:  # otherwise it cannot be reported
+                case {"id": int(id), "token": str(token)}:  # a job without these cannot be reported
                     await self._protocol.put_state(id, token, "failed", failure_reason=SYSTEM_FAILURE)
             raise
 
@@ -131,7 +131,7 @@ class Runner:
                 await asyncio.sleep(next(delays))
                 continue
             delays = backoff_delays(initial=1, maximum=60)
-            if loop.time() - requested_at < 1:  # the server does not hold requests: limit the rate
+            if loop.time() - requested_at < 1:  # this server does not hold requests: limit the rate
                 await asyncio.sleep(random.uniform(0.8, 1.2))  # noqa: S311
         return None
 
@@ -144,9 +144,9 @@ class Runner:
 
 
 async def run(config: Config, *, stop: asyncio.Event, once: bool = False, ephemeral: bool = False) -> None:
-    """Serve until `stop` is set or, with `once`, one job is finished.
+    """Request and execute jobs of one runner until `stop` is set or, with `once`, one job is finished.
 
-    `ephemeral`: this runner will be unregistered, so a job sent in response to the last request must still be run.
+    `ephemeral`: the runner is unregistered afterwards. A job that the pending request receives is therefore still run.
     """
     await _remove_orphaned_containers(config)
     with create_run_directory(Path(config.builds_dir)) as folder, ProcessSpawner(folder) as spawner:

@@ -14,9 +14,9 @@ from urllib.parse import quote
 import httpx
 
 DEFAULT_SOCKET = "/var/run/docker.sock"
-FRAME_HEADER_BYTES = 8  # before each frame of output: stream type and length
-POLL_SECONDS = 1.0  # interval of checks whether a program has exited whose children keep its output open
-DRAIN_SECONDS = 0.2  # for the last output of such a program to arrive
+FRAME_HEADER_BYTES = 8  # header of each frame of output: stream type and length
+POLL_SECONDS = 1.0  # interval of checks whether a program has exited: its children may keep the output open
+DRAIN_SECONDS = 0.2  # time for the last output of a program to arrive after its exit
 EXIT_POLL_SECONDS = 0.02
 PULL_FAILURE = "image_pull_failure"
 SYSTEM_FAILURE = "runner_system_failure"
@@ -31,13 +31,16 @@ class DockerError(Exception):
 
 
 def socket_path(configured: str = "") -> str:
-    """Return the path of the local Docker socket. A remote engine cannot mount the job's folder."""
+    """Return the path of the local Docker socket. A remote engine could not mount the job's folder."""
     address = configured or os.environ.get("DOCKER_HOST", "") or DEFAULT_SOCKET
     return address.removeprefix("unix://")
 
 
 def take_frames(buffer: bytearray) -> list[bytes]:
-    """Remove complete frames from the buffer and return their contents; Docker multiplexes stdout and stderr."""
+    """Remove complete frames from the buffer and return their contents.
+
+    Docker sends stdout and stderr in frames over one connection.
+    """
     frames = []
     while len(buffer) >= FRAME_HEADER_BYTES and len(buffer) >= (
         end := FRAME_HEADER_BYTES + int.from_bytes(buffer[4:FRAME_HEADER_BYTES])
@@ -56,7 +59,7 @@ async def _read_frames(response: httpx.Response) -> AsyncIterator[bytes]:
 
 
 class DockerClient:
-    """One method per request. All raise DockerError, except `ping`."""
+    """A client with one method per request to Docker. All methods raise DockerError, except `ping`."""
 
     def __init__(self, socket: str) -> None:
         self._http = httpx.AsyncClient(
@@ -79,7 +82,7 @@ class DockerClient:
         return await self._request("GET", f"/images/{quote(name)}/json", missing_ok=True) is not None
 
     async def image_user(self, image: str) -> str:
-        """Return the user set by the image; empty: root."""
+        """Return the user that the image sets; an empty string means root."""
         image_details = await self._request("GET", f"/images/{quote(image)}/json")
         return str((image_details.get("Config") or {}).get("User") or "")
 
@@ -107,7 +110,7 @@ class DockerClient:
         return str(created["Id"])
 
     async def create_container(self, name: str, description: Mapping[str, Any]) -> str:
-        """Create a container from a body of Docker's API and return its id."""
+        """Create a container from `description`, a request body of Docker's API, and return the container's id."""
         created = await self._request("POST", f"/containers/create?name={quote(name)}", description)
         return str(created["Id"])
 
@@ -126,7 +129,7 @@ class DockerClient:
         return await self._request("GET", f"/containers/{container}/json")
 
     async def logs(self, container: str, *, since: float = 0, follow: bool = False) -> AsyncIterator[bytes]:
-        """Yield the output of the container's main process so far, or until it exits if `follow` is set."""
+        """Yield the output of the container's main process so far or, with `follow`, until the process exits."""
         parameters = f"stdout=1&stderr=1&since={since:.9f}" + "&follow=1" * follow
         try:
             async with self._http.stream(
@@ -149,7 +152,7 @@ class DockerClient:
         cwd: str = "/",
         user: str = "",
     ) -> int:
-        """Run a program in a container and return its exit status. The environment is only sent over the socket."""
+        """Run a program in a container and return its exit status. The environment is sent over the socket only."""
         request = {
             "AttachStdout": True,
             "AttachStderr": True,
@@ -170,7 +173,7 @@ class DockerClient:
         finally:
             reading.cancel()
             await asyncio.wait([reading])
-        # the output can end before the exit status is set, and there is no event to wait for
+        # poll: the output can end before Docker knows the exit status, and there is no event to wait for
         while (status := await self._request("GET", f"/exec/{execution}/json"))["Running"]:  # noqa: ASYNC110
             await asyncio.sleep(EXIT_POLL_SECONDS)
         return 137 if status["ExitCode"] is None else int(status["ExitCode"])
@@ -191,7 +194,7 @@ class DockerClient:
             raise DockerError(f"the connection to Docker was lost: {error or type(error).__name__}") from error
 
     async def remove_container(self, container: str) -> None:
-        """Remove the container, running or not, with its anonymous volumes."""
+        """Remove the container with its anonymous volumes, even if it is running."""
         await self._request("DELETE", f"/containers/{container}?force=1&v=1", missing_ok=True)
 
     async def remove_network(self, network: str) -> None:

@@ -1,7 +1,8 @@
 """Runs the steps of a job in a Docker container, with its services in a network of its own.
 
-The checkout and the job's files are created outside and mounted at the same path. One container runs for the whole job
-and each step is executed in it, so that the steps' environment with its secrets is not stored in a container's config.
+The agent creates the checkout and the job's files, and mounts them at the same path in the container. One container
+runs during the whole job, and each step is executed in it, so that the environment of the steps, which has secrets, is
+not stored in the configuration of a container.
 """
 
 import asyncio
@@ -26,18 +27,18 @@ from agent.protocol.job import Image, Job
 
 logger = logging.getLogger("headrace.agent")
 
-AGENT_LABEL = "headrace.agent"  # label of all objects created by this agent
+AGENT_LABEL = "headrace.agent"  # label of all containers and networks of an agent
 RUN_LABEL = "headrace.run"
 JOB_FOLDER_LABEL = "headrace.folder"
 CHECKOUT_LABEL = "headrace.checkout"
 JOB_LABEL = "headrace.job"
 READY_LINE = b"headrace: ready\n"
-# It ignores SIGTERM, which canceling a step sends to all processes in the container.
+# Main process of the container. It ignores SIGTERM, which canceling a step sends to all processes in the container.
 KEEPALIVE_SCRIPT = f"trap '' TERM; echo '{READY_LINE.decode().strip()}'; while sleep 3600; do :; done"
-SERVICE_START_TIMEOUT_SECONDS = 30.0  # for a service to open its port
+SERVICE_START_TIMEOUT_SECONDS = 30.0  # time for a service to open its port
 ROOT_USERS = ("", "0", "root")
 PORTLESS_SERVICE_SECONDS = 1.0  # a service without a port counts as started if it runs this long
-LOG_TAIL_CHUNKS = 50  # logged for a service that did not start
+LOG_TAIL_CHUNKS = 50  # parts of output that are logged for a service that did not start
 
 
 def service_aliases(image: Image) -> list[str]:
@@ -69,7 +70,7 @@ async def remove_labeled(client: DockerClient, label: str) -> None:
 
 
 async def reclaim_ownership(client: DockerClient, image: str, checkout: str, labels: Mapping[str, str]) -> bool:
-    """Run chown as root in a container to give a checkout to the agent's user. Return whether it succeeded."""
+    """Make the agent's user the owner of a checkout, with chown as root in a container. Return False on failure."""
     description = {
         "Image": image,
         "Labels": dict(labels),
@@ -91,7 +92,7 @@ def _bind_mount(path: Path, *, read_only: bool = False) -> dict[str, Any]:
 
 
 async def remove_orphans(client: DockerClient, config: Config) -> None:
-    """Remove containers and networks of runs of this agent that ended without cleanup."""
+    """Remove containers and networks that earlier runs of this agent left behind."""
     label = f"{AGENT_LABEL}={config.system_id}"
     orphans = [*await client.list_containers(label), *await client.list_networks(label)]
     for run in {orphan["Labels"][RUN_LABEL] for orphan in orphans}:
@@ -103,7 +104,10 @@ async def remove_orphans(client: DockerClient, config: Config) -> None:
 
 
 def _checkouts_to_reclaim(orphans: Iterable[Any], run: str) -> set[tuple[str, str]]:
-    """Return images and paths of a run's checkouts, which may hold files of other users. Not needed for root."""
+    """Return image and path of each checkout of a run that may have files of other users.
+
+    Returns nothing if the agent runs as root, which can remove such files.
+    """
     labeled = [
         (orphan, orphan["Labels"].get(CHECKOUT_LABEL, "")) for orphan in orphans if orphan["Labels"][RUN_LABEL] == run
     ]
@@ -146,7 +150,8 @@ class DockerExecutor:
             raise failures.exceptions[0] from failures
         user = self._docker.user or await self._client.image_user(self._image)
         self._workspace.make_readable(writable=user.partition(":")[0] not in ROOT_USERS)
-        # read-only: a container must not replace files that the agent writes by links
+        # The private folder is read-only: otherwise a container could replace files there with links, and the agent
+        # would write to the targets of the links.
         mounts = [_bind_mount(self._workspace.checkout), _bind_mount(self._workspace.private, read_only=True)]
         description = {
             **self._container_config(self._image, image.entrypoint, ("sh", "-c", KEEPALIVE_SCRIPT), ["build"]),
@@ -160,7 +165,7 @@ class DockerExecutor:
 
     async def run(self, number: int, script: str, extra_environment: Mapping[str, str]) -> int:
         path = self._workspace.write_script(number, script)
-        if not self._is_running:  # a canceled step stopped the container
+        if not self._is_running:  # the container was killed to cancel a step
             await self._start_container()
         step = asyncio.create_task(
             self._client.execute(
@@ -182,13 +187,13 @@ class DockerExecutor:
             await remove_labeled(self._client, f"{JOB_FOLDER_LABEL}={self._workspace.folder}")
             if self._container:
                 await self._reclaim_checkout()
-        except DockerError as error:  # remove_orphans() removes the rest at the agent's next start
+        except DockerError as error:  # what is left is removed by remove_orphans() when the agent starts again
             logger.warning("job %d: %s", self._job.id, error)
         finally:
             await self._client.close()
 
     async def _terminate(self, step: asyncio.Task[int]) -> None:
-        """Send SIGTERM to all processes in the container, then kill it."""
+        """Send SIGTERM to all processes in the container, and kill the container if the step still runs."""
         self._is_running = False
         try:
             terminate = ["sh", "-c", "kill -TERM -1"]
@@ -196,14 +201,14 @@ class DockerExecutor:
             await asyncio.wait([step], timeout=KILL_DELAY_SECONDS)
             await self._client.kill(self._container)
             await asyncio.wait([step], timeout=KILL_DELAY_SECONDS)
-        except DockerError as error:  # removing the container ends the rest
+        except DockerError as error:  # close() removes the container, which ends remaining processes
             self._log.write_line(f"WARNING: {error}")
         finally:
             step.cancel()
             await asyncio.gather(step, return_exceptions=True)
 
     async def _start_container(self) -> None:
-        """Start the container and wait until its entrypoint runs our command; its output goes to the job's log."""
+        """Start the container and wait until its entrypoint runs KEEPALIVE_SCRIPT. Log the entrypoint's output."""
         started_at = time.time()
         await self._client.start_container(self._container)
         async for output in self._client.logs(self._container, since=started_at, follow=True):
@@ -225,7 +230,7 @@ class DockerExecutor:
         return name
 
     async def _start_service(self, number: int, service: Image) -> None:
-        """Start a service. If it does not come up, log a warning with its output; the job runs nevertheless."""
+        """Start a service. If it does not start in time, log a warning with its output; the job continues."""
         name = await self._ensure_image(service)
         variables = {
             variable.key: Template(variable.value).safe_substitute(self._variables) for variable in service.variables
@@ -252,7 +257,7 @@ class DockerExecutor:
             ports = [int(port.split("/")[0]) for port in state["Config"].get("ExposedPorts") or () if "/tcp" in port]
             if not state["State"]["Running"]:
                 return False
-            if not ports:  # no port to check: wait whether it keeps running
+            if not ports:  # no port to check: wait and see whether the service keeps running
                 if clock() > started_at + PORTLESS_SERVICE_SECONDS:
                     return True
                 await asyncio.sleep(0.2)
@@ -281,7 +286,7 @@ class DockerExecutor:
         }
 
     async def _reclaim_checkout(self) -> None:
-        """Give the checkout to the agent's user, who could not read or remove files of the container's users."""
+        """Make the agent's user the owner of the checkout: otherwise the agent may fail to read or remove its files."""
         checkout = str(self._workspace.checkout)
         if os.getuid() != 0 and not await reclaim_ownership(self._client, self._image, checkout, self._labels):
             self._log.write_line(

@@ -1,4 +1,4 @@
-"""Pulls the images of a job, with the logins of their registries."""
+"""Pulls the images of a job, with logins at their registries."""
 
 import base64
 import json
@@ -23,13 +23,13 @@ def split_image(name: str) -> tuple[str, str]:
 
 
 def registry_host(image: str) -> str:
-    """Return the registry host of an image, as logins name it."""
+    """Return the host of an image's registry; for Docker Hub, the name that logins use."""
     first, slash, _ = image.partition("/")
     return first if slash and (set(first) & set(".:") or first == "localhost") else DOCKER_HUB
 
 
 def find_login(image: str, logins: Iterable[RegistryLogin], auth_file: str) -> dict[str, str] | None:
-    """Find the login for the image's registry: the job's, else one of this machine's auth file."""
+    """Return the login for the image's registry: the job's, else that in this machine's `auth_file`, else None."""
     host = registry_host(image)
     for candidate in (*logins, *_read_auth_file(auth_file)):
         if candidate.registry.rstrip("/") in (host, host.rstrip("/"), f"https://{host}", f"http://{host}"):

@@ -1,4 +1,4 @@
-"""Executors run the steps of a job, in a shell on this machine or in containers."""
+"""The interface of executors, which run the steps of a job, and the choice of one for each job."""
 
 from collections.abc import Mapping
 from typing import Protocol
@@ -20,7 +20,7 @@ class Executor(Protocol):
         """Prepare what the steps need; called once before the first step."""
 
     async def run(self, number: int, script: str, extra_environment: Mapping[str, str]) -> int:
-        """Run a step and return its exit status. When canceled, it ends all processes of the step before it returns."""
+        """Run a step and return its exit status. When canceled, end all processes of the step first."""
 
     async def close(self) -> None:
         """Remove everything that `prepare` and the steps created."""
@@ -29,7 +29,10 @@ class Executor(Protocol):
 async def choose_executor(
     config: Config, job: Job, workspace: Workspace, spawner: ProcessSpawner, log: JobLog
 ) -> Executor:
-    """Choose by configuration, the job's image, and whether Docker is available. Raises DockerError."""
+    """Return an executor according to the configuration, the job's image, and Docker's availability.
+
+    Raises DockerError.
+    """
     shell_executor = ShellExecutor(config.shell, workspace, spawner, log)
     if config.executor == "docker" or (config.executor == "auto" and job.image):
         socket = socket_path(config.docker.socket)

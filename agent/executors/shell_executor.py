@@ -9,7 +9,7 @@ from agent.processes.program import interpreter_command, run_program
 
 
 class ShellExecutor:
-    """Runs each step as a program of the agent's user."""
+    """Runs each step as a program on this machine, as the agent's user."""
 
     def __init__(self, program: str, workspace: Workspace, spawner: ProcessSpawner, log: JobLog) -> None:
         self._program = program

@@ -1,1 +1,1 @@
-"""Start of the programs of jobs, and the cleanup of all their processes. Needs only the standard library."""
+"""Starts the programs of jobs and cleans up all their processes. Needs only the standard library."""

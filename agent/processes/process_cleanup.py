@@ -1,4 +1,4 @@
-"""Finds and kills processes that outlive their job, and removes its folders."""
+"""Finds and kills processes that outlive their job, and removes the job's folders."""
 
 import os
 import shutil
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-ENV_MARKER = "CI_PROJECT_DIR"  # variable in the environment of every process of a job
+ENV_MARKER = "CI_PROJECT_DIR"  # environment variable by which processes of a job are found
 KILL_TIMEOUT_SECONDS = 5.0
 IS_LINUX = sys.platform == "linux"
 
@@ -28,7 +28,7 @@ def _list_processes() -> list[str]:
 
 
 def _read_stat(process: str) -> list[str]:
-    """Return the fields of /proc/PID/stat after the name: state, parent, group, session, and so on."""
+    """Return the fields of /proc/PID/stat after the name (state, parent, group, session ...); none after its exit."""
     return _read_proc(process, "stat").rpartition(b")")[2].decode().split()
 
 
@@ -46,7 +46,7 @@ def _children_of(process: str) -> Iterator[str]:
 
 
 def live_descendants(root: int) -> list[int]:
-    """Return the ids of all descendants that are not zombies."""
+    """Return the ids of all descendants of the process `root` that are not zombies."""
     family = [str(root)]
     for process in family:  # grows during the loop
         family += _children_of(process)
@@ -59,14 +59,14 @@ def send_signal(process: int, number: int) -> None:
 
 
 def signal_group(group: int, number: int) -> None:
-    with suppress(ProcessLookupError, PermissionError):  # macOS raises PermissionError for a group of zombies
+    with suppress(ProcessLookupError, PermissionError):  # macOS raises PermissionError for zombies
         os.killpg(group, number)
 
 
 def kill_descendants(root: int) -> None:
-    """Kill all descendants of a child subreaper."""
+    """Kill all descendants of the process `root`, a child subreaper, and wait up to KILL_TIMEOUT_SECONDS."""
     deadline = time.monotonic() + KILL_TIMEOUT_SECONDS
-    for _ in range(2):  # a list read while a process exits may be incomplete
+    for _ in range(2):  # twice: a list that is read while a process exits may be incomplete
         while (remaining := live_descendants(root)) and time.monotonic() < deadline:
             for process in remaining:
                 send_signal(process, signal.SIGKILL)
@@ -74,7 +74,7 @@ def kill_descendants(root: int) -> None:
 
 
 def kill_tree(supervisor: int) -> None:
-    """Kill a supervisor after all its descendants. It is stopped first, so that it keeps adopting orphans."""
+    """Kill all descendants of a supervisor, then the supervisor, which is stopped first but still adopts orphans."""
     send_signal(supervisor, signal.SIGSTOP)
     kill_descendants(supervisor)
     send_signal(supervisor, signal.SIGKILL)
@@ -82,10 +82,13 @@ def kill_tree(supervisor: int) -> None:
 
 
 def find_sessions(folder: Path) -> set[str]:
-    """Return the sessions of jobs in this folder, found by the environment of their processes: ids can be reused."""
+    """Return the ids of sessions of jobs in this folder.
+
+    They are found by the environment of their processes: stored ids could belong to other processes by now.
+    """
     marker = f"\0{ENV_MARKER}={folder}/".encode()
     marked_processes = {process for process in _list_processes() if marker in b"\0" + _read_proc(process, "environ")}
-    # a session leader without the variable is a terminal in which a person inspects the job
+    # skip sessions whose leader lacks the variable: terminals in which a person inspects the job
     return {
         session
         for session in map(_session_of, marked_processes)
@@ -94,7 +97,7 @@ def find_sessions(folder: Path) -> set[str]:
 
 
 def find_session_members(sessions: set[str]) -> list[int]:
-    """Return all processes of these sessions, including those that cleared their environment."""
+    """Return the ids of all processes in these sessions, including processes that cleared their environment."""
     if not sessions:
         return []
     members = (process for process in _list_processes() if _session_of(process) in sessions)
@@ -102,14 +105,14 @@ def find_session_members(sessions: set[str]) -> list[int]:
 
 
 def _make_removable(_function: object, path: str, _error: object) -> None:
-    """Make a path removable: some tools create folders without write permission (the Go module cache)."""
+    """Add write permission to a folder and its parent: some tools remove it, such as Go in its module cache."""
     for part in (os.path.dirname(path), path):
         if os.path.isdir(part) and not os.path.islink(part):
             os.chmod(part, stat.S_IRWXU)
 
 
 def kill_and_remove(folder: Path) -> bool:
-    """Kill all processes of jobs in this folder and remove it. Return whether it was removed completely."""
+    """Kill all processes of jobs in this folder, then remove the folder. Return whether nothing of it remains."""
     deadline = time.monotonic() + KILL_TIMEOUT_SECONDS
     known_sessions = find_sessions(folder)
     for session in known_sessions:

@@ -1,6 +1,6 @@
 """A helper process that starts the programs of jobs, and kills them all if the agent dies.
 
-It is a process of its own because forking a small process is fast. Each program runs below a supervisor process that
+It is separate from the agent because forking a small process is fast. Each program runs below a supervisor process that
 adopts orphans (Linux child subreaper), so that all processes of a job are its descendants, whatever session, process
 group or environment they have.
 """
@@ -22,7 +22,7 @@ from agent.processes.process_cleanup import IS_LINUX, kill_and_remove, kill_desc
 PR_SET_CHILD_SUBREAPER = 36  # from <linux/prctl.h>
 INTEGER_BYTES = 8
 PACKAGE_ROOT = Path(__file__).parents[2]  # the folder that contains the package `agent`
-# run with -I -S: only the standard library is available, so the modules imported here must not need more
+# run with -I -S: all modules imported here can use only the standard library
 SPAWNER_PROGRAM = (
     "import sys; sys.path.insert(0, sys.argv[1]); from agent.processes.process_spawner import serve; serve(sys.argv[2])"
 )
@@ -46,7 +46,7 @@ class ProcessSpawner:
                 [sys.executable, "-I", "-S", "-c", SPAWNER_PROGRAM, str(PACKAGE_ROOT), str(self._folder)],
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
-                start_new_session=True,  # Ctrl-C in a terminal must not kill it
+                start_new_session=True,  # Ctrl-C in a terminal must not kill the helper
             )
         return ours, process
 
@@ -70,7 +70,7 @@ class ProcessSpawner:
         request = json.dumps([command, str(cwd), dict(environment)]).encode()
         try:
             supervisor = self._request(request, status_fd, output_fd)
-        except OSError:  # the helper was killed; programs it started go on, a new helper starts the next
+        except OSError:  # the helper was killed; the programs that it started keep running
             self._close()
             self._socket, self._process = self._open()
             supervisor = self._request(request, status_fd, output_fd)
@@ -108,7 +108,7 @@ def serve(folder: str) -> None:
 
 
 def _receive(agent: socket.socket, size: int) -> bytes:
-    """Receive a request of `size` bytes. Raises EOFError when the agent is gone, also in the middle of a request."""
+    """Receive a request of `size` bytes. Raises EOFError if the agent closes the socket, even within a request."""
     parts = bytearray()
     while len(parts) < size or not parts:
         part = agent.recv(max(size - len(parts), 1))
@@ -128,7 +128,7 @@ def _exec_supervisor(
         os.close(output_fd)
         os.setsid()
         _become_subreaper()
-        for number in (signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ):  # programs would inherit ignored signals
+        for number in (signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ):  # programs inherit ignored signals: reset them
             signal.signal(number, signal.SIG_DFL)
         os.chdir(cwd)
         os.execve("/bin/sh", ["sh", "-c", SUPERVISOR_SCRIPT, "headrace", *command], environment)  # noqa: S606

@@ -10,7 +10,7 @@ from signal import SIGTERM
 from agent.processes.process_cleanup import IS_LINUX, kill_tree, live_descendants, send_signal, signal_group
 from agent.processes.process_spawner import ProcessSpawner
 
-KILL_DELAY_SECONDS = 2.5  # between SIGTERM and SIGKILL
+KILL_DELAY_SECONDS = 2.5  # time that processes have between SIGTERM and SIGKILL
 PIPE_SIZE = 64 * 1024
 KILLED_EXIT_STATUS = 137
 DEFAULT_SHELL_SCRIPT = (
@@ -20,9 +20,9 @@ DEFAULT_SHELL_SCRIPT = (
 
 
 def interpreter_command(program: str) -> list[str]:
-    """Return the command that runs a script, given as the next argument, up to its first failure.
+    """Return a command to which the path of a script is appended; it runs the script up to the first failure.
 
-    Without a configured program: bash with pipefail, else sh with pipefail if it supports that, else sh.
+    Without a configured program, it is bash with pipefail, else sh with pipefail if supported, else sh.
     """
     return [program, "-e"] if program else ["sh", "-c", DEFAULT_SHELL_SCRIPT, "sh"]
 
@@ -30,7 +30,7 @@ def interpreter_command(program: str) -> list[str]:
 def _start_program(
     spawner: ProcessSpawner, command: Sequence[str | Path], cwd: Path, environment: Mapping[str, str]
 ) -> tuple[int, FileIO, FileIO]:
-    """Start a program and return its supervisor's process id and the pipes of exit status and output."""
+    """Start a program and return its supervisor's process id, a pipe with the exit status, and one with the output."""
     status_reader, status_writer = _open_pipe()
     output_reader, output_writer = _open_pipe()
     with status_writer, output_writer:
@@ -51,7 +51,7 @@ def _open_pipe() -> tuple[FileIO, FileIO]:
 
 
 async def _terminate(supervisor: int, status: asyncio.Future[bytes]) -> None:
-    """Send SIGTERM to all remaining processes, and SIGKILL after KILL_DELAY_SECONDS."""
+    """Send SIGTERM to all remaining processes of a program, and SIGKILL after KILL_DELAY_SECONDS."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + KILL_DELAY_SECONDS
 
@@ -79,7 +79,7 @@ async def run_program(
 ) -> int:
     """Run a program and return its exit status as a shell reports it (128 + n for signal n).
 
-    When canceled, it ends all processes of the program before it returns. Raises OSError if the program cannot start.
+    All processes of the program are ended first, even when canceled. Raises OSError if the program cannot start.
     """
     loop = asyncio.get_running_loop()
     supervisor, status_reader, output_reader = _start_program(spawner, command, cwd, environment)
@@ -109,7 +109,7 @@ async def run_program(
             finally:
                 loop.remove_reader(status_reader)
                 loop.remove_reader(output_reader)
-                for _ in range(16):  # the pipe's remaining content; bounded, a process may still write
+                for _ in range(16):  # read what the pipe still holds; bounded, since a process may still write
                     if not forward():
                         break
     reported = status.result()

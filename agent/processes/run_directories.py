@@ -12,7 +12,10 @@ from agent.processes.process_cleanup import kill_and_remove
 
 @contextmanager
 def _lock_directory(folder: Path, *, wait: bool) -> Iterator[bool]:
-    """Lock a folder (flock); the kernel releases the lock when the process dies. Yield whether it was free."""
+    """Lock a folder (flock), and yield whether that succeeded; it can fail only without `wait`.
+
+    The kernel releases the lock when the process dies.
+    """
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
@@ -33,7 +36,10 @@ def is_abandoned(folder: Path) -> bool:
 
 @contextmanager
 def create_run_directory(builds: Path) -> Iterator[Path]:
-    """Create a private folder for one run of the agent and remove it at the end. Remove those of dead runs first."""
+    """Create a private folder for one run of the agent, and remove it at the end.
+
+    Folders of earlier runs that ended without removing theirs are removed first.
+    """
     builds.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         with _lock_directory(builds, wait=True):  # a new folder must not look abandoned before it is locked

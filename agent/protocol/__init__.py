@@ -1,1 +1,1 @@
-"""GitLab's runner protocol from the runner's side."""
+"""The runner's side of GitLab's runner protocol."""

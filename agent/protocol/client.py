@@ -32,10 +32,10 @@ from libs.version import VERSION
 logger = logging.getLogger("headrace.agent")
 
 RETRYABLE_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
-LONG_POLL_TIMEOUT_SECONDS = 75.0  # longer than servers hold job requests
-MAX_INTERACTIVE_BACKOFF_SECONDS = 2.0  # for commands that a person waits for
-MAX_FILE_ATTEMPTS = 6  # for uploads and downloads; other job calls are retried without limit
-KEEP_ALIVE_SECONDS = 4  # many servers close idle connections after 5 seconds
+LONG_POLL_TIMEOUT_SECONDS = 75.0  # limit of a job request; longer than servers hold one
+MAX_INTERACTIVE_BACKOFF_SECONDS = 2.0  # longest pause between retries of commands that a person waits for
+MAX_FILE_ATTEMPTS = 6  # attempts of an upload or download; other requests about jobs are retried without limit
+KEEP_ALIVE_SECONDS = 4  # idle connections are closed after this time; many servers close them after 5 seconds
 FEATURES = {
     "variables": True,
     "refspecs": True,
@@ -62,7 +62,7 @@ FEATURES = {
 
 
 def runner_info(executor: str = "shell") -> dict[str, Any]:
-    """Describe this runner and the protocol features that it supports."""
+    """Return the description of this runner and the protocol features that it supports."""
     in_containers = executor != "shell"
     machine = platform.machine().lower()
     return {
@@ -77,7 +77,10 @@ def runner_info(executor: str = "shell") -> dict[str, Any]:
 
 
 class ProtocolClient:
-    """One method per call of the protocol. Calls about jobs are retried until the server responds."""
+    """A client with one method per request of the protocol.
+
+    Requests about jobs are retried until the server responds, uploads and downloads up to MAX_FILE_ATTEMPTS times.
+    """
 
     def __init__(self, url: str, executor: str = "shell", ca_file: str = "", retry_seconds: float = 0.0) -> None:
         """Create a client.
@@ -106,14 +109,14 @@ class ProtocolClient:
         await self._client.__aexit__(kind, error, where)
 
     async def register(self, token: str, **settings: Any) -> RunnerIdentity:
-        """Register a runner with a registration token. Raises RequestFailed."""
+        """Register a runner with a registration token and return its id and token. Raises RequestFailed."""
         body = {"token": token, "info": self._info, **settings}
         return self._to_identity(
             await self._send("POST", "/runners", json=body, attempts=5, retry_seconds=self._retry_seconds), 201
         )
 
     async def verify(self, token: str, system_id: str) -> RunnerIdentity:
-        """Check a runner's token. Raises RequestFailed, with status 403 for an unknown token."""
+        """Return id and token of the runner with this token. Raises RequestFailed (status 403: unknown token)."""
         body = {"token": token, "system_id": system_id, "info": self._info}
         headers = {"RUNNER-TOKEN": token}
         response = await self._send(
@@ -130,7 +133,7 @@ class ProtocolClient:
             raise to_error(response)
 
     async def request_job(self, token: str, system_id: str, last_update: str | None) -> JobOffer:
-        """Request a job; the server holds the request until there is one or its timeout ends."""
+        """Request a job. The server holds the request until it has a job for this runner or until its own timeout."""
         body = {"token": token, "system_id": system_id, "info": self._info}
         if last_update:
             body["last_update"] = last_update
@@ -159,7 +162,7 @@ class ProtocolClient:
     async def upload_artifacts(
         self, job_id: int, token: str, path: Path, name: str, parameters: Mapping[str, str]
     ) -> None:
-        """Upload a file. Raises RequestFailed if the server rejects it or after MAX_FILE_ATTEMPTS."""
+        """Upload the file at `path` as `name`. Raises RequestFailed on a rejection or after MAX_FILE_ATTEMPTS."""
         with path.open("rb") as content:  # rewound for every attempt
             response = await self._send(
                 "POST",
@@ -173,7 +176,7 @@ class ProtocolClient:
             raise to_error(response)
 
     async def download_artifacts(self, job_id: int, token: str, path: Path) -> None:
-        """Download to `path`. Raises RequestFailed if the server rejects it or after MAX_FILE_ATTEMPTS."""
+        """Download a job's artifacts to `path`. Raises RequestFailed on a rejection or after MAX_FILE_ATTEMPTS."""
         for attempt, delay in enumerate(backoff_delays(initial=0.5), start=1):
             try:
                 await self._download(f"/jobs/{job_id}/artifacts", {"JOB-TOKEN": token}, path)
@@ -222,8 +225,8 @@ class ProtocolClient:
     ) -> httpx.Response:
         """Send a request, retrying while the server is unreachable or busy.
 
-        With `attempts`, give up after that many and after `retry_seconds`; without, retry forever. Raises
-        RequestFailed.
+        With `attempts`, give up once that many attempts were made and `retry_seconds` have passed. Without it, retry
+        until there is a response. Raises RequestFailed.
         """
         all_headers = {**(headers or {}), "X-Request-Id": uuid.uuid4().hex}
         if traceparent := inject():

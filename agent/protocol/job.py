@@ -6,7 +6,7 @@ from typing import Any
 
 DEFAULT_TIMEOUT_SECONDS = 7200
 BASE_FAILURE_REASONS = frozenset({"script_failure", "runner_system_failure", "job_execution_timeout"})
-FALLBACK_REASONS = {  # for servers that do not announce the exact reason
+FALLBACK_REASONS = {  # replacements of failure reasons that a server does not support
     "runner_interrupted": "runner_system_failure",
     "runner_external_dependency_failure": "runner_system_failure",
     "image_pull_failure": "runner_system_failure",
@@ -32,7 +32,7 @@ class Step:
     script: str
     when: str = "on_success"
     allow_failure: bool = False
-    timeout: int = 0  # seconds; 0: no limit of its own
+    timeout: int = 0  # seconds; 0: the step has no limit of its own
 
     @property
     def runs_always(self) -> bool:
@@ -72,7 +72,7 @@ class Artifacts:
 
     @property
     def upload_parameters(self) -> dict[str, str]:
-        """Query parameters of the upload."""
+        """The query parameters of the upload request."""
         expires = {"expire_in": self.expire_in} if self.expire_in else {}
         return {"artifact_type": self.type, "artifact_format": self.format, **expires}
 
@@ -147,7 +147,7 @@ class Job:
     image: Image | None = None
     services: tuple[Image, ...] = ()
     logins: tuple[RegistryLogin, ...] = ()
-    traceparent: str = ""  # of the build's launch, if the server sends it
+    traceparent: str = ""  # trace context of the build's launch, if the server sends one
     separate_caches: bool = False  # the server's cache keys separate projects and protected branches
 
     def supported_reason(self, reason: str) -> str:

@@ -42,17 +42,17 @@ class JobResponse:
 
     status: int
     job_status: str
-    stored_bytes: int | None  # length of the log at the server
-    interval_seconds: float | None  # requested pause between log updates
+    stored_bytes: int | None  # number of bytes of the log that the server has; None: not in the response
+    interval_seconds: float | None  # pause between log updates that the server requests
 
     @property
     def is_aborted(self) -> bool:
-        """Whether the server accepts no more updates of the job."""
+        """Return whether the server accepts no more updates of the job."""
         return self.status in (403, 404) or self.job_status in ABORTED_JOB_STATUSES
 
 
 def to_error(response: httpx.Response) -> RequestFailed:
-    """Convert an error response, with the server's message if it has one."""
+    """Return an error response as an exception, with the server's message if there is one."""
     try:
         message = response.json()["message"]
     except (ValueError, KeyError, TypeError):
@@ -61,7 +61,7 @@ def to_error(response: httpx.Response) -> RequestFailed:
 
 
 def to_job_response(response: httpx.Response) -> JobResponse:
-    """Read the protocol's headers from the response to an update."""
+    """Return the status and the protocol's headers of a response to an update."""
     stored = re.fullmatch(r"\d+-(\d+)", response.headers.get("Range", ""))
     interval = response.headers.get("X-GitLab-Trace-Update-Interval", "")
     return JobResponse(
