@@ -31,7 +31,7 @@ DEFAULT_URL = "http://127.0.0.1:8080"
 def serve_runners(
     *runners: Config, once: bool = False, ephemeral: bool = False, health: tuple[str, int] | None = None
 ) -> None:
-    """Serve until SIGTERM or SIGINT; a second signal exits without waiting for jobs.
+    """Run jobs for the runners until SIGTERM or SIGINT; a second signal exits without waiting for jobs.
 
     `health`: host and port of the health endpoint.
     """

@@ -34,7 +34,7 @@ class DockerSettings:
     pids: int = 4096  # limit of processes in each container
     # capabilities of containers; all others are dropped
     cap_add: tuple[str, ...] = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID")
-    volumes: tuple[str, ...] = ()  # host:container[:ro]; mounting the Docker socket is refused
+    volumes: tuple[str, ...] = ()  # each host:container[:ro]; mounting the Docker socket is refused
 
     @property
     def memory_bytes(self) -> int:
@@ -68,7 +68,7 @@ class Config:
     builds_dir: str
     concurrency: int = 1
     shell: str = ""  # runs the scripts; default: bash, else sh
-    grace_seconds: float = 5.0  # for running jobs to finish after SIGTERM
+    grace_seconds: float = 5.0  # time for running jobs to finish after SIGTERM
     executor: str = "shell"  # auto: docker for jobs with an image if Docker is available, else shell
     docker: DockerSettings = DockerSettings()
     cache_megabytes: int = 2048  # limit of all caches on this machine; 0: no caches
@@ -130,7 +130,7 @@ def save(path: Path, *runners: Config) -> None:
         path.unlink(missing_ok=True)
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # created with mode 0600
     try:
         with os.fdopen(handle, "w") as file:
             json.dump({"runners": [asdict(runner) for runner in runners]}, file, indent=2)

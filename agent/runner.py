@@ -52,7 +52,7 @@ class Runner:
             try:
                 folder = Path(tempfile.mkdtemp(dir=self._folder, prefix=f"job-{job.id}-"))
                 execution = JobExecution(job, self._config, self._protocol, folder, self._spawner)
-            except OSError as error:  # a full disk: running jobs may free space when they finish
+            except OSError as error:  # such as a full disk: running jobs may free space when they finish
                 logger.error("job %d could not be started: %s", job.id, error)
                 self._slots.release()
                 await self._report_failure(job)

@@ -72,7 +72,7 @@ class Authenticator:
         self._clock = clock
         self._keys: dict[str, str] = {}
         self._keys_requested_at = float("-inf")
-        self._keys_confirmed_at = float("-inf")  # start of the latest successful request
+        self._keys_confirmed_at = float("-inf")  # start time of the latest successful request for keys
         self._key_request: asyncio.Task[None] | None = None
         self._claims: dict[str, TokenClaims] = {}
         self._access_by_user = StaleIfErrorCache[int, Access](self._fetch_access, clock)

@@ -38,7 +38,7 @@ class AppState:
     nats: Client
     long_polls: LongPollQueue
     shutting_down: asyncio.Event  # set at shutdown: held requests and streams end then
-    # the user id of each client of the event stream
+    # user ids of the clients that read the event stream; each client has an object as key
     event_readers: dict[object, int] = field(default_factory=dict, init=False)
 
 
@@ -68,7 +68,7 @@ class RequestContext:
 
     @property
     def client_ip(self) -> str:
-        """The client's IP address, as far as trusted proxies report it."""
+        """The client's IP address: the connection's, or the one that a trusted proxy reports."""
         return client_ip(self.scope, self.state.settings.trusted_proxies)
 
     def command_id(self, command: type[Command]) -> str:
@@ -78,7 +78,7 @@ class RequestContext:
 
     @property
     def fingerprint(self) -> str:
-        """Hash of query and body, which tells a retry from a different request that reuses the key."""
+        """A hash of query and body that distinguishes a retry from another request with the same Idempotency-Key."""
         content = json.dumps([self.query.decode("latin-1"), self.body], sort_keys=True)
         return sha256(content.encode()).hexdigest()
 
@@ -108,7 +108,7 @@ class RequestContext:
         options = {"timeout": timeout} if timeout else {}
         if isinstance(message, Query):
             fetch = partial(self.state.bus.query, message, actor=self.actor, **options)
-            # queries with a timeout of their own are slow and not coalesced
+            # queries with a timeout of their own are slow and are not coalesced
             return await (fetch() if timeout else self.state.coalescer.run((message, self.actor), fetch))
         assert isinstance(message, Command)  # noqa: S101  a message is a query or a command
         return await self.state.bus.send(

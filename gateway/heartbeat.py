@@ -23,7 +23,7 @@ log = logging.getLogger("headrace.gateway")
 SERVICES = ("builds", "runners")
 INTERVAL_SECONDS = 3.0
 TIMEOUT_SECONDS = 2.0
-STOP_TIMEOUT_SECONDS = 1.0  # bounds the shutdown if NATS does not respond
+STOP_TIMEOUT_SECONDS = 1.0  # limit of `stop`, in case NATS does not respond
 
 
 class HeartbeatSender:
@@ -48,7 +48,7 @@ class HeartbeatSender:
             await asyncio.sleep(INTERVAL_SECONDS)
 
     async def stop(self) -> None:
-        """Report a planned stop, so that the services do not wait for this gateway.
+        """Report a planned stop, so that the services do not take missing heartbeats for an outage.
 
         Call it after `run` was canceled. Pending heartbeats are awaited first, so that none arrives later.
         """

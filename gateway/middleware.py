@@ -50,9 +50,9 @@ class ObservabilityMiddleware:
             try:
                 await self._handle(scope, receive, send_with_headers)
             except ClientDisconnect:
-                pass  # no response possible
+                pass  # the client cannot receive a response
             except asyncio.CancelledError:
-                # requests are canceled at shutdown only
+                # requests are canceled only at shutdown
                 log.warning("%s was aborted by the shutdown of this process", _route_name(scope))
             except Exception:
                 log.exception("%s failed", _route_name(scope))

@@ -17,7 +17,7 @@ MATCH_NOTHING = r"[^\x00-\x{10FFFF}]"  # a regex that never matches
 
 
 class ArchiveCanceled(Exception):
-    """Packing was canceled."""
+    """Raised when packing an archive is canceled."""
 
 
 def _normalize_pattern(folder: Path, pattern: str) -> str:

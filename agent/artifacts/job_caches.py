@@ -19,7 +19,7 @@ from agent.protocol.job import Cache, Job
 CACHE_DIRECTORY = "cache"  # folder of all caches, in the builds directory
 ZIP_SUFFIX = ".zip"
 FALLBACK_VARIABLE = "CACHE_FALLBACK_KEY"
-MAX_LOGGED_KEY_LENGTH = 200  # characters of a cache key in the job's log
+MAX_LOGGED_KEY_LENGTH = 200  # limit of cache keys in the job's log, in characters
 SAVE_TIMEOUT_SECONDS = 300  # for all caches of a job together
 ZIP_LEVEL = 1  # the fastest level: local caches need little compression
 
@@ -74,7 +74,7 @@ class JobCaches:
             path = self._path_of(key)
             try:
                 with suppress(FileNotFoundError):
-                    os.utime(path)  # mark as recently used
+                    os.utime(path)  # marks the cache as recently used
                     archive.unpack(path, checkout)
                     yield f"Restored cache {_printable_key(key)}"
                     return

@@ -57,7 +57,7 @@ class JobExecution:
         self._timeout: asyncio.Timeout | None = None
 
     def interrupt(self, reason: str = INTERRUPTED) -> None:
-        """Interrupt the current phase; the job fails with the reason of the first call."""
+        """Interrupt the current phase. The job fails with `reason`; if interrupted repeatedly, with the first one."""
         if reason == CANCELED and self._script_finished:
             return  # the server repeats cancel requests; they must not interrupt the after-script
         self._interruption = self._interruption or reason
@@ -106,7 +106,7 @@ class JobExecution:
             )
             if self._executor and self._script_started and seconds > 0 and outcome.reason != INTERRUPTED:
                 await self._run_with_timeout(seconds, self._run_steps(self._executor, outcome))
-            await self._close_executor()  # uploads need unchanging files: end all processes of the job
+            await self._close_executor()  # ends all processes that could change files during uploads
             if self._script_started and outcome.reason != INTERRUPTED:
                 upload_outcome = await self._run_with_timeout(
                     UPLOAD_TIMEOUT_SECONDS, self._upload_results(workspace, outcome)

@@ -52,7 +52,7 @@ class JobLog:
         self._append(self._masked.feed(output))
 
     def write_line(self, text: str) -> None:
-        """Append a message of the agent. The limit does not apply to messages."""
+        """Append a message of the agent. The limit of the log does not apply to it."""
         self._store(self._masked.feed(text.encode(errors="replace") + b"\n"))
 
     def close(self) -> None:
@@ -62,7 +62,7 @@ class JobLog:
         self.grown.set()
 
     def read(self, offset: int, size: int) -> bytes:
-        """Return up to `size` bytes from `offset`."""
+        """Return at most `size` bytes of the log, starting at byte `offset`."""
         end = min(offset + size, self.length)
         boundary = self.length if self._disk_length is None else self._disk_length
         head = os.pread(self._file.fileno(), min(end, boundary) - offset, offset) if offset < boundary else b""
@@ -75,7 +75,7 @@ class JobLog:
 
     def _append(self, content: bytes) -> None:
         capacity = 0 if self._is_truncated else max(self._limit - self.length, 0)
-        if len(content) > capacity:  # cut at a line end if possible: a line may hold a marker
+        if len(content) > capacity:  # cut at the end of a line if possible, so that no section marker is cut in two
             capacity = content.rfind(b"\n", 0, capacity) + 1 or capacity
         self._store(content[:capacity])
         if len(content) <= capacity:

@@ -150,7 +150,7 @@ class Workspace:
                 raise CheckoutError("the submodules could not be checked out")
 
     def close(self) -> None:
-        """Close the files in memory, which frees them."""
+        """Close the files that are kept in memory, which frees the memory."""
         while self._memory_files:
             os.close(self._memory_files.pop())
 

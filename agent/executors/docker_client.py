@@ -14,7 +14,7 @@ from urllib.parse import quote
 import httpx
 
 DEFAULT_SOCKET = "/var/run/docker.sock"
-FRAME_HEADER_BYTES = 8  # header of each frame of output: stream type and length
+FRAME_HEADER_BYTES = 8  # a header with stream type and length precedes each frame of output
 POLL_SECONDS = 1.0  # interval of checks whether a program has exited: its children may keep the output open
 DRAIN_SECONDS = 0.2  # time for the last output of a program to arrive after its exit
 EXIT_POLL_SECONDS = 0.02

@@ -18,7 +18,7 @@ IS_LINUX = sys.platform == "linux"
 def _read_proc(process: str, name: str) -> bytes:
     try:
         return Path("/proc", process, name).read_bytes()
-    except OSError:  # the process has exited, or belongs to another user
+    except OSError:  # the process has exited or belongs to another user
         return b""
 
 
@@ -48,7 +48,7 @@ def _children_of(process: str) -> Iterator[str]:
 def live_descendants(root: int) -> list[int]:
     """Return the ids of all descendants of the process `root` that are not zombies."""
     family = [str(root)]
-    for process in family:  # grows during the loop
+    for process in family:  # the list grows during the loop
         family += _children_of(process)
     return [int(process) for process in family[1:] if _read_stat(process)[:1] not in ([], ["Z"], ["X"])]
 
@@ -74,11 +74,11 @@ def kill_descendants(root: int) -> None:
 
 
 def kill_tree(supervisor: int) -> None:
-    """Kill all descendants of a supervisor, then the supervisor, which is stopped first but still adopts orphans."""
+    """Kill all descendants of a supervisor, then the supervisor. Stopped, it adopts orphans until then."""
     send_signal(supervisor, signal.SIGSTOP)
     kill_descendants(supervisor)
     send_signal(supervisor, signal.SIGKILL)
-    signal_group(supervisor, signal.SIGKILL)  # for systems without /proc
+    signal_group(supervisor, signal.SIGKILL)  # needed on systems without /proc, where descendants are unknown
 
 
 def find_sessions(folder: Path) -> set[str]:
@@ -123,6 +123,6 @@ def kill_and_remove(folder: Path) -> bool:
         time.sleep(0.01)
         known_sessions |= find_sessions(folder)
     shutil.rmtree(folder, onerror=_make_removable)
-    if folder.exists():  # second attempt, with permissions changed
+    if folder.exists():  # second attempt, now with changed permissions
         shutil.rmtree(folder, ignore_errors=True)
     return not folder.exists()

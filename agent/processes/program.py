@@ -65,7 +65,7 @@ async def _terminate(supervisor: int, status: asyncio.Future[bytes]) -> None:
             send_signal(process, SIGTERM)
         while has_survivors() and loop.time() < deadline:  # noqa: ASYNC110 - no event exists
             await asyncio.sleep(0.01)
-    finally:  # also when canceled
+    finally:  # also if canceled while waiting
         kill_tree(supervisor)
 
 

@@ -85,8 +85,8 @@ class ProtocolClient:
     def __init__(self, url: str, executor: str = "shell", ca_file: str = "", retry_seconds: float = 0.0) -> None:
         """Create a client.
 
-        `ca_file`: CA certificates to trust instead of the system's; raises CertificateError. `retry_seconds`: how long
-        `register` and `verify` retry while the server is unreachable.
+        `ca_file`: path of CA certificates to trust instead of the system's; raises CertificateError if it is unusable.
+        `retry_seconds`: how long `register` and `verify` retry while the server is unreachable.
         """
         self._retry_seconds = retry_seconds
         self._info = runner_info(executor)
@@ -163,7 +163,7 @@ class ProtocolClient:
         self, job_id: int, token: str, path: Path, name: str, parameters: Mapping[str, str]
     ) -> None:
         """Upload the file at `path` as `name`. Raises RequestFailed on a rejection or after MAX_FILE_ATTEMPTS."""
-        with path.open("rb") as content:  # rewound for every attempt
+        with path.open("rb") as content:  # httpx rewinds the file for every attempt
             response = await self._send(
                 "POST",
                 f"/jobs/{job_id}/artifacts",
@@ -206,7 +206,7 @@ class ProtocolClient:
             answer = response.json()
             return RunnerIdentity(int(answer.get("id") or 0), str(answer.get("token") or current_token))
         except (ValueError, TypeError, AttributeError):
-            if current_token:  # older servers respond in plain text
+            if current_token:  # older servers respond to `verify` in plain text
                 return RunnerIdentity(0, current_token)
             raise RequestFailed(response.status_code, "the response has no runner token") from None
 

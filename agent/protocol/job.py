@@ -44,7 +44,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What to check out."""
+    """The repository and commit to check out."""
 
     url: str = field(repr=False)  # may contain credentials
     sha: str
@@ -116,14 +116,14 @@ class Image:
     name: str
     aliases: tuple[str, ...] = ()
     entrypoint: tuple[str, ...] | None = None  # None: the image's own; ("",): disabled
-    command: tuple[str, ...] | None = None  # of services only
+    command: tuple[str, ...] | None = None  # replaces the command of the image; for services only
     variables: tuple[Variable, ...] = ()
-    pull_policies: tuple[str, ...] = ()  # tried in order
+    pull_policies: tuple[str, ...] = ()  # pull policies to try in this order; empty: the default of the agent
 
 
 @dataclass(frozen=True, slots=True)
 class RegistryLogin:
-    """A login at a container registry."""
+    """The username and password for a container registry."""
 
     registry: str
     username: str
@@ -148,7 +148,7 @@ class Job:
     services: tuple[Image, ...] = ()
     logins: tuple[RegistryLogin, ...] = ()
     traceparent: str = ""  # trace context of the build's launch, if the server sends one
-    separate_caches: bool = False  # the server's cache keys separate projects and protected branches
+    separate_caches: bool = False  # the server sends different cache keys for each project and for protected branches
 
     def supported_reason(self, reason: str) -> str:
         """Return the reason if the server supports it, else a supported fallback, else `unknown_failure`."""

@@ -24,7 +24,8 @@ from gateway.framework.serializers import Moment, Shape, shaped
 from libs.security.envelopes import Recipient
 from libs.security.webhook_signatures import is_signature_valid
 
-MAX_BODY_BYTES = 5 * 1024 * 1024  # of a webhook; in base64 with line breaks this fits into a NATS message of 8 MiB
+# limit of a webhook's body; in base64 with line breaks, this fits into a NATS message of 8 MiB
+MAX_BODY_BYTES = 5 * 1024 * 1024
 TIMEOUT_SECONDS = 7.0  # for handling a delivery; with KEY_TIMEOUT_SECONDS less than the 10 seconds that forges wait
 KEY_TIMEOUT_SECONDS = 2.0  # for the query of the signature key
 MAX_UNCHECKED_BYTES = 64 * 1024  # largest body that is forwarded without a signature check if the key query times out
@@ -97,7 +98,7 @@ RECEIPT, ONE_DELIVERY, DELIVERY_PAGE = shaped(Receipt), shaped(Delivery), create
 
 
 async def receive_webhook(context: RequestContext) -> Response:
-    """Receive a webhook. Responds 201 if it queued a build, or 200 if its signature is valid but it was ignored."""
+    """Receive a webhook. Responds 201 if it queued a build, or 200 if it is genuine but starts no build."""
     headers = context.headers
     forge = next((candidate for candidate in FORGES if candidate.event in headers), None)
     expected = forge or UNKNOWN_FORGE

@@ -109,7 +109,7 @@ def _fields(document: Json, schema: Json) -> Iterator[tuple[str, ...]]:
 
 
 def _kind(document: Json, schema: Json) -> str:
-    """Describe a schema's type: `string`, `string[]`, `string or null`, or the members of an object."""
+    """Return a schema's type: `string`, `string[]`, `string or null`, or the members of an object."""
     if "anyOf" in schema:
         return " or ".join(_kind(document, one) for one in schema["anyOf"])
     schema = _resolved(document, schema)

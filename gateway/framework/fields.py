@@ -19,7 +19,7 @@ class Field:
     read: Callable[[Any], Any]
     schema: Mapping[str, Any]
     wire: str = ""  # name in the body, if it differs from the name in the message
-    always: bool = False  # read as null if it was not sent
+    always: bool = False  # a missing field is read as null
     required: bool = False  # rejected if it is missing, null or empty
     required_in_docs: bool | None = None  # documented as required or optional; None: derived from the error codes
 

@@ -95,7 +95,7 @@ def _fields(schema: dict[str, Any], before: str = "", needed: bool = True) -> It
 
 
 def _kind(schema: dict[str, Any]) -> str:
-    """Describe a schema's type with its limits, like `string or null`; or the name of another schema."""
+    """Return a schema's type with its limits, like `string or null`, or the name of the schema that it refers to."""
     if "anyOf" in schema:
         return " or ".join(map(_kind, schema["anyOf"]))
     if "$ref" in schema:

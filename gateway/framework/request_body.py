@@ -10,7 +10,7 @@ from contracts.errors import RequestRejected
 
 MAX_BODY_BYTES = 1024 * 1024
 RESERVED = "uploaded_file"
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # written by some Windows programs
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # some Windows programs begin a file with it
 
 
 async def read_body(receive: Receive, limit: int = MAX_BODY_BYTES) -> bytes:
@@ -50,7 +50,7 @@ def json_object(raw: bytes) -> dict[str, Any]:
 
 
 def flattened(body: dict[str, Any]) -> dict[str, Any]:
-    """Flatten `{"project": {"name": "x"}}` to `{"project_name": "x"}`; deeper members stay unchanged."""
+    """Return `{"project_name": "x"}` for `{"project": {"name": "x"}}`; deeper members stay unchanged."""
     flat: dict[str, Any] = {}
     for name, value in body.items():
         match value:

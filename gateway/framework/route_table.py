@@ -40,7 +40,7 @@ class Body:
     bare: bool = False  # fields are at the top level of the body, not under the resource's name
 
     def read(self, sent: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the fields of the message. Fields that were not sent are omitted: the message has defaults."""
+        """Return the message's fields from the body `sent`. Missing ones are omitted: the message has defaults."""
         found: dict[str, Any] = {}
         for name, one in self.fields.items():
             wire = one.wire or name if self.bare else f"{self.resource}_{one.wire or name}"
@@ -82,13 +82,13 @@ class Route:
     message: type[Message] | None = None
     body: Body = field(default_factory=lambda: Body("", {}))
     raw: int = 0  # maximum size in bytes of an unparsed body; 0: the body is parsed
-    find: Find | None = None  # resolves the path parameters before the body is read; its result replaces them
+    find: Find | None = None  # resolver, called before the body is read; its result replaces the path parameters
     parts: tuple[Part, ...] = ()  # functions that return further fields of the message
     then: ReturnQuery | None = None  # query whose answer is the response to a command
-    write: Writer | None = None  # None: an empty response body
+    write: Writer | None = None  # converts the answer to the response body; None: an empty body
     answer: Answer | None = None  # handler that replaces sending a message
-    timeout: float | None = None  # seconds
-    stranger: int = 401  # the status for a missing or bad token
+    timeout: float | None = None  # seconds for the answer of the service; None: default
+    stranger: int = 401  # status of the response to a missing or bad token
     errors: tuple[str, ...] = ()  # error codes specific to the route, for its documentation
     poll: bool = False  # respond with an empty list during an outage: errors break Free Commit's web page
     query: Mapping[str, str] = field(default_factory=dict)  # query parameters and their descriptions
@@ -256,7 +256,7 @@ class Endpoint:
             raise self._refusal(error) from None
 
     def _refusal(self, error: ValidationError) -> RequestRejected:
-        """Convert the first validation error to the field's error code, without the value, which may be a secret."""
+        """Return the first validation error with the field's error code. It omits the value, which may be a secret."""
         fault = error.errors(include_input=False, include_url=False, include_context=False)[0]
         name = str(fault["loc"][0]) if fault["loc"] else ""
         known = self._route.body.fields.get(name)

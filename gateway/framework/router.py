@@ -23,7 +23,7 @@ KIND = re.compile(r":\w+}")  # the convertor of a path parameter
 
 
 class Id(Convertor[int]):
-    """Convertor of decimal ids that fit into 64 bits; other paths give 404."""
+    """Convertor of decimal ids that fit into 64 bits; larger ids give 404."""
 
     regex = "[0-9]{1,19}"
 

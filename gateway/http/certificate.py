@@ -26,12 +26,12 @@ class ServerCertificate:
         return cls(settings.tls_certificate, settings.tls_key)
 
     def reload_if_changed(self) -> None:
-        """Load changed files for new connections. The previous certificate stays in use if they do not match."""
+        """Load changed files for new connections. If they do not match, the previous ones stay in use."""
         version = self._modification_times()
         if version != self._loaded_version:
             self._loaded_version = version
             try:
-                # a trial: a context whose loading fails halfway can serve neither certificate
+                # first try with a new context: after a failure halfway, a context can serve neither certificate
                 tls.create_server_context(*self._files)
                 tls.load_certificate(self.context, *self._files)
             except tls.CertificateError as error:

@@ -12,7 +12,7 @@ PROXY_HEADERS = frozenset({FORWARDED_FOR, b"x-forwarded-host", b"x-real-ip", b"f
 
 
 def client_ip(scope: Scope, trusted: Sequence[Network]) -> str:
-    """Return the client's IP address, or an empty string.
+    """Return the client's IP address, or an empty string if it is unknown.
 
     Every proxy appends its peer to X-Forwarded-For, so the last address that is not trusted is the client's.
     """
@@ -38,7 +38,7 @@ def is_local_request(scope: Scope) -> bool:
 
 
 def _parse_ip(text: str) -> IPv4Address | IPv6Address | None:
-    """Parse `192.0.2.7`, `192.0.2.7:4711`, `2001:db8::7` or `[2001:db8::7]:4711`; None for anything else."""
+    """Return the address in `192.0.2.7`, `192.0.2.7:4711`, `2001:db8::7` or `[2001:db8::7]:4711`, else None."""
     host = text.strip()
     if host.startswith("["):
         host = host[1:].partition("]")[0]

@@ -14,7 +14,7 @@ CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class FileForm:
-    """Parses a form from chunks. `fields` and `file_name` are set as their parts arrive."""
+    """Parses a form chunk by chunk. `fields` and `file_name` are set as their parts arrive."""
 
     def __init__(self, content_type: bytes) -> None:
         kind, options = parse_options_header(content_type)

@@ -52,7 +52,7 @@ class Server(uvicorn.Server):
                 proxy_headers=False,
                 backlog=LISTEN_BACKLOG,
                 timeout_keep_alive=KEEP_ALIVE_SECONDS,
-                timeout_graceful_shutdown=2 * SHUTDOWN_TIMEOUT_SECONDS,  # for handlers that outlive their connection
+                timeout_graceful_shutdown=2 * SHUTDOWN_TIMEOUT_SECONDS,  # for handlers that outlive a connection
             )
         )
         self._gateway = gateway
@@ -87,7 +87,7 @@ class Server(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Install no signal handlers: uvicorn would re-raise the signals and cut the shutdown short."""
+        """Install no signal handlers: those of uvicorn re-raise the signals, which would end the process too early."""
         yield
 
     async def on_tick(self, counter: int) -> bool:

@@ -79,7 +79,7 @@ def document(table: Iterable[Route]) -> dict[str, Any]:
 
 
 def _path(route: Route, known: Iterable[str]) -> str:
-    """Return the documented path. Paths that differ only in parameter names share the first one's names."""
+    """Return the path to document. Paths that differ only in parameter names get the names of the first in `known`."""
     path = "/api" + CAPTURED.sub(r"{\1}", route.path)
     shape = re.sub(r"\{\w+\}", "{}", path)
     return next((one for one in known if re.sub(r"\{\w+\}", "{}", one) == shape), path)
@@ -105,7 +105,7 @@ def _untitled(schema: Any, *, named: bool = False) -> Any:
 
 
 def _events() -> dict[str, Any]:
-    """Return the operation of the event stream."""
+    """Return the OpenAPI operation of the event stream."""
     events = operation(EVENTS, "/api/events", None, None)
     events["summary"] = "Stream events of builds and runners"
     events["parameters"].append(

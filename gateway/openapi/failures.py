@@ -1,4 +1,4 @@
-"""The error codes that a route can respond with, by status."""
+"""Collects the error codes that a route can respond with, by HTTP status."""
 
 from typing import Any
 

@@ -247,7 +247,7 @@ KIN = re.compile(r"^(New|Revealed)")
 
 
 def meaning(within: str, name: str) -> str:
-    """Return the description of a field, or an empty string."""
+    """Return the description of field `name` of the model or resource `within`, or an empty string."""
     for one in (f"{within}.{name}", f"{KIN.sub('', within)}.{name}", name):
         if one in MEANINGS:
             return MEANINGS[one]
@@ -255,7 +255,7 @@ def meaning(within: str, name: str) -> str:
 
 
 def described(within: str, schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Add descriptions to an object's schema; existing ones take precedence."""
+    """Return an object's schema with descriptions added to its fields; existing ones take precedence."""
     if "properties" not in schema:
         return dict(schema)
     fields = {

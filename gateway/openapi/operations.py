@@ -16,7 +16,7 @@ from gateway.token_scopes import required_scope
 
 
 def operation(route: Route, path: str, answer: Any, shown: Any) -> dict[str, Any]:
-    """Build the operation; `shown` is an example response."""
+    """Return the operation of a route. `answer`: schema of the response; `shown`: an example response."""
     found: dict[str, Any] = {
         "operationId": route.method.lower() + re.sub(r"\W+", "_", CAPTURED.sub(r"\1", route.path)),
         "tags": [tag_of(route.path)],

@@ -44,7 +44,7 @@ def _captured(route: Route, path: str) -> list[dict[str, Any]]:
 
 
 def _number(name: str) -> str:
-    """Describe a numeric path parameter like `project_id` or `job_local_id`."""
+    """Return the description of a numeric path parameter like `project_id` or `job_local_id`."""
     noun = name.removesuffix("_id")
     local = noun.endswith("_local")
     return f"the number of the {noun.removesuffix('_local')}" + (" within its project" if local else "")
@@ -90,7 +90,7 @@ def _must(body: Body, name: str) -> bool:
 
 
 def _limits(message: type[Message] | None, name: str) -> dict[str, Any]:
-    """Return the limits that the message declares for the field."""
+    """Return the limits that the message declares for the field, as members of a JSON schema."""
     if message is None or name not in message.model_fields:
         return {}
     schema = message.model_json_schema(ref_template="#/{model}")["properties"][name]

@@ -1,4 +1,4 @@
-"""Personal API tokens: request fields and response models."""
+"""Request fields and response models of personal API tokens."""
 
 from collections.abc import Mapping
 from typing import Any

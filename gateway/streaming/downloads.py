@@ -1,4 +1,4 @@
-"""Downloads of artifacts and logs, streamed in chunks and sent so that browsers save and never render them."""
+"""Downloads of artifacts and logs, streamed in chunks. Browsers save them instead of rendering them."""
 
 import logging
 from collections.abc import AsyncIterator, Mapping

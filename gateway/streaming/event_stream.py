@@ -82,7 +82,7 @@ async def _stream(
                 (b"content-type", b"text/event-stream"),
                 (b"cache-control", b"no-store"),
                 (b"x-accel-buffering", b"no"),
-                (b"connection", b"close"),  # a reconnect after shutdown must reach another replica
+                (b"connection", b"close"),  # after a shutdown, clients need a new connection to reach another replica
             ],
         }
     )
@@ -149,7 +149,7 @@ async def _read_stream(
 
 
 async def _iterate_messages(jetstream: JetStreamContext, stream: str, start: StartPosition) -> AsyncGenerator[Msg]:
-    """Yield messages in order and without gaps. A lost consumer is recreated after the last message."""
+    """Yield messages in order and without gaps. A lost consumer is recreated where the last message ended."""
     while True:
         try:
             subscription = await jetstream.pull_subscribe(
@@ -157,7 +157,7 @@ async def _iterate_messages(jetstream: JetStreamContext, stream: str, start: Sta
             )
             try:
                 while True:
-                    # one at a time: fetch returns a larger batch only when it is complete
+                    # one message at a time: fetch would wait until a larger batch is complete
                     with contextlib.suppress(TimeoutError):
                         [message] = await subscription.fetch(1, FETCH_TIMEOUT_SECONDS)
                         start = StartPosition(after=message.metadata.sequence.stream)

@@ -38,7 +38,7 @@ async def read_job_log(context: RequestContext) -> Response:
 
 
 async def download_artifact(context: RequestContext) -> Response:
-    """Download the artifact."""
+    """Download an artifact of a job."""
     job = JobRow.model_validate_json(await context.send(GetJob(job_id=context.path_params["job_id"])))
     artifact = next((artifact for artifact in job.artifacts if artifact.id == context.path_params["artifact_id"]), None)
     if artifact is None:

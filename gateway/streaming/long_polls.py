@@ -35,7 +35,7 @@ class PendingPoll:
 
 
 class LongPollQueue:
-    """Held requests in order of arrival; the longest-waiting eligible one is woken first."""
+    """The held requests of runners in order of arrival."""
 
     def __init__(self) -> None:
         self._polls: list[PendingPoll] = []
@@ -48,7 +48,7 @@ class LongPollQueue:
 
     @property
     def cursor(self) -> str:
-        """A value that changes whenever new work may be available."""
+        """A value that changes whenever new jobs may be available."""
         return f"{self._process_id}-{self._hint_count}"
 
     def advance_cursor(self) -> None:

@@ -48,16 +48,16 @@ class Envelope(Shape):
 
 
 def read_page_fields(context: RequestContext) -> Mapping[str, Any]:
-    """Read the fields of a PageQuery from the request."""
+    """Return the fields of a PageQuery from the request's query string."""
     return parse_page_fields(context.query)
 
 
-@lru_cache(maxsize=256)  # clients poll the same pages
+@lru_cache(maxsize=256)  # clients poll with the same query strings
 def parse_page_fields(query: bytes) -> Mapping[str, Any]:
-    """Parse the fields of a PageQuery from a query string.
+    """Return the fields of a PageQuery from a query string.
 
-    Unknown columns and orders are ignored, as Free Commit's clients expect. Raises RequestRejected with
-    one of ERROR_CODES.
+    Unknown columns and orders are ignored, as Free Commit's clients expect. Raises one of
+    ERROR_CODES.
     """
     pairs = parse_qsl(query.decode("latin-1"), encoding="utf-8")
     parameters = dict(pairs)

@@ -1,4 +1,4 @@
-"""Ownership in GitFlic's routes: resolve the owner that a path names, and admit only owners and administrators."""
+"""Finds the project or company in a GitFlic path, and admits only its owners and administrators."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -50,7 +50,7 @@ def _not_owner() -> RequestRejected:
     return RequestRejected("FORBIDDEN", "Only owners and administrators may do this.")
 
 
-# ---- resolvers that return fields of a message
+# ---- resolvers: functions that return fields of a message, determined by the path
 
 
 def filter_by_owner(owner: FindOwner) -> Find:
@@ -84,7 +84,7 @@ async def find_runner(context: RequestContext) -> Mapping[str, Any]:
 
 
 def find_runner_of(owner: FindOwner) -> Find:
-    """Return a resolver of the runner in the path. It raises RUNNER_NOT_FOUND for runners of other owners."""
+    """Return a resolver of the runner in the path. The resolver raises RUNNER_NOT_FOUND if another owner has it."""
 
     async def find(context: RequestContext) -> Mapping[str, Any]:
         expected = await owner(context)

@@ -12,7 +12,7 @@ from gateway.framework.serializers import Shape, Writer
 
 DEFAULT_PAGE_SIZE = 10
 MAX_PAGE_SIZE = 1000
-MAX_DIGITS = 15  # longest page number or size; every JSON parser reads numbers of this length exactly
+MAX_DIGITS = 15  # limit of a page number or size; every JSON parser reads numbers of this length exactly
 
 PARAMETERS = {
     "page": "page number, from 0; invalid values mean 0",
@@ -28,12 +28,12 @@ class PageInfo(Shape):
 
 
 def read_slice_fields(context: RequestContext) -> dict[str, int]:
-    """Read the fields of a SliceQuery from the request."""
+    """Return the fields of a SliceQuery from the request's query string."""
     return parse_slice_fields(context.query)
 
 
 def parse_slice_fields(query: bytes) -> dict[str, int]:
-    """Parse the fields of a SliceQuery from a query string."""
+    """Return the fields of a SliceQuery from a query string; invalid values mean the defaults."""
     parameters = dict(parse_qsl(query.decode("latin-1")))
     return {
         "page": _parse_number(parameters.get("page", ""), minimum=0, default=0),

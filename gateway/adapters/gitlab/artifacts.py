@@ -24,7 +24,7 @@ from gateway.context import AppState
 from gateway.http.multipart import FileForm
 from gateway.streaming.downloads import CHUNK_BYTES, send_artifact
 
-MAX_FORM_OVERHEAD_BYTES = 64 * 1024  # of form fields and multipart headers, allowed in addition to the file's limit
+MAX_FORM_OVERHEAD_BYTES = 64 * 1024  # limit of form fields and multipart headers, in addition to the file
 DEFAULT_FILE_NAMES = {"zip": "default.zip", "gzip": "default.gz", "raw": "default"}
 PARAMETERS = ("artifact_type", "artifact_format", "expire_in")
 
@@ -64,7 +64,7 @@ async def upload_artifact(app_state: AppState, scope: Scope, receive: Receive) -
 
 
 async def download_artifact(app_state: AppState, scope: Scope, _receive: Receive) -> Response:
-    """Send a job's archive. `direct_download` is ignored: there is no object storage URL to redirect to."""
+    """Send a job's artifact archive. `direct_download` is ignored: there is no object storage URL to redirect to."""
     token = read_header(dict(scope["headers"]), b"job-token")
     answer = await app_state.bus.query(GetArtifact(job_id=scope["path_params"]["job_id"], token=token))
     return await send_artifact(app_state, scope, Artifact.model_validate_json(answer))

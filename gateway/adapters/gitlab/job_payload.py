@@ -31,7 +31,7 @@ FAILURE_REASONS = (
 )
 NULL_SHA = "0" * 40
 DEPTH_VALUE = re.compile(r"[0-9]{1,9}")  # valid GIT_DEPTH; git accepts at most 2**31 - 1
-CONFIG_PATH = ".headrace/job-comes-from-the-server.yml"  # as CI_CONFIG_PATH: a file that no repository has
+CONFIG_PATH = ".headrace/job-comes-from-the-server.yml"  # value of CI_CONFIG_PATH; no repository has this file
 
 
 def build_job_payload(
@@ -107,7 +107,7 @@ def _artifacts_to_json(artifacts: PlannedArtifacts) -> dict[str, Any]:
 
 
 def _dependency_to_json(assignment: Assignment, dependency: Dependency) -> dict[str, Any]:
-    """Return a dependency as JSON, with this job's own token: the tokens of other jobs are only stored as hashes."""
+    """Return a dependency as JSON, with the assigned job's token: of other tokens, only hashes are stored."""
     file = {"filename": dependency.file_name, "size": dependency.size}
     return {"id": dependency.job_id, "name": dependency.name, "token": assignment.token, "artifacts_file": file}
 

@@ -22,7 +22,7 @@ from libs.eventstore.decider import runner_actor
 log = logging.getLogger("headrace.gateway")
 
 RECHECK_SECONDS = 10.0  # interval at which a held request checks for jobs: notifications of queued jobs can be lost
-PAUSED_HOLD_SECONDS = 2.0  # time a paused runner waits for its response, so that it does not poll in a tight loop
+PAUSED_HOLD_SECONDS = 2.0  # a paused runner gets a response after this time: an immediate one would cause a tight loop
 RETURN_RETRY_DELAYS = (0.2, 1.0, 3.0, 0.0)  # seconds to wait after each failed attempt to return a claim
 REQUEST_ID = re.compile(r"[!-~]{16,128}")  # usable X-Request-Id; shorter ids may not be unique
 
@@ -54,7 +54,7 @@ async def _respond(app_state: AppState, scope: Scope, sent: RequestFields, poll:
         )
     try:
         webhook_body = await _fetch_webhook_body(app_state, assignment)
-        # in a thread: compressing a large webhook body would block other requests
+        # in a thread: compressing a large webhook body takes long and would block other requests
         job = await asyncio.to_thread(
             build_job_payload, assignment, poll.offer, webhook_body, quotes_files=not _is_headrace_agent(sent)
         )
@@ -133,7 +133,7 @@ async def _wait_for_job(app_state: AppState, scope: Scope, sent: RequestFields, 
 async def _claim_job(app_state: AppState, offer: RunnerDescription, poll: PendingPoll) -> Assignment | None:
     """Claim a job and return it, or None if none is available.
 
-    Updates the jobs that the poll was notified of: without a result, none of them is available any more; with one, only
+    Updates `poll.notified_jobs`. Without a result, all jobs in it are removed, since none is available. Otherwise, only
     the claimed job is removed, since the others may still be queued.
     """
     notified_count = len(poll.notified_jobs)

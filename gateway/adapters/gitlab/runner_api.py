@@ -51,7 +51,7 @@ async def register_runner(app_state: AppState, scope: Scope, receive: Receive) -
 
 
 async def send_registration(app_state: AppState, scope: Scope, sent: RequestFields) -> RunnerRegistration:
-    """Send the registration to the runners service. Raises REQUEST_INVALID or FORBIDDEN."""
+    """Register a runner at the runners service with the fields `sent`. Raises REQUEST_INVALID or FORBIDDEN."""
     command = validate(
         RegisterRunner,
         registration_token=_read_text(sent, "token"),
@@ -95,7 +95,7 @@ async def reset_token(app_state: AppState, scope: Scope, receive: Receive) -> Re
 
 
 async def reset_token_as_admin(app_state: AppState, scope: Scope, _receive: Receive) -> Response:
-    """Reset a runner's token, authenticated by an administrator's token: the runner's own may be lost."""
+    """Replace a runner's token, authenticated by an administrator's token, in case the runner's token is lost."""
     sent = {b"authorization": b"token " + dict(scope["headers"]).get(b"private-token", b"")}
     try:
         actor = await app_state.authenticator.authenticate(sent, Role.ADMIN, TokenScope.RUNNER_WRITE)
@@ -117,7 +117,7 @@ async def unregister_machine(app_state: AppState, scope: Scope, receive: Receive
 
 
 async def append_trace(app_state: AppState, scope: Scope, receive: Receive) -> Response:
-    """Append to a job's log at the first offset in Content-Range. Runners define the last one differently: ignored."""
+    """Append to a job's log at the start of Content-Range. Its end is ignored: runners compute it differently."""
     headers = dict(scope["headers"])
     content_range = CONTENT_RANGE.match(headers.get(b"content-range", b"").decode("latin-1"))
     if not content_range:
