@@ -26,7 +26,7 @@ class Deployment:
     replica_set: str = "headrace"
     nats: str = "nats:4222"
     headrace_uid: int = 10001
-    mongod_uid: int = 999  # of the public image; mongod requires that it owns its key file
+    mongod_uid: int = 999  # user id in the public image; mongod must own its key file
     nats_server_uid: int = 0
 
 

@@ -1,4 +1,4 @@
-"""Entry points of the long-lived processes, without the command line parser, which would stay in memory."""
+"""Entry points of the long-lived processes. They do not load the command line parser, to save memory."""
 
 import ctypes
 import gc
@@ -50,7 +50,7 @@ def _tune_memory() -> None:
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)
     with suppress(OSError, AttributeError):  # available in glibc only
-        # Otherwise glibc raises the threshold and keeps large blocks per thread: 19 MB after the first sign-in.
+        # Without a fixed threshold, glibc raises it and keeps freed blocks per thread: 19 MB after the first sign-in.
         ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES)
 
 

@@ -28,7 +28,7 @@ from libs.settings import Settings, SettingsError
 
 NATS_TIMEOUT_SECONDS = 5.0  # to connect, and to fetch stored events
 BATCH_SIZE = 200
-POLL_TIMEOUT_SECONDS = 2.0  # without an event; then the consumer is checked
+POLL_TIMEOUT_SECONDS = 2.0  # after this time without an event, check that the consumer still exists
 MAX_VALUE_LENGTH = 40
 MAX_SUMMARY_FIELDS = 5
 
@@ -43,7 +43,7 @@ HIDDEN_FIELD_PARTS = (
     "executor",
     "at",
     "ran",
-)  # fields with these parts in their names are not readable
+)  # fields whose names contain these parts are left out of the line
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class EventRecord:
         )
 
     def summary(self) -> str:
-        """Return the short fields, without those that the line contains already."""
+        """Return the short fields of the event, except those that the line shows elsewhere."""
         own_id = f"{self.stream.partition('-')[0]}_id"
         fields = [
             (name, value)
@@ -135,7 +135,7 @@ def _truncate(text: str, length: int) -> str:
 
 
 class EventTail:
-    """One service's stream from a position: first the stored events, then new ones."""
+    """Reads one service's stream from a start time: first the stored events, then new ones."""
 
     def __init__(self, client: Client, service: str) -> None:
         self._js: JetStreamContext = client.jetstream()

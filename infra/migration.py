@@ -17,14 +17,14 @@ from libs.service.connections import create_mongo_client, create_vault, get_data
 from libs.service.migration import migrate as migrate_services
 from libs.settings import Settings, SettingsError
 
-NOT_ENOUGH_PEERS, NO_CLUSTER = 10005, 10074  # too few servers for the number of replicas; not a cluster
+NOT_ENOUGH_PEERS, NO_CLUSTER = 10005, 10074  # JetStream errors: too few servers for the replicas; not a cluster
 AUTHENTICATION_FAILED = 18
 NATS_TIMEOUT_SECONDS = 3.0  # to connect to NATS
 RETRY_DELAY_SECONDS = 1.0
 
 
 class ServerNotReady(Exception):
-    """A server is not available yet; the message names it. The migration is retried."""
+    """A server, named in the message, is not available yet. The migration is retried."""
 
 
 def migrate(settings: Settings) -> None:

@@ -20,9 +20,9 @@ from libs.service.declaration import Service
 HEADRACE_ACCOUNT = "HEADRACE"
 JS_API = "$JS.API"
 EVENTS_JS_API = f"$JS.{EVENTS}.API"
-STREAM_NAMES_SUBJECT = (
-    "names"  # STREAM.NAMES requests of EVENTS are mapped to it and answered by HEADRACE: a mirror has no subjects
-)
+# In EVENTS, STREAM.NAMES requests are mapped to this subject, which HEADRACE answers: clients look up streams by
+# subject, and mirrors have no subjects.
+STREAM_NAMES_SUBJECT = "names"
 GATEWAY_HINT_EVENTS = (JobQueued, RunnerEdited, RunnerPaused, RunnerDeleted)
 
 
@@ -136,12 +136,12 @@ def _consumer_login(public: Sequence[str]) -> Login:
 
 
 def _inbox_subject(name: str) -> str:
-    """Return the subjects of a login's replies. No other login may subscribe to them."""
+    """Return the subject pattern of replies to this login. No other login may subscribe to it."""
     return f"_INBOX.{name}.>"
 
 
 def _request_subjects(message_type: type[Message], services: Sequence[Service]) -> Iterator[str]:
-    """Yield the subjects of a command or query; nothing for a message that no service handles."""
+    """Yield the subjects on which services accept a command or query; none if no service handles it."""
     if issubclass(message_type, PerServiceQuery):
         yield from (message_type.subject_at(service.name) for service in services)
     elif any(message_type in _handled_messages(service) for service in services):
@@ -154,14 +154,14 @@ def _handled_messages(service: Service) -> set[type[Message]]:
 
 
 def _ephemeral_consumer_subjects(stream: str) -> Iterator[str]:
-    """Yield the subjects needed for an ephemeral consumer with a random name over all events of a stream."""
+    """Yield the subjects needed to create and read an ephemeral consumer of all events of a stream."""
     yield f"{JS_API}.CONSUMER.CREATE.{stream}.*.evt.{stream}.>"
     yield f"{JS_API}.CONSUMER.INFO.{stream}.*"
     yield f"{JS_API}.CONSUMER.MSG.NEXT.{stream}.*"
 
 
 def _durable_consumer_subjects(stream: str, services: Sequence[Service], owner: str = "") -> Iterator[str]:
-    """Yield subjects that change a stream's durable consumers, or fetch from those of services other than `owner`."""
+    """Yield subjects that change a stream's durable consumers, or fetch from those that `owner` does not own."""
     for service in services:
         for worker in service.workers:
             if worker.source == stream:

@@ -18,7 +18,7 @@ from libs.service.connections import create_mongo_client, create_vault, get_data
 from libs.service.declaration import Service
 from libs.settings import Settings, SettingsError
 
-Rebuild = Callable[[Report], Awaitable[int]]  # returns the number of rows
+Rebuild = Callable[[Report], Awaitable[int]]  # rebuilds one view, reports progress and returns the number of rows
 
 
 def rebuild(service: str, view: str | None) -> None:

@@ -44,7 +44,7 @@ from libs.version import VERSION
 
 STANDARD_STREAM = "-"
 T = TypeVar("T")
-MONGODB_TIMEOUT_SECONDS = 600.0  # for one operation; some read a whole collection
+MONGODB_TIMEOUT_SECONDS = 600.0  # client timeout of one MongoDB operation; some read a whole collection
 
 console = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -169,7 +169,7 @@ def _check_file(source: BinaryIO, settings: Settings) -> tuple[BackupReader, res
 
 @contextmanager
 def _open_output(file: str) -> Iterator[BinaryIO]:
-    """Open the output. A file gets its name only when it is complete, and is readable by its owner only."""
+    """Open the output. A file gets its final name only when it is complete, and is readable by its owner only."""
     if file == STANDARD_STREAM:
         if sys.stdout.isatty():
             raise SettingsError("A backup is binary data; redirect it, as in `headrace backup - > FILE`.")
@@ -194,7 +194,7 @@ def _open_output(file: str) -> Iterator[BinaryIO]:
 
 @contextmanager
 def _open_input(file: str) -> Iterator[BinaryIO]:
-    """Open a backup for reading it twice. A pipe is copied to a temporary file first."""
+    """Open a backup that can be read twice. Input from a pipe is first copied to a temporary file."""
     try:
         if file != STANDARD_STREAM:
             with Path(file).open("rb") as source:

@@ -1,4 +1,4 @@
-"""Encryption of files in chunks with AES-256-GCM. The nonce of a chunk is its number and whether it is the last one.
+"""Encryption of files in chunks with AES-256-GCM. The nonce of a chunk consists of its number and a last-chunk flag.
 
 Any modified, moved, missing or additional chunk is therefore detected, and no chunk is returned before it is verified.
 """

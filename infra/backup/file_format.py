@@ -17,7 +17,7 @@ FORMAT = 1
 DIGEST = hashlib.sha256
 DIGEST_BYTES = 32
 MAX_LINE_BYTES = 65536
-MAX_BLOCK_BYTES = 64 * 1024 * 1024  # MongoDB sends batches of at most 16 MiB plus one document
+MAX_BLOCK_BYTES = 64 * 1024 * 1024  # readers reject larger blocks; MongoDB batches have at most 32 MiB
 ENCRYPTION_SCHEME = "aes-256-gcm"
 
 BLOCK_HEADER = struct.Struct(">cI")

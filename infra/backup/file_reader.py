@@ -28,7 +28,7 @@ CHUNK_BYTES = 1024 * 1024
 
 
 class BackupReader:
-    """Reads a seekable file. Raises BackupError if it differs from what was written."""
+    """Reads a seekable backup file. Raises BackupError if the file is damaged or was modified."""
 
     def __init__(self, file: BinaryIO, key: str = "") -> None:
         self._file = file
@@ -61,7 +61,7 @@ class BackupReader:
         return self._file.tell()
 
     def read_documents(self) -> Iterator[tuple[Section, bytes]]:
-        """Yield documents by section. They are verified only when the iteration is complete."""
+        """Yield each document with its section. The documents count as verified only after the last one was yielded."""
         try:
             yield from READERS[self.format](self)
         except DecryptionError as error:
@@ -125,7 +125,7 @@ class BackupReader:
             raise BackupError("The backup is damaged: its body is truncated or has additional data.")
 
     def _read_stored_body(self) -> Iterator[bytes]:
-        """Yield the body as stored, and compare the digest at the end."""
+        """Yield the body as stored, then compare its digest with the one at the end of the file."""
         self._file.seek(len(self._header_lines))
         digest = DIGEST(self._header_lines)
         left = self._size - len(self._header_lines) - DIGEST_BYTES
@@ -158,7 +158,7 @@ class _ByteStream:
         return taken
 
     def at_end(self) -> bool:
-        """Return whether the body has ended. Reads up to the digest behind it."""
+        """Return whether the body has ended. At the end this reads and verifies the digest that follows the body."""
         return not self._buffer and next(self._chunks, None) is None
 
 

@@ -25,8 +25,9 @@ from libs.security.envelope_encryption import DecryptionFailed, MasterKeyMissing
 Databases = Mapping[str, AsyncDatabase[Document]]
 ProgressReport = Callable[[int, int], None]  # bytes read, size of the file
 
-FAST_WRITES = WriteConcern(1)  # safe: the final marker is written with majority, and so is everything before it
-OCCUPIED_COLLECTIONS = (COMMITS, DATA_KEYS, "counters")  # not empty in a system that was ever started
+# Writes wait for one member only. The marker is removed with majority at the end, which covers all earlier writes.
+FAST_WRITES = WriteConcern(1)
+OCCUPIED_COLLECTIONS = (COMMITS, DATA_KEYS, "counters")  # each contains documents once a system was started
 
 
 @dataclass
@@ -115,9 +116,9 @@ async def _count_events(nats: Client, service: str) -> int:
 
 
 async def load_backup(databases: Databases, nats: Client, reader: BackupReader, report: ProgressReport) -> None:
-    """Write the databases and purge JetStream. After a crash, the marker makes the next restore start again."""
+    """Write the databases and purge JetStream. After a crash, the restore marker makes the next restore start over."""
     first, *others = databases.values()
-    for database in (*others, first):  # the one with the marker last
+    for database in (*others, first):  # the database with the restore marker is dropped last
         await database.client.drop_database(database.name)
     await first[RESTORE_MARKERS].insert_one({"_id": RESTORE_MARKER_ID, "backup": reader.header.backup})
     for service in databases:

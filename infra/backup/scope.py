@@ -26,7 +26,7 @@ DERIVED_COLLECTIONS = {
     RESTORE_CUTOFFS,
     RESTORE_MARKERS,
 }
-PROJECTION_PREFIX = "view_"  # of the collections of projections
+PROJECTION_PREFIX = "view_"  # prefix of collections that hold projections
 LOG_COLLECTIONS = {"log_chunks"}
 ARTIFACT_COLLECTIONS = {"file_pieces"}
 

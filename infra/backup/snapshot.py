@@ -30,7 +30,7 @@ from libs.service.restore_cutoffs import RESTORE_CUTOFFS
 
 Databases = Mapping[str, AsyncDatabase[Document]]
 SectionReport = Callable[[Section], None]
-BeginBackup = Callable[[datetime], BackupWriter]  # starts the file when the time of the snapshot is known
+BeginBackup = Callable[[datetime], BackupWriter]  # creates the writer for a snapshot time
 
 SNAPSHOT_EXPIRED_CODES = {239, 246}  # SnapshotTooOld, SnapshotUnavailable
 REACTIONS_PREFIX = "reactions-to-"
@@ -45,9 +45,10 @@ async def create_backup(
     report: SectionReport,
     excluded: Sequence[str] = (),
 ) -> Sequence[Section]:
-    """Write a backup.
+    """Write a backup with the writer that `begin` creates. Return its sections.
 
-    `ack_floors` is, by service and consumer, the time up to which a worker has handled all events.
+    `ack_floors` maps each service and consumer to the time up to which all events have been handled.
+    `excluded` may contain "logs" and "artifacts". Raises BackupError if no consistent snapshot can be read.
     """
     before = await _list_collections(databases)
     if not (logs := [databases[name][COMMITS] for name, names in before.items() if COMMITS in names]):
@@ -115,7 +116,7 @@ async def _copy_collection(
 async def _find_cutoffs(
     service: Service, databases: Databases, ack_floors: Mapping[str, datetime], session: AsyncClientSession
 ) -> Sequence[Document]:
-    """Return the progress of subscriptions and workers as times. Sequence numbers differ in another JetStream."""
+    """Return the times up to which consumers have handled events, because a restore changes sequence numbers."""
     done = dict(ack_floors)
     async for position in databases[service.name]["followers"].find({"event_id": {"$ne": ""}}, session=session):
         source = position["_id"].removeprefix(REACTIONS_PREFIX)
@@ -133,9 +134,9 @@ async def _find_cutoffs(
 
 
 async def read_ack_floors(services: Sequence[Service], nats: Client) -> dict[str, dict[str, datetime]]:
-    """Return, by service and consumer, the time up to which a worker has handled all events.
+    """Map each service and consumer to the time up to which all events have been handled.
 
-    Call it before the backup.
+    Call it before the snapshot is taken, so that the times are not later than the backed-up data.
     """
     js = nats.jetstream()
     floors: dict[str, dict[str, datetime]] = {}

@@ -8,7 +8,7 @@ from infra.checks.files import list_tracked_files
 
 MAX_LINES = 300
 MAX_MODULES_PER_FOLDER = 12
-# Trees in which module names are unique. Unit tests mirror the packages, so their names repeat as those of the modules.
+# Trees in which module names are unique. Unit tests mirror the packages, so their module names may repeat.
 TREES = ("agent", "contracts", "gateway", "infra", "libs", "services/*", "tests/*")
 MIRRORED_TREES = ("tests/unit",)
 

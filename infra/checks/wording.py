@@ -43,7 +43,7 @@ UNCHECKED: dict[str, str] = {
 class Exemption:
     """A place where a word is allowed."""
 
-    pattern: str  # of the path
+    pattern: str  # regular expression that matches the path of the file
     word: str
     reason: str
 

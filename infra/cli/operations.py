@@ -73,7 +73,7 @@ def rebuild(
     view: Annotated[str | None, typer.Argument(help="Name of one view. Default: all views of the service.")] = None,
     data: DataOption = None,
 ) -> None:
-    """Rebuild views from the event log beside the ones in use, and replace these at the end. Shows the progress.
+    """Rebuild views from the event log. The current views stay in use until the new ones replace them. Shows progress.
 
     Example: `headrace rebuild builds`
     """

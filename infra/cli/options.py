@@ -25,7 +25,7 @@ def set_data_folder(data: Path | None) -> None:
 
 
 def connect_to_local_stack(data: Path | None, login: str = "migrate") -> None:
-    """Use the servers of the stack that runs on the data folder, unless the environment names others."""
+    """Use the servers of the stack that runs on the data folder, unless the environment names other servers."""
     set_data_folder(data)
     from infra.local.stack_commands import connect_to_stack
 

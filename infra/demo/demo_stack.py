@@ -17,7 +17,7 @@ from libs.settings import Settings
 
 DEMO_FOLDER = ".headrace/demo"
 DEFAULT_PORT = 8080
-START_TIMEOUT_SECONDS = 90.0  # for a stack that another process is starting
+START_TIMEOUT_SECONDS = 90.0  # maximum wait for a stack that another process is starting
 
 
 class StartFailed(Exception):
@@ -31,7 +31,7 @@ class StartFailed(Exception):
 @dataclass(frozen=True, slots=True)
 class DemoStack:
     url: str
-    keeps_running: bool  # after the demo
+    keeps_running: bool  # whether the stack keeps running after the demo
 
 
 @contextmanager

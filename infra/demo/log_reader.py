@@ -13,8 +13,8 @@ from infra.demo.api_client import ApiClient, ApiError
 from infra.local.process import OperatorError
 
 FIRST_SECTION = "-1"
-START_TIMEOUT_SECONDS = 120.0  # until a build must have started
-POLL_INTERVAL_SECONDS = 0.15  # between two polls of a log without new lines
+START_TIMEOUT_SECONDS = 120.0  # maximum wait for a build to start
+POLL_INTERVAL_SECONDS = 0.15  # pause between two polls of a log without new lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ LogEvent = StepStarted | LogLine | StepFinished | BuildWaiting
 
 
 class LogReader:
-    """Reads the live and then the stored log, and counts lines so that none is returned twice."""
+    """Reads the live log and then the stored log. Counts the lines of each step, so that no line is returned twice."""
 
     def __init__(self, api: ApiClient, executor_id: str, build_id: int) -> None:
         self._api = api
@@ -53,7 +53,7 @@ class LogReader:
         self._step = ""
         self._step_started_at = ""
         self._step_finished = False
-        self._line_counts: dict[str, int] = {}  # lines by step
+        self._line_counts: dict[str, int] = {}  # step name -> lines returned so far
 
     def read_events(self) -> Iterator[LogEvent]:
         """Yield the events of the log until the build has finished."""
@@ -80,14 +80,14 @@ class LogReader:
             news = list(self._section_events(section, self._new_lines(section)))
             yield from news
             if not news and self._step_finished and self._is_finished():
-                return  # the live log stays available for some seconds
+                return  # the live log of a finished build is complete and stays available for some seconds
             if not news:
                 time.sleep(POLL_INTERVAL_SECONDS)
 
     def _new_lines(self, section: dict[str, Any]) -> list[str]:
-        """Split new lines.
+        """Return the new lines of a section.
 
-        Continued sections begin with a line break; new sections have line breaks between lines only.
+        The text of a continued section begins with a line break, the text of a new section does not.
         """
         continued = self._step in ("", section["step"])
         missing = section["line_number"] - (self._line_counts.get(self._step, 0) if continued else 0)
@@ -123,7 +123,7 @@ class LogReader:
             if self._step and not self._step_finished:
                 yield StepFinished(
                     self._step, _seconds_between(self._step_started_at, section["start_at"]), True, False
-                )  # the live log skipped its end
+                )  # the live log went on to the next step without reporting the end of this one
             self._step, self._step_started_at, self._step_finished = section["step"], section["start_at"], False
             yield StepStarted(self._step)
         self._line_counts[self._step] = self._line_counts.get(self._step, 0) + len(lines)

@@ -16,8 +16,9 @@ from rich.text import Text
 
 IMAGE = Path(__file__).parents[2] / "docs" / "images" / "demo.svg"
 COLUMNS = 112
-ERASED_LINE = re.compile(r"[^\n]*\r\x1b\[2K|[^\n]*\n(?:\x1b\[\?25h)?\r?\x1b\[1A\x1b\[2K")  # frames of the spinner
-LAST_SECTION = "Next steps"  # not part of the picture
+# Spinner frames: lines that the terminal erases again.
+ERASED_LINE = re.compile(r"[^\n]*\r\x1b\[2K|[^\n]*\n(?:\x1b\[\?25h)?\r?\x1b\[1A\x1b\[2K")
+LAST_SECTION = "Next steps"  # heading of the last section, which the image leaves out
 CURSOR_CONTROL = re.compile(r"\x1b\[\?25[lh]|\x1b\[\d*[A-DJK]|\r")
 
 
@@ -48,7 +49,7 @@ def render_image(recording: str) -> str:
         for line in lines.strip().splitlines():
             console.print(Text.from_ansi(line), overflow="ellipsis", no_wrap=True, crop=True)
         image = console.export_svg(title="make demo", theme=MONOKAI)
-        return re.sub(r"\s*@font-face \{.*?\}", "", image, flags=re.DOTALL)  # no fonts from other servers
+        return re.sub(r"\s*@font-face \{.*?\}", "", image, flags=re.DOTALL)  # load no fonts from other servers
 
 
 if __name__ == "__main__":

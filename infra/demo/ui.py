@@ -82,7 +82,7 @@ class Ui:
             print_event(self._console, event)
 
     def show_next_steps(self, steps: Mapping[str, str]) -> None:
-        """Print actions and their commands."""
+        """Print each suggested action with its command. `steps` maps actions to commands."""
         for what, how in steps.items():
             self.show_text(Text(f"  {what}"))
             self.show_text(Text(f"      {how}", "cyan"))

@@ -22,7 +22,7 @@ from infra.local.process import OperatorError
 from infra.local.stack_commands import connect_to_stack
 from libs.settings import Settings
 
-EVENT_TIMEOUT_SECONDS = 10.0  # until the last event of a finished build must be published
+EVENT_TIMEOUT_SECONDS = 10.0  # maximum wait for the last event of a finished build
 EXIT_INTERRUPTED = 130
 
 
@@ -97,7 +97,7 @@ def _run_build(ui: Ui, url: str, administrator: tuple[str, str], repository: Rep
 
 
 def _create_project(ui: Ui, admin: ApiClient, repository: Repository) -> DemoProject:
-    """Create a developer, a project and a secret. A number in their names makes them unique."""
+    """Create a developer, a project and a secret. Their names contain a number that makes them unique."""
     password = secrets.token_urlsafe(12)
     for number in count(1):
         fields = {"username": f"dana-{number}", "password": password, "roles": ["ROLE_DEVELOPER"]}
@@ -145,7 +145,7 @@ def _print_result(ui: Ui, build: Mapping[str, Any]) -> None:
 async def _fetch_build_events(settings: Settings, since: datetime, build_id: int) -> list[EventRecord]:
     """Return the build's events from JetStream.
 
-    The last one arrives a moment after the API reports the end of the build.
+    Waits for the last event, which is published a moment after the API reports the end of the build.
     """
     client = await connect_to_nats(settings, "demo")
     try:
@@ -181,7 +181,7 @@ def _next_steps(settings: Settings, url: str, *, keeps_running: bool) -> dict[st
 
 
 def _command_name() -> str:
-    """Return the command as it was called, or as it can be called from the current folder."""
+    """Return the name or path with which the user can call `headrace` from the current folder."""
     return _relative_path(Path(sys.argv[0]).absolute()) if sys.argv[0].endswith("headrace") else "headrace"
 
 

@@ -1,4 +1,4 @@
-"""Static analysis of functions: the messages each sends and the events it matches, which no declaration lists."""
+"""Static analysis of functions: which messages they send and which events they match."""
 
 import ast
 import inspect
@@ -18,7 +18,7 @@ RequestType = type[Command] | type[Query]
 
 
 def find_sent_messages(*functions: Any) -> list[RequestType]:
-    """Return the commands and queries that the functions, or service functions they call, construct."""
+    """Return the commands and queries constructed by the functions and by the service functions they call."""
     messages = _find_message_classes(functions, ast.Call)
     return [message for message in messages if issubclass(message, Command | Query)]
 
@@ -51,7 +51,7 @@ def _find_message_classes(functions: Iterable[Any], kind: type[ast.Call] | type[
 
 
 def _reachable_sources(pending: list[Any]) -> Iterator[tuple[ast.AST, Mapping[str, Any]]]:
-    """Yield syntax tree and scope of each function, method and class of the services that is reachable by name."""
+    """Yield syntax tree and scope of the pending functions and of all service code whose names they refer to."""
     seen: set[object] = set()
     while pending:
         target = pending.pop(0)

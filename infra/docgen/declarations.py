@@ -22,7 +22,7 @@ class ServiceDeclaration:
 
     @cached_property
     def messages(self) -> tuple[type[Message], ...]:
-        """All messages of the service's contract, in the order of its source."""
+        """All messages of the service's contract, in the order of the source file."""
         module = import_module(f"contracts.{self.name}")
         own = (value for value in vars(module).values() if isinstance(value, type) and issubclass(value, Message))
         return tuple(value for value in own if f"{value.__module__}.".startswith(f"{module.__name__}."))
@@ -41,7 +41,7 @@ class ServiceDeclaration:
 
     @property
     def other_messages(self) -> list[type[Message]]:
-        """Rows, responses, and parts of other messages."""
+        """The messages that are not commands, queries or events: rows, responses, and parts of other messages."""
         return [message for message in self.messages if not issubclass(message, Command | Query | Event)]
 
     def category_of(self, event: type[Event]) -> Category[Any, Any, Any, Any] | None:

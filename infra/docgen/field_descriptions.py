@@ -178,7 +178,7 @@ def get_field_descriptions(message: type[Message]) -> dict[str, str]:
 
 
 def read_field_comments(message: type[Message]) -> dict[str, str]:
-    """Return the comments behind the fields in the source, including inherited fields."""
+    """Return the trailing comment of each field in the source, including inherited fields."""
     texts: dict[str, str] = {}
     for ancestor in reversed(message.__mro__):
         if issubclass(ancestor, Message) and ancestor is not Message:

@@ -67,7 +67,7 @@ def _diff(current: str, expected: str) -> str:
 
 
 def render_html_pages(root: Path = ROOT) -> dict[Path, str]:
-    """Return the pages of /api/docs and /api/events/docs for other web servers. They are not under version control."""
+    """Return the pages of /api/docs and /api/events/docs as files for other web servers. Git ignores these files."""
     return {
         root / "docs" / "html" / "api.html": docs_page(openapi.document(TABLE)),
         root / "docs" / "html" / "events.html": event_page(

@@ -93,7 +93,7 @@ def _count_label(messages: Iterable[RequestType]) -> str:
 
 
 def _followed_events(declaration: ServiceDeclaration, source: ServiceDeclaration) -> list[str]:
-    """Return the names of the source's events that the service subscribes to."""
+    """Return the names of the events of `source` to which the service subscribes."""
     service = declaration.service
     functions: list[Callable[..., object]] = [service.policies[source.name]] if source.name in service.policies else []
     functions += [

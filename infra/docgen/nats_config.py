@@ -16,7 +16,7 @@ http: "0.0.0.0:8222"
 max_payload: 8MB
 jetstream { store_dir: "/data" }
 """
-MAX_CONSUMERS = 1000  # per stream of the account EVENTS; protects the server's memory from its users
+MAX_CONSUMERS = 1000  # consumers per stream of the account EVENTS; limits the memory that external users can occupy
 
 
 def render(services: Sequence[Service], gateway_messages: Iterable[type[Message]]) -> str:
@@ -38,7 +38,7 @@ def render(services: Sequence[Service], gateway_messages: Iterable[type[Message]
 
 
 def password_variable(login: str) -> str:
-    """Return the environment variable with the login's password, in clear or as a bcrypt hash."""
+    """Return the name of the environment variable for the login's password (plain text or bcrypt hash)."""
     return f"HEADRACE_NATS_PASSWORD_{login.upper()}"
 
 
@@ -69,7 +69,7 @@ def _render_subjects(rule: str, subjects: Sequence[str]) -> list[str]:
 
 
 def _headrace_account_links(public: Iterable[str]) -> list[str]:
-    """Return exports and imports of the account HEADRACE: its events, and the management of their mirrors."""
+    """Return exports and imports of the account HEADRACE: it exports events and manages their mirrors in EVENTS."""
     exports = ['{ service: "$JS.API.STREAM.NAMES", accounts: [EVENTS] }']
     imports = []
     for stream in public:
@@ -87,7 +87,10 @@ def _headrace_account_links(public: Iterable[str]) -> list[str]:
 
 
 def _events_account_links(public: Iterable[str]) -> list[str]:
-    """Return exports and imports of the account EVENTS. HEADRACE answers STREAM.NAMES, because mirrors have no subjects."""
+    """Return exports and imports of the account EVENTS.
+
+    STREAM.NAMES requests go to HEADRACE: clients look up streams by subject, and mirrors have no subjects.
+    """
     exports, imports = (
         [],
         [

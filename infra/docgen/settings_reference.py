@@ -148,7 +148,7 @@ def render() -> str:
 
 
 def find_problems() -> Iterator[str]:
-    """Variables without a description, and descriptions without a variable."""
+    """Yield a message for each variable without a description and each description without a variable."""
     described = {name for descriptions in SECTIONS.values() for name in descriptions}
     read = {*read_variables(), *READ_ELSEWHERE}
     for name in sorted(read - described):
@@ -158,7 +158,7 @@ def find_problems() -> Iterator[str]:
 
 
 def read_variables() -> dict[str, Variable]:
-    """The calls `read.<kind>("NAME", default, lowest, highest)` in `libs/settings.py`, by name."""
+    """Return the variables by name, as found in the calls `read.<kind>("NAME", default, lowest, highest)`."""
     variables: dict[str, Variable] = {}
     for node in ast.walk(ast.parse(inspect.getsource(settings))):
         match node:

@@ -18,11 +18,11 @@ from libs.service.declaration import Service
 from libs.settings import Settings, SettingsError
 
 MIN_MONGODB_VERSION = (6, 0)
-MAX_CLOCK_SKEW_SECONDS = 5.0  # seconds
-MAX_TRANSACTION_SECONDS = 5  # seconds
-MAX_LISTED_INDEXES = 5  # indexes named by one finding
+MAX_CLOCK_SKEW_SECONDS = 5.0  # more between this machine and MongoDB is a finding
+MAX_TRANSACTION_SECONDS = 5  # a longer transaction timeout of MongoDB is a finding
+MAX_LISTED_INDEXES = 5  # a finding names at most this many indexes
 UNAUTHORIZED_CODES = {13, 18}
-FATAL_CHECKS = {"mongodb", "mongodb.replica_set"}  # other checks of the database would only repeat them
+FATAL_CHECKS = {"mongodb", "mongodb.replica_set"}  # after one of these findings, other database checks are skipped
 UNREACHABLE_CONSEQUENCE = "It stores all data. No service responds without it."
 MIGRATE_REMEDY = "Run `headrace migrate`; services can keep running."
 

@@ -20,7 +20,7 @@ from services.notifications.mail import smtp_client, to_mail_failed
 MAIL_TIMEOUT_SECONDS = 5.0  # per SMTP command
 GATEWAY_TIMEOUT_SECONDS = 5.0
 SECRET_FILE_VARIABLE = re.compile(r"_(KEY|PASSWORD|URL|TOKEN)_FILE$")
-MIN_FREE_RATIO = 0.05  # of the disk size
+MIN_FREE_RATIO = 0.05  # of the disk size; less free space is a finding
 
 
 async def check_file_permissions(settings: Settings, environ: Mapping[str, str]) -> AsyncIterator[Finding]:
@@ -134,7 +134,7 @@ async def check_bucket(settings: Settings) -> AsyncIterator[Finding]:
     if settings.bucket is None:
         return
     from services.builds.artifacts.s3_storage import (
-        find_bucket_problem,  # loading its library takes time, so only if needed
+        find_bucket_problem,  # imported here because loading the S3 library takes time
     )
 
     if why := await find_bucket_problem(settings.bucket, settings.database_prefix, settings.ca_file):

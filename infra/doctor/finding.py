@@ -5,7 +5,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
-CHECK_TIMEOUT_SECONDS = 30.0  # for one check
+CHECK_TIMEOUT_SECONDS = 30.0  # timeout of one check
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ UNKNOWN_CONSEQUENCE = "Problems in this area are not detected."
 
 
 async def becomes_true(condition: Callable[[], Awaitable[bool]], *, within: float) -> bool:
-    """Return whether the condition becomes true within some seconds, so that work in progress causes no finding."""
+    """Return whether the condition becomes true within `within` seconds, so that work in progress causes no finding."""
     deadline = time.monotonic() + within
     while not await condition():
         if time.monotonic() > deadline:

@@ -21,9 +21,9 @@ from libs.service.declaration import AnyWorker, Service
 from libs.settings import Settings, SettingsError
 
 MIN_PAYLOAD_BYTES = 8 * 1024 * 1024
-CATCH_UP_SECONDS = 8.0  # longer than the interval at which subscriptions save checkpoints
-COUNT_TIMEOUT_MS = 5000  # milliseconds
-SERVER_TIMEOUT_SECONDS = 5.0  # seconds
+CATCH_UP_SECONDS = 8.0  # wait for consumers to catch up; longer than the interval between checkpoints
+COUNT_TIMEOUT_MS = 5000  # for counting the events of a log
+SERVER_TIMEOUT_SECONDS = 5.0  # to connect to one server
 
 
 def unreachable_finding(error: Exception) -> Finding:
@@ -59,7 +59,7 @@ async def check_server(client: Client) -> AsyncIterator[Finding]:
 
 
 async def check_servers(settings: Settings) -> AsyncIterator[Finding]:
-    """Check each server of the URL. A process uses one of them and switches to another only after a failure."""
+    """Check each server in HEADRACE_NATS_URL. A process uses one of them until it fails, then another."""
     address = parse_nats_address(settings)
     answers = await asyncio.gather(
         *(_server_problem(replace(settings, nats_url=address.with_login(server))) for server in address.servers)

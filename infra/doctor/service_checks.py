@@ -20,11 +20,11 @@ from libs.service.replicas import GATEWAY, REPLICAS
 from services.builds.projections import job_category
 from services.runners.projections import runner_category
 
-ANSWER_TIMEOUT_SECONDS = 4.0  # seconds
+ANSWER_TIMEOUT_SECONDS = 4.0  # for the response of a service
 MAX_QUEUE_WAIT = timedelta(minutes=10)
-MAX_HEARTBEAT_AGE = timedelta(seconds=30)  # of a process that is alive
-HEARTBEAT_SERVICE = "builds"  # gateways send heartbeats to several services; only this one reports them
-UNKNOWN_ID = "0"  # no aggregate has this number
+MAX_HEARTBEAT_AGE = timedelta(seconds=30)  # a process with an older heartbeat counts as stopped
+HEARTBEAT_SERVICE = "builds"  # gateways send heartbeats to several services; evaluate those sent to this one
+UNKNOWN_ID = "0"  # no object has this id
 ANSWERED_CODES = {"HISTORY_NOT_FOUND"}
 
 

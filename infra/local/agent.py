@@ -24,7 +24,7 @@ from libs.security.tls import create_client_context
 from libs.settings import Settings
 
 UNKNOWN_RUNNER_STATUS = 403
-JOB_SHUTDOWN_SECONDS = 2.0  # for running jobs when the stack stops; the whole stack has 10
+JOB_SHUTDOWN_SECONDS = 2.0  # running jobs get this time when the stack stops; the whole stack has 10 seconds
 
 
 def register_local_agent() -> None:
@@ -60,7 +60,7 @@ def run_local_agent() -> None:
 
 
 async def _serve(loaded: Config, health_port: int, registry: CollectorRegistry) -> None:
-    """Run the agent. It is ready when the server has verified its token."""
+    """Run the agent. Its health port reports ready once the server has verified the agent's token."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

@@ -9,7 +9,7 @@ from pathlib import Path
 from infra.local import ports
 from infra.local.process import OperatorError
 
-MIN_FREE_BYTES = 500_000_000  # mongod preallocates files, and stops when the disk is full
+MIN_FREE_BYTES = 500_000_000  # required at the start: mongod preallocates files, and stops when the disk is full
 
 
 @dataclass(frozen=True, slots=True)

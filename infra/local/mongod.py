@@ -25,7 +25,7 @@ def mongod_program(folder: DataFolder, listen: str = "127.0.0.1") -> Program:
             *("--replSet", REPLICA_SET, "--oplogSize", "1024", "--wiredTigerCacheSizeGB", "0.25"),
             *("--quiet", "--nounixsocket", "--networkMessageCompressors", "disabled"),
             *("--setParameter", "diagnosticDataCollectionEnabled=false"),
-            # the documents of a process killed inside a transaction stay locked for this time; the default is 60 s
+            # documents stay locked for this time after a process is killed inside a transaction; the default is 60 s
             *("--setParameter", f"transactionLifetimeLimitSeconds={MAX_TRANSACTION_SECONDS}"),
         ),
         log=folder.log("mongod"),
@@ -49,7 +49,7 @@ def is_primary(port: int) -> bool:
 
 
 def _ensure_primary(port: int) -> bool:
-    """Advance the replica set towards a primary. Call it repeatedly until it returns True."""
+    """Initiate or reconfigure the replica set if needed. Return whether mongod is primary; call it until it is."""
     member = {"_id": 0, "host": f"127.0.0.1:{port}"}
     try:
         if is_primary(port):
@@ -68,7 +68,7 @@ def _ensure_primary(port: int) -> bool:
 
 
 def _run_command(port: int, command: dict[str, Any]) -> dict[str, Any]:
-    """Run a command with MongoDB's wire protocol. The driver would cost the supervisor 30 MB of memory."""
+    """Run a command over MongoDB's wire protocol, because the driver would cost the supervisor 30 MB of memory."""
     import bson
 
     body = bytes(5) + bson.encode(command | {"$db": "admin"})

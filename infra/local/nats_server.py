@@ -15,14 +15,14 @@ UNLIMITED_LOGIN = "unlimited"
 
 
 def nats_server_program(folder: DataFolder, listen: str = "127.0.0.1", *, unlimited: bool = False) -> Program:
-    """Return the program.
+    """Write the configuration file and return the nats-server program.
 
-    `unlimited` adds a login without restrictions, for tests and benchmarks, and uses it in the URL.
+    `unlimited` adds a login without restrictions, for tests and benchmarks, and puts it into the program's URL.
     """
     port, monitoring = folder.port("nats"), folder.port("nats-monitoring")
     address = f"nats://127.0.0.1:{port}"
     config = folder.path / "nats" / "nats.conf"
-    # passwords are in a file, not on the command line or in the environment
+    # other users can read command lines, so the passwords are in a file
     addresses = f"{listen}:{port}", f"{listen}:{monitoring}"
     write_atomically(config, render_config(folder, *addresses, folder.path / "nats", unlimited=unlimited))
     return Program(
@@ -45,7 +45,10 @@ def with_login(address: str, folder: DataFolder, login: str) -> str:
 def render_config(
     folder: DataFolder, clients: str, monitoring: str, store_folder: Path, *, unlimited: bool = False
 ) -> str:
-    """Return the permissions with the folder's passwords, followed by the settings of this server."""
+    """Return the NATS configuration: the permissions file with the folder's passwords, then this server's settings.
+
+    `unlimited` adds a login without restrictions.
+    """
     text = PASSWORD_VARIABLE.sub(lambda match: _quoted_password(folder, match[1].lower()), PERMISSIONS_FILE.read_text())
     if unlimited:
         text = text.replace(

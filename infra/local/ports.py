@@ -5,9 +5,9 @@ import random
 import socket
 from itertools import count
 
-FIRST_PORT, PORT_COUNT = 20_000, 12_000  # below the range of ephemeral ports
-PORT_RANGE_VARIABLE = "LOCAL_PORT_RANGE"  # "20000-23999": parallel test processes and their children share no port
-PORT_STEP = 7_919  # a prime, so every port is drawn once per round
+FIRST_PORT, PORT_COUNT = 20_000, 12_000  # range to choose from, below the ephemeral ports
+PORT_RANGE_VARIABLE = "LOCAL_PORT_RANGE"  # such as "20000-23999": gives parallel test processes ranges of their own
+PORT_STEP = 7_919  # step between two candidates; as a prime it visits every port once per round
 _draws = count(random.randrange(PORT_COUNT), PORT_STEP)  # noqa: S311
 
 

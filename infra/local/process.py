@@ -26,9 +26,9 @@ class Program:
     argv: tuple[str, ...]
     log: Path
     is_ready: Callable[[], bool]
-    environment: Mapping[str, str] | None = field(default=None, repr=False)  # None: that of this process
-    address: str = ""  # for people
-    url: str = field(default="", repr=False)  # for clients, with the login
+    environment: Mapping[str, str] | None = field(default=None, repr=False)  # None: the environment of this process
+    address: str = ""  # URL to display, without a login
+    url: str = field(default="", repr=False)  # URL for clients, with the login
     health: str = ""
     explain_failure: Callable[[str], str] = lambda log: (
         ""

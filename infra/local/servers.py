@@ -41,7 +41,7 @@ def local_servers(
 ) -> Iterator[Servers]:
     """Start both servers and stop them after the block. `servers.nats.kill()` and `.start()` simulate a crash.
 
-    `unlimited`: the login in `nats_url` has no restrictions; otherwise it is the operator's.
+    `unlimited`: `nats_url` contains a login without restrictions, otherwise the login `migrate`.
     `throw_away`: the data is not needed afterwards, so the servers are killed, which saves one second of shutdown.
     """
     data = DataFolder(folder)

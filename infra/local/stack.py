@@ -24,7 +24,7 @@ LIMITED_LOGIN_MESSAGE = (
     "The login in HEADRACE_NATS_URL lacks permissions. `headrace up` uses it for all processes, "
     "so it must be a NATS user without restrictions (docs/operating/nats.md)."
 )
-ProgramFactory = Callable[[], Program]  # called for each start; selects a free health port
+ProgramFactory = Callable[[], Program]  # creates the program again for each start, with a free health port
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +150,7 @@ def reserve_gateway_port(settings: Settings) -> Iterator[None]:
             f"Port {port} on {host} is used by another program. "
             f"Stop that program, or select another port: HEADRACE_PORT={port + 1} headrace up"
         )
-    with bind_reuse_port(host, port) as ours:  # does not listen, so it receives no connections
+    with bind_reuse_port(host, port) as ours:  # this socket does not listen, so it receives no connections
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)  # otherwise Linux lets other programs listen
         yield
 

@@ -145,7 +145,7 @@ def _is_running(pid: int) -> bool:
 
 
 def connect_to_stack(login: str) -> None:
-    """Set the variables of the stack that runs on the data folder, unless the environment has them already.
+    """Set the connection variables of the stack that runs on the data folder, unless they are set already.
 
     `login` is the NATS login to use.
     """

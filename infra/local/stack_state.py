@@ -20,7 +20,7 @@ class ProcessState:
     """A process of the stack in its last observed state."""
 
     name: str
-    pid: int | None  # None: it exited and waits for its restart
+    pid: int | None  # None: the process has exited and waits for its restart
     address: str
     health: str
     url: str = field(default="", repr=False)  # with the login, if any
@@ -65,7 +65,7 @@ def exclusive_lock(folder: DataFolder) -> Iterator[None]:
     with _lock_file(folder).open("a+") as lock:
         deadline = time.monotonic() + 0.5
         while not _try_lock(lock.fileno(), fcntl.LOCK_EX):
-            if time.monotonic() > deadline:  # longer than `find_supervisor` holds the lock
+            if time.monotonic() > deadline:  # `find_supervisor` also takes the lock, but for a shorter time
                 raise OperatorError(f"Headrace is already running on {folder.path}; see `headrace status`.")
             time.sleep(0.02)
         lock.truncate(0)

@@ -16,11 +16,11 @@ from infra.local.stack import ProgramFactory, Stack, reserve_gateway_port
 from infra.local.stack_state import ProcessState, StackState, exclusive_lock
 from libs.settings import Settings
 
-START_TIMEOUT_SECONDS = 90.0  # for a process to become ready
+START_TIMEOUT_SECONDS = 90.0  # timeout for a process to become ready
 MAX_START_ATTEMPTS = 3
-STOP_TIMEOUT_SECONDS = 10.0  # for all processes together
-MIN_STAGE_STOP_SECONDS = 1.2  # reserved for each stage, regardless of earlier ones
-MAX_RESTART_DELAY_SECONDS = 15.0  # between two starts of a process that keeps exiting
+STOP_TIMEOUT_SECONDS = 10.0  # timeout to stop all processes together
+MIN_STAGE_STOP_SECONDS = 1.2  # time reserved to stop each stage, however long the others take
+MAX_RESTART_DELAY_SECONDS = 15.0  # longest pause before a process that keeps exiting is restarted
 
 
 class StopRequested(Exception):
@@ -34,9 +34,9 @@ class ManagedProcess:
         self._create_program = create_program
         self.process = Process(create_program())
         self.ready = False
-        self._start_at: float | None = 0.0  # None: it is running
+        self._start_at: float | None = 0.0  # monotonic time of the next start; None: running
         self._started_at = 0.0
-        self._failures = 0  # consecutive, without becoming ready
+        self._failures = 0  # consecutive exits before the process was ready
 
     @property
     def name(self) -> str:
@@ -44,7 +44,7 @@ class ManagedProcess:
 
     @property
     def is_stable(self) -> bool:
-        """Whether nothing is to be done until the process exits."""
+        """Whether the process runs and is ready, so that it needs no action until it exits."""
         return self.ready and self._start_at is None
 
     def tick(self, *, starting: bool) -> str:
@@ -99,7 +99,7 @@ class Supervisor:
         self._report = report
         self._python = python
         self._folder = DataFolder(settings.data)
-        self._stages: list[list[ManagedProcess]] = []  # by stage, in the order of the start
+        self._stages: list[list[ManagedProcess]] = []  # processes of each stage, in start order
         self._is_started = False
         self._stopping = False
         self._last_written: StackState | None = None
@@ -142,7 +142,7 @@ class Supervisor:
         if not nats_address:
             servers.append(nats_server_program(self._folder))
             nats_address = servers[-1].address
-        # These keep their program when restarted, because other processes know their ports.
+        # The servers restart on the same ports, because other processes know these.
         self._start_stage([_fixed_program(program) for program in servers])
         return Stack(settings, self._folder, mongodb_url, nats_address, self._environ, self._python)
 
