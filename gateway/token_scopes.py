@@ -5,7 +5,7 @@ import re
 from contracts.identity import TokenScope
 
 ROLE_PREFIX = re.compile(r"^/(admin|developer)(?=/)")
-# pattern of a path without its role prefix, and the resource whose scope the path needs; the first match counts
+# patterns of paths without their role prefix, each with the resource whose scope is needed; the first match counts
 RESOURCE_PATTERNS: tuple[tuple[str, str], ...] = (
     (r"/(project|company)/.+/runners\b", "RUNNER"),
     (r"/project/.+/cicd\b", "BUILD"),

@@ -21,7 +21,7 @@ MAX_LISTED_NAMES = 5  # file names in one log line
 
 
 class ArtifactTransferFailed(Exception):
-    """Artifacts could not be transferred. `is_permanent`: a retry would fail as well, even on another runner."""
+    """Artifacts could not be transferred. `is_permanent`: a retry would fail as well, also on another runner."""
 
     def __init__(self, detail: str, *, is_permanent: bool) -> None:
         super().__init__(detail)

@@ -59,7 +59,7 @@ class JobExecution:
     def interrupt(self, reason: str = INTERRUPTED) -> None:
         """Interrupt the current phase. The job fails with `reason`; if interrupted repeatedly, with the first one."""
         if reason == CANCELED and self._script_finished:
-            return  # the server repeats cancel requests; they must not interrupt the after-script
+            return  # the server repeats cancel requests, which must not interrupt the after-script
         self._interruption = self._interruption or reason
         if self._timeout is not None and not self._timeout.expired():
             self._timeout.reschedule(0)

@@ -1,6 +1,6 @@
 """The folder of one job: its checkout, and a private folder for scripts and file variables.
 
-On Linux, an SSH key is kept in memory (memfd) and passed as a path in /proc of this process.
+On Linux, an SSH key is kept in memory (memfd) and passed as a path below /proc/PID/fd of the agent.
 """
 
 import os

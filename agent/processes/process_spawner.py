@@ -1,8 +1,8 @@
 """A helper process that starts the programs of jobs, and kills them all if the agent dies.
 
 It is separate from the agent because forking a small process is fast. Each program runs below a supervisor process that
-adopts orphans (Linux child subreaper), so that all processes of a job are its descendants, whatever session, process
-group or environment they have.
+adopts orphans (Linux child subreaper), so that all processes of a program are its descendants, even if they
+change their session, process group or environment.
 """
 
 import ctypes
@@ -89,7 +89,7 @@ class ProcessSpawner:
 
 def serve(folder: str) -> None:
     """Run the helper process: start programs on request until the agent exits or dies, then kill them all."""
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children are reaped automatically
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps children automatically
     _become_subreaper()
     try:
         with socket.socket(fileno=0) as agent, suppress(EOFError, ConnectionError):

@@ -10,7 +10,7 @@ from contracts.messages import Message
 from gateway.context import RequestContext
 
 Moment = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
-"""A time in ISO 8601, passed through unparsed."""
+"""A time in ISO 8601, unchanged from the service's answer."""
 
 
 class Shape(BaseModel):

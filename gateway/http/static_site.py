@@ -19,7 +19,7 @@ FINGERPRINTED = re.compile(r"[.-][0-9a-f]{8,}\.")
 """A file name with a content hash, cacheable without revalidation."""
 JS_COMMENT = re.compile(r"/\*.*?\*/|^\s*//[^\n]*", re.DOTALL | re.MULTILINE)
 API_URL_SETTING = re.compile(r"""REACT_APP_API_URL["']?\]?\s*[:=]\s*(?!undefined\b|null\b)\S""")
-"""Matches an API URL that is set; an empty string counts: it means the page's own origin."""
+"""Matches a line that sets the API's URL. An empty URL counts as set: it means the page's own origin."""
 MAX_ENV_JS_BYTES = 64 * 1024
 SAME_ORIGIN_ENV_JS = 'window.globalConfig = {"REACT_APP_API_URL": ""};\n'
 WELCOME_PAGE = (

@@ -115,7 +115,7 @@ VALUES: dict[str, Any] = {
 }
 
 SENT = {"password": "correct horse battery staple", "executor_id": 1}
-"""Values that differ in requests."""
+"""Example values in requests, where they differ from those in responses."""
 
 
 def sent(name: str) -> Any:

@@ -45,7 +45,7 @@ BY_SEGMENT = {
     "ping": "Server",
     "events": "Events",
 }
-"""Tag by path segment; the first of these segments in a path decides."""
+"""Maps path segments to tags. A path has the tag of the first entry whose segment it contains."""
 
 
 def tag_of(path: str) -> str:

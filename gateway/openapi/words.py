@@ -102,4 +102,4 @@ WORDS = {
     "SetUserEnabled": "Enable or disable the user. A disabled user cannot sign in, and no token of the user is valid.",
     "SetUserProjects": "Replace the list of projects of which the user is a developer.",
 }
-"""By the name of the message or of the handler function."""
+"""Maps names of message classes and handler functions to descriptions."""

@@ -89,5 +89,5 @@ async def _wait_until_finished(context: RequestContext, executor_id: str) -> Non
                 return
         except RequestRejected as rejection:
             if rejection.code == "EXECUTOR_NOT_FOUND":
-                return  # finished, and deleted by the project's retention
+                return  # the build finished and was deleted by the project's retention limit
         await asyncio.sleep(delay := min(2 * delay, 0.5))

@@ -24,4 +24,4 @@ def format_instant(at: Any) -> str:
 LocalTime = Annotated[str, BeforeValidator(format_local_time)]
 Instant = Annotated[str, BeforeValidator(format_instant), Field(json_schema_extra={"format": "date-time"})]
 Day = Annotated[str, Field(json_schema_extra={"format": "date"})]
-"""`2020-10-10`, unchanged from the service's answer."""
+"""A date like `2020-10-10`, unchanged from the service's answer."""

@@ -25,7 +25,7 @@ JOB_STATUSES: Mapping[str, tuple[JobStatus, ...]] = {
     "MANUAL": (),
     "WARNING": (JobStatus.WARNING,),
 }
-"""GitFlic's job statuses and the corresponding ones here; those without any never occur."""
+"""Maps GitFlic's job statuses to those of Headrace. A status without any is accepted but matches no job."""
 GITFLIC_STATUS = {status: name for name, statuses in JOB_STATUSES.items() for status in statuses}
 
 PARAMETERS = {"jobStatus": f"only jobs with this status: {', '.join(JOB_STATUSES)}"}
