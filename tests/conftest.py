@@ -21,7 +21,7 @@ from tests.support.infrastructure.servers import STACK, Servers, describe_server
 
 NIGHTLY = bool(os.environ.get("HEADRACE_NIGHTLY"))
 SERVER_DESCRIPTION = pytest.StashKey[str]()
-# The time of an example depends on the machine, not on the code.
+# No deadline: how long an example takes depends on the machine, not on the code.
 hypothesis.settings.register_profile(
     "untimed", deadline=None, derandomize=False, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
@@ -29,9 +29,9 @@ hypothesis.settings.register_profile("thorough", hypothesis.settings.get_profile
 hypothesis.settings.load_profile("untimed")
 
 
-@pytest.hookimpl(tryfirst=True)  # before Hypothesis reads its option
+@pytest.hookimpl(tryfirst=True)  # must run before Hypothesis reads --hypothesis-seed
 def pytest_configure(config: pytest.Config) -> None:
-    if config.option.hypothesis_seed is None:  # workers receive the options, so all of them use one seed
+    if config.option.hypothesis_seed is None:  # test workers receive the options, so all use the same seed
         config.option.hypothesis_seed = str(random.randrange(2**32))  # noqa: S311
     scheduling.limit_ports(config)
     scheduling.record_durations(config)
@@ -54,7 +54,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_collection_finish() -> None:
-    """Modules and collected tests stay until the end, so the garbage collector need not traverse them."""
+    """Exclude modules and collected tests from garbage collection, because they exist until the end of the run."""
     gc.collect()
     gc.freeze()
 

@@ -47,7 +47,7 @@ RESULTS_FILE = Path("bench-results.json")
 
 
 async def measure_dispatch(bench: Bench, project_id: int) -> None:
-    """Measure from the POST of a build until a waiting runner has the job, and until the build is finished."""
+    """Measure the times from the POST of a build until a waiting runner has its job and until the build is finished."""
     await bench.set_agents_active(active=False)
     in_hand: list[float] = []
     finished: list[float] = []

@@ -29,13 +29,13 @@ if TYPE_CHECKING:
     from tests.bench.recorder import Bench
 
 RUNNER_COUNT = 50
-PACED_BUILDS, LAUNCH_INTERVAL = 100, 0.05  # builds launched one after another, and the seconds between them
+PACED_BUILDS, LAUNCH_INTERVAL = 100, 0.05  # number of builds launched one by one, and the seconds between them
 FLOOD_BUILDS, BUILDS_PER_SMALL_PROJECT, SMALL_PROJECTS = (
     100,
     5,
     4,
 )  # builds of one project, builds per small project, and small projects
-TIMEOUT_SECONDS = 120.0  # seconds for each phase
+TIMEOUT_SECONDS = 120.0  # of each phase
 CLAIM_COUNT, SHORT_QUEUE, POSSIBLE_JOBS, IMPOSSIBLE_JOBS = 100, 10, 10_000, 90_000
 
 
@@ -164,10 +164,10 @@ async def _are_all_planned(user: Connection) -> bool:
 
 
 async def measure_long_queue(bench: "Bench", folder: Path) -> None:
-    """Measure claims with a short queue and with a long one, most of whose jobs fit no runner."""
+    """Measure claims with a short queue, and with a long queue in which most jobs fit no runner."""
     logging.getLogger("headrace.runtime").setLevel(
         logging.ERROR
-    )  # these jobs have no builds, which would log a warning each
+    )  # omit the warning for each job, which says that its build does not exist
     with local_servers(folder, unlimited=True) as servers:
         settings = Settings(
             mongodb_url=servers.mongodb_url,

@@ -1,4 +1,4 @@
-"""The baseline of the benchmark: a plain FastAPI application with the same insert and the same response bytes."""
+"""The baseline of the benchmark: a plain FastAPI application that stores and returns the same data."""
 
 import asyncio
 import os

@@ -26,7 +26,7 @@ RESTART_TIMEOUT = 60.0  # seconds for the supervisor to restart a process
 class Kill:
     kinds: tuple[str, ...]
     killed_at: float
-    ready_at: float | None  # when all of them were ready again; None: the storm ended first
+    ready_at: float | None  # when all killed processes were ready again; None: the test ended first
 
 
 def one_of_each_kind(seed: int) -> list[tuple[str]]:
@@ -34,7 +34,7 @@ def one_of_each_kind(seed: int) -> list[tuple[str]]:
 
 
 def random_pairs(seed: int) -> Iterator[Sequence[str]]:
-    """Yield pairs of process kinds endlessly."""
+    """Yield random pairs of process kinds without end."""
     random = Random(seed)  # noqa: S311
     while True:
         yield random.sample(PROCESS_KINDS, 2)
@@ -50,7 +50,7 @@ class ProcessKiller:
         self.kills: list[Kill] = []
 
     async def run(self, turns: Iterable[Sequence[str]]) -> None:
-        """Kill one process of each named kind per turn, all kinds of a turn at once."""
+        """For each turn, wait for a random pause and kill one process of each of its kinds at the same time."""
         for kinds in turns:
             await asyncio.sleep(self._random.uniform(*self._pauses))
             await self._kill(kinds, [self._pick_process(kind) for kind in kinds])
@@ -83,7 +83,10 @@ class ProcessKiller:
             await bus.close()
 
     async def stop_while_frozen(self, server: str, names: Sequence[str]) -> float:
-        """Stop processes and their successors while a server is suspended. Return the longest shutdown in seconds."""
+        """Stop processes twice while a server is suspended: first as they run, then after their restart.
+
+        Return the longer shutdown in seconds.
+        """
         await self._send_signal([server], signal.SIGSTOP)
         try:
             settled = await self._stop_and_wait(names)

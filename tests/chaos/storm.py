@@ -21,7 +21,7 @@ SHORT_TIMEOUTS = {
     "HEADRACE_LONG_POLL_SECONDS": "5",
     "HEADRACE_TOKEN_SECONDS": "86400",
 }
-LONG_BUILD_SECONDS = 12  # seconds
+LONG_BUILD_SECONDS = 12  # duration of a build that outlasts an outage
 WORK_SCRIPT = """\
 echo "begin $CI_JOB_ID" >> {file}
 sleep {seconds}
@@ -38,7 +38,7 @@ class ChaosStack:
     projects: tuple[int, int]
     long_project: int  # a project whose builds take LONG_BUILD_SECONDS
     executions: Path  # a file with one line per start and end of a job
-    launched: list[LaunchedBuild] = field(default_factory=list)  # by all storms on this stack
+    launched: list[LaunchedBuild] = field(default_factory=list)  # all builds launched on this stack
 
     @classmethod
     def prepare(cls, stack: RunningStack, replicas: int, folder: Path) -> "ChaosStack":
@@ -77,7 +77,7 @@ class StormResult:
     verdict: Verdict
 
     def recoveries(self) -> Iterator[tuple[str, float]]:
-        """Yield, for each kill, the seconds until the first build requested after it finished."""
+        """Yield process kinds and recovery time of each kill: seconds until a build requested after it finished."""
         for kill in self.kills:
             later = [
                 build.finished_at - kill.killed_at
@@ -98,7 +98,7 @@ async def run_storm(
 ) -> StormResult:
     """Run at least `builds` builds during a disturbance, then audit the stack.
 
-    A disturbance that ends by itself is awaited. Any other one runs until at least MIN_KILLS kills happened.
+    A disturbance that ends by itself is awaited. Any other disturbance is canceled after at least MIN_KILLS kills.
     """
     killer = ProcessKiller(chaos_stack.stack, seed, pauses)
     async with httpx.AsyncClient(

@@ -1,4 +1,4 @@
-"""Every released version of an event can be read, as its golden sample proves."""
+"""Every released version of an event can be read: its golden sample is parsed."""
 
 import json
 from importlib import import_module
@@ -67,5 +67,5 @@ def test_unknown_fields_of_a_later_release_are_ignored(file: Path) -> None:
 def test_current_golden_samples_round_trip(file: Path) -> None:
     payload = json.loads(file.read_text())
     event = EVENTS[file.stem.partition(".v")[0]].model_validate(payload)
-    # fields added since the sample was recorded are missing in it
+    # the sample lacks the fields that were added after it was recorded
     assert event.model_dump(mode="json", exclude_unset=True) == payload

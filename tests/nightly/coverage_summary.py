@@ -22,7 +22,7 @@ class Total:
 
 
 def package_of(file: str) -> str:
-    """Return `services/builds` and the like for a service, otherwise the top-level package."""
+    """Return the package of a file: `services/NAME` for a service, otherwise the top-level package."""
     parts = Path(file).parts
     return "/".join(parts[:2]) if parts[0] == "services" and len(parts) > 2 else parts[0]
 

@@ -23,7 +23,7 @@ class Part:
     purpose: str
     command: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
-    obstacle: Callable[[], str | None] = lambda: None  # why it cannot run on this machine
+    obstacle: Callable[[], str | None] = lambda: None  # returns why the part cannot run on this machine, or None
 
 
 def missing_docker() -> str | None:

@@ -25,7 +25,7 @@ LIST_PATHS = (
     "/api/admin/runners/registration-info",
     "/api/company/mill/runners/registration-info",
 )
-SECRET_RESOURCES = ("secrets", "credentials")  # each read records an event, so histories grow by the reads of the test
+SECRET_RESOURCES = ("secrets", "credentials")  # reading these records an event and so changes histories
 VOLATILE_MEMBERS = ("timestamp", "trace_id")  # members of an error response that differ each time
 STREAM_KINDS = {"companies": "company", "executors": "executor", "projects": "project", "developers": "user"}
 DELETED_IDS = {"user": 4, "company": 2, "project": 3, "secret": 3, "credential": 3, "executor": 4}
@@ -76,7 +76,7 @@ def without_volatile_members(response: Any) -> Any:
 
 
 async def read_all_answers(system: BuildSystem, excluded_paths: tuple[str, ...] = ()) -> Answers:
-    """Read all paths except `excluded_paths`, whose responses change without a request."""
+    """Read all GET paths except `excluded_paths`, whose responses change on their own."""
     responses = {path: await fetch(system.http, path, system.admin) for path in LIST_PATHS}
     for path in list_detail_paths(responses):
         responses[path] = await fetch(system.http, path, system.admin)
@@ -117,7 +117,7 @@ def write_answers(folder: Path, leftovers: dict[str, Any], responses: Answers) -
 
 
 def read_answers(folder: Path) -> tuple[dict[str, Any], Answers]:
-    """Return the leftovers and the responses."""
+    """Return the recorded leftovers (see history.py) and the recorded responses by path."""
     plain, packed = folder / "answers.json", folder / "answers.json.gz"
     recorded = json.loads(plain.read_bytes() if plain.exists() else gzip.decompress(packed.read_bytes()))
     return recorded["left"], recorded["answers"]

@@ -60,7 +60,7 @@ async def run_builds(system: BuildSystem, project: Body, worker: FakeRunner, fol
         assert (await system.wait_until_ended(failed))["exit_code"] != 0
     await spec("/pipeline/.gitlab-ci.yml")
     pipeline = await system.launch_build(project)
-    await work(4)  # make, lint, grind and the retry of grind
+    await work(4)  # the jobs make, lint and grind, and the retry of grind
     assert (await system.wait_until_ended(pipeline))["exit_code"] == 4
     await resume_build(system, pipeline, worker)
     await spec("/headrace.yaml")
@@ -83,7 +83,7 @@ async def run_builds(system: BuildSystem, project: Body, worker: FakeRunner, fol
 
 
 async def resume_build(system: BuildSystem, build: int, worker: FakeRunner) -> None:
-    """Retry the failed job of a build; it succeeds."""
+    """Retry the failed job of a build and let the retry succeed."""
     (failed,) = [job for job in await system.get(f"/api/developer/builds/{build}/jobs") if job["name"] == "grind"]
     await system.post(f"/api/developer/jobs/{failed['id']}/retry", status=204)
     await worker.report(await worker.wait_for_job(), "success")
@@ -123,7 +123,7 @@ async def send_pushes(system: BuildSystem, project: Body, worker: FakeRunner) ->
 
 
 async def return_job(system: BuildSystem, project: Body, worker: FakeRunner) -> None:
-    """Return a job as a runner that cannot prepare it; the next attempt succeeds."""
+    """Act as a runner that returns a job because it cannot prepare it; the next attempt succeeds."""
     build = await system.launch_build(project)
     job = await worker.wait_for_job()
     lost = {"token": job["token"], "state": "failed", "failure_reason": "runner_system_failure"}

@@ -33,7 +33,7 @@ async def change_every_setting(system: BuildSystem, tokens: dict[str, str]) -> N
 
 
 async def change_users(system: BuildSystem) -> int:
-    """Change every user setting. Demoting an administrator also records an anchor."""
+    """Change every setting of a user, who is also demoted from administrator. Return the user's id."""
     cyd = await system.create_user("cyd", "ROLE_DEVELOPER", "ROLE_ADMIN")
     path = f"/api/admin/developers/{cyd}"
     await patch_resource(system, f"{path}/password", developer={"password": "waterfall-8"})
@@ -41,7 +41,7 @@ async def change_users(system: BuildSystem) -> int:
     await patch_resource(system, f"{path}/roles", developer={"roles": ["ROLE_DEVELOPER"]})
     for enabled in (False, True):
         await patch_resource(system, f"{path}/enabled", developer={"enabled": enabled})
-    same = {"developer": {"username": "cyd"}}  # records no event, only the idempotency key
+    same = {"developer": {"username": "cyd"}}  # unchanged: this request stores its idempotency key but records no event
     response = await system.http.patch(f"{path}/username", headers=system.admin | IDEMPOTENCY_HEADERS, json=same)
     assert response.status_code == 200, response.text
     return cyd
@@ -118,7 +118,7 @@ async def change_credentials_and_executors(system: BuildSystem) -> None:
 
 
 async def change_runners(system: BuildSystem) -> None:
-    """Register a runner that sends its details, gets a new token and is marked offline."""
+    """Register a runner, let it send its details, renew its token and mark it offline."""
     sexton = await system.register_runner(name="sexton", run_untagged=False, tag_list="bell")
     info = {"name": "gitlab-runner", "version": "18.0.0", "platform": "linux", "architecture": "amd64"}
     job_request = {"token": sexton.token, "info": info}

@@ -10,7 +10,7 @@ MISSING = "(gone)"
 
 @dataclass(frozen=True)
 class Difference:
-    """A place where a recorded and a current response differ."""
+    """A location at which a recorded and a current response differ."""
 
     location: str  # path and member: /api/developer/builds/1.status
     before: Any
@@ -22,9 +22,9 @@ class Difference:
 
 @dataclass(frozen=True)
 class DeliberateDifference:
-    """A pattern of places, optionally with the recorded and the current value."""
+    """A pattern of locations, optionally with the recorded and the current value."""
 
-    location: str  # a regular expression that matches the whole place
+    location: str  # a regular expression for the whole location
     reason: str
     before: Any = ...
     now: Any = ...
@@ -40,7 +40,7 @@ class DeliberateDifference:
 ALLOWED_FAILURE = DeliberateDifference(
     r"/api/admin/runners/.*/jobs\?.*\.status", "GitFlic's status of an allowed failure", "FAILED", "WARNING"
 )
-# clients rely on error codes and decisions; the explanations may be reworded
+# explanations may be reworded, because clients rely on error codes and decisions only
 REWORDED = (
     DeliberateDifference(r".*\.detail", "error details were reworded"),
     DeliberateDifference(r"/api/admin/(projects/\d+/)?deliveries.*\.reason", "reasons of decisions were reworded"),

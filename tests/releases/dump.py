@@ -1,8 +1,8 @@
 """Dump and restore the databases of all services as one compressed BSON file.
 
-A dump holds every document with its service and collection. Together with JetStream it is restored so that
-subscriptions continue where they were. Three things are adapted: streams get a new creation time, the relay gets a
-resume token of the new oplog, and the expiry times of TTL collections move into the future.
+A dump holds every document with its service and collection. It is restored together with JetStream, so that
+subscriptions continue at their last position. The restore adapts three things: streams get a new creation time, the
+relay gets a resume token of the new oplog, and the expiry times of TTL collections move into the future.
 """
 
 import gzip
@@ -91,7 +91,7 @@ def _adapt_document(document: Document, created: Mapping[str, str]) -> Document:
 
 
 async def _restore_log(database: AsyncDatabase[Document], commits: list[Document], published: tuple[str, ...]) -> None:
-    """Insert the published commits, then a resume position of the relay, then the unpublished commits."""
+    """Insert the published commits, then store a resume token for the relay, then insert the unpublished commits."""
     commits.sort(key=lambda commit: (commit["at"], commit["version"], commit["_id"]))
     published_versions = {event.rpartition(".")[0] for event in published}  # in the form stream@version
     published_commits = [

@@ -30,10 +30,10 @@ SECRET = "s3same-mill-stream"
 
 @dataclass
 class Leftovers:
-    """Tokens and pending work that exist when the release is replaced."""
+    """Tokens and pending work that the recorded release leaves behind for the next one."""
 
     tokens: dict[str, str] = field(default_factory=dict)  # personal access tokens by name
-    runners: dict[str, str] = field(default_factory=dict)  # name -> token
+    runners: dict[str, str] = field(default_factory=dict)  # runner tokens by runner name
     running: Body = field(default_factory=dict)  # a running job: id, token, length of its log in bytes
     queued: int = 0  # id of a build in the queue
     project: int = 0  # id of a project to build again

@@ -22,7 +22,7 @@ from infra.service_catalog import SERVICES
 API_PREFIX = "$JS.API"
 MIRROR_API_PREFIX = "$JS.EVENTS.API"  # API prefix of the account for external consumers
 CHUNK_BYTES = 128 * 1024
-TIMEOUT_SECONDS = 10.0  # seconds
+TIMEOUT_SECONDS = 10.0  # for one response of the JetStream API
 Json = dict[str, Any]
 
 
@@ -33,7 +33,7 @@ class RecordedStream:
     consumers: Sequence[Json]  # consumer infos: configuration, delivered, ack_floor, num_pending, num_ack_pending
     snapshot: Json  # configuration and state, as the restore API requires them
     data: bytes
-    copy: Json | None  # configuration of its mirror for external consumers
+    copy: Json | None  # configuration of the stream's mirror for external consumers, if it has one
 
 
 async def request(bus: Client, subject: str, body: Json | bytes = b"") -> Json:
@@ -54,7 +54,7 @@ async def read_stream(bus: Client, name: str, *, copied: bool) -> RecordedStream
 
 
 async def read_creation_time(bus: Client, name: str) -> str:
-    """Return the creation time of a stream, as subscriptions store it with their checkpoint."""
+    """Return the creation time of a stream in the form that subscriptions store in their checkpoints."""
     return str((await bus.jetstream().stream_info(name)).created)
 
 

@@ -19,7 +19,7 @@ from tests.support.in_process.gateway_stage import running_gateway
 from tests.support.in_process.service_stage import ServiceStage, empty_stage
 from tests.support.infrastructure.servers import running_servers
 
-NEVER_SECONDS = 10**9  # seconds: recorded work must not time out before it is restored
+NEVER_SECONDS = 10**9  # for timeouts that must not pass between the recording and the restore
 SHORT_RETRY_DELAYS = (0.2, 0.2)  # seconds between attempts to send an email
 
 
@@ -38,7 +38,7 @@ class RunningRelease:
         await self.service_stacks.pop(name).aclose()
 
     async def use_released_mail_delays(self) -> None:
-        """Restart the service with its default delays, so that a rejected email stays in its durable consumer."""
+        """Restart notifications with its default delays, so that a rejected email stays in the durable consumer."""
         await self.stop("notifications")
         await self.start(create_service())
 
@@ -55,7 +55,7 @@ async def running_release(folder: Path, post_office: MailServer) -> AsyncIterato
         "build_timeout_seconds": NEVER_SECONDS,
         "job_lease_seconds": 600.0,  # longer than a recording takes
         "runner_offline_seconds": NEVER_SECONDS,
-        "login_seconds": 20.0 * NEVER_SECONDS,  # the first back-off is a twentieth of it
+        "login_seconds": 20.0 * NEVER_SECONDS,  # the first login back-off is a twentieth of this
         "mail": MailSettings("127.0.0.1", post_office.port, tls=MailSecurity.NONE),
     }
     with running_servers(folder) as servers:

@@ -1,7 +1,7 @@
-"""Leave unfinished work: services stop one after another, and each misses the later events.
+"""Leave unfinished work: services are stopped one after another, and events recorded later stay unhandled.
 
-All of it concerns a project, a runner and a user that are deleted at the end, so recorded responses stay valid
-after the next release has finished the work.
+The work concerns a project, a runner and a user that are deleted at the end. Therefore the recorded responses are
+still valid after the next release has finished the work.
 """
 
 import asyncio
@@ -21,8 +21,9 @@ from tests.support import read_event_ids
 from tests.support.in_process.build_system import Body, BuildSystem
 from tests.support.waiting import eventually
 
-READ_MESSAGES = 7  # messages that the external consumer reads
-REMAINING_PROJECT = ("project", 2)  # the project whose member is deleted; its history changes later
+READ_MESSAGES = 7  # number of messages that the external consumer reads
+# A member of this project is deleted, so the next release adds an event to its history.
+REMAINING_PROJECT = ("project", 2)
 
 
 async def leave_unfinished_work(release: RunningRelease, leftovers: Leftovers) -> None:
@@ -72,7 +73,7 @@ async def leave_unfinished_work(release: RunningRelease, leftovers: Leftovers) -
 
 
 async def read_from_mirror(system: BuildSystem, stream: str) -> Body:
-    """Read the first messages of a mirror as an external program. Return the last one read."""
+    """Read the first messages of a mirror like an external program. Return the last message read."""
     client = await nats.connect(system.events_url)
     subscription = await client.jetstream().subscribe(f"evt.{stream}.>", stream=stream, ordered_consumer=True)
     for _ in range(READ_MESSAGES):

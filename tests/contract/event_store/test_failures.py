@@ -32,7 +32,7 @@ from tests.support.waiting import eventually
 
 @pytest.fixture
 def collected_sockets() -> Iterator[None]:
-    """Collect the sockets that the driver leaves open when the server dies during a connect."""
+    """After the test, garbage-collect the sockets that the driver leaves open when the server dies during a connect."""
     yield
     gc.collect()
 

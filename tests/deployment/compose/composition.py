@@ -67,7 +67,7 @@ class Composition:
         return result
 
     def run_demo(self) -> str:
-        """Run the demo and return its output. The demo must succeed."""
+        """Run the demo, check that it succeeds, and return its output."""
         return self.run_compose("run", "--rm", "--no-deps", "demo").stdout
 
     def run_inside(self, service: str, *command: str) -> subprocess.CompletedProcess[str]:

@@ -12,7 +12,7 @@ from tests.deployment.compose.composition import OTHER_SERVICES, OUR_SERVICES, C
 reason = find_skip_reason()
 pytestmark = [pytest.mark.skipif(bool(reason), reason=reason), pytest.mark.timeout(900)]
 
-DOWN_WITHIN = 60.0  # seconds; each process that ignored SIGTERM would add 10 to 20
+DOWN_WITHIN = 60.0  # maximum seconds of `down`; a process that ignores SIGTERM adds 10 to 20
 
 
 @pytest.fixture(scope="module")

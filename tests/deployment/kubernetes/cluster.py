@@ -13,7 +13,7 @@ POD_FOLDER = Path(__file__).parent
 NAMESPACE = "headrace"
 TEST_PODS = ("test-git", "test-load")
 POD_PROGRAMS = ("git_front.py", "load.py")
-ROLLOUT_TIMEOUT = 600  # seconds: an agent is drained first, and a node may be slow
+ROLLOUT_TIMEOUT = 600  # seconds; agents first finish their jobs, and a node may be slow
 
 
 def kubectl(*arguments: str, stdin: str = "", check: bool = True) -> str:
@@ -59,7 +59,7 @@ def create_test_pods() -> None:
         variable["valueFrom"]["secretKeyRef"]["name"] for variable in container["env"] if "valueFrom" in variable
     }
     [service] = [service for service in list_resources("services") if service["metadata"]["name"] == "headrace-gateway"]
-    [port] = service["spec"]["ports"]  # http or https
+    [port] = service["spec"]["ports"]  # the service has one port, named http or https
     text = (POD_FOLDER / "pods.yaml").read_text().replace("name: headrace-secrets", f"name: {secret}")
     text = text.replace("http://headrace-gateway", f"{port['name']}://headrace-gateway")
     documents = list(yaml.safe_load_all(text))

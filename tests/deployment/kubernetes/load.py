@@ -22,7 +22,7 @@ import httpx
 AUTHORITY = Path("/authority/ca.crt")  # CA certificate of a gateway with TLS
 READER_COUNT = 4
 LAUNCH_INTERVAL_SECONDS = 1.0
-BUILD_TIMEOUT_SECONDS = 180.0  # seconds for the last builds to finish
+BUILD_TIMEOUT_SECONDS = 180.0  # maximum wait for the last builds to finish
 
 
 @dataclass

@@ -33,7 +33,7 @@ SHORT_TIMEOUTS = {"HEADRACE_LONG_POLL_SECONDS": "2", "HEADRACE_JOB_LEASE_SECONDS
 
 @dataclass
 class BackedUp:
-    """The state of the system that was recorded before each of its two backups."""
+    """A backed-up system: its two backup files, and its state at the time of each."""
 
     folder: Path
     streams: Sequence[str] = ()
@@ -45,7 +45,7 @@ class BackedUp:
     running: str = ""  # executor id of a build whose job ran during the backup
 
     def new_folder(self, name: str) -> Path:
-        """Create a data folder with what a backup leaves out: master key, admin password, agent token."""
+        """Create a data folder that contains what a backup omits: master key, admin password and agent token."""
         old, new = self.folder / "old", self.folder / name
         (new / "secrets").mkdir(parents=True)
         for secret in ("master-key", "admin-password"):
@@ -62,7 +62,7 @@ def list_streams(stack: RunningStack) -> list[str]:
 
 @pytest.fixture(scope="module")
 def backed_up(tmp_path_factory: pytest.TempPathFactory, mail_server: MailServer) -> BackedUp:
-    """A system that was in use. Only the nightly run takes the second backup, under load."""
+    """Use a system and back it up. Only the nightly run makes the second backup, under load."""
     folder = tmp_path_factory.mktemp("backup")
     backed_up = BackedUp(folder)
     gate = Gate(folder / "gate")

@@ -15,8 +15,8 @@ from tests.support.stacks.running_stack import running_stack
 if TYPE_CHECKING:  # importing schemathesis takes seconds, and every worker collects this file
     from schemathesis import Case
 
-THOROUGH = int(os.environ.get("HEADRACE_FUZZ_EXAMPLES", "0"))  # 0 runs only the short form
-EXAMPLES = THOROUGH or 8  # per operation
+THOROUGH = int(os.environ.get("HEADRACE_FUZZ_EXAMPLES", "0"))  # examples per operation; 0: the short form of the test
+EXAMPLES = THOROUGH or 8  # generated requests per operation
 DOCUMENT = document(TABLE)
 OPERATIONS = [
     (method.upper(), path) for path, item in DOCUMENT["paths"].items() if path != "/api/events" for method in item
@@ -34,9 +34,10 @@ def fuzzing_target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fuzzing
 
 @pytest.fixture(scope="module")
 def fuzz() -> Fuzz:
-    """Call `check` with generated requests for an operation: valid ones, and ones with a single violation.
+    """Return a function that calls `check` with generated requests for an operation.
 
-    The thorough form adds the boundary values of each parameter, dozens per operation.
+    The requests are valid or violate the schema in one place. The thorough form adds the boundary values of each
+    parameter, dozens per operation.
     """
     import schemathesis
     from schemathesis.generation.hypothesis.builder import HypothesisTestConfig, HypothesisTestMode, create_test

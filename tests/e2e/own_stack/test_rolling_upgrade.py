@@ -41,8 +41,8 @@ VISITED_PATHS = (
     "/admin/runners?size=10",
     "/admin/history/project/1",
 )
-PAUSE_SECONDS = 0.1  # seconds between two rounds of requests
-SETTLE_TIMEOUT = 30.0  # seconds until rows written by the old release are backfilled
+PAUSE_SECONDS = 0.1  # between two rounds of requests
+SETTLE_TIMEOUT = 30.0  # maximum seconds until rows written by the old release are updated
 
 
 @dataclass
@@ -85,7 +85,7 @@ class Load:
             await asyncio.sleep(PAUSE_SECONDS)
 
     async def _request(self, client: httpx.AsyncClient, method: str, path: str, **sent: Any) -> None:
-        """Repeat the request until it is answered: a gateway that shuts down may close the connection."""
+        """Repeat the request until a response arrives: a gateway that shuts down may close the connection."""
         while True:
             try:
                 response = await client.request(method, path, **sent)
@@ -102,13 +102,13 @@ class Load:
 
 
 def await_builds(load: Load) -> None:
-    """Wait until some builds launched from now on have finished."""
+    """Wait until BUILDS_PER_STAGE builds that were launched after this call have finished."""
     started = time.monotonic()
     wait_until(lambda: load.have_finished_since(started, BUILDS_PER_STAGE), 60, "no builds come to their end")
 
 
 def audit_until_clean(stack: MixedStack, launched: list[LaunchedBuild], executions: Path) -> Verdict:
-    """Audit the stack until it is clean or SETTLED_WITHIN has passed, and return the last verdict."""
+    """Audit the stack until the verdict is clean or SETTLE_TIMEOUT has passed. Return the last verdict."""
     deadline = time.monotonic() + SETTLE_TIMEOUT
     while True:
         verdict = asyncio.run(audit_stack(stack, launched, executions))

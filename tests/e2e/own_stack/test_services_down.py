@@ -1,4 +1,4 @@
-"""A service is down: its commands fail fast, and a later retry with the same key has one effect."""
+"""While a service is down its commands fail fast; a later retry with the same idempotency key takes effect once."""
 
 import os
 import signal
@@ -17,8 +17,8 @@ from tests.support.external.repositories import create_sample_repository
 from tests.support.stacks.running_stack import JsonObject, RunningStack, running_stack
 from tests.support.waiting import wait_until
 
-MAX_FAILURE_SECONDS = 4.0  # seconds within which a stopped service is reported; a silent one takes five
-BUILD_TIMEOUT_SECONDS = 6  # build timeout of this stack, in seconds
+MAX_FAILURE_SECONDS = 4.0  # the gateway must report a stopped service faster than its 5 s timeout
+BUILD_TIMEOUT_SECONDS = 6  # build timeout of this stack
 HANGING_SCRIPT = """
 sleep 77000 &
 (trap '' TERM INT HUP; exec setsid sleep 77001) &

@@ -35,7 +35,7 @@ EMAIL = f"{uuid4().hex}@example.org"
 
 @dataclass(frozen=True)
 class TracedBuild:
-    """The build and the telemetry received about it."""
+    """The failing build and the telemetry about it that the receiver has stored."""
 
     stack: RunningStack
     receiver: OtlpReceiver
@@ -90,7 +90,7 @@ def run_failing_build(stack: RunningStack, repository: str) -> int:
 
 
 def is_complete(traced_build: TracedBuild, mail_server: MailServer) -> bool:
-    """Return whether the last expected spans have arrived: of the job, of the email and of the relay."""
+    """Return whether the spans that arrive last are there: those of the job, of the sent email and of the relay."""
     job_reported = mail_server.messages_to(EMAIL) and traced_build.named("agent", RUN_PATH.removeprefix("agent "))
     sent = traced_build.named("notifications", "decide MarkNotificationSent")
     return bool(job_reported and sent and END_PATH in list_span_paths(traced_build.run_spans))

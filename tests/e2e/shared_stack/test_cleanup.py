@@ -17,12 +17,12 @@ from tests.support.stacks.live_events import reading_live_events
 from tests.support.stacks.running_stack import RunningStack
 from tests.support.waiting import wait_until
 
-AGENT_SLOTS = 4  # of the agent of the stack
+AGENT_SLOTS = 4  # concurrent jobs of the stack's agent
 
 
 @dataclass(frozen=True)
 class CleanupProject:
-    """A project whose build step and cleanup step each wait at a gate. The cleanup writes a mark."""
+    """A project whose build step and cleanup step each wait at a gate. The cleanup step then creates a file."""
 
     stack: RunningStack
     project_id: int
@@ -45,7 +45,7 @@ class CleanupProject:
 
 @dataclass(frozen=True)
 class ThirdPartyRunner:
-    """A third-party runner, driven by hand, and the job it received."""
+    """A third-party runner, whose requests the test sends, and the job that it received."""
 
     http: httpx.Client
     job: dict[str, Any]

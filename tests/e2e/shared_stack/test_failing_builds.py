@@ -20,8 +20,8 @@ STEP = "from: debian\nsteps:\n  - name: '@build'\n"
 @dataclass(frozen=True)
 class FaultyBuild:
     exit_code: int
-    message_pattern: str  # pattern of the exit message
-    log_pattern: str = ""  # pattern of the output or the log
+    message_pattern: str  # matches the exit message of the build
+    log_pattern: str = ""  # matches the output of the step or the log
     steps: Mapping[str, str] | None = None
     spec: str | bytes | None = None
     settings: Mapping[str, str] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""One build from launch to end, as its developer and as the event stream show it."""
+"""One build from launch to end, as seen by its developer through the API and on the event stream."""
 
 from dataclasses import dataclass
 
@@ -41,12 +41,12 @@ class MainBuild:
     project_id: int
     executor_id: str
     sha: str
-    running: JsonObject  # its entry in the list of running builds
-    live: JsonObject  # its live log
+    running: JsonObject  # entry of the build in the list of running builds
+    live: JsonObject  # live log of the build
     build: JsonObject
     log: dict[str, str]
     events: list[LiveEvent]
-    late_events: list[LiveEvent]  # received after reconnecting with the id of the first event
+    late_events: list[LiveEvent]  # events received after reconnecting with the id of the first event
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from tests.support.stacks.live_events import reading_live_events
 from tests.support.stacks.running_stack import SERVICES, RunningStack
 from tests.support.waiting import wait_until
 
-MAX_SHUTDOWN_SECONDS = 10.0  # seconds from SIGTERM to the end of a process
+MAX_SHUTDOWN_SECONDS = 10.0  # from SIGTERM to the end of a process
 STATELESS_PROCESSES = (*SERVICES, "gateway")
 
 

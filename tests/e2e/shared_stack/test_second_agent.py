@@ -13,12 +13,12 @@ from tests.support.external.repositories import Gate, create_sample_repository
 from tests.support.stacks.running_stack import HEADRACE_COMMAND, RunningStack
 from tests.support.waiting import eventually
 
-AGENT_SLOTS = 4  # of the agent of the stack
+AGENT_SLOTS = 4  # concurrent jobs of the first agent
 
 
 @pytest.fixture
 def config(stack: RunningStack, tmp_path: Path) -> Iterator[Path]:
-    """Register an agent for the test. Yield its configuration file."""
+    """Register an agent, and unregister it after the test. Yield the agent's configuration file."""
     config = tmp_path / "agent" / "agent.json"
     token = stack.admin.get("/admin/runners/registration-info").json()["registrationToken"]
     register = ("agent", "register", "--description", "the second one", "--tag", "fast", "--tag", "big")
@@ -33,7 +33,7 @@ def config(stack: RunningStack, tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def agent(stack: RunningStack, config: Path) -> Iterator[None]:
-    """Run the agent. It must exit with status 0 on SIGTERM."""
+    """Run the second agent during the test. Afterwards, check that it exits with status 0 on SIGTERM."""
     process = subprocess.Popen((*HEADRACE_COMMAND, "agent", "run", "--config", str(config)), env=dict(stack.environ))
     yield
     process.send_signal(signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""Webhooks from the push of a forge to the build script that reads the body."""
+"""Webhooks end to end: a push notification from a forge starts a build whose script reads the request body."""
 
 import hashlib
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ PUSHER = {"github_username": "octo-ada", "gitlab_username": "tanuki-ada"}
 
 @dataclass(frozen=True)
 class WebhookProject:
-    """A project whose branch has a newer commit than the pushed one."""
+    """A project with a webhook. Its branch has a newer commit than `pushed`, the commit in the notification."""
 
     stack: RunningStack
     project_id: int
