@@ -95,7 +95,10 @@ async def test_a_protected_branch_does_not_restore_caches_of_unprotected_branche
 async def test_caches_are_separated_by_the_servers_keys_if_it_supports_this_else_by_the_agent(
     gitlab: FakeGitLabServer, repository: Path, tmp_path: Path
 ) -> None:
-    """If the server announces separate caches, its keys are used; otherwise the agent adds its own folders."""
+    """If the server announces separate caches, its cache keys are used unchanged.
+
+    Otherwise the agent keeps the caches of projects in separate folders.
+    """
     separate = {"features": {"separate_caches": True}}
     first = job_with_cache(1, repository, *WRITE_SCRIPT, key="1-deps-non_protected") | separate
     same_key = job_with_cache(2, repository, *READ_SCRIPT, project=2, key="1-deps-non_protected") | separate

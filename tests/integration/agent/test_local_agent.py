@@ -28,7 +28,7 @@ RESPONSES = {
 
 
 class TableHandler(BaseHTTPRequestHandler):
-    """Answers by the response table of the server and records path and authorization of each request."""
+    """Responds as listed in `server.responses` and records the path and the Authorization header of each request."""
 
     server: "FakeGateway"
 

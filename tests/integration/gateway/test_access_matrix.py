@@ -169,7 +169,7 @@ def request_path(route: Route, known: Ids) -> str:
 
 
 def allowed_statuses(route: Route, address: str, *, public: bool) -> set[int]:
-    """Return the statuses an allowed caller may get. A GET whose path parameters all exist must succeed."""
+    """Return the statuses that an allowed caller may get. A GET request with existing ids must succeed."""
     if route.method == "GET" and UNKNOWN_ID not in address:
         return {route.status}
     refusals = {503, 504} if public else {401, 403, 503, 504}
@@ -187,13 +187,13 @@ class Answer:
 async def answers(
     system: RunningSystem, callers: Mapping[str, Headers], resource_ids: Ids
 ) -> Mapping[tuple[str, str], Answer]:
-    """Return the answer for each route and caller. Requests are concurrent: an invalid token is checked twice."""
+    """Return the answer for each route and caller. Requests run concurrently, 16 at a time."""
     turn = asyncio.Semaphore(16)
 
     async def ask(route: Route, caller: str) -> Answer:
         path = request_path(route, visible_ids(route, resource_ids))
         async with turn, system.http.stream(route.method, path, headers=callers[caller]) as response:
-            if response.status_code < 400:  # an event stream has no end
+            if response.status_code < 400:  # do not read the body, because an event stream has no end
                 return Answer(path, response.status_code, "")
             await response.aread()
             return Answer(path, response.status_code, response.json()["message"])

@@ -88,7 +88,7 @@ async def test_an_idle_keep_alive_connection_is_not_subject_to_the_head_timeout(
         writer.write(COMPLETE_REQUEST)
         first = await reader.readuntil(b"ok")
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(1):  # longer than the timeout for a request head
+            async with asyncio.timeout(1):  # longer than the server's timeout for a request head
                 await reader.read(1)
         writer.write(COMPLETE_REQUEST)
         assert (await reader.readuntil(b"ok")).partition(b"\r\n")[0] == first.partition(b"\r\n")[0]

@@ -1,4 +1,4 @@
-"""How the gateway authenticates callers, caches the answers of identity and determines the client IP."""
+"""How the gateway authenticates callers, caches responses of the identity service and determines the client IP."""
 
 import asyncio
 import time

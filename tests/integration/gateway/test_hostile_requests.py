@@ -70,7 +70,7 @@ async def free_commit(servers: Servers) -> AsyncIterator[FreeCommitSystem]:
 
 
 async def create_route_path(free_commit: FreeCommitSystem, route: Route) -> str:
-    """Return the path of this route with the id of an existing resource."""
+    """Create the resource that the route needs and return the route's path with its id."""
     base, captured, part = route.path.partition("/{")
     if not captured:
         return f"/api{base}"

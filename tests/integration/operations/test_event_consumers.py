@@ -1,4 +1,4 @@
-"""External event consumers: the examples in docs/examples follow real events, and one rebuilds the fleet from them."""
+"""External event consumers: the programs in docs/examples read real events, and one computes the state of the fleet."""
 
 import asyncio
 import hashlib
@@ -174,7 +174,7 @@ async def run_jobs(system: BuildSystem, project: Body, worker: FakeRunner) -> No
 
 
 def select_common_fields(known: Body, shown: Body) -> Body:
-    """Return the fields of the API that the example knows too; the example formats times differently."""
+    """Return the API's values of the fields that the example has too, with times in the example's format."""
     return {
         name: shown[name] if value == shown[name] or name not in TIME_FIELDS else format_time(shown[name])
         for name, value in known.items()
@@ -186,7 +186,7 @@ def format_time(text: str) -> str:
 
 
 async def read_fleet_from_api(system: BuildSystem, known: Any) -> tuple[Body, Body]:
-    """Return the runners and jobs of the API, reduced to the fields that the example knows."""
+    """Return the API's runners by uuid and jobs by id, reduced to the fields that the example knows."""
     listed = (await system.get("/api/admin/runners/all/jobs", params={"size": 1000}))["page"]["totalElements"]
     runners = (await system.get("/api/admin/runners", params={"size": 1000}))["_embedded"][
         "restPipelineRunnerModelList"
@@ -224,10 +224,10 @@ async def test_the_fleet_built_from_events_equals_the_fleet_of_the_api(
 
 
 def prioritized_job_ids(fleet: Any) -> list[int]:
-    """Return the jobs with a raised priority, which is the last change made by the test."""
+    """Return the ids of jobs with the raised priority. Raising it is the last change that the test makes."""
     return [id_ for id_, job in fleet.jobs.items() if job["priority"] == 9]
 
 
 def online_runner_names(fleet: Any) -> list[str]:
-    """Return the names of online runners. In the end all runners are silent, so none is left."""
+    """Return the names of online runners. The list becomes empty at the end, when no runner sends requests."""
     return [runner["name"] for runner in fleet.runners.values() if runner["online"]]

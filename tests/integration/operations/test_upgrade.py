@@ -27,19 +27,20 @@ with_streams = pytest.mark.parametrize(
     "upgraded", [release for release in RELEASES if (FOLDER / release / STREAMS_FILE).exists()], indirect=True
 )
 
-# events that the current code records on its own, and how many of each
+# number of events of each type that the current code records without a request
 EXPECTED_NEW_EVENTS = {
-    "BuildFinished": 3,  # of the deleted project: one on a deleted runner, one whose planning hung, one unpublished
+    "BuildFinished": 3,  # builds of the deleted project: on a deleted runner, with hanging planning, unpublished
     "BuildDeleted": 3,
     "JobFinished": 1,
     "JobDeleted": 1,
-    "NotificationRequested": 3,  # for these builds
+    "NotificationRequested": 3,  # one for each of these builds
     "NotificationSkipped": 3,  # the initiator has no email address
-    "NotificationSent": 1,  # the mail that was refused before
+    "NotificationSent": 1,  # the mail that was refused during the recording
     "ProjectDevelopersChosen": 1,
     "RegistrationTokenWithdrawn": 1,
 }
-OPTIONAL_NEW_EVENTS = {"BuildKilled", "JobLost", "JobQueued"}  # depend on which durable consumer comes first
+# Whether these are recorded depends on the order in which durable consumers continue.
+OPTIONAL_NEW_EVENTS = {"BuildKilled", "JobLost", "JobQueued"}
 SECRET_ACCESS_EVENTS = {"SecretRevealed", "CredentialRevealed"}  # caused by comparing responses
 
 
@@ -107,7 +108,7 @@ async def test_after_an_upgrade_events_are_published_once_and_keep_their_positio
 
 @with_streams
 async def test_after_an_upgrade_pending_work_is_done_once(upgraded: UpgradedSystem) -> None:
-    """The recording deleted a project, its runner and a member of another project, and had a mail refused."""
+    """Before the upgrade, a project, its runner and a member of another project were deleted and a mail was refused."""
     left = upgraded.left.unfinished
     admin = await upgraded.log_in("root")
     await wait_for_pending_work(upgraded)

@@ -58,7 +58,7 @@ async def test_a_mail_goes_through_starttls_and_login(certificate: Path) -> None
     assert len(mailbox.mails) == 1
 
 
-# raised by the server, which already uses TLS
+# a warning of aiosmtpd, which does not take implicit TLS into account
 @pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS")
 async def test_a_mail_goes_through_tls_and_login(certificate: Path) -> None:
     async with running_mail_server(certificate=certificate, implicit_tls=True) as mailbox:

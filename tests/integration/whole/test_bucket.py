@@ -1,4 +1,4 @@
-"""Artifacts in an S3 bucket: object names, outages, and artifacts stored in the database before."""
+"""Artifacts in an S3 bucket: object names, outages, and older artifacts that are still stored in the database."""
 
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace

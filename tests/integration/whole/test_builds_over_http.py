@@ -87,7 +87,7 @@ async def test_an_allowed_failure_is_listed_as_a_warning_in_every_list_of_jobs(s
         job = await runner.wait_for_job()
         assert job["job_info"]["name"] == name
         assert (await runner.report(job, "failed", exit_code=code)).status_code == 200
-        # repeated, as after a lost response
+        # the request is repeated, as after a lost response
         assert (await runner.report(job, "failed", exit_code=code)).status_code == 200
         assert (await runner.report(job, "success")).headers["Job-Status"] == "failed"
     await system.wait_until_ended(build_id)

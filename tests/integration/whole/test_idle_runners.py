@@ -34,7 +34,7 @@ async def switch_profiling(settings: Settings, *, profiled: bool) -> "Counter[st
 
 async def test_idle_runners_cause_only_heartbeat_writes(system: BuildSystem) -> None:
     runners = [await system.register_runner() for _ in range(RUNNER_COUNT)]
-    for _ in range(3):  # lets the work caused by the registrations finish
+    for _ in range(3):  # in this time, the work caused by the registrations finishes
         await asyncio.gather(*(runner.request_job() for runner in runners))
     await switch_profiling(system.settings, profiled=True)
     answers = [await asyncio.gather(*(runner.request_job() for runner in runners)) for _ in range(3)]

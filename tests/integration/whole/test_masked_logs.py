@@ -1,4 +1,4 @@
-"""Masking of secrets in job logs, and that masking does not damage the section markers."""
+"""Secrets are masked in job logs, and masking does not damage the section markers."""
 
 import asyncio
 from collections.abc import AsyncIterator

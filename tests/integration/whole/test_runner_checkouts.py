@@ -167,7 +167,7 @@ async def test_a_git_servers_ability_to_serve_commits_is_remembered(
 ) -> None:
     copies = tmp_path / "copies"
     assert await learns_serves_commits(copies, repository_url(server))
-    assert await learns_serves_commits(copies, repository_url(server))  # nothing is fetched this time
+    assert await learns_serves_commits(copies, repository_url(server))  # remembered: nothing is fetched this time
     commit_files(repository, {"more": ""})
     assert await learns_serves_commits(copies, repository_url(server))
 
@@ -176,7 +176,7 @@ async def test_a_protocol_v0_git_server_serves_no_commits_by_hash(
     tmp_path: Path, repository: Path, old_server: GitServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert not await learns_serves_commits(tmp_path / "copies", repository_url(old_server))
-    # also if the parent is the head of another branch, which such a server does serve
+    # the result is the same if the probed parent commit is the head of a branch, which such a server serves
     run_git(repository, "branch", "before", "HEAD^")
     assert not await learns_serves_commits(tmp_path / "other copies", repository_url(old_server))
     monkeypatch.setitem(GIT_SETTINGS, "protocol.version", "0")

@@ -106,7 +106,7 @@ async def test_gitlab_runner_fetches_the_commit_with_the_ssh_key(
     file_names = [file.name for file in (client.folder / "project.tmp").iterdir()]
     assert [file_name for file_name in file_names if "SSH" in file_name] == [
         "HEADRACE_SSH_KEY"
-    ]  # GitLab Runner deletes this file itself
+    ]  # a real GitLab Runner deletes this file itself
 
 
 @pytest.mark.parametrize("shell", ["dash", "bash"])

@@ -44,7 +44,7 @@ async def assign_job(system: BuildSystem, generation: str) -> tuple[FakeRunner, 
 
 
 async def start_kill(system: BuildSystem, build_id: int) -> "asyncio.Task[httpx.Response]":
-    """Start to kill a build and return the pending request once the build is canceling or killed."""
+    """Send the request that kills a build. Return it, still pending, once the build is canceling or killed."""
     executor_id = (await system.get_build(build_id))["executor_id"]
     path = f"/api/developer/builds/kill/executed/{executor_id}"
     kill_request = asyncio.create_task(system.http.delete(path, headers=system.admin))
@@ -86,7 +86,9 @@ async def test_a_kill_before_the_first_report_cancels_gracefully_if_the_script_m
 async def test_a_kill_before_the_first_report_cancels_at_once_without_graceful_cancel_support(
     system: BuildSystem, generation: str
 ) -> None:
-    """A two-phase commit runner drops the job without a report if its first report is answered `canceling`."""
+    """A runner with two-phase commit drops the job without a final report if the response to its first report is
+    `canceling`.
+    """
     runner, build_id, job = await assign_job(system, generation)
     kill_request = await start_kill(system, build_id)
     assert (await system.wait_until_ended(build_id))["exit_code"] == 143
@@ -110,7 +112,7 @@ async def test_a_job_starts_at_its_assignment_unless_its_runner_uses_two_phase_c
     system: BuildSystem, generation: str, from_assignment: bool
 ) -> None:
     runner, build_id, job = await assign_job(system, generation)
-    await asyncio.sleep(1)  # the duration under test
+    await asyncio.sleep(1)  # the job's duration, which the test measures
     await runner.report(job, "success")
     await system.wait_until_ended(build_id)
     about = await get_only_job(system, runner)

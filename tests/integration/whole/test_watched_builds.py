@@ -38,7 +38,7 @@ MACHINE = SkewedMachine()
 
 @dataclass
 class LogPage:
-    """The page's state: the text of each section and the position of the next poll."""
+    """The state of Free Commit's log page: the text of each section and the position of the next poll."""
 
     here: BuildSystem
     executor_id: str

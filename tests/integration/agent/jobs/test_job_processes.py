@@ -35,7 +35,7 @@ async def test_background_processes_that_hold_the_output_pipe_do_not_block_the_j
     assert final["state"] == "success"
 
 
-DETACHED_PROCESSES = (  # each ignores SIGTERM where it can and clears its environment
+DETACHED_PROCESSES = (  # ways to detach; each clears its environment and, if possible, ignores SIGTERM
     "env -i setsid sh -c 'trap \"\" TERM; sleep 7011; sleep 7011' &",
     "(setsid sh -c 'env -i setsid sleep 7011 & exit' &)",
     "until [ $(pgrep -fc 'sleep 701[1]') -ge 3 ]; do sleep 0.05; done",

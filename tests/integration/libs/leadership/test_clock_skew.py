@@ -42,7 +42,7 @@ from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.timeout(180)
 
-LEASE_SECONDS = 3.0  # of a job lease, and until a silent runner is offline
+LEASE_SECONDS = 3.0  # duration of a job lease, and silence after which a runner is offline
 SKEWED_PROCESS = "tests.integration.libs.leadership.skewed_process"
 SKEWED, CORRECT = "skewed", "right"
 
@@ -126,7 +126,7 @@ class ReplicaProcesses:
 
 
 async def call_repeatedly(act: Callable[[], Awaitable[Any]], seconds: float) -> None:
-    """Call the function repeatedly for this many seconds, like a working runner."""
+    """Call `act` repeatedly for this many seconds, as a working runner reports."""
     ends = monotonic() + seconds
     while monotonic() < ends:
         await act()
@@ -170,7 +170,7 @@ async def test_with_a_skewed_clock_a_job_is_lost_only_after_its_lease_expires(
                     return bool(await fleet.recorded_event_names(JobLost))
 
                 await eventually(is_lost, within=3 * LEASE_SECONDS)
-                # a renewal within the first quarter of a lease is not written
+                # less than a whole lease: renewals in the first quarter of a lease are not written
                 assert monotonic() - silent_since > 0.5 * LEASE_SECONDS
 
 
@@ -211,7 +211,7 @@ async def test_a_replica_with_a_skewed_clock_is_not_ready_and_reports_the_skew(
                 assert parse_skew(readiness_reasons(port)["clock"]) == pytest.approx(skew, abs=1)
                 assert (
                     await MessageClient(bus).query(GetRegistrationInfo(scope="service"))
-                ) != b""  # it still answers requests
+                ) != b""  # the replica still answers requests
     assert (tmp_path / f"{SKEWED}.log").read_text().count("synchronize it (NTP)") == 1
 
 

@@ -115,7 +115,7 @@ async def test_a_gateway_is_ready_with_services_that_do_not_answer_heartbeats(
 async def test_a_gateway_without_the_heartbeat_permission_tries_once(
     stage: ServiceStage, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The permissions of release 0.2.0 allow no heartbeats, and neither does the login of a service used here."""
+    """The permissions of release 0.2.0 allow no heartbeats. A service's login, used here, allows none either."""
     assert stage.servers is not None
     client = await connect(replace(stage.settings, nats_url=stage.servers.nats_url_for("notifications")), "test")
     heart = HeartbeatSender(
@@ -125,7 +125,7 @@ async def test_a_gateway_without_the_heartbeat_permission_tries_once(
     await eventually(lambda: not any(client.may_publish(f"qry.{service}.Heartbeat") for service in SERVICES))
     sent = client.stats["out_msgs"]
     with suppress(TimeoutError):
-        async with asyncio.timeout(3):  # covers the first replies and many heartbeat intervals
+        async with asyncio.timeout(3):  # long enough for the first replies and many heartbeat intervals
             await asyncio.shield(beating)
     beating.cancel()
     assert client.stats["out_msgs"] == sent

@@ -8,5 +8,5 @@ from libs.settings import Settings
 from tests.support.counters.app import create_service
 
 if __name__ == "__main__":
-    # no periodic tasks: a process killed in a transaction leaves locks until the database aborts it
+    # no periodic tasks: if killed in a transaction, they leave locks until the database aborts the transaction
     run(replace(create_service(), periodic_tasks=()), Settings.from_environment(os.environ))

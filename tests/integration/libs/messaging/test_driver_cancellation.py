@@ -16,7 +16,7 @@ async def test_a_driver_wait_canceled_during_its_timeout_releases_its_lock() -> 
             await _async_cond_wait(condition, 0.01)
 
     waiting = asyncio.create_task(wait())
-    await asyncio.sleep(0)  # the task has acquired the lock and released it while waiting
+    await asyncio.sleep(0)  # now the task waits on the condition, for which it has released the lock
     await lock.acquire()
     await asyncio.wait({waiting}, timeout=0.05)  # the wait has timed out but needs the lock to return
     waiting.cancel()

@@ -281,6 +281,6 @@ async def _restart_nats(servers: Servers, *, forget: Path | None = None) -> None
     await asyncio.to_thread(servers.nats.kill)
     if forget:
         await asyncio.to_thread(shutil.rmtree, forget)
-    # started from this thread, because the kernel kills a server together with the thread that started it
+    # start it from the main thread: the kernel kills a server when the thread that started it ends
     servers.nats.start()
     await asyncio.to_thread(servers.nats.wait_ready)

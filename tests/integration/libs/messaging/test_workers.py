@@ -35,7 +35,7 @@ async def log(settings: Settings, mongo_client: AsyncMongoClient[Document], bus:
 
 
 async def unused_handler(_context: Context, _recorded: RecordedEvent[Any]) -> None:
-    """Do nothing; the worker pool gets the actual handler."""
+    """Handler for the declaration of the worker; it is never called, because each worker pool gets its own handler."""
 
 
 @dataclass
@@ -130,7 +130,7 @@ async def test_long_work_is_not_redelivered_to_another_replica(log: EventLog, st
     await log.publish_all()
     async with stage.running_pool(wait_for_finish), stage.running_pool(wait_for_finish):
         await eventually(lambda: len(stage.begun) == 1)
-        with pytest.raises(AssertionError):  # well beyond the ack wait
+        with pytest.raises(AssertionError):  # the second pool must not get the event, even long after the ack wait
             await eventually(lambda: len(stage.begun) > 1, within=2.5)
         finish.set()
         await eventually(stage.is_all_done)

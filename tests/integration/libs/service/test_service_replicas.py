@@ -144,7 +144,10 @@ async def test_another_replica_leads_when_the_leader_is_killed(counter_service: 
         print(f"another replica leads after {perf_counter() - started:.2f} s")  # noqa: T201
 
         async def is_taken() -> bool:
-            """Streams that the killed replica was writing stay locked until the database aborts its transaction."""
+            """Return whether the repeated command was accepted.
+
+            The killed replica's transaction locks its streams until the database aborts it.
+            """
             try:
                 await counter_service.send(RaiseCounter(counter_id="1", by=9), "repeated")
             except RequestRejected as refused:
@@ -191,8 +194,8 @@ async def test_a_replica_stopped_during_startup_leaves_no_tasks_or_connections(c
         asyncio.get_running_loop().call_later(moment * 0.005, stop.set)
         await counter_service.run_replica(1, stop)
     connections = count_tasks("Client._read_loop")
-    assert (connections, count_tasks("lead"), count_tasks("pulse")) == (1, 0, 0)  # the connection of the test itself
-    gc.collect()  # an unclosed socket fails the test
+    assert (connections, count_tasks("lead"), count_tasks("pulse")) == (1, 0, 0)  # 1: the test's own connection
+    gc.collect()  # reports an unclosed socket, which fails the test
 
 
 def raise_closed(recorded: RecordedEvent[Any]) -> list[Command]:

@@ -100,9 +100,9 @@ async def test_a_server_that_hangs_in_commit_and_lookup_leads_to_outcome_unknown
 ) -> None:
     await faulty_store.store.append(
         make_commit("counter-first")
-    )  # the first transaction makes the server query its session collection
+    )  # a server's first transaction queries its session collection, which would trigger the fail point
     async with failing_commands(faulty_store.control, ["commitTransaction", "find"], **BLOCKED_CONNECTION):
-        async with asyncio.timeout(8):  # one lookup per commit would take 20 seconds
+        async with asyncio.timeout(8):  # the commits are looked up together; one by one would take 20 seconds
             outcomes = await faulty_store.append(20)
     assert Counter(map(type, outcomes)) == {OutcomeUnknown: 20}
 

@@ -1,4 +1,4 @@
-"""A complete system and the findings of doctor about it."""
+"""A complete system for tests of `headrace doctor`, and the findings about it."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,7 +16,7 @@ from tests.support.in_process.service_stage import ServiceStage
 
 @dataclass(frozen=True)
 class ExaminedSystem:
-    """A complete system with one online runner, and the findings of doctor about it."""
+    """A complete system with one online runner. Runs `headrace doctor` on it and returns the findings."""
 
     settings: Settings
 

@@ -148,7 +148,7 @@ async def test_a_push_consumer_cannot_deliver_events_into_another_account(
         # a push consumer delivers only if its subject has a subscriber
         listening = await consumer.subscribe("evt.runners.>")
         await consumer.jetstream().add_consumer("runners", config)
-        # waits until the server has processed the previous requests
+        # this request returns after the server has processed the previous ones
         await consumer.jetstream().pull_subscribe("evt.runners.>")
         await listening.unsubscribe()
 
@@ -170,7 +170,7 @@ async def test_a_reply_subject_cannot_inject_messages_into_another_account(
 
 
 async def test_within_an_account_nats_sends_api_replies_to_any_subject(builds: Client, runners: Client) -> None:
-    """This is why the consumer login has an account of its own."""
+    """For this reason the consumer login has its own account."""
     received = await runners.subscribe(DELETE_SUBJECT)
     await flush_to_server(runners)
     await builds.publish(f"{JETSTREAM_API}.STREAM.INFO.builds", b"", reply=DELETE_SUBJECT)

@@ -156,13 +156,13 @@ async def test_git_mirrors_above_the_size_limit_are_evicted_least_recently_used_
     for index in (0, 1):
         await repositories.read_file(str(sources[index]), heads[index], SPEC_FILE)
     oldest, second = sorted(folder.iterdir(), key=lambda copy: (copy / LAST_USED).stat().st_mtime)
-    await repositories.list_files(str(sources[0]), heads[0])  # used again
+    await repositories.list_files(str(sources[0]), heads[0])  # now the most recently used mirror
     await repositories.read_file(str(sources[2]), heads[2], SPEC_FILE)
     left = set(folder.iterdir())
     assert oldest in left
     assert second not in left
     assert len(left) == 2
-    assert await repositories.list_files(str(sources[1]), heads[1])  # fetched again
+    assert await repositories.list_files(str(sources[1]), heads[1])  # this mirror was removed, so it is fetched again
 
 
 async def test_git_mirrors_unused_for_two_weeks_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -111,7 +111,10 @@ async def test_a_list_of_jobs_with_no_statuses_is_empty(stage: JobListStage) -> 
 
 @pytest.fixture
 def close_anchors(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Place page anchors so closely that the list counts as long, with several jobs per point in time."""
+    """Reduce the distance of page anchors, so that paging uses them even for the list of this test.
+
+    Anchors are cached positions in a sorted list from which a page is read.
+    """
     monkeypatch.setattr("libs.projections.cached_paging.ROWS_BETWEEN_ANCHORS", 60)
 
 
@@ -144,8 +147,8 @@ async def test_a_late_page_reads_only_the_rows_between_two_anchors(stage: JobLis
 async def test_new_and_finished_jobs_change_a_long_list_at_once(stage: JobListStage) -> None:
     await stage.get_page(ListJobs())
     streams = stage.runtime.database["streams"]
-    await streams.insert_many([job_document(number) for number in (JOB_COUNT + 10, JOB_COUNT + 20)])  # running
-    await streams.update_one({"_id": "job-10"}, {"$set": {f"{ROW_FIELD}.listed_at": now()}})  # finished
+    await streams.insert_many([job_document(number) for number in (JOB_COUNT + 10, JOB_COUNT + 20)])  # new
+    await streams.update_one({"_id": "job-10"}, {"$set": {f"{ROW_FIELD}.listed_at": now()}})  # this job has finished
     page = await stage.get_page(ListJobs(size=100))
     assert page.total == JOB_COUNT + 2
     assert [row["id"] for row in page.rows[:2]] == [JOB_COUNT + 20, JOB_COUNT + 10]

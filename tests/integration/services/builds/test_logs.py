@@ -1,4 +1,4 @@
-"""Log sections: a live reader gets the same text, part by part, as the finished log holds."""
+"""Log sections: a reader of the live log gets the same text, part by part, as the finished log contains."""
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass

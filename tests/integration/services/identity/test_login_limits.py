@@ -53,7 +53,7 @@ async def name(caller: MessageClient) -> str:
 
 @pytest.fixture
 def home_address() -> str:
-    """Return an address without login attempts."""
+    """Return an IP address from which there were no login attempts."""
     return f"address {uuid4()}"
 
 
@@ -128,7 +128,7 @@ async def test_throttled_logins_do_not_check_the_password(
 
 
 async def record_failures(stage: ServiceStage, *moments: datetime) -> tuple[list[bool], int]:
-    """Record failures at these times. Return whether each had to wait, and the final failure count."""
+    """Record failed logins at these times. Return for each whether it had to wait, and the final failure count."""
     limit, _, _ = make_limits(stage.settings, uuid4().hex, "home")
     async with create_mongo_client(stage.settings, "test") as client:
         failures = get_database(client, stage.settings, "identity")[FAILURES_COLLECTION]

@@ -109,7 +109,7 @@ async def stage(
     others = [Service(name, categories=()) for name in ("runners", "projects")]
     await migrate([*others, service], [database] * 3, [vault] * 3, bus)
     elsewhere = FakeServices(bus)
-    await elsewhere.serve(GetLaunchSettings, lambda _: SETTINGS)  # answered before the deletion
+    await elsewhere.serve(GetLaunchSettings, lambda _: SETTINGS)  # the response as of a time before the deletion
 
     def is_gone(_: GetJobSecrets) -> None:
         raise RequestRejected("PROJECT_NOT_FOUND")
@@ -148,7 +148,7 @@ async def test_a_planned_build_is_not_planned_again_because_of_clock_skew(stage:
     )
     assert (
         await stage.get_status(build) is BuildStatus.PLANNED
-    )  # planning it again would kill it, because the project was deleted
+    )  # planning the build again would kill it, because the project was deleted
 
 
 async def test_a_job_of_a_deleted_project_is_not_assigned(stage: DeletedProjectStage) -> None:

@@ -48,7 +48,7 @@ SERVICES = (identity, projects, builds, runners)
 
 
 class RedirectingHandler(BaseHTTPRequestHandler):
-    """Redirects to the same server under another host name, which pretends to have the repository."""
+    """Redirects git to the same server under another host name, as if the repository had moved there."""
 
     server: Any
 

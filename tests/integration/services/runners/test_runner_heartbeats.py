@@ -72,7 +72,7 @@ async def test_runners_stay_online_while_their_gateway_is_unreachable(replica: R
     await advance_to(300, reachable=True)
     names = [recorded.event.wire_name for recorded in await replica.runtime.store.read(f"runner-{runner.uuid}")]
     assert "RunnerOffline" not in names
-    await advance_to(300 + 150, reachable=False)  # gateway and runner do not return
+    await advance_to(300 + 150, reachable=False)  # this time the gateway and the runner do not return
     assert not (await replica.get_view(runner.uuid)).online
 
 
@@ -104,7 +104,7 @@ async def test_heartbeats_at_another_replica_keep_a_runner_online(replicas: tupl
     assert (await first.get_view(runner.uuid)).online
     versions = await first.runtime.store.read(f"runner-{runner.uuid}")
     names = [recorded.event.wire_name for recorded in versions]
-    # the first info of the runner is recorded once
+    # the runner's details are recorded only once
     assert names == ["RunnerRegistered", "RunnerOnline", "RunnerInfoChanged"]
 
 
@@ -129,7 +129,7 @@ async def test_heartbeats_of_each_runner_are_written_once_per_interval(replica: 
     async with asyncio.timeout(20):
         while now() - started < timedelta(seconds=1):
             await asyncio.gather(*map(replica.touch, tokens))
-    pauses = (now() - started) / timedelta(seconds=0.25)  # more than four on a busy machine
+    pauses = (now() - started) / timedelta(seconds=0.25)  # elapsed write intervals; busy machines need more than four
     await database.command("profile", 0)
     writes = await database["system.profile"].find({"ns": f"{database.name}.presence", "op": "update"}).to_list()
     assert 3 <= len(writes) <= 3 * (pauses + 1)  # at most one write per runner and interval

@@ -38,7 +38,7 @@ async def runner(system: BuildSystem) -> FakeRunner:
 
 @pytest.fixture
 async def job(system: BuildSystem, project: Body, runner: FakeRunner) -> AsyncIterator[Body]:
-    """Return a running job with its build. It is finished afterwards, so that the queue is empty again."""
+    """Yield a running job and its build. Afterwards finish the job, so that the queue is empty again."""
     await system.launch_build(project)
     job = await runner.wait_for_job()
     yield job

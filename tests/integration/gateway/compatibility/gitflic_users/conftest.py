@@ -1,4 +1,4 @@
-"""One stage for all files of this folder."""
+"""Shares one GitFlicStage among the test files of this folder."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack

@@ -72,7 +72,7 @@ async def test_clients_spread_over_the_remaining_servers(cluster: NatsCluster) -
         addresses = [client.connected_url.netloc for client in clients if client.connected_url]
         counts = sorted(addresses.count(address) for address in cluster.addresses)
         assert counts[0] == 0
-        assert counts[1] > 2  # of 30; fewer have a probability of one in a million
+        assert counts[1] > 2  # of 30 clients; by chance the test fails once in a million runs
     finally:
         await asyncio.to_thread(cluster.servers[0].start)
         await asyncio.to_thread(cluster.servers[0].wait_ready)
@@ -108,12 +108,12 @@ async def test_clients_rebalance_when_servers_return(cluster: NatsCluster, monke
         await gather_on_last_server(cluster, clients)
         monkeypatch.setattr("libs.messaging.nats_client.REBALANCE_DELAY_SECONDS", 0.1)
         for client in clients:
-            await client.force_reconnect()  # reconnecting while all servers run applies the short delay
+            await client.force_reconnect()  # while all servers run, a reconnect uses the short delay
 
         def is_spread() -> bool:
             addresses = [connected_address(client) for client in clients]
             return all(client.is_connected for client in clients) and all(
-                addresses.count(address) > 2  # of 30; fewer have a probability of one in a million
+                addresses.count(address) > 2  # of 30 clients; by chance the test fails once in a million runs
                 for address in cluster.addresses
             )
 

@@ -51,7 +51,7 @@ async def test_requests_fail_over_when_a_nats_server_hangs(cluster: NatsCluster)
 
 
 async def test_requests_are_not_routed_to_a_replica_behind_a_hanging_nats_server(cluster: NatsCluster) -> None:
-    """Until the other servers have dropped their routes to the hanging one, its replica still gets requests."""
+    """The replica still gets requests until the other servers have dropped their routes to the hanging server."""
     async with (
         connected_client(cluster.url(UNLIMITED_LOGIN, 0)) as behind,
         connected_client(cluster.url(UNLIMITED_LOGIN, 1)) as reachable,
@@ -125,7 +125,7 @@ async def get_readiness_reasons(url: str) -> dict[str, str]:
 
 
 async def test_a_gateway_is_not_ready_while_its_nats_server_hangs(tmp_path: Path) -> None:
-    """Uses the NATS login of the gateway."""
+    """The test connects with the gateway's NATS login and its limited permissions."""
     with nats_cluster(tmp_path, size=1) as single:
         async with running_gateway(Settings(nats_url=single.url("gateway"))) as (_, _, url):
             assert await get_readiness_reasons(url) == {}

@@ -61,7 +61,7 @@ class LeaseStage:
         return ServiceContext(self.runtime, CommandMetadata(uuid4().hex, self.runtime.clock.machine_time()))
 
     async def run_lease_checks(self, first: int, last: int) -> None:
-        """Run the lease check of the periodic task for each second."""
+        """Run the periodic lease check once per second from `first` to `last`, on the simulated clock."""
         for second in range(first, last + 1):
             await self.leases.expire_leases(self.context_at(second))
 
@@ -86,7 +86,7 @@ class LeaseStage:
         await self.attempts.create(self.context_at(0), ATTEMPT, await self.get_job(), "nonce", [])
 
     async def send_heartbeats(self, first: int, last: int, *, leaving: bool = False) -> None:
-        """Send a gateway heartbeat and run the lease check for each second."""
+        """Send a gateway heartbeat and run the lease check once per simulated second from `first` to `last`."""
         for second in range(first, last + 1):
             self.second = second
             heartbeat = Heartbeat(to="builds", gateway="gateway-0", leaving=leaving)

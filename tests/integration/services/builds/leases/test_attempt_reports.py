@@ -41,7 +41,7 @@ async def test_a_job_whose_commit_cannot_be_checked_out_is_not_retried(stage: Le
 
 
 class ReportsOvertakenByCancel(RunnerReports):
-    """A report during which the job is canceled, after the job was read and before the result is written."""
+    """Cancels the job during each report: after the job was read and before the result is written."""
 
     async def _authenticate_job(self, ctx: Context, job_id: int, token: str) -> JobRow:
         job = await super()._authenticate_job(ctx, job_id, token)

@@ -51,7 +51,7 @@ async def test_a_lease_does_not_expire_while_a_gateway_is_unreachable(stage: Lea
     await stage.run_lease_checks(21, 20 + LEASE_SECONDS + 5)
     await stage.send_heartbeats(
         20 + LEASE_SECONDS + 6, 20 + LEASE_SECONDS + 10
-    )  # the gateway is reachable again, and through it the runner
+    )  # the gateway, and through it the runner, is reachable again
     await stage.attempts.extend_lease(stage.context_at(20 + LEASE_SECONDS + 10), ATTEMPT)
     await stage.send_heartbeats(20 + LEASE_SECONDS + 11, 20 + 2 * LEASE_SECONDS + 10)
     assert await status_and_attempt(stage) == ("ASSIGNED", 1)
@@ -77,7 +77,7 @@ async def test_a_gateway_that_stopped_regularly_does_not_delay_lease_expiry(stag
 
 
 async def test_a_scan_time_far_in_the_future_does_not_prevent_lease_expiry(stage: LeaseStage) -> None:
-    """A leader of release 0.2.0 whose clock is ahead writes such a time."""
+    """A leader of release 0.2.0 stores such a scan time if its clock is ahead."""
     ahead = stage.start + timedelta(hours=2)
     scans = stage.runtime.database["lease_looks"]
     await scans.replace_one({"_id": "last"}, {"at": ahead, "patient_until": ahead}, upsert=True)
@@ -87,7 +87,7 @@ async def test_a_scan_time_far_in_the_future_does_not_prevent_lease_expiry(stage
 
 @pytest.mark.parametrize("skew", [-3600, 3600])
 async def test_a_job_assigned_with_a_skewed_clock_has_its_full_timeout(stage: LeaseStage, skew: int) -> None:
-    """The recorded time of the assignment is wrong."""
+    """The test changes the recorded time of the assignment, as a skewed clock would."""
     row = {"$set": {f"job_v{service.categories[1].row_version}.assigned_at": stage.start + timedelta(seconds=skew)}}
     await stage.runtime.database["streams"].update_one({"_id": "job-1"}, row)
     limit = (await stage.get_job()).timeout_seconds + REPORT_GRACE_SECONDS

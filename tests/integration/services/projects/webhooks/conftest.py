@@ -1,4 +1,4 @@
-"""One webhook stage for all files of this folder."""
+"""Shares one WebhookStage among the test files of this folder."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path

@@ -78,7 +78,7 @@ async def test_a_renewed_signature_key_invalidates_the_old_one(webhooks: Webhook
     old = github_headers(project.key, body, delivery=delivery)
     assert error_of(await webhooks.deliver(project.id, old, body)) == (401, "WEBHOOK_SIGNATURE_INVALID")
     new = github_headers((await webhooks.load_project(project.id)).key, body, delivery=delivery)
-    # a delivery with an invalid signature does not use up its id
+    # the id of a delivery with an invalid signature can be used again
     assert (await webhooks.deliver(project.id, new, body))[0] == 201
 
 
@@ -97,7 +97,7 @@ async def test_many_invalid_signatures_are_counted_and_not_written_to_the_event_
         assert {answer[0] for answer in await asyncio.gather(*flood)} == {401}
         assert await commits.count_documents({}) == before
     shown = await webhooks.list_deliveries(project.id, per_page="100")
-    assert 10 <= len(shown) <= 20  # two minutes' quota if the minute changed during the test
+    assert 10 <= len(shown) <= 20  # ten are listed per minute; the minute may have changed during the test
     assert {(delivery["decision"], delivery["code"]) for delivery in shown} == {
         ("REFUSED", "WEBHOOK_SIGNATURE_INVALID")
     }
