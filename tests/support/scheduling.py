@@ -13,9 +13,9 @@ from xdist.scheduler import LoadScopeScheduling
 from infra.local import ports
 
 ROOT = Path(__file__).parents[2]
-DURATIONS = Path(__file__).with_name("durations.json")  # seconds per test file; written with TEST_DURATIONS=
-UNKNOWN_SECONDS = 10.0  # for a file without a recorded duration
-SHARED_STACK = "tests/e2e/shared_stack/"  # files that use the shared stack form one group
+DURATIONS = Path(__file__).with_name("durations.json")  # seconds per test file; a run with TEST_DURATIONS= rewrites it
+UNKNOWN_SECONDS = 10.0  # assumed duration of a file without a recorded one
+SHARED_STACK = "tests/e2e/shared_stack/"  # all files in this folder use one stack, so they form one group
 
 
 def file_of(nodeid: str) -> str:
@@ -38,7 +38,7 @@ def group_of(file: str) -> str:
 
 
 class GroupScheduling(LoadScopeScheduling):  # type: ignore[misc]  # pytest-xdist has no types
-    """Assign whole groups to workers, in collection order."""
+    """Assigns whole groups of test files to workers, in collection order."""
 
     def _split_scope(self, nodeid: str) -> str:
         return group_of(file_of(nodeid))
@@ -50,7 +50,7 @@ def make_scheduler(config: pytest.Config, log: Producer) -> GroupScheduling:
 
 
 def sort_longest_first(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Sort test files by recorded duration. A serial run keeps the order of the files."""
+    """Sort test files so that the longest groups run first. A run without workers keeps the order of the files."""
     if not hasattr(config, "workerinput"):
         return
     files = defaultdict[str, list[pytest.Item]](list)
@@ -65,7 +65,7 @@ def sort_longest_first(config: pytest.Config, items: list[pytest.Item]) -> None:
 
 
 def limit_ports(config: pytest.Config) -> None:
-    """Give each worker, and the processes that its tests start, ports of their own."""
+    """Give each worker its own range of ports, which the processes started by its tests use too."""
     if worker := getattr(config, "workerinput", None):
         size = ports.PORT_COUNT // int(worker["workercount"])
         first = ports.FIRST_PORT + size * int(str(worker["workerid"]).removeprefix("gw"))

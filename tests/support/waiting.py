@@ -1,4 +1,4 @@
-"""Wait for a condition, never for an amount of time. A failure says what was seen last."""
+"""Wait until a condition holds, instead of for a fixed time. A failure message shows the last result."""
 
 import asyncio
 import inspect
@@ -8,7 +8,7 @@ from typing import Any, TypeVar, overload
 
 T = TypeVar("T")
 WITHIN_SECONDS = 30.0
-FIRST_PAUSE, MAX_PAUSE, GROWTH = 0.01, 0.1, 1.3  # seconds; each evaluation costs CPU in the processes that answer
+FIRST_PAUSE, MAX_PAUSE, GROWTH = 0.01, 0.1, 1.3  # pauses in seconds grow, because each evaluation costs CPU time
 
 
 def pauses() -> Iterator[float]:
@@ -41,7 +41,10 @@ async def eventually(
     within: float = WITHIN_SECONDS,
     message: str = "",
 ) -> Any:
-    """Evaluate the condition until its result satisfies `until`; return that result. AssertionError after `within`."""
+    """Evaluate `condition` until its result satisfies `until`, and return the result.
+
+    Raises AssertionError after `within` seconds.
+    """
     seen: object = "nothing: the first evaluation did not end"
     timeout = asyncio.timeout(within)
     try:
@@ -71,7 +74,7 @@ async def eventually_equal(
 def wait_until(
     condition: Callable[[], T], within: float = WITHIN_SECONDS, message: str = "", until: Callable[[T], object] = bool
 ) -> T:
-    """The same without an event loop."""
+    """Wait like `eventually`, but without an event loop."""
     deadline = time.monotonic() + within
     for pause in pauses():
         found = condition()

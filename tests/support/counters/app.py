@@ -1,4 +1,4 @@
-"""The counter service. It declares one of everything a service can declare."""
+"""The counter service of the tests. It uses every kind of declaration that a service can have."""
 
 from dataclasses import replace
 

@@ -6,7 +6,7 @@ import json
 from typing import Any
 from uuid import uuid4
 
-NULL_COMMIT = "0" * 40  # the id that forges send for a missing commit
+NULL_COMMIT = "0" * 40  # the commit id that forges send if a branch was created or deleted
 JSON_TYPE = "application/json"
 
 

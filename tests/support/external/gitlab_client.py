@@ -29,7 +29,7 @@ def shell_escape(text: str) -> str:
 
 @dataclass(frozen=True)
 class GitLabClient:
-    """A runner machine whose builds folder is reused by later jobs."""
+    """A machine that runs jobs like GitLab Runner. Later jobs reuse its builds folder."""
 
     folder: Path
     environment: Mapping[str, str]

@@ -36,7 +36,7 @@ class ReceivedSpan:
     start: int  # nanoseconds since 1970
     end: int
     attributes: Mapping[str, Any]
-    links: Sequence[str]  # trace ids
+    links: Sequence[str]  # trace ids of the linked spans
     failed: bool
 
 

@@ -22,7 +22,7 @@ GIT_IDENTITY = {
 
 @dataclass(frozen=True)
 class Gate:
-    """Blocks a script until the gate is opened."""
+    """Blocks a build script until the test opens the gate."""
 
     file: Path
 

@@ -17,7 +17,7 @@ def ssh_string(content: bytes) -> bytes:
 
 
 def ssh_mpint(value: int, zeros: int = 1) -> bytes:
-    """Encode an mpint with `zeros` leading zero bytes. One is correct if the highest bit is set."""
+    """Encode an mpint with `zeros` leading zero bytes. Exactly one is correct for a value whose highest bit is set."""
     return ssh_string(bytes(zeros) + value.to_bytes((value.bit_length() + 7) // 8, "big"))
 
 

@@ -50,7 +50,7 @@ class BuildStage:
     caller: MessageClient
     repository: Path
     executor_id: int
-    database: Any  # of the builds service
+    database: Any  # database of the builds service
 
     async def send(self, command: Command) -> CommandReply:
         return CommandReply.model_validate_json(await self.caller.send(command, actor=ROOT))

@@ -28,7 +28,7 @@ class BuildSystem:
     gateway: Gateway
     repository: Path
     settings: Settings
-    events_url: str  # of NATS, with the login for external consumers
+    events_url: str  # NATS URL with the login for external consumers
     executor_id: int = 0
     admin: dict[str, str] = field(default_factory=dict)
     numbers: "count[int]" = field(default_factory=lambda: count(1))
@@ -71,7 +71,7 @@ class BuildSystem:
         return dict((await self.post("/api/admin/projects", {"project": body}, 201)).json())
 
     async def register_runner(self, base: str = "/admin/runners", **settings: Any) -> "FakeRunner":
-        """Register a runner with the registration token of this scope."""
+        """Register a runner with the registration token of the scope whose runners are listed at `base`."""
         info = await self.get(f"{base}/registration-info")
         body = {"token": info["registrationToken"], "name": f"runner {next(self.numbers)}", **settings}
         response = await self.http.post("/api/v4/runners", json=body)
@@ -105,7 +105,7 @@ class FakeRunner:
     http: httpx.AsyncClient
     token: str
     uuid: str
-    features: Mapping[str, bool] = field(default_factory=dict)  # announced in each job request
+    features: Mapping[str, bool] = field(default_factory=dict)  # features that the runner announces in each job request
 
     async def request_job(self) -> httpx.Response:
         """Request a job. The request is held until there is one (201) or the long poll times out (204)."""

@@ -1,4 +1,4 @@
-"""A job queue on a real database without the rest of the system; tests fill it and ask which job comes next."""
+"""A job queue on a real database without the rest of the system; tests fill the queue and claim jobs."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -60,7 +60,7 @@ def launched_project(number: int, company_id: int | None = None) -> LaunchedProj
 def queued_job_document(
     number: int, project_id: int = 1, company_id: int | None = None, tags: Sequence[str] = (), **more: Any
 ) -> Any:
-    """Return the stream document of a queued job; a smaller number means an older job."""
+    """Return the document of a queued job in the `streams` collection. Jobs with smaller numbers are older."""
     launched = launched_project(project_id, company_id)
     protected = bool(more.get("protected"))
     row = JobRow(

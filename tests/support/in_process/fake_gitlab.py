@@ -21,7 +21,7 @@ TIMEOUT_SECONDS = 20.0
 
 
 def _listen(port: int = 0) -> socket.socket:
-    """Open a listening socket with an explicit TCP protocol number, without which asyncio does not set TCP_NODELAY."""
+    """Open a listening socket. asyncio sets TCP_NODELAY only on sockets with an explicit TCP protocol number."""
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listening.bind(("127.0.0.1", port))
@@ -30,7 +30,7 @@ def _listen(port: int = 0) -> socket.socket:
 
 
 def read_command_lines() -> dict[int, str]:
-    """Return the command lines of all processes by process id, as every user of the machine can read them."""
+    """Return the command lines of all processes by process id. Every user of the machine can read these."""
     found = {}
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):
@@ -41,7 +41,7 @@ def read_command_lines() -> dict[int, str]:
 class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        yield  # signals are handled by the test run
+        yield  # do nothing: pytest handles signals
 
 
 class FakeGitLabServer:
@@ -53,14 +53,14 @@ class FakeGitLabServer:
         self.runners: dict[str, dict[str, Any]] = {}
         self.job_request_count = 0
         self.job_status = "running"
-        self.truncate_log_at: int | None = None  # truncates the log to this length once
+        self.truncate_log_at: int | None = None  # if set, the server once truncates the log to this length
         self.final_state_statuses: list[int] = []  # status codes for the next final states, instead of 200
-        self.artifacts: dict[int, bytes] = {}  # by job id
+        self.artifacts: dict[int, bytes] = {}  # job id -> archive
         self.artifact_uploads: list[dict[str, Any]] = []  # token, name and parameters of each accepted upload
         self.artifact_statuses: list[int] = []  # status codes for the next artifact requests, instead of handling them
         self.served_repository = Path("/nonexistent")  # a repository prepared for the dumb HTTP protocol
         self.login = ("", "")
-        self.command_lines: list[str] = []  # of all processes, while the repository is read
+        self.command_lines: list[str] = []  # command lines of all processes while the agent reads the repository
         self.changed = asyncio.Condition()
         self._socket = _listen()
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"

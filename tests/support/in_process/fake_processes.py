@@ -1,6 +1,6 @@
 """Fake services, gateway and agent, so that tests of the local stack need not wait for the real ones.
 
-This module is called like `python -m infra`: `supervise` and `up` are the real commands, but they start the fakes.
+It is called like `python -m infra`. `supervise` and `up` are the real commands, but they start fake processes.
 """
 
 import os

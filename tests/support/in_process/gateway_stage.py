@@ -141,7 +141,7 @@ async def running_gateway(settings: Settings, clock: Clock | None = None) -> Asy
                 yield gateway, server, f"{scheme}://127.0.0.1:{sock.getsockname()[1]}"
             finally:
                 server.begin_shutdown()
-                server.begin_shutdown()  # the second call skips the drain period
+                server.begin_shutdown()  # a second call makes the server skip the drain period
                 await task
                 telemetry.shutdown()
 

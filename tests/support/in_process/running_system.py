@@ -46,7 +46,7 @@ class RunningSystem:
         return {"Authorization": f"Bearer {response.json()['access_token']}"}
 
     async def create(self, path: str, **body: Any) -> Any:
-        """Create a resource as administrator. The path below /api/admin names the resource in the plural."""
+        """Create a resource as administrator. `path` is the part of the URL below /api/admin, such as `projects`."""
         resource = path.replace("ies", "ys").removesuffix("s")
         response = await self.http.post(f"/api/admin/{path}", json={resource: body}, headers=self.admin)
         assert response.status_code == 201, response.text

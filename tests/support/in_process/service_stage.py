@@ -58,7 +58,7 @@ class ServiceStage:
         instance: str = "replica",
         clock: Clock | None = None,
     ) -> AsyncIterator[None]:
-        """Run replicas of a migrated service for the duration of the block, starting when they answer requests."""
+        """Run replicas of a migrated service. The block starts when the service answers requests."""
         stop = asyncio.Event()
         async with asyncio.TaskGroup() as group:
             for number in range(replicas):
@@ -77,7 +77,7 @@ class ServiceStage:
         return replace(self.settings, nats_url=self.servers.nats_url_for(service))
 
     async def _wait_until_answering(self, service: Service) -> None:
-        """Wait until the service has subscribed: NATS reports missing subscribers at once."""
+        """Wait until the service has subscribed to requests. Until then NATS reports that there is no responder."""
         subject = service.handlers[0].message.subject()
         async with self.connected() as bus, asyncio.timeout(30):
             while True:

@@ -27,7 +27,7 @@ class Mailbox:
 
     port: int = 0
     mails: list[EmailMessage] = field(default_factory=list)
-    refusals: dict[str, str] = field(default_factory=dict)  # "RCPT" or "DATA" -> reply line
+    refusals: dict[str, str] = field(default_factory=dict)  # "RCPT" or "DATA" -> reply line that refuses it
     arrived: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     async def handle_RCPT(  # noqa: N802
@@ -54,7 +54,7 @@ class Mailbox:
 
 def check_login(_server: Any, _session: Any, _envelope: Any, _mechanism: str, given: LoginPassword) -> AuthResult:
     known = (given.login.decode(), given.password.decode()) == LOGIN
-    return AuthResult(success=known, handled=known)  # if not handled, aiosmtpd itself answers 535
+    return AuthResult(success=known, handled=known)  # `handled=False` makes aiosmtpd answer 535
 
 
 @asynccontextmanager

@@ -43,9 +43,9 @@ class UpgradedSystem:
     post_office: MailServer
     answers: Json
     left: Leftovers
-    published: dict[str, list[str]]  # ids of the events in each service's stream before the upgrade
+    published: dict[str, list[str]]  # service -> ids of the events in its stream before the upgrade
     durables: dict[str, datetime]  # creation time of each durable consumer
-    logged_event_names: Counter[str]  # how often each event was in the log before the upgrade
+    logged_event_names: Counter[str]  # event name -> number of such events in the logs before the upgrade
 
     async def log_in(self, username: str) -> Json:
         response = await self.http.post("/api/auth/token", json={"auth": {"username": username, "password": PASSWORD}})

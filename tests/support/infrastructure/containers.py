@@ -11,10 +11,10 @@ from testcontainers.core.container import DockerContainer
 from infra.local.process import OperatorError, Process, Program
 
 IMAGES = {
-    "mongod": os.environ.get("MONGO_IMAGE") or "mongo:6.0",  # the releases that are embedded
+    "mongod": os.environ.get("MONGO_IMAGE") or "mongo:6.0",  # defaults: the releases that the embedded stack uses
     "nats-server": os.environ.get("NATS_IMAGE") or "nats:2.15",
 }
-ENTRYPOINTS = {"mongod": "mongod"}  # the entrypoint of the image changes the user, who cannot read the folder
+ENTRYPOINTS = {"mongod": "mongod"}  # the image's own entrypoint changes to a user who cannot read the data folder
 
 
 class ContainerProcess(Process):

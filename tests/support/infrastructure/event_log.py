@@ -92,7 +92,7 @@ class EventLog:
             await cancel_and_wait([relay])
             await asyncio.gather(
                 relay, return_exceptions=True
-            )  # tests that check the outcome have awaited the task before
+            )  # ignores the outcome: tests that check it await the task themselves
 
     async def publish_all(self) -> None:
         """Publish every event of the log."""

@@ -12,7 +12,7 @@ from infra.local.data_folder import DataFolder
 from infra.local.mongod import mongod_program
 from infra.local.process import Process
 
-FAULTY_APP_NAME = "headrace-faulty"  # application name of the affected clients
+FAULTY_APP_NAME = "headrace-faulty"  # fail points affect only clients with this application name
 LOST_RESPONSE = {"writeConcernError": {"code": 91, "errmsg": "executed, but the answer is lost"}}
 BLOCKED_CONNECTION = {"blockConnection": True, "blockTimeMS": 5_000}
 

@@ -18,7 +18,7 @@ from infra.local.process import Process
 
 @contextmanager
 def frozen(server: Process) -> Iterator[None]:
-    """Suspend the server: its connections stay open, and it does not respond."""
+    """Suspend the server during the block: its connections stay open, but it does not respond."""
     assert server.pid is not None
     os.kill(server.pid, signal.SIGSTOP)
     try:
@@ -31,7 +31,7 @@ def frozen(server: Process) -> Iterator[None]:
 @dataclass(frozen=True, slots=True)
 class NatsCluster:
     servers: Sequence[Process]
-    folder: DataFolder  # holds the passwords
+    folder: DataFolder  # contains the passwords of the logins
 
     @property
     def addresses(self) -> list[str]:

@@ -18,13 +18,13 @@ RETRY_PAUSE = 0.2  # seconds before a request is repeated
 
 @dataclass(frozen=True, slots=True)
 class LaunchedBuild:
-    """An acknowledged launch, with the monotonic times of request, acknowledgement and observed end."""
+    """A build whose launch was acknowledged. The times are monotonic."""
 
     build_id: int
     executor_id: str
     requested_at: float
     acknowledged_at: float
-    finished_at: float | None  # None: the build is stuck
+    finished_at: float | None  # time at which the end was observed; None: the build is stuck
 
 
 class BuildLauncher:
@@ -35,7 +35,7 @@ class BuildLauncher:
         self.launched: list[LaunchedBuild] = []
 
     async def run(self, builds: int, concurrency: int, keep_going: Callable[[], bool]) -> None:
-        """Launch at least `builds` builds, and more while `keep_going` returns true, `concurrency` at a time."""
+        """Launch at least `builds` builds, `concurrency` at a time, and more as long as `keep_going` returns true."""
         numbers = itertools.count()
 
         async def launch_repeatedly() -> None:

@@ -12,8 +12,8 @@ from tests.support.stacks.running_stack import RunningStack
 @dataclass(frozen=True)
 class FuzzingTarget:
     stack: RunningStack
-    known_values: Mapping[str, Any]  # by path parameter
-    headers: Mapping[str, str]  # with the token of the administrator
+    known_values: Mapping[str, Any]  # path parameter -> value that exists in the stack
+    headers: Mapping[str, str]  # request headers with the administrator's token
 
     def replace_path_parameters(self, captured: Mapping[str, Any] | None) -> dict[str, Any]:
         """Replace about half of the generated path parameters by ids of existing resources."""
@@ -21,7 +21,7 @@ class FuzzingTarget:
 
     def _choose_value(self, name: str, value: Any) -> Any:
         if name == "user_id" and str(value).isdigit() and int(value) <= self.known_values["user_id"]:
-            return self.known_values[name]  # never changes the administrators
+            return self.known_values[name]  # another user: requests must not change the administrators
         meant = self.known_values.get(name, value)
         return meant if type(meant) is type(value) and len(str(value)) % 2 else value
 

@@ -14,7 +14,7 @@ from nats.aio.client import Client
 from nats.js.api import AckPolicy, ConsumerConfig
 from pymongo import MongoClient
 
-FRAGMENT_LENGTH = 32  # matched characters of base64, which may be wrapped into lines
+FRAGMENT_LENGTH = 32  # length of the base64 fragments to search for; lines of base64 may be wrapped
 
 
 def encode_variants(value: str) -> Iterator[bytes]:
@@ -24,9 +24,7 @@ def encode_variants(value: str) -> Iterator[bytes]:
         for lead in range(3):
             for encode in (base64.b64encode, base64.urlsafe_b64encode):
                 encoded = encode(b"x" * lead + part.encode())
-                inside = encoded[
-                    4 : len(encoded) // 4 * 4 - 4
-                ]  # without the characters that depend on neighboring bytes
+                inside = encoded[4 : len(encoded) // 4 * 4 - 4]  # omits the characters that depend on neighboring bytes
                 yield from (
                     inside[start : start + FRAGMENT_LENGTH]
                     for start in range(0, max(len(inside) - FRAGMENT_LENGTH, 0) + 1, 8)
@@ -35,7 +33,7 @@ def encode_variants(value: str) -> Iterator[bytes]:
 
 @dataclass
 class LeakSearch:
-    """A search for secret values, and its findings."""
+    """Searches for secret values and collects the findings."""
 
     values: Sequence[str]
     needles: tuple[bytes, ...] = ()
@@ -86,7 +84,7 @@ class LeakSearch:
 
     @contextmanager
     def watch_command_lines(self) -> Iterator[set[str]]:
-        """Search the command lines of all processes while the block runs. Yield the set of those seen."""
+        """Search the command lines of all processes while the block runs. Yield the set of command lines seen."""
         stop, command_lines = threading.Event(), set[str]()
 
         def sample() -> None:

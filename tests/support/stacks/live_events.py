@@ -48,7 +48,7 @@ def reading_live_events(client: httpx.Client, **headers: str) -> Iterator[EventR
 
         def read() -> None:
             with contextlib.suppress(httpx.TransportError, httpx.StreamError, OSError, ValueError):
-                reader.read(response)  # ends when the connection is closed below
+                reader.read(response)  # returns when the connection is closed at the end of the block
 
         thread = threading.Thread(target=read)
         thread.start()

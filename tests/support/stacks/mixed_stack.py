@@ -20,7 +20,7 @@ from tests.support.stacks.running_stack import RunningStack
 from tests.support.waiting import wait_until
 
 CURRENT_COMMAND = (sys.executable, "-m", "infra")
-READY_TIMEOUT = 60.0  # seconds
+READY_TIMEOUT = 60.0  # seconds for a process to become ready or for a command to exit
 SHUTDOWN_TIMEOUT = 20.0
 
 
@@ -54,7 +54,7 @@ class MixedStack(RunningStack):
         return list(started)
 
     def run_once(self, prefix: str, program: Program) -> None:
-        """Run a program until it exits. Raise its failure unless the status is 0."""
+        """Run a program until it exits. Raises OperatorError if its exit status is not 0."""
         process = Process(_with_name_prefix(prefix, program))
         process.start()
         wait_until(lambda: process.exit_status() is not None, READY_TIMEOUT, f"{program.name} did not exit")
@@ -85,7 +85,7 @@ def _with_name_prefix(prefix: str, program: Program) -> Program:
 
 @contextmanager
 def mixed_stack(folder: Path, code: Path) -> Iterator[MixedStack]:
-    """Run only the servers. Processes of the current code and of the release in `code` are started later."""
+    """Run only the servers. The test then starts processes of the current code and of the release in `code`."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("HEADRACE_", "GIT_"))}
     port = ports.find_free_port()
     environ = inherited | {"HEADRACE_DATA": str(folder), "HEADRACE_PORT": str(port)}

@@ -41,7 +41,7 @@ SECRET_PATHS = {"secret": "/admin/secrets/{id}", "credential": "/admin/credentia
 
 
 def read_everything(stack: RunningStack, streams: Sequence[str]) -> dict[str, Any]:
-    """Return the responses by path. Runner streams change by themselves and are left out."""
+    """Return the responses by path. Streams of runners are left out, because they change without requests."""
     paths = [*LIST_PATHS, *(path for stream in streams for path in _paths_of_stream(stream))]
     responses = {path: _get(stack, path) for path in paths}
     for path, (_, body) in [item for item in responses.items() if item[0].endswith("/artifacts")]:

@@ -15,7 +15,7 @@ ISOLATED_COMMAND = (
     "-P",
     "-m",
     "infra",
-)  # -P: do not import the current code from the working directory
+)  # -P: Python must not import the current code from the working directory
 
 
 class ReleaseNotBuildable(Exception):
@@ -36,13 +36,13 @@ def get_release_code(release: str) -> Path:
             _build_packages(commit, Path(folder))
             try:
                 (Path(folder) / "packages").rename(built)
-            except OSError:  # another test run has just built it
+            except OSError:  # another test run has built the release at the same time
                 shutil.rmtree(Path(folder) / "packages")
     return built
 
 
 def release_environment(code: Path, environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment in which ISOLATED_COMMAND runs that code."""
+    """Return the environment variables with which ISOLATED_COMMAND runs the release in `code`."""
     return {**environ, "PYTHONPATH": str(code)}
 
 

@@ -38,7 +38,7 @@ class RunningStack:
     url: str
     environ: Mapping[str, str] = field(repr=False)
     admin: httpx.Client = field(repr=False, default_factory=httpx.Client)
-    _builds: dict[str, int] = field(default_factory=dict)  # by executor id
+    _builds: dict[str, int] = field(default_factory=dict)  # executor id -> build id
 
     # ---- command line
 
@@ -55,7 +55,7 @@ class RunningStack:
     # ---- processes
 
     def _read_processes(self) -> dict[str, JsonObject]:
-        """Read the state file; the command line would take half a second each time."""
+        """Read the processes from the state file. `headrace status` would take half a second each time."""
         state = json.loads((self.data / "run" / "processes.json").read_text())
         return {process["name"]: process for process in state["processes"]}
 
@@ -77,7 +77,7 @@ class RunningStack:
             time.sleep(0.1)
 
     def stop_process(self, name: str, number: int = signal.SIGTERM, within: float = 30) -> float:
-        """Signal the process and wait until it has been replaced. Return the seconds."""
+        """Signal the process and wait until the supervisor has replaced it. Return the seconds this took."""
         before = self.wait_for_pid(name)
         started = time.monotonic()
         os.kill(before, number)
@@ -85,7 +85,7 @@ class RunningStack:
         return time.monotonic() - started
 
     def restart_process(self, name: str, number: int = signal.SIGTERM, within: float = 30) -> float:
-        """Stop the process and wait until its successor is ready. Return the seconds of the shutdown."""
+        """Stop the process and wait until its successor is ready. Return the seconds until the process had exited."""
         seconds = self.stop_process(name, number, within)
         wait_until(lambda: self.is_ready(name), within, f"{name} did not become ready again")
         return seconds

@@ -29,7 +29,7 @@ import yaml
 from gateway.framework.route_table import Route
 from gateway.openapi.requests import CAPTURED
 
-RETRY_TIMEOUT = 30  # seconds
+RETRY_TIMEOUT = 30  # seconds for a call with `retry` to get its response
 PLACEHOLDER = re.compile(r"\{(\w+)\}")
 VALUE_TYPES: dict[str, type | tuple[type, ...]] = {
     "number": int,
@@ -101,7 +101,7 @@ def load_scenes(folder: Path) -> Iterator[Scene]:
 
 
 def find_differences(expected: Any, actual: Any, where: str = "the response") -> Iterator[str]:
-    """Yield the differences. `<number>`, `<text or null>` and the like match any value of that type."""
+    """Yield the differences. Placeholders such as `<number>` and `<text or null>` match any value of that type."""
     match expected, actual:
         case str(), _ if expected.startswith("<"):
             if not any(_is_of_type(kind, actual) for kind in expected.strip("<>").split(" or ")):

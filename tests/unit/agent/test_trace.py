@@ -1,4 +1,4 @@
-"""The trace (log) of one job on the agent."""
+"""The trace of a job: the log that the agent collects and sends."""
 
 import errno
 import os

@@ -1,4 +1,4 @@
-"""Section times: offsets on the runner's clock are applied to the server's start time."""
+"""Section times: the server's start time plus the offsets measured with the runner's clock."""
 
 from datetime import UTC, datetime, timedelta
 

@@ -79,7 +79,7 @@ def test_variables_known_only_to_the_runner_stay_in_cache_keys() -> None:
 
 @pytest.mark.parametrize("protected", [True, False])
 def test_cache_fallback_key_cannot_name_a_cache_of_another_project(protected: bool) -> None:
-    """It must name neither a protected cache from an unprotected branch nor a cache of another project."""
+    """A job of an unprotected branch must not reach protected caches, and no job may reach caches of other projects."""
     fallback = JobVariable(key="CACHE_FALLBACK_KEY", value="85-shared-protected")
     assignment = ASSIGNMENT.replace(
         variables=(fallback,), protected=protected, caches=(PlannedCache(key="shared", paths=("deps",)),)

@@ -1,4 +1,4 @@
-"""Generated deployment secrets: which process gets which, and that they are stable."""
+"""Generated deployment secrets: each process gets only its own, and a second run changes none."""
 
 import json
 from pathlib import Path

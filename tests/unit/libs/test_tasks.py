@@ -47,8 +47,8 @@ async def collect_unretrieved_errors() -> list[dict[str, Any]]:
     runner = asyncio.create_task(
         run_until_first_exit([asyncio.create_task(function()) for function in (fail, fail_when_canceled)])
     )
-    await asyncio.sleep(0)  # the tasks are awaited
-    await asyncio.sleep(0)  # and one has failed before all are canceled
+    await asyncio.sleep(0)  # lets the runner await the tasks
+    await asyncio.sleep(0)  # lets one task fail before all are canceled
     await cancel_and_wait({runner})
     del runner
     gc.collect()

@@ -1,4 +1,4 @@
-"""The timeout of a step in the spec file. Other errors of spec files are tested by failing builds."""
+"""Step timeouts in the spec file. Other errors are tested in tests/e2e/shared_stack/test_failing_builds.py."""
 
 import pytest
 

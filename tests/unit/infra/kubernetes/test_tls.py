@@ -57,7 +57,7 @@ def test_with_tls_the_ca_file_is_mounted_at_the_configured_path(tls_manifests: l
     for among in (
         "initContainers",
         "containers",
-    ):  # the registration container writes the path to a file that the agent reads
+    ):  # same path in both: registration stores it in a file that the agent reads
         assert mount_paths(agent, "headrace-gateway-tls", among) == [str(Path(ca_file).parent)]
 
 
@@ -125,7 +125,7 @@ def test_generated_certificates_are_valid_for_the_service_names(tmp_path: Path) 
     ):
         for file, content in secrets[secret].items():
             (tmp_path / file).write_bytes(base64.b64decode(content))
-        # Python 3.13 and later verify as strictly
+        # -x509_strict: Python 3.13 and later verify certificates as strictly
         command = ["openssl", "verify", "-x509_strict", "-CAfile", "ca.crt", "-verify_hostname", name, "tls.crt"]
         result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=20)
         assert result.stdout == "tls.crt: OK\n", result.stderr
