@@ -15,7 +15,7 @@ from infra.service_catalog import SERVICES
 DATABASE_USERS = (*SERVICES, "migrate")
 NATS_LOGINS = (*DATABASE_USERS, "gateway", "consumer")
 
-Files = dict[str, str]  # content by file name
+Files = dict[str, str]  # file name -> content
 
 
 @dataclass(frozen=True, slots=True)

@@ -259,7 +259,7 @@ def parse_time(text: str, option: str = "--from") -> datetime | None:
 
 
 async def connect_to_nats(settings: Settings, name: str) -> Client:
-    logging.getLogger("headrace.messaging").setLevel(logging.ERROR)  # no line per connection attempt
+    logging.getLogger("headrace.messaging").setLevel(logging.ERROR)  # omits the message about each connection attempt
     try:
         return await asyncio.wait_for(connect(settings, name), NATS_TIMEOUT_SECONDS)
     except (TimeoutError, OSError, NatsError) as error:

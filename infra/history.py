@@ -15,7 +15,7 @@ from infra.local.process import OperatorError
 from libs.messaging.request_reply import MessageClient
 from libs.settings import Settings
 
-QUERY_TIMEOUT_SECONDS = 10.0  # seconds
+QUERY_TIMEOUT_SECONDS = 10.0  # for the response of the service
 
 
 def print_history(kind: str, id_: str, at: str | None, *, raw: bool = False) -> None:

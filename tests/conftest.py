@@ -74,7 +74,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    if config.get_verbosity() < 0:  # -q prints no header
+    if config.get_verbosity() < 0:  # with -q pytest prints no header
         for line in described(config):
             terminalreporter.write_line(line)
 

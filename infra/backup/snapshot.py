@@ -128,7 +128,7 @@ async def _find_cutoffs(
     before = {name: at - MAX_CLOCK_SKEW for name, at in done.items()}
     async for earlier in databases[service.name][RESTORE_CUTOFFS].find(
         {}, session=session
-    ):  # this system was restored before
+    ):  # cutoffs of an earlier restore of this system
         before[earlier["_id"]] = max(earlier["before"], before.get(earlier["_id"], earlier["before"]))
     return [{"_id": name, "before": at} for name, at in sorted(before.items())]
 

@@ -124,7 +124,7 @@ DESCRIPTIONS = {
     "username": "unique regardless of case",
     "version": "as reported by the runner",
     "when": "results of the job after which the artifact is kept",
-    # for one message
+    # descriptions that apply to one message only
     "BuildFinished.status": "SUCCESS, FAILED or KILLED",
     "BuildPlanned.message": "commit message",
     "BuildPlanned.jobs": "all jobs; those without dependencies are queued at once",

@@ -106,7 +106,7 @@ async def check_durability(client: AsyncMongoClient[Document], settings: Setting
             "transactionLifetimeLimitSeconds"
         ]
     except OperationFailure:
-        return  # permission denied
+        return  # the login may not read this parameter
     if limit > MAX_TRANSACTION_SECONDS:
         yield Finding(
             "mongodb.transactions",

@@ -43,7 +43,7 @@ def register_local_agent() -> None:
 
 def run_local_agent() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # avoids a line per request
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # omits the message about each request
     settings = Settings.from_environment(os.environ)
     try:
         # The file contains the URL of the first start, which may have changed.

@@ -121,7 +121,7 @@ class Stack:
         return self._common_environment() | {"HEADRACE_AGENT_CONFIG": str(self.folder.agent_config)}
 
     def _common_environment(self) -> dict[str, str]:
-        dropped = {*SECRET_VARIABLES, "PYTHONDONTWRITEBYTECODE"}  # compiled files make later starts faster
+        dropped = {*SECRET_VARIABLES, "PYTHONDONTWRITEBYTECODE"}  # stored bytecode makes later starts faster
         inherited = {name: value for name, value in self.environ.items() if name not in dropped}
         return {name: value for name, value in inherited.items() if not name.startswith(BUCKET_PREFIX)} | {
             "HEADRACE_DATA": str(self.folder.path),

@@ -124,7 +124,7 @@ def stop_stack(timeout: float = 30) -> str:
     supervisor = find_supervisor(folder)
     if supervisor is None:
         return f"No stack is running on {folder.path}."
-    with suppress(ProcessLookupError):  # it has just exited
+    with suppress(ProcessLookupError):  # the supervisor has just exited
         os.kill(supervisor, signal.SIGTERM)
     deadline = time.monotonic() + timeout
     while find_supervisor(folder) == supervisor or _is_running(supervisor):

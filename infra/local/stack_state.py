@@ -23,7 +23,7 @@ class ProcessState:
     pid: int | None  # None: the process has exited and waits for its restart
     address: str
     health: str
-    url: str = field(default="", repr=False)  # with the login, if any
+    url: str = field(default="", repr=False)  # URL for clients, with the login if there is one
 
     def is_ready(self) -> bool:
         """Query the process for its readiness."""

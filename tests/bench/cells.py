@@ -9,7 +9,7 @@ from dataclasses import dataclass
 @dataclass(frozen=True)
 class LoopResult:
     rate: float  # calls per second
-    p50: float  # milliseconds
+    p50: float  # median latency in milliseconds
     p99: float
 
     @property

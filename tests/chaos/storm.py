@@ -55,7 +55,7 @@ class ChaosStack:
 @dataclass(frozen=True)
 class Disturbance:
     start: Callable[[ProcessKiller], Coroutine[None, None, None]]
-    ends_by_itself: bool  # False: it runs until it is canceled
+    ends_by_itself: bool  # False: the disturbance runs until it is canceled
 
 
 def kill_once(turns: Sequence[Sequence[str]]) -> Disturbance:

@@ -22,7 +22,7 @@ from tests.support.stacks.log_consistency import Verdict
 from tests.support.stacks.running_stack import SERVICES, running_stack
 
 SEED = int(os.environ.get("HEADRACE_CHAOS_SEED", "1"))
-ROUNDS = int(os.environ.get("HEADRACE_CHAOS_ROUNDS", "0"))  # 0 runs only the short form
+ROUNDS = int(os.environ.get("HEADRACE_CHAOS_ROUNDS", "0"))  # number of rounds; 0: the short form of the test
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""One stack with two replicas of every service, shared by all tests that restore its state."""
+"""One stack with two replicas of every service, shared by all tests that leave it as they found it."""
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 class Total:
     statements: int = 0
     branches: int = 0
-    covered: int = 0  # statements and branches
+    covered: int = 0  # number of covered statements and branches
 
     @property
     def share(self) -> float:

@@ -35,7 +35,7 @@ def test_every_service_runs_once_and_is_healthy(composition: Composition) -> Non
         service: [state["Status"] for state in container_states] for service, container_states in states.items()
     } == {service: ["running"] for service in states}
     assert {service for service, [state] in states.items() if state.get("Health", {}).get("Status") != "healthy"} == {
-        "mail"  # has no health check
+        "mail"  # the mail container has no health check
     }
 
 

@@ -214,7 +214,7 @@ def test_a_build_can_be_canceled_at_any_time(stack: RunningStack, cleanup_projec
     builds = []
     for tenth in range(12):
         builds.append(stack.launch_build(cleanup_project.project_id))
-        time.sleep(tenth * 0.04)  # cancel each build at a later point
+        time.sleep(tenth * 0.04)  # cancel each build a little later than the previous one
         responses.append(cleanup_project.cancel_build(builds[-1]))
     assert {response.status_code for response in responses} <= {204, 404}
     assert {response.json()["message"] for response in responses if response.status_code == 404} <= {

@@ -22,7 +22,7 @@ steps:
   - {name: "@report", script: ci/report.sh}
   - {name: "@cleanup", script: /ci/cleanup.sh}
 """
-EVENTS = [  # in the order of their first occurrence
+EVENTS = [  # expected events of the build, in the order of their first occurrence
     "BuildQueued",
     "BuildPlanned",
     "JobQueued",

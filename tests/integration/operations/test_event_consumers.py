@@ -157,7 +157,7 @@ async def run_jobs(system: BuildSystem, project: Body, worker: FakeRunner) -> No
     await system.launch_build(project)
     job = await worker.wait_for_job()
     lost = {"token": job["token"], "state": "failed", "failure_reason": "runner_system_failure"}
-    await system.http.put(f"/api/v4/jobs/{job['id']}", json=lost)  # the job is retried
+    await system.http.put(f"/api/v4/jobs/{job['id']}", json=lost)  # the job is retried after this failure
     again = await worker.wait_for_job()
     await worker.report(again, "success")
     forgotten = await system.launch_build(project)

@@ -41,7 +41,7 @@ EXPECTED_NEW_EVENTS = {
 }
 # Whether these are recorded depends on the order in which durable consumers continue.
 OPTIONAL_NEW_EVENTS = {"BuildKilled", "JobLost", "JobQueued"}
-SECRET_ACCESS_EVENTS = {"SecretRevealed", "CredentialRevealed"}  # caused by comparing responses
+SECRET_ACCESS_EVENTS = {"SecretRevealed", "CredentialRevealed"}  # recorded when the test reads secrets
 
 
 @pytest.fixture(scope="module", params=RELEASES)
@@ -157,7 +157,7 @@ async def test_after_an_upgrade_login_throttling_continues(upgraded: UpgradedSys
 
 @with_streams
 async def test_after_an_upgrade_a_held_concurrency_slot_is_released(upgraded: UpgradedSystem) -> None:
-    """The build that holds the slot is killed and the waiting one runs; its repository no longer exists."""
+    """The test kills the build that holds the slot. The waiting build then starts and fails: its repository is gone."""
     admin = await upgraded.log_in("root")
     holds = (await upgraded.http.get(f"/api/developer/builds/{upgraded.left.lane['holds']}", headers=admin)).json()
     path = f"/api/developer/builds/kill/queued/{holds['executor_id']}"
@@ -191,7 +191,7 @@ async def test_after_an_upgrade_a_running_job_continues_and_finishes(upgraded: U
 async def test_after_an_upgrade_old_and_new_builds_run_on_an_old_runner(
     upgraded: UpgradedSystem, tmp_path: Path
 ) -> None:
-    """The recorded repository no longer exists: the queued build fails and a newly launched one succeeds."""
+    """The queued build fails because its repository no longer exists. A new build of another repository succeeds."""
     admin, project = await upgraded.log_in("root"), upgraded.left.project
     scripts = {"build": "echo turning with $MILL_KEY\n", "test": "exit 0\n", "cleanup": "exit 0\n"}
     repository = {"repository": str(create_sample_repository(tmp_path / "repository", scripts, SPEC))}

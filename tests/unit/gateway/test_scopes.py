@@ -9,7 +9,7 @@ from gateway.routes import RAW, TABLE
 from gateway.token_scopes import required_scope
 
 OF_RUNNERS = "/api/v4/"  # routes of runners, which use their own tokens
-OF_PICTURES = "/api/upload/"  # pictures, which are public
+OF_PICTURES = "/api/upload/"  # routes of pictures, which are public
 
 
 def test_every_route_that_needs_a_token_belongs_to_one_scope() -> None:

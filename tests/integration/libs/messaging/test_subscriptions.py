@@ -45,7 +45,7 @@ class Ledger:
     log: EventLog
     stopped: list[tuple[str, bool, int]] = field(default_factory=list)
     is_healed: asyncio.Event = field(default_factory=asyncio.Event)
-    fault: Exception = field(default_factory=HandlerError)  # raised for the failing event
+    fault: Exception = field(default_factory=HandlerError)  # exception raised for POISON_EVENT
 
     async def apply(self, batch: Sequence[DeliveredEvent], session: AsyncClientSession | None) -> None:
         for delivered in batch:

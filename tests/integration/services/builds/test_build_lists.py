@@ -1,4 +1,4 @@
-"""Lists of builds are limited so that they fit into one message."""
+"""Lists of builds are limited in length, so that each fits into one NATS message."""
 
 from typing import Any
 from uuid import uuid4

@@ -145,7 +145,7 @@ async def test_a_claim_reads_few_documents_however_many_unsuitable_jobs_are_queu
     assert found is not None
     assert {entry["planSummary"].partition(" ")[0] for entry in entries} == {"DISTINCT_SCAN", "IXSCAN"}
     assert sum(entry["keysExamined"] for entry in entries) < 20
-    assert sum(entry["docsExamined"] for entry in entries) == 1  # the dispatched job
+    assert sum(entry["docsExamined"] for entry in entries) == 1  # only the document of the dispatched job was read
 
 
 # ---- concurrency

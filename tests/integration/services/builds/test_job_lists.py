@@ -147,7 +147,7 @@ async def test_a_late_page_reads_only_the_rows_between_two_anchors(stage: JobLis
 async def test_new_and_finished_jobs_change_a_long_list_at_once(stage: JobListStage) -> None:
     await stage.get_page(ListJobs())
     streams = stage.runtime.database["streams"]
-    await streams.insert_many([job_document(number) for number in (JOB_COUNT + 10, JOB_COUNT + 20)])  # new
+    await streams.insert_many([job_document(number) for number in (JOB_COUNT + 10, JOB_COUNT + 20)])  # two new jobs
     await streams.update_one({"_id": "job-10"}, {"$set": {f"{ROW_FIELD}.listed_at": now()}})  # this job has finished
     page = await stage.get_page(ListJobs(size=100))
     assert page.total == JOB_COUNT + 2

@@ -1,4 +1,4 @@
-"""Login throttling: it applies on every replica and does not lock users out of addresses where they succeeded."""
+"""Login throttling applies on every replica, but does not block users at addresses where they signed in before."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -68,7 +68,7 @@ async def gateways(stage: ServiceStage) -> AsyncIterator[Gateways]:
 @dataclass(frozen=True)
 class TokenOwner:
     id: int
-    session_headers: Mapping[str, str]  # with the token of a login session
+    session_headers: Mapping[str, str]  # request headers with the token of a login session
     http: httpx.AsyncClient
 
     async def create_token(self, **fields: Any) -> Any:

@@ -61,7 +61,7 @@ async def caller(stage: ServiceStage) -> AsyncIterator[MessageClient]:
 
 @pytest.fixture(scope="module")
 async def new_project(caller: MessageClient) -> CreateProject:
-    """Return a command that creates a project; it lacks only the owner."""
+    """Return a command that creates a project. Tests only have to set its owner."""
     (default,) = Executors.model_validate_json(await caller.query(ListExecutors())).executors
     return CreateProject(
         name="Shop",

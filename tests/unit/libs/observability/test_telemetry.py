@@ -99,7 +99,7 @@ def test_spans_and_metrics_reach_the_configured_collector(collector: str, receiv
     resource_spans = ExportTraceServiceRequest.FromString(exported["/v1/traces"]).resource_spans[0]
     (span,) = resource_spans.scope_spans[0].spans
     assert (span.name, span.trace_id.hex()) == ("command", traceparent[3:35])
-    assert int(traceparent[-2:], 16) & 1  # sampled flag
+    assert int(traceparent[-2:], 16) & 1  # the trace is marked as sampled
     assert "builds" in str(resource_spans.resource)
     assert b"headrace_conflicts" in exported["/v1/metrics"]
 

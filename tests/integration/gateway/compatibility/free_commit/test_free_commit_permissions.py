@@ -1,4 +1,4 @@
-"""Permissions in the Free Commit API, and its polled lists."""
+"""Permissions in the Free Commit API, and the lists that clients poll."""
 
 import pytest
 

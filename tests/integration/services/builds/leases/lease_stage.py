@@ -50,7 +50,7 @@ class LeaseStage:
     runtime: Runtime
     attempts: AttemptStore
     leases: Leases
-    start: datetime = field(default_factory=now)  # second 0
+    start: datetime = field(default_factory=now)  # the time of second 0
     second: int = 0
 
     def __post_init__(self) -> None:

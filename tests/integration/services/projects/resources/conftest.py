@@ -39,7 +39,7 @@ async def caller(bus: Client) -> MessageClient:
 
 @pytest.fixture(scope="package")
 async def new_project(caller: MessageClient) -> CreateProject:
-    """Return a command that creates a project; it lacks only the name."""
+    """Return a command that creates a project. Tests only have to set its name."""
     (default,) = Executors.model_validate_json(await caller.query(ListExecutors())).executors
     return CreateProject(
         repository="https://forge.example/shop.git",
