@@ -79,7 +79,7 @@ class GitServer(ThreadingHTTPServer):
 
 
 def local_address_for(url: str) -> str:
-    """Return this machine's IP address as seen by the server at `url`."""
+    """Return the IP address of this machine at which the server at `url` can reach it."""
     parts = urlsplit(url)
     port = parts.port or (443 if parts.scheme == "https" else 80)
     try:

@@ -34,8 +34,8 @@ def supervise(*, detached: bool, python: tuple[str, ...] = PYTHON_COMMAND) -> No
 
     settings = Settings.from_environment(os.environ)
     welcome = _welcome_message(settings)
-    # The output of a detached supervisor goes to a log file, which must not contain the password; its starter prints
-    # it.
+    # The output of a detached supervisor goes to a log file, which must not contain the password. The
+    # process that starts the supervisor prints the password.
     supervisor = Supervisor(settings, resolve_secret_files(os.environ), print_line, python)
     supervisor.run(announce=lambda: None if detached else print_line(welcome()))
 

@@ -41,7 +41,7 @@ CLAIM_COUNT, SHORT_QUEUE, POSSIBLE_JOBS, IMPOSSIBLE_JOBS = 100, 10, 10_000, 90_0
 
 @dataclass
 class RunnerFleet:
-    """The jobs that the runners received."""
+    """Simulated runners, and the jobs that they have received."""
 
     received_jobs: list[tuple[int, int]] = field(default_factory=list)  # job id and build id, in order of arrival
     deferred_requests: int = 0  # requests answered with 503 or 504

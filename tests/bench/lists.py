@@ -1,4 +1,4 @@
-"""Measure job lists with few and with a million jobs: `python -m tests.bench.lists [jobs]`."""
+"""Measure the latency of job lists with few and with a million jobs: `python -m tests.bench.lists [jobs]`."""
 
 import asyncio
 import itertools

@@ -36,7 +36,7 @@ def history_path(kind: str, id_: object) -> str:
 
 
 def list_detail_paths(responses: Answers) -> Iterator[str]:
-    """Yield the detail paths of the resources in the list responses."""
+    """Yield the path of each single resource that the list responses contain."""
     for name in (*STREAM_KINDS, *SECRET_RESOURCES):
         for resource in responses[f"/api/admin/{name}"]:
             yield f"/api/admin/{name}/{resource['id']}"

@@ -1,4 +1,4 @@
-"""The deployment on your own cluster. `make kube-test` uses KUBECONFIG and the namespace headrace."""
+"""Tests of the deployment on a Kubernetes cluster. `make kube-test` uses KUBECONFIG and the namespace headrace."""
 
 import os
 import subprocess

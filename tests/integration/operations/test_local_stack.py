@@ -46,7 +46,7 @@ class Stack:
         return subprocess.Popen(command, env=self._environ(), stdout=subprocess.PIPE, text=True)
 
     def processes(self) -> list[dict[str, Any]]:
-        """Read the state file; the status command would take half a second per check."""
+        """Read the processes from the state file. `headrace status` would take half a second per check."""
         file = self.data / "run" / "processes.json"
         state = json.loads(file.read_text()) if file.exists() else {"processes": []}
         return list(state["processes"])

@@ -1,4 +1,4 @@
-"""The reasons shown for queued builds over HTTP, while runners appear, work and disappear."""
+"""The API shows why a build is queued. The reason changes as runners appear, work and disappear."""
 
 from collections.abc import AsyncIterator
 from typing import Any

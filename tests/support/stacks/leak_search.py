@@ -1,4 +1,4 @@
-"""Search documents, messages, files, responses and command lines for values that must not be readable."""
+"""Search documents, messages, files, responses and command lines for secret values in clear or in base64."""
 
 import base64
 import os

@@ -1,4 +1,4 @@
-"""The MongoDB driver's condition variable under cancellation."""
+"""A canceled wait on a condition variable of the MongoDB driver releases the lock."""
 
 import asyncio
 

@@ -42,7 +42,7 @@ Answer = tuple[int, Any]
 
 @dataclass(frozen=True)
 class WebhookProject:
-    """A project and its signature key."""
+    """A project that receives webhooks, and the key that signs them."""
 
     id: int
     key: str
