@@ -88,7 +88,7 @@ def _gateway_login(services: Sequence[Service], gateway_messages: Iterable[type[
 
 
 def _migrate_login(services: Sequence[Service]) -> Login:
-    """Return the operator's login: manages and reads all streams and consumers, and runs the operator's commands."""
+    """Return the operator's login, which manages and reads all streams and consumers and runs operator commands."""
     publish = [
         f"{JS_API}.INFO",
         f"{JS_API}.STREAM.NAMES",

@@ -224,7 +224,7 @@ class Users(Message):
 
 
 class ListUsersPage(PageQuery, wire_name="PageUsers"):
-    """List users. Columns: developer_id, user_username, developer_email, user_role; filters and order also by id."""
+    """List users. Columns to filter and sort by: developer_id, user_username, developer_email, user_role, id."""
 
 
 class ListUserSummaries(SliceQuery, wire_name="FindUsers"):

@@ -82,9 +82,9 @@ class ProjectCount(Message):
 
 
 class ListProjectsPage(PageQuery, wire_name="PageProjects"):
-    """List projects. Columns: project_id, project_name, build_last_{exit_code,exit_message,created_at}.
+    """List projects.
 
-    Filters and order also by id.
+    Columns to filter and sort by: project_id, project_name, build_last_{exit_code,exit_message,created_at}, id.
     """
 
 

@@ -190,7 +190,7 @@ class Secrets(Message):
 
 
 class ListSecretsPage(PageQuery, wire_name="PageSecrets"):
-    """List secrets. Columns: secret_id, secret_name, secret_env, secret_scope; filters and order also by id."""
+    """List secrets. Columns to filter and sort by: secret_id, secret_name, secret_env, secret_scope, id."""
 
 
 class GetJobSecrets(Query):

@@ -88,7 +88,7 @@ class Relay:
         self._inbox = ""
         self._acks_by_reply: dict[str, asyncio.Future[Msg]] = {}  # by reply subject
         self._pending_acks: deque[asyncio.Future[Msg]] = deque()
-        self._lag = 0.0  # seconds, of the newest commit when it was read
+        self._lag = 0.0  # seconds between the newest commit and the time at which the relay read it
         self._publishing_since = 0.0  # monotonic clock; 0: no publication in progress
         self.published = 0
 

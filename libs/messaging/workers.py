@@ -33,7 +33,7 @@ from libs.tasks import cancel_and_wait
 log = logging.getLogger("headrace.workers")
 
 MAX_RETRY_DELAY_SECONDS = 10.0
-HINT_WINDOW_SECONDS = 2.0  # in which only the replica that got the hint works on an event
+HINT_WINDOW_SECONDS = 2.0  # after a hint (an early copy of an event), only the replica that received it handles it
 SHUTDOWN_TIMEOUT_SECONDS = 5.0
 MAX_PENDING_HINTS = 500  # per process
 

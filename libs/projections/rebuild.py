@@ -75,7 +75,7 @@ async def rebuild_rows(
 async def backfill_rows(
     database: AsyncDatabase[Document], category: AnyCategory, vault: Encryption | None = None
 ) -> None:
-    """Rebuild the rows of streams that a replica of an older release has written, which knew only its own row version.
+    """Rebuild the rows of streams that a replica of an older release has written, as it writes only its own version.
 
     A partial index contains just these streams, so the search is cheap if there are none.
     """

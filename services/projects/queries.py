@@ -80,7 +80,7 @@ async def fetch_company_members(ctx: Context, company_id: int | None) -> Sequenc
 
 
 async def require_project(ctx: Context, project_id: int) -> ProjectRow:
-    """Return the project. Raise RequestRejected with PROJECT_NOT_FOUND."""
+    """Return the project. Raises RequestRejected with PROJECT_NOT_FOUND if it does not exist."""
     row = await ctx.read_model(ProjectRow).get(f"project-{project_id}")
     if row is None:
         raise RequestRejected("PROJECT_NOT_FOUND")

@@ -70,7 +70,7 @@ def test_every_stream_kind_maps_to_its_service(service: Service) -> None:
 
 @pytest.mark.parametrize("field", [field for field in FIELDS if SECRET_WORDS.search(field.partition(".")[2])])
 def test_fields_with_secret_sounding_names_are_hidden_or_allowed(field: str) -> None:
-    """If it fails: name a secret field `sealed_...` or `..._hash` or mark it Sensitive; list a harmless field above."""
+    """On failure: rename a secret field to `sealed_...` or `..._hash`, or mark it Sensitive; add others to HARMLESS."""
     harmless = field in IN_THE_REPOSITORY or bool(HARMLESS.fullmatch(field.partition(".")[2]))
     assert (field in SHOWN) == harmless
 

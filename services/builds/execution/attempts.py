@@ -106,7 +106,7 @@ class AttemptStore:
         return int(found["job_id"]) if found else None
 
     async def block_claim(self, ctx: Context, attempt_id: str) -> int:
-        """Prevent the attempt from being created for one lease period.
+        """For one lease period, prevent the attempt from being created.
 
         Return the job of an existing attempt, else 0.
         """

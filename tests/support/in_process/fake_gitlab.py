@@ -54,7 +54,7 @@ class FakeGitLabServer:
         self.job_request_count = 0
         self.job_status = "running"
         self.truncate_log_at: int | None = None  # if set, the server once truncates the log to this length
-        self.final_state_statuses: list[int] = []  # status codes for the next final states, instead of 200
+        self.final_state_statuses: list[int] = []  # answers to the next reports of a final job state, instead of 200
         self.artifacts: dict[int, bytes] = {}  # job id -> archive
         self.artifact_uploads: list[dict[str, Any]] = []  # token, name and parameters of each accepted upload
         self.artifact_statuses: list[int] = []  # status codes for the next artifact requests, instead of handling them
