@@ -64,7 +64,7 @@ class Installation:
 
 def commit_document(number: int, at: datetime, version: int = 1) -> dict[str, Any]:
     created = {"executor_id": number, "name": f"executor {number}", "driver": "localDriver", "sealed_variables": ""}
-    renamed = {"executor_id": number, "name": f"number {number}, renamed"}
+    renamed = {"executor_id": number, "name": f"number {number}, named anew"}  # as in the recorded backups
     name, data = ("ExecutorCreated", created) if version == 1 else ("ExecutorRenamed", renamed)
     return {
         "_id": f"command-{number}-{version}",
