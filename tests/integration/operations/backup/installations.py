@@ -62,9 +62,12 @@ class Installation:
                 client.drop_database(f"{self.prefix}_{service}")
 
 
+SECOND_NAME = "named anew"  # in the recorded backups
+
+
 def commit_document(number: int, at: datetime, version: int = 1) -> dict[str, Any]:
     created = {"executor_id": number, "name": f"executor {number}", "driver": "localDriver", "sealed_variables": ""}
-    renamed = {"executor_id": number, "name": f"number {number}, named anew"}  # as in the recorded backups
+    renamed = {"executor_id": number, "name": f"number {number}, {SECOND_NAME}"}
     name, data = ("ExecutorCreated", created) if version == 1 else ("ExecutorRenamed", renamed)
     return {
         "_id": f"command-{number}-{version}",

@@ -15,6 +15,7 @@ from tests.integration.operations.backup.installations import (
     KEY,
     LONG_AGO,
     OTHER_KEY,
+    SECOND_NAME,
     Installation,
     commit_document,
     sample_documents,
@@ -51,7 +52,7 @@ def test_restore_rebuilds_stream_heads_and_rows_from_the_event_log(
         "executor-1": (2, "command-1-2"),
         "executor-2": (1, "command-2-1"),
     }
-    assert heads["executor-1"]["executor_v1"]["name"] == "number 1, renamed"
+    assert heads["executor-1"]["executor_v1"]["name"] == f"number 1, {SECOND_NAME}"
 
 
 def test_restore_turns_checkpoints_into_the_time_up_to_which_events_were_handled(
