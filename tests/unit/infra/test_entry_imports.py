@@ -1,0 +1,17 @@
+"""What the entry points import: the supervisor and the agent keep it in memory as long as they run."""
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY_PACKAGES = {"fastapi", "faststream", "nats", "opentelemetry", "pydantic", "pymongo", "services"}
+
+
+@pytest.mark.parametrize("module", ["infra.entrypoints", "infra.cli", "infra.local.stack_commands"])
+def test_an_entry_point_does_not_import_the_libraries_of_the_services(module: str) -> None:
+    program = f"import sys, {module}; print(*{{name.partition('.')[0] for name in sys.modules}})"
+    imported = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True
+    ).stdout.split()
+    assert HEAVY_PACKAGES & set(imported) == set()
