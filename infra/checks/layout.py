@@ -17,37 +17,23 @@ STANDARD_NAMES = {
     "__init__", "__main__", "app", "commands", "queries", "policies", "projections", "workers", "metrics", "conftest",
 }  # fmt: skip
 
-# path or folder -> reason
-LONG_FILES: dict[str, str] = {
-    "tests/bench/bench.py": "one table of measurements, read from top to bottom",
-    "tests/contract/test_event_store.py": "one suite for all implementations of the event store",
-    "tests/releases/life.py": "one scenario, recorded for each release",
-    "tests/support/stacks/audit.py": "one audit of a stack after faults",
-    "tests/unit/builds/planning/test_jobs.py": "one table of pipeline keywords",
-    "tests/unit/infra/test_kubernetes.py": "one suite for all manifests",
-}
-LARGE_FOLDERS: dict[str, str] = {}
+# tree:module -> reason
 REPEATED_NAMES: dict[str, str] = {
     "contracts:fields": "field types shared by the messages of one service",
 }
-UNCHECKED_TREES: dict[str, str] = {}
 
 
 def find_problems(root: Path) -> Iterator[str]:
-    modules = [path for path in list_tracked_files(root) if path.suffix == ".py" and not _is_unchecked(path)]
+    modules = [path for path in list_tracked_files(root) if path.suffix == ".py"]
     yield from _find_long_files(root, modules)
     yield from _find_large_folders(modules)
     yield from _find_repeated_names(modules)
 
 
-def _is_unchecked(path: Path) -> bool:
-    return any(path.is_relative_to(folder) for folder in UNCHECKED_TREES)
-
-
 def _find_long_files(root: Path, modules: Sequence[Path]) -> Iterator[str]:
     for path in modules:
         lines = len((root / path).read_text().splitlines())
-        if lines > MAX_LINES and str(path) not in LONG_FILES:
+        if lines > MAX_LINES:
             yield f"{path}: {lines} lines; split it, at most {MAX_LINES} are allowed."
 
 
@@ -57,7 +43,7 @@ def _find_large_folders(modules: Sequence[Path]) -> Iterator[str]:
         if path.name not in ("__init__.py", "__main__.py"):
             counts[path.parent] += 1
     for folder, count in sorted(counts.items()):
-        if count > MAX_MODULES_PER_FOLDER and str(folder) not in LARGE_FOLDERS:
+        if count > MAX_MODULES_PER_FOLDER:
             yield f"{folder}: {count} modules; move some to a package, at most {MAX_MODULES_PER_FOLDER} are allowed."
 
 
