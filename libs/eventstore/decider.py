@@ -4,7 +4,7 @@ See https://thinkbeforecoding.com/post/2021/12/17/functional-event-sourcing-deci
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -63,9 +63,6 @@ class CommandMetadata:
     traceparent: str = ""
     may_be_duplicate: bool = False  # the id comes from an idempotency key or an event and may be known
     fingerprint: str = ""  # hash of the request that used an idempotency key
-
-    def replace(self, **changes: Any) -> "CommandMetadata":
-        return replace(self, **changes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from random import uniform
 from typing import Any, Generic, TypeVar
@@ -240,7 +240,7 @@ def _build_commit(
         state = category.decider.evolve(state, event)
     version = before.version + 1
     if metadata.at < before.at:
-        metadata = metadata.replace(at=before.at)  # host clocks differ; times within a stream never decrease
+        metadata = replace(metadata, at=before.at)  # host clocks differ; times within a stream never decrease
     row = before.row
     for index, event in enumerate(events):
         row = category.apply(row, RecordedEvent(stream, version, index, event, metadata))

@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import replace
 from uuid import NAMESPACE_URL, uuid5
 from weakref import WeakValueDictionary
 
@@ -136,7 +137,7 @@ class Reactions:
     ) -> None:
         traceparent = inject() or metadata.traceparent
         try:
-            await self._send(command, metadata.replace(may_be_duplicate=may_be_duplicate, traceparent=traceparent))
+            await self._send(command, replace(metadata, may_be_duplicate=may_be_duplicate, traceparent=traceparent))
         except RequestRejected as rejected:
             if rejected.code in RETRYABLE_CODES or rejected.failure.status >= 500:
                 raise  # a temporary or internal error, not a rejection by a business rule

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from time import perf_counter
@@ -129,7 +130,7 @@ class Runtime:
             query = ReturnQuery.parse(headers[RETURN_QUERY_HEADER], self._message_types, answer.stream)
             row = answer.row if isinstance(answer, CommandResult) else self._to_row(answer)
             # the query has its own id, also after a duplicate command
-            query_metadata = metadata.replace(command_id=str(uuid4()), may_be_duplicate=False, fingerprint="")
+            query_metadata = replace(metadata, command_id=str(uuid4()), may_be_duplicate=False, fingerprint="")
             answer = await self._dispatch(query, ServiceContext(self, query_metadata, {answer.stream: row}))
         return encode_answer(to_reply(answer) if isinstance(answer, CommandResult) else answer)
 
@@ -143,7 +144,7 @@ class Runtime:
             raise RequestRejected("HISTORY_NOT_FOUND")
         category = self._categories[commit.stream.partition("-")[0]]
         fingerprint = await self._compute_fingerprint(query.fingerprint)
-        metadata = context.metadata.replace(command_id=query.command_id, fingerprint=fingerprint)
+        metadata = replace(context.metadata, command_id=query.command_id, fingerprint=fingerprint)
         result = await self.command_handler.find_result(category, metadata)
         assert result is not None  # noqa: S101  the log never loses a commit
         return to_reply(result)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic_core import to_json
@@ -63,7 +63,8 @@ class ServiceContext:
         return answer_type.model_validate_json(encoded)
 
     async def send(self, command: Command, *, step: str = "", actor: Actor | None = None) -> CommandReply:
-        metadata = self.metadata.replace(
+        metadata = replace(
+            self.metadata,
             command_id=derive_id(self.metadata.command_id, command.wire_name, step),
             command=command.wire_name,
             at=self.clock.machine_time(),
@@ -72,7 +73,7 @@ class ServiceContext:
         if metadata.traceparent:
             return await self.runtime.send(command, metadata)
         with open_span(f"duty {self.metadata.command}", SpanKind.INTERNAL):  # no request: start a trace here
-            return await self.runtime.send(command, metadata.replace(traceparent=inject() or ""))
+            return await self.runtime.send(command, replace(metadata, traceparent=inject() or ""))
 
 
 def to_reply(result: CommandResult[ReadModelRow]) -> CommandReply:

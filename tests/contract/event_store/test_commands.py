@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -154,7 +155,7 @@ async def test_loaded_streams_are_cached_up_to_a_number_of_bytes(monkeypatch: py
 
 
 async def test_event_times_never_decrease_within_a_stream(handler: CommandHandler, store: EventStore) -> None:
-    slow_clock = make_metadata().replace(at=RECORDED_AT - timedelta(seconds=5))
+    slow_clock = replace(make_metadata(), at=RECORDED_AT - timedelta(seconds=5))
     await handler.handle(counters, RaiseCounter(counter_id="1"), make_metadata())
     await handler.handle(counters, RaiseCounter(counter_id="1"), slow_clock)
     assert [recorded.at for recorded in await store.read("counter-1")] == [RECORDED_AT, RECORDED_AT]
