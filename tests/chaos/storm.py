@@ -105,7 +105,6 @@ async def run_storm(
         base_url=f"{chaos_stack.stack.url}/api",
         headers={"Authorization": chaos_stack.stack.admin.headers["Authorization"]},
         timeout=10,
-        trust_env=False,
     ) as client:
         launches = BuildLauncher(client, chaos_stack.projects, Random(seed))  # noqa: S311
         async with asyncio.TaskGroup() as group:

@@ -80,7 +80,7 @@ async def test_a_nats_server_frozen_for_a_minute_loses_no_job(
         with running_stack(tmp_path / "stack", environment=environment) as stack:
             project = stack.create_project(create_sample_repository(tmp_path / "repository"))
             async with httpx.AsyncClient(
-                base_url=stack.admin.base_url, headers=stack.admin.headers, timeout=30, trust_env=False
+                base_url=stack.admin.base_url, headers=stack.admin.headers, timeout=30
             ) as client:
                 load = Load(client, project)
                 running = asyncio.create_task(load.run(10 + FROZEN_SECONDS + 10))

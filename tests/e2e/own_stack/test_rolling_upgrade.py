@@ -62,7 +62,6 @@ class Load:
                 base_url=f"{self.stack.url}/api",
                 headers={"Authorization": self.stack.admin.headers["Authorization"]},
                 timeout=20,
-                trust_env=False,
                 event_hooks={"response": [self._count]},
             ) as client,
             asyncio.TaskGroup() as group,

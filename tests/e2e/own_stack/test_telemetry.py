@@ -199,7 +199,7 @@ def test_metrics_of_all_processes_are_exported(traced_build: TracedBuild) -> Non
 
 def scrape_metrics(stack: RunningStack) -> str:
     return "".join(
-        httpx.get(f"{process['address']}/metrics", trust_env=False).text
+        httpx.get(f"{process['address']}/metrics").text
         for process in stack.get_status()
         if process["address"].startswith("http")
     )

@@ -74,7 +74,7 @@ def busy_agent(stack: RunningStack, tmp_path: Path) -> Iterator[None]:
 def third_party_runner(stack: RunningStack, **features: bool) -> Iterator[ThirdPartyRunner]:
     """Register a runner that receives the one waiting job and reports it as running."""
     registration = stack.admin.get("/admin/runners/registration-info").json()["registrationToken"]
-    with httpx.Client(base_url=f"{stack.url}/api/v4", trust_env=False, timeout=40) as http:
+    with httpx.Client(base_url=f"{stack.url}/api/v4", timeout=40) as http:
         token = http.post("/runners", json={"token": registration, "run_untagged": True}).json()["token"]
         job = http.post("/jobs/request", json={"token": token, "info": {"features": features}}).json()
         runner = ThirdPartyRunner(http, job)

@@ -44,13 +44,13 @@ async def urls(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[
 
 @pytest.fixture
 async def http(urls: tuple[str, str]) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=urls[0], trust_env=False) as client:
+    async with httpx.AsyncClient(base_url=urls[0]) as client:
         yield client
 
 
 @pytest.fixture
 async def http_without_folder(urls: tuple[str, str]) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=urls[1], trust_env=False) as client:
+    async with httpx.AsyncClient(base_url=urls[1]) as client:
         yield client
 
 

@@ -45,7 +45,7 @@ def s3_server(folder: Path, *, tls: tuple[Path, Path, Path] | None = None) -> It
 
 def create_bucket(url: str, name: str, authority: Path | None = None) -> None:
     verify = ssl.create_default_context(cafile=authority) if authority else True
-    httpx.put(f"{url}/{name}", trust_env=False, verify=verify).raise_for_status()
+    httpx.put(f"{url}/{name}", verify=verify).raise_for_status()
 
 
 def list_objects(bucket: BucketSettings | None) -> list[str]:

@@ -28,7 +28,7 @@ class FreeCommitSystem:
 
     def client(self, authorization: str = "") -> httpx.AsyncClient:
         headers = {"Authorization": authorization} if authorization else {}
-        return httpx.AsyncClient(base_url=self.url, headers=headers, timeout=20, trust_env=False)
+        return httpx.AsyncClient(base_url=self.url, headers=headers, timeout=20)
 
     async def log_in(self, username: str, password: str = PASSWORD) -> httpx.AsyncClient:
         body = {"auth": {"username": username, "password": password}}

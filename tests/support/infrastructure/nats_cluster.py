@@ -56,7 +56,7 @@ class NatsCluster:
 
 def _get_monitoring_page(server: Process, page: str) -> dict[str, list[dict[str, str]]]:
     address = server.program.health.replace("healthz", page)
-    return dict(httpx.get(address, trust_env=False, timeout=5).raise_for_status().json())
+    return dict(httpx.get(address, timeout=5).raise_for_status().json())
 
 
 @contextmanager

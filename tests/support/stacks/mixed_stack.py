@@ -73,7 +73,7 @@ class MixedStack(RunningStack):
         probes = {
             name: process.program.health.replace("/readyz", "/healthz") for name, process in self.processes.items()
         }
-        return {name: httpx.get(url, trust_env=False).json()["version"] for name, url in probes.items()}
+        return {name: httpx.get(url).json()["version"] for name, url in probes.items()}
 
 
 def _with_name_prefix(prefix: str, program: Program) -> Program:

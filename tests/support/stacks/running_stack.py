@@ -93,7 +93,7 @@ class RunningStack:
     def list_nats_clients(self) -> list[str]:
         """Return the names of the clients connected to NATS."""
         health: str = self._read_processes()["nats-server"]["health"]
-        found = httpx.get(health.replace("/healthz", "/connz"), trust_env=False).json()["connections"] or []
+        found = httpx.get(health.replace("/healthz", "/connz")).json()["connections"] or []
         return [connection.get("name", "") for connection in found]
 
     @property
@@ -129,7 +129,6 @@ class RunningStack:
             headers={"Authorization": f"Bearer {token}"} if token else {},
             limits=httpx.Limits(max_keepalive_connections=0),
             timeout=20,
-            trust_env=False,
             **more,
         )
 

@@ -216,4 +216,4 @@ async def test_a_replica_with_a_skewed_clock_is_not_ready_and_reports_the_skew(
 
 
 def readiness_reasons(port: int) -> dict[str, str]:
-    return dict(httpx.get(f"http://127.0.0.1:{port}/readyz", trust_env=False).json()["reasons"])
+    return dict(httpx.get(f"http://127.0.0.1:{port}/readyz").json()["reasons"])

@@ -51,7 +51,7 @@ async def list_gateways(stage: ServiceStage, service: str) -> list[dict[str, Any
 
 
 async def get_readiness_reasons(url: str) -> dict[str, str]:
-    async with httpx.AsyncClient(trust_env=False) as http:
+    async with httpx.AsyncClient() as http:
         return dict((await http.get(f"{url}/readyz")).json()["reasons"])
 
 

@@ -211,7 +211,7 @@ async def test_a_rejected_reaction_is_counted_once(counter_service: CounterServi
     running = asyncio.ensure_future(serve(service, replace(counter_service.settings, health_port=port), stop))
 
     async def refused() -> str:
-        async with httpx.AsyncClient(trust_env=False) as client:
+        async with httpx.AsyncClient() as client:
             metrics = (await client.get(f"http://127.0.0.1:{port}/metrics")).text
         return next(line for line in metrics.splitlines() if line.startswith("headrace_reactions_refused_total"))
 

@@ -120,7 +120,7 @@ async def test_a_hanging_nats_server_is_detected_over_tls(tmp_path: Path) -> Non
 
 
 async def get_readiness_reasons(url: str) -> dict[str, str]:
-    async with httpx.AsyncClient(trust_env=False) as http:
+    async with httpx.AsyncClient() as http:
         return dict((await http.get(f"{url}/readyz")).json()["reasons"])
 
 
