@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # importing schemathesis takes seconds, and every worker coll
     from schemathesis import Case
 
 THOROUGH = int(os.environ.get("HEADRACE_FUZZ_EXAMPLES", "0"))  # examples per operation; 0: the short form of the test
-EXAMPLES = THOROUGH or 8  # generated requests per operation
+EXAMPLES = THOROUGH or 5  # generated requests per operation
 DOCUMENT = json.loads(files("contracts").joinpath("openapi.json").read_text("utf-8"))
 OPERATIONS = [
     (method.upper(), path) for path, item in DOCUMENT["paths"].items() if path != "/api/events" for method in item
