@@ -1,4 +1,7 @@
-"""One mongod and one nats-server per test worker. Each test gets its own databases and no streams."""
+"""Hooks and fixtures of all tests: each pytest worker has one mongod and one nats-server.
+
+The fixture `settings` gives each test its own databases. The fixture `bus` deletes all streams after a test.
+"""
 
 import gc
 import os
@@ -32,7 +35,7 @@ hypothesis.settings.load_profile("untimed")
 
 @pytest.hookimpl(tryfirst=True)  # must run before Hypothesis reads --hypothesis-seed
 def pytest_configure(config: pytest.Config) -> None:
-    if config.option.hypothesis_seed is None:  # test workers receive the options, so all use the same seed
+    if config.option.hypothesis_seed is None:  # pytest workers receive the options, so all use the same seed
         config.option.hypothesis_seed = str(random.randrange(2**32))  # noqa: S311
     isolate_from_network(config)
     scheduling.limit_ports(config)

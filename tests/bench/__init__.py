@@ -1,1 +1,1 @@
-"""Benchmarks of the running product. They measure and assert nothing."""
+"""Benchmarks of the running product. They measure, but they assert nothing."""

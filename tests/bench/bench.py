@@ -1,6 +1,7 @@
 """`make bench` measures the embedded stack on this machine and writes a table and bench-results.json.
 
-Ratios are measured side by side in one run, because machines drift. Nothing is asserted.
+The two values of a ratio are measured in the same run, because the speed of a machine changes over time. Nothing is
+asserted.
 """
 
 import asyncio
@@ -102,7 +103,7 @@ async def measure_dispatch_phases(bench: Bench) -> None:
 
 
 async def measure_no_op_builds(bench: Bench, project_id: int) -> None:
-    """Measure builds per minute of one agent with four slots. Each build checks out and runs three empty scripts."""
+    """Measure builds per minute of one agent with four slots. Each build does a checkout and runs three no-op steps."""
     started = time.perf_counter()
     executors = [bench.stack.launch_build(project_id) for _ in range(NO_OP_BUILDS)]
     for executor in executors:

@@ -23,7 +23,7 @@ def percentile(seconds: list[float], share: float) -> float:
 
 
 async def closed_loop(callers: list[Callable[[], Awaitable[None]]], seconds: float, warm_up: float = 0.5) -> LoopResult:
-    """Let every caller repeat its call as soon as the previous one has returned, for some seconds."""
+    """Let every caller repeat its call without a pause, and measure the calls after the warm-up for some seconds."""
     taken: list[float] = []
     begin = time.perf_counter() + warm_up
     end = begin + seconds

@@ -30,12 +30,9 @@ if TYPE_CHECKING:
 
 RUNNER_COUNT = 50
 PACED_BUILDS, LAUNCH_INTERVAL = 100, 0.05  # number of builds launched one by one, and the seconds between them
-FLOOD_BUILDS, BUILDS_PER_SMALL_PROJECT, SMALL_PROJECTS = (
-    100,
-    5,
-    4,
-)  # builds of one project, builds per small project, and small projects
-TIMEOUT_SECONDS = 120.0  # of each phase
+# builds of the large project, builds of each small project, and number of small projects
+FLOOD_BUILDS, BUILDS_PER_SMALL_PROJECT, SMALL_PROJECTS = 100, 5, 4
+TIMEOUT_SECONDS = 120.0  # of each phase of the benchmark
 CLAIM_COUNT, SHORT_QUEUE, POSSIBLE_JOBS, IMPOSSIBLE_JOBS = 100, 10, 10_000, 90_000
 
 
@@ -165,9 +162,8 @@ async def _are_all_planned(user: Connection) -> bool:
 
 async def measure_long_queue(bench: "Bench", folder: Path) -> None:
     """Measure claims with a short queue, and with a long queue in which most jobs fit no runner."""
-    logging.getLogger("headrace.runtime").setLevel(
-        logging.ERROR
-    )  # omit the warning for each job, which says that its build does not exist
+    # The queued jobs belong to no build. Each of them would log a warning about that.
+    logging.getLogger("headrace.runtime").setLevel(logging.ERROR)
     with local_servers(folder, unlimited=True) as servers:
         settings = Settings(
             mongodb_url=servers.mongodb_url,

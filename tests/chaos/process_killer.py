@@ -26,7 +26,7 @@ RESTART_TIMEOUT = 60.0  # seconds for the supervisor to restart a process
 class Kill:
     kinds: tuple[str, ...]
     killed_at: float
-    ready_at: float | None  # when all killed processes were ready again; None: the test ended first
+    ready_at: float | None  # when all killed processes were ready again; None: not before the timeout or the test's end
 
 
 def one_of_each_kind(seed: int) -> list[tuple[str]]:

@@ -1,4 +1,4 @@
-"""The table printed after the chaos tests: one line per kind of process, and a total."""
+"""The report printed after the chaos tests: one line per disturbance, recovery times per process kind, and totals."""
 
 from collections import defaultdict
 from dataclasses import dataclass, field

@@ -31,12 +31,15 @@ echo "end $CI_JOB_ID" >> {file}
 
 @dataclass(frozen=True)
 class ChaosStack:
-    """A stack with two projects on one repository. Builds of the second project run one at a time."""
+    """A stack with two projects of short builds and one of long builds.
+
+    Builds of the second project run one at a time.
+    """
 
     stack: RunningStack
     replicas: int
     projects: tuple[int, int]
-    long_project: int  # a project whose builds take LONG_BUILD_SECONDS
+    long_project: int  # the project whose builds take LONG_BUILD_SECONDS
     executions: Path  # a file with one line per start and end of a job
     launched: list[LaunchedBuild] = field(default_factory=list)  # all builds launched on this stack
 
@@ -77,7 +80,10 @@ class StormResult:
     verdict: Verdict
 
     def recoveries(self) -> Iterator[tuple[str, float]]:
-        """Yield process kinds and recovery time of each kill: seconds until a build requested after it finished."""
+        """Yield the process kinds and the recovery time of each kill.
+
+        The recovery time is the seconds until the first build that was requested after the kill has finished.
+        """
         for kill in self.kills:
             later = [
                 build.finished_at - kill.killed_at
@@ -122,7 +128,7 @@ async def run_storm(
 
 
 async def run_outage(chaos_stack: ChaosStack, server: str, seconds: float) -> list[str]:
-    """Suspend a server during one long build. Return the lines of started and ended jobs."""
+    """Suspend a server during one long build. Return the lines that the build added to the file `executions`."""
     before = chaos_stack.executions.read_text().splitlines() if chaos_stack.executions.exists() else []
     stack, killer = chaos_stack.stack, ProcessKiller(chaos_stack.stack, 0)
     executor_id = stack.launch_build(chaos_stack.long_project)

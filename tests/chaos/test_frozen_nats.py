@@ -63,7 +63,7 @@ class Load:
 
 
 async def list_lost_jobs(stack: RunningStack) -> list[str]:
-    """Return why jobs that had reached a runner were lost. Jobs lost before that are requeued and do not count."""
+    """Return the reason of each loss of a delivered job. Jobs lost before delivery are requeued and do not count."""
     settings = Settings(mongodb_url=stack.mongodb_url)
     async with create_mongo_client(settings, "test") as client:
         commits = get_database(client, settings, "builds")["commits"].find({"events.name": "JobLost"})

@@ -1,4 +1,4 @@
-"""Histories show no secrets: every field whose name suggests one is hidden or declared harmless."""
+"""Histories show no secrets: every field whose name suggests a secret is hidden or declared harmless."""
 
 import re
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ SECRET_WORDS = re.compile(
     r"|sealed|secret|session|sig|signature|token|value|variables)s?(_|$)"
 )
 HARMLESS = re.compile(
-    # harmless fields: ids, codes, digests of bodies, and names in lower case for comparison
+    # harmless: ids, exit codes, lists of tokens and SSH keys, digests of bodies, public keys, names for comparison
     r".*_ids?|.*_uuid|tokens|keys|(exit_)?code|allow_failure_codes|digest|public_key|(alias|email|github|gitlab|owner|username)_key"
 )
 
@@ -70,7 +70,7 @@ def test_every_stream_kind_maps_to_its_service(service: Service) -> None:
 
 @pytest.mark.parametrize("field", [field for field in FIELDS if SECRET_WORDS.search(field.partition(".")[2])])
 def test_fields_with_secret_sounding_names_are_hidden_or_allowed(field: str) -> None:
-    """On failure: rename a secret field to `sealed_...` or `..._hash`, or mark it Sensitive; add others to HARMLESS."""
+    """On failure: rename a secret field to `sealed_...` or `..._hash`, or mark it Sensitive; else extend HARMLESS."""
     harmless = field in IN_THE_REPOSITORY or bool(HARMLESS.fullmatch(field.partition(".")[2]))
     assert (field in SHOWN) == harmless
 

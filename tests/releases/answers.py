@@ -1,4 +1,4 @@
-"""The API responses of a release: one per path, as compressed JSON."""
+"""Read, store and load the API responses of a release: one response per path, as compressed JSON."""
 
 import gzip
 import json
@@ -36,7 +36,7 @@ def history_path(kind: str, id_: object) -> str:
 
 
 def list_detail_paths(responses: Answers) -> Iterator[str]:
-    """Yield the path of each single resource that the list responses contain."""
+    """Yield the paths of the listed resources, of their histories, and of the histories of deleted resources."""
     for name in (*STREAM_KINDS, *SECRET_RESOURCES):
         for resource in responses[f"/api/admin/{name}"]:
             yield f"/api/admin/{name}/{resource['id']}"
@@ -60,7 +60,7 @@ def list_detail_paths(responses: Answers) -> Iterator[str]:
 
 
 async def fetch(http: httpx.AsyncClient, path: str, headers: dict[str, str]) -> Any:
-    """Return the JSON or text of a response; for an error also the status, without volatile members."""
+    """Return the JSON or text of a response; for an error the status and the members except VOLATILE_MEMBERS."""
     response = await http.get(path, headers=headers)
     if response.status_code == 200:
         return response.json() if response.headers["content-type"].startswith("application/json") else response.text
@@ -69,14 +69,14 @@ async def fetch(http: httpx.AsyncClient, path: str, headers: dict[str, str]) -> 
 
 
 def without_volatile_members(response: Any) -> Any:
-    """Return a recorded error response without its volatile members."""
+    """Return a recorded response; an error response without its volatile members."""
     if isinstance(response, dict) and "status" in response and "trace_id" in response:
         return {name: value for name, value in response.items() if name not in VOLATILE_MEMBERS}
     return response
 
 
 async def read_all_answers(system: BuildSystem, excluded_paths: tuple[str, ...] = ()) -> Answers:
-    """Read all GET paths except `excluded_paths`, whose responses change on their own."""
+    """Return the responses by path, except those of `excluded_paths`, which change without requests."""
     responses = {path: await fetch(system.http, path, system.admin) for path in LIST_PATHS}
     for path in list_detail_paths(responses):
         responses[path] = await fetch(system.http, path, system.admin)

@@ -1,4 +1,4 @@
-"""Change every setting of users, companies, projects, secrets, credentials, executors and runners."""
+"""Change the settings of users, companies, projects, secrets, credentials, executors and runners."""
 
 from typing import Any
 
@@ -33,7 +33,7 @@ async def change_every_setting(system: BuildSystem, tokens: dict[str, str]) -> N
 
 
 async def change_users(system: BuildSystem) -> int:
-    """Change every setting of a user, who is also demoted from administrator. Return the user's id."""
+    """Change the password, roles and status of an administrator, who becomes a developer. Return the user's id."""
     cyd = await system.create_user("cyd", "ROLE_DEVELOPER", "ROLE_ADMIN")
     path = f"/api/admin/developers/{cyd}"
     await patch_resource(system, f"{path}/password", developer={"password": "waterfall-8"})

@@ -53,7 +53,7 @@ def _subclasses_of(base: type[Event]) -> Iterator[type[Event]]:
 
 
 def list_collections(service: Service) -> set[str]:
-    """Return the collections that the service declares or opens by name."""
+    """Return the collections that the service declares or opens by name, except ABSENT_COLLECTIONS."""
     folder = Path(str(packages.__path__[0])) / service.name
     named = {name for file in folder.rglob("*.py") for name in COLLECTION_CALL.findall(file.read_text())}
     views = {projection_collection(projection) for projection in service.projections}

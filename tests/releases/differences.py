@@ -74,7 +74,7 @@ def find_differences(before: Any, now: Any, location: str = "") -> Iterator[Diff
 
 
 def list_unexpected(release: str, differences: Sequence[Difference]) -> list[str]:
-    """Return the differences that are not deliberate, and the table entries that matched nothing."""
+    """Return the differences that are not deliberate, and the deliberate differences that did not occur."""
     table = DELIBERATE_DIFFERENCES.get(release, ())
     return [
         *(str(difference) for difference in differences if not any(entry.matches(difference) for entry in table)),

@@ -25,7 +25,7 @@ from tests.support import read_event_ids
 
 Document = dict[str, Any]
 
-DATABASES_FILE, STREAMS_FILE = "databases.bson.gz", "streams.bson.gz"  # file names; 0.1.0 has no streams
+DATABASES_FILE, STREAMS_FILE = "databases.bson.gz", "streams.bson.gz"  # the dump of 0.1.0 has no STREAMS_FILE
 EXPIRY_FIELD = "gone_at"  # the field of the TTL indexes
 EXPIRY_EXTENSION = timedelta(days=1)
 

@@ -1,4 +1,4 @@
-"""Produce a history with every kind of event, including deleted and shredded data."""
+"""Produce a history with every type of event, with deleted data, and with data whose encryption key was destroyed."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,14 +36,13 @@ class Leftovers:
     runners: dict[str, str] = field(default_factory=dict)  # runner tokens by runner name
     running: Body = field(default_factory=dict)  # a running job: id, token, length of its log in bytes
     queued: int = 0  # id of a build in the queue
-    project: int = 0  # id of a project to build again
+    project: int = 0  # id of a project that the next release builds again
     lane: Body = field(default_factory=dict)  # a build that holds the concurrency slot, and one that waits for it
     mails: int = 0  # id of a project whose builds fail immediately
     locked_out: str = ""  # name of a user with too many failed logins
     unfinished: Body = field(default_factory=dict)  # work pending in durable consumers; see unfinished_work.py
-    read: dict[str, Body] = field(
-        default_factory=dict
-    )  # stream -> last message that an external consumer read from its mirror
+    # stream -> the last message that an external consumer read from the stream's mirror
+    read: dict[str, Body] = field(default_factory=dict)
 
 
 async def create_history(system: BuildSystem, folder: Path) -> Leftovers:
@@ -82,7 +81,7 @@ async def create_people(system: BuildSystem, leftovers: Leftovers) -> int:
     await patch_resource(system, f"/api/admin/developers/{bob}/username", developer={"username": "robert"})
     await patch_resource(system, f"/api/admin/developers/{bob}/enabled", developer={"enabled": False})
     await patch_resource(system, f"/api/admin/developers/{eve}/email", developer={"email": "eve@example.org"})
-    await delete_resource(system, f"/api/admin/developers/{eve}")  # destroys the key of her email address
+    await delete_resource(system, f"/api/admin/developers/{eve}")  # destroys the encryption key of her email address
     for name, title in (("ada", "laptop"), ("ada", "lost one")):
         body = {"publicKey": generate_public_key(), "title": title, "expiresAt": "2099-12-31"}
         response = await system.http.post(f"/api/admin/user/{name}/key/create", headers=system.admin, json=body)

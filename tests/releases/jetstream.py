@@ -93,7 +93,7 @@ def read_streams(file: Path) -> list[RecordedStream]:
 
 
 async def restore_streams(file: Path, bus: Client) -> dict[str, str]:
-    """Restore streams, durable consumers and mirrors. Return the new creation time for each recorded one."""
+    """Restore streams, durable consumers and mirrors. Return the new creation times by recorded creation time."""
     created = {}
     for stream in read_streams(file):
         upload = await request(bus, f"{API_PREFIX}.STREAM.RESTORE.{stream.name}", stream.snapshot)

@@ -22,7 +22,7 @@ from tests.support.in_process.build_system import Body, BuildSystem
 from tests.support.waiting import eventually
 
 READ_MESSAGES = 7  # number of messages that the external consumer reads
-# A member of this project is deleted, so the next release adds an event to its history.
+# A member of this project is deleted. The next release removes the member, which adds an event to the history.
 REMAINING_PROJECT = ("project", 2)
 
 
@@ -92,7 +92,7 @@ async def unresponsive_server() -> AsyncIterator[int]:
 
 
 async def launch_unpublished_build(release: RunningRelease, bus: Client, project: Body) -> int:
-    """Launch a build whose events are stored but not published: no replica is the leader."""
+    """Launch a build whose events are stored but not published, because a fake leader prevents an election."""
 
     async def leads(message: Msg) -> None:
         await message.respond(b"the recorder")
@@ -117,7 +117,7 @@ async def wait_until_pending(bus: Client, stream: str, durable: str) -> None:
 
 
 async def wait_until_idle(bus: Client, is_excluded: Callable[[str], bool] = lambda _durable: False) -> None:
-    """Wait until no durable consumer has pending messages."""
+    """Wait until no durable consumer has pending or unacknowledged messages, apart from the excluded consumers."""
 
     async def are_idle() -> bool:
         js = bus.jetstream()

@@ -60,7 +60,7 @@ async def fill_concurrency_group(system: BuildSystem) -> Body:
 
 
 async def cause_emails(system: BuildSystem) -> int:
-    """Launch failing builds for a user whose email is accepted and for one whose email is rejected."""
+    """Cause an accepted email, a rejected email and a test email. Return the id of the project with failing builds."""
     project = await system.create_project(name="Chaff", alias="chaff", spec_file_path="/nowhere.yaml")
     hal = await system.create_user("hal", "ROLE_DEVELOPER", "ROLE_ADMIN")
     await patch_resource(system, f"/api/admin/developers/{hal}/email", developer={"email": REJECTED_RECIPIENT})

@@ -1,4 +1,4 @@
-"""Helpers of tests on real servers: reading JetStream streams."""
+"""Shared code of the tests. This module reads the messages of JetStream streams."""
 
 from collections.abc import Sequence
 

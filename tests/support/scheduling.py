@@ -1,4 +1,7 @@
-"""Distribution of tests over parallel workers: a file stays with one worker, and the longest files start first."""
+"""Distribution of tests over pytest workers: all tests of a group run on one worker, and the longest groups run first.
+
+A group is a test file, or a folder whose files share a server or another expensive fixture.
+"""
 
 import json
 import os
@@ -13,7 +16,7 @@ from xdist.scheduler import LoadScopeScheduling
 from infra.local import ports
 
 ROOT = Path(__file__).parents[2]
-DURATIONS = Path(__file__).with_name("durations.json")  # seconds per test file; a run with TEST_DURATIONS= rewrites it
+DURATIONS = Path(__file__).with_name("durations.json")  # test file -> seconds, as written by DurationRecorder
 UNKNOWN_SECONDS = 10.0  # assumed duration of a file without a recorded one
 SHARED_STACK = "tests/e2e/shared_stack/"  # all files in this folder use one stack, so they form one group
 
@@ -73,7 +76,7 @@ def limit_ports(config: pytest.Config) -> None:
 
 
 class DurationRecorder:
-    """Sums the durations of the tests of each file and writes them at the end of the run."""
+    """Sums the durations of the tests of each file, and writes the sums to the file TEST_DURATIONS after the run."""
 
     def __init__(self, target: Path) -> None:
         self._target = target

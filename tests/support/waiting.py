@@ -8,7 +8,7 @@ from typing import Any, TypeVar, overload
 
 T = TypeVar("T")
 WITHIN_SECONDS = 30.0
-FIRST_PAUSE, MAX_PAUSE, GROWTH = 0.01, 0.1, 1.3  # pauses in seconds grow, because each evaluation costs CPU time
+FIRST_PAUSE, MAX_PAUSE, GROWTH = 0.01, 0.1, 1.3  # in seconds; the pauses grow in order to save CPU time
 
 
 def pauses() -> Iterator[float]:
@@ -60,7 +60,7 @@ async def eventually(
         if not timeout.expired():
             raise
         raise AssertionError(describe(message, within, seen)) from None
-    raise AssertionError  # `pauses` has no end
+    raise AssertionError  # unreachable: `pauses` is endless
 
 
 async def eventually_equal(
@@ -82,4 +82,4 @@ def wait_until(
             return found
         assert time.monotonic() < deadline, describe(message, within, found)
         time.sleep(pause)
-    raise AssertionError  # `pauses` has no end
+    raise AssertionError  # unreachable: `pauses` is endless

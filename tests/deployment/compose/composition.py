@@ -22,7 +22,7 @@ def run_docker(*arguments: str, within: float = 120) -> str:
 
 
 def find_skip_reason() -> str:
-    """Return why the composition cannot run on this machine, or an empty string."""
+    """Return why the composition cannot run on this machine, or an empty string. Missing images are pulled."""
     if not os.environ.get("HEADRACE_COMPOSE_TEST"):
         return "builds an image and starts many containers; run it with `make compose-test`"
     try:
@@ -74,7 +74,7 @@ class Composition:
         return self.run_compose("exec", "--no-TTY", service, *command, check=False)
 
     def inspect_containers(self, service: str = "") -> list[dict[str, Any]]:
-        """Return the `docker inspect` objects of all containers, stopped ones included."""
+        """Return the `docker inspect` objects of all containers or those of one service, including stopped ones."""
         filters = [f"label=com.docker.compose.project={self.project}"]
         filters += [f"label=com.docker.compose.service={service}"] if service else []
         ids = run_docker(
@@ -94,7 +94,7 @@ class Composition:
         wait_until(back, within=90, message=f"{service} did not restart")
 
     def list_leftovers(self) -> list[str]:
-        """Return the names of the project's remaining containers, volumes and networks."""
+        """Return the ids or names of the project's remaining containers, volumes and networks."""
         of_project = ("--quiet", "--filter", f"label=com.docker.compose.project={self.project}")
         kinds = (("ps", "--all"), ("volume", "ls"), ("network", "ls"))
         return [name for kind in kinds for name in run_docker(*kind, *of_project).split()]

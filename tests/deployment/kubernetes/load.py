@@ -1,7 +1,7 @@
 """A client in a pod that launches builds, reads resources and follows events until SIGTERM, then prints a report.
 
 It imports nothing from this package: `python load.py <address> <repository>`, with the password in its environment.
-It never repeats a request; only its event stream reconnects, as a browser does.
+Every failed request is reported, even if a later request succeeds. The event stream reconnects, as in a browser.
 """
 
 import asyncio

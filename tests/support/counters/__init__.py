@@ -1,1 +1,1 @@
-"""A service for tests: counters with an owner and a unique label."""
+"""The counter service of the tests: counters with an owner and a unique label."""

@@ -1,4 +1,4 @@
-"""Commits of counters that tests append to a store directly."""
+"""Sample commits of the counter service, which tests append to an event store."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime

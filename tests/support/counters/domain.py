@@ -1,4 +1,4 @@
-"""The decider of counters and the projection of their rows."""
+"""The counters and mirrors of the counter service: their deciders and row projections."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

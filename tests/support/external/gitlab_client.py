@@ -1,4 +1,4 @@
-"""A reimplementation of GitLab Runner's shell executor: the same git commands, files and scripts.
+"""A small reimplementation of GitLab Runner's shell executor: its git commands, variable files and scripts.
 
 Source: `shells/abstract.go`, `shells/bash.go` and `helpers/shell_escape.go` of gitlab-runner 14 to 18.
 """

@@ -1,4 +1,4 @@
-"""An SMTP server on a loopback port that stores received messages."""
+"""An SMTP server on a loopback port that stores received messages and can reject recipients."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""The whole system in this process, used over HTTP by users and runners."""
+"""All services and a gateway in this process, used over HTTP by an administrator and fake runners."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -47,7 +47,7 @@ class BuildSystem:
         assert response.status_code == status, response.text
         return response
 
-    # ---- helpers that create objects; names are generated
+    # ---- resources; companies, projects and runners get generated names
 
     async def create_user(self, username: str, *roles: str) -> int:
         body = {"developer": {"username": username, "password": PASSWORD, "roles": roles or ("ROLE_DEVELOPER",)}}
@@ -81,7 +81,7 @@ class BuildSystem:
         return FakeRunner(self.http, response.json()["token"], uuid)
 
     async def hold_requests(self, *runners: "FakeRunner") -> "list[asyncio.Task[httpx.Response]]":
-        """Start a job request for each runner and wait until all are held."""
+        """Start a job request for each runner, and wait until the gateway holds all requests."""
         requests = [runner.start_request() for runner in runners]
         await eventually(lambda: len(self.gateway.state.long_polls) == len(runners))
         return requests
@@ -133,7 +133,7 @@ class FakeRunner:
 async def build_system(
     folder: Path, clock: Clock | None = None, /, *, long_poll_seconds: float = 20.0, **more: Any
 ) -> AsyncIterator[BuildSystem]:
-    """Run all services on their own servers; `clock` is the clock of all services."""
+    """Run all services and a gateway on new servers. `clock` replaces the clock of the services."""
     settings: Body = {
         "admin_username": "root",
         "admin_password": PASSWORD,

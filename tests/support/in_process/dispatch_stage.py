@@ -1,4 +1,4 @@
-"""A job queue on a real database without the rest of the system; tests fill the queue and claim jobs."""
+"""The job queue of the builds service on real servers; tests fill the queue and claim jobs."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -129,7 +129,7 @@ class DispatchReplica:
 async def dispatch_replicas(
     settings: Settings, client: AsyncMongoClient[Document], bus: Client, replicas: int = 1
 ) -> AsyncIterator[list[DispatchReplica]]:
-    """Yield replicas of the builds service on one database; the only projects query that a claim needs is faked."""
+    """Yield replicas of the builds service on one database. A fake projects service answers GetJobSecrets."""
     database = get_database(client, settings, "builds")
     vault = MemoryKeyVault()
     others = [Service(name, categories=()) for name in ("runners", "projects")]

@@ -30,7 +30,7 @@ def _listen(port: int = 0) -> socket.socket:
 
 
 def read_command_lines() -> dict[int, str]:
-    """Return the command lines of all processes by process id. Every user of the machine can read these."""
+    """Return the command lines of all processes by process id. Every user of a machine can read command lines."""
     found = {}
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):
@@ -53,7 +53,7 @@ class FakeGitLabServer:
         self.runners: dict[str, dict[str, Any]] = {}
         self.job_request_count = 0
         self.job_status = "running"
-        self.truncate_log_at: int | None = None  # if set, the server once truncates the log to this length
+        self.truncate_log_at: int | None = None  # if set, the next chunk request first truncates the log to this length
         self.final_state_statuses: list[int] = []  # answers to the next reports of a final job state, instead of 200
         self.artifacts: dict[int, bytes] = {}  # job id -> archive
         self.artifact_uploads: list[dict[str, Any]] = []  # token, name and parameters of each accepted upload
@@ -97,12 +97,12 @@ class FakeGitLabServer:
         port = self._socket.getsockname()[1]
         await self.stop()
         while_down()
-        await asyncio.sleep(1)  # keeps the server down long enough for the agent to notice
+        await asyncio.sleep(1)  # long enough for the agent to notice the outage
         self._socket = _listen(port)
         await self.start()
 
     async def simulate_outage(self, attempts: int) -> None:
-        """Stop the server until that many connections have failed, then start it again on the same port."""
+        """Stop the server until `attempts` connections have failed, then start it again on the same port."""
         port = self._socket.getsockname()[1]
         await self.stop()
         failed = asyncio.Semaphore(0)

@@ -1,6 +1,7 @@
 """Fake services, gateway and agent, so that tests of the local stack need not wait for the real ones.
 
-It is called like `python -m infra`. `supervise` and `up` are the real commands, but they start fake processes.
+This module is run with the arguments of `headrace`. `supervise`, `up` and `connected` run the real code, but the
+processes that they start are fake.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""A real SMTP server on a loopback port, with or without TLS and login, that stores the mails it receives."""
+"""An SMTP server on a loopback port, with or without TLS and login, that stores the emails it receives."""
 
 import asyncio
 import ssl
@@ -23,7 +23,7 @@ LOGIN = ("mailer", "a canary password")
 
 @dataclass
 class Mailbox:
-    """The handler of the SMTP server. It answers with a configured refusal or stores the mail."""
+    """The handler of the SMTP server. It answers with a configured refusal or stores the email."""
 
     port: int = 0
     mails: list[EmailMessage] = field(default_factory=list)
@@ -61,7 +61,7 @@ def check_login(_server: Any, _session: Any, _envelope: Any, _mechanism: str, gi
 async def running_mail_server(
     *, port: int = 0, certificate: Path | None = None, implicit_tls: bool = False
 ) -> AsyncIterator[Mailbox]:
-    """Run an SMTP server. With a certificate it requires a login and STARTTLS, or implicit TLS."""
+    """Run an SMTP server. With a certificate, the server requires a login over STARTTLS or over implicit TLS."""
     mailbox = Mailbox()
     context = None
     if certificate:

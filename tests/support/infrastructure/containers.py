@@ -14,7 +14,7 @@ IMAGES = {
     "mongod": os.environ.get("MONGO_IMAGE") or "mongo:6.0",  # defaults: the releases that the embedded stack uses
     "nats-server": os.environ.get("NATS_IMAGE") or "nats:2.15",
 }
-ENTRYPOINTS = {"mongod": "mongod"}  # the image's own entrypoint changes to a user who cannot read the data folder
+ENTRYPOINTS = {"mongod": "mongod"}  # the image's own entrypoint switches to a user who cannot read the data folder
 
 
 class ContainerProcess(Process):

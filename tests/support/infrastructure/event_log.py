@@ -90,9 +90,8 @@ class EventLog:
             yield relay
         finally:
             await cancel_and_wait([relay])
-            await asyncio.gather(
-                relay, return_exceptions=True
-            )  # ignores the outcome: tests that check it await the task themselves
+            # The outcome is ignored here. A test that checks the outcome awaits the task itself.
+            await asyncio.gather(relay, return_exceptions=True)
 
     async def publish_all(self) -> None:
         """Publish every event of the log."""

@@ -39,7 +39,7 @@ class NatsCluster:
         return [server.program.address.removeprefix("nats://") for server in self.servers]
 
     def url(self, login: str = UNLIMITED_LOGIN, *server_numbers: int) -> str:
-        """Return HEADRACE_NATS_URL of all servers, or of the servers with the given numbers."""
+        """Return the value of HEADRACE_NATS_URL for all servers, or for the servers with the given numbers."""
         chosen = [self.addresses[number] for number in server_numbers] or self.addresses
         return f"nats://{login}:{self.folder.secret(f'nats-{login}')}@{','.join(chosen)}"
 
@@ -63,7 +63,7 @@ def _get_monitoring_page(server: Process, page: str) -> dict[str, list[dict[str,
 def nats_cluster(
     folder: Path, size: int = 3, *, extra_config: str = "", edit_config: Callable[[str], str] = lambda text: text
 ) -> Iterator[NatsCluster]:
-    """Run a cluster. `extra_config` is appended to the configuration; `edit_config` changes infra/nats/nats.conf."""
+    """Run a cluster. `edit_config` changes the text of each server's nats.conf; `extra_config` is appended to it."""
     folders = [DataFolder(folder / f"nats-{number}") for number in range(size)]
     routes = [ports.find_free_port() for _ in folders]
     servers = []

@@ -32,9 +32,8 @@ def describe_servers() -> str:
 def create_process(program: Program) -> Process:
     if STACK == "embedded":
         return Process(program)
-    from tests.support.infrastructure.containers import (
-        ContainerProcess,  # imported here: its libraries take half a second to import
-    )
+    # imported here, because the Docker libraries take half a second to import
+    from tests.support.infrastructure.containers import ContainerProcess
 
     return ContainerProcess(program)
 

@@ -18,7 +18,7 @@ RETRY_PAUSE = 0.2  # seconds before a request is repeated
 
 @dataclass(frozen=True, slots=True)
 class LaunchedBuild:
-    """A build whose launch was acknowledged. The times are monotonic."""
+    """A build whose launch was acknowledged. Its times are values of `time.monotonic()`."""
 
     build_id: int
     executor_id: str

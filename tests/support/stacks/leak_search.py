@@ -74,7 +74,7 @@ class LeakSearch:
         return set(streams)
 
     def search_files(self, folder: Path, scratch: Path) -> None:
-        """Search the raw bytes of every file below the folder."""
+        """Search the raw bytes of every file below the folder. The patterns for grep are written to `scratch`."""
         scratch.write_bytes(b"\n".join(self.needles) + b"\n")
         listed = subprocess.run(
             ["grep", "-rlaF", "-f", str(scratch), str(folder)], capture_output=True, text=True, check=False

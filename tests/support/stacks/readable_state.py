@@ -1,4 +1,4 @@
-"""Read everything an administrator can see, to compare two systems."""
+"""Read the lists, resources, histories, logs and artifacts that an administrator can see, to compare two systems."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -41,7 +41,7 @@ SECRET_PATHS = {"secret": "/admin/secrets/{id}", "credential": "/admin/credentia
 
 
 def read_everything(stack: RunningStack, streams: Sequence[str]) -> dict[str, Any]:
-    """Return the responses by path. Streams of runners are left out, because they change without requests."""
+    """Return the responses by path, without the histories of runners, memberships, registrations and notifications."""
     paths = [*LIST_PATHS, *(path for stream in streams for path in _paths_of_stream(stream))]
     responses = {path: _get(stack, path) for path in paths}
     for path, (_, body) in [item for item in responses.items() if item[0].endswith("/artifacts")]:
@@ -71,7 +71,7 @@ def _paths_of_stream(stream: str) -> Iterator[str]:
 
 
 def _read_log(stack: RunningStack, build_id: str) -> list[Any]:
-    """Return the log sections of a build; for a deleted build only the error response."""
+    """Return the responses for all log sections of a build. The last response is the 404 after the last section."""
     sections = [_get(stack, f"/developer/logs/{build_id}/-1")]
     while sections[-1][0] == 200:
         sections.append(_get(stack, f"/developer/logs/{build_id}/{sections[-1][1]['step']}"))

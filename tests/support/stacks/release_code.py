@@ -10,12 +10,8 @@ from pathlib import Path
 
 RELEASE_COMMITS = {"0.2.0": "9d4f9f28e6dbebab6f40a867d633c2389d3d2381"}
 REPOSITORY = Path(__file__).parents[3]
-ISOLATED_COMMAND = (
-    sys.executable,
-    "-P",
-    "-m",
-    "infra",
-)  # -P: Python must not import the current code from the working directory
+# -P: Python must not import the current code from the working directory
+ISOLATED_COMMAND = (sys.executable, "-P", "-m", "infra")
 
 
 class ReleaseNotBuildable(Exception):
@@ -23,7 +19,7 @@ class ReleaseNotBuildable(Exception):
 
 
 def get_release_code(release: str) -> Path:
-    """Return a folder with the packages of the release. Raise ReleaseNotBuildable.
+    """Return a folder with the packages of the release. Raise ReleaseNotBuildable if the release cannot be built.
 
     The dependencies are those of the current environment.
     """

@@ -1,4 +1,4 @@
-"""A complete local stack, started and stopped by the command line and used over HTTP."""
+"""A complete local stack, started and stopped with the `headrace` command and used over HTTP."""
 
 import json
 import os
@@ -77,7 +77,7 @@ class RunningStack:
             time.sleep(0.1)
 
     def stop_process(self, name: str, number: int = signal.SIGTERM, within: float = 30) -> float:
-        """Signal the process and wait until the supervisor has replaced it. Return the seconds this took."""
+        """Signal the process, and wait until the supervisor has recorded its exit. Return the seconds this took."""
         before = self.wait_for_pid(name)
         started = time.monotonic()
         os.kill(before, number)
@@ -227,7 +227,7 @@ class RunningStack:
         return sections
 
     def read_live_log(self, executor_id: str, step: str = "-1", line_number: int = 0) -> JsonObject:
-        """Return the live log of a running build; an empty object if it has finished."""
+        """Return a page of a running build's live log; an empty object if the build has no live log."""
         response = self.admin.get(f"/developer/logs/{executor_id}/{step}/{line_number}")
         return dict(response.json()) if response.status_code == 200 else {}
 

@@ -10,7 +10,7 @@ A file is a list of scenes with a title (`scene`) and `calls`. A call has these 
 - `save`: variables saved for later calls, as name and path of the member
 - `retry`: repeat the call until it gets this response
 
-`{name}` is replaced by a saved variable.
+`{name}` is replaced by a variable: one that the scene starts with, or one that it saved.
 """
 
 import re
@@ -101,7 +101,7 @@ def load_scenes(folder: Path) -> Iterator[Scene]:
 
 
 def find_differences(expected: Any, actual: Any, where: str = "the response") -> Iterator[str]:
-    """Yield the differences. Placeholders such as `<number>` and `<text or null>` match any value of that type."""
+    """Yield how `actual` differs. Placeholders such as `<number>` or `<text or null>` match any value of that type."""
     match expected, actual:
         case str(), _ if expected.startswith("<"):
             if not any(_is_of_type(kind, actual) for kind in expected.strip("<>").split(" or ")):

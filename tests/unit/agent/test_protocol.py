@@ -1,4 +1,4 @@
-"""Backoff of the agent, and how it interprets responses."""
+"""The agent's client of the runner protocol: backoff delays, and interpretation of responses."""
 
 import itertools
 

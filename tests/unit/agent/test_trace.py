@@ -83,7 +83,7 @@ def test_a_line_with_invalid_characters_is_written(trace: JobLog) -> None:
 
 @pytest.fixture
 def limit_disk(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """Return a function that limits the bytes that can be written to a file."""
+    """Fixture: a function that sets the maximum size of a log file. Writes beyond that size fail, as on a full disk."""
 
     def limit_writes(limit: int) -> None:
         write = os.pwrite

@@ -1,4 +1,4 @@
-"""Artifacts of a job: recorded while it runs, replaced, expired, and removed on a retry."""
+"""Artifacts of a job: recorded while the job runs, replaced, expired, and removed on a retry."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any

@@ -35,7 +35,7 @@ def run_script(folder: Path, lines: tuple[str, ...], status: str) -> bytes:
 
 
 def parse_sections(*output: bytes) -> list[tuple[str, bool | None]]:
-    """Return the sections of a canceled job as (step, success)."""
+    """Split the output of a canceled job into log sections. Return the step and the success of each section."""
     pieces = list[Section]()
     for text in output:
         pieces = split_sections(text, pieces, STEPS, "word", NOW).sections
@@ -88,7 +88,7 @@ LIMITED_STEPS = (
 
 
 def run_limited(folder: Path, script: str) -> tuple[int, bytes, list[Section]]:
-    """Run a job whose first step has a timeout of one second. Return exit code, text and sections."""
+    """Run a job whose first step has a timeout of one second. Return its exit code, log text and log sections."""
     (folder / "slow.sh").write_text(f"echo begun\n{script}\n")
     lines = "\n".join(compile_steps(LIMITED_STEPS, "word")).encode()
     started = time.monotonic()

@@ -1,4 +1,4 @@
-"""Section times: the server's start time plus the offsets measured with the runner's clock."""
+"""Times of log sections: the server's start time of the job plus the offsets measured with the runner's clock."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -106,7 +106,7 @@ def test_only_the_first_reported_job_start_counts() -> None:
 
 @pytest.mark.parametrize("behind", [1, 90])
 def test_no_section_ends_before_its_start_if_the_clock_of_a_replica_is_behind(behind: int) -> None:
-    """Release 0.2.0 used the clock of the replica, so a section may start in the future."""
+    """Release 0.2.0 recorded a section's start by the clock of a replica, so the start can lie in the future."""
     log = marker("start", 0, milliseconds(after_start(-behind)))
     split_log = split_sections(log, OPENED, STEPS, WORD, after_start(-behind))
     last = close_section(split_log.sections[-1], STEPS, after_start(-behind), success=True)

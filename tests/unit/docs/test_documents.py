@@ -56,7 +56,8 @@ def test_the_official_schema_rejects_an_invalid_document(document: Payload) -> N
 
 
 EXPLAINS_ITSELF = {
-    *("command", "provider", "value", "variables"),  # the next line: keywords of pipeline files
+    *("command", "provider", "value", "variables"),
+    # keywords of pipeline files
     *("artifacts", "caches", "exclude", "fallback_keys", "key", "paths", "policy", "pull_policy", "untracked"),
 }
 

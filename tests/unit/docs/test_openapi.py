@@ -34,7 +34,7 @@ def schemas_with_examples(operation: dict[str, Any]) -> Iterator[tuple[Any, Any]
 
 
 def test_the_openapi_document_is_valid() -> None:
-    import schemathesis  # imported here, because the import takes seconds and every worker collects this file
+    import schemathesis  # imported here: the import takes seconds, and every pytest worker imports this module
 
     schemathesis.openapi.from_dict(DOCUMENT).validate()
 

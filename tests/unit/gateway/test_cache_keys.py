@@ -1,4 +1,4 @@
-"""Cache keys sent to runners. GitLab Runner joins them to a folder shared by projects with one repository URL."""
+"""Cache keys sent to runners. GitLab Runner uses a key as a subfolder of a folder per repository URL."""
 
 from posixpath import join, normpath
 

@@ -1,4 +1,4 @@
-"""Common behavior of GitFlic routes: pages, date formats, bare bodies, and 403 without a token."""
+"""Common behavior of GitFlic routes: paging, date formats, flat request bodies, and 403 without a token."""
 
 import pytest
 

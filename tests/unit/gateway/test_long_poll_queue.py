@@ -1,4 +1,4 @@
-"""Long polls of runners: which runner fits a job and is notified of it. No notification is lost."""
+"""Long polls of runners: which runners fit a job, which one is notified, and that no notification is lost."""
 
 from datetime import UTC, datetime
 

@@ -1,4 +1,4 @@
-"""Which failed logins are counted together."""
+"""Keys of the login rate limits: which failed logins are counted together."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What the entry points import: the supervisor and the agent keep it in memory as long as they run."""
+"""The entry points import no heavy libraries, because the supervisor and the agent would keep them in memory."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Generated deployment secrets: each process gets only its own, and a second run changes none."""
+"""Generated deployment secrets: each process gets only the secrets it needs, and a second run changes no secret."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Cancellation of tasks, including tasks that swallow it and tasks that cancel others."""
+"""Cancellation of tasks, including tasks that swallow a cancellation and tasks that cancel other tasks."""
 
 import asyncio
 import gc

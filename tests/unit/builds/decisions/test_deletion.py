@@ -1,4 +1,4 @@
-"""Deletion of builds and their jobs, and recorded build durations."""
+"""Deletion of builds and their jobs, and the monthly sums of build durations."""
 
 from datetime import UTC, datetime
 from typing import TypeVar

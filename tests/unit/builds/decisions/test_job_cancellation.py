@@ -1,4 +1,4 @@
-"""Canceling a job in each state, and jobs that their runner returned or lost."""
+"""Canceling a job in each state, and jobs whose runner never received them or was lost."""
 
 import pytest
 

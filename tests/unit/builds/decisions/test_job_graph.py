@@ -10,7 +10,7 @@ from services.builds.domain.job_graph import JobGraph
 
 
 def plan_jobs(**specs: Mapping[str, Any]) -> list[PlannedJob]:
-    """Return planned jobs with ids in the given order."""
+    """Return planned jobs. Their ids count up from 1 in the given order."""
     return [
         PlannedJob(job_id=number, job_uuid=str(number), name=name, **more)
         for number, (name, more) in enumerate(specs.items(), 1)

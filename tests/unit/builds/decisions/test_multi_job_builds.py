@@ -1,4 +1,4 @@
-"""Events of a build with several jobs when a job ends, and when one is retried, played or canceled."""
+"""Events of a build with several jobs after one of its jobs ends, is retried, is played or is canceled."""
 
 from datetime import UTC, datetime
 

@@ -1,4 +1,4 @@
-"""Step timeouts in the spec file. Other errors are tested in tests/e2e/shared_stack/test_failing_builds.py."""
+"""Step timeouts in the spec file. tests/e2e/shared_stack/test_failing_builds.py covers other errors in spec files."""
 
 import pytest
 

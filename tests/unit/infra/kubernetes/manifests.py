@@ -67,7 +67,7 @@ def container_of(overlay: str, name: str) -> Manifest:
 
 
 def variables_of(container: Manifest) -> dict[str, Any]:
-    """Return the variables of a container. The value of a variable from a secret is the key within the secret."""
+    """Return the variables of a container. A variable from a secret has the key within the secret as its value."""
     return {
         variable["name"]: variable.get("value") or _source(variable["valueFrom"])
         for variable in container.get("env", ())

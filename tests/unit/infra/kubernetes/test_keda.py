@@ -1,4 +1,4 @@
-"""The KEDA component, which scales by waiting work."""
+"""The KEDA component, which scales the deployments by the amount of waiting work."""
 
 import re
 from pathlib import Path

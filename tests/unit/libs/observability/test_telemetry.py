@@ -135,7 +135,7 @@ def test_export_can_be_switched_off_with_an_endpoint_set(variables: dict[str, st
     with telemetry.tracer.start_as_current_span("command") as span:
         assert not span.is_recording()
         assert inject()
-    assert len(telemetry.shutdown_hooks) == 1  # only that of the exporter from which metrics are pulled
+    assert len(telemetry.shutdown_hooks) == 1  # only the hook of the metrics reader behind `/metrics`
     telemetry.shutdown()
 
 

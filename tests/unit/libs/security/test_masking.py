@@ -13,7 +13,7 @@ from libs.security.masking import SecretMasker, _iter_variants
 SECRET = "s3cr3t/pass?wörd"
 KEY = "-----BEGIN KEY-----\nMIIEvQIBADANBg\n  kqhkiG9w0BAQ\nab\n-----END KEY-----\n"
 
-# an alphabet of few letters, so that values overlap and chunks end inside values
+# a small alphabet, so that values overlap and chunks end inside values
 values = st.lists(st.text("ab\n", min_size=4, max_size=9), min_size=1, max_size=3)
 logs = st.text("ab\n", max_size=60)
 
