@@ -1,4 +1,7 @@
-"""One stack with two replicas of every service, shared by all tests that leave it as they found it."""
+"""Fixtures of the end-to-end tests: a shared stack with two replicas of every service, and a mail server.
+
+The tests in shared_stack leave the stack as they found it. The tests in own_stack start their own stacks.
+"""
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path

@@ -33,7 +33,7 @@ SHORT_TIMEOUTS = {"HEADRACE_LONG_POLL_SECONDS": "2", "HEADRACE_JOB_LEASE_SECONDS
 
 @dataclass
 class BackedUp:
-    """A backed-up system: its two backup files, and its state at the time of each."""
+    """A system with the file `quiet.backup` and its recorded state; in the nightly run also with `busy.backup`."""
 
     folder: Path
     streams: Sequence[str] = ()
@@ -62,7 +62,7 @@ def list_streams(stack: RunningStack) -> list[str]:
 
 @pytest.fixture(scope="module")
 def backed_up(tmp_path_factory: pytest.TempPathFactory, mail_server: MailServer) -> BackedUp:
-    """Use a system and back it up. Only the nightly run makes the second backup, under load."""
+    """Use a system and back it up. The nightly run makes a second backup while builds are launched."""
     folder = tmp_path_factory.mktemp("backup")
     backed_up = BackedUp(folder)
     gate = Gate(folder / "gate")
@@ -232,7 +232,7 @@ def test_restore_rejects_a_wrong_master_key_before_writing_anything(backed_up: B
 
 
 async def wait_until_consumers_are_idle(stack: RunningStack) -> None:
-    """Wait until no durable consumer has pending events."""
+    """Wait until no durable consumer has pending or unacknowledged events."""
     nats = await connect(Settings(nats_url=stack.nats_url), "test")
     try:
 

@@ -1,4 +1,4 @@
-"""The demo as a newcomer runs it: its output, its exit status, and what it leaves running."""
+"""The demo as a newcomer runs it: output, exit status, and the processes that keep running."""
 
 import os
 import signal

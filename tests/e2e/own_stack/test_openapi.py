@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, settings
 from tests.support.stacks.fuzzing_target import FuzzingTarget, create_fuzzing_target
 from tests.support.stacks.running_stack import running_stack
 
-if TYPE_CHECKING:  # importing schemathesis takes seconds, and every worker collects this file
+if TYPE_CHECKING:  # importing schemathesis takes seconds, and every pytest worker imports this module
     from schemathesis import Case
 
 THOROUGH = int(os.environ.get("HEADRACE_FUZZ_EXAMPLES", "0"))  # examples per operation; 0: the short form of the test

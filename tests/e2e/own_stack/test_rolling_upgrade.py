@@ -29,7 +29,7 @@ from tests.support.waiting import wait_until
 
 RELEASE = "0.2.0"
 CONCURRENT_BUILDS = 3  # builds that run at the same time
-BUILDS_PER_STAGE = 3  # builds that must finish at each stage
+BUILDS_PER_STAGE = 3  # builds that must finish at each stage of the upgrade
 AGENT_SLOTS = 4  # concurrent jobs of the agent
 RETRYABLE = {503, 504}
 VISITED_PATHS = (
@@ -84,7 +84,7 @@ class Load:
             await asyncio.sleep(PAUSE_SECONDS)
 
     async def _request(self, client: httpx.AsyncClient, method: str, path: str, **sent: Any) -> None:
-        """Repeat the request until a response arrives: a gateway that shuts down may close the connection."""
+        """Repeat the request while its status is retryable or a gateway that shuts down closes the connection."""
         while True:
             try:
                 response = await client.request(method, path, **sent)

@@ -1,4 +1,4 @@
-"""While a service is down its commands fail fast; a later retry with the same idempotency key takes effect once."""
+"""Commands to a stopped service fail fast. A later retry with the same idempotency key takes effect once."""
 
 import os
 import signal
@@ -42,7 +42,7 @@ def project_id(small_stack: RunningStack, tmp_path_factory: pytest.TempPathFacto
 
 @contextmanager
 def service_down(stack: RunningStack, service: str) -> Iterator[None]:
-    """Kill the service and suspend the supervisor, so that it stays down while the block runs."""
+    """Kill the service, and suspend the supervisor so that it does not restart the service while the block runs."""
     state = stack.data / "run" / "lock"
     supervisor, process = int(state.read_text()), stack.wait_for_pid(f"{service}-0")
     os.kill(supervisor, signal.SIGSTOP)

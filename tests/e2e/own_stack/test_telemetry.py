@@ -79,7 +79,7 @@ def traced_build(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TracedBui
 
 
 def run_failing_build(stack: RunningStack, repository: str) -> int:
-    """Run a failing build as a user with an email address, with a secret. Return the build id."""
+    """Run a failing build that uses a secret, launched by a user with an email address. Return the build id."""
     secret = stack.create("secret", name="CANARY", value=SECRET)
     user = stack.create("developer", username="eve", password=PASSWORD, email=EMAIL, roles=["ROLE_DEVELOPER"])
     project_id = stack.create_project(repository, secrets_id=[secret["id"]], developers_id=[user["id"]])
@@ -90,7 +90,7 @@ def run_failing_build(stack: RunningStack, repository: str) -> int:
 
 
 def is_complete(traced_build: TracedBuild, mail_server: MailServer) -> bool:
-    """Return whether the spans that arrive last are there: those of the job, of the sent email and of the relay."""
+    """Return whether the last spans have arrived: the spans of the job, of the sent email and of the relay."""
     job_reported = mail_server.messages_to(EMAIL) and traced_build.named("agent", RUN_PATH.removeprefix("agent "))
     sent = traced_build.named("notifications", "decide MarkNotificationSent")
     return bool(job_reported and sent and END_PATH in list_span_paths(traced_build.run_spans))

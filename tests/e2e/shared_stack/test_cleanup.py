@@ -22,7 +22,10 @@ AGENT_SLOTS = 4  # concurrent jobs of the stack's agent
 
 @dataclass(frozen=True)
 class CleanupProject:
-    """A project whose build step and cleanup step each wait at a gate. The cleanup step then creates a file."""
+    """A project whose build step and cleanup step each wait at a gate.
+
+    The cleanup step adds the build id to the file `marks` before it waits.
+    """
 
     stack: RunningStack
     project_id: int
@@ -31,7 +34,7 @@ class CleanupProject:
     cleanup: Gate
 
     def start_build(self, *ignore_steps: str) -> str:
-        """Launch a build and wait until its step runs. Return its executor id."""
+        """Launch a build and wait until its build step runs. Return its executor id."""
         executor_id = self.stack.launch_build(self.project_id, *ignore_steps)
         wait_until(lambda: "building" in self.stack.read_live_log(executor_id, "build").get("log", ""))
         return executor_id

@@ -1,4 +1,4 @@
-"""Graceful shutdown: processes finish their work, and clients notice nothing."""
+"""Graceful shutdown: processes finish their work, and clients see no errors."""
 
 from pathlib import Path
 

@@ -37,7 +37,7 @@ class WebhookProject:
         return dict(response.json())
 
     def wait_for_build(self, executor_id: str) -> tuple[JsonObject, list[str]]:
-        """Wait for the build to finish. Return it and the lines its script printed."""
+        """Wait for the build to finish. Return the build and the lines that its script printed."""
         [build] = wait_until(
             lambda: [build for build in self._list_builds() if build["executor_id"] == executor_id], within=60
         )

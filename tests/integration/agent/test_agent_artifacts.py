@@ -1,4 +1,4 @@
-"""The agent uploads artifacts depending on the job's outcome and downloads those of earlier jobs."""
+"""The agent uploads artifacts depending on the job's outcome, and downloads artifacts of earlier jobs."""
 
 import io
 import subprocess

@@ -1,4 +1,4 @@
-"""Each route is called by each kind of caller; access.yaml says who is allowed and which error the others get."""
+"""Each kind of caller calls each route. access.yaml lists whether the call is allowed or which error it gets."""
 
 import asyncio
 import re
@@ -45,7 +45,7 @@ def matches(pattern: str, name: str) -> bool:
 
 
 def expected_outcomes(route: Route) -> Mapping[str, Any]:
-    """Return the expected outcome for each caller."""
+    """Return the expected outcome by caller: `in` if the call is allowed, else the status of the error."""
     line = next((line for pattern, line in ACCESS_TABLE["routes"].items() if matches(pattern, name_of(route))), None)
     assert line, f"access.yaml says nothing of {name_of(route)}"
     return dict(zip(CALLERS, line, strict=True))

@@ -27,7 +27,7 @@ async def publish(stage: GatewayStage, service: str, name: str, number: int) -> 
 
 
 async def try_publish(stage: GatewayStage, number: int) -> bool:
-    """Publish an event and return whether JetStream stored it. Its message id makes repeated calls harmless."""
+    """Publish an event and return whether JetStream stored it. JetStream stores a repeated message id only once."""
     subject, headers = f"evt.builds.thing-{number}.BuildQueued", {"Nats-Msg-Id": str(number)}
     try:
         await stage.client.jetstream().publish(subject, b'{"number": %d}' % number, headers=headers, timeout=0.5)
@@ -131,7 +131,7 @@ async def test_the_event_stream_of_a_disabled_user_ends(stage: GatewayStage) -> 
 async def publish_until_stream_ends(
     stage: GatewayStage, source: AsyncIterator[dict[str, str]]
 ) -> AsyncIterator[dict[str, str]]:
-    """Publish an event every 50 ms and yield the next event of `source`, until that stream ends."""
+    """Publish an event every 50 ms and yield the next event of `source`, until `source` ends."""
     async with asyncio.timeout(10):
         for number in range(2, 1000):
             await publish(stage, "builds", "BuildQueued", number)

@@ -1,4 +1,4 @@
-"""Hostile input to all routes with a request body: each request succeeds or is rejected with an error code."""
+"""Hostile input to the resource routes of the Free Commit API: each request succeeds or gets an error code."""
 
 import asyncio
 import json

@@ -124,7 +124,7 @@ async def get_state(system: BuildSystem, kind: str, id_: object) -> Any:
 
 
 async def create_history(system: BuildSystem) -> list[FakeRunner]:
-    """Cause every type of runner and job event."""
+    """Cause many types of runner and job events. Return the runners."""
     project = await system.create_project(name="Wheel")
     tag: Body = {"tag_list": "fleet", "run_untagged": False}
     company = await system.create_company(alias="fleet-owners")

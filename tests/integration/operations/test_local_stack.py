@@ -55,7 +55,7 @@ class Stack:
         return next((process["pid"] for process in self.processes() if process["name"] == name), None)
 
     def survivors(self) -> list[psutil.Process]:
-        """Return all processes of this machine whose environment names our data folder."""
+        """Return all processes of this machine whose environment contains the data folder of this stack."""
         ours = f"HEADRACE_DATA={self.data}"
         return [process for process in psutil.process_iter() if ours in _environ_of(process)]
 
@@ -67,7 +67,7 @@ class Stack:
 def _environ_of(process: psutil.Process) -> list[str]:
     try:
         return [f"{name}={value}" for name, value in process.environ().items()]
-    except psutil.Error:  # it has ended or belongs to another user
+    except psutil.Error:  # the process has ended or belongs to another user
         return []
 
 

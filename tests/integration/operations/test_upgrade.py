@@ -1,4 +1,4 @@
-"""The current code on databases of earlier releases: it returns the recorded responses and continues pending work."""
+"""The current code on data of earlier releases: responses equal the recorded ones, and pending work is finished."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -33,13 +33,13 @@ EXPECTED_NEW_EVENTS = {
     "BuildDeleted": 3,
     "JobFinished": 1,
     "JobDeleted": 1,
-    "NotificationRequested": 3,  # one for each of these builds
+    "NotificationRequested": 3,  # one for each BuildFinished event
     "NotificationSkipped": 3,  # the initiator has no email address
-    "NotificationSent": 1,  # the mail that was refused during the recording
+    "NotificationSent": 1,  # the email that was rejected during the recording
     "ProjectDevelopersChosen": 1,
     "RegistrationTokenWithdrawn": 1,
 }
-# Whether these are recorded depends on the order in which durable consumers continue.
+# Whether events of these types are recorded depends on the order in which durable consumers continue.
 OPTIONAL_NEW_EVENTS = {"BuildKilled", "JobLost", "JobQueued"}
 SECRET_ACCESS_EVENTS = {"SecretRevealed", "CredentialRevealed"}  # recorded when the test reads secrets
 
@@ -61,7 +61,10 @@ def test_a_missing_field_that_was_null_is_a_difference() -> None:
 
 
 async def wait_for_pending_work(upgraded: UpgradedSystem) -> None:
-    """Wait until pending work is done, except the purge of the deleted project, which keeps looking for builds."""
+    """Wait until no worker has pending events and the builds of the deleted project are gone.
+
+    The worker `builds-clearing` need not be idle, because it repeats the purge of the deleted project for some time.
+    """
     async with upgraded.stage.connected() as bus:
         await wait_until_idle(bus, is_excluded=lambda durable: durable == "builds-clearing")
     admin = await upgraded.log_in("root")
@@ -108,7 +111,7 @@ async def test_after_an_upgrade_events_are_published_once_and_keep_their_positio
 
 @with_streams
 async def test_after_an_upgrade_pending_work_is_done_once(upgraded: UpgradedSystem) -> None:
-    """Before the upgrade, a project, its runner and a member of another project were deleted and a mail was refused."""
+    """Before the upgrade, a project, a runner and a project member were deleted, and an email was rejected."""
     left = upgraded.left.unfinished
     admin = await upgraded.log_in("root")
     await wait_for_pending_work(upgraded)
@@ -157,7 +160,7 @@ async def test_after_an_upgrade_login_throttling_continues(upgraded: UpgradedSys
 
 @with_streams
 async def test_after_an_upgrade_a_held_concurrency_slot_is_released(upgraded: UpgradedSystem) -> None:
-    """The test kills the build that holds the slot. The waiting build then starts and fails: its repository is gone."""
+    """The test kills the build that holds the slot. The waiting build then starts, and fails without a repository."""
     admin = await upgraded.log_in("root")
     holds = (await upgraded.http.get(f"/api/developer/builds/{upgraded.left.lane['holds']}", headers=admin)).json()
     path = f"/api/developer/builds/kill/queued/{holds['executor_id']}"

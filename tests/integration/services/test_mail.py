@@ -1,4 +1,4 @@
-"""Mails sent to a real SMTP server in clear, with STARTTLS and with TLS, and how its refusals are classified."""
+"""Emails sent to a real SMTP server in clear, with STARTTLS and with TLS, and how refusals are classified."""
 
 from datetime import UTC, datetime
 from email.message import EmailMessage

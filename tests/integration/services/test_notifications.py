@@ -1,4 +1,4 @@
-"""The notifications service with real events and a real mail server: refusals, retries and abandoned mails."""
+"""The notifications service with real events and a real mail server: refusals, retries and abandoned emails."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable

@@ -20,7 +20,7 @@ from tests.support.in_process.build_system import Body, BuildSystem, FakeRunner,
 from tests.support.waiting import eventually
 
 CHUNK_SIZE = 512 * 1024
-CONTENT = b"mill" * (CHUNK_SIZE // 2)  # four chunks
+CONTENT = b"mill" * (CHUNK_SIZE // 2)  # two chunks
 
 
 @pytest.fixture

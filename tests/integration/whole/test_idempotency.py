@@ -103,7 +103,7 @@ async def test_a_repeated_request_for_a_deleted_resource_omits_erased_values(
 
     answers = []
 
-    async def is_erased() -> bool:  # the other replica may cache the key for up to a minute
+    async def is_erased() -> bool:  # the other replica may cache the encryption key for up to a minute
         answers.append(await create_project(system, headers_with_key))
         return "*" * 15 in answers[-1].text
 

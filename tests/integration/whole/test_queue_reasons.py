@@ -16,7 +16,7 @@ async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Buil
 
 
 async def wait_for_reason(system: BuildSystem, build_id: int, wanted: str) -> None:
-    """Wait until the queue shows this reason; it is updated with a delay."""
+    """Wait until the queue shows this reason. Reasons are updated with a delay."""
 
     async def is_shown() -> bool:
         return wanted in [

@@ -104,9 +104,8 @@ async def test_gitlab_runner_fetches_the_commit_with_the_ssh_key(
     assert "-p 2222" in ssh_calls()[-1]
     assert "StrictHostKeyChecking=accept-new" in ssh_calls()[-1]
     file_names = [file.name for file in (client.folder / "project.tmp").iterdir()]
-    assert [file_name for file_name in file_names if "SSH" in file_name] == [
-        "HEADRACE_SSH_KEY"
-    ]  # a real GitLab Runner deletes this file itself
+    # GitLab Runner writes this file and deletes it after the job.
+    assert [file_name for file_name in file_names if "SSH" in file_name] == ["HEADRACE_SSH_KEY"]
 
 
 @pytest.mark.parametrize("shell", ["dash", "bash"])

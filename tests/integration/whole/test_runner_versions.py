@@ -1,4 +1,4 @@
-"""Runners of other vendors and versions on all services: the features they announce and what follows from these."""
+"""Runners of other vendors and versions on all services: announced features, and the behavior that depends on them."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -44,7 +44,7 @@ async def assign_job(system: BuildSystem, generation: str) -> tuple[FakeRunner, 
 
 
 async def start_kill(system: BuildSystem, build_id: int) -> "asyncio.Task[httpx.Response]":
-    """Send the request that kills a build. Return it, still pending, once the build is canceling or killed."""
+    """Send the request that kills a build. Return the pending request once the build is canceling or killed."""
     executor_id = (await system.get_build(build_id))["executor_id"]
     path = f"/api/developer/builds/kill/executed/{executor_id}"
     kill_request = asyncio.create_task(system.http.delete(path, headers=system.admin))
@@ -86,9 +86,7 @@ async def test_a_kill_before_the_first_report_cancels_gracefully_if_the_script_m
 async def test_a_kill_before_the_first_report_cancels_at_once_without_graceful_cancel_support(
     system: BuildSystem, generation: str
 ) -> None:
-    """A runner with two-phase commit drops the job without a final report if the response to its first report is
-    `canceling`.
-    """
+    """A runner with two-phase commit drops a job without a final report if the first report returns `canceling`."""
     runner, build_id, job = await assign_job(system, generation)
     kill_request = await start_kill(system, build_id)
     assert (await system.wait_until_ended(build_id))["exit_code"] == 143

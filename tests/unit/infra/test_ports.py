@@ -1,4 +1,4 @@
-"""The gateway port: reserved before the first gateway listens, and rejected if it is in use."""
+"""The gateway port is reserved before the first gateway listens. Free ports are distinct and within a range."""
 
 import socket
 from dataclasses import replace

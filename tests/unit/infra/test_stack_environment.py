@@ -1,4 +1,4 @@
-"""The environment of local stack processes contains only the secrets they need."""
+"""Processes of the local stack: only the builds service gets the bucket settings, and failures are explained."""
 
 from pathlib import Path
 

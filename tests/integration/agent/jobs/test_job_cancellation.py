@@ -1,4 +1,4 @@
-"""Cancellation of jobs: at once, gracefully with after_script, and too late."""
+"""Cancellation of jobs: immediate, graceful with after_script, before the script starts, and during after_script."""
 
 from pathlib import Path
 

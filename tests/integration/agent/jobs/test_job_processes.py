@@ -1,4 +1,4 @@
-"""Processes of jobs: no job leaves one behind, whatever it detaches."""
+"""Processes of jobs: a job leaves no process behind, even if its script detaches processes."""
 
 import os
 import signal

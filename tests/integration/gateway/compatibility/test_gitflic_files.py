@@ -8,8 +8,8 @@ import pytest
 
 from tests.support.in_process.build_system import Body, BuildSystem, FakeRunner, build_system
 
-CONTENT = b"PK" + bytes(700_000)  # two chunks
-LOG = "".join(f"line {number} of the log\n" for number in range(40_000))  # larger than one message
+CONTENT = b"PK" + bytes(700_000)  # stored as two chunks
+LOG = "".join(f"line {number} of the log\n" for number in range(40_000))  # larger than a response may be
 
 
 @pytest.fixture(scope="module")

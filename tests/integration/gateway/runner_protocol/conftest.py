@@ -1,4 +1,4 @@
-"""A gateway with fake services, one runner and no job."""
+"""Fixtures: gateways with fake services that know one runner and have no job."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -31,7 +31,7 @@ async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Gatew
 
 @pytest.fixture(scope="package")
 async def long_poll_stage(stage: GatewayStage) -> AsyncIterator[GatewayStage]:
-    """Return another gateway stage whose long poll timeout is longer than a test takes."""
+    """Fixture: a second gateway on the same fake services. Its long polls last longer than a test."""
     settings = replace(stage.gateway.state.settings, long_poll_seconds=60)
     async with (
         running_gateway(settings) as (gateway, server, url),

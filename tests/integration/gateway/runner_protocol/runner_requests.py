@@ -76,7 +76,7 @@ def start_job_request(stage: GatewayStage, **more: Any) -> "asyncio.Task[httpx.R
 
 
 async def wait_for_held_requests(stage: GatewayStage, count: int = 1) -> None:
-    """Wait until this many job requests are held and each has sent a claim."""
+    """Wait until the gateway holds `count` job requests and the fake services have received at least as many claims."""
 
     async def all_held() -> bool:
         return len(stage.gateway.state.long_polls) == count and len(stage.services.received_of(ClaimJob)) >= count

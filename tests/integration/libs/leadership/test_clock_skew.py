@@ -126,7 +126,7 @@ class ReplicaProcesses:
 
 
 async def call_repeatedly(act: Callable[[], Awaitable[Any]], seconds: float) -> None:
-    """Call `act` repeatedly for this many seconds, as a working runner reports."""
+    """Call `act` repeatedly for this many seconds, as a runner sends reports while it runs a job."""
     ends = monotonic() + seconds
     while monotonic() < ends:
         await act()
@@ -209,9 +209,8 @@ async def test_a_replica_with_a_skewed_clock_is_not_ready_and_reports_the_skew(
                 await fleet.wait_until_registered(SKEWED)
                 await eventually(lambda: "clock" in readiness_reasons(port), within=30)
                 assert parse_skew(readiness_reasons(port)["clock"]) == pytest.approx(skew, abs=1)
-                assert (
-                    await MessageClient(bus).query(GetRegistrationInfo(scope="service"))
-                ) != b""  # the replica still answers requests
+                # the replica still answers requests
+                assert await MessageClient(bus).query(GetRegistrationInfo(scope="service")) != b""
     assert (tmp_path / f"{SKEWED}.log").read_text().count("synchronize it (NTP)") == 1
 
 

@@ -281,6 +281,6 @@ async def _restart_nats(servers: Servers, *, forget: Path | None = None) -> None
     await asyncio.to_thread(servers.nats.kill)
     if forget:
         await asyncio.to_thread(shutil.rmtree, forget)
-    # start it from the main thread: the kernel kills a server when the thread that started it ends
+    # The main thread must start the server, because the kernel kills a server when the thread that started it ends.
     servers.nats.start()
     await asyncio.to_thread(servers.nats.wait_ready)

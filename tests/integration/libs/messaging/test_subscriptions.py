@@ -40,7 +40,7 @@ class HandlerError(Exception):
 
 @dataclass
 class Ledger:
-    """A projection that records event ids, so that duplicates, gaps and a wrong order are visible."""
+    """A projection that stores the ids of applied events, so that duplicates, gaps and a wrong order are visible."""
 
     log: EventLog
     stopped: list[tuple[str, bool, int]] = field(default_factory=list)
@@ -78,7 +78,7 @@ class Ledger:
 
     @asynccontextmanager
     async def following(self) -> AsyncIterator["asyncio.Task[None]"]:
-        """Run a subscription for the duration of the block, then cancel it abruptly."""
+        """Run a subscription while the block runs, and cancel it without a clean shutdown."""
         task = asyncio.create_task(self.follower().run())
         try:
             yield task

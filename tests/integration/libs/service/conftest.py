@@ -1,4 +1,4 @@
-"""A migrated sample service."""
+"""Fixture `counter_service`: the counter service of the tests, migrated but not yet running."""
 
 import pytest
 from nats.aio.client import Client

@@ -1,4 +1,4 @@
-"""The sample service of libs, run in this process and queried over NATS."""
+"""Replicas of the counter service of the tests, run in this process and used over NATS."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable
@@ -84,7 +84,7 @@ class CounterService:
         return {document["_id"]: (document["row"]["raises"], document["row"]["total"]) async for document in found}
 
     async def compute_totals_from_log(self) -> dict[str, tuple[int, int]]:
-        """Compute the totals directly from the event log."""
+        """Return what `read_totals` must return, computed from the event log."""
         raised: list[Document] = [
             {"$unwind": "$events"},
             {"$match": {"events.name": "CounterRaised"}},

@@ -1,4 +1,4 @@
-"""Migration of the sample service: indexes, duplicates, and rows of older and later releases."""
+"""Migration of the counter service: indexes, duplicates, and rows of older and later releases."""
 
 import asyncio
 from dataclasses import replace

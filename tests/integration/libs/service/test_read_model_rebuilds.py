@@ -26,7 +26,7 @@ from tests.support.waiting import eventually
 
 
 async def rebuild_while_writing(counter_service: CounterService, rebuild: Callable[[], Awaitable[Any]]) -> None:
-    """Rebuild repeatedly while eight writers raise, relabel and close counters."""
+    """Rebuild repeatedly while eight writers raise and relabel counters. Then close one counter of each writer."""
 
     async def write(writer: int) -> None:
         for number in range(10):

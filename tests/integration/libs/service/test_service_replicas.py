@@ -1,4 +1,4 @@
-"""A complete sample service with replicas: commands, reactions, leadership and shutdown."""
+"""The counter service with several replicas: commands, reactions, leadership and shutdown."""
 
 import asyncio
 import base64
@@ -146,7 +146,7 @@ async def test_another_replica_leads_when_the_leader_is_killed(counter_service: 
         async def is_taken() -> bool:
             """Return whether the repeated command was accepted.
 
-            The killed replica's transaction locks its streams until the database aborts it.
+            A transaction of the killed replica may lock the stream until the database aborts that transaction.
             """
             try:
                 await counter_service.send(RaiseCounter(counter_id="1", by=9), "repeated")
@@ -199,7 +199,7 @@ async def test_a_replica_stopped_during_startup_leaves_no_tasks_or_connections(c
 
 
 def raise_closed(recorded: RecordedEvent[Any]) -> list[Command]:
-    """Return a command that is always rejected: a closed counter cannot be raised."""
+    """Answer a closing with a command that is always rejected, because a closed counter cannot be raised."""
     closed = isinstance(recorded.event, CounterClosed)
     return [RaiseCounter(counter_id=recorded.stream.removeprefix("counter-"))] if closed else []
 

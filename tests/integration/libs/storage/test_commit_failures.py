@@ -49,7 +49,7 @@ asyncio.run(main())
 
 @dataclass(frozen=True)
 class FaultyStore:
-    """A store whose connection can be made to fail, and a client that is not affected."""
+    """An event store whose client is affected by fail points, and the client `control`, which is not."""
 
     database: AsyncDatabase[Document]
     store: MongoEventStore
@@ -98,9 +98,8 @@ async def test_commits_with_lost_replies_are_looked_up_in_one_batch(faulty_store
 async def test_a_server_that_hangs_in_commit_and_lookup_leads_to_outcome_unknown_in_time(
     faulty_store: FaultyStore,
 ) -> None:
-    await faulty_store.store.append(
-        make_commit("counter-first")
-    )  # a server's first transaction queries its session collection, which would trigger the fail point
+    # The server's first transaction queries the collection of sessions. That query would trigger the fail point.
+    await faulty_store.store.append(make_commit("counter-first"))
     async with failing_commands(faulty_store.control, ["commitTransaction", "find"], **BLOCKED_CONNECTION):
         async with asyncio.timeout(8):  # the commits are looked up together; one by one would take 20 seconds
             outcomes = await faulty_store.append(20)

@@ -1,4 +1,4 @@
-"""A filled and an empty installation, and a backup of the first."""
+"""Fixtures: an installation with sample documents, an empty installation, and a backup of the first one."""
 
 import asyncio
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from tests.support.infrastructure.servers import Servers
 
 @pytest.fixture
 def installations(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Installation, Installation]]:
-    """Return an installation with sample documents and an empty one."""
+    """Yield an installation with sample documents and an empty installation."""
     source, target = (Installation(servers, f"test-{uuid4().hex[:8]}") for _ in range(2))
     set_environment(monkeypatch, source.environ)
     source.insert(sample_documents(datetime.now(UTC)))
@@ -37,7 +37,7 @@ async def delete_all_streams(settings: Settings) -> None:
 
 @pytest.fixture
 def backup(installations: tuple[Installation, Installation], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Create a backup and point the environment at the empty installation. Return the path of the file."""
+    """Back up the first installation. Then set the environment of the empty one. Return the path of the backup."""
     file = str(tmp_path / "today.backup")
     backup_commands.backup(file, [])
     set_environment(monkeypatch, installations[1].environ)

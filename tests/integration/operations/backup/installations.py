@@ -62,7 +62,7 @@ class Installation:
                 client.drop_database(f"{self.prefix}_{service}")
 
 
-SECOND_NAME = "named anew"  # in the recorded backups
+SECOND_NAME = "named anew"  # part of the name that the second event gives to an executor
 
 
 def commit_document(number: int, at: datetime, version: int = 1) -> dict[str, Any]:
@@ -87,7 +87,7 @@ def data_key_document(subject: str) -> dict[str, Any]:
 
 
 def sample_documents(now: datetime) -> Documents:
-    """Return commits, logs and files, some old and some current."""
+    """Return sample documents of several collections. The commits are old, except the one recorded at `now`."""
     return {
         "projects.commits": [
             commit_document(1, LONG_AGO),

@@ -1,4 +1,4 @@
-"""A complete system with one online runner."""
+"""Fixture `system`: all services and a gateway, with one online runner."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace

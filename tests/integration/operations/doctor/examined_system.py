@@ -1,4 +1,4 @@
-"""A complete system for tests of `headrace doctor`, and the findings about it."""
+"""A running system, and the findings of `headrace doctor` about that system."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,7 +16,7 @@ from tests.support.in_process.service_stage import ServiceStage
 
 @dataclass(frozen=True)
 class ExaminedSystem:
-    """A complete system with one online runner. Runs `headrace doctor` on it and returns the findings."""
+    """Access to a running system: the findings of the doctor's checks, its databases, and a migration."""
 
     settings: Settings
 

@@ -1,4 +1,4 @@
-"""Migrated streams on a real nats-server, and connections with several logins."""
+"""Fixtures: servers with migrated databases and streams, and a connection with the login of the runners service."""
 
 from collections.abc import AsyncIterator, Iterator
 from uuid import uuid4

@@ -148,7 +148,7 @@ async def test_a_push_consumer_cannot_deliver_events_into_another_account(
         # a push consumer delivers only if its subject has a subscriber
         listening = await consumer.subscribe("evt.runners.>")
         await consumer.jetstream().add_consumer("runners", config)
-        # this request returns after the server has processed the previous ones
+        # this request returns after the server has processed the previous requests
         await consumer.jetstream().pull_subscribe("evt.runners.>")
         await listening.unsubscribe()
 

@@ -46,7 +46,7 @@ class LoginProbe:
         return await self._list_refused()
 
     async def _list_refused(self) -> list[str]:
-        """Return the refused subjects. A last request to FORBIDDEN_SUBJECT is refused after all earlier ones."""
+        """Return the refused subjects. FORBIDDEN_SUBJECT is published last, so the server refuses it last."""
         await self.client.publish(FORBIDDEN_SUBJECT, b"")
         await eventually(lambda: FORBIDDEN_SUBJECT in self.refused)
         return [subject for subject in self.refused if subject != FORBIDDEN_SUBJECT]

@@ -1,4 +1,4 @@
-"""Which job is dispatched next: priorities, project turns, the cost of a long queue, concurrent claims."""
+"""Dispatch of jobs: priorities, turns of projects, long queues, concurrent claims and lost replies."""
 
 import asyncio
 from collections import Counter
@@ -128,7 +128,7 @@ async def test_an_assigned_job_leaves_the_queue(replica: DispatchReplica) -> Non
     assert [job.id for job in await rows.find({"demand": JobRequirements().key})] == [2]
 
 
-# ---- cost
+# ---- long queues
 
 
 async def test_a_claim_reads_few_documents_however_many_unsuitable_jobs_are_queued(replica: DispatchReplica) -> None:

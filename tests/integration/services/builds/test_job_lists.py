@@ -1,4 +1,4 @@
-"""Job lists read no more rows than they return and count by an index, regardless of the number of jobs."""
+"""A page of a job list reads at most one row more than it returns, and an index counts the rows."""
 
 import time
 from dataclasses import dataclass, field
@@ -42,7 +42,7 @@ class JobListStage:
         return await self.jobs.list_jobs(ServiceContext(self.runtime, CommandMetadata(uuid4().hex, now())), query)
 
     async def profile_query(self, query: ListJobs) -> list[Document]:
-        """Return the profiler entries of the database for this page."""
+        """Read the page. Return the entries of the database profiler about its queries."""
         database = self.runtime.database
         await database.command("profile", 2)
         await self.get_page(query)
@@ -54,7 +54,7 @@ class JobListStage:
 
 
 def job_document(number: int) -> dict[str, Any]:
-    """Return a job document. Every seventh job is queued; the others are spread over five runners."""
+    """Return a job document. One of eleven jobs is queued; the others are spread over five runners."""
     status = STATUSES[number % len(STATUSES)]
     ended = UNFINISHED_TIME if number % 10 == 0 else now() - timedelta(seconds=number % 500)
     runner = None if status is JobStatus.QUEUED else f"runner-{number % 5}"
@@ -111,9 +111,9 @@ async def test_a_list_of_jobs_with_no_statuses_is_empty(stage: JobListStage) -> 
 
 @pytest.fixture
 def close_anchors(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Reduce the distance of page anchors, so that paging uses them even for the list of this test.
+    """Fixture: cache an anchor for every 60 rows instead of 5,000, so that the test's short list has anchors.
 
-    Anchors are cached positions in a sorted list from which a page is read.
+    An anchor is a cached time in the list with the number of newer rows. A late page is read from the anchor before it.
     """
     monkeypatch.setattr("libs.projections.cached_paging.ROWS_BETWEEN_ANCHORS", 60)
 

@@ -1,4 +1,4 @@
-"""Log sections: a reader of the live log gets the same text, part by part, as the finished log contains."""
+"""Log sections: the parts that a reader of the live log gets add up to the text in the finished log."""
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
@@ -55,7 +55,7 @@ class RunningBuild:
         return LiveSection.model_validate_json(answer)
 
     async def follow_live(self, step: str) -> list[str]:
-        """Return the lines of a section, read live from the start."""
+        """Read a section of the live log from its start. Return its lines."""
         lines: list[str] = []
         while (answer := await self.read_live(step, len(lines))).log:
             lines += answer.log.split("\n")[1:]
@@ -67,7 +67,7 @@ class RunningBuild:
         await self.site.wait_until_ended(self.build_id)
 
     async def read_finished(self, after: str) -> str:
-        """Return the complete text of a section of the finished log."""
+        """Return the complete text of the section after the step `after` in the finished log."""
         texts: list[str] = []
         query = GetLogSection(build_id=self.build_id, step=after)
         while True:

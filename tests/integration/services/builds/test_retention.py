@@ -32,7 +32,7 @@ async def stage(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> A
 
 
 async def count_remains(stage: BuildStage, build_id: int) -> tuple[int, int]:
-    """Return how many attempts of a build and how many rows of its jobs are stored."""
+    """Return the number of stored attempts of a build and the number of stored rows of its jobs."""
     jobs = {f"job_v{projections.job_category.row_version}.build_id": build_id}
     return await stage.count_documents("attempts", {"build_id": build_id}), await stage.count_documents("streams", jobs)
 

@@ -39,7 +39,7 @@ async def test_the_password_of_the_first_administrator_is_printed_once(
     async with stage.running(lambda: identity, replicas=2), stage.connected() as bus:
         (administrator,) = Users.model_validate_json(await MessageClient(bus).query(ListUsers())).users
         assert (administrator.username, administrator.roles) == ("admin", ROLES)
-    # replicas that start concurrently may both print it
+    # replicas that start concurrently may both print the password
     (password,) = set(
         re.findall(r"^First administrator: admin, password: (\S+)$", capsys.readouterr().out, re.MULTILINE)
     )

@@ -53,7 +53,7 @@ async def name(caller: MessageClient) -> str:
 
 @pytest.fixture
 def home_address() -> str:
-    """Return an IP address from which there were no login attempts."""
+    """Return the name of an address from which there were no login attempts."""
     return f"address {uuid4()}"
 
 
@@ -128,7 +128,7 @@ async def test_throttled_logins_do_not_check_the_password(
 
 
 async def record_failures(stage: ServiceStage, *moments: datetime) -> tuple[list[bool], int]:
-    """Record failed logins at these times. Return for each whether it had to wait, and the final failure count."""
+    """Record failed logins at these times. Return whether a wait applied to each, and the final number of failures."""
     limit, _, _ = make_limits(stage.settings, uuid4().hex, "home")
     async with create_mongo_client(stage.settings, "test") as client:
         failures = get_database(client, stage.settings, "identity")[FAILURES_COLLECTION]
@@ -179,7 +179,7 @@ async def test_login_waits_grow_exponentially_up_to_a_limit(
 
 
 async def end_wait(stage: ServiceStage, name: str, address: str) -> None:
-    """Set the end of the current wait to the past; the service uses the clock of the database."""
+    """Set the end of the current wait to the past. A test cannot move the database's clock, which the service uses."""
     key = make_limits(stage.settings, name, address)[0].key
     async with create_mongo_client(stage.settings, "test") as client:
         failures = get_database(client, stage.settings, "identity")[FAILURES_COLLECTION]

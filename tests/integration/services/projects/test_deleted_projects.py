@@ -65,7 +65,10 @@ RUNNER = RunnerDescription(runner_id=1, runner_uuid="r", name="miller")
 
 @dataclass
 class DeletedProjectStage:
-    """The builds service without periodic tasks. The project is deleted at second 0; a build is launched later."""
+    """The builds service after the deletion of a project at second 0. The fake projects service still allows a launch.
+
+    Periodic tasks do not run.
+    """
 
     runtime: Runtime
     vault: MemoryKeyVault
@@ -109,7 +112,7 @@ async def stage(
     others = [Service(name, categories=()) for name in ("runners", "projects")]
     await migrate([*others, service], [database] * 3, [vault] * 3, bus)
     elsewhere = FakeServices(bus)
-    await elsewhere.serve(GetLaunchSettings, lambda _: SETTINGS)  # the response as of a time before the deletion
+    await elsewhere.serve(GetLaunchSettings, lambda _: SETTINGS)  # the settings as they were before the deletion
 
     def is_gone(_: GetJobSecrets) -> None:
         raise RequestRejected("PROJECT_NOT_FOUND")
@@ -146,9 +149,8 @@ async def test_a_planned_build_is_not_planned_again_because_of_clock_skew(stage:
     await Planner().plan_build(
         stage.context_at(5), RecordedEvent(f"build-{build.id}", 1, 0, queued, CommandMetadata("launched", ahead))
     )
-    assert (
-        await stage.get_status(build) is BuildStatus.PLANNED
-    )  # planning the build again would kill it, because the project was deleted
+    # Planning the build again would kill the build, because the project was deleted.
+    assert await stage.get_status(build) is BuildStatus.PLANNED
 
 
 async def test_a_job_of_a_deleted_project_is_not_assigned(stage: DeletedProjectStage) -> None:

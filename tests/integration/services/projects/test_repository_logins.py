@@ -68,7 +68,7 @@ class RedirectingHandler(BaseHTTPRequestHandler):
 
 
 class EchoingHandler(BaseHTTPRequestHandler):
-    """Rejects every login and repeats it in the response."""
+    """Rejects every login and repeats the login in the response."""
 
     def do_GET(self) -> None:
         if "Authorization" not in self.headers:

@@ -1,4 +1,4 @@
-"""The runners service with two replicas on a real database."""
+"""Fixtures: the migrated runners service, and two of its replicas, which tests call directly."""
 
 from collections.abc import AsyncIterator
 

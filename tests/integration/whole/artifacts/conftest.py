@@ -1,4 +1,4 @@
-"""All services with artifacts in the database or in a bucket, and a running job."""
+"""Fixtures: all services with artifacts in the database or in a bucket, and a job assigned to a fake runner."""
 
 from collections.abc import AsyncIterator, Iterator
 
@@ -38,7 +38,7 @@ async def runner(system: BuildSystem) -> FakeRunner:
 
 @pytest.fixture
 async def job(system: BuildSystem, project: Body, runner: FakeRunner) -> AsyncIterator[Body]:
-    """Yield a running job and its build. Afterwards finish the job, so that the queue is empty again."""
+    """Yield the payload of an assigned job. Afterwards finish the job, so that the queue is empty again."""
     await system.launch_build(project)
     job = await runner.wait_for_job()
     yield job

@@ -146,7 +146,8 @@ async def test_a_later_job_of_the_build_receives_the_archive_as_a_dependency(
         f"/api/v4/jobs/{dependency['id']}/artifacts", headers={"JOB-TOKEN": dependency["token"]}
     )
     assert (got.status_code, got.content) == (200, LARGE)
-    assert (await upload_like_python_runner(system, later, SMALL)).status_code == 201  # this artifact has no expiry
+    # This upload has no `expire_in`, so the setting of the job applies.
+    assert (await upload_like_python_runner(system, later, SMALL)).status_code == 201
     (mine,) = await list_artifacts(system, later)
     assert timedelta(days=1) < datetime.fromisoformat(mine["expire_at"]) - datetime.now(UTC) < timedelta(days=3)
     assert later["artifacts"] == [

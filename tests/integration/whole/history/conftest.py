@@ -1,4 +1,4 @@
-"""All services and a gateway."""
+"""Fixture `system`: all services and a gateway, shared by the test files of this folder."""
 
 from collections.abc import AsyncIterator
 

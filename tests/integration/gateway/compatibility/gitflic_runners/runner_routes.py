@@ -4,7 +4,7 @@ from typing import Any
 
 from tests.support.in_process.build_system import Body, BuildSystem, FakeRunner
 
-PROMPT_SECONDS = 8  # within this time a held request must get a job; after ten seconds it repeats its claim anyway
+PROMPT_SECONDS = 8  # in which a held request must get a job; after ten seconds the gateway repeats the claim anyway
 
 
 def project_runners_path(project: Body) -> str:

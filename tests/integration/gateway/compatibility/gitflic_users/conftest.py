@@ -1,4 +1,4 @@
-"""Shares one GitFlicStage among the test files of this folder."""
+"""Fixture: one GitFlicStage, shared by the test files of this folder."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack

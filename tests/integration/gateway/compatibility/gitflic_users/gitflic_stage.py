@@ -1,4 +1,4 @@
-"""Two gateways, two replicas of identity and GitFlic's request bodies."""
+"""Requests to GitFlic's user routes at two gateways, and their request bodies."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ UNKNOWN_UUID = "0d9b1a3c-0000-4000-8000-000000000000"
 
 @dataclass(frozen=True)
 class GitFlicStage:
-    """Two gateways and helpers that create users and keys."""
+    """Two gateways, and functions that create users and SSH keys and log in."""
 
     first_gateway: httpx.AsyncClient  # base URL ends in /rest-api; authenticated as administrator
     second_gateway: httpx.AsyncClient

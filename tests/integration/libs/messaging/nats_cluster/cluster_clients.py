@@ -11,7 +11,7 @@ from libs.settings import Settings
 from tests.support.infrastructure.nats_cluster import NatsCluster
 from tests.support.waiting import eventually
 
-DETECTION_SECONDS = 10.0  # within which a hanging server has to be detected
+DETECTION_SECONDS = 10.0  # in which a client must detect a hanging server
 
 
 @asynccontextmanager

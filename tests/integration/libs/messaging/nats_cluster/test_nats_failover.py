@@ -1,4 +1,4 @@
-"""Failover when a server of a NATS cluster hangs, and readiness during it."""
+"""Failover of clients and readiness of processes while a server of a NATS cluster hangs."""
 
 import asyncio
 from fnmatch import fnmatch
@@ -64,7 +64,7 @@ async def test_requests_are_not_routed_to_a_replica_behind_a_hanging_nats_server
 
             async def are_all_answered() -> bool:
                 answers.append(await is_answered(MessageClient(requester)))
-                return len(answers) >= 20 and all(answers[-20:])  # true too early, by chance, once in a million runs
+                return len(answers) >= 20 and all(answers[-20:])  # true too early by chance in one of a million runs
 
             await eventually(are_all_answered, within=DETECTION_SECONDS + 10)
 

@@ -1,4 +1,4 @@
-"""A job that is assigned at second 0."""
+"""Fixture `stage`: the builds service with one job, assigned at second 0 of a simulated clock."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""One assigned job on a real database, with a manual clock."""
+"""The builds service with one assigned job, on a real database and with a simulated clock."""
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -45,7 +45,7 @@ JOB = PlannedJob(job_id=1, job_uuid=str(uuid4()), name="build", steps=STEPS)
 
 @dataclass
 class LeaseStage:
-    """One job that is assigned to a runner at second 0."""
+    """The builds service with job 1, which is assigned to a runner at second 0 of the simulated clock."""
 
     runtime: Runtime
     attempts: AttemptStore

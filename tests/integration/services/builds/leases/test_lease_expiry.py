@@ -1,4 +1,4 @@
-"""When a lease expires and when a job times out, on a real database with a manual clock."""
+"""When a lease expires and when a job times out, on a real database and with a simulated clock."""
 
 from datetime import timedelta
 
@@ -49,9 +49,8 @@ async def test_a_lease_does_not_expire_while_a_gateway_is_unreachable(stage: Lea
     await stage.send_heartbeats(1, 20)
     await stage.attempts.extend_lease(stage.context_at(20), ATTEMPT)
     await stage.run_lease_checks(21, 20 + LEASE_SECONDS + 5)
-    await stage.send_heartbeats(
-        20 + LEASE_SECONDS + 6, 20 + LEASE_SECONDS + 10
-    )  # the gateway, and through it the runner, is reachable again
+    # the gateway is reachable again, and so is the runner
+    await stage.send_heartbeats(20 + LEASE_SECONDS + 6, 20 + LEASE_SECONDS + 10)
     await stage.attempts.extend_lease(stage.context_at(20 + LEASE_SECONDS + 10), ATTEMPT)
     await stage.send_heartbeats(20 + LEASE_SECONDS + 11, 20 + 2 * LEASE_SECONDS + 10)
     assert await status_and_attempt(stage) == ("ASSIGNED", 1)

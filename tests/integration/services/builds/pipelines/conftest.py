@@ -1,4 +1,4 @@
-"""The builds and projects services on real servers."""
+"""Fixture `stage`: the builds and projects services on real servers, and a repository."""
 
 from collections.abc import AsyncIterator
 

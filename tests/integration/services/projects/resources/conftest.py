@@ -1,4 +1,4 @@
-"""The projects service with two replicas, and identity."""
+"""Fixtures: the identity service, and two replicas of the projects service."""
 
 from collections.abc import AsyncIterator
 

@@ -1,4 +1,4 @@
-"""Shares one WebhookStage among the test files of this folder."""
+"""Fixtures shared by the test files of this folder: a WebhookStage with a user and a project."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path

@@ -97,7 +97,7 @@ async def test_many_invalid_signatures_are_counted_and_not_written_to_the_event_
         assert {answer[0] for answer in await asyncio.gather(*flood)} == {401}
         assert await commits.count_documents({}) == before
     shown = await webhooks.list_deliveries(project.id, per_page="100")
-    assert 10 <= len(shown) <= 20  # ten are listed per minute; the minute may have changed during the test
+    assert 10 <= len(shown) <= 20  # ten are stored per minute, and a new minute may have begun during the test
     assert {(delivery["decision"], delivery["code"]) for delivery in shown} == {
         ("REFUSED", "WEBHOOK_SIGNATURE_INVALID")
     }
@@ -139,7 +139,7 @@ async def test_the_number_of_stored_rejected_deliveries_is_limited(
 
 @pytest.fixture
 async def bus_messages(webhooks: WebhookStage) -> AsyncIterator[list[bytes]]:
-    """Collect all messages sent over NATS."""
+    """Collect the bodies of all messages sent over NATS."""
     messages: list[bytes] = []
 
     async def record(message: Msg) -> None:

@@ -163,7 +163,7 @@ async def test_the_webhook_payload_of_a_finished_build_is_deleted(webhooks: Webh
 async def test_an_accepted_delivery_is_built_after_the_builds_service_was_down(
     repository: Path, tmp_path: Path
 ) -> None:
-    """Simulates a crash between recording the delivery and queueing the build: only the event log has the build."""
+    """The delivery is recorded while no builds service runs, so the build can only be queued from the event later."""
     with running_servers(tmp_path / "servers") as servers:
         async with webhook_stage(servers, repository, tmp_path / "data") as stage:
             ivan = await stage.create_user(github_username="octo-ivan")

@@ -1,4 +1,4 @@
-"""Two gateways and real services that receive webhooks."""
+"""Two gateways that receive webhooks, and real services behind them."""
 
 import json
 from collections.abc import AsyncIterator, Mapping
@@ -42,7 +42,7 @@ Answer = tuple[int, Any]
 
 @dataclass(frozen=True)
 class WebhookProject:
-    """A project that receives webhooks, and the key that signs them."""
+    """A project that receives webhooks, and the key that signs its webhooks."""
 
     id: int
     key: str
@@ -98,7 +98,7 @@ class WebhookStage:
         return BuildRow.model_validate_json(await self.caller.query(GetBuild(executor_id=executor_id)))
 
     async def list_queued_events(self, project_id: int) -> list[Any]:
-        """Return the BuildQueued messages of this project; builds that cannot be planned leave the queue quickly."""
+        """Return the project's BuildQueued messages. Builds that cannot be planned leave the queue too quickly."""
         queued = [
             message
             for message in await read_stream_messages(self.bus, "builds")
