@@ -37,7 +37,7 @@ def classify_job(recorded: RecordedEvent[Event]) -> str | None:
 
 
 def classify_loss(recorded: RecordedEvent[Event]) -> str | None:
-    """Return what followed the loss of a runner."""
+    """Return the label for what followed when a job lost its runner."""
     match recorded.event:
         case JobLost(retried=retried):
             return "retried" if retried else "given_up"

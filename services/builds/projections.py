@@ -220,11 +220,11 @@ def project_job(row: JobRow, recorded: RecordedEvent[JobEvent]) -> JobRow:
         case JobPriorityChanged(priority=priority):
             return row.replace(priority=priority)
         case JobLost() | JobRetried():
-            return row  # followed by JobQueued or JobFinished
+            return row  # JobQueued or JobFinished follows and changes the row
         case JobDeleted():
             return JobRow()
         case _:
-            return row  # steps are shown from the log
+            return row  # the row has no steps: they are read from the log
 
 
 def project_concurrency_group(

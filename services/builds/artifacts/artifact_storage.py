@@ -5,7 +5,7 @@ from services.builds.artifacts.blob_store import BlobStore, MongoBlobStore
 
 
 def create_blob_store(settings: Settings) -> BlobStore:
-    """Return the store for new artifacts: the bucket of the settings, else the database."""
+    """Return the store for artifacts: the configured bucket, or MongoDB if no bucket is configured."""
     if settings.bucket is None:
         return MongoBlobStore()
     # imported on demand, because the S3 library takes memory in every process that loads it

@@ -1,7 +1,7 @@
 """Job artifacts: chunked upload while the job runs, download, and removal once they expire.
 
-The job's stream is the record of which artifacts exist. The collection `artifacts` tracks the stored bytes: it has a
-document from the start of an upload until its bytes are deleted.
+The job's stream is the record of which artifacts exist. The collection `artifacts` tracks the stored bytes: it has one
+document for each upload, from the start of the upload until `_reconcile` has deleted the last bytes.
 """
 
 import re
@@ -54,7 +54,7 @@ class Artifacts:
         self._blobs = cache(create_store)
 
     async def start_upload(self, ctx: Context, command: StartArtifactUpload) -> ArtifactUpload:
-        """Start an upload for a running job. Raises JOB_TOKEN and ARTIFACT_TOO_MANY."""
+        """Start an upload for an unfinished job. Raises JOB_TOKEN and ARTIFACT_TOO_MANY."""
         job = await _authorize_upload(ctx, command.job_id, command.token)
         if job.status is JobStatus.ASSIGNED:  # some runners never report that a job has started
             start = StartJob(job_id=job.id, attempt=job.attempt)
@@ -78,10 +78,10 @@ class Artifacts:
         return upload
 
     async def append_upload(self, ctx: Context, command: AppendArtifactUpload) -> ArtifactUpload:
-        """Store one chunk. Raises JOB_TOKEN if the upload was discarded.
+        """Store one chunk. Raises ARTIFACT_TOO_LARGE, and JOB_TOKEN if the upload is closed or lacks earlier bytes.
 
-        The upload is checked before and after the write: bytes of a chunk that arrived during a purge are
-        removed by a later pass.
+        The upload's document is checked before and after the write. If the upload is purged in between, `_reconcile`
+        deletes the chunk later.
         """
         uploads, id_ = ctx.collection("artifacts"), command.artifact_id
         end = command.offset + len(command.content)
@@ -96,9 +96,12 @@ class Artifacts:
         return ArtifactUpload(artifact_id=id_, length=end, longest=_max_bytes(ctx))
 
     async def finish_upload(self, ctx: Context, command: FinishArtifactUpload) -> Artifact:
-        """Record the uploaded file as an artifact of its job. Raises ARTIFACT_INCOMPLETE if bytes are missing.
+        """Record the uploaded file as an artifact of its job.
 
-        The event is recorded before the upload is marked; `expire_artifacts` repairs a crash in between.
+        Raises JOB_TOKEN, ARTIFACT_EXPIRE_IN_INVALID, and ARTIFACT_INCOMPLETE if bytes are missing.
+
+        The event is recorded before the upload's document is marked as recorded. If the process crashes in between,
+        `_reconcile` marks the document.
         """
         job = await _authorize_upload(ctx, command.job_id, command.token)
         uploads, id_ = ctx.collection("artifacts"), command.artifact_id
@@ -131,7 +134,7 @@ class Artifacts:
         return ArtifactUpload(artifact_id=command.artifact_id, longest=_max_bytes(ctx))
 
     async def get_artifact(self, ctx: Context, query: GetArtifact) -> Artifact:
-        """Return the job's archive. Raises JOB_TOKEN and ARTIFACT_NOT_FOUND."""
+        """Return the job's archive unless it has expired. Raises JOB_TOKEN and ARTIFACT_NOT_FOUND."""
         job = await ctx.read_model(JobRow).get(f"job-{query.job_id}")
         if job is None or not await _may_read(ctx, job, query.token):
             raise RequestRejected("JOB_TOKEN")
@@ -141,7 +144,7 @@ class Artifacts:
         raise RequestRejected("ARTIFACT_NOT_FOUND")
 
     async def get_artifact_chunk(self, ctx: Context, query: GetArtifactChunk) -> bytes:
-        """Return the chunk at the offset. Raises ARTIFACT_NOT_FOUND."""
+        """Return the chunk that starts at the offset. Raises ARTIFACT_NOT_FOUND."""
         chunk = await self._blobs(ctx.settings).read(ctx, query.artifact_id, query.offset)
         if chunk is None:
             raise RequestRejected("ARTIFACT_NOT_FOUND")
@@ -172,9 +175,10 @@ class Artifacts:
             await self._reconcile(ctx, upload)
 
     async def _reconcile(self, ctx: Context, upload: Mapping[str, object]) -> None:
-        """Mark an idle upload as recorded if its job has the artifact, else purge it.
+        """Mark an idle upload as recorded if its job has the artifact. Otherwise delete its chunks in two passes.
 
-        The document is kept for another idle timeout and purged a second time, to catch chunks that arrived late.
+        The first pass marks the upload's document as gone and deletes the chunks. A later pass, at least one idle
+        timeout after the first, deletes the chunks that arrived late, and then the document itself.
         """
         job = await ctx.read_model(JobRow).get(f"job-{upload['job_id']}")
         unchanged = {"_id": upload["_id"], "touched_at": upload["touched_at"]}
@@ -189,7 +193,7 @@ class Artifacts:
     async def _purge(self, ctx: Context, query: Mapping[str, object]) -> None:
         """Mark uploads as gone so that they accept no more chunks, then delete their bytes.
 
-        Documents stay for `_reconcile`.
+        `_reconcile` deletes the documents of the uploads later.
         """
         uploads = ctx.collection("artifacts")
         ids = {"_id": {"$in": [upload["_id"] async for upload in uploads.find(query, {"_id": 1})]}}
@@ -217,7 +221,7 @@ async def _authorize_upload(ctx: Context, job_id: int, token: str) -> JobRow:
 
 
 async def _may_read(ctx: Context, job: JobRow, token: str) -> bool:
-    """Return whether the token allows a download. It must belong to the job, or to a running job of the same build."""
+    """Return whether the token allows a download: it belongs to the job, or to an unfinished job of the same build."""
     hashed = hash_token(token)
     if job.token_hash and constant_time_equals(job.token_hash, hashed):
         return True
@@ -233,7 +237,7 @@ async def _may_read(ctx: Context, job: JobRow, token: str) -> bool:
 
 
 def _requested_expiry(job: JobRow, command: FinishArtifactUpload) -> str:
-    """Return the `expire_in` of the job's archive. Not every runner repeats it in its upload."""
+    """Return the planned `expire_in` of the job's archive, because not every runner sends it. Empty for other files."""
     planned = job.planned.artifacts if job.planned else None
     return (planned.expire_in or "") if planned and command.artifact_type == ARCHIVE_TYPE else ""
 

@@ -1,4 +1,4 @@
-"""Files of jobs: artifacts and logs, addressed by the numbers of jobs and builds within their project."""
+"""Files of jobs: lists of artifacts and logs, and the lines of a log."""
 
 from collections.abc import Iterator
 
@@ -53,7 +53,7 @@ def _files_of_job(job: JobRow, log_length: int | None, ctx: Context) -> Iterator
 
 
 async def get_trace(ctx: Context, query: GetTrace) -> TraceChunk:
-    """Return the next lines of an attempt's log, from a section and line on. Raises JOB_NOT_FOUND."""
+    """Return the next lines of the log of one attempt, by default the latest one. Raises JOB_NOT_FOUND."""
     of_job = {"job_id": query.job_id, **({"number": query.attempt} if query.attempt else {})}
     found = await ctx.collection("attempts").find_one(of_job, {"sections": 1}, sort=[("number", -1)])
     if found is None or not query.job_id:

@@ -106,7 +106,7 @@ def _translate_errors() -> Iterator[None]:
 
 
 def _error_text(error: Exception) -> str:
-    """Return a readable error message without the library's debug output, except for an untrusted certificate."""
+    """Return the error message without the library's debug output, with a hint if a certificate is not trusted."""
     message, _, inner = str(error).partition("Debug source")
     hint = "; its certificate is not trusted: HEADRACE_CA_FILE" if "InvalidCertificate" in inner else ""
     return " ".join(message.split())[:400] + hint

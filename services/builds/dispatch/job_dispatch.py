@@ -49,7 +49,7 @@ class JobDispatcher:
         self._scheduler = FairScheduler()
 
     async def claim(self, ctx: Context, command: ClaimJob) -> ClaimResult:
-        """Assign a queued job to the runner. The assignment is None if no job fits.
+        """Assign a queued job to the runner. The result has no assignment if no job fits. Raises CONFLICT.
 
         A repeated claim gets the same job again, as long as the runner has not reported anything about it.
         """
@@ -110,7 +110,7 @@ class JobDispatcher:
             cancels_gracefully=runner.cancels_gracefully,
             reports_late=runner.reports_late,
         )
-        # in parallel, to save a round trip; the lease check finds an assignment without an attempt and vice versa
+        # in parallel, to save a round trip; `Leases` finds an assignment without an attempt, and the reverse
         created, assigned, recorded = await asyncio.gather(
             self._attempts.create(ctx, attempt_id, job, nonce, _values_to_mask(inputs.secrets, token)),
             ctx.send(assign, step=f"{job.id}#{job.attempt}"),
@@ -152,9 +152,8 @@ async def _load_inputs(ctx: Context, job: JobRow) -> JobInputs:
         ctx.read_model(BuildRow).get(f"build-{job.build_id}"),
         _load_dependencies(ctx, job),
     )
-    deleted_build = BuildRow(
-        id=job.build_id, local_id=job.build_local_id, project=job.project
-    )  # the build was deleted since
+    # used if the build was deleted since the job was queued
+    deleted_build = BuildRow(id=job.build_id, local_id=job.build_local_id, project=job.project)
     return JobInputs(secrets, build or deleted_build, dependencies)
 
 

@@ -30,7 +30,7 @@ PLACEHOLDER = re.compile("\0([A-Z_]+)\0")  # stands for a runner variable in a v
 def with_pipeline_config(
     assignment: Assignment, build: BuildRow, job: JobRow, runner: RunnerDescription, nonce: str, url: str
 ) -> Assignment:
-    """Add variables and pipeline configuration to the assignment. Unknown $NAMES are left to the runner."""
+    """Add variables and pipeline configuration to the assignment. References to unknown variables stay unexpanded."""
     variables = _resolve_variables(build, job, runner, url, assignment.token, assignment.variables)
     assignment = assignment.replace(
         variables=tuple(map(_escape_for_runner, variables.values())),
@@ -62,9 +62,9 @@ def with_pipeline_config(
 def job_variables(
     build: BuildRow, job: JobRow, runner: RunnerDescription, url: str, token: str, secrets: Iterable[JobVariable]
 ) -> dict[str, JobVariable]:
-    """Return predefined variables, those of the spec file and the project's secrets.
+    """Return all variables of a job: predefined variables, variables of the spec file, and the project's secrets.
 
-    Values that contain a secret are masked.
+    A variable of the spec file whose value contains a secret is marked as masked.
     """
     return {
         key: _escape_for_runner(variable)

@@ -107,7 +107,7 @@ ELIGIBILITY_CHECKS: Sequence[
 
 
 def find_eligible_runners(requirements: JobRequirements, project_id: int, runners: Runners) -> tuple[Runners, str]:
-    """Return the runners that could take such a job now. If there are none, return the reason as text."""
+    """Return the runners that can take a job of the project with these requirements now, or no runner and a reason."""
     for passes, reason in ELIGIBILITY_CHECKS:
         remaining = [runner for runner in runners if passes(runner, requirements, project_id)]
         if not remaining:

@@ -25,18 +25,18 @@ NEVER = datetime.fromtimestamp(0, UTC)
 class JobGroup(NamedTuple):
     """Waiting jobs of one project with the same requirements. Groups compare in scheduling order."""
 
-    negated_priority: int  # of its first job: the smallest comes first
-    served_at: datetime  # when a job of its project was last assigned
-    queued_at: datetime  # of its first job
+    negated_priority: int  # of the group's first job; negated, because the smallest value comes first
+    served_at: datetime  # when a job of the group's project was last assigned
+    queued_at: datetime  # when the group's first job was queued
     project_id: int
     demand: str
 
 
 async def list_waiting_groups(ctx: Context, runner: RunnerCapabilities | None = None) -> list[JobGroup]:
-    """Return the groups of waiting jobs, or those the runner may take. `served_at` is not filled in."""
+    """Return the groups of waiting jobs: all groups, or those that a runner may take. `served_at` is not set yet."""
     jobs = ctx.read_model(JobRow)
     only = {"project_id": runner.owner_id} if runner and runner.owner_type == "PROJECT" else {}
-    project_id = runner.owner_id or 0 if runner else 0  # irrelevant for runners of other owners
+    project_id = runner.owner_id or 0 if runner else 0  # only project runners compare it
 
     def fits(demand: str) -> bool:
         return runner is None or parse_requirements(demand).satisfied_by(runner, project_id)
@@ -66,7 +66,8 @@ async def list_waiting_groups(ctx: Context, runner: RunnerCapabilities | None = 
 class FairScheduler:
     """Selects the next job for a runner.
 
-    Service times of projects are shared through the database with some delay. Those of this process are known at once.
+    The service time of a project is when one of its jobs was last assigned. Service times of other processes come from
+    the database, with some delay.
     """
 
     def __init__(self) -> None:
@@ -89,7 +90,7 @@ class FairScheduler:
                 if job is None or job.queued_at is None:
                     continue
                 group = group._replace(negated_priority=-job.priority, queued_at=job.queued_at)
-                # its first jobs are reserved, and another group now comes before this one
+                # if the group's first jobs are reserved or excluded, another group may come before it
                 if groups and groups[0] < group:
                     heappush(groups, group)
                     continue
@@ -103,12 +104,12 @@ class FairScheduler:
         return None
 
     async def record_service_time(self, ctx: Context, job: JobRow) -> None:
-        """Store when the project was served, for other processes. Nothing is written if projects do not compete."""
+        """Store when this process last served the job's project, if the project has competed with other projects."""
         if at := self._served_at.get(job.project_id):
             await ctx.collection("turns").update_one({"_id": job.project_id}, {"$max": {"at": at}}, upsert=True)
 
     def release(self, job: JobRow) -> None:
-        """Release the reservation of a job. Whether it was assigned is in its row."""
+        """Release the reservation of a job, whether the job was assigned or not."""
         self._reserved.discard(job.id)
 
     async def _first_free_job(self, ctx: Context, group: JobGroup, excluded: AbstractSet[int]) -> JobRow | None:

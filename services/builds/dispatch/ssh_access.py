@@ -1,8 +1,8 @@
 """SSH access to the repository in a job, for any runner that supports file variables.
 
 GitLab's runner writes file variables with mode 0644 or 0666 in every stage of a job, and ssh rejects such a key. The
-command therefore uses a temporary copy with mode 0600. Headrace's agent keeps the key in memory, and its path is used
-directly.
+command therefore uses a temporary copy with mode 0600. Headrace's agent keeps the key in memory, so the command uses
+the path of the key directly.
 """
 
 from collections.abc import Collection, Iterator
@@ -25,7 +25,7 @@ COMMAND = f"""headrace_ssh() {{
 
 
 def ssh_variables(ssh_key: str, variable_names: Collection[str]) -> Iterator[JobVariable]:
-    """Yield the key and the command that uses it, unless the job already has a GIT_SSH_COMMAND."""
+    """Yield the variable with the key and, unless the job sets GIT_SSH_COMMAND, the command that uses the key."""
     # ssh rejects a key without a final newline
     yield JobVariable(key=SSH_KEY, value=ssh_key.removesuffix("\n") + "\n", masked=True, file=True)
     if "GIT_SSH_COMMAND" not in variable_names:

@@ -82,7 +82,7 @@ def priority_changed_event(build: Build, priority: int) -> BuildPriorityChanged:
 
 
 def advanced_event(build: Build, graph: JobGraph, ended: Mapping[int, JobStatus]) -> BuildJobsChanged:
-    """Return the event that moves the build's job graph to `graph`. `ended` are jobs with a new result."""
+    """Return the event that changes the build's job graph to `graph`. `ended`: new results by job id."""
     planned = build.planned
     if planned is None:
         raise RequestRejected("BUILD_STATUS", "the build could not be planned")
@@ -117,7 +117,7 @@ def _status_changes(statuses: Mapping[int, JobStatus]) -> tuple[JobStatusChange,
 def finished_by_jobs_event(
     build: Build, graph: JobGraph, failures: Sequence[BuildJobsChanged], milliseconds: int
 ) -> BuildFinished:
-    """Finish the build with the result of its jobs: the first failure gives exit code and message."""
+    """Return the event that finishes the build. The first failed job gives the exit code and the message."""
     warnings = build.planned.warnings if build.planned else ()
     allowed = [graph.jobs[job_id].name for job_id, status in graph.statuses.items() if status is JobStatus.WARNING]
     lines = [*warnings, *(f"The job {name} failed, which is allowed." for name in allowed)]

@@ -31,7 +31,7 @@ class Phase(StrEnum):
     NEW = "new"
     QUEUED = "queued"
     PLANNED = "planned"
-    RESUMED = "resumed"  # waits for its concurrency group
+    RESUMED = "resumed"  # a finished build whose jobs run again once its concurrency group allows it
     RUNNING = "running"
     CANCELING = "canceling"
     FINISHED = "finished"
@@ -40,7 +40,7 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """What deciding needs to know of a build. Rows for readers are in `projections.py`."""
+    """State of a build: only what `decide` needs. The read model is in projections.py."""
 
     phase: Phase = Phase.NEW
     queued: BuildQueued | None = None
@@ -60,7 +60,7 @@ class Build:
 
     @property
     def launch(self) -> BuildQueued:
-        """The event that launched the build. Raises BUILD_NOT_FOUND before that."""
+        """The event that launched the build. Raises BUILD_NOT_FOUND if the build was not launched."""
         if self.queued is None:
             raise RequestRejected("BUILD_NOT_FOUND")
         return self.queued

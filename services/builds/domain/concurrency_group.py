@@ -1,6 +1,7 @@
 """Decider of a project's concurrency group: one build holds it, the others wait in order of their launch.
 
-Only projects that do not allow concurrent builds have one. Streams and events call it a lane.
+Only projects that do not allow concurrent builds have a concurrency group. Names of streams and names on the wire use
+the older word `lane` for it.
 """
 
 from collections.abc import Sequence

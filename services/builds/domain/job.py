@@ -42,7 +42,7 @@ from services.builds.domain.job_events import (
 )
 from services.builds.domain.job_state import Job, evolve
 
-# our failure reason -> its name in `retry: when`
+# Headrace's failure reason -> its name in `retry: when`
 RETRY_REASONS = {"runner_lost": "runner_system_failure", "": "unknown_failure"}
 
 
@@ -56,7 +56,7 @@ def decide(job: Job, command: JobCommand) -> Sequence[JobEvent]:
     ids = ids_of(spec)
     if isinstance(command, FinishJob | MarkJobLost) and command.steps:
         record = RecordSteps(job_id=command.job_id, attempt=command.attempt, steps=command.steps)
-        return [*decide(job, record), *decide(job, command.replace(steps=()))]  # steps do not affect the result
+        return [*decide(job, record), *decide(job, command.replace(steps=()))]  # steps do not affect how the job ends
     match job.status, command:
         case JobStatus.QUEUED, AssignJob(attempt=spec.attempt):
             return [

@@ -101,7 +101,7 @@ def new_step_events(job: Job, spec: JobQueued, steps: Sequence[Section]) -> Iter
 
 
 def uploaded_events(job: Job, command: RecordArtifact) -> list[JobEvent]:
-    """Record an artifact. It replaces an earlier one of the same type."""
+    """Return the events that record an artifact and remove an earlier artifact of the same type."""
     spec, artifact = job.spec, command.artifact
     replaced = job.artifacts.get(artifact.artifact_type)
     uploaded = ArtifactUploaded(

@@ -41,18 +41,21 @@ class JobGraph:
 
     @property
     def is_finished(self) -> bool:
-        """Return whether no job runs and no blocking manual job keeps the build open. After a failure none does."""
+        """Return whether no job is queued or running and no manual job blocks the end of the build.
+
+        After a failure, manual jobs do not block the end of the build.
+        """
         is_blocked = any(
             status is MANUAL and not self.jobs[job_id].allow_failure for job_id, status in self.statuses.items()
         )
         return not self.queued and (self.has_failed or not is_blocked)
 
     def effective_status(self, job_id: int, status: JobStatus, exit_code: int) -> JobStatus:
-        """Return the status that the result of a job has for the build."""
+        """Return the status that the build records for a job: WARNING instead of FAILED if the failure is allowed."""
         return apply_allow_failure(self.jobs[job_id], status, exit_code)
 
     def advance(self) -> "JobGraph":
-        """Queue, skip or offer for manual start every job whose upstream jobs are done.
+        """Return the graph after queuing, skipping or offering for manual start each job whose upstream jobs are done.
 
         When the build is finished, jobs that still wait for a manual job are skipped.
         """
@@ -63,7 +66,7 @@ class JobGraph:
         return graph.with_statuses(dict.fromkeys(waiting, SKIPPED)) if graph.is_finished else graph
 
     def rerun(self, job_ids: Iterable[int]) -> "JobGraph":
-        """Queue these jobs, for the first time or again. Skipped jobs wait for their upstream jobs again."""
+        """Return the graph with these jobs queued. Skipped jobs wait for their upstream jobs again."""
         again = [job_id for job_id, status in self.statuses.items() if status is SKIPPED]
         return self.with_statuses(
             {**dict.fromkeys(again, CREATED), **dict.fromkeys(job_ids, JobStatus.QUEUED)}
@@ -96,7 +99,10 @@ class JobGraph:
                 return SKIPPED if failed else JobStatus.QUEUED
 
     def _optional_manual(self) -> frozenset[int]:
-        """Return manual jobs that may fail, and the jobs that need them. Later stages do not wait for these."""
+        """Return the ids of waiting manual jobs that may fail, and of the jobs that need them.
+
+        Later stages do not wait for any of these jobs.
+        """
         optional = {
             job_id for job_id, status in self.statuses.items() if status is MANUAL and self.jobs[job_id].allow_failure
         }
@@ -127,7 +133,7 @@ def status_changes(event: BuildJobsChanged) -> dict[int, JobStatus]:
 
 
 def final_statuses(statuses: Mapping[int, JobStatus], end: BuildStatus) -> dict[int, JobStatus]:
-    """Return the statuses that unfinished jobs get when the build ends, by job id."""
+    """Return the statuses that queued, running and waiting jobs get when the build ends, by job id."""
     ends = {BuildStatus.SUCCESS: JobStatus.SUCCESS, BuildStatus.KILLED: JobStatus.CANCELED}
     return {
         job_id: ends.get(end, JobStatus.FAILED) if status is JobStatus.QUEUED else SKIPPED

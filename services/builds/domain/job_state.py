@@ -26,7 +26,7 @@ from contracts.errors import RequestRejected
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What deciding needs to know of a job. Rows for readers are in `projections.py`."""
+    """State of a job: only what `decide` needs. The read model is in projections.py."""
 
     status: JobStatus | None = None
     queued: JobQueued | None = None
@@ -36,14 +36,14 @@ class Job:
     reports_late: bool = False
     started_steps: frozenset[str] = frozenset()  # steps of the current attempt
     finished_steps: frozenset[str] = frozenset()
-    artifacts: Mapping[str, str] = field(default_factory=dict)  # type -> id
+    artifacts: Mapping[str, str] = field(default_factory=dict)  # artifact type -> artifact id
     deleted: bool = False
-    runner_losses: int = 0  # lost runners since the job was queued by a user or the build
-    retried_failures: int = 0  # failures that led to another attempt, since then
+    runner_losses: int = 0  # lost runners since a user or the build queued the job
+    retried_failures: int = 0  # failed attempts that were retried since a user or the build queued the job
 
     @property
     def spec(self) -> JobQueued:
-        """The event that queued the current attempt. Raises JOB_NOT_FOUND before that."""
+        """The event that queued the current attempt. Raises JOB_NOT_FOUND if the job was not queued."""
         if self.queued is None:
             raise RequestRejected("JOB_NOT_FOUND")
         return self.queued

@@ -40,23 +40,23 @@ class Attempt:
     id: str  # hash of the job token
     job_id: int
     number: int
-    nonce: str  # part of its section marker names, so that scripts cannot forge them
+    nonce: str  # part of the section names in its markers, so that scripts cannot forge markers
     length: int  # bytes received
     crc: int  # CRC-32 of the bytes received
     tail: bytes  # bytes received but not stored yet
     finished: bool
     sections: tuple[Section, ...]
     runner_start_ms: int | None  # when the job started, in milliseconds of the runner's clock
-    line_counts: tuple[int, ...]  # complete lines of each section
+    line_counts: tuple[int, ...]  # number of complete lines of each section
     masker: SecretMasker
 
 
 class AttemptStore:
-    """Stores attempts and their logs. Lease extensions are limited per process."""
+    """Stores attempts and their logs."""
 
     def __init__(self) -> None:
         self._maskers = LogMaskers()
-        self._lease_extended_at: dict[str, float] = {}  # by the monotonic clock
+        self._lease_extended_at: dict[str, float] = {}  # attempt id -> monotonic time of its last extension
 
     async def create(
         self, ctx: Context, attempt_id: str, job: JobRow, nonce: str, masked_values: Sequence[str]
@@ -90,7 +90,7 @@ class AttemptStore:
     async def reissue(self, ctx: Context, attempt_id: str, job: JobRow, masked_values: Sequence[str]) -> str:
         """Renew an attempt whose assignment is delivered again, with current secrets.
 
-        Return its nonce. Raises CONFLICT.
+        Return its nonce. Raises CONFLICT if the attempt does not exist.
         """
         masks = await encrypt_masked_values(ctx, job.project_id, masked_values)
         change = {"$set": {"masks": masks}, "$max": {"lease_until": _lease_deadline(ctx)}}
@@ -108,7 +108,7 @@ class AttemptStore:
     async def block_claim(self, ctx: Context, attempt_id: str) -> int:
         """For one lease period, prevent the attempt from being created.
 
-        Return the job of an existing attempt, else 0.
+        Return the id of the attempt's job if the attempt exists already, else 0.
         """
         barred = {"job_id": 0, "finished": False, "lease_until": _lease_deadline(ctx)}
         found = await ctx.collection("attempts").find_one_and_update(
@@ -117,7 +117,7 @@ class AttemptStore:
         return int(found["job_id"]) if found else 0
 
     async def discard(self, ctx: Context, attempt_id: str) -> None:
-        """Delete the attempt, because its job was assigned to another claim."""
+        """Delete an attempt whose claim did not get the job."""
         await ctx.collection("attempts").delete_one({"_id": attempt_id})
 
     async def delete_attempts_of_job(self, ctx: Context, job_id: int) -> None:
@@ -150,11 +150,11 @@ class AttemptStore:
         )
 
     async def extend_lease(self, ctx: Context, attempt_id: str) -> None:
-        """Extend the lease of an attempt. Writes at most once per quarter of a lease period."""
+        """Extend the lease of an attempt. Each process writes at most once per quarter of a lease period."""
         last = self._lease_extended_at.get(attempt_id)
         if last is not None and ctx.clock.monotonic() - last < ctx.settings.job_lease_seconds / 4:
             return
-        # $max: a process that was paused may have an outdated database time
+        # $max never shortens the lease: a process that was paused may have an outdated database time
         await ctx.collection("attempts").update_one(
             {"_id": attempt_id}, {"$max": {"lease_until": _lease_deadline(ctx)}}
         )
@@ -165,8 +165,9 @@ class AttemptStore:
     ) -> Attempt:
         """Append log bytes at an offset, mask secrets in them, and split them into sections.
 
-        The previous chunk may be sent again. Raises LOG_RANGE for any other offset, with the expected one as detail.
-        Bytes beyond the maximum size of a log are counted but not stored.
+        The previous chunk may be sent again. Raises LOG_RANGE for any other offset, with the expected offset as detail,
+        and CONFLICT if another chunk arrived at the same time. Bytes beyond the maximum size of a log are counted but
+        not stored.
         """
         if attempt.length not in (offset, offset + len(content)):
             raise RequestRejected("LOG_RANGE", str(attempt.length))

@@ -9,26 +9,26 @@ from services.builds.execution.recent_ends import record_end
 
 
 async def prepare_plan(ctx: Context, command: PlanBuild) -> PlanBuild:
-    """Record the possible end of a build whose plan has no job to run."""
+    """Record that the build may finish now, if its plan has no job to run."""
     if JobGraph.of(command.jobs).is_finished:
         await record_end(ctx, command.build_id)
     return command
 
 
 async def prepare_failure(ctx: Context, command: FailBuild) -> FailBuild:
-    """Record the end of a build that could not be planned."""
+    """Record that the build finishes now, because it could not be planned."""
     await record_end(ctx, command.build_id)
     return command
 
 
 async def prepare_job_result(ctx: Context, command: RecordJobResult) -> RecordJobResult:
-    """Add the duration of the build so far, and record its possible end."""
+    """Add the duration of the build so far, and record that the build may finish now."""
     await record_end(ctx, command.build_id)
     return command.replace(duration_ms=await duration_ms_of_build(ctx, command.build_id))
 
 
 async def prepare_kill(ctx: Context, command: KillBuild) -> KillBuild:
-    """Find the build to kill. Killing a build that finishes at the same time is not an error."""
+    """Add the build's id and duration so far. Raises EXECUTOR_NOT_FOUND if no unfinished build has the executor id."""
     builds = ctx.read_model(BuildRow)
     if command.build_id:
         build = await builds.get(f"build-{command.build_id}")

@@ -1,6 +1,6 @@
 """Spans of a build, recorded afterwards with their actual times: waiting for a runner, steps, and the run of a job.
 
-They belong to the trace of the launch and are linked to the runner's reports.
+They belong to the trace of the launch. The spans of the runner's requests are linked to that trace.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Authorization of commands about single jobs, such as retry: find the build and check the caller's permission."""
+"""Authorization of commands that play, retry or cancel jobs: find the build and check the caller's permission."""
 
 from typing import TypeVar
 
@@ -21,7 +21,7 @@ async def prepare_job_command(ctx: Context, command: J) -> J:
 
 
 async def prepare_stop_command(ctx: Context, command: CancelBuildJob) -> CancelBuildJob:
-    """Prepare the cancellation of a job. It ends the build if it was the last waiting job."""
+    """Add the build id, and record that the build may finish now: canceling its last waiting job finishes it."""
     found = await prepare_job_command(ctx, command)
     await record_end(ctx, found.build_id)
     return found
@@ -37,7 +37,7 @@ async def prepare_build_command(ctx: Context, command: RetryBuild) -> RetryBuild
 
 
 async def _require_launch_permission(ctx: Context, build: BuildRow, not_found_code: str) -> None:
-    """Raise unless the caller may launch builds of the project. A deleted project gives the not-found code."""
+    """Raise unless the caller may launch builds of the project. For a deleted project, raise `not_found_code`."""
     try:
         settings = await ctx.query(GetLaunchSettings(project_id=build.project_id), LaunchSettings)
     except RequestRejected as rejected:

@@ -32,7 +32,7 @@ from services.builds.execution.script import CLEANUP_TIMEOUT_SECONDS
 BATCH_SIZE = 100
 TIME_FIELDS = {"finished": 1, "lease_until": 1, "opened_at": 1, "canceling_since": 1}
 AT_RUNNER = {"$in": ["ASSIGNED", "RUNNING", "CANCELING"]}
-REPORT_GRACE_SECONDS = 60  # a runner that enforces the limit itself has this long to report it
+REPORT_GRACE_SECONDS = 60  # added to the time limits of a job, so that a runner that enforces them reports first
 
 
 class Leases:
@@ -45,7 +45,11 @@ class Leases:
         self._without_attempt_since: dict[str, float] = {}
 
     async def expire_leases(self, ctx: Context) -> None:
-        """Declare jobs with an expired lease lost, and delete attempts of claims that did not lead to a running job."""
+        """Settle attempts whose lease has expired.
+
+        If the job is unfinished, it is declared lost. If it has ended, its log is closed. If the attempt belongs to no
+        job, or its job has another attempt by now, the attempt is deleted.
+        """
         attempts, lease = ctx.collection("attempts"), timedelta(seconds=ctx.settings.job_lease_seconds)
         if await attempts.find_one({"finished": False}, {"_id": 1}) is None:
             return
@@ -65,7 +69,7 @@ class Leases:
                 await self._runner_reports.close_log(ctx, job, found["_id"], success=job.status is JobStatus.SUCCESS)
 
     async def enforce_timeouts(self, ctx: Context) -> None:
-        """End jobs that exceed their time limit although their runner reports, and jobs without an open attempt."""
+        """End jobs that exceed their time limit, and jobs whose attempt is missing or was finished without a result."""
         without_attempt: dict[str, float] = {}
         async for job in ctx.read_model(JobRow).walk({"status": AT_RUNNER}):
             attempt = await ctx.collection("attempts").find_one({"_id": job.token_hash}, TIME_FIELDS)
@@ -94,9 +98,9 @@ class Leases:
             await self._send_end(ctx, command, job)
 
     async def _get_canceling_since(self, ctx: Context, attempt: Mapping[str, object]) -> datetime:
-        """Return since when the job is being canceled, by the database's clock.
+        """Return when this service first saw that the job is being canceled, by the database's clock.
 
-        The event has the time of another clock.
+        The time of the JobCanceling event is not used, because it comes from the clock of another replica.
         """
         since = attempt.get("canceling_since")
         if isinstance(since, datetime):
@@ -106,7 +110,7 @@ class Leases:
         return since
 
     async def end_jobs_of_runner(self, ctx: Context, recorded: RecordedEvent[RunnerDeleted]) -> None:
-        """End the jobs of a deleted runner: a running job fails, one that has not started is queued again."""
+        """End the jobs of a deleted runner: a running job fails, a job that has not started is declared lost."""
         async for job in ctx.read_model(JobRow).walk({"runner_uuid": recorded.event.runner_uuid, "status": AT_RUNNER}):
             message = f"The runner {job.runner_name} was deleted"
             if job.status is JobStatus.ASSIGNED:
@@ -149,7 +153,7 @@ class Leases:
 
 
 def _limit_seconds(job: JobRow) -> float:
-    """Return for how many seconds a job may run, or take to cancel, before the server ends it."""
+    """Return after how many seconds the server ends a job that runs, or that is being canceled."""
     return (
         CLEANUP_TIMEOUT_SECONDS if job.status is JobStatus.CANCELING else job.timeout_seconds
     ) + REPORT_GRACE_SECONDS

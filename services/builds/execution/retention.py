@@ -16,7 +16,7 @@ from services.builds.execution.recent_ends import READABLE_SECONDS, has_ended_re
 from services.builds.logs.log_masking import log_key_name
 
 BATCH_SIZE = 100
-MAX_LAUNCH_SECONDS = 30.0  # from reading the project's settings until its build is recorded
+MAX_LAUNCH_SECONDS = 30.0  # longest time from reading the project's settings until the launch is recorded
 RETRY_DELAY_SECONDS = 10.0
 
 
@@ -53,10 +53,10 @@ class Retention:
             await ctx.send(KillBuild(build_id=build.id), step=str(build.id))
         await _delete_finished(ctx, project_id, 0, None)
         some_left = await ctx.read_model(BuildRow).find_one({"project_id": project_id}) is not None
-        # not the time of the event, which has the clock of another replica
+        # the event's time is not used, because it comes from the clock of another replica
         since = self._purging_since.pop(project_id, ctx.clock.monotonic())
         if some_left or ctx.clock.monotonic() - since < MAX_LAUNCH_SECONDS:
-            if len(self._purging_since) >= BATCH_SIZE:  # drop an entry that another replica has finished
+            if len(self._purging_since) >= BATCH_SIZE:  # another replica may have finished the oldest purge
                 self._purging_since.pop(next(iter(self._purging_since)))
             self._purging_since[project_id] = since
             raise RetryLater(RETRY_DELAY_SECONDS)
@@ -75,7 +75,7 @@ async def _is_unplanned(ctx: Context, build_id: int) -> bool:
 async def _delete_finished(
     ctx: Context, project_id: int, keep: int, actor: Actor | None, still_read: Sequence[int] = ()
 ) -> None:
-    """Delete all finished builds but the newest, and all that never ran."""
+    """Delete the finished builds that never ran, and of the others all but the `keep` newest and those `still_read`."""
     finished = {"project_id": project_id, "finished": True}
     while builds := await ctx.read_model(BuildRow).find({**finished, "ran": False}, [("id", -1)], limit=BATCH_SIZE):
         await asyncio.gather(*(_delete(ctx, build.id, actor) for build in builds))

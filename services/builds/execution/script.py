@@ -1,11 +1,14 @@
 """Shell programs of a job: POSIX sh that starts one bash, which sources the scripts of the steps in order.
 
 Each step is enclosed in section markers. Their names contain the nonce of the attempt, so that output of a script
-cannot be mistaken for a marker. `exit n` in a step ends the job with n. A script whose last command fails ends it with
-208, the low eight bits of 2000. A background process enforces the time limit of a step.
+cannot be mistaken for a marker. A background process enforces the time limit of a step.
 
-Cleanup steps are a separate program for the runner's after_script: it runs in the same folder with the same job
-variables, but in a new shell.
+`exit n` in a script ends the job with exit code n. If a script is missing or its last command fails, the program exits
+with 208, and the build gets exit code 2000 ("Custom deployment error"). A process can return only the low eight bits
+of an exit code, and those of 2000 are 208.
+
+Cleanup steps are a separate program for the runner's after_script. That program runs in the same folder with the same
+job variables, but in a new shell.
 """
 
 import shlex
@@ -93,7 +96,8 @@ NOW_EXPRESSION = (
     '$(headrace_now=$(date +%s%3N); case $headrace_now in *[!0-9]*|"") date +%s ;; *) echo "$headrace_now" ;; esac)'
 )
 CLOSE_ON_EXIT = "trap headrace_close EXIT\n"
-CLOSE_ON_SUCCESS = "trap '[ $? -ne 0 ] || headrace_close' EXIT\n"  # a section that is still open at the end has failed
+# the section of a failed step stays open, which marks the step as failed
+CLOSE_ON_SUCCESS = "trap '[ $? -ne 0 ] || headrace_close' EXIT\n"
 
 
 def compile_steps(steps: Sequence[PlannedStep], nonce: str) -> tuple[str, ...]:
@@ -102,7 +106,7 @@ def compile_steps(steps: Sequence[PlannedStep], nonce: str) -> tuple[str, ...]:
 
 
 def compile_cleanup(steps: Sequence[PlannedStep], nonce: str) -> tuple[str, ...]:
-    """Return the job's after_script with its cleanup steps, or nothing if it has none."""
+    """Return the job's after_script with its cleanup steps, or nothing if the job has no cleanup steps."""
     if not any(step.on_kill and not step.skipped for step in steps):
         return ()
     bash = _bash_command(steps, nonce, CLOSE_ON_SUCCESS, on_kill=True)
@@ -112,7 +116,7 @@ def compile_cleanup(steps: Sequence[PlannedStep], nonce: str) -> tuple[str, ...]
 def compile_commands(commands: Sequence[str], section: str, title: str) -> tuple[str, ...]:
     """Return the script of a pipeline job for any shell, as one command, because some runners echo each command.
 
-    The shell exits at the first command that fails, which leaves the section open.
+    If a command fails, the shell exits and the log section has no end marker.
     """
     if not commands:
         return ()

@@ -7,7 +7,7 @@ from pydantic_core import to_json
 
 from libs.service.declaration import Context
 
-MAX_RESPONSE_BYTES = 700 * 1024  # of JSON text in one response: a NATS message holds at most 1 MiB
+MAX_RESPONSE_BYTES = 700 * 1024  # JSON text of the lines in one response
 MAX_LINE_CHARACTERS = MAX_RESPONSE_BYTES // 8  # a longer line is cut if it does not fit into a message
 CUT_LINE_SUFFIX = " ... (the rest of this line is not shown)"
 
@@ -26,7 +26,8 @@ async def read_lines_after(ctx: Context, attempt_id: str, section: int, line_num
 
     The last, incomplete line is left out unless the section is closed.
 
-    Each chunk stores how many lines end up to its own end, so chunks that the reader already has are not read again.
+    Each chunk stores how many lines of the section end in it or before it. The query thus skips the chunks that the
+    reader already has.
     """
     chunks, of_section = ctx.collection("log_chunks"), {"attempt": attempt_id, "section": section}
     cursor = chunks.find({**of_section, "lines": {"$gte": line_number}}).sort(

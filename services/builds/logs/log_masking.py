@@ -29,7 +29,7 @@ class LogMaskers:
         return masker
 
     def discard(self, attempt_id: str) -> None:
-        """Drop the cached masker after the attempt has ended or its values have changed."""
+        """Drop the cached masker of an attempt that has ended or whose values have changed."""
         self._cache.pop(attempt_id, None)
 
 

@@ -1,4 +1,4 @@
-"""Log queries: live and finished logs of builds by section. Jobs of a pipeline follow in order of assignment."""
+"""Log queries: live and finished logs of builds by section. A pipeline's log has its jobs in order of assignment."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -43,7 +43,7 @@ class LogPart:
 
 
 async def get_live_log(ctx: Context, query: GetLiveLog) -> LiveSection:
-    """Return new lines of a section or, once it is exhausted, the start of the next one. Raises EXECUTOR_NOT_FOUND."""
+    """Return new lines of a section, or of the next section if there are no more. Raises EXECUTOR_NOT_FOUND."""
     build = await _get_live_build(ctx, query.executor_id)
     parts = await _load_parts(ctx, build)
     if build.finished:
@@ -56,7 +56,7 @@ async def get_live_log(ctx: Context, query: GetLiveLog) -> LiveSection:
     lines = await part.read_lines(ctx, line_number, closed=part.section.closed_at is not None)
     log = "".join(f"\n{line}" for line in lines.text)
     following = parts[index + 1] if index + 1 < len(parts) else None
-    # readers never go back, so another job's section waits until this attempt is finished
+    # clients never go back to an earlier section, so another job's section waits until this attempt is finished
     if not lines.text and following and (part.attempt_finished or following.attempt_id == part.attempt_id):
         part = following
         lines = await part.read_lines(ctx, 0, closed=part.section.closed_at is not None)

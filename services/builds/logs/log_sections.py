@@ -67,7 +67,8 @@ def split_sections(
             if any(section.step == title for section in result):
                 # each section starts once: a script that knows the nonce must not create any number of sections
                 continue
-            # a section interrupted by a kill has failed; so has an unclosed one before after_script
+            # a cleanup step starts after an interrupted section, which counts as failed;
+            # before after_script, a section without an end marker has failed
             success = last.closed_at is not None or len(result) == 1 if step.after else not step.on_kill
             result[-1] = close_section(last, steps, at, success=success)
             result.append(Section(step=title, start_at=at, skipped=step.skipped or None))
@@ -99,8 +100,8 @@ def _find_runner_start(parts: LogParts, nonce: str) -> int | None:
 def _guess_runner_start(markers: Sequence[Marker], start: datetime, now: datetime) -> int | None:
     """Estimate when the job started by the clock of a runner that does not report it.
 
-    If all markers lie between the start of the job and now, its clock is assumed to be right. Otherwise the last marker
-    is assumed to be written now.
+    If all markers lie between the start of the job and now, the runner's clock is assumed to be right. Otherwise the
+    last marker is assumed to have been written now.
     """
     if not markers:
         return None
@@ -127,7 +128,7 @@ def _marker_time(
 def close_section(section: Section, steps: Sequence[PlannedStep], now: datetime, *, success: bool) -> Section:
     """Return the section with its end time and result, when the next section starts or the job ends.
 
-    Cleanup steps report no result: they close their section only if they succeed.
+    Cleanup steps and `after_script` report no result: they close their section only if they succeed.
     """
     if any((step.on_kill or step.after) and step.name.removeprefix("@") == section.step for step in steps):
         success = section.closed_at is not None

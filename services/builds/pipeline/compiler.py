@@ -41,7 +41,7 @@ VariablesByName = dict[str, PlannedVariable]
 class Pipeline:
     """Result of a compilation."""
 
-    jobs: tuple[PlannedJob, ...]  # without ids
+    jobs: tuple[PlannedJob, ...]  # without ids, which the planner adds
     warnings: tuple[str, ...]
 
 

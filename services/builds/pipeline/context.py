@@ -28,9 +28,9 @@ class PipelineContext:
     before_sha: str = ""
     initiator_id: int = 0
     queued_at: datetime | None = None
-    # of the project; used only to evaluate conditions
+    # secrets of the project; used only to evaluate conditions
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
-    tree: RepositoryTree | None = None  # None: not loaded
+    tree: RepositoryTree | None = None  # files of the commit; None: not loaded
     files: Mapping[str, bytes | None] = field(default_factory=dict)  # included files: path -> content, None if missing
 
     @property

@@ -1,4 +1,4 @@
-"""Parser for one job of the file. Types are checked strictly; known but unsupported keywords give a warning."""
+"""Parser for one job of a pipeline file. Types are checked strictly. Unsupported or unknown keywords give warnings."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

@@ -90,7 +90,7 @@ class GitMirrors:
         mirror = self._mirror_path(bare_url)
         async with self._lock_for(mirror):
             if not await _has_commit(mirror, resolved.sha):
-                return ""  # the mirror was deleted
+                return ""
             text = await run_local_git(mirror, "log", "-1", "--format=%B", resolved.sha, "--")
         return text[:MAX_MESSAGE_BYTES].decode(errors="replace").strip("\n")
 
@@ -117,10 +117,10 @@ class GitMirrors:
         async with self._mirror_with_commit(url, resolved, ssh_key) as mirror:
             fetch = ["--git-dir", str(mirror), "fetch", "--quiet", "--no-tags"]
             source = [*git_env.upload_pack_args(bare_url), "--", bare_url]
-            # some servers serve refs only
+            # some servers do not serve a commit by its hash: then fetch the branch with its whole history
             for depth, ref_name in ((1, before_sha), (UNLIMITED_DEPTH, resolved.ref)):
                 if before_sha and not await _has_commit(mirror, before_sha):
-                    with suppress(RepositoryUnreachable):  # it no longer exists after a forced push
+                    with suppress(RepositoryUnreachable):  # after a forced push the commit may no longer exist
                         await run_git(
                             url, ssh_key, FETCH_TIMEOUT_SECONDS, *fetch, f"--depth={depth}", *source, ref_name
                         )
@@ -195,13 +195,13 @@ class GitMirrors:
         try:
             served = await self._fetch_commit(url, [*fetch, "--depth=1", *source], resolved.sha, ssh_key)
             if served and not serves_commits and (parent := await _first_parent(mirror, resolved.sha)):
-                # the head of a branch has a ref; only its parent shows whether any commit is served
+                # a ref names the head of a branch, so only its parent shows whether the server serves any commit
                 with suppress(RepositoryUnreachable):
                     serves_commits = await self._fetch_commit(url, [*fetch, "--depth=1", *source], parent, ssh_key)
             if served and serves_commits:
                 marker.touch()
         except RepositoryUnreachable:
-            # some servers serve refs only: fetch the branch, with its history if it has moved on
+            # some servers do not serve a commit by its hash: fetch the branch, with its history if it has moved on
             await run_git(url, ssh_key, FETCH_TIMEOUT_SECONDS, *fetch, "--depth=1", *source, resolved.ref)
             if not await _has_commit(mirror, resolved.sha):
                 await run_git(
@@ -209,7 +209,7 @@ class GitMirrors:
                 )
 
     async def _fetch_commit(self, url: str, fetch: list[str], sha: str, ssh_key: str | None) -> bool:
-        """Fetch a commit by its hash. Return whether the protocol version serves commits without refs."""
+        """Fetch a commit by its hash. Return whether the git protocol version may serve commits that no ref names."""
         with tempfile.TemporaryDirectory() as folder:
             trace = Path(folder, "trace")
             await run_git(url, ssh_key, FETCH_TIMEOUT_SECONDS, *fetch, sha, trace=trace)

@@ -28,9 +28,8 @@ async def run_git(url: str, ssh_key: str | None, seconds: float, *arguments: str
         return await _run_with_key(url, ssh_key, seconds, arguments, trace)
     except RepositoryUnreachable as error:
         _, login = git_env.split_credentials(url)
-        message, _ = SecretMasker(git_env.extract_secrets(login)).apply(
-            str(error).encode(), final=True
-        )  # the server may echo the login
+        # the server may repeat the login in its error message
+        message, _ = SecretMasker(git_env.extract_secrets(login)).apply(str(error).encode(), final=True)
         raise RepositoryUnreachable(message.decode()) from None
 
 
@@ -48,7 +47,7 @@ async def _run_with_key(
 
 
 async def _run_in_thread(variables: dict[str, str], seconds: float, arguments: tuple[str, ...]) -> bytes:
-    """Run git in a thread: that costs much less than a subprocess of the event loop."""
+    """Run git in a thread, which costs much less than an asyncio subprocess."""
     return await asyncio.to_thread(_run_and_wait, variables, seconds, arguments)
 
 

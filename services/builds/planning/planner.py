@@ -66,7 +66,7 @@ class Planner:
     async def _load_build(
         self, ctx: Context, recorded: RecordedEvent[BuildQueued | ConcurrencySlotGranted]
     ) -> BuildRow | None:
-        # only a recent event: a time ahead of this clock would look recent for too long
+        # a time ahead of this replica's clock is not accepted, because it would look recent for too long
         if isinstance(recorded.event, BuildQueued) and timedelta() <= ctx.metadata.at - recorded.at < MAX_FRESH_AGE:
             return new_build_row(recorded.event)  # the event is so recent that it is the only one of the build
         build = await ctx.read_model(BuildRow).get(f"build-{recorded.event.build_id}")
@@ -180,7 +180,7 @@ class Planner:
     async def _default_branch_and_message(
         self, ctx: Context, build: BuildRow, resolved: ResolvedRef
     ) -> tuple[str, str]:
-        """Return the name of the default branch and the message of the commit."""
+        """Return the name of the default branch (empty if unknown) and the message of the commit."""
         if build.project is None or self._mirrors is None:
             return "", ""
         if build.project.branch == "*" and not build.pinned_sha:

@@ -1,4 +1,4 @@
-"""Parser of Free Commit's spec file: `from`, and steps with name and script. `timeout` of a step is our extension."""
+"""Parser of Free Commit's spec file: `from`, and steps with name and script. Headrace adds `timeout` of a step."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -72,7 +72,7 @@ def parse_spec(content: bytes) -> Spec:
 
 
 def _load_yaml(text: str) -> object:
-    """Load YAML in safe mode, without aliases, because a few bytes of them can expand to gigabytes."""
+    """Load YAML in safe mode. Aliases are rejected, because a few bytes of aliases can expand to gigabytes."""
     try:
         for token in yaml.scan(text, Loader=yaml.CSafeLoader):
             if isinstance(token, yaml.AliasToken):

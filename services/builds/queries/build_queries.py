@@ -19,7 +19,7 @@ from contracts.errors import RequestRejected
 from libs.service.declaration import Context
 from services.builds.queries.queue_queries import NOT_STARTED
 
-MAX_LISTED_BUILDS = 1000  # builds in one list
+MAX_LISTED_BUILDS = 1000
 MAX_LIST_BYTES = 4 * 1024 * 1024  # of JSON, half of the maximum size of a message
 WAITING_OUTPUT = "The build is queued or about to start."
 

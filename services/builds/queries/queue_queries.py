@@ -23,7 +23,7 @@ NOT_STARTED = [BuildStatus.QUEUED, BuildStatus.PLANNED]
 AT_RUNNER = {"$in": [JobStatus.ASSIGNED, JobStatus.RUNNING, JobStatus.CANCELING]}
 PLANNING_REASON = "The repository and its spec file are being read."
 MANUAL_REASON = "Waits until one of its manual jobs is started."
-RUNNER_REASON = "Waits for a runner."  # its job is being queued or was just assigned
+RUNNER_REASON = "Waits for a runner."  # default, for example while the job is being queued or was just assigned
 
 
 class QueuedBuildFields(NamedTuple):
@@ -42,7 +42,7 @@ class QueuedBuildFields(NamedTuple):
 
 
 class WaitGroup(NamedTuple):
-    """Jobs with equal values wait for the same reason."""
+    """What determines why a job waits. Jobs with equal values wait for the same reason."""
 
     demand: str  # key of its requirements; empty if the job does not wait for a runner
     project_id: int
@@ -52,7 +52,7 @@ class WaitGroup(NamedTuple):
 async def list_queued_builds(ctx: Context, _query: ListQueuedBuilds) -> list[QueuedBuild]:
     """Return the builds that have not started, oldest first.
 
-    The number of database queries does not depend on the queue.
+    The number of database queries does not depend on the length of the queue.
     """
     unstarted = {"finished": False, "status": {"$in": NOT_STARTED}}
     rows = await ctx.read_model(BuildRow).find_values(

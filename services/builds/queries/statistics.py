@@ -21,7 +21,7 @@ class MonthRow(ReadModelRow):
 
 
 def month_key(recorded: RecordedEvent[Event]) -> str | None:
-    """Return the row that an event changes: its year and month."""
+    """Return the key of the row that an event changes: its year and month."""
     return f"{recorded.at.year}-{recorded.at.month}" if isinstance(recorded.event, BuildFinished) else None
 
 

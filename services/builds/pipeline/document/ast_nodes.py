@@ -9,7 +9,7 @@ from services.builds.planning.spec import SpecInvalid
 T = TypeVar("T", bound=str)
 
 SCRIPT_LABELS = ("`script`", "`before_script`", "`after_script`")
-MAX_LIST_DEPTH = 10  # of nested lists in a script, including the outermost one
+MAX_LIST_DEPTH = 10  # levels of nested lists, including the outermost list
 
 
 class Position(NamedTuple):

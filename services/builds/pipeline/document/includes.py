@@ -11,14 +11,14 @@ from services.builds.pipeline.rules.conditions import Warn
 from services.builds.pipeline.rules.repository_tree import GlobInvalid, matches_any
 from services.builds.pipeline.variables import build_variables, expand, expand_variables, parse_variables
 
-MAX_INCLUDED_FILES = 100  # files
+MAX_INCLUDED_FILES = 100
 YAML_SUFFIXES = (".yml", ".yaml")
 UNSUPPORTED_SOURCES = ("remote", "template", "project", "component", "artifact")
 SUPPORTED_KEYWORDS = {"local", "rules"}
 
 
 class IncludesRequired(Exception):
-    """Raised if the content of these files of the commit is needed before the file can be compiled."""
+    """Compiling the pipeline file needs the content of the files in `paths`."""
 
     def __init__(self, paths: frozenset[str]) -> None:
         super().__init__()
@@ -70,7 +70,7 @@ class _IncludeResolver:
                 yield from ((written.position, path) for path in self._matching_paths(written, values))
 
     def _variable_values(self, top: MappingNode) -> Mapping[str, str]:
-        """Return the values of the file's plain variables, which may be used in include paths."""
+        """Return the values of the file's variables that are plain values. Include paths may refer to them."""
         node = top.get("variables")
         found = node.members if isinstance(node, MappingNode) else {}
         plain = {key: value for key, value in found.items() if isinstance(value, ScalarNode)}

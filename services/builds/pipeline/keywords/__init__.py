@@ -1,1 +1,1 @@
-"""Keywords of a job."""
+"""Parsers for keywords of a job, such as `environment`, `needs` and `parallel`."""

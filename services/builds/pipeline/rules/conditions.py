@@ -102,7 +102,7 @@ def _matches_tree(
     *,
     unknown: bool = True,
 ) -> bool:
-    """Return whether `changes` or `exists` matches a path of the commit. Without the key it matches."""
+    """Return whether `changes` or `exists` matches a path of the commit. A rule without the keyword matches."""
     node = source.get(key)
     if node is None:
         return True
@@ -137,7 +137,7 @@ def matches_only_except(
 def _matches_selector(
     node: Node, label: str, context: PipelineContext, values: Mapping[str, str], warn: Warn, *, every: bool
 ) -> bool:
-    """Evaluate one selector. All kinds of conditions must match with `every` (`only`), else one (`except`)."""
+    """Evaluate `only` or `except`. With `every`, all kinds of conditions must match. Otherwise one match is enough."""
     if not isinstance(node, MappingNode):
         return any(_matches_ref(item, label, context) for item in require_list(node, label))
     matches = []

@@ -31,7 +31,7 @@ Value = str | bool | None
 
 
 class ExpressionInvalid(Exception):
-    """The expression is invalid. The message says what is wrong and at which character."""
+    """The expression is invalid. The message says why."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,11 +13,11 @@ from services.builds.pipeline.rules.patterns import MAX_PATTERN_MEMORY_BYTES
 # keywords that need the list of files; a spec file without them is compiled without it
 TREE_KEYWORDS = (b"changes", b"exists", b"files")
 MAX_GLOBS = 50
-MAX_GLOB_LENGTH = 1000  # characters of a glob
+MAX_GLOB_LENGTH = 1000  # characters
 
 
 class GlobInvalid(Exception):
-    """The pattern is invalid. The message says why."""
+    """A glob is invalid or exceeds a limit. The message says why."""
 
 
 def needs_tree(content: bytes) -> bool:
