@@ -28,7 +28,7 @@ class DockerSettings:
     image: str = ""  # default image, for jobs without one
     pull_policy: str = "if-not-present"  # default policy, for jobs that set none
     auth_file: str = ""  # path of a file with registry logins, in the format of Docker's config.json
-    user: str = ""  # user in containers; default: that of the image
+    user: str = ""  # user in containers; default: the user of the image
     memory: str = ""  # limit of each container, like 512m or 2g; empty: no limit
     cpus: float = 0.0  # limit of each container; 0: no limit
     pids: int = 4096  # limit of processes in each container
@@ -64,7 +64,7 @@ class Config:
     token: str = field(repr=False)
     id: int
     name: str
-    system_id: str  # identifies this machine among those that share the token
+    system_id: str  # identifies this machine among the machines that share the token
     builds_dir: str
     concurrency: int = 1
     shell: str = ""  # runs the scripts; default: bash, else sh
@@ -93,7 +93,7 @@ class Config:
 
 
 def _check_types(kind: type[Config] | type[DockerSettings], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the known values. Raises TypeError if one has a wrong type, since files may have been edited by hand."""
+    """Return the known values. Raises TypeError for a value of a wrong type: the file may have been edited by hand."""
     checked: dict[str, Any] = {}
     for item in fields(kind):
         if item.name not in values:

@@ -146,7 +146,7 @@ class Runner:
 async def run(config: Config, *, stop: asyncio.Event, once: bool = False, ephemeral: bool = False) -> None:
     """Request and execute jobs of one runner until `stop` is set or, with `once`, one job is finished.
 
-    `ephemeral`: the runner is unregistered afterwards. A job that the pending request receives is therefore still run.
+    `ephemeral`: the runner is unregistered afterwards. If the pending request receives a job, that job is run first.
     """
     await _remove_orphaned_containers(config)
     with create_run_directory(Path(config.builds_dir)) as folder, ProcessSpawner(folder) as spawner:

@@ -1,4 +1,4 @@
-"""Heartbeats of gateways, from which a service knows that runners can reach it. The reply has the database's time."""
+"""Heartbeats of gateways. With them, a service knows that runners can reach it. The reply has the database's time."""
 
 from datetime import datetime
 
@@ -10,9 +10,9 @@ class Heartbeat(PerServiceQuery):
     """Report that a gateway is alive. Sent every few seconds to services with runner timeouts. Answer: DatabaseTime."""
 
     to: str  # the service
-    gateway: str  # its instance name
-    clock_offset: float | None = None  # seconds by which its clock is ahead of the database's; None: unknown
-    leaving: bool = False  # it shuts down
+    gateway: str  # instance name of the gateway
+    clock_offset: float | None = None  # seconds by which the gateway's clock is ahead of the database's; None: unknown
+    leaving: bool = False  # the gateway is shutting down
 
     def target_subject(self) -> str:
         return self.subject_at(self.to)

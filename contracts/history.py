@@ -19,12 +19,12 @@ RELEASED_KINDS = {"concurrencygroup": "lane"}  # kinds in paths and stream names
 def aggregate_types() -> Mapping[str, str]:
     """Return the service of each aggregate type, from the unions of events in the contracts, such as BuildEvent.
 
-    The contracts are imported on first use, so that a service need not load those of all others.
+    The contracts are imported on first use, so that a service need not load the contracts of all other services.
     """
     types: dict[str, str] = {}
     for service in EVENT_SERVICES:
         for name, value in vars(import_module(f"contracts.{service}")).items():
-            if name.endswith("Event") and getattr(value, "wire_name", "") != name:  # not an event class itself
+            if name.endswith("Event") and getattr(value, "wire_name", "") != name:  # a union, not an event class
                 kind = name.removesuffix("Event").lower()
                 types[RELEASED_KINDS.get(kind, kind)] = service
     return types
@@ -43,7 +43,7 @@ class GetCommandReply(PerServiceQuery, wire_name="GetAnswer"):
 
     taken_by: str  # the service
     command_id: str
-    fingerprint: str  # of the request; must be the same as at first
+    fingerprint: str  # of the request; must equal the fingerprint of the earlier request
 
     def target_subject(self) -> str:
         return self.subject_at(self.taken_by)

@@ -89,7 +89,7 @@ class ReadModelRow(Message):
 
 
 class CommandReply(Message):
-    """The reply to a command: its stream, the version after it, and the read model row."""
+    """The reply to a command: the changed stream, its version after the command, and its read model row."""
 
     stream: str
     version: int

@@ -110,7 +110,7 @@ class NotificationFailed(Event):
 
 
 class NotificationAbandoned(Event, wire_name="NotificationGaveUp"):
-    """All attempts to send an e-mail failed."""
+    """An e-mail will not be sent: the last attempt failed, or a retry cannot succeed."""
 
     notification_id: str
     reason: str
@@ -135,7 +135,7 @@ class NotificationRow(ReadModelRow):
     user_id: int | None = None
     title: str = ""
     attempts: int = 0
-    reason: str = ""  # of the last failure, or why it was not sent
+    reason: str = ""  # why the last attempt failed, or why the e-mail was skipped
     requested_at: datetime | None = None
     ended_at: datetime | None = None
 

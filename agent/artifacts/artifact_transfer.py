@@ -1,4 +1,4 @@
-"""Transfer of artifacts: downloads those of earlier jobs and uploads those of the job."""
+"""Transfer of artifacts: downloads the artifacts of earlier jobs and uploads the artifacts of the job."""
 
 import asyncio
 import os
@@ -50,7 +50,7 @@ class ArtifactTransfer:
         self._environment = environment
 
     async def download(self) -> None:
-        """Download and unpack the archives of the jobs that this one depends on. Raises ArtifactTransferFailed."""
+        """Download and unpack the archives of the jobs that this job depends on. Raises ArtifactTransferFailed."""
         for number, dependency in enumerate(self._job.dependencies):
             self._log.write_line(f"Downloading artifacts of {dependency.name} (job {dependency.id})")
             path = self._private / f"dependency-{number}"

@@ -57,7 +57,7 @@ class JobExecution:
         self._timeout: asyncio.Timeout | None = None
 
     def interrupt(self, reason: str = INTERRUPTED) -> None:
-        """Interrupt the current phase. The job fails with `reason`; if interrupted repeatedly, with the first one."""
+        """Interrupt the current phase. The job fails with the `reason` of the first interruption."""
         if reason == CANCELED and self._script_finished:
             return  # the server repeats cancel requests, which must not interrupt the after-script
         self._interruption = self._interruption or reason
@@ -67,7 +67,7 @@ class JobExecution:
     async def run(self) -> None:
         """Execute the job and report its result; remove its folder and processes at the end."""
         logger.info("job %d (%s) started", self._job.id, self._job.name)
-        # a new trace, linked to that of the build's launch: the job may have waited for a long time
+        # a new trace, linked to the trace of the build's launch: the job may have waited for a long time
         job_span = open_span(
             f"job {self._job.name}", SpanKind.CONSUMER, None, {"headrace.job.id": self._job.id}, self._job.traceparent
         )
@@ -215,8 +215,8 @@ class JobExecution:
     async def _run_steps(self, executor: Executor, outcome: Outcome) -> Outcome:
         """Run the steps of the current phase and return the outcome after them.
 
-        Before the script has finished, these are the script's steps; afterwards, those of the after-script, which does
-        not change the outcome.
+        Before the script has finished, these are the steps of the script. Afterwards, these are the steps of the
+        after-script, which do not change the outcome.
         """
         for number, step in enumerate(self._job.steps):
             if step.runs_always == self._script_finished and step.runs_after(outcome is not SUCCESS):

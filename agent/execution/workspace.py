@@ -21,7 +21,7 @@ from libs.version import VERSION
 INHERITED_VARIABLES = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ")
 SSH_KEY = "HEADRACE_SSH_KEY"
 VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-# environment that makes git accept a checkout of another user: containers rarely run as its owner
+# environment that makes git accept a checkout of another user: containers rarely run as the checkout's owner
 SAFE_CHECKOUT = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "safe.directory", "GIT_CONFIG_VALUE_0": "*"}
 SUBMODULES: Mapping[str, tuple[str, ...]] = {"normal": (), "recursive": ("--recursive",)}
 GIT_SETTINGS = {"core.fsync": "none"}  # no fsync: the checkout is temporary

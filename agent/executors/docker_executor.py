@@ -1,8 +1,8 @@
-"""Runs the steps of a job in a Docker container, with its services in a network of its own.
+"""Runs the steps of a job in a Docker container, in a network that only the job's services share.
 
 The agent creates the checkout and the job's files, and mounts them at the same path in the container. One container
-runs during the whole job, and each step is executed in it, so that the environment of the steps, which has secrets, is
-not stored in the configuration of a container.
+runs during the whole job, and each step is executed in it. The environment of the steps, which has secrets, is
+therefore not stored in the configuration of a container.
 """
 
 import asyncio

@@ -28,7 +28,7 @@ def _list_processes() -> list[str]:
 
 
 def _read_stat(process: str) -> list[str]:
-    """Return the fields of /proc/PID/stat after the name (state, parent, group, session ...); none after its exit."""
+    """Return the fields of /proc/PID/stat after the name: state, parent, group, session ... Empty after the exit."""
     return _read_proc(process, "stat").rpartition(b")")[2].decode().split()
 
 
@@ -74,7 +74,7 @@ def kill_descendants(root: int) -> None:
 
 
 def kill_tree(supervisor: int) -> None:
-    """Kill all descendants of a supervisor, then the supervisor. Stopped, it adopts orphans until then."""
+    """Kill all descendants of a supervisor, then the supervisor. It is stopped first and still adopts orphans."""
     send_signal(supervisor, signal.SIGSTOP)
     kill_descendants(supervisor)
     send_signal(supervisor, signal.SIGKILL)
@@ -105,7 +105,7 @@ def find_session_members(sessions: set[str]) -> list[int]:
 
 
 def _make_removable(_function: object, path: str, _error: object) -> None:
-    """Add write permission to a folder and its parent: some tools remove it, such as Go in its module cache."""
+    """Add write permission to a folder and its parent. Some tools remove it, such as Go in its module cache."""
     for part in (os.path.dirname(path), path):
         if os.path.isdir(part) and not os.path.islink(part):
             os.chmod(part, stat.S_IRWXU)

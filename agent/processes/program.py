@@ -22,7 +22,7 @@ DEFAULT_SHELL_SCRIPT = (
 def interpreter_command(program: str) -> list[str]:
     """Return a command to which the path of a script is appended; it runs the script up to the first failure.
 
-    Without a configured program, it is bash with pipefail, else sh with pipefail if supported, else sh.
+    Without a configured program, the script runs in bash with pipefail, else in sh, with pipefail if supported.
     """
     return [program, "-e"] if program else ["sh", "-c", DEFAULT_SHELL_SCRIPT, "sh"]
 
@@ -79,7 +79,8 @@ async def run_program(
 ) -> int:
     """Run a program and return its exit status as a shell reports it (128 + n for signal n).
 
-    All processes of the program are ended first, even when canceled. Raises OSError if the program cannot start.
+    All processes of the program are ended before this returns, also on cancellation. Raises OSError if the program
+    cannot start.
     """
     loop = asyncio.get_running_loop()
     supervisor, status_reader, output_reader = _start_program(spawner, command, cwd, environment)

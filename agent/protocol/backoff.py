@@ -20,7 +20,7 @@ def backoff_delays(initial: float = 0.1, maximum: float = MAX_BACKOFF_SECONDS) -
 
 
 def parse_retry_after(headers: httpx.Headers) -> float:
-    """Return the delay in seconds that the server requests, at most MAX_RETRY_AFTER_SECONDS; 0 without one."""
+    """Return the delay in seconds that the server requests, at most MAX_RETRY_AFTER_SECONDS. 0 if it requests none."""
     reset, after = headers.get("RateLimit-ResetTime"), headers.get("Retry-After", "")
     if not reset and after.isdigit():
         return min(float(after), MAX_RETRY_AFTER_SECONDS)

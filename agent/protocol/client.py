@@ -32,7 +32,7 @@ from libs.version import VERSION
 logger = logging.getLogger("headrace.agent")
 
 RETRYABLE_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
-LONG_POLL_TIMEOUT_SECONDS = 75.0  # limit of a job request; longer than servers hold one
+LONG_POLL_TIMEOUT_SECONDS = 75.0  # limit of a job request; longer than servers hold a request
 MAX_INTERACTIVE_BACKOFF_SECONDS = 2.0  # longest pause between retries of commands that a person waits for
 MAX_FILE_ATTEMPTS = 6  # attempts of an upload or download; other requests about jobs are retried without limit
 KEEP_ALIVE_SECONDS = 4  # idle connections are closed after this time; many servers close them after 5 seconds

@@ -12,7 +12,7 @@ TRACE_TYPE = "trace"
 
 
 class Artifact(Message):
-    """A completely uploaded file of a job."""
+    """A file that a job has completely uploaded."""
 
     id: str  # UUID
     artifact_type: str  # archive, junit, ...; at most one of each per job
@@ -41,7 +41,7 @@ class ArtifactUpload(Message):
 class AppendArtifactUpload(Command, wire_name="AppendArtifact"):
     """Append a chunk at a byte offset; a chunk may be repeated. Answer: ArtifactUpload.
 
-    Errors: ARTIFACT_TOO_LARGE, and JOB_TOKEN if the upload was discarded.
+    Errors: ARTIFACT_TOO_LARGE, and JOB_TOKEN if the upload is closed or an earlier chunk is missing.
     """
 
     artifact_id: str
@@ -62,11 +62,11 @@ class FinishArtifactUpload(Command, wire_name="FinishArtifact"):
     artifact_type: str = Field(default=ARCHIVE_TYPE, pattern=r"^[a-z][a-z0-9_]{0,63}$")
     artifact_format: str = Field(default="zip", pattern=r"^(zip|gzip|raw)$")
     file_name: str = Field(min_length=1, max_length=255)
-    expire_in: str = Field(default="", max_length=255)  # "1 week", "never", "P1D", seconds; empty: as the job says
+    expire_in: str = Field(default="", max_length=255)  # "1 week", "never", "P1D", seconds; empty: the job's setting
 
 
 class DiscardArtifactUpload(Command, wire_name="DiscardArtifact"):
-    """Discard an aborted upload. Answer: ArtifactUpload."""
+    """Discard an unfinished upload. A recorded artifact is not changed. Answer: ArtifactUpload."""
 
     artifact_id: str
 
@@ -109,11 +109,11 @@ class ArtifactRemoved(Event):
     build_id: int
     project_id: int
     artifact_id: str
-    reason: str  # expired, replaced, or retried: the job runs again
+    reason: str  # `expired`, `replaced`, or `retried` if the job runs again
 
 
 class GetArtifact(Query):
-    """Get the archive of a job, with the token of that job or of a running job of the same build.
+    """Get the archive of a job, with the token of that job or of an unfinished job of the same build.
 
     Answer: Artifact. Errors: JOB_TOKEN, ARTIFACT_NOT_FOUND.
     """
@@ -123,32 +123,32 @@ class GetArtifact(Query):
 
 
 class GetArtifactChunk(Query, wire_name="ReadArtifact"):
-    """Get the chunk of a file that starts at a byte offset. Answer: bytes, at least one."""
+    """Get the chunk of a file that starts at a byte offset. Answer: bytes. Errors: ARTIFACT_NOT_FOUND."""
 
     artifact_id: str
     offset: int
 
 
 class JobFile(Artifact):
-    """An artifact or a job's log. A log has the type `trace`, the job's UUID as id, and its current size."""
+    """An artifact or the log of a job. A log has the type `trace`, the job's UUID as id, and its current size."""
 
     job_id: int
     job_local_id: int
 
 
 class ListJobFiles(SliceQuery, wire_name="ListFiles"):
-    """List the files of a job or of all jobs of a build, given by its number in the project.
+    """List the files of a job or of all jobs of a build. The job or the build is given by its number in the project.
 
     Answer: Page of JobFile. Errors: JOB_NOT_FOUND, BUILD_NOT_FOUND.
     """
 
     project_id: int
     job_local_id: int | None = None
-    build_local_id: int | None = None  # used without `job_local_id`
+    build_local_id: int | None = None  # used if `job_local_id` is None
 
 
 class GetTrace(Query, wire_name="ReadTrace"):
-    """Get a job's log from a line of a section on, as much as fits. Answer: TraceChunk. Errors: JOB_NOT_FOUND."""
+    """Get the lines of a job's log after a line of a section. Answer: TraceChunk. Errors: JOB_NOT_FOUND."""
 
     job_id: int
     attempt: int = Field(default=0, ge=0)  # 0: the latest attempt that a runner had
@@ -157,9 +157,9 @@ class GetTrace(Query, wire_name="ReadTrace"):
 
 
 class TraceChunk(Message):
-    """Lines of a job's log, and where to continue."""
+    """Lines of a job's log, as many as fit into a message, and where to continue."""
 
     lines: tuple[str, ...]
-    section: int  # of the next line, if there are more
+    section: int  # section of the next line
     line_number: int
     more: bool

@@ -12,7 +12,7 @@ class BuildStatus(StrEnum):
     QUEUED = "QUEUED"
     PLANNED = "PLANNED"
     RUNNING = "RUNNING"
-    CANCELING = "CANCELING"  # killed; its jobs run their cleanup
+    CANCELING = "CANCELING"  # killed, while its jobs run their cleanup steps
     SUCCESS = "SUCCESS"
     FAILED = "FAILED"
     KILLED = "KILLED"
@@ -23,11 +23,11 @@ class QueueBuild(Command):
 
     project_id: int
     ignore_steps: tuple[str, ...] = ()
-    sha: str | None = None  # pinned by a webhook
+    sha: str | None = None  # the pushed commit, if a webhook launched the build
     ref: str | None = None  # the pushed ref; None: the project's branch
     before_sha: str = ""  # commit of the ref before the push
     source: str = "web"  # push, web (after a login) or api (with a personal token)
-    delivery_id: str | None = None  # of the webhook that launched it; then also its executor_id
+    delivery_id: str | None = None  # webhook delivery that launched the build; its id is also the executor_id
     # filled in by the service
     build_id: int = 0
     local_id: int = 0
@@ -83,21 +83,31 @@ class RecordJobResult(Command, wire_name="EndJobOfBuild"):
 
 
 class PlayJob(Command):
-    """Start a manual job. Errors: JOB_STATUS if it is not waiting for that."""
+    """Start a manual job. Errors: JOB_STATUS if the job does not wait for a manual start.
+
+    Also JOB_NOT_FOUND, LAUNCH_BUILD_NOT_ALLOWED, and BUILD_STATUS, for example while the build is being killed.
+    """
 
     build_id: int = 0  # found by the job
     job_id: int
 
 
 class RetryJob(Command):
-    """Run a finished job and its dependents again. Errors: JOB_STATUS if it is not finished."""
+    """Run a finished job again. Skipped jobs then wait for their upstream jobs again.
+
+    Errors: JOB_STATUS if the job is not finished, JOB_NOT_FOUND, LAUNCH_BUILD_NOT_ALLOWED, and BUILD_STATUS, for
+    example while the build is being killed.
+    """
 
     build_id: int = 0  # found by the job
     job_id: int
 
 
 class CancelBuildJob(Command, wire_name="StopJob"):
-    """Cancel a running, queued or waiting job of a running build. Errors: JOB_STATUS if it is finished."""
+    """Cancel a running, queued or waiting job. Errors: JOB_STATUS if the job is finished.
+
+    Also JOB_NOT_FOUND, LAUNCH_BUILD_NOT_ALLOWED, and BUILD_STATUS, for example if the build is finished.
+    """
 
     build_id: int = 0  # found by the job
     job_id: int
@@ -110,15 +120,18 @@ class ContinueBuild(Command, wire_name="GoOnBuild"):
 
 
 class RetryBuild(Command):
-    """Run all failed, canceled and skipped jobs again. Errors: BUILD_STATUS if there are none."""
+    """Run all failed and canceled jobs again. Skipped jobs then wait for their upstream jobs again.
+
+    Errors: BUILD_NOT_FOUND, LAUNCH_BUILD_NOT_ALLOWED, and BUILD_STATUS if no job failed or was canceled.
+    """
 
     build_id: int
 
 
 class KillBuild(Command):
-    """Kill a build, given by one of the two ids. Its cleanup steps run first; a second kill finishes it immediately.
+    """Kill a build, given by one of the two ids. Its cleanup steps run first. A second kill finishes it immediately.
 
-    Errors: with `executor_id` EXECUTOR_NOT_FOUND, also for a finished build.
+    Errors: EXECUTOR_NOT_FOUND if no unfinished build has the `executor_id`.
     """
 
     build_id: int = 0
@@ -127,14 +140,17 @@ class KillBuild(Command):
 
 
 class ChangeBuildPriority(Command):
-    """Change the priority of a build's jobs in the queue. Errors: BUILD_STATUS if it is finished."""
+    """Change the priority of a build's jobs in the queue.
+
+    Errors: BUILD_NOT_FOUND, and BUILD_STATUS if the build is finished.
+    """
 
     build_id: int
     priority: Priority
 
 
 class DeleteBuild(Command):
-    """Delete a finished build and its log. Errors: BUILD_STATUS if it is not finished."""
+    """Delete a finished build and its log. Errors: BUILD_NOT_FOUND, and BUILD_STATUS if it is not finished."""
 
     build_id: int
 

@@ -83,7 +83,7 @@ class BuildResumed(Event):
     project_id: int
     executor_id: str
     job_ids: tuple[int, ...] = ()
-    needs_lane: bool = False  # it continues when it gets the project's concurrency slot again
+    needs_lane: bool = False  # the build continues when it gets the project's concurrency slot again
 
 
 class BuildStarted(Event):
@@ -101,7 +101,7 @@ class BuildKilled(Event):
     build_id: int
     project_id: int
     job_ids: tuple[int, ...] = ()
-    graceful: bool = False  # the jobs run their cleanup first
+    graceful: bool = False  # the jobs run their cleanup steps first
 
 
 class BuildFinished(Event):
@@ -120,9 +120,9 @@ class BuildFinished(Event):
     initiator_name: str = ""
     held_lane: bool = False
     keep_number_build: int | None = None
-    duration: int = 0  # seconds, sum of the log's sections, rounded; up to 0.2.0 each section was truncated
-    duration_ms: int | None = None  # the same in milliseconds
-    ran: bool = True  # False: killed before a runner had it; not in the list of finished builds
+    duration: int = 0  # rounded seconds of all log sections; releases up to 0.2.0 truncated each section's seconds
+    duration_ms: int | None = None  # the same in milliseconds; None: 0, or recorded by a release up to 0.2.0
+    ran: bool = True  # False: killed before a runner got a job of the build; not in the list of finished builds
 
 
 class BuildPriorityChanged(Event):

@@ -68,7 +68,7 @@ class BuildRow(ReadModelRow):
 
 
 class QueuedBuild(Message):
-    """A build that waits, and why."""
+    """A queued build, and why it waits."""
 
     build_id: int
     executor_id: str
@@ -76,11 +76,11 @@ class QueuedBuild(Message):
     project_name: str
     queued_at: datetime
     priority: int = 0
-    reason: str  # why it waits, as text
+    reason: str  # why the build waits, as readable text
 
 
 class GetBuild(Query):
-    """Get a build by its id or executor id. Answer: BuildRow."""
+    """Get a build by its id or executor id. Answer: BuildRow. Errors: BUILD_NOT_FOUND, EXECUTOR_NOT_FOUND."""
 
     build_id: int | None = None
     executor_id: str | None = None
@@ -106,7 +106,10 @@ class BuildJobView(Message):
 
 
 class ListBuildJobs(Query, wire_name="ListJobsOfBuild"):
-    """List all jobs of a build, including waiting and skipped ones. Answer: a list of BuildJobView, by stage."""
+    """List all jobs of a build by stage, including waiting and skipped jobs. Answer: a list of BuildJobView.
+
+    Errors: BUILD_NOT_FOUND.
+    """
 
     build_id: int
 
@@ -116,7 +119,7 @@ class ListQueuedBuilds(Query, wire_name="ListQueued"):
 
 
 class BuildSummary(ReadModelRow):
-    """A build in a list: the fields of BuildRow of bounded size."""
+    """A build in a list: the fields of BuildRow that lists show."""
 
     id: int = 0
     executor_id: str = ""
@@ -140,7 +143,10 @@ class ListRunningBuilds(Query, wire_name="ListRunning"):
 
 
 class ListProjectBuilds(Query, wire_name="ListBuildsOfProject"):
-    """List finished builds of a project. Answer: a list of BuildSummary by id, at most the newest 1,000 that fit."""
+    """List the newest finished builds of a project that ran, oldest first. Answer: a list of BuildSummary.
+
+    The list has at most 1,000 builds, and fits into a message.
+    """
 
     project_id: int
     limit: int = Field(default=0, ge=0)  # number of newest builds; 0: as many as possible

@@ -64,7 +64,7 @@ class StartJob(Command):
 
 
 class RecordSteps(Command):
-    """Record all sections of the log so far. Already recorded ones have no effect."""
+    """Record all sections of the log so far. Sections that are already recorded have no effect."""
 
     job_id: int
     attempt: int
@@ -81,7 +81,7 @@ class FinishJob(Command):
     reason: str = ""  # stable code: script_failure, job_execution_timeout, ...
     message: str | None = None  # readable text
     output: str | None = None
-    steps: tuple["Section", ...] = ()  # as in RecordSteps, from the end of the log
+    steps: tuple["Section", ...] = ()  # all sections of the log, as in RecordSteps
 
 
 class CancelJob(Command):
@@ -92,25 +92,25 @@ class CancelJob(Command):
 
 
 class ChangeJobPriority(Command):
-    """Change the priority of a job, after that of its build."""
+    """Change the priority of a job, after the priority of its build was changed."""
 
     job_id: int
     priority: Priority
 
 
 class DeleteJob(Command):
-    """Delete a job, after its build."""
+    """Delete a job of a deleted build."""
 
     job_id: int
 
 
 class MarkJobLost(Command, wire_name="LoseJob"):
-    """Record that a job lost its runner: the lease expired, the runner was deleted, or it returned the job."""
+    """Record that a job lost its runner, for example because the lease expired or the runner was deleted."""
 
     job_id: int
     attempt: int
     reason: str
-    delivered: bool = True  # False: the runner never received it; ignored once it has reported
+    delivered: bool = True  # False: the runner never received the job; ignored if the runner has reported
     steps: tuple["Section", ...] = ()  # as in RecordSteps
 
 

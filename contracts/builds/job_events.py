@@ -9,7 +9,7 @@ from contracts.messages import Event, Message
 
 
 class JobNames(Message):
-    """Display names, so that an event can be understood without others."""
+    """Display names, so that a reader understands an event without earlier events."""
 
     job_name: str = ""
     stage: str = ""
@@ -138,7 +138,7 @@ class JobLost(JobNames, Event):
     runner_name: str = ""
     reason: str
     retried: bool
-    delivered: bool = True  # False: the runner never received it; JobQueued follows without a limit of attempts
+    delivered: bool = True  # False: the runner never received the job; JobQueued follows, and the loss is not counted
 
 
 class JobPriorityChanged(JobNames, Event):

@@ -26,7 +26,7 @@ class JobRow(ReadModelRow):
     tags: tuple[str, ...] = ()
     protected: bool = False
     priority: int = 0
-    demand: str = ""  # key of its JobRequirements while it waits for a runner
+    demand: str = ""  # key of the job's JobRequirements while the job waits for a runner
     status: JobStatus = JobStatus.QUEUED
     attempt: int = 0
     timeout_seconds: int = 3600
@@ -49,11 +49,11 @@ class JobRow(ReadModelRow):
     project: LaunchedProject | None = None
     delivery_id: str | None = None
     artifacts: tuple[Artifact, ...] = ()
-    traceparent: str = ""  # of the launch
+    traceparent: str = ""  # W3C trace context of the build's launch
 
 
 class GetJob(Query):
-    """Get a job by its id. Answer: JobRow."""
+    """Get a job by its id. Answer: JobRow without the token hash. Errors: JOB_NOT_FOUND."""
 
     job_id: int
 

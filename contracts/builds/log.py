@@ -6,21 +6,21 @@ from contracts.messages import Message, Query
 
 
 class Section(Message):
-    """A section of a log: `init`, then one per step. Lines are separated by newlines; offsets are in bytes."""
+    """A section of a log: first `init`, then one section for each step."""
 
     step: str  # without the @
     start_at: datetime | None = None
     closed_at: datetime | None = None
     success: bool | None = None  # known when the next section starts or the job is finished
     skipped: bool | None = None
-    timed_out: bool = False  # it exceeded its own time limit
+    timed_out: bool = False  # the step exceeded its own time limit
 
 
 class LiveSection(Section):
-    """New lines of a section of an unfinished build's log."""
+    """New lines of a section of the live log of a build."""
 
     log: str
-    line_number: int  # lines of the section read so far, including these
+    line_number: int  # lines of the section read so far, including those in `log`
 
 
 class LogSection(Section):
@@ -29,12 +29,15 @@ class LogSection(Section):
     id: int
     build_id: int
     log: str
-    lines: int  # of the section, up to and including these
+    lines: int  # lines of the section read so far, including those in `log`
     more: bool  # whether the section has further lines
 
 
 class GetLiveLog(Query, wire_name="ReadLiveLog"):
-    """Get the next log lines of a build that is queued, running, or ended at most 10 s ago. Answer: LiveSection."""
+    """Get the next log lines of a build that is unfinished, or that finished at most 10 seconds ago.
+
+    Answer: LiveSection. Errors: EXECUTOR_NOT_FOUND.
+    """
 
     executor_id: str
     step: str  # the section read last; "-1" at first
@@ -42,13 +45,16 @@ class GetLiveLog(Query, wire_name="ReadLiveLog"):
 
 
 class GetBuildOutput(Query, wire_name="ReadOutput"):
-    """Get the current output text of a queued or running build. Answer: text."""
+    """Get the current output of an unfinished build. Answer: text. Errors: EXECUTOR_NOT_FOUND."""
 
     executor_id: str
 
 
 class GetLogSection(Query, wire_name="ReadLog"):
-    """Get the section after `step` of a finished build's log; "-1" for the first. Answer: LogSection."""
+    """Get the section after `step` in the log of a finished build. "-1" requests the first section.
+
+    Answer: LogSection. Errors: BUILD_NOT_FOUND, LOG_NOT_FOUND.
+    """
 
     build_id: int
     step: str

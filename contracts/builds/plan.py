@@ -11,12 +11,12 @@ Priority = Annotated[int, Field(ge=-100, le=100)]
 
 
 class LaunchedProject(Message):
-    """The project's settings at launch. A build never reads them again."""
+    """The project's settings at launch. Later changes of the project do not affect the build."""
 
     project_id: int
     name: str
     owner_alias: str
-    company_id: int | None = None  # the company that owns it
+    company_id: int | None = None  # the company that owns the project
     alias: str
     repository: str  # URL without a login
     branch: str  # "*": the repository's default branch
@@ -53,7 +53,7 @@ class PlannedImage(Message):
     entrypoint: tuple[str, ...] | None = None
     command: tuple[str, ...] | None = None
     pull_policy: tuple[str, ...] = ()
-    variables: tuple[PlannedVariable, ...] = ()  # of a service, in addition to those of the job
+    variables: tuple[PlannedVariable, ...] = ()  # variables of a service, in addition to those of the job
 
 
 class PlannedArtifacts(Message):
@@ -94,10 +94,10 @@ class PlannedJob(Message):
     image: str | None = None
     timeout_seconds: int = 3600
     max_attempts: int = 3
-    delivery_id: str | None = None  # of the webhook whose payload the job gets
-    stage_place: int = 0  # order of the stages
-    needs: tuple[str, ...] | None = None  # names of the jobs it waits for; None: all jobs of earlier stages
-    fetches: tuple[str, ...] = ()  # names of the jobs whose artifacts it downloads
+    delivery_id: str | None = None  # id of the webhook delivery whose payload the job gets
+    stage_place: int = 0  # position of the job's stage in the order of stages
+    needs: tuple[str, ...] | None = None  # names of the jobs that it waits for; None: all jobs of earlier stages
+    fetches: tuple[str, ...] = ()  # names of the jobs whose artifacts the job downloads
     when: Literal["on_success", "on_failure", "always", "manual"] = "on_success"
     allow_failure: bool = False
     allow_failure_codes: tuple[int, ...] = ()  # exit codes that do not fail the build
@@ -111,14 +111,14 @@ class PlannedJob(Message):
     services: tuple[PlannedImage, ...] = ()
     artifacts: PlannedArtifacts | None = None
     caches: tuple[PlannedCache, ...] = ()
-    round: int = 0  # number of manual retries
+    round: int = 0  # how many times the job was queued again by a user
 
     @property
     def is_pipeline_job(self) -> bool:
-        """Whether it is a pipeline job."""
+        """Whether the job comes from a pipeline file."""
         return bool(self.commands)
 
     @property
     def has_cleanup(self) -> bool:
-        """Whether it has steps to run after a cancellation."""
+        """Whether the job has steps to run after a cancellation."""
         return bool(self.after_commands) or any(step.on_kill and not step.skipped for step in self.steps)

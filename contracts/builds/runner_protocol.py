@@ -33,7 +33,7 @@ class ClaimJob(Command):
 class ReturnClaim(Command):
     """Return the job of a claim whose answer could not be delivered to the runner. Answer: ClaimReturned.
 
-    It is sent with the command id of the claim. A claim that is still in progress gets no job.
+    The command is sent with the command id of the claim. A claim that is still in progress gets no job.
     """
 
 
@@ -82,7 +82,7 @@ class Assignment(Message):
     stage: str
     ref: str
     sha: str
-    before_sha: str = ""  # of a push
+    before_sha: str = ""  # commit of the ref before the push
     protected: bool = False  # whether the branch is protected
     served_by_hash: bool = False  # the git server allows fetching the commit by its hash
     project: LaunchedProject
@@ -95,13 +95,13 @@ class Assignment(Message):
     image: str | None
     timeout_seconds: int
     queued_at: datetime
-    delivery_id: str | None = None  # of the webhook whose payload the job gets
+    delivery_id: str | None = None  # id of the webhook delivery whose payload the job gets
     artifacts: PlannedArtifacts | None = None
     dependencies: tuple[Dependency, ...] = ()
     container: PlannedImage | None = None
     services: tuple[PlannedImage, ...] = ()
     caches: tuple[PlannedCache, ...] = ()
-    traceparent: str = ""  # of the launch
+    traceparent: str = ""  # W3C trace context of the build's launch
 
 
 class ClaimResult(Message):
@@ -111,7 +111,7 @@ class ClaimResult(Message):
 
 
 class AppendTrace(Command):
-    """Append to a job's log at a byte offset. Answer: TraceState. Errors: LOG_RANGE for a wrong offset."""
+    """Append to a job's log at a byte offset. Answer: TraceState. Errors: JOB_TOKEN, LOG_RANGE for a wrong offset."""
 
     job_id: int
     token: Sensitive
@@ -120,7 +120,7 @@ class AppendTrace(Command):
 
 
 class ReportJob(Command):
-    """Report the state of a job. Answer: TraceState."""
+    """Report the state of a job. Answer: TraceState. Errors: JOB_TOKEN, LOG_CHECKSUM if the log is incomplete."""
 
     job_id: int
     token: Sensitive
@@ -136,4 +136,4 @@ class TraceState(Message):
 
     job_status: str  # running, canceling, canceled, failed, success
     length: int  # bytes of the log received
-    accepted: bool  # False: the token is no longer valid for the job
+    accepted: bool  # False: the job is finished, so that the report has no effect

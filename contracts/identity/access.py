@@ -28,7 +28,10 @@ class Session(Message):
 
 
 class GetAccess(Query):
-    """Get the current access rights of a user. Tokens with another epoch are invalid. Answer: Access."""
+    """Get the current access rights of a user. Tokens with another epoch are invalid.
+
+    Answer: Access. Errors: DEVELOPER_NOT_FOUND.
+    """
 
     user_id: int
 
@@ -58,7 +61,7 @@ class AccessList(Message):
 
 
 class RotateSigningKeys(Command):
-    """Create a new signing key. Former keys verify tokens until these expire. Answer: VerificationKeys.
+    """Create a new signing key. A former key verifies its tokens until they have expired. Answer: VerificationKeys.
 
     Keys are not part of any event.
     """

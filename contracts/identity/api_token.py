@@ -90,7 +90,7 @@ class ApiTokenRevoked(Event):
 
 
 class ListApiTokens(Query):
-    """List the valid and expired tokens of a user by id. Answer: ApiTokens."""
+    """List the tokens of a user, including expired tokens, ordered by id. Answer: ApiTokens."""
 
     user_id: int
 

@@ -7,7 +7,7 @@ from contracts.messages import Command, Event, Message, Query
 
 
 class CreateCompany(Command):
-    """Create a company. Its members own its projects."""
+    """Create a company. Its members may launch builds of its projects."""
 
     title: Name | None = None
     alias: Name | None = None  # None: derived from the title

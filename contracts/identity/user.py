@@ -46,7 +46,7 @@ class ChangePassword(Command):
 
     user_id: int
     password: str | None = Field(default=None, repr=False, max_length=MAX_PASSWORD_LENGTH)
-    password_confirm: str | None = Field(default=None, repr=False)  # repeated password, if asked for
+    password_confirm: str | None = Field(default=None, repr=False)  # the same password again; None: not compared
     # filled in by the service
     sealed_password_hash: str = ""
 
@@ -86,14 +86,17 @@ class DeleteUser(Command):
 
 
 class SetUserProjects(Command, wire_name="ChooseProjectsOfUser"):
-    """Replace the projects of a user. The projects service records it. Answer: UserView. Errors: PROJECT_NOT_FOUND."""
+    """Replace the projects of a user, in the projects service. Answer: UserView.
+
+    Errors: DEVELOPER_NOT_FOUND, PROJECT_NOT_FOUND.
+    """
 
     user_id: int
     projects_id: Annotated[tuple[int, ...], Field(max_length=1000)]
 
 
 class AnchorAdministrator(Command):
-    """Make this administrator the one who cannot be removed, until another is anchored. Internal command."""
+    """Assign the next anchor to an administrator, who then cannot be removed. See AdministratorAnchored. Internal."""
 
     user_id: int
     # filled in by the service
@@ -176,7 +179,7 @@ class UserProviderNamesChanged(Event):
 
 
 class AdministratorAnchored(Event):
-    """The enabled administrator with the highest anchor cannot be removed; another must be anchored first."""
+    """An administrator was anchored, and cannot be removed until another administrator gets a higher anchor."""
 
     user_id: int
     anchor: int
@@ -205,14 +208,17 @@ class UserView(Message):
 
 
 class GetUser(Query):
-    """Get a user by id or username (case-insensitive). Answer: UserView."""
+    """Get a user by id or username (case-insensitive). Answer: UserView. Errors: DEVELOPER_NOT_FOUND."""
 
     user_id: int | None = None
     username: str | None = None
 
 
 class ListUsers(Query):
-    """List all users by id, or those with these ids, which must exist. Answer: Users."""
+    """List all users, or the users with these ids, ordered by id. Answer: Users.
+
+    Errors: DEVELOPER_NOT_FOUND if a user with one of the ids does not exist.
+    """
 
     user_ids: tuple[int, ...] | None = None
 

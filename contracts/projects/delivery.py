@@ -1,4 +1,4 @@
-"""Messages about webhook deliveries from forges: the request, the decision, and the payload for the build."""
+"""Messages about webhook deliveries from forges: the request, its result, and the payload for the build."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -33,7 +33,7 @@ class DeliveryDecision(StrEnum):
 class ReceiveWebhook(Command, wire_name="ReceiveDelivery"):
     """Process a webhook request. A repeated delivery gets the same answer. Answer: DeliveryView.
 
-    Rejected with the code of the first violated rule. The gateway has verified the signature; it is verified again.
+    Rejected with the code of the first violated rule. The service verifies the signature again after the gateway.
     """
 
     project_id: int
@@ -46,7 +46,7 @@ class ReceiveWebhook(Command, wire_name="ReceiveDelivery"):
 
 
 class GetDeliveryKey(Query):
-    """Get the signature key of a project, with which a gateway verifies webhooks before forwarding them."""
+    """Get the signature key of a project, with which a gateway verifies webhooks. Answer: DeliveryKey."""
 
     project_id: int
     public_key: str  # X25519, base64: the answer is encrypted for it
@@ -59,7 +59,7 @@ class DeliveryKey(Message):
 
 
 class RejectWebhook(Command, wire_name="RefuseDelivery"):
-    """Count a webhook that a gateway has rejected. Always rejected with `code`."""
+    """Count a webhook request that a gateway has rejected. The reply is always a rejection with `code`."""
 
     project_id: int
     provider: Provider | None
@@ -93,8 +93,8 @@ class RecordDelivery(Command):
     provider: Provider
     event: Name
     forge_id: Name
-    branch: str  # the project's; "*": any
-    sealed_sender: str  # name at the forge, encrypted with the project's key; empty: none
+    branch: str  # branch of the project; "*": any branch
+    sealed_sender: str  # name of the sender at the forge, encrypted with the project's key; empty: none
     sender: Sender | None
     push: Push | None  # None: not a push event
     size: int  # bytes of the body
@@ -136,7 +136,7 @@ class DeliveryIgnored(Event):
 
 
 class DeliveryRejected(Event, wire_name="DeliveryRefused"):
-    """A delivery was rejected. Recorded up to 0.2.0; rejected deliveries are no longer in the log."""
+    """A delivery was rejected. Releases up to 0.2.0 recorded this event; later ones do not, but must still read it."""
 
     delivery_id: str
     project_id: int
@@ -144,7 +144,7 @@ class DeliveryRejected(Event, wire_name="DeliveryRefused"):
     event: str
     size: int
     code: str
-    unrecorded: int = 0  # earlier rejected deliveries that were only counted because of their number
+    unrecorded: int = 0  # earlier rejected deliveries that were counted but not recorded, because there were too many
 
 
 class DeliveryView(Message):
@@ -155,16 +155,16 @@ class DeliveryView(Message):
     provider: Provider | None
     event: str
     forge_id: str | None
-    sender: str | None  # name at the forge
+    sender: str | None  # name of the sender at the forge
     user_id: int | None
     ref: str | None
     sha: str | None
     decision: DeliveryDecision
-    code: str | None  # None: accepted
-    reason: str  # description of the decision
-    executor_id: str | None  # of the build
+    code: str | None  # why the delivery starts no build; None: accepted
+    reason: str  # the decision as a sentence
+    executor_id: str | None  # executor_id of the launched build; None: no build
     body_size: int  # bytes
-    unrecorded: int  # earlier rejected deliveries that were only counted
+    unrecorded: int  # earlier rejected deliveries that were counted but not stored
     refused_total: int | None = None  # rejected deliveries of the project so far, if this one was rejected
     received_at: datetime
 
@@ -176,13 +176,19 @@ class GetDelivery(Query):
 
 
 class ListDeliveries(PageQuery, wire_name="PageDeliveries"):
-    """List the deliveries of a project, newest first. Filter columns: provider, event, decision, code, ref, sha."""
+    """List the deliveries of a project, newest first. Answer: Page of DeliveryView.
+
+    Filter columns: provider, event, decision, code, ref, sha.
+    """
 
     project_id: int
 
 
 class GetWebhookPayload(Query, wire_name="GetRequestBody"):
-    """Get the JSON payload of a delivery. Answer: bytes; empty if the build is finished or the project was deleted."""
+    """Get the JSON payload of an accepted delivery. Answer: bytes.
+
+    The answer is empty once the build is finished or the project is deleted, and for other deliveries.
+    """
 
     delivery_id: str
 

@@ -1,4 +1,4 @@
-"""Messages about executors: named sets of variables."""
+"""Messages about executors: a driver with variables, under a name."""
 
 from pydantic import Field
 
@@ -44,7 +44,7 @@ class ExecutorCreated(Event):
     executor_id: int
     name: str
     driver: str
-    sealed_variables: str  # one JSON object
+    sealed_variables: str  # one JSON object, encrypted
 
 
 class ExecutorRenamed(Event):

@@ -5,7 +5,7 @@ from contracts.projects.fields import Ids
 
 
 class SetDeveloperProjects(Command, wire_name="ChooseDeveloperProjects"):
-    """Replace the projects of a developer. Each joined or left project records its developers."""
+    """Replace the projects of a developer. Each project that the developer joins or leaves records the change, too."""
 
     developer_id: int
     projects_id: Ids

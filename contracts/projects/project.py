@@ -22,7 +22,7 @@ class CreateProject(Command):
     secrets_id: Ids = ()
     owner_alias: Name | None = None  # None: the actor
     alias: Name | None = None  # None: derived from the name
-    protected_branches: Names | None = None  # None: the project's branch
+    protected_branches: Names | None = None  # None: the project's branch; if that is `*`, `main` and `master`
 
 
 class RecordProject(CreateProject):
@@ -51,7 +51,7 @@ class DescribeProject(Command):
 
 
 class ChangeRepository(Command):
-    """Change the repository URL. A URL without a login removes a stored login."""
+    """Change the repository URL. If the URL has no login, a stored login is removed."""
 
     project_id: int
     repository: UrlOrPath | None = Field(default=None, repr=False)  # URL, may contain a login
@@ -88,7 +88,10 @@ class ChangeConcurrency(Command):
 
 
 class ProtectBranches(Command):
-    """Set the protected branches, as names or globs. Without any, the project's branch is protected."""
+    """Set the protected branches, as names or globs.
+
+    Without a list, the project's branch is protected, or `main` and `master` if the project's branch is `*`.
+    """
 
     project_id: int
     protected_branches: Names | None = None

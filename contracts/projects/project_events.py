@@ -19,9 +19,9 @@ class ProjectCreated(Event):
     executor_id: int
     credential_id: int | None = None
     developers_id: tuple[int, ...] = ()
-    protected_branches: tuple[str, ...] | None = None  # None: the project's branch
+    protected_branches: tuple[str, ...] | None = None  # None: the project's branch; if that is `*`, `main` and `master`
     sealed_signature_key: str
-    sealed_login: str = ""  # `user:password` for the repository; empty: none
+    sealed_login: str = ""  # encrypted `user:password` or token for the repository; empty: none
     owner_user_id: int | None = None  # set if a user is the owner
     company_id: int | None = None  # set if a company is the owner
 
@@ -45,7 +45,7 @@ class ProjectRepositoryChanged(Event):
 
     project_id: int
     repository: str
-    sealed_login: str = ""  # empty: none, a former login is removed
+    sealed_login: str = ""  # empty: no login, and a former login is removed
 
 
 class ProjectBranchChanged(Event):
@@ -134,7 +134,7 @@ class ProjectDeleted(Event):
     """A project was deleted."""
 
     project_id: int
-    secrets_id: tuple[int, ...] = ()  # secrets that are detached from it
+    secrets_id: tuple[int, ...] = ()  # secrets that are detached from the project
 
 
 ProjectEvent = (

@@ -9,7 +9,7 @@ from contracts.paging import PageQuery
 
 
 class LastBuild(Message):
-    """The last finished build. All fields are None before the first."""
+    """The last finished build of a project. All fields are None before the first finished build."""
 
     exit_code: int | None = None
     exit_message: str | None = None
@@ -89,7 +89,10 @@ class ListProjectsPage(PageQuery, wire_name="PageProjects"):
 
 
 class GetLaunchSettings(Query):
-    """Get the settings that a build copies at launch, and whether the actor may launch it. Answer: LaunchSettings."""
+    """Get the settings that a build copies at launch, and whether the actor may launch builds.
+
+    Answer: LaunchSettings. Errors: PROJECT_NOT_FOUND.
+    """
 
     project_id: int
 

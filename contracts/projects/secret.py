@@ -1,4 +1,4 @@
-"""Messages about secrets, and what a job receives of them."""
+"""Messages about secrets, and about the secrets that a job receives."""
 
 from pydantic import Field
 
@@ -14,7 +14,7 @@ class CreateSecret(Command):
     value: str | None = Field(default=None, repr=False, max_length=MAX_SECRET_LENGTH)
     env: Name | None = None
     escape_char: Name | None = None
-    projects_id: Ids = ()  # empty: global
+    projects_id: Ids = ()  # empty: every project may use the secret
     # filled in by the service
     secret_id: int = 0
     sealed_value: str = ""
@@ -54,7 +54,7 @@ class SetSecretProjects(Command, wire_name="ChooseSecretProjects"):
     """Replace the projects of a secret."""
 
     secret_id: int
-    projects_id: Ids  # empty: global
+    projects_id: Ids  # empty: every project may use the secret
 
 
 class AttachSecret(Command):
@@ -97,7 +97,7 @@ class SecretCreated(Event):
     sealed_value: str
     env: str | None = None
     escape_char: str | None = None
-    projects_id: tuple[int, ...] = ()  # empty: global
+    projects_id: tuple[int, ...] = ()  # empty: every project may use the secret
 
 
 class SecretRenamed(Event):
@@ -132,7 +132,7 @@ class SecretProjectsSet(Event, wire_name="SecretProjectsChosen"):
     """The projects of a secret changed."""
 
     secret_id: int
-    projects_id: tuple[int, ...]  # empty: global
+    projects_id: tuple[int, ...]  # empty: every project may use the secret
 
 
 class SecretAttached(Event):
@@ -197,7 +197,7 @@ class GetJobSecrets(Query):
     """Get the secrets for a job of the project. Only the builds service may send it. Answer: JobSecrets."""
 
     project_id: int
-    repository: str | None = None  # the URL at launch; if the project has another one by now, no git login is returned
+    repository: str | None = None  # the URL at launch; if the project's URL has changed since, no git login is returned
 
 
 class SecretValue(Message):

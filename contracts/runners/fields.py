@@ -16,9 +16,8 @@ def _to_short_text(value: Any) -> str:
     return value[:255] if isinstance(value, str) else ""
 
 
-ShortText = Annotated[
-    str, BeforeValidator(_to_short_text)
-]  # truncated to 255 characters; other types become an empty string
+# truncated to 255 characters; values of other types become an empty string
+ShortText = Annotated[str, BeforeValidator(_to_short_text)]
 
 
 class RunnerInfo(Message):

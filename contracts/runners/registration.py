@@ -9,7 +9,7 @@ from contracts.runners.fields import Scope
 
 
 class IssueRegistrationToken(Command):
-    """Create the registration token of a scope, if it has none."""
+    """Create the registration token of a scope, if the scope has no token."""
 
     scope: Scope
     token_hash: str = ""  # filled in by the service

@@ -60,7 +60,7 @@ class DeleteRunner(Command):
 
 
 class ResetRunnerToken(Command):
-    """Replace the token of a runner. The old one becomes invalid immediately. Answer: RunnerRegistration."""
+    """Replace the token of a runner. The old token becomes invalid immediately. Answer: RunnerRegistration."""
 
     runner_uuid: str
 
@@ -143,7 +143,7 @@ class RunnerRegistered(RunnerSettings, Event):
     owner_type: OwnerType
     owner_id: int | None
     info: RunnerInfo
-    ip_address: str = ""  # only recorded by 0.1.0; IP addresses are personal data and no longer part of events
+    ip_address: str = ""  # recorded only by release 0.1.0; IP addresses are personal data and no longer part of events
 
 
 class RunnerEdited(RunnerSettings, Event):
@@ -187,7 +187,7 @@ class RunnerPaused(Event, wire_name="RunnerShutDown"):
 
 
 class RunnerDeleted(Event):
-    """A runner was deleted, and its token is invalid. JobFinished of its jobs follows."""
+    """A runner was deleted, and its token is invalid. JobFinished or JobLost of its jobs follows."""
 
     runner_uuid: str
     runner_id: int
@@ -214,8 +214,8 @@ class RunnerRow(RunnerSettings, ReadModelRow):
     deleted: bool = False
     registered_at: datetime = datetime.min.replace(tzinfo=UTC)
     info: RunnerInfo = RunnerInfo()
-    info_at: datetime = datetime.min.replace(tzinfo=UTC)  # when it was recorded
-    ip_address: str = ""  # at registration; only recorded by 0.1.0
+    info_at: datetime = datetime.min.replace(tzinfo=UTC)  # when `info` was recorded
+    ip_address: str = ""  # at registration; recorded only by release 0.1.0
 
 
 RunnerCommand = (

@@ -36,8 +36,8 @@ async def _generate_password(ctx: Context) -> None:
 async def _apply_generated_password(ctx: Context) -> None:
     """Register the administrator with the generated password and print the password to standard output.
 
-    Replicas that start at the same time may print it more than once. The document without the password remains, so
-    that a slow replica does not generate another one.
+    Replicas that start at the same time may print the password more than once. The stored document remains, without
+    the password, so that a slow replica does not generate another password.
     """
     stored = await ctx.collection(PASSWORDS_COLLECTION).find_one({"_id": ENCRYPTION_SUBJECT})
     if stored is None or "sealed" not in stored:

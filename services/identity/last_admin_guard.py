@@ -1,7 +1,8 @@
 """The guard that keeps at least one enabled administrator.
 
 Administrators can hold numbered anchors. Each number is reserved, so it is assigned once. The holder of the highest
-anchor cannot be disabled, demoted or deleted; another administrator gets the next number first.
+anchor cannot be disabled, demoted or deleted. To remove that administrator, the service first assigns the next number
+to another one.
 """
 
 from contracts.errors import RequestRejected
@@ -15,10 +16,10 @@ AdminRemoval = ChangeRoles | SetUserEnabled | DeleteUser
 
 
 async def prepare_admin_removal(ctx: Context, command: AdminRemoval) -> AdminRemoval:
-    """Set `anchor` to the highest one held by another administrator.
+    """Set `anchor` to the highest anchor that another administrator holds.
 
-    If the user to be removed holds the highest anchor, the next one is assigned to another administrator first. Raise
-    RequestRejected if there is no other enabled administrator.
+    If the user to be removed holds the highest anchor, the next number is assigned to another administrator first.
+    Raise RequestRejected if there is no other enabled administrator.
     """
     row = await ctx.read_model(UserRow).get(f"user-{command.user_id}")
     if row is None or not (row.enabled and "ROLE_ADMIN" in row.roles) or remains_administrator(command):

@@ -61,7 +61,7 @@ class UserRow(ReadModelRow):
     email: str | None = None
     email_key: str | None = None  # lower case
     roles: tuple[str, ...] = ()
-    role: str | None = None  # the one with the most permissions
+    role: str | None = None  # the role with the most permissions
     enabled: bool = False
     github_username: str | None = None
     gitlab_username: str | None = None

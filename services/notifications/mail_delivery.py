@@ -26,7 +26,7 @@ RETRY_DELAYS_SECONDS = (10.0, 60.0, 300.0, 1800.0)
 async def deliver_mail(
     retry_delays: Sequence[float], ctx: Context, recorded: RecordedEvent[NotificationRequested]
 ) -> None:
-    """Send the mail unless it was sent, skipped or abandoned before. The event is redelivered until this returns."""
+    """Send the mail, unless it was sent, skipped or abandoned before. Raise RetryLater to try again later."""
     request = recorded.event
     row = await ctx.read_model(NotificationRow).get(recorded.stream)
     if row is None or row.status is not NotificationStatus.REQUESTED:
@@ -45,7 +45,7 @@ async def deliver_mail(
 
 
 async def try_send(ctx: Context, recorded: RecordedEvent[NotificationRequested]) -> None:
-    """Send the mail and record it, or record that it is skipped. Raise MailFailed.
+    """Send the mail and record that it was sent, or record why it is skipped. Raise MailFailed.
 
     After a crash between the two steps the mail is sent again with the same Message-ID.
     """

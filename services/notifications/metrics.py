@@ -7,7 +7,7 @@ from libs.observability.metric_specs import CounterSpec, MetricSpec
 
 MAIL_OUTCOMES: dict[type[Event], str] = {
     NotificationSent: "sent",
-    NotificationFailed: "failed",  # one attempt; it may be retried
+    NotificationFailed: "failed",  # one failed attempt, which may be retried
     NotificationAbandoned: "given_up",
     NotificationSkipped: "skipped",
 }

@@ -11,8 +11,8 @@ from contracts.projects import LastBuild
 from libs.eventstore.decider import RecordedEvent
 from libs.service.declaration import Context, Projection
 
-MAX_BUILD_IDS = 10_000  # for one project
-MAX_BUILD_IDS_IN_LIST = 100  # for each project of a list
+MAX_BUILD_IDS = 10_000  # in the view of a single project
+MAX_BUILD_IDS_IN_LIST = 100  # for each project in a list of projects
 MAX_CONCURRENT_QUERIES = 16
 
 
@@ -42,7 +42,7 @@ project_steps_projection = Projection(
 
 
 class FinishedBuildRow(ReadModelRow):
-    """A finished build. Each has a row of its own, because a project may have very many."""
+    """A finished build. Each build has its own row, because a project may have very many builds."""
 
     id: int = 0
     project_id: int = 0
@@ -91,7 +91,7 @@ class BuildActivity:
 
 
 async def load_build_activity(ctx: Context, project_ids: Sequence[int], max_build_ids: int) -> dict[int, BuildActivity]:
-    """Return the activity of each project; a project without builds has an empty one."""
+    """Return the activity of each project. It is empty for a project without builds."""
     condition = {"project_id": {"$in": list(project_ids)}}
     steps = {row.project_id: row.available_steps for row in await ctx.read_model(StepsRow).find(condition)}
     builds: dict[int, tuple[int, ...]] = {}

@@ -1,4 +1,4 @@
-"""Commands of projects: creation, and the preparation of commands before they are decided."""
+"""Commands of projects: creation, and the look-ups and checks before `decide`."""
 
 import secrets
 
@@ -43,9 +43,8 @@ async def create_project(ctx: Context, command: CreateProject) -> CommandReply:
 
 async def prepare_project(ctx: Context, command: RecordProject) -> RecordProject:
     """Set the id, path, owner and signature key of a new project."""
-    make_creation_events(
-        command
-    )  # validates the fields: clients expect errors of single fields before those of references
+    # validates the fields: clients expect errors of single fields before errors of references
+    make_creation_events(command)
     reject_local_repository(ctx, command.repository)
     await require_references(ctx, command)
     owner = await resolve_owner(ctx, command.owner_alias) if command.owner_alias else owner_from_actor(ctx)

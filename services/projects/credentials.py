@@ -1,4 +1,4 @@
-"""Command preparation and queries for credentials. Each access to a key is recorded first."""
+"""Command preparation and queries for credentials. Revealing a key to a user is recorded."""
 
 from contracts.errors import RequestRejected
 from contracts.projects import (
@@ -36,7 +36,7 @@ async def prepare_key_change(ctx: Context, command: ChangeCredentialKey) -> Chan
 async def prepare_credential_deletion(ctx: Context, command: DeleteCredential) -> DeleteCredential:
     """Return the command. Raise RequestRejected if a project uses the credential.
 
-    A project that selects it concurrently keeps the reference; its jobs then run without a key.
+    A project that selects the credential at the same time keeps the reference. Its jobs then run without a key.
     """
     if await ctx.read_model(ProjectRow).count({"credential_id": command.credential_id}):
         raise RequestRejected("CREDENTIAL_IN_USE")

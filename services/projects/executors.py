@@ -53,7 +53,7 @@ async def list_executors(ctx: Context, query: ListExecutors) -> Executors:
 async def ensure_default_executor(ctx: Context) -> None:
     """Create the default executor if there is no executor.
 
-    Its id is stored first, so that replicas that start concurrently create the same one.
+    Its id is stored first, so that replicas that start concurrently create the same executor.
     """
     if await ctx.read_model(ExecutorRow).count({}):
         return

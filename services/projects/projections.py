@@ -58,7 +58,7 @@ class ProjectRow(ReadModelRow):
 
     @property
     def effective_protected_branches(self) -> tuple[str, ...]:
-        """The protected branches.
+        """The names and patterns of the protected branches.
 
         Default: the branch of the project, or `main` and `master` if it builds every branch.
         """
@@ -175,7 +175,7 @@ class ExecutorRow(ReadModelRow):
     id: int = 0
     name: str = ""
     driver: str = ""
-    sealed_variables: str = ""  # one JSON object
+    sealed_variables: str = ""  # one JSON object, encrypted
     created_at: datetime = EPOCH
 
 

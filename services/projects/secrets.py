@@ -1,4 +1,4 @@
-"""Command preparation and queries for secrets, and the secrets of a job. Each access to a value is recorded first."""
+"""Command preparation and queries for secrets, and the secrets of a job. Revealing a value to a user is recorded."""
 
 import asyncio
 
@@ -89,7 +89,7 @@ async def reveal_secret(ctx: Context, command: RevealSecret) -> SecretView:
 
 
 async def get_job_secrets(ctx: Context, query: GetJobSecrets) -> JobSecrets:
-    """Return the plaintext of all secrets that a job of the project gets."""
+    """Return what a job of the project gets in plaintext: secrets, the SSH key and the repository login."""
     project, rows = await asyncio.gather(
         require_project(ctx, query.project_id),
         ctx.read_model(SecretRow).find({"$or": [{"projects_id": query.project_id}, {"scope": "PUBLIC"}]}, [("id", 1)]),
@@ -117,7 +117,7 @@ async def decrypt_ssh_key(ctx: Context, credential_id: int | None) -> str | None
 
 
 async def decrypt_repository_login(ctx: Context, project: ProjectRow, repository: str | None) -> str | None:
-    """Return the login if the URL is still the one it belongs to.
+    """Return the login for the repository, or None if `repository` is no longer the URL of the project.
 
     A build launched before the URL was changed must not send the login to another host.
     """

@@ -33,7 +33,7 @@ def create_service() -> Service:
         "runners",
         categories=(runner_category, registration_category),
         is_public=True,
-        hinted_events=(RunnerEdited, RunnerPaused, RunnerDeleted),  # the held request of a runner checks again at once
+        hinted_events=(RunnerEdited, RunnerPaused, RunnerDeleted),  # gateways then check held job requests again
         enrichers=(
             Enricher(IssueRegistrationToken, prepare_registration_token),
             Enricher(ResetRegistrationToken, prepare_registration_token),

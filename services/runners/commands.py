@@ -68,7 +68,7 @@ async def register_runner(heartbeats: HeartbeatWriter, ctx: Context, command: Re
         )
     )
     if await ctx.read_model(RegistrationRow).get(registration_stream(registration.scope)) is None:
-        # withdrawn concurrently: the deletion of the scope may have missed this runner
+        # the token was withdrawn concurrently: the deletion of the scope may have missed this runner
         await delete_runner(ctx, uuid)
         raise RequestRejected("REGISTRATION_TOKEN")
     await heartbeats.record(ctx, uuid, command.ip_address, None, immediately=True)
@@ -107,7 +107,7 @@ async def _record_contact(
 ) -> RunnerProfile:
     """Record the heartbeat, set the runner online and update its info, then return its profile."""
     await heartbeats.record(ctx, row.uuid, ip_address, info, immediately=not row.online)
-    if not row.online:  # after the heartbeat: otherwise `detect_offline` could set the runner offline again
+    if not row.online:  # only after the heartbeat: otherwise `detect_offline` could set the runner offline again
         await ctx.send(MarkRunnerOnline(runner_uuid=row.uuid))
     # rate limited: machines that share a token report different values at each call
     is_due = row.info == RunnerInfo() or ctx.metadata.at - row.info_at >= INFO_UPDATE_INTERVAL

@@ -34,14 +34,13 @@ class PendingHeartbeat(NamedTuple):
 class HeartbeatWriter:
     """Collects the heartbeats of all runners and writes them together every few seconds.
 
-    Heartbeats that are pending when the process exits are lost. That is acceptable: each of these runners was written a
-    few seconds earlier.
+    Heartbeats that are pending when the process exits are lost. That is acceptable, because the previous heartbeat of
+    each of these runners was written a few seconds earlier.
     """
 
     def __init__(self) -> None:
-        self._written: LRUCache[str, float] = LRUCache(
-            CACHE_SIZE
-        )  # runner -> monotonic time of its last written heartbeat
+        # runner UUID -> monotonic time of its last written heartbeat
+        self._written: LRUCache[str, float] = LRUCache(CACHE_SIZE)
         self._pending: dict[str, PendingHeartbeat] = {}
         self._flushed_at = NEVER
 
@@ -51,7 +50,7 @@ class HeartbeatWriter:
         """Record a heartbeat. With `immediately` it is written before this returns."""
         now, offline_timeout = ctx.clock.monotonic(), ctx.settings.runner_offline_seconds
         interval = min(MAX_WRITE_INTERVAL_SECONDS, offline_timeout / 4)
-        age = now - self._written.get(runner_uuid, NEVER)  # of the last written heartbeat of this runner
+        age = now - self._written.get(runner_uuid, NEVER)  # seconds since the last written heartbeat of this runner
         if age < interval and not immediately:
             return
         fields: Payload = {"ip_address": ip_address} if ip_address else {}
@@ -77,13 +76,13 @@ class HeartbeatWriter:
 
 
 async def load_last_contacts(ctx: Context, runner_uuids: Sequence[str]) -> dict[str, LastContact]:
-    """Return the last contact of these runners; one without a heartbeat is missing."""
+    """Return the last contact of these runners by UUID. Runners without a heartbeat are left out."""
     documents = ctx.collection(HEARTBEATS_COLLECTION).find({"_id": {"$in": list(runner_uuids)}})
     return {document["_id"]: _to_last_contact(document) async for document in documents}
 
 
 async def load_last_seen_times(ctx: Context) -> dict[str, datetime]:
-    """Return the last contact of all runners, including recently deleted ones."""
+    """Return the time of the last contact of all runners by UUID, including recently deleted runners."""
     documents = ctx.collection(HEARTBEATS_COLLECTION).find({}, {"seen_at": 1})
     return {document["_id"]: document["seen_at"].replace(tzinfo=UTC) async for document in documents}
 
@@ -100,7 +99,7 @@ def _to_last_contact(document: Payload) -> LastContact:
 async def purge_heartbeats(ctx: Context) -> None:
     """Delete the heartbeats of deleted runners.
 
-    A runner that registers concurrently may lose its heartbeat; its next call writes it again.
+    A runner that registers concurrently may lose its heartbeat. Its next call writes a new one.
     """
     uuids = [uuid for (uuid,) in await ctx.read_model(RunnerRow).find_values({}, "uuid")]
     await ctx.collection(HEARTBEATS_COLLECTION).delete_many({"_id": {"$nin": uuids}})

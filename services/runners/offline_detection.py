@@ -1,4 +1,4 @@
-"""Detection of runners that no longer call."""
+"""Detection of runners that no longer send requests."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta

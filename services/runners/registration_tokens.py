@@ -16,7 +16,7 @@ from services.runners.domain.registration import registration_stream
 
 
 async def prepare_registration_token(ctx: Context, command: IssueRegistrationToken | ResetRegistrationToken) -> Command:
-    """Set a new token. The first one of the scope `service` can be given in the settings."""
+    """Set a new token. The settings can give the first token of the scope `service`."""
     is_first_of_service = isinstance(command, IssueRegistrationToken) and command.scope == "service"
     configured = ctx.settings.registration_token if is_first_of_service else ""
     token = configured or str(uuid4())  # the format that administrator clients expect

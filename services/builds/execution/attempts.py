@@ -165,9 +165,8 @@ class AttemptStore:
     ) -> Attempt:
         """Append log bytes at an offset, mask secrets in them, and split them into sections.
 
-        The previous chunk may be sent again. Raises LOG_RANGE for any other offset, with the expected offset as detail,
-        and CONFLICT if another chunk arrived at the same time. Bytes beyond the maximum size of a log are counted but
-        not stored.
+        The previous chunk may be sent again. Raises LOG_RANGE with the expected offset as detail, or CONFLICT for a
+        concurrent chunk. Bytes beyond the maximum size of a log are counted but not stored.
         """
         if attempt.length not in (offset, offset + len(content)):
             raise RequestRejected("LOG_RANGE", str(attempt.length))

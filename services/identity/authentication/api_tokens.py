@@ -26,7 +26,7 @@ USE_RETENTION = timedelta(days=365)
 
 
 async def create_api_token(ctx: Context, command: CreateApiToken) -> ApiTokenView:
-    """Create a token. Its value is derived from the command id, so a repeated command returns the same one."""
+    """Create a token. Its value is derived from the command id, so a repeated command returns the same token."""
     value = await ctx.derive_token(TOKEN_PREFIX)
     recorded = await ctx.send(
         RecordApiToken(
@@ -51,7 +51,7 @@ async def list_api_tokens(ctx: Context, query: ListApiTokens) -> ApiTokens:
 async def get_token_access(ctx: Context, query: GetTokenAccess) -> TokenAccess:
     """Return the access of the token's owner and the scopes of the token. Raise RequestRejected with TOKEN_INVALID.
 
-    An expired token is returned with its last day; the caller rejects it.
+    For an expired token the answer has its last valid day, and the caller rejects the token.
     """
     row = await ctx.read_model(UserRow).find_one({"tokens.token_hash": query.token_hash})
     tokens = row.tokens if row else ()

@@ -13,7 +13,8 @@ from services.identity.authentication.login_throttling import start_attempt
 from services.identity.authentication.signing_keys import load_signing_key
 from services.identity.projections import UserRow
 
-MAX_CONCURRENT_PASSWORD_CHECKS = 4  # hashing is expensive; a waiting login may reach its limit and skip the hashing
+# hashing is expensive; a login that waits for its turn may reach its rate limit and then needs no hashing
+MAX_CONCURRENT_PASSWORD_CHECKS = 4
 
 
 @lru_cache(maxsize=4)

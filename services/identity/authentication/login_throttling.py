@@ -35,9 +35,9 @@ IPV6_PREFIX_BITS = 64  # a client usually controls a whole IPv6 network of this 
 class RateLimit:
     key: str
     free_failures: int  # failures without a wait
-    first_wait_seconds: float  # wait after the last free failure; doubled by each further one
+    first_wait_seconds: float  # wait after the last free failure; doubled by each further failure
     max_wait_seconds: float
-    retention_seconds: float  # time after the last wait until the failures are deleted
+    retention_seconds: float  # time after the last wait until the failures no longer count
 
     def count_failure_pipeline(self, now: datetime) -> list[Document]:
         """Return an update pipeline that counts one failure atomically.

@@ -1,4 +1,4 @@
-"""The company aggregate. Its alias is unique among users and companies; its members own its projects."""
+"""The company aggregate. Its alias is unique among users and companies. Its members may launch its projects' builds."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

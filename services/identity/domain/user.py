@@ -60,8 +60,8 @@ class User:
     github_username: str | None = None
     gitlab_username: str | None = None
     epoch: int = 0  # incremented by each change of password, roles or status
-    anchor: int = 0  # 0: none
-    tokens: tuple[int, ...] = ()  # ids
+    anchor: int = 0  # see last_admin_guard.py; 0: none
+    tokens: tuple[int, ...] = ()  # ids of API tokens
     keys: ssh_key.FingerprintsByUuid = field(default_factory=dict)
 
     @property

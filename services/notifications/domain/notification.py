@@ -48,7 +48,7 @@ def decide(notification: Notification, command: NotificationCommand) -> Sequence
         case NotificationStatus.REQUESTED, SkipNotification(reason=reason):
             return [NotificationSkipped(notification_id=notification_id, reason=reason)]
         case _:
-            return []  # a duplicate: two replicas may have tried the same mail
+            return []  # a duplicate: two replicas may have sent the same mail
 
 
 def evolve(notification: Notification, event: NotificationEvent) -> Notification:

@@ -1,4 +1,4 @@
-"""The delivery aggregate: a webhook request and the decision about it."""
+"""The delivery aggregate: a webhook request, and whether it launches a build."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -23,7 +23,7 @@ INVALID_BRANCH_PATTERN = re.compile(r"^[-./]|[\s\x00-\x1f\x7f~^:?*\[\\]|\.\.|//|
 
 
 def validate_repository(text: str | None) -> str:
-    """Return the trimmed URL or local path. Whether local paths are allowed is checked elsewhere."""
+    """Return the trimmed URL or local path. The caller checks whether local paths are allowed on this server."""
     address = require_line(text, "PROJECT_REPOSITORY_REQUIRED")
     if any(character.isspace() for character in address) and not is_local_path(address):
         raise RequestRejected("PROJECT_REPOSITORY_INVALID")
@@ -38,7 +38,7 @@ def strip_login(text: str | None) -> str:
 
 
 def extract_login(text: str | None) -> str:
-    """Return the login of the URL, `user:password` or a token, or an empty text."""
+    """Return the login in the URL: `user:password`, or a token. Return an empty string if the URL has no login."""
     return split_credentials(validate_repository(text))[1]
 
 

@@ -42,7 +42,8 @@ class Secret:
     env: str | None = None
     escape_char: str | None = None
     projects_id: tuple[int, ...] = ()
-    is_global: bool = False  # the list of projects was explicitly set to empty
+    # every project may use the secret: its list of projects was set to empty, and not only emptied by detaching
+    is_global: bool = False
 
 
 def decide(secret: Secret, command: SecretCommand) -> list[SecretEvent]:

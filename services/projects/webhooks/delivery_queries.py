@@ -38,8 +38,8 @@ async def list_deliveries(ctx: Context, query: ListDeliveries) -> Page:
 async def _load_page(ctx: Context, query: ListDeliveries, condition: Condition) -> tuple[list[DeliveryRow], int]:
     """Return a page of recorded and rejected deliveries, newest first, and the total.
 
-    The few rejected ones are all loaded. Any of them can precede the page, so the recorded ones are loaded from that
-    many rows before it.
+    All rejected deliveries are loaded, because only few are stored. Any of them can precede the page. If there are n of
+    them, the recorded deliveries are therefore loaded from n rows before the page.
     """
     rejected = await rejections.rejected_deliveries(ctx).find(condition, NEWEST_FIRST)
     skip, limit = skip_and_limit(query)
@@ -48,7 +48,7 @@ async def _load_page(ctx: Context, query: ListDeliveries, condition: Condition) 
     total = await ctx.read_model(DeliveryRow).count(condition) + len(rejected) if query.counted else 0
     if first and not recorded:
         return [], total
-    # these precede the first loaded row, as the skipped rows do
+    # rejected deliveries that precede the first loaded row, as the skipped rows do
     newer = [row for row in rejected if _sort_key(row) > _sort_key(recorded[0])] if first else []
     merged = sorted([*recorded, *(row for row in rejected if row not in newer)], key=_sort_key, reverse=True)
     start = skip - first - len(newer)

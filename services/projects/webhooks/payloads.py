@@ -25,7 +25,7 @@ async def get_webhook_payload(ctx: Context, query: GetWebhookPayload) -> bytes:
 
 
 async def delete_payload(ctx: Context, recorded: RecordedEvent[BuildFinished]) -> None:
-    """Delete the payload of a finished build. The executor_id of a build is the id of its delivery."""
+    """Delete the payload of a finished build. A build launched by a delivery has the delivery's id as executor_id."""
     await ctx.collection(PAYLOADS_COLLECTION).delete_one({"_id": recorded.event.executor_id})
 
 

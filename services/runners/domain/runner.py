@@ -1,4 +1,4 @@
-"""The runner aggregate."""
+"""The runner aggregate: registration, settings, info, online status and deletion of a runner."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
