@@ -82,7 +82,7 @@ def _mongodb_url(name: str, password: str, deployment: Deployment) -> str:
 def _mongodb_user(name: str, password: str) -> dict[str, object]:
     """Return the arguments of MongoDB's createUser and updateUser.
 
-    A service may access its own database, `migrate` all.
+    A service may access its own database; `migrate` may access the databases of all services.
     """
     databases = SERVICES if name == "migrate" else (name,)
     return {

@@ -1,4 +1,7 @@
-"""Entry points of the long-lived processes. They do not load the command line parser, to save memory."""
+"""Entry points of the services, the gateway and the migration.
+
+They do not load the command line parser, to save memory.
+"""
 
 import ctypes
 import gc
@@ -37,9 +40,8 @@ def run_gateway() -> None:
 
 def run_migration() -> None:
     settings = _load_settings()
-    logging.getLogger("headrace.messaging").setLevel(
-        logging.CRITICAL
-    )  # the migration prints connection problems itself
+    # the migration prints connection problems itself
+    logging.getLogger("headrace.messaging").setLevel(logging.CRITICAL)
     from infra.migration import migrate
 
     migrate(settings)

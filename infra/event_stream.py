@@ -35,15 +35,8 @@ MAX_SUMMARY_FIELDS = 5
 SERVICE_COLORS = dict(zip(SERVICES, ("cyan", "magenta", "blue", "yellow", "bright_black"), strict=True))
 SUCCESS_COLOR, FAILURE_COLOR = "green", "red"
 FAILURE_SUFFIXES = ("Failed", "Lost", "Killed", "Offline", "GaveUp")
-HIDDEN_FIELD_PARTS = (
-    "hash",
-    "sealed",
-    "token",
-    "uuid",
-    "executor",
-    "at",
-    "ran",
-)  # fields whose names contain these parts are left out of the line
+# Fields whose names contain one of these words are left out of the line.
+HIDDEN_FIELD_PARTS = ("hash", "sealed", "token", "uuid", "executor", "at", "ran")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +63,10 @@ class EventRecord:
         )
 
     def summary(self) -> str:
-        """Return the short fields of the event, except those that the line shows elsewhere."""
+        """Return up to MAX_SUMMARY_FIELDS fields as `name=value`, text before numbers.
+
+        Only text and numbers are shown, without empty values, hidden fields, ciphertext and the object's own id.
+        """
         own_id = f"{self.stream.partition('-')[0]}_id"
         fields = [
             (name, value)
@@ -85,7 +81,7 @@ class EventRecord:
         )
 
     def to_text(self) -> Text:
-        """Return one line for a terminal of 80 columns."""
+        """Return one line for the terminal: time, service, stream, event, actor and summary."""
         return Text.assemble(
             (f"{self.at.astimezone():%H:%M:%S.%f}"[:-3], "dim"),
             " ",

@@ -39,7 +39,7 @@ class Login:
 
 
 def build_logins(services: Sequence[Service], gateway_messages: Iterable[type[Message]]) -> list[Login]:
-    """Return the logins of all processes, services first."""
+    """Return all logins: those of the services first, and the login of external programs last."""
     return [
         *(_service_login(service, services) for service in services),
         _gateway_login(services, gateway_messages),

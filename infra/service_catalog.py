@@ -1,6 +1,7 @@
 """The services of Headrace, and access to their declarations.
 
-The module imports no service: the supervisor, the agent and the command line would keep those libraries in memory.
+The module imports no service: the supervisor, the agent and the command line would keep the services' libraries in
+memory.
 """
 
 from importlib import import_module

@@ -14,7 +14,7 @@ log = logging.getLogger("headrace.clock")
 
 MAX_OFFSET_SECONDS = 5.0  # a process with a larger clock offset is not ready
 READ_INTERVAL_SECONDS = 5.0
-MAX_ROUND_TRIP_SECONDS = 2.0  # a slower reply is too imprecise to use
+MAX_ROUND_TRIP_SECONDS = 2.0  # a slower reply is too imprecise, so it is ignored after the first reading
 WARNING_INTERVAL_SECONDS = 600.0
 
 
@@ -49,7 +49,7 @@ class Clock:
         return self._offset
 
     async def synchronize(self, get_database_time: Callable[[], Awaitable[datetime]]) -> None:
-        """Read the database's time. The reply is assumed to be the time at half of the round trip."""
+        """Read the database's time, which is assumed to be the time halfway through the round trip."""
         host_time, start = self.machine_time(), self.monotonic()
         database_time = await get_database_time()
         end = self.monotonic()
@@ -61,7 +61,7 @@ class Clock:
         self._uncertainty = half
 
     def find_problem(self) -> str | None:
-        """Return a message if the host clock is certainly off by more than the limit; otherwise None."""
+        """Return a message if the host clock is certainly off by more than MAX_OFFSET_SECONDS; otherwise None."""
         if self._offset is None or abs(self._offset) - self._uncertainty <= MAX_OFFSET_SECONDS:
             return None
         return f"the clock is {format_offset(self._offset)} the database's; synchronize it (NTP)"

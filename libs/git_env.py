@@ -1,4 +1,4 @@
-"""The environment for git commands. Credentials and settings are passed in it, never on a command line."""
+"""The environment for git commands: settings, and credentials, which never appear on a command line."""
 
 import shlex
 from collections.abc import Iterator, Mapping
@@ -6,7 +6,8 @@ from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 SSH_OPTIONS = "-o IdentitiesOnly=yes -o StrictHostKeyChecking=accept-new -o BatchMode=yes -o ConnectTimeout=10"
-# git calls the helper for this server only, whereas a configured header would follow redirects to any server
+# git calls the helper only for the server that it is configured for; a configured header would follow redirects to any
+# server
 CREDENTIAL_HELPER = """!f() {
   test "$1" != get || printf 'username=%s\\npassword=%s\\n' "$HEADRACE_GIT_USERNAME" "$HEADRACE_GIT_PASSWORD"
 }; f"""
@@ -80,5 +81,8 @@ def build_environment(
 
 
 def upload_pack_args(url: str) -> list[str]:
-    """Return options that let a fetch read a local repository of another user. Such a fetch ignores our settings."""
+    """Return options that let a fetch read a local repository of another user.
+
+    git starts `upload-pack` for the local repository without the settings of `build_environment`.
+    """
     return ["--upload-pack=git -c safe.directory=* upload-pack"] if is_local_url(url) else []

@@ -6,7 +6,11 @@ TOKEN = re.compile(r"\*\*/|\*\*|\*|\?|\[!?\]?[^\]]*\]|\{[^{}]*\}|.", re.DOTALL)
 
 
 def glob_to_regex(glob: str) -> str:
-    """Translate a glob: `*` and `?` match within a folder, `**/` any number of folders, `{a,b}` alternatives."""
+    """Translate a path glob to a regular expression.
+
+    `*` and `?` match within a folder, `**` across folders, `**/` any number of folders, `[...]` a character of a set,
+    and `{a,b}` one of the alternatives.
+    """
     return "".join(map(_translate, TOKEN.findall(glob)))
 
 

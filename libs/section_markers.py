@@ -1,7 +1,8 @@
-"""Section markers, which mark the start and end of a section in a job's log.
+"""Section markers: sequences in a job's log that mark the start and the end of a section.
 
-The format is GitLab's: https://docs.gitlab.com/ci/jobs/job_logs/#custom-collapsible-sections. The time is in seconds
-or, in Headrace's own markers, in milliseconds. The names of these contain a random nonce per attempt.
+The format is GitLab's: https://docs.gitlab.com/ci/jobs/job_logs/#custom-collapsible-sections. A marker contains the
+time in seconds. Headrace's own markers contain it in milliseconds, or in seconds if the job's shell supports nothing
+else. Headrace's section names contain a random nonce, which is new for each attempt of a job.
 """
 
 import re
@@ -18,7 +19,7 @@ def format_section_name(nonce: str, index: int) -> str:
 
 
 def format_job_marker(nonce: str, milliseconds: int) -> bytes:
-    """Return the marker that a runner writes when it starts a job. It carries the runner's clock, in milliseconds."""
+    """Return the marker that the agent writes when it starts a job. It carries the agent's clock, in milliseconds."""
     return b"section_start:%d:%b\r\x1b[0K" % (milliseconds, format_job_section_name(nonce).encode())
 
 
@@ -32,7 +33,7 @@ def find_nonces(script: str) -> frozenset[str]:
 
 
 def compile_marker_pattern(nonces: Iterable[str]) -> re.Pattern[bytes] | None:
-    """Return a pattern for the markers with these nonces, without the line end; None for no nonces."""
+    """Return a pattern for the markers with these nonces, without the end of the line. Return None without nonces."""
     names = b"|".join(re.escape(nonce.encode()) for nonce in sorted(set(nonces)))
     if not names:
         return None

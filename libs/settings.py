@@ -74,7 +74,7 @@ class Settings:
     replicas: int = 1
     stream_replicas: int = 1  # replicas of each JetStream stream
     instance: str = "local"
-    health_port: int = 0  # 0: any free one
+    health_port: int = 0  # 0: any free port
     local_repositories: bool = False
     wait_seconds: float = 120.0  # how long a command waits for servers that are starting
     leave_seconds: float = 0.0  # how long a gateway keeps serving after SIGTERM
@@ -208,7 +208,8 @@ def _content(variable: str, file: Path) -> str:
     try:
         text = file.read_text(encoding="utf-8").rstrip("\r\n")
     except UnicodeDecodeError:
-        raise SettingsError(f"{variable}: {file} is not a text file.") from None  # the error would show a part of it
+        # the error would show a part of the file
+        raise SettingsError(f"{variable}: {file} is not a text file.") from None
     except OSError as error:
         raise SettingsError(f"{variable}: {file} cannot be read ({error.strerror}).") from None
     if not text.strip():

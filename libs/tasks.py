@@ -13,8 +13,8 @@ CANCEL_RETRY_SECONDS = 0.2
 async def cancel_and_wait(tasks: Iterable["asyncio.Task[Any]"]) -> None:
     """Cancel tasks repeatedly until all have ended, and log their errors.
 
-    `asyncio.wait_for` of Python 3.11, used by the drivers, may swallow a cancellation, so one request is not enough. If
-    the caller is canceled itself, it still waits for the tasks and then re-raises CancelledError.
+    `asyncio.wait_for` of Python 3.11, used by the drivers, may swallow a cancellation, so one cancel request may not
+    suffice. If the caller is canceled itself, it still waits for the tasks and then re-raises CancelledError.
     """
     ended = {task for task in tasks if not task.done()}
     running, cancellation = ended, None

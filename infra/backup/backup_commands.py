@@ -1,4 +1,4 @@
-"""`headrace backup` and `headrace restore`: files and streams, servers, progress and summaries."""
+"""`headrace backup` and `headrace restore`: open the files and servers, show progress, and print the results."""
 
 import asyncio
 import os
@@ -229,9 +229,9 @@ def _select_servers(settings: Settings, *, must_exist: bool) -> Iterator[Setting
 
 
 def _with_master_key(settings: Settings) -> Settings:
-    """Return settings with the configured master key, or that of the embedded stack.
+    """Return settings with the configured master key, or else with the master key of the embedded stack.
 
-    Raises SettingsError without one.
+    Raises SettingsError if there is no master key.
     """
     key_file = settings.data / "secrets" / "master-key"
     if not settings.master_keys and key_file.exists():

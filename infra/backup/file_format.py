@@ -1,7 +1,8 @@
-"""Backup file, format 1: two lines of text, a compressed body that may be encrypted, and a digest of the whole file.
+"""Backup file, format 1: two lines of text, a compressed and optionally encrypted body, and a digest of both.
 
-The body is a sequence of blocks: the beginning of a section, its documents as concatenated BSON, its count and digest;
-finally the list of sections. docs/operating/backup.md specifies every byte.
+The body is a sequence of blocks. Each section, which holds one collection, has a block that begins it, blocks with its
+documents as concatenated BSON, and a block with their count and digest. The last block lists the sections.
+docs/operating/backup.md specifies every byte.
 """
 
 import hashlib

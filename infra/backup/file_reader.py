@@ -61,7 +61,10 @@ class BackupReader:
         return self._file.tell()
 
     def read_documents(self) -> Iterator[tuple[Section, bytes]]:
-        """Yield each document with its section. The documents count as verified only after the last one was yielded."""
+        """Yield each block of concatenated documents with its section.
+
+        The documents count as verified only after the last block was yielded.
+        """
         try:
             yield from READERS[self.format](self)
         except DecryptionError as error:

@@ -23,9 +23,10 @@ from libs.eventstore.mongo import create_schema
 from libs.security.envelope_encryption import DecryptionFailed, MasterKeyMissing, MasterKeys
 
 Databases = Mapping[str, AsyncDatabase[Document]]
-ProgressReport = Callable[[int, int], None]  # bytes read, size of the file
+ProgressReport = Callable[[int, int], None]  # arguments: bytes read, size of the file
 
-# Writes wait for one member only. The marker is removed with majority at the end, which covers all earlier writes.
+# Writes wait for one member only. The restore marker is removed with write concern majority at the end, which covers
+# all earlier writes.
 FAST_WRITES = WriteConcern(1)
 OCCUPIED_COLLECTIONS = (COMMITS, DATA_KEYS, "counters")  # each contains documents once a system was started
 
@@ -149,5 +150,8 @@ async def _rebuild_heads(database: AsyncDatabase[Document]) -> None:
 
 
 async def count_interrupted_jobs(database: AsyncDatabase[Document]) -> int:
-    """Return the number of jobs that were running at the time of the backup."""
+    """Return the number of unfinished attempts, which is about the number of jobs that were running at the time.
+
+    Unfinished attempts include the short-lived placeholders of claims that must not start.
+    """
     return await database["attempts"].count_documents({"finished": False})

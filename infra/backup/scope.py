@@ -30,8 +30,8 @@ PROJECTION_PREFIX = "view_"  # prefix of collections that hold projections
 LOG_COLLECTIONS = {"log_chunks"}
 ARTIFACT_COLLECTIONS = {"file_pieces"}
 
-# Append-only collections and the field with the time of a document. Documents older than the clock tolerance are
-# immutable, so they can be read after the snapshot has expired.
+# Append-only collections, and the field with the time of a document. Documents older than the snapshot by
+# MAX_CLOCK_SKEW are immutable, so they can be read after the snapshot has expired.
 APPEND_ONLY_FIELDS: Mapping[str, str] = {COMMITS: "at", "log_chunks": "_id", "file_pieces": "_id"}
 
 

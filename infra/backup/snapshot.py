@@ -116,7 +116,10 @@ async def _copy_collection(
 async def _find_cutoffs(
     service: Service, databases: Databases, ack_floors: Mapping[str, datetime], session: AsyncClientSession
 ) -> Sequence[Document]:
-    """Return the times up to which consumers have handled events, because a restore changes sequence numbers."""
+    """Return the time before which each subscription and each worker has handled all events.
+
+    Sequence numbers cannot serve for this, because a restore changes them.
+    """
     done = dict(ack_floors)
     async for position in databases[service.name]["followers"].find({"event_id": {"$ne": ""}}, session=session):
         source = position["_id"].removeprefix(REACTIONS_PREFIX)
@@ -126,9 +129,8 @@ async def _find_cutoffs(
             if last := await databases[source][COMMITS].find_one(wanted, {"at": 1}, session=session):
                 done[position["_id"]] = last["at"]
     before = {name: at - MAX_CLOCK_SKEW for name, at in done.items()}
-    async for earlier in databases[service.name][RESTORE_CUTOFFS].find(
-        {}, session=session
-    ):  # cutoffs of an earlier restore of this system
+    # cutoffs of an earlier restore of this system
+    async for earlier in databases[service.name][RESTORE_CUTOFFS].find({}, session=session):
         before[earlier["_id"]] = max(earlier["before"], before.get(earlier["_id"], earlier["before"]))
     return [{"_id": name, "before": at} for name, at in sorted(before.items())]
 

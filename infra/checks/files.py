@@ -1,4 +1,4 @@
-"""The files of the repository that the checks look at."""
+"""The files of the repository that the checks read."""
 
 import subprocess
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def list_tracked_files(root: Path) -> Iterator[Path]:
-    """Yield the existing files under version control, relative to the root; without git, all files."""
+    """Yield the existing files under version control, relative to the root. Without git, yield all files not hidden."""
     listing = subprocess.run(["git", "ls-files", "-z"], cwd=root, capture_output=True, text=True)
     names = listing.stdout.split("\0") if listing.returncode == 0 else _walk(root)
     yield from (Path(name) for name in names if name and (root / name).is_file())

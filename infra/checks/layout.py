@@ -8,16 +8,17 @@ from infra.checks.files import list_tracked_files
 
 MAX_LINES = 300
 MAX_MODULES_PER_FOLDER = 12
-# Trees in which module names are unique. Unit tests mirror the packages, so their module names may repeat.
+# Each folder listed here is a tree, in which a module name must not repeat; `services/*` stands for each folder in
+# services. Trees in MIRRORED_TREES are exempt: unit tests mirror the packages, so their module names repeat.
 TREES = ("agent", "contracts", "gateway", "infra", "libs", "services/*", "tests/*")
 MIRRORED_TREES = ("tests/unit",)
 
-# Modules that have the same role wherever they occur.
+# Module names that may repeat, because they have the same role in every folder.
 STANDARD_NAMES = {
     "__init__", "__main__", "app", "commands", "queries", "policies", "projections", "workers", "metrics", "conftest",
 }  # fmt: skip
 
-# tree:module -> reason
+# Other module names that may repeat: `tree:module` -> reason.
 REPEATED_NAMES: dict[str, str] = {
     "contracts:fields": "field types shared by the messages of one service",
 }

@@ -1,4 +1,4 @@
-"""Link rules: relative links of Markdown files, and paths of modules and folders in backticks, exist."""
+"""Link rules: the targets of relative links and of paths in backticks in Markdown files must exist."""
 
 import re
 from collections.abc import Iterator

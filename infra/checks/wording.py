@@ -31,7 +31,7 @@ NAMES = re.compile(
 TEXT_SUFFIXES = {".md", ".yml", ".yaml", ".sh", ".toml", ".mjs", ".conf", ""}
 SKIPPED = ("contracts/golden/*", "tests/releases/0.*", "requirements.txt", "*.json", "*/package-lock.json", "LICENSE")
 
-# Folders and files that do not follow the rules yet, with the reason.
+# Generated files: their sources are checked instead.
 UNCHECKED: dict[str, str] = {
     "docs/developing/messages.md": "generated from contracts/ and services/, which are checked",
     "docs/using/cli.md": "generated from agent/ and infra/cli/, which are checked",
@@ -43,7 +43,7 @@ UNCHECKED: dict[str, str] = {
 class Exemption:
     """A place where a word is allowed."""
 
-    pattern: str  # regular expression that matches the path of the file
+    pattern: str  # glob that matches the path of the file
     word: str
     reason: str
 

@@ -1,1 +1,1 @@
-"""`headrace demo`: a sample repository, a build over the HTTP API, and their display in a terminal."""
+"""`headrace demo`: build a sample repository over the HTTP API, and show the build in the terminal."""

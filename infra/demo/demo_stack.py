@@ -1,4 +1,4 @@
-"""The stack of the demo: the one that runs on its data folder, or a new one on a free port."""
+"""The stack of the demo: the one that already runs on the data folder, or a new one."""
 
 import os
 import signal

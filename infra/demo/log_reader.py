@@ -1,4 +1,4 @@
-"""Live log of a build, step by step and line by line.
+"""Reader of a build's live log, step by step and line by line.
 
 After the end of the build, missing lines are read from its stored log.
 """
@@ -121,9 +121,9 @@ class LogReader:
     def _section_events(self, section: dict[str, Any], lines: list[str]) -> Iterator[LogEvent]:
         if section["step"] != self._step:
             if self._step and not self._step_finished:
-                yield StepFinished(
-                    self._step, _seconds_between(self._step_started_at, section["start_at"]), True, False
-                )  # the live log went on to the next step without reporting the end of this one
+                # the live log went on to the next step without reporting the end of this one
+                took = _seconds_between(self._step_started_at, section["start_at"])
+                yield StepFinished(self._step, took, True, False)
             self._step, self._step_started_at, self._step_finished = section["step"], section["start_at"], False
             yield StepStarted(self._step)
         self._line_counts[self._step] = self._line_counts.get(self._step, 0) + len(lines)

@@ -1,4 +1,4 @@
-"""docs/images/demo.svg: the terminal output of a real run of `headrace demo`, as a picture.
+"""Recorder of docs/images/demo.svg: the terminal output of a real run of `headrace demo`, as a picture.
 
 Run it as `python -m infra.demo.recording`. It starts a stack and takes some seconds, so `make docs` does not.
 """

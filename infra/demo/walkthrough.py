@@ -1,4 +1,7 @@
-"""`headrace demo`: start a stack, build a repository, and show the log and the events of the build."""
+"""`headrace demo`: build a repository on a local stack or on a remote system, and show the log of the build.
+
+On a local stack, the events of the build are shown as well.
+"""
 
 import asyncio
 import os
@@ -69,7 +72,7 @@ def _run_on_local_stack(ui: Ui, stack: DemoStack) -> bool:
 
 
 def _run_on_remote_system(ui: Ui) -> bool:
-    """Run the demo on the system at HEADRACE_URL. The sample repository is served to it over HTTP."""
+    """Run the demo on the system at HEADRACE_URL, which fetches the sample repository from this process over HTTP."""
     settings = Settings.from_environment(os.environ)
     if not settings.admin_password:
         raise OperatorError(f"Set HEADRACE_ADMIN_PASSWORD to the password of {settings.admin_username} on that system.")

@@ -1,4 +1,8 @@
-"""Descriptions of message fields: the comments beside them in the contracts, or else by field name."""
+"""Descriptions of message fields.
+
+A text below for one message comes first, then the comment beside the field in the contract, then a text below for the
+name of the field.
+"""
 
 import ast
 import re

@@ -126,7 +126,8 @@ COMPUTED_DEFAULTS = {
     "HEADRACE_LOG_FORMAT": "`json`",
     "HEADRACE_LOG_LEVEL": "`INFO`",
 }
-READ_ELSEWHERE = {"HEADRACE_LOG_FORMAT", "HEADRACE_LOG_LEVEL"}  # by libs/observability, before the settings are loaded
+# read by libs/observability, before the settings are loaded
+READ_ELSEWHERE = {"HEADRACE_LOG_FORMAT", "HEADRACE_LOG_LEVEL"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from libs.service.declaration import Service
 from libs.settings import Settings, SettingsError
 
 MIN_MONGODB_VERSION = (6, 0)
-MAX_CLOCK_SKEW_SECONDS = 5.0  # more between this machine and MongoDB is a finding
+MAX_CLOCK_SKEW_SECONDS = 5.0  # a larger clock difference between this machine and MongoDB is a finding
 MAX_TRANSACTION_SECONDS = 5  # a longer transaction timeout of MongoDB is a finding
 MAX_LISTED_INDEXES = 5  # a finding names at most this many indexes
 UNAUTHORIZED_CODES = {13, 18}
@@ -82,7 +82,7 @@ async def check_server(client: AsyncMongoClient[Document]) -> AsyncIterator[Find
 
 
 async def check_durability(client: AsyncMongoClient[Document], settings: Settings) -> AsyncIterator[Finding]:
-    """Check that a majority acknowledges writes, with a write that matches no document, and the transaction timeout."""
+    """Check that a majority acknowledges a write, which matches no document, and check the transaction timeout."""
     nothing = {"q": {"_id": "doctor"}, "u": {"$set": {"seen": True}}}
     concern = {"w": "majority", "j": True, "wtimeout": 4000}
     database = client[settings.database("identity")]
@@ -168,7 +168,7 @@ async def _check_schema(service: Service, database: AsyncDatabase[Document]) -> 
 async def check_master_keys(
     client: AsyncMongoClient[Document], settings: Settings, services: Sequence[Service]
 ) -> AsyncIterator[Finding]:
-    """Decrypt one data key per master key."""
+    """Unwrap one data key of each service and master key."""
     master = MasterKeys.from_keys(settings.master_keys)
     for service in services:
         data_keys = get_database(client, settings, service.name)["data_keys"]

@@ -133,9 +133,8 @@ async def check_bucket(settings: Settings) -> AsyncIterator[Finding]:
     """Write, read, list and delete an object in the bucket, as the service builds does."""
     if settings.bucket is None:
         return
-    from services.builds.artifacts.s3_storage import (
-        find_bucket_problem,  # imported here because loading the S3 library takes time
-    )
+    # imported here because loading the S3 library takes time
+    from services.builds.artifacts.s3_storage import find_bucket_problem
 
     if why := await find_bucket_problem(settings.bucket, settings.database_prefix, settings.ca_file):
         yield Finding(

@@ -29,7 +29,10 @@ ANSWERED_CODES = {"HISTORY_NOT_FOUND"}
 
 
 async def check_services(client: Client, declared: Sequence[Service]) -> AsyncIterator[Finding]:
-    """Query each service for the history of an unknown object. A service that works responds that it does not exist."""
+    """Query each service for the history of an object that does not exist.
+
+    A working service responds with HISTORY_NOT_FOUND.
+    """
     caller = MessageClient(client)
     kind_of = {service: kind for kind, service in aggregate_types().items()}
     for service in declared:

@@ -44,7 +44,11 @@ class DataFolder:
         return self.path / "logs" / f"{name}.log"
 
     def secret(self, name: str, initial_value: str | None = None) -> str:
-        """Return a secret by name. It is generated at the first use and stored in a file readable by its owner only."""
+        """Return a secret by name.
+
+        At the first use the secret is set to `initial_value`, or generated, and stored in a file that only its owner
+        can read.
+        """
         file = self.path / "secrets" / name
         if not file.exists():
             write_atomically(file, initial_value or secrets.token_urlsafe(24))

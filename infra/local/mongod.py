@@ -1,4 +1,4 @@
-"""The embedded MongoDB: a replica set with one member, because transactions and change streams need one."""
+"""The embedded MongoDB: a replica set with one member, because transactions and change streams need a replica set."""
 
 import importlib.metadata
 import socket

@@ -22,8 +22,8 @@ def nats_server_program(folder: DataFolder, listen: str = "127.0.0.1", *, unlimi
     port, monitoring = folder.port("nats"), folder.port("nats-monitoring")
     address = f"nats://127.0.0.1:{port}"
     config = folder.path / "nats" / "nats.conf"
-    # other users can read command lines, so the passwords are in a file
     addresses = f"{listen}:{port}", f"{listen}:{monitoring}"
+    # the passwords are in a file, because other users can read command lines
     write_atomically(config, render_config(folder, *addresses, folder.path / "nats", unlimited=unlimited))
     return Program(
         name="nats-server",

@@ -25,7 +25,7 @@ def is_taken(host: str, port: int) -> bool:
 
 
 def find_free_port() -> int:
-    """Return a free port, a different one at each call."""
+    """Return a free port, a different one at each call until the range is exhausted."""
     first, size = FIRST_PORT, PORT_COUNT
     if limits := os.environ.get(PORT_RANGE_VARIABLE):
         first, last = map(int, limits.split("-"))

@@ -1,4 +1,7 @@
-"""A child process that cannot outlive its parent, logs to a file, and is terminated and then killed."""
+"""A child process that logs to a file and, on Linux, cannot outlive its parent.
+
+Stopping the process terminates it, and kills it after a timeout.
+"""
 
 import contextlib
 import ctypes
@@ -30,9 +33,8 @@ class Program:
     address: str = ""  # URL to display, without a login
     url: str = field(default="", repr=False)  # URL for clients, with the login
     health: str = ""
-    explain_failure: Callable[[str], str] = lambda log: (
-        ""
-    )  # returns a message for a known failure in the log, or nothing
+    # returns a message for a known failure in the log, or an empty string
+    explain_failure: Callable[[str], str] = lambda _log: ""
 
 
 class Process:

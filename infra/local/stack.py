@@ -24,7 +24,8 @@ LIMITED_LOGIN_MESSAGE = (
     "The login in HEADRACE_NATS_URL lacks permissions. `headrace up` uses it for all processes, "
     "so it must be a NATS user without restrictions (docs/operating/nats.md)."
 )
-ProgramFactory = Callable[[], Program]  # creates the program again for each start, with a free health port
+# creates the program for each start of its process, because each start takes a free health port
+ProgramFactory = Callable[[], Program]
 
 
 @dataclass(frozen=True, slots=True)

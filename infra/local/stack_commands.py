@@ -34,9 +34,9 @@ def supervise(*, detached: bool, python: tuple[str, ...] = PYTHON_COMMAND) -> No
 
     settings = Settings.from_environment(os.environ)
     welcome = _welcome_message(settings)
-    # The output of a detached supervisor goes to a log file, which must not contain the password. The
-    # process that starts the supervisor prints the password.
     supervisor = Supervisor(settings, resolve_secret_files(os.environ), print_line, python)
+    # The output of a detached supervisor goes to a log file, which must not contain the password. `start_detached`
+    # prints the welcome message with the password.
     supervisor.run(announce=lambda: None if detached else print_line(welcome()))
 
 
@@ -80,7 +80,10 @@ def _is_ready(folder: DataFolder, supervisor: int) -> bool:
 
 
 def _welcome_message(settings: Settings) -> Callable[[], str]:
-    """Return a function for the welcome message. Call this before the start, to detect the first start."""
+    """Return a function that builds the welcome message.
+
+    `_welcome_message` itself must be called before the start, because it detects the first start.
+    """
     folder = DataFolder(settings.data)
     first = not folder.agent_config.exists()
 
@@ -137,7 +140,10 @@ def stop_stack(timeout: float = 30) -> str:
 
 
 def _is_running(pid: int) -> bool:
-    """Return whether a process is running, on Linux. The supervisor releases its lock a moment before it exits."""
+    """Return whether a process is running; without `/proc` always False.
+
+    The supervisor releases its lock a moment before it exits.
+    """
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes() != b""  # empty for a zombie process
     except OSError:

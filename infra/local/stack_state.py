@@ -60,7 +60,7 @@ class StackState:
 def exclusive_lock(folder: DataFolder) -> Iterator[None]:
     """Hold the folder's lock.
 
-    The kernel releases it when the process ends. Raises OperatorError if another holds it.
+    The kernel releases the lock when the process ends. Raises OperatorError if another process holds it.
     """
     with _lock_file(folder).open("a+") as lock:
         deadline = time.monotonic() + 0.5

@@ -142,7 +142,7 @@ class Supervisor:
         if not nats_address:
             servers.append(nats_server_program(self._folder))
             nats_address = servers[-1].address
-        # The servers restart on the same ports, because other processes know these.
+        # The servers restart on the same ports, because the other processes have the servers' URLs.
         self._start_stage([_fixed_program(program) for program in servers])
         return Stack(settings, self._folder, mongodb_url, nats_address, self._environ, self._python)
 

@@ -1,4 +1,4 @@
-"""The event store: commits appended with an expected version, read in order, each command at most once."""
+"""The event store: appends commits to streams at an expected version, and records each command at most once."""
 
 from libs.eventstore.store import (
     CommitRef,

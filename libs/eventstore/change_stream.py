@@ -1,4 +1,4 @@
-"""The change stream of the log: commits in the order of the database."""
+"""The MongoDB change stream of the event log: new commits in the order in which the database committed them."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -12,15 +12,15 @@ from libs.documents import Document
 BATCH_DELAY_SECONDS = 0.05
 BATCH_SIZE = 256
 MAX_AWAIT_MS = 500
-OPLOG_LOST_CODES = {136, 280, 286}  # error codes when the oplog no longer contains the position
+OPLOG_LOST_CODES = {136, 280, 286}  # MongoDB error codes: the oplog no longer contains the start position
 EPOCH = Timestamp(0, 0)
 
-StartPosition = Document  # start parameters of a change stream
+StartPosition = Document  # the arguments of `watch` that determine where a change stream starts
 
 
 @dataclass(frozen=True, slots=True)
 class CommitChange:
-    """A commit from the change stream with its resume token. Without a document it is only a later token."""
+    """A new commit with the resume token after it. `document` is None if only the resume token is new."""
 
     token: str
     at: Timestamp = EPOCH
@@ -38,7 +38,10 @@ async def get_operation_time(commits: AsyncCollection[Document]) -> Timestamp:
 
 
 async def watch_commits(commits: AsyncCollection[Document], start: StartPosition) -> AsyncGenerator[CommitChange]:
-    """Yield commits in the order of the database, and changes without a document while there are none."""
+    """Yield new commits in the order in which the database committed them.
+
+    While there are no new commits, yield changes that have only a newer resume token.
+    """
     pipeline: list[Document] = [
         {"$match": {"operationType": "insert"}},
         {"$project": {"fullDocument": 1, "clusterTime": 1}},
@@ -50,8 +53,8 @@ async def watch_commits(commits: AsyncCollection[Document], start: StartPosition
             if change is not None:
                 yield CommitChange(change["_id"]["_data"], change["clusterTime"], change["fullDocument"])
                 if not changes._cursor._has_next():
-                    # collect a batch: relay, subscriptions and databases have much less work per event, and whatever
-                    # needs low latency uses hints
+                    # wait for more commits: with batches, the relay, the subscriptions and the database have much less
+                    # work per event; consumers that need low latency use hints
                     await asyncio.sleep(BATCH_DELAY_SECONDS)
             elif changes.resume_token is not None:
                 yield CommitChange(changes.resume_token["_data"])

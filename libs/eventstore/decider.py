@@ -61,13 +61,14 @@ class CommandMetadata:
     actor: Actor = SYSTEM
     command: str = ""  # command name
     traceparent: str = ""
-    may_be_duplicate: bool = False  # the id comes from an idempotency key or an event and may be known
+    # the id is derived from an idempotency key or an event, so it may be in the log already
+    may_be_duplicate: bool = False
     fingerprint: str = ""  # hash of the request that used an idempotency key
 
 
 @dataclass(frozen=True, slots=True)
 class RecordedEvent(Generic[E_co]):
-    """An event with its position in the log and the metadata of its command."""
+    """An event with its position in its stream and the metadata of its command."""
 
     stream: str
     version: int  # of the stream after the event's commit, from 1
@@ -120,7 +121,8 @@ class Decider(Generic[C, S, E]):
     decide: Callable[[S, C], Sequence[E]]
     evolve: Callable[[S, E], S]
     reservations: Callable[[S, E], Sequence[Reservation]] = field(default=no_reservations)
-    initial_commands: tuple[type[C], ...] = ()  # commands that start a stream: the log is not read first
+    # commands that usually start a stream: the handler tries the initial state before it reads the log
+    initial_commands: tuple[type[C], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -148,18 +150,23 @@ class Category(Generic[C, S, E, R]):
     row_version: int = 1  # increase it when `apply` changes: rows are then rebuilt
     previous_row: PreviousRow[R] | None = None  # set while the previous release reads a lower version
     indexes: tuple[tuple[str, ...], ...] = ()  # row field names; a leading "-" means descending
-    time_index_field: str = ""  # a row field that always has a time: its partial indexes count rows without reading
-    sparse_index_field: str = ""  # a row field that has text in few rows: partial indexes on it contain only these
+    # a row field that always has a time, so that its indexes contain all rows and suffice for counting
+    time_index_field: str = ""
+    # a row field that is empty in most rows: indexes on it contain only the rows with text
+    sparse_index_field: str = ""
     is_deleted: Callable[[R], bool] = field(default=lambda _row: False)  # deleted rows are in no list
 
     @property
     def row_field(self) -> str:
-        """Name of the stream document's field for the row. Rows of other versions have other fields."""
+        """Name of the field that holds the row in the stream's document. Each row version has its own field."""
         return f"{self.name}_v{self.row_version}"
 
     @property
     def row_version_field(self) -> str:
-        """Name of the stream document's field for the last written row version; lower after an older release."""
+        """Name of the field that holds the row version last written to the stream's document.
+
+        The value is lower than `row_version` after a write by an older release.
+        """
         return f"{self.name}_row_version"
 
 

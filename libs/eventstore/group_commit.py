@@ -27,7 +27,7 @@ from libs.security.envelope_encryption import Encryption
 
 MAX_BATCH_SIZE = 500  # commits
 TRANSACTION_TIMEOUT_SECONDS = 8.0  # for one transaction with all its retries, including a database failover
-LOOKUP_TIMEOUT_SECONDS = 3.0  # to check which commits of unknown outcome are in the log
+LOOKUP_TIMEOUT_SECONDS = 3.0  # to look up which commits of a failed transaction are in the log
 MAX_BATCH_ATTEMPTS = 6
 MAX_INDIVIDUAL_TRANSACTIONS = 16  # running concurrently; leaves connections of the pool to other callers
 MAX_BACKOFF_SECONDS = 0.4
@@ -62,10 +62,10 @@ class PartialConflict(Exception):
 
 
 class GroupCommitter:
-    """Writes the commits of one process. It has no timer: a batch is what arrived while the previous one was written.
+    """Writes the commits of one process. The commits that arrive during one transaction form the next batch.
 
-    The stream's document serves as the lock: a commit that does not find it at the expected version is left out of
-    the transaction without aborting the others. The unique index on (stream, version) is the safety net.
+    The stream's document serves as the lock: a commit that does not find it at the expected version is left out of the
+    transaction without aborting the others. The unique index on (stream, version) is the safety net.
     """
 
     def __init__(self, database: AsyncDatabase[Document], vault: Encryption) -> None:
@@ -80,7 +80,7 @@ class GroupCommitter:
         self._writer: asyncio.Task[None] | None = None
 
     async def append(self, *commits: PendingCommit) -> None:
-        """Write the commits together or not at all. Raises as EventStore.append."""
+        """Write the commits together or not at all. Raises the errors of EventStore.append."""
         documents = [await to_document(commit, self._vault) for commit in commits]
         outcome: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._pending.append(PendingAppend(commits, documents, outcome))
@@ -111,7 +111,7 @@ class GroupCommitter:
             self._writer = None
 
     def _retry_individually(self, batch: Sequence[PendingAppend]) -> None:
-        """Write each commit in its own transaction, so that a failing or blocked one does not delay the others.
+        """Write each append in its own transaction, so that a failing or blocked append does not delay the others.
 
         A process killed within a transaction leaves its streams locked until the database aborts the transaction.
         """
@@ -121,7 +121,7 @@ class GroupCommitter:
             task.add_done_callback(self._individual_tasks.discard)
 
     async def _write_single(self, pending: PendingAppend) -> None:
-        """Retry with backoff. No connection is held between attempts."""
+        """Write one append, with retries and backoff on lock contention. No connection is held between attempts."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + TRANSACTION_TIMEOUT_SECONDS
         outcomes: Sequence[Exception | None] | None = None
@@ -139,7 +139,7 @@ class GroupCommitter:
             await asyncio.sleep(uniform(0.5, 1) * min(MAX_BACKOFF_SECONDS, 0.01 * 2**attempt))  # noqa: S311
 
     def _take_batch(self) -> list[PendingAppend]:
-        """Take the oldest pending commits that share no stream, reservation or command id; keep the others."""
+        """Take the oldest pending appends that share no stream, reservation or command id. The rest stays pending."""
         batch: list[PendingAppend] = []
         rest: list[PendingAppend] = []
         used: set[str] = set()
@@ -165,7 +165,7 @@ class GroupCommitter:
         return batch
 
     async def _classify_failures(self, batch: Sequence[PendingAppend], error: Exception) -> list[Exception | None]:
-        """Map a transaction's error to one result per commit, with a single query to the log."""
+        """Map a transaction's error to one result per append, with a single query to the log."""
         firsts = [pending.commits[0] for pending in batch]
         match error:
             case PyMongoError() if error.has_error_label("UnknownTransactionCommitResult"):
@@ -190,7 +190,7 @@ class GroupCommitter:
     async def _transact(
         self, batch: Sequence[PendingAppend], *, max_attempts: int, timeout: float = 0.0
     ) -> list[Exception | None]:
-        """Write a batch in one transaction. Raises LockContention if all attempts met another transaction's lock."""
+        """Write a batch in one transaction. Return one result per append. Raises LockContention or PartialConflict."""
         attempts = count(1)
 
         async def body(session: AsyncClientSession) -> list[Exception | None]:
@@ -231,7 +231,7 @@ class GroupCommitter:
         }
 
     async def _find_duplicates(self, command_ids: Sequence[str], session: AsyncClientSession) -> Rejections:
-        """Find commands that are in the log: they are reported as duplicates, whatever else would reject them now."""
+        """Return a DuplicateCommand for each command in the log, even if another check rejected the command first."""
         documents = self._commits.find({"_id": {"$in": command_ids}}, REF_FIELDS, session=session)
         return {document["_id"]: DuplicateCommand(read_commit_ref(document)) async for document in documents}
 

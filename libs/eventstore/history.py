@@ -25,7 +25,7 @@ from libs.security.envelope_encryption import Encryption
 from libs.service.declaration import AnyHandler, Context, Handler
 
 MAX_ENTRIES_BYTES = 512 * 1024  # of one reply; the default message limit of NATS is 1 MiB
-MAX_ID_DIGITS = 18  # fit into 64 bits
+MAX_ID_DIGITS = 18  # numbers with so many digits fit into 64 bits
 
 
 def redact_message(message: Message) -> Payload:
@@ -84,7 +84,7 @@ class HistoryQueries:
     async def get_state(self, context: Context, query: GetState) -> StreamState:
         category = self._categories[query.kind]
         until: Document = {"version": {"$lte": query.version}}
-        if query.at:  # otherwise include all events, also those of a replica whose clock is ahead
+        if query.at:  # without a time all events count, also those of a replica whose clock is ahead
             until["at"] = {"$lte": query.at}
         stream = (await self._find_head(query))["_id"]
         row, last = category.initial_row, None
@@ -118,7 +118,10 @@ class HistoryQueries:
         )
 
     async def _find_head(self, query: StreamQuery) -> Document:
-        """Find the stream by its id, which also finds deleted ones, or by its row's numeric id or UUID."""
+        """Find a stream by its id, or else by the numeric id or UUID of its row.
+
+        Deleted objects have no row, so only the stream's id finds them.
+        """
         if query.kind not in self._categories:
             raise RequestRejected("HISTORY_KIND_UNKNOWN")
         fields = {"version": 1}
@@ -130,7 +133,10 @@ class HistoryQueries:
         return head
 
     def _row_filter(self, category: AnyCategory, id_: str) -> Document | None:
-        """Return the filter for a row's numeric id or UUID, or None without an index, to avoid collection scans."""
+        """Return the filter for a row's numeric id or UUID.
+
+        Return None if the field has no index, because the query would scan the collection.
+        """
         is_number = id_.isascii() and id_.isdigit() and len(id_) <= MAX_ID_DIGITS
         name, value = ("id", int(id_)) if is_number else ("uuid", id_.lower())
         field = category.row_field

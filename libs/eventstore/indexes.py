@@ -1,4 +1,4 @@
-"""Index declarations, and functions that create them and find differences on a collection."""
+"""Declared indexes of a MongoDB database: create them, and find those that are missing or differ."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple

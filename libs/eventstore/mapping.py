@@ -71,13 +71,14 @@ async def _decrypt_event(stream: str, stored: Document, vault: Encryption | None
 
 
 def reservation_writes(commit: PendingCommit) -> list[UpdateOne | DeleteOne]:
-    """Return the writes of a commit's reservations. Of several for the same name only the last one counts."""
+    """Return the writes of a commit's reservations. Of several reservations of one name only the last one counts."""
     writes: list[UpdateOne | DeleteOne] = []
     for reservation in {reservation.key: reservation for reservation in commit.reservations}.values():
         document = {"_id": reservation.key, "stream": commit.stream}
         match reservation:
             case Reserve():
-                # idempotent for the owner; a name that another stream reserved since then aborts the transaction
+                # idempotent for the owner; if another stream has reserved the name since the check, the transaction
+                # aborts
                 writes.append(UpdateOne(document, {"$set": {"stream": commit.stream}}, upsert=True))
             case Release():
                 writes.append(DeleteOne(document))
@@ -85,7 +86,7 @@ def reservation_writes(commit: PendingCommit) -> list[UpdateOne | DeleteOne]:
 
 
 def head_write(commit: PendingCommit) -> UpdateOne:
-    """Return the write that moves a stream's document to the commit's version, with its rows."""
+    """Return the write that updates the stream's document to the commit's version and row."""
     category, row = commit.category, commit.row
     head = {
         "version": commit.version,

@@ -20,7 +20,7 @@ from libs.security.envelope_encryption import Encryption
 
 NAMESPACE_EXISTS = 48  # MongoDB error code
 APPEND_ATTRIBUTES = {**MONGODB, "db.operation.name": "append", "db.collection.name": "commits"}
-NOOP_TTL_SECONDS = 7 * 24 * 3600  # how long a repeated request is recognized
+NOOP_TTL_SECONDS = 7 * 24 * 3600  # how long a repeated command that recorded no events is recognized
 INDEXES = (
     Index("commits", ("stream", "version"), {"unique": True}),
     Index("notes", ("at",), {"expireAfterSeconds": NOOP_TTL_SECONDS}),

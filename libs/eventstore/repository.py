@@ -23,7 +23,7 @@ from libs.eventstore.decider import (
 )
 from libs.eventstore.store import CommitRef, DuplicateCommand, EventStore, PendingCommit, WrongExpectedVersion
 
-MAX_ATTEMPTS = 50  # many, because a busy writer in another process has its cache up to date and wins more often
+MAX_ATTEMPTS = 50  # many, because another process that writes the stream often has it cached and wins most conflicts
 MAX_BACKOFF_SECONDS = 0.1
 MAX_CACHE_BYTES = 32 * 1024 * 1024  # of loaded streams per process, as JSON; they take several times as much memory
 STREAM_OVERHEAD_BYTES = 512  # fixed part of a loaded stream's size
@@ -87,7 +87,7 @@ class CommandHandler:
     async def load(
         self, category: Category[C, S, E, R], stream: str, *, until: int | None = None
     ) -> LoadedStream[S, R]:
-        """Load the stream from the log, at its current version or at `until`."""
+        """Load the stream from the log, at its current version or at version `until`."""
         return _new_stream(category).apply_events(category, await self._store.read(stream, until=until))
 
     async def find_result(self, category: Category[C, S, E, R], metadata: CommandMetadata) -> CommandResult[R] | None:
@@ -135,7 +135,10 @@ class CommandHandler:
     async def _recheck_duplicate(
         self, category: Category[C, S, E, R], metadata: CommandMetadata
     ) -> CommandResult[R] | None:
-        """Check for a duplicate again: the command may have been recorded since, and its own effect would reject it."""
+        """Look up the command once more after it was rejected or had nothing to record.
+
+        If the command has been recorded since the first lookup, its own effect is the reason.
+        """
         return await self.find_result(category, metadata) if metadata.may_be_duplicate else None
 
     async def _decide_and_append(

@@ -13,7 +13,7 @@ class WrongExpectedVersion(Exception):
 
 
 class StoreUnavailable(Exception):
-    """The database does not respond. Nothing was recorded."""
+    """The database does not respond, or a lock was not released in time. Nothing was recorded."""
 
 
 class OutcomeUnknown(Exception):
@@ -30,7 +30,7 @@ class CommitRef:
 
 
 class DuplicateCommand(Exception):
-    """The command is already in the log."""
+    """The command was handled before; `commit` is the result of that time."""
 
     def __init__(self, commit: CommitRef) -> None:
         super().__init__(commit)

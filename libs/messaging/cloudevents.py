@@ -16,7 +16,10 @@ def event_subject(service: str, recorded: RecordedEvent[Event]) -> str:
 
 
 def hint_subject(service: str, stream: str, event: str) -> str:
-    """Return the subject of an event's hint, published at most once right after the commit, ahead of the relay."""
+    """Return the subject of an event's hint.
+
+    A hint is a copy of the event that is published right after the commit, ahead of the relay, and may be lost.
+    """
     return f"hint.{service}.{stream}.{event}"
 
 

@@ -1,7 +1,7 @@
 """The server of commands and queries over NATS request/reply.
 
 It uses nats-py directly, with one task per message, which is twice as fast as FastStream's sequential subscribers (see
-docs/adr).
+docs/adr/0005).
 """
 
 import asyncio
@@ -33,7 +33,7 @@ RequestHandler = Callable[[bytes, Headers], Awaitable[bytes]]
 
 
 class MessageServer:
-    """Handles requests in a queue group, one task per request, and stops without losing any."""
+    """Handles requests in a queue group, one task per request. Stopping finishes the requests that have arrived."""
 
     def __init__(self, client: Client, group: str, outage_errors: tuple[type[Exception], ...] = ()) -> None:
         """`outage_errors`: exceptions that mean that the database does not respond."""
@@ -43,7 +43,7 @@ class MessageServer:
         self._subscriptions: list[Subscription] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._task_bytes = 0  # of the requests in `_tasks`
-        self._rejected_count = 0  # requests since the process was last idle
+        self._rejected_count = 0  # rejected requests since the process was last idle
 
     def _is_full(self, message: Msg) -> bool:
         if not self._tasks:  # accept one request of any size, or a large one would never be accepted
@@ -94,7 +94,7 @@ class MessageServer:
         """Reject immediately instead of queueing, because services that wait for each other could deadlock."""
         if not self._rejected_count:
             log.warning(
-                "%s: %d concurrent requests; further requests are rejected", self._group, MAX_CONCURRENT_REQUESTS
+                "%s: overloaded by %d concurrent requests; further requests are rejected", self._group, len(self._tasks)
             )
         self._rejected_count += 1
         rejected = RequestRejected("SERVICE_UNAVAILABLE", "too many concurrent requests; try again", retry_after=1)

@@ -1,4 +1,4 @@
-"""A NATS client that detects hanging servers and reconnects to others.
+"""A NATS client that detects hanging servers and reconnects to other servers.
 
 With its default options nats-py needs six minutes to detect a server that does not respond, and may wait forever for a
 blocked socket. See https://docs.nats.io/using-nats/developer/connecting/pingpong.
@@ -22,13 +22,14 @@ from nats.errors import ConnectionClosedError, MaxPayloadError, SecureConnWanted
 
 log = logging.getLogger("headrace.messaging")
 
-# The connection is closed when this many pings are unanswered and the next is due: after 5 to 7.5 seconds.
+# The connection is closed when MAX_OUTSTANDING_PINGS pings are unanswered and the next one is due: after 5 to 7.5
+# seconds.
 PING_INTERVAL_SECONDS = 2.5
 MAX_OUTSTANDING_PINGS = 2
 FLUSH_TIMEOUT_SECONDS = 2.0
 CLOSE_TIMEOUT_SECONDS = 0.5
 RECONNECT_DELAY_SECONDS = 0.1
-# After a reconnect the client rebalances between one and two of these delays later, at a moment without traffic.
+# After a reconnect the client waits one to two times this delay, and then rebalances at a moment without traffic.
 REBALANCE_DELAY_SECONDS = 120.0
 MAX_REBALANCE_WAITS = 5
 QUIET_SECONDS = 0.2
@@ -50,9 +51,8 @@ class NatsTransport(Transport):
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._must_encrypt = False
-        self._plain_streams: object = (
-            None  # the streams below TLS: asyncio closes the connection when they are collected
-        )
+        # a reference to the streams below TLS: asyncio closes the connection when they are garbage-collected
+        self._plain_streams: object = None
 
     async def connect(self, uri: ParseResult, buffer_size: int, connect_timeout: int) -> None:
         if self._writer is not None:
@@ -93,7 +93,7 @@ class NatsTransport(Transport):
     async def readline(self) -> bytes:
         try:
             return await self._open_reader.readline()
-        except ValueError as error:  # longer than the buffer; nats-py would stop reconnecting
+        except ValueError as error:  # a line longer than the buffer; nats-py would stop reconnecting
             raise ConnectionError(str(error)) from None
 
     async def drain(self) -> None:
@@ -107,7 +107,8 @@ class NatsTransport(Transport):
         if self._writer is None:
             return
         closing = asyncio.ensure_future(self._writer.wait_closed())
-        closing.add_done_callback(lambda closed: closed.cancelled() or closed.exception())  # if nothing awaits it
+        # retrieves the error in case nothing awaits the task
+        closing.add_done_callback(lambda closed: closed.cancelled() or closed.exception())
         await asyncio.wait({closing}, timeout=CLOSE_TIMEOUT_SECONDS)
         self._writer.transport.abort()  # no effect if the transport is closed already
         await closing
@@ -147,7 +148,10 @@ class NatsClient(Client):
         await super().close()
 
     def schedule_rebalance(self, servers: "ServerSelector") -> None:
-        """Move to another server later: after an outage of all servers but one, all clients are on that one."""
+        """Schedule a move to another server.
+
+        After an outage of all servers but one, all clients are connected to the remaining server.
+        """
         self._cancel_rebalance()
         self._rebalance_task = asyncio.create_task(self._rebalance(servers))
 
@@ -158,7 +162,8 @@ class NatsClient(Client):
     async def _rebalance(self, servers: "ServerSelector") -> None:
         """Once all servers respond, move to a random one (possibly the current), which distributes clients evenly.
 
-        A server may have been removed: after some rounds the responding servers are enough.
+        After MAX_REBALANCE_WAITS rounds, choose among the servers that respond, because the others may have been
+        removed.
         """
         for waits in count(1):
             await asyncio.sleep(uniform(1, 2) * REBALANCE_DELAY_SECONDS)  # noqa: S311
@@ -216,7 +221,7 @@ class NatsClient(Client):
         return subject.lower() not in self._forbidden
 
     def record_permission_error(self, error: Exception) -> None:
-        """Remember the subject of a permission error. nats-py reports it in lower case."""
+        """Remember the subject of a permission error, which nats-py reports in lower case."""
         match = REFUSED_SUBJECT.search(str(error))
         if match and len(self._forbidden) < MAX_REFUSED_SUBJECTS:
             self._forbidden.add(match[1])
@@ -235,9 +240,10 @@ class NatsClient(Client):
 
 
 class ServerSelector:
-    """Selects the next server to connect to: the least tried, in random order, the lost one last.
+    """Selects the next server to connect to: the server with the fewest attempts, at random among equals.
 
-    Configured servers come before discovered ones, which may not be reachable from here.
+    Configured servers come before discovered ones, which may not be reachable from here. The server of the lost
+    connection counts as tried once.
     """
 
     def __init__(self, client: Client) -> None:

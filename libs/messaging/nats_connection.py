@@ -24,16 +24,16 @@ from libs.tasks import cancel_and_wait
 
 log = logging.getLogger("headrace.messaging")
 
-CLOSE_TIMEOUT_SECONDS = 1.0  # for the server to acknowledge that the client closes
+CLOSE_TIMEOUT_SECONDS = 1.0  # limit for closing a connection, and for flushing to the server
 ROUND_TRIP_TIMEOUT_SECONDS = 2.0
 
 
 async def connect(settings: Settings, name: str, *, timeout: float | None = None) -> NatsClient:
-    """Connect to NATS and reconnect without limit. Requests without a connection fail instead of being buffered.
+    """Connect to NATS and reconnect without limit.
 
     A hanging server is detected after a few seconds, like a dead one. The client then uses any other server of the
-    cluster, from HEADRACE_NATS_URL or discovered. Raises SettingsError if retrying is useless, and TimeoutError after
-    `timeout` seconds.
+    cluster, from HEADRACE_NATS_URL or discovered. Raises SettingsError for an error that only other settings can fix,
+    and TimeoutError after `timeout` seconds.
     """
     address = parse_nats_address(settings)
     fatal: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -111,7 +111,7 @@ def parse_nats_address(settings: Settings) -> NatsAddress:
 def _explain_connection_error(error: Exception) -> str | None:
     """Return a sentence that tells the operator what to change, or None for a temporary error."""
     if _is_permission_error(error):
-        return f"NATS: {error}"  # a defect that is reported nowhere else
+        return f"NATS: {error}"  # a missing permission is a defect, which nothing else reports
     if isinstance(error, SecureConnWantedError):
         return "The NATS server does not use TLS, but its URL in HEADRACE_NATS_URL starts with tls://."
     if isinstance(error, AuthorizationError) or "authorization violation" in str(error).lower():
@@ -124,8 +124,11 @@ def _is_permission_error(error: Exception) -> bool:
 
 
 async def flush_to_server(client: Client, timeout: float = CLOSE_TIMEOUT_SECONDS) -> None:
-    """Wait until the server has received everything sent before. The client's `flush` can overtake its own buffer."""
-    with suppress(NatsError):  # the server reports that there are no responders, in order after the earlier messages
+    """Wait until the server has received all earlier messages.
+
+    nats-py's `flush` does not suffice: its ping can overtake messages that the client has buffered.
+    """
+    with suppress(NatsError):  # the server replies that there are no responders, after it has read the earlier messages
         await client.request(f"settled.{uuid4().hex}", timeout=timeout)
 
 
@@ -141,7 +144,7 @@ async def check_round_trip(client: Client, subject: str) -> None:
 
 
 async def disconnect(client: Client) -> None:
-    """Close the connection. An unreachable or hanging server does not delay it, and errors are only logged."""
+    """Close the connection within CLOSE_TIMEOUT_SECONDS, even if the server hangs. Errors are only logged."""
     try:
         async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS):
             await client.close()

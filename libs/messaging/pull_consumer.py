@@ -1,7 +1,7 @@
 """A pull consumer that keeps one open request for many messages.
 
-The client's `fetch` makes a new request for each message that arrives alone and gets a status message for each: three
-messages instead of one.
+nats-py's `fetch` sends a new request for each message that arrives alone, and gets a status message at the end of each
+request: three messages instead of one.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from nats.errors import Error as NatsError
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, Header, StatusCode
 
 BATCH_SIZE = 100
-REQUEST_EXPIRY_SECONDS = 2.0  # a request is renewed after this time, because a lost connection loses it
+REQUEST_EXPIRY_SECONDS = 2.0  # a request is renewed after this time, because the server drops it with a lost connection
 
 
 class PullConsumer:
@@ -34,7 +34,7 @@ class PullConsumer:
     @classmethod
     @asynccontextmanager
     async def starting_after(cls, client: Client, stream: str, sequence: int) -> AsyncIterator["PullConsumer"]:
-        """Create a consumer of the events after a sequence number, until the block ends."""
+        """Create a consumer of the events after a sequence number, and unsubscribe at the end of the block."""
         consumer = cls(client, stream)
         config = ConsumerConfig(
             name=consumer._name,

@@ -1,4 +1,4 @@
-"""The outbox relay: publishes the events of the log to JetStream in commit order, exactly once.
+"""The outbox relay: publishes the events of a service's event log to JetStream in commit order, exactly once.
 
 The relay's position is a header of each message, so publishing a message also stores the position. A second relay is
 fenced off: its first message must have the stream's next sequence number, and each later one must follow the previous.
@@ -79,16 +79,15 @@ class Relay:
         self._token_saved_at = 0.0  # monotonic clock
         self._service = service
         self._sequence = 0
-        self._previous_message_id = (
-            ""  # id of the last published message; JetStream rejects the next one if it does not follow this one
-        )
+        # id of the last published message; JetStream rejects the next message if it does not follow this one
+        self._previous_message_id = ""
         self._last_event_id = ""
-        # suffix of message ids, because the server may still know those of the first publication
+        # suffix of message ids during a republication: JetStream drops messages whose ids it knows as duplicates
         self._republication_id = ""
         self._inbox = ""
         self._acks_by_reply: dict[str, asyncio.Future[Msg]] = {}  # by reply subject
         self._pending_acks: deque[asyncio.Future[Msg]] = deque()
-        self._lag = 0.0  # seconds between the newest commit and the time at which the relay read it
+        self._lag = 0.0  # seconds from the latest published commit to the time at which the relay read it
         self._publishing_since = 0.0  # monotonic clock; 0: no publication in progress
         self.published = 0
 
@@ -110,7 +109,7 @@ class Relay:
 
     @asynccontextmanager
     async def _collect_acks(self) -> AsyncIterator[None]:
-        """Collect the server's acknowledgements. nats-py's `publish_async` loses negative ones."""
+        """Collect the server's acknowledgements. nats-py's `publish_async` loses negative acknowledgements."""
         self._pending_acks.clear()
         self._acks_by_reply.clear()
         self._previous_message_id = ""
@@ -128,7 +127,7 @@ class Relay:
             ack.set_result(message)
 
     async def _find_start(self) -> StartPosition | None:
-        """Return where to resume, from the last message of the stream; None to publish the whole log."""
+        """Return where to resume, read from the stream's last message; None if the whole log must be published."""
         info = await self._js.stream_info(self._service)
         self._sequence = info.state.last_seq
         if info.state.messages == 0:
@@ -151,7 +150,11 @@ class Relay:
         return resume_after(token)
 
     async def _save_resume_token(self, token: str) -> None:
-        """Store a later resume token for the same position, because the oplog drops the token of an idle service."""
+        """Store a newer resume token for the current position.
+
+        While a service is idle, the oplog drops the entry of its last commit, and the token of that commit becomes
+        useless.
+        """
         if monotonic() - self._token_saved_at > RESUME_TOKEN_INTERVAL_SECONDS:
             document = {"sequence": self._sequence, "event": self._last_event_id, "token": token}
             await self._resume_tokens.replace_one({"_id": RESUME_TOKEN_ID}, document, upsert=True)
@@ -169,7 +172,8 @@ class Relay:
     async def _republish_all(self) -> StartPosition:
         """Purge the stream and publish the whole log. Returns where the change stream continues.
 
-        The last commit is published after the change stream has caught up with the scan, because it has the position.
+        The last commit is held back until the change stream has caught up with the scan, because its message stores the
+        position.
         """
         self._republication_id = f"#{uuid4().hex}"
         if self._sequence:
@@ -279,7 +283,7 @@ class Relay:
         return start_span(f"publish {recorded.event.wire_name}", SpanKind.PRODUCER, traceparent, PUBLISH_ATTRIBUTES)
 
     async def _drain_acks(self, *, everything: bool = False) -> None:
-        """Process the acknowledgements that have arrived. Wait for the oldest while too many are pending."""
+        """Process the acknowledgements that arrived. Wait while too many are pending; with `everything`, for all."""
         while self._pending_acks and (
             self._pending_acks[0].done() or everything or len(self._pending_acks) >= MAX_IN_FLIGHT
         ):

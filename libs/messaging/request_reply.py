@@ -1,6 +1,6 @@
 """Commands and queries over NATS request/reply: message headers and the client. See `message_server` for the server.
 
-Errors are replies, too: a reply with the header `Failure` contains a Failure, any other the result.
+An error is a reply, too: a reply with the header `Failure` contains a Failure, any other reply contains the result.
 """
 
 import json
@@ -28,7 +28,7 @@ Headers = Mapping[str, str]
 
 
 class ReturnQuery:
-    """A query about a command's stream, sent with the command; its answer replaces the command's own reply."""
+    """A query that is sent with a command and asks about its stream. The answer replaces the command's own reply."""
 
     def __init__(self, message: type[Message], id_field: str, **fixed: object) -> None:
         self.message = message
@@ -36,7 +36,7 @@ class ReturnQuery:
 
     @staticmethod
     def parse(header: str, messages: Mapping[str, type[Message]], stream: str) -> Message:
-        """Return the query of a header for a stream, whose id becomes the value of the id field."""
+        """Parse the header's query, with the id in `stream` as the value of the id field."""
         name, id_field, fixed = json.loads(header)
         return messages[name].model_validate({id_field: stream.partition("-")[2], **fixed})
 
@@ -45,14 +45,18 @@ class MessageClient:
     """Sends commands and queries to services. Any replica of the service may handle them."""
 
     def __init__(self, client: Client, allowed: Collection[type[Message]] | None = None) -> None:
-        """`allowed`: message types that may be sent; None: all. The NATS permissions drop others silently."""
+        """`allowed`: message types that may be sent; None: all.
+
+        Without this check, NATS would drop a message that the permissions do not allow, and the request would time out.
+        """
         self._client = client
         self._allowed = allowed
 
     async def query(self, query: Query, *, actor: Actor = SYSTEM, timeout: float = 2.0) -> bytes:
         """Send a query and return the answer's JSON.
 
-        Raises RequestRejected with the service's error code, SERVICE_UNAVAILABLE or SERVICE_TIMEOUT.
+        Raises RequestRejected with the service's error code, or with SERVICE_UNAVAILABLE, SERVICE_TIMEOUT or
+        REQUEST_TOO_LARGE.
         """
         return await self._request(query.target_subject(), query, {ACTOR_HEADER: _encode_actor(actor)}, timeout)
 
@@ -66,9 +70,10 @@ class MessageClient:
         return_query: ReturnQuery | None = None,
         timeout: float = 5.0,
     ) -> bytes:
-        """Send a command and return the answer's JSON. With a `command_id`, retries are safe: it is recorded once.
+        """Send a command and return the answer's JSON. With a `command_id`, the command can be sent again safely.
 
-        Raises RequestRejected, with IDEMPOTENCY_KEY_REUSED if the id was used with another `fingerprint`.
+        A command with a known id is not recorded a second time. Raises RequestRejected like `query`, and with
+        IDEMPOTENCY_KEY_REUSED if the first command with this id had another `fingerprint`.
         """
         headers = {ACTOR_HEADER: _encode_actor(actor), COMMAND_ID_HEADER: command_id or str(uuid4())}
         if return_query:
@@ -90,7 +95,7 @@ class MessageClient:
 
     async def _request_once(self, subject: str, message: Message, headers: dict[str, str], timeout: float) -> bytes:
         if not self._client.is_connected:
-            # otherwise it would be buffered and might be sent long after the caller got the error
+            # nats-py would buffer the request and might send it long after the caller got the error
             raise RequestRejected("SERVICE_UNAVAILABLE", "the message bus is not reachable")
         service = _service_name(subject)
         try:
@@ -118,7 +123,7 @@ def _encode_actor(actor: Actor) -> str:
 
 
 def parse_actor(headers: Headers) -> Actor:
-    """Return the actor of a request, which is the system if it has no actor header."""
+    """Return the actor of a request. Without an actor header it is the system."""
     if ACTOR_HEADER not in headers:
         return SYSTEM
     id_, name, roles = json.loads(headers[ACTOR_HEADER])

@@ -41,9 +41,8 @@ async def ensure_mirror(client: Client, source_info: StreamInfo) -> str | None:
     try:
         present = await copies.stream_info(stream)
         if source_info.created and present.created and present.created < source_info.created:
-            await copies.delete_stream(
-                stream
-            )  # the source stream was recreated, so its sequence numbers start from one again
+            # the source stream was recreated, so its sequence numbers start from one again
+            await copies.delete_stream(stream)
             raise NotFoundError
     except ServiceUnavailableError:
         return None

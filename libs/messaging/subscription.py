@@ -1,4 +1,4 @@
-"""Catch-up subscriptions: handle the events of a service in order. An event that fails blocks those after it.
+"""Catch-up subscriptions: handle the events of a service in order. An event that fails blocks the events after it.
 
 The checkpoint is stored in the subscriber's database, in the same transaction as the handler's writes. A batch is
 therefore applied completely or not at all, and a second subscription of the same name detects that the checkpoint has
@@ -44,7 +44,7 @@ REBUILDING = "rebuilding"  # value of `incarnation` while a rebuild has locked t
 
 
 class CheckpointLost(Exception):
-    """The event after the checkpoint is no longer in the stream, or was replaced by another."""
+    """The next event is missing or is not the expected one, or the server has removed the consumer."""
 
 
 class CheckpointConflict(LeadershipLost):
@@ -103,12 +103,16 @@ class CatchUpSubscription:
         self._is_relevant = is_relevant
         self._saved = Checkpoint()
         self._saved_at = 0.0  # monotonic clock
-        self._restore_cutoff: datetime | None = None  # set after a restore
+        # earlier events were handled before the backup; set after a restore
+        self._restore_cutoff: datetime | None = None
         self._reset = reset
         self._on_state = on_state
 
     async def run(self) -> None:
-        """Run until canceled. Raises CheckpointConflict; all other errors are retried without limit."""
+        """Run until canceled. Raises CheckpointConflict.
+
+        Errors of the handler, of NATS and of MongoDB are retried without limit.
+        """
         while True:
             try:
                 await self._consume(await self._start())
@@ -137,7 +141,7 @@ class CatchUpSubscription:
             raise CheckpointLost("its consumer was removed") from error
 
     async def _handle_until_done(self, checkpoint: Checkpoint, messages: Sequence[Msg]) -> Checkpoint:
-        """Handle a batch. If that fails, handle its events one by one, so that only later events wait."""
+        """Handle a batch. If that fails, handle its events one by one, so that a bad event delays only later ones."""
         pending = messages[-1].metadata.num_pending
         batch_size, pause = len(messages), MIN_RETRY_SECONDS
         while messages:
@@ -213,7 +217,7 @@ class CatchUpSubscription:
         return self._saved
 
     async def _resume_or_reset(self) -> Checkpoint:
-        """Return the saved checkpoint if the stream still contains it; otherwise reset to the first event."""
+        """Return the saved checkpoint if the stream still contains it; otherwise reset to the stream's first event."""
         saved = await self._checkpoints.find_one({"_id": self.name})
         while saved and saved["incarnation"] == REBUILDING:
             self._on_state(self.name, True, 0)

@@ -33,7 +33,8 @@ from libs.tasks import cancel_and_wait
 log = logging.getLogger("headrace.workers")
 
 MAX_RETRY_DELAY_SECONDS = 10.0
-HINT_WINDOW_SECONDS = 2.0  # after a hint (an early copy of an event), only the replica that received it handles it
+# for this long only the replica that received an event's hint (an early copy of the event) handles the event
+HINT_WINDOW_SECONDS = 2.0
 SHUTDOWN_TIMEOUT_SECONDS = 5.0
 MAX_PENDING_HINTS = 500  # per process
 
@@ -62,7 +63,7 @@ class _Broker(NatsBroker):
         return self._connection is not None and self._connection.is_connected
 
     async def close_connection(self) -> None:
-        """Close the connection. `stop` leaves it open if a subscriber could not be stopped."""
+        """Close the connection. The broker's `stop` leaves it open if a subscriber could not be stopped."""
         if self._connection:
             await disconnect(self._connection)
 
@@ -84,12 +85,12 @@ class WorkerPool:
         self._shutdown_timeout = shutdown_timeout
         self._service = service
         self._restore_cutoffs = restore_cutoffs or {}
-        self._consumers: list[tuple[str, str]] = []  # stream, consumer name
+        self._consumers: list[tuple[str, str]] = []  # pairs of stream and consumer name
         self._registered: list[tuple[AnyWorker, EventHandler]] = []
         self._hint_subscriptions: list[Subscription] = []
         self._hint_tasks: set[asyncio.Task[None]] = set()
-        self._consumer_tasks: set[asyncio.Task[object]] = set()  # handling messages of the durable consumers
-        self._in_progress: set[str] = set()  # ids of events started by a hint
+        self._consumer_tasks: set[asyncio.Task[object]] = set()  # tasks that handle messages of the durable consumers
+        self._in_progress: set[str] = set()  # ids of events whose handling a hint has started
 
     def register(self, worker: AnyWorker, handler: EventHandler) -> None:
         """Add a worker, before `start`."""
@@ -104,7 +105,7 @@ class WorkerPool:
                 return
             age = (datetime.now(UTC) - recorded.at).total_seconds()
             if worker.start_on_hint and (0 <= age < HINT_WINDOW_SECONDS or recorded.id in self._in_progress):
-                # another replica received the hint and works on the event
+                # a hint has started the work, here or in another replica
                 raise NackMessage(delay=max(HINT_WINDOW_SECONDS - age, 1))
             await self._handle(worker, name, handler, recorded, message)
 
@@ -130,7 +131,8 @@ class WorkerPool:
         except RetryLater as later:
             raise NackMessage(delay=later.delay_seconds) from later
         except asyncio.CancelledError:
-            # shutdown before the end: give the event back, so that another replica need not wait for ack_wait
+            # the process shuts down: return the event to NATS, so that another replica gets it before the end of
+            # ack_wait
             with suppress(NatsError):
                 await message.raw_message.nak()
             raise
@@ -183,7 +185,7 @@ class WorkerPool:
         return self._broker.is_connected
 
     async def find_missing_consumers(self, client: Client) -> list[str]:
-        """Return the names of missing durable consumers, for which FastStream would silently retry in a loop."""
+        """Return the names of missing durable consumers. FastStream retries them in a loop without an error."""
         js = client.jetstream()
         missing = []
         for stream, name in self._consumers:
@@ -194,7 +196,10 @@ class WorkerPool:
         return missing
 
     async def stop(self) -> None:
-        """Finish the work in progress within the timeout and give back the rest. Safe after an incomplete start."""
+        """Finish the work in progress within the timeout, and return unfinished events to NATS.
+
+        Works after an incomplete start, too.
+        """
         for subscription in self._hint_subscriptions:
             with suppress(NatsError):
                 await subscription.unsubscribe()

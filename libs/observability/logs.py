@@ -15,7 +15,7 @@ from opentelemetry import trace
 from contracts.errors import RequestRejected
 
 REDACTED = "[redacted]"
-RATE_LIMIT_SECONDS = 60.0  # seconds
+RATE_LIMIT_SECONDS = 60.0
 NOISY_LOGGERS = (
     "uvicorn",
     "uvicorn.error",
@@ -54,15 +54,15 @@ def redact(text: str) -> str:
 
 
 def summarize_error(error: Exception) -> tuple[str, Exception | None]:
-    """Return an error's name for a warning, and the error itself if its traceback is worth logging.
+    """Return a short name of an error for a log message, and the error itself if its traceback is worth logging.
 
-    A rejected request, for example by an unavailable service, needs no traceback.
+    The short name of a rejected request is its error code; its traceback is not logged.
     """
     return (error.code, None) if isinstance(error, RequestRejected) else (type(error).__name__, error)
 
 
 class BaseFormatter(logging.Formatter):
-    """Base of both formats: converts a log record to a mapping of fields."""
+    """Base class of both formatters: converts a log record to a mapping of fields."""
 
     def __init__(self, service: str, instance: str) -> None:
         super().__init__()
@@ -112,7 +112,7 @@ class TextFormatter(BaseFormatter):
 
 
 class RateLimitFilter(logging.Filter):
-    """Limits messages about an unreachable telemetry endpoint to one warning a minute."""
+    """Limits the messages of OpenTelemetry, such as those about an unreachable endpoint, to one warning a minute."""
 
     def __init__(self) -> None:
         super().__init__()

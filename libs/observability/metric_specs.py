@@ -45,7 +45,7 @@ class HistogramSpec:
 
 @dataclass(frozen=True)
 class GaugeSpec:
-    """A gauge that the leader reads from the database every few seconds. The query must stay fast with a long log."""
+    """A gauge that the leader reads from the database every few seconds. Its query must be fast for a long log."""
 
     name: str
     description: str

@@ -1,10 +1,11 @@
-"""The metric instruments, created once per process. Labels never have values per project or user."""
+"""The metric instruments, created once per process. No label has values per project or per user."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from opentelemetry.metrics import CallbackOptions, Counter, Histogram, Meter, Observation
 
+# The SDK's default buckets are meant for milliseconds.
 SECONDS_BUCKETS = [
     0.001,
     0.0025,
@@ -19,7 +20,7 @@ SECONDS_BUCKETS = [
     2.5,
     5,
     10,
-]  # the SDK defaults are in ms
+]
 LONG_SECONDS_BUCKETS = [0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600]
 
 Labels = Mapping[str, str]
@@ -42,7 +43,7 @@ class SettableGauge:
         self._values[tuple(labels.items())] = value
 
     def clear(self, labels: Labels | None = None) -> None:
-        """Clear the value of these labels, or all values."""
+        """Clear the value for `labels`, or all values if `labels` is None."""
         if labels is None:
             self._values.clear()
         else:
@@ -56,14 +57,14 @@ class SettableGauge:
 @dataclass(frozen=True)
 class Metrics:
     meter: Meter
-    command_seconds: Histogram  # service, command, outcome
-    conflicts: Counter  # service
-    reactions_refused: Counter  # service
-    leading: SettableGauge  # service
-    relay_lag_seconds: SettableGauge  # service
-    follower_lag: SettableGauge  # labels service and follower (the subscription): events not yet handled
-    followers_stopped: SettableGauge  # labels service and follower (the subscription): 1 while an event fails
-    clock_offset_seconds: SettableGauge  # service
+    command_seconds: Histogram  # labels: service, command (name of the command or query), outcome
+    conflicts: Counter  # label: service
+    reactions_refused: Counter  # label: service
+    leading: SettableGauge  # label: service
+    relay_lag_seconds: SettableGauge  # label: service
+    follower_lag: SettableGauge  # labels: service, follower (a subscription); value: events not yet handled
+    followers_stopped: SettableGauge  # labels: service, follower (a subscription); value: 1 while an event fails
+    clock_offset_seconds: SettableGauge  # label: service
 
     @classmethod
     def create(cls, meter: Meter) -> "Metrics":

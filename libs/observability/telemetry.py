@@ -32,7 +32,7 @@ class Telemetry:
     shutdown_hooks: tuple[Callable[[], object], ...]
 
     def shutdown(self) -> None:
-        """Flush and stop the exporters. An unreachable endpoint does not delay the exit."""
+        """Flush and stop the exporters. An unreachable endpoint delays the exit by at most FLUSH_TIMEOUT_SECONDS."""
         # in daemon threads, because the exporters' own timeouts are longer
         leaving = [Thread(target=end, daemon=True) for end in self.shutdown_hooks]
         for thread in leaving:
@@ -75,7 +75,7 @@ def _resolve_endpoint(signal: str, common: str | None, environ: Mapping[str, str
 
 
 def _create_metric_reader(endpoint: str) -> MetricReader:
-    # imported here: a process without an endpoint saves the memory
+    # imported here: a process without an endpoint saves the memory of the exporter
     from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
     from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 

@@ -1,7 +1,7 @@
 """Helpers for OpenTelemetry spans and the propagation of trace contexts.
 
-Messages of exceptions are never recorded, because they may contain user input. Without sampling, only the ids of
-requests and events are created; inner spans then cost a check of the current span.
+Exception messages are never recorded, because they may contain user input. In a trace that is not sampled, `open_span`
+and `start_span` create only the trace and span ids, and `child_span` creates nothing.
 """
 
 import re
@@ -44,7 +44,10 @@ Attributes = Mapping[str, str | int | float | bool]
 
 
 class SpanScope(AbstractContextManager[Span]):
-    """Makes a span current within a block. Cheaper than the SDK's, and records no exception messages."""
+    """Makes a span current within a block and ends it afterwards.
+
+    It is cheaper than the SDK's `use_span`, and records no exception messages.
+    """
 
     __slots__ = ("_span", "_token")
 
@@ -68,7 +71,8 @@ class SpanScope(AbstractContextManager[Span]):
 
 def record_error(span: Span, error: BaseException) -> None:
     """Record the error type. Rejections below status 500 and cancellations do not set the error status."""
-    failure = getattr(error, "failure", None)  # of a RequestRejected; not imported, because agents do without pydantic
+    # RequestRejected has it; not imported, because agents run without pydantic
+    failure = getattr(error, "failure", None)
     span.set_attribute("error.type", failure.code if failure else type(error).__name__)
     failed = failure.status >= 500 if failure else not isinstance(error, CancelledError)
     if failed:
@@ -92,7 +96,7 @@ def start_span(
 def child_span(
     name: str, kind: SpanKind = SpanKind.INTERNAL, attributes: Attributes | None = None
 ) -> AbstractContextManager[Span]:
-    """Open a child of the current span, if that is sampled."""
+    """Open a child of the current span if the current span is sampled. Otherwise the scope creates no span."""
     # not `is_recording`: background work continues after the span of the request has ended
     if not trace.get_current_span().get_span_context().trace_flags.sampled:
         return NO_SPAN
@@ -119,7 +123,7 @@ def record_past_span(
 
 
 def add_link(traceparent: str) -> None:
-    """Link the current span to another trace, of which it is not a part."""
+    """Link the current span to the span of another trace."""
     span = trace.get_current_span()
     if span.is_recording() and (remote := _parse_traceparent(traceparent)):
         span.add_link(remote)
@@ -136,7 +140,7 @@ def is_sampled(traceparent: str) -> bool:
 
 
 def inject() -> str | None:
-    """Return the `traceparent` header of the current span, or None without one."""
+    """Return the `traceparent` header of the current span, or None without a current span."""
     current = trace.get_current_span().get_span_context()
     if not current.is_valid:
         return None

@@ -1,7 +1,7 @@
 """Paging for long lists ordered by time, newest first, without scanning all rows before a page.
 
 Counts are cached for a minute as anchors: times in the list with the number of newer rows. Rows newer than the first
-anchor are counted on each request. A row that is deleted behind an anchor is counted until the cache expires.
+anchor are counted on each request. An older row that is deleted stays in the counts until the cache expires.
 """
 
 import time
@@ -26,15 +26,15 @@ R = TypeVar("R", bound=ReadModelRow)
 
 @dataclass(frozen=True, slots=True)
 class PageAnchor:
-    """A time in a list, with the number of newer rows behind the first anchor."""
+    """A time in a list, with the number of rows between the first anchor and this time."""
 
     at: datetime
-    newer_count: int  # rows between the first anchor and this one
+    newer_count: int  # rows up to the first anchor's time and after `at`
 
 
 @dataclass(frozen=True, slots=True)
 class PageAnchors:
-    """Cached anchors of a list. The first is at the newest row with a final position."""
+    """Cached anchors of a list. The first anchor is at the newest row whose time does not change anymore."""
 
     anchors: tuple[PageAnchor, ...]
     count: int  # rows from the first anchor to the end
@@ -42,10 +42,13 @@ class PageAnchors:
 
 
 class CountedList(Generic[R]):
-    """Lists of a read model's rows in the order of a time field (see HAS_TIME), then by id."""
+    """Lists of a read model's rows, newest first by a field that always has a time (see HAS_TIME), then by id."""
 
     def __init__(self, order_field: str, unsettled_time: datetime) -> None:
-        """`unsettled_time`: the time of rows without a final position, which come before all others."""
+        """`unsettled_time`: the time of rows whose final time is not known yet, such as waiting jobs.
+
+        These rows come first.
+        """
         self._order_field = order_field
         self._unsettled_time = unsettled_time
         self._order = ((order_field, -1), ("id", -1))
@@ -78,9 +81,8 @@ class CountedList(Generic[R]):
         return await rows.find(condition, self._order, skip=skip, limit=limit), total
 
     async def _refresh(self, rows: ReadModel[R], key: Hashable, condition: Filter) -> PageAnchors:
-        if expired := self._cache.pop(
-            key, None
-        ):  # concurrent requests use the expired anchors until the refresh is done
+        if expired := self._cache.pop(key, None):
+            # concurrent requests use the expired anchors until the refresh is done
             self._cache[key] = replace(expired, expires_at=time.monotonic() + CACHE_TTL_SECONDS)
         anchors = await self._build_anchors(rows, condition)
         last = anchors[-1]
@@ -95,7 +97,7 @@ class CountedList(Generic[R]):
         at = await self._find_time(rows, settled, 0) or EARLIEST_TIME
         anchors, step = [PageAnchor(at, 0)], ROWS_BETWEEN_ANCHORS
         while older := await self._find_time(rows, self._within_times(condition, {"$lte": at}), step):
-            if older == at:  # more rows of one time than a step
+            if older == at:  # more rows have this time than the step skips
                 step *= 2
                 continue
             between = await rows.count(self._within_times(condition, {"$lte": at, "$gt": older}))

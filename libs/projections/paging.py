@@ -24,7 +24,7 @@ MAX_PAGE_SIZE = 100_000
 MAX_PATTERN_LENGTH = 4096  # characters; MongoDB limits the length of patterns
 MAX_LIKE_LENGTH = 2048  # characters; escaping makes a pattern up to six times as long
 LIKE_TOKEN = re.compile(r"\\[%_]|.", re.DOTALL)
-MAX_INTEGER = 2**63 - 1  # 64-bit integers of BSON
+MAX_INTEGER = 2**63 - 1  # the largest 64-bit integer of BSON
 NO_ROWS: Condition = {"_id": {"$in": []}}
 
 COMPARISONS: Mapping[Operator, str] = {"sup": "$gt", "inf": "$lt", "supeq": "$gte", "infeq": "$lte"}
@@ -39,9 +39,9 @@ PATTERNS: Mapping[Operator, str] = {
 LIKE_OPERATORS: frozenset[Operator] = frozenset({"contains", "necontains"})
 NEGATED_OPERATORS: frozenset[Operator] = frozenset({"ne", "necontains"})
 JSON_OPERATORS: Mapping[Operator, Operator] = {"jsoncontains": "eq", "nejsoncontains": "ne"}
-"""As a JSON document, a single value contains exactly what it equals."""
+"""No column holds JSON documents. A single value is treated as a document that contains only itself."""
 GEO_OPERATORS: frozenset[Operator] = frozenset({"distancesup", "distanceinf"})
-"""No column has coordinates, so these match nothing."""
+"""No column has coordinates, so these operators match no rows."""
 
 
 def parse_number(text: str) -> int | float:
@@ -169,7 +169,10 @@ async def fetch_page(
 async def fetch_slice(
     rows: ReadModel[R], query: PageQuery | SliceQuery, condition: Condition, order: Order
 ) -> tuple[list[R], int]:
-    """Return the rows of the page and the total, which is counted only if the list does not end on this page."""
+    """Return the rows of the page and the total number of rows.
+
+    The database counts the rows only if the list does not end on this page. If the query asks for no total, it is 0.
+    """
     skip, limit = skip_and_limit(query)
     found = await rows.find(condition, order, skip=skip, limit=limit + 1)
     if isinstance(query, PageQuery) and not query.counted:

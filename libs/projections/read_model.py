@@ -14,15 +14,15 @@ from libs.documents import Document, Filter
 R = TypeVar("R", bound=ReadModelRow)
 S = TypeVar("S", bound=ReadModelRow)
 Order = Sequence[tuple[str, int]]
-Values = tuple[Any, ...]  # of row fields
+Values = tuple[Any, ...]  # values of row fields
 WALK_PAGE_SIZE = 500  # rows in memory at a time
 ROW_EXISTS = {"$type": "object"}
-"""Matches documents that have a row. MongoDB uses a partial index only for exactly its filter expression."""
+"""Matches documents that have a row. A query must contain this filter, or MongoDB does not use the partial indexes."""
 HAS_TIME = {"$gt": datetime.fromtimestamp(0, UTC)}
-"""Matches rows by a field that always has a time, so that MongoDB needs only the index."""
+"""Matches all rows, by a field that always has a time. MongoDB then counts the rows in the index alone."""
 
 HAS_TEXT = {"$gt": ""}
-"""Matches rows with text in this field. Filter expression of the partial indexes on sparse fields."""
+"""Matches rows that have text in a field. Filter expression of the partial indexes on sparse fields."""
 
 
 def _prefix_fields(field: str, condition: Filter) -> Document:
@@ -45,7 +45,10 @@ def _prefix_fields(field: str, condition: Filter) -> Document:
 
 @dataclass(frozen=True)
 class RowBackfill:
-    """How to rebuild a row that a replica of an older release has not written. The document has the written version."""
+    """How to rebuild a row that a replica of an older release has not written.
+
+    `field` is the field of the stream's document with the row version last written.
+    """
 
     field: str
     version: int
@@ -125,7 +128,7 @@ class ReadModel(Generic[R]):
     async def find_values(
         self, condition: Filter, *names: str, order: Order = (), skip: int = 0, limit: int = 0
     ) -> list[Values]:
-        """Return only these fields of the rows. With a covering index no documents are read."""
+        """Return only the named fields of the rows. With a covering index no documents are read."""
         fields = {"_id": 0, **{f"{self._field}.{name}": 1 for name in names}}
         cursor = self._sort(self._collection.find(self._to_filter(condition), fields, skip=skip, limit=limit), order)
         return [tuple(document[self._field][name] for name in names) async for document in cursor]
@@ -172,7 +175,7 @@ class ReadModel(Generic[R]):
         return cursor.sort([(f"{self._field}.{name}", direction) for name, direction in order]) if order else cursor
 
     def _to_filter(self, condition: Filter) -> Document:
-        """Return the filter for documents. Documents of deleted streams have no row; projections have only rows."""
+        """Return the filter for documents. The documents of deleted objects have no row; projections have only rows."""
         if HAS_TIME in condition.values() or HAS_TEXT in condition.values() or not self._prefix_filter:
             return _prefix_fields(self._field, condition)
         return {

@@ -22,7 +22,7 @@ from libs.projections.schema import list_projection_indexes
 from libs.security.envelope_encryption import Encryption
 from libs.service.declaration import AnyProjection
 
-ProgressCallback = Callable[[int, int], None]  # events done, total
+ProgressCallback = Callable[[int, int], None]  # arguments: events done, events in total
 
 BATCH_SIZE = 1000
 MAX_BUFFERED_ROWS = 20_000  # of a projection, in memory
@@ -46,10 +46,10 @@ async def rebuild_rows(
     vault: Encryption | None = None,
     progress: ProgressCallback = no_progress,
 ) -> int:
-    """Rebuild the rows of all streams of a category and store those whose stream has not changed. Returns their number.
+    """Rebuild and store the rows of all streams of a category. Returns the number of rebuilt rows.
 
-    Each row is replaced atomically. A stream that changes during the rebuild gets its row from its own writer. Rows of
-    other versions have their own fields.
+    Each row is replaced atomically, unless its stream has changed since it was read; then the row is rebuilt again.
+    Rows of other versions have their own fields.
     """
     streams = {"$gte": f"{category.name}-", "$lt": f"{category.name}."}
     total = await database["commits"].count_documents({"stream": streams})
@@ -64,7 +64,7 @@ async def rebuild_rows(
             batch = []
             progress(done, total)
     changed |= await _replace_rows(database, category, batch)
-    # a writer of an older release writes only its own row version, so these streams are rebuilt again
+    # the streams that changed, because a writer of an older release writes only its own row version
     while changed:
         batch = [row for stream in changed async for row in _rebuild_streams(database, category, stream, vault)]
         changed = await _replace_rows(database, category, batch)
@@ -75,7 +75,7 @@ async def rebuild_rows(
 async def backfill_rows(
     database: AsyncDatabase[Document], category: AnyCategory, vault: Encryption | None = None
 ) -> None:
-    """Rebuild the rows of streams that a replica of an older release has written, as it writes only its own version.
+    """Rebuild the rows of streams that a replica of an older release has written: it writes only its own row version.
 
     A partial index contains just these streams, so the search is cheap if there are none.
     """
@@ -153,7 +153,7 @@ async def rebuild_projection(
     last, last_id = await _apply_stream(js, staging, projection, first, info.state.last_seq, progress)
     for index in list_projection_indexes(projection, staging.name):
         await ensure_index(database, index)
-    # from here on its subscription is fenced off by this checkpoint
+    # from here on this checkpoint fences off the projection's subscription
     incarnation = str(info.created)
     checkpoints = database["followers"]
     locked = {"incarnation": REBUILDING, "sequence": last, "event_id": ""}

@@ -66,7 +66,7 @@ class MasterKeys:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Parse comma-separated base64 keys of 32 bytes. The first one wraps; the others only unwrap."""
+        """Parse comma-separated base64 keys of 32 bytes. The first key wraps data keys; the others only unwrap them."""
         return cls.from_keys(
             [_parse_master_key(part.strip(), number) for number, part in enumerate(text.split(","), start=1)]
         )
@@ -162,7 +162,7 @@ class KeyVault:
         data_key = self._get_cached_key(subject)
         if data_key is None:
             fresh = self._master.wrap(subject, os.urandom(KEY_BYTES))
-            # of concurrent first users one inserts; the write concern makes all wait until the key is durable
+            # of several concurrent callers one inserts the key; the write concern makes all wait until it is durable
             stored = await self._data_keys.find_one_and_update(
                 {"_id": subject},
                 {"$setOnInsert": {"wrapped": fresh, "kid": self._master.current}},

@@ -15,7 +15,7 @@ class InvalidEnvelope(Exception):
 
 
 class Recipient:
-    """The key pair that receives one answer."""
+    """The key pair of a process that receives one encrypted answer."""
 
     def __init__(self, private_key: X25519PrivateKey) -> None:
         self._private_key = private_key

@@ -46,7 +46,7 @@ class SecretMasker:
         found = [span for variant in self._variants for span in _find_occurrences(variant, data)]
         markers = [marker.span() for marker in self._markers.finditer(data)] if self._markers else []
         end = len(data) if final else self._find_incomplete(data)
-        # keep a value that reaches into the rest whole, or its last bytes would not be recognized
+        # a value that reaches into the rest becomes a part of the rest, or its last bytes would not be recognized
         _, end = max(((stop, start) for start, stop in found if start < end < stop), default=(0, end))
         end = next((start for start, stop in markers if start < end < stop), end)
         hidden = bytearray(end)

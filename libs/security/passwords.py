@@ -8,7 +8,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerifyMismatchError
 
 MIN_PASSWORD_LENGTH = 8
-HASHER = PasswordHasher(time_cost=3, memory_cost=19 * 1024, parallelism=1)  # about 35 ms and 19 MiB each
+HASHER = PasswordHasher(time_cost=3, memory_cost=19 * 1024, parallelism=1)  # about 35 ms and 19 MiB per hash
 # hash of a random password, verified for unknown users, so that the response time does not reveal whether a user exists
 DUMMY_HASH = "$argon2id$v=19$m=19456,t=3,p=1$9fEfHtInMeyht4mNXSkluA$5TBa0oaqUdJSiSOEnDZ3vYkmcgdHoAzO7QekkByDh+E"
 

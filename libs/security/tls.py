@@ -16,9 +16,9 @@ class CertificateError(SettingsError):
 def create_client_context(
     ca_file: Path | None, client_certificate: Path | None = None, *, keep_system_authorities: bool = False
 ) -> ssl.SSLContext:
-    """Return a client context that trusts the CAs of the file, instead of or in addition to the system's.
+    """Return a client context that trusts the CAs of `ca_file` instead of the system's.
 
-    Raises CertificateError.
+    With `keep_system_authorities` it trusts both. Raises CertificateError.
     """
     try:
         context = ssl.create_default_context(cafile=None if keep_system_authorities else ca_file)

@@ -21,7 +21,7 @@ from libs.security.tls import create_client_context
 from libs.settings import Settings
 
 CODEC_OPTIONS: CodecOptions[Document] = CodecOptions(tz_aware=True, tzinfo=UTC)
-CLOSE_TIMEOUT_SECONDS = 1.0  # for the server to acknowledge that the client closes
+CLOSE_TIMEOUT_SECONDS = 1.0  # limit for closing a client
 T = TypeVar("T")
 
 
@@ -75,7 +75,7 @@ def create_mongo_client(settings: Settings, name: str, *, timeout: float = 20.0)
 
 
 def _tls_options(settings: Settings) -> Document:
-    """Return the driver's TLS options, which are file names, if the URL enables TLS."""
+    """Return the driver's TLS options, which are file names; empty if the URL does not enable TLS."""
     options = parse_qs(urlsplit(settings.mongodb_url).query)
     if "true" not in options.get("tls", options.get("ssl", [])) and not settings.mongodb_url.startswith("mongodb+srv:"):
         return {}

@@ -31,7 +31,7 @@ class RetryLater(Exception):
 
 
 class Context(Protocol):
-    """What the functions of a service may use. There is one per message, with the message's metadata.
+    """What the functions of a service may use. There is one per request, event or background run, with its metadata.
 
     Times that other replicas compare, such as leases, use `clock.database_time()`, not the time of the metadata.
     """
@@ -58,7 +58,11 @@ class Context(Protocol):
         ...
 
     async def query(self, query: Query, answer_type: type[M]) -> M:
-        """Send a query to any service. Raises RequestRejected with its code, SERVICE_UNAVAILABLE or SERVICE_TIMEOUT."""
+        """Send a query to any service.
+
+        Raises RequestRejected with the service's code, or with SERVICE_UNAVAILABLE, SERVICE_TIMEOUT or
+        REQUEST_TOO_LARGE.
+        """
         ...
 
     async def send(self, command: Command, *, step: str = "", actor: Actor | None = None) -> CommandReply:
@@ -75,7 +79,7 @@ Policy = Callable[[RecordedEvent[Event]], Sequence[Command]]
 
 @dataclass(frozen=True)
 class Enricher(Generic[C]):
-    """A function that completes a command before it is decided, for example with ids, or rejects it."""
+    """A function that completes a command before its decider gets it, for example with ids, or rejects it."""
 
     command: type[C]
     run: Callable[[Context, C], Awaitable[Command]]
@@ -103,7 +107,7 @@ class Projection(Generic[E, R]):
     apply: Callable[[R, RecordedEvent[E]], R]
     version: int = 1
     indexes: tuple[tuple[str, ...], ...] = ()
-    is_deleted: Callable[[R], bool] = field(default=lambda _row: False)  # deletes the row
+    is_deleted: Callable[[R], bool] = field(default=lambda _row: False)  # true: the row is deleted
 
 
 @dataclass(frozen=True)
@@ -115,10 +119,9 @@ class Worker(Generic[E]):
     events: tuple[type[E], ...]
     run: Callable[[Context, RecordedEvent[E]], Awaitable[None]]
     concurrency: int = 4
-    ack_wait_seconds: float = 10.0  # without a heartbeat, until another replica gets the event
-    start_on_hint: bool = (
-        False  # start when the hint arrives (see Service.hinted_events); the durable consumer is the fallback
-    )
+    ack_wait_seconds: float = 10.0  # NATS redelivers an event after this time without a heartbeat
+    # start when the hint arrives (see Service.hinted_events); the durable consumer is the fallback
+    start_on_hint: bool = False
 
     def consumer_name(self, service: str) -> str:
         """Return the name of the durable consumer, which the migration step creates."""
@@ -155,17 +158,18 @@ class Service:
     enrichers: tuple[AnyEnricher, ...] = ()
     handlers: tuple[AnyHandler, ...] = ()
     is_public: bool = False  # external consumers may read its events
-    hinted_events: tuple[
-        type[Event], ...
-    ] = ()  # own events that are also published as hints: early copies, at most once, right after the commit
-    policies: Mapping[str, Policy] = field(default_factory=dict)  # by source service
+    # own events that are also published as hints: early copies, at most once, right after the commit
+    hinted_events: tuple[type[Event], ...] = ()
+    policies: Mapping[str, Policy] = field(default_factory=dict)  # by the service whose events they react to
     synchronous_reactions: tuple[type[Event], ...] = ()  # own events whose reactions precede the command's reply
-    outgoing: tuple[type[Message], ...] = ()  # messages that it may send to other services
+    outgoing: tuple[type[Message], ...] = ()  # messages that the service may send to other services
     projections: tuple[AnyProjection, ...] = ()
     workers: tuple[AnyWorker, ...] = ()
     periodic_tasks: tuple[PeriodicTask, ...] = ()
     metrics: tuple[MetricSpec, ...] = ()
     on_start: Callable[[Context], Awaitable[None]] | None = None  # at each start of a process; must be idempotent
-    indexes: Mapping[str, tuple[tuple[str, ...], ...]] = field(default_factory=dict)  # of other collections, by name
-    unique_indexes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # by collection
+    # of other collections, by name of the collection
+    indexes: Mapping[str, tuple[tuple[str, ...], ...]] = field(default_factory=dict)
+    # fields of the unique index, by collection
+    unique_indexes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     ttl_collections: Mapping[str, str] = field(default_factory=dict)  # collection -> field with the expiry time

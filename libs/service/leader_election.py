@@ -49,7 +49,10 @@ async def run_as_leader(
 
 
 async def _wait_for_vacancy(client: Client, subject: str) -> None:
-    """Return when there is no leader, or it has missed several requests. A hanging leader is fenced when it resumes."""
+    """Return when there is no leader, or when the leader has missed MAX_MISSED_HEARTBEATS requests.
+
+    A leader that hung is fenced when it resumes.
+    """
     unanswered = 0
     while unanswered < MAX_MISSED_HEARTBEATS:
         try:
@@ -58,9 +61,8 @@ async def _wait_for_vacancy(client: Client, subject: str) -> None:
         except NoRespondersError:
             return
         except (Error, TimeoutError):
-            unanswered = (
-                unanswered + 1 if client.is_connected else 0
-            )  # a disconnected client cannot tell whether the leader is alive
+            # a disconnected client cannot tell whether the leader is alive
+            unanswered = unanswered + 1 if client.is_connected else 0
         await asyncio.sleep(POLL_SECONDS)
 
 

@@ -108,7 +108,7 @@ async def _remove_silent_replicas(runtime: Runtime, _context: Context) -> None:
 
 
 async def run_periodic(runtime: Runtime, task: PeriodicTask) -> None:
-    """Repeat a periodic task until canceled. Errors are logged and do not end it."""
+    """Repeat a periodic task until canceled. Errors are logged, and the task runs again."""
     while True:
         try:
             await task.run(runtime.background_context(task.name))

@@ -1,4 +1,7 @@
-"""The migration step: create JetStream streams, worker consumers, collections and indexes. Idempotent."""
+"""The migration step: create JetStream streams, worker consumers, collections and indexes, and rebuild outdated rows.
+
+The step is idempotent.
+"""
 
 from collections.abc import Sequence
 
@@ -28,7 +31,7 @@ async def migrate(
     *,
     replicas: int = 1,
 ) -> list[str]:
-    """Create everything that the services need. Returns a description of each change."""
+    """Create everything that the services need. Returns a description of each change and of each consumer."""
     changes = []
     for service in services:  # all streams first: consumers of one service read the stream of another
         changes += await _ensure_stream(service, nats, replicas)

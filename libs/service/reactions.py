@@ -1,8 +1,8 @@
 """Reactions: the commands that a service's policies send after events.
 
-A reaction to an own event runs in three places: in the transaction of the event if it starts a stream, in the process
-that recorded the event, and in the subscription. The ids of the commands are derived from the event's id, so each
-command is recorded once.
+A reaction to an own event runs in up to three places: in the transaction of the event if the reaction starts a stream,
+in the process that recorded the event, and in the subscription. The ids of the commands are derived from the event's
+id, so each command is recorded once.
 """
 
 import asyncio
@@ -28,10 +28,8 @@ log = logging.getLogger("headrace.reactions")
 
 REACTION_CACHE_SIZE = 4096  # recently executed reactions; the subscription skips them without a query
 CONSUMER_ATTRIBUTES = {**NATS, "messaging.operation.type": "process"}
-RETRYABLE_CODES = {
-    "CONFLICT",
-    "REQUEST_INVALID",
-}  # contention; a bug. The subscription logs the error and retries the event
+# After contention (CONFLICT) or a bug (REQUEST_INVALID), the subscription logs the error and retries the event.
+RETRYABLE_CODES = {"CONFLICT", "REQUEST_INVALID"}
 
 Send = Callable[[Command, CommandMetadata], Awaitable[CommandReply]]
 
@@ -90,7 +88,10 @@ class Reactions:
             )
 
     async def run_in_process(self, events: Sequence[AnyEvent]) -> None:
-        """React to the service's own new events now. If the process dies, the subscription repeats the reactions."""
+        """React to the service's own new events. If the process dies, the subscription repeats the reactions.
+
+        The reactions to `synchronous_reactions` are done when this returns. The others run in a background task.
+        """
         if self._service.name not in self._service.policies:
             return
         types = self._service.synchronous_reactions
@@ -141,7 +142,8 @@ class Reactions:
         except RequestRejected as rejected:
             if rejected.code in RETRYABLE_CODES or rejected.failure.status >= 500:
                 raise  # a temporary or internal error, not a rejection by a business rule
-            if may_be_duplicate:  # called by the subscription; an earlier call may have come too early
+            # not counted in the process that recorded the event, whose command may have come too early
+            if may_be_duplicate:
                 self._metrics.reactions_refused.add(1, {"service": self._service.name})
             log.warning("%s after %s was rejected: %s", command.wire_name, recorded.id, rejected.code)
         else:

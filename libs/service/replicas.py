@@ -1,7 +1,7 @@
 """Records of the processes that work on a service's data: last seen time and clock offset.
 
-The service's database has one document per process. A replica writes its own. For a gateway, which has no database, the
-service writes it for each heartbeat. These writes may be lost without harm.
+The service's database has one document per process. A replica writes its own document. A gateway has no database, so
+the service writes the gateway's document at each heartbeat. If such a write is lost, the next one replaces it.
 """
 
 import asyncio

@@ -49,9 +49,8 @@ from libs.service.replicas import GATEWAY, record_alive, remove_replica
 from libs.service.service_context import ServiceContext, encode_answer, to_reply
 from libs.settings import Settings
 
-FRESH_EVENT_AGE = timedelta(
-    seconds=1
-)  # reactions to younger events skip the duplicate query; the append detects duplicates
+# Commands that workers send for younger events skip the duplicate query. The append detects duplicates.
+FRESH_EVENT_AGE = timedelta(seconds=1)
 
 R = TypeVar("R", bound=ReadModelRow)
 
@@ -98,7 +97,7 @@ class Runtime:
     # ---- requests
 
     async def respond(self, message_type: type[Command] | type[Query], body: bytes, headers: Headers) -> bytes:
-        """Answer one request."""
+        """Handle one request in its own span, record its duration, and return the encoded answer."""
         start = perf_counter()
         outcome = "failed"
         with open_span(message_type.wire_name, SpanKind.SERVER, headers.get(TRACE_HEADER), NATS):
@@ -129,13 +128,13 @@ class Runtime:
         if RETURN_QUERY_HEADER in headers and isinstance(answer, CommandResult | CommandReply):
             query = ReturnQuery.parse(headers[RETURN_QUERY_HEADER], self._message_types, answer.stream)
             row = answer.row if isinstance(answer, CommandResult) else self._to_row(answer)
-            # the query has its own id, also after a duplicate command
+            # the query gets a new id, also after a duplicate command
             query_metadata = replace(metadata, command_id=str(uuid4()), may_be_duplicate=False, fingerprint="")
             answer = await self._dispatch(query, ServiceContext(self, query_metadata, {answer.stream: row}))
         return encode_answer(to_reply(answer) if isinstance(answer, CommandResult) else answer)
 
     async def _compute_fingerprint(self, text: str) -> str:
-        """Return the keyed hash that is stored in the log. A plain hash would allow guessing of secrets."""
+        """Return the keyed hash of a request, for the log. A plain hash would allow guessing the request's secrets."""
         return await self.vault.mac("requests", text)
 
     async def _get_command_reply(self, context: Context, query: GetCommandReply) -> CommandReply:
@@ -146,11 +145,11 @@ class Runtime:
         fingerprint = await self._compute_fingerprint(query.fingerprint)
         metadata = replace(context.metadata, command_id=query.command_id, fingerprint=fingerprint)
         result = await self.command_handler.find_result(category, metadata)
-        assert result is not None  # noqa: S101  the log never loses a commit
+        assert result is not None  # noqa: S101  the commit was just found
         return to_reply(result)
 
     async def answer_heartbeat(self, body: bytes, _headers: Headers) -> bytes:
-        """Answer a gateway's heartbeat. It is frequent, so it has no trace and is not counted as a command."""
+        """Answer a gateway's heartbeat. Heartbeats are frequent: they have no trace and do not count as commands."""
         heartbeat = Heartbeat.model_validate_json(body)
         at = self.clock.database_time()
         if heartbeat.leaving:
@@ -223,7 +222,7 @@ class Runtime:
             await apply_batch(self.database[projection_collection(projection)], projection, events, session)
 
     async def run_worker(self, worker: AnyWorker, recorded: AnyEvent) -> None:
-        """Run a worker for an event, with a command id derived from both."""
+        """Run a worker for an event, with a command id derived from the worker and the event."""
         event = {"headrace.event": recorded.event.wire_name, "headrace.stream": recorded.stream}
         attributes = {**CONSUMER_ATTRIBUTES, **event}
         with open_span(f"work {worker.name}", SpanKind.CONSUMER, recorded.metadata.traceparent, attributes):

@@ -33,7 +33,8 @@ class ServiceContext:
 
     runtime: Runtime
     metadata: CommandMetadata
-    preloaded: Mapping[str, ReadModelRow] = field(default_factory=dict)  # by stream, as the command just wrote them
+    # rows by stream, as the command just wrote them
+    preloaded: Mapping[str, ReadModelRow] = field(default_factory=dict)
     settings: Settings = field(init=False)
     clock: Clock = field(init=False)
     vault: Encryption = field(init=False)

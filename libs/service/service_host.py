@@ -45,7 +45,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("headrace.service")
 
 SHUTDOWN_TIMEOUT_SECONDS = 5.0  # to finish requests and events in progress after SIGTERM
-PROBE_SUBJECT = "settled.probe"  # test messages; every login may publish here, also under the permissions of 0.2.0
+# subject of probe messages; every login may publish to it, also with the NATS permissions of release 0.2.0
+PROBE_SUBJECT = "settled.probe"
 BACKFILL_INTERVAL_SECONDS = 2.0  # between searches for rows that replicas of an older release left behind
 
 
@@ -79,7 +80,10 @@ async def serve(service: Service, settings: Settings, stop: asyncio.Event, clock
 
 
 async def _start(service: Service, settings: Settings, stack: AsyncExitStack, clock: Clock) -> None:
-    """Start the replica until it is ready. The stack holds the shutdown steps for any point of the start."""
+    """Start the replica and return when it is ready.
+
+    `stack` gets each shutdown step as soon as it is needed, so the start can be interrupted at any point.
+    """
     telemetry = configure_telemetry(service.name, settings.instance, settings.otlp_endpoint or None)
     stack.callback(telemetry.shutdown)
     trace.set_tracer_provider(telemetry.tracer_provider)
@@ -132,7 +136,7 @@ async def _start(service: Service, settings: Settings, stack: AsyncExitStack, cl
     if pool:
         await pool.start(nats)
         health.register("workers", partial(_check_workers, pool, nats))
-    # on every replica, because a leader of an older release would not do it
+    # every replica runs the backfill, because a leader of an older release would not
     backfill = PeriodicTask("rows", BACKFILL_INTERVAL_SECONDS, partial(_backfill_rows, runtime))
     gauges = GaugePoller(telemetry.meter, service.metrics)
     leader_tasks = partial(run_leader_tasks, runtime, nats, metrics, gauges)
@@ -184,7 +188,7 @@ async def _check_workers(pool: "WorkerPool", nats: Client) -> str | None:
 
 
 async def _wait_for_migration(service: Service, runtime: Runtime, nats: Client) -> None:
-    """Wait until `headrace migrate` has created streams, consumers and indexes. A start never creates them."""
+    """Wait until `headrace migrate` has created streams and consumers and rebuilt rows. A start never does that."""
     logged = ""
     while reason := await _find_missing(service, runtime, nats):
         if reason != logged:
