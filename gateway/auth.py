@@ -81,9 +81,10 @@ class Authenticator:
     async def authenticate(
         self, headers: Mapping[bytes, bytes], required_role: Role, scope: TokenScope | None
     ) -> Actor:
-        """Return the user if the token is valid and allows the request. Without `scope`, personal tokens do not.
+        """Return the user if the token is valid and allows the request. Without `scope`, no personal token allows it.
 
-        Raises UNAUTHORIZED, TOKEN_EXPIRED, TOKEN_INVALID, TOKEN_SCOPE or FORBIDDEN.
+        Raises UNAUTHORIZED, TOKEN_EXPIRED, TOKEN_INVALID, TOKEN_SCOPE or FORBIDDEN; also SERVICE_UNAVAILABLE and
+        SERVICE_TIMEOUT, if the identity service does not respond.
         """
         token = read_token(headers)
         if PERSONAL_TOKEN.fullmatch(token):
@@ -135,7 +136,8 @@ class Authenticator:
     async def _verify(self, token: str) -> TokenClaims:
         """Verify the signature. Raises InvalidToken or ExpiredToken.
 
-        A key that is unknown here may be new: the token is invalid only if keys requested after this call lack it.
+        A key that is unknown here may be new: the token is invalid only if the key is missing in keys requested after
+        this call.
         """
         if len(token) > MAX_TOKEN_LENGTH:
             raise InvalidToken("too long")
@@ -146,7 +148,7 @@ class Authenticator:
             except UnknownKey:
                 if self._keys_confirmed_at >= started_at:
                     raise
-                # shielded: if this caller is canceled, others may still wait for the same keys
+                # shielded: if this caller is canceled, other callers may still wait for the same keys
                 await asyncio.shield(self._refresh_keys())
 
     def _refresh_stale_keys(self) -> None:

@@ -19,7 +19,7 @@ log = logging.getLogger("headrace.gateway")
 UNTRACED_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
 STATUS_CLASSES = ("none", "1xx", "2xx", "3xx", "4xx", "5xx")  # none: the client disconnected before a response started
 CORS_HEADERS = [(b"access-control-allow-origin", b"*"), (b"access-control-expose-headers", b"Retry-After, X-Trace-Id")]
-"""Sent with every response, so that a shared cache can serve it to web pages of any origin."""
+"""Headers of every response, so that a shared cache can serve the response to web pages of any origin."""
 
 
 class ObservabilityMiddleware:

@@ -26,7 +26,7 @@ class ServerCertificate:
         return cls(settings.tls_certificate, settings.tls_key)
 
     def reload_if_changed(self) -> None:
-        """Load changed files for new connections. If they do not match, the previous ones stay in use."""
+        """Load changed files for new connections. If the files are unusable, the previous certificate stays in use."""
         version = self._modification_times()
         if version != self._loaded_version:
             self._loaded_version = version

@@ -72,7 +72,7 @@ class StaticSite:
             raise HTTPException(404) from None
 
     def _sets_api_url(self) -> bool:
-        """Return whether the folder's env.js sets the API's URL. That of the client's default build does not."""
+        """Return whether the folder's env.js sets the API's URL. The env.js of the client's default build does not."""
         path, status = self._files.lookup_path("env.js") if self._files else ("", None)
         if status is None:
             return False

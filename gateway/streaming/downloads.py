@@ -1,4 +1,7 @@
-"""Downloads of artifacts and logs, streamed in chunks. Browsers save them instead of rendering them."""
+"""Downloads of artifacts and logs, streamed in chunks.
+
+Browsers save artifacts and log files instead of rendering them.
+"""
 
 import logging
 from collections.abc import AsyncIterator, Mapping

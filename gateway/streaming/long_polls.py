@@ -10,7 +10,7 @@ from contracts.builds import JobQueued, JobRequirements, RunnerDescription
 
 
 def can_run(runner: RunnerDescription, job: JobQueued) -> bool:
-    """Return whether the runner may run the job, judging by the event; the claim makes the final decision."""
+    """Return whether the runner may run the job according to the event. The claim makes the final decision."""
     return JobRequirements.from_job(job.job.tags, job.project, protected=job.protected).satisfied_by(
         runner, job.project_id
     )
@@ -56,7 +56,10 @@ class LongPollQueue:
 
     @contextmanager
     def enter(self) -> Iterator[PendingPoll]:
-        """Queue a request for the duration of the block. Afterwards, notify others of jobs that it did not claim."""
+        """Queue a request for the duration of the block.
+
+        Afterwards, notify other requests of the jobs that this request was notified of and did not claim.
+        """
         poll = PendingPoll()
         self._polls.append(poll)
         try:
@@ -79,7 +82,7 @@ class LongPollQueue:
             poll.wake_up.set()
 
     def update_offer(self, poll: PendingPoll, offer: RunnerDescription | None) -> None:
-        """Set what the runner may run now. Notify other requests of jobs that this one may no longer run."""
+        """Set what the runner may run now. Notify other requests of jobs that this runner may no longer run."""
         poll.offer = offer
         unfit = [job for job in poll.notified_jobs if offer is None or not can_run(offer, job)]
         poll.notified_jobs = [job for job in poll.notified_jobs if job not in unfit]

@@ -1,4 +1,4 @@
-"""Avatars of users, drawn from the file name alone, so that none are stored."""
+"""Avatars of users. A picture is drawn from its file name alone, so no pictures are stored."""
 
 import colorsys
 import hashlib
@@ -14,7 +14,7 @@ from contracts.errors import RequestRejected
 from gateway.context import AppState
 
 FILE_NAME = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.png")
-CELLS_PER_ROW = 5  # and rows of an avatar; the right half of a row mirrors the left half
+CELLS_PER_ROW = 5  # also the number of rows of an avatar; the right half of a row mirrors the left half
 CELL_PIXELS = 40
 BACKGROUND = (240, 240, 240)
 CACHE_HEADERS = {"Cache-Control": "public, max-age=31536000, immutable"}

@@ -1,7 +1,7 @@
 """Creates the cache keys that are sent to runners: unique per project and branch protection, and safe in a path.
 
-GitLab's runner appends the key to a directory that all projects with the same repository URL share. Keeping the
-caches of protected and other branches separate is also left to the server by GitLab's runner.
+GitLab's runner appends the key to a directory that all projects with the same repository URL share. It also leaves it
+to the server to separate the caches of protected branches from those of other branches.
 """
 
 import hashlib

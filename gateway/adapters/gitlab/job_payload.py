@@ -107,7 +107,7 @@ def _artifacts_to_json(artifacts: PlannedArtifacts) -> dict[str, Any]:
 
 
 def _dependency_to_json(assignment: Assignment, dependency: Dependency) -> dict[str, Any]:
-    """Return a dependency as JSON, with the assigned job's token: of other tokens, only hashes are stored."""
+    """Return a dependency as JSON, with the token of the assigned job: only hashes of other tokens are stored."""
     file = {"filename": dependency.file_name, "size": dependency.size}
     return {"id": dependency.job_id, "name": dependency.name, "token": assignment.token, "artifacts_file": file}
 

@@ -70,7 +70,7 @@ async def _respond(app_state: AppState, scope: Scope, sent: RequestFields, poll:
 async def _return_claim(app_state: AppState, poll: PendingPoll) -> None:
     """Return the claimed job to the queue, even if the response to the claim was lost.
 
-    If all attempts fail, the claim ends when its lease expires.
+    If all attempts fail, the job is lost and retried when its lease expires.
     """
     for delay in RETURN_RETRY_DELAYS:
         try:
@@ -117,7 +117,8 @@ async def _wait_for_job(app_state: AppState, scope: Scope, sent: RequestFields, 
         if poll.is_disconnected or app_state.long_polls.is_closed:
             return None
         if poll.offer and (poll.notified_jobs or poll.seen_cursor != app_state.long_polls.cursor):
-            poll.seen_cursor = app_state.long_polls.cursor  # read before the claim, to detect jobs queued during it
+            # read before the claim, to detect jobs that are queued during the claim
+            poll.seen_cursor = app_state.long_polls.cursor
             if assignment := await _claim_job(app_state, poll.offer, poll):
                 return assignment
         deadline = started_at + (limit if poll.offer else min(limit, PAUSED_HOLD_SECONDS))
@@ -131,10 +132,10 @@ async def _wait_for_job(app_state: AppState, scope: Scope, sent: RequestFields, 
 
 
 async def _claim_job(app_state: AppState, offer: RunnerDescription, poll: PendingPoll) -> Assignment | None:
-    """Claim a job and return it, or None if none is available.
+    """Claim a job and return it, or None if no job is available.
 
-    Updates `poll.notified_jobs`. Without a result, all jobs in it are removed, since none is available. Otherwise, only
-    the claimed job is removed, since the others may still be queued.
+    Updates `poll.notified_jobs`. Without a result, the jobs that were in the list before the claim are removed, since
+    none of them is available. Otherwise only the claimed job is removed, since the others may still be queued.
     """
     notified_count = len(poll.notified_jobs)
     try:

@@ -117,7 +117,10 @@ async def unregister_machine(app_state: AppState, scope: Scope, receive: Receive
 
 
 async def append_trace(app_state: AppState, scope: Scope, receive: Receive) -> Response:
-    """Append to a job's log at the start of Content-Range. Its end is ignored: runners compute it differently."""
+    """Append to a job's log at the start of Content-Range.
+
+    The end of the range is ignored, because runners compute it differently.
+    """
     headers = dict(scope["headers"])
     content_range = CONTENT_RANGE.match(headers.get(b"content-range", b"").decode("latin-1"))
     if not content_range:
@@ -202,7 +205,7 @@ async def read_fields(scope: Scope, receive: Receive) -> RequestFields:
 
 
 async def authenticate_runner(app_state: AppState, scope: Scope, sent: RequestFields) -> RunnerProfile:
-    """Return the profile of the runner with this token and record the contact. Raises FORBIDDEN for unknown tokens."""
+    """Return the profile of the request's runner and record the contact. Raises FORBIDDEN if the token is unknown."""
     address = client_ip(scope, app_state.settings.trusted_proxies)
     command = validate(
         AuthenticateRunner, token=read_runner_token(scope, sent), ip_address=address, info=parse_runner_info(sent)
