@@ -146,9 +146,9 @@ def register_command(
         bool, typer.Option("--if-missing", help="Do nothing if the file has a runner that the server knows.")
     ] = False,
 ) -> None:
-    """Register this machine as a runner. The configuration file can hold several; `run` serves them all.
+    """Register this machine as a runner. The configuration file can hold several runners; `run` serves them all.
 
-    Edit the file to change container settings: limits, user, volumes, pull policy, registry logins.
+    Edit the configuration file to change container settings: limits, user, volumes, pull policy, registry logins.
     """
     path = config.expanduser()
     try:
@@ -190,14 +190,14 @@ def register_command(
 
 @app.command("list")
 def list_command(config: ConfigOption = DEFAULT_CONFIG) -> None:
-    """List the runners in the file."""
+    """List the runners in the configuration file."""
     for runner in _load_runners(config):
         typer.echo(f"{runner.id}\t{runner.url}\t{runner.executor}\t{runner.concurrency} at a time\t{runner.name}")
 
 
 @app.command("verify")
 def verify_command(config: ConfigOption = DEFAULT_CONFIG, only: RunnerOption = None) -> None:
-    """Check that the server knows the runners in the file."""
+    """Check that the server knows the runners in the configuration file."""
     unknown = []
     try:
         for runner in _load_runners(config, only):
@@ -217,7 +217,7 @@ def unregister_command(
     only: RunnerOption = None,
     everything: Annotated[bool, typer.Option("--all", help="All runners in the file.")] = False,
 ) -> None:
-    """Remove a runner from the server and from the file; the file is deleted with its last runner."""
+    """Remove a runner from the server and from the configuration file. The last runner's removal deletes the file."""
     selected = _load_runners(config, only)
     if len(selected) > 1 and not everything:
         raise _exit_with_error(

@@ -25,8 +25,8 @@ class DockerSettings:
     """Settings for jobs that run in containers."""
 
     socket: str = ""  # path of the Docker socket; default: DOCKER_HOST, else /var/run/docker.sock
-    image: str = ""  # default image, for jobs without one
-    pull_policy: str = "if-not-present"  # default policy, for jobs that set none
+    image: str = ""  # default image, for jobs without an image
+    pull_policy: str = "if-not-present"  # default policy, for jobs without a pull policy
     auth_file: str = ""  # path of a file with registry logins, in the format of Docker's config.json
     user: str = ""  # user in containers; default: the user of the image
     memory: str = ""  # limit of each container, like 512m or 2g; empty: no limit

@@ -102,7 +102,7 @@ class Runner:
         await self._protocol.put_state(job.id, job.token, "failed", failure_reason=SYSTEM_FAILURE)
 
     async def _parse_or_reject(self, payload: Mapping[str, Any]) -> Job:
-        """Parse the job; report it as failed and raise InvalidJob if that is impossible."""
+        """Parse the job. If it is invalid, report it as failed and raise InvalidJob."""
         try:
             return parse_job(payload)
         except InvalidJob:
@@ -112,7 +112,7 @@ class Runner:
             raise
 
     async def _next_job(self) -> Job | None:
-        """Request jobs until there is one; return None while draining."""
+        """Request jobs until the server offers one. Return None while draining."""
         loop = asyncio.get_running_loop()
         delays = backoff_delays(initial=1, maximum=60)
         while not self._is_draining:

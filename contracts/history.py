@@ -116,7 +116,7 @@ class StreamState(Message):
 
     kind: str
     id: str
-    at: datetime  # as requested
+    at: datetime  # the requested time
     version: int
     changed_at: datetime  # when this version was recorded
     state: Payload | None  # the read model row without secrets; None: deleted

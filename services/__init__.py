@@ -1,1 +1,1 @@
-"""One package per service; they never import each other."""
+"""The services, one package each. A service never imports another service."""

@@ -59,7 +59,7 @@ async def _read_frames(response: httpx.Response) -> AsyncIterator[bytes]:
 
 
 class DockerClient:
-    """A client with one method per request to Docker. All methods raise DockerError, except `ping`."""
+    """A client with one method per request to Docker. Failed requests raise DockerError, except in `ping`."""
 
     def __init__(self, socket: str) -> None:
         self._http = httpx.AsyncClient(

@@ -84,7 +84,7 @@ def kill_tree(supervisor: int) -> None:
 def find_sessions(folder: Path) -> set[str]:
     """Return the ids of sessions of jobs in this folder.
 
-    They are found by the environment of their processes: stored ids could belong to other processes by now.
+    The environment of the processes identifies the sessions: stored ids could belong to other processes by now.
     """
     marker = f"\0{ENV_MARKER}={folder}/".encode()
     marked_processes = {process for process in _list_processes() if marker in b"\0" + _read_proc(process, "environ")}

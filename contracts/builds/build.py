@@ -88,7 +88,7 @@ class PlayJob(Command):
     Also JOB_NOT_FOUND, LAUNCH_BUILD_NOT_ALLOWED, and BUILD_STATUS, for example while the build is being killed.
     """
 
-    build_id: int = 0  # found by the job
+    build_id: int = 0  # filled in by the service
     job_id: int
 
 
@@ -99,7 +99,7 @@ class RetryJob(Command):
     example while the build is being killed.
     """
 
-    build_id: int = 0  # found by the job
+    build_id: int = 0  # filled in by the service
     job_id: int
 
 
@@ -109,7 +109,7 @@ class CancelBuildJob(Command, wire_name="StopJob"):
     Also JOB_NOT_FOUND, LAUNCH_BUILD_NOT_ALLOWED, and BUILD_STATUS, for example if the build is finished.
     """
 
-    build_id: int = 0  # found by the job
+    build_id: int = 0  # filled in by the service
     job_id: int
 
 

@@ -96,7 +96,7 @@ class BuildStarted(Event):
 
 
 class BuildKilled(Event):
-    """A user killed the build; BuildFinished follows. A second kill is recorded again."""
+    """A build was killed, and BuildFinished follows. A second kill during the cleanup steps is recorded again."""
 
     build_id: int
     project_id: int

@@ -17,8 +17,8 @@ class RunnerDescription(RunnerCapabilities):
     runner_uuid: str
     name: str
     max_timeout_seconds: int | None = None
-    cancels_gracefully: bool = False  # it can stop a script and run cleanup steps
-    reports_late: bool = False  # it may run the script before its first report
+    cancels_gracefully: bool = False  # the runner can stop a script and run cleanup steps
+    reports_late: bool = False  # the runner may run the script before its first report
 
 
 class ClaimJob(Command):
@@ -111,7 +111,10 @@ class ClaimResult(Message):
 
 
 class AppendTrace(Command):
-    """Append to a job's log at a byte offset. Answer: TraceState. Errors: JOB_TOKEN, LOG_RANGE for a wrong offset."""
+    """Append to a job's log at a byte offset. Answer: TraceState.
+
+    Errors: JOB_TOKEN, LOG_RANGE for a wrong offset, CONFLICT if another chunk arrived at the same time.
+    """
 
     job_id: int
     token: Sensitive
@@ -120,7 +123,10 @@ class AppendTrace(Command):
 
 
 class ReportJob(Command):
-    """Report the state of a job. Answer: TraceState. Errors: JOB_TOKEN, LOG_CHECKSUM if the log is incomplete."""
+    """Report the state of a job. Answer: TraceState.
+
+    Errors: JOB_TOKEN, LOG_CHECKSUM if the log is incomplete, CONFLICT if a chunk of the log arrived at the same time.
+    """
 
     job_id: int
     token: Sensitive

@@ -117,7 +117,7 @@ class ApiTokens(Message):
 class GetTokenAccess(Query):
     """Get the current access rights of a token. Answer: TokenAccess. Errors: TOKEN_INVALID.
 
-    It also records the use of the token, unless it has expired.
+    The service also records the use of the token, unless the token has expired.
     """
 
     token_hash: str = Field(pattern=r"^[0-9a-f]{64}$")

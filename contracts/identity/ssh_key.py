@@ -42,7 +42,7 @@ class SshKeyAdded(Event):
     public_key: str  # as sent by the client
     title: str
     fingerprint: str  # SHA256:..., in OpenSSH format
-    expires_at: str | None = None  # 2030-10-10
+    expires_at: str | None = None  # last valid day: YYYY-MM-DD
 
 
 class SshKeyRemoved(Event):

@@ -1,4 +1,4 @@
-"""Messages about executors: a driver with variables, under a name."""
+"""Messages about executors, which have a name, a driver and variables."""
 
 from pydantic import Field
 

@@ -143,7 +143,7 @@ class SecretAttached(Event):
 
 
 class SecretDetached(Event):
-    """A secret was detached from a project. Without its last project it is not global but unused."""
+    """A secret was detached from a project. A secret that is detached from its last project is used by no project."""
 
     secret_id: int
     project_id: int
@@ -194,7 +194,7 @@ class ListSecretsPage(PageQuery, wire_name="PageSecrets"):
 
 
 class GetJobSecrets(Query):
-    """Get the secrets for a job of the project. Only the builds service may send it. Answer: JobSecrets."""
+    """Get the secrets for a job of the project. Only the builds service may send this query. Answer: JobSecrets."""
 
     project_id: int
     repository: str | None = None  # the URL at launch; if the project's URL has changed since, no git login is returned

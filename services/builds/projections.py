@@ -224,7 +224,7 @@ def project_job(row: JobRow, recorded: RecordedEvent[JobEvent]) -> JobRow:
         case JobDeleted():
             return JobRow()
         case _:
-            return row  # the row has no steps: they are read from the log
+            return row  # the progress of steps is read from the log
 
 
 def project_concurrency_group(

@@ -29,7 +29,7 @@ async def ensure_first_administrator(ctx: Context) -> None:
 async def _generate_password(ctx: Context) -> None:
     """Store an encrypted generated password, so that a crash before it is printed does not lose it."""
     sealed = await ctx.vault.encrypt(ENCRYPTION_SUBJECT, secrets.token_urlsafe(12))
-    with suppress(DuplicateKeyError):  # another replica generated one first
+    with suppress(DuplicateKeyError):  # another replica generated a password first
         await ctx.collection(PASSWORDS_COLLECTION).insert_one({"_id": ENCRYPTION_SUBJECT, "sealed": sealed})
 
 

@@ -110,7 +110,7 @@ class JobDispatcher:
             cancels_gracefully=runner.cancels_gracefully,
             reports_late=runner.reports_late,
         )
-        # in parallel, to save a round trip; `Leases` finds an assignment without an attempt, and the reverse
+        # in parallel, to save round trips; `Leases` settles an assignment without an attempt and the reverse
         created, assigned, recorded = await asyncio.gather(
             self._attempts.create(ctx, attempt_id, job, nonce, _values_to_mask(inputs.secrets, token)),
             ctx.send(assign, step=f"{job.id}#{job.attempt}"),

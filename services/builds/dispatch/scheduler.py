@@ -36,7 +36,7 @@ async def list_waiting_groups(ctx: Context, runner: RunnerCapabilities | None = 
     """Return the groups of waiting jobs: all groups, or those that a runner may take. `served_at` is not set yet."""
     jobs = ctx.read_model(JobRow)
     only = {"project_id": runner.owner_id} if runner and runner.owner_type == "PROJECT" else {}
-    project_id = runner.owner_id or 0 if runner else 0  # only project runners compare it
+    project_id = runner.owner_id or 0 if runner else 0  # only project runners compare the project
 
     def fits(demand: str) -> bool:
         return runner is None or parse_requirements(demand).satisfied_by(runner, project_id)

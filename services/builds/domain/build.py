@@ -126,7 +126,7 @@ def _on_job_finished(build: Build, command: RecordJobResult) -> list[BuildEvent]
 def _stop_job(build: Build, job_id: int) -> list[BuildEvent]:
     """Cancel one job.
 
-    A job that has been queued is canceled through its own stream, one that waits is canceled here.
+    A job that has been queued is canceled through its own stream. A job that waits is canceled here.
     """
     status = build.graph.statuses.get(job_id)
     if status is None:
@@ -147,7 +147,7 @@ def _stop_job(build: Build, job_id: int) -> list[BuildEvent]:
 
 
 def rerun_jobs(build: Build, command: PlayJob | RetryJob | RetryBuild) -> Iterator[BuildEvent]:
-    """Queue jobs that are played or run again. A finished build is resumed first."""
+    """Yield the events that queue the jobs that a user plays or retries. A finished build is resumed first."""
     queued, statuses = build.launch, build.graph.statuses
     if isinstance(command, RetryBuild):
         job_ids = [job_id for job_id, status in statuses.items() if status in FAILED]

@@ -48,7 +48,7 @@ class Build:
     graph: JobGraph = field(default_factory=JobGraph)
     ever_queued: frozenset[int] = frozenset()  # ids of jobs that have been queued at least once
     failures: tuple[BuildJobsChanged, ...] = ()  # failed jobs that have not been run again since, in order of failure
-    duration_ms: int = 0  # duration reported by its earlier BuildFinished events
+    duration_ms: int = 0  # total duration in the build's earlier BuildFinished events
     rerun_job_ids: tuple[int, ...] = ()  # jobs to run again once the concurrency group allows it
     was_started: bool = False
     priority: int = 0

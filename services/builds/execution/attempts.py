@@ -43,7 +43,7 @@ class Attempt:
     nonce: str  # part of the section names in its markers, so that scripts cannot forge markers
     length: int  # bytes received
     crc: int  # CRC-32 of the bytes received
-    tail: bytes  # bytes received but not stored yet
+    tail: bytes  # bytes received but not in the log yet: they may be part of a secret or a section marker
     finished: bool
     sections: tuple[Section, ...]
     runner_start_ms: int | None  # when the job started, in milliseconds of the runner's clock

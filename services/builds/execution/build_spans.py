@@ -16,7 +16,7 @@ def span_attributes(job: JobRow) -> dict[str, str | int]:
 
 
 def record_wait(job: JobRow, until: datetime) -> None:
-    """Record the time a job waited for a runner."""
+    """Record a span for the time that a job waited for a runner."""
     add_link(job.traceparent)
     if job.queued_at:
         record_past_span("wait for a runner", job.traceparent, job.queued_at, until, span_attributes(job))
@@ -33,7 +33,7 @@ def record_steps(job: JobRow, before: Sequence[Section], after: Sequence[Section
 
 
 def record_run(job: JobRow, until: datetime, outcome: str) -> None:
-    """Record the run of a job, from its assignment to its end."""
+    """Record a span for the run of a job, from its assignment to its end."""
     if job.assigned_at:
         record_past_span(
             "run job", job.traceparent, job.assigned_at, until, {**span_attributes(job), "headrace.outcome": outcome}

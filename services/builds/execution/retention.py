@@ -28,7 +28,7 @@ class Retention:
         self._purging_since: dict[int, float] = {}  # project id -> monotonic time at which its purge started
 
     async def enforce(self, ctx: Context, recorded: RecordedEvent[BuildFinished]) -> None:
-        """Delete surplus builds after a build has finished. A build that could not be planned displaces no other."""
+        """Delete surplus builds after a build has finished. A build that could not be planned deletes no other."""
         project_id, build_id = recorded.event.project_id, recorded.event.build_id
         still_read: list[int] = []
         try:

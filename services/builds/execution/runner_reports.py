@@ -49,14 +49,14 @@ class RunnerReports:
 
     def __init__(self, attempts: AttemptStore) -> None:
         self._attempts = attempts
-        self._heartbeat_at: LRUCache[str, float] = LRUCache(MAX_TRACKED_RUNNERS)  # by the monotonic clock
+        self._heartbeat_at: LRUCache[str, float] = LRUCache(MAX_TRACKED_RUNNERS)  # runner UUID -> monotonic time
 
     async def append_log(self, ctx: Context, command: AppendTrace) -> TraceState:
-        """Append a part of the log. Raises JOB_TOKEN, LOG_RANGE and CONFLICT."""
+        """Append a chunk of the log. Raises JOB_TOKEN, LOG_RANGE and CONFLICT."""
         return await self._answer_if_finished(ctx, command, self._append_log)
 
     async def report_status(self, ctx: Context, command: ReportJob) -> TraceState:
-        """Record a keep-alive or the final result. Raises JOB_TOKEN, and LOG_CHECKSUM if the log is incomplete."""
+        """Record a keep-alive or the final result. Raises JOB_TOKEN, CONFLICT and LOG_CHECKSUM."""
         return await self._answer_if_finished(ctx, command, self._report_status)
 
     async def _answer_if_finished(

@@ -30,7 +30,7 @@ class LogPart:
 
     section: Section
     attempt_id: str = ""  # empty: `text` has the content
-    section_index: int = 0  # of the section in the attempt's log
+    section_index: int = 0  # index of the section in the attempt's log
     text: str = ""
     attempt_finished: bool = True
 

@@ -20,7 +20,7 @@ MIN_MILLISECOND_TIMESTAMP = 10**11  # smaller timestamps are in seconds
 class SectionText:
     """Text that belongs to one section."""
 
-    section_index: int  # in the list of sections
+    section_index: int  # index in the list of sections
     text: bytes
 
 
@@ -86,7 +86,7 @@ def _marker_section(marker: Marker) -> bytes:
 
 
 def _marker_time_ms(marker: Marker) -> int:
-    """Return the time of a marker in milliseconds. GitLab writes seconds, our own programs milliseconds if possible."""
+    """Return the time of a marker in milliseconds. GitLab writes seconds, Headrace writes milliseconds if possible."""
     time = int(marker[2])
     return time if time >= MIN_MILLISECOND_TIMESTAMP else time * 1000
 

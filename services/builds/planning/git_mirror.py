@@ -44,9 +44,9 @@ class GitMirrors:
     def __init__(self, folder: Path, max_bytes: int = MAX_MIRROR_BYTES) -> None:
         self._folder = folder
         self._max_bytes = max_bytes
-        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # by the name of the mirror
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # mirror name -> lock
         self._file_cache: LRUCache[tuple[str, str, str], bytes] = LRUCache(MAX_CACHE_BYTES, getsizeof=len)
-        self._evicted_at = -EVICTION_INTERVAL_SECONDS  # by the monotonic clock
+        self._evicted_at = -EVICTION_INTERVAL_SECONDS  # monotonic time of the last eviction
 
     async def resolve(self, url: str, branch: str, ssh_key: str | None = None) -> ResolvedRef:
         """Return the newest commit of a branch; `*` is the default branch.

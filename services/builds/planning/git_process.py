@@ -62,7 +62,7 @@ def _run_and_wait(variables: dict[str, str], seconds: float, arguments: tuple[st
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=inherited | variables,
-        start_new_session=True,  # so that its helper processes can be killed with it
+        start_new_session=True,  # so that git's helper processes can be killed, too
     )
     try:
         output, stderr = process.communicate(timeout=seconds)

@@ -18,7 +18,7 @@ from libs.service.declaration import Context
 from services.builds.dispatch.runner_projection import QueueRunnerRow, busy_reason, find_eligible_runners
 from services.builds.dispatch.scheduler import JobGroup, list_waiting_groups
 
-MAX_LISTED_BUILDS = 10_000  # the oldest ones; a message cannot hold more
+MAX_LISTED_BUILDS = 10_000  # the oldest builds; a message cannot hold more
 NOT_STARTED = [BuildStatus.QUEUED, BuildStatus.PLANNED]
 AT_RUNNER = {"$in": [JobStatus.ASSIGNED, JobStatus.RUNNING, JobStatus.CANCELING]}
 PLANNING_REASON = "The repository and its spec file are being read."
@@ -38,13 +38,13 @@ class QueuedBuildFields(NamedTuple):
     status: BuildStatus
     needs_lane: bool
     job_ids: Sequence[int]
-    jobs: Sequence[Mapping[str, object]]  # of a pipeline build
+    jobs: Sequence[Mapping[str, object]]  # the jobs of a pipeline build; empty for other builds
 
 
 class WaitGroup(NamedTuple):
     """What determines why a job waits. Jobs with equal values wait for the same reason."""
 
-    demand: str  # key of its requirements; empty if the job does not wait for a runner
+    demand: str  # key of the job's requirements; empty if the job does not wait for a runner
     project_id: int
     priority: int
 

@@ -1,4 +1,4 @@
-"""Personal API tokens. The value is returned once at creation; only its hash is stored."""
+"""Personal API tokens. The value of a token is returned once, at creation. Only its hash is stored."""
 
 from datetime import date, datetime, timedelta
 from uuid import uuid4

@@ -9,7 +9,7 @@ from libs.security.ssh_keys import InvalidKey, UnexpectedPrivateKey, WeakKey, co
 
 MAX_KEYS_PER_USER = 500
 
-FingerprintsByUuid = Mapping[str, str]  # uuid -> fingerprint
+FingerprintsByUuid = Mapping[str, str]  # key UUID -> fingerprint
 
 
 def add_key(keys: FingerprintsByUuid, command: AddSshKey) -> SshKeyAdded:

@@ -41,7 +41,7 @@ def decide(notification: Notification, command: NotificationCommand) -> Sequence
             return [NotificationSent(notification_id=notification_id)]
         case NotificationStatus.REQUESTED, RecordNotificationFailure(attempt=attempt, reason=reason):
             if attempt <= notification.attempts:
-                return []  # a duplicate
+                return []  # the attempt is already recorded
             return [NotificationFailed(notification_id=notification_id, attempt=attempt, reason=reason)]
         case NotificationStatus.REQUESTED, AbandonNotification(reason=reason):
             return [NotificationAbandoned(notification_id=notification_id, reason=reason)]

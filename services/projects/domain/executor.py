@@ -1,4 +1,4 @@
-"""The executor aggregate: a driver that runs builds, with encrypted variables."""
+"""The executor aggregate: a name, a driver and encrypted variables."""
 
 from dataclasses import dataclass, replace
 from typing import assert_never

@@ -5,7 +5,7 @@ from libs.eventstore.decider import Decider
 
 
 def decide(_project_ids: tuple[int, ...], command: MembershipCommand) -> list[MembershipEvent]:
-    """Record the request even if it is unchanged: the projects may have changed since the last one."""
+    """Record the request even if it is unchanged: the projects may have changed since the last request."""
     return [DeveloperProjectsSet.model_validate(dict(command))]
 
 
