@@ -36,7 +36,7 @@ from tests.bench.cells import percentile
 SMALL_JOB_COUNT, LARGE_JOB_COUNT = 100, 1_000_000
 RUNNER_COUNT = 50
 BATCH_SIZE = 5000
-PAUSE_SECONDS = 0.02  # between batches and between queries, to leave the machine usable
+PAUSE_SECONDS = 0.02  # pause after each batch and each query, to leave the machine usable
 REPETITIONS = 40  # how often each query is measured
 STATUSES = (JobStatus.SUCCESS,) * 8 + (JobStatus.FAILED, JobStatus.CANCELED)
 ROW = f"job_v{category.row_version}"

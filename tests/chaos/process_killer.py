@@ -50,7 +50,7 @@ class ProcessKiller:
         self.kills: list[Kill] = []
 
     async def run(self, turns: Iterable[Sequence[str]]) -> None:
-        """For each turn, wait for a random pause and kill one process of each of its kinds at the same time."""
+        """For each turn, wait for a random pause, then kill one process of each kind of the turn at the same time."""
         for kinds in turns:
             await asyncio.sleep(self._random.uniform(*self._pauses))
             await self._kill(kinds, [self._pick_process(kind) for kind in kinds])

@@ -68,7 +68,7 @@ class Replacement(ast.NodeTransformer):
 
 
 def mutated(node: ast.AST) -> ast.AST | None:
-    """Return the node with one change, or None if it has no mutant."""
+    """Return a changed copy of the node, or None if no mutation applies to the node."""
     match node:
         case ast.Compare(ops=[operator]):
             changed = copy.deepcopy(node)

@@ -106,7 +106,7 @@ async def cancel_build(system: BuildSystem, project: Body, worker: FakeRunner) -
 
 
 async def send_pushes(system: BuildSystem, project: Body, worker: FakeRunner) -> None:
-    """Send a push that is built, one to another branch, and one with a wrong signature."""
+    """Send a push that is built, a push to another branch, and a push with a wrong signature."""
     project_view = await system.get(f"/api/admin/projects/{project['id']}")
     head = commit_files(system.repository, {"pushed": "yes"})
     path = f"/api/guest/webhooks/build/{project['id']}"
@@ -123,7 +123,7 @@ async def send_pushes(system: BuildSystem, project: Body, worker: FakeRunner) ->
 
 
 async def return_job(system: BuildSystem, project: Body, worker: FakeRunner) -> None:
-    """Act as a runner that returns a job because it cannot prepare it; the next attempt succeeds."""
+    """Act as a runner that returns a job, as if the job could not be prepared. The next attempt succeeds."""
     build = await system.launch_build(project)
     job = await worker.wait_for_job()
     lost = {"token": job["token"], "state": "failed", "failure_reason": "runner_system_failure"}

@@ -1,8 +1,9 @@
 """Dump and restore the databases of all services as one compressed BSON file.
 
-A dump holds every document with its service and collection. It is restored together with JetStream, so that
-subscriptions continue at their last position. The restore adapts three things: streams get a new creation time, the
-relay gets a resume token of the new oplog, and the expiry times of TTL collections move into the future.
+A dump holds every document and index with its service and collection. It is restored together with JetStream, so that
+subscriptions continue at their last position. The restore adapts three things: checkpoints get the new creation time
+of their stream, the relay gets a resume token of the new oplog, and expiry times of TTL collections move into the
+future.
 """
 
 import gzip

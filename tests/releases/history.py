@@ -37,7 +37,7 @@ class Leftovers:
     running: Body = field(default_factory=dict)  # a running job: id, token, length of its log in bytes
     queued: int = 0  # id of a build in the queue
     project: int = 0  # id of a project that the next release builds again
-    lane: Body = field(default_factory=dict)  # a build that holds the concurrency slot, and one that waits for it
+    lane: Body = field(default_factory=dict)  # ids of builds: `holds` the concurrency slot, `waits` for the slot
     mails: int = 0  # id of a project whose builds fail immediately
     locked_out: str = ""  # name of a user with too many failed logins
     unfinished: Body = field(default_factory=dict)  # work pending in durable consumers; see unfinished_work.py

@@ -37,7 +37,7 @@ class RecordedStream:
 
 
 async def request(bus: Client, subject: str, body: Json | bytes = b"") -> Json:
-    """Return the response of the JetStream API. Raise LookupError for an error response."""
+    """Send a request to the JetStream API and return the response. Raise LookupError for an error response."""
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     response: Json = json.loads((await bus.request(subject, data, timeout=TIMEOUT_SECONDS)).data)
     if "error" in response:

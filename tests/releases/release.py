@@ -38,7 +38,7 @@ class RunningRelease:
         await self.service_stacks.pop(name).aclose()
 
     async def use_released_mail_delays(self) -> None:
-        """Restart notifications with its default delays, so that a rejected email stays in the durable consumer."""
+        """Restart notifications with its default delays, so that the event of a rejected email stays pending."""
         await self.stop("notifications")
         await self.start(create_service())
 
@@ -55,7 +55,7 @@ async def running_release(folder: Path, post_office: MailServer) -> AsyncIterato
         "build_timeout_seconds": NEVER_SECONDS,
         "job_lease_seconds": 600.0,  # longer than a recording takes
         "runner_offline_seconds": NEVER_SECONDS,
-        "login_seconds": 20.0 * NEVER_SECONDS,  # the first login back-off is a twentieth of this
+        "login_seconds": 20.0 * NEVER_SECONDS,  # the first login back-off is a twentieth of this setting
         "mail": MailSettings("127.0.0.1", post_office.port, tls=MailSecurity.NONE),
     }
     with running_servers(folder) as servers:

@@ -30,7 +30,7 @@ async def run_projects_in_turn(system: BuildSystem, project: Body, worker: FakeR
 
 
 async def fill_concurrency_group(system: BuildSystem) -> Body:
-    """Leave one finished build, one that holds the slot and waits for a runner, and one that waits for the slot."""
+    """Leave a finished build, a build with the slot that waits for a runner, and a build that waits for the slot."""
     project = await system.create_project(
         name="Lock", alias="lock", allow_concurrent_execution=False, spec_file_path="/lock/.gitlab-ci.yml"
     )

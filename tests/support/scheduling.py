@@ -17,7 +17,7 @@ from infra.local import ports
 
 ROOT = Path(__file__).parents[2]
 DURATIONS = Path(__file__).with_name("durations.json")  # test file -> seconds, as written by DurationRecorder
-UNKNOWN_SECONDS = 10.0  # assumed duration of a file without a recorded one
+UNKNOWN_SECONDS = 10.0  # assumed duration of a file without a recorded duration
 SHARED_STACK = "tests/e2e/shared_stack/"  # all files in this folder use one stack, so they form one group
 
 
@@ -27,7 +27,7 @@ def file_of(nodeid: str) -> str:
 
 @cache
 def shares_fixtures(folder: str) -> bool:
-    """Return whether the conftest.py of this folder has fixtures that are created once for all its files."""
+    """Return whether the conftest.py of this folder has fixtures that are created once for all files of the folder."""
     conftest = ROOT / folder / "conftest.py"
     return conftest.exists() and 'scope="package"' in conftest.read_text()
 

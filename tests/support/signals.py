@@ -1,4 +1,4 @@
-"""Signal dispositions of child processes. Background jobs of a shell ignore SIGINT, and children inherit that."""
+"""Restore SIGINT in child processes: background jobs of a shell ignore SIGINT, and their child processes inherit it."""
 
 import signal
 

@@ -1,4 +1,4 @@
-"""docker-compose.yml as an operator uses it: started, inspected, scaled, damaged and removed."""
+"""docker-compose.yml as an operator uses it: services are started, inspected, scaled, killed and removed."""
 
 import time
 from collections.abc import Iterator

@@ -1,4 +1,7 @@
-"""A git server in a pod: one sample repository behind `git http-backend`. Imports nothing from this package."""
+"""A git server in a pod: one sample repository behind `git http-backend`.
+
+It imports nothing from the packages of the tests, because the pod does not contain them.
+"""
 
 import os
 import signal

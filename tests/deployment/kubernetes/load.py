@@ -1,7 +1,8 @@
 """A client in a pod that launches builds, reads resources and follows events until SIGTERM, then prints a report.
 
-It imports nothing from this package: `python load.py <address> <repository>`, with the password in its environment.
-Every failed request is reported, even if a later request succeeds. The event stream reconnects, as in a browser.
+`python load.py <address> <repository>` reads the password from HEADRACE_ADMIN_PASSWORD. It imports nothing from the
+packages of the tests, because the pod does not contain them. Every failed request is reported, even if a later request
+succeeds. The event stream reconnects, as in a browser.
 """
 
 import asyncio

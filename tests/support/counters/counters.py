@@ -69,7 +69,7 @@ class MirrorView(ReadModelRow):
 
 
 class LabelTotal(ReadModelRow):
-    """A row of a projection: how often a counter was raised, and by how much in total."""
+    """A row of the projection `totals`: how often a counter was raised, and by how much in total."""
 
     raises: int = 0
     total: int = 0

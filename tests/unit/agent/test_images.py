@@ -1,4 +1,4 @@
-"""Image names, registry logins, and the multiplexed output stream of Docker."""
+"""The Docker executor: image names, registry logins, container settings, and Docker's multiplexed output stream."""
 
 import base64
 import json

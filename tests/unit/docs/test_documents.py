@@ -130,7 +130,7 @@ def test_queries_of_a_command_enricher_are_found() -> None:
     )
 
 
-# ---- fields
+# ---- message fields
 
 
 def test_a_secret_field_is_marked_as_secret() -> None:
@@ -146,7 +146,7 @@ def test_a_generated_sample_is_deterministic(event: type[Event]) -> None:
     assert build_sample(event) == build_sample(event)
 
 
-# ---- Markdown
+# ---- Markdown pages
 
 
 def test_every_contract_message_is_handled_by_its_service() -> None:
@@ -177,7 +177,7 @@ def test_every_error_code_is_documented() -> None:
     assert set(re.findall(r"^\| `(\w+)`", error_codes.render(), re.MULTILINE)) == {*CODES, *IGNORE_REASONS}
 
 
-# ---- the command
+# ---- the generator command
 
 
 def test_the_documentation_check_reports_missing_files(tmp_path: Path) -> None:
@@ -196,7 +196,7 @@ def test_a_golden_sample_is_never_overwritten(tmp_path: Path) -> None:
     assert stored.read_text() == "as it was released"
 
 
-# ---- permissions
+# ---- declared calls and public services
 
 
 def test_declared_calls_match_the_code() -> None:

@@ -1,4 +1,4 @@
-"""The sample repository, served over HTTP to a system on another machine."""
+"""The git server of the demo, which serves the sample repository to a system on another machine."""
 
 import socket
 import subprocess
