@@ -1,4 +1,4 @@
-"""Event stores for the contract tests."""
+"""Fixtures: an event store, in memory or in MongoDB, and a command handler on that store."""
 
 import pytest
 from pymongo import AsyncMongoClient

@@ -41,7 +41,7 @@ class BackedUp:
     values: dict[str, Any] = field(default_factory=dict)
     token: str = ""
     mail_count: int = 0
-    acknowledged: list[int] = field(default_factory=list)  # ids of builds acknowledged before the backup under load
+    acknowledged: list[int] = field(default_factory=list)  # ids of builds launched before the second backup started
     running: str = ""  # executor id of a build whose job ran during the backup
 
     def new_folder(self, name: str) -> Path:

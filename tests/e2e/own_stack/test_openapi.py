@@ -34,10 +34,10 @@ def fuzzing_target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fuzzing
 
 @pytest.fixture(scope="module")
 def fuzz() -> Fuzz:
-    """Return a function that calls `check` with generated requests for an operation.
+    """Fixture: a function that calls `check` with generated requests for an operation.
 
-    The requests are valid or violate the schema in one place. The thorough form adds the boundary values of each
-    parameter, dozens per operation.
+    The requests are valid or violate the schema in one place. The thorough form adds requests with the boundary values
+    of each parameter, dozens per operation.
     """
     import schemathesis
     from schemathesis.generation.hypothesis.builder import HypothesisTestConfig, HypothesisTestMode, create_test

@@ -84,7 +84,7 @@ class Load:
             await asyncio.sleep(PAUSE_SECONDS)
 
     async def _request(self, client: httpx.AsyncClient, method: str, path: str, **sent: Any) -> None:
-        """Repeat the request while its status is retryable or a gateway that shuts down closes the connection."""
+        """Repeat a request while its status is 503 or 504, or while gateways that shut down close the connection."""
         while True:
             try:
                 response = await client.request(method, path, **sent)

@@ -17,7 +17,7 @@ from tests.support.external.repositories import create_sample_repository
 from tests.support.stacks.running_stack import JsonObject, RunningStack, running_stack
 from tests.support.waiting import wait_until
 
-MAX_FAILURE_SECONDS = 4.0  # the gateway must report a stopped service faster than its 5 s timeout
+MAX_FAILURE_SECONDS = 4.0  # the gateway must report a stopped service before the request timeout of five seconds
 BUILD_TIMEOUT_SECONDS = 6  # build timeout of this stack
 HANGING_SCRIPT = """
 sleep 77000 &

@@ -21,7 +21,7 @@ STEP = "from: debian\nsteps:\n  - name: '@build'\n"
 class FaultyBuild:
     exit_code: int
     message_pattern: str  # matches the exit message of the build
-    log_pattern: str = ""  # matches the output of the step or the log
+    log_pattern: str = ""  # matches the output or the log of the build
     steps: Mapping[str, str] | None = None
     spec: str | bytes | None = None
     settings: Mapping[str, str] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""Run the agent against a fake GitLab server: job payloads, configuration and process checks."""
+"""Functions that run the agent against a fake GitLab server: job payloads, configuration and process checks."""
 
 import asyncio
 import contextlib

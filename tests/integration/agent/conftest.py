@@ -1,4 +1,4 @@
-"""A fake GitLab server and a repository for the jobs of the agent."""
+"""Fixtures: a fake GitLab server, and a repository for the jobs of the agent."""
 
 import subprocess
 from collections.abc import AsyncIterator

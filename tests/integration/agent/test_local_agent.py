@@ -1,4 +1,4 @@
-"""Registration and start of the local stack's agent, and its error messages."""
+"""Registration and start of the local stack's agent, and the error messages of both."""
 
 import json
 import os

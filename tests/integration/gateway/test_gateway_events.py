@@ -40,7 +40,7 @@ async def try_publish(stage: GatewayStage, number: int) -> bool:
 async def open_event_stream(
     stage: GatewayStage, query: str = "", **headers: str
 ) -> AsyncIterator[AsyncIterator[dict[str, str]]]:
-    """Open an event stream and yield its events."""
+    """Open an event stream and yield an iterator of its events."""
     async with stage.http.stream("GET", f"/api/events{query}", headers=stage.developer | headers) as answer:
         lines = answer.aiter_lines()
         assert (await anext(lines)).startswith(":")

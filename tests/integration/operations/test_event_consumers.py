@@ -1,4 +1,4 @@
-"""External event consumers: the programs in docs/examples read real events, and one computes the state of the fleet."""
+"""External event consumers: the programs in docs/examples read real events. One computes all runners and jobs."""
 
 import asyncio
 import hashlib
@@ -28,7 +28,7 @@ PACKAGE_FILES = ("package.json", "package-lock.json", ".npmrc")
 
 @pytest.fixture(scope="module")
 async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[BuildSystem]:
-    """Run all services; a runner is offline after three seconds of silence."""
+    """Run all services and a gateway. A runner is offline after three seconds without requests."""
     more = {"long_poll_seconds": 0.5, "runner_offline_seconds": 3.0}
     async with build_system(tmp_path_factory.mktemp("whole"), **more) as whole:
         yield whole

@@ -1,4 +1,4 @@
-"""The choice of test servers by STACK."""
+"""The choice of the test servers by the environment variable STACK."""
 
 import os
 import subprocess

@@ -106,7 +106,7 @@ async def test_an_api_url_in_the_env_js_of_the_folder_is_served_unchanged(
 @pytest.mark.parametrize(
     "content",
     [
-        b"window.globalConfig = {};\n",  # the content of the page's own public/env.js
+        b"window.globalConfig = {};\n",  # the content of env.js in the default build of the web page
         b"",
         b"window.globalConfig = {REACT_APP_API_URL: undefined};",
         b'// window.globalConfig = {"REACT_APP_API_URL": "https://ci.example.org"};\nwindow.globalConfig = {};',

@@ -29,7 +29,7 @@ with_streams = pytest.mark.parametrize(
 
 # number of events of each type that the current code records without a request
 EXPECTED_NEW_EVENTS = {
-    "BuildFinished": 3,  # builds of the deleted project: on a deleted runner, with hanging planning, unpublished
+    "BuildFinished": 3,  # builds of the deleted project: one on a deleted runner, one in planning, one unpublished
     "BuildDeleted": 3,
     "JobFinished": 1,
     "JobDeleted": 1,

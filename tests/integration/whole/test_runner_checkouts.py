@@ -89,7 +89,7 @@ def check_out(client: GitLabClient, job: Body) -> int:
 
 
 def force_push(folder: Path) -> None:
-    """Force-push a new root commit, so that no ref names the former history."""
+    """Force-push a new root commit, so that no ref points to the former history."""
     run_git(folder, "checkout", "--quiet", "--orphan", "again")
     commit_pipeline(folder, "")
     run_git(folder, "branch", "--force", "main", "again")

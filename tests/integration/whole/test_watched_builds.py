@@ -25,7 +25,7 @@ POLL_SECONDS = 1.0
 
 @dataclass
 class SkewedMachine:
-    """The machine of the services; a test can skew its clock."""
+    """The machine on which the services run. A test can skew its clock."""
 
     ahead: timedelta = timedelta()
 

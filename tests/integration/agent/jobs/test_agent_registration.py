@@ -1,4 +1,4 @@
-"""Registration of runners by the agent command, and its error messages."""
+"""The agent's commands that register, verify and unregister a runner, and their error messages."""
 
 import asyncio
 import stat

@@ -1,4 +1,4 @@
-"""A gateway with fake services."""
+"""Fixture `stage`: a gateway with fake services, shared by the test files of this folder."""
 
 from collections.abc import AsyncIterator
 

@@ -1,4 +1,4 @@
-"""What a backup contains, and when creating one fails."""
+"""Creation and verification of a backup: contents, pipes, and failures that leave no file."""
 
 import os
 import subprocess

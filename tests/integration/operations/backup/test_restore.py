@@ -1,4 +1,4 @@
-"""What restore writes and what it rejects."""
+"""Restore of a backup: copied and rebuilt data, and rejected files, keys and installations."""
 
 import asyncio
 from datetime import timedelta

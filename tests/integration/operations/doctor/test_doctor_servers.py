@@ -1,4 +1,4 @@
-"""`headrace doctor` with unsuitable servers, and the command itself."""
+"""`headrace doctor` with unsuitable or unreachable servers and with invalid settings."""
 
 import asyncio
 import base64

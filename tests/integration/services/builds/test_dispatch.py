@@ -44,7 +44,7 @@ def replica(replicas: list[DispatchReplica]) -> DispatchReplica:
     return replicas[0]
 
 
-# ---- order
+# ---- order of dispatch
 
 
 async def test_within_a_project_the_oldest_job_is_dispatched_first(replica: DispatchReplica) -> None:
@@ -148,7 +148,7 @@ async def test_a_claim_reads_few_documents_however_many_unsuitable_jobs_are_queu
     assert sum(entry["docsExamined"] for entry in entries) == 1  # only the document of the dispatched job was read
 
 
-# ---- concurrency
+# ---- concurrent claims
 
 
 async def test_concurrent_claims_at_two_processes_assign_each_job_once(replicas: list[DispatchReplica]) -> None:

@@ -1,4 +1,4 @@
-"""A page of a job list reads at most one row more than it returns, and an index counts the rows."""
+"""Reading a page of a job list examines at most one row more than the page has, and an index counts the rows."""
 
 import time
 from dataclasses import dataclass, field

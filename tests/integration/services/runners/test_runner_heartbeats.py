@@ -44,7 +44,7 @@ async def test_a_silent_runner_goes_offline_and_comes_online_again(replicas: tup
 
 @dataclass
 class ManualClock:
-    """A clock that the test moves."""
+    """A simulated clock, which the test moves."""
 
     second: float = 0.0
     start: datetime = field(default_factory=now)

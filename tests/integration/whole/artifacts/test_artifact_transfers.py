@@ -1,4 +1,4 @@
-"""Upload and download of artifacts in the formats of both runners, and by users."""
+"""Upload and download of artifacts by GitLab Runner, the Python runner, the Headrace agent and users."""
 
 import asyncio
 import io

@@ -1,4 +1,4 @@
-"""All services and a gateway, used through the Free Commit API."""
+"""Fixture `free_commit`: all services and a gateway, used through the Free Commit API."""
 
 from collections.abc import AsyncIterator
 

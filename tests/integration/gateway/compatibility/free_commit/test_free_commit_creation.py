@@ -1,4 +1,4 @@
-"""Free Commit resources: fields in responses, creation and its errors."""
+"""Free Commit resources: fields of responses, creation, and errors of a creation."""
 
 import json
 from typing import Any

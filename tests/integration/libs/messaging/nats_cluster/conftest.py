@@ -1,4 +1,4 @@
-"""A cluster of three nats-servers."""
+"""Fixture `cluster`: three nats-servers, shared by the test files of this folder."""
 
 from collections.abc import Iterator
 
