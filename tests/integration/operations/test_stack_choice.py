@@ -10,7 +10,7 @@ NOWHERE = "unix:///nowhere/docker.sock"
 
 
 def run_with(**variables: str) -> subprocess.CompletedProcess[str]:
-    command = (sys.executable, "-m", "pytest", "--collect-only", "-q", "tests/unit/libs/test_ending.py")
+    command = (sys.executable, "-m", "pytest", "--collect-only", "-q", "tests/unit/libs/test_tasks.py")
     return subprocess.run(command, env=os.environ | variables, capture_output=True, text=True, timeout=60)
 
 
