@@ -9,7 +9,7 @@ from contracts.messages import Message
 class Heartbeat(PerServiceQuery):
     """Report that a gateway is alive. Sent every few seconds to services with runner timeouts. Answer: DatabaseTime."""
 
-    to: str  # the service
+    to: str  # the service that receives the heartbeat
     gateway: str  # instance name of the gateway
     clock_offset: float | None = None  # seconds by which the gateway's clock is ahead of the database's; None: unknown
     leaving: bool = False  # the gateway is shutting down

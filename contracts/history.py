@@ -41,7 +41,7 @@ class PerServiceQuery(Query, wire_name="AskedEverywhere"):
 class GetCommandReply(PerServiceQuery, wire_name="GetAnswer"):
     """Get the reply to an earlier command. Answer: CommandReply. Errors: HISTORY_NOT_FOUND, IDEMPOTENCY_KEY_REUSED."""
 
-    taken_by: str  # the service
+    taken_by: str  # the service that handled the command
     command_id: str
     fingerprint: str  # of the request; must equal the fingerprint of the earlier request
 

@@ -42,9 +42,9 @@ class BuildPlanned(Event):
     available_steps: tuple[str, ...]
     jobs: tuple[PlannedJob, ...]
     local_id: int = 0
-    warnings: tuple[str, ...] = ()  # about parts of the spec file without effect
+    warnings: tuple[str, ...] = ()  # warnings about parts of the spec file that have no effect
     default_branch: str = ""
-    message: str = ""  # of the commit
+    message: str = ""  # commit message
     priority: int = 0
     served_by_hash: bool = False  # the git server allows fetching the commit by its hash
 
@@ -120,7 +120,9 @@ class BuildFinished(Event):
     initiator_name: str = ""
     held_lane: bool = False
     keep_number_build: int | None = None
-    duration: int = 0  # rounded seconds of all log sections; releases up to 0.2.0 truncated each section's seconds
+    # seconds of the log sections, rounded, without the time that an earlier BuildFinished has reported;
+    # releases up to 0.2.0 truncated each section to whole seconds
+    duration: int = 0
     duration_ms: int | None = None  # the same in milliseconds; None: 0, or recorded by a release up to 0.2.0
     ran: bool = True  # False: killed before a runner got a job of the build; not in the list of finished builds
 

@@ -48,7 +48,7 @@ class BuildRow(ReadModelRow):
     sha: str | None = None
     job_ids: tuple[int, ...] = ()
     available_steps: tuple[str, ...] = ()
-    jobs: tuple[BuildJobStatus, ...] = ()  # of a pipeline
+    jobs: tuple[BuildJobStatus, ...] = ()  # the jobs of a pipeline build; empty for other builds
     protected: bool = False
     default_branch: str = ""
     message: str = ""

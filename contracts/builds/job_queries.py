@@ -45,7 +45,7 @@ class JobRow(ReadModelRow):
     listed_at: datetime = UNFINISHED_TIME  # sort key of lists, descending: unfinished jobs, then the latest
     steps: tuple[PlannedStep, ...] = ()
     image: str | None = None
-    planned: PlannedJob | None = None  # of pipeline jobs
+    planned: PlannedJob | None = None  # set for pipeline jobs only
     project: LaunchedProject | None = None
     delivery_id: str | None = None
     artifacts: tuple[Artifact, ...] = ()
@@ -64,5 +64,5 @@ class ListJobs(SliceQuery):
     Answer: Page of JobRow. A job with the status WARNING is returned as FAILED with `failure_allowed`.
     """
 
-    runner_uuid: str | None = None  # jobs that this runner has or had; None: of all runners
-    statuses: tuple[JobStatus, ...] | None = None  # None: all
+    runner_uuid: str | None = None  # jobs that this runner has or had; None: jobs of all runners
+    statuses: tuple[JobStatus, ...] | None = None  # None: all statuses

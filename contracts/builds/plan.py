@@ -107,7 +107,7 @@ class PlannedJob(Message):
     variables: tuple[PlannedVariable, ...] = ()
     commands: tuple[str, ...] = ()  # lines of the script
     after_commands: tuple[str, ...] = ()
-    container: PlannedImage | None = None  # options of the image
+    container: PlannedImage | None = None  # the image with its options
     services: tuple[PlannedImage, ...] = ()
     artifacts: PlannedArtifacts | None = None
     caches: tuple[PlannedCache, ...] = ()

@@ -17,7 +17,7 @@ class LogIn(Query):
 
     username: Name
     password: str = Field(repr=False, max_length=MAX_PASSWORD_LENGTH)
-    ip_address: str = ""  # of the client
+    ip_address: str = ""  # IP address of the client
 
 
 class Session(Message):

@@ -11,7 +11,7 @@ class CreateCompany(Command):
 
     title: Name | None = None
     alias: Name | None = None  # None: derived from the title
-    members_id: Ids = ()  # users
+    members_id: Ids = ()  # ids of users
 
 
 class RecordCompany(CreateCompany):

@@ -65,7 +65,7 @@ class SshKeyView(Message):
 
 
 class GetSshKey(Query):
-    """Get an SSH key of a user; without `key_uuid` the one added last. Answer: SshKeyView."""
+    """Get an SSH key of a user. Without `key_uuid`, get the key that was added last. Answer: SshKeyView."""
 
     user_id: int
     key_uuid: str | None = None

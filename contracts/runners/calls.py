@@ -9,7 +9,7 @@ class AuthenticateRunner(Command, wire_name="TouchRunner"):
 
     token: Sensitive
     ip_address: str = ""
-    info: RunnerInfo | None = None  # None: unchanged
+    info: RunnerInfo | None = None  # None: the runner's info is unchanged
 
 
 class RecordRunnerHeartbeat(Command, wire_name="NoticeRunner"):

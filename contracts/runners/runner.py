@@ -104,7 +104,7 @@ class GetRunner(Query):
 class ListRunners(SliceQuery):
     """List runners, the latest contact first. Answer: Page of RunnerView."""
 
-    owner_type: OwnerType | None = None  # None: of all owners
+    owner_type: OwnerType | None = None  # None: runners of all owners
     owner_id: int | None = None
 
 

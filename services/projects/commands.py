@@ -136,7 +136,7 @@ async def find_free_alias(ctx: Context, owner: str, wanted: str) -> str:
 
 
 async def prepare_move(ctx: Context, command: MoveProject) -> MoveProject:
-    """Resolve the new owner. Without an alias in the command, choose one that is free for that owner."""
+    """Resolve the new owner. Without an alias in the command, choose an alias that is free for the new owner."""
     row = await require_project(ctx, command.project_id)
     alias = None if command.alias is None else validate_alias(command.alias)
     if not command.owner_alias:

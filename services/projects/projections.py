@@ -53,7 +53,7 @@ class ProjectRow(ReadModelRow):
     developers_id: tuple[int, ...] = ()
     protected_branches: tuple[str, ...] | None = None
     sealed_signature_key: str = ""
-    sealed_login: str = ""  # of the repository URL; empty: no login
+    sealed_login: str = ""  # encrypted login for the repository; empty: no login
     created_at: datetime = EPOCH
 
     @property

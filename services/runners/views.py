@@ -16,7 +16,7 @@ def to_profile(row: RunnerRow) -> RunnerProfile:
 
 
 def to_view(row: RunnerRow, last_contact: LastContact | None) -> RunnerView:
-    """Return the view of a runner with its last contact, which is the registration if there was none since."""
+    """Return the view of a runner with its last contact. Without a heartbeat, the last contact is the registration."""
     return RunnerView(
         id=row.id,
         uuid=row.uuid,

@@ -164,7 +164,7 @@ async def _undelivered_job(ctx: Context, job_id: int, token: str) -> JobRow | No
 
 
 def _values_to_mask(secrets: JobSecrets, token: str) -> list[str]:
-    """Return the values to mask in the job's log."""
+    """Return the values to mask in the job's log: secrets, SSH key, logins and the job token."""
     values = [secret.value for secret in secrets.secrets]
     values += [secrets.ssh_key] if secrets.ssh_key else []
     values += git_env.extract_secrets(secrets.repository_login or "")

@@ -34,7 +34,7 @@ class LogMaskers:
 
 
 async def encrypt_masked_values(ctx: Context, project_id: int, values: Sequence[str]) -> str:
-    """Return the values to mask in encrypted form. Empty if there are none."""
+    """Return the values to mask as encrypted JSON, or an empty string if there are no values."""
     return await encrypt_log_text(ctx, project_id, json.dumps(list(values)) if values else "")
 
 

@@ -65,7 +65,7 @@ async def get_live_log(ctx: Context, query: GetLiveLog) -> LiveSection:
 
 
 async def _get_live_build(ctx: Context, executor_id: str) -> BuildRow:
-    """Return a queued, running or recently finished build. Raises EXECUTOR_NOT_FOUND."""
+    """Return a build that is unfinished or has finished recently. Raises EXECUTOR_NOT_FOUND."""
     build = await get_build(ctx, GetBuild(executor_id=executor_id))
     if build.finished and not await has_ended_recently(ctx, build.id):
         raise RequestRejected("EXECUTOR_NOT_FOUND")

@@ -98,7 +98,7 @@ def _find_runner_start(parts: LogParts, nonce: str) -> int | None:
 
 
 def _guess_runner_start(markers: Sequence[Marker], start: datetime, now: datetime) -> int | None:
-    """Estimate when the job started by the clock of a runner that does not report it.
+    """Estimate when the job started by the runner's clock, if the runner has not reported it.
 
     If all markers lie between the start of the job and now, the runner's clock is assumed to be right. Otherwise the
     last marker is assumed to have been written now.

@@ -19,7 +19,7 @@ class PipelineContext:
     local_id: int
     ref: str  # refs/heads/... or refs/tags/...
     sha: str
-    url: str  # of this server, without a trailing slash
+    url: str  # URL of this server, without a trailing slash
     default_branch: str = ""
     source: str = "web"
     initiator: str = ""

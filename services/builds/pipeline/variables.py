@@ -11,8 +11,8 @@ from services.builds.pipeline.document.ast_nodes import MappingNode, Node, Posit
 
 NAME_PATTERN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 REFERENCE_PATTERN = re.compile(r"\$(?:(\$)|([A-Za-z_]\w*)|\{([A-Za-z_]\w*)\})", re.ASCII)
-MAX_EXPANSION_DEPTH = 10  # of variables whose values refer to other variables
-MAX_EXPANSION_CHARACTERS = 128 * 1024  # that expansion may add to all values together
+MAX_EXPANSION_DEPTH = 10  # levels of variables whose values refer to other variables
+MAX_EXPANSION_CHARACTERS = 128 * 1024  # characters that expansion may add to all values together
 ZERO_SHA = "0" * 40
 
 

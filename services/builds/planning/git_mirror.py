@@ -28,8 +28,8 @@ from services.builds.planning.mirror_eviction import find_evictable_mirrors, mar
 
 UNLIMITED_DEPTH = 2**31 - 1  # commits; git's own value for an unlimited depth
 MAX_MESSAGE_BYTES = 16 * 1024
-MAX_CACHE_BYTES = 16 * 1024 * 1024  # of spec files and included files
-MAX_MIRROR_BYTES = 4 * 1024**3  # of all mirrors
+MAX_CACHE_BYTES = 16 * 1024 * 1024  # cached spec files and included files together
+MAX_MIRROR_BYTES = 4 * 1024**3  # all mirrors together
 EVICTION_INTERVAL_SECONDS = 60.0
 SERVES_COMMITS_MARKER = "headrace-serves-commits"  # file in the mirror if the server serves commits by their hash
 

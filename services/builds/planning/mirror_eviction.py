@@ -1,4 +1,4 @@
-"""Eviction of git mirrors: those unused for two weeks, and the least recently used beyond a total size."""
+"""Eviction of git mirrors that were unused for two weeks, and of the least recently used beyond a total size."""
 
 import time
 from pathlib import Path

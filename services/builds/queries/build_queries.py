@@ -20,7 +20,7 @@ from libs.service.declaration import Context
 from services.builds.queries.queue_queries import NOT_STARTED
 
 MAX_LISTED_BUILDS = 1000
-MAX_LIST_BYTES = 4 * 1024 * 1024  # of JSON, half of the maximum size of a message
+MAX_LIST_BYTES = 4 * 1024 * 1024  # JSON of one list: half of the maximum size of a message
 WAITING_OUTPUT = "The build is queued or about to start."
 
 
@@ -77,7 +77,7 @@ async def get_build_output(ctx: Context, query: GetBuildOutput) -> bytes:
 
 
 async def get_unfinished_build(ctx: Context, executor_id: str) -> BuildRow:
-    """Return a queued or running build. Raises EXECUTOR_NOT_FOUND."""
+    """Return an unfinished build. Raises EXECUTOR_NOT_FOUND."""
     build = await get_build(ctx, GetBuild(executor_id=executor_id))
     if build.finished:
         raise RequestRejected("EXECUTOR_NOT_FOUND")

@@ -27,7 +27,7 @@ from libs.settings import Settings
 FAILURES_COLLECTION = "login_failures"
 ANY_ADDRESS_FACTOR = 5  # failures allowed per username = this factor x failures allowed per username and address
 FIRST_WAIT_DIVISOR = 20  # first wait = maximum wait / this divisor
-TRUSTED_ADDRESS_TTL = timedelta(days=30)  # after a successful login from the address
+TRUSTED_ADDRESS_TTL = timedelta(days=30)  # how long a username is trusted at an address after a login from there
 IPV6_PREFIX_BITS = 64  # a client usually controls a whole IPv6 network of this prefix length
 
 

@@ -63,7 +63,7 @@ def evolve(credential: Credential, event: CredentialEvent) -> Credential:
 
 
 def validate_name(text: str | None) -> str:
-    """Return the trimmed name. An empty name is valid, as in Free Commit; a missing one is not."""
+    """Return the trimmed name. An empty name is valid, as in Free Commit. A missing name is not."""
     return require_line(text, "CREDENTIAL_NAME_REQUIRED") if text is None or text.strip() else ""
 
 

@@ -34,7 +34,7 @@ def decide(delivery: Delivery, command: DeliveryCommand) -> Sequence[DeliveryEve
 
 
 def decide_delivery(command: RecordDelivery) -> DeliveryAccepted | DeliveryIgnored:
-    """Return the decision. Raise RequestRejected for a push that should be built but has no valid branch or commit."""
+    """Return the event for the delivery. Raise RequestRejected if a push to build has no valid branch or commit."""
     sender, push, code = command.sender, command.push, ignore_reason(command)
     fields = command.model_dump(exclude={"branch", "sender", "push"})
     fields |= {"user_id": sender and sender.user_id, "ref": push and push.ref, "sha": (push and push.sha) or None}

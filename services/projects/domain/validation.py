@@ -18,7 +18,7 @@ def require_line(text: str | None, code: str) -> str:
 def require_secret_text(text: str | None, code: str) -> str:
     """Return the text unchanged. Raise RequestRejected with the code if it is blank.
 
-    A NUL is rejected because environment variables cannot hold one.
+    A NUL character is rejected, because environment variables cannot contain it.
     """
     if not (text or "").strip():
         raise RequestRejected(code)

@@ -19,7 +19,7 @@ MAX_TEXT_LENGTH = 255  # characters of a name or a ref; longer texts count as mi
 @dataclass(frozen=True, slots=True)
 class ParsedWebhook:
     sender: str  # username at the forge; empty: not in the request
-    push: Push | None  # None: another event
+    push: Push | None  # None: not a push event
 
 
 def extract_json(content_type: str, body: bytes) -> bytes:

@@ -34,8 +34,8 @@ class DeliveryRow(ReadModelRow):
     code: str | None = None
     size: int = 0  # bytes of the body
     digest: str = ""  # SHA-256 of the body
-    unrecorded: int = 0  # rejections counted but not stored since the previous entry
-    refused_total: int | None = None  # rejections of the project up to this one
+    unrecorded: int = 0  # rejections that were counted but not stored since the previous stored rejection
+    refused_total: int | None = None  # rejections of the project, up to and including this rejection
     received_at: datetime = EPOCH
 
     @property
