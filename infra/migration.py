@@ -28,7 +28,7 @@ class ServerNotReady(Exception):
 
 
 def migrate(settings: Settings) -> None:
-    """Create or update streams, consumers, collections and indexes, and print each change.
+    """Create or update streams, consumers, collections, indexes and rows, and print each change.
 
     Waits up to `settings.wait_seconds` for servers. Raises SettingsError if the operator has to act.
     """

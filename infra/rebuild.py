@@ -22,7 +22,10 @@ Rebuild = Callable[[Report], Awaitable[int]]  # rebuilds one view, reports progr
 
 
 def rebuild(service: str, view: str | None) -> None:
-    """Rebuild one view of a service, or all of them if `view` is None. The service can keep running."""
+    """Rebuild one view of a service, or all views if `view` is None. The service can keep running.
+
+    A view is a projection, or the rows of a category.
+    """
     if service not in SERVICES:
         raise SettingsError(f"Unknown service {service}. Services are {', '.join(SERVICES)}.")
     declared = load_service(service)

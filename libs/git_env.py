@@ -12,7 +12,7 @@ CREDENTIAL_HELPER = """!f() {
   test "$1" != get || printf 'username=%s\\npassword=%s\\n' "$HEADRACE_GIT_USERNAME" "$HEADRACE_GIT_PASSWORD"
 }; f"""
 PLACEHOLDER_PASSWORDS = ("", "x-oauth-basic")  # with one of these as the password, the user name is a token
-MAX_PLAIN_USERNAME_LENGTH = len("anonymous")  # a lone user name of at most this length is not a token
+MAX_PLAIN_USERNAME_LENGTH = len("anonymous")  # a user name of at most this length is not a token
 GIT_SETTINGS = {
     "safe.directory": "*",
     "advice.detachedHead": "false",
@@ -63,7 +63,7 @@ def build_environment(
     settings = {**GIT_SETTINGS, **(extra_settings or {})}
     variables = {
         "GIT_TERMINAL_PROMPT": "0",
-        "GIT_ASKPASS": "true",  # instead of a prompt
+        "GIT_ASKPASS": "true",  # git runs this program instead of a prompt
     }
     bare, login = split_credentials(url)
     if login:

@@ -66,7 +66,7 @@ class Settings:
     admin_username: str = "admin"
     admin_password: str = field(default="", repr=False)
     mongodb_url: str = field(default="", repr=False)  # empty: the embedded server
-    nats_url: str = field(default="", repr=False)  # of one or several servers; empty: the embedded one
+    nats_url: str = field(default="", repr=False)  # URL of one or several servers; empty: the embedded server
     master_keys: tuple[bytes, ...] = field(default=(), repr=False)  # the first wraps; older keys only unwrap
     backup_key: str = field(default="", repr=False)  # key or passphrase that encrypts backups
     mail: MailSettings = MailSettings()
@@ -87,9 +87,9 @@ class Settings:
     bucket: BucketSettings | None = None  # for artifacts; None: they are stored in the database
     token_seconds: int = 3600
     static: Path | None = None  # folder of static files that the gateway serves
-    ca_file: Path | None = None  # CA certificates for NATS, MongoDB and the mail server; None: the system's
+    ca_file: Path | None = None  # CA certificates for NATS, MongoDB, mail server and bucket; None: the system's
     client_certificate: Path | None = None  # with its key, for NATS and MongoDB
-    tls_certificate: Path | None = None  # of the gateway
+    tls_certificate: Path | None = None  # certificate of the gateway
     tls_key: Path | None = None
     login_failures: int = 10
     login_address_failures: int = 100

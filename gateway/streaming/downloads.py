@@ -17,7 +17,7 @@ from gateway.context import AppState
 
 log = logging.getLogger("headrace.gateway")
 
-CHUNK_BYTES = 512 * 1024  # of an artifact in one message: NATS allows 1 MiB by default, and base64 adds a third
+CHUNK_BYTES = 512 * 1024  # part of an artifact in one message: NATS allows 1 MiB by default, and base64 adds a third
 BINARY_MEDIA_TYPE = "application/octet-stream"
 
 

@@ -32,7 +32,7 @@ Databases = Mapping[str, AsyncDatabase[Document]]
 SectionReport = Callable[[Section], None]
 BeginBackup = Callable[[datetime], BackupWriter]  # creates the writer for a snapshot time
 
-SNAPSHOT_EXPIRED_CODES = {239, 246}  # SnapshotTooOld, SnapshotUnavailable
+SNAPSHOT_EXPIRED_CODES = {239, 246}  # MongoDB error codes: SnapshotTooOld, SnapshotUnavailable
 REACTIONS_PREFIX = "reactions-to-"
 
 

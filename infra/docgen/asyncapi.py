@@ -1,4 +1,4 @@
-"""contracts/asyncapi.json: every event subject with its headers and payload, as an AsyncAPI 3 document."""
+"""Generator of contracts/asyncapi.json: each event subject with its headers and payload, as an AsyncAPI 3 document."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""docs/using/cli.md: every command of `headrace` with its arguments and options, read from the typer applications."""
+"""Generator of docs/using/cli.md: each command of `headrace` with its arguments and options."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any

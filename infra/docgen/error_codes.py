@@ -1,4 +1,4 @@
-"""docs/operating/error-codes.md: every error code with its status and its meaning."""
+"""Generator of docs/operating/error-codes.md: each error code with its status and its meaning."""
 
 from contracts.errors import CODES
 from contracts.projects import IGNORE_REASONS

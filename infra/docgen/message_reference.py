@@ -1,4 +1,7 @@
-"""docs/developing/messages.md: the streams, messages, reactions and background work of every service, and who sends what."""
+"""Generator of docs/developing/messages.md.
+
+The document has the streams, messages, reactions and background work of every service, and the senders of messages.
+"""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 

@@ -1,4 +1,4 @@
-"""infra/nats/nats.conf: accounts, logins and permissions of nats-server, generated from the services' declarations."""
+"""Generator of infra/nats/nats.conf: the accounts, logins and permissions that the services' declarations need."""
 
 from collections.abc import Iterable, Sequence
 

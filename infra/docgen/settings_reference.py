@@ -1,4 +1,4 @@
-"""docs/operating/settings.md: every environment variable with its effect, unit and default.
+"""Generator of docs/operating/settings.md: each environment variable with its effect, unit and default.
 
 The variables, their defaults and limits are read from `libs/settings.py`; the descriptions are here.
 """

@@ -20,7 +20,7 @@ from services.notifications.mail import smtp_client, to_mail_failed
 MAIL_TIMEOUT_SECONDS = 5.0  # per SMTP command
 GATEWAY_TIMEOUT_SECONDS = 5.0
 SECRET_FILE_VARIABLE = re.compile(r"_(KEY|PASSWORD|URL|TOKEN)_FILE$")
-MIN_FREE_RATIO = 0.05  # of the disk size; less free space is a finding
+MIN_FREE_RATIO = 0.05  # share of the disk size; less free space is a finding
 
 
 async def check_file_permissions(settings: Settings, environ: Mapping[str, str]) -> AsyncIterator[Finding]:

@@ -71,8 +71,8 @@ class RecordedEvent(Generic[E_co]):
     """An event with its position in its stream and the metadata of its command."""
 
     stream: str
-    version: int  # of the stream after the event's commit, from 1
-    index: int  # of the event within its commit, from 0
+    version: int  # version of the stream after the event's commit, from 1
+    index: int  # position of the event in its commit, from 0
     event: E_co
     metadata: CommandMetadata
 
@@ -130,7 +130,7 @@ class PreviousRow(Generic[R]):
     """The row version that the previous release reads, written beside the current one during a rolling update."""
 
     version: int
-    convert: Callable[[R], R]  # from the current row
+    convert: Callable[[R], R]  # converts the current row
 
     def field_name(self, category: str) -> str:
         return f"{category}_v{self.version}"
@@ -145,7 +145,7 @@ class Category(Generic[C, S, E, R]):
 
     name: str
     decider: Decider[C, S, E]
-    initial_row: R  # before the first event
+    initial_row: R  # row of a stream before its first event
     apply: Callable[[R, RecordedEvent[E]], R]
     row_version: int = 1  # increase it when `apply` changes: rows are then rebuilt
     previous_row: PreviousRow[R] | None = None  # set while the previous release reads a lower version

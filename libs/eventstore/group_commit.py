@@ -25,8 +25,8 @@ from libs.eventstore.store import (
 )
 from libs.security.envelope_encryption import Encryption
 
-MAX_BATCH_SIZE = 500  # commits
-TRANSACTION_TIMEOUT_SECONDS = 8.0  # for one transaction with all its retries, including a database failover
+MAX_BATCH_SIZE = 500  # commits per transaction
+TRANSACTION_TIMEOUT_SECONDS = 8.0  # limit of one transaction with its retries, also during a database failover
 LOOKUP_TIMEOUT_SECONDS = 3.0  # to look up which commits of a failed transaction are in the log
 MAX_BATCH_ATTEMPTS = 6
 MAX_INDIVIDUAL_TRANSACTIONS = 16  # running concurrently; leaves connections of the pool to other callers

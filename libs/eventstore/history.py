@@ -24,7 +24,7 @@ from libs.projections.read_model import ROW_EXISTS
 from libs.security.envelope_encryption import Encryption
 from libs.service.declaration import AnyHandler, Context, Handler
 
-MAX_ENTRIES_BYTES = 512 * 1024  # of one reply; the default message limit of NATS is 1 MiB
+MAX_ENTRIES_BYTES = 512 * 1024  # limit of the entries in one reply; the default message limit of NATS is 1 MiB
 MAX_ID_DIGITS = 18  # numbers with so many digits fit into 64 bits
 
 

@@ -10,7 +10,7 @@ from pymongo.errors import OperationFailure
 
 from libs.documents import Document
 
-OPTIONS_CONFLICT_CODES = {85, 86}  # IndexOptionsConflict, IndexKeySpecsConflict
+OPTIONS_CONFLICT_CODES = {85, 86}  # MongoDB error codes: IndexOptionsConflict, IndexKeySpecsConflict
 NAMESPACE_NOT_FOUND = 26
 INDEX_NOT_FOUND = 27
 COMPARED_OPTIONS = ("unique", "expireAfterSeconds", "partialFilterExpression")
@@ -54,7 +54,7 @@ async def _drop_index(collection: AsyncCollection[Document], index: Index) -> No
 
 
 async def _make_unique(collection: AsyncCollection[Document], index: Index) -> None:
-    """Make an existing index unique while queries use it. New duplicates are rejected from the first step on."""
+    """Make an existing index unique while queries use it. From the first command on, new duplicates are rejected."""
     change = {"keyPattern": dict(index.keys)}
     await collection.database.command("collMod", collection.name, index={**change, "prepareUnique": True})
     await _remove_duplicates(collection, index)
@@ -62,7 +62,7 @@ async def _make_unique(collection: AsyncCollection[Document], index: Index) -> N
 
 
 async def _remove_duplicates(collection: AsyncCollection[Document], index: Index) -> None:
-    """Delete all but one of the documents that share a unique key. They were written by retries of one request."""
+    """Delete all but one of the documents with the same unique key. They were written by retries of one request."""
     names = [name for name, _ in index.keys]
     pipeline: list[Document] = [
         {"$group": {"_id": {name: f"${name}" for name in names}, "ids": {"$push": "$_id"}}},

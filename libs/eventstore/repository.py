@@ -26,7 +26,7 @@ from libs.eventstore.store import CommitRef, DuplicateCommand, EventStore, Pendi
 MAX_ATTEMPTS = 50  # many, because another process that writes the stream often has it cached and wins most conflicts
 MAX_BACKOFF_SECONDS = 0.1
 MAX_CACHE_BYTES = 32 * 1024 * 1024  # of loaded streams per process, as JSON; they take several times as much memory
-STREAM_OVERHEAD_BYTES = 512  # fixed part of a loaded stream's size
+STREAM_OVERHEAD_BYTES = 512  # part of a loaded stream's size that does not depend on its row
 EARLIEST_TIME = datetime.min.replace(tzinfo=UTC)
 
 C = TypeVar("C", bound=Command)
@@ -42,7 +42,7 @@ class LoadedStream(Generic[S, R]):
     version: int
     state: S
     row: R
-    at: datetime = EARLIEST_TIME  # of the last commit
+    at: datetime = EARLIEST_TIME  # time of the last commit
 
     def apply_events(
         self, category: Category[C, S, E, R], new_events: Sequence[RecordedEvent[E]]
@@ -207,7 +207,7 @@ class CommandHandler:
     def _cache_stream(self, stream: str, loaded: LoadedStream[S, R]) -> None:
         try:
             self._cache[stream] = loaded
-        except ValueError:  # larger than the whole cache
+        except ValueError:  # the stream is larger than the whole cache
             self._cache.pop(stream, None)
 
 

@@ -22,15 +22,15 @@ class OutcomeUnknown(Exception):
 
 @dataclass(frozen=True, slots=True)
 class CommitRef:
-    """The stream and version that a command created, or at which it had nothing to record."""
+    """The stream and version that a command produced, or at which it had nothing to record."""
 
     stream: str
     version: int
-    fingerprint: str = field(default="", compare=False)  # of a request with an idempotency key
+    fingerprint: str = field(default="", compare=False)  # hash of the request, if it had an idempotency key
 
 
 class DuplicateCommand(Exception):
-    """The command was handled before; `commit` is the result of that time."""
+    """The command was handled before, and `commit` is its result."""
 
     def __init__(self, commit: CommitRef) -> None:
         super().__init__(commit)
@@ -43,7 +43,7 @@ class PendingCommit:
 
     category: AnyCategory
     stream: str
-    expected_version: int  # of the stream that was loaded; 0: a new stream
+    expected_version: int  # version of the stream when it was loaded; 0: a new stream
     events: Sequence[Event]
     metadata: CommandMetadata
     row: ReadModelRow | None  # the read model row after the events; None: deleted
@@ -62,10 +62,10 @@ class PendingCommit:
 
 
 class EventStore(Protocol):
-    """Appends commits and reads them back, each command at most once."""
+    """Appends commits, each command at most once, and reads them back."""
 
     async def append(self, *commits: PendingCommit) -> None:
-        """Append commits atomically. Those after the first are its follow-ups, which start new streams.
+        """Append commits atomically. The first may be followed by its follow-ups, which start new streams.
 
         Raises WrongExpectedVersion, DuplicateCommand, RequestRejected (a name is reserved), StoreUnavailable or
         OutcomeUnknown.

@@ -25,7 +25,8 @@ from libs.security.erased_keys import KeyErased
 
 log = logging.getLogger("headrace.messaging")
 
-# Limits per process. Requests beyond them are rejected with SERVICE_UNAVAILABLE, and their senders retry.
+# Limits per process. Requests that exceed a limit are rejected with SERVICE_UNAVAILABLE and can be retried after one
+# second.
 MAX_CONCURRENT_REQUESTS = 1000
 MAX_CONCURRENT_REQUEST_BYTES = 256 * 1024 * 1024
 
@@ -42,7 +43,7 @@ class MessageServer:
         self._outage_errors: tuple[type[Exception], ...] = (StoreUnavailable, *outage_errors)
         self._subscriptions: list[Subscription] = []
         self._tasks: set[asyncio.Task[None]] = set()
-        self._task_bytes = 0  # of the requests in `_tasks`
+        self._task_bytes = 0  # total size of the requests in `_tasks`
         self._rejected_count = 0  # rejected requests since the process was last idle
 
     def _is_full(self, message: Msg) -> bool:
@@ -128,7 +129,7 @@ def _to_failure(error: Exception, subject: str, outage_errors: tuple[type[Except
         case RequestRejected() if error.code in CODES:
             return error.failure
         case ValidationError():
-            # without the input, which may contain a secret
+            # the input is left out, because it may contain a secret
             details = error.errors(include_input=False)
             lines = (f"{'.'.join(map(str, detail['loc']))}: {detail['msg']}" for detail in details)
             return RequestRejected("REQUEST_INVALID", "; ".join(lines)).failure

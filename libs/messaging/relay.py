@@ -48,9 +48,9 @@ ACK_TIMEOUT_SECONDS = 5.0
 RESUME_TOKEN_ID = "position"  # noqa: S105
 RESUME_TOKEN_INTERVAL_SECONDS = 60.0
 FULL_REPUBLISH = "scanning"  # position during a republication of the whole log, which starts over after a crash
-FENCING_CODES = {10070, 10071}  # wrong last message id, wrong last sequence
+FENCING_CODES = {10070, 10071}  # JetStream error codes: wrong last message id, wrong last sequence
 PUBLISH_ATTRIBUTES = {**NATS, "messaging.operation.type": "send"}
-MAX_CLOCK_SKEW = timedelta(minutes=10)  # between the host clocks of writers
+MAX_CLOCK_SKEW = timedelta(minutes=10)  # largest difference to expect between the host clocks of writers
 
 
 class RelayFenced(LeadershipLost):
@@ -85,7 +85,7 @@ class Relay:
         # suffix of message ids during a republication: JetStream drops messages whose ids it knows as duplicates
         self._republication_id = ""
         self._inbox = ""
-        self._acks_by_reply: dict[str, asyncio.Future[Msg]] = {}  # by reply subject
+        self._acks_by_reply: dict[str, asyncio.Future[Msg]] = {}
         self._pending_acks: deque[asyncio.Future[Msg]] = deque()
         self._lag = 0.0  # seconds from the latest published commit to the time at which the relay read it
         self._publishing_since = 0.0  # monotonic clock; 0: no publication in progress

@@ -137,7 +137,7 @@ class WorkerPool:
                 await message.raw_message.nak()
             raise
         except Exception as error:
-            deliveries = min(message.raw_message.metadata.num_delivered, 10)  # limits the exponent
+            deliveries = min(message.raw_message.metadata.num_delivered, 10)  # limits the exponent of the delay
             delay = min(0.25 * 2**deliveries, MAX_RETRY_DELAY_SECONDS)
             reason, traceback = summarize_error(error)
             with attach_remote(recorded.metadata.traceparent):

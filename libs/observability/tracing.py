@@ -71,7 +71,7 @@ class SpanScope(AbstractContextManager[Span]):
 
 def record_error(span: Span, error: BaseException) -> None:
     """Record the error type. Rejections below status 500 and cancellations do not set the error status."""
-    # RequestRejected has it; not imported, because agents run without pydantic
+    # only RequestRejected has a failure; the class is not imported, because agents run without pydantic
     failure = getattr(error, "failure", None)
     span.set_attribute("error.type", failure.code if failure else type(error).__name__)
     failed = failure.status >= 500 if failure else not isinstance(error, CancelledError)

@@ -25,7 +25,7 @@ from libs.service.declaration import AnyProjection
 ProgressCallback = Callable[[int, int], None]  # arguments: events done, events in total
 
 BATCH_SIZE = 1000
-MAX_BUFFERED_ROWS = 20_000  # of a projection, in memory
+MAX_BUFFERED_ROWS = 20_000  # rows of a projection that are kept in memory before they are written
 
 
 class RebuiltRow(NamedTuple):
@@ -97,7 +97,7 @@ async def backfill_row(
 async def _rebuild_streams(
     database: AsyncDatabase[Document], category: AnyCategory, streams: str | Document, vault: Encryption | None
 ) -> AsyncIterator[RebuiltRow]:
-    """Yield the rebuilt rows of one stream, or of all that match a filter on the name."""
+    """Yield the rebuilt row of one stream, or of each stream whose name matches a filter."""
     stream, version, row = "", 0, category.initial_row
     cursor = database["commits"].find({"stream": streams}).sort([("stream", ASCENDING), ("version", ASCENDING)])
     async for document in cursor:

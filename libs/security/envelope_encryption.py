@@ -129,7 +129,8 @@ def _decode(subject: str, sealed: str) -> bytes:
 class KeyVault:
     """Data keys in MongoDB, with a short-lived cache.
 
-    A process may use a deleted key from its cache for up to `cache_seconds`; what it encrypts then is unreadable, too.
+    A process may use a deleted key from its cache for up to `cache_seconds`; what it encrypts with this key becomes
+    unreadable, too.
     """
 
     def __init__(

@@ -17,7 +17,7 @@ SOFTWARE_KEY_TYPES = frozenset(
 )
 SECURITY_KEY_TYPES = frozenset({"sk-ssh-ed25519@openssh.com", "sk-ecdsa-sha2-nistp256@openssh.com"})
 WEAK_KEY_TYPE = "ssh-dss"
-MIN_RSA_BITS, MAX_RSA_BITS = 2048, 16384  # OpenSSH does not accept larger keys
+MIN_RSA_BITS, MAX_RSA_BITS = 2048, 16384  # smaller keys are weak; OpenSSH does not accept larger ones
 
 
 class InvalidKey(ValueError):

@@ -101,7 +101,7 @@ class Projection(Generic[E, R]):
     """
 
     name: str
-    source: str  # the service whose events it reads
+    source: str  # the service whose events the projection reads
     row_key: Callable[[RecordedEvent[Event]], str | None]
     initial_row: R
     apply: Callable[[R, RecordedEvent[E]], R]
@@ -157,7 +157,7 @@ class Service:
     categories: tuple[AnyCategory, ...]
     enrichers: tuple[AnyEnricher, ...] = ()
     handlers: tuple[AnyHandler, ...] = ()
-    is_public: bool = False  # external consumers may read its events
+    is_public: bool = False  # external consumers may read the service's events
     # own events that are also published as hints: early copies, at most once, right after the commit
     hinted_events: tuple[type[Event], ...] = ()
     policies: Mapping[str, Policy] = field(default_factory=dict)  # by the service whose events they react to
@@ -168,7 +168,7 @@ class Service:
     periodic_tasks: tuple[PeriodicTask, ...] = ()
     metrics: tuple[MetricSpec, ...] = ()
     on_start: Callable[[Context], Awaitable[None]] | None = None  # at each start of a process; must be idempotent
-    # of other collections, by name of the collection
+    # indexes of further collections, which are not event-sourced, by name of the collection
     indexes: Mapping[str, tuple[tuple[str, ...], ...]] = field(default_factory=dict)
     # fields of the unique index, by collection
     unique_indexes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

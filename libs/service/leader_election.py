@@ -15,7 +15,7 @@ from nats.errors import Error, NoRespondersError
 
 log = logging.getLogger("headrace.leading")
 
-POLL_SECONDS = 1.0  # between requests, and to wait for a reply
+POLL_SECONDS = 1.0  # pause between two requests, and timeout of each request
 MAX_MISSED_HEARTBEATS = 3  # consecutive requests without a reply
 
 

@@ -20,7 +20,8 @@ from libs.projections.schema import list_indexes
 from libs.security.envelope_encryption import Encryption
 from libs.service.declaration import AnyWorker, Service
 
-DUPLICATE_WINDOW_SECONDS = 120.0  # in addition to the relay's fencing by expected sequence
+# JetStream drops repeated message ids for this time, in addition to the relay's fencing by expected sequence
+DUPLICATE_WINDOW_SECONDS = 120.0
 
 
 async def migrate(

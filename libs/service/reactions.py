@@ -53,7 +53,7 @@ class Reactions:
         self._executed: OrderedDict[str, None] = OrderedDict()
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self.tasks: set[asyncio.Task[None]] = set()
-        metrics.reactions_refused.add(0, {"service": service.name})  # exported from the start
+        metrics.reactions_refused.add(0, {"service": service.name})  # exported as 0 from the start
 
     def inline_follow_ups(self, events: Sequence[AnyEvent]) -> Sequence[FollowUp]:
         """Return the commands that start a stream in reaction to own events; they commit in the events' transaction."""

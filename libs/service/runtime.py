@@ -76,7 +76,7 @@ class Runtime:
         self.database = database
         self.store = MongoEventStore(database, vault)
         self.command_handler = CommandHandler(self.store, partial(metrics.conflicts.add, 1, {"service": service.name}))
-        metrics.conflicts.add(0, {"service": service.name})  # exported from the start
+        metrics.conflicts.add(0, {"service": service.name})  # exported as 0 from the start
         self._event_metrics = EventMetrics(metrics.meter, service.metrics)
         self.nats = nats
         self.message_client = MessageClient(nats, service.outgoing)

@@ -116,7 +116,7 @@ async def _start(service: Service, settings: Settings, stack: AsyncExitStack, cl
         log.info("%s is shutting down", settings.instance)
         try:
             async with asyncio.timeout(SHUTDOWN_TIMEOUT_SECONDS):
-                await cancel_and_wait(background_tasks)  # first, so that another replica can take over
+                await cancel_and_wait(background_tasks)  # first, so that another replica can become the leader
                 async with asyncio.TaskGroup() as finishing:
                     finishing.create_task(server.stop(SHUTDOWN_TIMEOUT_SECONDS))
                     if pool:

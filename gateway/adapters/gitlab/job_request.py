@@ -24,7 +24,7 @@ log = logging.getLogger("headrace.gateway")
 RECHECK_SECONDS = 10.0  # interval at which a held request checks for jobs: notifications of queued jobs can be lost
 PAUSED_HOLD_SECONDS = 2.0  # a paused runner gets a response after this time: an immediate one would cause a tight loop
 RETURN_RETRY_DELAYS = (0.2, 1.0, 3.0, 0.0)  # seconds to wait after each failed attempt to return a claim
-REQUEST_ID = re.compile(r"[!-~]{16,128}")  # usable X-Request-Id; shorter ids may not be unique
+REQUEST_ID = re.compile(r"[!-~]{16,128}")  # an X-Request-Id that is used; shorter ids may not be unique
 
 
 async def request_job(app_state: AppState, scope: Scope, receive: Receive) -> Response:

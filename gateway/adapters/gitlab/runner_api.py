@@ -33,7 +33,7 @@ from gateway.http.client_ip import client_ip
 from libs.eventstore.decider import Actor, runner_actor
 
 MAX_TRACE_BYTES = 8 * 1024 * 1024
-CHUNK_BYTES = 512 * 1024  # of a log in one message: NATS allows 1 MiB by default, and base64 adds a third
+CHUNK_BYTES = 512 * 1024  # part of a log in one message: NATS allows 1 MiB by default, and base64 adds a third
 CONTENT_RANGE = re.compile(r"(?:bytes )?(\d{1,18})-\d*")
 FAILURE_REASON = re.compile(r"[a-z0-9_]{1,64}")
 JOB_STATES = frozenset(get_args(ReportJob.model_fields["state"].annotation))

@@ -11,7 +11,7 @@ cd "$folder"
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days "$days" \
   -subj "/CN=Headrace" -addext keyUsage=critical,keyCertSign,cRLSign -keyout ca.key -out ca.crt
 
-issue() {  # secret, names
+issue() {  # arguments: name of the Secret, DNS names
   secret=$1
   shift
   names=$(printf ',DNS:%s' "$@")
