@@ -45,7 +45,7 @@ class RunnerFleet:
     received_at: dict[int, float] = field(default_factory=dict)  # build id -> time at which its job arrived
 
     async def run_runner(self, url: str, token: str) -> None:
-        """Request jobs in a loop and report each as successful."""
+        """Request jobs in a loop and report each job as successful."""
         known = ""
         async with Connection(url) as connection:
             while True:
@@ -212,7 +212,7 @@ async def _queue_jobs(yard: DispatchReplica, numbers: "itertools.count[int]", co
 
 
 async def _measure_claims(yard: DispatchReplica, numbers: "itertools.count[int]") -> list[float]:
-    """Measure claims. A new job is queued after each one, so the queue keeps its length."""
+    """Measure claims. A new job is queued after each claim, so the queue keeps its length."""
     claiming, taken = JobDispatcher(AttemptStore()), []
     for _ in range(CLAIM_COUNT):
         started = time.perf_counter()

@@ -31,7 +31,7 @@ echo "end $CI_JOB_ID" >> {file}
 
 @dataclass(frozen=True)
 class ChaosStack:
-    """A stack with two projects of short builds and one of long builds.
+    """A stack with two projects of short builds and one project of long builds.
 
     Builds of the second project run one at a time.
     """

@@ -67,5 +67,5 @@ def test_unknown_fields_of_a_later_release_are_ignored(file: Path) -> None:
 def test_current_golden_samples_round_trip(file: Path) -> None:
     payload = json.loads(file.read_text())
     event = EVENTS[file.stem.partition(".v")[0]].model_validate(payload)
-    # the sample lacks the fields that were added after it was recorded
+    # the sample lacks fields that were added to the event later
     assert event.model_dump(mode="json", exclude_unset=True) == payload

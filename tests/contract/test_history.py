@@ -70,7 +70,7 @@ def test_every_stream_kind_maps_to_its_service(service: Service) -> None:
 
 @pytest.mark.parametrize("field", [field for field in FIELDS if SECRET_WORDS.search(field.partition(".")[2])])
 def test_fields_with_secret_sounding_names_are_hidden_or_allowed(field: str) -> None:
-    """On failure: rename a secret field to `sealed_...` or `..._hash`, or mark it Sensitive; else extend HARMLESS."""
+    """On failure: name a secret field `sealed_...` or `..._hash`, or mark the field Sensitive; else extend HARMLESS."""
     harmless = field in IN_THE_REPOSITORY or bool(HARMLESS.fullmatch(field.partition(".")[2]))
     assert (field in SHOWN) == harmless
 

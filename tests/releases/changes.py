@@ -118,7 +118,7 @@ async def change_credentials_and_executors(system: BuildSystem) -> None:
 
 
 async def change_runners(system: BuildSystem) -> None:
-    """Register a runner, let it send its details, renew its token and mark it offline."""
+    """Register a runner, send its details, renew its token and mark the runner offline."""
     sexton = await system.register_runner(name="sexton", run_untagged=False, tag_list="bell")
     info = {"name": "gitlab-runner", "version": "18.0.0", "platform": "linux", "architecture": "amd64"}
     job_request = {"token": sexton.token, "info": info}

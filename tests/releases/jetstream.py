@@ -33,7 +33,7 @@ class RecordedStream:
     consumers: Sequence[Json]  # consumer infos: configuration, delivered, ack_floor, num_pending, num_ack_pending
     snapshot: Json  # configuration and state, as the restore API requires them
     data: bytes
-    copy: Json | None  # configuration of the stream's mirror for external consumers, if it has one
+    copy: Json | None  # configuration of the stream's mirror for external consumers, if there is a mirror
 
 
 async def request(bus: Client, subject: str, body: Json | bytes = b"") -> Json:

@@ -149,7 +149,7 @@ async def test_loaded_streams_are_cached_up_to_a_number_of_bytes(monkeypatch: py
     await handler.handle(counters, OpenCounter(counter_id="small", label="x"), make_metadata())
     await handler.handle(counters, OpenCounter(counter_id="huge", label="x" * 60_000), make_metadata())
     assert await read_again("small", "small", "huge", "huge") == ["counter-huge", "counter-huge"]
-    for number in range(3):  # one more of these large streams than the cache can hold
+    for number in range(3):  # one large stream more than the cache can hold
         await handler.handle(counters, OpenCounter(counter_id=f"{number}", label=f"{number}" * 20_000), make_metadata())
     assert await read_again("2", "1", "small", "0") == ["counter-small", "counter-0"]
 

@@ -33,7 +33,10 @@ SHORT_TIMEOUTS = {"HEADRACE_LONG_POLL_SECONDS": "2", "HEADRACE_JOB_LEASE_SECONDS
 
 @dataclass
 class BackedUp:
-    """A system with the file `quiet.backup` and its recorded state; in the nightly run also with `busy.backup`."""
+    """A system that was backed up, and the data that the restored system must have.
+
+    `quiet.backup` contains `streams`, `seen` and `values`. In the nightly run, `busy.backup` contains `acknowledged`.
+    """
 
     folder: Path
     streams: Sequence[str] = ()

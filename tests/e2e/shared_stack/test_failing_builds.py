@@ -1,4 +1,4 @@
-"""Faulty builds: each one ends with a clear message and does not block the next build."""
+"""Faulty builds: each build ends with a clear message and does not block the next build."""
 
 import re
 from collections.abc import Iterator, Mapping

@@ -95,7 +95,7 @@ async def test_a_protected_branch_does_not_restore_caches_of_unprotected_branche
 async def test_caches_are_separated_by_the_servers_keys_if_it_supports_this_else_by_the_agent(
     gitlab: FakeGitLabServer, repository: Path, tmp_path: Path
 ) -> None:
-    """If the server announces separate caches, its cache keys are used unchanged.
+    """If the server announces separate caches, the agent uses the cache keys of the server unchanged.
 
     Otherwise the agent keeps the caches of projects in separate folders.
     """

@@ -44,7 +44,7 @@ def expected_output(body: bytes) -> str:
 
 
 def test_a_large_webhook_payload_reaches_both_scripts_quickly(client: GitLabClient) -> None:
-    """If the payload were not compressed, bash would need minutes to read it in every stage."""
+    """Without compression, bash would need minutes to read this payload in every stage."""
     assignment = ASSIGNMENT.replace(script=(PRINT_BODY,), after_script=(PRINT_BODY,))
     job = build_job_payload(assignment, None, BODY_WITH_QUOTES, quotes_files=True)
     started = time.monotonic()

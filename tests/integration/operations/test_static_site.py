@@ -17,7 +17,7 @@ SCRIPT = "main.0a1b2c3d.js"
 
 @pytest.fixture(scope="module")
 async def urls(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[str, str]]:
-    """Return the URLs of a gateway with a static folder and of one without."""
+    """Yield the URLs of a gateway with a static folder and of a gateway without a static folder."""
     above = tmp_path_factory.mktemp("above")
     (above / "hidden.txt").write_text("canary")
     folder = above / "page"

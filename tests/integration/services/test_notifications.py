@@ -63,7 +63,7 @@ class NotificationStage:
         return [NotificationRow.model_validate(row) for row in page.rows]
 
     async def wait_for(self, reached: Callable[[NotificationRow], bool]) -> NotificationRow:
-        """Wait until the newest notification satisfies the predicate and return it."""
+        """Wait until the newest notification satisfies the predicate. Return that notification."""
         async with asyncio.timeout(30):
             while True:
                 match await self.list_notifications():

@@ -1,4 +1,4 @@
-"""What idle runners write to the databases: only their heartbeats."""
+"""Database writes caused by idle runners: only their heartbeats."""
 
 import asyncio
 from collections import Counter

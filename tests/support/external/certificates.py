@@ -1,4 +1,4 @@
-"""A certificate authority for tests, and the certificates it issues."""
+"""A certificate authority that issues certificates for tests."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta

@@ -27,7 +27,7 @@ class Mailbox:
 
     port: int = 0
     mails: list[EmailMessage] = field(default_factory=list)
-    refusals: dict[str, str] = field(default_factory=dict)  # "RCPT" or "DATA" -> reply line that refuses it
+    refusals: dict[str, str] = field(default_factory=dict)  # SMTP command, "RCPT" or "DATA" -> reply that refuses it
     arrived: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     async def handle_RCPT(  # noqa: N802

@@ -13,7 +13,7 @@ NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 
 @dataclass
 class Machine:
-    """A simulated machine whose clock is `ahead` seconds ahead of the server's."""
+    """A simulated machine whose clock is `ahead` seconds ahead of the server's clock."""
 
     ahead: float = 0.0
     passed: float = 0.0

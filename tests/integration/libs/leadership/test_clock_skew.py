@@ -102,7 +102,7 @@ class ReplicaProcesses:
 
     @asynccontextmanager
     async def run_pair(self, skew: float, *, leading: bool) -> AsyncIterator[None]:
-        """Run one replica with a skewed clock and one with a correct clock; `leading`: the skewed one leads."""
+        """Run a replica with a skewed clock, which leads if `leading` is true, and a replica with a correct clock."""
         skews = {SKEWED: skew, CORRECT: 0.0}
         first, second = (SKEWED, CORRECT) if leading else (CORRECT, SKEWED)
         with self.run_replica(first, skews[first]):

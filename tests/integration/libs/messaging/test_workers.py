@@ -35,7 +35,7 @@ async def log(settings: Settings, mongo_client: AsyncMongoClient[Document], bus:
 
 
 async def unused_handler(_context: Context, _recorded: RecordedEvent[Any]) -> None:
-    """Handler for the declaration of the worker; it is never called, because each worker pool gets its own handler."""
+    """Handler in the declaration of the worker. Never called, because each worker pool gets its own handler."""
 
 
 @dataclass

@@ -53,7 +53,7 @@ class CounterService:
     async def find_leader(self) -> str:
         try:
             return (await self.bus.request("lead.counters", b"", timeout=1)).data.decode()
-        except (NoRespondersError, TimeoutError):  # no leader, or one that was just killed
+        except (NoRespondersError, TimeoutError):  # no leader, or a leader that was just killed
             return ""
 
     def run_replica(self, number: int, stop: asyncio.Event, service: Service | None = None) -> Awaitable[None]:

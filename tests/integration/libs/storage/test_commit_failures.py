@@ -90,7 +90,7 @@ async def test_commits_with_lost_replies_are_looked_up_in_one_batch(faulty_store
         await faulty_store.database.command("profile", 0)
     assert Counter(map(type, outcomes)) == {type(None): 50}
     lookup_filter = {"op": "query", "command.find": "commits"}
-    batches = 2  # the first append is written alone, the others in one batch
+    batches = 2  # the first append is written alone, and the other appends in one batch
     assert await faulty_store.database["system.profile"].count_documents(lookup_filter) <= batches
     assert await faulty_store.database["commits"].count_documents({}) == 50
 

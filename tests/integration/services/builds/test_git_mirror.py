@@ -162,7 +162,7 @@ async def test_git_mirrors_above_the_size_limit_are_evicted_least_recently_used_
     assert oldest in left
     assert second not in left
     assert len(left) == 2
-    assert await repositories.list_files(str(sources[1]), heads[1])  # this mirror was removed, so it is fetched again
+    assert await repositories.list_files(str(sources[1]), heads[1])  # fetches again, because this mirror was removed
 
 
 async def test_git_mirrors_unused_for_two_weeks_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

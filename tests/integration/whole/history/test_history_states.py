@@ -22,7 +22,7 @@ from tests.integration.whole.history.history_requests import (
 from tests.support.in_process.running_system import RunningSystem
 from tests.support.waiting import eventually
 
-SECRET_MARKERS = ("hush-", "s1.", "$argon2")  # secrets given by the test, ciphertext, password hashes
+SECRET_MARKERS = ("hush-", "s1.", "$argon2")  # beginnings of the test's secrets, of ciphertexts and of password hashes
 REPOSITORY = "https://ivan:hush-login@forge.invalid/shop.git"
 
 

@@ -1,4 +1,4 @@
-"""Fixture: one GitFlicStage, shared by the test files of this folder."""
+"""Fixture `gitflic`: one GitFlicStage, shared by the test files of this folder."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack

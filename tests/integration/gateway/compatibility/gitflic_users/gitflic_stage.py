@@ -1,4 +1,4 @@
-"""Requests to GitFlic's user routes at two gateways, and their request bodies."""
+"""Users, SSH keys and logins through GitFlic's routes at two gateways, and the bodies of such requests."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

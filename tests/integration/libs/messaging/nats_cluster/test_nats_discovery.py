@@ -36,7 +36,7 @@ async def test_a_percent_encoded_nats_login_is_decoded(tmp_path: Path) -> None:
 
 
 async def test_a_discovered_server_without_tls_receives_no_login_on_reconnect(tmp_path: Path) -> None:
-    """The cluster advertises a server without TLS; the client must send nothing to it."""
+    """The cluster advertises a server without TLS. The client must send nothing to that server."""
     received = bytearray()
     connections = asyncio.Event()
 
