@@ -120,10 +120,8 @@ class BuildFinished(Event):
     initiator_name: str = ""
     held_lane: bool = False
     keep_number_build: int | None = None
-    # seconds of the log sections, rounded, without the time that an earlier BuildFinished has reported;
-    # releases up to 0.2.0 truncated each section to whole seconds
-    duration: int = 0
-    duration_ms: int | None = None  # the same in milliseconds; None: 0, or recorded by a release up to 0.2.0
+    duration: int = 0  # seconds of the log sections, rounded; releases up to 0.2.0 truncated each section
+    duration_ms: int | None = None  # duration in milliseconds; None: 0, or recorded by a release up to 0.2.0
     ran: bool = True  # False: killed before a runner got a job of the build; not in the list of finished builds
 
 
