@@ -121,13 +121,12 @@ def finished_by_jobs_event(
     warnings = build.planned.warnings if build.planned else ()
     allowed = [graph.jobs[job_id].name for job_id, status in graph.statuses.items() if status is JobStatus.WARNING]
     lines = [*warnings, *(f"The job {name} failed, which is allowed." for name in allowed)]
-    duration_ms = max(0, milliseconds - build.duration_ms)
     if not failures:
-        return finished_event(build, BuildStatus.SUCCESS, 0, None, "\n".join(lines) or None, duration_ms)
+        return finished_event(build, BuildStatus.SUCCESS, 0, None, "\n".join(lines) or None, milliseconds)
     first = failures[0]
     lines += [first.output] if first.output else []
     return finished_event(
-        build, BuildStatus.FAILED, first.exit_code, first.exit_message, "\n".join(lines) or None, duration_ms
+        build, BuildStatus.FAILED, first.exit_code, first.exit_message, "\n".join(lines) or None, milliseconds
     )
 
 
@@ -146,7 +145,9 @@ def finished_by_kill_event(build: Build, milliseconds: int) -> BuildFinished:
 def finished_event(
     build: Build, status: BuildStatus, code: int, message: str | None, output: str | None, milliseconds: int = 0
 ) -> BuildFinished:
+    """Return the event. `milliseconds` is the build's total duration; earlier ends of the build are subtracted."""
     queued = build.launch
+    duration_ms = max(0, milliseconds - build.duration_ms)
     return BuildFinished(
         build_id=queued.build_id,
         executor_id=queued.executor_id,
@@ -161,7 +162,7 @@ def finished_event(
         initiator_name=queued.initiator_name,
         held_lane=queued.needs_lane,
         keep_number_build=queued.project.keep_number_build,
-        duration=round_to_seconds(milliseconds),
-        duration_ms=milliseconds or None,
+        duration=round_to_seconds(duration_ms),
+        duration_ms=duration_ms or None,
         ran=build.was_started or status is not BuildStatus.KILLED or build.phase not in (Phase.QUEUED, Phase.PLANNED),
     )

@@ -109,6 +109,22 @@ def test_a_rerun_job_resets_the_jobs_that_were_skipped_after_it() -> None:
     )
 
 
+def test_a_killed_build_records_only_the_time_since_it_was_resumed() -> None:
+    earlier_end = failed_build.replace(duration=60, duration_ms=60_000)
+    waits = resumed.replace(needs_lane=True)
+    killed = BuildKilled(build_id=17, project_id=84)
+    end = failed_build.replace(
+        status=BuildStatus.KILLED,
+        exit_code=143,
+        exit_message="Deployment aborted by user",
+        output="The build ended with exit code 143: Deployment aborted by user",
+        duration=15,
+        duration_ms=15_000,
+    )
+    total = KillBuild(build_id=17, duration_ms=75_000)
+    build.given(queued, planned, first_failed, earlier_end, waits).when(total).then(killed, end)
+
+
 def test_a_resumed_build_waits_for_its_concurrency_slot() -> None:
     with_slot = (queued.replace(needs_lane=True), planned, first_failed, failed_build.replace(held_lane=True))
     waits = resumed.replace(needs_lane=True)
