@@ -136,8 +136,8 @@ class Authenticator:
     async def _verify(self, token: str) -> TokenClaims:
         """Verify the signature. Raises InvalidToken or ExpiredToken.
 
-        A key that is unknown here may be new: the token is invalid only if the key is missing in keys requested after
-        this call.
+        If the token's key is not cached, the keys are requested again, because the key may be new. The token is invalid
+        if keys that were requested after the start of this call do not contain it either.
         """
         if len(token) > MAX_TOKEN_LENGTH:
             raise InvalidToken("too long")

@@ -143,9 +143,10 @@ class ListRunningBuilds(Query, wire_name="ListRunning"):
 
 
 class ListProjectBuilds(Query, wire_name="ListBuildsOfProject"):
-    """List the newest finished builds of a project that ran, oldest first. Answer: a list of BuildSummary.
+    """List a project's newest finished builds, oldest first. Answer: a list of BuildSummary.
 
-    The list has at most 1,000 builds, and fits into a message.
+    Builds that were killed before a runner got a job are left out. The list has at most 1,000 builds, or fewer if they
+    would not fit into one message.
     """
 
     project_id: int

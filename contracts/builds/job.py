@@ -110,7 +110,7 @@ class MarkJobLost(Command, wire_name="LoseJob"):
     job_id: int
     attempt: int
     reason: str
-    delivered: bool = True  # False: the runner never received the job; ignored if the runner has reported
+    delivered: bool = True  # False: the runner never received the job; without effect if the attempt has started
     steps: tuple["Section", ...] = ()  # as in RecordSteps
 
 

@@ -6,7 +6,7 @@ from contracts.messages import Message, Query
 
 
 class GetOwner(Query):
-    """Get the user or company with this alias, which share one namespace. Answer: Owner."""
+    """Get the user or company with this alias. Usernames and company aliases share one namespace. Answer: Owner."""
 
     alias: str
 

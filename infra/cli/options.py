@@ -1,4 +1,4 @@
-"""Options that several commands share, and what they do to the environment of this process."""
+"""Options that several commands share, and functions that set this process's environment variables accordingly."""
 
 import os
 from pathlib import Path

@@ -276,7 +276,10 @@ class Relay:
         self._previous_message_id = message_id
 
     def _start_span(self, recorded: AnyEvent) -> Span | None:
-        """Start a span in the event's trace, which lasts until the acknowledgement; None if not sampled."""
+        """Start a span in the event's trace and return it, or None if the trace is not sampled.
+
+        The caller ends the span when JetStream acknowledges the event.
+        """
         traceparent = recorded.metadata.traceparent
         if not is_sampled(traceparent):
             return None

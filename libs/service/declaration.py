@@ -54,7 +54,7 @@ class Context(Protocol):
         ...
 
     async def derive_token(self, prefix: str) -> str:
-        """Derive a token from the command's id, so that a repeated command returns the same, unstored token."""
+        """Derive a token from the command's id. A repeated command returns the same, although it is not stored."""
         ...
 
     async def query(self, query: Query, answer_type: type[M]) -> M:

@@ -56,7 +56,10 @@ class Reactions:
         metrics.reactions_refused.add(0, {"service": service.name})  # exported as 0 from the start
 
     def inline_follow_ups(self, events: Sequence[AnyEvent]) -> Sequence[FollowUp]:
-        """Return the commands that start a stream in reaction to own events; they commit in the events' transaction."""
+        """Return the commands of the service's policy for its own events that create a new stream.
+
+        The events of these commands are committed in the same transaction as `events`.
+        """
         if self._service.name not in self._service.policies:
             return ()
         return [

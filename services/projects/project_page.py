@@ -60,7 +60,10 @@ async def list_projects_page(ctx: Context, query: ListProjectsPage) -> Page:
 
 
 async def match_last_build(ctx: Context, column_filter: Filter, column: Column) -> Condition:
-    """Return a condition for projects whose last build matches. A project without builds has NULL in these columns."""
+    """Return a condition for projects whose last finished build matches the filter.
+
+    The columns of the last build are NULL for a project without finished builds.
+    """
     condition = build_condition(column_filter, column)
     if column_filter.operator == "eq" and "null" in column_filter.values:
         others = await ctx.read_model(FinishedBuildRow).latest_per("project_id", "id", {"$nor": [condition]})

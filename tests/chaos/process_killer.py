@@ -1,4 +1,4 @@
-"""Kill, freeze and stop processes of a running stack at seeded times."""
+"""Kill, freeze and stop processes of a running stack. A seed selects the killed processes and the pauses."""
 
 import asyncio
 import os

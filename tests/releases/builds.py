@@ -1,4 +1,4 @@
-"""Produce builds of every outcome: successful, failed, retried, pushed, canceled, deleted and unfinished."""
+"""Produce builds of every kind: successful, failed, retried, launched by a push, canceled, deleted and unfinished."""
 
 import asyncio
 import io

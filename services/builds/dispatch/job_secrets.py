@@ -10,7 +10,10 @@ class ProjectDeletedError(Exception):
 
 
 async def load_job_secrets(ctx: Context, project_id: int, repository: str | None) -> JobSecrets:
-    """Return secrets and, for the repository URL, credentials of a project. Raises ProjectDeletedError."""
+    """Return the secrets and the SSH key of a project. Raises ProjectDeletedError.
+
+    The login for the repository is included if `repository` is still the URL of the project's repository.
+    """
     try:
         return await ctx.query(GetJobSecrets(project_id=project_id, repository=repository), JobSecrets)
     except RequestRejected as rejected:

@@ -72,7 +72,8 @@ class FairScheduler:
 
     def __init__(self) -> None:
         self._reserved: set[int] = set()  # ids of jobs that this process is assigning
-        self._served_at: dict[int, datetime] = {}  # project id -> when this process last assigned a job of it
+        # project id -> when this process last selected a job of the project in competition with other projects
+        self._served_at: dict[int, datetime] = {}
         self._last_served_at = NEVER
         self._selection_lock = asyncio.Lock()  # concurrent selections would all pick the same job
 

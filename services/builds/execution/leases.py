@@ -110,7 +110,11 @@ class Leases:
         return since
 
     async def end_jobs_of_runner(self, ctx: Context, recorded: RecordedEvent[RunnerDeleted]) -> None:
-        """End the jobs of a deleted runner: a running job fails, a job that has not started is declared lost."""
+        """End the attempts that a deleted runner was executing. The usual rules for retries apply.
+
+        A running attempt fails. An attempt that is being canceled ends as canceled. An attempt that has not started is
+        declared lost.
+        """
         async for job in ctx.read_model(JobRow).walk({"runner_uuid": recorded.event.runner_uuid, "status": AT_RUNNER}):
             message = f"The runner {job.runner_name} was deleted"
             if job.status is JobStatus.ASSIGNED:

@@ -25,7 +25,7 @@ POLL_SECONDS = 1.0
 
 @dataclass
 class SkewedMachine:
-    """The machine on which the services run. A test can skew its clock."""
+    """The simulated clock of the machine on which the services run. A test can set it ahead or back."""
 
     ahead: timedelta = timedelta()
 
