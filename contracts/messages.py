@@ -50,6 +50,8 @@ class Command(Message):
     """A request to change something. Unknown fields are rejected. Fields that the service fills in have defaults."""
 
     model_config = ConfigDict(extra="forbid")
+    former_subject: ClassVar[str] = ""
+    """The subject on which gateways of the previous release send this command, if it was a query there."""
 
     @classmethod
     def subject(cls) -> str:

@@ -11,8 +11,8 @@ from contracts.errors import RequestRejected
 from contracts.identity import (
     TOKEN_PREFIX,
     Access,
+    AuthenticateToken,
     GetAccess,
-    GetTokenAccess,
     GetVerificationKeys,
     TokenAccess,
     TokenScope,
@@ -182,5 +182,5 @@ class Authenticator:
         return Access.model_validate_json(answer)
 
     async def _fetch_token_access(self, token_hash: str) -> TokenAccess:
-        answer = await self._bus.query(GetTokenAccess(token_hash=token_hash), timeout=TIMEOUT_SECONDS)
+        answer = await self._bus.send(AuthenticateToken(token_hash=token_hash), timeout=TIMEOUT_SECONDS)
         return TokenAccess.model_validate_json(answer)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from contracts.builds import JobQueued
 from contracts.history import GetHistory, GetState, PerServiceQuery
 from contracts.identity import RotateSigningKeys
-from contracts.messages import Message
+from contracts.messages import Command, Message
 from contracts.runners import RunnerDeleted, RunnerEdited, RunnerPaused
 from libs.messaging.cloudevents import hint_subject
 from libs.messaging.stream_mirrors import MIRROR_ACCOUNT as EVENTS
@@ -146,6 +146,8 @@ def _request_subjects(message_type: type[Message], services: Sequence[Service]) 
         yield from (message_type.subject_at(service.name) for service in services)
     elif any(message_type in _handled_messages(service) for service in services):
         yield message_type.subject()  # type: ignore[attr-defined]
+        if issubclass(message_type, Command) and message_type.former_subject:
+            yield message_type.former_subject
 
 
 def _handled_messages(service: Service) -> set[type[Message]]:

@@ -1,6 +1,6 @@
 """Login and the current access rights of users."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -8,12 +8,14 @@ from contracts.identity.fields import MAX_PASSWORD_LENGTH, Name
 from contracts.messages import Command, Message, Query, Sensitive
 
 
-class LogIn(Query):
-    """Log in with a password. Answer: Session.
+class LogIn(Command):
+    """Log in with a password. Answer: Session. Counts failures.
 
     Errors: UNAUTHORIZED, after the same time whether or not the user exists; TOO_MANY_REQUESTS, with `retry_after`,
     after too many failures.
     """
+
+    former_subject: ClassVar[str] = "qry.identity.LogIn"
 
     username: Name
     password: str = Field(repr=False, max_length=MAX_PASSWORD_LENGTH)

@@ -114,11 +114,13 @@ class ApiTokens(Message):
     tokens: tuple[ApiTokenView, ...]
 
 
-class GetTokenAccess(Query):
-    """Get the current access rights of a token. Answer: TokenAccess. Errors: TOKEN_INVALID.
+class AuthenticateToken(Command):
+    """Authenticate a call with a personal token and note its use. Answer: TokenAccess. Errors: TOKEN_INVALID.
 
-    The service also records the use of the token, unless the token has expired.
+    The use is not an event, and the use of an expired token is not noted.
     """
+
+    former_subject: ClassVar[str] = "qry.identity.GetTokenAccess"
 
     token_hash: str = Field(pattern=r"^[0-9a-f]{64}$")
 

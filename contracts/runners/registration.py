@@ -1,10 +1,11 @@
 """Messages about registration tokens, which register runners for the whole service, a company or a project."""
 
 from datetime import datetime
+from typing import ClassVar
 
 from pydantic import Field
 
-from contracts.messages import Command, Event, Message, Query, ReadModelRow, Sensitive
+from contracts.messages import Command, Event, Message, ReadModelRow, Sensitive
 from contracts.runners.fields import Scope
 
 
@@ -30,8 +31,10 @@ class WithdrawRegistrationToken(Command):
     scope: Scope
 
 
-class GetRegistrationInfo(Query):
-    """Get the registration token of a scope, creating it on first use. Answer: RegistrationInfo."""
+class RevealRegistrationToken(Command):
+    """Get the registration token of a scope. Creates it if the scope has none. Answer: RegistrationInfo."""
+
+    former_subject: ClassVar[str] = "qry.runners.GetRegistrationInfo"
 
     scope: Scope = "service"
 

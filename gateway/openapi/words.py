@@ -46,7 +46,7 @@ WORDS = {
     "GetJob": "List the artifacts of the job.",
     "GetLiveLog": "Get the next lines of a build that is queued, runs, or finished at most 10 s ago.",
     "GetProject": "Get a project. Only administrators see its signature key.",
-    "GetRegistrationInfo": "Get the URL and the token for registering runners in this scope.",
+    "RevealRegistrationToken": "Get the URL and the token for registering runners in this scope.",
     "GetRunner": "Get a runner by its UUID.",
     "GetSecret": "Get a secret without its value.",
     "GetSshKey": "Get a key of the user.",

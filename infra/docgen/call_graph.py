@@ -41,7 +41,7 @@ def find_imported_messages(package: ModuleType) -> list[RequestType]:
 def _find_message_classes(functions: Iterable[Any], kind: type[ast.Call] | type[ast.MatchClass]) -> list[type[Message]]:
     """Return the message classes in calls or class patterns, without duplicates, in source order."""
     classes: dict[type[Message], None] = {}
-    for tree, scope in _reachable_sources(list(functions)):
+    for tree, scope in reachable_sources(list(functions)):
         for node in ast.walk(tree):
             if isinstance(node, kind):
                 target = _resolve(node.func if isinstance(node, ast.Call) else node.cls, scope)
@@ -50,7 +50,7 @@ def _find_message_classes(functions: Iterable[Any], kind: type[ast.Call] | type[
     return list(classes)
 
 
-def _reachable_sources(pending: list[Any]) -> Iterator[tuple[ast.AST, Mapping[str, Any]]]:
+def reachable_sources(pending: list[Any]) -> Iterator[tuple[ast.AST, Mapping[str, Any]]]:
     """Yield syntax tree and scope of the pending functions and of all service code whose names they refer to."""
     seen: set[object] = set()
     while pending:

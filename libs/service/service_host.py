@@ -130,6 +130,8 @@ async def _start(service: Service, settings: Settings, stack: AsyncExitStack, cl
         await service.on_start(runtime.background_context("start"))
     for message_type in _message_types(service):
         await server.serve(message_type, partial(runtime.respond, message_type))
+        if issubclass(message_type, Command) and message_type.former_subject:
+            await server.serve(message_type, partial(runtime.respond, message_type), message_type.former_subject)
     await server.serve(Heartbeat, runtime.answer_heartbeat, Heartbeat.subject_at(service.name))
     for query_type in (GetHistory, GetState, GetCommandReply):
         await server.serve(query_type, partial(runtime.respond, query_type), query_type.subject_at(service.name))

@@ -4,7 +4,6 @@ from functools import partial
 
 from contracts.runners import (
     AuthenticateRunner,
-    GetRegistrationInfo,
     GetRunner,
     IssueRegistrationToken,
     ListRunners,
@@ -12,6 +11,7 @@ from contracts.runners import (
     RegisterRunner,
     ResetRegistrationToken,
     ResetRunnerToken,
+    RevealRegistrationToken,
     RunnerDeleted,
     RunnerEdited,
     RunnerPaused,
@@ -23,7 +23,11 @@ from services.runners.metrics import METRICS
 from services.runners.offline_detection import detect_offline
 from services.runners.projections import registration_category, runner_category
 from services.runners.queries import get_runner, list_runners
-from services.runners.registration_tokens import get_registration_info, issue_service_token, prepare_registration_token
+from services.runners.registration_tokens import (
+    issue_service_token,
+    prepare_registration_token,
+    reveal_registration_token,
+)
 from services.runners.workers import WORKERS
 
 
@@ -45,7 +49,7 @@ def create_service() -> Service:
             Handler(RecordRunnerHeartbeat, partial(record_runner_heartbeat, heartbeats)),
             Handler(GetRunner, get_runner),
             Handler(ListRunners, list_runners),
-            Handler(GetRegistrationInfo, get_registration_info),
+            Handler(RevealRegistrationToken, reveal_registration_token),
         ),
         workers=WORKERS,
         metrics=METRICS,

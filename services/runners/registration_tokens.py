@@ -4,11 +4,11 @@ from uuid import uuid4
 
 from contracts.messages import Command
 from contracts.runners import (
-    GetRegistrationInfo,
     IssueRegistrationToken,
     RegistrationInfo,
     RegistrationRow,
     ResetRegistrationToken,
+    RevealRegistrationToken,
 )
 from libs.security.tokens import hash_token
 from libs.service.declaration import Context
@@ -24,14 +24,14 @@ async def prepare_registration_token(ctx: Context, command: IssueRegistrationTok
     return command.replace(token_hash=hash_token(token), token_sealed=sealed)
 
 
-async def get_registration_info(ctx: Context, query: GetRegistrationInfo) -> RegistrationInfo:
-    """Return the token of a scope; create it at the first query."""
-    stream = registration_stream(query.scope)
+async def reveal_registration_token(ctx: Context, command: RevealRegistrationToken) -> RegistrationInfo:
+    """Return the token of a scope; create it if the scope has none."""
+    stream = registration_stream(command.scope)
     row = await ctx.read_model(RegistrationRow).get(stream)
     if row is None:
-        reply = await ctx.send(IssueRegistrationToken(scope=query.scope))
+        reply = await ctx.send(IssueRegistrationToken(scope=command.scope))
         row = RegistrationRow.model_validate(reply.row)
-    return RegistrationInfo(scope=query.scope, registration_token=await ctx.vault.decrypt(stream, row.token_sealed))
+    return RegistrationInfo(scope=command.scope, registration_token=await ctx.vault.decrypt(stream, row.token_sealed))
 
 
 async def issue_service_token(ctx: Context) -> None:

@@ -5,13 +5,13 @@ from contracts.identity import (
 )
 from gateway.adapters.free_commit import handlers as actions
 from gateway.adapters.free_commit import models as fc
-from gateway.framework.route_table import own, query
+from gateway.framework.route_table import command, own
 
 PUBLIC = (
-    query(
+    command(
+        "POST",
         "/auth/token",
         LogIn,
-        method="POST",
         body=fc.LOGIN,
         parts=(fc.add_client_ip,),
         write=fc.TOKEN,

@@ -6,11 +6,11 @@ from contracts.builds import ListJobs
 from contracts.runners import (
     DeleteRunner,
     EditRunner,
-    GetRegistrationInfo,
     GetRunner,
     ListRunners,
     PauseRunner,
     ResetRegistrationToken,
+    RevealRegistrationToken,
 )
 from gateway.adapters.gitflic import job_list, ownership
 from gateway.adapters.gitflic.ownership import FindOwner
@@ -44,7 +44,14 @@ edit_route = partial(
 
 def registration_routes(base: str, find: Find, needs: Role) -> tuple[Route, ...]:
     return (
-        admin_query(f"{base}/registration-info", GetRegistrationInfo, find=find, write=REGISTRATION_INFO, needs=needs),
+        admin_command(
+            "GET",
+            f"{base}/registration-info",
+            RevealRegistrationToken,
+            find=find,
+            write=REGISTRATION_INFO,
+            needs=needs,
+        ),
         admin_command("POST", f"{base}/reset-registration-token", ResetRegistrationToken, find=find, needs=needs),
     )
 

@@ -8,8 +8,8 @@ from contracts.identity import (
     TOKEN_PREFIX,
     ApiTokens,
     ApiTokenView,
+    AuthenticateToken,
     CreateApiToken,
-    GetTokenAccess,
     ListApiTokens,
     RecordApiToken,
     TokenAccess,
@@ -48,14 +48,14 @@ async def list_api_tokens(ctx: Context, query: ListApiTokens) -> ApiTokens:
     return ApiTokens(tokens=tuple(to_token_view(token, last_uses.get(token.id)) for token in tokens))
 
 
-async def get_token_access(ctx: Context, query: GetTokenAccess) -> TokenAccess:
-    """Return the access of the token's owner and the scopes of the token. Raise RequestRejected with TOKEN_INVALID.
+async def authenticate_token(ctx: Context, command: AuthenticateToken) -> TokenAccess:
+    """Note the use of a token. Return its owner's access and its scopes. Raise RequestRejected with TOKEN_INVALID.
 
     For an expired token the answer has its last valid day, and the caller rejects the token.
     """
-    row = await ctx.read_model(UserRow).find_one({"tokens.token_hash": query.token_hash})
+    row = await ctx.read_model(UserRow).find_one({"tokens.token_hash": command.token_hash})
     tokens = row.tokens if row else ()
-    token = next((token for token in tokens if constant_time_equals(token.token_hash, query.token_hash)), None)
+    token = next((token for token in tokens if constant_time_equals(token.token_hash, command.token_hash)), None)
     if row is None or token is None:
         raise RequestRejected("TOKEN_INVALID", "The token does not exist or was revoked.")
     last_day = date.fromisoformat(token.expires_at) if token.expires_at else None

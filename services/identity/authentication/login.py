@@ -22,9 +22,9 @@ def _hash_slots(_loop: asyncio.AbstractEventLoop) -> asyncio.Semaphore:
     return asyncio.Semaphore(MAX_CONCURRENT_PASSWORD_CHECKS)
 
 
-async def log_in(ctx: Context, query: LogIn) -> Session:
+async def log_in(ctx: Context, command: LogIn) -> Session:
     async with _hash_slots(asyncio.get_running_loop()):
-        row = await authenticate(ctx, query)
+        row = await authenticate(ctx, command)
     lifetime = ctx.settings.token_seconds
     token = issue_token(
         await load_signing_key(ctx),
@@ -38,12 +38,12 @@ async def log_in(ctx: Context, query: LogIn) -> Session:
     return Session(access_token=token, expires_in=lifetime)
 
 
-async def authenticate(ctx: Context, query: LogIn) -> UserRow:
+async def authenticate(ctx: Context, command: LogIn) -> UserRow:
     """Return the user. Raise RequestRejected with UNAUTHORIZED or TOO_MANY_REQUESTS."""
-    attempt = start_attempt(ctx, query.username, query.ip_address)
+    attempt = start_attempt(ctx, command.username, command.ip_address)
     await attempt.check()
-    row = await ctx.read_model(UserRow).find_one({"username_key": query.username.strip().lower()})
-    is_correct = await verify_password_async(await load_password_hash(ctx, row), query.password)
+    row = await ctx.read_model(UserRow).find_one({"username_key": command.username.strip().lower()})
+    is_correct = await verify_password_async(await load_password_hash(ctx, row), command.password)
     if row is None or not is_correct or not row.enabled:
         await attempt.record_failure()
         raise RequestRejected("UNAUTHORIZED")

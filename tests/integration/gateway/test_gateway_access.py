@@ -14,7 +14,7 @@ from contracts.errors import RequestRejected
 from contracts.identity import (
     TOKEN_PREFIX,
     Access,
-    GetTokenAccess,
+    AuthenticateToken,
     GetVerificationKeys,
     LogIn,
     Session,
@@ -56,12 +56,12 @@ class ManualClock:
 PERSONAL_TOKEN = TOKEN_PREFIX + "x" * 43
 
 
-def grant_access(*scopes: str, expires_at: date | None = None) -> Callable[[GetTokenAccess], TokenAccess]:
+def grant_access(*scopes: str, expires_at: date | None = None) -> Callable[[AuthenticateToken], TokenAccess]:
     access = Access(user_id=DEVELOPER, user_uuid="u", username="anna", enabled=True, roles=("ROLE_DEVELOPER",), epoch=1)
     return lambda _: TokenAccess(access=access, scopes=scopes, expires_at=expires_at)
 
 
-def reject_token(_query: GetTokenAccess) -> TokenAccess:
+def reject_token(_command: AuthenticateToken) -> TokenAccess:
     raise RequestRejected("TOKEN_INVALID")
 
 
@@ -75,11 +75,11 @@ def authenticate_with_token(
 
 
 async def test_a_personal_token_is_sent_to_identity_as_a_hash(stage: GatewayStage) -> None:
-    await stage.services.serve(GetTokenAccess, grant_access("BUILD_READ"))
+    await stage.services.serve(AuthenticateToken, grant_access("BUILD_READ"))
     actor = await authenticate_with_token(stage)()
     assert actor == Actor(DEVELOPER, "anna", ("ROLE_DEVELOPER",))
     assert [received.message for received in stage.services.received] == [
-        GetTokenAccess(token_hash=hash_token(PERSONAL_TOKEN))
+        AuthenticateToken(token_hash=hash_token(PERSONAL_TOKEN))
     ]
 
 
@@ -94,7 +94,7 @@ async def test_a_personal_token_is_rejected_after_its_last_day_or_without_the_sc
     stage: GatewayStage, scopes: tuple[str, ...], days_left: int, code: str
 ) -> None:
     last_day = datetime.now(UTC).date() + timedelta(days=days_left)
-    await stage.services.serve(GetTokenAccess, grant_access(*scopes, expires_at=last_day))
+    await stage.services.serve(AuthenticateToken, grant_access(*scopes, expires_at=last_day))
     with pytest.raises(RequestRejected, match=code):
         await authenticate_with_token(stage)()
 
@@ -102,9 +102,9 @@ async def test_a_personal_token_is_rejected_after_its_last_day_or_without_the_sc
 async def test_cached_personal_tokens_are_used_for_a_minute_while_identity_is_unavailable(stage: GatewayStage) -> None:
     clock = ManualClock()
     admit = authenticate_with_token(stage, clock)
-    await stage.services.serve(GetTokenAccess, grant_access())
+    await stage.services.serve(AuthenticateToken, grant_access())
     await admit()
-    await stage.services.stop(GetTokenAccess)
+    await stage.services.stop(AuthenticateToken)
     clock.now = 59
     assert (await admit()).id == DEVELOPER
     clock.now = 61
@@ -113,18 +113,18 @@ async def test_cached_personal_tokens_are_used_for_a_minute_while_identity_is_un
 
 
 async def test_concurrent_requests_with_an_unknown_personal_token_send_one_query(stage: GatewayStage) -> None:
-    await stage.services.serve(GetTokenAccess, reject_token)
+    await stage.services.serve(AuthenticateToken, reject_token)
     admit = authenticate_with_token(stage, ManualClock())
     outcomes = await asyncio.gather(*(admit() for _ in range(20)), return_exceptions=True)
     assert [outcome.code for outcome in outcomes if isinstance(outcome, RequestRejected)] == ["TOKEN_INVALID"] * 20
-    assert len(stage.services.received_of(GetTokenAccess)) == 1
+    assert len(stage.services.received_of(AuthenticateToken)) == 1
 
 
 @pytest.mark.parametrize("token", [PERSONAL_TOKEN[:-1], PERSONAL_TOKEN + "x", TOKEN_PREFIX + "!" * 43, "x" * 5000])
 async def test_a_malformed_personal_token_is_rejected_without_a_query(stage: GatewayStage, token: str) -> None:
     response = await stage.http.get("/api/user/info", headers={"Authorization": f"token {token}"})
     assert (response.status_code, response.json()["message"]) == (401, "TOKEN_INVALID")
-    assert stage.services.received_of(GetTokenAccess) == []
+    assert stage.services.received_of(AuthenticateToken) == []
 
 
 # ---- signing keys
@@ -165,11 +165,11 @@ async def test_a_withdrawn_signing_key_is_rejected_after_a_minute(stage: Gateway
 # ---- login throttling
 
 
-def refuse_log_in(_query: LogIn) -> Session:
+def refuse_log_in(_command: LogIn) -> Session:
     raise RequestRejected("UNAUTHORIZED")
 
 
-def refuse_for_a_while(_query: LogIn) -> Session:
+def refuse_for_a_while(_command: LogIn) -> Session:
     raise RequestRejected("TOO_MANY_REQUESTS", retry_after=30)
 
 

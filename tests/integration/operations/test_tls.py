@@ -13,7 +13,7 @@ import pytest
 
 from agent.protocol.client import ProtocolClient
 from agent.protocol.responses import RequestFailed
-from contracts.runners import GetRegistrationInfo, RegisterRunner, RegistrationInfo, RunnerRegistration
+from contracts.runners import RegisterRunner, RegistrationInfo, RevealRegistrationToken, RunnerRegistration
 from infra.local.data_folder import DataFolder
 from infra.local.mongod import mongod_program
 from infra.local.nats_server import nats_server_program
@@ -101,7 +101,7 @@ async def test_a_service_uses_tls_with_a_client_certificate_to_nats_and_mongodb(
     stage = ServiceStage(settings)
     await stage.migrate(create_service())
     async with stage.running(create_service), stage.connected() as bus:
-        answer = RegistrationInfo.model_validate_json(await MessageClient(bus).query(GetRegistrationInfo()))
+        answer = RegistrationInfo.model_validate_json(await MessageClient(bus).send(RevealRegistrationToken()))
     assert answer.registration_token
 
 

@@ -1,10 +1,12 @@
 """Generated documents match the declarations in the code."""
 
+import ast
 import json
 import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from jsonschema import Draft7Validator, Draft202012Validator
@@ -12,12 +14,12 @@ from jsonschema import Draft7Validator, Draft202012Validator
 from contracts import builds as build_contract
 from contracts.builds import BuildFinished, GetBuild, QueueBuild
 from contracts.errors import CODES
-from contracts.identity import ChangePassword, GetUser, UserRegistered
-from contracts.messages import Event, Payload
+from contracts.identity import ChangePassword, GetUser, LogIn, UserRegistered
+from contracts.messages import Command, Event, Payload, Query
 from contracts.notifications import RequestNotification
 from contracts.projects import IGNORE_REASONS, GetJobSecrets, GetLaunchSettings
 from infra.docgen import asyncapi, error_codes, generator
-from infra.docgen.call_graph import find_matched_events, find_sent_messages
+from infra.docgen.call_graph import find_matched_events, find_sent_messages, reachable_sources
 from infra.docgen.declarations import ServiceDeclaration, collect_declarations, event_types, find_unhandled
 from infra.docgen.field_descriptions import DESCRIPTIONS
 from infra.docgen.field_types import describe_fields, sealed_fields
@@ -25,6 +27,7 @@ from infra.docgen.golden_samples import build_sample, golden_path
 from infra.docgen.message_reference import find_undeclared_calls
 from infra.service_catalog import PUBLIC_SERVICES, load_services
 from services.builds.app import service as builds
+from services.identity.app import service as identity
 from services.notifications.app import service as notifications
 from services.notifications.policies import on_build_finished
 
@@ -128,6 +131,34 @@ def test_queries_of_a_command_enricher_are_found() -> None:
     assert GetLaunchSettings in find_sent_messages(
         *(enricher.run for enricher in builds.enrichers if enricher.command is QueueBuild)
     )
+
+
+WRITING_CALLS = frozenset(
+    {
+        *("insert_one", "insert_many", "update_one", "update_many", "replace_one", "delete_one", "delete_many"),
+        *("find_one_and_update", "find_one_and_replace", "find_one_and_delete", "bulk_write"),
+    }
+)
+
+
+def find_writing_calls(function: Any) -> list[str]:
+    """Return the commands that a function sends and the methods of collections with which it writes."""
+    sent = [message.wire_name for message in find_sent_messages(function) if issubclass(message, Command)]
+    nodes = (node for tree, _ in reachable_sources([function]) for node in ast.walk(tree))
+    return sent + [node.attr for node in nodes if isinstance(node, ast.Attribute) and node.attr in WRITING_CALLS]
+
+
+def test_no_query_sends_a_command_or_writes() -> None:
+    handlers = [handler for declared in DECLARED for handler in declared.service.handlers]
+    queries = [handler for handler in handlers if issubclass(handler.message, Query)]
+    assert {handler.message.wire_name: find_writing_calls(handler.run) for handler in queries} == {
+        handler.message.wire_name: [] for handler in queries
+    }
+
+
+def test_the_write_of_a_command_is_found() -> None:
+    [log_in] = [handler for handler in identity.handlers if handler.message is LogIn]
+    assert "find_one_and_update" in find_writing_calls(log_in.run)
 
 
 # ---- message fields

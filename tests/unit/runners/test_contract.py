@@ -3,13 +3,13 @@
 import pytest
 from pydantic import ValidationError
 
-from contracts.runners import AuthenticateRunner, GetRegistrationInfo, RegisterRunner, RunnerInfo, RunnerProfile
+from contracts.runners import AuthenticateRunner, RegisterRunner, RevealRegistrationToken, RunnerInfo, RunnerProfile
 
 
 @pytest.mark.parametrize("scope", ["", "service-1", "company", "company-0", "company-x", "project-1.2", "user-1"])
 def test_an_invalid_registration_scope_is_rejected(scope: str) -> None:
     with pytest.raises(ValidationError):
-        GetRegistrationInfo(scope=scope)
+        RevealRegistrationToken(scope=scope)
 
 
 def test_invalid_runner_information_is_dropped() -> None:

@@ -26,7 +26,7 @@ async def test_a_login_response_has_the_fields_of_free_commit(stage: GatewayStag
     )
 
 
-def refuse_log_in(_query: LogIn) -> Session:
+def refuse_log_in(_command: LogIn) -> Session:
     raise RequestRejected("UNAUTHORIZED")
 
 

@@ -14,7 +14,7 @@ from contracts.projects import (
     RevealSecret,
     SecretView,
 )
-from contracts.runners import GetRegistrationInfo, RegistrationInfo
+from contracts.runners import RegistrationInfo, RevealRegistrationToken
 from tests.integration.gateway.json_routes.sample_views import NOON
 from tests.support.in_process.gateway_stage import ADMIN, GatewayStage, command_result
 
@@ -155,7 +155,7 @@ async def test_a_test_mail_is_requested_without_a_body(stage: GatewayStage) -> N
 
 async def test_the_runner_registration_token_is_for_administrators_only(stage: GatewayStage) -> None:
     await stage.services.serve(
-        GetRegistrationInfo, lambda _: RegistrationInfo(scope="service", registration_token="0d949a3a")
+        RevealRegistrationToken, lambda _: RegistrationInfo(scope="service", registration_token="0d949a3a")
     )
     path = "/rest-api/admin/runners/registration-info"
     response = await stage.http.get(path, headers={"Authorization": f"token {stage.users.token(ADMIN)}"})

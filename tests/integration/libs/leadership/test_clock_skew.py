@@ -18,9 +18,9 @@ from contracts.builds import JobLost
 from contracts.projects import Executors, ListExecutors
 from contracts.runners import (
     AuthenticateRunner,
-    GetRegistrationInfo,
     RegisterRunner,
     RegistrationInfo,
+    RevealRegistrationToken,
     RunnerOffline,
     RunnerRegistration,
 )
@@ -183,7 +183,7 @@ async def test_with_a_skewed_clock_a_runner_goes_offline_only_after_the_silence_
         async with stage.connected() as bus:
             fleet, caller = ReplicaProcesses(stage, bus, "runners", tmp_path), MessageClient(bus)
             async with fleet.run_pair(skew, leading=leading):
-                found = await caller.query(GetRegistrationInfo(scope="service"))
+                found = await caller.send(RevealRegistrationToken(scope="service"))
                 token = RegistrationInfo.model_validate_json(found).registration_token
                 runner = RunnerRegistration.model_validate_json(
                     await caller.send(RegisterRunner(registration_token=token, name="miller"))
@@ -210,7 +210,7 @@ async def test_a_replica_with_a_skewed_clock_is_not_ready_and_reports_the_skew(
                 await eventually(lambda: "clock" in readiness_reasons(port), within=30)
                 assert parse_skew(readiness_reasons(port)["clock"]) == pytest.approx(skew, abs=1)
                 # the replica still answers requests
-                assert await MessageClient(bus).query(GetRegistrationInfo(scope="service")) != b""
+                assert await MessageClient(bus).send(RevealRegistrationToken(scope="service")) != b""
     assert (tmp_path / f"{SKEWED}.log").read_text().count("synchronize it (NTP)") == 1
 
 

@@ -44,7 +44,7 @@ async def test_the_password_of_the_first_administrator_is_printed_once(
         re.findall(r"^First administrator: admin, password: (\S+)$", capsys.readouterr().out, re.MULTILINE)
     )
     async with stage.running(lambda: identity), stage.connected() as bus:
-        await MessageClient(bus).query(LogIn(username="admin", password=password))
+        await MessageClient(bus).send(LogIn(username="admin", password=password))
     assert capsys.readouterr().out == ""
 
 
@@ -57,7 +57,7 @@ async def test_an_initial_password_that_could_not_be_printed_is_printed_at_the_n
             await serve(identity, stage.settings, asyncio.Event())
     async with stage.running(lambda: identity), stage.connected() as bus:
         (password,) = re.findall(PASSWORD_LINE, capsys.readouterr().out)
-        await MessageClient(bus).query(LogIn(username="admin", password=password))
+        await MessageClient(bus).send(LogIn(username="admin", password=password))
 
 
 async def test_a_weak_initial_password_stops_the_start_with_one_error_line(stage: ServiceStage) -> None:

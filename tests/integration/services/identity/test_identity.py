@@ -78,7 +78,7 @@ async def get_user(caller: MessageClient, user_id: int) -> UserView:
 
 
 async def log_in(caller: MessageClient, username: str, password: str = PASSWORD) -> Session:
-    return Session.model_validate_json(await caller.query(LogIn(username=username, password=password)))
+    return Session.model_validate_json(await caller.send(LogIn(username=username, password=password)))
 
 
 async def get_error_code(caller: MessageClient, command: Command) -> str:
@@ -135,7 +135,7 @@ async def test_every_failed_login_returns_the_same_error(caller: MessageClient) 
         LogIn(username="locked-out", password=PASSWORD),
     ):
         with pytest.raises(RequestRejected) as refused:
-            await caller.query(attempt)
+            await caller.send(attempt)
         assert (refused.value.code, refused.value.failure.status) == ("UNAUTHORIZED", 401)
 
 
@@ -268,3 +268,13 @@ async def test_administrators_who_remove_each_other_concurrently_leave_one(calle
         assert [listed_user for listed_user in left if listed_user.enabled and ADMIN in listed_user.roles], outcomes
         assert codes <= {"CONFLICT", "DEVELOPER_LAST_ADMINISTRATOR"}
         assert [outcome for outcome in outcomes if isinstance(outcome, bytes)]
+
+
+async def test_a_log_in_is_accepted_on_its_subject_as_a_query_of_the_previous_release(
+    stage: ServiceStage, caller: MessageClient
+) -> None:
+    await register_user(caller, "logs-in-by-query")
+    body = LogIn(username="logs-in-by-query", password=PASSWORD).model_dump_json().encode()
+    async with stage.connected() as bus:
+        reply = await bus.request("qry.identity.LogIn", body, timeout=10)
+    assert Session.model_validate_json(reply.data).access_token

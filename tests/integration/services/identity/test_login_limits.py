@@ -59,7 +59,7 @@ def home_address() -> str:
 
 async def try_log_in(caller: MessageClient, name: str, password: str, address: str) -> tuple[str, int | None]:
     try:
-        await caller.query(LogIn(username=name, password=password, ip_address=address), timeout=30)
+        await caller.send(LogIn(username=name, password=password, ip_address=address), timeout=30)
     except RequestRejected as refused:
         return refused.code, refused.retry_after
     return "", None

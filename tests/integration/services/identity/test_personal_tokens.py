@@ -13,10 +13,10 @@ from bson import json_util
 
 from contracts.identity import (
     ApiTokens,
+    AuthenticateToken,
     ChangePassword,
     ChangeRoles,
     DeleteUser,
-    GetTokenAccess,
     ListApiTokens,
     LogIn,
     RegisterUser,
@@ -90,7 +90,7 @@ class TokenOwner:
 async def create_token_owner(caller: MessageClient, gateways: Gateways, *roles: str) -> TokenOwner:
     name = f"user-{uuid4().hex[:8]}"
     done = await caller.send(RegisterUser(username=name, password=PASSWORD, roles=roles))
-    session = Session.model_validate_json(await caller.query(LogIn(username=name, password=PASSWORD), timeout=10))
+    session = Session.model_validate_json(await caller.send(LogIn(username=name, password=PASSWORD), timeout=10))
     log_in = {"Authorization": f"Bearer {session.access_token}"}
     return TokenOwner(int(CommandReply.model_validate_json(done).row["id"]), log_in, gateways[0])
 
@@ -246,18 +246,18 @@ async def test_the_last_use_of_a_token_is_updated_once_a_minute(
     stage: ServiceStage, caller: MessageClient, owner: TokenOwner
 ) -> None:
     token = await owner.create_token()
-    use = GetTokenAccess(token_hash=hash_token(token["value"]))
+    use = AuthenticateToken(token_hash=hash_token(token["value"]))
 
     async def get_last_use() -> Any:
         [listed] = ApiTokens.model_validate_json(await caller.query(ListApiTokens(user_id=owner.id))).tokens
         return listed.last_used_at
 
-    await caller.query(use)
+    await caller.send(use)
     first = await get_last_use()
-    await caller.query(use)
+    await caller.send(use)
     assert await get_last_use() == first
     async with create_mongo_client(stage.settings, "test") as client:
         uses = get_database(client, stage.settings, "identity")[USES_COLLECTION]
         await uses.update_one({"_id": token["id"]}, {"$set": {"at": first - timedelta(minutes=2)}})
-    await caller.query(use)
+    await caller.send(use)
     assert await get_last_use() > first

@@ -9,11 +9,11 @@ from contracts.errors import RequestRejected
 from contracts.messages import Command, CommandReply, Page, Query
 from contracts.runners import (
     AuthenticateRunner,
-    GetRegistrationInfo,
     GetRunner,
     ListRunners,
     RegisterRunner,
     RegistrationInfo,
+    RevealRegistrationToken,
     RunnerInfo,
     RunnerProfile,
     RunnerRegistration,
@@ -46,7 +46,7 @@ class Replica:
         await ticker.run(self.runtime.background_context(ticker.name))
 
     async def registration_token(self, scope: str = "service") -> str:
-        answer = await self.request(GetRegistrationInfo(scope=scope))
+        answer = await self.request(RevealRegistrationToken(scope=scope))
         return RegistrationInfo.model_validate_json(answer).registration_token
 
     async def register(self, **settings: Any) -> RunnerRegistration:

@@ -8,11 +8,11 @@ from contracts.heartbeat import Heartbeat
 from contracts.runners import (
     AuthenticateRunner,
     DeleteRunner,
-    GetRegistrationInfo,
     GetRunner,
     RecordRunnerHeartbeat,
     RegisterRunner,
     RegistrationInfo,
+    RevealRegistrationToken,
     RunnerRegistration,
     RunnerView,
 )
@@ -138,7 +138,7 @@ async def test_heartbeats_of_each_runner_are_written_once_per_interval(replica: 
 async def test_the_service_publishes_when_runners_go_online_and_offline(stage: ServiceStage) -> None:
     async with stage.running(create_service, replicas=2), stage.connected() as bus:
         caller = MessageClient(bus)
-        info = RegistrationInfo.model_validate_json(await caller.query(GetRegistrationInfo()))
+        info = RegistrationInfo.model_validate_json(await caller.send(RevealRegistrationToken()))
         command = RegisterRunner(registration_token=info.registration_token, name="Gloin")
         runner = RunnerRegistration.model_validate_json(await caller.send(command))
         await caller.send(AuthenticateRunner(token=runner.token))

@@ -9,9 +9,9 @@ from bson import json_util
 from opentelemetry.metrics import NoOpMeterProvider
 
 from contracts.runners import (
-    GetRegistrationInfo,
     RegisterRunner,
     ResetRegistrationToken,
+    RevealRegistrationToken,
     RunnerRegistration,
 )
 from libs.messaging.request_reply import COMMAND_ID_HEADER, MAY_BE_DUPLICATE_HEADER
@@ -135,5 +135,5 @@ async def test_no_runner_can_be_registered_for_a_deleted_project(
     assert set(registrations) <= {"done", "REGISTRATION_TOKEN"}
     assert (await first.list_runners(owner_type="PROJECT", owner_id=project_id)).total == 0
     assert await get_error_code(first, command) == "REGISTRATION_TOKEN"
-    assert await get_error_code(second, GetRegistrationInfo(scope=scope)) == "PROJECT_NOT_FOUND"
+    assert await get_error_code(second, RevealRegistrationToken(scope=scope)) == "PROJECT_NOT_FOUND"
     assert await get_error_code(second, ResetRegistrationToken(scope=scope)) == "PROJECT_NOT_FOUND"
