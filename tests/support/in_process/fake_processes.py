@@ -10,10 +10,6 @@ import sys
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
-from infra import entrypoints
-from infra.local import stack_commands
-from libs.settings import Settings
-
 COMMAND = (sys.executable, __file__)
 
 
@@ -30,7 +26,11 @@ def serve_health() -> None:
     HTTPServer(("127.0.0.1", int(os.environ["HEADRACE_HEALTH_PORT"])), HealthHandler).serve_forever()
 
 
-def main(arguments: list[str]) -> None:
+def run_command(arguments: list[str]) -> None:
+    from infra import entrypoints  # imported here: the other processes start faster without these modules
+    from infra.local import stack_commands
+    from libs.settings import Settings
+
     match arguments:
         case ["up"]:
             entrypoints.exit_with_message(lambda: sys.exit(stack_commands.start_detached(COMMAND)))
@@ -42,6 +42,12 @@ def main(arguments: list[str]) -> None:
             entrypoints.exit_with_message(lambda: stack_commands.connect_to_stack("migrate"))
             Settings.from_environment(os.environ).require_servers()
             sys.stdout.write(os.environ["HEADRACE_NATS_URL"])
+
+
+def main(arguments: list[str]) -> None:
+    match arguments:
+        case ["up" | "supervise" | "connected", *_]:
+            run_command(arguments)
         case ["service", name] if name == os.environ.get("BROKEN_SERVICE"):
             raise RuntimeError(f"{name} is configured to fail")
         case ["gateway"]:
