@@ -52,8 +52,8 @@ EXEMPTIONS = (
     Exemption("infra/checks/*", "*", "lists the words"),
     Exemption("tests/unit/infra/test_repository_checks.py", "*", "tests the words"),
     Exemption("tests/integration/operations/backup/installations.py", "anew", "a name in recorded backups"),
-    Exemption("tests/e2e/own_stack/scenes/*", "nobody", "a username that does not exist"),
-    Exemption("tests/e2e/own_stack/scenes/*", "somebody", "a username at a forge"),
+    Exemption("tests/e2e/used_stack/scenes/*", "nobody", "a username that does not exist"),
+    Exemption("tests/e2e/used_stack/scenes/*", "somebody", "a username at a forge"),
 )
 
 

@@ -248,7 +248,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         console.print("starting the embedded stack ...")
-        with running_stack(folder / "data", replicas=1, slots=4) as stack:
+        with running_stack(folder / "data", slots=4) as stack:
             bench = Bench(stack, folder)
             measure_memory(bench)
             repository = create_sample_repository(

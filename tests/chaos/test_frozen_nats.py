@@ -77,7 +77,7 @@ async def test_a_nats_server_frozen_for_a_minute_loses_no_job(
 ) -> None:
     with nats_cluster(tmp_path) as cluster:
         environment = {"HEADRACE_NATS_URL": cluster.url(), "HEADRACE_STREAM_REPLICAS": "3"}
-        with running_stack(tmp_path / "stack", environment=environment) as stack:
+        with running_stack(tmp_path / "stack", replicas=2, environment=environment) as stack:
             project = stack.create_project(create_sample_repository(tmp_path / "repository"))
             async with httpx.AsyncClient(
                 base_url=stack.admin.base_url, headers=stack.admin.headers, timeout=30

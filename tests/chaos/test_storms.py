@@ -22,6 +22,7 @@ from tests.support.stacks.log_consistency import Verdict
 from tests.support.stacks.running_stack import SERVICES, running_stack
 
 SEED = int(os.environ.get("HEADRACE_CHAOS_SEED", "1"))
+AGENT_SLOTS = 4  # concurrent jobs of the agent
 ROUNDS = int(os.environ.get("HEADRACE_CHAOS_ROUNDS", "0"))  # number of rounds; 0: the short form of the test
 
 
@@ -35,7 +36,9 @@ def report(request: pytest.FixtureRequest) -> Iterator[ChaosReport]:
 @pytest.fixture(scope="module")
 def chaos_stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChaosStack]:
     folder = tmp_path_factory.mktemp("chaos")
-    with running_stack(folder / "stack", replicas=request.param, environment=SHORT_TIMEOUTS) as stack:
+    with running_stack(
+        folder / "stack", replicas=request.param, slots=AGENT_SLOTS, environment=SHORT_TIMEOUTS
+    ) as stack:
         yield ChaosStack.prepare(stack, request.param, folder)
 
 

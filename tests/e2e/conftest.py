@@ -1,6 +1,6 @@
 """Fixtures of the end-to-end tests: a shared stack with two replicas of every service, and a mail server.
 
-The tests in shared_stack leave the stack as they found it. The tests in own_stack start their own stacks.
+The tests in shared_stack leave the stack as they found it. The tests in other folders start stacks of their own.
 """
 
 from collections.abc import AsyncIterator, Iterator
@@ -13,7 +13,7 @@ from libs.messaging.nats_connection import connect
 from libs.settings import Settings
 from tests.support.external.mail_server import MailServer, running_mail_server
 from tests.support.external.repositories import create_sample_repository
-from tests.support.stacks.running_stack import RunningStack, running_stack
+from tests.support.stacks.running_stack import AGENT_SLOTS, RunningStack, running_stack
 
 
 @pytest.fixture(scope="session")
@@ -24,7 +24,8 @@ def mail_server() -> Iterator[MailServer]:
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory, mail_server: MailServer) -> Iterator[RunningStack]:
-    with running_stack(tmp_path_factory.mktemp("e2e") / "data", environment=mail_server.environment) as stack:
+    folder = tmp_path_factory.mktemp("e2e") / "data"
+    with running_stack(folder, replicas=2, slots=AGENT_SLOTS, environment=mail_server.environment) as stack:
         yield stack
         assert stack.list_logged_errors() == []
 

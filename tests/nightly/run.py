@@ -41,7 +41,7 @@ def parts(seed: int) -> list[Part]:
     given = f"--hypothesis-seed={seed}"
     rounds = os.environ.get("HEADRACE_CHAOS_ROUNDS", "2")
     mutation = (sys.executable, "-m", "tests.nightly.mutation", "--seed", str(seed))
-    fuzzed = ("tests/e2e/own_stack/test_openapi.py", given)
+    fuzzed = ("tests/e2e/used_stack/test_openapi.py", given)
     thorough = ("tests/unit", "tests/contract", "-n", "2", given, "--hypothesis-profile=thorough")
     return [
         Part("long", "long forms of end-to-end tests", (*PYTEST, "-m", "nightly"), {"HEADRACE_NIGHTLY": "1"}),

@@ -14,10 +14,8 @@ import pytest
 
 from tests.support.external.repositories import Gate, create_sample_repository
 from tests.support.stacks.live_events import reading_live_events
-from tests.support.stacks.running_stack import RunningStack
+from tests.support.stacks.running_stack import AGENT_SLOTS, RunningStack
 from tests.support.waiting import wait_until
-
-AGENT_SLOTS = 4  # concurrent jobs of the stack's agent
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.external.repositories import Gate, create_sample_repository
 from tests.support.stacks.live_events import reading_live_events
-from tests.support.stacks.running_stack import JsonObject, RunningStack
+from tests.support.stacks.running_stack import AGENT_SLOTS, JsonObject, RunningStack
 from tests.support.waiting import wait_until
 
 
@@ -45,22 +45,22 @@ def test_builds_of_a_sequential_project_run_one_at_a_time(stack: RunningStack, t
 
 def test_builds_of_a_concurrent_project_run_at_the_same_time(stack: RunningStack, tmp_path: Path, gate: Gate) -> None:
     project_id = stack.create_project(create_sample_repository(tmp_path / "repository", {"build": gate.script}))
-    builds = [stack.launch_build(project_id) for _ in range(3)]
+    builds = [stack.launch_build(project_id) for _ in range(AGENT_SLOTS)]
     running = [stack.wait_until_running(executor_id)["executor_id"] for executor_id in builds]
     listed = [entry["executor_id"] for entry in stack.admin.get("/developer/builds/executeds").json()]
     assert set(running) <= set(listed)
     gate.open()
-    assert [stack.wait_until_finished(executor_id)["exit_code"] for executor_id in builds] == [0, 0, 0]
+    assert [stack.wait_until_finished(executor_id)["exit_code"] for executor_id in builds] == [0] * AGENT_SLOTS
 
 
 def test_a_build_without_a_free_runner_shows_the_reason(stack: RunningStack, tmp_path: Path, gate: Gate) -> None:
     project_id = stack.create_project(create_sample_repository(tmp_path / "repository", {"build": gate.script}))
-    builds = [stack.launch_build(project_id) for _ in range(5)]  # one more than the agent has slots
+    builds = [stack.launch_build(project_id) for _ in range(AGENT_SLOTS + 1)]
     wait_until(
         lambda: [entry["reason"].partition(" (")[0] for entry in list_queued(stack, project_id)] == [BUSY_REASON]
     )
     gate.open()
-    assert [stack.wait_until_finished(executor_id)["exit_code"] for executor_id in builds] == [0] * 5
+    assert [stack.wait_until_finished(executor_id)["exit_code"] for executor_id in builds] == [0] * (AGENT_SLOTS + 1)
 
 
 def test_canceling_a_queued_build_lets_the_next_one_run(stack: RunningStack, tmp_path: Path, gate: Gate) -> None:

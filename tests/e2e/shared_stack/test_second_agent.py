@@ -10,10 +10,8 @@ from nats.aio.client import Client
 
 from tests.support import read_stream_messages
 from tests.support.external.repositories import Gate, create_sample_repository
-from tests.support.stacks.running_stack import HEADRACE_COMMAND, RunningStack
+from tests.support.stacks.running_stack import AGENT_SLOTS, HEADRACE_COMMAND, RunningStack
 from tests.support.waiting import eventually
-
-AGENT_SLOTS = 4  # concurrent jobs of the first agent
 
 
 @pytest.fixture

@@ -20,6 +20,8 @@ from infra.local import ports
 from infra.local.data_folder import DataFolder
 from infra.local.nats_server import with_login
 from infra.local.stack_state import ProcessState
+from libs.messaging.nats_connection import connect
+from libs.settings import Settings
 from tests.support.external.repositories import SPEC_FILE, create_sample_repository
 from tests.support.waiting import wait_until
 
@@ -27,6 +29,8 @@ __all__ = ["JsonObject", "RunningStack", "create_sample_repository", "running_st
 
 HEADRACE_COMMAND = (sys.executable, "-m", "infra")
 SERVICES = ("identity", "projects", "builds", "runners", "notifications")
+
+AGENT_SLOTS = 2  # concurrent jobs of an agent on a machine with up to two CPUs
 
 JsonObject = dict[str, Any]
 T = TypeVar("T")
@@ -59,8 +63,8 @@ class RunningStack:
         state = json.loads((self.data / "run" / "processes.json").read_text())
         return {process["name"]: process for process in state["processes"]}
 
-    def process_names(self) -> list[str]:
-        return list(self._read_processes())
+    def process_addresses(self) -> list[str]:
+        return [process["address"] for process in self._read_processes().values()]
 
     def wait_for_pid(self, name: str) -> int:
         """Return the process id; wait while the process is being restarted."""
@@ -89,6 +93,14 @@ class RunningStack:
         seconds = self.stop_process(name, number, within)
         wait_until(lambda: self.is_ready(name), within, f"{name} did not become ready again")
         return seconds
+
+    async def get_leader(self, service: str) -> str:
+        """Return the name of the process that leads the replicas of a service."""
+        bus = await connect(Settings(nats_url=self.nats_url_for(service)), "test")
+        try:
+            return (await bus.request(f"lead.{service}", timeout=2)).data.decode()
+        finally:
+            await bus.close()
 
     def list_nats_clients(self) -> list[str]:
         """Return the names of the clients connected to NATS."""
@@ -234,9 +246,12 @@ class RunningStack:
 
 @contextmanager
 def running_stack(
-    folder: Path, *, replicas: int = 2, slots: int = 4, environment: Mapping[str, str] | None = None
+    folder: Path, *, replicas: int = 1, slots: int | None = None, environment: Mapping[str, str] | None = None
 ) -> Iterator[RunningStack]:
-    """Run all processes of Headrace on a data folder while the block runs."""
+    """Run all processes of Headrace on a data folder while the block runs.
+
+    `slots` is the number of concurrent jobs of the agent, by default one per CPU and at least AGENT_SLOTS.
+    """
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("HEADRACE_", "GIT_"))}
     port = ports.find_free_port()
     environ = inherited | {
@@ -248,7 +263,8 @@ def running_stack(
     stack = RunningStack(folder, f"http://127.0.0.1:{port}", environ)
     try:
         stack.run_headrace("up", "--detach")
-        _set_agent_concurrency(stack, slots)
+        if slots is not None:
+            _set_agent_concurrency(stack, slots)
         password = environ.get("HEADRACE_ADMIN_PASSWORD") or (folder / "secrets" / "admin-password").read_text().strip()
         with stack.sign_in("admin", password) as stack.admin:
             yield stack
@@ -259,5 +275,7 @@ def running_stack(
 def _set_agent_concurrency(stack: RunningStack, slots: int) -> None:
     file = stack.data / "agent" / "config.json"
     [runner] = json.loads(file.read_text())["runners"]
+    if runner["concurrency"] == slots:
+        return
     file.write_text(json.dumps({"runners": [runner | {"concurrency": slots}]}))
     stack.restart_process("agent")

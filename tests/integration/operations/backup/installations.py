@@ -1,14 +1,18 @@
 """Installations with sample documents, to back up and to restore."""
 
+import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from pymongo import MongoClient
 
+from libs.messaging.nats_connection import connect
 from libs.security.envelope_encryption import MasterKeys
 from libs.settings import Settings
 from tests.support.infrastructure.servers import Servers
@@ -109,3 +113,23 @@ def sample_documents(now: datetime) -> Documents:
 def set_environment(monkeypatch: pytest.MonkeyPatch, environ: Mapping[str, str]) -> None:
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
+
+
+@contextmanager
+def two_installations(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Installation, Installation]]:
+    """Yield an installation with sample documents, to which the environment points, and an empty one."""
+    source, target = (Installation(servers, f"test-{uuid4().hex[:8]}") for _ in range(2))
+    set_environment(monkeypatch, source.environ)
+    source.insert(sample_documents(datetime.now(UTC)))
+    asyncio.run(delete_all_streams(source.settings))
+    yield source, target
+    asyncio.run(delete_all_streams(source.settings))
+    source.drop_databases()
+    target.drop_databases()
+
+
+async def delete_all_streams(settings: Settings) -> None:
+    nats = await connect(settings, "test")
+    for stream in await nats.jetstream().streams_info():
+        await nats.jetstream().delete_stream(str(stream.config.name))
+    await nats.close()

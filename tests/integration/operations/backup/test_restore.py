@@ -1,6 +1,7 @@
 """Restore of a backup: copied and rebuilt data, and rejected files, keys and installations."""
 
 import asyncio
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,11 +17,14 @@ from tests.integration.operations.backup.installations import (
     LONG_AGO,
     OTHER_KEY,
     SECOND_NAME,
+    Documents,
     Installation,
     commit_document,
     sample_documents,
     set_environment,
+    two_installations,
 )
+from tests.support.infrastructure.servers import Servers
 
 GOLDEN_BACKUPS = Path(__file__).parent / "backups"
 BACKED_UP_COLLECTIONS = set(sample_documents(LONG_AGO)) - {"projects.followers", "projects.view_project_builds_v1"}
@@ -32,22 +36,30 @@ async def publish_event(settings: Settings, subject: str) -> None:
     await nats.close()
 
 
-def test_restore_copies_documents_that_cannot_be_rebuilt_from_the_event_log(
-    installations: tuple[Installation, Installation], backup: str
-) -> None:
-    source, target = installations
-    backup_commands.restore(backup, purge=False)
-    restored, was = target.read_documents(), source.read_documents()
-    assert {name: restored[name] for name in BACKED_UP_COLLECTIONS} == {
-        name: was[name] for name in BACKED_UP_COLLECTIONS
+@dataclass(frozen=True)
+class Restored:
+    before: Documents  # documents of the installation that was backed up
+    after: Documents
+
+
+@pytest.fixture(scope="module")
+def restored(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Restored:
+    file = str(tmp_path_factory.mktemp("restored") / "today.backup")
+    with pytest.MonkeyPatch.context() as monkeypatch, two_installations(servers, monkeypatch) as (source, target):
+        backup_commands.backup(file, [])
+        set_environment(monkeypatch, target.environ)
+        backup_commands.restore(file, purge=False)
+        return Restored(source.read_documents(), target.read_documents())
+
+
+def test_restore_copies_documents_that_cannot_be_rebuilt_from_the_event_log(restored: Restored) -> None:
+    assert {name: restored.after[name] for name in BACKED_UP_COLLECTIONS} == {
+        name: restored.before[name] for name in BACKED_UP_COLLECTIONS
     }
 
 
-def test_restore_rebuilds_stream_heads_and_rows_from_the_event_log(
-    installations: tuple[Installation, Installation], backup: str
-) -> None:
-    backup_commands.restore(backup, purge=False)
-    heads = {head["_id"]: head for head in installations[1].read_documents()["projects.streams"]}
+def test_restore_rebuilds_stream_heads_and_rows_from_the_event_log(restored: Restored) -> None:
+    heads = {head["_id"]: head for head in restored.after["projects.streams"]}
     assert {name: (head["version"], head["commit"]) for name, head in heads.items()} == {
         "executor-1": (2, "command-1-2"),
         "executor-2": (1, "command-2-1"),
@@ -55,17 +67,12 @@ def test_restore_rebuilds_stream_heads_and_rows_from_the_event_log(
     assert heads["executor-1"]["executor_v1"]["name"] == f"number 1, {SECOND_NAME}"
 
 
-def test_restore_turns_checkpoints_into_the_time_up_to_which_events_were_handled(
-    installations: tuple[Installation, Installation], backup: str
-) -> None:
-    source, target = installations
-    backup_commands.restore(backup, purge=False)
-    restored = target.read_documents()
-    [newest] = [
-        document["at"] for document in source.read_documents()["projects.commits"] if document["_id"] == "command-2-1"
+def test_restore_turns_checkpoints_into_the_time_up_to_which_events_were_handled(restored: Restored) -> None:
+    [newest] = [document["at"] for document in restored.before["projects.commits"] if document["_id"] == "command-2-1"]
+    assert restored.after["projects.handled"] == [
+        {"_id": "reactions-to-projects", "before": newest - timedelta(minutes=10)}
     ]
-    assert restored["projects.handled"] == [{"_id": "reactions-to-projects", "before": newest - timedelta(minutes=10)}]
-    assert "projects.followers" not in restored
+    assert "projects.followers" not in restored.after
 
 
 def test_restore_rejects_an_altered_file_before_writing_anything(
@@ -86,6 +93,18 @@ def test_restore_rejects_a_wrong_master_key_before_writing_anything(
     with pytest.raises(OperatorError, match="HEADRACE_MASTER_KEY does not contain"):
         backup_commands.restore(backup, purge=False)
     assert installations[1].read_documents() == {}
+
+
+def test_restore_rejects_a_wrong_master_key_before_starting_servers(
+    backup: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("HEADRACE_MONGODB_URL", "HEADRACE_NATS_URL"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HEADRACE_DATA", str(tmp_path / "new"))
+    monkeypatch.setenv("HEADRACE_MASTER_KEY", OTHER_KEY)
+    with pytest.raises(OperatorError, match="HEADRACE_MASTER_KEY does not contain"):
+        backup_commands.restore(backup, purge=False)
+    assert not (tmp_path / "new").exists()
 
 
 def test_restore_accepts_an_old_master_key_listed_after_the_current_one(

@@ -1,12 +1,36 @@
-"""Step timeouts in the spec file. tests/e2e/shared_stack/test_failing_builds.py covers other errors in spec files."""
+"""Errors in the content of a spec file, and the timeouts of its steps."""
 
 import pytest
 
-from services.builds.planning.spec import SpecInvalid, parse_spec
+from services.builds.planning.spec import SpecInvalid, SpecUnreadable, parse_spec
+
+STEP = "steps:\n  - name: '@build'\n"
 
 
 def spec(timeout: str) -> bytes:
     return f"steps:\n  - name: '@build'\n    script: /b.sh\n    timeout: {timeout}\n".encode()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("steps: [}", "the spec file is not YAML: .* at line 1"),
+        ("", "the spec file is empty"),
+        ("from: debian\n", "the spec file has no steps"),
+        (STEP, "step 1 has no script"),
+        ("steps:\n  - script: /ci/build.sh\n", "step 1 has no name"),
+        (f"{STEP}    script: /ci/build.sh\nimage: debian\n", "the spec file has the unknown key `image`"),
+        (f"{STEP}    script: /ci/build.sh\n    run: x\n", "step 1 has the unknown key `run`"),
+    ],
+)
+def test_invalid_content_is_rejected_with_its_place(content: str, message: str) -> None:
+    with pytest.raises(SpecInvalid, match=message):
+        parse_spec(content.encode())
+
+
+def test_content_that_is_not_text_is_rejected() -> None:
+    with pytest.raises(SpecUnreadable, match="not UTF-8 text"):
+        parse_spec(b"steps: \xff\xfe")
 
 
 @pytest.mark.parametrize(

@@ -13,12 +13,12 @@ import httpx
 import psutil
 import pytest
 
+from tests.e2e.traced_stack.traced_build import BUILD_TIMEOUT_SECONDS, TracedBuild
 from tests.support.external.repositories import create_sample_repository
-from tests.support.stacks.running_stack import JsonObject, RunningStack, running_stack
+from tests.support.stacks.running_stack import JsonObject, RunningStack
 from tests.support.waiting import wait_until
 
-MAX_FAILURE_SECONDS = 4.0  # the gateway must report a stopped service before the request timeout of five seconds
-BUILD_TIMEOUT_SECONDS = 6  # build timeout of this stack
+MAX_FAILURE_SECONDS = 4.0  # the gateway must report a stopped service faster than its 5 s timeout
 HANGING_SCRIPT = """
 sleep 77000 &
 (trap '' TERM INT HUP; exec setsid sleep 77001) &
@@ -29,10 +29,9 @@ sleep 77003
 
 
 @pytest.fixture(scope="module")
-def small_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
-    environment = {"HEADRACE_BUILD_TIMEOUT_SECONDS": str(BUILD_TIMEOUT_SECONDS)}
-    with running_stack(tmp_path_factory.mktemp("small") / "data", replicas=1, environment=environment) as stack:
-        yield stack
+def small_stack(traced_stack: RunningStack, traced_build: TracedBuild) -> RunningStack:
+    """Return the stack after its traced build: a killed service loses its metrics."""
+    return traced_stack
 
 
 @pytest.fixture(scope="module")

@@ -2,15 +2,16 @@
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.e2e.used_stack.backed_up import BackedUp
 from tests.support.stacks.fuzzing_target import FuzzingTarget, create_fuzzing_target
-from tests.support.stacks.running_stack import running_stack
+from tests.support.stacks.running_stack import RunningStack
 
 if TYPE_CHECKING:  # importing schemathesis takes seconds, and every pytest worker imports this module
     from schemathesis import Case
@@ -25,11 +26,11 @@ Fuzz = Callable[[str, str, "Callable[[Case[Any]], None]"], None]
 
 
 @pytest.fixture(scope="module")
-def fuzzing_target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FuzzingTarget]:
-    folder = tmp_path_factory.mktemp("openapi")
-    with running_stack(folder / "data", replicas=1) as stack:
-        yield create_fuzzing_target(stack, folder / "repository")
-        assert stack.list_logged_errors() == []
+def fuzzing_target(
+    used_stack: RunningStack, backed_up: BackedUp, tmp_path_factory: pytest.TempPathFactory
+) -> FuzzingTarget:
+    """Return the used stack, after its backup: generated requests may delete anything."""
+    return create_fuzzing_target(used_stack, tmp_path_factory.mktemp("openapi") / "repository")
 
 
 @pytest.fixture(scope="module")
