@@ -1,5 +1,6 @@
 """Backups of a running stack, and what the stack contained at that time."""
 
+import asyncio
 import shutil
 import threading
 from collections.abc import Iterator, Sequence
@@ -12,6 +13,7 @@ from pymongo import MongoClient
 
 from tests.support.external.mail_server import MailServer
 from tests.support.external.repositories import Gate, create_sample_repository
+from tests.support.stacks.log_consistency import wait_until_settled
 from tests.support.stacks.readable_state import read_everything, read_secret_values
 from tests.support.stacks.running_stack import SERVICES, RunningStack
 from tests.support.waiting import wait_until
@@ -54,6 +56,7 @@ def back_up(stack: RunningStack, mail_server: MailServer, folder: Path) -> Backe
     assert stack.run_build(failing)["exit_code"] == 3
     wait_until(lambda: stack.admin.get("/developer/builds/executeds").json() == [])
     wait_until(lambda: mail_server.messages)
+    asyncio.run(wait_until_settled(stack))
     streams = list_streams(stack)
     values = read_secret_values(stack, streams)
     seen = read_everything(stack, streams)

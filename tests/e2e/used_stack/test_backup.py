@@ -8,15 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from libs.messaging.nats_connection import connect
-from libs.settings import Settings
 from tests.e2e.used_stack.backed_up import BACKUP_KEY, BackedUp, list_streams
 from tests.support.external.mail_server import MailServer
 from tests.support.external.repositories import create_sample_repository
-from tests.support.stacks.log_consistency import Verdict, compare_with_logs
+from tests.support.stacks.log_consistency import Verdict, compare_with_logs, wait_until_settled
 from tests.support.stacks.readable_state import read_everything, read_secret_values
-from tests.support.stacks.running_stack import HEADRACE_COMMAND, SERVICES, RunningStack, running_stack
-from tests.support.waiting import eventually, wait_until
+from tests.support.stacks.running_stack import HEADRACE_COMMAND, RunningStack, running_stack
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -67,8 +65,8 @@ async def test_a_restored_system_matches_its_log_and_repeats_no_side_effects(
     mails_before_restore: int, restored_stack: RunningStack, backed_up: BackedUp, mail_server: MailServer
 ) -> None:
     verdict = Verdict()
+    await wait_until_settled(restored_stack)
     await compare_with_logs(restored_stack, verdict)
-    await wait_until_consumers_are_idle(restored_stack)
     assert verdict == Verdict()
     assert list_streams(restored_stack) == backed_up.streams
     assert len(mail_server.messages) == mails_before_restore
@@ -136,21 +134,3 @@ def test_a_job_that_ran_during_the_backup_is_retried_after_the_restore(
 def test_a_running_system_cannot_be_restored_into(restored_stack: RunningStack, backed_up: BackedUp) -> None:
     result = restored_stack.run_headrace("restore", str(backed_up.folder / "quiet.backup"), check=False)
     assert (result.returncode, "Stop all services first" in result.stderr) == (1, True)
-
-
-async def wait_until_consumers_are_idle(stack: RunningStack) -> None:
-    """Wait until no durable consumer has pending or unacknowledged events."""
-    nats = await connect(Settings(nats_url=stack.nats_url), "test")
-    try:
-
-        async def are_idle() -> bool:
-            consumers = [consumer for name in SERVICES for consumer in await nats.jetstream().consumers_info(name)]
-            return all(
-                not consumer.num_pending and not consumer.num_ack_pending
-                for consumer in consumers
-                if consumer.config.durable_name
-            )
-
-        await eventually(are_idle, within=60)
-    finally:
-        await nats.close()

@@ -64,7 +64,10 @@ async def compare_with_logs(stack: RunningStack, verdict: Verdict) -> dict[str, 
             logs = {}
             for service in SERVICES:
                 database = get_database(client, settings, service.name)
-                await _wait_until_settled(service, database, bus, verdict)
+                try:
+                    await _wait_until_settled(service, database, bus)
+                except AssertionError as late:
+                    verdict.stuck.append(f"the relay or a subscription of {service.name} did not catch up: {late}")
                 vault = create_vault(database, settings)
                 before = await _read_log(database, vault)
                 published_ids = [
@@ -80,13 +83,34 @@ async def compare_with_logs(stack: RunningStack, verdict: Verdict) -> dict[str, 
     return logs
 
 
+async def wait_until_settled(stack: RunningStack) -> None:
+    """Wait until all events are published, and handled by all subscriptions and workers."""
+    settings = audit_settings(stack)
+    bus = await connect(settings, "audit")
+    try:
+        async with create_mongo_client(settings, "audit") as client:
+            for service in SERVICES:
+                await _wait_until_settled(service, get_database(client, settings, service.name), bus)
+        await eventually(lambda: _are_workers_idle(bus), within=SETTLE_TIMEOUT)
+    finally:
+        await bus.close()
+
+
+async def _are_workers_idle(bus: Client) -> bool:
+    """Return whether no durable consumer has pending or unacknowledged events."""
+    consumers = [consumer for service in SERVICES for consumer in await bus.jetstream().consumers_info(service.name)]
+    return not any(
+        consumer.num_pending or consumer.num_ack_pending for consumer in consumers if consumer.config.durable_name
+    )
+
+
 async def _check_attempts(database: AsyncDatabase[Document], verdict: Verdict) -> None:
     async def all_closed() -> bool:
         return await database["attempts"].count_documents({"finished": False}) == 0
 
     try:
         await eventually(all_closed, within=SETTLE_TIMEOUT)
-    except TimeoutError:
+    except AssertionError:
         verdict.stuck.append(
             f"{await database['attempts'].count_documents({'finished': False})} attempts are still open"
         )
@@ -97,9 +121,7 @@ async def _read_log(database: AsyncDatabase[Document], vault: KeyVault) -> list[
     return [recorded async for document in cursor for recorded in await from_document(document, vault)]
 
 
-async def _wait_until_settled(
-    service: Service, database: AsyncDatabase[Document], bus: Client, verdict: Verdict
-) -> None:
+async def _wait_until_settled(service: Service, database: AsyncDatabase[Document], bus: Client) -> None:
     """Wait until the relay and all subscriptions of the service have caught up."""
 
     async def is_published() -> bool:
@@ -110,32 +132,33 @@ async def _wait_until_settled(
 
     async def has_caught_up() -> bool:
         positions = {checkpoint["_id"]: checkpoint["sequence"] async for checkpoint in database["followers"].find({})}
-        relevance: list[tuple[str, str, Callable[[RecordedEvent[Any]], Any]]] = [
-            *((f"reactions-to-{source}", source, policy) for source, policy in service.policies.items()),
-            *(
-                (projection_collection(projection), projection.source, projection.row_key)
-                for projection in service.projections
-            ),
-        ]
-        last_sequences = [
-            (name, await _last_relevant_sequence(bus, source, is_relevant)) for name, source, is_relevant in relevance
-        ]
-        return all(positions.get(name, 0) >= last_sequence for name, last_sequence in last_sequences)
+        return all(positions.get(name, 0) >= sequence for name, sequence in last_sequences.items())
 
-    for condition, component in ((is_published, "the relay"), (has_caught_up, "a subscription")):
-        try:
-            await eventually(condition, within=SETTLE_TIMEOUT)
-        except TimeoutError:
-            verdict.stuck.append(f"{component} of {service.name} did not catch up")
+    await eventually(is_published, within=SETTLE_TIMEOUT)
+    last_sequences = await _last_relevant_sequences(service, bus)
+    await eventually(has_caught_up, within=SETTLE_TIMEOUT)
 
 
-async def _last_relevant_sequence(bus: Client, source: str, is_relevant: Callable[[RecordedEvent[Any]], Any]) -> int:
-    sequences = [
-        message.metadata.sequence.stream
-        for message in await read_stream_messages(bus, source)
-        if is_relevant(cloudevents.from_message(message.headers or {}, message.data))
+async def _last_relevant_sequences(service: Service, bus: Client) -> dict[str, int]:
+    """Return for each subscription of the service the sequence of the last published event that concerns it."""
+    relevance: list[tuple[str, str, Callable[[RecordedEvent[Any]], Any]]] = [
+        *((f"reactions-to-{source}", source, policy) for source, policy in service.policies.items()),
+        *(
+            (projection_collection(projection), projection.source, projection.row_key)
+            for projection in service.projections
+        ),
     ]
-    return sequences[-1] if sequences else 0
+    published = {
+        source: [
+            (message.metadata.sequence.stream, cloudevents.from_message(message.headers or {}, message.data))
+            for message in await read_stream_messages(bus, source)
+        ]
+        for source in {source for _, source, _ in relevance}
+    }
+    return {
+        name: max((sequence for sequence, recorded in published[source] if is_relevant(recorded)), default=0)
+        for name, source, is_relevant in relevance
+    }
 
 
 def _check_publication(
