@@ -31,7 +31,7 @@ class BackedUp:
     seen: dict[str, Any]
     values: dict[str, Any]
     token: str
-    acknowledged: list[int] = field(default_factory=list)  # ids of builds acknowledged before the backup under load
+    acknowledged: list[int] = field(default_factory=list)  # ids of builds launched before the second backup started
     running: str = ""  # executor id of a build whose job ran during the backup
 
     def new_folder(self, name: str) -> Path:
