@@ -1,7 +1,5 @@
 """`headrace doctor` with unsuitable or unreachable servers and with invalid settings."""
 
-import asyncio
-import base64
 import json
 import os
 import subprocess
@@ -134,13 +132,6 @@ def test_doctor_reports_an_invalid_setting(tmp_path: Path) -> None:
     assert (status, [finding["check"] for finding in report["findings"]]) == (1, ["settings"])
 
 
-async def test_doctor_reports_a_wrong_nats_password(system: ExaminedSystem, tmp_path: Path) -> None:
-    environ = {
-        "HEADRACE_MONGODB_URL": system.settings.mongodb_url,
-        "HEADRACE_NATS_URL": f"nats://migrate:wrong@{system.settings.nats_url.rpartition('@')[2]}",
-        "HEADRACE_MASTER_KEY": base64.b64encode(system.settings.master_keys[0]).decode(),
-        "HEADRACE_DATABASE_PREFIX": system.settings.database_prefix,
-        "HEADRACE_URL": system.settings.url,
-    }
-    _, report = await asyncio.to_thread(run_doctor, environ, tmp_path)
-    assert [finding["what"] for finding in report["findings"]] == ["NATS rejects the login in HEADRACE_NATS_URL."]
+async def test_doctor_reports_a_wrong_nats_password(system: ExaminedSystem) -> None:
+    found = await system.findings(nats_url=f"nats://migrate:wrong@{system.settings.nats_url.rpartition('@')[2]}")
+    assert [finding.what for finding in found.values()] == ["NATS rejects the login in HEADRACE_NATS_URL."]
