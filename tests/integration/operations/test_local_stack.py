@@ -261,8 +261,8 @@ def test_each_process_has_only_its_own_secrets_and_none_in_its_command_line(shar
     assert [command for command in commands if any(value in command for value in secrets.values())] == []
 
 
-def test_acknowledged_data_survives_a_crash_of_both_servers(tmp_path: Path) -> None:
-    with local_servers(tmp_path) as servers, pymongo.MongoClient[dict[str, Any]](servers.mongodb_url) as client:
+def test_acknowledged_data_survives_a_crash_of_both_servers(servers: Servers) -> None:
+    with pymongo.MongoClient[dict[str, Any]](servers.mongodb_url) as client:
         journaled = pymongo.WriteConcern("majority", j=True)
         client.test.get_collection("notes", write_concern=journaled).insert_one({"_id": 1})
         for server in (servers.mongod, servers.nats):
