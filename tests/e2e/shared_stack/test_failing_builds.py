@@ -1,4 +1,4 @@
-"""Faulty builds: each one ends with a clear message and does not block the next build.
+"""Faulty builds: each build ends with a clear message and does not block the next build.
 
 All errors in the content of a spec file are tested in tests/unit/builds/planning/test_spec.py.
 """

@@ -23,7 +23,10 @@ BACKUP_KEY = "a passphrase of the operator"
 
 @dataclass
 class BackedUp:
-    """A system with the file `quiet.backup` and its recorded state; in the nightly run also with `busy.backup`."""
+    """A system that was backed up, and the data that the restored system must have.
+
+    `quiet.backup` contains `streams`, `seen` and `values`. In the nightly run, `busy.backup` contains `acknowledged`.
+    """
 
     data: Path
     folder: Path
