@@ -53,18 +53,24 @@ def make_scheduler(config: pytest.Config, log: Producer) -> GroupScheduling:
 
 
 def sort_longest_first(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Sort test files so that the longest groups run first. A run without workers keeps the order of the files."""
+    """Sort the groups so that the longest ones run first. A run without workers keeps the order of the files.
+
+    Within a group pytest's order remains: it creates each shared fixture once for each of its parameters.
+    """
     if not hasattr(config, "workerinput"):
         return
-    files = defaultdict[str, list[pytest.Item]](list)
+    groups = defaultdict[str, list[pytest.Item]](list)
     for item in items:
-        files[file_of(item.nodeid)].append(item)
-    seconds: dict[str, float] = json.loads(DURATIONS.read_text()) if DURATIONS.exists() else {}
-    totals = defaultdict[str, float](float)
-    for file in files:
-        totals[group_of(file)] += seconds.get(file, UNKNOWN_SECONDS)
-    order = sorted(files, key=lambda file: (-totals[group_of(file)], group_of(file), file))
-    items[:] = [item for file in order for item in files[file]]
+        groups[group_of(file_of(item.nodeid))].append(item)
+    recorded: dict[str, float] = json.loads(DURATIONS.read_text()) if DURATIONS.exists() else {}
+    seconds = {
+        group: sum(
+            recorded.get(file, UNKNOWN_SECONDS) for file in dict.fromkeys(file_of(item.nodeid) for item in members)
+        )
+        for group, members in groups.items()
+    }
+    order = sorted(groups, key=lambda group: (-seconds[group], group))
+    items[:] = [item for group in order for item in groups[group]]
 
 
 def limit_ports(config: pytest.Config) -> None:
