@@ -11,8 +11,8 @@ from contracts.errors import RequestRejected
 from contracts.projects import GetLaunchSettings, LaunchSettings, ProjectDeleted
 from libs.eventstore.decider import SYSTEM, Actor, RecordedEvent
 from libs.service.declaration import Context, RetryLater
+from services.builds.execution import recent_ends
 from services.builds.execution.attempts import AttemptStore
-from services.builds.execution.recent_ends import READABLE_SECONDS, has_ended_recently
 from services.builds.logs.log_masking import log_key_name
 
 BATCH_SIZE = 100
@@ -40,11 +40,11 @@ class Retention:
         else:
             if keep is None or await _is_unplanned(ctx, build_id):
                 return
-            if await has_ended_recently(ctx, build_id):  # clients may still read its live log
+            if await recent_ends.has_ended_recently(ctx, build_id):  # clients may still read its live log
                 still_read = [build_id]
         await _delete_finished(ctx, project_id, keep, SYSTEM, still_read)
         if still_read and await _find_surplus(ctx, project_id, keep, ()):
-            raise RetryLater(READABLE_SECONDS)
+            raise RetryLater(recent_ends.READABLE_SECONDS)
 
     async def purge_project(self, ctx: Context, recorded: RecordedEvent[ProjectDeleted]) -> None:
         """Kill and delete all builds of a deleted project, including those that were being launched at the time."""

@@ -1,4 +1,4 @@
-"""The live log as polled by Free Commit's page: once a second until the first error response."""
+"""The live log as polled by Free Commit's page: again and again until the first error response."""
 
 import asyncio
 import time
@@ -15,12 +15,14 @@ import pytest
 from agent.config import Config
 from agent.runner import run
 from libs.clock import Clock, now
-from services.builds.execution.recent_ends import READABLE_SECONDS
+from services.builds.execution import recent_ends
 from tests.support.external.repositories import Gate, commit_files, make_spec
 from tests.support.in_process.build_system import Body, BuildSystem, build_system
 from tests.support.waiting import eventually
 
-POLL_SECONDS = 1.0
+POLL_SECONDS = 0.1  # the page of Free Commit polls every second
+READABLE_SECONDS = 3  # shorter than in production, because each test waits for the end of this time
+END_SECONDS = 60  # limit of the wait for the error response that ends the polling
 
 
 @dataclass
@@ -73,8 +75,10 @@ class LogPage:
 
 @pytest.fixture(scope="module")
 async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[BuildSystem]:
-    async with build_system(tmp_path_factory.mktemp("whole"), Clock(MACHINE.time), long_poll_seconds=0.5) as whole:
-        yield whole
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(recent_ends, "READABLE_SECONDS", READABLE_SECONDS)
+        async with build_system(tmp_path_factory.mktemp("whole"), Clock(MACHINE.time), long_poll_seconds=0.5) as whole:
+            yield whole
 
 
 @asynccontextmanager
@@ -133,11 +137,10 @@ async def test_a_polling_page_sees_the_end_of_a_build(system: BuildSystem, tmp_p
     }
     async with watch_build(system, tmp_path, scripts) as (page, watching):
         await eventually(lambda: "begun" in page.text("middle"))
+        before_end = time.monotonic()
         gate.open()
-        await wait_until_finished(system, page)
-        ended = time.monotonic()
-        await asyncio.wait_for(watching, 3 * READABLE_SECONDS)
-        seconds = time.monotonic() - ended
+        await asyncio.wait_for(watching, END_SECONDS)
+        assert time.monotonic() - before_end > READABLE_SECONDS
     assert list(page.sections) == ["init", *scripts]
     assert page.text("middle").split("\n")[1:] == ["begun", "all but done", "done"]
     assert page.text("three").split("\n")[1:] == ["third"]
@@ -145,7 +148,6 @@ async def test_a_polling_page_sees_the_end_of_a_build(system: BuildSystem, tmp_p
     assert page.sections["last"]["closed_at"]
     assert page.sections["last"]["success"] is True
     assert error_of(page) == (404, "EXECUTOR_NOT_FOUND")
-    assert READABLE_SECONDS - 2 * POLL_SECONDS < seconds < READABLE_SECONDS + 2 * POLL_SECONDS
 
 
 @pytest.mark.parametrize("cleanup", [{}, {"cleanup": "echo swept\n"}], ids=["at once", "with a clean-up"])
@@ -157,7 +159,7 @@ async def test_a_polling_page_sees_that_a_build_was_killed(
         await eventually(lambda: "begun" in page.text("slow"))
         path = f"/api/developer/builds/kill/executed/{page.executor_id}"
         assert (await system.http.delete(path, headers=system.admin)).status_code == 204
-        await asyncio.wait_for(watching, 3 * READABLE_SECONDS)
+        await asyncio.wait_for(watching, END_SECONDS)
     assert list(page.sections) == ["init", "slow", *cleanup, "abort"]
     assert ("swept" in page.text("cleanup")) == bool(cleanup)
     assert page.sections["abort"]["closed_at"]
@@ -190,7 +192,7 @@ async def test_a_build_that_retention_will_delete_can_be_read_to_its_end(system:
             if running_build["executor_id"] == page.executor_id
         ]
         gate.open()
-        await asyncio.wait_for(watching, 3 * READABLE_SECONDS)
+        await asyncio.wait_for(watching, END_SECONDS)
         assert list(page.sections) == ["init", "one", "two"]
 
         async def is_gone() -> bool:
@@ -208,11 +210,10 @@ async def test_the_live_log_stays_readable_by_database_time_despite_clock_skew(
     async with watch_build(system, tmp_path, {"one": f"echo begun\n{gate.script}"}) as (page, watching):
         await eventually(lambda: "begun" in page.text("one"))
         monkeypatch.setattr(MACHINE, "ahead", timedelta(hours=hours))
+        before_end = time.monotonic()
         gate.open()
         await wait_until_finished(system, page)
         monkeypatch.undo()
-        ended = time.monotonic()
-        await asyncio.wait_for(watching, 3 * READABLE_SECONDS)
-        seconds = time.monotonic() - ended
+        await asyncio.wait_for(watching, END_SECONDS)
+        assert time.monotonic() - before_end > READABLE_SECONDS
     assert page.sections["one"]["success"] is True
-    assert READABLE_SECONDS - 2 * POLL_SECONDS < seconds < READABLE_SECONDS + 2 * POLL_SECONDS

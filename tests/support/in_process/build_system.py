@@ -131,9 +131,18 @@ class FakeRunner:
 
 @asynccontextmanager
 async def build_system(
-    folder: Path, clock: Clock | None = None, /, *, long_poll_seconds: float = 20.0, **more: Any
+    folder: Path,
+    clock: Clock | None = None,
+    /,
+    *,
+    long_poll_seconds: float = 20.0,
+    max_interval: float | None = None,
+    **more: Any,
 ) -> AsyncIterator[BuildSystem]:
-    """Run all services and a gateway on new servers. `clock` replaces the clock of the services."""
+    """Run all services and a gateway on new servers.
+
+    `clock` replaces the clock of the services. `max_interval` is the longest interval of their periodic tasks.
+    """
     settings: Body = {
         "admin_username": "root",
         "admin_password": PASSWORD,
@@ -145,7 +154,7 @@ async def build_system(
     }
     with running_servers(folder) as servers:
         async with (
-            run_all_services(servers, clock, **settings) as (stage, gateway, url),
+            run_all_services(servers, clock, max_interval=max_interval, **settings) as (stage, gateway, url),
             httpx.AsyncClient(base_url=url, timeout=40) as http,
         ):
             whole = BuildSystem(

@@ -58,7 +58,7 @@ class FreeCommitSystem:
 
 @asynccontextmanager
 async def free_commit_system(servers: Servers) -> AsyncIterator[FreeCommitSystem]:
-    settings = {"admin_username": "root", "admin_password": PASSWORD, "local_repositories": True}
+    settings: Json = {"admin_username": "root", "admin_password": PASSWORD, "local_repositories": True}
     async with run_all_services(servers, **settings) as (stage, _gateway, url), httpx.AsyncClient() as placeholder:
         system = FreeCommitSystem(url, stage, placeholder, placeholder, {})
         async with await system.log_in("root") as system.admin:

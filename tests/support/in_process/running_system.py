@@ -55,11 +55,14 @@ class RunningSystem:
 
 @asynccontextmanager
 async def run_all_services(
-    servers: Servers, clock: Clock | None = None, /, **settings: Any
+    servers: Servers, clock: Clock | None = None, /, *, max_interval: float | None = None, **settings: Any
 ) -> AsyncIterator[tuple[ServiceStage, Gateway, str]]:
-    """Run all services and a gateway; yield the stage, the gateway and its URL."""
+    """Run all services and a gateway; yield the stage, the gateway and its URL.
+
+    `max_interval`: longest interval of the periodic tasks in seconds, if not that of production.
+    """
     async with empty_stage(servers, **settings) as stage, AsyncExitStack() as stack:
-        services = load_services()
+        services = [with_max_interval(service, max_interval) for service in load_services()]
         await stage.migrate(*services)
         for service in services:
             await stack.enter_async_context(
@@ -73,9 +76,16 @@ def return_service(service: Service) -> Service:
     return service
 
 
+def with_max_interval(service: Service, seconds: float | None) -> Service:
+    if seconds is None:
+        return service
+    tasks = (replace(task, interval_seconds=min(task.interval_seconds, seconds)) for task in service.periodic_tasks)
+    return replace(service, periodic_tasks=tuple(tasks))
+
+
 @asynccontextmanager
 async def running_system(servers: Servers, **settings: Any) -> AsyncIterator[RunningSystem]:
-    login = {"admin_username": ADMINISTRATOR, "admin_password": PASSWORD}
+    login: dict[str, Any] = {"admin_username": ADMINISTRATOR, "admin_password": PASSWORD}
     async with (
         run_all_services(servers, **login, **settings) as (stage, _gateway, url),
         httpx.AsyncClient(base_url=url, timeout=20) as http,

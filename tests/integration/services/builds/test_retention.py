@@ -15,6 +15,7 @@ from contracts.builds import (
 )
 from contracts.projects import ChangeRetention, DeleteProject
 from services.builds import projections
+from services.builds.execution import recent_ends
 from tests.support.external.repositories import create_sample_repository
 from tests.support.in_process.build_stage import BuildStage, build_stage
 from tests.support.infrastructure.servers import Servers
@@ -27,8 +28,10 @@ NO_BUILDS: list[int] = []
 async def stage(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[BuildStage]:
     folder = tmp_path_factory.mktemp("site")
     repository = create_sample_repository(folder / "repository", {"build": "make", "@b": "make"})
-    async with build_stage(servers, folder, repository) as running:
-        yield running
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(recent_ends, "READABLE_SECONDS", 0.5)  # a finished build is kept for this time
+        async with build_stage(servers, folder, repository) as running:
+            yield running
 
 
 async def count_remains(stage: BuildStage, build_id: int) -> tuple[int, int]:

@@ -22,7 +22,8 @@ def bucket(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 @pytest.fixture(scope="package")
 async def system(tmp_path_factory: pytest.TempPathFactory, bucket: BucketSettings | None) -> AsyncIterator[BuildSystem]:
     folder = tmp_path_factory.mktemp("whole")
-    async with build_system(folder, long_poll_seconds=0.5, artifact_megabytes=2, bucket=bucket) as whole:
+    limits = {"long_poll_seconds": 0.5, "max_interval": 0.5, "artifact_megabytes": 2}
+    async with build_system(folder, **limits, bucket=bucket) as whole:
         yield whole
 
 

@@ -15,6 +15,7 @@ from tests.integration.gateway.compatibility.gitflic_runners.runner_routes impor
     runner_routes,
 )
 from tests.support.in_process.build_system import Body, BuildSystem
+from tests.support.waiting import eventually
 
 
 async def test_editing_a_runner_changes_only_the_given_fields(system: BuildSystem) -> None:
@@ -141,10 +142,16 @@ async def test_a_runner_shut_down_or_edited_during_a_job_finishes_the_job(system
 async def test_a_locked_runner_gets_only_jobs_of_its_own_project(system: BuildSystem) -> None:
     own, other = await system.create_project(), await system.create_project()
     runner = await system.register_runner(project_runners_path(own), locked=True)
-    await system.launch_build(other)
-    await system.launch_build(own)
-    assert (await runner.wait_for_job())["job_info"]["project_id"] == own["id"]
-    assert (await runner.request_job()).status_code == 204
+    waiting = await system.launch_build(other)
+
+    async def is_planned() -> bool:
+        return bool((await system.get_build(waiting))["status"] == "PLANNED")
+
+    await eventually(is_planned)
+    for _ in range(2):  # the older job of the other project stays in the queue
+        await system.launch_build(own)
+        assert (await runner.wait_for_job())["job_info"]["project_id"] == own["id"]
+    assert await is_planned()
 
 
 async def test_a_job_not_started_by_a_deleted_runner_is_assigned_to_another_runner(system: BuildSystem) -> None:
