@@ -1,16 +1,14 @@
 """Job lists, statistics, outputs, deletion, logs and priorities over HTTP, on all services."""
 
 import re
-from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import quote
 from uuid import uuid4
 
 import httpx
-import pytest
 
 from tests.support.external.repositories import SPEC_FILE, commit_files, create_sample_repository
-from tests.support.in_process.build_system import Body, BuildSystem, FakeRunner, build_system
+from tests.support.in_process.build_system import Body, BuildSystem, FakeRunner
 from tests.support.waiting import eventually
 
 JOB_LIST_FIELD = "restPipelineJobModelList"
@@ -21,12 +19,6 @@ some: {stage: test, script: x, allow_failure: {exit_codes: [3]}}
 other: {stage: deploy, script: x, allow_failure: {exit_codes: [3]}}
 """
 ODD_STEP_NAMES = ("@a/b", "@50% done", "@plain text", "@same", "@same", "@what?#", "@end/")
-
-
-@pytest.fixture(scope="module")
-async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[BuildSystem]:
-    async with build_system(tmp_path_factory.mktemp("whole"), long_poll_seconds=0.5) as whole:
-        yield whole
 
 
 async def run_build(system: BuildSystem, runner: FakeRunner, project: Body, state: str = "success") -> Body:

@@ -1,28 +1,19 @@
 """Secrets are masked in job logs, and masking does not damage the section markers."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import datetime
 from pathlib import Path
-
-import pytest
 
 from agent.config import Config
 from agent.runner import run
 from tests.support.external.repositories import commit_files, make_spec
-from tests.support.in_process.build_system import BuildSystem, build_system
+from tests.support.in_process.build_system import BuildSystem
 
 SHORT_VALUE_DETAIL = "The value has fewer than 4 characters, so it is not masked in logs."
 SCRIPTS = {
     "one": "echo $LONG; echo $LINES; echo 'line by line'; echo $SHORT\n",
     "two": "echo $MARKER of a river; echo ${#DIGITS} digits\n",
 }
-
-
-@pytest.fixture(scope="module")
-async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[BuildSystem]:
-    async with build_system(tmp_path_factory.mktemp("whole"), long_poll_seconds=0.5) as whole:
-        yield whole
 
 
 async def test_secret_values_are_masked_without_damaging_log_sections(system: BuildSystem, tmp_path: Path) -> None:

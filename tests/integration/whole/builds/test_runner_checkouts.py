@@ -1,6 +1,6 @@
 """Checkouts by the git commands of GitLab Runner from a real git server."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from libs.git_env import GIT_SETTINGS
 from services.builds.planning.git_mirror import GitMirrors
 from tests.support.external.gitlab_client import GitLabClient
 from tests.support.external.repositories import SPEC_FILE, commit_files, create_sample_repository, run_git
-from tests.support.in_process.build_system import Body, BuildSystem, FakeRunner, build_system
+from tests.support.in_process.build_system import Body, BuildSystem, FakeRunner
 
 PIPELINE = ".gitlab-ci.yml"
 COMMIT_COUNT = 6
@@ -25,12 +25,6 @@ class ProtocolV0Front(GitRequestHandler):
         super().do_GET()
 
     do_POST = do_GET  # noqa: N815
-
-
-@pytest.fixture(scope="module")
-async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[BuildSystem]:
-    async with build_system(tmp_path_factory.mktemp("whole"), long_poll_seconds=0.5) as whole:
-        yield whole
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ The fake rejects a key file that others can read or that lacks the final newline
 """
 
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,7 @@ from tests.integration.agent.agent_runs import agent_config, running_agent
 from tests.integration.agent.agent_runs import job_payload as job_of_agent
 from tests.support.external.gitlab_client import GitLabClient
 from tests.support.external.repositories import commit_files, create_sample_repository, make_spec, run_git
-from tests.support.in_process.build_system import Body, BuildSystem, build_system
+from tests.support.in_process.build_system import Body, BuildSystem
 from tests.support.in_process.fake_gitlab import running_fake_gitlab
 from tests.support.stacks.leak_search import LeakSearch
 
@@ -37,12 +37,6 @@ cmp -s "$key" "{key}" || { echo 'error in libcrypto' >&2; exit 255; }
 shift
 exec sh -c "$*"
 """
-
-
-@pytest.fixture(scope="module")
-async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[BuildSystem]:
-    async with build_system(tmp_path_factory.mktemp("whole"), long_poll_seconds=0.5) as whole:
-        yield whole
 
 
 @pytest.fixture

@@ -2,24 +2,14 @@
 
 import base64
 import json
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.support.external.repositories import SPEC_FILE, create_sample_repository
-from tests.support.in_process.free_commit_system import PASSWORD, FreeCommitSystem, error_of, free_commit_system
-from tests.support.infrastructure.servers import Servers
+from tests.support.in_process.free_commit_system import PASSWORD, FreeCommitSystem, error_of
 
 LIST_QUERY = "per_page=10&page=1&mode=exclude&orderBy=DESC"
 PREFIX = "/api-free-commit"
-
-
-@pytest.fixture(scope="module")
-async def free_commit(servers: Servers) -> AsyncIterator[FreeCommitSystem]:
-    async with free_commit_system(servers) as stage:
-        yield stage
 
 
 async def get_json(free_commit: FreeCommitSystem, path: str) -> Any:
