@@ -17,13 +17,15 @@ from uuid import uuid4
 
 from infra.local.servers import local_servers
 from libs.messaging.nats_connection import connect
-from libs.service.connections import create_mongo_client
+from libs.service.connections import create_mongo_client, get_database
 from libs.settings import Settings
+from services.builds.app import service as builds
 from services.builds.dispatch.job_dispatch import JobDispatcher
 from services.builds.execution.attempts import AttemptStore
 from tests.bench.cells import percentile
 from tests.bench.client import Connection
 from tests.support.in_process.dispatch_stage import DispatchReplica, dispatch_replicas, queued_job_document
+from tests.support.in_process.service_stage import ServiceStage
 
 if TYPE_CHECKING:
     from tests.bench.recorder import Bench
@@ -172,9 +174,10 @@ async def measure_long_queue(bench: "Bench", folder: Path) -> None:
             database_prefix=f"test-{uuid4().hex[:8]}",
         )
         nats = await connect(settings, "bench")
+        await ServiceStage(settings).migrate(builds)
         async with (
             create_mongo_client(settings, "bench") as client,
-            dispatch_replicas(settings, client, nats) as (yard,),
+            dispatch_replicas(settings, get_database(client, settings, "builds"), nats) as (yard,),
         ):
             numbers = itertools.count(1)
             await _queue_jobs(yard, numbers, SHORT_QUEUE)

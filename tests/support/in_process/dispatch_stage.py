@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from nats.aio.client import Client
 from opentelemetry.metrics import get_meter
-from pymongo import AsyncMongoClient
+from pymongo.asynchronous.database import AsyncDatabase
 
 from contracts.builds import (
     ClaimJob,
@@ -27,9 +27,6 @@ from libs.documents import Document
 from libs.eventstore.decider import CommandMetadata
 from libs.observability.metrics import Metrics
 from libs.security.envelope_encryption import MemoryKeyVault
-from libs.service.connections import get_database
-from libs.service.declaration import Service
-from libs.service.migration import migrate
 from libs.service.runtime import Runtime
 from libs.service.service_context import ServiceContext
 from libs.settings import Settings
@@ -127,13 +124,10 @@ class DispatchReplica:
 
 @asynccontextmanager
 async def dispatch_replicas(
-    settings: Settings, client: AsyncMongoClient[Document], bus: Client, replicas: int = 1
+    settings: Settings, database: AsyncDatabase[Document], bus: Client, replicas: int = 1
 ) -> AsyncIterator[list[DispatchReplica]]:
-    """Yield replicas of the builds service on one database. A fake projects service answers GetJobSecrets."""
-    database = get_database(client, settings, "builds")
+    """Yield replicas of the builds service on a migrated database. A fake projects service answers GetJobSecrets."""
     vault = MemoryKeyVault()
-    others = [Service(name, categories=()) for name in ("runners", "projects")]
-    await migrate([*others, service], [database] * 3, [vault] * 3, bus)
     projects = FakeServices(bus)
     await projects.serve(GetJobSecrets, lambda _: JobSecrets(secrets=(), ssh_key=None))
     metrics = Metrics.create(get_meter("test"))

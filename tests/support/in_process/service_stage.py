@@ -9,9 +9,11 @@ from uuid import uuid4
 
 from nats.aio.client import Client
 from nats.errors import NoRespondersError
+from pymongo.asynchronous.database import AsyncDatabase
 
 from infra.service_catalog import SERVICES
 from libs.clock import Clock
+from libs.documents import Document
 from libs.messaging.nats_connection import connect
 from libs.service.connections import create_mongo_client, create_vault, get_database
 from libs.service.declaration import Service
@@ -116,3 +118,19 @@ async def empty_stage(servers: Servers, **settings: Any) -> AsyncIterator[Servic
             for name in await client.list_database_names():
                 if name.startswith(stage.settings.database_prefix):
                     await client.drop_database(name)
+
+
+@asynccontextmanager
+async def migrated_database(servers: Servers, service: Service) -> AsyncIterator[AsyncDatabase[Document]]:
+    async with empty_stage(servers) as stage, create_mongo_client(stage.settings, "test") as client:
+        await stage.migrate(service)
+        yield get_database(client, stage.settings, service.name)
+
+
+async def delete_documents(database: AsyncDatabase[Document]) -> None:
+    """Delete everything but the row versions, so that the database is as after the migration."""
+    for name in await database.list_collection_names():
+        if name == "system.profile":
+            await database.drop_collection(name)
+        elif name != "views":
+            await database[name].delete_many({})

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 from nats.aio.client import Client
-from pymongo import AsyncMongoClient
+from pymongo.asynchronous.database import AsyncDatabase
 
 from contracts.builds import (
     JobRequirements,
@@ -33,9 +33,9 @@ COMPANY_9_RUNNER = ANY_RUNNER.replace(owner_type="COMPANY", owner_id=9)
 
 @pytest.fixture
 async def replicas(
-    settings: Settings, mongo_client: AsyncMongoClient[Document], bus: Client
+    settings: Settings, database: AsyncDatabase[Document], bus: Client
 ) -> AsyncIterator[list[DispatchReplica]]:
-    async with dispatch_replicas(settings, mongo_client, bus, replicas=2) as second:
+    async with dispatch_replicas(settings, database, bus, replicas=2) as second:
         yield second
 
 

@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 from nats.aio.client import Client
 from opentelemetry.metrics import get_meter
-from pymongo import AsyncMongoClient
+from pymongo.asynchronous.database import AsyncDatabase
 
 from contracts.builds import UNFINISHED_TIME, JobRow, JobStatus, ListJobs
 from contracts.messages import Page
@@ -18,9 +18,6 @@ from libs.documents import Document
 from libs.eventstore.decider import CommandMetadata
 from libs.observability.metrics import Metrics
 from libs.security.envelope_encryption import MemoryKeyVault
-from libs.service.connections import get_database
-from libs.service.declaration import Service
-from libs.service.migration import migrate
 from libs.service.runtime import Runtime
 from libs.service.service_context import ServiceContext
 from libs.settings import Settings
@@ -63,14 +60,10 @@ def job_document(number: int) -> dict[str, Any]:
 
 
 @pytest.fixture
-async def stage(settings: Settings, mongo_client: AsyncMongoClient[Document], bus: Client) -> JobListStage:
-    database = get_database(mongo_client, settings, "builds")
-    vault = MemoryKeyVault()
-    others = [Service(name, categories=()) for name in ("runners", "projects")]
-    await migrate([*others, service], [database] * 3, [vault] * 3, bus)
+async def stage(settings: Settings, database: AsyncDatabase[Document], bus: Client) -> JobListStage:
     gone = [{"_id": f"job-{number}", "version": 2, "commit": "c", ROW_FIELD: None} for number in range(-50, 0)]
     await database["streams"].insert_many([job_document(number) for number in range(1, JOB_COUNT + 1)] + gone)
-    return JobListStage(Runtime(service, settings, database, bus, vault, Metrics.create(get_meter("test"))))
+    return JobListStage(Runtime(service, settings, database, bus, MemoryKeyVault(), Metrics.create(get_meter("test"))))
 
 
 QUERIES = (

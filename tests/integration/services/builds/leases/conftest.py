@@ -6,14 +6,11 @@ from dataclasses import replace
 import pytest
 from nats.aio.client import Client
 from opentelemetry.metrics import get_meter
-from pymongo import AsyncMongoClient
+from pymongo.asynchronous.database import AsyncDatabase
 
 from libs.documents import Document
 from libs.observability.metrics import Metrics
 from libs.security.envelope_encryption import MemoryKeyVault
-from libs.service.connections import get_database
-from libs.service.declaration import Service
-from libs.service.migration import migrate
 from libs.service.runtime import Runtime
 from libs.settings import Settings
 from services.builds.app import service
@@ -24,13 +21,9 @@ from tests.integration.services.builds.leases.lease_stage import LEASE_SECONDS, 
 
 
 @pytest.fixture
-async def stage(settings: Settings, mongo_client: AsyncMongoClient[Document], bus: Client) -> AsyncIterator[LeaseStage]:
-    database = get_database(mongo_client, settings, "builds")
-    vault = MemoryKeyVault()
-    others = [Service(name, categories=()) for name in ("runners", "projects")]
-    await migrate([*others, service], [database] * 3, [vault] * 3, bus)
+async def stage(settings: Settings, database: AsyncDatabase[Document], bus: Client) -> AsyncIterator[LeaseStage]:
     own_settings = replace(settings, job_lease_seconds=LEASE_SECONDS)
-    runtime = Runtime(service, own_settings, database, bus, vault, Metrics.create(get_meter("test")))
+    runtime = Runtime(service, own_settings, database, bus, MemoryKeyVault(), Metrics.create(get_meter("test")))
     attempts = AttemptStore()
     running = LeaseStage(runtime, attempts, Leases(attempts, RunnerReports(attempts)))
     await running.assign_job()
