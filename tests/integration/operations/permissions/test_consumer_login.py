@@ -51,7 +51,7 @@ async def operator(servers: Servers) -> AsyncIterator[Client]:
 
 
 async def publish(client: Client, subject: str, data: bytes = b"{}") -> int:
-    return (await client.jetstream().publish(subject, data, headers={"ce-id": uuid4().hex})).seq
+    return (await client.jetstream().publish(subject, data, timeout=30, headers={"ce-id": uuid4().hex})).seq
 
 
 async def wait_until_copied(operator: Client, stream: str, sequence: int) -> None:
@@ -73,16 +73,16 @@ async def test_a_stock_client_replays_and_follows_with_an_ordered_consumer(
         ConsumerConfig(deliver_policy=DeliverPolicy.BY_START_SEQUENCE, opt_start_seq=first),
     )
     events = await js.subscribe("evt.builds.>", ordered_consumer=True, config=start)
-    assert (await events.next_msg(10)).metadata.sequence.stream == first
+    assert (await events.next_msg(30)).metadata.sequence.stream == first
     second = await publish(builds, "evt.builds.build-1.BuildFinished", b"2")
-    assert (await events.next_msg(10)).metadata.sequence.stream == second
+    assert (await events.next_msg(30)).metadata.sequence.stream == second
 
 
 async def test_a_stock_client_subscribes_live(consumer: Client, runners: Client) -> None:
     events = await consumer.subscribe("evt.runners.*.RunnerOnline")
     await consumer.flush()
     await publish(runners, "evt.runners.runner-1.RunnerOnline", b"online")
-    assert (await events.next_msg(10)).data == b"online"
+    assert (await events.next_msg(30)).data == b"online"
 
 
 async def test_a_stock_client_pulls_with_a_subject_filter(consumer: Client, builds: Client, operator: Client) -> None:
@@ -174,7 +174,7 @@ async def test_within_an_account_nats_sends_api_replies_to_any_subject(builds: C
     received = await runners.subscribe(DELETE_SUBJECT)
     await flush_to_server(runners)
     await builds.publish(f"{JETSTREAM_API}.STREAM.INFO.builds", b"", reply=DELETE_SUBJECT)
-    assert json.loads((await received.next_msg(10)).data)["type"] == "io.nats.jetstream.api.v1.stream_info_response"
+    assert json.loads((await received.next_msg(30)).data)["type"] == "io.nats.jetstream.api.v1.stream_info_response"
 
 
 async def test_a_consumer_login_cannot_reach_durable_consumers_of_the_services(
