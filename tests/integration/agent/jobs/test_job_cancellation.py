@@ -52,7 +52,7 @@ AFTER_SCRIPT_STEP = {
 async def test_after_script_sees_the_success_status_and_its_failure_does_not_change_it(
     gitlab: FakeGitLabServer, repository: Path, tmp_path: Path
 ) -> None:
-    failing = AFTER_SCRIPT_STEP | {"script": ["echo after $CI_JOB_STATUS; sleep 7008"], "timeout": 1}
+    failing = AFTER_SCRIPT_STEP | {"script": ["echo after $CI_JOB_STATUS; sleep 7013"], "timeout": 1}
     gitlab.pending_jobs.put_nowait(
         job_payload(1, repository, steps=[{"name": "script", "script": ["echo so"]}, failing])
     )
@@ -60,7 +60,7 @@ async def test_after_script_sees_the_success_status_and_its_failure_does_not_cha
         final = await gitlab.wait_for_final_state(1)
     assert final["state"] == "success"
     assert "after success" in gitlab.log_text(1)
-    assert find_sleeping_processes("7008") == []
+    assert find_sleeping_processes("7013") == []
 
 
 async def test_a_job_canceled_before_its_script_started_runs_no_after_script(
