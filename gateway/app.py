@@ -2,11 +2,10 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from fastapi import FastAPI
 from nats.aio.client import Client
@@ -18,22 +17,19 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from contracts.builds import JobQueued
 from contracts.errors import RequestRejected
 from contracts.history import StreamQuery
+from gateway.api import create_api
 from gateway.auth import Authenticator
-from gateway.coalescing import RequestCoalescer
 from gateway.context import AppState
 from gateway.errors import error_response
-from gateway.framework.api_docs import descriptions
-from gateway.framework.router import Address, Addresses, addresses
+from gateway.forwarding.coalescing import RequestCoalescer
 from gateway.heartbeat import HeartbeatSender
 from gateway.http.client_ip import is_local_request
 from gateway.http.static_site import StaticSite
 from gateway.middleware import ObservabilityMiddleware
-from gateway.routes import RAW, TABLE
 from gateway.streaming.long_polls import LongPollQueue
 from libs.clock import Clock
 from libs.messaging.nats_connection import check_round_trip, connect, disconnect
@@ -60,6 +56,7 @@ CORS_REQUEST_HEADERS = [
     "Last-Event-ID",
     "traceparent",
 ]
+CORS_RESPONSE_HEADERS = ["Retry-After", "X-Trace-Id"]
 
 
 @dataclass(frozen=True)
@@ -156,47 +153,19 @@ def _create_application(app_state: AppState, health: Health, telemetry: Telemetr
     durations = create_seconds_histogram(
         meter, "headrace_http_request_seconds", "Time from a request to the end of its response, by route"
     )
-    return Application(
-        addresses(app_state, RAW, TABLE),
-        lambda app: ObservabilityMiddleware(app, telemetry.tracer, durations),
-        title="Headrace",
-        openapi_url=None,  # `make docs` generates the document from the route table
-        routes=[
-            *descriptions(),
-            *_probe_routes(health, telemetry),
-            Route("/{path:path}", StaticSite(app_state.settings.static), include_in_schema=False),
-        ],
-        redirect_slashes=False,
-        # FastAPI's own telemetry is off: ObservabilityMiddleware records requests, by route
-        telemetry={"tracing": False, "metrics": False, "logs": False},
+    app = create_api()
+    app.state.gateway = app_state
+    app.router.routes.extend(_probe_routes(health, telemetry))
+    app.router.default = StaticSite(app_state.settings.static)
+    app.add_middleware(ObservabilityMiddleware, tracer=telemetry.tracer, durations=durations)
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origins=app_state.settings.cors_origins,
+        allow_methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],
+        allow_headers=CORS_REQUEST_HEADERS,
+        expose_headers=CORS_RESPONSE_HEADERS,
     )
-
-
-class Application(FastAPI):
-    """FastAPI with a middleware stack of its own.
-
-    FastAPI's default layers take a third of a request's time and do nothing for these routes: ObservabilityMiddleware
-    handles errors and metrics, and the router limits the size of bodies.
-    """
-
-    def __init__(self, table: Sequence[Address], middleware: Callable[[ASGIApp], ASGIApp], **options: Any) -> None:
-        super().__init__(**options)
-        self._table = table
-        self._middleware = middleware
-
-    def build_middleware_stack(self) -> ASGIApp:
-        plain = self._middleware(Addresses(self._table, otherwise=self.router))
-        preflight = CORSMiddleware(
-            plain,
-            allow_origins=["*"],
-            allow_methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],
-            allow_headers=CORS_REQUEST_HEADERS,
-        )
-
-        async def layers(scope: Scope, receive: Receive, send: Send) -> None:
-            await (preflight if scope.get("method") == "OPTIONS" else plain)(scope, receive, send)
-
-        return layers
+    return app
 
 
 def _probe_routes(health: Health, telemetry: Telemetry) -> list[Route]:

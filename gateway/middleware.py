@@ -4,22 +4,21 @@ import asyncio
 import logging
 import time
 
+from anyio import BrokenResourceError
+from fastapi.routing import APIRoute
 from opentelemetry.metrics import Histogram
 from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer
-from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from contracts.errors import RequestRejected
-from gateway.errors import current_trace_id, error_response, router_error_response
+from gateway.errors import current_trace_id, error_response
 from gateway.http.path_prefixes import canonical_path
 from libs.observability.tracing import SpanScope, extract
 
 log = logging.getLogger("headrace.gateway")
 UNTRACED_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
 STATUS_CLASSES = ("none", "1xx", "2xx", "3xx", "4xx", "5xx")  # none: the client disconnected before a response started
-CORS_HEADERS = [(b"access-control-allow-origin", b"*"), (b"access-control-expose-headers", b"Retry-After, X-Trace-Id")]
-"""Headers of every response, so that a shared cache can serve the response to web pages of any origin."""
 
 
 class ObservabilityMiddleware:
@@ -34,7 +33,14 @@ class ObservabilityMiddleware:
         if scope["type"] != "http" or scope["path"] in UNTRACED_PATHS:
             await self._app(scope, receive, send)
             return
-        scope = {**scope, "requested_path": scope["path"], "path": canonical_path(scope["path"])}
+        scope = {
+            **scope,
+            "requested_path": scope["path"],
+            "path": canonical_path(scope["path"]),
+            "requested_method": scope["method"],
+            # a HEAD request is answered like GET; the server drops the body
+            "method": "GET" if scope["method"] == "HEAD" else scope["method"],
+        }
         traceparent = next((value for name, value in scope["headers"] if name == b"traceparent"), b"")
         context = extract(traceparent.decode("latin-1"))
         started_at, status = time.perf_counter(), 0
@@ -43,37 +49,33 @@ class ObservabilityMiddleware:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], *CORS_HEADERS, (b"x-trace-id", current_trace_id().encode())]
+                message["headers"] = [*message["headers"], (b"x-trace-id", current_trace_id().encode())]
             await send(message)
 
         with SpanScope(self._tracer.start_span(scope["method"], context, SpanKind.SERVER)) as span:
             try:
-                await self._handle(scope, receive, send_with_headers)
+                await self._app(scope, receive, send_with_headers)
             except ClientDisconnect:
                 pass  # the client cannot receive a response
             except asyncio.CancelledError:
                 # requests are canceled only at shutdown
                 log.warning("%s was aborted by the shutdown of this process", _route_name(scope))
-            except Exception:
-                log.exception("%s failed", _route_name(scope))
-                if not status:
-                    failure = RequestRejected("INTERNAL_SERVER_ERROR").failure
-                    await error_response(scope, failure)(scope, receive, send_with_headers)
+            except Exception as error:
+                if not _is_disconnect_of_stream(error):
+                    log.exception("%s failed", _route_name(scope))
+                    if not status:
+                        failure = RequestRejected("INTERNAL_SERVER_ERROR").failure
+                        await error_response(scope, failure)(scope, receive, send_with_headers)
             if span.is_recording():
                 _annotate_span(span, scope, status)
         self._durations.record(
             time.perf_counter() - started_at, {"route": _route_name(scope), "status": STATUS_CLASSES[status // 100]}
         )
 
-    async def _handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await self._app(scope, receive, send)
-            return
-        except RequestRejected as rejection:
-            response = error_response(scope, rejection.failure)
-        except HTTPException as error:
-            response = router_error_response(scope, error)
-        await response(scope, receive, send)
+
+def _is_disconnect_of_stream(error: Exception) -> bool:
+    """Return whether fastapi.sse has raised this, since the client of a stream has disconnected."""
+    return isinstance(error, ExceptionGroup) and error.split(BrokenResourceError)[1] is None
 
 
 def _annotate_span(span: Span, scope: Scope, status: int) -> None:
@@ -82,7 +84,7 @@ def _annotate_span(span: Span, scope: Scope, status: int) -> None:
     span.set_attributes(
         {
             "http.request.method": scope["method"],
-            "http.route": scope.get("route_path", ""),
+            "http.route": _route_path(scope),
             "http.response.status_code": status,
             "url.scheme": scope.get("scheme", "http"),
         }
@@ -94,4 +96,9 @@ def _annotate_span(span: Span, scope: Scope, status: int) -> None:
 
 def _route_name(scope: Scope) -> str:
     """Return method and route template, like `GET /api/developer/builds/{build_id}`, as a metric label."""
-    return f"{scope['method']} {scope.get('route_path', 'unknown')}"
+    return f"{scope['method']} {_route_path(scope) or 'unknown'}"
+
+
+def _route_path(scope: Scope) -> str:
+    route = scope.get("route")
+    return route.path_format if isinstance(route, APIRoute) else ""

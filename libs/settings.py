@@ -95,6 +95,7 @@ class Settings:
     login_address_failures: int = 100
     login_seconds: float = 300.0
     trusted_proxies: tuple[Network, ...] = ()
+    cors_origins: tuple[str, ...] = ("*",)  # origins of web pages that may call the API
     database_prefix: str = "headrace"
     otlp_endpoint: str = ""
 
@@ -150,6 +151,7 @@ class Settings:
             login_address_failures=read.integer("HEADRACE_LOGIN_ADDRESS_FAILURES", 100, 1, 10**6),
             login_seconds=read.seconds("HEADRACE_LOGIN_SECONDS", 300, 1),
             trusted_proxies=read.networks("HEADRACE_TRUSTED_PROXIES"),
+            cors_origins=tuple(read.text("HEADRACE_CORS_ORIGINS", "*").replace(",", " ").split()),
             database_prefix=read.text("HEADRACE_DATABASE_PREFIX", "headrace"),
             otlp_endpoint=read.url("OTEL_EXPORTER_OTLP_ENDPOINT", "", "http", "https"),
         )

@@ -8,8 +8,8 @@ from contextlib import ExitStack, contextmanager
 import uvicorn
 
 from gateway.app import Gateway
-from gateway.framework.http_protocol import Connection
 from gateway.http.certificate import ServerCertificate
+from gateway.http.limited_protocol import Connection
 from libs.settings import SettingsError
 from libs.sockets import bind_reuse_port
 from libs.tasks import cancel_and_wait

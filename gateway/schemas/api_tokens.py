@@ -1,32 +1,30 @@
-"""Request fields and response models of personal API tokens."""
+"""Response models of personal API tokens."""
 
-from collections.abc import Mapping
-from typing import Any
+from pydantic import Field
 
-from gateway.context import RequestContext
-from gateway.framework.fields import day, text, texts
-from gateway.framework.route_table import body
-from gateway.framework.serializers import Moment, Shape, shaped
-
-TOKEN = body("token", name=text, expires_at=day, scopes=texts.otherwise(()))
+from gateway.forwarding.serializers import Moment, ResponseModel, serialize
+from gateway.schemas.samples import MOMENT, UUID
 
 
-def add_own_user_id(context: RequestContext) -> Mapping[str, Any]:
-    return {"user_id": context.actor.id}
-
-
-class ApiToken(Shape):
-    id: int
-    uuid: str
-    name: str
-    scopes: tuple[str, ...]
-    created_at: Moment
-    expires_at: str | None
-    last_used_at: Moment | None
+class ApiToken(ResponseModel):
+    id: int = Field(description="number, unique among resources of the same type")
+    uuid: str = Field(description="alternative id", examples=[UUID])
+    name: str = Field(examples=["website"])
+    scopes: tuple[str, ...] = Field(
+        description="scopes of the token; empty: everything that its user may do", examples=[["BUILD_READ"]]
+    )
+    created_at: Moment = Field(description="when the token was created", examples=[MOMENT])
+    expires_at: str | None = Field(
+        description="last day on which the token is valid, in UTC; null: no expiry", examples=["2030-12-31"]
+    )
+    last_used_at: Moment | None = Field(
+        description="latest use, to the minute; null: never, or more than a year ago",
+        examples=[MOMENT],
+    )
 
 
 class NewApiToken(ApiToken):
-    value: str
+    value: str = Field(description="the token, shown only in this response", examples=["the secret value"])
 
 
-TOKENS, NEW_TOKEN = shaped(list[ApiToken], "tokens"), shaped(NewApiToken)
+TOKENS, NEW_TOKEN = serialize(list[ApiToken], "tokens"), serialize(NewApiToken)

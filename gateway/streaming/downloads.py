@@ -5,6 +5,7 @@ Browsers save artifacts and log files instead of rendering them.
 
 import logging
 from collections.abc import AsyncIterator, Mapping
+from typing import Any
 from urllib.parse import quote
 
 from starlette.requests import ClientDisconnect
@@ -19,12 +20,17 @@ log = logging.getLogger("headrace.gateway")
 
 CHUNK_BYTES = 512 * 1024  # part of an artifact in one message: NATS allows 1 MiB by default, and base64 adds a third
 BINARY_MEDIA_TYPE = "application/octet-stream"
+BINARY_CONTENT: dict[int | str, dict[str, Any]] = {
+    200: {"content": {BINARY_MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}}}
+}
+TEXT_CONTENT: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
+"""Documentation of downloads, for the argument `responses` of a route."""
 
 
 async def send_artifact(app_state: AppState, scope: Scope, artifact: Artifact) -> Response:
     """Stream an artifact. The first chunk is read before the status is sent; a later failure aborts the connection."""
     headers = {"Content-Length": str(artifact.size), **_attachment_headers(artifact)}
-    if scope["method"] == "HEAD":
+    if scope.get("requested_method") == "HEAD":
         return Response(headers=headers, media_type=BINARY_MEDIA_TYPE)
     first = await _read_chunk(app_state, artifact, 0) if artifact.size else b""
     return StreamingResponse(_iterate_chunks(app_state, artifact, first), headers=headers, media_type=BINARY_MEDIA_TYPE)

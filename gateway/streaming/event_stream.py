@@ -1,24 +1,23 @@
-"""`GET /api/events`: a resumable stream of build and runner events as server-sent events."""
+"""Live events of builds and runners as server-sent events, resumable after any of them."""
 
 import asyncio
 import contextlib
 import re
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from urllib.parse import parse_qs
 
+from fastapi.sse import ServerSentEvent
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
-from starlette.types import Receive, Scope, Send
 
 from contracts.errors import RequestRejected
-from contracts.identity import TokenScope
-from gateway.auth import Role
 from gateway.context import AppState
-from libs.tasks import run_until_first_exit
+from libs.eventstore.decider import Actor
+from libs.tasks import cancel_and_wait, run_until_first_exit
 
 HEARTBEAT_SECONDS = 15.0
 STREAMS = ("builds", "runners")
@@ -50,69 +49,86 @@ class StartPosition:
         )
 
 
-async def stream_events(app_state: AppState, scope: Scope, receive: Receive, send: Send) -> None:
-    """Handle `GET /api/events`. Raises TOO_MANY_REQUESTS, REQUEST_MALFORMED or SERVICE_UNAVAILABLE, among others."""
-    headers = dict(scope["headers"])
-    user = await app_state.authenticator.authenticate(headers, Role.USER, TokenScope.EVENT_READ)
-    if sum(user_id == user.id for user_id in app_state.event_readers.values()) >= MAX_READERS_PER_USER:
+class EventFeed:
+    """The events of one client, read ahead by a background task."""
+
+    def __init__(self, state: AppState, starts: Mapping[str, StartPosition]) -> None:
+        self._state = state
+        self._starts = starts
+        self._positions = {stream: start.after for stream, start in starts.items()}
+        self._ready: asyncio.Queue[tuple[str, Msg] | None] = asyncio.Queue(READ_AHEAD)  # None: the end
+
+    async def fill(self) -> None:
+        """Read all streams until the gateway shuts down."""
+        jetstream = self._state.nats.jetstream()
+        reading = (_read_stream(jetstream, stream, start, self._ready) for stream, start in self._starts.items())
+        await run_until_first_exit(map(asyncio.create_task, (self._state.shutting_down.wait(), *reading)))
+        await self._ready.put(None)
+
+    async def iterate(self, is_allowed: Callable[[], Awaitable[bool]]) -> AsyncGenerator[ServerSentEvent]:
+        """Yield events, and comments while there are none, until the client is no longer allowed to read them."""
+        yield ServerSentEvent(comment="connected")
+        while True:
+            try:
+                async with asyncio.timeout(HEARTBEAT_SECONDS):
+                    item = await self._ready.get()
+                if item is None:
+                    return
+                event = self._to_event(*item)
+            except TimeoutError:
+                event = ServerSentEvent(comment="keep-alive")
+            if not await is_allowed():
+                return
+            yield event
+
+    def _to_event(self, stream: str, message: Msg) -> ServerSentEvent:
+        """Return the event, with the position in each stream as its id.
+
+        A stream that is read from a point in time has no position before its first event.
+        """
+        self._positions[stream] = message.metadata.sequence.stream
+        event_id = "-".join(
+            f"{name[0]}{sequence}" for name, sequence in self._positions.items() if sequence is not None
+        )
+        name = message.subject.rpartition(".")[2]
+        data = message.data.replace(b"\r", b"").replace(b"\n", b" ")
+        return ServerSentEvent(id=event_id, event=name, raw_data=data.decode())
+
+
+@asynccontextmanager
+async def open_event_feed(state: AppState, user: Actor, last_id: str, since: str) -> AsyncIterator[EventFeed]:
+    """Open the events after Last-Event-ID, else since a time, else from now.
+
+    Raises TOO_MANY_REQUESTS, REQUEST_MALFORMED or SERVICE_UNAVAILABLE.
+    """
+    if sum(user_id == user.id for user_id in state.event_readers.values()) >= MAX_READERS_PER_USER:
         raise RequestRejected(
             "TOO_MANY_REQUESTS",
             f"A user can open {MAX_READERS_PER_USER} event streams at most. Close one.",
             retry_after=60,
         )
     reader = object()
-    app_state.event_readers[reader] = user.id
+    state.event_readers[reader] = user.id
     try:
-        await _stream(app_state, headers, scope["query_string"], receive, send)
+        feed = EventFeed(state, await _start_positions(state.nats.jetstream(), last_id, since))
+        filling = asyncio.create_task(feed.fill())
+        try:
+            yield feed
+        finally:
+            await cancel_and_wait({filling})
     finally:
-        del app_state.event_readers[reader]
+        del state.event_readers[reader]
 
 
-async def _stream(
-    app_state: AppState, headers: Mapping[bytes, bytes], query: bytes, receive: Receive, send: Send
-) -> None:
-    jetstream = app_state.nats.jetstream()
-    starts = await _start_positions(jetstream, headers, query)
-    ready: asyncio.Queue[tuple[str, Msg]] = asyncio.Queue(READ_AHEAD)
-    await send(
-        {
-            "type": "http.response.start",
-            "status": 200,
-            "headers": [
-                (b"content-type", b"text/event-stream"),
-                (b"cache-control", b"no-store"),
-                (b"x-accel-buffering", b"no"),
-                (b"connection", b"close"),  # after a shutdown, clients need a new connection to reach another replica
-            ],
-        }
-    )
-    tasks = (
-        _wait_for_disconnect(receive),
-        app_state.shutting_down.wait(),
-        _write_events(app_state, headers, starts, ready, send),
-        *(_read_stream(jetstream, stream, starts[stream], ready) for stream in STREAMS),
-    )
-    await run_until_first_exit([asyncio.create_task(task) for task in tasks])
-    await send({"type": "http.response.body", "body": b""})
-
-
-async def _wait_for_disconnect(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-
-
-async def _start_positions(
-    jetstream: JetStreamContext, headers: Mapping[bytes, bytes], query: bytes
-) -> dict[str, StartPosition]:
+async def _start_positions(jetstream: JetStreamContext, last_id: str, since_text: str) -> dict[str, StartPosition]:
     """Return where to start in each stream: after Last-Event-ID, else at `since`, else at the end.
 
     Raises REQUEST_MALFORMED or SERVICE_UNAVAILABLE.
     """
-    last_id = headers.get(b"last-event-id", b"").decode("latin-1")
     last_seen = {letter: int(sequence) for letter, sequence in EVENT_ID_PART.findall(last_id)}
     if last_id and not last_seen:
         raise RequestRejected("REQUEST_MALFORMED", "Last-Event-ID is not an id of this event stream.")
-    since = _parse_since(query)
+    since = _parse_since(since_text)
     starts = {}
     for stream in STREAMS:
         try:
@@ -127,8 +143,7 @@ async def _start_positions(
     return starts
 
 
-def _parse_since(query: bytes) -> datetime | None:
-    value = parse_qs(query.decode("latin-1")).get("since", [""])[0]
+def _parse_since(value: str) -> datetime | None:
     if not value:
         return None
     try:
@@ -141,7 +156,7 @@ def _parse_since(query: bytes) -> datetime | None:
 
 
 async def _read_stream(
-    jetstream: JetStreamContext, stream: str, start: StartPosition, ready: asyncio.Queue[tuple[str, Msg]]
+    jetstream: JetStreamContext, stream: str, start: StartPosition, ready: asyncio.Queue[tuple[str, Msg] | None]
 ) -> None:
     async with contextlib.aclosing(_iterate_messages(jetstream, stream, start)) as messages:
         async for message in messages:
@@ -166,39 +181,3 @@ async def _iterate_messages(jetstream: JetStreamContext, stream: str, start: Sta
                 await subscription.unsubscribe()
         except NatsError:
             await asyncio.sleep(RECONNECT_DELAY_SECONDS)
-
-
-async def _write_events(
-    app_state: AppState,
-    headers: Mapping[bytes, bytes],
-    starts: Mapping[str, StartPosition],
-    ready: asyncio.Queue[tuple[str, Msg]],
-    send: Send,
-) -> None:
-    """Send events and keep-alives until the token is no longer valid."""
-    positions = {stream: start.after for stream, start in starts.items()}
-    await send({"type": "http.response.body", "body": b": connected\n\n", "more_body": True})
-    while True:
-        try:
-            async with asyncio.timeout(HEARTBEAT_SECONDS):
-                stream, message = await ready.get()
-            positions[stream] = message.metadata.sequence.stream
-            text = _format_event(positions, message)
-        except TimeoutError:
-            text = b": keep-alive\n\n"
-        try:
-            await app_state.authenticator.authenticate(headers, Role.USER, TokenScope.EVENT_READ)
-        except RequestRejected:
-            return
-        await send({"type": "http.response.body", "body": text, "more_body": True})
-
-
-def _format_event(positions: Mapping[str, int | None], message: Msg) -> bytes:
-    """Format a server-sent event, with the position in each stream as its id.
-
-    A stream that is read from a point in time has no position before its first event.
-    """
-    event_id = "-".join(f"{stream[0]}{sequence}" for stream, sequence in positions.items() if sequence is not None)
-    name = message.subject.rpartition(".")[2]
-    data = message.data.replace(b"\r", b"").replace(b"\n", b" ")
-    return b"id: %s\nevent: %s\ndata: %s\n\n" % (event_id.encode(), name.encode(), data)

@@ -2,6 +2,7 @@
 
 import argparse
 import difflib
+import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -9,10 +10,9 @@ from typing import Any
 
 import gateway
 from contracts.messages import Event
-from gateway import openapi
-from gateway.framework.asyncapi_html import event_page
-from gateway.framework.openapi_html import docs_page
-from gateway.routes import TABLE
+from gateway.api import create_api
+from gateway.asyncapi_page import event_page
+from gateway.openapi import generate_document
 from infra.docgen import asyncapi, cli_reference, error_codes, message_reference, nats_config, settings_reference
 from infra.docgen.call_graph import find_imported_messages
 from infra.docgen.declarations import ServiceDeclaration, collect_declarations, find_unhandled
@@ -32,7 +32,7 @@ def render_documents(root: Path = ROOT) -> dict[Path, str]:
         root / "docs" / "operating" / "error-codes.md": error_codes.render(),
         root / "docs" / "operating" / "settings.md": settings_reference.render(),
         root / "docs" / "using" / "cli.md": cli_reference.render(),
-        root / "contracts" / "openapi.json": to_json(openapi.document(TABLE)),
+        root / "contracts" / "openapi.json": json.dumps(generate_document(create_api()), indent=1) + "\n",
         root / "contracts" / "asyncapi.json": to_json(asyncapi.build_document(declared)),
         root / "infra" / "nats" / "nats.conf": nats_config.render(services, gateway_messages),
     }
@@ -67,9 +67,8 @@ def _diff(current: str, expected: str) -> str:
 
 
 def render_html_pages(root: Path = ROOT) -> dict[Path, str]:
-    """Return the pages of /api/docs and /api/events/docs as files for other web servers. Git ignores these files."""
+    """Return the page of /api/events/docs as a file for other web servers. Git ignores it."""
     return {
-        root / "docs" / "html" / "api.html": docs_page(openapi.document(TABLE)),
         root / "docs" / "html" / "events.html": event_page(
             asyncapi.build_document(collect_declarations(load_services()))
         ),

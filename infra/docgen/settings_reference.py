@@ -35,6 +35,10 @@ SECTIONS: dict[str, dict[str, str]] = {
         "HEADRACE_TRUSTED_PROXIES": (
             "Networks whose `X-Forwarded-For` header is trusted, separated by commas, such as `10.0.0.0/8,::1`."
         ),
+        "HEADRACE_CORS_ORIGINS": (
+            "Origins of web pages that may call the API from a browser, separated by commas, such as "
+            "`https://ci.example.org`. `*`: all."
+        ),
         "HEADRACE_LONG_POLL_SECONDS": "Maximum seconds a runner's request for a job is held.",
         "HEADRACE_LEAVE_SECONDS": (
             "Seconds a stopping gateway keeps serving while it reports not ready, until load balancers have removed it."

@@ -1,168 +1,147 @@
-"""Free Commit's API: the fields that clients send, and the response models."""
+"""Response models of Free Commit's API."""
 
-from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 from typing_extensions import TypedDict  # pydantic rejects typing.TypedDict before Python 3.12
 
-from contracts.errors import RequestRejected
-from gateway.auth import PERSONAL_TOKEN, read_token
-from gateway.context import RequestContext
-from gateway.framework.fields import MAX_ID, boolean, integer, integers, scalar, text, texts
-from gateway.framework.route_table import body
-from gateway.framework.serializers import Moment, Shape, as_it_is, echoed, row, shaped
+from gateway.forwarding.serializers import (
+    Moment,
+    ResponseModel,
+    serialize,
+    serialize_with_secret,
+)
+from gateway.schemas.samples import MOMENT, UUID
 from libs.security.masking import MIN_VALUE_LENGTH, is_maskable
 
 NOT_MASKED_DETAIL = f"The value has fewer than {MIN_VALUE_LENGTH} characters, so it is not masked in logs."
-
-# ---- request fields
-
-LOGIN = body("auth", username=text.otherwise("").must(), password=text.otherwise("").must())
-LAUNCH = body("build", ignore_steps=texts.otherwise(()))
-PROJECT = body(
-    "project",
-    name=text,
-    description=text,
-    repository=text,
-    branch=text,
-    spec_file_path=text,
-    keep_number_build=integer,
-    allow_concurrent_execution=boolean,
-    executor_id=integer.must(),
-    credential_id=integer.called("repository_credential_id"),
-    developers_id=integers.otherwise(()),
-    secrets_id=integers.otherwise(()),
-    owner_alias=text,
-    alias=text,
-    protected_branches=texts,
-)
-SECRET = body(
-    "secret", name=scalar, value=scalar, env=scalar, escape_char=scalar.may(), projects_id=integers.otherwise(())
-)
-CREDENTIAL = body("credential", name=text, ssh_key=text)
-DEVELOPER = body(
-    "developer",
-    username=text,
-    password=text,
-    email=text.may(),
-    roles=texts.otherwise(()),
-    github_username=text,
-    gitlab_username=text,
-)
-COMPANY = body("company", title=text, alias=text, members_id=integers.otherwise(()))
-EXECUTOR = body("executor", name=scalar, driver=scalar)
-
-
-def add_client_ip(context: RequestContext) -> Mapping[str, Any]:
-    """Return the client's IP address as a field of the message, for the limit of login attempts."""
-    return {"ip_address": context.client_ip}
-
-
-def reveal_to_admins(context: RequestContext) -> Mapping[str, Any]:
-    """Return the field `reveal` for routes that all users may call: only administrators see hidden values."""
-    return {"reveal": context.actor.is_admin}
-
-
-def reveal_always(_context: RequestContext) -> Mapping[str, Any]:
-    """Return the field `reveal` for routes that only administrators may call: they see hidden values."""
-    return {"reveal": True}
-
-
-def add_launch_source(context: RequestContext) -> Mapping[str, Any]:
-    """Return the launch source of a build: `api` for personal tokens, which scripts use, `web` for login tokens."""
-    return {"source": "api" if PERSONAL_TOKEN.fullmatch(read_token(context.headers)) else "web"}
-
-
-def read_line_number(context: RequestContext) -> Mapping[str, Any]:
-    """Return the line number in the path. Raises REQUEST_MALFORMED."""
-    line_number: str = context.path_params["line_number"]
-    if not (line_number.isascii() and line_number.isdigit() and len(line_number) < 19 and int(line_number) <= MAX_ID):
-        raise RequestRejected("REQUEST_MALFORMED", "The line number must be a whole number from 0.")
-    return {"line_number": int(line_number)}
-
-
-# ---- response models
 
 HIDDEN_PASSWORD = "*" * 11
 HIDDEN_KEY = "*" * 15
 
 
-class Token(Shape):
-    access_token: str
-    token_type: str = "Bearer"  # noqa: S105
-    expires_in: int
+class Token(ResponseModel):
+    access_token: str = Field(
+        description="JSON Web Token; `sub` is the user id as a string, `roles` a list",
+        examples=["eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiIxNyJ9.c2lnbmF0dXJl"],
+    )
+    token_type: str = Field("Bearer", examples=["Bearer"])
+    expires_in: int = Field(description="lifetime in seconds", examples=[3600])
 
 
-class User(Shape):
-    id: int
-    username: str
-    roles: tuple[str, ...]
+class User(ResponseModel):
+    id: int = Field(description="number, unique among resources of the same type")
+    username: str = Field(
+        description="1 to 64 Latin letters, digits, dots, dashes or underscores; unique, case-insensitive",
+        examples=["ivan"],
+    )
+    roles: tuple[str, ...] = Field(
+        description="any of `ROLE_ADMIN` and `ROLE_DEVELOPER`; neither implies the other", examples=[["ROLE_DEVELOPER"]]
+    )
 
 
-class Developer(Shape):
-    id: int
-    uuid: str
-    username: str
-    password: str = HIDDEN_PASSWORD
-    enabled: bool
-    roles: tuple[str, ...]
-    email: str | None
-    github_username: str | None
-    gitlab_username: str | None
-    projects_id: tuple[int, ...]
+class Developer(ResponseModel):
+    id: int = Field(description="number, unique among resources of the same type")
+    uuid: str = Field(description="id of the same object in GitFlic's routes", examples=[UUID])
+    username: str = Field(
+        description="1 to 64 Latin letters, digits, dots, dashes or underscores; unique, case-insensitive",
+        examples=["ivan"],
+    )
+    password: str = Field(HIDDEN_PASSWORD, description="always asterisks", examples=["***********"])
+    enabled: bool = Field(description="false: the user cannot sign in, and no token of the user is valid")
+    roles: tuple[str, ...] = Field(
+        description="any of `ROLE_ADMIN` and `ROLE_DEVELOPER`; neither implies the other", examples=[["ROLE_DEVELOPER"]]
+    )
+    email: str | None = Field(description="e-mail address, unique, case-insensitive", examples=["ivan@example.org"])
+    github_username: str | None = Field(
+        description="GitHub username whose pushes start builds in the user's name; empty: none", examples=["ivan"]
+    )
+    gitlab_username: str | None = Field(
+        description="GitLab username whose pushes start builds in the user's name; empty: none"
+    )
+    projects_id: tuple[int, ...] = Field(
+        description="ids of projects of which the user is a developer and may launch builds", examples=[[1, 2]]
+    )
 
 
-class Company(Shape):
-    id: int
-    alias: str
-    title: str
-    members_id: tuple[int, ...]
-    created_at: Moment
+class Company(ResponseModel):
+    id: int = Field(description="number of the company, also `ownerId` of its runners")
+    alias: str = Field(description="name used in URLs, unique, case-insensitive", examples=["website"])
+    title: str = Field(examples=["Work laptop"])
+    members_id: tuple[int, ...] = Field(
+        description="ids of users who jointly own the company's projects", examples=[[1, 2]]
+    )
+    created_at: Moment = Field(description="when the company was created", examples=[MOMENT])
 
 
-class LastBuild(Shape):
-    exit_code: int | None
-    exit_message: str | None
-    created_at: Moment | None
+class LastBuild(ResponseModel):
+    exit_code: int | None = Field(description="0 for success; null until finished", examples=[0])
+    exit_message: str | None = Field(description="failure message; null for success")
+    created_at: Moment | None = Field(description="when it was queued", examples=[MOMENT])
 
 
-class Project(Shape):
-    id: int
-    name: str
-    description: str | None
-    repository: str
-    branch: str
-    spec_file_path: str
-    keep_number_build: int | None
-    allow_concurrent_execution: bool
-    signature_key: Annotated[str, BeforeValidator(lambda key: key or HIDDEN_KEY)]
-    available_steps: tuple[str, ...]
-    repository_credential_id: int | None = Field(validation_alias="credential_id")
-    secrets_id: tuple[int, ...]
-    builds_id: tuple[int, ...]
-    developers_id: tuple[int, ...]
-    executor_id: int | None
-    last_build: LastBuild
-    owner_alias: str
-    alias: str
-    protected_branches: tuple[str, ...]
+class Project(ResponseModel):
+    id: int = Field(description="number of the project, also `ownerId` of its runners")
+    name: str = Field(examples=["website"])
+    description: str | None = Field(examples=["The public website"])
+    repository: str = Field(
+        description="git URL: http(s), ssh, or like `git@host:path`; returned without credentials",
+        examples=["https://git.example.org/website.git"],
+    )
+    branch: str = Field(
+        description="branch to build; `*`: the default branch, and pushes to any branch", examples=["main"]
+    )
+    spec_file_path: str = Field(description="path from the root of the repository", examples=["/headrace.yaml"])
+    keep_number_build: int | None = Field(
+        description="number of finished builds to keep; null keeps all", examples=[50]
+    )
+    allow_concurrent_execution: bool = Field(
+        description="whether builds of the project may run at the same time", examples=[False]
+    )
+    signature_key: Annotated[str, BeforeValidator(lambda key: key or HIDDEN_KEY)] = Field(
+        description="key that signs webhooks, 32 hexadecimal digits; only administrators see it, others get asterisks",
+        examples=["0123456789abcdef0123456789abcdef"],
+    )
+    available_steps: tuple[str, ...] = Field(
+        description="step names with `@`, from the spec file of the latest build", examples=[["@build", "@deploy"]]
+    )
+    repository_credential_id: int | None = Field(
+        validation_alias="credential_id", description="id of the SSH key for the repository; null: none", examples=[17]
+    )
+    secrets_id: tuple[int, ...] = Field(description="ids of secrets attached to the project", examples=[[5]])
+    builds_id: tuple[int, ...] = Field(description="ids of finished builds", examples=[[31, 32]])
+    developers_id: tuple[int, ...] = Field(
+        description="ids of users who may launch builds of the project", examples=[[17]]
+    )
+    executor_id: int | None = Field(description="number of the executor; null: never set")
+    last_build: LastBuild = Field(description="latest finished build; its members are null before the first")
+    owner_alias: str = Field(description="username of a user or alias of a company", examples=["ivan"])
+    alias: str = Field(description="name used in URLs, unique among the owner's projects", examples=["website"])
+    protected_branches: tuple[str, ...] = Field(
+        description="names and patterns like `release/*`; protected runners only run jobs of these branches",
+        examples=[["main"]],
+    )
 
 
-class Secret(Shape):
-    id: int
-    name: str
-    escape_char: str | None
-    env: str | None
-    projects_id: tuple[int, ...]
+class Secret(ResponseModel):
+    id: int = Field(description="number, unique among resources of the same type")
+    name: str = Field(description="name of the environment variable", examples=["website"])
+    escape_char: str | None = Field(description="characters separated by commas; stored, without effect on the value")
+    env: str | None = Field(description="label, without effect on builds", examples=["production"])
+    projects_id: tuple[int, ...] = Field(
+        description="ids of projects whose builds get the secret; empty: global, or its last project was deleted",
+        examples=[[1, 2]],
+    )
 
 
 class RevealedSecret(Secret):
-    value: str
+    value: str = Field(description="value in clear text", examples=["the secret value"])
 
 
 class WrittenSecret(RevealedSecret):
-    detail: str | None = None
+    detail: str | None = Field(
+        None, description="warning that the value is too short to be masked in logs; absent if it is masked"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -176,83 +155,22 @@ class WrittenSecret(RevealedSecret):
         return {name: value for name, value in fields.items() if name != "detail" or value is not None}
 
 
-class Credential(Shape):
-    id: int
-    name: str
+class Credential(ResponseModel):
+    id: int = Field(description="number, unique among resources of the same type")
+    name: str = Field(examples=["website"])
 
 
 class RevealedCredential(Credential):
-    ssh_key: str
+    ssh_key: str = Field(description="private key in clear text", examples=["-----BEGIN OPENSSH PRIVATE KEY-----\n..."])
 
 
-class Executor(Shape):
-    id: int
-    name: str
-    driver: str
-    variables: dict[str, str]
-
-
-class Build(Shape):
-    id: int
-    project_id: int
-    executor_id: str
-    status: str
-    priority: int
-    sha: str | None
-    ref: str | None
-    output: str | None
-    exit_code: int | None
-    exit_message: str | None
-    created_at: Moment | None = Field(validation_alias="queued_at")
-    completed_at: Moment | None
-
-
-class Launched(Shape):
-    project_name: str
-    executor_id: str
-    build_id: int = Field(validation_alias="id")
-
-
-class Queued(Shape):
-    project_name: str
-    executor_id: str
-    build_id: int
-    project_id: int
-    queued_at: Moment
-    priority: int
-    reason: str
-
-
-class Executed(Shape):
-    project_name: str
-    executor_id: str
-    build_id: int = Field(validation_alias="id")
-    project_id: int
-    runner: str | None
-    at: Moment | None = Field(validation_alias="started_at")
-
-
-class LiveLog(Shape):
-    step: str
-    log: str
-    line_number: int
-    start_at: Moment | None
-    closed_at: Moment | None
-    success: bool | None
-    skipped: bool | None
-    timed_out: bool
-
-
-class Log(Shape):
-    id: int
-    build_id: int
-    step: str
-    log: str
-    start_at: Moment
-    closed_at: Moment | None
-    success: bool | None
-    skipped: bool | None
-    timed_out: bool
+class Executor(ResponseModel):
+    id: int = Field(description="number, unique among resources of the same type")
+    name: str = Field(examples=["website"])
+    driver: str = Field(
+        description="`localDriver` or `openStackDriver`; has no effect on builds", examples=["localDriver"]
+    )
+    variables: dict[str, str] = Field(description="names and their string values", examples=[{}])
 
 
 Environment = TypedDict(
@@ -267,19 +185,15 @@ Environment = TypedDict(
     },
 )
 
-TOKEN = shaped(Token)
-USER = shaped(User)
-ONE_DEVELOPER, DEVELOPERS = shaped(Developer), shaped(list[Developer], "users")
-ONE_COMPANY, COMPANIES = shaped(Company), shaped(list[Company], "companies")
-ONE_PROJECT, PROJECTS = shaped(Project), shaped(list[Project], "projects")
-ONE_SECRET, SECRETS = shaped(Secret), shaped(list[Secret], "secrets")
-REVEALED_SECRET, ECHOED_SECRET = shaped(RevealedSecret), echoed(WrittenSecret, "value")
-ONE_CREDENTIAL, CREDENTIALS = shaped(Credential), shaped(list[Credential], "credentials")
-REVEALED_CREDENTIAL, ECHOED_CREDENTIAL = shaped(RevealedCredential), echoed(RevealedCredential, "ssh_key")
-ONE_EXECUTOR, EXECUTORS = shaped(Executor), shaped(list[Executor], "executors")
-ONE_BUILD, BUILDS = shaped(Build), shaped(list[Build])
-LAUNCHED = row(Launched)
-QUEUEDS, EXECUTEDS = as_it_is(list[Queued]), shaped(list[Executed])
-LIVE_LOG, LOG = as_it_is(LiveLog), shaped(Log)
-OUTPUT = as_it_is(str, "text/plain")
-ENVIRONMENT = as_it_is(Environment)
+TOKEN = serialize(Token)
+ONE_DEVELOPER, DEVELOPERS = serialize(Developer), serialize(list[Developer], "users")
+ONE_COMPANY, COMPANIES = serialize(Company), serialize(list[Company], "companies")
+ONE_PROJECT, PROJECTS = serialize(Project), serialize(list[Project], "projects")
+ONE_SECRET, SECRETS = serialize(Secret), serialize(list[Secret], "secrets")
+REVEALED_SECRET, ECHOED_SECRET = serialize(RevealedSecret), serialize_with_secret(WrittenSecret, "value")
+ONE_CREDENTIAL, CREDENTIALS = serialize(Credential), serialize(list[Credential], "credentials")
+REVEALED_CREDENTIAL, ECHOED_CREDENTIAL = (
+    serialize(RevealedCredential),
+    serialize_with_secret(RevealedCredential, "ssh_key"),
+)
+ONE_EXECUTOR, EXECUTORS = serialize(Executor), serialize(list[Executor], "executors")

@@ -6,13 +6,13 @@ from functools import lru_cache
 from typing import Any, get_args
 from urllib.parse import parse_qsl
 
+from fastapi import Request
 from pydantic import Field, TypeAdapter, create_model
 
 from contracts.errors import RequestRejected
 from contracts.messages import Message, Page
 from contracts.paging import MAX_FILTER_VALUES, Filter, Operator, PageQuery
-from gateway.context import RequestContext
-from gateway.framework.serializers import Shape, Writer
+from gateway.forwarding.serializers import ResponseContext, ResponseModel, Serializer
 
 FILTER_PARAMETER = re.compile(r"([A-Za-z0-9_]+)\[([a-z]+)\]")
 OPERATORS = frozenset(get_args(Operator))
@@ -20,36 +20,29 @@ DEFAULT_PAGE_SIZE = 20
 MAX_PAGE_SIZE = 100_000
 MAX_PAGE_NUMBER = 2**31
 
-FILTERS_PARAMETER = "{column}[{operator}]"
-PARAMETERS = {
-    "page": "page number, from 1",
-    "per_page": "rows per page, default 20; also `perPage`",
-    "sort_by": "column to sort by, or `NONE`; also `sortBy`",
-    "order_by": "`ASC` or `DESC`; also `orderBy`",
-    "mode": "`include`: rows that match any filter; default: rows that match all filters",
-    "dynamic_counting": "`true`: skip counting the rows; `total` then assumes one more page",
-    FILTERS_PARAMETER: "filter `column[operator]=value`; several values of a filter are alternatives, at most "
-    f"{MAX_FILTER_VALUES} values in all; `null` matches missing values",
-}
-
-
 ERROR_CODES = tuple(f"PAGINATION_{name}_INVALID" for name in ("PAGE", "PER_PAGE", "OPERATOR", "FILTERS"))
 
 
-class Envelope(Shape):
+class Envelope(ResponseModel):
     """The members of a page besides its rows."""
 
-    current_page: int
-    from_: int = Field(alias="from")
-    to: int
-    per_page: int
-    total: int
-    last_page: int
+    current_page: int = Field(description="page number, from 1")
+    from_: int = Field(alias="from", description="position of the page's first row in the list, from 1")
+    to: int = Field(description="position of the page's last row in the list")
+    per_page: int = Field(description="rows per page")
+    total: int = Field(description="total number of rows")
+    last_page: int = Field(description="number of pages, at least 1")
 
 
-def read_page_fields(context: RequestContext) -> Mapping[str, Any]:
-    """Return the fields of a PageQuery from the request's query string."""
-    return parse_page_fields(context.query)
+async def read_page_fields(request: Request) -> Mapping[str, Any]:
+    """Dependency: the fields of a PageQuery from the request's query string."""
+    return parse_page_fields(request.scope["query_string"])
+
+
+async def read_unlimited_page_fields(request: Request) -> Mapping[str, Any]:
+    """Dependency: like read_page_fields, but all rows are on one page, unless the query string sets a page size."""
+    fields = parse_page_fields(request.scope["query_string"])
+    return fields if request.query_params.keys() & {"per_page", "perPage"} else {**fields, "per_page": 0}
 
 
 @lru_cache(maxsize=256)  # clients poll with the same query strings
@@ -70,12 +63,6 @@ def parse_page_fields(query: bytes) -> Mapping[str, Any]:
         "counted": parameters.get("dynamic_counting", "").lower() != "true",
         "filters": tuple(_parse_filters(pairs)),
     }
-
-
-def show_all_by_default(context: RequestContext) -> dict[str, Any]:
-    """Return fields that put all rows on one page, unless the query string sets a page size."""
-    parameters = dict(parse_qsl(context.query.decode("latin-1")))
-    return {} if parameters.keys() & {"per_page", "perPage"} else {"per_page": 0}
 
 
 def _first(parameters: dict[str, str], default: str, *names: str) -> str:
@@ -105,13 +92,13 @@ def _parse_filters(pairs: Iterable[tuple[str, str]]) -> Iterable[Filter]:
         yield Filter.model_validate({"column": column, "operator": operator, "values": tuple(filter_values)})
 
 
-def create_page_writer(row: type[Shape]) -> Writer:
-    """Return a Writer that converts the answer to a PageQuery to a page of `row` models."""
+def create_page_writer(row: type[ResponseModel]) -> Serializer:
+    """Return a Serializer that converts the answer to a PageQuery to a page of `row` models."""
     data: Any = (tuple[row, ...], ...)  # type: ignore[valid-type]
     envelope = create_model(f"{row.__name__}Page", __base__=Envelope, data=data)
     adapter: TypeAdapter[Any] = TypeAdapter(envelope)
 
-    def write(answer: bytes, _context: RequestContext, message: Message) -> bytes:
+    def write(answer: bytes, _context: ResponseContext, message: Message) -> bytes:
         assert isinstance(message, PageQuery)  # noqa: S101  used by page routes only
         page = Page.model_validate_json(answer)
         size = message.per_page or max(page.total, DEFAULT_PAGE_SIZE)
@@ -127,4 +114,4 @@ def create_page_writer(row: type[Shape]) -> Writer:
         }
         return adapter.dump_json(adapter.validate_python(content), by_alias=True)
 
-    return Writer(envelope, write)
+    return Serializer(envelope, write)

@@ -7,12 +7,6 @@ import struct
 import zlib
 from functools import lru_cache
 
-from starlette.responses import Response
-from starlette.types import Receive, Scope
-
-from contracts.errors import RequestRejected
-from gateway.context import AppState
-
 FILE_NAME = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.png")
 CELLS_PER_ROW = 5  # also the number of rows of an avatar; the right half of a row mirrors the left half
 CELL_PIXELS = 40
@@ -22,13 +16,6 @@ CACHE_HEADERS = {"Cache-Control": "public, max-age=31536000, immutable"}
 
 def avatar_path(uuid: str) -> str:
     return f"/upload/img/{uuid}.png"
-
-
-async def get_avatar(_app_state: AppState, scope: Scope, _receive: Receive) -> Response:
-    name = FILE_NAME.fullmatch(scope["path_params"]["name"])
-    if name is None:
-        raise RequestRejected("NOT_FOUND")
-    return Response(draw_identicon(name[1]), headers=CACHE_HEADERS, media_type="image/png")
 
 
 @lru_cache(maxsize=1024)

@@ -2,16 +2,16 @@
 
 from collections.abc import Mapping
 from typing import Annotated, Any
-from urllib.parse import parse_qsl
 
+from fastapi import Query
 from pydantic import AliasPath, BeforeValidator, Field, model_validator
 
 from contracts.builds import JobStatus
 from contracts.errors import RequestRejected
 from gateway.adapters.gitflic.datetime_formats import Instant
 from gateway.adapters.gitflic.slices import create_slice_writer
-from gateway.context import RequestContext
-from gateway.framework.serializers import Shape
+from gateway.forwarding.serializers import ResponseModel
+from gateway.schemas.samples import MOMENT, UUID
 
 JOB_STATUSES: Mapping[str, tuple[JobStatus, ...]] = {
     "CREATED": (),
@@ -28,12 +28,14 @@ JOB_STATUSES: Mapping[str, tuple[JobStatus, ...]] = {
 """Maps GitFlic's job statuses to those of Headrace. A status without any is accepted but matches no job."""
 GITFLIC_STATUS = {status: name for name, statuses in JOB_STATUSES.items() for status in statuses}
 
-PARAMETERS = {"jobStatus": f"only jobs with this status: {', '.join(JOB_STATUSES)}"}
 
-
-def read_status_filter(context: RequestContext) -> Mapping[str, Any]:
-    """Return the statuses that the query parameter `jobStatus` selects. Raises JOB_STATUS_INVALID."""
-    status = dict(parse_qsl(context.query.decode("latin-1"))).get("jobStatus", "").upper()
+async def read_status_filter(
+    job_status: Annotated[
+        str, Query(alias="jobStatus", description=f"only jobs with this status: {', '.join(JOB_STATUSES)}")
+    ] = "",
+) -> Mapping[str, Any]:
+    """Dependency: the statuses that the query parameter selects. Raises JOB_STATUS_INVALID."""
+    status = job_status.upper()
     if not status:
         return {}
     if status not in JOB_STATUSES:
@@ -53,21 +55,40 @@ def _first_expiry(artifacts: list[Mapping[str, Any]]) -> str | None:
     return min((artifact["expire_at"] for artifact in artifacts if artifact["expire_at"]), default=None)
 
 
-class GitFlicJob(Shape):
-    id: str = Field(validation_alias="uuid")
-    localId: int = Field(validation_alias="local_id")  # noqa: N815  GitFlic's own names
-    finishedAt: Instant | None = Field(validation_alias="finished_at")  # noqa: N815
-    startedAt: Instant | None = Field(validation_alias="started_at")  # noqa: N815
-    name: str
-    stageName: str = Field(validation_alias="stage")  # noqa: N815
-    ref: Annotated[str, BeforeValidator(_short_ref)]
-    tag: Annotated[bool, BeforeValidator(_is_tag)] = Field(validation_alias=AliasPath("ref"))
-    erasedAt: None = None  # noqa: N815
-    artifactsExpireAt: Annotated[Instant | None, BeforeValidator(_first_expiry)] = Field(  # noqa: N815
-        validation_alias="artifacts"
+class GitFlicJob(ResponseModel):
+    id: str = Field(validation_alias="uuid", description="UUID of the job", examples=[UUID])
+    localId: int = Field(validation_alias="local_id", description="number within the project")
+    finishedAt: Instant | None = Field(
+        validation_alias="finished_at", description="null until finished", examples=[MOMENT]
     )
-    status: Annotated[str, BeforeValidator(GITFLIC_STATUS.__getitem__)]
-    pipelineLocalId: int = Field(validation_alias="build_local_id")  # noqa: N815
+    startedAt: Instant | None = Field(
+        validation_alias="started_at",
+        description="when a runner started it; null before",
+        examples=[MOMENT],
+    )
+    name: str = Field(examples=["website"])
+    stageName: str = Field(
+        validation_alias="stage", description="name of the stage; jobs of a stage run together", examples=["build"]
+    )
+    ref: Annotated[str, BeforeValidator(_short_ref)] = Field(
+        description="name of the branch or tag", examples=["refs/heads/main"]
+    )
+    tag: Annotated[bool, BeforeValidator(_is_tag)] = Field(
+        validation_alias=AliasPath("ref"), description="whether the ref is a tag"
+    )
+    erasedAt: None = Field(None, description="always null")
+    artifactsExpireAt: Annotated[Instant | None, BeforeValidator(_first_expiry)] = Field(
+        validation_alias="artifacts",
+        description="when the first of the job's artifacts expires; null: none does",
+        examples=[MOMENT],
+    )
+    status: Annotated[str, BeforeValidator(GITFLIC_STATUS.__getitem__)] = Field(
+        description="`PENDING`, `RUNNING`, `SUCCESS`, `WARNING` (an allowed failure), `FAILED` or `CANCELED`",
+        examples=["SUCCESS"],
+    )
+    pipelineLocalId: int = Field(
+        validation_alias="build_local_id", description="number of the build within its project"
+    )
 
     @model_validator(mode="before")
     @classmethod

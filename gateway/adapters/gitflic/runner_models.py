@@ -1,92 +1,107 @@
 """Runners in GitFlic's API, where they are called agents."""
 
-from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
-from pydantic import AliasPath, BeforeValidator, Field
+from pydantic import AliasPath, BeforeValidator, Field, StrictBool, StrictInt, StrictStr, model_validator
 
-from contracts.errors import RequestRejected
 from contracts.runners import OwnerType
 from gateway.adapters.gitflic.datetime_formats import LocalTime
 from gateway.adapters.gitflic.slices import create_slice_writer
-from gateway.context import RequestContext
-from gateway.framework.fields import Field as Sent
-from gateway.framework.fields import Unreadable
-from gateway.framework.route_table import bare
-from gateway.framework.serializers import Shape, shaped
+from gateway.forwarding.serializers import ResponseModel, serialize
+from gateway.http.json_request import parse_object
+from gateway.schemas.json_body import JsonBody
+from gateway.schemas.samples import UUID
 
 
 def _capitalize(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-class Runner(Shape):
-    id: str = Field(validation_alias="uuid")
-    description: str
-    connectedAt: LocalTime = Field(validation_alias="connected_at")  # noqa: N815  GitFlic's own names
-    active: bool
-    name: str
-    platform: Annotated[str, BeforeValidator(_capitalize)] = Field(validation_alias=AliasPath("info", "platform"))
-    architecture: str = Field(validation_alias=AliasPath("info", "architecture"))
-    ipAddress: str = Field(validation_alias="ip_address")  # noqa: N815
-    tags: tuple[str, ...]
-    ownerType: OwnerType = Field(validation_alias="owner_type")  # noqa: N815
-    ownerId: int | None = Field(validation_alias="owner_id")  # noqa: N815
-    runUntagged: bool = Field(validation_alias="run_untagged")  # noqa: N815
-    locked: bool
-    maxTimeoutInSec: int | None = Field(validation_alias="max_timeout_seconds")  # noqa: N815
-    protected: bool
+class Runner(ResponseModel):
+    id: str = Field(validation_alias="uuid", description="UUID of the runner", examples=[UUID])
+    description: str = Field(examples=["The public website"])
+    connectedAt: LocalTime = Field(
+        validation_alias="connected_at",
+        description="latest contact, in UTC without a zone suffix",
+        examples=["2026-03-01T10:15:30.123"],
+    )
+    active: bool = Field(description="false: the runner is paused and gets no new jobs")
+    name: str = Field(examples=["website"])
+    platform: Annotated[str, BeforeValidator(_capitalize)] = Field(
+        validation_alias=AliasPath("info", "platform"),
+        description="as reported by the runner, like Linux or Darwin; empty: not reported",
+        examples=["Linux"],
+    )
+    architecture: str = Field(
+        validation_alias=AliasPath("info", "architecture"),
+        description="as reported by the runner, like amd64 or arm64; empty: not reported",
+        examples=["amd64"],
+    )
+    ipAddress: str = Field(
+        validation_alias="ip_address", description="IP address of the latest contact", examples=["192.0.2.17"]
+    )
+    tags: tuple[str, ...] = Field(
+        description="the runner runs jobs whose tags are all among these", examples=[["docker"]]
+    )
+    ownerType: OwnerType = Field(
+        validation_alias="owner_type",
+        description="`GLOBAL`: serves all projects; `COMPANY`, `PROJECT`: serves those of its owner",
+    )
+    ownerId: int | None = Field(
+        validation_alias="owner_id", description="number of the company or project; null for GLOBAL"
+    )
+    runUntagged: bool = Field(validation_alias="run_untagged", description="whether the runner runs jobs without tags")
+    locked: bool = Field(description="true: the runner cannot be assigned to other projects")
+    maxTimeoutInSec: int | None = Field(
+        validation_alias="max_timeout_seconds",
+        description="maximum duration of a job in seconds; null: no limit by the runner",
+    )
+    protected: bool = Field(description="true: the runner only runs jobs of protected branches")
 
 
-RUNNER = shaped(Runner)
+RUNNER = serialize(Runner)
 RUNNER_PAGE = create_slice_writer(Runner, "restPipelineRunnerModelList")
 
 
-# ---- request fields; null means unset
+class RunnerFields(JsonBody):
+    """Changes of a runner. Null means unchanged; flags may also have their names in responses, like `active`."""
 
+    name: StrictStr | None = Field(None, examples=["machine-1"])
+    description: StrictStr | None = Field(None, examples=["The big one"])
+    active: StrictBool | None = Field(
+        None, alias="isActive", description="false: the runner is paused and gets no new jobs", examples=[True]
+    )
+    max_timeout_seconds: StrictInt | None = Field(
+        None,
+        alias="maxTimeoutInSec",
+        description="maximum duration of a job in seconds; 0: no limit by the runner",
+        examples=[3600],
+    )
+    tags: tuple[StrictStr, ...] | None = Field(None, description="replaces the whole list", examples=[["docker"]])
+    run_untagged: StrictBool | None = Field(
+        None, alias="runUntagged", description="whether the runner runs jobs without tags", examples=[True]
+    )
+    locked: StrictBool | None = Field(
+        None,
+        alias="isLocked",
+        description="true: the runner cannot be assigned to other projects",
+        examples=[False],
+    )
+    protected: StrictBool | None = Field(
+        None,
+        alias="isProtected",
+        description="true: the runner only runs jobs of protected branches",
+        examples=[False],
+    )
 
-def _require_type(kind: type, expected: str) -> Callable[[Any], Any]:
-    """Return a reader that accepts values of exactly this type, and null."""
-
-    def read(value: Any) -> Any:
-        if value is None or type(value) is kind:
-            return value
-        raise Unreadable(expected)
-
-    return read
-
-
-def _read_tags(value: Any) -> tuple[str, ...] | None:
-    if value is None:
-        return None
-    if isinstance(value, list) and all(isinstance(tag, str) for tag in value):
-        return tuple(value)
-    raise Unreadable("a list of strings")
-
-
-text = Sent(_require_type(str, "a string"), {"type": ["string", "null"]})
-flag = Sent(_require_type(bool, "true or false"), {"type": ["boolean", "null"]})
-number = Sent(_require_type(int, "a whole number"), {"type": ["integer", "null"]})
-texts = Sent(_read_tags, {"type": ["array", "null"], "items": {"type": "string"}})
-
-EDIT = bare(
-    "runner",
-    name=text,
-    description=text,
-    active=flag.called("isActive"),
-    max_timeout_seconds=number.called("maxTimeoutInSec"),
-    tags=texts,
-    run_untagged=flag.called("runUntagged"),
-    locked=flag.called("isLocked"),
-    protected=flag.called("isProtected"),
-)
-
-
-def accept_short_names(context: RequestContext) -> Mapping[str, Any]:
-    """Return flags that were sent under their names in responses, like `active` instead of `isActive`."""
-    names = {"active": "isActive", "locked": "isLocked", "protected": "isProtected"}
-    short = [name for name, long in names.items() if context.body.get(long) is None and name in context.body]
-    try:
-        return {name: flag.read(context.body[name]) for name in short}
-    except Unreadable as error:
-        raise RequestRejected("REQUEST_INVALID", f"{', '.join(short)} must be {error}.") from None
+    @model_validator(mode="before")
+    @classmethod
+    def _parse(cls, sent: Any) -> Any:
+        if not isinstance(sent, bytes):
+            return sent
+        fields = parse_object(sent)
+        for name in ("active", "locked", "protected"):
+            long_name = cls.wire_name(name)
+            if fields.get(long_name) is None and name in fields:
+                fields[long_name] = fields[name]
+        return fields

@@ -1,35 +1,41 @@
 """GitFlic's paging: page numbers start at zero, the order is fixed, and each list has its own name for the rows."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Annotated, Any
 from urllib.parse import parse_qsl
 
+from fastapi import Query, Request
 from pydantic import Field, TypeAdapter, create_model
 
 from contracts.messages import Message, Page
 from contracts.paging import SliceQuery
-from gateway.context import RequestContext
-from gateway.framework.serializers import Shape, Writer
+from gateway.forwarding.serializers import ResponseContext, ResponseModel, Serializer
 
 DEFAULT_PAGE_SIZE = 10
 MAX_PAGE_SIZE = 1000
 MAX_DIGITS = 15  # limit of a page number or size; every JSON parser reads numbers of this length exactly
 
-PARAMETERS = {
-    "page": "page number, from 0; invalid values mean 0",
-    "size": f"rows per page, at most {MAX_PAGE_SIZE}, default {DEFAULT_PAGE_SIZE}; invalid values mean the default",
-}
+
+class PageInfo(ResponseModel):
+    size: int = Field(description="rows per page")
+    totalElements: int = Field(description="total number of rows")
+    totalPages: int = Field(description="total number of pages; 0 for an empty list")
+    number: int = Field(description="page number, from 0")
 
 
-class PageInfo(Shape):
-    size: int
-    totalElements: int  # noqa: N815  GitFlic's own names
-    totalPages: int  # noqa: N815
-    number: int
-
-
-def read_slice_fields(context: RequestContext) -> dict[str, int]:
-    """Return the fields of a SliceQuery from the request's query string."""
-    return parse_slice_fields(context.query)
+async def read_slice_fields(
+    request: Request,
+    _page: Annotated[str | None, Query(alias="page", description="page number, from 0; invalid values mean 0")] = None,
+    _size: Annotated[
+        str | None,
+        Query(
+            alias="size",
+            description=f"rows per page, at most {MAX_PAGE_SIZE}; invalid values mean the default, {DEFAULT_PAGE_SIZE}",
+        ),
+    ] = None,
+) -> Mapping[str, Any]:
+    """Dependency: the fields of a SliceQuery from the request's query string."""
+    return parse_slice_fields(request.scope["query_string"])
 
 
 def parse_slice_fields(query: bytes) -> dict[str, int]:
@@ -47,15 +53,15 @@ def _parse_number(text: str, *, minimum: int, default: int) -> int:
     return int(text)
 
 
-def create_slice_writer(row: type[Shape], name: str) -> Writer:
-    """Return a Writer that converts the answer to a SliceQuery to a page with its rows under `name`."""
+def create_slice_writer(row: type[ResponseModel], name: str) -> Serializer:
+    """Return a Serializer that converts the answer to a SliceQuery to a page with its rows under `name`."""
     fields: dict[str, Any] = {name: (tuple[row, ...], ...)}  # type: ignore[valid-type]
-    embedded: Any = create_model(f"{row.__name__}List", __base__=Shape, **fields)
+    embedded: Any = create_model(f"{row.__name__}List", __base__=ResponseModel, **fields)
     parts: dict[str, Any] = {"embedded": (embedded, Field(alias="_embedded")), "page": (PageInfo, ...)}
-    envelope: Any = create_model(f"{row.__name__}Page", __base__=Shape, **parts)
+    envelope: Any = create_model(f"{row.__name__}Page", __base__=ResponseModel, **parts)
     adapter: TypeAdapter[Any] = TypeAdapter(envelope)
 
-    def write(answer: bytes, context: RequestContext, message: Message) -> bytes:
+    def write(answer: bytes, context: ResponseContext, message: Message) -> bytes:
         assert isinstance(message, SliceQuery)  # noqa: S101  used by list routes only
         page = Page.model_validate_json(answer)
         content = {
@@ -69,4 +75,4 @@ def create_slice_writer(row: type[Shape], name: str) -> Writer:
         }
         return adapter.dump_json(adapter.validate_python(content, context=context), by_alias=True)
 
-    return Writer(envelope, write)
+    return Serializer(envelope, write)

@@ -1,102 +1,170 @@
 """Users and their SSH keys in GitFlic's API."""
 
 from collections.abc import Mapping
-from datetime import date, datetime
 from typing import Annotated, Any
-from urllib.parse import parse_qsl
 
-from pydantic import BeforeValidator, Field, ValidationInfo
+from fastapi import Query
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationInfo
 
-from contracts.identity import GetUser, UserView
 from gateway.adapters.gitflic import avatars
 from gateway.adapters.gitflic.datetime_formats import Day
 from gateway.adapters.gitflic.slices import create_slice_writer
-from gateway.context import RequestContext
-from gateway.framework.fields import Field as BodyField
-from gateway.framework.fields import Unreadable, text
-from gateway.framework.route_table import bare
-from gateway.framework.serializers import Shape, shaped
+from gateway.forwarding.serializers import ResponseContext, ResponseModel, serialize
+from gateway.schemas.json_body import JsonBody
+from gateway.schemas.loose_types import LocalDay, Text, reject_empty
+from gateway.schemas.samples import UUID
+
+PUBLIC_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDkxjaVmTEsJDTtf3bI4XYDpb58fvKfSjy7u8EZeIabc ivan@laptop"
 
 # ---- request fields
 
-
-def _read_day(value: Any) -> date | None:
-    """Return the date of an ISO 8601 date or date-time, ignoring time and zone; None for null or an empty string."""
-    if value in (None, ""):
-        return None
-    try:
-        return datetime.fromisoformat(value).date()
-    except (TypeError, ValueError):
-        raise Unreadable("a date like 2030-12-31 or null") from None
+NAME: dict[str, Any] = {"maxLength": 255}
+RequiredText = Annotated[Text, BeforeValidator(reject_empty)]
 
 
-EXPIRES_AT = BodyField(_read_day, {"type": ["string", "null"], "format": "date"})
+class KeyRequest(JsonBody):
+    model_config = ConfigDict(json_schema_extra={"required": ["publicKey", "title"]})
 
-KEY = bare("key", public_key=text.called("publicKey"), title=text, expires_at=EXPIRES_AT.called("expiresAt"))
-USER = bare("developer", email=text.needed(), password=text, username=text.called("alias").needed())
-EMAIL = bare("developer", email=text.needed())
-USERNAME = bare("developer", username=text)
-PASSWORD = bare("developer", password=text.needed(), password_confirm=text.called("passwordConfirm").needed())
-
-FILTERS = {
-    "email": "e-mail address of the user, case-insensitive",
-    "username": "username, case-insensitive; also `userAlias`",
-}
-
-
-async def find_user(context: RequestContext) -> Mapping[str, Any]:
-    """Return the path parameters with the user's id in place of the alias. Raises DEVELOPER_NOT_FOUND."""
-    path_params = dict(context.path_params)
-    user = UserView.model_validate_json(await context.send(GetUser(username=path_params.pop("user_alias"))))
-    return {**path_params, "user_id": user.id}
+    public_key: Text = Field(
+        None,
+        alias="publicKey",
+        description="one line in authorized_keys format, unchanged",
+        examples=[PUBLIC_KEY],
+        json_schema_extra={"maxLength": 8192},
+    )
+    title: Text = Field(None, examples=["Work laptop"], json_schema_extra=NAME)
+    expires_at: LocalDay = Field(
+        None,
+        alias="expiresAt",
+        description="date or date-time, of which the date counts; null or missing: no expiry",
+        examples=["2030-12-31"],
+    )
 
 
-def add_developer_role(_context: RequestContext) -> Mapping[str, Any]:
-    """Return the developer role for new users, so that they can also use Free Commit's API."""
-    return {"roles": ("ROLE_DEVELOPER",)}
+class EmailRequest(JsonBody):
+    model_config = ConfigDict(json_schema_extra={"required": ["email"]})
+
+    email: RequiredText = Field(
+        None,
+        validate_default=True,
+        description="e-mail address, unique, case-insensitive",
+        examples=["ivan@example.org"],
+        json_schema_extra=NAME,
+    )
 
 
-def read_user_filter(context: RequestContext) -> Mapping[str, Any]:
-    """Return the filters in the query string. A missing or empty filter matches all users."""
-    parameters = dict(parse_qsl(context.query.decode("latin-1"), encoding="utf-8"))
-    return {"email": parameters.get("email"), "username": parameters.get("username", parameters.get("userAlias"))}
+class UserRequest(EmailRequest):
+    model_config = ConfigDict(json_schema_extra={"required": ["email", "password", "alias"]})
+
+    password: Text = Field(
+        None,
+        description="8 to 1024 characters, not a common password, not containing the username",
+        examples=["correct horse battery staple"],
+        json_schema_extra={"maxLength": 1024},
+    )
+    username: RequiredText = Field(
+        None,
+        alias="alias",
+        validate_default=True,
+        description="username",
+        examples=["ivan"],
+        json_schema_extra=NAME,
+    )
+
+
+class UsernameRequest(JsonBody):
+    model_config = ConfigDict(json_schema_extra={"required": ["username"]})
+
+    username: Text = Field(
+        None,
+        description="1 to 64 Latin letters, digits, dots, dashes or underscores; unique, case-insensitive",
+        examples=["ivan"],
+        json_schema_extra=NAME,
+    )
+
+
+class PasswordRequest(JsonBody):
+    model_config = ConfigDict(json_schema_extra={"required": ["password", "passwordConfirm"]})
+
+    password: RequiredText = Field(
+        None,
+        validate_default=True,
+        description="8 to 1024 characters, not a common password, not containing the username",
+        examples=["correct horse battery staple"],
+        json_schema_extra={"maxLength": 1024},
+    )
+    password_confirm: RequiredText = Field(
+        None,
+        alias="passwordConfirm",
+        validate_default=True,
+        description="the same password again",
+        examples=["correct horse battery staple"],
+    )
+
+
+async def read_user_filter(
+    email: Annotated[str | None, Query(description="e-mail address of the user, case-insensitive")] = None,
+    username: Annotated[str | None, Query(description="username, case-insensitive; also `userAlias`")] = None,
+    user_alias: Annotated[str | None, Query(alias="userAlias", include_in_schema=False)] = None,
+) -> Mapping[str, Any]:
+    """Dependency: the filters in the query string. A missing or empty filter matches all users."""
+    return {"email": email or None, "username": (user_alias if username is None else username) or None}
 
 
 # ---- response models
 
 
 def _avatar_url(uuid: str, info: ValidationInfo) -> str:
-    assert isinstance(info.context, RequestContext)  # noqa: S101  the writer sets it
-    return info.context.state.settings.url + avatars.avatar_path(uuid)
+    assert isinstance(info.context, ResponseContext)  # noqa: S101  the serializer sets it
+    return info.context.url + avatars.avatar_path(uuid)
 
 
 Avatar = Annotated[str, BeforeValidator(_avatar_url), Field(validation_alias="uuid")]
 
 
-class GitFlicUser(Shape):
-    id: str = Field(validation_alias="uuid")
-    username: str
-    name: str | None = None
-    surname: str | None = None
-    fullName: str | None = None  # noqa: N815  GitFlic's own name
-    avatar: Avatar
-    cover: str | None = None
+class GitFlicUser(ResponseModel):
+    id: str = Field(validation_alias="uuid", description="UUID of the user", examples=[UUID])
+    username: str = Field(
+        description="1 to 64 Latin letters, digits, dots, dashes or underscores; unique, case-insensitive",
+        examples=["ivan"],
+    )
+    name: str | None = Field(None, description="always null", examples=["website"])
+    surname: str | None = Field(None, description="always null")
+    fullName: str | None = Field(None, description="always null")
+    avatar: Avatar = Field(description="URL of the avatar image")
+    cover: str | None = Field(None, description="always null")
 
 
 class UserAdmin(GitFlicUser):
-    email: Annotated[str, BeforeValidator(lambda email: email or "")]
-    confirmed: Annotated[bool, BeforeValidator(bool), Field(validation_alias="email")]
+    email: Annotated[str, BeforeValidator(lambda email: email or "")] = Field(
+        description="e-mail address; empty: none", examples=["ivan@example.org"]
+    )
+    confirmed: Annotated[bool, BeforeValidator(bool), Field(validation_alias="email")] = Field(
+        description="whether the user has an e-mail address"
+    )
 
 
-class SshKey(Shape):
-    uuid: str
-    publicKey: str = Field(validation_alias="public_key")  # noqa: N815
-    title: str
-    expiresAt: Day | None = Field(validation_alias="expires_at")  # noqa: N815
-    userUuid: str = Field(validation_alias="user_uuid")  # noqa: N815
+class SshKey(ResponseModel):
+    uuid: str = Field(description="id of the same object in GitFlic's routes", examples=[UUID])
+    publicKey: str = Field(
+        validation_alias="public_key",
+        description="one line in authorized_keys format, unchanged",
+        examples=["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDkxjaVmTEsJDTtf3bI4XYDpb58fvKfSjy7u8EZeIabc ivan@laptop"],
+    )
+    title: str = Field(examples=["Work laptop"])
+    expiresAt: Day | None = Field(
+        validation_alias="expires_at",
+        description="last day on which the key is valid; null: no expiry",
+        examples=["2030-12-31"],
+    )
+    userUuid: str = Field(
+        validation_alias="user_uuid",
+        description="UUID of the key's owner",
+        examples=[UUID],
+    )
 
 
-ONE_USER = shaped(GitFlicUser)
+ONE_USER = serialize(GitFlicUser)
 USER_PAGE = create_slice_writer(UserAdmin, "restUserAdminModelList")
-ONE_KEY = shaped(SshKey)
+ONE_KEY = serialize(SshKey)
 KEY_PAGE = create_slice_writer(SshKey, "userPublicSshKeyModelList")

@@ -5,9 +5,8 @@ import contextlib
 from collections.abc import AsyncIterator
 from urllib.parse import parse_qsl
 
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
-from starlette.types import Receive, Scope
 
 from contracts.builds import (
     AppendArtifactUpload,
@@ -29,10 +28,10 @@ DEFAULT_FILE_NAMES = {"zip": "default.zip", "gzip": "default.gz", "raw": "defaul
 PARAMETERS = ("artifact_type", "artifact_format", "expire_in")
 
 
-async def upload_artifact(app_state: AppState, scope: Scope, receive: Receive) -> Response:
+async def upload_artifact(app_state: AppState, request: Request) -> Response:
     """Store an artifact and respond 201. Parameters are in the query string or in form fields, even after the file."""
-    headers = dict(scope["headers"])
-    job_id, token = scope["path_params"]["job_id"], read_header(headers, b"job-token")
+    headers = dict(request.scope["headers"])
+    job_id, token = request.path_params["job_id"], read_header(headers, b"job-token")
     form = FileForm(headers.get(b"content-type", b""))
     answer = await app_state.bus.send(StartArtifactUpload(job_id=job_id, token=token))
     upload = ArtifactUpload.model_validate_json(answer)
@@ -40,10 +39,10 @@ async def upload_artifact(app_state: AppState, scope: Scope, receive: Receive) -
         length = read_header(headers, b"content-length")
         if length.isdigit() and int(length) > upload.longest + MAX_FORM_OVERHEAD_BYTES:
             raise _too_large(upload)
-        size = await _forward_file(app_state, receive, form, upload)
+        size = await _forward_file(app_state, request, form, upload)
         if not (form.complete and form.has_file):
             raise RequestRejected("REQUEST_MALFORMED", "The form is incomplete or has no part named file.")
-        sent = {**form.fields, **dict(parse_qsl(scope["query_string"].decode("latin-1")))}
+        sent = {**form.fields, **dict(parse_qsl(request.scope["query_string"].decode("latin-1")))}
         parameters = {name: sent[name] for name in PARAMETERS if sent.get(name)}
         name = form.file_name or DEFAULT_FILE_NAMES.get(parameters.get("artifact_format", "zip"), "default")
         finish = validate(
@@ -63,17 +62,17 @@ async def upload_artifact(app_state: AppState, scope: Scope, receive: Receive) -
     return JSONResponse({"id": artifact.id, "file_name": artifact.file_name, "size": artifact.size}, 201)
 
 
-async def download_artifact(app_state: AppState, scope: Scope, _receive: Receive) -> Response:
+async def download_artifact(app_state: AppState, request: Request) -> Response:
     """Send a job's artifact archive. `direct_download` is ignored: there is no object storage URL to redirect to."""
-    token = read_header(dict(scope["headers"]), b"job-token")
-    answer = await app_state.bus.query(GetArtifact(job_id=scope["path_params"]["job_id"], token=token))
-    return await send_artifact(app_state, scope, Artifact.model_validate_json(answer))
+    token = read_header(dict(request.scope["headers"]), b"job-token")
+    answer = await app_state.bus.query(GetArtifact(job_id=request.path_params["job_id"], token=token))
+    return await send_artifact(app_state, request.scope, Artifact.model_validate_json(answer))
 
 
-async def _forward_file(app_state: AppState, receive: Receive, form: FileForm, upload: ArtifactUpload) -> int:
+async def _forward_file(app_state: AppState, request: Request, form: FileForm, upload: ArtifactUpload) -> int:
     """Forward the file to the builds service in chunks and return its size in bytes. Raises ARTIFACT_TOO_LARGE."""
     offset, pending, received = 0, bytearray(), 0
-    async for chunk in _body_chunks(receive):
+    async for chunk in _body_chunks(request):
         pending += form.feed(chunk)
         received += len(chunk)
         if offset + len(pending) > upload.longest or received > upload.longest + MAX_FORM_OVERHEAD_BYTES:
@@ -92,10 +91,10 @@ async def _append_chunk(app_state: AppState, upload: ArtifactUpload, offset: int
     await app_state.bus.send(command)
 
 
-async def _body_chunks(receive: Receive) -> AsyncIterator[bytes]:
+async def _body_chunks(request: Request) -> AsyncIterator[bytes]:
     more = True
     while more:
-        message = await receive()
+        message = await request.receive()
         if message["type"] == "http.disconnect":
             raise ClientDisconnect
         yield message.get("body", b"")

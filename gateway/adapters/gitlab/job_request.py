@@ -5,9 +5,8 @@ import logging
 import re
 from uuid import NAMESPACE_URL, uuid4, uuid5
 
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
-from starlette.types import Receive, Scope
 
 from contracts.builds import Assignment, ClaimJob, ClaimResult, ReturnClaim, RunnerDescription
 from contracts.errors import RequestRejected
@@ -27,25 +26,25 @@ RETURN_RETRY_DELAYS = (0.2, 1.0, 3.0, 0.0)  # seconds to wait after each failed 
 REQUEST_ID = re.compile(r"[!-~]{16,128}")  # an X-Request-Id that is used; shorter ids may not be unique
 
 
-async def request_job(app_state: AppState, scope: Scope, receive: Receive) -> Response:
+async def request_job(app_state: AppState, request: Request) -> Response:
     """Respond 201 with a job, or 204 after the long-poll timeout.
 
     With `last_update` from the previous 204, no claim is attempted at first unless jobs or runners changed since then.
     A claimed job that cannot be delivered is returned to the queue at once. If the response is lost, a retry with the
     same X-Request-Id gets the same job.
     """
-    sent = await read_fields(scope, receive)
+    sent = await read_fields(request)
     with app_state.long_polls.enter() as poll:
         poll.seen_cursor = str(sent.get("last_update", ""))
-        watcher = asyncio.create_task(_watch_disconnect(receive, poll))
+        watcher = asyncio.create_task(_watch_disconnect(request, poll))
         try:
-            return await _respond(app_state, scope, sent, poll)
+            return await _respond(app_state, request, sent, poll)
         finally:
             watcher.cancel()
 
 
-async def _respond(app_state: AppState, scope: Scope, sent: RequestFields, poll: PendingPoll) -> Response:
-    assignment = await _wait_for_job(app_state, scope, sent, poll)
+async def _respond(app_state: AppState, request: Request, sent: RequestFields, poll: PendingPoll) -> Response:
+    assignment = await _wait_for_job(app_state, request, sent, poll)
     if assignment is None:
         if poll.is_disconnected:
             raise ClientDisconnect
@@ -92,13 +91,15 @@ async def _fetch_webhook_body(app_state: AppState, assignment: Assignment) -> by
     return await app_state.bus.query(GetWebhookPayload(delivery_id=assignment.delivery_id))
 
 
-async def _watch_disconnect(receive: Receive, poll: PendingPoll) -> None:
-    while (await receive())["type"] != "http.disconnect":
+async def _watch_disconnect(request: Request, poll: PendingPoll) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
         pass
     poll.disconnect()
 
 
-async def _wait_for_job(app_state: AppState, scope: Scope, sent: RequestFields, poll: PendingPoll) -> Assignment | None:
+async def _wait_for_job(
+    app_state: AppState, request: Request, sent: RequestFields, poll: PendingPoll
+) -> Assignment | None:
     """Claim a job and return it, or None after the timeout, a disconnect of the client, or a shutdown of the gateway.
 
     The poll is in the queue before its first claim, so no job queued after that claim is missed.
@@ -110,9 +111,9 @@ async def _wait_for_job(app_state: AppState, scope: Scope, sent: RequestFields, 
         poll.wake_up.clear()
         if poll.is_stale:
             poll.is_stale = False
-            profile = await authenticate_runner(app_state, scope, sent)
+            profile = await authenticate_runner(app_state, request, sent)
             poll.runner_uuid = profile.runner_uuid
-            poll.claim_id = poll.claim_id or _derive_claim_id(scope, profile)
+            poll.claim_id = poll.claim_id or _derive_claim_id(request, profile)
             app_state.long_polls.update_offer(poll, _describe_runner(profile, sent) if profile.active else None)
         if poll.is_disconnected or app_state.long_polls.is_closed:
             return None
@@ -154,9 +155,9 @@ async def _claim_job(app_state: AppState, offer: RunnerDescription, poll: Pendin
     return assignment
 
 
-def _derive_claim_id(scope: Scope, profile: RunnerProfile) -> str:
+def _derive_claim_id(request: Request, profile: RunnerProfile) -> str:
     """Return the claim's command id, derived from X-Request-Id so that a retried request repeats the same claim."""
-    request_id = read_header(dict(scope["headers"]), b"x-request-id")
+    request_id = read_header(dict(request.scope["headers"]), b"x-request-id")
     unique_id = request_id if REQUEST_ID.fullmatch(request_id) else uuid4().hex
     return str(uuid5(NAMESPACE_URL, f"claim/{profile.runner_uuid}/{unique_id}"))
 

@@ -8,8 +8,8 @@ from typing import Any, TypeVar, get_args
 from urllib.parse import parse_qs
 
 from pydantic import ValidationError
+from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.types import Receive, Scope
 
 from contracts.builds import AppendTrace, ReportJob, TraceState
 from contracts.errors import RequestRejected
@@ -28,8 +28,8 @@ from contracts.runners import (
 )
 from gateway.auth import Role
 from gateway.context import AppState
-from gateway.framework.request_body import json_object, read_body
 from gateway.http.client_ip import client_ip
+from gateway.http.json_request import parse_object, read_body
 from libs.eventstore.decider import Actor, runner_actor
 
 MAX_TRACE_BYTES = 8 * 1024 * 1024
@@ -44,13 +44,13 @@ RequestFields = Mapping[str, Any]
 M = TypeVar("M", bound=Message)
 
 
-async def register_runner(app_state: AppState, scope: Scope, receive: Receive) -> Response:
+async def register_runner(app_state: AppState, request: Request) -> Response:
     """Handle `POST /runners`: register a runner with a registration token."""
-    registration = await send_registration(app_state, scope, await read_fields(scope, receive))
+    registration = await send_registration(app_state, request, await read_fields(request))
     return _identity_response(registration.id, registration.token, registration.token_expires_at, 201)
 
 
-async def send_registration(app_state: AppState, scope: Scope, sent: RequestFields) -> RunnerRegistration:
+async def send_registration(app_state: AppState, request: Request, sent: RequestFields) -> RunnerRegistration:
     """Register a runner at the runners service with the fields `sent`. Raises REQUEST_INVALID or FORBIDDEN."""
     command = validate(
         RegisterRunner,
@@ -65,28 +65,28 @@ async def send_registration(app_state: AppState, scope: Scope, sent: RequestFiel
         active=_read_flag(sent, "active", default=True) and not _read_flag(sent, "paused", default=False),
         max_timeout_seconds=_read_integer(sent, "maximum_timeout") or None,
         info=parse_runner_info(sent) or RunnerInfo(),
-        ip_address=client_ip(scope, app_state.settings.trusted_proxies),
+        ip_address=client_ip(request.scope, app_state.settings.trusted_proxies),
     )
     return RunnerRegistration.model_validate_json(await app_state.bus.send(command))
 
 
-async def verify_runner(app_state: AppState, scope: Scope, receive: Receive) -> Response:
+async def verify_runner(app_state: AppState, request: Request) -> Response:
     """Handle `POST /runners/verify`: check a runner's token."""
-    sent = await read_fields(scope, receive)
-    profile = await authenticate_runner(app_state, scope, sent)
-    return _identity_response(profile.runner_id, read_runner_token(scope, sent), None, 200)
+    sent = await read_fields(request)
+    profile = await authenticate_runner(app_state, request, sent)
+    return _identity_response(profile.runner_id, read_runner_token(request, sent), None, 200)
 
 
-async def unregister_runner(app_state: AppState, scope: Scope, receive: Receive) -> Response:
+async def unregister_runner(app_state: AppState, request: Request) -> Response:
     """Handle `DELETE /runners`: delete the runner, authenticated by its own token."""
-    profile = await authenticate_runner(app_state, scope, await read_fields(scope, receive))
+    profile = await authenticate_runner(app_state, request, await read_fields(request))
     await app_state.bus.send(DeleteRunner(runner_uuid=profile.runner_uuid), actor=actor_from_profile(profile))
     return Response(status_code=204)
 
 
-async def reset_token(app_state: AppState, scope: Scope, receive: Receive) -> Response:
+async def reset_token(app_state: AppState, request: Request) -> Response:
     """Replace a runner's token, authenticated by the current one."""
-    profile = await authenticate_runner(app_state, scope, await read_fields(scope, receive))
+    profile = await authenticate_runner(app_state, request, await read_fields(request))
     answer = await app_state.bus.send(
         ResetRunnerToken(runner_uuid=profile.runner_uuid), actor=actor_from_profile(profile)
     )
@@ -94,43 +94,43 @@ async def reset_token(app_state: AppState, scope: Scope, receive: Receive) -> Re
     return _identity_response(registration.id, registration.token, registration.token_expires_at, 201)
 
 
-async def reset_token_as_admin(app_state: AppState, scope: Scope, _receive: Receive) -> Response:
+async def reset_token_as_admin(app_state: AppState, request: Request) -> Response:
     """Replace a runner's token, authenticated by an administrator's token, in case the runner's token is lost."""
-    sent = {b"authorization": b"token " + dict(scope["headers"]).get(b"private-token", b"")}
+    sent = {b"authorization": b"token " + dict(request.scope["headers"]).get(b"private-token", b"")}
     try:
         actor = await app_state.authenticator.authenticate(sent, Role.ADMIN, TokenScope.RUNNER_WRITE)
     except RequestRejected as rejection:
         if rejection.failure.status == 401:
             raise RequestRejected("FORBIDDEN", rejection.detail) from None  # runners expect 403, not 401
         raise
-    view = await app_state.bus.query(GetRunner(runner_id=scope["path_params"]["runner_id"]), actor=actor)
+    view = await app_state.bus.query(GetRunner(runner_id=request.path_params["runner_id"]), actor=actor)
     uuid = RunnerView.model_validate_json(view).uuid
     answer = await app_state.bus.send(ResetRunnerToken(runner_uuid=uuid), actor=actor)
     registration = RunnerRegistration.model_validate_json(answer)
     return _identity_response(registration.id, registration.token, registration.token_expires_at, 201)
 
 
-async def unregister_machine(app_state: AppState, scope: Scope, receive: Receive) -> Response:
+async def unregister_machine(app_state: AppState, request: Request) -> Response:
     """Respond 204 if a machine that shares a runner's token unregisters. Machines are not stored; the runner stays."""
-    await authenticate_runner(app_state, scope, await read_fields(scope, receive))
+    await authenticate_runner(app_state, request, await read_fields(request))
     return Response(status_code=204)
 
 
-async def append_trace(app_state: AppState, scope: Scope, receive: Receive) -> Response:
+async def append_trace(app_state: AppState, request: Request) -> Response:
     """Append to a job's log at the start of Content-Range.
 
     The end of the range is ignored, because runners compute it differently.
     """
-    headers = dict(scope["headers"])
+    headers = dict(request.scope["headers"])
     content_range = CONTENT_RANGE.match(headers.get(b"content-range", b"").decode("latin-1"))
     if not content_range:
         raise RequestRejected("REQUEST_MALFORMED", "Content-Range is missing or does not have the form <start>-<end>.")
     token, start = read_header(headers, b"job-token"), int(content_range[1])
-    log = await read_body(receive, MAX_TRACE_BYTES)
+    log = await read_body(request.receive, MAX_TRACE_BYTES)
     for position in range(0, len(log) or 1, CHUNK_BYTES):
         command = validate(
             AppendTrace,
-            job_id=scope["path_params"]["job_id"],
+            job_id=request.path_params["job_id"],
             token=token,
             offset=start + position,
             content=base64.b64encode(log[position : position + CHUNK_BYTES]),
@@ -153,9 +153,9 @@ async def append_trace(app_state: AppState, scope: Scope, receive: Receive) -> R
     )
 
 
-async def report_job(app_state: AppState, scope: Scope, receive: Receive) -> Response:
+async def report_job(app_state: AppState, request: Request) -> Response:
     """Handle `PUT /jobs/{id}`: record a job's state, with checksum and size of its log."""
-    sent = await read_fields(scope, receive)
+    sent = await read_fields(request)
     job_state = _read_text(sent, "state")
     if job_state not in JOB_STATES:
         raise RequestRejected("REQUEST_MALFORMED", f"state must be one of {', '.join(sorted(JOB_STATES))}.")
@@ -163,8 +163,8 @@ async def report_job(app_state: AppState, scope: Scope, receive: Receive) -> Res
     output = output if isinstance(output, dict) else {}
     command = validate(
         ReportJob,
-        job_id=scope["path_params"]["job_id"],
-        token=read_header(dict(scope["headers"]), b"job-token") or _read_text(sent, "token"),
+        job_id=request.path_params["job_id"],
+        token=read_header(dict(request.scope["headers"]), b"job-token") or _read_text(sent, "token"),
         state=job_state,
         exit_code=_read_integer(sent, "exit_code"),
         failure_reason=_read_failure_reason(sent),
@@ -191,24 +191,24 @@ def _identity_response(id_: int, token: str, expires_at: datetime | None, status
 # ---- parsing of runner requests
 
 
-async def read_fields(scope: Scope, receive: Receive) -> RequestFields:
+async def read_fields(request: Request) -> RequestFields:
     """Read the body, JSON or a form; a form field sent several times becomes a list. Raises REQUEST_MALFORMED."""
-    headers = dict(scope["headers"])
-    raw = await read_body(receive)
+    headers = dict(request.scope["headers"])
+    raw = await read_body(request.receive)
     if b"x-www-form-urlencoded" in headers.get(b"content-type", b"").lower():
         try:
             form = parse_qs(raw.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=1000)
         except ValueError:
             raise RequestRejected("REQUEST_MALFORMED", "The form has too many fields.") from None
         return {name.removesuffix("[]"): values if len(values) > 1 else values[0] for name, values in form.items()}
-    return json_object(raw) if raw.strip() else {}
+    return parse_object(raw)
 
 
-async def authenticate_runner(app_state: AppState, scope: Scope, sent: RequestFields) -> RunnerProfile:
+async def authenticate_runner(app_state: AppState, request: Request, sent: RequestFields) -> RunnerProfile:
     """Return the profile of the request's runner and record the contact. Raises FORBIDDEN if the token is unknown."""
-    address = client_ip(scope, app_state.settings.trusted_proxies)
+    address = client_ip(request.scope, app_state.settings.trusted_proxies)
     command = validate(
-        AuthenticateRunner, token=read_runner_token(scope, sent), ip_address=address, info=parse_runner_info(sent)
+        AuthenticateRunner, token=read_runner_token(request, sent), ip_address=address, info=parse_runner_info(sent)
     )
     return RunnerProfile.model_validate_json(await app_state.bus.send(command))
 
@@ -217,8 +217,8 @@ def actor_from_profile(profile: RunnerProfile) -> Actor:
     return runner_actor(profile.name)
 
 
-def read_runner_token(scope: Scope, sent: RequestFields) -> str:
-    return read_header(dict(scope["headers"]), b"runner-token") or _read_text(sent, "token")
+def read_runner_token(request: Request, sent: RequestFields) -> str:
+    return read_header(dict(request.scope["headers"]), b"runner-token") or _read_text(sent, "token")
 
 
 def read_header(headers: Mapping[bytes, bytes], name: bytes) -> str:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.e2e.used_stack.backed_up import BackedUp
+from tests.support.gateway_routes import OF_RUNNERS
 from tests.support.stacks.fuzzing_target import FuzzingTarget, create_fuzzing_target
 from tests.support.stacks.running_stack import RunningStack
 
@@ -20,7 +21,10 @@ THOROUGH = int(os.environ.get("HEADRACE_FUZZ_EXAMPLES", "0"))  # examples per op
 EXAMPLES = THOROUGH or 5  # generated requests per operation
 DOCUMENT = json.loads(files("contracts").joinpath("openapi.json").read_text("utf-8"))
 OPERATIONS = [
-    (method.upper(), path) for path, item in DOCUMENT["paths"].items() if path != "/api/events" for method in item
+    (method.upper(), path)
+    for path, item in DOCUMENT["paths"].items()
+    if path != "/api/events" and not path.startswith(OF_RUNNERS)
+    for method in item
 ]
 Fuzz = Callable[[str, str, "Callable[[Case[Any]], None]"], None]
 

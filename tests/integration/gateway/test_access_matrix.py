@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,30 +11,25 @@ from typing import Any
 import pytest
 import yaml
 
-from contracts.errors import CODES
-from gateway.auth import Role
-from gateway.framework.route_table import Route
-from gateway.openapi.failures import codes
-from gateway.routes import TABLE
 from libs.security.tokens import SigningKey, issue_token
 from libs.service.connections import create_vault
 from services.identity.authentication.signing_keys import ENCRYPTION_SUBJECT, KEYS_COLLECTION
+from tests.support.gateway_routes import GatewayRoute, list_routes
 from tests.support.in_process.running_system import Headers, RunningSystem, running_system
 from tests.support.infrastructure.servers import Servers
 from tests.support.waiting import eventually
 
 ACCESS_TABLE = yaml.safe_load((Path(__file__).parent / "access.yaml").read_text())
 CALLERS: list[str] = ACCESS_TABLE["callers"]
-EVENTS_ROUTE = Route("GET", "/events", Role.USER)
-ROUTES = [*TABLE, EVENTS_ROUTE]
+ROUTES = list_routes()
 LAUNCH = "POST /developer/builds/{project_id:id}"
 UNKNOWN_ID = "999999999"
 
 Ids = Mapping[str, str]
 
 
-def name_of(route: Route) -> str:
-    return f"{route.method} {route.path}"
+def name_of(route: GatewayRoute) -> str:
+    return route.name
 
 
 def matches(pattern: str, name: str) -> bool:
@@ -44,14 +39,14 @@ def matches(pattern: str, name: str) -> bool:
     return re.fullmatch(parts, name) is not None
 
 
-def expected_outcomes(route: Route) -> Mapping[str, Any]:
+def expected_outcomes(route: GatewayRoute) -> Mapping[str, Any]:
     """Return the expected outcome by caller: `in` if the call is allowed, else the status of the error."""
     line = next((line for pattern, line in ACCESS_TABLE["routes"].items() if matches(pattern, name_of(route))), None)
     assert line, f"access.yaml says nothing of {name_of(route)}"
     return dict(zip(CALLERS, line, strict=True))
 
 
-def expected_code(route: Route, caller: str, status: int) -> str:
+def expected_code(route: GatewayRoute, caller: str, status: int) -> str:
     own = ACCESS_TABLE["codes"].get(f"{status} of {name_of(route)} for {caller}")
     general = ACCESS_TABLE["codes"][status]
     return str(own or (general if isinstance(general, str) else general[caller]))
@@ -155,25 +150,25 @@ OWNERS = {"owner_alias", "project_alias", "company_alias"}
 """Owners named in the path must exist, or an allowed caller gets 404; the object to be changed must not exist."""
 
 
-def visible_ids(route: Route, things: Ids) -> Ids:
+def visible_ids(route: GatewayRoute, things: Ids) -> Ids:
     if route.method == "GET" or name_of(route) == LAUNCH:
         return things
     return {name: value for name, value in things.items() if name in OWNERS}
 
 
-def request_path(route: Route, known: Ids) -> str:
+def request_path(route: GatewayRoute, known: Ids) -> str:
     def value(captured: re.Match[str]) -> str:
         return known.get(captured[1] + captured[2], known.get(captured[1], UNKNOWN_ID))
 
     return "/api" + re.sub(r"\{(\w+)((?::id)?)\}", value, route.path)
 
 
-def allowed_statuses(route: Route, address: str, *, public: bool) -> set[int]:
+def allowed_statuses(route: GatewayRoute, address: str, *, public: bool) -> Set[int]:
     """Return the statuses that an allowed caller may get. A GET request with existing ids must succeed."""
     if route.method == "GET" and UNKNOWN_ID not in address:
         return {route.status}
     refusals = {503, 504} if public else {401, 403, 503, 504}
-    return {route.status, *(CODES[code].status for code in codes(route))} - refusals
+    return route.statuses - refusals
 
 
 @dataclass(frozen=True)
@@ -190,7 +185,7 @@ async def answers(
     """Return the answer for each route and caller. Requests run concurrently, 16 at a time."""
     turn = asyncio.Semaphore(16)
 
-    async def ask(route: Route, caller: str) -> Answer:
+    async def ask(route: GatewayRoute, caller: str) -> Answer:
         path = request_path(route, visible_ids(route, resource_ids))
         async with turn, system.http.stream(route.method, path, headers=callers[caller]) as response:
             if response.status_code < 400:  # do not read the body, because an event stream has no end
@@ -204,7 +199,7 @@ async def answers(
 
 @pytest.mark.parametrize("route", ROUTES, ids=name_of)
 def test_each_route_answers_each_caller_as_the_access_table_says(
-    answers: Mapping[tuple[str, str], Answer], route: Route
+    answers: Mapping[tuple[str, str], Answer], route: GatewayRoute
 ) -> None:
     outcomes, unexpected = expected_outcomes(route), {}
     for caller, expected in outcomes.items():

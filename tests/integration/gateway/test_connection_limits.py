@@ -8,9 +8,9 @@ import pytest
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gateway.framework import http_protocol
-from gateway.framework.http_protocol import Connection
-from gateway.framework.request_body import read_body
+from gateway.http import limited_protocol
+from gateway.http.json_request import read_body
+from gateway.http.limited_protocol import Connection
 
 REQUEST_HEAD = b"POST / HTTP/1.1\r\nHost: x\r\n"
 CHUNKED_HEAD = REQUEST_HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -40,8 +40,8 @@ async def open_connection(app: ASGIApp = echo) -> AsyncIterator[tuple[asyncio.St
 
 @pytest.fixture(autouse=True)
 def short_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_protocol, "HEAD_SECONDS", 0.3)
-    monkeypatch.setattr(http_protocol, "BODY_SECONDS", 0.3)
+    monkeypatch.setattr(limited_protocol, "HEAD_SECONDS", 0.3)
+    monkeypatch.setattr(limited_protocol, "BODY_SECONDS", 0.3)
 
 
 async def send_and_read_all(*chunks: bytes) -> bytes:
@@ -95,8 +95,8 @@ async def test_an_idle_keep_alive_connection_is_not_subject_to_the_head_timeout(
 
 
 async def test_a_request_body_at_the_minimum_rate_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_protocol, "BODY_SECONDS", 0.01)
-    monkeypatch.setattr(http_protocol, "BODY_PACE", 0)
+    monkeypatch.setattr(limited_protocol, "BODY_SECONDS", 0.01)
+    monkeypatch.setattr(limited_protocol, "BODY_PACE", 0)
     async with asyncio.timeout(20), open_connection() as (reader, writer):
         writer.write(REQUEST_HEAD + b"Content-Length: 500000\r\n\r\n" + b"a" * 400_000)
         with pytest.raises(TimeoutError):
@@ -107,7 +107,7 @@ async def test_a_request_body_at_the_minimum_rate_is_accepted(monkeypatch: pytes
 
 
 async def test_a_client_that_does_not_read_the_response_is_disconnected(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_protocol, "ANSWER_SECONDS", 0.1)
+    monkeypatch.setattr(limited_protocol, "ANSWER_SECONDS", 0.1)
     over = asyncio.Event()
 
     async def send_much(_scope: Scope, _receive: Receive, send: Send) -> None:

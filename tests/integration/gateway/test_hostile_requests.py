@@ -8,8 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from gateway.framework.route_table import Route
-from gateway.routes import TABLE
+from tests.support.gateway_routes import GatewayRoute, list_routes
 from tests.support.in_process.free_commit_system import FreeCommitSystem, free_commit_system
 from tests.support.infrastructure.servers import Servers
 
@@ -59,8 +58,8 @@ HOSTILE_BODIES = [
 ]
 ROUTES = [
     route
-    for route in TABLE
-    if route.body.fields and route.path.startswith(tuple(f"/admin/{resource}s" for resource in RESOURCES))
+    for route in list_routes()
+    if route.body and route.path.startswith(tuple(f"/admin/{resource}s" for resource in RESOURCES))
 ]
 
 
@@ -70,12 +69,17 @@ async def free_commit(servers: Servers) -> AsyncIterator[FreeCommitSystem]:
         yield stage
 
 
-async def create_route_path(free_commit: FreeCommitSystem, route: Route) -> str:
+def resource_of(route: GatewayRoute) -> str:
+    assert route.body
+    return route.body.resource()
+
+
+async def create_route_path(free_commit: FreeCommitSystem, route: GatewayRoute) -> str:
     """Create the resource that the route needs and return the route's path with its id."""
     base, captured, part = route.path.partition("/{")
     if not captured:
         return f"/api{base}"
-    created = await free_commit.create(route.body.resource)
+    created = await free_commit.create(resource_of(route))
     return f"/api{base}/{created['id']}{part[part.index('}') + 1 :]}"
 
 
@@ -88,9 +92,9 @@ def list_server_errors(answers: list[httpx.Response]) -> list[tuple[int, str]]:
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
-async def test_no_field_value_causes_a_server_error(free_commit: FreeCommitSystem, route: Route) -> None:
-    path, resource = await create_route_path(free_commit, route), route.body.resource
-    names = [field.wire or name for name, field in route.body.fields.items()]
+async def test_no_field_value_causes_a_server_error(free_commit: FreeCommitSystem, route: GatewayRoute) -> None:
+    path, resource = await create_route_path(free_commit, route), resource_of(route)
+    names = [route.body_fields.wire_name(name) for name in route.body_fields.model_fields]
     bodies = [{resource: free_commit.defaults[resource] | {name: value}} for name in names for value in HOSTILE_VALUES]
     permits = asyncio.Semaphore(CONCURRENCY)
 

@@ -213,3 +213,15 @@ async def test_error_responses_have_cors_headers(http_without_folder: httpx.Asyn
     assert response.status_code == 401
     assert response.headers["Access-Control-Allow-Origin"] == "*"
     assert "X-Trace-Id" in response.headers["Access-Control-Expose-Headers"]
+
+
+async def test_only_pages_of_the_configured_origins_may_read_responses(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    with running_nats(tmp_path_factory.mktemp("bus")) as server:
+        settings = Settings(nats_url=server.program.url, cors_origins=("https://page.example",))
+        async with running_gateway(settings) as (_, _, url), httpx.AsyncClient(base_url=url) as http:
+            known = await http.get("/api/guest/ping", headers=ORIGIN)
+            other = await http.get("/api/guest/ping", headers={"Origin": "https://other.example"})
+    assert known.headers["Access-Control-Allow-Origin"] == "https://page.example"
+    assert "Access-Control-Allow-Origin" not in other.headers

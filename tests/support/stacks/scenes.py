@@ -26,11 +26,11 @@ from uuid import UUID
 import httpx
 import yaml
 
-from gateway.framework.route_table import Route
-from gateway.openapi.requests import CAPTURED
+from tests.support.gateway_routes import GatewayRoute
 
 RETRY_TIMEOUT = 30  # seconds for a call with `retry` to get its response
 PLACEHOLDER = re.compile(r"\{(\w+)\}")
+PATH_PARAMETER = re.compile(r"\{\w+(:\w+)?\}")
 VALUE_TYPES: dict[str, type | tuple[type, ...]] = {
     "number": int,
     "text": str,
@@ -139,11 +139,11 @@ def _is_of_type(kind: str, actual: Any) -> bool:
     return True
 
 
-def list_uncalled_routes(all_scenes: Iterable[Scene], table: Iterable[Route]) -> list[str]:
+def list_uncalled_routes(all_scenes: Iterable[Scene], table: Iterable[GatewayRoute]) -> list[str]:
     """Return the routes that no scene calls."""
     called = [line["call"].split("?")[0] for scene in all_scenes for line in scene.calls]
     return [
         f"{route.method} {route.path}"
         for route in table
-        if not any(re.fullmatch(f"{route.method} {CAPTURED.sub('[^/]+', route.path)}", call) for call in called)
+        if not any(re.fullmatch(f"{route.method} {PATH_PARAMETER.sub('[^/]+', route.path)}", call) for call in called)
     ]

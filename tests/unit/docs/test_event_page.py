@@ -2,10 +2,10 @@
 
 import re
 
-from gateway.framework.api_docs import written
-from gateway.framework.asyncapi_html import event_page
+from gateway.asyncapi_page import event_page
+from gateway.openapi import load_contract
 
-DOCUMENT = written("asyncapi.json")
+DOCUMENT = load_contract("asyncapi.json")
 PAGE = event_page(DOCUMENT)
 
 

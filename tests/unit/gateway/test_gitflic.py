@@ -1,16 +1,13 @@
 """Common behavior of GitFlic routes: paging, date formats, flat request bodies, and 403 without a token."""
 
 import pytest
+from pydantic import ValidationError
 
-from contracts.errors import RequestRejected
 from gateway.adapters.gitflic.datetime_formats import format_instant, format_local_time
 from gateway.adapters.gitflic.runner_registration import add_default_port
 from gateway.adapters.gitflic.slices import parse_slice_fields
-from gateway.framework.fields import integer, text
-from gateway.framework.route_table import bare
-from gateway.routes import TABLE
-
-EDIT = bare("runner", name=text.called("title").needed(), timeout=integer)
+from gateway.adapters.gitflic.user_models import KeyRequest, UserRequest
+from tests.support.gateway_routes import list_routes
 
 
 def test_the_default_gitflic_page_is_the_first_ten() -> None:
@@ -46,19 +43,21 @@ def test_an_instant_has_a_zone_and_six_fraction_digits() -> None:
     assert format_instant("2024-06-21T13:38:15.229+02:00") == "2024-06-21T11:38:15.229000Z"
 
 
-def test_bare_fields_are_read_from_the_top_level_of_the_body() -> None:
-    assert EDIT.read({"title": "Gloin", "runner_title": "x"}) == {"name": "Gloin"}
+def test_fields_are_read_from_the_top_level_of_the_body() -> None:
+    key = KeyRequest.model_validate(b'{"title": "Gloin", "key_title": "x"}')
+    assert key.message_fields() == {"title": "Gloin"}
 
 
-@pytest.mark.parametrize("body", [{}, {"title": None}, {"title": ""}])
-def test_a_required_field_must_not_be_missing_or_empty(body: dict[str, str | None]) -> None:
-    with pytest.raises(RequestRejected, match="title is missing, null or empty"):
-        EDIT.read(body)
+@pytest.mark.parametrize("alias", ["", ', "alias": null', ', "alias": ""'])
+def test_a_required_field_must_not_be_missing_or_empty(alias: str) -> None:
+    body = f'{{"email": "gloin@example.org"{alias}}}'
+    with pytest.raises(ValidationError, match="is missing, null or empty"):
+        UserRequest.model_validate(body.encode())
 
 
-def test_a_bare_field_of_the_wrong_type_is_named_in_the_error() -> None:
-    with pytest.raises(RequestRejected, match="timeout must be a whole number"):
-        EDIT.read({"title": "x", "timeout": []})
+def test_a_field_of_the_wrong_type_is_named_in_the_error() -> None:
+    with pytest.raises(ValidationError, match="publicKey\n  must be a string or null"):
+        KeyRequest.model_validate(b'{"publicKey": []}')
 
 
 @pytest.mark.parametrize(
@@ -76,5 +75,5 @@ def test_a_registration_url_has_an_explicit_port(url: str, written: str) -> None
 
 
 def test_gitflic_routes_answer_403_instead_of_401() -> None:
-    known = {(route.method, route.path) for route in TABLE if route.stranger == 403}
-    assert ("GET", "/admin/runners/registration-info") in known
+    known = {route.name for route in list_routes() if route.required and route.required.unauthenticated_status == 403}
+    assert "GET /admin/runners/registration-info" in known

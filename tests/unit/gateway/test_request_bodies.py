@@ -3,13 +3,24 @@
 from typing import Any
 
 import pytest
+from pydantic import TypeAdapter, ValidationError
+from starlette.types import Message
 
-from contracts.errors import RequestRejected
-from gateway.framework.fields import Field, Unreadable, boolean, integer, integers, mapping, scalar, text, texts
-from gateway.framework.request_body import flattened, parameters
-from gateway.framework.route_table import body
+from contracts.errors import CODES, RequestRejected
+from gateway.adapters.free_commit.request_fields import PROJECT, IntegersOrNone
+from gateway.http.json_request import FreeCommitRequest, flatten, parse_object
+from gateway.schemas.field_codes import FIELD_CODES, find_code
+from gateway.schemas.loose_types import Boolean, Integer, Integers, Scalar, StringMap, Text, Texts
 
 JSON = "application/json; charset=utf-8"
+
+
+def request_with(body: bytes, content_type: str) -> FreeCommitRequest:
+    async def receive() -> Message:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    headers = [(b"content-type", content_type.encode())]
+    return FreeCommitRequest({"type": "http", "method": "POST", "headers": headers}, receive)
 
 
 @pytest.mark.parametrize(
@@ -24,14 +35,14 @@ JSON = "application/json; charset=utf-8"
     ],
 )
 def test_the_members_of_an_envelope_become_parameters(sent: dict[str, Any], flat: dict[str, Any]) -> None:
-    assert flattened(sent) == flat
+    assert flatten(sent) == flat
 
 
 @pytest.mark.parametrize(
     ("raw", "content_type"), [(b"", JSON), (b"  ", JSON), (b"null", JSON), (b'{"a": 1}', "text/plain"), (b"{", "")]
 )
-def test_an_empty_or_non_json_body_has_no_parameters(raw: bytes, content_type: str) -> None:
-    assert parameters(raw, content_type) == {}
+async def test_an_empty_or_non_json_body_has_no_parameters(raw: bytes, content_type: str) -> None:
+    assert await request_with(raw, content_type).parse() == {}
 
 
 @pytest.mark.parametrize(
@@ -40,86 +51,95 @@ def test_an_empty_or_non_json_body_has_no_parameters(raw: bytes, content_type: s
 )
 def test_invalid_json_is_malformed(raw: bytes) -> None:
     with pytest.raises(RequestRejected, match="REQUEST_MALFORMED"):
-        parameters(raw, JSON)
+        parse_object(raw)
 
 
 def test_a_byte_order_mark_is_skipped() -> None:
-    assert parameters('\ufeff{"a": 1}'.encode(), JSON) == {"a": 1}
+    assert parse_object('\ufeff{"a": 1}'.encode()) == {"a": 1}
 
 
 @pytest.mark.parametrize("raw", [b"1", b'"text"', b"[1]", b"true"])
 def test_a_body_must_be_one_object(raw: bytes) -> None:
     with pytest.raises(RequestRejected, match="REQUEST_INVALID"):
-        parameters(raw, JSON)
+        parse_object(raw)
 
 
 @pytest.mark.parametrize(
     ("field", "sent", "read"),
     [
-        (text, None, None),
-        (text, "", ""),
-        (scalar, "", None),
-        (scalar, 5, "5"),
-        (scalar, True, "true"),
-        (scalar, 10**400, f"1{'0' * 400}"),
-        (integer, "", None),
-        (integer, "-12", -12),
-        (integer, 2**63 - 1, 2**63 - 1),
-        (boolean, "", None),
-        (boolean, "TRUE", True),
-        (boolean, "yes", False),
-        (boolean, False, False),
-        (integers, [1, "2"], (1, 2)),
-        (integers, None, None),
-        (integers.otherwise(()), None, ()),
-        (texts, ["a"], ("a",)),
-        (mapping, None, {}),
-        (mapping, {"A": 1, "B": None}, {"A": "1", "B": ""}),
+        (Text, None, None),
+        (Text, "", ""),
+        (Scalar, "", None),
+        (Scalar, 5, "5"),
+        (Scalar, True, "true"),
+        (Scalar, 10**400, f"1{'0' * 400}"),
+        (Integer, "", None),
+        (Integer, "-12", -12),
+        (Integer, 2**63 - 1, 2**63 - 1),
+        (Boolean, "", None),
+        (Boolean, "TRUE", True),
+        (Boolean, "yes", False),
+        (Boolean, False, False),
+        (Integers, [1, "2"], (1, 2)),
+        (Integers, None, None),
+        (IntegersOrNone, None, ()),
+        (Texts, ["a"], ("a",)),
+        (StringMap, None, {}),
+        (StringMap, {"A": 1, "B": None}, {"A": "1", "B": ""}),
     ],
 )
-def test_a_field_accepts_every_form_that_clients_send(field: Field, sent: Any, read: Any) -> None:
-    assert field.read(sent) == read
+def test_a_field_accepts_every_form_that_clients_send(field: Any, sent: Any, read: Any) -> None:
+    assert TypeAdapter(field).validate_python(sent) == read
 
 
 @pytest.mark.parametrize(
     ("field", "sent"),
     [
-        (text, 5),
-        (text, True),
-        (scalar, []),
-        (scalar, 1e400),
-        (integer, "1.5"),
-        (integer, 1.0),
-        (integer, True),
-        (integer, 2**63),
-        (integer, "９"),
-        (boolean, 1),
-        (integers, "1"),
-        (integers, [None]),
-        (integers, [[]]),
-        (texts, [1]),
-        (mapping, []),
-        (mapping, {"A": {}}),
+        (Text, 5),
+        (Text, True),
+        (Scalar, []),
+        (Scalar, 1e400),
+        (Integer, "1.5"),
+        (Integer, 1.0),
+        (Integer, True),
+        (Integer, 2**63),
+        (Integer, "９"),
+        (Boolean, 1),
+        (Integers, "1"),
+        (Integers, [None]),
+        (Integers, [[]]),
+        (Texts, [1]),
+        (StringMap, []),
+        (StringMap, {"A": {}}),
     ],
 )
-def test_a_field_rejects_values_of_other_types(field: Field, sent: Any) -> None:
-    with pytest.raises(Unreadable):
-        field.read(sent)
+def test_a_field_rejects_values_of_other_types(field: Any, sent: Any) -> None:
+    with pytest.raises(ValidationError):
+        TypeAdapter(field).validate_python(sent)
 
 
 def test_fields_that_were_not_sent_are_left_out() -> None:
-    project = body("project", name=text, credential_id=integer.called("repository_credential_id"))
-    assert project.read({"project_repository_credential_id": "3", "other_name": "x"}) == {"credential_id": 3}
+    project = PROJECT.model_validate(b'{"project_repository_credential_id": "3", "other_name": "x"}')
+    assert project.message_fields() == {"credential_id": 3, "developers_id": (), "secrets_id": ()}
+
+
+def test_members_of_an_envelope_and_flattened_fields_are_the_same() -> None:
+    bodies = (b'{"project": {"name": "x"}}', b'{"project_name": "x"}')
+    assert PROJECT.model_validate(bodies[0]) == PROJECT.model_validate(bodies[1])
 
 
 def test_a_wrong_type_has_the_error_code_of_its_field() -> None:
-    with pytest.raises(RequestRejected, match="PROJECT_KEEP_NUMBER_BUILD_INVALID"):
-        body("project", keep_number_build=integer).read({"project_keep_number_build": []})
-    with pytest.raises(RequestRejected, match="REQUEST_INVALID"):
-        body("project", name=text).read({"project_name": []})
+    assert find_code(("body", "project", "keep_number_build"), "wrong_type") == "PROJECT_KEEP_NUMBER_BUILD_INVALID"
+    assert find_code(("body", "project", "name"), "wrong_type") == "REQUEST_INVALID"
+    assert find_code(("body", "project", "name"), "missing") == "PROJECT_NAME_REQUIRED"
+    assert find_code(("body", "project", "developers_id", 0), "wrong_type") == "REQUEST_INVALID"
+
+
+def test_every_code_of_a_field_exists() -> None:
+    assert {code for codes in FIELD_CODES.values() for code in codes} <= CODES.keys()
 
 
 @pytest.mark.parametrize("sent", [[[1]], ["x"], [None], "1", {}, [1.5]])
 def test_an_invalid_list_of_numbers_is_described_as_such(sent: Any) -> None:
-    with pytest.raises(Unreadable, match="a list of whole numbers"):
-        integers.read(sent)
+    with pytest.raises(ValidationError, match="a list of whole numbers"):
+        TypeAdapter(Integers).validate_python(sent)

@@ -3,9 +3,9 @@
 import pytest
 
 from contracts.errors import RequestRejected
-from gateway.auth import Role, read_token, role_for_path
+from gateway.auth import Role, read_token
 from gateway.http.path_prefixes import canonical_path
-from gateway.routes import TABLE
+from tests.support.gateway_routes import GatewayRoute, list_routes
 
 
 @pytest.mark.parametrize(
@@ -28,22 +28,14 @@ def test_every_known_path_prefix_maps_to_the_same_path(requested: str, expected:
     assert canonical_path(requested) == expected
 
 
-@pytest.mark.parametrize(
-    ("path", "role"),
-    [
-        ("/guest/ping", Role.ANONYMOUS),
-        ("/auth/token", Role.ANONYMOUS),
-        ("/developer/builds/queueds", Role.DEVELOPER),
-        ("/admin/executors", Role.ADMIN),
-        ("/user/info", Role.USER),
-    ],
-)
-def test_the_first_path_segment_decides_the_required_role(path: str, role: Role) -> None:
-    assert role_for_path(path) is role
+ROLES = {"guest": None, "auth": None, "developer": Role.DEVELOPER, "admin": Role.ADMIN}
 
 
-def test_every_route_has_either_a_message_or_a_handler() -> None:
-    assert [route.path for route in TABLE if (route.message is None) == (route.answer is None)] == []
+@pytest.mark.parametrize("route", list_routes(), ids=lambda route: route.name)
+def test_a_route_requires_at_least_the_role_of_its_first_path_segment(route: GatewayRoute) -> None:
+    role = ROLES.get(route.path.split("/")[1], Role.USER)
+    actual = route.required and route.required.role
+    assert actual == role or (role is Role.USER and route.name == "POST /user" and actual is Role.ADMIN)
 
 
 @pytest.mark.parametrize("header", [b"", b"Bearer", b"Bearer  ", b"Basic dXNlcjpwYXNz", b"\xff\xfe x"])

@@ -144,6 +144,12 @@ def test_a_trusted_proxy_network_with_host_bits_is_rejected() -> None:
         Settings.from_environment({"HEADRACE_TRUSTED_PROXIES": "10.0.0.1/8"})
 
 
+def test_origins_of_web_pages_are_separated_by_commas() -> None:
+    origins = {"HEADRACE_CORS_ORIGINS": "https://a.example, https://b.example"}
+    assert Settings.from_environment(origins).cors_origins == ("https://a.example", "https://b.example")
+    assert Settings.from_environment({}).cors_origins == ("*",)
+
+
 def test_the_gateway_needs_no_database_and_no_master_key() -> None:
     settings = Settings.from_environment({"HEADRACE_NATS_URL": "nats://bus:4222"})
     settings.require_servers(bus_alone=True)

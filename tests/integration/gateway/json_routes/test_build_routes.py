@@ -24,7 +24,7 @@ from contracts.projects import (
     GetProject,
     ProjectView,
 )
-from gateway.adapters.free_commit import handlers
+from gateway.routers.free_commit import builds
 from tests.integration.gateway.json_routes.sample_views import NOON
 from tests.support.in_process.gateway_stage import ADMIN, DEVELOPER, GatewayStage, command_result
 
@@ -144,7 +144,7 @@ async def test_a_kill_is_answered_when_the_build_has_finished_its_clean_up(stage
 async def test_a_kill_waits_for_the_clean_up_only_up_to_a_timeout(
     stage: GatewayStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(handlers, "CLEANUP_TIMEOUT_SECONDS", 0.3)
+    monkeypatch.setattr(builds, "CLEANUP_TIMEOUT_SECONDS", 0.3)
     await stage.services.serve(GetBuild, lambda _: RUNNING_BUILD)
     await stage.services.serve(KillBuild, lambda _: command_result("build-17", status="CANCELING"))
     response = await stage.http.delete("/api/developer/builds/kill/executed/e-1", headers=stage.developer)

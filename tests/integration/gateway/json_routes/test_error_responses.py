@@ -1,6 +1,7 @@
 """Error responses, generated API documents and probes of the gateway."""
 
 import json
+import re
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -40,6 +41,12 @@ async def test_a_body_that_is_not_json_is_400(stage: GatewayStage) -> None:
     headers = stage.admin | {"Content-Type": "application/json"}
     response = await stage.http.post("/api/admin/projects", content=b'{"project":', headers=headers)
     assert (response.status_code, response.json()["message"]) == (400, "REQUEST_MALFORMED")
+
+
+async def test_a_caller_is_authenticated_before_the_body_is_parsed(stage: GatewayStage) -> None:
+    headers = {"Content-Type": "application/json"}
+    response = await stage.http.post("/api/admin/projects", content=b'{"project":', headers=headers)
+    assert (response.status_code, response.json()["message"]) == (401, "UNAUTHORIZED")
 
 
 async def test_a_body_above_the_size_limit_is_413(stage: GatewayStage) -> None:
@@ -88,13 +95,21 @@ async def test_a_trace_started_by_the_client_is_continued(stage: GatewayStage) -
 
 async def test_the_openapi_document_lists_only_the_documented_prefix(stage: GatewayStage) -> None:
     document = (await stage.http.get("/api/openapi.json")).json()
-    assert all(path.startswith("/api/") for path in document["paths"])
+    assert all(path.startswith(("/api/", "/-/runner/")) for path in document["paths"])
     protected = [
         operation for path in document["paths"].values() for operation in path.values() if operation["security"]
     ]
     assert [operation["operationId"] for operation in protected if "403" not in operation["responses"]] == []
     assert "text/event-stream" in document["paths"]["/api/events"]["get"]["responses"]["200"]["content"]
-    assert "/api/developer/builds/{project_id}" in (await stage.http.get("/api/docs")).text
+    assert "/api/developer/builds/{project_id}" in document["paths"]
+
+
+async def test_the_page_of_the_api_loads_its_files_from_the_gateway(stage: GatewayStage) -> None:
+    page = (await stage.http.get("/api/docs")).text
+    assert "'/api/openapi.json'" in page or '"/api/openapi.json"' in page
+    links = re.findall(r'(?:src|href)="([^"]+)"', page)
+    assert len(links) >= 3
+    assert [(link, (await stage.http.get(link)).status_code) for link in links] == [(link, 200) for link in links]
 
 
 async def test_the_asyncapi_document_describes_the_events(stage: GatewayStage) -> None:

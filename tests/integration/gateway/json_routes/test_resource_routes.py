@@ -166,3 +166,19 @@ async def test_the_runner_registration_token_is_for_administrators_only(stage: G
     }
     strangers = [{}, {"Authorization": "token x"}, stage.bearer(ADMIN, age=7200), stage.developer]
     assert [(await stage.http.get(path, headers=headers)).status_code for headers in strangers] == [403, 403, 403, 403]
+
+
+async def test_a_head_request_reveals_and_records_nothing(stage: GatewayStage) -> None:
+    await stage.services.serve(RevealSecret, lambda _: SECRET.replace(value="hush"))
+    response = await stage.http.head("/api/admin/secrets/6", headers=stage.admin)
+    assert response.status_code == 405
+    assert stage.services.received_of(RevealSecret) == []
+
+
+async def test_a_head_request_for_a_resource_gets_the_headers_of_get(stage: GatewayStage) -> None:
+    await stage.services.serve(GetSecret, lambda _: SECRET)
+    path = "/api/developer/secrets/6"
+    head = await stage.http.head(path, headers=stage.developer)
+    get = await stage.http.get(path, headers=stage.developer)
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["Content-Length"] == str(len(get.content))

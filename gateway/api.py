@@ -1,0 +1,51 @@
+"""The HTTP API: all routers in one FastAPI application, without connections and middleware."""
+
+import re
+
+from fastapi import FastAPI, Request
+from fastapi.routing import APIRoute
+from fastapi_offline import FastAPIOffline
+from starlette.responses import HTMLResponse, JSONResponse, Response
+
+from gateway.asyncapi_page import event_page
+from gateway.errors import register_exception_handlers
+from gateway.openapi import load_contract, load_document
+from gateway.routers import ROUTERS
+
+
+def create_api() -> FastAPI:
+    app = FastAPIOffline(
+        title="Headrace",
+        version="1",
+        openapi_url="/api/openapi.json",
+        docs_url="/api/docs",
+        redoc_url=None,
+        static_url="/api/docs/files",
+        swagger_ui_oauth2_redirect_url="/api/docs/oauth2-redirect",
+        redirect_slashes=False,
+        generate_unique_id_function=_operation_id,
+        # FastAPI's own telemetry is off: ObservabilityMiddleware records requests, by route
+        telemetry={"tracing": False, "metrics": False, "logs": False},
+    )
+    for router in ROUTERS:
+        app.include_router(router)
+    app.add_route("/api/asyncapi.json", _get_asyncapi, include_in_schema=False)
+    app.add_route("/api/events/docs", _get_event_page, include_in_schema=False)
+    register_exception_handlers(app)
+    setattr(app, "openapi", load_document)  # noqa: B010  FastAPI's way to replace the document
+    return app
+
+
+async def _get_asyncapi(_request: Request) -> Response:
+    return JSONResponse(load_contract("asyncapi.json"))
+
+
+async def _get_event_page(_request: Request) -> Response:
+    return HTMLResponse(event_page(load_contract("asyncapi.json")))
+
+
+def _operation_id(route: APIRoute) -> str:
+    """Return an id like `get_developer_builds_queueds`."""
+    [method] = route.methods or [""]
+    path = re.sub(r":\w+}", "}", route.path.removeprefix("/api"))
+    return method.lower() + re.sub(r"\W+", "_", path).rstrip("_")

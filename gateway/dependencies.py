@@ -1,0 +1,127 @@
+"""Dependencies of route handlers: who may call a route, the message bus, the client's address.
+
+The first parameter of a handler says who may call it: `Annotated[Actor, Security(admin, scopes=["SECRET_WRITE"])]` is
+the user of the token, has the role, and used a personal token only if that has the scope. Without a scope, personal
+tokens are not accepted.
+"""
+
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+from fastapi import Depends, Header, Request
+from fastapi.openapi.models import HTTPBearer as HTTPBearerModel
+from fastapi.security import SecurityScopes
+from fastapi.security.base import SecurityBase
+from starlette.responses import Response
+
+from contracts.errors import RequestRejected
+from contracts.identity import TokenScope
+from contracts.messages import Command
+from gateway.auth import Role
+from gateway.context import AppState
+from gateway.errors import RespondInstead
+from gateway.forwarding.request_bus import RequestBus
+from gateway.http.client_ip import client_ip
+from libs.eventstore.decider import SYSTEM, Actor
+
+
+async def get_state(request: Request) -> AppState:
+    state: AppState = request.app.state.gateway
+    return state
+
+
+State = Annotated[AppState, Depends(get_state)]
+
+
+class RequireRole(SecurityBase):
+    """The user of the request's token, who must have a role. A missing or bad token gives 401, for GitFlic 403."""
+
+    def __init__(self, role: Role, *, unauthenticated_status: int = 401) -> None:
+        self.role = role
+        self.unauthenticated_status = unauthenticated_status
+        self.scheme_name = "bearer"
+        self.model = HTTPBearerModel(
+            description="`Authorization: Bearer <token>` with a login token or a personal token; "
+            "`Authorization: token <token>` is the same"
+        )
+
+    async def __call__(self, request: Request, scopes: SecurityScopes) -> Actor:
+        state: AppState = request.app.state.gateway
+        return await self.authenticate(request, state, TokenScope(scopes.scopes[0]) if scopes.scopes else None)
+
+    async def authenticate(self, request: Request, state: AppState, scope: TokenScope | None) -> Actor:
+        """Return the user, who has the role. Raises UNAUTHORIZED, TOKEN_INVALID or FORBIDDEN, among others."""
+        try:
+            return await state.authenticator.authenticate(dict(request.scope["headers"]), self.role, scope)
+        except RequestRejected as rejection:
+            if rejection.failure.status == 401 and self.unauthenticated_status != 401:
+                raise RequestRejected("FORBIDDEN", rejection.failure.detail) from None
+            raise
+
+
+any_user = RequireRole(Role.USER)
+developer = RequireRole(Role.DEVELOPER)
+admin = RequireRole(Role.ADMIN)
+gitflic_user = RequireRole(Role.USER, unauthenticated_status=403)
+gitflic_admin = RequireRole(Role.ADMIN, unauthenticated_status=403)
+
+
+async def anyone() -> Actor:
+    """The caller of a route that needs no token."""
+    return SYSTEM
+
+
+Anyone = Annotated[Actor, Depends(anyone)]
+
+
+async def get_bus(request: Request) -> RequestBus:
+    return RequestBus(request, request.app.state.gateway)
+
+
+async def get_idempotent_bus(
+    request: Request,
+    key: Annotated[
+        str | None,
+        Header(
+            alias="Idempotency-Key",
+            description="a retry with the same key gets the same response and has no second effect",
+            pattern="^[ -~]{1,255}$",
+        ),
+    ] = None,
+) -> RequestBus:
+    return RequestBus(request, request.app.state.gateway, key)
+
+
+Bus = Annotated[RequestBus, Depends(get_bus)]
+IdempotentBus = Annotated[RequestBus, Depends(get_idempotent_bus)]
+
+
+async def get_client_ip(request: Request, state: State) -> str:
+    """Return the client's IP address: the connection's, or the one that a trusted proxy reports."""
+    return client_ip(request.scope, state.settings.trusted_proxies)
+
+
+ClientIp = Annotated[str, Depends(get_client_ip)]
+
+
+def repeatable(command: type[Command], user: Any, status_code: int) -> Any:
+    """Return a dependency for a command whose object is looked up before: it may delete or rename that object.
+
+    If the lookup fails in a retry with the same Idempotency-Key, the response is that of the first request.
+    """
+
+    async def check(user: user, bus: IdempotentBus) -> AsyncIterator[None]:
+        try:
+            yield
+        except RequestRejected as rejection:
+            if rejection.failure.status == 404 and await bus.has_recorded_response(command, user):
+                raise RespondInstead(Response(status_code=status_code)) from rejection
+            raise
+
+    return Depends(check)
+
+
+def requires(route_dependency: Any) -> RequireRole | None:
+    """Return what an `Annotated[Actor, Security(...)]` requires, or None for routes without a token."""
+    required = route_dependency.__metadata__[0].dependency
+    return required if isinstance(required, RequireRole) else None

@@ -1,1 +1,0 @@
-"""The gateway's own routing, request parsing and serialization."""

@@ -1,0 +1,148 @@
+"""The OpenAPI document. FastAPI generates it from the routes; the gateway serves the file that `make docs` writes.
+
+Generating it takes two seconds, during which a gateway could not answer other requests.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from functools import cache
+from http import HTTPStatus
+from importlib.resources import files
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic.json_schema import models_json_schema
+
+from gateway.adapters.gitlab.protocol_models import REQUEST_MODELS
+
+OPENAPI_VERSION = "3.1.0"
+SCHEMA_REFERENCE = "#/components/schemas/{model}"
+VALIDATION_SCHEMAS = ("HTTPValidationError", "ValidationError")  # of FastAPI's own error responses, which are replaced
+EVENT_STREAM = "text/event-stream"
+DESCRIPTION = (
+    "A build server. Every write accepts an `Idempotency-Key`: a retry with the same key gets the same "
+    "response and has no second effect. Errors have a stable code in `message`, explained in `detail`."
+)
+TAGS = {
+    "Access": "Sign-in and tokens.",
+    "Builds": "Launches, queued, running and finished builds, their jobs, cancellation, and artifacts.",
+    "Logs": "Logs of running and finished builds, section by section.",
+    "Projects": "What is built: repository, branch, developers, secrets.",
+    "Secrets": "Environment variables of builds. Only administrators can read values; each access is recorded.",
+    "Credentials": "SSH keys for reading repositories.",
+    "Developers": "Users and their roles.",
+    "Executors": "Named sets of variables.",
+    "Lists": "Paged lists with filters and order, and statistics.",
+    "Runners": "Runners, their registration and their jobs (GitFlic's API).",
+    "Users": "Users and their SSH keys (GitFlic's API).",
+    "Companies": "Companies own projects and have members.",
+    "History": "The history of an object, and its state at a point in time.",
+    "Webhooks": "Webhooks of GitHub and GitLab, and their deliveries.",
+    "Server": "Configuration and availability of the server.",
+    "Events": "Live events of builds and runners.",
+    "Runner protocol": "GitLab's runner protocol, for GitLab-compatible runners and the agent.",
+}
+
+
+@cache
+def load_document() -> dict[str, Any]:
+    """Return the document that `make docs` has written."""
+    return load_contract("openapi.json")
+
+
+def load_contract(name: str) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(files("contracts").joinpath(name).read_text("utf-8"))
+    return document
+
+
+def generate_document(app: FastAPI) -> dict[str, Any]:
+    """Return FastAPI's document with the bodies of the runner protocol, which adapters parse."""
+    document = get_openapi(
+        title=app.title,
+        version=app.version,
+        openapi_version=OPENAPI_VERSION,
+        description=DESCRIPTION,
+        routes=app.routes,
+        tags=[{"name": name, "description": text} for name, text in TAGS.items()],
+        servers=[{"url": "/"}],
+    )
+    _, definitions = models_json_schema(
+        [(model, "validation") for model in REQUEST_MODELS], ref_template=SCHEMA_REFERENCE
+    )
+    schemas: dict[str, Any] = document["components"]["schemas"]
+    schemas |= definitions["$defs"]
+    for name in VALIDATION_SCHEMAS:
+        schemas.pop(name, None)
+    for operation in _operations(document):
+        operation.setdefault("security", [])
+        for parameter in operation.get("parameters", ()):
+            parameter["schema"].pop("description", None)  # FastAPI repeats the parameter's own
+        operation["responses"] = {
+            status: response
+            for status, response in operation["responses"].items()
+            if not any(name in json.dumps(response) for name in VALIDATION_SCHEMAS)
+        }
+        for response in operation["responses"].values():
+            if EVENT_STREAM in response.get("content", {}):  # FastAPI describes the events as OpenAPI 3.2 does
+                response["content"][EVENT_STREAM] = {"schema": {"type": "string"}}
+    document["paths"] = _merge_equal_paths(document["paths"])
+    document["components"]["responses"] = _share_error_responses(document)
+    without_titles: dict[str, Any] = _remove_titles(document)
+    without_titles["info"]["title"] = app.title
+    return without_titles
+
+
+def _operations(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for path in document["paths"].values():
+        yield from path.values()
+
+
+def _merge_equal_paths(paths: dict[str, Any]) -> dict[str, Any]:
+    """Return the paths; those that differ only in the names of parameters get the names of the first.
+
+    OpenAPI forbids two such paths.
+    """
+    merged: dict[str, Any] = {}
+    path_by_shape: dict[str, str] = {}
+    for path, operations in paths.items():
+        first = path_by_shape.setdefault(re.sub(r"\{\w+\}", "{}", path), path)
+        names = dict(zip(re.findall(r"\{(\w+)\}", path), re.findall(r"\{(\w+)\}", first), strict=True))
+        for operation in operations.values():
+            for parameter in operation.get("parameters", ()):
+                if parameter["in"] == "path":
+                    parameter["name"] = names[parameter["name"]]
+        merged[first] = {**merged.get(first, {}), **operations}
+    return merged
+
+
+def _share_error_responses(document: dict[str, Any]) -> dict[str, Any]:
+    """Replace error responses by references, and return them by their names: many routes have the same."""
+    names: dict[str, str] = {}
+    shared: dict[str, Any] = {}
+    for operation in _operations(document):
+        for status, response in operation["responses"].items():
+            if status >= "400":
+                phrase = HTTPStatus(int(status)).phrase.replace(" ", "")
+                name = names.setdefault(
+                    json.dumps([status, response]), f"{phrase}{sum(one.startswith(phrase) for one in shared) + 1}"
+                )
+                shared[name] = response
+                operation["responses"][status] = {"$ref": f"#/components/responses/{name}"}
+    return shared
+
+
+def _remove_titles(schema: Any, *, is_named: bool = False) -> Any:
+    """Return the document without the titles of schemas, which only repeat names."""
+    match schema:
+        case dict():
+            return {
+                name: _remove_titles(member, is_named=name == "properties")
+                for name, member in schema.items()
+                if is_named or name != "title"
+            }
+        case list():
+            return [_remove_titles(item) for item in schema]
+        case _:
+            return schema

@@ -1,0 +1,64 @@
+"""All routes of the gateway: routers by resource, and their order."""
+
+from fastapi import APIRouter
+
+from gateway.routers import avatar_files, events, gitlab, history, jobs, tokens, webhooks
+from gateway.routers.free_commit import (
+    builds,
+    companies,
+    configuration,
+    credentials,
+    developers,
+    executors,
+    logs,
+    paginations,
+    projects,
+    public,
+    secrets,
+)
+from gateway.routers.gitflic import files, keys, runners, users
+
+# frequent routes come first; all routes of a path have to be in one router or in neighbors
+ROUTERS: tuple[APIRouter, ...] = (
+    gitlab.jobs,
+    gitlab.runners,
+    builds.developers,
+    jobs.jobs_of_build,
+    builds.admins,
+    logs.router,
+    jobs.router,
+    files.router,
+    public.sign_in,
+    public.users,
+    public.guests,
+    events.router,
+    paginations.pages,
+    paginations.statistics,
+    projects.developers,
+    projects.admins,
+    webhooks.project_deliveries,
+    executors.developers,
+    executors.admins,
+    secrets.developers,
+    secrets.admins,
+    credentials.developers,
+    credentials.admins,
+    developers.developers,
+    developers.admins,
+    tokens.admins,
+    tokens.own,
+    users.registration,
+    users.router,
+    keys.router,
+    companies.developers,
+    companies.admins,
+    configuration.router,
+    runners.admins,
+    runners.projects,
+    runners.companies,
+    history.router,
+    webhooks.guests,
+    webhooks.deliveries,
+    avatar_files.router,
+    gitlab.registration,
+)

@@ -1,0 +1,1 @@
+"""Routers of Free Commit's API."""

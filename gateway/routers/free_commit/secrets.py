@@ -1,0 +1,99 @@
+"""Routes of secrets."""
+
+from functools import partial
+from typing import Annotated
+
+from fastapi import Security
+
+from contracts.projects import (
+    ChangeEscapedCharacters,
+    ChangeSecretValue,
+    CreateSecret,
+    DeleteSecret,
+    GetSecret,
+    ListSecrets,
+    RenameSecret,
+    RevealSecret,
+    SetSecretEnvironment,
+    SetSecretProjects,
+)
+from gateway.adapters.free_commit.models import ECHOED_SECRET, ONE_SECRET, REVEALED_SECRET, SECRETS
+from gateway.adapters.free_commit.request_fields import SECRET
+from gateway.dependencies import admin, developer
+from gateway.forwarding.changes import forward_change
+from gateway.forwarding.forward import forward
+from gateway.routers.prefix_router import free_commit_router
+from libs.eventstore.decider import Actor
+from libs.messaging.request_reply import ReturnQuery
+
+DeveloperReader = Annotated[Actor, Security(developer, scopes=["SECRET_READ"])]
+AdminReader = Annotated[Actor, Security(admin, scopes=["SECRET_READ"])]
+AdminWriter = Annotated[Actor, Security(admin, scopes=["SECRET_WRITE"])]
+
+developers = free_commit_router("/api/developer/secrets", "Secrets")
+admins = free_commit_router("/api/admin/secrets", "Secrets")
+written = ReturnQuery(GetSecret, "secret_id")  # the client knows the value, which is added to the answer
+change = partial(
+    forward_change,
+    admins,
+    "/{secret_id:id}",
+    body=SECRET,
+    user=AdminWriter,
+    response=REVEALED_SECRET,
+    return_query=ReturnQuery(RevealSecret, "secret_id"),
+)
+LIST = "List all secrets by id, without their values."
+
+forward(developers, "GET", "", ListSecrets, DeveloperReader, LIST, response=SECRETS)
+forward(
+    developers,
+    "GET",
+    "/{secret_id:id}",
+    GetSecret,
+    DeveloperReader,
+    "Get a secret without its value.",
+    response=ONE_SECRET,
+)
+forward(admins, "GET", "", ListSecrets, AdminReader, LIST, response=SECRETS)  # each reading of a value is recorded
+forward(
+    admins,
+    "GET",
+    "/{secret_id:id}",
+    RevealSecret,
+    AdminReader,
+    "Get a secret with its value in clear text. Each access is recorded with its user.",
+    response=REVEALED_SECRET,
+)
+forward(
+    admins,
+    "POST",
+    "",
+    CreateSecret,
+    AdminWriter,
+    "Create a secret; without projects it is global.",
+    body=SECRET,
+    response=ECHOED_SECRET,
+    return_query=written,
+    status_code=201,
+)
+change("name", RenameSecret, "Change the secret's name.")
+change("value", ChangeSecretValue, "Change the secret's value.", response=ECHOED_SECRET, return_query=written)
+change("env", SetSecretEnvironment, "Change the secret's label.", required=False)
+change("escape_char", ChangeEscapedCharacters, "Change the stored characters; they have no effect on the value.")
+change(
+    "projects",
+    SetSecretProjects,
+    "Replace the secret's projects; an empty list makes the secret global.",
+    field="projects_id",
+    required=False,
+)
+forward(
+    admins,
+    "DELETE",
+    "/{secret_id:id}",
+    DeleteSecret,
+    AdminWriter,
+    "Delete a secret. Rejected while it is attached to a project.",
+    status_code=204,
+    errors=("SECRET_PROJECTS_NOT_EMPTY",),
+)

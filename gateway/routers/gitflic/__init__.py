@@ -1,0 +1,1 @@
+"""Routers of GitFlic's API."""

@@ -1,1 +1,0 @@
-"""Routes of Free Commit's API."""

@@ -1,0 +1,67 @@
+"""Error codes of invalid request fields, by their place in the request."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+DEFAULT_CODE = "REQUEST_INVALID"
+
+
+class FieldCodes(NamedTuple):
+    required: str = DEFAULT_CODE  # for a missing field
+    invalid: str = DEFAULT_CODE  # for a wrong type or value
+
+
+FIELD_CODES: dict[str, FieldCodes] = {
+    "Idempotency-Key": FieldCodes(invalid="IDEMPOTENCY_KEY_INVALID"),
+    "build.priority": FieldCodes("BUILD_PRIORITY_REQUIRED", "BUILD_PRIORITY_INVALID"),
+    "company.alias": FieldCodes(invalid="COMPANY_ALIAS_INVALID"),
+    "company.title": FieldCodes("COMPANY_TITLE_REQUIRED"),
+    "credential.name": FieldCodes("CREDENTIAL_NAME_REQUIRED"),
+    "credential.ssh_key": FieldCodes("CREDENTIAL_SSH_KEY_REQUIRED"),
+    "developer.email": FieldCodes("DEVELOPER_EMAIL_REQUIRED", "DEVELOPER_EMAIL_INVALID"),
+    "developer.enabled": FieldCodes("DEVELOPER_ENABLED_REQUIRED"),
+    "developer.github_username": FieldCodes("DEVELOPER_USERNAME_REQUIRED", "DEVELOPER_USERNAME_INVALID"),
+    "developer.gitlab_username": FieldCodes("DEVELOPER_USERNAME_REQUIRED", "DEVELOPER_USERNAME_INVALID"),
+    "developer.password": FieldCodes("DEVELOPER_PASSWORD_REQUIRED"),
+    "developer.projects_id": FieldCodes("DEVELOPER_PROJECTS_ID_REQUIRED"),
+    "developer.roles": FieldCodes("DEVELOPER_ROLES_REQUIRED", "DEVELOPER_ROLES_INVALID"),
+    "developer.username": FieldCodes("DEVELOPER_USERNAME_REQUIRED", "DEVELOPER_USERNAME_INVALID"),
+    "executor.driver": FieldCodes("EXECUTOR_DRIVER_REQUIRED", "EXECUTOR_DRIVER_INVALID"),
+    "executor.name": FieldCodes("EXECUTOR_NAME_REQUIRED"),
+    "project.alias": FieldCodes(invalid="PROJECT_ALIAS_INVALID"),
+    "project.allow_concurrent_execution": FieldCodes("PROJECT_ALLOW_CONCURRENT_EXECUTION_REQUIRED"),
+    "project.branch": FieldCodes("PROJECT_BRANCH_REQUIRED", "PROJECT_BRANCH_INVALID"),
+    "project.developers_id": FieldCodes("PROJECT_DEVELOPERS_ID_REQUIRED"),
+    "project.keep_number_build": FieldCodes(invalid="PROJECT_KEEP_NUMBER_BUILD_INVALID"),
+    "project.name": FieldCodes("PROJECT_NAME_REQUIRED"),
+    "project.repository": FieldCodes("PROJECT_REPOSITORY_REQUIRED", "PROJECT_REPOSITORY_INVALID"),
+    "project.secrets_id": FieldCodes("PROJECT_SECRETS_ID_REQUIRED"),
+    "project.spec_file_path": FieldCodes("PROJECT_SPEC_FILE_PATH_REQUIRED"),
+    "secret.escape_char": FieldCodes("SECRET_ESCAPE_CHAR_REQUIRED"),
+    "secret.name": FieldCodes("SECRET_NAME_REQUIRED", "SECRET_NAME_INVALID"),
+    "secret.value": FieldCodes("SECRET_VALUE_REQUIRED"),
+    "token.expires_at": FieldCodes(invalid="TOKEN_EXPIRES_AT_INVALID"),
+    "token.name": FieldCodes("TOKEN_NAME_REQUIRED", "TOKEN_NAME_INVALID"),
+    "token.scopes": FieldCodes(invalid="TOKEN_SCOPES_INVALID"),
+    # GitFlic's bodies
+    "alias": FieldCodes("DEVELOPER_USERNAME_REQUIRED", "DEVELOPER_USERNAME_INVALID"),
+    "email": FieldCodes("DEVELOPER_EMAIL_REQUIRED", "DEVELOPER_EMAIL_INVALID"),
+    "expiresAt": FieldCodes(invalid="KEY_EXPIRES_AT_INVALID"),
+    "password": FieldCodes("DEVELOPER_PASSWORD_REQUIRED"),
+    "publicKey": FieldCodes("KEY_PUBLIC_KEY_REQUIRED", "KEY_PUBLIC_KEY_INVALID"),
+    "title": FieldCodes("KEY_TITLE_REQUIRED"),
+    "username": FieldCodes("DEVELOPER_USERNAME_REQUIRED", "DEVELOPER_USERNAME_INVALID"),
+}
+"""Names of headers and fields, those of an envelope as `resource.field`; other fields have DEFAULT_CODE."""
+
+
+def find_code(location: Sequence[Any], error_type: str) -> str:
+    """Return the code for a validation error at `location`, which begins with the part of the request."""
+    codes = find_field_codes(location)
+    return codes.required if error_type == "missing" else codes.invalid
+
+
+def find_field_codes(location: Sequence[Any]) -> FieldCodes:
+    within = [str(part) for part in location[1:]]
+    names = (".".join(within[:2]), ".".join(within[:1]))
+    return next((FIELD_CODES[name] for name in names if name in FIELD_CODES), FieldCodes())

@@ -1,0 +1,56 @@
+"""The gateway's routes as tests need them: without those of runners, which use a protocol and tokens of their own."""
+
+from dataclasses import dataclass
+
+from fastapi.routing import APIRoute, iter_route_contexts
+
+from gateway.api import create_api
+from gateway.dependencies import RequireRole
+from gateway.schemas.json_body import Envelope, Fields
+
+OF_RUNNERS = ("/api/v4/", "/-/", "/api/upload/")  # the last one: pictures, which are public
+
+
+@dataclass(frozen=True)
+class GatewayRoute:
+    method: str
+    path: str  # below /api, with convertors: `/admin/projects/{project_id:id}`
+    status: int
+    statuses: frozenset[int]  # all that are documented
+    required: RequireRole | None  # who may call it; None: anyone
+    scopes: tuple[str, ...]  # of personal tokens
+    body: type[Envelope] | None  # of Free Commit's routes
+
+    @property
+    def name(self) -> str:
+        return f"{self.method} {self.path}"
+
+    @property
+    def body_fields(self) -> type[Fields]:
+        assert self.body
+        return self.body.fields()
+
+
+def list_routes() -> list[GatewayRoute]:
+    routes = (context.original_route for context in iter_route_contexts(create_api().routes))
+    return [
+        _to_route(route)
+        for route in routes
+        if isinstance(route, APIRoute) and route.include_in_schema and not route.path.startswith(OF_RUNNERS)
+    ]
+
+
+def _to_route(route: APIRoute) -> GatewayRoute:
+    [method] = route.methods or [""]
+    status = route.status_code or 200
+    body = route.body_field.field_info.annotation if route.body_field else None
+    dependency = next((each for each in route.dependant.dependencies if isinstance(each.call, RequireRole)), None)
+    return GatewayRoute(
+        method,
+        route.path.removeprefix("/api"),
+        status,
+        frozenset({status, *map(int, route.responses)}),
+        dependency.call if dependency and isinstance(dependency.call, RequireRole) else None,
+        tuple(dependency.own_oauth_scopes or ()) if dependency else (),
+        body if isinstance(body, type) and issubclass(body, Envelope) else None,
+    )
