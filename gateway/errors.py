@@ -61,11 +61,16 @@ def errors(*codes: str) -> dict[int | str, dict[str, Any]]:
         by_status.setdefault(CODES[code].status, []).append(code)
     return {
         status: {
-            "model": ErrorBody,
+            "content": describe_body(ErrorBody),
             "description": ", ".join(f"`{code}`" for code in found),
         }
         for status, found in sorted(by_status.items())
     }
+
+
+def describe_body(model: type[BaseModel]) -> dict[str, Any]:
+    """Return the documentation of a JSON body, for routes of any media type. The model must be in REFERENCED_MODELS."""
+    return {"application/json": {"schema": {"$ref": f"#/components/schemas/{model.__name__}"}}}
 
 
 def register_exception_handlers(app: FastAPI) -> None:

@@ -13,11 +13,14 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from gateway.adapters.gitlab.protocol_models import REQUEST_MODELS
+from gateway.adapters.gitlab.protocol_models import REFERENCED_MODELS as RUNNER_MODELS
+from gateway.errors import ErrorBody
 
 OPENAPI_VERSION = "3.1.0"
+REFERENCED_MODELS: tuple[type[BaseModel], ...] = (ErrorBody, *RUNNER_MODELS)  # routes refer to them by name
 SCHEMA_REFERENCE = "#/components/schemas/{model}"
 VALIDATION_SCHEMAS = ("HTTPValidationError", "ValidationError")  # of FastAPI's own error responses, which are replaced
 EVENT_STREAM = "text/event-stream"
@@ -58,7 +61,7 @@ def load_contract(name: str) -> dict[str, Any]:
 
 
 def generate_document(app: FastAPI) -> dict[str, Any]:
-    """Return FastAPI's document with the bodies of the runner protocol, which adapters parse."""
+    """Return FastAPI's document with the models that routes refer to by name."""
     document = get_openapi(
         title=app.title,
         version=app.version,
@@ -69,7 +72,7 @@ def generate_document(app: FastAPI) -> dict[str, Any]:
         servers=[{"url": "/"}],
     )
     _, definitions = models_json_schema(
-        [(model, "validation") for model in REQUEST_MODELS], ref_template=SCHEMA_REFERENCE
+        [(model, "validation") for model in REFERENCED_MODELS], ref_template=SCHEMA_REFERENCE
     )
     schemas: dict[str, Any] = document["components"]["schemas"]
     schemas |= definitions["$defs"]

@@ -21,6 +21,7 @@ from gateway.adapters.gitlab.protocol_models import (
     UploadedArtifact,
 )
 from gateway.dependencies import State, anyone
+from gateway.errors import describe_body
 from gateway.routers.prefix_router import PrefixRouter
 from gateway.schemas.path_parameters import JobId, RunnerId
 from gateway.streaming.downloads import BINARY_CONTENT
@@ -43,13 +44,13 @@ registration = APIRouter(tags=[TAG])
 def runner_errors(*codes: str) -> dict[int | str, dict[str, Any]]:
     """Return the documentation of error responses, which have a text instead of a code."""
     found = sorted({CODES[code].status for code in (*codes, "SERVICE_UNAVAILABLE", "SERVICE_TIMEOUT")})
-    return {status: {"model": RunnerErrorBody} for status in found}
+    return {status: {"content": describe_body(RunnerErrorBody)} for status in found}
 
 
 def body_of(model: type[BaseModel]) -> dict[str, Any]:
     """Return the documentation of a body, JSON or a form, that the adapter reads itself."""
-    content = {"schema": {"$ref": f"#/components/schemas/{model.__name__}"}}
-    return {"requestBody": {"required": True, "content": {"application/json": content, FORM: content}}}
+    content = describe_body(model)
+    return {"requestBody": {"required": True, "content": {**content, FORM: content["application/json"]}}}
 
 
 @jobs.post(

@@ -75,10 +75,11 @@ class JobPayload(BaseModel):
     steps: list[dict[str, Any]]
 
 
-REQUEST_MODELS: tuple[type[BaseModel], ...] = (
+REFERENCED_MODELS: tuple[type[BaseModel], ...] = (
     RegisterRunnerRequest,
     RunnerTokenRequest,
     JobRequest,
     JobUpdateRequest,
+    RunnerErrorBody,
 )
-"""Models of bodies that the adapter parses."""
+"""Models that the documentation of routes refers to by name."""
