@@ -2,30 +2,32 @@
 
 import base64
 import binascii
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from libs.messaging.nats_address import InvalidNatsAddress, NatsAddress
 
 Network = IPv4Network | IPv6Network
-SECRET_VARIABLES = (
-    "HEADRACE_ADMIN_PASSWORD",
-    "HEADRACE_BACKUP_KEY",
-    "HEADRACE_MAIL_PASSWORD",
-    "HEADRACE_MASTER_KEY",
-    "HEADRACE_MONGODB_URL",
-    "HEADRACE_NATS_URL",
-    "HEADRACE_REGISTRATION_TOKEN",
-    "HEADRACE_S3_ACCESS_KEY",
-    "HEADRACE_S3_SECRET_KEY",
-)
 
 
 class SettingsError(ValueError):
-    """A setting is invalid. The message is one sentence for the operator."""
+    """Settings are invalid. The message is for the operator: one sentence per problem, without values of secrets."""
 
 
 class MailSecurity(StrEnum):
@@ -34,127 +36,176 @@ class MailSecurity(StrEnum):
     TLS = "tls"
 
 
-@dataclass(frozen=True, slots=True)
-class MailSettings:
+def _split(value: object) -> object:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def _parse_networks(value: object) -> object:
+    try:
+        return tuple(map(ip_network, value)) if isinstance(value, list) else value
+    except ValueError as error:
+        raise ValueError(f"must be comma-separated networks such as 10.0.0.0/8: {error}") from None
+
+
+def _parse_keys(value: object) -> object:
+    if not isinstance(value, list):
+        return value
+    try:
+        keys = tuple(base64.b64decode(key, validate=True) for key in value)
+    except binascii.Error:
+        keys = (b"",)
+    if any(len(key) != 32 for key in keys):
+        raise ValueError(
+            "must be 32 bytes in base64 (create one with `openssl rand -base64 32`); "
+            "older keys may follow, separated by commas"
+        )
+    return keys
+
+
+def _check_http_url(url: str) -> str:
+    return _check_scheme(url, "http", "https").rstrip("/")
+
+
+def _check_mongodb_url(url: str) -> str:
+    return _check_scheme(url, "mongodb", "mongodb+srv")
+
+
+def _check_scheme(url: str, *schemes: str) -> str:
+    if url and url.partition("://")[0] not in schemes:
+        raise ValueError(f"must be a URL that starts with {' or '.join(f'{scheme}://' for scheme in schemes)}")
+    return url
+
+
+def _check_nats_url(url: str) -> str:
+    try:
+        _ = url and NatsAddress.parse(url)
+    except InvalidNatsAddress as error:
+        raise ValueError(str(error)) from None
+    return url
+
+
+def _default_url(values: dict[str, Any]) -> str:
+    """Return the URL for a client on this host, with loopback instead of a wildcard address."""
+    host, port = values.get("host", ""), values.get("port")  # absent if invalid
+    host = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+    scheme = "https" if values.get("tls_certificate") else "http"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+Seconds = Annotated[float, Field(ge=1, le=10**9)]
+LongDelay = Annotated[float, Field(ge=0, le=10**9)]
+Count = Annotated[int, Field(ge=1, le=10**9)]
+AbsolutePath = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
+HttpUrl = Annotated[str, AfterValidator(_check_http_url)]
+Secret = Annotated[str, Field(repr=False)]  # also read from the file that <variable>_FILE names
+
+
+class MailSettings(BaseModel):
+    model_config = ConfigDict(frozen=True, validate_by_name=True)
+
     host: str = ""  # empty: notifications are recorded but not sent
-    port: int = 587
-    sender: str = "headrace@localhost"
+    port: Port = 587
+    sender: str = Field("headrace@localhost", validation_alias="from")
     username: str = ""
-    password: str = field(default="", repr=False)
-    tls: MailSecurity = MailSecurity.STARTTLS
+    password: Secret = ""
+    tls: Annotated[MailSecurity, BeforeValidator(str.lower)] = MailSecurity.STARTTLS
 
 
-@dataclass(frozen=True, slots=True)
-class BucketSettings:
-    """The bucket of an S3-compatible object store."""
+class S3Settings(BaseModel):
+    """An S3-compatible object store."""
 
-    name: str
-    endpoint: str = ""  # empty: Amazon S3 of the region
+    model_config = ConfigDict(frozen=True)
+
+    bucket: str = ""
+    endpoint: HttpUrl = ""  # empty: Amazon S3 of the region
     region: str = "us-east-1"
-    access_key: str = field(default="", repr=False)  # empty: credentials of the host or pod
-    secret_key: str = field(default="", repr=False)
+    access_key: Secret = ""  # empty: credentials of the host or pod
+    secret_key: Secret = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(BaseSettings):
     """All settings. Server URLs contain logins, so they are excluded from the repr, as are passwords."""
 
+    model_config = SettingsConfigDict(
+        env_prefix="HEADRACE_",
+        env_nested_delimiter="_",
+        env_nested_max_split=1,
+        enable_decoding=False,
+        frozen=True,
+        validate_by_name=True,
+    )
+
     host: str = "127.0.0.1"
-    port: int = 8080
-    url: str = "http://127.0.0.1:8080"  # without a trailing slash
-    data: Path = Path(".headrace")
+    port: Port = 8080
+    tls_certificate: AbsolutePath | None = None  # certificate of the gateway
+    tls_key: AbsolutePath | None = None
+    url: HttpUrl = Field(default_factory=_default_url)  # without a trailing slash
+    data: AbsolutePath = Path(".headrace")
     admin_username: str = "admin"
-    admin_password: str = field(default="", repr=False)
-    mongodb_url: str = field(default="", repr=False)  # empty: the embedded server
-    nats_url: str = field(default="", repr=False)  # URL of one or several servers; empty: the embedded server
-    master_keys: tuple[bytes, ...] = field(default=(), repr=False)  # the first wraps; older keys only unwrap
-    backup_key: str = field(default="", repr=False)  # key or passphrase that encrypts backups
+    admin_password: Secret = ""
+    mongodb_url: Annotated[Secret, AfterValidator(_check_mongodb_url)] = ""  # empty: the embedded server
+    nats_url: Annotated[Secret, AfterValidator(_check_nats_url)] = ""  # one or several servers; empty: embedded
+    # the first wraps; older keys only unwrap
+    master_keys: Annotated[tuple[bytes, ...], BeforeValidator(_parse_keys), BeforeValidator(_split)] = Field(
+        (), validation_alias="HEADRACE_MASTER_KEY", repr=False
+    )
+    backup_key: Secret = ""  # key or passphrase that encrypts backups
     mail: MailSettings = MailSettings()
-    registration_token: str = field(default="", repr=False)  # initial token for runners; empty: generated
-    replicas: int = 1
-    stream_replicas: int = 1  # replicas of each JetStream stream
-    instance: str = "local"
-    health_port: int = 0  # 0: any free port
+    registration_token: Secret = ""  # initial token for runners; empty: generated
+    replicas: Annotated[int, Field(ge=1, le=32)] = 1
+    stream_replicas: Annotated[int, Field(ge=1, le=5)] = 1  # replicas of each JetStream stream
+    instance: str = Field("local", validation_alias=AliasChoices("HEADRACE_INSTANCE", "HOSTNAME"))
+    health_port: Annotated[int, Field(ge=0, le=65535)] = 0  # 0: any free port
     local_repositories: bool = False
-    wait_seconds: float = 120.0  # how long a command waits for servers that are starting
-    leave_seconds: float = 0.0  # how long a gateway keeps serving after SIGTERM
-    long_poll_seconds: float = 30.0
-    job_lease_seconds: float = 60.0
-    runner_offline_seconds: float = 90.0
-    build_timeout_seconds: int = 3600
-    mirror_megabytes: int = 4096  # MiB for bare clones of repositories per builds replica
-    artifact_megabytes: int = 100  # MiB per artifact
-    bucket: BucketSettings | None = None  # for artifacts; None: they are stored in the database
-    token_seconds: int = 3600
-    static: Path | None = None  # folder of static files that the gateway serves
-    ca_file: Path | None = None  # CA certificates for NATS, MongoDB, mail server and bucket; None: the system's
-    client_certificate: Path | None = None  # with its key, for NATS and MongoDB
-    tls_certificate: Path | None = None  # certificate of the gateway
-    tls_key: Path | None = None
-    login_failures: int = 10
-    login_address_failures: int = 100
-    login_seconds: float = 300.0
-    trusted_proxies: tuple[Network, ...] = ()
-    cors_origins: tuple[str, ...] = ("*",)  # origins of web pages that may call the API
+    wait_seconds: LongDelay = 120.0  # how long a command waits for servers that are starting
+    leave_seconds: LongDelay = 0.0  # how long a gateway keeps serving after SIGTERM
+    long_poll_seconds: Annotated[float, Field(ge=2, le=10**9)] = 30.0
+    job_lease_seconds: Seconds = 60.0
+    runner_offline_seconds: Seconds = 90.0
+    build_timeout_seconds: Count = 3600
+    mirror_megabytes: Count = 4096  # MiB for bare clones of repositories per builds replica
+    artifact_megabytes: Annotated[int, Field(ge=1, le=100_000)] = 100  # MiB per artifact
+    s3: S3Settings = S3Settings()  # for artifacts; without a bucket, they are stored in the database
+    token_seconds: Count = 3600
+    static: AbsolutePath | None = None  # folder of static files that the gateway serves
+    ca_file: AbsolutePath | None = None  # CA certificates for NATS, MongoDB, mail server and S3; None: the system's
+    client_certificate: AbsolutePath | None = None  # with its key, for NATS and MongoDB
+    login_failures: Count = 10
+    login_address_failures: Count = 100
+    login_seconds: Seconds = 300.0
+    trusted_proxies: Annotated[tuple[Network, ...], BeforeValidator(_parse_networks), BeforeValidator(_split)] = ()
+    # origins of web pages that may call the API
+    cors_origins: Annotated[tuple[str, ...], BeforeValidator(_split)] = ("*",)
     database_prefix: str = "headrace"
-    otlp_endpoint: str = ""
+    otlp_endpoint: HttpUrl = Field("", validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT")
 
     @classmethod
-    def from_environment(cls, environ: Mapping[str, str]) -> "Settings":
-        read = _Reader(resolve_secret_files(environ))
-        host = read.text("HEADRACE_HOST", "127.0.0.1")
-        port = read.integer("HEADRACE_PORT", 8080, 1, 65535)
-        certificate, key = read.file("HEADRACE_TLS_CERTIFICATE"), read.file("HEADRACE_TLS_KEY")
-        if (certificate is None) != (key is None):
-            raise SettingsError("HEADRACE_TLS_CERTIFICATE and HEADRACE_TLS_KEY must be set together.")
-        return cls(
-            host=host,
-            port=port,
-            url=read.url("HEADRACE_URL", _address(host, port, "https" if certificate else "http")),
-            data=Path(read.text("HEADRACE_DATA", ".headrace")).expanduser().absolute(),
-            admin_username=read.text("HEADRACE_ADMIN_USERNAME", "admin"),
-            admin_password=read.text("HEADRACE_ADMIN_PASSWORD", ""),
-            mongodb_url=read.url("HEADRACE_MONGODB_URL", "", "mongodb", "mongodb+srv"),
-            nats_url=read.nats("HEADRACE_NATS_URL"),
-            master_keys=read.keys("HEADRACE_MASTER_KEY"),
-            backup_key=read.text("HEADRACE_BACKUP_KEY", ""),
-            mail=MailSettings(
-                host=read.text("HEADRACE_MAIL_HOST", ""),
-                port=read.integer("HEADRACE_MAIL_PORT", 587, 1, 65535),
-                sender=read.text("HEADRACE_MAIL_FROM", "headrace@localhost"),
-                username=read.text("HEADRACE_MAIL_USERNAME", ""),
-                password=read.text("HEADRACE_MAIL_PASSWORD", ""),
-                tls=read.mail_security("HEADRACE_MAIL_TLS"),
-            ),
-            registration_token=read.text("HEADRACE_REGISTRATION_TOKEN", ""),
-            replicas=read.integer("HEADRACE_REPLICAS", 1, 1, 32),
-            stream_replicas=read.integer("HEADRACE_STREAM_REPLICAS", 1, 1, 5),
-            instance=read.text("HEADRACE_INSTANCE", environ.get("HOSTNAME") or "local"),
-            health_port=read.integer("HEADRACE_HEALTH_PORT", 0, 0, 65535),
-            local_repositories=read.boolean("HEADRACE_LOCAL_REPOSITORIES", default=False),
-            wait_seconds=read.seconds("HEADRACE_WAIT_SECONDS", 120, 0),
-            leave_seconds=read.seconds("HEADRACE_LEAVE_SECONDS", 0, 0),
-            long_poll_seconds=read.seconds("HEADRACE_LONG_POLL_SECONDS", 30, 2),
-            job_lease_seconds=read.seconds("HEADRACE_JOB_LEASE_SECONDS", 60, 1),
-            runner_offline_seconds=read.seconds("HEADRACE_RUNNER_OFFLINE_SECONDS", 90, 1),
-            build_timeout_seconds=read.integer("HEADRACE_BUILD_TIMEOUT_SECONDS", 3600, 1, 10**9),
-            mirror_megabytes=read.integer("HEADRACE_MIRROR_MEGABYTES", 4096, 1, 10**7),
-            artifact_megabytes=read.integer("HEADRACE_ARTIFACT_MEGABYTES", 100, 1, 100_000),
-            bucket=_bucket(read),
-            token_seconds=read.integer("HEADRACE_TOKEN_SECONDS", 3600, 1, 10**9),
-            static=read.file("HEADRACE_STATIC"),
-            ca_file=read.file("HEADRACE_CA_FILE"),
-            client_certificate=read.file("HEADRACE_CLIENT_CERTIFICATE"),
-            tls_certificate=certificate,
-            tls_key=key,
-            login_failures=read.integer("HEADRACE_LOGIN_FAILURES", 10, 1, 10**6),
-            login_address_failures=read.integer("HEADRACE_LOGIN_ADDRESS_FAILURES", 100, 1, 10**6),
-            login_seconds=read.seconds("HEADRACE_LOGIN_SECONDS", 300, 1),
-            trusted_proxies=read.networks("HEADRACE_TRUSTED_PROXIES"),
-            cors_origins=tuple(read.text("HEADRACE_CORS_ORIGINS", "*").replace(",", " ").split()),
-            database_prefix=read.text("HEADRACE_DATABASE_PREFIX", "headrace"),
-            otlp_endpoint=read.url("OTEL_EXPORTER_OTLP_ENDPOINT", "", "http", "https"),
-        )
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, *_: Any, **__: Any
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)  # the environment is read by `from_environment` only, so that tests can pass their own
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str]) -> Self:
+        """Read the settings. An empty variable counts as not set. Raises SettingsError."""
+        source = EnvSettingsSource(cls)
+        given = {name: value.strip() for name, value in resolve_secret_files(environ).items()}
+        source.env_vars = {name.lower(): value for name, value in given.items() if value}
+        try:
+            return cls(**source())
+        except ValidationError as error:
+            raise SettingsError("\n".join(_describe_problems(error))) from None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("HEADRACE_TLS_CERTIFICATE and HEADRACE_TLS_KEY must be set together")
+        if bool(self.s3.access_key) != bool(self.s3.secret_key):
+            raise ValueError("HEADRACE_S3_ACCESS_KEY and HEADRACE_S3_SECRET_KEY must be set together")
+        if (self.s3.endpoint or self.s3.access_key) and not self.s3.bucket:
+            raise ValueError("HEADRACE_S3_BUCKET is not set, but other HEADRACE_S3_ settings are")
+        return self
 
     def require_servers(self, *, bus_alone: bool = False) -> None:
         """Raise SettingsError if a required server URL or the master key is not set.
@@ -171,27 +222,6 @@ class Settings:
 
     def database(self, service: str) -> str:
         return f"{self.database_prefix}_{service}"
-
-
-def _address(host: str, port: int, scheme: str) -> str:
-    """Return the URL for a client on this host, with loopback instead of a wildcard address."""
-    reachable = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
-    return f"{scheme}://[{reachable}]:{port}" if ":" in reachable else f"{scheme}://{reachable}:{port}"
-
-
-def _bucket(read: "_Reader") -> BucketSettings | None:
-    bucket = BucketSettings(
-        name=read.text("HEADRACE_S3_BUCKET", ""),
-        endpoint=read.url("HEADRACE_S3_ENDPOINT", ""),
-        region=read.text("HEADRACE_S3_REGION", "us-east-1"),
-        access_key=read.text("HEADRACE_S3_ACCESS_KEY", ""),
-        secret_key=read.text("HEADRACE_S3_SECRET_KEY", ""),
-    )
-    if bool(bucket.access_key) != bool(bucket.secret_key):
-        raise SettingsError("HEADRACE_S3_ACCESS_KEY and HEADRACE_S3_SECRET_KEY must be set together.")
-    if (bucket.endpoint or bucket.access_key) and not bucket.name:
-        raise SettingsError("HEADRACE_S3_BUCKET is not set, but other HEADRACE_S3_ settings are.")
-    return bucket if bucket.name else None
 
 
 def resolve_secret_files(environ: Mapping[str, str]) -> dict[str, str]:
@@ -219,79 +249,33 @@ def _content(variable: str, file: Path) -> str:
     return text
 
 
-@dataclass(frozen=True, slots=True)
-class _Reader:
-    """Reads and validates variables. An empty variable counts as not set. Methods raise SettingsError."""
+def variables(model: type[BaseModel] = Settings, prefix: str = "HEADRACE") -> Iterator[tuple[str, FieldInfo]]:
+    """Yield the name of each environment variable with its field."""
+    for name, field in model.model_fields.items():
+        alias = field.validation_alias
+        variable = _variable(prefix, str(alias.choices[0] if isinstance(alias, AliasChoices) else alias or name))
+        if isinstance(field.default, BaseModel):
+            yield from variables(type(field.default), variable)
+        else:
+            yield variable, field
 
-    environ: Mapping[str, str] = field(repr=False)
 
-    def text(self, name: str, default: str) -> str:
-        return self.environ.get(name, "").strip() or default
+def _variable(*location: int | str) -> str:
+    """Return the name of the variable for a location in the settings, such as `HEADRACE`, `mail`, `port`."""
+    *prefix, name = map(str, location)
+    return name if name.isupper() else "_".join((*prefix, name)).upper()
 
-    def file(self, name: str) -> Path | None:
-        """Return the absolute path of a file or folder."""
-        text = self.text(name, "")
-        return Path(text).expanduser().absolute() if text else None
 
-    def integer(self, name: str, default: int, lowest: int, highest: int) -> int:
-        text = self.text(name, str(default))
-        if not (text.isascii() and text.isdigit() and lowest <= int(text) <= highest):
-            raise SettingsError(f"{name} must be a whole number from {lowest} to {highest}, not {text!r}.")
-        return int(text)
+def _describe_problems(error: ValidationError) -> Iterator[str]:
+    """Yield one sentence for each problem."""
+    for problem in error.errors(include_url=False):
+        location, reason = problem["loc"], problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
+        if not location:  # variables that do not fit together; the reason contains their names
+            yield f"{reason}."
+        elif problem["type"] == "value_error":  # one of ours, which never contains a secret
+            yield f"{_variable('HEADRACE', *location)} {reason}."
+        elif problem["type"] != "default_factory_not_called":  # that one follows from another problem
+            yield f"{_variable('HEADRACE', *location)} {reason}, not {problem['input']!r}."
 
-    def seconds(self, name: str, default: float, lowest: float) -> float:
-        text = self.text(name, str(default))
-        try:
-            value = float(text)
-        except ValueError:
-            value = -1.0
-        if not lowest <= value <= 10**9:  # also false for "nan"
-            raise SettingsError(f"{name} must be a number of seconds, at least {lowest:g}, not {text!r}.")
-        return value
 
-    def boolean(self, name: str, *, default: bool) -> bool:
-        text = self.text(name, str(default)).lower()
-        if text not in {"true", "false", "1", "0", "yes", "no"}:
-            raise SettingsError(f"{name} must be true or false, not {text!r}.")
-        return text in {"true", "1", "yes"}
-
-    def url(self, name: str, default: str, *schemes: str) -> str:
-        """Return a URL. The error does not contain the value, which may include a login."""
-        schemes = schemes or ("http", "https")
-        text = self.text(name, default)
-        if text and text.partition("://")[0] not in schemes:
-            raise SettingsError(f"{name} must be a URL that starts with {' or '.join(s + '://' for s in schemes)}.")
-        return text.rstrip("/") if schemes[0] == "http" else text
-
-    def nats(self, name: str) -> str:
-        text = self.text(name, "")
-        try:
-            _ = text and NatsAddress.parse(text)
-        except InvalidNatsAddress as error:  # does not contain the value, which may include a login
-            raise SettingsError(f"{name} {error}.") from None
-        return text
-
-    def mail_security(self, name: str) -> MailSecurity:
-        text = self.text(name, MailSecurity.STARTTLS).lower()
-        try:
-            return MailSecurity(text)
-        except ValueError:
-            raise SettingsError(f"{name} must be none, starttls or tls, not {text!r}.") from None
-
-    def networks(self, name: str) -> tuple[Network, ...]:
-        try:
-            return tuple(ip_network(part.strip()) for part in self.text(name, "").split(",") if part.strip())
-        except ValueError as error:
-            raise SettingsError(f"{name} must be comma-separated networks such as 10.0.0.0/8: {error}.") from None
-
-    def keys(self, name: str) -> tuple[bytes, ...]:
-        try:
-            keys = tuple(base64.b64decode(key, validate=True) for key in self.text(name, "").split(",") if key.strip())
-        except binascii.Error:
-            keys = (b"",)
-        if any(len(key) != 32 for key in keys):
-            raise SettingsError(
-                f"{name} must be 32 bytes in base64 (create one with `openssl rand -base64 32`); "
-                "older keys may follow, separated by commas."
-            )
-        return keys
+SECRET_VARIABLES = tuple(sorted(name for name, field in variables() if not field.repr))

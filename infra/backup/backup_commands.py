@@ -8,7 +8,6 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO, TypeVar
@@ -225,7 +224,7 @@ def _select_servers(settings: Settings, *, must_exist: bool) -> Iterator[Setting
         )
     folder.prepare()
     with exclusive_lock(folder), local_servers(folder.path) as servers:
-        yield replace(settings, mongodb_url=servers.mongodb_url, nats_url=servers.nats_url)
+        yield settings.model_copy(update={"mongodb_url": servers.mongodb_url, "nats_url": servers.nats_url})
 
 
 def _with_master_key(settings: Settings) -> Settings:

@@ -3,10 +3,10 @@
 The variables, their defaults and limits are read from `libs/settings.py`; the descriptions are here.
 """
 
-import ast
-import inspect
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+
+from annotated_types import Ge, Le
+from pydantic.fields import FieldInfo
 
 from libs import settings
 
@@ -134,20 +134,11 @@ COMPUTED_DEFAULTS = {
 READ_ELSEWHERE = {"HEADRACE_LOG_FORMAT", "HEADRACE_LOG_LEVEL"}
 
 
-@dataclass(frozen=True, slots=True)
-class Variable:
-    """A variable as `Settings.from_environment` reads it."""
-
-    name: str
-    default: str = ""
-    limits: str = ""
-
-
 def render() -> str:
-    variables = read_variables()
+    variables = dict(settings.variables())
     parts = [HEADER.format(secrets=", ".join(f"`{name}`" for name in settings.SECRET_VARIABLES))]
     for title, descriptions in SECTIONS.items():
-        rows = [_render_row(variables.get(name, Variable(name)), text) for name, text in descriptions.items()]
+        rows = [_render_row(name, text, variables.get(name)) for name, text in descriptions.items()]
         parts += [f"## {title}\n", "| variable | effect | default |\n| --- | --- | --- |\n" + "\n".join(rows) + "\n"]
     return "\n".join(parts) + OPEN_TELEMETRY
 
@@ -155,40 +146,33 @@ def render() -> str:
 def find_problems() -> Iterator[str]:
     """Yield a message for each variable without a description and each description without a variable."""
     described = {name for descriptions in SECTIONS.values() for name in descriptions}
-    read = {*read_variables(), *READ_ELSEWHERE}
+    read = {*dict(settings.variables()), *READ_ELSEWHERE}
     for name in sorted(read - described):
         yield f"{name} has no description; add one to infra/docgen/settings_reference.py."
     for name in sorted(described - read):
         yield f"{name} is described in infra/docgen/settings_reference.py, but libs/settings.py does not read it."
 
 
-def read_variables() -> dict[str, Variable]:
-    """Return the variables by name, as found in the calls `read.<kind>("NAME", default, lowest, highest)`."""
-    variables: dict[str, Variable] = {}
-    for node in ast.walk(ast.parse(inspect.getsource(settings))):
-        match node:
-            case ast.Call(func=ast.Attribute(attr=kind), args=[ast.Constant(value=str(name)), *rest]) if (
-                name.startswith(("HEADRACE_", "OTEL_"))
-            ):
-                values = [argument.value if isinstance(argument, ast.Constant) else None for argument in rest]
-                variables[name] = Variable(name, _format_default(values), _format_limits(kind, values))
-    return variables
+def _render_row(name: str, description: str, field: FieldInfo | None) -> str:
+    default = COMPUTED_DEFAULTS.get(name) or (_format_default(field.default) if field else "none")
+    return f"| `{name}` | {description}{_format_limits(field)} | {default} |"
 
 
-def _format_default(values: Sequence[object]) -> str:
-    return f"`{values[0]}`" if values and values[0] not in (None, "") else ""
-
-
-def _format_limits(kind: str, values: Sequence[object]) -> str:
-    match kind, values:
-        case "integer", [_, int(lowest), int(highest)] if highest < 10**6:
-            return f" Range: {lowest} to {highest}."
-        case (("integer" | "seconds"), [_, int(lowest), *_]) if lowest > 0:
-            return f" Minimum: {lowest}."
+def _format_default(value: object) -> str:
+    match value:
+        case float():
+            text = f"{value:g}"
+        case tuple():
+            text = ",".join(value)
         case _:
-            return ""
+            text = str(value)
+    return "none" if value in ("", None, ()) else f"`{text}`"
 
 
-def _render_row(variable: Variable, description: str) -> str:
-    default = COMPUTED_DEFAULTS.get(variable.name) or variable.default or "none"
-    return f"| `{variable.name}` | {description}{variable.limits} | {default} |"
+def _format_limits(field: FieldInfo | None) -> str:
+    limits = field.metadata if field else ()
+    lowest = next((limit.ge for limit in limits if isinstance(limit, Ge)), 0)
+    highest = next((limit.le for limit in limits if isinstance(limit, Le)), None)
+    if isinstance(highest, int) and highest < 10**6:
+        return f" Range: {lowest} to {highest}."
+    return f" Minimum: {lowest}." if lowest else ""

@@ -131,15 +131,15 @@ async def check_mail(settings: Settings) -> AsyncIterator[Finding]:
 
 async def check_bucket(settings: Settings) -> AsyncIterator[Finding]:
     """Write, read, list and delete an object in the bucket, as the service builds does."""
-    if settings.bucket is None:
+    if not settings.s3.bucket:
         return
     # imported here because loading the S3 library takes time
     from services.builds.artifacts.s3_storage import find_bucket_problem
 
-    if why := await find_bucket_problem(settings.bucket, settings.database_prefix, settings.ca_file):
+    if why := await find_bucket_problem(settings.s3, settings.database_prefix, settings.ca_file):
         yield Finding(
             "bucket",
-            f"Artifacts cannot be stored in the bucket {settings.bucket.name}: {why}",
+            f"Artifacts cannot be stored in the bucket {settings.s3.bucket}: {why}",
             "Uploads and downloads of artifacts fail with ARTIFACT_STORE_UNAVAILABLE.",
             "Correct HEADRACE_S3_ENDPOINT, _REGION, _BUCKET and the access key, which needs to read, write, list and "
             "delete.",

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import replace
 from functools import partial
 
 from nats.aio.client import Client
@@ -62,7 +61,10 @@ async def check_servers(settings: Settings) -> AsyncIterator[Finding]:
     """Check each server in HEADRACE_NATS_URL. A process uses one of them until it fails, then another."""
     address = parse_nats_address(settings)
     answers = await asyncio.gather(
-        *(_server_problem(replace(settings, nats_url=address.with_login(server))) for server in address.servers)
+        *(
+            _server_problem(settings.model_copy(update={"nats_url": address.with_login(server)}))
+            for server in address.servers
+        )
     )
     for server, problem in zip(address.servers, answers, strict=True):
         if problem:

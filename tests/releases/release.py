@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,7 @@ async def running_release(folder: Path, post_office: MailServer) -> AsyncIterato
         "job_lease_seconds": 600.0,  # longer than a recording takes
         "runner_offline_seconds": NEVER_SECONDS,
         "login_seconds": 20.0 * NEVER_SECONDS,  # the first login back-off is a twentieth of this setting
-        "mail": MailSettings("127.0.0.1", post_office.port, tls=MailSecurity.NONE),
+        "mail": MailSettings(host="127.0.0.1", port=post_office.port, tls=MailSecurity.NONE),
     }
     with running_servers(folder) as servers:
         async with empty_stage(servers, **settings) as stage:
@@ -69,7 +69,7 @@ async def running_release(folder: Path, post_office: MailServer) -> AsyncIterato
                 for service in services.values():
                     await release.start(service)
                 async with (
-                    running_gateway(replace(stage.settings, instance="gateway")) as (gateway, _, url),
+                    running_gateway(stage.settings.model_copy(update={"instance": "gateway"})) as (gateway, _, url),
                     httpx.AsyncClient(base_url=url, timeout=40) as http,
                 ):
                     release.system = BuildSystem(

@@ -14,7 +14,7 @@ from obstore.store import S3Store
 
 from contracts.errors import RequestRejected
 from libs.service.declaration import Context
-from libs.settings import BucketSettings
+from libs.settings import S3Settings
 from services.builds.artifacts.blob_store import BlobStore
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ RETRY_TIMEOUT = timedelta(seconds=1)  # only fast failures are retried, such as 
 class S3BlobStore:
     """Blobs in a bucket. Blobs from before the bucket was configured are read from the fallback store."""
 
-    def __init__(self, bucket: BucketSettings, folder: str, fallback: BlobStore, ca_file: Path | None = None) -> None:
-        self._store = _open_store(bucket, folder, ca_file)
+    def __init__(self, s3: S3Settings, folder: str, fallback: BlobStore, ca_file: Path | None = None) -> None:
+        self._store = _open_store(s3, folder, ca_file)
         self._fallback = fallback
 
     async def write(self, ctx: Context, file_id: str, offset: int, content: bytes) -> None:
@@ -57,12 +57,12 @@ class S3BlobStore:
         await self._fallback.remove(ctx, file_ids)
 
 
-async def find_bucket_problem(bucket: BucketSettings, folder: str, ca_file: Path | None) -> str | None:
+async def find_bucket_problem(s3: S3Settings, folder: str, ca_file: Path | None) -> str | None:
     """Check that objects can be written, read, listed and deleted.
 
     Return the error as text, or None. Leaves no object behind.
     """
-    store = _open_store(bucket, folder, ca_file)
+    store = _open_store(s3, folder, ca_file)
     place = f"doctor/{uuid4()}"
     try:
         await obstore.put_async(store, place, b"here", use_multipart=False)
@@ -74,21 +74,21 @@ async def find_bucket_problem(bucket: BucketSettings, folder: str, ca_file: Path
     return None
 
 
-def _open_store(bucket: BucketSettings, folder: str, ca_file: Path | None) -> S3Store:
-    config: S3Config = {"region": bucket.region}
-    if bucket.endpoint:
-        config["endpoint"] = bucket.endpoint
-    if bucket.access_key:
-        config |= {"access_key_id": bucket.access_key, "secret_access_key": bucket.secret_key}
+def _open_store(s3: S3Settings, folder: str, ca_file: Path | None) -> S3Store:
+    config: S3Config = {"region": s3.region}
+    if s3.endpoint:
+        config["endpoint"] = s3.endpoint
+    if s3.access_key:
+        config |= {"access_key_id": s3.access_key, "secret_access_key": s3.secret_key}
     client: ClientConfig = {
-        "allow_http": bucket.endpoint.startswith("http://"),
+        "allow_http": s3.endpoint.startswith("http://"),
         "timeout": REQUEST_TIMEOUT,
         "connect_timeout": CONNECT_TIMEOUT,
     }
     if ca_file:
         client["root_certificate"] = ca_file.read_bytes()
     retries: RetryConfig = {"max_retries": 1, "retry_timeout": RETRY_TIMEOUT}
-    return S3Store(bucket.name, prefix=folder, config=config, client_options=client, retry_config=retries)
+    return S3Store(s3.bucket, prefix=folder, config=config, client_options=client, retry_config=retries)
 
 
 def _object_key(file_id: str, offset: int) -> str:

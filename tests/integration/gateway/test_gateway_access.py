@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from ipaddress import ip_network
 
@@ -182,7 +182,7 @@ async def test_a_throttled_login_gets_429_with_retry_after(stage: GatewayStage) 
 
 async def test_the_client_ip_behind_a_trusted_proxy_is_taken_from_the_forwarded_header(stage: GatewayStage) -> None:
     await stage.services.serve(LogIn, refuse_log_in)
-    trusting = replace(stage.gateway.state.settings, trusted_proxies=(ip_network("127.0.0.0/8"),))
+    trusting = stage.gateway.state.settings.model_copy(update={"trusted_proxies": (ip_network("127.0.0.0/8"),)})
     forwarded = {"X-Forwarded-For": "6.6.6.6, 192.0.2.7"}
     async with running_gateway(trusting) as (_, _, url), httpx.AsyncClient(base_url=url) as http:
         for client in (http, stage.http):

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 
 import pytest
 
@@ -32,7 +31,7 @@ def settings(servers: Servers) -> Settings:
 
 def test_migrating_with_more_stream_replicas_than_servers_is_one_error_line(settings: Settings) -> None:
     with pytest.raises(SettingsError, match="HEADRACE_STREAM_REPLICAS=3"):
-        migrate(replace(settings, stream_replicas=3))
+        migrate(settings.model_copy(update={"stream_replicas": 3}))
 
 
 def test_migrating_waits_for_unreachable_servers_and_says_so(
@@ -59,14 +58,14 @@ def test_migrating_waits_for_unreachable_servers_and_says_so(
 
 def test_migrating_does_not_wait_longer_than_configured(settings: Settings) -> None:
     with pytest.raises(SettingsError, match=r"^NATS does not respond\.$"):
-        migrate(replace(settings, nats_url="nats://127.0.0.1:9", wait_seconds=0))
+        migrate(settings.model_copy(update={"nats_url": "nats://127.0.0.1:9", "wait_seconds": 0}))
 
 
 def test_migrating_does_not_retry_a_login_rejected_by_nats(settings: Settings) -> None:
     with pytest.raises(SettingsError, match=r"^NATS rejects the login"):
-        migrate(replace(settings, nats_url=settings.nats_url.replace("@", "wrong@")))
+        migrate(settings.model_copy(update={"nats_url": settings.nats_url.replace("@", "wrong@")}))
 
 
 def test_migrating_does_not_retry_a_login_rejected_by_mongodb(settings: Settings) -> None:
     with pytest.raises(SettingsError, match=r"^MongoDB rejects the login in HEADRACE_MONGODB_URL.$"):
-        migrate(replace(settings, mongodb_url=settings.mongodb_url.replace("://", "://unknown:wrong@")))
+        migrate(settings.model_copy(update={"mongodb_url": settings.mongodb_url.replace("://", "://unknown:wrong@")}))

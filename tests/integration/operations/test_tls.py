@@ -109,7 +109,7 @@ async def test_a_nats_certificate_of_an_untrusted_authority_is_rejected(
     settings: Settings, other_authority: CertificateAuthority
 ) -> None:
     with pytest.raises(SettingsError, match=r"^The certificate of NATS is not trusted; set HEADRACE_CA_FILE"):
-        await connect(replace(settings, ca_file=other_authority.certificate_file), "test")
+        await connect(settings.model_copy(update={"ca_file": other_authority.certificate_file}), "test")
 
 
 async def test_a_mongodb_certificate_of_an_untrusted_authority_is_rejected(
@@ -118,7 +118,7 @@ async def test_a_mongodb_certificate_of_an_untrusted_authority_is_rejected(
     folder = DataFolder(tmp_path)
     folder.prepare()
     with running_tls_mongod(folder, other_authority) as foreign:
-        wrong = replace(settings, mongodb_url=f"{foreign.program.url}&tls=true")
+        wrong = settings.model_copy(update={"mongodb_url": f"{foreign.program.url}&tls=true"})
         with pytest.raises(SettingsError, match=r"^The certificate of MongoDB is not trusted"):
             await asyncio.wait_for(serve(create_service(), wrong, asyncio.Event()), 30)
 
@@ -151,14 +151,14 @@ async def test_a_nats_server_without_tls_receives_no_login_for_a_tls_url() -> No
 async def test_a_rejected_nats_login_is_reported_without_the_password(settings: Settings) -> None:
     wrong = settings.nats_url.replace("@", "wrong@")
     with pytest.raises(SettingsError, match=r"^NATS rejects the login in HEADRACE_NATS_URL.$"):
-        await connect(replace(settings, nats_url=wrong), "test")
+        await connect(settings.model_copy(update={"nats_url": wrong}), "test")
 
 
 def test_an_authority_file_without_certificates_is_named(settings: Settings, tmp_path: Path) -> None:
     empty = tmp_path / "ca.pem"
     empty.write_text("nothing")
     with pytest.raises(SettingsError, match=f"^HEADRACE_CA_FILE: {empty} contains no certificates"):
-        asyncio.run(connect(replace(settings, ca_file=empty), "test"))
+        asyncio.run(connect(settings.model_copy(update={"ca_file": empty}), "test"))
 
 
 # ---- gateway
@@ -171,7 +171,9 @@ def gateway_certificate(authority: CertificateAuthority) -> IssuedCertificate:
 
 @pytest.fixture
 def tls_settings(settings: Settings, gateway_certificate: IssuedCertificate) -> Settings:
-    return replace(settings, tls_certificate=gateway_certificate.certificate, tls_key=gateway_certificate.key)
+    return settings.model_copy(
+        update={"tls_certificate": gateway_certificate.certificate, "tls_key": gateway_certificate.key}
+    )
 
 
 def trust_only(authority: CertificateAuthority) -> ssl.SSLContext:
@@ -239,7 +241,14 @@ async def test_a_mail_server_certificate_is_verified_with_the_configured_authori
     authority: CertificateAuthority, other_authority: CertificateAuthority
 ) -> None:
     async with running_mail_server(certificate=authority.issue("mail").combined) as mailbox:
-        settings = MailSettings("127.0.0.1", mailbox.port, SENDER, *LOGIN, MailSecurity.STARTTLS)
+        settings = MailSettings(
+            host="127.0.0.1",
+            port=mailbox.port,
+            sender=SENDER,
+            username=LOGIN[0],
+            password=LOGIN[1],
+            tls=MailSecurity.STARTTLS,
+        )
         await send(settings, compose_mail(), ca_file=authority.certificate_file)
         with pytest.raises(MailFailed, match="no trusted TLS connection"):
             await send(settings, compose_mail(), ca_file=other_authority.certificate_file)

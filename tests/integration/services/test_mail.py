@@ -31,7 +31,9 @@ def plain_settings(mailbox: Mailbox) -> MailSettings:
 
 
 def secure_settings(mailbox: Mailbox, tls: MailSecurity, password: str = LOGIN[1]) -> MailSettings:
-    return MailSettings("127.0.0.1", mailbox.port, SENDER, LOGIN[0], password, tls)
+    return MailSettings(
+        host="127.0.0.1", port=mailbox.port, sender=SENDER, username=LOGIN[0], password=password, tls=tls
+    )
 
 
 async def send_expecting_failure(settings: MailSettings) -> MailFailed:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -106,8 +106,10 @@ async def fake_identity(bus: Client) -> AsyncIterator[None]:
 async def running_notifications(
     stage: ServiceStage, port: int, service: Callable[[], Service] = create_service
 ) -> AsyncIterator[NotificationStage]:
-    mail = MailSettings("127.0.0.1" if port else "", port, "ci@example.org", tls=MailSecurity.NONE)
-    stage = ServiceStage(replace(stage.settings, url="http://ci.test", mail=mail))
+    mail = MailSettings(
+        host="127.0.0.1" if port else "", port=port or 587, sender="ci@example.org", tls=MailSecurity.NONE
+    )
+    stage = ServiceStage(stage.settings.model_copy(update={"url": "http://ci.test", "mail": mail}))
     async with stage.running(service, replicas=2), stage.connected() as bus:
         yield NotificationStage(stage, bus)
 

@@ -1,7 +1,6 @@
 """Artifacts in an S3 bucket: object names, outages, and older artifacts that are still stored in the database."""
 
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -11,7 +10,7 @@ from contracts.errors import RequestRejected
 from infra.local.process import Process
 from libs.documents import Document
 from libs.service.connections import create_mongo_client, get_database
-from libs.settings import BucketSettings
+from libs.settings import S3Settings
 from services.builds.artifacts.blob_store import MongoBlobStore
 from services.builds.artifacts.s3_storage import S3BlobStore
 from tests.support.external.s3_server import BUCKET_SECRET_KEY, create_bucket, list_objects, s3_server
@@ -23,19 +22,19 @@ CONTENT = b"mill" * (CHUNK_SIZE // 2)  # two chunks
 
 
 @pytest.fixture(scope="module")
-def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Process, BucketSettings]]:
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Process, S3Settings]]:
     with s3_server(tmp_path_factory.mktemp("s3")) as server:
         yield server
 
 
 @pytest.fixture(scope="module")
-def bucket(s3: tuple[Process, BucketSettings]) -> BucketSettings:
+def bucket(s3: tuple[Process, S3Settings]) -> S3Settings:
     return s3[1]
 
 
 @pytest.fixture(scope="module")
-async def system(tmp_path_factory: pytest.TempPathFactory, bucket: BucketSettings) -> AsyncIterator[BuildSystem]:
-    async with build_system(tmp_path_factory.mktemp("whole"), long_poll_seconds=0.5, bucket=bucket) as whole:
+async def system(tmp_path_factory: pytest.TempPathFactory, bucket: S3Settings) -> AsyncIterator[BuildSystem]:
+    async with build_system(tmp_path_factory.mktemp("whole"), long_poll_seconds=0.5, s3=bucket) as whole:
         yield whole
 
 
@@ -67,7 +66,7 @@ async def list_chunks_in_database(system: BuildSystem) -> list[Document]:
 
 
 async def test_artifact_content_is_stored_in_the_bucket_below_the_prefix_of_the_installation(
-    system: BuildSystem, job: Body, bucket: BucketSettings
+    system: BuildSystem, job: Body, bucket: S3Settings
 ) -> None:
     artifact = (await upload(system, job)).json()
     folder = f"{system.settings.database_prefix}/artifacts/{artifact['id']}"
@@ -78,7 +77,7 @@ async def test_artifact_content_is_stored_in_the_bucket_below_the_prefix_of_the_
 
 
 async def test_while_the_bucket_is_unavailable_requests_get_503_and_no_artifact_is_lost(
-    system: BuildSystem, job: Body, s3: tuple[Process, BucketSettings], caplog: pytest.LogCaptureFixture
+    system: BuildSystem, job: Body, s3: tuple[Process, S3Settings], caplog: pytest.LogCaptureFixture
 ) -> None:
     artifact = (await upload(system, job)).json()
     path = f"/api/developer/jobs/{job['id']}/artifacts"
@@ -90,7 +89,7 @@ async def test_while_the_bucket_is_unavailable_requests_get_503_and_no_artifact_
     assert (response.status_code, response.json()["message"]) == (503, "ARTIFACT_STORE_UNAVAILABLE")
     server.start()
     server.wait_ready()
-    create_bucket(bucket.endpoint, bucket.name)
+    create_bucket(bucket.endpoint, bucket.bucket)
     assert (await upload(system, job, kind="junit")).status_code == 201
     assert sorted(artifact["artifact_type"] for artifact in await system.get(path)) == ["archive", "junit"]
     assert "artifact storage unavailable" in caplog.text
@@ -98,7 +97,7 @@ async def test_while_the_bucket_is_unavailable_requests_get_503_and_no_artifact_
 
 
 async def test_artifacts_stored_in_the_database_before_the_bucket_are_still_served_and_deleted(
-    system: BuildSystem, job: Body, bucket: BucketSettings, runner: FakeRunner
+    system: BuildSystem, job: Body, bucket: S3Settings, runner: FakeRunner
 ) -> None:
     former = (await upload(system, job)).json()["id"]
     files = S3BlobStore(bucket, f"{system.settings.database_prefix}/artifacts", EmptyDatabaseStorage())
@@ -128,9 +127,9 @@ class EmptyDatabaseStorage(MongoBlobStore):
 
 
 async def test_a_missing_bucket_is_reported_as_unavailable_storage_not_as_a_missing_artifact(
-    bucket: BucketSettings,
+    bucket: S3Settings,
 ) -> None:
-    files = S3BlobStore(replace(bucket, name="elsewhere"), "folder", EmptyDatabaseStorage())
+    files = S3BlobStore(bucket.model_copy(update={"bucket": "elsewhere"}), "folder", EmptyDatabaseStorage())
     for operation in (
         files.write(None, "id", 0, b"x"),  # type: ignore[arg-type]
         files.read(None, "id", 0),  # type: ignore[arg-type]

@@ -12,13 +12,13 @@ from obstore.store import S3Store
 
 from infra.local import ports
 from infra.local.process import Process, Program
-from libs.settings import BucketSettings
+from libs.settings import S3Settings
 
 BUCKET_SECRET_KEY = "bucket-canary"
 
 
 @contextmanager
-def s3_server(folder: Path, *, tls: tuple[Path, Path, Path] | None = None) -> Iterator[tuple[Process, BucketSettings]]:
+def s3_server(folder: Path, *, tls: tuple[Path, Path, Path] | None = None) -> Iterator[tuple[Process, S3Settings]]:
     """Run an S3 server that stores everything in memory.
 
     `tls`: files of the certificate, its key and the certificate authority.
@@ -38,7 +38,7 @@ def s3_server(folder: Path, *, tls: tuple[Path, Path, Path] | None = None) -> It
     try:
         server.wait_ready()
         create_bucket(url, "artifacts", tls and tls[2])
-        yield server, BucketSettings("artifacts", url, access_key="key", secret_key=BUCKET_SECRET_KEY)
+        yield server, S3Settings(bucket="artifacts", endpoint=url, access_key="key", secret_key=BUCKET_SECRET_KEY)
     finally:
         server.kill()
 
@@ -48,16 +48,16 @@ def create_bucket(url: str, name: str, authority: Path | None = None) -> None:
     httpx.put(f"{url}/{name}", verify=verify).raise_for_status()
 
 
-def list_objects(bucket: BucketSettings | None) -> list[str]:
+def list_objects(s3: S3Settings) -> list[str]:
     """Return the object keys of the bucket; an empty list without a bucket."""
-    if bucket is None:
+    if not s3.bucket:
         return []
     store = S3Store(
-        bucket.name,
-        endpoint=bucket.endpoint,
-        region=bucket.region,
-        access_key_id=bucket.access_key,
-        secret_access_key=bucket.secret_key,
+        s3.bucket,
+        endpoint=s3.endpoint,
+        region=s3.region,
+        access_key_id=s3.access_key,
+        secret_access_key=s3.secret_key,
         client_options={"allow_http": True},
     )
     return [item["path"] for batch in obstore.list(store) for item in batch]

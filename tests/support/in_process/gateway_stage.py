@@ -150,8 +150,8 @@ async def running_gateway(settings: Settings, clock: Clock | None = None) -> Asy
 async def open_gateway_stage(
     nats_url: str, *, long_poll_seconds: float = 2.0, leave_seconds: float = 0.0
 ) -> AsyncIterator[GatewayStage]:
-    settings = Settings(
-        nats_url=nats_url, url="http://ci.example", long_poll_seconds=long_poll_seconds, leave_seconds=leave_seconds
+    settings = Settings(nats_url=nats_url, url="http://ci.example", leave_seconds=leave_seconds).model_copy(
+        update={"long_poll_seconds": long_poll_seconds}  # unchecked: tests use shorter times than an operator may set
     )
     client = await connect(settings, "services")
     for name in ("builds", "runners"):

@@ -68,7 +68,9 @@ async def run_all_services(
             await stack.enter_async_context(
                 stage.running(partial(return_service, service), replicas=stage.settings.replicas, clock=clock)
             )
-        gateway, _, url = await stack.enter_async_context(running_gateway(replace(stage.settings, instance="gateway")))
+        gateway, _, url = await stack.enter_async_context(
+            running_gateway(stage.settings.model_copy(update={"instance": "gateway"}))
+        )
         yield stage, gateway, url
 
 

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
@@ -64,7 +64,7 @@ class ServiceStage:
         stop = asyncio.Event()
         async with asyncio.TaskGroup() as group:
             for number in range(replicas):
-                own = replace(self._settings_of(declare().name), instance=f"{instance}-{number}")
+                own = self._settings_of(declare().name).model_copy(update={"instance": f"{instance}-{number}"})
                 group.create_task(serve(declare(), own, stop, clock))
             try:
                 await self._wait_until_answering(declare())
@@ -76,7 +76,7 @@ class ServiceStage:
         """Return settings with the NATS login of this service, so that its permissions apply."""
         if self.servers is None or service not in SERVICES:
             return self.settings
-        return replace(self.settings, nats_url=self.servers.nats_url_for(service))
+        return self.settings.model_copy(update={"nats_url": self.servers.nats_url_for(service)})
 
     async def _wait_until_answering(self, service: Service) -> None:
         """Wait until the service has subscribed to requests. Until then NATS reports that there is no responder."""
@@ -105,8 +105,7 @@ async def empty_stage(servers: Servers, **settings: Any) -> AsyncIterator[Servic
             nats_url=servers.nats_url,
             master_keys=(bytes(32),),
             database_prefix=f"test-{uuid4().hex[:8]}",
-            **settings,
-        ),
+        ).model_copy(update=settings),  # unchecked: tests use shorter times than an operator may set
         servers,
     )
     await stage.delete_streams()

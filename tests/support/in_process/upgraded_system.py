@@ -7,7 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -112,7 +112,7 @@ async def upgraded_system(release: str, folder: Path) -> AsyncIterator[UpgradedS
             "long_poll_seconds": 1.0,
             "local_repositories": True,
             "runner_offline_seconds": NEVER_SECONDS,
-            "mail": MailSettings("127.0.0.1", mails.port, tls=MailSecurity.NONE),
+            "mail": MailSettings(host="127.0.0.1", port=mails.port, tls=MailSecurity.NONE),
         }
         async with empty_stage(servers, **more) as stage, AsyncExitStack() as stack:
             async with create_mongo_client(stage.settings, "test") as client, stage.connected() as bus:
@@ -126,7 +126,9 @@ async def upgraded_system(release: str, folder: Path) -> AsyncIterator[UpgradedS
             await run_migrate_command(servers, stage)
             for service in load_services():
                 await stack.enter_async_context(stage.running(partial(return_service, service)))
-            _, _, url = await stack.enter_async_context(running_gateway(replace(stage.settings, instance="gateway")))
+            _, _, url = await stack.enter_async_context(
+                running_gateway(stage.settings.model_copy(update={"instance": "gateway"}))
+            )
             http = await stack.enter_async_context(httpx.AsyncClient(base_url=url, timeout=20))
             yield UpgradedSystem(
                 release, servers, stage, http, mails, responses, Leftovers(**left), published, present, log

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-HEAVY_PACKAGES = {"fastapi", "faststream", "nats", "opentelemetry", "pydantic", "pymongo", "services"}
+HEAVY_PACKAGES = {"fastapi", "faststream", "nats", "opentelemetry", "pymongo", "services"}
 
 
 @pytest.mark.parametrize("module", ["infra.entrypoints", "infra.cli", "infra.local.stack_commands"])

@@ -1,7 +1,6 @@
 """The gateway port is reserved before the first gateway listens. Free ports are distinct and within a range."""
 
 import socket
-from dataclasses import replace
 
 import pytest
 
@@ -13,7 +12,7 @@ from libs.sockets import bind_reuse_port
 
 
 def test_the_gateway_port_is_held_until_a_gateway_listens() -> None:
-    settings = replace(Settings(), port=ports.find_free_port())
+    settings = Settings().model_copy(update={"port": ports.find_free_port()})
     with reserve_gateway_port(settings):
         assert ports.is_taken(settings.host, settings.port)
         with bind_reuse_port(settings.host, settings.port) as sock, socket.socket() as client:
@@ -27,7 +26,7 @@ def test_a_gateway_port_in_use_is_rejected() -> None:
     with (
         socket.create_server(("127.0.0.1", 0)) as other,
         pytest.raises(OperatorError, match="is used by another program"),
-        reserve_gateway_port(replace(Settings(), port=other.getsockname()[1])),
+        reserve_gateway_port(Settings().model_copy(update={"port": other.getsockname()[1]})),
     ):
         pass
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from libs.settings import BucketSettings, MailSecurity, MailSettings, Settings, SettingsError
+from libs.settings import MailSecurity, MailSettings, S3Settings, Settings, SettingsError
 
 KEY, OLD_KEY = b"n" * 32, b"o" * 32
 KEYS = ",".join(base64.b64encode(key).decode() for key in (KEY, OLD_KEY))
@@ -24,7 +24,8 @@ SECRETS = {
 
 def test_an_empty_environment_gives_the_documented_defaults() -> None:
     settings = Settings.from_environment({})
-    assert settings == Settings(data=Path(".headrace").absolute())
+    assert settings == Settings()
+    assert settings.data == Path(".headrace").absolute()
     assert (settings.host, settings.port, settings.url) == ("127.0.0.1", 8080, "http://127.0.0.1:8080")
     assert settings.mail == MailSettings(host="", port=587, tls=MailSecurity.STARTTLS)
 
@@ -60,7 +61,9 @@ def test_mail_settings_are_read_together() -> None:
         "HEADRACE_MAIL_PASSWORD": "secret",
         "HEADRACE_MAIL_TLS": "none",
     }
-    mail = MailSettings("mail", 25, "ci@example.org", "ci", "secret", MailSecurity.NONE)
+    mail = MailSettings(
+        host="mail", port=25, sender="ci@example.org", username="ci", password="secret", tls=MailSecurity.NONE
+    )
     assert Settings.from_environment(environ).mail == mail
 
 
@@ -77,12 +80,23 @@ def test_mail_settings_are_read_together() -> None:
         ("HEADRACE_JOB_LEASE_SECONDS", "nan"),
         ("HEADRACE_LOCAL_REPOSITORIES", "maybe"),
         ("HEADRACE_MAIL_TLS", "ssl"),
+        ("HEADRACE_MAIL", "smtp"),  # only its parts are settings
     ],
 )
 def test_an_invalid_value_is_reported_with_its_variable(name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=name) as error:
         Settings.from_environment({name: value})
     assert repr(value) in str(error.value)
+
+
+def test_all_invalid_values_are_reported_together() -> None:
+    with pytest.raises(SettingsError) as error:
+        Settings.from_environment({"HEADRACE_PORT": "0", "HEADRACE_MAIL_PORT": "x", "HEADRACE_MASTER_KEY": "canary"})
+    assert [line.split()[0] for line in str(error.value).splitlines()] == [
+        "HEADRACE_PORT",
+        "HEADRACE_MASTER_KEY",
+        "HEADRACE_MAIL_PORT",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -113,7 +127,9 @@ def test_a_service_refuses_to_start_without_servers_and_says_which() -> None:
 
 def test_bucket_settings_are_read_from_the_environment() -> None:
     environ = {"HEADRACE_S3_BUCKET": "artifacts", "HEADRACE_S3_ENDPOINT": "http://s3:9000/", "HEADRACE_S3_REGION": "x"}
-    assert Settings.from_environment(environ).bucket == BucketSettings("artifacts", "http://s3:9000", "x")
+    assert Settings.from_environment(environ).s3 == S3Settings(
+        bucket="artifacts", endpoint="http://s3:9000", region="x"
+    )
 
 
 @pytest.mark.parametrize(

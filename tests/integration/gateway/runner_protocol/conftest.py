@@ -32,7 +32,7 @@ async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Gatew
 @pytest.fixture(scope="package")
 async def long_poll_stage(stage: GatewayStage) -> AsyncIterator[GatewayStage]:
     """Fixture: a second gateway on the same fake services. Its long polls last longer than a test."""
-    settings = replace(stage.gateway.state.settings, long_poll_seconds=60)
+    settings = stage.gateway.state.settings.model_copy(update={"long_poll_seconds": 60})
     async with (
         running_gateway(settings) as (gateway, server, url),
         httpx.AsyncClient(base_url=url, timeout=20) as http,

@@ -5,7 +5,6 @@ import logging
 import re
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -42,7 +41,9 @@ async def stage(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
 
 def gateway_settings(stage: ServiceStage) -> Settings:
     assert stage.servers is not None
-    return replace(stage.settings, nats_url=stage.servers.nats_url_for("gateway"), instance="gateway-0")
+    return stage.settings.model_copy(
+        update={"nats_url": stage.servers.nats_url_for("gateway"), "instance": "gateway-0"}
+    )
 
 
 async def list_gateways(stage: ServiceStage, service: str) -> list[dict[str, Any]]:
@@ -117,7 +118,9 @@ async def test_a_gateway_without_the_heartbeat_permission_tries_once(
 ) -> None:
     """The permissions of release 0.2.0 allow no heartbeats. A service's login, used here, allows none either."""
     assert stage.servers is not None
-    client = await connect(replace(stage.settings, nats_url=stage.servers.nats_url_for("notifications")), "test")
+    client = await connect(
+        stage.settings.model_copy(update={"nats_url": stage.servers.nats_url_for("notifications")}), "test"
+    )
     heart = HeartbeatSender(
         client, "gateway-0", Clock(), create_clock_offset_gauge(NoOpMeterProvider().get_meter("test"))
     )

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from uuid import uuid4
 
 from nats.aio.client import Client
@@ -57,7 +57,9 @@ class CounterService:
             return ""
 
     def run_replica(self, number: int, stop: asyncio.Event, service: Service | None = None) -> Awaitable[None]:
-        return serve(service or create_service(), replace(self.settings, instance=f"replica-{number}"), stop)
+        return serve(
+            service or create_service(), self.settings.model_copy(update={"instance": f"replica-{number}"}), stop
+        )
 
     @asynccontextmanager
     async def running(self, service: Service | None = None, *, replicas: int = 2) -> AsyncIterator[None]:

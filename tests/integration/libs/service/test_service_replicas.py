@@ -208,7 +208,9 @@ async def test_a_rejected_reaction_is_counted_once(counter_service: CounterServi
     port = ports.find_free_port()
     service = replace(create_service(), periodic_tasks=(), policies={"counters": raise_closed})
     stop = asyncio.Event()
-    running = asyncio.ensure_future(serve(service, replace(counter_service.settings, health_port=port), stop))
+    running = asyncio.ensure_future(
+        serve(service, counter_service.settings.model_copy(update={"health_port": port}), stop)
+    )
 
     async def refused() -> str:
         async with httpx.AsyncClient() as client:

@@ -1,7 +1,6 @@
 """Fixture `system`: all services and a gateway, with one online runner."""
 
 from collections.abc import AsyncIterator
-from dataclasses import replace
 
 import pytest
 
@@ -15,4 +14,4 @@ async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Exam
         tmp_path_factory.mktemp("doctor"), long_poll_seconds=0.5, runner_offline_seconds=1e6
     ) as running:
         assert (await (await running.register_runner()).request_job()).status_code == 204
-        yield ExaminedSystem(replace(running.settings, url=str(running.http.base_url)))
+        yield ExaminedSystem(running.settings.model_copy(update={"url": str(running.http.base_url)}))

@@ -1,6 +1,6 @@
 """A running system, and the findings of `headrace doctor` about that system."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from pymongo.asynchronous.database import AsyncDatabase
@@ -21,7 +21,7 @@ class ExaminedSystem:
     settings: Settings
 
     async def findings(self, **changed: Any) -> dict[str, Finding]:
-        _, found = await diagnose(replace(self.settings, **changed))
+        _, found = await diagnose(self.settings.model_copy(update=changed))
         return {finding.check: finding for finding in found}
 
     def database(self, service: str, client: Any) -> AsyncDatabase[Document]:

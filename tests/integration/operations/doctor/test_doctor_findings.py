@@ -1,7 +1,6 @@
 """`headrace doctor` on a healthy system and on systems with one real defect each."""
 
 import re
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -144,7 +143,7 @@ async def test_doctor_reports_a_mail_server_that_is_unreachable_or_rejects_the_l
 ) -> None:
     async with running_mail_server() as mailbox:
         port = mailbox.port if password == "wrong" else ports.find_free_port()
-        mail = MailSettings("127.0.0.1", port, username=LOGIN[0], password=password, tls=MailSecurity.NONE)
+        mail = MailSettings(host="127.0.0.1", port=port, username=LOGIN[0], password=password, tls=MailSecurity.NONE)
         found = await system.findings(mail=mail)
     assert set(found) == {"mail"}
     assert not mailbox.mails
@@ -153,10 +152,10 @@ async def test_doctor_reports_a_mail_server_that_is_unreachable_or_rejects_the_l
 async def test_doctor_reports_a_missing_bucket_and_leaves_no_objects_in_a_working_one(
     system: ExaminedSystem, tmp_path: Path
 ) -> None:
-    with s3_server(tmp_path) as (_, bucket):
-        assert await system.findings(bucket=bucket) == {}
-        assert list_objects(bucket) == []
-        found = await system.findings(bucket=replace(bucket, name="elsewhere"))
+    with s3_server(tmp_path) as (_, s3):
+        assert await system.findings(s3=s3) == {}
+        assert list_objects(s3) == []
+        found = await system.findings(s3=s3.model_copy(update={"bucket": "elsewhere"}))
     assert set(found) == {"bucket"}
     assert "elsewhere" in found["bucket"].what
     assert BUCKET_SECRET_KEY not in str(found)

@@ -45,7 +45,7 @@ async def test_doctor_names_nats_servers_that_do_not_respond(tmp_path: Path) -> 
 
 async def test_doctor_reports_a_stream_that_lost_an_event(tmp_path: Path) -> None:
     async with build_system(tmp_path, long_poll_seconds=0.5) as running:
-        damaged = ExaminedSystem(replace(running.settings, url=str(running.http.base_url)))
+        damaged = ExaminedSystem(running.settings.model_copy(update={"url": str(running.http.base_url)}))
         await (await running.register_runner()).request_job()
         async with ServiceStage(damaged.settings).connected() as bus:
             await eventually(partial(has_events, bus, "runners", 3))

@@ -4,7 +4,6 @@ import asyncio
 import io
 import re
 from collections.abc import AsyncIterator
-from dataclasses import replace
 
 import pytest
 
@@ -61,6 +60,6 @@ async def test_an_initial_password_that_could_not_be_printed_is_printed_at_the_n
 
 
 async def test_a_weak_initial_password_stops_the_start_with_one_error_line(stage: ServiceStage) -> None:
-    weak = replace(stage.settings, admin_password="short")
+    weak = stage.settings.model_copy(update={"admin_password": "short"})
     with pytest.raises(SettingsError, match=r"HEADRACE_ADMIN_PASSWORD is invalid: .*at least 8"):
         await serve(identity, weak, asyncio.Event())

@@ -1,7 +1,6 @@
 """Fixtures: the migrated runners service, and two replicas on a shared database, which tests call directly."""
 
 from collections.abc import AsyncIterator
-from dataclasses import replace
 
 import pytest
 from nats.aio.client import Client
@@ -40,7 +39,7 @@ async def replicas(
     shared_database: AsyncDatabase[Document], settings: Settings, bus: Client
 ) -> tuple[Replica, Replica]:
     await delete_documents(shared_database)
-    own_settings = replace(settings, runner_offline_seconds=OFFLINE_SECONDS)
+    own_settings = settings.model_copy(update={"runner_offline_seconds": OFFLINE_SECONDS})
     metrics = Metrics.create(NoOpMeterProvider().get_meter("test"))
     vault = create_vault(shared_database, settings)
     first, second = (

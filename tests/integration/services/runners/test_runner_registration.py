@@ -1,7 +1,6 @@
 """Registration of runners: tokens, scopes, names and deleted projects."""
 
 import asyncio
-from dataclasses import replace
 from uuid import uuid4
 
 import pytest
@@ -46,7 +45,7 @@ async def test_runner_and_registration_tokens_are_not_stored_in_clear(replica: R
 
 
 async def test_the_initial_registration_token_can_be_configured_and_is_replaced_by_a_reset(stage: ServiceStage) -> None:
-    own_settings = replace(stage.settings, registration_token="from-a-secret")
+    own_settings = stage.settings.model_copy(update={"registration_token": "from-a-secret"})
     async with stage.connected() as bus, create_mongo_client(own_settings, "test") as client:
         database = get_database(client, own_settings, "runners")
         metrics = Metrics.create(NoOpMeterProvider().get_meter("test"))

@@ -101,7 +101,7 @@ async def has_no_stored_bytes(system: BuildSystem, *artifact_ids: str) -> bool:
     """Return whether neither the database nor the bucket has content of these artifacts."""
     async with open_builds_database(system) as found:
         chunks = await found["file_pieces"].distinct("file")
-    left = (*chunks, *await asyncio.to_thread(list_objects, system.settings.bucket))
+    left = (*chunks, *await asyncio.to_thread(list_objects, system.settings.s3))
     return not any(id_ in stored_name for id_ in artifact_ids for stored_name in left)
 
 

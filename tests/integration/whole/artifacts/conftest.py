@@ -4,26 +4,26 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from libs.settings import BucketSettings
+from libs.settings import S3Settings
 from tests.support.external.s3_server import s3_server
 from tests.support.in_process.build_system import Body, BuildSystem, FakeRunner, build_system
 
 
 @pytest.fixture(scope="package", params=["database", "bucket"])
-def bucket(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BucketSettings | None]:
-    """Return the artifact storage under test: None for the database, or the settings of an S3 bucket."""
+def bucket(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Settings]:
+    """Return the artifact storage under test: the database (without a bucket), or an S3 bucket."""
     if request.param == "database":
-        yield None
+        yield S3Settings()
         return
     with s3_server(tmp_path_factory.mktemp("s3")) as (_server, settings):
         yield settings
 
 
 @pytest.fixture(scope="package")
-async def system(tmp_path_factory: pytest.TempPathFactory, bucket: BucketSettings | None) -> AsyncIterator[BuildSystem]:
+async def system(tmp_path_factory: pytest.TempPathFactory, bucket: S3Settings) -> AsyncIterator[BuildSystem]:
     folder = tmp_path_factory.mktemp("whole")
     limits = {"long_poll_seconds": 0.5, "max_interval": 0.5, "artifact_megabytes": 2}
-    async with build_system(folder, **limits, bucket=bucket) as whole:
+    async with build_system(folder, **limits, s3=bucket) as whole:
         yield whole
 
 

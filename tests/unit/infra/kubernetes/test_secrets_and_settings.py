@@ -5,6 +5,7 @@ import re
 import pytest
 
 from infra.service_catalog import SERVICES
+from libs.settings import variables
 from tests.unit.infra.kubernetes.manifests import (
     MANIFESTS,
     OVERLAYS,
@@ -21,7 +22,8 @@ from tests.unit.infra.kubernetes.manifests import (
 
 def variables_of_the_product() -> set[str]:
     sources = [file.read_text() for folder in ("libs", "agent") for file in (ROOT / folder).rglob("*.py")]
-    return {name for text in sources for name in re.findall(r"\"((?:HEADRACE|OTEL)_[A-Z0-9_]+)\"", text)}
+    read_elsewhere = {name for text in sources for name in re.findall(r"\"((?:HEADRACE|OTEL)_[A-Z0-9_]+)\"", text)}
+    return {name for name, _ in variables()} | read_elsewhere
 
 
 def secret_keys(overlay: str) -> set[str]:

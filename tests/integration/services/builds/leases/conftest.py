@@ -1,7 +1,6 @@
 """Fixture `stage`: the builds service with one job, assigned at second 0 of a simulated clock."""
 
 from collections.abc import AsyncIterator
-from dataclasses import replace
 
 import pytest
 from nats.aio.client import Client
@@ -22,7 +21,7 @@ from tests.integration.services.builds.leases.lease_stage import LEASE_SECONDS, 
 
 @pytest.fixture
 async def stage(settings: Settings, database: AsyncDatabase[Document], bus: Client) -> AsyncIterator[LeaseStage]:
-    own_settings = replace(settings, job_lease_seconds=LEASE_SECONDS)
+    own_settings = settings.model_copy(update={"job_lease_seconds": LEASE_SECONDS})
     runtime = Runtime(service, own_settings, database, bus, MemoryKeyVault(), Metrics.create(get_meter("test")))
     attempts = AttemptStore()
     running = LeaseStage(runtime, attempts, Leases(attempts, RunnerReports(attempts)))
