@@ -115,7 +115,6 @@ class Workspace:
             return
         depth_setting = variables.get("GIT_DEPTH", "")
         depth = int(depth_setting) if depth_setting.isdecimal() else source.depth
-        self._make_repository(source)
         environment = self._git_environment(source)
         from_refs = list(source.refspecs)
         by_sha = [refspec for refspec in from_refs if refspec.removeprefix("+").startswith(f"{source.sha}:")]
@@ -131,6 +130,17 @@ class Workspace:
             )
             return status == 0
 
+        async def require_git(problem: str, *arguments: str) -> None:
+            output_chunks.clear()
+            if not await run_git(*arguments):
+                output(b"".join(output_chunks))
+                raise CheckoutError(problem)
+
+        object_format = ["--object-format=sha256"] if len(source.sha) == 64 else []
+        url, _ = git_env.split_credentials(source.url)
+        # without templates, which can contain hooks of this machine
+        await require_git("the checkout could not be created", "init", "--quiet", "--template=", *object_format)
+        await require_git("the checkout could not be created", "remote", "add", "--", "origin", url)
         upload_pack_arguments = git_env.upload_pack_args(source.url)
         for attempt in filter(None, attempts):
             output_chunks.clear()
@@ -144,35 +154,13 @@ class Workspace:
         if strategy in SUBMODULES:
             shallow = variables.get("GIT_SUBMODULE_DEPTH", "")
             flags = (*SUBMODULES[strategy], *([f"--depth={shallow}"] if shallow.isdecimal() else []))
-            output_chunks.clear()
-            if not await run_git("submodule", "update", "--quiet", "--init", *flags):
-                output(b"".join(output_chunks))
-                raise CheckoutError("the submodules could not be checked out")
+            problem = "the submodules could not be checked out"
+            await require_git(problem, "submodule", "update", "--quiet", "--init", *flags)
 
     def close(self) -> None:
         """Close the files that are kept in memory, which frees the memory."""
         while self._memory_files:
             os.close(self._memory_files.pop())
-
-    def _make_repository(self, source: Source) -> None:
-        """Create the files that `git init` and `git remote add` would create, without starting two processes."""
-        git_directory = self.checkout / ".git"
-        for folder in ("objects", "refs"):
-            (git_directory / folder).mkdir(parents=True)
-        (git_directory / "HEAD").write_text("ref: refs/heads/main\n")
-        url, _ = git_env.split_credentials(source.url)
-        quoted = url.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-        sha256 = len(source.sha) == 64
-        lines = [
-            "[core]",
-            f"\trepositoryformatversion = {1 if sha256 else 0}",
-            "\tbare = false",
-            *(["[extensions]", "\tobjectFormat = sha256"] if sha256 else []),
-            '[remote "origin"]',
-            f'\turl = "{quoted}"',
-            "\tfetch = +refs/heads/*:refs/remotes/origin/*",
-        ]
-        (git_directory / "config").write_text("\n".join(lines) + "\n")
 
     def _git_environment(self, source: Source) -> dict[str, str]:
         has_key = any(variable.key == SSH_KEY and variable.file for variable in self._job.variables)
