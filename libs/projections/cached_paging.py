@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Generic, TypeVar
 
+from cachetools import LRUCache
+
 from contracts.messages import ReadModelRow
 from contracts.paging import SliceQuery
 from libs.documents import Filter
@@ -52,7 +54,7 @@ class CountedList(Generic[R]):
         self._order_field = order_field
         self._unsettled_time = unsettled_time
         self._order = ((order_field, -1), ("id", -1))
-        self._cache: dict[Hashable, PageAnchors] = {}
+        self._cache: LRUCache[Hashable, PageAnchors] = LRUCache(MAX_CACHED_LISTS)
 
     async def fetch_slice(
         self, rows: ReadModel[R], key: Hashable, condition: Filter, query: SliceQuery
@@ -81,16 +83,15 @@ class CountedList(Generic[R]):
         return await rows.find(condition, self._order, skip=skip, limit=limit), total
 
     async def _refresh(self, rows: ReadModel[R], key: Hashable, condition: Filter) -> PageAnchors:
-        if expired := self._cache.pop(key, None):
+        if expired := self._cache.get(key):
             # concurrent requests use the expired anchors until the refresh is done
             self._cache[key] = replace(expired, expires_at=time.monotonic() + CACHE_TTL_SECONDS)
         anchors = await self._build_anchors(rows, condition)
         last = anchors[-1]
         count = last.newer_count + await rows.count(self._within_times(condition, {"$lte": last.at}))
-        while len(self._cache) >= MAX_CACHED_LISTS:
-            self._cache.pop(next(iter(self._cache)))
-        self._cache[key] = PageAnchors(tuple(anchors), count, time.monotonic() + CACHE_TTL_SECONDS)
-        return self._cache[key]
+        refreshed = PageAnchors(tuple(anchors), count, time.monotonic() + CACHE_TTL_SECONDS)
+        self._cache[key] = refreshed
+        return refreshed
 
     async def _build_anchors(self, rows: ReadModel[R], condition: Filter) -> list[PageAnchor]:
         settled = self._within_times(condition, {"$lt": self._unsettled_time})

@@ -9,11 +9,11 @@ import hashlib
 import hmac
 import os
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, Self
 
+from cachetools import TTLCache
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from pymongo import ReadPreference, ReturnDocument, WriteConcern
@@ -147,10 +147,7 @@ class KeyVault:
             "data_keys", read_preference=ReadPreference.PRIMARY, write_concern=WriteConcern("majority", j=True)
         )
         self._master = master
-        self._cache: OrderedDict[str, tuple[float, bytes]] = OrderedDict()
-        self._cache_seconds = cache_seconds
-        self._cache_size = cache_size
-        self._clock = clock
+        self._cache: TTLCache[str, bytes] = TTLCache(cache_size, cache_seconds, clock)
 
     async def encrypt(self, subject: str, plaintext: str) -> str:
         return _encode(_encrypt(await self._get_or_create_key(subject), subject, plaintext.encode()))
@@ -160,7 +157,7 @@ class KeyVault:
 
     async def _get_or_create_key(self, subject: str) -> bytes:
         """Return the subject's data key, creating it on first use."""
-        data_key = self._get_cached_key(subject)
+        data_key = self._cache.get(subject)
         if data_key is None:
             fresh = self._master.wrap(subject, os.urandom(KEY_BYTES))
             # of several concurrent callers one inserts the key; the write concern makes all wait until it is durable
@@ -175,7 +172,7 @@ class KeyVault:
 
     async def decrypt(self, subject: str, sealed: str) -> str:
         secret = _decode(subject, sealed)
-        data_key = self._get_cached_key(subject)
+        data_key = self._cache.get(subject)
         if data_key is None:
             stored = await self._data_keys.find_one({"_id": subject})
             data_key = self._unwrap_and_cache(subject, stored)
@@ -183,7 +180,7 @@ class KeyVault:
 
     async def decrypt_many(self, sealed: Mapping[str, str]) -> dict[str, str]:
         """Decrypt one text per subject with a single query. Subjects without a key are left out."""
-        keys = {subject: self._get_cached_key(subject) for subject in sealed}
+        keys = {subject: self._cache.get(subject) for subject in sealed}
         missing = [subject for subject, data_key in keys.items() if data_key is None]
         if missing:
             async for stored in self._data_keys.find({"_id": {"$in": missing}}):
@@ -211,21 +208,10 @@ class KeyVault:
             rewrapped += result.modified_count
         return rewrapped
 
-    def _get_cached_key(self, subject: str) -> bytes | None:
-        loaded_at, data_key = self._cache.get(subject, (0.0, None))
-        if data_key is None or self._clock() - loaded_at > self._cache_seconds:
-            return None
-        self._cache.move_to_end(subject)
-        return data_key
-
     def _unwrap_and_cache(self, subject: str, stored: Document | None) -> bytes:
         if stored is None:
             raise KeyErased(subject)
-        data_key = self._master.unwrap(stored["kid"], subject, stored["wrapped"])
-        self._cache[subject] = self._clock(), data_key
-        self._cache.move_to_end(subject)
-        if len(self._cache) > self._cache_size:
-            self._cache.popitem(last=False)
+        data_key = self._cache[subject] = self._master.unwrap(stored["kid"], subject, stored["wrapped"])
         return data_key
 
 

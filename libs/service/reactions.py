@@ -7,11 +7,12 @@ id, so each command is recorded once.
 
 import asyncio
 import logging
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import replace
 from uuid import NAMESPACE_URL, uuid5
 from weakref import WeakValueDictionary
+
+from cachetools import LRUCache
 
 from contracts.errors import RequestRejected
 from contracts.messages import Command, CommandReply
@@ -50,7 +51,7 @@ class Reactions:
             command: category for category in service.categories for command in category.decider.commands
         }
         self._enriched = {enricher.command for enricher in service.enrichers}
-        self._executed: OrderedDict[str, None] = OrderedDict()
+        self._executed: LRUCache[str, None] = LRUCache(REACTION_CACHE_SIZE)
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self.tasks: set[asyncio.Task[None]] = set()
         metrics.reactions_refused.add(0, {"service": service.name})  # exported as 0 from the start
@@ -155,5 +156,3 @@ class Reactions:
     def mark_executed(self, metadata: CommandMetadata) -> None:
         """Remember a command that was recorded, so that the subscription does not send it again."""
         self._executed[metadata.command_id] = None
-        if len(self._executed) > REACTION_CACHE_SIZE:
-            self._executed.popitem(last=False)

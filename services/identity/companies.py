@@ -13,9 +13,10 @@ from contracts.identity import (
 )
 from contracts.messages import CommandReply
 from contracts.projects import GetProjectCount, ProjectCount
+from libs.normalization import sort_unique
 from libs.service.declaration import Context
 from libs.slugs import find_free_slug, make_slug, slug_family_regex
-from services.identity.domain.company import sort_unique, validate_alias, validate_title
+from services.identity.domain.company import validate_alias, validate_title
 from services.identity.projections import CompanyRow, UserRow
 from services.identity.views import to_company_view
 

@@ -18,11 +18,11 @@ from contracts.projects import (
     SetProjectExecutor,
     SetProjectSecrets,
 )
+from libs.normalization import sort_unique
 from libs.service.declaration import Context
 from libs.slugs import find_free_slug, make_slug, slug_family_regex
 from services.projects.domain.project import make_creation_events, require_executor_id, validate_alias
 from services.projects.domain.repository import extract_login, is_local_path, strip_login
-from services.projects.domain.validation import sort_unique
 from services.projects.projections import CredentialRow, ExecutorRow, ProjectRow, SecretRow
 from services.projects.queries import list_secret_ids, require_all, require_project
 

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from cachetools import LRUCache
 from pymongo.asynchronous.client_session import AsyncClientSession
 
 from contracts.builds import JobRow, PlannedStep, Section
@@ -56,7 +57,8 @@ class AttemptStore:
 
     def __init__(self) -> None:
         self._maskers = LogMaskers()
-        self._lease_extended_at: dict[str, float] = {}  # attempt id -> monotonic time of its last extension
+        # attempt id -> monotonic time of its last extension
+        self._lease_extended_at: LRUCache[str, float] = LRUCache(MAX_TRACKED_EXTENSIONS)
 
     async def create(
         self, ctx: Context, attempt_id: str, job: JobRow, nonce: str, masked_values: Sequence[str]
@@ -85,7 +87,7 @@ class AttemptStore:
                 "masks": await encrypt_masked_values(ctx, job.project_id, masked_values),
             }
         )
-        self._remember_extension(ctx, attempt_id)
+        self._lease_extended_at[attempt_id] = ctx.clock.monotonic()
 
     async def reissue(self, ctx: Context, attempt_id: str, job: JobRow, masked_values: Sequence[str]) -> str:
         """Renew an attempt whose assignment is delivered again, with current secrets.
@@ -158,7 +160,7 @@ class AttemptStore:
         await ctx.collection("attempts").update_one(
             {"_id": attempt_id}, {"$max": {"lease_until": _lease_deadline(ctx)}}
         )
-        self._remember_extension(ctx, attempt_id)
+        self._lease_extended_at[attempt_id] = ctx.clock.monotonic()
 
     async def append(
         self, ctx: Context, job: JobRow, attempt: Attempt, offset: int, content: bytes, steps: Sequence[PlannedStep]
@@ -275,7 +277,7 @@ class AttemptStore:
                 await session.with_transaction(body)
         else:
             await body(None)
-        self._remember_extension(ctx, attempt.id)
+        self._lease_extended_at[attempt.id] = ctx.clock.monotonic()
         if finished:
             self._maskers.discard(attempt.id)
             self._lease_extended_at.pop(attempt.id, None)
@@ -289,11 +291,6 @@ class AttemptStore:
             runner_start_ms=split.runner_start_ms,
             line_counts=tuple(lines),
         )
-
-    def _remember_extension(self, ctx: Context, attempt_id: str) -> None:
-        if len(self._lease_extended_at) >= MAX_TRACKED_EXTENSIONS:
-            self._lease_extended_at.pop(next(iter(self._lease_extended_at)))
-        self._lease_extended_at[attempt_id] = ctx.clock.monotonic()
 
 
 def _lease_deadline(ctx: Context) -> datetime:

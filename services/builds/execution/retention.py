@@ -6,6 +6,8 @@ The number of builds to keep is read from the project when one of its builds fin
 import asyncio
 from collections.abc import Sequence
 
+from cachetools import LRUCache
+
 from contracts.builds import BuildFinished, BuildRow, BuildStatus, DeleteBuild, JobDeleted, KillBuild
 from contracts.errors import RequestRejected
 from contracts.projects import GetLaunchSettings, LaunchSettings, ProjectDeleted
@@ -25,7 +27,8 @@ class Retention:
 
     def __init__(self, attempts: AttemptStore) -> None:
         self._attempts = attempts
-        self._purging_since: dict[int, float] = {}  # project id -> monotonic time at which its purge started
+        # project id -> monotonic time at which its purge started; another replica may have finished old ones
+        self._purging_since: LRUCache[int, float] = LRUCache(BATCH_SIZE)
 
     async def enforce(self, ctx: Context, recorded: RecordedEvent[BuildFinished]) -> None:
         """Delete surplus builds after a build has finished. A build that could not be planned deletes no other."""
@@ -56,8 +59,6 @@ class Retention:
         # the event's time is not used, because it comes from the clock of another replica
         since = self._purging_since.pop(project_id, ctx.clock.monotonic())
         if some_left or ctx.clock.monotonic() - since < MAX_LAUNCH_SECONDS:
-            if len(self._purging_since) >= BATCH_SIZE:  # another replica may have finished the oldest purge
-                self._purging_since.pop(next(iter(self._purging_since)))
             self._purging_since[project_id] = since
             raise RetryLater(RETRY_DELAY_SECONDS)
         await ctx.vault.shred(log_key_name(project_id))

@@ -3,6 +3,8 @@
 import json
 from collections.abc import Sequence
 
+from cachetools import LRUCache
+
 from libs.security.masking import SecretMasker
 from libs.service.declaration import Context
 
@@ -13,7 +15,7 @@ class LogMaskers:
     """Maskers of running attempts, cached in this process."""
 
     def __init__(self) -> None:
-        self._cache: dict[str, SecretMasker] = {}
+        self._cache: LRUCache[str, SecretMasker] = LRUCache(MAX_CACHED_MASKERS)
 
     async def get(
         self, ctx: Context, project_id: int, attempt_id: str, encrypted_values: str, nonce: str
@@ -22,10 +24,7 @@ class LogMaskers:
         masker = self._cache.get(attempt_id)
         if masker is None:
             values = json.loads(await decrypt_log_text(ctx, project_id, encrypted_values) or "[]")
-            masker = SecretMasker(values, [nonce])
-            if len(self._cache) >= MAX_CACHED_MASKERS:
-                self._cache.pop(next(iter(self._cache)))
-            self._cache[attempt_id] = masker
+            masker = self._cache[attempt_id] = SecretMasker(values, [nonce])
         return masker
 
     def discard(self, attempt_id: str) -> None:

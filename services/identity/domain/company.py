@@ -20,6 +20,7 @@ from contracts.identity import (
     SetCompanyMembers,
 )
 from libs.eventstore.decider import Decider, Release, RequestRejected, Reservation, Reserve
+from libs.normalization import sort_unique
 from services.identity.domain.validation import USERNAME_PATTERN
 
 
@@ -114,10 +115,6 @@ def validate_alias(text: str | None) -> str:
     if not USERNAME_PATTERN.fullmatch(alias):
         raise RequestRejected("COMPANY_ALIAS_INVALID")
     return alias
-
-
-def sort_unique(ids: Sequence[int]) -> tuple[int, ...]:
-    return tuple(sorted(set(ids)))
 
 
 company_decider = Decider[CompanyCommand, Company, CompanyEvent](

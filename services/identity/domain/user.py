@@ -37,8 +37,9 @@ from contracts.identity import (
     UserRolesChanged,
 )
 from libs.eventstore.decider import Decider, Release, RequestRejected, Reservation, Reserve
+from libs.normalization import blank_to_none
 from services.identity.domain import ssh_key
-from services.identity.domain.validation import blank_to_none, validate_email, validate_roles, validate_username
+from services.identity.domain.validation import validate_email, validate_roles, validate_username
 
 MAX_TOKENS_PER_USER = 100
 FORBIDDEN_NAME_CHARACTERS = frozenset("{}$")

@@ -37,7 +37,3 @@ def validate_roles(texts: Sequence[str] | None) -> tuple[str, ...]:
     if not set(texts) <= set(ROLES):
         raise RequestRejected("DEVELOPER_ROLES_INVALID")
     return tuple(role for role in ROLES if role in texts)
-
-
-def blank_to_none(text: str | None) -> str | None:
-    return (text or "").strip() or None

@@ -44,8 +44,9 @@ from contracts.projects import (
     SetProjectSecrets,
 )
 from libs.eventstore.decider import Decider, Release, RequestRejected, Reservation, Reserve
+from libs.normalization import blank_to_none, sort_unique
 from services.projects.domain.repository import strip_login, validate_branch
-from services.projects.domain.validation import blank_to_none, require_line, sort_unique
+from services.projects.domain.validation import require_line
 
 ALIAS_PATTERN = re.compile(r"[a-z0-9_][a-z0-9._-]{0,63}")
 MAX_KEPT_BUILDS = 10**9

@@ -29,7 +29,8 @@ from contracts.projects import (
     SetSecretProjects,
 )
 from libs.eventstore.decider import Decider, RequestRejected
-from services.projects.domain.validation import blank_to_none, require_line, sort_unique
+from libs.normalization import blank_to_none, sort_unique
+from services.projects.domain.validation import require_line
 
 VARIABLE_PATTERN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 

@@ -25,11 +25,3 @@ def require_secret_text(text: str | None, code: str) -> str:
     if text is None or "\0" in text:
         raise RequestRejected("REQUEST_INVALID", "A secret value cannot contain a NUL character.")
     return text
-
-
-def blank_to_none(text: str | None) -> str | None:
-    return (text or "").strip() or None
-
-
-def sort_unique(ids: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(sorted(set(ids)))
