@@ -13,6 +13,8 @@ def main(arguments: list[str]) -> None:
             entrypoints.exit_with_message(entrypoints.run_gateway)
         case ["migrate"]:
             entrypoints.exit_with_message(entrypoints.run_migration)
+        case ["migrate", "--embedded-mongodb", port]:
+            entrypoints.exit_with_message(lambda: entrypoints.run_migration(int(port)))
         case ["supervise", *options]:
             from infra.local.stack_commands import supervise
 

@@ -38,12 +38,16 @@ def run_gateway() -> None:
     run(settings)
 
 
-def run_migration() -> None:
+def run_migration(embedded_mongodb: int | None = None) -> None:
+    """Migrate all services. `embedded_mongodb` is the port of a mongod that becomes primary first."""
     settings = _load_settings()
     # the migration prints connection problems itself
     logging.getLogger("headrace.messaging").setLevel(logging.CRITICAL)
     from infra.migration import migrate
+    from infra.replica_set import wait_until_primary
 
+    if embedded_mongodb:
+        wait_until_primary(embedded_mongodb)
     migrate(settings)
 
 

@@ -24,6 +24,14 @@ def is_taken(host: str, port: int) -> bool:
     return False
 
 
+def accepts_connections(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
 def find_free_port() -> int:
     """Return a free port, a different one at each call until the range is exhausted."""
     first, size = FIRST_PORT, PORT_COUNT

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 from infra.local import ports
 from infra.local.data_folder import DataFolder
@@ -38,7 +39,10 @@ class Stack:
     python: tuple[str, ...] = PYTHON_COMMAND
 
     def migration(self) -> Program:
-        return self._build_program("migrate", ("migrate",), self._service_environment("migrate"))
+        """Return the migration, which also makes the embedded mongod primary."""
+        port = urlsplit(self.mongodb_url).port if not self.settings.mongodb_url else None
+        arguments = ("migrate", "--embedded-mongodb", str(port)) if port else ("migrate",)
+        return self._build_program("migrate", arguments, self._service_environment("migrate"))
 
     def services(self) -> list[ProgramFactory]:
         return [

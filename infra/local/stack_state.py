@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from infra.local import mongod, ports
+from infra.local import ports
 from infra.local.data_folder import DataFolder, write_atomically
 from infra.local.process import OperatorError
 
@@ -31,7 +31,11 @@ class ProcessState:
             return False
         health = urlsplit(self.health)
         port = health.port or 0
-        return mongod.is_primary(port) if health.scheme == "mongodb" else ports.is_http_ok(port, health.path)
+        if health.scheme != "mongodb":
+            return ports.is_http_ok(port, health.path)
+        from infra import replica_set  # the driver would cost the supervisor 8 MB
+
+        return replica_set.is_primary(port)
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,7 +137,7 @@ class Supervisor:
         servers: list[Program] = []
         mongodb_url, nats_address = settings.mongodb_url, settings.nats_url
         if not mongodb_url:
-            servers.append(mongod_program(self._folder))
+            servers.append(mongod_program(self._folder, initiate=False))
             mongodb_url = servers[-1].url
         if not nats_address:
             servers.append(nats_server_program(self._folder))

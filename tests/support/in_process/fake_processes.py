@@ -58,6 +58,10 @@ def main(arguments: list[str]) -> None:
                 serve_health()
         case ["register-local-agent"]:
             Path(os.environ["HEADRACE_AGENT_CONFIG"]).write_text("{}")
+        case ["migrate", "--embedded-mongodb", port]:
+            from infra.replica_set import wait_until_primary
+
+            wait_until_primary(int(port))
         case ["migrate"]:
             pass
         case _:
