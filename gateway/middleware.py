@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from contracts.errors import RequestRejected
 from gateway.errors import current_trace_id, error_response
 from gateway.http.path_prefixes import canonical_path
-from libs.observability.tracing import SpanScope, extract
+from libs.observability.tracing import activate, extract
 
 log = logging.getLogger("headrace.gateway")
 UNTRACED_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
@@ -52,7 +52,7 @@ class ObservabilityMiddleware:
                 message["headers"] = [*message["headers"], (b"x-trace-id", current_trace_id().encode())]
             await send(message)
 
-        with SpanScope(self._tracer.start_span(scope["method"], context, SpanKind.SERVER)) as span:
+        with activate(self._tracer.start_span(scope["method"], context, SpanKind.SERVER)) as span:
             try:
                 await self._app(scope, receive, send_with_headers)
             except ClientDisconnect:

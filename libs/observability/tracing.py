@@ -4,21 +4,18 @@ Exception messages are never recorded, because they may contain user input. In a
 and `start_span` create only the trace and span ids, and `child_span` creates nothing.
 """
 
-import re
 from asyncio import CancelledError
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from contextvars import Token
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
-from types import TracebackType
 
 from opentelemetry import trace
-from opentelemetry.context import Context, attach, detach
+from opentelemetry.context import Context
 from opentelemetry.trace import INVALID_SPAN, Link, NonRecordingSpan, Span, SpanContext, SpanKind, StatusCode
-from opentelemetry.trace import TraceFlags as Flags
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 TRACEPARENT_HEADER = "traceparent"
-TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-((?!0{32})[0-9a-f]{32})-((?!0{16})[0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?")
+PROPAGATOR = TraceContextTextMapPropagator()
 MAX_LINKS = 32  # per span; a batch may have more events
 MONGODB = {"db.system.name": "mongodb"}
 NATS = {"messaging.system": "nats"}
@@ -43,30 +40,15 @@ tracer = trace.get_tracer("headrace")
 Attributes = Mapping[str, str | int | float | bool]
 
 
-class SpanScope(AbstractContextManager[Span]):
-    """Makes a span current within a block and ends it afterwards.
-
-    It is cheaper than the SDK's `use_span`, and records no exception messages.
-    """
-
-    __slots__ = ("_span", "_token")
-
-    def __init__(self, span: Span) -> None:
-        self._span = span
-        self._token: Token[Context] | None = None
-
-    def __enter__(self) -> Span:
-        self._token = attach(trace.set_span_in_context(self._span))
-        return self._span
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
-    ) -> None:
-        if self._token is not None:
-            detach(self._token)
-        if error is not None and self._span.is_recording():
-            record_error(self._span, error)
-        self._span.end()
+@contextmanager
+def activate(span: Span) -> Iterator[Span]:
+    """Make a span current within a block and end it afterwards."""
+    with trace.use_span(span, end_on_exit=True, record_exception=False, set_status_on_exception=False):
+        try:
+            yield span
+        except BaseException as error:
+            record_error(span, error)
+            raise
 
 
 def record_error(span: Span, error: BaseException) -> None:
@@ -81,9 +63,9 @@ def record_error(span: Span, error: BaseException) -> None:
 
 def open_span(
     name: str, kind: SpanKind, traceparent: str | None = None, attributes: Attributes | None = None, *linked: str
-) -> SpanScope:
+) -> AbstractContextManager[Span]:
     """Open a span that continues the trace of `traceparent`, or starts a trace. Links to the `linked` traces."""
-    return SpanScope(start_span(name, kind, traceparent, attributes, *linked))
+    return activate(start_span(name, kind, traceparent, attributes, *linked))
 
 
 def start_span(
@@ -100,13 +82,13 @@ def child_span(
     # not `is_recording`: background work continues after the span of the request has ended
     if not trace.get_current_span().get_span_context().trace_flags.sampled:
         return NO_SPAN
-    return SpanScope(tracer.start_span(name, None, kind, attributes, record_exception=False))
+    return activate(tracer.start_span(name, None, kind, attributes, record_exception=False))
 
 
 def attach_remote(traceparent: str) -> AbstractContextManager[Span]:
     """Make a remote trace context current without a span, so that log messages carry its ids."""
     remote = _parse_traceparent(traceparent)
-    return SpanScope(NonRecordingSpan(remote)) if remote else NO_SPAN
+    return activate(NonRecordingSpan(remote)) if remote else NO_SPAN
 
 
 def record_past_span(
@@ -136,29 +118,25 @@ def create_links(traceparents: Sequence[str]) -> Sequence[Link]:
 
 def is_sampled(traceparent: str) -> bool:
     """Return whether the sampled flag of a `traceparent` is set."""
-    return traceparent[-1:] in "13579bdf" and bool(traceparent)
+    remote = _parse_traceparent(traceparent)
+    return remote is not None and remote.trace_flags.sampled
 
 
 def inject() -> str | None:
     """Return the `traceparent` header of the current span, or None without a current span."""
-    current = trace.get_current_span().get_span_context()
-    if not current.is_valid:
-        return None
-    return f"00-{current.trace_id:032x}-{current.span_id:016x}-{current.trace_flags:02x}"
+    carrier: dict[str, str] = {}
+    PROPAGATOR.inject(carrier)
+    return carrier.get(TRACEPARENT_HEADER)
 
 
 def extract(traceparent: str | None) -> Context:
     """Return the context of a `traceparent`. If it is missing or invalid, a span in the context starts a new trace."""
-    remote = _parse_traceparent(traceparent) if traceparent else None
-    return trace.set_span_in_context(NonRecordingSpan(remote), EMPTY_CONTEXT) if remote else EMPTY_CONTEXT
+    return PROPAGATOR.extract({TRACEPARENT_HEADER: traceparent or ""}, Context())
 
 
 def _parse_traceparent(traceparent: str) -> SpanContext | None:
-    found = TRACEPARENT.fullmatch(traceparent)
-    if not found:
-        return None
-    return SpanContext(int(found[1], 16), int(found[2], 16), is_remote=True, trace_flags=Flags(int(found[3], 16)))
+    remote = trace.get_current_span(extract(traceparent)).get_span_context()
+    return remote if remote.is_valid else None
 
 
-EMPTY_CONTEXT = Context()
 NO_SPAN: AbstractContextManager[Span] = nullcontext(INVALID_SPAN)
