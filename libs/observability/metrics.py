@@ -102,6 +102,14 @@ def create_clock_offset_gauge(meter: Meter) -> SettableGauge:
     return SettableGauge.create(meter, "headrace_clock_offset_seconds", description)
 
 
+def create_outcome_counter(meter: Meter, name: str, description: str, outcomes: Sequence[str]) -> Counter:
+    """Create a counter with the label `outcome`, exported as 0 from the start."""
+    counter = meter.create_counter(name, description=description)
+    for outcome in outcomes:
+        counter.add(0, {"outcome": outcome})
+    return counter
+
+
 def create_seconds_histogram(
     meter: Meter, name: str, description: str, boundaries: Sequence[float] = SECONDS_BUCKETS
 ) -> Histogram:

@@ -4,14 +4,15 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
+from opentelemetry.metrics import Meter
 from pymongo.asynchronous.collection import AsyncCollection
 
 from contracts.messages import Command, CommandReply, Event, Message, Payload, Query, ReadModelRow
 from libs.clock import Clock
 from libs.documents import Document
-from libs.eventstore.decider import Actor, AnyCategory, CommandMetadata, RecordedEvent
+from libs.eventstore.decider import Actor, AnyCategory, AnyEvent, CommandMetadata, RecordedEvent
 from libs.messaging.cloudevents import hint_subject
-from libs.observability.metric_specs import MetricSpec
+from libs.observability.polled_gauges import PolledGauge
 from libs.projections.read_model import ReadModel
 from libs.security.envelope_encryption import Encryption
 from libs.settings import Settings
@@ -148,6 +149,8 @@ AnyHandler = Handler[Any]
 AnyProjection = Projection[Any, Any]
 AnyWorker = Worker[Any]
 
+EventRecorder = Callable[[AnyEvent, ReadModelRow], None]  # an event, and the row of its stream after the event
+
 
 @dataclass(frozen=True)
 class Service:
@@ -166,7 +169,9 @@ class Service:
     projections: tuple[AnyProjection, ...] = ()
     workers: tuple[AnyWorker, ...] = ()
     periodic_tasks: tuple[PeriodicTask, ...] = ()
-    metrics: tuple[MetricSpec, ...] = ()
+    gauges: tuple[PolledGauge, ...] = ()
+    # creates counters and histograms, and returns the function that updates them for each newly recorded event
+    event_recorder: Callable[[Meter], EventRecorder] = lambda _meter: lambda _recorded, _row: None
     on_start: Callable[[Context], Awaitable[None]] | None = None  # at each start of a process; must be idempotent
     # indexes of further collections, which are not event-sourced, by name of the collection
     indexes: Mapping[str, tuple[tuple[str, ...], ...]] = field(default_factory=dict)

@@ -15,8 +15,8 @@ from libs.eventstore.decider import AnyEvent
 from libs.messaging.cloudevents import DeliveredEvent
 from libs.messaging.relay import Relay
 from libs.messaging.subscription import BatchHandler, CatchUpSubscription
-from libs.observability.metric_specs import GaugePoller
 from libs.observability.metrics import Metrics
+from libs.observability.polled_gauges import GaugePoller
 from libs.projections.projector import projection_collection
 from libs.service.declaration import AnyProjection, Context, PeriodicTask, Policy
 from libs.service.replicas import remove_silent

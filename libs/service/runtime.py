@@ -36,7 +36,6 @@ from libs.messaging.request_reply import (
     ReturnQuery,
     parse_actor,
 )
-from libs.observability.metric_specs import EventMetrics
 from libs.observability.metrics import Metrics
 from libs.observability.tracing import NATS, SpanKind, child_span, inject, open_span
 from libs.projections.projector import apply_batch, projection_collection
@@ -77,7 +76,7 @@ class Runtime:
         self.store = MongoEventStore(database, vault)
         self.command_handler = CommandHandler(self.store, partial(metrics.conflicts.add, 1, {"service": service.name}))
         metrics.conflicts.add(0, {"service": service.name})  # exported as 0 from the start
-        self._event_metrics = EventMetrics(metrics.meter, service.metrics)
+        self._record_metrics = service.event_recorder(metrics.meter)
         self.nats = nats
         self.message_client = MessageClient(nats, service.outgoing)
         self.sequences = SequenceGenerator(database["counters"])
@@ -189,7 +188,7 @@ class Runtime:
             is_follow_up = recorded.stream != result.stream
             if is_follow_up:
                 self.reactions.mark_executed(recorded.metadata)
-            self._event_metrics.record(recorded, category.initial_row if is_follow_up else result.row)
+            self._record_metrics(recorded, category.initial_row if is_follow_up else result.row)
         await self._publish_hints(result.new_events)
         return result
 

@@ -22,8 +22,8 @@ from libs.messaging.nats_connection import check_round_trip, connect, disconnect
 from libs.observability.event_loop_monitor import monitor_event_loop
 from libs.observability.health import Health, serve_health
 from libs.observability.logs import configure_logging
-from libs.observability.metric_specs import GaugePoller
 from libs.observability.metrics import Metrics
+from libs.observability.polled_gauges import GaugePoller
 from libs.observability.probes import Probe, run_probes
 from libs.observability.telemetry import configure_telemetry
 from libs.projections.rebuild import backfill_rows
@@ -140,7 +140,7 @@ async def _start(service: Service, settings: Settings, stack: AsyncExitStack, cl
         health.register("workers", partial(_check_workers, pool, nats))
     # every replica runs the backfill, because a leader of an older release would not
     backfill = PeriodicTask("rows", BACKFILL_INTERVAL_SECONDS, partial(_backfill_rows, runtime))
-    gauges = GaugePoller(telemetry.meter, service.metrics)
+    gauges = GaugePoller(telemetry.meter, service.gauges)
     leader_tasks = partial(run_leader_tasks, runtime, nats, metrics, gauges)
     for background in (
         run_periodic(runtime, backfill),

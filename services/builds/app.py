@@ -17,7 +17,7 @@ from services.builds.execution.recent_ends import READABLE_UNTIL, RECENT_ENDS
 from services.builds.execution.retention import Retention
 from services.builds.execution.runner_reports import RunnerReports
 from services.builds.logs import log_queries
-from services.builds.metrics import METRICS
+from services.builds.metrics import GAUGES, create_recorder
 from services.builds.planning.launch import prepare_launch
 from services.builds.planning.planner import Planner
 from services.builds.policies import on_build_event
@@ -75,7 +75,8 @@ service = Service(
     policies={"builds": on_build_event},
     synchronous_reactions=(contract.BuildPriorityChanged, contract.BuildKilled),
     projections=(statistics.monthly_durations, runner_projection),
-    metrics=METRICS,
+    gauges=GAUGES,
+    event_recorder=create_recorder,
     workers=(
         Worker(
             "planner",

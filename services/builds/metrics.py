@@ -1,14 +1,25 @@
 """Metrics of the builds service: queue depth and age, running jobs, results and durations."""
 
+from datetime import datetime
+
+from opentelemetry.metrics import Meter
+
 from contracts.builds import BuildFinished, BuildStatus, JobAssigned, JobFinished, JobLost, JobRow, JobStatus
-from contracts.messages import Event, ReadModelRow
-from libs.eventstore.decider import RecordedEvent
-from libs.observability.metric_specs import CounterSpec, GaugeSpec, HistogramSpec, MetricSpec
+from contracts.messages import ReadModelRow
+from libs.eventstore.decider import AnyEvent
+from libs.observability.metrics import (
+    LONG_SECONDS_BUCKETS,
+    create_outcome_counter,
+    create_seconds_histogram,
+)
+from libs.observability.polled_gauges import PolledGauge
 from libs.projections.read_model import HAS_TEXT
-from libs.service.declaration import Context
+from libs.service.declaration import Context, EventRecorder
 from services.builds.queries.queue_queries import AT_RUNNER
 
 WAITING_JOBS = {"demand": HAS_TEXT}
+BUILD_OUTCOMES = [status.lower() for status in (BuildStatus.SUCCESS, BuildStatus.FAILED, BuildStatus.KILLED)]
+JOB_OUTCOMES = [status.lower() for status in (JobStatus.SUCCESS, JobStatus.FAILED, JobStatus.CANCELED)]
 
 
 async def count_waiting_jobs(ctx: Context) -> float:
@@ -26,65 +37,41 @@ async def count_running_jobs(ctx: Context) -> float:
     return await ctx.read_model(JobRow).count({"status": AT_RUNNER})
 
 
-def classify_build(recorded: RecordedEvent[Event]) -> str | None:
-    """Return the result label of a finished build."""
-    return recorded.event.status.lower() if isinstance(recorded.event, BuildFinished) else None
-
-
-def classify_job(recorded: RecordedEvent[Event]) -> str | None:
-    """Return the result label of a finished job."""
-    return recorded.event.status.lower() if isinstance(recorded.event, JobFinished) else None
-
-
-def classify_loss(recorded: RecordedEvent[Event]) -> str | None:
-    """Return the label for what followed when a job lost its runner."""
-    match recorded.event:
-        case JobLost(retried=retried):
-            return "retried" if retried else "given_up"
-        case _:
-            return None
-
-
-def measure_build_seconds(recorded: RecordedEvent[Event], _row: ReadModelRow) -> float | None:
-    """Return the time from the launch of a build that ran to its end."""
-    match recorded.event:
-        case BuildFinished(queued_at=queued_at, ran=True):
-            return (recorded.at - queued_at).total_seconds()
-        case _:
-            return None
-
-
-def measure_wait_seconds(recorded: RecordedEvent[Event], row: ReadModelRow) -> float | None:
-    """Return how long an assigned job was queued."""
-    match recorded.event, row:
-        case JobAssigned(), JobRow(queued_at=queued_at) if queued_at:
-            return (recorded.at - queued_at).total_seconds()
-        case _:
-            return None
-
-
-BUILD_OUTCOMES = (BuildStatus.SUCCESS, BuildStatus.FAILED, BuildStatus.KILLED)
-JOB_OUTCOMES = (JobStatus.SUCCESS, JobStatus.FAILED, JobStatus.CANCELED)
-
-METRICS: tuple[MetricSpec, ...] = (
-    GaugeSpec("headrace_queue_depth", "Jobs waiting for a runner", count_waiting_jobs),
-    GaugeSpec("headrace_queue_age_seconds", "Age of the oldest job waiting for a runner", measure_queue_age),
-    GaugeSpec("headrace_jobs_running", "Jobs assigned to a runner", count_running_jobs),
-    CounterSpec(
-        "headrace_builds_finished",
-        "Finished builds by result",
-        classify_build,
-        tuple(outcome.lower() for outcome in BUILD_OUTCOMES),
-    ),
-    CounterSpec(
-        "headrace_jobs_finished",
-        "Finished jobs by result",
-        classify_job,
-        tuple(outcome.lower() for outcome in JOB_OUTCOMES),
-    ),
-    CounterSpec(
-        "headrace_jobs_lost", "Jobs whose runner was lost, by consequence", classify_loss, ("retried", "given_up")
-    ),
-    HistogramSpec("headrace_build_seconds", "Time from the launch of a build to its end", measure_build_seconds),
-    HistogramSpec("headrace_job_wait_seconds", "Time a job waited for a runner", measure_wait_seconds),
+GAUGES = (
+    PolledGauge("headrace_queue_depth", "Jobs waiting for a runner", count_waiting_jobs),
+    PolledGauge("headrace_queue_age_seconds", "Age of the oldest job waiting for a runner", measure_queue_age),
+    PolledGauge("headrace_jobs_running", "Jobs assigned to a runner", count_running_jobs),
 )
+
+
+def create_recorder(meter: Meter) -> EventRecorder:
+    builds = create_outcome_counter(meter, "headrace_builds_finished", "Finished builds by result", BUILD_OUTCOMES)
+    jobs = create_outcome_counter(meter, "headrace_jobs_finished", "Finished jobs by result", JOB_OUTCOMES)
+    losses = create_outcome_counter(
+        meter, "headrace_jobs_lost", "Jobs whose runner was lost, by consequence", ("retried", "given_up")
+    )
+    build_seconds = create_seconds_histogram(
+        meter, "headrace_build_seconds", "Time from the launch of a build to its end", LONG_SECONDS_BUCKETS
+    )
+    wait_seconds = create_seconds_histogram(
+        meter, "headrace_job_wait_seconds", "Time a job waited for a runner", LONG_SECONDS_BUCKETS
+    )
+
+    def record(recorded: AnyEvent, row: ReadModelRow) -> None:
+        match recorded.event, row:
+            case BuildFinished(status=status, queued_at=queued_at, ran=ran), _:
+                builds.add(1, {"outcome": status.lower()})
+                if ran:
+                    build_seconds.record(_seconds_between(queued_at, recorded.at))
+            case JobFinished(status=status), _:
+                jobs.add(1, {"outcome": status.lower()})
+            case JobLost(retried=retried), _:
+                losses.add(1, {"outcome": "retried" if retried else "given_up"})
+            case JobAssigned(), JobRow(queued_at=queued_at) if queued_at:
+                wait_seconds.record(_seconds_between(queued_at, recorded.at))
+
+    return record
+
+
+def _seconds_between(start: datetime, end: datetime) -> float:
+    return max((end - start).total_seconds(), 0.0)  # the clocks of two replicas may differ

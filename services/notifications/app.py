@@ -8,7 +8,7 @@ from contracts.notifications import ListNotifications, NotificationRequested, Se
 from libs.service.declaration import Handler, Service, Worker
 from services.notifications.commands import send_test_mail
 from services.notifications.mail_delivery import RETRY_DELAYS_SECONDS, deliver_mail
-from services.notifications.metrics import METRICS
+from services.notifications.metrics import create_recorder
 from services.notifications.policies import on_build_finished
 from services.notifications.projections import notification_category
 from services.notifications.queries import list_notifications
@@ -21,7 +21,7 @@ def create_service(retry_delays: Sequence[float] = RETRY_DELAYS_SECONDS) -> Serv
         handlers=(Handler(SendTestMail, send_test_mail), Handler(ListNotifications, list_notifications)),
         outgoing=(GetUser,),
         policies={"builds": on_build_finished},
-        metrics=METRICS,
+        event_recorder=create_recorder,
         workers=(Worker("mailer", "notifications", (NotificationRequested,), partial(deliver_mail, retry_delays)),),
     )
 

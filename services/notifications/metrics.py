@@ -1,9 +1,12 @@
 """Metrics of the notifications service."""
 
-from contracts.messages import Event
+from opentelemetry.metrics import Meter
+
+from contracts.messages import Event, ReadModelRow
 from contracts.notifications import NotificationAbandoned, NotificationFailed, NotificationSent, NotificationSkipped
-from libs.eventstore.decider import RecordedEvent
-from libs.observability.metric_specs import CounterSpec, MetricSpec
+from libs.eventstore.decider import AnyEvent
+from libs.observability.metrics import create_outcome_counter
+from libs.service.declaration import EventRecorder
 
 MAIL_OUTCOMES: dict[type[Event], str] = {
     NotificationSent: "sent",
@@ -13,11 +16,11 @@ MAIL_OUTCOMES: dict[type[Event], str] = {
 }
 
 
-def mail_outcome(recorded: RecordedEvent[Event]) -> str | None:
-    """Return the label of the event, or None if it is not counted."""
-    return MAIL_OUTCOMES.get(type(recorded.event))
+def create_recorder(meter: Meter) -> EventRecorder:
+    mails = create_outcome_counter(meter, "headrace_mails", "Mails by outcome", tuple(MAIL_OUTCOMES.values()))
 
+    def record(recorded: AnyEvent, _row: ReadModelRow) -> None:
+        if outcome := MAIL_OUTCOMES.get(type(recorded.event)):
+            mails.add(1, {"outcome": outcome})
 
-METRICS: tuple[MetricSpec, ...] = (
-    CounterSpec("headrace_mails", "Mails by outcome", mail_outcome, tuple(MAIL_OUTCOMES.values())),
-)
+    return record

@@ -19,7 +19,7 @@ from contracts.runners import (
 from libs.service.declaration import Enricher, Handler, PeriodicTask, Service
 from services.runners.commands import authenticate_runner, record_runner_heartbeat, register_runner, reset_runner_token
 from services.runners.heartbeats import HeartbeatWriter, purge_heartbeats
-from services.runners.metrics import METRICS
+from services.runners.metrics import GAUGES
 from services.runners.offline_detection import detect_offline
 from services.runners.projections import registration_category, runner_category
 from services.runners.queries import get_runner, list_runners
@@ -52,7 +52,7 @@ def create_service() -> Service:
             Handler(RevealRegistrationToken, reveal_registration_token),
         ),
         workers=WORKERS,
-        metrics=METRICS,
+        gauges=GAUGES,
         periodic_tasks=(
             PeriodicTask("offline_detection", 3.0, detect_offline),
             PeriodicTask("heartbeat_cleanup", 600.0, purge_heartbeats),

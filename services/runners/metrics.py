@@ -1,7 +1,7 @@
 """Metrics of the runners service."""
 
 from contracts.runners import RunnerRow
-from libs.observability.metric_specs import GaugeSpec, MetricSpec
+from libs.observability.polled_gauges import PolledGauge
 from libs.service.declaration import Context
 
 
@@ -13,7 +13,7 @@ async def count_offline(ctx: Context) -> float:
     return await ctx.read_model(RunnerRow).count({"online": False, "active": True})
 
 
-METRICS: tuple[MetricSpec, ...] = (
-    GaugeSpec("headrace_runners_online", "Runners that are online", count_online),
-    GaugeSpec("headrace_runners_offline", "Active runners that are offline", count_offline),
+GAUGES = (
+    PolledGauge("headrace_runners_online", "Runners that are online", count_online),
+    PolledGauge("headrace_runners_offline", "Active runners that are offline", count_offline),
 )
