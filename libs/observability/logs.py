@@ -1,16 +1,15 @@
 """Logging: one JSON object per line on stderr, with the trace id, and with credentials redacted."""
 
-import json
 import logging
 import os
 import re
 import sys
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any
 
 from opentelemetry import trace
+from pythonjsonlogger import json as jsonlogger
 
 from contracts.errors import RequestRejected
 
@@ -44,7 +43,8 @@ CREDENTIAL_PATTERNS = [
     # pydantic's validation errors contain the input
     (re.compile(r"input_value=.*?(?=, input_type=)", re.DOTALL), f"input_value={REDACTED}"),
 ]
-STANDARD_FIELDS = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"}
+# in the text format these have a place of their own, or are left out
+TEXT_FIELDS = ("time", "level", "logger", "service", "instance", "message", "trace_id", "span_id", "exception")
 
 
 def redact(text: str) -> str:
@@ -61,54 +61,39 @@ def summarize_error(error: Exception) -> tuple[str, Exception | None]:
     return (error.code, None) if isinstance(error, RequestRejected) else (type(error).__name__, error)
 
 
-class BaseFormatter(logging.Formatter):
-    """Base class of both formatters: converts a log record to a mapping of fields."""
+class JsonFormatter(jsonlogger.JsonFormatter):
+    """Formats log records as JSON objects. Text of all fields is redacted; other values become text."""
 
     def __init__(self, service: str, instance: str) -> None:
-        super().__init__()
-        self._origin = {"service": service, "instance": instance}
+        super().__init__(
+            ["levelname", "name", "message"],
+            timestamp="time",
+            static_fields={"service": service, "instance": instance},
+            rename_fields={"levelname": "level", "name": "logger", "exc_info": "exception"},
+            json_ensure_ascii=False,
+        )
 
-    def to_fields(self, record: logging.LogRecord) -> dict[str, Any]:
+    def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
+        at = log_data.pop("time")
         span = trace.get_current_span().get_span_context()
         ids = {"trace_id": f"{span.trace_id:032x}", "span_id": f"{span.span_id:016x}"} if span.is_valid else {}
-        # the standard formatter includes source lines, never the values of variables
-        error = {"exception": redact(self.formatException(record.exc_info))} if record.exc_info else {}
-        return {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname,
-            "logger": record.name,
-            "message": redact(record.getMessage()),
-            **self._origin,
-            **ids,
-            **_extra_fields(record),
-            **error,
+        fields = {
+            name: value if isinstance(value, bool | int | float | None) else redact(str(value))
+            for name, value in log_data.items()
         }
+        return {"time": at.isoformat(timespec="milliseconds"), **fields, **ids}
 
 
-def _extra_fields(record: logging.LogRecord) -> dict[str, Any]:
-    """Return the fields that the caller passed as `extra`."""
-    return {
-        name: value if isinstance(value, bool | int | float | None) else redact(str(value))
-        for name, value in vars(record).items()
-        if name not in STANDARD_FIELDS
-    }
-
-
-class JsonFormatter(BaseFormatter):
-    def format(self, record: logging.LogRecord) -> str:
-        return json.dumps(self.to_fields(record), ensure_ascii=False)
-
-
-class TextFormatter(BaseFormatter):
+class TextFormatter(JsonFormatter):
     """Formats log records as readable lines: time, level, service and message, followed by the exception."""
 
-    def format(self, record: logging.LogRecord) -> str:
-        fields = self.to_fields(record)
+    def serialize_log_record(self, log_data: dict[str, Any]) -> str:
+        fields = {"exception": "", "trace_id": "", **log_data}
         message = fields["message"].replace("\n", "\\n")
-        facts = "".join(f" {name}={value}" for name, value in _extra_fields(record).items())
-        trace_id = f" [{fields['trace_id'][:8]}]" if "trace_id" in fields else ""
-        error = "\n" + fields["exception"] if "exception" in fields else ""
-        return f"{fields['time'][11:23]} {record.levelname:<8} {fields['service']} {message}{facts}{trace_id}{error}"
+        facts = "".join(f" {name}={value}" for name, value in fields.items() if name not in TEXT_FIELDS)
+        trace_id = f" [{fields['trace_id'][:8]}]" if fields["trace_id"] else ""
+        error = f"\n{fields['exception']}" if fields["exception"] else ""
+        return f"{fields['time'][11:23]} {fields['level']:<8} {fields['service']} {message}{facts}{trace_id}{error}"
 
 
 class RateLimitFilter(logging.Filter):
