@@ -38,7 +38,7 @@ RUN apt-get update \
     && install --directory --owner 10001 --group 10001 --mode 0700 /var/lib/headrace
 COPY --from=build /opt/headrace /opt/headrace
 ENV PATH=/opt/headrace/bin:$PATH HOME=/var/lib/headrace PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
-    HEADRACE_DATA=/var/lib/headrace HEADRACE_HOST=0.0.0.0 HEADRACE_HEALTH_PORT=8081
+    MALLOC_MMAP_THRESHOLD_=1048576 HEADRACE_DATA=/var/lib/headrace HEADRACE_HOST=0.0.0.0 HEADRACE_HEALTH_PORT=8081
 USER 10001:10001
 WORKDIR /var/lib/headrace
 EXPOSE 8080 8081

@@ -3,20 +3,15 @@
 They do not load the command line parser, to save memory.
 """
 
-import ctypes
 import gc
 import logging
 import os
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 
 from infra.local.process import OperatorError
 from infra.service_catalog import SERVICES, load_service
 from libs.settings import Settings, SettingsError
-
-M_MMAP_THRESHOLD = -3  # parameter of mallopt(3)
-MMAP_THRESHOLD_BYTES = 1024 * 1024  # bytes; larger blocks are returned to the system when they are freed
 
 
 def run_service(name: str) -> None:
@@ -55,9 +50,6 @@ def _tune_memory() -> None:
     """Exclude loaded modules from garbage collection, and collect less often. Few objects have reference cycles."""
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)
-    with suppress(OSError, AttributeError):  # available in glibc only
-        # Without a fixed threshold, glibc raises it and keeps freed blocks per thread: 19 MB after the first sign-in.
-        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES)
 
 
 def _load_settings(*, nats_only: bool = False) -> Settings:

@@ -19,7 +19,8 @@ from libs.sockets import bind_reuse_port
 
 PASSED_SECRETS = {"notifications": "HEADRACE_MAIL_PASSWORD", "runners": "HEADRACE_REGISTRATION_TOKEN"}
 PYTHON_COMMAND = (sys.executable, "-m", "infra")
-
+# Without a fixed threshold, glibc raises it and keeps freed blocks per thread: 19 MB after the first sign-in.
+MMAP_THRESHOLD_BYTES = str(1024 * 1024)
 BUCKET_PREFIX = "HEADRACE_S3_"
 LIMITED_LOGIN_MESSAGE = (
     "The login in HEADRACE_NATS_URL lacks permissions. `headrace up` uses it for all processes, "
@@ -132,6 +133,7 @@ class Stack:
             "HEADRACE_DATA": str(self.folder.path),
             "HEADRACE_URL": self.settings.url,
             "PYTHONUNBUFFERED": "1",
+            "MALLOC_MMAP_THRESHOLD_": MMAP_THRESHOLD_BYTES,
         }
 
 
