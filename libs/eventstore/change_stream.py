@@ -52,7 +52,7 @@ async def watch_commits(commits: AsyncCollection[Document], start: StartPosition
             change = await changes.try_next()
             if change is not None:
                 yield CommitChange(change["_id"]["_data"], change["clusterTime"], change["fullDocument"])
-                if not changes._cursor._has_next():
+                if not changes._cursor._has_next():  # noqa: SLF001  the driver does not show the end of a batch
                     # wait for more commits: with batches, the relay, the subscriptions and the database have much less
                     # work per event; consumers that need low latency use hints
                     await asyncio.sleep(BATCH_DELAY_SECONDS)

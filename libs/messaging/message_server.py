@@ -75,8 +75,9 @@ class MessageServer:
         with suppress(TimeoutError, NatsError):  # without a connection no more requests arrive
             async with asyncio.timeout(timeout):
                 for subscription in self._subscriptions:
-                    # `drain` alone would drop messages that arrive before the server has processed it
-                    await self._client._send_unsubscribe(subscription._id)
+                    # `drain` alone drops messages that arrive before the server has processed it: its ping can overtake
+                    # the unsubscription, which nats-py buffers
+                    await self._client._send_unsubscribe(subscription._id)  # noqa: SLF001
                 await flush_to_server(self._client, flush_timeout)
                 drains = [subscription.drain() for subscription in self._subscriptions]  # type: ignore[no-untyped-call]
                 await asyncio.gather(*drains)

@@ -36,7 +36,7 @@ if sys.version_info < (3, 12):
     # leaves the condition's lock acquired, and the client hangs permanently.
     lock.wait_for = _wait_for  # type: ignore[assignment,attr-defined]
 
-_driver_create_connection = pool_shared._async_create_connection
+_driver_create_connection = pool_shared._async_create_connection  # noqa: SLF001  no option exists
 
 
 async def _create_connection(address: tuple[str, int | None], options: PoolOptions) -> socket.socket:
@@ -45,11 +45,16 @@ async def _create_connection(address: tuple[str, int | None], options: PoolOptio
     try:
         return await asyncio.shield(connecting)
     except asyncio.CancelledError:
-        connecting.add_done_callback(pool_shared._close_late_socket)
+        connecting.add_done_callback(_close_socket)
         raise
 
 
-pool_shared._async_create_connection = _create_connection
+def _close_socket(connecting: "asyncio.Future[socket.socket]") -> None:
+    if not connecting.cancelled() and connecting.exception() is None:
+        connecting.result().close()
+
+
+pool_shared._async_create_connection = _create_connection  # noqa: SLF001
 
 
 def create_mongo_client(settings: Settings, name: str, *, timeout: float = 20.0) -> AsyncMongoClient[Document]:
