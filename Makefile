@@ -9,6 +9,7 @@ FAST = tests/unit tests/contract
 PARALLEL = -n $(WORKERS) $(if $(SEED),--hypothesis-seed=$(SEED))
 BIN := .venv/bin
 READY := .venv/ready
+NEWER = $(if $(filter all,$(UPGRADE)),--upgrade,$(UPGRADE:%=--upgrade-package %))
 UV := $(shell sed -n 's/^uv==\([0-9.]*\).*/\1/p' requirements.txt)
 
 # For make demo: your own repository, and KEEP=1 to leave the stack running.
@@ -39,8 +40,8 @@ $(READY): requirements.txt pyproject.toml
 	@$(BIN)/uv pip install --python $(BIN)/python --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
-lock: $(READY) ## Update requirements.txt from pyproject.toml
-	$(BIN)/uv pip compile pyproject.toml --extra local --extra dev --universal --generate-hashes --python-version 3.11 --no-header -o requirements.txt
+lock: $(READY) ## Update requirements.txt from pyproject.toml (UPGRADE=all or UPGRADE=package: newer versions)
+	$(BIN)/uv pip compile pyproject.toml $(NEWER) --extra local --extra dev --universal --generate-hashes --python-version 3.11 --no-header -o requirements.txt
 
 demo: $(READY) ## Start a stack and build a sample repository (REPO= BRANCH= SPEC= KEEP=1)
 	@exec $(BIN)/headrace demo
