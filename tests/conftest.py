@@ -3,7 +3,6 @@
 The fixture `settings` gives each test its own databases. The fixture `bus` deletes all streams after a test.
 """
 
-import asyncio
 import gc
 import os
 import random
@@ -13,7 +12,6 @@ from uuid import uuid4
 
 import hypothesis
 import pytest
-import uvloop
 from nats.aio.client import Client
 from pymongo import AsyncMongoClient
 from xdist.remote import Producer
@@ -40,7 +38,6 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.option.hypothesis_seed is None:  # pytest workers receive the options, so all use the same seed
         config.option.hypothesis_seed = str(random.randrange(2**32))  # noqa: S311
     isolate_from_network(config)
-    asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())  # as in the services; its loop needs less CPU time
     scheduling.limit_ports(config)
     scheduling.record_durations(config)
     try:

@@ -82,7 +82,12 @@ class LongPollQueue:
             poll.wake_up.set()
 
     def update_offer(self, poll: PendingPoll, offer: RunnerDescription | None) -> None:
-        """Set what the runner may run now. Notify other requests of jobs that this runner may no longer run."""
+        """Set what the runner may run now. Notify other requests of jobs that this runner may no longer run.
+
+        After a change, the jobs that the request's latest claim left may fit the runner.
+        """
+        if poll.offer and offer != poll.offer:
+            poll.seen_cursor = ""
         poll.offer = offer
         unfit = [job for job in poll.notified_jobs if offer is None or not can_run(offer, job)]
         poll.notified_jobs = [job for job in poll.notified_jobs if job not in unfit]

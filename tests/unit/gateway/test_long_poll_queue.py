@@ -143,3 +143,13 @@ def test_a_changed_or_unidentified_runner_checks_again_for_jobs(known: str, expe
         waiter.runner_uuid, waiter.is_stale = known, False
         waiting.invalidate_runner("r-1")
         assert (waiter.is_stale, waiter.wake_up.is_set()) == (expected, expected)
+
+
+def test_a_request_claims_again_after_its_runner_has_changed() -> None:
+    waiting = LongPollQueue()
+    with waiting.enter() as poll:
+        poll.seen_cursor = waiting.cursor  # sent by the client, or read before a claim with the old settings
+        waiting.update_offer(poll, ANY)
+        assert poll.seen_cursor == waiting.cursor
+        waiting.update_offer(poll, ANY.replace(run_untagged=False))
+        assert poll.seen_cursor == ""

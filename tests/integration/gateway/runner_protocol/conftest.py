@@ -20,6 +20,7 @@ from tests.support.in_process.gateway_stage import (
     running_gateway,
 )
 from tests.support.infrastructure.servers import running_nats
+from tests.support.waiting import eventually
 
 
 @pytest.fixture(scope="package")
@@ -42,6 +43,8 @@ async def long_poll_stage(stage: GatewayStage) -> AsyncIterator[GatewayStage]:
 
 @pytest.fixture(autouse=True)
 async def one_runner_and_no_job(stage: GatewayStage) -> None:
+    # a request that an earlier test abandoned would pass its jobs on to the requests of this test
+    await eventually(lambda: len(stage.gateway.state.long_polls) == 0)
     stage.services.received.clear()
     await stage.services.serve(AuthenticateRunner, lambda _: RUNNER)
     await stage.services.serve(ClaimJob, lambda _: ClaimResult(assignment=None))

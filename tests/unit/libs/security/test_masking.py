@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from libs.section_markers import find_nonces
-from libs.security.masking import SecretMasker, _iter_variants
+from libs.security.masking import SecretMasker, _iter_variants, is_maskable
 
 SECRET = "s3cr3t/pass?wörd"
 KEY = "-----BEGIN KEY-----\nMIIEvQIBADANBg\n  kqhkiG9w0BAQ\nab\n-----END KEY-----\n"
 
 # a small alphabet, so that values overlap and chunks end inside values
-values = st.lists(st.text("ab\n", min_size=4, max_size=9), min_size=1, max_size=3)
+values = st.lists(st.text("ab\n", min_size=4, max_size=9).filter(is_maskable), min_size=1, max_size=3)
 logs = st.text("ab\n", max_size=60)
 
 
