@@ -42,11 +42,5 @@ def become_primary(port: int) -> bool:
     return False
 
 
-def is_primary(port: int) -> bool:
-    with suppress(PyMongoError), _connect(port) as client:
-        return bool(client.admin.command("hello")["isWritablePrimary"])
-    return False
-
-
 def _connect(port: int) -> MongoClient[dict[str, Any]]:
     return MongoClient("127.0.0.1", port, directConnection=True, serverSelectionTimeoutMS=100, socketTimeoutMS=2000)

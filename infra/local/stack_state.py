@@ -31,11 +31,8 @@ class ProcessState:
             return False
         health = urlsplit(self.health)
         port = health.port or 0
-        if health.scheme != "mongodb":
-            return ports.is_http_ok(port, health.path)
-        from infra import replica_set  # the driver would cost the supervisor 8 MB
-
-        return replica_set.is_primary(port)
+        is_http = health.scheme == "http"
+        return ports.is_http_ok(port, health.path) if is_http else ports.accepts_connections(port)
 
 
 @dataclass(frozen=True, slots=True)
