@@ -17,6 +17,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from contracts.builds import JobQueued
 from contracts.errors import RequestRejected
@@ -159,13 +160,21 @@ def _create_application(app_state: AppState, health: Health, telemetry: Telemetr
     app.router.default = StaticSite(app_state.settings.static)
     app.add_middleware(ObservabilityMiddleware, tracer=telemetry.tracer, durations=durations)
     app.add_middleware(
-        CORSMiddleware,
+        PageCorsMiddleware,
         allow_origins=app_state.settings.cors_origins,
         allow_methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],
         allow_headers=CORS_REQUEST_HEADERS,
         expose_headers=CORS_RESPONSE_HEADERS,
     )
     return app
+
+
+class PageCorsMiddleware(CORSMiddleware):
+    """CORS for requests of web pages. Other requests, which have no Origin, skip it: it doubles the layers' time."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_of_page = any(name == b"origin" for name, _ in scope["headers"])
+        await (super().__call__ if is_of_page else self.app)(scope, receive, send)
 
 
 def _probe_routes(health: Health, telemetry: Telemetry) -> list[Route]:

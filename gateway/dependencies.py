@@ -78,17 +78,17 @@ async def get_bus(request: Request) -> RequestBus:
     return RequestBus(request, request.app.state.gateway)
 
 
-async def get_idempotent_bus(
-    request: Request,
-    key: Annotated[
-        str | None,
-        Header(
-            alias="Idempotency-Key",
-            description="a retry with the same key gets the same response and has no second effect",
-            pattern="^[ -~]{1,255}$",
-        ),
-    ] = None,
-) -> RequestBus:
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        description="a retry with the same key gets the same response and has no second effect",
+        pattern="^[ -~]{1,255}$",
+    ),
+]
+
+
+async def get_idempotent_bus(request: Request, key: IdempotencyKey = None) -> RequestBus:
     return RequestBus(request, request.app.state.gateway, key)
 
 

@@ -1,7 +1,6 @@
 """Routes that turn a request into one message: `forward` adds such a route to a router."""
 
 import re
-from collections import ChainMap
 from collections.abc import Mapping
 from inspect import Parameter, Signature
 from typing import Annotated, Any
@@ -15,7 +14,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from contracts.errors import CODES
 from contracts.messages import Command, Message, Query
 from gateway import errors as error_codes
-from gateway.dependencies import Bus, IdempotentBus, repeatable, requires
+from gateway.dependencies import IdempotencyKey, repeatable, requires
 from gateway.errors import errors as document_errors
 from gateway.forwarding.request_bus import RequestBus
 from gateway.forwarding.serializers import NOTHING, Serializer
@@ -86,7 +85,7 @@ def forward(
     `user` is the annotated dependency that says who may call the route.
     """
     is_command, is_write = issubclass(message, Command), method != "GET"
-    bus_type = IdempotentBus if is_write and is_command and requires(user) else Bus
+    is_idempotent = is_write and is_command and requires(user) is not None
     from_path = {
         name: BY_NAME[name + kind]
         for name, kind in PATH_PARAMETER.findall(router.prefix + path)
@@ -94,9 +93,20 @@ def forward(
     }
     from_fields = {f"fields_{number}": Annotated[Mapping, dependency] for number, dependency in enumerate(fields)}
 
-    async def endpoint(user: Actor, bus: RequestBus, body: JsonBody | Envelope | None = None, **sent: Any) -> Response:
+    async def endpoint(
+        request: Request,
+        user: Actor,
+        body: JsonBody | Envelope | None = None,
+        idempotency_key: str | None = None,
+        **sent: Any,
+    ) -> Response:
+        values = body.message_fields() if body else {}
         several = [sent.pop(name) for name in from_fields]
-        values = dict(ChainMap(*several, dict(fixed or {}), sent, body.message_fields() if body else {}))
+        values |= sent
+        for found in (fixed or {}, *several):
+            values |= found
+        # not a dependency: each costs as much time as parsing the body
+        bus = RequestBus(request, request.app.state.gateway, idempotency_key)
         return await bus.respond(
             build_message(message, values, type(body) if body else None),
             user,
@@ -106,9 +116,11 @@ def forward(
             return_query=return_query,
         )
 
-    annotations = {"user": user, "bus": bus_type, **from_path, **parameters}
+    annotations: dict[str, Any] = {"request": Request, "user": user, **from_path, **parameters}
     annotations |= {"body": body} if body else {}
     annotations |= from_fields
+    defaults = {"idempotency_key": None} if is_idempotent else {}
+    annotations |= {"idempotency_key": IdempotencyKey} if is_idempotent else {}
     dependencies = []
     if issubclass(message, Command) and not is_write:
         dependencies.append(Depends(refuse_head))
@@ -117,7 +129,10 @@ def forward(
     named: Any = endpoint
     named.__name__ = _snake_case(message.__name__)
     named.__signature__ = Signature(
-        [Parameter(name, Parameter.KEYWORD_ONLY, annotation=type_) for name, type_ in annotations.items()],
+        [
+            Parameter(name, Parameter.KEYWORD_ONLY, annotation=type_, default=defaults.get(name, Parameter.empty))
+            for name, type_ in annotations.items()
+        ],
         return_annotation=Response,
     )
     router.add_api_route(
