@@ -92,6 +92,8 @@ def mixed_stack(folder: Path, code: Path) -> Iterator[MixedStack]:
     settings = Settings.from_environment(environ)
     with reserve_gateway_port(settings), local_servers(folder) as servers:
         data = DataFolder(folder)
+        # configured like an external server: the migrations of both releases find it initiated
+        settings = settings.model_copy(update={"mongodb_url": servers.mongodb_url})
         new = Stack(settings, data, servers.mongodb_url, servers.nats.program.address, environ, CURRENT_COMMAND)
         old = replace(new, environ=release_environment(code, environ), python=ISOLATED_COMMAND)
         stack = MixedStack(folder, settings.url, environ, servers=servers, old=old, new=new)
