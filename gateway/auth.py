@@ -40,19 +40,6 @@ class Role(StrEnum):
     ADMIN = "ROLE_ADMIN"
 
 
-def role_for_path(path: str) -> Role:
-    """Return the role that a path below /api requires: as in Free Commit, the first segment determines it."""
-    match path.split("/")[1]:
-        case "guest" | "auth":
-            return Role.ANONYMOUS
-        case "developer":
-            return Role.DEVELOPER
-        case "admin":
-            return Role.ADMIN
-        case _:
-            return Role.USER
-
-
 def read_token(headers: Mapping[bytes, bytes]) -> str:
     """Return the token from `Authorization: Bearer <token>` or `token <token>`. Raises UNAUTHORIZED."""
     scheme, _, token = headers.get(b"authorization", b"").decode("latin-1").strip().partition(" ")

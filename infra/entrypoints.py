@@ -39,9 +39,10 @@ def run_migration(embedded_mongodb: int | None = None) -> None:
     # the migration prints connection problems itself
     logging.getLogger("headrace.messaging").setLevel(logging.CRITICAL)
     from infra.migration import migrate
-    from infra.replica_set import wait_until_primary
 
     if embedded_mongodb:
+        from infra.replica_set import wait_until_primary
+
         wait_until_primary(embedded_mongodb)
     migrate(settings)
 
