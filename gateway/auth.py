@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
 
+from cachetools import LRUCache
+
 from contracts.errors import RequestRejected
 from contracts.identity import (
     TOKEN_PREFIX,
@@ -25,7 +27,7 @@ from libs.security.tokens import ExpiredToken, InvalidToken, TokenClaims, Unknow
 
 KEY_REQUEST_INTERVAL_SECONDS = 1.0  # minimum time between requests for keys, in case many tokens have unknown keys
 KEY_MAX_AGE_SECONDS = 60.0  # keys are reloaded at this age, so a withdrawn key is accepted for about this time
-MAX_CACHED_CLAIMS = 10_000  # limit of cached verified login tokens; a full cache is cleared
+MAX_CACHED_CLAIMS = 10_000  # limit of cached verified login tokens
 MAX_TOKEN_LENGTH = 4096  # characters; tokens issued by identity have about 400
 PERSONAL_TOKEN = re.compile(rf"{TOKEN_PREFIX}[\w-]{{43}}", re.ASCII)
 TIMEOUT_SECONDS = 1.0
@@ -34,7 +36,6 @@ TIMEOUT_SECONDS = 1.0
 class Role(StrEnum):
     """The role that a route requires. Roles have no hierarchy: administrators are not implicitly developers."""
 
-    ANONYMOUS = ""
     USER = "any token"
     DEVELOPER = "ROLE_DEVELOPER"
     ADMIN = "ROLE_ADMIN"
@@ -61,7 +62,7 @@ class Authenticator:
         self._keys_requested_at = float("-inf")
         self._keys_confirmed_at = float("-inf")  # start time of the latest successful request for keys
         self._key_request: asyncio.Task[None] | None = None
-        self._claims: dict[str, TokenClaims] = {}
+        self._claims = LRUCache[str, TokenClaims](MAX_CACHED_CLAIMS)
         self._access_by_user = StaleIfErrorCache[int, Access](self._fetch_access, clock)
         self._access_by_token = StaleIfErrorCache[str, TokenAccess](self._fetch_token_access, clock)
 
@@ -115,8 +116,6 @@ class Authenticator:
             raise RequestRejected("TOKEN_EXPIRED") from None
         except InvalidToken:
             raise RequestRejected("TOKEN_INVALID") from None
-        if len(self._claims) >= MAX_CACHED_CLAIMS:
-            self._claims.clear()
         self._claims[token] = claims
         return claims
 
