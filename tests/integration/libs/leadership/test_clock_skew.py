@@ -43,6 +43,7 @@ from tests.support.waiting import eventually
 pytestmark = pytest.mark.timeout(180)
 
 LEASE_SECONDS = 3.0  # duration of a job lease, and silence after which a runner is offline
+MAX_WAIT_SECONDS = 60.0  # shorter than the skew of 90 s, which would delay the loss of a job by as much
 SKEWED_PROCESS = "tests.integration.libs.leadership.skewed_process"
 SKEWED, CORRECT = "skewed", "right"
 
@@ -95,7 +96,7 @@ class ReplicaProcesses:
             async def is_alive() -> bool:
                 return await replicas.find_one({"service": self.service, "instance": instance}) is not None
 
-            await eventually(is_alive, within=60)
+            await eventually(is_alive, within=MAX_WAIT_SECONDS)
 
     async def find_leader(self) -> str:
         return (await self.bus.request(f"lead.{self.service}", b"", timeout=5)).data.decode()
@@ -111,7 +112,7 @@ class ReplicaProcesses:
             async def is_leader() -> bool:
                 return await self.find_leader() == first
 
-            await eventually(is_leader, within=60)
+            await eventually(is_leader, within=MAX_WAIT_SECONDS)
             with self.run_replica(second, skews[second]):
                 await self.wait_until_registered(second)
                 yield
@@ -169,7 +170,7 @@ async def test_with_a_skewed_clock_a_job_is_lost_only_after_its_lease_expires(
                 async def is_lost() -> bool:
                     return bool(await fleet.recorded_event_names(JobLost))
 
-                await eventually(is_lost, within=3 * LEASE_SECONDS)
+                await eventually(is_lost, within=MAX_WAIT_SECONDS)
                 # less than a whole lease: renewals in the first quarter of a lease are not written
                 assert monotonic() - silent_since > 0.5 * LEASE_SECONDS
 
@@ -194,7 +195,7 @@ async def test_with_a_skewed_clock_a_runner_goes_offline_only_after_the_silence_
                 async def is_offline() -> bool:
                     return bool(await fleet.recorded_event_names(RunnerOffline))
 
-                await eventually(is_offline, within=4 * LEASE_SECONDS)
+                await eventually(is_offline, within=MAX_WAIT_SECONDS)
 
 
 async def test_a_replica_with_a_skewed_clock_is_not_ready_and_reports_the_skew(
